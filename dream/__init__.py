@@ -1,0 +1,28 @@
+"""Deep Dream: a photo fills with what a neural network sees in it.
+
+>>> from dream import DreamRecipe, Engine, load_image, save_image
+>>> engine, recipe = Engine(), DreamRecipe(layer="inception3b", iterations=2)
+>>> for frame in engine.dream(load_image("examples/cat.jpg"), recipe):
+...     if frame.step == frame.total:
+...         print(f"step {frame.step} of {frame.total}", frame.picture().size)
+step 8 of 8 (451, 300)
+"""
+
+from dream.engine import Engine
+from dream.errors import DeviceError, DreamError, PictureError, RecipeError
+from dream.picture import load_image, read_recipe, save_image
+from dream.recipe import DreamRecipe
+from dream.render import Frame
+
+__all__ = [
+    "DeviceError",
+    "DreamError",
+    "DreamRecipe",
+    "Engine",
+    "Frame",
+    "PictureError",
+    "RecipeError",
+    "load_image",
+    "read_recipe",
+    "save_image",
+]

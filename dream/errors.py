@@ -1,0 +1,25 @@
+"""What can go wrong, said in one line: what was given, what is allowed, what to do.
+
+DreamError (a ValueError)
+|- RecipeError     a knob, a model, a layer or a saved recipe that cannot be used
+|- PictureError    a file or a picture that cannot be read, dreamed or written
+`- DeviceError     a device that this machine does not have
+"""
+
+from __future__ import annotations
+
+
+class DreamError(ValueError):
+    """Anything a user can put right; its text is meant to be shown as it is."""
+
+
+class RecipeError(DreamError):
+    """A knob, a model, a layer or a saved recipe that cannot be used."""
+
+
+class PictureError(DreamError):
+    """A file or a picture that cannot be read, dreamed or written."""
+
+
+class DeviceError(DreamError):
+    """A device that this machine does not have."""

@@ -1,0 +1,52 @@
+"""Octaves: the sizes a picture is dreamed at, and the resizing between them."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dream.errors import PictureError
+
+Size = tuple[int, int]
+
+
+def octave_sizes(
+    size: Size, octaves: int, scale: float, *, max_side: int, min_side: int
+) -> list[Size]:
+    """Sizes (height, width) to dream at, smallest first; the last is `size` itself, shrunk (never
+    enlarged) to a longest side of `max_side` pixels.
+
+    Every size is rounded from the full one, so that proportions do not drift from octave to
+    octave. Octaves whose shorter side would fall below `min_side` pixels are left out: the
+    network cannot read them.
+
+    Raises:
+        PictureError: if even the last size has a side below `min_side`.
+
+    >>> octave_sizes((560, 840), octaves=3, scale=1.4, max_side=420, min_side=32)
+    [(143, 214), (200, 300), (280, 420)]
+    """
+    full = _shrunk(size, min(1.0, max_side / max(size)))
+    if min(full) < min_side:
+        limited = f", {full[1]} x {full[0]} with its longest side at most {max_side}"
+        raise PictureError(
+            f"the picture is {size[1]} x {size[0]} pixels{limited if full != size else ''}; "
+            f"the network needs {min_side} or more on each side"
+        )
+    sizes = [_shrunk(full, scale**-octave) for octave in reversed(range(octaves))]
+    return [size for size in sizes if min(size) >= min_side]
+
+
+def _shrunk(size: Size, factor: float) -> Size:
+    return round(size[0] * factor), round(size[1] * factor)
+
+
+def resize(picture: Tensor, size: Size) -> Tensor:
+    """The picture (or the detail of one) (N, C, H, W) at another (height, width).
+
+    Antialiased bicubic in float32; the same tensor when the size is right already. It may overshoot
+    the range of its input a little.
+    """
+    if picture.shape[2:] == size:
+        return picture
+    return F.interpolate(picture, size=size, mode="bicubic", antialias=True)

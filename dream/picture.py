@@ -1,0 +1,214 @@
+"""Pictures in files: read with suspicion, written whole, with the recipe inside.
+
+A picture is a float tensor (1, 3, H, W), RGB in [0, 1].
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from dream.errors import PictureError, RecipeError
+from dream.recipe import DreamRecipe
+
+# MPO, which some phones write, is read as the JPEG that it starts with.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+MEGAPIXELS = 40
+RECIPE_KEY = "deepdream"
+RECIPE_BYTES = 65536
+
+PathOrFile = str | os.PathLike[str] | BinaryIO
+
+
+def load_image(path: PathOrFile) -> Tensor:
+    """The picture in a file as a float tensor (1, 3, H, W), RGB in [0, 1], the right way up.
+
+    The first frame of PNG, JPEG, WebP, BMP, GIF, TIFF or MPO. The header is read first, so that a
+    small file that unpacks to a huge picture costs nothing. 16-bit, palette, grey and CMYK pictures
+    become RGB, a colour profile becomes sRGB, and what is transparent becomes white.
+
+    Raises:
+        PictureError: if it is no such file, is damaged, or has more than 40 megapixels.
+    """
+    name = _name(path)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of what it mends by itself, and of sizes that are refused here anyway.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                megapixels = image.width * image.height / 1e6
+                if megapixels > MEGAPIXELS:
+                    raise _too_large(name, f"{megapixels:.1f}")
+                return to_tensor(_upright_rgb(image))
+    except PictureError:
+        raise
+    except FileNotFoundError as error:
+        raise PictureError(f"there is no file {name}") from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 megapixels.
+        raise _too_large(name, "far too many") from error
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{name} is no picture this program reads; give {', '.join(FORMATS)}"
+        ) from error
+    except Exception as error:  # Pillow's readers raise almost anything on a damaged file.
+        raise PictureError(f"{name} cannot be read: {_one_line(error)}") from error
+
+
+def _too_large(name: str, megapixels: str) -> PictureError:
+    return PictureError(
+        f"{name} has {megapixels} megapixels; the limit is {MEGAPIXELS}. Shrink it and try again."
+    )
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    profile = image.info.get("icc_profile")
+    image = _eight_bit(_upright(image))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if image.mode not in ("L", "CMYK"):
+        image = image.convert("RGB")
+    return _srgb(image, profile)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Damaged EXIF says nothing of which way is up; the picture is still good.
+        return image
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey pictures of more than 8 bits as 8-bit grey; others as they are."""
+    if image.mode.startswith("I;16"):
+        whites = [65535.0]
+    elif image.mode == "I":
+        whites = [255.0, 65535.0]
+    elif image.mode == "F":
+        whites = [1.0, 255.0, 65535.0]
+    else:
+        return image
+    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    white = next((white for white in whites if grey.max() <= white), grey.max())
+    return Image.fromarray((grey.clip(0, white) * (255 / white)).round().astype(np.uint8))
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The picture as sRGB, by its colour profile where it has a usable one."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "srgb" not in ImageCms.getProfileDescription(source).lower():
+                target = ImageCms.createProfile("sRGB")
+                converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+                return converted or image.convert("RGB")
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            pass  # A profile that is damaged or for another kind of picture is passed over.
+    return image.convert("RGB")
+
+
+def save_image(
+    picture: Tensor | Image.Image, path: str | os.PathLike[str], recipe: DreamRecipe | None = None
+) -> None:
+    """Write a PNG with the recipe inside (iTXt `deepdream`) and no other metadata.
+
+    The file appears whole or not at all.
+
+    Raises:
+        PictureError: if the name does not end in .png, or the file cannot be written.
+    """
+    path = check_destination(path)
+    image = to_image(picture) if isinstance(picture, Tensor) else picture.convert("RGB")
+    image.info = {}
+    info = PngImagePlugin.PngInfo()
+    if recipe:
+        info.add_itxt(RECIPE_KEY, recipe.to_json())
+    partial = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        image.save(partial, "PNG", pnginfo=info)
+        partial.replace(path)
+    except OSError as error:
+        raise PictureError(f"{path} cannot be written: {_one_line(error)}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_destination(path: str | os.PathLike[str]) -> Path:
+    """The path of a PNG that can be written, as far as can be told beforehand.
+
+    Raises:
+        PictureError: if the name does not end in .png, or its folder is not there or not writable.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise PictureError(f"a dream is written as PNG: name it {path.stem or 'dream'}.png")
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise PictureError(f"{path} cannot be written: {path.parent} is no folder to write it in")
+    return path
+
+
+def read_recipe(path: str | os.PathLike[str]) -> DreamRecipe:
+    """The recipe inside a PNG that `save_image` wrote, or in a file of JSON.
+
+    Raises:
+        RecipeError: if the file is not there, has no recipe, or one that cannot be used.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(RECIPE_BYTES)
+        if text.startswith(b"\x89PNG"):
+            with Image.open(path, formats=["PNG"]) as image:
+                text = str(image.info.get(RECIPE_KEY, "")).encode()
+    except Exception as error:  # As in load_image.
+        raise RecipeError(f"{_name(path)} cannot be read: {_one_line(error)}") from error
+    if not text.lstrip().startswith(b"{"):
+        raise RecipeError(f"{_name(path)} holds no recipe; give a PNG dreamed here, or JSON")
+    return DreamRecipe.from_json(text)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """An 8-bit RGB image as a picture."""
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.permute(2, 0, 1).unsqueeze(0).float().div_(255)
+
+
+def to_image(picture: Tensor) -> Image.Image:
+    """A picture as an 8-bit RGB image, rounded to the nearest level."""
+    pixels = (picture[0].permute(1, 2, 0) * 255).round().to("cpu", torch.uint8)
+    return Image.fromarray(pixels.numpy())
+
+
+def check_picture(picture: Tensor) -> Tensor:
+    """The picture in float32.
+
+    Raises:
+        PictureError: if it is no float tensor (1, 3, H, W) in [0, 1].
+    """
+    if not isinstance(picture, Tensor) or not picture.is_floating_point():
+        raise PictureError("a picture is a float tensor; load_image makes one of a file")
+    shape = tuple(picture.shape)
+    if len(shape) != 4 or shape[:2] != (1, 3) or not picture.numel():
+        raise PictureError(f"a picture is a tensor (1, 3, H, W), not {shape}")
+    low, high = picture.aminmax()
+    if not (low >= 0 and high <= 1):
+        raise PictureError("the values of a picture lie in [0, 1]")
+    return picture.detach().float()
+
+
+def _name(path: PathOrFile) -> str:
+    return Path(path).name if isinstance(path, str | os.PathLike) else "the file"
+
+
+def _one_line(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

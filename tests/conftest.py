@@ -1,0 +1,59 @@
+"""What the tests share: real Dreamlet weights, the example photos, and small pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, load_image, zoo
+from dream.network import Network
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """An engine on the CPU, in whatever precision that CPU likes."""
+    return Engine("cpu")
+
+
+@pytest.fixture(scope="session")
+def network() -> Network:
+    """Dreamlet in float32, to compare with references."""
+    return Network(zoo.card("dreamlet"), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="session")
+def cat() -> Tensor:
+    """A photo of 451 x 300."""
+    return load_image(EXAMPLES / "cat.jpg")
+
+
+@pytest.fixture
+def noise() -> Tensor:
+    """A small odd-sized picture of noise, 67 x 45."""
+    return torch.rand(1, 3, 45, 67, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture
+def quick() -> DreamRecipe:
+    """A dream of a second or less: two octaves of two steps."""
+    return DreamRecipe(octaves=2, iterations=2, max_side=128)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, for what is compared bit by bit across threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

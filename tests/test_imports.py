@@ -1,0 +1,65 @@
+"""The engine knows no UI, modules import downwards only, and what is public is sorted."""
+
+import ast
+from pathlib import Path
+
+import dream
+
+from .conftest import ROOT
+
+FLOORS = [
+    {"errors"},
+    {"zoo", "transform", "objective", "octave", "device", "dreamlet"},
+    {"recipe", "network"},
+    {"picture", "ascent"},
+    {"render"},
+    {"engine"},
+    {"__init__", "__main__"},
+]
+WITHOUT_TORCH = {"errors", "zoo", "recipe"}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, in full, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_every_module_stands_on_one_floor() -> None:
+    modules = {path.stem for path in (ROOT / "dream").glob("*.py")}
+    assert modules == set().union(*FLOORS)
+
+
+def test_modules_import_lower_floors_only() -> None:
+    for height, floor in enumerate(FLOORS):
+        allowed = set().union(*FLOORS[:height])
+        for module in floor:
+            ours = {
+                name.split(".")[1]
+                for name in imports(ROOT / "dream" / f"{module}.py")
+                if name.startswith("dream.")
+            }
+            used = ours & set().union(*FLOORS)
+            assert used <= allowed, f"{module} imports {sorted(used - allowed)}"
+
+
+def test_the_engine_knows_no_ui() -> None:
+    for path in (ROOT / "dream").glob("*.py"):
+        roots = {name.split(".")[0] for name in imports(path)}
+        assert not roots & {"gradio", "spaces", "app"}, path.name
+
+
+def test_plain_data_loads_no_torch() -> None:
+    for module in WITHOUT_TORCH:
+        roots = {name.split(".")[0] for name in imports(ROOT / "dream" / f"{module}.py")}
+        assert not roots & {"torch", "torchvision", "numpy"}, module
+
+
+def test_what_is_public_is_sorted_and_there() -> None:
+    assert dream.__all__ == sorted(dream.__all__)
+    assert all(hasattr(dream, name) for name in dream.__all__)

@@ -1,0 +1,113 @@
+"""Layers are read as the whole network makes them, and gradients point uphill."""
+
+import threading
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream import zoo
+from dream.network import Network
+from dream.objective import Objective, energy
+
+LAYERS = [layer.name for layer in zoo.card("dreamlet").layers]
+
+
+def whole_network_activation(network: Network, picture: Tensor, layer: str) -> Tensor:
+    """By a hook on the whole network, which the package itself never uses."""
+    seen = []
+    module = network.network.get_submodule(layer)
+    handle = module.register_forward_hook(lambda _module, _input, output: seen.append(output))
+    network.network((picture - network.mean) / network.std)
+    handle.remove()
+    return seen[0]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_equals_the_whole_network_there(
+    layer: str, network: Network, noise: Tensor
+) -> None:
+    expected = whole_network_activation(network, noise, layer)
+    assert torch.equal(network.activations(noise, (layer,))[layer], expected)
+
+
+def test_the_forward_stops_at_the_deepest_layer(network: Network) -> None:
+    used = dict(network.extractor(("inception3a", "conv2")).named_parameters())
+    assert any(name.startswith("inception3a") for name in used)
+    assert not any(name.startswith(("inception3b", "inception4", "fc")) for name in used)
+
+
+def test_value_and_gradient_equal_autograd_on_the_whole_network(
+    network: Network, noise: Tensor
+) -> None:
+    leaf = noise.clone().requires_grad_()
+    expected = sum(
+        weight * 0.5 * (whole_network_activation(network, leaf, layer) ** 2).sum()
+        for layer, weight in (("inception3b", 0.5), ("inception4c", -1.0))
+    )
+    assert isinstance(expected, Tensor)
+    (gradient,) = torch.autograd.grad(expected, leaf)
+    objective = energy((("inception3b", 0.5), ("inception4c", -1.0)))
+    value, ours = network.value_and_grad(objective)(noise)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert (ours - gradient).abs().max() < 1e-5 * gradient.abs().max()
+
+
+def test_the_gradient_agrees_with_finite_differences(network: Network, noise: Tensor) -> None:
+    evaluate = network.value_and_grad(energy((("inception3a", 1.0),)))
+    _, gradient = evaluate(noise)
+    direction = gradient / gradient.norm()
+    step = 1e-2
+    rise = evaluate(noise + step * direction)[0] - evaluate(noise - step * direction)[0]
+    assert (rise / (2 * step)).item() == pytest.approx(gradient.norm().item(), rel=0.02)
+
+
+def test_weights_are_frozen_and_collect_no_gradient(network: Network, noise: Tensor) -> None:
+    network.value_and_grad(energy((("inception5b", 1.0),)))(noise)
+    for parameter in network.network.parameters():
+        assert not parameter.requires_grad and parameter.grad is None
+
+
+def test_the_gradient_is_taken_even_where_autograd_is_off(network: Network, noise: Tensor) -> None:
+    with torch.no_grad():
+        _, gradient = network.value_and_grad(energy((("conv3", 1.0),)))(noise)
+    assert gradient.abs().sum() > 0
+
+
+def test_objectives_are_values() -> None:
+    one, same = (energy((("conv3", 2.0),)) for _ in range(2))
+    assert one == same and hash(one) == hash(same)
+    assert one.layers == ("conv3",)
+    assert one != energy((("conv3", 1.0),))
+
+
+def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor) -> None:
+    # torch.fx patches nn.Module while it traces: without a lock this fails at once.
+    card = zoo.card("dreamlet")
+    network = Network(card, torch.device("cpu"), torch.float32)
+    expected = network.activations(noise, ("inception3b",))["inception3b"]
+    stop, wrong = threading.Event(), []
+
+    def read_all_the_time() -> None:
+        while not stop.is_set():
+            try:
+                seen = network.activations(noise, ("inception3b",))["inception3b"]
+                if not torch.equal(seen, expected):
+                    wrong.append("another activation")
+            except Exception as error:
+                wrong.append(repr(error))
+
+    thread = threading.Thread(target=read_all_the_time)
+    thread.start()
+    for layer in LAYERS:
+        Network(card, torch.device("cpu"), torch.float32).activations(noise, (layer,))
+    stop.set()
+    thread.join()
+    assert not wrong
+
+
+def test_half_the_squared_norm_is_summed_in_float32() -> None:
+    activation = torch.full((1, 1, 300, 300), 0.1, dtype=torch.bfloat16)
+    value = Objective(energy((("x", 1.0),)).terms)({"x": activation})
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(90_000 * activation[0, 0, 0, 0].item() ** 2 / 2, rel=1e-4)

@@ -1,0 +1,58 @@
+"""Octaves end at the full size, keep the proportions, and leave out what is too small."""
+
+import pytest
+import torch
+
+from dream import PictureError
+from dream.octave import octave_sizes, resize
+
+
+@pytest.mark.parametrize("size", [(300, 451), (33, 517), (640, 640), (97, 64)])
+@pytest.mark.parametrize("scale", [1.1, 1.4, 2.0])
+def test_octaves_keep_proportions_and_end_at_the_full_size(
+    size: tuple[int, int], scale: float
+) -> None:
+    sizes = octave_sizes(size, 5, scale, max_side=640, min_side=32)
+    assert sizes[-1] == size
+    assert sizes == sorted(sizes)
+    for index, (height, width) in enumerate(reversed(sizes)):
+        # Rounded once, from the full size: never more than half a pixel off, however small.
+        assert abs(height - size[0] / scale**index) <= 0.5
+        assert abs(width - size[1] / scale**index) <= 0.5
+        assert min(height, width) >= 32
+
+
+def test_a_large_picture_is_limited_and_a_small_one_is_not_enlarged() -> None:
+    assert octave_sizes((3000, 4000), 1, 1.4, max_side=640, min_side=32) == [(480, 640)]
+    assert octave_sizes((48, 64), 1, 1.4, max_side=640, min_side=32) == [(48, 64)]
+
+
+def test_octaves_too_small_for_the_network_are_left_out() -> None:
+    assert octave_sizes((64, 64), 4, 1.4, max_side=640, min_side=32) == [
+        (33, 33),
+        (46, 46),
+        (64, 64),
+    ]
+
+
+def test_a_picture_too_small_is_refused_with_its_size() -> None:
+    with pytest.raises(PictureError, match="is 31 x 40 pixels; the network needs 32 or more"):
+        octave_sizes((40, 31), 4, 1.4, max_side=640, min_side=32)
+
+
+def test_a_picture_that_becomes_too_small_is_refused_with_both_sizes() -> None:
+    with pytest.raises(PictureError, match=r"5000 x 100 pixels, 640 x 13 .* at most 640"):
+        octave_sizes((100, 5000), 4, 1.4, max_side=640, min_side=32)
+
+
+def test_resizing_averages_instead_of_skipping() -> None:
+    stripes = torch.zeros(1, 3, 64, 64)
+    stripes[..., ::2] = 1
+    small = resize(stripes, (16, 16))
+    # Nearest-neighbour would give all 0 or all 1.
+    assert (small[..., 2:-2, 2:-2] - 0.5).abs().max() < 0.05
+
+
+def test_resizing_to_the_same_size_changes_nothing() -> None:
+    picture = torch.rand(1, 3, 20, 30)
+    assert resize(picture, (20, 30)) is picture

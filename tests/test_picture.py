@@ -1,0 +1,320 @@
+"""Every kind of picture file comes out as right-looking RGB; every bad one as one clear line."""
+
+import io
+import os
+import random
+import struct
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from dream import DreamRecipe, PictureError, RecipeError, load_image, read_recipe, save_image
+from dream.picture import check_picture, to_image, to_tensor
+
+from .conftest import EXAMPLES
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def quarters(mode: str = "RGB") -> Image.Image:
+    """Red, green, blue and white quarters, 48 x 32."""
+    image = Image.new("RGB", (48, 32))
+    for index, colour in enumerate((RED, GREEN, BLUE, WHITE)):
+        image.paste(
+            colour, (index % 2 * 24, index // 2 * 16, index % 2 * 24 + 24, index // 2 * 16 + 16)
+        )
+    return image.convert(mode)
+
+
+def written(image: Image.Image, kind: str, **options: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    file.seek(0)
+    return file
+
+
+def centres(picture: torch.Tensor) -> np.ndarray:
+    """The colours in the middle of the quarters, 0 to 255."""
+    height, width = picture.shape[2:]
+    rows, columns = (height // 4, height * 3 // 4), (width // 4, width * 3 // 4)
+    pixels = (picture[0] * 255).numpy()
+    return np.array([pixels[:, row, column] for row in rows for column in columns])
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options"),
+    [
+        ("RGB", "PNG", {}),
+        ("RGB", "JPEG", {"quality": 95, "subsampling": 0}),
+        ("RGB", "WEBP", {"lossless": True}),
+        ("RGB", "BMP", {}),
+        ("RGB", "TIFF", {}),
+        ("RGB", "MPO", {"quality": 95, "subsampling": 0}),
+        ("RGBA", "PNG", {}),
+        ("RGBA", "TIFF", {}),
+        ("RGBA", "WEBP", {"lossless": True}),
+        ("P", "PNG", {}),
+        ("P", "GIF", {}),
+        ("P", "BMP", {}),
+        ("CMYK", "TIFF", {}),
+        ("CMYK", "JPEG", {"quality": 95}),
+        ("LAB", "TIFF", {}),
+    ],
+)
+def test_colours_survive_every_format_and_mode(mode: str, kind: str, options: Any) -> None:
+    picture = load_image(written(quarters(mode), kind, **options))
+    assert picture.shape == (1, 3, 32, 48) and picture.dtype == torch.float32
+    assert np.abs(centres(picture) - (RED, GREEN, BLUE, WHITE)).max() < 24
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("L", "PNG"), ("1", "PNG"), ("LA", "PNG"), ("L", "GIF")]
+)
+def test_grey_modes_become_rgb(mode: str, kind: str) -> None:
+    image = Image.new("L", (48, 32))
+    image.paste(255, (24, 0, 48, 32))
+    picture = load_image(written(image.convert(mode), kind))
+    assert centres(picture)[:2].tolist() == [[0, 0, 0], [255, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "white"),
+    [
+        (np.uint16, "PNG", 65535),
+        (np.uint16, "TIFF", 65535),
+        (np.int32, "TIFF", 65535),
+        (np.int32, "TIFF", 255),
+        (np.int32, "TIFF", 1_000_000),
+        (np.float32, "TIFF", 1.0),
+        (np.float32, "TIFF", 255.0),
+        (np.float32, "TIFF", 65535.0),
+    ],
+)
+def test_deep_grey_is_scaled_not_cut_off(values: Any, kind: str, white: float) -> None:
+    ramp = np.tile(np.linspace(0, white, 64), (40, 1)).astype(values)
+    picture = load_image(written(Image.fromarray(ramp), kind))
+    assert (picture[0, 0, 0] * 255).numpy() == pytest.approx(np.linspace(0, 255, 64), abs=1)
+    assert torch.equal(picture[:, 0], picture[:, 2])
+
+
+def test_floats_that_are_no_numbers_become_black() -> None:
+    picture = load_image(written(Image.fromarray(np.full((40, 40), np.nan, np.float32)), "TIFF"))
+    assert torch.equal(picture, torch.zeros(1, 3, 40, 40))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_becomes_white(mode: str) -> None:
+    if mode == "P":
+        file = written(quarters("P"), "PNG", transparency=quarters("P").getpixel((0, 0)))
+    else:
+        image = quarters().convert(mode)
+        image.putalpha(0)
+        file = written(image, "PNG")
+    assert centres(load_image(file))[0].tolist() == [255, 255, 255]
+
+
+def test_half_transparent_red_is_pink() -> None:
+    picture = load_image(written(Image.new("RGBA", (40, 40), (255, 0, 0, 128)), "PNG"))
+    assert (picture[0, :, 5, 5] * 255).tolist() == pytest.approx([255, 127, 127], abs=1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(orientation: int) -> None:
+    turns = [None, None, 0, 3, 1, 5, 2, 6, 4]  # what undoes each, as Image.Transpose values
+    stored = quarters()
+    undone = turns[orientation]
+    if undone is not None:
+        stored = stored.transpose(Image.Transpose(undone))
+    exif = Image.Exif()
+    exif[274] = orientation
+    picture = load_image(written(stored, "PNG", exif=exif))
+    assert picture.shape == (1, 3, 32, 48)
+    assert centres(picture).tolist() == [list(colour) for colour in (RED, GREEN, BLUE, WHITE)]
+
+
+def test_damaged_exif_does_not_cost_the_picture() -> None:
+    file = written(quarters(), "JPEG", quality=95, subsampling=0, exif=b"Exif\0\0MM\0*\0\0\xff\xff")
+    assert load_image(file).shape == (1, 3, 32, 48)
+
+
+def test_the_first_frame_of_an_animation_is_taken() -> None:
+    frames = [Image.new("RGB", (40, 40), colour) for colour in (RED, GREEN, BLUE)]
+    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+        file = written(frames[0], kind, save_all=True, append_images=frames[1:])
+        picture = load_image(file)
+        assert np.abs(centres(picture)[0] - RED).max() < 12, kind
+
+
+def test_a_colour_profile_is_converted_to_srgb() -> None:
+    # The profile of sRGB with its red and green exchanged, under another name.
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
+    for one, other in ((b"rXYZ", b"gXYZ"), (b"rTRC", b"gTRC")):
+        profile = profile.replace(one, b"----").replace(other, one).replace(b"----", other)
+    colours = centres(load_image(written(quarters(), "PNG", icc_profile=profile)))
+    assert np.abs(colours - (GREEN, RED, BLUE, WHITE)).max() < 6
+
+
+@pytest.mark.parametrize("profile", [b"not a profile", b"\0" * 4096])
+def test_a_damaged_colour_profile_is_passed_over(profile: bytes) -> None:
+    picture = load_image(written(quarters(), "PNG", icc_profile=profile))
+    assert np.abs(centres(picture) - (RED, GREEN, BLUE, WHITE)).max() == 0
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is that large."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+
+@pytest.mark.parametrize("side", [13_000, 100_000, 2**31 - 1])
+def test_a_huge_picture_is_refused_by_its_header(side: int, tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(png_header(side, side))
+    start = time.monotonic()
+    with pytest.raises(PictureError, match="bomb.png has .*megapixels; the limit is 40"):
+        load_image(bomb)
+    assert time.monotonic() - start < 1
+
+
+def test_forty_megapixels_are_the_limit() -> None:
+    image = Image.new("L", (8000, 5000))
+    assert load_image(written(image, "PNG")).shape == (1, 3, 5000, 8000)
+    with pytest.raises(PictureError, match="40"):
+        load_image(written(Image.new("L", (8001, 5000)), "PNG"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is no picture"),
+        (b"hello", "is no picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture"),
+        ((EXAMPLES / "cat.jpg").read_bytes()[:9000], "cannot be read: .*truncated"),
+        (png_header(64, 64), "cannot be read"),
+    ],
+)
+def test_what_is_no_whole_picture_is_refused_in_one_line(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match=f"photo.jpg {message}") as caught:
+        load_image(path)
+    assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="there is no file nope.png"):
+        load_image(tmp_path / "nope.png")
+    with pytest.raises(PictureError, match="cannot be read"):
+        load_image(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])
+def test_damaged_files_are_read_or_refused_but_never_crash(kind: str) -> None:
+    whole = written(quarters("P" if kind == "GIF" else "RGB"), kind).getvalue()
+    chance = random.Random(kind)
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for _ in range(chance.randint(1, 8)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        try:
+            check_picture(load_image(io.BytesIO(damaged)))
+        except PictureError as error:
+            assert "\n" not in str(error)
+
+
+def test_saving_and_loading_gives_the_same_picture(noise: torch.Tensor, tmp_path: Path) -> None:
+    save_image(noise, tmp_path / "noise.png")
+    assert (load_image(tmp_path / "noise.png") - noise).abs().max() <= 0.5001 / 255
+    again = load_image(tmp_path / "noise.png")
+    assert torch.equal(to_tensor(to_image(again)), again)
+
+
+def test_a_saved_dream_carries_its_recipe_and_nothing_else(tmp_path: Path) -> None:
+    recipe, path = DreamRecipe(intensity=7, seed=42), tmp_path / "dream.png"
+    exif = Image.Exif()
+    exif[271] = "A camera"
+    photo = written(quarters(), "JPEG", exif=exif, comment=b"secret", icc_profile=b"p" * 200)
+    with Image.open(photo) as image:
+        save_image(image, path, recipe)
+    assert read_recipe(path) == recipe
+    content = path.read_bytes()
+    kinds, position = [], 8
+    while position < len(content):
+        length, kind = struct.unpack(">I4s", content[position : position + 8])
+        kinds.append(kind)
+        position += length + 12
+    assert sorted(set(kinds)) == [b"IDAT", b"IEND", b"IHDR", b"iTXt"]
+
+
+def test_a_recipe_is_read_from_json_too(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text('{"layer": "inception3b"}')
+    assert read_recipe(tmp_path / "r.json") == DreamRecipe(layer="inception3b")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x89PNG\r\n", b"GIF89a", (EXAMPLES / "cat.jpg").read_bytes()]
+)
+def test_a_file_without_a_recipe_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file.png").write_bytes(content)
+    with pytest.raises(RecipeError, match="file.png (holds no recipe|cannot be read)") as caught:
+        read_recipe(tmp_path / "file.png")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_png_without_a_recipe_is_refused(tmp_path: Path) -> None:
+    save_image(quarters(), tmp_path / "plain.png")
+    with pytest.raises(RecipeError, match="plain.png holds no recipe"):
+        read_recipe(tmp_path / "plain.png")
+    with pytest.raises(RecipeError, match="nope.png cannot be read: No such file"):
+        read_recipe(tmp_path / "nope.png")
+
+
+@pytest.mark.parametrize("name", ["dream.jpg", "dream", "no/such/folder/dream.png"])
+def test_a_place_that_cannot_be_written_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(PictureError):
+        save_image(quarters(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "dream.png"
+    path.write_bytes(b"old")
+
+    def full_disk(self: Image.Image, file: Path, *_: Any, **__: Any) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(PictureError, match="cannot be written: No space left on device"):
+        save_image(quarters(), path)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["dream.png"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        torch.zeros(3, 40, 40),
+        torch.zeros(1, 4, 40, 40),
+        torch.zeros(1, 3, 0, 40),
+        torch.zeros(1, 3, 40, 40, dtype=torch.uint8),
+        torch.full((1, 3, 40, 40), 2.0),
+        torch.full((1, 3, 40, 40), float("nan")),
+        np.zeros((40, 40, 3)),
+    ],
+)
+def test_what_is_no_picture_tensor_is_refused(wrong: Any) -> None:
+    with pytest.raises(PictureError):
+        check_picture(wrong)

@@ -1,0 +1,148 @@
+"""A recipe that exists is valid and complete, and survives the way to JSON and back."""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+
+from dream import DreamRecipe, RecipeError
+from dream.recipe import INTENSITIES, knobs
+
+NUMBERS = [name for name, knob in knobs(DreamRecipe).items() if knob.kind is not str]
+
+
+def test_defaults_are_those_of_the_command_line() -> None:
+    recipe = DreamRecipe()
+    assert (recipe.model, recipe.layer) == ("dreamlet", "inception4c")
+    assert (recipe.octaves, recipe.scale, recipe.iterations) == (4, 1.4, 10)
+    assert (recipe.step, recipe.jitter, recipe.smoothing, recipe.seed) == (1.6, 32, 0.5, 0)
+    assert (recipe.intensity, recipe.max_side) == (5, None)
+
+
+@pytest.mark.parametrize("intensity", range(1, 11))
+def test_intensity_brings_its_step_and_iterations(intensity: int) -> None:
+    recipe = DreamRecipe(intensity=intensity)
+    assert (recipe.step, recipe.iterations) == INTENSITIES[intensity - 1]
+
+
+def test_every_intensity_goes_further_than_the_one_before() -> None:
+    reach = [step * iterations for step, iterations in INTENSITIES]
+    assert reach == sorted(set(reach))
+
+
+def test_a_step_given_outright_stays() -> None:
+    recipe = DreamRecipe(intensity=9, step=1.0)
+    assert (recipe.step, recipe.iterations) == (1.0, 28)
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DreamRecipe().octaves = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_is_held_to_its_bounds(name: str) -> None:
+    knob = knobs(DreamRecipe)[name]
+    for inside in (knob.low, knob.high):
+        assert getattr(DreamRecipe(**{name: inside}), name) == inside
+    for outside in (knob.low - 1, knob.high + 1, math.nan, math.inf, 10**400):
+        with pytest.raises(RecipeError, match=rf"^{name} must be a .*number from .* to "):
+            DreamRecipe(**{name: outside})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("wrong", ["5", True, [1], {}])
+def test_what_is_no_number_is_refused(name: str, wrong: Any) -> None:
+    with pytest.raises(RecipeError, match=f"^{name} must be"):
+        DreamRecipe(**{name: wrong})
+
+
+def test_whole_numbers_may_come_as_floats_but_not_broken_ones() -> None:
+    recipe = DreamRecipe(octaves=3.0)  # type: ignore[arg-type]
+    assert recipe.octaves == 3 and isinstance(recipe.octaves, int)
+    with pytest.raises(RecipeError, match="octaves must be a whole number from 1 to 10, not 2.5"):
+        DreamRecipe(octaves=2.5)  # type: ignore[arg-type]
+
+
+def test_an_unknown_layer_is_answered_with_what_is_near() -> None:
+    with pytest.raises(RecipeError) as caught:
+        DreamRecipe(layer="inception4")
+    assert str(caught.value).startswith("layer 'inception4' is not in dreamlet; try inception4")
+    with pytest.raises(RecipeError, match="'foo' is not in dreamlet; try conv3, .*inception4c"):
+        DreamRecipe(layer="foo")
+
+
+def test_an_unknown_model_is_answered_with_what_there_is() -> None:
+    with pytest.raises(RecipeError, match="model 'vgg61' is not known; try dreamlet"):
+        DreamRecipe(model="vgg61")
+
+
+def test_several_layers_have_weights() -> None:
+    recipe = DreamRecipe(layer=" inception3b : 0.5 ,inception4c")
+    assert recipe.layers() == (("inception3b", 0.5), ("inception4c", 1.0))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("inception4c:", None),
+        ("inception4c:heavy", "weight of layer inception4c must be a number, not 'heavy'"),
+        ("inception4c:nan", "must be a number"),
+        ("inception4c,", "layer '' is not in dreamlet"),
+        ("inception4c,inception4c:2", "names a place twice"),
+        ("inception4c," * 10_000, "twice|is not in dreamlet"),
+    ],
+)
+def test_layers_and_weights_are_checked(layer: str, message: str | None) -> None:
+    if message is None:
+        assert DreamRecipe(layer=layer).layers() == (("inception4c", 1.0),)
+    else:
+        with pytest.raises(RecipeError, match=message) as caught:
+            DreamRecipe(layer=layer)
+        assert len(str(caught.value)) < 300
+
+
+def test_json_and_back_is_the_same_recipe() -> None:
+    recipe = DreamRecipe(layer="inception3b:0.5,inception4c", intensity=7, seed=42, max_side=640)
+    assert DreamRecipe.from_json(recipe.to_json()) == recipe
+    assert json.loads(recipe.to_json())["deepdream"] == 1
+
+
+def test_json_without_a_knob_takes_its_default() -> None:
+    assert DreamRecipe.from_json('{"intensity": 8}') == DreamRecipe(intensity=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not json", "no recipe"),
+        ("[1]", "not a JSON object"),
+        ("[" * 100_000, "no recipe"),
+        (b"\xff\xfe\x00", "no recipe"),
+        ('{"deepdream": 2}', "has version 2; this program reads 1"),
+        ('{"kind": "class"}', "is for 'class'; a recipe for 'dream' is needed"),
+        ('{"octave": 3}', "'octave' is no part of a recipe; try octaves"),
+        ('{"octaves": 99}', "octaves must be a whole number from 1 to 10, not 99"),
+        ('{"octaves": null}', "octaves must be"),
+        ('{"layer": 4}', "layer must be a name, not 4"),
+    ],
+)
+def test_json_that_is_no_recipe_is_refused_in_one_line(text: str | bytes, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        DreamRecipe.from_json(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_new_intensity_brings_its_own_step() -> None:
+    assert DreamRecipe(step=1.0).but(intensity=9) == DreamRecipe(intensity=9)
+    assert DreamRecipe().but(intensity=9, step=1.0) == DreamRecipe(intensity=9, step=1.0)
+    assert DreamRecipe(step=1.0).but(seed=3) == DreamRecipe(step=1.0, seed=3)
+    assert DreamRecipe(layer="conv3").but(model="dreamlet").layer == "inception4c"
+
+
+def test_every_knob_has_help_and_bounds() -> None:
+    for name, knob in knobs(DreamRecipe).items():
+        assert knob.help.endswith("."), name
+        assert knob.kind is str or knob.low < knob.high < math.inf, name

@@ -1,0 +1,229 @@
+"""A dream: from the photo, octave by octave, the same each time, and nothing of it left behind."""
+
+import threading
+from itertools import zip_longest
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, Frame, PictureError, render
+from dream.network import Network
+from dream.objective import Activations, Energy
+
+from .conftest import EXAMPLES, load_image
+
+
+def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
+    *_, frame = engine.dream(picture, recipe)
+    return frame.tensor
+
+
+def change(one: Tensor, other: Tensor) -> float:
+    """Mean absolute difference in grey levels of 255."""
+    return (one - other).abs().mean().item() * 255
+
+
+@pytest.mark.parametrize("size", [(300, 451), (33, 517), (32, 32), (129, 67)])
+def test_zero_iterations_give_back_the_picture_exactly(
+    size: tuple[int, int], engine: Engine, cat: Tensor
+) -> None:
+    picture = F.interpolate(cat, size=size)
+    assert torch.equal(last(engine, picture, DreamRecipe(iterations=0)), picture)
+
+
+def test_a_step_of_nothing_changes_nothing_that_can_be_seen(engine: Engine, cat: Tensor) -> None:
+    assert change(last(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["cat", "coffee", "clouds", "rocket", "galaxies"])
+def test_intensity_is_visible_and_rises(name: str, engine: Engine) -> None:
+    picture = F.interpolate(load_image(EXAMPLES / f"{name}.jpg"), size=(128, 192))
+    two, five, nine = (
+        change(last(engine, picture, DreamRecipe(intensity=intensity)), picture)
+        for intensity in (2, 5, 9)
+    )
+    assert 5 <= five <= 40
+    assert two < 0.6 * five and five < 0.6 * nine
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cat", "coffee", "clouds", "rocket", "galaxies"])
+def test_a_dream_at_defaults_is_plain_to_see(name: str, engine: Engine) -> None:
+    picture = load_image(EXAMPLES / f"{name}.jpg")
+    assert 5 <= change(last(engine, picture, DreamRecipe()), picture) <= 40
+
+
+def test_a_dream_equals_a_plain_loop(network: Network, cat: Tensor) -> None:
+    recipe = DreamRecipe(octaves=3, iterations=2, jitter=0, smoothing=0, max_side=451)
+    *_, frame = render.dream(network, cat, recipe)
+
+    detail = torch.zeros(1, 3, 1, 1)
+    for height, width in ((153, 230), (214, 322), (300, 451)):
+        base = F.interpolate(cat, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+        detail = F.interpolate(detail, (height, width), mode="bicubic", antialias=True)
+        picture = (base + detail).clamp(0, 1)
+        for _ in range(2):
+            leaf = picture.clone().requires_grad_()
+            seen = network.activations(leaf, ("inception4c",))["inception4c"]
+            (gradient,) = torch.autograd.grad(seen.square().sum() / 2, leaf)
+            picture = (picture + 1.6 / 255 * gradient / gradient.abs().mean()).clamp(0, 1)
+        detail = picture - base
+    # Two float32 sums in another order may part a little on the way; not more.
+    assert change(frame.tensor, picture) < 0.05
+
+
+def test_the_same_seed_gives_the_same_picture(
+    engine: Engine, cat: Tensor, quick: DreamRecipe
+) -> None:
+    assert torch.equal(last(engine, cat, quick), last(engine, cat, quick))
+    assert not torch.equal(last(engine, cat, quick), last(engine, cat, quick.but(seed=1)))
+
+
+def test_half_precision_dreams_as_float32_does(
+    engine: Engine, network: Network, cat: Tensor
+) -> None:
+    recipe = DreamRecipe(max_side=200)
+    *_, exact = render.dream(network, cat, recipe)
+    *_, frame = engine.dream(cat, recipe)
+    small = F.interpolate(cat, exact.tensor.shape[2:], mode="bicubic", antialias=True)
+    changes = torch.stack([(frame.tensor - small).flatten(), (exact.tensor - small).flatten()])
+    assert torch.corrcoef(changes)[0, 1] > 0.7
+
+
+def test_frames_tell_how_far_the_dream_has_come(engine: Engine, cat: Tensor) -> None:
+    frames = list(engine.dream(cat, DreamRecipe(octaves=3, iterations=4, max_side=128)))
+    assert [frame.step for frame in frames] == list(range(13))
+    assert {(frame.total, frame.octaves) for frame in frames} == {(12, 3)}
+    assert [frame.octave for frame in frames[1:]] == [1] * 4 + [2] * 4 + [3] * 4
+    done = [frame.done for frame in frames]
+    assert done == sorted(done) and (done[0], done[-1]) == (0, 1)
+    # A step in a larger octave is more of the work.
+    assert done[12] - done[11] > 1.5 * (done[4] - done[3])
+    assert frames[0].value != frames[0].value  # NaN: nothing was measured yet
+    assert all(frame.value > 0 for frame in frames[1:])
+    assert frames[4].value > frames[1].value
+
+
+def test_the_first_frame_is_the_photo_and_every_frame_has_its_full_size(
+    engine: Engine, cat: Tensor, quick: DreamRecipe
+) -> None:
+    frames = list(engine.dream(cat, quick))
+    small = F.interpolate(cat, (85, 128), mode="bicubic", antialias=True).clamp(0, 1)
+    assert torch.equal(frames[0].tensor, small)
+    assert {frame.picture().size for frame in frames} == {(128, 85)}
+    assert frames[1].picture().mode == "RGB"
+
+
+def test_a_frame_kept_stays_as_it_was(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
+    frames = engine.dream(cat, quick)
+    kept = [next(frames), next(frames)]
+    pictures = [frame.tensor.clone() for frame in kept]
+    list(frames)
+    assert all(map(torch.equal, pictures, (frame.tensor for frame in kept)))
+
+
+def test_the_input_is_left_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
+    before = cat.clone()
+    last(engine, cat, quick)
+    assert torch.equal(cat, before)
+
+
+def test_a_large_picture_is_shrunk_in_proportion(engine: Engine, cat: Tensor) -> None:
+    assert last(engine, cat, DreamRecipe(iterations=0, max_side=200)).shape == (1, 3, 133, 200)
+
+
+def test_the_longest_side_follows_the_device(engine: Engine) -> None:
+    assert engine.settle(DreamRecipe()).max_side == 640
+    assert engine.settle(DreamRecipe(max_side=300)).max_side == 300
+
+
+@pytest.mark.parametrize("size", [(31, 31), (31, 500), (500, 31)])
+def test_a_picture_too_small_is_refused_before_the_first_frame(
+    size: tuple[int, int], engine: Engine
+) -> None:
+    with pytest.raises(PictureError, match="the network needs 32 or more on each side"):
+        engine.dream(torch.rand(1, 3, *size))
+
+
+def test_a_wrong_tensor_is_refused_before_the_first_frame(engine: Engine) -> None:
+    with pytest.raises(PictureError, match=r"\[0, 1\]"):
+        engine.dream(torch.full((1, 3, 64, 64), 255.0))
+
+
+def traces(network: Network) -> list[object]:
+    """All that a dream could leave behind in a network."""
+    modules = list(network.network.modules())
+    hooks = [module._forward_hooks or module._backward_hooks for module in modules]
+    weights = list(network.network.parameters())
+    return [
+        [bool(each) for each in hooks],
+        [(weight.sum().item(), weight.requires_grad, weight.grad) for weight in weights],
+    ]
+
+
+def test_a_closed_dream_leaves_the_network_as_it_was(
+    engine: Engine, cat: Tensor, quick: DreamRecipe
+) -> None:
+    network = engine.network("dreamlet")
+    before, expected = traces(network), last(engine, cat, quick)
+    frames = engine.dream(cat, quick)
+    next(frames), next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert traces(network) == before
+    assert torch.is_grad_enabled()
+    assert torch.equal(last(engine, cat, quick), expected)
+
+
+def test_an_error_in_mid_dream_leaves_the_network_as_it_was(
+    engine: Engine, cat: Tensor, quick: DreamRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = engine.network("dreamlet")
+    before, expected = traces(network), last(engine, cat, quick)
+    frames = engine.dream(cat, quick)
+    next(frames), next(frames)
+
+    def broken(self: Energy, activations: Activations) -> Tensor:
+        raise RuntimeError("in mid-dream")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Energy, "__call__", broken)
+        with pytest.raises(RuntimeError, match="in mid-dream"):
+            next(frames)
+    assert traces(network) == before
+    assert torch.equal(last(engine, cat, quick), expected)
+
+
+def test_two_dreams_step_by_step_equal_the_two_alone(
+    engine: Engine, cat: Tensor, quick: DreamRecipe
+) -> None:
+    recipes = [quick, quick.but(layer="inception3b", seed=5)]
+    alone = [last(engine, cat, recipe) for recipe in recipes]
+    ends: list[Frame | None] = [None, None]
+    for frames in zip_longest(*(engine.dream(cat, recipe) for recipe in recipes)):
+        ends = [new or old for new, old in zip(frames, ends, strict=True)]
+    assert all(torch.equal(end.tensor, one) for end, one in zip(ends, alone, strict=True) if end)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_two_dreams_in_two_threads_equal_the_two_alone(engine: Engine, cat: Tensor) -> None:
+    recipes = [
+        DreamRecipe(max_side=128, seed=seed, layer=layer)
+        for seed, layer in enumerate(("inception3b", "inception4c", "inception5a", "inception4a"))
+    ]
+    alone = [last(engine, cat, recipe) for recipe in recipes]
+    together: dict[int, Tensor] = {}
+
+    def work(index: int) -> None:
+        # An engine of its own for every other one, which loads and traces while others dream.
+        own = engine if index % 2 else Engine("cpu")
+        together[index] = last(own, cat, recipes[index])
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(recipes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(together) == [0, 1, 2, 3]
+    assert all(torch.equal(together[index], alone[index]) for index in together)
