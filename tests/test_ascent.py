@@ -48,7 +48,7 @@ def test_a_gradient_of_zeros_leaves_the_picture_as_it_is(noise: Tensor) -> None:
 
 def test_the_picture_stays_in_range(noise: Tensor) -> None:
     last = climb(noise, pattern, iterations=20, step=20.0)[-1]
-    assert (last.min(), last.max()) == (0, 1)
+    assert (last.min().item(), last.max().item()) == (0, 1)
 
 
 def test_the_jitter_is_undone(noise: Tensor) -> None:
@@ -65,7 +65,7 @@ def test_steps_equal_a_plain_loop(network: Network, noise: Tensor) -> None:
         shift = [int(torch.randint(-8, 9, (), generator=generator)) for _ in range(2)]
         view = roll(expected, (shift[0], shift[1])).requires_grad_()
         activation = network.activations(view, ("inception3b",))["inception3b"]
-        (activation.square().sum() / 2).backward()  # type: ignore[no-untyped-call]
+        (activation.square().sum() / 2).backward()
         assert view.grad is not None
         gradient = blur(roll(view.grad, (-shift[0], -shift[1])), 0.5)
         step = 1.5 / 255 * gradient / gradient.abs().mean()

@@ -18,7 +18,7 @@ def test_defaults_are_those_of_the_command_line() -> None:
     assert (recipe.model, recipe.layer) == ("dreamlet", "inception4c")
     assert (recipe.octaves, recipe.scale, recipe.iterations) == (4, 1.4, 10)
     assert (recipe.step, recipe.jitter, recipe.smoothing, recipe.seed) == (1.6, 32, 0.5, 0)
-    assert (recipe.intensity, recipe.max_side) == (5, None)
+    assert recipe.intensity == 5 and recipe.max_side is None
 
 
 @pytest.mark.parametrize("intensity", range(1, 11))
@@ -45,6 +45,8 @@ def test_a_recipe_cannot_be_changed() -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_every_number_is_held_to_its_bounds(name: str) -> None:
     knob = knobs(DreamRecipe)[name]
+    inside: Any
+    outside: Any
     for inside in (knob.low, knob.high):
         assert getattr(DreamRecipe(**{name: inside}), name) == inside
     for outside in (knob.low - 1, knob.high + 1, math.nan, math.inf, 10**400):

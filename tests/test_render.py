@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, Frame, PictureError, render
+from dream import DreamRecipe, Engine, Frame, PictureError, load_image, render
 from dream.network import Network
 from dream.objective import Activations, Energy
 
-from .conftest import EXAMPLES, load_image
+from .conftest import EXAMPLES
 
 
 def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:

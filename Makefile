@@ -1,0 +1,50 @@
+# make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
+# make lint: ruff and mypy.   make bench: what a dream costs.   make pictures: the page's own dreams.
+PYTHON ?= python3
+PORT ?= 7860
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DREAM := $(BIN)/python -m dream
+
+.PHONY: run test lint bench pictures browser
+.DELETE_ON_ERROR:
+
+run: .venv/app
+	@echo "Starting the app on http://127.0.0.1:$(PORT), or the next free port; Ctrl-C stops it."
+	@GRADIO_SERVER_PORT=$(PORT) $(BIN)/python app.py
+
+test: .venv/tools browser
+	$(BIN)/python -m pytest
+
+lint: .venv/tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/app
+	$(BIN)/python -m tests.bench
+
+pictures: .venv/app
+	$(DREAM) image examples/coffee.jpg --octaves 5 -o examples/dream-coffee-inception4c-i5-seed0.png
+	for picture in examples/layers/*.png; do \
+	  $(DREAM) image examples/clouds.jpg --intensity 7 --max-side 240 \
+	    --layer "$$(basename "$$picture" .png)" -o "$$picture" || exit 1; \
+	done
+
+.venv/app: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv .venv
+	@echo "Installing (torch is large; this takes some minutes the first time) ..."
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/tools: .venv/app tests/requirements.txt
+	$(INSTALL) -r tests/requirements.txt
+	@touch $@
+
+# The browser tests drive a Chromium of the system's own.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] \
+	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+	|| echo "No Chromium here, and none could be installed: the browser tests will be skipped."

@@ -1,0 +1,181 @@
+"""The app through its API, on a real server: what it answers, promises and refuses."""
+
+import concurrent.futures
+import inspect
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from dream import DreamRecipe, Engine, load_image, read_recipe
+from dream.recipe import knobs
+
+from .conftest import EXAMPLES, ROOT
+from .server import served
+
+CAT = EXAMPLES / "cat.jpg"
+QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("app") / "log") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return Client(address, verbose=False, download_files=str(tmp_path_factory.mktemp("files")))
+
+
+def dream(client: Client, image: Path | str = CAT, **knobs: Any) -> tuple[str, dict[str, Any]]:
+    answer: tuple[str, dict[str, Any]] = client.predict(
+        image=handle_file(str(image)), api_name="/deep_dream", **knobs
+    )
+    return answer
+
+
+def test_deep_dream_returns_the_png_and_its_recipe(client: Client, engine: Engine) -> None:
+    path, recipe = dream(client, **QUICK, layer="inception3b", seed=7)
+    assert Path(path).name == "dream-cat-inception3b-i5-seed7.png"
+    expected = DreamRecipe(octaves=2, iterations=2, max_side=128, layer="inception3b", seed=7)
+    assert recipe == expected.to_dict()
+    assert read_recipe(path) == DreamRecipe.from_dict(recipe) == expected
+    *_, frame = engine.dream(load_image(CAT), expected)
+    with Image.open(path) as image:
+        assert image.tobytes() == frame.picture().tobytes()  # the same as in Python
+
+
+def test_the_snippet_in_readme_runs(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(from gradio_client.*?)```", readme, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    names: dict[str, Any] = {}
+    exec(snippet.replace("http://127.0.0.1:7860", address), names)
+    assert read_recipe(names["path"]) == DreamRecipe.from_dict(names["recipe"])
+    assert names["recipe"]["intensity"] == 4
+
+
+def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert list(endpoints) == ["/deep_dream"]
+    parameters = {each["parameter_name"]: each for each in endpoints["/deep_dream"]["parameters"]}
+    assert list(parameters) == ["image", *knobs(DreamRecipe)]
+    assert not parameters["image"]["parameter_has_default"]
+    kinds = {str: "str", int: "int", float: "float"}
+    for name, knob in knobs(DreamRecipe).items():
+        default = None if knob.automatic else getattr(DreamRecipe(), name)
+        assert parameters[name]["parameter_has_default"], name
+        assert parameters[name]["parameter_default"] == default, name
+        assert parameters[name]["python_type"]["type"] == kinds[knob.kind], name
+
+
+def test_the_endpoint_explains_every_knob_with_its_bounds() -> None:
+    import app
+
+    signature, text = inspect.signature(app.deep_dream), inspect.getdoc(app.deep_dream) or ""
+    assert list(signature.parameters) == ["image", *knobs(DreamRecipe)]
+    for name, knob in knobs(DreamRecipe).items():
+        said = text.split(f"    {name}: ")[1].split("\n    ")[0]
+        default = signature.parameters[name].default
+        assert default == (None if knob.automatic else getattr(DreamRecipe(), name)), name
+        if knob.kind is not str and name != "seed":
+            assert f"{knob.low:g}" in said and f"{knob.high:g}" in said, name
+
+
+def test_a_caller_gets_the_defaults_and_the_poster_is_what_they_make(client: Client) -> None:
+    import app
+
+    opening = app.OPENING
+    path, recipe = dream(client, EXAMPLES / "coffee.jpg", octaves=opening.octaves)
+    assert DreamRecipe.from_dict(recipe) == opening
+    made, shown = load_image(path), load_image(app.DREAMED)
+    photo = load_image(EXAMPLES / "coffee.jpg")
+    # Bit for bit on the machine that made it; on others the arithmetic may part a little.
+    assert (made - shown).abs().mean() < 0.7 * (made - photo).abs().mean()
+
+
+def test_previews_come_while_it_dreams(client: Client) -> None:
+    job = client.submit(
+        image=handle_file(str(CAT)), iterations=40, max_side=256, api_name="/deep_dream"
+    )
+    job.result(timeout=120)
+    *previews, (path, recipe) = job.outputs()
+    assert len(previews) >= 2 and all(answer is None for _, answer in previews)
+    assert {Path(preview).suffix for preview, _ in previews} == {".jpg"}
+    assert recipe == read_recipe(path).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
+        ({"layer": "foo"}, "layer 'foo' is not in dreamlet; try"),
+        ({"model": "vgg"}, "model 'vgg' is not known"),
+        ({"seed": -1}, "seed must be a whole number from 0"),
+        ({"max_side": 33}, "the network needs 32 or more on each side"),
+        ({"max_side": 9999}, "max_side must be a whole number from 32 to 2048"),
+    ],
+)
+def test_bad_knobs_are_answered_with_what_is_allowed(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        dream(client, **wrong)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.svg"])
+def test_a_file_that_is_no_picture_is_answered_in_plain_words(
+    name: str, client: Client, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    with pytest.raises(AppError, match=f"{name} is no picture this program reads"):
+        dream(client, tmp_path / name)
+
+
+def test_a_huge_picture_is_refused(client: Client, tmp_path: Path) -> None:
+    Image.new("1", (13_000, 13_000)).save(tmp_path / "bomb.png")
+    start = time.monotonic()
+    with pytest.raises(AppError, match="bomb.png has 169.0 megapixels; the limit is 40"):
+        dream(client, tmp_path / "bomb.png")
+    assert time.monotonic() - start < 10
+
+
+def test_a_cancelled_job_frees_the_line(client: Client) -> None:
+    job = client.submit(
+        image=handle_file(str(CAT)), iterations=100, octaves=10, api_name="/deep_dream"
+    )
+    while not job.outputs():
+        time.sleep(0.05)
+    job.cancel()
+    start = time.monotonic()
+    dream(client, **QUICK)
+    assert time.monotonic() - start < 10  # the whole dream would take half a minute and more
+
+
+def test_callers_at_once_get_what_callers_alone_get(client: Client) -> None:
+    seeds = range(4)
+    alone = [Path(dream(client, **QUICK, seed=seed)[0]).read_bytes() for seed in seeds]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda seed: dream(client, **QUICK, seed=seed), seeds)
+        together = [Path(path).read_bytes() for path, _ in answers]
+    assert together == alone
+
+
+def test_a_dream_beyond_the_time_limit_is_ended_with_advice(tmp_path: Path) -> None:
+    with served(tmp_path / "log", DREAM_TIME_LIMIT="1") as address:
+        client = Client(address, verbose=False)
+        with pytest.raises(AppError, match="takes more than 1 seconds here; fewer iterations"):
+            dream(client, iterations=100, octaves=10)
+        assert dream(client, **QUICK)[1]["octaves"] == 2

@@ -1,0 +1,236 @@
+"""The page in a real Chromium, at desk and phone size: upload, dream, watch, stop, download."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from dream import load_image, read_recipe
+
+from .conftest import EXAMPLES
+from .server import served
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+SECONDS = 1000.0
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("page") / "log") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1280, 800), (390, 844)], ids=["desk", "phone"])
+def page(request: Any, browser: Browser, address: str) -> Iterator[Page]:
+    width, height = request.param
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(30 * SECONDS)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    expect(page.locator("#view img")).to_have_count(2)
+    yield page
+    page.close()
+    assert not errors
+
+
+def upload(page: Page, file: Any) -> None:
+    page.set_input_files("#photo input[type=file]", file)
+    expect(page.locator("#photo .upload-text, #photo .loading")).to_have_count(0)
+    page.wait_for_timeout(500)
+
+
+def number(page: Page, label: str) -> Locator:
+    """The number field beside a slider."""
+    return page.locator(f'input[type=number][aria-label*="{label}"]')
+
+
+def fill(page: Page, label: str, value: float) -> None:
+    number(page, label).fill(str(value))
+    number(page, label).press("Tab")
+
+
+def open_advanced(page: Page) -> None:
+    page.get_by_role("button", name="Advanced").click()
+    # Gradio fills the fields once more as they come into being, faster than a hand types.
+    page.wait_for_timeout(500)
+
+
+def shown(page: Page) -> list[str]:
+    """The addresses of the two pictures of the slider."""
+    sources = page.locator("#view img").evaluate_all("images => images.map(image => image.src)")
+    return [source for source in sources if source]
+
+
+def status(page: Page) -> Any:
+    return page.locator("#status [role=status]")
+
+
+def download(page: Page, folder: Path) -> Path:
+    with page.expect_download() as waiting:
+        page.click("#download")
+    path = folder / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    return path
+
+
+def test_the_page_opens_on_a_finished_dream(page: Page, tmp_path: Path) -> None:
+    assert len(set(shown(page))) == 2
+    path = download(page, tmp_path)
+    assert read_recipe(path).layer == "inception4c"
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]  # type: ignore[index]
+
+
+def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address, wait_until="networkidle")
+    assert asked
+    assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+    page.close()
+
+
+def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: Path) -> None:
+    upload(page, EXAMPLES / "cat.jpg")
+    fill(page, "Intensity", 7)
+    page.click("#go")
+    expect(page.locator("#stop")).to_be_visible()
+    seen = set()
+    while "Dreamed" not in (text := status(page).inner_text()):
+        if match := re.match(r"Octave (\d) of (\d), step (\d+) of (\d+), ([\d.]+) s left", text):
+            seen.add((match[1], shown(page)[-1]))
+        page.wait_for_timeout(50)
+    # It changed before one's eyes, in more than one octave.
+    assert len({picture for _, picture in seen}) >= 3 and len({octave for octave, _ in seen}) >= 2
+    expect(page.locator("#go")).to_be_visible()
+    expect(page.locator("#stop")).to_be_hidden()
+    path = download(page, tmp_path)
+    assert path.name == "dream-cat-inception4c-i7-seed0.png"
+    recipe = read_recipe(path)
+    assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 17, 2.4)
+    change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
+    assert 15 < change < 45
+    with page.expect_response(re.compile("/queue/data|/call/")):
+        page.click("#again")
+    expect(status(page)).to_contain_text("Octave")
+    expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+    again = download(page, tmp_path / "again")
+    assert again.name == path.name
+    further = (load_image(again) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
+    assert further > 1.2 * change
+
+
+def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page) -> None:
+    upload(page, EXAMPLES / "rocket.jpg")
+    fill(page, "Intensity", 10)
+    page.click("#go")
+    expect(status(page)).to_contain_text("Octave")
+    page.keyboard.press("Escape")
+    expect(status(page)).to_contain_text("Stopped", timeout=1 * SECONDS)
+    expect(page.locator("#go")).to_be_visible()
+    before = shown(page)
+    page.wait_for_timeout(1500)
+    assert shown(page) == before  # nothing goes on behind it
+    fill(page, "Intensity", 1)
+    page.click("#go")
+    expect(status(page)).to_contain_text("Dreamed in")
+
+
+def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
+    page.locator(".gallery-item img, .gallery img").nth(2).click()
+    page.locator("#layers button", has_text="Rings").click()
+    fill(page, "Intensity", 1)
+    page.wait_for_timeout(1000)
+    page.click("#go")
+    expect(status(page)).to_contain_text("Dreamed in")
+    path = download(page, tmp_path)
+    assert path.name == "dream-clouds-inception3b-i1-seed0.png"
+
+
+def test_the_advanced_controls_are_obeyed_and_reset(page: Page, tmp_path: Path) -> None:
+    open_advanced(page)
+    for label, value in (("Octaves", 2), ("Iterations", 3), ("Max side", 200)):
+        fill(page, label, value)
+    page.get_by_label("Random seed").check()
+    page.click("#go")
+    expect(status(page)).to_contain_text("Dreamed in")
+    recipe = read_recipe(download(page, tmp_path))
+    assert (recipe.octaves, recipe.iterations, recipe.max_side) == (2, 3, 200)
+    assert recipe.seed > 0
+    expect(number(page, "Seed")).to_have_value(str(recipe.seed))
+    page.get_by_role("button", name="Reset all").click()
+    expect(number(page, "Seed")).to_have_value("0")
+    expect(number(page, "Iterations")).to_have_value("10")
+    expect(page.get_by_label("Random seed")).not_to_be_checked()
+
+
+def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
+    open_advanced(page)
+    fill(page, "Intensity", 8)
+    expect(number(page, "Iterations")).to_have_value("22")
+    expect(number(page, "Step")).to_have_value("2.9")
+    page.locator('input[type=range][aria-label*="Intensity"]').press("ArrowLeft")
+    expect(number(page, "Intensity")).to_have_value("7")
+    expect(number(page, "Iterations")).to_have_value("17")
+    page.get_by_role("button", name="Reset all").click()
+    expect(number(page, "Iterations")).to_have_value("10")
+
+
+def test_enter_dreams(page: Page) -> None:
+    fill(page, "Intensity", 1)
+    page.locator("#title").click()
+    page.keyboard.press("Enter")
+    expect(status(page)).to_contain_text("Dreamed in")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("bad.jpg", b"hello", "bad.jpg is no picture this program reads"),
+        ("bomb.png", None, "bomb.png has 49.0 megapixels; the limit is 40"),
+    ],
+)
+def test_a_bad_file_is_answered_in_one_sentence(
+    name: str, content: bytes | None, message: str, page: Page, tmp_path: Path
+) -> None:
+    before = shown(page)
+    if content is None:
+        Image.new("1", (7000, 7000)).save(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(content)
+    upload(page, tmp_path / name)
+    page.click("#go")
+    expect(status(page)).to_contain_text(message)
+    expect(page.locator("#go")).to_be_visible()
+    assert shown(page) == before
+    assert "Traceback" not in page.content()
+
+
+def test_without_a_photo_it_asks_for_one(page: Page) -> None:
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.click("#go")
+    expect(status(page)).to_contain_text("Drop a photo first")

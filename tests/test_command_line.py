@@ -1,0 +1,166 @@
+"""`python -m dream`: a photo in, a PNG out; bad input ends in one line and exit code 2."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dream import DreamRecipe, Engine, load_image, read_recipe, zoo
+from dream import __main__ as command_line
+
+from .conftest import EXAMPLES, ROOT
+
+CAT = str(EXAMPLES / "cat.jpg")
+QUICK = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
+
+
+def run(*arguments: str) -> int:
+    try:
+        return command_line.main(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def test_a_photo_becomes_a_dream_with_its_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
+) -> None:
+    out = tmp_path / "out.png"
+    options = ["--layer", "inception3b", "--scale", "1.5", "--step", "2", "--jitter", "8"]
+    assert run("image", CAT, "-o", str(out), *QUICK, *options, "--seed", "3") == 0
+    recipe = DreamRecipe(
+        layer="inception3b",
+        octaves=2,
+        scale=1.5,
+        iterations=2,
+        step=2,
+        jitter=8,
+        seed=3,
+        max_side=128,
+    )
+    assert read_recipe(out) == recipe
+    assert capsys.readouterr().out.startswith(f"{out}: 128 x 85, inception3b, seed 3, ")
+    # What the command line makes is what Python makes, to the level.
+    *_, frame = engine.dream(load_image(CAT), recipe)
+    expected = (frame.tensor * 255).round() / 255
+    assert torch.equal(load_image(out), expected)
+
+
+def test_a_recipe_is_followed_and_options_change_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    assert run("image", CAT, "-o", str(first), *QUICK, "--seed", "9") == 0
+    assert run("image", CAT, "-o", str(second), "--recipe", str(first)) == 0
+    assert second.read_bytes() == first.read_bytes()
+    (tmp_path / "r.json").write_text(DreamRecipe(octaves=1, max_side=64).to_json())
+    assert (
+        run(
+            "image",
+            CAT,
+            "-o",
+            str(second),
+            "--recipe",
+            str(tmp_path / "r.json"),
+            "--intensity",
+            "1",
+        )
+        == 0
+    )
+    assert read_recipe(second) == DreamRecipe(octaves=1, max_side=64, intensity=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required"),
+        (["paint"], "invalid choice: 'paint'"),
+        (["image", CAT], "required: -o"),
+        (["image", "nope.jpg", "-o", "OUT"], "there is no file nope.jpg"),
+        (["image", __file__, "-o", "OUT"], "is no picture"),
+        (
+            ["image", CAT, "-o", "OUT", "--octaves", "many"],
+            "octaves must be a whole number from 1 to 10",
+        ),
+        (
+            ["image", CAT, "-o", "OUT", "--octaves", "0"],
+            "octaves must be a whole number from 1 to 10",
+        ),
+        (
+            ["image", CAT, "-o", "OUT", "--seed", "-1"],
+            "seed must be a whole number from 0 to 2147483647",
+        ),
+        (["image", CAT, "-o", "OUT", "--scale", "nan"], "scale must be a number from 1.1 to 2"),
+        (["image", CAT, "-o", "OUT", "--layer", "foo"], "layer 'foo' is not in dreamlet; try"),
+        (["image", CAT, "-o", "OUT", "--model", "vgg"], "model 'vgg' is not known"),
+        (["image", CAT, "-o", "OUT", "--max-side", "40"], "the network needs 32 or more"),
+        (["image", CAT, "-o", "OUT", "--recipe", "nope.png"], "nope.png cannot be read"),
+        (["image", CAT, "-o", "OUT", "--recipe", CAT], "cat.jpg holds no recipe"),
+        (["image", CAT, "-o", "OUT", "--bogus", "1"], "unrecognized arguments: --bogus"),
+        (["image", CAT, "-o", "/no/such/folder/x.png"], "cannot be written"),
+        (["image", CAT, "-o", "x.jpg"], "name it x.png"),
+        (["layers", "vgg"], "model 'vgg' is not known"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out.png")
+    assert run(*(out if each == "OUT" else each for each in arguments)) == 2
+    said = capsys.readouterr()
+    assert message in said.err and said.err.count("\n") == 1 and said.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_device_ends_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_DEVICE", "warp")
+    assert run("image", CAT, "-o", str(tmp_path / "out.png")) == 2
+    assert "device 'warp' is not to be had" in capsys.readouterr().err
+
+
+def test_an_interrupted_dream_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "save_image", interrupted)
+    assert run("image", CAT, "-o", str(tmp_path / "out.png"), *QUICK) == 130
+    assert "Traceback" not in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_a_bar_and_a_pipe_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out.png")
+    assert run("image", CAT, "-o", out, *QUICK) == 0
+    assert capsys.readouterr().err == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert run("image", CAT, "-o", out, *QUICK) == 0
+    shown = terminal.getvalue().split("\r")
+    assert shown[1].startswith("[------------------------------] octave 1 of 2, step 0 of 4")
+    assert shown[-1] == "[##############################] octave 2 of 2, step 4 of 4 \n"
+
+
+def test_layers_are_listed_with_what_they_bring(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("layers") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(zoo.card("dreamlet").layers)
+    assert [line for line in lines if "(default)" in line] == [
+        "inception4c   parts       Faces, fur  (default)"
+    ]
+
+
+def test_it_runs_as_a_module(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dream", "image", CAT, "-o", str(tmp_path / "out.png"), *QUICK]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert load_image(tmp_path / "out.png").shape == (1, 3, 85, 128)

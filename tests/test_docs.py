@@ -1,0 +1,118 @@
+"""README says what is so: its table, its commands, its snippets and the Space's front matter."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import SpaceCard
+
+from dream import DreamRecipe, read_recipe
+from dream.recipe import Knob, knobs
+
+from .conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+
+
+def row(name: str, knob: Knob) -> str:
+    """The line of README's table for a knob."""
+    default = knob.automatic or f"`{getattr(DreamRecipe(), name)}`"
+    bounds = "" if knob.kind is str else f"{knob.low:.10g} to {knob.high:.10g} {knob.unit}".strip()
+    return f"| `{name}` | {default} | {bounds} | {knob.help} |"
+
+
+def test_the_table_lists_every_knob_with_default_and_range() -> None:
+    table = re.search(r"\| knob \|.*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
+    assert table
+    assert table[1].splitlines() == [row(name, knob) for name, knob in knobs(DreamRecipe).items()]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (snippet,) = (block for block in blocks("python") if "gradio_client" not in block)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "README.md", "exec"), {})
+    assert read_recipe(tmp_path / "dream.png").layer == "inception3b"
+
+
+@pytest.mark.slow
+def test_the_commands_run(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    commands = [
+        shlex.split(line)
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if line.startswith("python -m dream")
+    ]
+    assert len(commands) == 4
+    for _, *arguments in commands:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+    assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").but(octaves=5)
+
+
+def test_the_make_targets_it_names_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_what_it_links_to_is_there() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    for link in links:
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_the_environment_variables_are_those_of_the_code() -> None:
+    code = "".join(path.read_text() for path in [ROOT / "app.py", *(ROOT / "dream").glob("*.py")])
+    assert set(re.findall(r"\| `(DREAM_\w+)`", README)) == set(re.findall(r'"(DREAM_\w+)"', code))
+
+
+def test_the_front_matter_is_valid_for_a_space() -> None:
+    data = SpaceCard(README).data.to_dict()
+    assert data["sdk"] == "gradio" and (ROOT / data["app_file"]).is_file()
+    assert f"gradio=={data['sdk_version']}\n" in (ROOT / "constraints.txt").read_text()
+    assert {data["colorFrom"], data["colorTo"]} <= COLOURS
+    assert len(data["short_description"]) <= 60
+    assert re.fullmatch(r"3\.1[0-9](\.\d+)?", data["python_version"])
+    assert data["license"] == "mit" and "MIT License" in (ROOT / "LICENSE").read_text()
+    assert "hardware" not in data  # ignored by the hub without a word
+
+
+def test_the_space_installs_ranges_that_hold_the_tested_versions() -> None:
+    from packaging.requirements import Requirement
+
+    tested = dict(
+        line.split(";")[0].strip().split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line and "< " not in line.partition(";")[2]
+    )
+    for line in (ROOT / "requirements.txt").read_text().split():
+        requirement = Requirement(line)
+        assert "==" not in line
+        assert requirement.specifier.contains(tested[requirement.name]), line
+
+
+def test_no_file_is_too_large_for_a_space() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    sizes = {name: (ROOT / name).stat().st_size for name in listed if name}
+    assert sizes and max(sizes.values()) < 10_000_000
+    assert all(size < 1_000_000 for name, size in sizes.items() if name.startswith("examples/"))
