@@ -80,7 +80,7 @@ def test_what_it_links_to_is_there() -> None:
 
 
 def test_the_environment_variables_are_those_of_the_code() -> None:
-    code = "".join(path.read_text() for path in [ROOT / "app.py", *(ROOT / "dream").glob("*.py")])
+    code = "".join(path.read_text() for path in [ROOT / "app.py", *(ROOT / "dream").rglob("*.py")])
     assert set(re.findall(r"\| `(DREAM_\w+)`", README)) == set(re.findall(r'"(DREAM_\w+)"', code))
 
 

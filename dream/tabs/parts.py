@@ -1,0 +1,121 @@
+"""What the tabs share: inputs, the status line, the frames worth showing, and files to show."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dream.errors import DreamError
+from dream.picture import save_image
+from dream.recipe import DreamRecipe, Knob, knobs
+from dream.render import Frame
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SECONDS_BETWEEN_PREVIEWS = 0.4
+TIME_LIMIT = float(os.environ.get("DREAM_TIME_LIMIT", "120"))
+
+# How events run: the work in line, one at a time; what follows from a click at once.
+WORK: dict[str, Any] = {"concurrency_id": "dream", "concurrency_limit": 1}
+AT_ONCE: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
+
+
+def photo_input(**about: Any) -> gr.Image:
+    """A picture input that hands on the path of the file as it came."""
+    photo = gr.Image(type="filepath", image_mode=None, **about)
+    opened = photo.preprocess
+    # Gradio would open the file first and answer a bad one with a bare "Error"; `load_image` says
+    # what is wrong with it.
+    photo.preprocess = lambda data: (  # type: ignore[method-assign, assignment]
+        data.path if data and data.path else opened(data)
+    )
+    return photo
+
+
+def control(name: str, value: Any, **about: Any) -> gr.Slider | gr.Number:
+    """The slider of a knob; a plain number where a slider would be too coarse."""
+    knob = knobs(DreamRecipe)[name]
+    unit = f", {knob.unit}" if knob.unit else ""
+    about |= {"label": name.replace("_", " ").capitalize() + unit, "info": knob.help}
+    if knob.high > 10_000:
+        return gr.Number(value, precision=0, **about)
+    return gr.Slider(knob.low, knob.high, value, step=knob.grain, **about)
+
+
+def hidden_field(name: str, knob: Knob) -> gr.Textbox | gr.Number:
+    """The field of a knob in an endpoint, which no page shows; empty for what is automatic."""
+    value = None if knob.automatic else getattr(DreamRecipe(), name)
+    if knob.kind is str:
+        return gr.Textbox(value, label=name, visible=False)
+    precision = 0 if knob.kind is int else None
+    return gr.Number(value, label=name, precision=precision, visible=False)
+
+
+def status(text: str) -> str:
+    """A line for the status, read out as it changes."""
+    return f'<span role="status">{html.escape(text)}</span>'
+
+
+def progress(frame: Frame, seconds: float) -> str:
+    """Where a dream is after so many seconds, and how long it still takes."""
+    if frame.step == 0:
+        return status("Falling asleep …")
+    steps = frame.total // frame.octaves
+    left = seconds / frame.done * (1 - frame.done)
+    return status(
+        f"Octave {frame.octave} of {frame.octaves}, "
+        f"step {(frame.step - 1) % steps + 1} of {steps}, {left:.1f} s left."
+    )
+
+
+def worth_showing(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
+    """The first frame, one now and then, and the last; each with whether it is the last.
+
+    Raises:
+        DreamError: when the time limit is passed.
+    """
+    start = shown = time.monotonic()
+    for frame in frames:
+        now = time.monotonic()
+        if frame.step == frame.total:
+            yield frame, True
+        elif now - start > TIME_LIMIT:
+            raise DreamError(
+                f"this dream takes more than {TIME_LIMIT:g} seconds here; "
+                "fewer iterations or octaves, or a smaller picture, make it quicker"
+            )
+        elif frame.step == 0 or now - shown > SECONDS_BETWEEN_PREVIEWS:
+            yield frame, False
+            shown = time.monotonic()
+
+
+def preview(frame: Frame, photo: str, folder: str) -> str:
+    """The path of the frame as a JPEG, to look at."""
+    path = Path(folder) / f"{_stem(photo)}-{frame.step}.jpg"
+    frame.picture().save(path, quality=90)
+    return str(path)
+
+
+def result(frame: Frame, recipe: DreamRecipe, photo: str, folder: str) -> str:
+    """The path of the frame as a PNG with its recipe, to keep: dream-cat-inception4c-i5-seed0."""
+    layer = re.sub(r"[^\w.]+", "-", recipe.layer)[:60]
+    name = f"dream-{_stem(photo)}-{layer}-i{recipe.intensity}-seed{recipe.seed}.png"
+    save_image(frame.picture(), Path(folder) / name, recipe)
+    return str(Path(folder) / name)
+
+
+def _stem(photo: str) -> str:
+    """What a photo is called, also where it is a dream of ours fed back in."""
+    stem = Path(photo).stem
+    dreamed = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+", stem)
+    return re.sub(r"[^\w-]+", "-", dreamed[1] if dreamed else stem)[:40].strip("-") or "photo"
