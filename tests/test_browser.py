@@ -56,10 +56,13 @@ def page(request: Any, browser: Browser, address: str) -> Iterator[Page]:
     assert not errors
 
 
-def upload(page: Page, file: Any) -> None:
+def upload(page: Page, file: Path) -> None:
     page.set_input_files("#photo input[type=file]", file)
-    expect(page.locator("#photo .upload-text, #photo .loading")).to_have_count(0)
-    page.wait_for_timeout(500)
+    expect_photo(page, file.name)
+
+
+def expect_photo(page: Page, name: str) -> None:
+    expect(page.locator("#photo img")).to_have_attribute("src", re.compile(re.escape(name)))
 
 
 def number(page: Page, label: str) -> Locator:
@@ -162,9 +165,12 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page) -> None:
 
 def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
     page.locator(".gallery-item img, .gallery img").nth(2).click()
+    expect_photo(page, "clouds.jpg")
     page.locator("#layers button", has_text="Rings").click()
+    open_advanced(page)
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
     fill(page, "Intensity", 1)
-    page.wait_for_timeout(1000)
+    expect(number(page, "Iterations")).to_have_value("6")
     page.click("#go")
     expect(status(page)).to_contain_text("Dreamed in")
     path = download(page, tmp_path)
