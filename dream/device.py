@@ -21,7 +21,7 @@ def pick_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(wanted)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise DeviceError(
             f"device {wanted!r} is not to be had on this machine; try {_best()}"
         ) from error
