@@ -9,7 +9,14 @@ step 8 of 8 (451, 300)
 """
 
 from dream.engine import Engine
-from dream.errors import DeviceError, DreamError, PictureError, RecipeError
+from dream.errors import (
+    DeviceError,
+    DreamError,
+    PictureError,
+    RecipeError,
+    WeightsError,
+    WeightsUnavailable,
+)
 from dream.picture import load_image, read_recipe, save_image
 from dream.recipe import DreamRecipe
 from dream.render import Frame
@@ -22,6 +29,8 @@ __all__ = [
     "Frame",
     "PictureError",
     "RecipeError",
+    "WeightsError",
+    "WeightsUnavailable",
     "load_image",
     "read_recipe",
     "save_image",

@@ -1,19 +1,19 @@
-"""The command line: `python -m dream image PHOTO -o OUT.png`, `python -m dream layers`."""
+"""The command line: `python -m dream image PHOTO -o OUT.png`, `models`, `layers`, `fetch`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from dream import zoo
+from dream import weights, zoo
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.picture import check_destination, load_image, read_recipe, save_image
 from dream.recipe import DreamRecipe, Knob, knobs
-from dream.render import Frame
+from dream.weights import Download
 
 BAR_WIDTH = 30
 
@@ -50,6 +50,9 @@ def _parser() -> Parser:
     image.add_argument(
         "--recipe", metavar="FILE", help="start from the recipe in a dreamed PNG or a JSON file"
     )
+    image.add_argument(
+        "--weights", metavar="FILE.safetensors", help="weights of your own that fit the network"
+    )
     for name, knob in knobs(DreamRecipe).items():
         default = knob.automatic or getattr(DreamRecipe(), name)
         image.add_argument(
@@ -61,9 +64,14 @@ def _parser() -> Parser:
         )
     image.set_defaults(command=_image)
 
+    models = commands.add_parser("models", help="list the networks, and which are here already")
+    models.set_defaults(command=_models)
     layers = commands.add_parser("layers", help="list the layers of a network")
     layers.add_argument("model", metavar="MODEL", nargs="?", default=DreamRecipe().model)
     layers.set_defaults(command=_layers)
+    fetch = commands.add_parser("fetch", help="download the weights of a network ahead of time")
+    fetch.add_argument("model", metavar="MODEL")
+    fetch.set_defaults(command=_fetch)
     return parser
 
 
@@ -88,30 +96,62 @@ def _image(given: argparse.Namespace) -> None:
     recipe = read_recipe(given.recipe).but(**changes) if given.recipe else DreamRecipe(**changes)
     out = check_destination(given.out)
     photo = load_image(given.photo)
-    engine = Engine()
+    engine = Engine(files={recipe.model: given.weights} if given.weights else None)
     recipe = engine.settle(recipe)
+    frames = engine.dream(photo, recipe)  # Checks the photo before anything is downloaded.
+    _show(engine.prepare(recipe))
     start = time.perf_counter()
-    for frame in engine.dream(photo, recipe):
-        if sys.stderr.isatty():
-            print(_bar(frame), end="", file=sys.stderr, flush=True)
+    for frame in frames:
+        where = f"octave {frame.octave} of {frame.octaves}, step {frame.step} of {frame.total}"
+        _bar(frame.done, where)
     save_image(frame.picture(), out, recipe)
     width, height = frame.picture().size
     seconds = time.perf_counter() - start
     print(f"{out}: {width} x {height}, {recipe.layer}, seed {recipe.seed}, {seconds:.1f} s")
 
 
-def _bar(frame: Frame) -> str:
-    filled = round(frame.done * BAR_WIDTH)
-    bar = "#" * filled + "-" * (BAR_WIDTH - filled)
-    where = f"octave {frame.octave} of {frame.octaves}, step {frame.step} of {frame.total}"
-    return f"\r[{bar}] {where} " + ("\n" if frame.step == frame.total else "")
+def _show(downloads: Iterator[Download]) -> None:
+    for each in downloads:
+        megabytes = f"{each.done / 1e6:.0f} of {each.total / 1e6:.0f} MB"
+        _bar(
+            each.done / each.total if each.total else 0,
+            f"{each.model} from {each.source}, {megabytes}",
+        )
+
+
+def _bar(done: float, where: str) -> None:
+    """How far the work is, on a terminal; nothing elsewhere."""
+    if sys.stderr.isatty():
+        bar = ("#" * round(done * BAR_WIDTH)).ljust(BAR_WIDTH, "-")
+        print(f"\r[{bar}] {where} ", end="\n" if done == 1 else "", file=sys.stderr, flush=True)
+
+
+def _models(given: argparse.Namespace) -> None:
+    for card in zoo.CARDS.values():
+        path = weights.find(card)
+        if card.source is None:
+            here = "comes with it"
+        elif path:
+            here = f"{path.stat().st_size / 1e6:.0f} MB, here"
+        else:
+            here = f"{card.source.megabytes:.0f} MB, to fetch"
+        print(f"{card.name:15}{here:18}{card.licence:14}{card.about}")
 
 
 def _layers(given: argparse.Namespace) -> None:
     card = zoo.card(given.model)
     for layer in card.layers:
         default = "  (default)" if layer.name == card.default_layer else ""
-        print(f"{layer.name:14}{layer.kind:12}{layer.brings}{default}")
+        print(f"{layer.name:22}{layer.alias:10}{layer.kind:12}{layer.brings}{default}")
+
+
+def _fetch(given: argparse.Namespace) -> None:
+    card = zoo.card(given.model)
+    if card.source is None:
+        print(f"{card.name} comes with the program; there is nothing to fetch")
+        return
+    _show(weights.fetch(card))
+    print(f"{card.name}: {weights.find(card)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """What can go wrong, said in one line: what was given, what is allowed, what to do.
 
 DreamError (a ValueError)
-|- RecipeError     a knob, a model, a layer or a saved recipe that cannot be used
-|- PictureError    a file or a picture that cannot be read, dreamed or written
-`- DeviceError     a device that this machine does not have
+|- RecipeError              a knob, a model, a layer or a saved recipe that cannot be used
+|- PictureError             a file or a picture that cannot be read, dreamed or written
+|- DeviceError              a device that this machine does not have
+`- WeightsError             a weights file that is damaged or does not fit
+   `- WeightsUnavailable    weights that no source has
 """
 
 from __future__ import annotations
@@ -23,3 +25,11 @@ class PictureError(DreamError):
 
 class DeviceError(DreamError):
     """A device that this machine does not have."""
+
+
+class WeightsError(DreamError):
+    """A weights file that is damaged or does not fit the network."""
+
+
+class WeightsUnavailable(WeightsError):
+    """Weights that no source has."""

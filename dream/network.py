@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from dream.architecture import build
 from dream.objective import Objective
+from dream.weights import load
 from dream.zoo import ModelCard
 
 ValueAndGrad = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -25,26 +29,48 @@ class Network:
     """A network on a device, its weights frozen, shared by any number of threads.
 
     Pictures go in as RGB in [0, 1], float32, (1, 3, H, W); the normalisation is in here. It runs in
-    `dtype` with channels-last memory, only as far as the deepest layer asked for.
+    `dtype` with channels-last memory, only as far as the deepest layer asked for. `weights` is the
+    file to load, None for a network that brings its own; `head` says whether to load its head.
+
+    Raises:
+        WeightsError: if the file does not fit.
     """
 
-    def __init__(self, card: ModelCard, device: torch.device, dtype: torch.dtype) -> None:
-        module, _, function = card.builder.partition(":")
-        network: nn.Module = getattr(import_module(module), function)()
+    def __init__(
+        self,
+        card: ModelCard,
+        device: torch.device,
+        dtype: torch.dtype,
+        weights: Path | None = None,
+        head: bool = False,
+    ) -> None:
+        network = load(card, weights, head=head) if weights else build(card)
+        network.eval().requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
+        for module in network.modules():
+            if hasattr(module, "inplace"):  # It would change what is read of the layer before.
+                module.inplace = False  # type: ignore[assignment]
         self.card = card
         self.dtype = dtype
-        network.eval().requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
         self.network = network
         self.mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(card.std, device=device).view(1, 3, 1, 1)
-        # Extractors share the weights; they are small, but layer sets are as many as visitors like.
-        self.extractor = lru_cache(maxsize=64)(self._extractor)
+        # Extractors share the weights, but for what is folded; layer sets are as many as visitors
+        # like.
+        self.extractor = lru_cache(maxsize=8)(self._extractor)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that the weights take."""
+        return sum(tensor.nbytes for tensor in self.network.state_dict().values())
 
     def _extractor(self, layers: tuple[str, ...]) -> nn.Module:
         with _FORWARD:
-            extractor: nn.Module = create_feature_extractor(
+            extractor: fx.GraphModule = create_feature_extractor(
                 self.network, {layer: layer for layer in layers}
             )
+        _read_only(extractor)
+        _fold_batch_norm(extractor)
+        extractor.recompile()
         return extractor
 
     def activations(self, picture: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
@@ -69,3 +95,33 @@ class Network:
             return value.detach(), gradient
 
         return evaluate
+
+
+def _read_only(extractor: fx.GraphModule) -> None:
+    """Keep functions from working in place: they would change what is read of the layer before."""
+    for node in extractor.graph.nodes:
+        if node.kwargs.get("inplace"):
+            node.kwargs = {**node.kwargs, "inplace": False}
+
+
+def _fold_batch_norm(extractor: fx.GraphModule) -> None:
+    """Fold each batch norm into the convolution before it, where nothing else reads that.
+
+    Frozen, the two are one convolution. It is worked out in float32; the network keeps its own.
+    """
+    modules = dict(extractor.named_modules())
+    for node in list(extractor.graph.nodes):
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm2d):
+            continue
+        before = node.args[0]
+        convolution = modules.get(str(before.target)) if before.op == "call_module" else None
+        if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
+            folded = fuse_conv_bn_eval(
+                copy.deepcopy(convolution).float(), copy.deepcopy(norm).float()
+            ).to(convolution.weight.dtype)
+            folded.requires_grad_(False).to(memory_format=torch.channels_last)
+            extractor.add_submodule(before.target, folded)
+            node.replace_all_uses_with(before)
+            extractor.graph.erase_node(node)
+    extractor.delete_all_unused_submodules()

@@ -240,7 +240,7 @@ class DreamRecipe(Recipe):
         self.layers()
 
     def layers(self) -> tuple[tuple[str, float], ...]:
-        """The layers to dream at, each with its weight.
+        """The modules to dream at, friendly names resolved, each with its weight.
 
         >>> DreamRecipe(layer="inception3b:0.5, inception4c").layers()
         (('inception3b', 0.5), ('inception4c', 1.0))
@@ -251,14 +251,14 @@ class DreamRecipe(Recipe):
         return layers
 
     def _weighted(self, part: str) -> tuple[str, float]:
-        name, _, weight = (text.strip() for text in part.partition(":"))
-        zoo.card(self.model).layer(name)
+        given, _, weight = (text.strip() for text in part.partition(":"))
+        name = zoo.card(self.model).layer(given)
         try:
             number = float(weight or 1)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise RecipeError(f"the weight of layer {name} must be a number, not {weight!r}")
+            raise RecipeError(f"the weight of layer {given} must be a number, not {weight!r:.40}")
         return name, number
 
     def but(self, **changes: Any) -> DreamRecipe:

@@ -10,11 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+import safetensors.torch
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from dream import DreamRecipe, Engine, load_image, read_recipe
+from dream import DreamRecipe, Engine, load_image, read_recipe, zoo
+from dream.architecture import build
 from dream.recipe import knobs
 from dream.tabs import deep_dream
 
@@ -86,7 +89,7 @@ def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None
 def test_the_endpoint_explains_every_knob_with_its_bounds(client: Client) -> None:
     information = client.view_api(return_format="dict", print_info=False)
     text = information["named_endpoints"]["/deep_dream"]["description"]
-    assert "Sends previews" in text
+    assert "then previews" in text
     source = ast.parse((ROOT / "dream" / "tabs" / "deep_dream.py").read_text())
     (handler,) = (
         node
@@ -111,6 +114,24 @@ def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine)
     photo = load_image(deep_dream.PHOTO)
     # Bit for bit on the machine that made it; on others the arithmetic may part a little.
     assert (made - shown).abs().mean() < 0.7 * (made - photo).abs().mean()
+
+
+def test_weights_that_cannot_be_had_are_answered_with_what_to_do(client: Client) -> None:
+    with pytest.raises(AppError, match="vgg16 could not be fetched .*HF_HUB_OFFLINE.*dreamlet"):
+        dream(client, **QUICK, model="vgg16")
+
+
+def test_weights_of_ones_own_are_used(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    weights = build(zoo.card("squeezenet1_1")).state_dict()
+    safetensors.torch.save_file(weights, tmp_path / "squeezenet1_1.safetensors")
+    with served(tmp_path / "log", DREAM_WEIGHTS_DIR=str(tmp_path)) as address:
+        client = Client(address, verbose=False, download_files=str(tmp_path))
+        path, recipe = dream(client, **QUICK, model="squeezenet1_1", layer="fire5")
+        assert Path(path).name == "dream-cat-squeezenet1_1.fire5-i5-seed0.png"
+        assert (recipe["model"], recipe["layer"]) == ("squeezenet1_1", "fire5")
+        with pytest.raises(AppError, match="layer 'fire1' is not in squeezenet1_1; try fire"):
+            dream(client, **QUICK, model="squeezenet1_1", layer="fire1")
 
 
 def test_previews_come_while_it_dreams(client: Client) -> None:

@@ -170,8 +170,8 @@ def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -
     page.locator(".gallery-item img, .gallery img").nth(2).click()
     expect_photo(page, "clouds.jpg")
     page.locator("#layers button", has_text="Rings").click()
-    open_advanced(page)
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
+    open_advanced(page)
     fill(page, "Intensity", 1)
     expect(number(page, "Iterations")).to_have_value("6")
     page.click("#go")
@@ -207,6 +207,21 @@ def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
     expect(number(page, "Iterations")).to_have_value("17")
     page.get_by_role("button", name="Reset all").click()
     expect(number(page, "Iterations")).to_have_value("10")
+
+
+def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -> None:
+    before = shown(page)
+    page.get_by_label("Network", exact=True).click()
+    page.get_by_role("option", name="vgg16 · 553 MB").click()
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Eyes, arches · relu4_3")
+    page.click("#go")
+    expect(status(page)).to_contain_text("vgg16 could not be fetched")
+    expect(status(page)).to_contain_text("dreamlet, which needs no download")
+    assert shown(page) == before
+    # A picture of what Dreamlet brings leads back to it.
+    page.locator("#layers button", has_text="Rings").click()
+    expect(page.get_by_label("Network", exact=True)).to_have_value("dreamlet · here")
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
 
 
 def test_enter_dreams(page: Page) -> None:

@@ -155,7 +155,7 @@ def test_layers_are_listed_with_what_they_bring(capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(zoo.card("dreamlet").layers)
     assert [line for line in lines if "(default)" in line] == [
-        "inception4c   parts       Faces, fur  (default)"
+        "inception4c                     parts       Faces, fur  (default)"
     ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from dream import DreamRecipe, read_recipe
+from dream import DreamRecipe, read_recipe, zoo
 from dream.recipe import Knob, knobs
 
 from .conftest import ROOT
@@ -31,6 +31,27 @@ def test_the_table_lists_every_knob_with_default_and_range() -> None:
     assert table[1].splitlines() == [row(name, knob) for name, knob in knobs(DreamRecipe).items()]
 
 
+def model_row(card: zoo.ModelCard) -> str:
+    """The line of README's table for a network."""
+    size = f"{card.source.megabytes:g} MB" if card.source else "comes with it"
+    layers = ", ".join(f"`{layer}`" for layer in (card.low, card.default_layer, card.high))
+    return f"| `{card.name}` | {card.about} | {layers} | {size} | {card.licence} |"
+
+
+def test_the_table_lists_every_network() -> None:
+    table = re.search(r"\| network \|.*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
+    assert table
+    assert table[1].splitlines() == [model_row(card) for card in zoo.CARDS.values()]
+
+
+def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
+    data = SpaceCard(README).data.to_dict()
+    sources = [card.source for card in zoo.CARDS.values() if card.source]
+    pinned = {f"{source.repo} {source.file} {source.revision}" for source in sources}
+    assert set(data["preload_from_hub"]) <= pinned
+    assert set(data["models"]) == {source.repo for source in sources}
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
@@ -47,12 +68,12 @@ def test_the_python_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_commands_run(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     commands = [
-        shlex.split(line)
+        shlex.split(line, comments=True)
         for block in blocks("sh")
         for line in block.splitlines()
-        if line.startswith("python -m dream")
+        if line.startswith("python -m dream") and not re.search("fetch|--model", line)
     ]
-    assert len(commands) == 4
+    assert len(commands) == 6
     for _, *arguments in commands:
         done = subprocess.run(
             [sys.executable, *arguments],

@@ -24,9 +24,6 @@ PHOTOS = [
     parts.EXAMPLES / f"{name}.jpg" for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
 ]
 
-# The knobs on the page, in the order in which its handlers get their values.
-ON_PAGE = [name for name in knobs(DreamRecipe) if name != "model"]
-
 
 def opening(engine: Engine) -> DreamRecipe:
     """The recipe of the dream that the page opens on; one press makes it again."""
@@ -50,16 +47,20 @@ def endpoint(engine: Engine) -> None:
         smoothing: float = default.smoothing,
         seed: int = default.seed,
         max_side: int | None = None,
-    ) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
         """Dream a photo: raise what a neural network sees in it, octave by octave.
 
-        Sends previews (JPEG, without a recipe) while it works; the last answer is the dream as
-        PNG, which carries its recipe inside, and that recipe as JSON.
+        Sends nothing but signs of life while the network is fetched, then previews (JPEG,
+        without a recipe); the last answer is the dream as PNG, which carries its recipe inside,
+        and that recipe as JSON.
 
         Args:
             image: The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 40 megapixels.
-            model: The network that dreams.
-            layer: Where in the network to dream, as inception4c; empty for the network's own.
+            model: The network that dreams: dreamlet comes with the app; vgg16, vgg19, googlenet,
+                inception_v3, resnet50, alexnet, squeezenet1_1, mobilenet_v2 and densenet121 are
+                fetched once.
+            layer: Where in the network to dream, as inception4c, relu4_3 or features.22; several
+                with weights as inception3b:0.5,inception4c; empty for the network's own.
             intensity: How far to go, from 1, a whisper, to 10, a fever.
             octaves: Sizes to dream at, 1 to 10; more make larger shapes.
             scale: How much each octave is larger, 1.1 to 2.
@@ -88,6 +89,8 @@ def endpoint(engine: Engine) -> None:
             recipe = engine.settle(DreamRecipe(**given))
             with tempfile.TemporaryDirectory() as folder:
                 frames = engine.dream(load_image(image), recipe)
+                for _ in parts.fetching(engine.prepare(recipe)):
+                    yield None, None
                 for frame, last in parts.worth_showing(frames):
                     if last:
                         yield parts.result(frame, recipe, image, folder), recipe.to_dict()
@@ -184,12 +187,14 @@ def _live(
     try:
         if not photo:
             raise DreamError("Drop a photo first, or pick one of the examples.")
-        recipe = engine.settle(DreamRecipe(**dict(zip(ON_PAGE, values, strict=True))))
+        recipe = engine.settle(DreamRecipe(**dict(zip(knobs(DreamRecipe), values, strict=True))))
         if random_seed:
             recipe = recipe.but(seed=randint(0, SEED_LIMIT))
-        start = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             frames = engine.dream(load_image(photo), recipe)
+            for text in parts.fetching(engine.prepare(recipe)):
+                yield same, text, same, same
+            start = time.monotonic()
             for frame, last in parts.worth_showing(frames):
                 seconds = time.monotonic() - start
                 before = before or parts.preview(frame, photo, folder)
@@ -216,10 +221,9 @@ def _busy(busy: bool) -> tuple[Any, ...]:
 
 
 def _controls(first: DreamRecipe) -> tuple[dict[str, Any], gr.Checkbox]:
-    """The control of each knob on the page, in that order, set to that recipe; and random seed."""
-    layers = zoo.card(first.model).layers
-    # A layer with a picture of what it brings can be chosen by that picture.
-    pictured = [layer for layer in layers if _picture(layer).exists()]
+    """The control of each knob, in the recipe's order, set to that recipe; and random seed."""
+    # A layer of the first network with a picture of what it brings can be chosen by that picture.
+    pictured = [layer for layer in zoo.card(first.model).layers if _picture(layer).exists()]
     names = [layer.name for layer in pictured]
 
     # Gradio's reset button would not count as input, and leave iterations and step behind.
@@ -238,29 +242,46 @@ def _controls(first: DreamRecipe) -> tuple[dict[str, Any], gr.Checkbox]:
         show_label=False,
         elem_id="layers",
     )
+    model = gr.Dropdown(
+        [(_named(card), name) for name, card in zoo.CARDS.items()],
+        value=first.model,
+        label="Network",
+        info="Dreamlet is here; the others are fetched once, when first used.",
+    )
+    layer = gr.Dropdown(
+        _choices(first.model),
+        value=first.layer,
+        allow_custom_value=True,
+        label="Layer",
+        info=knobs(DreamRecipe)["layer"].help,
+    )
+    controls: dict[str, Any] = {"model": model, "layer": layer, "intensity": intensity}
     with gr.Accordion("Advanced", open=False):
-        layer = gr.Dropdown(
-            [(f"{layer.brings} · {layer.name}", layer.name) for layer in layers],
-            value=first.layer,
-            allow_custom_value=True,
-            label="Layer",
-            info=knobs(DreamRecipe)["layer"].help,
-        )
-        controls: dict[str, Any] = {"layer": layer, "intensity": intensity}
-        for name in ON_PAGE[len(controls) :]:
+        for name in list(knobs(DreamRecipe))[len(controls) :]:
             controls[name] = parts.control(name, getattr(first, name))
         random_seed = gr.Checkbox(False, label="Random seed")
         reset = gr.Button("Reset all")
 
     # What follows from a choice is shown at once.
-    def chosen(event: gr.SelectData) -> str:
-        return names[int(event.index)]
+    def picture_chosen(event: gr.SelectData) -> tuple[str, dict[str, Any]]:
+        return first.model, gr.update(choices=_choices(first.model), value=names[int(event.index)])
 
-    def shown(name: str) -> dict[str, Any]:
-        return gr.update(selected_index=names.index(name) if name in names else None)
+    def model_chosen(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        default = zoo.card(model).default_layer
+        return gr.update(choices=_choices(model), value=default), layer_chosen(model, default)
 
-    pictures.select(chosen, None, layer, **parts.AT_ONCE)
-    layer.input(shown, layer, pictures, **parts.AT_ONCE)
+    def layer_chosen(model: str, layer: str) -> dict[str, Any]:
+        known = model == first.model and layer in names
+        return gr.update(selected_index=names.index(layer) if known else None)
+
+    def start_over() -> tuple[Any, ...]:
+        values = {name: getattr(first, name) for name in controls}
+        values["layer"] = gr.update(choices=_choices(first.model), value=first.layer)
+        return layer_chosen(first.model, first.layer), False, *values.values()
+
+    pictures.select(picture_chosen, None, [model, layer], **parts.AT_ONCE)
+    model.input(model_chosen, model, [layer, pictures], **parts.AT_ONCE)
+    layer.input(layer_chosen, [model, layer], pictures, **parts.AT_ONCE)
     follow = [[iterations, step] for step, iterations in INTENSITIES]
     intensity.input(
         None,
@@ -269,13 +290,20 @@ def _controls(first: DreamRecipe) -> tuple[dict[str, Any], gr.Checkbox]:
         js=f"(intensity) => {follow}[intensity - 1]",
         api_visibility="private",
     )
-    reset.click(
-        lambda: (shown(first.layer), False, *(getattr(first, name) for name in ON_PAGE)),
-        None,
-        [pictures, random_seed, *controls.values()],
-        **parts.AT_ONCE,
-    )
+    reset.click(start_over, None, [pictures, random_seed, *controls.values()], **parts.AT_ONCE)
     return controls, random_seed
+
+
+def _named(card: zoo.ModelCard) -> str:
+    size = f"{card.source.megabytes:.0f} MB" if card.source else "here"
+    return f"{card.name} · {size}"
+
+
+def _choices(model: str) -> list[tuple[str, str]]:
+    return [
+        (f"{layer.brings} · {layer.alias or layer.name}", layer.name)
+        for layer in zoo.card(model).layers
+    ]
 
 
 def _picture(layer: zoo.Layer) -> Path:

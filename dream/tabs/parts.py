@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 import re
 import time
@@ -16,6 +17,7 @@ from dream.errors import DreamError
 from dream.picture import save_image
 from dream.recipe import DreamRecipe, Knob, knobs
 from dream.render import Frame
+from dream.weights import Download
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_PREVIEWS = 0.4
@@ -78,6 +80,16 @@ def progress(frame: Frame, seconds: float) -> str:
     )
 
 
+def fetching(downloads: Iterator[Download]) -> Iterator[str]:
+    """The status while the weights of a network are fetched, twice a second at most."""
+    shown = -math.inf
+    for each in downloads:
+        if time.monotonic() - shown > SECONDS_BETWEEN_PREVIEWS:
+            megabytes = f"{each.done / 1e6:.0f} of {each.total / 1e6:.0f} MB"
+            yield status(f"Fetching {each.model} from {each.source}, once: {megabytes}.")
+            shown = time.monotonic()
+
+
 def worth_showing(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
     """The first frame, one now and then, and the last; each with whether it is the last.
 
@@ -108,8 +120,11 @@ def preview(frame: Frame, photo: str, folder: str) -> str:
 
 def result(frame: Frame, recipe: DreamRecipe, photo: str, folder: str) -> str:
     """The path of the frame as a PNG with its recipe, to keep: dream-cat-inception4c-i5-seed0."""
-    layer = re.sub(r"[^\w.]+", "-", recipe.layer)[:60]
-    name = f"dream-{_stem(photo)}-{layer}-i{recipe.intensity}-seed{recipe.seed}.png"
+    place = recipe.layer
+    if recipe.model != DreamRecipe().model:
+        place = f"{recipe.model}.{place}"
+    place = re.sub(r"[^\w.]+", "+", place)[:60]
+    name = f"dream-{_stem(photo)}-{place}-i{recipe.intensity}-seed{recipe.seed}.png"
     save_image(frame.picture(), Path(folder) / name, recipe)
     return str(Path(folder) / name)
 

@@ -1,0 +1,526 @@
+"""Weights come from the hub checked and cached; whatever goes wrong is told, and not trusted."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from dream import DreamRecipe, Engine, WeightsError, WeightsUnavailable, weights, zoo
+from dream.architecture import build
+from dream.tabs import parts
+from dream.weights import Download
+from dream.zoo import ModelCard, Source
+
+from .conftest import EXAMPLES, ROOT
+from .hub import Hub, running_hub
+
+MODEL = "squeezenet1_1"
+REPO, FILE, REVISION = "somebody/networks", "squeezenet1_1.safetensors", "a" * 40
+HUB_PATH = f"/{REPO}/resolve/{REVISION}/{FILE}"
+BYTES_OF_WEIGHTS = 1_000_000
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def state(model: str = MODEL) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return build(zoo.card(model)).state_dict()
+
+
+def safetensors_of(tensors: dict[str, torch.Tensor]) -> bytes:
+    return safetensors.torch.save({name: each.contiguous() for name, each in tensors.items()})
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return safetensors_of(state())
+
+
+def point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HF_ENDPOINT does, after the client has read it."""
+    constants = huggingface_hub.constants
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub, empty caches, and nothing of this machine's own."""
+    with running_hub() as hub:
+        point_at(hub.address, monkeypatch)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        # The client tells its progress every 10 MB; these files are smaller.
+        monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 65536)
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+        monkeypatch.delenv("DREAM_WEIGHTS_DIR", raising=False)
+        yield hub
+
+
+@pytest.fixture
+def card(hub: Hub, content: bytes, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
+    """SqueezeNet with random weights, on the hub and at torchvision's address."""
+    pickled = io.BytesIO()
+    torch.save(state(), pickled)
+    digits = hashlib.sha256(pickled.getvalue()).hexdigest()[:8]
+    hub.put(f"/models/{MODEL}-{digits}.pth", pickled.getvalue())
+    source = Source(
+        repo=REPO,
+        file=FILE,
+        revision=REVISION,
+        sha256=hub.put(HUB_PATH, content),
+        megabytes=5,
+        url=f"{hub.address}/models/{MODEL}-{digits}.pth",
+    )
+    card = replace(zoo.card(MODEL), source=source)
+    monkeypatch.setitem(zoo.CARDS, MODEL, card)
+    return card
+
+
+def torchvision_path(card: ModelCard) -> str:
+    assert card.source
+    return "/" + card.source.url.split("/", 3)[3]
+
+
+def fetched(card: ModelCard) -> tuple[Path, list[Download]]:
+    steps, fetching = [], weights.fetch(card)
+    while True:
+        try:
+            steps.append(next(fetching))
+        except StopIteration as done:
+            return done.value, steps
+
+
+def same_weights(path: Path) -> bool:
+    ours, network = state(), weights.load(zoo.card(MODEL), path, head=True)
+    return all(torch.equal(ours[name], each) for name, each in network.state_dict().items())
+
+
+def test_the_first_start_downloads_and_the_second_asks_for_nothing(
+    hub: Hub, card: ModelCard
+) -> None:
+    path, steps = fetched(card)
+    assert same_weights(path) and path == weights.find(card)
+    assert {step.source for step in steps} == {"the hub"} and hub.transfers() == 1
+    hub.asked.clear()
+    assert fetched(card) == (path, [])
+    assert hub.asked == []
+
+
+def test_a_dream_fetches_what_it_needs(hub: Hub, card: ModelCard, cat: torch.Tensor) -> None:
+    recipe = DreamRecipe(model=MODEL, octaves=1, iterations=2, max_side=96)
+    engine = Engine("cpu")
+    *_, frame = engine.dream(cat, recipe)
+    assert frame.step == 2 and hub.transfers() == 1
+    assert engine.network(MODEL) is engine.network(MODEL)
+
+
+def test_progress_is_told_in_bytes(hub: Hub, card: ModelCard, content: bytes) -> None:
+    hub.faults[HUB_PATH] = "slow"
+    _, steps = fetched(card)
+    done = [step.done for step in steps]
+    assert done == sorted(done) and len(set(done)) > 3 and done[-1] <= len(content)
+    assert {(step.model, step.total) for step in steps} == {(MODEL, len(content))}
+
+
+def test_the_page_tells_how_far_a_download_is(hub: Hub, card: ModelCard) -> None:
+    hub.faults[HUB_PATH] = "slow"
+    texts = list(parts.fetching(weights.fetch(card)))
+    assert len(texts) >= 3
+    for text in texts:
+        assert re.search(r"Fetching squeezenet1_1 from the hub, once: \d of 5 MB\.", text)
+
+
+def test_a_download_that_is_closed_stops(hub: Hub, card: ModelCard) -> None:
+    hub.faults[HUB_PATH] = "slow"
+    fetching = weights.fetch(card)
+    while next(fetching).done == 0:
+        pass
+    fetching.close()
+    time.sleep(1)
+    assert weights.find(card) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("wrong", "squeezenet1_1.safetensors is damaged: its sha256 is"),
+        ("cut", "the hub: "),
+        ("gated", "access is restricted"),
+        (404, "there is no such repository"),
+        (500, "500"),
+    ],
+)
+def test_what_the_hub_fails_at_torchvision_makes_good(
+    fault: int | str, reason: str, hub: Hub, card: ModelCard
+) -> None:
+    hub.faults[HUB_PATH] = fault
+    path, _ = fetched(card)
+    assert path.suffix == ".pth" and same_weights(path)
+    # And where torchvision fails too, all of it is told.
+    path.unlink()
+    hub.faults[torchvision_path(card)] = 503
+    start = time.monotonic()
+    with pytest.raises(WeightsUnavailable) as caught:
+        fetched(card)
+    message = str(caught.value)
+    assert reason in message and "torchvision: HTTPError: HTTP Error 503" in message
+    assert "dreamlet, which needs no download" in message and "\n" not in message
+    assert time.monotonic() - start < 30
+    assert weights.find(card) is None  # nothing is left that the next start would trust
+
+
+def test_a_hub_without_the_file_is_told(hub: Hub, card: ModelCard) -> None:
+    hub.files.clear()
+    with pytest.raises(WeightsUnavailable, match="the hub: there is no such file; torchvision: "):
+        fetched(card)
+
+
+@pytest.mark.slow
+def test_a_hub_that_is_not_there_fails_within_half_a_minute(
+    card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert card.source
+    point_at("http://127.0.0.1:9", monkeypatch)
+    nowhere = replace(card, source=replace(card.source, url="http://127.0.0.1:9/a-12345678.pth"))
+    start = time.monotonic()
+    with pytest.raises(WeightsUnavailable, match="the hub: .*refused.*torchvision: .*refused"):
+        fetched(nowhere)
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.slow
+def test_a_hub_that_is_busy_is_left_for_torchvision_within_half_a_minute(
+    hub: Hub, card: ModelCard
+) -> None:
+    hub.faults[HUB_PATH] = 503
+    start = time.monotonic()
+    assert fetched(card)[0].suffix == ".pth"
+    assert time.monotonic() - start < 30
+
+
+def test_a_cached_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
+    path, _ = fetched(card)
+    blob = path.resolve()
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    hub.asked.clear()
+    again, _ = fetched(card)
+    assert same_weights(again) and hub.transfers() == 1
+
+
+def test_a_torchvision_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
+    hub.faults[HUB_PATH] = "gated"
+    path, _ = fetched(card)
+    path.write_bytes(path.read_bytes()[: BYTES_OF_WEIGHTS // 2])
+    assert same_weights(fetched(card)[0])
+    hub.faults[torchvision_path(card)] = "cut"
+    path.write_bytes(b"half")
+    with pytest.raises(WeightsUnavailable, match="torchvision: .*(broke off|IncompleteRead)"):
+        fetched(card)
+    assert not list(path.parent.iterdir())
+
+
+def test_offline_asks_for_nothing_and_says_so(
+    hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsUnavailable, match="HF_HUB_OFFLINE is set.*HF_HUB_OFFLINE is set"):
+        fetched(card)
+    assert hub.asked == []
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    path, _ = fetched(card)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert fetched(card) == (path, [])
+
+
+def test_a_cache_that_cannot_be_written_is_told(
+    card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # /proc takes no folders, not even from root.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", "/proc/hub")
+    monkeypatch.setenv("TORCH_HOME", "/proc/torch")
+    with pytest.raises(WeightsUnavailable, match="the hub: .*; torchvision: .*"):
+        fetched(card)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(mount, capture_output=True)
+    except OSError:
+        pytest.skip("there is no mount here to make a small disk with")
+    if done.returncode:
+        pytest.skip("this user may not mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    small_disk: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(small_disk / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(small_disk / "torch"))
+    with pytest.raises(WeightsUnavailable, match="No space left on device"):
+        fetched(card)
+    assert weights.find(card) is None
+
+
+def test_a_file_whose_sha256_is_not_known_is_not_taken_from_the_hub(
+    hub: Hub, card: ModelCard
+) -> None:
+    assert card.source
+    unknown = replace(card, source=replace(card.source, sha256=""))
+    assert fetched(unknown)[0].suffix == ".pth"
+    assert not [request for request in hub.asked if REPO in request]
+
+
+SCRIPT = """
+import dataclasses, json, os, sys
+from dream import weights, zoo
+card = zoo.card("squeezenet1_1")
+source = dataclasses.replace(card.source, **json.loads(os.environ["TEST_SOURCE"]))
+for _ in (fetching := weights.fetch(dataclasses.replace(card, source=source))):
+    pass
+print(weights.find(dataclasses.replace(card, source=source)))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_share_one_cache_by_the_environment(
+    hub: Hub, card: ModelCard, tmp_path: Path
+) -> None:
+    assert card.source
+    hub.faults[HUB_PATH] = "slow"
+    known = ("repo", "file", "revision", "sha256", "url")
+    variables = os.environ | {
+        "HF_ENDPOINT": hub.address,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_OFFLINE": "0",
+        "TEST_SOURCE": json.dumps({name: getattr(card.source, name) for name in known}),
+    }
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT],
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    paths = {out.strip() for out, _ in said}
+    assert len(paths) == 1
+    path = Path(paths.pop())
+    assert path.is_relative_to(tmp_path / "home") and same_weights(path)
+
+
+def test_weights_of_ones_own_come_first_and_need_no_hub(
+    hub: Hub, card: ModelCard, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{MODEL}.safetensors").write_bytes(content)
+    monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
+    assert fetched(card) == (tmp_path / f"{MODEL}.safetensors", [])
+    assert hub.asked == []
+
+
+def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> None:
+    tensors = state()
+    for name in ("features.0.bias", "features.3.squeeze.bias", "features.3.squeeze.weight"):
+        del tensors[name]
+    tensors["features.0.weight"] = torch.zeros(64, 3, 5, 5)
+    for number in range(5):
+        tensors[f"extra.{number}"] = torch.zeros(1)
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(safetensors_of(tensors))
+    with pytest.raises(WeightsError) as caught:
+        weights.load(zoo.card(MODEL), path, head=True)
+    assert str(caught.value) == (
+        "mine.safetensors does not fit squeezenet1_1: missing: features.0.bias, "
+        "features.3.squeeze.weight, features.3.squeeze.bias; unexpected: extra.0, extra.1, "
+        "extra.2 and 2 more; of another shape: features.0.weight (64 x 3 x 5 x 5 for 64 x 3 x 3 "
+        "x 3)"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100])
+def test_a_file_that_is_no_weights_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="mine.safetensors is no weights file"):
+        weights.load(zoo.card(MODEL), path, head=False)
+
+
+def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"features.0.weight": Path("/etc")}, path)
+    with pytest.raises(WeightsError, match="evil.pth is no weights file"):
+        weights.load(zoo.card(MODEL), path, head=False)
+
+
+def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
+    tensors = state("resnet50")
+    tensors["fc.weight"], tensors["fc.bias"] = torch.zeros(365, 2048), torch.zeros(365)
+    path = tmp_path / "places.safetensors"
+    path.write_bytes(safetensors_of(tensors))
+    assert weights.load(zoo.card("resnet50"), path, head=True)(torch.zeros(1, 3, 64, 64)).shape == (
+        1,
+        365,
+    )
+
+
+def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
+    tensors = state("inception_v3")
+    tensors = {name: each for name, each in tensors.items() if "num_batches" not in name}
+    tensors["AuxLogits.fc.bias"] = torch.zeros(7)
+    path = tmp_path / "v3.safetensors"
+    path.write_bytes(safetensors_of(tensors))
+    loaded = weights.load(zoo.card("inception_v3"), path, head=True).state_dict()
+    assert all(torch.equal(loaded[name], each) for name, each in tensors.items() if name in loaded)
+
+
+class TinyVGG(nn.Module):
+    """VGG's three parts, in small."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
+        self.classifier = nn.Sequential(
+            *(nn.Linear(196, 6), nn.ReLU(), nn.Dropout()),
+            *(nn.Linear(6, 5), nn.ReLU(), nn.Dropout()),
+            nn.Linear(5, num_classes),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.avgpool(self.features(x)).flatten(1)
+        logits: torch.Tensor = self.classifier(x)
+        return logits
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> tuple[ModelCard, TinyVGG, Path]:
+    """A tiny VGG, its weights under the hub's names with its layers as convolutions."""
+    card = replace(zoo.card("vgg16"), builder="tests.test_weights:TinyVGG")
+    network = TinyVGG().eval()
+    stored = {}
+    for name, tensor in network.state_dict().items():
+        for hubs, torchvisions in zoo.TIMM_VGG:
+            if name.startswith(torchvisions):
+                name = hubs + name.removeprefix(torchvisions)
+                if hubs.startswith("pre_logits") and tensor.ndim == 2:
+                    side = 7 if "fc1" in hubs else 1
+                    tensor = tensor.reshape(len(tensor), -1, side, side)
+        stored[name] = tensor
+    path = tmp_path / "tiny.safetensors"
+    path.write_bytes(safetensors_of(stored))
+    return card, network, path
+
+
+def test_the_hubs_vgg_is_torchvisions_under_other_names(
+    tiny: tuple[ModelCard, TinyVGG, Path],
+) -> None:
+    card, network, path = tiny
+    picture = torch.rand(1, 3, 40, 40)
+    assert torch.equal(weights.load(card, path, head=True)(picture), network(picture))
+
+
+def test_a_dream_at_a_layer_reads_no_classifier(
+    tiny: tuple[ModelCard, TinyVGG, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, _, path = tiny
+    read = []
+    whole = weights.Tensors.__getitem__
+
+    def noted(tensors: weights.Tensors, name: str) -> torch.Tensor:
+        read.append(name)
+        return whole(tensors, name)
+
+    monkeypatch.setattr(weights.Tensors, "__getitem__", noted)
+    network = weights.load(card, path, head=False)
+    assert sorted(read) == ["features.0.bias", "features.0.weight"]
+    assert [name for name, _ in network.named_parameters()] == [
+        "features.0.weight",
+        "features.0.bias",
+    ]
+
+
+def test_densenet_as_it_was_first_stored_fits() -> None:
+    for old, new in (
+        ("features.denseblock1.denselayer2.norm.1.weight", "denselayer2.norm1.weight"),
+        ("features.denseblock1.denselayer2.conv.2.weight", "denselayer2.conv2.weight"),
+        ("features.norm5.weight", "features.norm5.weight"),
+    ):
+        assert weights._renamed(old, ()).endswith(new)
+
+
+def test_the_least_recently_used_network_goes_when_memory_runs_out(
+    hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_MODEL_CACHE_GB", "0.007")
+    engine = Engine("cpu")
+    dreamlet = engine.network("dreamlet")
+    squeezenet = engine.network(MODEL)  # 6 MB and 2.5 MB in bfloat16, 12 and 5 in float32
+    assert engine.network(MODEL) is squeezenet
+    assert engine.network("dreamlet") is not dreamlet
+    assert engine.network("dreamlet") is engine.network("dreamlet")
+
+
+REAL = ROOT.parent / "shared" / "weights"
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [
+        (MODEL, ("features.7", "features.10", "features.12")),
+        ("mobilenet_v2", ("features.6", "features.13", "features.16")),
+    ],
+)
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real weights beside this checkout")
+def test_real_weights_from_the_hub_see_and_dream(
+    model: str, layers: tuple[str, ...], hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (REAL / f"{model}.safetensors").read_bytes()
+    path = f"/{REPO}/resolve/{REVISION}/{model}.safetensors"
+    source = Source(
+        REPO, f"{model}.safetensors", REVISION, hub.put(path, content), 0, hub.address + "/x-0.pth"
+    )
+    monkeypatch.setitem(zoo.CARDS, model, replace(zoo.card(model), source=source))
+    from dream import load_image
+    from dream.octave import resize
+
+    engine = Engine("cpu")
+    network = engine.network(model, head=True)
+    labels = {"cat": {281, 282, 285}, "coffee": {967, 968}, "rocket": {657, 733, 744}}
+    for name, expected in labels.items():
+        picture = resize(load_image(EXAMPLES / f"{name}.jpg"), (224, 224)).clamp(0, 1)
+        top = zoo.card(model).logits
+        logits = network.activations(picture, (top,))[top].flatten(1)
+        if logits.shape[1] > 1000:  # SqueezeNet's last layer is a convolution; its mean decides.
+            logits = logits.view(1, 1000, -1).mean(2)
+        assert int(logits.argmax()) in expected, name
+    cat = load_image(EXAMPLES / "cat.jpg")
+    for layer in layers:
+        *_, frame = engine.dream(cat, DreamRecipe(model=model, layer=layer, max_side=200))
+        small = resize(cat, (133, 200)).clamp(0, 1)
+        assert 5 < (frame.tensor - small).abs().mean().item() * 255 < 40
