@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -40,8 +41,9 @@ from dream.architecture import skeleton
 from dream.errors import WeightsError, WeightsUnavailable
 from dream.zoo import ModelCard, Source
 
-ANSWER_SECONDS = 5
-READ_SECONDS = 20
+# How long to wait for an answer, for more of the hub's file, and for more of torchvision's: in all
+# less than half a minute.
+ANSWER_SECONDS, STALL_SECONDS, READ_SECONDS = 4, 12, 8
 RESTARTS = 2
 CHUNK = 1 << 20
 # Parts of torchvision's files that no dream uses.
@@ -157,9 +159,14 @@ def _hub_download(model: str, source: Source, total: int) -> Fetching:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
+        most, moved = 0, time.monotonic()
         while thread.is_alive():
             yield Download(model, "the hub", done, total)
             thread.join(0.2)
+            if done > most:
+                most, moved = done, time.monotonic()
+            elif time.monotonic() - moved > STALL_SECONDS and done < total:
+                raise WeightsError(f"nothing arrived for {STALL_SECONDS} seconds")
     finally:
         stopped = True
     if "error" in outcome:

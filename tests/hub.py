@@ -15,12 +15,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """Files by path, faults by path (a status, "cut", "wrong" or "slow"), and what was asked."""
+    """Files by path, faults by path (a status or a word), and what was asked."""
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, int | str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
 
     def put(self, path: str, content: bytes) -> str:
         """Serve that content; gives its sha256."""
@@ -76,6 +77,9 @@ def running_hub() -> Iterator[Hub]:
                 self.close_connection = True
             elif fault == "wrong":
                 self.wfile.write(content[:-1] + bytes([content[-1] ^ 1]))
+            elif fault == "stall":
+                self.wfile.write(content[: len(content) // 2])
+                hub.closed.wait(60)
             elif fault == "slow":
                 for start in range(0, len(content), 65536):
                     self.wfile.write(content[start : start + 65536])
@@ -98,5 +102,6 @@ def running_hub() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.closed.set()
         server.shutdown()
         server.server_close()

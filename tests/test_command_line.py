@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
+import safetensors.torch
 import torch
 
 from dream import DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream import __main__ as command_line
+from dream.architecture import build
+from dream.weights import Download
 
 from .conftest import EXAMPLES, ROOT
 
@@ -157,6 +161,54 @@ def test_layers_are_listed_with_what_they_bring(capsys: pytest.CaptureFixture[st
     assert [line for line in lines if "(default)" in line] == [
         "inception4c                     parts       Faces, fur  (default)"
     ]
+
+
+def test_models_are_listed_with_what_is_here(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vgg16.safetensors").write_bytes(bytes(2_000_000))
+    monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
+    assert run("models") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(zoo.CARDS)
+    assert "comes with it" in lines[0] and "2 MB, here" in lines[1]
+    assert run("fetch", "vgg16") == 0
+    assert capsys.readouterr().out == f"vgg16: {tmp_path / 'vgg16.safetensors'}\n"
+    assert run("fetch", "dreamlet") == 0
+    assert run("layers", "vgg16") == 0
+    assert "features.22           relu4_3   parts" in capsys.readouterr().out
+
+
+def test_weights_that_cannot_be_had_end_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    for arguments in (["fetch", "vgg16"], ["image", CAT, "-o", "x.png", "--model", "vgg16"]):
+        assert run(*arguments) == 2
+        said = capsys.readouterr().err
+        assert "the weights of vgg16 could not be fetched" in said and said.count("\n") == 1
+
+
+def test_weights_of_ones_own_dream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    weights, out = tmp_path / "mine.safetensors", tmp_path / "out.png"
+    safetensors.torch.save_file(build(zoo.card("mobilenet_v2")).state_dict(), weights)
+    own = ["--model", "mobilenet_v2", "--weights", str(weights)]
+    assert run("image", CAT, "-o", str(out), *QUICK, *own) == 0
+    assert read_recipe(out).model == "mobilenet_v2"
+    own = ["--model", "squeezenet1_1", "--weights", str(weights)]
+    assert run("image", CAT, "-o", str(out), *QUICK, *own) == 2
+    assert "mine.safetensors does not fit squeezenet1_1: missing: " in capsys.readouterr().err
+
+
+def test_a_download_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    steps = (Download("vgg16", "the hub", done * 10**6, 553 * 10**6) for done in (0, 200, 553))
+    command_line._show(steps)
+    shown = terminal.getvalue().split("\r")
+    assert shown[2].startswith("[###########-----") and "200 of 553 MB" in shown[2]
 
 
 def test_it_runs_as_a_module(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Weights come from the hub checked and cached; whatever goes wrong is told, and not trusted."""
 
+import concurrent.futures
 import hashlib
 import io
 import json
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import pytest
@@ -20,6 +22,7 @@ from torch import nn
 
 from dream import DreamRecipe, Engine, WeightsError, WeightsUnavailable, weights, zoo
 from dream.architecture import build
+from dream.network import Network
 from dream.tabs import parts
 from dream.weights import Download
 from dream.zoo import ModelCard, Source
@@ -211,6 +214,16 @@ def test_a_hub_that_is_busy_is_left_for_torchvision_within_half_a_minute(
     start = time.monotonic()
     assert fetched(card)[0].suffix == ".pth"
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.slow
+def test_transfers_that_stall_are_given_up_within_half_a_minute(hub: Hub, card: ModelCard) -> None:
+    hub.faults |= {HUB_PATH: "stall", torchvision_path(card): "stall"}
+    start = time.monotonic()
+    with pytest.raises(WeightsUnavailable, match="nothing arrived for 12 seconds; torchvision: "):
+        fetched(card)
+    assert time.monotonic() - start < 30
+    assert weights.find(card) is None
 
 
 def test_a_cached_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
@@ -484,6 +497,61 @@ def test_the_least_recently_used_network_goes_when_memory_runs_out(
     assert engine.network(MODEL) is squeezenet
     assert engine.network("dreamlet") is not dreamlet
     assert engine.network("dreamlet") is engine.network("dreamlet")
+
+
+def test_two_threads_share_one_loading(
+    hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, made = Engine("cpu"), []
+
+    def counted(*about: Any) -> Network:
+        made.append(about)
+        return Network(*about)
+
+    monkeypatch.setattr("dream.engine.Network", counted)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        networks = list(pool.map(lambda _: engine.network(MODEL), range(4)))
+    assert len(made) == 1 and hub.transfers() == 1
+    assert all(network is networks[0] for network in networks)
+
+
+def hubs_names(card: ModelCard) -> dict[str, torch.Tensor]:
+    """Random weights under the hub's names; a heavy head, which no dream reads, in small."""
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        whole = build(card).state_dict()
+    assert card.source
+    stored = {}
+    for name, tensor in whole.items():
+        heavy = bool(card.head) and name.startswith(f"{card.head}.")
+        shape = (2,) * tensor.ndim if heavy else tensor.shape
+        for hubs, torchvisions in card.source.keys:
+            if name.startswith(torchvisions):
+                name = hubs + name.removeprefix(torchvisions)
+        if name.endswith("running_var"):
+            stored[name] = torch.ones(shape)
+        else:
+            stored[name] = (torch.randn(shape) * 0.03).to(tensor.dtype)
+    return stored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [name for name, each in zoo.CARDS.items() if each.source])
+def test_every_architecture_is_fetched_and_dreams(
+    model: str, hub: Hub, cat: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = zoo.card(model)
+    assert card.source
+    source = replace(card.source, revision=REVISION, url=f"{hub.address}/none-00000000.pth")
+    path = f"/{source.repo}/resolve/{REVISION}/{source.file}"
+    source = replace(source, sha256=hub.put(path, safetensors_of(hubs_names(card))))
+    monkeypatch.setitem(zoo.CARDS, model, replace(card, source=source))
+    recipe = DreamRecipe(model=model, octaves=1, iterations=1, max_side=160)
+    *_, frame = Engine("cpu").dream(cat, recipe)
+    assert frame.step == 1 and frame.tensor.isfinite().all()
+    hub.asked.clear()
+    Engine("cpu").network(model)
+    assert hub.asked == []
 
 
 REAL = ROOT.parent / "shared" / "weights"
