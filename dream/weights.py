@@ -41,8 +41,8 @@ from dream.architecture import skeleton
 from dream.errors import WeightsError, WeightsUnavailable
 from dream.zoo import ModelCard, Source
 
-# How long to wait for an answer, for more of the hub's file, and for more of torchvision's: in all
-# less than half a minute.
+# How long to wait for the hub's answer, for more of its file, and for torchvision: in all less than
+# half a minute.
 ANSWER_SECONDS, STALL_SECONDS, READ_SECONDS = 4, 12, 8
 RESTARTS = 2
 CHUNK = 1 << 20
@@ -67,15 +67,8 @@ def find(card: ModelCard) -> Path | None:
     """The file of a network that is here already, or None. Asks nothing of the network."""
     if card.source is None:
         return None
-    own = _own(card.name)
-    cached = try_to_load_from_cache(
-        card.source.repo, card.source.file, revision=card.source.revision
-    )
-    torchvision = _torchvision_path(card.source)
-    for path in (own, Path(cached) if isinstance(cached, str) else None, torchvision):
-        if path and path.is_file():
-            return path
-    return None
+    cached = [path for path, _ in _cached(card.source)]
+    return _own(card.name) or (cached[0] if cached else None)
 
 
 def fetch(card: ModelCard) -> Fetching:
@@ -89,13 +82,16 @@ def fetch(card: ModelCard) -> Fetching:
     if own := _own(card.name):
         return own
     causes = []
-    tries: list[tuple[str, Callable[[], Fetching]]] = [
-        ("the hub", lambda: _from_hub(card.name, source)),
-        ("torchvision", lambda: _from_torchvision(card.name, source)),
-    ]
-    for name, attempt in tries:
+    for path, sha256 in _cached(source):
         try:
-            return (yield from attempt())
+            return _verified(path, sha256)
+        except WeightsError as error:  # Taken out of the cache; a fresh one may be right.
+            causes.append(f"the cache: {error}")
+    for name, download in (("the hub", _from_hub), ("torchvision", _from_torchvision)):
+        try:
+            if constants.HF_HUB_OFFLINE:
+                raise WeightsError("HF_HUB_OFFLINE is set")
+            return (yield from download(card.name, source))
         except Exception as error:  # Clients fail in many ways; each is told, none is hidden.
             causes.append(f"{name}: {_reason(error)}")
     raise WeightsUnavailable(
@@ -111,19 +107,23 @@ def _own(model: str) -> Path | None:
     return path if path and path.is_file() else None
 
 
+def _cached(source: Source) -> list[tuple[Path, str]]:
+    """The files in the caches of the hub and of torchvision, each with how its sha256 begins."""
+    found = []
+    hubs = try_to_load_from_cache(source.repo, source.file, revision=source.revision)
+    if isinstance(hubs, str) and source.sha256:
+        found.append((Path(hubs), source.sha256))
+    torchvisions = _torchvision_path(source)
+    if torchvisions.is_file():
+        found.append((torchvisions, _digits(torchvisions)))
+    return found
+
+
 def _from_hub(model: str, source: Source) -> Fetching:
     if not source.sha256:
         raise WeightsError(f"the sha256 of {source.repo}/{source.file} is not known, so not asked")
-    cached = try_to_load_from_cache(source.repo, source.file, revision=source.revision)
-    if isinstance(cached, str):
-        try:
-            return _verified(Path(cached), source.sha256)
-        except WeightsError:
-            pass  # Taken out of the cache; a fresh one may be right.
     # The client tries a hub that does not answer for half a minute; so ask once, and shortly.
     url = hf_hub_url(source.repo, source.file, revision=source.revision)
-    if constants.HF_HUB_OFFLINE:
-        raise WeightsError("HF_HUB_OFFLINE is set, and it is not in the cache")
     total = get_hf_file_metadata(url, timeout=ANSWER_SECONDS).size or 0
     path = yield from _hub_download(model, source, total)
     return _verified(path, source.sha256)
@@ -178,18 +178,13 @@ def _torchvision_path(source: Source) -> Path:
     return Path(torch.hub.get_dir(), "checkpoints", source.url.rpartition("/")[2])
 
 
+def _digits(path: Path) -> str:
+    """The first digits of the sha256, as in torchvision's names: vgg16-397923af.pth."""
+    return path.stem.rpartition("-")[2]
+
+
 def _from_torchvision(model: str, source: Source) -> Fetching:
     path = _torchvision_path(source)
-    digits = path.stem.rpartition("-")[2]
-    if path.is_file():
-        try:
-            return _verified(path, digits)
-        except WeightsError:
-            pass
-    if constants.HF_HUB_OFFLINE:
-        raise WeightsError("HF_HUB_OFFLINE is set, and it is not in torch's cache")
-    with urllib.request.urlopen(source.url, timeout=ANSWER_SECONDS):
-        pass
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
@@ -204,7 +199,7 @@ def _from_torchvision(model: str, source: Source) -> Fetching:
                 yield Download(model, "torchvision", done, total)
         if total and done != total:
             raise WeightsError(f"the transfer broke off at {done} of {total} bytes")
-        _verified(partial, digits)
+        _verified(partial, _digits(path))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

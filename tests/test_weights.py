@@ -174,6 +174,8 @@ def test_what_the_hub_fails_at_torchvision_makes_good(
     hub.faults[HUB_PATH] = fault
     path, _ = fetched(card)
     assert path.suffix == ".pth" and same_weights(path)
+    hub.asked.clear()
+    assert fetched(card) == (path, []) and hub.asked == []  # It is cached as well as the hub's.
     # And where torchvision fails too, all of it is told.
     path.unlink()
     hub.faults[torchvision_path(card)] = 503
@@ -233,6 +235,11 @@ def test_a_cached_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCar
     hub.asked.clear()
     again, _ = fetched(card)
     assert same_weights(again) and hub.transfers() == 1
+    again.resolve().write_bytes(b"half")
+    hub.faults |= {HUB_PATH: "gated", torchvision_path(card): "gated"}
+    with pytest.raises(WeightsUnavailable, match="the cache: .* is damaged.*the hub: .*restricted"):
+        fetched(card)
+    assert weights.find(card) is None
 
 
 def test_a_torchvision_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
