@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 import torch
 from huggingface_hub import (
@@ -232,13 +233,11 @@ def _reason(error: Exception) -> str:
         RepositoryNotFoundError: "there is no such repository",
         RevisionNotFoundError: "there is no such revision",
         EntryNotFoundError: "there is no such file",
-        WeightsError: str(error),
+        HTTPError: str(error),
+        URLError: f"no answer, {getattr(error, 'reason', '')}",
     }
-    for kind, text in known.items():
-        if isinstance(error, kind):
-            return text
-    text = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {text}"[:160] if text else type(error).__name__
+    text = next((text for kind, text in known.items() if isinstance(error, kind)), str(error))
+    return next(iter(text.splitlines()), type(error).__name__)[:160]
 
 
 class Tensors:

@@ -215,7 +215,7 @@ def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -
     page.get_by_role("option", name="vgg16 · 553 MB").click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Eyes, arches · relu4_3")
     page.click("#go")
-    expect(status(page)).to_contain_text("vgg16 could not be fetched")
+    expect(status(page)).to_contain_text("The weights of vgg16 could not be fetched")
     expect(status(page)).to_contain_text("dreamlet, which needs no download")
     assert shown(page) == before
     # A picture of what Dreamlet brings leads back to it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import tempfile
 import time
 from collections.abc import Iterator
@@ -206,8 +207,9 @@ def _live(
                     after = parts.preview(frame, photo, folder)
                     yield (before, after), parts.progress(frame, seconds), recipe.seed, same
     except DreamError as error:
-        gr.Warning(str(error), title="This cannot be dreamed")
-        yield same, parts.status(str(error)), same, same
+        said = parts.sentence(error)
+        gr.Warning(html.escape(said), title="This cannot be dreamed")
+        yield same, parts.status(said), same, same
 
 
 def _busy(busy: bool) -> tuple[Any, ...]:

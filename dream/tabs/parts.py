@@ -68,6 +68,14 @@ def status(text: str) -> str:
     return f'<span role="status">{html.escape(text)}</span>'
 
 
+def sentence(error: DreamError) -> str:
+    """What went wrong as a sentence; a file's name at its start keeps its letters."""
+    text = str(error)
+    if text.split(" ")[0].isalpha():
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith(".") else f"{text}."
+
+
 def progress(frame: Frame, seconds: float) -> str:
     """Where a dream is after so many seconds, and how long it still takes."""
     if frame.step == 0:
