@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torchvision.ops.misc import Conv2dNormActivation
 
 if TYPE_CHECKING:
     from dream.zoo import ModelCard
@@ -16,6 +17,11 @@ def build(card: ModelCard, **changes: Any) -> nn.Module:
     """The network that the card's builder makes, its options changed."""
     module, _, function = card.builder.partition(":")
     network: nn.Module = getattr(import_module(module), function)(**{**card.options, **changes})
+    # torchvision traces its own blocks closed; as plain sequences their layers can be read.
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Conv2dNormActivation):
+                setattr(parent, name, nn.Sequential(*child))
     return network
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dream import render, weights, zoo
 from dream.device import pick_device, precision
+from dream.errors import WeightsError
 from dream.network import Network
 from dream.picture import check_picture
 from dream.recipe import DreamRecipe
@@ -81,6 +82,10 @@ class Engine:
                     self._networks.move_to_end(key)
                     return self._networks[key]
             path = self.files.get(model)
+            if path and card.source is None:
+                raise WeightsError(
+                    f"{model} brings its own weights; name the network of {path.name}"
+                )
             if path is None and card.source:
                 path = yield from weights.fetch(card)
             network = Network(card, self.device, self.dtype, path, head)

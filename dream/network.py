@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from dream.architecture import build
+from dream.errors import RecipeError
 from dream.objective import Objective
 from dream.weights import load
 from dream.zoo import ModelCard
@@ -34,6 +35,7 @@ class Network:
 
     Raises:
         WeightsError: if the file does not fit.
+        RecipeError: when a layer is read that no picture passes, as those of training only.
     """
 
     def __init__(
@@ -64,10 +66,16 @@ class Network:
         return sum(tensor.nbytes for tensor in self.network.state_dict().values())
 
     def _extractor(self, layers: tuple[str, ...]) -> nn.Module:
+        nodes = {layer: layer for layer in layers}
         with _FORWARD:
-            extractor: fx.GraphModule = create_feature_extractor(
-                self.network, {layer: layer for layer in layers}
-            )
+            try:
+                extractor: fx.GraphModule = create_feature_extractor(self.network, nodes)
+            except ValueError as error:
+                raise RecipeError(
+                    f"no picture passes {' or '.join(layers)} in {self.card.name}; try another"
+                ) from error
+            finally:
+                self.network.eval()  # It is traced in training mode too, and left so by an error.
         _read_only(extractor)
         _fold_batch_norm(extractor)
         extractor.recompile()

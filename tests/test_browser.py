@@ -20,6 +20,7 @@ CHROMIUM = next(
 )
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 SECONDS = 1000.0
+expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
@@ -50,6 +51,7 @@ def page(request: Any, browser: Browser, address: str) -> Iterator[Page]:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
+    page.wait_for_load_state("networkidle")
     expect(page.locator("#view img")).to_have_count(2)
     yield page
     page.close()

@@ -104,6 +104,11 @@ def test_a_recipe_is_followed_and_options_change_it(tmp_path: Path) -> None:
         (["image", CAT, "-o", "/no/such/folder/x.png"], "cannot be written"),
         (["image", CAT, "-o", "x.jpg"], "name it x.png"),
         (["layers", "vgg"], "model 'vgg' is not known"),
+        (["image", CAT, "-o", "OUT", "--weights", "x.safetensors"], "dreamlet brings its own"),
+        (
+            ["image", CAT, "-o", "OUT", "--weights", "x.safetensors", "--model", "resnet50"],
+            "x.safetensors is no weights file: No such file",
+        ),
     ],
 )
 def test_bad_input_ends_in_one_line_and_exit_code_2(

@@ -1,5 +1,6 @@
 """Every network of the catalogue is built, read, dreamed and named as its card says."""
 
+import random
 import re
 from pathlib import Path
 from urllib.parse import urlparse
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from dream import DreamRecipe, RecipeError, render, zoo
 from dream.architecture import build
 from dream.network import Network
+from dream.objective import energy
 from dream.zoo import ModelCard
 
 FETCHED = [card for card in zoo.CARDS.values() if card.source]
@@ -102,6 +104,27 @@ def test_it_dreams_at_its_smallest_side_and_at_224(
         *_, frame = render.dream(network, picture[:, :, :side, :side], recipe)
         change = (frame.tensor - picture[:, :, :side, :side]).abs().mean() * 255
         assert 0.5 < change < 10, layer
+
+
+def test_any_module_can_be_dreamed_at(pair: tuple[Network, nn.Module], picture: Tensor) -> None:
+    network, _ = pair
+    names = [name for name in zoo.module_names(network.card.name) if not name.startswith("class")]
+    for name in random.Random(0).sample(names, 12):
+        _, gradient = network.value_and_grad(energy(((name, 1.0),)))(picture[:, :, :96, :96])
+        assert gradient.isfinite().all(), name
+
+
+def test_a_layer_that_cannot_be_read_leaves_the_network_as_it_was(
+    pair: tuple[Network, nn.Module], picture: Tensor
+) -> None:
+    network, _ = pair
+    layer = network.card.low
+    before = network.activations(picture, (layer,))[layer]
+    with pytest.raises(RecipeError, match="no picture passes nowhere in"):
+        network.activations(picture, ("nowhere",))
+    assert not any(module.training for module in network.network.modules())
+    network.extractor.cache_clear()
+    assert torch.equal(network.activations(picture, (layer,))[layer], before)
 
 
 def test_several_layers_are_read_at_once(pair: tuple[Network, nn.Module], picture: Tensor) -> None:
