@@ -112,11 +112,8 @@ def _image(given: argparse.Namespace) -> None:
 
 def _show(downloads: Iterator[Download]) -> None:
     for each in downloads:
-        megabytes = f"{each.done / 1e6:.0f} of {each.total / 1e6:.0f} MB"
-        _bar(
-            each.done / each.total if each.total else 0,
-            f"{each.model} from {each.source}, {megabytes}",
-        )
+        share = each.done / each.total if each.total else 0
+        _bar(share, f"{each.model} from {each.source}, {each.megabytes}")
 
 
 def _bar(done: float, where: str) -> None:

@@ -1,4 +1,4 @@
-"""Networks as bare architectures: all the shapes, none of the weights, no memory used."""
+"""Networks as their builders make them, and bare: all of the shapes, none of the weights."""
 
 from __future__ import annotations
 

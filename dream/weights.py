@@ -1,8 +1,9 @@
 """Weights: where to find the file of a network, whether to trust it, and how it fits.
 
-A file is looked for in `DREAM_WEIGHTS_DIR`, in the hub's cache, on the hub, and at torchvision's
-own address, in that order. What comes from outside is taken only if its sha256 is the one in the
-card; what is wrong is taken out of the cache, so that no later start trusts it.
+A file is looked for in `DREAM_WEIGHTS_DIR`, in the caches of the hub and of torchvision, on the
+hub, and at torchvision's own address, in that order. All but the first are taken only if their
+sha256 is the one in the card; what is wrong is taken out of its cache, so that no later start
+trusts it.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ class Download:
     source: str
     done: int
     total: int
+
+    @property
+    def megabytes(self) -> str:
+        """As 120 of 553 MB."""
+        return f"{self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB"
 
 
 Fetching = Generator[Download, None, Path]

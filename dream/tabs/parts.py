@@ -93,8 +93,7 @@ def fetching(downloads: Iterator[Download]) -> Iterator[str]:
     shown = -math.inf
     for each in downloads:
         if time.monotonic() - shown > SECONDS_BETWEEN_PREVIEWS:
-            megabytes = f"{each.done / 1e6:.0f} of {each.total / 1e6:.0f} MB"
-            yield status(f"Fetching {each.model} from {each.source}, once: {megabytes}.")
+            yield status(f"Fetching {each.model} from {each.source}, once: {each.megabytes}.")
             shown = time.monotonic()
 
 
