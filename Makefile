@@ -1,5 +1,5 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
-# make lint: ruff and mypy.   make bench: what a dream costs.   make pictures: the page's own dreams.
+# make lint: ruff and mypy.   make bench: what it costs.   make pictures: the page's own pictures.
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
@@ -29,6 +29,11 @@ pictures: .venv/app
 	for picture in examples/layers/*.png; do \
 	  $(DREAM) image examples/clouds.jpg --intensity 7 --max-side 240 \
 	    --layer "$$(basename "$$picture" .png)" -o "$$picture" || exit 1; \
+	done
+	rm -f examples/channels/*.png
+	for layer in inception3b inception4c inception5a; do \
+	  DREAM_CACHE_DIR=examples/channels $(DREAM) channel --layer $$layer --grid 16 \
+	    -o .venv/grid.png || exit 1; \
 	done
 
 .venv/app: requirements.txt constraints.txt

@@ -8,7 +8,7 @@ import gradio as gr
 import torch
 
 from dream import Engine
-from dream.tabs import deep_dream
+from dream.tabs import channels, channels_api, deep_dream, parts
 
 THEME = gr.themes.Soft(
     primary_hue="indigo",
@@ -21,15 +21,17 @@ CSS = """
 #title h1 { font-size: 2rem; line-height: 1.1; margin: 0; }
 #title p { font-size: 1.1rem; margin: .3rem 0 .1rem; }
 #title small { color: var(--body-text-color-subdued); }
-#status { min-height: 3.2em; font-variant-numeric: tabular-nums; }
-#layers .grid-wrap { min-height: 0; padding: 0; }
-#layers .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
-#layers .thumbnail-lg { aspect-ratio: 3 / 2; }
-#layers .caption-label { font-size: .75rem; padding: 0 .3rem; }
-#result { position: sticky; top: 1rem; align-self: flex-start; }
+.status { min-height: 3.2em; font-variant-numeric: tabular-nums; }
+.layers .grid-wrap { min-height: 0; padding: 0; }
+.layers .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+.layers .thumbnail-lg { aspect-ratio: 3 / 2; }
+.layers .caption-label { font-size: .75rem; padding: 0 .3rem; }
+.result { position: sticky; top: 1rem; align-self: flex-start; }
+#channels .grid-wrap { max-height: none; }
+#channels .caption-label { font-size: .75rem; padding: 0 .3rem; }
 @media (max-width: 768px) {
-  #columns { flex-direction: column; }
-  #result { order: -1; position: static; }
+  .columns { flex-direction: column; }
+  .result { order: -1; position: static; }
 }
 """
 KEYS = """
@@ -37,8 +39,8 @@ KEYS = """
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, textarea, button, a, [role=slider]") && event.key !== "Escape")
     return;
-  const button = { Enter: "#go", Escape: "#stop" }[event.key];
-  if (button) document.querySelector(button)?.click();
+  const buttons = document.querySelectorAll({ Enter: ".go", Escape: ".stop" }[event.key] || "none");
+  [...buttons].find((button) => button.offsetParent)?.click();
 });
 </script>
 """
@@ -54,9 +56,13 @@ def build(engine: Engine) -> gr.Blocks:
             f"<small>{model.capitalize()} on {device}</small>",
             elem_id="title",
         )
-        with gr.Tab("Deep Dream"):
-            deep_dream.tab(engine)
+        with gr.Tabs() as tabs:
+            with gr.Tab("Deep Dream", id="dream"):
+                dreams = deep_dream.tab(engine)
+            with gr.Tab("What it sees", id="channels"):
+                channels.tab(engine, tabs, dreams)
         deep_dream.endpoint(engine)
+        channels_api.endpoints(engine)
     return page.queue(max_size=20)
 
 
@@ -65,7 +71,7 @@ def main() -> None:
     if cores := os.environ.get("CPU_CORES"):
         # A Space sees every core of its host but may use only these.
         torch.set_num_threads(max(1, int(float(cores))))
-    engine = Engine()
+    engine = Engine(shipped=[parts.EXAMPLES / "channels"])
     engine.network(deep_dream.opening(engine).model)  # The first visitor need not wait for it.
     build(engine).launch(
         theme=THEME,

@@ -18,10 +18,11 @@ from dream.errors import (
     WeightsUnavailable,
 )
 from dream.picture import load_image, read_recipe, save_image
-from dream.recipe import DreamRecipe
+from dream.recipe import ChannelRecipe, DreamRecipe
 from dream.render import Frame
 
 __all__ = [
+    "ChannelRecipe",
     "DeviceError",
     "DreamError",
     "DreamRecipe",

@@ -1,4 +1,4 @@
-"""The command line: `python -m dream image PHOTO -o OUT.png`, `models`, `layers`, `fetch`."""
+"""The command line: `python -m dream image PHOTO -o OUT.png`, `channel`, `top`, `models`, …"""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
+
+from PIL import Image
 
 from dream import weights, zoo
 from dream.engine import Engine
-from dream.errors import DreamError
+from dream.errors import DreamError, RecipeError
+from dream.knob import Knob, knobs
 from dream.picture import check_destination, load_image, read_recipe, save_image
-from dream.recipe import DreamRecipe, Knob, knobs
+from dream.recipe import (
+    AnyRecipe,
+    ChannelRecipe,
+    DreamRecipe,
+    Recipe,
+    channel_numbers,
+    spread_channels,
+)
+from dream.render import Frame, silence
+from dream.sheet import contact_sheet
 from dream.weights import Download
 
 BAR_WIDTH = 30
@@ -46,23 +59,34 @@ def _parser() -> Parser:
 
     image = commands.add_parser("image", help="dream a photo")
     image.add_argument("photo", metavar="PHOTO", help="a picture file")
-    image.add_argument("-o", dest="out", metavar="OUT.png", required=True, help="where to write")
-    image.add_argument(
-        "--recipe", metavar="FILE", help="start from the recipe in a dreamed PNG or a JSON file"
-    )
-    image.add_argument(
-        "--weights", metavar="FILE.safetensors", help="weights of your own that fit the network"
-    )
-    for name, knob in knobs(DreamRecipe).items():
-        default = knob.automatic or getattr(DreamRecipe(), name)
-        image.add_argument(
-            f"--{name.replace('_', '-')}",
-            default=argparse.SUPPRESS,
-            type=str if knob.kind is str else _number,
-            metavar=_metavar(knob),
-            help=f"{knob.help} Default: {default}.",
-        )
+    _recipe_options(image, DreamRecipe)
     image.set_defaults(command=_image)
+
+    channel = commands.add_parser("channel", help="show what the channels of a layer look for")
+    channel.add_argument("--image", metavar="PHOTO", help="raise it in this photo, not from noise")
+    channel.add_argument(
+        "--grid", metavar="N", type=_number, help="so many channels of the layer, on one sheet"
+    )
+    channel.add_argument(
+        "--channels", metavar="LIST", help="these channels, as 3,7,12 or 0-15, on one sheet"
+    )
+    _recipe_options(channel, ChannelRecipe)
+    channel.set_defaults(command=_channel)
+
+    top = commands.add_parser("top", help="list the channels that answer a photo most strongly")
+    top.add_argument("photo", metavar="PHOTO", help="a picture file")
+    top.add_argument("--model", default=ChannelRecipe().model, metavar="NAME")
+    top.add_argument("--layer", metavar="NAME", help="Default: the network's own.")
+    top.add_argument("--count", metavar="N", type=int, default=8, help="Default: 8.")
+    top.add_argument(
+        "--spot",
+        metavar="SHARE",
+        nargs=2,
+        type=float,
+        help="where to look, in shares of the width and the height: 0.5 0.5 is the middle",
+    )
+    _weights_option(top)
+    top.set_defaults(command=_top)
 
     models = commands.add_parser("models", help="list the networks, and which are here already")
     models.set_defaults(command=_models)
@@ -73,6 +97,29 @@ def _parser() -> Parser:
     fetch.add_argument("model", metavar="MODEL")
     fetch.set_defaults(command=_fetch)
     return parser
+
+
+def _recipe_options(parser: argparse.ArgumentParser, kind: type[Recipe]) -> None:
+    parser.add_argument("-o", dest="out", metavar="OUT.png", required=True, help="where to write")
+    parser.add_argument(
+        "--recipe", metavar="FILE", help="start from the recipe in a PNG made here or a JSON file"
+    )
+    _weights_option(parser)
+    for name, knob in knobs(kind).items():
+        default = knob.automatic or getattr(kind(), name) or "none"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=argparse.SUPPRESS,
+            type=str if knob.kind is str else _number,
+            metavar=_metavar(knob),
+            help=f"{knob.help} Default: {default}.",
+        )
+
+
+def _weights_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights", metavar="FILE.safetensors", help="weights of your own that fit the network"
+    )
 
 
 def _number(text: str) -> float | str:
@@ -86,28 +133,104 @@ def _number(text: str) -> float | str:
 
 
 def _metavar(knob: Knob) -> str:
-    return "NAME" if knob.kind is str else f"{knob.low:g}..{knob.high:g}"
+    if knob.kind is str:
+        return "|".join(knob.choices) or "NAME"
+    return f"{knob.low:g}..{knob.high:g}"
+
+
+def _recipe(given: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
+    """The recipe that the options describe."""
+    changes: dict[str, Any] = {
+        name: getattr(given, name) for name in knobs(kind) if hasattr(given, name)
+    }
+    return read_recipe(given.recipe, kind).but(**changes) if given.recipe else kind(**changes)
+
+
+def _engine(given: argparse.Namespace, model: str) -> Engine:
+    return Engine(files={model: given.weights} if given.weights else None)
 
 
 def _image(given: argparse.Namespace) -> None:
-    changes: dict[str, Any] = {
-        name: getattr(given, name) for name in knobs(DreamRecipe) if hasattr(given, name)
-    }
-    recipe = read_recipe(given.recipe).but(**changes) if given.recipe else DreamRecipe(**changes)
+    recipe = _recipe(given, DreamRecipe)
     out = check_destination(given.out)
     photo = load_image(given.photo)
-    engine = Engine(files={recipe.model: given.weights} if given.weights else None)
+    engine = _engine(given, recipe.model)
     recipe = engine.settle(recipe)
     frames = engine.dream(photo, recipe)  # Checks the photo before anything is downloaded.
     _show(engine.prepare(recipe))
     start = time.perf_counter()
+    frame = _watched(frames)
+    save_image(frame.picture(), out, recipe)
+    _told(out, frame.picture().size, f"{recipe.layer}, seed {recipe.seed}", start)
+
+
+def _channel(given: argparse.Namespace) -> None:
+    recipe = _recipe(given, ChannelRecipe)
+    out = check_destination(given.out)
+    engine = _engine(given, recipe.model)
+    if given.grid is not None or given.channels is not None:
+        _sheet(given, recipe, engine, out)
+        return
+    photo = load_image(given.image) if given.image else None
+    recipe = engine.settle(recipe, photo)
+    frames = engine.channel(recipe, photo)
+    _show(engine.prepare(recipe))
+    start = time.perf_counter()
+    frame = _watched(frames)
+    save_image(frame.picture(), out, recipe)
+    about = f"channel {recipe.channel} of {recipe.layer}, seed {recipe.seed}"
+    _told(out, frame.picture().size, about, start)
+    _warn_of_silence(recipe, frame.silent)
+
+
+def _sheet(given: argparse.Namespace, recipe: ChannelRecipe, engine: Engine, out: Path) -> None:
+    if given.image or (given.grid is not None and given.channels is not None):
+        raise RecipeError("give one of --grid, --channels and --image")
+    if given.channels is not None:
+        channels = channel_numbers(given.channels, recipe.model, recipe.layer)
+    else:
+        channels = spread_channels(given.grid, recipe.model, recipe.layer)
+    _show(engine.prepare(recipe))
+    start = time.perf_counter()
+    pictures: dict[int, Image.Image] = {}
+    for frame in engine.channels([recipe.but(channel=channel) for channel in channels]):
+        _bar(frame.done, f"step {frame.step} of {frame.total}")
+        if frame.finished:
+            pictures |= zip(frame.channels, frame.pictures(), strict=True)
+            _warn_of_silence(recipe, frame.silent)
+    sheet = contact_sheet([(str(channel), pictures[channel]) for channel in channels])
+    save_image(sheet, out)
+    about = f"{len(channels)} channels of {recipe.layer}, seed {recipe.seed}"
+    _told(out, sheet.size, about, start)
+
+
+def _top(given: argparse.Namespace) -> None:
+    engine = _engine(given, given.model)
+    recipe = ChannelRecipe(model=given.model, layer=given.layer)
+    photo = load_image(given.photo)
+    _show(engine.prepare(recipe))
+    response = engine.response(photo, recipe.model, recipe.layer)
+    for answer in response.top(given.count, given.spot):
+        print(f"channel {answer.channel:5}   {answer.strength:8.2f}")
+
+
+def _watched(frames: Iterator[Frame]) -> Frame:
+    """The last frame; how far it is is shown meanwhile."""
     for frame in frames:
         where = f"octave {frame.octave} of {frame.octaves}, step {frame.step} of {frame.total}"
         _bar(frame.done, where)
-    save_image(frame.picture(), out, recipe)
-    width, height = frame.picture().size
+    return frame
+
+
+def _told(out: Path, size: tuple[int, int], about: str, start: float) -> None:
+    width, height = size
     seconds = time.perf_counter() - start
-    print(f"{out}: {width} x {height}, {recipe.layer}, seed {recipe.seed}, {seconds:.1f} s")
+    print(f"{out}: {width} x {height}, {about}, {seconds:.1f} s")
+
+
+def _warn_of_silence(recipe: ChannelRecipe, silent: Sequence[int]) -> None:
+    if silent:
+        print(silence(recipe.layer, silent), file=sys.stderr)
 
 
 def _show(downloads: Iterator[Download]) -> None:

@@ -1,16 +1,22 @@
-"""Networks as their builders make them, and bare: all of the shapes, none of the weights."""
+"""Networks as their builders make them, their layers laid open; and bare, without the weights."""
 
 from __future__ import annotations
 
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import fx, nn
+from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops.misc import Conv2dNormActivation
 
 if TYPE_CHECKING:
     from dream.zoo import ModelCard
+
+# While torch.fx traces a network it patches nn.Module.__call__ for the whole process: a forward in
+# another thread would fail ("module is not installed as a submodule"). So one waits for the other.
+FORWARD = threading.Lock()
 
 
 def build(card: ModelCard, **changes: Any) -> nn.Module:
@@ -29,3 +35,33 @@ def skeleton(card: ModelCard, **changes: Any) -> nn.Module:
     """The same on torch's meta device: built in milliseconds, to be filled by assignment."""
     with torch.device("meta"):
         return build(card, **changes)
+
+
+def extractor(network: nn.Module, layers: tuple[str, ...]) -> fx.GraphModule:
+    """The network as far as those layers, with what they make by name.
+
+    Raises:
+        ValueError: if no picture passes one of them, as those of training only.
+    """
+    with FORWARD:
+        try:
+            made: fx.GraphModule = create_feature_extractor(
+                network, {each: each for each in layers}
+            )
+            return made
+        finally:
+            network.eval()  # It is traced in training mode too, and left so by an error.
+
+
+def channel_count(card: ModelCard, layer: str) -> int:
+    """How many channels a layer has, without its weights.
+
+    Raises:
+        ValueError: if no picture passes it, or what it makes is no batch of pictures or vectors.
+    """
+    network = extractor(skeleton(card).to("meta").eval(), (layer,))
+    with FORWARD:
+        made = network(torch.empty(1, 3, 224, 224, device="meta"))[layer]
+    if not isinstance(made, torch.Tensor) or made.dim() not in (2, 4):
+        raise ValueError(f"{layer} makes no channels")
+    return made.shape[1]

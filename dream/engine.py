@@ -5,22 +5,35 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dream import render, weights, zoo
+from dream.cache import PictureCache
 from dream.device import pick_device, precision
-from dream.errors import WeightsError
+from dream.errors import RecipeError, WeightsError
 from dream.network import Network
-from dream.picture import check_picture
-from dream.recipe import DreamRecipe
+from dream.octave import limited, resize
+from dream.picture import check_picture, to_tensor
+from dream.recipe import ChannelRecipe, DreamRecipe, Recipe
 from dream.render import Frame
+from dream.response import Response
 from dream.weights import Download
 
 CACHE_GB = 4.0
+# Enough to keep two cores or a GPU busy; a larger batch gains nothing.
+BATCH_PIXELS = 8 * 160 * 160
+# The longest side of a photo in which channels are looked for or raised.
+PHOTO_SIDE = 448
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
 class Engine:
@@ -28,19 +41,24 @@ class Engine:
 
     `device` is a name that torch knows; None picks the best there is (see `pick_device`). `files`
     names weights of one's own by model. Networks least recently used go when their weights together
-    take more than `DREAM_MODEL_CACHE_GB` (4 by default).
+    take more than `DREAM_MODEL_CACHE_GB` (4 by default). `shipped` are folders of visualizations
+    made beforehand; others are kept in a `PictureCache`.
 
     Raises:
         DeviceError: if the device is not there.
     """
 
     def __init__(
-        self, device: str | None = None, files: Mapping[str, str | os.PathLike[str]] | None = None
+        self,
+        device: str | None = None,
+        files: Mapping[str, str | os.PathLike[str]] | None = None,
+        shipped: Sequence[Path] = (),
     ) -> None:
         self.device = pick_device(device)
         self.dtype = precision(self.device)
         self.files = {model: Path(path) for model, path in (files or {}).items()}
         self.cache_bytes = float(os.environ.get("DREAM_MODEL_CACHE_GB", CACHE_GB)) * 1e9
+        self.cache = PictureCache(shipped)
         self._networks: OrderedDict[tuple[str, bool], Network] = OrderedDict()
         self._loading: dict[tuple[str, bool], threading.Lock] = {}
         self._lock = threading.Lock()
@@ -63,7 +81,7 @@ class Engine:
                 network: Network = done.value
                 return network
 
-    def prepare(self, recipe: DreamRecipe) -> Iterator[Download]:
+    def prepare(self, recipe: Recipe) -> Iterator[Download]:
         """Have the network of a recipe ready; yields how far the download is, if there is one.
 
         Raises:
@@ -98,15 +116,25 @@ class Engine:
     def _bytes(self) -> int:
         return sum(network.bytes for network in self._networks.values())
 
-    def _head(self, recipe: DreamRecipe) -> bool:
+    def _network_for(self, recipe: Recipe) -> Network:
+        return self.network(recipe.model, head=self._head(recipe))
+
+    def _head(self, recipe: Recipe) -> bool:
         layers = tuple(layer for layer, _ in recipe.layers())
         return zoo.card(recipe.model).needs_head(layers)
 
-    def settle(self, recipe: DreamRecipe) -> DreamRecipe:
-        """The recipe with nothing left to choose: `max_side` as fits the device."""
-        if recipe.max_side is not None:
-            return recipe
-        return recipe.but(max_side=640 if self.device.type == "cpu" else 1024)
+    def settle(self, recipe: AnyRecipe, image: Tensor | None = None) -> AnyRecipe:
+        """The recipe with nothing left to choose: sizes and steps as fit the device, the network
+        and whether there is a photo.
+        """
+        if isinstance(recipe, DreamRecipe) and recipe.max_side is None:
+            return recipe.but(max_side=640 if self.device.type == "cpu" else 1024)
+        if isinstance(recipe, ChannelRecipe):
+            return recipe.but(
+                size=recipe.size or (160 if image is None else PHOTO_SIDE),
+                steps=(128 if image is None else 48) if recipe.steps is None else recipe.steps,
+            )
+        return recipe
 
     def dream(self, image: Tensor, recipe: DreamRecipe | None = None) -> Iterator[Frame]:
         """Dream a picture (1, 3, H, W), RGB in [0, 1]; yields a frame after each step.
@@ -125,5 +153,117 @@ class Engine:
         return self._dream(image, recipe)
 
     def _dream(self, image: Tensor, recipe: DreamRecipe) -> Iterator[Frame]:
-        network = self.network(recipe.model, head=self._head(recipe))
-        yield from render.dream(network, image.to(self.device), recipe)
+        yield from render.dream(self._network_for(recipe), image.to(self.device), recipe)
+
+    def channel(self, recipe: ChannelRecipe, image: Tensor | None = None) -> Iterator[Frame]:
+        """What a channel looks for, from noise, or in a picture (1, 3, H, W), RGB in [0, 1].
+
+        Yields a frame after each step, first the start, last the result. It is worked out afresh,
+        whatever the cache has. Checked as `dream`, and raises as it does.
+        """
+        (recipe,), image = self._checked([recipe], image)
+        return self._visualize([recipe], image)
+
+    def channels(
+        self, recipes: Sequence[ChannelRecipe], image: Tensor | None = None
+    ) -> Iterator[Frame]:
+        """What many channels look for, from noise or in a picture; some in each frame.
+
+        The recipes may differ in their channel alone. From noise, those in the cache come first, in
+        a frame that is finished at once; the others are worked out in batches, and kept. In a
+        picture it is one after the other. `step` and `done` count over all that is worked out.
+
+        Raises:
+            RecipeError: if the recipes differ in more.
+            PictureError, WeightsError: as `dream`.
+        """
+        recipes, image = self._checked(recipes, image)
+        return self._grid(recipes, image)
+
+    def kept(self, recipes: Sequence[ChannelRecipe]) -> list[Image.Image]:
+        """The visualizations of those recipes from the cache: all of them, or none."""
+        weights = self._weights_id(recipes[0].model)
+        images = [self.cache.get(self.settle(recipe), weights) for recipe in recipes]
+        return [image for image in images if image] if all(images) else []
+
+    def _checked(
+        self, recipes: Sequence[ChannelRecipe], image: Tensor | None
+    ) -> tuple[list[ChannelRecipe], Tensor | None]:
+        image = None if image is None else check_picture(image)
+        settled = [self.settle(recipe, image) for recipe in dict.fromkeys(recipes)]
+        if len({recipe.but(channel=0) for recipe in settled}) != 1:
+            raise RecipeError("channels made together may differ in their number alone")
+        if image is not None:
+            render.dream_sizes(image, render.in_photo(settled[0]))
+        return settled, image
+
+    def _visualize(self, recipes: Sequence[ChannelRecipe], image: Tensor | None) -> Iterator[Frame]:
+        network = self._network_for(recipes[0])
+        if image is None:
+            yield from render.channels(network, recipes)
+        else:
+            yield from render.channel_in_photo(network, image.to(self.device), recipes[0])
+
+    def _grid(self, recipes: list[ChannelRecipe], image: Tensor | None) -> Iterator[Frame]:
+        weights = self._weights_id(recipes[0].model)
+        there = {}
+        if image is None:
+            found = {recipe: self.cache.get(recipe, weights) for recipe in recipes}
+            there = {recipe: picture for recipe, picture in found.items() if picture}
+        missing = [recipe for recipe in recipes if recipe not in there]
+        most = max(1, BATCH_PIXELS // (recipes[0].size or 1) ** 2) if image is None else 1
+        batches = [missing[start : start + most] for start in range(0, len(missing), most)]
+        if there:
+            total, done = len(batches) * (recipes[0].steps or 0), 0.0 if batches else 1.0
+            paint = partial(_tensors, list(there.values()))
+            channels = tuple(recipe.channel for recipe in there)
+            yield Frame(0, total, 1, 1, done, True, None, paint, channels)
+        for place, batch in enumerate(batches):
+            for frame in self._visualize(batch, image):
+                yield replace(
+                    frame,
+                    step=place * frame.total + frame.step,
+                    total=len(batches) * frame.total,
+                    octave=1,
+                    octaves=1,
+                    done=(place + frame.done) / len(batches),
+                )
+            if image is None:
+                for recipe, value, picture in zip(
+                    batch, frame.values, frame.pictures(), strict=False
+                ):
+                    if value:  # The grey of a silent channel is not worth keeping.
+                        self.cache.put(picture, recipe, weights)
+
+    def _weights_id(self, model: str) -> str:
+        """What tells weights of one's own from the network's, and from one another."""
+        own = self.files.get(model) or weights.own_file(model)
+        if own is None:
+            return ""
+        about = own.stat()
+        return f"{own.name} {about.st_size} {about.st_mtime_ns}"
+
+    def response(
+        self, image: Tensor, model: str = "dreamlet", layer: str | None = None
+    ) -> Response:
+        """What a layer answers to a picture (1, 3, H, W), RGB in [0, 1], shrunk to 448 pixels.
+
+        Raises:
+            PictureError: if it is no such picture, or too small for the network.
+            RecipeError: if there is no such network or layer.
+            WeightsError: as `network`.
+        """
+        place = layer or zoo.card(model).default_layer
+        recipe = ChannelRecipe(model=model, layer=place, size=PHOTO_SIDE, steps=0)
+        image = check_picture(image)
+        render.dream_sizes(image, render.in_photo(recipe))
+        image = resize(image, limited(image.shape[2:], PHOTO_SIDE)).clamp(0, 1)
+        network = self._network_for(recipe)
+        with torch.no_grad():
+            activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
+        places = activation.shape[2:] or (1, 1)  # Logits have no place.
+        return Response(image, activation.float().cpu().view(1, -1, *places))
+
+
+def _tensors(images: Iterable[Image.Image]) -> Tensor:
+    return torch.cat([to_tensor(image) for image in images])

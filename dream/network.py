@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import copy
-import threading
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.feature_extraction import create_feature_extractor
 
-from dream.architecture import build
+from dream import architecture
 from dream.errors import RecipeError
-from dream.objective import Objective
+from dream.objective import Batch, Objective
 from dream.weights import load
 from dream.zoo import ModelCard
 
 ValueAndGrad = Callable[[Tensor], tuple[Tensor, Tensor]]
 
-# While torch.fx traces a network it patches nn.Module.__call__ for the whole process: a forward in
-# another thread would fail ("module is not installed as a submodule"). So one waits for the other.
-_FORWARD = threading.Lock()
+_RELUS = (torch.relu, torch.relu_, F.relu, F.relu6, "relu", "relu_")
 
 
 class Network:
@@ -46,7 +45,7 @@ class Network:
         weights: Path | None = None,
         head: bool = False,
     ) -> None:
-        network = load(card, weights, head=head) if weights else build(card)
+        network = load(card, weights, head=head) if weights else architecture.build(card)
         network.eval().requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
         for module in network.modules():
             if hasattr(module, "inplace"):  # It would change what is read of the layer before.
@@ -65,42 +64,48 @@ class Network:
         """The memory that the weights take."""
         return sum(tensor.nbytes for tensor in self.network.state_dict().values())
 
-    def _extractor(self, layers: tuple[str, ...]) -> nn.Module:
-        nodes = {layer: layer for layer in layers}
-        with _FORWARD:
-            try:
-                extractor: fx.GraphModule = create_feature_extractor(self.network, nodes)
-            except ValueError as error:
-                raise RecipeError(
-                    f"no picture passes {' or '.join(layers)} in {self.card.name}; try another"
-                ) from error
-            finally:
-                self.network.eval()  # It is traced in training mode too, and left so by an error.
+    def _extractor(self, layers: tuple[str, ...], redirected: bool = False) -> nn.Module:
+        try:
+            extractor = architecture.extractor(self.network, layers)
+        except ValueError as error:
+            raise RecipeError(
+                f"no picture passes {' or '.join(layers)} in {self.card.name}; try another"
+            ) from error
         _read_only(extractor)
         _fold_batch_norm(extractor)
+        if redirected:
+            _redirect_relus(extractor)
         extractor.recompile()
         return extractor
 
-    def activations(self, picture: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
-        """What those layers make of the picture, by name, in `dtype`."""
-        extractor = self.extractor(layers)
+    def activations(
+        self, picture: Tensor, layers: tuple[str, ...], *, redirected: bool = False
+    ) -> dict[str, Tensor]:
+        """What those layers make of the picture, or of each in a batch, by name, in `dtype`.
+
+        `redirected` changes gradients alone: a ReLU that would stop all of one passes it on.
+        """
+        extractor = self.extractor(layers, redirected)
         view = ((picture - self.mean) / self.std).to(self.dtype, memory_format=torch.channels_last)
-        with _FORWARD:
+        with architecture.FORWARD:
             activations: dict[str, Tensor] = extractor(view)
         return activations
 
-    def value_and_grad(self, objective: Objective) -> ValueAndGrad:
-        """A function from a picture to the objective's value (a scalar) and its gradient there.
+    def value_and_grad(
+        self, objective: Objective | Batch, *, redirected: bool = False
+    ) -> ValueAndGrad:
+        """A function from pictures (N, 3, H, W) to the objective's values (N,) and their gradients.
 
-        The gradient is taken to the picture alone, on a leaf of its own (float32, (1, 3, H, W)).
+        The gradient is taken to the pictures alone, on a leaf of its own (float32, (N, 3, H, W)).
         """
 
         def evaluate(picture: Tensor) -> tuple[Tensor, Tensor]:
             leaf = picture.detach().requires_grad_()
             with torch.enable_grad():
-                value = objective(self.activations(leaf, objective.layers))
-            (gradient,) = torch.autograd.grad(value, leaf)
-            return value.detach(), gradient
+                activations = self.activations(leaf, objective.layers, redirected=redirected)
+                values = objective(activations)
+                (gradient,) = torch.autograd.grad(values.sum(), leaf)
+            return values.detach(), gradient
 
         return evaluate
 
@@ -133,3 +138,53 @@ def _fold_batch_norm(extractor: fx.GraphModule) -> None:
             node.replace_all_uses_with(before)
             extractor.graph.erase_node(node)
     extractor.delete_all_unused_submodules()
+
+
+class RedirectedReLU(torch.autograd.Function):
+    """A ReLU through which a gradient finds its way even where it is shut all over.
+
+    A channel that nothing in the start noise excites would stay grey for ever: its gradient stops
+    at a ReLU. Where the ordinary gradient of a sample is zero all over, this lets through whatever
+    does not push values that are out of range further out; elsewhere it is the ordinary one. As
+    Lucid's `redirected_relu_grad`, but sample by sample.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, ceiling: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.ceiling = ceiling
+        return x.clamp(0, ceiling)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        plain: Tensor = torch.ops.aten.threshold_backward(gradient, x, 0)
+        if ctx.ceiling < math.inf:
+            plain = plain.masked_fill(x >= ctx.ceiling, 0)
+        shut = ~plain.any(tuple(range(1, x.dim())))
+        if shut.any():
+            x, gradient = x[shut], gradient[shut]
+            outward = ((x < 0) & (gradient < 0)) | ((x >= ctx.ceiling) & (gradient > 0))
+            plain[shut] = gradient.masked_fill(outward, 0)
+        return plain, None
+
+
+def redirected_relu(x: Tensor, ceiling: float) -> Tensor:
+    """`RedirectedReLU` as a function, which torch.fx can name."""
+    made: Tensor = RedirectedReLU.apply(x, ceiling)
+    return made
+
+
+def _redirect_relus(extractor: fx.GraphModule) -> None:
+    """Put a `RedirectedReLU` in the place of each ReLU and ReLU6."""
+    modules = dict(extractor.named_modules())
+    for node in list(extractor.graph.nodes):
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, nn.ReLU | nn.ReLU6) or node.target in _RELUS:
+            six = isinstance(module, nn.ReLU6) or node.target is F.relu6
+            with extractor.graph.inserting_after(node):
+                redirected = extractor.graph.call_function(
+                    redirected_relu, (node.args[0], 6.0 if six else math.inf)
+                )
+            node.replace_all_uses_with(redirected)
+            extractor.graph.erase_node(node)

@@ -10,7 +10,7 @@ import os
 import uuid
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, overload
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from torch import Tensor
 
 from dream.errors import PictureError, RecipeError
-from dream.recipe import DreamRecipe
+from dream.recipe import AnyRecipe, Recipe
 
 # MPO, which some phones write, is read as the JPEG that it starts with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
@@ -118,7 +118,7 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def save_image(
-    picture: Tensor | Image.Image, path: str | os.PathLike[str], recipe: DreamRecipe | None = None
+    picture: Tensor | Image.Image, path: str | os.PathLike[str], recipe: Recipe | None = None
 ) -> None:
     """Write a PNG with the recipe inside (iTXt `deepdream`) and no other metadata.
 
@@ -157,8 +157,12 @@ def check_destination(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def read_recipe(path: str | os.PathLike[str]) -> DreamRecipe:
-    """The recipe inside a PNG that `save_image` wrote, or in a file of JSON.
+@overload
+def read_recipe(path: str | os.PathLike[str]) -> Recipe: ...
+@overload
+def read_recipe(path: str | os.PathLike[str], kind: type[AnyRecipe]) -> AnyRecipe: ...
+def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Recipe:
+    """The recipe inside a PNG that `save_image` wrote, or in a file of JSON: of that kind, or any.
 
     Raises:
         RecipeError: if the file is not there, has no recipe, or one that cannot be used.
@@ -173,7 +177,7 @@ def read_recipe(path: str | os.PathLike[str]) -> DreamRecipe:
         raise RecipeError(f"{_name(path)} cannot be read: {_one_line(error)}") from error
     if not text.lstrip().startswith(b"{"):
         raise RecipeError(f"{_name(path)} holds no recipe; give a PNG dreamed here, or JSON")
-    return DreamRecipe.from_json(text)
+    return kind.from_json(text)
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -1,7 +1,8 @@
 """A recipe: all that decides a picture. The app, the API, the command line and PNGs speak it.
 
 Each knob stands here once, with its default, bounds, unit and help; sliders, options, checks and
-README's table follow from it. A recipe that exists is valid, and complete but for `max_side`.
+README's tables follow from it. A recipe that exists is valid; what is left open in it (sizes that
+fit a device) `Engine.settle` fills in.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, TypeVar
 
 from dream import zoo
 from dream.errors import RecipeError
+from dream.knob import knob, knobs
 
 VERSION = 1
 SEED_LIMIT = 2**31 - 1
-LAYER_LIMIT = 32
+LIST_LIMIT = 64
 
 # Intensity 1 to 10 as (step in grey levels, iterations an octave): even steps to the eye, a mean
 # change of 3 to 52 grey levels on photographs with Dreamlet at inception4c.
@@ -36,55 +38,6 @@ INTENSITIES = (
 )
 
 
-@dataclass(frozen=True)
-class Knob:
-    """What there is to know of one number or name in a recipe.
-
-    `low` and `high` are included; `grain` is the step of its slider. `automatic` says in words
-    what takes the place of a default of None.
-    """
-
-    kind: type
-    help: str
-    low: float = -math.inf
-    high: float = math.inf
-    grain: float = 1
-    unit: str = ""
-    automatic: str = ""
-
-    def check(self, name: str, value: Any) -> Any:
-        """The value in its own type.
-
-        Raises:
-            RecipeError: if it is of another type or out of bounds.
-        """
-        if value is None and self.automatic:
-            return None
-        if self.kind is str:
-            if not isinstance(value, str):
-                raise RecipeError(f"{name} must be a name, not {value!r:.40}")
-            return value.strip()
-        number = "whole number" if self.kind is int else "number"
-        bounds = f"from {self.low:.10g} to {self.high:.10g}"
-        wrong = f"{name} must be a {number} {bounds}, not {value!r:.40}"
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise RecipeError(wrong)
-        # JSON and sliders send whole numbers as floats now and then.
-        if not self.low <= value <= self.high or (self.kind is int and value != int(value)):
-            raise RecipeError(wrong)
-        return self.kind(value)
-
-
-def knob(default: Any, **about: Any) -> Any:
-    """A dataclass field that carries its `Knob`."""
-    return field(default=default, metadata={"knob": Knob(**about)})
-
-
-def knobs(recipe: type[Recipe] | Recipe) -> dict[str, Knob]:
-    """The knobs of a recipe by name, in the order they are shown."""
-    return {each.name: each.metadata["knob"] for each in fields(recipe)}
-
-
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 
 
@@ -92,7 +45,9 @@ AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 class Recipe:
     """What all recipes share: checking, changing, and the way to and from JSON."""
 
-    kind: ClassVar[str]
+    kind: ClassVar[str] = ""
+
+    model: str = knob("dreamlet", kind=str, help="The network that dreams.")
 
     def __post_init__(self) -> None:
         for name, each in knobs(self).items():
@@ -100,6 +55,22 @@ class Recipe:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+
+    def layers(self) -> tuple[tuple[str, float], ...]:
+        """The modules it reads, friendly names resolved, each with its weight."""
+        raise NotImplementedError
+
+    def but(self: AnyRecipe, **changes: Any) -> AnyRecipe:
+        """This recipe with those knobs changed; what follows from them is worked out afresh.
+
+        A new intensity brings its own step and iterations, a new model its own layer, a new layer
+        its own channels.
+        """
+        return type(self)(**{**asdict(self), **self._follow(changes), **changes})
+
+    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What those changes undo."""
+        return {"layer": None} if "model" in changes else {}
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain data, with its kind and the version of the format."""
@@ -111,7 +82,9 @@ class Recipe:
 
     @classmethod
     def from_dict(cls: type[AnyRecipe], data: Mapping[str, Any]) -> AnyRecipe:
-        """The recipe that `to_dict` wrote. Missing knobs take their defaults.
+        """The recipe that `to_dict` wrote; of `Recipe` itself, whatever its kind.
+
+        Missing knobs take their defaults, a missing kind is that of the class, or a dream.
 
         Raises:
             RecipeError: if it is of a newer version or another kind, has an unknown knob, or a
@@ -123,16 +96,19 @@ class Recipe:
             raise RecipeError(
                 f"this recipe has version {version!r:.40}; this program reads {VERSION}"
             )
-        if kind != cls.kind:
+        kinds = {each.kind: each for each in cls.__subclasses__() or [cls]}
+        if (kind or DreamRecipe.kind) not in kinds:
             raise RecipeError(
-                f"this recipe is for {kind!r:.40}; a recipe for {cls.kind!r} is needed"
+                f"this recipe is for {kind!r:.40}; "
+                f"a recipe for {' or '.join(map(repr, kinds))} is needed"
             )
-        names = list(knobs(cls))
+        recipe = kinds[kind or DreamRecipe.kind]
+        names = list(knobs(recipe))
         for name in given:
             if name not in names:
                 near = get_close_matches(str(name), names, n=3) or names
                 raise RecipeError(f"{name!r:.40} is no part of a recipe; try {', '.join(near)}")
-        return cls(**given)
+        return recipe(**given)
 
     @classmethod
     def from_json(cls: type[AnyRecipe], text: str | bytes) -> AnyRecipe:
@@ -164,12 +140,16 @@ class DreamRecipe(Recipe):
 
     kind: ClassVar[str] = "dream"
 
-    model: str = knob("dreamlet", kind=str, help="The network that dreams.")
     layer: str = knob(
         None,
         kind=str,
         automatic="the network's own",
         help="Where in the network to dream; several with weights as inception3b:0.5,inception4c.",
+    )
+    channels: str = knob(
+        "",
+        kind=str,
+        help="Only these channels of the layer, as 7 or with weights 7,12:0.5; empty for all.",
     )
     intensity: int = knob(
         5, kind=int, low=1, high=10, help="How far to go, from a whisper to a fever."
@@ -238,6 +218,7 @@ class DreamRecipe(Recipe):
         if self.iterations is None:
             self._set("iterations", iterations)
         self.layers()
+        self.channel_weights()
 
     def layers(self) -> tuple[tuple[str, float], ...]:
         """The modules to dream at, friendly names resolved, each with its weight.
@@ -245,30 +226,152 @@ class DreamRecipe(Recipe):
         >>> DreamRecipe(layer="inception3b:0.5, inception4c").layers()
         (('inception3b', 0.5), ('inception4c', 1.0))
         """
-        layers = tuple(self._weighted(part) for part in self.layer.split(",", LAYER_LIMIT))
+        weights = _weighted("layer", self.layer)
+        layers = tuple((zoo.card(self.model).layer(name), weight) for name, weight in weights)
         if len({name for name, _ in layers}) < len(layers):
             raise RecipeError(f"layer names a place twice: {self.layer!r:.80}")
         return layers
 
-    def _weighted(self, part: str) -> tuple[str, float]:
-        given, _, weight = (text.strip() for text in part.partition(":"))
-        name = zoo.card(self.model).layer(given)
+    def channel_weights(self) -> tuple[tuple[int, float], ...]:
+        """The channels to dream of, each with its weight; none for all.
+
+        >>> DreamRecipe(channels="7, 12:0.5").channel_weights()
+        ((7, 1.0), (12, 0.5))
+        """
+        if not self.channels:
+            return ()
+        if len(self.layers()) > 1:
+            raise RecipeError("channels belong to one layer; give a single layer with them")
+        ((layer, _),) = self.layers()
+        weights = _weighted("channel", self.channels)
+        return tuple((zoo.channel(self.model, layer, text), weight) for text, weight in weights)
+
+    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        follow = super()._follow(changes)
+        if "intensity" in changes:
+            follow |= {"step": None, "iterations": None}
+        if "model" in changes or "layer" in changes:
+            follow["channels"] = ""
+        return follow
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelRecipe(Recipe):
+    """What one channel of a layer looks for (Olah et al. 2017), from noise or in a photo.
+
+    `size` and `steps` may be left open: what fits depends on whether there is a photo, which
+    `Engine.settle` knows. The layer is written down by the name of its module.
+
+    Raises:
+        RecipeError: if a knob is out of bounds, or the network, the layer or the channel is not
+            there, or the network does not read pictures so small.
+    """
+
+    kind: ClassVar[str] = "channel"
+
+    layer: str = knob(
+        None, kind=str, automatic="the network's own", help="The layer whose channel is shown."
+    )
+    channel: int = knob(0, kind=int, low=0, high=65535, help="The channel, counted from 0.")
+    objective: str = knob(
+        "channel",
+        kind=str,
+        choices=("channel", "neuron"),
+        help="Raise it all over the picture (channel) or in its middle alone (neuron).",
+    )
+    canvas: str = knob(
+        "fourier",
+        kind=str,
+        choices=("fourier", "pixels"),
+        help="What noise is made of: waves, or pixels for comparison; a photo starts as it is.",
+    )
+    size: int = knob(
+        None,
+        kind=int,
+        low=32,
+        high=1024,
+        unit="pixels",
+        automatic="160; on a photo 448",
+        help="The side of the picture; a larger photo is shrunk to this longest side.",
+    )
+    steps: int = knob(
+        None,
+        kind=int,
+        low=0,
+        high=400,
+        automatic="128; on a photo 48",
+        help="Steps of the ascent; on a photo spread over four octaves.",
+    )
+    seed: int = knob(
+        0, kind=int, low=0, high=SEED_LIMIT, help="The same seed gives the same picture."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        card = zoo.card(self.model)
+        self._set("layer", card.layer(self.layer or card.default_layer))
+        zoo.channel(self.model, self.layer, self.channel)
+        if self.size is not None and self.size < card.min_side:
+            raise RecipeError(f"{self.model} needs a size of {card.min_side} pixels or more")
+
+    def layers(self) -> tuple[tuple[str, float], ...]:
+        """The one layer."""
+        return ((self.layer, 1.0),)
+
+    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        follow = super()._follow(changes)
+        if "model" in changes or "layer" in changes:
+            follow["channel"] = 0
+        return follow
+
+
+def channel_numbers(text: str, model: str, layer: str) -> tuple[int, ...]:
+    """The channels of a list as "3,7,12" or "0-15"; each once, in that order.
+
+    Raises:
+        RecipeError: if it is no such list, too long, or the layer has no such channel.
+
+    >>> channel_numbers("3, 10-12", "dreamlet", "inception4c")
+    (3, 10, 11, 12)
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = (each.strip() for each in part.partition("-"))
+        low = zoo.channel(model, layer, first)
+        high = zoo.channel(model, layer, last) if last else low
+        numbers.extend(range(low, high + 1)[: LIST_LIMIT + 1])
+        if len(numbers) > LIST_LIMIT:
+            raise RecipeError(f"that is too many channels at once; give {LIST_LIMIT} or fewer")
+    return tuple(dict.fromkeys(numbers))
+
+
+def spread_channels(count: int, model: str, layer: str) -> tuple[int, ...]:
+    """So many channels of a layer (all, if it has no more), evenly spread.
+
+    The channels of an inception block stand in groups of one kernel size; these come from all.
+
+    >>> spread_channels(4, "dreamlet", "inception4c")
+    (0, 80, 160, 240)
+    """
+    if not isinstance(count, int) or not 1 <= count <= LIST_LIMIT:
+        raise RecipeError(f"a grid has 1 to {LIST_LIMIT} channels, not {count!r:.40}")
+    channels = zoo.channel_count(model, layer)
+    count = min(count, channels)
+    return tuple(each * channels // count for each in range(count))
+
+
+def _weighted(what: str, text: str) -> list[tuple[str, float]]:
+    """The names in "a:0.5, b", each with its weight, 1 where none is given."""
+    weights = []
+    for part in text.split(",", LIST_LIMIT):
+        name, _, weight = (each.strip() for each in part.partition(":"))
         try:
             number = float(weight or 1)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise RecipeError(f"the weight of layer {given} must be a number, not {weight!r:.40}")
-        return name, number
-
-    def but(self, **changes: Any) -> DreamRecipe:
-        """This recipe with those knobs changed; what follows from them is worked out afresh.
-
-        A new intensity brings its own step and iterations, a new model its own layer.
-        """
-        follow: dict[str, Any] = {}
-        if "intensity" in changes:
-            follow.update(step=None, iterations=None)
-        if "model" in changes:
-            follow.update(layer=None)
-        return DreamRecipe(**{**asdict(self), **follow, **changes})
+            raise RecipeError(
+                f"the weight of {what} {name:.60} must be a number, not {weight!r:.40}"
+            )
+        weights.append((name, number))
+    return weights

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from dream import zoo
-from dream.ascent import ascend
-from dream.network import Network
-from dream.objective import energy
+from dream.ascent import Adam, Normalised, ascend
+from dream.canvas import CANVASES
+from dream.network import Network, ValueAndGrad
+from dream.objective import Batch, Objective, channel, direction, energy, neuron
 from dream.octave import Size, octave_sizes, resize
 from dream.picture import to_image
-from dream.recipe import DreamRecipe
+from dream.recipe import ChannelRecipe, DreamRecipe
+from dream.transform import jitter, random_affine
+
+# By how much Adam moves the variables of a canvas in a step.
+RATE = 0.05
+# For how many steps gradients find their way through ReLUs that are shut (see `RedirectedReLU`).
+AWAKENING = 16
+CHANNEL_OBJECTIVES = {"channel": channel, "neuron": neuron}
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A moment of a dream: how far it has come, and the picture as it is now.
+    """A moment of the work: how far it has come, and the picture, or batch of them, as it is now.
 
-    `step` of `total` counts over all octaves, `octave` of `octaves` from 1; `done` is the share of
-    the work, from 0 to 1, that lies behind. Frames stay as they are; nothing is worked out, nor
-    copied from the device, until `value` or `picture()` is asked for.
+    `step` of `total` counts over everything, `octave` of `octaves` from 1; `done` is the share of
+    the work, from 0 to 1, that lies behind; `finished` says that these pictures are the result.
+    `channels` says what each picture of a visualization shows. Frames stay as they are; nothing is
+    worked out, nor copied from the device, until `values` or a picture is asked for.
     """
 
     step: int
@@ -33,69 +45,183 @@ class Frame:
     octave: int
     octaves: int
     done: float
-    original: Tensor
-    base: Tensor
-    dreamed: Tensor
+    finished: bool
     objective: Tensor | None
+    paint: Callable[[], Tensor]
+    channels: tuple[int, ...] = ()
+
+    @property
+    def values(self) -> list[float]:
+        """The objective of each picture before this step; none in a first frame."""
+        return [] if self.objective is None else self.objective.tolist()
 
     @property
     def value(self) -> float:
-        """The objective before this step, NaN for the first frame; comparable within one octave."""
-        return math.nan if self.objective is None else float(self.objective)
+        """The objective before this step, summed over pictures; NaN in a first frame.
+
+        Comparable within one octave.
+        """
+        return math.nan if self.objective is None else float(self.objective.sum())
+
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """The channels that nothing in their picture excites, as yet."""
+        return tuple(
+            each for each, value in zip(self.channels, self.values, strict=False) if not value
+        )
 
     @property
     def tensor(self) -> Tensor:
-        """The picture, (1, 3, H, W) in [0, 1], at full size whatever the octave."""
-        if self.dreamed.shape == self.original.shape:
-            return self.dreamed
-        detail = resize(self.dreamed - self.base, _size(self.original))
-        return (self.original + detail).clamp(0, 1)
+        """The pictures, (N, 3, H, W) in [0, 1], at full size whatever the octave."""
+        return self.paint()
+
+    def pictures(self) -> list[Image.Image]:
+        """The pictures as 8-bit RGB images of their own."""
+        return [to_image(picture) for picture in torch.split(self.tensor, 1)]
 
     def picture(self) -> Image.Image:
-        """The picture as an 8-bit RGB image of its own."""
-        return to_image(self.tensor)
+        """The picture, or the first of several, as an 8-bit RGB image of its own."""
+        return self.pictures()[0]
 
 
-def dream(network: Network, picture: Tensor, recipe: DreamRecipe) -> Iterator[Frame]:
+def dream(
+    network: Network, picture: Tensor, recipe: DreamRecipe, objective: Objective | None = None
+) -> Iterator[Frame]:
     """Dream a picture (1, 3, H, W) in [0, 1]; yields a frame after each step.
 
     The first frame is the picture untouched, but for its longest side limited to the recipe's
     `max_side`; the last one is the result. Every octave starts from the original, shrunk to its
     size, plus the detail that the octaves before have won: so nothing of the photo is lost to
-    shrinking, and with no iterations it comes back exactly.
+    shrinking, and with no iterations it comes back exactly. `objective` takes the place of the
+    recipe's own.
 
     Raises:
         PictureError: if a side is smaller than the network reads.
     """
     sizes = dream_sizes(picture, recipe)
     original = resize(picture, sizes[-1]).clamp(0, 1)
-    value_and_grad = network.value_and_grad(energy(recipe.layers()))
+    objective = objective or dream_objective(recipe)
+    if recipe.channels:
+        value_and_grad = _awakened(network, objective)
+    else:
+        value_and_grad = network.value_and_grad(objective)
     # On the CPU whatever the device, so that the same seed rolls alike everywhere.
     generator = torch.Generator().manual_seed(recipe.seed)
+    view = partial(jitter, limit=recipe.jitter, generator=generator)
+    rule = Normalised(recipe.step, recipe.smoothing)
     total = len(sizes) * recipe.iterations
     work = sum(math.prod(size) for size in sizes) * recipe.iterations
     step = worked = 0
     detail = torch.zeros_like(original)
-    yield Frame(0, total, 1, len(sizes), 0.0, original, original, original, None)
+    yield Frame(0, total, 1, len(sizes), 0.0, total == 0, None, partial(_as_it_is, original))
     for octave, size in enumerate(sizes, start=1):
         base = resize(original, size).clamp(0, 1)
         dreamed = (base + resize(detail, size)).clamp(0, 1)
-        steps = ascend(
-            dreamed,
-            value_and_grad,
-            generator,
-            iterations=recipe.iterations,
-            step=recipe.step,
-            jitter=recipe.jitter,
-            smoothing=recipe.smoothing,
-        )
-        for dreamed, value in steps:
+        steps = ascend(dreamed, _as_it_is, view, value_and_grad, rule, steps=recipe.iterations)
+        for dreamed, values in steps:
             step += 1
             worked += math.prod(size)
             yield Frame(
-                step, total, octave, len(sizes), worked / work, original, base, dreamed, value
+                step,
+                total,
+                octave,
+                len(sizes),
+                worked / work,
+                step == total,
+                values,
+                partial(_enlarged, original, base, dreamed),
             )
         detail = dreamed - base
+
+
+def channels(network: Network, recipes: Sequence[ChannelRecipe]) -> Iterator[Frame]:
+    """What channels look for, from noise: a batch of square pictures; a frame after each step.
+
+    The recipes may differ in their channel alone. All start from the same noise and are seen
+    through the same views, so that each picture is what it would be by itself.
+    """
+    recipe = recipes[0]
+    generator = torch.Generator().manual_seed(recipe.seed)
+    canvas = CANVASES[recipe.canvas]((recipe.size, recipe.size), network.mean.device)
+    noise = canvas.noise(generator)
+    variables = noise.expand(len(recipes), *noise.shape[1:])
+    value_and_grad = _awakened(network, Batch(tuple(map(channel_objective, recipes))))
+    view = partial(random_affine, generator=generator)
+    shown = tuple(each.channel for each in recipes)
+    total = recipe.steps
+    yield Frame(0, total, 1, 1, 0.0, total == 0, None, partial(canvas.paint, variables), shown)
+    steps = ascend(variables, canvas.paint, view, value_and_grad, Adam(RATE), steps=total)
+    for step, (variables, values) in enumerate(steps, start=1):
+        paint = partial(canvas.paint, variables)
+        yield Frame(step, total, 1, 1, step / total, step == total, values, paint, shown)
+
+
+def channel_in_photo(network: Network, picture: Tensor, recipe: ChannelRecipe) -> Iterator[Frame]:
+    """A photo (1, 3, H, W) in [0, 1] in which one channel is raised; a frame after each step.
+
+    Octaves, jitter and steps are those of a dream. Raises as `dream`.
+    """
+    for frame in dream(network, picture, in_photo(recipe), channel_objective(recipe)):
+        yield replace(frame, channels=(recipe.channel,))
+
+
+def in_photo(recipe: ChannelRecipe) -> DreamRecipe:
+    """The dream that raises a channel in a photo."""
+    dream = DreamRecipe(
+        model=recipe.model,
+        layer=recipe.layer,
+        channels=str(recipe.channel),
+        seed=recipe.seed,
+        max_side=recipe.size,
+    )
+    return dream.but(iterations=math.ceil(recipe.steps / dream.octaves))
+
+
+def silence(layer: str, silent: Sequence[int]) -> str:
+    """Which channels stayed silent, why, and what to do."""
+    which = ", ".join(map(str, silent))
+    channels, stay = ("channel", "stays") if len(silent) == 1 else ("channels", "stay")
+    return (
+        f"{channels} {which} of {layer} {stay} silent: nothing in the picture excites "
+        f"{'it' if len(silent) == 1 else 'them'}, so no step knows where to go; "
+        "try another seed, a larger size, or start from a photo"
+    )
+
+
+def dream_objective(recipe: DreamRecipe) -> Objective:
+    """What a dream raises: the energy of its layers, or the mean of its channels."""
+    if weights := recipe.channel_weights():
+        ((layer, _),) = recipe.layers()
+        return direction(layer, dict(weights))
+    return reduce(operator.add, (weight * energy(layer) for layer, weight in recipe.layers()))
+
+
+def channel_objective(recipe: ChannelRecipe) -> Objective:
+    """What a visualization raises."""
+    return CHANNEL_OBJECTIVES[recipe.objective](recipe.layer, recipe.channel)
+
+
+def _awakened(network: Network, objective: Objective | Batch) -> ValueAndGrad:
+    """Values and gradients, those of the first steps through redirected ReLUs."""
+    redirected = network.value_and_grad(objective, redirected=True)
+    plain = network.value_and_grad(objective)
+    counter = itertools.count()
+
+    def value_and_grad(picture: Tensor) -> tuple[Tensor, Tensor]:
+        return (redirected if next(counter) < AWAKENING else plain)(picture)
+
+    return value_and_grad
+
+
+def _as_it_is(picture: Tensor) -> Tensor:
+    return picture
+
+
+def _enlarged(original: Tensor, base: Tensor, dreamed: Tensor) -> Tensor:
+    """What was dreamed over an octave's base, at the size of the original."""
+    if dreamed.shape == original.shape:
+        return dreamed
+    return (original + resize(dreamed - base, _size(original))).clamp(0, 1)
 
 
 def dream_sizes(picture: Tensor, recipe: DreamRecipe) -> list[Size]:

@@ -35,3 +35,51 @@ def blur(picture: Tensor, sigma: float) -> Tensor:
     for shape in ((1, 1, -1, 1), (1, 1, 1, -1)):
         picture = F.conv2d(picture, kernel.view(shape).expand(3, -1, -1, -1), groups=3)
     return picture
+
+
+def jitter(picture: Tensor, limit: int, generator: torch.Generator) -> Tensor:
+    """The picture rolled by a `random_shift` of up to `limit` pixels."""
+    return roll(picture, random_shift(picture, limit, generator))
+
+
+def random_affine(
+    picture: Tensor,
+    generator: torch.Generator,
+    *,
+    degrees: float = 10.0,
+    zoom: tuple[float, float] = (0.9, 1.1),
+    shift: float = 8.0,
+) -> Tensor:
+    """The pictures turned, zoomed and shifted (in pixels) at random, all alike, at their own size.
+
+    What speckles an ascent finds does not survive it. It is one resampling in the place of Lucid's
+    pad, jitter, scale, rotate and jitter, and as clean.
+    """
+    draw = torch.rand(4, generator=generator).tolist()
+    angle = math.radians(degrees) * (2 * draw[0] - 1)
+    return affine(
+        picture,
+        angle=angle,
+        zoom=zoom[0] + (zoom[1] - zoom[0]) * draw[1],
+        shift=(shift * (2 * draw[2] - 1), shift * (2 * draw[3] - 1)),
+    )
+
+
+def affine(picture: Tensor, *, angle: float, zoom: float, shift: tuple[float, float]) -> Tensor:
+    """The picture turned clockwise by `angle` (radians) about its middle, enlarged `zoom` times and
+    moved (down, right) by `shift` pixels; bilinear, its edges mirrored.
+    """
+    height, width = picture.shape[2:]
+    cosine, sine = math.cos(angle) / zoom, math.sin(angle) / zoom
+    down, right = shift
+    # Where each pixel comes from, with both sides of the picture from -1 to 1.
+    source = torch.tensor(
+        [
+            [cosine, sine * height / width, -2 * (cosine * right + sine * down) / width],
+            [-sine * width / height, cosine, -2 * (cosine * down - sine * right) / height],
+        ],
+        device=picture.device,
+    )
+    grid = F.affine_grid(source.unsqueeze(0), [1, 1, height, width], align_corners=False)
+    grid = grid.expand(len(picture), -1, -1, -1)
+    return F.grid_sample(picture, grid, padding_mode="reflection", align_corners=False)

@@ -75,7 +75,7 @@ def find(card: ModelCard) -> Path | None:
     if card.source is None:
         return None
     cached = [path for path, _ in _cached(card.source)]
-    return _own(card.name) or (cached[0] if cached else None)
+    return own_file(card.name) or (cached[0] if cached else None)
 
 
 def fetch(card: ModelCard) -> Fetching:
@@ -86,7 +86,7 @@ def fetch(card: ModelCard) -> Fetching:
     """
     source = card.source
     assert source is not None
-    if own := _own(card.name):
+    if own := own_file(card.name):
         return own
     causes = []
     for path, sha256 in _cached(source):
@@ -108,7 +108,7 @@ def fetch(card: ModelCard) -> Fetching:
     )
 
 
-def _own(model: str) -> Path | None:
+def own_file(model: str) -> Path | None:
     folder = os.environ.get("DREAM_WEIGHTS_DIR")
     path = Path(folder, f"{model}.safetensors") if folder else None
     return path if path and path.is_file() else None

@@ -106,6 +106,34 @@ def module_names(model: str) -> tuple[str, ...]:
     return tuple(name for name, _ in skeleton(card(model)).named_modules() if name)
 
 
+@lru_cache(maxsize=256)
+def channel_count(model: str, layer: str) -> int:
+    """How many channels that module of a network has.
+
+    Raises:
+        RecipeError: if no picture passes it, or what it makes has none.
+    """
+    from dream.architecture import channel_count
+
+    try:
+        return channel_count(card(model), layer)
+    except ValueError as error:
+        raise RecipeError(f"{layer} of {model} has no channels to look at; try another") from error
+
+
+def channel(model: str, layer: str, channel: int | str) -> int:
+    """The number of a channel of a layer, given as a number or in writing.
+
+    Raises:
+        RecipeError: if the layer has no such channel.
+    """
+    count = channel_count(model, layer)
+    text = str(channel).strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < count):
+        raise RecipeError(f"{layer} has channels 0 to {count - 1}, not {channel!r:.40}")
+    return int(text)
+
+
 def _inceptions(*blocks: tuple[str, str, str]) -> tuple[Layer, ...]:
     return tuple(Layer(f"inception{name}", kind, brings) for name, kind, brings in blocks)
 

@@ -1,7 +1,8 @@
-"""What a dream costs on this machine: `make bench`.
+"""What dreams and channels cost on this machine: `make bench`.
 
-Each row is the same dream (cat.jpg at 448 x 298, 4 octaves of 10 steps at inception4c), run in turn
-with the others, so that a machine that slows down slows them all; compare within one run only.
+The rows of a table do the same work, run in turn, so that a machine that slows down slows them all;
+compare within one run only. A dream is cat.jpg at 448 x 298, 4 octaves of 10 steps at inception4c;
+channels are eight of inception4c from noise, 160 x 160, 128 steps.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 import resource
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from dream import DreamRecipe, Engine, load_image, render, zoo
+from dream import ChannelRecipe, DreamRecipe, Engine, load_image, render, zoo
 from dream.network import Network
 
-ROUNDS = 7
 PHOTO = Path(__file__).parent.parent / "examples" / "cat.jpg"
 
 
@@ -24,7 +26,7 @@ class WholeNetwork(Network):
     """As most dreams in the field are made: the whole network runs, and a hook reads the layer."""
 
     def activations(
-        self, picture: torch.Tensor, layers: tuple[str, ...]
+        self, picture: torch.Tensor, layers: tuple[str, ...], *, redirected: bool = False
     ) -> dict[str, torch.Tensor]:
         seen: dict[str, torch.Tensor] = {}
         (layer,) = layers
@@ -35,32 +37,65 @@ class WholeNetwork(Network):
         return seen
 
 
-def main() -> None:
-    engine, recipe, photo = Engine(), DreamRecipe(max_side=448), load_image(PHOTO)
-    card = zoo.card(recipe.model)
-    rows = {f"dream ({str(engine.dtype).removeprefix('torch.')})": engine.network(recipe.model)}
-    if engine.dtype != torch.float32:
-        rows["dream (float32)"] = Network(card, engine.device, torch.float32)
-    plain = WholeNetwork(card, engine.device, torch.float32)
-    plain.network.to(memory_format=torch.contiguous_format)
-    rows["whole network, float32, hook"] = plain
-
-    print(f"{engine.device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+def table(rounds: int, rows: dict[str, Callable[[], object]]) -> None:
+    """Run the rows in turn, the first round as a warm-up, and print a line for each."""
     seconds: dict[str, list[float]] = {name: [] for name in rows}
-    for turn in range(ROUNDS + 1):
-        for name, network in rows.items():
+    for turn in range(rounds + 1):
+        for name, work in rows.items():
             start = time.perf_counter()
-            *_, frame = render.dream(network, photo.to(engine.device), recipe)
-            frame.picture()
-            if turn:  # The first is a warm-up.
+            work()
+            if turn:
                 seconds[name].append(time.perf_counter() - start)
     first = next(iter(rows))
     for name, times in seconds.items():
         ratios = [one / base for one, base in zip(times, seconds[first], strict=True)]
         print(
-            f"{name:30} median {statistics.median(times):6.2f} s, best {min(times):6.2f} s, "
+            f"{name:34} median {statistics.median(times):6.2f} s, best {min(times):6.2f} s, "
             f"{statistics.median(ratios):5.2f} times the first"
         )
+
+
+def dreams(engine: Engine) -> None:
+    recipe, photo = DreamRecipe(max_side=448), load_image(PHOTO).to(engine.device)
+    card = zoo.card(recipe.model)
+    networks = {f"dream ({str(engine.dtype).removeprefix('torch.')})": engine.network(recipe.model)}
+    if engine.dtype != torch.float32:
+        networks["dream (float32)"] = Network(card, engine.device, torch.float32)
+    plain = WholeNetwork(card, engine.device, torch.float32)
+    plain.network.to(memory_format=torch.contiguous_format)
+    networks["whole network, float32, hook"] = plain
+
+    def work(network: Network) -> None:
+        *_, frame = render.dream(network, photo, recipe)
+        frame.picture()
+
+    table(7, {name: partial(work, network) for name, network in networks.items()})
+
+
+def channels(engine: Engine) -> None:
+    network = engine.network("dreamlet")
+    recipes = [engine.settle(ChannelRecipe(channel=channel)) for channel in range(0, 320, 40)]
+
+    def work(batches: list[list[ChannelRecipe]]) -> None:
+        for batch in batches:
+            *_, frame = render.channels(network, batch)
+            frame.pictures()
+
+    table(
+        3,
+        {
+            "eight channels in a batch": partial(work, [recipes]),
+            "the same one by one": partial(work, [[recipe] for recipe in recipes]),
+            "one channel": partial(work, [recipes[:1]]),
+        },
+    )
+
+
+def main() -> None:
+    engine = Engine()
+    print(f"{engine.device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    dreams(engine)
+    channels(engine)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of all of it: {peak:.0f} MB")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +18,9 @@ from dream.network import Network
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Nothing is kept from one run to the next, nor found in the home of whoever runs them.
+os.environ["DREAM_CACHE_DIR"] = tempfile.mkdtemp(prefix="dream-tests-")
+atexit.register(shutil.rmtree, os.environ["DREAM_CACHE_DIR"], ignore_errors=True)
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -16,9 +17,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from dream import DreamRecipe, Engine, load_image, read_recipe, zoo
+from dream import ChannelRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream.architecture import build
-from dream.recipe import knobs
+from dream.knob import knobs
 from dream.tabs import deep_dream
 
 from .conftest import EXAMPLES, ROOT
@@ -70,11 +71,13 @@ def test_the_snippet_in_readme_runs(
     exec(snippet.replace("http://127.0.0.1:7860", address), names)
     assert read_recipe(names["path"]) == DreamRecipe.from_dict(names["recipe"])
     assert names["recipe"]["intensity"] == 4
+    assert [each["caption"] for each in names["pictures"]] == ["7", "80"]
+    assert len(names["answers"]) == len(names["seen"]) == 3
 
 
 def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(endpoints) == ["/deep_dream"]
+    assert set(endpoints) == {"/deep_dream", "/visualize_channel", "/top_channels"}
     parameters = {each["parameter_name"]: each for each in endpoints["/deep_dream"]["parameters"]}
     assert list(parameters) == ["image", *knobs(DreamRecipe)]
     assert not parameters["image"]["parameter_has_default"]
@@ -134,6 +137,91 @@ def test_weights_of_ones_own_are_used(tmp_path: Path) -> None:
             dream(client, **QUICK, model="squeezenet1_1", layer="fire1")
 
 
+def visualize(client: Client, **knobs: Any) -> tuple[dict[int, Path], dict[str, Any]]:
+    """The pictures by channel, and what comes with them."""
+    gallery, made = client.predict(api_name="/visualize_channel", **knobs)
+    return {int(each["caption"]): Path(each["image"]) for each in gallery}, made
+
+
+def test_channels_are_shown_and_carry_their_recipes(client: Client, engine: Engine) -> None:
+    pictures, made = visualize(client, layer="inception3b", channels="7, 3", size=64, steps=3)
+    assert list(pictures) == [7, 3] and made["silent"] == []
+    for channel, recipe in zip(pictures, made["recipes"], strict=True):
+        expected = ChannelRecipe(layer="inception3b", channel=channel, size=64, steps=3)
+        assert read_recipe(pictures[channel]) == ChannelRecipe.from_dict(recipe) == expected
+        assert pictures[channel].name == f"channel-inception3b-{channel}-seed0.png"
+        *_, frame = engine.channel(expected)
+        with Image.open(pictures[channel]) as image:
+            difference = np.abs(np.asarray(image, float) - np.asarray(frame.picture(), float))
+        assert difference.mean() < 1  # made in a batch there, alone here
+
+
+def test_channels_are_raised_in_a_photo(client: Client) -> None:
+    pictures, made = visualize(
+        client, image=handle_file(str(CAT)), channels="80", size=128, steps=8
+    )
+    with Image.open(pictures[80]) as image:
+        assert image.size == (128, 85)
+    assert pictures[80].name == "channel-cat-inception4c-80-seed0.png"
+    assert made["recipes"] == [ChannelRecipe(channel=80, size=128, steps=8).to_dict()]
+
+
+def test_the_top_channels_of_a_photo_are_raised_in_it(client: Client, engine: Engine) -> None:
+    pictures, _ = visualize(client, image=handle_file(str(CAT)), channels="top", size=64, steps=4)
+    top = engine.response(load_image(CAT), layer="inception4c").top(8)
+    assert list(pictures) == [answer.channel for answer in top]
+
+
+def test_top_channels_are_ranked_shown_and_marked(client: Client, engine: Engine) -> None:
+    gallery, where, answers = client.predict(
+        image=handle_file(str(CAT)),
+        x=225,
+        y=75,
+        count=3,
+        size=64,
+        steps=2,
+        api_name="/top_channels",
+    )
+    top = engine.response(load_image(CAT), layer="inception4c").top(3, (0.5, 0.25))
+    assert [answer["channel"] for answer in answers] == [answer.channel for answer in top]
+    assert answers[0]["strength"] == pytest.approx(top[0].strength, rel=0.02)
+    assert [each["caption"] for each in gallery] == [str(answer.channel) for answer in top]
+    with Image.open(where) as image:
+        assert image.size == (448, 298)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"channels": "320"}, "inception4c has channels 0 to 319, not '320'"),
+        ({"channels": "top"}, "top needs an image; give one"),
+        ({"size": 10}, "size must be a whole number from 32"),
+        ({"objective": "more"}, "objective must be channel or neuron, not 'more'"),
+        ({"layer": "foo"}, "layer 'foo' is not in dreamlet"),
+    ],
+)
+def test_bad_channels_are_answered_with_what_is_allowed(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        visualize(client, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"x": 5}, "a spot needs both x and y"),
+        ({"x": 451, "y": 5}, "the spot 451, 5 lies outside of the picture, .* 451 x 300"),
+        ({"count": 99}, "count must be a whole number from 1 to 32"),
+    ],
+)
+def test_bad_spots_are_answered_with_what_is_allowed(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        client.predict(image=handle_file(str(CAT)), api_name="/top_channels", **wrong)
+
+
 def test_previews_come_while_it_dreams(client: Client) -> None:
     job = client.submit(
         image=handle_file(str(CAT)), iterations=40, max_side=256, api_name="/deep_dream"
@@ -184,7 +272,7 @@ def test_a_file_of_the_server_is_not_read(address: str) -> None:
     call = f"{address}/gradio_api/call/deep_dream"
     secret = {"path": str(ROOT / "README.md"), "meta": {"_type": "gradio.FileData"}}
     with httpx.Client() as http:
-        event = http.post(call, json={"data": [secret, *[None] * 11]}).json()["event_id"]
+        event = http.post(call, json={"data": [secret, *[None] * 12]}).json()["event_id"]
         answer = http.get(f"{call}/{event}").text
     assert "event: error" in answer and "README.md is no picture" not in answer
 
@@ -213,6 +301,6 @@ def test_callers_at_once_get_what_callers_alone_get(client: Client) -> None:
 def test_a_dream_beyond_the_time_limit_is_ended_with_advice(tmp_path: Path) -> None:
     with served(tmp_path / "log", DREAM_TIME_LIMIT="1") as address:
         client = Client(address, verbose=False)
-        with pytest.raises(AppError, match="takes more than 1 seconds here; fewer iterations"):
+        with pytest.raises(AppError, match="takes more than 1 seconds here; fewer steps"):
             dream(client, iterations=100, octaves=10)
         assert dream(client, **QUICK)[1]["octaves"] == 2

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from dream import load_image, read_recipe
+from dream import DreamRecipe, load_image, read_recipe
 
 from .conftest import EXAMPLES
 from .server import served
@@ -51,7 +51,6 @@ def page(request: Any, browser: Browser, address: str) -> Iterator[Page]:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
-    page.wait_for_load_state("networkidle")
     expect(page.locator("#view img")).to_have_count(2)
     yield page
     page.close()
@@ -104,7 +103,7 @@ def download(page: Page, folder: Path) -> Path:
 def test_the_page_opens_on_a_finished_dream(page: Page, tmp_path: Path) -> None:
     assert len(set(shown(page))) == 2
     path = download(page, tmp_path)
-    assert read_recipe(path).layer == "inception4c"
+    assert read_recipe(path, DreamRecipe).layer == "inception4c"
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
@@ -113,7 +112,9 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str
     page = browser.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(address, wait_until="networkidle")
+    page.goto(address)
+    expect(page.locator("#view img")).to_have_count(2)
+    page.wait_for_timeout(2 * SECONDS)
     assert asked
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
     page.close()
@@ -135,7 +136,7 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     expect(page.locator("#stop")).to_be_hidden()
     path = download(page, tmp_path)
     assert path.name == "dream-cat-inception4c-i7-seed0.png"
-    recipe = read_recipe(path)
+    recipe = read_recipe(path, DreamRecipe)
     assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 17, 2.4)
     change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
     assert 15 < change < 45
@@ -171,7 +172,7 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page) -> None:
 def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
     page.locator(".gallery-item img, .gallery img").nth(2).click()
     expect_photo(page, "clouds.jpg")
-    page.locator("#layers button", has_text="Rings").click()
+    page.locator(".layers:visible button", has_text="Rings").click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
     open_advanced(page)
     fill(page, "Intensity", 1)
@@ -189,7 +190,7 @@ def test_the_advanced_controls_are_obeyed_and_reset(page: Page, tmp_path: Path) 
     page.get_by_label("Random seed").check()
     page.click("#go")
     expect(status(page)).to_contain_text("Dreamed in")
-    recipe = read_recipe(download(page, tmp_path))
+    recipe = read_recipe(download(page, tmp_path), DreamRecipe)
     assert (recipe.octaves, recipe.iterations, recipe.max_side) == (2, 3, 200)
     assert recipe.seed > 0
     expect(number(page, "Seed")).to_have_value(str(recipe.seed))
@@ -221,7 +222,7 @@ def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -
     expect(status(page)).to_contain_text("dreamlet, which needs no download")
     assert shown(page) == before
     # A picture of what Dreamlet brings leads back to it.
-    page.locator("#layers button", has_text="Rings").click()
+    page.locator(".layers:visible button", has_text="Rings").click()
     expect(page.get_by_label("Network", exact=True)).to_have_value("dreamlet · here")
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
 
@@ -260,3 +261,99 @@ def test_without_a_photo_it_asks_for_one(page: Page) -> None:
     page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
     page.click("#go")
     expect(status(page)).to_contain_text("Drop a photo first")
+
+
+def open_channels(page: Page) -> None:
+    page.get_by_role("tab", name="What it sees").click()
+    expect(page.locator("#show")).to_be_visible()
+
+
+def said(page: Page) -> Any:
+    return page.locator("#show-status [role=status]")
+
+
+def thumbnails(page: Page) -> Locator:
+    return page.locator("#channels .thumbnail-lg")
+
+
+def test_the_second_tab_opens_on_a_full_grid(page: Page) -> None:
+    open_channels(page)
+    expect(thumbnails(page)).to_have_count(16)
+    expect(said(page)).to_have_text("16 channels of inception4c. Click one to enlarge it.")
+    page.locator(".layers:visible button", has_text="Scales").click()
+    expect(said(page)).to_contain_text("16 channels of inception5a.")
+    expect(thumbnails(page)).to_have_count(16)
+    page.locator(".layers:visible button", has_text="Eye fields").click()
+    expect(said(page)).to_have_text("Press the button to see 16 channels of inception4a.")
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]  # type: ignore[index]
+
+
+def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path: Path) -> None:
+    open_channels(page)
+    page.locator(".layers:visible button", has_text="Rings").click()
+    expect(said(page)).to_contain_text("16 channels of inception3b.")
+    # Others on the phone than at the desk: what was made once is there at once.
+    channel = page.viewport_size["width"] % 300  # type: ignore[index]
+    page.locator("#numbers textarea, #numbers input").fill(f"5,{channel}")
+    page.click("#show")
+    expect(said(page)).to_contain_text("s left.")
+    expect(page.locator("#stop-show")).to_be_visible()
+    expect(said(page)).to_have_text(
+        "2 channels of inception3b. Click one to enlarge it.", timeout=60 * SECONDS
+    )
+    expect(page.locator("#show")).to_be_visible()
+    expect(thumbnails(page)).to_have_count(2)
+    thumbnails(page).nth(1).click()
+    expect(page.locator("#channels .preview img").first).to_be_visible()
+    expect(page.locator("#carry")).to_have_text(f"Dream my photo with channel {channel}")
+    page.click("#carry")
+    expect(page.locator("#go")).to_be_visible()
+    expect(status(page)).to_contain_text(f"at inception3b {channel}, seed 0", timeout=60 * SECONDS)
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("Rings, eyes · inception3b")
+    path = download(page, tmp_path)
+    assert path.name == f"dream-coffee-inception3b+{channel}-i5-seed0.png"
+    assert read_recipe(path, DreamRecipe).channels == str(channel)
+    # Another layer has other channels.
+    page.locator(".layers:visible button", has_text="Faces").click()
+    expect(page.locator("#only textarea, #only input")).to_have_value("")
+
+
+def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page) -> None:
+    open_channels(page)
+    page.set_input_files("#seen input[type=file]", EXAMPLES / "coffee.jpg")
+    photo = page.locator("#seen img")
+    expect(photo).to_have_attribute("src", re.compile("coffee"))
+    box = photo.bounding_box()
+    assert box
+    photo.click(position={"x": 0.5 * box["width"], "y": 0.3 * box["height"]})
+    expect(page.locator("#where img")).to_be_visible()
+    expect(said(page)).to_have_text(
+        "What inception4c sees at that spot, by how strongly it answers.", timeout=60 * SECONDS
+    )
+    captions = page.locator("#channels .caption-label").all_inner_texts()
+    strengths = [float(caption.split(" · ")[1]) for caption in captions]
+    assert len(strengths) == 8 and strengths == sorted(strengths, reverse=True)
+    first = page.locator("#where img").get_attribute("src")
+    thumbnails(page).nth(3).click()
+    expect(page.locator("#where img")).not_to_have_attribute("src", str(first))
+    channel = captions[3].split(" · ")[0]
+    expect(page.locator("#carry")).to_have_text(f"Dream my photo with channel {channel}")
+    page.click("#carry")
+    expect(status(page)).to_contain_text(f"at inception4c {channel}", timeout=60 * SECONDS)
+    expect_photo(page, "coffee.jpg")
+
+
+def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
+    open_channels(page)
+    page.locator("#numbers textarea, #numbers input").fill("7,320")
+    page.click("#show")
+    expect(said(page)).to_have_text("inception4c has channels 0 to 319, not '320'.")
+    expect(thumbnails(page)).to_have_count(16)
+    page.locator("#numbers textarea, #numbers input").fill("0-63")
+    page.click("#show")
+    expect(said(page)).to_contain_text("s left.")
+    page.locator("#title").click()
+    page.keyboard.press("Escape")
+    expect(said(page)).to_have_text("Stopped.")
+    expect(page.locator("#show")).to_be_visible()

@@ -9,8 +9,10 @@ import huggingface_hub.constants
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
+from torch import Tensor
 
-from dream import DreamRecipe, Engine, load_image, read_recipe, zoo
+from dream import ChannelRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream import __main__ as command_line
 from dream.architecture import build
 from dream.weights import Download
@@ -221,3 +223,87 @@ def test_it_runs_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert load_image(tmp_path / "out.png").shape == (1, 3, 85, 128)
+
+
+CHANNEL = ["channel", "--size", "64", "--steps", "3"]
+
+
+def test_a_channel_is_shown_from_noise_with_its_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
+) -> None:
+    out = tmp_path / "out.png"
+    assert run(*CHANNEL, "--layer", "inception3b", "--channel", "7", "-o", str(out)) == 0
+    recipe = ChannelRecipe(layer="inception3b", channel=7, size=64, steps=3)
+    assert read_recipe(out) == recipe
+    assert capsys.readouterr().out.startswith(f"{out}: 64 x 64, channel 7 of inception3b, seed 0,")
+    *_, frame = engine.channel(recipe)
+    with Image.open(out) as image:
+        assert image.tobytes() == frame.picture().tobytes()
+    other = tmp_path / "other.png"
+    assert run("channel", "--recipe", str(out), "--seed", "1", "-o", str(other)) == 0
+    assert read_recipe(other) == recipe.but(seed=1)
+
+
+def test_a_channel_is_raised_in_a_photo(tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    assert run(*CHANNEL, "--image", CAT, "--channel", "80", "-o", str(out)) == 0
+    with Image.open(out) as image:
+        assert image.size == (64, 43)
+
+
+def test_a_grid_is_one_labelled_sheet(tmp_path: Path) -> None:
+    grid, some = tmp_path / "grid.png", tmp_path / "some.png"
+    assert run(*CHANNEL, "--grid", "4", "-o", str(grid)) == 0
+    assert run(*CHANNEL, "--channels", "80,0,160", "-o", str(some)) == 0
+    with Image.open(grid) as sheet, Image.open(some) as other:
+        # Two by two, in the order asked for: 0, 80, 160, 240 and 80, 0, 160.
+        assert sheet.size == other.size == (146, 182)
+        left, right = (6, 6, 70, 70), (76, 6, 140, 70)
+        assert sheet.crop(left).tobytes() == other.crop(right).tobytes()
+        assert sheet.crop(right).tobytes() == other.crop(left).tobytes()
+        assert sheet.crop(left).tobytes() != sheet.crop(right).tobytes()
+        labels = sheet.crop((6, 71, 70, 88)).convert("L")
+        assert labels.getextrema()[0] < 60  # type: ignore[operator]
+
+
+def test_the_channels_that_answer_a_photo_are_listed(
+    capsys: pytest.CaptureFixture[str], engine: Engine, cat: Tensor
+) -> None:
+    assert run("top", CAT, "--layer", "inception4c", "--count", "3", "--spot", "0.5", "0.25") == 0
+    lines = capsys.readouterr().out.splitlines()
+    answers = engine.response(cat, layer="inception4c").top(3, (0.5, 0.25))
+    assert [line.split()[1] for line in lines] == [str(answer.channel) for answer in answers]
+
+
+def test_a_dream_of_single_channels(tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    assert run("image", CAT, "-o", str(out), *QUICK, "--channels", "80,120:0.5") == 0
+    assert read_recipe(out, DreamRecipe).channel_weights() == ((80, 1.0), (120, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["channel", "--channel", "320"], "inception4c has channels 0 to 319, not 320"),
+        (["channel", "--grid", "0"], "a grid has 1 to 64 channels, not 0"),
+        (["channel", "--grid", "many"], "a grid has 1 to 64 channels, not 'many'"),
+        (["channel", "--channels", "1,x"], "inception4c has channels 0 to 319, not 'x'"),
+        (["channel", "--grid", "4", "--image", CAT], "give one of --grid, --channels and --image"),
+        (["channel", "--recipe", str(EXAMPLES / "layers/conv3.png")], "is for 'dream'; a recipe"),
+        (["channel", "--size", "99999"], "size must be a whole number from 32 to 1024"),
+        (["channel", "--image", "no.jpg"], "there is no file no.jpg"),
+    ],
+)
+def test_a_bad_channel_ends_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.png"
+    assert run(*arguments, "-o", str(out)) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_spot_outside_of_the_photo_ends_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("top", CAT, "--spot", "2", "0.5") == 2
+    assert "the spot must lie in the picture" in capsys.readouterr().err

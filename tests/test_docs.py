@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from dream import DreamRecipe, read_recipe, zoo
-from dream.recipe import Knob, knobs
+from dream import ChannelRecipe, DreamRecipe, Engine, read_recipe, zoo
+from dream.knob import Knob, knobs
+from dream.recipe import Recipe
 
 from .conftest import ROOT
 
@@ -18,17 +19,23 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
-def row(name: str, knob: Knob) -> str:
+def row(kind: type[Recipe], name: str, knob: Knob) -> str:
     """The line of README's table for a knob."""
-    default = knob.automatic or f"`{getattr(DreamRecipe(), name)}`"
-    bounds = "" if knob.kind is str else f"{knob.low:.10g} to {knob.high:.10g} {knob.unit}".strip()
+    value = getattr(kind(), name)
+    default = knob.automatic or ("all" if value == "" else f"`{value}`")
+    bounds = " or ".join(f"`{choice}`" for choice in knob.choices)
+    if knob.kind is not str:
+        bounds = f"{knob.low:.10g} to {knob.high:.10g} {knob.unit}".strip()
     return f"| `{name}` | {default} | {bounds} | {knob.help} |"
 
 
-def test_the_table_lists_every_knob_with_default_and_range() -> None:
-    table = re.search(r"\| knob \|.*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
+@pytest.mark.parametrize(
+    ("title", "kind"), [("knob", DreamRecipe), ("channel knob", ChannelRecipe)]
+)
+def test_the_tables_list_every_knob_with_default_and_range(title: str, kind: type[Recipe]) -> None:
+    table = re.search(rf"\| {title} \|.*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
     assert table
-    assert table[1].splitlines() == [row(name, knob) for name, knob in knobs(DreamRecipe).items()]
+    assert table[1].splitlines() == [row(kind, name, knob) for name, knob in knobs(kind).items()]
 
 
 def model_row(card: zoo.ModelCard) -> str:
@@ -56,12 +63,20 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_python_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (snippet,) = (block for block in blocks("python") if "gradio_client" not in block)
+def test_the_python_snippets_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snippets = [block for block in blocks("python") if "gradio_client" not in block]
+    assert len(snippets) == 2
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    exec(compile(snippet, "README.md", "exec"), {})
-    assert read_recipe(tmp_path / "dream.png").layer == "inception3b"
+    for snippet in snippets:
+        exec(compile(snippet, "README.md", "exec"), {})
+    assert {path.name for path in tmp_path.glob("channel-*")} == {
+        f"channel-{channel}.png" for channel in (7, 80, 120)
+    }
+    assert re.findall(r"channel \d+ answers \d+\.\d\d\n", capsys.readouterr().out)
+    assert read_recipe(tmp_path / "dream.png", DreamRecipe).layer == "inception3b"
 
 
 @pytest.mark.slow
@@ -73,7 +88,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
         for line in block.splitlines()
         if line.startswith("python -m dream") and not re.search("fetch|--model", line)
     ]
-    assert len(commands) == 6
+    assert len(commands) == 10
     for _, *arguments in commands:
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -84,6 +99,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
             timeout=120,
         )
         assert done.returncode == 0, done.stderr
+    assert read_recipe(tmp_path / "dogs.png") == Engine("cpu").settle(ChannelRecipe(channel=80))
     assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").but(octaves=5)
 
 
@@ -102,7 +118,7 @@ def test_what_it_links_to_is_there() -> None:
 
 def test_the_environment_variables_are_those_of_the_code() -> None:
     code = "".join(path.read_text() for path in [ROOT / "app.py", *(ROOT / "dream").rglob("*.py")])
-    assert set(re.findall(r"\| `(DREAM_\w+)`", README)) == set(re.findall(r'"(DREAM_\w+)"', code))
+    assert set(re.findall(r"`(DREAM_\w+)`", README)) == set(re.findall(r'"(DREAM_\w+)"', code))
 
 
 def test_the_front_matter_is_valid_for_a_space() -> None:

@@ -9,16 +9,16 @@ from .conftest import ROOT
 
 FLOORS = [
     {"errors"},
-    {"architecture", "transform", "objective", "octave", "device", "dreamlet"},
-    {"zoo"},
+    {"architecture", "transform", "objective", "octave", "device", "dreamlet", "knob"},
+    {"zoo", "canvas"},
     {"recipe", "weights"},
     {"network"},
     {"picture", "ascent"},
-    {"render"},
+    {"render", "response", "cache", "sheet"},
     {"engine"},
     {"__init__", "__main__"},
 ]
-WITHOUT_TORCH = {"errors", "zoo", "recipe"}
+WITHOUT_TORCH = {"errors", "zoo", "knob", "recipe", "sheet"}
 
 
 def imports(path: Path) -> set[str]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from dream import DreamRecipe, RecipeError
-from dream.recipe import INTENSITIES, knobs
+from dream import ChannelRecipe, DreamRecipe, RecipeError
+from dream.knob import knobs
+from dream.recipe import INTENSITIES, Recipe, channel_numbers, spread_channels
 
 NUMBERS = [name for name, knob in knobs(DreamRecipe).items() if knob.kind is not str]
 
@@ -146,7 +147,72 @@ def test_a_new_intensity_brings_its_own_step() -> None:
     assert DreamRecipe(layer="conv3").but(model="dreamlet").layer == "inception4c"
 
 
-def test_every_knob_has_help_and_bounds() -> None:
-    for name, knob in knobs(DreamRecipe).items():
+def test_any_kind_of_recipe_is_read_by_its_kind() -> None:
+    for recipe in (DreamRecipe(intensity=3), ChannelRecipe(channel=7, size=64)):
+        assert Recipe.from_json(recipe.to_json()) == recipe
+        assert type(recipe).from_dict(recipe.to_dict()) == recipe
+    assert Recipe.from_json("{}") == DreamRecipe()
+    with pytest.raises(RecipeError, match="is for 'channel'; a recipe for 'dream' is needed"):
+        DreamRecipe.from_json(ChannelRecipe().to_json())
+    with pytest.raises(RecipeError, match="is for 'film'; a recipe for 'dream' or 'channel'"):
+        Recipe.from_json('{"kind": "film"}')
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        ("7", None),
+        ("7:0.5, 12:-1", None),
+        ("320", "inception4c has channels 0 to 319, not '320'"),
+        ("-1", "has channels 0 to 319, not '-1'"),
+        ("seven", "has channels 0 to 319, not 'seven'"),
+        ("7:much", "the weight of channel 7 must be a number, not 'much'"),
+        ("7,", "has channels 0 to 319, not ''"),
+    ],
+)
+def test_the_channels_of_a_dream_are_checked(channels: str, message: str | None) -> None:
+    if message is None:
+        assert DreamRecipe(channels=channels).channel_weights()[0][0] == 7
+    else:
+        with pytest.raises(RecipeError, match=message):
+            DreamRecipe(channels=channels)
+
+
+def test_channels_belong_to_one_layer_and_go_with_it() -> None:
+    with pytest.raises(RecipeError, match="channels belong to one layer"):
+        DreamRecipe(layer="inception3b,inception4c", channels="7")
+    recipe = DreamRecipe(layer="inception3b", channels="7")
+    assert recipe.but(seed=1).channels == "7"
+    assert recipe.but(layer="inception4c").channels == ""
+    assert recipe.but(model="dreamlet").channels == ""
+
+
+def test_lists_of_channels_are_read_or_refused() -> None:
+    place = ("dreamlet", "inception4c")
+    assert channel_numbers(" 3, 7 ,12", *place) == (3, 7, 12)
+    assert channel_numbers("0-2,1-3", *place) == (0, 1, 2, 3)
+    for text, message in (
+        ("0-99", "too many channels at once; give 64 or fewer"),
+        ("0," * 1000, "too many channels|not ''"),
+        ("5-", None),
+        ("-5", "has channels 0 to 319, not ''"),
+        ("3;7", "not '3;7'"),
+        ("³", "not '³'"),
+        ("9" * 5000, "has channels 0 to 319"),
+    ):
+        if message is None:
+            assert channel_numbers(text, *place) == (5,)
+        else:
+            with pytest.raises(RecipeError, match=message) as caught:
+                channel_numbers(text, *place)
+            assert len(str(caught.value)) < 200
+    assert spread_channels(64, "dreamlet", "conv2") == tuple(range(40))
+    with pytest.raises(RecipeError, match="a grid has 1 to 64 channels, not 0"):
+        spread_channels(0, *place)
+
+
+@pytest.mark.parametrize("kind", [DreamRecipe, ChannelRecipe])
+def test_every_knob_has_help_and_bounds(kind: type[Recipe]) -> None:
+    for name, knob in knobs(kind).items():
         assert knob.help.endswith("."), name
         assert knob.kind is str or knob.low < knob.high < math.inf, name

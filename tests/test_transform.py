@@ -1,10 +1,13 @@
 """Rolling is undone exactly, shifts stay in bounds, blurring equals a plain convolution."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from dream.transform import blur, random_shift, roll
+from dream.transform import affine, blur, random_affine, random_shift, roll
 
 
 def test_rolling_moves_pixels_down_and_right_around_the_edge() -> None:
@@ -42,3 +45,90 @@ def test_blur_of_nothing_changes_nothing(noise: torch.Tensor) -> None:
 
 def test_blur_reads_pictures_smaller_than_its_kernel() -> None:
     assert blur(torch.ones(1, 3, 4, 5), 4.0) == pytest.approx(torch.ones(1, 3, 4, 5))
+
+
+def dot(height: int, width: int, row: int, column: int) -> torch.Tensor:
+    """Black, but for a blob of light a pixel wide."""
+    picture = torch.zeros(1, 3, height, width)
+    picture[:, :, row, column] = 1
+    return picture
+
+
+def brightest(picture: torch.Tensor) -> tuple[int, int]:
+    place = int(picture[0, 0].argmax())
+    return place // picture.shape[3], place % picture.shape[3]
+
+
+def test_affine_without_change_gives_the_same_picture(noise: torch.Tensor) -> None:
+    same = affine(noise, angle=0, zoom=1, shift=(0, 0))
+    assert (same - noise).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("how", "place"),
+    [
+        ({"shift": (3, -5)}, (23, 35)),  # down and left
+        ({"angle": math.pi / 2}, (30, 50)),  # what was above the middle goes to its right
+        ({"angle": -math.pi / 2}, (30, 30)),
+        ({"zoom": 2.0}, (10, 40)),  # twice as far from the middle
+        ({"zoom": 0.5}, (25, 40)),
+        ({"angle": math.pi / 2, "shift": (4, 6)}, (34, 56)),  # turned first, then moved
+    ],
+)
+def test_affine_moves_a_known_pixel_where_it_should(
+    how: dict[str, Any], place: tuple[int, int]
+) -> None:
+    # 61 x 81: the middle is the pixel (30, 40), and the light stands ten pixels above it.
+    still: dict[str, Any] = {"angle": 0.0, "zoom": 1.0, "shift": (0.0, 0.0)}
+    moved = affine(dot(61, 81, 20, 40), **(still | how))
+    if how.get("zoom") == 0.5:
+        # Shrunk, a single pixel may fall between samples; its place is a blob's middle.
+        moved = affine(blur(dot(61, 81, 20, 40), 2.0), angle=0, zoom=0.5, shift=(0, 0))
+    assert brightest(moved) == place
+
+
+def test_affine_equals_a_numpy_bilinear_reading(noise: torch.Tensor) -> None:
+    angle, zoom, (down, right) = 0.13, 1.07, (2.5, -3.25)
+    ours = affine(noise, angle=angle, zoom=zoom, shift=(down, right))[0, 0].numpy()
+    picture = noise[0, 0].numpy()
+    height, width = picture.shape
+    middle = ((height - 1) / 2, (width - 1) / 2)
+    for row in range(height):
+        for column in range(width):
+            y, x = row - middle[0] - down, column - middle[1] - right
+            above = middle[0] + (math.cos(angle) * y - math.sin(angle) * x) / zoom
+            left = middle[1] + (math.sin(angle) * y + math.cos(angle) * x) / zoom
+            if not (0 <= above < height - 1 and 0 <= left < width - 1):
+                continue  # Mirrored, see below.
+            i, j = int(above), int(left)
+            v, u = above - i, left - j
+            expected = (1 - v) * ((1 - u) * picture[i, j] + u * picture[i, j + 1]) + v * (
+                (1 - u) * picture[i + 1, j] + u * picture[i + 1, j + 1]
+            )
+            assert abs(ours[row, column] - expected) < 1e-4
+
+
+def test_affine_mirrors_the_edges() -> None:
+    picture = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 3, 4, 8)
+    moved = affine(picture, angle=0, zoom=1, shift=(0, 3))
+    assert torch.allclose(moved[0, 0, 0], torch.tensor([2.0, 1, 0, 0, 1, 2, 3, 4]), atol=1e-4)
+
+
+def test_a_random_affine_treats_a_batch_alike_and_follows_the_generator() -> None:
+    pictures = torch.rand(3, 3, 30, 30, generator=torch.Generator().manual_seed(0))
+    pictures[2] = pictures[0]
+    one, same = (random_affine(pictures, torch.Generator().manual_seed(4)) for _ in range(2))
+    other = random_affine(pictures, torch.Generator().manual_seed(5))
+    alone = random_affine(pictures[1:2], torch.Generator().manual_seed(4))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    assert torch.equal(one[0], one[2]) and torch.allclose(one[1], alone[0], atol=1e-6)
+
+
+def test_random_affines_stay_within_their_bounds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    # Where the middle goes tells the shift; ten degrees, a tenth and eight pixels at most.
+    light = blur(dot(101, 101, 50, 50), 2.0)
+    places = [brightest(random_affine(light, generator)) for _ in range(100)]
+    down, right = zip(*places, strict=True)
+    assert 42 <= min(down) < 46 and 54 < max(down) <= 58
+    assert 42 <= min(right) < 46 and 54 < max(right) <= 58

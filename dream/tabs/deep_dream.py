@@ -6,18 +6,19 @@ import html
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from random import randint
 from typing import Any
 
 import gradio as gr
 
-from dream import zoo
 from dream.engine import Engine
 from dream.errors import DreamError
+from dream.knob import knobs
 from dream.picture import load_image, read_recipe
-from dream.recipe import INTENSITIES, SEED_LIMIT, DreamRecipe, knobs
+from dream.recipe import INTENSITIES, SEED_LIMIT, DreamRecipe
 from dream.tabs import parts
+from dream.tabs.layers import LayerChoice, choose_layer, chosen
 
 PHOTO = parts.EXAMPLES / "coffee.jpg"
 DREAMED = parts.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
@@ -28,7 +29,7 @@ PHOTOS = [
 
 def opening(engine: Engine) -> DreamRecipe:
     """The recipe of the dream that the page opens on; one press makes it again."""
-    return engine.settle(read_recipe(DREAMED).but(max_side=None))
+    return engine.settle(read_recipe(DREAMED, DreamRecipe).but(max_side=None))
 
 
 def endpoint(engine: Engine) -> None:
@@ -39,6 +40,7 @@ def endpoint(engine: Engine) -> None:
         image: str,
         model: str = default.model,
         layer: str | None = None,
+        channels: str = default.channels,
         intensity: int = default.intensity,
         octaves: int = default.octaves,
         scale: float = default.scale,
@@ -62,6 +64,8 @@ def endpoint(engine: Engine) -> None:
                 fetched once.
             layer: Where in the network to dream, as inception4c, relu4_3 or features.22; several
                 with weights as inception3b:0.5,inception4c; empty for the network's own.
+            channels: Only these channels of the layer, as 7, or with weights as 7,12:0.5; empty for
+                all of them.
             intensity: How far to go, from 1, a whisper, to 10, a fever.
             octaves: Sizes to dream at, 1 to 10; more make larger shapes.
             scale: How much each octave is larger, 1.1 to 2.
@@ -76,6 +80,7 @@ def endpoint(engine: Engine) -> None:
         given: dict[str, Any] = {
             "model": model,
             "layer": layer,
+            "channels": channels,
             "intensity": intensity,
             "octaves": octaves,
             "scale": scale,
@@ -92,15 +97,15 @@ def endpoint(engine: Engine) -> None:
                 frames = engine.dream(load_image(image), recipe)
                 for _ in parts.fetching(engine.prepare(recipe)):
                     yield None, None
-                for frame, last in parts.worth_showing(frames):
-                    if last:
+                for frame in parts.worth_showing(frames):
+                    if frame.finished:
                         yield parts.result(frame, recipe, image, folder), recipe.to_dict()
                     else:
                         yield parts.preview(frame, image, folder), None
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    fields = [parts.hidden_field(name, knob) for name, knob in knobs(DreamRecipe).items()]
+    fields = [parts.hidden_field(DreamRecipe, name) for name in knobs(DreamRecipe)]
     gr.Button(visible=False).click(
         deep_dream,
         [parts.photo_input(label="image", visible=False), *fields],
@@ -113,10 +118,19 @@ def endpoint(engine: Engine) -> None:
     )
 
 
-def tab(engine: Engine) -> None:
+@dataclass(frozen=True)
+class Inputs:
+    """What another tab may set here before it has this one dream."""
+
+    photo: gr.Image
+    choice: LayerChoice
+    channels: gr.Textbox
+
+
+def tab(engine: Engine) -> Inputs:
     """The Deep Dream tab: a photo, one button, and the dream beside it."""
     first = opening(engine)
-    with gr.Row(elem_id="columns"):
+    with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
             photo = parts.photo_input(
                 value=str(PHOTO),
@@ -126,11 +140,13 @@ def tab(engine: Engine) -> None:
                 buttons=[],
                 elem_id="photo",
             )
-            go = gr.Button("Dream this photo", variant="primary", elem_id="go")
-            stop = gr.Button("Stop", variant="stop", elem_id="stop", visible=False)
+            go = gr.Button("Dream this photo", variant="primary", elem_id="go", elem_classes="go")
+            stop = gr.Button(
+                "Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False
+            )
             gr.Examples([str(path) for path in PHOTOS], photo, label="Or one of these")
-            controls, random_seed = _controls(first)
-        with gr.Column(scale=3, min_width=320, elem_id="result"):
+            controls, random_seed, choice = _controls(first)
+        with gr.Column(scale=3, min_width=320, elem_classes="result"):
             view = gr.ImageSlider(
                 (str(PHOTO), str(DREAMED)),
                 type="filepath",
@@ -142,7 +158,9 @@ def tab(engine: Engine) -> None:
                 elem_id="view",
             )
             status = gr.HTML(
-                parts.status("Drag the line, or dream a photo of yours."), elem_id="status"
+                parts.status("Drag the line, or dream a photo of yours."),
+                elem_id="status",
+                elem_classes="status",
             )
             with gr.Row():
                 again = gr.Button("Dream again", elem_id="again", min_width=120)
@@ -178,6 +196,7 @@ def tab(engine: Engine) -> None:
         cancels=runs,
         **parts.AT_ONCE,
     )
+    return Inputs(photo, choice, controls["channels"])
 
 
 def _live(
@@ -196,12 +215,13 @@ def _live(
             for text in parts.fetching(engine.prepare(recipe)):
                 yield same, text, same, same
             start = time.monotonic()
-            for frame, last in parts.worth_showing(frames):
+            for frame in parts.worth_showing(frames):
                 seconds = time.monotonic() - start
                 before = before or parts.preview(frame, photo, folder)
-                if last:
+                if frame.finished:
                     after = parts.result(frame, recipe, photo, folder)
-                    done = f"Dreamed in {seconds:.1f} s at {recipe.layer}, seed {recipe.seed}."
+                    where = " ".join(filter(None, (recipe.layer, recipe.channels)))
+                    done = f"Dreamed in {seconds:.1f} s at {where}, seed {recipe.seed}."
                     yield (before, after), parts.status(done), recipe.seed, after
                 else:
                     after = parts.preview(frame, photo, folder)
@@ -222,68 +242,38 @@ def _busy(busy: bool) -> tuple[Any, ...]:
     )
 
 
-def _controls(first: DreamRecipe) -> tuple[dict[str, Any], gr.Checkbox]:
+def _controls(first: DreamRecipe) -> tuple[dict[str, Any], gr.Checkbox, LayerChoice]:
     """The control of each knob, in the recipe's order, set to that recipe; and random seed."""
-    # A layer of the first network with a picture of what it brings can be chosen by that picture.
-    pictured = [layer for layer in zoo.card(first.model).layers if _picture(layer).exists()]
-    names = [layer.name for layer in pictured]
-
     # Gradio's reset button would not count as input, and leave iterations and step behind.
-    intensity = parts.control("intensity", first.intensity, buttons=[])
-    gr.Markdown("**What to dream of**")
-    pictures = gr.Gallery(
-        [(str(_picture(layer)), layer.brings) for layer in pictured],
-        selected_index=names.index(first.layer),
-        columns=3,
-        height="auto",
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        label="What to dream of",
-        show_label=False,
-        elem_id="layers",
+    intensity = parts.control(DreamRecipe, "intensity", first.intensity, buttons=[])
+    about = knobs(DreamRecipe)
+    choice = choose_layer(first.model, first.layer, "What to dream of", "Or a:0.5,b for several.")
+    channels = gr.Textbox(
+        "",
+        label="Channels",
+        info=about["channels"].help,
+        placeholder="all of the layer",
+        elem_id="only",
     )
-    model = gr.Dropdown(
-        [(_named(card), name) for name, card in zoo.CARDS.items()],
-        value=first.model,
-        label="Network",
-        info="Dreamlet is here; the others are fetched once, when first used.",
-    )
-    layer = gr.Dropdown(
-        _choices(first.model),
-        value=first.layer,
-        allow_custom_value=True,
-        label="Layer",
-        info=knobs(DreamRecipe)["layer"].help,
-    )
-    controls: dict[str, Any] = {"model": model, "layer": layer, "intensity": intensity}
+    controls: dict[str, Any] = {
+        "model": choice.model,
+        "layer": choice.layer,
+        "channels": channels,
+        "intensity": intensity,
+    }
     with gr.Accordion("Advanced", open=False):
-        for name in list(knobs(DreamRecipe))[len(controls) :]:
-            controls[name] = parts.control(name, getattr(first, name))
+        for name in list(about)[len(controls) :]:
+            controls[name] = parts.control(DreamRecipe, name, getattr(first, name))
         random_seed = gr.Checkbox(False, label="Random seed")
         reset = gr.Button("Reset all")
 
-    # What follows from a choice is shown at once.
-    def picture_chosen(event: gr.SelectData) -> tuple[str, dict[str, Any]]:
-        return first.model, gr.update(choices=_choices(first.model), value=names[int(event.index)])
-
-    def model_chosen(model: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        default = zoo.card(model).default_layer
-        return gr.update(choices=_choices(model), value=default), layer_chosen(model, default)
-
-    def layer_chosen(model: str, layer: str) -> dict[str, Any]:
-        known = model == first.model and layer in names
-        return gr.update(selected_index=names.index(layer) if known else None)
-
     def start_over() -> tuple[Any, ...]:
-        values = {name: getattr(first, name) for name in controls}
-        values["layer"] = gr.update(choices=_choices(first.model), value=first.layer)
-        return layer_chosen(first.model, first.layer), False, *values.values()
+        values = [getattr(first, name) for name in list(controls)[2:]]
+        return False, *chosen(first.model, first.layer), *values
 
-    pictures.select(picture_chosen, None, [model, layer], **parts.AT_ONCE)
-    model.input(model_chosen, model, [layer, pictures], **parts.AT_ONCE)
-    layer.input(layer_chosen, [model, layer], pictures, **parts.AT_ONCE)
+    # What follows from a choice is shown at once: channels are those of one layer.
+    for event in choice.events:
+        event.then(lambda: "", None, channels, **parts.AT_ONCE)
     follow = [[iterations, step] for step, iterations in INTENSITIES]
     intensity.input(
         None,
@@ -292,21 +282,6 @@ def _controls(first: DreamRecipe) -> tuple[dict[str, Any], gr.Checkbox]:
         js=f"(intensity) => {follow}[intensity - 1]",
         api_visibility="private",
     )
-    reset.click(start_over, None, [pictures, random_seed, *controls.values()], **parts.AT_ONCE)
-    return controls, random_seed
-
-
-def _named(card: zoo.ModelCard) -> str:
-    size = f"{card.source.megabytes:.0f} MB" if card.source else "here"
-    return f"{card.name} · {size}"
-
-
-def _choices(model: str) -> list[tuple[str, str]]:
-    return [
-        (f"{layer.brings} · {layer.alias or layer.name}", layer.name)
-        for layer in zoo.card(model).layers
-    ]
-
-
-def _picture(layer: zoo.Layer) -> Path:
-    return parts.EXAMPLES / "layers" / f"{layer.name}.png"
+    everything = [random_seed, *choice.components, *list(controls.values())[2:]]
+    reset.click(start_over, None, everything, **parts.AT_ONCE)
+    return controls, random_seed, choice

@@ -14,8 +14,9 @@ from typing import Any
 import gradio as gr
 
 from dream.errors import DreamError
+from dream.knob import knobs
 from dream.picture import save_image
-from dream.recipe import DreamRecipe, Knob, knobs
+from dream.recipe import DreamRecipe, Recipe
 from dream.render import Frame
 from dream.weights import Download
 
@@ -23,8 +24,15 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_PREVIEWS = 0.4
 TIME_LIMIT = float(os.environ.get("DREAM_TIME_LIMIT", "120"))
 
-# How events run: the work in line, one at a time; what follows from a click at once.
+# How events run: the work in line, one at a time; short looks in a line of their own; what follows
+# from a click, without computing, at once.
 WORK: dict[str, Any] = {"concurrency_id": "dream", "concurrency_limit": 1}
+GLANCE: dict[str, Any] = {
+    "concurrency_id": "glance",
+    "concurrency_limit": 4,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
 AT_ONCE: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
@@ -44,19 +52,24 @@ def photo_input(**about: Any) -> gr.Image:
     return photo
 
 
-def control(name: str, value: Any, **about: Any) -> gr.Slider | gr.Number:
-    """The slider of a knob; a plain number where a slider would be too coarse."""
-    knob = knobs(DreamRecipe)[name]
+def control(
+    kind: type[Recipe], name: str, value: Any, **about: Any
+) -> gr.Slider | gr.Number | gr.Radio:
+    """The slider of a knob; a plain number where that is too coarse, a choice among names."""
+    knob = knobs(kind)[name]
     unit = f", {knob.unit}" if knob.unit else ""
     about |= {"label": name.replace("_", " ").capitalize() + unit, "info": knob.help}
+    if knob.choices:
+        return gr.Radio(list(knob.choices), value=value, **about)
     if knob.high > 10_000:
         return gr.Number(value, precision=0, **about)
     return gr.Slider(knob.low, knob.high, value, step=knob.grain, **about)
 
 
-def hidden_field(name: str, knob: Knob) -> gr.Textbox | gr.Number:
+def hidden_field(kind: type[Recipe], name: str) -> gr.Textbox | gr.Number:
     """The field of a knob in an endpoint, which no page shows; empty for what is automatic."""
-    value = None if knob.automatic else getattr(DreamRecipe(), name)
+    knob = knobs(kind)[name]
+    value = None if knob.automatic else getattr(kind(), name)
     if knob.kind is str:
         return gr.Textbox(value, label=name, visible=False)
     precision = 0 if knob.kind is int else None
@@ -68,12 +81,12 @@ def status(text: str) -> str:
     return f'<span role="status">{html.escape(text)}</span>'
 
 
-def sentence(error: DreamError) -> str:
-    """What went wrong as a sentence; a file's name at its start keeps its letters."""
+def sentence(error: DreamError | str) -> str:
+    """What there is to say as a sentence; a file's name at its start keeps its letters."""
     text = str(error)
     if text.split(" ")[0].isalpha():
         text = text[:1].upper() + text[1:]
-    return text if text.endswith(".") else f"{text}."
+    return f"{text}." if text and not text.endswith(".") else text
 
 
 def progress(frame: Frame, seconds: float) -> str:
@@ -81,11 +94,14 @@ def progress(frame: Frame, seconds: float) -> str:
     if frame.step == 0:
         return status("Falling asleep …")
     steps = frame.total // frame.octaves
-    left = seconds / frame.done * (1 - frame.done)
-    return status(
-        f"Octave {frame.octave} of {frame.octaves}, "
-        f"step {(frame.step - 1) % steps + 1} of {steps}, {left:.1f} s left."
-    )
+    octave = f"Octave {frame.octave} of {frame.octaves}, " if frame.octaves > 1 else ""
+    said = f"{octave}step {(frame.step - 1) % steps + 1} of {steps}, {left(frame, seconds)} left."
+    return status(said[:1].upper() + said[1:])
+
+
+def left(frame: Frame, seconds: float) -> str:
+    """How long it still takes after so many seconds."""
+    return f"{seconds / frame.done * (1 - frame.done):.1f} s" if frame.done else "some time"
 
 
 def fetching(downloads: Iterator[Download]) -> Iterator[str]:
@@ -97,8 +113,8 @@ def fetching(downloads: Iterator[Download]) -> Iterator[str]:
             shown = time.monotonic()
 
 
-def worth_showing(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
-    """The first frame, one now and then, and the last; each with whether it is the last.
+def worth_showing(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The first frame, one now and then, and all that are finished.
 
     Raises:
         DreamError: when the time limit is passed.
@@ -106,37 +122,37 @@ def worth_showing(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
     start = shown = time.monotonic()
     for frame in frames:
         now = time.monotonic()
-        if frame.step == frame.total:
-            yield frame, True
+        if frame.finished:
+            yield frame
         elif now - start > TIME_LIMIT:
             raise DreamError(
-                f"this dream takes more than {TIME_LIMIT:g} seconds here; "
-                "fewer iterations or octaves, or a smaller picture, make it quicker"
+                f"this takes more than {TIME_LIMIT:g} seconds here; "
+                "fewer steps, or a smaller picture, make it quicker"
             )
         elif frame.step == 0 or now - shown > SECONDS_BETWEEN_PREVIEWS:
-            yield frame, False
+            yield frame
             shown = time.monotonic()
 
 
 def preview(frame: Frame, photo: str, folder: str) -> str:
     """The path of the frame as a JPEG, to look at."""
-    path = Path(folder) / f"{_stem(photo)}-{frame.step}.jpg"
+    path = Path(folder) / f"{stem(photo)}-{frame.step}.jpg"
     frame.picture().save(path, quality=90)
     return str(path)
 
 
 def result(frame: Frame, recipe: DreamRecipe, photo: str, folder: str) -> str:
     """The path of the frame as a PNG with its recipe, to keep: dream-cat-inception4c-i5-seed0."""
-    place = recipe.layer
+    place = "+".join(filter(None, (recipe.layer, recipe.channels)))
     if recipe.model != DreamRecipe().model:
         place = f"{recipe.model}.{place}"
     place = re.sub(r"[^\w.]+", "+", place)[:60]
-    name = f"dream-{_stem(photo)}-{place}-i{recipe.intensity}-seed{recipe.seed}.png"
+    name = f"dream-{stem(photo)}-{place}-i{recipe.intensity}-seed{recipe.seed}.png"
     save_image(frame.picture(), Path(folder) / name, recipe)
     return str(Path(folder) / name)
 
 
-def _stem(photo: str) -> str:
+def stem(photo: str) -> str:
     """What a photo is called, also where it is a dream of ours fed back in."""
     stem = Path(photo).stem
     dreamed = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+", stem)

@@ -1,0 +1,94 @@
+"""Canvases: what the ascent changes in the place of a picture, and how it becomes one.
+
+A canvas paints variables as a picture (N, 3, H, W), RGB in (0, 1), and finds the variables of a
+picture. Steps that are equal on such variables are natural ones on the picture: colours mix as they
+do in photographs, and with `Fourier` large shapes move as easily as small ones (Olah, Mordvintsev
+and Schubert, "Feature visualization", 2017; the numbers are Lucid's).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dream.octave import Size
+
+# The square root of the covariance of colours in ImageNet, its largest column of length 1.
+COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]]) / 0.46195
+DEVIATION = 0.01
+CONTRAST = 4.0
+SOFTEST = 0.01
+
+
+class Canvas(Protocol):
+    """A way to paint a picture from variables."""
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        """Variables of one picture of faint noise, drawn on the CPU."""
+        ...
+
+    def paint(self, variables: Tensor) -> Tensor:
+        """The pictures that the variables stand for; differentiable."""
+        ...
+
+    def variables(self, picture: Tensor) -> Tensor:
+        """The variables that paint a picture (N, 3, H, W) in [0, 1], its extremes softened."""
+        ...
+
+
+class Pixels:
+    """Pixels in decorrelated colours, squashed into (0, 1); variables are (N, 3, H, W)."""
+
+    def __init__(self, size: Size, device: torch.device) -> None:
+        self.size = size
+        self.device = device
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        return DEVIATION * torch.randn(1, 3, *self.size, generator=generator).to(self.device)
+
+    def paint(self, variables: Tensor) -> Tensor:
+        return _coloured(variables)
+
+    def variables(self, picture: Tensor) -> Tensor:
+        return _colourless(picture)
+
+
+class Fourier:
+    """Waves in decorrelated colours, each as strong as in nature: amplitude falls as 1/frequency.
+
+    Variables are (N, 3, H, W // 2 + 1, 2): real and imaginary part of half of the spectrum, divided
+    by that amplitude.
+    """
+
+    def __init__(self, size: Size, device: torch.device, decay: float = 1.0) -> None:
+        self.size = size
+        self.device = device
+        rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
+        frequency = torch.hypot(rows[:, None], columns[None, :]).clamp(min=1 / max(size))
+        self.amplitude = frequency.pow(-decay).to(device)
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        shape = (1, 3, *self.amplitude.shape, 2)
+        return DEVIATION * torch.randn(shape, generator=generator).to(self.device)
+
+    def paint(self, variables: Tensor) -> Tensor:
+        waves = torch.view_as_complex(variables) * self.amplitude
+        return _coloured(torch.fft.irfft2(waves, s=self.size, norm="ortho") / CONTRAST)
+
+    def variables(self, picture: Tensor) -> Tensor:
+        waves = torch.fft.rfft2(_colourless(picture) * CONTRAST, norm="ortho")
+        return torch.view_as_real(waves / self.amplitude)
+
+
+CANVASES: dict[str, type[Pixels] | type[Fourier]] = {"fourier": Fourier, "pixels": Pixels}
+
+
+def _coloured(values: Tensor) -> Tensor:
+    return torch.einsum("rc,nchw->nrhw", COLOURS.to(values.device), values).sigmoid()
+
+
+def _colourless(picture: Tensor) -> Tensor:
+    values = picture.clamp(SOFTEST, 1 - SOFTEST).logit()
+    return torch.einsum("cr,nrhw->nchw", COLOURS.inverse().to(values.device), values)

@@ -1,0 +1,64 @@
+"""A knob: one number or name of a recipe, with its default, bounds, unit and help.
+
+Sliders, options, checks and README's tables follow from it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from dream.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What there is to know of one number or name in a recipe.
+
+    `low` and `high` are included; `grain` is the step of its slider. `choices` are the names it may
+    have, any if empty. `automatic` says in words what takes the place of a default of None.
+    """
+
+    kind: type
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    grain: float = 1
+    unit: str = ""
+    automatic: str = ""
+    choices: tuple[str, ...] = ()
+
+    def check(self, name: str, value: Any) -> Any:
+        """The value in its own type.
+
+        Raises:
+            RecipeError: if it is of another type or out of bounds.
+        """
+        if value is None and self.automatic:
+            return None
+        if self.kind is str:
+            if not isinstance(value, str):
+                raise RecipeError(f"{name} must be a name, not {value!r:.40}")
+            if self.choices and value.strip() not in self.choices:
+                raise RecipeError(f"{name} must be {' or '.join(self.choices)}, not {value!r:.40}")
+            return value.strip()
+        number = "whole number" if self.kind is int else "number"
+        bounds = f"from {self.low:.10g} to {self.high:.10g}"
+        wrong = f"{name} must be a {number} {bounds}, not {value!r:.40}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise RecipeError(wrong)
+        # JSON and sliders send whole numbers as floats now and then.
+        if not self.low <= value <= self.high or (self.kind is int and value != int(value)):
+            raise RecipeError(wrong)
+        return self.kind(value)
+
+
+def knob(default: Any, **about: Any) -> Any:
+    """A dataclass field that carries its `Knob`."""
+    return field(default=default, metadata={"knob": Knob(**about)})
+
+
+def knobs(recipe: Any) -> dict[str, Knob]:
+    """The knobs of a recipe (or of its class) by name, in the order they are shown."""
+    return {each.name: each.metadata["knob"] for each in fields(recipe)}

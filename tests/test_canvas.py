@@ -1,0 +1,85 @@
+"""Canvases paint what NumPy paints, and find the variables of a picture again."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dream.canvas import CANVASES, Canvas, Fourier, Pixels
+from dream.knob import knobs
+from dream.recipe import ChannelRecipe
+
+CPU = torch.device("cpu")
+SIZES = [(32, 32), (33, 47), (40, 31), (96, 64)]
+
+
+def painted_by_numpy(variables: np.ndarray, size: tuple[int, int], decay: float) -> np.ndarray:
+    """The same picture, written out: spectrum, waves, colours, sigmoid."""
+    height, width = size
+    picture = np.empty((height, width, 3))
+    for color in range(3):
+        spectrum = np.zeros((height, width // 2 + 1), complex)
+        for row in range(height):
+            for column in range(width // 2 + 1):
+                down = min(row, height - row) / height
+                frequency = max(np.hypot(down, column / width), 1 / max(size))
+                real, imaginary = variables[0, color, row, column]
+                spectrum[row, column] = (real + 1j * imaginary) / frequency**decay
+        picture[..., color] = np.fft.irfft2(spectrum, s=size) * np.sqrt(height * width) / 4
+    mix = np.array([[0.26, 0.09, 0.02], [0.27, 0, -0.05], [0.27, -0.09, 0.03]])
+    mix /= np.linalg.norm(mix, axis=0).max()
+    return 1 / (1 + np.exp(-picture @ mix.T))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_fourier_paints_what_numpy_paints(size: tuple[int, int], decay: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    canvas = Fourier(size, CPU, decay)
+    variables = 0.3 * torch.randn(1, 3, size[0], size[1] // 2 + 1, 2, generator=generator)
+    expected = painted_by_numpy(variables.numpy(), size, decay)
+    ours = canvas.paint(variables)[0].permute(1, 2, 0).numpy()
+    assert ours.shape == (*size, 3)
+    assert np.abs(ours - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", CANVASES.values())
+def test_a_picture_is_found_again(
+    kind: type[Fourier] | type[Pixels], size: tuple[int, int]
+) -> None:
+    picture = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    canvas = kind(size, CPU)
+    again = canvas.paint(canvas.variables(picture))
+    assert (again - picture.clamp(0.01, 0.99)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("kind", CANVASES.values())
+def test_noise_is_faint_grey_and_follows_the_generator(kind: type[Fourier] | type[Pixels]) -> None:
+    canvas: Canvas = kind((64, 48), CPU)
+    one, same, other = (
+        canvas.paint(canvas.noise(torch.Generator().manual_seed(seed))) for seed in (5, 5, 6)
+    )
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    assert one.shape == (1, 3, 64, 48)
+    assert (one - 0.5).abs().max() < 0.1 and one.std() > 1e-4
+
+
+def test_fourier_moves_large_shapes_where_pixels_move_single_ones() -> None:
+    # The same slope everywhere: a step on waves changes low frequencies most, as nature has them.
+    canvas = Fourier((64, 64), CPU)
+    variables = torch.zeros(1, 3, 64, 33, 2)
+    target = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def spectrum_of_step(variables: Tensor) -> Tensor:
+        leaf = variables.requires_grad_()
+        (gradient,) = torch.autograd.grad((canvas.paint(leaf) * target).sum(), leaf)
+        step = canvas.paint(leaf + 0.01 * gradient.sign()) - canvas.paint(leaf)
+        return torch.fft.rfft2(step.detach()).abs()[0, 0]
+
+    power = spectrum_of_step(variables)
+    assert power[1:4, 1:4].mean() > 5 * power[20:28, 20:28].mean()
+
+
+def test_a_recipe_may_name_every_canvas_there_is() -> None:
+    assert set(knobs(ChannelRecipe)["canvas"].choices) == set(CANVASES)

@@ -1,0 +1,83 @@
+"""Objectives add, subtract and scale; each equals what NumPy makes of the same activations."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dream.network import Network
+from dream.objective import Batch, Objective, channel, direction, energy, logit, neuron
+
+
+@pytest.fixture
+def seen() -> dict[str, Tensor]:
+    """Activations of two pictures at two layers and the logits."""
+    generator = torch.Generator().manual_seed(2)
+    return {
+        "a": torch.randn(2, 5, 4, 7, generator=generator),
+        "b": torch.randn(2, 3, 2, 2, generator=generator).bfloat16(),
+        "fc": torch.randn(2, 10, generator=generator),
+    }
+
+
+def test_each_term_equals_numpy(seen: dict[str, Tensor]) -> None:
+    a, fc = seen["a"].numpy(), seen["fc"].numpy()
+    for objective, expected in (
+        (energy("a"), (a**2).sum((1, 2, 3)) / 2),
+        (channel("a", 3), a[:, 3].mean((1, 2))),
+        (neuron("a", 3), a[:, 3, 2, 3]),
+        (neuron("a", 3, at=(1.0, 0.0)), a[:, 3, 3, 0]),
+        (direction("a", {1: 0.5, 4: -2.0}), (0.5 * a[:, 1] - 2 * a[:, 4]).mean((1, 2))),
+        (logit("fc", 7), fc[:, 7]),
+        (neuron("fc", 7), fc[:, 7]),
+    ):
+        assert np.allclose(objective(seen).numpy(), expected, atol=1e-5), objective
+
+
+def test_objectives_compose(seen: dict[str, Tensor]) -> None:
+    one, two = channel("a", 0), energy("b")
+    combined = 2 * one - two * 0.5 + -logit("fc", 1)
+    expected = 2 * one(seen) - 0.5 * two(seen) - seen["fc"][:, 1]
+    assert torch.allclose(combined(seen), expected)
+    assert combined.layers == ("a", "b", "fc")
+
+
+def test_objectives_are_values_and_composing_changes_none() -> None:
+    one, same = (3 * channel("a", 1) + energy("b") for _ in range(2))
+    assert one == same and hash(one) == hash(same) and pickle.loads(pickle.dumps(one)) == one
+    assert isinstance(one, Objective)
+    assert one + energy("b") != one == same
+
+
+def test_a_batch_gives_each_picture_its_own_objective(seen: dict[str, Tensor]) -> None:
+    batch = Batch((channel("a", 0), energy("b") - logit("fc", 4)))
+    assert batch.layers == ("a", "b", "fc")
+    first = channel("a", 0)(seen)[0]
+    second = (energy("b") - logit("fc", 4))(seen)[1]
+    assert torch.allclose(batch(seen), torch.stack([first, second]))
+
+
+def test_a_batch_has_the_gradients_of_its_pictures_alone(network: Network, noise: Tensor) -> None:
+    pictures = torch.cat([noise, noise.flip(3), noise.flip(2)])
+    objectives = (channel("inception3b", 5), energy("conv3"), neuron("inception4a", 9))
+    values, gradients = network.value_and_grad(Batch(objectives))(pictures)
+    for place, objective in enumerate(objectives):
+        value, gradient = network.value_and_grad(objective)(pictures[place : place + 1])
+        assert torch.allclose(values[place], value, rtol=1e-4)
+        assert torch.allclose(gradients[place], gradient[0], rtol=1e-3, atol=1e-7)
+
+
+def test_every_objective_rises_along_its_gradient(network: Network, noise: Tensor) -> None:
+    for objective in (
+        channel("inception3b", 5),
+        neuron("inception3b", 5),
+        direction("inception3a", {3: 1.0, 7: -0.5}),
+        logit("fc", 207),
+        energy("conv2") - 3 * channel("inception3a", 1),
+    ):
+        evaluate = network.value_and_grad(objective)
+        before, gradient = evaluate(noise)
+        after, _ = evaluate(noise + 1e-3 * gradient / gradient.abs().max())
+        assert after > before, objective
