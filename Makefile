@@ -30,6 +30,7 @@ pictures: .venv/app
 	  $(DREAM) image examples/clouds.jpg --intensity 7 --max-side 240 \
 	    --layer "$$(basename "$$picture" .png)" -o "$$picture" || exit 1; \
 	done
+	$(DREAM) class goldfish -o examples/class-goldfish-seed0.png
 	rm -f examples/channels/*.png
 	for layer in inception3b inception4c inception5a; do \
 	  DREAM_CACHE_DIR=examples/channels $(DREAM) channel --layer $$layer --grid 16 \

@@ -8,7 +8,7 @@ import gradio as gr
 import torch
 
 from dream import Engine
-from dream.tabs import channels, channels_api, deep_dream, parts
+from dream.tabs import channels, channels_api, class_images, deep_dream, parts
 
 THEME = gr.themes.Soft(
     primary_hue="indigo",
@@ -61,8 +61,11 @@ def build(engine: Engine) -> gr.Blocks:
                 dreams = deep_dream.tab(engine)
             with gr.Tab("What it sees", id="channels"):
                 channels.tab(engine, tabs, dreams)
+            with gr.Tab("Class image", id="class"):
+                class_images.tab(engine, tabs, dreams)
         deep_dream.endpoint(engine)
         channels_api.endpoints(engine)
+        class_images.endpoint(engine)
     return page.queue(max_size=20)
 
 

@@ -18,11 +18,12 @@ from dream.errors import (
     WeightsUnavailable,
 )
 from dream.picture import load_image, read_recipe, save_image
-from dream.recipe import ChannelRecipe, DreamRecipe
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe
 from dream.render import Frame
 
 __all__ = [
     "ChannelRecipe",
+    "ClassRecipe",
     "DeviceError",
     "DreamError",
     "DreamRecipe",

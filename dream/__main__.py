@@ -1,8 +1,9 @@
-"""The command line: `python -m dream image PHOTO -o OUT.png`, `channel`, `top`, `models`, …"""
+"""The command line: `python -m dream image PHOTO -o OUT.png`, `channel`, `class`, …"""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,9 @@ from typing import Any, NoReturn
 
 from PIL import Image
 
-from dream import weights, zoo
+from dream import classes, weights, zoo
+from dream.channels import channel_numbers, spread_channels
+from dream.class_image import Verdict
 from dream.engine import Engine
 from dream.errors import DreamError, RecipeError
 from dream.knob import Knob, knobs
@@ -19,10 +22,9 @@ from dream.picture import check_destination, load_image, read_recipe, save_image
 from dream.recipe import (
     AnyRecipe,
     ChannelRecipe,
+    ClassRecipe,
     DreamRecipe,
     Recipe,
-    channel_numbers,
-    spread_channels,
 )
 from dream.render import Frame, silence
 from dream.sheet import contact_sheet
@@ -88,6 +90,18 @@ def _parser() -> Parser:
     _weights_option(top)
     top.set_defaults(command=_top)
 
+    image_of = commands.add_parser("class", help="show what a network takes for a class")
+    image_of.add_argument(
+        "target", metavar="CLASS", nargs="?", help="by name, part of it, or number; see classes"
+    )
+    image_of.add_argument("--image", metavar="PHOTO", help="start from this photo, not from noise")
+    _recipe_options(image_of, ClassRecipe, skip="target")
+    image_of.set_defaults(command=_class)
+
+    names = commands.add_parser("classes", help="list the classes, all or those with a word")
+    names.add_argument("word", metavar="WORD", nargs="?", default="")
+    names.set_defaults(command=_classes)
+
     models = commands.add_parser("models", help="list the networks, and which are here already")
     models.set_defaults(command=_models)
     layers = commands.add_parser("layers", help="list the layers of a network")
@@ -99,13 +113,15 @@ def _parser() -> Parser:
     return parser
 
 
-def _recipe_options(parser: argparse.ArgumentParser, kind: type[Recipe]) -> None:
+def _recipe_options(parser: argparse.ArgumentParser, kind: type[Recipe], skip: str = "") -> None:
     parser.add_argument("-o", dest="out", metavar="OUT.png", required=True, help="where to write")
     parser.add_argument(
         "--recipe", metavar="FILE", help="start from the recipe in a PNG made here or a JSON file"
     )
     _weights_option(parser)
     for name, knob in knobs(kind).items():
+        if name == skip:
+            continue
         default = knob.automatic or getattr(kind(), name) or "none"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
@@ -141,7 +157,7 @@ def _metavar(knob: Knob) -> str:
 def _recipe(given: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that the options describe."""
     changes: dict[str, Any] = {
-        name: getattr(given, name) for name in knobs(kind) if hasattr(given, name)
+        name: getattr(given, name) for name in knobs(kind) if getattr(given, name, None) is not None
     }
     return read_recipe(given.recipe, kind).but(**changes) if given.recipe else kind(**changes)
 
@@ -212,6 +228,39 @@ def _top(given: argparse.Namespace) -> None:
     response = engine.response(photo, recipe.model, recipe.layer)
     for answer in response.top(given.count, given.spot):
         print(f"channel {answer.channel:5}   {answer.strength:8.2f}")
+
+
+def _class(given: argparse.Namespace) -> None:
+    recipe = _recipe(given, ClassRecipe)
+    if given.target is None and not given.recipe:
+        raise RecipeError("name a class, as goldfish; python -m dream classes lists them")
+    out = check_destination(given.out)
+    photo = load_image(given.image) if given.image else None
+    engine = _engine(given, recipe.model)
+    recipe = engine.settle(recipe, photo)
+    frames = engine.class_image(recipe, photo)
+    _show(engine.prepare(recipe))
+    start = time.perf_counter()
+    first = next(frames)
+    before = engine.verdict(first.tensor, recipe)
+    frame = _watched(itertools.chain([first], frames))
+    save_image(frame.picture(), out, recipe)
+    _told(out, frame.picture().size, f"{recipe.target}, seed {recipe.seed}", start)
+    after = engine.verdict(frame.tensor, recipe)
+    print(f"{after.target}: {_score(before)} before, {_score(after)} now; {recipe.model} sees")
+    for name, share in after.seen:
+        print(f"  {share:6.1%}  {name}")
+
+
+def _score(verdict: Verdict) -> str:
+    rank = f"rank {verdict.rank}"
+    return f"logit {verdict.logit:.1f}, probability {verdict.probability:.1%}, {rank}"
+
+
+def _classes(given: argparse.Namespace) -> None:
+    for number, name in enumerate(classes.names()):
+        if given.word.lower() in name.lower():
+            print(f"{number:4}  {name}")
 
 
 def _watched(frames: Iterator[Frame]) -> Frame:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dream.network import ValueAndGrad
-from dream.transform import blur
+from dream.transform import blur, even_bands
 
 # Keeps a gradient of all zeros (a dead channel) from turning the picture into NaN.
 EPSILON = 1e-12
@@ -45,30 +45,37 @@ def ascend(
 
 @dataclass(frozen=True)
 class Normalised:
-    """Moves the pixels of a picture in [0, 1] by `step` grey levels of 255 on the mean.
+    """Moves the pixels of a picture by `step` grey levels of 255 on the mean.
 
-    The gradient is blurred by `smoothing` pixels and divided by its mean absolute value: so it has
-    the same strength at every layer, octave and picture (Mordvintsev et al. 2015; by its L2 norm,
-    as some have it, a step is far too small to see).
+    The gradient is blurred by `smoothing` pixels, its `bands` (octaves of frequency) are brought to
+    one strength if more than one, and it is divided by its mean absolute value: so it has the same
+    strength at every layer, octave and picture (Mordvintsev et al. 2015; by its L2 norm, as some
+    have it, a step is far too small to see). Pictures are kept `within` these bounds.
     """
 
     step: float
-    smoothing: float
+    smoothing: float = 0.0
+    bands: int = 1
+    within: tuple[float, float] = (0.0, 1.0)
 
     def __call__(self, picture: Tensor, gradient: Tensor) -> Tensor:
-        gradient = blur(gradient, self.smoothing)
-        gradient /= gradient.abs().mean() + EPSILON
-        return (picture + self.step / 255 * gradient).clamp(0, 1)
+        gradient = even_bands(blur(gradient, self.smoothing), self.bands)
+        gradient = gradient / (gradient.abs().mean((1, 2, 3), keepdim=True) + EPSILON)
+        return (picture + self.step / 255 * gradient).clamp(*self.within)
 
 
 class Adam:
     """Adam (Kingma and Ba 2015), upwards; each number moves by about `rate` a step.
 
+    The rate shrinks from step to step to its `decay`-th part.
     It keeps its moments from step to step, so each ascent needs one of its own.
     """
 
-    def __init__(self, rate: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+    def __init__(
+        self, rate: float, decay: float = 1.0, betas: tuple[float, float] = (0.9, 0.999)
+    ) -> None:
         self.rate = rate
+        self.decay = decay
         self.betas = betas
         self.steps = 0
         self.mean: Tensor | float = 0.0
@@ -81,4 +88,5 @@ class Adam:
         self.square = slower * self.square + (1 - slower) * gradient.square()
         mean = self.mean / (1 - slow**self.steps)
         deviation = (self.square / (1 - slower**self.steps)).sqrt()
-        return variables + self.rate * mean / (deviation + 1e-8)
+        rate = self.rate * self.decay ** (self.steps - 1)
+        return variables + rate * mean / (deviation + 1e-8)

@@ -8,6 +8,7 @@ and Schubert, "Feature visualization", 2017; the numbers are Lucid's).
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -80,6 +81,57 @@ class Fourier:
     def variables(self, picture: Tensor) -> Tensor:
         waves = torch.fft.rfft2(_colourless(picture) * CONTRAST, norm="ortho")
         return torch.view_as_real(waves / self.amplitude)
+
+
+class Phase:
+    """Waves of fixed strength, as natural pictures have them on average; only their phases move.
+
+    No frequency can be overdone, so nothing grows neon or speckled (Fel et al., "MaCo", 2023). The
+    amplitudes are an analytic stand-in for the mean spectrum of ImageNet in decorrelated colours:
+    it falls with frequency by powers of 1.3, 1.8 and 5.7. Variables are (N, 3, H, W // 2 + 1).
+    """
+
+    def __init__(self, size: Size, device: torch.device) -> None:
+        self.size = size
+        self.device = device
+        rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
+        frequency = torch.hypot(rows[:, None], columns[None, :]).clamp(min=1 / max(size))
+        amplitude = (frequency.clamp(max=0.05) / 0.05).pow(-1.3)
+        amplitude *= (frequency.clamp(0.05, 0.25) / 0.05).pow(-1.8)
+        amplitude *= (frequency.clamp(min=0.25) / 0.25).pow(-5.7)
+        amplitude[0, 0] = 0
+        self.amplitude = amplitude.to(device)
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        phases = torch.rand(1, 3, *self.amplitude.shape, generator=generator)
+        return (2 * math.pi * (phases - 0.5)).to(self.device)
+
+    def paint(self, variables: Tensor) -> Tensor:
+        waves = torch.polar(self.amplitude.expand_as(variables), variables)
+        values = torch.fft.irfft2(waves, s=self.size, norm="ortho")
+        return _coloured(values / values.std((2, 3), keepdim=True))
+
+    def variables(self, picture: Tensor) -> Tensor:
+        phases: Tensor = torch.fft.rfft2(_colourless(picture)).angle()
+        return phases
+
+
+class Plain:
+    """The picture itself, without bounds: variables are (N, 3, H, W)."""
+
+    def __init__(self, size: Size, device: torch.device) -> None:
+        self.size = size
+        self.device = device
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(1, 3, *self.size, generator=generator)
+        return (0.5 + 2 * DEVIATION * noise).to(self.device)
+
+    def paint(self, variables: Tensor) -> Tensor:
+        return variables
+
+    def variables(self, picture: Tensor) -> Tensor:
+        return picture
 
 
 CANVASES: dict[str, type[Pixels] | type[Fourier]] = {"fourier": Fourier, "pixels": Pixels}

@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream import render, weights, zoo
+from dream import class_image, render, weights, zoo
 from dream.cache import PictureCache
+from dream.class_image import Verdict
 from dream.device import pick_device, precision
 from dream.errors import RecipeError, WeightsError
 from dream.network import Network
 from dream.octave import limited, resize
 from dream.picture import check_picture, to_tensor
-from dream.recipe import ChannelRecipe, DreamRecipe, Recipe
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.render import Frame
 from dream.response import Response
 from dream.weights import Download
@@ -32,6 +33,7 @@ CACHE_GB = 4.0
 BATCH_PIXELS = 8 * 160 * 160
 # The longest side of a photo in which channels are looked for or raised.
 PHOTO_SIDE = 448
+CLASS_PHOTO_SIDE = 320
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
@@ -134,6 +136,12 @@ class Engine:
                 size=recipe.size or (160 if image is None else PHOTO_SIDE),
                 steps=(128 if image is None else 48) if recipe.steps is None else recipe.steps,
             )
+        if isinstance(recipe, ClassRecipe):
+            steps = 64 if image is not None else class_image.MODES[recipe.mode].steps
+            return recipe.but(
+                size=recipe.size or (224 if image is None else CLASS_PHOTO_SIDE),
+                steps=steps if recipe.steps is None else recipe.steps,
+            )
         return recipe
 
     def dream(self, image: Tensor, recipe: DreamRecipe | None = None) -> Iterator[Frame]:
@@ -234,6 +242,32 @@ class Engine:
                 ):
                     if value:  # The grey of a silent channel is not worth keeping.
                         self.cache.put(picture, recipe, weights)
+
+    def class_image(self, recipe: ClassRecipe, image: Tensor | None = None) -> Iterator[Frame]:
+        """What the network takes for a class, from noise or a picture (1, 3, H, W), RGB in [0, 1].
+
+        Yields a frame after each step, first the start, last the result. Checked as `dream`, and
+        raises as it does.
+
+        Raises:
+            RecipeError: at the first frame, if weights of one's own know fewer classes.
+        """
+        image = None if image is None else check_picture(image)
+        recipe = self.settle(recipe, image)
+        class_image.class_sizes(recipe, image)
+        return self._class_image(recipe, image)
+
+    def _class_image(self, recipe: ClassRecipe, image: Tensor | None) -> Iterator[Frame]:
+        start = None if image is None else image.to(self.device)
+        yield from class_image.class_image(self._network_for(recipe), recipe, start)
+
+    def verdict(self, picture: Tensor, recipe: ClassRecipe) -> Verdict:
+        """What the network of a recipe takes a picture (1, 3, H, W) in [0, 1] for, on its 8 bits.
+
+        Raises:
+            WeightsError: as `network`.
+        """
+        return class_image.verdict(self._network_for(recipe), picture.to(self.device), recipe)
 
     def _weights_id(self, model: str) -> str:
         """What tells weights of one's own from the network's, and from one another."""

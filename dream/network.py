@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dream import architecture
 from dream.errors import RecipeError
-from dream.objective import Batch, Objective
+from dream.objective import PICTURE, Batch, Objective
 from dream.weights import load
 from dream.zoo import ModelCard
 
@@ -64,6 +64,11 @@ class Network:
         """The memory that the weights take."""
         return sum(tensor.nbytes for tensor in self.network.state_dict().values())
 
+    @property
+    def class_count(self) -> int:
+        """How many classes its weights know."""
+        return int(self.network.state_dict()[f"{self.card.logits}.weight"].shape[0])
+
     def _extractor(self, layers: tuple[str, ...], redirected: bool = False) -> nn.Module:
         try:
             extractor = architecture.extractor(self.network, layers)
@@ -83,12 +88,15 @@ class Network:
     ) -> dict[str, Tensor]:
         """What those layers make of the picture, or of each in a batch, by name, in `dtype`.
 
-        `redirected` changes gradients alone: a ReLU that would stop all of one passes it on.
+        The layer `PICTURE` is what the network is given, in float32. `redirected` changes gradients
+        alone: a ReLU that would stop all of one passes it on.
         """
-        extractor = self.extractor(layers, redirected)
-        view = ((picture - self.mean) / self.std).to(self.dtype, memory_format=torch.channels_last)
-        with architecture.FORWARD:
-            activations: dict[str, Tensor] = extractor(view)
+        view = (picture - self.mean) / self.std
+        activations = {PICTURE: view} if PICTURE in layers else {}
+        if inner := tuple(layer for layer in layers if layer != PICTURE):
+            extractor = self.extractor(inner, redirected)
+            with architecture.FORWARD:
+                activations |= extractor(view.to(self.dtype, memory_format=torch.channels_last))
         return activations
 
     def value_and_grad(

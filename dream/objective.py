@@ -20,6 +20,8 @@ from torch import Tensor
 
 Activations = Mapping[str, Tensor]
 CENTRE = (0.5, 0.5)
+# The picture itself, as the network is given it: its mean taken away, in units of its deviation.
+PICTURE = "picture"
 
 
 class Term(Protocol):
@@ -116,6 +118,17 @@ class Direction:
         return (seen.flatten(2).mean(2) if seen.dim() == 4 else seen) @ seen.new_tensor(weights)
 
 
+@dataclass(frozen=True)
+class LogSumExp:
+    """The smooth maximum of all logits: what all classes together have."""
+
+    layer: str
+
+    def __call__(self, activations: Activations) -> Tensor:
+        logits = activations[self.layer].float()
+        return logits.flatten(2).mean(2).logsumexp(1) if logits.dim() == 4 else logits.logsumexp(1)
+
+
 def energy(layer: str) -> Objective:
     """Whatever the layer sees, it shall see more of (Mordvintsev et al. 2015)."""
     return Objective(((1.0, Energy(layer)),))
@@ -141,3 +154,17 @@ def neuron(layer: str, channel: int, at: tuple[float, float] = CENTRE) -> Object
 def logit(layer: str, label: int) -> Objective:
     """The score of a class before the softmax, in the last layer (Simonyan et al. 2013)."""
     return direction(layer, {label: 1.0})
+
+
+def margin(layer: str, label: int, rivals: float) -> Objective:
+    """The score of a class, less a share of what all classes together have.
+
+    A mere logit may be raised along with its rivals', and then stalls in texture; a probability is
+    raised soonest by putting rivals down, which other networks do not fall for. This is between.
+    """
+    return logit(layer, label) - Objective(((rivals, LogSumExp(layer)),))
+
+
+def squared_norm() -> Objective:
+    """The squared L2 norm of the picture as the network is given it."""
+    return 2 * energy(PICTURE)

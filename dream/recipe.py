@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar, TypeVar
 
-from dream import zoo
+from dream import classes, zoo
 from dream.errors import RecipeError
 from dream.knob import knob, knobs
 
@@ -226,7 +226,7 @@ class DreamRecipe(Recipe):
         >>> DreamRecipe(layer="inception3b:0.5, inception4c").layers()
         (('inception3b', 0.5), ('inception4c', 1.0))
         """
-        weights = _weighted("layer", self.layer)
+        weights = weighted("layer", self.layer)
         layers = tuple((zoo.card(self.model).layer(name), weight) for name, weight in weights)
         if len({name for name, _ in layers}) < len(layers):
             raise RecipeError(f"layer names a place twice: {self.layer!r:.80}")
@@ -243,7 +243,7 @@ class DreamRecipe(Recipe):
         if len(self.layers()) > 1:
             raise RecipeError("channels belong to one layer; give a single layer with them")
         ((layer, _),) = self.layers()
-        weights = _weighted("channel", self.channels)
+        weights = weighted("channel", self.channels)
         return tuple((zoo.channel(self.model, layer, text), weight) for text, weight in weights)
 
     def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,43 +325,109 @@ class ChannelRecipe(Recipe):
         return follow
 
 
-def channel_numbers(text: str, model: str, layer: str) -> tuple[int, ...]:
-    """The channels of a list as "3,7,12" or "0-15"; each once, in that order.
+@dataclass(frozen=True, kw_only=True)
+class ClassRecipe(Recipe):
+    """What a network takes for a class of ImageNet (Simonyan et al. 2013), from noise or a photo.
+
+    `size` and `steps` may be left open, as in a `ChannelRecipe`. Targets are written down by their
+    names.
 
     Raises:
-        RecipeError: if it is no such list, too long, or the layer has no such channel.
-
-    >>> channel_numbers("3, 10-12", "dreamlet", "inception4c")
-    (3, 10, 11, 12)
+        RecipeError: if a knob is out of bounds, or the network or a class is not there or unclear.
     """
-    numbers: list[int] = []
-    for part in text.split(","):
-        first, _, last = (each.strip() for each in part.partition("-"))
-        low = zoo.channel(model, layer, first)
-        high = zoo.channel(model, layer, last) if last else low
-        numbers.extend(range(low, high + 1)[: LIST_LIMIT + 1])
-        if len(numbers) > LIST_LIMIT:
-            raise RecipeError(f"that is too many channels at once; give {LIST_LIMIT} or fewer")
-    return tuple(dict.fromkeys(numbers))
+
+    kind: ClassVar[str] = "class"
+
+    target: str = knob(
+        "goldfish",
+        kind=str,
+        help="The class, by name, part of it or number; several as goldfish:1,jellyfish:0.5.",
+    )
+    mode: str = knob(
+        "growing",
+        kind=str,
+        choices=("growing", "fourier", "octaves", "phase", "classic"),
+        help="How it is made; growing gives one large subject, classic is the equation of 2013.",
+    )
+    size: int = knob(
+        None,
+        kind=int,
+        low=32,
+        high=1024,
+        unit="pixels",
+        automatic="224; on a photo 320",
+        help="The side of the picture; a larger photo is shrunk to this longest side.",
+    )
+    steps: int = knob(
+        None,
+        kind=int,
+        low=0,
+        high=1000,
+        automatic="248 growing, 128 fourier and phase, 192 octaves, 200 classic; on a photo 64",
+        help="Steps of the ascent, over all sizes.",
+    )
+    step: float = knob(
+        2.0,
+        kind=float,
+        low=0.0,
+        high=20.0,
+        grain=0.1,
+        unit="grey levels",
+        help="Mean change of a pixel in one step of octaves and classic.",
+    )
+    penalty: float = knob(
+        0.001,
+        kind=float,
+        low=0.0,
+        high=1.0,
+        grain=0.001,
+        help="The lambda of classic: by how much the squared norm of the picture counts.",
+    )
+    tries: int = knob(
+        2,
+        kind=int,
+        low=1,
+        high=8,
+        help="Noises tried at the smallest size of growing and octaves; the best is kept.",
+    )
+    seed: int = knob(
+        0, kind=int, low=0, high=SEED_LIMIT, help="The same seed gives the same picture."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        card = zoo.card(self.model)
+        weights = weighted("class", self.target)
+        numbers = [(classes.find(name), weight) for name, weight in weights]
+        if len(dict(numbers)) < len(numbers):
+            raise RecipeError(f"target names a class twice: {self.target!r:.80}")
+        written = (f"{classes.names()[each]}:{weight:g}" for each, weight in numbers)
+        self._set("target", ",".join(text.removesuffix(":1") for text in written))
+        if self.size is not None and self.size < card.min_side:
+            raise RecipeError(f"{self.model} needs a size of {card.min_side} pixels or more")
+
+    def layers(self) -> tuple[tuple[str, float], ...]:
+        """The last layer, which holds the logits."""
+        return ((zoo.card(self.model).scores, 1.0),)
+
+    def targets(self) -> tuple[tuple[int, float], ...]:
+        """The number of each class, with its weight.
+
+        >>> ClassRecipe(target="goldfish, jellyfish:0.5").targets()
+        ((1, 1.0), (107, 0.5))
+        """
+        return tuple((classes.find(name), each) for name, each in weighted("class", self.target))
+
+    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
 
 
-def spread_channels(count: int, model: str, layer: str) -> tuple[int, ...]:
-    """So many channels of a layer (all, if it has no more), evenly spread.
+def weighted(what: str, text: str) -> list[tuple[str, float]]:
+    """The names in "a:0.5, b", each with its weight, 1 where none is given.
 
-    The channels of an inception block stand in groups of one kernel size; these come from all.
-
-    >>> spread_channels(4, "dreamlet", "inception4c")
-    (0, 80, 160, 240)
+    Raises:
+        RecipeError: if a weight is no number.
     """
-    if not isinstance(count, int) or not 1 <= count <= LIST_LIMIT:
-        raise RecipeError(f"a grid has 1 to {LIST_LIMIT} channels, not {count!r:.40}")
-    channels = zoo.channel_count(model, layer)
-    count = min(count, channels)
-    return tuple(each * channels // count for each in range(count))
-
-
-def _weighted(what: str, text: str) -> list[tuple[str, float]]:
-    """The names in "a:0.5, b", each with its weight, 1 where none is given."""
     weights = []
     for part in text.split(",", LIST_LIMIT):
         name, _, weight = (each.strip() for each in part.partition(":"))

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dream.octave import resize
+
 
 def random_shift(picture: Tensor, jitter: int, generator: torch.Generator) -> tuple[int, int]:
     """Rows and columns to roll by: up to `jitter` pixels either way, at most a quarter side."""
@@ -35,6 +37,50 @@ def blur(picture: Tensor, sigma: float) -> Tensor:
     for shape in ((1, 1, -1, 1), (1, 1, 1, -1)):
         picture = F.conv2d(picture, kernel.view(shape).expand(3, -1, -1, -1), groups=3)
     return picture
+
+
+def even_bands(gradient: Tensor, bands: int) -> Tensor:
+    """The gradient with each octave of its frequencies at the same strength.
+
+    It is split into `bands` (as many as its size allows), each divided by its mean absolute value,
+    and put together again: low frequencies are no longer drowned by high ones. One band is the
+    gradient itself. (The Laplacian pyramid of TensorFlow's deep dream notebook, 2015.)
+    """
+    if bands < 2:
+        return gradient
+    details = []
+    for _ in range(bands - 1):
+        if min(gradient.shape[2:]) < 4:
+            break
+        height, width = gradient.shape[2:]
+        coarse = resize(gradient, ((height + 1) // 2, (width + 1) // 2))
+        details.append(gradient - resize(coarse, (height, width)))
+        gradient = coarse
+    even = _unit(gradient)
+    for detail in reversed(details):
+        even = resize(even, (detail.shape[2], detail.shape[3])) + _unit(detail)
+    return even
+
+
+def _unit(band: Tensor) -> Tensor:
+    """The band divided by its mean absolute value, picture by picture."""
+    size = band.abs().mean((1, 2, 3), keepdim=True)
+    return band / size.clamp(min=torch.finfo(band.dtype).tiny)
+
+
+def random_crops(
+    picture: Tensor, generator: torch.Generator, *, share: float, count: int
+) -> Tensor:
+    """So many random square parts of each picture, `share` of its side, enlarged to its size."""
+    crops = []
+    for draw in torch.rand(count, 2, generator=generator).tolist():
+        # From the middle to any place that leaves the crop inside, in pixels of the enlarged one.
+        shift = [
+            (1 - share) / share * side * (0.5 - each)
+            for side, each in zip(picture.shape[2:], draw, strict=True)
+        ]
+        crops.append(affine(picture, angle=0, zoom=1 / share, shift=(shift[0], shift[1])))
+    return torch.cat(crops)
 
 
 def jitter(picture: Tensor, limit: int, generator: torch.Generator) -> Tensor:

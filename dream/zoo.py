@@ -54,9 +54,11 @@ class ModelCard:
 
     `builder` is `module:function`, called with `options` for a `torch.nn.Module`: with its weights
     in float32 where `source` is None, else without. `head` is the part that only classes need and
-    that is heavy; `logits` is the last layer. `mean` and `std` normalise RGB in [0, 1]; `min_side`
-    is the smallest side, in pixels, that it reads. `low` and `high` are to `default_layer` what
-    their names say.
+    that is heavy; `logits` is the last layer with weights, `output` what follows it where that
+    still changes the logits; `head_side` is the side in pixels of the pictures
+    that the head depends on, 0 where it reads them of any size. `mean` and `std` normalise RGB in
+    [0, 1]; `min_side` is the smallest side, in pixels, that it reads. `low` and `high` are to
+    `default_layer` what their names say.
     """
 
     name: str
@@ -72,6 +74,8 @@ class ModelCard:
     options: Mapping[str, Any] = field(default_factory=dict)
     head: str = ""
     logits: str = "fc"
+    output: str = ""
+    head_side: int = 0
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -92,6 +96,11 @@ class ModelCard:
         near += [each for each in get_close_matches(name, modules, n=2) if each not in near]
         near = near or list(dict.fromkeys([self.default_layer, *listed.values()]))
         raise RecipeError(f"layer {name!r:.60} is not in {self.name}; try {', '.join(near)}")
+
+    @property
+    def scores(self) -> str:
+        """The layer whose channels are the logits of the classes."""
+        return self.output or self.logits
 
     def needs_head(self, layers: tuple[str, ...]) -> bool:
         """Whether one of those layers lies in the head."""
@@ -196,6 +205,7 @@ CARDS = {
             min_side=32,
             head="classifier",
             logits="classifier.6",
+            head_side=224,
             source=Source(
                 repo="timm/vgg16.tv_in1k",
                 file="model.safetensors",
@@ -228,6 +238,7 @@ CARDS = {
             min_side=32,
             head="classifier",
             logits="classifier.6",
+            head_side=224,
             source=Source(
                 repo="timm/vgg19.tv_in1k",
                 file="model.safetensors",
@@ -331,6 +342,7 @@ CARDS = {
             min_side=63,
             head="classifier",
             logits="classifier.6",
+            head_side=224,
             source=Source(
                 repo=VISION_MODELS[0],
                 file="alexnet.safetensors",
@@ -358,6 +370,7 @@ CARDS = {
             ),
             min_side=32,
             logits="classifier.1",
+            output="classifier.3",
             source=Source(
                 repo=VISION_MODELS[0],
                 file="squeezenet1_1.safetensors",

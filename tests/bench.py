@@ -2,7 +2,9 @@
 
 The rows of a table do the same work, run in turn, so that a machine that slows down slows them all;
 compare within one run only. A dream is cat.jpg at 448 x 298, 4 octaves of 10 steps at inception4c;
-channels are eight of inception4c from noise, 160 x 160, 128 steps.
+channels are eight of inception4c from noise, 160 x 160, 128 steps. Class images are judged by other
+real networks, where `../shared/weights` has them: how often is the class first, or among the first
+five, of what they see?
 """
 
 from __future__ import annotations
@@ -16,10 +18,16 @@ from pathlib import Path
 
 import torch
 
-from dream import ChannelRecipe, DreamRecipe, Engine, load_image, render, zoo
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, render, zoo
 from dream.network import Network
 
-PHOTO = Path(__file__).parent.parent / "examples" / "cat.jpg"
+ROOT = Path(__file__).parent.parent
+PHOTO = ROOT / "examples" / "cat.jpg"
+REAL = ROOT.parent / "shared" / "weights"
+TEN = (
+    *("goldfish", "green snake", "flamingo", "tabby", "ladybug"),
+    *("volcano", "pizza", "daisy", "school bus", "jellyfish"),
+)
 
 
 class WholeNetwork(Network):
@@ -91,11 +99,39 @@ def channels(engine: Engine) -> None:
     )
 
 
+def class_images(engine: Engine) -> None:
+    judges = {
+        path.stem: Engine("cpu", {path.stem: path}) for path in sorted(REAL.glob("*.safetensors"))
+    }
+    seconds: list[float] = []
+    ranks: list[int] = []
+    own: list[int] = []
+    for target in TEN:
+        recipe = ClassRecipe(target=target)
+        start = time.perf_counter()
+        *_, frame = engine.class_image(recipe)
+        picture = frame.tensor.cpu()
+        seconds.append(time.perf_counter() - start)
+        own.append(engine.verdict(picture, recipe).rank)
+        for model, judge in judges.items():
+            ranks.append(judge.verdict(picture, recipe.but(model=model)).rank)
+    print(
+        f"{'class image, 224 pixels':34} median {statistics.median(seconds):6.2f} s, "
+        f"best {min(seconds):6.2f} s, first for dreamlet itself {sum(r == 1 for r in own)} of 10"
+    )
+    if not judges:
+        print(f"no other networks in {REAL}, so nothing is judged by them")
+        return
+    first, five = (sum(rank <= most for rank in ranks) / len(ranks) for most in (1, 5))
+    print(f"{'judged by ' + ', '.join(judges):34} top-1 {first:.2f}, top-5 {five:.2f}")
+
+
 def main() -> None:
     engine = Engine()
     print(f"{engine.device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     dreams(engine)
     channels(engine)
+    class_images(engine)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of all of it: {peak:.0f} MB")
 

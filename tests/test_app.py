@@ -17,7 +17,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from dream import ChannelRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream.architecture import build
 from dream.knob import knobs
 from dream.tabs import deep_dream
@@ -73,11 +73,12 @@ def test_the_snippet_in_readme_runs(
     assert names["recipe"]["intensity"] == 4
     assert [each["caption"] for each in names["pictures"]] == ["7", "80"]
     assert len(names["answers"]) == len(names["seen"]) == 3
+    assert names["verdict"]["after"]["target"] == "green snake"
 
 
 def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/deep_dream", "/visualize_channel", "/top_channels"}
+    assert set(endpoints) == {"/deep_dream", "/visualize_channel", "/top_channels", "/class_image"}
     parameters = {each["parameter_name"]: each for each in endpoints["/deep_dream"]["parameters"]}
     assert list(parameters) == ["image", *knobs(DreamRecipe)]
     assert not parameters["image"]["parameter_has_default"]
@@ -220,6 +221,47 @@ def test_bad_spots_are_answered_with_what_is_allowed(
 ) -> None:
     with pytest.raises(AppError, match=message):
         client.predict(image=handle_file(str(CAT)), api_name="/top_channels", **wrong)
+
+
+def test_a_class_image_comes_with_its_recipe_and_verdict(client: Client, engine: Engine) -> None:
+    path, recipe, verdict = client.predict(
+        target="flamingo", size=96, steps=30, api_name="/class_image"
+    )
+    expected = ClassRecipe(target="flamingo", size=96, steps=30)
+    assert Path(path).name == "class-flamingo-seed0.png"
+    assert read_recipe(path) == ClassRecipe.from_dict(recipe) == expected
+    *_, frame = engine.class_image(expected)
+    with Image.open(path) as image:
+        assert image.tobytes() == frame.picture().tobytes()
+    after = engine.verdict(frame.tensor, expected)
+    assert verdict["after"]["logit"] == pytest.approx(after.logit, rel=1e-3)
+    assert verdict["after"]["logit"] > verdict["before"]["logit"] + 5
+    assert [name for name, _ in verdict["after"]["seen"]] == [name for name, _ in after.seen]
+
+
+def test_a_class_is_raised_in_a_photo(client: Client) -> None:
+    path, recipe, _ = client.predict(
+        target="tiger", image=handle_file(str(CAT)), size=96, steps=4, api_name="/class_image"
+    )
+    with Image.open(path) as image:
+        assert image.size == (96, 64)
+    assert Path(path).name == "class-tiger-cat-seed0.png" and recipe["size"] == 96
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"target": "snake"}, "'snake' may be "),
+        ({"target": "unicorn"}, "there is no class 'unicorn'"),
+        ({"mode": "magic"}, "mode must be growing or fourier"),
+        ({"steps": 2000}, "steps must be a whole number from 0 to 1000"),
+    ],
+)
+def test_bad_classes_are_answered_with_what_is_allowed(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        client.predict(api_name="/class_image", **wrong)
 
 
 def test_previews_come_while_it_dreams(client: Client) -> None:

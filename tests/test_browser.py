@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from dream import DreamRecipe, load_image, read_recipe
+from dream import ClassRecipe, DreamRecipe, load_image, read_recipe
 
 from .conftest import EXAMPLES
 from .server import served
@@ -357,3 +357,51 @@ def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
     page.keyboard.press("Escape")
     expect(said(page)).to_have_text("Stopped.")
     expect(page.locator("#show")).to_be_visible()
+
+
+def verdict(page: Page) -> Any:
+    return page.locator("#make-status [role=status]")
+
+
+def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Class image").click()
+    expect(verdict(page)).to_contain_text("goldfish: probability")
+    expect(page.locator("#class-image img")).to_be_visible()
+    expect(page.locator("#bars")).to_contain_text("goldfish")
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]  # type: ignore[index]
+    box = page.get_by_label("Class", exact=True)
+    box.fill("flamin")
+    page.get_by_role("option", name="flamingo").click()
+    page.click("#make")
+    expect(page.locator("#stop-make")).to_be_visible()
+    expect(verdict(page)).to_contain_text("s left.")
+    expect(verdict(page)).to_contain_text("flamingo: probability", timeout=60 * SECONDS)
+    expect(verdict(page)).to_contain_text("→ 1 of 1000.")
+    expect(page.locator("#bars")).to_contain_text("flamingo")
+    with page.expect_download() as waiting:
+        page.click("#class-download")
+    assert waiting.value.suggested_filename == "class-flamingo-seed0.png"
+    waiting.value.save_as(tmp_path / "class.png")
+    assert read_recipe(tmp_path / "class.png") == ClassRecipe(
+        target="flamingo", size=224, steps=248
+    )
+    page.click("#dream-on")
+    expect(page.locator("#go")).to_be_visible()
+    expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+
+
+def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(page: Page) -> None:
+    page.get_by_role("tab", name="Class image").click()
+    page.get_by_label("Class", exact=True).fill("unicorn")
+    page.keyboard.press("Tab")
+    page.click("#make")
+    expect(verdict(page)).to_contain_text("There is no class 'unicorn'; try")
+    page.get_by_label("Class", exact=True).fill("pizza")
+    page.get_by_role("option", name="pizza", exact=True).click()
+    page.click("#make")
+    expect(verdict(page)).to_contain_text("s left.")
+    page.locator("#title").click()
+    page.keyboard.press("Escape")
+    expect(verdict(page)).to_have_text("Stopped.")
+    expect(page.locator("#make")).to_be_visible()

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dream import ChannelRecipe, Engine, Frame, PictureError, RecipeError, load_image, render, zoo
+from dream.channels import spread_channels
 from dream.network import Network
-from dream.recipe import spread_channels
 
 from .conftest import EXAMPLES
 

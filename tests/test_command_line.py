@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream import ChannelRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream import __main__ as command_line
 from dream.architecture import build
 from dream.weights import Download
@@ -307,3 +307,61 @@ def test_a_bad_channel_ends_in_one_line(
 def test_a_spot_outside_of_the_photo_ends_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("top", CAT, "--spot", "2", "0.5") == 2
     assert "the spot must lie in the picture" in capsys.readouterr().err
+
+
+CLASS = ["class", "--size", "64", "--steps", "4"]
+
+
+def test_a_class_is_shown_with_its_recipe_and_a_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: Engine
+) -> None:
+    out = tmp_path / "out.png"
+    assert run(*CLASS, "Green Snake", "-o", str(out), "--seed", "2") == 0
+    recipe = ClassRecipe(target="green snake", size=64, steps=4, seed=2)
+    assert read_recipe(out) == recipe
+    *_, frame = engine.class_image(recipe)
+    with Image.open(out) as image:
+        assert image.tobytes() == frame.picture().tobytes()
+    first, told, *seen = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{out}: 64 x 64, green snake, seed 2, ")
+    verdict = engine.verdict(frame.tensor, recipe)
+    assert told.startswith("green snake: logit ") and told.endswith("dreamlet sees")
+    assert f"logit {verdict.logit:.1f}, probability {verdict.probability:.1%}, rank" in told
+    assert [line.split(maxsplit=1)[1] for line in seen] == [name for name, _ in verdict.seen]
+    again = tmp_path / "again.png"
+    assert run("class", "--recipe", str(out), "-o", str(again)) == 0
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_a_class_is_raised_in_a_photo(tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    assert run(*CLASS, "tiger", "--image", CAT, "--mode", "octaves", "-o", str(out)) == 0
+    with Image.open(out) as image:
+        assert image.size == (64, 43)
+
+
+def test_the_classes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("classes", "goldF") == 0
+    assert capsys.readouterr().out == "   1  goldfish\n  11  goldfinch\n"
+    assert run("classes") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["snake"], "'snake' may be "),
+        (["unicorn"], "there is no class 'unicorn'; try "),
+        ([], "name a class, as goldfish"),
+        (["goldfish", "--mode", "magic"], "mode must be growing or fourier"),
+        (["goldfish", "--recipe", str(EXAMPLES / "layers/conv3.png")], "a recipe for 'class'"),
+    ],
+)
+def test_a_bad_class_ends_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.png"
+    assert run("class", *arguments, "-o", str(out)) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not out.exists()

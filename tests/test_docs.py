@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from dream import ChannelRecipe, DreamRecipe, Engine, read_recipe, zoo
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, read_recipe, zoo
 from dream.knob import Knob, knobs
 from dream.recipe import Recipe
 
@@ -67,7 +67,7 @@ def test_the_python_snippets_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     snippets = [block for block in blocks("python") if "gradio_client" not in block]
-    assert len(snippets) == 2
+    assert len(snippets) == 3
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     for snippet in snippets:
@@ -88,7 +88,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
         for line in block.splitlines()
         if line.startswith("python -m dream") and not re.search("fetch|--model", line)
     ]
-    assert len(commands) == 10
+    assert len(commands) == 13
     for _, *arguments in commands:
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -99,6 +99,8 @@ def test_the_commands_run(tmp_path: Path) -> None:
             timeout=120,
         )
         assert done.returncode == 0, done.stderr
+    settled = Engine("cpu").settle(ClassRecipe())
+    assert read_recipe(tmp_path / "goldfish.png") == settled
     assert read_recipe(tmp_path / "dogs.png") == Engine("cpu").settle(ChannelRecipe(channel=80))
     assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").but(octaves=5)
 

@@ -9,16 +9,17 @@ from .conftest import ROOT
 
 FLOORS = [
     {"errors"},
-    {"architecture", "transform", "objective", "octave", "device", "dreamlet", "knob"},
-    {"zoo", "canvas"},
+    {"architecture", "objective", "octave", "device", "dreamlet", "knob", "classes", "sheet"},
+    {"zoo", "canvas", "transform"},
     {"recipe", "weights"},
-    {"network"},
+    {"network", "channels"},
     {"picture", "ascent"},
-    {"render", "response", "cache", "sheet"},
+    {"render", "response", "cache"},
+    {"class_image"},
     {"engine"},
     {"__init__", "__main__"},
 ]
-WITHOUT_TORCH = {"errors", "zoo", "knob", "recipe", "sheet"}
+WITHOUT_TORCH = {"errors", "zoo", "knob", "recipe", "channels", "sheet"}
 
 
 def imports(path: Path) -> set[str]:

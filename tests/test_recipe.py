@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from dream import ChannelRecipe, DreamRecipe, RecipeError
+from dream.channels import channel_numbers, spread_channels
 from dream.knob import knobs
-from dream.recipe import INTENSITIES, Recipe, channel_numbers, spread_channels
+from dream.recipe import INTENSITIES, Recipe
 
 NUMBERS = [name for name, knob in knobs(DreamRecipe).items() if knob.kind is not str]
 

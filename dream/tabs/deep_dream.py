@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from random import randint
 from typing import Any
 
 import gradio as gr
@@ -16,7 +15,7 @@ from dream.engine import Engine
 from dream.errors import DreamError
 from dream.knob import knobs
 from dream.picture import load_image, read_recipe
-from dream.recipe import INTENSITIES, SEED_LIMIT, DreamRecipe
+from dream.recipe import INTENSITIES, DreamRecipe
 from dream.tabs import parts
 from dream.tabs.layers import LayerChoice, choose_layer, chosen
 
@@ -209,7 +208,7 @@ def _live(
             raise DreamError("Drop a photo first, or pick one of the examples.")
         recipe = engine.settle(DreamRecipe(**dict(zip(knobs(DreamRecipe), values, strict=True))))
         if random_seed:
-            recipe = recipe.but(seed=randint(0, SEED_LIMIT))
+            recipe = recipe.but(seed=parts.random_seed())
         with tempfile.TemporaryDirectory() as folder:
             frames = engine.dream(load_image(photo), recipe)
             for text in parts.fetching(engine.prepare(recipe)):

@@ -45,7 +45,7 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
     )
     with gr.Row():
         networks = gr.Dropdown(
-            [(_named(card), name) for name, card in zoo.CARDS.items()],
+            [(named(card), name) for name, card in zoo.CARDS.items()],
             value=model,
             label="Network",
             info="Others are fetched once.",
@@ -104,7 +104,8 @@ def _picture(layer: str) -> Path:
     return parts.EXAMPLES / "layers" / f"{layer}.png"
 
 
-def _named(card: zoo.ModelCard) -> str:
+def named(card: zoo.ModelCard) -> str:
+    """A network and what it costs to have it."""
     size = f"{card.source.megabytes:.0f} MB" if card.source else "here"
     return f"{card.name} · {size}"
 

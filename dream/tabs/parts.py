@@ -9,14 +9,15 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import randint
 from typing import Any
 
 import gradio as gr
 
 from dream.errors import DreamError
-from dream.knob import knobs
+from dream.knob import Knob, knobs
 from dream.picture import save_image
-from dream.recipe import DreamRecipe, Recipe
+from dream.recipe import SEED_LIMIT, DreamRecipe, Recipe
 from dream.render import Frame
 from dream.weights import Download
 
@@ -57,13 +58,22 @@ def control(
 ) -> gr.Slider | gr.Number | gr.Radio:
     """The slider of a knob; a plain number where that is too coarse, a choice among names."""
     knob = knobs(kind)[name]
-    unit = f", {knob.unit}" if knob.unit else ""
-    about |= {"label": name.replace("_", " ").capitalize() + unit, "info": knob.help}
+    about |= {"label": label(name, knob), "info": knob.help}
     if knob.choices:
         return gr.Radio(list(knob.choices), value=value, **about)
     if knob.high > 10_000:
         return gr.Number(value, precision=0, **about)
     return gr.Slider(knob.low, knob.high, value, step=knob.grain, **about)
+
+
+def label(name: str, knob: Knob) -> str:
+    """What a knob is called on the page."""
+    return name.replace("_", " ").capitalize() + (f", {knob.unit}" if knob.unit else "")
+
+
+def random_seed() -> int:
+    """A seed that nobody chose."""
+    return randint(0, SEED_LIMIT)
 
 
 def hidden_field(kind: type[Recipe], name: str) -> gr.Textbox | gr.Number:

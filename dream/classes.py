@@ -1,0 +1,56 @@
+"""The 1000 classes of ImageNet: their names, as torchvision has them, and how to find one."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import lru_cache
+
+from dream.errors import RecipeError
+
+MOST_LISTED = 8
+
+
+@lru_cache(maxsize=1)
+def names() -> tuple[str, ...]:
+    """The name of each class, by its number from 0: tench, goldfish, great white shark, …"""
+    from torchvision.models import AlexNet_Weights  # The one way here that loads torch.
+
+    return tuple(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def find(text: str) -> int:
+    """The number of a class given by its number, its name, or a part of the name that no other has.
+
+    Raises:
+        RecipeError: if there is none, or more than one; the message lists what is near.
+
+    >>> find("goldfish"), find("School BUS"), find("281"), find("loggerhead")
+    (1, 779, 281, 33)
+    """
+    wanted, known = " ".join(text.split()), names()
+    if wanted in known:
+        return known.index(wanted)
+    if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 and int(wanted) < len(known):
+        return int(wanted)
+    wanted = wanted.lower()
+    lowered = [name.lower() for name in known]
+    # The dog is a Cardigan, the garment a cardigan: a name may still be two classes'.
+    found = [number for number, name in enumerate(lowered) if name == wanted]
+    if wanted and not found:
+        found = [number for number, name in enumerate(lowered) if wanted in name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        found.sort(key=lambda number: not lowered[number].startswith(wanted))
+        raise RecipeError(f"{text!r:.40} may be {_listed(found)}; name one of them")
+    near = [lowered.index(name) for name in get_close_matches(wanted[:80], lowered, n=5)]
+    raise RecipeError(
+        f"there is no class {text!r:.40}; try {_listed(near or [1, 107, 281])}, "
+        f"or a number from 0 to {len(known) - 1}"
+    )
+
+
+def _listed(numbers: list[int]) -> str:
+    shown = ", ".join(f"{names()[number]} ({number})" for number in numbers[:MOST_LISTED])
+    more = len(numbers) - MOST_LISTED
+    return f"{shown} and {more} more" if more > 0 else shown
