@@ -29,6 +29,7 @@ CSS = """
 .result { position: sticky; top: 1rem; align-self: flex-start; }
 #channels .grid-wrap { max-height: none; }
 #channels .caption-label { font-size: .75rem; padding: 0 .3rem; }
+#class-image img { width: 100%; height: 100%; object-fit: contain; }
 @media (max-width: 768px) {
   .columns { flex-direction: column; }
   .result { order: -1; position: static; }
@@ -56,7 +57,7 @@ def build(engine: Engine) -> gr.Blocks:
             f"<small>{model.capitalize()} on {device}</small>",
             elem_id="title",
         )
-        with gr.Tabs() as tabs:
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Deep Dream", id="dream"):
                 dreams = deep_dream.tab(engine)
             with gr.Tab("What it sees", id="channels"):
