@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream.canvas import CANVASES, Canvas, Fourier, Pixels
+from dream.canvas import CANVASES, Canvas, Fourier, Phase, Pixels, Plain
 from dream.knob import knobs
 from dream.recipe import ChannelRecipe
 
@@ -98,3 +98,35 @@ def test_fourier_finds_the_variables_that_numpy_finds(size: tuple[int, int]) -> 
     ours = Fourier(size, CPU).variables(picture)[0].numpy()
     assert np.abs(ours[..., 0] - spectrum.real).max() < 1e-3
     assert np.abs(ours[..., 1] - spectrum.imag).max() < 1e-3
+
+
+def test_phases_move_and_strengths_stay() -> None:
+    canvas = Phase((48, 64), CPU)
+    one, other = (
+        canvas.paint(canvas.noise(torch.Generator().manual_seed(seed))) for seed in (1, 2)
+    )
+    assert (one - other).abs().mean() > 0.05
+    mix = np.array([[0.26, 0.09, 0.02], [0.27, 0, -0.05], [0.27, -0.09, 0.03]])
+    mix /= np.linalg.norm(mix, axis=0).max()
+    for picture in (one, other):
+        pixels = picture[0].numpy().astype(float)
+        plain = np.einsum("cr,rhw->chw", np.linalg.inv(mix), np.log(pixels / (1 - pixels)))
+        strength = np.abs(np.fft.rfft2(plain))[:, 1:20, 1:25]
+        expected = canvas.amplitude.numpy()[1:20, 1:25]
+        ratio = strength / expected
+        assert ratio.std((1, 2)).max() < 0.02 * ratio.mean()
+        assert plain.std((1, 2)) == pytest.approx([1, 1, 1], abs=0.02)
+
+
+def test_the_phases_of_a_picture_paint_its_shapes(cat: Tensor) -> None:
+    canvas = Phase((300, 451), CPU)
+    again = canvas.paint(canvas.variables(cat))
+    correlation = torch.corrcoef(torch.stack([again.mean(1).flatten(), cat.mean(1).flatten()]))
+    assert correlation[0, 1] > 0.5
+
+
+def test_a_plain_canvas_is_the_picture(noise: Tensor) -> None:
+    canvas = Plain((45, 67), CPU)
+    assert canvas.paint(canvas.variables(noise)) is noise
+    start = canvas.noise(torch.Generator().manual_seed(0))
+    assert start.shape == noise.shape and 0.01 < start.std() < 0.03

@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from dream.network import Network
-from dream.objective import Batch, Objective, channel, direction, energy, logit, neuron
+from dream.objective import (
+    Batch,
+    Objective,
+    channel,
+    direction,
+    energy,
+    logit,
+    margin,
+    neuron,
+    squared_norm,
+)
 
 
 @pytest.fixture
@@ -32,6 +42,7 @@ def test_each_term_equals_numpy(seen: dict[str, Tensor]) -> None:
         (direction("a", {1: 0.5, 4: -2.0}), (0.5 * a[:, 1] - 2 * a[:, 4]).mean((1, 2))),
         (logit("fc", 7), fc[:, 7]),
         (neuron("fc", 7), fc[:, 7]),
+        (margin("fc", 7, 0.4), fc[:, 7] - 0.4 * np.log(np.exp(fc).sum(1))),
     ):
         assert np.allclose(objective(seen).numpy(), expected, atol=1e-5), objective
 
@@ -81,3 +92,12 @@ def test_every_objective_rises_along_its_gradient(network: Network, noise: Tenso
         before, gradient = evaluate(noise)
         after, _ = evaluate(noise + 1e-3 * gradient / gradient.abs().max())
         assert after > before, objective
+
+
+def test_the_squared_norm_is_that_of_what_the_network_is_given(
+    network: Network, noise: Tensor
+) -> None:
+    value, gradient = network.value_and_grad(squared_norm())(noise)
+    given = (noise - network.mean) / network.std
+    assert value.item() == pytest.approx(given.square().sum().item(), rel=1e-5)
+    assert torch.allclose(gradient, 2 * given / network.std, rtol=1e-4, atol=1e-5)

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from dream.transform import affine, blur, random_affine, random_shift, roll
+from dream.transform import (
+    affine,
+    blur,
+    even_bands,
+    random_affine,
+    random_crops,
+    random_shift,
+    roll,
+)
 
 
 def test_rolling_moves_pixels_down_and_right_around_the_edge() -> None:
@@ -132,3 +140,50 @@ def test_random_affines_stay_within_their_bounds() -> None:
     down, right = zip(*places, strict=True)
     assert 42 <= min(down) < 46 and 54 < max(down) <= 58
     assert 42 <= min(right) < 46 and 54 < max(right) <= 58
+
+
+def test_crops_are_parts_of_the_picture_at_its_size() -> None:
+    down = torch.linspace(0, 1, 64).view(1, 1, 64, 1).expand(1, 3, 64, 48)
+    generator = torch.Generator().manual_seed(0)
+    whole = random_crops(down, generator, share=1.0, count=2)
+    assert whole.shape == (2, 3, 64, 48) and (whole - down).abs().max() < 1e-4
+    starts = set()
+    for crop in random_crops(down, generator, share=0.5, count=40):
+        column = crop[0, :, 20]
+        assert column.max() - column.min() == pytest.approx(0.5, abs=0.02)
+        assert column.min() >= 0 and column.max() <= 1
+        starts.add(round(column[0].item(), 1))
+    assert {0.0, 0.2, 0.4} <= starts  # from anywhere
+
+
+def test_crops_of_a_batch_come_crop_by_crop() -> None:
+    pictures = torch.stack([torch.zeros(3, 20, 20), torch.ones(3, 20, 20)])
+    crops = random_crops(pictures, torch.Generator().manual_seed(0), share=0.7, count=3)
+    assert crops[:, 0, 10, 10].round().tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_one_band_is_the_gradient_itself(noise: torch.Tensor) -> None:
+    assert even_bands(noise, 1) is noise
+
+
+@pytest.mark.parametrize("size", [(64, 64), (45, 67), (5, 90), (3, 3)])
+def test_bands_are_brought_to_one_strength(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    fine = torch.randn(2, 3, *size, generator=generator)
+    ramp = torch.linspace(-1, 1, size[1]).expand_as(fine)
+    gradient = fine + 0.05 * ramp  # the large shape is drowned
+    even = even_bands(gradient, 4)
+    assert even.shape == gradient.shape and even.isfinite().all()
+    if min(size) >= 45:
+        before, after = (
+            torch.corrcoef(torch.stack([each.flatten(), ramp.flatten()]))[0, 1]
+            for each in (gradient, even)
+        )
+        assert after > 1.5 * before
+    # Strength does not matter, nor what else is in the batch.
+    assert torch.allclose(even_bands(1000 * gradient, 4), even, rtol=1e-3, atol=1e-4)
+    assert torch.allclose(even_bands(gradient[:1], 4), even[:1], atol=1e-5)
+
+
+def test_bands_of_nothing_are_nothing() -> None:
+    assert even_bands(torch.zeros(1, 3, 32, 32), 4).abs().max() == 0
