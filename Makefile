@@ -1,12 +1,13 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
 # make lint: ruff and mypy.   make bench: what it costs.   make pictures: the page's own pictures.
+# make means: Dreamlet's mean activations, which guided dreams need.
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DREAM := $(BIN)/python -m dream
 
-.PHONY: run test lint bench pictures browser
+.PHONY: run test lint bench pictures means browser
 .DELETE_ON_ERROR:
 
 run: .venv/app
@@ -36,6 +37,9 @@ pictures: .venv/app
 	  DREAM_CACHE_DIR=examples/channels $(DREAM) channel --layer $$layer --grid 16 \
 	    -o .venv/grid.png || exit 1; \
 	done
+
+means: .venv/tools
+	$(BIN)/python -m tests.means
 
 .venv/app: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'

@@ -8,7 +8,7 @@ import gradio as gr
 import torch
 
 from dream import Engine
-from dream.tabs import channels, channels_api, class_images, deep_dream, parts
+from dream.tabs import channels, channels_api, class_images, deep_dream, deep_dream_api, parts
 
 THEME = gr.themes.Soft(
     primary_hue="indigo",
@@ -30,6 +30,13 @@ CSS = """
 #channels .grid-wrap { max-height: none; }
 #channels .caption-label { font-size: .75rem; padding: 0 .3rem; }
 #class-image img { width: 100%; height: 100%; object-fit: contain; }
+#presets { gap: .4rem; flex-wrap: wrap; }
+#mask button[aria-label="Save changes"], #mask button[aria-label="Pan"],
+#mask button[aria-label="Color"] { display: none; }
+#strip .grid-wrap { min-height: 0; padding: 0; }
+#strip .caption-label { font-size: .65rem; padding: 0 .2rem; }
+#strip .grid-container { grid-auto-flow: column; grid-auto-columns: 96px;
+  grid-template-columns: none !important; overflow-x: auto; }
 @media (max-width: 768px) {
   .columns { flex-direction: column; }
   .result { order: -1; position: static; }
@@ -59,12 +66,12 @@ def build(engine: Engine) -> gr.Blocks:
         )
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Deep Dream", id="dream"):
-                dreams = deep_dream.tab(engine)
+                dreams = deep_dream.tab(engine, page.load)
             with gr.Tab("What it sees", id="channels"):
                 channels.tab(engine, tabs, dreams)
             with gr.Tab("Class image", id="class"):
                 class_images.tab(engine, tabs, dreams)
-        deep_dream.endpoint(engine)
+        deep_dream_api.endpoints(engine)
         channels_api.endpoints(engine)
         class_images.endpoint(engine)
     return page.queue(max_size=20)

@@ -8,6 +8,9 @@
 step 8 of 8 (451, 300)
 """
 
+from dream.channel_recipe import ChannelRecipe
+from dream.class_recipe import ClassRecipe
+from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import (
     DeviceError,
@@ -18,7 +21,6 @@ from dream.errors import (
     WeightsUnavailable,
 )
 from dream.picture import load_image, read_recipe, save_image
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe
 from dream.render import Frame
 
 __all__ = [

@@ -13,19 +13,18 @@ from typing import Any, NoReturn
 from PIL import Image
 
 from dream import classes, weights, zoo
+from dream.channel_recipe import ChannelRecipe
 from dream.channels import channel_numbers, spread_channels
 from dream.class_image import Verdict
+from dream.class_recipe import ClassRecipe
+from dream.compare import label, listed, numbers, variations
+from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import DreamError, RecipeError
 from dream.knob import Knob, knobs
 from dream.picture import check_destination, load_image, read_recipe, save_image
-from dream.recipe import (
-    AnyRecipe,
-    ChannelRecipe,
-    ClassRecipe,
-    DreamRecipe,
-    Recipe,
-)
+from dream.presets import preset, presets
+from dream.recipe import AnyRecipe, Recipe
 from dream.render import Frame, silence
 from dream.sheet import contact_sheet
 from dream.weights import Download
@@ -64,6 +63,13 @@ def _parser() -> Parser:
     _recipe_options(image, DreamRecipe)
     image.set_defaults(command=_image)
 
+    sheet = commands.add_parser("sheet", help="dream a photo in several ways, side by side")
+    sheet.add_argument("photo", metavar="PHOTO", help="a picture file")
+    sheet.add_argument("--layers", metavar="LIST", default="", help="as inception3b,inception4c")
+    sheet.add_argument("--intensities", metavar="LIST", default="", help="as 3,5,8")
+    _recipe_options(sheet, DreamRecipe, skip=("layer", "intensity"), out="sheet.png")
+    sheet.set_defaults(command=_compare)
+
     channel = commands.add_parser("channel", help="show what the channels of a layer look for")
     channel.add_argument("--image", metavar="PHOTO", help="raise it in this photo, not from noise")
     channel.add_argument(
@@ -95,7 +101,7 @@ def _parser() -> Parser:
         "target", metavar="CLASS", nargs="?", help="by name, part of it, or number; see classes"
     )
     image_of.add_argument("--image", metavar="PHOTO", help="start from this photo, not from noise")
-    _recipe_options(image_of, ClassRecipe, skip="target")
+    _recipe_options(image_of, ClassRecipe, skip=("target",))
     image_of.set_defaults(command=_class)
 
     names = commands.add_parser("classes", help="list the classes, all or those with a word")
@@ -113,18 +119,35 @@ def _parser() -> Parser:
     return parser
 
 
-def _recipe_options(parser: argparse.ArgumentParser, kind: type[Recipe], skip: str = "") -> None:
-    parser.add_argument("-o", dest="out", metavar="OUT.png", required=True, help="where to write")
+def _recipe_options(
+    parser: argparse.ArgumentParser,
+    kind: type[Recipe],
+    skip: Sequence[str] = (),
+    out: str | None = None,
+) -> None:
+    where = "where to write" + (f"; {out} by default" if out else "")
+    parser.add_argument(
+        "-o", dest="out", metavar="OUT.png", default=out, required=out is None, help=where
+    )
+    if kind is DreamRecipe:
+        names = ", ".join(presets())
+        parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
     parser.add_argument(
         "--recipe", metavar="FILE", help="start from the recipe in a PNG made here or a JSON file"
     )
     _weights_option(parser)
     for name, knob in knobs(kind).items():
-        if name == skip:
+        if name in skip:
             continue
-        default = knob.automatic or getattr(kind(), name) or "none"
+        option = f"--{name.replace('_', '-')}"
+        if knob.kind is bool:
+            parser.add_argument(
+                option, default=None, action=argparse.BooleanOptionalAction, help=knob.help
+            )
+            continue
+        default = knob.automatic or knob.empty or getattr(kind(), name)
         parser.add_argument(
-            f"--{name.replace('_', '-')}",
+            option,
             default=argparse.SUPPRESS,
             type=str if knob.kind is str else _number,
             metavar=_metavar(knob),
@@ -150,7 +173,7 @@ def _number(text: str) -> float | str:
 
 def _metavar(knob: Knob) -> str:
     if knob.kind is str:
-        return "|".join(knob.choices) or "NAME"
+        return "|".join(knob.choices) or ("FILE" if knob.file else "NAME")
     return f"{knob.low:g}..{knob.high:g}"
 
 
@@ -159,6 +182,12 @@ def _recipe(given: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
     changes: dict[str, Any] = {
         name: getattr(given, name) for name in knobs(kind) if getattr(given, name, None) is not None
     }
+    name = getattr(given, "preset", None)
+    if name and given.recipe:
+        raise RecipeError("give one of --preset and --recipe")
+    if name:
+        chosen = preset(name)
+        return chosen.but(**changes) if isinstance(chosen, kind) else kind(**changes)
     return read_recipe(given.recipe, kind).but(**changes) if given.recipe else kind(**changes)
 
 
@@ -178,6 +207,25 @@ def _image(given: argparse.Namespace) -> None:
     frame = _watched(frames)
     save_image(frame.picture(), out, recipe)
     _told(out, frame.picture().size, f"{recipe.layer}, seed {recipe.seed}", start)
+
+
+def _compare(given: argparse.Namespace) -> None:
+    recipe = _recipe(given, DreamRecipe)
+    recipes = variations(recipe, listed(given.layers), numbers(given.intensities))
+    out = check_destination(given.out)
+    photo = load_image(given.photo)
+    engine = _engine(given, recipe.model)
+    frames = engine.dreams(photo, recipes)
+    _show(engine.prepare(recipe))
+    start = time.perf_counter()
+    pictures: list[tuple[str, Image.Image]] = []
+    for frame in frames:
+        _bar(frame.done, f"step {frame.step} of {frame.total}")
+        if frame.finished:
+            pictures.append((label(recipes[len(pictures)]), frame.picture()))
+    sheet = contact_sheet(pictures, len(numbers(given.intensities)))
+    save_image(sheet, out)
+    _told(out, sheet.size, f"{len(recipes)} dreams, seed {recipe.seed}", start)
 
 
 def _channel(given: argparse.Namespace) -> None:

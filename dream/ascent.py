@@ -15,6 +15,7 @@ from dream.transform import blur, even_bands
 EPSILON = 1e-12
 
 Paint = Callable[[Tensor], Tensor]
+# From variables and their gradient, which a rule may use up, to the next variables.
 Rule = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -34,34 +35,61 @@ def ascend(
     leaves it to the rule what to make of it.
     """
     for _ in range(steps):
-        leaf = variables.detach().requires_grad_()
-        with torch.enable_grad():
-            seen = view(paint(leaf))
-        values, gradient = value_and_grad(seen)
-        (gradient,) = torch.autograd.grad(seen, leaf, gradient)
+        values, gradient = _uphill(variables, paint, view, value_and_grad)
         variables = rule(variables, gradient)
         yield variables, values
+
+
+def _uphill(
+    variables: Tensor, paint: Paint, view: Paint, value_and_grad: ValueAndGrad
+) -> tuple[Tensor, Tensor]:
+    """The values (N,) of what a random view shows, and the gradient to the variables."""
+    leaf = variables.detach().requires_grad_()
+    with torch.enable_grad():
+        seen = view(paint(leaf))
+    values, gradient = value_and_grad(seen)
+    (gradient,) = torch.autograd.grad(seen, leaf, gradient)
+    return values, gradient
 
 
 @dataclass(frozen=True)
 class Normalised:
     """Moves the pixels of a picture by `step` grey levels of 255 on the mean.
 
-    The gradient is blurred by `smoothing` pixels, its `bands` (octaves of frequency) are brought to
-    one strength if more than one, and it is divided by its mean absolute value: so it has the same
-    strength at every layer, octave and picture (Mordvintsev et al. 2015; by its L2 norm, as some
-    have it, a step is far too small to see). Pictures are kept `within` these bounds.
+    The gradient is divided by its mean absolute value, that inside of a `mask` (1, 1, H, W) where
+    there is one: so a step has the same strength at every layer, octave and picture (Mordvintsev et
+    al. 2015; by its L2 norm, as some have it, a step is far too small to see). Pictures are kept
+    `within` these bounds.
     """
 
     step: float
-    smoothing: float = 0.0
-    bands: int = 1
     within: tuple[float, float] = (0.0, 1.0)
+    mask: Tensor | None = None
 
     def __call__(self, picture: Tensor, gradient: Tensor) -> Tensor:
-        gradient = even_bands(blur(gradient, self.smoothing), self.bands)
-        gradient = gradient / (gradient.abs().mean((1, 2, 3), keepdim=True) + EPSILON)
-        return (picture + self.step / 255 * gradient).clamp(*self.within)
+        # Channel by channel, as the absolute values of all of a large picture take much memory.
+        sizes = [self._inside(channel.abs()).mean((1, 2)) for channel in gradient.unbind(1)]
+        share = 1.0 if self.mask is None else self.mask.mean()
+        size = torch.stack(sizes).mean(0).view(-1, 1, 1, 1) / (share + EPSILON)
+        gradient.div_(size + EPSILON).mul_(self.step / 255)
+        return gradient.add_(picture).clamp_(*self.within)
+
+    def _inside(self, channel: Tensor) -> Tensor:
+        return channel if self.mask is None else channel * self.mask[:, 0]
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A rule that is given gradients blurred by `smoothing` pixels, their `bands` evened out."""
+
+    rule: Rule
+    smoothing: float = 0.0
+    bands: int = 1
+
+    def __call__(self, picture: Tensor, gradient: Tensor) -> Tensor:
+        for channel in torch.split(gradient, 1, 1):  # In place: less memory for large pictures.
+            channel.copy_(blur(channel, self.smoothing))
+        return self.rule(picture, even_bands(gradient, self.bands))
 
 
 class Adam:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from dream.channel_recipe import ChannelRecipe
 from dream.errors import DreamError
 from dream.picture import save_image
-from dream.recipe import ChannelRecipe
 
 # Raised when the same recipe comes to give another picture.
 VERSION = 1

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from dream import classes, zoo
-from dream.ascent import Adam, Normalised, Paint, Rule, ascend
+from dream.ascent import Adam, Normalised, Paint, Rule, Smoothed, ascend
 from dream.canvas import Canvas, Fourier, Phase, Plain
+from dream.class_recipe import ClassRecipe
 from dream.errors import RecipeError
 from dream.network import Network
 from dream.objective import Objective, logit, margin, squared_norm
 from dream.octave import Size, octave_sizes, resize
-from dream.recipe import ClassRecipe
 from dream.render import Frame
 from dream.transform import random_affine, random_crops
 
@@ -254,7 +254,7 @@ def _phases(recipe: ClassRecipe, stage: int, steps: int) -> Rule:
 
 
 def _levels(recipe: ClassRecipe, stage: int, steps: int) -> Rule:
-    return Normalised(recipe.step, bands=BANDS)
+    return Smoothed(Normalised(recipe.step), bands=BANDS)
 
 
 def _unbounded(recipe: ClassRecipe, stage: int, steps: int) -> Rule:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,17 @@ from torch import Tensor
 
 from dream import class_image, render, weights, zoo
 from dream.cache import PictureCache
+from dream.channel_recipe import ChannelRecipe
 from dream.class_image import Verdict
+from dream.class_recipe import ClassRecipe
 from dream.device import pick_device, precision
+from dream.dream_recipe import DreamRecipe
+from dream.embedded import embed_guide, embed_mask, is_embedded
 from dream.errors import RecipeError, WeightsError
 from dream.network import Network
 from dream.octave import limited, resize
 from dream.picture import check_picture, to_tensor
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
+from dream.recipe import Recipe
 from dream.render import Frame
 from dream.response import Response
 from dream.weights import Download
@@ -127,10 +131,17 @@ class Engine:
 
     def settle(self, recipe: AnyRecipe, image: Tensor | None = None) -> AnyRecipe:
         """The recipe with nothing left to choose: sizes and steps as fit the device, the network
-        and whether there is a photo.
+        and whether there is a photo; in the place of a guide's or mask's file what is in it.
+
+        Raises:
+            PictureError, RecipeError: if that file cannot be read, or the mask is black all over.
         """
-        if isinstance(recipe, DreamRecipe) and recipe.max_side is None:
-            return recipe.but(max_side=640 if self.device.type == "cpu" else 1024)
+        if isinstance(recipe, DreamRecipe):
+            return recipe.but(
+                max_side=recipe.max_side or (640 if self.device.type == "cpu" else 1024),
+                guide=_inside(recipe.guide, embed_guide),
+                mask=_inside(recipe.mask, embed_mask),
+            )
         if isinstance(recipe, ChannelRecipe):
             return recipe.but(
                 size=recipe.size or (160 if image is None else PHOTO_SIDE),
@@ -157,8 +168,32 @@ class Engine:
         """
         recipe = self.settle(recipe or DreamRecipe())
         image = check_picture(image)
-        render.dream_sizes(image, recipe)
+        render.check_dream(image, recipe)
         return self._dream(image, recipe)
+
+    def dreams(self, image: Tensor, recipes: Sequence[DreamRecipe]) -> Iterator[Frame]:
+        """Dream a picture in several ways, one after the other; each ends in a finished frame.
+
+        `step`, `total` and `done` count over all of them. Checked as `dream`, and raises so too.
+        """
+        settled = [self.settle(recipe) for recipe in recipes]
+        image = check_picture(image)
+        for recipe in settled:
+            render.check_dream(image, recipe)
+        return self._dreams(image, settled)
+
+    def _dreams(self, image: Tensor, recipes: Sequence[DreamRecipe]) -> Iterator[Frame]:
+        steps = [len(render.dream_sizes(image, recipe)) * recipe.iterations for recipe in recipes]
+        for place, recipe in enumerate(recipes):
+            before, total = sum(steps[:place]), sum(steps)
+            for frame in self._dream(image, recipe):
+                done = before + frame.done * steps[place]
+                yield replace(
+                    frame,
+                    step=before + frame.step,
+                    total=total,
+                    done=done / total if total else (place + 1) / len(recipes),
+                )
 
     def _dream(self, image: Tensor, recipe: DreamRecipe) -> Iterator[Frame]:
         yield from render.dream(self._network_for(recipe), image.to(self.device), recipe)
@@ -297,6 +332,11 @@ class Engine:
             activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
         places = activation.shape[2:] or (1, 1)  # Logits have no place.
         return Response(image, activation.float().cpu().view(1, -1, *places))
+
+
+def _inside(picture: str, embed: Callable[[str], str]) -> str:
+    """A picture of a recipe as a data URI; none as none."""
+    return embed(picture) if picture and not is_embedded(picture) else picture
 
 
 def _tensors(images: Iterable[Image.Image]) -> Tensor:

@@ -6,6 +6,7 @@ Sliders, options, checks and README's tables follow from it.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -17,7 +18,9 @@ class Knob:
     """What there is to know of one number or name in a recipe.
 
     `low` and `high` are included; `grain` is the step of its slider. `choices` are the names it may
-    have, any if empty. `automatic` says in words what takes the place of a default of None.
+    have, any if empty. `automatic` says in words what takes the place of a default of None, `empty`
+    what no name at all means. `file` says that the name is that of a picture file, or the picture
+    itself as a data URI.
     """
 
     kind: type
@@ -27,6 +30,8 @@ class Knob:
     grain: float = 1
     unit: str = ""
     automatic: str = ""
+    empty: str = ""
+    file: bool = False
     choices: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any) -> Any:
@@ -35,9 +40,15 @@ class Knob:
         Raises:
             RecipeError: if it is of another type or out of bounds.
         """
-        if value is None and self.automatic:
+        if self.automatic and (value is None or value == ""):
             return None
+        if self.kind is bool:
+            if not isinstance(value, bool):
+                raise RecipeError(f"{name} must be true or false, not {value!r:.40}")
+            return value
         if self.kind is str:
+            if self.file and isinstance(value, os.PathLike):
+                value = os.fspath(value)
             if not isinstance(value, str):
                 raise RecipeError(f"{name} must be a name, not {value!r:.40}")
             if self.choices and value.strip() not in self.choices:

@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Activations = Mapping[str, Tensor]
 CENTRE = (0.5, 0.5)
+# How many similarities are held at once (64 MB), however large picture and guide.
+CHUNK = 2**24
 # The picture itself, as the network is given it: its mean taken away, in units of its deviation.
 PICTURE = "picture"
 
@@ -89,9 +92,23 @@ class Energy:
     """Half the squared L2 norm of a layer; its gradient there is the activation itself."""
 
     layer: str
+    border: int = 0
 
     def __call__(self, activations: Activations) -> Tensor:
-        return activations[self.layer].float().square().flatten(1).sum(1) / 2
+        return _positions(activations[self.layer], self.border).square().flatten(1).sum(1) / 2
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of a layer; of the `absolute` values, where asked for."""
+
+    layer: str
+    border: int = 0
+    absolute: bool = False
+
+    def __call__(self, activations: Activations) -> Tensor:
+        seen = _positions(activations[self.layer], self.border)
+        return (seen.abs() if self.absolute else seen).flatten(1).mean(1)
 
 
 @dataclass(frozen=True)
@@ -104,6 +121,7 @@ class Direction:
     layer: str
     weights: tuple[tuple[int, float], ...]
     at: tuple[float, float] | None = None
+    border: int = 0
 
     def __call__(self, activations: Activations) -> Tensor:
         activation = activations[self.layer]
@@ -114,8 +132,35 @@ class Direction:
             )
             activation = activation[:, :, row, column]
         channels, weights = zip(*self.weights, strict=True)
-        seen = activation[:, list(channels)].float()
-        return (seen.flatten(2).mean(2) if seen.dim() == 4 else seen) @ seen.new_tensor(weights)
+        seen = _positions(activation[:, list(channels)], self.border).mean(2)
+        return seen @ seen.new_tensor(weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """How much each position of a layer is like the position of a guide that it resembles most.
+
+    `guide` (M, C) are the guide's activations less the `mean` (C,) that the layer has on any
+    picture. Which one a position resembles is decided by the dot product of its own, centred too,
+    with each of the guide's brought to length 1; then the dot product of the two is raised, summed
+    over all positions. Without the centring every guide gives the same creature.
+    """
+
+    layer: str
+    guide: Tensor
+    mean: Tensor
+    border: int = 0
+
+    def __call__(self, activations: Activations) -> Tensor:
+        seen = _positions(activations[self.layer], self.border).transpose(1, 2)
+        with torch.no_grad():
+            directions = F.normalize(self.guide).T
+            most = max(1, CHUNK // len(self.guide))
+            best = [
+                ((part - self.mean) @ directions).argmax(2) for part in torch.split(seen, most, 1)
+            ]
+            target = self.guide[torch.cat(best, 1)]
+        return (seen * target).sum((1, 2))
 
 
 @dataclass(frozen=True)
@@ -129,16 +174,52 @@ class LogSumExp:
         return logits.flatten(2).mean(2).logsumexp(1) if logits.dim() == 4 else logits.logsumexp(1)
 
 
-def energy(layer: str) -> Objective:
+def _positions(activation: Tensor, border: int) -> Tensor:
+    """An activation (N, C, H, W) or (N, C) as (N, C, positions), in float32, less its border.
+
+    Of a side that has no more than the border at least one position stays.
+    """
+    if activation.dim() == 4 and border:
+        for dim in (2, 3):
+            side = activation.shape[dim]
+            cut = min(border, (side - 1) // 2)
+            activation = activation.narrow(dim, cut, side - 2 * cut)
+    return activation.float().flatten(2) if activation.dim() == 4 else activation.float()[..., None]
+
+
+def energy(layer: str, border: int = 0) -> Objective:
     """Whatever the layer sees, it shall see more of (Mordvintsev et al. 2015)."""
-    return Objective(((1.0, Energy(layer)),))
+    return Objective(((1.0, Energy(layer, border)),))
+
+
+def mean(layer: str, border: int = 0) -> Objective:
+    """All channels alike: as the energy, but the strongest count no more than others."""
+    return Objective(((1.0, Mean(layer, border)),))
+
+
+def absolute(layer: str, border: int = 0) -> Objective:
+    """The mean of the absolute values: a layer before its ReLU may go either way."""
+    return Objective(((1.0, Mean(layer, border, absolute=True)),))
 
 
 def direction(
-    layer: str, weights: Mapping[int, float], at: tuple[float, float] | None = None
+    layer: str,
+    weights: Mapping[int, float],
+    at: tuple[float, float] | None = None,
+    border: int = 0,
 ) -> Objective:
     """A mix of channels, by weight: all over the picture, or at one position."""
-    return Objective(((1.0, Direction(layer, tuple(weights.items()), at)),))
+    return Objective(((1.0, Direction(layer, tuple(weights.items()), at, border)),))
+
+
+def match(layer: str, guide: Tensor, mean: Tensor, border: int = 0) -> Objective:
+    """What is in a guide (activations (M, C), centred by `mean` (C,)), place by place: things."""
+    return Objective(((1.0, Match(layer, guide, mean, border)),))
+
+
+def texture(layer: str, guide: Tensor, border: int = 0) -> Objective:
+    """What is in a guide (activations (M, C), centred), on the whole: stripes, petals, scales."""
+    return direction(layer, dict(enumerate(guide.mean(0).tolist())), border=border)
 
 
 def channel(layer: str, channel: int) -> Objective:

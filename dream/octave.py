@@ -56,3 +56,8 @@ def resize(picture: Tensor, size: Size) -> Tensor:
     if picture.shape[2:] == size:
         return picture
     return F.interpolate(picture, size=size, mode="bicubic", antialias=True)
+
+
+def resized(picture: Tensor, size: Size) -> Tensor:
+    """The picture at another (height, width), in [0, 1]; the same tensor if the size is right."""
+    return picture if picture.shape[2:] == size else resize(picture, size).clamp_(0, 1)

@@ -24,17 +24,18 @@ from dream.recipe import AnyRecipe, Recipe
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MEGAPIXELS = 40
 RECIPE_KEY = "deepdream"
-RECIPE_BYTES = 65536
+# A recipe may hold a guide and a mask (see `embedded`).
+RECIPE_BYTES = 1_000_000
 
 PathOrFile = str | os.PathLike[str] | BinaryIO
 
 
-def load_image(path: PathOrFile) -> Tensor:
+def load_image(path: PathOrFile, background: str = "white") -> Tensor:
     """The picture in a file as a float tensor (1, 3, H, W), RGB in [0, 1], the right way up.
 
     The first frame of PNG, JPEG, WebP, BMP, GIF, TIFF or MPO. The header is read first, so that a
     small file that unpacks to a huge picture costs nothing. 16-bit, palette, grey and CMYK pictures
-    become RGB, a colour profile becomes sRGB, and what is transparent becomes white.
+    become RGB, a colour profile becomes sRGB, and what is transparent shows the background.
 
     Raises:
         PictureError: if it is no such file, is damaged, or has more than 40 megapixels.
@@ -48,7 +49,7 @@ def load_image(path: PathOrFile) -> Tensor:
                 megapixels = image.width * image.height / 1e6
                 if megapixels > MEGAPIXELS:
                     raise _too_large(name, f"{megapixels:.1f}")
-                return to_tensor(_upright_rgb(image))
+                return to_tensor(_upright_rgb(image, background))
     except PictureError:
         raise
     except FileNotFoundError as error:
@@ -69,13 +70,13 @@ def _too_large(name: str, megapixels: str) -> PictureError:
     )
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _upright_rgb(image: Image.Image, background: str) -> Image.Image:
     image.load()
     profile = image.info.get("icc_profile")
     image = _eight_bit(_upright(image))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     if image.mode not in ("L", "CMYK"):
         image = image.convert("RGB")
     return _srgb(image, profile)

@@ -13,21 +13,38 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream import zoo
-from dream.ascent import Adam, Normalised, ascend
+from dream import embedded, zoo
+from dream.ascent import Adam, Normalised, Paint, Rule, Smoothed, ascend
 from dream.canvas import CANVASES
+from dream.channel_recipe import ChannelRecipe
+from dream.dream_recipe import DreamRecipe
+from dream.guide import centred_guide
 from dream.network import Network, ValueAndGrad
-from dream.objective import Batch, Objective, channel, direction, energy, neuron
-from dream.octave import Size, octave_sizes, resize
+from dream.objective import (
+    Batch,
+    Objective,
+    absolute,
+    channel,
+    direction,
+    energy,
+    match,
+    mean,
+    neuron,
+    texture,
+)
+from dream.octave import Size, octave_sizes, resize, resized
 from dream.picture import to_image
-from dream.recipe import ChannelRecipe, DreamRecipe
-from dream.transform import jitter, random_affine
+from dream.restraint import Base, Restrained
+from dream.tile import tiled
+from dream.transform import jitter, random_affine, random_shift
 
 # By how much Adam moves the variables of a canvas in a step.
 RATE = 0.05
 # For how many steps gradients find their way through ReLUs that are shut (see `RedirectedReLU`).
 AWAKENING = 16
 CHANNEL_OBJECTIVES = {"channel": channel, "neuron": neuron}
+LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": absolute}
+ANY = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -99,24 +116,33 @@ def dream(
         PictureError: if a side is smaller than the network reads.
     """
     sizes = dream_sizes(picture, recipe)
-    original = resize(picture, sizes[-1]).clamp(0, 1)
-    objective = objective or dream_objective(recipe)
-    if recipe.channels:
-        value_and_grad = _awakened(network, objective)
-    else:
-        value_and_grad = network.value_and_grad(objective)
+    photo = Base(
+        resized(picture, sizes[-1]), _mask(recipe, sizes[-1], picture.device), recipe.keep_colours
+    )
     # On the CPU whatever the device, so that the same seed rolls alike everywhere.
-    generator = torch.Generator().manual_seed(recipe.seed)
-    view = partial(jitter, limit=recipe.jitter, generator=generator)
-    rule = Normalised(recipe.step, recipe.smoothing)
+    generator, borders = (torch.Generator().manual_seed(recipe.seed) for _ in range(2))
+    shift = partial(random_shift, jitter=recipe.jitter, generator=generator)
+    climbs = {
+        layers: _climb(network, recipe, objective or dream_objective(network, recipe, layers))
+        for layers in recipe.octave_layers()
+    }
     total = len(sizes) * recipe.iterations
     work = sum(math.prod(size) for size in sizes) * recipe.iterations
     step = worked = 0
-    detail = torch.zeros_like(original)
-    yield Frame(0, total, 1, len(sizes), 0.0, total == 0, None, partial(_as_it_is, original))
+    start = partial(_as_it_is, photo.picture)
+    yield Frame(0, total, 1, len(sizes), 0.0, total == 0, None, start)
+    dreamed, before = photo.picture, photo
     for octave, size in enumerate(sizes, start=1):
-        base = resize(original, size).clamp(0, 1)
-        dreamed = (base + resize(detail, size)).clamp(0, 1)
+        base = photo.at(size)
+        detail = resize(dreamed - before.picture, size)
+        dreamed, before = base.hold(detail.add_(base.picture)), base
+        del detail
+        value_and_grad = climbs[recipe.layers_at(octave, len(sizes))]
+        view: Paint = partial(jitter, limit=recipe.jitter, generator=generator)
+        if max(size) > recipe.tile:
+            view = _as_it_is
+            value_and_grad = tiled(value_and_grad, recipe.tile, shift, borders)
+        rule = _rule(recipe, base)
         steps = ascend(dreamed, _as_it_is, view, value_and_grad, rule, steps=recipe.iterations)
         for dreamed, values in steps:
             step += 1
@@ -129,9 +155,8 @@ def dream(
                 worked / work,
                 step == total,
                 values,
-                partial(_enlarged, original, base, dreamed),
+                partial(_enlarged, photo, base, dreamed),
             )
-        detail = dreamed - base
 
 
 def channels(network: Network, recipes: Sequence[ChannelRecipe]) -> Iterator[Frame]:
@@ -188,12 +213,44 @@ def silence(layer: str, silent: Sequence[int]) -> str:
     )
 
 
-def dream_objective(recipe: DreamRecipe) -> Objective:
-    """What a dream raises: the energy of its layers, or the mean of its channels."""
-    if weights := recipe.channel_weights():
-        ((layer, _),) = recipe.layers()
-        return direction(layer, dict(weights))
-    return reduce(operator.add, (weight * energy(layer) for layer, weight in recipe.layers()))
+def dream_objective(
+    network: Network, recipe: DreamRecipe, layers: Sequence[tuple[str, float]]
+) -> Objective:
+    """What a dream raises at those layers: the sum of what it raises at each, by weight."""
+    return reduce(
+        operator.add, (weight * _raised(network, recipe, layer) for layer, weight in layers)
+    )
+
+
+def _raised(network: Network, recipe: DreamRecipe, layer: str) -> Objective:
+    """What a dream raises at one layer."""
+    if recipe.channels:
+        return direction(layer, dict(recipe.channel_weights()), border=recipe.border)
+    if recipe.guide:
+        guide, usual = centred_guide(network, layer, embedded.guide(recipe.guide))
+        if recipe.objective == "texture":
+            return texture(layer, guide, recipe.border)
+        return match(layer, guide, usual, recipe.border)
+    return LAYER_OBJECTIVES[recipe.objective](layer, recipe.border)
+
+
+def _climb(network: Network, recipe: DreamRecipe, objective: Objective) -> ValueAndGrad:
+    """Values and gradients; those of channels by ways that open silent ones."""
+    return _awakened(network, objective) if recipe.channels else network.value_and_grad(objective)
+
+
+def _rule(recipe: DreamRecipe, base: Base) -> Rule:
+    """How the dream steps, and what holds it back, at an octave with that base."""
+    step = recipe.step / 255
+    rule: Rule = Adam(step) if recipe.rule == "adam" else Normalised(recipe.step, ANY, base.mask)
+    smoothed = Smoothed(rule, recipe.smoothing, recipe.laplacian)
+    return Restrained(smoothed, base, recipe.total_variation * step, recipe.pull)
+
+
+def _mask(recipe: DreamRecipe, size: Size, device: torch.device) -> Tensor | None:
+    if not recipe.mask:
+        return None
+    return embedded.feathered(embedded.mask(recipe.mask, size), recipe.feather).to(device)
 
 
 def channel_objective(recipe: ChannelRecipe) -> Objective:
@@ -217,11 +274,27 @@ def _as_it_is(picture: Tensor) -> Tensor:
     return picture
 
 
-def _enlarged(original: Tensor, base: Tensor, dreamed: Tensor) -> Tensor:
-    """What was dreamed over an octave's base, at the size of the original."""
-    if dreamed.shape == original.shape:
+def _enlarged(photo: Base, base: Base, dreamed: Tensor) -> Tensor:
+    """What was dreamed over an octave's base, at the size of the photo."""
+    if base is photo:
         return dreamed
-    return (original + resize(dreamed - base, _size(original))).clamp(0, 1)
+    detail = resize(dreamed - base.picture, _size(photo.picture))
+    return photo.hold(detail.add_(photo.picture))
+
+
+def check_dream(picture: Tensor, recipe: DreamRecipe) -> None:
+    """Whether a picture (1, 3, H, W) can be dreamed so.
+
+    Raises:
+        PictureError: if a side is smaller than the network reads, or a picture of the recipe is
+            damaged.
+        RecipeError: if its guide or its mask cannot be used.
+    """
+    sizes = dream_sizes(picture, recipe)
+    if recipe.guide:
+        embedded.guide(recipe.guide)
+    if recipe.mask:
+        embedded.mask(recipe.mask, sizes[-1])
 
 
 def dream_sizes(picture: Tensor, recipe: DreamRecipe) -> list[Size]:

@@ -29,14 +29,42 @@ def blur(picture: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of `sigma` pixels, cut off at three sigma; the edges are mirrored."""
     if sigma == 0:
         return picture
-    radius = min(math.ceil(3 * sigma), min(picture.shape[2:]) - 1)
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float32, device=picture.device)
-    kernel = torch.exp(-((offsets / sigma) ** 2) / 2)
-    kernel /= kernel.sum()
-    picture = F.pad(picture, (radius,) * 4, mode="reflect")
-    for shape in ((1, 1, -1, 1), (1, 1, 1, -1)):
-        picture = F.conv2d(picture, kernel.view(shape).expand(3, -1, -1, -1), groups=3)
+    radii = [min(math.ceil(3 * sigma), side - 1) for side in picture.shape[2:]]
+    picture = F.pad(picture, (radii[1], radii[1], radii[0], radii[0]), mode="reflect")
+    for dim, radius in zip((2, 3), radii, strict=True):
+        # Sums of shifted pictures, not convolutions: those take ten times the picture's memory.
+        weights = [math.exp(-((offset / sigma) ** 2) / 2) for offset in range(radius + 1)]
+        total = 2 * sum(weights) - weights[0]
+        side = picture.shape[dim] - 2 * radius
+        blurred = picture.narrow(dim, radius, side) * (weights[0] / total)
+        for offset, weight in enumerate(weights[1:], start=1):
+            for start in (radius - offset, radius + offset):
+                blurred.add_(picture.narrow(dim, start, side), alpha=weight / total)
+        picture = blurred
     return picture
+
+
+def luminance(picture: Tensor) -> Tensor:
+    """How bright each pixel is, (N, 1, H, W), or the change of it (ITU-R BT.601)."""
+    weights = picture.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
+    return (picture * weights).sum(1, keepdim=True)
+
+
+def roughness(picture: Tensor) -> Tensor:
+    """Where each value (N, C, H, W) should go for the total variation to grow.
+
+    It is the gradient of the sum of absolute differences between neighbours (Rudin, Osher and
+    Fatemi 1992), of each channel by itself; differences of a grey level and less count less, so
+    that what is flat stays flat.
+    """
+    gradient = torch.zeros_like(picture)
+    for dim in (2, 3):
+        step = picture.diff(dim=dim)
+        step /= step.abs() + 1 / 255
+        count = picture.shape[dim] - 1
+        gradient.narrow(dim, 1, count).add_(step)
+        gradient.narrow(dim, 0, count).sub_(step)
+    return gradient
 
 
 def even_bands(gradient: Tensor, bands: int) -> Tensor:

@@ -57,8 +57,9 @@ class ModelCard:
     that is heavy; `logits` is the last layer with weights, `output` what follows it where that
     still changes the logits; `head_side` is the side in pixels of the pictures
     that the head depends on, 0 where it reads them of any size. `mean` and `std` normalise RGB in
-    [0, 1]; `min_side` is the smallest side, in pixels, that it reads. `low` and `high` are to
-    `default_layer` what their names say.
+    [0, 1]; `min_side` is the smallest side, in pixels, that it reads; `bands` is the Laplacian
+    normalisation that becomes it; `means` is a file with the mean activations of its layers. `low`
+    and `high` are to `default_layer` what their names say.
     """
 
     name: str
@@ -76,6 +77,8 @@ class ModelCard:
     logits: str = "fc"
     output: str = ""
     head_side: int = 0
+    bands: int = 1
+    means: str = ""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
@@ -184,6 +187,7 @@ CARDS = {
             high="inception5a",
             layers=(Layer("conv3", "edges", "Strokes"), *_inceptions(*INCEPTIONS)),
             min_side=32,
+            means="dreamlet_means.safetensors",
         ),
         ModelCard(
             name="vgg16",
@@ -260,6 +264,7 @@ CARDS = {
             high="inception4e",
             layers=(Layer("conv3", "edges", "Strokes"), *_inceptions(*INCEPTIONS)),
             min_side=32,
+            bands=4,
             source=Source(
                 repo=VISION_MODELS[0],
                 file="googlenet.safetensors",
@@ -369,6 +374,7 @@ CARDS = {
                 Layer("features.12", "creatures", "Faint animal", "fire9"),
             ),
             min_side=32,
+            bands=4,
             logits="classifier.1",
             output="classifier.3",
             source=Source(

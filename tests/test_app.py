@@ -1,7 +1,7 @@
 """The app through its API, on a real server: what it answers, promises and refuses."""
 
-import ast
 import concurrent.futures
+import inspect
 import re
 import time
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ from PIL import Image
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream.architecture import build
 from dream.knob import knobs
-from dream.tabs import deep_dream
+from dream.presets import presets
+from dream.tabs import deep_dream, parts
 
 from .conftest import EXAMPLES, ROOT
 from .server import served
@@ -74,40 +75,49 @@ def test_the_snippet_in_readme_runs(
     assert [each["caption"] for each in names["pictures"]] == ["7", "80"]
     assert len(names["answers"]) == len(names["seen"]) == 3
     assert names["verdict"]["after"]["target"] == "green snake"
+    assert [each["layer"] for each in names["recipes"]] == ["inception3b", "inception4c"]
+    assert DreamRecipe.from_dict(names["creatures"]) == presets()["Creatures"]
 
 
 def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/deep_dream", "/visualize_channel", "/top_channels", "/class_image"}
+    assert set(endpoints) == {
+        *("/deep_dream", "/compare", "/presets"),
+        *("/visualize_channel", "/top_channels", "/class_image"),
+    }
     parameters = {each["parameter_name"]: each for each in endpoints["/deep_dream"]["parameters"]}
     assert list(parameters) == ["image", *knobs(DreamRecipe)]
     assert not parameters["image"]["parameter_has_default"]
-    kinds = {str: "str", int: "int", float: "float"}
+    kinds = {str: "str", int: "int", float: "float", bool: "bool"}
     for name, knob in knobs(DreamRecipe).items():
-        default = None if knob.automatic else getattr(DreamRecipe(), name)
+        default = None if knob.automatic or knob.file else getattr(DreamRecipe(), name)
+        kind = "filepath" if knob.file else kinds[knob.kind]
         assert parameters[name]["parameter_has_default"], name
         assert parameters[name]["parameter_default"] == default, name
-        assert parameters[name]["python_type"]["type"] == kinds[knob.kind], name
+        assert parameters[name]["python_type"]["type"] == kind, name
 
 
-def test_the_endpoint_explains_every_knob_with_its_bounds(client: Client) -> None:
+def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client) -> None:
     information = client.view_api(return_format="dict", print_info=False)
-    text = information["named_endpoints"]["/deep_dream"]["description"]
-    assert "then previews" in text
-    source = ast.parse((ROOT / "dream" / "tabs" / "deep_dream.py").read_text())
-    (handler,) = (
-        node
-        for node in ast.walk(source)
-        if isinstance(node, ast.FunctionDef) and node.name == "deep_dream"
-    )
-    said = dict(
-        re.findall(r"^    (\w+): (.*(?:\n      .*)*)", ast.get_docstring(handler) or "", re.M)
-    )
-    assert list(said) == ["image", *knobs(DreamRecipe)]
+    assert "then previews" in information["named_endpoints"]["/deep_dream"]["description"]
+
+    def work(image: str, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Work."""
+        yield given
+
+    handler, names = parts.with_knobs(work, DreamRecipe, {"image": "The photo."})
+    said = dict(re.findall(r"^    (\w+): (.*)$", handler.__doc__ or "", re.M))
+    assert ["image", *names] == list(said) == ["image", *knobs(DreamRecipe)]
+    assert list(inspect.signature(handler).parameters) == list(said)
     for name, knob in knobs(DreamRecipe).items():
-        if knob.kind is not str:
+        if knob.kind in (int, float):
             bounds = {f"{knob.low:.10g}", f"{knob.high:.10g}"}
             assert bounds <= set(re.findall(r"[\d.]*\d", said[name])), name
+        assert knob.help in said[name] and all(choice in said[name] for choice in knob.choices)
+    # What is left out comes as None, and is left to the recipe.
+    assert next(handler("photo.jpg", *(None if name != "step" else 2 for name in names))) == {
+        "step": 2
+    }
 
 
 def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine) -> None:
@@ -284,7 +294,7 @@ def test_previews_come_while_it_dreams(client: Client) -> None:
         ({"model": "vgg"}, "model 'vgg' is not known"),
         ({"seed": -1}, "seed must be a whole number from 0"),
         ({"max_side": 33}, "the network needs 32 or more on each side"),
-        ({"max_side": 9999}, "max_side must be a whole number from 32 to 2048"),
+        ({"max_side": 9999}, "max_side must be a whole number from 32 to 8192"),
     ],
 )
 def test_bad_knobs_are_answered_with_what_is_allowed(
@@ -315,7 +325,9 @@ def test_a_file_of_the_server_is_not_read(address: str) -> None:
     call = f"{address}/gradio_api/call/deep_dream"
     secret = {"path": str(ROOT / "README.md"), "meta": {"_type": "gradio.FileData"}}
     with httpx.Client() as http:
-        event = http.post(call, json={"data": [secret, *[None] * 12]}).json()["event_id"]
+        event = http.post(call, json={"data": [secret, *[None] * len(knobs(DreamRecipe))]}).json()[
+            "event_id"
+        ]
         answer = http.get(f"{call}/{event}").text
     assert "event: error" in answer and "README.md is no picture" not in answer
 
@@ -347,3 +359,82 @@ def test_a_dream_beyond_the_time_limit_is_ended_with_advice(tmp_path: Path) -> N
         with pytest.raises(AppError, match="takes more than 1 seconds here; fewer steps"):
             dream(client, iterations=100, octaves=10)
         assert dream(client, **QUICK)[1]["octaves"] == 2
+
+
+def test_a_mask_sent_keeps_the_rest_as_it_is(client: Client, tmp_path: Path) -> None:
+    mask = Image.new("L", (451, 300))
+    mask.paste(255, (0, 0, 225, 300))
+    mask.save(tmp_path / "mask.png")
+    path, recipe = dream(
+        client, mask=handle_file(str(tmp_path / "mask.png")), iterations=2, keep_colours=True
+    )
+    photo, dreamed = load_image(CAT), load_image(path)
+    assert torch.equal(dreamed[..., 225:], photo[..., 225:])
+    assert (dreamed - photo)[..., :225].abs().mean() * 255 > 1
+    assert recipe["mask"].startswith("data:image/png;base64,") and recipe["keep_colours"]
+    assert read_recipe(path) == DreamRecipe.from_dict(recipe)
+
+
+def test_a_guide_sent_is_followed_as_in_python(client: Client, engine: Engine) -> None:
+    guide = str(EXAMPLES / "rocket.jpg")
+    path, recipe = dream(client, **QUICK, guide=handle_file(guide))
+    assert (recipe["objective"], recipe["layer"]) == ("match", "inception5a")
+    expected = DreamRecipe(**QUICK, guide=guide)
+    assert DreamRecipe.from_dict(recipe) == engine.settle(expected)
+    *_, frame = engine.dream(load_image(CAT), expected)
+    with Image.open(path) as image:
+        assert image.tobytes() == frame.picture().tobytes()
+
+
+def test_a_sheet_comes_with_the_recipe_of_each_picture(client: Client) -> None:
+    path, recipes = client.predict(
+        image=handle_file(str(CAT)),
+        layers="inception3b, inception4c",
+        intensities="1,3",
+        max_side=96,
+        octaves=1,
+        api_name="/compare",
+    )
+    assert Path(path).name == "sheet-cat.png"
+    with Image.open(path) as image:
+        assert image.size == (2 * (96 + 6) + 6, 2 * (64 + 18 + 6) + 6)
+    assert [(each["layer"], each["intensity"]) for each in recipes] == [
+        (layer, intensity) for layer in ("inception3b", "inception4c") for intensity in (1, 3)
+    ]
+
+
+def test_the_presets_can_be_sent_as_they_come(client: Client) -> None:
+    named = client.predict(api_name="/presets")
+    assert {name: DreamRecipe.from_dict(each) for name, each in named.items()} == presets()
+    knobs = {key: each for key, each in named["Subtle"].items() if key not in ("deepdream", "kind")}
+    given = {key: each for key, each in knobs.items() if each not in (None, "")} | {"max_side": 64}
+    assert DreamRecipe.from_dict(dream(client, **given)[1]) == presets()["Subtle"].but(max_side=64)
+
+
+@pytest.mark.parametrize("name", ["guide", "mask"])
+def test_a_guide_or_mask_on_the_server_is_not_read(name: str, address: str) -> None:
+    call = f"{address}/gradio_api/call/deep_dream"
+    secret = {"path": str(ROOT / "examples" / "cat.jpg"), "meta": {"_type": "gradio.FileData"}}
+    with httpx.Client() as http:
+        with CAT.open("rb") as file:
+            uploaded = http.post(f"{address}/gradio_api/upload", files={"files": file}).json()[0]
+        photo = {"path": uploaded, "meta": {"_type": "gradio.FileData"}}
+        data = [photo, *(secret if each == name else None for each in knobs(DreamRecipe))]
+        event = http.post(call, json={"data": data}).json()["event_id"]
+        answer = http.get(f"{call}/{event}").text
+    assert "event: error" in answer and "dream-" not in answer
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"objective": "match"}, "objective match needs guide"),
+        ({"layer": "inception3b>foo"}, "layer 'foo' is not in dreamlet"),
+        ({"rule": "sgd"}, "rule must be normalised or adam"),
+    ],
+)
+def test_bad_new_knobs_are_answered_too(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        dream(client, **wrong)

@@ -4,9 +4,10 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from dream.ascent import Adam, Normalised, ascend
+from dream.ascent import Adam, Normalised, Smoothed, ascend
 from dream.network import Network, ValueAndGrad
 from dream.objective import energy
 from dream.transform import blur, jitter, roll
@@ -22,7 +23,7 @@ def climb(
     smoothing: float = 0.0,
 ) -> list[Tensor]:
     view = partial(jitter, limit=limit, generator=torch.Generator().manual_seed(3))
-    rule = Normalised(step, smoothing)
+    rule = Smoothed(Normalised(step), smoothing)
     ascent = ascend(picture, lambda x: x, view, value_and_grad, rule, steps=steps)
     return [picture for picture, _ in ascent]
 
@@ -125,3 +126,39 @@ def test_the_gradient_is_carried_back_through_view_and_canvas(noise: Tensor) -> 
     (_, value), *rest = ascent
     assert not rest and torch.allclose(seen[0], 2 * weights.flip(3))
     assert value.item() == pytest.approx((2 * noise.flip(3) * weights).sum().item(), rel=1e-5)
+
+
+def circular(seed: int = 0) -> ValueAndGrad:
+    """The energy of two convolutions on a torus, where a roll of the picture changes nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = [torch.randn(8, 3, 3, 3, generator=generator)]
+    weights.append(torch.randn(4, 8, 3, 3, generator=generator))
+
+    def value_and_grad(picture: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = seen = picture.detach().requires_grad_()
+        with torch.enable_grad():
+            for weight in weights:
+                seen = F.conv2d(F.pad(seen, (1, 1, 1, 1), mode="circular"), weight).tanh()
+            value = seen.square().sum()
+            (gradient,) = torch.autograd.grad(value, leaf)
+        return value.detach()[None], gradient
+
+    return value_and_grad
+
+
+def test_the_moments_of_adam_move_along_with_the_jitter(noise: Tensor) -> None:
+    still, jittered = (
+        list(
+            ascend(
+                noise,
+                lambda x: x,
+                partial(jitter, limit=limit, generator=torch.Generator().manual_seed(3)),
+                circular(),
+                Adam(2 / 255),
+                steps=12,
+            )
+        )[-1][0]
+        for limit in (0, 16)
+    )
+    assert (still - noise).abs().mean() * 255 > 5
+    assert (still - jittered).abs().max() < 1e-3

@@ -5,12 +5,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from dream import ClassRecipe, DreamRecipe, load_image, read_recipe
+from dream.presets import presets
 
 from .conftest import EXAMPLES
 from .server import served
@@ -406,3 +408,166 @@ def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(page: Pag
     page.keyboard.press("Escape")
     expect(verdict(page)).to_have_text("Stopped.")
     expect(page.locator("#make")).to_be_visible()
+
+
+def open_section(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+    page.wait_for_timeout(500)
+
+
+def painted(page: Page) -> Locator:
+    """The painter, open and with the photo on it."""
+    open_section(page, "Dream in a part of the photo")
+    expect(page.locator("#mask button[aria-label='Brush']")).to_be_visible()
+    page.wait_for_timeout(1.5 * SECONDS)
+    return page.locator("#mask canvas").first
+
+
+def stroke(page: Page, canvas: Locator) -> None:
+    """A stroke over the middle of the picture."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box
+    across, down = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(across - 40, down - 20)
+    page.mouse.down()
+    page.mouse.move(across + 40, down + 20, steps=8)
+    page.mouse.up()
+    page.wait_for_timeout(0.5 * SECONDS)
+
+
+def dreamed(page: Page, what: str = "Dreamed in") -> None:
+    """Press the button, and wait for a dream that was not there before."""
+    before = shown(page)[-1]
+    page.click("#go")
+    expect(page.locator("#stop")).to_be_visible()
+    expect(page.locator("#go")).to_be_visible(timeout=60 * SECONDS)
+    expect(status(page)).to_contain_text(what)
+    assert shown(page)[-1] != before
+
+
+def test_a_mask_is_painted_dreamed_and_brought_back(page: Page, tmp_path: Path) -> None:
+    upload(page, EXAMPLES / "cat.jpg")
+    stroke(page, painted(page))
+    dreamed(page)
+    path = download(page, tmp_path)
+    change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().sum(1)
+    inside = (change > 0).float().mean()
+    assert 0.005 < inside < 0.3 and change.max() * 255 > 20
+    # Another photo has no mask; the dreamed one brings its own.
+    upload(page, EXAMPLES / "cat.jpg")
+    page.wait_for_timeout(1.5 * SECONDS)
+    dreamed(page)
+    whole = load_image(download(page, tmp_path / "whole")) - load_image(EXAMPLES / "cat.jpg")
+    assert (whole.abs().sum(1) > 0).float().mean() > 0.9
+    page.set_input_files("#photo input[type=file]", path)
+    expect(status(page)).to_contain_text("was dreamed here; the controls are set to its recipe")
+    page.wait_for_timeout(1.5 * SECONDS)
+    dreamed(page)
+    recipe = read_recipe(download(page, tmp_path / "again"), DreamRecipe)
+    assert recipe == read_recipe(path, DreamRecipe)
+
+
+def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path) -> None:
+    open_section(page, "Dream of another picture")
+    page.set_input_files("#guide input[type=file]", EXAMPLES / "rocket.jpg")
+    layer = page.get_by_label("Layer", exact=True)
+    expect(layer).to_have_value("Scales · inception5a")
+    dreamed(page, "at inception5a, seed 0")
+    guided = download(page, tmp_path)
+    recipe = read_recipe(guided, DreamRecipe)
+    assert recipe.objective == "match" and recipe.guide
+    page.locator("#guide").get_by_label("Remove Image").or_(
+        page.locator("#guide").get_by_label("Clear")
+    ).first.click()
+    expect(layer).to_have_value("Faces, fur · inception4c")
+    # From the recipe alone the very same picture comes again.
+    open_section(page, "Recipe: keep, share, load")
+    text = page.locator("#recipe textarea").input_value()
+    assert DreamRecipe.from_json(text) == recipe
+    page.click("#use")
+    expect(status(page)).to_contain_text("The controls are set to the recipe.")
+    expect(layer).to_have_value("Scales · inception5a")
+    expect(page.locator("#guide img")).to_be_visible()
+    page.click("#go")
+    expect(page.locator("#stop")).to_be_visible()
+    expect(page.locator("#go")).to_be_visible(timeout=60 * SECONDS)
+    again = download(page, tmp_path / "again")
+    assert again.read_bytes() == guided.read_bytes()
+
+
+def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
+    open_section(page, "Recipe: keep, share, load")
+    page.click("#copy-link")
+    link = page.locator("#link textarea, #link input")
+    expect(link).to_have_value(re.compile("recipe="))
+    fill(page, "Intensity", 2)
+    page.goto(link.input_value())
+    expect(status(page)).to_contain_text("The controls are set to the recipe of the link.")
+    expect(number(page, "Intensity")).to_have_value("5")
+    recipe = DreamRecipe(layer="inception5a>inception3b:0.5", intensity=8, keep_colours=True)
+    page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
+    expect(status(page)).to_contain_text("The controls are set to the recipe of the link.")
+    expect(number(page, "Intensity")).to_have_value("8")
+    expect(page.get_by_label("Layer", exact=True)).to_have_value(recipe.layer)
+    open_section(page, "Mix layers")
+    expect(page.get_by_label("Layer 1")).to_have_value("Scales · inception5a")
+    expect(page.get_by_label("Layer 2")).to_have_value("Rings, eyes · inception3b")
+    open_advanced(page)
+    expect(page.get_by_label("Keep colours")).to_be_checked()
+    wrong = quote('{"octaves": 99}')
+    page.goto(f"{address}/?recipe={wrong}")
+    expect(status(page)).to_contain_text("Octaves must be a whole number from 1 to 10, not 99.")
+    expect(number(page, "Intensity")).to_have_value("5")
+
+
+def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("button", name="Creatures").click()
+    layer = page.get_by_label("Layer", exact=True)
+    expect(layer).to_have_value("inception5a:2,inception4e")
+    expect(number(page, "Intensity")).to_have_value("7")
+    expect(page.locator(".layers:visible button.selected")).to_have_count(0)
+    open_section(page, "Mix layers")
+    page.get_by_label("Weight").first.fill("-1")
+    page.get_by_label("Weight").first.press("Tab")
+    expect(layer).to_have_value("inception5a:-1,inception4e")
+    page.locator(".layers:visible button", has_text="Rings").click()
+    expect(page.get_by_label("Layer 1")).to_have_value("Rings, eyes · inception3b")
+    expect(page.get_by_label("Layer 2")).to_have_value("none")
+    page.get_by_role("button", name="Subtle").click()
+    expect(number(page, "Intensity")).to_have_value(str(presets()["Subtle"].intensity))
+    dreamed(page)
+    recipe = read_recipe(download(page, tmp_path), DreamRecipe)
+    assert recipe == presets()["Subtle"].but(max_side=640)
+
+
+def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) -> None:
+    fill(page, "Intensity", 1)
+    dreamed(page)
+    first = download(page, tmp_path)
+    page.locator(".layers:visible button", has_text="Rings").click()
+    fill(page, "Intensity", 2)
+    dreamed(page)
+    items = page.locator("#strip button.thumbnail-item")
+    expect(items).to_have_count(2)
+    items.first.click()
+    expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
+    expect(number(page, "Intensity")).to_have_value("1")
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Faces, fur · inception4c")
+    assert download(page, tmp_path / "back").read_bytes() == first.read_bytes()
+    assert first.name in shown(page)[-1]
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]  # type: ignore[index]
+
+
+def test_a_sheet_compares_layers_and_intensities(page: Page) -> None:
+    open_section(page, "Compare layers and intensities")
+    for intensity in ("3", "8"):
+        page.locator("#comparing").get_by_label(intensity, exact=True).uncheck()
+    page.locator("#comparing").get_by_label("1", exact=True).check()
+    page.click("#make-sheet")
+    expect(status(page)).to_contain_text("6 dreams in", timeout=60 * SECONDS)
+    sheet = page.locator("#sheet img")
+    expect(sheet).to_be_visible()
+    width, height = sheet.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert width == 2 * (320 + 6) + 6 and height == 3 * (213 + 18 + 6) + 6

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from dream.canvas import CANVASES, Canvas, Fourier, Phase, Pixels, Plain
+from dream.channel_recipe import ChannelRecipe
 from dream.knob import knobs
-from dream.recipe import ChannelRecipe
 
 CPU = torch.device("cpu")
 SIZES = [(32, 32), (33, 47), (40, 31), (96, 64)]

@@ -15,6 +15,7 @@ from torch import Tensor
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream import __main__ as command_line
 from dream.architecture import build
+from dream.presets import preset
 from dream.weights import Download
 
 from .conftest import EXAMPLES, ROOT
@@ -365,3 +366,100 @@ def test_a_bad_class_ends_in_one_line(
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
     assert not out.exists()
+
+
+def white_left_half(path: Path) -> str:
+    picture = Image.new("L", (451, 300))
+    picture.paste(255, (0, 0, 225, 300))
+    picture.save(path)
+    return str(path)
+
+
+def test_a_mask_and_colours_are_options(tmp_path: Path) -> None:
+    out, path = tmp_path / "out.png", white_left_half(tmp_path / "mask.png")
+    options = ["--mask", path, "--feather", "0", "--keep-colours", "--iterations", "2"]
+    assert run("image", CAT, "-o", str(out), *options) == 0
+    photo, dreamed = load_image(CAT), load_image(out)
+    assert torch.equal(dreamed[..., 225:], photo[..., 225:])
+    change = (dreamed - photo)[..., :225] * 255
+    assert change.abs().mean() > 1
+    assert torch.allclose(change[:, 0], change[:, 2], atol=1.01)  # The same in every colour.
+    recipe = read_recipe(out, DreamRecipe)
+    assert recipe.keep_colours and recipe.mask.startswith("data:image/png;base64,")
+    # The mask's own file is needed no more.
+    Path(path).unlink()
+    again = tmp_path / "again.png"
+    assert run("image", CAT, "-o", str(again), "--recipe", str(out)) == 0
+    assert again.read_bytes() == out.read_bytes()
+    assert (
+        run("image", CAT, "-o", str(again), "--recipe", str(out), "--no-keep-colours", "--mask", "")
+        == 0
+    )
+    assert not read_recipe(again, DreamRecipe).keep_colours
+    assert not read_recipe(again, DreamRecipe).mask
+
+
+def test_a_guide_is_an_option(tmp_path: Path, engine: Engine) -> None:
+    out, guide = tmp_path / "out.png", str(EXAMPLES / "rocket.jpg")
+    assert (
+        run("image", CAT, "-o", str(out), *QUICK, "--guide", guide, "--objective", "texture") == 0
+    )
+    recipe = read_recipe(out, DreamRecipe)
+    given = DreamRecipe(octaves=2, iterations=2, max_side=128, guide=guide, objective="texture")
+    assert recipe == engine.settle(given) and recipe.layer == "inception5a"
+    *_, frame = engine.dream(load_image(CAT), given)
+    assert torch.equal(load_image(out), (frame.tensor * 255).round() / 255)
+
+
+def test_a_preset_is_where_to_start_from(tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    assert run("image", CAT, "-o", str(out), *QUICK, "--preset", "fur and eyes") == 0
+    expected = preset("Fur and eyes").but(octaves=2, iterations=2, max_side=128)
+    assert read_recipe(out, DreamRecipe) == expected
+
+
+def test_a_sheet_shows_layers_by_intensities(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lists = ["--layers", "inception3b,inception4c,inception5a", "--intensities", "3,8"]
+    options = ["--octaves", "2", "--max-side", "128"]
+    assert run("sheet", CAT, *lists, *options) == 0
+    assert capsys.readouterr().out.startswith("sheet.png: 274 x 333, 6 dreams, seed 0, ")
+    sheet = load_image("sheet.png")
+    out = tmp_path / "one.png"
+    assert run("image", CAT, "-o", str(out), *options, "--layer", "inception5a") == 0
+    assert run("image", CAT, "-o", str(out), "--recipe", str(out), "--intensity", "8") == 0
+    one = load_image(out)
+    height, width = one.shape[2:]
+    assert torch.equal(sheet[..., -(18 + 6 + height) : -(18 + 6), -(6 + width) : -6], one)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["image", CAT, "-o", "OUT", "--guide", "nope.jpg"], "there is no file nope.jpg"),
+        (["image", CAT, "-o", "OUT", "--mask", __file__], "is no picture this program reads"),
+        (["image", CAT, "-o", "OUT", "--objective", "match"], "objective match needs guide"),
+        (["image", CAT, "-o", "OUT", "--rule", "sgd"], "rule must be normalised or adam"),
+        (["image", CAT, "-o", "OUT", "--preset", "Neon"], "there is no preset 'Neon'; try"),
+        (["image", CAT, "-o", "OUT", "--preset", "x", "--recipe", "y"], "one of --preset and"),
+        (["sheet", CAT], "a sheet compares 2 to 36 dreams, not 1"),
+        (["sheet", CAT, "--layers", "conv3,foo"], "layer 'foo' is not in dreamlet"),
+        (["sheet", CAT, "--intensities", "a,b"], "intensities are whole numbers as 3,5,8"),
+        (["sheet", "nope.jpg", "--intensities", "3,5"], "there is no file nope.jpg"),
+    ],
+)
+def test_bad_pictures_and_lists_end_in_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out.png"
+    assert run(*(str(out) if each == "OUT" else each for each in arguments)) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())

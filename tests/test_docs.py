@@ -22,9 +22,13 @@ COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 def row(kind: type[Recipe], name: str, knob: Knob) -> str:
     """The line of README's table for a knob."""
     value = getattr(kind(), name)
-    default = knob.automatic or ("all" if value == "" else f"`{value}`")
+    default = knob.automatic or knob.empty or f"`{str(value).lower()}`"
     bounds = " or ".join(f"`{choice}`" for choice in knob.choices)
-    if knob.kind is not str:
+    if knob.kind is bool:
+        bounds = "`true` or `false`"
+    if knob.file:
+        bounds = "a picture file"
+    if knob.kind in (int, float):
         bounds = f"{knob.low:.10g} to {knob.high:.10g} {knob.unit}".strip()
     return f"| `{name}` | {default} | {bounds} | {knob.help} |"
 
@@ -88,7 +92,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
         for line in block.splitlines()
         if line.startswith("python -m dream") and not re.search("fetch|--model", line)
     ]
-    assert len(commands) == 13
+    assert len(commands) == 17
     for _, *arguments in commands:
         done = subprocess.run(
             [sys.executable, *arguments],

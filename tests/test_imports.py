@@ -12,14 +12,18 @@ FLOORS = [
     {"architecture", "objective", "octave", "device", "dreamlet", "knob", "classes", "sheet"},
     {"zoo", "canvas", "transform"},
     {"recipe", "weights"},
-    {"network", "channels"},
-    {"picture", "ascent"},
+    {"dream_recipe", "channel_recipe", "class_recipe", "network", "channels", "picture"},
+    {"ascent", "embedded", "guide", "tile", "presets", "compare"},
+    {"restraint"},
     {"render", "response", "cache"},
     {"class_image"},
     {"engine"},
     {"__init__", "__main__"},
 ]
-WITHOUT_TORCH = {"errors", "zoo", "knob", "recipe", "channels", "sheet"}
+WITHOUT_TORCH = {
+    *("errors", "zoo", "knob", "channels", "sheet", "presets", "compare"),
+    *("recipe", "dream_recipe", "channel_recipe", "class_recipe"),
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -11,11 +11,13 @@ from dream.network import Network
 from dream.objective import (
     Batch,
     Objective,
+    absolute,
     channel,
     direction,
     energy,
     logit,
     margin,
+    mean,
     neuron,
     squared_norm,
 )
@@ -42,6 +44,16 @@ def test_each_term_equals_numpy(seen: dict[str, Tensor]) -> None:
         (direction("a", {1: 0.5, 4: -2.0}), (0.5 * a[:, 1] - 2 * a[:, 4]).mean((1, 2))),
         (logit("fc", 7), fc[:, 7]),
         (neuron("fc", 7), fc[:, 7]),
+        (mean("a"), a.mean((1, 2, 3))),
+        (absolute("a"), np.abs(a).mean((1, 2, 3))),
+        (energy("a", border=1), (a[:, :, 1:-1, 1:-1] ** 2).sum((1, 2, 3)) / 2),
+        # Of four rows one at least must stay of each half; of seven columns one.
+        (mean("a", border=8), a[:, :, 1:3, 3:4].mean((1, 2, 3))),
+        (
+            direction("a", {1: 0.5, 4: -2.0}, border=1),
+            (0.5 * a[:, 1] - 2 * a[:, 4])[:, 1:-1, 1:-1].mean((1, 2)),
+        ),
+        (absolute("fc", border=3), np.abs(fc).mean(1)),
         (margin("fc", 7, 0.4), fc[:, 7] - 0.4 * np.log(np.exp(fc).sum(1))),
     ):
         assert np.allclose(objective(seen).numpy(), expected, atol=1e-5), objective

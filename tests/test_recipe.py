@@ -9,10 +9,11 @@ import pytest
 
 from dream import ChannelRecipe, DreamRecipe, RecipeError
 from dream.channels import channel_numbers, spread_channels
+from dream.dream_recipe import INTENSITIES
 from dream.knob import knobs
-from dream.recipe import INTENSITIES, Recipe
+from dream.recipe import Recipe
 
-NUMBERS = [name for name, knob in knobs(DreamRecipe).items() if knob.kind is not str]
+NUMBERS = [name for name, knob in knobs(DreamRecipe).items() if knob.kind in (int, float)]
 
 
 def test_defaults_are_those_of_the_command_line() -> None:
@@ -155,7 +156,7 @@ def test_any_kind_of_recipe_is_read_by_its_kind() -> None:
     assert Recipe.from_json("{}") == DreamRecipe()
     with pytest.raises(RecipeError, match="is for 'channel'; a recipe for 'dream' is needed"):
         DreamRecipe.from_json(ChannelRecipe().to_json())
-    with pytest.raises(RecipeError, match="is for 'film'; a recipe for 'dream' or 'channel'"):
+    with pytest.raises(RecipeError, match="is for 'film'; a recipe for 'channel' or 'class' or"):
         Recipe.from_json('{"kind": "film"}')
 
 
@@ -216,4 +217,62 @@ def test_lists_of_channels_are_read_or_refused() -> None:
 def test_every_knob_has_help_and_bounds(kind: type[Recipe]) -> None:
     for name, knob in knobs(kind).items():
         assert knob.help.endswith("."), name
-        assert knob.kind is str or knob.low < knob.high < math.inf, name
+        assert knob.kind in (str, bool) or knob.low < knob.high < math.inf, name
+
+
+def test_layers_by_octave_are_groups_from_coarse_to_fine() -> None:
+    recipe = DreamRecipe(layer="inception5a > inception4c:2 > inception3b, conv3:0.5")
+    names = [[name for name, _ in recipe.layers_at(octave, 4)] for octave in (1, 2, 3, 4)]
+    fine = ["inception3b", "conv3"]
+    assert names == [["inception5a"], ["inception4c"], fine, fine]
+    assert [name for name, _ in recipe.layers_at(1, 1)] == ["inception3b", "conv3"]
+    assert dict(recipe.layers()) == {
+        "inception5a": 1.0,
+        "inception4c": 2.0,
+        "inception3b": 1.0,
+        "conv3": 0.5,
+    }
+    assert DreamRecipe(layer="conv3>conv3:2").octave_layers() == (
+        (("conv3", 1.0),),
+        (("conv3", 2.0),),
+    )
+    for wrong, message in (
+        ("conv3>", "layer '' is not in dreamlet"),
+        ("conv3>foo", "layer 'foo' is not in dreamlet"),
+        ("conv3>conv3,conv3", "names a place twice: 'conv3,conv3'"),
+        (">".join(["conv3"] * 1000), "is not in dreamlet"),
+    ):
+        with pytest.raises(RecipeError, match=message) as caught:
+            DreamRecipe(layer=wrong)
+        assert len(str(caught.value)) < 300
+    with pytest.raises(RecipeError, match="channels belong to one layer"):
+        DreamRecipe(layer="conv3>inception3b", channels="7")
+
+
+def test_the_objective_follows_what_is_given() -> None:
+    assert DreamRecipe().objective == "norm"
+    assert DreamRecipe(channels="7").objective == "channels"
+    assert DreamRecipe(objective="").objective == "norm"
+    assert DreamRecipe(channels="7").but(layer="inception3b").objective == "norm"
+    assert DreamRecipe(objective="mean").but(layer="inception3b").objective == "mean"
+    assert DreamRecipe(objective="mean").but(channels="7").objective == "channels"
+    with pytest.raises(RecipeError, match="objective channels needs channels"):
+        DreamRecipe(objective="channels")
+    with pytest.raises(RecipeError, match="with channels the objective is channels, not mean"):
+        DreamRecipe(channels="7", objective="mean")
+    with pytest.raises(RecipeError, match="objective must be norm or mean or"):
+        DreamRecipe(objective="beauty")
+
+
+def test_some_networks_bring_laplacian_normalisation() -> None:
+    assert DreamRecipe().laplacian == 1
+    assert DreamRecipe(model="googlenet").laplacian == 4
+    assert DreamRecipe().but(model="squeezenet1_1").laplacian == 4
+    assert DreamRecipe(laplacian=2).but(seed=1).laplacian == 2
+
+
+def test_what_is_true_or_false_is_nothing_else() -> None:
+    assert DreamRecipe(keep_colours=True).keep_colours
+    for wrong in (1, "yes", None):
+        with pytest.raises(RecipeError, match="keep_colours must be true or false"):
+            DreamRecipe(keep_colours=wrong)  # type: ignore[arg-type]

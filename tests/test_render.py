@@ -227,3 +227,72 @@ def test_two_dreams_in_two_threads_equal_the_two_alone(engine: Engine, cat: Tens
         thread.join()
     assert sorted(together) == [0, 1, 2, 3]
     assert all(torch.equal(together[index], alone[index]) for index in together)
+
+
+def test_an_adam_dream_equals_that_of_torch(network: Network, cat: Tensor) -> None:
+    recipe = DreamRecipe(
+        rule="adam", octaves=1, iterations=4, step=2.0, jitter=0, smoothing=0, max_side=128
+    )
+    *_, frame = render.dream(network, cat, recipe)
+    picture = F.interpolate(cat, (85, 128), mode="bicubic", antialias=True).clamp(0, 1)
+    parameter = torch.nn.Parameter(picture.clone())
+    optimizer = torch.optim.Adam([parameter], lr=2 / 255, maximize=True)
+    for _ in range(4):
+        optimizer.zero_grad()
+        seen = network.activations(parameter, ("inception4c",))["inception4c"]
+        (seen.square().sum() / 2).backward()
+        optimizer.step()
+        parameter.data.clamp_(0, 1)
+    assert change(frame.tensor, parameter.detach()) < 0.05
+    assert change(frame.tensor, picture) > 2
+
+
+def test_adam_takes_the_strides_that_its_step_says(engine: Engine, cat: Tensor) -> None:
+    # As the normalised rule at the same knobs, within a factor of two: 20 steps, one octave.
+    recipe = DreamRecipe(octaves=1, iterations=20, max_side=200)
+    small = F.interpolate(cat, (133, 200), mode="bicubic", antialias=True).clamp(0, 1)
+    normal, adam = (
+        change(last(engine, cat, recipe.but(rule=rule)), small) for rule in ("normalised", "adam")
+    )
+    assert 0.5 < adam / normal < 2
+
+
+def test_coarse_and_fine_octaves_have_layers_of_their_own(network: Network, cat: Tensor) -> None:
+    mixed = DreamRecipe(
+        layer="inception5a>inception3b", octaves=2, iterations=2, smoothing=0, max_side=128
+    )
+    frames = list(render.dream(network, cat, mixed))
+    coarse = list(render.dream(network, cat, mixed.but(layer="inception5a")))
+    assert torch.equal(frames[2].tensor, coarse[2].tensor)
+    assert not torch.equal(frames[3].tensor, coarse[3].tensor)
+    # The second octave is one at inception3b that starts from where the first ended.
+    assert frames[3].value != coarse[3].value
+
+
+@pytest.mark.parametrize("objective", ["norm", "mean", "absolute"])
+def test_every_objective_rises_on_its_way(objective: str, network: Network, cat: Tensor) -> None:
+    recipe = DreamRecipe(objective=objective, octaves=1, jitter=0, max_side=128)
+    values = [frame.value for frame in render.dream(network, cat, recipe)][1:]
+    assert values[-1] > 1.2 * values[0]
+
+
+def test_laplacian_normalisation_raises_low_frequencies(engine: Engine, cat: Tensor) -> None:
+    def coarseness(laplacian: int) -> float:
+        recipe = DreamRecipe(laplacian=laplacian, max_side=256, octaves=1)
+        small = last(engine, cat, recipe.but(iterations=0))
+        changed = last(engine, cat, recipe) - small
+        return (F.avg_pool2d(changed, 8).abs().mean() / changed.abs().mean()).item()
+
+    assert coarseness(4) > 1.3 * coarseness(1)
+
+
+def test_the_border_of_a_layer_counts_for_nothing(network: Network, cat: Tensor) -> None:
+    recipe = DreamRecipe(octaves=1, iterations=1, jitter=0, smoothing=0, max_side=256, border=4)
+    *_, frame = render.dream(network, cat, recipe)
+    small = F.interpolate(cat, (170, 256), mode="bicubic", antialias=True).clamp(0, 1)
+    changed = (frame.tensor - small).abs().sum(1)[0]
+    *_, whole = render.dream(network, cat, recipe.but(border=0))
+    without = (whole.tensor - small).abs().sum(1)[0]
+    edge = torch.ones_like(changed, dtype=torch.bool)
+    edge[12:-12, 12:-12] = False
+    assert changed[edge].mean() / changed.mean() < 0.5 * without[edge].mean() / without.mean()

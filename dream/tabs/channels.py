@@ -11,11 +11,11 @@ from typing import Any
 
 import gradio as gr
 
+from dream.channel_recipe import ChannelRecipe
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.knob import knobs
 from dream.picture import load_image
-from dream.recipe import ChannelRecipe
 from dream.render import silence
 from dream.response import Response
 from dream.tabs import deep_dream, parts
@@ -126,6 +126,7 @@ def tab(engine: Engine, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
             *chosen(shown.model, shown.layer),
             str(shown.selected),
             shown.photo or gr.skip(),
+            None,
         )
 
     buttons = [go, see, stop]
@@ -157,7 +158,7 @@ def tab(engine: Engine, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     for event in choice.events:
         event.then(peek, [*layer, *controls], outputs, **parts.GLANCE)
     gallery.select(select, shown, outputs, **parts.GLANCE)
-    target = [tabs, *dreams.choice.components, dreams.channels, dreams.photo]
+    target = [tabs, *dreams.choice.components, dreams.channels, dreams.photo, dreams.guide]
     carry.click(carried, shown, target, **parts.AT_ONCE).then(
         None, js="() => document.querySelector('#go').click()", api_visibility="private"
     )

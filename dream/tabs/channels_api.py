@@ -9,10 +9,10 @@ from typing import Any
 
 import gradio as gr
 
+from dream.channel_recipe import ChannelRecipe
 from dream.engine import Engine
 from dream.errors import DreamError, RecipeError
 from dream.picture import load_image
-from dream.recipe import ChannelRecipe
 from dream.tabs import parts
 from dream.tabs.grid import answers, map_file, recipes_for, visualized
 

@@ -15,11 +15,11 @@ import gradio as gr
 
 from dream import classes, zoo
 from dream.class_image import Verdict
+from dream.class_recipe import ClassRecipe
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.knob import knobs
 from dream.picture import load_image, read_recipe, save_image
-from dream.recipe import ClassRecipe
 from dream.render import Frame
 from dream.tabs import deep_dream, parts
 from dream.tabs.layers import named

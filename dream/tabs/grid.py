@@ -9,11 +9,11 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from dream.channel_recipe import ChannelRecipe
 from dream.channels import channel_numbers, spread_channels
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.picture import save_image
-from dream.recipe import ChannelRecipe
 from dream.render import Frame
 from dream.response import Answer, Response
 from dream.tabs import parts

@@ -11,6 +11,8 @@ import gradio as gr
 from dream import zoo
 from dream.tabs import parts
 
+NOWHERE = -1
+
 
 @dataclass(frozen=True)
 class LayerChoice:
@@ -52,7 +54,7 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
             min_width=150,
         )
         layers = gr.Dropdown(
-            _choices(model),
+            choices(model),
             value=layer,
             allow_custom_value=True,
             label="Layer",
@@ -61,7 +63,7 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
         )
 
     def picture_chosen(event: gr.SelectData) -> tuple[str, dict[str, Any]]:
-        return model, gr.update(choices=_choices(model), value=names[int(event.index)])
+        return model, gr.update(choices=choices(model), value=names[int(event.index)])
 
     def model_chosen(model: str) -> tuple[dict[str, Any], Any, dict[str, Any]]:
         return chosen(model, zoo.card(model).default_layer)
@@ -80,10 +82,12 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
 def chosen(model: str, layer: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
     """How the components of a `LayerChoice` look when that layer is chosen."""
     names = _pictured(model)
+    # None would leave it as it is: a gallery lets go of what is selected for a place it has not.
+    place = names.index(layer) if layer in names else NOWHERE
     return (
-        gr.update(selected_index=names.index(layer) if layer in names else None),
+        gr.update(selected_index=place),
         model,
-        gr.update(choices=_choices(model), value=layer),
+        gr.update(choices=choices(model), value=layer),
     )
 
 
@@ -110,7 +114,8 @@ def named(card: zoo.ModelCard) -> str:
     return f"{card.name} · {size}"
 
 
-def _choices(model: str) -> list[tuple[str, str]]:
+def choices(model: str) -> list[tuple[str, str]]:
+    """The layers of a network by what they bring."""
     return [
         (f"{layer.brings} · {layer.alias or layer.name}", layer.name)
         for layer in zoo.card(model).layers

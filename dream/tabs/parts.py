@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import html
+import inspect
 import math
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import randint
 from typing import Any
 
 import gradio as gr
 
+from dream.dream_recipe import DreamRecipe
 from dream.errors import DreamError
 from dream.knob import Knob, knobs
 from dream.picture import save_image
-from dream.recipe import SEED_LIMIT, DreamRecipe, Recipe
+from dream.recipe import SEED_LIMIT, Recipe
 from dream.render import Frame
 from dream.weights import Download
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_PREVIEWS = 0.4
+PREVIEW_SIDE = 1600
 TIME_LIMIT = float(os.environ.get("DREAM_TIME_LIMIT", "120"))
 
 # How events run: the work in line, one at a time; short looks in a line of their own; what follows
@@ -53,12 +56,15 @@ def photo_input(**about: Any) -> gr.Image:
     return photo
 
 
-def control(
-    kind: type[Recipe], name: str, value: Any, **about: Any
-) -> gr.Slider | gr.Number | gr.Radio:
+def control(kind: type[Recipe], name: str, value: Any, **about: Any) -> Any:
     """The slider of a knob; a plain number where that is too coarse, a choice among names."""
     knob = knobs(kind)[name]
     about |= {"label": label(name, knob), "info": knob.help}
+    if knob.kind is bool:
+        return gr.Checkbox(value, **about)
+    if knob.choices and knob.automatic:
+        own = ("automatic", "")
+        return gr.Dropdown([own, *zip(knob.choices, knob.choices, strict=True)], value="", **about)
     if knob.choices:
         return gr.Radio(list(knob.choices), value=value, **about)
     if knob.high > 10_000:
@@ -76,14 +82,61 @@ def random_seed() -> int:
     return randint(0, SEED_LIMIT)
 
 
-def hidden_field(kind: type[Recipe], name: str) -> gr.Textbox | gr.Number:
+def hidden_field(kind: type[Recipe], name: str) -> Any:
     """The field of a knob in an endpoint, which no page shows; empty for what is automatic."""
     knob = knobs(kind)[name]
     value = None if knob.automatic else getattr(kind(), name)
+    if knob.file:
+        return photo_input(label=name, visible=False)
+    if knob.kind is bool:
+        return gr.Checkbox(bool(value), label=name, visible=False)
     if knob.kind is str:
         return gr.Textbox(value, label=name, visible=False)
     precision = 0 if knob.kind is int else None
     return gr.Number(value, label=name, precision=precision, visible=False)
+
+
+def with_knobs(
+    work: Callable[..., Iterator[Any]],
+    kind: type[Recipe],
+    own: Mapping[str, str],
+    skip: Sequence[str] = (),
+) -> tuple[Callable[..., Iterator[Any]], list[str]]:
+    """A handler of an endpoint that takes a parameter for each knob, and the names of those.
+
+    `own` are parameters that come first, with what is said of each. `work` is given those, and a
+    dict of the knobs that were sent. What Gradio tells API and MCP clients follows from the recipe;
+    defaults are those of the fields.
+    """
+    about = {name: knob for name, knob in knobs(kind).items() if name not in skip}
+
+    def handler(*values: Any) -> Iterator[Any]:
+        given = dict(zip(about, values[len(own) :], strict=True))
+        # A file that was left out comes as None, as do numbers and names that are automatic.
+        sent = {name: value for name, value in given.items() if value is not None}
+        yield from work(*values[: len(own)], sent)
+
+    # Gradio takes the default of a field; where that is empty, only None here makes it optional.
+    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    required = [inspect.Parameter(name, kinds) for name in own]
+    optional = [inspect.Parameter(name, kinds, default=None) for name in about]
+    handler.__signature__ = inspect.Signature(required + optional)  # type: ignore[attr-defined]
+    lines = [f"    {name}: {said}" for name, said in own.items()]
+    lines += [f"    {name}: {described(kind, name)}" for name in about]
+    handler.__name__ = work.__name__
+    handler.__doc__ = "\n".join([inspect.cleandoc(work.__doc__ or ""), "", "Args:", *lines])
+    return handler, list(about)
+
+
+def described(kind: type[Recipe], name: str) -> str:
+    """What a knob does, what it may be and what it is when nothing is said, in one line."""
+    knob = knobs(kind)[name]
+    default = knob.automatic or knob.empty or str(getattr(kind(), name)).lower()
+    if knob.kind in (int, float):
+        bounds = f" {knob.low:.10g} to {knob.high:.10g} {knob.unit}".rstrip() + "."
+    else:
+        bounds = f" One of {', '.join(knob.choices)}." if knob.choices else ""
+    return f"{knob.help}{bounds} Default: {default}."
 
 
 def status(text: str) -> str:
@@ -126,10 +179,13 @@ def fetching(downloads: Iterator[Download]) -> Iterator[str]:
 def worth_showing(frames: Iterator[Frame]) -> Iterator[Frame]:
     """The first frame, one now and then, and all that are finished.
 
+    Those of large pictures, which take long to show, come more seldom.
+
     Raises:
         DreamError: when the time limit is passed.
     """
     start = shown = time.monotonic()
+    pause = SECONDS_BETWEEN_PREVIEWS
     for frame in frames:
         now = time.monotonic()
         if frame.finished:
@@ -139,15 +195,18 @@ def worth_showing(frames: Iterator[Frame]) -> Iterator[Frame]:
                 f"this takes more than {TIME_LIMIT:g} seconds here; "
                 "fewer steps, or a smaller picture, make it quicker"
             )
-        elif frame.step == 0 or now - shown > SECONDS_BETWEEN_PREVIEWS:
+        elif frame.step == 0 or now - shown > pause:
             yield frame
             shown = time.monotonic()
+            pause = max(SECONDS_BETWEEN_PREVIEWS, 4 * (shown - now))
 
 
 def preview(frame: Frame, photo: str, folder: str) -> str:
     """The path of the frame as a JPEG, to look at."""
     path = Path(folder) / f"{stem(photo)}-{frame.step}.jpg"
-    frame.picture().save(path, quality=90)
+    picture = frame.picture()
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    picture.save(path, quality=90)
     return str(path)
 
 

@@ -1,0 +1,61 @@
+"""One photo dreamed in several ways, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dream.dream_recipe import DreamRecipe
+from dream.errors import RecipeError
+
+MOST = 36
+# The longest side of a picture on a sheet, in pixels, where the recipe leaves it open.
+SIDE = 320
+
+
+def variations(
+    recipe: DreamRecipe, layers: Sequence[str] = (), intensities: Sequence[int] = ()
+) -> list[DreamRecipe]:
+    """The recipe at each of those layers, and there at each of those intensities.
+
+    Where none are given the recipe's own is taken. Layers are as `DreamRecipe.layer` takes them.
+
+    Raises:
+        RecipeError: if there are none to compare or more than 36, or one is not there.
+    """
+    places = list(dict.fromkeys(layers)) or [recipe.layer]
+    strengths = list(dict.fromkeys(intensities)) or [recipe.intensity]
+    count = len(places) * len(strengths)
+    if not 2 <= count <= MOST:
+        raise RecipeError(
+            f"a sheet compares 2 to {MOST} dreams, not {count}; "
+            "give several layers, several intensities or both"
+        )
+    recipe = recipe.but(max_side=recipe.max_side or SIDE)
+    at_layers = [recipe.but(layer=layer) if layers else recipe for layer in places]
+    return [
+        each.but(intensity=strength) if intensities else each
+        for each in at_layers
+        for strength in strengths
+    ]
+
+
+def label(recipe: DreamRecipe) -> str:
+    """What is written below a dream on a sheet."""
+    return f"{recipe.layer}, intensity {recipe.intensity}"
+
+
+def listed(text: str) -> list[str]:
+    """The names in "a, b, c"; none in an empty text."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    """The whole numbers in "3, 5, 8".
+
+    Raises:
+        RecipeError: if one is none.
+    """
+    try:
+        return [int(name) for name in listed(text)]
+    except ValueError as error:
+        raise RecipeError(f"intensities are whole numbers as 3,5,8, not {text!r:.40}") from error

@@ -1,0 +1,116 @@
+"""The endpoints /deep_dream, /compare and /presets, on fields of their own that no page shows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from dream.compare import label, listed, numbers, variations
+from dream.dream_recipe import DreamRecipe
+from dream.engine import Engine
+from dream.errors import DreamError
+from dream.picture import load_image
+from dream.presets import presets
+from dream.sheet import contact_sheet
+from dream.tabs import parts
+
+IMAGE = "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 40 megapixels."
+
+
+def endpoints(engine: Engine) -> None:
+    """The endpoints about dreams."""
+
+    def deep_dream(
+        image: str, given: dict[str, Any]
+    ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
+        """Dream a photo: raise what a neural network sees in it, octave by octave.
+
+        Sends nothing but signs of life while the network is fetched, then previews (JPEG,
+        without a recipe); the last answer is the dream as PNG, which carries its recipe inside,
+        and that recipe as JSON.
+        """
+        try:
+            recipe = engine.settle(DreamRecipe(**given))
+            with tempfile.TemporaryDirectory() as folder:
+                frames = engine.dream(load_image(image), recipe)
+                for _ in parts.fetching(engine.prepare(recipe)):
+                    yield None, None
+                for frame in parts.worth_showing(frames):
+                    if frame.finished:
+                        yield parts.result(frame, recipe, image, folder), recipe.to_dict()
+                    else:
+                        yield parts.preview(frame, image, folder), None
+        except DreamError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def compare(
+        image: str, layers: str, intensities: str, given: dict[str, Any]
+    ) -> Iterator[tuple[str | None, list[dict[str, Any]] | None]]:
+        """Dream a photo at several layers or intensities, on one labelled contact sheet.
+
+        The last answer is the sheet (PNG) and the recipe of each picture on it, row by row.
+        """
+        try:
+            recipes = variations(DreamRecipe(**given), listed(layers), numbers(intensities))
+            with tempfile.TemporaryDirectory() as folder:
+                frames = engine.dreams(load_image(image), recipes)
+                for _ in parts.fetching(engine.prepare(recipes[0])):
+                    yield None, None
+                pictures: list[tuple[str, Image.Image]] = []
+                for frame in parts.worth_showing(frames):
+                    if frame.finished:
+                        pictures.append((label(recipes[len(pictures)]), frame.picture()))
+                    yield None, None
+                path = Path(folder) / f"sheet-{parts.stem(image)}.png"
+                contact_sheet(pictures, len(numbers(intensities))).save(path)
+                yield str(path), [engine.settle(recipe).to_dict() for recipe in recipes]
+        except DreamError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def named_recipes() -> dict[str, dict[str, Any]]:
+        """The presets: recipes with names, whose knobs /deep_dream takes."""
+        return {name: recipe.to_dict() for name, recipe in presets().items()}
+
+    photo = parts.photo_input(label="image", visible=False)
+    takes, names = parts.with_knobs(deep_dream, DreamRecipe, {"image": IMAGE})
+    gr.Button(visible=False).click(
+        takes,
+        [photo, *(parts.hidden_field(DreamRecipe, name) for name in names)],
+        [
+            gr.Image(format="png", label="dream", visible=False),
+            gr.JSON(label="recipe", visible=False),
+        ],
+        api_name="deep_dream",
+        **parts.WORK,
+    )
+    takes, names = parts.with_knobs(
+        compare,
+        DreamRecipe,
+        {
+            "image": IMAGE,
+            "layers": "The layers, as inception3b,inception4c; empty for one alone.",
+            "intensities": "The intensities, as 3,5,8; empty for one alone.",
+        },
+        skip=("layer", "intensity"),
+    )
+    gr.Button(visible=False).click(
+        takes,
+        [
+            parts.photo_input(label="image", visible=False),
+            gr.Textbox("", label="layers", visible=False),
+            gr.Textbox("", label="intensities", visible=False),
+            *(parts.hidden_field(DreamRecipe, name) for name in names),
+        ],
+        [
+            gr.Image(format="png", label="sheet", visible=False),
+            gr.JSON(label="recipes", visible=False),
+        ],
+        api_name="compare",
+        **parts.WORK,
+    )
+    gr.api(named_recipes, api_name="presets", queue=False)  # type: ignore[attr-defined]

@@ -1,0 +1,44 @@
+"""Makes `dream/dreamlet_means.safetensors`, Dreamlet's mean activations: `make means`.
+
+Each example photo counts whole at three sizes, and in its four quarters.
+"""
+
+from __future__ import annotations
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dream import load_image, zoo
+from dream.guide import mean_over
+from dream.network import Network
+from dream.octave import limited, resized
+
+from .conftest import EXAMPLES, ROOT
+
+SIDES = (448, 320, 224)
+
+
+def pictures(photo: Tensor) -> list[Tensor]:
+    height, width = photo.shape[2] // 2, photo.shape[3] // 2
+    quarters = [
+        photo[:, :, down : down + height, right : right + width]
+        for down in (0, height)
+        for right in (0, width)
+    ]
+    return [resized(photo, limited(photo.shape[2:], side)) for side in SIDES] + quarters
+
+
+def main() -> None:
+    card = zoo.card("dreamlet")
+    network = Network(card, torch.device("cpu"), torch.float32)
+    photos = [
+        each for path in sorted(EXAMPLES.glob("*.jpg")) for each in pictures(load_image(path))
+    ]
+    means = {layer.name: mean_over(network, layer.name, photos) for layer in card.layers}
+    save_file(means, ROOT / "dream" / card.means)
+    print(f"{card.means}: {len(means)} layers, from {len(photos)} pictures")
+
+
+if __name__ == "__main__":
+    main()

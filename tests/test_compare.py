@@ -1,0 +1,106 @@
+"""Sheets compare layers and intensities; presets are recipes; several dreams are as each alone."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, RecipeError
+from dream.compare import SIDE, label, listed, numbers, variations
+from dream.presets import FILE, preset, presets
+
+
+def test_variations_go_through_layers_and_intensities() -> None:
+    made = variations(DreamRecipe(seed=4), ["inception3b", "inception4c"], [3, 5, 8])
+    assert [(each.layer, each.intensity) for each in made] == [
+        (layer, intensity) for layer in ("inception3b", "inception4c") for intensity in (3, 5, 8)
+    ]
+    assert {(each.seed, each.max_side) for each in made} == {(4, SIDE)}
+    assert made[2] == DreamRecipe(layer="inception3b", intensity=8, seed=4, max_side=SIDE)
+    assert label(made[2]) == "inception3b, intensity 8"
+
+
+def test_variations_keep_what_is_not_compared() -> None:
+    recipe = DreamRecipe(layer="conv3", step=3.0, max_side=100, guide="g.png")
+    only_layers = variations(recipe, ["inception3b", "inception4c"])
+    assert {(each.step, each.max_side, each.guide) for each in only_layers} == {(3.0, 100, "g.png")}
+    only_intensities = variations(recipe, [], [1, 2])
+    assert {each.layer for each in only_intensities} == {"conv3"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "intensities", "message"),
+    [
+        ([], [], "a sheet compares 2 to 36 dreams, not 1"),
+        (["conv3"], [5], "not 1; give several layers, several intensities or both"),
+        (["conv3", "conv3"], [5], "not 1"),
+        (["conv3", "inception3a", "inception3b", "inception4a"], list(range(1, 11)), "not 40"),
+        (["conv3", "foo"], [], "layer 'foo' is not in dreamlet"),
+        ([], [5, 11], "intensity must be a whole number from 1 to 10, not 11"),
+    ],
+)
+def test_sheets_that_cannot_be_are_refused(
+    layers: list[str], intensities: list[int], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        variations(DreamRecipe(), layers, intensities)
+
+
+def test_lists_are_read_or_refused() -> None:
+    assert listed(" a, b ,,c ") == ["a", "b", "c"] and listed("") == []
+    assert numbers("3, 5,8") == [3, 5, 8] and numbers("") == []
+    with pytest.raises(RecipeError, match="intensities are whole numbers as 3,5,8, not '3,five'"):
+        numbers("3,five")
+
+
+def test_several_dreams_are_each_as_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
+    recipes = [quick, quick.but(layer="inception3b", seed=5), quick.but(iterations=0)]
+    frames = list(engine.dreams(cat, recipes))
+    done = [frame.done for frame in frames]
+    assert done == sorted(done) and done[-1] == 1
+    steps = [frame.step for frame in frames]
+    assert steps == sorted(steps) and {frame.total for frame in frames} == {8} and steps[-1] == 8
+    together = [frame.tensor for frame in frames if frame.finished]
+    assert len(together) == 3
+    for recipe, picture in zip(recipes, together, strict=True):
+        *_, alone = engine.dream(cat, recipe)
+        assert torch.equal(alone.tensor, picture)
+
+
+def test_dreams_without_a_step_are_done_all_the_same(engine: Engine, cat: Tensor) -> None:
+    still = DreamRecipe(iterations=0)
+    frames = list(engine.dreams(cat, [still, still.but(seed=1)]))
+    assert [(frame.finished, frame.done) for frame in frames] == [(True, 0.5), (True, 1)]
+
+
+def test_every_dream_is_checked_before_the_first(engine: Engine, cat: Tensor) -> None:
+    with pytest.raises(RecipeError, match="no picture"):
+        engine.dreams(cat, [DreamRecipe(), DreamRecipe(guide="data:image/png")])
+
+
+def test_the_presets_are_recipes_with_names() -> None:
+    assert list(presets()) == ["Subtle", "Classic", "Creatures", "Fur and eyes", "Architecture"]
+    knobs: dict[str, dict[str, Any]] = json.loads(FILE.read_text())
+    assert presets() == {name: DreamRecipe.from_dict(each) for name, each in knobs.items()}
+    assert preset(" fur AND eyes ") is presets()["Fur and eyes"]
+    with pytest.raises(RecipeError, match="there is no preset 'creature'; try Creatures"):
+        preset("creature")
+
+
+def test_every_preset_dreams_of_something_else(engine: Engine, cat: Tensor) -> None:
+    pictures = []
+    for recipe in presets().values():
+        *_, frame = engine.dream(cat, recipe.but(max_side=128))
+        pictures.append(frame.tensor)
+    change = [(picture - shrunk(cat, picture)).abs().mean() * 255 for picture in pictures]
+    assert 1 < change[0] < change[1] and all(each > 5 for each in change[1:])
+    for place, one in enumerate(pictures):
+        assert all((one - other).abs().mean() * 255 > 2 for other in pictures[:place])
+
+
+def shrunk(photo: Tensor, like: Tensor) -> Tensor:
+    return torch.nn.functional.interpolate(
+        photo, like.shape[2:], mode="bicubic", antialias=True
+    ).clamp(0, 1)

@@ -1,0 +1,102 @@
+"""Recipes travel as links and text, and never name a file of the server."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from dream import DreamRecipe, Engine, RecipeError, save_image
+from dream.embedded import embed_mask, mask
+from dream.tabs import mask as painter
+from dream.tabs.mixer import EMPTY, ROWS, rows_of, written
+from dream.tabs.sharing import LINK_PICTURE, linked, of_a_visitor, recipe_in
+
+from .conftest import EXAMPLES
+
+CAT = str(EXAMPLES / "cat.jpg")
+
+
+def test_a_link_carries_the_recipe_and_only_small_pictures(engine: Engine, tmp_path: Path) -> None:
+    recipe = engine.settle(DreamRecipe(intensity=7, layer="inception5a>inception3b:0.5"))
+    assert DreamRecipe.from_json(linked(recipe)) == recipe
+    Image.new("1", (64, 64), 1).save(tmp_path / "mask.png")
+    masked = engine.settle(recipe.but(mask=str(tmp_path / "mask.png")))
+    assert 0 < len(masked.mask) < LINK_PICTURE
+    assert DreamRecipe.from_json(linked(masked)) == masked
+    guided = engine.settle(DreamRecipe(guide=CAT, intensity=7))
+    assert len(guided.guide) > LINK_PICTURE
+    assert DreamRecipe.from_json(linked(guided)) == engine.settle(DreamRecipe(intensity=7))
+
+
+@pytest.mark.parametrize("name", ["guide", "mask"])
+def test_a_visitors_recipe_names_no_file_of_the_server(name: str, tmp_path: Path) -> None:
+    recipe = DreamRecipe(**{name: CAT})  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=f"the {name} of this recipe is the name of a file"):
+        of_a_visitor(recipe)
+    save_image(torch.rand(1, 3, 32, 32), tmp_path / "crafted.png", recipe)
+    assert recipe_in(str(tmp_path / "crafted.png")) is None
+
+
+def test_a_dropped_picture_brings_its_recipe_if_it_has_one(engine: Engine, tmp_path: Path) -> None:
+    recipe = engine.settle(DreamRecipe(guide=CAT))
+    save_image(torch.rand(1, 3, 32, 32), tmp_path / "dream.png", recipe)
+    assert recipe_in(str(tmp_path / "dream.png")) == recipe
+    for other in (
+        CAT,
+        str(tmp_path / "nothing.png"),
+        None,
+        str(EXAMPLES / "class-goldfish-seed0.png"),
+    ):
+        assert recipe_in(other) is None
+
+
+def test_what_was_painted_comes_back_as_it_was(tmp_path: Path) -> None:
+    strokes = Image.new("RGBA", (451, 300), (255, 255, 255, 0))
+    strokes.paste((255, 255, 255, 153), (100, 50, 180, 90))
+    path = painter.mask_file({"background": None, "layers": [strokes]}, str(tmp_path))
+    uri = embed_mask(path)
+    assert (mask(uri, (300, 451)) > 0).sum() == 80 * 40
+    shown = painter.painted(CAT, uri)["value"]
+    assert shown["background"].size == (451, 300)
+    assert shown["layers"][0].getchannel("A").tobytes() == strokes.getchannel("A").tobytes()
+    again = painter.mask_file(shown, str(tmp_path))
+    assert embed_mask(again) == uri
+
+
+def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
+    erased = Image.new("RGBA", (40, 30), (255, 255, 255, 0))
+    nothing: list[dict[str, Any] | None] = [None, {"layers": []}, {"layers": [erased]}]
+    for painting in nothing:
+        assert painter.mask_file(painting, str(tmp_path)) == ""
+    assert painter.painted(CAT, "")["value"]["layers"] == []
+    assert painter.unpainted(str(tmp_path / "nothing.jpg"))["value"] is None
+    large = Image.new("RGB", (2000, 1000))
+    large.save(tmp_path / "large.png")
+    assert painter.unpainted(str(tmp_path / "large.png"))["value"]["background"].size == (512, 256)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "inception4c",
+        "inception3b:0.5,inception4c",
+        "inception5a>inception3b",
+        "inception5a,conv3:-0.5>conv3:-0.5",
+        "conv3>conv3:2",
+    ],
+)
+def test_the_rows_of_a_mix_say_what_the_text_says(layer: str) -> None:
+    rows = rows_of("dreamlet", layer)
+    assert len(rows) == ROWS and written(rows) == layer
+
+
+def test_a_text_that_says_more_than_the_rows_is_left_alone() -> None:
+    for layer in (
+        "conv3>inception3b>inception4c",
+        "conv3,inception3a,inception3b,inception4c",
+        "x",
+    ):
+        assert rows_of("dreamlet", layer) == [EMPTY] * ROWS
+    assert written([EMPTY] * ROWS) == ""

@@ -1,0 +1,143 @@
+"""Tiles change little of a dream, leave no seams, and bound the memory."""
+
+import math
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, load_image, save_image
+from dream.network import Network
+from dream.objective import energy
+from dream.tile import GRID, MARGIN, spans, tiled
+from dream.transform import random_shift, roll
+
+from .conftest import EXAMPLES, ROOT
+
+
+@pytest.fixture(scope="module")
+def coffee() -> Tensor:
+    """A photo of 600 x 400."""
+    return load_image(EXAMPLES / "coffee.jpg")
+
+
+def still(picture: Tensor) -> tuple[int, int]:
+    return 0, 0
+
+
+@pytest.mark.parametrize("side", [129, 300, 451, 768, 1000, 4096])
+@pytest.mark.parametrize("tile", [128, 200, 768])
+def test_tiles_cover_a_side_and_are_seen_in_their_surroundings(side: int, tile: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        tiles = spans(side, tile, generator)
+        assert [own.start for own, _ in tiles] == [0, *(own.stop for own, _ in tiles[:-1])]
+        assert tiles[-1][0].stop == side
+        lengths = [window.stop - window.start for _, window in tiles]
+        assert max(lengths) - min(lengths) < GRID
+        for own, window in tiles:
+            assert window.start % GRID == 0
+            assert window.start <= max(0, own.start - MARGIN)
+            assert window.stop >= min(side, own.stop + MARGIN)
+            assert window.stop - window.start <= tile + 2 * MARGIN + 3 * GRID or len(tiles) == 1
+
+
+def test_the_borders_of_tiles_move() -> None:
+    generator = torch.Generator().manual_seed(0)
+    borders = {spans(1000, 256, generator)[0][0].stop for _ in range(20)}
+    assert len(borders) > 10 and max(borders) - min(borders) > MARGIN
+
+
+def test_a_gradient_of_tiles_is_nearly_that_of_the_whole(network: Network, coffee: Tensor) -> None:
+    value_and_grad = network.value_and_grad(energy("inception4c"))
+    generator = torch.Generator().manual_seed(0)
+    _, whole = value_and_grad(coffee)
+    _, pieces = tiled(value_and_grad, 160, still, generator)(coffee)
+    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
+
+
+def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> None:
+    picture = F.interpolate(noise, (450, 670))
+
+    def value_and_grad(seen: Tensor) -> tuple[Tensor, Tensor]:
+        return seen.sum((1, 2, 3)), 2 * seen  # A gradient that says where it was looked for.
+
+    shift = partial(random_shift, jitter=128, generator=torch.Generator().manual_seed(5))
+    for _ in range(4):
+        _, gradient = tiled(value_and_grad, 128, shift, torch.Generator().manual_seed(1))(picture)
+        assert torch.equal(gradient, 2 * picture)
+
+
+def test_tiles_look_at_the_rolled_picture(network: Network, coffee: Tensor) -> None:
+    value_and_grad = network.value_and_grad(energy("inception4c"))
+    _, rolled = value_and_grad(roll(coffee, (13, -7)))
+    _, pieces = tiled(value_and_grad, 160, lambda _: (13, -7), torch.Generator())(coffee)
+    whole = roll(rolled, (-13, 7))
+    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
+
+
+def change(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
+    *_, frame = engine.dream(picture, recipe)
+    return frame.tensor - picture
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile", [128, 256, 320])
+def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
+    tile: int, engine: Engine, coffee: Tensor
+) -> None:
+    whole = change(engine, coffee, DreamRecipe(tile=2048))
+    pieces = change(engine, coffee, DreamRecipe(tile=tile))
+    assert not torch.equal(whole, pieces)
+    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.9
+    for dim, side in ((2, 400), (3, 600)):
+        # How much steeper the dream is where borders lie on the mean than elsewhere; the picture
+        # itself may be so there.
+        steps = [each.diff(dim=dim).abs().mean((0, 1, 5 - dim)) for each in (pieces, whole)]
+        count = math.ceil(side / tile)
+        borders = [place * math.ceil(side / count) - 1 for place in range(1, count)]
+        near = torch.tensor([border + each for border in borders for each in range(-4, 5)])
+        tiles, without = (each[near].mean() / each.mean() for each in steps)
+        assert tiles / without == pytest.approx(1, abs=0.05)
+
+
+def test_tiles_are_the_same_for_the_same_seed(engine: Engine, coffee: Tensor) -> None:
+    recipe = DreamRecipe(tile=200, octaves=1, iterations=2)
+    assert torch.equal(change(engine, coffee, recipe), change(engine, coffee, recipe))
+
+
+def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
+    recipe = DreamRecipe(octaves=1, iterations=2)
+    assert torch.equal(change(engine, coffee, recipe), change(engine, coffee, recipe.but(tile=600)))
+
+
+MEASURED = """
+import resource, sys
+from dream.__main__ import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_a_dream_of_4096_pixels_takes_less_than_3_gb(tmp_path: Path) -> None:
+    photo = F.interpolate(load_image(EXAMPLES / "cat.jpg"), (4096, 4096))
+    save_image(photo, tmp_path / "large.png")
+    options = ["--max-side", "4096", "--octaves", "2", "--iterations", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, "image", "large.png", "-o", "dream.png", *options],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "DREAM_DEVICE": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[-1]) * 1024**2 < 3e9
