@@ -10,6 +10,7 @@ from dream.errors import RecipeError
 MOST = 36
 # The longest side of a picture on a sheet, in pixels, where the recipe leaves it open.
 SIDE = 320
+MEGAPIXELS = 64
 
 
 def variations(
@@ -20,7 +21,8 @@ def variations(
     Where none are given the recipe's own is taken. Layers are as `DreamRecipe.layer` takes them.
 
     Raises:
-        RecipeError: if there are none to compare or more than 36, or one is not there.
+        RecipeError: if there are none to compare or more than 36, one is not there, or the sheet
+            might have more than 64 megapixels.
     """
     places = list(dict.fromkeys(layers)) or [recipe.layer]
     strengths = list(dict.fromkeys(intensities)) or [recipe.intensity]
@@ -31,6 +33,9 @@ def variations(
             "give several layers, several intensities or both"
         )
     recipe = recipe.but(max_side=recipe.max_side or SIDE)
+    if count * recipe.max_side**2 > MEGAPIXELS * 1e6:
+        most = int((MEGAPIXELS * 1e6 / count) ** 0.5)
+        raise RecipeError(f"{count} dreams fit on a sheet with a max_side of {most} or less")
     at_layers = [recipe.but(layer=layer) if layers else recipe for layer in places]
     return [
         each.but(intensity=strength) if intensities else each

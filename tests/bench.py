@@ -2,15 +2,17 @@
 
 The rows of a table do the same work, run in turn, so that a machine that slows down slows them all;
 compare within one run only. A dream is cat.jpg at 448 x 298, 4 octaves of 10 steps at inception4c;
-channels are eight of inception4c from noise, 160 x 160, 128 steps. Class images are judged by other
-real networks, where `../shared/weights` has them: how often is the class first, or among the first
-five, of what they see?
+channels are eight of inception4c from noise, 160 x 160, 128 steps. The large dream, of 4096 x 4096
+pixels, takes one step at each of four octaves, in a process of its own. Class images are judged by
+other real networks, where `../shared/weights` has them: how often is the class first, or among the
+first five, of what they see?
 """
 
 from __future__ import annotations
 
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +22,8 @@ import torch
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, render, zoo
 from dream.network import Network
+
+from .memory import large_dream
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "examples" / "cat.jpg"
@@ -126,11 +130,18 @@ def class_images(engine: Engine) -> None:
     print(f"{'judged by ' + ', '.join(judges):34} top-1 {first:.2f}, top-5 {five:.2f}")
 
 
+def large() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        peak, seconds = large_dream(Path(folder), 4096, "--iterations", "1")
+    print(f"{'4096 x 4096 on the CPU':34} peak memory {peak} MB, {seconds:.0f} s")
+
+
 def main() -> None:
     engine = Engine()
     print(f"{engine.device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     dreams(engine)
     channels(engine)
+    large()
     class_images(engine)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of all of it: {peak:.0f} MB")

@@ -48,6 +48,13 @@ def test_sheets_that_cannot_be_are_refused(
         variations(DreamRecipe(), layers, intensities)
 
 
+def test_a_sheet_has_a_limit_in_pixels() -> None:
+    wide = DreamRecipe(max_side=4096)
+    assert len(variations(wide.but(max_side=2000), [], [1, 2, 3, 4])) == 4
+    with pytest.raises(RecipeError, match="4 dreams fit on a sheet with a max_side of 4000 or"):
+        variations(wide, [], [1, 2, 3, 4])
+
+
 def test_lists_are_read_or_refused() -> None:
     assert listed(" a, b ,,c ") == ["a", "b", "c"] and listed("") == []
     assert numbers("3, 5,8") == [3, 5, 8] and numbers("") == []

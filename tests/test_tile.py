@@ -1,7 +1,6 @@
 """Tiles change little of a dream, leave no seams, and bound the memory."""
 
 import math
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, load_image, save_image
+from dream import DreamRecipe, Engine, load_image
 from dream.network import Network
 from dream.objective import energy
 from dream.tile import GRID, MARGIN, spans, tiled
 from dream.transform import random_shift, roll
 
-from .conftest import EXAMPLES, ROOT
+from .conftest import EXAMPLES
+from .memory import large_dream
 
 
 @pytest.fixture(scope="module")
@@ -116,28 +116,8 @@ def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
     assert torch.equal(change(engine, coffee, recipe), change(engine, coffee, recipe.but(tile=600)))
 
 
-MEASURED = """
-import resource, sys
-from dream.__main__ import main
-code = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-sys.exit(code)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_a_dream_of_4096_pixels_takes_less_than_3_gb(tmp_path: Path) -> None:
-    photo = F.interpolate(load_image(EXAMPLES / "cat.jpg"), (4096, 4096))
-    save_image(photo, tmp_path / "large.png")
-    options = ["--max-side", "4096", "--octaves", "2", "--iterations", "1"]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, "image", "large.png", "-o", "dream.png", *options],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "DREAM_DEVICE": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[-1]) * 1024**2 < 3e9
+    peak, _ = large_dream(tmp_path, 4096, "--octaves", "2", "--iterations", "1")
+    assert peak * 1024**2 < 3e9

@@ -29,7 +29,6 @@ class Controls:
 
     by_name: dict[str, Any]
     choice: LayerChoice
-    mixer: list[Any]
     random_seed: gr.Checkbox
     ground: gr.State
 
@@ -43,7 +42,6 @@ class Controls:
         """What `show` may change."""
         return [
             self.choice.pictures,
-            *self.mixer,
             self.random_seed,
             self.ground,
             *self.by_name.values(),
@@ -52,15 +50,19 @@ class Controls:
     def show(
         self, recipe: DreamRecipe, photo: str | None, skip: Sequence[str] = ()
     ) -> dict[Any, Any]:
-        """How each component looks with that recipe, but for those knobs."""
+        """How each component looks with that recipe, but for those knobs and what it leaves open.
+
+        Raises:
+            RecipeError: if its guide is no picture.
+        """
         values: dict[str, Any] = {name: getattr(recipe, name) for name in self.by_name}
+        skip = [*skip, *(name for name, value in values.items() if value is None)]
         pictures, _, values["layer"] = chosen(recipe.model, recipe.layer)
         if recipe.objective == recipe.but(objective=None).objective:
             values["objective"] = ""
         values["guide"] = _guide(recipe.guide)
         values["mask"] = mask.painted(photo, recipe.mask)
         updates = {self.by_name[name]: value for name, value in values.items() if name not in skip}
-        updates |= zip(self.mixer, mixer.shown(recipe.model, recipe.layer), strict=True)
         if "mask" not in skip:
             updates[self.ground] = photo
         if "seed" not in skip:
@@ -111,7 +113,7 @@ def controls(first: DreamRecipe, photo: gr.Image, opening: str) -> Controls:
         made["mask"] = mask.painter(opening)
         make("feather")
     with gr.Accordion("Mix layers and channels", open=False, elem_id="mixing"):
-        rows = mixer.mixer(choice, first.model, first.layer)
+        mixer.mixer(choice, first.model, first.layer)
         made["channels"] = gr.Textbox(
             "",
             label="Channels",
@@ -124,9 +126,7 @@ def controls(first: DreamRecipe, photo: gr.Image, opening: str) -> Controls:
         make(*(name for name in about if name not in made))
         random_seed = gr.Checkbox(False, label="Random seed")
         reset = gr.Button("Reset all")
-    together = Controls(
-        {name: made[name] for name in about}, choice, rows, random_seed, gr.State(None)
-    )
+    together = Controls({name: made[name] for name in about}, choice, random_seed, gr.State(None))
     _wire(together, first, photo, reset)
     return together
 

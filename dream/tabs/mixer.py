@@ -34,10 +34,10 @@ def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
                     value=name,
                     allow_custom_value=True,
                     label=f"Layer {place}",
-                    min_width=140,
+                    min_width=80,
                 ),
-                gr.Number(weight, label="Weight", step=0.1, min_width=70),
-                gr.Dropdown(list(OCTAVES), value=octaves, label="Octaves", min_width=90),
+                gr.Number(weight, label="Weight", step=0.1, min_width=80),
+                gr.Dropdown(list(OCTAVES), value=octaves, label="Octaves", min_width=80),
             ]
 
     def mixed(layer: str, *values: Any) -> tuple[Any, str]:
@@ -52,8 +52,10 @@ def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
             [choice.pictures, choice.layer],
             **parts.AT_ONCE,
         )
+    # Two networks may have layers of one name, and then only their lists differ.
     for event in choice.events:
         event.then(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
+    choice.layer.change(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
     return components
 
 

@@ -124,7 +124,7 @@ def wire(
         if recipe is None:
             return {status: gr.skip()}
         said = "This picture was dreamed here; the controls are set to its recipe."
-        return set_to(recipe, photo, said)
+        return told(lambda: set_to(recipe, photo, said))
 
     def linked_to(photo: str | None, request: gr.Request) -> dict[Any, Any]:
         given = request.query_params.get("recipe")
