@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,30 @@ atexit.register(shutil.rmtree, os.environ["DREAM_CACHE_DIR"], ignore_errors=True
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+
+
+# Values of knobs that each change the picture of a small dream.
+KNOBS: dict[str, Any] = {
+    "layer": "inception5a>inception3b:0.5",
+    "channels": "7,12:0.5",
+    "objective": "mean",
+    "border": 2,
+    "intensity": 9,
+    "octaves": 3,
+    "scale": 1.8,
+    "iterations": 3,
+    "step": 4.5,
+    "rule": "adam",
+    "jitter": 3,
+    "smoothing": 2.0,
+    "laplacian": 3,
+    "total_variation": 0.5,
+    "pull": 0.1,
+    "keep_colours": True,
+    "seed": 7,
+    "max_side": 180,
+    "tile": 128,
+}
 
 
 @pytest.fixture(scope="session")

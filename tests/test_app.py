@@ -23,7 +23,7 @@ from dream.knob import knobs
 from dream.presets import presets
 from dream.tabs import deep_dream, parts
 
-from .conftest import EXAMPLES, ROOT
+from .conftest import EXAMPLES, KNOBS, ROOT
 from .server import served
 
 CAT = EXAMPLES / "cat.jpg"
@@ -438,3 +438,16 @@ def test_bad_new_knobs_are_answered_too(
 ) -> None:
     with pytest.raises(AppError, match=message):
         dream(client, **wrong)
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_every_knob_does_in_the_api_what_it_does_in_python(
+    name: str, client: Client, engine: Engine
+) -> None:
+    given = QUICK | {name: KNOBS[name]}
+    path, recipe = dream(client, **given)
+    expected = engine.settle(DreamRecipe(**given))
+    assert DreamRecipe.from_dict(recipe) == expected
+    *_, frame = engine.dream(load_image(CAT), expected)
+    with Image.open(path) as image:
+        assert image.tobytes() == frame.picture().tobytes()

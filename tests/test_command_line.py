@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import pytest
@@ -18,7 +19,7 @@ from dream.architecture import build
 from dream.presets import preset
 from dream.weights import Download
 
-from .conftest import EXAMPLES, ROOT
+from .conftest import EXAMPLES, KNOBS, ROOT
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
@@ -463,3 +464,17 @@ def test_bad_pictures_and_lists_end_in_one_line(
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_every_knob_is_an_option_that_does_what_it_does_in_python(
+    name: str, tmp_path: Path, engine: Engine
+) -> None:
+    out, option = tmp_path / "out.png", f"--{name.replace('_', '-')}"
+    given = [option] if KNOBS[name] is True else [option, str(KNOBS[name])]
+    assert run("image", CAT, "-o", str(out), *QUICK, *given) == 0
+    quick: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
+    expected = engine.settle(DreamRecipe(**quick | {name: KNOBS[name]}))
+    assert read_recipe(out) == expected
+    *_, frame = engine.dream(load_image(CAT), expected)
+    assert torch.equal(load_image(out), (frame.tensor * 255).round() / 255)

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, Frame, PictureError, load_image, render
+from dream.knob import knobs
 from dream.network import Network
 from dream.objective import Activations, Energy
 
-from .conftest import EXAMPLES
+from .conftest import EXAMPLES, KNOBS
 
 
 def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
@@ -296,3 +297,19 @@ def test_the_border_of_a_layer_counts_for_nothing(network: Network, cat: Tensor)
     edge = torch.ones_like(changed, dtype=torch.bool)
     edge[12:-12, 12:-12] = False
     assert changed[edge].mean() / changed.mean() < 0.5 * without[edge].mean() / without.mean()
+
+
+TINY = DreamRecipe(octaves=2, iterations=2, max_side=451)
+
+
+def test_every_knob_that_is_no_picture_is_tried_below() -> None:
+    others = {"model", "guide", "mask", "feather"}  # In tests of their own.
+    assert set(KNOBS) == set(knobs(DreamRecipe)) - others
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_every_knob_changes_the_picture(name: str, engine: Engine, cat: Tensor) -> None:
+    without, changed = (
+        last(engine, cat, recipe) for recipe in (TINY, TINY.but(**{name: KNOBS[name]}))
+    )
+    assert without.shape != changed.shape or change(without, changed) > 0.1
