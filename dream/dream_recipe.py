@@ -187,12 +187,12 @@ class DreamRecipe(Recipe):
         help="A larger photo is shrunk to this longest side.",
     )
     tile: int = knob(
-        768,
+        512,
         kind=int,
         low=128,
         high=2048,
         unit="pixels",
-        help="A larger octave is read in tiles of about this side, which bounds the memory.",
+        help="An octave of four tiles of this side or more is read in tiles; it bounds the memory.",
     )
 
     def __post_init__(self) -> None:

@@ -40,6 +40,21 @@ def load_image(path: PathOrFile, background: str = "white") -> Tensor:
     Raises:
         PictureError: if it is no such file, is damaged, or has more than 40 megapixels.
     """
+    return to_tensor(_read(path, background))
+
+
+def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
+    """The picture in a file as `load_image` reads it, shrunk to that longest side in pixels.
+
+    Cheap even where the file is large. Raises as `load_image`.
+    """
+    image = _read(path, "white", draft=side)
+    image.thumbnail((side, side))
+    return image
+
+
+def _read(path: PathOrFile, background: str, draft: int = 0) -> Image.Image:
+    """The picture in a file, 8-bit RGB; a JPEG at the least size that has `draft` pixels a side."""
     name = _name(path)
     try:
         with warnings.catch_warnings():
@@ -49,7 +64,9 @@ def load_image(path: PathOrFile, background: str = "white") -> Tensor:
                 megapixels = image.width * image.height / 1e6
                 if megapixels > MEGAPIXELS:
                     raise _too_large(name, f"{megapixels:.1f}")
-                return to_tensor(_upright_rgb(image, background))
+                if draft:
+                    image.draft(None, (draft, draft))
+                return _upright_rgb(image, background)
     except PictureError:
         raise
     except FileNotFoundError as error:

@@ -139,7 +139,7 @@ def dream(
         del detail
         value_and_grad = climbs[recipe.layers_at(octave, len(sizes))]
         view: Paint = partial(jitter, limit=recipe.jitter, generator=generator)
-        if max(size) > recipe.tile:
+        if math.prod(size) >= 4 * recipe.tile**2:
             view = _as_it_is
             value_and_grad = tiled(value_and_grad, recipe.tile, shift, borders)
         rule = _rule(recipe, base)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dream.ascent import Rule
@@ -29,7 +28,7 @@ class Base:
         """The same at the size (height, width) of an octave."""
         if self.picture.shape[2:] == size:
             return self
-        mask = None if self.mask is None else F.interpolate(self.mask, size, mode="area")
+        mask = None if self.mask is None else resized(self.mask, size)
         return Base(resized(self.picture, size), mask, self.keep_colours)
 
     def hold(self, dreamed: Tensor) -> Tensor:

@@ -172,6 +172,7 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page) -> None:
 
 
 def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
+    page.wait_for_timeout(1 * SECONDS)  # A click on a page that is not alive yet is lost.
     page.locator(".gallery-item img, .gallery img").nth(2).click()
     expect_photo(page, "clouds.jpg")
     page.locator(".layers:visible button", has_text="Rings").click()
@@ -317,6 +318,8 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
     assert path.name == f"dream-coffee-inception3b+{channel}-i5-seed0.png"
     assert read_recipe(path, DreamRecipe).channels == str(channel)
     # Another layer has other channels.
+    open_section(page, "Mix layers and channels")
+    expect(page.locator("#only textarea, #only input")).to_have_value(str(channel))
     page.locator(".layers:visible button", has_text="Faces").click()
     expect(page.locator("#only textarea, #only input")).to_have_value("")
 
@@ -568,6 +571,7 @@ def test_a_sheet_compares_layers_and_intensities(page: Page) -> None:
     page.click("#make-sheet")
     expect(status(page)).to_contain_text("6 dreams in", timeout=60 * SECONDS)
     sheet = page.locator("#sheet img")
+    page.locator("#sheet").scroll_into_view_if_needed()
     expect(sheet).to_be_visible()
     width, height = sheet.evaluate("image => [image.naturalWidth, image.naturalHeight]")
     assert width == 2 * (320 + 6) + 6 and height == 3 * (213 + 18 + 6) + 6

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageCms
 
 from dream import DreamRecipe, PictureError, RecipeError, load_image, read_recipe, save_image
-from dream.picture import check_picture, to_image, to_tensor
+from dream.picture import check_picture, load_thumbnail, to_image, to_tensor
 
 from .conftest import EXAMPLES
 
@@ -318,3 +318,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
 def test_what_is_no_picture_tensor_is_refused(wrong: Any) -> None:
     with pytest.raises(PictureError):
         check_picture(wrong)
+
+
+def test_a_thumbnail_is_the_picture_only_smaller(tmp_path: Path) -> None:
+    photo = load_image(EXAMPLES / "coffee.jpg")
+    small = load_thumbnail(EXAMPLES / "coffee.jpg", 150)
+    assert small.size == (150, 100) and small.mode == "RGB"
+    expected = torch.nn.functional.interpolate(photo, (100, 150), mode="area")
+    assert (to_tensor(small) - expected).abs().mean() < 0.02
+    save_image(torch.rand(1, 3, 30, 20), tmp_path / "tiny.png")
+    assert load_thumbnail(tmp_path / "tiny.png", 150).size == (20, 30)
+    with pytest.raises(PictureError, match="is no picture"):
+        load_thumbnail(__file__, 150)

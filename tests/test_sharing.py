@@ -1,7 +1,6 @@
 """Recipes travel as links and text, and never name a file of the server."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -10,8 +9,9 @@ from PIL import Image
 from dream import DreamRecipe, Engine, RecipeError, save_image
 from dream.embedded import embed_mask, mask
 from dream.tabs import mask as painter
+from dream.tabs.controls import of_a_visitor, recipe_in
 from dream.tabs.mixer import EMPTY, ROWS, rows_of, written
-from dream.tabs.sharing import LINK_PICTURE, linked, of_a_visitor, recipe_in
+from dream.tabs.sharing import LINK_PICTURE, linked
 
 from .conftest import EXAMPLES
 
@@ -52,29 +52,50 @@ def test_a_dropped_picture_brings_its_recipe_if_it_has_one(engine: Engine, tmp_p
         assert recipe_in(other) is None
 
 
+def strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
+    """The file of a painted layer: one box, half transparent."""
+    layer = Image.new("RGBA", size, (255, 255, 255, 0))
+    layer.paste((255, 255, 255, 153), (100, 50, 180, 90))
+    layer.save(path)
+    return str(path)
+
+
 def test_what_was_painted_comes_back_as_it_was(tmp_path: Path) -> None:
-    strokes = Image.new("RGBA", (451, 300), (255, 255, 255, 0))
-    strokes.paste((255, 255, 255, 153), (100, 50, 180, 90))
-    path = painter.mask_file({"background": None, "layers": [strokes]}, str(tmp_path))
-    uri = embed_mask(path)
+    layer = strokes(tmp_path / "layer.png")
+    uri = embed_mask(painter.mask_file(layer, str(tmp_path)))
     assert (mask(uri, (300, 451)) > 0).sum() == 80 * 40
     shown = painter.painted(CAT, uri)["value"]
     assert shown["background"].size == (451, 300)
-    assert shown["layers"][0].getchannel("A").tobytes() == strokes.getchannel("A").tobytes()
-    again = painter.mask_file(shown, str(tmp_path))
-    assert embed_mask(again) == uri
+    with Image.open(layer) as first:
+        assert shown["layers"][0].getchannel("A").tobytes() == first.getchannel("A").tobytes()
+    shown["layers"][0].save(tmp_path / "again.png")
+    content = (tmp_path / "again.png").read_bytes()
+    assert embed_mask(painter.mask_file(content, str(tmp_path))) == uri
 
 
 def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
-    erased = Image.new("RGBA", (40, 30), (255, 255, 255, 0))
-    nothing: list[dict[str, Any] | None] = [None, {"layers": []}, {"layers": [erased]}]
-    for painting in nothing:
-        assert painter.mask_file(painting, str(tmp_path)) == ""
+    Image.new("RGBA", (40, 30), (255, 255, 255, 0)).save(tmp_path / "erased.png")
+    for layer in (None, b"", str(tmp_path / "erased.png")):
+        assert painter.mask_file(layer, str(tmp_path)) == ""
     assert painter.painted(CAT, "")["value"]["layers"] == []
     assert painter.unpainted(str(tmp_path / "nothing.jpg"))["value"] is None
-    large = Image.new("RGB", (2000, 1000))
-    large.save(tmp_path / "large.png")
+    Image.new("RGB", (2000, 1000)).save(tmp_path / "large.png")
     assert painter.unpainted(str(tmp_path / "large.png"))["value"]["background"].size == (512, 256)
+
+
+def test_a_layer_that_no_painter_made_is_refused_unopened(tmp_path: Path) -> None:
+    Image.new("1", (9000, 9000)).save(tmp_path / "huge.png")
+    with pytest.raises(RecipeError, match="what is painted has at most 512 pixels a side"):
+        painter.mask_file(str(tmp_path / "huge.png"), str(tmp_path))
+    with pytest.raises(RecipeError, match="what was painted cannot be read; paint it again"):
+        painter.mask_file(b"no picture", str(tmp_path))
+
+
+def test_the_strokes_of_those_who_never_dream_are_forgotten() -> None:
+    recent = painter.Recent()
+    for visitor in range(3 * painter.STROKES):
+        recent[str(visitor)] = b"strokes"
+    assert len(recent) == painter.STROKES and str(3 * painter.STROKES - 1) in recent
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from PIL import Image
 
 from dream import embedded, zoo
 from dream.dream_recipe import INTENSITIES, DreamRecipe
+from dream.errors import DreamError, RecipeError
 from dream.knob import knobs
-from dream.picture import to_image
+from dream.picture import read_recipe, to_image
 from dream.tabs import mask, mixer, parts
 from dream.tabs.layers import LayerChoice, choose_layer, chosen
 
@@ -84,6 +85,30 @@ def recipe_of(random_seed: bool, values: Sequence[Any], folder: str) -> DreamRec
     return DreamRecipe(**given)
 
 
+def of_a_visitor(recipe: DreamRecipe) -> DreamRecipe:
+    """That recipe, if it names no files: those would be the server's.
+
+    Raises:
+        RecipeError: if it does.
+    """
+    for name in ("guide", "mask"):
+        picture = getattr(recipe, name)
+        if picture and not embedded.is_embedded(picture):
+            raise RecipeError(
+                f"the {name} of this recipe is the name of a file, which is not here; "
+                f"dream it where the file is, or leave {name} out"
+            )
+    return recipe
+
+
+def recipe_in(photo: str | None) -> DreamRecipe | None:
+    """The recipe that a dreamed picture carries; None where there is none that can be used."""
+    try:
+        return of_a_visitor(read_recipe(photo, DreamRecipe)) if photo else None
+    except DreamError:
+        return None
+
+
 def controls(first: DreamRecipe, photo: gr.Image, opening: str) -> Controls:
     """The controls, set to that recipe; the page opens on that file of a photo."""
     made: dict[str, Any] = {}
@@ -137,7 +162,10 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
     painter, guide, layer = by_name["mask"], by_name["guide"], by_name["layer"]
 
     def repaint(photo: str | None, ground: str | None) -> Any:
-        return gr.skip() if photo and photo == ground else mask.unpainted(photo)
+        if photo and photo == ground:
+            return gr.skip()
+        recipe = recipe_in(photo)
+        return mask.painted(photo, recipe.mask if recipe else "")
 
     def guided(guide: str | None, model: str, layer: str) -> tuple[Any, ...]:
         card = zoo.card(model)
@@ -151,9 +179,9 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
     def start_over(photo: str | None) -> dict[Any, Any]:
         return together.show(first, photo)
 
-    photo.change(repaint, [photo, together.ground], painter, **parts.AT_ONCE)
+    photo.change(repaint, [photo, together.ground], painter, **parts.GLANCE)
     # The bin would take the photo away too.
-    painter.clear(mask.unpainted, photo, painter, **parts.AT_ONCE)
+    painter.clear(mask.unpainted, photo, painter, **parts.GLANCE)
     # Channels are those of one layer.
     for event in choice.events:
         event.then(lambda: "", None, by_name["channels"], **parts.AT_ONCE)

@@ -120,6 +120,7 @@ def tab(engine: Engine, page_load: Callable[..., Any]) -> Inputs:
             outputs,
             show_progress="minimal",
             show_progress_on=status,
+            scroll_to_output=button is compared.go,
             api_visibility="private",
             **parts.WORK,
         )

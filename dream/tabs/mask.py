@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,49 @@ import gradio as gr
 from PIL import Image
 
 from dream import embedded
-from dream.errors import DreamError
-from dream.octave import limited, resized
-from dream.picture import load_image, to_image
+from dream.errors import DreamError, RecipeError
+from dream.picture import load_thumbnail, to_image
+from dream.tabs import parts
 
 # Larger canvases make a stroke as thin as a hair, and slow to send.
 SIDE = 512
+STROKES = 200
 WHITE = ("#ffffff", 0.6)
 
 
+class Recent(dict[str, Any]):
+    """The latest few entries: Gradio keeps the strokes of visitors who never dream for ever."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.pop(key, None)
+        super().__setitem__(key, value)
+        while len(self) > STROKES:
+            del self[next(iter(self))]
+
+
+def _painted_layer(self: gr.ImageEditor, payload: Any) -> str | bytes | None:
+    """The painted layer as it came, its path or its bytes: Gradio would open all of them first."""
+    stored = payload and payload.id is not None
+    source = self.blob_storage.pop(payload.id, None) if stored else payload
+    layer = next(filter(None, source.layers), None) if source else None
+    return getattr(layer, "path", layer)
+
+
+_strokes = Recent()
+Painter = parts.component_like(
+    gr.ImageEditor,
+    preprocess=_painted_layer,
+    blob_storage=property(lambda self: _strokes, lambda self, none: None),
+)
+
+
 def painter(photo: str) -> gr.ImageEditor:
-    """The photo to paint on, with a brush and an eraser and nothing else."""
-    return gr.ImageEditor(
+    """The photo to paint on, with a brush and an eraser and nothing else.
+
+    It hands on the painted layer as it came: its path, its bytes, or None.
+    """
+    editor: gr.ImageEditor = Painter(
         **_canvas(_shown(photo)),
-        type="pil",
         format="png",
         sources=(),
         transforms=(),
@@ -34,10 +64,11 @@ def painter(photo: str) -> gr.ImageEditor:
         eraser=gr.Eraser(default_size=32),
         elem_id="mask",
     )
+    return editor
 
 
 def unpainted(photo: str | None) -> dict[str, Any]:
-    """How the painter looks with that photo; a dreamed one is painted with its own mask."""
+    """How the painter looks with that photo and nothing painted."""
     try:
         return gr.update(**_canvas(_shown(photo))) if photo else gr.update(value=None)
     except DreamError:  # It is said when the photo shall be dreamed.
@@ -58,11 +89,26 @@ def painted(photo: str | None, mask: str) -> dict[str, Any]:
     return gr.update(**_canvas(image, layer))
 
 
-def mask_file(painting: dict[str, Any] | None, folder: str) -> str:
-    """The path of what was painted, white on black, in a new file there; "" if nothing was."""
-    if not painting or not painting["layers"]:
+def mask_file(layer: str | bytes | None, folder: str) -> str:
+    """The path of what was painted, white on black, in a new file there; "" if nothing was.
+
+    Raises:
+        RecipeError: if it is no layer of the painter's.
+    """
+    if not layer:
         return ""
-    mask = painting["layers"][0].getchannel("A").point(lambda alpha: 255 if alpha else 0)
+    try:
+        with Image.open(io.BytesIO(layer) if isinstance(layer, bytes) else layer) as image:
+            if max(image.size) > SIDE:
+                raise RecipeError(f"what is painted has at most {SIDE} pixels a side")
+            alpha = image.convert("RGBA").getchannel("A")
+    except (OSError, ValueError) as error:
+        raise (
+            error
+            if isinstance(error, RecipeError)
+            else RecipeError("what was painted cannot be read; paint it again")
+        ) from error
+    mask = alpha.point(lambda each: 255 if each else 0)
     if not mask.getbbox():
         return ""
     path = Path(folder) / "mask.png"
@@ -71,8 +117,7 @@ def mask_file(painting: dict[str, Any] | None, folder: str) -> str:
 
 
 def _shown(photo: str) -> Image.Image:
-    picture = load_image(photo)
-    return to_image(resized(picture, limited(picture.shape[2:], SIDE)))
+    return load_thumbnail(photo, SIDE)
 
 
 def _canvas(image: Image.Image, *layers: Image.Image) -> dict[str, Any]:

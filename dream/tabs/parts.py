@@ -8,12 +8,14 @@ import math
 import os
 import re
 import time
+from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import randint
 from typing import Any
 
 import gradio as gr
+from gradio.component_meta import ComponentMeta
 
 from dream.dream_recipe import DreamRecipe
 from dream.errors import DreamError
@@ -44,15 +46,28 @@ AT_ONCE: dict[str, Any] = {
 }
 
 
+def component_like(base: type, **own: Any) -> Any:
+    """A class of component that is `base` but for what is given.
+
+    A class, since Gradio makes components anew for each session, from their classes; and made so,
+    since its metaclass would write a stub beside this file.
+    """
+    return ABCMeta.__new__(ComponentMeta, base.__name__, (base,), {"is_template": True, **own})
+
+
+def _path(self: gr.Image, payload: Any) -> Any:
+    """The path of the file as it came: Gradio would open it first, and answer a bad one with a bare
+    "Error"; `load_image` says what is wrong with it.
+    """
+    return payload.path if payload and payload.path else gr.Image.preprocess(self, payload)
+
+
+Photo = component_like(gr.Image, preprocess=_path)
+
+
 def photo_input(**about: Any) -> gr.Image:
     """A picture input that hands on the path of the file as it came."""
-    photo = gr.Image(type="filepath", image_mode=None, **about)
-    opened = photo.preprocess
-    # Gradio would open the file first and answer a bad one with a bare "Error"; `load_image` says
-    # what is wrong with it.
-    photo.preprocess = lambda data: (  # type: ignore[method-assign, assignment]
-        data.path if data and data.path else opened(data)
-    )
+    photo: gr.Image = Photo(type="filepath", image_mode=None, **about)
     return photo
 
 

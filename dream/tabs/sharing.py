@@ -10,12 +10,11 @@ from typing import Any
 import gradio as gr
 
 from dream.dream_recipe import DreamRecipe
-from dream.embedded import is_embedded
-from dream.errors import DreamError, RecipeError
+from dream.errors import DreamError
 from dream.picture import read_recipe
 from dream.presets import presets
 from dream.tabs import parts
-from dream.tabs.controls import PERSONAL, Controls
+from dream.tabs.controls import PERSONAL, Controls, of_a_visitor, recipe_in
 
 # A link longer than this breaks on its way; pictures that are larger are left out of it.
 LINK_PICTURE = 2000
@@ -137,30 +136,6 @@ def wire(
     events["file"].upload(loaded, [events["file"], photo], outputs, **parts.AT_ONCE)
     photo.upload(dropped, photo, outputs, **parts.AT_ONCE)
     page_load(linked_to, photo, outputs, **parts.AT_ONCE)
-
-
-def of_a_visitor(recipe: DreamRecipe) -> DreamRecipe:
-    """That recipe, if it names no files: those would be the server's.
-
-    Raises:
-        RecipeError: if it does.
-    """
-    for name in ("guide", "mask"):
-        picture = getattr(recipe, name)
-        if picture and not is_embedded(picture):
-            raise RecipeError(
-                f"the {name} of this recipe is the name of a file, which is not here; "
-                f"dream it where the file is, or leave {name} out"
-            )
-    return recipe
-
-
-def recipe_in(photo: str | None) -> DreamRecipe | None:
-    """The recipe that a dreamed picture carries; None where there is none that can be used."""
-    try:
-        return of_a_visitor(read_recipe(photo, DreamRecipe)) if photo else None
-    except DreamError:
-        return None
 
 
 def linked(recipe: DreamRecipe) -> str:
