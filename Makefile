@@ -1,6 +1,6 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
-# make lint: ruff and mypy.   make bench: what it costs.   make pictures: the page's own pictures.
-# make means: Dreamlet's mean activations, which guided dreams need.
+# make lint: ruff, mypy, and the workflows by their schema.   make bench: what it costs.
+# make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
@@ -21,6 +21,7 @@ lint: .venv/tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 bench: .venv/app
 	$(BIN)/python -m tests.bench

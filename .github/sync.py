@@ -1,0 +1,65 @@
+"""Put this checkout on a Space, wait until it runs, and have it dream once.
+
+    python .github/sync.py OWNER/NAME
+
+The Space then holds what `FILES` names and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from gradio_client import Client, handle_file
+from huggingface_hub import HfApi
+
+ROOT = Path(__file__).parent.parent
+FILES = ("README.md", "LICENSE", "requirements.txt", "app.py", "dream/*", "examples/*")
+NOT = ("*__pycache__*", "*.part")
+MINUTES = 30
+
+
+def sync(space: str, hub: Any, client: Any, message: str, pause: float = 15.0) -> str:
+    """Upload, wait until just that runs, and dream; gives the path of the dream.
+
+    `hub` is an `HfApi`, `client` makes a `gradio_client.Client` of a Space's name.
+
+    Raises:
+        RuntimeError: if the Space does not run, or what it dreams is no picture.
+    """
+    commit = hub.upload_folder(
+        repo_id=space,
+        repo_type="space",
+        folder_path=ROOT,
+        allow_patterns=list(FILES),
+        ignore_patterns=list(NOT),
+        delete_patterns=["*"],
+        commit_message=message,
+    )
+    end = time.monotonic() + MINUTES * 60
+    while True:
+        time.sleep(pause)  # The Space before this one may still be running.
+        runtime = hub.wait_for_space(space, timeout=MINUTES * 60, poll_interval=10)
+        if runtime.stage != "RUNNING":
+            raise RuntimeError(f"{space} is not running but at {runtime.stage}; see its logs")
+        if runtime.raw.get("sha", commit.oid) == commit.oid:
+            break
+        if time.monotonic() > end:
+            raise RuntimeError(f"{space} still runs an older commit after {MINUTES} minutes")
+    photo = handle_file(str(ROOT / "examples" / "cat.jpg"))
+    path, recipe = client(space).predict(photo, intensity=1, octaves=1, api_name="/deep_dream")
+    if not Path(path).read_bytes().startswith(b"\x89PNG") or recipe["intensity"] != 1:
+        raise RuntimeError(f"{space} runs, but what it dreamed is no dream: {path}")
+    return str(path)
+
+
+def main() -> None:
+    commit = os.environ.get("GITHUB_SHA", "")[:7]
+    print(sync(sys.argv[1], HfApi(), Client, f"Sync {commit}".strip()))
+
+
+if __name__ == "__main__":
+    main()
