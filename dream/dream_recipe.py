@@ -68,7 +68,11 @@ class DreamRecipe(Recipe):
         help="Only these channels of the layer, as 7 or with weights 7,12:0.5; empty for all.",
     )
     guide: str = knob(
-        "", kind=str, file=True, empty="none", help="A picture to dream of what is in it."
+        "",
+        kind=str,
+        file=True,
+        empty="none",
+        help="A picture to dream of what is in it; the network's high layer follows it best.",
     )
     objective: str = knob(
         None,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dream import (
@@ -21,6 +21,7 @@ from dream import (
     zoo,
 )
 from dream import guide as guides
+from dream.architecture import build
 from dream.network import Network
 from dream.objective import Match, match, texture
 
@@ -178,3 +179,14 @@ def test_a_guide_brings_its_layer_and_objective() -> None:
         DreamRecipe(objective="match")
     with pytest.raises(RecipeError, match="channels and a guide cannot both be followed"):
         DreamRecipe(guide="g.jpg", channels="7")
+
+
+def test_a_network_without_means_of_its_own_follows_a_guide(tmp_path: Path, cat: Tensor) -> None:
+    torch.manual_seed(0)
+    weights = build(zoo.card("squeezenet1_1")).state_dict()
+    save_file(weights, tmp_path / "squeezenet1_1.safetensors")
+    engine = Engine("cpu", {"squeezenet1_1": tmp_path / "squeezenet1_1.safetensors"})
+    recipe = DreamRecipe(model="squeezenet1_1", guide=ROCKET, octaves=1, iterations=3, max_side=128)
+    assert recipe.layer == "features.12"
+    values = [frame.value for frame in engine.dream(cat, recipe)][1:]
+    assert values[-1] > values[0]

@@ -117,7 +117,7 @@ def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_dream_of_4096_pixels_takes_less_than_3_gb(tmp_path: Path) -> None:
     peak, _ = large_dream(tmp_path, 4096, "--octaves", "2", "--iterations", "1")
     assert peak * 1024**2 < 3e9
