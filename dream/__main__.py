@@ -17,7 +17,7 @@ from dream.channel_recipe import ChannelRecipe
 from dream.channels import channel_numbers, spread_channels
 from dream.class_image import Verdict
 from dream.class_recipe import ClassRecipe
-from dream.compare import label, listed, numbers, variations
+from dream.compare import listed, numbers, sheet
 from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import DreamError, RecipeError
@@ -63,12 +63,12 @@ def _parser() -> Parser:
     _recipe_options(image, DreamRecipe)
     image.set_defaults(command=_image)
 
-    sheet = commands.add_parser("sheet", help="dream a photo in several ways, side by side")
-    sheet.add_argument("photo", metavar="PHOTO", help="a picture file")
-    sheet.add_argument("--layers", metavar="LIST", default="", help="as inception3b,inception4c")
-    sheet.add_argument("--intensities", metavar="LIST", default="", help="as 3,5,8")
-    _recipe_options(sheet, DreamRecipe, skip=("layer", "intensity"), out="sheet.png")
-    sheet.set_defaults(command=_compare)
+    several = commands.add_parser("sheet", help="dream a photo in several ways, side by side")
+    several.add_argument("photo", metavar="PHOTO", help="a picture file")
+    several.add_argument("--layers", metavar="LIST", default="", help="as inception3b,inception4c")
+    several.add_argument("--intensities", metavar="LIST", default="", help="as 3,5,8")
+    _recipe_options(several, DreamRecipe, skip=("layer", "intensity"), out="sheet.png")
+    several.set_defaults(command=_compare)
 
     channel = commands.add_parser("channel", help="show what the channels of a layer look for")
     channel.add_argument("--image", metavar="PHOTO", help="raise it in this photo, not from noise")
@@ -211,21 +211,22 @@ def _image(given: argparse.Namespace) -> None:
 
 def _compare(given: argparse.Namespace) -> None:
     recipe = _recipe(given, DreamRecipe)
-    recipes = variations(recipe, listed(given.layers), numbers(given.intensities))
+    layers, intensities = listed(given.layers), numbers(given.intensities)
     out = check_destination(given.out)
-    photo = load_image(given.photo)
     engine = _engine(given, recipe.model)
+    recipes = engine.variations(recipe, layers, intensities)
+    photo = load_image(given.photo)
     frames = engine.dreams(photo, recipes)
     _show(engine.prepare(recipe))
     start = time.perf_counter()
-    pictures: list[tuple[str, Image.Image]] = []
+    pictures: list[Image.Image] = []
     for frame in frames:
         _bar(frame.done, f"step {frame.step} of {frame.total}")
         if frame.finished:
-            pictures.append((label(recipes[len(pictures)]), frame.picture()))
-    sheet = contact_sheet(pictures, len(numbers(given.intensities)))
-    save_image(sheet, out)
-    _told(out, sheet.size, f"{len(recipes)} dreams, seed {recipe.seed}", start)
+            pictures.append(frame.picture())
+    made = sheet(recipes, pictures)
+    save_image(made, out)
+    _told(out, made.size, f"{len(recipes)} dreams, seed {recipe.seed}", start)
 
 
 def _channel(given: argparse.Namespace) -> None:

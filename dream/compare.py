@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from PIL import Image
+
 from dream.dream_recipe import DreamRecipe
 from dream.errors import RecipeError
+from dream.sheet import contact_sheet
 
 MOST = 36
 # The longest side of a picture on a sheet, in pixels, where the recipe leaves it open.
@@ -47,6 +50,16 @@ def variations(
 def label(recipe: DreamRecipe) -> str:
     """What is written below a dream on a sheet."""
     return f"{recipe.layer}, intensity {recipe.intensity}"
+
+
+def sheet(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image]) -> Image.Image:
+    """The dreams of `variations`, labelled: a row for each layer, a column for each intensity.
+
+    Where one of the two alone is compared they stand about in a square.
+    """
+    labelled = [(label(recipe), dream) for recipe, dream in zip(recipes, dreams, strict=True)]
+    columns = len({recipe.intensity for recipe in recipes})
+    return contact_sheet(labelled, columns if columns > 1 else 0)
 
 
 def listed(text: str) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream import class_image, render, weights, zoo
+from dream import class_image, compare, render, weights, zoo
 from dream.cache import PictureCache
 from dream.channel_recipe import ChannelRecipe
 from dream.class_image import Verdict
@@ -170,6 +170,19 @@ class Engine:
         image = check_picture(image)
         render.check_dream(image, recipe)
         return self._dream(image, recipe)
+
+    def variations(
+        self, recipe: DreamRecipe, layers: Sequence[str] = (), intensities: Sequence[int] = ()
+    ) -> list[DreamRecipe]:
+        """Those of `compare.variations`, settled; a guide and a mask are read once for all.
+
+        Raises:
+            RecipeError: as `compare.variations`.
+            PictureError, RecipeError: as `settle`.
+        """
+        recipes = compare.variations(recipe, layers, intensities)
+        first = self.settle(recipes[0])
+        return [self.settle(each.but(guide=first.guide, mask=first.mask)) for each in recipes]
 
     def dreams(self, image: Tensor, recipes: Sequence[DreamRecipe]) -> Iterator[Frame]:
         """Dream a picture in several ways, one after the other; each ends in a finished frame.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -27,7 +28,7 @@ AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(ABC):
     """What all recipes share: checking, changing, and the way to and from JSON."""
 
     kind: ClassVar[str] = ""
@@ -41,9 +42,9 @@ class Recipe:
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
+    @abstractmethod
     def layers(self) -> tuple[tuple[str, float], ...]:
         """The modules it reads, friendly names resolved, each with its weight."""
-        raise NotImplementedError
 
     def but(self: AnyRecipe, **changes: Any) -> AnyRecipe:
         """This recipe with those knobs changed; what follows from them is worked out afresh.

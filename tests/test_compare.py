@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, RecipeError
-from dream.compare import SIDE, label, listed, numbers, variations
+from dream import DreamRecipe, Engine, RecipeError, embedded
+from dream.compare import SIDE, label, listed, numbers, sheet, variations
 from dream.presets import FILE, preset, presets
+
+from .conftest import EXAMPLES
 
 
 def test_variations_go_through_layers_and_intensities() -> None:
@@ -60,6 +63,33 @@ def test_lists_are_read_or_refused() -> None:
     assert numbers("3, 5,8") == [3, 5, 8] and numbers("") == []
     with pytest.raises(RecipeError, match="intensities are whole numbers as 3,5,8, not '3,five'"):
         numbers("3,five")
+
+
+def test_a_sheet_has_a_row_for_each_layer_however_often_one_is_named(engine: Engine) -> None:
+    recipes = engine.variations(DreamRecipe(), ["conv3", "inception3a"], numbers("3,3,5"))
+    pictures = [Image.new("RGB", (40, 30)) for _ in recipes]
+    assert len(recipes) == 4 and sheet(recipes, pictures).size == (2 * 46 + 6, 2 * 54 + 6)
+    recipes = engine.variations(
+        DreamRecipe(), ["conv3", "inception3a", "inception3b", "inception4a"]
+    )
+    assert sheet(recipes, pictures).size == (2 * 46 + 6, 2 * 54 + 6)
+
+
+def test_a_guide_is_read_once_for_a_whole_sheet(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def embed(path: str) -> str:
+        read.append(path)
+        return embedded.embed_guide(path)
+
+    monkeypatch.setattr("dream.engine.embed_guide", embed)
+    recipe = DreamRecipe(guide=str(EXAMPLES / "rocket.jpg"))
+    recipes = engine.variations(recipe, ["inception4c", "inception5a"], [3, 5])
+    assert len(read) == 1 and {each.guide for each in recipes} == {engine.settle(recipe).guide}
+    assert [each.layer for each in recipes] == [*["inception4c"] * 2, *["inception5a"] * 2]
+    assert recipes == [engine.settle(each) for each in recipes]
 
 
 def test_several_dreams_are_each_as_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:

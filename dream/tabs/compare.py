@@ -13,11 +13,10 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from dream.compare import SIDE, label, variations
+from dream.compare import SIDE, sheet
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.picture import load_image
-from dream.sheet import contact_sheet
 from dream.tabs import parts
 from dream.tabs.controls import Controls, recipe_of
 from dream.tabs.layers import choices
@@ -93,20 +92,20 @@ def live(
         with tempfile.TemporaryDirectory() as folder:
             recipe = recipe_of(random_seed, values, folder)
             side = min(recipe.max_side or SIDE, SIDE)
-            recipes = variations(recipe.but(max_side=side), layers, strengths)
+            recipes = engine.variations(recipe.but(max_side=side), layers, strengths)
             frames = engine.dreams(load_image(photo), recipes)
             for text in parts.fetching(engine.prepare(recipe)):
                 yield same, text
             start = time.monotonic()
-            pictures: list[tuple[str, Image.Image]] = []
+            pictures: list[Image.Image] = []
             for frame in parts.worth_showing(frames):
                 if frame.finished:
-                    pictures.append((label(recipes[len(pictures)]), frame.picture()))
+                    pictures.append(frame.picture())
                 seconds = parts.left(frame, time.monotonic() - start)
                 said = f"Dream {min(len(pictures) + 1, len(recipes))} of {len(recipes)}"
                 yield same, parts.status(f"{said}, {seconds} left.")
             path = Path(folder) / f"sheet-{parts.stem(photo)}.png"
-            contact_sheet(pictures, len(strengths)).save(path)
+            sheet(recipes, pictures).save(path)
             said = f"{len(recipes)} dreams in {time.monotonic() - start:.1f} s."
             yield gr.update(value=str(path), visible=True), parts.status(said)
     except DreamError as error:

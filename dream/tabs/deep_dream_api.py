@@ -10,13 +10,12 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from dream.compare import label, listed, numbers, variations
+from dream.compare import listed, numbers, sheet
 from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.picture import load_image
 from dream.presets import presets
-from dream.sheet import contact_sheet
 from dream.tabs import parts
 
 IMAGE = "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 40 megapixels."
@@ -56,19 +55,20 @@ def endpoints(engine: Engine) -> None:
         The last answer is the sheet (PNG) and the recipe of each picture on it, row by row.
         """
         try:
-            recipes = variations(DreamRecipe(**given), listed(layers), numbers(intensities))
+            recipe = DreamRecipe(**given)
+            recipes = engine.variations(recipe, listed(layers), numbers(intensities))
             with tempfile.TemporaryDirectory() as folder:
                 frames = engine.dreams(load_image(image), recipes)
-                for _ in parts.fetching(engine.prepare(recipes[0])):
+                for _ in parts.fetching(engine.prepare(recipe)):
                     yield None, None
-                pictures: list[tuple[str, Image.Image]] = []
+                pictures: list[Image.Image] = []
                 for frame in parts.worth_showing(frames):
                     if frame.finished:
-                        pictures.append((label(recipes[len(pictures)]), frame.picture()))
+                        pictures.append(frame.picture())
                     yield None, None
                 path = Path(folder) / f"sheet-{parts.stem(image)}.png"
-                contact_sheet(pictures, len(numbers(intensities))).save(path)
-                yield str(path), [engine.settle(recipe).to_dict() for recipe in recipes]
+                sheet(recipes, pictures).save(path)
+                yield str(path), [each.to_dict() for each in recipes]
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
