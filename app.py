@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 
+try:  # Before torch, as ZeroGPU wants it; only a Space has it.
+    import spaces
+except ImportError:
+    spaces = None
+
 import gradio as gr
 import torch
 
 from dream import Engine
 from dream.tabs import channels, channels_api, class_images, deep_dream, deep_dream_api, parts
+from dream.tabs.work import Work
 
 THEME = gr.themes.Soft(
     primary_hue="indigo",
@@ -20,7 +26,7 @@ CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
 #title h1 { font-size: 2rem; line-height: 1.1; margin: 0; }
 #title p { font-size: 1.1rem; margin: .3rem 0 .1rem; }
-#title small { color: var(--body-text-color-subdued); }
+#expected { color: var(--body-text-color-subdued); font-size: .9rem; text-align: center; }
 .status { min-height: 3.2em; font-variant-numeric: tabular-nums; }
 .layers .grid-wrap { min-height: 0; padding: 0; }
 .layers .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
@@ -54,26 +60,23 @@ document.addEventListener("keydown", (event) => {
 """
 
 
-def build(engine: Engine) -> gr.Blocks:
+def build(work: Work) -> gr.Blocks:
     """The whole page, and its endpoints."""
-    model = deep_dream.opening(engine).model
-    device = "a CPU" if engine.device.type == "cpu" else "a GPU"
     with gr.Blocks(title="Deep Dream", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(
-            "<h1>Deep Dream</h1><p>Watch a neural network dream into your photo.</p>"
-            f"<small>{model.capitalize()} on {device}</small>",
+            "<h1>Deep Dream</h1><p>Watch a neural network dream into your photo.</p>",
             elem_id="title",
         )
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Deep Dream", id="dream"):
-                dreams = deep_dream.tab(engine, page.load)
+                dreams = deep_dream.tab(work, page.load)
             with gr.Tab("What it sees", id="channels"):
-                channels.tab(engine, tabs, dreams)
+                channels.tab(work, tabs, dreams)
             with gr.Tab("Class image", id="class"):
-                class_images.tab(engine, tabs, dreams)
-        deep_dream_api.endpoints(engine)
-        channels_api.endpoints(engine)
-        class_images.endpoint(engine)
+                class_images.tab(work, tabs, dreams)
+        deep_dream_api.endpoints(work)
+        channels_api.endpoints(work)
+        class_images.endpoint(work)
     return page.queue(max_size=20)
 
 
@@ -82,9 +85,9 @@ def main() -> None:
     if cores := os.environ.get("CPU_CORES"):
         # A Space sees every core of its host but may use only these.
         torch.set_num_threads(max(1, int(float(cores))))
-    engine = Engine(shipped=[parts.EXAMPLES / "channels"])
-    engine.network(deep_dream.opening(engine).model)  # The first visitor need not wait for it.
-    build(engine).launch(
+    work = Work(Engine(shipped=[parts.EXAMPLES / "channels"]), spaces.GPU if spaces else None)
+    work.warm_up()
+    build(work).launch(
         theme=THEME,
         css=CSS,
         head=KEYS,

@@ -202,7 +202,7 @@ def _image(given: argparse.Namespace) -> None:
     engine = _engine(given, recipe.model)
     recipe = engine.settle(recipe)
     frames = engine.dream(photo, recipe)  # Checks the photo before anything is downloaded.
-    _show(engine.prepare(recipe))
+    _show(engine.fetch(recipe.model))
     start = time.perf_counter()
     frame = _watched(frames)
     save_image(frame.picture(), out, recipe)
@@ -217,7 +217,7 @@ def _compare(given: argparse.Namespace) -> None:
     recipes = engine.variations(recipe, layers, intensities)
     photo = load_image(given.photo)
     frames = engine.dreams(photo, recipes)
-    _show(engine.prepare(recipe))
+    _show(engine.fetch(recipe.model))
     start = time.perf_counter()
     pictures: list[Image.Image] = []
     for frame in frames:
@@ -239,7 +239,7 @@ def _channel(given: argparse.Namespace) -> None:
     photo = load_image(given.image) if given.image else None
     recipe = engine.settle(recipe, photo)
     frames = engine.channel(recipe, photo)
-    _show(engine.prepare(recipe))
+    _show(engine.fetch(recipe.model))
     start = time.perf_counter()
     frame = _watched(frames)
     save_image(frame.picture(), out, recipe)
@@ -255,7 +255,7 @@ def _sheet(given: argparse.Namespace, recipe: ChannelRecipe, engine: Engine, out
         channels = channel_numbers(given.channels, recipe.model, recipe.layer)
     else:
         channels = spread_channels(given.grid, recipe.model, recipe.layer)
-    _show(engine.prepare(recipe))
+    _show(engine.fetch(recipe.model))
     start = time.perf_counter()
     pictures: dict[int, Image.Image] = {}
     for frame in engine.channels([recipe.but(channel=channel) for channel in channels]):
@@ -273,7 +273,7 @@ def _top(given: argparse.Namespace) -> None:
     engine = _engine(given, given.model)
     recipe = ChannelRecipe(model=given.model, layer=given.layer)
     photo = load_image(given.photo)
-    _show(engine.prepare(recipe))
+    _show(engine.fetch(recipe.model))
     response = engine.response(photo, recipe.model, recipe.layer)
     for answer in response.top(given.count, given.spot):
         print(f"channel {answer.channel:5}   {answer.strength:8.2f}")
@@ -288,7 +288,7 @@ def _class(given: argparse.Namespace) -> None:
     engine = _engine(given, recipe.model)
     recipe = engine.settle(recipe, photo)
     frames = engine.class_image(recipe, photo)
-    _show(engine.prepare(recipe))
+    _show(engine.fetch(recipe.model))
     start = time.perf_counter()
     first = next(frames)
     before = engine.verdict(first.tensor, recipe)

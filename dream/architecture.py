@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,13 @@ if TYPE_CHECKING:
     from dream.zoo import ModelCard
 
 # While torch.fx traces a network it patches nn.Module.__call__ for the whole process: a forward in
-# another thread would fail ("module is not installed as a submodule"). So one waits for the other.
+# another thread would fail ("module is not installed as a submodule"). So one waits for the other;
+# and so does a fork, whose copy of the lock would else stay shut for ever.
 FORWARD = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=FORWARD.acquire, after_in_parent=FORWARD.release, after_in_child=FORWARD.release
+    )
 
 
 def build(card: ModelCard, **changes: Any) -> nn.Module:

@@ -57,6 +57,7 @@ class Mode:
     """A way to make class images: on which canvas, seen how, by which rule, at which sizes.
 
     `stages` are shares of the steps and of the side; a stage starts from what the one before made.
+    A step looks at `views` of the picture.
     """
 
     canvas: Callable[[Size, torch.device], Canvas]
@@ -64,6 +65,7 @@ class Mode:
     rule: Callable[[ClassRecipe, int, int], Rule]
     steps: int
     stages: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
+    views: int = 1
 
 
 def class_image(
@@ -89,7 +91,7 @@ def class_image(
     else:
         tries = recipe.tries if len(sizes) > 1 else 1
         variables = torch.cat([canvas.noise(generator) for _ in range(tries)])
-    counts = _steps(recipe.steps, mode, len(sizes))
+    counts = stage_steps(recipe.steps, mode, len(sizes))
     work = sum(math.prod(size) * count for size, count in zip(sizes, counts, strict=True))
     total, step, worked = sum(counts), 0, 0
     start = partial(_shown, canvas, variables[:1], sizes[-1])
@@ -194,7 +196,7 @@ def _check_targets(network: Network, recipe: ClassRecipe) -> None:
             )
 
 
-def _steps(total: int, mode: Mode, stages: int) -> list[int]:
+def stage_steps(total: int, mode: Mode, stages: int) -> list[int]:
     """The steps of each stage."""
     if stages == 1:
         return [total]
@@ -268,6 +270,6 @@ MODES = {
     "growing": Mode(partial(Fourier, decay=DECAY), _turned, _waves, 248, GROWING),
     "fourier": Mode(partial(Fourier, decay=DECAY), _turned, _waves, 128),
     "octaves": Mode(Plain, _turned, _levels, 192, GROWING),
-    "phase": Mode(Phase, _cropped, _phases, 128),
+    "phase": Mode(Phase, _cropped, _phases, 128, views=CROPS),
     "classic": Mode(Plain, _straight, _unbounded, 200),
 }

@@ -28,13 +28,11 @@ from dream.network import Network
 from dream.octave import limited, resize
 from dream.picture import check_picture, to_tensor
 from dream.recipe import Recipe
-from dream.render import Frame
+from dream.render import BATCH_PIXELS, Frame
 from dream.response import Response
 from dream.weights import Download
 
 CACHE_GB = 4.0
-# Enough to keep two cores or a GPU busy; a larger batch gains nothing.
-BATCH_PIXELS = 8 * 160 * 160
 # The longest side of a photo in which channels are looked for or raised.
 PHOTO_SIDE = 448
 CLASS_PHOTO_SIDE = 320
@@ -60,17 +58,39 @@ class Engine:
         files: Mapping[str, str | os.PathLike[str]] | None = None,
         shipped: Sequence[Path] = (),
     ) -> None:
+        self._wanted = device
         self.device = pick_device(device)
         self.dtype = precision(self.device)
         self.files = {model: Path(path) for model, path in (files or {}).items()}
         self.cache_bytes = float(os.environ.get("DREAM_MODEL_CACHE_GB", CACHE_GB)) * 1e9
         self.cache = PictureCache(shipped)
         self._networks: OrderedDict[tuple[str, bool], Network] = OrderedDict()
+        self._found: dict[str, Path] = {}
         self._loading: dict[tuple[str, bool], threading.Lock] = {}
+        self._fetching: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         if self.device.type == "cuda":
             # Without it the same seed gives slightly different pictures from run to run.
             torch.backends.cudnn.deterministic = True
+
+    def another(self) -> Engine:
+        """One like this that has nothing in common with it; for a process that was forked."""
+        return Engine(self._wanted, self.files, self.cache.shipped)
+
+    def default_model(self) -> str:
+        """The network to begin with: the one that `DREAM_DEFAULT_MODEL` names; on a GPU one of the
+        classics whose weights are there; else Dreamlet.
+
+        Raises:
+            RecipeError: if that variable names no network.
+        """
+        if name := os.environ.get("DREAM_DEFAULT_MODEL"):
+            return zoo.card(name).name
+        if self.device.type != "cpu":
+            for name in zoo.CLASSICS:
+                if name in self.files or weights.find(zoo.card(name)):
+                    return name
+        return DreamRecipe().model
 
     def network(self, model: str, *, head: bool = False) -> Network:
         """That network, with its head or without; fetched and loaded on first use.
@@ -79,23 +99,6 @@ class Engine:
             RecipeError: if there is no such model.
             WeightsError: if its weights cannot be had (`WeightsUnavailable`) or do not fit.
         """
-        loading = self._load(model, head)
-        while True:
-            try:
-                next(loading)
-            except StopIteration as done:
-                network: Network = done.value
-                return network
-
-    def prepare(self, recipe: Recipe) -> Iterator[Download]:
-        """Have the network of a recipe ready; yields how far the download is, if there is one.
-
-        Raises:
-            WeightsError: as `network`.
-        """
-        yield from self._load(recipe.model, self._head(recipe))
-
-    def _load(self, model: str, head: bool) -> Generator[Download, None, Network]:
         card = zoo.card(model)
         key = (model, head and bool(card.head))
         with self._lock:
@@ -105,19 +108,34 @@ class Engine:
                 if key in self._networks:
                     self._networks.move_to_end(key)
                     return self._networks[key]
-            path = self.files.get(model)
-            if path and card.source is None:
-                raise WeightsError(
-                    f"{model} brings its own weights; name the network of {path.name}"
-                )
-            if path is None and card.source:
-                path = yield from weights.fetch(card)
+            path = _last(self.fetch(model))
             network = Network(card, self.device, self.dtype, path, head)
             with self._lock:
                 self._networks[key] = network
                 while len(self._networks) > 1 and self._bytes() > self.cache_bytes:
                     self._networks.popitem(last=False)
             return network
+
+    def fetch(self, model: str) -> Generator[Download, None, Path | None]:
+        """Have the weights of a network on this machine; yields how far the download is, if any.
+
+        Raises:
+            WeightsError: as `network`, but for whether they fit.
+        """
+        card = zoo.card(model)
+        own = self.files.get(model)
+        if own and card.source is None:
+            raise WeightsError(f"{model} brings its own weights; name the network of {own.name}")
+        if own or card.source is None:
+            return own
+        with self._lock:
+            fetching = self._fetching.setdefault(model, threading.Lock())
+        with fetching:
+            found = self._found.get(model)
+            if not (found and found.exists()):
+                # What was verified once is not read through again for every dream.
+                found = self._found[model] = yield from weights.fetch(card)
+            return found
 
     def _bytes(self) -> int:
         return sum(network.bytes for network in self._networks.values())
@@ -337,14 +355,23 @@ class Engine:
         """
         place = layer or zoo.card(model).default_layer
         recipe = ChannelRecipe(model=model, layer=place, size=PHOTO_SIDE, steps=0)
-        image = check_picture(image)
-        render.dream_sizes(image, render.in_photo(recipe))
+        (recipe,), _ = self._checked([recipe], image)
         image = resize(image, limited(image.shape[2:], PHOTO_SIDE)).clamp(0, 1)
         network = self._network_for(recipe)
         with torch.no_grad():
             activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
         places = activation.shape[2:] or (1, 1)  # Logits have no place.
         return Response(image, activation.float().cpu().view(1, -1, *places))
+
+
+def _last(downloads: Generator[Download, None, Path | None]) -> Path | None:
+    """What a download comes to in the end."""
+    while True:
+        try:
+            next(downloads)
+        except StopIteration as done:
+            path: Path | None = done.value
+            return path
 
 
 def _inside(picture: str, embed: Callable[[str], str]) -> str:

@@ -9,6 +9,8 @@ import io
 import os
 import uuid
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, overload
 
@@ -43,6 +45,15 @@ def load_image(path: PathOrFile, background: str = "white") -> Tensor:
     return to_tensor(_read(path, background))
 
 
+def image_size(path: PathOrFile) -> tuple[int, int]:
+    """The (height, width) of the picture in a file, as its header says; nothing is decoded.
+
+    Raises as `load_image`.
+    """
+    with _opened(path) as image:
+        return image.height, image.width
+
+
 def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
     """The picture in a file as `load_image` reads it, shrunk to that longest side in pixels.
 
@@ -55,6 +66,15 @@ def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
 
 def _read(path: PathOrFile, background: str, draft: int = 0) -> Image.Image:
     """The picture in a file, 8-bit RGB; a JPEG at the least size that has `draft` pixels a side."""
+    with _opened(path) as image:
+        if draft:
+            image.draft(None, (draft, draft))
+        return _upright_rgb(image, background)
+
+
+@contextmanager
+def _opened(path: PathOrFile) -> Iterator[Image.Image]:
+    """The picture in a file, its header read; what goes wrong with it is a `PictureError`."""
     name = _name(path)
     try:
         with warnings.catch_warnings():
@@ -64,9 +84,7 @@ def _read(path: PathOrFile, background: str, draft: int = 0) -> Image.Image:
                 megapixels = image.width * image.height / 1e6
                 if megapixels > MEGAPIXELS:
                     raise _too_large(name, f"{megapixels:.1f}")
-                if draft:
-                    image.draft(None, (draft, draft))
-                return _upright_rgb(image, background)
+                yield image
     except PictureError:
         raise
     except FileNotFoundError as error:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -42,6 +44,8 @@ from dream.transform import jitter, random_affine, random_shift
 RATE = 0.05
 # For how many steps gradients find their way through ReLUs that are shut (see `RedirectedReLU`).
 AWAKENING = 16
+# So many pixels in a batch keep two cores or a GPU busy; more gain nothing.
+BATCH_PIXELS = 8 * 160 * 160
 CHANNEL_OBJECTIVES = {"channel": channel, "neuron": neuron}
 LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": absolute}
 ANY = (-math.inf, math.inf)
@@ -63,14 +67,14 @@ class Frame:
     octaves: int
     done: float
     finished: bool
-    objective: Tensor | None
+    objective: Tensor | NDArray[np.float64] | None
     paint: Callable[[], Tensor]
     channels: tuple[int, ...] = ()
 
     @property
     def values(self) -> list[float]:
         """The objective of each picture before this step; none in a first frame."""
-        return [] if self.objective is None else self.objective.tolist()
+        return [] if self.objective is None else list(self.objective.tolist())
 
     @property
     def value(self) -> float:

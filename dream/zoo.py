@@ -442,6 +442,10 @@ CARDS = {
 }
 
 
+# What a GPU begins with, the first of these that is there (see `Engine.default_model`).
+CLASSICS = ("googlenet", "vgg16", "vgg19", "inception_v3", "resnet50")
+
+
 def card(name: str) -> ModelCard:
     """The card of that network.
 

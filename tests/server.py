@@ -17,8 +17,10 @@ from .conftest import ROOT
 
 
 @contextmanager
-def served(log: Path, **environment: str) -> Iterator[str]:
-    """Start `python app.py` on a free port, wait until it answers, and give its address."""
+def served(log: Path, *command: str, **environment: str) -> Iterator[str]:
+    """Start `python app.py`, or another command of Python's, on a free port, wait until it answers,
+    and give its address.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -26,7 +28,7 @@ def served(log: Path, **environment: str) -> Iterator[str]:
     variables = os.environ | {"GRADIO_SERVER_PORT": str(port), **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "app.py"],
+            [sys.executable, *(command or ["app.py"])],
             cwd=ROOT,
             env=variables,
             stdout=output,

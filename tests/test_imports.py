@@ -17,7 +17,7 @@ FLOORS = [
     {"restraint"},
     {"render", "response", "cache"},
     {"class_image"},
-    {"engine"},
+    {"engine", "cost"},
     {"__init__", "__main__"},
 ]
 WITHOUT_TORCH = {

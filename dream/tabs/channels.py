@@ -21,6 +21,7 @@ from dream.response import Response
 from dream.tabs import deep_dream, parts
 from dream.tabs.grid import GRID, answers, channel_file, map_file, recipes_for, visualized
 from dream.tabs.layers import choose_layer, chosen
+from dream.tabs.work import Work
 
 TOP = 8
 PHOTO = parts.EXAMPLES / "cat.jpg"
@@ -39,9 +40,9 @@ class Shown:
     photo: str | None = None
 
 
-def tab(engine: Engine, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
+def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     """The tab; a channel of it can be carried over to the one that dreams."""
-    first = engine.settle(ChannelRecipe())
+    first = work.engine.settle(ChannelRecipe())
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
             choice = choose_layer(
@@ -75,7 +76,7 @@ def tab(engine: Engine, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
                 ]
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             with tempfile.TemporaryDirectory() as folder:
-                files, about = _kept(engine, first, folder)
+                files, about = _kept(work.engine, first, folder)
                 opening = _choosing(first, tuple(files))
                 gallery = gr.Gallery(
                     _items(files),
@@ -106,19 +107,19 @@ def tab(engine: Engine, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     layer = [choice.model, choice.layer]
 
     def show(model: str, layer: str, numbers: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _told(_show(engine, model, layer, numbers, values))
+        yield from _told(_show(work, model, layer, numbers, values))
 
     def see_all(photo: str | None, *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _told(_see(engine, photo, None, *values))
+        yield from _told(_see(work, photo, None, *values))
 
     def see_spot(event: gr.SelectData, photo: str | None, *values: Any) -> Iterator[Any]:
-        yield from _told(_see(engine, photo, event.index, *values))
+        yield from _told(_see(work, photo, event.index, *values))
 
     def peek(model: str, layer: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _told(_peek(engine, model, layer, values))
+        yield from _told(_peek(work.engine, model, layer, values))
 
     def select(event: gr.SelectData, shown: Shown) -> Iterator[tuple[Any, ...]]:
-        yield from _told(_select(engine, shown, int(event.index)))
+        yield from _told(_select(work, shown, int(event.index)))
 
     def carried(shown: Shown) -> tuple[Any, ...]:
         return (
@@ -165,15 +166,15 @@ def tab(engine: Engine, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
 
 
 def _show(
-    engine: Engine, model: str, layer: str, numbers: str, values: Sequence[Any]
+    work: Work, model: str, layer: str, numbers: str, values: Sequence[Any]
 ) -> Iterator[tuple[Any, ...]]:
     """The channels of a layer, as they form."""
     recipes = recipes_for(_recipe(model, layer, values), numbers)
-    yield from _forming(engine, recipes, _about(recipes))
+    yield from _forming(work, recipes, _about(recipes))
 
 
 def _see(
-    engine: Engine,
+    work: Work,
     photo: str | None,
     spot: tuple[float, float] | None,
     model: str,
@@ -184,34 +185,34 @@ def _see(
     if not photo:
         raise DreamError("Drop a photo first.")
     recipe = _recipe(model, layer, values)
-    for text in parts.fetching(engine.prepare(recipe)):
+    for text in parts.fetching(work.engine.fetch(recipe.model)):
         yield _but(status=text)
-    response, found = answers(engine, load_image(photo), recipe, spot, TOP)
+    response, found = answers(work, load_image(photo), recipe, spot, TOP)
     place = "at that spot" if spot else "in all of it"
     about = f"What {recipe.layer} sees {place}, by how strongly it answers."
     captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in found}
     recipes = [recipe.but(channel=channel) for channel in captions]
     with tempfile.TemporaryDirectory() as folder:
         yield _but(where=_map(response, found[0].channel, folder))
-        yield from _forming(engine, recipes, about, captions, photo)
+        yield from _forming(work, recipes, about, captions, photo)
 
 
 def _forming(
-    engine: Engine,
+    work: Work,
     recipes: Sequence[ChannelRecipe],
     about: str,
     captions: Mapping[int, str] | None = None,
     photo: str | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """The gallery, and what is said of it, while the pictures form."""
-    for text in parts.fetching(engine.prepare(recipes[0])):
+    for text in parts.fetching(work.engine.fetch(recipes[0].model)):
         yield _but(status=text)
     # What was enlarged gives way to the first one.
     channels = tuple(recipe.channel for recipe in recipes)
     yield _but(gallery=[], **_choosing(recipes[0], channels, photo))
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        for moment in visualized(engine, recipes, folder):
+        for moment in visualized(work, recipes, folder):
             status = parts.progress(moment.frame, time.monotonic() - start)
             if moment.frame.done == 1:
                 silent = silence(recipes[0].layer, moment.silent) if moment.silent else ""
@@ -269,14 +270,15 @@ def _choosing(
     }
 
 
-def _select(engine: Engine, shown: Shown, place: int) -> Iterator[tuple[Any, ...]]:
+def _select(work: Work, shown: Shown, place: int) -> Iterator[tuple[Any, ...]]:
     """A channel chosen in the gallery, and where in the photo it answers, if there is one."""
     channel = shown.channels[place]
     shown = replace(shown, selected=channel)
     if not shown.photo:
         yield _but(shown=shown, carry=_carry(channel))
         return
-    response = engine.response(load_image(shown.photo), shown.model, shown.layer)
+    recipe = ChannelRecipe(model=shown.model, layer=shown.layer)
+    response = work.response(load_image(shown.photo), recipe)
     with tempfile.TemporaryDirectory() as folder:
         yield _but(shown=shown, carry=_carry(channel), where=_map(response, channel, folder))
 

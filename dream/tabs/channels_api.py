@@ -10,19 +10,19 @@ from typing import Any
 import gradio as gr
 
 from dream.channel_recipe import ChannelRecipe
-from dream.engine import Engine
 from dream.errors import DreamError, RecipeError
 from dream.picture import load_image
 from dream.tabs import parts
 from dream.tabs.grid import answers, map_file, recipes_for, visualized
+from dream.tabs.work import Work
 
 TOP = 8
 TOP_LIMIT = 32
 
 
-def endpoints(engine: Engine) -> None:
+def endpoints(work: Work) -> None:
     """The endpoints /visualize_channel and /top_channels, on fields that no page shows."""
-    default = ChannelRecipe()
+    engine, default = work.engine, ChannelRecipe()
 
     def visualize_channel(
         model: str = default.model,
@@ -70,15 +70,15 @@ def endpoints(engine: Engine) -> None:
             elif photo is None:
                 raise RecipeError("top needs an image; give one, or channels as 3,7,12")
             else:
-                for _ in parts.fetching(engine.prepare(recipe)):
+                for _ in parts.fetching(engine.fetch(recipe.model)):
                     yield [], None
-                _, found = answers(engine, photo, recipe, None, TOP)
+                _, found = answers(work, photo, recipe, None, TOP)
                 recipes = [recipe.but(channel=each.channel) for each in found]
-            for _ in parts.fetching(engine.prepare(recipe)):
+            for _ in parts.fetching(engine.fetch(recipe.model)):
                 yield [], None
             with tempfile.TemporaryDirectory() as folder:
                 name = parts.stem(image) if image else ""
-                for moment in visualized(engine, recipes, folder, photo, name):
+                for moment in visualized(work, recipes, folder, photo, name):
                     items = [(path, str(channel)) for channel, path in moment.files.items()]
                     made = None
                     if moment.frame.done == 1:
@@ -128,14 +128,14 @@ def endpoints(engine: Engine) -> None:
             if not isinstance(count, int) or not 1 <= count <= TOP_LIMIT:
                 raise RecipeError(f"count must be a whole number from 1 to {TOP_LIMIT}")
             photo = load_image(image)
-            for _ in parts.fetching(engine.prepare(recipe)):
+            for _ in parts.fetching(engine.fetch(recipe.model)):
                 yield [], None, None
             spot = None if x is None or y is None else (x, y)
-            response, found = answers(engine, photo, recipe, spot, count)
+            response, found = answers(work, photo, recipe, spot, count)
             recipes = [recipe.but(channel=each.channel) for each in found]
             with tempfile.TemporaryDirectory() as folder:
                 where = map_file(response, found[0].channel, folder)
-                for moment in visualized(engine, recipes, folder):
+                for moment in visualized(work, recipes, folder):
                     items = [(path, str(channel)) for channel, path in moment.files.items()]
                     done = moment.frame.done == 1
                     yield items, where, [asdict(each) for each in found] if done else None

@@ -23,6 +23,7 @@ from dream.picture import load_image, read_recipe, save_image
 from dream.render import Frame
 from dream.tabs import deep_dream, parts
 from dream.tabs.layers import named
+from dream.tabs.work import Work
 
 MADE = parts.EXAMPLES / "class-goldfish-seed0.png"
 PICKS = ("flamingo", "tabby", "ladybug", "jellyfish", "school bus", "pizza", "goldfish:1,volcano:1")
@@ -36,10 +37,10 @@ MODES = {
 ADVANCED = [name for name in knobs(ClassRecipe) if name not in ("model", "target", "mode")]
 
 
-def tab(engine: Engine, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
+def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     """The tab: a class to choose, its picture, and what the network says of it."""
-    first = engine.settle(read_recipe(MADE, ClassRecipe))
-    before, after = _opening(engine, first)
+    first = work.engine.settle(read_recipe(MADE, ClassRecipe))
+    before, after = _opening(first)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
             target = gr.Dropdown(
@@ -98,7 +99,7 @@ def tab(engine: Engine, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     seed = controls[ADVANCED.index("seed")]
 
     def make(*values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _live(engine, *values)
+        yield from _live(work, *values)
 
     buttons = [go, stop, carry, download]
     go.click(lambda: _busy(True), None, buttons, **parts.AT_ONCE)
@@ -128,7 +129,7 @@ def tab(engine: Engine, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
 
 
 def _live(
-    engine: Engine, photo: str | None, random_seed: bool, *values: Any
+    work: Work, photo: str | None, random_seed: bool, *values: Any
 ) -> Iterator[tuple[Any, ...]]:
     """Picture, status, bars, seed and download, as the picture forms."""
     same = gr.skip()
@@ -139,14 +140,13 @@ def _live(
         if random_seed:
             recipe = recipe.but(seed=parts.random_seed())
         image = load_image(photo) if photo else None
-        recipe = engine.settle(recipe, image)
-        frames = engine.class_image(recipe, image)
-        for text in parts.fetching(engine.prepare(recipe)):
+        recipe = work.engine.settle(recipe, image)
+        frames = work.class_image(recipe, image)
+        for text in parts.fetching(work.engine.fetch(recipe.model)):
             yield same, text, same, same, same
         start, before = time.monotonic(), None
         with tempfile.TemporaryDirectory() as folder:
-            for frame in parts.worth_showing(frames):
-                verdict = engine.verdict(frame.tensor, recipe)
+            for frame, verdict in frames:
                 before = before or verdict
                 text = parts.progress(frame, time.monotonic() - start)
                 path = class_file(frame, recipe, photo, folder)
@@ -165,8 +165,12 @@ def _live(
         yield same, parts.status(said), same, same, same
 
 
-def _opening(engine: Engine, recipe: ClassRecipe) -> tuple[Verdict, Verdict]:
-    """What the network says of the noise, and of the picture that the page opens on."""
+def _opening(recipe: ClassRecipe) -> tuple[Verdict, Verdict]:
+    """What the network says of the noise, and of the picture that the page opens on.
+
+    On the CPU: where GPUs are lent there is none as yet.
+    """
+    engine = Engine("cpu")
     start = next(iter(engine.class_image(recipe)))
     return engine.verdict(start.tensor, recipe), engine.verdict(load_image(MADE), recipe)
 
@@ -214,7 +218,7 @@ def class_file(frame: Frame, recipe: ClassRecipe, photo: str | None, folder: str
     return str(path)
 
 
-def endpoint(engine: Engine) -> None:
+def endpoint(work: Work) -> None:
     """The endpoint /class_image, on fields of its own that no page shows."""
     default = ClassRecipe()
 
@@ -264,21 +268,20 @@ def endpoint(engine: Engine) -> None:
         try:
             recipe = ClassRecipe(**given)
             photo = load_image(image) if image else None
-            recipe = engine.settle(recipe, photo)
-            frames = engine.class_image(recipe, photo)
-            for _ in parts.fetching(engine.prepare(recipe)):
+            recipe = work.engine.settle(recipe, photo)
+            frames = work.class_image(recipe, photo)
+            for _ in parts.fetching(work.engine.fetch(recipe.model)):
                 yield None, None, None
             before = None
             with tempfile.TemporaryDirectory() as folder:
-                for frame in parts.worth_showing(frames):
-                    before = before or engine.verdict(frame.tensor, recipe)
+                for frame, verdict in frames:
+                    before = before or verdict
                     path = class_file(frame, recipe, image, folder)
                     if not frame.finished:
                         yield path, None, None
                         continue
-                    after = engine.verdict(frame.tensor, recipe)
-                    verdict = {"before": asdict(before), "after": asdict(after)}
-                    yield path, recipe.to_dict(), verdict
+                    both = {"before": asdict(before), "after": asdict(verdict)}
+                    yield path, recipe.to_dict(), both
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

@@ -13,15 +13,15 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from dream import zoo
 from dream.compare import SIDE, sheet
-from dream.engine import Engine
 from dream.errors import DreamError
 from dream.picture import load_image
 from dream.tabs import parts
 from dream.tabs.controls import Controls, recipe_of
 from dream.tabs.layers import choices
+from dream.tabs.work import Work
 
-LAYERS = ("inception3b", "inception4c", "inception5a")
 INTENSITIES = (3, 5, 8)
 
 
@@ -41,10 +41,11 @@ def section(controls: Controls) -> Section:
     The sheet itself is left to be put where there is room.
     """
     model = controls.choice.model
+    card = zoo.card(model.value)
     with gr.Accordion("Compare layers and intensities", open=False, elem_id="comparing"):
         layers = gr.Dropdown(
             choices(model.value),
-            value=list(LAYERS),
+            value=[card.low, card.default_layer, card.high],
             multiselect=True,
             allow_custom_value=True,
             label="Layers",
@@ -76,7 +77,7 @@ def section(controls: Controls) -> Section:
 
 
 def live(
-    engine: Engine,
+    work: Work,
     photo: str | None,
     layers: Sequence[str],
     intensities: Sequence[str],
@@ -92,13 +93,13 @@ def live(
         with tempfile.TemporaryDirectory() as folder:
             recipe = recipe_of(random_seed, values, folder)
             side = min(recipe.max_side or SIDE, SIDE)
-            recipes = engine.variations(recipe.but(max_side=side), layers, strengths)
-            frames = engine.dreams(load_image(photo), recipes)
-            for text in parts.fetching(engine.prepare(recipe)):
+            recipes = work.engine.variations(recipe.but(max_side=side), layers, strengths)
+            frames = work.dreams(load_image(photo), recipes)
+            for text in parts.fetching(work.engine.fetch(recipe.model)):
                 yield same, text
             start = time.monotonic()
             pictures: list[Image.Image] = []
-            for frame in parts.worth_showing(frames):
+            for frame in frames:
                 if frame.finished:
                     pictures.append(frame.picture())
                 seconds = parts.left(frame, time.monotonic() - start)

@@ -15,9 +15,10 @@ from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.picture import load_image, read_recipe
-from dream.tabs import compare, history, parts, sharing
+from dream.tabs import compare, estimate, history, parts, sharing
 from dream.tabs.controls import controls, recipe_of
 from dream.tabs.layers import LayerChoice
+from dream.tabs.work import Work
 
 PHOTO = parts.EXAMPLES / "coffee.jpg"
 DREAMED = parts.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
@@ -28,8 +29,9 @@ OUTPUTS = ("view", "status", "seed", "download", "strip", "befores", "recipe", "
 
 
 def opening(engine: Engine) -> DreamRecipe:
-    """The recipe of the dream that the page opens on; one press makes it again."""
-    return engine.settle(read_recipe(DREAMED, DreamRecipe).but(max_side=None))
+    """The recipe that the page opens on: with Dreamlet, one press makes again what is shown."""
+    shown, model = read_recipe(DREAMED, DreamRecipe).but(max_side=None), engine.default_model()
+    return engine.settle(shown if model == shown.model else shown.but(model=model))
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class Inputs:
     guide: gr.Image
 
 
-def tab(engine: Engine, page_load: Callable[..., Any]) -> Inputs:
+def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
     """The tab; `page_load` is the event of the page's opening, whose link may carry a recipe."""
-    first = opening(engine)
+    first = opening(work.engine)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
             photo = parts.photo_input(
@@ -59,13 +61,14 @@ def tab(engine: Engine, page_load: Callable[..., Any]) -> Inputs:
             stop = gr.Button(
                 "Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False
             )
+            expected = gr.HTML(estimate.said(work, first, str(PHOTO)), elem_id="expected")
             gr.Examples([str(path) for path in PHOTOS], photo, label="Or one of these")
             gr.Markdown("**Start from**")
             presets = gr.Row(elem_id="presets")
             made = controls(first, photo, str(PHOTO))
             with presets:
                 sharing.presets_row(made, photo)
-            recipe, linkable, load_from = sharing.recipe_box(first)
+            recipe, linkable, load_from = sharing.recipe_box(read_recipe(DREAMED, DreamRecipe))
             compared = compare.section(made)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             view = gr.ImageSlider(
@@ -92,13 +95,13 @@ def tab(engine: Engine, page_load: Callable[..., Any]) -> Inputs:
             compared.sheet.render()  # type: ignore[no-untyped-call]
 
     def dream_photo(photo: str | None, *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _live(engine, photo, None, *values)
+        yield from _live(work, photo, None, *values)
 
     def dream_again(pair: tuple[str, str], *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _live(engine, pair[1], pair[0], *values)
+        yield from _live(work, pair[1], pair[0], *values)
 
     def sheet(*values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from compare.live(engine, *values)
+        yield from compare.live(work, *values)
 
     buttons = [go, stop, again, download, compared.go]
     shown = [view, status, made.by_name["seed"], download, strip, befores, recipe, linkable]
@@ -133,13 +136,14 @@ def tab(engine: Engine, page_load: Callable[..., Any]) -> Inputs:
         cancels=runs,
         **parts.AT_ONCE,
     )
+    estimate.wire(work, expected, photo, made)
     sharing.wire(page_load, made, photo, status, recipe, linkable, load_from)
     history.wire(strip, befores, made, [view, status, download, recipe, linkable])
     return Inputs(photo, made.choice, made.by_name["channels"], made.by_name["guide"])
 
 
 def _live(
-    engine: Engine,
+    work: Work,
     photo: str | None,
     before: str | None,
     kept: history.Kept,
@@ -153,12 +157,12 @@ def _live(
             raise DreamError("Drop a photo first, or pick one of the examples.")
         origin = before or photo
         with tempfile.TemporaryDirectory() as folder:
-            recipe = engine.settle(recipe_of(random_seed, values, folder))
-            frames = engine.dream(load_image(photo), recipe)
-            for text in parts.fetching(engine.prepare(recipe)):
+            recipe = work.engine.settle(recipe_of(random_seed, values, folder))
+            frames = work.dream(load_image(photo), recipe)
+            for text in parts.fetching(work.engine.fetch(recipe.model)):
                 yield _but(status=text)
             start = time.monotonic()
-            for frame in parts.worth_showing(frames):
+            for frame in frames:
                 seconds = time.monotonic() - start
                 before = before or parts.preview(frame, photo, folder)
                 if frame.finished:

@@ -12,17 +12,18 @@ from PIL import Image
 
 from dream.compare import listed, numbers, sheet
 from dream.dream_recipe import DreamRecipe
-from dream.engine import Engine
 from dream.errors import DreamError
 from dream.picture import load_image
 from dream.presets import presets
 from dream.tabs import parts
+from dream.tabs.work import Work
 
 IMAGE = "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 40 megapixels."
 
 
-def endpoints(engine: Engine) -> None:
+def endpoints(work: Work) -> None:
     """The endpoints about dreams."""
+    engine = work.engine
 
     def deep_dream(
         image: str, given: dict[str, Any]
@@ -36,10 +37,10 @@ def endpoints(engine: Engine) -> None:
         try:
             recipe = engine.settle(DreamRecipe(**given))
             with tempfile.TemporaryDirectory() as folder:
-                frames = engine.dream(load_image(image), recipe)
-                for _ in parts.fetching(engine.prepare(recipe)):
+                frames = work.dream(load_image(image), recipe)
+                for _ in parts.fetching(engine.fetch(recipe.model)):
                     yield None, None
-                for frame in parts.worth_showing(frames):
+                for frame in frames:
                     if frame.finished:
                         yield parts.result(frame, recipe, image, folder), recipe.to_dict()
                     else:
@@ -58,11 +59,11 @@ def endpoints(engine: Engine) -> None:
             recipe = DreamRecipe(**given)
             recipes = engine.variations(recipe, listed(layers), numbers(intensities))
             with tempfile.TemporaryDirectory() as folder:
-                frames = engine.dreams(load_image(image), recipes)
-                for _ in parts.fetching(engine.prepare(recipe)):
+                frames = work.dreams(load_image(image), recipes)
+                for _ in parts.fetching(engine.fetch(recipe.model)):
                     yield None, None
                 pictures: list[Image.Image] = []
-                for frame in parts.worth_showing(frames):
+                for frame in frames:
                     if frame.finished:
                         pictures.append(frame.picture())
                     yield None, None

@@ -11,12 +11,11 @@ from torch import Tensor
 
 from dream.channel_recipe import ChannelRecipe
 from dream.channels import channel_numbers, spread_channels
-from dream.engine import Engine
 from dream.errors import DreamError
 from dream.picture import save_image
 from dream.render import Frame
 from dream.response import Answer, Response
-from dream.tabs import parts
+from dream.tabs.work import Work
 
 GRID = 16
 PLACEHOLDER = 160
@@ -41,7 +40,7 @@ def recipes_for(recipe: ChannelRecipe, numbers: str) -> list[ChannelRecipe]:
 
 
 def visualized(
-    engine: Engine,
+    work: Work,
     recipes: Sequence[ChannelRecipe],
     folder: str,
     image: Tensor | None = None,
@@ -51,12 +50,12 @@ def visualized(
 
     There is a file for each channel from the start; grey ones wait for their turn.
     """
-    settled = {recipe.channel: engine.settle(recipe, image) for recipe in recipes}
+    settled = {recipe.channel: work.engine.settle(recipe, image) for recipe in recipes}
     waiting = Path(folder) / "waiting.jpg"
     Image.new("RGB", (PLACEHOLDER, PLACEHOLDER), "grey").save(waiting)
     files = dict.fromkeys(settled, str(waiting))
     silent: tuple[int, ...] = ()
-    for frame in parts.worth_showing(engine.channels(recipes, image)):
+    for frame in work.channels(recipes, image):
         for channel, picture in zip(frame.channels, frame.pictures(), strict=True):
             if frame.finished:
                 files[channel] = channel_file(picture, settled[channel], folder, name)
@@ -68,14 +67,13 @@ def visualized(
 
 
 def answers(
-    engine: Engine,
+    work: Work,
     image: Tensor,
     recipe: ChannelRecipe,
     spot: tuple[float, float] | None,
     count: int,
 ) -> tuple[Response, list[Answer]]:
     """What a layer answers, and its channels that answer most, at a spot in pixels or all over."""
-    response = engine.response(image, recipe.model, recipe.layer)
     if spot:
         height, width = image.shape[2:]
         if not (0 <= spot[0] < width and 0 <= spot[1] < height):
@@ -84,6 +82,7 @@ def answers(
                 f"which is {width} x {height} pixels"
             )
         spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
+    response = work.response(image, recipe)
     found = response.top(count, spot)
     if not found:
         raise DreamError(f"no channel of {recipe.layer} answers there; try another spot or layer")

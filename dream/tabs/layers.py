@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from dream import zoo
+from dream.dream_recipe import DreamRecipe
 from dream.tabs import parts
 
 NOWHERE = -1
@@ -29,12 +30,13 @@ class LayerChoice:
 
 
 def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
-    """The pictures of the first network's layers, all networks, and all their layers."""
-    names = _pictured(model)
+    """The pictures of Dreamlet's layers, all networks, and all their layers."""
+    pictured = DreamRecipe().model
+    names = _pictured(pictured)
     gr.Markdown(f"**{title}**")
     pictures = gr.Gallery(
-        [(str(_picture(each.name)), each.brings) for each in _layers(model)],
-        selected_index=names.index(layer),
+        [(str(_picture(each.name)), each.brings) for each in _layers(pictured)],
+        selected_index=names.index(layer) if model == pictured and layer in names else None,
         columns=3,
         height="auto",
         object_fit="cover",
@@ -63,7 +65,7 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
         )
 
     def picture_chosen(event: gr.SelectData) -> tuple[str, dict[str, Any]]:
-        return model, gr.update(choices=choices(model), value=names[int(event.index)])
+        return pictured, gr.update(choices=choices(pictured), value=names[int(event.index)])
 
     def model_chosen(model: str) -> tuple[dict[str, Any], Any, dict[str, Any]]:
         return chosen(model, zoo.card(model).default_layer)

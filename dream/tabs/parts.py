@@ -1,4 +1,4 @@
-"""What the tabs share: inputs, the status line, the frames worth showing, and files to show."""
+"""What the tabs share: inputs, the status line, and files to show."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from dream.render import Frame
 from dream.weights import Download
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SECONDS_BETWEEN_PREVIEWS = 0.4
-PREVIEW_SIDE = 1600
-TIME_LIMIT = float(os.environ.get("DREAM_TIME_LIMIT", "120"))
+SECONDS_BETWEEN_WORDS = 0.4
 
-# How events run: the work in line, one at a time; short looks in a line of their own; what follows
-# from a click, without computing, at once.
-WORK: dict[str, Any] = {"concurrency_id": "dream", "concurrency_limit": 1}
+# How events run: the work in line, one at a time where there is one device; short looks in a line
+# of their own; what follows from a click, without computing, at once.
+AT_A_TIME = int(
+    os.environ.get("DREAM_CONCURRENCY") or (8 if "SPACES_ZERO_GPU" in os.environ else 1)
+)
+WORK: dict[str, Any] = {"concurrency_id": "dream", "concurrency_limit": AT_A_TIME}
 GLANCE: dict[str, Any] = {
     "concurrency_id": "glance",
     "concurrency_limit": 4,
@@ -186,42 +187,15 @@ def fetching(downloads: Iterator[Download]) -> Iterator[str]:
     """The status while the weights of a network are fetched, twice a second at most."""
     shown = -math.inf
     for each in downloads:
-        if time.monotonic() - shown > SECONDS_BETWEEN_PREVIEWS:
+        if time.monotonic() - shown > SECONDS_BETWEEN_WORDS:
             yield status(f"Fetching {each.model} from {each.source}, once: {each.megabytes}.")
             shown = time.monotonic()
-
-
-def worth_showing(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The first frame, one now and then, and all that are finished.
-
-    Those of large pictures, which take long to show, come more seldom.
-
-    Raises:
-        DreamError: when the time limit is passed.
-    """
-    start = shown = time.monotonic()
-    pause = SECONDS_BETWEEN_PREVIEWS
-    for frame in frames:
-        now = time.monotonic()
-        if frame.finished:
-            yield frame
-        elif now - start > TIME_LIMIT:
-            raise DreamError(
-                f"this takes more than {TIME_LIMIT:g} seconds here; "
-                "fewer steps, or a smaller picture, make it quicker"
-            )
-        elif frame.step == 0 or now - shown > pause:
-            yield frame
-            shown = time.monotonic()
-            pause = max(SECONDS_BETWEEN_PREVIEWS, 4 * (shown - now))
 
 
 def preview(frame: Frame, photo: str, folder: str) -> str:
     """The path of the frame as a JPEG, to look at."""
     path = Path(folder) / f"{stem(photo)}-{frame.step}.jpg"
-    picture = frame.picture()
-    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    picture.save(path, quality=90)
+    frame.picture().save(path, quality=90)
     return str(path)
 
 
