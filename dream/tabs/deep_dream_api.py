@@ -10,12 +10,12 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from dream import presets as library
 from dream.compare import listed, numbers, sheet
 from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.picture import load_image
-from dream.presets import presets
 from dream.tabs import parts
 
 IMAGE = "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 40 megapixels."
@@ -29,9 +29,10 @@ def endpoints(engine: Engine) -> None:
     ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
         """Dream a photo: raise what a neural network sees in it, octave by octave.
 
-        Sends nothing but signs of life while the network is fetched, then previews (JPEG,
-        without a recipe); the last answer is the dream as PNG, which carries its recipe inside,
-        and that recipe as JSON.
+        Low layers bring strokes (inception3b of dreamlet), middle ones eyes and faces
+        (inception4c), high ones whole animals (inception5a). Sends nothing but signs of life while
+        the network is fetched, then previews (JPEG, without a recipe); the last answer is the dream
+        as PNG, which carries its recipe inside, and that recipe as JSON.
         """
         try:
             recipe = engine.settle(DreamRecipe(**given))
@@ -72,9 +73,13 @@ def endpoints(engine: Engine) -> None:
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    def named_recipes() -> dict[str, dict[str, Any]]:
-        """The presets: recipes with names, whose knobs /deep_dream takes."""
-        return {name: recipe.to_dict() for name, recipe in presets().items()}
+    def presets() -> dict[str, dict[str, Any]]:
+        """The presets: recipes with names.
+
+        All in one of them but deepdream and kind are parameters of deep_dream; leave out what is
+        empty or null.
+        """
+        return {name: recipe.to_dict() for name, recipe in library.presets().items()}
 
     photo = parts.photo_input(label="image", visible=False)
     takes, names = parts.with_knobs(deep_dream, DreamRecipe, {"image": IMAGE})
@@ -113,4 +118,4 @@ def endpoints(engine: Engine) -> None:
         api_name="compare",
         **parts.WORK,
     )
-    gr.api(named_recipes, api_name="presets", queue=False)  # type: ignore[attr-defined]
+    gr.api(presets, api_name="presets", queue=False)  # type: ignore[attr-defined]
