@@ -27,6 +27,7 @@ from dream import DreamRecipe, Engine, load_image, read_recipe
 from dream.presets import presets
 
 from .conftest import EXAMPLES, ROOT
+from .packages import install
 from .server import served
 
 CAT = EXAMPLES / "cat.jpg"
@@ -40,13 +41,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 def extra(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with gradio's extra "mcp"."""
     folder = tmp_path_factory.mktemp("extra")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps"]
-    done = subprocess.run(
-        [*pip, "--quiet", "--target", str(folder), "-r", str(PINS)], capture_output=True, text=True
-    )
-    if done.returncode and "connection" in done.stderr.lower():
-        pytest.skip(f"PyPI cannot be reached for gradio[mcp]: {done.stderr.splitlines()[-1]}")
-    assert not done.returncode, done.stderr
+    install("--no-deps", "--target", str(folder), "-r", str(PINS))
     return str(folder)
 
 
