@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 try:  # Before torch, as ZeroGPU wants it; only a Space has it.
@@ -93,6 +94,7 @@ def main() -> None:
         head=KEYS,
         max_file_size="50mb",
         footer_links=["api", "gradio", "settings"],
+        mcp_server=importlib.util.find_spec("mcp") is not None,
     )
 
 

@@ -12,8 +12,16 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .conftest import ROOT
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @contextmanager
@@ -21,19 +29,24 @@ def served(log: Path, *command: str, **environment: str) -> Iterator[str]:
     """Start `python app.py`, or another command of Python's, on a free port, wait until it answers,
     and give its address.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
+    port = free_port()
     variables = os.environ | {"GRADIO_SERVER_PORT": str(port), **environment}
+    with running(
+        [sys.executable, *(command or ["app.py"])], log, port, cwd=ROOT, env=variables
+    ) as address:
+        yield address
+
+
+@contextmanager
+def running(command: list[str], log: Path, port: int, **how: Any) -> Iterator[str]:
+    """Start a server, wait until it answers on its port, and give its address.
+
+    `how` goes to `subprocess.Popen`.
+    """
+    address = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *(command or ["app.py"])],
-            cwd=ROOT,
-            env=variables,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
+            command, stdout=output, stderr=output, start_new_session=True, **how
         )
     try:
         for _ in range(240):

@@ -1,10 +1,8 @@
 """The workflows are valid, ask for little, and sync no more than a Space needs."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
-from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,6 +13,7 @@ from ruamel.yaml import YAML
 from dream import DreamRecipe
 
 from .conftest import EXAMPLES, ROOT
+from .sync import sent_files, sync_script
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -74,18 +73,11 @@ def test_only_what_passed_on_main_is_synced() -> None:
 
 @pytest.fixture
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sync", ROOT / ".github" / "sync.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return sync_script()
 
 
-def test_a_space_gets_the_app_and_nothing_else(script: ModuleType) -> None:
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-    sent = [name for name in listed if any(fnmatch(name, each) for each in script.FILES)]
+def test_a_space_gets_the_app_and_nothing_else() -> None:
+    sent = sent_files()
     assert {"README.md", "app.py", "requirements.txt", "dream/dreamlet.safetensors"} <= set(sent)
     assert {Path(name).parts[0] for name in sent} == {
         *("README.md", "LICENSE", "requirements.txt", "app.py", "dream", "examples"),

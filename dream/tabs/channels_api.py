@@ -35,7 +35,7 @@ def endpoints(work: Work) -> None:
         objective: str = default.objective,
         canvas: str = default.canvas,
     ) -> Iterator[tuple[list[tuple[str, str]], dict[str, Any] | None]]:
-        """Show what channels of a neural network look for, from noise or in a photo.
+        """Show what channels of a neural network look for, at most 64, from noise or in a photo.
 
         Sends previews (JPEG) first; the last answer is a PNG for each channel, which carries its
         recipe inside, and as JSON those recipes and the channels that stayed silent: nothing in
@@ -44,12 +44,11 @@ def endpoints(work: Work) -> None:
         Args:
             model: The network to look into: dreamlet comes with the app; others are fetched once.
             layer: The layer, as inception4c, relu4_3 or features.22; empty for the network's own.
-            channels: Which channels, as 7 or 3,7,12 or 0-15, at most 64; top for the 8 that answer
-                the image most strongly; empty for 16 spread over the layer.
+            channels: As 7 or 3,7,12 or 0-15; top for 8 that answer the image; empty for 16 of all.
             size: Side of the pictures, 32 to 1024 pixels; empty for 160, or 448 on an image.
             steps: Steps of the ascent, 0 to 400; empty for 128, or 48 on an image.
             image: A photo to raise the channels in; empty to start from noise.
-            seed: The same seed gives the same picture, 0 to 2147483647.
+            seed: The same seed gives the same picture, 0 to 2147483647; by default 0.
             objective: channel to raise it all over the picture, neuron in its middle alone.
             canvas: What noise is made of: fourier, or pixels for comparison.
         """

@@ -241,14 +241,12 @@ def endpoint(work: Work) -> None:
         before and after, and the five classes that the network now sees.
 
         Args:
-            target: The class, by name (goldfish), part of a name that no other has, or number (1);
-                several with weights as goldfish:1,jellyfish:0.5.
+            target: A class by name, part of it or number; several as goldfish:1,jellyfish:0.5.
             model: The network: dreamlet comes with the app; others are fetched once.
-            mode: growing for one large subject, fourier for many small ones, octaves for bold
-                shapes, phase for a painterly look, classic for the equation of 2013.
+            mode: growing (one large), fourier (many), octaves (bold), phase (painterly), classic.
             size: Side of the picture, 32 to 1024 pixels; empty for 224, or 320 on an image.
             steps: Steps of the ascent, 0 to 1000; empty for what the mode needs.
-            seed: The same seed gives the same picture, 0 to 2147483647.
+            seed: The same seed gives the same picture, 0 to 2147483647; by default 0.
             image: A photo to start from; empty to start from noise.
             step: Mean change of a pixel in one step of octaves and classic, 0 to 20 grey levels.
             penalty: The lambda of classic, 0 to 1.

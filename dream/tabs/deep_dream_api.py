@@ -10,11 +10,11 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from dream import presets as library
 from dream.compare import listed, numbers, sheet
 from dream.dream_recipe import DreamRecipe
 from dream.errors import DreamError
 from dream.picture import load_image
-from dream.presets import presets
 from dream.tabs import parts
 from dream.tabs.work import Work
 
@@ -30,9 +30,10 @@ def endpoints(work: Work) -> None:
     ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
         """Dream a photo: raise what a neural network sees in it, octave by octave.
 
-        Sends nothing but signs of life while the network is fetched, then previews (JPEG,
-        without a recipe); the last answer is the dream as PNG, which carries its recipe inside,
-        and that recipe as JSON.
+        Low layers bring strokes (inception3b of dreamlet), middle ones eyes and faces
+        (inception4c), high ones whole animals (inception5a). Sends nothing but signs of life while
+        the network is fetched, then previews (JPEG, without a recipe); the last answer is the dream
+        as PNG, which carries its recipe inside, and that recipe as JSON.
         """
         try:
             recipe = engine.settle(DreamRecipe(**given))
@@ -73,9 +74,13 @@ def endpoints(work: Work) -> None:
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    def named_recipes() -> dict[str, dict[str, Any]]:
-        """The presets: recipes with names, whose knobs /deep_dream takes."""
-        return {name: recipe.to_dict() for name, recipe in presets().items()}
+    def presets() -> dict[str, dict[str, Any]]:
+        """The presets: recipes with names.
+
+        All in one of them but deepdream and kind are parameters of deep_dream; leave out what is
+        empty or null.
+        """
+        return {name: recipe.to_dict() for name, recipe in library.presets().items()}
 
     photo = parts.photo_input(label="image", visible=False)
     takes, names = parts.with_knobs(deep_dream, DreamRecipe, {"image": IMAGE})
@@ -114,4 +119,4 @@ def endpoints(work: Work) -> None:
         api_name="compare",
         **parts.WORK,
     )
-    gr.api(named_recipes, api_name="presets", queue=False)  # type: ignore[attr-defined]
+    gr.api(presets, api_name="presets", queue=False)  # type: ignore[attr-defined]
