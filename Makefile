@@ -1,13 +1,14 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
 # make lint: ruff, mypy, and the workflows by their schema.   make bench: what it costs.
 # make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
+# make contract: what the API promises, after it was changed on purpose.
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DREAM := $(BIN)/python -m dream
 
-.PHONY: run test lint bench pictures means browser
+.PHONY: run test lint bench pictures means contract browser
 .DELETE_ON_ERROR:
 
 run: .venv/app
@@ -41,6 +42,9 @@ pictures: .venv/app
 
 means: .venv/tools
 	$(BIN)/python -m tests.means
+
+contract: .venv/tools
+	$(BIN)/python -m tests.contract
 
 .venv/app: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'

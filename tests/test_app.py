@@ -81,10 +81,6 @@ def test_the_snippet_in_readme_runs(
 
 def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {
-        *("/deep_dream", "/compare", "/presets"),
-        *("/visualize_channel", "/top_channels", "/class_image"),
-    }
     parameters = {each["parameter_name"]: each for each in endpoints["/deep_dream"]["parameters"]}
     assert list(parameters) == ["image", *knobs(DreamRecipe)]
     assert not parameters["image"]["parameter_has_default"]
