@@ -1,20 +1,21 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
 # make lint: ruff, mypy, and the workflows by their schema.   make bench: what it costs.
 # make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
+# make contract: what the API promises, after it was changed on purpose.
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DREAM := $(BIN)/python -m dream
 
-.PHONY: run test lint bench pictures means browser
+.PHONY: run test lint bench pictures means contract browser
 .DELETE_ON_ERROR:
 
 run: .venv/app
 	@echo "Starting the app on http://127.0.0.1:$(PORT), or the next free port; Ctrl-C stops it."
 	@GRADIO_SERVER_PORT=$(PORT) $(BIN)/python app.py
 
-test: .venv/tools browser
+test: .venv/tools browser tests/node_modules
 	$(BIN)/python -m pytest
 
 lint: .venv/tools
@@ -42,6 +43,9 @@ pictures: .venv/app
 means: .venv/tools
 	$(BIN)/python -m tests.means
 
+contract: .venv/tools
+	$(BIN)/python -m tests.contract
+
 .venv/app: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv .venv
@@ -59,3 +63,8 @@ browser:
 	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] \
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 	|| echo "No Chromium here, and none could be installed: the browser tests will be skipped."
+
+# README's JavaScript runs on a Node of the system's own.
+tests/node_modules: tests/package.json tests/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "No npm here: README's JavaScript will not be tried."; fi
