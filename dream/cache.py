@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,9 +28,7 @@ class PictureCache:
     """
 
     def __init__(self, shipped: Sequence[Path] = ()) -> None:
-        self.folder = Path(
-            os.environ.get("DREAM_CACHE_DIR") or Path.home() / ".cache" / "dream"
-        ).expanduser()
+        self.folder = Path(os.environ.get("DREAM_CACHE_DIR") or _usual()).expanduser()
         self.limit = float(os.environ.get("DREAM_CACHE_MB", CACHE_MB)) * 1e6
         self.shipped = tuple(shipped)
 
@@ -68,6 +67,14 @@ class PictureCache:
                 break
             path.unlink(missing_ok=True)
             total -= size
+
+
+def _usual() -> Path:
+    """A folder in the cache of the user; of the machine, for a user who has no home."""
+    try:
+        return Path.home() / ".cache" / "dream"
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), "dream")
 
 
 def _name(recipe: ChannelRecipe, weights: str) -> str:

@@ -30,9 +30,6 @@ from dream.tile import spans
 
 # What a network is measured at; costs per pixel hardly depend on it.
 SIDE = 224
-# Values written per pixel in a step beside the network's: views, blurs and the step itself.
-PICTURE = 150.0
-BAND = 60.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,12 @@ class Cost:
             self.flops + other.flops,
             self.values + other.values,
         )
+
+
+# What a step does beside the network, with views, blurs and the step itself: operations, and values
+# per pixel, of which each further band takes a few.
+BESIDE = Cost(40, 0, 150)
+BAND = 20.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class _Calls(TorchDispatchMode):
 
 
 @lru_cache(maxsize=64)
-def _network(model: str, layers: tuple[str, ...]) -> Cost:
+def network_cost(model: str, layers: tuple[str, ...]) -> Cost:
     """What a network has to do as far as those layers, flops and values per pixel.
 
     It is counted on torch's meta device: nothing is computed, and no weights are needed.
@@ -117,14 +120,14 @@ def _steps(
 ) -> Cost:
     """What so many steps cost, each of which looks at so many pixels, in so many calls."""
     try:
-        one = _network(model, tuple(sorted(layers)))
+        one = network_cost(model, tuple(sorted(layers)))
     except ValueError as error:
         raise RecipeError(f"no picture passes {' or '.join(layers)} in {model}") from error
-    beside = PICTURE + BAND * (bands - 1)
+    values = one.values + BESIDE.values + BAND * (bands - 1)
     return Cost(
-        steps * calls * one.operations,
+        steps * (calls * one.operations + BESIDE.operations),
         steps * pixels * one.flops,
-        steps * pixels * (one.values + beside),
+        steps * pixels * values,
     )
 
 

@@ -90,3 +90,12 @@ def test_shipped_folders_are_read_and_never_written(
     assert reader.get(RECIPE, "") is not None
     reader.put(picture(), RECIPE.but(seed=5), "")
     assert [(file.name, file.stat().st_mtime_ns) for file in shipped.iterdir()] == before
+
+
+def test_a_user_without_a_home_has_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("DREAM_CACHE_DIR")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert PictureCache().folder.parent.is_dir()

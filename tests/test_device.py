@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dream import DeviceError, Engine, device
+from dream import DeviceError, Engine, RecipeError, device
 
 
 def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,3 +58,28 @@ def test_a_gpu_dreams_what_the_cpu_dreams() -> None:
     assert torch.equal(ends[0], ends[1])
     changes = torch.stack([(end - picture).flatten() for end in ends[1:]])
     assert torch.corrcoef(changes)[0, 1] > 0.8
+
+
+def test_the_first_network_is_dreamlet_on_a_cpu_and_a_classic_that_is_there_on_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dream.weights._cached", lambda source: [])
+    monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
+    engine = Engine("cpu")
+    for model in ("vgg16", "squeezenet1_1"):
+        (tmp_path / f"{model}.safetensors").touch()
+    assert engine.default_model() == "dreamlet"
+    engine.device = torch.device("cuda")
+    assert engine.default_model() == "vgg16"
+    (tmp_path / "vgg16.safetensors").unlink()
+    assert engine.default_model() == "dreamlet"
+    engine.files["googlenet"] = tmp_path / "mine.safetensors"
+    assert engine.default_model() == "googlenet"
+
+
+def test_the_environment_names_the_first_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DREAM_DEFAULT_MODEL", "resnet50")
+    assert Engine("cpu").default_model() == "resnet50"
+    monkeypatch.setenv("DREAM_DEFAULT_MODEL", "resnet5")
+    with pytest.raises(RecipeError, match="resnet50"):
+        Engine("cpu").default_model()

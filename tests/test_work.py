@@ -1,0 +1,191 @@
+"""What the tabs ask for runs the same here and in a process that is lent a GPU."""
+
+import os
+import pickle
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream import ChannelRecipe, ClassRecipe, DreamError, DreamRecipe, Engine, PictureError
+from dream.architecture import FORWARD
+from dream.render import Frame
+from dream.tabs import work as module
+from dream.tabs.work import LENT_SECONDS, PREVIEW_SIDE, Work
+
+from .conftest import EXAMPLES
+
+
+class Lender:
+    """A `spaces.GPU` that lends at once, keeps what was asked for, and pickles what crosses."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __call__(self, duration: Callable[..., int]) -> Callable[..., Any]:
+        def decorated(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            def elsewhere(*given: Any) -> Iterator[Any]:
+                self.asked.append(duration(*given))
+                for answer in run(*pickle.loads(pickle.dumps(given))):
+                    yield pickle.loads(pickle.dumps(answer))
+
+            return elsewhere
+
+        return decorated
+
+
+@pytest.fixture
+def lender() -> Lender:
+    return Lender()
+
+
+@pytest.fixture
+def lent(engine: Engine, lender: Lender) -> Work:
+    return Work(engine, lender)
+
+
+def as_decorated_elsewhere(duration: Any) -> Callable[..., Any]:
+    """What `spaces.GPU` is where no GPUs are lent."""
+    return lambda run: run
+
+
+@pytest.mark.parametrize("lend", [None, as_decorated_elsewhere, Lender()])
+def test_a_dream_is_the_same_wherever_it_runs(
+    engine: Engine, cat: Tensor, quick: DreamRecipe, lend: Any
+) -> None:
+    *_, expected = engine.dream(cat, quick)
+    first, *_, last = Work(engine, lend).dream(cat, quick)
+    assert (first.step, last.step, last.finished) == (0, 4, True)
+    assert last.picture().tobytes() == expected.picture().tobytes()
+    assert last.values == expected.values
+
+
+def test_all_other_work_crosses_too(engine: Engine, lent: Work, cat: Tensor) -> None:
+    engine.cache.limit = 0
+    channels = [ChannelRecipe(channel=each, size=64, steps=2) for each in (3, 9)]
+    *_, expected = engine.channels(channels)
+    *_, frame = lent.channels(channels)
+    assert frame.channels == (3, 9) and frame.values == expected.values
+    assert frame.pictures()[1].tobytes() == expected.pictures()[1].tobytes()
+    *_, raised = lent.channels([ChannelRecipe(channel=3, size=96, steps=4)], cat)
+    assert raised.channels == (3,)
+    recipe = ClassRecipe(size=64, steps=3)
+    *_, (shown, verdict) = lent.class_image(recipe)
+    assert shown.finished and verdict == engine.verdict(shown.tensor, engine.settle(recipe))
+    response, here = lent.response(cat, ChannelRecipe()), engine.response(cat)
+    assert torch.equal(response.activation, here.activation)
+    assert torch.equal(response.picture, here.picture)
+
+
+def test_more_seconds_are_asked_for_what_takes_longer_and_never_too_many(
+    lent: Work, lender: Lender, cat: Tensor, quick: DreamRecipe
+) -> None:
+    for recipe in (quick, quick.but(max_side=448, iterations=100)):
+        expected = lent.seconds([lent.engine.settle(recipe)], (300, 451))
+        next(lent.dream(cat, recipe))
+        assert expected < lender.asked[-1] <= LENT_SECONDS
+    assert lender.asked[0] < lender.asked[1]
+    with pytest.raises(DreamError, match=r"about \d+ seconds of the GPU, and at most 60 are lent"):
+        lent.dream(torch.zeros(1, 3, 2000, 2000), DreamRecipe(max_side=2000, iterations=100))
+    assert len(lender.asked) == 2
+
+
+def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
+    lent: Work, lender: Lender, cat: Tensor
+) -> None:
+    with pytest.raises(PictureError, match="the network needs"):
+        lent.dream(cat, DreamRecipe(max_side=32))
+    with pytest.raises(PictureError, match="the network needs"):
+        lent.response(cat[:, :, :8], ChannelRecipe())
+    with pytest.raises(PictureError, match="the network needs"):
+        lent.class_image(ClassRecipe(size=32), cat)
+    assert not lender.asked
+
+
+def test_channels_that_are_kept_ask_for_no_gpu(lender: Lender) -> None:
+    engine = Engine("cpu", shipped=[EXAMPLES / "channels"])
+    (frame,) = Work(engine, lender).channels([ChannelRecipe(channel=20)])
+    assert frame.finished and not lender.asked
+
+
+def broken(engine: Engine, seconds: float) -> Generator[Frame, None, None]:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
+    yield
+
+
+def test_too_little_memory_is_said_in_a_sentence(engine: Engine, lent: Work) -> None:
+    for work in (lent, Work(engine)):
+        with pytest.raises(DreamError, match="too much for the memory of the GPU; a smaller"):
+            list(work._done(broken, 1.0))
+
+
+def test_a_dream_that_takes_too_long_is_ended(
+    engine: Engine, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TIME_LIMIT", 0.0)
+    with pytest.raises(DreamError, match="takes more than 0 seconds here"):
+        list(Work(engine).dream(cat, DreamRecipe(max_side=128)))
+
+
+def test_previews_are_shrunk_and_results_are_not(engine: Engine) -> None:
+    wide = torch.rand(1, 3, 64, PREVIEW_SIDE + 400)
+    recipe = DreamRecipe(max_side=8192, octaves=1, iterations=1)
+    first, last = Work(engine).dream(wide, recipe)
+    assert first.picture().width == PREVIEW_SIDE and last.picture().width == PREVIEW_SIDE + 400
+
+
+def test_a_closed_dream_stops_its_engine(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
+    closed: list[bool] = []
+
+    def watched(engine: Engine, seconds: float) -> Generator[int, None, None]:
+        try:
+            yield from range(9)
+        finally:
+            closed.append(True)
+
+    answers = Work(engine)._done(watched, 1.0)
+    assert next(answers) == 0 and not closed
+    answers.close()  # type: ignore[attr-defined]
+    assert closed
+
+
+def test_a_forked_process_has_an_engine_of_its_own(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(engine)
+    assert work._here() is engine
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    own = work._here()
+    assert own is not engine and own is work._here()
+    assert own.device == engine.device and own.cache.shipped == engine.cache.shipped
+
+
+def test_a_fork_waits_for_forwards_so_that_its_child_can_run_some() -> None:
+    FORWARD.acquire()
+    threading.Timer(0.3, FORWARD.release).start()
+    child = os.fork()
+    if not child:
+        os._exit(0 if FORWARD.acquire(timeout=5) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert FORWARD.acquire(timeout=5)
+    FORWARD.release()
+
+
+def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: Tensor) -> None:
+    work = Work(engine)
+    work.warm_up()
+    recipe = engine.settle(DreamRecipe(max_side=200, octaves=1))
+    assert 0 < work.seconds([recipe], (300, 451)) < 60
+    work._slowness = 1000.0
+    before = work.seconds([recipe], (300, 451))
+    for _ in work.dream(cat, recipe):
+        pass
+    assert work.seconds([recipe], (300, 451)) < before
+
+
+def test_nothing_is_run_beforehand_where_gpus_are_lent(lent: Work, lender: Lender) -> None:
+    lent.warm_up()
+    assert not lender.asked and lent._slowness == 1.0
