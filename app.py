@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 
 try:  # Before torch, as ZeroGPU wants it; only a Space has it.
     import spaces
@@ -13,7 +14,7 @@ except ImportError:
 import gradio as gr
 import torch
 
-from dream import Engine
+from dream import DreamError, Engine, WeightsError
 from dream.tabs import channels, channels_api, class_images, deep_dream, deep_dream_api, parts
 from dream.tabs.work import Work
 
@@ -87,7 +88,10 @@ def main() -> None:
         # A Space sees every core of its host but may use only these.
         torch.set_num_threads(max(1, int(float(cores))))
     work = Work(Engine(shipped=[parts.EXAMPLES / "channels"]), spaces.GPU if spaces else None)
-    work.warm_up()
+    try:
+        work.warm_up(deep_dream.opening(work.engine))
+    except WeightsError as error:
+        print(f"The page opens all the same, but {error}")
     build(work).launch(
         theme=THEME,
         css=CSS,
@@ -99,4 +103,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except DreamError as error:  # A variable of the environment that names what is not there.
+        sys.exit(f"Error: {error}")

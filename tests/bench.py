@@ -212,7 +212,7 @@ def _random(card: zoo.ModelCard) -> torch.nn.Module:
 def estimates(engine: Engine) -> None:
     """What the page says that a dream will take, and what it took."""
     work, photo = Work(engine), load_image(PHOTO.with_name("coffee.jpg"))
-    work.warm_up()
+    work.warm_up(engine.settle(DreamRecipe()))
     size = (photo.shape[2], photo.shape[3])
     jobs: dict[str, Recipe] = {
         "a dream as it is": DreamRecipe(),

@@ -110,6 +110,23 @@ def test_the_page_opens_on_a_finished_dream(page: Page, tmp_path: Path) -> None:
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
 
+def test_what_a_dream_will_take_is_said_before_and_follows_the_controls(page: Page) -> None:
+    line = page.locator("#expected span")
+    expect(line).to_have_text(re.compile(r"^Dreamlet on a CPU, about \d+ seconds?$"))
+
+    def seconds() -> int:
+        return int(re.sub(r"\D", "", line.inner_text()))
+
+    before = seconds()
+    fill(page, "Intensity", 10)
+    expect(line).not_to_have_text(re.compile(rf"about {before} "))
+    assert seconds() > before
+    upload(page, EXAMPLES / "galaxies.jpg")
+    open_advanced(page)
+    fill(page, "Iterations", 1)
+    expect(line).to_have_text("Dreamlet on a CPU, about 1 second")
+
+
 def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str) -> None:
     page = browser.new_page()
     asked: list[str] = []

@@ -176,8 +176,8 @@ def test_a_fork_waits_for_forwards_so_that_its_child_can_run_some() -> None:
 
 def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: Tensor) -> None:
     work = Work(engine)
-    work.warm_up()
     recipe = engine.settle(DreamRecipe(max_side=200, octaves=1))
+    work.warm_up(recipe)
     assert 0 < work.seconds([recipe], (300, 451)) < 60
     work._slowness = 1000.0
     before = work.seconds([recipe], (300, 451))
@@ -187,5 +187,5 @@ def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: T
 
 
 def test_nothing_is_run_beforehand_where_gpus_are_lent(lent: Work, lender: Lender) -> None:
-    lent.warm_up()
+    lent.warm_up(lent.engine.settle(DreamRecipe()))
     assert not lender.asked and lent._slowness == 1.0

@@ -70,8 +70,10 @@ def space(running: Space) -> Space:
     return running
 
 
-def test_it_reports_that_it_started(running: Space) -> None:
+def test_it_reports_that_it_started_and_settles_for_a_gpu(running: Space) -> None:
     assert running.calls[0] == ("/startup-report", {})
+    _, recipe = running.dream(octaves=1, iterations=0)
+    assert recipe["max_side"] == 1024
 
 
 def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(

@@ -80,14 +80,21 @@ class Work:
             self._process, self._own = os.getpid(), self.engine.another()
         return self._own
 
-    def warm_up(self) -> None:
-        """Have the first visitor wait for nothing, and know how fast this machine is.
+    def warm_up(self, recipe: DreamRecipe) -> None:
+        """Have the first visitor wait for nothing, and know how fast this machine is with such
+        dreams.
 
-        On ZeroGPU this is left alone: what has computed gradients cannot be forked to do so.
+        On ZeroGPU weights are fetched and nothing is run: what has computed gradients cannot be
+        forked to do so.
+
+        Raises:
+            WeightsError: if the weights cannot be had, or do not fit.
         """
+        for _ in self.engine.fetch(recipe.model):
+            pass
         if self.lent:
             return
-        recipe = self.engine.settle(DreamRecipe(octaves=1, iterations=10))
+        recipe = recipe.but(octaves=1, iterations=10)
         frames = self.engine.dream(torch.full((1, 3, 320, 320), 0.5), recipe)
         times = [(frame.value, time.monotonic())[1] for frame in frames]
         # The first steps are slower, and others of this machine may get in between.

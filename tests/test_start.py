@@ -1,0 +1,94 @@
+"""How the app starts, from what its environment says; and what the page says before a dream."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+
+from dream import DreamRecipe, Engine
+from dream.tabs import deep_dream, estimate
+from dream.tabs.work import Work
+
+from .conftest import EXAMPLES, ROOT
+from .server import served
+
+CAT = str(EXAMPLES / "cat.jpg")
+
+
+def said(recipe: DreamRecipe, photo: str | None = CAT) -> str:
+    return estimate.said(Work(Engine("cpu")), recipe, photo)
+
+
+def test_the_page_says_who_dreams_where_and_for_how_long() -> None:
+    usual = said(DreamRecipe())
+    assert re.fullmatch(r"<span>Dreamlet on a CPU, about \d+ seconds?</span>", usual)
+    slow = said(DreamRecipe(iterations=100, octaves=6, layer="inception5a"))
+    assert int(re.sub(r"\D", "", slow)) > 3 * int(re.sub(r"\D", "", usual))
+    assert said(DreamRecipe(), None) == "<span>Dreamlet on a CPU</span>"
+    assert "Vgg16 on a CPU, fetched once (553 MB), about " in said(DreamRecipe(model="vgg16"))
+
+
+def test_a_photo_that_cannot_be_dreamed_leaves_the_seconds_out(tmp_path: Path) -> None:
+    (tmp_path / "cat.jpg").write_bytes(b"no picture")
+    for photo in (str(tmp_path / "cat.jpg"), str(tmp_path / "none.jpg")):
+        assert said(DreamRecipe(), photo) == "<span>Dreamlet on a CPU</span>"
+
+
+def test_the_page_opens_on_the_first_network_and_its_own_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine("cpu")
+    assert deep_dream.opening(engine).layer == "inception4c"
+    monkeypatch.setenv("DREAM_DEFAULT_MODEL", "vgg16")
+    recipe = deep_dream.opening(engine)
+    assert (recipe.model, recipe.layer) == ("vgg16", "features.22")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    environment = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
+    with served(log, DREAM_DEFAULT_MODEL="vgg16", **environment) as address:
+        client = Client(address, verbose=False)
+        _, recipe = client.predict(
+            handle_file(CAT), octaves=1, iterations=1, max_side=128, api_name="/deep_dream"
+        )
+        assert recipe["model"] == "dreamlet"  # What the API promises stays.
+    assert "the weights of vgg16 could not be fetched" in log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_it_is_served_under_the_path_of_a_proxy(tmp_path: Path) -> None:
+    with served(tmp_path / "log", GRADIO_ROOT_PATH="/dream") as address:
+        assert Client(address, verbose=False).config["root"].endswith("/dream")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("DREAM_DEFAULT_MODEL", "vgg61", "Error: .*vgg16"),
+        ("DREAM_DEVICE", "cuda:97", "Error: device 'cuda:97' is not to be had"),
+    ],
+)
+def test_a_variable_that_names_what_is_not_there_ends_in_one_line(
+    variable: str, value: str, expected: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={variable: value, "PATH": "", "HOME": "/tmp"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert re.match(expected, line)
