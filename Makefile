@@ -38,6 +38,7 @@ pictures: .venv/app
 	  DREAM_CACHE_DIR=examples/channels $(DREAM) channel --layer $$layer --grid 16 \
 	    -o .venv/grid.png || exit 1; \
 	done
+	$(BIN)/python -m tests.door
 
 means: .venv/tools
 	$(BIN)/python -m tests.means
