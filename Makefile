@@ -14,7 +14,7 @@ run: .venv/app
 	@echo "Starting the app on http://127.0.0.1:$(PORT), or the next free port; Ctrl-C stops it."
 	@GRADIO_SERVER_PORT=$(PORT) $(BIN)/python app.py
 
-test: .venv/tools browser
+test: .venv/tools browser tests/node_modules
 	$(BIN)/python -m pytest
 
 lint: .venv/tools
@@ -60,3 +60,8 @@ browser:
 	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] \
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 	|| echo "No Chromium here, and none could be installed: the browser tests will be skipped."
+
+# What tests take from npm is installed by a Node of the system's own.
+tests/node_modules: tests/package.json tests/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "No npm here: the tests that need it will be skipped."; fi
