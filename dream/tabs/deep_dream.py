@@ -59,7 +59,9 @@ def tab(engine: Engine, page_load: Callable[..., Any]) -> Inputs:
             stop = gr.Button(
                 "Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False
             )
-            gr.Examples([str(path) for path in PHOTOS], photo, label="Or one of these")
+            gr.Examples(
+                [str(path) for path in PHOTOS], photo, label="Or one of these", elem_id="photos"
+            )
             gr.Markdown("**Start from**")
             presets = gr.Row(elem_id="presets")
             made = controls(first, photo, str(PHOTO))
