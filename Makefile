@@ -39,6 +39,7 @@ pictures: .venv/app
 	  DREAM_CACHE_DIR=examples/channels $(DREAM) channel --layer $$layer --grid 16 \
 	    -o .venv/grid.png || exit 1; \
 	done
+	$(BIN)/python -m tests.door
 
 means: .venv/tools
 	$(BIN)/python -m tests.means
@@ -64,7 +65,7 @@ browser:
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 	|| echo "No Chromium here, and none could be installed: the browser tests will be skipped."
 
-# README's JavaScript runs on a Node of the system's own.
+# What tests take from npm is installed by a Node of the system's own.
 tests/node_modules: tests/package.json tests/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix tests --no-audit --no-fund --loglevel=error && touch $@; \
-	else echo "No npm here: README's JavaScript will not be tried."; fi
+	else echo "No npm here: the tests that need it will be skipped."; fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from pathlib import Path
 
 try:  # Before torch, as ZeroGPU wants it; only a Space has it.
     import spaces
@@ -13,31 +14,58 @@ except ImportError:
 
 import gradio as gr
 import torch
+from gradio.utils import get_space
+from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
-from dream.tabs import channels, channels_api, class_images, deep_dream, deep_dream_api, parts
+from dream.tabs import card, channels, channels_api, class_images, deep_dream, deep_dream_api, parts
 from dream.tabs.work import Work
 
+TITLE = "Deep Dream"
+LINE = "Watch a neural network dream into your photo."
+# Soft's own indigo and grey are too light to be read by everybody.
 THEME = gr.themes.Soft(
     primary_hue="indigo",
     secondary_hue="rose",
     neutral_hue="slate",
     font=["system-ui", "sans-serif"],
+).set(
+    background_fill_primary="*neutral_50",  # Soft's own, which set() would lose.
+    body_text_color_subdued="*neutral_500",
+    block_label_text_color="*primary_700",
+    block_title_text_color="*primary_700",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    checkbox_label_background_fill_selected="*primary_600",
+    color_accent="*primary_600",
+    slider_color="*primary_600",
 )
 CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.main { padding-inline: clamp(1rem, 3vw, 2rem) !important; }
+#title .html-container { padding: 0; }
 #title h1 { font-size: 2rem; line-height: 1.1; margin: 0; }
 #title p { font-size: 1.1rem; margin: .3rem 0 .1rem; }
 #expected { color: var(--body-text-color-subdued); font-size: .9rem; text-align: center; }
+#head { position: relative; }
+#duplicate { position: absolute; right: 0; bottom: -.3rem; }
+.dark { --color-accent: var(--primary-400); }
 .status { min-height: 3.2em; font-variant-numeric: tabular-nums; }
+.status .html-container { padding-inline: 0; opacity: 1; }
+input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
+[role=slider]:focus-visible, [role=combobox]:focus-visible, [type=range]:focus-visible {
+  outline: 3px solid var(--color-accent); outline-offset: 2px; }
+#photos .container { width: min(4.8rem, 15vw); }
+#photos img { aspect-ratio: 3 / 2; object-fit: cover; }
 .layers .grid-wrap { min-height: 0; padding: 0; }
 .layers .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
 .layers .thumbnail-lg { aspect-ratio: 3 / 2; }
 .layers .caption-label { font-size: .75rem; padding: 0 .3rem; }
 .result { position: sticky; top: 1rem; align-self: flex-start; }
 #channels .grid-wrap { max-height: none; }
+#channels .grid-container { grid: auto-flow / repeat(4, minmax(0, 1fr)); }
 #channels .caption-label { font-size: .75rem; padding: 0 .3rem; }
-#class-image img { width: 100%; height: 100%; object-fit: contain; }
+#class-image img { width: 100%; height: min(420px, 90vw); object-fit: contain; }
 #presets { gap: .4rem; flex-wrap: wrap; }
 #mask button[aria-label="Save changes"], #mask button[aria-label="Pan"],
 #mask button[aria-label="Color"] { display: none; }
@@ -48,27 +76,21 @@ CSS = """
 @media (max-width: 768px) {
   .columns { flex-direction: column; }
   .result { order: -1; position: static; }
+  .tab-container button { padding: .5rem .6rem; }
+  #title p { font-size: .9rem; }
+  .status { min-height: 1.6em; }
 }
 """
-KEYS = """
-<script>
-document.addEventListener("keydown", (event) => {
-  if (event.target.closest("input, textarea, button, a, [role=slider]") && event.key !== "Escape")
-    return;
-  const buttons = document.querySelectorAll({ Enter: ".go", Escape: ".stop" }[event.key] || "none");
-  [...buttons].find((button) => button.offsetParent)?.click();
-});
-</script>
-"""
+SCRIPT = (Path(__file__).parent / "dream" / "tabs" / "page.js").read_text(encoding="utf-8")
 
 
 def build(work: Work) -> gr.Blocks:
     """The whole page, and its endpoints."""
-    with gr.Blocks(title="Deep Dream", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.HTML(
-            "<h1>Deep Dream</h1><p>Watch a neural network dream into your photo.</p>",
-            elem_id="title",
-        )
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        with gr.Row(elem_id="head"):
+            gr.HTML(f"<h1>{TITLE}</h1><p>{LINE}</p>", elem_id="title")
+            if get_space():
+                gr.DuplicateButton("Duplicate this Space", elem_id="duplicate")
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Deep Dream", id="dream"):
                 dreams = deep_dream.tab(work, page.load)
@@ -92,10 +114,15 @@ def main() -> None:
         work.warm_up(deep_dream.opening(work.engine))
     except WeightsError as error:
         print(f"The page opens all the same, but {error}")
+    gr.set_static_paths([card.CARD])
+    tags = card.tags(TITLE, LINE, os.environ.get("SPACE_HOST"))
     build(work).launch(
         theme=THEME,
         css=CSS,
-        head=KEYS,
+        head=f"<script>{SCRIPT}</script>",
+        favicon_path=parts.EXAMPLES / "favicon.png",
+        app_kwargs={"middleware": [Middleware(card.Carded, tags)]},
+        ssr_mode=False,  # Else Node would serve the page, without the card.
         max_file_size="50mb",
         footer_links=["api", "gradio", "settings"],
         mcp_server=importlib.util.find_spec("mcp") is not None,

@@ -2,13 +2,16 @@
 
     python .github/sync.py OWNER/NAME
 
-The Space then holds what `FILES` names and nothing else.
+The Space then holds what `FILES` names and nothing else. Its README also names the picture that
+other sites show of it, at an address that only the Space has.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,17 @@ from huggingface_hub import HfApi
 ROOT = Path(__file__).parent.parent
 FILES = ("README.md", "LICENSE", "requirements.txt", "app.py", "dream/*", "examples/*")
 NOT = ("*__pycache__*", "*.part")
+CARD = "examples/card.jpg"
 MINUTES = 30
+
+
+def stage(space: str, folder: str) -> None:
+    """Copy this checkout into that folder, with the thumbnail of that Space in its README."""
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", *NOT), dirs_exist_ok=True)
+    readme = Path(folder) / "README.md"
+    line = f"thumbnail: https://huggingface.co/spaces/{space}/resolve/main/{CARD}\n"
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(text.replace("---\n", f"---\n{line}", 1), encoding="utf-8")
 
 
 def sync(space: str, hub: Any, client: Any, message: str, pause: float = 15.0) -> str:
@@ -30,15 +43,17 @@ def sync(space: str, hub: Any, client: Any, message: str, pause: float = 15.0) -
     Raises:
         RuntimeError: if the Space does not run, or what it dreams is no picture.
     """
-    commit = hub.upload_folder(
-        repo_id=space,
-        repo_type="space",
-        folder_path=ROOT,
-        allow_patterns=list(FILES),
-        ignore_patterns=list(NOT),
-        delete_patterns=["*"],
-        commit_message=message,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        stage(space, folder)
+        commit = hub.upload_folder(
+            repo_id=space,
+            repo_type="space",
+            folder_path=folder,
+            allow_patterns=list(FILES),
+            ignore_patterns=list(NOT),
+            delete_patterns=["*"],
+            commit_message=message,
+        )
     end = time.monotonic() + MINUTES * 60
     while True:
         time.sleep(pause)  # The Space before this one may still be running.

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub import SpaceCard
 from ruamel.yaml import YAML
 
 from dream import DreamRecipe
@@ -92,7 +93,8 @@ class Hub:
         self.uploads: list[dict[str, Any]] = []
 
     def upload_folder(self, **given: Any) -> SimpleNamespace:
-        self.uploads.append(given)
+        readme = Path(given["folder_path"]) / "README.md"
+        self.uploads.append(given | {"readme": readme.read_text(encoding="utf-8")})
         return SimpleNamespace(oid="new")
 
     def wait_for_space(self, space: str, **given: Any) -> SimpleNamespace:
@@ -115,7 +117,33 @@ def test_syncing_waits_for_the_new_commit_and_dreams_once(script: ModuleType) ->
     assert path.endswith(".png") and not hub.stages
     (upload,) = hub.uploads
     assert upload["repo_type"] == "space" and upload["delete_patterns"] == ["*"]
-    assert upload["folder_path"] == ROOT
+
+
+def test_the_readme_of_a_space_names_its_picture(script: ModuleType) -> None:
+    hub = Hub(("RUNNING", "new"))
+    script.sync("someone/dreams", hub, Dreams, "Sync abc", pause=0)
+    (upload,) = hub.uploads
+    here = (ROOT / "README.md").read_text(encoding="utf-8")
+    data = SpaceCard(upload["readme"]).data.to_dict()
+    address = "https://huggingface.co/spaces/someone/dreams/resolve/main/"
+    assert data.pop("thumbnail").startswith(address)
+    assert data == SpaceCard(here).data.to_dict()  # all else is as it was
+    assert SpaceCard(upload["readme"]).text == SpaceCard(here).text
+    # What it names is among what is uploaded, and our own checkout stays as it is.
+    picture = SpaceCard(upload["readme"]).data.to_dict()["thumbnail"].removeprefix(address)
+    assert picture in sent_files()
+    assert "thumbnail" not in SpaceCard(here).data.to_dict()
+
+
+def test_what_is_staged_is_the_app_as_it_is_here(script: ModuleType, tmp_path: Path) -> None:
+    script.stage("someone/dreams", str(tmp_path))
+    listed = subprocess.run(
+        ["git", "ls-files", *script.FILES], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    for name in listed:
+        if name != "README.md":
+            assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
+    assert len(listed) > 50 and not (tmp_path / ".git").exists()
 
 
 @pytest.mark.parametrize("stage", ["BUILD_ERROR", "RUNTIME_ERROR", "PAUSED"])

@@ -26,7 +26,10 @@ from dream.tabs.layers import named
 from dream.tabs.work import Work
 
 MADE = parts.EXAMPLES / "class-goldfish-seed0.png"
-PICKS = ("flamingo", "tabby", "ladybug", "jellyfish", "school bus", "pizza", "goldfish:1,volcano:1")
+PICKS = {
+    **{name: name for name in ("flamingo", "tabby", "ladybug", "jellyfish", "school bus", "pizza")},
+    "goldfish and volcano": "goldfish:1,volcano:1",
+}
 MODES = {
     "growing": "One large subject",
     "fourier": "Many small ones",
@@ -54,7 +57,12 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
             stop = gr.Button(
                 "Stop", variant="stop", visible=False, elem_id="stop-make", elem_classes="stop"
             )
-            gr.Examples([[pick] for pick in PICKS], target, label="Or one of these")
+            gr.Examples(
+                [[pick] for pick in PICKS.values()],
+                target,
+                label="Or one of these",
+                example_labels=list(PICKS),
+            )
             mode = gr.Radio(
                 [(words, name) for name, words in MODES.items()], value=first.mode, label="How"
             )
@@ -80,7 +88,6 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
                 str(MADE),
                 type="filepath",
                 label="Class image",
-                height=420,
                 interactive=False,
                 buttons=["fullscreen"],
                 elem_id="class-image",

@@ -62,7 +62,9 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
                 "Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False
             )
             expected = gr.HTML(estimate.said(work, first, str(PHOTO)), elem_id="expected")
-            gr.Examples([str(path) for path in PHOTOS], photo, label="Or one of these")
+            gr.Examples(
+                [str(path) for path in PHOTOS], photo, label="Or one of these", elem_id="photos"
+            )
             gr.Markdown("**Start from**")
             presets = gr.Row(elem_id="presets")
             made = controls(first, photo, str(PHOTO))

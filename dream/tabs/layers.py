@@ -53,6 +53,7 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
             value=model,
             label="Network",
             info="Others are fetched once.",
+            scale=4,
             min_width=150,
         )
         layers = gr.Dropdown(
@@ -61,7 +62,8 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
             allow_custom_value=True,
             label="Layer",
             info=info,
-            min_width=150,
+            scale=5,
+            min_width=220,
         )
 
     def picture_chosen(event: gr.SelectData) -> tuple[str, dict[str, Any]]:

@@ -1,0 +1,102 @@
+// What Gradio's page lacks: keys, names for those who do not see it, and the queue in words.
+
+// Enter presses the button of the open tab, Escape stops.
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input, textarea, button, a, [role=slider]") && event.key !== "Escape")
+    return;
+  const buttons = document.querySelectorAll({ Enter: ".go", Escape: ".stop" }[event.key] || "none");
+  [...buttons].find((button) => button.offsetParent)?.click();
+});
+
+// A picture without words is called by its file: "dream coffee inception4c i5 seed0".
+function nameOf(image) {
+  if (!image.src.startsWith("http")) return "";
+  let file = new URL(image.src).pathname.split("/").pop();
+  try {
+    file = decodeURIComponent(file);
+  } catch {} // A stray % stays.
+  return file.replace(/\.\w+$/, "").replace(/[-_+]+/g, " ");
+}
+
+function namePictures() {
+  for (const image of document.querySelectorAll("img")) {
+    if (image.alt && image.alt !== image.dataset.named) continue;
+    const name = nameOf(image);
+    if (image.alt !== name) image.alt = image.dataset.named = name;
+  }
+}
+
+// A button that shows words is called by them, not "Thumbnail 3 of 9".
+function nameButtons() {
+  for (const button of document.querySelectorAll("button[aria-label]")) {
+    const words = button.textContent.replace(/\s+/g, " ").trim();
+    if (words && !button.ariaLabel.includes(words)) button.ariaLabel = words;
+  }
+}
+
+// The line between before and after is moved by the arrow keys too: as if it were dragged.
+function slideByKeys() {
+  for (const line of document.querySelectorAll("[data-testid=slider][role=none]")) {
+    const place = (moved = 0) => {
+      const [box, whole] = [line, line.parentElement].map((each) => each.getBoundingClientRect());
+      const x = box.x + box.width / 2;
+      const to = Math.min(Math.max(x + moved * whole.width, whole.left), whole.right);
+      line.ariaValueNow = Math.round((100 * (to - whole.x)) / whole.width) || 0;
+      return [x, to, box.y + box.height / 2];
+    };
+    line.role = "slider";
+    line.tabIndex = 0;
+    line.ariaLabel = "The line between before and after";
+    place();
+    line.addEventListener("focus", () => place());
+    line.addEventListener("keydown", (event) => {
+      const moved = { ArrowLeft: -0.05, ArrowRight: 0.05 }[event.key];
+      if (!moved) return;
+      event.preventDefault();
+      const [from, to, clientY] = place(moved);
+      const drag = (target, type, clientX) =>
+        target.dispatchEvent(new MouseEvent(type, { bubbles: true, view: window, clientX, clientY }));
+      drag(line, "mousedown", from);
+      drag(window, "mousemove", to);
+      drag(window, "mouseup", to);
+    });
+  }
+}
+
+// Gradio's "queue: 2/3 | 1.0/6.1s" as "2 dreams before yours, about 6 s."
+function tellQueue() {
+  for (const tracker of document.querySelectorAll(".status > [data-testid=status-tracker]")) {
+    const words = tracker.parentElement.querySelector("[role=status]");
+    const place = /queue: (\d+)\/\d+\s*\|\s*([\d.]+)(?:\/([\d.]+))?s/.exec(tracker.textContent);
+    if (!words) continue;
+    if (place) {
+      const [, before, waited, whole] = place;
+      const left = Math.ceil(whole - waited);
+      const said = `${before} ${before === "1" ? "dream" : "dreams"} before yours`;
+      words.dataset.own ??= words.textContent;
+      const told = left > 0 ? `${said}, about ${left} s.` : `${said}.`;
+      if (words.textContent !== told) words.textContent = told;
+    } else if (words.dataset.own !== undefined) {
+      words.textContent = words.dataset.own;
+      delete words.dataset.own;
+    }
+  }
+}
+
+let due = false;
+new MutationObserver(() => {
+  if (due) return;
+  due = true;
+  requestAnimationFrame(() => {
+    due = false;
+    namePictures();
+    nameButtons();
+    slideByKeys();
+    tellQueue();
+  });
+}).observe(document.documentElement, {
+  attributeFilter: ["alt", "src", "aria-label"],
+  characterData: true,
+  childList: true,
+  subtree: true,
+});
