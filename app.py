@@ -46,9 +46,11 @@ CSS = """
 #title .html-container { padding: 0; }
 #title h1 { font-size: 2rem; line-height: 1.1; margin: 0; }
 #title p { font-size: 1.1rem; margin: .3rem 0 .1rem; }
-#expected { color: var(--body-text-color-subdued); font-size: .9rem; text-align: center; }
+#expected { margin-top: calc(-.6 * var(--layout-gap)); text-align: center; }
+#expected .html-container { padding: 0; }
+#expected span { color: var(--body-text-color-subdued); font-size: .85rem; }
 #head { position: relative; }
-#duplicate { position: absolute; right: 0; bottom: -.3rem; }
+#duplicate { position: absolute; right: 0; bottom: 0; min-width: 0; width: auto; }
 .dark { --color-accent: var(--primary-400); }
 .status { min-height: 3.2em; font-variant-numeric: tabular-nums; }
 .status .html-container { padding-inline: 0; opacity: 1; }
@@ -77,7 +79,9 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
   .columns { flex-direction: column; }
   .result { order: -1; position: static; }
   .tab-container button { padding: .5rem .6rem; }
+  #title h1 { font-size: 1.7rem; }
   #title p { font-size: .9rem; }
+  #duplicate { bottom: auto; top: .4rem; padding: .3rem .5rem; font-size: .7rem; }
   .status { min-height: 1.6em; }
 }
 """
