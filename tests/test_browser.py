@@ -476,13 +476,13 @@ def test_a_mask_is_painted_dreamed_and_brought_back(page: Page, tmp_path: Path) 
     assert 0.005 < inside < 0.3 and change.max() * 255 > 20
     # Another photo has no mask; the dreamed one brings its own.
     upload(page, EXAMPLES / "cat.jpg")
-    page.wait_for_timeout(1.5 * SECONDS)
+    page.wait_for_timeout(3 * SECONDS)  # The painter draws it.
     dreamed(page)
     whole = load_image(download(page, tmp_path / "whole")) - load_image(EXAMPLES / "cat.jpg")
     assert (whole.abs().sum(1) > 0).float().mean() > 0.9
     page.set_input_files("#photo input[type=file]", path)
     expect(status(page)).to_contain_text("was dreamed here; the controls are set to its recipe")
-    page.wait_for_timeout(1.5 * SECONDS)
+    page.wait_for_timeout(3 * SECONDS)  # The painter draws it.
     dreamed(page)
     recipe = read_recipe(download(page, tmp_path / "again"), DreamRecipe)
     assert recipe == read_recipe(path, DreamRecipe)

@@ -92,21 +92,16 @@ def python_for_everyone() -> Path:
 
 @dataclass(frozen=True)
 class Space:
-    """A Space that runs: where, after how many seconds, whether it renders pages, and its log."""
+    """A Space that runs: where, after how many seconds, and its log."""
 
     address: str
     seconds: float
-    rendered: bool
     log: Path
 
 
-@pytest.fixture(scope="module", params=["False", "True"], ids=["plain", "rendered on the server"])
-def space(
-    machine: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Space]:
-    """The app, as a Space of two cores and no GPU starts it; with Node before it or without."""
-    if request.param == "True" and not shutil.which("node", path=PATH):
-        pytest.skip("there is no Node, which renders pages on the server")
+@pytest.fixture(scope="module")
+def space(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    """The app, as a Space of two cores and no GPU starts it."""
     port = free_port()
     environment = {
         "PATH": f"{machine}/venv/bin:{PATH}",
@@ -128,7 +123,7 @@ def space(
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_ALLOW_FLAGGING": "never",
         "GRADIO_THEME": "huggingface",
-        "GRADIO_SSR_MODE": request.param,
+        "GRADIO_SSR_MODE": "True",
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_OFFLINE": "1",
     }
@@ -144,7 +139,7 @@ def space(
         group=USER,
         extra_groups=[],
     ) as address:
-        yield Space(address, time.monotonic() - start, request.param == "True", log)
+        yield Space(address, time.monotonic() - start, log)
 
 
 @pytest.fixture(scope="module")
@@ -222,4 +217,4 @@ def test_its_log_has_no_errors(client: Client, space: Space) -> None:
     wrong = {line for line in log.splitlines() if re.search(r"(Error|Warning): ", line)}
     # A real Space has that package; it is for developing on the Space itself.
     assert wrong <= {"RuntimeError: `spaces` package is required to run hot-reloading in Spaces"}
-    assert ("with SSR" in log) == space.rendered
+    assert "with SSR" not in log  # The app serves its page itself, with its card.
