@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from huggingface_hub import SpaceCard
+from huggingface_hub import SpaceCard, SpaceHardware
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, read_recipe, zoo
 from dream.knob import Knob, knobs
@@ -135,7 +135,17 @@ def test_the_front_matter_is_valid_for_a_space() -> None:
     assert len(data["short_description"]) <= 60
     assert re.fullmatch(r"3\.1[0-9](\.\d+)?", data["python_version"])
     assert data["license"] == "mit" and "MIT License" in (ROOT / "LICENSE").read_text()
-    assert "hardware" not in data  # ignored by the hub without a word
+    assert data["title"].strip() and re.fullmatch(r"[\U0001F300-\U0001FAFF]", data["emoji"])
+    assert data["suggested_hardware"] in {each.value for each in SpaceHardware}
+    assert all(isinstance(tag, str) for tag in data["tags"])
+    # Others the hub ignores without a word, as `hardware`; `thumbnail` comes with the sync.
+    assert set(data) == {
+        *("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version"),
+        *("app_file", "short_description", "suggested_hardware", "license", "models"),
+        *("preload_from_hub", "tags"),
+    }
+    for line in data["preload_from_hub"]:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+ [\w.]+ [0-9a-f]{40}", line)
 
 
 def test_the_space_installs_ranges_that_hold_the_tested_versions() -> None:

@@ -72,3 +72,13 @@ def test_plain_data_loads_no_torch() -> None:
 def test_what_is_public_is_sorted_and_there() -> None:
     assert dream.__all__ == sorted(dream.__all__)
     assert all(hasattr(dream, name) for name in dream.__all__)
+
+
+def test_spaces_comes_before_all_that_may_know_cuda() -> None:
+    own = ("__future__", "importlib.util", "os", "sys", "pathlib")
+    lines = sorted(
+        (node.lineno, node.module if isinstance(node, ast.ImportFrom) else node.names[0].name)
+        for node in ast.walk(ast.parse((ROOT / "app.py").read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
+    assert next(name for _, name in lines if name not in own) == "spaces"
