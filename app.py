@@ -124,7 +124,7 @@ def main() -> None:
         theme=THEME,
         css=CSS,
         head=f"<script>{SCRIPT}</script>",
-        favicon_path=parts.EXAMPLES / "favicon.png",
+        favicon_path=parts.EXAMPLES / "site" / "favicon.png",
         app_kwargs={"middleware": [Middleware(card.Carded, tags)]},
         ssr_mode=False,  # Else Node would serve the page, without the card.
         max_file_size="50mb",

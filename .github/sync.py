@@ -22,7 +22,7 @@ from huggingface_hub import HfApi
 ROOT = Path(__file__).parent.parent
 FILES = ("README.md", "LICENSE", "requirements.txt", "app.py", "dream/*", "examples/*")
 NOT = ("*__pycache__*", "*.part")
-CARD = "examples/card.jpg"
+CARD = "examples/site/card.jpg"
 MINUTES = 30
 
 

@@ -52,8 +52,8 @@ def card() -> Image.Image:
 
 
 def main() -> None:
-    favicon().save(EXAMPLES / "favicon.png", optimize=True)
-    card().save(EXAMPLES / "card.jpg", quality=88)
+    favicon().save(EXAMPLES / "site" / "favicon.png", optimize=True)
+    card().save(EXAMPLES / "site" / "card.jpg", quality=88)
 
 
 if __name__ == "__main__":

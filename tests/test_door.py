@@ -283,10 +283,10 @@ def test_a_link_to_the_page_shows_its_name_and_a_dream(space: str) -> None:
     assert (where.scheme, where.netloc) == ("https", HOST)
     answer = httpx.get(space + where.path)
     assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
-    assert answer.content == (EXAMPLES / "card.jpg").read_bytes()
+    assert answer.content == (EXAMPLES / "site" / "card.jpg").read_bytes()
     # The picture can be read by everybody, and no other file.
     start, _, path = unquote(where.path).partition("=")
-    assert Path(path) == EXAMPLES / "card.jpg"
+    assert Path(path) == EXAMPLES / "site" / "card.jpg"
     for name in ("README.md", "app.py", "examples/CREDITS.md", "examples", "dream/dreamlet.py"):
         assert httpx.get(f"{space}{start}={ROOT / name}").status_code == 403, name
 
@@ -300,7 +300,7 @@ def test_where_the_address_is_not_known_the_card_has_no_picture(address: str) ->
 def test_the_favicon_is_an_eye_of_ours(address: str) -> None:
     answer = httpx.get(f"{address}/favicon.ico")
     assert answer.headers["content-type"] == "image/png"
-    assert answer.content == (EXAMPLES / "favicon.png").read_bytes()
+    assert answer.content == (EXAMPLES / "site" / "favicon.png").read_bytes()
     assert len(answer.content) < 20_000
 
 
@@ -312,7 +312,7 @@ def test_make_pictures_makes_favicon_and_card(
     name: str, make: Callable[[], Image.Image], size: tuple[int, int]
 ) -> None:
     # Seen from afar: JPEG, and fonts, differ a little from one library to the next.
-    with Image.open(EXAMPLES / name) as image:
+    with Image.open(EXAMPLES / "site" / name) as image:
         assert image.size == size
         kept, made = (each.convert("RGBA").resize((32, 32)).tobytes() for each in (image, make()))
     assert sum(abs(one - other) for one, other in zip(kept, made, strict=True)) / len(kept) < 2

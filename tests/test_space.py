@@ -4,6 +4,7 @@ The app runs in an environment of its own with what requirements.txt asks for an
 user who may write to a home and a folder for temporary files, and nowhere else.
 """
 
+import atexit
 import os
 import re
 import shutil
@@ -75,7 +76,8 @@ def machine() -> Iterator[Path]:
         yield folder
     finally:
         os.umask(umask)
-        shutil.rmtree(folder)
+        # Several gigabytes: the next tests need not wait for it, but their end does.
+        atexit.register(subprocess.Popen(["rm", "-rf", folder]).wait)
 
 
 def python_for_everyone() -> Path:

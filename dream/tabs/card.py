@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-CARD = Path(__file__).parents[2] / "examples" / "card.jpg"
+CARD = Path(__file__).parents[2] / "examples" / "site" / "card.jpg"
 GRADIOS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 
 
