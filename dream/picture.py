@@ -224,8 +224,8 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 def to_image(picture: Tensor) -> Image.Image:
     """A picture as an 8-bit RGB image, rounded to the nearest level."""
-    pixels = (picture[0].permute(1, 2, 0) * 255).round().to("cpu", torch.uint8)
-    return Image.fromarray(pixels.numpy())
+    pixels = (picture[0] * 255).round_().to("cpu", torch.uint8).permute(1, 2, 0)
+    return Image.fromarray(pixels.contiguous().numpy())
 
 
 def check_picture(picture: Tensor) -> Tensor:
