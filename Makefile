@@ -1,5 +1,5 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
-# make lint: ruff, mypy, and the workflows by their schema.   make bench: what it costs.
+# make lint: ruff, mypy, and the workflows by schema and actionlint.   make bench: what it costs.
 # make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
 # make contract: what the API promises, after it was changed on purpose.
 PYTHON ?= python3
@@ -18,11 +18,12 @@ run: .venv/app
 test: .venv/tools browser tests/node_modules
 	$(BIN)/python -m pytest
 
-lint: .venv/tools
+lint: .venv/tools tests/node_modules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	[ ! -d tests/node_modules ] || node tests/workflows.mjs .github/workflows/*.yml
 
 bench: .venv/app
 	$(BIN)/python -m tests.bench
@@ -65,7 +66,7 @@ browser:
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 	|| echo "No Chromium here, and none could be installed: the browser tests will be skipped."
 
-# What tests take from npm is installed by a Node of the system's own.
+# What tests and lint take from npm is installed by a Node of the system's own.
 tests/node_modules: tests/package.json tests/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix tests --no-audit --no-fund --loglevel=error && touch $@; \
-	else echo "No npm here: the tests that need it will be skipped."; fi
+	else echo "No npm here: what needs it will be skipped."; fi

