@@ -1,9 +1,11 @@
 """Recipes travel as links and text, and never name a file of the server."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from gradio.components.image_editor import AcceptBlobs
 from PIL import Image
 
 from dream import DreamRecipe, Engine, RecipeError, save_image
@@ -69,13 +71,13 @@ def test_what_was_painted_comes_back_as_it_was(tmp_path: Path) -> None:
     with Image.open(layer) as first:
         assert shown["layers"][0].getchannel("A").tobytes() == first.getchannel("A").tobytes()
     shown["layers"][0].save(tmp_path / "again.png")
-    content = (tmp_path / "again.png").read_bytes()
-    assert embed_mask(painter.mask_file(content, str(tmp_path))) == uri
+    again = str(tmp_path / "again.png")
+    assert embed_mask(painter.mask_file(again, str(tmp_path))) == uri
 
 
 def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
     Image.new("RGBA", (40, 30), (255, 255, 255, 0)).save(tmp_path / "erased.png")
-    for layer in (None, b"", str(tmp_path / "erased.png")):
+    for layer in (None, "", str(tmp_path / "erased.png")):
         assert painter.mask_file(layer, str(tmp_path)) == ""
     assert painter.painted(CAT, "")["value"]["layers"] == []
     assert painter.unpainted(str(tmp_path / "nothing.jpg"))["value"] is None
@@ -88,14 +90,14 @@ def test_a_layer_that_no_painter_made_is_refused_unopened(tmp_path: Path) -> Non
     with pytest.raises(RecipeError, match="what is painted has at most 512 pixels a side"):
         painter.mask_file(str(tmp_path / "huge.png"), str(tmp_path))
     with pytest.raises(RecipeError, match="what was painted cannot be read; paint it again"):
-        painter.mask_file(b"no picture", str(tmp_path))
+        painter.mask_file(__file__, str(tmp_path))
 
 
-def test_the_strokes_of_those_who_never_dream_are_forgotten() -> None:
-    recent = painter.Recent()
-    for visitor in range(3 * painter.STROKES):
-        recent[str(visitor)] = b"strokes"
-    assert len(recent) == painter.STROKES and str(3 * painter.STROKES - 1) in recent
+def test_strokes_that_are_sent_and_never_dreamed_are_not_kept() -> None:
+    editor = painter.painter(CAT)
+    about: Any = {"type": "composite", "index": None, "file": b"", "id": "1"}
+    editor.accept_blobs(AcceptBlobs(data=about, files=[("composite.png", b"strokes")]))
+    assert not editor.blob_storage
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,18 +25,20 @@ PERSONAL = ("mask", "feather", "seed", "max_side", "tile")
 class Controls:
     """The component of each knob, in the recipe's order, and what stands beside them.
 
-    `ground` is the photo that the mask painter was last given by a recipe.
+    `ground` is the photo that the mask painter was last given by a recipe; `painted` is the field
+    that what was painted goes through.
     """
 
     by_name: dict[str, Any]
     choice: LayerChoice
     random_seed: gr.Checkbox
     ground: gr.State
+    painted: gr.Image
 
     @property
     def inputs(self) -> list[Any]:
-        """What `recipe_of` reads."""
-        return [self.random_seed, *self.by_name.values()]
+        """What `recipe_of` reads, once `hand_over` was."""
+        return [self.random_seed, *(self.by_name | {"mask": self.painted}).values()]
 
     @property
     def outputs(self) -> list[Any]:
@@ -47,6 +49,15 @@ class Controls:
             self.ground,
             *self.by_name.values(),
         ]
+
+    @property
+    def at_once(self) -> dict[str, Any]:
+        """How an event goes that may `show` a recipe; its progress is none of the painter's."""
+        return {**parts.AT_ONCE, "show_progress_on": self.random_seed}
+
+    def hand_over(self, event: Callable[..., Any]) -> Any:
+        """On that event what was painted is fetched; `then` a handler may read the inputs."""
+        return mask.hand_over(event, self.by_name["mask"], self.painted)
 
     def show(
         self, recipe: DreamRecipe, photo: str | None, skip: Sequence[str] = ()
@@ -136,6 +147,7 @@ def controls(first: DreamRecipe, photo: gr.Image, opening: str) -> Controls:
     with gr.Accordion("Dream in a part of the photo", open=False, elem_id="masking"):
         gr.Markdown("Paint where to dream; the rest stays as it is, to the last bit.")
         made["mask"] = mask.painter(opening)
+        painted = parts.photo_input(visible=False)
         make("feather")
     with gr.Accordion("Mix layers and channels", open=False, elem_id="mixing"):
         mixer.mixer(choice, first.model, first.layer)
@@ -151,7 +163,9 @@ def controls(first: DreamRecipe, photo: gr.Image, opening: str) -> Controls:
         make(*(name for name in about if name not in made))
         random_seed = gr.Checkbox(False, label="Random seed")
         reset = gr.Button("Reset all")
-    together = Controls({name: made[name] for name in about}, choice, random_seed, gr.State(None))
+    together = Controls(
+        {name: made[name] for name in about}, choice, random_seed, gr.State(None), painted
+    )
     _wire(together, first, photo, reset)
     return together
 
@@ -179,9 +193,10 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
     def start_over(photo: str | None) -> dict[Any, Any]:
         return together.show(first, photo)
 
-    photo.change(repaint, [photo, together.ground], painter, **parts.GLANCE)
+    glance = {**parts.GLANCE, "show_progress_on": photo}
+    photo.change(repaint, [photo, together.ground], painter, **glance)
     # The bin would take the photo away too.
-    painter.clear(mask.unpainted, photo, painter, **parts.GLANCE)
+    painter.clear(mask.unpainted, photo, painter, **glance)
     # Channels are those of one layer.
     for event in choice.events:
         event.then(lambda: "", None, by_name["channels"], **parts.AT_ONCE)
@@ -203,7 +218,7 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
         js=f"(intensity) => {follow}[intensity - 1]",
         api_visibility="private",
     )
-    reset.click(start_over, photo, together.outputs, **parts.AT_ONCE)
+    reset.click(start_over, photo, together.outputs, **together.at_once)
 
 
 def _guide(uri: str) -> Image.Image | None:

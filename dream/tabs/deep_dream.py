@@ -119,13 +119,14 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
         ),
     ):
         button.click(lambda: _busy(True), None, buttons, **parts.AT_ONCE)
-        run = button.click(
+        run = made.hand_over(button.click).then(
             handler,
             [*source, *made.inputs],
             outputs,
             show_progress="minimal",
             show_progress_on=status,
             scroll_to_output=button is compared.go,
+            trigger_mode="once",
             api_visibility="private",
             **parts.WORK,
         )
@@ -138,7 +139,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
         cancels=runs,
         **parts.AT_ONCE,
     )
-    estimate.wire(work, expected, photo, made)
+    estimate.wire(work, expected, photo, made, runs)
     sharing.wire(page_load, made, photo, status, recipe, linkable, load_from)
     history.wire(strip, befores, made, [view, status, download, recipe, linkable])
     return Inputs(photo, made.choice, made.by_name["channels"], made.by_name["guide"])

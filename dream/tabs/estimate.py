@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -51,8 +52,10 @@ def duration(seconds: float) -> str:
     return f"about {whole} second{'' if whole == 1 else 's'}"
 
 
-def wire(work: Work, line: gr.HTML, photo: gr.Image, controls: Controls) -> None:
-    """The line follows the photo and the controls."""
+def wire(
+    work: Work, line: gr.HTML, photo: gr.Image, controls: Controls, dreams: Sequence[Any]
+) -> None:
+    """The line follows the photo, the controls, and what was learned by each of those dreams."""
 
     def follow(photo: str | None, *values: Any) -> str:
         try:
@@ -70,3 +73,5 @@ def wire(work: Work, line: gr.HTML, photo: gr.Image, controls: Controls) -> None
         trigger_mode="always_last",
         **parts.AT_ONCE,
     )
+    for dream in dreams:
+        dream.then(follow, [photo, *costly], line, **parts.AT_ONCE)

@@ -77,4 +77,6 @@ def wire(gallery: gr.Gallery, befores: gr.State, controls: Controls, outputs: li
             linkable: linked(recipe),
         }
 
-    gallery.select(bring_back, [gallery, befores], [*controls.outputs, *outputs], **parts.AT_ONCE)
+    gallery.select(
+        bring_back, [gallery, befores], [*controls.outputs, *outputs], **controls.at_once
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +16,21 @@ from dream.tabs import parts
 
 # Larger canvases make a stroke as thin as a hair, and slow to send.
 SIDE = 512
-STROKES = 200
 WHITE = ("#ffffff", 0.6)
+# What was painted, out of all that the painter holds.
+PAINTED = "(painter) => painter?.layers?.find(Boolean) ?? null"
 
-
-class Recent(dict[str, Any]):
-    """The latest few entries: Gradio keeps the strokes of visitors who never dream for ever."""
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.pop(key, None)
-        super().__setitem__(key, value)
-        while len(self) > STROKES:
-            del self[next(iter(self))]
-
-
-def _painted_layer(self: gr.ImageEditor, payload: Any) -> str | bytes | None:
-    """The painted layer as it came, its path or its bytes: Gradio would open all of them first."""
-    stored = payload and payload.id is not None
-    source = self.blob_storage.pop(payload.id, None) if stored else payload
-    layer = next(filter(None, source.layers), None) if source else None
-    return getattr(layer, "path", layer)
-
-
-_strokes = Recent()
+# Gradio would keep the strokes of visitors for ever.
 Painter = parts.component_like(
-    gr.ImageEditor,
-    preprocess=_painted_layer,
-    blob_storage=property(lambda self: _strokes, lambda self, none: None),
+    gr.ImageEditor, blob_storage=property(lambda self: {}, lambda self, none: None)
 )
 
 
 def painter(photo: str) -> gr.ImageEditor:
     """The photo to paint on, with a brush and an eraser and nothing else.
 
-    It hands on the painted layer as it came: its path, its bytes, or None.
+    It belongs to no event that runs here, but for `hand_over`: Gradio would have it send all that
+    it holds, again and again, whenever progress is told of any event that it was part of.
     """
     editor: gr.ImageEditor = Painter(
         **_canvas(_shown(photo)),
@@ -65,6 +46,11 @@ def painter(photo: str) -> gr.ImageEditor:
         elem_id="mask",
     )
     return editor
+
+
+def hand_over(event: Callable[..., Any], painter: gr.ImageEditor, layer: gr.Image) -> Any:
+    """On that event what was painted is put in that field, once; what needs it comes then."""
+    return event(None, painter, layer, js=PAINTED, api_visibility="private")
 
 
 def unpainted(photo: str | None) -> dict[str, Any]:
@@ -89,7 +75,7 @@ def painted(photo: str | None, mask: str) -> dict[str, Any]:
     return gr.update(**_canvas(image, layer))
 
 
-def mask_file(layer: str | bytes | None, folder: str) -> str:
+def mask_file(layer: str | None, folder: str) -> str:
     """The path of what was painted, white on black, in a new file there; "" if nothing was.
 
     Raises:
@@ -98,7 +84,7 @@ def mask_file(layer: str | bytes | None, folder: str) -> str:
     if not layer:
         return ""
     try:
-        with Image.open(io.BytesIO(layer) if isinstance(layer, bytes) else layer) as image:
+        with Image.open(layer) as image:
             if max(image.size) > SIDE:
                 raise RecipeError(f"what is painted has at most {SIDE} pixels a side")
             alpha = image.convert("RGBA").getchannel("A")

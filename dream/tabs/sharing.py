@@ -35,7 +35,7 @@ def presets_row(controls: Controls, photo: gr.Image) -> None:
     """The presets, one small button each."""
     for name, recipe in presets().items():
         gr.Button(name, size="sm", min_width=110).click(
-            _setter(controls, recipe), photo, controls.outputs, **parts.AT_ONCE
+            _setter(controls, recipe), photo, controls.outputs, **controls.at_once
         )
 
 
@@ -132,10 +132,10 @@ def wire(
         said = "The controls are set to the recipe of the link."
         return told(lambda: set_to(of_a_visitor(DreamRecipe.from_json(given)), photo, said))
 
-    events["use"].click(pasted, [text, photo], outputs, **parts.AT_ONCE)
-    events["file"].upload(loaded, [events["file"], photo], outputs, **parts.AT_ONCE)
-    photo.upload(dropped, photo, outputs, **parts.AT_ONCE)
-    page_load(linked_to, photo, outputs, **parts.AT_ONCE)
+    events["use"].click(pasted, [text, photo], outputs, **controls.at_once)
+    events["file"].upload(loaded, [events["file"], photo], outputs, **controls.at_once)
+    photo.upload(dropped, photo, outputs, **controls.at_once)
+    page_load(linked_to, photo, outputs, **controls.at_once)
 
 
 def linked(recipe: DreamRecipe) -> str:
