@@ -32,29 +32,34 @@ def logits_of(network: Network, picture: Tensor) -> np.ndarray:
     return logits[0].numpy()
 
 
+@pytest.fixture(scope="module")
+def ten(engine: Engine) -> list[tuple[ClassRecipe, Tensor]]:
+    """Ten classes and their pictures."""
+    recipes = [ClassRecipe(target=name) for name in TEN]
+    return [(recipe, last(engine, recipe).tensor) for recipe in recipes]
+
+
 @pytest.mark.slow
 def test_at_least_nine_of_ten_are_what_the_network_takes_them_for(
-    engine: Engine, network: Network
+    ten: list[tuple[ClassRecipe, Tensor]], network: Network
 ) -> None:
     first = [
-        int(logits_of(network, last(engine, recipe).tensor).argmax()) == recipe.targets()[0][0]
-        for recipe in (ClassRecipe(target=name) for name in TEN)
+        int(logits_of(network, picture).argmax()) == recipe.targets()[0][0]
+        for recipe, picture in ten
     ]
     assert sum(first) >= 9
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["squeezenet1_1", "mobilenet_v2"])
-def test_another_network_takes_most_for_the_same(model: str, engine: Engine) -> None:
+def test_another_network_takes_most_for_the_same(
+    model: str, ten: list[tuple[ClassRecipe, Tensor]]
+) -> None:
     path = REAL / f"{model}.safetensors"
     if not path.exists():
         pytest.skip(f"no {path.name} in {REAL}")
     judge = Engine("cpu", {model: path})
-    recipes = [ClassRecipe(target=name) for name in TEN[:5]]
-    ranks = [
-        judge.verdict(last(engine, recipe).tensor, recipe.but(model=model)).rank
-        for recipe in recipes
-    ]
+    ranks = [judge.verdict(picture, recipe.but(model=model)).rank for recipe, picture in ten[:5]]
     assert sum(rank <= 5 for rank in ranks) >= 4
 
 

@@ -84,7 +84,9 @@ def bottom(page: Page, selector: str) -> float:
 
 @needs_chromium
 @needs_axe
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("theme", "size"), [("light", "desk"), ("dark", "phone")], indirect=["size"]
+)
 def test_axe_finds_nothing_serious(
     theme: str, browser: Browser, address: str, size: ViewportSize
 ) -> None:
