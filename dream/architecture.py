@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops.misc import Conv2dNormActivation
 
 if TYPE_CHECKING:
-    from dream.zoo import ModelCard
+    from dream.model_card import ModelCard
 
 # While torch.fx traces a network it patches nn.Module.__call__ for the whole process: a forward in
 # another thread would fail ("module is not installed as a submodule"). So one waits for the other;
@@ -59,6 +60,13 @@ def extractor(network: nn.Module, layers: tuple[str, ...]) -> fx.GraphModule:
             network.eval()  # It is traced in training mode too, and left so by an error.
 
 
+@lru_cache(maxsize=16)
+def module_names(card: ModelCard) -> tuple[str, ...]:
+    """The path of every module of a network, as `features.22`."""
+    return tuple(name for name, _ in skeleton(card).named_modules() if name)
+
+
+@lru_cache(maxsize=256)
 def channel_count(card: ModelCard, layer: str) -> int:
     """How many channels a layer has, without its weights.
 

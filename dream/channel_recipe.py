@@ -67,7 +67,7 @@ class ChannelRecipe(Recipe):
         super().__post_init__()
         card = zoo.card(self.model)
         self._set("layer", card.layer(self.layer or card.default_layer))
-        zoo.channel(self.model, self.layer, self.channel)
+        card.channel(self.layer, self.channel)
         if self.size is not None and self.size < card.min_side:
             raise RecipeError(f"{self.model} needs a size of {card.min_side} pixels or more")
 

@@ -16,11 +16,12 @@ def channel_numbers(text: str, model: str, layer: str) -> tuple[int, ...]:
     >>> channel_numbers("3, 10-12", "dreamlet", "inception4c")
     (3, 10, 11, 12)
     """
+    card = zoo.card(model)
     numbers: list[int] = []
     for part in text.split(","):
         first, _, last = (each.strip() for each in part.partition("-"))
-        low = zoo.channel(model, layer, first)
-        high = zoo.channel(model, layer, last) if last else low
+        low = card.channel(layer, first)
+        high = card.channel(layer, last) if last else low
         numbers.extend(range(low, high + 1)[: LIST_LIMIT + 1])
         if len(numbers) > LIST_LIMIT:
             raise RecipeError(f"that is too many channels at once; give {LIST_LIMIT} or fewer")
@@ -37,6 +38,6 @@ def spread_channels(count: int, model: str, layer: str) -> tuple[int, ...]:
     """
     if not isinstance(count, int) or not 1 <= count <= LIST_LIMIT:
         raise RecipeError(f"a grid has 1 to {LIST_LIMIT} channels, not {count!r:.40}")
-    channels = zoo.channel_count(model, layer)
+    channels = zoo.card(model).channel_count(layer)
     count = min(count, channels)
     return tuple(each * channels // count for each in range(count))

@@ -16,6 +16,7 @@ from dream.ascent import Adam, Normalised, Paint, Rule, Smoothed, ascend
 from dream.canvas import Canvas, Fourier, Phase, Plain
 from dream.class_recipe import ClassRecipe
 from dream.errors import RecipeError
+from dream.model_card import ModelCard
 from dream.network import Network
 from dream.objective import Objective, logit, margin, squared_norm
 from dream.octave import Size, octave_sizes, resize
@@ -121,7 +122,7 @@ def class_image(
             )
 
 
-def class_objective(card: zoo.ModelCard, recipe: ClassRecipe) -> Objective:
+def class_objective(card: ModelCard, recipe: ClassRecipe) -> Objective:
     """What a class image raises.
 
     In classic mode S_c(I) - lambda ||I||^2 as Simonyan et al. 2013 have it, I being what the

@@ -279,8 +279,8 @@ class DreamRecipe(Recipe):
         if len(self.octave_layers()) > 1 or len(self.layers()) > 1:
             raise RecipeError("channels belong to one layer; give a single layer with them")
         ((layer, _),) = self.layers()
-        weights = weighted("channel", self.channels)
-        return tuple((zoo.channel(self.model, layer, text), weight) for text, weight in weights)
+        card, weights = zoo.card(self.model), weighted("channel", self.channels)
+        return tuple((card.channel(layer, text), weight) for text, weight in weights)
 
     def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         follow = super()._follow(changes)

@@ -16,9 +16,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dream import architecture
 from dream.errors import RecipeError
+from dream.model_card import ModelCard
 from dream.objective import PICTURE, Batch, Objective
 from dream.weights import load
-from dream.zoo import ModelCard
 
 ValueAndGrad = Callable[[Tensor], tuple[Tensor, Tensor]]
 

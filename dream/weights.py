@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 from dream.architecture import skeleton
 from dream.errors import WeightsError, WeightsUnavailable
-from dream.zoo import ModelCard, Source
+from dream.model_card import ModelCard, Source
 
 # How long to wait for the hub's answer, for more of its file, and for torchvision: in all less than
 # half a minute.

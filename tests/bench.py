@@ -36,6 +36,7 @@ from dream import (
     render,
     zoo,
 )
+from dream.model_card import ModelCard
 from dream.network import Network
 from dream.objective import energy
 from dream.recipe import Recipe
@@ -187,7 +188,7 @@ def paces(engine: Engine) -> None:
     )
 
 
-def untrained(card: zoo.ModelCard, engine: Engine) -> Network:
+def untrained(card: ModelCard, engine: Engine) -> Network:
     """A network with random weights, which takes as long as one that has learned."""
     network = architecture.build(card) if card.source is None else _random(card)
     with tempfile.TemporaryDirectory() as folder:
@@ -197,7 +198,7 @@ def untrained(card: zoo.ModelCard, engine: Engine) -> Network:
         return Network(card, engine.device, engine.dtype, weights)
 
 
-def _random(card: zoo.ModelCard) -> torch.nn.Module:
+def _random(card: ModelCard) -> torch.nn.Module:
     network = architecture.skeleton(card).to_empty(device="cpu")
     for name, tensor in network.state_dict().items():
         if "var" in name:

@@ -48,7 +48,7 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
     layer: str, fresh: Engine, network: Network
 ) -> None:
     # All of the picture on average, against the 99th percentile of positions in photographs.
-    channels = random.Random(4).sample(range(zoo.channel_count("dreamlet", layer)), 16)
+    channels = random.Random(4).sample(range(zoo.card("dreamlet").channel_count(layer)), 16)
     seen = torch.cat([answer(network, load_image(photo), layer) for photo in PHOTOS], dim=1)
     highest = torch.quantile(seen[channels], 0.99, dim=1)
     pictures = made(fresh, recipes(layer, channels))
@@ -254,6 +254,7 @@ def test_a_layer_is_written_down_by_its_module() -> None:
 
 @pytest.mark.parametrize("model", zoo.CARDS)
 def test_every_listed_layer_has_channels(model: str) -> None:
-    for layer in zoo.card(model).layers:
-        assert zoo.channel_count(model, layer.name) >= 24
-    assert zoo.channel_count(model, zoo.card(model).logits) == 1000
+    card = zoo.card(model)
+    for layer in card.layers:
+        assert card.channel_count(layer.name) >= 24
+    assert card.channel_count(card.logits) == 1000

@@ -11,6 +11,7 @@ from huggingface_hub import SpaceCard, SpaceHardware
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, read_recipe, zoo
 from dream.__main__ import main
 from dream.knob import Knob, knobs
+from dream.model_card import ModelCard
 from dream.recipe import Recipe
 
 from .conftest import ROOT
@@ -42,7 +43,7 @@ def test_the_tables_list_every_knob_with_default_and_range(title: str, kind: typ
     assert table[1].splitlines() == [row(kind, name, knob) for name, knob in knobs(kind).items()]
 
 
-def model_row(card: zoo.ModelCard) -> str:
+def model_row(card: ModelCard) -> str:
     """The line of README's table for a network."""
     size = f"{card.source.megabytes:g} MB" if card.source else "comes with it"
     layers = ", ".join(f"`{layer}`" for layer in (card.low, card.default_layer, card.high))

@@ -150,7 +150,7 @@ def test_blurred_noise_stands_in_where_no_means_come(
     measured = guides.mean_activation(network, layer)
     assert torch.corrcoef(torch.stack([shipped, measured]))[0, 1] > 0.65
     inner = guides.mean_activation(network, f"{layer}.branch1")
-    assert inner.shape == (zoo.channel_count("dreamlet", f"{layer}.branch1"),)
+    assert inner.shape == (zoo.card("dreamlet").channel_count(f"{layer}.branch1"),)
 
 
 def test_a_guide_in_a_recipe_is_small_and_stays_the_same(engine: Engine, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from dream import DreamRecipe, RecipeError, render, zoo
 from dream.architecture import build
+from dream.model_card import ModelCard
 from dream.network import Network
 from dream.objective import energy
-from dream.zoo import ModelCard
 
 FETCHED = [card for card in zoo.CARDS.values() if card.source]
 NINE = {
@@ -108,7 +108,7 @@ def test_it_dreams_at_its_smallest_side_and_at_224(
 
 def test_any_module_can_be_dreamed_at(pair: tuple[Network, nn.Module], picture: Tensor) -> None:
     network, _ = pair
-    names = [name for name in zoo.module_names(network.card.name) if not name.startswith("class")]
+    names = [name for name in network.card.modules if not name.startswith("class")]
     for name in random.Random(0).sample(names, 12):
         _, gradient = network.value_and_grad(energy(name))(picture[:, :, :96, :96])
         assert gradient.isfinite().all(), name
@@ -137,7 +137,7 @@ def test_several_layers_are_read_at_once(pair: tuple[Network, nn.Module], pictur
 
 @pytest.mark.parametrize("card", zoo.CARDS.values(), ids=lambda card: card.name)
 def test_a_card_is_whole(card: ModelCard) -> None:
-    modules = zoo.module_names(card.name)
+    modules = card.modules
     names = [layer.name for layer in card.layers]
     assert {card.low, card.default_layer, card.high} <= set(names) <= set(modules)
     assert card.logits in modules and (not card.head or card.head in modules)

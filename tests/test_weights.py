@@ -22,10 +22,10 @@ from torch import nn
 
 from dream import DreamRecipe, Engine, WeightsError, WeightsUnavailable, weights, zoo
 from dream.architecture import build
+from dream.model_card import ModelCard, Source
 from dream.network import Network
 from dream.tabs import parts
 from dream.weights import Download
-from dream.zoo import ModelCard, Source
 
 from .conftest import EXAMPLES, ROOT
 from .hub import Hub, running_hub

@@ -10,6 +10,7 @@ import gradio as gr
 
 from dream import zoo
 from dream.dream_recipe import DreamRecipe
+from dream.model_card import Layer, ModelCard
 from dream.tabs import parts
 
 NOWHERE = -1
@@ -95,7 +96,7 @@ def chosen(model: str, layer: str) -> tuple[dict[str, Any], str, dict[str, Any]]
     )
 
 
-def _layers(model: str) -> list[zoo.Layer]:
+def _layers(model: str) -> list[Layer]:
     """The layers of a network of which there is a picture: those of Dreamlet."""
     return [
         layer
@@ -112,7 +113,7 @@ def _picture(layer: str) -> Path:
     return parts.EXAMPLES / "layers" / f"{layer}.png"
 
 
-def named(card: zoo.ModelCard) -> str:
+def named(card: ModelCard) -> str:
     """A network and what it costs to have it."""
     size = f"{card.source.megabytes:.0f} MB" if card.source else "here"
     return f"{card.name} · {size}"
