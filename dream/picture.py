@@ -54,6 +54,14 @@ def image_size(path: PathOrFile) -> tuple[int, int]:
         return image.height, image.width
 
 
+def is_within(path: PathOrFile, side: int) -> bool:
+    """Whether a file is a picture of at most so many pixels a side, by its header."""
+    try:
+        return max(image_size(path)) <= side
+    except PictureError:
+        return False
+
+
 def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
     """The picture in a file as `load_image` reads it, shrunk to that longest side in pixels.
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from dream import DreamRecipe, Engine, PictureError, RecipeError, read_recipe, save_image
 from dream.embedded import embed_mask, feathered, mask
 
+from .conftest import png_header
+
 SIZE = (300, 451)
 
 
@@ -138,11 +140,15 @@ def test_a_picture_in_a_recipe_that_is_none_is_refused(
     assert len(str(caught.value)) < 100
 
 
-def test_a_picture_in_a_recipe_has_a_limit(engine: Engine, cat: Tensor, tmp_path: Path) -> None:
-    Image.new("1", (5000, 5000), 1).save(tmp_path / "large.png")
-    content = base64.b64encode((tmp_path / "large.png").read_bytes()).decode()
-    with pytest.raises(RecipeError, match="the mask in a recipe has at most 1024 pixels a side"):
-        engine.dream(cat, DreamRecipe(mask=f"data:image/png;base64,{content}"))
+@pytest.mark.parametrize("beyond", [1, 9000, 100_000])
+@pytest.mark.parametrize(("name", "side"), [("mask", 1024), ("guide", 256)])
+def test_a_picture_in_a_recipe_has_a_limit(
+    name: str, side: int, beyond: int, engine: Engine, cat: Tensor
+) -> None:
+    content = base64.b64encode(png_header(side + beyond, side + beyond)).decode()
+    said = f"the {name} in the recipe is no picture of at most {side} pixels a side"
+    with pytest.raises(RecipeError, match=said):
+        engine.dream(cat, DreamRecipe(**{name: f"data:image/png;base64,{content}"}))  # type: ignore[arg-type]
 
 
 def test_a_mask_of_noise_stays_small_in_a_recipe(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import os
 import random
 import struct
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from PIL import Image, ImageCms
 from dream import DreamRecipe, PictureError, RecipeError, load_image, read_recipe, save_image
 from dream.picture import check_picture, load_thumbnail, to_image, to_tensor
 
-from .conftest import EXAMPLES
+from .conftest import EXAMPLES, png_header
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -165,13 +164,6 @@ def test_a_colour_profile_is_converted_to_srgb() -> None:
 def test_a_damaged_colour_profile_is_passed_over(profile: bytes) -> None:
     picture = load_image(written(quarters(), "PNG", icc_profile=profile))
     assert np.abs(centres(picture) - (RED, GREEN, BLUE, WHITE)).max() == 0
-
-
-def png_header(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is that large."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
 
 
 @pytest.mark.parametrize("side", [13_000, 100_000, 2**31 - 1])

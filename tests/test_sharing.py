@@ -15,7 +15,7 @@ from dream.tabs.controls import of_a_visitor, recipe_in
 from dream.tabs.mixer import EMPTY, ROWS, rows_of, written
 from dream.tabs.sharing import LINK_PICTURE, linked
 
-from .conftest import EXAMPLES
+from .conftest import EXAMPLES, png_header
 
 CAT = str(EXAMPLES / "cat.jpg")
 
@@ -86,10 +86,11 @@ def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
 
 
 def test_a_layer_that_no_painter_made_is_refused_unopened(tmp_path: Path) -> None:
-    Image.new("1", (9000, 9000)).save(tmp_path / "huge.png")
-    with pytest.raises(RecipeError, match="what is painted has at most 512 pixels a side"):
-        painter.mask_file(str(tmp_path / "huge.png"), str(tmp_path))
-    with pytest.raises(RecipeError, match="what was painted cannot be read; paint it again"):
+    for side in (513, 9000, 100_000):
+        (tmp_path / "huge.png").write_bytes(png_header(side, side))
+        with pytest.raises(RecipeError, match="is no picture of at most 512 pixels a side; paint"):
+            painter.mask_file(str(tmp_path / "huge.png"), str(tmp_path))
+    with pytest.raises(RecipeError, match="what was painted is no picture of at most 512 pixels"):
         painter.mask_file(__file__, str(tmp_path))
 
 

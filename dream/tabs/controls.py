@@ -57,7 +57,9 @@ class Controls:
 
     def hand_over(self, event: Callable[..., Any]) -> Any:
         """On that event what was painted is fetched; `then` a handler may read the inputs."""
-        return mask.hand_over(event, self.by_name["mask"], self.painted)
+        return event(
+            None, self.by_name["mask"], self.painted, js=mask.PAINTED, api_visibility="private"
+        )
 
     def show(
         self, recipe: DreamRecipe, photo: str | None, skip: Sequence[str] = ()
@@ -193,7 +195,7 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
     def start_over(photo: str | None) -> dict[Any, Any]:
         return together.show(first, photo)
 
-    glance = {**parts.GLANCE, "show_progress_on": photo}
+    glance = {**parts.GLANCE, "show_progress_on": photo}  # Not on the painter; see `at_once`.
     photo.change(repaint, [photo, together.ground], painter, **glance)
     # The bin would take the photo away too.
     painter.clear(mask.unpainted, photo, painter, **glance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 
 from dream import embedded
 from dream.errors import DreamError, RecipeError
-from dream.picture import load_thumbnail, to_image
+from dream.picture import is_within, load_image, load_thumbnail, to_image
 from dream.tabs import parts
 
 # Larger canvases make a stroke as thin as a hair, and slow to send.
@@ -29,8 +28,8 @@ Painter = parts.component_like(
 def painter(photo: str) -> gr.ImageEditor:
     """The photo to paint on, with a brush and an eraser and nothing else.
 
-    It belongs to no event that runs here, but for `hand_over`: Gradio would have it send all that
-    it holds, again and again, whenever progress is told of any event that it was part of.
+    It belongs to no event that runs here, but for `Controls.hand_over`: Gradio would have it send
+    all that it holds, again and again, whenever progress is told of any event that it was part of.
     """
     editor: gr.ImageEditor = Painter(
         **_canvas(_shown(photo)),
@@ -46,11 +45,6 @@ def painter(photo: str) -> gr.ImageEditor:
         elem_id="mask",
     )
     return editor
-
-
-def hand_over(event: Callable[..., Any], painter: gr.ImageEditor, layer: gr.Image) -> Any:
-    """On that event what was painted is put in that field, once; what needs it comes then."""
-    return event(None, painter, layer, js=PAINTED, api_visibility="private")
 
 
 def unpainted(photo: str | None) -> dict[str, Any]:
@@ -80,25 +74,19 @@ def mask_file(layer: str | None, folder: str) -> str:
 
     Raises:
         RecipeError: if it is no layer of the painter's.
+        PictureError: if that is damaged.
     """
     if not layer:
         return ""
-    try:
-        with Image.open(layer) as image:
-            if max(image.size) > SIDE:
-                raise RecipeError(f"what is painted has at most {SIDE} pixels a side")
-            alpha = image.convert("RGBA").getchannel("A")
-    except (OSError, ValueError) as error:
-        raise (
-            error
-            if isinstance(error, RecipeError)
-            else RecipeError("what was painted cannot be read; paint it again")
-        ) from error
-    mask = alpha.point(lambda each: 255 if each else 0)
-    if not mask.getbbox():
+    if not is_within(layer, SIDE):
+        raise RecipeError(
+            f"what was painted is no picture of at most {SIDE} pixels a side; paint it again"
+        )
+    mask = (load_image(layer, background="black") > 0).float()
+    if not mask.any():
         return ""
     path = Path(folder) / "mask.png"
-    mask.save(path)
+    to_image(mask).save(path)
     return str(path)
 
 
