@@ -126,7 +126,6 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
             show_progress="minimal",
             show_progress_on=status,
             scroll_to_output=button is compared.go,
-            trigger_mode="once",
             api_visibility="private",
             **parts.WORK,
         )
