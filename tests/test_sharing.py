@@ -1,5 +1,6 @@
 """Recipes travel as links and text, and never name a file of the server."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from gradio.components.image_editor import AcceptBlobs
 from PIL import Image
 
-from dream import DreamRecipe, Engine, RecipeError, save_image
+from dream import DreamError, DreamRecipe, Engine, RecipeError, save_image
 from dream.embedded import embed_mask, mask
 from dream.tabs import mask as painter
 from dream.tabs.controls import of_a_visitor, recipe_in
@@ -60,6 +61,19 @@ def strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
     layer.paste((255, 255, 255, 153), (100, 50, 180, 90))
     layer.save(path)
     return str(path)
+
+
+@pytest.mark.parametrize("name", ["guide", "mask"])
+@pytest.mark.parametrize("content", [b"", png_header(9000, 9000), png_header(40, 40)])
+def test_a_recipe_whose_picture_is_none_is_refused(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    recipe = DreamRecipe(**{name: uri})  # type: ignore[arg-type]
+    with pytest.raises(DreamError):
+        of_a_visitor(recipe)
+    save_image(torch.rand(1, 3, 32, 32), tmp_path / "crafted.png", recipe)
+    assert recipe_in(str(tmp_path / "crafted.png")) is None
 
 
 def test_what_was_painted_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -99,10 +99,11 @@ def recipe_of(random_seed: bool, values: Sequence[Any], folder: str) -> DreamRec
 
 
 def of_a_visitor(recipe: DreamRecipe) -> DreamRecipe:
-    """That recipe, if it names no files: those would be the server's.
+    """That recipe, if its pictures are in it and good: files that it names would be the server's.
 
     Raises:
-        RecipeError: if it does.
+        RecipeError: if it names files, or holds what is no guide or mask.
+        PictureError: if one is damaged.
     """
     for name in ("guide", "mask"):
         picture = getattr(recipe, name)
@@ -111,6 +112,11 @@ def of_a_visitor(recipe: DreamRecipe) -> DreamRecipe:
                 f"the {name} of this recipe is the name of a file, which is not here; "
                 f"dream it where the file is, or leave {name} out"
             )
+    if recipe.guide:
+        embedded.guide(recipe.guide)
+    if recipe.mask:
+        side = max(embedded.MASK_SIDES)
+        embedded.mask(recipe.mask, (side, side))
     return recipe
 
 
