@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dream import sums
 from dream.network import ValueAndGrad
 from dream.transform import blur, even_bands
 
@@ -68,8 +69,8 @@ class Normalised:
 
     def __call__(self, picture: Tensor, gradient: Tensor) -> Tensor:
         # Channel by channel, as the absolute values of all of a large picture take much memory.
-        sizes = [self._inside(channel.abs()).mean((1, 2)) for channel in gradient.unbind(1)]
-        share = 1.0 if self.mask is None else self.mask.mean()
+        sizes = [sums.mean(self._inside(each.abs()), (1, 2)) for each in gradient.unbind(1)]
+        share = 1.0 if self.mask is None else sums.mean(self.mask, (0, 1, 2, 3))
         size = torch.stack(sizes).mean(0).view(-1, 1, 1, 1) / (share + EPSILON)
         gradient.div_(size + EPSILON).mul_(self.step / 255)
         return gradient.add_(picture).clamp_(*self.within)

@@ -15,7 +15,7 @@ from dream.errors import DreamError
 from dream.picture import save_image
 
 # Raised when the same recipe comes to give another picture.
-VERSION = 1
+VERSION = 2
 CACHE_MB = 256.0
 
 

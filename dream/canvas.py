@@ -15,9 +15,15 @@ import torch
 from torch import Tensor
 
 from dream.octave import Size
+from dream.sums import wide, widely
 
 # The square root of the covariance of colours in ImageNet, its largest column of length 1.
-COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]]) / 0.46195
+COLOURS = (
+    torch.tensor(
+        [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64
+    )
+    / 0.46195
+)
 DEVIATION = 0.01
 CONTRAST = 4.0
 SOFTEST = 0.01
@@ -47,13 +53,13 @@ class Pixels:
         self.device = device
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        return DEVIATION * torch.randn(1, 3, *self.size, generator=generator).to(self.device)
+        return DEVIATION * _noise((1, 3, *self.size), generator).to(self.device)
 
     def paint(self, variables: Tensor) -> Tensor:
-        return _coloured(variables)
+        return widely(_coloured, variables)
 
     def variables(self, picture: Tensor) -> Tensor:
-        return _colourless(picture)
+        return widely(_colourless, picture)
 
 
 class Fourier:
@@ -66,19 +72,22 @@ class Fourier:
     def __init__(self, size: Size, device: torch.device, decay: float = 1.0) -> None:
         self.size = size
         self.device = device
-        rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
-        frequency = torch.hypot(rows[:, None], columns[None, :]).clamp(min=1 / max(size))
-        self.amplitude = frequency.pow(-decay).to(device)
+        self.amplitude = wide(_frequencies(size).pow(-decay).to(device))
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        shape = (1, 3, *self.amplitude.shape, 2)
-        return DEVIATION * torch.randn(shape, generator=generator).to(self.device)
+        return DEVIATION * _noise((1, 3, *self.amplitude.shape, 2), generator).to(self.device)
 
     def paint(self, variables: Tensor) -> Tensor:
+        return widely(self._paint, variables)
+
+    def _paint(self, variables: Tensor) -> Tensor:
         waves = torch.view_as_complex(variables) * self.amplitude
         return _coloured(torch.fft.irfft2(waves, s=self.size, norm="ortho") / CONTRAST)
 
     def variables(self, picture: Tensor) -> Tensor:
+        return widely(self._variables, picture)
+
+    def _variables(self, picture: Tensor) -> Tensor:
         waves = torch.fft.rfft2(_colourless(picture) * CONTRAST, norm="ortho")
         return torch.view_as_real(waves / self.amplitude)
 
@@ -94,26 +103,27 @@ class Phase:
     def __init__(self, size: Size, device: torch.device) -> None:
         self.size = size
         self.device = device
-        rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
-        frequency = torch.hypot(rows[:, None], columns[None, :]).clamp(min=1 / max(size))
+        frequency = _frequencies(size)
         amplitude = (frequency.clamp(max=0.05) / 0.05).pow(-1.3)
         amplitude *= (frequency.clamp(0.05, 0.25) / 0.05).pow(-1.8)
         amplitude *= (frequency.clamp(min=0.25) / 0.25).pow(-5.7)
         amplitude[0, 0] = 0
-        self.amplitude = amplitude.to(device)
+        self.amplitude = wide(amplitude.to(device))
 
     def noise(self, generator: torch.Generator) -> Tensor:
         phases = torch.rand(1, 3, *self.amplitude.shape, generator=generator)
         return (2 * math.pi * (phases - 0.5)).to(self.device)
 
     def paint(self, variables: Tensor) -> Tensor:
+        return widely(self._paint, variables)
+
+    def _paint(self, variables: Tensor) -> Tensor:
         waves = torch.polar(self.amplitude.expand_as(variables), variables)
         values = torch.fft.irfft2(waves, s=self.size, norm="ortho")
         return _coloured(values / values.std((2, 3), keepdim=True))
 
     def variables(self, picture: Tensor) -> Tensor:
-        phases: Tensor = torch.fft.rfft2(_colourless(picture)).angle()
-        return phases
+        return widely(lambda each: torch.fft.rfft2(_colourless(each)).angle(), picture)
 
 
 class Plain:
@@ -124,8 +134,7 @@ class Plain:
         self.device = device
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(1, 3, *self.size, generator=generator)
-        return (0.5 + 2 * DEVIATION * noise).to(self.device)
+        return (0.5 + 2 * DEVIATION * _noise((1, 3, *self.size), generator)).to(self.device)
 
     def paint(self, variables: Tensor) -> Tensor:
         return variables
@@ -137,10 +146,24 @@ class Plain:
 CANVASES: dict[str, type[Pixels] | type[Fourier]] = {"fourier": Fourier, "pixels": Pixels}
 
 
+def _noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """White noise, the same from the same seed everywhere: that of float32 is not."""
+    return torch.randn(shape, generator=generator, dtype=torch.float64).float()
+
+
+def _frequencies(size: Size) -> Tensor:
+    """How many waves a pixel each number of half of a spectrum stands for, in float64."""
+    rows, columns = (
+        frequencies(side, dtype=torch.float64)
+        for frequencies, side in zip((torch.fft.fftfreq, torch.fft.rfftfreq), size, strict=True)
+    )
+    return torch.hypot(rows[:, None], columns).clamp(min=1 / max(size))
+
+
 def _coloured(values: Tensor) -> Tensor:
-    return torch.einsum("rc,nchw->nrhw", COLOURS.to(values.device), values).sigmoid()
+    return torch.einsum("rc,nchw->nrhw", COLOURS.to(values), values).sigmoid()
 
 
 def _colourless(picture: Tensor) -> Tensor:
     values = picture.clamp(SOFTEST, 1 - SOFTEST).logit()
-    return torch.einsum("cr,nrhw->nchw", COLOURS.inverse().to(values.device), values)
+    return torch.einsum("cr,nrhw->nchw", COLOURS.inverse().to(values), values)

@@ -9,8 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+
+from dream.sums import wide
+
+fx.wrap("wide")  # It asks where its values are, which a trace cannot follow.
 
 WEIGHTS = Path(__file__).with_name("dreamlet.safetensors")
 
@@ -42,6 +47,13 @@ class Inception(nn.Module):
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
 
 
+class Logits(nn.Linear):
+    """Weighted sums, in float64 on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(wide(x), wide(self.weight), wide(self.bias))
+
+
 class Dreamlet(nn.Module):
     """From ImageNet-normalised RGB (N, 3, H, W), 32 pixels a side or more, to 1000 logits."""
 
@@ -60,7 +72,7 @@ class Dreamlet(nn.Module):
         self.inception5a = Inception(520, 160, (104, 200), (24, 80), 80)
         self.inception5b = Inception(520, 240, (120, 240), (32, 80), 80)
         self.pool = nn.MaxPool2d(3, 2, padding=1)
-        self.fc = nn.Linear(640, 1000)
+        self.fc = Logits(640, 1000)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.conv1(x))
@@ -69,7 +81,7 @@ class Dreamlet(nn.Module):
         x = self.inception4c(self.inception4b(self.inception4a(x)))
         x = self.pool(self.inception4e(self.inception4d(x)))
         x = self.inception5b(self.inception5a(x))
-        logits: Tensor = self.fc(x.mean((2, 3)))
+        logits: Tensor = self.fc(wide(x).mean((2, 3)))
         return logits
 
 

@@ -49,7 +49,7 @@ class Engine:
     made beforehand; others are kept in a `PictureCache`.
 
     Raises:
-        DeviceError: if the device is not there.
+        DeviceError: if the device is not there, or `DREAM_PRECISION` names no precision.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Engine:
     ) -> None:
         self._wanted = device
         self.device = pick_device(device)
-        self.dtype = precision(self.device)
+        self.precision(DreamRecipe().model)  # What is wrong with it is said at once.
         self.files = {model: Path(path) for model, path in (files or {}).items()}
         self.cache_bytes = float(os.environ.get("DREAM_MODEL_CACHE_GB", CACHE_GB)) * 1e9
         self.cache = PictureCache(shipped)
@@ -92,6 +92,10 @@ class Engine:
                     return name
         return DreamRecipe().model
 
+    def precision(self, model: str) -> torch.dtype:
+        """In what that network runs here (see `device.precision`)."""
+        return precision(self.device, zoo.card(model))
+
     def network(self, model: str, *, head: bool = False) -> Network:
         """That network, with its head or without; fetched and loaded on first use.
 
@@ -109,7 +113,7 @@ class Engine:
                     self._networks.move_to_end(key)
                     return self._networks[key]
             path = _last(self.fetch(model))
-            network = Network(card, self.device, self.dtype, path, head)
+            network = Network(card, self.device, self.precision(model), path, head)
             with self._lock:
                 self._networks[key] = network
                 while len(self._networks) > 1 and self._bytes() > self.cache_bytes:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dream import sums
 from dream.network import Network
 from dream.octave import resize
 
@@ -50,7 +51,8 @@ def mean_activation(network: Network, layer: str) -> Tensor:
 
 def mean_over(network: Network, layer: str, pictures: Iterable[Tensor]) -> Tensor:
     """The mean activation (C,) of a layer over pictures (1, 3, H, W)."""
-    return torch.stack([_positions(network, layer, each).mean(0) for each in pictures]).mean(0)
+    each = [sums.mean(_positions(network, layer, picture), 0) for picture in pictures]
+    return sums.mean(torch.stack(each), 0)
 
 
 def blurred_noise(side: int) -> Iterator[Tensor]:

@@ -55,8 +55,8 @@ class ModelCard:
     still changes the logits; `head_side` is the side in pixels of the pictures
     that the head depends on, 0 where it reads them of any size. `mean` and `std` normalise RGB in
     [0, 1]; `min_side` is the smallest side, in pixels, that it reads; `bands` is the Laplacian
-    normalisation that becomes it; `means` is a file with the mean activations of its layers. `low`
-    and `high` are to `default_layer` what their names say.
+    normalisation that becomes it; `heavy` is one that is slow on a CPU; `means` is a file with the
+    mean activations of its layers. `low` and `high` are to `default_layer` what their names say.
     """
 
     name: str
@@ -75,6 +75,7 @@ class ModelCard:
     output: str = ""
     head_side: int = 0
     bands: int = 1
+    heavy: bool = False
     means: str = ""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD

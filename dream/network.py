@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dream import architecture
+from dream.convolution import freeze
 from dream.errors import RecipeError
 from dream.model_card import ModelCard
 from dream.objective import PICTURE, Batch, Objective
@@ -55,14 +56,16 @@ class Network:
         self.network = network
         self.mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(card.std, device=device).view(1, 3, 1, 1)
-        # Extractors share the weights, but for what is folded; layer sets are as many as visitors
-        # like.
+        # Layer sets are as many as visitors like; extractors share the weights, frozen ones too.
         self.extractor = lru_cache(maxsize=8)(self._extractor)
+        self._frozen: dict[tuple[nn.Module, nn.Module | None], nn.Module] = {}
 
     @property
     def bytes(self) -> int:
-        """The memory that the weights take."""
-        return sum(tensor.nbytes for tensor in self.network.state_dict().values())
+        """The memory that the weights take, frozen ones too."""
+        modules = (self.network, *list(self._frozen.values()))
+        tensors = [tensor for module in modules for tensor in module.state_dict().values()]
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
     @property
     def class_count(self) -> int:
@@ -77,7 +80,7 @@ class Network:
                 f"no picture passes {' or '.join(layers)} in {self.card.name}; try another"
             ) from error
         _read_only(extractor)
-        _fold_batch_norm(extractor)
+        _freeze(extractor, self._frozen)
         if redirected:
             _redirect_relus(extractor)
         extractor.recompile()
@@ -125,27 +128,35 @@ def _read_only(extractor: fx.GraphModule) -> None:
             node.kwargs = {**node.kwargs, "inplace": False}
 
 
-def _fold_batch_norm(extractor: fx.GraphModule) -> None:
-    """Fold each batch norm into the convolution before it, where nothing else reads that.
+def _freeze(
+    extractor: fx.GraphModule, frozen: dict[tuple[nn.Module, nn.Module | None], nn.Module]
+) -> None:
+    """Put a frozen convolution in the place of each, and of the batch norm behind it.
 
-    Frozen, the two are one convolution. It is worked out in float32; the network keeps its own.
+    Frozen, the two are one convolution, if nothing else reads what is between them. It is worked
+    out in float32; the network keeps its own. Those in `frozen` are used again.
     """
     modules = dict(extractor.named_modules())
     for node in list(extractor.graph.nodes):
-        norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm2d):
+        convolution = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(convolution, nn.Conv2d):
             continue
-        before = node.args[0]
-        convolution = modules.get(str(before.target)) if before.op == "call_module" else None
-        if isinstance(convolution, nn.Conv2d) and len(before.users) == 1:
-            folded = fuse_conv_bn_eval(
-                copy.deepcopy(convolution).float(), copy.deepcopy(norm).float()
-            ).to(convolution.weight.dtype)
-            folded.requires_grad_(False).to(memory_format=torch.channels_last)
-            extractor.add_submodule(before.target, folded)
-            node.replace_all_uses_with(before)
-            extractor.graph.erase_node(node)
+        (after, *others) = node.users
+        norm = modules.get(str(after.target)) if after.op == "call_module" else None
+        if others or not isinstance(norm, nn.BatchNorm2d):
+            norm = None
+        if (convolution, norm) not in frozen:
+            frozen[convolution, norm] = freeze(_folded(convolution, norm) if norm else convolution)
+        extractor.add_submodule(node.target, frozen[convolution, norm])
+        if norm:
+            after.replace_all_uses_with(node)
+            extractor.graph.erase_node(after)
     extractor.delete_all_unused_submodules()
+
+
+def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    folded = fuse_conv_bn_eval(copy.deepcopy(convolution).float(), copy.deepcopy(norm).float())
+    return folded.to(convolution.weight.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 class RedirectedReLU(torch.autograd.Function):

@@ -19,9 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dream import sums
+
 Activations = Mapping[str, Tensor]
 CENTRE = (0.5, 0.5)
-# How many similarities are held at once (64 MB), however large picture and guide.
+# How many similarities are held at once (128 MB), however large picture and guide.
 CHUNK = 2**24
 # The picture itself, as the network is given it: its mean taken away, in units of its deviation.
 PICTURE = "picture"
@@ -48,7 +50,7 @@ class Objective:
         return tuple(dict.fromkeys(term.layer for _, term in self.terms))
 
     def __call__(self, activations: Activations) -> Tensor:
-        values = [weight * term(activations) for weight, term in self.terms]
+        values = [weight * term(activations).float() for weight, term in self.terms]
         return sum(values[1:], start=values[0])
 
     def __add__(self, other: Objective) -> Objective:
@@ -154,10 +156,11 @@ class Match:
     def __call__(self, activations: Activations) -> Tensor:
         seen = _positions(activations[self.layer], self.border).transpose(1, 2)
         with torch.no_grad():
-            directions = F.normalize(self.guide).T
+            directions = F.normalize(sums.wide(self.guide)).T
             most = max(1, CHUNK // len(self.guide))
             best = [
-                ((part - self.mean) @ directions).argmax(2) for part in torch.split(seen, most, 1)
+                (sums.wide(part - self.mean) @ directions).argmax(2)
+                for part in torch.split(seen, most, 1)
             ]
             target = self.guide[torch.cat(best, 1)]
         return (seen * target).sum((1, 2))
@@ -170,7 +173,7 @@ class LogSumExp:
     layer: str
 
     def __call__(self, activations: Activations) -> Tensor:
-        logits = activations[self.layer].float()
+        logits = sums.wide(activations[self.layer])
         return logits.flatten(2).mean(2).logsumexp(1) if logits.dim() == 4 else logits.logsumexp(1)
 
 
@@ -219,7 +222,7 @@ def match(layer: str, guide: Tensor, mean: Tensor, border: int = 0) -> Objective
 
 def texture(layer: str, guide: Tensor, border: int = 0) -> Objective:
     """What is in a guide (activations (M, C), centred), on the whole: stripes, petals, scales."""
-    return direction(layer, dict(enumerate(guide.mean(0).tolist())), border=border)
+    return direction(layer, dict(enumerate(sums.mean(guide, 0).tolist())), border=border)
 
 
 def channel(layer: str, channel: int) -> Objective:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dream import sums
 from dream.octave import resize
 
 
@@ -46,8 +47,8 @@ def blur(picture: Tensor, sigma: float) -> Tensor:
 
 def luminance(picture: Tensor) -> Tensor:
     """How bright each pixel is, (N, 1, H, W), or the change of it (ITU-R BT.601)."""
-    weights = picture.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
-    return (picture * weights).sum(1, keepdim=True)
+    red, green, blue = torch.split(picture, 1, 1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def roughness(picture: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ def even_bands(gradient: Tensor, bands: int) -> Tensor:
 
 def _unit(band: Tensor) -> Tensor:
     """The band divided by its mean absolute value, picture by picture."""
-    size = band.abs().mean((1, 2, 3), keepdim=True)
+    size = sums.mean(band.abs(), (1, 2, 3), keepdim=True)
     return band / size.clamp(min=torch.finfo(band.dtype).tiny)
 
 
@@ -147,13 +148,12 @@ def affine(picture: Tensor, *, angle: float, zoom: float, shift: tuple[float, fl
     cosine, sine = math.cos(angle) / zoom, math.sin(angle) / zoom
     down, right = shift
     # Where each pixel comes from, with both sides of the picture from -1 to 1.
-    source = torch.tensor(
-        [
-            [cosine, sine * height / width, -2 * (cosine * right + sine * down) / width],
-            [-sine * width / height, cosine, -2 * (cosine * down - sine * right) / height],
-        ],
-        device=picture.device,
+    y, x = (
+        (2 * torch.arange(side, dtype=torch.float64) + 1) / side - 1 for side in (height, width)
     )
-    grid = F.affine_grid(source.unsqueeze(0), [1, 1, height, width], align_corners=False)
+    y = y[:, None]
+    across = cosine * x + sine * height / width * y - 2 * (cosine * right + sine * down) / width
+    along = cosine * y - sine * width / height * x - 2 * (cosine * down - sine * right) / height
+    grid = torch.stack((across, along), 2).to(picture.device, torch.float32)
     grid = grid.expand(len(picture), -1, -1, -1)
     return F.grid_sample(picture, grid, padding_mode="reflection", align_corners=False)

@@ -71,6 +71,7 @@ CARDS = {
                 (30, "pool5", "creatures", "Heads, sparse"),
             ),
             min_side=32,
+            heavy=True,
             head="classifier",
             logits="classifier.6",
             head_side=224,
@@ -104,6 +105,7 @@ CARDS = {
                 (35, "relu5_4", "creatures", "Heads, sparse"),
             ),
             min_side=32,
+            heavy=True,
             head="classifier",
             logits="classifier.6",
             head_side=224,
@@ -159,6 +161,7 @@ CARDS = {
                 Layer("Mixed_7a", "creatures", "Sparse", "mixed8"),
             ),
             min_side=75,
+            heavy=True,
             source=Source(
                 repo="timm/inception_v3.tv_in1k",
                 file="model.safetensors",
@@ -183,6 +186,7 @@ CARDS = {
                 Layer("layer4", "creatures", "Animals"),
             ),
             min_side=32,
+            heavy=True,
             source=Source(
                 repo="timm/resnet50.tv_in1k",
                 file="model.safetensors",
@@ -292,6 +296,7 @@ CARDS = {
                 Layer("features.denseblock4", "creatures", "Animals", "block4"),
             ),
             min_side=32,
+            heavy=True,
             logits="classifier",
             source=Source(
                 repo="timm/densenet121.tv_in1k",

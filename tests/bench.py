@@ -89,9 +89,10 @@ def table(rounds: int, rows: dict[str, Callable[[], object]]) -> None:
 def dreams(engine: Engine) -> None:
     recipe, photo = DreamRecipe(max_side=448), load_image(PHOTO).to(engine.device)
     card = zoo.card(recipe.model)
-    networks = {f"dream ({str(engine.dtype).removeprefix('torch.')})": engine.network(recipe.model)}
-    if engine.dtype != torch.float32:
-        networks["dream (float32)"] = Network(card, engine.device, torch.float32)
+    networks = {
+        f"dream ({str(dtype).removeprefix('torch.')})": Network(card, engine.device, dtype)
+        for dtype in dict.fromkeys((engine.precision(recipe.model), torch.float32, torch.bfloat16))
+    }
     plain = WholeNetwork(card, engine.device, torch.float32)
     plain.network.to(memory_format=torch.contiguous_format)
     networks["whole network, float32, hook"] = plain
@@ -171,7 +172,7 @@ def paces(engine: Engine) -> None:
     amounts, seconds = np.array(rows), np.array(times)
     # Least squares of the logarithms, so that small steps count as large ones; by Gauss and Newton,
     # outliers (other work of this machine) counting less.
-    fitted = np.log(astuple(cost.pace(engine.device, engine.dtype)))
+    fitted = np.log(astuple(cost.pace(engine.device, torch.float32)))
     for _ in range(300):
         parts = amounts * np.exp(fitted)
         off = np.log(parts.sum(1) / seconds)
@@ -195,7 +196,7 @@ def untrained(card: ModelCard, engine: Engine) -> Network:
         path = Path(folder, "weights.safetensors")
         safetensors.torch.save_file(network.state_dict(), path)
         weights = path if card.source else None
-        return Network(card, engine.device, engine.dtype, weights)
+        return Network(card, engine.device, torch.float32, weights)
 
 
 def _random(card: ModelCard) -> torch.nn.Module:

@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, load_image, zoo
+from dream.convolution import IN_ONE_ORDER
 from dream.network import Network
+
+from .server import served
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -27,6 +30,26 @@ atexit.register(shutil.rmtree, os.environ["DREAM_CACHE_DIR"], ignore_errors=True
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+
+# Where what ships is made anew bit by bit: on any x86-64, with the torch that made it.
+MADE_WITH = "2.14."
+SHIPPED_BITS = IN_ONE_ORDER and torch.__version__.startswith(MADE_WITH)
+
+
+# `make test` gives file after file to two processes. The longest begin first, and those with a
+# browser stand far enough apart that there is one at a time.
+FIRST = [
+    f"test_{name}"
+    for name in (
+        *("browser", "same", "tile", "class_image", "channels", "space", "weights", "render"),
+        *("app", "door", "command_line", "mcp", "api", "zero"),
+    )
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
 
 
 # Values of knobs that each change the picture of a small dream.
@@ -60,16 +83,51 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
 
 
+def whole_network_activation(network: Network, picture: Tensor, layer: str) -> Tensor:
+    """By a hook on the whole network, which the package itself never uses."""
+    seen: list[Tensor] = []
+    module = network.network.get_submodule(layer)
+    handle = module.register_forward_hook(lambda _module, _input, output: seen.append(output))
+    network.network(((picture - network.mean) / network.std).to(network.dtype))
+    handle.remove()
+    return seen[0]
+
+
+def change(one: Tensor, other: Tensor) -> float:
+    """Mean absolute difference in grey levels of 255."""
+    return (one - other).abs().mean().item() * 255
+
+
+def alike(one: Tensor, other: Tensor, start: Tensor) -> float:
+    """How alike two pictures are in what they changed of a start: 1 is the same, 0 nothing."""
+    changes = torch.stack([(each - start).flatten() for each in (one, other)])
+    return float(torch.corrcoef(changes)[0, 1])
+
+
 @pytest.fixture(scope="session")
 def engine() -> Engine:
-    """An engine on the CPU, in whatever precision that CPU likes."""
+    """An engine on the CPU, in the precision that Dreamlet has there or `DREAM_PRECISION` says."""
     return Engine("cpu")
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the app is served, as it is at home; to be left as it was found."""
+    at_home = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": ""}
+    with served(tmp_path_factory.mktemp("app") / "log", **at_home) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
 def network() -> Network:
     """Dreamlet in float32, to compare with references."""
     return Network(zoo.card("dreamlet"), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="session")
+def exact() -> Network:
+    """Dreamlet in float64, to be compared with: the same on every processor."""
+    return Network(zoo.card("dreamlet"), torch.device("cpu"), torch.float64)
 
 
 @pytest.fixture(scope="session")

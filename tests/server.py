@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .conftest import ROOT
+ROOT = Path(__file__).parent.parent
 
 
 def free_port() -> int:

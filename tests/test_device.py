@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dream import DeviceError, Engine, RecipeError, device
+from dream import DeviceError, Engine, RecipeError, device, zoo
 
 
 def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,29 +20,65 @@ def test_a_device_that_is_not_there_is_refused(name: str, monkeypatch: pytest.Mo
         Engine()
 
 
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("fpu sse2 avx512f avx512_bf16", torch.bfloat16),
-        ("fpu amx_bf16 amx_tile", torch.bfloat16),
-        ("fp asimd bf16", torch.bfloat16),
-        ("fpu sse2 avx2", torch.float32),
-    ],
-)
-def test_bfloat16_only_where_the_processor_multiplies_it(
-    flags: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+CPU = torch.device("cpu")
+HEAVY = ("vgg16", "vgg19", "inception_v3", "resnet50", "densenet121")
+
+
+@pytest.mark.parametrize("gain", [0.6, 1.49, 1.5, 8.0])
+def test_only_heavy_networks_and_only_where_it_pays_run_in_bfloat16_on_a_cpu(
+    gain: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"flags\t\t: {flags}\n")
-    assert device.precision(torch.device("cpu")) == expected
+    monkeypatch.delenv("DREAM_PRECISION", raising=False)
+    monkeypatch.setattr(device, "bfloat16_gain", lambda: gain)
+    for name, card in zoo.CARDS.items():
+        half = name in HEAVY and gain >= 1.5
+        expected = torch.bfloat16 if half else torch.float32
+        assert device.precision(CPU, card) == Engine("cpu").precision(name) == expected, name
 
 
-def test_float32_where_the_processor_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object, **__: object) -> str:
-        raise FileNotFoundError
+def test_light_networks_do_not_even_ask_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked() -> float:
+        raise AssertionError("the processor was timed")
 
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert device.precision(torch.device("cpu")) == torch.float32
-    assert device.precision(torch.device("mps")) == torch.float32
+    monkeypatch.delenv("DREAM_PRECISION", raising=False)
+    monkeypatch.setattr(device, "bfloat16_gain", asked)
+    assert device.precision(CPU, zoo.card("dreamlet")) == torch.float32
+    assert device.precision(torch.device("mps"), zoo.card("vgg16")) == torch.float32
+
+
+@pytest.mark.parametrize(("half", "expected"), [(0.25, 4.0), (4.0, 0.25)])
+def test_the_gain_is_what_a_convolution_takes_in_one_to_what_it_takes_in_the_other(
+    half: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, ran = [0.0], list[tuple[torch.dtype, torch.dtype]]()
+
+    def convolve(x: torch.Tensor, weight: torch.Tensor, padding: int) -> None:
+        # The processor is busy with something else now and then.
+        clock[0] += (half if x.dtype == torch.bfloat16 else 1.0) * (1 + 9 * (len(ran) == 2))
+        ran.append((x.dtype, weight.dtype))
+
+    monkeypatch.setattr("torch.nn.functional.conv2d", convolve)
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    assert device.bfloat16_gain.__wrapped__() == expected
+    assert set(ran) == {(dtype, dtype) for dtype in device.PRECISIONS.values()}
+
+
+def test_the_processor_is_timed_once() -> None:
+    assert device.bfloat16_gain() == device.bfloat16_gain() > 0
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_the_environment_names_the_precision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DREAM_PRECISION", name)
+    wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    assert {Engine("cpu").precision(model) for model in zoo.CARDS} == {wanted}
+    assert Engine("cpu").network("dreamlet").dtype == wanted
+
+
+def test_a_precision_that_is_none_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DREAM_PRECISION", "half")
+    with pytest.raises(DeviceError, match="DREAM_PRECISION must be float32 or bfloat16, not 'half"):
+        Engine("cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")

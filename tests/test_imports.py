@@ -8,10 +8,10 @@ import dream
 from .conftest import ROOT
 
 FLOORS = [
-    {"errors"},
-    {"architecture", "objective", "octave", "device", "dreamlet", "knob", "classes", "sheet"},
+    {"errors", "sums"},
+    {"architecture", "convolution", "objective", "octave", "dreamlet", "knob", "classes", "sheet"},
     {"model_card", "canvas", "transform"},
-    {"zoo"},
+    {"zoo", "device"},
     {"recipe", "weights"},
     {"dream_recipe", "channel_recipe", "class_recipe", "network", "channels", "picture"},
     {"ascent", "embedded", "guide", "tile", "presets", "compare"},

@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 
 from dream import Engine, RecipeError
+from dream.network import Network
 from dream.octave import resize
 from dream.response import Response
 
-from .test_network import whole_network_activation
+from .conftest import whole_network_activation
 
 
-def test_the_ranking_equals_a_direct_computation(cat: Tensor) -> None:
-    engine = Engine("cpu")
-    engine.dtype = torch.float32
-    response = engine.response(cat, "dreamlet", "inception4c")
-    network = engine.network("dreamlet")
+def test_the_ranking_equals_a_direct_computation(
+    cat: Tensor, exact: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_PRECISION", "float32")
+    response = Engine("cpu").response(cat, "dreamlet", "inception4c")
     shrunk = resize(cat, (298, 448)).clamp(0, 1)
-    activation = whole_network_activation(network, shrunk, "inception4c")[0].detach().numpy()
+    activation = whole_network_activation(exact, shrunk, "inception4c")[0].detach().numpy()
     for spot, strengths in (
         (None, activation.mean((1, 2))),
         ((0.5, 0.25), activation[:, int(0.25 * activation.shape[1]), activation.shape[2] // 2]),

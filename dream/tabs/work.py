@@ -108,7 +108,7 @@ class Work:
             PictureError: if it is too small for the network.
             RecipeError: if no picture passes their layers.
         """
-        pace = cost.pace(self.engine.device, self.engine.dtype)
+        pace = cost.pace(self.engine.device, self.engine.precision(recipes[0].model))
         return pace.seconds(cost.cost(recipes, size)) * self._slowness
 
     def _done(self, job: Job, expected: float, *given: Any) -> Iterator[Any]:
