@@ -1,5 +1,6 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
 # make lint: ruff, mypy, and the workflows by schema and actionlint.   make bench: what it costs.
+# make machines: the numerical tests, as other processors would run them.
 # make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
 # make contract: what the API promises, after it was changed on purpose.
 PYTHON ?= python3
@@ -8,15 +9,19 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DREAM := $(BIN)/python -m dream
 
-.PHONY: run test lint bench pictures means contract browser
+.PHONY: run test lint machines bench pictures means contract browser
 .DELETE_ON_ERROR:
 
 run: .venv/app
 	@echo "Starting the app on http://127.0.0.1:$(PORT), or the next free port; Ctrl-C stops it."
 	@GRADIO_SERVER_PORT=$(PORT) $(BIN)/python app.py
 
+# In two processes of one thread each: threads that share a core with others wait for one another.
 test: .venv/tools browser tests/node_modules
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+machines: .venv/tools
+	$(BIN)/python -m tests.machines
 
 lint: .venv/tools tests/node_modules
 	$(BIN)/ruff check .
