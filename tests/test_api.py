@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,7 +18,6 @@ from dream.presets import presets
 
 from . import contract
 from .conftest import EXAMPLES, ROOT
-from .server import served
 
 PROMISED = json.loads(contract.FILE.read_text())
 # How each language runs a snippet.
@@ -42,12 +40,6 @@ def snippets() -> dict[str, dict[str, str]]:
         name: dict(re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
         for name, text in zip(parts[::2], parts[1::2], strict=True)
     }
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("app") / "log") as address:
-        yield address
 
 
 def test_the_api_is_what_was_promised(address: str) -> None:

@@ -23,19 +23,13 @@ from dream.knob import knobs
 from dream.presets import presets
 from dream.tabs import deep_dream, parts
 
-from .conftest import EXAMPLES, KNOBS, ROOT
+from .conftest import EXAMPLES, KNOBS, ROOT, SHIPPED_BITS, alike
 from .server import served
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
 
 pytestmark = pytest.mark.filterwarnings("default")
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("app") / "log") as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +98,10 @@ def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine)
     assert DreamRecipe.from_dict(recipe) == opening
     made, shown = load_image(path), load_image(deep_dream.DREAMED)
     photo = load_image(deep_dream.PHOTO)
-    # Bit for bit on the machine that made it; on others the arithmetic may part a little.
-    assert (made - shown).abs().mean() < 0.7 * (made - photo).abs().mean()
+    if SHIPPED_BITS:
+        assert torch.equal(made, shown)
+    else:
+        assert alike(made, shown, photo) > 0.4
 
 
 def test_weights_that_cannot_be_had_are_answered_with_what_to_do(client: Client) -> None:
@@ -184,8 +180,6 @@ def test_top_channels_are_ranked_shown_and_marked(client: Client, engine: Engine
     [
         ({"channels": "320"}, "inception4c has channels 0 to 319, not '320'"),
         ({"channels": "top"}, "top needs an image; give one"),
-        ({"size": 10}, "size must be a whole number from 32"),
-        ({"objective": "more"}, "objective must be channel or neuron, not 'more'"),
         ({"layer": "foo"}, "layer 'foo' is not in dreamlet"),
     ],
 )
@@ -242,7 +236,6 @@ def test_a_class_is_raised_in_a_photo(client: Client) -> None:
     [
         ({"target": "snake"}, "'snake' may be "),
         ({"target": "unicorn"}, "there is no class 'unicorn'"),
-        ({"mode": "magic"}, "mode must be growing or fourier"),
         ({"steps": 2000}, "steps must be a whole number from 0 to 1000"),
     ],
 )
@@ -269,10 +262,7 @@ def test_previews_come_while_it_dreams(client: Client) -> None:
     [
         ({"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
         ({"layer": "foo"}, "layer 'foo' is not in dreamlet; try"),
-        ({"model": "vgg"}, "model 'vgg' is not known"),
-        ({"seed": -1}, "seed must be a whole number from 0"),
         ({"max_side": 33}, "the network needs 32 or more on each side"),
-        ({"max_side": 9999}, "max_side must be a whole number from 32 to 8192"),
     ],
 )
 def test_bad_knobs_are_answered_with_what_is_allowed(
@@ -419,13 +409,9 @@ def test_bad_new_knobs_are_answered_too(
 
 
 @pytest.mark.parametrize("name", KNOBS)
-def test_every_knob_does_in_the_api_what_it_does_in_python(
-    name: str, client: Client, engine: Engine
-) -> None:
-    given = QUICK | {name: KNOBS[name]}
+def test_every_knob_arrives_in_the_recipe(name: str, client: Client, engine: Engine) -> None:
+    # What the recipe makes of it, `test_render` tries.
+    given = {"max_side": 128, "iterations": 0} | {name: KNOBS[name]}
     path, recipe = dream(client, **given)
     expected = engine.settle(DreamRecipe(**given))
-    assert DreamRecipe.from_dict(recipe) == expected
-    *_, frame = engine.dream(load_image(CAT), expected)
-    with Image.open(path) as image:
-        assert image.tobytes() == frame.picture().tobytes()
+    assert DreamRecipe.from_dict(recipe) == read_recipe(path) == expected

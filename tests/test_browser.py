@@ -17,7 +17,6 @@ from dream import ClassRecipe, DreamRecipe, load_image, read_recipe
 from dream.presets import presets
 
 from .conftest import EXAMPLES
-from .server import served
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -36,12 +35,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
     pytest.mark.slow,
 ]
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("page") / "log") as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from torch import Tensor
 from dream import ChannelRecipe, Engine, Frame, PictureError, RecipeError, load_image, render, zoo
 from dream.channels import spread_channels
 from dream.network import Network
+from dream.picture import to_tensor
 
-from .conftest import EXAMPLES
+from .conftest import EXAMPLES, alike, change
 
 PHOTOS = sorted(EXAMPLES.glob("*.jpg"))
 
@@ -48,10 +49,10 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
     layer: str, fresh: Engine, network: Network
 ) -> None:
     # All of the picture on average, against the 99th percentile of positions in photographs.
-    channels = random.Random(4).sample(range(zoo.card("dreamlet").channel_count(layer)), 16)
+    channels = random.Random(4).sample(range(zoo.card("dreamlet").channel_count(layer)), 6)
     seen = torch.cat([answer(network, load_image(photo), layer) for photo in PHOTOS], dim=1)
     highest = torch.quantile(seen[channels], 0.99, dim=1)
-    pictures = made(fresh, recipes(layer, channels))
+    pictures = made(fresh, recipes(layer, channels, size=128, steps=64))
     for place, channel in enumerate(channels):
         mean = answer(network, pictures[channel], layer)[channel].mean()
         assert mean > highest[place], f"channel {channel}"
@@ -59,15 +60,17 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
 
 def test_two_channels_give_two_pictures(fresh: Engine) -> None:
     pictures = made(fresh, recipes("inception4c", [80, 120], size=96, steps=24))
-    assert (pictures[80] - pictures[120]).abs().mean() * 255 > 20
+    assert change(pictures[80], pictures[120]) > 20
 
 
 def test_in_a_batch_each_picture_is_what_it_is_alone(network: Network) -> None:
-    wanted = recipes("inception4a", [3, 50, 200], size=64, steps=20)
+    # In few steps, so that last bits, which differ by what the batch is, do not grow.
+    wanted = recipes("inception4a", [3, 50, 200], size=64, steps=5)
     *_, together = render.channels(network, wanted)
+    assert change(together.tensor[0], together.tensor[1]) > 1
     for place, recipe in enumerate(wanted):
         *_, alone = render.channels(network, [recipe])
-        assert (together.tensor[place] - alone.tensor[0]).abs().mean() * 255 < 1
+        assert change(together.tensor[place], alone.tensor[0]) < 0.05
 
 
 def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
@@ -78,7 +81,7 @@ def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
         for seed in (3, 3, 4)
     )
     assert torch.equal(one, same)
-    assert (one - other).abs().mean() * 255 > 2
+    assert change(one, other) > 2
 
 
 def test_frames_count_from_the_noise_to_the_result(fresh: Engine) -> None:
@@ -109,7 +112,7 @@ def test_frames_stay_as_they_are(fresh: Engine) -> None:
 def test_no_channel_stays_grey(layer: str, fresh: Engine, network: Network) -> None:
     # 24 spread over the layer, of which the start noise leaves up to a third silent.
     channels = list(spread_channels(24, "dreamlet", layer))
-    wanted = [recipe for recipe in recipes(layer, channels, size=96, steps=32)]
+    wanted = recipes(layer, channels, size=96, steps=render.AWAKENING + 4)
     silent: tuple[int, ...] = ()
     for frame in fresh.channels(wanted):
         silent += frame.silent if frame.finished else ()
@@ -218,11 +221,10 @@ def test_what_ships_is_what_the_recipes_make(fresh: Engine) -> None:
     for layer in ("inception3b", "inception4c", "inception5a"):
         wanted = recipes(layer, list(spread_channels(16, "dreamlet", layer)))
         assert len(engine.kept(wanted)) == 16
+    # One alone; they were made in batches of eight, whose bits may be others (`test_same`).
     (kept,) = engine.kept(recipes("inception3b", [0]))
     anew = made(fresh, recipes("inception3b", [0]))[0]
-    shipped = torch.tensor(list(kept.tobytes())).view(160, 160, 3).permute(2, 0, 1) / 255
-    # Bit for bit on the machine that made it; on others the arithmetic may part a little.
-    assert (shipped - anew[0]).abs().mean() < 0.1
+    assert alike(to_tensor(kept), anew, torch.full_like(anew, 0.5)) > 0.4
 
 
 @pytest.mark.parametrize(

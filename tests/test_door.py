@@ -28,14 +28,6 @@ needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: make 
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as it is at home."""
-    log = tmp_path_factory.mktemp("door") / "log"
-    with served(log, SYSTEM="", SPACE_ID="", SPACE_HOST="") as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app as it is on a Space."""
     log = tmp_path_factory.mktemp("space") / "log"

