@@ -127,7 +127,7 @@ def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
-def test_a_dream_of_2048_pixels_takes_less_than_a_gigabyte_and_a_quarter(tmp_path: Path) -> None:
+def test_a_dream_of_2048_pixels_takes_less_than_a_gigabyte_and_a_half(tmp_path: Path) -> None:
     # `make bench` tries 4096.
     peak, _ = large_dream(tmp_path, 2048, "--octaves", "1", "--iterations", "1")
-    assert peak * 1024**2 < 1.25e9
+    assert peak * 1024**2 < 1.5e9
