@@ -55,11 +55,13 @@ class Pixels:
     def noise(self, generator: torch.Generator) -> Tensor:
         return DEVIATION * _noise((1, 3, *self.size), generator).to(self.device)
 
+    @widely
     def paint(self, variables: Tensor) -> Tensor:
-        return widely(_coloured, variables)
+        return _coloured(variables)
 
+    @widely
     def variables(self, picture: Tensor) -> Tensor:
-        return widely(_colourless, picture)
+        return _colourless(picture)
 
 
 class Fourier:
@@ -77,17 +79,13 @@ class Fourier:
     def noise(self, generator: torch.Generator) -> Tensor:
         return DEVIATION * _noise((1, 3, *self.amplitude.shape, 2), generator).to(self.device)
 
+    @widely
     def paint(self, variables: Tensor) -> Tensor:
-        return widely(self._paint, variables)
-
-    def _paint(self, variables: Tensor) -> Tensor:
         waves = torch.view_as_complex(variables) * self.amplitude
         return _coloured(torch.fft.irfft2(waves, s=self.size, norm="ortho") / CONTRAST)
 
+    @widely
     def variables(self, picture: Tensor) -> Tensor:
-        return widely(self._variables, picture)
-
-    def _variables(self, picture: Tensor) -> Tensor:
         waves = torch.fft.rfft2(_colourless(picture) * CONTRAST, norm="ortho")
         return torch.view_as_real(waves / self.amplitude)
 
@@ -114,16 +112,16 @@ class Phase:
         phases = torch.rand(1, 3, *self.amplitude.shape, generator=generator)
         return (2 * math.pi * (phases - 0.5)).to(self.device)
 
+    @widely
     def paint(self, variables: Tensor) -> Tensor:
-        return widely(self._paint, variables)
-
-    def _paint(self, variables: Tensor) -> Tensor:
         waves = torch.polar(self.amplitude.expand_as(variables), variables)
         values = torch.fft.irfft2(waves, s=self.size, norm="ortho")
         return _coloured(values / values.std((2, 3), keepdim=True))
 
+    @widely
     def variables(self, picture: Tensor) -> Tensor:
-        return widely(lambda each: torch.fft.rfft2(_colourless(each)).angle(), picture)
+        phases: Tensor = torch.fft.rfft2(_colourless(picture)).angle()
+        return phases
 
 
 class Plain:

@@ -2,8 +2,8 @@
 
 PyTorch gives a convolution to one library or another by its size and the number of threads, and its
 gradient to others still. Here both are forward convolutions of oneDNN, which adds up row by row,
-column by column, channel by channel, whatever the instruction set, the size and the threads. It is
-also quicker, and takes less memory: nothing is kept for gradients of weights.
+column by column, channel by channel, whatever the size and the threads. Nothing is kept for
+gradients of weights.
 """
 
 from __future__ import annotations

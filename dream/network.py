@@ -155,8 +155,10 @@ def _freeze(
 
 
 def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    folded = fuse_conv_bn_eval(copy.deepcopy(convolution).float(), copy.deepcopy(norm).float())
-    return folded.to(convolution.weight.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    folded = fuse_conv_bn_eval(copy.deepcopy(convolution).float(), copy.deepcopy(norm).float()).to(
+        convolution.weight.dtype
+    )
+    return folded.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 class RedirectedReLU(torch.autograd.Function):

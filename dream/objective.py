@@ -50,7 +50,7 @@ class Objective:
         return tuple(dict.fromkeys(term.layer for _, term in self.terms))
 
     def __call__(self, activations: Activations) -> Tensor:
-        values = [weight * term(activations).float() for weight, term in self.terms]
+        values = [weight * term(activations) for weight, term in self.terms]
         return sum(values[1:], start=values[0])
 
     def __add__(self, other: Objective) -> Objective:
@@ -174,7 +174,8 @@ class LogSumExp:
 
     def __call__(self, activations: Activations) -> Tensor:
         logits = sums.wide(activations[self.layer])
-        return logits.flatten(2).mean(2).logsumexp(1) if logits.dim() == 4 else logits.logsumexp(1)
+        logits = logits.flatten(2).mean(2) if logits.dim() == 4 else logits
+        return logits.logsumexp(1).float()
 
 
 def _positions(activation: Tensor, border: int) -> Tensor:

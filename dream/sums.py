@@ -9,6 +9,7 @@ are in one order anyhow (`dream.convolution`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
@@ -19,27 +20,37 @@ from torch import Tensor
 BITS = 20
 
 
+def precision(device: torch.device) -> torch.dtype:
+    """In what sums are taken there: float64 on a CPU, else float32."""
+    return torch.float64 if device.type == "cpu" else torch.float32
+
+
 def wide(values: Tensor) -> Tensor:
-    """The values in the precision that their sums are taken in: float64 on a CPU, else float32."""
-    return values.double() if values.device.type == "cpu" else values.float()
+    """The values in the precision that their sums are taken in."""
+    return values.to(precision(values.device))
 
 
 def mean(values: Tensor, dims: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
     """Their mean over those dimensions, in the precision of the values."""
-    kept = torch.float64 if values.device.type == "cpu" else torch.float32
-    return values.mean(dims, keepdim=keepdim, dtype=kept).to(values.dtype)
+    wanted = precision(values.device)
+    return values.mean(dims, keepdim=keepdim, dtype=wanted).to(values.dtype)
 
 
-def widely(work: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-    """What `work` makes of values (N, …) in float32, done so that each bit of it is certain.
+def widely(method: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """A method of values (N, …) in float32, done so that each bit of what it makes is certain.
 
-    On a CPU it works in float64, and what it makes is rounded; so is its gradient. For sums over
-    all of a picture, as a Fourier transform is, which libraries take in orders of their own.
+    On a CPU it is given them in float64, and what it makes is rounded; so is its gradient. For sums
+    over all of a picture, as a Fourier transform is, which libraries take in orders of their own.
     """
-    if values.device.type != "cpu":
-        return work(values)
-    made: Tensor = _Narrow.apply(work(_Widen.apply(values)))
-    return made
+
+    @wraps(method)
+    def done(self: Any, values: Tensor) -> Tensor:
+        if precision(values.device) != torch.float64:
+            return method(self, values)
+        made: Tensor = _Narrow.apply(method(self, _Widen.apply(values)))
+        return made
+
+    return done
 
 
 class _Widen(torch.autograd.Function):

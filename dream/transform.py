@@ -149,11 +149,12 @@ def affine(picture: Tensor, *, angle: float, zoom: float, shift: tuple[float, fl
     down, right = shift
     # Where each pixel comes from, with both sides of the picture from -1 to 1.
     y, x = (
-        (2 * torch.arange(side, dtype=torch.float64) + 1) / side - 1 for side in (height, width)
+        (2 * sums.wide(torch.arange(side, device=picture.device)) + 1) / side - 1
+        for side in (height, width)
     )
     y = y[:, None]
     across = cosine * x + sine * height / width * y - 2 * (cosine * right + sine * down) / width
     along = cosine * y - sine * width / height * x - 2 * (cosine * down - sine * right) / height
-    grid = torch.stack((across, along), 2).to(picture.device, torch.float32)
+    grid = torch.stack((across, along), 2).to(picture.dtype)
     grid = grid.expand(len(picture), -1, -1, -1)
     return F.grid_sample(picture, grid, padding_mode="reflection", align_corners=False)

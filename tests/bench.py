@@ -172,7 +172,7 @@ def paces(engine: Engine) -> None:
     amounts, seconds = np.array(rows), np.array(times)
     # Least squares of the logarithms, so that small steps count as large ones; by Gauss and Newton,
     # outliers (other work of this machine) counting less.
-    fitted = np.log(astuple(cost.pace(engine.device, torch.float32)))
+    fitted = np.log(astuple(cost.pace(engine.device, engine.precision("dreamlet"))))
     for _ in range(300):
         parts = amounts * np.exp(fitted)
         off = np.log(parts.sum(1) / seconds)
@@ -196,7 +196,7 @@ def untrained(card: ModelCard, engine: Engine) -> Network:
         path = Path(folder, "weights.safetensors")
         safetensors.torch.save_file(network.state_dict(), path)
         weights = path if card.source else None
-        return Network(card, engine.device, torch.float32, weights)
+        return Network(card, engine.device, engine.precision("dreamlet"), weights)
 
 
 def _random(card: ModelCard) -> torch.nn.Module:

@@ -183,7 +183,7 @@ def test_work_done_widely_and_its_gradient_are_those_of_float64() -> None:
     matrix = np.random.default_rng(0).normal(size=(30, 40))
     wide = torch.from_numpy(matrix)
     x = torch.randn(5, 30, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    made = sums.widely(lambda values: (values @ wide).sigmoid(), x)
+    made = sums.widely(lambda _, values: (values @ wide).sigmoid())(None, x)
     slope = torch.randn(5, 40, generator=torch.Generator().manual_seed(1))
     (gradient,) = torch.autograd.grad(made, x, slope)
     share = 1 / (1 + np.exp(-x.detach().numpy().astype(float) @ matrix))
