@@ -50,8 +50,8 @@ def recipe_box(first: DreamRecipe) -> tuple[gr.Textbox, gr.Textbox, dict[str, An
             first.to_json(),
             label="Recipe of the dream that is shown",
             info="Or paste another, and set the controls to it. With Dreamlet, the same photo and "
-            "recipe make the very same picture, bit by bit, on any PC's processor (x86-64); on a "
-            "GPU, or an Arm chip as in a Mac, one much like it.",
+            "recipe make the same picture on a PC's processor (x86-64), bit by bit as far as was "
+            "measured; on a GPU, or an Arm chip as in a Mac, one much like it.",
             lines=3,
             max_lines=6,
             max_length=1_000_000,
