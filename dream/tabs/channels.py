@@ -147,15 +147,8 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
             api_visibility="private",
             **parts.WORK,
         )
-        run.then(lambda: _busy(False), None, buttons, **parts.AT_ONCE)
         runs.append(run)
-    stop.click(
-        lambda: (*_busy(False), parts.status("Stopped.")),
-        None,
-        [*buttons, status],
-        cancels=runs,
-        **parts.AT_ONCE,
-    )
+    parts.stops(stop, runs, lambda: _busy(False), buttons, status)
     for event in choice.events:
         event.then(peek, [*layer, *controls], outputs, **parts.GLANCE)
     gallery.select(select, shown, outputs, **parts.GLANCE)

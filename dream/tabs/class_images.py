@@ -119,14 +119,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
         api_visibility="private",
         **parts.WORK,
     )
-    run.then(lambda: _busy(False), None, buttons, **parts.AT_ONCE)
-    stop.click(
-        lambda: (*_busy(False), parts.status("Stopped.")),
-        None,
-        [*buttons, status],
-        cancels=[run],
-        **parts.AT_ONCE,
-    )
+    parts.stops(stop, [run], lambda: _busy(False), buttons, status)
     carry.click(
         lambda path: (gr.Tabs(selected="dream"), path),
         download,

@@ -104,7 +104,7 @@ def live(
                     pictures.append(frame.picture())
                 seconds = parts.left(frame, time.monotonic() - start)
                 said = f"Dream {min(len(pictures) + 1, len(recipes))} of {len(recipes)}"
-                yield same, parts.status(f"{said}, {seconds} left.")
+                yield same, parts.under_way(f"{said}, {seconds} left.")
             path = Path(folder) / f"sheet-{parts.stem(photo)}.png"
             sheet(recipes, pictures).save(path)
             said = f"{len(recipes)} dreams in {time.monotonic() - start:.1f} s."

@@ -129,14 +129,9 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
             api_visibility="private",
             **parts.WORK,
         )
-        run.then(lambda: _busy(False), None, buttons, **parts.AT_ONCE)
         runs.append(run)
-    stop.click(
-        lambda: (*_busy(False), parts.status("Stopped. Dream again goes on from here.")),
-        None,
-        [*buttons, status],
-        cancels=runs,
-        **parts.AT_ONCE,
+    parts.stops(
+        stop, runs, lambda: _busy(False), buttons, status, "Stopped. Dream again goes on from here."
     )
     estimate.wire(work, expected, photo, made, runs)
     sharing.wire(page_load, made, photo, status, recipe, linkable, load_from)

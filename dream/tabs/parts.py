@@ -27,6 +27,7 @@ from dream.weights import Download
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_WORDS = 0.4
+UNDER_WAY = " data-under-way"
 
 # How events run: the work in line, one at a time where there is one device; short looks in a line
 # of their own; what follows from a click, without computing, at once.
@@ -155,9 +156,38 @@ def described(kind: type[Recipe], name: str) -> str:
     return f"{knob.help}{bounds} Default: {default}."
 
 
-def status(text: str) -> str:
+def status(text: str, mark: str = "") -> str:
     """A line for the status, read out as it changes."""
-    return f'<span role="status">{html.escape(text)}</span>'
+    return f'<span role="status"{mark}>{html.escape(text)}</span>'
+
+
+def under_way(text: str) -> str:
+    """A line for the status that holds only while something runs."""
+    return status(text, UNDER_WAY)
+
+
+def stops(
+    stop: gr.Button,
+    runs: Sequence[Any],
+    free: Callable[[], tuple[Any, ...]],
+    buttons: Sequence[Any],
+    line: gr.HTML,
+    words: str = "Stopped.",
+) -> None:
+    """Let a button stop runs; at the end of each, `free` is what the buttons look like.
+
+    A busy browser shows frames that it had received before the stop after the button's words: so
+    they are said once more when the stream has ended.
+    """
+    said = status(words)
+
+    def ended(shown: str) -> tuple[Any, ...]:
+        return *free(), said if UNDER_WAY in shown else gr.skip()
+
+    stop.click(lambda: (*free(), said), None, [*buttons, line], cancels=list(runs), **AT_ONCE)
+    for run in runs:
+        # The stop and the end of the stream may both come to this.
+        run.then(ended, line, [*buttons, line], trigger_mode="multiple", **AT_ONCE)
 
 
 def sentence(error: DreamError | str) -> str:
@@ -171,11 +201,11 @@ def sentence(error: DreamError | str) -> str:
 def progress(frame: Frame, seconds: float) -> str:
     """Where a dream is after so many seconds, and how long it still takes."""
     if frame.step == 0:
-        return status("Falling asleep …")
+        return under_way("Falling asleep …")
     steps = frame.total // frame.octaves
     octave = f"Octave {frame.octave} of {frame.octaves}, " if frame.octaves > 1 else ""
     said = f"{octave}step {(frame.step - 1) % steps + 1} of {steps}, {left(frame, seconds)} left."
-    return status(said[:1].upper() + said[1:])
+    return under_way(said[:1].upper() + said[1:])
 
 
 def left(frame: Frame, seconds: float) -> str:
@@ -188,7 +218,7 @@ def fetching(downloads: Iterator[Download]) -> Iterator[str]:
     shown = -math.inf
     for each in downloads:
         if time.monotonic() - shown > SECONDS_BETWEEN_WORDS:
-            yield status(f"Fetching {each.model} from {each.source}, once: {each.megabytes}.")
+            yield under_way(f"Fetching {each.model} from {each.source}, once: {each.megabytes}.")
             shown = time.monotonic()
 
 
