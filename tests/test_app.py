@@ -11,20 +11,17 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
-from dream.architecture import build
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream.knob import knobs
 from dream.presets import presets
 from dream.tabs import deep_dream, parts
 
 from .conftest import EXAMPLES, KNOBS, ROOT, SHIPPED_BITS, alike
-from .server import served
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
@@ -107,19 +104,6 @@ def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine)
 def test_weights_that_cannot_be_had_are_answered_with_what_to_do(client: Client) -> None:
     with pytest.raises(AppError, match="vgg16 could not be fetched .*HF_HUB_OFFLINE.*dreamlet"):
         dream(client, **QUICK, model="vgg16")
-
-
-def test_weights_of_ones_own_are_used(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    weights = build(zoo.card("squeezenet1_1")).state_dict()
-    safetensors.torch.save_file(weights, tmp_path / "squeezenet1_1.safetensors")
-    with served(tmp_path / "log", DREAM_WEIGHTS_DIR=str(tmp_path)) as address:
-        client = Client(address, verbose=False, download_files=str(tmp_path))
-        path, recipe = dream(client, **QUICK, model="squeezenet1_1", layer="fire5")
-        assert Path(path).name == "dream-cat-squeezenet1_1.fire5-i5-seed0.png"
-        assert (recipe["model"], recipe["layer"]) == ("squeezenet1_1", "fire5")
-        with pytest.raises(AppError, match="layer 'fire1' is not in squeezenet1_1; try fire"):
-            dream(client, **QUICK, model="squeezenet1_1", layer="fire1")
 
 
 def visualize(client: Client, **knobs: Any) -> tuple[dict[int, Path], dict[str, Any]]:
@@ -319,14 +303,6 @@ def test_callers_at_once_get_what_callers_alone_get(client: Client) -> None:
         answers = pool.map(lambda seed: dream(client, **QUICK, seed=seed), seeds)
         together = [Path(path).read_bytes() for path, _ in answers]
     assert together == alone
-
-
-def test_a_dream_beyond_the_time_limit_is_ended_with_advice(tmp_path: Path) -> None:
-    with served(tmp_path / "log", DREAM_TIME_LIMIT="1") as address:
-        client = Client(address, verbose=False)
-        with pytest.raises(AppError, match="takes more than 1 seconds here; fewer steps"):
-            dream(client, iterations=100, octaves=10)
-        assert dream(client, **QUICK)[1]["octaves"] == 2
 
 
 def test_a_mask_sent_keeps_the_rest_as_it_is(client: Client, tmp_path: Path) -> None:

@@ -350,7 +350,10 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
 
 @on_the_phone
 def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page) -> None:
+    fill(page, "Intensity", 1)
     open_channels(page)
+    open_advanced(page)
+    fill(page, "Steps", 32)
     page.set_input_files("#seen input[type=file]", EXAMPLES / "coffee.jpg")
     photo = page.locator("#seen img")
     expect(photo).to_have_attribute("src", re.compile("coffee"))
@@ -433,12 +436,17 @@ def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(page: Pag
     expect(verdict(page)).to_contain_text("There is no class 'unicorn'; try")
     page.get_by_label("Class", exact=True).fill("pizza")
     page.keyboard.press("Tab")
+    # In a browser as slow as a phone's, which has frames to show yet when the stop comes.
+    slow = page.context.new_cdp_session(page)
+    slow.send("Emulation.setCPUThrottlingRate", {"rate": 6})
     page.click("#make")
     expect(page.locator("#stop-make")).to_be_visible()
     expect(verdict(page)).to_contain_text("s left.")
     page.keyboard.press("Escape")
-    expect(verdict(page)).to_have_text("Stopped.")
     expect(page.locator("#make")).to_be_visible()
+    expect(verdict(page)).to_have_text("Stopped.")
+    page.wait_for_timeout(2 * SECONDS)
+    expect(verdict(page)).to_have_text("Stopped.")
 
 
 def open_section(page: Page, name: str) -> None:
@@ -499,6 +507,9 @@ def expect_on_painter(page: Page, photo: Path) -> None:
 def test_a_mask_is_painted_dreamed_and_brought_back(
     page: Page, address: str, tmp_path: Path
 ) -> None:
+    open_advanced(page)
+    for label, value in (("Octaves", 2), ("Iterations", 5)):
+        fill(page, label, value)
     canvas = painted(page)
     upload(page, EXAMPLES / "cat.jpg")
     expect_on_painter(page, EXAMPLES / "cat.jpg")

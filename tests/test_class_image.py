@@ -35,7 +35,7 @@ def logits_of(network: Network, picture: Tensor) -> np.ndarray:
 @pytest.fixture(scope="module")
 def four(engine: Engine) -> list[tuple[ClassRecipe, Tensor]]:
     """Four classes and their pictures; `make bench` makes and judges ten."""
-    recipes = [ClassRecipe(target=name, size=160, steps=124) for name in TEN[:4]]
+    recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN[:4]]
     return [(recipe, last(engine, recipe).tensor) for recipe in recipes]
 
 

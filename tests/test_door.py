@@ -198,6 +198,8 @@ def test_those_who_wait_are_told_their_place(browser: Browser, address: str) -> 
     first, second, third = (
         opened(browser, address, {"width": 800, "height": 800}) for _ in range(3)
     )
+    for page in (second, third):
+        fill(page, "Intensity", 1)
     # Once a dream was done it can be said how long one takes.
     second.click("#go")
     expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)

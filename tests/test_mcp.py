@@ -5,7 +5,6 @@ folder of its own that comes first on the path of the app and of the client.
 """
 
 import base64
-import importlib.util
 import io
 import json
 import os
@@ -203,15 +202,6 @@ def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, 
     assert httpx.get(link).content == CAT.read_bytes()
     error, _ = call(address, extra, "deep_dream", image=link, **QUICK)
     assert error
-
-
-def test_without_the_extra_there_is_no_mcp_and_no_complaint(tmp_path: Path) -> None:
-    if importlib.util.find_spec("mcp"):
-        pytest.skip("the extra is installed in this environment")
-    with served(tmp_path / "log") as address:
-        assert httpx.get(f"{address}/gradio_api/mcp/").status_code == 404
-        assert httpx.get(address).status_code == 200
-    assert "mcp" not in (tmp_path / "log").read_text().lower()
 
 
 def test_readme_configures_a_client_for_the_address_of_make_run() -> None:

@@ -1,14 +1,22 @@
 """How the app starts, from what its environment says; and what the page says before a dream."""
 
+import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import safetensors.torch
+import torch
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 
-from dream import DreamRecipe, Engine
+from dream import DreamRecipe, Engine, zoo
+from dream.architecture import build
 from dream.tabs import deep_dream, estimate
 from dream.tabs.work import Work
 
@@ -16,6 +24,12 @@ from .conftest import EXAMPLES, ROOT
 from .server import served
 
 CAT = str(EXAMPLES / "cat.jpg")
+QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
+
+
+def slow(test: Callable[..., None]) -> Any:
+    """A test with a server."""
+    return pytest.mark.slow(pytest.mark.filterwarnings("default")(test))
 
 
 def said(recipe: DreamRecipe, photo: str | None = CAT) -> str:
@@ -47,27 +61,70 @@ def test_the_page_opens_on_the_first_network_and_its_own_layer(
     assert (recipe.model, recipe.layer) == ("vgg16", "features.22")
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("start") / "log"
+
+
+@pytest.fixture(scope="module")
+def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of the app, whose environment says all that it may."""
+    folder = tmp_path_factory.mktemp("home")
+    torch.manual_seed(0)
+    weights = build(zoo.card("squeezenet1_1")).state_dict()
+    safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
+    homes = dict.fromkeys(("HOME", "HF_HOME", "TORCH_HOME", "DREAM_WEIGHTS_DIR"), str(folder))
+    with served(
+        log,
+        DREAM_DEFAULT_MODEL="vgg16",
+        DREAM_TIME_LIMIT="2",
+        GRADIO_ROOT_PATH="/dream",
+        **homes,
+    ) as address:
+        yield Client(address, verbose=False, download_files=str(folder))
+
+
+def dream(client: Client, **knobs: Any) -> Any:
+    return client.predict(handle_file(CAT), **knobs, api_name="/deep_dream")
+
+
+@slow
 def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
-    tmp_path: Path,
+    configured: Client, log: Path
 ) -> None:
-    log = tmp_path / "log"
-    environment = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
-    with served(log, DREAM_DEFAULT_MODEL="vgg16", **environment) as address:
-        client = Client(address, verbose=False)
-        _, recipe = client.predict(
-            handle_file(CAT), octaves=1, iterations=1, max_side=128, api_name="/deep_dream"
-        )
-        assert recipe["model"] == "dreamlet"  # What the API promises stays.
+    _, recipe = dream(configured, **QUICK)
+    assert recipe["model"] == "dreamlet"  # What the API promises stays.
     assert "the weights of vgg16 could not be fetched" in log.read_text()
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
-def test_it_is_served_under_the_path_of_a_proxy(tmp_path: Path) -> None:
-    with served(tmp_path / "log", GRADIO_ROOT_PATH="/dream") as address:
-        assert Client(address, verbose=False).config["root"].endswith("/dream")
+@slow
+def test_weights_of_ones_own_are_used(configured: Client) -> None:
+    path, recipe = dream(configured, **QUICK, model="squeezenet1_1", layer="fire5")
+    assert Path(path).name == "dream-cat-squeezenet1_1.fire5-i5-seed0.png"
+    assert (recipe["model"], recipe["layer"]) == ("squeezenet1_1", "fire5")
+    with pytest.raises(AppError, match="layer 'fire1' is not in squeezenet1_1; try fire"):
+        dream(configured, **QUICK, model="squeezenet1_1", layer="fire1")
+
+
+@slow
+def test_a_dream_beyond_the_time_limit_is_ended_with_advice(configured: Client) -> None:
+    with pytest.raises(AppError, match="takes more than 2 seconds here; fewer steps"):
+        dream(configured, iterations=100, octaves=10)
+    assert dream(configured, **QUICK)[1]["octaves"] == 1
+
+
+@slow
+def test_it_is_served_under_the_path_of_a_proxy(configured: Client) -> None:
+    assert configured.config["root"].endswith("/dream")
+
+
+@slow
+def test_without_the_extra_there_is_no_mcp_and_no_complaint(configured: Client, log: Path) -> None:
+    if importlib.util.find_spec("mcp"):
+        pytest.skip("the extra is installed in this environment")
+    assert httpx.get(f"{configured.src}gradio_api/mcp/").status_code == 404
+    assert httpx.get(configured.src).status_code == 200
+    assert "mcp" not in log.read_text().lower()
 
 
 @pytest.mark.slow
