@@ -18,10 +18,22 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
-from dream.tabs import card, channels, channels_api, class_images, deep_dream, deep_dream_api, parts
+from dream.tabs import (
+    card,
+    channels,
+    channels_api,
+    class_images,
+    deep_dream,
+    deep_dream_api,
+    parts,
+    visitors,
+)
+from dream.tabs.door import FILE_BYTES, Door, Page
 from dream.tabs.work import Work
 
 TITLE = "Deep Dream"
+# Of so many visitors and calls, the latest, is kept what is theirs: half a megabyte each, and more.
+SESSIONS = 64
 LINE = "Watch a neural network dream into your photo."
 # Soft's own indigo and grey are too light to be read by everybody.
 THEME = gr.themes.Soft(
@@ -88,9 +100,9 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
 SCRIPT = (Path(__file__).parent / "dream" / "tabs" / "page.js").read_text(encoding="utf-8")
 
 
-def build(work: Work) -> gr.Blocks:
+def build(work: Work) -> Page:
     """The whole page, and its endpoints."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+    with Page(title=TITLE, analytics_enabled=False) as page:
         with gr.Row(elem_id="head"):
             gr.HTML(f"<h1>{TITLE}</h1><p>{LINE}</p>", elem_id="title")
             if get_space():
@@ -105,7 +117,8 @@ def build(work: Work) -> gr.Blocks:
         deep_dream_api.endpoints(work)
         channels_api.endpoints(work)
         class_images.endpoint(work)
-    return page.queue(max_size=20)
+    page.queue(max_size=20)
+    return page
 
 
 def main() -> None:
@@ -120,14 +133,18 @@ def main() -> None:
         print(f"The page opens all the same, but {error}")
     gr.set_static_paths([card.CARD])
     tags = card.tags(TITLE, LINE, os.environ.get("SPACE_HOST"))
-    build(work).launch(
+    folder = visitors.own_folder()
+    page = build(work)
+    visitors.sweep_hourly(folder)
+    page.launch(
         theme=THEME,
         css=CSS,
         head=f"<script>{SCRIPT}</script>",
         favicon_path=parts.EXAMPLES / "site" / "favicon.png",
-        app_kwargs={"middleware": [Middleware(card.Carded, tags)]},
+        app_kwargs={"middleware": [Middleware(Door, page), Middleware(card.Carded, tags)]},
         ssr_mode=False,  # Else Node would serve the page, without the card.
-        max_file_size="50mb",
+        max_file_size=FILE_BYTES,
+        state_session_capacity=SESSIONS,
         footer_links=["api", "gradio", "settings"],
         mcp_server=importlib.util.find_spec("mcp") is not None,
     )

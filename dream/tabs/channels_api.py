@@ -11,6 +11,7 @@ import gradio as gr
 
 from dream.channel_recipe import ChannelRecipe
 from dream.errors import DreamError, RecipeError
+from dream.knob import Knob
 from dream.picture import load_image
 from dream.tabs import parts
 from dream.tabs.grid import answers, map_file, recipes_for, visualized
@@ -18,6 +19,8 @@ from dream.tabs.work import Work
 
 TOP = 8
 TOP_LIMIT = 32
+X = Knob(float, "", low=0, high=30_000, automatic="the whole photo")
+COUNT = Knob(int, "", low=1, high=TOP_LIMIT)
 
 
 def endpoints(work: Work) -> None:
@@ -54,7 +57,7 @@ def endpoints(work: Work) -> None:
         """
         given: dict[str, Any] = {
             "model": model,
-            "layer": layer or None,
+            "layer": layer,
             "size": size,
             "steps": steps,
             "seed": seed,
@@ -64,7 +67,8 @@ def endpoints(work: Work) -> None:
         try:
             recipe = ChannelRecipe(**given)
             photo = load_image(image) if image else None
-            if channels.strip() != "top":
+            channels = (channels or "").strip()
+            if channels != "top":
                 recipes = recipes_for(recipe, channels)
             elif photo is None:
                 raise RecipeError("top needs an image; give one, or channels as 3,7,12")
@@ -116,16 +120,15 @@ def endpoints(work: Work) -> None:
         """
         given: dict[str, Any] = {
             "model": model,
-            "layer": layer or None,
+            "layer": layer,
             "size": size,
             "steps": steps,
         }
         try:
             recipe = ChannelRecipe(**given)
+            x, y, count = X.check("x", x), X.check("y", y), COUNT.check("count", count)
             if (x is None) != (y is None):
                 raise RecipeError("a spot needs both x and y; give both, or none for all of it")
-            if not isinstance(count, int) or not 1 <= count <= TOP_LIMIT:
-                raise RecipeError(f"count must be a whole number from 1 to {TOP_LIMIT}")
             photo = load_image(image)
             for _ in parts.fetching(engine.fetch(recipe.model)):
                 yield [], None, None
@@ -170,9 +173,9 @@ def endpoints(work: Work) -> None:
             parts.photo_input(label="image", visible=False),
             field("model"),
             field("layer"),
-            gr.Number(None, label="x", visible=False),
-            gr.Number(None, label="y", visible=False),
-            gr.Number(TOP, label="count", precision=0, visible=False),
+            parts.Number(None, label="x", visible=False),
+            parts.Number(None, label="y", visible=False),
+            parts.Number(TOP, label="count", precision=0, visible=False),
             field("size"),
             field("steps"),
         ],

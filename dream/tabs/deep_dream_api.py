@@ -58,7 +58,7 @@ def endpoints(work: Work) -> None:
         """
         try:
             recipe = DreamRecipe(**given)
-            recipes = engine.variations(recipe, listed(layers), numbers(intensities))
+            recipes = engine.variations(recipe, listed(layers or ""), numbers(intensities or ""))
             with tempfile.TemporaryDirectory() as folder:
                 frames = work.dreams(load_image(image), recipes)
                 for _ in parts.fetching(engine.fetch(recipe.model)):

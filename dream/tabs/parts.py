@@ -64,7 +64,14 @@ def _path(self: gr.Image, payload: Any) -> Any:
     return payload.path if payload and payload.path else gr.Image.preprocess(self, payload)
 
 
+def _as_it_came(self: Any, payload: Any) -> Any:
+    """What was sent: the recipe says what is wrong with it, where Gradio would answer nothing."""
+    return payload
+
+
 Photo = component_like(gr.Image, preprocess=_path)
+Text = component_like(gr.Textbox, preprocess=_as_it_came)
+Number = component_like(gr.Number, preprocess=_as_it_came)
 
 
 def photo_input(**about: Any) -> gr.Image:
@@ -108,9 +115,9 @@ def hidden_field(kind: type[Recipe], name: str) -> Any:
     if knob.kind is bool:
         return gr.Checkbox(bool(value), label=name, visible=False)
     if knob.kind is str:
-        return gr.Textbox(value, label=name, visible=False)
+        return Text(value, label=name, visible=False)
     precision = 0 if knob.kind is int else None
-    return gr.Number(value, label=name, precision=precision, visible=False)
+    return Number(value, label=name, precision=precision, visible=False)
 
 
 def with_knobs(

@@ -1,0 +1,286 @@
+"""The door: what comes in is bounded and looked at before any of it waits for the device.
+
+Gradio checks a file that a call names only if the call says that it is one, fetches links without
+bounds while the call holds the device, keeps what is not read, and takes bodies of any size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
+
+import gradio as gr
+import httpx
+import safehttpx
+from gradio.server_messages import ProcessCompletedMessage
+from gradio.utils import get_upload_folder
+
+from dream.errors import DreamError
+
+API = "/gradio_api/"
+# Pictures come as uploads; only what speaks MCP may send them in the body, as base64.
+JSON_BYTES = {"mcp": 16_000_000, "call": 2_000_000}
+FILE_BYTES = 50_000_000
+LINK_SECONDS = 20.0
+REDIRECTS = 5
+UNREAD_SECONDS = 10.0
+CALLS = ("call", "queue", "run", "api")
+# What else Gradio would take, as recordings for ffmpeg and blobs to keep, the page has no use for.
+TAKEN = (*CALLS, "cancel", "reset", "mcp")
+
+IS_FILE = {"_type": "gradio.FileData"}
+NOT_HERE = "only pictures that were uploaded here, or links to some, can be used"
+
+
+def files(data: Any) -> Iterator[dict[str, Any]]:
+    """All that names a file in what was sent, however deep."""
+    left = [data]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            if each.get("path") or each.get("url"):
+                yield each
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+
+
+def is_uploaded(path: Any) -> bool:
+    """Whether that is the path of a regular file in the folder of uploads, links resolved."""
+    try:
+        file = Path(path).resolve()
+        return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
+    except (OSError, TypeError, ValueError, RuntimeError):
+        return False
+
+
+class Page(gr.Blocks):
+    """Blocks whose handlers get no file but uploaded ones, whoever calls them."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any) -> list[Any]:
+        """What the handler is given.
+
+        Raises:
+            gr.Error: in one line, if it names other files, or does not fit the fields.
+        """
+        try:
+            for block, value in zip(block_fn.inputs, inputs, strict=False):
+                named = isinstance(value, dict) and value.get("path")
+                if isinstance(block, gr.Image) and not (named or value is None):
+                    raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
+            for file in files(inputs):
+                if not is_uploaded(file.get("path")):
+                    raise DreamError(NOT_HERE)
+                file["meta"] = IS_FILE
+            given: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
+        except gr.Error:
+            raise
+        except DreamError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:  # Gradio's components raise anything on what is none of theirs.
+            said = DreamError(f"what was sent does not fit: {str(error).strip()[:200]}")
+            raise gr.Error(str(said), print_exception=False) from error
+        return given
+
+
+class Door:
+    """The server of a page (ASGI) behind bounds: how much may be sent, in what time links are
+    fetched, and how long a call lasts whose answer nobody reads.
+    """
+
+    def __init__(self, app: Any, page: Page) -> None:
+        self.app, self.page = app, page
+        self._readers: Counter[str] = Counter()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        _, _, route = scope.get("path", "").partition(API)
+        kind, _, rest = route.partition("/")
+        if scope["type"] != "http" or kind in ("", "upload"):
+            await self.app(scope, receive, send)
+        elif scope["method"] == "POST" and kind not in TAKEN:
+            await _refuse(send, 404, f"nothing is taken at {API}{kind}")
+        elif scope["method"] == "POST":
+            await self._post(kind, scope, receive, send)
+        elif kind in ("call", "queue"):
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            await self._read(
+                query.get("session_hash", [rest.rpartition("/")[2]])[0], scope, receive, send
+            )
+        else:
+            await self.app(scope, receive, send)
+
+    async def _read(self, key: str, scope: Any, receive: Any, send: Any) -> None:
+        """A stream of answers; who asks for one is known by the session or the event."""
+        self._readers[key] += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._readers[key] -= 1
+            if not self._readers[key]:
+                del self._readers[key]
+
+    async def _post(self, kind: str, scope: Any, receive: Any, send: Any) -> None:
+        body = await _body(receive, limit := JSON_BYTES.get(kind, JSON_BYTES["call"]))
+        if body is None:
+            await _refuse(
+                send, 413, f"at most {limit / 1e6:g} MB may be sent here; upload pictures"
+            )
+            return
+        begun = False
+        try:
+            sent = json.loads(body)
+        except (ValueError, RecursionError):
+            sent = None  # Gradio says so.
+        try:
+            # MCP has strings for files; one named otherwise its server would upload by itself.
+            if kind == "mcp" and any(files(sent)):
+                raise DreamError(NOT_HERE)
+            if kind in CALLS and await _fetched(sent):
+                body = json.dumps(sent).encode()
+        except DreamError as error:
+            await _refuse(send, 422, str(error))
+            return
+
+        async def replay() -> Any:
+            nonlocal body
+            if body is None:
+                return await receive()
+            message = {"type": "http.request", "body": body}
+            body = None
+            return message
+
+        async def watch(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            if kind in ("call", "queue") and message["type"] == "http.response.body":
+                self._await_reader(message.get("body", b""), sent)
+            await send(message)
+
+        headers = [pair for pair in scope["headers"] if pair[0].lower() != b"content-length"]
+        size = (b"content-length", str(len(body)).encode())
+        try:
+            await self.app(scope | {"headers": [*headers, size]}, replay, watch)
+        except KeyError as error:
+            if begun or kind != "call":
+                raise
+            await _refuse(send, 404, f"there is no call {error.args[0]}; {API}info has all")
+        except TypeError as error:  # A parameter is missing, or is none of the call's.
+            if begun or kind != "call":
+                raise
+            await _refuse(send, 422, str(error).partition(". ")[0])
+
+    def _await_reader(self, answer: bytes, sent: Any) -> None:
+        try:
+            event: str = json.loads(answer)["event_id"]
+        except (ValueError, KeyError, TypeError):
+            return
+        keys = {event, sent.get("session_hash")} if isinstance(sent, dict) else {event}
+        task = asyncio.create_task(self._give_up(event, keys))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _give_up(self, event: str, keys: set[Any]) -> None:
+        await asyncio.sleep(UNREAD_SECONDS)
+        queue = self.page._queue
+        if keys & self._readers.keys() or event not in queue.event_ids_to_events:
+            return
+        said = {"error": f"nobody asked for the answer within {UNREAD_SECONDS:g} seconds"}
+        queue.send_message(
+            queue.event_ids_to_events[event], ProcessCompletedMessage(output=said, success=False)
+        )
+        await queue.clean_events(event_id=event)
+
+
+async def _body(receive: Any, limit: int) -> bytes | None:
+    """What is sent; None, as soon as it is more than so many bytes."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > limit:
+            return None
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+async def _refuse(send: Any, status: int, message: str) -> None:
+    """An answer that people read, and that Gradio's clients show as they show their own."""
+    said = {"__type__": "validate", "is_valid": False, "parameter_name": "call", "message": message}
+    body = json.dumps({"detail": [said]}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _fetched(sent: Any) -> bool:
+    """Put what they link to in the place of links to files; whether there were any.
+
+    Raises:
+        DreamError: if one cannot be had.
+    """
+    linked = False
+    for file in files(sent):
+        link = file.get("path") or file.get("url")
+        if isinstance(link, str) and urlsplit(link).scheme in ("http", "https"):
+            file["path"] = await fetch(link)
+            linked = True
+    return linked
+
+
+async def fetch(link: str) -> str:
+    """The path of the file that a link leads to, in the folder of uploads.
+
+    Only public addresses are asked, wherever they redirect to (safehttpx, Gradio's own), for at
+    most 50 MB and 20 seconds.
+
+    Raises:
+        DreamError: if it cannot be had so.
+    """
+    host = urlsplit(link).hostname or "there"
+    try:
+        return await asyncio.wait_for(_fetch(link), LINK_SECONDS)
+    except asyncio.TimeoutError as error:
+        raise DreamError(f"{host} took more than {LINK_SECONDS:g} seconds") from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        raise DreamError(f"the picture cannot be fetched from {host}: {error}") from error
+
+
+async def _fetch(link: str) -> str:
+    for _ in range(REDIRECTS + 1):
+        address = await safehttpx.async_validate_url(httpx.URL(link).host)
+        transport = safehttpx.AsyncSecureTransport(address)
+        async with (
+            httpx.AsyncClient(transport=transport) as client,
+            client.stream("GET", link) as answer,
+        ):
+            if answer.has_redirect_location:
+                link = urljoin(link, answer.headers["Location"])
+                continue
+            answer.raise_for_status()
+            name = Path(unquote(urlsplit(link).path)).name or "picture"
+            folder = Path(get_upload_folder(), uuid.uuid4().hex)
+            return await _written(answer, folder, "".join(filter(_plain, name))[-80:])
+    raise DreamError(f"the link redirects more than {REDIRECTS} times")
+
+
+def _plain(letter: str) -> bool:
+    return letter.isalnum() or letter in "-_. "
+
+
+async def _written(answer: httpx.Response, folder: Path, name: str) -> str:
+    content = bytearray()
+    async for chunk in answer.aiter_bytes():
+        content += chunk
+        if len(content) > FILE_BYTES:
+            raise DreamError(f"the link leads to more than {FILE_BYTES / 1e6:.0f} MB")
+    folder.mkdir(parents=True)
+    (folder / (name.lstrip(".") or "picture")).write_bytes(content)
+    return os.fspath(folder / (name.lstrip(".") or "picture"))
