@@ -12,24 +12,27 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import overload
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from dream.bounded import BYTES, EXIF_BYTES, PathOrFile, bounded_file, check, check_tiles
 from dream.errors import PictureError, RecipeError
 from dream.recipe import AnyRecipe, Recipe
 
 # MPO, which some phones write, is read as the JPEG that it starts with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MEGAPIXELS = 40
+SIDE = 30_000
 RECIPE_KEY = "deepdream"
 # A recipe may hold a guide and a mask (see `embedded`).
 RECIPE_BYTES = 1_000_000
-
-PathOrFile = str | os.PathLike[str] | BinaryIO
+# What is longer is passed over: EXIF may grow, and a profile is a program.
+EXIF_LENGTHS = {"exif": EXIF_BYTES, "Raw profile type exif": 2 * EXIF_BYTES}
+PROFILE_BYTES = 4_000_000
 
 
 def load_image(path: PathOrFile, background: str = "white") -> Tensor:
@@ -40,7 +43,8 @@ def load_image(path: PathOrFile, background: str = "white") -> Tensor:
     become RGB, a colour profile becomes sRGB, and what is transparent shows the background.
 
     Raises:
-        PictureError: if it is no such file, is damaged, or has more than 40 megapixels.
+        PictureError: if it is no such file, is damaged, has more than 40 megapixels, 30,000 pixels
+            a side or 50 MB, or would take more than 10 seconds of a processor to read.
     """
     return to_tensor(_read(path, background))
 
@@ -85,20 +89,27 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
     """The picture in a file, its header read; what goes wrong with it is a `PictureError`."""
     name = _name(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), bounded_file(path, name) as file:
             # Pillow warns of what it mends by itself, and of sizes that are refused here anyway.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
+            if (size := file.seek(0, os.SEEK_END)) > BYTES:
+                raise _too_large(name, f"{size / 2**20:.1f} MB", BYTES // 2**20)
+            check(file)
+            with Image.open(file, formats=FORMATS) as image:
                 megapixels = image.width * image.height / 1e6
                 if megapixels > MEGAPIXELS:
-                    raise _too_large(name, f"{megapixels:.1f}")
+                    raise _too_large(name, f"{megapixels:.1f} megapixels", MEGAPIXELS)
+                if max(image.size) > SIDE:
+                    raise _too_large(name, f"a side of {max(image.size)} pixels", SIDE)
+                if isinstance(image, TiffImagePlugin.TiffImageFile):
+                    check_tiles(image, MEGAPIXELS * 1e6)
                 yield image
     except PictureError:
         raise
     except FileNotFoundError as error:
         raise PictureError(f"there is no file {name}") from error
     except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 megapixels.
-        raise _too_large(name, "far too many") from error
+        raise _too_large(name, "far too many megapixels", MEGAPIXELS) from error
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{name} is no picture this program reads; give {', '.join(FORMATS)}"
@@ -107,10 +118,8 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
         raise PictureError(f"{name} cannot be read: {_one_line(error)}") from error
 
 
-def _too_large(name: str, megapixels: str) -> PictureError:
-    return PictureError(
-        f"{name} has {megapixels} megapixels; the limit is {MEGAPIXELS}. Shrink it and try again."
-    )
+def _too_large(name: str, what: str, limit: int) -> PictureError:
+    return PictureError(f"{name} has {what}; the limit is {limit}. Shrink it and try again.")
 
 
 def _upright_rgb(image: Image.Image, background: str) -> Image.Image:
@@ -126,10 +135,18 @@ def _upright_rgb(image: Image.Image, background: str) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """The same picture, turned where its EXIF says so."""
     try:
-        return ImageOps.exif_transpose(image)
+        for key, most in EXIF_LENGTHS.items():
+            if len(image.info.get(key, "")) > most:
+                del image.info[key]
+        image.getexif()
+        # Without what is beside the picture: EXIF would be written anew.
+        image.info = {key: image.info[key] for key in ("transparency",) if key in image.info}
+        ImageOps.exif_transpose(image, in_place=True)
     except Exception:  # Damaged EXIF says nothing of which way is up; the picture is still good.
-        return image
+        pass
+    return image
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -149,7 +166,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """The picture as sRGB, by its colour profile where it has a usable one."""
-    if profile:
+    if profile and len(profile) <= PROFILE_BYTES:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "srgb" not in ImageCms.getProfileDescription(source).lower():
@@ -212,11 +229,13 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
         RecipeError: if the file is not there, has no recipe, or one that cannot be used.
     """
     try:
-        with open(path, "rb") as file:
+        with bounded_file(path, _name(path)) as file:
             text = file.read(RECIPE_BYTES)
-        if text.startswith(b"\x89PNG"):
-            with Image.open(path, formats=["PNG"]) as image:
-                text = str(image.info.get(RECIPE_KEY, "")).encode()
+            if text.startswith(b"\x89PNG"):
+                with Image.open(file, formats=["PNG"]) as image:
+                    text = str(image.info.get(RECIPE_KEY, "")).encode()
+    except PictureError as error:
+        raise RecipeError(str(error)) from error
     except Exception as error:  # As in load_image.
         raise RecipeError(f"{_name(path)} cannot be read: {_one_line(error)}") from error
     if not text.lstrip().startswith(b"{"):
