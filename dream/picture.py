@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -33,6 +34,10 @@ RECIPE_BYTES = 1_000_000
 # What is longer is passed over: EXIF may grow, and a profile is a program.
 EXIF_LENGTHS = {"exif": EXIF_BYTES, "Raw profile type exif": 2 * EXIF_BYTES}
 PROFILE_BYTES = 4_000_000
+# Pictures are decoded one at a time, so that many at once take the memory of one, and made floats
+# by so many rows.
+DECODING = threading.Lock()
+ROWS = 256
 
 
 def load_image(path: PathOrFile, background: str = "white") -> Tensor:
@@ -40,13 +45,15 @@ def load_image(path: PathOrFile, background: str = "white") -> Tensor:
 
     The first frame of PNG, JPEG, WebP, BMP, GIF, TIFF or MPO. The header is read first, so that a
     small file that unpacks to a huge picture costs nothing. 16-bit, palette, grey and CMYK pictures
-    become RGB, a colour profile becomes sRGB, and what is transparent shows the background.
+    become RGB, a colour profile becomes sRGB, and what is transparent shows the background. It
+    takes up to a gigabyte, however many pictures are asked for at once.
 
     Raises:
         PictureError: if it is no such file, is damaged, has more than 40 megapixels, 30,000 pixels
             a side or 50 MB, or would take more than 10 seconds of a processor to read.
     """
-    return to_tensor(_read(path, background))
+    with DECODING:
+        return to_tensor(_read(path, background))
 
 
 def image_size(path: PathOrFile) -> tuple[int, int]:
@@ -71,8 +78,9 @@ def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
 
     Cheap even where the file is large. Raises as `load_image`.
     """
-    image = _read(path, "white", draft=side)
-    image.thumbnail((side, side))
+    with DECODING:
+        image = _read(path, "white", draft=side)
+        image.thumbnail((side, side))
     return image
 
 
@@ -127,9 +135,9 @@ def _upright_rgb(image: Image.Image, background: str) -> Image.Image:
     profile = image.info.get("icc_profile")
     image = _eight_bit(_upright(image))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
-    if image.mode not in ("L", "CMYK"):
+    if image.mode not in ("L", "CMYK", "RGB"):
         image = image.convert("RGB")
     return _srgb(image, profile)
 
@@ -159,9 +167,11 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         whites = [1.0, 255.0, 65535.0]
     else:
         return image
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    grey = np.nan_to_num(np.array(image, dtype=np.float32), copy=False)
     white = next((white for white in whites if grey.max() <= white), grey.max())
-    return Image.fromarray((grey.clip(0, white) * (255 / white)).round().astype(np.uint8))
+    grey.clip(0, white, out=grey)
+    grey *= 255 / white
+    return Image.fromarray(grey.round(out=grey).astype(np.uint8))
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -245,8 +255,11 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
 
 def to_tensor(image: Image.Image) -> Tensor:
     """An 8-bit RGB image as a picture."""
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.permute(2, 0, 1).unsqueeze(0).float().div_(255)
+    pixels = torch.empty(image.height, image.width, 3)
+    for top in range(0, image.height, ROWS):
+        rows = pixels[top : top + ROWS]
+        rows.copy_(torch.from_numpy(np.array(image.crop((0, top, image.width, top + len(rows))))))
+    return pixels.permute(2, 0, 1).unsqueeze(0).div_(255)
 
 
 def to_image(picture: Tensor) -> Image.Image:

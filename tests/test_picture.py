@@ -4,7 +4,9 @@ import io
 import os
 import random
 import struct
+import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -25,6 +27,7 @@ from dream import (
     save_image,
 )
 from dream.picture import (
+    DECODING,
     check_picture,
     image_size,
     is_within,
@@ -33,7 +36,7 @@ from dream.picture import (
     to_tensor,
 )
 
-from .conftest import EXAMPLES, png_header
+from .conftest import EXAMPLES, ROOT, png_header
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -417,6 +420,45 @@ def test_what_cannot_be_gone_back_in_is_read_all_the_same() -> None:
         other.write(written(quarters(), "PNG").getvalue())
         other.close()
         assert load_image(file).shape == (1, 3, 32, 48)
+
+
+def test_pictures_are_decoded_one_at_a_time_and_headers_are_read_meanwhile() -> None:
+    for read in (load_image, lambda path: load_thumbnail(path, 64)):
+        other = threading.Thread(target=read, args=(EXAMPLES / "cat.jpg",))
+        with DECODING:
+            other.start()
+            assert image_size(EXAMPLES / "cat.jpg") == (300, 451)
+            other.join(0.2)
+            assert other.is_alive()
+        other.join(30)
+        assert not other.is_alive()
+
+
+FIVE = """
+import re, sys, threading
+from dream.picture import load_thumbnail
+def memory(name):
+    return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+before = memory("VmRSS")
+readers = [threading.Thread(target=load_thumbnail, args=(sys.argv[1], 64)) for _ in range(5)]
+for each in readers: each.start()
+for each in readers: each.join()
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_five_readings_at_once_take_the_memory_of_one(tmp_path: Path) -> None:
+    Image.new("LA", (8000, 2500), (9, 99)).save(tmp_path / "large.png", compress_level=1)
+    done = subprocess.run(
+        [sys.executable, "-c", FIVE, str(tmp_path / "large.png")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert int(done.stdout) < 7e8, done.stderr
 
 
 def test_saving_and_loading_gives_the_same_picture(noise: torch.Tensor, tmp_path: Path) -> None:
