@@ -87,8 +87,8 @@ def feathered(mask: Tensor, feather: int) -> Tensor:
     """The mask (1, 1, H, W) rising over so many pixels from its edge inwards; 0 stays 0."""
     if not feather:
         return mask
-    # How many pixels deep each lies within, counted as far as `reach`. What is deeper than `further`
-    # is so by as much as the least deep of those up to `further` pixels away.
+    # How many pixels deep each lies within, counted up to `reach`. What is deeper than `further` is
+    # so by as much as the least deep one up to `further` pixels away.
     depth, reach = (mask > 0).byte(), 1
     while reach < feather:
         further = min(reach, feather - reach)

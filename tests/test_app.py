@@ -324,7 +324,7 @@ def test_callers_at_once_get_what_callers_alone_get(client: Client) -> None:
 def test_a_dream_beyond_the_time_limit_is_ended_with_advice(tmp_path: Path) -> None:
     with served(tmp_path / "log", DREAM_TIME_LIMIT="1") as address:
         client = Client(address, verbose=False)
-        with pytest.raises(AppError, match="takes more than 1 seconds here; fewer steps"):
+        with pytest.raises(AppError, match="seconds here, and at most 1 are given; fewer steps"):
             dream(client, iterations=100, octaves=10)
         assert dream(client, **QUICK)[1]["octaves"] == 2
 
