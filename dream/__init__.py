@@ -15,6 +15,7 @@ from dream.engine import Engine
 from dream.errors import (
     DeviceError,
     DreamError,
+    OutOfTime,
     PictureError,
     RecipeError,
     WeightsError,
@@ -31,6 +32,7 @@ __all__ = [
     "DreamRecipe",
     "Engine",
     "Frame",
+    "OutOfTime",
     "PictureError",
     "RecipeError",
     "WeightsError",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 
+import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
@@ -86,12 +87,27 @@ def feathered(mask: Tensor, feather: int) -> Tensor:
     """The mask (1, 1, H, W) rising over so many pixels from its edge inwards; 0 stays 0."""
     if not feather:
         return mask
-    inside = (mask > 0).float()
-    rising = inside.clone()
-    for _ in range(feather - 1):
-        inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
-        rising += inside
-    return mask * rising / feather
+    # How many pixels deep each lies within, counted up to `reach`. What is deeper than `further` is
+    # so by as much as the least deep one up to `further` pixels away.
+    depth, reach = (mask > 0).byte(), 1
+    while reach < feather:
+        further = min(reach, feather - reach)
+        depth = depth.clamp(max=further) + _least_near(depth, further)
+        reach += further
+    return mask * depth / feather
+
+
+def _least_near(depth: Tensor, reach: int) -> Tensor:
+    """The least of the bytes (1, 1, H, W) up to so many pixels away, along the sides or across."""
+    depth = F.pad(depth, [reach] * 4, value=255)
+    for dim in (2, 3):
+        seen = 1
+        while seen <= 2 * reach:
+            step = min(seen, 2 * reach + 1 - seen)
+            count = depth.shape[dim] - step
+            depth = torch.minimum(depth.narrow(dim, 0, count), depth.narrow(dim, step, count))
+            seen += step
+    return depth
 
 
 def _least(mask: Tensor, size: Size) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -206,22 +207,29 @@ class Engine:
         first = self.settle(recipes[0])
         return [self.settle(each.but(guide=first.guide, mask=first.mask)) for each in recipes]
 
-    def dreams(self, image: Tensor, recipes: Sequence[DreamRecipe]) -> Iterator[Frame]:
+    def dreams(
+        self, image: Tensor, recipes: Sequence[DreamRecipe], until: float = math.inf
+    ) -> Iterator[Frame]:
         """Dream a picture in several ways, one after the other; each ends in a finished frame.
 
         `step`, `total` and `done` count over all of them. Checked as `dream`, and raises so too.
+
+        Raises:
+            OutOfTime: within a step, if it is done in tiles and `time.monotonic()` is past `until`.
         """
         settled = [self.settle(recipe) for recipe in recipes]
         image = check_picture(image)
         for recipe in settled:
             render.check_dream(image, recipe)
-        return self._dreams(image, settled)
+        return self._dreams(image, settled, until)
 
-    def _dreams(self, image: Tensor, recipes: Sequence[DreamRecipe]) -> Iterator[Frame]:
+    def _dreams(
+        self, image: Tensor, recipes: Sequence[DreamRecipe], until: float
+    ) -> Iterator[Frame]:
         steps = [len(render.dream_sizes(image, recipe)) * recipe.iterations for recipe in recipes]
         for place, recipe in enumerate(recipes):
             before, total = sum(steps[:place]), sum(steps)
-            for frame in self._dream(image, recipe):
+            for frame in self._dream(image, recipe, until):
                 done = before + frame.done * steps[place]
                 yield replace(
                     frame,
@@ -230,8 +238,11 @@ class Engine:
                     done=done / total if total else (place + 1) / len(recipes),
                 )
 
-    def _dream(self, image: Tensor, recipe: DreamRecipe) -> Iterator[Frame]:
-        yield from render.dream(self._network_for(recipe), image.to(self.device), recipe)
+    def _dream(
+        self, image: Tensor, recipe: DreamRecipe, until: float = math.inf
+    ) -> Iterator[Frame]:
+        network = self._network_for(recipe)
+        yield from render.dream(network, image.to(self.device), recipe, until=until)
 
     def channel(self, recipe: ChannelRecipe, image: Tensor | None = None) -> Iterator[Frame]:
         """What a channel looks for, from noise, or in a picture (1, 3, H, W), RGB in [0, 1].

@@ -7,29 +7,37 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import overload
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
+from dream.bounded import BYTES, EXIF_BYTES, PathOrFile, bounded_file, check, check_tiles
 from dream.errors import PictureError, RecipeError
 from dream.recipe import AnyRecipe, Recipe
 
 # MPO, which some phones write, is read as the JPEG that it starts with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MEGAPIXELS = 40
+SIDE = 30_000
 RECIPE_KEY = "deepdream"
 # A recipe may hold a guide and a mask (see `embedded`).
 RECIPE_BYTES = 1_000_000
-
-PathOrFile = str | os.PathLike[str] | BinaryIO
+# What is longer is passed over: EXIF may grow, and a profile is a program.
+EXIF_LENGTHS = {"exif": EXIF_BYTES, "Raw profile type exif": 2 * EXIF_BYTES}
+PROFILE_BYTES = 4_000_000
+# Pictures are decoded one at a time, so that many at once take the memory of one, and made floats
+# by so many rows.
+DECODING = threading.Lock()
+ROWS = 256
 
 
 def load_image(path: PathOrFile, background: str = "white") -> Tensor:
@@ -37,12 +45,15 @@ def load_image(path: PathOrFile, background: str = "white") -> Tensor:
 
     The first frame of PNG, JPEG, WebP, BMP, GIF, TIFF or MPO. The header is read first, so that a
     small file that unpacks to a huge picture costs nothing. 16-bit, palette, grey and CMYK pictures
-    become RGB, a colour profile becomes sRGB, and what is transparent shows the background.
+    become RGB, a colour profile becomes sRGB, and what is transparent shows the background. It
+    takes up to a gigabyte, however many pictures are asked for at once.
 
     Raises:
-        PictureError: if it is no such file, is damaged, or has more than 40 megapixels.
+        PictureError: if it is no such file, is damaged, has more than 40 megapixels, 30,000 pixels
+            a side or 50 MB, or would take more than 10 seconds of a processor to read.
     """
-    return to_tensor(_read(path, background))
+    with DECODING:
+        return to_tensor(_read(path, background))
 
 
 def image_size(path: PathOrFile) -> tuple[int, int]:
@@ -67,8 +78,9 @@ def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
 
     Cheap even where the file is large. Raises as `load_image`.
     """
-    image = _read(path, "white", draft=side)
-    image.thumbnail((side, side))
+    with DECODING:
+        image = _read(path, "white", draft=side)
+        image.thumbnail((side, side))
     return image
 
 
@@ -85,20 +97,27 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
     """The picture in a file, its header read; what goes wrong with it is a `PictureError`."""
     name = _name(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), bounded_file(path, name) as file:
             # Pillow warns of what it mends by itself, and of sizes that are refused here anyway.
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
+            if (size := file.seek(0, os.SEEK_END)) > BYTES:
+                raise _too_large(name, f"{size / 2**20:.1f} MB", BYTES // 2**20)
+            check(file)
+            with Image.open(file, formats=FORMATS) as image:
                 megapixels = image.width * image.height / 1e6
                 if megapixels > MEGAPIXELS:
-                    raise _too_large(name, f"{megapixels:.1f}")
+                    raise _too_large(name, f"{megapixels:.1f} megapixels", MEGAPIXELS)
+                if max(image.size) > SIDE:
+                    raise _too_large(name, f"a side of {max(image.size)} pixels", SIDE)
+                if isinstance(image, TiffImagePlugin.TiffImageFile):
+                    check_tiles(image, MEGAPIXELS * 1e6)
                 yield image
     except PictureError:
         raise
     except FileNotFoundError as error:
         raise PictureError(f"there is no file {name}") from error
     except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 megapixels.
-        raise _too_large(name, "far too many") from error
+        raise _too_large(name, "far too many megapixels", MEGAPIXELS) from error
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{name} is no picture this program reads; give {', '.join(FORMATS)}"
@@ -107,10 +126,8 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
         raise PictureError(f"{name} cannot be read: {_one_line(error)}") from error
 
 
-def _too_large(name: str, megapixels: str) -> PictureError:
-    return PictureError(
-        f"{name} has {megapixels} megapixels; the limit is {MEGAPIXELS}. Shrink it and try again."
-    )
+def _too_large(name: str, what: str, limit: int) -> PictureError:
+    return PictureError(f"{name} has {what}; the limit is {limit}. Shrink it and try again.")
 
 
 def _upright_rgb(image: Image.Image, background: str) -> Image.Image:
@@ -118,18 +135,26 @@ def _upright_rgb(image: Image.Image, background: str) -> Image.Image:
     profile = image.info.get("icc_profile")
     image = _eight_bit(_upright(image))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
-    if image.mode not in ("L", "CMYK"):
+    if image.mode not in ("L", "CMYK", "RGB"):
         image = image.convert("RGB")
     return _srgb(image, profile)
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """The same picture, turned where its EXIF says so."""
     try:
-        return ImageOps.exif_transpose(image)
+        for key, most in EXIF_LENGTHS.items():
+            if len(image.info.get(key, "")) > most:
+                del image.info[key]
+        image.getexif()
+        # Without what is beside the picture: EXIF would be written anew.
+        image.info = {key: image.info[key] for key in ("transparency",) if key in image.info}
+        ImageOps.exif_transpose(image, in_place=True)
     except Exception:  # Damaged EXIF says nothing of which way is up; the picture is still good.
-        return image
+        pass
+    return image
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -142,14 +167,16 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         whites = [1.0, 255.0, 65535.0]
     else:
         return image
-    grey = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    grey = np.nan_to_num(np.array(image, dtype=np.float32), copy=False)
     white = next((white for white in whites if grey.max() <= white), grey.max())
-    return Image.fromarray((grey.clip(0, white) * (255 / white)).round().astype(np.uint8))
+    grey.clip(0, white, out=grey)
+    grey *= 255 / white
+    return Image.fromarray(grey.round(out=grey).astype(np.uint8))
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """The picture as sRGB, by its colour profile where it has a usable one."""
-    if profile:
+    if profile and len(profile) <= PROFILE_BYTES:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "srgb" not in ImageCms.getProfileDescription(source).lower():
@@ -212,11 +239,13 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
         RecipeError: if the file is not there, has no recipe, or one that cannot be used.
     """
     try:
-        with open(path, "rb") as file:
+        with bounded_file(path, _name(path)) as file:
             text = file.read(RECIPE_BYTES)
-        if text.startswith(b"\x89PNG"):
-            with Image.open(path, formats=["PNG"]) as image:
-                text = str(image.info.get(RECIPE_KEY, "")).encode()
+            if text.startswith(b"\x89PNG"):
+                with Image.open(file, formats=["PNG"]) as image:
+                    text = str(image.info.get(RECIPE_KEY, "")).encode()
+    except PictureError as error:
+        raise RecipeError(str(error)) from error
     except Exception as error:  # As in load_image.
         raise RecipeError(f"{_name(path)} cannot be read: {_one_line(error)}") from error
     if not text.lstrip().startswith(b"{"):
@@ -226,8 +255,11 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
 
 def to_tensor(image: Image.Image) -> Tensor:
     """An 8-bit RGB image as a picture."""
-    pixels = torch.from_numpy(np.array(image))
-    return pixels.permute(2, 0, 1).unsqueeze(0).float().div_(255)
+    pixels = torch.empty(image.height, image.width, 3)
+    for top in range(0, image.height, ROWS):
+        rows = pixels[top : top + ROWS]
+        rows.copy_(torch.from_numpy(np.array(image.crop((0, top, image.width, top + len(rows))))))
+    return pixels.permute(2, 0, 1).unsqueeze(0).div_(255)
 
 
 def to_image(picture: Tensor) -> Image.Image:

@@ -106,7 +106,11 @@ class Frame:
 
 
 def dream(
-    network: Network, picture: Tensor, recipe: DreamRecipe, objective: Objective | None = None
+    network: Network,
+    picture: Tensor,
+    recipe: DreamRecipe,
+    objective: Objective | None = None,
+    until: float = math.inf,
 ) -> Iterator[Frame]:
     """Dream a picture (1, 3, H, W) in [0, 1]; yields a frame after each step.
 
@@ -114,10 +118,11 @@ def dream(
     `max_side`; the last one is the result. Every octave starts from the original, shrunk to its
     size, plus the detail that the octaves before have won: so nothing of the photo is lost to
     shrinking, and with no iterations it comes back exactly. `objective` takes the place of the
-    recipe's own.
+    recipe's own. Steps in tiles end when it is `until`, a time of `time.monotonic`.
 
     Raises:
         PictureError: if a side is smaller than the network reads.
+        OutOfTime: if it took so long.
     """
     sizes = dream_sizes(picture, recipe)
     photo = Base(
@@ -145,7 +150,7 @@ def dream(
         view: Paint = partial(jitter, limit=recipe.jitter, generator=generator)
         if math.prod(size) >= 4 * recipe.tile**2:
             view = _as_it_is
-            value_and_grad = tiled(value_and_grad, recipe.tile, shift, borders)
+            value_and_grad = tiled(value_and_grad, recipe.tile, shift, borders, until)
         rule = _rule(recipe, base)
         steps = ascend(dreamed, _as_it_is, view, value_and_grad, rule, steps=recipe.iterations)
         for dreamed, values in steps:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from dream.errors import QUICKER, OutOfTime
 from dream.network import ValueAndGrad
 
 Shift = Callable[[Tensor], tuple[int, int]]
@@ -21,13 +23,18 @@ GRID = 32
 
 
 def tiled(
-    value_and_grad: ValueAndGrad, tile: int, shift: Shift, generator: torch.Generator
+    value_and_grad: ValueAndGrad,
+    tile: int,
+    shift: Shift,
+    generator: torch.Generator,
+    until: float = math.inf,
 ) -> ValueAndGrad:
     """Values and gradients of pictures (N, 3, H, W), worked out in tiles of about that side.
 
     The picture is looked at rolled by what `shift` draws, as `jitter` does it, but without a copy
     of it all. The borders between tiles move by a random amount each time, so that no seam stays
-    where it was. The values are those of all windows together, what they share counted twice.
+    where it was. The values are those of all windows together, what they share counted twice. No
+    tile begins after `until` (see `check_time`).
     """
 
     def evaluate(picture: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,6 +44,7 @@ def tiled(
         gradient = torch.empty_like(picture)
         for down, height in rows:
             for right, width in columns:
+                check_time(until)
                 seen = _rolled(picture, height, turns[0], 2)
                 value, change = value_and_grad(_rolled(seen, width, turns[1], 3))
                 values += value
@@ -47,6 +55,16 @@ def tiled(
         return values, gradient
 
     return evaluate
+
+
+def check_time(until: float) -> None:
+    """Whether work may go on.
+
+    Raises:
+        OutOfTime: if it is later than that, by `time.monotonic`.
+    """
+    if time.monotonic() > until:
+        raise OutOfTime(f"this takes longer than it may here; {QUICKER}")
 
 
 def _rolled(picture: Tensor, span: slice, turn: int, dim: int) -> Tensor:

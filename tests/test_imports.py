@@ -9,7 +9,10 @@ from .conftest import ROOT
 
 FLOORS = [
     {"errors", "sums"},
-    {"architecture", "convolution", "objective", "octave", "dreamlet", "knob", "classes", "sheet"},
+    {
+        *("architecture", "bounded", "convolution", "objective", "octave", "dreamlet", "knob"),
+        *("classes", "sheet"),
+    },
     {"model_card", "canvas", "transform"},
     {"zoo", "device"},
     {"recipe", "weights"},
@@ -22,7 +25,7 @@ FLOORS = [
     {"__init__", "__main__"},
 ]
 WITHOUT_TORCH = {
-    *("errors", "model_card", "zoo", "knob", "channels", "sheet", "presets", "compare"),
+    *("errors", "bounded", "model_card", "zoo", "knob", "channels", "sheet", "presets", "compare"),
     *("recipe", "dream_recipe", "channel_recipe", "class_recipe"),
 }
 

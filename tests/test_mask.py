@@ -1,12 +1,14 @@
 """Where a mask is black nothing changes; a recipe carries its mask."""
 
 import base64
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -95,6 +97,29 @@ def test_the_edge_of_a_mask_rises_inwards() -> None:
             expected[row, column] = 0.8 * min(depth, 4) / 4
     assert np.allclose(soft, expected)
     assert torch.equal(feathered(given, 0), given)
+
+
+@pytest.mark.parametrize("feather", [1, 2, 3, 8, 13, 64])
+@pytest.mark.parametrize("size", [(1, 1), (7, 250), (131, 97), (64, 1)])
+def test_a_feather_is_the_mean_of_ever_smaller_masks(size: tuple[int, int], feather: int) -> None:
+    generator = torch.Generator().manual_seed(feather)
+    for share in (0.0, 0.0005, 0.02, 0.5, 1.0):
+        given = torch.rand(1, 1, *size, generator=generator)
+        given[torch.rand(1, 1, *size, generator=generator) < share] = 0
+        inside = (given > 0).float()
+        rising = inside.clone()
+        for _ in range(feather - 1):
+            inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)
+            rising += inside
+        assert torch.equal(feathered(given, feather), given * rising / feather)
+
+
+def test_a_wide_feather_of_a_large_mask_takes_little_time() -> None:
+    given = torch.zeros(1, 1, 2000, 3000)
+    given[..., 100:1900, 100:2900] = 1
+    start = time.thread_time()
+    feathered(given, 64)
+    assert time.thread_time() - start < 1.5  # It was 9 seconds; it is 0.2.
 
 
 def test_what_is_painted_on_nothing_is_where_to_dream(tmp_path: Path) -> None:

@@ -4,7 +4,11 @@ import io
 import os
 import random
 import struct
+import subprocess
+import sys
+import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,26 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from dream import DreamRecipe, PictureError, RecipeError, load_image, read_recipe, save_image
-from dream.picture import check_picture, load_thumbnail, to_image, to_tensor
+from dream import (
+    DreamRecipe,
+    PictureError,
+    RecipeError,
+    bounded,
+    load_image,
+    read_recipe,
+    save_image,
+)
+from dream.picture import (
+    DECODING,
+    check_picture,
+    image_size,
+    is_within,
+    load_thumbnail,
+    to_image,
+    to_tensor,
+)
 
-from .conftest import EXAMPLES, png_header
+from .conftest import EXAMPLES, ROOT, png_header
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -223,6 +243,222 @@ def test_damaged_files_are_read_or_refused_but_never_crash(kind: str) -> None:
             check_picture(load_image(io.BytesIO(damaged)))
         except PictureError as error:
             assert "\n" not in str(error)
+
+
+Tag = tuple[int, int, list[int]]
+
+
+def tiff(*tags: Tag, inner: bytes = b"", data: bytes = b"") -> bytes:
+    """A grey TIFF of those tags (number, type, values), and an inner list of tags at its end.
+
+    A tag without values is the place of that list, or of the data.
+    """
+    grey = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1}
+    entries = sorted([*((tag, 3, [value]) for tag, value in grey.items()), *tags])
+    place, lists = 8 + 2 + 12 * len(entries) + 4, b""
+    end = place + sum(4 * len(values) for *_, values in entries if len(values) > 1)
+    written = struct.pack("<2sHLH", b"II", 42, 8, len(entries))
+    for tag, kind, values in entries:
+        values = values or [end + len(data) if tag == 34665 else end]
+        packed = struct.pack(f"<{len(values)}{'H' if kind == 3 else 'L'}", *values)
+        if len(packed) > 4:
+            packed, lists = struct.pack("<L", place + len(lists)), lists + packed
+        written += struct.pack("<HHL4s", tag, kind, len(values), packed)
+    return written + bytes(4) + lists + data + inner
+
+
+WHOLE = zlib.compress(bytes(64 * 64))
+MILLION = struct.pack("<HHHLL", 1, 900, 3, 10**6, 0)
+STRIP: list[Tag] = [(273, 4, []), (278, 4, [64]), (279, 4, [len(WHOLE)])]
+# Empty blocks before all that is read of a strip.
+LONG = b"\x78\x01" + b"\0\0\0\xff\xff" * 180_000 + WHOLE[2:]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            tiff((322, 4, [30000]), (323, 4, [71568]), (324, 4, []), (325, 4, [8]), data=WHOLE),
+            "its tiles of 30000 x 71568 pixels are too large",
+        ),
+        (
+            tiff((322, 4, [20]), (323, 4, [2_000_000]), (324, 4, []), (325, 4, [8]), data=WHOLE),
+            "its tiles of 20 x 2000000 pixels are too large",
+        ),
+        (tiff(*STRIP, (257, 4, [64]), data=WHOLE), "it has a tag twice"),
+        (
+            tiff(*STRIP, (34665, 4, []), data=WHOLE, inner=MILLION),
+            "more than 500000 numbers in its tags",
+        ),
+        (
+            tiff((273, 4, [0] * 64), (278, 4, [1]), (279, 4, [len(LONG)] * 64), data=LONG),
+            "its tiles or strips share their bytes",
+        ),
+    ],
+    ids=["tile", "tiles", "twice", "numbers", "shared"],
+)
+def test_a_tiff_that_would_cost_far_more_than_its_picture_is_refused(
+    content: bytes, message: str
+) -> None:
+    for read in (load_image, image_size):
+        with pytest.raises(PictureError, match=f"the file cannot be read: .*{message}"):
+            read(io.BytesIO(content))
+
+
+def jpeg_of_scans(more: int) -> bytes:
+    """A progressive JPEG whose last scan comes so many times more."""
+    content = written(Image.new("L", (640, 480), 90), "JPEG", progressive=True).getvalue()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * more + content[-2:]
+
+
+def test_a_jpeg_of_scans_without_end_is_refused() -> None:
+    assert load_image(io.BytesIO(jpeg_of_scans(40))).shape == (1, 3, 480, 640)
+    with pytest.raises(PictureError, match="it has more than 50 scans"):
+        load_image(io.BytesIO(jpeg_of_scans(50)))
+
+
+def exif_that_grows(tags: int, length: int) -> bytes:
+    """EXIF of so many bytes, each tag of which is nearly all of them, turning the picture."""
+    entries = b"".join(struct.pack("<HHLL", 1000 + n, 7, length - 1, 1) for n in range(tags))
+    start = struct.pack("<2sHLHHHLL", b"II", 42, 8, tags + 1, 274, 3, 1, 6)
+    return (start + entries).ljust(length, b"\0")
+
+
+def test_exif_that_would_become_gigabytes_is_passed_over() -> None:
+    for tags, length, shape in ((2, 900, (48, 32)), (3, 80_000, (32, 48))):
+        file = written(quarters(), "PNG", exif=exif_that_grows(tags, length))
+        assert load_image(file).shape == (1, 3, *shape)
+    segment = b"\xff\xe1\xfe\xfeExif\0\0" + exif_that_grows(9, 65270)
+    content = written(quarters(), "JPEG").getvalue()
+    assert load_image(io.BytesIO(content[:2] + segment + content[2:])).shape == (1, 3, 48, 32)
+    with pytest.raises(PictureError, match="or 70000 bytes of EXIF"):
+        image_size(io.BytesIO(content[:2] + 2 * segment + content[2:]))
+
+
+def with_chunks(count: int) -> bytes:
+    """A PNG that begins with so many empty chunks."""
+    content = written(quarters(), "PNG").getvalue()
+    chunk = struct.pack(">L4sL", 0, b"abCd", zlib.crc32(b"abCd"))
+    return content[:33] + chunk * count + content[33:]
+
+
+def with_comment(blocks: int) -> bytes:
+    """A GIF that begins with a comment of so many blocks."""
+    content = written(quarters("P"), "GIF").getvalue()
+    start = 13 + 3 * 2 ** ((content[10] & 7) + 1)
+    return content[:start] + b"!\xfe" + (b"\xff" + bytes(255)) * blocks + b"\0" + content[start:]
+
+
+def with_junk(count: int) -> bytes:
+    """A JPEG that begins with so many bytes that are no marker."""
+    content = written(quarters(), "JPEG").getvalue()
+    return content[:20] + bytes(count) + content[20:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [with_chunks(100_000), with_comment(20_000), with_junk(1_000_000)],
+    ids=["chunks", "comment", "junk"],
+)
+def test_a_reading_ends_in_time(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "SECONDS", 0.05)
+    (tmp_path / "slow").write_bytes(content)
+    said = "slow takes more than 0.05 seconds to read"
+    for read in (load_image, image_size, lambda path: load_thumbnail(path, 64)):
+        with pytest.raises(PictureError, match=said):
+            read(tmp_path / "slow")
+    with open(tmp_path / "slow", "rb") as file, pytest.raises(PictureError, match="the file takes"):
+        image_size(file)
+    assert not is_within(tmp_path / "slow", 64)
+    if content.startswith(b"\x89PNG"):
+        with pytest.raises(RecipeError, match=said):
+            read_recipe(tmp_path / "slow")
+
+
+def test_a_file_is_not_read_over_and_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "BYTES", 100_000)
+    tags: list[Tag] = [(1000 + number, 4, [0] * 1000) for number in range(8)]
+    content = tiff(*STRIP, *tags, data=WHOLE)
+    assert load_image(io.BytesIO(content)).shape == (1, 3, 64, 64)
+    monkeypatch.setattr(bounded, "BYTES", 20_000)
+    with pytest.raises(PictureError, match="read over and over"):
+        load_image(io.BytesIO(content))
+
+
+def test_sides_and_bytes_have_limits(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(png_header(30_001, 10))
+    with pytest.raises(PictureError, match="large.png has a side of 30001 pixels; the .* 30000"):
+        image_size(path)
+    save_image(quarters(), path, DreamRecipe(seed=3))
+    os.truncate(path, 51 * 2**20)
+    with open(path, "rb") as file:
+        for each, name in ((path, "large.png"), (file, "the file")):
+            with pytest.raises(PictureError, match=f"{name} has 51.0 MB; the limit is 50"):
+                load_image(each)
+    assert read_recipe(path, DreamRecipe).seed == 3  # That of a large dream is only its beginning.
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for read in (load_image, image_size, lambda path: load_thumbnail(path, 64)):
+            with pytest.raises(PictureError, match=f"{path.name} is no regular file"):
+                read(path)
+        with pytest.raises(RecipeError, match=f"{path.name} is no regular file"):
+            read_recipe(path)
+        assert not is_within(path, 64)
+
+
+def test_what_cannot_be_gone_back_in_is_read_all_the_same() -> None:
+    out, into = os.pipe()
+    with open(out, "rb") as file, open(into, "wb") as other:
+        other.write(written(quarters(), "PNG").getvalue())
+        other.close()
+        assert load_image(file).shape == (1, 3, 32, 48)
+
+
+def test_pictures_are_decoded_one_at_a_time_and_headers_are_read_meanwhile() -> None:
+    for read in (load_image, lambda path: load_thumbnail(path, 64)):
+        other = threading.Thread(target=read, args=(EXAMPLES / "cat.jpg",))
+        with DECODING:
+            other.start()
+            assert image_size(EXAMPLES / "cat.jpg") == (300, 451)
+            other.join(0.2)
+            assert other.is_alive()
+        other.join(30)
+        assert not other.is_alive()
+
+
+FIVE = """
+import re, sys, threading
+from dream.picture import load_thumbnail
+def memory(name):
+    return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+before = memory("VmRSS")
+readers = [threading.Thread(target=load_thumbnail, args=(sys.argv[1], 64)) for _ in range(5)]
+for each in readers: each.start()
+for each in readers: each.join()
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_five_readings_at_once_take_the_memory_of_one(tmp_path: Path) -> None:
+    Image.new("LA", (8000, 2500), (9, 99)).save(tmp_path / "large.png", compress_level=1)
+    done = subprocess.run(
+        [sys.executable, "-c", FIVE, str(tmp_path / "large.png")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert int(done.stdout) < 7e8, done.stderr
 
 
 def test_saving_and_loading_gives_the_same_picture(noise: torch.Tensor, tmp_path: Path) -> None:

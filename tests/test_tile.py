@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, load_image
+from dream import DreamRecipe, Engine, OutOfTime, load_image
 from dream.network import Network
 from dream.objective import energy
 from dream.tile import GRID, MARGIN, spans, tiled
@@ -71,6 +72,20 @@ def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> N
     for _ in range(4):
         _, gradient = tiled(value_and_grad, 128, shift, torch.Generator().manual_seed(1))(picture)
         assert torch.equal(gradient, 2 * picture)
+
+
+def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
+    picture, looked = F.interpolate(noise, (450, 670)), []
+
+    def value_and_grad(seen: Tensor) -> tuple[Tensor, Tensor]:
+        looked.append(seen.shape)
+        time.sleep(0.05)
+        return seen.sum((1, 2, 3)), 2 * seen
+
+    until = time.monotonic() + 0.12
+    with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps"):
+        tiled(value_and_grad, 128, still, torch.Generator(), until)(picture)
+    assert len(looked) <= 3
 
 
 def test_tiles_look_at_the_rolled_picture(network: Network, coffee: Tensor) -> None:

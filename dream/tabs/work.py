@@ -28,12 +28,13 @@ from dream.class_image import Verdict
 from dream.class_recipe import ClassRecipe
 from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
-from dream.errors import DreamError
+from dream.errors import QUICKER, DreamError, OutOfTime
 from dream.octave import Size
 from dream.picture import to_image, to_tensor
 from dream.recipe import Recipe
 from dream.render import Frame
 from dream.response import Response
+from dream.tile import check_time
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
 PREVIEW_SIDE = 1600
@@ -115,16 +116,14 @@ class Work:
         """What a job yields, which is expected to take so many seconds.
 
         Raises:
-            DreamError: at once, if no GPU is lent for so long.
+            OutOfTime: at once, if that is more than it may take, or a GPU is lent for.
         """
-        seconds = TIME_LIMIT
+        seconds, most = TIME_LIMIT, f"here, and at most {TIME_LIMIT:g} are given"
         if self.lent:
-            if expected > LENT_SECONDS:
-                raise DreamError(
-                    f"this would take about {expected:.0f} seconds of the GPU, "
-                    f"and at most {LENT_SECONDS:g} are lent; "
-                    "fewer steps, or a smaller picture, make it quicker"
-                )
+            seconds, most = LENT_SECONDS, f"of the GPU, and at most {LENT_SECONDS:g} are lent"
+        if expected > seconds:
+            raise OutOfTime(f"this would take about {expected:.0f} seconds {most}; {QUICKER}")
+        if self.lent:
             seconds = min(READY_SECONDS + ALLOWANCE * expected, LENT_SECONDS)
         return self._answers(expected, self._run(seconds, job, *given))
 
@@ -197,23 +196,26 @@ def _asked(seconds: float, *_: Any) -> int:
 def _dreams(
     engine: Engine, seconds: float, photo: Image.Image, recipes: Sequence[DreamRecipe]
 ) -> Generator[Frame, None, None]:
-    for frame in worth_showing(engine.dreams(to_tensor(photo), recipes), seconds):
+    until = time.monotonic() + seconds
+    for frame in worth_showing(engine.dreams(to_tensor(photo), recipes, until), until):
         yield _on_host(frame)
 
 
 def _channels(
     engine: Engine, seconds: float, recipes: Sequence[ChannelRecipe], photo: Image.Image | None
 ) -> Generator[Frame, None, None]:
+    until = time.monotonic() + seconds
     picture = None if photo is None else to_tensor(photo)
-    for frame in worth_showing(engine.channels(recipes, picture), seconds):
+    for frame in worth_showing(engine.channels(recipes, picture), until):
         yield _on_host(frame)
 
 
 def _class_image(
     engine: Engine, seconds: float, recipe: ClassRecipe, photo: Image.Image | None
 ) -> Generator[tuple[Frame, Verdict], None, None]:
+    until = time.monotonic() + seconds
     picture = None if photo is None else to_tensor(photo)
-    for frame in worth_showing(engine.class_image(recipe, picture), seconds):
+    for frame in worth_showing(engine.class_image(recipe, picture), until):
         yield _on_host(frame), engine.verdict(frame.tensor, recipe)
 
 
@@ -224,26 +226,23 @@ def _response(
     yield response.picture.numpy(), response.activation.numpy()
 
 
-def worth_showing(frames: Iterator[Frame], limit: float = TIME_LIMIT) -> Iterator[Frame]:
+def worth_showing(frames: Iterator[Frame], until: float) -> Iterator[Frame]:
     """The first frame, one now and then, and all that are finished.
 
     Those of large pictures, which take long to show, come more seldom.
 
     Raises:
-        DreamError: when so many seconds are over.
+        OutOfTime: when it is later than that, by `time.monotonic`.
     """
-    start = shown = time.monotonic()
+    shown = time.monotonic()
     pause = SECONDS_BETWEEN_PREVIEWS
     for frame in frames:
         now = time.monotonic()
         if frame.finished:
             yield frame
-        elif now - start > limit:
-            raise DreamError(
-                f"this takes more than {limit:.0f} seconds here; "
-                "fewer steps, or a smaller picture, make it quicker"
-            )
-        elif frame.step == 0 or now - shown > pause:
+            continue
+        check_time(until)
+        if frame.step == 0 or now - shown > pause:
             yield frame
             shown = time.monotonic()
             pause = max(SECONDS_BETWEEN_PREVIEWS, 4 * (shown - now))

@@ -1,0 +1,171 @@
+"""Files of pictures read with bounded patience: a few hostile bytes can keep a reader busy for
+minutes, or have it make gigabytes, long before a picture is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Literal, cast
+
+from PIL import TiffImagePlugin
+from PIL.TiffImagePlugin import (
+    IMAGELENGTH,
+    IMAGEWIDTH,
+    STRIPBYTECOUNTS,
+    TILEBYTECOUNTS,
+    TILELENGTH,
+    TILEWIDTH,
+)
+
+from dream.errors import PictureError
+
+PathOrFile = str | os.PathLike[str] | BinaryIO
+
+# Seconds of a processor, not of a clock: where others are at work, a large photo takes longer.
+SECONDS = 10.0
+BYTES = 250_000_000
+# A progressive JPEG has about ten.
+SCANS = 50
+# Its tags may share their bytes, and become gigabytes; a segment of a JPEG has 65,533.
+EXIF_BYTES = 70_000
+# In the tags of a TIFF; two for each tile or strip.
+NUMBERS = 500_000
+
+
+class Bounded:
+    """A file as Pillow reads it, which ends a reading that goes on for too long: whatever the
+    format, its loops over chunks, comments and blocks all come by here.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.file, self.name = file, name
+        self.seek, self.tell = file.seek, file.tell
+        self.until = time.thread_time() + SECONDS
+        self.left = 4 * BYTES  # Headers are read more than once.
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            PictureError: if the reading has taken too much.
+        """
+        content = self.file.read(size)
+        self.left -= len(content)
+        if self.left < 0 or time.thread_time() > self.until:
+            raise PictureError(
+                f"{self.name} takes more than {SECONDS:g} seconds to read, or is read over and "
+                "over; save it anew with another program"
+            )
+        return content
+
+
+@contextmanager
+def bounded_file(path: PathOrFile, name: str) -> Iterator[BinaryIO]:
+    """That file, to read with patience that ends; messages call it by that name.
+
+    Raises:
+        OSError: if it cannot be opened.
+        PictureError: if it is a pipe or a device.
+    """
+    if not isinstance(path, str | os.PathLike):
+        file = path if path.seekable() else io.BytesIO(path.read(BYTES + 1))
+        yield cast(BinaryIO, Bounded(file, name))
+        return
+    with open(path, "rb", opener=_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise PictureError(f"{name} is no regular file")
+        yield cast(BinaryIO, Bounded(file, name))
+
+
+def _at_once(path: str, flags: int) -> int:
+    """A file opened; for a pipe, without waiting for somebody who writes."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def check(file: BinaryIO) -> None:
+    """Refuse a JPEG or TIFF that costs too much where nothing is read, or before its size is known.
+
+    Raises:
+        ValueError: if it does.
+    """
+    file.seek(0)
+    head = file.read(16)
+    if head.startswith(b"\xff\xd8\xff"):
+        file.seek(0)
+        _check_segments(file.read())
+    elif head[:4] in TiffImagePlugin.PREFIXES:
+        _check_tags(file, head)
+
+
+# The markers of a JPEG that a segment follows, and the one that ends it.
+MARKER = re.compile(rb"\xff([\xc0-\xc7\xc9-\xcf\xd9-\xef\xfe])")
+
+
+def _check_segments(jpeg: bytes) -> None:
+    """Refuse scans without end, each of which goes over all of the picture, and too much EXIF."""
+    scans = exif = at = 0
+    while found := MARKER.search(jpeg, at):
+        marker, at = found[1], found.end()
+        if marker == b"\xd9":
+            if scans:
+                return
+            continue
+        length = int.from_bytes(jpeg[at : at + 2], "big")
+        scans += marker == b"\xda"
+        exif += length if marker == b"\xe1" and jpeg.startswith(b"Exif\0\0", at + 2) else 0
+        if scans > SCANS or exif > EXIF_BYTES:
+            raise ValueError(f"it has more than {SCANS} scans, or {EXIF_BYTES} bytes of EXIF")
+        at += length
+
+
+# Tags that lead to more tags; types whose values stay bytes; how many bytes those of others have.
+INNER_TAGS = (34665, 34853, 40965)
+BYTES_TYPES = (1, 2, 7)
+TYPE_BYTES = {3: 2, 4: 4, 8: 2, 9: 4, 13: 4}
+
+
+def _check_tags(file: BinaryIO, head: bytes) -> None:
+    """Refuse a TIFF of which Pillow would make too many numbers, or with a tag twice: libtiff takes
+    the first, which `check_tiles` does not see.
+    """
+    order: Literal["big", "little"] = "big" if head[:1] == b"M" else "little"
+    wide = 8 if head[2] == 43 else 4  # 43 is BigTIFF.
+    places, numbers = [int.from_bytes(head[wide : 2 * wide], order)], 0
+    for place in places:
+        file.seek(place)
+        seen = set()
+        for _ in range(int.from_bytes(file.read(8 if wide == 8 else 2), order)):
+            if len(entry := file.read(4 + 2 * wide)) < 4 + 2 * wide:
+                break
+            tag, kind = (int.from_bytes(entry[at : at + 2], order) for at in (0, 2))
+            count, value = entry[4 : 4 + wide], entry[4 + wide :]
+            numbers += 1 if kind in BYTES_TYPES else max(1, int.from_bytes(count, order))
+            if tag in seen or numbers > NUMBERS:
+                raise ValueError(f"it has a tag twice, or more than {NUMBERS} numbers in its tags")
+            seen.add(tag)
+            if tag in INNER_TAGS:
+                places.append(int.from_bytes(value[: TYPE_BYTES.get(kind, wide)], order))
+
+
+def check_tiles(tiff: TiffImagePlugin.TiffImageFile, pixels: float) -> None:
+    """Refuse tiles far larger than the picture they make, and such as are read over and over.
+
+    Raises:
+        ValueError: if one tile has more than so many pixels, all together more than twice as many,
+            or tiles or strips share their bytes.
+    """
+    tags = tiff.tag_v2
+    sides = (tags[IMAGEWIDTH], tags[IMAGELENGTH])
+    tile = (tags.get(TILEWIDTH, sides[0]), tags.get(TILELENGTH, sides[1]))
+    whole = math.prod(-(-side // each) * each for side, each in zip(sides, tile, strict=True))
+    if max(math.prod(tile), whole / 2) > pixels:
+        raise ValueError(f"its tiles of {tile[0]} x {tile[1]} pixels are too large")
+    if sum(sum(tags.get(tag, ())) for tag in (STRIPBYTECOUNTS, TILEBYTECOUNTS)) > BYTES:
+        raise ValueError("its tiles or strips share their bytes")
