@@ -1,8 +1,10 @@
 """What the tabs ask for runs the same here and in a process that is lent a GPU."""
 
+import itertools
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -223,3 +225,17 @@ def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: T
 def test_nothing_is_run_beforehand_where_gpus_are_lent(lent: Work, lender: Lender) -> None:
     lent.warm_up(lent.engine.settle(DreamRecipe()))
     assert not lender.asked and lent._slowness == 1.0
+
+
+def test_busy_hours_never_keep_a_default_dream_out(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job() -> Generator[int, None, None]:
+        yield from range(2)
+
+    work, clock = Work(engine), itertools.count(0, 50.0)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    for _ in range(9):
+        list(work._answers(1.0, job()))
+    default = engine.settle(DreamRecipe())
+    assert 10 < work.seconds([default], (427, 640)) < 120

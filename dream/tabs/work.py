@@ -47,6 +47,8 @@ ALLOWANCE = 2.0
 LENT_SECONDS = 60.0
 # Shorter work says nothing of how fast the machine is.
 LEARNING_SECONDS = 0.3
+# What busy hours may teach at most: a default dream must still be let in, and teach better.
+SLOWEST = 32.0
 
 Job = Callable[..., Generator[Any, None, None]]
 
@@ -137,7 +139,8 @@ class Work:
                 yield answer
         if expected > LEARNING_SECONDS:
             took = (time.monotonic() - start) / expected
-            self._slowness *= min(max(took, 1 / 8), 8) ** 0.5
+            slowness = self._slowness * min(max(took, 1 / 8), 8) ** 0.5
+            self._slowness = min(slowness, SLOWEST)
 
     def dream(self, picture: Tensor, recipe: DreamRecipe) -> Iterator[Frame]:
         """A dream (see `Engine.dream`); checked before this returns."""
