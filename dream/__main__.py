@@ -20,7 +20,7 @@ from dream.class_recipe import ClassRecipe
 from dream.compare import listed, numbers, sheet
 from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
-from dream.errors import DreamError, RecipeError
+from dream.errors import DreamError, RecipeError, printable
 from dream.knob import Knob, knobs
 from dream.picture import check_destination, load_image, read_recipe, save_image
 from dream.presets import preset, presets
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {printable(message)}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -323,7 +323,7 @@ def _watched(frames: Iterator[Frame]) -> Frame:
 def _told(out: Path, size: tuple[int, int], about: str, start: float) -> None:
     width, height = size
     seconds = time.perf_counter() - start
-    print(f"{out}: {width} x {height}, {about}, {seconds:.1f} s")
+    print(printable(f"{out}: {width} x {height}, {about}, {seconds:.1f} s"))
 
 
 def _warn_of_silence(recipe: ChannelRecipe, silent: Sequence[int]) -> None:
@@ -369,7 +369,7 @@ def _fetch(given: argparse.Namespace) -> None:
         print(f"{card.name} comes with the program; there is nothing to fetch")
         return
     _show(weights.fetch(card))
-    print(f"{card.name}: {weights.find(card)}")
+    print(printable(f"{card.name}: {weights.find(card)}"))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from dream.class_recipe import ClassRecipe
 from dream.device import pick_device, precision
 from dream.dream_recipe import DreamRecipe
 from dream.embedded import embed_guide, embed_mask, is_embedded
-from dream.errors import RecipeError, WeightsError
+from dream.errors import RecipeError, WeightsError, shown
 from dream.network import Network
 from dream.octave import limited, resize
 from dream.picture import check_picture, to_tensor
@@ -151,13 +151,18 @@ class Engine:
         layers = tuple(layer for layer, _ in recipe.layers())
         return zoo.card(recipe.model).needs_head(layers)
 
-    def settle(self, recipe: AnyRecipe, image: Tensor | None = None) -> AnyRecipe:
+    def settle(
+        self, recipe: AnyRecipe, image: Tensor | None = None, kind: type[Recipe] = Recipe
+    ) -> AnyRecipe:
         """The recipe with nothing left to choose: sizes and steps as fit the device, the network
         and whether there is a photo; in the place of a guide's or mask's file what is in it.
 
         Raises:
-            PictureError, RecipeError: if that file cannot be read, or the mask is black all over.
+            PictureError, RecipeError: if that file cannot be read, the mask is black all over, or
+                it is no recipe of that kind.
         """
+        if not isinstance(recipe, kind):
+            raise RecipeError(f"a {kind.__name__} is needed here, not {shown(recipe)}")
         if isinstance(recipe, DreamRecipe):
             return recipe.but(
                 max_side=recipe.max_side or (640 if self.device.type == "cpu" else 1024),
@@ -188,7 +193,7 @@ class Engine:
             PictureError: if it is no such picture, or too small for the network.
             WeightsError: at the first frame, if the weights cannot be had or do not fit.
         """
-        recipe = self.settle(recipe or DreamRecipe())
+        recipe = self.settle(DreamRecipe() if recipe is None else recipe, kind=DreamRecipe)
         image = check_picture(image)
         render.check_dream(image, recipe)
         return self._dream(image, recipe)
@@ -211,7 +216,7 @@ class Engine:
 
         `step`, `total` and `done` count over all of them. Checked as `dream`, and raises so too.
         """
-        settled = [self.settle(recipe) for recipe in recipes]
+        settled = [self.settle(recipe, kind=DreamRecipe) for recipe in recipes]
         image = check_picture(image)
         for recipe in settled:
             render.check_dream(image, recipe)
@@ -268,7 +273,8 @@ class Engine:
         self, recipes: Sequence[ChannelRecipe], image: Tensor | None
     ) -> tuple[list[ChannelRecipe], Tensor | None]:
         image = None if image is None else check_picture(image)
-        settled = [self.settle(recipe, image) for recipe in dict.fromkeys(recipes)]
+        settled = [self.settle(recipe, image, ChannelRecipe) for recipe in recipes]
+        settled = list(dict.fromkeys(settled))
         if len({recipe.but(channel=0) for recipe in settled}) != 1:
             raise RecipeError("channels made together may differ in their number alone")
         if image is not None:
@@ -323,7 +329,7 @@ class Engine:
             RecipeError: at the first frame, if weights of one's own know fewer classes.
         """
         image = None if image is None else check_picture(image)
-        recipe = self.settle(recipe, image)
+        recipe = self.settle(recipe, image, ClassRecipe)
         class_image.class_sizes(recipe, image)
         return self._class_image(recipe, image)
 
@@ -357,9 +363,11 @@ class Engine:
             RecipeError: if there is no such network or layer.
             WeightsError: as `network`.
         """
-        place = layer or zoo.card(model).default_layer
-        recipe = ChannelRecipe(model=model, layer=place, size=PHOTO_SIDE, steps=0)
-        (recipe,), _ = self._checked([recipe], image)
+        recipe = ChannelRecipe(
+            model=model, layer="" if layer is None else layer, size=PHOTO_SIDE, steps=0
+        )
+        image = check_picture(image)
+        self._checked([recipe], image)
         image = resize(image, limited(image.shape[2:], PHOTO_SIDE)).clamp(0, 1)
         network = self._network_for(recipe)
         with torch.no_grad():

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from dream.errors import RecipeError
+from dream.errors import RecipeError, shown
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,24 @@ class Knob:
         Raises:
             RecipeError: if it is of another type or out of bounds.
         """
-        if self.automatic and (value is None or value == ""):
+        if self.automatic and (value is None or (isinstance(value, str) and not value)):
             return None
         if self.kind is bool:
             if not isinstance(value, bool):
-                raise RecipeError(f"{name} must be true or false, not {value!r:.40}")
+                raise RecipeError(f"{name} must be true or false, not {shown(value)}")
             return value
         if self.kind is str:
             if self.file and isinstance(value, os.PathLike):
-                value = os.fspath(value)
+                with suppress(TypeError):  # One that has no path after all.
+                    value = os.fspath(value)
             if not isinstance(value, str):
-                raise RecipeError(f"{name} must be a name, not {value!r:.40}")
+                raise RecipeError(f"{name} must be a name, not {shown(value)}")
             if self.choices and value.strip() not in self.choices:
-                raise RecipeError(f"{name} must be {' or '.join(self.choices)}, not {value!r:.40}")
+                raise RecipeError(f"{name} must be {' or '.join(self.choices)}, not {shown(value)}")
             return value.strip()
         number = "whole number" if self.kind is int else "number"
         bounds = f"from {self.low:.10g} to {self.high:.10g}"
-        wrong = f"{name} must be a {number} {bounds}, not {value!r:.40}"
+        wrong = f"{name} must be a {number} {bounds}, not {shown(value)}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RecipeError(wrong)
         # JSON and sliders send whole numbers as floats now and then.

@@ -12,10 +12,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any, ClassVar, TypeVar
 
-from dream.errors import RecipeError
+from dream.errors import RecipeError, near, shown
 from dream.knob import knob, knobs
 
 VERSION = 1
@@ -52,6 +51,9 @@ class Recipe(ABC):
         A new intensity brings its own step and iterations, a new model its own layer, a new layer
         its own channels.
         """
+        about = knobs(self)
+        for name in about.keys() & changes:
+            changes[name] = about[name].check(name, changes[name])
         return type(self)(**{**asdict(self), **self._follow(changes), **changes})
 
     def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,27 +75,29 @@ class Recipe(ABC):
         Missing knobs take their defaults, a missing kind is that of the class, or a dream.
 
         Raises:
-            RecipeError: if it is of a newer version or another kind, has an unknown knob, or a
-                value out of bounds.
+            RecipeError: if it is no mapping, of a newer version or another kind, has an unknown
+                knob or a value out of bounds.
         """
+        if not isinstance(data, Mapping):
+            raise RecipeError("this is no recipe: it is not a JSON object")
         given = dict(data)
         version, kind = given.pop("deepdream", VERSION), given.pop("kind", cls.kind)
-        if version != VERSION:
+        if type(version) is not int or version != VERSION:
             raise RecipeError(
-                f"this recipe has version {version!r:.40}; this program reads {VERSION}"
+                f"this recipe has version {shown(version)}; this program reads {VERSION}"
             )
         kinds = {each.kind: each for each in cls.__subclasses__() or [cls]}
-        if (kind or KIND) not in kinds:
+        if not isinstance(kind, str) or (kind or KIND) not in kinds:
             raise RecipeError(
-                f"this recipe is for {kind!r:.40}; "
+                f"this recipe is for {shown(kind)}; "
                 f"a recipe for {' or '.join(map(repr, kinds))} is needed"
             )
         recipe = kinds[kind or KIND]
         names = list(knobs(recipe))
         for name in given:
             if name not in names:
-                near = get_close_matches(str(name), names, n=3) or names
-                raise RecipeError(f"{name!r:.40} is no part of a recipe; try {', '.join(near)}")
+                like = ", ".join(near(name, names) or names)
+                raise RecipeError(f"{shown(name)} is no part of a recipe; try {like}")
         return recipe(**given)
 
     @classmethod
@@ -105,10 +109,8 @@ class Recipe(ABC):
         """
         try:
             data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise RecipeError("this is no recipe: it is not JSON") from error
-        if not isinstance(data, dict):
-            raise RecipeError("this is no recipe: it is not a JSON object")
         return cls.from_dict(data)
 
 
@@ -127,7 +129,7 @@ def weighted(what: str, text: str) -> list[tuple[str, float]]:
             number = math.nan
         if not math.isfinite(number):
             raise RecipeError(
-                f"the weight of {what} {name:.60} must be a number, not {weight!r:.40}"
+                f"the weight of {what} {name:.60} must be a number, not {shown(weight)}"
             )
         weights.append((name, number))
     return weights

@@ -107,6 +107,8 @@ def test_a_recipe_is_followed_and_options_change_it(tmp_path: Path) -> None:
         (["image", CAT, "-o", "OUT", "--recipe", CAT], "cat.jpg holds no recipe"),
         (["image", CAT, "-o", "OUT", "--bogus", "1"], "unrecognized arguments: --bogus"),
         (["image", CAT, "-o", "/no/such/folder/x.png"], "cannot be written"),
+        (["image", "no\nsuch\x1b[31m.png", "-o", "OUT"], r"there is no file no\nsuch\x1b[31m.png"),
+        (["image", CAT, "-o", "OUT", "--bo\ngus"], r"unrecognized arguments: --bo\ngus"),
         (["image", CAT, "-o", "x.jpg"], "name it x.png"),
         (["layers", "vgg"], "model 'vgg' is not known"),
         (["image", CAT, "-o", "OUT", "--weights", "x.safetensors"], "dreamlet brings its own"),
@@ -413,6 +415,15 @@ def test_a_guide_is_an_option(tmp_path: Path, engine: Engine) -> None:
     assert recipe == engine.settle(given) and recipe.layer == "inception5a"
     *_, frame = engine.dream(load_image(CAT), given)
     assert torch.equal(load_image(out), (frame.tensor * 255).round() / 255)
+
+
+def test_a_file_of_any_name_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a\nb\x1b[31mc.png"
+    assert run("image", CAT, "-o", str(out), "--max-side", "64", "--iterations", "0") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert r"a\nb\x1b[31mc.png: 64 x 43" in line and line.isprintable() and out.exists()
 
 
 def test_a_preset_is_where_to_start_from(tmp_path: Path) -> None:
