@@ -22,8 +22,9 @@ from dream.class_image import Verdict
 from dream.class_recipe import ClassRecipe
 from dream.device import pick_device, precision
 from dream.dream_recipe import DreamRecipe
-from dream.embedded import embed_guide, embed_mask, is_embedded
+from dream.embedded import embed_guide, embed_mask
 from dream.errors import RecipeError, WeightsError, shown
+from dream.knob import is_embedded
 from dream.network import Network
 from dream.octave import limited, resize
 from dream.picture import check_picture, to_tensor

@@ -13,6 +13,8 @@ from typing import Any
 
 from dream.errors import RecipeError, shown
 
+URI = "data:image/"
+
 
 @dataclass(frozen=True)
 class Knob:
@@ -75,3 +77,8 @@ def knob(default: Any, **about: Any) -> Any:
 def knobs(recipe: Any) -> dict[str, Knob]:
     """The knobs of a recipe (or of its class) by name, in the order they are shown."""
     return {each.name: each.metadata["knob"] for each in fields(recipe)}
+
+
+def is_embedded(text: str) -> bool:
+    """Whether that is a picture itself, as a data URI, not the name of a file."""
+    return text.startswith(URI)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
 from dream.errors import RecipeError, near, shown
-from dream.knob import knob, knobs
+from dream.knob import is_embedded, knob, knobs
 
 VERSION = 1
 SEED_LIMIT = 2**31 - 1
@@ -72,11 +72,12 @@ class Recipe(ABC):
     def from_dict(cls: type[AnyRecipe], data: Mapping[str, Any]) -> AnyRecipe:
         """The recipe that `to_dict` wrote; of `Recipe` itself, whatever its kind.
 
-        Missing knobs take their defaults, a missing kind is that of the class, or a dream.
+        Missing knobs take their defaults, a missing kind is that of the class, or a dream. Its
+        pictures are in it: what is read, and may be a stranger's, names no files.
 
         Raises:
             RecipeError: if it is no mapping, of a newer version or another kind, has an unknown
-                knob or a value out of bounds.
+                knob or a value out of bounds, or names a file.
         """
         if not isinstance(data, Mapping):
             raise RecipeError("this is no recipe: it is not a JSON object")
@@ -98,7 +99,14 @@ class Recipe(ABC):
             if name not in names:
                 like = ", ".join(near(name, names) or names)
                 raise RecipeError(f"{shown(name)} is no part of a recipe; try {like}")
-        return recipe(**given)
+        made = recipe(**given)
+        for name, each in knobs(made).items():
+            if each.file and getattr(made, name) and not is_embedded(getattr(made, name)):
+                raise RecipeError(
+                    f"the {name} of this recipe is the name of a file, and a recipe that is read "
+                    f"may name none; take it out, and give it as an option (--{name} FILE)"
+                )
+        return made
 
     @classmethod
     def from_json(cls: type[AnyRecipe], text: str | bytes) -> AnyRecipe:

@@ -16,7 +16,7 @@ from torch import Tensor
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream import __main__ as command_line
 from dream.architecture import build
-from dream.picture import to_tensor
+from dream.picture import save_image, to_tensor
 from dream.presets import preset
 from dream.weights import Download
 
@@ -415,6 +415,17 @@ def test_a_guide_is_an_option(tmp_path: Path, engine: Engine) -> None:
     assert recipe == engine.settle(given) and recipe.layer == "inception5a"
     *_, frame = engine.dream(load_image(CAT), given)
     assert torch.equal(load_image(out), (frame.tensor * 255).round() / 255)
+
+
+def test_a_strangers_recipe_takes_no_file_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = tmp_path / "stranger.png", tmp_path / "out.png"
+    save_image(torch.rand(1, 3, 32, 32), recipe, DreamRecipe(guide=CAT))
+    assert run("image", CAT, "-o", str(out), *QUICK, "--recipe", str(recipe)) == 2
+    said = capsys.readouterr().err
+    assert "the guide of this recipe is the name of a file" in said and said.count("\n") == 1
+    assert not out.exists()
 
 
 def test_a_file_of_any_name_is_told_in_one_line(

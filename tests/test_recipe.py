@@ -341,3 +341,18 @@ def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
     raw = "é \n \x1b[31m \u202e \ud800 \u2028"
     assert printable(raw) == r"é \n \x1b[31m \u202e \ud800 \u2028" == str(RecipeError(raw))
     assert len(str(DreamError("x" * 5000))) == 1000
+
+
+@pytest.mark.parametrize("name", ["guide", "mask"])
+def test_a_recipe_that_is_read_names_no_file(name: str) -> None:
+    here: Any = Path(__file__)
+    for path in (here, str(here), "nope.png", "DATA:image/png,", "file:///x"):
+        given: dict[str, Any] = {name: path}
+        message = f"the {name} of this recipe is the name of a file, .*option .--{name} FILE"
+        with pytest.raises(RecipeError, match=message):
+            DreamRecipe.from_dict(given)
+        with pytest.raises(RecipeError, match=message):
+            Recipe.from_json(json.dumps({name: str(path)}))
+        assert getattr(DreamRecipe(**given), name) == str(path)
+    given = {name: "data:image/png;base64,AAAA"}
+    assert DreamRecipe.from_dict(given) == DreamRecipe(**given)
