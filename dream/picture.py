@@ -169,7 +169,8 @@ def save_image(
     The file appears whole or not at all.
 
     Raises:
-        PictureError: if the name does not end in .png, or the file cannot be written.
+        PictureError: if the name does not end in .png, the file cannot be written, or the picture
+            is not finite.
     """
     path = check_destination(path)
     image = to_image(picture) if isinstance(picture, Tensor) else picture.convert("RGB")
@@ -231,7 +232,15 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def to_image(picture: Tensor) -> Image.Image:
-    """A picture as an 8-bit RGB image, rounded to the nearest level."""
+    """A picture as an 8-bit RGB image, rounded to the nearest level.
+
+    Raises:
+        PictureError: if it is not finite.
+    """
+    if not picture.sum().isfinite():
+        raise PictureError(
+            "this went beyond all numbers and left no picture; smaller weights may help"
+        )
     pixels = (picture[0] * 255).round_().to("cpu", torch.uint8).permute(1, 2, 0)
     return Image.fromarray(pixels.contiguous().numpy())
 

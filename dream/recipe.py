@@ -20,6 +20,8 @@ from dream.knob import is_embedded, knob, knobs
 VERSION = 1
 SEED_LIMIT = 2**31 - 1
 LIST_LIMIT = 64
+# More than any mix needs; from about 1e36 on sums overflow.
+WEIGHT_LIMIT = 1000
 # What a recipe that does not say its kind is for.
 KIND = "dream"
 
@@ -126,7 +128,7 @@ def weighted(what: str, text: str) -> list[tuple[str, float]]:
     """The names in "a:0.5, b", each with its weight, 1 where none is given.
 
     Raises:
-        RecipeError: if a weight is no number.
+        RecipeError: if a weight is no number from -1000 to 1000.
     """
     weights = []
     for part in text.split(",", LIST_LIMIT):
@@ -135,9 +137,10 @@ def weighted(what: str, text: str) -> list[tuple[str, float]]:
             number = float(weight or 1)
         except ValueError:
             number = math.nan
-        if not math.isfinite(number):
+        if not abs(number) <= WEIGHT_LIMIT:
             raise RecipeError(
-                f"the weight of {what} {name:.60} must be a number, not {shown(weight)}"
+                f"the weight of {what} {name:.60} must be a number "
+                f"from {-WEIGHT_LIMIT} to {WEIGHT_LIMIT}, not {shown(weight)}"
             )
         weights.append((name, number))
     return weights

@@ -109,6 +109,7 @@ def test_a_recipe_is_followed_and_options_change_it(tmp_path: Path) -> None:
         (["image", CAT, "-o", "/no/such/folder/x.png"], "cannot be written"),
         (["image", "no\nsuch\x1b[31m.png", "-o", "OUT"], r"there is no file no\nsuch\x1b[31m.png"),
         (["image", CAT, "-o", "OUT", "--bo\ngus"], r"unrecognized arguments: --bo\ngus"),
+        (["image", CAT, "-o", "OUT", "--layer", "conv3:1e39"], "from -1000 to 1000, not '1e39'"),
         (["image", CAT, "-o", "x.jpg"], "name it x.png"),
         (["layers", "vgg"], "model 'vgg' is not known"),
         (["image", CAT, "-o", "OUT", "--weights", "x.safetensors"], "dreamlet brings its own"),

@@ -1,6 +1,7 @@
 """Every kind of picture file comes out as right-looking RGB; every bad one as one clear line."""
 
 import io
+import math
 import os
 import random
 import struct
@@ -293,6 +294,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     with pytest.raises(PictureError, match="cannot be written: No space left on device"):
         save_image(quarters(), path)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["dream.png"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_picture_that_is_not_finite_is_never_written(value: float, tmp_path: Path) -> None:
+    picture = torch.rand(1, 3, 40, 40)
+    picture[0, 1, 20, 30] = value
+    with pytest.raises(PictureError, match="left no picture"):
+        save_image(picture, tmp_path / "black.png")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,10 @@ def test_several_layers_have_weights() -> None:
     ("layer", "message"),
     [
         ("inception4c:", None),
-        ("inception4c:heavy", "weight of layer inception4c must be a number, not 'heavy'"),
+        ("inception4c:heavy", "weight of layer inception4c must be a number from -1000 to 1000"),
         ("inception4c:nan", "must be a number"),
+        ("inception4c:1e39", "must be a number from -1000 to 1000, not '1e39'"),
+        ("conv3>inception4c:-1001", "must be a number from -1000 to 1000, not '-1001'"),
         ("inception4c,", "layer '' is not in dreamlet"),
         ("inception4c,inception4c:2", "names a place twice"),
         ("inception4c," * 10_000, "twice|is not in dreamlet"),
@@ -195,7 +197,7 @@ def test_any_kind_of_recipe_is_read_by_its_kind() -> None:
         ("320", "inception4c has channels 0 to 319, not '320'"),
         ("-1", "has channels 0 to 319, not '-1'"),
         ("seven", "has channels 0 to 319, not 'seven'"),
-        ("7:much", "the weight of channel 7 must be a number, not 'much'"),
+        ("7:much", "the weight of channel 7 must be a number from -1000 to 1000, not 'much'"),
         ("7,", "has channels 0 to 319, not ''"),
     ],
 )
