@@ -18,6 +18,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
+from dream.knob import from_environment
 from dream.tabs import card, channels, channels_api, class_images, deep_dream, deep_dream_api, parts
 from dream.tabs.work import Work
 
@@ -105,14 +106,17 @@ def build(work: Work) -> gr.Blocks:
         deep_dream_api.endpoints(work)
         channels_api.endpoints(work)
         class_images.endpoint(work)
-    return page.queue(max_size=20)
+    return page
 
 
 def main() -> None:
     """Serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
-    if cores := os.environ.get("CPU_CORES"):
-        # A Space sees every core of its host but may use only these.
-        torch.set_num_threads(max(1, int(float(cores))))
+    # A Space sees every core of its host but may use only these.
+    cores = from_environment("CPU_CORES", float(torch.get_num_threads()), 0.1, 1000)
+    torch.set_num_threads(max(1, int(cores)))
+    # One at a time where there is one device; on ZeroGPU each has one of its own.
+    at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
+    at_a_time = from_environment("DREAM_CONCURRENCY", at_a_time, 1, 1000)
     work = Work(Engine(shipped=[parts.EXAMPLES / "channels"]), spaces.GPU if spaces else None)
     try:
         work.warm_up(deep_dream.opening(work.engine))
@@ -120,7 +124,8 @@ def main() -> None:
         print(f"The page opens all the same, but {error}")
     gr.set_static_paths([card.CARD])
     tags = card.tags(TITLE, LINE, os.environ.get("SPACE_HOST"))
-    build(work).launch(
+    page = build(work).queue(max_size=20, default_concurrency_limit=at_a_time)
+    page.launch(
         theme=THEME,
         css=CSS,
         head=f"<script>{SCRIPT}</script>",
@@ -136,5 +141,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except DreamError as error:  # A variable of the environment that names what is not there.
+    except DreamError as error:  # A variable of the environment that names what cannot be.
         sys.exit(f"Error: {error}")

@@ -24,7 +24,7 @@ from dream.device import pick_device, precision
 from dream.dream_recipe import DreamRecipe
 from dream.embedded import embed_guide, embed_mask
 from dream.errors import RecipeError, WeightsError, shown
-from dream.knob import is_embedded
+from dream.knob import from_environment, is_embedded
 from dream.network import Network
 from dream.octave import limited, resize
 from dream.picture import check_picture, to_tensor
@@ -51,6 +51,7 @@ class Engine:
 
     Raises:
         DeviceError: if the device is not there, or `DREAM_PRECISION` names no precision.
+        RecipeError: if `DREAM_MODEL_CACHE_GB` or `DREAM_CACHE_MB` is no such number.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Engine:
         self.device = pick_device(device)
         self.precision(DreamRecipe().model)  # What is wrong with it is said at once.
         self.files = {model: Path(path) for model, path in (files or {}).items()}
-        self.cache_bytes = float(os.environ.get("DREAM_MODEL_CACHE_GB", CACHE_GB)) * 1e9
+        self.cache_bytes = from_environment("DREAM_MODEL_CACHE_GB", CACHE_GB, 0, 10_000) * 1e9
         self.cache = PictureCache(shipped)
         self._networks: OrderedDict[tuple[str, bool], Network] = OrderedDict()
         self._found: dict[str, Path] = {}

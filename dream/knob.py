@@ -9,11 +9,13 @@ import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from dream.errors import RecipeError, shown
 
 URI = "data:image/"
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,16 @@ def knobs(recipe: Any) -> dict[str, Knob]:
 def is_embedded(text: str) -> bool:
     """Whether that is a picture itself, as a data URI, not the name of a file."""
     return text.startswith(URI)
+
+
+def from_environment(name: str, default: Number, low: float, high: float) -> Number:
+    """The number in that variable of the environment, of the type of the default.
+
+    Raises:
+        RecipeError: if it is no number from `low` to `high`.
+    """
+    value: Any = os.environ.get(name) or default
+    with suppress(ValueError):
+        value = float(value)
+    number: Number = Knob(type(default), help="", low=low, high=high).check(name, value)
+    return number

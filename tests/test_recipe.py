@@ -13,7 +13,7 @@ from dream import ChannelRecipe, ClassRecipe, DreamError, DreamRecipe, RecipeErr
 from dream.channels import channel_numbers, spread_channels
 from dream.dream_recipe import INTENSITIES
 from dream.errors import printable, shown
-from dream.knob import knobs
+from dream.knob import from_environment, knobs
 from dream.recipe import Recipe
 
 
@@ -358,3 +358,19 @@ def test_a_recipe_that_is_read_names_no_file(name: str) -> None:
         assert getattr(DreamRecipe(**given), name) == str(path)
     given = {name: "data:image/png;base64,AAAA"}
     assert DreamRecipe.from_dict(given) == DreamRecipe(**given)
+
+
+@pytest.mark.parametrize("value", ["abc", "nan", "inf", "-1", "0", "1e400", "9" * 5000, " "])
+def test_a_number_of_the_environment_is_in_bounds(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CPU_CORES", value)
+    with pytest.raises(DreamError, match=r"^CPU_CORES must be a number from 0.5 to 64, not "):
+        from_environment("CPU_CORES", 4.0, 0.5, 64)
+    for good, number in (("2", 2), ("1e1", 10), ("", 4)):
+        monkeypatch.setenv("CPU_CORES", good)
+        assert from_environment("CPU_CORES", 4, 1, 64) == number
+    monkeypatch.setenv("CPU_CORES", "2.5")
+    assert from_environment("CPU_CORES", 4.0, 1, 64) == 2.5
+    with pytest.raises(DreamError, match=r"must be a whole number from 1 to 64, not 2.5"):
+        from_environment("CPU_CORES", 4, 1, 64)

@@ -13,7 +13,6 @@ from torch import Tensor
 from dream import ChannelRecipe, ClassRecipe, DreamError, DreamRecipe, Engine, PictureError
 from dream.architecture import FORWARD
 from dream.render import Frame
-from dream.tabs import work as module
 from dream.tabs.work import LENT_SECONDS, PREVIEW_SIDE, Work
 
 from .conftest import EXAMPLES
@@ -122,12 +121,11 @@ def test_too_little_memory_is_said_in_a_sentence(engine: Engine, lent: Work) -> 
             list(work._done(broken, 1.0))
 
 
-def test_a_dream_that_takes_too_long_is_ended(
-    engine: Engine, cat: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "TIME_LIMIT", 0.0)
+def test_a_dream_that_takes_too_long_is_ended(engine: Engine, cat: Tensor) -> None:
+    work = Work(engine)
+    work.time_limit = 0.0
     with pytest.raises(DreamError, match="takes more than 0 seconds here"):
-        list(Work(engine).dream(cat, DreamRecipe(max_side=128)))
+        list(work.dream(cat, DreamRecipe(max_side=128)))
 
 
 def test_previews_are_shrunk_and_results_are_not(engine: Engine) -> None:

@@ -29,6 +29,7 @@ from dream.class_recipe import ClassRecipe
 from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import DreamError
+from dream.knob import from_environment
 from dream.octave import Size
 from dream.picture import to_image, to_tensor
 from dream.recipe import Recipe
@@ -37,7 +38,7 @@ from dream.response import Response
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
 PREVIEW_SIDE = 1600
-TIME_LIMIT = float(os.environ.get("DREAM_TIME_LIMIT", "120"))
+TIME_LIMIT = 120.0
 # What is asked of ZeroGPU: a process and a network take a while to be ready, no machine is like the
 # last, and a visitor without an account has two minutes a day, of which one and a half times what
 # is asked for must be left.
@@ -54,11 +55,16 @@ class Work:
     """What an engine can do, each as a generator of what is worth showing.
 
     `lend` is what `spaces.GPU` is; with it, and on ZeroGPU, the engine of this process only checks
-    and fetches. No bad recipe or picture costs a second of a GPU.
+    and fetches. No bad recipe or picture costs a second of a GPU. Elsewhere work may take
+    `DREAM_TIME_LIMIT` seconds, 120 by default.
+
+    Raises:
+        RecipeError: if that is no number from 1 to 86400.
     """
 
     def __init__(self, engine: Engine, lend: Callable[..., Any] | None = None) -> None:
         self.engine = engine
+        self.time_limit = from_environment("DREAM_TIME_LIMIT", TIME_LIMIT, 1, 86400)
         self._process, self._own = os.getpid(), engine
 
         def run(seconds: float, job: Job, *given: Any) -> Generator[Any, None, None]:
@@ -117,7 +123,7 @@ class Work:
         Raises:
             DreamError: at once, if no GPU is lent for so long.
         """
-        seconds = TIME_LIMIT
+        seconds = self.time_limit
         if self.lent:
             if expected > LENT_SECONDS:
                 raise DreamError(
@@ -224,7 +230,7 @@ def _response(
     yield response.picture.numpy(), response.activation.numpy()
 
 
-def worth_showing(frames: Iterator[Frame], limit: float = TIME_LIMIT) -> Iterator[Frame]:
+def worth_showing(frames: Iterator[Frame], limit: float) -> Iterator[Frame]:
     """The first frame, one now and then, and all that are finished.
 
     Those of large pictures, which take long to show, come more seldom.
