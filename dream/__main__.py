@@ -26,6 +26,7 @@ from dream.picture import check_destination, load_image, read_recipe, save_image
 from dream.presets import preset, presets
 from dream.recipe import AnyRecipe, Recipe
 from dream.render import Frame, silence
+from dream.response import COUNT
 from dream.sheet import contact_sheet
 from dream.weights import Download
 
@@ -85,7 +86,7 @@ def _parser() -> Parser:
     top.add_argument("photo", metavar="PHOTO", help="a picture file")
     top.add_argument("--model", default=ChannelRecipe().model, metavar="NAME")
     top.add_argument("--layer", metavar="NAME", help="Default: the network's own.")
-    top.add_argument("--count", metavar="N", type=int, default=8, help="Default: 8.")
+    top.add_argument("--count", metavar="N", type=_number, default=8, help="Default: 8.")
     top.add_argument(
         "--spot",
         metavar="SHARE",
@@ -270,6 +271,7 @@ def _sheet(given: argparse.Namespace, recipe: ChannelRecipe, engine: Engine, out
 
 
 def _top(given: argparse.Namespace) -> None:
+    COUNT.check("count", given.count)
     engine = _engine(given, given.model)
     recipe = ChannelRecipe(model=given.model, layer=given.layer)
     photo = load_image(given.photo)

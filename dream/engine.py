@@ -352,7 +352,10 @@ class Engine:
         own = self.files.get(model) or weights.own_file(model)
         if own is None:
             return ""
-        about = own.stat()
+        try:
+            about = own.stat()
+        except OSError as error:
+            raise WeightsError(f"{own.name} is no weights file: {error.strerror}") from error
         return f"{own.name} {about.st_size} {about.st_mtime_ns}"
 
     def response(

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, overload
 
@@ -28,6 +30,10 @@ MEGAPIXELS = 40
 RECIPE_KEY = "deepdream"
 # A recipe may hold a guide and a mask (see `embedded`).
 RECIPE_BYTES = 1_000_000
+
+# What a killed process left half written goes after an hour.
+PARTIAL = re.compile(r"\.[0-9a-f]{32}\.part")
+PARTIAL_SECONDS = 3600
 
 PathOrFile = str | os.PathLike[str] | BinaryIO
 
@@ -178,6 +184,7 @@ def save_image(
     info = PngImagePlugin.PngInfo()
     if recipe:
         info.add_itxt(RECIPE_KEY, recipe.to_json())
+    _sweep(path.parent)
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         image.save(partial, "PNG", pnginfo=info)
@@ -186,6 +193,14 @@ def save_image(
         raise PictureError(f"{path} cannot be written: {_one_line(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    for each in folder.glob(".*.part"):
+        with suppress(OSError):  # Another process may sweep too, and not all may be ours.
+            old = time.time() - each.lstat().st_mtime > PARTIAL_SECONDS
+            if old and PARTIAL.fullmatch(each.name):
+                each.unlink()
 
 
 def check_destination(path: str | os.PathLike[str]) -> Path:
@@ -197,6 +212,11 @@ def check_destination(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise PictureError(f"a dream is written as PNG: name it {path.stem or 'dream'}.png")
+    try:
+        with suppress(FileNotFoundError):
+            path.stat()
+    except (OSError, ValueError) as error:  # Too long a name, one with a NUL, …
+        raise PictureError(f"{path} cannot be written: {_one_line(error)}") from error
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise PictureError(f"{path} cannot be written: {path.parent} is no folder to write it in")
     return path

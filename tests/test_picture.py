@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageCms
 
 from dream import DreamRecipe, PictureError, RecipeError, load_image, read_recipe, save_image
-from dream.picture import check_picture, load_thumbnail, to_image, to_tensor
+from dream.picture import check_destination, check_picture, load_thumbnail, to_image, to_tensor
 
 from .conftest import EXAMPLES, png_header
 
@@ -296,6 +296,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["dream.png"]
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0b.png", "file.png/x.png"])
+def test_a_name_that_no_file_can_have_is_refused_beforehand(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file.png").touch()
+    with pytest.raises(PictureError, match="cannot be written: .") as caught:
+        check_destination(tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_picture_that_is_not_finite_is_never_written(value: float, tmp_path: Path) -> None:
     picture = torch.rand(1, 3, 40, 40)
@@ -303,6 +311,21 @@ def test_a_picture_that_is_not_finite_is_never_written(value: float, tmp_path: P
     with pytest.raises(PictureError, match="left no picture"):
         save_image(picture, tmp_path / "black.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_goes_after_an_hour(tmp_path: Path) -> None:
+    hour_ago = time.time() - 3601
+    ours = f".{'0af' * 10}12.part"
+    others = [".0af.part", ours.upper(), ours[1:], "x.part", f"{ours}s"]
+    for name in (ours, *others):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (hour_ago, hour_ago))
+    (tmp_path / f".{'1' * 32}.part").touch()
+    (tmp_path / f".{'2' * 32}.part").mkdir()
+    os.utime(tmp_path / f".{'2' * 32}.part", (hour_ago, hour_ago))
+    save_image(quarters(), tmp_path / "dream.png")
+    kept = {"dream.png", f".{'1' * 32}.part", f".{'2' * 32}.part", *others}
+    assert set(os.listdir(tmp_path)) == kept
 
 
 @pytest.mark.parametrize(
