@@ -18,6 +18,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
+from dream.knob import from_environment
 from dream.tabs import (
     card,
     channels,
@@ -117,15 +118,17 @@ def build(work: Work) -> Page:
         deep_dream_api.endpoints(work)
         channels_api.endpoints(work)
         class_images.endpoint(work)
-    page.queue(max_size=20)
     return page
 
 
 def main() -> None:
     """Serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
-    if cores := os.environ.get("CPU_CORES"):
-        # A Space sees every core of its host but may use only these.
-        torch.set_num_threads(max(1, int(float(cores))))
+    # A Space sees every core of its host but may use only these.
+    cores = from_environment("CPU_CORES", float(torch.get_num_threads()), 0.1, 1000)
+    torch.set_num_threads(max(1, int(cores)))
+    # One at a time where there is one device; on ZeroGPU each has one of its own.
+    at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
+    at_a_time = from_environment("DREAM_CONCURRENCY", at_a_time, 1, 1000)
     work = Work(Engine(shipped=[parts.EXAMPLES / "channels"]), spaces.GPU if spaces else None)
     try:
         work.warm_up(deep_dream.opening(work.engine))
@@ -135,6 +138,7 @@ def main() -> None:
     tags = card.tags(TITLE, LINE, os.environ.get("SPACE_HOST"))
     folder = visitors.own_folder()
     page = build(work)
+    page.queue(max_size=20, default_concurrency_limit=at_a_time)
     visitors.sweep_hourly(folder)
     page.launch(
         theme=THEME,
@@ -153,5 +157,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except DreamError as error:  # A variable of the environment that names what is not there.
+    except DreamError as error:  # A variable of the environment that names what cannot be.
         sys.exit(f"Error: {error}")

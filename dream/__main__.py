@@ -20,12 +20,13 @@ from dream.class_recipe import ClassRecipe
 from dream.compare import listed, numbers, sheet
 from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
-from dream.errors import DreamError, RecipeError
+from dream.errors import DreamError, RecipeError, printable
 from dream.knob import Knob, knobs
 from dream.picture import check_destination, load_image, read_recipe, save_image
 from dream.presets import preset, presets
 from dream.recipe import AnyRecipe, Recipe
 from dream.render import Frame, silence
+from dream.response import COUNT
 from dream.sheet import contact_sheet
 from dream.weights import Download
 
@@ -36,7 +37,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {printable(message)}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +86,7 @@ def _parser() -> Parser:
     top.add_argument("photo", metavar="PHOTO", help="a picture file")
     top.add_argument("--model", default=ChannelRecipe().model, metavar="NAME")
     top.add_argument("--layer", metavar="NAME", help="Default: the network's own.")
-    top.add_argument("--count", metavar="N", type=int, default=8, help="Default: 8.")
+    top.add_argument("--count", metavar="N", type=_number, default=8, help="Default: 8.")
     top.add_argument(
         "--spot",
         metavar="SHARE",
@@ -270,6 +271,7 @@ def _sheet(given: argparse.Namespace, recipe: ChannelRecipe, engine: Engine, out
 
 
 def _top(given: argparse.Namespace) -> None:
+    COUNT.check("count", given.count)
     engine = _engine(given, given.model)
     recipe = ChannelRecipe(model=given.model, layer=given.layer)
     photo = load_image(given.photo)
@@ -323,7 +325,7 @@ def _watched(frames: Iterator[Frame]) -> Frame:
 def _told(out: Path, size: tuple[int, int], about: str, start: float) -> None:
     width, height = size
     seconds = time.perf_counter() - start
-    print(f"{out}: {width} x {height}, {about}, {seconds:.1f} s")
+    print(printable(f"{out}: {width} x {height}, {about}, {seconds:.1f} s"))
 
 
 def _warn_of_silence(recipe: ChannelRecipe, silent: Sequence[int]) -> None:
@@ -369,7 +371,7 @@ def _fetch(given: argparse.Namespace) -> None:
         print(f"{card.name} comes with the program; there is nothing to fetch")
         return
     _show(weights.fetch(card))
-    print(f"{card.name}: {weights.find(card)}")
+    print(printable(f"{card.name}: {weights.find(card)}"))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from PIL import Image
 
 from dream.channel_recipe import ChannelRecipe
 from dream.errors import DreamError
+from dream.knob import from_environment
 from dream.picture import save_image
 
 # Raised when the same recipe comes to give another picture.
@@ -28,8 +29,8 @@ class PictureCache:
     """
 
     def __init__(self, shipped: Sequence[Path] = ()) -> None:
-        self.folder = Path(os.environ.get("DREAM_CACHE_DIR") or _usual()).expanduser()
-        self.limit = float(os.environ.get("DREAM_CACHE_MB", CACHE_MB)) * 1e6
+        self.folder = Path(os.path.expanduser(os.environ.get("DREAM_CACHE_DIR") or _usual()))
+        self.limit = from_environment("DREAM_CACHE_MB", CACHE_MB, 0, 1e7) * 1e6
         self.shipped = tuple(shipped)
 
     def get(self, recipe: ChannelRecipe, weights: str) -> Image.Image | None:

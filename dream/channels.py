@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dream import zoo
-from dream.errors import RecipeError
+from dream.errors import RecipeError, shown
 from dream.recipe import LIST_LIMIT
 
 
@@ -37,7 +37,7 @@ def spread_channels(count: int, model: str, layer: str) -> tuple[int, ...]:
     (0, 80, 160, 240)
     """
     if not isinstance(count, int) or not 1 <= count <= LIST_LIMIT:
-        raise RecipeError(f"a grid has 1 to {LIST_LIMIT} channels, not {count!r:.40}")
+        raise RecipeError(f"a grid has 1 to {LIST_LIMIT} channels, not {shown(count)}")
     channels = zoo.card(model).channel_count(layer)
     count = min(count, channels)
     return tuple(each * channels // count for each in range(count))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dream import classes, zoo
-from dream.errors import RecipeError
+from dream.errors import RecipeError, shown
 from dream.knob import knob
 from dream.recipe import SEED_LIMIT, Recipe, weighted
 
@@ -87,7 +87,7 @@ class ClassRecipe(Recipe):
         weights = weighted("class", self.target)
         numbers = [(classes.find(name), weight) for name, weight in weights]
         if len(dict(numbers)) < len(numbers):
-            raise RecipeError(f"target names a class twice: {self.target!r:.80}")
+            raise RecipeError(f"target names a class twice: {shown(self.target, 80)}")
         written = (f"{classes.names()[each]}:{weight:g}" for each, weight in numbers)
         self._set("target", ",".join(text.removesuffix(":1") for text in written))
         if self.size is not None and self.size < card.min_side:

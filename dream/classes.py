@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import lru_cache
 
-from dream.errors import RecipeError
+from dream.errors import RecipeError, near, shown
 
 MOST_LISTED = 8
 
@@ -42,10 +41,10 @@ def find(text: str) -> int:
         return found[0]
     if found:
         found.sort(key=lambda number: not lowered[number].startswith(wanted))
-        raise RecipeError(f"{text!r:.40} may be {_listed(found)}; name one of them")
-    near = [lowered.index(name) for name in get_close_matches(wanted[:80], lowered, n=5)]
+        raise RecipeError(f"{shown(text)} may be {_listed(found)}; name one of them")
+    like = [lowered.index(name) for name in near(wanted, lowered, 5)]
     raise RecipeError(
-        f"there is no class {text!r:.40}; try {_listed(near or [1, 107, 281])}, "
+        f"there is no class {shown(text)}; try {_listed(like or [1, 107, 281])}, "
         f"or a number from 0 to {len(known) - 1}"
     )
 

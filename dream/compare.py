@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from dream.dream_recipe import DreamRecipe
-from dream.errors import RecipeError
+from dream.errors import RecipeError, shown
 from dream.sheet import contact_sheet
 
 MOST = 36
@@ -76,4 +76,4 @@ def numbers(text: str) -> list[int]:
     try:
         return [int(name) for name in listed(text)]
     except ValueError as error:
-        raise RecipeError(f"intensities are whole numbers as 3,5,8, not {text!r:.40}") from error
+        raise RecipeError(f"intensities are whole numbers as 3,5,8, not {shown(text)}") from error

@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
-from dream.errors import DeviceError
+from dream.errors import DeviceError, shown
 from dream.model_card import ModelCard
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -27,10 +27,10 @@ def pick_device(name: str | None = None) -> torch.device:
     wanted = name or os.environ.get("DREAM_DEVICE") or _best()
     try:
         device = torch.device(wanted)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=device).cpu()
+    except Exception as error:  # Torch raises almost anything on what is no device.
         raise DeviceError(
-            f"device {wanted!r} is not to be had on this machine; try {_best()}"
+            f"device {shown(wanted)} is not to be had on this machine; try {_best()}"
         ) from error
     return device
 
@@ -58,7 +58,7 @@ def precision(device: torch.device, card: ModelCard) -> torch.dtype:
     if wanted := os.environ.get("DREAM_PRECISION"):
         if wanted not in PRECISIONS:
             allowed = " or ".join(PRECISIONS)
-            raise DeviceError(f"DREAM_PRECISION must be {allowed}, not {wanted!r:.40}")
+            raise DeviceError(f"DREAM_PRECISION must be {allowed}, not {shown(wanted)}")
         return PRECISIONS[wanted]
     if device.type == "cuda":
         native = torch.cuda.get_device_capability(device) >= (8, 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dream import zoo
-from dream.errors import RecipeError
+from dream.errors import RecipeError, shown
 from dream.knob import knob
 from dream.recipe import LIST_LIMIT, SEED_LIMIT, Recipe, weighted
 
@@ -246,7 +246,7 @@ class DreamRecipe(Recipe):
             weights = weighted("layer", text)
             group = tuple((card.layer(name), weight) for name, weight in weights)
             if len(dict(group)) < len(group):
-                raise RecipeError(f"layer names a place twice: {text.strip()!r:.80}")
+                raise RecipeError(f"layer names a place twice: {shown(text.strip(), 80)}")
             groups.append(group)
         return tuple(groups)
 

@@ -1,7 +1,7 @@
 """Pictures inside a recipe: its guide and its mask as data URIs, so that it is whole by itself.
 
-A recipe may name files; `embed_guide` and `embed_mask` put in their place what is in them, small
-enough to travel in a PNG. What a recipe makes then depends on no file.
+A recipe that was not read may name files; `embed_guide` and `embed_mask` put in their place what is
+in them, small enough to travel in a PNG. What a recipe makes then depends on no file.
 """
 
 from __future__ import annotations
@@ -15,21 +15,16 @@ from PIL import Image
 from torch import Tensor
 
 from dream.errors import RecipeError
+from dream.knob import URI
 from dream.octave import Size, limited, resize
 from dream.picture import is_within, load_image, to_image
 from dream.transform import luminance
 
-URI = "data:image/"
 GUIDE_SIDE = 256
 MASK_SIDES = (1024, 512, 256)
 MASK_BYTES = 150_000
 # What is darker is black: the noise of a JPEG, too, leaves the picture alone.
 BLACK = 8 / 255
-
-
-def is_embedded(text: str) -> bool:
-    """Whether that is a picture itself, not the name of a file."""
-    return text.startswith(URI)
 
 
 def embed_guide(path: str) -> str:

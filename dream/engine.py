@@ -23,8 +23,9 @@ from dream.class_image import Verdict
 from dream.class_recipe import ClassRecipe
 from dream.device import pick_device, precision
 from dream.dream_recipe import DreamRecipe
-from dream.embedded import embed_guide, embed_mask, is_embedded
-from dream.errors import RecipeError, WeightsError
+from dream.embedded import embed_guide, embed_mask
+from dream.errors import RecipeError, WeightsError, shown
+from dream.knob import from_environment, is_embedded
 from dream.network import Network
 from dream.octave import limited, resize
 from dream.picture import check_picture, to_tensor
@@ -51,6 +52,7 @@ class Engine:
 
     Raises:
         DeviceError: if the device is not there, or `DREAM_PRECISION` names no precision.
+        RecipeError: if `DREAM_MODEL_CACHE_GB` or `DREAM_CACHE_MB` is no such number.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Engine:
         self.device = pick_device(device)
         self.precision(DreamRecipe().model)  # What is wrong with it is said at once.
         self.files = {model: Path(path) for model, path in (files or {}).items()}
-        self.cache_bytes = float(os.environ.get("DREAM_MODEL_CACHE_GB", CACHE_GB)) * 1e9
+        self.cache_bytes = from_environment("DREAM_MODEL_CACHE_GB", CACHE_GB, 0, 10_000) * 1e9
         self.cache = PictureCache(shipped)
         self._networks: OrderedDict[tuple[str, bool], Network] = OrderedDict()
         self._found: dict[str, Path] = {}
@@ -152,13 +154,18 @@ class Engine:
         layers = tuple(layer for layer, _ in recipe.layers())
         return zoo.card(recipe.model).needs_head(layers)
 
-    def settle(self, recipe: AnyRecipe, image: Tensor | None = None) -> AnyRecipe:
+    def settle(
+        self, recipe: AnyRecipe, image: Tensor | None = None, kind: type[Recipe] = Recipe
+    ) -> AnyRecipe:
         """The recipe with nothing left to choose: sizes and steps as fit the device, the network
         and whether there is a photo; in the place of a guide's or mask's file what is in it.
 
         Raises:
-            PictureError, RecipeError: if that file cannot be read, or the mask is black all over.
+            PictureError, RecipeError: if that file cannot be read, the mask is black all over, or
+                it is no recipe of that kind.
         """
+        if not isinstance(recipe, kind):
+            raise RecipeError(f"a {kind.__name__} is needed here, not {shown(recipe)}")
         if isinstance(recipe, DreamRecipe):
             return recipe.but(
                 max_side=recipe.max_side or (640 if self.device.type == "cpu" else 1024),
@@ -189,7 +196,7 @@ class Engine:
             PictureError: if it is no such picture, or too small for the network.
             WeightsError: at the first frame, if the weights cannot be had or do not fit.
         """
-        recipe = self.settle(recipe or DreamRecipe())
+        recipe = self.settle(DreamRecipe() if recipe is None else recipe, kind=DreamRecipe)
         image = check_picture(image)
         render.check_dream(image, recipe)
         return self._dream(image, recipe)
@@ -217,7 +224,7 @@ class Engine:
         Raises:
             OutOfTime: within a step, if it is done in tiles and `time.monotonic()` is past `until`.
         """
-        settled = [self.settle(recipe) for recipe in recipes]
+        settled = [self.settle(recipe, kind=DreamRecipe) for recipe in recipes]
         image = check_picture(image)
         for recipe in settled:
             render.check_dream(image, recipe)
@@ -279,7 +286,8 @@ class Engine:
         self, recipes: Sequence[ChannelRecipe], image: Tensor | None
     ) -> tuple[list[ChannelRecipe], Tensor | None]:
         image = None if image is None else check_picture(image)
-        settled = [self.settle(recipe, image) for recipe in dict.fromkeys(recipes)]
+        settled = [self.settle(recipe, image, ChannelRecipe) for recipe in recipes]
+        settled = list(dict.fromkeys(settled))
         if len({recipe.but(channel=0) for recipe in settled}) != 1:
             raise RecipeError("channels made together may differ in their number alone")
         if image is not None:
@@ -334,7 +342,7 @@ class Engine:
             RecipeError: at the first frame, if weights of one's own know fewer classes.
         """
         image = None if image is None else check_picture(image)
-        recipe = self.settle(recipe, image)
+        recipe = self.settle(recipe, image, ClassRecipe)
         class_image.class_sizes(recipe, image)
         return self._class_image(recipe, image)
 
@@ -355,7 +363,10 @@ class Engine:
         own = self.files.get(model) or weights.own_file(model)
         if own is None:
             return ""
-        about = own.stat()
+        try:
+            about = own.stat()
+        except OSError as error:
+            raise WeightsError(f"{own.name} is no weights file: {error.strerror}") from error
         return f"{own.name} {about.st_size} {about.st_mtime_ns}"
 
     def response(
@@ -368,9 +379,11 @@ class Engine:
             RecipeError: if there is no such network or layer.
             WeightsError: as `network`.
         """
-        place = layer or zoo.card(model).default_layer
-        recipe = ChannelRecipe(model=model, layer=place, size=PHOTO_SIDE, steps=0)
-        (recipe,), _ = self._checked([recipe], image)
+        recipe = ChannelRecipe(
+            model=model, layer="" if layer is None else layer, size=PHOTO_SIDE, steps=0
+        )
+        image = check_picture(image)
+        self._checked([recipe], image)
         image = resize(image, limited(image.shape[2:], PHOTO_SIDE)).clamp(0, 1)
         network = self._network_for(recipe)
         with torch.no_grad():

@@ -11,12 +11,21 @@ DreamError (a ValueError)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
 # What to do about `OutOfTime`.
 QUICKER = "fewer steps, or a smaller picture, make it quicker"
+LONGEST = 1000
+LONGEST_NAME = 80
 
 
 class DreamError(ValueError):
-    """Anything a user can put right; its text is meant to be shown as it is."""
+    """Anything a user can put right; its text, one line, is meant to be shown as it is."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text))
 
 
 class RecipeError(DreamError):
@@ -41,3 +50,28 @@ class WeightsError(DreamError):
 
 class WeightsUnavailable(WeightsError):
     """Weights that no source has."""
+
+
+def printable(text: str) -> str:
+    """The text in one line of at most 1000 characters; what a terminal would obey, as \\x1b."""
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 1]}…"
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def shown(value: Any, most: int = 40) -> str:
+    """Any value as a message shows it: plain ones, cut short; of all others the type."""
+    kind = type(value)
+    if kind is str:
+        return repr(value if len(value) <= most else f"{value[:most]}…")
+    if kind is int and value.bit_length() > 3 * most:
+        return f"a number of {value.bit_length()} bits"
+    if value is None or kind in (bool, int, float):
+        return repr(value)
+    return f"a value of type {kind.__name__:.{most}}"
+
+
+def near(name: Any, names: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Those of the names that are like that one, the nearest first."""
+    word = name[:LONGEST_NAME] if isinstance(name, str) else ""
+    return get_close_matches(word, list(names), most, cutoff)

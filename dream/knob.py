@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
-from dream.errors import RecipeError
+from dream.errors import RecipeError, shown
+
+URI = "data:image/"
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -40,23 +45,24 @@ class Knob:
         Raises:
             RecipeError: if it is of another type or out of bounds.
         """
-        if self.automatic and (value is None or value == ""):
+        if self.automatic and (value is None or (isinstance(value, str) and not value)):
             return None
         if self.kind is bool:
             if not isinstance(value, bool):
-                raise RecipeError(f"{name} must be true or false, not {value!r:.40}")
+                raise RecipeError(f"{name} must be true or false, not {shown(value)}")
             return value
         if self.kind is str:
             if self.file and isinstance(value, os.PathLike):
-                value = os.fspath(value)
+                with suppress(TypeError):  # One that has no path after all.
+                    value = os.fspath(value)
             if not isinstance(value, str):
-                raise RecipeError(f"{name} must be a name, not {value!r:.40}")
+                raise RecipeError(f"{name} must be a name, not {shown(value)}")
             if self.choices and value.strip() not in self.choices:
-                raise RecipeError(f"{name} must be {' or '.join(self.choices)}, not {value!r:.40}")
+                raise RecipeError(f"{name} must be {' or '.join(self.choices)}, not {shown(value)}")
             return value.strip()
         number = "whole number" if self.kind is int else "number"
         bounds = f"from {self.low:.10g} to {self.high:.10g}"
-        wrong = f"{name} must be a {number} {bounds}, not {value!r:.40}"
+        wrong = f"{name} must be a {number} {bounds}, not {shown(value)}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RecipeError(wrong)
         # JSON and sliders send whole numbers as floats now and then.
@@ -73,3 +79,21 @@ def knob(default: Any, **about: Any) -> Any:
 def knobs(recipe: Any) -> dict[str, Knob]:
     """The knobs of a recipe (or of its class) by name, in the order they are shown."""
     return {each.name: each.metadata["knob"] for each in fields(recipe)}
+
+
+def is_embedded(text: str) -> bool:
+    """Whether that is a picture itself, as a data URI, not the name of a file."""
+    return text.startswith(URI)
+
+
+def from_environment(name: str, default: Number, low: float, high: float) -> Number:
+    """The number in that variable of the environment, of the type of the default.
+
+    Raises:
+        RecipeError: if it is no number from `low` to `high`.
+    """
+    value: Any = os.environ.get(name) or default
+    with suppress(ValueError):
+        value = float(value)
+    number: Number = Knob(type(default), help="", low=low, high=high).check(name, value)
+    return number

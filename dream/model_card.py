@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
-from dream.errors import RecipeError
+from dream.errors import RecipeError, near, shown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -93,10 +92,9 @@ class ModelCard:
         modules = self.modules
         if name in modules:
             return name
-        near = get_close_matches(name, listed, n=4, cutoff=0.5)
-        near += [each for each in get_close_matches(name, modules, n=2) if each not in near]
-        near = near or list(dict.fromkeys([self.default_layer, *listed.values()]))
-        raise RecipeError(f"layer {name!r:.60} is not in {self.name}; try {', '.join(near)}")
+        like = [*near(name, listed, 4, cutoff=0.5), *near(name, modules, 2)]
+        like = list(dict.fromkeys(like or [self.default_layer, *listed.values()]))
+        raise RecipeError(f"layer {shown(name, 60)} is not in {self.name}; try {', '.join(like)}")
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -129,7 +127,7 @@ class ModelCard:
         count = self.channel_count(layer)
         text = str(channel).strip()
         if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < count):
-            raise RecipeError(f"{layer} has channels 0 to {count - 1}, not {channel!r:.40}")
+            raise RecipeError(f"{layer} has channels 0 to {count - 1}, not {shown(channel)}")
         return int(text)
 
     @property

@@ -44,7 +44,7 @@ def limited(size: Size | Sequence[int], max_side: int) -> Size:
 
 
 def _shrunk(size: Size, factor: float) -> Size:
-    return round(size[0] * factor), round(size[1] * factor)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def resize(picture: Tensor, size: Size) -> Tensor:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import overload
 
@@ -38,6 +40,9 @@ PROFILE_BYTES = 4_000_000
 # by so many rows.
 DECODING = threading.Lock()
 ROWS = 256
+# What a killed process left half written goes after an hour.
+PARTIAL = re.compile(r"\.[0-9a-f]{32}\.part")
+PARTIAL_SECONDS = 3600
 
 
 def load_image(path: PathOrFile, background: str = "white") -> Tensor:
@@ -196,7 +201,8 @@ def save_image(
     The file appears whole or not at all.
 
     Raises:
-        PictureError: if the name does not end in .png, or the file cannot be written.
+        PictureError: if the name does not end in .png, the file cannot be written, or the picture
+            is not finite.
     """
     path = check_destination(path)
     image = to_image(picture) if isinstance(picture, Tensor) else picture.convert("RGB")
@@ -204,6 +210,7 @@ def save_image(
     info = PngImagePlugin.PngInfo()
     if recipe:
         info.add_itxt(RECIPE_KEY, recipe.to_json())
+    _sweep(path.parent)
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         image.save(partial, "PNG", pnginfo=info)
@@ -212,6 +219,14 @@ def save_image(
         raise PictureError(f"{path} cannot be written: {_one_line(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    for each in folder.glob(".*.part"):
+        with suppress(OSError):  # Another process may sweep too, and not all may be ours.
+            old = time.time() - each.lstat().st_mtime > PARTIAL_SECONDS
+            if old and PARTIAL.fullmatch(each.name):
+                each.unlink()
 
 
 def check_destination(path: str | os.PathLike[str]) -> Path:
@@ -223,6 +238,11 @@ def check_destination(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise PictureError(f"a dream is written as PNG: name it {path.stem or 'dream'}.png")
+    try:
+        with suppress(FileNotFoundError):
+            path.stat()
+    except (OSError, ValueError) as error:  # Too long a name, one with a NUL, …
+        raise PictureError(f"{path} cannot be written: {_one_line(error)}") from error
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise PictureError(f"{path} cannot be written: {path.parent} is no folder to write it in")
     return path
@@ -263,7 +283,15 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def to_image(picture: Tensor) -> Image.Image:
-    """A picture as an 8-bit RGB image, rounded to the nearest level."""
+    """A picture as an 8-bit RGB image, rounded to the nearest level.
+
+    Raises:
+        PictureError: if it is not finite.
+    """
+    if not picture.sum().isfinite():
+        raise PictureError(
+            "this went beyond all numbers and left no picture; smaller weights may help"
+        )
     pixels = (picture[0] * 255).round_().to("cpu", torch.uint8).permute(1, 2, 0)
     return Image.fromarray(pixels.contiguous().numpy())
 

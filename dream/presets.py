@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
 from dream.dream_recipe import DreamRecipe
-from dream.errors import RecipeError
+from dream.errors import RecipeError, near, shown
 
 FILE = Path(__file__).with_suffix(".json")
 
@@ -30,8 +29,8 @@ def preset(name: str) -> DreamRecipe:
     """
     names = {each.lower(): each for each in presets()}
     if name.strip().lower() not in names:
-        near = get_close_matches(name.strip().lower(), names, n=2) or list(names)
+        like = near(name.strip().lower(), names, 2) or names
         raise RecipeError(
-            f"there is no preset {name!r:.40}; try {', '.join(names[each] for each in near)}"
+            f"there is no preset {shown(name)}; try {', '.join(names[each] for each in like)}"
         )
     return presets()[names[name.strip().lower()]]

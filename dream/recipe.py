@@ -12,15 +12,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any, ClassVar, TypeVar
 
-from dream.errors import RecipeError
-from dream.knob import knob, knobs
+from dream.errors import RecipeError, near, shown
+from dream.knob import is_embedded, knob, knobs
 
 VERSION = 1
 SEED_LIMIT = 2**31 - 1
 LIST_LIMIT = 64
+# More than any mix needs; from about 1e36 on sums overflow.
+WEIGHT_LIMIT = 1000
 # What a recipe that does not say its kind is for.
 KIND = "dream"
 
@@ -52,6 +53,9 @@ class Recipe(ABC):
         A new intensity brings its own step and iterations, a new model its own layer, a new layer
         its own channels.
         """
+        about = knobs(self)
+        for name in about.keys() & changes:
+            changes[name] = about[name].check(name, changes[name])
         return type(self)(**{**asdict(self), **self._follow(changes), **changes})
 
     def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,31 +74,41 @@ class Recipe(ABC):
     def from_dict(cls: type[AnyRecipe], data: Mapping[str, Any]) -> AnyRecipe:
         """The recipe that `to_dict` wrote; of `Recipe` itself, whatever its kind.
 
-        Missing knobs take their defaults, a missing kind is that of the class, or a dream.
+        Missing knobs take their defaults, a missing kind is that of the class, or a dream. Its
+        pictures are in it: what is read, and may be a stranger's, names no files.
 
         Raises:
-            RecipeError: if it is of a newer version or another kind, has an unknown knob, or a
-                value out of bounds.
+            RecipeError: if it is no mapping, of a newer version or another kind, has an unknown
+                knob or a value out of bounds, or names a file.
         """
+        if not isinstance(data, Mapping):
+            raise RecipeError("this is no recipe: it is not a JSON object")
         given = dict(data)
         version, kind = given.pop("deepdream", VERSION), given.pop("kind", cls.kind)
-        if version != VERSION:
+        if type(version) is not int or version != VERSION:
             raise RecipeError(
-                f"this recipe has version {version!r:.40}; this program reads {VERSION}"
+                f"this recipe has version {shown(version)}; this program reads {VERSION}"
             )
         kinds = {each.kind: each for each in cls.__subclasses__() or [cls]}
-        if (kind or KIND) not in kinds:
+        if not isinstance(kind, str) or (kind or KIND) not in kinds:
             raise RecipeError(
-                f"this recipe is for {kind!r:.40}; "
+                f"this recipe is for {shown(kind)}; "
                 f"a recipe for {' or '.join(map(repr, kinds))} is needed"
             )
         recipe = kinds[kind or KIND]
         names = list(knobs(recipe))
         for name in given:
             if name not in names:
-                near = get_close_matches(str(name), names, n=3) or names
-                raise RecipeError(f"{name!r:.40} is no part of a recipe; try {', '.join(near)}")
-        return recipe(**given)
+                like = ", ".join(near(name, names) or names)
+                raise RecipeError(f"{shown(name)} is no part of a recipe; try {like}")
+        made = recipe(**given)
+        for name, each in knobs(made).items():
+            if each.file and getattr(made, name) and not is_embedded(getattr(made, name)):
+                raise RecipeError(
+                    f"the {name} of this recipe is the name of a file, and a recipe that is read "
+                    f"may name none; take it out, and give it as an option (--{name} FILE)"
+                )
+        return made
 
     @classmethod
     def from_json(cls: type[AnyRecipe], text: str | bytes) -> AnyRecipe:
@@ -105,10 +119,8 @@ class Recipe(ABC):
         """
         try:
             data = json.loads(text)
-        except (ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise RecipeError("this is no recipe: it is not JSON") from error
-        if not isinstance(data, dict):
-            raise RecipeError("this is no recipe: it is not a JSON object")
         return cls.from_dict(data)
 
 
@@ -116,7 +128,7 @@ def weighted(what: str, text: str) -> list[tuple[str, float]]:
     """The names in "a:0.5, b", each with its weight, 1 where none is given.
 
     Raises:
-        RecipeError: if a weight is no number.
+        RecipeError: if a weight is no number from -1000 to 1000.
     """
     weights = []
     for part in text.split(",", LIST_LIMIT):
@@ -125,9 +137,10 @@ def weighted(what: str, text: str) -> list[tuple[str, float]]:
             number = float(weight or 1)
         except ValueError:
             number = math.nan
-        if not math.isfinite(number):
+        if not abs(number) <= WEIGHT_LIMIT:
             raise RecipeError(
-                f"the weight of {what} {name:.60} must be a number, not {weight!r:.40}"
+                f"the weight of {what} {name:.60} must be a number "
+                f"from {-WEIGHT_LIMIT} to {WEIGHT_LIMIT}, not {shown(weight)}"
             )
         weights.append((name, number))
     return weights

@@ -10,11 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from dream.errors import RecipeError
+from dream.knob import Knob
 from dream.picture import to_image
 
 # The colour that marks where a channel answers: the page's coral.
 MARK = (1.0, 0.35, 0.35)
 DIMMED = 0.55
+# How many channels may be asked for; a layer that has fewer gives those.
+COUNT = Knob(int, help="How many channels.", low=1, high=65536)
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,9 @@ class Response:
         height from 0 to 1.
 
         Raises:
-            RecipeError: if the spot lies outside.
+            RecipeError: if the spot lies outside, or the count is none from 1 to 65536.
         """
+        count = COUNT.check("count", count)
         if spot is None:
             strengths = self.activation[0].flatten(1).mean(1)
         else:

@@ -111,7 +111,7 @@ def fetch(card: ModelCard) -> Fetching:
 def own_file(model: str) -> Path | None:
     folder = os.environ.get("DREAM_WEIGHTS_DIR")
     path = Path(folder, f"{model}.safetensors") if folder else None
-    return path if path and path.is_file() else None
+    return path if path and os.path.isfile(path) else None
 
 
 def _cached(source: Source) -> list[tuple[Path, str]]:

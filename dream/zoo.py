@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
-from dream.errors import RecipeError
+from dream.errors import RecipeError, near, shown
 from dream.model_card import Layer, ModelCard, Source
 
 TORCHVISION = "https://download.pytorch.org/models/"
@@ -321,7 +319,7 @@ def card(name: str) -> ModelCard:
     Raises:
         RecipeError: if there is none; the message lists what is near.
     """
-    if name not in CARDS:
-        near = get_close_matches(name, CARDS, n=3) or list(CARDS)
-        raise RecipeError(f"model {name!r:.60} is not known; try {', '.join(near)}")
+    if not isinstance(name, str) or name not in CARDS:
+        like = ", ".join(near(name, CARDS) or CARDS)
+        raise RecipeError(f"model {shown(name, 60)} is not known; try {like}")
     return CARDS[name]

@@ -16,7 +16,7 @@ from torch import Tensor
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream import __main__ as command_line
 from dream.architecture import build
-from dream.picture import to_tensor
+from dream.picture import save_image, to_tensor
 from dream.presets import preset
 from dream.weights import Download
 
@@ -107,6 +107,12 @@ def test_a_recipe_is_followed_and_options_change_it(tmp_path: Path) -> None:
         (["image", CAT, "-o", "OUT", "--recipe", CAT], "cat.jpg holds no recipe"),
         (["image", CAT, "-o", "OUT", "--bogus", "1"], "unrecognized arguments: --bogus"),
         (["image", CAT, "-o", "/no/such/folder/x.png"], "cannot be written"),
+        (["image", CAT, "-o", "/tmp/" + "x" * 300 + ".png"], "cannot be written: File name too"),
+        (["image", "no\nsuch\x1b[31m.png", "-o", "OUT"], r"there is no file no\nsuch\x1b[31m.png"),
+        (["image", CAT, "-o", "OUT", "--bo\ngus"], r"unrecognized arguments: --bo\ngus"),
+        (["image", CAT, "-o", "OUT", "--layer", "conv3:1e39"], "from -1000 to 1000, not '1e39'"),
+        (["top", CAT, "--count", "-5"], "count must be a whole number from 1 to 65536, not -5"),
+        (["top", CAT, "--count", "few"], "count must be a whole number from 1 to 65536, not 'few'"),
         (["image", CAT, "-o", "x.jpg"], "name it x.png"),
         (["layers", "vgg"], "model 'vgg' is not known"),
         (["image", CAT, "-o", "OUT", "--weights", "x.safetensors"], "dreamlet brings its own"),
@@ -295,6 +301,10 @@ def test_a_dream_of_single_channels(tmp_path: Path) -> None:
         (["channel", "--channels", "1,x"], "inception4c has channels 0 to 319, not 'x'"),
         (["channel", "--grid", "4", "--image", CAT], "give one of --grid, --channels and --image"),
         (["channel", "--recipe", str(EXAMPLES / "layers/conv3.png")], "is for 'dream'; a recipe"),
+        (
+            ["channel", "--grid", "2", "--model", "resnet50", "--weights", "x.safetensors"],
+            "x.safetensors is no weights file: No such file",
+        ),
         (["channel", "--size", "99999"], "size must be a whole number from 32 to 1024"),
         (["channel", "--image", "no.jpg"], "there is no file no.jpg"),
     ],
@@ -413,6 +423,26 @@ def test_a_guide_is_an_option(tmp_path: Path, engine: Engine) -> None:
     assert recipe == engine.settle(given) and recipe.layer == "inception5a"
     *_, frame = engine.dream(load_image(CAT), given)
     assert torch.equal(load_image(out), (frame.tensor * 255).round() / 255)
+
+
+def test_a_strangers_recipe_takes_no_file_of_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = tmp_path / "stranger.png", tmp_path / "out.png"
+    save_image(torch.rand(1, 3, 32, 32), recipe, DreamRecipe(guide=CAT))
+    assert run("image", CAT, "-o", str(out), *QUICK, "--recipe", str(recipe)) == 2
+    said = capsys.readouterr().err
+    assert "the guide of this recipe is the name of a file" in said and said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_file_of_any_name_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a\nb\x1b[31mc.png"
+    assert run("image", CAT, "-o", str(out), "--max-side", "64", "--iterations", "0") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert r"a\nb\x1b[31mc.png: 64 x 43" in line and line.isprintable() and out.exists()
 
 
 def test_a_preset_is_where_to_start_from(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_the_texture_of_a_guide_is_its_mean_direction() -> None:
     assert value.item() == pytest.approx(float(seen.mean((2, 3))[0] @ guide.mean(0)), rel=1e-4)
 
 
-@pytest.mark.parametrize("size", [(7, 5), (33, 517), (20, 64), (900, 300)])
+@pytest.mark.parametrize("size", [(7, 5), (33, 517), (20, 64), (900, 300), (20_000, 5)])
 def test_a_guide_may_have_any_size(
     size: tuple[int, int], engine: Engine, cat: Tensor, tmp_path: Path
 ) -> None:

@@ -130,6 +130,11 @@ def test_what_is_painted_on_nothing_is_where_to_dream(tmp_path: Path) -> None:
     assert covered.sum() == 20 * 28 and covered[12:40, 10:30].all()
 
 
+def test_a_mask_may_be_a_thin_line(tmp_path: Path) -> None:
+    Image.new("L", (20_000, 5), 255).save(tmp_path / "line.png")
+    assert mask(embed_mask(str(tmp_path / "line.png")), (48, 64)).min() == 1
+
+
 def test_the_noise_of_a_jpeg_is_black(tmp_path: Path) -> None:
     Image.open(disc(tmp_path / "mask.png")).save(tmp_path / "mask.jpg", quality=60)
     covered = mask(embed_mask(str(tmp_path / "mask.jpg")), SIZE)[0, 0] > 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dream import PictureError
-from dream.octave import octave_sizes, resize
+from dream.octave import limited, octave_sizes, resize
 
 
 @pytest.mark.parametrize("size", [(300, 451), (33, 517), (640, 640), (97, 64)])
@@ -25,6 +25,7 @@ def test_octaves_keep_proportions_and_end_at_the_full_size(
 def test_a_large_picture_is_limited_and_a_small_one_is_not_enlarged() -> None:
     assert octave_sizes((3000, 4000), 1, 1.4, max_side=640, min_side=32) == [(480, 640)]
     assert octave_sizes((48, 64), 1, 1.4, max_side=640, min_side=32) == [(48, 64)]
+    assert limited((20_000, 5), 256) == (256, 1) and limited((5, 20_000), 256) == (1, 256)
 
 
 def test_octaves_too_small_for_the_network_are_left_out() -> None:

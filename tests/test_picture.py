@@ -1,6 +1,7 @@
 """Every kind of picture file comes out as right-looking RGB; every bad one as one clear line."""
 
 import io
+import math
 import os
 import random
 import struct
@@ -28,6 +29,7 @@ from dream import (
 )
 from dream.picture import (
     DECODING,
+    check_destination,
     check_picture,
     image_size,
     is_within,
@@ -529,6 +531,38 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     with pytest.raises(PictureError, match="cannot be written: No space left on device"):
         save_image(quarters(), path)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["dream.png"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0b.png", "file.png/x.png"])
+def test_a_name_that_no_file_can_have_is_refused_beforehand(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file.png").touch()
+    with pytest.raises(PictureError, match="cannot be written: .") as caught:
+        check_destination(tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_picture_that_is_not_finite_is_never_written(value: float, tmp_path: Path) -> None:
+    picture = torch.rand(1, 3, 40, 40)
+    picture[0, 1, 20, 30] = value
+    with pytest.raises(PictureError, match="left no picture"):
+        save_image(picture, tmp_path / "black.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_goes_after_an_hour(tmp_path: Path) -> None:
+    hour_ago = time.time() - 3601
+    ours = f".{'0af' * 10}12.part"
+    others = [".0af.part", ours.upper(), ours[1:], "x.part", f"{ours}s"]
+    for name in (ours, *others):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (hour_ago, hour_ago))
+    (tmp_path / f".{'1' * 32}.part").touch()
+    (tmp_path / f".{'2' * 32}.part").mkdir()
+    os.utime(tmp_path / f".{'2' * 32}.part", (hour_ago, hour_ago))
+    save_image(quarters(), tmp_path / "dream.png")
+    kept = {"dream.png", f".{'1' * 32}.part", f".{'2' * 32}.part", *others}
+    assert set(os.listdir(tmp_path)) == kept
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,39 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from dream import ChannelRecipe, DreamRecipe, RecipeError
+from dream import ChannelRecipe, ClassRecipe, DreamError, DreamRecipe, RecipeError
 from dream.channels import channel_numbers, spread_channels
 from dream.dream_recipe import INTENSITIES
-from dream.knob import knobs
+from dream.errors import printable, shown
+from dream.knob import from_environment, knobs
 from dream.recipe import Recipe
 
+
+class Hostile:
+    """A value that nothing can be asked of."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def no(self, *_: object) -> Any:
+        raise RuntimeError
+
+    __repr__ = __str__ = __eq__ = __bool__ = __len__ = no
+
+
+NESTED: list[Any] = []
+for _ in range(990):
+    NESTED = [NESTED]
+ANYTHING: list[Any] = [
+    *(None, True, b"x", [1], {"a": 1}, Hostile(), NESTED, object, 1j, 10**5000, -(10**5000)),
+    *(math.nan, math.inf, np.int64(3), np.zeros((9, 9)), np.array("x"), np.str_("x"), Path("a")),
+    *("x" * 1_000_000, "," * 1_000_000, "9" * 5000, "a\0b", "\ud800", "\n\x1b[31m", "data:image/"),
+]
 NUMBERS = [name for name, knob in knobs(DreamRecipe).items() if knob.kind in (int, float)]
 
 
@@ -95,8 +118,10 @@ def test_several_layers_have_weights() -> None:
     ("layer", "message"),
     [
         ("inception4c:", None),
-        ("inception4c:heavy", "weight of layer inception4c must be a number, not 'heavy'"),
+        ("inception4c:heavy", "weight of layer inception4c must be a number from -1000 to 1000"),
         ("inception4c:nan", "must be a number"),
+        ("inception4c:1e39", "must be a number from -1000 to 1000, not '1e39'"),
+        ("conv3>inception4c:-1001", "must be a number from -1000 to 1000, not '-1001'"),
         ("inception4c,", "layer '' is not in dreamlet"),
         ("inception4c,inception4c:2", "names a place twice"),
         ("inception4c," * 10_000, "twice|is not in dreamlet"),
@@ -130,6 +155,10 @@ def test_json_without_a_knob_takes_its_default() -> None:
         (b"\xff\xfe\x00", "no recipe"),
         ('{"deepdream": 2}', "has version 2; this program reads 1"),
         ('{"kind": "class"}', "is for 'class'; a recipe for 'dream' is needed"),
+        ('{"kind": []}', "is for a value of type list; a recipe for 'dream' is needed"),
+        ('{"kind": {"dream": 1}}', "is for a value of type dict; a recipe"),
+        ('{"deepdream": [1]}', "has version a value of type list; this program reads 1"),
+        ('{"seed": ' + "[" * 900 + "]" * 900 + "}", "not a value of type list"),
         ('{"octave": 3}', "'octave' is no part of a recipe; try octaves"),
         ('{"octaves": 99}', "octaves must be a whole number from 1 to 10, not 99"),
         ('{"octaves": null}', "octaves must be"),
@@ -168,7 +197,7 @@ def test_any_kind_of_recipe_is_read_by_its_kind() -> None:
         ("320", "inception4c has channels 0 to 319, not '320'"),
         ("-1", "has channels 0 to 319, not '-1'"),
         ("seven", "has channels 0 to 319, not 'seven'"),
-        ("7:much", "the weight of channel 7 must be a number, not 'much'"),
+        ("7:much", "the weight of channel 7 must be a number from -1000 to 1000, not 'much'"),
         ("7,", "has channels 0 to 319, not ''"),
     ],
 )
@@ -276,3 +305,72 @@ def test_what_is_true_or_false_is_nothing_else() -> None:
     for wrong in (1, "yes", None):
         with pytest.raises(RecipeError, match="keep_colours must be true or false"):
             DreamRecipe(keep_colours=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [DreamRecipe, ChannelRecipe, ClassRecipe])
+def test_whatever_a_knob_is_given_is_taken_or_refused_in_one_line(kind: type[Recipe]) -> None:
+    for value in ANYTHING:
+        for name in knobs(kind):
+            for attempt in (kind, kind().but, lambda **given: kind.from_dict(given)):
+                try:
+                    attempt(**{name: value})
+                except DreamError as error:
+                    assert str(error).isprintable() and len(str(error)) < 400
+        wrong: list[Any] = [
+            value,
+            {"kind": value},
+            {"deepdream": value},
+            {"bogus": value},
+            {3: value},
+        ]
+        for given in wrong:
+            with pytest.raises(RecipeError):
+                Recipe.from_dict(given)
+        with pytest.raises(RecipeError, match="no recipe"):
+            Recipe.from_json(value)
+
+
+def test_a_message_shows_any_value_shortly() -> None:
+    for plain in (None, True, 3, -0.5, "a", "\n"):
+        assert shown(plain) == repr(plain)
+    assert shown("a" * 1_000_000) == f"'{'a' * 40}…'" and shown("ab", 1) == "'a…'"
+    assert shown(10**5000) == "a number of 16610 bits"
+    assert shown(NESTED) == "a value of type list"
+    assert shown(Hostile()) == "a value of type Hostile"
+
+
+def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
+    raw = "é \n \x1b[31m \u202e \ud800 \u2028"
+    assert printable(raw) == r"é \n \x1b[31m \u202e \ud800 \u2028" == str(RecipeError(raw))
+    assert len(str(DreamError("x" * 5000))) == 1000
+
+
+@pytest.mark.parametrize("name", ["guide", "mask"])
+def test_a_recipe_that_is_read_names_no_file(name: str) -> None:
+    here: Any = Path(__file__)
+    for path in (here, str(here), "nope.png", "DATA:image/png,", "file:///x"):
+        given: dict[str, Any] = {name: path}
+        message = f"the {name} of this recipe is the name of a file, .*option .--{name} FILE"
+        with pytest.raises(RecipeError, match=message):
+            DreamRecipe.from_dict(given)
+        with pytest.raises(RecipeError, match=message):
+            Recipe.from_json(json.dumps({name: str(path)}))
+        assert getattr(DreamRecipe(**given), name) == str(path)
+    given = {name: "data:image/png;base64,AAAA"}
+    assert DreamRecipe.from_dict(given) == DreamRecipe(**given)
+
+
+@pytest.mark.parametrize("value", ["abc", "nan", "inf", "-1", "0", "1e400", "9" * 5000, " "])
+def test_a_number_of_the_environment_is_in_bounds(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CPU_CORES", value)
+    with pytest.raises(DreamError, match=r"^CPU_CORES must be a number from 0.5 to 64, not "):
+        from_environment("CPU_CORES", 4.0, 0.5, 64)
+    for good, number in (("2", 2), ("1e1", 10), ("", 4)):
+        monkeypatch.setenv("CPU_CORES", good)
+        assert from_environment("CPU_CORES", 4, 1, 64) == number
+    monkeypatch.setenv("CPU_CORES", "2.5")
+    assert from_environment("CPU_CORES", 4.0, 1, 64) == 2.5
+    with pytest.raises(DreamError, match=r"must be a whole number from 1 to 64, not 2.5"):
+        from_environment("CPU_CORES", 4, 1, 64)

@@ -2,13 +2,23 @@
 
 import threading
 from itertools import zip_longest
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, Frame, PictureError, load_image, render
+from dream import (
+    ChannelRecipe,
+    DreamRecipe,
+    Engine,
+    Frame,
+    PictureError,
+    RecipeError,
+    load_image,
+    render,
+)
 from dream.knob import knobs
 from dream.network import Network
 from dream.objective import Activations, Energy
@@ -148,6 +158,17 @@ def test_a_picture_too_small_is_refused_before_the_first_frame(
 ) -> None:
     with pytest.raises(PictureError, match="the network needs 32 or more on each side"):
         engine.dream(torch.rand(1, 3, *size))
+
+
+@pytest.mark.parametrize("wrong", ["inception4c", ["dreamlet"], ChannelRecipe()])
+def test_what_is_no_recipe_of_a_dream_is_refused(wrong: Any, engine: Engine, cat: Tensor) -> None:
+    for attempt in (engine.dream, lambda *given: engine.dreams(given[0], [given[1]])):
+        with pytest.raises(RecipeError, match="a DreamRecipe is needed here, not "):
+            attempt(cat, wrong)
+    with pytest.raises(RecipeError, match="is not known|must be a name"):
+        engine.response(cat, wrong)
+    with pytest.raises(RecipeError, match="is not in dreamlet|must be a name"):
+        engine.response(cat, "dreamlet", [wrong])  # type: ignore[arg-type]
 
 
 def test_a_wrong_tensor_is_refused_before_the_first_frame(engine: Engine) -> None:

@@ -15,7 +15,8 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from dream import DreamRecipe, Engine, zoo
+import app
+from dream import DreamError, DreamRecipe, Engine, zoo
 from dream.architecture import build
 from dream.tabs import deep_dream, estimate
 from dream.tabs.work import Work
@@ -127,12 +128,38 @@ def test_without_the_extra_there_is_no_mcp_and_no_complaint(configured: Client, 
     assert "mcp" not in log.read_text().lower()
 
 
+@pytest.mark.parametrize("value", ["abc", "nan", "inf", "-1", "1e9"])
+@pytest.mark.parametrize(
+    ("variable", "whole", "start"),
+    [
+        ("CPU_CORES", "", app.main),
+        ("DREAM_CONCURRENCY", "whole ", app.main),
+        ("DREAM_TIME_LIMIT", "", lambda: Work(Engine("cpu"))),
+        ("DREAM_CACHE_MB", "", lambda: Engine("cpu")),
+        ("DREAM_MODEL_CACHE_GB", "", lambda: Engine("cpu")),
+    ],
+)
+def test_a_variable_that_is_no_such_number_is_refused(
+    variable: str,
+    whole: str,
+    value: str,
+    start: Callable[[], object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(
+        DreamError, match=f"^{variable} must be a {whole}number from .* to .*, not "
+    ):
+        start()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
         ("DREAM_DEFAULT_MODEL", "vgg61", "Error: .*vgg16"),
         ("DREAM_DEVICE", "cuda:97", "Error: device 'cuda:97' is not to be had"),
+        ("DREAM_TIME_LIMIT", "abc", "Error: DREAM_TIME_LIMIT must be a number from 1 to 86400"),
     ],
 )
 def test_a_variable_that_names_what_is_not_there_ends_in_one_line(

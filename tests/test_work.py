@@ -23,7 +23,6 @@ from dream import (
 )
 from dream.architecture import FORWARD
 from dream.render import Frame
-from dream.tabs import work as module
 from dream.tabs.work import LENT_SECONDS, PREVIEW_SIDE, Work
 
 from .conftest import EXAMPLES
@@ -132,21 +131,17 @@ def test_too_little_memory_is_said_in_a_sentence(engine: Engine, lent: Work) -> 
             list(work._done(broken, 1.0))
 
 
-def test_a_dream_that_takes_too_long_is_ended(
-    engine: Engine, cat: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "TIME_LIMIT", 0.1)
+def test_a_dream_that_takes_too_long_is_ended(engine: Engine, cat: Tensor) -> None:
     work = Work(engine)
+    work.time_limit = 0.1
     work._slowness = 0.0  # It is thought to be quick.
     with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps, or a smaller"):
         list(work.dream(cat, DreamRecipe(max_side=128, iterations=100)))
 
 
-def test_a_dream_in_tiles_is_ended_within_its_only_step(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "TIME_LIMIT", 0.3)
+def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:
     work = Work(engine)
+    work.time_limit = 0.3
     work._slowness = 0.0
     recipe = DreamRecipe(octaves=1, iterations=1, tile=128, max_side=1024)
     with pytest.raises(OutOfTime, match="takes longer than it may here"):

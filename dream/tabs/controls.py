@@ -11,8 +11,8 @@ from PIL import Image
 
 from dream import embedded, zoo
 from dream.dream_recipe import INTENSITIES, DreamRecipe
-from dream.errors import DreamError, RecipeError
-from dream.knob import knobs
+from dream.errors import DreamError
+from dream.knob import is_embedded, knobs
 from dream.picture import read_recipe, to_image
 from dream.tabs import mask, mixer, parts
 from dream.tabs.layers import LayerChoice, choose_layer, chosen
@@ -99,19 +99,12 @@ def recipe_of(random_seed: bool, values: Sequence[Any], folder: str) -> DreamRec
 
 
 def of_a_visitor(recipe: DreamRecipe) -> DreamRecipe:
-    """That recipe, if its pictures are in it and good: files that it names would be the server's.
+    """That recipe, which was read from a file or a link, if the pictures in it are good.
 
     Raises:
-        RecipeError: if it names files, or holds what is no guide or mask.
+        RecipeError: if it holds what is no guide or mask.
         PictureError: if one is damaged.
     """
-    for name in ("guide", "mask"):
-        picture = getattr(recipe, name)
-        if picture and not embedded.is_embedded(picture):
-            raise RecipeError(
-                f"the {name} of this recipe is the name of a file, which is not here; "
-                f"dream it where the file is, or leave {name} out"
-            )
     if recipe.guide:
         embedded.guide(recipe.guide)
     if recipe.mask:
@@ -231,4 +224,4 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
 
 def _guide(uri: str) -> Image.Image | None:
     """The guide of a recipe as a picture to show."""
-    return to_image(embedded.guide(uri)) if embedded.is_embedded(uri) else None
+    return to_image(embedded.guide(uri)) if is_embedded(uri) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import inspect
 import math
-import os
 import re
 import time
 from abc import ABCMeta
@@ -29,12 +28,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_WORDS = 0.4
 UNDER_WAY = " data-under-way"
 
-# How events run: the work in line, one at a time where there is one device; short looks in a line
-# of their own; what follows from a click, without computing, at once.
-AT_A_TIME = int(
-    os.environ.get("DREAM_CONCURRENCY") or (8 if "SPACES_ZERO_GPU" in os.environ else 1)
-)
-WORK: dict[str, Any] = {"concurrency_id": "dream", "concurrency_limit": AT_A_TIME}
+# How events run: the work in line, as many at a time as `app.py` says; short looks in a line of
+# their own; what follows from a click, without computing, at once.
+WORK: dict[str, Any] = {"concurrency_id": "dream"}
 GLANCE: dict[str, Any] = {
     "concurrency_id": "glance",
     "concurrency_limit": 4,

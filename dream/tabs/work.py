@@ -29,6 +29,7 @@ from dream.class_recipe import ClassRecipe
 from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import QUICKER, DreamError, OutOfTime
+from dream.knob import from_environment
 from dream.octave import Size
 from dream.picture import to_image, to_tensor
 from dream.recipe import Recipe
@@ -38,7 +39,7 @@ from dream.tile import check_time
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
 PREVIEW_SIDE = 1600
-TIME_LIMIT = float(os.environ.get("DREAM_TIME_LIMIT", "120"))
+TIME_LIMIT = 120.0
 # What is asked of ZeroGPU: a process and a network take a while to be ready, no machine is like the
 # last, and a visitor without an account has two minutes a day, of which one and a half times what
 # is asked for must be left.
@@ -57,11 +58,16 @@ class Work:
     """What an engine can do, each as a generator of what is worth showing.
 
     `lend` is what `spaces.GPU` is; with it, and on ZeroGPU, the engine of this process only checks
-    and fetches. No bad recipe or picture costs a second of a GPU.
+    and fetches. No bad recipe or picture costs a second of a GPU. Elsewhere work may take
+    `DREAM_TIME_LIMIT` seconds, 120 by default.
+
+    Raises:
+        RecipeError: if that is no number from 1 to 86400.
     """
 
     def __init__(self, engine: Engine, lend: Callable[..., Any] | None = None) -> None:
         self.engine = engine
+        self.time_limit = from_environment("DREAM_TIME_LIMIT", TIME_LIMIT, 1, 86400)
         self._process, self._own = os.getpid(), engine
 
         def run(seconds: float, job: Job, *given: Any) -> Generator[Any, None, None]:
@@ -120,7 +126,7 @@ class Work:
         Raises:
             OutOfTime: at once, if that is more than it may take, or a GPU is lent for.
         """
-        seconds, most = TIME_LIMIT, f"here, and at most {TIME_LIMIT:g} are given"
+        seconds, most = self.time_limit, f"here, and at most {self.time_limit:g} are given"
         if self.lent:
             seconds, most = LENT_SECONDS, f"of the GPU, and at most {LENT_SECONDS:g} are lent"
         if expected > seconds:
