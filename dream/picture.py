@@ -55,7 +55,7 @@ def load_image(path: PathOrFile, background: str = "white") -> Tensor:
 
     Raises:
         PictureError: if it is no such file, is damaged, has more than 40 megapixels, 30,000 pixels
-            a side or 50 MB, or would take more than 10 seconds of a processor to read.
+            a side or 250 MB, or would take more than 10 seconds of a processor to read.
     """
     with DECODING:
         return to_tensor(_read(path, background))
@@ -106,7 +106,7 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
             # Pillow warns of what it mends by itself, and of sizes that are refused here anyway.
             warnings.simplefilter("ignore")
             if (size := file.seek(0, os.SEEK_END)) > BYTES:
-                raise _too_large(name, f"{size / 2**20:.1f} MB", BYTES // 2**20)
+                raise _too_large(name, f"{size / 1e6:.1f} MB", BYTES // 10**6)
             check(file)
             with Image.open(file, formats=FORMATS) as image:
                 megapixels = image.width * image.height / 1e6

@@ -396,10 +396,10 @@ def test_sides_and_bytes_have_limits(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="large.png has a side of 30001 pixels; the .* 30000"):
         image_size(path)
     save_image(quarters(), path, DreamRecipe(seed=3))
-    os.truncate(path, 51 * 2**20)
+    os.truncate(path, bounded.BYTES + 10**6)
     with open(path, "rb") as file:
         for each, name in ((path, "large.png"), (file, "the file")):
-            with pytest.raises(PictureError, match=f"{name} has 51.0 MB; the limit is 50"):
+            with pytest.raises(PictureError, match=f"{name} has 251.0 MB; the limit is 250"):
                 load_image(each)
     assert read_recipe(path, DreamRecipe).seed == 3  # That of a large dream is only its beginning.
 
