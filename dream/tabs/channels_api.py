@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from dream.channel_recipe import ChannelRecipe
-from dream.errors import DreamError, RecipeError
+from dream.errors import RecipeError
 from dream.knob import Knob
 from dream.picture import load_image
 from dream.tabs import parts
@@ -64,34 +64,31 @@ def endpoints(work: Work) -> None:
             "objective": objective,
             "canvas": canvas,
         }
-        try:
-            recipe = ChannelRecipe(**given)
-            photo = load_image(image) if image else None
-            channels = (channels or "").strip()
-            if channels != "top":
-                recipes = recipes_for(recipe, channels)
-            elif photo is None:
-                raise RecipeError("top needs an image; give one, or channels as 3,7,12")
-            else:
-                for _ in parts.fetching(engine.fetch(recipe.model)):
-                    yield [], None
-                _, found = answers(work, photo, recipe, None, TOP)
-                recipes = [recipe.but(channel=each.channel) for each in found]
+        recipe = ChannelRecipe(**given)
+        photo = load_image(image) if image else None
+        channels = (channels or "").strip()
+        if channels != "top":
+            recipes = recipes_for(recipe, channels)
+        elif photo is None:
+            raise RecipeError("top needs an image; give one, or channels as 3,7,12")
+        else:
             for _ in parts.fetching(engine.fetch(recipe.model)):
                 yield [], None
-            with tempfile.TemporaryDirectory() as folder:
-                name = parts.stem(image) if image else ""
-                for moment in visualized(work, recipes, folder, photo, name):
-                    items = [(path, str(channel)) for channel, path in moment.files.items()]
-                    made = None
-                    if moment.frame.done == 1:
-                        made = {
-                            "recipes": [engine.settle(each, photo).to_dict() for each in recipes],
-                            "silent": list(moment.silent),
-                        }
-                    yield items, made
-        except DreamError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            _, found = answers(work, photo, recipe, None, TOP)
+            recipes = [recipe.but(channel=each.channel) for each in found]
+        for _ in parts.fetching(engine.fetch(recipe.model)):
+            yield [], None
+        with tempfile.TemporaryDirectory() as folder:
+            name = parts.stem(image) if image else ""
+            for moment in visualized(work, recipes, folder, photo, name):
+                items = [(path, str(channel)) for channel, path in moment.files.items()]
+                made = None
+                if moment.frame.done == 1:
+                    made = {
+                        "recipes": [engine.settle(each, photo).to_dict() for each in recipes],
+                        "silent": list(moment.silent),
+                    }
+                yield items, made
 
     def top_channels(
         image: str,
@@ -124,25 +121,22 @@ def endpoints(work: Work) -> None:
             "size": size,
             "steps": steps,
         }
-        try:
-            recipe = ChannelRecipe(**given)
-            x, y, count = X.check("x", x), X.check("y", y), COUNT.check("count", count)
-            if (x is None) != (y is None):
-                raise RecipeError("a spot needs both x and y; give both, or none for all of it")
-            photo = load_image(image)
-            for _ in parts.fetching(engine.fetch(recipe.model)):
-                yield [], None, None
-            spot = None if x is None or y is None else (x, y)
-            response, found = answers(work, photo, recipe, spot, count)
-            recipes = [recipe.but(channel=each.channel) for each in found]
-            with tempfile.TemporaryDirectory() as folder:
-                where = map_file(response, found[0].channel, folder)
-                for moment in visualized(work, recipes, folder):
-                    items = [(path, str(channel)) for channel, path in moment.files.items()]
-                    done = moment.frame.done == 1
-                    yield items, where, [asdict(each) for each in found] if done else None
-        except DreamError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        recipe = ChannelRecipe(**given)
+        x, y, count = X.check("x", x), X.check("y", y), COUNT.check("count", count)
+        if (x is None) != (y is None):
+            raise RecipeError("a spot needs both x and y; give both, or none for all of it")
+        photo = load_image(image)
+        for _ in parts.fetching(engine.fetch(recipe.model)):
+            yield [], None, None
+        spot = None if x is None or y is None else (x, y)
+        response, found = answers(work, photo, recipe, spot, count)
+        recipes = [recipe.but(channel=each.channel) for each in found]
+        with tempfile.TemporaryDirectory() as folder:
+            where = map_file(response, found[0].channel, folder)
+            for moment in visualized(work, recipes, folder):
+                items = [(path, str(channel)) for channel, path in moment.files.items()]
+                done = moment.frame.done == 1
+                yield items, where, [asdict(each) for each in found] if done else None
 
     def field(name: str) -> Any:
         return parts.hidden_field(ChannelRecipe, name)

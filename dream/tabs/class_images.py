@@ -263,25 +263,22 @@ def endpoint(work: Work) -> None:
             "penalty": penalty,
             "tries": tries,
         }
-        try:
-            recipe = ClassRecipe(**given)
-            photo = load_image(image) if image else None
-            recipe = work.engine.settle(recipe, photo)
-            frames = work.class_image(recipe, photo)
-            for _ in parts.fetching(work.engine.fetch(recipe.model)):
-                yield None, None, None
-            before = None
-            with tempfile.TemporaryDirectory() as folder:
-                for frame, verdict in frames:
-                    before = before or verdict
-                    path = class_file(frame, recipe, image, folder)
-                    if not frame.finished:
-                        yield path, None, None
-                        continue
-                    both = {"before": asdict(before), "after": asdict(verdict)}
-                    yield path, recipe.to_dict(), both
-        except DreamError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        recipe = ClassRecipe(**given)
+        photo = load_image(image) if image else None
+        recipe = work.engine.settle(recipe, photo)
+        frames = work.class_image(recipe, photo)
+        for _ in parts.fetching(work.engine.fetch(recipe.model)):
+            yield None, None, None
+        before = None
+        with tempfile.TemporaryDirectory() as folder:
+            for frame, verdict in frames:
+                before = before or verdict
+                path = class_file(frame, recipe, image, folder)
+                if not frame.finished:
+                    yield path, None, None
+                    continue
+                both = {"before": asdict(before), "after": asdict(verdict)}
+                yield path, recipe.to_dict(), both
 
     def field(name: str) -> Any:
         return parts.hidden_field(ClassRecipe, name)

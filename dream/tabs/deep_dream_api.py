@@ -13,7 +13,6 @@ from PIL import Image
 from dream import presets as library
 from dream.compare import listed, numbers, sheet
 from dream.dream_recipe import DreamRecipe
-from dream.errors import DreamError
 from dream.picture import load_image
 from dream.tabs import parts
 from dream.tabs.work import Work
@@ -35,19 +34,16 @@ def endpoints(work: Work) -> None:
         the network is fetched, then previews (JPEG, without a recipe); the last answer is the dream
         as PNG, which carries its recipe inside, and that recipe as JSON.
         """
-        try:
-            recipe = engine.settle(DreamRecipe(**given))
-            with tempfile.TemporaryDirectory() as folder:
-                frames = work.dream(load_image(image), recipe)
-                for _ in parts.fetching(engine.fetch(recipe.model)):
-                    yield None, None
-                for frame in frames:
-                    if frame.finished:
-                        yield parts.result(frame, recipe, image, folder), recipe.to_dict()
-                    else:
-                        yield parts.preview(frame, image, folder), None
-        except DreamError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        recipe = engine.settle(DreamRecipe(**given))
+        with tempfile.TemporaryDirectory() as folder:
+            frames = work.dream(load_image(image), recipe)
+            for _ in parts.fetching(engine.fetch(recipe.model)):
+                yield None, None
+            for frame in frames:
+                if frame.finished:
+                    yield parts.result(frame, recipe, image, folder), recipe.to_dict()
+                else:
+                    yield parts.preview(frame, image, folder), None
 
     def compare(
         image: str, layers: str, intensities: str, given: dict[str, Any]
@@ -56,23 +52,20 @@ def endpoints(work: Work) -> None:
 
         The last answer is the sheet (PNG) and the recipe of each picture on it, row by row.
         """
-        try:
-            recipe = DreamRecipe(**given)
-            recipes = engine.variations(recipe, listed(layers or ""), numbers(intensities or ""))
-            with tempfile.TemporaryDirectory() as folder:
-                frames = work.dreams(load_image(image), recipes)
-                for _ in parts.fetching(engine.fetch(recipe.model)):
-                    yield None, None
-                pictures: list[Image.Image] = []
-                for frame in frames:
-                    if frame.finished:
-                        pictures.append(frame.picture())
-                    yield None, None
-                path = Path(folder) / f"sheet-{parts.stem(image)}.png"
-                sheet(recipes, pictures).save(path)
-                yield str(path), [each.to_dict() for each in recipes]
-        except DreamError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        recipe = DreamRecipe(**given)
+        recipes = engine.variations(recipe, listed(layers or ""), numbers(intensities or ""))
+        with tempfile.TemporaryDirectory() as folder:
+            frames = work.dreams(load_image(image), recipes)
+            for _ in parts.fetching(engine.fetch(recipe.model)):
+                yield None, None
+            pictures: list[Image.Image] = []
+            for frame in frames:
+                if frame.finished:
+                    pictures.append(frame.picture())
+                yield None, None
+            path = Path(folder) / f"sheet-{parts.stem(image)}.png"
+            sheet(recipes, pictures).save(path)
+            yield str(path), [each.to_dict() for each in recipes]
 
     def presets() -> dict[str, dict[str, Any]]:
         """The presets: recipes with names.

@@ -80,7 +80,8 @@ class Page(gr.Blocks):
                     raise DreamError(NOT_HERE)
                 file["meta"] = IS_FILE
             given: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
-        except gr.Error:
+        except gr.Error as error:
+            error.print_exception = False
             raise
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -88,6 +89,13 @@ class Page(gr.Blocks):
             said = DreamError(f"what was sent does not fit: {str(error).strip()[:200]}")
             raise gr.Error(str(said), print_exception=False) from error
         return given
+
+    async def call_function(self, *given: Any, **about: Any) -> Any:
+        """What the handler answers; what is wrong with a recipe is an answer, no fault of ours."""
+        try:
+            return await super().call_function(*given, **about)
+        except DreamError as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
 
 class Door:

@@ -184,8 +184,8 @@ def stops(
     """
     said = status(words)
 
-    def ended(shown: str) -> tuple[Any, ...]:
-        return *free(), said if UNDER_WAY in shown else gr.skip()
+    def ended(shown: str | None) -> tuple[Any, ...]:
+        return *free(), said if UNDER_WAY in str(shown) else gr.skip()
 
     stop.click(lambda: (*free(), said), None, [*buttons, line], cancels=list(runs), **AT_ONCE)
     for run in runs:
