@@ -224,10 +224,7 @@ def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_busy_server_ends_at_once_and_takes_the_photos_along(
-    number: signal.Signals, tmp_path: Path
-) -> None:
+def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -> None:
     with served(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "temp")) as address:
         process = served_by(int(address.rpartition(":")[2]))
         if process is None:
@@ -237,7 +234,7 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(
             begun(api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60})
         assert Path(photo).is_relative_to(tmp_path / "temp") and Path(photo).is_file()
         time.sleep(0.5)
-        os.kill(process, number)
+        os.kill(process, signal.SIGINT)  # As SIGTERM.
         start = time.monotonic()
         while is_up(address):
             time.sleep(0.05)
