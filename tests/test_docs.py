@@ -6,15 +6,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import SpaceCard, SpaceHardware
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, read_recipe, zoo
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
 from dream import __main__ as command_line
 from dream.knob import Knob, knobs
 from dream.model_card import ModelCard
 from dream.recipe import Recipe
 
-from .conftest import ROOT
+from .conftest import EXAMPLES, ROOT, SHIPPED_BITS, alike
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
@@ -115,7 +116,13 @@ def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         if "-o" in arguments and arguments[arguments.index("-o") + 1] in MADE:
             assert command_line.main(arguments) == 0, arguments
     settled = Engine("cpu").settle(ClassRecipe())
-    assert read_recipe(tmp_path / "goldfish.png") == settled
+    ships, made = EXAMPLES / "class-goldfish-seed0.png", tmp_path / "goldfish.png"
+    assert read_recipe(made) == settled == read_recipe(ships)
+    # The page opens on what its recipe makes.
+    shown, again = (load_image(path) for path in (ships, made))
+    assert torch.equal(shown, again) or not SHIPPED_BITS
+    # Elsewhere it is another goldfish, but in the same places.
+    assert alike(shown, again, torch.zeros_like(shown)) > 0.4
     assert read_recipe(tmp_path / "dogs.png") == Engine("cpu").settle(ChannelRecipe(channel=80))
     assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").but(octaves=5)
 
