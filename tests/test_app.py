@@ -286,7 +286,7 @@ def test_a_file_of_the_server_is_not_read(address: str) -> None:
 
 def test_a_cancelled_job_frees_the_line(client: Client) -> None:
     job = client.submit(
-        image=handle_file(str(CAT)), iterations=100, octaves=10, api_name="/deep_dream"
+        image=handle_file(str(CAT)), iterations=70, octaves=10, api_name="/deep_dream"
     )
     while not job.outputs():
         time.sleep(0.05)
