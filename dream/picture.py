@@ -37,7 +37,7 @@ RECIPE_BYTES = 1_000_000
 EXIF_LENGTHS = {"exif": EXIF_BYTES, "Raw profile type exif": 2 * EXIF_BYTES}
 PROFILE_BYTES = 4_000_000
 # Pictures are decoded one at a time, so that many at once take the memory of one, and made floats
-# by so many rows.
+# by so many rows; headers, which may be hostile for seconds, keep nobody waiting.
 DECODING = threading.Lock()
 ROWS = 256
 # What a killed process left half written goes after an hour.
@@ -57,8 +57,8 @@ def load_image(path: PathOrFile, background: str = "white") -> Tensor:
         PictureError: if it is no such file, is damaged, has more than 40 megapixels, 30,000 pixels
             a side or 250 MB, or would take more than 10 seconds of a processor to read.
     """
-    with DECODING:
-        return to_tensor(_read(path, background))
+    with _opened(path) as image, DECODING:
+        return to_tensor(_upright_rgb(image, background))
 
 
 def image_size(path: PathOrFile) -> tuple[int, int]:
@@ -83,18 +83,11 @@ def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
 
     Cheap even where the file is large. Raises as `load_image`.
     """
-    with DECODING:
-        image = _read(path, "white", draft=side)
-        image.thumbnail((side, side))
-    return image
-
-
-def _read(path: PathOrFile, background: str, draft: int = 0) -> Image.Image:
-    """The picture in a file, 8-bit RGB; a JPEG at the least size that has `draft` pixels a side."""
-    with _opened(path) as image:
-        if draft:
-            image.draft(None, (draft, draft))
-        return _upright_rgb(image, background)
+    with _opened(path) as image, DECODING:
+        image.draft(None, (side, side))  # A JPEG at the least size that has so many pixels a side.
+        small = _upright_rgb(image, "white")
+        small.thumbnail((side, side))
+    return small
 
 
 @contextmanager

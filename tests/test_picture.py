@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -447,6 +448,12 @@ for each in readers: each.start()
 for each in readers: each.join()
 print(memory("VmHWM") - before)
 """
+
+
+def test_a_file_with_a_bad_header_waits_for_no_other() -> None:
+    with ThreadPoolExecutor(1) as pool, DECODING:
+        refused = pool.submit(load_image, io.BytesIO(b"no picture"))
+        assert isinstance(refused.exception(timeout=20), PictureError)
 
 
 @pytest.mark.slow
