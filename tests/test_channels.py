@@ -215,7 +215,10 @@ def test_a_photo_too_small_is_refused_before_anything_is_loaded(fresh: Engine) -
         fresh.channel(ChannelRecipe(), torch.zeros(1, 3, 20, 50))
 
 
-def test_what_ships_is_what_the_recipes_make(fresh: Engine) -> None:
+def test_what_ships_is_what_the_recipes_make(
+    fresh: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # In which it was made.
     engine = Engine("cpu", shipped=[EXAMPLES / "channels"])
     engine.cache.folder = Path("/proc/none")
     for layer in ("inception3b", "inception4c", "inception5a"):
