@@ -29,12 +29,10 @@ from dream.tabs import (
     parts,
     visitors,
 )
-from dream.tabs.door import FILE_BYTES, Door, Page
+from dream.tabs.door import FILE_BYTES, SESSIONS, Door, Page
 from dream.tabs.work import Work
 
 TITLE = "Deep Dream"
-# Of so many visitors and calls, the latest, is kept what is theirs: half a megabyte each, and more.
-SESSIONS = 64
 LINE = "Watch a neural network dream into your photo."
 # Soft's own indigo and grey are too light to be read by everybody.
 THEME = gr.themes.Soft(

@@ -19,7 +19,7 @@ from dream.tabs.work import Work
 
 TOP = 8
 TOP_LIMIT = 32
-X = Knob(float, "", low=0, high=30_000, automatic="the whole photo")
+SPOT = Knob(float, "", low=0, high=30_000, automatic="the whole photo")
 COUNT = Knob(int, "", low=1, high=TOP_LIMIT)
 
 
@@ -122,7 +122,7 @@ def endpoints(work: Work) -> None:
             "steps": steps,
         }
         recipe = ChannelRecipe(**given)
-        x, y, count = X.check("x", x), X.check("y", y), COUNT.check("count", count)
+        x, y, count = SPOT.check("x", x), SPOT.check("y", y), COUNT.check("count", count)
         if (x is None) != (y is None):
             raise RecipeError("a spot needs both x and y; give both, or none for all of it")
         photo = load_image(image)

@@ -26,8 +26,10 @@ from dream.errors import DreamError
 
 API = "/gradio_api/"
 # Pictures come as uploads; only what speaks MCP may send them in the body, as base64.
-JSON_BYTES = {"mcp": 16_000_000, "call": 2_000_000}
+JSON_BYTES, MCP_BYTES = 2_000_000, 16_000_000
 FILE_BYTES = 50_000_000
+# Of so many visitors and calls, the latest, is kept what is theirs: half a megabyte each, and more.
+SESSIONS = 64
 LINK_SECONDS = 20.0
 REDIRECTS = 5
 UNREAD_SECONDS = 10.0
@@ -136,7 +138,8 @@ class Door:
                 del self._readers[key]
 
     async def _post(self, kind: str, scope: Any, receive: Any, send: Any) -> None:
-        body = await _body(receive, limit := JSON_BYTES.get(kind, JSON_BYTES["call"]))
+        limit = MCP_BYTES if kind == "mcp" else JSON_BYTES
+        body = await _body(receive, limit)
         if body is None:
             await _refuse(
                 send, 413, f"at most {limit / 1e6:g} MB may be sent here; upload pictures"

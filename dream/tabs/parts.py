@@ -57,7 +57,7 @@ def _path(self: gr.Image, payload: Any) -> Any:
     """The path of the file as it came: Gradio would open it first, and answer a bad one with a bare
     "Error"; `load_image` says what is wrong with it.
     """
-    return payload.path if payload and payload.path else gr.Image.preprocess(self, payload)
+    return payload.path if payload else None
 
 
 def _as_it_came(self: Any, payload: Any) -> Any:
