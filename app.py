@@ -1,4 +1,4 @@
-"""The page: Gradio around `dream`. Each tab is a file in `dream/tabs`."""
+"""The page: Gradio around `dream`. Each tab is a file in `dream/page`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
-from dream.knob import from_environment
-from dream.tabs import (
+from dream.page import (
     card,
     channels,
     channels_api,
@@ -29,8 +28,9 @@ from dream.tabs import (
     parts,
     visitors,
 )
-from dream.tabs.door import FILE_BYTES, SESSIONS, Door, Page
-from dream.tabs.work import Work
+from dream.page.door import FILE_BYTES, SESSIONS, Door, Page
+from dream.page.work import Work
+from dream.recipe.knob import from_environment
 
 TITLE = "Deep Dream"
 LINE = "Watch a neural network dream into your photo."
@@ -96,7 +96,7 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
   .status { min-height: 1.6em; }
 }
 """
-SCRIPT = (Path(__file__).parent / "dream" / "tabs" / "page.js").read_text(encoding="utf-8")
+SCRIPT = (Path(__file__).parent / "dream" / "page" / "page.js").read_text(encoding="utf-8")
 
 
 def build(work: Work) -> Page:

@@ -8,9 +8,6 @@
 step 8 of 8 (451, 300)
 """
 
-from dream.channel_recipe import ChannelRecipe
-from dream.class_recipe import ClassRecipe
-from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import (
     DeviceError,
@@ -21,8 +18,11 @@ from dream.errors import (
     WeightsError,
     WeightsUnavailable,
 )
-from dream.picture import load_image, read_recipe, save_image
-from dream.render import Frame
+from dream.files.picture import load_image, read_recipe, save_image
+from dream.paint.render import Frame
+from dream.recipe.channel import ChannelRecipe
+from dream.recipe.class_image import ClassRecipe
+from dream.recipe.dream import DreamRecipe
 
 __all__ = [
     "ChannelRecipe",

@@ -12,23 +12,23 @@ from typing import Any, NoReturn
 
 from PIL import Image
 
-from dream import classes, weights, zoo
-from dream.channel_recipe import ChannelRecipe
-from dream.channels import channel_numbers, spread_channels
-from dream.class_image import Verdict
-from dream.class_recipe import ClassRecipe
-from dream.compare import listed, numbers, sheet
-from dream.dream_recipe import DreamRecipe
 from dream.engine import Engine
 from dream.errors import DreamError, RecipeError, printable
-from dream.knob import Knob, knobs
-from dream.picture import check_destination, load_image, read_recipe, save_image
-from dream.presets import preset, presets
-from dream.recipe import AnyRecipe, Recipe
-from dream.render import Frame, silence
-from dream.response import COUNT
-from dream.sheet import contact_sheet
-from dream.weights import Download
+from dream.files.picture import check_destination, load_image, read_recipe, save_image
+from dream.files.sheet import contact_sheet, sheet
+from dream.networks import catalogue, weights
+from dream.networks.weights import Download
+from dream.paint.class_image import Verdict
+from dream.paint.render import Frame, silence
+from dream.paint.response import COUNT
+from dream.recipe import classes
+from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
+from dream.recipe.class_image import ClassRecipe
+from dream.recipe.dream import DreamRecipe
+from dream.recipe.knob import Knob, knobs
+from dream.recipe.presets import preset, presets
+from dream.recipe.recipe import AnyRecipe, Recipe
+from dream.recipe.variations import listed, numbers
 
 BAR_WIDTH = 30
 
@@ -347,7 +347,7 @@ def _bar(done: float, where: str) -> None:
 
 
 def _models(given: argparse.Namespace) -> None:
-    for card in zoo.CARDS.values():
+    for card in catalogue.CARDS.values():
         path = weights.find(card)
         if card.source is None:
             here = "comes with it"
@@ -359,14 +359,14 @@ def _models(given: argparse.Namespace) -> None:
 
 
 def _layers(given: argparse.Namespace) -> None:
-    card = zoo.card(given.model)
+    card = catalogue.card(given.model)
     for layer in card.layers:
         default = "  (default)" if layer.name == card.default_layer else ""
         print(f"{layer.name:22}{layer.alias:10}{layer.kind:12}{layer.brings}{default}")
 
 
 def _fetch(given: argparse.Namespace) -> None:
-    card = zoo.card(given.model)
+    card = catalogue.card(given.model)
     if card.source is None:
         print(f"{card.name} comes with the program; there is nothing to fetch")
         return

@@ -16,23 +16,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream import class_image, compare, render, weights, zoo
-from dream.cache import PictureCache
-from dream.channel_recipe import ChannelRecipe
-from dream.class_image import Verdict
-from dream.class_recipe import ClassRecipe
-from dream.device import pick_device, precision
-from dream.dream_recipe import DreamRecipe
-from dream.embedded import embed_guide, embed_mask
 from dream.errors import RecipeError, WeightsError, shown
-from dream.knob import from_environment, is_embedded
-from dream.network import Network
-from dream.octave import limited, resize
-from dream.picture import check_picture, to_tensor
-from dream.recipe import Recipe
-from dream.render import BATCH_PIXELS, Frame
-from dream.response import Response
-from dream.weights import Download
+from dream.files.cache import PictureCache
+from dream.files.embedded import embed_guide, embed_mask
+from dream.networks import catalogue, weights
+from dream.networks.device import pick_device, precision
+from dream.networks.network import Network
+from dream.networks.weights import Download
+from dream.paint import class_image, render
+from dream.paint.class_image import Verdict
+from dream.paint.render import BATCH_PIXELS, Frame
+from dream.paint.response import Response
+from dream.recipe import variations
+from dream.recipe.channel import ChannelRecipe
+from dream.recipe.class_image import ClassRecipe
+from dream.recipe.dream import DreamRecipe
+from dream.recipe.knob import from_environment, is_embedded
+from dream.recipe.recipe import Recipe
+from dream.tensors import check_picture, limited, resize, to_tensor
 
 CACHE_GB = 4.0
 # The longest side of a photo in which channels are looked for or raised.
@@ -88,16 +89,16 @@ class Engine:
             RecipeError: if that variable names no network.
         """
         if name := os.environ.get("DREAM_DEFAULT_MODEL"):
-            return zoo.card(name).name
+            return catalogue.card(name).name
         if self.device.type != "cpu":
-            for name in zoo.CLASSICS:
-                if name in self.files or weights.find(zoo.card(name)):
+            for name in catalogue.CLASSICS:
+                if name in self.files or weights.find(catalogue.card(name)):
                     return name
         return DreamRecipe().model
 
     def precision(self, model: str) -> torch.dtype:
         """In what that network runs here (see `device.precision`)."""
-        return precision(self.device, zoo.card(model))
+        return precision(self.device, catalogue.card(model))
 
     def network(self, model: str, *, head: bool = False) -> Network:
         """That network, with its head or without; fetched and loaded on first use.
@@ -106,7 +107,7 @@ class Engine:
             RecipeError: if there is no such model.
             WeightsError: if its weights cannot be had (`WeightsUnavailable`) or do not fit.
         """
-        card = zoo.card(model)
+        card = catalogue.card(model)
         key = (model, head and bool(card.head))
         with self._lock:
             loading = self._loading.setdefault(key, threading.Lock())
@@ -129,7 +130,7 @@ class Engine:
         Raises:
             WeightsError: as `network`, but for whether they fit.
         """
-        card = zoo.card(model)
+        card = catalogue.card(model)
         own = self.files.get(model)
         if own and card.source is None:
             raise WeightsError(f"{model} brings its own weights; name the network of {own.name}")
@@ -152,7 +153,7 @@ class Engine:
 
     def _head(self, recipe: Recipe) -> bool:
         layers = tuple(layer for layer, _ in recipe.layers())
-        return zoo.card(recipe.model).needs_head(layers)
+        return catalogue.card(recipe.model).needs_head(layers)
 
     def settle(
         self, recipe: AnyRecipe, image: Tensor | None = None, kind: type[Recipe] = Recipe
@@ -204,13 +205,13 @@ class Engine:
     def variations(
         self, recipe: DreamRecipe, layers: Sequence[str] = (), intensities: Sequence[int] = ()
     ) -> list[DreamRecipe]:
-        """Those of `compare.variations`, settled; a guide and a mask are read once for all.
+        """Those of `variations.variations`, settled; a guide and a mask are read once for all.
 
         Raises:
-            RecipeError: as `compare.variations`.
+            RecipeError: as `variations.variations`.
             PictureError, RecipeError: as `settle`.
         """
-        recipes = compare.variations(recipe, layers, intensities)
+        recipes = variations.variations(recipe, layers, intensities)
         first = self.settle(recipes[0])
         return [self.settle(each.but(guide=first.guide, mask=first.mask)) for each in recipes]
 

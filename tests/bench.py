@@ -4,9 +4,9 @@ The rows of a table do the same work, run in turn, so that a machine that slows 
 compare within one run only. A dream is cat.jpg at 448 x 298, 4 octaves of 10 steps at inception4c;
 channels are eight of inception4c from noise, 160 x 160, 128 steps. The large dream, of 4096 x 4096
 pixels, takes one step at each of four octaves, in a process of its own. A pace is what
-`dream/cost.py` holds of a machine like this; what is said of a dream the page says before it. Class
-images are judged by other real networks, where `../shared/weights` has them: how often is the class
-first, or among the first five, of what they see?
+`dream/paint/cost.py` holds of a machine like this; what is said of a dream the page says before it.
+Class images are judged by other real networks, where `../shared/weights` has them: how often is the
+class first, or among the first five, of what they see?
 """
 
 from __future__ import annotations
@@ -25,22 +25,14 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from dream import (
-    ChannelRecipe,
-    ClassRecipe,
-    DreamRecipe,
-    Engine,
-    architecture,
-    cost,
-    load_image,
-    render,
-    zoo,
-)
-from dream.model_card import ModelCard
-from dream.network import Network
-from dream.objective import energy
-from dream.recipe import Recipe
-from dream.tabs.work import Work
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image
+from dream.networks import architecture, catalogue
+from dream.networks.model_card import ModelCard
+from dream.networks.network import Network
+from dream.page.work import Work
+from dream.paint import cost, render
+from dream.paint.objective import energy
+from dream.recipe.recipe import Recipe
 
 from .memory import large_dream
 
@@ -88,7 +80,7 @@ def table(rounds: int, rows: dict[str, Callable[[], object]]) -> None:
 
 def dreams(engine: Engine) -> None:
     recipe, photo = DreamRecipe(max_side=448), load_image(PHOTO).to(engine.device)
-    card = zoo.card(recipe.model)
+    card = catalogue.card(recipe.model)
     networks = {
         f"dream ({str(dtype).removeprefix('torch.')})": Network(card, engine.device, dtype)
         for dtype in dict.fromkeys((engine.precision(recipe.model), torch.float32, torch.bfloat16))
@@ -155,7 +147,7 @@ def paces(engine: Engine) -> None:
     rows: list[tuple[float, float, float]] = []
     times: list[float] = []
     for model in ("dreamlet", "vgg16", "googlenet", "resnet50", "squeezenet1_1", "densenet121"):
-        card = zoo.card(model)
+        card = catalogue.card(model)
         network = untrained(card, engine)
         for layer in {card.low, card.default_layer, card.high}:
             one = cost.network_cost(model, (layer,))

@@ -16,9 +16,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, load_image, zoo
-from dream.convolution import IN_ONE_ORDER
-from dream.network import Network
+from dream import DreamRecipe, Engine, load_image
+from dream.networks import catalogue
+from dream.networks.convolution import IN_ONE_ORDER
+from dream.networks.network import Network
 
 from .server import served
 
@@ -121,13 +122,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def network() -> Network:
     """Dreamlet in float32, to compare with references."""
-    return Network(zoo.card("dreamlet"), torch.device("cpu"), torch.float32)
+    return Network(catalogue.card("dreamlet"), torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(scope="session")
 def exact() -> Network:
     """Dreamlet in float64, to be compared with: the same on every processor."""
-    return Network(zoo.card("dreamlet"), torch.device("cpu"), torch.float64)
+    return Network(catalogue.card("dreamlet"), torch.device("cpu"), torch.float64)
 
 
 @pytest.fixture(scope="session")

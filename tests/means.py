@@ -1,4 +1,4 @@
-"""Makes `dream/dreamlet_means.safetensors`, Dreamlet's mean activations: `make means`.
+"""Makes `dream/networks/dreamlet_means.safetensors`, Dreamlet's mean activations: `make means`.
 
 Each example photo counts whole at three sizes, and in its four quarters.
 """
@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from dream import load_image, zoo
-from dream.guide import mean_over
-from dream.network import Network
-from dream.octave import limited, resized
+from dream import load_image
+from dream.networks import catalogue
+from dream.networks.network import Network
+from dream.paint.guide import mean_over
+from dream.tensors import limited, resized
 
 from .conftest import EXAMPLES, ROOT
 
@@ -30,7 +31,7 @@ def pictures(photo: Tensor) -> list[Tensor]:
 
 
 def main() -> None:
-    card = zoo.card("dreamlet")
+    card = catalogue.card("dreamlet")
     network = Network(card, torch.device("cpu"), torch.float32)
     photos = [
         each for path in sorted(EXAMPLES.glob("*.jpg")) for each in pictures(load_image(path))

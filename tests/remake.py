@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image
-from dream.recipe import Recipe
+from dream.recipe.recipe import Recipe
 
 from .conftest import EXAMPLES, ROOT
 

@@ -14,7 +14,7 @@ from gradio_client import Client
 from PIL import Image
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
-from dream.presets import presets
+from dream.recipe.presets import presets
 
 from . import contract
 from .conftest import EXAMPLES, ROOT

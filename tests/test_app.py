@@ -17,9 +17,9 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
-from dream.knob import knobs
-from dream.presets import presets
-from dream.tabs import deep_dream, parts
+from dream.page import deep_dream, parts
+from dream.recipe.knob import knobs
+from dream.recipe.presets import presets
 
 from .conftest import EXAMPLES, KNOBS, ROOT, SHIPPED_BITS, alike
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dream.ascent import Adam, Normalised, Smoothed, ascend
-from dream.network import Network, ValueAndGrad
-from dream.objective import energy
-from dream.transform import blur, jitter, roll
+from dream.networks.network import Network, ValueAndGrad
+from dream.paint.ascent import Adam, Normalised, Smoothed, ascend
+from dream.paint.objective import energy
+from dream.paint.transform import blur, jitter, roll
 
 
 def climb(

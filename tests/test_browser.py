@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from dream import ClassRecipe, DreamRecipe, load_image, read_recipe
-from dream.presets import presets
+from dream.recipe.presets import presets
 
 from .conftest import EXAMPLES
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dream import ChannelRecipe
-from dream.cache import PictureCache
+from dream.files.cache import PictureCache
 
 RECIPE = ChannelRecipe(channel=7, size=32, steps=2)
 

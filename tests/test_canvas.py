@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream.canvas import CANVASES, Canvas, Fourier, Phase, Pixels, Plain
-from dream.channel_recipe import ChannelRecipe
-from dream.knob import knobs
+from dream.paint.canvas import CANVASES, Canvas, Fourier, Phase, Pixels, Plain
+from dream.recipe.channel import ChannelRecipe
+from dream.recipe.knob import knobs
 
 CPU = torch.device("cpu")
 SIZES = [(32, 32), (33, 47), (40, 31), (96, 64)]

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream import ChannelRecipe, Engine, Frame, PictureError, RecipeError, load_image, render, zoo
-from dream.channels import spread_channels
-from dream.network import Network
-from dream.picture import to_tensor
+from dream import ChannelRecipe, Engine, Frame, PictureError, RecipeError, load_image
+from dream.networks import catalogue
+from dream.networks.network import Network
+from dream.paint import render
+from dream.recipe.channel import spread_channels
+from dream.tensors import to_tensor
 
 from .conftest import EXAMPLES, alike, change
 
@@ -49,7 +51,7 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
     layer: str, fresh: Engine, network: Network
 ) -> None:
     # All of the picture on average, against the 99th percentile of positions in photographs.
-    channels = random.Random(4).sample(range(zoo.card("dreamlet").channel_count(layer)), 6)
+    channels = random.Random(4).sample(range(catalogue.card("dreamlet").channel_count(layer)), 6)
     seen = torch.cat([answer(network, load_image(photo), layer) for photo in PHOTOS], dim=1)
     highest = torch.quantile(seen[channels], 0.99, dim=1)
     pictures = made(fresh, recipes(layer, channels, size=128, steps=64))
@@ -257,9 +259,9 @@ def test_a_layer_is_written_down_by_its_module() -> None:
     assert recipe.but(model="dreamlet") == ChannelRecipe()
 
 
-@pytest.mark.parametrize("model", zoo.CARDS)
+@pytest.mark.parametrize("model", catalogue.CARDS)
 def test_every_listed_layer_has_channels(model: str) -> None:
-    card = zoo.card(model)
+    card = catalogue.card(model)
     for layer in card.layers:
         assert card.channel_count(layer.name) >= 24
     assert card.channel_count(card.logits) == 1000

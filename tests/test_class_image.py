@@ -8,11 +8,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dream import ClassRecipe, Engine, Frame, PictureError, RecipeError, zoo
-from dream.architecture import build
-from dream.class_image import MODES, best_of, class_image, class_objective, verdict
-from dream.knob import knobs
-from dream.network import Network
+from dream import ClassRecipe, Engine, Frame, PictureError, RecipeError
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.networks.network import Network
+from dream.paint.class_image import MODES, best_of, class_image, class_objective, verdict
+from dream.recipe.knob import knobs
 
 from .bench import REAL, TEN
 
@@ -151,10 +152,10 @@ def test_the_verdict_is_that_of_the_whole_network(network: Network, cat: Tensor)
     assert [share for _, share in said.seen] == pytest.approx(sorted(shares)[:-6:-1], rel=1e-3)
 
 
-@pytest.mark.parametrize("model", [name for name in zoo.CARDS if name != "dreamlet"])
+@pytest.mark.parametrize("model", [name for name in catalogue.CARDS if name != "dreamlet"])
 def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    card = zoo.card(model)
+    card = catalogue.card(model)
     whole = build(card).eval()
     path = tmp_path / f"{model}.safetensors"
     safetensors.torch.save_file(whole.state_dict(), path)
@@ -170,7 +171,7 @@ def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Pa
 def test_weights_of_other_classes_are_numbered_and_checked(tmp_path: Path) -> None:
     torch.manual_seed(0)
     path = tmp_path / "places.safetensors"
-    whole = build(zoo.card("squeezenet1_1"), num_classes=12)
+    whole = build(catalogue.card("squeezenet1_1"), num_classes=12)
     safetensors.torch.save_file(whole.state_dict(), path)
     engine = Engine("cpu", {"squeezenet1_1": path})
     recipe = ClassRecipe(model="squeezenet1_1", target="7", size=64, steps=1)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dream import ClassRecipe, RecipeError, classes
+from dream import ClassRecipe, RecipeError
+from dream.recipe import classes
 
 
 def test_there_are_a_thousand_names_each_once() -> None:

@@ -20,8 +20,8 @@ import safehttpx
 from PIL import Image
 
 from dream import DreamError
-from dream.tabs import door, visitors
-from dream.tabs.door import NOT_HERE
+from dream.page import door, visitors
+from dream.page.door import NOT_HERE
 
 from .conftest import EXAMPLES
 from .server import served

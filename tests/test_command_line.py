@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream import __main__ as command_line
-from dream.architecture import build
-from dream.picture import save_image, to_tensor
-from dream.presets import preset
-from dream.weights import Download
+from dream.files.picture import save_image
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.networks.weights import Download
+from dream.recipe.presets import preset
+from dream.tensors import to_tensor
 
 from .conftest import EXAMPLES, KNOBS, ROOT, change
 
@@ -173,7 +175,7 @@ def test_a_terminal_shows_a_bar_and_a_pipe_does_not(
 def test_layers_are_listed_with_what_they_bring(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("layers") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(zoo.card("dreamlet").layers)
+    assert len(lines) == len(catalogue.card("dreamlet").layers)
     assert [line for line in lines if "(default)" in line] == [
         "inception4c                     parts       Faces, fur  (default)"
     ]
@@ -186,7 +188,7 @@ def test_models_are_listed_with_what_is_here(
     monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
     assert run("models") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(zoo.CARDS)
+    assert [line.split()[0] for line in lines] == list(catalogue.CARDS)
     assert "comes with it" in lines[0] and "2 MB, here" in lines[1]
     assert run("fetch", "vgg16") == 0
     assert capsys.readouterr().out == f"vgg16: {tmp_path / 'vgg16.safetensors'}\n"
@@ -210,7 +212,7 @@ def test_weights_that_cannot_be_had_end_in_one_line(
 def test_weights_of_ones_own_dream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     weights, out = tmp_path / "mine.safetensors", tmp_path / "out.png"
-    safetensors.torch.save_file(build(zoo.card("mobilenet_v2")).state_dict(), weights)
+    safetensors.torch.save_file(build(catalogue.card("mobilenet_v2")).state_dict(), weights)
     own = ["--model", "mobilenet_v2", "--weights", str(weights)]
     assert run("image", CAT, "-o", str(out), *QUICK, *own) == 0
     assert read_recipe(out).model == "mobilenet_v2"

@@ -8,9 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, RecipeError, embedded
-from dream.compare import SIDE, label, listed, numbers, sheet, variations
-from dream.presets import FILE, preset, presets
+from dream import DreamRecipe, Engine, RecipeError
+from dream.files import embedded
+from dream.files.sheet import label, sheet
+from dream.recipe.presets import FILE, preset, presets
+from dream.recipe.variations import SIDE, listed, numbers, variations
 
 from .conftest import EXAMPLES
 

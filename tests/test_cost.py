@@ -6,16 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from dream import (
-    ChannelRecipe,
-    ClassRecipe,
-    DreamRecipe,
-    Engine,
-    PictureError,
-    architecture,
-    zoo,
-)
-from dream.cost import BESIDE, PACES, Cost, Pace, cost, network_cost, pace
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, PictureError
+from dream.networks import architecture, catalogue
+from dream.paint.cost import BESIDE, PACES, Cost, Pace, cost, network_cost, pace
 
 SIZE = (300, 451)
 
@@ -30,7 +23,7 @@ def dreaming(**knobs: object) -> Cost:
 )
 def test_a_network_costs_what_its_convolutions_multiply(model: str, layer: str) -> None:
     extractor = architecture.extractor(
-        architecture.skeleton(zoo.card(model)).to("meta").eval(), (layer,)
+        architecture.skeleton(catalogue.card(model)).to("meta").eval(), (layer,)
     )
     multiplied, called = 0, 0
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dream import DeviceError, Engine, RecipeError, device, zoo
+from dream import DeviceError, Engine, RecipeError
+from dream.networks import catalogue, device
 
 
 def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +31,7 @@ def test_only_heavy_networks_and_only_where_it_pays_run_in_bfloat16_on_a_cpu(
 ) -> None:
     monkeypatch.delenv("DREAM_PRECISION", raising=False)
     monkeypatch.setattr(device, "bfloat16_gain", lambda: gain)
-    for name, card in zoo.CARDS.items():
+    for name, card in catalogue.CARDS.items():
         half = name in HEAVY and gain >= 1.5
         expected = torch.bfloat16 if half else torch.float32
         assert device.precision(CPU, card) == Engine("cpu").precision(name) == expected, name
@@ -42,8 +43,8 @@ def test_light_networks_do_not_even_ask_the_processor(monkeypatch: pytest.Monkey
 
     monkeypatch.delenv("DREAM_PRECISION", raising=False)
     monkeypatch.setattr(device, "bfloat16_gain", asked)
-    assert device.precision(CPU, zoo.card("dreamlet")) == torch.float32
-    assert device.precision(torch.device("mps"), zoo.card("vgg16")) == torch.float32
+    assert device.precision(CPU, catalogue.card("dreamlet")) == torch.float32
+    assert device.precision(torch.device("mps"), catalogue.card("vgg16")) == torch.float32
 
 
 @pytest.mark.parametrize(("half", "expected"), [(0.25, 4.0), (4.0, 0.25)])
@@ -71,7 +72,7 @@ def test_the_processor_is_timed_once() -> None:
 def test_the_environment_names_the_precision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAM_PRECISION", name)
     wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-    assert {Engine("cpu").precision(model) for model in zoo.CARDS} == {wanted}
+    assert {Engine("cpu").precision(model) for model in catalogue.CARDS} == {wanted}
     assert Engine("cpu").network("dreamlet").dtype == wanted
 
 
@@ -99,7 +100,7 @@ def test_a_gpu_dreams_what_the_cpu_dreams() -> None:
 def test_the_first_network_is_dreamlet_on_a_cpu_and_a_classic_that_is_there_on_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dream.weights._cached", lambda source: [])
+    monkeypatch.setattr("dream.networks.weights._cached", lambda source: [])
     monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
     engine = Engine("cpu")
     for model in ("vgg16", "squeezenet1_1"):

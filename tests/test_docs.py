@@ -9,11 +9,12 @@ import pytest
 import torch
 from huggingface_hub import SpaceCard, SpaceHardware
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe, zoo
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream import __main__ as command_line
-from dream.knob import Knob, knobs
-from dream.model_card import ModelCard
-from dream.recipe import Recipe
+from dream.networks import catalogue
+from dream.networks.model_card import ModelCard
+from dream.recipe.knob import Knob, knobs
+from dream.recipe.recipe import Recipe
 
 from .conftest import EXAMPLES, ROOT, SHIPPED_BITS, alike
 
@@ -54,12 +55,12 @@ def model_row(card: ModelCard) -> str:
 def test_the_table_lists_every_network() -> None:
     table = re.search(r"\| network \|.*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
     assert table
-    assert table[1].splitlines() == [model_row(card) for card in zoo.CARDS.values()]
+    assert table[1].splitlines() == [model_row(card) for card in catalogue.CARDS.values()]
 
 
 def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
     data = SpaceCard(README).data.to_dict()
-    sources = [card.source for card in zoo.CARDS.values() if card.source]
+    sources = [card.source for card in catalogue.CARDS.values() if card.source]
     pinned = {f"{source.repo} {source.file} {source.revision}" for source in sources}
     assert set(data["preload_from_hub"]) <= pinned
     assert set(data["models"]) == {source.repo for source in sources}

@@ -282,7 +282,13 @@ def test_a_link_to_the_page_shows_its_name_and_a_dream(space: str) -> None:
     # The picture can be read by everybody, and no other file.
     start, _, path = unquote(where.path).partition("=")
     assert Path(path) == EXAMPLES / "site" / "card.jpg"
-    for name in ("README.md", "app.py", "examples/CREDITS.md", "examples", "dream/dreamlet.py"):
+    for name in (
+        "README.md",
+        "app.py",
+        "examples/CREDITS.md",
+        "examples",
+        "dream/networks/dreamlet.py",
+    ):
         assert httpx.get(f"{space}{start}={ROOT / name}").status_code == 403, name
 
 

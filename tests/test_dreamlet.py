@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from dream import dreamlet
-from dream.network import Network
+from dream.networks import dreamlet
+from dream.networks.network import Network
 
 from .conftest import ROOT
 

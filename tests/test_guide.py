@@ -9,21 +9,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dream import (
-    DreamRecipe,
-    Engine,
-    RecipeError,
-    embedded,
-    load_image,
-    objective,
-    read_recipe,
-    save_image,
-    zoo,
-)
-from dream import guide as guides
-from dream.architecture import build
-from dream.network import Network
-from dream.objective import Match, match, texture
+from dream import DreamRecipe, Engine, RecipeError, load_image, read_recipe, save_image
+from dream.files import embedded
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.networks.network import Network
+from dream.paint import guide as guides
+from dream.paint import objective
+from dream.paint.objective import Match, match, texture
 
 from . import means
 from .conftest import EXAMPLES, ROOT
@@ -150,7 +143,7 @@ def test_blurred_noise_stands_in_where_no_means_come(
     measured = guides.mean_activation(network, layer)
     assert torch.corrcoef(torch.stack([shipped, measured]))[0, 1] > 0.65
     inner = guides.mean_activation(network, f"{layer}.branch1")
-    assert inner.shape == (zoo.card("dreamlet").channel_count(f"{layer}.branch1"),)
+    assert inner.shape == (catalogue.card("dreamlet").channel_count(f"{layer}.branch1"),)
 
 
 def test_a_guide_in_a_recipe_is_small_and_stays_the_same(engine: Engine, tmp_path: Path) -> None:
@@ -183,7 +176,7 @@ def test_a_guide_brings_its_layer_and_objective() -> None:
 
 def test_a_network_without_means_of_its_own_follows_a_guide(tmp_path: Path, cat: Tensor) -> None:
     torch.manual_seed(0)
-    weights = build(zoo.card("squeezenet1_1")).state_dict()
+    weights = build(catalogue.card("squeezenet1_1")).state_dict()
     save_file(weights, tmp_path / "squeezenet1_1.safetensors")
     engine = Engine("cpu", {"squeezenet1_1": tmp_path / "squeezenet1_1.safetensors"})
     recipe = DreamRecipe(model="squeezenet1_1", guide=ROCKET, octaves=1, iterations=3, max_side=128)

@@ -1,4 +1,4 @@
-"""The engine knows no UI, modules import downwards only, and what is public is sorted."""
+"""The engine knows no UI, rooms import downwards only, and what is public is sorted."""
 
 import ast
 from pathlib import Path
@@ -7,27 +7,15 @@ import dream
 
 from .conftest import ROOT
 
+PACKAGE = ROOT / "dream"
+# Rooms and files of the package, from the ground up: each imports what lies below it alone.
 FLOORS = [
-    {"errors", "sums"},
-    {
-        *("architecture", "bounded", "convolution", "objective", "octave", "dreamlet", "knob"),
-        *("classes", "sheet"),
-    },
-    {"model_card", "canvas", "transform"},
-    {"zoo", "device"},
-    {"recipe", "weights"},
-    {"dream_recipe", "channel_recipe", "class_recipe", "network", "channels", "picture"},
-    {"ascent", "embedded", "guide", "tile", "presets", "compare"},
-    {"restraint"},
-    {"render", "response", "cache"},
-    {"class_image"},
-    {"engine", "cost"},
-    {"__init__", "__main__"},
+    *("errors", "sums", "tensors"),
+    *("networks", "recipe", "files", "paint"),
+    *("engine", "__init__", "page", "__main__"),
 ]
-WITHOUT_TORCH = {
-    *("errors", "bounded", "model_card", "zoo", "knob", "channels", "sheet", "presets", "compare"),
-    *("recipe", "dream_recipe", "channel_recipe", "class_recipe"),
-}
+# Networks and recipes are looked up before torch, which takes seconds, is loaded.
+WITHOUT_TORCH = ["errors", "recipe", "networks/catalogue", "networks/model_card", "files/bounded"]
 
 
 def imports(path: Path) -> set[str]:
@@ -41,36 +29,60 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def test_every_module_stands_on_one_floor() -> None:
-    modules = {path.stem for path in (ROOT / "dream").glob("*.py")}
-    assert modules == set().union(*FLOORS)
+def files(room: str) -> list[Path]:
+    """The Python files of a room, or the one that is one."""
+    return sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / f"{room}.py"]
 
 
-def test_modules_import_lower_floors_only() -> None:
-    for height, floor in enumerate(FLOORS):
-        allowed = set().union(*FLOORS[:height])
-        for module in floor:
-            ours = {
-                name.split(".")[1]
-                for name in imports(ROOT / "dream" / f"{module}.py")
-                if name.startswith("dream.")
-            }
-            if module == "architecture":
-                ours -= {"model_card"}  # For its types only, not when it runs.
-            used = ours & set().union(*FLOORS)
-            assert used <= allowed, f"{module} imports {sorted(used - allowed)}"
+def modules(path: Path) -> list[str]:
+    """The modules of this package that a file imports, in full: dream.paint.canvas."""
+    found = []
+    for name in imports(path):
+        where = ROOT / name.replace(".", "/")
+        if name.startswith("dream.") and where.with_suffix(".py").exists():
+            found.append(name)
+        elif name.startswith("dream.") and name.count(".") == 1 and not where.is_dir():
+            found.append("dream.__init__")
+    return found
+
+
+def test_every_file_is_in_a_room_or_on_a_floor_of_its_own() -> None:
+    there = {path.stem for path in PACKAGE.glob("*.py")}
+    there |= {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert there == set(FLOORS)
+    assert not list(PACKAGE.glob("*/*/*.py"))
+
+
+def test_rooms_import_lower_ones_only() -> None:
+    for height, room in enumerate(FLOORS):
+        for path in files(room):
+            rooms = {name.split(".")[1] for name in modules(path)}
+            assert rooms <= set(FLOORS[: height + 1]), f"{path} imports {rooms}"
+
+
+def test_no_two_files_of_a_room_import_one_another() -> None:
+    """In whatever way round: no circle, not even inside of functions."""
+    below = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): set(modules(path))
+        for path in PACKAGE.glob("**/*.py")
+    }
+    while free := [name for name, needs in below.items() if not needs & below.keys()]:
+        for name in free:
+            del below[name]
+    assert not below
 
 
 def test_the_engine_knows_no_ui() -> None:
-    for path in (ROOT / "dream").glob("*.py"):
-        assert not {name.split(".")[0] for name in imports(path)} & {"gradio", "spaces", "app"}
-        assert not [name for name in imports(path) if name.startswith("dream.tabs")], path.name
+    for room in set(FLOORS) - {"page"}:
+        for path in files(room):
+            assert not {name.split(".")[0] for name in imports(path)} & {"gradio", "spaces", "app"}
 
 
 def test_plain_data_loads_no_torch() -> None:
-    for module in WITHOUT_TORCH:
-        roots = {name.split(".")[0] for name in imports(ROOT / "dream" / f"{module}.py")}
-        assert not roots & {"torch", "torchvision", "numpy"}, module
+    for room in WITHOUT_TORCH:
+        for path in files(room):
+            roots = {name.split(".")[0] for name in imports(path)}
+            assert path.name == "classes.py" or not roots & {"torch", "torchvision", "numpy"}, path
 
 
 def test_what_is_public_is_sorted_and_there() -> None:

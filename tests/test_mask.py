@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, PictureError, RecipeError, read_recipe, save_image
-from dream.embedded import embed_mask, feathered, mask
+from dream.files.embedded import embed_mask, feathered, mask
 
 from .conftest import png_header
 

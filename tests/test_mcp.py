@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from dream import DreamRecipe, Engine, load_image, read_recipe
-from dream.presets import presets
+from dream.recipe.presets import presets
 
 from .conftest import EXAMPLES, ROOT
 from .packages import install

@@ -10,13 +10,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from dream import DreamRecipe, RecipeError, render, zoo
-from dream.architecture import build
-from dream.model_card import ModelCard
-from dream.network import Network
-from dream.objective import energy
+from dream import DreamRecipe, RecipeError
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.networks.model_card import ModelCard
+from dream.networks.network import Network
+from dream.paint import render
+from dream.paint.objective import energy
 
-FETCHED = [card for card in zoo.CARDS.values() if card.source]
+FETCHED = [card for card in catalogue.CARDS.values() if card.source]
 NINE = {
     *("vgg16", "vgg19", "googlenet", "inception_v3", "resnet50"),
     *("alexnet", "squeezenet1_1", "mobilenet_v2", "densenet121"),
@@ -77,7 +79,7 @@ def seen_by_hook(network: Network, whole: nn.Module, picture: Tensor, layer: str
 
 def test_the_catalogue_has_what_people_dream_with() -> None:
     assert {card.name for card in FETCHED} == NINE
-    assert list(zoo.CARDS)[0] == "dreamlet" == DreamRecipe().model
+    assert list(catalogue.CARDS)[0] == "dreamlet" == DreamRecipe().model
 
 
 def test_a_layer_equals_the_whole_network_there(
@@ -135,7 +137,7 @@ def test_several_layers_are_read_at_once(pair: tuple[Network, nn.Module], pictur
         assert torch.allclose(both[layer], network.activations(picture, (layer,))[layer], atol=1e-5)
 
 
-@pytest.mark.parametrize("card", zoo.CARDS.values(), ids=lambda card: card.name)
+@pytest.mark.parametrize("card", catalogue.CARDS.values(), ids=lambda card: card.name)
 def test_a_card_is_whole(card: ModelCard) -> None:
     modules = card.modules
     names = [layer.name for layer in card.layers]
@@ -193,14 +195,14 @@ def test_a_layer_that_is_not_there_is_answered_with_what_is_near(
 
 
 def test_the_head_is_read_only_where_it_is_dreamed() -> None:
-    card = zoo.card("vgg16")
+    card = catalogue.card("vgg16")
     assert card.needs_head(("features.22", "classifier.6"))
     assert not card.needs_head(("features.22",))
-    assert not zoo.card("resnet50").needs_head(("fc",))
+    assert not catalogue.card("resnet50").needs_head(("fc",))
 
 
 def test_batch_norms_are_folded_away(tmp_path: Path) -> None:
-    card = zoo.card("resnet50")
+    card = catalogue.card("resnet50")
     path = tmp_path / "resnet50.safetensors"
     safetensors.torch.save_file(random_network(card).state_dict(), path)
     network = Network(card, torch.device("cpu"), torch.float32, path)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream import zoo
-from dream.network import Network, redirected_relu
-from dream.objective import Objective, channel, energy
+from dream.networks import catalogue
+from dream.networks.network import Network, redirected_relu
+from dream.paint.objective import Objective, channel, energy
 
 from .conftest import whole_network_activation
 
-LAYERS = [layer.name for layer in zoo.card("dreamlet").layers]
+LAYERS = [layer.name for layer in catalogue.card("dreamlet").layers]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -77,7 +77,7 @@ def test_objectives_are_values() -> None:
 
 def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor) -> None:
     # torch.fx patches nn.Module while it traces: without a lock this fails at once.
-    card = zoo.card("dreamlet")
+    card = catalogue.card("dreamlet")
     network = Network(card, torch.device("cpu"), torch.float32)
     expected = network.activations(noise, ("inception3b",))["inception3b"]
     stop, wrong = threading.Event(), []

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream.network import Network
-from dream.objective import (
+from dream.networks.network import Network
+from dream.paint.objective import (
     Batch,
     Objective,
     absolute,

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dream import PictureError
-from dream.octave import limited, octave_sizes, resize
+from dream.paint.octave import octave_sizes
+from dream.tensors import limited, resize
 
 
 @pytest.mark.parametrize("size", [(300, 451), (33, 517), (640, 640), (97, 64)])

@@ -19,25 +19,10 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from dream import (
-    DreamRecipe,
-    PictureError,
-    RecipeError,
-    bounded,
-    load_image,
-    read_recipe,
-    save_image,
-)
-from dream.picture import (
-    DECODING,
-    check_destination,
-    check_picture,
-    image_size,
-    is_within,
-    load_thumbnail,
-    to_image,
-    to_tensor,
-)
+from dream import DreamRecipe, PictureError, RecipeError, load_image, read_recipe, save_image
+from dream.files import bounded
+from dream.files.picture import DECODING, check_destination, image_size, is_within, load_thumbnail
+from dream.tensors import check_picture, to_image, to_tensor
 
 from .conftest import EXAMPLES, ROOT, png_header
 

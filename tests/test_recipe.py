@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from dream import ChannelRecipe, ClassRecipe, DreamError, DreamRecipe, RecipeError
-from dream.channels import channel_numbers, spread_channels
-from dream.dream_recipe import INTENSITIES
 from dream.errors import printable, shown
-from dream.knob import from_environment, knobs
-from dream.recipe import Recipe
+from dream.recipe.channel import channel_numbers, spread_channels
+from dream.recipe.dream import INTENSITIES
+from dream.recipe.knob import from_environment, knobs
+from dream.recipe.recipe import Recipe
 
 
 class Hostile:

@@ -9,19 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dream import (
-    ChannelRecipe,
-    DreamRecipe,
-    Engine,
-    Frame,
-    PictureError,
-    RecipeError,
-    load_image,
-    render,
-)
-from dream.knob import knobs
-from dream.network import Network
-from dream.objective import Activations, Energy
+from dream import ChannelRecipe, DreamRecipe, Engine, Frame, PictureError, RecipeError, load_image
+from dream.networks.network import Activations, Network
+from dream.paint import render
+from dream.paint.objective import Energy
+from dream.recipe.knob import knobs
 
 from .conftest import EXAMPLES, KNOBS, alike, change, whole_network_activation
 

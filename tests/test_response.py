@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from dream import Engine, RecipeError
-from dream.network import Network
-from dream.octave import resize
-from dream.response import Response
+from dream.networks.network import Network
+from dream.paint.response import Response
+from dream.tensors import resize
 
 from .conftest import whole_network_activation
 

@@ -7,8 +7,9 @@ from PIL import Image
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, load_image
-from dream.restraint import Base
-from dream.transform import luminance, roughness
+from dream.paint.restraint import Base
+from dream.paint.transform import roughness
+from dream.tensors import luminance
 
 from .conftest import EXAMPLES
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, embedded
-from dream.convolution import IN_ONE_ORDER
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
+from dream.files import embedded
+from dream.networks.convolution import IN_ONE_ORDER
 
 from .conftest import EXAMPLES
 from .remake import AVX2, OTHER_MKL, Job, digest, digests

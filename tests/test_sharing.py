@@ -10,11 +10,11 @@ from gradio.components.image_editor import AcceptBlobs
 from PIL import Image
 
 from dream import DreamError, DreamRecipe, Engine, RecipeError, save_image
-from dream.embedded import embed_mask, mask
-from dream.tabs import mask as painter
-from dream.tabs.controls import of_a_visitor, recipe_in
-from dream.tabs.mixer import EMPTY, ROWS, rows_of, written
-from dream.tabs.sharing import LINK_PICTURE, linked
+from dream.files.embedded import embed_mask, mask
+from dream.page import mask as painter
+from dream.page.controls import of_a_visitor, recipe_in
+from dream.page.mixer import EMPTY, ROWS, rows_of, written
+from dream.page.sharing import LINK_PICTURE, linked
 
 from .conftest import EXAMPLES, png_header
 

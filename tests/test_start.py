@@ -16,10 +16,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
-from dream import DreamError, DreamRecipe, Engine, zoo
-from dream.architecture import build
-from dream.tabs import deep_dream, estimate
-from dream.tabs.work import Work
+from dream import DreamError, DreamRecipe, Engine
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.page import deep_dream, estimate
+from dream.page.work import Work
 
 from .conftest import EXAMPLES, ROOT
 from .server import served
@@ -72,7 +73,7 @@ def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A client of the app, whose environment says all that it may."""
     folder = tmp_path_factory.mktemp("home")
     torch.manual_seed(0)
-    weights = build(zoo.card("squeezenet1_1")).state_dict()
+    weights = build(catalogue.card("squeezenet1_1")).state_dict()
     safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
     homes = dict.fromkeys(("HOME", "HF_HOME", "TORCH_HOME", "DREAM_WEIGHTS_DIR"), str(folder))
     with served(

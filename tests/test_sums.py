@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream import sums, zoo
-from dream.architecture import build
-from dream.canvas import Fourier
-from dream.convolution import IN_ONE_ORDER, Frozen, FrozenFirst, freeze
-from dream.network import Network
+from dream import sums
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.networks.convolution import IN_ONE_ORDER, Frozen, FrozenFirst, freeze
+from dream.networks.network import Network
+from dream.paint.canvas import Fourier
 
 freezes = pytest.mark.skipif(not IN_ONE_ORDER, reason="no x86-64, or no oneDNN")
 
@@ -135,7 +136,7 @@ def test_what_cannot_be_frozen_stays_as_it_is(plain: nn.Conv2d) -> None:
 
 @freezes
 def test_layer_sets_share_their_frozen_convolutions() -> None:
-    network = Network(zoo.card("dreamlet"), torch.device("cpu"), torch.float32)
+    network = Network(catalogue.card("dreamlet"), torch.device("cpu"), torch.float32)
     alone = network.bytes
     for layers in (("inception5b",), ("inception3b", "inception4c"), ("conv3",)):
         network.extractor(layers)
@@ -151,8 +152,8 @@ def test_layer_sets_share_their_frozen_convolutions() -> None:
 def test_folded_batch_norms_are_shared_too() -> None:
     torch.manual_seed(0)
     network = Network.__new__(Network)
-    network.network = build(zoo.card("resnet50"), weights=None).eval().requires_grad_(False)
-    network.card, network._frozen = zoo.card("resnet50"), {}
+    network.network = build(catalogue.card("resnet50"), weights=None).eval().requires_grad_(False)
+    network.card, network._frozen = catalogue.card("resnet50"), {}
     one, other = (network._extractor((layer,)) for layer in ("layer1", "layer2"))
     shared = {id(each) for each in one.modules()} & {id(each) for each in other.modules()}
     kept = [module for module in network._frozen.values() if id(module) in shared]

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, OutOfTime, load_image
-from dream.network import Network
-from dream.objective import energy
-from dream.tile import GRID, MARGIN, spans, tiled
-from dream.transform import random_shift, roll
+from dream.networks.network import Network
+from dream.paint.objective import energy
+from dream.paint.tile import GRID, MARGIN, spans, tiled
+from dream.paint.transform import random_shift, roll
 
 from .conftest import EXAMPLES
 from .memory import large_dream

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dream.transform import (
+from dream.paint.transform import (
     affine,
     blur,
     even_bands,

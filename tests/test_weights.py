@@ -20,12 +20,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from dream import DreamRecipe, Engine, WeightsError, WeightsUnavailable, weights, zoo
-from dream.architecture import build
-from dream.model_card import ModelCard, Source
-from dream.network import Network
-from dream.tabs import parts
-from dream.weights import Download
+from dream import DreamRecipe, Engine, WeightsError, WeightsUnavailable
+from dream.networks import catalogue, weights
+from dream.networks.architecture import build
+from dream.networks.model_card import ModelCard, Source
+from dream.networks.network import Network
+from dream.networks.weights import Download
+from dream.page import parts
 
 from .conftest import EXAMPLES, ROOT
 from .hub import Hub, running_hub
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 def state(model: str = MODEL) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    return build(zoo.card(model)).state_dict()
+    return build(catalogue.card(model)).state_dict()
 
 
 def safetensors_of(tensors: dict[str, torch.Tensor]) -> bytes:
@@ -89,8 +90,8 @@ def card(hub: Hub, content: bytes, monkeypatch: pytest.MonkeyPatch) -> ModelCard
         megabytes=5,
         url=f"{hub.address}/models/{MODEL}-{digits}.pth",
     )
-    card = replace(zoo.card(MODEL), source=source)
-    monkeypatch.setitem(zoo.CARDS, MODEL, card)
+    card = replace(catalogue.card(MODEL), source=source)
+    monkeypatch.setitem(catalogue.CARDS, MODEL, card)
     return card
 
 
@@ -109,7 +110,7 @@ def fetched(card: ModelCard) -> tuple[Path, list[Download]]:
 
 
 def same_weights(path: Path) -> bool:
-    ours, network = state(), weights.load(zoo.card(MODEL), path, head=True)
+    ours, network = state(), weights.load(catalogue.card(MODEL), path, head=True)
     return all(torch.equal(ours[name], each) for name, each in network.state_dict().items())
 
 
@@ -320,7 +321,7 @@ def test_a_file_whose_sha256_is_not_known_is_not_taken_from_the_hub(
 SCRIPT = """
 import dataclasses, json, os, sys
 from dream import weights, zoo
-card = zoo.card("squeezenet1_1")
+card = catalogue.card("squeezenet1_1")
 source = dataclasses.replace(card.source, **json.loads(os.environ["TEST_SOURCE"]))
 for _ in (fetching := weights.fetch(dataclasses.replace(card, source=source))):
     pass
@@ -379,7 +380,7 @@ def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> No
     path = tmp_path / "mine.safetensors"
     path.write_bytes(safetensors_of(tensors))
     with pytest.raises(WeightsError) as caught:
-        weights.load(zoo.card(MODEL), path, head=True)
+        weights.load(catalogue.card(MODEL), path, head=True)
     assert str(caught.value) == (
         "mine.safetensors does not fit squeezenet1_1: missing: features.0.bias, "
         "features.3.squeeze.weight, features.3.squeeze.bias; unexpected: extra.0, extra.1, "
@@ -393,14 +394,14 @@ def test_a_file_that_is_no_weights_file_is_refused(content: bytes, tmp_path: Pat
     path = tmp_path / "mine.safetensors"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="mine.safetensors is no weights file"):
-        weights.load(zoo.card(MODEL), path, head=False)
+        weights.load(catalogue.card(MODEL), path, head=False)
 
 
 def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"features.0.weight": Path("/etc")}, path)
     with pytest.raises(WeightsError, match="evil.pth is no weights file"):
-        weights.load(zoo.card(MODEL), path, head=False)
+        weights.load(catalogue.card(MODEL), path, head=False)
 
 
 def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
@@ -408,7 +409,9 @@ def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
     tensors["fc.weight"], tensors["fc.bias"] = torch.zeros(365, 2048), torch.zeros(365)
     path = tmp_path / "places.safetensors"
     path.write_bytes(safetensors_of(tensors))
-    assert weights.load(zoo.card("resnet50"), path, head=True)(torch.zeros(1, 3, 64, 64)).shape == (
+    assert weights.load(catalogue.card("resnet50"), path, head=True)(
+        torch.zeros(1, 3, 64, 64)
+    ).shape == (
         1,
         365,
     )
@@ -420,7 +423,7 @@ def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
     tensors["AuxLogits.fc.bias"] = torch.zeros(7)
     path = tmp_path / "v3.safetensors"
     path.write_bytes(safetensors_of(tensors))
-    loaded = weights.load(zoo.card("inception_v3"), path, head=True).state_dict()
+    loaded = weights.load(catalogue.card("inception_v3"), path, head=True).state_dict()
     assert all(torch.equal(loaded[name], each) for name, each in tensors.items() if name in loaded)
 
 
@@ -446,11 +449,11 @@ class TinyVGG(nn.Module):
 @pytest.fixture
 def tiny(tmp_path: Path) -> tuple[ModelCard, TinyVGG, Path]:
     """A tiny VGG, its weights under the hub's names with its layers as convolutions."""
-    card = replace(zoo.card("vgg16"), builder="tests.test_weights:TinyVGG")
+    card = replace(catalogue.card("vgg16"), builder="tests.test_weights:TinyVGG")
     network = TinyVGG().eval()
     stored = {}
     for name, tensor in network.state_dict().items():
-        for hubs, torchvisions in zoo.TIMM_VGG:
+        for hubs, torchvisions in catalogue.TIMM_VGG:
             if name.startswith(torchvisions):
                 name = hubs + name.removeprefix(torchvisions)
                 if hubs.startswith("pre_logits") and tensor.ndim == 2:
@@ -553,16 +556,16 @@ def hubs_names(card: ModelCard) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [name for name, each in zoo.CARDS.items() if each.source])
+@pytest.mark.parametrize("model", [name for name, each in catalogue.CARDS.items() if each.source])
 def test_every_architecture_is_fetched_and_dreams(
     model: str, hub: Hub, cat: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = zoo.card(model)
+    card = catalogue.card(model)
     assert card.source
     source = replace(card.source, revision=REVISION, url=f"{hub.address}/none-00000000.pth")
     path = f"/{source.repo}/resolve/{REVISION}/{source.file}"
     source = replace(source, sha256=hub.put(path, safetensors_of(hubs_names(card))))
-    monkeypatch.setitem(zoo.CARDS, model, replace(card, source=source))
+    monkeypatch.setitem(catalogue.CARDS, model, replace(card, source=source))
     recipe = DreamRecipe(model=model, octaves=1, iterations=1, max_side=160)
     *_, frame = Engine("cpu").dream(cat, recipe)
     assert frame.step == 1 and frame.tensor.isfinite().all()
@@ -590,16 +593,16 @@ def test_real_weights_from_the_hub_see_and_dream(
     source = Source(
         REPO, f"{model}.safetensors", REVISION, hub.put(path, content), 0, hub.address + "/x-0.pth"
     )
-    monkeypatch.setitem(zoo.CARDS, model, replace(zoo.card(model), source=source))
+    monkeypatch.setitem(catalogue.CARDS, model, replace(catalogue.card(model), source=source))
     from dream import load_image
-    from dream.octave import resize
+    from dream.tensors import resize
 
     engine = Engine("cpu")
     network = engine.network(model, head=True)
     labels = {"cat": {281, 282, 285}, "coffee": {967, 968}, "rocket": {657, 733, 744}}
     for name, expected in labels.items():
         picture = resize(load_image(EXAMPLES / f"{name}.jpg"), (224, 224)).clamp(0, 1)
-        top = zoo.card(model).logits
+        top = catalogue.card(model).logits
         logits = network.activations(picture, (top,))[top].flatten(1)
         if logits.shape[1] > 1000:  # SqueezeNet's last layer is a convolution; its mean decides.
             logits = logits.view(1, 1000, -1).mean(2)

@@ -21,9 +21,9 @@ from dream import (
     OutOfTime,
     PictureError,
 )
-from dream.architecture import FORWARD
-from dream.render import Frame
-from dream.tabs.work import LENT_SECONDS, PREVIEW_SIDE, Work
+from dream.networks.architecture import FORWARD
+from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
+from dream.paint.render import Frame
 
 from .conftest import EXAMPLES
 

@@ -99,7 +99,12 @@ def script() -> ModuleType:
 
 def test_a_space_gets_the_app_and_nothing_else() -> None:
     sent = sent_files()
-    assert {"README.md", "app.py", "requirements.txt", "dream/dreamlet.safetensors"} <= set(sent)
+    assert {
+        "README.md",
+        "app.py",
+        "requirements.txt",
+        "dream/networks/dreamlet.safetensors",
+    } <= set(sent)
     assert {Path(name).parts[0] for name in sent} == {
         *("README.md", "LICENSE", "requirements.txt", "app.py", "dream", "examples"),
     }

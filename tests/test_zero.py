@@ -14,7 +14,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
-from dream.tabs.work import LENT_SECONDS
+from dream.page.work import LENT_SECONDS
 
 from .conftest import EXAMPLES
 from .server import served

@@ -1,0 +1,85 @@
+"""Pictures that depend on nobody's photo, kept on disk: made once, there at once for everyone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from dream.errors import DreamError
+from dream.files.picture import save_image
+from dream.recipe.channel import ChannelRecipe
+from dream.recipe.knob import from_environment
+
+# Raised when the same recipe comes to give another picture.
+VERSION = 2
+CACHE_MB = 256.0
+
+
+class PictureCache:
+    """Pictures by recipe, as PNG files in a folder of at most so many megabytes.
+
+    The folder is `DREAM_CACHE_DIR`, or dream in the user's cache; its size `DREAM_CACHE_MB`, 256 by
+    default, 0 for none. Pictures least recently looked at go first. `shipped` are folders that are
+    only read. A folder that cannot be written keeps nothing, and a damaged file counts as none.
+    """
+
+    def __init__(self, shipped: Sequence[Path] = ()) -> None:
+        self.folder = Path(os.path.expanduser(os.environ.get("DREAM_CACHE_DIR") or _usual()))
+        self.limit = from_environment("DREAM_CACHE_MB", CACHE_MB, 0, 1e7) * 1e6
+        self.shipped = tuple(shipped)
+
+    def get(self, recipe: ChannelRecipe, weights: str) -> Image.Image | None:
+        """That recipe's picture, if it is here; `weights` tells those of one network apart."""
+        for folder in (*self.shipped, self.folder):
+            path = folder / _name(recipe, weights)
+            try:
+                with Image.open(path, formats=["PNG"]) as file:
+                    image = file.convert("RGB")
+                if folder == self.folder:
+                    os.utime(path)
+                return image
+            except (OSError, SyntaxError, ValueError):
+                continue  # Not there, or damaged: it is made anew.
+        return None
+
+    def put(self, image: Image.Image, recipe: ChannelRecipe, weights: str) -> None:
+        """Keep that recipe's picture, and let go of what is beyond the limit."""
+        if self.limit <= 0:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_image(image, self.folder / _name(recipe, weights), recipe)
+            self._shrink()
+        except (DreamError, OSError):
+            pass  # A cache that cannot be written is no cache; the picture is made all the same.
+
+    def _shrink(self) -> None:
+        files = [
+            (each.stat().st_mtime, each.stat().st_size, each) for each in self.folder.glob("*.png")
+        ]
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= self.limit:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def _usual() -> Path:
+    """A folder in the cache of the user; of the machine, for a user who has no home."""
+    try:
+        return Path.home() / ".cache" / "dream"
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), "dream")
+
+
+def _name(recipe: ChannelRecipe, weights: str) -> str:
+    """A name that tells what it is, and that no other recipe or network has."""
+    text = f"{VERSION} {weights} {recipe.to_json()}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{recipe.model}-{recipe.layer}-{recipe.channel}-{digest}.png"

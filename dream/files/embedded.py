@@ -1,0 +1,138 @@
+"""Pictures inside a recipe: its guide and its mask as data URIs, so that it is whole by itself.
+
+A recipe that was not read may name files; `embed_guide` and `embed_mask` put in their place what is
+in them, small enough to travel in a PNG. What a recipe makes then depends on no file.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from dream.errors import RecipeError
+from dream.files.picture import is_within, load_image
+from dream.recipe.knob import URI
+from dream.tensors import Size, limited, luminance, resize, to_image
+
+GUIDE_SIDE = 256
+MASK_SIDES = (1024, 512, 256)
+MASK_BYTES = 150_000
+# What is darker is black: the noise of a JPEG, too, leaves the picture alone.
+BLACK = 8 / 255
+
+
+def embed_guide(path: str) -> str:
+    """The guide in that file as a data URI (lossless WebP), its longest side at most 256 pixels.
+
+    Raises:
+        PictureError: as `load_image`.
+    """
+    picture = load_image(path)
+    picture = resize(picture, limited(picture.shape[2:], GUIDE_SIDE)).clamp(0, 1)
+    return _uri(to_image(picture), "WEBP", lossless=True)
+
+
+def embed_mask(path: str) -> str:
+    """The mask in that file as a data URI (PNG, grey), its longest side at most 1024 pixels.
+
+    White is where to dream, black and transparent where not. Where it must be shrunk, what is
+    partly black becomes black, so that nothing outside is ever touched.
+
+    Raises:
+        PictureError: as `load_image`.
+        RecipeError: if all of it is black.
+    """
+    mask = _some_white(_white(load_image(path, background="black")))
+    for side in MASK_SIDES:
+        image = to_image(_least(mask, limited(mask.shape[2:], side)).expand(-1, 3, -1, -1))
+        uri = _uri(image.convert("L"), "PNG", optimize=True)
+        if len(uri) <= MASK_BYTES:
+            break
+    return uri
+
+
+def guide(uri: str) -> Tensor:
+    """The guide (1, 3, H, W), RGB in [0, 1].
+
+    Raises:
+        RecipeError: if it is no such data URI.
+        PictureError: if what is in it is damaged.
+    """
+    return load_image(_file("guide", uri, GUIDE_SIDE))
+
+
+def mask(uri: str, size: Size) -> Tensor:
+    """The mask (1, 1, H, W) at that size, from 0 where nothing may change to 1. Raises as `guide`.
+
+    Raises:
+        RecipeError: also if nothing of it is left at that size.
+    """
+    mask = _white(load_image(_file("mask", uri, max(MASK_SIDES))))
+    mask = _least(mask, (min(mask.shape[2], size[0]), min(mask.shape[3], size[1])))
+    return F.interpolate(_some_white(mask), size=size, mode="nearest-exact")
+
+
+def feathered(mask: Tensor, feather: int) -> Tensor:
+    """The mask (1, 1, H, W) rising over so many pixels from its edge inwards; 0 stays 0."""
+    if not feather:
+        return mask
+    # How many pixels deep each lies within, counted up to `reach`. What is deeper than `further` is
+    # so by as much as the least deep one up to `further` pixels away.
+    depth, reach = (mask > 0).byte(), 1
+    while reach < feather:
+        further = min(reach, feather - reach)
+        depth = depth.clamp(max=further) + _least_near(depth, further)
+        reach += further
+    return mask * depth / feather
+
+
+def _least_near(depth: Tensor, reach: int) -> Tensor:
+    """The least of the bytes (1, 1, H, W) up to so many pixels away, along the sides or across."""
+    depth = F.pad(depth, [reach] * 4, value=255)
+    for dim in (2, 3):
+        seen = 1
+        while seen <= 2 * reach:
+            step = min(seen, 2 * reach + 1 - seen)
+            count = depth.shape[dim] - step
+            depth = torch.minimum(depth.narrow(dim, 0, count), depth.narrow(dim, step, count))
+            seen += step
+    return depth
+
+
+def _least(mask: Tensor, size: Size) -> Tensor:
+    """The mask shrunk: each pixel the least of those in its place."""
+    return -F.adaptive_max_pool2d(-mask, size)
+
+
+def _white(picture: Tensor) -> Tensor:
+    """How white each pixel is, (1, 1, H, W)."""
+    grey = luminance(picture).clamp(0, 1)
+    return grey.where(grey >= BLACK, 0)
+
+
+def _some_white(mask: Tensor) -> Tensor:
+    if not mask.any():
+        raise RecipeError("the mask is black all over; make white what shall dream")
+    return mask
+
+
+def _uri(image: Image.Image, kind: str, **options: object) -> str:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return f"{URI}{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _file(what: str, uri: str, side: int) -> io.BytesIO:
+    """The file in a data URI, if it is no larger than it is ever made here."""
+    try:
+        content = base64.b64decode(uri.partition(";base64,")[2], validate=True)
+    except ValueError:
+        content = b""
+    if not is_within(io.BytesIO(content), side):
+        raise RecipeError(f"the {what} in the recipe is no picture of at most {side} pixels a side")
+    return io.BytesIO(content)

@@ -1,0 +1,274 @@
+"""Pictures in files: read with suspicion, written whole, with the recipe inside.
+
+A picture is a float tensor (1, 3, H, W), RGB in [0, 1].
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from torch import Tensor
+
+from dream.errors import PictureError, RecipeError
+from dream.files.bounded import BYTES, EXIF_BYTES, PathOrFile, bounded_file, check, check_tiles
+from dream.recipe.recipe import AnyRecipe, Recipe
+from dream.tensors import to_image, to_tensor
+
+# MPO, which some phones write, is read as the JPEG that it starts with.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+MEGAPIXELS = 40
+SIDE = 30_000
+RECIPE_KEY = "deepdream"
+# A recipe may hold a guide and a mask (see `embedded`).
+RECIPE_BYTES = 1_000_000
+# What is longer is passed over: EXIF may grow, and a profile is a program.
+EXIF_LENGTHS = {"exif": EXIF_BYTES, "Raw profile type exif": 2 * EXIF_BYTES}
+PROFILE_BYTES = 4_000_000
+# Pictures are decoded one at a time, so that many at once take the memory of one; headers, which
+# may be hostile for seconds, keep nobody waiting.
+DECODING = threading.Lock()
+# What a killed process left half written goes after an hour.
+PARTIAL = re.compile(r"\.[0-9a-f]{32}\.part")
+PARTIAL_SECONDS = 3600
+
+
+def load_image(path: PathOrFile, background: str = "white") -> Tensor:
+    """The picture in a file as a float tensor (1, 3, H, W), RGB in [0, 1], the right way up.
+
+    The first frame of PNG, JPEG, WebP, BMP, GIF, TIFF or MPO. The header is read first, so that a
+    small file that unpacks to a huge picture costs nothing. 16-bit, palette, grey and CMYK pictures
+    become RGB, a colour profile becomes sRGB, and what is transparent shows the background. It
+    takes up to a gigabyte, however many pictures are asked for at once.
+
+    Raises:
+        PictureError: if it is no such file, is damaged, has more than 40 megapixels, 30,000 pixels
+            a side or 250 MB, or would take more than 10 seconds of a processor to read.
+    """
+    with _opened(path) as image, DECODING:
+        return to_tensor(_upright_rgb(image, background))
+
+
+def image_size(path: PathOrFile) -> tuple[int, int]:
+    """The (height, width) of the picture in a file, as its header says; nothing is decoded.
+
+    Raises as `load_image`.
+    """
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+def is_within(path: PathOrFile, side: int) -> bool:
+    """Whether a file is a picture of at most so many pixels a side, by its header."""
+    try:
+        return max(image_size(path)) <= side
+    except PictureError:
+        return False
+
+
+def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
+    """The picture in a file as `load_image` reads it, shrunk to that longest side in pixels.
+
+    Cheap even where the file is large. Raises as `load_image`.
+    """
+    with _opened(path) as image, DECODING:
+        image.draft(None, (side, side))  # A JPEG at the least size that has so many pixels a side.
+        small = _upright_rgb(image, "white")
+        small.thumbnail((side, side))
+    return small
+
+
+@contextmanager
+def _opened(path: PathOrFile) -> Iterator[Image.Image]:
+    """The picture in a file, its header read; what goes wrong with it is a `PictureError`."""
+    name = _name(path)
+    try:
+        with warnings.catch_warnings(), bounded_file(path, name) as file:
+            # Pillow warns of what it mends by itself, and of sizes that are refused here anyway.
+            warnings.simplefilter("ignore")
+            if (size := file.seek(0, os.SEEK_END)) > BYTES:
+                raise _too_large(name, f"{size / 1e6:.1f} MB", BYTES // 10**6)
+            check(file)
+            with Image.open(file, formats=FORMATS) as image:
+                megapixels = image.width * image.height / 1e6
+                if megapixels > MEGAPIXELS:
+                    raise _too_large(name, f"{megapixels:.1f} megapixels", MEGAPIXELS)
+                if max(image.size) > SIDE:
+                    raise _too_large(name, f"a side of {max(image.size)} pixels", SIDE)
+                if isinstance(image, TiffImagePlugin.TiffImageFile):
+                    check_tiles(image, MEGAPIXELS * 1e6)
+                yield image
+    except PictureError:
+        raise
+    except FileNotFoundError as error:
+        raise PictureError(f"there is no file {name}") from error
+    except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 megapixels.
+        raise _too_large(name, "far too many megapixels", MEGAPIXELS) from error
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{name} is no picture this program reads; give {', '.join(FORMATS)}"
+        ) from error
+    except Exception as error:  # Pillow's readers raise almost anything on a damaged file.
+        raise PictureError(f"{name} cannot be read: {_one_line(error)}") from error
+
+
+def _too_large(name: str, what: str, limit: int) -> PictureError:
+    return PictureError(f"{name} has {what}; the limit is {limit}. Shrink it and try again.")
+
+
+def _upright_rgb(image: Image.Image, background: str) -> Image.Image:
+    image.load()
+    profile = image.info.get("icc_profile")
+    image = _eight_bit(_upright(image))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
+    if image.mode not in ("L", "CMYK", "RGB"):
+        image = image.convert("RGB")
+    return _srgb(image, profile)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The same picture, turned where its EXIF says so."""
+    try:
+        for key, most in EXIF_LENGTHS.items():
+            if len(image.info.get(key, "")) > most:
+                del image.info[key]
+        image.getexif()
+        # Without what is beside the picture: EXIF would be written anew.
+        image.info = {key: image.info[key] for key in ("transparency",) if key in image.info}
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # Damaged EXIF says nothing of which way is up; the picture is still good.
+        pass
+    return image
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey pictures of more than 8 bits as 8-bit grey; others as they are."""
+    if image.mode.startswith("I;16"):
+        whites = [65535.0]
+    elif image.mode == "I":
+        whites = [255.0, 65535.0]
+    elif image.mode == "F":
+        whites = [1.0, 255.0, 65535.0]
+    else:
+        return image
+    grey = np.nan_to_num(np.array(image, dtype=np.float32), copy=False)
+    white = next((white for white in whites if grey.max() <= white), grey.max())
+    grey.clip(0, white, out=grey)
+    grey *= 255 / white
+    return Image.fromarray(grey.round(out=grey).astype(np.uint8))
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The picture as sRGB, by its colour profile where it has a usable one."""
+    if profile and len(profile) <= PROFILE_BYTES:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "srgb" not in ImageCms.getProfileDescription(source).lower():
+                target = ImageCms.createProfile("sRGB")
+                converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+                return converted or image.convert("RGB")
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            pass  # A profile that is damaged or for another kind of picture is passed over.
+    return image.convert("RGB")
+
+
+def save_image(
+    picture: Tensor | Image.Image, path: str | os.PathLike[str], recipe: Recipe | None = None
+) -> None:
+    """Write a PNG with the recipe inside (iTXt `deepdream`) and no other metadata.
+
+    The file appears whole or not at all.
+
+    Raises:
+        PictureError: if the name does not end in .png, the file cannot be written, or the picture
+            is not finite.
+    """
+    path = check_destination(path)
+    image = to_image(picture) if isinstance(picture, Tensor) else picture.convert("RGB")
+    image.info = {}
+    info = PngImagePlugin.PngInfo()
+    if recipe:
+        info.add_itxt(RECIPE_KEY, recipe.to_json())
+    _sweep(path.parent)
+    partial = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        image.save(partial, "PNG", pnginfo=info)
+        partial.replace(path)
+    except OSError as error:
+        raise PictureError(f"{path} cannot be written: {_one_line(error)}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    for each in folder.glob(".*.part"):
+        with suppress(OSError):  # Another process may sweep too, and not all may be ours.
+            old = time.time() - each.lstat().st_mtime > PARTIAL_SECONDS
+            if old and PARTIAL.fullmatch(each.name):
+                each.unlink()
+
+
+def check_destination(path: str | os.PathLike[str]) -> Path:
+    """The path of a PNG that can be written, as far as can be told beforehand.
+
+    Raises:
+        PictureError: if the name does not end in .png, or its folder is not there or not writable.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise PictureError(f"a dream is written as PNG: name it {path.stem or 'dream'}.png")
+    try:
+        with suppress(FileNotFoundError):
+            path.stat()
+    except (OSError, ValueError) as error:  # Too long a name, one with a NUL, …
+        raise PictureError(f"{path} cannot be written: {_one_line(error)}") from error
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise PictureError(f"{path} cannot be written: {path.parent} is no folder to write it in")
+    return path
+
+
+@overload
+def read_recipe(path: str | os.PathLike[str]) -> Recipe: ...
+@overload
+def read_recipe(path: str | os.PathLike[str], kind: type[AnyRecipe]) -> AnyRecipe: ...
+def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Recipe:
+    """The recipe inside a PNG that `save_image` wrote, or in a file of JSON: of that kind, or any.
+
+    Raises:
+        RecipeError: if the file is not there, has no recipe, or one that cannot be used.
+    """
+    try:
+        with bounded_file(path, _name(path)) as file:
+            text = file.read(RECIPE_BYTES)
+            if text.startswith(b"\x89PNG"):
+                with Image.open(file, formats=["PNG"]) as image:
+                    text = str(image.info.get(RECIPE_KEY, "")).encode()
+    except PictureError as error:
+        raise RecipeError(str(error)) from error
+    except Exception as error:  # As in load_image.
+        raise RecipeError(f"{_name(path)} cannot be read: {_one_line(error)}") from error
+    if not text.lstrip().startswith(b"{"):
+        raise RecipeError(f"{_name(path)} holds no recipe; give a PNG dreamed here, or JSON")
+    return kind.from_json(text)
+
+
+def _name(path: PathOrFile) -> str:
+    return Path(path).name if isinstance(path, str | os.PathLike) else "the file"
+
+
+def _one_line(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

@@ -1,0 +1,4 @@
+"""Networks: from a row of the catalogue to activations and gradients.
+
+`catalogue` lists them; `network.Network` is one, loaded; `weights` finds and fetches its file.
+"""

@@ -1,0 +1,140 @@
+"""What is known of a network before it is loaded, and what a recipe may name in it.
+
+Torch is loaded only where a layer is asked for that is not listed, or a channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dream.errors import RecipeError, near, shown
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place in a network worth dreaming at, what it brings in words, and its friendly name."""
+
+    name: str
+    kind: str
+    brings: str
+    alias: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the weights of a network are had, and how to know that they are the right ones.
+
+    `revision` is a full commit of the hub repository. Two could be had in short form only; they
+    stand as `main`, and the sha256 of the file decides. Without a sha256 the hub is passed by.
+    `url` is torchvision's own file, whose name ends in the first eight digits of its sha256.
+    `keys` renames tensors by prefix to torchvision's names.
+    """
+
+    repo: str
+    file: str
+    revision: str
+    sha256: str
+    megabytes: float
+    url: str
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that is known of a network before it is loaded.
+
+    `builder` is `module:function`, called with `options` for a `torch.nn.Module`: with its weights
+    in float32 where `source` is None, else without. `head` is the part that only classes need and
+    that is heavy; `logits` is the last layer with weights, `output` what follows it where that
+    still changes the logits; `head_side` is the side in pixels of the pictures
+    that the head depends on, 0 where it reads them of any size. `mean` and `std` normalise RGB in
+    [0, 1]; `min_side` is the smallest side, in pixels, that it reads; `bands` is the Laplacian
+    normalisation that becomes it; `heavy` is one that is slow on a CPU; `means` is a file with the
+    mean activations of its layers. `low` and `high` are to `default_layer` what their names say.
+    """
+
+    name: str
+    about: str
+    builder: str
+    licence: str
+    low: str
+    default_layer: str
+    high: str
+    layers: tuple[Layer, ...]
+    min_side: int
+    source: Source | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    head: str = ""
+    logits: str = "fc"
+    output: str = ""
+    head_side: int = 0
+    bands: int = 1
+    heavy: bool = False
+    means: str = ""
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def layer(self, name: str) -> str:
+        """The module of that name, alias or path in the network.
+
+        Raises:
+            RecipeError: if the network has none; the message lists what is near.
+        """
+        listed = {layer.name: layer.name for layer in self.layers}
+        listed |= {layer.alias: layer.name for layer in self.layers if layer.alias}
+        if name in listed:
+            return listed[name]
+        modules = self.modules
+        if name in modules:
+            return name
+        like = [*near(name, listed, 4, cutoff=0.5), *near(name, modules, 2)]
+        like = list(dict.fromkeys(like or [self.default_layer, *listed.values()]))
+        raise RecipeError(f"layer {shown(name, 60)} is not in {self.name}; try {', '.join(like)}")
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The path of every module of the network, as `features.22`."""
+        from dream.networks.architecture import module_names
+
+        return module_names(self)
+
+    def channel_count(self, layer: str) -> int:
+        """How many channels that module has.
+
+        Raises:
+            RecipeError: if no picture passes it, or what it makes has none.
+        """
+        from dream.networks.architecture import channel_count
+
+        try:
+            return channel_count(self, layer)
+        except ValueError as error:
+            raise RecipeError(
+                f"{layer} of {self.name} has no channels to look at; try another"
+            ) from error
+
+    def channel(self, layer: str, channel: int | str) -> int:
+        """The number of a channel of that module, given as a number or in writing.
+
+        Raises:
+            RecipeError: if it has no such channel.
+        """
+        count = self.channel_count(layer)
+        text = str(channel).strip()
+        if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < count):
+            raise RecipeError(f"{layer} has channels 0 to {count - 1}, not {shown(channel)}")
+        return int(text)
+
+    @property
+    def scores(self) -> str:
+        """The layer whose channels are the logits of the classes."""
+        return self.output or self.logits
+
+    def needs_head(self, layers: tuple[str, ...]) -> bool:
+        """Whether one of those layers lies in the head."""
+        return bool(self.head) and any(layer.split(".")[0] == self.head for layer in layers)

@@ -1,0 +1,232 @@
+"""The controls of a dream: one for each knob of its recipe, set from a recipe and read as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from dream.errors import DreamError
+from dream.files import embedded
+from dream.files.picture import read_recipe
+from dream.networks import catalogue
+from dream.page import mask, mixer, parts
+from dream.page.layers import LayerChoice, choose_layer, chosen
+from dream.recipe.dream import INTENSITIES, DreamRecipe
+from dream.recipe.knob import is_embedded, knobs
+from dream.tensors import to_image
+
+# What a preset leaves as it is: what belongs to the photo and to the machine.
+PERSONAL = ("mask", "feather", "seed", "max_side", "tile")
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The component of each knob, in the recipe's order, and what stands beside them.
+
+    `ground` is the photo that the mask painter was last given by a recipe; `painted` is the field
+    that what was painted goes through.
+    """
+
+    by_name: dict[str, Any]
+    choice: LayerChoice
+    random_seed: gr.Checkbox
+    ground: gr.State
+    painted: gr.Image
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What `recipe_of` reads, once `hand_over` was."""
+        return [self.random_seed, *(self.by_name | {"mask": self.painted}).values()]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show` may change."""
+        return [
+            self.choice.pictures,
+            self.random_seed,
+            self.ground,
+            *self.by_name.values(),
+        ]
+
+    @property
+    def at_once(self) -> dict[str, Any]:
+        """How an event goes that may `show` a recipe; its progress is none of the painter's."""
+        return {**parts.AT_ONCE, "show_progress_on": self.random_seed}
+
+    def hand_over(self, event: Callable[..., Any]) -> Any:
+        """On that event what was painted is fetched; `then` a handler may read the inputs."""
+        return event(
+            None, self.by_name["mask"], self.painted, js=mask.PAINTED, api_visibility="private"
+        )
+
+    def show(
+        self, recipe: DreamRecipe, photo: str | None, skip: Sequence[str] = ()
+    ) -> dict[Any, Any]:
+        """How each component looks with that recipe, but for those knobs and what it leaves open.
+
+        Raises:
+            RecipeError: if its guide is no picture.
+        """
+        values: dict[str, Any] = {name: getattr(recipe, name) for name in self.by_name}
+        skip = [*skip, *(name for name, value in values.items() if value is None)]
+        pictures, _, values["layer"] = chosen(recipe.model, recipe.layer)
+        if recipe.objective == recipe.but(objective=None).objective:
+            values["objective"] = ""
+        values["guide"] = _guide(recipe.guide)
+        values["mask"] = mask.painted(photo, recipe.mask)
+        updates = {self.by_name[name]: value for name, value in values.items() if name not in skip}
+        if "mask" not in skip:
+            updates[self.ground] = photo
+        if "seed" not in skip:
+            updates[self.random_seed] = False
+        return updates | {self.choice.pictures: pictures}
+
+
+def recipe_of(random_seed: bool, values: Sequence[Any], folder: str) -> DreamRecipe:
+    """The recipe that the controls are set to; what was painted is kept in that folder meanwhile.
+
+    Raises:
+        RecipeError: if they cannot go together.
+    """
+    given = dict(zip(knobs(DreamRecipe), values, strict=True))
+    given["guide"] = given["guide"] or ""
+    given["mask"] = mask.mask_file(given["mask"], folder)
+    if random_seed:
+        given["seed"] = parts.random_seed()
+    return DreamRecipe(**given)
+
+
+def of_a_visitor(recipe: DreamRecipe) -> DreamRecipe:
+    """That recipe, which was read from a file or a link, if the pictures in it are good.
+
+    Raises:
+        RecipeError: if it holds what is no guide or mask.
+        PictureError: if one is damaged.
+    """
+    if recipe.guide:
+        embedded.guide(recipe.guide)
+    if recipe.mask:
+        side = max(embedded.MASK_SIDES)
+        embedded.mask(recipe.mask, (side, side))
+    return recipe
+
+
+def recipe_in(photo: str | None) -> DreamRecipe | None:
+    """The recipe that a dreamed picture carries; None where there is none that can be used."""
+    try:
+        return of_a_visitor(read_recipe(photo, DreamRecipe)) if photo else None
+    except DreamError:
+        return None
+
+
+def controls(first: DreamRecipe, photo: gr.Image, opening: str) -> Controls:
+    """The controls, set to that recipe; the page opens on that file of a photo."""
+    made: dict[str, Any] = {}
+    about = knobs(DreamRecipe)
+
+    def make(*names: str) -> None:
+        for name in names:
+            made[name] = parts.control(DreamRecipe, name, getattr(first, name))
+
+    # Gradio's reset button would not count as input, and leave iterations and step behind.
+    made["intensity"] = parts.control(DreamRecipe, "intensity", first.intensity, buttons=[])
+    choice = choose_layer(first.model, first.layer, "What to dream of", "Mix several below.")
+    made |= {"model": choice.model, "layer": choice.layer}
+    with gr.Accordion("Dream of another picture", open=False, elem_id="guiding"):
+        made["guide"] = parts.photo_input(
+            sources=["upload", "clipboard"],
+            label="Guide",
+            height=200,
+            buttons=[],
+            format="png",
+            elem_id="guide",
+        )
+        gr.Markdown("The photo dreams of what is in the guide: its things, or its texture.")
+        make("objective")
+    with gr.Accordion("Dream in a part of the photo", open=False, elem_id="masking"):
+        gr.Markdown("Paint where to dream; the rest stays as it is, to the last bit.")
+        made["mask"] = mask.painter(opening)
+        painted = parts.photo_input(visible=False)
+        make("feather")
+    with gr.Accordion("Mix layers and channels", open=False, elem_id="mixing"):
+        mixer.mixer(choice, first.model, first.layer)
+        made["channels"] = gr.Textbox(
+            "",
+            label="Channels",
+            info=about["channels"].help,
+            placeholder="all of the layer",
+            elem_id="only",
+        )
+        make("border")
+    with gr.Accordion("Advanced", open=False):
+        make(*(name for name in about if name not in made))
+        random_seed = gr.Checkbox(False, label="Random seed")
+        reset = gr.Button("Reset all")
+    together = Controls(
+        {name: made[name] for name in about}, choice, random_seed, gr.State(None), painted
+    )
+    _wire(together, first, photo, reset)
+    return together
+
+
+def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.Button) -> None:
+    """What follows from a choice is shown at once."""
+    by_name, choice = together.by_name, together.choice
+    painter, guide, layer = by_name["mask"], by_name["guide"], by_name["layer"]
+
+    def repaint(photo: str | None, ground: str | None) -> Any:
+        if photo and photo == ground:
+            return gr.skip()
+        recipe = recipe_in(photo)
+        return mask.painted(photo, recipe.mask if recipe else "")
+
+    def guided(guide: str | None, model: str, layer: str) -> tuple[Any, ...]:
+        card = catalogue.card(model)
+        own, other = card.default_layer, card.high
+        if guide and layer == own:
+            return *chosen(model, other), ""
+        if not guide and layer == other:
+            return *chosen(model, own), gr.skip()
+        return gr.skip(), gr.skip(), gr.skip(), "" if guide else gr.skip()
+
+    def start_over(photo: str | None) -> dict[Any, Any]:
+        return together.show(first, photo)
+
+    glance = {**parts.GLANCE, "show_progress_on": photo}  # Not on the painter; see `at_once`.
+    photo.change(repaint, [photo, together.ground], painter, **glance)
+    # The bin would take the photo away too.
+    painter.clear(mask.unpainted, photo, painter, **glance)
+    # Channels are those of one layer.
+    for event in choice.events:
+        event.then(lambda: "", None, by_name["channels"], **parts.AT_ONCE)
+    choice.model.input(
+        lambda model: catalogue.card(model).bands,
+        choice.model,
+        by_name["laplacian"],
+        **parts.AT_ONCE,
+    )
+    for happens in (guide.upload, guide.clear):
+        happens(
+            guided,
+            [guide, choice.model, layer],
+            [*choice.components, by_name["channels"]],
+            **parts.AT_ONCE,
+        )
+    follow = [[iterations, step] for step, iterations in INTENSITIES]
+    by_name["intensity"].input(
+        None,
+        by_name["intensity"],
+        [by_name["iterations"], by_name["step"]],
+        js=f"(intensity) => {follow}[intensity - 1]",
+        api_visibility="private",
+    )
+    reset.click(start_over, photo, together.outputs, **together.at_once)
+
+
+def _guide(uri: str) -> Image.Image | None:
+    """The guide of a recipe as a picture to show."""
+    return to_image(embedded.guide(uri)) if is_embedded(uri) else None

@@ -1,0 +1,206 @@
+"""The Deep Dream tab: a photo, one button, and the dream beside it."""
+
+from __future__ import annotations
+
+import html
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from dream.engine import Engine
+from dream.errors import DreamError
+from dream.files.picture import load_image, read_recipe
+from dream.page import compare, estimate, history, parts, sharing
+from dream.page.controls import controls, recipe_of
+from dream.page.layers import LayerChoice
+from dream.page.work import Work
+from dream.recipe.dream import DreamRecipe
+
+PHOTO = parts.EXAMPLES / "coffee.jpg"
+DREAMED = parts.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
+PHOTOS = [
+    parts.EXAMPLES / f"{name}.jpg" for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
+]
+OUTPUTS = ("view", "status", "seed", "download", "strip", "befores", "recipe", "linkable")
+
+
+def opening(engine: Engine) -> DreamRecipe:
+    """The recipe that the page opens on: with Dreamlet, one press makes again what is shown."""
+    shown, model = read_recipe(DREAMED, DreamRecipe).but(max_side=None), engine.default_model()
+    return engine.settle(shown if model == shown.model else shown.but(model=model))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What another tab may set here before it has this one dream."""
+
+    photo: gr.Image
+    choice: LayerChoice
+    channels: gr.Textbox
+    guide: gr.Image
+
+
+def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
+    """The tab; `page_load` is the event of the page's opening, whose link may carry a recipe."""
+    first = opening(work.engine)
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=2, min_width=320):
+            photo = parts.photo_input(
+                value=str(PHOTO),
+                sources=["upload", "webcam", "clipboard"],
+                label="Your photo",
+                height=230,
+                buttons=[],
+                elem_id="photo",
+            )
+            go = gr.Button("Dream this photo", variant="primary", elem_id="go", elem_classes="go")
+            stop = gr.Button(
+                "Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False
+            )
+            expected = gr.HTML(estimate.said(work, first, str(PHOTO)), elem_id="expected")
+            gr.Examples(
+                [str(path) for path in PHOTOS], photo, label="Or one of these", elem_id="photos"
+            )
+            gr.Markdown("**Start from**")
+            presets = gr.Row(elem_id="presets")
+            made = controls(first, photo, str(PHOTO))
+            with presets:
+                sharing.presets_row(made, photo)
+            recipe, linkable, load_from = sharing.recipe_box(read_recipe(DREAMED, DreamRecipe))
+            compared = compare.section(made)
+        with gr.Column(scale=3, min_width=320, elem_classes="result"):
+            view = gr.ImageSlider(
+                (str(PHOTO), str(DREAMED)),
+                type="filepath",
+                image_mode=None,
+                label="Before and after",
+                max_height=560,
+                interactive=False,
+                buttons=["fullscreen"],
+                elem_id="view",
+            )
+            status = gr.HTML(
+                parts.status("Drag the line, or dream a photo of yours."),
+                elem_id="status",
+                elem_classes="status",
+            )
+            with gr.Row():
+                again = gr.Button("Dream again", elem_id="again", min_width=120)
+                download = gr.DownloadButton(
+                    "Download", str(DREAMED), elem_id="download", min_width=120
+                )
+            strip, befores = history.strip()
+            compared.sheet.render()  # type: ignore[no-untyped-call]
+
+    def dream_photo(photo: str | None, *values: Any) -> Iterator[tuple[Any, ...]]:
+        yield from _live(work, photo, None, *values)
+
+    def dream_again(pair: tuple[str, str], *values: Any) -> Iterator[tuple[Any, ...]]:
+        yield from _live(work, pair[1], pair[0], *values)
+
+    def sheet(*values: Any) -> Iterator[tuple[Any, ...]]:
+        yield from compare.live(work, *values)
+
+    buttons = [go, stop, again, download, compared.go]
+    shown = [view, status, made.by_name["seed"], download, strip, befores, recipe, linkable]
+    runs: list[Any] = []
+    for button, handler, source, outputs in (
+        (go, dream_photo, [photo, strip, befores], shown),
+        (again, dream_again, [view, strip, befores], shown),
+        (
+            compared.go,
+            sheet,
+            [photo, compared.layers, compared.intensities],
+            [compared.sheet, status],
+        ),
+    ):
+        button.click(lambda: _busy(True), None, buttons, **parts.AT_ONCE)
+        run = made.hand_over(button.click).then(
+            handler,
+            [*source, *made.inputs],
+            outputs,
+            show_progress="minimal",
+            show_progress_on=status,
+            scroll_to_output=button is compared.go,
+            api_visibility="private",
+            **parts.WORK,
+        )
+        runs.append(run)
+    parts.stops(
+        stop, runs, lambda: _busy(False), buttons, status, "Stopped. Dream again goes on from here."
+    )
+    estimate.wire(work, expected, photo, made, runs)
+    sharing.wire(page_load, made, photo, status, recipe, linkable, load_from)
+    history.wire(strip, befores, made, [view, status, download, recipe, linkable])
+    return Inputs(photo, made.choice, made.by_name["channels"], made.by_name["guide"])
+
+
+def _live(
+    work: Work,
+    photo: str | None,
+    before: str | None,
+    kept: history.Kept,
+    befores: tuple[str, ...],
+    random_seed: bool,
+    *values: Any,
+) -> Iterator[tuple[Any, ...]]:
+    """What the tab puts out as a dream goes on."""
+    try:
+        if not photo:
+            raise DreamError("Drop a photo first, or pick one of the examples.")
+        origin = before or photo
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = work.engine.settle(recipe_of(random_seed, values, folder))
+            frames = work.dream(load_image(photo), recipe)
+            for text in parts.fetching(work.engine.fetch(recipe.model)):
+                yield _but(status=text)
+            start = time.monotonic()
+            for frame in frames:
+                seconds = time.monotonic() - start
+                before = before or parts.preview(frame, photo, folder)
+                if frame.finished:
+                    after = parts.result(frame, recipe, photo, folder)
+                    where = " ".join(filter(None, (recipe.layer, recipe.channels)))
+                    said = f"Dreamed in {seconds:.1f} s at {where}, seed {recipe.seed}."
+                    strip, befores = history.longer(kept, befores, after, origin)
+                    yield _but(
+                        view=(before, after),
+                        status=parts.status(said),
+                        seed=recipe.seed,
+                        download=after,
+                        strip=strip,
+                        befores=befores,
+                        recipe=recipe.to_json(),
+                        linkable=sharing.linked(recipe),
+                    )
+                else:
+                    after = parts.preview(frame, photo, folder)
+                    yield _but(
+                        view=(before, after),
+                        status=parts.progress(frame, seconds),
+                        seed=recipe.seed,
+                    )
+    except DreamError as error:
+        said = parts.sentence(error)
+        gr.Warning(html.escape(said), title="This cannot be dreamed")
+        yield _but(status=parts.status(said))
+
+
+def _but(**changes: Any) -> tuple[Any, ...]:
+    """What the tab puts out, only that changed."""
+    return tuple(changes.get(name, gr.skip()) for name in OUTPUTS)
+
+
+def _busy(busy: bool) -> tuple[Any, ...]:
+    """How go, stop, again, download and compare look in and out of a dream."""
+    return (
+        gr.update(visible=not busy),
+        gr.update(visible=busy),
+        gr.update(interactive=not busy),
+        gr.update(interactive=not busy),
+        gr.update(interactive=not busy),
+    )

@@ -1,0 +1,77 @@
+"""What a dream will take, said before anyone asks for it."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from dream.errors import DreamError
+from dream.files.picture import image_size
+from dream.networks import catalogue, weights
+from dream.page import parts
+from dream.page.controls import Controls
+from dream.page.work import Work
+from dream.recipe.dream import DreamRecipe
+
+# The knobs that decide how long a dream takes.
+COSTLY = (
+    *("model", "layer", "octaves", "scale", "iterations", "laplacian"),
+    *("max_side", "tile"),
+)
+
+
+def said(work: Work, recipe: DreamRecipe, photo: str | None) -> str:
+    """The network, the device, and about how long a dream of that photo takes there."""
+    device = "a CPU" if work.engine.device.type == "cpu" else "a GPU"
+    about = [f"{recipe.model.capitalize()} on {device}"]
+    card = catalogue.card(recipe.model)
+    if card.source and not (recipe.model in work.engine.files or weights.find(card)):
+        about.append(f"fetched once ({card.source.megabytes:.0f} MB)")
+    try:
+        if photo:
+            recipe = work.engine.settle(recipe)
+            about.append(duration(work.seconds([recipe], image_size(photo))))
+    except DreamError:
+        pass  # The button says what is wrong.
+    return f"<span>{html.escape(', '.join(about))}</span>"
+
+
+def duration(seconds: float) -> str:
+    """So many seconds in words.
+
+    >>> [duration(each) for each in (0.4, 1.2, 12, 100)]
+    ['about 1 second', 'about 2 seconds', 'about 15 seconds', 'about 2 minutes']
+    """
+    if seconds > 90:
+        return f"about {math.ceil(seconds / 60)} minutes"
+    whole = math.ceil(seconds) if seconds <= 10 else math.ceil(seconds / 5) * 5
+    return f"about {whole} second{'' if whole == 1 else 's'}"
+
+
+def wire(
+    work: Work, line: gr.HTML, photo: gr.Image, controls: Controls, dreams: Sequence[Any]
+) -> None:
+    """The line follows the photo, the controls, and what was learned by each of those dreams."""
+
+    def follow(photo: str | None, *values: Any) -> str:
+        try:
+            recipe = DreamRecipe(**dict(zip(COSTLY, values, strict=True)))
+        except DreamError:
+            return ""
+        return said(work, recipe, photo)
+
+    costly = [controls.by_name[name] for name in COSTLY]
+    gr.on(
+        [photo.change, *(each.change for each in costly)],
+        follow,
+        [photo, *costly],
+        line,
+        trigger_mode="always_last",
+        **parts.AT_ONCE,
+    )
+    for dream in dreams:
+        dream.then(follow, [photo, *costly], line, **parts.AT_ONCE)

@@ -1,0 +1,127 @@
+"""Choosing a layer: by a picture of what it brings, or by network and name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dream.networks import catalogue
+from dream.networks.model_card import Layer, ModelCard
+from dream.page import parts
+from dream.recipe.dream import DreamRecipe
+
+NOWHERE = -1
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """The components that choose a layer, and the events that are a choice."""
+
+    pictures: gr.Gallery
+    model: gr.Dropdown
+    layer: gr.Dropdown
+    events: tuple[Any, ...]
+
+    @property
+    def components(self) -> tuple[gr.Gallery, gr.Dropdown, gr.Dropdown]:
+        return self.pictures, self.model, self.layer
+
+
+def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
+    """The pictures of Dreamlet's layers, all networks, and all their layers."""
+    pictured = DreamRecipe().model
+    names = _pictured(pictured)
+    gr.Markdown(f"**{title}**")
+    pictures = gr.Gallery(
+        [(str(_picture(each.name)), each.brings) for each in _layers(pictured)],
+        selected_index=names.index(layer) if model == pictured and layer in names else None,
+        columns=3,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        label=title,
+        show_label=False,
+        elem_classes="layers",
+    )
+    with gr.Row():
+        networks = gr.Dropdown(
+            [(named(card), name) for name, card in catalogue.CARDS.items()],
+            value=model,
+            label="Network",
+            info="Others are fetched once.",
+            scale=4,
+            min_width=150,
+        )
+        layers = gr.Dropdown(
+            choices(model),
+            value=layer,
+            allow_custom_value=True,
+            label="Layer",
+            info=info,
+            scale=5,
+            min_width=220,
+        )
+
+    def picture_chosen(event: gr.SelectData) -> tuple[str, dict[str, Any]]:
+        return pictured, gr.update(choices=choices(pictured), value=names[int(event.index)])
+
+    def model_chosen(model: str) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+        return chosen(model, catalogue.card(model).default_layer)
+
+    def layer_chosen(model: str, layer: str) -> dict[str, Any]:
+        return chosen(model, layer)[0]
+
+    events = (
+        pictures.select(picture_chosen, None, [networks, layers], **parts.AT_ONCE),
+        networks.input(model_chosen, networks, [pictures, networks, layers], **parts.AT_ONCE),
+        layers.input(layer_chosen, [networks, layers], pictures, **parts.AT_ONCE),
+    )
+    return LayerChoice(pictures, networks, layers, events)
+
+
+def chosen(model: str, layer: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """How the components of a `LayerChoice` look when that layer is chosen."""
+    names = _pictured(model)
+    # None would leave it as it is: a gallery lets go of what is selected for a place it has not.
+    place = names.index(layer) if layer in names else NOWHERE
+    return (
+        gr.update(selected_index=place),
+        model,
+        gr.update(choices=choices(model), value=layer),
+    )
+
+
+def _layers(model: str) -> list[Layer]:
+    """The layers of a network of which there is a picture: those of Dreamlet."""
+    return [
+        layer
+        for layer in catalogue.card(model).layers
+        if catalogue.card(model).source is None and _picture(layer.name).exists()
+    ]
+
+
+def _pictured(model: str) -> list[str]:
+    return [layer.name for layer in _layers(model)]
+
+
+def _picture(layer: str) -> Path:
+    return parts.EXAMPLES / "layers" / f"{layer}.png"
+
+
+def named(card: ModelCard) -> str:
+    """A network and what it costs to have it."""
+    size = f"{card.source.megabytes:.0f} MB" if card.source else "here"
+    return f"{card.name} · {size}"
+
+
+def choices(model: str) -> list[tuple[str, str]]:
+    """The layers of a network by what they bring."""
+    return [
+        (f"{layer.brings} · {layer.alias or layer.name}", layer.name)
+        for layer in catalogue.card(model).layers
+    ]

@@ -1,0 +1,103 @@
+"""Mixing layers: several with weights, others at coarse octaves than at fine ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from dream.errors import DreamError
+from dream.page import parts
+from dream.page.layers import NOWHERE, LayerChoice, choices
+from dream.recipe.dream import DreamRecipe
+
+ROWS = 3
+# Which of the two groups of octaves, coarse and fine, a row belongs to.
+OCTAVES = {"all": (0, 1), "coarse": (0,), "fine": (1,)}
+EMPTY = ("", 1.0, "all")
+
+Row = tuple[str, float, str]
+
+
+def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
+    """A few rows of layer, weight and octaves, which write the text of the chosen layer."""
+    components: list[Any] = []
+    gr.Markdown(
+        "Each with its weight; below 0 to see less of it. Coarse octaves make large shapes."
+    )
+    for place, (name, weight, octaves) in enumerate(rows_of(model, layer), start=1):
+        with gr.Row():
+            components += [
+                gr.Dropdown(
+                    [("none", ""), *choices(model)],
+                    value=name,
+                    allow_custom_value=True,
+                    label=f"Layer {place}",
+                    min_width=80,
+                ),
+                gr.Number(weight, label="Weight", step=0.1, min_width=80),
+                gr.Dropdown(list(OCTAVES), value=octaves, label="Octaves", min_width=80),
+            ]
+
+    def mixed(layer: str, *values: Any) -> tuple[Any, str]:
+        rows = [tuple(values[start : start + 3]) for start in range(0, len(values), 3)]
+        text = written(rows)
+        return (gr.update(selected_index=NOWHERE), text) if text else (gr.skip(), layer)
+
+    for component in components:
+        component.input(
+            mixed,
+            [choice.layer, *components],
+            [choice.pictures, choice.layer],
+            **parts.AT_ONCE,
+        )
+    # Two networks may have layers of one name, and then only their lists differ.
+    for event in choice.events:
+        event.then(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
+    choice.layer.change(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
+    return components
+
+
+def shown(model: str, layer: str) -> list[Any]:
+    """How the rows look for that text."""
+    updates: list[Any] = []
+    for name, weight, octaves in rows_of(model, layer):
+        updates += [
+            gr.update(choices=[("none", ""), *choices(model)], value=name),
+            weight,
+            octaves,
+        ]
+    return updates
+
+
+def written(rows: Sequence[Sequence[Any]]) -> str:
+    """Those rows as a recipe has them.
+
+    >>> written([("inception5a", 1.0, "coarse"), ("inception3b", 0.5, "all"), ("", 1.0, "all")])
+    'inception5a,inception3b:0.5>inception3b:0.5'
+    """
+    groups: list[list[str]] = [[], []]
+    for name, weight, octaves in rows:
+        for group in OCTAVES[octaves] if name else ():
+            groups[group].append(name if weight in (1, None) else f"{name}:{weight:g}")
+    texts = [",".join(group) for group in groups if group]
+    return texts[0] if len(set(texts)) == 1 else ">".join(texts)
+
+
+def rows_of(model: str, layer: str) -> list[Row]:
+    """What `written` wrote, as rows; empty ones where the text says more than they can.
+
+    >>> rows_of("dreamlet", "inception5a>inception3b:0.5")[:2]
+    [('inception5a', 1.0, 'coarse'), ('inception3b', 0.5, 'fine')]
+    """
+    try:
+        groups = DreamRecipe(model=model, layer=layer).octave_layers()
+    except DreamError:
+        return [EMPTY] * ROWS
+    coarse, fine = groups[0], groups[-1]
+    rows: list[Row] = [(*each, "all" if each in fine else "coarse") for each in coarse]
+    rows += [(*each, "fine") for each in fine if each not in coarse]
+    if len(groups) > 2 or len(rows) > ROWS:
+        return [EMPTY] * ROWS
+    return rows + [EMPTY] * (ROWS - len(rows))

@@ -1,0 +1,149 @@
+"""Sharing recipes: as text, as the picture that carries one, as a link; and presets."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dream.errors import DreamError
+from dream.files.picture import read_recipe
+from dream.page import parts
+from dream.page.controls import PERSONAL, Controls, of_a_visitor, recipe_in
+from dream.recipe.dream import DreamRecipe
+from dream.recipe.presets import presets
+
+# A link longer than this breaks on its way; pictures that are larger are left out of it.
+LINK_PICTURE = 2000
+# The address of the page with the recipe in it; it is put on the clipboard where that is allowed.
+LINK = """(recipe) => {
+  if (!recipe) return "";
+  const link = new URL(window.location.href);
+  link.search = link.hash = "";
+  link.searchParams.set("recipe", recipe);
+  navigator.clipboard?.writeText(link.href).catch(() => {});
+  return link.href;
+}"""
+
+Show = Callable[[DreamRecipe], dict[Any, Any]]
+
+
+def presets_row(controls: Controls, photo: gr.Image) -> None:
+    """The presets, one small button each."""
+    for name, recipe in presets().items():
+        gr.Button(name, size="sm", min_width=110).click(
+            _setter(controls, recipe), photo, controls.outputs, **controls.at_once
+        )
+
+
+def _setter(controls: Controls, recipe: DreamRecipe) -> Callable[[str | None], dict[Any, Any]]:
+    return lambda photo: controls.show(recipe, photo, skip=PERSONAL)
+
+
+def recipe_box(first: DreamRecipe) -> tuple[gr.Textbox, gr.Textbox, dict[str, Any]]:
+    """Where the recipe of the dream that is shown stands, and others are put in."""
+    with gr.Accordion("Recipe: keep, share, load", open=False, elem_id="sharing"):
+        text = gr.Textbox(
+            first.to_json(),
+            label="Recipe of the dream that is shown",
+            info="Or paste another, and set the controls to it. With Dreamlet, the same photo and "
+            "recipe make the same picture on a PC's processor (x86-64), bit by bit as far as was "
+            "measured; on a GPU, or an Arm chip as in a Mac, one much like it.",
+            lines=3,
+            max_lines=6,
+            max_length=1_000_000,
+            buttons=["copy"],
+            elem_id="recipe",
+        )
+        with gr.Row():
+            use = gr.Button("Set the controls", size="sm", min_width=90, elem_id="use")
+            file = gr.UploadButton(
+                "From a PNG or JSON file",
+                file_types=[".png", ".json"],
+                size="sm",
+                min_width=90,
+                elem_id="recipe-file",
+            )
+            copy = gr.Button("Copy a link", size="sm", min_width=90, elem_id="copy-link")
+        link = gr.Textbox(
+            label="Link to this page with the recipe",
+            info="Without the guide and the mask where they are large.",
+            interactive=False,
+            max_lines=2,
+            buttons=["copy"],
+            visible=False,
+            elem_id="link",
+        )
+    linkable = gr.Textbox(linked(first), visible=False)
+    copy.click(None, linkable, link, js=LINK, api_visibility="private").then(
+        lambda: gr.update(visible=True), None, link, **parts.AT_ONCE
+    )
+    return text, linkable, {"use": use, "file": file}
+
+
+def wire(
+    page_load: Callable[..., Any],
+    controls: Controls,
+    photo: gr.Image,
+    status: gr.HTML,
+    text: gr.Textbox,
+    linkable: gr.Textbox,
+    events: dict[str, Any],
+) -> None:
+    """A recipe that is pasted, dropped or linked sets every control."""
+    outputs = [*controls.outputs, status, text, linkable]
+
+    def set_to(recipe: DreamRecipe, photo: str | None, said: str) -> dict[Any, Any]:
+        updates = controls.show(recipe, photo)
+        return updates | {
+            status: parts.status(said),
+            text: recipe.to_json(),
+            linkable: linked(recipe),
+        }
+
+    def told(work: Callable[[], dict[Any, Any]]) -> dict[Any, Any]:
+        try:
+            return work()
+        except DreamError as error:
+            said = parts.sentence(error)
+            gr.Warning(html.escape(said), title="This recipe cannot be used")
+            return {status: parts.status(said)}
+
+    def pasted(text: str, photo: str | None) -> dict[Any, Any]:
+        said = "The controls are set to the recipe."
+        return told(lambda: set_to(of_a_visitor(DreamRecipe.from_json(text)), photo, said))
+
+    def loaded(file: str, photo: str | None) -> dict[Any, Any]:
+        said = f"The controls are set to the recipe in {Path(file).name}."
+        return told(lambda: set_to(of_a_visitor(read_recipe(file, DreamRecipe)), photo, said))
+
+    def dropped(photo: str | None) -> dict[Any, Any]:
+        recipe = recipe_in(photo)
+        if recipe is None:
+            return {status: gr.skip()}
+        said = "This picture was dreamed here; the controls are set to its recipe."
+        return told(lambda: set_to(recipe, photo, said))
+
+    def linked_to(photo: str | None, request: gr.Request) -> dict[Any, Any]:
+        given = request.query_params.get("recipe")
+        if not given:
+            return {status: gr.skip()}
+        said = "The controls are set to the recipe of the link."
+        return told(lambda: set_to(of_a_visitor(DreamRecipe.from_json(given)), photo, said))
+
+    events["use"].click(pasted, [text, photo], outputs, **controls.at_once)
+    events["file"].upload(loaded, [events["file"], photo], outputs, **controls.at_once)
+    photo.upload(dropped, photo, outputs, **controls.at_once)
+    page_load(linked_to, photo, outputs, **controls.at_once)
+
+
+def linked(recipe: DreamRecipe) -> str:
+    """The recipe as a link carries it: without a guide or a mask that is too large for one."""
+    if len(recipe.guide) > LINK_PICTURE:
+        recipe = recipe.but(guide="")
+    if len(recipe.mask) > LINK_PICTURE:
+        recipe = recipe.but(mask="")
+    return recipe.to_json()

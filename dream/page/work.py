@@ -1,0 +1,272 @@
+"""The engine's work as the page needs it, done here or in a process to which a GPU is lent.
+
+On ZeroGPU a process is forked for the work, has a GPU for so many seconds, and is asked again while
+it lives. All that goes there and comes back is pickled: images and recipes go, frames with images
+come. Everywhere else the same functions run in this process.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dream.engine import Engine
+from dream.errors import QUICKER, DreamError, OutOfTime
+from dream.paint import cost
+from dream.paint.class_image import Verdict
+from dream.paint.render import Frame
+from dream.paint.response import Response
+from dream.paint.tile import check_time
+from dream.recipe.channel import ChannelRecipe
+from dream.recipe.class_image import ClassRecipe
+from dream.recipe.dream import DreamRecipe
+from dream.recipe.knob import from_environment
+from dream.recipe.recipe import Recipe
+from dream.tensors import Size, to_image, to_tensor
+
+SECONDS_BETWEEN_PREVIEWS = 0.4
+PREVIEW_SIDE = 1600
+TIME_LIMIT = 120.0
+# What is asked of ZeroGPU: a process and a network take a while to be ready, no machine is like the
+# last, and a visitor without an account has two minutes a day, of which one and a half times what
+# is asked for must be left.
+READY_SECONDS = 5.0
+ALLOWANCE = 2.0
+LENT_SECONDS = 60.0
+# Shorter work says nothing of how fast the machine is.
+LEARNING_SECONDS = 0.3
+# What busy hours may teach at most: a default dream must still be let in, and teach better.
+SLOWEST = 32.0
+
+Job = Callable[..., Generator[Any, None, None]]
+
+
+class Work:
+    """What an engine can do, each as a generator of what is worth showing.
+
+    `lend` is what `spaces.GPU` is; with it, and on ZeroGPU, the engine of this process only checks
+    and fetches. No bad recipe or picture costs a second of a GPU. Elsewhere work may take
+    `DREAM_TIME_LIMIT` seconds, 120 by default.
+
+    Raises:
+        RecipeError: if that is no number from 1 to 86400.
+    """
+
+    def __init__(self, engine: Engine, lend: Callable[..., Any] | None = None) -> None:
+        self.engine = engine
+        self.time_limit = from_environment("DREAM_TIME_LIMIT", TIME_LIMIT, 1, 86400)
+        self._process, self._own = os.getpid(), engine
+
+        def run(seconds: float, job: Job, *given: Any) -> Generator[Any, None, None]:
+            try:
+                yield from job(self._here(), seconds, *given)
+            except DreamError as error:
+                yield error  # A process of ZeroGPU's would tell no more than its class.
+            except torch.OutOfMemoryError:
+                yield DreamError("this is too much for the memory of the GPU; a smaller picture")
+
+        self._run: Job = lend(duration=_asked)(run) if lend else run
+        self.lent = self._run is not run
+        # By how much the work here takes longer than `cost` says.
+        self._slowness = 1.0
+
+    def _here(self) -> Engine:
+        """The engine of this process: a fork has copies of locks that nobody will ever open."""
+        if os.getpid() != self._process:
+            self._process, self._own = os.getpid(), self.engine.another()
+        return self._own
+
+    def warm_up(self, recipe: DreamRecipe) -> None:
+        """Have the first visitor wait for nothing, and know how fast this machine is with such
+        dreams.
+
+        On ZeroGPU weights are fetched and nothing is run: what has computed gradients cannot be
+        forked to do so.
+
+        Raises:
+            WeightsError: if the weights cannot be had, or do not fit.
+        """
+        for _ in self.engine.fetch(recipe.model):
+            pass
+        if self.lent:
+            return
+        recipe = recipe.but(octaves=1, iterations=10)
+        frames = self.engine.dream(torch.full((1, 3, 320, 320), 0.5), recipe)
+        times = [(frame.value, time.monotonic())[1] for frame in frames]
+        # The first steps are slower, and others of this machine may get in between.
+        step = min(after - before for before, after in pairwise(times))
+        self._slowness = recipe.iterations * step / self.seconds([recipe], (320, 320))
+
+    def seconds(self, recipes: Sequence[Recipe], size: Size | None = None) -> float:
+        """About how long settled recipes take here, from noise or a picture of (height, width).
+
+        Raises:
+            PictureError: if it is too small for the network.
+            RecipeError: if no picture passes their layers.
+        """
+        pace = cost.pace(self.engine.device, self.engine.precision(recipes[0].model))
+        return pace.seconds(cost.cost(recipes, size)) * self._slowness
+
+    def _done(self, job: Job, expected: float, *given: Any) -> Iterator[Any]:
+        """What a job yields, which is expected to take so many seconds.
+
+        Raises:
+            OutOfTime: at once, if that is more than it may take, or a GPU is lent for.
+        """
+        seconds, most = self.time_limit, f"here, and at most {self.time_limit:g} are given"
+        if self.lent:
+            seconds, most = LENT_SECONDS, f"of the GPU, and at most {LENT_SECONDS:g} are lent"
+        if expected > seconds:
+            raise OutOfTime(f"this would take about {expected:.0f} seconds {most}; {QUICKER}")
+        if self.lent:
+            seconds = min(READY_SECONDS + ALLOWANCE * expected, LENT_SECONDS)
+        return self._answers(expected, self._run(seconds, job, *given))
+
+    def _answers(self, expected: float, run: Generator[Any, None, None]) -> Iterator[Any]:
+        start = 0.0
+        with closing(run) as answers:
+            for answer in answers:
+                if isinstance(answer, DreamError):
+                    raise answer
+                start = start or time.monotonic()
+                yield answer
+        if expected > LEARNING_SECONDS:
+            took = (time.monotonic() - start) / expected
+            slowness = self._slowness * min(max(took, 1 / 8), 8) ** 0.5
+            self._slowness = min(slowness, SLOWEST)
+
+    def dream(self, picture: Tensor, recipe: DreamRecipe) -> Iterator[Frame]:
+        """A dream (see `Engine.dream`); checked before this returns."""
+        return self.dreams(picture, [recipe])
+
+    def dreams(self, picture: Tensor, recipes: Sequence[DreamRecipe]) -> Iterator[Frame]:
+        """Several dreams of a picture (see `Engine.dreams`); checked before this returns."""
+        recipes = [self.engine.settle(recipe) for recipe in recipes]
+        self.engine.dreams(picture, recipes)  # Checks; nothing runs until a frame is asked for.
+        expected = self.seconds(recipes, _size(picture))
+        return self._done(_dreams, expected, to_image(picture), tuple(recipes))
+
+    def channels(
+        self, recipes: Sequence[ChannelRecipe], picture: Tensor | None = None
+    ) -> Iterator[Frame]:
+        """Channels from noise or in a picture (see `Engine.channels`); checked before this returns.
+
+        Those that were all made before need no GPU.
+        """
+        recipes = [self.engine.settle(recipe, picture) for recipe in recipes]
+        frames = self.engine.channels(recipes, picture)
+        if picture is None and self.engine.kept(recipes):
+            return frames
+        expected = self.seconds(recipes, _size(picture))
+        photo = None if picture is None else to_image(picture)
+        return self._done(_channels, expected, tuple(recipes), photo)
+
+    def class_image(
+        self, recipe: ClassRecipe, picture: Tensor | None = None
+    ) -> Iterator[tuple[Frame, Verdict]]:
+        """A class image (see `Engine.class_image`), with the verdict on each frame; checked before
+        this returns.
+        """
+        recipe = self.engine.settle(recipe, picture)
+        self.engine.class_image(recipe, picture)
+        photo = None if picture is None else to_image(picture)
+        return self._done(_class_image, self.seconds([recipe], _size(picture)), recipe, photo)
+
+    def response(self, picture: Tensor, recipe: ChannelRecipe) -> Response:
+        """What the layer of a recipe answers to a picture (see `Engine.response`)."""
+        self.engine.channel(recipe.but(size=None), picture)  # Checks; nothing runs.
+        photo = to_image(picture)
+        ((seen, activation),) = self._done(_response, 0.0, photo, recipe.model, recipe.layer)
+        return Response(torch.from_numpy(seen), torch.from_numpy(activation))
+
+
+def _size(picture: Tensor | None) -> Size | None:
+    return None if picture is None else (picture.shape[2], picture.shape[3])
+
+
+def _asked(seconds: float, *_: Any) -> int:
+    """For how long a GPU is asked for."""
+    return math.ceil(seconds)
+
+
+def _dreams(
+    engine: Engine, seconds: float, photo: Image.Image, recipes: Sequence[DreamRecipe]
+) -> Generator[Frame, None, None]:
+    until = time.monotonic() + seconds
+    for frame in worth_showing(engine.dreams(to_tensor(photo), recipes, until), until):
+        yield _on_host(frame)
+
+
+def _channels(
+    engine: Engine, seconds: float, recipes: Sequence[ChannelRecipe], photo: Image.Image | None
+) -> Generator[Frame, None, None]:
+    until = time.monotonic() + seconds
+    picture = None if photo is None else to_tensor(photo)
+    for frame in worth_showing(engine.channels(recipes, picture), until):
+        yield _on_host(frame)
+
+
+def _class_image(
+    engine: Engine, seconds: float, recipe: ClassRecipe, photo: Image.Image | None
+) -> Generator[tuple[Frame, Verdict], None, None]:
+    until = time.monotonic() + seconds
+    picture = None if photo is None else to_tensor(photo)
+    for frame in worth_showing(engine.class_image(recipe, picture), until):
+        yield _on_host(frame), engine.verdict(frame.tensor, recipe)
+
+
+def _response(
+    engine: Engine, seconds: float, photo: Image.Image, model: str, layer: str
+) -> Generator[Any, None, None]:
+    response = engine.response(to_tensor(photo), model, layer)
+    yield response.picture.numpy(), response.activation.numpy()
+
+
+def worth_showing(frames: Iterator[Frame], until: float) -> Iterator[Frame]:
+    """The first frame, one now and then, and all that are finished.
+
+    Those of large pictures, which take long to show, come more seldom.
+
+    Raises:
+        OutOfTime: when it is later than that, by `time.monotonic`.
+    """
+    shown = time.monotonic()
+    pause = SECONDS_BETWEEN_PREVIEWS
+    for frame in frames:
+        now = time.monotonic()
+        if frame.finished:
+            yield frame
+            continue
+        check_time(until)
+        if frame.step == 0 or now - shown > pause:
+            yield frame
+            shown = time.monotonic()
+            pause = max(SECONDS_BETWEEN_PREVIEWS, 4 * (shown - now))
+
+
+def _on_host(frame: Frame) -> Frame:
+    """The frame with its pictures as images, shrunk where they are only to be looked at, and no
+    tensor of a device.
+    """
+    images = frame.pictures()
+    if not frame.finished:
+        for image in images:
+            image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    objective = None if frame.objective is None else np.array(frame.values)
+    return replace(frame, objective=objective, paint=partial(_tensors, images))
+
+
+def _tensors(images: Sequence[Image.Image]) -> Tensor:
+    return torch.cat([to_tensor(image) for image in images])

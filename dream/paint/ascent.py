@@ -1,0 +1,121 @@
+"""Gradient ascent: the one loop, and the rules by which it steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dream import sums
+from dream.networks.network import ValueAndGrad
+from dream.paint.transform import blur, even_bands
+
+# Keeps a gradient of all zeros (a dead channel) from turning the picture into NaN.
+EPSILON = 1e-12
+
+Paint = Callable[[Tensor], Tensor]
+# From variables and their gradient, which a rule may use up, to the next variables.
+Rule = Callable[[Tensor, Tensor], Tensor]
+
+
+def ascend(
+    variables: Tensor,
+    paint: Paint,
+    view: Paint,
+    value_and_grad: ValueAndGrad,
+    rule: Rule,
+    *,
+    steps: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Climb, yielding after each step the new variables and the values (N,) before the step.
+
+    A step paints the variables as pictures (N, 3, H, W), takes a random view of them, asks the
+    network how that view should change, carries the gradient back through view and canvas, and
+    leaves it to the rule what to make of it.
+    """
+    for _ in range(steps):
+        values, gradient = _uphill(variables, paint, view, value_and_grad)
+        variables = rule(variables, gradient)
+        yield variables, values
+
+
+def _uphill(
+    variables: Tensor, paint: Paint, view: Paint, value_and_grad: ValueAndGrad
+) -> tuple[Tensor, Tensor]:
+    """The values (N,) of what a random view shows, and the gradient to the variables."""
+    leaf = variables.detach().requires_grad_()
+    with torch.enable_grad():
+        seen = view(paint(leaf))
+    values, gradient = value_and_grad(seen)
+    (gradient,) = torch.autograd.grad(seen, leaf, gradient)
+    return values, gradient
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """Moves the pixels of a picture by `step` grey levels of 255 on the mean.
+
+    The gradient is divided by its mean absolute value, that inside of a `mask` (1, 1, H, W) where
+    there is one: so a step has the same strength at every layer, octave and picture (Mordvintsev et
+    al. 2015; by its L2 norm, as some have it, a step is far too small to see). Pictures are kept
+    `within` these bounds.
+    """
+
+    step: float
+    within: tuple[float, float] = (0.0, 1.0)
+    mask: Tensor | None = None
+
+    def __call__(self, picture: Tensor, gradient: Tensor) -> Tensor:
+        # Channel by channel, as the absolute values of all of a large picture take much memory.
+        sizes = [sums.mean(self._inside(each.abs()), (1, 2)) for each in gradient.unbind(1)]
+        share = 1.0 if self.mask is None else sums.mean(self.mask, (0, 1, 2, 3))
+        size = torch.stack(sizes).mean(0).view(-1, 1, 1, 1) / (share + EPSILON)
+        gradient.div_(size + EPSILON).mul_(self.step / 255)
+        return gradient.add_(picture).clamp_(*self.within)
+
+    def _inside(self, channel: Tensor) -> Tensor:
+        return channel if self.mask is None else channel * self.mask[:, 0]
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A rule that is given gradients blurred by `smoothing` pixels, their `bands` evened out."""
+
+    rule: Rule
+    smoothing: float = 0.0
+    bands: int = 1
+
+    def __call__(self, picture: Tensor, gradient: Tensor) -> Tensor:
+        for channel in torch.split(gradient, 1, 1):  # In place: less memory for large pictures.
+            channel.copy_(blur(channel, self.smoothing))
+        return self.rule(picture, even_bands(gradient, self.bands))
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015), upwards; each number moves by about `rate` a step.
+
+    The rate shrinks from step to step to its `decay`-th part.
+    It keeps its moments from step to step, so each ascent needs one of its own.
+    """
+
+    def __init__(
+        self, rate: float, decay: float = 1.0, betas: tuple[float, float] = (0.9, 0.999)
+    ) -> None:
+        self.rate = rate
+        self.decay = decay
+        self.betas = betas
+        self.steps = 0
+        self.mean: Tensor | float = 0.0
+        self.square: Tensor | float = 0.0
+
+    def __call__(self, variables: Tensor, gradient: Tensor) -> Tensor:
+        self.steps += 1
+        slow, slower = self.betas
+        self.mean = slow * self.mean + (1 - slow) * gradient
+        self.square = slower * self.square + (1 - slower) * gradient.square()
+        mean = self.mean / (1 - slow**self.steps)
+        deviation = (self.square / (1 - slower**self.steps)).sqrt()
+        rate = self.rate * self.decay ** (self.steps - 1)
+        return variables + rate * mean / (deviation + 1e-8)

@@ -1,0 +1,167 @@
+"""Canvases: what the ascent changes in the place of a picture, and how it becomes one.
+
+A canvas paints variables as a picture (N, 3, H, W), RGB in (0, 1), and finds the variables of a
+picture. Steps that are equal on such variables are natural ones on the picture: colours mix as they
+do in photographs, and with `Fourier` large shapes move as easily as small ones (Olah, Mordvintsev
+and Schubert, "Feature visualization", 2017; the numbers are Lucid's).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dream.sums import wide, widely
+from dream.tensors import Size
+
+# The square root of the covariance of colours in ImageNet, its largest column of length 1.
+COLOURS = (
+    torch.tensor(
+        [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64
+    )
+    / 0.46195
+)
+DEVIATION = 0.01
+CONTRAST = 4.0
+SOFTEST = 0.01
+
+
+class Canvas(Protocol):
+    """A way to paint a picture from variables."""
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        """Variables of one picture of faint noise, drawn on the CPU."""
+        ...
+
+    def paint(self, variables: Tensor) -> Tensor:
+        """The pictures that the variables stand for; differentiable."""
+        ...
+
+    def variables(self, picture: Tensor) -> Tensor:
+        """The variables that paint a picture (N, 3, H, W) in [0, 1], its extremes softened."""
+        ...
+
+
+class Pixels:
+    """Pixels in decorrelated colours, squashed into (0, 1); variables are (N, 3, H, W)."""
+
+    def __init__(self, size: Size, device: torch.device) -> None:
+        self.size = size
+        self.device = device
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        return DEVIATION * _noise((1, 3, *self.size), generator).to(self.device)
+
+    @widely
+    def paint(self, variables: Tensor) -> Tensor:
+        return _coloured(variables)
+
+    @widely
+    def variables(self, picture: Tensor) -> Tensor:
+        return _colourless(picture)
+
+
+class Fourier:
+    """Waves in decorrelated colours, each as strong as in nature: amplitude falls as 1/frequency.
+
+    Variables are (N, 3, H, W // 2 + 1, 2): real and imaginary part of half of the spectrum, divided
+    by that amplitude.
+    """
+
+    def __init__(self, size: Size, device: torch.device, decay: float = 1.0) -> None:
+        self.size = size
+        self.device = device
+        self.amplitude = wide(_frequencies(size).pow(-decay).to(device))
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        return DEVIATION * _noise((1, 3, *self.amplitude.shape, 2), generator).to(self.device)
+
+    @widely
+    def paint(self, variables: Tensor) -> Tensor:
+        waves = torch.view_as_complex(variables) * self.amplitude
+        return _coloured(torch.fft.irfft2(waves, s=self.size, norm="ortho") / CONTRAST)
+
+    @widely
+    def variables(self, picture: Tensor) -> Tensor:
+        waves = torch.fft.rfft2(_colourless(picture) * CONTRAST, norm="ortho")
+        return torch.view_as_real(waves / self.amplitude)
+
+
+class Phase:
+    """Waves of fixed strength, as natural pictures have them on average; only their phases move.
+
+    No frequency can be overdone, so nothing grows neon or speckled (Fel et al., "MaCo", 2023). The
+    amplitudes are an analytic stand-in for the mean spectrum of ImageNet in decorrelated colours:
+    it falls with frequency by powers of 1.3, 1.8 and 5.7. Variables are (N, 3, H, W // 2 + 1).
+    """
+
+    def __init__(self, size: Size, device: torch.device) -> None:
+        self.size = size
+        self.device = device
+        frequency = _frequencies(size)
+        amplitude = (frequency.clamp(max=0.05) / 0.05).pow(-1.3)
+        amplitude *= (frequency.clamp(0.05, 0.25) / 0.05).pow(-1.8)
+        amplitude *= (frequency.clamp(min=0.25) / 0.25).pow(-5.7)
+        amplitude[0, 0] = 0
+        self.amplitude = wide(amplitude.to(device))
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        phases = torch.rand(1, 3, *self.amplitude.shape, generator=generator)
+        return (2 * math.pi * (phases - 0.5)).to(self.device)
+
+    @widely
+    def paint(self, variables: Tensor) -> Tensor:
+        waves = torch.polar(self.amplitude.expand_as(variables), variables)
+        values = torch.fft.irfft2(waves, s=self.size, norm="ortho")
+        return _coloured(values / values.std((2, 3), keepdim=True))
+
+    @widely
+    def variables(self, picture: Tensor) -> Tensor:
+        phases: Tensor = torch.fft.rfft2(_colourless(picture)).angle()
+        return phases
+
+
+class Plain:
+    """The picture itself, without bounds: variables are (N, 3, H, W)."""
+
+    def __init__(self, size: Size, device: torch.device) -> None:
+        self.size = size
+        self.device = device
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        return (0.5 + 2 * DEVIATION * _noise((1, 3, *self.size), generator)).to(self.device)
+
+    def paint(self, variables: Tensor) -> Tensor:
+        return variables
+
+    def variables(self, picture: Tensor) -> Tensor:
+        return picture
+
+
+CANVASES: dict[str, type[Pixels] | type[Fourier]] = {"fourier": Fourier, "pixels": Pixels}
+
+
+def _noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """White noise, the same from the same seed everywhere: that of float32 is not."""
+    return torch.randn(shape, generator=generator, dtype=torch.float64).float()
+
+
+def _frequencies(size: Size) -> Tensor:
+    """How many waves a pixel each number of half of a spectrum stands for, in float64."""
+    rows, columns = (
+        frequencies(side, dtype=torch.float64)
+        for frequencies, side in zip((torch.fft.fftfreq, torch.fft.rfftfreq), size, strict=True)
+    )
+    return torch.hypot(rows[:, None], columns).clamp(min=1 / max(size))
+
+
+def _coloured(values: Tensor) -> Tensor:
+    return torch.einsum("rc,nchw->nrhw", COLOURS.to(values), values).sigmoid()
+
+
+def _colourless(picture: Tensor) -> Tensor:
+    values = picture.clamp(SOFTEST, 1 - SOFTEST).logit()
+    return torch.einsum("cr,nrhw->nchw", COLOURS.inverse().to(values), values)

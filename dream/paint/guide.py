@@ -1,0 +1,84 @@
+"""What a guide shows to a layer: its activations, less those that any picture gives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dream import sums
+from dream.networks import architecture
+from dream.networks.network import Network
+from dream.tensors import resize
+
+NOISE_SIDE = 224
+NOISES = 8
+NOISE_CONTRAST = 0.2
+# How much of the noise is grey. With it, and an amplitude that falls with the square of frequency,
+# means were as near to those of 35 photographs as the means of single photographs were.
+GREYNESS = 0.8
+
+
+def centred_guide(network: Network, layer: str, guide: Tensor) -> tuple[Tensor, Tensor]:
+    """The guide (1, 3, H, W) as the layer sees it, (M, C) without the mean, and the mean (C,).
+
+    A guide smaller than the network reads is enlarged.
+    """
+    least = network.card.min_side
+    if min(guide.shape[2:]) < least:
+        size = (max(guide.shape[2], least), max(guide.shape[3], least))
+        guide = resize(guide, size).clamp(0, 1)
+    mean = mean_activation(network, layer)
+    return _positions(network, layer, guide.to(mean.device)) - mean, mean
+
+
+def mean_activation(network: Network, layer: str) -> Tensor:
+    """What each channel of a layer (C,) answers to pictures on the mean.
+
+    For layers that a network lists it comes with the network, where it does (`make means`); for
+    others it is measured on blurred noise, which serves nearly as well.
+    """
+    if layer in (shipped := means(network.card.means)):
+        return shipped[layer].to(network.mean.device)
+    side = max(NOISE_SIDE, network.card.min_side)
+    device = network.mean.device
+    return mean_over(network, layer, (noise.to(device) for noise in blurred_noise(side)))
+
+
+def mean_over(network: Network, layer: str, pictures: Iterable[Tensor]) -> Tensor:
+    """The mean activation (C,) of a layer over pictures (1, 3, H, W)."""
+    each = [sums.mean(_positions(network, layer, picture), 0) for picture in pictures]
+    return sums.mean(torch.stack(each), 0)
+
+
+def blurred_noise(side: int) -> Iterator[Tensor]:
+    """Square pictures (1, 3, side, side) of noise at all scales, mostly grey."""
+    generator = torch.Generator().manual_seed(0)
+    down, across = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)
+    amplitude = 1 / (down**2 + across**2).clamp(min=side**-2)
+    for _ in range(NOISES):
+        white = torch.fft.rfft2(torch.randn(1, 3, side, side, generator=generator))
+        noise = torch.fft.irfft2(white * amplitude, s=(side, side))
+        noise = noise.lerp(noise.mean(1, keepdim=True) * math.sqrt(3), GREYNESS)
+        yield (0.45 + NOISE_CONTRAST * noise / noise.std()).clamp(0, 1)
+
+
+@lru_cache(maxsize=4)
+def means(file: str) -> dict[str, Tensor]:
+    """The mean activations in a file of this package, by layer; none without one."""
+    found: dict[str, Tensor] = (
+        load_file(Path(architecture.__file__).with_name(file)) if file else {}
+    )
+    return found
+
+
+def _positions(network: Network, layer: str, picture: Tensor) -> Tensor:
+    """What the layer answers at each position, (M, C)."""
+    with torch.no_grad():
+        seen: Tensor = network.activations(picture, (layer,))[layer][0].float()
+    return seen.flatten(1).T if seen.dim() == 3 else seen[None]

@@ -1,0 +1,253 @@
+"""What a picture shall raise: weighted sums of terms, each a number worked out from activations.
+
+Terms are values, not closures: they compare, hash and pickle. They are called with the activations
+of a batch of N pictures, each (N, C, H, W) or (N, C), and give N values, in float32. A new
+objective is one function that makes an `Objective`; they add, subtract and scale:
+
+>>> both = energy("inception4c") + 0.5 * channel("inception3b", 42)
+>>> both.layers
+('inception4c', 'inception3b')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dream import sums
+from dream.networks.network import PICTURE, Activations
+
+CENTRE = (0.5, 0.5)
+# How many similarities are held at once (128 MB), however large picture and guide.
+CHUNK = 2**24
+
+
+class Term(Protocol):
+    """One number a picture, worked out from one layer."""
+
+    @property
+    def layer(self) -> str: ...
+
+    def __call__(self, activations: Activations) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A weighted sum of terms; always raised, never lowered."""
+
+    terms: tuple[tuple[float, Term], ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer the terms read, each once."""
+        return tuple(dict.fromkeys(term.layer for _, term in self.terms))
+
+    def __call__(self, activations: Activations) -> Tensor:
+        values = [weight * term(activations) for weight, term in self.terms]
+        return sum(values[1:], start=values[0])
+
+    def __add__(self, other: Objective) -> Objective:
+        return Objective(self.terms + other.terms)
+
+    def __sub__(self, other: Objective) -> Objective:
+        return self + -other
+
+    def __neg__(self) -> Objective:
+        return -1 * self
+
+    def __mul__(self, factor: float) -> Objective:
+        return Objective(tuple((factor * weight, term) for weight, term in self.terms))
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class Batch:
+    """An objective of its own for each picture of a batch, read in one forward pass."""
+
+    objectives: tuple[Objective, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer the objectives read, each once."""
+        return tuple(dict.fromkeys(layer for each in self.objectives for layer in each.layers))
+
+    def __call__(self, activations: Activations) -> Tensor:
+        alone = {layer: torch.split(each, 1) for layer, each in activations.items()}
+        return torch.cat(
+            [
+                objective({layer: alone[layer][place] for layer in objective.layers})
+                for place, objective in enumerate(self.objectives)
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Half the squared L2 norm of a layer; its gradient there is the activation itself."""
+
+    layer: str
+    border: int = 0
+
+    def __call__(self, activations: Activations) -> Tensor:
+        return _positions(activations[self.layer], self.border).square().flatten(1).sum(1) / 2
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of a layer; of the `absolute` values, where asked for."""
+
+    layer: str
+    border: int = 0
+    absolute: bool = False
+
+    def __call__(self, activations: Activations) -> Tensor:
+        seen = _positions(activations[self.layer], self.border)
+        return (seen.abs() if self.absolute else seen).flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A weighted sum of channels: its mean over the picture, or its value `at` one position.
+
+    `at` is (down, right) in shares of the height and the width, from 0 to 1.
+    """
+
+    layer: str
+    weights: tuple[tuple[int, float], ...]
+    at: tuple[float, float] | None = None
+    border: int = 0
+
+    def __call__(self, activations: Activations) -> Tensor:
+        activation = activations[self.layer]
+        if self.at and activation.dim() == 4:
+            row, column = (
+                min(int(share * side), side - 1)
+                for share, side in zip(self.at, activation.shape[2:], strict=True)
+            )
+            activation = activation[:, :, row, column]
+        channels, weights = zip(*self.weights, strict=True)
+        seen = _positions(activation[:, list(channels)], self.border).mean(2)
+        return seen @ seen.new_tensor(weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """How much each position of a layer is like the position of a guide that it resembles most.
+
+    `guide` (M, C) are the guide's activations less the `mean` (C,) that the layer has on any
+    picture. Which one a position resembles is decided by the dot product of its own, centred too,
+    with each of the guide's brought to length 1; then the dot product of the two is raised, summed
+    over all positions. Without the centring every guide gives the same creature.
+    """
+
+    layer: str
+    guide: Tensor
+    mean: Tensor
+    border: int = 0
+
+    def __call__(self, activations: Activations) -> Tensor:
+        seen = _positions(activations[self.layer], self.border).transpose(1, 2)
+        with torch.no_grad():
+            directions = F.normalize(sums.wide(self.guide)).T
+            most = max(1, CHUNK // len(self.guide))
+            best = [
+                (sums.wide(part - self.mean) @ directions).argmax(2)
+                for part in torch.split(seen, most, 1)
+            ]
+            target = self.guide[torch.cat(best, 1)]
+        return (seen * target).sum((1, 2))
+
+
+@dataclass(frozen=True)
+class LogSumExp:
+    """The smooth maximum of all logits: what all classes together have."""
+
+    layer: str
+
+    def __call__(self, activations: Activations) -> Tensor:
+        logits = sums.wide(activations[self.layer])
+        logits = logits.flatten(2).mean(2) if logits.dim() == 4 else logits
+        return logits.logsumexp(1).float()
+
+
+def _positions(activation: Tensor, border: int) -> Tensor:
+    """An activation (N, C, H, W) or (N, C) as (N, C, positions), in float32, less its border.
+
+    Of a side that has no more than the border at least one position stays.
+    """
+    if activation.dim() == 4 and border:
+        for dim in (2, 3):
+            side = activation.shape[dim]
+            cut = min(border, (side - 1) // 2)
+            activation = activation.narrow(dim, cut, side - 2 * cut)
+    return activation.float().flatten(2) if activation.dim() == 4 else activation.float()[..., None]
+
+
+def energy(layer: str, border: int = 0) -> Objective:
+    """Whatever the layer sees, it shall see more of (Mordvintsev et al. 2015)."""
+    return Objective(((1.0, Energy(layer, border)),))
+
+
+def mean(layer: str, border: int = 0) -> Objective:
+    """All channels alike: as the energy, but the strongest count no more than others."""
+    return Objective(((1.0, Mean(layer, border)),))
+
+
+def absolute(layer: str, border: int = 0) -> Objective:
+    """The mean of the absolute values: a layer before its ReLU may go either way."""
+    return Objective(((1.0, Mean(layer, border, absolute=True)),))
+
+
+def direction(
+    layer: str,
+    weights: Mapping[int, float],
+    at: tuple[float, float] | None = None,
+    border: int = 0,
+) -> Objective:
+    """A mix of channels, by weight: all over the picture, or at one position."""
+    return Objective(((1.0, Direction(layer, tuple(weights.items()), at, border)),))
+
+
+def match(layer: str, guide: Tensor, mean: Tensor, border: int = 0) -> Objective:
+    """What is in a guide (activations (M, C), centred by `mean` (C,)), place by place: things."""
+    return Objective(((1.0, Match(layer, guide, mean, border)),))
+
+
+def texture(layer: str, guide: Tensor, border: int = 0) -> Objective:
+    """What is in a guide (activations (M, C), centred), on the whole: stripes, petals, scales."""
+    return direction(layer, dict(enumerate(sums.mean(guide, 0).tolist())), border=border)
+
+
+def channel(layer: str, channel: int) -> Objective:
+    """One channel, all over the picture: textures and many copies (Olah et al. 2017)."""
+    return direction(layer, {channel: 1.0})
+
+
+def neuron(layer: str, channel: int, at: tuple[float, float] = CENTRE) -> Objective:
+    """One channel at one position, the middle by default: a single subject there."""
+    return direction(layer, {channel: 1.0}, at)
+
+
+def logit(layer: str, label: int) -> Objective:
+    """The score of a class before the softmax, in the last layer (Simonyan et al. 2013)."""
+    return direction(layer, {label: 1.0})
+
+
+def margin(layer: str, label: int, rivals: float) -> Objective:
+    """The score of a class, less a share of what all classes together have.
+
+    A mere logit may be raised along with its rivals', and then stalls in texture; a probability is
+    raised soonest by putting rivals down, which other networks do not fall for. This is between.
+    """
+    return logit(layer, label) - Objective(((rivals, LogSumExp(layer)),))
+
+
+def squared_norm() -> Objective:
+    """The squared L2 norm of the picture as the network is given it."""
+    return 2 * energy(PICTURE)

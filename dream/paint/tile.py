@@ -1,0 +1,113 @@
+"""Large pictures in bounded memory: a gradient put together of tiles, their borders never alike."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dream.errors import QUICKER, OutOfTime
+from dream.networks.network import ValueAndGrad
+
+Shift = Callable[[Tensor], tuple[int, int]]
+
+# What lies within so many pixels of a tile is looked at with it, its gradient thrown away: so what
+# is at the border of a tile is seen in its surroundings.
+MARGIN = 96
+# Windows begin at multiples of this, the coarsest grid of the networks here: a position of a layer
+# then lies where it does when the picture is looked at whole.
+GRID = 32
+
+
+def tiled(
+    value_and_grad: ValueAndGrad,
+    tile: int,
+    shift: Shift,
+    generator: torch.Generator,
+    until: float = math.inf,
+) -> ValueAndGrad:
+    """Values and gradients of pictures (N, 3, H, W), worked out in tiles of about that side.
+
+    The picture is looked at rolled by what `shift` draws, as `jitter` does it, but without a copy
+    of it all. The borders between tiles move by a random amount each time, so that no seam stays
+    where it was. The values are those of all windows together, what they share counted twice. No
+    tile begins after `until` (see `check_time`).
+    """
+
+    def evaluate(picture: Tensor) -> tuple[Tensor, Tensor]:
+        turns = shift(picture)
+        rows, columns = (spans(side, tile, generator) for side in picture.shape[2:])
+        values = picture.new_zeros(len(picture))
+        gradient = torch.empty_like(picture)
+        for down, height in rows:
+            for right, width in columns:
+                check_time(until)
+                seen = _rolled(picture, height, turns[0], 2)
+                value, change = value_and_grad(_rolled(seen, width, turns[1], 3))
+                values += value
+                inner = change[:, :, _within(down, height), _within(right, width)]
+                for place, own in _unrolled(down, turns[0], picture.shape[2]):
+                    for across, part in _unrolled(right, turns[1], picture.shape[3]):
+                        gradient[:, :, place, across] = inner[:, :, own, part]
+        return values, gradient
+
+    return evaluate
+
+
+def check_time(until: float) -> None:
+    """Whether work may go on.
+
+    Raises:
+        OutOfTime: if it is later than that, by `time.monotonic`.
+    """
+    if time.monotonic() > until:
+        raise OutOfTime(f"this takes longer than it may here; {QUICKER}")
+
+
+def _rolled(picture: Tensor, span: slice, turn: int, dim: int) -> Tensor:
+    """That span of a picture rolled by so many pixels along one side."""
+    pieces = _unrolled(span, turn, picture.shape[dim])
+    return torch.cat([picture.narrow(dim, at.start, at.stop - at.start) for at, _ in pieces], dim)
+
+
+def _unrolled(span: slice, turn: int, side: int) -> list[tuple[slice, slice]]:
+    """Where a span of a side lies before it is rolled: in pieces, each with its place in it."""
+    start, length = (span.start - turn) % side, span.stop - span.start
+    first = min(length, side - start)
+    pieces = [(slice(start, start + first), slice(0, first))]
+    if first < length:
+        pieces.append((slice(0, length - first), slice(first, length)))
+    return pieces
+
+
+def spans(side: int, tile: int, generator: torch.Generator) -> list[tuple[slice, slice]]:
+    """The tiles along a side, each with the window in which it is looked at.
+
+    All windows are of one length, but for the last, which ends where the picture does: values that
+    are means over a window are then of one scale.
+    """
+    count = math.ceil(side / tile)
+    length = math.ceil(side / count)
+    window = _down(length + 2 * MARGIN + 2 * GRID - 2)
+    if count == 1 or window >= side:
+        return [(slice(0, side), slice(0, side))]
+    moved = int(torch.randint(-MARGIN, MARGIN + 1, (), generator=generator))
+    borders = [0, *(place * length + moved for place in range(1, count)), side]
+    tiles = []
+    for start, stop in zip(borders, borders[1:], strict=False):
+        first = min(max(0, _down(start - MARGIN)), _down(side - window))
+        last = side if first == _down(side - window) else first + window
+        tiles.append((slice(start, stop), slice(first, last)))
+    return tiles
+
+
+def _down(pixels: int) -> int:
+    """The largest multiple of the grid that is no more."""
+    return pixels // GRID * GRID
+
+
+def _within(tile: slice, window: slice) -> slice:
+    return slice(tile.start - window.start, tile.stop - window.start)

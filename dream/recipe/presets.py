@@ -1,0 +1,36 @@
+"""Recipes with names: those in `presets.json`, beside this file."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from dream.errors import RecipeError, near, shown
+from dream.recipe.dream import DreamRecipe
+
+FILE = Path(__file__).with_suffix(".json")
+
+
+@lru_cache(maxsize=1)
+def presets() -> dict[str, DreamRecipe]:
+    """Every preset by its name, in the order they are shown."""
+    return {
+        name: DreamRecipe.from_dict(knobs)
+        for name, knobs in json.loads(FILE.read_text(encoding="utf-8")).items()
+    }
+
+
+def preset(name: str) -> DreamRecipe:
+    """The preset of that name, in large letters or small.
+
+    Raises:
+        RecipeError: if there is none.
+    """
+    names = {each.lower(): each for each in presets()}
+    if name.strip().lower() not in names:
+        like = near(name.strip().lower(), names, 2) or names
+        raise RecipeError(
+            f"there is no preset {shown(name)}; try {', '.join(names[each] for each in like)}"
+        )
+    return presets()[names[name.strip().lower()]]

@@ -1,0 +1,146 @@
+"""A recipe: all that decides a picture. The app, the API, the command line and PNGs speak it.
+
+Each knob stands here once, with its default, bounds, unit and help; sliders, options, checks and
+README's tables follow from it. A recipe that exists is valid; what is left open in it (sizes that
+fit a device) `Engine.settle` fills in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, TypeVar
+
+from dream.errors import RecipeError, near, shown
+from dream.recipe.knob import is_embedded, knob, knobs
+
+VERSION = 1
+SEED_LIMIT = 2**31 - 1
+LIST_LIMIT = 64
+# More than any mix needs; from about 1e36 on sums overflow.
+WEIGHT_LIMIT = 1000
+# What a recipe that does not say its kind is for.
+KIND = "dream"
+
+AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(ABC):
+    """What all recipes share: checking, changing, and the way to and from JSON."""
+
+    kind: ClassVar[str] = ""
+
+    model: str = knob("dreamlet", kind=str, help="The network that dreams.")
+
+    def __post_init__(self) -> None:
+        for name, each in knobs(self).items():
+            self._set(name, each.check(name, getattr(self, name)))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @abstractmethod
+    def layers(self) -> tuple[tuple[str, float], ...]:
+        """The modules it reads, friendly names resolved, each with its weight."""
+
+    def but(self: AnyRecipe, **changes: Any) -> AnyRecipe:
+        """This recipe with those knobs changed; what follows from them is worked out afresh.
+
+        A new intensity brings its own step and iterations, a new model its own layer, a new layer
+        its own channels.
+        """
+        about = knobs(self)
+        for name in about.keys() & changes:
+            changes[name] = about[name].check(name, changes[name])
+        return type(self)(**{**asdict(self), **self._follow(changes), **changes})
+
+    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What those changes undo."""
+        return {"layer": None} if "model" in changes else {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain data, with its kind and the version of the format."""
+        return {"deepdream": VERSION, "kind": self.kind, **asdict(self)}
+
+    def to_json(self) -> str:
+        """The recipe as one line of JSON."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls: type[AnyRecipe], data: Mapping[str, Any]) -> AnyRecipe:
+        """The recipe that `to_dict` wrote; of `Recipe` itself, whatever its kind.
+
+        Missing knobs take their defaults, a missing kind is that of the class, or a dream. Its
+        pictures are in it: what is read, and may be a stranger's, names no files.
+
+        Raises:
+            RecipeError: if it is no mapping, of a newer version or another kind, has an unknown
+                knob or a value out of bounds, or names a file.
+        """
+        if not isinstance(data, Mapping):
+            raise RecipeError("this is no recipe: it is not a JSON object")
+        given = dict(data)
+        version, kind = given.pop("deepdream", VERSION), given.pop("kind", cls.kind)
+        if type(version) is not int or version != VERSION:
+            raise RecipeError(
+                f"this recipe has version {shown(version)}; this program reads {VERSION}"
+            )
+        kinds = {each.kind: each for each in cls.__subclasses__() or [cls]}
+        if not isinstance(kind, str) or (kind or KIND) not in kinds:
+            raise RecipeError(
+                f"this recipe is for {shown(kind)}; "
+                f"a recipe for {' or '.join(map(repr, kinds))} is needed"
+            )
+        recipe = kinds[kind or KIND]
+        names = list(knobs(recipe))
+        for name in given:
+            if name not in names:
+                like = ", ".join(near(name, names) or names)
+                raise RecipeError(f"{shown(name)} is no part of a recipe; try {like}")
+        made = recipe(**given)
+        for name, each in knobs(made).items():
+            if each.file and getattr(made, name) and not is_embedded(getattr(made, name)):
+                raise RecipeError(
+                    f"the {name} of this recipe is the name of a file, and a recipe that is read "
+                    f"may name none; take it out, and give it as an option (--{name} FILE)"
+                )
+        return made
+
+    @classmethod
+    def from_json(cls: type[AnyRecipe], text: str | bytes) -> AnyRecipe:
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            RecipeError: as `from_dict`, or if the text is no JSON object.
+        """
+        try:
+            data = json.loads(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RecipeError("this is no recipe: it is not JSON") from error
+        return cls.from_dict(data)
+
+
+def weighted(what: str, text: str) -> list[tuple[str, float]]:
+    """The names in "a:0.5, b", each with its weight, 1 where none is given.
+
+    Raises:
+        RecipeError: if a weight is no number from -1000 to 1000.
+    """
+    weights = []
+    for part in text.split(",", LIST_LIMIT):
+        name, _, weight = (each.strip() for each in part.partition(":"))
+        try:
+            number = float(weight or 1)
+        except ValueError:
+            number = math.nan
+        if not abs(number) <= WEIGHT_LIMIT:
+            raise RecipeError(
+                f"the weight of {what} {name:.60} must be a number "
+                f"from {-WEIGHT_LIMIT} to {WEIGHT_LIMIT}, not {shown(weight)}"
+            )
+        weights.append((name, number))
+    return weights

@@ -1,0 +1,61 @@
+"""One dream in several ways: at several layers and intensities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dream.errors import RecipeError, shown
+from dream.recipe.dream import DreamRecipe
+
+MOST = 36
+# The longest side of a picture on a sheet, in pixels, where the recipe leaves it open.
+SIDE = 320
+MEGAPIXELS = 64
+
+
+def variations(
+    recipe: DreamRecipe, layers: Sequence[str] = (), intensities: Sequence[int] = ()
+) -> list[DreamRecipe]:
+    """The recipe at each of those layers, and there at each of those intensities.
+
+    Where none are given the recipe's own is taken. Layers are as `DreamRecipe.layer` takes them.
+
+    Raises:
+        RecipeError: if there are none to compare or more than 36, one is not there, or the sheet
+            might have more than 64 megapixels.
+    """
+    places = list(dict.fromkeys(layers)) or [recipe.layer]
+    strengths = list(dict.fromkeys(intensities)) or [recipe.intensity]
+    count = len(places) * len(strengths)
+    if not 2 <= count <= MOST:
+        raise RecipeError(
+            f"a sheet compares 2 to {MOST} dreams, not {count}; "
+            "give several layers, several intensities or both"
+        )
+    recipe = recipe.but(max_side=recipe.max_side or SIDE)
+    if count * recipe.max_side**2 > MEGAPIXELS * 1e6:
+        most = int((MEGAPIXELS * 1e6 / count) ** 0.5)
+        raise RecipeError(f"{count} dreams fit on a sheet with a max_side of {most} or less")
+    at_layers = [recipe.but(layer=layer) if layers else recipe for layer in places]
+    return [
+        each.but(intensity=strength) if intensities else each
+        for each in at_layers
+        for strength in strengths
+    ]
+
+
+def listed(text: str) -> list[str]:
+    """The names in "a, b, c"; none in an empty text."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    """The whole numbers in "3, 5, 8".
+
+    Raises:
+        RecipeError: if one is none.
+    """
+    try:
+        return [int(name) for name in listed(text)]
+    except ValueError as error:
+        raise RecipeError(f"intensities are whole numbers as 3,5,8, not {shown(text)}") from error
