@@ -2,14 +2,14 @@
 # make lint: ruff, mypy, and the workflows by schema and actionlint.   make bench: what it costs.
 # make machines: the numerical tests, as other processors would run them.
 # make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
-# make contract: what the API promises, after it was changed on purpose.
+# make contract: what the API promises, after it was changed on purpose.   make tables: those of docs/.
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DREAM := $(BIN)/python -m dream
 
-.PHONY: run test lint machines bench pictures means contract browser
+.PHONY: run test lint machines bench pictures means contract tables browser
 .DELETE_ON_ERROR:
 
 run: .venv/app
@@ -52,6 +52,9 @@ means: .venv/tools
 
 contract: .venv/tools
 	$(BIN)/python -m tests.contract
+
+tables: .venv/tools
+	$(BIN)/python -m tests.tables
 
 .venv/app: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'

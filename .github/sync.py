@@ -20,7 +20,10 @@ from gradio_client import Client, handle_file
 from huggingface_hub import HfApi
 
 ROOT = Path(__file__).parent.parent
-FILES = ("README.md", "LICENSE", "requirements.txt", "app.py", "dream/*", "examples/*")
+FILES = (
+    *("LICENSE", "requirements.txt", "app.py", "dream/*", "examples/*"),
+    *("README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/*"),  # README, and what it leads to.
+)
 NOT = ("*__pycache__*", "*.part")
 CARD = "examples/site/card.jpg"
 MINUTES = 30

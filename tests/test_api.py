@@ -1,5 +1,6 @@
-"""The API as its clients know it: what it promises, and README's snippets in three languages."""
+"""The API as its clients know it: what it promises, and the docs' snippets in three languages."""
 
+import itertools
 import json
 import os
 import re
@@ -31,15 +32,29 @@ NODE_MODULES = ROOT / "tests" / "node_modules"
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def snippets() -> dict[str, dict[str, str]]:
-    """README's snippets by endpoint and language."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = readme.split("\n## Through the API\n")[1].split("\n## ")[0]
-    _, *parts = re.split(r"^### `(/\w+)`$", section, flags=re.MULTILINE)
-    return {
-        name: dict(re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
-        for name, text in zip(parts[::2], parts[1::2], strict=True)
-    }
+# By what a snippet calls, in each language.
+CALL = re.compile(r'api_name="(/\w+)"|client\.predict\("(/\w+)"|\$API/call/v2(/\w+)')
+
+
+def pages() -> list[str]:
+    """Where snippets stand: README has the first one."""
+    return [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/api.md")]
+
+
+def called(snippet: str) -> str:
+    """The one endpoint that a snippet calls."""
+    (endpoint,) = ("".join(found) for found in CALL.findall(snippet))
+    return endpoint
+
+
+def snippets() -> list[tuple[str, str, str]]:
+    """The snippets that call the API, each as endpoint, language and code."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", "\n".join(pages()), re.DOTALL | re.MULTILINE)
+    return [
+        (called(code), language, code)
+        for language, code in blocks
+        if language in LANGUAGES and "http://127.0.0.1:7860" in code
+    ]
 
 
 def test_the_api_is_what_was_promised(address: str) -> None:
@@ -50,16 +65,25 @@ def test_the_api_is_what_was_promised(address: str) -> None:
     )
 
 
-def test_readme_shows_every_endpoint_in_every_language() -> None:
-    assert {name: set(each) for name, each in snippets().items()} == {
-        name: set(LANGUAGES) for name in PROMISED
-    }
+def test_every_endpoint_is_shown_once_in_every_language() -> None:
+    shown = sorted((endpoint, language) for endpoint, language, _ in snippets())
+    assert shown == sorted(itertools.product(PROMISED, LANGUAGES))
+
+
+def test_a_snippet_stands_below_the_endpoint_that_it_calls() -> None:
+    readme, api = pages()
+    section = api.split("\n## The API\n")[1].split("\n## ")[0]
+    _, *parts = re.split(r"^### `(/\w+)`$", section, flags=re.MULTILINE)
+    assert set(parts[::2]) == set(PROMISED)
+    for endpoint, text in zip(parts[::2], parts[1::2], strict=True):
+        assert {"".join(found) for found in CALL.findall(text)} == {endpoint}
+    assert len(CALL.findall(readme)) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("endpoint", PROMISED)
-def test_the_snippets_in_readme_do_what_they_say(
+def test_the_snippets_do_what_they_say(
     endpoint: str, language: str, address: str, engine: Engine, tmp_path: Path
 ) -> None:
     command = LANGUAGES[language]
@@ -71,8 +95,7 @@ def test_the_snippets_in_readme_do_what_they_say(
         pytest.skip("no @gradio/client for Node here; `make test` installs it")
     (tmp_path / "examples").symlink_to(EXAMPLES)
     (tmp_path / "node_modules").symlink_to(NODE_MODULES)
-    snippet = snippets()[endpoint][language]
-    assert "http://127.0.0.1:7860" in snippet
+    (snippet,) = (code for *which, code in snippets() if which == [endpoint, language])
     done = subprocess.run(
         [*command, snippet.replace("http://127.0.0.1:7860", address)],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""README says what is so: its table, its commands, its snippets and the Space's front matter."""
+"""README and docs/ say what is so: tables, commands, snippets, links, the Space's front matter."""
 
 import re
 import shlex
@@ -12,50 +12,51 @@ from huggingface_hub import SpaceCard, SpaceHardware
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream import __main__ as command_line
 from dream.networks import catalogue
-from dream.networks.model_card import ModelCard
-from dream.recipe.knob import Knob, knobs
 from dream.recipe.recipe import Recipe
 
+from . import tables
 from .conftest import EXAMPLES, ROOT, SHIPPED_BITS, alike
+from .sync import sent_files
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+# What is run, README first.
+DOCS = "\n".join([README, *(page.read_text(encoding="utf-8") for page in PAGES)])
+# What is read.
+TEXT = DOCS + "".join(
+    (ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md")
+)
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
-def row(kind: type[Recipe], name: str, knob: Knob) -> str:
-    """The line of README's table for a knob."""
-    value = getattr(kind(), name)
-    default = knob.automatic or knob.empty or f"`{str(value).lower()}`"
-    bounds = " or ".join(f"`{choice}`" for choice in knob.choices)
-    if knob.kind is bool:
-        bounds = "`true` or `false`"
-    if knob.file:
-        bounds = "a picture file"
-    if knob.kind in (int, float):
-        bounds = f"{knob.low:.10g} to {knob.high:.10g} {knob.unit}".strip()
-    return f"| `{name}` | {default} | {bounds} | {knob.help} |"
+def test_readme_is_short() -> None:
+    assert README.count("\n") <= 150 and len(README.encode()) <= 9_000
 
 
-@pytest.mark.parametrize(
-    ("title", "kind"), [("knob", DreamRecipe), ("channel knob", ChannelRecipe)]
-)
-def test_the_tables_list_every_knob_with_default_and_range(title: str, kind: type[Recipe]) -> None:
-    table = re.search(rf"\| {title} \|.*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
-    assert table
-    assert table[1].splitlines() == [row(kind, name, knob) for name, knob in knobs(kind).items()]
+def test_readme_leads_to_every_page_once() -> None:
+    linked = re.findall(r"\]\((docs/[\w-]+\.md)\)", README)
+    assert sorted(linked) == [f"docs/{page.name}" for page in PAGES]
 
 
-def model_row(card: ModelCard) -> str:
-    """The line of README's table for a network."""
-    size = f"{card.source.megabytes:g} MB" if card.source else "comes with it"
-    layers = ", ".join(f"`{layer}`" for layer in (card.low, card.default_layer, card.high))
-    return f"| `{card.name}` | {card.about} | {layers} | {size} | {card.licence} |"
+def test_the_tables_are_those_of_the_code() -> None:
+    made = [path.read_text(encoding="utf-8") for path in tables.PAGES]
+    titles = [table[2] for page in made for table in tables.TABLE.finditer(page)]
+    assert sorted(titles) == sorted(tables.ROWS)
+    assert {f"knob of `{kind.__name__}`" for kind in Recipe.__subclasses__()} < set(titles)
+    for page in made:
+        assert page.splitlines() == tables.made_anew(page).splitlines(), "`make tables`"
 
 
-def test_the_table_lists_every_network() -> None:
-    table = re.search(r"\| network \|.*?\n\|---.*?\n(.*?)\n\n", README, re.DOTALL)
-    assert table
-    assert table[1].splitlines() == [model_row(card) for card in catalogue.CARDS.values()]
+def test_a_table_is_made_anew_whatever_its_rows_were() -> None:
+    knobs = tables.PAGES[0].read_text(encoding="utf-8")
+    emptied = re.sub(r"^\| `.*\n", "", knobs, flags=re.MULTILINE)
+    assert len(emptied) < len(knobs) / 2 and tables.made_anew(emptied) == knobs
+    assert tables.made_anew("| other |\n|---|\n| `seed` |\n") == "| other |\n|---|\n| `seed` |\n"
+
+
+def test_readme_names_every_network() -> None:
+    section = README.split("\n## Networks\n")[1].split("\n## ")[0]
+    assert re.findall(r"`(\w+)`", section) == list(catalogue.CARDS)
 
 
 def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
@@ -67,23 +68,25 @@ def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
 
 
 def test_the_python_snippets_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     snippets = [block for block in blocks("python") if "gradio_client" not in block]
-    assert len(snippets) == 3
+    assert len(snippets) == 4
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     for snippet in snippets:
-        exec(compile(snippet, "README.md", "exec"), {})
+        exec(compile(snippet, "docs", "exec"), {})
     assert {path.name for path in tmp_path.glob("channel-*")} == {
         f"channel-{channel}.png" for channel in (7, 80, 120)
     }
     assert re.findall(r"channel \d+ answers \d+\.\d\d\n", capsys.readouterr().out)
     assert read_recipe(tmp_path / "dream.png", DreamRecipe).layer == "inception3b"
+    # What was given as a file travels as a picture.
+    assert read_recipe(tmp_path / "fish.png", DreamRecipe).guide.startswith("data:image/")
 
 
 COMMANDS = [
@@ -137,20 +140,56 @@ def test_the_commands_that_only_tell_run(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_the_make_targets_it_names_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE):
+    for target in re.findall(r"(?:`|^)make (\w+)", TEXT, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_what_it_links_to_is_there() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert links
-    for link in links:
-        assert link.startswith("https://") or (ROOT / link).exists(), link
+def anchors(page: str) -> set[str]:
+    """What may stand behind the # of a link to that page: its headings, as GitHub spells them."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+LISTED = subprocess.run(
+    ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.split("\n")[:-1]
+
+
+@pytest.mark.parametrize("name", [name for name in LISTED if name.endswith(".md")])
+def test_what_a_page_links_to_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)|(?:src|href)=\"([^\"]+)\"", text):
+        path, _, anchor = "".join(link).partition("#")
+        if path.startswith("https://"):
+            continue
+        target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert str(target.relative_to(ROOT)) in LISTED, link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_a_space_has_what_the_pages_it_gets_link_to() -> None:
+    sent = sent_files()
+    pages = [name for name in sent if name.endswith(".md")]
+    assert {"README.md", *(f"docs/{page.name}" for page in PAGES)} < set(pages)
+    for name in pages:
+        for link in re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text(encoding="utf-8")):
+            if not link.startswith("https://"):
+                target = ((ROOT / name).parent / link).resolve()
+                assert str(target.relative_to(ROOT)) in sent, f"{name} links to {link}"
+
+
+def test_the_files_that_pages_name_are_there() -> None:
+    folders = "dream|tests|docs|examples|[.]github"
+    named = set(re.findall(rf"(?<![\w/])(?:{folders})/[\w./-]*\w", TEXT))
+    assert "dream/networks/catalogue.py" in named and "tests/contract.json" in named
+    for name in named:
+        assert (ROOT / name).exists(), name
 
 
 def test_the_environment_variables_are_those_of_the_code() -> None:
     code = "".join(path.read_text() for path in [ROOT / "app.py", *(ROOT / "dream").rglob("*.py")])
-    assert set(re.findall(r"`(DREAM_\w+)`", README)) == set(re.findall(r'"(DREAM_\w+)"', code))
+    assert set(re.findall(r"`(DREAM_\w+)`", DOCS)) == set(re.findall(r'"(DREAM_\w+)"', code))
 
 
 def test_the_front_matter_is_valid_for_a_space() -> None:
@@ -189,9 +228,6 @@ def test_the_space_installs_ranges_that_hold_the_tested_versions() -> None:
 
 
 def test_no_file_is_too_large_for_a_space() -> None:
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\n")
-    sizes = {name: (ROOT / name).stat().st_size for name in listed if name}
+    sizes = {name: (ROOT / name).stat().st_size for name in LISTED}
     assert sizes and max(sizes.values()) < 10_000_000
     assert all(size < 1_000_000 for name, size in sizes.items() if name.startswith("examples/"))

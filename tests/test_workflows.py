@@ -104,9 +104,11 @@ def test_a_space_gets_the_app_and_nothing_else() -> None:
         "app.py",
         "requirements.txt",
         "dream/networks/dreamlet.safetensors",
+        "docs/api.md",
     } <= set(sent)
     assert {Path(name).parts[0] for name in sent} == {
-        *("README.md", "LICENSE", "requirements.txt", "app.py", "dream", "examples"),
+        *("LICENSE", "requirements.txt", "app.py", "dream", "examples"),
+        *("README.md", "SECURITY.md", "CONTRIBUTING.md", "docs"),
     }
 
 
