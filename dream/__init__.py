@@ -18,11 +18,10 @@ from dream.errors import (
     WeightsError,
     WeightsUnavailable,
 )
+from dream.files.embedded import embed_guide, embed_mask
 from dream.files.picture import load_image, read_recipe, save_image
-from dream.paint.render import Frame
-from dream.recipe.channel import ChannelRecipe
-from dream.recipe.class_image import ClassRecipe
-from dream.recipe.dream import DreamRecipe
+from dream.paint.frames import Frame
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe
 
 __all__ = [
     "ChannelRecipe",
@@ -37,6 +36,8 @@ __all__ = [
     "RecipeError",
     "WeightsError",
     "WeightsUnavailable",
+    "embed_guide",
+    "embed_mask",
     "load_image",
     "read_recipe",
     "save_image",

@@ -7,28 +7,29 @@ import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from PIL import Image
+from torch import Tensor
 
 from dream.engine import Engine
 from dream.errors import DreamError, RecipeError, printable
+from dream.files.embedded import with_pictures
 from dream.files.picture import check_destination, load_image, read_recipe, save_image
 from dream.files.sheet import contact_sheet, sheet
 from dream.networks import catalogue, weights
 from dream.networks.weights import Download
+from dream.paint.channel import silence
 from dream.paint.class_image import Verdict
-from dream.paint.render import Frame, silence
+from dream.paint.frames import Frame
 from dream.paint.response import COUNT
-from dream.recipe import classes
-from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
-from dream.recipe.class_image import ClassRecipe
-from dream.recipe.dream import DreamRecipe
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe, classes
+from dream.recipe.channel import channel_numbers, spread_channels
 from dream.recipe.knob import Knob, knobs
-from dream.recipe.presets import preset, presets
-from dream.recipe.recipe import AnyRecipe, Recipe
-from dream.recipe.variations import listed, numbers
+from dream.recipe.presets import preset, preset_names
+from dream.recipe.recipe import MODEL, AnyRecipe
+from dream.recipe.variations import listed, numbers, variations
+from dream.tensors import size_of
 
 BAR_WIDTH = 30
 
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
     try:
+        if hasattr(given, "out"):
+            check_destination(given.out)
         command(given)
     except DreamError as error:
         print(f"python -m dream: {error}", file=sys.stderr)
@@ -69,7 +72,7 @@ def _parser() -> Parser:
     several.add_argument("--layers", metavar="LIST", default="", help="as inception3b,inception4c")
     several.add_argument("--intensities", metavar="LIST", default="", help="as 3,5,8")
     _recipe_options(several, DreamRecipe, skip=("layer", "intensity"), out="sheet.png")
-    several.set_defaults(command=_compare)
+    several.set_defaults(command=_sheet)
 
     channel = commands.add_parser("channel", help="show what the channels of a layer look for")
     channel.add_argument("--image", metavar="PHOTO", help="raise it in this photo, not from noise")
@@ -84,7 +87,7 @@ def _parser() -> Parser:
 
     top = commands.add_parser("top", help="list the channels that answer a photo most strongly")
     top.add_argument("photo", metavar="PHOTO", help="a picture file")
-    top.add_argument("--model", default=ChannelRecipe().model, metavar="NAME")
+    top.add_argument("--model", default=MODEL, metavar="NAME")
     top.add_argument("--layer", metavar="NAME", help="Default: the network's own.")
     top.add_argument("--count", metavar="N", type=_number, default=8, help="Default: 8.")
     top.add_argument(
@@ -112,7 +115,7 @@ def _parser() -> Parser:
     models = commands.add_parser("models", help="list the networks, and which are here already")
     models.set_defaults(command=_models)
     layers = commands.add_parser("layers", help="list the layers of a network")
-    layers.add_argument("model", metavar="MODEL", nargs="?", default=DreamRecipe().model)
+    layers.add_argument("model", metavar="MODEL", nargs="?", default=MODEL)
     layers.set_defaults(command=_layers)
     fetch = commands.add_parser("fetch", help="download the weights of a network ahead of time")
     fetch.add_argument("model", metavar="MODEL")
@@ -131,7 +134,7 @@ def _recipe_options(
         "-o", dest="out", metavar="OUT.png", default=out, required=out is None, help=where
     )
     if kind is DreamRecipe:
-        names = ", ".join(presets())
+        names = ", ".join(preset_names())
         parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
     parser.add_argument(
         "--recipe", metavar="FILE", help="start from the recipe in a PNG made here or a JSON file"
@@ -146,13 +149,12 @@ def _recipe_options(
                 option, default=None, action=argparse.BooleanOptionalAction, help=knob.help
             )
             continue
-        default = knob.automatic or knob.empty or getattr(kind(), name)
         parser.add_argument(
             option,
             default=argparse.SUPPRESS,
             type=str if knob.kind is str else _number,
             metavar=_metavar(knob),
-            help=f"{knob.help} Default: {default}.",
+            help=f"{knob.help} Default: {knob.usual}.",
         )
 
 
@@ -174,15 +176,14 @@ def _number(text: str) -> float | str:
 
 def _metavar(knob: Knob) -> str:
     if knob.kind is str:
-        return "|".join(knob.choices) or ("FILE" if knob.file else "NAME")
+        return "|".join(knob.choices) or ("FILE" if knob.picture else "NAME")
     return f"{knob.low:g}..{knob.high:g}"
 
 
 def _recipe(given: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that the options describe."""
-    changes: dict[str, Any] = {
-        name: getattr(given, name) for name in knobs(kind) if getattr(given, name, None) is not None
-    }
+    names = [name for name in knobs(kind) if getattr(given, name, None) is not None]
+    changes = with_pictures(kind, {name: getattr(given, name) for name in names})
     name = getattr(given, "preset", None)
     if name and given.recipe:
         raise RecipeError("give one of --preset and --recipe")
@@ -196,78 +197,77 @@ def _engine(given: argparse.Namespace, model: str) -> Engine:
     return Engine(files={model: given.weights} if given.weights else None)
 
 
+def _painted(
+    engine: Engine, recipes: Sequence[Recipe], photo: Tensor | None = None, kept: bool = False
+) -> Iterator[Frame]:
+    """The frames of those recipes; how far they are is shown, and the weights are fetched first."""
+    # Checks the photo before anything is downloaded.
+    jobs = engine.plan(recipes, None if photo is None else size_of(photo), kept=kept)
+    _show(engine.fetch(recipes[0].model))
+    for frame in engine.paint(jobs, photo):
+        where = f"octave {frame.octave} of {frame.octaves}, " if frame.octaves > 1 else ""
+        _bar(frame.done, f"{where}step {frame.step} of {frame.total}")
+        yield frame
+
+
+def _finished(frames: Iterator[Frame]) -> Iterator[tuple[Recipe, Image.Image, Frame]]:
+    """The finished pictures, each with its recipe and the frame that it is of."""
+    for frame in frames:
+        if frame.finished:
+            for recipe, picture in zip(frame.recipes, frame.pictures(), strict=True):
+                yield recipe, picture, frame
+
+
 def _image(given: argparse.Namespace) -> None:
     recipe = _recipe(given, DreamRecipe)
-    out = check_destination(given.out)
     photo = load_image(given.photo)
-    engine = _engine(given, recipe.model)
-    recipe = engine.settle(recipe)
-    frames = engine.dream(photo, recipe)  # Checks the photo before anything is downloaded.
-    _show(engine.fetch(recipe.model))
     start = time.perf_counter()
-    frame = _watched(frames)
-    save_image(frame.picture(), out, recipe)
-    _told(out, frame.picture().size, f"{recipe.layer}, seed {recipe.seed}", start)
+    for made, picture, _ in _finished(_painted(_engine(given, recipe.model), [recipe], photo)):
+        _write(given, picture, f"{recipe.layer}, seed {recipe.seed}", start, made)
 
 
-def _compare(given: argparse.Namespace) -> None:
+def _sheet(given: argparse.Namespace) -> None:
     recipe = _recipe(given, DreamRecipe)
-    layers, intensities = listed(given.layers), numbers(given.intensities)
-    out = check_destination(given.out)
-    engine = _engine(given, recipe.model)
-    recipes = engine.variations(recipe, layers, intensities)
+    recipes = variations(recipe, listed(given.layers), numbers(given.intensities))
     photo = load_image(given.photo)
-    frames = engine.dreams(photo, recipes)
-    _show(engine.fetch(recipe.model))
     start = time.perf_counter()
-    pictures: list[Image.Image] = []
-    for frame in frames:
-        _bar(frame.done, f"step {frame.step} of {frame.total}")
-        if frame.finished:
-            pictures.append(frame.picture())
-    made = sheet(recipes, pictures)
-    save_image(made, out)
-    _told(out, made.size, f"{len(recipes)} dreams, seed {recipe.seed}", start)
+    dreams = _finished(_painted(_engine(given, recipe.model), recipes, photo))
+    made = sheet(recipes, [picture for _, picture, _ in dreams])
+    _write(given, made, f"{len(recipes)} dreams, seed {recipe.seed}", start)
 
 
 def _channel(given: argparse.Namespace) -> None:
     recipe = _recipe(given, ChannelRecipe)
-    out = check_destination(given.out)
-    engine = _engine(given, recipe.model)
     if given.grid is not None or given.channels is not None:
-        _sheet(given, recipe, engine, out)
+        _grid(given, recipe)
         return
     photo = load_image(given.image) if given.image else None
-    recipe = engine.settle(recipe, photo)
-    frames = engine.channel(recipe, photo)
-    _show(engine.fetch(recipe.model))
     start = time.perf_counter()
-    frame = _watched(frames)
-    save_image(frame.picture(), out, recipe)
-    about = f"channel {recipe.channel} of {recipe.layer}, seed {recipe.seed}"
-    _told(out, frame.picture().size, about, start)
-    _warn_of_silence(recipe, frame.silent)
+    for made, picture, frame in _finished(_painted(_engine(given, recipe.model), [recipe], photo)):
+        about = f"channel {recipe.channel} of {recipe.layer}, seed {recipe.seed}"
+        _write(given, picture, about, start, made)
+        _warn_of_silence(recipe, frame.silent)
 
 
-def _sheet(given: argparse.Namespace, recipe: ChannelRecipe, engine: Engine, out: Path) -> None:
+def _grid(given: argparse.Namespace, recipe: ChannelRecipe) -> None:
     if given.image or (given.grid is not None and given.channels is not None):
         raise RecipeError("give one of --grid, --channels and --image")
     if given.channels is not None:
         channels = channel_numbers(given.channels, recipe.model, recipe.layer)
     else:
         channels = spread_channels(given.grid, recipe.model, recipe.layer)
-    _show(engine.fetch(recipe.model))
+    recipes = [recipe.but(channel=channel) for channel in channels]
     start = time.perf_counter()
     pictures: dict[int, Image.Image] = {}
-    for frame in engine.channels([recipe.but(channel=channel) for channel in channels]):
-        _bar(frame.done, f"step {frame.step} of {frame.total}")
-        if frame.finished:
-            pictures |= zip(frame.channels, frame.pictures(), strict=True)
-            _warn_of_silence(recipe, frame.silent)
-    sheet = contact_sheet([(str(channel), pictures[channel]) for channel in channels])
-    save_image(sheet, out)
-    about = f"{len(channels)} channels of {recipe.layer}, seed {recipe.seed}"
-    _told(out, sheet.size, about, start)
+    silent: dict[int, None] = {}
+    frames = _painted(_engine(given, recipe.model), recipes, kept=True)
+    for made, picture, frame in _finished(frames):
+        assert isinstance(made, ChannelRecipe)
+        pictures[made.channel] = picture
+        silent |= dict.fromkeys(frame.silent)
+    _warn_of_silence(recipe, tuple(silent))
+    grid = contact_sheet([(str(channel), pictures[channel]) for channel in channels])
+    _write(given, grid, f"{len(channels)} channels of {recipe.layer}, seed {recipe.seed}", start)
 
 
 def _top(given: argparse.Namespace) -> None:
@@ -285,19 +285,15 @@ def _class(given: argparse.Namespace) -> None:
     recipe = _recipe(given, ClassRecipe)
     if given.target is None and not given.recipe:
         raise RecipeError("name a class, as goldfish; python -m dream classes lists them")
-    out = check_destination(given.out)
     photo = load_image(given.image) if given.image else None
     engine = _engine(given, recipe.model)
-    recipe = engine.settle(recipe, photo)
-    frames = engine.class_image(recipe, photo)
-    _show(engine.fetch(recipe.model))
     start = time.perf_counter()
+    frames = _painted(engine, [recipe], photo)
     first = next(frames)
     before = engine.verdict(first.tensor, recipe)
-    frame = _watched(itertools.chain([first], frames))
-    save_image(frame.picture(), out, recipe)
-    _told(out, frame.picture().size, f"{recipe.target}, seed {recipe.seed}", start)
-    after = engine.verdict(frame.tensor, recipe)
+    for made, picture, frame in _finished(itertools.chain([first], frames)):
+        _write(given, picture, f"{recipe.target}, seed {recipe.seed}", start, made)
+        after = engine.verdict(frame.tensor, recipe)
     print(f"{after.target}: {_score(before)} before, {_score(after)} now; {recipe.model} sees")
     for name, share in after.seen:
         print(f"  {share:6.1%}  {name}")
@@ -314,18 +310,16 @@ def _classes(given: argparse.Namespace) -> None:
             print(f"{number:4}  {name}")
 
 
-def _watched(frames: Iterator[Frame]) -> Frame:
-    """The last frame; how far it is is shown meanwhile."""
-    for frame in frames:
-        where = f"octave {frame.octave} of {frame.octaves}, step {frame.step} of {frame.total}"
-        _bar(frame.done, where)
-    return frame
-
-
-def _told(out: Path, size: tuple[int, int], about: str, start: float) -> None:
-    width, height = size
+def _write(
+    given: argparse.Namespace,
+    picture: Image.Image,
+    about: str,
+    start: float,
+    recipe: Recipe | None = None,
+) -> None:
+    save_image(picture, given.out, recipe)
     seconds = time.perf_counter() - start
-    print(printable(f"{out}: {width} x {height}, {about}, {seconds:.1f} s"))
+    print(printable(f"{given.out}: {picture.width} x {picture.height}, {about}, {seconds:.1f} s"))
 
 
 def _warn_of_silence(recipe: ChannelRecipe, silent: Sequence[int]) -> None:

@@ -6,11 +6,9 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import torch
 from PIL import Image
@@ -18,29 +16,24 @@ from torch import Tensor
 
 from dream.errors import RecipeError, WeightsError, shown
 from dream.files.cache import PictureCache
-from dream.files.embedded import embed_guide, embed_mask
 from dream.networks import catalogue, weights
 from dream.networks.device import pick_device, precision
 from dream.networks.network import Network
 from dream.networks.weights import Download
-from dream.paint import class_image, render
+from dream.paint import class_image, kinds
 from dream.paint.class_image import Verdict
-from dream.paint.render import BATCH_PIXELS, Frame
+from dream.paint.frames import Climbs, Frame, frames
+from dream.paint.plan import AnyJob, Job
 from dream.paint.response import Response
-from dream.recipe import variations
-from dream.recipe.channel import ChannelRecipe
-from dream.recipe.class_image import ClassRecipe
-from dream.recipe.dream import DreamRecipe
-from dream.recipe.knob import from_environment, is_embedded
-from dream.recipe.recipe import Recipe
-from dream.tensors import check_picture, limited, resize, to_tensor
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
+from dream.recipe.channel import SIDES
+from dream.recipe.knob import from_environment
+from dream.recipe.recipe import MODEL, AnyRecipe
+from dream.tensors import Size, check_picture, limited, resized, size_of
 
 CACHE_GB = 4.0
-# The longest side of a photo in which channels are looked for or raised.
-PHOTO_SIDE = 448
-CLASS_PHOTO_SIDE = 320
-
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+# The longest side of a photo in which channels are looked for.
+PHOTO_SIDE = SIDES[1]
 
 
 class Engine:
@@ -64,7 +57,7 @@ class Engine:
     ) -> None:
         self._wanted = device
         self.device = pick_device(device)
-        self.precision(DreamRecipe().model)  # What is wrong with it is said at once.
+        self.precision(MODEL)  # What is wrong with it is said at once.
         self.files = {model: Path(path) for model, path in (files or {}).items()}
         self.cache_bytes = from_environment("DREAM_MODEL_CACHE_GB", CACHE_GB, 0, 10_000) * 1e9
         self.cache = PictureCache(shipped)
@@ -94,7 +87,7 @@ class Engine:
             for name in catalogue.CLASSICS:
                 if name in self.files or weights.find(catalogue.card(name)):
                     return name
-        return DreamRecipe().model
+        return MODEL
 
     def precision(self, model: str) -> torch.dtype:
         """In what that network runs here (see `device.precision`)."""
@@ -149,108 +142,76 @@ class Engine:
         return sum(network.bytes for network in self._networks.values())
 
     def _network_for(self, recipe: Recipe) -> Network:
-        return self.network(recipe.model, head=self._head(recipe))
+        layers = tuple(layer for layer, _ in recipe.layers)
+        return self.network(recipe.model, head=recipe.card.needs_head(layers))
 
-    def _head(self, recipe: Recipe) -> bool:
-        layers = tuple(layer for layer, _ in recipe.layers())
-        return catalogue.card(recipe.model).needs_head(layers)
-
-    def settle(
-        self, recipe: AnyRecipe, image: Tensor | None = None, kind: type[Recipe] = Recipe
-    ) -> AnyRecipe:
-        """The recipe with nothing left to choose: sizes and steps as fit the device, the network
-        and whether there is a photo; in the place of a guide's or mask's file what is in it.
+    def settle(self, recipe: AnyRecipe, image: Tensor | None = None) -> AnyRecipe:
+        """The recipe with nothing left to choose, as fits the device, and noise or a photo.
 
         Raises:
-            PictureError, RecipeError: if that file cannot be read, the mask is black all over, or
-                it is no recipe of that kind.
+            RecipeError: if it is none.
         """
-        if not isinstance(recipe, kind):
-            raise RecipeError(f"a {kind.__name__} is needed here, not {shown(recipe)}")
-        if isinstance(recipe, DreamRecipe):
-            return recipe.but(
-                max_side=recipe.max_side or (640 if self.device.type == "cpu" else 1024),
-                guide=_inside(recipe.guide, embed_guide),
-                mask=_inside(recipe.mask, embed_mask),
-            )
-        if isinstance(recipe, ChannelRecipe):
-            return recipe.but(
-                size=recipe.size or (160 if image is None else PHOTO_SIDE),
-                steps=(128 if image is None else 48) if recipe.steps is None else recipe.steps,
-            )
-        if isinstance(recipe, ClassRecipe):
-            steps = 64 if image is not None else class_image.MODES[recipe.mode].steps
-            return recipe.but(
-                size=recipe.size or (224 if image is None else CLASS_PHOTO_SIDE),
-                steps=steps if recipe.steps is None else recipe.steps,
-            )
-        return recipe
+        return _recipe(recipe, Recipe).settled(self.device.type, image is not None)
+
+    def plan(
+        self, recipes: Sequence[Recipe], size: Size | None = None, *, kept: bool = False
+    ) -> list[AnyJob]:
+        """How recipes are painted here, from noise or in a photo of that (height, width).
+
+        They are settled, and checked. With `kept`, what the cache has comes first, and is not made
+        again.
+
+        Raises:
+            PictureError, RecipeError: if one cannot be painted so.
+        """
+        settled = [_recipe(each, Recipe).settled(self.device.type, bool(size)) for each in recipes]
+        there = self._kept(settled) if kept and not size else {}
+        made = [Job(tuple(there), made=tuple(there.values()))] if there else []
+        return made + kinds.plan([each for each in settled if each not in there], size)
+
+    def paint(
+        self, jobs: Sequence[AnyJob], image: Tensor | None = None, until: float = math.inf
+    ) -> Iterator[Frame]:
+        """Paint what was planned, in a picture (1, 3, H, W), RGB in [0, 1], or from noise.
+
+        Yields a frame before each job and after each of its steps; the last one of each is
+        finished, and `step`, `total` and `done` count over all of them. Networks are loaded when
+        frames are asked for. Close the iterator to stop.
+
+        Raises:
+            OutOfTime: within a step, if it is done in tiles and `time.monotonic()` is past `until`.
+            RecipeError: if weights of one's own know fewer classes.
+            WeightsError: if weights cannot be had or do not fit.
+        """
+        for frame in frames(jobs, [self._climbs(job, image, until) for job in jobs]):
+            yield frame
+            if frame.finished and frame.values and image is None:
+                self._keep(frame)
+
+    def _climbs(self, job: AnyJob, image: Tensor | None, until: float) -> Climbs:
+        network = self._network_for(job.recipes[0])
+        picture = None if image is None else image.to(self.device)
+        yield from kinds.climbs(network, job, picture, until)
 
     def dream(self, image: Tensor, recipe: DreamRecipe | None = None) -> Iterator[Frame]:
         """Dream a picture (1, 3, H, W), RGB in [0, 1]; yields a frame after each step.
 
-        The first frame is the picture untouched, the last one the result. Picture and recipe are
-        checked before this returns; the network is loaded when the first frame is asked for. Close
-        the iterator to stop.
+        The first frame is the picture untouched, but for its longest side limited to the recipe's
+        `max_side`; the last one is the result. Picture and recipe are checked before this returns;
+        the network is loaded when the first frame is asked for. Close the iterator to stop.
 
         Raises:
             PictureError: if it is no such picture, or too small for the network.
             WeightsError: at the first frame, if the weights cannot be had or do not fit.
         """
-        recipe = self.settle(DreamRecipe() if recipe is None else recipe, kind=DreamRecipe)
-        image = check_picture(image)
-        render.check_dream(image, recipe)
-        return self._dream(image, recipe)
+        return self.dreams(image, [DreamRecipe() if recipe is None else recipe])
 
-    def variations(
-        self, recipe: DreamRecipe, layers: Sequence[str] = (), intensities: Sequence[int] = ()
-    ) -> list[DreamRecipe]:
-        """Those of `variations.variations`, settled; a guide and a mask are read once for all.
-
-        Raises:
-            RecipeError: as `variations.variations`.
-            PictureError, RecipeError: as `settle`.
-        """
-        recipes = variations.variations(recipe, layers, intensities)
-        first = self.settle(recipes[0])
-        return [self.settle(each.but(guide=first.guide, mask=first.mask)) for each in recipes]
-
-    def dreams(
-        self, image: Tensor, recipes: Sequence[DreamRecipe], until: float = math.inf
-    ) -> Iterator[Frame]:
+    def dreams(self, image: Tensor, recipes: Sequence[DreamRecipe]) -> Iterator[Frame]:
         """Dream a picture in several ways, one after the other; each ends in a finished frame.
 
         `step`, `total` and `done` count over all of them. Checked as `dream`, and raises so too.
-
-        Raises:
-            OutOfTime: within a step, if it is done in tiles and `time.monotonic()` is past `until`.
         """
-        settled = [self.settle(recipe, kind=DreamRecipe) for recipe in recipes]
-        image = check_picture(image)
-        for recipe in settled:
-            render.check_dream(image, recipe)
-        return self._dreams(image, settled, until)
-
-    def _dreams(
-        self, image: Tensor, recipes: Sequence[DreamRecipe], until: float
-    ) -> Iterator[Frame]:
-        steps = [len(render.dream_sizes(image, recipe)) * recipe.iterations for recipe in recipes]
-        for place, recipe in enumerate(recipes):
-            before, total = sum(steps[:place]), sum(steps)
-            for frame in self._dream(image, recipe, until):
-                done = before + frame.done * steps[place]
-                yield replace(
-                    frame,
-                    step=before + frame.step,
-                    total=total,
-                    done=done / total if total else (place + 1) / len(recipes),
-                )
-
-    def _dream(
-        self, image: Tensor, recipe: DreamRecipe, until: float = math.inf
-    ) -> Iterator[Frame]:
-        network = self._network_for(recipe)
-        yield from render.dream(network, image.to(self.device), recipe, until=until)
+        return self._painted([_recipe(each, DreamRecipe) for each in recipes], image)
 
     def channel(self, recipe: ChannelRecipe, image: Tensor | None = None) -> Iterator[Frame]:
         """What a channel looks for, from noise, or in a picture (1, 3, H, W), RGB in [0, 1].
@@ -258,98 +219,59 @@ class Engine:
         Yields a frame after each step, first the start, last the result. It is worked out afresh,
         whatever the cache has. Checked as `dream`, and raises as it does.
         """
-        (recipe,), image = self._checked([recipe], image)
-        return self._visualize([recipe], image)
+        return self._painted([_recipe(recipe, ChannelRecipe)], image)
 
     def channels(
         self, recipes: Sequence[ChannelRecipe], image: Tensor | None = None
     ) -> Iterator[Frame]:
         """What many channels look for, from noise or in a picture; some in each frame.
 
-        The recipes may differ in their channel alone. From noise, those in the cache come first, in
-        a frame that is finished at once; the others are worked out in batches, and kept. In a
-        picture it is one after the other. `step` and `done` count over all that is worked out.
-
-        Raises:
-            RecipeError: if the recipes differ in more.
-            PictureError, WeightsError: as `dream`.
+        From noise, those in the cache come first, in a frame that is finished at once; the others
+        are worked out in batches, and kept. In a picture it is one after the other. `step` and
+        `done` count over all that is worked out. Checked as `dream`, and raises as it does.
         """
-        recipes, image = self._checked(recipes, image)
-        return self._grid(recipes, image)
-
-    def kept(self, recipes: Sequence[ChannelRecipe]) -> list[Image.Image]:
-        """The visualizations of those recipes from the cache: all of them, or none."""
-        weights = self._weights_id(recipes[0].model)
-        images = [self.cache.get(self.settle(recipe), weights) for recipe in recipes]
-        return [image for image in images if image] if all(images) else []
-
-    def _checked(
-        self, recipes: Sequence[ChannelRecipe], image: Tensor | None
-    ) -> tuple[list[ChannelRecipe], Tensor | None]:
-        image = None if image is None else check_picture(image)
-        settled = [self.settle(recipe, image, ChannelRecipe) for recipe in recipes]
-        settled = list(dict.fromkeys(settled))
-        if len({recipe.but(channel=0) for recipe in settled}) != 1:
-            raise RecipeError("channels made together may differ in their number alone")
-        if image is not None:
-            render.dream_sizes(image, render.in_photo(settled[0]))
-        return settled, image
-
-    def _visualize(self, recipes: Sequence[ChannelRecipe], image: Tensor | None) -> Iterator[Frame]:
-        network = self._network_for(recipes[0])
-        if image is None:
-            yield from render.channels(network, recipes)
-        else:
-            yield from render.channel_in_photo(network, image.to(self.device), recipes[0])
-
-    def _grid(self, recipes: list[ChannelRecipe], image: Tensor | None) -> Iterator[Frame]:
-        weights = self._weights_id(recipes[0].model)
-        there = {}
-        if image is None:
-            found = {recipe: self.cache.get(recipe, weights) for recipe in recipes}
-            there = {recipe: picture for recipe, picture in found.items() if picture}
-        missing = [recipe for recipe in recipes if recipe not in there]
-        most = max(1, BATCH_PIXELS // (recipes[0].size or 1) ** 2) if image is None else 1
-        batches = [missing[start : start + most] for start in range(0, len(missing), most)]
-        if there:
-            total, done = len(batches) * (recipes[0].steps or 0), 0.0 if batches else 1.0
-            paint = partial(_tensors, list(there.values()))
-            channels = tuple(recipe.channel for recipe in there)
-            yield Frame(0, total, 1, 1, done, True, None, paint, channels)
-        for place, batch in enumerate(batches):
-            for frame in self._visualize(batch, image):
-                yield replace(
-                    frame,
-                    step=place * frame.total + frame.step,
-                    total=len(batches) * frame.total,
-                    octave=1,
-                    octaves=1,
-                    done=(place + frame.done) / len(batches),
-                )
-            if image is None:
-                for recipe, value, picture in zip(
-                    batch, frame.values, frame.pictures(), strict=False
-                ):
-                    if value:  # The grey of a silent channel is not worth keeping.
-                        self.cache.put(picture, recipe, weights)
+        each = dict.fromkeys(_recipe(each, ChannelRecipe) for each in recipes)
+        return self._painted(list(each), image, kept=True)
 
     def class_image(self, recipe: ClassRecipe, image: Tensor | None = None) -> Iterator[Frame]:
         """What the network takes for a class, from noise or a picture (1, 3, H, W), RGB in [0, 1].
 
-        Yields a frame after each step, first the start, last the result. Checked as `dream`, and
-        raises as it does.
+        Yields a frame after each step, first the start, last the result; while several noises are
+        tried, it shows the best as yet. Checked as `dream`, and raises as it does.
 
         Raises:
             RecipeError: at the first frame, if weights of one's own know fewer classes.
         """
-        image = None if image is None else check_picture(image)
-        recipe = self.settle(recipe, image, ClassRecipe)
-        class_image.class_sizes(recipe, image)
-        return self._class_image(recipe, image)
+        return self._painted([_recipe(recipe, ClassRecipe)], image)
 
-    def _class_image(self, recipe: ClassRecipe, image: Tensor | None) -> Iterator[Frame]:
-        start = None if image is None else image.to(self.device)
-        yield from class_image.class_image(self._network_for(recipe), recipe, start)
+    def _painted(
+        self, recipes: Sequence[Recipe], image: Tensor | None, kept: bool = False
+    ) -> Iterator[Frame]:
+        image = None if image is None else check_picture(image)
+        size = None if image is None else size_of(image)
+        return self.paint(self.plan(recipes, size, kept=kept), image)
+
+    def kept(self, recipes: Sequence[ChannelRecipe]) -> list[Image.Image]:
+        """The visualizations of those recipes from the cache: all of them, or none."""
+        settled = [self.settle(recipe) for recipe in recipes]
+        there = self._kept(settled)
+        return [there[recipe] for recipe in settled] if len(there) == len(set(settled)) else []
+
+    def _kept(self, recipes: Sequence[Recipe]) -> dict[Recipe, Image.Image]:
+        found = {
+            recipe: self.cache.get(recipe, self._weights_id(recipe.model))
+            for recipe in recipes
+            if isinstance(recipe, ChannelRecipe)
+        }
+        return {recipe: picture for recipe, picture in found.items() if picture}
+
+    def _keep(self, frame: Frame) -> None:
+        for recipe, value, picture in zip(
+            frame.recipes, frame.values, frame.pictures(), strict=True
+        ):
+            # The grey of a silent channel is not worth keeping.
+            if isinstance(recipe, ChannelRecipe) and value:
+                self.cache.put(picture, recipe, self._weights_id(recipe.model))
 
     def verdict(self, picture: Tensor, recipe: ClassRecipe) -> Verdict:
         """What the network of a recipe takes a picture (1, 3, H, W) in [0, 1] for, on its 8 bits.
@@ -380,12 +302,10 @@ class Engine:
             RecipeError: if there is no such network or layer.
             WeightsError: as `network`.
         """
-        recipe = ChannelRecipe(
-            model=model, layer="" if layer is None else layer, size=PHOTO_SIDE, steps=0
-        )
+        recipe = ChannelRecipe(model=model, layer="" if layer is None else layer)
         image = check_picture(image)
-        self._checked([recipe], image)
-        image = resize(image, limited(image.shape[2:], PHOTO_SIDE)).clamp(0, 1)
+        self.plan([recipe], size_of(image))  # Checks; nothing runs.
+        image = resized(image, limited(size_of(image), PHOTO_SIDE))
         network = self._network_for(recipe)
         with torch.no_grad():
             activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
@@ -403,10 +323,8 @@ def _last(downloads: Generator[Download, None, Path | None]) -> Path | None:
             return path
 
 
-def _inside(picture: str, embed: Callable[[str], str]) -> str:
-    """A picture of a recipe as a data URI; none as none."""
-    return embed(picture) if picture and not is_embedded(picture) else picture
-
-
-def _tensors(images: Iterable[Image.Image]) -> Tensor:
-    return torch.cat([to_tensor(image) for image in images])
+def _recipe(recipe: AnyRecipe, kind: type[Any]) -> AnyRecipe:
+    """The recipe, if it is one of that kind."""
+    if not isinstance(recipe, kind):
+        raise RecipeError(f"a {kind.__name__} is needed here, not {shown(recipe)}")
+    return recipe

@@ -30,10 +30,11 @@ from dream.networks import architecture, catalogue
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
 from dream.page.work import Work
-from dream.paint import cost, render
+from dream.paint import cost
 from dream.paint.objective import energy
 from dream.recipe.recipe import Recipe
 
+from .conftest import painted
 from .memory import large_dream
 
 ROOT = Path(__file__).parent.parent
@@ -90,7 +91,7 @@ def dreams(engine: Engine) -> None:
     networks["whole network, float32, hook"] = plain
 
     def work(network: Network) -> None:
-        *_, frame = render.dream(network, photo, recipe)
+        *_, frame = painted(network, [recipe], photo)
         frame.picture()
 
     table(7, {name: partial(work, network) for name, network in networks.items()})
@@ -102,7 +103,7 @@ def channels(engine: Engine) -> None:
 
     def work(batches: list[list[ChannelRecipe]]) -> None:
         for batch in batches:
-            *_, frame = render.channels(network, batch)
+            *_, frame = painted(network, batch)
             frame.pictures()
 
     table(
@@ -234,11 +235,11 @@ def estimates(engine: Engine) -> None:
 
 def _made(work: Work, recipe: Recipe, photo: torch.Tensor) -> Iterator[object]:
     if isinstance(recipe, ChannelRecipe):
-        return work.channels([recipe])
+        return work.paint([recipe])
     if isinstance(recipe, ClassRecipe):
-        return work.class_image(recipe)
+        return work.judged(recipe)
     assert isinstance(recipe, DreamRecipe)
-    return work.dream(photo, recipe)
+    return work.paint([recipe], photo)
 
 
 def large() -> None:

@@ -8,7 +8,7 @@ import shutil
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, load_image
+from dream import DreamRecipe, Engine, Frame, load_image
 from dream.networks import catalogue
 from dream.networks.convolution import IN_ONE_ORDER
 from dream.networks.network import Network
+from dream.paint import kinds
+from dream.paint.frames import frames
+from dream.recipe import Recipe
+from dream.tensors import size_of
 
 from .server import served
 
@@ -92,6 +96,15 @@ def whole_network_activation(network: Network, picture: Tensor, layer: str) -> T
     network.network(((picture - network.mean) / network.std).to(network.dtype))
     handle.remove()
     return seen[0]
+
+
+def painted(
+    network: Network, recipes: Sequence[Recipe], picture: Tensor | None = None
+) -> Iterator[Frame]:
+    """The frames of recipes on that very network, without an engine."""
+    settled = [recipe.settled("cpu", picture is not None) for recipe in recipes]
+    jobs = kinds.plan(settled, None if picture is None else size_of(picture))
+    return frames(jobs, [kinds.climbs(network, job, picture) for job in jobs])
 
 
 def change(one: Tensor, other: Tensor) -> float:

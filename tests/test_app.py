@@ -17,6 +17,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
+from dream.files.embedded import embed_guide
 from dream.page import deep_dream, parts
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
@@ -59,8 +60,8 @@ def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None
     assert not parameters["image"]["parameter_has_default"]
     kinds = {str: "str", int: "int", float: "float", bool: "bool"}
     for name, knob in knobs(DreamRecipe).items():
-        default = None if knob.automatic or knob.file else getattr(DreamRecipe(), name)
-        kind = "filepath" if knob.file else kinds[knob.kind]
+        default = None if knob.automatic or knob.picture else getattr(DreamRecipe(), name)
+        kind = "filepath" if knob.picture else kinds[knob.kind]
         assert parameters[name]["parameter_has_default"], name
         assert parameters[name]["parameter_default"] == default, name
         assert parameters[name]["python_type"]["type"] == kind, name
@@ -323,7 +324,7 @@ def test_a_guide_sent_is_followed_as_in_python(client: Client, engine: Engine) -
     guide = str(EXAMPLES / "rocket.jpg")
     path, recipe = dream(client, **QUICK, guide=handle_file(guide))
     assert (recipe["objective"], recipe["layer"]) == ("match", "inception5a")
-    expected = DreamRecipe(**QUICK, guide=guide)
+    expected = DreamRecipe(**QUICK, guide=embed_guide(guide))
     assert DreamRecipe.from_dict(recipe) == engine.settle(expected)
     *_, frame = engine.dream(load_image(CAT), expected)
     with Image.open(path) as image:

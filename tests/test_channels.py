@@ -10,11 +10,12 @@ from torch import Tensor
 from dream import ChannelRecipe, Engine, Frame, PictureError, RecipeError, load_image
 from dream.networks import catalogue
 from dream.networks.network import Network
-from dream.paint import render
+from dream.paint import ascent
+from dream.paint.channel import silence
 from dream.recipe.channel import spread_channels
 from dream.tensors import to_tensor
 
-from .conftest import EXAMPLES, alike, change
+from .conftest import EXAMPLES, alike, change, painted
 
 PHOTOS = sorted(EXAMPLES.glob("*.jpg"))
 
@@ -68,10 +69,10 @@ def test_two_channels_give_two_pictures(fresh: Engine) -> None:
 def test_in_a_batch_each_picture_is_what_it_is_alone(network: Network) -> None:
     # In few steps, so that last bits, which differ by what the batch is, do not grow.
     wanted = recipes("inception4a", [3, 50, 200], size=64, steps=5)
-    *_, together = render.channels(network, wanted)
+    *_, together = painted(network, wanted)
     assert change(together.tensor[0], together.tensor[1]) > 1
     for place, recipe in enumerate(wanted):
-        *_, alone = render.channels(network, [recipe])
+        *_, alone = painted(network, [recipe])
         assert change(together.tensor[place], alone.tensor[0]) < 0.05
 
 
@@ -114,7 +115,7 @@ def test_frames_stay_as_they_are(fresh: Engine) -> None:
 def test_no_channel_stays_grey(layer: str, fresh: Engine, network: Network) -> None:
     # 24 spread over the layer, of which the start noise leaves up to a third silent.
     channels = list(spread_channels(24, "dreamlet", layer))
-    wanted = recipes(layer, channels, size=96, steps=render.AWAKENING + 4)
+    wanted = recipes(layer, channels, size=96, steps=ascent.AWAKENING + 4)
     silent: tuple[int, ...] = ()
     for frame in fresh.channels(wanted):
         silent += frame.silent if frame.finished else ()
@@ -125,13 +126,13 @@ def test_without_redirected_relus_channels_would_stay_grey(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = recipes("inception5a", list(spread_channels(24, "dreamlet", "inception5a")))
-    wanted = [recipe.but(size=96, steps=6) for recipe in wanted]
-    *_, awake = render.channels(network, wanted)
-    monkeypatch.setattr(render, "AWAKENING", 0)
-    *_, asleep = render.channels(network, wanted)
+    wanted = [recipe.but(size=92, steps=6) for recipe in wanted]  # One batch.
+    *_, awake = painted(network, wanted)
+    monkeypatch.setattr(ascent, "AWAKENING", 0)
+    *_, asleep = painted(network, wanted)
     assert len(asleep.silent) >= 4 > len(awake.silent)
     assert set(asleep.silent) <= {recipe.channel for recipe in wanted}
-    assert "silent: nothing in the picture excites" in render.silence("x", asleep.silent)
+    assert "silent: nothing in the picture excites" in silence("x", asleep.silent)
 
 
 @pytest.mark.parametrize("changes", [{"objective": "neuron"}, {"canvas": "pixels"}])
@@ -200,16 +201,20 @@ def test_weights_of_ones_own_are_kept_apart(tmp_path: Path) -> None:
 def test_a_large_grid_comes_in_batches_that_bound_its_memory(
     fresh: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dream.engine.BATCH_PIXELS", 3 * 64**2)
+    monkeypatch.setattr("dream.paint.channel.BATCH_PIXELS", 3 * 64**2)
     frames = list(fresh.channels(recipes("conv2", [0, 1, 2, 3, 4], size=64, steps=2)))
     assert {len(frame.tensor) for frame in frames} == {3, 2}
     assert [frame.step for frame in frames if frame.finished] == [2, 4]
     assert [frame.done for frame in frames] == sorted(frame.done for frame in frames)
 
 
-def test_recipes_that_differ_in_more_than_the_channel_are_refused(fresh: Engine) -> None:
-    with pytest.raises(RecipeError, match="differ in their number alone"):
-        fresh.channels([ChannelRecipe(seed=1), ChannelRecipe(seed=2)])
+def test_recipes_that_differ_in_more_than_the_channel_climb_apart(fresh: Engine) -> None:
+    seeds = [ChannelRecipe(seed=seed, size=48, steps=3) for seed in (1, 1, 2)]
+    finished = [frame for frame in fresh.channels(seeds) if frame.finished]
+    assert [frame.recipes for frame in finished] == [(seeds[0],), (seeds[2],)]
+    for frame in finished:
+        *_, alone = fresh.channel(frame.recipes[0])  # type: ignore[arg-type]
+        assert torch.equal(frame.tensor, alone.tensor)
 
 
 def test_a_photo_too_small_is_refused_before_anything_is_loaded(fresh: Engine) -> None:
@@ -265,3 +270,19 @@ def test_every_listed_layer_has_channels(model: str) -> None:
     for layer in card.layers:
         assert card.channel_count(layer.name) >= 24
     assert card.channel_count(card.logits) == 1000
+
+
+def test_one_picture_of_a_frame_is_made_alone(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (frame,) = painted(network, recipes("inception4a", [3, 50, 200], size=48, steps=0))
+    made: list[object] = []
+    monkeypatch.setattr("dream.paint.frames.to_image", made.append)
+    frame.picture()
+    assert len(made) == 1
+    frame.pictures()
+    assert len(made) == 4
+
+
+def test_pictures_of_no_channels_are_none(fresh: Engine) -> None:
+    assert fresh.kept([]) == []

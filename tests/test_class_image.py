@@ -12,10 +12,11 @@ from dream import ClassRecipe, Engine, Frame, PictureError, RecipeError
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.network import Network
-from dream.paint.class_image import MODES, best_of, class_image, class_objective, verdict
+from dream.paint.class_image import MODES, best_of, class_objective, verdict
 from dream.recipe.knob import knobs
 
 from .bench import REAL, TEN
+from .conftest import painted
 
 
 def last(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
@@ -43,7 +44,7 @@ def test_most_class_images_are_what_the_network_takes_them_for(
     four: list[tuple[ClassRecipe, Tensor]], network: Network
 ) -> None:
     first = [
-        int(logits_of(network, picture).argmax()) == recipe.targets()[0][0]
+        int(logits_of(network, picture).argmax()) == recipe.targets[0][0]
         for recipe, picture in four
     ]
     assert sum(first) >= 3
@@ -64,7 +65,7 @@ def test_another_network_takes_most_for_the_same(
 
 def test_classic_equals_a_ten_line_reference(exact: Network) -> None:
     recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=12, penalty=0.01, seed=3)
-    frames = list(class_image(exact, recipe))
+    frames = list(painted(exact, [recipe]))
     picture = frames[0].tensor.double()
     for frame in frames[1:]:
         leaf = picture.clone().requires_grad_()
@@ -80,7 +81,7 @@ def test_a_larger_penalty_makes_the_norm_fall(network: Network) -> None:
     norms = []
     for penalty in (0.0, 0.01, 0.1):
         recipe = ClassRecipe(mode="classic", size=64, steps=40, penalty=penalty)
-        *_, frame = class_image(network, recipe)
+        *_, frame = painted(network, [recipe])
         norms.append(((frame.tensor - network.mean) / network.std).square().sum().item())
     assert norms[0] > norms[1] > norms[2]
 
@@ -119,7 +120,7 @@ def test_the_best_of_several_tries_goes_on(network: Network, cat: Tensor) -> Non
 
 
 def test_tries_are_shown_as_one_picture(network: Network) -> None:
-    frames = list(class_image(network, ClassRecipe(size=128, steps=20, tries=4)))
+    frames = list(painted(network, [ClassRecipe(size=128, steps=20, tries=4)]))
     assert {tuple(frame.tensor.shape) for frame in frames} == {(1, 3, 128, 128)}
     assert [frame.octave for frame in frames] == sorted(frame.octave for frame in frames)
     assert {frame.octave for frame in frames} == {1, 2, 3}

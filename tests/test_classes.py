@@ -28,7 +28,7 @@ def test_every_class_is_found_by_its_name_and_number(number: int) -> None:
 
 def test_the_dog_is_not_the_garment() -> None:
     assert (classes.find("Cardigan"), classes.find("cardigan")) == (264, 474)
-    assert ClassRecipe(target="264").targets() == ((264, 1.0),)
+    assert ClassRecipe(target="264").targets == ((264, 1.0),)
 
 
 def test_a_part_that_no_other_has_is_enough() -> None:
@@ -59,7 +59,7 @@ def test_what_is_unknown_or_unclear_is_answered_with_what_is_near(text: str, mes
 def test_classes_are_mixed_with_weights_and_written_down_by_name() -> None:
     recipe = ClassRecipe(target=" 1 , jelly:0.5")
     assert recipe.target == "goldfish,jellyfish:0.5"
-    assert recipe.targets() == ((1, 1.0), (107, 0.5))
+    assert recipe.targets == ((1, 1.0), (107, 0.5))
     assert ClassRecipe.from_json(recipe.to_json()) == recipe
 
 

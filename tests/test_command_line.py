@@ -1,6 +1,7 @@
 """`python -m dream`: a photo in, a PNG out; bad input ends in one line and exit code 2."""
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,12 @@ import huggingface_hub.constants
 import pytest
 import safetensors.torch
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream import __main__ as command_line
-from dream.files.picture import save_image
+from dream.files.embedded import embed_guide
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.weights import Download
@@ -291,7 +292,7 @@ def test_the_channels_that_answer_a_photo_are_listed(
 def test_a_dream_of_single_channels(tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     assert run("image", CAT, "-o", str(out), *QUICK, "--channels", "80,120:0.5") == 0
-    assert read_recipe(out, DreamRecipe).channel_weights() == ((80, 1.0), (120, 0.5))
+    assert read_recipe(out, DreamRecipe).channel_weights == ((80, 1.0), (120, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -421,7 +422,8 @@ def test_a_guide_is_an_option(tmp_path: Path, engine: Engine) -> None:
         run("image", CAT, "-o", str(out), *QUICK, "--guide", guide, "--objective", "texture") == 0
     )
     recipe = read_recipe(out, DreamRecipe)
-    given = DreamRecipe(octaves=2, iterations=2, max_side=128, guide=guide, objective="texture")
+    guided = DreamRecipe(guide=embed_guide(guide), objective="texture")
+    given = guided.but(octaves=2, iterations=2, max_side=128)
     assert recipe == engine.settle(given) and recipe.layer == "inception5a"
     *_, frame = engine.dream(load_image(CAT), given)
     assert torch.equal(load_image(out), (frame.tensor * 255).round() / 255)
@@ -431,10 +433,12 @@ def test_a_strangers_recipe_takes_no_file_of_ones_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe, out = tmp_path / "stranger.png", tmp_path / "out.png"
-    save_image(torch.rand(1, 3, 32, 32), recipe, DreamRecipe(guide=CAT))
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("deepdream", json.dumps({"guide": CAT}))
+    Image.new("RGB", (32, 32)).save(recipe, pnginfo=info)
     assert run("image", CAT, "-o", str(out), *QUICK, "--recipe", str(recipe)) == 2
     said = capsys.readouterr().err
-    assert "the guide of this recipe is the name of a file" in said and said.count("\n") == 1
+    assert "guide must be a picture itself" in said and said.count("\n") == 1
     assert not out.exists()
 
 

@@ -9,12 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, RecipeError
-from dream.files import embedded
 from dream.files.sheet import label, sheet
 from dream.recipe.presets import FILE, preset, presets
 from dream.recipe.variations import SIDE, listed, numbers, variations
-
-from .conftest import EXAMPLES
 
 
 def test_variations_go_through_layers_and_intensities() -> None:
@@ -28,9 +25,11 @@ def test_variations_go_through_layers_and_intensities() -> None:
 
 
 def test_variations_keep_what_is_not_compared() -> None:
-    recipe = DreamRecipe(layer="conv3", step=3.0, max_side=100, guide="g.png")
+    recipe = DreamRecipe(layer="conv3", step=3.0, max_side=100, guide="data:image/png,")
     only_layers = variations(recipe, ["inception3b", "inception4c"])
-    assert {(each.step, each.max_side, each.guide) for each in only_layers} == {(3.0, 100, "g.png")}
+    assert {(each.step, each.max_side, each.guide) for each in only_layers} == {
+        (3.0, 100, recipe.guide)
+    }
     only_intensities = variations(recipe, [], [1, 2])
     assert {each.layer for each in only_intensities} == {"conv3"}
 
@@ -67,31 +66,12 @@ def test_lists_are_read_or_refused() -> None:
         numbers("3,five")
 
 
-def test_a_sheet_has_a_row_for_each_layer_however_often_one_is_named(engine: Engine) -> None:
-    recipes = engine.variations(DreamRecipe(), ["conv3", "inception3a"], numbers("3,3,5"))
+def test_a_sheet_has_a_row_for_each_layer_however_often_one_is_named() -> None:
+    recipes = variations(DreamRecipe(), ["conv3", "inception3a"], numbers("3,3,5"))
     pictures = [Image.new("RGB", (40, 30)) for _ in recipes]
     assert len(recipes) == 4 and sheet(recipes, pictures).size == (2 * 46 + 6, 2 * 54 + 6)
-    recipes = engine.variations(
-        DreamRecipe(), ["conv3", "inception3a", "inception3b", "inception4a"]
-    )
+    recipes = variations(DreamRecipe(), ["conv3", "inception3a", "inception3b", "inception4a"])
     assert sheet(recipes, pictures).size == (2 * 46 + 6, 2 * 54 + 6)
-
-
-def test_a_guide_is_read_once_for_a_whole_sheet(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[str] = []
-
-    def embed(path: str) -> str:
-        read.append(path)
-        return embedded.embed_guide(path)
-
-    monkeypatch.setattr("dream.engine.embed_guide", embed)
-    recipe = DreamRecipe(guide=str(EXAMPLES / "rocket.jpg"))
-    recipes = engine.variations(recipe, ["inception4c", "inception5a"], [3, 5])
-    assert len(read) == 1 and {each.guide for each in recipes} == {engine.settle(recipe).guide}
-    assert [each.layer for each in recipes] == [*["inception4c"] * 2, *["inception5a"] * 2]
-    assert recipes == [engine.settle(each) for each in recipes]
 
 
 def test_several_dreams_are_each_as_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:

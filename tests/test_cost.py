@@ -1,6 +1,7 @@
 """What a picture costs is counted before it is made; how long that takes, `make bench` measures."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -9,12 +10,19 @@ from torch import nn
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, PictureError
 from dream.networks import architecture, catalogue
 from dream.paint.cost import BESIDE, PACES, Cost, Pace, cost, network_cost, pace
+from dream.recipe import Recipe
+from dream.tensors import Size
 
 SIZE = (300, 451)
 
 
 def dreaming(**knobs: object) -> Cost:
-    return cost([Engine("cpu").settle(DreamRecipe(**knobs))], SIZE)  # type: ignore[arg-type]
+    return costs([DreamRecipe(**knobs)], SIZE)  # type: ignore[arg-type]
+
+
+def costs(recipes: Sequence[Recipe], size: Size | None = None) -> Cost:
+    jobs = Engine("cpu").plan(recipes, size)
+    return cost(stage for job in jobs for stage in job.stages)
 
 
 @pytest.mark.parametrize(
@@ -73,33 +81,36 @@ def test_tiles_are_counted_with_what_surrounds_them() -> None:
 
 
 def test_channels_in_a_batch_share_their_calls() -> None:
-    engine = Engine("cpu")
-    eight = [engine.settle(ChannelRecipe(channel=channel)) for channel in range(8)]
-    one, batch = cost(eight[:1]), cost(eight)
+    eight = [ChannelRecipe(channel=channel) for channel in range(8)]
+    one, batch = costs(eight[:1]), costs(eight)
     assert batch.operations == one.operations
     assert batch.flops == pytest.approx(8 * one.flops)
-    assert cost([*eight, engine.settle(ChannelRecipe(channel=8))]).operations == 2 * one.operations
-    in_photo = [engine.settle(each, torch.zeros(1, 3, *SIZE)) for each in eight[:2]]
-    assert cost(in_photo, SIZE) == cost(in_photo[:1], SIZE) + cost(in_photo[:1], SIZE)
+    assert costs([*eight, ChannelRecipe(channel=8)]).operations == 2 * one.operations
+    assert costs(eight[:2], SIZE) == costs(eight[:1], SIZE) + costs(eight[:1], SIZE)
+
+
+@pytest.mark.parametrize(("count", "size", "batches"), [(2, 1024, 2), (9, 300, 5), (17, 160, 3)])
+def test_batches_are_counted_as_they_are_made(count: int, size: int, batches: int) -> None:
+    many = [ChannelRecipe(channel=channel, size=size, steps=1) for channel in range(count)]
+    assert len(Engine("cpu").plan(many)) == batches
+    assert costs(many).operations == batches * costs(many[:1]).operations
 
 
 def test_every_mode_of_class_images_has_a_cost() -> None:
-    engine = Engine("cpu")
-    growing = cost([engine.settle(ClassRecipe())])
-    assert growing.flops < cost([engine.settle(ClassRecipe(tries=8))]).flops
-    assert cost([engine.settle(ClassRecipe(mode="phase", steps=8))]).flops == pytest.approx(
-        2 * cost([engine.settle(ClassRecipe(mode="fourier", steps=8))]).flops
+    assert costs([ClassRecipe()]).flops < costs([ClassRecipe(tries=8)]).flops
+    assert costs([ClassRecipe(mode="phase", steps=8)]).flops == pytest.approx(
+        2 * costs([ClassRecipe(mode="fourier", steps=8)]).flops
     )
     for mode in ("octaves", "classic"):
-        assert cost([engine.settle(ClassRecipe(mode=mode))]).flops > 0
-    photo = torch.zeros(1, 3, *SIZE)
-    assert cost([engine.settle(ClassRecipe(), photo)], SIZE).flops > 0
+        assert costs([ClassRecipe(mode=mode)]).flops > 0
+    assert costs([ClassRecipe()], SIZE).flops > 0
 
 
 def test_what_cannot_be_made_has_no_cost() -> None:
-    recipe = Engine("cpu").settle(DreamRecipe())
     with pytest.raises(PictureError, match="the network needs"):
-        cost([recipe], (8, 8))
+        costs([DreamRecipe()], (8, 8))
+    with pytest.raises(PictureError, match="a dream is made of a photo; give one"):
+        costs([DreamRecipe()])
 
 
 def test_seconds_are_those_of_calls_of_flops_and_of_values() -> None:

@@ -1,6 +1,7 @@
 """A guided dream becomes like what is in its guide, whatever the guide's size."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, RecipeError, load_image, read_recipe, save_image
 from dream.files import embedded
+from dream.files.embedded import embed_guide
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.network import Network
@@ -48,7 +50,7 @@ def test_a_guide_is_approached_more_than_without(
     guide: str, how: str, engine: Engine, network: Network
 ) -> None:
     clouds = load_image(EXAMPLES / "clouds.jpg")
-    guided = last(engine, clouds, DreamRecipe(guide=guide, objective=how, **SMALL))  # type: ignore[arg-type]
+    guided = last(engine, clouds, DreamRecipe(guide=embed_guide(guide), objective=how, **SMALL))  # type: ignore[arg-type]
     free = last(engine, clouds, DreamRecipe(layer=LAYER, **SMALL))  # type: ignore[arg-type]
     before = F.interpolate(clouds, guided.shape[2:], mode="bicubic", antialias=True).clamp(0, 1)
     gained, without = (
@@ -60,7 +62,7 @@ def test_a_guide_is_approached_more_than_without(
 def test_each_guide_leads_to_its_own_things(engine: Engine, network: Network) -> None:
     clouds = load_image(EXAMPLES / "clouds.jpg")
     dreams = {
-        guide: last(engine, clouds, DreamRecipe(guide=guide, **SMALL))  # type: ignore[arg-type]
+        guide: last(engine, clouds, DreamRecipe(guide=embed_guide(guide), **SMALL))  # type: ignore[arg-type]
         for guide in (GOLDFISH, ROCKET)
     }
     for guide, dreamed in dreams.items():
@@ -106,13 +108,17 @@ def test_a_guide_may_have_any_size(
     size: tuple[int, int], engine: Engine, cat: Tensor, tmp_path: Path
 ) -> None:
     save_image(torch.rand(1, 3, *size), tmp_path / "guide.png")
-    recipe = DreamRecipe(guide=str(tmp_path / "guide.png"), iterations=1, octaves=1, max_side=96)
+    guide = embed_guide(tmp_path / "guide.png")
+    recipe = DreamRecipe(guide=guide, iterations=1, octaves=1, max_side=96)
     assert not torch.equal(last(engine, cat, recipe), last(engine, cat, recipe.but(iterations=0)))
 
 
 def test_a_guide_is_followed_at_every_layer_of_a_mix(engine: Engine, cat: Tensor) -> None:
     recipe = DreamRecipe(
-        guide=ROCKET, layer="inception5a>inception4b:2,conv3", iterations=1, max_side=96
+        guide=embed_guide(ROCKET),
+        layer="inception5a>inception4b:2,conv3",
+        iterations=1,
+        max_side=96,
     )
     assert torch.isfinite(last(engine, cat, recipe)).all()
 
@@ -125,7 +131,7 @@ def test_the_guided_objective_reads_centred_activations(network: Network) -> Non
 
 
 def test_the_means_that_come_with_dreamlet_are_those_of_its_layers(network: Network) -> None:
-    shipped = load_file(ROOT / "dream" / network.card.means)
+    shipped = load_file(ROOT / "dream" / "networks" / network.card.means)
     assert list(shipped) and set(shipped) == {layer.name for layer in network.card.layers}
     photos = [
         each for path in sorted(EXAMPLES.glob("*.jpg")) for each in means.pictures(load_image(path))
@@ -147,31 +153,34 @@ def test_blurred_noise_stands_in_where_no_means_come(
 
 
 def test_a_guide_in_a_recipe_is_small_and_stays_the_same(engine: Engine, tmp_path: Path) -> None:
-    recipe = engine.settle(DreamRecipe(guide=ROCKET))
+    recipe = engine.settle(DreamRecipe(guide=embed_guide(ROCKET)))
     assert recipe.guide.startswith("data:image/webp;base64,") and len(recipe.guide) < 200_000
     assert recipe.but(seed=1).guide == recipe.guide and engine.settle(recipe) == recipe
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "dream.png", recipe)
     assert read_recipe(tmp_path / "dream.png") == recipe
     # Shown on the page and read back it is the same, bit for bit.
     save_image(embedded.guide(recipe.guide), tmp_path / "guide.png")
-    assert embedded.embed_guide(str(tmp_path / "guide.png")) == recipe.guide
+    assert embed_guide(tmp_path / "guide.png") == recipe.guide
     assert max(load_image(tmp_path / "guide.png").shape) == embedded.GUIDE_SIDE
 
 
+GUIDE = "data:image/png;base64,AAAA"
+
+
 def test_a_guide_brings_its_layer_and_objective() -> None:
-    recipe = DreamRecipe(guide="g.jpg")
+    recipe = DreamRecipe(guide=GUIDE)
     assert (recipe.layer, recipe.objective) == ("inception5a", "match")
-    assert DreamRecipe().but(guide="g.jpg") == recipe
+    assert DreamRecipe().but(guide=GUIDE) == recipe
     assert recipe.but(guide="") == DreamRecipe()
-    kept = DreamRecipe(layer="inception3b").but(guide="g.jpg", objective="texture")
+    kept = DreamRecipe(layer="inception3b").but(guide=GUIDE, objective="texture")
     assert (kept.layer, kept.objective) == ("inception3b", "texture")
-    assert kept.but(guide="h.jpg").objective == "texture"
+    assert kept.but(guide=GUIDE + "A").objective == "texture"
     with pytest.raises(RecipeError, match="with guide the objective is match or texture, not norm"):
-        DreamRecipe(guide="g.jpg", objective="norm")
+        DreamRecipe(guide=GUIDE, objective="norm")
     with pytest.raises(RecipeError, match="objective match needs guide"):
         DreamRecipe(objective="match")
     with pytest.raises(RecipeError, match="channels and a guide cannot both be followed"):
-        DreamRecipe(guide="g.jpg", channels="7")
+        DreamRecipe(guide=GUIDE, channels="7")
 
 
 def test_a_network_without_means_of_its_own_follows_a_guide(tmp_path: Path, cat: Tensor) -> None:
@@ -179,7 +188,25 @@ def test_a_network_without_means_of_its_own_follows_a_guide(tmp_path: Path, cat:
     weights = build(catalogue.card("squeezenet1_1")).state_dict()
     save_file(weights, tmp_path / "squeezenet1_1.safetensors")
     engine = Engine("cpu", {"squeezenet1_1": tmp_path / "squeezenet1_1.safetensors"})
-    recipe = DreamRecipe(model="squeezenet1_1", guide=ROCKET, octaves=1, iterations=3, max_side=128)
+    guided = DreamRecipe(model="squeezenet1_1", guide=embed_guide(ROCKET))
+    recipe = guided.but(octaves=1, iterations=3, max_side=128)
     assert recipe.layer == "features.12"
     values = [frame.value for frame in engine.dream(cat, recipe)][1:]
     assert values[-1] > values[0]
+
+
+def test_a_guide_is_decoded_to_check_it_and_once_more_for_all_layers(
+    engine: Engine, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = DreamRecipe(
+        guide=embed_guide(ROCKET), layer="inception5a>inception4b,conv3", iterations=1, max_side=64
+    )
+    read: list[object] = []
+
+    def counted(*given: Any, **about: Any) -> Tensor:
+        read.append(given)
+        return load_image(*given, **about)
+
+    monkeypatch.setattr(embedded, "load_image", counted)
+    last(engine, cat, recipe)
+    assert len(read) == 2

@@ -48,7 +48,7 @@ def test_mask_leaves_outside_untouched(
     knobs: dict[str, Any], engine: Engine, cat: Tensor, tmp_path: Path
 ) -> None:
     path = disc(tmp_path / "mask.png")
-    recipe = DreamRecipe(mask=path, iterations=3).but(**knobs)
+    recipe = DreamRecipe(mask=embed_mask(path), iterations=3).but(**knobs)
     frames = list(engine.dream(cat, recipe))
     white = torch.from_numpy(np.array(Image.open(path))) > 0
     for frame in frames:  # In every preview, too.
@@ -64,7 +64,7 @@ def test_inside_a_mask_a_dream_is_as_strong_as_without(
     white = mask(embed_mask(path), SIZE)[0, 0] > 0
     masked, free = (
         (last(engine, cat, DreamRecipe(mask=each, feather=0)) - cat)[0][:, white].abs().mean()
-        for each in (path, "")
+        for each in (embed_mask(path), "")
     )
     assert 0.6 < masked / free < 1.7
 
@@ -145,10 +145,13 @@ def test_a_mask_that_is_black_is_refused_before_the_first_frame(
     engine: Engine, cat: Tensor, tmp_path: Path
 ) -> None:
     Image.new("L", (64, 64)).save(tmp_path / "black.png")
-    with pytest.raises(RecipeError, match="mask is black all over; make white what shall dream"):
-        engine.dream(cat, DreamRecipe(mask=str(tmp_path / "black.png")))
+    content = base64.b64encode((tmp_path / "black.png").read_bytes()).decode()
+    black = DreamRecipe(mask=f"data:image/png;base64,{content}")
+    for refused in (lambda: embed_mask(tmp_path / "black.png"), lambda: engine.dream(cat, black)):
+        with pytest.raises(RecipeError, match="mask is black all over; make white what shall"):
+            refused()
     with pytest.raises(PictureError, match="there is no file nope.png"):
-        engine.dream(cat, DreamRecipe(mask="nope.png"))
+        embed_mask("nope.png")
 
 
 @pytest.mark.parametrize("name", ["mask", "guide"])
@@ -191,7 +194,7 @@ def test_the_recipe_of_a_masked_dream_is_whole_by_itself(
     engine: Engine, cat: Tensor, tmp_path: Path
 ) -> None:
     path = disc(tmp_path / "mask.png")
-    recipe = engine.settle(DreamRecipe(mask=path, iterations=2, max_side=200))
+    recipe = engine.settle(DreamRecipe(mask=embed_mask(path), iterations=2, max_side=200))
     *_, frame = engine.dream(cat, recipe)
     save_image(frame.picture(), tmp_path / "dream.png", recipe)
     Path(path).unlink()

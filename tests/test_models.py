@@ -15,8 +15,9 @@ from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
-from dream.paint import render
 from dream.paint.objective import energy
+
+from .conftest import painted
 
 FETCHED = [card for card in catalogue.CARDS.values() if card.source]
 NINE = {
@@ -103,7 +104,7 @@ def test_it_dreams_at_its_smallest_side_and_at_224(
         recipe = DreamRecipe(
             model=card.name, layer=layer, octaves=2, iterations=1, jitter=0, max_side=224
         )
-        *_, frame = render.dream(network, picture[:, :, :side, :side], recipe)
+        *_, frame = painted(network, [recipe], picture[:, :, :side, :side])
         change = (frame.tensor - picture[:, :, :side, :side]).abs().mean() * 255
         assert 0.5 < change < 10, layer
 
@@ -166,12 +167,12 @@ def test_what_the_documents_use_is_one_choice_away() -> None:
         "inception_v3": ("mixed3", "mixed5"),
     }.items():
         for layer in layers:
-            assert DreamRecipe(model=model, layer=layer).layers()[0][1] == 1
+            assert DreamRecipe(model=model, layer=layer).layers[0][1] == 1
 
 
 def test_friendly_names_and_weights_are_resolved() -> None:
     recipe = DreamRecipe(model="vgg16", layer="relu3_3:0.5,relu4_3:1")
-    assert recipe.layers() == (("features.15", 0.5), ("features.22", 1.0))
+    assert recipe.layers == (("features.15", 0.5), ("features.22", 1.0))
     with pytest.raises(RecipeError, match="twice"):
         DreamRecipe(model="vgg16", layer="relu4_3,features.22")
 

@@ -424,7 +424,7 @@ def test_pictures_are_decoded_one_at_a_time_and_headers_are_read_meanwhile() -> 
 
 FIVE = """
 import re, sys, threading
-from dream.picture import load_thumbnail
+from dream.files.picture import load_thumbnail
 def memory(name):
     return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 before = memory("VmRSS")

@@ -111,7 +111,7 @@ def test_an_unknown_model_is_answered_with_what_there_is() -> None:
 
 def test_several_layers_have_weights() -> None:
     recipe = DreamRecipe(layer=" inception3b : 0.5 ,inception4c")
-    assert recipe.layers() == (("inception3b", 0.5), ("inception4c", 1.0))
+    assert recipe.layers == (("inception3b", 0.5), ("inception4c", 1.0))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_several_layers_have_weights() -> None:
 )
 def test_layers_and_weights_are_checked(layer: str, message: str | None) -> None:
     if message is None:
-        assert DreamRecipe(layer=layer).layers() == (("inception4c", 1.0),)
+        assert DreamRecipe(layer=layer).layers == (("inception4c", 1.0),)
     else:
         with pytest.raises(RecipeError, match=message) as caught:
             DreamRecipe(layer=layer)
@@ -203,7 +203,7 @@ def test_any_kind_of_recipe_is_read_by_its_kind() -> None:
 )
 def test_the_channels_of_a_dream_are_checked(channels: str, message: str | None) -> None:
     if message is None:
-        assert DreamRecipe(channels=channels).channel_weights()[0][0] == 7
+        assert DreamRecipe(channels=channels).channel_weights[0][0] == 7
     else:
         with pytest.raises(RecipeError, match=message):
             DreamRecipe(channels=channels)
@@ -226,6 +226,7 @@ def test_lists_of_channels_are_read_or_refused() -> None:
         ("0-99", "too many channels at once; give 64 or fewer"),
         ("0," * 1000, "too many channels|not ''"),
         ("5-", None),
+        ("5-3", "channels run upwards, as 3-5, not '5-3'"),
         ("-5", "has channels 0 to 319, not ''"),
         ("3;7", "not '3;7'"),
         ("³", "not '³'"),
@@ -255,13 +256,13 @@ def test_layers_by_octave_are_groups_from_coarse_to_fine() -> None:
     fine = ["inception3b", "conv3"]
     assert names == [["inception5a"], ["inception4c"], fine, fine]
     assert [name for name, _ in recipe.layers_at(1, 1)] == ["inception3b", "conv3"]
-    assert dict(recipe.layers()) == {
+    assert dict(recipe.layers) == {
         "inception5a": 1.0,
         "inception4c": 2.0,
         "inception3b": 1.0,
         "conv3": 0.5,
     }
-    assert DreamRecipe(layer="conv3>conv3:2").octave_layers() == (
+    assert DreamRecipe(layer="conv3>conv3:2").octave_layers == (
         (("conv3", 1.0),),
         (("conv3", 2.0),),
     )
@@ -346,17 +347,16 @@ def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
 
 
 @pytest.mark.parametrize("name", ["guide", "mask"])
-def test_a_recipe_that_is_read_names_no_file(name: str) -> None:
-    here: Any = Path(__file__)
-    for path in (here, str(here), "nope.png", "DATA:image/png,", "file:///x"):
-        given: dict[str, Any] = {name: path}
-        message = f"the {name} of this recipe is the name of a file, .*option .--{name} FILE"
+def test_a_recipe_names_no_file(name: str) -> None:
+    for path in (__file__, "nope.png", "DATA:image/png,", "file:///x"):
+        message = f"{name} must be a picture itself, as a data URI, not .*--{name} FILE make one"
         with pytest.raises(RecipeError, match=message):
-            DreamRecipe.from_dict(given)
+            DreamRecipe(**{name: path})  # type: ignore[arg-type]
         with pytest.raises(RecipeError, match=message):
-            Recipe.from_json(json.dumps({name: str(path)}))
-        assert getattr(DreamRecipe(**given), name) == str(path)
-    given = {name: "data:image/png;base64,AAAA"}
+            Recipe.from_json(json.dumps({name: path}))
+    with pytest.raises(RecipeError, match=f"{name} must be a name, not a value of type PosixPath"):
+        DreamRecipe(**{name: Path(__file__)})  # type: ignore[arg-type]
+    given: dict[str, Any] = {name: "data:image/png;base64,AAAA"}
     assert DreamRecipe.from_dict(given) == DreamRecipe(**given)
 
 

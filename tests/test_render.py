@@ -11,11 +11,10 @@ from torch import Tensor
 
 from dream import ChannelRecipe, DreamRecipe, Engine, Frame, PictureError, RecipeError, load_image
 from dream.networks.network import Activations, Network
-from dream.paint import render
 from dream.paint.objective import Energy
 from dream.recipe.knob import knobs
 
-from .conftest import EXAMPLES, KNOBS, alike, change, whole_network_activation
+from .conftest import EXAMPLES, KNOBS, alike, change, painted, whole_network_activation
 
 
 def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
@@ -56,7 +55,7 @@ def test_a_dream_at_defaults_is_plain_to_see(name: str, engine: Engine) -> None:
 
 def test_a_dream_equals_a_plain_loop(exact: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(octaves=3, iterations=2, jitter=0, smoothing=0, max_side=451)
-    *_, frame = render.dream(exact, cat, recipe)
+    *_, frame = painted(exact, [recipe], cat)
 
     detail = torch.zeros(1, 3, 1, 1)
     for height, width in ((153, 230), (214, 322), (300, 451)):
@@ -85,7 +84,7 @@ def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
     half = Network(network.card, torch.device("cpu"), torch.bfloat16)
     recipe = DreamRecipe(max_side=128, iterations=3)
     small, whole, rounded, other = (
-        list(render.dream(each, cat, knobs))[-1].tensor
+        list(painted(each, [knobs], cat))[-1].tensor
         for each, knobs in (
             (network, recipe.but(iterations=0)),
             (network, recipe),
@@ -249,7 +248,7 @@ def test_an_adam_dream_equals_that_of_torch(exact: Network, cat: Tensor) -> None
     recipe = DreamRecipe(
         rule="adam", octaves=1, iterations=4, step=2.0, jitter=0, smoothing=0, max_side=128
     )
-    *_, frame = render.dream(exact, cat, recipe)
+    *_, frame = painted(exact, [recipe], cat)
     picture = F.interpolate(cat, (85, 128), mode="bicubic", antialias=True).clamp(0, 1)
     parameter = torch.nn.Parameter(picture.clone())
     optimizer = torch.optim.Adam([parameter], lr=2 / 255, maximize=True)
@@ -277,8 +276,8 @@ def test_coarse_and_fine_octaves_have_layers_of_their_own(network: Network, cat:
     mixed = DreamRecipe(
         layer="inception5a>inception3b", octaves=2, iterations=2, smoothing=0, max_side=128
     )
-    frames = list(render.dream(network, cat, mixed))
-    coarse = list(render.dream(network, cat, mixed.but(layer="inception5a")))
+    frames = list(painted(network, [mixed], cat))
+    coarse = list(painted(network, [mixed.but(layer="inception5a")], cat))
     assert torch.equal(frames[2].tensor, coarse[2].tensor)
     assert not torch.equal(frames[3].tensor, coarse[3].tensor)
     # The second octave is one at inception3b that starts from where the first ended.
@@ -288,7 +287,7 @@ def test_coarse_and_fine_octaves_have_layers_of_their_own(network: Network, cat:
 @pytest.mark.parametrize("objective", ["norm", "mean", "absolute"])
 def test_every_objective_rises_on_its_way(objective: str, network: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(objective=objective, octaves=1, jitter=0, max_side=128)
-    values = [frame.value for frame in render.dream(network, cat, recipe)][1:]
+    values = [frame.value for frame in painted(network, [recipe], cat)][1:]
     assert values[-1] > 1.2 * values[0]
 
 
@@ -304,10 +303,10 @@ def test_laplacian_normalisation_raises_low_frequencies(engine: Engine, cat: Ten
 
 def test_the_border_of_a_layer_counts_for_nothing(network: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(octaves=1, iterations=1, jitter=0, smoothing=0, max_side=256, border=4)
-    *_, frame = render.dream(network, cat, recipe)
+    *_, frame = painted(network, [recipe], cat)
     small = F.interpolate(cat, (170, 256), mode="bicubic", antialias=True).clamp(0, 1)
     changed = (frame.tensor - small).abs().sum(1)[0]
-    *_, whole = render.dream(network, cat, recipe.but(border=0))
+    *_, whole = painted(network, [recipe.but(border=0)], cat)
     without = (whole.tensor - small).abs().sum(1)[0]
     edge = torch.ones_like(changed, dtype=torch.bool)
     edge[12:-12, 12:-12] = False

@@ -1,16 +1,17 @@
 """Recipes travel as links and text, and never name a file of the server."""
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from gradio.components.image_editor import AcceptBlobs
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from dream import DreamError, DreamRecipe, Engine, RecipeError, save_image
-from dream.files.embedded import embed_mask, mask
+from dream.files.embedded import embed_guide, embed_mask, mask
 from dream.page import mask as painter
 from dream.page.controls import of_a_visitor, recipe_in
 from dream.page.mixer import EMPTY, ROWS, rows_of, written
@@ -25,23 +26,24 @@ def test_a_link_carries_the_recipe_and_only_small_pictures(engine: Engine, tmp_p
     recipe = engine.settle(DreamRecipe(intensity=7, layer="inception5a>inception3b:0.5"))
     assert DreamRecipe.from_json(linked(recipe)) == recipe
     Image.new("1", (64, 64), 1).save(tmp_path / "mask.png")
-    masked = engine.settle(recipe.but(mask=str(tmp_path / "mask.png")))
+    masked = engine.settle(recipe.but(mask=embed_mask(tmp_path / "mask.png")))
     assert 0 < len(masked.mask) < LINK_PICTURE
     assert DreamRecipe.from_json(linked(masked)) == masked
-    guided = engine.settle(DreamRecipe(guide=CAT, intensity=7))
+    guided = engine.settle(DreamRecipe(guide=embed_guide(CAT), intensity=7))
     assert len(guided.guide) > LINK_PICTURE
     assert DreamRecipe.from_json(linked(guided)) == engine.settle(DreamRecipe(intensity=7))
 
 
 @pytest.mark.parametrize("name", ["guide", "mask"])
 def test_a_visitors_recipe_names_no_file_of_the_server(name: str, tmp_path: Path) -> None:
-    recipe = DreamRecipe(**{name: CAT})  # type: ignore[arg-type]
-    save_image(torch.rand(1, 3, 32, 32), tmp_path / "crafted.png", recipe)
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("deepdream", json.dumps({name: CAT}))
+    Image.new("RGB", (32, 32)).save(tmp_path / "crafted.png", pnginfo=info)
     assert recipe_in(str(tmp_path / "crafted.png")) is None
 
 
 def test_a_dropped_picture_brings_its_recipe_if_it_has_one(engine: Engine, tmp_path: Path) -> None:
-    recipe = engine.settle(DreamRecipe(guide=CAT))
+    recipe = engine.settle(DreamRecipe(guide=embed_guide(CAT)))
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "dream.png", recipe)
     assert recipe_in(str(tmp_path / "dream.png")) == recipe
     for other in (
@@ -76,7 +78,7 @@ def test_a_recipe_whose_picture_is_none_is_refused(
 
 def test_what_was_painted_comes_back_as_it_was(tmp_path: Path) -> None:
     layer = strokes(tmp_path / "layer.png")
-    uri = embed_mask(painter.mask_file(layer, str(tmp_path)))
+    uri = painter.embedded_mask(layer)
     assert (mask(uri, (300, 451)) > 0).sum() == 80 * 40
     shown = painter.painted(CAT, uri)["value"]
     assert shown["background"].size == (451, 300)
@@ -84,13 +86,13 @@ def test_what_was_painted_comes_back_as_it_was(tmp_path: Path) -> None:
         assert shown["layers"][0].getchannel("A").tobytes() == first.getchannel("A").tobytes()
     shown["layers"][0].save(tmp_path / "again.png")
     again = str(tmp_path / "again.png")
-    assert embed_mask(painter.mask_file(again, str(tmp_path))) == uri
+    assert painter.embedded_mask(again) == uri
 
 
 def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
     Image.new("RGBA", (40, 30), (255, 255, 255, 0)).save(tmp_path / "erased.png")
     for layer in (None, "", str(tmp_path / "erased.png")):
-        assert painter.mask_file(layer, str(tmp_path)) == ""
+        assert painter.embedded_mask(layer) == ""
     assert painter.painted(CAT, "")["value"]["layers"] == []
     assert painter.unpainted(str(tmp_path / "nothing.jpg"))["value"] is None
     Image.new("RGB", (2000, 1000)).save(tmp_path / "large.png")
@@ -101,9 +103,9 @@ def test_a_layer_that_no_painter_made_is_refused_unopened(tmp_path: Path) -> Non
     for side in (513, 9000, 100_000):
         (tmp_path / "huge.png").write_bytes(png_header(side, side))
         with pytest.raises(RecipeError, match="is no picture of at most 512 pixels a side; paint"):
-            painter.mask_file(str(tmp_path / "huge.png"), str(tmp_path))
+            painter.embedded_mask(str(tmp_path / "huge.png"))
     with pytest.raises(RecipeError, match="what was painted is no picture of at most 512 pixels"):
-        painter.mask_file(__file__, str(tmp_path))
+        painter.embedded_mask(__file__)
 
 
 def test_strokes_that_are_sent_and_never_dreamed_are_not_kept() -> None:

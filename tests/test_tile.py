@@ -3,8 +3,10 @@
 import math
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, OutOfTime, load_image
-from dream.networks.network import Network
-from dream.paint.objective import energy
+from dream.networks.network import Network, ValueAndGrad
+from dream.paint import ascent
+from dream.paint.objective import Objective, absolute, energy, mean
 from dream.paint.tile import GRID, MARGIN, spans, tiled
 from dream.paint.transform import random_shift, roll
 
@@ -58,7 +61,7 @@ def test_a_gradient_of_tiles_is_nearly_that_of_the_whole(network: Network, coffe
     value_and_grad = network.value_and_grad(energy("inception4c"))
     generator = torch.Generator().manual_seed(0)
     _, whole = value_and_grad(coffee)
-    _, pieces = tiled(value_and_grad, 160, still, generator)(coffee)
+    _, pieces = tiled(lambda edges: value_and_grad, 160, still, generator)(coffee)
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
 
 
@@ -70,8 +73,52 @@ def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> N
 
     shift = partial(random_shift, jitter=128, generator=torch.Generator().manual_seed(5))
     for _ in range(4):
-        _, gradient = tiled(value_and_grad, 128, shift, torch.Generator().manual_seed(1))(picture)
+        borders = torch.Generator().manual_seed(1)
+        _, gradient = tiled(lambda edges: value_and_grad, 128, shift, borders)(picture)
         assert torch.equal(gradient, 2 * picture)
+
+
+@pytest.mark.parametrize("raised", [energy, mean, absolute])
+def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
+    raised: Callable[[str, int], Objective], network: Network, coffee: Tensor
+) -> None:
+    objective = raised("inception5a", 4)
+    generator = torch.Generator().manual_seed(0)
+    _, whole = network.value_and_grad(objective)(coffee)
+    read = tiled(
+        lambda edges: network.value_and_grad(objective.within(edges)), 160, still, generator
+    )
+    _, pieces = read(coffee)
+    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.99
+    # As strong everywhere: at the borders between tiles as within them, at the edges as inside.
+    strength = [F.avg_pool2d(each.abs().mean(1, keepdim=True), 40) for each in (whole, pieces)]
+    share = strength[1] / strength[0].clamp(min=strength[0].mean() / 5)
+    share = share[strength[0] > strength[0].mean() / 5]
+    assert share.max() / share.min() < 1.6
+
+
+def test_silent_channels_are_awakened_by_steps_however_many_tiles_there_are(
+    engine: Engine, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways: list[bool] = []
+    plain = Network.value_and_grad
+
+    def watched(self: Network, objective: Any, *, redirected: bool = False) -> ValueAndGrad:
+        def evaluate(picture: Tensor) -> tuple[Tensor, Tensor]:
+            ways.append(redirected)
+            return plain(self, objective, redirected=redirected)(picture)
+
+        return evaluate
+
+    monkeypatch.setattr(Network, "value_and_grad", watched)
+    monkeypatch.setattr(ascent, "AWAKENING", 2)
+    by_step = []
+    for frame in engine.dream(cat, DreamRecipe(channels="7", octaves=1, tile=128, iterations=3)):
+        if frame.step:
+            by_step.append(set(ways))
+            assert len(ways) > 1
+            ways.clear()
+    assert by_step == [{True}, {True}, {False}]
 
 
 def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
@@ -84,14 +131,15 @@ def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
 
     until = time.monotonic() + 0.12
     with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps"):
-        tiled(value_and_grad, 128, still, torch.Generator(), until)(picture)
+        tiled(lambda edges: value_and_grad, 128, still, torch.Generator(), until)(picture)
     assert len(looked) <= 3
 
 
 def test_tiles_look_at_the_rolled_picture(network: Network, coffee: Tensor) -> None:
     value_and_grad = network.value_and_grad(energy("inception4c"))
     _, rolled = value_and_grad(roll(coffee, (13, -7)))
-    _, pieces = tiled(value_and_grad, 160, lambda _: (13, -7), torch.Generator())(coffee)
+    moved = tiled(lambda edges: value_and_grad, 160, lambda _: (13, -7), torch.Generator())
+    _, pieces = moved(coffee)
     whole = roll(rolled, (-13, 7))
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
 

@@ -23,7 +23,7 @@ from dream import (
 )
 from dream.networks.architecture import FORWARD
 from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
-from dream.paint.render import Frame
+from dream.paint.frames import Frame
 
 from .conftest import EXAMPLES
 
@@ -66,7 +66,7 @@ def test_a_dream_is_the_same_wherever_it_runs(
     engine: Engine, cat: Tensor, quick: DreamRecipe, lend: Any
 ) -> None:
     *_, expected = engine.dream(cat, quick)
-    first, *_, last = Work(engine, lend).dream(cat, quick)
+    first, *_, last = Work(engine, lend).paint([quick], cat)
     assert (first.step, last.step, last.finished) == (0, 4, True)
     assert last.picture().tobytes() == expected.picture().tobytes()
     assert last.values == expected.values
@@ -76,13 +76,13 @@ def test_all_other_work_crosses_too(engine: Engine, lent: Work, cat: Tensor) -> 
     engine.cache.limit = 0
     channels = [ChannelRecipe(channel=each, size=64, steps=2) for each in (3, 9)]
     *_, expected = engine.channels(channels)
-    *_, frame = lent.channels(channels)
+    *_, frame = lent.paint(channels)
     assert frame.channels == (3, 9) and frame.values == expected.values
     assert frame.pictures()[1].tobytes() == expected.pictures()[1].tobytes()
-    *_, raised = lent.channels([ChannelRecipe(channel=3, size=96, steps=4)], cat)
+    *_, raised = lent.paint([ChannelRecipe(channel=3, size=96, steps=4)], cat)
     assert raised.channels == (3,)
     recipe = ClassRecipe(size=64, steps=3)
-    *_, (shown, verdict) = lent.class_image(recipe)
+    *_, (shown, verdict) = lent.judged(recipe)
     assert shown.finished and verdict == engine.verdict(shown.tensor, engine.settle(recipe))
     response, here = lent.response(cat, ChannelRecipe()), engine.response(cat)
     assert torch.equal(response.activation, here.activation)
@@ -94,11 +94,11 @@ def test_more_seconds_are_asked_for_what_takes_longer_and_never_too_many(
 ) -> None:
     for recipe in (quick, quick.but(max_side=448, iterations=100)):
         expected = lent.seconds([lent.engine.settle(recipe)], (300, 451))
-        next(lent.dream(cat, recipe))
+        next(lent.paint([recipe], cat))
         assert expected < lender.asked[-1] <= LENT_SECONDS
     assert lender.asked[0] < lender.asked[1]
     with pytest.raises(DreamError, match=r"about \d+ seconds of the GPU, and at most 60 are lent"):
-        lent.dream(torch.zeros(1, 3, 2000, 2000), DreamRecipe(max_side=2000, iterations=100))
+        lent.paint([DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000))
     assert len(lender.asked) == 2
 
 
@@ -106,17 +106,17 @@ def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
     lent: Work, lender: Lender, cat: Tensor
 ) -> None:
     with pytest.raises(PictureError, match="the network needs"):
-        lent.dream(cat, DreamRecipe(max_side=32))
+        lent.paint([DreamRecipe(max_side=32)], cat)
     with pytest.raises(PictureError, match="the network needs"):
         lent.response(cat[:, :, :8], ChannelRecipe())
     with pytest.raises(PictureError, match="the network needs"):
-        lent.class_image(ClassRecipe(size=32), cat)
+        lent.judged(ClassRecipe(size=32), cat)
     assert not lender.asked
 
 
 def test_channels_that_are_kept_ask_for_no_gpu(lender: Lender) -> None:
     engine = Engine("cpu", shipped=[EXAMPLES / "channels"])
-    (frame,) = Work(engine, lender).channels([ChannelRecipe(channel=20)])
+    (frame,) = Work(engine, lender).paint([ChannelRecipe(channel=20)], kept=True)
     assert frame.finished and not lender.asked
 
 
@@ -136,7 +136,7 @@ def test_a_dream_that_takes_too_long_is_ended(engine: Engine, cat: Tensor) -> No
     work.time_limit = 0.1
     work._slowness = 0.0  # It is thought to be quick.
     with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps, or a smaller"):
-        list(work.dream(cat, DreamRecipe(max_side=128, iterations=100)))
+        list(work.paint([DreamRecipe(max_side=128, iterations=100)], cat))
 
 
 def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:
@@ -145,16 +145,16 @@ def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:
     work._slowness = 0.0
     recipe = DreamRecipe(octaves=1, iterations=1, tile=128, max_side=1024)
     with pytest.raises(OutOfTime, match="takes longer than it may here"):
-        list(work.dream(torch.rand(1, 3, 1024, 1024), recipe))
+        list(work.paint([recipe], torch.rand(1, 3, 1024, 1024)))
 
 
 def test_what_is_expected_to_take_too_long_is_not_begun(engine: Engine, cat: Tensor) -> None:
     work = Work(engine)
     work._slowness = 1e6
     for begin in (
-        lambda: work.dream(cat, DreamRecipe()),
-        lambda: work.channels([ChannelRecipe(channel=3, steps=1)], cat),
-        lambda: work.class_image(ClassRecipe()),
+        lambda: work.paint([DreamRecipe()], cat),
+        lambda: work.paint([ChannelRecipe(channel=3, steps=1)], cat),
+        lambda: work.judged(ClassRecipe()),
     ):
         said = r"would take about \d+ seconds here, and at most 120 are given; fewer steps, or a sm"
         with pytest.raises(OutOfTime, match=said):
@@ -164,7 +164,7 @@ def test_what_is_expected_to_take_too_long_is_not_begun(engine: Engine, cat: Ten
 def test_previews_are_shrunk_and_results_are_not(engine: Engine) -> None:
     wide = torch.rand(1, 3, 64, PREVIEW_SIDE + 400)
     recipe = DreamRecipe(max_side=8192, octaves=1, iterations=1)
-    first, last = Work(engine).dream(wide, recipe)
+    first, last = Work(engine).paint([recipe], wide)
     assert first.picture().width == PREVIEW_SIDE and last.picture().width == PREVIEW_SIDE + 400
 
 
@@ -212,7 +212,7 @@ def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: T
     assert 0 < work.seconds([recipe], (300, 451)) < 60
     work._slowness = 100.0
     before = work.seconds([recipe], (300, 451))
-    for _ in work.dream(cat, recipe):
+    for _ in work.paint([recipe], cat):
         pass
     assert work.seconds([recipe], (300, 451)) < before
 

@@ -1,13 +1,15 @@
 """Pictures inside a recipe: its guide and its mask as data URIs, so that it is whole by itself.
 
-A recipe that was not read may name files; `embed_guide` and `embed_mask` put in their place what is
-in them, small enough to travel in a PNG. What a recipe makes then depends on no file.
+`embed_guide` and `embed_mask` make them of files, small enough to travel in a PNG. What a recipe
+makes depends on no file, and none can name one of the machine that it is read on.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from dream.errors import RecipeError
+from dream.files.bounded import PathOrFile
 from dream.files.picture import is_within, load_image
-from dream.recipe.knob import URI
-from dream.tensors import Size, limited, luminance, resize, to_image
+from dream.recipe import Recipe
+from dream.recipe.knob import URI, knobs
+from dream.tensors import Size, limited, luminance, resized, size_of, to_image
 
 GUIDE_SIDE = 256
 MASK_SIDES = (1024, 512, 256)
@@ -26,18 +30,18 @@ MASK_BYTES = 150_000
 BLACK = 8 / 255
 
 
-def embed_guide(path: str) -> str:
+def embed_guide(path: PathOrFile) -> str:
     """The guide in that file as a data URI (lossless WebP), its longest side at most 256 pixels.
 
     Raises:
         PictureError: as `load_image`.
     """
     picture = load_image(path)
-    picture = resize(picture, limited(picture.shape[2:], GUIDE_SIDE)).clamp(0, 1)
+    picture = resized(picture, limited(size_of(picture), GUIDE_SIDE))
     return _uri(to_image(picture), "WEBP", lossless=True)
 
 
-def embed_mask(path: str) -> str:
+def embed_mask(path: PathOrFile) -> str:
     """The mask in that file as a data URI (PNG, grey), its longest side at most 1024 pixels.
 
     White is where to dream, black and transparent where not. Where it must be shrunk, what is
@@ -47,13 +51,34 @@ def embed_mask(path: str) -> str:
         PictureError: as `load_image`.
         RecipeError: if all of it is black.
     """
-    mask = _some_white(_white(load_image(path, background="black")))
+    return masked(load_image(path, background="black"))
+
+
+def masked(picture: Tensor) -> str:
+    """The same for a picture (1, 3, H, W) in [0, 1]."""
+    mask = _some_white(_white(picture))
     for side in MASK_SIDES:
-        image = to_image(_least(mask, limited(mask.shape[2:], side)).expand(-1, 3, -1, -1))
+        image = to_image(_least(mask, limited(size_of(mask), side)).expand(-1, 3, -1, -1))
         uri = _uri(image.convert("L"), "PNG", optimize=True)
         if len(uri) <= MASK_BYTES:
             break
     return uri
+
+
+EMBED: dict[str, Callable[[PathOrFile], str]] = {"guide": embed_guide, "mask": embed_mask}
+
+
+def with_pictures(kind: type[Recipe], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those knobs of a recipe, with what is in the files that are named for its pictures.
+
+    Raises:
+        PictureError, RecipeError: as those that embed.
+    """
+    about = knobs(kind)
+    return {
+        name: EMBED[name](value) if value and about[name].picture else value
+        for name, value in given.items()
+    }
 
 
 def guide(uri: str) -> Tensor:

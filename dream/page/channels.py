@@ -18,7 +18,7 @@ from dream.page import deep_dream, parts
 from dream.page.grid import GRID, answers, channel_file, map_file, recipes_for, visualized
 from dream.page.layers import choose_layer, chosen
 from dream.page.work import Work
-from dream.paint.render import silence
+from dream.paint.channel import silence
 from dream.paint.response import Response
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.knob import knobs

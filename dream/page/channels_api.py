@@ -19,8 +19,8 @@ from dream.recipe.knob import Knob
 
 TOP = 8
 TOP_LIMIT = 32
-SPOT = Knob(float, "", low=0, high=30_000, automatic="the whole photo")
-COUNT = Knob(int, "", low=1, high=TOP_LIMIT)
+SPOT = Knob("", 0, 30_000, automatic="the whole photo", kind=float)
+COUNT = Knob("", 1, TOP_LIMIT, kind=int)
 
 
 def endpoints(work: Work) -> None:

@@ -21,7 +21,7 @@ from dream.page import deep_dream, parts
 from dream.page.layers import named
 from dream.page.work import Work
 from dream.paint.class_image import Verdict
-from dream.paint.render import Frame
+from dream.paint.frames import Frame
 from dream.recipe import classes
 from dream.recipe.class_image import ClassRecipe
 from dream.recipe.knob import knobs
@@ -142,7 +142,7 @@ def _live(
             recipe = recipe.but(seed=parts.random_seed())
         image = load_image(photo) if photo else None
         recipe = work.engine.settle(recipe, image)
-        frames = work.class_image(recipe, image)
+        frames = work.judged(recipe, image)
         for text in parts.fetching(work.engine.fetch(recipe.model)):
             yield same, text, same, same, same
         start, before = time.monotonic(), None
@@ -267,7 +267,7 @@ def endpoint(work: Work) -> None:
         recipe = ClassRecipe(**given)
         photo = load_image(image) if image else None
         recipe = work.engine.settle(recipe, photo)
-        frames = work.class_image(recipe, photo)
+        frames = work.judged(recipe, photo)
         for _ in parts.fetching(work.engine.fetch(recipe.model)):
             yield None, None, None
         before = None

@@ -21,7 +21,7 @@ from dream.page import parts
 from dream.page.controls import Controls, recipe_of
 from dream.page.layers import choices
 from dream.page.work import Work
-from dream.recipe.variations import SIDE
+from dream.recipe.variations import SIDE, variations
 
 INTENSITIES = (3, 5, 8)
 
@@ -92,10 +92,10 @@ def live(
             raise DreamError("Drop a photo first, or pick one of the examples.")
         strengths = sorted(map(int, intensities))
         with tempfile.TemporaryDirectory() as folder:
-            recipe = recipe_of(random_seed, values, folder)
+            recipe = recipe_of(random_seed, values)
             side = min(recipe.max_side or SIDE, SIDE)
-            recipes = work.engine.variations(recipe.but(max_side=side), layers, strengths)
-            frames = work.dreams(load_image(photo), recipes)
+            recipes = variations(recipe.but(max_side=side), layers, strengths)
+            frames = work.paint(recipes, load_image(photo))
             for text in parts.fetching(work.engine.fetch(recipe.model)):
                 yield same, text
             start = time.monotonic()

@@ -16,7 +16,7 @@ from dream.networks import catalogue
 from dream.page import mask, mixer, parts
 from dream.page.layers import LayerChoice, choose_layer, chosen
 from dream.recipe.dream import INTENSITIES, DreamRecipe
-from dream.recipe.knob import is_embedded, knobs
+from dream.recipe.knob import knobs
 from dream.tensors import to_image
 
 # What a preset leaves as it is: what belongs to the photo and to the machine.
@@ -86,15 +86,15 @@ class Controls:
         return updates | {self.choice.pictures: pictures}
 
 
-def recipe_of(random_seed: bool, values: Sequence[Any], folder: str) -> DreamRecipe:
-    """The recipe that the controls are set to; what was painted is kept in that folder meanwhile.
+def recipe_of(random_seed: bool, values: Sequence[Any]) -> DreamRecipe:
+    """The recipe that the controls are set to.
 
     Raises:
         RecipeError: if they cannot go together.
     """
     given = dict(zip(knobs(DreamRecipe), values, strict=True))
-    given["guide"] = given["guide"] or ""
-    given["mask"] = mask.mask_file(given["mask"], folder)
+    given["guide"] = embedded.embed_guide(given["guide"]) if given["guide"] else ""
+    given["mask"] = mask.embedded_mask(given["mask"])
     if random_seed:
         given["seed"] = parts.random_seed()
     return DreamRecipe(**given)
@@ -229,4 +229,4 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
 
 def _guide(uri: str) -> Image.Image | None:
     """The guide of a recipe as a picture to show."""
-    return to_image(embedded.guide(uri)) if is_embedded(uri) else None
+    return to_image(embedded.guide(uri)) if uri else None

@@ -154,8 +154,8 @@ def _live(
             raise DreamError("Drop a photo first, or pick one of the examples.")
         origin = before or photo
         with tempfile.TemporaryDirectory() as folder:
-            recipe = work.engine.settle(recipe_of(random_seed, values, folder))
-            frames = work.dream(load_image(photo), recipe)
+            recipe = work.engine.settle(recipe_of(random_seed, values))
+            frames = work.paint([recipe], load_image(photo))
             for text in parts.fetching(work.engine.fetch(recipe.model)):
                 yield _but(status=text)
             start = time.monotonic()

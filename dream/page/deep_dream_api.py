@@ -10,13 +10,14 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from dream.files.embedded import with_pictures
 from dream.files.picture import load_image
 from dream.files.sheet import sheet
 from dream.page import parts
 from dream.page.work import Work
 from dream.recipe import presets as library
 from dream.recipe.dream import DreamRecipe
-from dream.recipe.variations import listed, numbers
+from dream.recipe.variations import listed, numbers, variations
 
 IMAGE = "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 40 megapixels."
 
@@ -35,9 +36,9 @@ def endpoints(work: Work) -> None:
         the network is fetched, then previews (JPEG, without a recipe); the last answer is the dream
         as PNG, which carries its recipe inside, and that recipe as JSON.
         """
-        recipe = engine.settle(DreamRecipe(**given))
+        recipe = engine.settle(DreamRecipe(**with_pictures(DreamRecipe, given)))
         with tempfile.TemporaryDirectory() as folder:
-            frames = work.dream(load_image(image), recipe)
+            frames = work.paint([recipe], load_image(image))
             for _ in parts.fetching(engine.fetch(recipe.model)):
                 yield None, None
             for frame in frames:
@@ -53,10 +54,13 @@ def endpoints(work: Work) -> None:
 
         The last answer is the sheet (PNG) and the recipe of each picture on it, row by row.
         """
-        recipe = DreamRecipe(**given)
-        recipes = engine.variations(recipe, listed(layers or ""), numbers(intensities or ""))
+        recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
+        recipes = [
+            engine.settle(each)
+            for each in variations(recipe, listed(layers or ""), numbers(intensities or ""))
+        ]
         with tempfile.TemporaryDirectory() as folder:
-            frames = work.dreams(load_image(image), recipes)
+            frames = work.paint(recipes, load_image(image))
             for _ in parts.fetching(engine.fetch(recipe.model)):
                 yield None, None
             pictures: list[Image.Image] = []

@@ -12,9 +12,10 @@ from torch import Tensor
 from dream.errors import DreamError
 from dream.files.picture import save_image
 from dream.page.work import Work
-from dream.paint.render import Frame
+from dream.paint.frames import Frame
 from dream.paint.response import Answer, Response
 from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
+from dream.recipe.recipe import MODEL
 
 GRID = 16
 PLACEHOLDER = 160
@@ -54,7 +55,7 @@ def visualized(
     Image.new("RGB", (PLACEHOLDER, PLACEHOLDER), "grey").save(waiting)
     files = dict.fromkeys(settled, str(waiting))
     silent: tuple[int, ...] = ()
-    for frame in work.channels(recipes, image):
+    for frame in work.paint(recipes, image, kept=True):
         for channel, picture in zip(frame.channels, frame.pictures(), strict=True):
             if frame.finished:
                 files[channel] = channel_file(picture, settled[channel], folder, name)
@@ -90,9 +91,7 @@ def answers(
 
 def channel_file(image: Image.Image, recipe: ChannelRecipe, folder: str, name: str = "") -> str:
     """The path of a picture as a PNG with its recipe: channel-inception4c-7-seed0.png."""
-    place = (
-        recipe.layer if recipe.model == ChannelRecipe().model else f"{recipe.model}.{recipe.layer}"
-    )
+    place = recipe.layer if recipe.model == MODEL else f"{recipe.model}.{recipe.layer}"
     words = filter(None, ("channel", name, place, str(recipe.channel), f"seed{recipe.seed}"))
     path = Path(folder) / f"{'-'.join(words)}.png"
     save_image(image, path, recipe)

@@ -11,7 +11,7 @@ import gradio as gr
 from dream.networks import catalogue
 from dream.networks.model_card import Layer, ModelCard
 from dream.page import parts
-from dream.recipe.dream import DreamRecipe
+from dream.recipe.recipe import MODEL
 
 NOWHERE = -1
 
@@ -32,7 +32,7 @@ class LayerChoice:
 
 def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
     """The pictures of Dreamlet's layers, all networks, and all their layers."""
-    pictured = DreamRecipe().model
+    pictured = MODEL
     names = _pictured(pictured)
     gr.Markdown(f"**{title}**")
     pictures = gr.Gallery(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -70,8 +69,8 @@ def painted(photo: str | None, mask: str) -> dict[str, Any]:
     return gr.update(**_canvas(image, layer))
 
 
-def mask_file(layer: str | None, folder: str) -> str:
-    """The path of what was painted, white on black, in a new file there; "" if nothing was.
+def embedded_mask(layer: str | None) -> str:
+    """What was painted as the mask of a recipe; "" if nothing was.
 
     Raises:
         RecipeError: if it is no layer of the painter's.
@@ -84,11 +83,7 @@ def mask_file(layer: str | None, folder: str) -> str:
             f"what was painted is no picture of at most {SIDE} pixels a side; paint it again"
         )
     mask = (load_image(layer, background="black") > 0).float()
-    if not mask.any():
-        return ""
-    path = Path(folder) / "mask.png"
-    to_image(mask).save(path)
-    return str(path)
+    return embedded.masked(mask) if mask.any() else ""
 
 
 def _shown(photo: str) -> Image.Image:

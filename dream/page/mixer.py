@@ -92,7 +92,7 @@ def rows_of(model: str, layer: str) -> list[Row]:
     [('inception5a', 1.0, 'coarse'), ('inception3b', 0.5, 'fine')]
     """
     try:
-        groups = DreamRecipe(model=model, layer=layer).octave_layers()
+        groups = DreamRecipe(model=model, layer=layer).octave_layers
     except DreamError:
         return [EMPTY] * ROWS
     coarse, fine = groups[0], groups[-1]

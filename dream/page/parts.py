@@ -19,10 +19,10 @@ from gradio.component_meta import ComponentMeta
 from dream.errors import DreamError
 from dream.files.picture import save_image
 from dream.networks.weights import Download
-from dream.paint.render import Frame
+from dream.paint.frames import Frame
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import Knob, knobs
-from dream.recipe.recipe import SEED_LIMIT, Recipe
+from dream.recipe.recipe import MODEL, SEED_LIMIT, Recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_WORDS = 0.4
@@ -105,8 +105,8 @@ def random_seed() -> int:
 def hidden_field(kind: type[Recipe], name: str) -> Any:
     """The field of a knob in an endpoint, which no page shows; empty for what is automatic."""
     knob = knobs(kind)[name]
-    value = None if knob.automatic else getattr(kind(), name)
-    if knob.file:
+    value = knob.default
+    if knob.picture:
         return photo_input(label=name, visible=False)
     if knob.kind is bool:
         return gr.Checkbox(bool(value), label=name, visible=False)
@@ -151,12 +151,11 @@ def with_knobs(
 def described(kind: type[Recipe], name: str) -> str:
     """What a knob does, what it may be and what it is when nothing is said, in one line."""
     knob = knobs(kind)[name]
-    default = knob.automatic or knob.empty or str(getattr(kind(), name)).lower()
     if knob.kind in (int, float):
         bounds = f" {knob.low:.10g} to {knob.high:.10g} {knob.unit}".rstrip() + "."
     else:
         bounds = f" One of {', '.join(knob.choices)}." if knob.choices else ""
-    return f"{knob.help}{bounds} Default: {default}."
+    return f"{knob.help}{bounds} Default: {knob.usual}."
 
 
 def status(text: str, mark: str = "") -> str:
@@ -235,7 +234,7 @@ def preview(frame: Frame, photo: str, folder: str) -> str:
 def result(frame: Frame, recipe: DreamRecipe, photo: str, folder: str) -> str:
     """The path of the frame as a PNG with its recipe, to keep: dream-cat-inception4c-i5-seed0."""
     place = "+".join(filter(None, (recipe.layer, recipe.channels)))
-    if recipe.model != DreamRecipe().model:
+    if recipe.model != MODEL:
         place = f"{recipe.model}.{place}"
     place = re.sub(r"[^\w.]+", "+", place)[:60]
     name = f"dream-{stem(photo)}-{place}-i{recipe.intensity}-seed{recipe.seed}.png"

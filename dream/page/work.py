@@ -26,15 +26,13 @@ from dream.engine import Engine
 from dream.errors import QUICKER, DreamError, OutOfTime
 from dream.paint import cost
 from dream.paint.class_image import Verdict
-from dream.paint.render import Frame
+from dream.paint.frames import Frame, to_tensors
+from dream.paint.plan import AnyJob, Job
 from dream.paint.response import Response
 from dream.paint.tile import check_time
-from dream.recipe.channel import ChannelRecipe
-from dream.recipe.class_image import ClassRecipe
-from dream.recipe.dream import DreamRecipe
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import from_environment
-from dream.recipe.recipe import Recipe
-from dream.tensors import Size, to_image, to_tensor
+from dream.tensors import Size, size_of, to_image, to_tensor
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
 PREVIEW_SIDE = 1600
@@ -50,7 +48,7 @@ LEARNING_SECONDS = 0.3
 # What busy hours may teach at most: a default dream must still be let in, and teach better.
 SLOWEST = 32.0
 
-Job = Callable[..., Generator[Any, None, None]]
+Task = Callable[..., Generator[Any, None, None]]
 
 
 class Work:
@@ -69,15 +67,15 @@ class Work:
         self.time_limit = from_environment("DREAM_TIME_LIMIT", TIME_LIMIT, 1, 86400)
         self._process, self._own = os.getpid(), engine
 
-        def run(seconds: float, job: Job, *given: Any) -> Generator[Any, None, None]:
+        def run(seconds: float, task: Task, *given: Any) -> Generator[Any, None, None]:
             try:
-                yield from job(self._here(), seconds, *given)
+                yield from task(self._here(), seconds, *given)
             except DreamError as error:
                 yield error  # A process of ZeroGPU's would tell no more than its class.
             except torch.OutOfMemoryError:
                 yield DreamError("this is too much for the memory of the GPU; a smaller picture")
 
-        self._run: Job = lend(duration=_asked)(run) if lend else run
+        self._run: Task = lend(duration=_asked)(run) if lend else run
         self.lent = self._run is not run
         # By how much the work here takes longer than `cost` says.
         self._slowness = 1.0
@@ -110,17 +108,23 @@ class Work:
         self._slowness = recipe.iterations * step / self.seconds([recipe], (320, 320))
 
     def seconds(self, recipes: Sequence[Recipe], size: Size | None = None) -> float:
-        """About how long settled recipes take here, from noise or a picture of (height, width).
+        """About how long recipes take here, from noise or a picture of (height, width).
 
         Raises:
-            PictureError: if it is too small for the network.
-            RecipeError: if no picture passes their layers.
+            PictureError, RecipeError: if one cannot be painted so.
         """
-        pace = cost.pace(self.engine.device, self.engine.precision(recipes[0].model))
-        return pace.seconds(cost.cost(recipes, size)) * self._slowness
+        return self._seconds(self.engine.plan(recipes, size))
 
-    def _done(self, job: Job, expected: float, *given: Any) -> Iterator[Any]:
-        """What a job yields, which is expected to take so many seconds.
+    def _seconds(self, jobs: Sequence[AnyJob]) -> float:
+        stages = [stage for job in jobs for stage in job.stages]
+        dtypes = {stage.model: self.engine.precision(stage.model) for stage in stages}
+        device = self.engine.device
+        paces = {model: cost.pace(device, dtype) for model, dtype in dtypes.items()}
+        taken = (paces[stage.model].seconds(cost.cost([stage])) for stage in stages)
+        return sum(taken) * self._slowness
+
+    def _done(self, task: Task, expected: float, *given: Any) -> Iterator[Any]:
+        """What a task yields, which is expected to take so many seconds.
 
         Raises:
             OutOfTime: at once, if that is more than it may take, or a GPU is lent for.
@@ -132,7 +136,7 @@ class Work:
             raise OutOfTime(f"this would take about {expected:.0f} seconds {most}; {QUICKER}")
         if self.lent:
             seconds = min(READY_SECONDS + ALLOWANCE * expected, LENT_SECONDS)
-        return self._answers(expected, self._run(seconds, job, *given))
+        return self._answers(expected, self._run(seconds, task, *given))
 
     def _answers(self, expected: float, run: Generator[Any, None, None]) -> Iterator[Any]:
         start = 0.0
@@ -147,53 +151,39 @@ class Work:
             slowness = self._slowness * min(max(took, 1 / 8), 8) ** 0.5
             self._slowness = min(slowness, SLOWEST)
 
-    def dream(self, picture: Tensor, recipe: DreamRecipe) -> Iterator[Frame]:
-        """A dream (see `Engine.dream`); checked before this returns."""
-        return self.dreams(picture, [recipe])
-
-    def dreams(self, picture: Tensor, recipes: Sequence[DreamRecipe]) -> Iterator[Frame]:
-        """Several dreams of a picture (see `Engine.dreams`); checked before this returns."""
-        recipes = [self.engine.settle(recipe) for recipe in recipes]
-        self.engine.dreams(picture, recipes)  # Checks; nothing runs until a frame is asked for.
-        expected = self.seconds(recipes, _size(picture))
-        return self._done(_dreams, expected, to_image(picture), tuple(recipes))
-
-    def channels(
-        self, recipes: Sequence[ChannelRecipe], picture: Tensor | None = None
+    def paint(
+        self, recipes: Sequence[Recipe], picture: Tensor | None = None, *, kept: bool = False
     ) -> Iterator[Frame]:
-        """Channels from noise or in a picture (see `Engine.channels`); checked before this returns.
+        """Recipes painted (see `Engine.plan` and `paint`); checked before this returns.
 
-        Those that were all made before need no GPU.
+        What was all made before needs no GPU.
         """
-        recipes = [self.engine.settle(recipe, picture) for recipe in recipes]
-        frames = self.engine.channels(recipes, picture)
-        if picture is None and self.engine.kept(recipes):
-            return frames
-        expected = self.seconds(recipes, _size(picture))
-        photo = None if picture is None else to_image(picture)
-        return self._done(_channels, expected, tuple(recipes), photo)
+        jobs = self.engine.plan(recipes, _size(picture), kept=kept)
+        if all(job.made for job in jobs):
+            return self.engine.paint(jobs)
+        return self._done(_paint, self._seconds(jobs), jobs, _image(picture))
 
-    def class_image(
+    def judged(
         self, recipe: ClassRecipe, picture: Tensor | None = None
     ) -> Iterator[tuple[Frame, Verdict]]:
-        """A class image (see `Engine.class_image`), with the verdict on each frame; checked before
-        this returns.
-        """
-        recipe = self.engine.settle(recipe, picture)
-        self.engine.class_image(recipe, picture)
-        photo = None if picture is None else to_image(picture)
-        return self._done(_class_image, self.seconds([recipe], _size(picture)), recipe, photo)
+        """A class image, with the verdict on each frame; checked before this returns."""
+        jobs = self.engine.plan([recipe], _size(picture))
+        return self._done(_judged, self._seconds(jobs), jobs, _image(picture))
 
     def response(self, picture: Tensor, recipe: ChannelRecipe) -> Response:
         """What the layer of a recipe answers to a picture (see `Engine.response`)."""
-        self.engine.channel(recipe.but(size=None), picture)  # Checks; nothing runs.
+        self.engine.plan([recipe.but(size=None)], _size(picture))  # Checks; nothing runs.
         photo = to_image(picture)
         ((seen, activation),) = self._done(_response, 0.0, photo, recipe.model, recipe.layer)
         return Response(torch.from_numpy(seen), torch.from_numpy(activation))
 
 
 def _size(picture: Tensor | None) -> Size | None:
-    return None if picture is None else (picture.shape[2], picture.shape[3])
+    return None if picture is None else size_of(picture)
+
+
+def _image(picture: Tensor | None) -> Image.Image | None:
+    return None if picture is None else to_image(picture)
 
 
 def _asked(seconds: float, *_: Any) -> int:
@@ -201,30 +191,22 @@ def _asked(seconds: float, *_: Any) -> int:
     return math.ceil(seconds)
 
 
-def _dreams(
-    engine: Engine, seconds: float, photo: Image.Image, recipes: Sequence[DreamRecipe]
-) -> Generator[Frame, None, None]:
-    until = time.monotonic() + seconds
-    for frame in worth_showing(engine.dreams(to_tensor(photo), recipes, until), until):
-        yield _on_host(frame)
-
-
-def _channels(
-    engine: Engine, seconds: float, recipes: Sequence[ChannelRecipe], photo: Image.Image | None
+def _paint(
+    engine: Engine, seconds: float, jobs: Sequence[AnyJob], photo: Image.Image | None
 ) -> Generator[Frame, None, None]:
     until = time.monotonic() + seconds
     picture = None if photo is None else to_tensor(photo)
-    for frame in worth_showing(engine.channels(recipes, picture), until):
+    for frame in worth_showing(engine.paint(jobs, picture, until), until):
         yield _on_host(frame)
 
 
-def _class_image(
-    engine: Engine, seconds: float, recipe: ClassRecipe, photo: Image.Image | None
+def _judged(
+    engine: Engine, seconds: float, jobs: Sequence[Job[ClassRecipe]], photo: Image.Image | None
 ) -> Generator[tuple[Frame, Verdict], None, None]:
     until = time.monotonic() + seconds
     picture = None if photo is None else to_tensor(photo)
-    for frame in worth_showing(engine.class_image(recipe, picture), until):
-        yield _on_host(frame), engine.verdict(frame.tensor, recipe)
+    for frame in worth_showing(engine.paint(jobs, picture, until), until):
+        yield _on_host(frame), engine.verdict(frame.tensor, jobs[0].recipes[0])
 
 
 def _response(
@@ -265,8 +247,4 @@ def _on_host(frame: Frame) -> Frame:
         for image in images:
             image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     objective = None if frame.objective is None else np.array(frame.values)
-    return replace(frame, objective=objective, paint=partial(_tensors, images))
-
-
-def _tensors(images: Sequence[Image.Image]) -> Tensor:
-    return torch.cat([to_tensor(image) for image in images])
+    return replace(frame, objective=objective, paint=partial(to_tensors, images))

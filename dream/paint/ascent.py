@@ -15,6 +15,9 @@ from dream.paint.transform import blur, even_bands
 # Keeps a gradient of all zeros (a dead channel) from turning the picture into NaN.
 EPSILON = 1e-12
 
+# For how many steps gradients find their way through ReLUs that are shut (see `RedirectedReLU`).
+AWAKENING = 16
+
 Paint = Callable[[Tensor], Tensor]
 # From variables and their gradient, which a rule may use up, to the next variables.
 Rule = Callable[[Tensor, Tensor], Tensor]
@@ -51,6 +54,15 @@ def _uphill(
     values, gradient = value_and_grad(seen)
     (gradient,) = torch.autograd.grad(seen, leaf, gradient)
     return values, gradient
+
+
+def awakened(redirected: ValueAndGrad, plain: ValueAndGrad, counter: Iterator[int]) -> ValueAndGrad:
+    """Values and gradients, those of the first steps, by that counter, through redirected ReLUs."""
+
+    def value_and_grad(picture: Tensor) -> tuple[Tensor, Tensor]:
+        return (redirected if next(counter) < AWAKENING else plain)(picture)
+
+    return value_and_grad
 
 
 @dataclass(frozen=True)

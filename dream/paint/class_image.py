@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from dream.errors import RecipeError
-from dream.networks import catalogue
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
-from dream.paint.ascent import Adam, Normalised, Paint, Rule, Smoothed, ascend
+from dream.paint.ascent import Adam, Normalised, Paint, Rule, Smoothed
 from dream.paint.canvas import Canvas, Fourier, Phase, Plain
+from dream.paint.frames import Climb, Climbs
 from dream.paint.objective import Objective, logit, margin, squared_norm
 from dream.paint.octave import octave_sizes
-from dream.paint.render import Frame
+from dream.paint.plan import Job, Stage
 from dream.paint.transform import random_affine, random_crops
 from dream.recipe import classes
 from dream.recipe.class_image import ClassRecipe
-from dream.tensors import Size, resize
+from dream.tensors import Size, resize, resized, size_of
 
 # By how much Adam moves waves in a stage, the last stage of growing slowing down to a tenth.
 RATES = (0.05, 0.03, 0.02)
@@ -66,62 +66,74 @@ class Mode:
     canvas: Callable[[Size, torch.device], Canvas]
     view: Callable[[torch.Generator, int], Paint]
     rule: Callable[[ClassRecipe, int, int], Rule]
-    steps: int
     stages: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
     views: int = 1
 
 
-def class_image(
-    network: Network, recipe: ClassRecipe, picture: Tensor | None = None
-) -> Iterator[Frame]:
-    """The ascent of a class, from noise or from a picture (1, 3, H, W) in [0, 1].
-
-    Yields a frame after each step, the first of the start. While several noises are tried, frames
-    show the best as yet; from the second stage on it goes alone.
+def plan(recipes: Sequence[ClassRecipe], size: Size | None) -> list[Job[ClassRecipe]]:
+    """Class images, one by one: from noise by the stages of their mode, a photo of that (height,
+    width) at its own size alone, limited.
 
     Raises:
-        PictureError: if a side is smaller than the network reads.
+        PictureError: if a side of the photo is smaller than the network reads.
+    """
+    return [Job((recipe,), _stages(recipe, size)) for recipe in recipes]
+
+
+def _stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
+    card, mode = recipe.card, MODES[recipe.mode]
+    if size:
+        sizes = octave_sizes(size, 1, 1.4, max_side=recipe.size, min_side=card.min_side)
+        counts = [recipe.steps]
+    else:
+        sides = [round(recipe.size * share) for _, share in mode.stages]
+        sizes = [(max(side, card.min_side),) * 2 for side in sides]
+        counts = [round(recipe.steps * share) for share, _ in mode.stages[:-1]]
+        counts.append(recipe.steps - sum(counts))
+    return tuple(
+        Stage(
+            recipe.model,
+            each,
+            count,
+            (card.scores,),
+            tries=recipe.tries if place == 0 and len(sizes) > 1 else 1,
+            views=mode.views,
+            seen=fitted(each, card.head_side),
+        )
+        for place, (each, count) in enumerate(zip(sizes, counts, strict=True))
+    )
+
+
+def climbs(network: Network, job: Job[ClassRecipe], picture: Tensor | None, until: float) -> Climbs:
+    """The stages of a class image, from noise or from a picture (1, 3, H, W) in [0, 1].
+
+    Several noises may be tried at the first; the best of them goes on alone.
+
+    Raises:
         RecipeError: if weights of one's own know fewer classes.
     """
+    (recipe,), stages = job.recipes, job.stages
     _check_targets(network, recipe)
-    mode, sizes = MODES[recipe.mode], class_sizes(recipe, picture)
+    mode, full = MODES[recipe.mode], stages[-1].size
     generator = torch.Generator().manual_seed(recipe.seed)
     objective = class_objective(network.card, recipe)
-    value_and_grad = network.value_and_grad(objective)
-    canvas = mode.canvas(sizes[0], network.mean.device)
-    if picture is not None:
-        variables = canvas.variables(resize(picture, sizes[0]).clamp(0, 1))
-    else:
-        tries = recipe.tries if len(sizes) > 1 else 1
-        variables = torch.cat([canvas.noise(generator) for _ in range(tries)])
-    counts = stage_steps(recipe.steps, mode, len(sizes))
-    work = sum(math.prod(size) * count for size, count in zip(sizes, counts, strict=True))
-    total, step, worked = sum(counts), 0, 0
-    start = partial(_shown, canvas, variables[:1], sizes[-1])
-    yield Frame(0, total, 1, len(sizes), 0.0, total == 0, None, start)
-    for stage, (size, count) in enumerate(zip(sizes, counts, strict=True)):
-        if stage:
-            best = best_of(network, objective, canvas.paint(variables).clamp(0, 1))
-            canvas = mode.canvas(size, network.mean.device)
-            variables = canvas.variables(resize(best, size).clamp(0, 1))
-        view = _fitted(mode.view(generator, count), network.card.head_side)
-        rule = mode.rule(recipe, stage if picture is None else -1, count)
-        ascent = ascend(variables, canvas.paint, view, value_and_grad, rule, steps=count)
-        for variables, values in ascent:
-            step += 1
-            worked += math.prod(size)
-            values = values.view(-1, len(variables)).mean(0)  # Of several views of each.
-            best_one = partial(_shown_best, canvas, variables, values, sizes[-1])
-            yield Frame(
-                step,
-                total,
-                stage + 1,
-                len(sizes),
-                worked / work,
-                step == total,
-                values.amax(0, keepdim=True),
-                best_one,
-            )
+    start = picture
+    for number, stage in enumerate(stages):
+        canvas = mode.canvas(stage.size, network.mean.device)
+        if start is None:
+            variables = torch.cat([canvas.noise(generator) for _ in range(stage.tries)])
+        else:
+            best = best_of(network, objective, start)
+            variables = canvas.variables(resized(best, stage.size))
+        reached = yield Climb(
+            variables,
+            network.value_and_grad(objective),
+            mode.rule(recipe, number if picture is None else -1, stage.steps),
+            canvas.paint,
+            _fitted(mode.view(generator, stage.steps), network.card.head_side),
+            partial(_shown, canvas, full),
+        )
+        start = canvas.paint(reached).clamp(0, 1)
 
 
 def class_objective(card: ModelCard, recipe: ClassRecipe) -> Objective:
@@ -131,23 +143,9 @@ def class_objective(card: ModelCard, recipe: ClassRecipe) -> Objective:
     network is given; else the `margin` of each class, by its weight.
     """
     score = logit if recipe.mode == "classic" else partial(margin, rivals=RIVALS)
-    terms = [weight * score(card.scores, label) for label, weight in recipe.targets()]
+    terms = [weight * score(card.scores, label) for label, weight in recipe.targets]
     objective = reduce(operator.add, terms)
     return objective - recipe.penalty * squared_norm() if recipe.mode == "classic" else objective
-
-
-def class_sizes(recipe: ClassRecipe, picture: Tensor | None = None) -> list[Size]:
-    """The size (height, width) of each stage; a picture has one only, its own, limited.
-
-    Raises:
-        PictureError: if a side is smaller than the network reads.
-    """
-    card = catalogue.card(recipe.model)
-    if picture is not None:
-        size = (picture.shape[2], picture.shape[3])
-        return octave_sizes(size, 1, 1.4, max_side=recipe.size, min_side=card.min_side)
-    sides = [round(recipe.size * share) for _, share in MODES[recipe.mode].stages]
-    return [(max(side, card.min_side),) * 2 for side in sides]
 
 
 def verdict(network: Network, picture: Tensor, recipe: ClassRecipe) -> Verdict:
@@ -157,7 +155,7 @@ def verdict(network: Network, picture: Tensor, recipe: ClassRecipe) -> Verdict:
     picture = fit((picture * 255).round() / 255, network.card.head_side)
     with torch.no_grad():
         logits = network.activations(picture, (scores,))[scores].float().flatten(1)[0].cpu()
-    label, _ = max(recipe.targets(), key=lambda target: target[1])
+    label, _ = max(recipe.targets, key=lambda target: target[1])
     probabilities = logits.softmax(0)
     likeliest = probabilities.topk(TOP)
     # Weights of one's own may have other classes than these names.
@@ -179,11 +177,15 @@ def verdict(network: Network, picture: Tensor, recipe: ClassRecipe) -> Verdict:
 
 def fit(picture: Tensor, side: int) -> Tensor:
     """The picture with its shorter side brought to that length, where a head depends on it."""
-    height, width = picture.shape[2:]
-    if not side or min(height, width) == side:
-        return picture
-    scale = side / min(height, width)
-    return resize(picture, (round(height * scale), round(width * scale)))
+    return resize(picture, fitted(size_of(picture), side))
+
+
+def fitted(size: Size, side: int) -> Size:
+    """That (height, width) with its shorter side of that length; as it is for 0."""
+    if not side or min(size) == side:
+        return size
+    scale = side / min(size)
+    return round(size[0] * scale), round(size[1] * scale)
 
 
 def _fitted(view: Paint, side: int) -> Paint:
@@ -192,19 +194,11 @@ def _fitted(view: Paint, side: int) -> Paint:
 
 def _check_targets(network: Network, recipe: ClassRecipe) -> None:
     known = network.class_count
-    for label, _ in recipe.targets():
+    for label, _ in recipe.targets:
         if label >= known:
             raise RecipeError(
                 f"these weights of {recipe.model} know classes 0 to {known - 1}, not {label}"
             )
-
-
-def stage_steps(total: int, mode: Mode, stages: int) -> list[int]:
-    """The steps of each stage."""
-    if stages == 1:
-        return [total]
-    counts = [round(total * share) for share, _ in mode.stages[:-1]]
-    return [*counts, total - sum(counts)]
 
 
 def best_of(network: Network, objective: Objective, pictures: Tensor) -> Tensor:
@@ -218,13 +212,8 @@ def best_of(network: Network, objective: Objective, pictures: Tensor) -> Tensor:
     return pictures[best : best + 1]
 
 
-def _shown(canvas: Canvas, variables: Tensor, size: Size) -> Tensor:
-    return resize(canvas.paint(variables).clamp(0, 1), size).clamp(0, 1)
-
-
-def _shown_best(canvas: Canvas, variables: Tensor, values: Tensor, size: Size) -> Tensor:
-    best = int(values.argmax())
-    return _shown(canvas, variables[best : best + 1], size)
+def _shown(canvas: Canvas, size: Size, variables: Tensor) -> Tensor:
+    return resized(canvas.paint(variables).clamp(0, 1), size)
 
 
 # Views: what of the picture a step looks at.
@@ -270,9 +259,9 @@ def _unbounded(recipe: ClassRecipe, stage: int, steps: int) -> Rule:
 # many small ones would.
 GROWING = ((128 / 248, 96 / 224), (80 / 248, 144 / 224), (40 / 248, 1.0))
 MODES = {
-    "growing": Mode(partial(Fourier, decay=DECAY), _turned, _waves, 248, GROWING),
-    "fourier": Mode(partial(Fourier, decay=DECAY), _turned, _waves, 128),
-    "octaves": Mode(Plain, _turned, _levels, 192, GROWING),
-    "phase": Mode(Phase, _cropped, _phases, 128, views=CROPS),
-    "classic": Mode(Plain, _straight, _unbounded, 200),
+    "growing": Mode(partial(Fourier, decay=DECAY), _turned, _waves, GROWING),
+    "fourier": Mode(partial(Fourier, decay=DECAY), _turned, _waves),
+    "octaves": Mode(Plain, _turned, _levels, GROWING),
+    "phase": Mode(Phase, _cropped, _phases, views=CROPS),
+    "classic": Mode(Plain, _straight, _unbounded),
 }

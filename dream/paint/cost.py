@@ -7,8 +7,7 @@ fitted well by three numbers: operations called, multiplications and additions, 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,15 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dream.errors import RecipeError
 from dream.networks import architecture, catalogue
-from dream.paint.class_image import MODES, class_sizes, stage_steps
-from dream.paint.octave import octave_sizes
-from dream.paint.render import BATCH_PIXELS, in_photo
+from dream.paint.plan import Stage
 from dream.paint.tile import spans
-from dream.recipe.channel import ChannelRecipe
-from dream.recipe.class_image import ClassRecipe
-from dream.recipe.dream import DreamRecipe
-from dream.recipe.recipe import Recipe
-from dream.tensors import Size, limited
 
 # What a network is measured at; costs per pixel hardly depend on it.
 SIDE = 224
@@ -116,93 +108,34 @@ def network_cost(model: str, layers: tuple[str, ...]) -> Cost:
     return Cost(calls.operations, flops.get_total_flops() / pixels, calls.values / pixels)
 
 
-def _steps(
-    model: str, layers: Sequence[str], pixels: float, steps: float, calls: int = 1, bands: int = 1
-) -> Cost:
-    """What so many steps cost, each of which looks at so many pixels, in so many calls."""
-    try:
-        one = network_cost(model, tuple(sorted(layers)))
-    except ValueError as error:
-        raise RecipeError(f"no picture passes {' or '.join(layers)} in {model}") from error
-    values = one.values + BESIDE.values + BAND * (bands - 1)
-    return Cost(
-        steps * (calls * one.operations + BESIDE.operations),
-        steps * pixels * one.flops,
-        steps * pixels * values,
-    )
-
-
-def dream_cost(recipe: DreamRecipe, size: Size) -> Cost:
-    """What it costs to dream a picture of that (height, width); the recipe is a settled one.
+def cost(stages: Iterable[Stage]) -> Cost:
+    """What there is to do in those stages.
 
     Raises:
-        PictureError: if it is too small for the network.
-        RecipeError: if no picture passes its layers.
+        RecipeError: if no picture passes the layers of one.
     """
-    card = catalogue.card(recipe.model)
-    assert recipe.max_side
-    sizes = octave_sizes(
-        size, recipe.octaves, recipe.scale, max_side=recipe.max_side, min_side=card.min_side
+    return sum(map(_stage_cost, stages), Cost())
+
+
+def _stage_cost(stage: Stage) -> Cost:
+    try:
+        one = network_cost(stage.model, tuple(sorted(stage.layers)))
+    except ValueError as error:
+        layers = " or ".join(stage.layers)
+        raise RecipeError(f"no picture passes {layers} in {stage.model}") from error
+    pixels, calls = stage.pixels, 1
+    if stage.tile:
+        rows, columns = (_windows(side, stage.tile) for side in stage.size)
+        pixels, calls = sum(rows) * sum(columns), len(rows) * len(columns)
+    values = one.values + BESIDE.values + BAND * (stage.bands - 1)
+    return Cost(
+        stage.steps * (calls * one.operations + BESIDE.operations),
+        stage.steps * pixels * one.flops,
+        stage.steps * pixels * values,
     )
-    total = Cost()
-    for octave, each in enumerate(sizes, start=1):
-        layers = [layer for layer, _ in recipe.layers_at(octave, len(sizes))]
-        pixels, calls = math.prod(each), 1
-        if pixels >= 4 * recipe.tile**2:
-            rows, columns = (_windows(side, recipe.tile) for side in each)
-            pixels, calls = sum(rows) * sum(columns), len(rows) * len(columns)
-        steps = recipe.iterations or 0
-        total += _steps(recipe.model, layers, pixels, steps, calls, recipe.laplacian or 1)
-    return total
 
 
 def _windows(side: int, tile: int) -> list[int]:
     """How long the windows along a side are in which its tiles are looked at."""
     tiles = spans(side, tile, torch.Generator().manual_seed(0))
     return [window.stop - window.start for _, window in tiles]
-
-
-def channels_cost(recipes: Sequence[ChannelRecipe], size: Size | None = None) -> Cost:
-    """What channels cost, from noise or in a picture of that (height, width); settled recipes.
-
-    Raises as `dream_cost`.
-    """
-    if size:
-        return sum((dream_cost(in_photo(each), size) for each in recipes), Cost())
-    recipe = recipes[0]
-    assert recipe.size
-    batches = math.ceil(len(recipes) * recipe.size**2 / BATCH_PIXELS)
-    pixels = len(recipes) * recipe.size**2 / batches
-    return _steps(recipe.model, [recipe.layer], pixels, batches * (recipe.steps or 0))
-
-
-def class_cost(recipe: ClassRecipe, size: Size | None = None) -> Cost:
-    """What a class image costs, from noise or in a picture of that size; the recipe is settled.
-
-    Raises as `dream_cost`.
-    """
-    card, mode = catalogue.card(recipe.model), MODES[recipe.mode]
-    assert recipe.size
-    sizes = [limited(size, recipe.size)] if size else class_sizes(recipe)
-    counts = stage_steps(recipe.steps or 0, mode, len(sizes))
-    total = Cost()
-    for stage, (each, steps) in enumerate(zip(sizes, counts, strict=True)):
-        views = mode.views * (recipe.tries if stage == 0 and len(sizes) > 1 else 1)
-        pixels = card.head_side**2 if card.head_side else math.prod(each)
-        total += _steps(recipe.model, [card.scores], views * pixels, steps)
-    return total
-
-
-def cost(recipes: Sequence[Recipe], size: Size | None = None) -> Cost:
-    """What recipes of one kind cost together, from noise or in a picture of that (height, width).
-
-    They are settled (see `Engine.settle`). Raises as `dream_cost`.
-    """
-    total = Cost()
-    for recipe in recipes:
-        if isinstance(recipe, DreamRecipe) and size:
-            total += dream_cost(recipe, size)
-        elif isinstance(recipe, ClassRecipe):
-            total += class_cost(recipe, size)
-    channels = [each for each in recipes if isinstance(each, ChannelRecipe)]
-    return total + channels_cost(channels, size) if channels else total

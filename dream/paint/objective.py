@@ -11,8 +11,9 @@ objective is one function that makes an `Objective`; they add, subtract and scal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -25,6 +26,11 @@ from dream.networks.network import PICTURE, Activations
 CENTRE = (0.5, 0.5)
 # How many similarities are held at once (128 MB), however large picture and guide.
 CHUNK = 2**24
+
+
+# How many positions do not count above, below, to the left and to the right.
+Border = tuple[int, int, int, int]
+NONE = (0, 0, 0, 0)
 
 
 class Term(Protocol):
@@ -50,6 +56,12 @@ class Objective:
     def __call__(self, activations: Activations) -> Tensor:
         values = [weight * term(activations) for weight, term in self.terms]
         return sum(values[1:], start=values[0])
+
+    def within(self, edges: tuple[bool, bool, bool, bool]) -> Objective:
+        """What it is for a part of a picture that has those of its edges (above, below, to the
+        left, to the right): only there is its border cut off.
+        """
+        return Objective(tuple((weight, _within(term, edges)) for weight, term in self.terms))
 
     def __add__(self, other: Objective) -> Objective:
         return Objective(self.terms + other.terms)
@@ -89,10 +101,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Energy:
-    """Half the squared L2 norm of a layer; its gradient there is the activation itself."""
+    """Half the squared L2 norm of a layer; its gradient there is the activation itself.
+
+    Of a side that has no more than the `border` at least one position stays.
+    """
 
     layer: str
-    border: int = 0
+    border: Border = NONE
 
     def __call__(self, activations: Activations) -> Tensor:
         return _positions(activations[self.layer], self.border).square().flatten(1).sum(1) / 2
@@ -103,12 +118,14 @@ class Mean:
     """The mean of a layer; of the `absolute` values, where asked for."""
 
     layer: str
-    border: int = 0
+    border: Border = NONE
     absolute: bool = False
 
     def __call__(self, activations: Activations) -> Tensor:
-        seen = _positions(activations[self.layer], self.border)
-        return (seen.abs() if self.absolute else seen).flatten(1).mean(1)
+        activation = activations[self.layer]
+        seen = _positions(activation, self.border)
+        seen = (seen.abs() if self.absolute else seen).flatten(1).mean(1)
+        return seen * _share(activation, self.border)
 
 
 @dataclass(frozen=True)
@@ -121,7 +138,7 @@ class Direction:
     layer: str
     weights: tuple[tuple[int, float], ...]
     at: tuple[float, float] | None = None
-    border: int = 0
+    border: Border = NONE
 
     def __call__(self, activations: Activations) -> Tensor:
         activation = activations[self.layer]
@@ -133,7 +150,7 @@ class Direction:
             activation = activation[:, :, row, column]
         channels, weights = zip(*self.weights, strict=True)
         seen = _positions(activation[:, list(channels)], self.border).mean(2)
-        return seen @ seen.new_tensor(weights)
+        return seen @ seen.new_tensor(weights) * _share(activation, self.border)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +166,7 @@ class Match:
     layer: str
     guide: Tensor
     mean: Tensor
-    border: int = 0
+    border: Border = NONE
 
     def __call__(self, activations: Activations) -> Tensor:
         seen = _positions(activations[self.layer], self.border).transpose(1, 2)
@@ -176,32 +193,64 @@ class LogSumExp:
         return logits.logsumexp(1).float()
 
 
-def _positions(activation: Tensor, border: int) -> Tensor:
-    """An activation (N, C, H, W) or (N, C) as (N, C, positions), in float32, less its border.
+def _positions(activation: Tensor, border: Border) -> Tensor:
+    """An activation (N, C, H, W) or (N, C) as (N, C, positions), in float32, less its border."""
+    if activation.dim() == 2:
+        return activation.float()[..., None]
+    for dim, (start, stop) in _inside(activation, border).items():
+        activation = activation.narrow(dim, start, stop - start)
+    return activation.float().flatten(2)
 
-    Of a side that has no more than the border at least one position stays.
+
+def _inside(activation: Tensor, border: Border) -> dict[int, tuple[int, int]]:
+    """From where to where each side goes, less the border: one position at least stays."""
+    spans = {}
+    for dim, cut in ((2, border[:2]), (3, border[2:])):
+        side = activation.shape[dim]
+        most = (side - 1) // 2
+        spans[dim] = min(cut[0], most), side - min(cut[1], most)
+    return spans
+
+
+def _share(activation: Tensor, border: Border) -> float:
+    """By what a mean is multiplied, where a border is cut off at some sides of a part alone, so
+    that each position counts as in other parts.
     """
-    if activation.dim() == 4 and border:
-        for dim in (2, 3):
-            side = activation.shape[dim]
-            cut = min(border, (side - 1) // 2)
-            activation = activation.narrow(dim, cut, side - 2 * cut)
-    return activation.float().flatten(2) if activation.dim() == 4 else activation.float()[..., None]
+    if len(set(border)) == 1 or activation.dim() == 2:
+        return 1.0
+    inside = [stop - start for start, stop in _inside(activation, border).values()]
+    return math.prod(inside) / math.prod(activation.shape[2:])
+
+
+def _within(term: Term, edges: tuple[bool, bool, bool, bool]) -> Term:
+    border = getattr(term, "border", NONE)
+    if not any(border):
+        return term
+    cut = tuple(each * edge for each, edge in zip(border, edges, strict=True))
+    return replace(term, border=cut)  # type: ignore[type-var]
+
+
+def _one(term: Term) -> Objective:
+    return Objective(((1.0, term),))
+
+
+def _around(border: int) -> Border:
+    return (border, border, border, border)
 
 
 def energy(layer: str, border: int = 0) -> Objective:
     """Whatever the layer sees, it shall see more of (Mordvintsev et al. 2015)."""
-    return Objective(((1.0, Energy(layer, border)),))
+    return _one(Energy(layer, _around(border)))
 
 
 def mean(layer: str, border: int = 0) -> Objective:
     """All channels alike: as the energy, but the strongest count no more than others."""
-    return Objective(((1.0, Mean(layer, border)),))
+    return _one(Mean(layer, _around(border)))
 
 
 def absolute(layer: str, border: int = 0) -> Objective:
     """The mean of the absolute values: a layer before its ReLU may go either way."""
-    return Objective(((1.0, Mean(layer, border, absolute=True)),))
+    return _one(Mean(layer, _around(border), absolute=True))
 
 
 def direction(
@@ -211,12 +260,12 @@ def direction(
     border: int = 0,
 ) -> Objective:
     """A mix of channels, by weight: all over the picture, or at one position."""
-    return Objective(((1.0, Direction(layer, tuple(weights.items()), at, border)),))
+    return _one(Direction(layer, tuple(weights.items()), at, _around(border)))
 
 
 def match(layer: str, guide: Tensor, mean: Tensor, border: int = 0) -> Objective:
     """What is in a guide (activations (M, C), centred by `mean` (C,)), place by place: things."""
-    return Objective(((1.0, Match(layer, guide, mean, border)),))
+    return _one(Match(layer, guide, mean, _around(border)))
 
 
 def texture(layer: str, guide: Tensor, border: int = 0) -> Objective:

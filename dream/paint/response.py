@@ -17,7 +17,7 @@ from dream.tensors import to_image
 MARK = (1.0, 0.35, 0.35)
 DIMMED = 0.55
 # How many channels may be asked for; a layer that has fewer gives those.
-COUNT = Knob(int, help="How many channels.", low=1, high=65536)
+COUNT = Knob("How many channels.", 1, 65536, kind=int)
 
 
 @dataclass(frozen=True)

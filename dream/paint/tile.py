@@ -13,6 +13,8 @@ from dream.errors import QUICKER, OutOfTime
 from dream.networks.network import ValueAndGrad
 
 Shift = Callable[[Tensor], tuple[int, int]]
+# Whether a window has the picture's own edge above, below, to its left and to its right.
+Edges = tuple[bool, bool, bool, bool]
 
 # What lies within so many pixels of a tile is looked at with it, its gradient thrown away: so what
 # is at the border of a tile is seen in its surroundings.
@@ -23,7 +25,7 @@ GRID = 32
 
 
 def tiled(
-    value_and_grad: ValueAndGrad,
+    at: Callable[[Edges], ValueAndGrad],
     tile: int,
     shift: Shift,
     generator: torch.Generator,
@@ -31,6 +33,7 @@ def tiled(
 ) -> ValueAndGrad:
     """Values and gradients of pictures (N, 3, H, W), worked out in tiles of about that side.
 
+    `at` says how a window is read that has those edges of the picture.
     The picture is looked at rolled by what `shift` draws, as `jitter` does it, but without a copy
     of it all. The borders between tiles move by a random amount each time, so that no seam stays
     where it was. The values are those of all windows together, what they share counted twice. No
@@ -46,7 +49,8 @@ def tiled(
             for right, width in columns:
                 check_time(until)
                 seen = _rolled(picture, height, turns[0], 2)
-                value, change = value_and_grad(_rolled(seen, width, turns[1], 3))
+                edges = (*_edges(height, picture.shape[2]), *_edges(width, picture.shape[3]))
+                value, change = at(edges)(_rolled(seen, width, turns[1], 3))
                 values += value
                 inner = change[:, :, _within(down, height), _within(right, width)]
                 for place, own in _unrolled(down, turns[0], picture.shape[2]):
@@ -55,6 +59,10 @@ def tiled(
         return values, gradient
 
     return evaluate
+
+
+def _edges(window: slice, side: int) -> tuple[bool, bool]:
+    return window.start == 0, window.stop == side
 
 
 def check_time(until: float) -> None:

@@ -2,3 +2,10 @@
 
 A kind of picture has its knobs in one file; `recipe.Recipe` is what they share.
 """
+
+from dream.recipe.channel import ChannelRecipe
+from dream.recipe.class_image import ClassRecipe
+from dream.recipe.dream import DreamRecipe
+from dream.recipe.recipe import Recipe
+
+__all__ = ["ChannelRecipe", "ClassRecipe", "DreamRecipe", "Recipe"]

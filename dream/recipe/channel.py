@@ -1,4 +1,4 @@
-"""The recipe of what a channel looks for."""
+"""The recipe of what a channel looks for, and channels by the list."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Any, ClassVar
 from dream.errors import RecipeError, shown
 from dream.networks import catalogue
 from dream.recipe.knob import knob
-from dream.recipe.recipe import LIST_LIMIT, SEED_LIMIT, Recipe
+from dream.recipe.recipe import LIST_LIMIT, Recipe, Weighted, seed_knob, size_knob
+
+# Sides and steps from noise, and on a photo.
+SIDES = (160, 448)
+STEPS = (128, 48)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelRecipe(Recipe):
     """What one channel of a layer looks for (Olah et al. 2017), from noise or in a photo.
 
-    `size` and `steps` may be left open: what fits depends on whether there is a photo, which
-    `Engine.settle` knows. The layer is written down by the name of its module.
+    `size` and `steps` may be left open: what fits depends on whether there is a photo. The layer is
+    written down by the name of its module.
 
     Raises:
         RecipeError: if a knob is out of bounds, or the network, the layer or the channel is not
@@ -26,52 +30,36 @@ class ChannelRecipe(Recipe):
 
     kind: ClassVar[str] = "channel"
 
-    layer: str = knob(
-        None, kind=str, automatic="the network's own", help="The layer whose channel is shown."
-    )
-    channel: int = knob(0, kind=int, low=0, high=65535, help="The channel, counted from 0.")
+    layer: str = knob(None, help="The layer whose channel is shown.", automatic="the network's own")
+    channel: int = knob(0, 0, 65535, "The channel, counted from 0.")
     objective: str = knob(
         "channel",
-        kind=str,
-        choices=("channel", "neuron"),
         help="Raise it all over the picture (channel) or in its middle alone (neuron).",
+        choices=("channel", "neuron"),
     )
     canvas: str = knob(
         "fourier",
-        kind=str,
-        choices=("fourier", "pixels"),
         help="What noise is made of: waves, or pixels for comparison; a photo starts as it is.",
+        choices=("fourier", "pixels"),
     )
-    size: int = knob(
-        None,
-        kind=int,
-        low=32,
-        high=1024,
-        unit="pixels",
-        automatic="160; on a photo 448",
-        help="The side of the picture; a larger photo is shrunk to this longest side.",
-    )
+    size: int = size_knob(*SIDES)
     steps: int = knob(
         None,
-        kind=int,
-        low=0,
-        high=400,
-        automatic="128; on a photo 48",
-        help="Steps of the ascent; on a photo spread over four octaves.",
+        0,
+        400,
+        "Steps of the ascent; on a photo spread over four octaves.",
+        automatic=f"{STEPS[0]}; on a photo {STEPS[1]}",
     )
-    seed: int = knob(
-        0, kind=int, low=0, high=SEED_LIMIT, help="The same seed gives the same picture."
-    )
+    seed: int = seed_knob()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        card = catalogue.card(self.model)
-        self._set("layer", card.layer(self.layer or card.default_layer))
-        card.channel(self.layer, self.channel)
-        if self.size is not None and self.size < card.min_side:
-            raise RecipeError(f"{self.model} needs a size of {card.min_side} pixels or more")
+        self._set("layer", self.card.layer(self.layer or self.card.default_layer))
+        self.card.channel(self.layer, self.channel)
+        self._check_size(self.size)
 
-    def layers(self) -> tuple[tuple[str, float], ...]:
+    @property
+    def layers(self) -> Weighted:
         """The one layer."""
         return ((self.layer, 1.0),)
 
@@ -80,6 +68,9 @@ class ChannelRecipe(Recipe):
         if "model" in changes or "layer" in changes:
             follow["channel"] = 0
         return follow
+
+    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
+        return {"size": SIDES[photo], "steps": STEPS[photo]}
 
 
 def channel_numbers(text: str, model: str, layer: str) -> tuple[int, ...]:
@@ -97,6 +88,8 @@ def channel_numbers(text: str, model: str, layer: str) -> tuple[int, ...]:
         first, _, last = (each.strip() for each in part.partition("-"))
         low = card.channel(layer, first)
         high = card.channel(layer, last) if last else low
+        if high < low:
+            raise RecipeError(f"channels run upwards, as {high}-{low}, not {shown(part.strip())}")
         numbers.extend(range(low, high + 1)[: LIST_LIMIT + 1])
         if len(numbers) > LIST_LIMIT:
             raise RecipeError(f"that is too many channels at once; give {LIST_LIMIT} or fewer")

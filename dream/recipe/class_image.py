@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from dream.errors import RecipeError, shown
-from dream.networks import catalogue
 from dream.recipe import classes
 from dream.recipe.knob import knob
-from dream.recipe.recipe import SEED_LIMIT, Recipe, weighted
+from dream.recipe.recipe import Recipe, Weighted, seed_knob, size_knob, weighted
+
+# Sides from noise, and on a photo.
+SIDES = (224, 320)
+# The modes, and how many steps each takes where nothing is said.
+STEPS = {"growing": 248, "fourier": 128, "octaves": 192, "phase": 128, "classic": 200}
+PHOTO_STEPS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,83 +34,68 @@ class ClassRecipe(Recipe):
 
     target: str = knob(
         "goldfish",
-        kind=str,
         help="The class, by name, part of it or number; several as goldfish:1,jellyfish:0.5.",
     )
     mode: str = knob(
         "growing",
-        kind=str,
-        choices=("growing", "fourier", "octaves", "phase", "classic"),
         help="How it is made; growing gives one large subject, classic is the equation of 2013.",
+        choices=tuple(STEPS),
     )
-    size: int = knob(
-        None,
-        kind=int,
-        low=32,
-        high=1024,
-        unit="pixels",
-        automatic="224; on a photo 320",
-        help="The side of the picture; a larger photo is shrunk to this longest side.",
-    )
+    size: int = size_knob(*SIDES)
     steps: int = knob(
         None,
-        kind=int,
-        low=0,
-        high=1000,
-        automatic="248 growing, 128 fourier and phase, 192 octaves, 200 classic; on a photo 64",
-        help="Steps of the ascent, over all sizes.",
+        0,
+        1000,
+        "Steps of the ascent, over all sizes.",
+        automatic=", ".join(f"{steps} {mode}" for mode, steps in STEPS.items())
+        + f"; on a photo {PHOTO_STEPS}",
     )
     step: float = knob(
         2.0,
-        kind=float,
-        low=0.0,
-        high=20.0,
+        0.0,
+        20.0,
+        "Mean change of a pixel in one step of octaves and classic.",
         grain=0.1,
         unit="grey levels",
-        help="Mean change of a pixel in one step of octaves and classic.",
     )
     penalty: float = knob(
         0.001,
-        kind=float,
-        low=0.0,
-        high=1.0,
+        0.0,
+        1.0,
+        "The lambda of classic: by how much the squared norm of the picture counts.",
         grain=0.001,
-        help="The lambda of classic: by how much the squared norm of the picture counts.",
     )
     tries: int = knob(
-        2,
-        kind=int,
-        low=1,
-        high=8,
-        help="Noises tried at the smallest size of growing and octaves; the best is kept.",
+        2, 1, 8, "Noises tried at the smallest size of growing and octaves; the best is kept."
     )
-    seed: int = knob(
-        0, kind=int, low=0, high=SEED_LIMIT, help="The same seed gives the same picture."
-    )
+    seed: int = seed_knob()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        card = catalogue.card(self.model)
         weights = weighted("class", self.target)
         numbers = [(classes.find(name), weight) for name, weight in weights]
         if len(dict(numbers)) < len(numbers):
             raise RecipeError(f"target names a class twice: {shown(self.target, 80)}")
         written = (f"{classes.names()[each]}:{weight:g}" for each, weight in numbers)
         self._set("target", ",".join(text.removesuffix(":1") for text in written))
-        if self.size is not None and self.size < card.min_side:
-            raise RecipeError(f"{self.model} needs a size of {card.min_side} pixels or more")
+        self._check_size(self.size)
 
-    def layers(self) -> tuple[tuple[str, float], ...]:
+    @property
+    def layers(self) -> Weighted:
         """The last layer, which holds the logits."""
-        return ((catalogue.card(self.model).scores, 1.0),)
+        return ((self.card.scores, 1.0),)
 
+    @cached_property
     def targets(self) -> tuple[tuple[int, float], ...]:
         """The number of each class, with its weight.
 
-        >>> ClassRecipe(target="goldfish, jellyfish:0.5").targets()
+        >>> ClassRecipe(target="goldfish, jellyfish:0.5").targets
         ((1, 1.0), (107, 0.5))
         """
         return tuple((classes.find(name), each) for name, each in weighted("class", self.target))
 
     def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         return {}
+
+    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
+        return {"size": SIDES[photo], "steps": PHOTO_STEPS if photo else STEPS[self.mode]}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from dream.errors import RecipeError, shown
 from dream.networks import catalogue
 from dream.recipe.knob import knob
-from dream.recipe.recipe import LIST_LIMIT, SEED_LIMIT, Recipe, weighted
+from dream.recipe.recipe import LIST_LIMIT, Recipe, Weighted, seed_knob, weighted
 
 # Intensity 1 to 10 as (step in grey levels, iterations an octave): even steps to the eye, a mean
 # change of 3 to 52 grey levels on photographs with Dreamlet at inception4c.
@@ -27,6 +28,9 @@ INTENSITIES = (
     (4.5, 36),
 )
 
+# The longest side of a dream, in pixels, where none is asked for.
+CPU_SIDE, GPU_SIDE = 640, 1024
+
 # What may be raised, and the knob that each needs.
 OBJECTIVES = {
     "norm": "",
@@ -38,15 +42,21 @@ OBJECTIVES = {
 }
 
 
+def _bands() -> str:
+    """How many bands each network has by default, in words: "1; 4 for googlenet"."""
+    many = [card for card in catalogue.CARDS.values() if card.bands > 1]
+    return f"1; {many[0].bands} for {' and '.join(card.name for card in many)}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DreamRecipe(Recipe):
     """A deep dream: octave gradient ascent on a photo (Mordvintsev et al. 2015).
 
     `layer`, `objective`, `step`, `iterations` and `laplacian` may be given as None: what the
     network, `intensity`, `guide` and `channels` say. They are filled in when the recipe is made, so
-    that a recipe written down stays true when a default moves. `max_side` is filled in by the
-    engine, which knows the device; it also takes the pictures that `guide` and `mask` name into the
-    recipe itself.
+    that a recipe written down stays true when a default moves. `max_side` may be left open: what
+    fits depends on the device. `guide` and `mask` are pictures themselves, as `embed_guide` and
+    `embed_mask` make them of files.
 
     Raises:
         RecipeError: if a knob is out of bounds, or the network or a layer is not there.
@@ -56,147 +66,117 @@ class DreamRecipe(Recipe):
 
     layer: str = knob(
         None,
-        kind=str,
-        automatic="the network's own",
         help="Where in the network to dream; several with weights as inception3b:0.5,inception4c; "
         "others for coarse and for fine octaves as inception5a>inception3b.",
+        automatic="the network's own",
     )
     channels: str = knob(
         "",
-        kind=str,
-        empty="all",
         help="Only these channels of the layer, as 7 or with weights 7,12:0.5; empty for all.",
+        empty="all",
     )
     guide: str = knob(
         "",
-        kind=str,
-        file=True,
-        empty="none",
         help="A picture to dream of what is in it; the network's high layer follows it best.",
+        picture=True,
+        empty="none",
     )
     objective: str = knob(
         None,
-        kind=str,
-        choices=tuple(OBJECTIVES),
-        automatic="norm; channels or match where given",
         help="What to raise: the squared norm of the layer, its mean, the mean of its absolute "
         "values, its channels; the guide by best match, or by texture.",
+        choices=tuple(OBJECTIVES),
+        automatic="norm; channels or match where given",
     )
     border: int = knob(
-        0,
-        kind=int,
-        low=0,
-        high=8,
-        unit="positions",
-        help="So many positions at the edges of the layer do not count.",
+        0, 0, 8, "So many positions at the edges of the layer do not count.", unit="positions"
     )
     mask: str = knob(
         "",
-        kind=str,
-        file=True,
-        empty="everywhere",
         help="A picture, white where to dream; where it is black all stays as it is.",
+        picture=True,
+        empty="everywhere",
     )
-    feather: int = knob(
-        8, kind=int, low=0, high=64, unit="pixels", help="How softly the mask begins, inwards."
-    )
-    intensity: int = knob(
-        5, kind=int, low=1, high=10, help="How far to go, from a whisper to a fever."
-    )
-    octaves: int = knob(
-        4, kind=int, low=1, high=10, help="Sizes to dream at; more make larger shapes."
-    )
-    scale: float = knob(
-        1.4, kind=float, low=1.1, high=2.0, grain=0.05, help="How much each octave is larger."
-    )
+    feather: int = knob(8, 0, 64, "How softly the mask begins, inwards.", unit="pixels")
+    intensity: int = knob(5, 1, 10, "How far to go, from a whisper to a fever.")
+    octaves: int = knob(4, 1, 10, "Sizes to dream at; more make larger shapes.")
+    scale: float = knob(1.4, 1.1, 2.0, "How much each octave is larger.", grain=0.05)
     iterations: int = knob(
         None,
-        kind=int,
-        low=0,
-        high=100,
+        0,
+        100,
+        "Steps at each octave; more make it stronger and cleaner.",
         automatic="by intensity",
-        help="Steps at each octave; more make it stronger and cleaner.",
     )
     step: float = knob(
         None,
-        kind=float,
-        low=0.0,
-        high=20.0,
+        0.0,
+        20.0,
+        "Mean change of a pixel in one step.",
         grain=0.05,
         unit="grey levels",
         automatic="by intensity",
-        help="Mean change of a pixel in one step.",
     )
     rule: str = knob(
         "normalised",
-        kind=str,
-        choices=("normalised", "adam"),
         help="How steps are taken: the gradient brought to one size, or Adam.",
+        choices=("normalised", "adam"),
     )
     jitter: int = knob(
         32,
-        kind=int,
-        low=0,
-        high=128,
+        0,
+        128,
+        "Random shift before each step, at most a quarter of the side; hides the grid.",
         unit="pixels",
-        help="Random shift before each step, at most a quarter of the side; hides the grid.",
     )
     smoothing: float = knob(
         0.5,
-        kind=float,
-        low=0.0,
-        high=4.0,
+        0.0,
+        4.0,
+        "Gaussian blur of each step; more makes larger, softer shapes.",
         grain=0.1,
         unit="pixels",
-        help="Gaussian blur of each step; more makes larger, softer shapes.",
     )
     laplacian: int = knob(
         None,
-        kind=int,
-        low=1,
-        high=8,
-        automatic="1; 4 for googlenet and squeezenet1_1",
+        1,
+        8,
+        "Octaves of frequency that are brought to one strength in each step; 1 for none.",
         unit="bands",
-        help="Octaves of frequency that are brought to one strength in each step; 1 for none.",
+        automatic=_bands(),
     )
     total_variation: float = knob(
         0.0,
-        kind=float,
-        low=0.0,
-        high=2.0,
+        0.0,
+        2.0,
+        "How much each step also smooths, as a share of the step; flat areas, sharp edges.",
         grain=0.05,
-        help="How much each step also smooths, as a share of the step; flat areas, sharp edges.",
     )
     pull: float = knob(
         0.0,
-        kind=float,
-        low=0.0,
-        high=1.0,
+        0.0,
+        1.0,
+        "Which share of the way back to the photo each step goes; 0.02 is subtle.",
         grain=0.01,
-        help="Which share of the way back to the photo each step goes; 0.02 is subtle.",
     )
     keep_colours: bool = knob(
-        False, kind=bool, help="Whether the photo keeps its colours; only its brightness dreams."
+        False, help="Whether the photo keeps its colours; only its brightness dreams."
     )
-    seed: int = knob(
-        0, kind=int, low=0, high=SEED_LIMIT, help="The same seed gives the same picture."
-    )
+    seed: int = seed_knob()
     max_side: int = knob(
         None,
-        kind=int,
-        low=32,
-        high=8192,
+        32,
+        8192,
+        "A larger photo is shrunk to this longest side.",
         unit="pixels",
-        automatic="640 on a CPU, 1024 on a GPU",
-        help="A larger photo is shrunk to this longest side.",
+        automatic=f"{CPU_SIDE} on a CPU, {GPU_SIDE} on a GPU",
     )
     tile: int = knob(
         512,
-        kind=int,
-        low=128,
-        high=2048,
+        128,
+        2048,
+        "An octave of four tiles of this side or more is read in tiles; it bounds the memory.",
         unit="pixels",
-        help="An octave of four tiles of this side or more is read in tiles; it bounds the memory.",
     )
 
     def __post_init__(self) -> None:
@@ -204,13 +184,13 @@ class DreamRecipe(Recipe):
         for name, value in self._automatic().items():
             if getattr(self, name) is None:
                 self._set(name, value)
-        self.layers()
-        self.channel_weights()
         self._check_objective()
+        # Read here once: what cannot be read is refused at once, the rest is kept.
+        _ = self.octave_layers, self.channel_weights
 
     def _automatic(self) -> dict[str, Any]:
         """What knobs that are left open become, by the others."""
-        card = catalogue.card(self.model)
+        card = self.card
         step, iterations = INTENSITIES[self.intensity - 1]
         named = "match" if self.guide else "channels" if self.channels else "norm"
         return {
@@ -234,53 +214,60 @@ class DreamRecipe(Recipe):
                 own = " or ".join(name for name, need in OBJECTIVES.items() if need == given)
                 raise RecipeError(f"with {given} the objective is {own}, not {self.objective}")
 
-    def octave_layers(self) -> tuple[tuple[tuple[str, float], ...], ...]:
+    @cached_property
+    def octave_layers(self) -> tuple[Weighted, ...]:
         """The modules to dream at, each with its weight: by groups of octaves, coarse ones first.
 
-        >>> DreamRecipe(layer="inception5a > inception3b:0.5, inception4c").octave_layers()
+        >>> DreamRecipe(layer="inception5a > inception3b:0.5, inception4c").octave_layers
         ((('inception5a', 1.0),), (('inception3b', 0.5), ('inception4c', 1.0)))
         """
-        card = catalogue.card(self.model)
         groups = []
         for text in self.layer.split(">", LIST_LIMIT):
             weights = weighted("layer", text)
-            group = tuple((card.layer(name), weight) for name, weight in weights)
+            group = tuple((self.card.layer(name), weight) for name, weight in weights)
             if len(dict(group)) < len(group):
                 raise RecipeError(f"layer names a place twice: {shown(text.strip(), 80)}")
             groups.append(group)
         return tuple(groups)
 
-    def layers_at(self, octave: int, octaves: int) -> tuple[tuple[str, float], ...]:
+    def layers_at(self, octave: int, octaves: int) -> Weighted:
         """The modules for an octave, counted from 1; the last group has the last octave always.
 
         >>> mixed = DreamRecipe(layer="inception5a>inception3b")
         >>> [mixed.layers_at(octave, 4)[0][0] for octave in (1, 2, 3, 4)]
         ['inception5a', 'inception5a', 'inception3b', 'inception3b']
         """
-        groups = self.octave_layers()
+        groups = self.octave_layers
         return groups[math.ceil(octave * len(groups) / octaves) - 1]
 
-    def layers(self) -> tuple[tuple[str, float], ...]:
+    @property
+    def layers(self) -> Weighted:
         """All modules to dream at, friendly names resolved, each with its weight.
 
-        >>> DreamRecipe(layer="inception3b:0.5, inception4c").layers()
+        >>> DreamRecipe(layer="inception3b:0.5, inception4c").layers
         (('inception3b', 0.5), ('inception4c', 1.0))
         """
-        return tuple(dict(layer for group in self.octave_layers() for layer in group).items())
+        return tuple(dict(layer for group in self.octave_layers for layer in group).items())
 
+    @cached_property
     def channel_weights(self) -> tuple[tuple[int, float], ...]:
         """The channels to dream of, each with its weight; none for all.
 
-        >>> DreamRecipe(channels="7, 12:0.5").channel_weights()
+        >>> DreamRecipe(channels="7, 12:0.5").channel_weights
         ((7, 1.0), (12, 0.5))
         """
         if not self.channels:
             return ()
-        if len(self.octave_layers()) > 1 or len(self.layers()) > 1:
+        if len(self.octave_layers) > 1 or len(self.layers) > 1:
             raise RecipeError("channels belong to one layer; give a single layer with them")
-        ((layer, _),) = self.layers()
-        card, weights = catalogue.card(self.model), weighted("channel", self.channels)
-        return tuple((card.channel(layer, text), weight) for text, weight in weights)
+        ((layer, _),) = self.layers
+        return tuple(
+            (self.card.channel(layer, text), weight)
+            for text, weight in weighted("channel", self.channels)
+        )
+
+    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
+        return {"max_side": CPU_SIDE if device == "cpu" else GPU_SIDE}
 
     def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         follow = super()._follow(changes)

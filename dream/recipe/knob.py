@@ -1,6 +1,6 @@
 """A knob: one number or name of a recipe, with its default, bounds, unit and help.
 
-Sliders, options, checks and README's tables follow from it.
+Sliders, options, checks and the tables in `docs/` follow from it.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from typing import Any, TypeVar, get_type_hints
 
 from dream.errors import RecipeError, shown
 
@@ -24,11 +25,10 @@ class Knob:
 
     `low` and `high` are included; `grain` is the step of its slider. `choices` are the names it may
     have, any if empty. `automatic` says in words what takes the place of a default of None, `empty`
-    what no name at all means. `file` says that the name is that of a picture file, or the picture
-    itself as a data URI.
+    what no name at all means. `picture` says that it is a picture itself, as a data URI. `kind` is
+    the type of its field, `default` what it is when nothing is said, None if that depends.
     """
 
-    kind: type
     help: str
     low: float = -math.inf
     high: float = math.inf
@@ -36,8 +36,15 @@ class Knob:
     unit: str = ""
     automatic: str = ""
     empty: str = ""
-    file: bool = False
+    picture: bool = False
     choices: tuple[str, ...] = ()
+    kind: type = str
+    default: Any = None
+
+    @property
+    def usual(self) -> str:
+        """What it is when nothing is said, in words."""
+        return self.automatic or self.empty or str(self.default).lower()
 
     def check(self, name: str, value: Any) -> Any:
         """The value in its own type.
@@ -51,39 +58,54 @@ class Knob:
             if not isinstance(value, bool):
                 raise RecipeError(f"{name} must be true or false, not {shown(value)}")
             return value
-        if self.kind is str:
-            if self.file and isinstance(value, os.PathLike):
-                with suppress(TypeError):  # One that has no path after all.
-                    value = os.fspath(value)
-            if not isinstance(value, str):
-                raise RecipeError(f"{name} must be a name, not {shown(value)}")
-            if self.choices and value.strip() not in self.choices:
-                raise RecipeError(f"{name} must be {' or '.join(self.choices)}, not {shown(value)}")
-            return value.strip()
-        number = "whole number" if self.kind is int else "number"
-        bounds = f"from {self.low:.10g} to {self.high:.10g}"
-        wrong = f"{name} must be a {number} {bounds}, not {shown(value)}"
+        return self._name(name, value) if self.kind is str else self._number(name, value)
+
+    def _name(self, name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise RecipeError(f"{name} must be a name, not {shown(value)}")
+        text = value.strip()
+        if self.choices and text not in self.choices:
+            raise RecipeError(f"{name} must be {' or '.join(self.choices)}, not {shown(value)}")
+        if self.picture and text and not text.startswith(URI):
+            raise RecipeError(
+                f"{name} must be a picture itself, as a data URI, not {shown(value)}: a recipe "
+                f"names no files; dream.embed_{name} and --{name} FILE make one of a file"
+            )
+        return text
+
+    def _number(self, name: str, value: Any) -> float:
+        number: type[int | float] = self.kind
+        wrong = (
+            f"{name} must be a {'whole ' if number is int else ''}number "
+            f"from {self.low:.10g} to {self.high:.10g}, not {shown(value)}"
+        )
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RecipeError(wrong)
         # JSON and sliders send whole numbers as floats now and then.
-        if not self.low <= value <= self.high or (self.kind is int and value != int(value)):
+        if not self.low <= value <= self.high or (number is int and value != int(value)):
             raise RecipeError(wrong)
-        return self.kind(value)
+        return number(value)
 
 
-def knob(default: Any, **about: Any) -> Any:
-    """A dataclass field that carries its `Knob`."""
-    return field(default=default, metadata={"knob": Knob(**about)})
+def knob(
+    default: Any, low: float = -math.inf, high: float = math.inf, help: str = "", **about: Any
+) -> Any:
+    """A dataclass field that carries its `Knob`; the type is that of the field's annotation."""
+    about = {"knob": Knob(help, low, high, default=default, **about)}
+    return field(default=default, metadata=about)
 
 
 def knobs(recipe: Any) -> dict[str, Knob]:
     """The knobs of a recipe (or of its class) by name, in the order they are shown."""
-    return {each.name: each.metadata["knob"] for each in fields(recipe)}
+    return _knobs(recipe if isinstance(recipe, type) else type(recipe))
 
 
-def is_embedded(text: str) -> bool:
-    """Whether that is a picture itself, as a data URI, not the name of a file."""
-    return text.startswith(URI)
+@lru_cache
+def _knobs(recipe: Any) -> dict[str, Knob]:
+    kinds = get_type_hints(recipe)
+    return {
+        each.name: replace(each.metadata["knob"], kind=kinds[each.name]) for each in fields(recipe)
+    }
 
 
 def from_environment(name: str, default: Number, low: float, high: float) -> Number:
@@ -95,5 +117,5 @@ def from_environment(name: str, default: Number, low: float, high: float) -> Num
     value: Any = os.environ.get(name) or default
     with suppress(ValueError):
         value = float(value)
-    number: Number = Knob(type(default), help="", low=low, high=high).check(name, value)
+    number: Number = Knob("", low, high, kind=type(default)).check(name, value)
     return number

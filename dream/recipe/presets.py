@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from dream.errors import RecipeError, near, shown
 from dream.recipe.dream import DreamRecipe
@@ -12,13 +13,15 @@ from dream.recipe.dream import DreamRecipe
 FILE = Path(__file__).with_suffix(".json")
 
 
+def preset_names() -> list[str]:
+    """The names of the presets, in the order they are shown."""
+    return list(_written())
+
+
 @lru_cache(maxsize=1)
 def presets() -> dict[str, DreamRecipe]:
     """Every preset by its name, in the order they are shown."""
-    return {
-        name: DreamRecipe.from_dict(knobs)
-        for name, knobs in json.loads(FILE.read_text(encoding="utf-8")).items()
-    }
+    return {name: DreamRecipe.from_dict(knobs) for name, knobs in _written().items()}
 
 
 def preset(name: str) -> DreamRecipe:
@@ -34,3 +37,7 @@ def preset(name: str) -> DreamRecipe:
             f"there is no preset {shown(name)}; try {', '.join(names[each] for each in like)}"
         )
     return presets()[names[name.strip().lower()]]
+
+
+def _written() -> dict[str, Any]:
+    return dict(json.loads(FILE.read_text(encoding="utf-8")))

@@ -1,8 +1,8 @@
 """A recipe: all that decides a picture. The app, the API, the command line and PNGs speak it.
 
 Each knob stands here once, with its default, bounds, unit and help; sliders, options, checks and
-README's tables follow from it. A recipe that exists is valid; what is left open in it (sizes that
-fit a device) `Engine.settle` fills in.
+tables follow from it. A recipe that exists is valid; what is left open in it (sizes that fit a
+device) `Recipe.settled` fills in.
 """
 
 from __future__ import annotations
@@ -15,26 +15,47 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
 from dream.errors import RecipeError, near, shown
-from dream.recipe.knob import is_embedded, knob, knobs
+from dream.networks import catalogue
+from dream.networks.model_card import ModelCard
+from dream.recipe.knob import knob, knobs
 
 VERSION = 1
 SEED_LIMIT = 2**31 - 1
 LIST_LIMIT = 64
 # More than any mix needs; from about 1e36 on sums overflow.
 WEIGHT_LIMIT = 1000
+MODEL = "dreamlet"
 # What a recipe that does not say its kind is for.
 KIND = "dream"
 
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
+Weighted = tuple[tuple[str, float], ...]
+
+
+def seed_knob() -> Any:
+    """The seed, as each kind of recipe has it."""
+    return knob(0, 0, SEED_LIMIT, "The same seed gives the same picture.")
+
+
+def size_knob(noise: int, photo: int) -> Any:
+    """The side of a picture that starts from noise, or of a photo, as those defaults say."""
+    return knob(
+        None,
+        32,
+        1024,
+        "The side of the picture; a larger photo is shrunk to this longest side.",
+        unit="pixels",
+        automatic=f"{noise}; on a photo {photo}",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
-    """What all recipes share: checking, changing, and the way to and from JSON."""
+    """What all recipes share: checking, changing, settling, and the way to and from JSON."""
 
     kind: ClassVar[str] = ""
 
-    model: str = knob("dreamlet", kind=str, help="The network that dreams.")
+    model: str = knob(MODEL, help="The network that dreams.")
 
     def __post_init__(self) -> None:
         for name, each in knobs(self).items():
@@ -43,8 +64,14 @@ class Recipe(ABC):
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
+    @property
+    def card(self) -> ModelCard:
+        """What is known of its network."""
+        return catalogue.card(self.model)
+
+    @property
     @abstractmethod
-    def layers(self) -> tuple[tuple[str, float], ...]:
+    def layers(self) -> Weighted:
         """The modules it reads, friendly names resolved, each with its weight."""
 
     def but(self: AnyRecipe, **changes: Any) -> AnyRecipe:
@@ -62,6 +89,20 @@ class Recipe(ABC):
         """What those changes undo."""
         return {"layer": None} if "model" in changes else {}
 
+    def settled(self: AnyRecipe, device: str, photo: bool) -> AnyRecipe:
+        """The recipe with nothing left open, as fits that type of device, and noise or a photo."""
+        usual = self._usual(device, photo)
+        changes = {name: value for name, value in usual.items() if getattr(self, name) is None}
+        return self.but(**changes) if changes else self
+
+    @abstractmethod
+    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
+        """What knobs become that were left open."""
+
+    def _check_size(self, size: int | None) -> None:
+        if size is not None and size < self.card.min_side:
+            raise RecipeError(f"{self.model} needs a size of {self.card.min_side} pixels or more")
+
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain data, with its kind and the version of the format."""
         return {"deepdream": VERSION, "kind": self.kind, **asdict(self)}
@@ -74,12 +115,11 @@ class Recipe(ABC):
     def from_dict(cls: type[AnyRecipe], data: Mapping[str, Any]) -> AnyRecipe:
         """The recipe that `to_dict` wrote; of `Recipe` itself, whatever its kind.
 
-        Missing knobs take their defaults, a missing kind is that of the class, or a dream. Its
-        pictures are in it: what is read, and may be a stranger's, names no files.
+        Missing knobs take their defaults, a missing kind is that of the class, or a dream.
 
         Raises:
-            RecipeError: if it is no mapping, of a newer version or another kind, has an unknown
-                knob or a value out of bounds, or names a file.
+            RecipeError: if it is no mapping, of a newer version or another kind, or has an unknown
+                knob or a value out of bounds.
         """
         if not isinstance(data, Mapping):
             raise RecipeError("this is no recipe: it is not a JSON object")
@@ -93,7 +133,7 @@ class Recipe(ABC):
         if not isinstance(kind, str) or (kind or KIND) not in kinds:
             raise RecipeError(
                 f"this recipe is for {shown(kind)}; "
-                f"a recipe for {' or '.join(map(repr, kinds))} is needed"
+                f"a recipe for {' or '.join(map(repr, sorted(kinds)))} is needed"
             )
         recipe = kinds[kind or KIND]
         names = list(knobs(recipe))
@@ -101,14 +141,7 @@ class Recipe(ABC):
             if name not in names:
                 like = ", ".join(near(name, names) or names)
                 raise RecipeError(f"{shown(name)} is no part of a recipe; try {like}")
-        made = recipe(**given)
-        for name, each in knobs(made).items():
-            if each.file and getattr(made, name) and not is_embedded(getattr(made, name)):
-                raise RecipeError(
-                    f"the {name} of this recipe is the name of a file, and a recipe that is read "
-                    f"may name none; take it out, and give it as an option (--{name} FILE)"
-                )
-        return made
+        return recipe(**given)
 
     @classmethod
     def from_json(cls: type[AnyRecipe], text: str | bytes) -> AnyRecipe:

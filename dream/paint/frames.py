@@ -1,0 +1,157 @@
+"""Frames: the one loop that paints plans, and what it yields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dream.networks.network import ValueAndGrad
+from dream.paint.ascent import Paint, Rule, ascend
+from dream.paint.plan import AnyJob
+from dream.recipe.channel import ChannelRecipe
+from dream.recipe.recipe import Recipe
+from dream.tensors import to_image, to_tensor
+
+
+def as_it_is(picture: Tensor) -> Tensor:
+    """The picture: a view of all of it."""
+    return picture
+
+
+@dataclass(frozen=True)
+class Climb:
+    """How a stage is climbed: from which variables, painted and seen how, by which rule.
+
+    `show` makes pictures in [0, 1], at full size whatever the stage, of the variables.
+    """
+
+    variables: Tensor
+    value_and_grad: ValueAndGrad
+    rule: Rule
+    paint: Paint = as_it_is
+    view: Paint = as_it_is
+    show: Paint = as_it_is
+
+
+# A climb for each stage of a plan; each is sent the variables that the one before it reached.
+Climbs = Generator[Climb, Tensor, None]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A moment of the work: how far it has come, and the picture, or batch of them, as it is now.
+
+    `step` of `total` counts over everything, `octave` of `octaves` from 1, in this picture; `done`
+    is the share of the work, from 0 to 1, that lies behind; `finished` says that these pictures are
+    the result. `recipes` are what each picture is made by. Frames stay as they are; nothing is
+    worked out, nor copied from the device, until `values` or a picture is asked for.
+    """
+
+    step: int
+    total: int
+    octave: int
+    octaves: int
+    done: float
+    finished: bool
+    objective: Tensor | NDArray[np.float64] | None
+    paint: Callable[[], Tensor]
+    recipes: tuple[Recipe, ...] = ()
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """What each picture of a visualization shows; none in others."""
+        return tuple(each.channel for each in self.recipes if isinstance(each, ChannelRecipe))
+
+    @property
+    def values(self) -> list[float]:
+        """The objective of each picture before this step; none in a first frame."""
+        return [] if self.objective is None else list(self.objective.tolist())
+
+    @property
+    def value(self) -> float:
+        """The objective before this step, summed over pictures; NaN in a first frame.
+
+        Comparable within one octave.
+        """
+        return math.nan if self.objective is None else float(self.objective.sum())
+
+    @property
+    def silent(self) -> tuple[int, ...]:
+        """The channels that nothing in their picture excites, as yet."""
+        return tuple(
+            each for each, value in zip(self.channels, self.values, strict=False) if not value
+        )
+
+    @property
+    def tensor(self) -> Tensor:
+        """The pictures, (N, 3, H, W) in [0, 1], at full size whatever the octave."""
+        return self.paint()
+
+    def pictures(self) -> list[Image.Image]:
+        """The pictures as 8-bit RGB images of their own."""
+        return [to_image(picture) for picture in torch.split(self.tensor, 1)]
+
+    def picture(self) -> Image.Image:
+        """The picture, or the first of several, as an 8-bit RGB image of its own."""
+        return to_image(self.tensor[:1])
+
+
+def frames(jobs: Sequence[AnyJob], climbs: Sequence[Climbs]) -> Iterator[Frame]:
+    """Paint one job after the other; yields a frame before each, and after each of its steps.
+
+    The last frame of each job is finished. Close the iterator to stop.
+    """
+    total = sum(job.steps for job in jobs)
+    work = sum(stage.work for job in jobs for stage in job.stages)
+    step = worked = 0
+    for place, (job, climbing) in enumerate(zip(jobs, climbs, strict=True), start=1):
+        octaves, last = max(1, len(job.stages)), step + job.steps
+        for octave, values, paint in _moments(job, climbing):
+            if values is not None:
+                step += 1
+                worked += job.stages[octave - 1].pixels
+            done = worked / work if work else place / len(jobs)
+            finished = step == last
+            yield Frame(step, total, octave, octaves, done, finished, values, paint, job.recipes)
+
+
+def _moments(
+    job: AnyJob, climbing: Climbs
+) -> Iterator[tuple[int, Tensor | None, Callable[[], Tensor]]]:
+    """The octave, the values of the step and what paints the pictures: at the start, without
+    values, and after each step.
+    """
+    if job.made:
+        yield 1, None, partial(to_tensors, job.made)
+    left = job.steps
+    reached: Tensor | None = None
+    for octave, stage in enumerate(job.stages, start=1):
+        if octave > 1 and not left:
+            break  # Only stages without steps are to come.
+        climb = next(climbing) if reached is None else climbing.send(reached)
+        reached = climb.variables
+        if octave == 1:
+            yield octave, None, partial(climb.show, reached[: stage.pictures])
+        steps = ascend(
+            reached, climb.paint, climb.view, climb.value_and_grad, climb.rule, steps=stage.steps
+        )
+        for reached, values in steps:
+            left -= 1
+            shown, values = reached, values.view(stage.views, -1).mean(0)
+            if stage.tries > 1:
+                best = values.argmax(0, keepdim=True)
+                shown, values = reached.index_select(0, best), values.index_select(0, best)
+            yield octave, values, partial(climb.show, shown)
+
+
+def to_tensors(images: Sequence[Image.Image]) -> Tensor:
+    """Images of one size as pictures (N, 3, H, W)."""
+    return torch.cat([to_tensor(image) for image in images])
