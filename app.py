@@ -19,12 +19,11 @@ from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
 from dream.page import (
+    api,
     card,
     channels,
-    channels_api,
     class_images,
     deep_dream,
-    deep_dream_api,
     parts,
     visitors,
 )
@@ -113,9 +112,7 @@ def build(work: Work) -> Page:
                 channels.tab(work, tabs, dreams)
             with gr.Tab("Class image", id="class"):
                 class_images.tab(work, tabs, dreams)
-        deep_dream_api.endpoints(work)
-        channels_api.endpoints(work)
-        class_images.endpoint(work)
+        api.endpoints(work)
     return page
 
 

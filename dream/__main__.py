@@ -61,65 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="python -m dream", description="Deep dreams of your photos.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    image = commands.add_parser("image", help="dream a photo")
-    image.add_argument("photo", metavar="PHOTO", help="a picture file")
-    _recipe_options(image, DreamRecipe)
-    image.set_defaults(command=_image)
-
-    several = commands.add_parser("sheet", help="dream a photo in several ways, side by side")
-    several.add_argument("photo", metavar="PHOTO", help="a picture file")
-    several.add_argument("--layers", metavar="LIST", default="", help="as inception3b,inception4c")
-    several.add_argument("--intensities", metavar="LIST", default="", help="as 3,5,8")
-    _recipe_options(several, DreamRecipe, skip=("layer", "intensity"), out="sheet.png")
-    several.set_defaults(command=_sheet)
-
-    channel = commands.add_parser("channel", help="show what the channels of a layer look for")
-    channel.add_argument("--image", metavar="PHOTO", help="raise it in this photo, not from noise")
-    channel.add_argument(
-        "--grid", metavar="N", type=_number, help="so many channels of the layer, on one sheet"
-    )
-    channel.add_argument(
-        "--channels", metavar="LIST", help="these channels, as 3,7,12 or 0-15, on one sheet"
-    )
-    _recipe_options(channel, ChannelRecipe)
-    channel.set_defaults(command=_channel)
-
-    top = commands.add_parser("top", help="list the channels that answer a photo most strongly")
-    top.add_argument("photo", metavar="PHOTO", help="a picture file")
-    top.add_argument("--model", default=MODEL, metavar="NAME")
-    top.add_argument("--layer", metavar="NAME", help="Default: the network's own.")
-    top.add_argument("--count", metavar="N", type=_number, default=8, help="Default: 8.")
-    top.add_argument(
-        "--spot",
-        metavar="SHARE",
-        nargs=2,
-        type=float,
-        help="where to look, in shares of the width and the height: 0.5 0.5 is the middle",
-    )
-    _weights_option(top)
-    top.set_defaults(command=_top)
-
-    image_of = commands.add_parser("class", help="show what a network takes for a class")
-    image_of.add_argument(
-        "target", metavar="CLASS", nargs="?", help="by name, part of it, or number; see classes"
-    )
-    image_of.add_argument("--image", metavar="PHOTO", help="start from this photo, not from noise")
-    _recipe_options(image_of, ClassRecipe, skip=("target",))
-    image_of.set_defaults(command=_class)
-
-    names = commands.add_parser("classes", help="list the classes, all or those with a word")
-    names.add_argument("word", metavar="WORD", nargs="?", default="")
-    names.set_defaults(command=_classes)
-
-    models = commands.add_parser("models", help="list the networks, and which are here already")
-    models.set_defaults(command=_models)
-    layers = commands.add_parser("layers", help="list the layers of a network")
-    layers.add_argument("model", metavar="MODEL", nargs="?", default=MODEL)
-    layers.set_defaults(command=_layers)
-    fetch = commands.add_parser("fetch", help="download the weights of a network ahead of time")
-    fetch.add_argument("model", metavar="MODEL")
-    fetch.set_defaults(command=_fetch)
+    for name, about, options, command in COMMANDS:
+        one = commands.add_parser(name, help=about)
+        options(one)
+        one.set_defaults(command=command)
     return parser
 
 
@@ -218,12 +163,24 @@ def _finished(frames: Iterator[Frame]) -> Iterator[tuple[Recipe, Image.Image, Fr
                 yield recipe, picture, frame
 
 
+def _image_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photo", metavar="PHOTO", help="a picture file")
+    _recipe_options(parser, DreamRecipe)
+
+
 def _image(given: argparse.Namespace) -> None:
     recipe = _recipe(given, DreamRecipe)
     photo = load_image(given.photo)
     start = time.perf_counter()
     for made, picture, _ in _finished(_painted(_engine(given, recipe.model), [recipe], photo)):
         _write(given, picture, f"{recipe.layer}, seed {recipe.seed}", start, made)
+
+
+def _sheet_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photo", metavar="PHOTO", help="a picture file")
+    parser.add_argument("--layers", metavar="LIST", default="", help="as inception3b,inception4c")
+    parser.add_argument("--intensities", metavar="LIST", default="", help="as 3,5,8")
+    _recipe_options(parser, DreamRecipe, skip=("layer", "intensity"), out="sheet.png")
 
 
 def _sheet(given: argparse.Namespace) -> None:
@@ -234,6 +191,17 @@ def _sheet(given: argparse.Namespace) -> None:
     dreams = _finished(_painted(_engine(given, recipe.model), recipes, photo))
     made = sheet(recipes, [picture for _, picture, _ in dreams])
     _write(given, made, f"{len(recipes)} dreams, seed {recipe.seed}", start)
+
+
+def _channel_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", metavar="PHOTO", help="raise it in this photo, not from noise")
+    parser.add_argument(
+        "--grid", metavar="N", type=_number, help="so many channels of the layer, on one sheet"
+    )
+    parser.add_argument(
+        "--channels", metavar="LIST", help="these channels, as 3,7,12 or 0-15, on one sheet"
+    )
+    _recipe_options(parser, ChannelRecipe)
 
 
 def _channel(given: argparse.Namespace) -> None:
@@ -270,6 +238,21 @@ def _grid(given: argparse.Namespace, recipe: ChannelRecipe) -> None:
     _write(given, grid, f"{len(channels)} channels of {recipe.layer}, seed {recipe.seed}", start)
 
 
+def _top_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photo", metavar="PHOTO", help="a picture file")
+    parser.add_argument("--model", default=MODEL, metavar="NAME")
+    parser.add_argument("--layer", metavar="NAME", help="Default: the network's own.")
+    parser.add_argument("--count", metavar="N", type=_number, default=8, help="Default: 8.")
+    parser.add_argument(
+        "--spot",
+        metavar="SHARE",
+        nargs=2,
+        type=float,
+        help="where to look, in shares of the width and the height: 0.5 0.5 is the middle",
+    )
+    _weights_option(parser)
+
+
 def _top(given: argparse.Namespace) -> None:
     COUNT.check("count", given.count)
     engine = _engine(given, given.model)
@@ -279,6 +262,14 @@ def _top(given: argparse.Namespace) -> None:
     response = engine.response(photo, recipe.model, recipe.layer)
     for answer in response.top(given.count, given.spot):
         print(f"channel {answer.channel:5}   {answer.strength:8.2f}")
+
+
+def _class_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target", metavar="CLASS", nargs="?", help="by name, part of it, or number; see classes"
+    )
+    parser.add_argument("--image", metavar="PHOTO", help="start from this photo, not from noise")
+    _recipe_options(parser, ClassRecipe, skip=("target",))
 
 
 def _class(given: argparse.Namespace) -> None:
@@ -302,6 +293,10 @@ def _class(given: argparse.Namespace) -> None:
 def _score(verdict: Verdict) -> str:
     rank = f"rank {verdict.rank}"
     return f"logit {verdict.logit:.1f}, probability {verdict.probability:.1%}, {rank}"
+
+
+def _classes_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("word", metavar="WORD", nargs="?", default="")
 
 
 def _classes(given: argparse.Namespace) -> None:
@@ -340,6 +335,10 @@ def _bar(done: float, where: str) -> None:
         print(f"\r[{bar}] {where} ", end="\n" if done == 1 else "", file=sys.stderr, flush=True)
 
 
+def _no_options(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
 def _models(given: argparse.Namespace) -> None:
     for card in catalogue.CARDS.values():
         path = weights.find(card)
@@ -352,11 +351,19 @@ def _models(given: argparse.Namespace) -> None:
         print(f"{card.name:15}{here:18}{card.licence:14}{card.about}")
 
 
+def _layers_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", default=MODEL)
+
+
 def _layers(given: argparse.Namespace) -> None:
     card = catalogue.card(given.model)
     for layer in card.layers:
         default = "  (default)" if layer.name == card.default_layer else ""
         print(f"{layer.name:22}{layer.alias:10}{layer.kind:12}{layer.brings}{default}")
+
+
+def _fetch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL")
 
 
 def _fetch(given: argparse.Namespace) -> None:
@@ -366,6 +373,19 @@ def _fetch(given: argparse.Namespace) -> None:
         return
     _show(weights.fetch(card))
     print(printable(f"{card.name}: {weights.find(card)}"))
+
+
+COMMANDS = (
+    ("image", "dream a photo", _image_options, _image),
+    ("sheet", "dream a photo in several ways, side by side", _sheet_options, _sheet),
+    ("channel", "show what the channels of a layer look for", _channel_options, _channel),
+    ("top", "list the channels that answer a photo most strongly", _top_options, _top),
+    ("class", "show what a network takes for a class", _class_options, _class),
+    ("classes", "list the classes, all or those with a word", _classes_options, _classes),
+    ("models", "list the networks, and which are here already", _no_options, _models),
+    ("layers", "list the layers of a network", _layers_options, _layers),
+    ("fetch", "download the weights of a network ahead of time", _fetch_options, _fetch),
+)
 
 
 if __name__ == "__main__":

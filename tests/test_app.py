@@ -18,7 +18,7 @@ from PIL import Image
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream.files.embedded import embed_guide
-from dream.page import deep_dream, parts
+from dream.page import api, deep_dream
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
 
@@ -75,9 +75,10 @@ def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client) -> None
         """Work."""
         yield given
 
-    handler, names = parts.with_knobs(work, DreamRecipe, {"image": "The photo."})
+    names = ["image", *knobs(DreamRecipe)]
+    handler = api.handler_of(work, DreamRecipe, names, {"image": api.IMAGE})
     said = dict(re.findall(r"^    (\w+): (.*)$", handler.__doc__ or "", re.M))
-    assert ["image", *names] == list(said) == ["image", *knobs(DreamRecipe)]
+    assert list(said) == names
     assert list(inspect.signature(handler).parameters) == list(said)
     for name, knob in knobs(DreamRecipe).items():
         if knob.kind in (int, float):
@@ -85,9 +86,8 @@ def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client) -> None
             assert bounds <= set(re.findall(r"[\d.]*\d", said[name])), name
         assert knob.help in said[name] and all(choice in said[name] for choice in knob.choices)
     # What is left out comes as None, and is left to the recipe.
-    assert next(handler("photo.jpg", *(None if name != "step" else 2 for name in names))) == {
-        "step": 2
-    }
+    values = {"image": "photo.jpg", "step": 2}
+    assert next(handler(*(values.get(name) for name in names))) == {"step": 2}
 
 
 def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine) -> None:

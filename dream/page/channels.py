@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,10 +10,12 @@ import gradio as gr
 
 from dream.engine import Engine
 from dream.errors import DreamError
-from dream.files.picture import load_image
+from dream.files.picture import load_image, save_image
 from dream.page import deep_dream, parts
-from dream.page.grid import GRID, answers, channel_file, map_file, recipes_for, visualized
+from dream.page.answers import GRID, answers, map_file, recipes_for
 from dream.page.layers import choose_layer, chosen
+from dream.page.moments import called, fresh_folder, grids, moments
+from dream.page.run import Run, told
 from dream.page.work import Work
 from dream.paint.channel import silence
 from dream.paint.response import Response
@@ -69,26 +68,26 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
                 buttons=[],
                 elem_id="seen",
             )
-            see = gr.Button("What does it see in all of it?", elem_id="see")
+            see_all = gr.Button("What does it see in all of it?", elem_id="see")
             with gr.Accordion("Advanced", open=False):
-                controls = [
-                    parts.control(ChannelRecipe, name, getattr(first, name)) for name in CONTROLS
-                ]
+                controls = {
+                    name: parts.control(ChannelRecipe, name, getattr(first, name))
+                    for name in CONTROLS
+                }
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            with tempfile.TemporaryDirectory() as folder:
-                files, about = _kept(work.engine, first, folder)
-                opening = _choosing(first, tuple(files))
-                gallery = gr.Gallery(
-                    _items(files),
-                    columns=4,
-                    height="auto",
-                    object_fit="cover",
-                    label="Channels",
-                    show_label=False,
-                    interactive=False,
-                    buttons=["download", "fullscreen"],
-                    elem_id="channels",
-                )
+            files, about = _kept(work.engine, first)
+            opening = _choosing(first, tuple(files))
+            gallery = gr.Gallery(
+                _items(files),
+                columns=4,
+                height="auto",
+                object_fit="cover",
+                label="Channels",
+                show_label=False,
+                interactive=False,
+                buttons=["download", "fullscreen"],
+                elem_id="channels",
+            )
             status = gr.HTML(parts.status(about), elem_id="show-status", elem_classes="status")
             carry = gr.Button(
                 opening["carry"]["value"],
@@ -104,22 +103,21 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
             )
     shown = gr.State(opening["shown"])
     outputs = [gallery, status, shown, carry, where]
-    layer = [choice.model, choice.layer]
 
-    def show(model: str, layer: str, numbers: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _told(_show(work, model, layer, numbers, values))
+    def show(**given: Any) -> Iterator[tuple[Any, ...]]:
+        yield from told(_show(work, **given), _but)
 
-    def see_all(photo: str | None, *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _told(_see(work, photo, None, *values))
+    def see(**given: Any) -> Iterator[tuple[Any, ...]]:
+        yield from told(_see(work, **given), _but)
 
-    def see_spot(event: gr.SelectData, photo: str | None, *values: Any) -> Iterator[Any]:
-        yield from _told(_see(work, photo, event.index, *values))
-
-    def peek(model: str, layer: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _told(_peek(work.engine, model, layer, values))
+    def peek(**given: Any) -> Iterator[tuple[Any, ...]]:
+        yield from told(_peek(work.engine, ChannelRecipe(**given)), _but)
 
     def select(event: gr.SelectData, shown: Shown) -> Iterator[tuple[Any, ...]]:
-        yield from _told(_select(work, shown, int(event.index)))
+        yield from told(_select(work, shown, int(event.index)), _but)
+
+    def spot_of(event: gr.SelectData) -> Any:
+        return event.index
 
     def carried(shown: Shown) -> tuple[Any, ...]:
         return (
@@ -130,27 +128,18 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
             None,
         )
 
-    buttons = [go, see, stop]
-    runs: list[Any] = []
-    for event, handler, inputs in (
-        (go.click, show, [*layer, numbers, *controls]),
-        (see.click, see_all, [photo, *layer, *controls]),
-        (photo.select, see_spot, [photo, *layer, *controls]),
-    ):
-        event(lambda: _busy(True), None, buttons, **parts.AT_ONCE)
-        run = event(
-            handler,
-            inputs,
-            outputs,
-            show_progress="minimal",
-            show_progress_on=status,
-            api_visibility="private",
-            **parts.WORK,
-        )
-        runs.append(run)
-    parts.stops(stop, runs, lambda: _busy(False), buttons, status)
+    given = {"model": choice.model, "layer": choice.layer, **controls}
+    spot = gr.State(None)
+    run = Run(go, stop, [see_all], status)
+    run.on(go.click, show, {"numbers": numbers, **given}, outputs)
+    seen = {"photo": photo, "spot": spot, **given}
+    everywhere = see_all.click(lambda: None, None, spot, **parts.AT_ONCE)
+    run.on(everywhere.then, see, seen, outputs)
+    there = photo.select(spot_of, None, spot, **parts.AT_ONCE)
+    run.on(there.then, see, seen, outputs)
+    run.wire()
     for event in choice.events:
-        event.then(peek, [*layer, *controls], outputs, **parts.GLANCE)
+        event.then(peek, None, outputs, inputs_kwargs=given, **parts.GLANCE)
     gallery.select(select, shown, outputs, **parts.GLANCE)
     target = [tabs, *dreams.choice.components, dreams.channels, dreams.photo, dreams.guide]
     carry.click(carried, shown, target, **parts.AT_ONCE).then(
@@ -158,36 +147,28 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     )
 
 
-def _show(
-    work: Work, model: str, layer: str, numbers: str, values: Sequence[Any]
-) -> Iterator[tuple[Any, ...]]:
+def _show(work: Work, numbers: str, **knobs: Any) -> Iterator[dict[str, Any]]:
     """The channels of a layer, as they form."""
-    recipes = recipes_for(_recipe(model, layer, values), numbers)
+    recipes = recipes_for(ChannelRecipe(**knobs), numbers)
     yield from _forming(work, recipes, _about(recipes))
 
 
 def _see(
-    work: Work,
-    photo: str | None,
-    spot: tuple[float, float] | None,
-    model: str,
-    layer: str,
-    *values: Any,
-) -> Iterator[tuple[Any, ...]]:
+    work: Work, photo: str | None, spot: tuple[float, float] | None, **knobs: Any
+) -> Iterator[dict[str, Any]]:
     """The channels that answer a photo, all of it or a spot (across, down) in pixels."""
     if not photo:
         raise DreamError("Drop a photo first.")
-    recipe = _recipe(model, layer, values)
-    for text in parts.fetching(work.engine.fetch(recipe.model)):
-        yield _but(status=text)
-    response, found = answers(work, load_image(photo), recipe, spot, TOP)
+    recipe = ChannelRecipe(**knobs)
+    for words in parts.fetching(work.engine.fetch(recipe.model)):
+        yield {"status": words}
+    response, found = answers(work, photo, recipe, spot, TOP)
     place = "at that spot" if spot else "in all of it"
     about = f"What {recipe.layer} sees {place}, by how strongly it answers."
     captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in found}
     recipes = [recipe.but(channel=channel) for channel in captions]
-    with tempfile.TemporaryDirectory() as folder:
-        yield _but(where=_map(response, found[0].channel, folder))
-        yield from _forming(work, recipes, about, captions, photo)
+    yield {"where": _map(response, found[0].channel)}
+    yield from _forming(work, recipes, about, captions, photo)
 
 
 def _forming(
@@ -196,46 +177,43 @@ def _forming(
     about: str,
     captions: Mapping[int, str] | None = None,
     photo: str | None = None,
-) -> Iterator[tuple[Any, ...]]:
+) -> Iterator[dict[str, Any]]:
     """The gallery, and what is said of it, while the pictures form."""
-    for text in parts.fetching(work.engine.fetch(recipes[0].model)):
-        yield _but(status=text)
-    # What was enlarged gives way to the first one.
     channels = tuple(recipe.channel for recipe in recipes)
-    yield _but(gallery=[], **_choosing(recipes[0], channels, photo))
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        for moment in visualized(work, recipes, folder):
-            status = parts.progress(moment.frame, time.monotonic() - start)
-            if moment.frame.done == 1:
-                silent = silence(recipes[0].layer, moment.silent) if moment.silent else ""
-                status = parts.status(f"{about} {parts.sentence(silent)}")
-            yield _but(gallery=_items(moment.files, captions), status=status)
+    cleared = False
+    for grid in grids(moments(work, recipes, kept=True), recipes):
+        status = grid.moment.words
+        if grid.done:
+            silent = silence(recipes[0].layer, grid.silent) if grid.silent else ""
+            status = parts.status(f"{about} {parts.sentence(silent)}")
+        if grid.moment.frame and not cleared:
+            # What was enlarged gives way to the first one.
+            yield {"gallery": [], **_choosing(recipes[0], channels, photo)}
+            cleared = True
+        gallery = {"gallery": _items(grid.files, captions)} if cleared else {}
+        yield {**gallery, "status": status}
 
 
-def _peek(
-    engine: Engine, model: str, layer: str, values: Sequence[Any]
-) -> Iterator[tuple[Any, ...]]:
+def _peek(engine: Engine, recipe: ChannelRecipe) -> Iterator[dict[str, Any]]:
     """The grid of a layer just chosen, where it is kept; else what to press for it."""
-    recipe = _recipe(model, layer, values)
-    yield _but(gallery=[])
-    with tempfile.TemporaryDirectory() as folder:
-        files, about = _kept(engine, recipe, folder)
-        yield _but(
-            gallery=_items(files), status=parts.status(about), **_choosing(recipe, tuple(files))
-        )
+    yield {"gallery": []}
+    files, about = _kept(engine, recipe)
+    status = parts.status(about)
+    yield {"gallery": _items(files), "status": status, **_choosing(recipe, tuple(files))}
 
 
-def _kept(engine: Engine, recipe: ChannelRecipe, folder: str) -> tuple[dict[int, str], str]:
+def _kept(engine: Engine, recipe: ChannelRecipe) -> tuple[dict[int, str], str]:
     """The files of a layer's channels if they were made before, and what is to be said."""
     recipes = [engine.settle(each) for each in recipes_for(recipe, "")]
     images = engine.kept(recipes)
     if not images:
         return {}, f"Press the button to see {len(recipes)} channels of {recipe.layer}."
-    files = {
-        recipe.channel: channel_file(image, recipe, folder)
-        for image, recipe in zip(images, recipes, strict=True)
-    }
+    folder = fresh_folder()
+    files = {}
+    for image, recipe in zip(images, recipes, strict=True):
+        path = folder / f"{called(recipe, None)}.png"
+        save_image(image, path, recipe)
+        files[recipe.channel] = str(path)
     return files, _about(recipes)
 
 
@@ -263,26 +241,20 @@ def _choosing(
     }
 
 
-def _select(work: Work, shown: Shown, place: int) -> Iterator[tuple[Any, ...]]:
+def _select(work: Work, shown: Shown, place: int) -> Iterator[dict[str, Any]]:
     """A channel chosen in the gallery, and where in the photo it answers, if there is one."""
     channel = shown.channels[place]
-    shown = replace(shown, selected=channel)
+    chosen = {"shown": replace(shown, selected=channel), "carry": _carry(channel)}
     if not shown.photo:
-        yield _but(shown=shown, carry=_carry(channel))
+        yield chosen
         return
     recipe = ChannelRecipe(model=shown.model, layer=shown.layer)
     response = work.response(load_image(shown.photo), recipe)
-    with tempfile.TemporaryDirectory() as folder:
-        yield _but(shown=shown, carry=_carry(channel), where=_map(response, channel, folder))
+    yield {**chosen, "where": _map(response, channel)}
 
 
-def _recipe(model: str, layer: str, values: Sequence[Any]) -> ChannelRecipe:
-    given = dict(zip(CONTROLS, values, strict=True))
-    return ChannelRecipe(model=model, layer=layer, **given)
-
-
-def _map(response: Response, channel: int, folder: str) -> dict[str, Any]:
-    path = map_file(response, channel, folder)
+def _map(response: Response, channel: int) -> dict[str, Any]:
+    path = map_file(response, channel)
     return gr.update(
         value=path, visible=True, interactive=False, label=f"Where channel {channel} answers"
     )
@@ -293,21 +265,6 @@ def _carry(channel: int | None) -> dict[str, Any]:
     return gr.update(value=f"Dream my photo with {which}", interactive=channel is not None)
 
 
-def _busy(busy: bool) -> tuple[Any, ...]:
-    """How the buttons show, see and stop look while pictures form, and else."""
-    return gr.update(visible=not busy), gr.update(interactive=not busy), gr.update(visible=busy)
-
-
 def _but(**changes: Any) -> tuple[Any, ...]:
     """What the tab puts out, only that changed."""
     return tuple(changes.get(name, gr.skip()) for name in OUTPUTS)
-
-
-def _told(answers: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Those answers; what goes wrong is said in the status."""
-    try:
-        yield from answers
-    except DreamError as error:
-        said = parts.sentence(error)
-        gr.Warning(html.escape(said), title="This cannot be shown")
-        yield _but(status=parts.status(said))

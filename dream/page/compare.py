@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import html
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
 from dream.errors import DreamError
-from dream.files.picture import load_image
-from dream.files.sheet import sheet
+from dream.files import sheet as contact
 from dream.networks import catalogue
 from dream.page import parts
 from dream.page.controls import Controls, recipe_of
 from dream.page.layers import choices
+from dream.page.moments import Moment, fresh_folder, moments, stem
 from dream.page.work import Work
+from dream.recipe.dream import DreamRecipe
 from dream.recipe.variations import SIDE, variations
 
 INTENSITIES = (3, 5, 8)
@@ -34,6 +31,11 @@ class Section:
     intensities: gr.CheckboxGroup
     go: gr.Button
     sheet: gr.Image
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What `sheet` is given."""
+        return {"layers": self.layers, "intensities": self.intensities}
 
 
 def section(controls: Controls) -> Section:
@@ -77,40 +79,52 @@ def section(controls: Controls) -> Section:
     return Section(layers, intensities, go, sheet)
 
 
-def live(
+def sheet(
     work: Work,
     photo: str | None,
     layers: Sequence[str],
     intensities: Sequence[str],
     random_seed: bool,
-    *values: Any,
-) -> Iterator[tuple[Any, ...]]:
+    **knobs: Any,
+) -> Iterator[dict[str, Any]]:
     """The sheet and the status, as one dream after the other is done."""
-    same = gr.skip()
-    try:
-        if not photo:
-            raise DreamError("Drop a photo first, or pick one of the examples.")
-        strengths = sorted(map(int, intensities))
-        with tempfile.TemporaryDirectory() as folder:
-            recipe = recipe_of(random_seed, values)
-            side = min(recipe.max_side or SIDE, SIDE)
-            recipes = variations(recipe.but(max_side=side), layers, strengths)
-            frames = work.paint(recipes, load_image(photo))
-            for text in parts.fetching(work.engine.fetch(recipe.model)):
-                yield same, text
-            start = time.monotonic()
-            pictures: list[Image.Image] = []
-            for frame in frames:
-                if frame.finished:
-                    pictures.append(frame.picture())
-                seconds = parts.left(frame, time.monotonic() - start)
-                said = f"Dream {min(len(pictures) + 1, len(recipes))} of {len(recipes)}"
-                yield same, parts.under_way(f"{said}, {seconds} left.")
-            path = Path(folder) / f"sheet-{parts.stem(photo)}.png"
-            sheet(recipes, pictures).save(path)
-            said = f"{len(recipes)} dreams in {time.monotonic() - start:.1f} s."
-            yield gr.update(value=str(path), visible=True), parts.status(said)
-    except DreamError as error:
-        said = parts.sentence(error)
-        gr.Warning(html.escape(said), title="This cannot be compared")
-        yield same, parts.status(said)
+    if not photo:
+        raise DreamError("Drop a photo first, or pick one of the examples.")
+    recipe = recipe_of(random_seed, knobs)
+    recipe = recipe.but(max_side=min(recipe.max_side or SIDE, SIDE))
+    recipes = variations(recipe, layers, sorted(map(int, intensities)))
+    for moment, made in sheets(work, recipes, photo):
+        if moment.frame:
+            at = min(len(made) + 1, len(recipes))
+            left = parts.left(moment.frame, moment.seconds)
+            yield {"status": parts.under_way(f"Dream {at} of {len(recipes)}, {left} left.")}
+        else:
+            yield {"status": moment.words}
+    path = sheet_file(recipes, made, photo)
+    yield {
+        "sheet": gr.update(value=path, visible=True),
+        "status": parts.status(f"{len(recipes)} dreams in {moment.seconds:.1f} s."),
+    }
+
+
+def sheets(
+    work: Work, recipes: Sequence[DreamRecipe], photo: str
+) -> Iterator[tuple[Moment, list[Image.Image]]]:
+    """The dreams of a sheet as they are made, and those that are finished."""
+    made: list[Image.Image] = []
+    for moment in moments(work, recipes, photo, files=False):
+        if moment.frame and moment.frame.finished:
+            made.append(moment.frame.picture())
+        yield moment, made
+
+
+def sheet_file(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image], photo: str) -> str:
+    """The path of a sheet."""
+    path = fresh_folder() / f"sheet-{stem(photo)}.png"
+    contact.sheet(recipes, dreams).save(path)
+    return str(path)
+
+
+def but(**changes: Any) -> tuple[Any, ...]:
+    """What is put out, only that changed."""
+    return tuple(changes.get(name, gr.skip()) for name in ("sheet", "status"))

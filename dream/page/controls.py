@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,9 @@ class Controls:
     painted: gr.Image
 
     @property
-    def inputs(self) -> list[Any]:
+    def inputs(self) -> dict[str, Any]:
         """What `recipe_of` reads, once `hand_over` was."""
-        return [self.random_seed, *(self.by_name | {"mask": self.painted}).values()]
+        return {"random_seed": self.random_seed, **self.by_name, "mask": self.painted}
 
     @property
     def outputs(self) -> list[Any]:
@@ -86,13 +86,13 @@ class Controls:
         return updates | {self.choice.pictures: pictures}
 
 
-def recipe_of(random_seed: bool, values: Sequence[Any]) -> DreamRecipe:
+def recipe_of(random_seed: bool, knobs: Mapping[str, Any]) -> DreamRecipe:
     """The recipe that the controls are set to.
 
     Raises:
         RecipeError: if they cannot go together.
     """
-    given = dict(zip(knobs(DreamRecipe), values, strict=True))
+    given = dict(knobs)
     given["guide"] = embedded.embed_guide(given["guide"]) if given["guide"] else ""
     given["mask"] = mask.embedded_mask(given["mask"])
     if random_seed:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +10,12 @@ import gradio as gr
 
 from dream.engine import Engine
 from dream.errors import DreamError
-from dream.files.picture import load_image, read_recipe
+from dream.files.picture import read_recipe
 from dream.page import compare, estimate, history, parts, sharing
 from dream.page.controls import controls, recipe_of
 from dream.page.layers import LayerChoice
+from dream.page.moments import moments, unspoilt
+from dream.page.run import Run, told
 from dream.page.work import Work
 from dream.recipe.dream import DreamRecipe
 
@@ -96,111 +95,80 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
             strip, befores = history.strip()
             compared.sheet.render()  # type: ignore[no-untyped-call]
 
-    def dream_photo(photo: str | None, *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _live(work, photo, None, *values)
-
-    def dream_again(pair: tuple[str, str], *values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from _live(work, pair[1], pair[0], *values)
-
-    def sheet(*values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from compare.live(work, *values)
-
-    buttons = [go, stop, again, download, compared.go]
-    shown = [view, status, made.by_name["seed"], download, strip, befores, recipe, linkable]
-    runs: list[Any] = []
-    for button, handler, source, outputs in (
-        (go, dream_photo, [photo, strip, befores], shown),
-        (again, dream_again, [view, strip, befores], shown),
-        (
-            compared.go,
-            sheet,
-            [photo, compared.layers, compared.intensities],
-            [compared.sheet, status],
-        ),
-    ):
-        button.click(lambda: _busy(True), None, buttons, **parts.AT_ONCE)
-        run = made.hand_over(button.click).then(
-            handler,
-            [*source, *made.inputs],
-            outputs,
-            show_progress="minimal",
-            show_progress_on=status,
-            scroll_to_output=button is compared.go,
-            api_visibility="private",
-            **parts.WORK,
-        )
-        runs.append(run)
-    parts.stops(
-        stop, runs, lambda: _busy(False), buttons, status, "Stopped. Dream again goes on from here."
+    run = Run(
+        go, stop, [again, download, compared.go], status, "Stopped. Dream again goes on from here."
     )
+    shown = [view, status, made.by_name["seed"], download, strip, befores, recipe, linkable]
+
+    def dream_photo(photo: str | None, **values: Any) -> Iterator[tuple[Any, ...]]:
+        yield from told(_dream(work, photo, None, **values), _but)
+
+    def dream_again(view: tuple[str, str], **values: Any) -> Iterator[tuple[Any, ...]]:
+        yield from told(_dream(work, unspoilt(view[1]), view[0], **values), _but)
+
+    def sheet(**values: Any) -> Iterator[tuple[Any, ...]]:
+        yield from told(compare.sheet(work, **values), compare.but)
+
+    kept = {"strip": strip, "befores": befores}
+    runs = [
+        run.on(
+            go.click, dream_photo, {"photo": photo, **kept, **made.inputs}, shown, made.hand_over
+        ),
+        run.on(
+            again.click, dream_again, {"view": view, **kept, **made.inputs}, shown, made.hand_over
+        ),
+        run.on(
+            compared.go.click,
+            sheet,
+            {"photo": photo, **compared.inputs, **made.inputs},
+            [compared.sheet, status],
+            made.hand_over,
+            scroll_to_output=True,
+        ),
+    ]
+    run.wire()
     estimate.wire(work, expected, photo, made, runs)
     sharing.wire(page_load, made, photo, status, recipe, linkable, load_from)
     history.wire(strip, befores, made, [view, status, download, recipe, linkable])
     return Inputs(photo, made.choice, made.by_name["channels"], made.by_name["guide"])
 
 
-def _live(
+def _dream(
     work: Work,
     photo: str | None,
     before: str | None,
-    kept: history.Kept,
+    strip: history.Kept,
     befores: tuple[str, ...],
     random_seed: bool,
-    *values: Any,
-) -> Iterator[tuple[Any, ...]]:
+    **knobs: Any,
+) -> Iterator[dict[str, Any]]:
     """What the tab puts out as a dream goes on."""
-    try:
-        if not photo:
-            raise DreamError("Drop a photo first, or pick one of the examples.")
-        origin = before or photo
-        with tempfile.TemporaryDirectory() as folder:
-            recipe = work.engine.settle(recipe_of(random_seed, values))
-            frames = work.paint([recipe], load_image(photo))
-            for text in parts.fetching(work.engine.fetch(recipe.model)):
-                yield _but(status=text)
-            start = time.monotonic()
-            for frame in frames:
-                seconds = time.monotonic() - start
-                before = before or parts.preview(frame, photo, folder)
-                if frame.finished:
-                    after = parts.result(frame, recipe, photo, folder)
-                    where = " ".join(filter(None, (recipe.layer, recipe.channels)))
-                    said = f"Dreamed in {seconds:.1f} s at {where}, seed {recipe.seed}."
-                    strip, befores = history.longer(kept, befores, after, origin)
-                    yield _but(
-                        view=(before, after),
-                        status=parts.status(said),
-                        seed=recipe.seed,
-                        download=after,
-                        strip=strip,
-                        befores=befores,
-                        recipe=recipe.to_json(),
-                        linkable=sharing.linked(recipe),
-                    )
-                else:
-                    after = parts.preview(frame, photo, folder)
-                    yield _but(
-                        view=(before, after),
-                        status=parts.progress(frame, seconds),
-                        seed=recipe.seed,
-                    )
-    except DreamError as error:
-        said = parts.sentence(error)
-        gr.Warning(html.escape(said), title="This cannot be dreamed")
-        yield _but(status=parts.status(said))
+    if not photo:
+        raise DreamError("Drop a photo first, or pick one of the examples.")
+    origin = before or photo
+    recipe = work.engine.settle(recipe_of(random_seed, knobs))
+    for moment in moments(work, [recipe], photo):
+        if not moment.frame:
+            yield {"status": moment.words}
+            continue
+        (after,) = moment.files
+        before = before or after
+        changes = {"view": (before, after), "status": moment.words, "seed": recipe.seed}
+        if moment.frame.finished:
+            where = " ".join(filter(None, (recipe.layer, recipe.channels)))
+            said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {recipe.seed}."
+            longer, befores = history.longer(strip, befores, after, origin)
+            changes |= {
+                "status": parts.status(said),
+                "download": after,
+                "strip": longer,
+                "befores": befores,
+                "recipe": recipe.to_json(),
+                "linkable": sharing.linked(recipe),
+            }
+        yield changes
 
 
 def _but(**changes: Any) -> tuple[Any, ...]:
     """What the tab puts out, only that changed."""
     return tuple(changes.get(name, gr.skip()) for name in OUTPUTS)
-
-
-def _busy(busy: bool) -> tuple[Any, ...]:
-    """How go, stop, again, download and compare look in and out of a dream."""
-    return (
-        gr.update(visible=not busy),
-        gr.update(visible=busy),
-        gr.update(interactive=not busy),
-        gr.update(interactive=not busy),
-        gr.update(interactive=not busy),
-    )

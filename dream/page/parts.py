@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import html
-import inspect
 import math
-import re
 import time
 from abc import ABCMeta
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import randint
 from typing import Any
@@ -17,12 +16,10 @@ import gradio as gr
 from gradio.component_meta import ComponentMeta
 
 from dream.errors import DreamError
-from dream.files.picture import save_image
 from dream.networks.weights import Download
 from dream.paint.frames import Frame
-from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import Knob, knobs
-from dream.recipe.recipe import MODEL, SEED_LIMIT, Recipe
+from dream.recipe.recipe import SEED_LIMIT, Recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_WORDS = 0.4
@@ -68,6 +65,7 @@ def _as_it_came(self: Any, payload: Any) -> Any:
 Photo = component_like(gr.Image, preprocess=_path)
 Text = component_like(gr.Textbox, preprocess=_as_it_came)
 Number = component_like(gr.Number, preprocess=_as_it_came)
+Integer = partial(Number, precision=0)
 
 
 def photo_input(**about: Any) -> gr.Image:
@@ -112,40 +110,8 @@ def hidden_field(kind: type[Recipe], name: str) -> Any:
         return gr.Checkbox(bool(value), label=name, visible=False)
     if knob.kind is str:
         return Text(value, label=name, visible=False)
-    precision = 0 if knob.kind is int else None
-    return Number(value, label=name, precision=precision, visible=False)
-
-
-def with_knobs(
-    work: Callable[..., Iterator[Any]],
-    kind: type[Recipe],
-    own: Mapping[str, str],
-    skip: Sequence[str] = (),
-) -> tuple[Callable[..., Iterator[Any]], list[str]]:
-    """A handler of an endpoint that takes a parameter for each knob, and the names of those.
-
-    `own` are parameters that come first, with what is said of each. `work` is given those, and a
-    dict of the knobs that were sent. What Gradio tells API and MCP clients follows from the recipe;
-    defaults are those of the fields.
-    """
-    about = {name: knob for name, knob in knobs(kind).items() if name not in skip}
-
-    def handler(*values: Any) -> Iterator[Any]:
-        given = dict(zip(about, values[len(own) :], strict=True))
-        # A file that was left out comes as None, as do numbers and names that are automatic.
-        sent = {name: value for name, value in given.items() if value is not None}
-        yield from work(*values[: len(own)], sent)
-
-    # Gradio takes the default of a field; where that is empty, only None here makes it optional.
-    kinds = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    required = [inspect.Parameter(name, kinds) for name in own]
-    optional = [inspect.Parameter(name, kinds, default=None) for name in about]
-    handler.__signature__ = inspect.Signature(required + optional)  # type: ignore[attr-defined]
-    lines = [f"    {name}: {said}" for name, said in own.items()]
-    lines += [f"    {name}: {described(kind, name)}" for name in about]
-    handler.__name__ = work.__name__
-    handler.__doc__ = "\n".join([inspect.cleandoc(work.__doc__ or ""), "", "Args:", *lines])
-    return handler, list(about)
+    field = Integer if knob.kind is int else Number
+    return field(value, label=name, visible=False)
 
 
 def described(kind: type[Recipe], name: str) -> str:
@@ -166,30 +132,6 @@ def status(text: str, mark: str = "") -> str:
 def under_way(text: str) -> str:
     """A line for the status that holds only while something runs."""
     return status(text, UNDER_WAY)
-
-
-def stops(
-    stop: gr.Button,
-    runs: Sequence[Any],
-    free: Callable[[], tuple[Any, ...]],
-    buttons: Sequence[Any],
-    line: gr.HTML,
-    words: str = "Stopped.",
-) -> None:
-    """Let a button stop runs; at the end of each, `free` is what the buttons look like.
-
-    A busy browser shows frames that it had received before the stop after the button's words: so
-    they are said once more when the stream has ended.
-    """
-    said = status(words)
-
-    def ended(shown: str | None) -> tuple[Any, ...]:
-        return *free(), said if UNDER_WAY in str(shown) else gr.skip()
-
-    stop.click(lambda: (*free(), said), None, [*buttons, line], cancels=list(runs), **AT_ONCE)
-    for run in runs:
-        # The stop and the end of the stream may both come to this.
-        run.then(ended, line, [*buttons, line], trigger_mode="multiple", **AT_ONCE)
 
 
 def sentence(error: DreamError | str) -> str:
@@ -222,28 +164,3 @@ def fetching(downloads: Iterator[Download]) -> Iterator[str]:
         if time.monotonic() - shown > SECONDS_BETWEEN_WORDS:
             yield under_way(f"Fetching {each.model} from {each.source}, once: {each.megabytes}.")
             shown = time.monotonic()
-
-
-def preview(frame: Frame, photo: str, folder: str) -> str:
-    """The path of the frame as a JPEG, to look at."""
-    path = Path(folder) / f"{stem(photo)}-{frame.step}.jpg"
-    frame.picture().save(path, quality=90)
-    return str(path)
-
-
-def result(frame: Frame, recipe: DreamRecipe, photo: str, folder: str) -> str:
-    """The path of the frame as a PNG with its recipe, to keep: dream-cat-inception4c-i5-seed0."""
-    place = "+".join(filter(None, (recipe.layer, recipe.channels)))
-    if recipe.model != MODEL:
-        place = f"{recipe.model}.{place}"
-    place = re.sub(r"[^\w.]+", "+", place)[:60]
-    name = f"dream-{stem(photo)}-{place}-i{recipe.intensity}-seed{recipe.seed}.png"
-    save_image(frame.picture(), Path(folder) / name, recipe)
-    return str(Path(folder) / name)
-
-
-def stem(photo: str) -> str:
-    """What a photo is called, also where it is a dream of ours fed back in."""
-    stem = Path(photo).stem
-    dreamed = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+", stem)
-    return re.sub(r"[^\w-]+", "-", dreamed[1] if dreamed else stem)[:40].strip("-") or "photo"

@@ -1,0 +1,52 @@
+"""Which channels: those that were asked for, or those that answer a photo."""
+
+from __future__ import annotations
+
+from dream.errors import DreamError
+from dream.files.picture import load_image
+from dream.page.moments import fresh_folder
+from dream.page.work import Work
+from dream.paint.response import Answer, Response
+from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
+
+GRID = 16
+
+
+def recipes_for(recipe: ChannelRecipe, numbers: str) -> list[ChannelRecipe]:
+    """A recipe for each channel that was asked for; for some of every kind if none was."""
+    if numbers.strip():
+        channels = channel_numbers(numbers, recipe.model, recipe.layer)
+    else:
+        channels = spread_channels(GRID, recipe.model, recipe.layer)
+    return [recipe.but(channel=channel) for channel in channels]
+
+
+def answers(
+    work: Work,
+    photo: str,
+    recipe: ChannelRecipe,
+    spot: tuple[float, float] | None,
+    count: int,
+) -> tuple[Response, list[Answer]]:
+    """What a layer answers, and its channels that answer most, at a spot in pixels or all over."""
+    image = load_image(photo)
+    if spot:
+        height, width = image.shape[2:]
+        if not (0 <= spot[0] < width and 0 <= spot[1] < height):
+            raise DreamError(
+                f"the spot {spot[0]:g}, {spot[1]:g} lies outside of the picture, "
+                f"which is {width} x {height} pixels"
+            )
+        spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
+    response = work.response(image, recipe)
+    found = response.top(count, spot)
+    if not found:
+        raise DreamError(f"no channel of {recipe.layer} answers there; try another spot or layer")
+    return response, found
+
+
+def map_file(response: Response, channel: int) -> str:
+    """The path of the photo, marked where a channel answers."""
+    path = fresh_folder() / f"where-{channel}.jpg"
+    response.map(channel).save(path, quality=90)
+    return str(path)

@@ -1,0 +1,301 @@
+"""The endpoints, which API and MCP clients call; on fields of their own, that no page shows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from dream.errors import RecipeError
+from dream.files.embedded import with_pictures
+from dream.page import compare as comparing
+from dream.page import parts
+from dream.page.answers import answers, map_file, recipes_for
+from dream.page.moments import grids, moments
+from dream.page.work import Work
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
+from dream.recipe import presets as library
+from dream.recipe.knob import Knob, knobs
+from dream.recipe.variations import listed, numbers, variations
+
+TOP = 8
+TOP_LIMIT = 32
+SPOT = Knob("", 0, 30_000, automatic="the whole photo", kind=float)
+COUNT = Knob("", 1, TOP_LIMIT, kind=int)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A parameter that is no knob: what makes its field, and what is said of it."""
+
+    field: Callable[..., Any]
+    said: str
+    required: bool = False
+    default: Any = None
+
+    def made(self, name: str) -> Any:
+        """Its field."""
+        about = {} if self.default is None else {"value": self.default}
+        return self.field(label=name, visible=False, **about)
+
+
+IMAGE = Own(
+    parts.photo_input,
+    "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 40 megapixels.",
+    required=True,
+)
+NOISE_OR_IMAGE = Own(parts.photo_input, "A photo to start from; empty to start from noise.")
+
+
+def handler_of(
+    run: Callable[..., Iterator[Any]],
+    kind: type[Recipe],
+    names: Sequence[str],
+    own: Mapping[str, Own],
+) -> Callable[..., Iterator[Any]]:
+    """A handler of an endpoint, with parameters of those names: its `own`, and knobs of that kind.
+
+    `run` is given its own by name, and a dict of the knobs that were sent. What Gradio tells
+    clients follows from the recipe; defaults are those of the fields.
+    """
+
+    def handler(*values: Any) -> Iterator[Any]:
+        given = dict(zip(names, values, strict=True))
+        mine = {name: given.pop(name) for name in own}
+        # A file that was left out comes as None, as do numbers and names that are automatic.
+        sent = {name: value for name, value in given.items() if value is not None}
+        yield from run(**mine, given=sent)
+
+    # Gradio takes the default of a field; where that is empty, only None here makes it optional.
+    place, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    required = {name for name, each in own.items() if each.required}
+    parameters = [
+        inspect.Parameter(name, place, default=empty if name in required else None)
+        for name in names
+    ]
+    said = {name: own[name].said if name in own else parts.described(kind, name) for name in names}
+    lines = [f"    {name}: {each}" for name, each in said.items()]
+    handler.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    handler.__name__ = run.__name__
+    handler.__doc__ = "\n".join([inspect.cleandoc(run.__doc__ or ""), "", "Args:", *lines])
+    return handler
+
+
+def _endpoint(
+    run: Callable[..., Iterator[Any]],
+    kind: type[Recipe],
+    names: Sequence[str],
+    own: Mapping[str, Own],
+    outputs: Sequence[Any],
+) -> None:
+    fields = [
+        own[name].made(name) if name in own else parts.hidden_field(kind, name) for name in names
+    ]
+    handler = handler_of(run, kind, names, own)
+    gr.Button(visible=False).click(
+        handler, fields, list(outputs), api_name=run.__name__, **parts.WORK
+    )
+
+
+def _picture(label: str) -> gr.Image:
+    return gr.Image(format="png", label=label, visible=False)
+
+
+def _data(label: str) -> gr.JSON:
+    return gr.JSON(label=label, visible=False)
+
+
+def _pictures(label: str) -> gr.Gallery:
+    return gr.Gallery(label=label, visible=False)
+
+
+def endpoints(work: Work) -> None:
+    """All of them."""
+    _dreams(work)
+    _channels(work)
+    _classes(work)
+
+
+def _dreams(work: Work) -> None:
+    def deep_dream(
+        image: str, given: dict[str, Any]
+    ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
+        """Dream a photo: raise what a neural network sees in it, octave by octave.
+
+        Low layers bring strokes (inception3b of dreamlet), middle ones eyes and faces
+        (inception4c), high ones whole animals (inception5a). Sends nothing but signs of life while
+        the network is fetched, then previews (JPEG, without a recipe); the last answer is the dream
+        as PNG, which carries its recipe inside, and that recipe as JSON.
+        """
+        recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
+        for moment in moments(work, [recipe], image):
+            if moment.frame is None:
+                yield None, None
+            else:
+                made = moment.frame.recipes[0].to_dict() if moment.frame.finished else None
+                yield moment.files[0], made
+
+    def compare(
+        image: str, layers: str, intensities: str, given: dict[str, Any]
+    ) -> Iterator[tuple[str | None, list[dict[str, Any]] | None]]:
+        """Dream a photo at several layers or intensities, on one labelled contact sheet.
+
+        The last answer is the sheet (PNG) and the recipe of each picture on it, row by row.
+        """
+        recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
+        recipes = variations(recipe, listed(layers or ""), numbers(intensities or ""))
+        made: list[Image.Image] = []
+        for _, dreams in comparing.sheets(work, recipes, image):
+            made = dreams
+            yield None, None
+        path = comparing.sheet_file(recipes, made, image)
+        yield path, [work.engine.settle(each).to_dict() for each in recipes]
+
+    def presets() -> dict[str, dict[str, Any]]:
+        """The presets: recipes with names.
+
+        All in one of them but deepdream and kind are parameters of deep_dream; leave out what is
+        empty or null.
+        """
+        return {name: recipe.to_dict() for name, recipe in library.presets().items()}
+
+    about = list(knobs(DreamRecipe))
+    _endpoint(
+        deep_dream,
+        DreamRecipe,
+        ["image", *about],
+        {"image": IMAGE},
+        [_picture("dream"), _data("recipe")],
+    )
+    lists = {
+        "layers": Own(
+            gr.Textbox, "The layers, as inception3b,inception4c; empty for one alone.", default=""
+        ),
+        "intensities": Own(
+            gr.Textbox, "The intensities, as 3,5,8; empty for one alone.", default=""
+        ),
+    }
+    _endpoint(
+        compare,
+        DreamRecipe,
+        ["image", *lists, *(name for name in about if name not in ("layer", "intensity"))],
+        {"image": IMAGE, **lists},
+        [_picture("sheet"), _data("recipes")],
+    )
+    gr.api(presets, api_name="presets", queue=False)  # type: ignore[attr-defined]
+
+
+def _channels(work: Work) -> None:
+    def visualize_channel(
+        channels: str, image: str | None, given: dict[str, Any]
+    ) -> Iterator[tuple[list[tuple[str, str]], dict[str, Any] | None]]:
+        """Show what channels of a neural network look for, at most 64, from noise or in a photo.
+
+        Sends previews (JPEG) first; the last answer is a PNG for each channel, which carries its
+        recipe inside, and as JSON those recipes and the channels that stayed silent: nothing in
+        their picture excites them.
+        """
+        recipe, channels = ChannelRecipe(**given), (channels or "").strip()
+        if channels != "top":
+            recipes = recipes_for(recipe, channels)
+        elif image is None:
+            raise RecipeError("top needs an image; give one, or channels as 3,7,12")
+        else:
+            for _ in parts.fetching(work.engine.fetch(recipe.model)):
+                yield [], None
+            _, found = answers(work, image, recipe, None, TOP)
+            recipes = [recipe.but(channel=each.channel) for each in found]
+        settled = [each.settled(work.engine.device.type, bool(image)) for each in recipes]
+        for grid in grids(moments(work, settled, image, kept=True), settled):
+            made = [each.to_dict() for each in settled]
+            yield (
+                [(path, str(channel)) for channel, path in grid.files.items()],
+                {"recipes": made, "silent": list(grid.silent)} if grid.done else None,
+            )
+
+    def top_channels(
+        image: str, x: float | None, y: float | None, count: int, given: dict[str, Any]
+    ) -> Iterator[tuple[list[tuple[str, str]], str | None, list[dict[str, Any]] | None]]:
+        """Say which channels of a layer answer a photo most strongly, and show what they look for.
+
+        The last answer is a PNG for each channel, the strongest first; the photo marked where the
+        strongest answers; and channels and strengths as JSON.
+        """
+        recipe = ChannelRecipe(**given)
+        x, y, count = SPOT.check("x", x), SPOT.check("y", y), COUNT.check("count", count)
+        if (x is None) != (y is None):
+            raise RecipeError("a spot needs both x and y; give both, or none for all of it")
+        for _ in parts.fetching(work.engine.fetch(recipe.model)):
+            yield [], None, None
+        spot = None if x is None or y is None else (x, y)
+        response, found = answers(work, image, recipe, spot, count)
+        recipes = [recipe.but(channel=each.channel) for each in found]
+        where = map_file(response, found[0].channel)
+        for grid in grids(moments(work, recipes, kept=True), recipes):
+            items = [(path, str(channel)) for channel, path in grid.files.items()]
+            yield items, where, [asdict(each) for each in found] if grid.done else None
+
+    listed = "As 7 or 3,7,12 or 0-15; top for 8 that answer the image; empty for 16 of all."
+    _endpoint(
+        visualize_channel,
+        ChannelRecipe,
+        [
+            *("model", "layer", "channels", "size", "steps", "image"),
+            *("seed", "objective", "canvas"),
+        ],
+        {"channels": Own(gr.Textbox, listed, default="0"), "image": NOISE_OR_IMAGE},
+        [_pictures("channels"), _data("recipes")],
+    )
+    _endpoint(
+        top_channels,
+        ChannelRecipe,
+        ["image", "model", "layer", "x", "y", "count", "size", "steps"],
+        {
+            "image": IMAGE,
+            "x": Own(parts.Number, "The spot, in pixels from the left; empty for all of it."),
+            "y": Own(parts.Number, "The spot, in pixels from the top; empty for all of it."),
+            "count": Own(parts.Integer, f"How many channels, 1 to {TOP_LIMIT}.", default=TOP),
+        },
+        [
+            _pictures("channels"),
+            gr.Image(label="where", visible=False),
+            _data("answers"),
+        ],
+    )
+
+
+def _classes(work: Work) -> None:
+    def class_image(
+        image: str | None, given: dict[str, Any]
+    ) -> Iterator[tuple[str | None, dict[str, Any] | None, dict[str, Any] | None]]:
+        """Show what a neural network takes for a class of ImageNet, from noise or in a photo.
+
+        Sends previews (JPEG) first; the last answer is the picture as PNG, which carries its recipe
+        inside, that recipe, and the verdict as JSON: the target's logit, probability and rank
+        before and after, and the five classes that the network now sees.
+        """
+        before = None
+        for moment in moments(work, [ClassRecipe(**given)], image, judged=True):
+            if not (moment.frame and moment.verdict):
+                yield None, None, None
+                continue
+            before = before or moment.verdict
+            both = {"before": asdict(before), "after": asdict(moment.verdict)}
+            done = moment.frame.finished
+            made = moment.frame.recipes[0].to_dict()
+            yield moment.files[0], made if done else None, both if done else None
+
+    _endpoint(
+        class_image,
+        ClassRecipe,
+        [
+            *("target", "model", "mode", "size", "steps", "seed"),
+            *("image", "step", "penalty", "tries"),
+        ],
+        {"image": NOISE_OR_IMAGE},
+        [_picture("picture"), _data("recipe"), _data("verdict")],
+    )

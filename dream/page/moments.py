@@ -1,0 +1,190 @@
+"""What there is to show of pictures while they are made: tabs put it on the page, endpoints answer
+with it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from pathlib import Path
+
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from dream.files.picture import load_image, save_image
+from dream.page import parts
+from dream.page.work import Work
+from dream.paint.class_image import Verdict
+from dream.paint.frames import Frame
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
+from dream.recipe.recipe import MODEL
+
+# So many previews stay behind the one that is shown, for browsers that are slow to fetch them.
+BEHIND = 3
+PLACEHOLDER = 160
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment of the work, in words for the status; without a frame while weights are fetched.
+
+    `files` are the paths of the frame's pictures: previews (JPEG), in the end PNGs with their
+    recipes. Of the previews the first and the last ones stay.
+    """
+
+    words: str
+    frame: Frame | None = None
+    files: tuple[str, ...] = ()
+    seconds: float = 0.0
+    verdict: Verdict | None = None
+
+
+def moments(
+    work: Work,
+    recipes: Sequence[Recipe],
+    photo: str | None = None,
+    *,
+    kept: bool = False,
+    judged: bool = False,
+    files: bool = True,
+) -> Iterator[Moment]:
+    """Pictures by those recipes, from noise or in a photo; all is checked before this returns.
+
+    `kept` lets those that were made before be taken (see `Engine.plan`), `judged` has the one class
+    image judged at each frame; `files` may be left out where they are not shown.
+
+    Raises:
+        DreamError: as `load_image`, `Work.paint` and `Engine.fetch`.
+    """
+    picture = load_image(photo) if photo else None
+    if judged:
+        (recipe,) = recipes
+        assert isinstance(recipe, ClassRecipe)
+        frames: Iterator[tuple[Frame, Verdict | None]] = work.judged(recipe, picture)
+    else:
+        painted = work.paint(recipes, picture, kept=kept)
+        frames = ((frame, None) for frame in painted)
+    return _moments(work, recipes[0].model, photo, frames, files)
+
+
+def _moments(
+    work: Work,
+    model: str,
+    photo: str | None,
+    frames: Iterator[tuple[Frame, Verdict | None]],
+    files: bool,
+) -> Iterator[Moment]:
+    for words in parts.fetching(work.engine.fetch(model)):
+        yield Moment(words)
+    folder, previews = fresh_folder(), deque[tuple[str, ...]]()
+    start = time.monotonic()
+    frame = None
+    try:
+        for frame, verdict in frames:
+            seconds = time.monotonic() - start
+            paths = tuple(_files(frame, photo, folder)) if files else ()
+            yield Moment(parts.progress(frame, seconds), frame, paths, seconds, verdict)
+            if files and not frame.finished and frame.step:
+                previews.append(paths)
+                if len(previews) > BEHIND:
+                    for path in previews.popleft():
+                        Path(path).unlink(missing_ok=True)
+    finally:
+        # Where it was stopped one may go on from here: from all of the picture, not from a JPEG.
+        if frame and previews and not frame.finished:
+            frame.picture().save(Path(previews[-1][0]).with_suffix(".png"))
+
+
+def unspoilt(path: str) -> str:
+    """The picture that a preview shows, without what JPEG took from it, where it was stopped at."""
+    whole = Path(path).with_suffix(".png")
+    return str(whole) if whole.is_file() else path
+
+
+def fresh_folder() -> Path:
+    """A new folder whose files the page may show, until they are a day old."""
+    folder = Path(get_upload_folder(), uuid.uuid4().hex)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _files(frame: Frame, photo: str | None, folder: Path) -> Iterator[str]:
+    """The frame's pictures in files: to look at, or with their recipes to keep."""
+    for recipe, picture in zip(frame.recipes, frame.pictures(), strict=True):
+        path = folder / called(recipe, photo)
+        if frame.finished:
+            path = path.with_name(f"{path.name}.png")
+            save_image(picture, path, recipe)
+        else:
+            path = path.with_name(f"{path.name}-{frame.step}.jpg")
+            picture.save(path, quality=90)
+        yield str(path)
+
+
+@singledispatch
+def called(recipe: Recipe, photo: str | None) -> str:
+    """The name of a picture: what it is, of which photo, where, and the seed."""
+    raise NotImplementedError
+
+
+@called.register
+def _(recipe: DreamRecipe, photo: str | None) -> str:
+    place = _place(recipe, "+".join(filter(None, (recipe.layer, recipe.channels))))
+    return f"dream-{stem(photo or '')}-{place}-i{recipe.intensity}-seed{recipe.seed}"
+
+
+@called.register
+def _(recipe: ChannelRecipe, photo: str | None) -> str:
+    name, place = stem(photo) if photo else "", _place(recipe, recipe.layer)
+    words = ("channel", name, place, str(recipe.channel), f"seed{recipe.seed}")
+    return "-".join(filter(None, words))
+
+
+@called.register
+def _(recipe: ClassRecipe, photo: str | None) -> str:
+    name, target = stem(photo) if photo else "", _plain(recipe.target)
+    return "-".join(filter(None, ("class", target, name, f"seed{recipe.seed}")))
+
+
+def _place(recipe: Recipe, place: str) -> str:
+    return _plain(place if recipe.model == MODEL else f"{recipe.model}.{place}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.]+", "+", name)[:60]
+
+
+def stem(photo: str) -> str:
+    """What a photo is called, also where it is a dream of ours fed back in."""
+    stem = Path(photo).stem
+    dreamed = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+(-\d+)?", stem)
+    return re.sub(r"[^\w-]+", "-", dreamed[1] if dreamed else stem)[:40].strip("-") or "photo"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid of channels as it is now: a file for each, grey ones at first, and who is silent."""
+
+    moment: Moment
+    files: dict[int, str]
+    silent: tuple[int, ...]
+    done: bool
+
+
+def grids(stream: Iterator[Moment], recipes: Sequence[ChannelRecipe]) -> Iterator[Grid]:
+    """Channels as they form, in the order of their recipes."""
+    waiting = fresh_folder() / "waiting.jpg"
+    Image.new("RGB", (PLACEHOLDER, PLACEHOLDER), "grey").save(waiting)
+    files = {recipe.channel: str(waiting) for recipe in recipes}
+    silent: tuple[int, ...] = ()
+    for moment in stream:
+        frame = moment.frame
+        if frame:
+            files |= zip(frame.channels, moment.files, strict=True)
+            silent += frame.silent if frame.finished else ()
+        yield Grid(moment, dict(files), silent, bool(frame and frame.done == 1))

@@ -1,0 +1,123 @@
+"""A run of the page: what a button starts, Stop ends as a whole, and the buttons tell."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from dream.errors import DreamError
+from dream.page import parts
+
+
+class Run:
+    """What a button (or more than one) starts, and `stop` ends.
+
+    While it is under way `go` gives way to `stop`, and the `others` can not be pressed. All that
+    happens in the browser, in one order: nothing that comes late can undo it.
+    """
+
+    def __init__(
+        self,
+        go: gr.Button,
+        stop: gr.Button,
+        others: Sequence[Any],
+        status: gr.HTML,
+        words: str = "Stopped.",
+    ) -> None:
+        self.buttons = [go, stop, *others]
+        self.status = status
+        self.stop = stop
+        self.words = parts.status(words)
+        # Which press is under way, and which was stopped last: what is stopped while its files are
+        # on their way here must not begin when they have come.
+        self.press = gr.Textbox(visible=False)
+        self.stopped = gr.State("")
+        self.begun: list[Any] = []
+
+    def on(
+        self,
+        event: Callable[..., Any],
+        handler: Callable[..., Iterator[Any]],
+        inputs: Mapping[str, Any],
+        outputs: Sequence[Any],
+        first: Callable[[Callable[..., Any]], Any] | None = None,
+        **about: Any,
+    ) -> Any:
+        """On that event run a handler, which is given the inputs by name.
+
+        `first` is an event before it, which fetches what the handler needs.
+        """
+
+        def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
+            if press != stopped or not press:
+                yield from handler(**values)
+
+        ready = event(
+            None,
+            None,
+            [*self.buttons, self.press],
+            js=f"() => [...{self._looks(True)}, String(Math.random())]",
+            api_visibility="private",
+        )
+        if first:
+            ready = first(ready.then)
+        begun = ready.then(
+            run,
+            [self.press, self.stopped],
+            list(outputs),
+            inputs_kwargs=dict(inputs),
+            show_progress="minimal",
+            show_progress_on=self.status,
+            api_visibility="private",
+            **about,
+            **parts.WORK,
+        )
+        # A busy browser shows frames that it had received before the stop after the stop's words:
+        # so they are said once more when the stream has ended.
+        begun.then(
+            None,
+            self.status,
+            [*self.buttons, self.status],
+            js=f"(said) => [...{self._looks(False)}, "
+            f"said?.includes({json.dumps(parts.UNDER_WAY)}) ? {json.dumps(self.words)} : said]",
+            trigger_mode="multiple",
+            api_visibility="private",
+        )
+        self.begun.append(begun)
+        return begun
+
+    def wire(self) -> None:
+        """Let Stop end all that was put on this run."""
+        self.stop.click(
+            None,
+            None,
+            [*self.buttons, self.status],
+            js=f"() => [...{self._looks(False)}, {json.dumps(self.words)}]",
+            api_visibility="private",
+        )
+        self.stop.click(
+            lambda press: press, self.press, self.stopped, cancels=self.begun, **parts.AT_ONCE
+        )
+
+    def _looks(self, busy: bool) -> str:
+        """How the buttons look in and out of a run, as the browser is told."""
+        others = [{"interactive": not busy}] * (len(self.buttons) - 2)
+        looks = [{"visible": not busy}, {"visible": busy}, *others]
+        return json.dumps([{"__type__": "update", **each} for each in looks])
+
+
+def told(
+    answers: Iterator[dict[str, Any]], but: Callable[..., tuple[Any, ...]]
+) -> Iterator[tuple[Any, ...]]:
+    """What a tab puts out, of what changes in it by name; what goes wrong is said in the status."""
+    try:
+        for changes in answers:
+            yield but(**changes)
+    except DreamError as error:
+        said = parts.sentence(error)
+        gr.Warning(html.escape(said), title="This cannot be made")
+        yield but(status=parts.status(said))
