@@ -84,7 +84,10 @@ def test_all_other_work_crosses_too(engine: Engine, lent: Work, cat: Tensor) -> 
     recipe = ClassRecipe(size=64, steps=3)
     *_, (shown, verdict) = lent.judged(recipe)
     assert shown.finished and verdict == engine.verdict(shown.tensor, engine.settle(recipe))
-    response, here = lent.response(cat, ChannelRecipe()), engine.response(cat)
+    response, frames = lent.answered(cat, ChannelRecipe(size=48, steps=2), 3)
+    here = engine.response(cat)
+    *_, frame = frames
+    assert [*frame.channels] == [each.channel for each in here.top(3)]
     assert torch.equal(response.activation, here.activation)
     assert torch.equal(response.picture, here.picture)
 
@@ -108,7 +111,7 @@ def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
     with pytest.raises(PictureError, match="the network needs"):
         lent.paint([DreamRecipe(max_side=32)], cat)
     with pytest.raises(PictureError, match="the network needs"):
-        lent.response(cat[:, :, :8], ChannelRecipe())
+        lent.answered(cat[:, :, :8], ChannelRecipe(), 8)
     with pytest.raises(PictureError, match="the network needs"):
         lent.judged(ClassRecipe(size=32), cat)
     assert not lender.asked

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dream.errors import DreamError
 from dream.files.picture import load_image
-from dream.page.moments import fresh_folder
+from dream.page.moments import Moment, fresh_folder, of_frames
 from dream.page.work import Work
 from dream.paint.response import Answer, Response
 from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
@@ -21,14 +23,21 @@ def recipes_for(recipe: ChannelRecipe, numbers: str) -> list[ChannelRecipe]:
     return [recipe.but(channel=channel) for channel in channels]
 
 
-def answers(
+def answered(
     work: Work,
     photo: str,
     recipe: ChannelRecipe,
     spot: tuple[float, float] | None,
     count: int,
-) -> tuple[Response, list[Answer]]:
-    """What a layer answers, and its channels that answer most, at a spot in pixels or all over."""
+    *,
+    raised: bool = False,
+) -> tuple[Response, list[Answer], Iterator[Moment]]:
+    """What a layer answers to a photo; its channels that answer most, at a spot in pixels or all
+    over; and those while they form, from noise or `raised` in it. The weights were fetched.
+
+    Raises:
+        DreamError: if it cannot be told, or none answers.
+    """
     image = load_image(photo)
     if spot:
         height, width = image.shape[2:]
@@ -38,11 +47,15 @@ def answers(
                 f"which is {width} x {height} pixels"
             )
         spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
-    response = work.response(image, recipe)
+    response, frames = work.answered(image, recipe, count, spot, raised=raised)
     found = response.top(count, spot)
     if not found:
         raise DreamError(f"no channel of {recipe.layer} answers there; try another spot or layer")
-    return response, found
+    return (
+        response,
+        found,
+        of_frames(((frame, None) for frame in frames), photo if raised else None),
+    )
 
 
 def map_file(response: Response, channel: int) -> str:

@@ -14,7 +14,7 @@ from dream.errors import RecipeError
 from dream.files.embedded import with_pictures
 from dream.page import compare as comparing
 from dream.page import parts
-from dream.page.answers import answers, map_file, recipes_for
+from dream.page.answers import answered, map_file, recipes_for
 from dream.page.moments import grids, moments
 from dream.page.work import Work
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
@@ -202,20 +202,18 @@ def _channels(work: Work) -> None:
         recipe, channels = ChannelRecipe(**given), (channels or "").strip()
         if channels != "top":
             recipes = recipes_for(recipe, channels)
+            stream = moments(work, recipes, image, kept=True)
         elif image is None:
             raise RecipeError("top needs an image; give one, or channels as 3,7,12")
         else:
             for _ in parts.fetching(work.engine.fetch(recipe.model)):
                 yield [], None
-            _, found = answers(work, image, recipe, None, TOP)
+            _, found, stream = answered(work, image, recipe, None, TOP, raised=True)
             recipes = [recipe.but(channel=each.channel) for each in found]
-        settled = [each.settled(work.engine.device.type, bool(image)) for each in recipes]
-        for grid in grids(moments(work, settled, image, kept=True), settled):
-            made = [each.to_dict() for each in settled]
-            yield (
-                [(path, str(channel)) for channel, path in grid.files.items()],
-                {"recipes": made, "silent": list(grid.silent)} if grid.done else None,
-            )
+        made = [each.settled(work.engine.device.type, bool(image)).to_dict() for each in recipes]
+        for grid in grids(stream, recipes):
+            items = [(path, str(channel)) for channel, path in grid.files.items()]
+            yield items, {"recipes": made, "silent": list(grid.silent)} if grid.done else None
 
     def top_channels(
         image: str, x: float | None, y: float | None, count: int, given: dict[str, Any]
@@ -232,10 +230,10 @@ def _channels(work: Work) -> None:
         for _ in parts.fetching(work.engine.fetch(recipe.model)):
             yield [], None, None
         spot = None if x is None or y is None else (x, y)
-        response, found = answers(work, image, recipe, spot, count)
+        response, found, stream = answered(work, image, recipe, spot, count)
         recipes = [recipe.but(channel=each.channel) for each in found]
         where = map_file(response, found[0].channel)
-        for grid in grids(moments(work, recipes, kept=True), recipes):
+        for grid in grids(stream, recipes):
             items = [(path, str(channel)) for channel, path in grid.files.items()]
             yield items, where, [asdict(each) for each in found] if grid.done else None
 

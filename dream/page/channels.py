@@ -10,15 +10,14 @@ import gradio as gr
 
 from dream.engine import Engine
 from dream.errors import DreamError
-from dream.files.picture import load_image, save_image
+from dream.files.picture import save_image
 from dream.page import deep_dream, parts
-from dream.page.answers import GRID, answers, map_file, recipes_for
+from dream.page.answers import GRID, answered, map_file, recipes_for
 from dream.page.layers import choose_layer, chosen
-from dream.page.moments import called, fresh_folder, grids, moments
+from dream.page.moments import Moment, called, fresh_folder, grids, moments
 from dream.page.run import Run, told
 from dream.page.work import Work
 from dream.paint.channel import silence
-from dream.paint.response import Response
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.knob import knobs
 
@@ -30,13 +29,14 @@ CONTROLS = [name for name in knobs(ChannelRecipe) if name not in ("model", "laye
 
 @dataclass(frozen=True)
 class Shown:
-    """What a visitor's gallery shows, and the photo it answers, if any."""
+    """What a visitor's gallery shows, and the photo it answers, if any: where, in a file each."""
 
     model: str
     layer: str
     channels: tuple[int, ...]
     selected: int | None
     photo: str | None = None
+    maps: tuple[str, ...] = ()
 
 
 def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
@@ -110,11 +110,11 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     def see(**given: Any) -> Iterator[tuple[Any, ...]]:
         yield from told(_see(work, **given), _but)
 
-    def peek(**given: Any) -> Iterator[tuple[Any, ...]]:
-        yield from told(_peek(work.engine, ChannelRecipe(**given)), _but)
+    def peek(**given: Any) -> tuple[Any, ...]:
+        return next(told(_peek(work.engine, **given), _but))
 
-    def select(event: gr.SelectData, shown: Shown) -> Iterator[tuple[Any, ...]]:
-        yield from told(_select(work, shown, int(event.index)), _but)
+    def select(event: gr.SelectData, shown: Shown) -> tuple[Any, ...]:
+        return _but(**_select(shown, int(event.index)))
 
     def spot_of(event: gr.SelectData) -> Any:
         return event.index
@@ -139,18 +139,20 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     run.on(there.then, see, seen, outputs)
     run.wire()
     for event in choice.events:
-        event.then(peek, None, outputs, inputs_kwargs=given, **parts.GLANCE)
-    gallery.select(select, shown, outputs, **parts.GLANCE)
+        # What was enlarged gives way to the first one.
+        emptied = event.then(lambda: [], None, gallery, **parts.AT_ONCE)
+        emptied.then(peek, None, outputs, inputs_kwargs=given, **parts.AT_ONCE)
+    gallery.select(select, shown, outputs, **parts.AT_ONCE)
     target = [tabs, *dreams.choice.components, dreams.channels, dreams.photo, dreams.guide]
     carry.click(carried, shown, target, **parts.AT_ONCE).then(
-        None, js="() => document.querySelector('#go').click()", api_visibility="private"
+        None, js="() => dreamThis()", api_visibility="private"
     )
 
 
 def _show(work: Work, numbers: str, **knobs: Any) -> Iterator[dict[str, Any]]:
     """The channels of a layer, as they form."""
     recipes = recipes_for(ChannelRecipe(**knobs), numbers)
-    yield from _forming(work, recipes, _about(recipes))
+    yield from _forming(moments(work, recipes, kept=True), recipes, _about(recipes))
 
 
 def _see(
@@ -162,41 +164,43 @@ def _see(
     recipe = ChannelRecipe(**knobs)
     for words in parts.fetching(work.engine.fetch(recipe.model)):
         yield {"status": words}
-    response, found = answers(work, photo, recipe, spot, TOP)
+    response, found, stream = answered(work, photo, recipe, spot, TOP)
     place = "at that spot" if spot else "in all of it"
     about = f"What {recipe.layer} sees {place}, by how strongly it answers."
     captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in found}
     recipes = [recipe.but(channel=channel) for channel in captions]
-    yield {"where": _map(response, found[0].channel)}
-    yield from _forming(work, recipes, about, captions, photo)
+    maps = tuple(map_file(response, channel) for channel in captions)
+    yield {"where": _map(found[0].channel, maps[0])}
+    yield from _forming(stream, recipes, about, captions, photo, maps)
 
 
 def _forming(
-    work: Work,
+    stream: Iterator[Moment],
     recipes: Sequence[ChannelRecipe],
     about: str,
     captions: Mapping[int, str] | None = None,
     photo: str | None = None,
+    maps: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
     """The gallery, and what is said of it, while the pictures form."""
     channels = tuple(recipe.channel for recipe in recipes)
     cleared = False
-    for grid in grids(moments(work, recipes, kept=True), recipes):
+    for grid in grids(stream, recipes):
         status = grid.moment.words
         if grid.done:
             silent = silence(recipes[0].layer, grid.silent) if grid.silent else ""
             status = parts.status(f"{about} {parts.sentence(silent)}")
         if grid.moment.frame and not cleared:
             # What was enlarged gives way to the first one.
-            yield {"gallery": [], **_choosing(recipes[0], channels, photo)}
+            yield {"gallery": [], **_choosing(recipes[0], channels, photo, maps)}
             cleared = True
         gallery = {"gallery": _items(grid.files, captions)} if cleared else {}
         yield {**gallery, "status": status}
 
 
-def _peek(engine: Engine, recipe: ChannelRecipe) -> Iterator[dict[str, Any]]:
+def _peek(engine: Engine, **knobs: Any) -> Iterator[dict[str, Any]]:
     """The grid of a layer just chosen, where it is kept; else what to press for it."""
-    yield {"gallery": []}
+    recipe = ChannelRecipe(**knobs)
     files, about = _kept(engine, recipe)
     status = parts.status(about)
     yield {"gallery": _items(files), "status": status, **_choosing(recipe, tuple(files))}
@@ -230,31 +234,28 @@ def _items(
 
 
 def _choosing(
-    recipe: ChannelRecipe, channels: tuple[int, ...], photo: str | None = None
+    recipe: ChannelRecipe,
+    channels: tuple[int, ...],
+    photo: str | None = None,
+    maps: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The first of these channels as the one that is chosen."""
     first = channels[0] if channels else None
     return {
-        "shown": Shown(recipe.model, recipe.layer, channels, first, photo),
+        "shown": Shown(recipe.model, recipe.layer, channels, first, photo, maps),
         "carry": _carry(first),
         "where": gr.skip() if photo else gr.update(visible=False),
     }
 
 
-def _select(work: Work, shown: Shown, place: int) -> Iterator[dict[str, Any]]:
+def _select(shown: Shown, place: int) -> dict[str, Any]:
     """A channel chosen in the gallery, and where in the photo it answers, if there is one."""
     channel = shown.channels[place]
     chosen = {"shown": replace(shown, selected=channel), "carry": _carry(channel)}
-    if not shown.photo:
-        yield chosen
-        return
-    recipe = ChannelRecipe(model=shown.model, layer=shown.layer)
-    response = work.response(load_image(shown.photo), recipe)
-    yield {**chosen, "where": _map(response, channel)}
+    return {**chosen, "where": _map(channel, shown.maps[place])} if shown.maps else chosen
 
 
-def _map(response: Response, channel: int) -> dict[str, Any]:
-    path = map_file(response, channel)
+def _map(channel: int, path: str) -> dict[str, Any]:
     return gr.update(
         value=path, visible=True, interactive=False, label=f"Where channel {channel} answers"
     )

@@ -117,7 +117,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
         download,
         [tabs, dreams.photo],
         **parts.AT_ONCE,
-    ).then(None, js="() => document.querySelector('#go').click()", api_visibility="private")
+    ).then(None, js="() => dreamThis()", api_visibility="private")
 
 
 def _make(

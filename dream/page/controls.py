@@ -196,7 +196,7 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
     def start_over(photo: str | None) -> dict[Any, Any]:
         return together.show(first, photo)
 
-    glance = {**parts.GLANCE, "show_progress_on": photo}  # Not on the painter; see `at_once`.
+    glance = {**parts.AT_ONCE, "show_progress_on": photo}  # Not on the painter; see `at_once`.
     photo.change(repaint, [photo, together.ground], painter, **glance)
     # The bin would take the photo away too.
     painter.clear(mask.unpainted, photo, painter, **glance)
@@ -221,7 +221,8 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
         None,
         by_name["intensity"],
         [by_name["iterations"], by_name["step"]],
-        js=f"(intensity) => {follow}[intensity - 1]",
+        # What is typed beyond the bounds will be brought back to them.
+        js=f"(typed) => {follow}[Math.min(Math.max(Math.round(typed), 1), {len(follow)}) - 1]",
         api_visibility="private",
     )
     reset.click(start_over, photo, together.outputs, **together.at_once)

@@ -24,7 +24,7 @@ DREAMED = parts.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
 PHOTOS = [
     parts.EXAMPLES / f"{name}.jpg" for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
 ]
-OUTPUTS = ("view", "status", "seed", "download", "strip", "befores", "recipe", "linkable")
+OUTPUTS = ("view", "status", "seed", "download", "strip", "origins", "recipe", "linkable")
 
 
 def opening(engine: Engine) -> DreamRecipe:
@@ -92,13 +92,13 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
                 download = gr.DownloadButton(
                     "Download", str(DREAMED), elem_id="download", min_width=120
                 )
-            strip, befores = history.strip()
+            strip, origins = history.strip()
             compared.sheet.render()  # type: ignore[no-untyped-call]
 
     run = Run(
         go, stop, [again, download, compared.go], status, "Stopped. Dream again goes on from here."
     )
-    shown = [view, status, made.by_name["seed"], download, strip, befores, recipe, linkable]
+    shown = [view, status, made.by_name["seed"], download, strip, origins, recipe, linkable]
 
     def dream_photo(photo: str | None, **values: Any) -> Iterator[tuple[Any, ...]]:
         yield from told(_dream(work, photo, None, **values), _but)
@@ -109,7 +109,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
     def sheet(**values: Any) -> Iterator[tuple[Any, ...]]:
         yield from told(compare.sheet(work, **values), compare.but)
 
-    kept = {"strip": strip, "befores": befores}
+    kept = {"strip": strip, "origins": origins}
     runs = [
         run.on(
             go.click, dream_photo, {"photo": photo, **kept, **made.inputs}, shown, made.hand_over
@@ -129,7 +129,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
     run.wire()
     estimate.wire(work, expected, photo, made, runs)
     sharing.wire(page_load, made, photo, status, recipe, linkable, load_from)
-    history.wire(strip, befores, made, [view, status, download, recipe, linkable])
+    history.wire(strip, origins, made, [photo, view, status, download, recipe, linkable])
     return Inputs(photo, made.choice, made.by_name["channels"], made.by_name["guide"])
 
 
@@ -138,14 +138,13 @@ def _dream(
     photo: str | None,
     before: str | None,
     strip: history.Kept,
-    befores: tuple[str, ...],
+    origins: history.Origins,
     random_seed: bool,
     **knobs: Any,
 ) -> Iterator[dict[str, Any]]:
     """What the tab puts out as a dream goes on."""
     if not photo:
         raise DreamError("Drop a photo first, or pick one of the examples.")
-    origin = before or photo
     recipe = work.engine.settle(recipe_of(random_seed, knobs))
     for moment in moments(work, [recipe], photo):
         if not moment.frame:
@@ -157,12 +156,12 @@ def _dream(
         if moment.frame.finished:
             where = " ".join(filter(None, (recipe.layer, recipe.channels)))
             said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {recipe.seed}."
-            longer, befores = history.longer(strip, befores, after, origin)
+            longer, origins = history.longer(strip, origins, after, photo, before)
             changes |= {
                 "status": parts.status(said),
                 "download": after,
                 "strip": longer,
-                "befores": befores,
+                "origins": origins,
                 "recipe": recipe.to_json(),
                 "linkable": sharing.linked(recipe),
             }

@@ -21,6 +21,8 @@ MOST = 24
 
 # What a gallery hands back: the path of each picture, and its caption.
 Kept = list[tuple[str, str | None]] | None
+# What each dream is of, and what is shown beside it: another photo where a dream was dreamed again.
+Origins = tuple[tuple[str, str], ...]
 
 
 def strip() -> tuple[gr.Gallery, gr.State]:
@@ -44,12 +46,12 @@ def strip() -> tuple[gr.Gallery, gr.State]:
 
 
 def longer(
-    kept: Kept, befores: tuple[str, ...], dreamed: str, before: str
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+    kept: Kept, origins: Origins, dreamed: str, photo: str, before: str
+) -> tuple[dict[str, Any], Origins]:
     """The strip with one more dream at its end, and what all of them were made of."""
     items = [*(kept or []), (dreamed, caption(dreamed))][-MOST:]
-    befores = (*befores, before)[-MOST:]
-    return gr.update(value=items, selected_index=None, visible=True), befores
+    origins = (*origins, (photo, before))[-MOST:]
+    return gr.update(value=items, selected_index=None, visible=True), origins
 
 
 def caption(dreamed: str) -> str:
@@ -59,17 +61,18 @@ def caption(dreamed: str) -> str:
     return f"{brings.get(recipe.layer, recipe.layer)} · {recipe.intensity}"
 
 
-def wire(gallery: gr.Gallery, befores: gr.State, controls: Controls, outputs: list[Any]) -> None:
-    """A click on a dream shows it again and sets every control as it was made."""
-    view, status, download, text, linkable = outputs
+def wire(gallery: gr.Gallery, origins: gr.State, controls: Controls, outputs: list[Any]) -> None:
+    """A click on a dream shows it again, with its photo, and sets every control as it was made."""
+    photo, view, status, download, text, linkable = outputs
 
-    def bring_back(event: gr.SelectData, kept: Kept, befores: tuple[str, ...]) -> dict[Any, Any]:
+    def bring_back(event: gr.SelectData, kept: Kept, origins: Origins) -> dict[Any, Any]:
         place = int(event.index)
-        dreamed, before = (kept or [])[place][0], befores[place]
-        if not (Path(dreamed).exists() and Path(before).exists()):
+        dreamed, (origin, before) = (kept or [])[place][0], origins[place]
+        if not all(Path(each).exists() for each in (dreamed, origin, before)):
             return {status: parts.status("This dream is no longer kept here.")}
         recipe = read_recipe(dreamed, DreamRecipe)
-        return controls.show(recipe, before) | {
+        return controls.show(recipe, origin) | {
+            photo: origin,
             view: (before, dreamed),
             status: parts.status(f"Dream {place + 1} of this visit, and its recipe."),
             download: dreamed,
@@ -78,5 +81,5 @@ def wire(gallery: gr.Gallery, befores: gr.State, controls: Controls, outputs: li
         }
 
     gallery.select(
-        bring_back, [gallery, befores], [*controls.outputs, *outputs], **controls.at_once
+        bring_back, [gallery, origins], [*controls.outputs, *outputs], **controls.at_once
     )

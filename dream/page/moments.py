@@ -4,6 +4,7 @@ with it.
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 import uuid
@@ -69,18 +70,16 @@ def moments(
     else:
         painted = work.paint(recipes, picture, kept=kept)
         frames = ((frame, None) for frame in painted)
-    return _moments(work, recipes[0].model, photo, frames, files)
+    return itertools.chain(
+        map(Moment, parts.fetching(work.engine.fetch(recipes[0].model))),
+        of_frames(frames, photo, files),
+    )
 
 
-def _moments(
-    work: Work,
-    model: str,
-    photo: str | None,
-    frames: Iterator[tuple[Frame, Verdict | None]],
-    files: bool,
+def of_frames(
+    frames: Iterator[tuple[Frame, Verdict | None]], photo: str | None, files: bool = True
 ) -> Iterator[Moment]:
-    for words in parts.fetching(work.engine.fetch(model)):
-        yield Moment(words)
+    """The moments of frames."""
     folder, previews = fresh_folder(), deque[tuple[str, ...]]()
     start = time.monotonic()
     frame = None

@@ -1,12 +1,29 @@
 // What Gradio's page lacks: keys, names for those who do not see it, and the queue in words.
 
-// Enter presses the button of the open tab, Escape stops.
-document.addEventListener("keydown", (event) => {
-  if (event.target.closest("input, textarea, button, a, [role=slider]") && event.key !== "Escape")
-    return;
-  const buttons = document.querySelectorAll({ Enter: ".go", Escape: ".stop" }[event.key] || "none");
-  [...buttons].find((button) => button.offsetParent)?.click();
-});
+// Enter presses the button of the open tab, Escape stops; but not the Escape that closes a list, or a
+// picture that fills the screen: seen before they see it.
+document.addEventListener(
+  "keydown",
+  (event) => {
+    if (event.target.closest("input, textarea, button, a, [role=slider]") && event.key !== "Escape")
+      return;
+    if (document.querySelector("[role=listbox], dialog[open]") || document.fullscreenElement) return;
+    const buttons = document.querySelectorAll({ Enter: ".go", Escape: ".stop" }[event.key] || "none");
+    [...buttons].find((button) => button.offsetParent)?.click();
+  },
+  true,
+);
+
+// Another tab has set what to dream of: what is under way makes room for it.
+function dreamThis() {
+  document.querySelector("#stop")?.click();
+  const begin = () => {
+    const go = document.querySelector("#go");
+    if (go) go.click();
+    else setTimeout(begin, 50);
+  };
+  setTimeout(begin, 50);
+}
 
 // A picture without words is called by its file: "dream coffee inception4c i5 seed0".
 function nameOf(image) {

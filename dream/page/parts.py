@@ -25,15 +25,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_WORDS = 0.4
 UNDER_WAY = " data-under-way"
 
-# How events run: the work in line, as many at a time as `app.py` says; short looks in a line of
-# their own; what follows from a click, without computing, at once.
+# How events run: the work in line, as many at a time as `app.py` says; looks, and what follows from
+# a click, at once, however many dreams wait.
 WORK: dict[str, Any] = {"concurrency_id": "dream"}
-GLANCE: dict[str, Any] = {
-    "concurrency_id": "glance",
-    "concurrency_limit": 4,
-    "show_progress": "hidden",
-    "api_visibility": "private",
-}
 AT_ONCE: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",

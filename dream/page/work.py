@@ -123,8 +123,9 @@ class Work:
         taken = (paces[stage.model].seconds(cost.cost([stage])) for stage in stages)
         return sum(taken) * self._slowness
 
-    def _done(self, task: Task, expected: float, *given: Any) -> Iterator[Any]:
-        """What a task yields, which is expected to take so many seconds.
+    def _done(self, task: Task, expected: float, *given: Any, taught: bool = True) -> Iterator[Any]:
+        """What a task yields, which is expected to take so many seconds; whether it did may teach
+        how fast this machine is.
 
         Raises:
             OutOfTime: at once, if that is more than it may take, or a GPU is lent for.
@@ -136,7 +137,7 @@ class Work:
             raise OutOfTime(f"this would take about {expected:.0f} seconds {most}; {QUICKER}")
         if self.lent:
             seconds = min(READY_SECONDS + ALLOWANCE * expected, LENT_SECONDS)
-        return self._answers(expected, self._run(seconds, task, *given))
+        return self._answers(expected if taught else 0.0, self._run(seconds, task, *given))
 
     def _answers(self, expected: float, run: Generator[Any, None, None]) -> Iterator[Any]:
         start = 0.0
@@ -170,12 +171,28 @@ class Work:
         jobs = self.engine.plan([recipe], _size(picture))
         return self._done(_judged, self._seconds(jobs), jobs, _image(picture))
 
-    def response(self, picture: Tensor, recipe: ChannelRecipe) -> Response:
-        """What the layer of a recipe answers to a picture (see `Engine.response`)."""
-        self.engine.plan([recipe.but(size=None)], _size(picture))  # Checks; nothing runs.
-        photo = to_image(picture)
-        ((seen, activation),) = self._done(_response, 0.0, photo, recipe.model, recipe.layer)
-        return Response(torch.from_numpy(seen), torch.from_numpy(activation))
+    def answered(
+        self,
+        picture: Tensor,
+        recipe: ChannelRecipe,
+        count: int,
+        spot: tuple[float, float] | None = None,
+        *,
+        raised: bool = False,
+    ) -> tuple[Response, Iterator[Frame]]:
+        """What the layer of a recipe answers to a picture (see `Engine.response`), and then the
+        channels that answer most (see `Response.top`), from noise or `raised` in it.
+
+        A GPU is lent once for both.
+        """
+        self.engine.plan([recipe.but(size=None)], size_of(picture))  # Checks; nothing runs.
+        many = range(min(count, recipe.card.channel_count(recipe.layer)))
+        priced = [recipe.but(channel=channel) for channel in many]
+        expected = self._seconds(self.engine.plan(priced, size_of(picture) if raised else None))
+        given = (to_image(picture), recipe, count, spot, raised)
+        answers = self._done(_answered, expected, *given, taught=False)
+        seen, activation = next(answers)
+        return Response(torch.from_numpy(seen), torch.from_numpy(activation)), answers
 
 
 def _size(picture: Tensor | None) -> Size | None:
@@ -209,11 +226,21 @@ def _judged(
         yield _on_host(frame), engine.verdict(frame.tensor, jobs[0].recipes[0])
 
 
-def _response(
-    engine: Engine, seconds: float, photo: Image.Image, model: str, layer: str
+def _answered(
+    engine: Engine,
+    seconds: float,
+    photo: Image.Image,
+    recipe: ChannelRecipe,
+    count: int,
+    spot: tuple[float, float] | None,
+    raised: bool,
 ) -> Generator[Any, None, None]:
-    response = engine.response(to_tensor(photo), model, layer)
+    picture = to_tensor(photo)
+    response = engine.response(picture, recipe.model, recipe.layer)
     yield response.picture.numpy(), response.activation.numpy()
+    recipes = [recipe.but(channel=each.channel) for each in response.top(count, spot)]
+    jobs = engine.plan(recipes, size_of(picture) if raised else None, kept=True)
+    yield from _paint(engine, seconds, jobs, photo if raised else None)
 
 
 def worth_showing(frames: Iterator[Frame], until: float) -> Iterator[Frame]:
