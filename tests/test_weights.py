@@ -320,7 +320,7 @@ def test_a_file_whose_sha256_is_not_known_is_not_taken_from_the_hub(
 
 SCRIPT = """
 import dataclasses, json, os, sys
-from dream import weights, zoo
+from dream.networks import catalogue, weights
 card = catalogue.card("squeezenet1_1")
 source = dataclasses.replace(card.source, **json.loads(os.environ["TEST_SOURCE"]))
 for _ in (fetching := weights.fetch(dataclasses.replace(card, source=source))):
