@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dream.networks import catalogue
+from dream.networks.architecture import channel_count
 from dream.networks.network import Network, redirected_relu
 from dream.paint.objective import Objective, channel, energy
 
@@ -75,8 +76,28 @@ def test_objectives_are_values() -> None:
     assert one != energy("conv3")
 
 
+def test_a_layer_is_checked_while_another_thread_is_within_a_forward(noise: Tensor) -> None:
+    card = catalogue.card("dreamlet")
+    network = Network(card, torch.device("cpu"), torch.float32)
+    within, go_on = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        within.set()
+        go_on.wait(10)
+
+    network.network.pool.register_forward_hook(wait)
+    thread = threading.Thread(target=network.activations, args=(noise, ("inception3a",)))
+    thread.start()
+    assert within.wait(10)
+    channel_count.cache_clear()
+    assert card.channel_count("inception4b.branch3") == 40
+    assert thread.is_alive()
+    go_on.set()
+    thread.join()
+
+
 def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor) -> None:
-    # torch.fx patches nn.Module while it traces: without a lock this fails at once.
+    # torch.fx patches nn.Module for all threads while it traces.
     card = catalogue.card("dreamlet")
     network = Network(card, torch.device("cpu"), torch.float32)
     expected = network.activations(noise, ("inception3b",))["inception3b"]

@@ -113,8 +113,7 @@ class Network:
         activations = {PICTURE: view} if PICTURE in layers else {}
         if inner := tuple(layer for layer in layers if layer != PICTURE):
             extractor = self.extractor(inner, redirected)
-            with architecture.FORWARD:
-                activations |= extractor(view.to(self.dtype, memory_format=torch.channels_last))
+            activations |= extractor(view.to(self.dtype, memory_format=torch.channels_last))
         return activations
 
     def value_and_grad(self, objective: Objective, *, redirected: bool = False) -> ValueAndGrad:
