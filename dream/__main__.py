@@ -17,6 +17,7 @@ from dream.errors import DreamError, RecipeError, printable
 from dream.files.picture import check_destination, load_image, read_recipe, save_image
 from dream.files.sheet import contact_sheet, sheet
 from dream.networks import catalogue, weights
+from dream.networks.device import repeat_exactly
 from dream.networks.weights import Download
 from dream.paint.class_image import Verdict
 from dream.paint.render import Frame, silence
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 2 for bad input, 130 when interrupted."""
     given = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
+    repeat_exactly()
     try:
         command(given)
     except DreamError as error:

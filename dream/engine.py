@@ -49,7 +49,8 @@ class Engine:
     `device` is a name that torch knows; None picks the best there is (see `pick_device`). `files`
     names weights of one's own by model. Networks least recently used go when their weights together
     take more than `DREAM_MODEL_CACHE_GB` (4 by default). `shipped` are folders of visualizations
-    made beforehand; others are kept in a `PictureCache`.
+    made beforehand; others are kept in a `PictureCache`. On CUDA the same seed gives slightly
+    different pictures from run to run, unless the program calls `networks.device.repeat_exactly`.
 
     Raises:
         DeviceError: if the device is not there, or `DREAM_PRECISION` names no precision.
@@ -73,9 +74,6 @@ class Engine:
         self._loading: dict[tuple[str, bool], threading.Lock] = {}
         self._fetching: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
-        if self.device.type == "cuda":
-            # Without it the same seed gives slightly different pictures from run to run.
-            torch.backends.cudnn.deterministic = True
 
     def another(self) -> Engine:
         """One like this that has nothing in common with it; for a process that was forked."""
