@@ -18,7 +18,7 @@ from dream.files.picture import check_destination, load_image, read_recipe, save
 from dream.files.sheet import contact_sheet, sheet
 from dream.networks import catalogue, weights
 from dream.networks.device import repeat_exactly
-from dream.networks.weights import Download
+from dream.networks.download import Download
 from dream.paint.class_image import Verdict
 from dream.paint.render import Frame, silence
 from dream.paint.response import COUNT
@@ -351,9 +351,7 @@ def _bar(done: float, where: str) -> None:
 def _models(given: argparse.Namespace) -> None:
     for card in catalogue.CARDS.values():
         path = weights.find(card)
-        if card.source is None:
-            here = "comes with it"
-        elif path:
+        if path:
             here = f"{path.stat().st_size / 1e6:.0f} MB, here"
         else:
             here = f"{card.source.megabytes:.0f} MB, to fetch"
@@ -369,9 +367,6 @@ def _layers(given: argparse.Namespace) -> None:
 
 def _fetch(given: argparse.Namespace) -> None:
     card = catalogue.card(given.model)
-    if card.source is None:
-        print(f"{card.name} comes with the program; there is nothing to fetch")
-        return
     _show(weights.fetch(card))
     print(printable(f"{card.name}: {weights.find(card)}"))
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream.errors import RecipeError, WeightsError, shown
+from dream.errors import RecipeError, shown
 from dream.files.cache import PictureCache
 from dream.files.embedded import embed_guide, embed_mask
 from dream.networks import catalogue, weights
-from dream.networks.device import pick_device, precision
+from dream.networks.device import pick_device
+from dream.networks.download import Fetching
+from dream.networks.loaded import Networks
 from dream.networks.network import Network
-from dream.networks.weights import Download
 from dream.paint import class_image, render
 from dream.paint.class_image import Verdict
 from dream.paint.render import BATCH_PIXELS, Frame
@@ -65,15 +64,11 @@ class Engine:
     ) -> None:
         self._wanted = device
         self.device = pick_device(device)
-        self.precision(DreamRecipe().model)  # What is wrong with it is said at once.
         self.files = {model: Path(path) for model, path in (files or {}).items()}
-        self.cache_bytes = from_environment("DREAM_MODEL_CACHE_GB", CACHE_GB, 0, 10_000) * 1e9
+        limit = from_environment("DREAM_MODEL_CACHE_GB", CACHE_GB, 0, 10_000) * 1e9
+        self.networks = Networks(self.device, self.files, limit)
+        self.precision(DreamRecipe().model)  # What is wrong with it is said at once.
         self.cache = PictureCache(shipped)
-        self._networks: OrderedDict[tuple[str, bool], Network] = OrderedDict()
-        self._found: dict[str, Path] = {}
-        self._loading: dict[tuple[str, bool], threading.Lock] = {}
-        self._fetching: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
 
     def another(self) -> Engine:
         """One like this that has nothing in common with it; for a process that was forked."""
@@ -96,7 +91,7 @@ class Engine:
 
     def precision(self, model: str) -> torch.dtype:
         """In what that network runs here (see `device.precision`)."""
-        return precision(self.device, catalogue.card(model))
+        return self.networks.precision(model)
 
     def network(self, model: str, *, head: bool = False) -> Network:
         """That network, with its head or without; fetched and loaded on first use.
@@ -105,46 +100,15 @@ class Engine:
             RecipeError: if there is no such model.
             WeightsError: if its weights cannot be had (`WeightsUnavailable`) or do not fit.
         """
-        card = catalogue.card(model)
-        key = (model, head and bool(card.head))
-        with self._lock:
-            loading = self._loading.setdefault(key, threading.Lock())
-        with loading:
-            with self._lock:
-                if key in self._networks:
-                    self._networks.move_to_end(key)
-                    return self._networks[key]
-            path = _last(self.fetch(model))
-            network = Network(card, self.device, self.precision(model), path, head)
-            with self._lock:
-                self._networks[key] = network
-                while len(self._networks) > 1 and self._bytes() > self.cache_bytes:
-                    self._networks.popitem(last=False)
-            return network
+        return self.networks.network(model, head=head)
 
-    def fetch(self, model: str) -> Generator[Download, None, Path | None]:
+    def fetch(self, model: str) -> Fetching:
         """Have the weights of a network on this machine; yields how far the download is, if any.
 
         Raises:
             WeightsError: as `network`, but for whether they fit.
         """
-        card = catalogue.card(model)
-        own = self.files.get(model)
-        if own and card.source is None:
-            raise WeightsError(f"{model} brings its own weights; name the network of {own.name}")
-        if own or card.source is None:
-            return own
-        with self._lock:
-            fetching = self._fetching.setdefault(model, threading.Lock())
-        with fetching:
-            found = self._found.get(model)
-            if not (found and found.exists()):
-                # What was verified once is not read through again for every dream.
-                found = self._found[model] = yield from weights.fetch(card)
-            return found
-
-    def _bytes(self) -> int:
-        return sum(network.bytes for network in self._networks.values())
+        return self.networks.fetch(model)
 
     def _network_for(self, recipe: Recipe) -> Network:
         return self.network(recipe.model, head=self._head(recipe))
@@ -277,7 +241,7 @@ class Engine:
 
     def kept(self, recipes: Sequence[ChannelRecipe]) -> list[Image.Image]:
         """The visualizations of those recipes from the cache: all of them, or none."""
-        weights = self._weights_id(recipes[0].model)
+        weights = self.networks.weights_id(recipes[0].model)
         images = [self.cache.get(self.settle(recipe), weights) for recipe in recipes]
         return [image for image in images if image] if all(images) else []
 
@@ -301,7 +265,7 @@ class Engine:
             yield from render.channel_in_photo(network, image.to(self.device), recipes[0])
 
     def _grid(self, recipes: list[ChannelRecipe], image: Tensor | None) -> Iterator[Frame]:
-        weights = self._weights_id(recipes[0].model)
+        weights = self.networks.weights_id(recipes[0].model)
         there = {}
         if image is None:
             found = {recipe: self.cache.get(recipe, weights) for recipe in recipes}
@@ -357,17 +321,6 @@ class Engine:
         """
         return class_image.verdict(self._network_for(recipe), picture.to(self.device), recipe)
 
-    def _weights_id(self, model: str) -> str:
-        """What tells weights of one's own from the network's, and from one another."""
-        own = self.files.get(model) or weights.own_file(model)
-        if own is None:
-            return ""
-        try:
-            about = own.stat()
-        except OSError as error:
-            raise WeightsError(f"{own.name} is no weights file: {error.strerror}") from error
-        return f"{own.name} {about.st_size} {about.st_mtime_ns}"
-
     def response(
         self, image: Tensor, model: str = "dreamlet", layer: str | None = None
     ) -> Response:
@@ -389,16 +342,6 @@ class Engine:
             activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
         places = activation.shape[2:] or (1, 1)  # Logits have no place.
         return Response(image, activation.float().cpu().view(1, -1, *places))
-
-
-def _last(downloads: Generator[Download, None, Path | None]) -> Path | None:
-    """What a download comes to in the end."""
-    while True:
-        try:
-            next(downloads)
-        except StopIteration as done:
-            path: Path | None = done.value
-            return path
 
 
 def _inside(picture: str, embed: Callable[[str], str]) -> str:

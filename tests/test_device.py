@@ -121,7 +121,7 @@ def test_a_gpu_dreams_what_the_cpu_dreams() -> None:
 def test_the_first_network_is_dreamlet_on_a_cpu_and_a_classic_that_is_there_on_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dream.networks.weights._cached", lambda source: [])
+    monkeypatch.setattr("dream.networks.weights._here", lambda source: [])
     monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
     engine = Engine("cpu")
     for model in ("vgg16", "squeezenet1_1"):

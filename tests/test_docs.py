@@ -47,7 +47,7 @@ def test_the_tables_list_every_knob_with_default_and_range(title: str, kind: typ
 
 def model_row(card: ModelCard) -> str:
     """The line of README's table for a network."""
-    size = f"{card.source.megabytes:g} MB" if card.source else "comes with it"
+    size = "comes with it" if card.source.shipped else f"{card.source.megabytes:g} MB"
     layers = ", ".join(f"`{layer}`" for layer in (card.low, card.default_layer, card.high))
     return f"| `{card.name}` | {card.about} | {layers} | {size} | {card.licence} |"
 
@@ -60,7 +60,7 @@ def test_the_table_lists_every_network() -> None:
 
 def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
     data = SpaceCard(README).data.to_dict()
-    sources = [card.source for card in catalogue.CARDS.values() if card.source]
+    sources = [card.source for card in catalogue.CARDS.values() if card.source.repo]
     pinned = {f"{source.repo} {source.file} {source.revision}" for source in sources}
     assert set(data["preload_from_hub"]) <= pinned
     assert set(data["models"]) == {source.repo for source in sources}

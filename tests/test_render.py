@@ -15,7 +15,7 @@ from dream.paint import render
 from dream.paint.objective import Energy
 from dream.recipe.knob import knobs
 
-from .conftest import EXAMPLES, KNOBS, alike, change, whole_network_activation
+from .conftest import EXAMPLES, KNOBS, alike, change, dreamlet, whole_network_activation
 
 
 def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_picture(
 
 def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
     # In few steps; from step to step they part further, as another seed's do.
-    half = Network(network.card, torch.device("cpu"), torch.bfloat16)
+    half = dreamlet(torch.bfloat16)
     recipe = DreamRecipe(max_side=128, iterations=3)
     small, whole, rounded, other = (
         list(render.dream(each, cat, knobs))[-1].tensor

@@ -25,6 +25,8 @@ class Buildable(Protocol):
     """What says how a network is built, as a `ModelCard` does."""
 
     @property
+    def name(self) -> str: ...
+    @property
     def builder(self) -> str: ...
     @property
     def options(self) -> Mapping[str, Any]: ...
@@ -32,7 +34,7 @@ class Buildable(Protocol):
 
 def build(card: Buildable, **changes: Any) -> nn.Module:
     """The network that the card's builder makes, its options changed."""
-    module, _, function = card.builder.partition(":")
+    module, _, function = (card.builder or f"torchvision.models:{card.name}").partition(":")
     network: nn.Module = getattr(import_module(module), function)(**{**card.options, **changes})
     return network
 
@@ -51,7 +53,7 @@ class Tracer(fx.Tracer):
     """
 
     def __init__(self) -> None:
-        super().__init__(autowrap_modules=())
+        super().__init__(autowrap_modules=())  # type: ignore[arg-type]
         self.thread = threading.get_ident()
         self.made: dict[str, Any] = {}
 
@@ -79,10 +81,13 @@ def extractor(network: nn.Module, layers: tuple[str, ...]) -> fx.GraphModule:
     tracer = Tracer()
     with TRACING:
         graph = tracer.trace(network)
+    del tracer.root  # Circles within fx keep the tracer a while; the network need not stay for it.
     if missing := [layer for layer in layers if layer not in tracer.made]:
         raise ValueError(f"no picture passes {missing[0]}")
     (output,) = graph.find_nodes(op="output")
     output.args = ({layer: tracer.made[layer] for layer in layers},)
+    for node in graph.nodes:  # Else fx wraps each function anew, and keeps the frames around that.
+        node.meta.pop("is_wrapped", None)
     made = fx.GraphModule(network, graph)
     graph.eliminate_dead_code()
     made.delete_all_unused_submodules()
@@ -103,7 +108,7 @@ def channel_count(card: Buildable, layer: str) -> int:
     Raises:
         ValueError: if no picture passes it, or what it makes is no batch of pictures or vectors.
     """
-    network = extractor(skeleton(card).to("meta").eval(), (layer,))
+    network = extractor(skeleton(card).eval(), (layer,))
     made = network(torch.empty(1, 3, 224, 224, device="meta"))[layer]
     if not isinstance(made, torch.Tensor) or made.dim() not in (2, 4):
         raise ValueError(f"{layer} makes no channels")

@@ -18,7 +18,7 @@ from gradio.component_meta import ComponentMeta
 
 from dream.errors import DreamError
 from dream.files.picture import save_image
-from dream.networks.weights import Download
+from dream.networks.download import Download
 from dream.paint.render import Frame
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import Knob, knobs
