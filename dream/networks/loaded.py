@@ -84,7 +84,9 @@ class Networks:
             # What was verified once is not read through again for every dream.
             if (found := self._found.get(model)) and found.exists():
                 return found
-            shared = self._downloads.setdefault(model, Shared(weights.fetch(card)))
+            shared = self._downloads.get(model)
+            if not shared or not shared.under_way:
+                shared = self._downloads[model] = Shared(weights.fetch(card))
             shared.followers += 1
         try:
             found = self._found[model] = yield from shared.steps()
@@ -93,7 +95,6 @@ class Networks:
             with self._lock:
                 shared.followers -= 1
                 if not shared.followers:
-                    del self._downloads[model]
                     shared.downloads.close()
 
     def weights_id(self, model: str) -> str:
@@ -120,6 +121,11 @@ class Shared:
         self.followers = 0
         self._moving = threading.Lock()
         self._outcome = Future[Path]()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is something left to follow."""
+        return self.followers > 0 and not self._outcome.done()
 
     def steps(self) -> Fetching:
         """How far it is, until it is done; the file, or its error, is the same for all."""

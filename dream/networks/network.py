@@ -31,7 +31,7 @@ PICTURE = "picture"
 # Extractors kept of one network: sets of layers are as many as visitors like.
 LAYER_SETS = 8
 # By the convolution and the batch norm behind it; they go with the last extractor that uses them.
-Frozen = WeakValueDictionary[tuple[nn.Module, nn.Module | None], nn.Module]
+Convolutions = WeakValueDictionary[tuple[nn.Module, nn.Module | None], nn.Module]
 
 _RELUS = (torch.relu, torch.relu_, F.relu, F.relu6, "relu", "relu_")
 
@@ -86,7 +86,7 @@ class Network:
         self.means = load_file(means, str(device)) if means.is_file() else {}
         self._grown = grown
         self._extractors: OrderedDict[tuple[tuple[str, ...], bool], nn.Module] = OrderedDict()
-        self._frozen: Frozen = WeakValueDictionary()
+        self._frozen: Convolutions = WeakValueDictionary()
         self._lock = threading.Lock()
 
     @property
@@ -171,7 +171,7 @@ def _read_only(extractor: fx.GraphModule) -> None:
             node.kwargs = {**node.kwargs, "inplace": False}
 
 
-def _freeze(extractor: fx.GraphModule, frozen: Frozen) -> None:
+def _freeze(extractor: fx.GraphModule, frozen: Convolutions) -> None:
     """Put a frozen convolution in the place of each, and of the batch norm behind it.
 
     Frozen, the two are one convolution, if nothing else reads what is between them. It is worked
