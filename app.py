@@ -18,6 +18,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
+from dream.networks.device import repeat_exactly
 from dream.page import (
     api,
     card,
@@ -121,6 +122,7 @@ def main() -> None:
     # A Space sees every core of its host but may use only these.
     cores = from_environment("CPU_CORES", float(torch.get_num_threads()), 0.1, 1000)
     torch.set_num_threads(max(1, int(cores)))
+    repeat_exactly()
     # One at a time where there is one device; on ZeroGPU each has one of its own.
     at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
     at_a_time = from_environment("DREAM_CONCURRENCY", at_a_time, 1, 1000)

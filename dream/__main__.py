@@ -18,7 +18,8 @@ from dream.files.embedded import with_pictures
 from dream.files.picture import check_destination, load_image, read_recipe, save_image
 from dream.files.sheet import contact_sheet, sheet
 from dream.networks import catalogue, weights
-from dream.networks.weights import Download
+from dream.networks.device import repeat_exactly
+from dream.networks.download import Download
 from dream.paint.channel import silence
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 2 for bad input, 130 when interrupted."""
     given = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
+    repeat_exactly()
     try:
         if hasattr(given, "out"):
             check_destination(given.out)
@@ -342,9 +344,7 @@ def _no_options(parser: argparse.ArgumentParser) -> None:
 def _models(given: argparse.Namespace) -> None:
     for card in catalogue.CARDS.values():
         path = weights.find(card)
-        if card.source is None:
-            here = "comes with it"
-        elif path:
+        if path:
             here = f"{path.stat().st_size / 1e6:.0f} MB, here"
         else:
             here = f"{card.source.megabytes:.0f} MB, to fetch"
@@ -368,9 +368,6 @@ def _fetch_options(parser: argparse.ArgumentParser) -> None:
 
 def _fetch(given: argparse.Namespace) -> None:
     card = catalogue.card(given.model)
-    if card.source is None:
-        print(f"{card.name} comes with the program; there is nothing to fetch")
-        return
     _show(weights.fetch(card))
     print(printable(f"{card.name}: {weights.find(card)}"))
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream.errors import RecipeError, WeightsError, shown
+from dream.errors import RecipeError, shown
 from dream.files.cache import PictureCache
 from dream.networks import catalogue, weights
-from dream.networks.device import pick_device, precision
+from dream.networks.device import pick_device
+from dream.networks.download import Fetching
+from dream.networks.loaded import Networks
 from dream.networks.network import Network
-from dream.networks.weights import Download
 from dream.paint import class_image, kinds
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Climbs, Frame, frames
@@ -42,7 +41,8 @@ class Engine:
     `device` is a name that torch knows; None picks the best there is (see `pick_device`). `files`
     names weights of one's own by model. Networks least recently used go when their weights together
     take more than `DREAM_MODEL_CACHE_GB` (4 by default). `shipped` are folders of visualizations
-    made beforehand; others are kept in a `PictureCache`.
+    made beforehand; others are kept in a `PictureCache`. On CUDA the same seed gives slightly
+    different pictures from run to run, unless the program calls `networks.device.repeat_exactly`.
 
     Raises:
         DeviceError: if the device is not there, or `DREAM_PRECISION` names no precision.
@@ -57,18 +57,11 @@ class Engine:
     ) -> None:
         self._wanted = device
         self.device = pick_device(device)
-        self.precision(MODEL)  # What is wrong with it is said at once.
         self.files = {model: Path(path) for model, path in (files or {}).items()}
-        self.cache_bytes = from_environment("DREAM_MODEL_CACHE_GB", CACHE_GB, 0, 10_000) * 1e9
+        limit = from_environment("DREAM_MODEL_CACHE_GB", CACHE_GB, 0, 10_000) * 1e9
+        self.networks = Networks(self.device, self.files, limit)
+        self.precision(MODEL)  # What is wrong with it is said at once.
         self.cache = PictureCache(shipped)
-        self._networks: OrderedDict[tuple[str, bool], Network] = OrderedDict()
-        self._found: dict[str, Path] = {}
-        self._loading: dict[tuple[str, bool], threading.Lock] = {}
-        self._fetching: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
-        if self.device.type == "cuda":
-            # Without it the same seed gives slightly different pictures from run to run.
-            torch.backends.cudnn.deterministic = True
 
     def another(self) -> Engine:
         """One like this that has nothing in common with it; for a process that was forked."""
@@ -91,7 +84,7 @@ class Engine:
 
     def precision(self, model: str) -> torch.dtype:
         """In what that network runs here (see `device.precision`)."""
-        return precision(self.device, catalogue.card(model))
+        return self.networks.precision(model)
 
     def network(self, model: str, *, head: bool = False) -> Network:
         """That network, with its head or without; fetched and loaded on first use.
@@ -100,46 +93,15 @@ class Engine:
             RecipeError: if there is no such model.
             WeightsError: if its weights cannot be had (`WeightsUnavailable`) or do not fit.
         """
-        card = catalogue.card(model)
-        key = (model, head and bool(card.head))
-        with self._lock:
-            loading = self._loading.setdefault(key, threading.Lock())
-        with loading:
-            with self._lock:
-                if key in self._networks:
-                    self._networks.move_to_end(key)
-                    return self._networks[key]
-            path = _last(self.fetch(model))
-            network = Network(card, self.device, self.precision(model), path, head)
-            with self._lock:
-                self._networks[key] = network
-                while len(self._networks) > 1 and self._bytes() > self.cache_bytes:
-                    self._networks.popitem(last=False)
-            return network
+        return self.networks.network(model, head=head)
 
-    def fetch(self, model: str) -> Generator[Download, None, Path | None]:
+    def fetch(self, model: str) -> Fetching:
         """Have the weights of a network on this machine; yields how far the download is, if any.
 
         Raises:
             WeightsError: as `network`, but for whether they fit.
         """
-        card = catalogue.card(model)
-        own = self.files.get(model)
-        if own and card.source is None:
-            raise WeightsError(f"{model} brings its own weights; name the network of {own.name}")
-        if own or card.source is None:
-            return own
-        with self._lock:
-            fetching = self._fetching.setdefault(model, threading.Lock())
-        with fetching:
-            found = self._found.get(model)
-            if not (found and found.exists()):
-                # What was verified once is not read through again for every dream.
-                found = self._found[model] = yield from weights.fetch(card)
-            return found
-
-    def _bytes(self) -> int:
-        return sum(network.bytes for network in self._networks.values())
+        return self.networks.fetch(model)
 
     def _network_for(self, recipe: Recipe) -> Network:
         layers = tuple(layer for layer, _ in recipe.layers)
@@ -259,7 +221,7 @@ class Engine:
 
     def _kept(self, recipes: Sequence[Recipe]) -> dict[Recipe, Image.Image]:
         found = {
-            recipe: self.cache.get(recipe, self._weights_id(recipe.model))
+            recipe: self.cache.get(recipe, self.networks.weights_id(recipe.model))
             for recipe in recipes
             if isinstance(recipe, ChannelRecipe)
         }
@@ -271,7 +233,7 @@ class Engine:
         ):
             # The grey of a silent channel is not worth keeping.
             if isinstance(recipe, ChannelRecipe) and value:
-                self.cache.put(picture, recipe, self._weights_id(recipe.model))
+                self.cache.put(picture, recipe, self.networks.weights_id(recipe.model))
 
     def verdict(self, picture: Tensor, recipe: ClassRecipe) -> Verdict:
         """What the network of a recipe takes a picture (1, 3, H, W) in [0, 1] for, on its 8 bits.
@@ -280,17 +242,6 @@ class Engine:
             WeightsError: as `network`.
         """
         return class_image.verdict(self._network_for(recipe), picture.to(self.device), recipe)
-
-    def _weights_id(self, model: str) -> str:
-        """What tells weights of one's own from the network's, and from one another."""
-        own = self.files.get(model) or weights.own_file(model)
-        if own is None:
-            return ""
-        try:
-            about = own.stat()
-        except OSError as error:
-            raise WeightsError(f"{own.name} is no weights file: {error.strerror}") from error
-        return f"{own.name} {about.st_size} {about.st_mtime_ns}"
 
     def response(
         self, image: Tensor, model: str = "dreamlet", layer: str | None = None
@@ -311,16 +262,6 @@ class Engine:
             activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
         places = activation.shape[2:] or (1, 1)  # Logits have no place.
         return Response(image, activation.float().cpu().view(1, -1, *places))
-
-
-def _last(downloads: Generator[Download, None, Path | None]) -> Path | None:
-    """What a download comes to in the end."""
-    while True:
-        try:
-            next(downloads)
-        except StopIteration as done:
-            path: Path | None = done.value
-            return path
 
 
 def _recipe(recipe: AnyRecipe, kind: type[Any]) -> AnyRecipe:

@@ -71,6 +71,16 @@ def shown(value: Any, most: int = 40) -> str:
     return f"a value of type {kind.__name__:.{most}}"
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an error of a library says, cut short; its type if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:160]
+
+
+def instead(name: Any, names: Iterable[str]) -> str:
+    """What to try where a name is not known: `try vgg16, vgg19`; all of them if none is near."""
+    return f"try {', '.join(near(name, names) or names)}"
+
+
 def near(name: Any, names: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
     """Those of the names that are like that one, the nearest first."""
     word = name[:LONGEST_NAME] if isinstance(name, str) else ""

@@ -3,7 +3,7 @@
 An ascent is chaotic: one last bit becomes another picture. In float32 a sum depends on its order,
 and so on the instruction set and the number of threads. Those of an ascent are therefore taken in
 float64 on a CPU, whose errors are far smaller than the rounding that follows; those of convolutions
-are in one order anyhow (`dream.convolution`).
+are in one order anyhow (`networks.convolution`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 # To so many bits below the largest of a picture its values are kept; eight are shown. An error of
 # float64 moves about one value in 2^32 to its neighbour: by estimate, a few pictures in a thousand.
@@ -25,6 +25,7 @@ def precision(device: torch.device) -> torch.dtype:
     return torch.float64 if device.type == "cpu" else torch.float32
 
 
+@fx.wrap  # It asks where its values are, which a trace cannot follow.
 def wide(values: Tensor) -> Tensor:
     """The values in the precision that their sums are taken in."""
     return values.to(precision(values.device))

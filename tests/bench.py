@@ -26,7 +26,7 @@ import safetensors.torch
 import torch
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image
-from dream.networks import architecture, catalogue
+from dream.networks import architecture, catalogue, weights
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
 from dream.page.work import Work
@@ -82,11 +82,13 @@ def table(rounds: int, rows: dict[str, Callable[[], object]]) -> None:
 def dreams(engine: Engine) -> None:
     recipe, photo = DreamRecipe(max_side=448), load_image(PHOTO).to(engine.device)
     card = catalogue.card(recipe.model)
+    path = weights.find(card)
+    assert path
     networks = {
-        f"dream ({str(dtype).removeprefix('torch.')})": Network(card, engine.device, dtype)
+        f"dream ({str(dtype).removeprefix('torch.')})": Network(card, engine.device, dtype, path)
         for dtype in dict.fromkeys((engine.precision(recipe.model), torch.float32, torch.bfloat16))
     }
-    plain = WholeNetwork(card, engine.device, torch.float32)
+    plain = WholeNetwork(card, engine.device, torch.float32, path)
     plain.network.to(memory_format=torch.contiguous_format)
     networks["whole network, float32, hook"] = plain
 
@@ -184,12 +186,11 @@ def paces(engine: Engine) -> None:
 
 def untrained(card: ModelCard, engine: Engine) -> Network:
     """A network with random weights, which takes as long as one that has learned."""
-    network = architecture.build(card) if card.source is None else _random(card)
+    network = _random(card)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.safetensors")
         safetensors.torch.save_file(network.state_dict(), path)
-        weights = path if card.source else None
-        return Network(card, engine.device, engine.precision("dreamlet"), weights)
+        return Network(card, engine.device, engine.precision("dreamlet"), path)
 
 
 def _random(card: ModelCard) -> torch.nn.Module:

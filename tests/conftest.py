@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, Frame, load_image
-from dream.networks import catalogue
+from dream.networks import catalogue, weights
 from dream.networks.convolution import IN_ONE_ORDER
 from dream.networks.network import Network
 from dream.paint import kinds
@@ -118,6 +118,14 @@ def alike(one: Tensor, other: Tensor, start: Tensor) -> float:
     return float(torch.corrcoef(changes)[0, 1])
 
 
+def dreamlet(dtype: torch.dtype = torch.float32) -> Network:
+    """Dreamlet on the CPU, with the weights that ship."""
+    card = catalogue.card("dreamlet")
+    path = weights.find(card)
+    assert path
+    return Network(card, torch.device("cpu"), dtype, path)
+
+
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """An engine on the CPU, in the precision that Dreamlet has there or `DREAM_PRECISION` says."""
@@ -135,13 +143,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def network() -> Network:
     """Dreamlet in float32, to compare with references."""
-    return Network(catalogue.card("dreamlet"), torch.device("cpu"), torch.float32)
+    return dreamlet()
 
 
 @pytest.fixture(scope="session")
 def exact() -> Network:
     """Dreamlet in float64, to be compared with: the same on every processor."""
-    return Network(catalogue.card("dreamlet"), torch.device("cpu"), torch.float64)
+    return dreamlet(torch.float64)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ class Hub:
     """Files by path, faults by path (a status or a word), and what was asked."""
 
     address: str = ""
+    commit: str = COMMIT
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, int | str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -58,7 +59,7 @@ def running_hub() -> Iterator[Hub]:
             if isinstance(fault, int):
                 return self.fail(fault, "")
             self.send_response(200)
-            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Repo-Commit", hub.commit)
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -5,17 +5,14 @@ Each example photo counts whole at three sizes, and in its four quarters.
 
 from __future__ import annotations
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from dream import load_image
-from dream.networks import catalogue
-from dream.networks.network import Network
 from dream.paint.guide import mean_over
 from dream.tensors import limited, resized
 
-from .conftest import EXAMPLES, ROOT
+from .conftest import EXAMPLES, ROOT, dreamlet
 
 SIDES = (448, 320, 224)
 
@@ -31,13 +28,13 @@ def pictures(photo: Tensor) -> list[Tensor]:
 
 
 def main() -> None:
-    card = catalogue.card("dreamlet")
-    network = Network(card, torch.device("cpu"), torch.float32)
+    network = dreamlet()
+    card = network.card
     photos = [
         each for path in sorted(EXAMPLES.glob("*.jpg")) for each in pictures(load_image(path))
     ]
     means = {layer.name: mean_over(network, layer.name, photos) for layer in card.layers}
-    save_file(means, ROOT / "dream" / card.means)
+    save_file(means, ROOT / "dream" / "networks" / card.means)
     print(f"{card.means}: {len(means)} layers, from {len(photos)} pictures")
 
 

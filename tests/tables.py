@@ -30,7 +30,7 @@ def _knob(name: str, knob: Knob) -> str:
 
 
 def _network(card: ModelCard) -> str:
-    size = f"{card.source.megabytes:g} MB" if card.source else "comes with it"
+    size = "comes with it" if card.source.shipped else f"{card.source.megabytes:g} MB"
     layers = ", ".join(f"`{layer}`" for layer in (card.low, card.default_layer, card.high))
     return f"| `{card.name}` | {card.about} | {layers} | {size} | {card.licence} |"
 

@@ -192,10 +192,10 @@ def test_weights_of_ones_own_are_kept_apart(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(name.encode() * 3)
     ids = {
-        Engine("cpu", {"squeezenet1_1": tmp_path / name})._weights_id("squeezenet1_1")
+        Engine("cpu", {"squeezenet1_1": tmp_path / name}).networks.weights_id("squeezenet1_1")
         for name in ("a", "b")
     }
-    assert len(ids | {Engine("cpu")._weights_id("squeezenet1_1")}) == 3
+    assert len(ids | {Engine("cpu").networks.weights_id("squeezenet1_1")}) == 3
 
 
 def test_a_large_grid_comes_in_batches_that_bound_its_memory(

@@ -84,3 +84,9 @@ def test_classes_are_mixed_with_weights_and_written_down_by_name() -> None:
 def test_a_recipe_that_cannot_be_made_is_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         ClassRecipe(**given)  # type: ignore[arg-type]
+
+
+def test_the_names_are_those_of_torchvision() -> None:
+    from torchvision.models import AlexNet_Weights
+
+    assert list(classes.names()) == AlexNet_Weights.IMAGENET1K_V1.meta["categories"]

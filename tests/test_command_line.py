@@ -19,7 +19,7 @@ from dream import __main__ as command_line
 from dream.files.embedded import embed_guide
 from dream.networks import catalogue
 from dream.networks.architecture import build
-from dream.networks.weights import Download
+from dream.networks.download import Download
 from dream.recipe.presets import preset
 from dream.tensors import to_tensor
 
@@ -118,7 +118,7 @@ def test_a_recipe_is_followed_and_options_change_it(tmp_path: Path) -> None:
         (["top", CAT, "--count", "few"], "count must be a whole number from 1 to 65536, not 'few'"),
         (["image", CAT, "-o", "x.jpg"], "name it x.png"),
         (["layers", "vgg"], "model 'vgg' is not known"),
-        (["image", CAT, "-o", "OUT", "--weights", "x.safetensors"], "dreamlet brings its own"),
+        (["image", CAT, "-o", "OUT", "--weights", CAT], "cat.jpg is no weights file"),
         (
             ["image", CAT, "-o", "OUT", "--weights", "x.safetensors", "--model", "resnet50"],
             "x.safetensors is no weights file: No such file",
@@ -190,10 +190,11 @@ def test_models_are_listed_with_what_is_here(
     assert run("models") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(catalogue.CARDS)
-    assert "comes with it" in lines[0] and "2 MB, here" in lines[1]
+    assert "6 MB, here" in lines[0] and "2 MB, here" in lines[1]
     assert run("fetch", "vgg16") == 0
     assert capsys.readouterr().out == f"vgg16: {tmp_path / 'vgg16.safetensors'}\n"
     assert run("fetch", "dreamlet") == 0
+    assert capsys.readouterr().out.endswith("dreamlet.safetensors\n")
     assert run("layers", "vgg16") == 0
     assert "features.22           relu4_3   parts" in capsys.readouterr().out
 

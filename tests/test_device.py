@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import app
 from dream import DeviceError, Engine, RecipeError
+from dream import __main__ as command_line
 from dream.networks import catalogue, device
 
 
@@ -82,12 +84,31 @@ def test_a_precision_that_is_none_is_refused_at_the_start(monkeypatch: pytest.Mo
         Engine("cpu")
 
 
+def test_programs_ask_cuda_to_repeat_exactly_and_an_engine_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    monkeypatch.setenv("DREAM_PRECISION", "float32")
+    with monkeypatch.context() as cuda:
+        cuda.setattr("dream.engine.pick_device", lambda name: torch.device("cuda"))
+        assert Engine().device.type == "cuda"
+    assert not torch.backends.cudnn.deterministic
+    command_line.main(["classes", "goldfish"])
+    assert torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = False
+    monkeypatch.setenv("DREAM_DEVICE", "nonsense")
+    with pytest.raises(DeviceError):
+        app.main()
+    assert torch.backends.cudnn.deterministic
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
 def test_a_gpu_dreams_what_the_cpu_dreams() -> None:
     from dream import DreamRecipe
 
     picture = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
     recipe = DreamRecipe(octaves=2, iterations=3, max_side=128)
+    device.repeat_exactly()
     ends = []
     for name in ("cuda", "cuda", "cpu"):
         *_, frame = Engine(name).dream(picture, recipe)
@@ -100,7 +121,7 @@ def test_a_gpu_dreams_what_the_cpu_dreams() -> None:
 def test_the_first_network_is_dreamlet_on_a_cpu_and_a_classic_that_is_there_on_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dream.networks.weights._cached", lambda source: [])
+    monkeypatch.setattr("dream.networks.weights._here", lambda source: [])
     monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
     engine = Engine("cpu")
     for model in ("vgg16", "squeezenet1_1"):

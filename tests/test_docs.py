@@ -61,7 +61,7 @@ def test_readme_names_every_network() -> None:
 
 def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
     data = SpaceCard(README).data.to_dict()
-    sources = [card.source for card in catalogue.CARDS.values() if card.source]
+    sources = [card.source for card in catalogue.CARDS.values() if card.source.repo]
     pinned = {f"{source.repo} {source.file} {source.revision}" for source in sources}
     assert set(data["preload_from_hub"]) <= pinned
     assert set(data["models"]) == {source.repo for source in sources}

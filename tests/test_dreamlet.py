@@ -5,10 +5,9 @@ import json
 import pytest
 import torch
 
-from dream.networks import dreamlet
 from dream.networks.network import Network
 
-from .conftest import ROOT
+from .conftest import ROOT, dreamlet
 
 CHECK = json.loads((ROOT / "tests" / "dreamlet_check.json").read_text())
 
@@ -20,7 +19,7 @@ def fixed_input() -> torch.Tensor:
 
 def test_logits_meet_the_card(fixed_input: torch.Tensor) -> None:
     with torch.no_grad():
-        logits = dreamlet.load()(fixed_input)
+        logits = dreamlet().network(fixed_input)
     assert logits.shape == (1, 1000)
     assert logits[0, :8].tolist() == pytest.approx(CHECK["logits_first8"], abs=1e-3)
     assert logits.mean().item() == pytest.approx(CHECK["logits_mean"], abs=1e-3)
@@ -38,7 +37,7 @@ def test_activations_meet_the_card(layer: str, fixed_input: torch.Tensor, networ
 
 
 def test_weights_are_float32_and_complete() -> None:
-    weights = dreamlet.load().state_dict()
+    weights = dreamlet().network.state_dict()
     assert len(weights) == 116
     assert sum(tensor.numel() for tensor in weights.values()) == 3_057_632
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}

@@ -145,11 +145,24 @@ def test_blurred_noise_stands_in_where_no_means_come(
     layer: str, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = guides.mean_activation(network, layer)
-    monkeypatch.setattr(guides, "means", lambda file: {})
+    monkeypatch.setattr(network, "means", {})
     measured = guides.mean_activation(network, layer)
     assert torch.corrcoef(torch.stack([shipped, measured]))[0, 1] > 0.65
     inner = guides.mean_activation(network, f"{layer}.branch1")
     assert inner.shape == (catalogue.card("dreamlet").channel_count(f"{layer}.branch1"),)
+
+
+def test_a_mean_is_measured_once(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, activations = [], network.activations
+
+    def noted(*given: Any, **options: Any) -> dict[str, Tensor]:
+        counted.append(given)
+        return activations(*given, **options)
+
+    monkeypatch.setattr(network, "means", {})
+    monkeypatch.setattr(network, "activations", noted)
+    first, again = (guides.mean_activation(network, "conv2") for _ in range(2))
+    assert torch.equal(first, again) and len(counted) == guides.NOISES
 
 
 def test_a_guide_in_a_recipe_is_small_and_stays_the_same(engine: Engine, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The engine knows no UI, rooms import downwards only, and what is public is sorted."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import dream
@@ -82,7 +84,17 @@ def test_plain_data_loads_no_torch() -> None:
     for room in WITHOUT_TORCH:
         for path in files(room):
             roots = {name.split(".")[0] for name in imports(path)}
-            assert path.name == "classes.py" or not roots & {"torch", "torchvision", "numpy"}, path
+            assert not roots & {"torch", "torchvision", "numpy"}, path
+
+
+def test_dreamlet_needs_no_torchvision() -> None:
+    """Which takes a second to load."""
+    script = (
+        "import sys, dream.__main__; from dream.networks import catalogue;"
+        "catalogue.card('dreamlet').channel_count('inception4c');"
+        "assert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
 def test_what_is_public_is_sorted_and_there() -> None:

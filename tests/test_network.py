@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from dream.networks import catalogue
+from dream.networks.architecture import channel_count
 from dream.networks.network import Network, redirected_relu
 from dream.paint.objective import Objective, channel, energy
 
-from .conftest import whole_network_activation
+from .conftest import dreamlet, whole_network_activation
 
 LAYERS = [layer.name for layer in catalogue.card("dreamlet").layers]
 
@@ -75,10 +76,29 @@ def test_objectives_are_values() -> None:
     assert one != energy("conv3")
 
 
-def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor) -> None:
-    # torch.fx patches nn.Module while it traces: without a lock this fails at once.
+def test_a_layer_is_checked_while_another_thread_is_within_a_forward(noise: Tensor) -> None:
     card = catalogue.card("dreamlet")
-    network = Network(card, torch.device("cpu"), torch.float32)
+    network = dreamlet()
+    within, go_on = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        within.set()
+        go_on.wait(10)
+
+    network.network.get_submodule("pool").register_forward_hook(wait)
+    thread = threading.Thread(target=network.activations, args=(noise, ("inception3a",)))
+    thread.start()
+    assert within.wait(10)
+    channel_count.cache_clear()
+    assert card.channel_count("inception4b.branch3") == 40
+    assert thread.is_alive()
+    go_on.set()
+    thread.join()
+
+
+def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor) -> None:
+    # torch.fx patches nn.Module for all threads while it traces.
+    network = dreamlet()
     expected = network.activations(noise, ("inception3b",))["inception3b"]
     stop, wrong = threading.Event(), []
 
@@ -94,7 +114,7 @@ def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor)
     thread = threading.Thread(target=read_all_the_time)
     thread.start()
     for layer in LAYERS:
-        Network(card, torch.device("cpu"), torch.float32).activations(noise, (layer,))
+        dreamlet().activations(noise, (layer,))
     stop.set()
     thread.join()
     assert not wrong

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import torch
 from PIL import Image, ImageCms
 
 from dream import DreamRecipe, PictureError, RecipeError, load_image, read_recipe, save_image
-from dream.files import bounded
+from dream.files import bounded, picture
 from dream.files.picture import DECODING, check_destination, image_size, is_within, load_thumbnail
 from dream.tensors import check_picture, to_image, to_tensor
 
@@ -584,3 +586,25 @@ def test_a_thumbnail_is_the_picture_only_smaller(tmp_path: Path) -> None:
     assert load_thumbnail(tmp_path / "tiny.png", 150).size == (20, 30)
     with pytest.raises(PictureError, match="is no picture"):
         load_thumbnail(__file__, 150)
+
+
+def test_readings_side_by_side_leave_the_filters_of_warnings_as_they_were() -> None:
+    before = warnings.filters[:]
+    with ExitStack() as first, ExitStack() as second:
+        for reading in (first, second):
+            reading.enter_context(picture._opened(EXAMPLES / "cat.jpg"))
+        first.close()  # Not the last one opened, as it comes with threads.
+    assert warnings.filters == before
+
+
+def test_pillow_warns_nobody(tmp_path: Path) -> None:
+    (tmp_path / "huge.png").write_bytes(png_header(10_000, 10_000))
+    script = "import sys, dream; dream.files.picture.is_within(sys.argv[1], 9)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "huge.png")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""

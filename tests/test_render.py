@@ -14,7 +14,7 @@ from dream.networks.network import Activations, Network
 from dream.paint.objective import Energy
 from dream.recipe.knob import knobs
 
-from .conftest import EXAMPLES, KNOBS, alike, change, painted, whole_network_activation
+from .conftest import EXAMPLES, KNOBS, alike, change, dreamlet, painted, whole_network_activation
 
 
 def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_picture(
 
 def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
     # In few steps; from step to step they part further, as another seed's do.
-    half = Network(network.card, torch.device("cpu"), torch.bfloat16)
+    half = dreamlet(torch.bfloat16)
     recipe = DreamRecipe(max_side=128, iterations=3)
     small, whole, rounded, other = (
         list(painted(each, [knobs], cat))[-1].tensor

@@ -1,9 +1,12 @@
 """Sums come out the same in whatever order they are taken, and are right."""
 
+import gc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,8 +15,10 @@ from dream import sums
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.convolution import IN_ONE_ORDER, Frozen, FrozenFirst, freeze
-from dream.networks.network import Network
+from dream.networks.network import LAYER_SETS, Network
 from dream.paint.canvas import Fourier
+
+from .conftest import dreamlet
 
 freezes = pytest.mark.skipif(not IN_ONE_ORDER, reason="no x86-64, or no oneDNN")
 
@@ -136,7 +141,7 @@ def test_what_cannot_be_frozen_stays_as_it_is(plain: nn.Conv2d) -> None:
 
 @freezes
 def test_layer_sets_share_their_frozen_convolutions() -> None:
-    network = Network(catalogue.card("dreamlet"), torch.device("cpu"), torch.float32)
+    network = dreamlet()
     alone = network.bytes
     for layers in (("inception5b",), ("inception3b", "inception4c"), ("conv3",)):
         network.extractor(layers)
@@ -148,17 +153,40 @@ def test_layer_sets_share_their_frozen_convolutions() -> None:
     assert alone < network.bytes < 2.1 * alone
 
 
-@freezes
-def test_folded_batch_norms_are_shared_too() -> None:
+@pytest.fixture
+def resnet(tmp_path: Path) -> Network:
+    """ResNet-50 with random weights."""
     torch.manual_seed(0)
-    network = Network.__new__(Network)
-    network.network = build(catalogue.card("resnet50"), weights=None).eval().requires_grad_(False)
-    network.card, network._frozen = catalogue.card("resnet50"), {}
-    one, other = (network._extractor((layer,)) for layer in ("layer1", "layer2"))
+    card, path = catalogue.card("resnet50"), tmp_path / "resnet50.safetensors"
+    safetensors.torch.save_file(build(card).state_dict(), path)
+    return Network(card, torch.device("cpu"), torch.float32, path)
+
+
+@freezes
+def test_folded_batch_norms_are_shared_too(resnet: Network) -> None:
+    one, other = (resnet.extractor((layer,)) for layer in ("layer1", "layer2"))
     shared = {id(each) for each in one.modules()} & {id(each) for each in other.modules()}
-    kept = [module for module in network._frozen.values() if id(module) in shared]
+    kept = [module for module in resnet._frozen.values() if id(module) in shared]
     assert len(kept) == 11 and isinstance(kept[0], FrozenFirst)
     assert not any(isinstance(each, nn.BatchNorm2d) for each in other.modules())
+
+
+@freezes
+def test_what_is_frozen_counts_and_goes_with_the_layers_it_is_for(resnet: Network) -> None:
+    gc.disable()
+    try:
+        alone = resnet.bytes
+        resnet.extractor(("layer2",))
+        shallow = resnet.bytes
+        resnet.extractor(("layer4",))
+        assert shallow > alone and resnet.bytes > 2.5 * alone
+        for block in range(LAYER_SETS):
+            resnet.extractor((f"layer1.0.conv{block % 3 + 1}",), redirected=block > 2)
+            resnet.extractor(("layer1.1.conv1",), redirected=block > 2)
+        assert resnet.bytes < shallow
+        assert len(resnet._frozen) < 12
+    finally:
+        gc.enable()
 
 
 def test_rounding_forgets_the_errors_of_float64_and_nothing_that_is_seen() -> None:

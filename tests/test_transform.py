@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from dream.paint import transform
 from dream.paint.transform import (
     affine,
     blur,
@@ -187,3 +190,20 @@ def test_bands_are_brought_to_one_strength(size: tuple[int, int]) -> None:
 
 def test_bands_of_nothing_are_nothing() -> None:
     assert even_bands(torch.zeros(1, 3, 32, 32), 4).abs().max() == 0
+
+
+def test_where_mirrored_edges_are_missing_the_sampling_runs_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def noted(picture: torch.Tensor, grid: torch.Tensor, **how: Any) -> torch.Tensor:
+        seen.append((picture.device.type, grid.device.type))
+        return sample(picture, grid, **how)
+
+    sample = F.grid_sample
+    monkeypatch.setattr(F, "grid_sample", noted)
+    monkeypatch.setattr(transform, "WITHOUT_MIRRORS", ("cuda",))
+    with FakeTensorMode():  # Which has the shapes and devices of a GPU, and no GPU.
+        view = affine(torch.empty(1, 3, 8, 9, device="cuda"), angle=0.1, zoom=1.1, shift=(1, 2))
+    assert seen == [("cpu", "cpu")] and view.device.type == "cuda"

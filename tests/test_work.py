@@ -21,7 +21,7 @@ from dream import (
     OutOfTime,
     PictureError,
 )
-from dream.networks.architecture import FORWARD
+from dream.networks.architecture import TRACING
 from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
 from dream.paint.frames import Frame
 
@@ -198,14 +198,14 @@ def test_a_forked_process_has_an_engine_of_its_own(
 
 
 def test_a_fork_waits_for_forwards_so_that_its_child_can_run_some() -> None:
-    FORWARD.acquire()
-    threading.Timer(0.3, FORWARD.release).start()
+    TRACING.acquire()
+    threading.Timer(0.3, TRACING.release).start()
     child = os.fork()
     if not child:
-        os._exit(0 if FORWARD.acquire(timeout=5) else 1)
+        os._exit(0 if TRACING.acquire(timeout=5) else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert FORWARD.acquire(timeout=5)
-    FORWARD.release()
+    assert TRACING.acquire(timeout=5)
+    TRACING.release()
 
 
 def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: Tensor) -> None:

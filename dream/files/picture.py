@@ -39,6 +39,9 @@ PROFILE_BYTES = 4_000_000
 # Pictures are decoded one at a time, so that many at once take the memory of one; headers, which
 # may be hostile for seconds, keep nobody waiting.
 DECODING = threading.Lock()
+# Pillow warns of what it mends by itself, and of sizes that are refused here anyway. It is kept
+# quiet once and for all: `catch_warnings` around each reading would mix up those of other threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 # What a killed process left half written goes after an hour.
 PARTIAL = re.compile(r"\.[0-9a-f]{32}\.part")
 PARTIAL_SECONDS = 3600
@@ -94,9 +97,7 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
     """The picture in a file, its header read; what goes wrong with it is a `PictureError`."""
     name = _name(path)
     try:
-        with warnings.catch_warnings(), bounded_file(path, name) as file:
-            # Pillow warns of what it mends by itself, and of sizes that are refused here anyway.
-            warnings.simplefilter("ignore")
+        with bounded_file(path, name) as file:
             if (size := file.seek(0, os.SEEK_END)) > BYTES:
                 raise _too_large(name, f"{size / 1e6:.1f} MB", BYTES // 10**6)
             check(file)

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, Protocol
 
 import torch
 from torch import fx, nn
-from torchvision.models.feature_extraction import create_feature_extractor
-from torchvision.ops.misc import Conv2dNormActivation
 
-# While torch.fx traces a network it patches nn.Module.__call__ for the whole process: a forward in
-# another thread would fail ("module is not installed as a submodule"). So one waits for the other;
-# and so does a fork, whose copy of the lock would else stay shut for ever.
-FORWARD = threading.Lock()
+# A trace patches nn.Module for the whole process, so there is one at a time; and a fork waits for
+# it, as its child would else keep the patches, and a lock that stays shut.
+TRACING = threading.Lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=FORWARD.acquire, after_in_parent=FORWARD.release, after_in_child=FORWARD.release
+        before=TRACING.acquire, after_in_parent=TRACING.release, after_in_child=TRACING.release
     )
 
 
 class Buildable(Protocol):
     """What says how a network is built, as a `ModelCard` does."""
 
+    @property
+    def name(self) -> str: ...
     @property
     def builder(self) -> str: ...
     @property
@@ -35,13 +34,8 @@ class Buildable(Protocol):
 
 def build(card: Buildable, **changes: Any) -> nn.Module:
     """The network that the card's builder makes, its options changed."""
-    module, _, function = card.builder.partition(":")
+    module, _, function = (card.builder or f"torchvision.models:{card.name}").partition(":")
     network: nn.Module = getattr(import_module(module), function)(**{**card.options, **changes})
-    # torchvision traces its own blocks closed; as plain sequences their layers can be read.
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, Conv2dNormActivation):
-                setattr(parent, name, nn.Sequential(*child))
     return network
 
 
@@ -51,20 +45,54 @@ def skeleton(card: Buildable, **changes: Any) -> nn.Module:
         return build(card, **changes)
 
 
+class Tracer(fx.Tracer):
+    """Traces a network and keeps in `made` what each module makes, by its path.
+
+    Of a module that is called several times it is what the first call makes. What other threads run
+    meanwhile comes by here too, and is let through.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_modules=())  # type: ignore[arg-type]
+        self.thread = threading.get_ident()
+        self.made: dict[str, Any] = {}
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        made = super().call_module(m, forward, args, kwargs)
+        self.made.setdefault(self.path_of_module(m), self.create_arg(made))
+        return made
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self.thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
 def extractor(network: nn.Module, layers: tuple[str, ...]) -> fx.GraphModule:
     """The network as far as those layers, with what they make by name.
 
     Raises:
         ValueError: if no picture passes one of them, as those of training only.
     """
-    with FORWARD:
-        try:
-            made: fx.GraphModule = create_feature_extractor(
-                network, {each: each for each in layers}
-            )
-            return made
-        finally:
-            network.eval()  # It is traced in training mode too, and left so by an error.
+    tracer = Tracer()
+    with TRACING:
+        graph = tracer.trace(network)
+    del tracer.root  # Circles within fx keep the tracer a while; the network need not stay for it.
+    if missing := [layer for layer in layers if layer not in tracer.made]:
+        raise ValueError(f"no picture passes {missing[0]}")
+    (output,) = graph.find_nodes(op="output")
+    output.args = ({layer: tracer.made[layer] for layer in layers},)
+    for node in graph.nodes:  # Else fx wraps each function anew, and keeps the frames around that.
+        node.meta.pop("is_wrapped", None)
+    made = fx.GraphModule(network, graph)
+    graph.eliminate_dead_code()
+    made.delete_all_unused_submodules()
+    made.recompile()
+    return made
 
 
 @lru_cache(maxsize=16)
@@ -80,9 +108,8 @@ def channel_count(card: Buildable, layer: str) -> int:
     Raises:
         ValueError: if no picture passes it, or what it makes is no batch of pictures or vectors.
     """
-    network = extractor(skeleton(card).to("meta").eval(), (layer,))
-    with FORWARD:
-        made = network(torch.empty(1, 3, 224, 224, device="meta"))[layer]
+    network = extractor(skeleton(card).eval(), (layer,))
+    made = network(torch.empty(1, 3, 224, 224, device="meta"))[layer]
     if not isinstance(made, torch.Tensor) or made.dim() not in (2, 4):
         raise ValueError(f"{layer} makes no channels")
     return made.shape[1]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dream.errors import RecipeError, near, shown
+from dream.errors import RecipeError, instead, shown
 from dream.networks.model_card import Layer, ModelCard, Source
 
 TORCHVISION = "https://download.pytorch.org/models/"
-
-
-def _inceptions(*blocks: tuple[str, str, str]) -> tuple[Layer, ...]:
-    return tuple(Layer(f"inception{name}", kind, brings) for name, kind, brings in blocks)
 
 
 def _relus(*indices: tuple[int, str, str, str]) -> tuple[Layer, ...]:
@@ -19,15 +15,16 @@ def _relus(*indices: tuple[int, str, str, str]) -> tuple[Layer, ...]:
 
 
 INCEPTIONS = (
-    ("3a", "textures", "Ripples, fur"),
-    ("3b", "patterns", "Rings, eyes"),
-    ("4a", "patterns", "Eye fields"),
-    ("4b", "parts", "Snouts"),
-    ("4c", "parts", "Faces, fur"),
-    ("4d", "creatures", "Animals"),
-    ("4e", "creatures", "Towers"),
-    ("5a", "creatures", "Scales"),
-    ("5b", "creatures", "Faint animal"),
+    Layer("conv3", "edges", "Strokes"),
+    Layer("inception3a", "textures", "Ripples, fur"),
+    Layer("inception3b", "patterns", "Rings, eyes"),
+    Layer("inception4a", "patterns", "Eye fields"),
+    Layer("inception4b", "parts", "Snouts"),
+    Layer("inception4c", "parts", "Faces, fur"),
+    Layer("inception4d", "creatures", "Animals"),
+    Layer("inception4e", "creatures", "Towers"),
+    Layer("inception5a", "creatures", "Scales"),
+    Layer("inception5b", "creatures", "Faint animal"),
 )
 TIMM_VGG = (
     ("pre_logits.fc1.", "classifier.0."),
@@ -42,20 +39,22 @@ CARDS = {
         ModelCard(
             name="dreamlet",
             about="GoogLeNet at 5/8 of its width; comes with the app, needs no download",
-            builder="dream.networks.dreamlet:load",
+            builder="dream.networks.dreamlet:Dreamlet",
             licence="MIT",
             low="inception3b",
             default_layer="inception4c",
             high="inception5a",
-            layers=(Layer("conv3", "edges", "Strokes"), *_inceptions(*INCEPTIONS)),
-            min_side=32,
+            layers=INCEPTIONS,
             means="dreamlet_means.safetensors",
+            source=Source(
+                file="dreamlet.safetensors",
+                sha256="c90a49245737d80c397a196c6089e1d04124575108906bc1cbdf930679d20f88",
+                megabytes=6.1,
+            ),
         ),
         ModelCard(
             name="vgg16",
             about="VGG with 16 layers (Simonyan and Zisserman 2014); thick paint, eyes, spires",
-            builder="torchvision.models:vgg16",
-            licence="BSD-3-Clause",
             low="features.15",
             default_layer="features.22",
             high="features.29",
@@ -68,7 +67,6 @@ CARDS = {
                 (29, "relu5_3", "creatures", "Heads, birds"),
                 (30, "pool5", "creatures", "Heads, sparse"),
             ),
-            min_side=32,
             heavy=True,
             head="classifier",
             logits="classifier.6",
@@ -86,8 +84,6 @@ CARDS = {
         ModelCard(
             name="vgg19",
             about="VGG with 19 layers (Simonyan and Zisserman 2014); as vgg16, finer",
-            builder="torchvision.models:vgg19",
-            licence="BSD-3-Clause",
             low="features.17",
             default_layer="features.26",
             high="features.35",
@@ -102,7 +98,6 @@ CARDS = {
                 (31, "relu5_2", "creatures", "Birds"),
                 (35, "relu5_4", "creatures", "Heads, sparse"),
             ),
-            min_side=32,
             heavy=True,
             head="classifier",
             logits="classifier.6",
@@ -120,14 +115,11 @@ CARDS = {
         ModelCard(
             name="googlenet",
             about="Inception v1 (Szegedy et al. 2014), of the dreams of 2015",
-            builder="torchvision.models:googlenet",
             options={"aux_logits": False, "init_weights": False, "transform_input": True},
-            licence="BSD-3-Clause",
             low="inception3b",
             default_layer="inception4c",
             high="inception4e",
-            layers=(Layer("conv3", "edges", "Strokes"), *_inceptions(*INCEPTIONS)),
-            min_side=32,
+            layers=INCEPTIONS,
             bands=4,
             source=Source(
                 repo=VISION_MODELS[0],
@@ -141,9 +133,7 @@ CARDS = {
         ModelCard(
             name="inception_v3",
             about="Inception v3 (Szegedy et al. 2015); fine ornaments, layers as in Keras too",
-            builder="torchvision.models:inception_v3",
             options={"aux_logits": False, "init_weights": False, "transform_input": True},
-            licence="BSD-3-Clause",
             low="Mixed_5d",
             default_layer="Mixed_6b",
             high="Mixed_7a",
@@ -172,8 +162,6 @@ CARDS = {
         ModelCard(
             name="resnet50",
             about="Residual network of 50 layers (He et al. 2015); scribbles to animals",
-            builder="torchvision.models:resnet50",
-            licence="BSD-3-Clause",
             low="layer2",
             default_layer="layer3",
             high="layer4",
@@ -183,7 +171,6 @@ CARDS = {
                 Layer("layer3", "parts", "Eyes, faces"),
                 Layer("layer4", "creatures", "Animals"),
             ),
-            min_side=32,
             heavy=True,
             source=Source(
                 repo="timm/resnet50.tv_in1k",
@@ -197,8 +184,6 @@ CARDS = {
         ModelCard(
             name="alexnet",
             about="AlexNet (Krizhevsky et al. 2012); coarse and bright, for class images",
-            builder="torchvision.models:alexnet",
-            licence="BSD-3-Clause",
             low="features.7",
             default_layer="features.11",
             high="features.12",
@@ -218,7 +203,6 @@ CARDS = {
                 repo=VISION_MODELS[0],
                 file="alexnet.safetensors",
                 revision=VISION_MODELS[1],
-                sha256="",
                 megabytes=244,
                 url=TORCHVISION + "alexnet-owt-7be5be79.pth",
             ),
@@ -226,8 +210,6 @@ CARDS = {
         ModelCard(
             name="squeezenet1_1",
             about="SqueezeNet 1.1 (Iandola et al. 2016); 5 MB, quick and garish",
-            builder="torchvision.models:squeezenet1_1",
-            licence="BSD-3-Clause",
             low="features.7",
             default_layer="features.10",
             high="features.12",
@@ -239,7 +221,6 @@ CARDS = {
                 Layer("features.11", "parts", "Faces, thin", "fire8"),
                 Layer("features.12", "creatures", "Faint animal", "fire9"),
             ),
-            min_side=32,
             bands=4,
             logits="classifier.1",
             output="classifier.3",
@@ -247,7 +228,6 @@ CARDS = {
                 repo=VISION_MODELS[0],
                 file="squeezenet1_1.safetensors",
                 revision=VISION_MODELS[1],
-                sha256="",
                 megabytes=5,
                 url=TORCHVISION + "squeezenet1_1-b8a52dc0.pth",
             ),
@@ -255,8 +235,6 @@ CARDS = {
         ModelCard(
             name="mobilenet_v2",
             about="MobileNet v2 (Sandler et al. 2018); 14 MB, delicate",
-            builder="torchvision.models:mobilenet_v2",
-            licence="BSD-3-Clause",
             low="features.6",
             default_layer="features.13",
             high="features.16",
@@ -268,13 +246,11 @@ CARDS = {
                 Layer("features.16", "creatures", "Fine fur"),
                 Layer("features.17", "creatures", "Veins, faint"),
             ),
-            min_side=32,
             logits="classifier.1",
             source=Source(
                 repo=VISION_MODELS[0],
                 file="mobilenet_v2.safetensors",
                 revision=VISION_MODELS[1],
-                sha256="",
                 megabytes=14,
                 url=TORCHVISION + "mobilenet_v2-b0353104.pth",
             ),
@@ -282,8 +258,6 @@ CARDS = {
         ModelCard(
             name="densenet121",
             about="Densely connected network of 121 layers (Huang et al. 2016)",
-            builder="torchvision.models:densenet121",
-            licence="BSD-3-Clause",
             low="features.denseblock2",
             default_layer="features.denseblock3",
             high="features.denseblock4",
@@ -293,7 +267,6 @@ CARDS = {
                 Layer("features.denseblock3", "parts", "Eyes, faces", "block3"),
                 Layer("features.denseblock4", "creatures", "Animals", "block4"),
             ),
-            min_side=32,
             heavy=True,
             logits="classifier",
             source=Source(
@@ -320,6 +293,5 @@ def card(name: str) -> ModelCard:
         RecipeError: if there is none; the message lists what is near.
     """
     if not isinstance(name, str) or name not in CARDS:
-        like = ", ".join(near(name, CARDS) or CARDS)
-        raise RecipeError(f"model {shown(name, 60)} is not known; try {like}")
+        raise RecipeError(f"model {shown(name, 60)} is not known; {instead(name, CARDS)}")
     return CARDS[name]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from functools import lru_cache
 
 import torch
@@ -36,12 +35,17 @@ def pick_device(name: str | None = None) -> torch.device:
 
 
 def _best() -> str:
-    with warnings.catch_warnings():
-        # A CUDA build of torch on a machine with no driver says so at length; the CPU will do.
-        warnings.simplefilter("ignore")
-        if torch.cuda.is_available():
-            return "cuda"
+    if torch.cuda.is_available():
+        return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def repeat_exactly() -> None:
+    """Have CUDA make the same picture of the same seed every time, at some cost in speed.
+
+    It holds for the whole process, so programs ask for it, and no object does.
+    """
+    torch.backends.cudnn.deterministic = True
 
 
 def precision(device: torch.device, card: ModelCard) -> torch.dtype:

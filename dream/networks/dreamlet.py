@@ -6,18 +6,11 @@ BVLC GoogLeNet (README, "Credits"). Weights: `dreamlet.safetensors` beside this 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from dream.sums import wide
-
-fx.wrap("wide")  # It asks where its values are, which a trace cannot follow.
-
-WEIGHTS = Path(__file__).with_name("dreamlet.safetensors")
+from dream import sums
 
 
 class Unit(nn.Module):
@@ -51,13 +44,13 @@ class Logits(nn.Linear):
     """Weighted sums, in float64 on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(wide(x), wide(self.weight), wide(self.bias))
+        return F.linear(sums.wide(x), sums.wide(self.weight), sums.wide(self.bias))
 
 
 class Dreamlet(nn.Module):
-    """From ImageNet-normalised RGB (N, 3, H, W), 32 pixels a side or more, to 1000 logits."""
+    """From ImageNet-normalised RGB (N, 3, H, W), 32 pixels a side or more, to logits."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_classes: int = 1000) -> None:
         super().__init__()
         self.conv1 = Unit(3, 40, 7, stride=2)
         self.conv2 = Unit(40, 40, 1)
@@ -72,7 +65,7 @@ class Dreamlet(nn.Module):
         self.inception5a = Inception(520, 160, (104, 200), (24, 80), 80)
         self.inception5b = Inception(520, 240, (120, 240), (32, 80), 80)
         self.pool = nn.MaxPool2d(3, 2, padding=1)
-        self.fc = Logits(640, 1000)
+        self.fc = Logits(640, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.conv1(x))
@@ -81,14 +74,5 @@ class Dreamlet(nn.Module):
         x = self.inception4c(self.inception4b(self.inception4a(x)))
         x = self.pool(self.inception4e(self.inception4d(x)))
         x = self.inception5b(self.inception5a(x))
-        logits: Tensor = self.fc(wide(x).mean((2, 3)))
+        logits: Tensor = self.fc(sums.wide(x).mean((2, 3)))
         return logits
-
-
-def load() -> Dreamlet:
-    """Dreamlet with its weights in float32; each tensor of the file must fit, and none may lack."""
-    with torch.device("meta"):
-        network = Dreamlet()
-    weights = {name: tensor.float() for name, tensor in load_file(WEIGHTS).items()}
-    network.load_state_dict(weights, strict=True, assign=True)
-    return network.eval()

@@ -29,46 +29,57 @@ class Layer:
 class Source:
     """Where the weights of a network are had, and how to know that they are the right ones.
 
-    `revision` is a full commit of the hub repository. Two could be had in short form only; they
-    stand as `main`, and the sha256 of the file decides. Without a sha256 the hub is passed by.
-    `url` is torchvision's own file, whose name ends in the first eight digits of its sha256.
-    `keys` renames tensors by prefix to torchvision's names.
+    `file` lies in the hub's repository `repo`, or ships beside this module where none is named.
+    `revision` is a full commit. Two could be had in short form only; they stand as `main`, and the
+    sha256 of the file decides. Without a sha256 the hub is passed by. `url` is torchvision's own
+    file, whose name ends in the first eight digits of its sha256. `keys` renames tensors by prefix
+    to torchvision's names.
     """
 
-    repo: str
     file: str
-    revision: str
-    sha256: str
     megabytes: float
-    url: str
+    sha256: str = ""
+    repo: str = ""
+    revision: str = ""
+    url: str = ""
     keys: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the file comes with the program."""
+        return not self.repo
+
+    @property
+    def digits(self) -> str:
+        """How the sha256 of torchvision's file begins."""
+        return self.url.rpartition("-")[2].removesuffix(".pth")
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """All that is known of a network before it is loaded.
 
-    `builder` is `module:function`, called with `options` for a `torch.nn.Module`: with its weights
-    in float32 where `source` is None, else without. `head` is the part that only classes need and
-    that is heavy; `logits` is the last layer with weights, `output` what follows it where that
-    still changes the logits; `head_side` is the side in pixels of the pictures
-    that the head depends on, 0 where it reads them of any size. `mean` and `std` normalise RGB in
-    [0, 1]; `min_side` is the smallest side, in pixels, that it reads; `bands` is the Laplacian
-    normalisation that becomes it; `heavy` is one that is slow on a CPU; `means` is a file with the
-    mean activations of its layers. `low` and `high` are to `default_layer` what their names say.
+    `builder` is `module:function`, called with `options` for a `torch.nn.Module`; left empty, it is
+    torchvision's of that name. `head` is the part that only classes need and that is heavy;
+    `logits` is the last layer with weights, `output` what follows it where that still changes the
+    logits; `head_side` is the side in pixels of the pictures that the head depends on, 0 where it
+    reads them of any size. `mean` and `std` normalise RGB in [0, 1]; `min_side` is the smallest
+    side, in pixels, that it reads; `bands` is the Laplacian normalisation that becomes it; `heavy`
+    is one that is slow on a CPU; `means` is a file beside the weights with the mean activations of
+    its layers. `low` and `high` are to `default_layer` what their names say.
     """
 
     name: str
     about: str
-    builder: str
-    licence: str
     low: str
     default_layer: str
     high: str
     layers: tuple[Layer, ...]
-    min_side: int
-    source: Source | None = None
+    source: Source
+    builder: str = ""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    licence: str = "BSD-3-Clause"  # Torchvision's.
+    min_side: int = 32
     head: str = ""
     logits: str = "fc"
     output: str = ""

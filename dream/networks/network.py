@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -18,12 +21,17 @@ from dream.errors import RecipeError
 from dream.networks import architecture
 from dream.networks.convolution import freeze
 from dream.networks.model_card import ModelCard
-from dream.networks.weights import load
+from dream.networks.state import load
 
 Activations = Mapping[str, Tensor]
 ValueAndGrad = Callable[[Tensor], tuple[Tensor, Tensor]]
 # The picture itself, as the network is given it: its mean taken away, in units of its deviation.
 PICTURE = "picture"
+
+# Extractors kept of one network: sets of layers are as many as visitors like.
+LAYER_SETS = 8
+# By the convolution and the batch norm behind it; they go with the last extractor that uses them.
+Convolutions = WeakValueDictionary[tuple[nn.Module, nn.Module | None], nn.Module]
 
 _RELUS = (torch.relu, torch.relu_, F.relu, F.relu6, "relu", "relu_")
 
@@ -46,7 +54,9 @@ class Network:
 
     Pictures go in as RGB in [0, 1], float32, (1, 3, H, W); the normalisation is in here. It runs in
     `dtype` with channels-last memory, only as far as the deepest layer asked for. `weights` is the
-    file to load, None for a network that brings its own; `head` says whether to load its head.
+    file to load; `head` says whether to load its head; `grown` is called when it takes more
+    memory. `means` has the mean activations (C,) of layers, those that come with the weights and
+    those that were measured since.
 
     Raises:
         WeightsError: if the file does not fit.
@@ -58,10 +68,11 @@ class Network:
         card: ModelCard,
         device: torch.device,
         dtype: torch.dtype,
-        weights: Path | None = None,
+        weights: Path,
         head: bool = False,
+        grown: Callable[[], None] = lambda: None,
     ) -> None:
-        network = load(card, weights, head=head) if weights else architecture.build(card)
+        network = load(card, weights, head=head)
         network.eval().requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
         for module in network.modules():
             if hasattr(module, "inplace"):  # It would change what is read of the layer before.
@@ -71,14 +82,17 @@ class Network:
         self.network = network
         self.mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(card.std, device=device).view(1, 3, 1, 1)
-        # Layer sets are as many as visitors like; extractors share the weights, frozen ones too.
-        self.extractor = lru_cache(maxsize=8)(self._extractor)
-        self._frozen: dict[tuple[nn.Module, nn.Module | None], nn.Module] = {}
+        means = weights.parent / card.means
+        self.means = load_file(means, str(device)) if means.is_file() else {}
+        self._grown = grown
+        self._extractors: OrderedDict[tuple[tuple[str, ...], bool], nn.Module] = OrderedDict()
+        self._frozen: Convolutions = WeakValueDictionary()
+        self._lock = threading.Lock()
 
     @property
     def bytes(self) -> int:
         """The memory that the weights take, frozen ones too."""
-        modules = (self.network, *list(self._frozen.values()))
+        modules = (self.network, *list(self._extractors.values()))
         tensors = [tensor for module in modules for tensor in module.state_dict().values()]
         return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
@@ -87,7 +101,23 @@ class Network:
         """How many classes its weights know."""
         return int(self.network.state_dict()[f"{self.card.logits}.weight"].shape[0])
 
-    def _extractor(self, layers: tuple[str, ...], redirected: bool = False) -> nn.Module:
+    def extractor(self, layers: tuple[str, ...], redirected: bool = False) -> nn.Module:
+        """The network as far as those layers; the sets of layers read last are kept.
+
+        They share the weights, frozen ones too.
+        """
+        key = (layers, redirected)
+        with self._lock:
+            if found := self._extractors.get(key):
+                self._extractors.move_to_end(key)
+                return found
+            made = self._extractors[key] = self._extracted(layers, redirected)
+            if len(self._extractors) > LAYER_SETS:
+                self._extractors.popitem(last=False)
+        self._grown()
+        return made
+
+    def _extracted(self, layers: tuple[str, ...], redirected: bool) -> nn.Module:
         try:
             extractor = architecture.extractor(self.network, layers)
         except ValueError as error:
@@ -99,6 +129,7 @@ class Network:
         if redirected:
             _redirect_relus(extractor)
         extractor.recompile()
+        extractor.graph.owning_module = None  # A circle, which would keep it after its last use.
         return extractor
 
     def activations(
@@ -113,8 +144,7 @@ class Network:
         activations = {PICTURE: view} if PICTURE in layers else {}
         if inner := tuple(layer for layer in layers if layer != PICTURE):
             extractor = self.extractor(inner, redirected)
-            with architecture.FORWARD:
-                activations |= extractor(view.to(self.dtype, memory_format=torch.channels_last))
+            activations |= extractor(view.to(self.dtype, memory_format=torch.channels_last))
         return activations
 
     def value_and_grad(self, objective: Objective, *, redirected: bool = False) -> ValueAndGrad:
@@ -141,9 +171,7 @@ def _read_only(extractor: fx.GraphModule) -> None:
             node.kwargs = {**node.kwargs, "inplace": False}
 
 
-def _freeze(
-    extractor: fx.GraphModule, frozen: dict[tuple[nn.Module, nn.Module | None], nn.Module]
-) -> None:
+def _freeze(extractor: fx.GraphModule, frozen: Convolutions) -> None:
     """Put a frozen convolution in the place of each, and of the batch norm behind it.
 
     Frozen, the two are one convolution, if nothing else reads what is between them. It is worked
@@ -158,9 +186,10 @@ def _freeze(
         norm = modules.get(str(after.target)) if after.op == "call_module" else None
         if others or not isinstance(norm, nn.BatchNorm2d):
             norm = None
-        if (convolution, norm) not in frozen:
-            frozen[convolution, norm] = freeze(_folded(convolution, norm) if norm else convolution)
-        extractor.add_submodule(node.target, frozen[convolution, norm])
+        if not (made := frozen.get((convolution, norm))):
+            made = freeze(_folded(convolution, norm) if norm else convolution)
+            frozen[convolution, norm] = made
+        extractor.add_submodule(node.target, made)
         if norm:
             after.replace_all_uses_with(node)
             extractor.graph.erase_node(after)

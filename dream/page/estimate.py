@@ -29,7 +29,7 @@ def said(work: Work, recipe: DreamRecipe, photo: str | None) -> str:
     device = "a CPU" if work.engine.device.type == "cpu" else "a GPU"
     about = [f"{recipe.model.capitalize()} on {device}"]
     card = catalogue.card(recipe.model)
-    if card.source and not (recipe.model in work.engine.files or weights.find(card)):
+    if not (recipe.model in work.engine.files or weights.find(card)):
         about.append(f"fetched once ({card.source.megabytes:.0f} MB)")
     try:
         if photo:

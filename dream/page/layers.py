@@ -101,7 +101,7 @@ def _layers(model: str) -> list[Layer]:
     return [
         layer
         for layer in catalogue.card(model).layers
-        if catalogue.card(model).source is None and _picture(layer.name).exists()
+        if catalogue.card(model).source.shipped and _picture(layer.name).exists()
     ]
 
 
@@ -115,7 +115,7 @@ def _picture(layer: str) -> Path:
 
 def named(card: ModelCard) -> str:
     """A network and what it costs to have it."""
-    size = f"{card.source.megabytes:.0f} MB" if card.source else "here"
+    size = "here" if card.source.shipped else f"{card.source.megabytes:.0f} MB"
     return f"{card.name} · {size}"
 
 

@@ -16,7 +16,7 @@ import gradio as gr
 from gradio.component_meta import ComponentMeta
 
 from dream.errors import DreamError
-from dream.networks.weights import Download
+from dream.networks.download import Download
 from dream.paint.frames import Frame
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.recipe import SEED_LIMIT, Recipe

@@ -101,7 +101,7 @@ def network_cost(model: str, layers: tuple[str, ...]) -> Cost:
         architecture.skeleton(catalogue.card(model)).to("meta").eval(), layers
     )
     side = catalogue.card(model).head_side or SIDE
-    with architecture.FORWARD, torch.no_grad(), FlopCounterMode(display=False) as flops:
+    with torch.no_grad(), FlopCounterMode(display=False) as flops:
         with _Calls() as calls:
             network(torch.empty(1, 3, side, side, device="meta"))
     pixels = side**2

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from dream import sums
-from dream.networks import architecture
 from dream.networks.network import Network
 from dream.tensors import resize
 
@@ -41,13 +37,13 @@ def mean_activation(network: Network, layer: str) -> Tensor:
     """What each channel of a layer (C,) answers to pictures on the mean.
 
     For layers that a network lists it comes with the network, where it does (`make means`); for
-    others it is measured on blurred noise, which serves nearly as well.
+    others it is measured once, on blurred noise, which serves nearly as well.
     """
-    if layer in (shipped := means(network.card.means)):
-        return shipped[layer].to(network.mean.device)
-    side = max(NOISE_SIDE, network.card.min_side)
-    device = network.mean.device
-    return mean_over(network, layer, (noise.to(device) for noise in blurred_noise(side)))
+    if layer not in network.means:
+        side = max(NOISE_SIDE, network.card.min_side)
+        noises = (noise.to(network.mean.device) for noise in blurred_noise(side))
+        network.means[layer] = mean_over(network, layer, noises)
+    return network.means[layer]
 
 
 def mean_over(network: Network, layer: str, pictures: Iterable[Tensor]) -> Tensor:
@@ -66,15 +62,6 @@ def blurred_noise(side: int) -> Iterator[Tensor]:
         noise = torch.fft.irfft2(white * amplitude, s=(side, side))
         noise = noise.lerp(noise.mean(1, keepdim=True) * math.sqrt(3), GREYNESS)
         yield (0.45 + NOISE_CONTRAST * noise / noise.std()).clamp(0, 1)
-
-
-@lru_cache(maxsize=4)
-def means(file: str) -> dict[str, Tensor]:
-    """The mean activations in a file of this package, by layer; none without one."""
-    found: dict[str, Tensor] = (
-        load_file(Path(architecture.__file__).with_name(file)) if file else {}
-    )
-    return found
 
 
 def _positions(network: Network, layer: str, picture: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ from torch import Tensor
 from dream import sums
 from dream.tensors import resize
 
+# Where `grid_sample` has no mirrored edges, or no way back through them (pytorch#169143).
+WITHOUT_MIRRORS = ("mps",)
+
 
 def random_shift(picture: Tensor, jitter: int, generator: torch.Generator) -> tuple[int, int]:
     """Rows and columns to roll by: up to `jitter` pixels either way, at most a quarter side."""
@@ -151,4 +154,8 @@ def affine(picture: Tensor, *, angle: float, zoom: float, shift: tuple[float, fl
     along = cosine * y - sine * width / height * x - 2 * (cosine * down - sine * right) / height
     grid = torch.stack((across, along), 2).to(picture.dtype)
     grid = grid.expand(len(picture), -1, -1, -1)
-    return F.grid_sample(picture, grid, padding_mode="reflection", align_corners=False)
+    where = "cpu" if picture.device.type in WITHOUT_MIRRORS else picture.device
+    seen = F.grid_sample(
+        picture.to(where), grid.to(where), padding_mode="reflection", align_corners=False
+    )
+    return seen.to(picture.device)
