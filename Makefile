@@ -21,7 +21,7 @@ test: .venv/tools browser tests/node_modules
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 machines: .venv/tools
-	$(BIN)/python -m tests.machines
+	$(BIN)/python -m tests.tools.machines
 
 lint: .venv/tools tests/node_modules
 	$(BIN)/ruff check .
@@ -45,16 +45,16 @@ pictures: .venv/app
 	  DREAM_CACHE_DIR=examples/channels $(DREAM) channel --layer $$layer --grid 16 \
 	    -o .venv/grid.png || exit 1; \
 	done
-	$(BIN)/python -m tests.door
+	$(BIN)/python -m tests.tools.site
 
 means: .venv/tools
-	$(BIN)/python -m tests.means
+	$(BIN)/python -m tests.tools.means
 
 contract: .venv/tools
-	$(BIN)/python -m tests.contract
+	$(BIN)/python -m tests.tools.contract
 
 tables: .venv/tools
-	$(BIN)/python -m tests.tables
+	$(BIN)/python -m tests.tools.tables
 
 .venv/app: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'

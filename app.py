@@ -82,6 +82,11 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
 #presets { gap: .4rem; flex-wrap: wrap; }
 #mask button[aria-label="Save changes"], #mask button[aria-label="Pan"],
 #mask button[aria-label="Color"] { display: none; }
+.beside { gap: .5rem; }
+#made-of p { margin: 0; color: var(--body-text-color-subdued); font-size: .85rem; }
+#made-of .html-container { padding: 0; }
+#others .grid-wrap { min-height: 0; padding: 0; }
+#others .caption-label { font-size: .7rem; padding: 0 .3rem; }
 #strip .grid-wrap { min-height: 0; padding: 0; }
 #strip .caption-label { font-size: .65rem; padding: 0 .2rem; }
 #strip .grid-container { grid-auto-flow: column; grid-auto-columns: 96px;
@@ -94,6 +99,7 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
   #title p { font-size: .9rem; }
   #duplicate { bottom: auto; top: .4rem; padding: .3rem .5rem; font-size: .7rem; }
   .status { min-height: 1.6em; }
+  .beside { display: none !important; }
 }
 """
 SCRIPT = (Path(__file__).parent / "dream" / "page" / "page.js").read_text(encoding="utf-8")
@@ -109,7 +115,7 @@ def build(work: Work) -> Page:
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Deep Dream", id="dream"):
                 dreams = deep_dream.tab(work, page.load)
-            with gr.Tab("What it sees", id="channels"):
+            with gr.Tab("Channel visualization", id="channels"):
                 channels.tab(work, tabs, dreams)
             with gr.Tab("Class image", id="class"):
                 class_images.tab(work, tabs, dreams)

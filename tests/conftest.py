@@ -24,8 +24,7 @@ from dream.paint import kinds
 from dream.paint.frames import frames
 from dream.recipe import Recipe
 from dream.tensors import size_of
-
-from .server import served
+from tests.support.server import served
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"

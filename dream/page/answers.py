@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from dream.errors import DreamError
 from dream.files.picture import load_image
-from dream.page.moments import Moment, fresh_folder, of_frames
+from dream.page.moments import Moments, fresh_folder, of_frames
 from dream.page.work import Work
 from dream.paint.response import Answer, Response
 from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
@@ -31,7 +29,7 @@ def answered(
     count: int,
     *,
     raised: bool = False,
-) -> tuple[Response, list[Answer], Iterator[Moment]]:
+) -> tuple[Response, list[Answer], Moments]:
     """What a layer answers to a photo; its channels that answer most, at a spot in pixels or all
     over; and those while they form, from noise or `raised` in it. The weights were fetched.
 

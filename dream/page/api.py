@@ -49,9 +49,164 @@ IMAGE = Own(
     required=True,
 )
 NOISE_OR_IMAGE = Own(parts.photo_input, "A photo to start from; empty to start from noise.")
+LISTS = {
+    "layers": Own(
+        gr.Textbox, "The layers, as inception3b,inception4c; empty for one alone.", default=""
+    ),
+    "intensities": Own(gr.Textbox, "The intensities, as 3,5,8; empty for one alone.", default=""),
+}
+CHANNELS = Own(
+    gr.Textbox,
+    "As 7 or 3,7,12 or 0-15; top for 8 that answer the image; empty for 16 of all.",
+    default="0",
+)
+WHERE = {
+    "x": Own(parts.Number, "The spot, in pixels from the left; empty for all of it."),
+    "y": Own(parts.Number, "The spot, in pixels from the top; empty for all of it."),
+    "count": Own(parts.Integer, f"How many channels, 1 to {TOP_LIMIT}.", default=TOP),
+}
+
+
+def endpoints(work: Work) -> None:
+    """All of them."""
+    about = list(knobs(DreamRecipe))
+    compared = [name for name in about if name not in ("layer", "intensity")]
+    made = [_picture("dream"), _data("recipe")]
+    _endpoint(work, deep_dream, DreamRecipe, ["image", *about], {"image": IMAGE}, made)
+    made = [_picture("sheet"), _data("recipes")]
+    own = {"image": IMAGE, **LISTS}
+    _endpoint(work, compare, DreamRecipe, [*own, *compared], own, made)
+    gr.api(presets, api_name="presets", queue=False)  # type: ignore[attr-defined]
+    names = ["model", "layer", "channels", "size", "steps", "image", "seed", "objective", "canvas"]
+    own = {"channels": CHANNELS, "image": NOISE_OR_IMAGE}
+    made = [_pictures("channels"), _data("recipes")]
+    _endpoint(work, visualize_channel, ChannelRecipe, names, own, made)
+    names = ["image", "model", "layer", "x", "y", "count", "size", "steps"]
+    made = [_pictures("channels"), gr.Image(label="where", visible=False), _data("answers")]
+    _endpoint(work, top_channels, ChannelRecipe, names, {"image": IMAGE, **WHERE}, made)
+    names = [*("target", "model", "mode", "size", "steps", "seed"), "image"]
+    names += ["step", "penalty", "tries"]
+    made = [_picture("picture"), _data("recipe"), _data("verdict")]
+    _endpoint(work, class_image, ClassRecipe, names, {"image": NOISE_OR_IMAGE}, made)
+
+
+def deep_dream(
+    work: Work, image: str, given: dict[str, Any]
+) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
+    """Dream a photo: raise what a neural network sees in it, octave by octave.
+
+    Low layers bring strokes (inception3b of dreamlet), middle ones eyes and faces
+    (inception4c), high ones whole animals (inception5a). Sends nothing but signs of life while
+    the network is fetched, then previews (JPEG, without a recipe); the last answer is the dream
+    as PNG, which carries its recipe inside, and that recipe as JSON.
+    """
+    recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
+    for moment in moments(work, [recipe], image):
+        if moment.frame is None:
+            yield None, None
+        else:
+            made = moment.frame.recipes[0].to_dict() if moment.frame.finished else None
+            yield moment.files[0], made
+
+
+def compare(
+    work: Work, image: str, layers: str, intensities: str, given: dict[str, Any]
+) -> Iterator[tuple[str | None, list[dict[str, Any]] | None]]:
+    """Dream a photo at several layers or intensities, on one labelled contact sheet.
+
+    The last answer is the sheet (PNG) and the recipe of each picture on it, row by row.
+    """
+    recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
+    recipes = variations(recipe, listed(layers or ""), numbers(intensities or ""))
+    made: list[Image.Image] = []
+    for _, dreams in comparing.sheets(work, recipes, image):
+        made = dreams
+        yield None, None
+    path = comparing.sheet_file(recipes, made, image)
+    yield path, [work.engine.settle(each).to_dict() for each in recipes]
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """The presets: recipes with names.
+
+    All in one of them but deepdream and kind are parameters of deep_dream; leave out what is
+    empty or null.
+    """
+    return {name: recipe.to_dict() for name, recipe in library.presets().items()}
+
+
+def visualize_channel(
+    work: Work, channels: str, image: str | None, given: dict[str, Any]
+) -> Iterator[tuple[list[tuple[str, str]], dict[str, Any] | None]]:
+    """Show what channels of a neural network look for, at most 64, from noise or in a photo.
+
+    Sends previews (JPEG) first; the last answer is a PNG for each channel, which carries its
+    recipe inside, and as JSON those recipes and the channels that stayed silent: nothing in
+    their picture excites them.
+    """
+    recipe, channels = ChannelRecipe(**given), (channels or "").strip()
+    if channels != "top":
+        recipes = recipes_for(recipe, channels)
+        stream = moments(work, recipes, image, kept=True)
+    elif image is None:
+        raise RecipeError("top needs an image; give one, or channels as 3,7,12")
+    else:
+        for _ in parts.fetching(work.engine.fetch(recipe.model)):
+            yield [], None
+        _, found, stream = answered(work, image, recipe, None, TOP, raised=True)
+        recipes = [recipe.but(channel=each.channel) for each in found]
+    made = [each.settled(work.engine.device.type, bool(image)).to_dict() for each in recipes]
+    for grid in grids(stream, recipes):
+        items = [(path, str(channel)) for channel, path in grid.files.items()]
+        yield items, {"recipes": made, "silent": list(grid.silent)} if grid.done else None
+
+
+def top_channels(
+    work: Work, image: str, x: float | None, y: float | None, count: int, given: dict[str, Any]
+) -> Iterator[tuple[list[tuple[str, str]], str | None, list[dict[str, Any]] | None]]:
+    """Say which channels of a layer answer a photo most strongly, and show what they look for.
+
+    The last answer is a PNG for each channel, the strongest first; the photo marked where the
+    strongest answers; and channels and strengths as JSON.
+    """
+    recipe = ChannelRecipe(**given)
+    x, y, count = SPOT.check("x", x), SPOT.check("y", y), COUNT.check("count", count)
+    if (x is None) != (y is None):
+        raise RecipeError("a spot needs both x and y; give both, or none for all of it")
+    for _ in parts.fetching(work.engine.fetch(recipe.model)):
+        yield [], None, None
+    spot = None if x is None or y is None else (x, y)
+    response, found, stream = answered(work, image, recipe, spot, count)
+    recipes = [recipe.but(channel=each.channel) for each in found]
+    where = map_file(response, found[0].channel)
+    for grid in grids(stream, recipes):
+        items = [(path, str(channel)) for channel, path in grid.files.items()]
+        yield items, where, [asdict(each) for each in found] if grid.done else None
+
+
+def class_image(
+    work: Work, image: str | None, given: dict[str, Any]
+) -> Iterator[tuple[str | None, dict[str, Any] | None, dict[str, Any] | None]]:
+    """Show what a neural network takes for a class of ImageNet, from noise or in a photo.
+
+    Sends previews (JPEG) first; the last answer is the picture as PNG, which carries its recipe
+    inside, that recipe, and the verdict as JSON: the target's logit, probability and rank
+    before and after, and the five classes that the network now sees.
+    """
+    before = None
+    for moment in moments(work, [ClassRecipe(**given)], image, judged=True):
+        if not (moment.frame and moment.verdict):
+            yield None, None, None
+            continue
+        before = before or moment.verdict
+        both = {"before": asdict(before), "after": asdict(moment.verdict)}
+        done = moment.frame.finished
+        made = moment.frame.recipes[0].to_dict()
+        yield moment.files[0], made if done else None, both if done else None
 
 
 def handler_of(
+    work: Work,
     run: Callable[..., Iterator[Any]],
     kind: type[Recipe],
     names: Sequence[str],
@@ -68,7 +223,7 @@ def handler_of(
         mine = {name: given.pop(name) for name in own}
         # A file that was left out comes as None, as do numbers and names that are automatic.
         sent = {name: value for name, value in given.items() if value is not None}
-        yield from run(**mine, given=sent)
+        yield from run(work, **mine, given=sent)
 
     # Gradio takes the default of a field; where that is empty, only None here makes it optional.
     place, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
@@ -86,6 +241,7 @@ def handler_of(
 
 
 def _endpoint(
+    work: Work,
     run: Callable[..., Iterator[Any]],
     kind: type[Recipe],
     names: Sequence[str],
@@ -95,7 +251,7 @@ def _endpoint(
     fields = [
         own[name].made(name) if name in own else parts.hidden_field(kind, name) for name in names
     ]
-    handler = handler_of(run, kind, names, own)
+    handler = handler_of(work, run, kind, names, own)
     gr.Button(visible=False).click(
         handler, fields, list(outputs), api_name=run.__name__, **parts.WORK
     )
@@ -111,189 +267,3 @@ def _data(label: str) -> gr.JSON:
 
 def _pictures(label: str) -> gr.Gallery:
     return gr.Gallery(label=label, visible=False)
-
-
-def endpoints(work: Work) -> None:
-    """All of them."""
-    _dreams(work)
-    _channels(work)
-    _classes(work)
-
-
-def _dreams(work: Work) -> None:
-    def deep_dream(
-        image: str, given: dict[str, Any]
-    ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
-        """Dream a photo: raise what a neural network sees in it, octave by octave.
-
-        Low layers bring strokes (inception3b of dreamlet), middle ones eyes and faces
-        (inception4c), high ones whole animals (inception5a). Sends nothing but signs of life while
-        the network is fetched, then previews (JPEG, without a recipe); the last answer is the dream
-        as PNG, which carries its recipe inside, and that recipe as JSON.
-        """
-        recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
-        for moment in moments(work, [recipe], image):
-            if moment.frame is None:
-                yield None, None
-            else:
-                made = moment.frame.recipes[0].to_dict() if moment.frame.finished else None
-                yield moment.files[0], made
-
-    def compare(
-        image: str, layers: str, intensities: str, given: dict[str, Any]
-    ) -> Iterator[tuple[str | None, list[dict[str, Any]] | None]]:
-        """Dream a photo at several layers or intensities, on one labelled contact sheet.
-
-        The last answer is the sheet (PNG) and the recipe of each picture on it, row by row.
-        """
-        recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
-        recipes = variations(recipe, listed(layers or ""), numbers(intensities or ""))
-        made: list[Image.Image] = []
-        for _, dreams in comparing.sheets(work, recipes, image):
-            made = dreams
-            yield None, None
-        path = comparing.sheet_file(recipes, made, image)
-        yield path, [work.engine.settle(each).to_dict() for each in recipes]
-
-    def presets() -> dict[str, dict[str, Any]]:
-        """The presets: recipes with names.
-
-        All in one of them but deepdream and kind are parameters of deep_dream; leave out what is
-        empty or null.
-        """
-        return {name: recipe.to_dict() for name, recipe in library.presets().items()}
-
-    about = list(knobs(DreamRecipe))
-    _endpoint(
-        deep_dream,
-        DreamRecipe,
-        ["image", *about],
-        {"image": IMAGE},
-        [_picture("dream"), _data("recipe")],
-    )
-    lists = {
-        "layers": Own(
-            gr.Textbox, "The layers, as inception3b,inception4c; empty for one alone.", default=""
-        ),
-        "intensities": Own(
-            gr.Textbox, "The intensities, as 3,5,8; empty for one alone.", default=""
-        ),
-    }
-    _endpoint(
-        compare,
-        DreamRecipe,
-        ["image", *lists, *(name for name in about if name not in ("layer", "intensity"))],
-        {"image": IMAGE, **lists},
-        [_picture("sheet"), _data("recipes")],
-    )
-    gr.api(presets, api_name="presets", queue=False)  # type: ignore[attr-defined]
-
-
-def _channels(work: Work) -> None:
-    def visualize_channel(
-        channels: str, image: str | None, given: dict[str, Any]
-    ) -> Iterator[tuple[list[tuple[str, str]], dict[str, Any] | None]]:
-        """Show what channels of a neural network look for, at most 64, from noise or in a photo.
-
-        Sends previews (JPEG) first; the last answer is a PNG for each channel, which carries its
-        recipe inside, and as JSON those recipes and the channels that stayed silent: nothing in
-        their picture excites them.
-        """
-        recipe, channels = ChannelRecipe(**given), (channels or "").strip()
-        if channels != "top":
-            recipes = recipes_for(recipe, channels)
-            stream = moments(work, recipes, image, kept=True)
-        elif image is None:
-            raise RecipeError("top needs an image; give one, or channels as 3,7,12")
-        else:
-            for _ in parts.fetching(work.engine.fetch(recipe.model)):
-                yield [], None
-            _, found, stream = answered(work, image, recipe, None, TOP, raised=True)
-            recipes = [recipe.but(channel=each.channel) for each in found]
-        made = [each.settled(work.engine.device.type, bool(image)).to_dict() for each in recipes]
-        for grid in grids(stream, recipes):
-            items = [(path, str(channel)) for channel, path in grid.files.items()]
-            yield items, {"recipes": made, "silent": list(grid.silent)} if grid.done else None
-
-    def top_channels(
-        image: str, x: float | None, y: float | None, count: int, given: dict[str, Any]
-    ) -> Iterator[tuple[list[tuple[str, str]], str | None, list[dict[str, Any]] | None]]:
-        """Say which channels of a layer answer a photo most strongly, and show what they look for.
-
-        The last answer is a PNG for each channel, the strongest first; the photo marked where the
-        strongest answers; and channels and strengths as JSON.
-        """
-        recipe = ChannelRecipe(**given)
-        x, y, count = SPOT.check("x", x), SPOT.check("y", y), COUNT.check("count", count)
-        if (x is None) != (y is None):
-            raise RecipeError("a spot needs both x and y; give both, or none for all of it")
-        for _ in parts.fetching(work.engine.fetch(recipe.model)):
-            yield [], None, None
-        spot = None if x is None or y is None else (x, y)
-        response, found, stream = answered(work, image, recipe, spot, count)
-        recipes = [recipe.but(channel=each.channel) for each in found]
-        where = map_file(response, found[0].channel)
-        for grid in grids(stream, recipes):
-            items = [(path, str(channel)) for channel, path in grid.files.items()]
-            yield items, where, [asdict(each) for each in found] if grid.done else None
-
-    listed = "As 7 or 3,7,12 or 0-15; top for 8 that answer the image; empty for 16 of all."
-    _endpoint(
-        visualize_channel,
-        ChannelRecipe,
-        [
-            *("model", "layer", "channels", "size", "steps", "image"),
-            *("seed", "objective", "canvas"),
-        ],
-        {"channels": Own(gr.Textbox, listed, default="0"), "image": NOISE_OR_IMAGE},
-        [_pictures("channels"), _data("recipes")],
-    )
-    _endpoint(
-        top_channels,
-        ChannelRecipe,
-        ["image", "model", "layer", "x", "y", "count", "size", "steps"],
-        {
-            "image": IMAGE,
-            "x": Own(parts.Number, "The spot, in pixels from the left; empty for all of it."),
-            "y": Own(parts.Number, "The spot, in pixels from the top; empty for all of it."),
-            "count": Own(parts.Integer, f"How many channels, 1 to {TOP_LIMIT}.", default=TOP),
-        },
-        [
-            _pictures("channels"),
-            gr.Image(label="where", visible=False),
-            _data("answers"),
-        ],
-    )
-
-
-def _classes(work: Work) -> None:
-    def class_image(
-        image: str | None, given: dict[str, Any]
-    ) -> Iterator[tuple[str | None, dict[str, Any] | None, dict[str, Any] | None]]:
-        """Show what a neural network takes for a class of ImageNet, from noise or in a photo.
-
-        Sends previews (JPEG) first; the last answer is the picture as PNG, which carries its recipe
-        inside, that recipe, and the verdict as JSON: the target's logit, probability and rank
-        before and after, and the five classes that the network now sees.
-        """
-        before = None
-        for moment in moments(work, [ClassRecipe(**given)], image, judged=True):
-            if not (moment.frame and moment.verdict):
-                yield None, None, None
-                continue
-            before = before or moment.verdict
-            both = {"before": asdict(before), "after": asdict(moment.verdict)}
-            done = moment.frame.finished
-            made = moment.frame.recipes[0].to_dict()
-            yield moment.files[0], made if done else None, both if done else None
-
-    _endpoint(
-        class_image,
-        ClassRecipe,
-        [
-            *("target", "model", "mode", "size", "steps", "seed"),
-            *("image", "step", "penalty", "tries"),
-        ],
-        {"image": NOISE_OR_IMAGE},
-        [_picture("picture"), _data("recipe"), _data("verdict")],
-    )

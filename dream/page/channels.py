@@ -1,9 +1,10 @@
-"""The tab "What it sees": the channels of a layer as pictures, and those that answer a photo."""
+"""The tab "Channel visualization": a layer's channels, and those that answer a photo."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -13,9 +14,9 @@ from dream.errors import DreamError
 from dream.files.picture import save_image
 from dream.page import deep_dream, parts
 from dream.page.answers import GRID, answered, map_file, recipes_for
-from dream.page.layers import choose_layer, chosen
+from dream.page.layers import LayerChoice, choose_layer, chosen
 from dream.page.moments import Moment, called, fresh_folder, grids, moments
-from dream.page.run import Run, told
+from dream.page.run import Run, changed, told
 from dream.page.work import Work
 from dream.paint.channel import silence
 from dream.recipe.channel import ChannelRecipe
@@ -23,7 +24,6 @@ from dream.recipe.knob import knobs
 
 TOP = 8
 PHOTO = parts.EXAMPLES / "cat.jpg"
-OUTPUTS = ("gallery", "status", "shown", "carry", "where")
 CONTROLS = [name for name in knobs(ChannelRecipe) if name not in ("model", "layer", "channel")]
 
 
@@ -39,114 +39,128 @@ class Shown:
     maps: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What is asked for."""
+
+    choice: LayerChoice
+    numbers: gr.Textbox
+    go: gr.Button
+    stop: gr.Button
+    photo: gr.Image
+    everywhere: gr.Button
+    controls: dict[str, Any]
+
+
 def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     """The tab; a channel of it can be carried over to the one that dreams."""
     first = work.engine.settle(ChannelRecipe())
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            choice = choose_layer(
-                first.model, first.layer, "Which layer to look into", "Its channels are shown."
-            )
-            numbers = gr.Textbox(
-                label="Channels",
-                placeholder=f"{GRID} spread over the layer",
-                info="As 3,7,12 or 0-15; empty for some of every kind.",
-                elem_id="numbers",
-            )
-            go = gr.Button(
-                "Show its channels", variant="primary", elem_id="show", elem_classes="go"
-            )
-            stop = gr.Button(
-                "Stop", variant="stop", visible=False, elem_id="stop-show", elem_classes="stop"
-            )
-            gr.Markdown("**What does it see in my photo?**")
-            photo = parts.photo_input(
-                value=str(PHOTO),
-                sources=["upload", "clipboard"],
-                label="Click on a spot",
-                height=230,
-                buttons=[],
-                elem_id="seen",
-            )
-            see_all = gr.Button("What does it see in all of it?", elem_id="see")
-            with gr.Accordion("Advanced", open=False):
-                controls = {
-                    name: parts.control(ChannelRecipe, name, getattr(first, name))
-                    for name in CONTROLS
-                }
+            asked = _asking(first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            files, about = _kept(work.engine, first)
-            opening = _choosing(first, tuple(files))
-            gallery = gr.Gallery(
-                _items(files),
-                columns=4,
-                height="auto",
-                object_fit="cover",
-                label="Channels",
-                show_label=False,
-                interactive=False,
-                buttons=["download", "fullscreen"],
-                elem_id="channels",
-            )
-            status = gr.HTML(parts.status(about), elem_id="show-status", elem_classes="status")
-            carry = gr.Button(
-                opening["carry"]["value"],
-                interactive=opening["carry"]["interactive"],
-                elem_id="carry",
-            )
-            where = gr.Image(
-                label="Where it answers",
-                visible=False,
-                interactive=False,
-                buttons=[],
-                elem_id="where",
-            )
-    shown = gr.State(opening["shown"])
-    outputs = [gallery, status, shown, carry, where]
+            outputs = _showing(work.engine, first)
+    shown, carry, gallery = outputs["shown"], outputs["carry"], outputs["gallery"]
+    every = list(outputs.values())
+    given = {"model": asked.choice.model, "layer": asked.choice.layer, **asked.controls}
+    run = Run(asked.go, asked.stop, [asked.everywhere], outputs["status"])
+    show, see = partial(_show, work), partial(_see, work)
+    run.on(asked.go.click, show, {"numbers": asked.numbers, **given}, outputs)
+    spot = gr.State(None)
+    seen = {"photo": asked.photo, "spot": spot, **given}
+    everywhere = asked.everywhere.click(lambda: None, None, spot, **parts.AT_ONCE)
+    there = asked.photo.select(_spot_of, None, spot, **parts.AT_ONCE)
+    for event in (everywhere, there):
+        run.on(event.then, see, seen, outputs)
+    run.wire()
 
-    def show(**given: Any) -> Iterator[tuple[Any, ...]]:
-        yield from told(_show(work, **given), _but)
-
-    def see(**given: Any) -> Iterator[tuple[Any, ...]]:
-        yield from told(_see(work, **given), _but)
-
-    def peek(**given: Any) -> tuple[Any, ...]:
-        return next(told(_peek(work.engine, **given), _but))
+    def peek(**knobs: Any) -> tuple[Any, ...]:
+        return next(told(_peek(work.engine, **knobs), outputs))
 
     def select(event: gr.SelectData, shown: Shown) -> tuple[Any, ...]:
-        return _but(**_select(shown, int(event.index)))
+        return changed(_select(shown, int(event.index)), outputs)
 
-    def spot_of(event: gr.SelectData) -> Any:
-        return event.index
-
-    def carried(shown: Shown) -> tuple[Any, ...]:
-        return (
-            gr.Tabs(selected="dream"),
-            *chosen(shown.model, shown.layer),
-            str(shown.selected),
-            shown.photo or gr.skip(),
-            None,
-        )
-
-    given = {"model": choice.model, "layer": choice.layer, **controls}
-    spot = gr.State(None)
-    run = Run(go, stop, [see_all], status)
-    run.on(go.click, show, {"numbers": numbers, **given}, outputs)
-    seen = {"photo": photo, "spot": spot, **given}
-    everywhere = see_all.click(lambda: None, None, spot, **parts.AT_ONCE)
-    run.on(everywhere.then, see, seen, outputs)
-    there = photo.select(spot_of, None, spot, **parts.AT_ONCE)
-    run.on(there.then, see, seen, outputs)
-    run.wire()
-    for event in choice.events:
+    for event in asked.choice.events:
         # What was enlarged gives way to the first one.
         emptied = event.then(lambda: [], None, gallery, **parts.AT_ONCE)
-        emptied.then(peek, None, outputs, inputs_kwargs=given, **parts.AT_ONCE)
-    gallery.select(select, shown, outputs, **parts.AT_ONCE)
-    target = [tabs, *dreams.choice.components, dreams.channels, dreams.photo, dreams.guide]
-    carry.click(carried, shown, target, **parts.AT_ONCE).then(
+        emptied.then(peek, None, every, inputs_kwargs=given, **parts.AT_ONCE)
+    gallery.select(select, shown, every, **parts.AT_ONCE)
+    carry.click(_carried, shown, [tabs, *dreams.carried], **parts.AT_ONCE).then(
         None, js="() => dreamThis()", api_visibility="private"
     )
+
+
+def _spot_of(event: gr.SelectData) -> Any:
+    return event.index
+
+
+def _carried(shown: Shown) -> tuple[Any, ...]:
+    """The tab that dreams, with the channel that is selected."""
+    layer = chosen(shown.model, shown.layer)
+    channel, photo = str(shown.selected), shown.photo or gr.skip()
+    return gr.Tabs(selected="dream"), *layer, channel, photo, None
+
+
+def _asking(first: ChannelRecipe) -> Inputs:
+    gr.Markdown("**What it sees:** each channel of a layer looks for one thing.")
+    choice = choose_layer(
+        first.model, first.layer, "Which layer to look into", "Its channels are shown."
+    )
+    numbers = gr.Textbox(
+        label="Channels",
+        placeholder=f"{GRID} spread over the layer",
+        info="As 3,7,12 or 0-15; empty for some of every kind.",
+        elem_id="numbers",
+    )
+    go = gr.Button("Show its channels", variant="primary", elem_id="show", elem_classes="go")
+    stop = gr.Button(
+        "Stop", variant="stop", visible=False, elem_id="stop-show", elem_classes="stop"
+    )
+    gr.Markdown("**What does it see in my photo?**")
+    photo = parts.photo_input(
+        value=str(PHOTO),
+        sources=["upload", "clipboard"],
+        label="Click on a spot",
+        height=230,
+        buttons=[],
+        elem_id="seen",
+    )
+    everywhere = gr.Button("What does it see in all of it?", elem_id="see")
+    with gr.Accordion("Advanced", open=False):
+        controls = {
+            name: parts.control(ChannelRecipe, name, getattr(first, name)) for name in CONTROLS
+        }
+    return Inputs(choice, numbers, go, stop, photo, everywhere, controls)
+
+
+def _showing(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
+    """What is put out, by name."""
+    files, about = _kept(engine, first)
+    opening = _choosing(first, tuple(files))
+    gallery = gr.Gallery(
+        _items(files),
+        columns=4,
+        height="auto",
+        object_fit="cover",
+        label="Channels",
+        show_label=False,
+        interactive=False,
+        buttons=["download", "fullscreen"],
+        elem_id="channels",
+    )
+    status = gr.HTML(parts.status(about), elem_id="show-status", elem_classes="status")
+    label, known = opening["carry"]["value"], opening["carry"]["interactive"]
+    carry = gr.Button(label, interactive=known, elem_id="carry")
+    where = gr.Image(
+        label="Where it answers", visible=False, interactive=False, buttons=[], elem_id="where"
+    )
+    return {
+        "gallery": gallery,
+        "status": status,
+        "shown": gr.State(opening["shown"]),
+        "carry": carry,
+        "where": where,
+    }
 
 
 def _show(work: Work, numbers: str, **knobs: Any) -> Iterator[dict[str, Any]]:
@@ -264,8 +278,3 @@ def _map(channel: int, path: str) -> dict[str, Any]:
 def _carry(channel: int | None) -> dict[str, Any]:
     which = "this channel" if channel is None else f"channel {channel}"
     return gr.update(value=f"Dream my photo with {which}", interactive=channel is not None)
-
-
-def _but(**changes: Any) -> tuple[Any, ...]:
-    """What the tab puts out, only that changed."""
-    return tuple(changes.get(name, gr.skip()) for name in OUTPUTS)

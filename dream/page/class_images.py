@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -13,14 +14,13 @@ from dream.networks import catalogue
 from dream.page import deep_dream, parts
 from dream.page.layers import named
 from dream.page.moments import moments
-from dream.page.run import Run, told
+from dream.page.run import Run
 from dream.page.work import Work
 from dream.paint.class_image import Verdict
 from dream.recipe import classes
 from dream.recipe.class_image import ClassRecipe
 from dream.recipe.knob import knobs
 
-OUTPUTS = ("picture", "status", "bars", "seed", "download")
 MADE = parts.EXAMPLES / "class-goldfish-seed0.png"
 PICKS = {
     **{name: name for name in ("flamingo", "tabby", "ladybug", "jellyfish", "school bus", "pizza")},
@@ -39,85 +39,76 @@ ADVANCED = [name for name in knobs(ClassRecipe) if name not in ("model", "target
 def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     """The tab: a class to choose, its picture, and what the network says of it."""
     first = work.engine.settle(read_recipe(MADE, ClassRecipe))
-    before, after = _opening(first)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            target = gr.Dropdown(
-                list(classes.names()),
-                value=first.target,
-                allow_custom_value=True,
-                label="Class",
-                info="Type a part of its name, or several as goldfish:1,jellyfish:0.5.",
-            )
-            go = gr.Button("Show me", variant="primary", elem_id="make", elem_classes="go")
-            stop = gr.Button(
-                "Stop", variant="stop", visible=False, elem_id="stop-make", elem_classes="stop"
-            )
-            gr.Examples(
-                [[pick] for pick in PICKS.values()],
-                target,
-                label="Or one of these",
-                example_labels=list(PICKS),
-            )
-            mode = gr.Radio(
-                [(words, name) for name, words in MODES.items()], value=first.mode, label="How"
-            )
-            with gr.Accordion("Make my photo more of it", open=False):
-                photo = parts.photo_input(
-                    sources=["upload", "webcam", "clipboard"],
-                    label="Your photo",
-                    height=230,
-                    buttons=[],
-                    elem_id="class-photo",
-                )
-            model = gr.Dropdown(
-                [(named(card), name) for name, card in catalogue.CARDS.items()],
-                value=first.model,
-                label="Network",
-                info="Others are fetched once.",
-            )
-            with gr.Accordion("Advanced", open=False):
-                controls = {name: _control(name, getattr(first, name)) for name in ADVANCED}
-                random_seed = gr.Checkbox(False, label="Random seed")
+            go, stop, inputs = _asking(first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            picture = gr.Image(
-                str(MADE),
-                type="filepath",
-                label="Class image",
-                interactive=False,
-                buttons=["fullscreen"],
-                elem_id="class-image",
-            )
-            status = gr.HTML(
-                parts.status(_said(before, after)), elem_id="make-status", elem_classes="status"
-            )
-            bars = gr.Label(
-                dict(after.seen), num_top_classes=5, label="What the network sees", elem_id="bars"
-            )
-            with gr.Row():
-                carry = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
-                download = gr.DownloadButton(
-                    "Download", str(MADE), elem_id="class-download", min_width=120
-                )
-    given = {"model": model, "target": target, "mode": mode, **controls}
-
-    def make(**values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from told(_make(work, **values), _but)
-
-    run = Run(go, stop, [carry, download], status)
-    run.on(
-        go.click,
-        make,
-        {"photo": photo, "random_seed": random_seed, **given},
-        [picture, status, bars, controls["seed"], download],
-    )
+            carry, outputs = _showing(first)
+    download = outputs["download"]
+    run = Run(go, stop, [carry, download], outputs["status"])
+    run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]})
     run.wire()
+    carried = [tabs, dreams.photo]
     carry.click(
-        lambda path: (gr.Tabs(selected="dream"), path),
-        download,
-        [tabs, dreams.photo],
-        **parts.AT_ONCE,
+        lambda path: (gr.Tabs(selected="dream"), path), download, carried, **parts.AT_ONCE
     ).then(None, js="() => dreamThis()", api_visibility="private")
+
+
+def _asking(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, Any]]:
+    """The buttons to go and to stop, and what is asked for, by name."""
+    target = gr.Dropdown(
+        list(classes.names()),
+        value=first.target,
+        allow_custom_value=True,
+        label="Class",
+        info="Type a part of its name, or several as goldfish:1,jellyfish:0.5.",
+    )
+    go = gr.Button("Show me", variant="primary", elem_id="make", elem_classes="go")
+    stop = gr.Button(
+        "Stop", variant="stop", visible=False, elem_id="stop-make", elem_classes="stop"
+    )
+    picks = [[pick] for pick in PICKS.values()]
+    gr.Examples(picks, target, label="Or one of these", example_labels=list(PICKS))
+    ways = [(words, name) for name, words in MODES.items()]
+    mode = gr.Radio(ways, value=first.mode, label="How")
+    with gr.Accordion("Make my photo more of it", open=False):
+        photo = parts.photo_input(
+            sources=["upload", "webcam", "clipboard"],
+            label="Your photo",
+            height=230,
+            buttons=[],
+            elem_id="class-photo",
+        )
+    networks = [(named(card), name) for name, card in catalogue.CARDS.items()]
+    info = "Others are fetched once."
+    model = gr.Dropdown(networks, value=first.model, label="Network", info=info)
+    with gr.Accordion("Advanced", open=False):
+        controls = {name: _control(name, getattr(first, name)) for name in ADVANCED}
+        random_seed = gr.Checkbox(False, label="Random seed")
+    given = {"photo": photo, "random_seed": random_seed, "model": model, "target": target}
+    return go, stop, {**given, "mode": mode, **controls}
+
+
+def _showing(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
+    """The button that dreams on, and what is put out, by name."""
+    before, after = _opening(first)
+    picture = gr.Image(
+        str(MADE),
+        type="filepath",
+        label="Class image",
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id="class-image",
+    )
+    words = parts.status(_said(before, after))
+    status = gr.HTML(words, elem_id="make-status", elem_classes="status")
+    bars = gr.Label(
+        dict(after.seen), num_top_classes=5, label="What the network sees", elem_id="bars"
+    )
+    with gr.Row():
+        carry = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
+        download = gr.DownloadButton("Download", str(MADE), elem_id="class-download", min_width=120)
+    return carry, {"picture": picture, "status": status, "bars": bars, "download": download}
 
 
 def _make(
@@ -140,11 +131,6 @@ def _make(
             yield {**changes, "status": said, "download": path}
         else:
             yield {**changes, "status": moment.words}
-
-
-def _but(**changes: Any) -> tuple[Any, ...]:
-    """What the tab puts out, only that changed."""
-    return tuple(changes.get(name, gr.skip()) for name in OUTPUTS)
 
 
 def _opening(recipe: ClassRecipe) -> tuple[Verdict, Verdict]:

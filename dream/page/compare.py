@@ -123,8 +123,3 @@ def sheet_file(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image], ph
     path = fresh_folder() / f"sheet-{stem(photo)}.png"
     contact.sheet(recipes, dreams).save(path)
     return str(path)
-
-
-def but(**changes: Any) -> tuple[Any, ...]:
-    """What is put out, only that changed."""
-    return tuple(changes.get(name, gr.skip()) for name in ("sheet", "status"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -11,11 +12,10 @@ import gradio as gr
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.files.picture import read_recipe
-from dream.page import compare, estimate, history, parts, sharing
-from dream.page.controls import controls, recipe_of
-from dream.page.layers import LayerChoice
+from dream.page import beside, compare, estimate, history, parts, sharing
+from dream.page.controls import Controls, controls, recipe_of
 from dream.page.moments import moments, unspoilt
-from dream.page.run import Run, told
+from dream.page.run import Run
 from dream.page.work import Work
 from dream.recipe.dream import DreamRecipe
 
@@ -24,7 +24,6 @@ DREAMED = parts.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
 PHOTOS = [
     parts.EXAMPLES / f"{name}.jpg" for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
 ]
-OUTPUTS = ("view", "status", "seed", "download", "strip", "origins", "recipe", "linkable")
 
 
 def opening(engine: Engine) -> DreamRecipe:
@@ -35,111 +34,167 @@ def opening(engine: Engine) -> DreamRecipe:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What another tab may set here before it has this one dream."""
+    """What is asked for; other tabs may set the photo, the layer, its channels and the guide."""
 
     photo: gr.Image
-    choice: LayerChoice
-    channels: gr.Textbox
-    guide: gr.Image
+    go: gr.Button
+    stop: gr.Button
+    expected: gr.HTML
+    controls: Controls
+    recipe: gr.Textbox
+    linkable: gr.Textbox
+    load_from: dict[str, Any]
+    compared: compare.Section
+
+    @property
+    def carried(self) -> list[Any]:
+        """What another tab sets before it has this one dream."""
+        by_name = self.controls.by_name
+        return [
+            *self.controls.choice.components,
+            *(by_name["channels"], self.photo, by_name["guide"]),
+        ]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was dreamed."""
+
+    view: gr.ImageSlider
+    status: gr.HTML
+    again: gr.Button
+    download: gr.DownloadButton
+    strip: gr.Gallery
+    origins: gr.State
+    below: beside.Beside
 
 
 def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
     """The tab; `page_load` is the event of the page's opening, whose link may carry a recipe."""
-    first = opening(work.engine)
+    shown = read_recipe(DREAMED, DreamRecipe)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            photo = parts.photo_input(
-                value=str(PHOTO),
-                sources=["upload", "webcam", "clipboard"],
-                label="Your photo",
-                height=230,
-                buttons=[],
-                elem_id="photo",
-            )
-            go = gr.Button("Dream this photo", variant="primary", elem_id="go", elem_classes="go")
-            stop = gr.Button(
-                "Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False
-            )
-            expected = gr.HTML(estimate.said(work, first, str(PHOTO)), elem_id="expected")
-            gr.Examples(
-                [str(path) for path in PHOTOS], photo, label="Or one of these", elem_id="photos"
-            )
-            gr.Markdown("**Start from**")
-            presets = gr.Row(elem_id="presets")
-            made = controls(first, photo, str(PHOTO))
-            with presets:
-                sharing.presets_row(made, photo)
-            recipe, linkable, load_from = sharing.recipe_box(read_recipe(DREAMED, DreamRecipe))
-            compared = compare.section(made)
+            asked = _asking(work, opening(work.engine), shown)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            view = gr.ImageSlider(
-                (str(PHOTO), str(DREAMED)),
-                type="filepath",
-                image_mode=None,
-                label="Before and after",
-                max_height=560,
-                interactive=False,
-                buttons=["fullscreen"],
-                elem_id="view",
-            )
-            status = gr.HTML(
-                parts.status("Drag the line, or dream a photo of yours."),
-                elem_id="status",
-                elem_classes="status",
-            )
-            with gr.Row():
-                again = gr.Button("Dream again", elem_id="again", min_width=120)
-                download = gr.DownloadButton(
-                    "Download", str(DREAMED), elem_id="download", min_width=120
-                )
-            strip, origins = history.strip()
-            compared.sheet.render()  # type: ignore[no-untyped-call]
-
-    run = Run(
-        go, stop, [again, download, compared.go], status, "Stopped. Dream again goes on from here."
+            made = _showing(asked.compared.sheet, shown)
+    runs = _run(work, asked, made)
+    controls, result = asked.controls, [made.view, made.status, made.download]
+    estimate.wire(work, asked.expected, asked.photo, controls, runs)
+    sharing.wire(
+        page_load,
+        controls,
+        asked.photo,
+        made.status,
+        asked.recipe,
+        asked.linkable,
+        asked.load_from,
     )
-    shown = [view, status, made.by_name["seed"], download, strip, origins, recipe, linkable]
+    outputs = [asked.photo, *result, asked.recipe, asked.linkable]
+    history.wire(made.strip, made.origins, controls, outputs)
+    beside.wire(made.below, controls, made.status)
+    return asked
 
-    def dream_photo(photo: str | None, **values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from told(_dream(work, photo, None, **values), _but)
 
-    def dream_again(view: tuple[str, str], **values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from told(_dream(work, unspoilt(view[1]), view[0], **values), _but)
+def _asking(work: Work, first: DreamRecipe, shown: DreamRecipe) -> Inputs:
+    photo = parts.photo_input(
+        value=str(PHOTO),
+        sources=["upload", "webcam", "clipboard"],
+        label="Your photo",
+        height=230,
+        buttons=[],
+        elem_id="photo",
+    )
+    go = gr.Button("Dream this photo", variant="primary", elem_id="go", elem_classes="go")
+    stop = gr.Button("Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False)
+    expected = gr.HTML(estimate.said(work, first, str(PHOTO)), elem_id="expected")
+    gr.Examples([str(path) for path in PHOTOS], photo, label="Or one of these", elem_id="photos")
+    gr.Markdown("**Start from**")
+    presets = gr.Row(elem_id="presets")
+    made = controls(first, photo, str(PHOTO))
+    with presets:
+        sharing.presets_row(made, photo)
+    recipe, linkable, load_from = sharing.recipe_box(shown)
+    compared = compare.section(made)
+    return Inputs(photo, go, stop, expected, made, recipe, linkable, load_from, compared)
 
-    def sheet(**values: Any) -> Iterator[tuple[Any, ...]]:
-        yield from told(compare.sheet(work, **values), compare.but)
 
-    kept = {"strip": strip, "origins": origins}
+def _showing(sheet: gr.Image, shown: DreamRecipe) -> Result:
+    view = gr.ImageSlider(
+        (str(PHOTO), str(DREAMED)),
+        type="filepath",
+        image_mode=None,
+        label="Before and after",
+        max_height=560,
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id="view",
+    )
+    words = parts.status("Drag the line, or dream a photo of yours.")
+    status = gr.HTML(words, elem_id="status", elem_classes="status")
+    with gr.Row():
+        again = gr.Button("Dream again", elem_id="again", min_width=120)
+        download = gr.DownloadButton("Download", str(DREAMED), elem_id="download", min_width=120)
+    strip, origins = history.strip()
+    sheet.render()  # type: ignore[no-untyped-call]
+    return Result(view, status, again, download, strip, origins, beside.section(shown))
+
+
+def _run(work: Work, asked: Inputs, made: Result) -> list[Any]:
+    """What the buttons start; each is a dream, or several."""
+    others = [made.again, made.download, asked.compared.go, made.below.go]
+    words = "Stopped. Dream again goes on from here."
+    run = Run(asked.go, asked.stop, others, made.status, words)
+    status, controls = {"status": made.status}, asked.controls
+    outputs = {
+        **status,
+        "view": made.view,
+        "seed": controls.by_name["seed"],
+        "download": made.download,
+        "strip": made.strip,
+        "origins": made.origins,
+        "recipe": asked.recipe,
+        "linkable": asked.linkable,
+        "made_of": made.below.made_of,
+    }
+    photo, knobs, first = {"photo": asked.photo}, controls.inputs, controls.hand_over
+    knobs_and_kept = {**knobs, "strip": made.strip, "origins": made.origins}
+    sheet = {"sheet": asked.compared.sheet, **status}
+    small = {"dreams": made.below.dreams, "layers": made.below.layers, **status}
     runs = [
+        run.on(asked.go.click, partial(_dream, work), photo | knobs_and_kept, outputs, first),
         run.on(
-            go.click, dream_photo, {"photo": photo, **kept, **made.inputs}, shown, made.hand_over
+            made.again.click,
+            partial(_again, work),
+            {"view": made.view, **knobs_and_kept},
+            outputs,
+            first,
         ),
         run.on(
-            again.click, dream_again, {"view": view, **kept, **made.inputs}, shown, made.hand_over
-        ),
-        run.on(
-            compared.go.click,
+            asked.compared.go.click,
+            partial(compare.sheet, work),
+            {**photo, **asked.compared.inputs, **knobs},
             sheet,
-            {"photo": photo, **compared.inputs, **made.inputs},
-            [compared.sheet, status],
-            made.hand_over,
+            first,
             scroll_to_output=True,
         ),
+        run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, first),
     ]
     run.wire()
-    estimate.wire(work, expected, photo, made, runs)
-    sharing.wire(page_load, made, photo, status, recipe, linkable, load_from)
-    history.wire(strip, origins, made, [photo, view, status, download, recipe, linkable])
-    return Inputs(photo, made.choice, made.by_name["channels"], made.by_name["guide"])
+    return runs
+
+
+def _again(work: Work, view: tuple[str, str], **values: Any) -> Iterator[dict[str, Any]]:
+    """The dream dreamed on, beside what the first one was of."""
+    yield from _dream(work, unspoilt(view[1]), before=view[0], **values)
 
 
 def _dream(
     work: Work,
     photo: str | None,
-    before: str | None,
     strip: history.Kept,
     origins: history.Origins,
     random_seed: bool,
+    before: str | None = None,
     **knobs: Any,
 ) -> Iterator[dict[str, Any]]:
     """What the tab puts out as a dream goes on."""
@@ -164,10 +219,6 @@ def _dream(
                 "origins": origins,
                 "recipe": recipe.to_json(),
                 "linkable": sharing.linked(recipe),
+                "made_of": beside.described(recipe),
             }
         yield changes
-
-
-def _but(**changes: Any) -> tuple[Any, ...]:
-    """What the tab puts out, only that changed."""
-    return tuple(changes.get(name, gr.skip()) for name in OUTPUTS)

@@ -4,12 +4,11 @@ with it.
 
 from __future__ import annotations
 
-import itertools
 import re
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
@@ -45,6 +44,9 @@ class Moment:
     verdict: Verdict | None = None
 
 
+Moments = Generator[Moment, None, None]
+
+
 def moments(
     work: Work,
     recipes: Sequence[Recipe],
@@ -53,7 +55,7 @@ def moments(
     kept: bool = False,
     judged: bool = False,
     files: bool = True,
-) -> Iterator[Moment]:
+) -> Moments:
     """Pictures by those recipes, from noise or in a photo; all is checked before this returns.
 
     `kept` lets those that were made before be taken (see `Engine.plan`), `judged` has the one class
@@ -70,16 +72,18 @@ def moments(
     else:
         painted = work.paint(recipes, picture, kept=kept)
         frames = ((frame, None) for frame in painted)
-    return itertools.chain(
-        map(Moment, parts.fetching(work.engine.fetch(recipes[0].model))),
-        of_frames(frames, photo, files),
-    )
+    fetching = parts.fetching(work.engine.fetch(recipes[0].model))
+    return of_frames(frames, photo, files, fetching)
 
 
 def of_frames(
-    frames: Iterator[tuple[Frame, Verdict | None]], photo: str | None, files: bool = True
-) -> Iterator[Moment]:
-    """The moments of frames."""
+    frames: Iterator[tuple[Frame, Verdict | None]],
+    photo: str | None,
+    files: bool = True,
+    before: Iterable[str] = (),
+) -> Moments:
+    """The moments of frames, and of words before them."""
+    yield from map(Moment, before)
     folder, previews = fresh_folder(), deque[tuple[str, ...]]()
     start = time.monotonic()
     frame = None

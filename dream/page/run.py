@@ -41,20 +41,21 @@ class Run:
     def on(
         self,
         event: Callable[..., Any],
-        handler: Callable[..., Iterator[Any]],
+        source: Callable[..., Iterator[dict[str, Any]]],
         inputs: Mapping[str, Any],
-        outputs: Sequence[Any],
+        outputs: Mapping[str, Any],
         first: Callable[[Callable[..., Any]], Any] | None = None,
         **about: Any,
     ) -> Any:
-        """On that event run a handler, which is given the inputs by name.
+        """On that event show what comes from a source: changes of the outputs, by name.
 
-        `first` is an event before it, which fetches what the handler needs.
+        The source is given the inputs by name; `first` is an event before, which fetches what it
+        needs. What goes wrong is said in the output "status".
         """
 
         def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
             if press != stopped or not press:
-                yield from handler(**values)
+                yield from told(source(**values), outputs)
 
         ready = event(
             None,
@@ -68,7 +69,7 @@ class Run:
         begun = ready.then(
             run,
             [self.press, self.stopped],
-            list(outputs),
+            list(outputs.values()),
             inputs_kwargs=dict(inputs),
             show_progress="minimal",
             show_progress_on=self.status,
@@ -110,14 +111,17 @@ class Run:
         return json.dumps([{"__type__": "update", **each} for each in looks])
 
 
-def told(
-    answers: Iterator[dict[str, Any]], but: Callable[..., tuple[Any, ...]]
-) -> Iterator[tuple[Any, ...]]:
-    """What a tab puts out, of what changes in it by name; what goes wrong is said in the status."""
+def told(source: Iterator[dict[str, Any]], outputs: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """What is put out of the changes that come, where only they do; what goes wrong is said."""
     try:
-        for changes in answers:
-            yield but(**changes)
+        for changes in source:
+            yield changed(changes, outputs)
     except DreamError as error:
         said = parts.sentence(error)
         gr.Warning(html.escape(said), title="This cannot be made")
-        yield but(status=parts.status(said))
+        yield changed({"status": parts.status(said)}, outputs)
+
+
+def changed(changes: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """All outputs, as they are but for those changes."""
+    return tuple(changes.get(name, gr.skip()) for name in outputs)

@@ -1,0 +1,116 @@
+"""What stands below the dream where there is room: what it was made of, and other layers to try."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from dream.errors import DreamError
+from dream.networks.model_card import Layer
+from dream.page import parts
+from dream.page.controls import Controls, recipe_of
+from dream.page.layers import chosen
+from dream.page.moments import moments
+from dream.page.work import Work
+from dream.recipe.dream import DreamRecipe
+
+OTHERS = 4
+SIDE = 240
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a dream was made of, and small dreams at other layers; a click chooses one."""
+
+    made_of: gr.HTML
+    go: gr.Button
+    dreams: gr.Gallery
+    layers: gr.State
+
+
+def section(first: DreamRecipe) -> Beside:
+    """The section, which phones do not show."""
+    with gr.Column(elem_classes="beside"):
+        made_of = gr.HTML(described(first), elem_id="made-of")
+        go = gr.Button(f"Try {OTHERS} other layers", size="sm", elem_id="try-layers")
+        dreams = gr.Gallery(
+            columns=OTHERS,
+            rows=1,
+            height="auto",
+            object_fit="cover",
+            allow_preview=False,
+            show_label=False,
+            label="At other layers",
+            interactive=False,
+            buttons=[],
+            visible=False,
+            elem_id="others",
+        )
+    return Beside(made_of, go, dreams, gr.State(()))
+
+
+def described(recipe: DreamRecipe) -> str:
+    """What a dream is made of, a line each."""
+    brings = {layer.name: f" ({layer.brings.lower()})" for layer in recipe.card.layers}
+    layers = " and ".join(f"{name}{brings.get(name, '')}" for name, _ in recipe.layers)
+    raised = f", channels {recipe.channels}" if recipe.channels else ""
+    lines = [
+        f"{recipe.model.capitalize()} at {layers}{raised}",
+        f"Intensity {recipe.intensity}: {recipe.iterations} steps of {recipe.step:g} grey levels "
+        f"at each of {recipe.octaves} sizes",
+    ]
+    if recipe.guide:
+        lines.append(f"A guide, by {recipe.objective}")
+    if recipe.mask:
+        lines.append("Only where it was painted")
+    lines.append(f"Seed {recipe.seed}, at most {recipe.max_side} pixels a side")
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+
+
+def others(recipe: DreamRecipe) -> list[Layer]:
+    """Layers of the same network that the dream is not at, from low to high."""
+    own = {name for name, _ in recipe.layers}
+    there = [layer for layer in recipe.card.layers if layer.name not in own]
+    count = min(OTHERS, len(there))
+    return [there[(2 * place + 1) * len(there) // (2 * count)] for place in range(count)]
+
+
+def tried(
+    work: Work, photo: str | None, random_seed: bool, **knobs: Any
+) -> Iterator[dict[str, Any]]:
+    """Small dreams of the photo at other layers, one after the other."""
+    if not photo:
+        raise DreamError("Drop a photo first, or pick one of the examples.")
+    recipe = recipe_of(random_seed, {**knobs, "channels": ""})
+    layers = others(recipe)
+    recipes = [recipe.but(layer=layer.name, max_side=SIDE) for layer in layers]
+    items: list[tuple[str, str]] = []
+    yield {"dreams": gr.update(value=[], visible=True), "layers": ()}
+    for moment in moments(work, recipes, photo):
+        if moment.frame and moment.frame.finished:
+            items.append((moment.files[0], layers[len(items)].brings))
+            named = tuple((recipe.model, layer.name) for layer in layers[: len(items)])
+            yield {"dreams": items, "layers": named}
+        elif not moment.frame:
+            yield {"status": moment.words}
+    yield {"status": parts.status(f"{len(items)} other layers. Click one to choose it.")}
+
+
+def wire(beside: Beside, controls: Controls, status: gr.HTML) -> None:
+    """A click on a small dream chooses its layer."""
+
+    def choose(event: gr.SelectData, layers: tuple[tuple[str, str], ...]) -> tuple[Any, ...]:
+        model, layer = layers[int(event.index)]
+        said = parts.status(f"The layer is {layer} now. Dream this photo at its full size.")
+        return *chosen(model, layer), "", said
+
+    beside.dreams.select(
+        choose,
+        beside.layers,
+        [*controls.choice.components, controls.by_name["channels"], status],
+        **controls.at_once,
+    )

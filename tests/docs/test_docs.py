@@ -1,0 +1,232 @@
+"""README and docs/ say what is so: tables, commands, snippets, links, the Space's front matter."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import SpaceCard, SpaceHardware
+
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
+from dream import __main__ as command_line
+from dream.networks import catalogue
+from dream.recipe.recipe import Recipe
+from tests.conftest import EXAMPLES, ROOT, SHIPPED_BITS, alike
+from tests.support.sync import sent_files
+from tests.tools import tables
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+# What is run, README first.
+DOCS = "\n".join([README, *(page.read_text(encoding="utf-8") for page in PAGES)])
+# What is read.
+TEXT = DOCS + "".join(
+    (ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md")
+)
+COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+
+
+def test_readme_is_short() -> None:
+    assert README.count("\n") <= 150 and len(README.encode()) <= 9_000
+
+
+def test_readme_leads_to_every_page_once() -> None:
+    linked = re.findall(r"\]\((docs/[\w-]+\.md)\)", README)
+    assert sorted(linked) == [f"docs/{page.name}" for page in PAGES]
+
+
+def test_the_tables_are_those_of_the_code() -> None:
+    made = [path.read_text(encoding="utf-8") for path in tables.PAGES]
+    titles = [table[2] for page in made for table in tables.TABLE.finditer(page)]
+    assert sorted(titles) == sorted(tables.ROWS)
+    assert {f"knob of `{kind.__name__}`" for kind in Recipe.__subclasses__()} < set(titles)
+    for page in made:
+        assert page.splitlines() == tables.made_anew(page).splitlines(), "`make tables`"
+
+
+def test_a_table_is_made_anew_whatever_its_rows_were() -> None:
+    knobs = tables.PAGES[0].read_text(encoding="utf-8")
+    emptied = re.sub(r"^\| `.*\n", "", knobs, flags=re.MULTILINE)
+    assert len(emptied) < len(knobs) / 2 and tables.made_anew(emptied) == knobs
+    assert tables.made_anew("| other |\n|---|\n| `seed` |\n") == "| other |\n|---|\n| `seed` |\n"
+
+
+def test_readme_names_every_network() -> None:
+    section = README.split("\n## Networks\n")[1].split("\n## ")[0]
+    assert re.findall(r"`(\w+)`", section) == list(catalogue.CARDS)
+
+
+def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
+    data = SpaceCard(README).data.to_dict()
+    sources = [card.source for card in catalogue.CARDS.values() if card.source.repo]
+    pinned = {f"{source.repo} {source.file} {source.revision}" for source in sources}
+    assert set(data["preload_from_hub"]) <= pinned
+    assert set(data["models"]) == {source.repo for source in sources}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
+
+
+def test_the_python_snippets_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snippets = [block for block in blocks("python") if "gradio_client" not in block]
+    assert len(snippets) == 4
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    for snippet in snippets:
+        exec(compile(snippet, "docs", "exec"), {})
+    assert {path.name for path in tmp_path.glob("channel-*")} == {
+        f"channel-{channel}.png" for channel in (7, 80, 120)
+    }
+    assert re.findall(r"channel \d+ answers \d+\.\d\d\n", capsys.readouterr().out)
+    assert read_recipe(tmp_path / "dream.png", DreamRecipe).layer == "inception3b"
+    # What was given as a file travels as a picture.
+    assert read_recipe(tmp_path / "fish.png", DreamRecipe).guide.startswith("data:image/")
+
+
+COMMANDS = [
+    shlex.split(line, comments=True)[3:]
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if line.startswith("python -m dream")
+]
+MADE = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
+
+
+def test_every_command_is_one_that_the_program_takes() -> None:
+    assert len(COMMANDS) == 20
+    for arguments in COMMANDS:
+        given = command_line._parser().parse_args(arguments)
+        if getattr(given, "recipe", None) in MADE:
+            given.recipe = None  # It is tried below.
+        kinds: dict[str, type[Recipe]] = {"image": DreamRecipe, "sheet": DreamRecipe}
+        kinds |= {"channel": ChannelRecipe, "class": ClassRecipe}
+        if kind := kinds.get(arguments[0]):
+            assert isinstance(command_line._recipe(given, kind), kind)
+        for name in re.findall(r"examples/\S+", " ".join(arguments)):
+            assert (ROOT / name).is_file()
+
+
+@pytest.mark.slow
+def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    for arguments in COMMANDS:
+        if "-o" in arguments and arguments[arguments.index("-o") + 1] in MADE:
+            assert command_line.main(arguments) == 0, arguments
+    settled = Engine("cpu").settle(ClassRecipe())
+    ships, made = EXAMPLES / "class-goldfish-seed0.png", tmp_path / "goldfish.png"
+    assert read_recipe(made) == settled == read_recipe(ships)
+    # The page opens on what its recipe makes.
+    shown, again = (load_image(path) for path in (ships, made))
+    assert torch.equal(shown, again) or not SHIPPED_BITS
+    # Elsewhere it is another goldfish, but in the same places.
+    assert alike(shown, again, torch.zeros_like(shown)) > 0.4
+    assert read_recipe(tmp_path / "dogs.png") == Engine("cpu").settle(ChannelRecipe(channel=80))
+    assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").but(octaves=5)
+
+
+def test_the_commands_that_only_tell_run(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in COMMANDS:
+        if arguments[0] in ("layers", "classes", "models"):
+            assert command_line.main(arguments) == 0
+            assert capsys.readouterr().out
+
+
+def test_the_make_targets_it_names_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:`|^)make (\w+)", TEXT, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def anchors(page: str) -> set[str]:
+    """What may stand behind the # of a link to that page: its headings, as GitHub spells them."""
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+LISTED = subprocess.run(
+    ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.split("\n")[:-1]
+
+
+@pytest.mark.parametrize("name", [name for name in LISTED if name.endswith(".md")])
+def test_what_a_page_links_to_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)|(?:src|href)=\"([^\"]+)\"", text):
+        path, _, anchor = "".join(link).partition("#")
+        if path.startswith("https://"):
+            continue
+        target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert str(target.relative_to(ROOT)) in LISTED, link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_a_space_has_what_the_pages_it_gets_link_to() -> None:
+    sent = sent_files()
+    pages = [name for name in sent if name.endswith(".md")]
+    assert {"README.md", *(f"docs/{page.name}" for page in PAGES)} < set(pages)
+    for name in pages:
+        for link in re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text(encoding="utf-8")):
+            if not link.startswith("https://"):
+                target = ((ROOT / name).parent / link).resolve()
+                assert str(target.relative_to(ROOT)) in sent, f"{name} links to {link}"
+
+
+def test_the_files_that_pages_name_are_there() -> None:
+    folders = "dream|tests|docs|examples|[.]github"
+    named = set(re.findall(rf"(?<![\w/])(?:{folders})/[\w./-]*\w", TEXT))
+    assert "dream/networks/catalogue.py" in named and "tests/contract.json" in named
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+def test_the_environment_variables_are_those_of_the_code() -> None:
+    code = "".join(path.read_text() for path in [ROOT / "app.py", *(ROOT / "dream").rglob("*.py")])
+    assert set(re.findall(r"`(DREAM_\w+)`", DOCS)) == set(re.findall(r'"(DREAM_\w+)"', code))
+
+
+def test_the_front_matter_is_valid_for_a_space() -> None:
+    data = SpaceCard(README).data.to_dict()
+    assert data["sdk"] == "gradio" and (ROOT / data["app_file"]).is_file()
+    assert f"gradio=={data['sdk_version']}\n" in (ROOT / "constraints.txt").read_text()
+    assert {data["colorFrom"], data["colorTo"]} <= COLOURS
+    assert len(data["short_description"]) <= 60
+    assert re.fullmatch(r"3\.1[0-9](\.\d+)?", data["python_version"])
+    assert data["license"] == "mit" and "MIT License" in (ROOT / "LICENSE").read_text()
+    assert data["title"].strip() and re.fullmatch(r"[\U0001F300-\U0001FAFF]", data["emoji"])
+    assert data["suggested_hardware"] in {each.value for each in SpaceHardware}
+    assert all(isinstance(tag, str) for tag in data["tags"])
+    # Others the hub ignores without a word, as `hardware`; `thumbnail` comes with the sync.
+    assert set(data) == {
+        *("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version"),
+        *("app_file", "short_description", "suggested_hardware", "license", "models"),
+        *("preload_from_hub", "tags"),
+    }
+    for line in data["preload_from_hub"]:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+ [\w.]+ [0-9a-f]{40}", line)
+
+
+def test_the_space_installs_ranges_that_hold_the_tested_versions() -> None:
+    from packaging.requirements import Requirement
+
+    tested = dict(
+        line.split(";")[0].strip().split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line and "< " not in line.partition(";")[2]
+    )
+    for line in (ROOT / "requirements.txt").read_text().split():
+        requirement = Requirement(line)
+        assert "==" not in line
+        assert requirement.specifier.contains(tested[requirement.name]), line
+
+
+def test_no_file_is_too_large_for_a_space() -> None:
+    sizes = {name: (ROOT / name).stat().st_size for name in LISTED}
+    assert sizes and max(sizes.values()) < 10_000_000
+    assert all(size < 1_000_000 for name, size in sizes.items() if name.startswith("examples/"))

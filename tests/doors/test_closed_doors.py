@@ -1,0 +1,441 @@
+"""What a stranger may not do: read the server's files, fill its memory, hold its only worker."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import safehttpx
+from PIL import Image
+
+from dream import DreamError
+from dream.page import door, visitors
+from dream.page.door import NOT_HERE
+from tests.conftest import EXAMPLES
+from tests.support.server import served
+
+NOTHING: dict[str, Any] = {"octaves": 1, "iterations": 0, "max_side": 64}
+# What a field that takes a picture is called, in each endpoint that has one.
+FIELDS = [
+    *(("deep_dream", name) for name in ("image", "guide", "mask")),
+    *(("compare", name) for name in ("image", "guide", "mask")),
+    ("visualize_channel", "image"),
+    ("top_channels", "image"),
+    ("class_image", "image"),
+]
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def api(address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def cat(api: httpx.Client) -> dict[str, str]:
+    """A picture that was uploaded."""
+    return {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+
+
+def uploaded(api: httpx.Client, file: Path) -> str:
+    with file.open("rb") as content:
+        (path,) = api.post("/upload", files={"files": content}).json()
+    return str(path)
+
+
+def begun(api: httpx.Client, name: str, given: Any) -> str:
+    answer = api.post(f"/call/v2/{name}", content=json.dumps(given), headers=JSON)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["event_id"])
+
+
+JSON = {"content-type": "application/json"}
+
+
+def called(api: httpx.Client, name: str, given: Any) -> tuple[bool, Any]:
+    """Whether a call, as curl makes it, ends well, and what it answers last."""
+    return ended(api, name, begun(api, name, given))
+
+
+def ended(api: httpx.Client, name: str, event: str) -> tuple[bool, Any]:
+    last = api.get(f"/call/{name}/{event}").text.strip().rpartition("event: ")[2]
+    kind, _, data = last.partition("\ndata: ")
+    return kind == "complete", json.loads(data)
+
+
+def refusal(api: httpx.Client, name: str, given: Any) -> str:
+    good, said = called(api, name, given)
+    assert not good and isinstance(said["error"], str), said
+    return str(said["error"])
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What is there on the server, and what is not: a picture, a folder, a pipe, and nothing."""
+    folder = tmp_path_factory.mktemp("secret")
+    Image.new("RGB", (64, 64), "red").save(folder / "picture.png")
+    os.mkfifo(folder / "pipe")
+    relative = os.path.relpath(folder / "picture.png")
+    there = [folder / "picture.png", folder, folder / "pipe", folder / "nothing.png", relative]
+    return [*map(str, there), "examples/cat.jpg", "/etc/passwd", "\0", "/proc/self/environ"]
+
+
+@pytest.mark.parametrize(("name", "field"), FIELDS)
+def test_no_file_of_the_server_is_read_and_whether_it_is_there_is_not_told(
+    name: str, field: str, api: httpx.Client, cat: dict[str, str], secrets: list[str]
+) -> None:
+    marked = {"path": secrets[0], "meta": {"_type": "gradio.FileData"}}
+    linked = {"path": secrets[0], "url": "https://example.com/cat.jpg"}
+    for file in (*({"path": secret} for secret in secrets), marked, linked):
+        assert refusal(api, name, {"image": cat, field: file}) == NOT_HERE, file
+
+
+def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list[str]) -> None:
+    config = httpx.get(f"{address}/config").json()
+    takes = {each["id"]: each["type"] for each in config["components"]}
+    files = {"image", "imageslider", "imageeditor", "gallery", "downloadbutton"}
+    secret = {"path": secrets[0]}
+    shapes: dict[str, Any] = {
+        "imageslider": [secret, secret],
+        "gallery": [{"image": secret, "caption": None}],
+        "imageeditor": {"background": secret, "layers": [secret], "composite": secret},
+    }
+    tried = 0
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
+        for event in config["dependencies"]:
+            kinds = [takes[each] for each in event["inputs"]]
+            if not event["backend_fn"] or not files & set(kinds):
+                continue
+            data = [shapes.get(kind, secret) if kind in files else None for kind in kinds]
+            sent = {"fn_index": event["id"], "data": data, "session_hash": f"s{event['id']}"}
+            joined = api.post("/queue/join", json=sent)
+            assert joined.status_code == 200
+            with api.stream(
+                "GET", "/queue/data", params={"session_hash": sent["session_hash"]}
+            ) as stream:
+                said = next(line for line in stream.iter_lines() if "process_completed" in line)
+            assert NOT_HERE in said, event["api_name"]
+            tried += 1
+    assert tried >= 15
+
+
+def test_no_tool_has_the_server_upload_a_file_of_its_own(
+    api: httpx.Client, secrets: list[str]
+) -> None:
+    # Gradio's client, which the server uses for itself, uploads what a dict names.
+    image = {"path": secrets[0], "meta": {"_type": "gradio.FileData"}}
+    given = {"name": "deep_dream", "arguments": {"image": image}}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": given}
+    answer = api.post("/mcp/", json=call)
+    assert answer.status_code == 422 and NOT_HERE in answer.text
+
+
+def test_a_link_out_of_the_folder_of_uploads_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret.png").write_bytes(b"")
+    uploads = tmp_path / "uploads"
+    (uploads / "folder").mkdir(parents=True)
+    (uploads / "mine.png").write_bytes(b"")
+    (uploads / "link.png").symlink_to(tmp_path / "secret.png")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads))
+    assert door.is_uploaded(str(uploads / "mine.png"))
+    for path in ("link.png", "folder", "../secret.png", "none.png", ""):
+        assert not door.is_uploaded(str(uploads / path)), path
+
+
+@pytest.mark.slow
+def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
+    api: httpx.Client, address: str, cat: dict[str, str]
+) -> None:
+    wrong = ["abc", float("nan"), [], {}, float("inf"), True, -1, [[[1]]], "1" * 100, 1e300]
+    endpoints = api.get("/info").json()["named_endpoints"]
+    tried = 0
+    for path, about in endpoints.items():
+        names = [each["parameter_name"] for each in about["parameters"]]
+        small = NOTHING | {"steps": 0, "size": 64, "count": 1, "tries": 1, "image": cat}
+        base = {name: small[name] for name in names if name in small}
+        for name in names:
+            for value in (wrong[tried % len(wrong)], wrong[(tried + 4) % len(wrong)]):
+                tried += 1
+                good, said = called(api, path[1:], base | {name: value})
+                if good:
+                    assert value in (True, "1" * 100, "abc", -1), (path, name, value)
+                    continue
+                assert said["error"] and "\n" not in said["error"], (path, name, value)
+                words = (name.rstrip("s"), {"target": "class"}.get(name, "a sheet compares"))
+                assert any(word in said["error"] for word in words), (path, name, said)
+    assert tried > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "status", "message"),
+    [
+        ("deep_dream", {}, 422, "No value provided for required argument: image"),
+        ("deep_dream", {"image": None, "oktaves": 3}, 422, "`oktaves` is not a valid"),
+        ("dream", {}, 404, "there is no call /dream"),
+    ],
+)
+def test_a_call_that_does_not_fit_is_no_fault_of_the_server(
+    name: str, given: Any, status: int, message: str, api: httpx.Client
+) -> None:
+    answer = api.post(f"/call/v2/{name}", json=given)
+    assert answer.status_code == status
+    assert message in answer.json()["detail"][0]["message"]
+
+
+def test_what_is_sent_is_bounded(api: httpx.Client) -> None:
+    for route, limit in (("/call/v2/deep_dream", 2), ("/queue/join", 2), ("/mcp/", 16)):
+        answer = api.post(route, content=b" " * (limit * 1_000_000 + 1), headers=JSON)
+        assert answer.status_code == 413 and f"at most {limit} MB" in answer.text
+    for route in ("/process_recording", "/component_server", "/vibe-edit"):
+        assert api.post(route, json={}).status_code == 404
+
+
+@pytest.mark.slow
+def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
+    port = int(address.rpartition(":")[2])
+    process = served_by(port)
+    if process is None:
+        pytest.skip("no /proc to read a process's memory from")
+
+    def after(calls: int) -> float:
+        for _ in range(calls):
+            refusal(api, "top_channels", {"image": None, "layer": "x" * 100_000})
+        return resident(process)
+
+    before = after(80)
+    # Half a megabyte a call and more, were each kept with a session of its own.
+    assert after(50) - before < 12
+
+
+@pytest.mark.slow
+def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -> None:
+    with served(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "temp")) as address:
+        process = served_by(int(address.rpartition(":")[2]))
+        if process is None:
+            pytest.skip("no /proc to find the process in")
+        with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
+            photo = uploaded(api, EXAMPLES / "cat.jpg")
+            begun(api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60})
+        assert Path(photo).is_relative_to(tmp_path / "temp") and Path(photo).is_file()
+        time.sleep(0.5)
+        os.kill(process, signal.SIGINT)  # As SIGTERM.
+        start = time.monotonic()
+        while is_running(process):
+            time.sleep(0.05)
+        assert time.monotonic() - start < 4
+    assert not list((tmp_path / "temp").glob(f"{visitors.PREFIX}*"))
+    log = (tmp_path / "log").read_text()
+    assert "terminate called" not in log and "Traceback" not in log
+
+
+def is_running(process: int) -> bool:
+    """Whether there is such a process, and it is more than a name to be waited for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+def served_by(port: int) -> int | None:
+    """The process that listens on a port."""
+    try:
+        tables = [
+            Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")
+        ]
+    except OSError:
+        return None
+    sockets = {
+        line.split()[9]
+        for line in sum(tables, [])
+        if line.split()[3] == "0A" and line.split()[1].endswith(f":{port:04X}")
+    }
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            for each in os.listdir(f"/proc/{process}/fd"):
+                if os.readlink(f"/proc/{process}/fd/{each}")[8:-1] in sockets:
+                    return int(process)
+        except OSError:
+            continue
+    return None
+
+
+def resident(process: int) -> float:
+    """Megabytes."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.slow
+def test_calls_whose_answer_nobody_reads_are_given_up(
+    api: httpx.Client, cat: dict[str, str]
+) -> None:
+    long = {"image": cat, "octaves": 8, "iterations": 40}
+    unread = [begun(api, "deep_dream", long) for _ in range(5)]
+    start = time.monotonic()
+    assert called(api, "deep_dream", {"image": cat, **NOTHING})[0]
+    assert time.monotonic() - start < 3 * door.UNREAD_SECONDS  # one alone would take longer
+    good, said = ended(api, "deep_dream", unread[-1])
+    assert not good and said["error"] == "nobody asked for the answer within 10 seconds"
+
+
+class Links(http.server.BaseHTTPRequestHandler):
+    """Answers links: a picture, one that drips, one that never ends, and ways to elsewhere."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/to="):
+            self.send_response(302)
+            self.send_header("Location", self.path[4:])
+            self.end_headers()
+            return
+        self.send_response(404 if self.path == "/none" else 200)
+        self.end_headers()
+        try:
+            if self.path == "/drips":
+                while True:
+                    self.wfile.write(b"x")
+                    time.sleep(0.05)
+            while self.path == "/endless":
+                self.wfile.write(bytes(1_000_000))
+            self.wfile.write((EXAMPLES / "cat.jpg").read_bytes())
+        except OSError:
+            pass  # The other side has had enough.
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address that passes for a public one, whose name is public.example."""
+
+    async def validated(host: str) -> str:
+        if host != "public.example":
+            raise ValueError(f"Hostname {host} failed validation")
+        return "127.0.0.1"
+
+    monkeypatch.setattr(safehttpx, "async_validate_url", validated)
+    monkeypatch.setattr(door, "LINK_SECONDS", 1.0)
+    monkeypatch.setattr(door, "FILE_BYTES", 3_000_000)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Links)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://public.example:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/../cat.jpg?x=1", "/to=/cat.jpg", "/to=/to=/to=/%2Fcat%00.jpg"]
+)
+def test_a_link_is_fetched_into_the_folder_of_uploads(
+    path: str, links: str, tmp_path: Path
+) -> None:
+    file = Path(asyncio.run(door.fetch(links + path)))
+    assert file.is_relative_to(tmp_path) and file.name == "cat.jpg"
+    assert file.read_bytes() == (EXAMPLES / "cat.jpg").read_bytes()
+    assert door.is_uploaded(str(file))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/drips", "public.example took more than 1 seconds"),
+        ("/endless", "more than 3 MB"),
+        ("/none", "cannot be fetched from public.example: .*404"),
+        ("/to=" * 7, "redirects more than 5 times"),
+        ("/to=http://127.0.0.1/", "127.0.0.1 failed validation"),
+        ("/to=file:///etc/passwd", "cannot be fetched"),
+    ],
+)
+def test_a_link_that_drips_or_never_ends_or_leads_astray_is_refused(
+    path: str, message: str, links: str, tmp_path: Path
+) -> None:
+    start = time.monotonic()
+    with pytest.raises(DreamError, match=message):
+        asyncio.run(door.fetch(links + path))
+    assert time.monotonic() - start < 5
+    assert not list(tmp_path.iterdir())
+
+
+OWN = (
+    *("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"),
+    *("169.254.169.254", "10.0.0.1", "192.168.0.1", "user@127.0.0.1", "127.1", "[fd00::1]"),
+)
+
+
+@pytest.mark.parametrize("host", OWN)
+def test_no_link_reaches_the_servers_own_network(host: str, api: httpx.Client, cat: Any) -> None:
+    asked: list[str] = []
+
+    class Handler(Links):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        link = f"http://{host}:{server.server_port}/cat.jpg"
+        for file in ({"path": link}, {"path": None, "url": link}, {"path": link, "url": link}):
+            answer = api.post("/call/v2/deep_dream", json={"image": file, **NOTHING})
+            assert answer.status_code == 422 and "\n" not in answer.json()["detail"][0]["message"]
+        server.shutdown()
+    assert not asked
+
+
+@pytest.mark.slow
+def test_a_crowd_is_served_each_its_own_or_told_that_the_queue_is_full(
+    api: httpx.Client, cat: dict[str, str]
+) -> None:
+    def one(seed: int) -> int | None:
+        answer = api.post("/call/v2/deep_dream", json={"image": cat, **NOTHING, "seed": seed})
+        if answer.status_code == 503:
+            return None
+        good, (_, recipe) = ended(api, "deep_dream", answer.json()["event_id"])
+        assert good
+        return int(recipe["seed"])
+
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(one, range(30)))
+    assert all(answer in (None, seed) for seed, answer in enumerate(answers))
+    assert sum(answer is not None for answer in answers) >= 20
+
+
+@pytest.mark.parametrize("path", ["app.py", "README.md", "dream/engine.py", ".git/config"])
+def test_no_file_is_served_but_pictures_of_ours(path: str, api: httpx.Client) -> None:
+    for tricky in (path, f"./{path}", f"examples/../{path}", os.path.abspath(path), f"%2e/{path}"):
+        assert api.get(f"/file={tricky}").status_code in (403, 404), tricky
+
+
+def test_files_of_visitors_go_after_a_day_and_with_their_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, left = (tmp_path / f"{visitors.PREFIX}{name}" for name in ("mine", "left"))
+    for each in (folder / "files" / "a", left / "files"):
+        each.mkdir(parents=True)
+        (each / "photo.jpg").write_bytes(b"photo")
+    (folder / "shown.jpg").write_bytes(b"of the page")
+    keep = {folder / "shown.jpg"}
+    (tmp_path / "of others").write_bytes(b"")
+    visitors.sweep(folder, keep)
+    assert (folder / "files" / "a" / "photo.jpg").exists() and left.exists()
+    later = time.time() + visitors.DAY + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    visitors.sweep(folder, keep)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(
+        ["of others", "shown.jpg", folder.name]
+    )

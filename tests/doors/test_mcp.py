@@ -1,0 +1,216 @@
+"""The app as tools for LLMs: what an MCP client finds, and what the tools answer it.
+
+Gradio's extra "mcp" needs an older pydantic than the rest is tested with, so it is put into a
+folder of its own that comes first on the path of the app and of the client.
+"""
+
+import base64
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import requires, version
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client
+from packaging.requirements import Requirement
+from PIL import Image
+
+from dream import DreamRecipe, Engine, load_image, read_recipe
+from dream.recipe.presets import presets
+from tests.conftest import EXAMPLES, ROOT
+from tests.support.packages import install
+from tests.support.server import served
+
+CAT = EXAMPLES / "cat.jpg"
+PINS = ROOT / "tests" / "support" / "mcp-requirements.txt"
+QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def extra(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with gradio's extra "mcp"."""
+    folder = tmp_path_factory.mktemp("extra")
+    install("--no-deps", "--target", str(folder), "-r", str(PINS))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def address(extra: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=extra) as address:
+        yield address
+
+
+def ask(
+    address: str, extra: str, *calls: tuple[str, dict[str, Any]], progress: bool = True
+) -> dict[str, Any]:
+    """What a new client of the server is told."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.mcp_client", address],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": extra},
+        input=json.dumps([(*call, progress) for call in calls]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def call(address: str, extra: str, tool: str, progress: bool = True, **arguments: Any) -> Any:
+    """What a tool answers: whether that is an error, and its contents."""
+    (result,) = ask(address, extra, (tool, arguments), progress=progress)["results"]
+    return result["isError"], result["content"]
+
+
+def as_uri(path: Path) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+@pytest.fixture(scope="module")
+def tools(address: str, extra: str) -> dict[str, dict[str, Any]]:
+    """The tools by name."""
+    answer = ask(address, extra)
+    assert answer["server"] == "Deep Dream"
+    return {tool["name"]: tool for tool in answer["tools"]}
+
+
+def test_the_folder_holds_what_gradios_extra_asks_for(extra: str) -> None:
+    pinned = {
+        requirement.name: next(iter(requirement.specifier)).version
+        for requirement in map(Requirement, re.findall(r"^[^#].*", PINS.read_text(), re.M))
+        if not requirement.marker or requirement.marker.evaluate()
+    }
+    for asked in map(Requirement, requires("gradio") or []):
+        if (
+            asked.marker
+            and "extra" in str(asked.marker)
+            and asked.marker.evaluate({"extra": "mcp"})
+        ):
+            assert asked.specifier.contains(pinned[asked.name]), asked
+    # Every one of them finds what it needs, in the folder or in the environment.
+    environment = os.environ | {"PYTHONPATH": extra}
+    subprocess.run([sys.executable, "-m", "pip", "check"], env=environment, check=True)
+
+
+def test_the_tools_are_the_endpoints_with_their_parameters_and_defaults(
+    address: str, tools: dict[str, dict[str, Any]]
+) -> None:
+    api = Client(address, verbose=False).view_api(return_format="dict", print_info=False)
+    endpoints = {name.strip("/"): each for name, each in api["named_endpoints"].items()}
+    assert set(tools) == set(endpoints) and len(tools) == 6
+    for name, endpoint in endpoints.items():
+        schema = tools[name]["inputSchema"]
+        parameters = {each["parameter_name"]: each for each in endpoint["parameters"]}
+        assert list(schema["properties"]) == list(parameters), name
+        needed = [key for key, each in parameters.items() if not each["parameter_has_default"]]
+        assert schema.get("required", []) == needed, name
+        for key, parameter in parameters.items():
+            # Gradio leaves a default of 0, false or nothing out of a schema.
+            default = parameter["parameter_default"] if key not in needed else None
+            assert schema["properties"][key].get("default") == (default or None), (name, key)
+
+
+def test_every_tool_and_parameter_is_explained_in_whole_sentences(
+    tools: dict[str, dict[str, Any]],
+) -> None:
+    for name, tool in tools.items():
+        assert len(tool["description"]) > 40, name
+        for parameter, schema in tool["inputSchema"]["properties"].items():
+            # Gradio reads one line of each: what goes on in the next is lost.
+            assert re.fullmatch(r"\S.{14,}\.", schema.get("description", "")), (name, parameter)
+
+
+def recipe_behind(link: str, folder: Path) -> DreamRecipe:
+    """The recipe in the file that an address gives."""
+    (folder / "dream.png").write_bytes(httpx.get(link).raise_for_status().content)
+    return read_recipe(folder / "dream.png", DreamRecipe)
+
+
+def test_an_llm_dreams_and_sees_the_dream(
+    address: str, extra: str, engine: Engine, tmp_path: Path
+) -> None:
+    error, (picture, link, said) = call(address, extra, "deep_dream", image=as_uri(CAT), **QUICK)
+    assert not error and picture["type"] == "image" and picture["mimeType"] == "image/png"
+    recipe = DreamRecipe(**QUICK)
+    *_, frame = engine.dream(load_image(CAT), recipe)
+    seen = Image.open(io.BytesIO(base64.b64decode(picture["data"])))
+    assert seen.tobytes() == frame.picture().tobytes()
+    assert str(engine.settle(recipe).to_dict()) == said["text"]
+    found = recipe_behind(link["text"].removeprefix("Image URL: "), tmp_path)
+    assert found == engine.settle(recipe)
+
+
+def test_a_client_that_asks_for_no_progress_gets_the_address_of_the_dream(
+    address: str, extra: str, engine: Engine, tmp_path: Path
+) -> None:
+    error, (said,) = call(address, extra, "deep_dream", False, image=as_uri(CAT), **QUICK)
+    (link,) = re.findall(rf"'url': '({address}/gradio_api/file=[^']+\.png)'", said["text"])
+    assert not error and recipe_behind(link, tmp_path) == engine.settle(DreamRecipe(**QUICK))
+
+
+def test_the_presets_are_told(address: str, extra: str) -> None:
+    error, (said,) = call(address, extra, "presets")
+    assert not error
+    assert said["text"] == str({name: recipe.to_dict() for name, recipe in presets().items()})
+
+
+def test_channels_and_class_images_are_made(address: str, extra: str) -> None:
+    shown = ("visualize_channel", {"channels": "7,80", "size": 64, "steps": 2})
+    made = ("class_image", {"target": "flamingo", "size": 64, "steps": 2})
+    channels, flamingo = ask(address, extra, shown, made)["results"]
+    assert not channels["isError"] and not flamingo["isError"]
+    assert "channel-inception4c-80-seed0.png" in channels["content"][0]["text"]
+    assert flamingo["content"][0]["type"] == "image"
+    assert "'target': 'flamingo'" in flamingo["content"][-1]["text"]
+
+
+@pytest.mark.parametrize("progress", [True, False])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
+        ({"layer": "foo"}, "layer 'foo' is not in dreamlet; try "),
+        ({"octaves": "many"}, "'many' is not of type 'integer'"),
+        ({"image": "data:image/png;base64,aGVsbG8="}, "file.png is no picture this program reads"),
+        ({"image": "examples/cat.jpg"}, "provide a url .* Received: examples/cat.jpg"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    wrong: dict[str, Any], message: str, progress: bool, address: str, extra: str
+) -> None:
+    given = {"image": as_uri(CAT), **QUICK, **wrong}
+    error, (said,) = call(address, extra, "deep_dream", progress, **given)
+    assert error and re.search(message, said["text"])
+
+
+def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, extra: str) -> None:
+    with CAT.open("rb") as file:
+        (path,) = httpx.post(f"{address}/gradio_api/upload", files={"files": file}).json()
+    link = f"{address}/gradio_api/file={path}"
+    assert httpx.get(link).content == CAT.read_bytes()
+    error, _ = call(address, extra, "deep_dream", image=link, **QUICK)
+    assert error
+
+
+def test_readme_configures_a_client_for_the_address_of_make_run() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (configuration,) = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
+    (server,) = json.loads(configuration)["mcpServers"].values()
+    assert server == {"url": "http://127.0.0.1:7860/gradio_api/mcp/"}
+    assert f'"gradio[mcp]=={version("gradio")}"' in readme
+
+
+def test_a_browser_is_told_how_to_configure_other_clients(address: str) -> None:
+    page = httpx.get(f"{address}/gradio_api/mcp/").text
+    assert f"{address}/gradio_api/mcp/" in page and "mcp-remote" in page

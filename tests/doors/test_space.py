@@ -1,0 +1,222 @@
+"""A Space, rehearsed: what a Space gets, installed and started as a Space does it.
+
+The app runs in an environment of its own with what requirements.txt asks for and nothing else, as a
+user who may write to a home and a folder for temporary files, and nowhere else.
+"""
+
+import atexit
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from huggingface_hub import SpaceCard
+from PIL import Image
+
+from dream import DreamRecipe, Engine, load_image, read_recipe
+from tests.conftest import EXAMPLES, ROOT
+from tests.support.packages import install
+from tests.support.server import free_port, running
+from tests.support.sync import sent_files
+
+CAT = EXAMPLES / "cat.jpg"
+QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
+# A user that nobody is: what belongs to it was written by the app.
+USER = 61184
+SECONDS_TO_START = 60
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+def as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProcess[str]":
+    """Run something as that user."""
+    return subprocess.run(
+        [str(each) for each in command],
+        user=USER,
+        group=USER,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        **about,
+    )
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Path]:
+    """A folder with the app, its environment, and the home and temporary files of its user."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can start the app as a user who may write next to nothing")
+    folder = Path(tempfile.mkdtemp(prefix="space-"))
+    umask = os.umask(0o022)
+    try:
+        folder.chmod(0o755)
+        for name in sent_files():
+            (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / "app" / name)
+        for own in ("home", "temp"):
+            (folder / own).mkdir()
+            os.chown(folder / own, USER, USER)
+        base = [str(python_for_everyone()), str(folder / "venv")]
+        subprocess.run([sys.executable, "-m", "uv", "venv", "-q", "--python", *base], check=True)
+        required = ["-r", str(folder / "app" / "requirements.txt")]
+        install(*required, "-c", str(ROOT / "constraints.txt"), python=folder / "venv/bin/python")
+        yield folder
+    finally:
+        os.umask(umask)
+        # Several gigabytes: the next tests need not wait for it, but their end does.
+        atexit.register(subprocess.Popen(["rm", "-rf", folder]).wait)
+
+
+def python_for_everyone() -> Path:
+    """The Python of these tests, or the system's where that lies in a home closed to others."""
+    usable = "import ensurepip, ssl, sys, venv; sys.exit(sys.version_info < (3, 10))"
+    for python in (sys.executable, shutil.which("python3", path=PATH)):
+        try:
+            if python and not as_user(Path(python).resolve(), "-c", usable).returncode:
+                return Path(python).resolve()
+        except PermissionError:
+            continue
+    pytest.skip("there is no Python of 3.10 or newer, with venv, that other users may run")
+
+
+@dataclass(frozen=True)
+class Space:
+    """A Space that runs: where, after how many seconds, and its log."""
+
+    address: str
+    seconds: float
+    log: Path
+
+
+@pytest.fixture(scope="module")
+def space(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    """The app, as a Space of two cores and no GPU starts it."""
+    port = free_port()
+    environment = {
+        "PATH": f"{machine}/venv/bin:{PATH}",
+        "HOME": str(machine / "home"),
+        "TMPDIR": str(machine / "temp"),
+        "PYTHONPATH": str(machine / "app"),
+        "PYTHONUNBUFFERED": "1",
+        "SYSTEM": "spaces",
+        "SPACE_ID": "someone/deep-dream",
+        "SPACE_HOST": "someone-deep-dream.hf.space",
+        "SPACE_TITLE": "Deep Dream",
+        "SPACE_AUTHOR_NAME": "someone",
+        "SPACE_REPO_NAME": "deep-dream",
+        "ACCELERATOR": "none",
+        "CPU_CORES": "2",
+        "MEMORY": "16Gi",
+        "CUDA_VISIBLE_DEVICES": "",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_ALLOW_FLAGGING": "never",
+        "GRADIO_THEME": "huggingface",
+        "GRADIO_SSR_MODE": "True",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_OFFLINE": "1",
+    }
+    log = tmp_path_factory.mktemp("space") / "log"
+    start = time.monotonic()
+    with running(
+        [str(machine / "venv" / "bin" / "python"), "app.py"],
+        log,
+        port,
+        cwd=machine / "app",
+        env=environment,
+        user=USER,
+        group=USER,
+        extra_groups=[],
+    ) as address:
+        yield Space(address, time.monotonic() - start, log)
+
+
+@pytest.fixture(scope="module")
+def client(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    files = str(tmp_path_factory.mktemp("files"))
+    return Client(space.address, verbose=False, download_files=files)
+
+
+def test_its_gradio_is_the_one_that_readme_names(machine: Path) -> None:
+    card = SpaceCard((machine / "app" / "README.md").read_text(encoding="utf-8"))
+    code = "from importlib.metadata import distributions as d; print(*(each.name for each in d()))"
+    python = machine / "venv/bin/python"
+    version = as_user(python, "-c", "import gradio; print(gradio.__version__)").stdout.strip()
+    assert version == card.data.to_dict()["sdk_version"]
+    names = set(as_user(python, "-c", code).stdout.split())
+    assert {"torch", "torchvision"} <= names and not {"pytest", "playwright", "mypy"} & names
+
+
+def test_its_user_can_write_to_home_and_temporary_files_alone(machine: Path) -> None:
+    for folder in ("home", "temp"):
+        assert as_user("touch", machine / folder / "mine").returncode == 0
+    inside = [machine / each for each in (".", "app", "app/dream", "venv", "venv/lib")]
+    outside = [Path(each) for each in ("/", "/usr", "/etc", "/root", "/var/lib")]
+    for place in (*inside, *outside, ROOT):
+        tried = as_user("touch", place / "mine")
+        assert tried.returncode and "Permission denied" in tried.stderr, place
+    assert as_user("rm", machine / "app" / "app.py").returncode
+    assert as_user("sh", "-c", f"echo >> {machine}/app/app.py").returncode
+
+
+def test_it_answers_in_time(space: Space) -> None:
+    assert space.seconds < SECONDS_TO_START
+    with urllib.request.urlopen(space.address) as page:
+        assert page.status == 200 and "Deep Dream" in page.read().decode()
+
+
+def test_it_dreams_what_python_dreams(client: Client) -> None:
+    path, recipe = client.predict(handle_file(str(CAT)), **QUICK, api_name="/deep_dream")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)  # as many as the Space has cores
+    *_, frame = Engine("cpu").dream(load_image(CAT), DreamRecipe(**QUICK))
+    torch.set_num_threads(threads)
+    with Image.open(path) as image:
+        assert image.tobytes() == frame.picture().tobytes()
+    assert read_recipe(path) == DreamRecipe.from_dict(recipe)
+
+
+def test_it_keeps_pictures_of_channels_in_its_home(client: Client, machine: Path) -> None:
+    client.predict(channels="7", size=64, steps=2, api_name="/visualize_channel")
+    (kept,) = (machine / "home" / ".cache" / "dream").glob("*.png")
+    assert kept.name.startswith("dreamlet-inception4c-7-") and kept.stat().st_uid == USER
+
+
+def test_it_writes_to_its_home_and_temporary_files_alone(client: Client, machine: Path) -> None:
+    client.predict(api_name="/presets")  # It still runs.
+    assert any((machine / "temp").rglob("*.png"))
+    # Where everyone may write it could; such a file would be found.
+    stray = Path(tempfile.gettempdir(), f"stray-{USER}")
+    assert as_user("touch", stray).returncode == 0
+    apart = ["-path", "/proc", "-o", "-path", "/sys"]
+    for own in ("home", "temp"):
+        apart += ["-o", "-path", str(machine / own)]
+    found = subprocess.run(
+        ["find", "/", "(", *apart, ")", "-prune", "-o", "-uid", str(USER), "-print"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # What went away meanwhile.
+        text=True,
+    ).stdout.splitlines()
+    stray.unlink()
+    assert found == [str(stray)]
+
+
+def test_its_log_has_no_errors(client: Client, space: Space) -> None:
+    log = space.log.read_text()
+    wrong = {line for line in log.splitlines() if re.search(r"(Error|Warning): ", line)}
+    # A real Space has that package; it is for developing on the Space itself.
+    assert wrong <= {"RuntimeError: `spaces` package is required to run hot-reloading in Spaces"}
+    assert "with SSR" not in log  # The app serves its page itself, with its card.

@@ -1,0 +1,117 @@
+"""The engine knows no UI, rooms import downwards only, and what is public is sorted."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import dream
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "dream"
+# Rooms and files of the package, from the ground up: each imports what lies below it alone.
+FLOORS = [
+    *("errors", "sums", "tensors"),
+    *("networks", "recipe", "files", "paint"),
+    *("engine", "__init__", "page", "__main__"),
+]
+# Networks and recipes are looked up before torch, which takes seconds, is loaded.
+WITHOUT_TORCH = ["errors", "recipe", "networks/catalogue", "networks/model_card", "files/bounded"]
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, in full, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def files(room: str) -> list[Path]:
+    """The Python files of a room, or the one that is one."""
+    return sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / f"{room}.py"]
+
+
+def modules(path: Path) -> list[str]:
+    """The modules of this package that a file imports, in full: dream.paint.canvas."""
+    found = []
+    for name in imports(path):
+        where = ROOT / name.replace(".", "/")
+        if name.startswith("dream.") and where.with_suffix(".py").exists():
+            found.append(name)
+        elif name.startswith("dream.") and name.count(".") == 1 and not where.is_dir():
+            found.append("dream.__init__")
+    return found
+
+
+def test_every_file_is_in_a_room_or_on_a_floor_of_its_own() -> None:
+    there = {path.stem for path in PACKAGE.glob("*.py")}
+    there |= {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert there == set(FLOORS)
+    assert not list(PACKAGE.glob("*/*/*.py"))
+
+
+def test_rooms_import_lower_ones_only() -> None:
+    for height, room in enumerate(FLOORS):
+        for path in files(room):
+            rooms = {name.split(".")[1] for name in modules(path)}
+            assert rooms <= set(FLOORS[: height + 1]), f"{path} imports {rooms}"
+
+
+def test_no_two_files_of_a_room_import_one_another() -> None:
+    """In whatever way round: no circle, not even inside of functions."""
+    below = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): set(modules(path))
+        for path in PACKAGE.glob("**/*.py")
+    }
+    while free := [name for name, needs in below.items() if not needs & below.keys()]:
+        for name in free:
+            del below[name]
+    assert not below
+
+
+def test_the_engine_knows_no_ui() -> None:
+    for room in set(FLOORS) - {"page"}:
+        for path in files(room):
+            assert not {name.split(".")[0] for name in imports(path)} & {"gradio", "spaces", "app"}
+
+
+def test_plain_data_loads_no_torch() -> None:
+    for room in WITHOUT_TORCH:
+        for path in files(room):
+            roots = {name.split(".")[0] for name in imports(path)}
+            assert not roots & {"torch", "torchvision", "numpy"}, path
+
+
+def test_dreamlet_needs_no_torchvision() -> None:
+    """Which takes a second to load."""
+    script = (
+        "import sys, dream.__main__; from dream.networks import catalogue;"
+        "catalogue.card('dreamlet').channel_count('inception4c');"
+        "assert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_what_is_public_is_sorted_and_there() -> None:
+    assert dream.__all__ == sorted(dream.__all__)
+    assert all(hasattr(dream, name) for name in dream.__all__)
+
+
+def test_spaces_comes_before_all_that_may_know_cuda() -> None:
+    own = ("__future__", "importlib.util", "os", "sys", "pathlib")
+    lines = sorted(
+        (node.lineno, node.module if isinstance(node, ast.ImportFrom) else node.names[0].name)
+        for node in ast.walk(ast.parse((ROOT / "app.py").read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
+    assert next(name for _, name in lines if name not in own) == "spaces"
+
+
+def test_no_test_file_imports_another() -> None:
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        others = [name for name in imports(path) if ".test_" in name]
+        assert not others, f"{path} imports {others}"

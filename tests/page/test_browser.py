@@ -1,0 +1,704 @@
+"""The page in a real Chromium, at desk and phone size: upload, dream, watch, stop, download."""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from dream import ClassRecipe, DreamRecipe, load_image, read_recipe
+from dream.recipe.presets import presets
+from tests.conftest import EXAMPLES
+from tests.support.browser import (
+    CHROMIUM,
+    FLAGS,
+    SECONDS,
+    download,
+    expect_photo,
+    fill,
+    number,
+    open_advanced,
+    shown,
+    status,
+    upload,
+)
+
+expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+
+SIZES = {"desk": (1280, 800), "phone": (390, 844)}
+# What does the same at either size is tried at one of them.
+at_the_desk = pytest.mark.parametrize("page", ["desk"], indirect=True)
+on_the_phone = pytest.mark.parametrize("page", ["phone"], indirect=True)
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=SIZES)
+def page(request: Any, browser: Browser, address: str) -> Iterator[Page]:
+    width, height = SIZES[request.param]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(30 * SECONDS)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    expect(page.locator("#view img")).to_have_count(2)
+    yield page
+    page.close()
+    assert not errors
+
+
+def test_the_page_opens_on_a_finished_dream(page: Page, tmp_path: Path) -> None:
+    assert len(set(shown(page))) == 2
+    path = download(page, tmp_path)
+    assert read_recipe(path, DreamRecipe).layer == "inception4c"
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]  # type: ignore[index]
+
+
+@on_the_phone
+def test_what_a_dream_will_take_is_said_before_and_follows_the_controls(page: Page) -> None:
+    line = page.locator("#expected span")
+    expect(line).to_have_text(re.compile(r"^Dreamlet on a CPU, about \d+ seconds?$"))
+
+    def seconds() -> int:
+        return int(re.sub(r"\D", "", line.inner_text()))
+
+    before = seconds()
+    fill(page, "Intensity", 10)
+    expect(line).not_to_have_text(re.compile(rf"about {before} "))
+    assert seconds() > before
+    upload(page, EXAMPLES / "galaxies.jpg")
+    open_advanced(page)
+    fill(page, "Iterations", 1)
+    expect(line).to_have_text("Dreamlet on a CPU, about 1 second")
+
+
+def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    expect(page.locator("#view img")).to_have_count(2)
+    page.wait_for_timeout(2 * SECONDS)
+    assert asked
+    assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+    page.close()
+
+
+def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: Path) -> None:
+    upload(page, EXAMPLES / "cat.jpg")
+    fill(page, "Intensity", 7)
+    page.click("#go")
+    expect(page.locator("#stop")).to_be_visible()
+    seen = set()
+    while "Dreamed" not in (text := status(page).inner_text()):
+        if match := re.match(r"Octave (\d) of (\d), step (\d+) of (\d+), ([\d.]+) s left", text):
+            seen.add((match[1], shown(page)[-1]))
+        page.wait_for_timeout(50)
+    # It changed before one's eyes, in more than one octave.
+    assert len({picture for _, picture in seen}) >= 3 and len({octave for octave, _ in seen}) >= 2
+    expect(page.locator("#go")).to_be_visible()
+    expect(page.locator("#stop")).to_be_hidden()
+    path = download(page, tmp_path)
+    assert path.name == "dream-cat-inception4c-i7-seed0.png"
+    recipe = read_recipe(path, DreamRecipe)
+    assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 17, 2.4)
+    change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
+    assert 15 < change < 45
+    with page.expect_response(re.compile("/queue/data|/call/")):
+        page.click("#again")
+    expect(status(page)).to_contain_text("Octave")
+    expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+    again = download(page, tmp_path / "again")
+    assert again.name == path.name
+    further = (load_image(again) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
+    assert further > 1.2 * change
+
+
+def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page) -> None:
+    upload(page, EXAMPLES / "rocket.jpg")
+    fill(page, "Intensity", 10)
+    page.click("#go")
+    expect(status(page)).to_contain_text("Octave")
+    expect(page.locator("#stop")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(1 * SECONDS)
+    after_a_second = shown(page)
+    # The words may come a little later than the stop where the machine has more to do.
+    expect(status(page)).to_contain_text("Stopped", timeout=3 * SECONDS)
+    expect(page.locator("#go")).to_be_visible()
+    page.wait_for_timeout(1.5 * SECONDS)
+    assert shown(page) == after_a_second  # nothing goes on behind it
+    fill(page, "Intensity", 1)
+    page.click("#go")
+    expect(status(page)).to_contain_text("Dreamed in")
+
+
+def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
+    page.wait_for_timeout(1 * SECONDS)  # A click on a page that is not alive yet is lost.
+    page.locator(".gallery-item img, .gallery img").nth(2).click()
+    expect_photo(page, "clouds.jpg")
+    page.locator(".layers:visible button", has_text="Rings").click()
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
+    open_advanced(page)
+    fill(page, "Intensity", 1)
+    expect(number(page, "Iterations")).to_have_value("6")
+    page.click("#go")
+    expect(status(page)).to_contain_text("Dreamed in")
+    path = download(page, tmp_path)
+    assert path.name == "dream-clouds-inception3b-i1-seed0.png"
+
+
+@at_the_desk
+def test_the_advanced_controls_are_obeyed_and_reset(page: Page, tmp_path: Path) -> None:
+    open_advanced(page)
+    for label, value in (("Octaves", 2), ("Iterations", 3), ("Max side", 200)):
+        fill(page, label, value)
+    page.get_by_label("Random seed").check()
+    page.click("#go")
+    expect(status(page)).to_contain_text("Dreamed in")
+    recipe = read_recipe(download(page, tmp_path), DreamRecipe)
+    assert (recipe.octaves, recipe.iterations, recipe.max_side) == (2, 3, 200)
+    assert recipe.seed > 0
+    expect(number(page, "Seed")).to_have_value(str(recipe.seed))
+    page.get_by_role("button", name="Reset all").click()
+    expect(number(page, "Seed")).to_have_value("0")
+    expect(number(page, "Iterations")).to_have_value("10")
+    expect(page.get_by_label("Random seed")).not_to_be_checked()
+
+
+@on_the_phone
+def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
+    open_advanced(page)
+    fill(page, "Intensity", 8)
+    expect(number(page, "Iterations")).to_have_value("22")
+    expect(number(page, "Step")).to_have_value("2.9")
+    page.locator('input[type=range][aria-label*="Intensity"]').press("ArrowLeft")
+    expect(number(page, "Intensity")).to_have_value("7")
+    expect(number(page, "Iterations")).to_have_value("17")
+    page.get_by_role("button", name="Reset all").click()
+    expect(number(page, "Iterations")).to_have_value("10")
+
+
+@at_the_desk
+def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -> None:
+    before = shown(page)
+    page.get_by_label("Network", exact=True).click()
+    page.get_by_role("option", name="vgg16 · 553 MB").click()
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Eyes, arches · relu4_3")
+    page.click("#go")
+    expect(status(page)).to_contain_text("The weights of vgg16 could not be fetched")
+    expect(status(page)).to_contain_text("dreamlet, which needs no download")
+    assert shown(page) == before
+    # A picture of what Dreamlet brings leads back to it.
+    page.locator(".layers:visible button", has_text="Rings").click()
+    expect(page.get_by_label("Network", exact=True)).to_have_value("dreamlet · here")
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
+
+
+@at_the_desk
+def test_enter_dreams(page: Page) -> None:
+    fill(page, "Intensity", 1)
+    page.locator("#title").click()
+    page.keyboard.press("Enter")
+    expect(status(page)).to_contain_text("Dreamed in")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("bad.jpg", b"hello", "bad.jpg is no picture this program reads"),
+        ("bomb.png", None, "bomb.png has 49.0 megapixels; the limit is 40"),
+    ],
+)
+def test_a_bad_file_is_answered_in_one_sentence(
+    name: str, content: bytes | None, message: str, page: Page, tmp_path: Path
+) -> None:
+    before = shown(page)
+    if content is None:
+        Image.new("1", (7000, 7000)).save(tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(content)
+    upload(page, tmp_path / name)
+    page.click("#go")
+    expect(status(page)).to_contain_text(message)
+    expect(page.locator("#go")).to_be_visible()
+    assert shown(page) == before
+    assert "Traceback" not in page.content()
+
+
+@on_the_phone
+def test_without_a_photo_it_asks_for_one(page: Page) -> None:
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.click("#go")
+    expect(status(page)).to_contain_text("Drop a photo first")
+
+
+def open_channels(page: Page) -> None:
+    page.get_by_role("tab", name="Channel visualization").click()
+    expect(page.locator("#show")).to_be_visible()
+
+
+def said(page: Page) -> Any:
+    return page.locator("#show-status [role=status]")
+
+
+def thumbnails(page: Page) -> Locator:
+    return page.locator("#channels .thumbnail-lg")
+
+
+def test_the_second_tab_opens_on_a_full_grid(page: Page) -> None:
+    open_channels(page)
+    expect(thumbnails(page)).to_have_count(16)
+    expect(said(page)).to_have_text("16 channels of inception4c. Click one to enlarge it.")
+    page.locator(".layers:visible button", has_text="Scales").click()
+    expect(said(page)).to_contain_text("16 channels of inception5a.")
+    expect(thumbnails(page)).to_have_count(16)
+    page.locator(".layers:visible button", has_text="Eye fields").click()
+    expect(said(page)).to_have_text("Press the button to see 16 channels of inception4a.")
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]  # type: ignore[index]
+
+
+@at_the_desk
+def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path: Path) -> None:
+    open_channels(page)
+    page.locator(".layers:visible button", has_text="Rings").click()
+    expect(said(page)).to_contain_text("16 channels of inception3b.")
+    # Others on the phone than at the desk: what was made once is there at once.
+    channel = page.viewport_size["width"] % 300  # type: ignore[index]
+    page.locator("#numbers textarea, #numbers input").fill(f"5,{channel}")
+    page.click("#show")
+    expect(said(page)).to_contain_text("s left.")
+    expect(page.locator("#stop-show")).to_be_visible()
+    expect(said(page)).to_have_text(
+        "2 channels of inception3b. Click one to enlarge it.", timeout=60 * SECONDS
+    )
+    expect(page.locator("#show")).to_be_visible()
+    expect(thumbnails(page)).to_have_count(2)
+    thumbnails(page).nth(1).click()
+    expect(page.locator("#channels .preview img").first).to_be_visible()
+    expect(page.locator("#carry")).to_have_text(f"Dream my photo with channel {channel}")
+    page.click("#carry")
+    expect(page.locator("#go")).to_be_visible()
+    expect(status(page)).to_contain_text(f"at inception3b {channel}, seed 0", timeout=60 * SECONDS)
+    expect(page.get_by_label("Layer", exact=True).first).to_have_value("Rings, eyes · inception3b")
+    path = download(page, tmp_path)
+    assert path.name == f"dream-coffee-inception3b+{channel}-i5-seed0.png"
+    assert read_recipe(path, DreamRecipe).channels == str(channel)
+    # Another layer has other channels.
+    open_section(page, "Mix layers and channels")
+    expect(page.locator("#only textarea, #only input")).to_have_value(str(channel))
+    page.locator(".layers:visible button", has_text="Faces").click()
+    expect(page.locator("#only textarea, #only input")).to_have_value("")
+
+
+@on_the_phone
+def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page) -> None:
+    fill(page, "Intensity", 1)
+    open_channels(page)
+    open_advanced(page)
+    fill(page, "Steps", 32)
+    page.set_input_files("#seen input[type=file]", EXAMPLES / "coffee.jpg")
+    photo = page.locator("#seen img")
+    expect(photo).to_have_attribute("src", re.compile("coffee"))
+    box = photo.bounding_box()
+    assert box
+    photo.click(position={"x": 0.5 * box["width"], "y": 0.3 * box["height"]})
+    expect(page.locator("#where img")).to_be_visible()
+    expect(said(page)).to_have_text(
+        "What inception4c sees at that spot, by how strongly it answers.", timeout=60 * SECONDS
+    )
+    captions = page.locator("#channels .caption-label").all_inner_texts()
+    strengths = [float(caption.split(" · ")[1]) for caption in captions]
+    assert len(strengths) == 8 and strengths == sorted(strengths, reverse=True)
+    first = page.locator("#where img").get_attribute("src")
+    thumbnails(page).nth(3).click()
+    expect(page.locator("#where img")).not_to_have_attribute("src", str(first))
+    channel = captions[3].split(" · ")[0]
+    expect(page.locator("#carry")).to_have_text(f"Dream my photo with channel {channel}")
+    page.click("#carry")
+    expect(status(page)).to_contain_text(f"at inception4c {channel}", timeout=60 * SECONDS)
+    expect_photo(page, "coffee.jpg")
+
+
+@at_the_desk
+def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
+    open_channels(page)
+    page.locator("#numbers textarea, #numbers input").fill("7,320")
+    page.click("#show")
+    expect(said(page)).to_have_text("inception4c has channels 0 to 319, not '320'.")
+    expect(thumbnails(page)).to_have_count(16)
+    page.locator("#numbers textarea, #numbers input").fill("0-15")
+    page.click("#show")
+    expect(page.locator("#stop-show")).to_be_visible()
+    expect(said(page)).to_contain_text("s left.")
+    page.keyboard.press("Escape")
+    expect(said(page)).to_have_text("Stopped.")
+    expect(page.locator("#show")).to_be_visible()
+
+
+def verdict(page: Page) -> Any:
+    return page.locator("#make-status [role=status]")
+
+
+@on_the_phone
+def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Class image").click()
+    expect(verdict(page)).to_contain_text("goldfish: probability")
+    expect(page.locator("#class-image img")).to_be_visible()
+    expect(page.locator("#bars")).to_contain_text("goldfish")
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]  # type: ignore[index]
+    box = page.get_by_label("Class", exact=True)
+    box.fill("")
+    box.press_sequentially("flamin")
+    page.get_by_role("option", name="flamingo").click()
+    page.click("#make")
+    expect(page.locator("#stop-make")).to_be_visible()
+    expect(verdict(page)).to_contain_text("s left.")
+    expect(verdict(page)).to_contain_text("flamingo: probability", timeout=60 * SECONDS)
+    expect(verdict(page)).to_contain_text("→ 1 of 1000.")
+    expect(page.locator("#bars")).to_contain_text("flamingo")
+    with page.expect_download() as waiting:
+        page.click("#class-download")
+    assert waiting.value.suggested_filename == "class-flamingo-seed0.png"
+    waiting.value.save_as(tmp_path / "class.png")
+    assert read_recipe(tmp_path / "class.png") == ClassRecipe(
+        target="flamingo", size=224, steps=248
+    )
+    page.click("#dream-on")
+    expect(page.locator("#go")).to_be_visible()
+    expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+
+
+@at_the_desk
+def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(page: Page) -> None:
+    page.get_by_role("tab", name="Class image").click()
+    page.get_by_label("Class", exact=True).fill("unicorn")
+    page.keyboard.press("Tab")
+    page.click("#make")
+    expect(verdict(page)).to_contain_text("There is no class 'unicorn'; try")
+    page.get_by_label("Class", exact=True).fill("pizza")
+    page.keyboard.press("Tab")
+    # In a browser as slow as a phone's, which has frames to show yet when the stop comes.
+    slow = page.context.new_cdp_session(page)
+    slow.send("Emulation.setCPUThrottlingRate", {"rate": 6})
+    page.click("#make")
+    expect(page.locator("#stop-make")).to_be_visible()
+    expect(verdict(page)).to_contain_text("s left.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#make")).to_be_visible()
+    expect(verdict(page)).to_have_text("Stopped.")
+    page.wait_for_timeout(2 * SECONDS)
+    expect(verdict(page)).to_have_text("Stopped.")
+
+
+def open_section(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+    page.wait_for_timeout(500)
+
+
+def painted(page: Page) -> Locator:
+    """The painter, open and with the photo on it."""
+    open_section(page, "Dream in a part of the photo")
+    expect(page.locator("#mask button[aria-label='Brush']")).to_be_visible()
+    page.wait_for_timeout(1.5 * SECONDS)
+    return page.locator("#mask canvas").first
+
+
+def stroke(page: Page, canvas: Locator) -> None:
+    """A stroke over the middle of the picture."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box
+    across, down = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(across - 40, down - 20)
+    page.mouse.down()
+    page.mouse.move(across + 40, down + 20, steps=8)
+    page.mouse.up()
+    page.wait_for_timeout(0.5 * SECONDS)
+
+
+def dreamed(page: Page, what: str = "Dreamed in") -> None:
+    """Press the button, and wait for a dream that was not there before."""
+    before = shown(page)[-1]
+    page.click("#go")
+    expect(page.locator("#stop")).to_be_visible()
+    expect(page.locator("#go")).to_be_visible(timeout=60 * SECONDS)
+    expect(status(page)).to_contain_text(what)
+    assert shown(page)[-1] != before
+
+
+def colour(image: Image.Image) -> Any:
+    """The mean colour of what is not as white as the page."""
+    pixels = np.asarray(image.convert("RGB"))
+    return pixels[pixels.min(2) < 230].mean(0)
+
+
+def expect_on_painter(page: Page, photo: Path) -> None:
+    """Wait until the painter shows that photo."""
+    with Image.open(photo) as image:
+        wanted = colour(image)
+    for _ in range(60):
+        seen = colour(Image.open(io.BytesIO(page.locator("#mask canvas").first.screenshot())))
+        if abs(seen - wanted).max() < 20:
+            return
+        page.wait_for_timeout(0.25 * SECONDS)
+    raise AssertionError(f"the painter shows {seen}, not {wanted}")
+
+
+@on_the_phone
+def test_a_mask_is_painted_dreamed_and_brought_back(
+    page: Page, address: str, tmp_path: Path
+) -> None:
+    open_advanced(page)
+    for label, value in (("Octaves", 2), ("Iterations", 5)):
+        fill(page, label, value)
+    canvas = painted(page)
+    upload(page, EXAMPLES / "cat.jpg")
+    expect_on_painter(page, EXAMPLES / "cat.jpg")
+    stroke(page, canvas)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    dreamed(page)
+    # The photo, the strokes and both together, once: more would take minutes on a slow line.
+    assert sum(url.endswith("/upload") for url in sent) == 3
+    path = download(page, tmp_path)
+    change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().sum(1)
+    inside = (change > 0).float().mean()
+    assert 0.005 < inside < 0.3 and change.max() * 255 > 20
+    # Another photo has no mask; the dreamed one brings its own.
+    upload(page, EXAMPLES / "galaxies.jpg")
+    expect_on_painter(page, EXAMPLES / "galaxies.jpg")
+    dreamed(page)
+    assert not read_recipe(download(page, tmp_path / "whole"), DreamRecipe).mask
+    page.set_input_files("#photo input[type=file]", path)
+    expect(status(page)).to_contain_text("was dreamed here; the controls are set to its recipe")
+    expect_on_painter(page, path)
+    dreamed(page)
+    recipe = read_recipe(path, DreamRecipe)
+    assert read_recipe(download(page, tmp_path / "again"), DreamRecipe) == recipe
+    # So it does where nobody opens the painter.
+    page.goto(address)
+    page.set_input_files("#photo input[type=file]", path)
+    expect(status(page)).to_contain_text("was dreamed here; the controls are set to its recipe")
+    dreamed(page)
+    assert read_recipe(download(page, tmp_path / "unopened"), DreamRecipe) == recipe
+
+
+@at_the_desk
+def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path) -> None:
+    open_section(page, "Dream of another picture")
+    page.set_input_files("#guide input[type=file]", EXAMPLES / "rocket.jpg")
+    layer = page.get_by_label("Layer", exact=True)
+    expect(layer).to_have_value("Scales · inception5a")
+    dreamed(page, "at inception5a, seed 0")
+    guided = download(page, tmp_path)
+    recipe = read_recipe(guided, DreamRecipe)
+    assert recipe.objective == "match" and recipe.guide
+    page.locator("#guide").get_by_label("Remove Image").or_(
+        page.locator("#guide").get_by_label("Clear")
+    ).first.click()
+    expect(layer).to_have_value("Faces, fur · inception4c")
+    # From the recipe alone the very same picture comes again.
+    open_section(page, "Recipe: keep, share, load")
+    text = page.locator("#recipe textarea").input_value()
+    assert DreamRecipe.from_json(text) == recipe
+    page.click("#use")
+    expect(status(page)).to_contain_text("The controls are set to the recipe.")
+    expect(layer).to_have_value("Scales · inception5a")
+    expect(page.locator("#guide img")).to_be_visible()
+    page.click("#go")
+    expect(page.locator("#stop")).to_be_visible()
+    expect(page.locator("#go")).to_be_visible(timeout=60 * SECONDS)
+    again = download(page, tmp_path / "again")
+    assert again.read_bytes() == guided.read_bytes()
+
+
+@at_the_desk
+def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
+    open_section(page, "Recipe: keep, share, load")
+    page.click("#copy-link")
+    link = page.locator("#link textarea, #link input")
+    expect(link).to_have_value(re.compile("recipe="))
+    fill(page, "Intensity", 2)
+    page.goto(link.input_value())
+    expect(status(page)).to_contain_text("The controls are set to the recipe of the link.")
+    expect(number(page, "Intensity")).to_have_value("5")
+    recipe = DreamRecipe(layer="inception5a>inception3b:0.5", intensity=8, keep_colours=True)
+    page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
+    expect(status(page)).to_contain_text("The controls are set to the recipe of the link.")
+    expect(number(page, "Intensity")).to_have_value("8")
+    expect(page.get_by_label("Layer", exact=True)).to_have_value(recipe.layer)
+    open_section(page, "Mix layers")
+    expect(page.get_by_label("Layer 1")).to_have_value("Scales · inception5a")
+    expect(page.get_by_label("Layer 2")).to_have_value("Rings, eyes · inception3b")
+    open_advanced(page)
+    expect(page.get_by_label("Keep colours")).to_be_checked()
+    wrong = quote('{"octaves": 99}')
+    page.goto(f"{address}/?recipe={wrong}")
+    expect(status(page)).to_contain_text("Octaves must be a whole number from 1 to 10, not 99.")
+    expect(number(page, "Intensity")).to_have_value("5")
+
+
+@on_the_phone
+def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("button", name="Creatures").click()
+    layer = page.get_by_label("Layer", exact=True)
+    expect(layer).to_have_value("inception5a:2,inception4e")
+    expect(number(page, "Intensity")).to_have_value("7")
+    expect(page.locator(".layers:visible button.selected")).to_have_count(0)
+    open_section(page, "Mix layers")
+    page.get_by_label("Weight").first.fill("-1")
+    page.get_by_label("Weight").first.press("Tab")
+    expect(layer).to_have_value("inception5a:-1,inception4e")
+    page.locator(".layers:visible button", has_text="Rings").click()
+    expect(page.get_by_label("Layer 1")).to_have_value("Rings, eyes · inception3b")
+    expect(page.get_by_label("Layer 2")).to_have_value("none")
+    page.get_by_role("button", name="Subtle").click()
+    expect(number(page, "Intensity")).to_have_value(str(presets()["Subtle"].intensity))
+    dreamed(page)
+    recipe = read_recipe(download(page, tmp_path), DreamRecipe)
+    assert recipe == presets()["Subtle"].but(max_side=640)
+
+
+@at_the_desk
+def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) -> None:
+    fill(page, "Intensity", 1)
+    dreamed(page)
+    first = download(page, tmp_path)
+    page.locator(".layers:visible button", has_text="Rings").click()
+    fill(page, "Intensity", 2)
+    dreamed(page)
+    items = page.locator("#strip button.thumbnail-item")
+    expect(items).to_have_count(2)
+    items.first.click()
+    expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
+    expect(number(page, "Intensity")).to_have_value("1")
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Faces, fur · inception4c")
+    assert download(page, tmp_path / "back").read_bytes() == first.read_bytes()
+    assert first.name in shown(page)[-1]
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= page.viewport_size["width"]  # type: ignore[index]
+
+
+@on_the_phone
+def test_a_sheet_compares_layers_and_intensities(page: Page) -> None:
+    open_section(page, "Compare layers and intensities")
+    for intensity in ("3", "8"):
+        page.locator("#comparing").get_by_label(intensity, exact=True).uncheck()
+    page.locator("#comparing").get_by_label("1", exact=True).check()
+    page.click("#make-sheet")
+    expect(status(page)).to_contain_text("6 dreams in", timeout=60 * SECONDS)
+    sheet = page.locator("#sheet img")
+    page.locator("#sheet").scroll_into_view_if_needed()
+    expect(sheet).to_be_visible()
+    width, height = sheet.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert width == 2 * (320 + 6) + 6 and height == 3 * (213 + 18 + 6) + 6
+
+
+@at_the_desk
+def test_stop_holds_while_a_mask_is_on_its_way(page: Page) -> None:
+    stroke(page, painted(page))
+    before = shown(page)
+    held: list[Any] = []
+    page.route("**/upload*", held.append)
+    page.click("#go")
+    for _ in range(100):
+        if held:
+            break
+        page.wait_for_timeout(50)
+    page.click("#stop")
+    expect(status(page)).to_contain_text("Stopped.")
+    page.unroute("**/upload*")
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(3 * SECONDS)
+    expect(status(page)).to_contain_text("Stopped.")
+    expect(page.locator("#go")).to_be_visible()
+    assert shown(page) == before
+    dreamed(page)
+
+
+@at_the_desk
+def test_an_older_dream_brings_its_photo_along(page: Page) -> None:
+    fill(page, "Intensity", 1)
+    dreamed(page)
+    upload(page, EXAMPLES / "galaxies.jpg")
+    dreamed(page)
+    page.locator("#strip button.thumbnail-item").first.click()
+    expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
+    expect_photo(page, "coffee.jpg")
+    painted(page)
+    expect_on_painter(page, EXAMPLES / "coffee.jpg")
+
+
+@at_the_desk
+def test_what_is_typed_beyond_the_bounds_brings_the_steps_of_the_bound(page: Page) -> None:
+    open_advanced(page)
+    for typed, iterations, step in ((11, "36", "4.5"), (0, "6", "0.35")):
+        fill(page, "Intensity", typed)
+        expect(number(page, "Iterations")).to_have_value(iterations)
+        expect(number(page, "Step")).to_have_value(step)
+
+
+@at_the_desk
+def test_the_escape_that_closes_a_list_stops_nothing(page: Page) -> None:
+    fill(page, "Intensity", 10)
+    page.click("#go")
+    expect(status(page)).to_contain_text("Octave")
+    page.get_by_label("Network", exact=True).click()
+    expect(page.get_by_role("listbox")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    page.wait_for_timeout(0.5 * SECONDS)
+    expect(page.locator("#stop")).to_be_visible()
+    expect(status(page)).to_contain_text("Octave")
+    page.keyboard.press("Escape")
+    expect(status(page)).to_contain_text("Stopped.")
+
+
+@at_the_desk
+def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Page) -> None:
+    fill(page, "Intensity", 10)
+    page.click("#go")
+    expect(status(page)).to_contain_text("Octave")
+    open_channels(page)
+    page.click("#carry")
+    expect(status(page)).to_contain_text("at inception4c 0, seed 0", timeout=60 * SECONDS)
+    expect(page.locator("#go")).to_be_visible()
+
+
+@at_the_desk
+def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: Path) -> None:
+    upload(page, EXAMPLES / "clouds.jpg")
+    fill(page, "Intensity", 10)
+    page.click("#go")
+    expect(status(page)).to_contain_text("Octave 2")
+    page.click("#stop")
+    expect(status(page)).to_contain_text("Stopped. Dream again goes on from here.")
+    before = shown(page)
+    fill(page, "Intensity", 1)
+    page.click("#again")
+    expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+    assert download(page, tmp_path).name == "dream-clouds-inception4c-i1-seed0.png"
+    assert shown(page)[0] == before[0]

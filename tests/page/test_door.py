@@ -1,0 +1,319 @@
+"""The front door: who can use the page, what waiting visitors are told, how it looks outside."""
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+
+from tests.conftest import EXAMPLES, ROOT
+from tests.support.browser import CHROMIUM, FLAGS, SECONDS, fill, open_advanced, status
+from tests.support.server import served
+from tests.tools import site as door
+
+AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
+SIZES = {"desk": (1280, 800), "phone": (390, 844)}
+TABS = ("Deep Dream", "Channel visualization", "Class image")
+HOST = "someone-dreams.hf.space"
+
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: make test needs npm")
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app as it is on a Space."""
+    log = tmp_path_factory.mktemp("space") / "log"
+    known = {"SYSTEM": "spaces", "SPACE_ID": "someone/dreams", "SPACE_HOST": HOST}
+    with served(log, **known) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=SIZES)
+def size(request: Any) -> ViewportSize:
+    width, height = SIZES[request.param]
+    return {"width": width, "height": height}
+
+
+def opened(browser: Browser, address: str, size: ViewportSize) -> Page:
+    page = browser.new_page(viewport=size)
+    page.set_default_timeout(30 * SECONDS)
+    page.goto(address)
+    expect(page.locator("#view img")).to_have_count(2)
+    # The script that names pictures has run, and Gradio listens.
+    expect(page.locator("#view img").first).to_have_attribute("alt", "coffee")
+    page.wait_for_timeout(1 * SECONDS)
+    return page
+
+
+@pytest.fixture
+def page(browser: Browser, address: str, size: ViewportSize) -> Iterator[Page]:
+    page = opened(browser, address, size)
+    yield page
+    page.close()
+
+
+def bottom(page: Page, selector: str) -> float:
+    box = page.locator(selector).bounding_box()
+    assert box
+    return box["y"] + box["height"]
+
+
+@needs_chromium
+@needs_axe
+def test_axe_finds_nothing_serious_in_either_theme(
+    browser: Browser, address: str, size: ViewportSize
+) -> None:
+    page = opened(browser, f"{address}/?__theme=dark", size)
+    assert page.locator("body.dark").count() == 1
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        folded = page.locator("button.label-wrap:not(.open):visible")
+        while folded.count():
+            folded.first.click()
+        for theme in ("dark", "light"):
+            page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
+            page.wait_for_timeout(1 * SECONDS)  # What fades has faded.
+            found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+            assert len(found["passes"]) > 15
+            serious = [
+                (violation["id"], node["html"][:200])
+                for violation in found["violations"]
+                if violation["impact"] in ("serious", "critical")
+                for node in violation["nodes"]
+            ]
+            assert not serious, (tab, theme)
+    page.close()
+
+
+CONTROLS = """() => [...document.querySelectorAll("button, input, textarea, a, [tabindex='0']")]
+  .filter((each) => each.offsetParent && !each.disabled && each.tabIndex >= 0
+    && getComputedStyle(each).visibility === "visible")"""
+NAME = """(each) => each.ariaLabel || each.textContent.trim() ||
+  each.querySelector("img")?.alt || each.id"""
+
+
+# Where the words of an element lie, which itself may be wider.
+WORDS = """(each) => {
+  const range = document.createRange();
+  range.selectNodeContents(each);
+  return range.getBoundingClientRect().toJSON();
+}"""
+
+
+@needs_chromium
+def test_tab_reaches_every_control_in_reading_order(page: Page) -> None:
+    there = page.evaluate(f"({CONTROLS})().map({NAME})")
+    reached: list[str] = []
+    while "Settings" not in reached and len(reached) < 2 * len(there):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(f"({NAME})(document.activeElement)"))
+    assert set(there) <= set(reached)
+    order = (
+        *("Deep Dream", "Class image", "Upload file", "Dream this photo", "cat", "Creatures"),
+        *("number input for Intensity", "Eye fields", "Network", "Layer", "Advanced ▼"),
+        *("The line between before and after", "Dream again", "Download", "Settings"),
+    )
+    assert all(reached.index(one) < reached.index(next) for one, next in pairwise(order))
+
+
+@needs_chromium
+def test_enter_dreams_and_escape_stops_without_a_mouse(page: Page) -> None:
+    fill(page, "Intensity", 10)
+    page.locator("body").evaluate("document.activeElement.blur()")
+    for _ in range(40):
+        if page.evaluate("document.activeElement.id") == "go":
+            break
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    expect(status(page)).to_contain_text("Octave")
+    page.keyboard.press("Escape")
+    expect(status(page)).to_contain_text("Stopped")
+    expect(page.locator("#go")).to_be_visible()
+
+
+@needs_chromium
+def test_arrow_keys_move_the_line_between_before_and_after(page: Page) -> None:
+    line = page.get_by_role("slider", name="The line between before and after")
+    box = page.locator("#view img").first.bounding_box()
+    assert box
+    where = [line.bounding_box()]
+    for key in ("ArrowLeft", "ArrowRight", "ArrowRight"):
+        line.press(key)
+        page.wait_for_timeout(0.2 * SECONDS)
+        where.append(line.bounding_box())
+    start, left, back, right = (each["x"] if each else 0 for each in where)
+    assert left == pytest.approx(start - box["width"] / 20, abs=2)
+    assert back == pytest.approx(start, abs=2)
+    assert right == pytest.approx(start + box["width"] / 20, abs=2)
+    expect(line).to_have_attribute("aria-valuenow", re.compile("5[45]"))
+
+
+@needs_chromium
+def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> None:
+    before, after = page.locator("#view img").all()
+    expect(before).to_have_attribute("alt", "coffee")
+    expect(after).to_have_attribute("alt", "dream coffee inception4c i5 seed0")
+    fill(page, "Intensity", 1)
+    page.get_by_role("button", name="rocket", exact=True).click()
+    page.get_by_role("button", name="Rings, eyes", exact=True).click()
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
+    expect(page.locator("#photo img")).to_have_attribute("alt", "rocket")
+    page.click("#go")
+    expect(after).to_have_attribute("alt", "dream rocket inception3b i1 seed0")
+    page.get_by_role("tab", name="Class image").click()
+    page.get_by_role("button", name="goldfish and volcano", exact=True).click()
+    expect(page.get_by_label("Class", exact=True)).to_have_value("goldfish:1,volcano:1")
+
+
+@needs_chromium
+def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(page: Page) -> None:
+    assert page.viewport_size
+    for selector in ("#view", "#status", "#go", "#expected span"):
+        assert bottom(page, selector) <= page.viewport_size["height"]
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(1 * SECONDS)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= page.viewport_size["width"], tab
+
+
+@needs_chromium
+def test_those_who_wait_are_told_their_place(browser: Browser, address: str) -> None:
+    first, second, third = (
+        opened(browser, address, {"width": 800, "height": 800}) for _ in range(3)
+    )
+    for page in (second, third):
+        fill(page, "Intensity", 1)
+    # Once a dream was done it can be said how long one takes.
+    second.click("#go")
+    expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+    open_advanced(first)
+    for label, value in (("Intensity", 10), ("Octaves", 8), ("Iterations", 40)):
+        fill(first, label, value)
+    first.click("#go")
+    expect(status(first)).to_contain_text("Octave")
+    second.evaluate(
+        """() => {
+          window.told = [];
+          const place = document.querySelector("#status");
+          new MutationObserver(() => window.told.push(place.innerText)).observe(
+            place, { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+    second.click("#go")
+    expect(status(second)).to_contain_text("1 dream before yours")
+    third.click("#go")
+    expect(status(third)).to_contain_text("2 dreams before yours")
+    assert status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
+    told = second.evaluate("window.told")
+    assert any(re.search(r"1 dream before yours, about \d+ s\.", each) for each in told)
+    # One who gives up is told so; the last one's turn comes.
+    second.keyboard.press("Escape")
+    expect(status(second)).to_contain_text("Stopped.")
+    first.keyboard.press("Escape")
+    expect(status(third)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+    for page in (first, second, third):
+        page.close()
+
+
+@needs_chromium
+def test_a_space_can_be_duplicated(browser: Browser, space: str, size: ViewportSize) -> None:
+    page = opened(browser, space, size)
+    page.evaluate("window.open = (address) => { window.asked = address }")
+    page.get_by_role("button", name="Duplicate this Space").click()
+    page.wait_for_function("window.asked")
+    assert page.evaluate("window.asked") == (
+        "https://huggingface.co/spaces/someone/dreams?duplicate=true"
+    )
+    # It takes no room of its own, and covers no words.
+    assert bottom(page, "#go") <= size["height"]
+    button = page.locator("#duplicate").bounding_box()
+    assert button and button["x"] + button["width"] <= size["width"]
+    for words in ("h1", "p"):
+        box = page.locator(f"#title {words}").evaluate(WORDS)
+        beside = button["x"] >= box["right"]
+        assert (
+            beside or button["y"] >= box["bottom"] or button["y"] + button["height"] <= box["top"]
+        )
+    page.close()
+
+
+@needs_chromium
+def test_at_home_there_is_nothing_to_duplicate(page: Page) -> None:
+    expect(page.locator("#duplicate")).to_have_count(0)
+
+
+def card(address: str) -> dict[str, str]:
+    """What a site that shows a card reads in the page."""
+    tags = re.findall(
+        r'<meta\s+(?:property|name)="((?:og|twitter):[^"]+)"\s+content="([^"]*)"',
+        httpx.get(address).text,
+    )
+    assert len(dict(tags)) == len(tags)  # none twice: they would take Gradio's
+    return dict(tags)
+
+
+def test_a_link_to_the_page_shows_its_name_and_a_dream(space: str) -> None:
+    about = card(space)
+    assert about["og:title"] == "Deep Dream" and "neural network" in about["og:description"]
+    assert about["twitter:card"] == "summary_large_image"
+    where = urlsplit(about["og:image"])
+    assert (where.scheme, where.netloc) == ("https", HOST)
+    answer = httpx.get(space + where.path)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
+    assert answer.content == (EXAMPLES / "site" / "card.jpg").read_bytes()
+    # The picture can be read by everybody, and no other file.
+    start, _, path = unquote(where.path).partition("=")
+    assert Path(path) == EXAMPLES / "site" / "card.jpg"
+    for name in (
+        "README.md",
+        "app.py",
+        "examples/CREDITS.md",
+        "examples",
+        "dream/networks/dreamlet.py",
+    ):
+        assert httpx.get(f"{space}{start}={ROOT / name}").status_code == 403, name
+
+
+def test_where_the_address_is_not_known_the_card_has_no_picture(address: str) -> None:
+    about = card(address)
+    assert about["og:title"] == "Deep Dream"
+    assert not [key for key in about if "image" in key or "url" in key]
+
+
+def test_the_favicon_is_an_eye_of_ours(address: str) -> None:
+    answer = httpx.get(f"{address}/favicon.ico")
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.content == (EXAMPLES / "site" / "favicon.png").read_bytes()
+    assert len(answer.content) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "size"),
+    [("favicon.png", door.favicon, (64, 64)), ("card.jpg", door.card, (1200, 630))],
+)
+def test_make_pictures_makes_favicon_and_card(
+    name: str, make: Callable[[], Image.Image], size: tuple[int, int]
+) -> None:
+    # Seen from afar: JPEG, and fonts, differ a little from one library to the next.
+    with Image.open(EXAMPLES / "site" / name) as image:
+        assert image.size == size
+        kept, made = (each.convert("RGBA").resize((32, 32)).tobytes() for each in (image, make()))
+    assert sum(abs(one - other) for one, other in zip(kept, made, strict=True)) / len(kept) < 2

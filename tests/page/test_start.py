@@ -1,0 +1,183 @@
+"""How the app starts, from what its environment says; and what the page says before a dream."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import safetensors.torch
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+import app
+from dream import DreamError, DreamRecipe, Engine
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.page import deep_dream, estimate
+from dream.page.work import Work
+from tests.conftest import EXAMPLES, ROOT
+from tests.support.server import served
+
+CAT = str(EXAMPLES / "cat.jpg")
+QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
+
+
+def slow(test: Callable[..., None]) -> Any:
+    """A test with a server."""
+    return pytest.mark.slow(pytest.mark.filterwarnings("default")(test))
+
+
+def said(recipe: DreamRecipe, photo: str | None = CAT) -> str:
+    return estimate.said(Work(Engine("cpu")), recipe, photo)
+
+
+def test_the_page_says_who_dreams_where_and_for_how_long() -> None:
+    usual = said(DreamRecipe())
+    assert re.fullmatch(r"<span>Dreamlet on a CPU, about \d+ seconds?</span>", usual)
+    slow = said(DreamRecipe(iterations=100, octaves=6, layer="inception5a"))
+    assert int(re.sub(r"\D", "", slow)) > 3 * int(re.sub(r"\D", "", usual))
+    assert said(DreamRecipe(), None) == "<span>Dreamlet on a CPU</span>"
+    assert "Vgg16 on a CPU, fetched once (553 MB), about " in said(DreamRecipe(model="vgg16"))
+
+
+def test_a_photo_that_cannot_be_dreamed_leaves_the_seconds_out(tmp_path: Path) -> None:
+    (tmp_path / "cat.jpg").write_bytes(b"no picture")
+    for photo in (str(tmp_path / "cat.jpg"), str(tmp_path / "none.jpg")):
+        assert said(DreamRecipe(), photo) == "<span>Dreamlet on a CPU</span>"
+
+
+def test_the_page_opens_on_the_first_network_and_its_own_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine("cpu")
+    assert deep_dream.opening(engine).layer == "inception4c"
+    monkeypatch.setenv("DREAM_DEFAULT_MODEL", "vgg16")
+    recipe = deep_dream.opening(engine)
+    assert (recipe.model, recipe.layer) == ("vgg16", "features.22")
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("start") / "log"
+
+
+@pytest.fixture(scope="module")
+def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client of the app, whose environment says all that it may."""
+    folder = tmp_path_factory.mktemp("home")
+    torch.manual_seed(0)
+    weights = build(catalogue.card("squeezenet1_1")).state_dict()
+    safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
+    homes = dict.fromkeys(("HOME", "HF_HOME", "TORCH_HOME", "DREAM_WEIGHTS_DIR"), str(folder))
+    with served(
+        log,
+        DREAM_DEFAULT_MODEL="vgg16",
+        DREAM_TIME_LIMIT="2",
+        GRADIO_ROOT_PATH="/dream",
+        **homes,
+    ) as address:
+        yield Client(address, verbose=False, download_files=str(folder))
+
+
+def dream(client: Client, **knobs: Any) -> Any:
+    return client.predict(handle_file(CAT), **knobs, api_name="/deep_dream")
+
+
+@slow
+def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
+    configured: Client, log: Path
+) -> None:
+    _, recipe = dream(configured, **QUICK)
+    assert recipe["model"] == "dreamlet"  # What the API promises stays.
+    assert "the weights of vgg16 could not be fetched" in log.read_text()
+
+
+@slow
+def test_weights_of_ones_own_are_used(configured: Client) -> None:
+    path, recipe = dream(configured, **QUICK, model="squeezenet1_1", layer="fire5")
+    assert Path(path).name == "dream-cat-squeezenet1_1.fire5-i5-seed0.png"
+    assert (recipe["model"], recipe["layer"]) == ("squeezenet1_1", "fire5")
+    with pytest.raises(AppError, match="layer 'fire1' is not in squeezenet1_1; try fire"):
+        dream(configured, **QUICK, model="squeezenet1_1", layer="fire1")
+
+
+@slow
+def test_a_dream_beyond_the_time_limit_is_ended_with_advice(configured: Client) -> None:
+    with pytest.raises(AppError, match="seconds here, and at most 2 are given; fewer steps"):
+        dream(configured, iterations=100, octaves=10)
+    assert dream(configured, **QUICK)[1]["octaves"] == 1
+
+
+@slow
+def test_it_is_served_under_the_path_of_a_proxy(configured: Client) -> None:
+    assert configured.config["root"].endswith("/dream")
+
+
+@slow
+def test_without_the_extra_there_is_no_mcp_and_no_complaint(configured: Client, log: Path) -> None:
+    if importlib.util.find_spec("mcp"):
+        pytest.skip("the extra is installed in this environment")
+    assert httpx.get(f"{configured.src}gradio_api/mcp/").status_code == 404
+    assert httpx.get(configured.src).status_code == 200
+    assert "mcp" not in log.read_text().lower()
+
+
+@pytest.mark.parametrize("value", ["abc", "nan", "inf", "-1", "1e9"])
+@pytest.mark.parametrize(
+    ("variable", "whole", "start"),
+    [
+        ("CPU_CORES", "", app.main),
+        ("DREAM_CONCURRENCY", "whole ", app.main),
+        ("DREAM_TIME_LIMIT", "", lambda: Work(Engine("cpu"))),
+        ("DREAM_CACHE_MB", "", lambda: Engine("cpu")),
+        ("DREAM_MODEL_CACHE_GB", "", lambda: Engine("cpu")),
+    ],
+)
+def test_a_variable_that_is_no_such_number_is_refused(
+    variable: str,
+    whole: str,
+    value: str,
+    start: Callable[[], object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(
+        DreamError, match=f"^{variable} must be a {whole}number from .* to .*, not "
+    ):
+        start()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("DREAM_DEFAULT_MODEL", "vgg61", ".*vgg16"),
+        ("DREAM_DEVICE", "cuda:97", "device 'cuda:97' is not to be had"),
+    ],
+)
+def test_a_variable_that_names_what_is_not_there_is_refused(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(DreamError, match=message):
+        app.main()
+
+
+@pytest.mark.slow
+def test_a_wrong_variable_ends_the_app_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={"DREAM_TIME_LIMIT": "abc", "PATH": "", "HOME": "/tmp"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: DREAM_TIME_LIMIT must be a number from 1 to 86400, not 'abc'")

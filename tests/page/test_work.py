@@ -1,0 +1,288 @@
+"""What the tabs ask for runs the same here and in a process that is lent a GPU."""
+
+import itertools
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamError,
+    DreamRecipe,
+    Engine,
+    OutOfTime,
+    PictureError,
+    load_image,
+)
+from dream.networks.architecture import TRACING
+from dream.page.moments import BEHIND, moments, stem, unspoilt
+from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
+from dream.paint.frames import Frame
+from tests.conftest import EXAMPLES
+
+CAT = str(EXAMPLES / "cat.jpg")
+
+
+class Lender:
+    """A `spaces.GPU` that lends at once, keeps what was asked for, and pickles what crosses."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def __call__(self, duration: Callable[..., int]) -> Callable[..., Any]:
+        def decorated(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            def elsewhere(*given: Any) -> Iterator[Any]:
+                self.asked.append(duration(*given))
+                for answer in run(*pickle.loads(pickle.dumps(given))):
+                    yield pickle.loads(pickle.dumps(answer))
+
+            return elsewhere
+
+        return decorated
+
+
+@pytest.fixture
+def lender() -> Lender:
+    return Lender()
+
+
+@pytest.fixture
+def lent(engine: Engine, lender: Lender) -> Work:
+    return Work(engine, lender)
+
+
+def as_decorated_elsewhere(duration: Any) -> Callable[..., Any]:
+    """What `spaces.GPU` is where no GPUs are lent."""
+    return lambda run: run
+
+
+@pytest.mark.parametrize("lend", [None, as_decorated_elsewhere, Lender()])
+def test_a_dream_is_the_same_wherever_it_runs(
+    engine: Engine, cat: Tensor, quick: DreamRecipe, lend: Any
+) -> None:
+    *_, expected = engine.dream(cat, quick)
+    first, *_, last = Work(engine, lend).paint([quick], cat)
+    assert (first.step, last.step, last.finished) == (0, 4, True)
+    assert last.picture().tobytes() == expected.picture().tobytes()
+    assert last.values == expected.values
+
+
+def test_all_other_work_crosses_too(engine: Engine, lent: Work, cat: Tensor) -> None:
+    engine.cache.limit = 0
+    channels = [ChannelRecipe(channel=each, size=64, steps=2) for each in (3, 9)]
+    *_, expected = engine.channels(channels)
+    *_, frame = lent.paint(channels)
+    assert frame.channels == (3, 9) and frame.values == expected.values
+    assert frame.pictures()[1].tobytes() == expected.pictures()[1].tobytes()
+    *_, raised = lent.paint([ChannelRecipe(channel=3, size=96, steps=4)], cat)
+    assert raised.channels == (3,)
+    recipe = ClassRecipe(size=64, steps=3)
+    *_, (shown, verdict) = lent.judged(recipe)
+    assert shown.finished and verdict == engine.verdict(shown.tensor, engine.settle(recipe))
+    response, frames = lent.answered(cat, ChannelRecipe(size=48, steps=2), 3)
+    here = engine.response(cat)
+    *_, frame = frames
+    assert [*frame.channels] == [each.channel for each in here.top(3)]
+    assert torch.equal(response.activation, here.activation)
+    assert torch.equal(response.picture, here.picture)
+
+
+def test_more_seconds_are_asked_for_what_takes_longer_and_never_too_many(
+    lent: Work, lender: Lender, cat: Tensor, quick: DreamRecipe
+) -> None:
+    for recipe in (quick, quick.but(max_side=448, iterations=100)):
+        expected = lent.seconds([lent.engine.settle(recipe)], (300, 451))
+        next(lent.paint([recipe], cat))
+        assert expected < lender.asked[-1] <= LENT_SECONDS
+    assert lender.asked[0] < lender.asked[1]
+    with pytest.raises(DreamError, match=r"about \d+ seconds of the GPU, and at most 60 are lent"):
+        lent.paint([DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000))
+    assert len(lender.asked) == 2
+
+
+def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
+    lent: Work, lender: Lender, cat: Tensor
+) -> None:
+    with pytest.raises(PictureError, match="the network needs"):
+        lent.paint([DreamRecipe(max_side=32)], cat)
+    with pytest.raises(PictureError, match="the network needs"):
+        lent.answered(cat[:, :, :8], ChannelRecipe(), 8)
+    with pytest.raises(PictureError, match="the network needs"):
+        lent.judged(ClassRecipe(size=32), cat)
+    assert not lender.asked
+
+
+def test_channels_that_are_kept_ask_for_no_gpu(lender: Lender) -> None:
+    engine = Engine("cpu", shipped=[EXAMPLES / "channels"])
+    (frame,) = Work(engine, lender).paint([ChannelRecipe(channel=20)], kept=True)
+    assert frame.finished and not lender.asked
+
+
+def broken(engine: Engine, seconds: float) -> Generator[Frame, None, None]:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
+    yield
+
+
+def test_too_little_memory_is_said_in_a_sentence(engine: Engine, lent: Work) -> None:
+    for work in (lent, Work(engine)):
+        with pytest.raises(DreamError, match="too much for the memory of the GPU; a smaller"):
+            list(work._done(broken, 1.0))
+
+
+def test_a_dream_that_takes_too_long_is_ended(engine: Engine, cat: Tensor) -> None:
+    work = Work(engine)
+    work.time_limit = 0.1
+    work._slowness = 0.0  # It is thought to be quick.
+    with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps, or a smaller"):
+        list(work.paint([DreamRecipe(max_side=128, iterations=100)], cat))
+
+
+def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:
+    work = Work(engine)
+    work.time_limit = 0.3
+    work._slowness = 0.0
+    recipe = DreamRecipe(octaves=1, iterations=1, tile=128, max_side=1024)
+    with pytest.raises(OutOfTime, match="takes longer than it may here"):
+        list(work.paint([recipe], torch.rand(1, 3, 1024, 1024)))
+
+
+def test_what_is_expected_to_take_too_long_is_not_begun(engine: Engine, cat: Tensor) -> None:
+    work = Work(engine)
+    work._slowness = 1e6
+    for begin in (
+        lambda: work.paint([DreamRecipe()], cat),
+        lambda: work.paint([ChannelRecipe(channel=3, steps=1)], cat),
+        lambda: work.judged(ClassRecipe()),
+    ):
+        said = r"would take about \d+ seconds here, and at most 120 are given; fewer steps, or a sm"
+        with pytest.raises(OutOfTime, match=said):
+            begin()
+
+
+def test_previews_are_shrunk_and_results_are_not(engine: Engine) -> None:
+    wide = torch.rand(1, 3, 64, PREVIEW_SIDE + 400)
+    recipe = DreamRecipe(max_side=8192, octaves=1, iterations=1)
+    first, last = Work(engine).paint([recipe], wide)
+    assert first.picture().width == PREVIEW_SIDE and last.picture().width == PREVIEW_SIDE + 400
+
+
+def test_a_closed_dream_stops_its_engine(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
+    closed: list[bool] = []
+
+    def watched(engine: Engine, seconds: float) -> Generator[int, None, None]:
+        try:
+            yield from range(9)
+        finally:
+            closed.append(True)
+
+    answers = Work(engine)._done(watched, 1.0)
+    assert next(answers) == 0 and not closed
+    answers.close()  # type: ignore[attr-defined]
+    assert closed
+
+
+def test_a_forked_process_has_an_engine_of_its_own(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(engine)
+    assert work._here() is engine
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    own = work._here()
+    assert own is not engine and own is work._here()
+    assert own.device == engine.device and own.cache.shipped == engine.cache.shipped
+
+
+def test_a_fork_waits_for_forwards_so_that_its_child_can_run_some() -> None:
+    TRACING.acquire()
+    threading.Timer(0.3, TRACING.release).start()
+    child = os.fork()
+    if not child:
+        os._exit(0 if TRACING.acquire(timeout=5) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert TRACING.acquire(timeout=5)
+    TRACING.release()
+
+
+def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: Tensor) -> None:
+    work = Work(engine)
+    recipe = engine.settle(DreamRecipe(max_side=200, octaves=1))
+    work.warm_up(recipe)
+    assert 0 < work.seconds([recipe], (300, 451)) < 60
+    work._slowness = 100.0
+    before = work.seconds([recipe], (300, 451))
+    for _ in work.paint([recipe], cat):
+        pass
+    assert work.seconds([recipe], (300, 451)) < before
+
+
+def test_nothing_is_run_beforehand_where_gpus_are_lent(lent: Work, lender: Lender) -> None:
+    lent.warm_up(lent.engine.settle(DreamRecipe()))
+    assert not lender.asked and lent._slowness == 1.0
+
+
+def test_busy_hours_never_keep_a_default_dream_out(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def job() -> Generator[int, None, None]:
+        yield from range(2)
+
+    work, clock = Work(engine), itertools.count(0, 50.0)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    for _ in range(9):
+        list(work._answers(1.0, job()))
+    default = engine.settle(DreamRecipe())
+    assert 10 < work.seconds([default], (427, 640)) < 120
+
+
+def test_channels_that_are_kept_teach_nothing_of_how_fast_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work = Work(Engine("cpu", shipped=[EXAMPLES / "channels"]))
+    work._slowness = 8.0
+    shipped = [ChannelRecipe(channel=channel) for channel in range(0, 320, 20)]
+    for seed in range(3):
+        one = ChannelRecipe(channel=7, size=64, steps=2, seed=seed)
+        # Priced alone: all the others are there.
+        assert len(work.engine.plan([*shipped, one], kept=True)) == 2
+        *_, frame = work.paint([*shipped, one], kept=True)
+        assert frame.finished and frame.done == 1
+    assert work._slowness == 8.0
+
+
+def test_of_a_dreams_previews_the_first_and_the_last_stay(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("dream.page.work.SECONDS_BETWEEN_PREVIEWS", 0)
+    recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
+    shown = [moment.files[0] for moment in moments(Work(engine), [recipe], CAT) if moment.frame]
+    assert len(shown) == 13
+    there = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert there == {shown[0], *shown[-1 - BEHIND :]}
+
+
+def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("dream.page.work.SECONDS_BETWEEN_PREVIEWS", 0)
+    stream = moments(Work(engine), [DreamRecipe(max_side=48, octaves=1, iterations=12)], CAT)
+    for moment in stream:
+        if moment.frame and moment.frame.step == 5:
+            break
+    assert unspoilt(moment.files[0]) == moment.files[0]
+    stream.close()
+    whole = unspoilt(moment.files[0])
+    assert whole.endswith("-5.png") and stem(whole) == "cat"
+    assert moment.frame and torch.equal(
+        load_image(whole), (moment.frame.tensor * 255).round() / 255
+    )

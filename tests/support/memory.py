@@ -1,0 +1,39 @@
+"""How much memory a command takes at its peak, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch.nn.functional as F
+
+from dream import load_image, save_image
+from tests.conftest import EXAMPLES, ROOT
+
+# Not getrusage: its peak may be that of the process which started this one.
+MEASURED = """
+import re, sys
+from dream.__main__ import main
+code = main(sys.argv[1:])
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
+sys.exit(code)
+"""
+
+
+def large_dream(folder: Path, side: int, *options: str) -> tuple[int, float]:
+    """The peak in MiB (Linux only), and the seconds, of dreaming a square photo of that side."""
+    save_image(F.interpolate(load_image(EXAMPLES / "cat.jpg"), (side, side)), folder / "large.png")
+    paths = ["image", "large.png", "-o", "dream.png", "--max-side", str(side)]
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *paths, *options],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "DREAM_DEVICE": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1]), time.perf_counter() - start

@@ -1,0 +1,9 @@
+"""Real networks beside this checkout, where there are some, and classes that they judge."""
+
+from tests.conftest import ROOT
+
+REAL = ROOT.parent / "shared" / "weights"
+TEN = (
+    *("goldfish", "green snake", "flamingo", "tabby", "ladybug"),
+    *("volcano", "pizza", "daisy", "school bus", "jellyfish"),
+)

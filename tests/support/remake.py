@@ -1,0 +1,65 @@
+"""Pictures made anew in another process, as another processor or other threads would make them.
+
+As a program it reads jobs (recipes, each with the name of an example photo or none) from its input,
+and prints what tells the pictures apart bit by bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image
+from dream.recipe.recipe import Recipe
+from tests.conftest import EXAMPLES, ROOT
+
+# A recipe, and the example photo that it is made of.
+Job = tuple[Recipe, str | None]
+
+# What makes the libraries compute as on a processor that has no more than AVX2.
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+# And MKL as on one that is not Intel's, or very old.
+OTHER_MKL = {"MKL_CBWR": "COMPATIBLE"}
+
+# More threads than cores would else wait for each other by turning round and round.
+PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+PRECISE = {"DREAM_PRECISION": "float32"}
+
+
+def digest(engine: Engine, job: Job) -> str:
+    """What tells the picture of a job, in float32, from any other."""
+    recipe, photo = job
+    picture = load_image(EXAMPLES / photo) if photo else None
+    if isinstance(recipe, DreamRecipe):
+        assert picture is not None
+        *_, frame = engine.dream(picture, recipe)
+    elif isinstance(recipe, ChannelRecipe):
+        *_, frame = engine.channel(recipe, picture)
+    else:
+        assert isinstance(recipe, ClassRecipe)
+        *_, frame = engine.class_image(recipe, picture)
+    return hashlib.sha256(frame.tensor.contiguous().numpy().tobytes()).hexdigest()
+
+
+def digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str]) -> list[str]:
+    """The same of each job, made in another process with so many threads and those settings."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.remake"],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads), **PATIENT, **PRECISE, **settings},
+        input=json.dumps([(recipe.to_dict(), photo) for recipe, photo in jobs]),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+if __name__ == "__main__":
+    here = Engine("cpu")
+    for given, name in json.load(sys.stdin):
+        print(digest(here, (Recipe.from_dict(given), name)))

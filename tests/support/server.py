@@ -1,0 +1,62 @@
+"""The app as a real server in a process of its own, for the tests that use it from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def served(log: Path, *command: str, **environment: str) -> Iterator[str]:
+    """Start `python app.py`, or another command of Python's, on a free port, wait until it answers,
+    and give its address.
+    """
+    port = free_port()
+    variables = os.environ | {"GRADIO_SERVER_PORT": str(port), **environment}
+    with running(
+        [sys.executable, *(command or ["app.py"])], log, port, cwd=ROOT, env=variables
+    ) as address:
+        yield address
+
+
+@contextmanager
+def running(command: list[str], log: Path, port: int, **how: Any) -> Iterator[str]:
+    """Start a server, wait until it answers on its port, and give its address.
+
+    `how` goes to `subprocess.Popen`.
+    """
+    address = f"http://127.0.0.1:{port}"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, start_new_session=True, **how
+        )
+    try:
+        for _ in range(240):
+            assert process.poll() is None, log.read_text()
+            try:
+                urllib.request.urlopen(address, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)

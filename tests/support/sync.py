@@ -1,0 +1,27 @@
+"""The script that puts the app on a Space, and what it uploads."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from fnmatch import fnmatch
+from types import ModuleType
+
+from tests.conftest import ROOT
+
+
+def sync_script() -> ModuleType:
+    """`.github/sync.py` as a module."""
+    spec = importlib.util.spec_from_file_location("sync", ROOT / ".github" / "sync.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def sent_files() -> list[str]:
+    """Which files of this repository a Space gets."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    return [name for name in listed if any(fnmatch(name, each) for each in sync_script().FILES)]

@@ -1,0 +1,70 @@
+"""The numerical tests as other processors would run them: `make machines`.
+
+A processor can do less than it can: told so, the libraries compute as on a lesser one. Each setting
+runs with one and with two threads, in float32 and in bfloat16; what this machine has not, is named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.support.remake import AVX2, OTHER_MKL, PATIENT
+
+# By name: which flag of the processor it takes, and what makes the libraries stop there.
+PROCESSORS = {
+    "AVX2": ("avx2", AVX2 | OTHER_MKL),
+    "AVX-512 without bf16": ("avx512bw", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),
+    "AVX-512 with bf16": ("avx512_bf16", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}),
+    "AMX": ("amx_bf16", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX"}),
+    "as it is": ("", {}),
+}
+NUMERICAL = (
+    *("ascent", "canvas", "channels", "class_image", "dreamlet", "guide", "mask", "network"),
+    *("objective", "octave", "render", "response", "restraint", "same", "sums", "tile"),
+    "transform",
+)
+
+
+def run(settings: dict[str, str]) -> tuple[bool, str]:
+    """Whether the numerical tests pass, and their last line."""
+    files = [f"tests/engine/test_{name}.py" for name in NUMERICAL]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *files],
+        cwd=ROOT,
+        env=os.environ | PATIENT | settings,
+        capture_output=True,
+        text=True,
+    )
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    return not done.returncode, " ".join([done.stdout.strip().splitlines()[-1], *failed])
+
+
+def main() -> int:
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(errors="replace").split())
+    except OSError:
+        flags = set()  # No Linux: only as it is.
+    wrong = 0
+    for name, (flag, settings) in PROCESSORS.items():
+        if flag and flag not in flags:
+            print(f"{name}: this processor has not got it")
+            continue
+        for precision in ("float32", "bfloat16"):
+            for threads in ("1", "2"):
+                start = time.monotonic()
+                also = {"OMP_NUM_THREADS": threads, "DREAM_PRECISION": precision}
+                passed, last = run(settings | also)
+                wrong += not passed
+                about = f"{name}, {precision}, {threads} thread{'s' * (threads != '1')}"
+                print(f"{about}: {last} ({time.monotonic() - start:.0f} s)", flush=True)
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Makes `dream/networks/dreamlet_means.safetensors`, Dreamlet's mean activations: `make means`.
+
+Each example photo counts whole at three sizes, and in its four quarters.
+"""
+
+from __future__ import annotations
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dream import load_image
+from dream.paint.guide import mean_over
+from dream.tensors import limited, resized
+from tests.conftest import EXAMPLES, ROOT, dreamlet
+
+SIDES = (448, 320, 224)
+
+
+def pictures(photo: Tensor) -> list[Tensor]:
+    height, width = photo.shape[2] // 2, photo.shape[3] // 2
+    quarters = [
+        photo[:, :, down : down + height, right : right + width]
+        for down in (0, height)
+        for right in (0, width)
+    ]
+    return [resized(photo, limited(photo.shape[2:], side)) for side in SIDES] + quarters
+
+
+def main() -> None:
+    network = dreamlet()
+    card = network.card
+    photos = [
+        each for path in sorted(EXAMPLES.glob("*.jpg")) for each in pictures(load_image(path))
+    ]
+    means = {layer.name: mean_over(network, layer.name, photos) for layer in card.layers}
+    save_file(means, ROOT / "dream" / "networks" / card.means)
+    print(f"{card.means}: {len(means)} layers, from {len(photos)} pictures")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Makes the page's favicon and the card that is shown where it is linked to: `make pictures`.
+
+Both are of the dream that the page opens on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PHOTO = EXAMPLES / "coffee.jpg"
+DREAMED = EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
+EYE = (207, 241, 247, 281)  # on the saucer; one sees what it is at 16 pixels too
+SIDE = 64
+CARD = (1200, 630)  # what the sites that show such cards ask for
+PANEL = 372
+MARGIN = 36
+
+
+def favicon() -> Image.Image:
+    """An eye of the dream, round."""
+    with Image.open(DREAMED) as dream:
+        eye = dream.convert("RGBA").crop(EYE).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    disc = Image.new("L", (4 * SIDE, 4 * SIDE))
+    ImageDraw.Draw(disc).ellipse((0, 0, 4 * SIDE - 1, 4 * SIDE - 1), fill=255)
+    eye.putalpha(disc.resize(eye.size, Image.Resampling.LANCZOS))
+    return eye
+
+
+def card() -> Image.Image:
+    """The name, the photo and, large, its dream."""
+    card = Image.new("RGB", CARD, "#14142b")
+    with Image.open(DREAMED) as dream, Image.open(PHOTO) as photo:
+        height, width = CARD[1], round(CARD[1] * dream.width / dream.height)
+        large = dream.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        side = PANEL - 2 * MARGIN
+        small = photo.convert("RGB").resize(
+            (side, round(side * photo.height / photo.width)), Image.Resampling.LANCZOS
+        )
+    card.paste(large, (CARD[0] - width + 60, 0))
+    draw = ImageDraw.Draw(card)
+    draw.rectangle((0, 0, PANEL, CARD[1]), fill="#14142b")
+    title = ImageFont.load_default(96)
+    draw.text((MARGIN - 4, 24), "Deep\nDream", "white", title, spacing=6, stroke_width=2)
+    line = ImageFont.load_default(27)
+    words = "Watch a neural\nnetwork dream into\nyour photo."
+    draw.text((MARGIN, 256), words, "#c7d2fe", line, spacing=8)
+    card.paste(small, (MARGIN, CARD[1] - MARGIN - small.height))
+    return card
+
+
+def main() -> None:
+    favicon().save(EXAMPLES / "site" / "favicon.png", optimize=True)
+    card().save(EXAMPLES / "site" / "card.jpg", quality=88)
+
+
+if __name__ == "__main__":
+    main()
