@@ -94,7 +94,7 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
 @media (max-width: 768px) {
   .columns { flex-direction: column; }
   .result { order: -1; position: static; }
-  .tab-container button { padding: .5rem .6rem; }
+  .tab-container button { padding: .5rem .4rem; font-size: .8rem; }
   #title h1 { font-size: 1.7rem; }
   #title p { font-size: .9rem; }
   #duplicate { bottom: auto; top: .4rem; padding: .3rem .5rem; font-size: .7rem; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from dream.page import parts
 from dream.page.controls import Controls, recipe_of
 from dream.page.layers import chosen
 from dream.page.moments import moments
+from dream.page.sharing import LINK
 from dream.page.work import Work
 from dream.recipe.dream import DreamRecipe
 
@@ -28,6 +30,7 @@ class Beside:
 
     made_of: gr.HTML
     go: gr.Button
+    share: gr.Button
     dreams: gr.Gallery
     layers: gr.State
 
@@ -36,7 +39,9 @@ def section(first: DreamRecipe) -> Beside:
     """The section, which phones do not show."""
     with gr.Column(elem_classes="beside"):
         made_of = gr.HTML(described(first), elem_id="made-of")
-        go = gr.Button(f"Try {OTHERS} other layers", size="sm", elem_id="try-layers")
+        with gr.Row():
+            go = gr.Button(f"Try {OTHERS} other layers", size="sm", elem_id="try-layers")
+            share = gr.Button("Copy a link to this recipe", size="sm", elem_id="share")
         dreams = gr.Gallery(
             columns=OTHERS,
             rows=1,
@@ -50,7 +55,7 @@ def section(first: DreamRecipe) -> Beside:
             visible=False,
             elem_id="others",
         )
-    return Beside(made_of, go, dreams, gr.State(()))
+    return Beside(made_of, go, share, dreams, gr.State(()))
 
 
 def described(recipe: DreamRecipe) -> str:
@@ -100,8 +105,16 @@ def tried(
     yield {"status": parts.status(f"{len(items)} other layers. Click one to choose it.")}
 
 
-def wire(beside: Beside, controls: Controls, status: gr.HTML) -> None:
-    """A click on a small dream chooses its layer."""
+def wire(beside: Beside, controls: Controls, status: gr.HTML, linkable: gr.Textbox) -> None:
+    """A click on a small dream chooses its layer; another copies the link."""
+    said = parts.status("The link is on the clipboard: this page, with the recipe set.")
+    beside.share.click(
+        None,
+        linkable,
+        status,
+        js=f"(recipe) => {{ ({LINK})(recipe); return {json.dumps(said)}; }}",
+        api_visibility="private",
+    )
 
     def choose(event: gr.SelectData, layers: tuple[tuple[str, str], ...]) -> tuple[Any, ...]:
         model, layer = layers[int(event.index)]

@@ -91,7 +91,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
     )
     outputs = [asked.photo, *result, asked.recipe, asked.linkable]
     history.wire(made.strip, made.origins, controls, outputs)
-    beside.wire(made.below, controls, made.status)
+    beside.wire(made.below, controls, made.status, asked.linkable)
     return asked
 
 

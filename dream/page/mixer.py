@@ -53,8 +53,7 @@ def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
             **parts.AT_ONCE,
         )
     # Two networks may have layers of one name, and then only their lists differ.
-    for event in choice.events:
-        event.then(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
+    choice.model.change(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
     choice.layer.change(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
     return components
 

@@ -91,12 +91,12 @@ def of_frames(
         for frame, verdict in frames:
             seconds = time.monotonic() - start
             paths = tuple(_files(frame, photo, folder)) if files else ()
-            yield Moment(parts.progress(frame, seconds), frame, paths, seconds, verdict)
             if files and not frame.finished and frame.step:
                 previews.append(paths)
-                if len(previews) > BEHIND:
-                    for path in previews.popleft():
-                        Path(path).unlink(missing_ok=True)
+            yield Moment(parts.progress(frame, seconds), frame, paths, seconds, verdict)
+            if len(previews) > BEHIND:
+                for path in previews.popleft():
+                    Path(path).unlink(missing_ok=True)
     finally:
         # Where it was stopped one may go on from here: from all of the picture, not from a JPEG.
         if frame and previews and not frame.finished:

@@ -7,7 +7,7 @@ document.addEventListener(
   (event) => {
     if (event.target.closest("input, textarea, button, a, [role=slider]") && event.key !== "Escape")
       return;
-    if (document.querySelector("[role=listbox], dialog[open]") || document.fullscreenElement) return;
+    if (event.target.matches("[aria-expanded=true]") || document.fullscreenElement) return;
     const buttons = document.querySelectorAll({ Enter: ".go", Escape: ".stop" }[event.key] || "none");
     [...buttons].find((button) => button.offsetParent)?.click();
   },

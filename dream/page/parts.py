@@ -140,10 +140,11 @@ def progress(frame: Frame, seconds: float) -> str:
     """Where a dream is after so many seconds, and how long it still takes."""
     if frame.step == 0:
         return under_way("Falling asleep …")
-    steps = frame.total // frame.octaves
-    octave = f"Octave {frame.octave} of {frame.octaves}, " if frame.octaves > 1 else ""
-    said = f"{octave}step {(frame.step - 1) % steps + 1} of {steps}, {left(frame, seconds)} left."
-    return under_way(said[:1].upper() + said[1:])
+    said = f"Step {frame.step} of {frame.total}"
+    if frame.octaves > 1:
+        step = f"step {frame.octave_step} of {frame.octave_steps}"
+        said = f"Octave {frame.octave} of {frame.octaves}, {step}"
+    return under_way(f"{said}, {left(frame, seconds)} left.")
 
 
 def left(frame: Frame, seconds: float) -> str:

@@ -17,7 +17,8 @@ class Run:
     """What a button (or more than one) starts, and `stop` ends.
 
     While it is under way `go` gives way to `stop`, and the `others` can not be pressed. All that
-    happens in the browser, in one order: nothing that comes late can undo it.
+    happens in the browser, in one order: nothing that comes late can undo it. After a stop they
+    come back when the run has ended: Gradio may still be cancelling, and take the next one along.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Run:
         # Which press is under way, and which was stopped last: what is stopped while its files are
         # on their way here must not begin when they have come.
         self.press = gr.Textbox(visible=False)
-        self.stopped = gr.State("")
+        self.stopped = gr.State(None)
         self.begun: list[Any] = []
 
     def on(
@@ -54,7 +55,9 @@ class Run:
         """
 
         def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
-            if press != stopped or not press:
+            if press == stopped:
+                yield changed({}, outputs)  # A handler that puts out nothing would clear all.
+            else:
                 yield from told(source(**values), outputs)
 
         ready = event(
@@ -93,11 +96,12 @@ class Run:
 
     def wire(self) -> None:
         """Let Stop end all that was put on this run."""
+        pressed = {"__type__": "update", "interactive": False}
         self.stop.click(
             None,
             None,
-            [*self.buttons, self.status],
-            js=f"() => [...{self._looks(False)}, {json.dumps(self.words)}]",
+            [self.stop, self.status],
+            js=f"() => [{json.dumps(pressed)}, {json.dumps(self.words)}]",
             api_visibility="private",
         )
         self.stop.click(
@@ -107,7 +111,7 @@ class Run:
     def _looks(self, busy: bool) -> str:
         """How the buttons look in and out of a run, as the browser is told."""
         others = [{"interactive": not busy}] * (len(self.buttons) - 2)
-        looks = [{"visible": not busy}, {"visible": busy}, *others]
+        looks = [{"visible": not busy}, {"visible": busy, "interactive": True}, *others]
         return json.dumps([{"__type__": "update", **each} for each in looks])
 
 

@@ -49,10 +49,11 @@ Climbs = Generator[Climb, Tensor, None]
 class Frame:
     """A moment of the work: how far it has come, and the picture, or batch of them, as it is now.
 
-    `step` of `total` counts over everything, `octave` of `octaves` from 1, in this picture; `done`
-    is the share of the work, from 0 to 1, that lies behind; `finished` says that these pictures are
-    the result. `recipes` are what each picture is made by. Frames stay as they are; nothing is
-    worked out, nor copied from the device, until `values` or a picture is asked for.
+    `step` of `total` counts over everything, `octave` of `octaves` from 1, in this picture, and
+    `octave_step` of `octave_steps` in this octave; `done` is the share of the work, from 0 to 1,
+    that lies behind; `finished` says that these pictures are the result. `recipes` are what each
+    picture is made by. Frames stay as they are; nothing is worked out, nor copied from the device,
+    until `values` or a picture is asked for.
     """
 
     step: int
@@ -64,6 +65,8 @@ class Frame:
     objective: Tensor | NDArray[np.float64] | None
     paint: Callable[[], Tensor]
     recipes: tuple[Recipe, ...] = ()
+    octave_step: int = 0
+    octave_steps: int = 0
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -114,23 +117,33 @@ def frames(jobs: Sequence[AnyJob], climbs: Sequence[Climbs]) -> Iterator[Frame]:
     step = worked = 0
     for place, (job, climbing) in enumerate(zip(jobs, climbs, strict=True), start=1):
         octaves, last = max(1, len(job.stages)), step + job.steps
-        for octave, values, paint in _moments(job, climbing):
+        for octave, octave_step, values, paint in _moments(job, climbing):
             if values is not None:
                 step += 1
                 worked += job.stages[octave - 1].pixels
-            done = worked / work if work else place / len(jobs)
-            finished = step == last
-            yield Frame(step, total, octave, octaves, done, finished, values, paint, job.recipes)
+            yield Frame(
+                step,
+                total,
+                octave,
+                octaves,
+                worked / work if work else place / len(jobs),
+                step == last,
+                values,
+                paint,
+                job.recipes,
+                octave_step,
+                job.stages[octave - 1].steps if job.stages else 0,
+            )
 
 
 def _moments(
     job: AnyJob, climbing: Climbs
-) -> Iterator[tuple[int, Tensor | None, Callable[[], Tensor]]]:
-    """The octave, the values of the step and what paints the pictures: at the start, without
+) -> Iterator[tuple[int, int, Tensor | None, Callable[[], Tensor]]]:
+    """The octave, the step in it, its values and what paints the pictures: at the start, without
     values, and after each step.
     """
     if job.made:
-        yield 1, None, partial(to_tensors, job.made)
+        yield 1, 0, None, partial(to_tensors, job.made)
     left = job.steps
     reached: Tensor | None = None
     for octave, stage in enumerate(job.stages, start=1):
@@ -139,17 +152,17 @@ def _moments(
         climb = next(climbing) if reached is None else climbing.send(reached)
         reached = climb.variables
         if octave == 1:
-            yield octave, None, partial(climb.show, reached[: stage.pictures])
+            yield octave, 0, None, partial(climb.show, reached[: stage.pictures])
         steps = ascend(
             reached, climb.paint, climb.view, climb.value_and_grad, climb.rule, steps=stage.steps
         )
-        for reached, values in steps:
+        for octave_step, (reached, values) in enumerate(steps, start=1):
             left -= 1
             shown, values = reached, values.view(stage.views, -1).mean(0)
             if stage.tries > 1:
                 best = values.argmax(0, keepdim=True)
                 shown, values = reached.index_select(0, best), values.index_select(0, best)
-            yield octave, values, partial(climb.show, shown)
+            yield octave, octave_step, values, partial(climb.show, shown)
 
 
 def to_tensors(images: Sequence[Image.Image]) -> Tensor:

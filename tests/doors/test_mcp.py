@@ -169,7 +169,7 @@ def test_channels_and_class_images_are_made(address: str, extra: str) -> None:
     shown = ("visualize_channel", {"channels": "7,80", "size": 64, "steps": 2})
     made = ("class_image", {"target": "flamingo", "size": 64, "steps": 2})
     channels, flamingo = ask(address, extra, shown, made)["results"]
-    assert not channels["isError"] and not flamingo["isError"]
+    assert not channels["isError"] and not flamingo["isError"], flamingo
     assert "channel-inception4c-80-seed0.png" in channels["content"][0]["text"]
     assert flamingo["content"][0]["type"] == "image"
     assert "'target': 'flamingo'" in flamingo["content"][-1]["text"]

@@ -118,6 +118,18 @@ def test_the_best_of_several_tries_goes_on(network: Network, cat: Tensor) -> Non
     assert torch.equal(best_of(network, objective, pictures), cat)
 
 
+def test_frames_count_the_steps_of_each_size(network: Network) -> None:
+    frames = list(painted(network, [ClassRecipe(size=64, steps=10)]))[1:]
+    assert [(frame.octave, frame.octave_step, frame.octave_steps) for frame in frames] == [
+        *((1, step, 5) for step in range(1, 6)),
+        *((2, step, 3) for step in range(1, 4)),
+        *((3, step, 2) for step in range(1, 3)),
+    ]
+    # A size may have no step, and the picture is finished all the same.
+    *_, last = painted(network, [ClassRecipe(size=64, steps=1)])
+    assert (last.octave, last.finished) == (1, True) or (last.octave, last.finished) == (2, True)
+
+
 def test_tries_are_shown_as_one_picture(network: Network) -> None:
     frames = list(painted(network, [ClassRecipe(size=128, steps=20, tries=4)]))
     assert {tuple(frame.tensor.shape) for frame in frames} == {(1, 3, 128, 128)}

@@ -621,7 +621,7 @@ def test_stop_holds_while_a_mask_is_on_its_way(page: Page) -> None:
     stroke(page, painted(page))
     before = shown(page)
     held: list[Any] = []
-    page.route("**/upload*", held.append)
+    page.route("**/upload*", lambda route: held.append(route))
     page.click("#go")
     for _ in range(100):
         if held:
@@ -629,9 +629,9 @@ def test_stop_holds_while_a_mask_is_on_its_way(page: Page) -> None:
         page.wait_for_timeout(50)
     page.click("#stop")
     expect(status(page)).to_contain_text("Stopped.")
-    page.unroute("**/upload*")
     for route in held:
         route.continue_()
+    page.unroute("**/upload*")
     page.wait_for_timeout(3 * SECONDS)
     expect(status(page)).to_contain_text("Stopped.")
     expect(page.locator("#go")).to_be_visible()
@@ -696,9 +696,40 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     expect(status(page)).to_contain_text("Octave 2")
     page.click("#stop")
     expect(status(page)).to_contain_text("Stopped. Dream again goes on from here.")
+    expect(page.locator("#go")).to_be_visible()
     before = shown(page)
     fill(page, "Intensity", 1)
     page.click("#again")
+    expect(page.locator("#stop")).to_be_visible()
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
     assert download(page, tmp_path).name == "dream-clouds-inception4c-i1-seed0.png"
     assert shown(page)[0] == before[0]
+
+
+@at_the_desk
+def test_below_the_dream_other_layers_are_a_click_away(page: Page) -> None:
+    lines = page.locator("#made-of p")
+    expect(lines.first).to_have_text("Dreamlet at inception4c (faces, fur)")
+    upload(page, EXAMPLES / "cat.jpg")
+    fill(page, "Intensity", 1)
+    page.click("#try-layers")
+    expect(status(page)).to_have_text(
+        "4 other layers. Click one to choose it.", timeout=60 * SECONDS
+    )
+    small = page.locator("#others button.thumbnail-item")
+    expect(small).to_have_count(4)
+    small.nth(3).click()
+    expect(page.get_by_label("Layer", exact=True)).to_have_value("Scales · inception5a")
+    dreamed(page, "at inception5a, seed 0")
+    expect(lines.first).to_have_text("Dreamlet at inception5a (scales)")
+    expect(lines.nth(1)).to_have_text(re.compile("^Intensity 1: 6 steps of 0.35 grey levels"))
+    page.click("#share")
+    expect(status(page)).to_contain_text("The link is on the clipboard")
+
+
+@on_the_phone
+def test_a_phones_page_is_no_longer_for_it(page: Page) -> None:
+    expect(page.locator("#made-of")).to_be_hidden()
+    expect(page.locator("#try-layers")).to_be_hidden()
+    tabs = page.get_by_role("tab").evaluate_all("tabs => tabs.map(tab => tab.offsetTop)")
+    assert len(set(tabs)) == 1  # All in one line.

@@ -249,7 +249,7 @@ def test_channels_that_are_kept_teach_nothing_of_how_fast_the_machine_is(
     work = Work(Engine("cpu", shipped=[EXAMPLES / "channels"]))
     work._slowness = 8.0
     shipped = [ChannelRecipe(channel=channel) for channel in range(0, 320, 20)]
-    for seed in range(3):
+    for seed in (1001, 1002, 1003):
         one = ChannelRecipe(channel=7, size=64, steps=2, seed=seed)
         # Priced alone: all the others are there.
         assert len(work.engine.plan([*shipped, one], kept=True)) == 2
