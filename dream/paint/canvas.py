@@ -53,7 +53,7 @@ class Pixels:
         self.device = device
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        return DEVIATION * _noise((1, 3, *self.size), generator).to(self.device)
+        return DEVIATION * white_noise((1, 3, *self.size), generator).to(self.device)
 
     @widely
     def paint(self, variables: Tensor) -> Tensor:
@@ -74,10 +74,10 @@ class Fourier:
     def __init__(self, size: Size, device: torch.device, decay: float = 1.0) -> None:
         self.size = size
         self.device = device
-        self.amplitude = wide(_frequencies(size).pow(-decay).to(device))
+        self.amplitude = wide(frequencies(size).pow(-decay).to(device))
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        return DEVIATION * _noise((1, 3, *self.amplitude.shape, 2), generator).to(self.device)
+        return DEVIATION * white_noise((1, 3, *self.amplitude.shape, 2), generator).to(self.device)
 
     @widely
     def paint(self, variables: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Phase:
     def __init__(self, size: Size, device: torch.device) -> None:
         self.size = size
         self.device = device
-        frequency = _frequencies(size)
+        frequency = frequencies(size)
         amplitude = (frequency.clamp(max=0.05) / 0.05).pow(-1.3)
         amplitude *= (frequency.clamp(0.05, 0.25) / 0.05).pow(-1.8)
         amplitude *= (frequency.clamp(min=0.25) / 0.25).pow(-5.7)
@@ -132,7 +132,7 @@ class Plain:
         self.device = device
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        return (0.5 + 2 * DEVIATION * _noise((1, 3, *self.size), generator)).to(self.device)
+        return (0.5 + 2 * DEVIATION * white_noise((1, 3, *self.size), generator)).to(self.device)
 
     def paint(self, variables: Tensor) -> Tensor:
         return variables
@@ -144,16 +144,16 @@ class Plain:
 CANVASES: dict[str, type[Pixels] | type[Fourier]] = {"fourier": Fourier, "pixels": Pixels}
 
 
-def _noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def white_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """White noise, the same from the same seed everywhere: that of float32 is not."""
     return torch.randn(shape, generator=generator, dtype=torch.float64).float()
 
 
-def _frequencies(size: Size) -> Tensor:
+def frequencies(size: Size) -> Tensor:
     """How many waves a pixel each number of half of a spectrum stands for, in float64."""
     rows, columns = (
-        frequencies(side, dtype=torch.float64)
-        for frequencies, side in zip((torch.fft.fftfreq, torch.fft.rfftfreq), size, strict=True)
+        grid(side, dtype=torch.float64)
+        for grid, side in zip((torch.fft.fftfreq, torch.fft.rfftfreq), size, strict=True)
     )
     return torch.hypot(rows[:, None], columns).clamp(min=1 / max(size))
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dream import sums
 from dream.networks.network import Network
-from dream.tensors import resize
+from dream.paint.canvas import frequencies, white_noise
+from dream.tensors import resized
 
 NOISE_SIDE = 224
 NOISES = 8
@@ -28,7 +29,7 @@ def centred_guide(network: Network, layer: str, guide: Tensor) -> tuple[Tensor, 
     least = network.card.min_side
     if min(guide.shape[2:]) < least:
         size = (max(guide.shape[2], least), max(guide.shape[3], least))
-        guide = resize(guide, size).clamp(0, 1)
+        guide = resized(guide, size)
     mean = mean_activation(network, layer)
     return _positions(network, layer, guide.to(mean.device)) - mean, mean
 
@@ -55,11 +56,10 @@ def mean_over(network: Network, layer: str, pictures: Iterable[Tensor]) -> Tenso
 def blurred_noise(side: int) -> Iterator[Tensor]:
     """Square pictures (1, 3, side, side) of noise at all scales, mostly grey."""
     generator = torch.Generator().manual_seed(0)
-    down, across = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)
-    amplitude = 1 / (down**2 + across**2).clamp(min=side**-2)
+    amplitude = frequencies((side, side)).pow(-2)
     for _ in range(NOISES):
-        white = torch.fft.rfft2(torch.randn(1, 3, side, side, generator=generator))
-        noise = torch.fft.irfft2(white * amplitude, s=(side, side))
+        waves = torch.fft.rfft2(white_noise((1, 3, side, side), generator).double()) * amplitude
+        noise = torch.fft.irfft2(waves, s=(side, side)).float()
         noise = noise.lerp(noise.mean(1, keepdim=True) * math.sqrt(3), GREYNESS)
         yield (0.45 + NOISE_CONTRAST * noise / noise.std()).clamp(0, 1)
 

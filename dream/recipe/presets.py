@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dream.errors import RecipeError, near, shown
+from dream.errors import RecipeError, instead, shown
 from dream.recipe.dream import DreamRecipe
 
 FILE = Path(__file__).with_suffix(".json")
@@ -30,13 +30,10 @@ def preset(name: str) -> DreamRecipe:
     Raises:
         RecipeError: if there is none.
     """
-    names = {each.lower(): each for each in presets()}
-    if name.strip().lower() not in names:
-        like = near(name.strip().lower(), names, 2) or names
-        raise RecipeError(
-            f"there is no preset {shown(name)}; try {', '.join(names[each] for each in like)}"
-        )
-    return presets()[names[name.strip().lower()]]
+    for each in presets():
+        if each.lower() == name.strip().lower():
+            return presets()[each]
+    raise RecipeError(f"there is no preset {shown(name)}; {instead(name.title(), presets())}")
 
 
 def _written() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
-from dream.errors import RecipeError, near, shown
+from dream.errors import RecipeError, instead, shown
 from dream.networks import catalogue
 from dream.networks.model_card import ModelCard
 from dream.recipe.knob import knob, knobs
@@ -139,8 +139,7 @@ class Recipe(ABC):
         names = list(knobs(recipe))
         for name in given:
             if name not in names:
-                like = ", ".join(near(name, names) or names)
-                raise RecipeError(f"{shown(name)} is no part of a recipe; try {like}")
+                raise RecipeError(f"{shown(name)} is no part of a recipe; {instead(name, names)}")
         return recipe(**given)
 
     @classmethod
