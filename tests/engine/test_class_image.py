@@ -32,10 +32,11 @@ def logits_of(network: Network, picture: Tensor) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def four(engine: Engine) -> list[tuple[ClassRecipe, Tensor]]:
-    """Four classes and their pictures; `make bench` makes and judges ten."""
+def four(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
+    """Four classes and their pictures, in float32; `make bench` makes and judges ten."""
     recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN[:4]]
-    return [(recipe, last(engine, recipe).tensor) for recipe in recipes]
+    frames = (frame for frame in painted(network, recipes) if frame.finished)
+    return [(recipe, frame.tensor) for recipe, frame in zip(recipes, frames, strict=True)]
 
 
 @pytest.mark.slow
