@@ -209,13 +209,13 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
         by_name["laplacian"],
         **parts.AT_ONCE,
     )
-    for happens in (guide.upload, guide.clear):
-        happens(
-            guided,
-            [guide, choice.model, layer],
-            [*choice.components, by_name["channels"]],
-            **parts.AT_ONCE,
-        )
+    gr.on(
+        [guide.upload, guide.clear],
+        guided,
+        [guide, choice.model, layer],
+        [*choice.components, by_name["channels"]],
+        **parts.AT_ONCE,
+    )
     follow = [[iterations, step] for step, iterations in INTENSITIES]
     by_name["intensity"].input(
         None,

@@ -45,13 +45,13 @@ def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
         text = written(rows)
         return (gr.update(selected_index=NOWHERE), text) if text else (gr.skip(), layer)
 
-    for component in components:
-        component.input(
-            mixed,
-            [choice.layer, *components],
-            [choice.pictures, choice.layer],
-            **parts.AT_ONCE,
-        )
+    gr.on(
+        [component.input for component in components],
+        mixed,
+        [choice.layer, *components],
+        [choice.pictures, choice.layer],
+        **parts.AT_ONCE,
+    )
     # Two networks may have layers of one name, and then only their lists differ.
     choice.model.change(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
     choice.layer.change(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
