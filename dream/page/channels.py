@@ -15,7 +15,7 @@ from dream.files.picture import save_image
 from dream.page import deep_dream, parts
 from dream.page.answers import GRID, answered, map_file, recipes_for
 from dream.page.layers import LayerChoice, choose_layer, chosen
-from dream.page.moments import Moment, called, fresh_folder, grids, moments
+from dream.page.moments import Moment, fresh_folder, grids, moments
 from dream.page.run import Run, changed, told
 from dream.page.work import Work
 from dream.paint.channel import silence
@@ -229,7 +229,7 @@ def _kept(engine: Engine, recipe: ChannelRecipe) -> tuple[dict[int, str], str]:
     folder = fresh_folder()
     files = {}
     for image, recipe in zip(images, recipes, strict=True):
-        path = folder / f"{called(recipe, None)}.png"
+        path = folder / f"{recipe.called()}.png"
         save_image(image, path, recipe)
         files[recipe.channel] = str(path)
     return files, _about(recipes)

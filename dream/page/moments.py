@@ -10,7 +10,6 @@ import uuid
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import singledispatch
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
@@ -21,8 +20,7 @@ from dream.page import parts
 from dream.page.work import Work
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
-from dream.recipe.recipe import MODEL
+from dream.recipe import ChannelRecipe, ClassRecipe, Recipe
 
 # So many previews stay behind the one that is shown, for browsers that are slow to fetch them.
 BEHIND = 3
@@ -119,7 +117,7 @@ def fresh_folder() -> Path:
 def _files(frame: Frame, photo: str | None, folder: Path) -> Iterator[str]:
     """The frame's pictures in files: to look at, or with their recipes to keep."""
     for recipe, picture in zip(frame.recipes, frame.pictures(), strict=True):
-        path = folder / called(recipe, photo)
+        path = folder / recipe.called(stem(photo) if photo else "")
         if frame.finished:
             path = path.with_name(f"{path.name}.png")
             save_image(picture, path, recipe)
@@ -127,39 +125,6 @@ def _files(frame: Frame, photo: str | None, folder: Path) -> Iterator[str]:
             path = path.with_name(f"{path.name}-{frame.step}.jpg")
             picture.save(path, quality=90)
         yield str(path)
-
-
-@singledispatch
-def called(recipe: Recipe, photo: str | None) -> str:
-    """The name of a picture: what it is, of which photo, where, and the seed."""
-    raise NotImplementedError
-
-
-@called.register
-def _(recipe: DreamRecipe, photo: str | None) -> str:
-    place = _place(recipe, "+".join(filter(None, (recipe.layer, recipe.channels))))
-    return f"dream-{stem(photo or '')}-{place}-i{recipe.intensity}-seed{recipe.seed}"
-
-
-@called.register
-def _(recipe: ChannelRecipe, photo: str | None) -> str:
-    name, place = stem(photo) if photo else "", _place(recipe, recipe.layer)
-    words = ("channel", name, place, str(recipe.channel), f"seed{recipe.seed}")
-    return "-".join(filter(None, words))
-
-
-@called.register
-def _(recipe: ClassRecipe, photo: str | None) -> str:
-    name, target = stem(photo) if photo else "", _plain(recipe.target)
-    return "-".join(filter(None, ("class", target, name, f"seed{recipe.seed}")))
-
-
-def _place(recipe: Recipe, place: str) -> str:
-    return _plain(place if recipe.model == MODEL else f"{recipe.model}.{place}")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.]+", "+", name)[:60]
 
 
 def stem(photo: str) -> str:

@@ -69,6 +69,10 @@ class ChannelRecipe(Recipe):
             follow["channel"] = 0
         return follow
 
+    def called(self, photo: str = "") -> str:
+        parts = (photo, self._place(self.layer), str(self.channel), f"seed{self.seed}")
+        return "-".join(("channel", *filter(None, parts)))
+
     def _usual(self, device: str, photo: bool) -> dict[str, Any]:
         return {"size": SIDES[photo], "steps": STEPS[photo]}
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from dream.errors import RecipeError, shown
 from dream.recipe import classes
 from dream.recipe.knob import knob
-from dream.recipe.recipe import Recipe, Weighted, seed_knob, size_knob, weighted
+from dream.recipe.recipe import Recipe, Weighted, plain, seed_knob, size_knob, weighted
 
 # Sides from noise, and on a photo.
 SIDES = (224, 320)
@@ -96,6 +96,10 @@ class ClassRecipe(Recipe):
 
     def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         return {}
+
+    def called(self, photo: str = "") -> str:
+        parts = (plain(self.target), photo, f"seed{self.seed}")
+        return "-".join(("class", *filter(None, parts)))
 
     def _usual(self, device: str, photo: bool) -> dict[str, Any]:
         return {"size": SIDES[photo], "steps": PHOTO_STEPS if photo else STEPS[self.mode]}

@@ -266,6 +266,10 @@ class DreamRecipe(Recipe):
             for text, weight in weighted("channel", self.channels)
         )
 
+    def called(self, photo: str = "") -> str:
+        place = self._place("+".join(filter(None, (self.layer, self.channels))))
+        return f"dream-{photo}-{place}-i{self.intensity}-seed{self.seed}"
+
     def _usual(self, device: str, photo: bool) -> dict[str, Any]:
         return {"max_side": CPU_SIDE if device == "cpu" else GPU_SIDE}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -99,6 +100,14 @@ class Recipe(ABC):
     def _usual(self, device: str, photo: bool) -> dict[str, Any]:
         """What knobs become that were left open."""
 
+    @abstractmethod
+    def called(self, photo: str = "") -> str:
+        """What a picture of it, of a photo of that name, is called: without an ending."""
+
+    def _place(self, place: str) -> str:
+        """A place in the network as files may be called; another network than usual is named."""
+        return plain(place if self.model == MODEL else f"{self.model}.{place}")
+
     def _check_size(self, size: int | None) -> None:
         if size is not None and size < self.card.min_side:
             raise RecipeError(f"{self.model} needs a size of {self.card.min_side} pixels or more")
@@ -154,6 +163,11 @@ class Recipe(ABC):
         except (TypeError, ValueError, RecursionError) as error:
             raise RecipeError("this is no recipe: it is not JSON") from error
         return cls.from_dict(data)
+
+
+def plain(name: str) -> str:
+    """That name as a part of a file's, without hyphens, which part it."""
+    return re.sub(r"[^\w.]+", "+", name)[:60]
 
 
 def weighted(what: str, text: str) -> list[tuple[str, float]]:
