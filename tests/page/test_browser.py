@@ -133,6 +133,7 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     assert further > 1.2 * change
 
 
+@on_the_phone
 def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page) -> None:
     upload(page, EXAMPLES / "rocket.jpg")
     fill(page, "Intensity", 10)
@@ -152,6 +153,7 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page) -> None:
     expect(status(page)).to_contain_text("Dreamed in")
 
 
+@on_the_phone
 def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
     page.wait_for_timeout(1 * SECONDS)  # A click on a page that is not alive yet is lost.
     page.locator(".gallery-item img, .gallery img").nth(2).click()
