@@ -30,7 +30,7 @@ from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import preset, preset_names
 from dream.recipe.recipe import MODEL, AnyRecipe
 from dream.recipe.variations import listed, numbers, variations
-from dream.tensors import size_of
+from dream.tensors import size_of, to_tensor
 
 BAR_WIDTH = 30
 
@@ -284,9 +284,9 @@ def _class(given: argparse.Namespace) -> None:
     frames = _painted(engine, [recipe], photo)
     first = next(frames)
     before = engine.verdict(first.tensor, recipe)
-    for made, picture, frame in _finished(itertools.chain([first], frames)):
+    for made, picture, _ in _finished(itertools.chain([first], frames)):
         _write(given, picture, f"{recipe.target}, seed {recipe.seed}", start, made)
-        after = engine.verdict(frame.tensor, recipe)
+        after = engine.verdict(to_tensor(picture), recipe)
     print(f"{after.target}: {_score(before)} before, {_score(after)} now; {recipe.model} sees")
     for name, share in after.seen:
         print(f"  {share:6.1%}  {name}")

@@ -101,10 +101,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Energy:
-    """Half the squared L2 norm of a layer; its gradient there is the activation itself.
-
-    Of a side that has no more than the `border` at least one position stays.
-    """
+    """Half the squared L2 norm of a layer; its gradient there is the activation itself."""
 
     layer: str
     border: Border = NONE

@@ -209,8 +209,3 @@ def test_readme_configures_a_client_for_the_address_of_make_run() -> None:
     (server,) = json.loads(configuration)["mcpServers"].values()
     assert server == {"url": "http://127.0.0.1:7860/gradio_api/mcp/"}
     assert f'"gradio[mcp]=={version("gradio")}"' in readme
-
-
-def test_a_browser_is_told_how_to_configure_other_clients(address: str) -> None:
-    page = httpx.get(f"{address}/gradio_api/mcp/").text
-    assert f"{address}/gradio_api/mcp/" in page and "mcp-remote" in page
