@@ -51,7 +51,7 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
     layer: str, fresh: Engine, network: Network
 ) -> None:
     # All of the picture on average, against the 99th percentile of positions in photographs.
-    channels = random.Random(4).sample(range(catalogue.card("dreamlet").channel_count(layer)), 6)
+    channels = random.Random(4).sample(range(catalogue.card("dreamlet").channel_count(layer)), 4)
     seen = torch.cat([answer(network, load_image(photo), layer) for photo in PHOTOS], dim=1)
     highest = torch.quantile(seen[channels], 0.99, dim=1)
     pictures = made(fresh, recipes(layer, channels, size=128, steps=64))
@@ -112,8 +112,8 @@ def test_frames_stay_as_they_are(fresh: Engine) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["inception4a", "inception4c", "inception5a"])
 def test_no_channel_stays_grey(layer: str, fresh: Engine, network: Network) -> None:
-    # 24 spread over the layer, of which the start noise leaves up to a third silent.
-    channels = list(spread_channels(24, "dreamlet", layer))
+    # 16 spread over the layer, of which the start noise leaves up to a third silent.
+    channels = list(spread_channels(16, "dreamlet", layer))
     wanted = recipes(layer, channels, size=96, steps=ascent.AWAKENING + 4)
     silent: tuple[int, ...] = ()
     for frame in fresh.channels(wanted):

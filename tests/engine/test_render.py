@@ -328,10 +328,15 @@ def test_every_knob_that_is_no_picture_is_tried_below() -> None:
     assert set(KNOBS) == set(knobs(DreamRecipe)) - others
 
 
+@pytest.fixture(scope="module")
+def without(engine: Engine, cat: Tensor) -> Tensor:
+    return last(engine, cat, TINY)
+
+
 @pytest.mark.parametrize("name", KNOBS)
-def test_every_knob_changes_the_picture(name: str, engine: Engine, cat: Tensor) -> None:
-    without, changed = (
-        last(engine, cat, recipe) for recipe in (TINY, TINY.but(**{name: KNOBS[name]}))
-    )
+def test_every_knob_changes_the_picture(
+    name: str, without: Tensor, engine: Engine, cat: Tensor
+) -> None:
+    changed = last(engine, cat, TINY.but(**{name: KNOBS[name]}))
     # Tiles, each seen in its surroundings, change least.
     assert without.shape != changed.shape or change(without, changed) > 0.005

@@ -509,6 +509,7 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
 
 @at_the_desk
 def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path) -> None:
+    fill(page, "Intensity", 2)
     open_section(page, "Dream of another picture")
     page.set_input_files("#guide input[type=file]", EXAMPLES / "rocket.jpg")
     layer = page.get_by_label("Layer", exact=True)
@@ -620,6 +621,7 @@ def test_a_sheet_compares_layers_and_intensities(page: Page) -> None:
 
 @at_the_desk
 def test_stop_holds_while_a_mask_is_on_its_way(page: Page) -> None:
+    fill(page, "Intensity", 1)
     stroke(page, painted(page))
     before = shown(page)
     held: list[Any] = []
@@ -684,6 +686,7 @@ def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Pag
     fill(page, "Intensity", 10)
     page.click("#go")
     expect(status(page)).to_contain_text("Octave")
+    fill(page, "Intensity", 2)
     open_channels(page)
     page.click("#carry")
     expect(status(page)).to_contain_text("at inception4c 0, seed 0", timeout=60 * SECONDS)

@@ -84,7 +84,7 @@ def running_hub() -> Iterator[Hub]:
             elif fault == "slow":
                 for start in range(0, len(content), 65536):
                     self.wfile.write(content[start : start + 65536])
-                    time.sleep(0.1)
+                    time.sleep(0.04)
             else:
                 self.wfile.write(content)
 

@@ -30,7 +30,7 @@ def large_dream(folder: Path, side: int, *options: str) -> tuple[int, float]:
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *paths, *options],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "DREAM_DEVICE": "cpu"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "DREAM_DEVICE": "cpu", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=900,
