@@ -47,6 +47,7 @@ FIRST = [
     for name in (
         *("browser", "same", "tile", "class_image", "channels", "space", "weights", "render"),
         *("app", "door", "command_line", "mcp", "api", "zero"),
+        *("closed_doors", "docs", "start", "models", "guide", "picture", "mask"),
     )
 ]
 

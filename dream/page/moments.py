@@ -82,7 +82,7 @@ def of_frames(
 ) -> Moments:
     """The moments of frames, and of words before them."""
     yield from map(Moment, before)
-    folder, previews = fresh_folder(), deque[tuple[str, ...]]()
+    folder, previews = fresh_folder() if files else Path(), deque[tuple[str, ...]]()
     start = time.monotonic()
     frame = None
     try:

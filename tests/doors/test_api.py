@@ -171,7 +171,7 @@ def check_top(said: str, made: list[Path], engine: Engine) -> None:
 def check_class(said: str, made: list[Path], engine: Engine) -> None:
     (picture,) = made
     assert read_recipe(picture, ClassRecipe) == engine.settle(
-        ClassRecipe(target="flamingo", steps=120)
+        ClassRecipe(target="flamingo", steps=80)
     )
     assert of("target", said)[-1] == "flamingo" and int(of("rank", said)[-1]) <= 3
 
