@@ -147,7 +147,7 @@ class Engine:
         """
         for frame in frames(jobs, [self._climbs(job, image, until) for job in jobs]):
             yield frame
-            if frame.finished and frame.values and image is None:
+            if image is None and frame.finished and frame.values:
                 self._keep(frame)
 
     def _climbs(self, job: AnyJob, image: Tensor | None, until: float) -> Climbs:

@@ -10,6 +10,8 @@ from dream.paint.response import Answer, Response
 from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
 
 GRID = 16
+# How many channels answer, where nothing is said.
+TOP = 8
 
 
 def recipes_for(recipe: ChannelRecipe, numbers: str) -> list[ChannelRecipe]:

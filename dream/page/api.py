@@ -14,7 +14,7 @@ from dream.errors import RecipeError
 from dream.files.embedded import with_pictures
 from dream.page import compare as comparing
 from dream.page import parts
-from dream.page.answers import answered, map_file, recipes_for
+from dream.page.answers import TOP, answered, map_file, recipes_for
 from dream.page.moments import grids, moments
 from dream.page.work import Work
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
@@ -22,7 +22,6 @@ from dream.recipe import presets as library
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.variations import listed, numbers, variations
 
-TOP = 8
 TOP_LIMIT = 32
 SPOT = Knob("", 0, 30_000, automatic="the whole photo", kind=float)
 COUNT = Knob("", 1, TOP_LIMIT, kind=int)

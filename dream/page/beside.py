@@ -10,7 +10,6 @@ from typing import Any
 
 import gradio as gr
 
-from dream.errors import DreamError
 from dream.networks.model_card import Layer
 from dream.page import parts
 from dream.page.controls import Controls, recipe_of
@@ -88,8 +87,7 @@ def tried(
     work: Work, photo: str | None, random_seed: bool, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
     """Small dreams of the photo at other layers, one after the other."""
-    if not photo:
-        raise DreamError("Drop a photo first, or pick one of the examples.")
+    photo = parts.needed(photo)
     recipe = recipe_of(random_seed, {**knobs, "channels": ""})
     layers = others(recipe)
     recipes = [recipe.but(layer=layer.name, max_side=SIDE) for layer in layers]

@@ -10,10 +10,9 @@ from typing import Any
 import gradio as gr
 
 from dream.engine import Engine
-from dream.errors import DreamError
 from dream.files.picture import save_image
 from dream.page import deep_dream, parts
-from dream.page.answers import GRID, answered, map_file, recipes_for
+from dream.page.answers import GRID, TOP, answered, map_file, recipes_for
 from dream.page.layers import LayerChoice, choose_layer, chosen
 from dream.page.moments import Moment, fresh_folder, grids, moments
 from dream.page.run import Run, changed, told
@@ -22,7 +21,6 @@ from dream.paint.channel import silence
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.knob import knobs
 
-TOP = 8
 PHOTO = parts.EXAMPLES / "cat.jpg"
 CONTROLS = [name for name in knobs(ChannelRecipe) if name not in ("model", "layer", "channel")]
 
@@ -173,8 +171,7 @@ def _see(
     work: Work, photo: str | None, spot: tuple[float, float] | None, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
     """The channels that answer a photo, all of it or a spot (across, down) in pixels."""
-    if not photo:
-        raise DreamError("Drop a photo first.")
+    photo = parts.needed(photo)
     recipe = ChannelRecipe(**knobs)
     for words in parts.fetching(work.engine.fetch(recipe.model)):
         yield {"status": words}

@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from dream.errors import DreamError
 from dream.files import sheet as contact
 from dream.networks import catalogue
 from dream.page import parts
@@ -88,8 +87,7 @@ def sheet(
     **knobs: Any,
 ) -> Iterator[dict[str, Any]]:
     """The sheet and the status, as one dream after the other is done."""
-    if not photo:
-        raise DreamError("Drop a photo first, or pick one of the examples.")
+    photo = parts.needed(photo)
     recipe = recipe_of(random_seed, knobs)
     recipe = recipe.but(max_side=min(recipe.max_side or SIDE, SIDE))
     recipes = variations(recipe, layers, sorted(map(int, intensities)))

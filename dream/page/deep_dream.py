@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from dream.engine import Engine
-from dream.errors import DreamError
 from dream.files.picture import read_recipe
 from dream.page import beside, compare, estimate, history, parts, sharing
 from dream.page.controls import Controls, controls, recipe_of
@@ -198,8 +197,7 @@ def _dream(
     **knobs: Any,
 ) -> Iterator[dict[str, Any]]:
     """What the tab puts out as a dream goes on."""
-    if not photo:
-        raise DreamError("Drop a photo first, or pick one of the examples.")
+    photo = parts.needed(photo)
     recipe = work.engine.settle(recipe_of(random_seed, knobs))
     for moment in moments(work, [recipe], photo):
         if not moment.frame:

@@ -84,6 +84,17 @@ def control(kind: type[Recipe], name: str, value: Any, **about: Any) -> Any:
     return gr.Slider(knob.low, knob.high, value, step=knob.grain, **about)
 
 
+def needed(photo: str | None) -> str:
+    """The photo.
+
+    Raises:
+        DreamError: if there is none.
+    """
+    if not photo:
+        raise DreamError("Drop a photo first, or pick one of the examples.")
+    return photo
+
+
 def label(name: str, knob: Knob) -> str:
     """What a knob is called on the page."""
     return name.replace("_", " ").capitalize() + (f", {knob.unit}" if knob.unit else "")
@@ -126,6 +137,13 @@ def status(text: str, mark: str = "") -> str:
 def under_way(text: str) -> str:
     """A line for the status that holds only while something runs."""
     return status(text, UNDER_WAY)
+
+
+def warned(error: DreamError, title: str) -> str:
+    """A line for the status that says what went wrong, which a toast says too."""
+    said = sentence(error)
+    gr.Warning(html.escape(said), title=title)
+    return status(said)
 
 
 def sentence(error: DreamError | str) -> str:

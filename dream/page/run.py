@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -121,9 +120,7 @@ def told(source: Iterator[dict[str, Any]], outputs: Mapping[str, Any]) -> Iterat
         for changes in source:
             yield changed(changes, outputs)
     except DreamError as error:
-        said = parts.sentence(error)
-        gr.Warning(html.escape(said), title="This cannot be made")
-        yield changed({"status": parts.status(said)}, outputs)
+        yield changed({"status": parts.warned(error, "This cannot be made")}, outputs)
 
 
 def changed(changes: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[Any, ...]:

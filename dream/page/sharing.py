@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,9 +107,7 @@ def wire(
         try:
             return work()
         except DreamError as error:
-            said = parts.sentence(error)
-            gr.Warning(html.escape(said), title="This recipe cannot be used")
-            return {status: parts.status(said)}
+            return {status: parts.warned(error, "This recipe cannot be used")}
 
     def pasted(text: str, photo: str | None) -> dict[Any, Any]:
         said = "The controls are set to the recipe."

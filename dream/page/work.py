@@ -220,10 +220,8 @@ def _paint(
 def _judged(
     engine: Engine, seconds: float, jobs: Sequence[Job[ClassRecipe]], photo: Image.Image | None
 ) -> Generator[tuple[Frame, Verdict], None, None]:
-    until = time.monotonic() + seconds
-    picture = None if photo is None else to_tensor(photo)
-    for frame in worth_showing(engine.paint(jobs, picture, until), until):
-        yield _on_host(frame), engine.verdict(frame.tensor, jobs[0].recipes[0])
+    for frame in _paint(engine, seconds, jobs, photo):
+        yield frame, engine.verdict(frame.tensor, jobs[0].recipes[0])
 
 
 def _answered(

@@ -15,7 +15,7 @@ from torch import Tensor
 from dream.errors import PictureError
 from dream.files import embedded
 from dream.networks.network import Network, ValueAndGrad
-from dream.paint.ascent import Adam, Normalised, Rule, Smoothed, awakened
+from dream.paint.ascent import Adam, Normalised, Paint, Rule, Smoothed, awakened
 from dream.paint.frames import Climb, Climbs, as_it_is
 from dream.paint.guide import centred_guide
 from dream.paint.objective import Objective, absolute, direction, energy, match, mean, texture
@@ -23,7 +23,7 @@ from dream.paint.octave import octave_sizes
 from dream.paint.plan import Job, Stage
 from dream.paint.restraint import Base, Restrained
 from dream.paint.tile import Edges, Shift, tiled
-from dream.paint.transform import random_shift, roll
+from dream.paint.transform import jitter, random_shift
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.recipe import Weighted
 from dream.tensors import Size, resize, resized, size_of
@@ -108,6 +108,7 @@ def dreamed(
         for layers in recipe.octave_layers
     }
     shift = partial(random_shift, jitter=recipe.jitter, generator=generator)
+    jittered: Paint = partial(jitter, limit=recipe.jitter, generator=generator)
     counter = itertools.count()
     base, reached = photo, photo.picture
     for octave, stage in enumerate(stages, start=1):
@@ -117,7 +118,7 @@ def dreamed(
         read = partial(_read, network, raised, stage.tile, shift, borders, until)
         # Silent channels find their way by ReLUs that are redirected at first.
         climb = awakened(read(True), read(False), counter) if recipe.channels else read(False)
-        view = as_it_is if stage.tile else partial(_jittered, shift)
+        view = as_it_is if stage.tile else jittered
         reached = yield Climb(
             start, climb, _rule(recipe, base), view=view, show=partial(_enlarged, photo, base)
         )
@@ -132,10 +133,6 @@ def _carried(dreamed: Tensor, before: Base, base: Base) -> Tensor:
 def _enlarged(photo: Base, base: Base, dreamed: Tensor) -> Tensor:
     """What was dreamed over an octave's base, at the size of the photo."""
     return dreamed if base is photo else _carried(dreamed, base, photo)
-
-
-def _jittered(shift: Shift, picture: Tensor) -> Tensor:
-    return roll(picture, shift(picture))
 
 
 def _read(

@@ -262,32 +262,39 @@ def test_a_torchvision_file_that_was_altered_is_fetched_anew(hub: Hub, card: Mod
     assert [each.read_bytes() for each in path.parent.iterdir()] == [b"half"]
 
 
+MAIN = f"/{REPO}/resolve/main/{FILE}"
+
+
+@pytest.fixture
+def moving(card: ModelCard) -> ModelCard:
+    """As two networks are known, by `main` and their sha256; `main` may move on."""
+    return replace(card, source=replace(card.source, revision="main"))
+
+
+@pytest.fixture
+def theirs(hub: Hub, content: bytes) -> Path:
+    """A newer file of `main` in the cache, which another program fetched."""
+    hub.put(MAIN, content[:-1] + bytes([content[-1] ^ 1]))
+    return Path(huggingface_hub.hf_hub_download(REPO, FILE)).resolve()
+
+
 def test_a_newer_file_of_another_program_is_left_in_the_hubs_cache(
-    hub: Hub, card: ModelCard, content: bytes
+    hub: Hub, moving: ModelCard, theirs: Path
 ) -> None:
-    """Two networks are known by `main` and their sha256; `main` may move on."""
-    moved = replace(card, source=replace(card.source, revision="main"))
-    path = f"/{REPO}/resolve/main/{FILE}"
-    newer = content[:-1] + bytes([content[-1] ^ 1])
-    hub.put(path, newer)
-    theirs = Path(huggingface_hub.hf_hub_download(REPO, FILE))
+    newer = theirs.read_bytes()
     hub.asked.clear()
-    assert weights.find(moved) is None
-    assert fetched(moved)[0].suffix == ".pth"  # Torchvision's; the hub has ours no more.
-    assert theirs.read_bytes() == newer and f"GET {path}" not in hub.asked
+    assert weights.find(moving) is None
+    assert fetched(moving)[0].suffix == ".pth"  # Torchvision's; the hub has ours no more.
+    assert theirs.read_bytes() == newer and f"GET {MAIN}" not in hub.asked
 
 
 def test_ours_is_fetched_beside_another_programs_newer_file(
-    hub: Hub, card: ModelCard, content: bytes
+    hub: Hub, moving: ModelCard, theirs: Path, content: bytes
 ) -> None:
-    main = replace(card, source=replace(card.source, revision="main"))
-    path = f"/{REPO}/resolve/main/{FILE}"
-    newer = content[:-1] + bytes([content[-1] ^ 1])
-    hub.put(path, newer)
-    theirs = Path(huggingface_hub.hf_hub_download(REPO, FILE)).resolve()
-    hub.put(path, content)
+    newer = theirs.read_bytes()
+    hub.put(MAIN, content)
     hub.commit = REVISION
-    ours, _ = fetched(main)
+    ours, _ = fetched(moving)
     assert same_weights(ours) and ours.suffix == ".safetensors"
     assert theirs.read_bytes() == newer
 

@@ -10,15 +10,15 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from dream import ClassRecipe, DreamRecipe, load_image, read_recipe
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES
 from tests.support.browser import (
     CHROMIUM,
-    FLAGS,
     SECONDS,
+    SIZES,
     download,
     expect_photo,
     fill,
@@ -31,7 +31,6 @@ from tests.support.browser import (
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
 
-SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 # What does the same at either size is tried at one of them.
 at_the_desk = pytest.mark.parametrize("page", ["desk"], indirect=True)
 on_the_phone = pytest.mark.parametrize("page", ["phone"], indirect=True)
@@ -41,14 +40,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
     pytest.mark.slow,
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=SIZES)

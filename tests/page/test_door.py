@@ -10,15 +10,14 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.browser import CHROMIUM, FLAGS, SECONDS, fill, open_advanced, status
+from tests.support.browser import CHROMIUM, SECONDS, SIZES, fill, open_advanced, status
 from tests.support.server import served
 from tests.tools import site as door
 
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
-SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 TABS = ("Deep Dream", "Channel visualization", "Class image")
 HOST = "someone-dreams.hf.space"
 
@@ -34,14 +33,6 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     known = {"SYSTEM": "spaces", "SPACE_ID": "someone/dreams", "SPACE_HOST": HOST}
     with served(log, **known) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=SIZES)

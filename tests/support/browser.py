@@ -12,6 +12,7 @@ CHROMIUM = next(
 )
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 SECONDS = 1000.0
+SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 
 
 def upload(page: Page, file: Path) -> None:
