@@ -20,8 +20,9 @@ from dream.files.embedded import embed_guide
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.download import Download
+from dream.recipe import Recipe
 from dream.recipe.presets import preset
-from dream.tensors import to_tensor
+from dream.tensors import to_image, to_tensor
 from tests.conftest import EXAMPLES, KNOBS, ROOT, change
 
 CAT = str(EXAMPLES / "cat.jpg")
@@ -390,6 +391,28 @@ def white_left_half(path: Path) -> str:
     picture.paste(255, (0, 0, 225, 300))
     picture.save(path)
     return str(path)
+
+
+def test_a_dream_makes_two_recipes_and_paints_its_picture_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Recipe] = []
+    painted: list[Tensor] = []
+    check = Recipe.__post_init__
+
+    def counted(recipe: Recipe) -> None:
+        made.append(recipe)
+        check(recipe)
+
+    def image(picture: Tensor) -> Image.Image:
+        painted.append(picture)
+        return to_image(picture)
+
+    monkeypatch.setattr(Recipe, "__post_init__", counted)
+    monkeypatch.setattr("dream.paint.frames.to_image", image)
+    assert run("image", CAT, "-o", str(tmp_path / "out.png"), "--iterations", "0") == 0
+    # As it was asked for, and settled: none for the options' own sake.
+    assert len(made) == 2 and len(painted) == 1
 
 
 def test_a_mask_and_colours_are_options(tmp_path: Path) -> None:

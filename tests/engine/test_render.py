@@ -13,6 +13,7 @@ from dream import ChannelRecipe, DreamRecipe, Engine, Frame, PictureError, Recip
 from dream.networks.network import Activations, Network
 from dream.paint.objective import Energy
 from dream.recipe.knob import knobs
+from dream.tensors import resize
 from tests.conftest import (
     EXAMPLES,
     KNOBS,
@@ -77,6 +78,21 @@ def test_a_dream_equals_a_plain_loop(exact: Network, cat: Tensor) -> None:
         detail = picture - base
     assert change(picture, cat) > 1
     assert change(frame.tensor, picture) < 0.01
+
+
+def test_only_detail_that_there_is_goes_from_octave_to_octave(
+    network: Network, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resized: list[Tensor] = []
+
+    def counted(detail: Tensor, size: tuple[int, int]) -> Tensor:
+        resized.append(detail)
+        return resize(detail, size)
+
+    monkeypatch.setattr("dream.paint.dream.resize", counted)
+    recipe = DreamRecipe(octaves=3, iterations=1, max_side=128)
+    *_, frame = painted(network, [recipe], cat)
+    assert frame.finished and len(resized) == 2 and all(detail.any() for detail in resized)
 
 
 def test_the_same_seed_gives_the_same_picture(
