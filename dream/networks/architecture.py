@@ -45,6 +45,21 @@ def skeleton(card: Buildable, **changes: Any) -> nn.Module:
         return build(card, **changes)
 
 
+def hollow(card: Buildable) -> nn.Module:
+    """The same with weights that are one zero each, seen as many: it takes batches of no pictures.
+
+    What comes out has the shapes of the real ones, and nothing is computed. (On the meta device the
+    first picture has torch import its compiler, which takes a second.)
+    """
+    network = skeleton(card).eval()
+    weights = network.state_dict()
+    zeros = {name: torch.zeros((), dtype=each.dtype) for name, each in weights.items()}
+    network.load_state_dict(
+        {name: zeros[name].expand(each.shape) for name, each in weights.items()}, assign=True
+    )
+    return network
+
+
 class Tracer(fx.Tracer):
     """Traces a network and keeps in `made` what each module makes, by its path.
 
@@ -108,8 +123,9 @@ def channel_count(card: Buildable, layer: str) -> int:
     Raises:
         ValueError: if no picture passes it, or what it makes is no batch of pictures or vectors.
     """
-    network = extractor(skeleton(card).eval(), (layer,))
-    made = network(torch.empty(1, 3, 224, 224, device="meta"))[layer]
+    network = extractor(hollow(card), (layer,))
+    with torch.no_grad():
+        made = network(torch.empty(0, 3, 224, 224))[layer]
     if not isinstance(made, torch.Tensor) or made.dim() not in (2, 4):
         raise ValueError(f"{layer} makes no channels")
     return made.shape[1]

@@ -3,12 +3,13 @@
 PyTorch gives a convolution to one library or another by its size and the number of threads, and its
 gradient to others still. Here both are forward convolutions of oneDNN, which adds up row by row,
 column by column, channel by channel, whatever the size and the threads. Nothing is kept for
-gradients of weights.
+gradients of weights, a ReLU costs nothing, and several that read the same are one.
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,15 @@ from torch import Tensor, nn
 IN_ONE_ORDER = (
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and platform.machine() in ("x86_64", "AMD64")
+    and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
 )
+
+LAST = torch.channels_last
+ONES = (1, 1)
+if IN_ONE_ORDER:
+    _pack = torch.ops.mkldnn._reorder_convolution_weight.default
+    _convolve = torch.ops.mkldnn._convolution_pointwise.default
+_shut = torch.ops.aten.threshold_backward.grad_input
 
 
 def freeze(convolution: nn.Conv2d) -> nn.Module:
@@ -47,25 +56,47 @@ def freeze(convolution: nn.Conv2d) -> nn.Module:
 
 
 class Frozen(nn.Module):
-    """A convolution of stride 1 with nothing left to learn."""
+    """A convolution of stride 1 with nothing left to learn.
+
+    Asked so, it ends in a ReLU. With `sizes` it is several, which make so many channels each.
+    """
 
     weight: Tensor
-    flipped: Tensor
     bias: Tensor | None
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        padding: tuple[int, ...],
+        sizes: tuple[int, ...] = (),
+    ) -> None:
         super().__init__()
-        self.padding = padding
-        self.around = tuple(
-            side - 1 - pad for side, pad in zip(weight.shape[2:], padding, strict=True)
-        )
-        self.register_buffer("weight", _channels_last(weight))
-        self.register_buffer("flipped", _channels_last(weight.flip(2, 3).transpose(0, 1)))
+        self.register_buffer("weight", weight.detach().contiguous(memory_format=LAST))
         self.register_buffer("bias", None if bias is None else bias.detach())
+        self.sizes = list(sizes) or [len(weight)]
+        sides = weight.shape[2:]
+        around = [side - 1 - pad for side, pad in zip(sides, padding, strict=True)]
+        self.there = _Kernel(sides, padding)
+        self.back = _Kernel(sides, around)
 
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = _Convolve.apply(x, self)
-        return made
+    @property
+    def joinable(self) -> bool:
+        """Whether it may be one with others that read the same."""
+        return self.weight.shape[2:] == (1, 1)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that it takes beside its weight: that twice, as oneDNN reads it."""
+        return 2 * self.weight.nbytes
+
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor | tuple[Tensor, ...]:
+        made: tuple[Tensor, ...] = _Convolve.apply(x, self, relu)
+        return made if len(made) > 1 else made[0]
+
+    def flipped(self) -> Tensor:
+        """The weight of the convolution that makes its gradient."""
+        return self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=LAST)
 
 
 class FrozenFirst(Frozen):
@@ -79,7 +110,7 @@ class FrozenFirst(Frozen):
         super().__init__(F.pixel_unshuffle(padded, stride), bias, (0, 0))
         self.kernel, self.edge, self.stride = tuple(weight.shape[2:]), edge, stride
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor | tuple[Tensor, ...]:
         # Behind each side so many pixels that the last square that is read is whole.
         below, behind = (
             ((side + 2 * self.edge - kernel) // self.stride + squares) * self.stride
@@ -90,28 +121,62 @@ class FrozenFirst(Frozen):
             )
         )
         x = F.pad(x, (self.edge, behind, self.edge, below))
-        return super().forward(F.pixel_unshuffle(x, self.stride))
+        return super().forward(F.pixel_unshuffle(x, self.stride), relu)
+
+
+def together(those: Sequence[Frozen]) -> Frozen:
+    """Several of 1 x 1 that read the same as one: it reads that once, and its gradient is one."""
+    biases = [each.bias for each in those if each.bias is not None]
+    return Frozen(
+        torch.cat([each.weight for each in those]),
+        torch.cat(biases) if biases else None,
+        (0, 0),
+        tuple(len(each.weight) for each in those),
+    )
+
+
+class _Kernel:
+    """A convolution of oneDNN; its weight is kept in the order it reads for pictures of a size."""
+
+    def __init__(self, sides: Sequence[int], padding: Sequence[int]) -> None:
+        down, right = padding
+        # An edge wider than half a kernel oneDNN adds up in an order that threads decide.
+        wide = 2 * down >= sides[0] or 2 * right >= sides[1]
+        self.edge = (right, right, down, down) if wide and (down or right) else ()
+        self.padding = (0, 0) if wide else (down, right)
+        # Dreams stay at one size for many steps. Other threads may be at another.
+        self.kept: tuple[torch.Size, Tensor] = torch.Size(), torch.empty(0)
+
+    def __call__(
+        self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, after: str
+    ) -> Tensor:
+        if self.edge:
+            x = F.pad(x, self.edge)
+        x = x.contiguous(memory_format=LAST)
+        size, packed = self.kept
+        if size != x.shape:
+            packed = _pack(weight(), self.padding, ONES, ONES, 1, x.shape)
+            self.kept = x.shape, packed
+        made: Tensor = _convolve(x, packed, bias, self.padding, ONES, ONES, 1, after, [], "")
+        return made
 
 
 class _Convolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, frozen: Frozen) -> Tensor:
-        ctx.frozen = frozen
-        return _convolve(x, frozen.weight, frozen.bias, frozen.padding)
+    def forward(ctx: Any, x: Tensor, frozen: Frozen, relu: bool) -> tuple[Tensor, ...]:
+        weight, after = lambda: frozen.weight, "relu" if relu else "none"
+        made = frozen.there(x, weight, frozen.bias, after)
+        ctx.frozen, ctx.made = frozen, made if relu else None
+        return torch.split(made, frozen.sizes, 1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _convolve(gradient, ctx.frozen.flipped, None, ctx.frozen.around), None
-
-
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
-    down, right = padding
-    # An edge wider than half a kernel oneDNN adds up in an order that threads decide.
-    if 2 * down >= weight.shape[2] or 2 * right >= weight.shape[3]:
-        x, padding = F.pad(x, (right, right, down, down)), (0, 0)
-    ones = [1, 1]
-    return torch.mkldnn_convolution(_channels_last(x), weight, bias, padding, ones, ones, 1)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.detach().contiguous(memory_format=torch.channels_last)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        frozen: Frozen = ctx.frozen
+        if ctx.made is None:
+            gradient = torch.cat(gradients, 1) if len(gradients) > 1 else gradients[0]
+        else:
+            gradient = torch.empty_like(ctx.made)
+            made, into = (torch.split(each, frozen.sizes, 1) for each in (ctx.made, gradient))
+            for parts in zip(gradients, made, into, strict=True):
+                _shut(parts[0], parts[1], 0, grad_input=parts[2])
+        return frozen.back(gradient, frozen.flipped, None, "none"), None, None

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, nn
 
 from dream.errors import RecipeError
 from dream.networks import architecture
-from dream.networks.convolution import freeze
+from dream.networks.convolution import Frozen
 from dream.networks.model_card import ModelCard
+from dream.networks.rewrite import Parts, rewrite
 from dream.networks.state import load
 
 Activations = Mapping[str, Tensor]
@@ -30,10 +27,6 @@ PICTURE = "picture"
 
 # Extractors kept of one network: sets of layers are as many as visitors like.
 LAYER_SETS = 8
-# By the convolution and the batch norm behind it; they go with the last extractor that uses them.
-Convolutions = WeakValueDictionary[tuple[nn.Module, nn.Module | None], nn.Module]
-
-_RELUS = (torch.relu, torch.relu_, F.relu, F.relu6, "relu", "relu_")
 
 
 class Objective(Protocol):
@@ -86,15 +79,20 @@ class Network:
         self.means = load_file(means, str(device)) if means.is_file() else {}
         self._grown = grown
         self._extractors: OrderedDict[tuple[tuple[str, ...], bool], nn.Module] = OrderedDict()
-        self._frozen: Convolutions = WeakValueDictionary()
+        self._frozen: Parts = WeakValueDictionary()
         self._lock = threading.Lock()
 
     @property
     def bytes(self) -> int:
-        """The memory that the weights take, frozen ones too."""
-        modules = (self.network, *list(self._extractors.values()))
+        """The memory that the weights take, those that are frozen, and as oneDNN reads them."""
+        modules = {
+            module
+            for network in (self.network, *list(self._extractors.values()))
+            for module in network.modules()
+        }
+        kept = sum(module.bytes for module in modules if isinstance(module, Frozen))
         tensors = [tensor for module in modules for tensor in module.state_dict().values()]
-        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+        return kept + sum({each.data_ptr(): int(each.nbytes) for each in tensors}.values())
 
     @property
     def class_count(self) -> int:
@@ -124,11 +122,7 @@ class Network:
             raise RecipeError(
                 f"no picture passes {' or '.join(layers)} in {self.card.name}; try another"
             ) from error
-        _read_only(extractor)
-        _freeze(extractor, self._frozen)
-        if redirected:
-            _redirect_relus(extractor)
-        extractor.recompile()
+        rewrite(extractor, self._frozen, redirected)
         extractor.graph.owning_module = None  # A circle, which would keep it after its last use.
         return extractor
 
@@ -162,92 +156,3 @@ class Network:
             return values.detach(), gradient
 
         return evaluate
-
-
-def _read_only(extractor: fx.GraphModule) -> None:
-    """Keep functions from working in place: they would change what is read of the layer before."""
-    for node in extractor.graph.nodes:
-        if node.kwargs.get("inplace"):
-            node.kwargs = {**node.kwargs, "inplace": False}
-
-
-def _freeze(extractor: fx.GraphModule, frozen: Convolutions) -> None:
-    """Put a frozen convolution in the place of each, and of the batch norm behind it.
-
-    Frozen, the two are one convolution, if nothing else reads what is between them. It is worked
-    out in float32; the network keeps its own. Those in `frozen` are used again.
-    """
-    modules = dict(extractor.named_modules())
-    for node in list(extractor.graph.nodes):
-        convolution = modules.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(convolution, nn.Conv2d):
-            continue
-        (after, *others) = node.users
-        norm = modules.get(str(after.target)) if after.op == "call_module" else None
-        if others or not isinstance(norm, nn.BatchNorm2d):
-            norm = None
-        if not (made := frozen.get((convolution, norm))):
-            made = freeze(_folded(convolution, norm) if norm else convolution)
-            frozen[convolution, norm] = made
-        extractor.add_submodule(node.target, made)
-        if norm:
-            after.replace_all_uses_with(node)
-            extractor.graph.erase_node(after)
-    extractor.delete_all_unused_submodules()
-
-
-def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    folded = fuse_conv_bn_eval(copy.deepcopy(convolution).float(), copy.deepcopy(norm).float()).to(
-        convolution.weight.dtype
-    )
-    return folded.requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-class RedirectedReLU(torch.autograd.Function):
-    """A ReLU through which a gradient finds its way even where it is shut all over.
-
-    A channel that nothing in the start noise excites would stay grey for ever: its gradient stops
-    at a ReLU. Where the ordinary gradient of a sample is zero all over, this lets through whatever
-    does not push values that are out of range further out; elsewhere it is the ordinary one. As
-    Lucid's `redirected_relu_grad`, but sample by sample.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, ceiling: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.ceiling = ceiling
-        return x.clamp(0, ceiling)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        plain: Tensor = torch.ops.aten.threshold_backward(gradient, x, 0)
-        if ctx.ceiling < math.inf:
-            plain = plain.masked_fill(x >= ctx.ceiling, 0)
-        shut = ~plain.any(tuple(range(1, x.dim())))
-        if shut.any():
-            x, gradient = x[shut], gradient[shut]
-            outward = ((x < 0) & (gradient < 0)) | ((x >= ctx.ceiling) & (gradient > 0))
-            plain[shut] = gradient.masked_fill(outward, 0)
-        return plain, None
-
-
-def redirected_relu(x: Tensor, ceiling: float) -> Tensor:
-    """`RedirectedReLU` as a function, which torch.fx can name."""
-    made: Tensor = RedirectedReLU.apply(x, ceiling)
-    return made
-
-
-def _redirect_relus(extractor: fx.GraphModule) -> None:
-    """Put a `RedirectedReLU` in the place of each ReLU and ReLU6."""
-    modules = dict(extractor.named_modules())
-    for node in list(extractor.graph.nodes):
-        module = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, nn.ReLU | nn.ReLU6) or node.target in _RELUS:
-            six = isinstance(module, nn.ReLU6) or node.target is F.relu6
-            with extractor.graph.inserting_after(node):
-                redirected = extractor.graph.call_function(
-                    redirected_relu, (node.args[0], 6.0 if six else math.inf)
-                )
-            node.replace_all_uses_with(redirected)
-            extractor.graph.erase_node(node)

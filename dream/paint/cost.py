@@ -7,14 +7,14 @@ fitted well by three numbers: operations called, multiplications and additions, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, fx, nn
 
 from dream.errors import RecipeError
 from dream.networks import architecture, catalogue
@@ -76,18 +76,19 @@ def pace(device: torch.device, dtype: torch.dtype) -> Pace:
     return PACES.get((device.type, dtype), GPU)
 
 
-class _Calls(TorchDispatchMode):
-    """Counts the operations called and the values they write."""
+class _Counted(fx.Interpreter):
+    """Counts what a network does to a picture: its steps, their flops, the values they write."""
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operations = self.values = 0
+    counted = Cost()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        if isinstance(made, torch.Tensor):
-            self.operations += 1
-            self.values += made.numel()
+    def run_node(self, n: fx.Node) -> Any:
+        made = super().run_node(n)
+        if isinstance(made, Tensor) and n.op != "placeholder":
+            values, flops = math.prod(made.shape[1:]), 0
+            module = self.submodules.get(str(n.target)) if n.op == "call_module" else None
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                flops = 2 * module.weight.numel() * math.prod(made.shape[2:])
+            self.counted += Cost(1, flops, values)
         return made
 
 
@@ -95,17 +96,15 @@ class _Calls(TorchDispatchMode):
 def network_cost(model: str, layers: tuple[str, ...]) -> Cost:
     """What a network has to do as far as those layers, flops and values per pixel.
 
-    It is counted on torch's meta device: nothing is computed, and no weights are needed.
+    It is counted with no picture (see `architecture.hollow`).
     """
-    network = architecture.extractor(
-        architecture.skeleton(catalogue.card(model)).to("meta").eval(), layers
-    )
-    side = catalogue.card(model).head_side or SIDE
-    with torch.no_grad(), FlopCounterMode(display=False) as flops:
-        with _Calls() as calls:
-            network(torch.empty(1, 3, side, side, device="meta"))
-    pixels = side**2
-    return Cost(calls.operations, flops.get_total_flops() / pixels, calls.values / pixels)
+    card = catalogue.card(model)
+    side = card.head_side or SIDE
+    network = _Counted(architecture.extractor(architecture.hollow(card), layers))
+    with torch.no_grad():
+        network.run(torch.empty(0, 3, side, side))
+    whole, pixels = network.counted, side**2
+    return Cost(whole.operations, whole.flops / pixels, whole.values / pixels)
 
 
 def cost(stages: Iterable[Stage]) -> Cost:

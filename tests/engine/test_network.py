@@ -8,7 +8,8 @@ from torch import Tensor
 
 from dream.networks import catalogue
 from dream.networks.architecture import channel_count
-from dream.networks.network import Network, redirected_relu
+from dream.networks.network import Network
+from dream.networks.rewrite import redirected_relu
 from dream.paint.objective import Objective, channel, energy
 from tests.conftest import dreamlet, whole_network_activation
 
