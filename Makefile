@@ -1,5 +1,5 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
-# make lint: ruff, mypy, and the workflows by schema and actionlint.   make bench: what it costs.
+# make lint: ruff, mypy, and the workflows by schema and actionlint.   make bench: what it costs, into docs/performance.md.
 # make machines: the numerical tests, as other processors would run them.
 # make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
 # make contract: what the API promises, after it was changed on purpose.   make tables: those of docs/.

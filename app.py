@@ -127,12 +127,13 @@ def main() -> None:
     """Serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
     # A Space sees every core of its host but may use only these.
     cores = from_environment("CPU_CORES", float(torch.get_num_threads()), 0.1, 1000)
-    torch.set_num_threads(max(1, int(cores)))
+    torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
     repeat_exactly()
     # One at a time where there is one device; on ZeroGPU each has one of its own.
     at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
     at_a_time = from_environment("DREAM_CONCURRENCY", at_a_time, 1, 1000)
-    work = Work(Engine(shipped=[parts.EXAMPLES / "channels"]), spaces.GPU if spaces else None)
+    engine = Engine(shipped=[parts.EXAMPLES / "channels"], threads=max(1, int(cores)))
+    work = Work(engine, spaces.GPU if spaces else None)
     try:
         work.warm_up(deep_dream.opening(work.engine))
     except WeightsError as error:

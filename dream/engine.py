@@ -24,6 +24,7 @@ from dream.paint.class_image import Verdict
 from dream.paint.frames import Climbs, Frame, frames
 from dream.paint.plan import AnyJob, Job
 from dream.paint.response import Response
+from dream.paint.threads import Threads
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.channel import SIDES
 from dream.recipe.knob import from_environment
@@ -41,8 +42,10 @@ class Engine:
     `device` is a name that torch knows; None picks the best there is (see `pick_device`). `files`
     names weights of one's own by model. Networks least recently used go when their weights together
     take more than `DREAM_MODEL_CACHE_GB` (4 by default). `shipped` are folders of visualizations
-    made beforehand; others are kept in a `PictureCache`. On CUDA the same seed gives slightly
-    different pictures from run to run, unless the program calls `networks.device.repeat_exactly`.
+    made beforehand; others are kept in a `PictureCache`. On a CPU it works on so many `threads`, by
+    default as many as torch has now, and makes way for other programs (see `Threads`). On CUDA the
+    same seed gives slightly different pictures from run to run, unless the program calls
+    `networks.device.repeat_exactly`.
 
     Raises:
         DeviceError: if the device is not there, or `DREAM_PRECISION` names no precision.
@@ -54,9 +57,12 @@ class Engine:
         device: str | None = None,
         files: Mapping[str, str | os.PathLike[str]] | None = None,
         shipped: Sequence[Path] = (),
+        threads: int | None = None,
     ) -> None:
         self._wanted = device
         self.device = pick_device(device)
+        on_cpu = self.device.type == "cpu"
+        self.threads = Threads((threads or torch.get_num_threads()) if on_cpu else 1)
         self.files = {model: Path(path) for model, path in (files or {}).items()}
         limit = from_environment("DREAM_MODEL_CACHE_GB", CACHE_GB, 0, 10_000) * 1e9
         self.networks = Networks(self.device, self.files, limit)
@@ -65,7 +71,7 @@ class Engine:
 
     def another(self) -> Engine:
         """One like this that has nothing in common with it; for a process that was forked."""
-        return Engine(self._wanted, self.files, self.cache.shipped)
+        return Engine(self._wanted, self.files, self.cache.shipped, self.threads.count)
 
     def default_model(self) -> str:
         """The network to begin with: the one that `DREAM_DEFAULT_MODEL` names; on a GPU one of the
@@ -145,7 +151,8 @@ class Engine:
             RecipeError: if weights of one's own know fewer classes.
             WeightsError: if weights cannot be had or do not fit.
         """
-        for frame in frames(jobs, [self._climbs(job, image, until) for job in jobs]):
+        made = frames(jobs, [self._climbs(job, image, until) for job in jobs])
+        for frame in self.threads.shared(made):
             yield frame
             if image is None and frame.finished and frame.values:
                 self._keep(frame)
@@ -241,7 +248,8 @@ class Engine:
         Raises:
             WeightsError: as `network`.
         """
-        return class_image.verdict(self._network_for(recipe), picture.to(self.device), recipe)
+        network, picture = self._network_for(recipe), picture.to(self.device)
+        return self.threads.run(lambda: class_image.verdict(network, picture, recipe))
 
     def response(
         self, image: Tensor, model: str = "dreamlet", layer: str | None = None
@@ -258,8 +266,12 @@ class Engine:
         self.plan([recipe], size_of(image))  # Checks; nothing runs.
         image = resized(image, limited(size_of(image), PHOTO_SIDE))
         network = self._network_for(recipe)
-        with torch.no_grad():
-            activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
+
+        def read() -> Tensor:
+            with torch.no_grad():
+                return network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
+
+        activation = self.threads.run(read)
         places = activation.shape[2:] or (1, 1)  # Logits have no place.
         return Response(image, activation.float().cpu().view(1, -1, *places))
 

@@ -16,7 +16,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,9 @@ from dream.page.work import Work
 from dream.paint import cost
 from dream.paint.objective import energy
 from dream.recipe.recipe import Recipe
+from dream.tensors import resized, size_of
+from tests.bench import busy
+from tests.bench.report import Report
 from tests.conftest import EXAMPLES, painted
 from tests.support.memory import large_dream
 from tests.support.real import REAL, TEN
@@ -55,25 +58,28 @@ class WholeNetwork(Network):
         return seen
 
 
-def table(rounds: int, rows: dict[str, Callable[[], object]]) -> None:
-    """Run the rows in turn, the first round as a warm-up, and print a line for each."""
-    seconds: dict[str, list[float]] = {name: [] for name in rows}
+def table(rounds: int, rows: Mapping[str, Callable[[], object]], report: Report, name: str) -> None:
+    """Run the rows in turn, the first round as a warm-up, and report each."""
+    seconds: dict[str, list[float]] = {row: [] for row in rows}
     for turn in range(rounds + 1):
-        for name, work in rows.items():
+        for row, work in rows.items():
             start = time.perf_counter()
             work()
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[row].append(time.perf_counter() - start)
     first = next(iter(rows))
-    for name, times in seconds.items():
+    for row, times in seconds.items():
         ratios = [one / base for one, base in zip(times, seconds[first], strict=True)]
-        print(
-            f"{name:34} median {statistics.median(times):6.2f} s, best {min(times):6.2f} s, "
-            f"{statistics.median(ratios):5.2f} times the first"
+        report.row(
+            name,
+            of=row,
+            median=statistics.median(times),
+            best=min(times),
+            ratio=statistics.median(ratios),
         )
 
 
-def dreams(engine: Engine) -> None:
+def dreams(engine: Engine, report: Report) -> None:
     recipe, photo = DreamRecipe(max_side=448), load_image(PHOTO).to(engine.device)
     card = catalogue.card(recipe.model)
     path = weights.find(card)
@@ -90,10 +96,11 @@ def dreams(engine: Engine) -> None:
         *_, frame = painted(network, [recipe], photo)
         frame.picture()
 
-    table(7, {name: partial(work, network) for name, network in networks.items()})
+    rows = {name: partial(work, network) for name, network in networks.items()}
+    table(7, rows, report, "dream")
 
 
-def channels(engine: Engine) -> None:
+def channels(engine: Engine, report: Report) -> None:
     network = engine.network("dreamlet")
     recipes = [engine.settle(ChannelRecipe(channel=channel)) for channel in range(0, 320, 40)]
 
@@ -109,10 +116,12 @@ def channels(engine: Engine) -> None:
             "the same one by one": partial(work, [[recipe] for recipe in recipes]),
             "one channel": partial(work, [recipes[:1]]),
         },
+        report,
+        "channels",
     )
 
 
-def class_images(engine: Engine) -> None:
+def class_images(engine: Engine, report: Report) -> None:
     judges = {
         path.stem: Engine("cpu", {path.stem: path}) for path in sorted(REAL.glob("*.safetensors"))
     }
@@ -128,36 +137,45 @@ def class_images(engine: Engine) -> None:
         own.append(engine.verdict(picture, recipe).rank)
         for model, judge in judges.items():
             ranks.append(judge.verdict(picture, recipe.but(model=model)).rank)
-    print(
-        f"{'class image, 224 pixels':34} median {statistics.median(seconds):6.2f} s, "
-        f"best {min(seconds):6.2f} s, first for dreamlet itself {sum(r == 1 for r in own)} of 10"
+    report.row(
+        "class images",
+        median=statistics.median(seconds),
+        best=min(seconds),
+        **{"first for dreamlet itself, of ten": sum(rank == 1 for rank in own)},
     )
     if not judges:
         print(f"no other networks in {REAL}, so nothing is judged by them")
         return
     first, five = (sum(rank <= most for rank in ranks) / len(ranks) for most in (1, 5))
-    print(f"{'judged by ' + ', '.join(judges):34} top-1 {first:.2f}, top-5 {five:.2f}")
+    report.row("judged by " + ", ".join(judges), first=first, **{"among five": five})
 
 
-def paces(engine: Engine) -> None:
-    """Fit what `cost.Pace` holds, over steps of networks of many kinds at three sizes."""
+def paces(engine: Engine, report: Report) -> None:
+    """Fit what `cost.Pace` holds, over steps of all networks at three sizes; and say how much of
+    what the machine reaches in a product of matrices of 2048 the steps at default layers reach.
+    """
     rows: list[tuple[float, float, float]] = []
     times: list[float] = []
-    for model in ("dreamlet", "vgg16", "googlenet", "resnet50", "squeezenet1_1", "densenet121"):
-        card = catalogue.card(model)
+    matrix = torch.rand(2048, 2048, device=engine.device)
+    rate = 2 * 2048**3 / quickest(lambda: (matrix @ matrix)[0, 0].item(), 12)
+    for model, card in catalogue.CARDS.items():
         network = untrained(card, engine)
-        for layer in {card.low, card.default_layer, card.high}:
+        shares = []
+        for layer in dict.fromkeys((card.default_layer, card.low, card.high)):
             one = cost.network_cost(model, (layer,))
             value_and_grad = network.value_and_grad(energy(layer))
             for side in (128, 256, 512):
                 picture = torch.rand(1, 3, side, side, device=engine.device)
-                best = math.inf
-                for _ in range(4):
-                    start = time.perf_counter()
-                    value_and_grad(picture)[0].tolist()
-                    best = min(best, time.perf_counter() - start)
+                best = quickest(lambda: value_and_grad(picture)[0].tolist())  # noqa: B023
                 rows.append((one.operations, side**2 * one.flops, side**2 * one.values))
                 times.append(best)
+                if layer == card.default_layer:
+                    # Forth, and back to the picture: twice the same sums.
+                    shares.append(2 * side**2 * one.flops / best / rate)
+        names = ("at 128", "at 256", "at 512")
+        report.row(
+            "share of the matrix rate", network=model, **dict(zip(names, shares, strict=True))
+        )
     amounts, seconds = np.array(rows), np.array(times)
     # Least squares of the logarithms, so that small steps count as large ones; by Gauss and Newton,
     # outliers (other work of this machine) counting less.
@@ -171,11 +189,64 @@ def paces(engine: Engine) -> None:
         fitted += np.clip(change, -0.5, 0.5)
     pace = cost.Pace(*map(float, np.exp(fitted)))
     ratio = np.exp(off)
-    print(
-        f"{'pace':34} {pace.operation:.2g} s an operation, {pace.flop:.2g} a flop, "
-        f"{pace.value:.2g} a value; fits {np.mean(np.abs(off) < math.log(2)):.0%} of "
-        f"{len(ratio)} steps within 2 times, {ratio.min():.2f} to {ratio.max():.2f} in all"
+    report.row(
+        "pace",
+        **{"s an operation": pace.operation, "s a flop": pace.flop, "s a value": pace.value},
+        matrix=rate,
+        **{"within 2 times": float(np.mean(np.abs(off) < math.log(2)))},
+        farthest=[float(ratio.min()), float(ratio.max())],
     )
+
+
+def quickest(work: Callable[[], object], tries: int = 4) -> float:
+    """The seconds of the quickest of some tries."""
+    times = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def growth(engine: Engine, report: Report) -> None:
+    """How the time of a dream grows with each thing that there can be more of."""
+    photo = load_image(PHOTO)
+    photo = resized(photo, (683, 1024))
+
+    def lines(name: str, unit: str, amounts: list[float], recipes: list[DreamRecipe]) -> None:
+        def work(recipe: DreamRecipe) -> None:
+            *_, frame = engine.dream(photo, recipe)
+            frame.picture()
+
+        took = [quickest(partial(work, recipe), 5) for recipe in recipes]
+        report.line(name, unit, amounts, took)
+
+    one = DreamRecipe(octaves=1, iterations=5)
+    recipes = [one.but(max_side=side) for side in (128, 256, 384, 512, 640)]
+    lines("seconds", "pixels", [_pixels(engine, each, photo) for each in recipes], recipes)
+    recipes = [one.but(octaves=count, max_side=448) for count in range(1, 6)]
+    lines(
+        "seconds", "pixels of octaves", [_pixels(engine, each, photo) for each in recipes], recipes
+    )
+    counts = [5, 10, 20, 40]
+    recipes = [one.but(iterations=count, max_side=256) for count in counts]
+    lines("seconds", "iterations", [float(count) for count in counts], recipes)
+    layers = ["conv3", "inception3b", "inception4a", "inception4c", "inception4e", "inception5b"]
+    flops = [cost.network_cost("dreamlet", (layer,)).flops for layer in layers]
+    lines(
+        "seconds", "flops a pixel", flops, [one.but(layer=layer, max_side=448) for layer in layers]
+    )
+    peaks = []
+    sides = (512, 1024, 1536, 2048)
+    with tempfile.TemporaryDirectory() as folder:
+        for side in sides:
+            peaks.append(float(large_dream(Path(folder), side, "--iterations", "1")[0]))
+    report.line("MB at the peak", "pixels", [float(side**2) for side in sides], peaks)
+
+
+def _pixels(engine: Engine, recipe: DreamRecipe, photo: torch.Tensor) -> float:
+    (job,) = engine.plan([recipe], size_of(photo))
+    return float(sum(stage.work for stage in job.stages))
 
 
 def untrained(card: ModelCard, engine: Engine) -> Network:
@@ -199,7 +270,7 @@ def _random(card: ModelCard) -> torch.nn.Module:
     return network
 
 
-def estimates(engine: Engine) -> None:
+def estimates(engine: Engine, report: Report) -> None:
     """What the page says that a dream will take, and what it took."""
     work, photo = Work(engine), load_image(PHOTO.with_name("coffee.jpg"))
     work.warm_up(engine.settle(DreamRecipe()))
@@ -224,8 +295,8 @@ def estimates(engine: Engine) -> None:
             pass
         took = time.perf_counter() - start
         off.append(max(said / took, took / said))
-        print(f"{name:34} said {said:6.2f} s, took {took:6.2f} s")
-    print(f"{'farthest off':34} {max(off):.2f} times")
+        report.row("estimates", job=name, said=said, took=took)
+    print(f"farthest off: {max(off):.2f} times")
 
 
 def _made(work: Work, recipe: Recipe, photo: torch.Tensor) -> Iterator[object]:
@@ -237,23 +308,22 @@ def _made(work: Work, recipe: Recipe, photo: torch.Tensor) -> Iterator[object]:
     return work.paint([recipe], photo)
 
 
-def large() -> None:
+def large(report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
         peak, seconds = large_dream(Path(folder), 4096, "--iterations", "1")
-    print(f"{'4096 x 4096 on the CPU':34} peak memory {peak} MB, {seconds:.0f} s")
+    report.row("4096 x 4096 on the CPU", MB=peak, seconds=seconds)
 
 
 def main() -> None:
-    engine = Engine()
-    print(f"{engine.device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    paces(engine)
-    estimates(engine)
-    dreams(engine)
-    channels(engine)
-    large()
-    class_images(engine)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory of all of it: {peak:.0f} MB")
+    engine, report = Engine(), Report()
+    for part in (paces, estimates, dreams, channels, growth):
+        part(engine, report)
+    busy.measure(report)
+    large(report)
+    class_images(engine, report)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    report.row("memory of all of it", MB=peak)
+    report.write()
 
 
 if __name__ == "__main__":
