@@ -79,7 +79,7 @@ def _plot(row: dict[str, Any]) -> str:
         "```mermaid",
         "xychart-beta",
         f'  title "{row["of"]}, against {row["per"]}"',
-        f"  x-axis [{', '.join(map(_short, row['at']))}]",
+        "  x-axis [" + ", ".join(f'"{_short(x)}"' for x in row["at"]) + "]",
         f"  bar [{', '.join(map(_short, row['took']))}]",
         f"  line [{', '.join(map(_short, fitted))}]",
         "```",
