@@ -248,8 +248,7 @@ class Engine:
         Raises:
             WeightsError: as `network`.
         """
-        network, picture = self._network_for(recipe), picture.to(self.device)
-        return self.threads.run(lambda: class_image.verdict(network, picture, recipe))
+        return class_image.verdict(self._network_for(recipe), picture.to(self.device), recipe)
 
     def response(
         self, image: Tensor, model: str = "dreamlet", layer: str | None = None
@@ -266,12 +265,8 @@ class Engine:
         self.plan([recipe], size_of(image))  # Checks; nothing runs.
         image = resized(image, limited(size_of(image), PHOTO_SIDE))
         network = self._network_for(recipe)
-
-        def read() -> Tensor:
-            with torch.no_grad():
-                return network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
-
-        activation = self.threads.run(read)
+        with torch.no_grad():
+            activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
         places = activation.shape[2:] or (1, 1)  # Logits have no place.
         return Response(image, activation.float().cpu().view(1, -1, *places))
 

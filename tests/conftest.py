@@ -9,6 +9,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,17 @@ def alike(one: Tensor, other: Tensor, start: Tensor) -> float:
     return float(torch.corrcoef(changes)[0, 1])
 
 
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Torch on so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def dreamlet(dtype: torch.dtype = torch.float32) -> Network:
     """Dreamlet on the CPU, with the weights that ship."""
     card = catalogue.card("dreamlet")
@@ -173,7 +185,5 @@ def quick() -> DreamRecipe:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Torch on one thread, for what is compared bit by bit across threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with on_threads(1):
+        yield

@@ -81,11 +81,6 @@ class Frozen(nn.Module):
         self.back = _Kernel(sides, around)
 
     @property
-    def joinable(self) -> bool:
-        """Whether it may be one with others that read the same."""
-        return self.weight.shape[2:] == (1, 1)
-
-    @property
     def bytes(self) -> int:
         """The memory that it takes beside its weight: that twice, as oneDNN reads it."""
         return 2 * self.weight.nbytes

@@ -112,7 +112,8 @@ def _join_convolutions(
     alike: dict[tuple[object, ...], dict[fx.Node, Frozen]] = {}
     for node in made_of:
         each = _module(extractor, node)
-        if isinstance(each, Frozen) and each.joinable:
+        # The first of a network is another type, and reads squares of pixels.
+        if type(each) is Frozen and each.weight.shape[2:] == (1, 1):
             alike.setdefault((*node.args, bool(node.kwargs), each.bias is None), {})[node] = each
     for nodes in alike.values():
         if len(nodes) == 1:
@@ -125,12 +126,11 @@ def _join_convolutions(
         extractor.add_submodule(name, made)
         with extractor.graph.inserting_before(first):
             one = extractor.graph.call_module(name, first.args, first.kwargs)
-            made_by = [
-                extractor.graph.call_function(operator.getitem, (one, place))
-                for place in range(len(nodes))
-            ]
-        for node, made_now in zip(nodes, made_by, strict=True):
-            _replace(node, made_now)
+            for place, node in enumerate(nodes):
+                part = extractor.graph.call_function(operator.getitem, (one, place))
+                node.replace_all_uses_with(part)
+        for node in nodes:
+            extractor.graph.erase_node(node)
 
 
 class RedirectedReLU(torch.autograd.Function):

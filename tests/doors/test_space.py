@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from gradio_client import Client, handle_file
 from huggingface_hub import SpaceCard
 from PIL import Image
 
 from dream import DreamRecipe, Engine, load_image, read_recipe
-from tests.conftest import EXAMPLES, ROOT
+from tests.conftest import EXAMPLES, ROOT, on_threads
 from tests.support.packages import install
 from tests.support.server import free_port, running
 from tests.support.sync import sent_files
@@ -180,10 +179,8 @@ def test_it_answers_in_time(space: Space) -> None:
 
 def test_it_dreams_what_python_dreams(client: Client) -> None:
     path, recipe = client.predict(handle_file(str(CAT)), **QUICK, api_name="/deep_dream")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)  # as many as the Space has cores
-    *_, frame = Engine("cpu").dream(load_image(CAT), DreamRecipe(**QUICK))
-    torch.set_num_threads(threads)
+    with on_threads(2):  # as many as the Space has cores
+        *_, frame = Engine("cpu").dream(load_image(CAT), DreamRecipe(**QUICK))
     with Image.open(path) as image:
         assert image.tobytes() == frame.picture().tobytes()
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)

@@ -17,7 +17,7 @@ from dream.networks.architecture import build
 from dream.networks.convolution import IN_ONE_ORDER, Frozen, FrozenFirst, freeze, together
 from dream.networks.network import LAYER_SETS, Network
 from dream.paint.canvas import Fourier
-from tests.conftest import dreamlet
+from tests.conftest import dreamlet, on_threads
 
 freezes = pytest.mark.skipif(not IN_ONE_ORDER, reason="no x86-64, or no oneDNN")
 
@@ -84,12 +84,10 @@ def test_threads_do_not_decide_over_the_gradient_of_the_first_convolution(
 ) -> None:
     first = freeze(convolution(3, 40, 7, 2, 3))
     x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    before, gradients = torch.get_num_threads(), []
+    gradients: list[Tensor] = []
     for threads in range(1, 9):
-        torch.set_num_threads(threads)
-        (gradient,) = torch.autograd.grad(first(x).square().sum(), x)
-        gradients.append(gradient)
-    torch.set_num_threads(before)
+        with on_threads(threads):
+            gradients += torch.autograd.grad(first(x).square().sum(), x)
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
 
 

@@ -10,6 +10,7 @@ import torch
 from dream import DreamRecipe, Engine
 from dream.paint import threads
 from dream.paint.threads import LONGEST, PATIENCE, Threads
+from tests.conftest import on_threads
 
 STEP = 0.125
 
@@ -43,10 +44,8 @@ class Machine:
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with on_threads(2):
+        yield
 
 
 @pytest.fixture
