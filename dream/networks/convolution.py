@@ -3,7 +3,7 @@
 PyTorch gives a convolution to one library or another by its size and the number of threads, and its
 gradient to others still. Here both are forward convolutions of oneDNN, which adds up row by row,
 column by column, channel by channel, whatever the size and the threads. Nothing is kept for
-gradients of weights, a ReLU costs nothing, and several that read the same are one.
+gradients of weights; a ReLU can be part of one, and several that read the same can be one.
 """
 
 from __future__ import annotations
