@@ -143,7 +143,7 @@ def main() -> None:
     folder = visitors.own_folder()
     page = build(work)
     page.queue(max_size=20, default_concurrency_limit=at_a_time)
-    visitors.sweep_hourly(folder)
+    visitors.keep_swept(folder)
     page.launch(
         theme=THEME,
         css=CSS,
@@ -153,6 +153,7 @@ def main() -> None:
         ssr_mode=False,  # Else Node would serve the page, without the card.
         max_file_size=FILE_BYTES,
         state_session_capacity=SESSIONS,
+        enable_monitoring=False,
         footer_links=["api", "gradio", "settings"],
         mcp_server=importlib.util.find_spec("mcp") is not None,
     )

@@ -151,7 +151,11 @@ def _painted(
     # Checks the photo before anything is downloaded.
     jobs = engine.plan(recipes, None if photo is None else size_of(photo), kept=kept)
     _show(engine.fetch(recipes[0].model))
+    remark = ""
     for frame in engine.paint(jobs, photo):
+        if frame.remark != remark:
+            print(frame.remark, file=sys.stderr)
+            remark = frame.remark
         where = f"octave {frame.octave} of {frame.octaves}, " if frame.octaves > 1 else ""
         _bar(frame.done, f"{where}step {frame.step} of {frame.total}")
         yield frame
@@ -314,7 +318,9 @@ def _write(
     start: float,
     recipe: Recipe | None = None,
 ) -> None:
-    save_image(picture, given.out, recipe)
+    # Of a sheet, or a channel or a class raised in it.
+    photo = bool(getattr(given, "photo", None) or getattr(given, "image", None))
+    save_image(picture, given.out, recipe, photo=photo)
     seconds = time.perf_counter() - start
     print(printable(f"{given.out}: {picture.width} x {picture.height}, {about}, {seconds:.1f} s"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream.errors import RecipeError, shown
+from dream.errors import DeviceError, DreamError, RecipeError, shown
 from dream.files.cache import PictureCache
 from dream.networks import catalogue, weights
 from dream.networks.device import pick_device
@@ -34,6 +35,7 @@ from dream.tensors import Size, check_picture, limited, resized, size_of
 CACHE_GB = 4.0
 # The longest side of a photo in which channels are looked for.
 PHOTO_SIDE = SIDES[1]
+SCARCE = "too much for the memory of the GPU"
 
 
 class Engine:
@@ -144,18 +146,41 @@ class Engine:
 
         Yields a frame before each job and after each of its steps; the last one of each is
         finished, and `step`, `total` and `done` count over all of them. Networks are loaded when
-        frames are asked for. Close the iterator to stop.
+        frames are asked for. Close the iterator to stop. What is too much for the memory of a GPU
+        is begun anew one size smaller, as is all that was to follow: frames count from there, and
+        their `remark` says so.
 
         Raises:
+            DeviceError: if that is too much, too.
             OutOfTime: within a step, if it is done in tiles and `time.monotonic()` is past `until`.
             RecipeError: if weights of one's own know fewer classes.
             WeightsError: if weights cannot be had or do not fit.
         """
-        made = frames(jobs, [self._climbs(job, image, until) for job in jobs])
-        for frame in self.threads.shared(made):
-            yield frame
-            if image is None and frame.finished and frame.values:
-                self._keep(frame)
+        remark, done = "", 0
+        while True:
+            made = frames(jobs, [self._climbs(job, image, until) for job in jobs])
+            try:
+                for frame in self.threads.shared(made):
+                    done += frame.finished
+                    yield replace(frame, remark=remark)
+                    if image is None and frame.finished and frame.values:
+                        self._keep(frame)
+                return
+            except torch.OutOfMemoryError as error:
+                said = f"{SCARCE} at {_side(jobs[done])} pixels a side"
+                if remark:
+                    raise DeviceError(f"{said}; give a smaller picture, or fewer") from error
+            jobs = self._smaller(jobs[done:], image, said)
+            remark, done = f"{said}: made at {_side(jobs[0])}", 0
+
+    def _smaller(self, jobs: Sequence[AnyJob], image: Tensor | None, said: str) -> list[AnyJob]:
+        """The jobs one size smaller, what they took of the memory given back."""
+        torch.cuda.empty_cache()
+        size = None if image is None else size_of(image)
+        try:
+            return [each for job in jobs for each in kinds.smaller(job, size)]
+        except DreamError as error:
+            raise DeviceError(f"{said}, and {error}") from error
 
     def _climbs(self, job: AnyJob, image: Tensor | None, until: float) -> Climbs:
         network = self._network_for(job.recipes[0])
@@ -269,6 +294,11 @@ class Engine:
             activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
         places = activation.shape[2:] or (1, 1)  # Logits have no place.
         return Response(image, activation.float().cpu().view(1, -1, *places))
+
+
+def _side(job: AnyJob) -> int:
+    """The longest side of what a job makes."""
+    return max(job.stages[-1].size)
 
 
 def _recipe(recipe: AnyRecipe, kind: type[Any]) -> AnyRecipe:

@@ -3,8 +3,9 @@
 DreamError (a ValueError)
 |- RecipeError              a knob, a model, a layer or a saved recipe that cannot be used
 |- PictureError             a file or a picture that cannot be read, dreamed or written
-|- DeviceError              a device that this machine does not have
+|- DeviceError              a device that is not there, or whose memory is too small
 |- OutOfTime                work that takes longer than it may
+|  `- TimeIsUp              it was ended, with the picture so far
 `- WeightsError             a weights file that is damaged or does not fit
    `- WeightsUnavailable    weights that no source has
 """
@@ -37,11 +38,15 @@ class PictureError(DreamError):
 
 
 class DeviceError(DreamError):
-    """A device that this machine does not have."""
+    """A device that this machine does not have, or whose memory is too small."""
 
 
 class OutOfTime(DreamError):
     """Work that takes longer than it may."""
+
+
+class TimeIsUp(OutOfTime):
+    """Work that was ended as it took longer than it may; what came last is the picture so far."""
 
 
 class WeightsError(DreamError):

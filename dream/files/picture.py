@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
@@ -23,6 +23,8 @@ from torch import Tensor
 
 from dream.errors import PictureError, RecipeError
 from dream.files.bounded import BYTES, EXIF_BYTES, PathOrFile, bounded_file, check, check_tiles
+from dream.files.origin import XMP_KEY, made_by_a_network
+from dream.recipe.dream import DreamRecipe
 from dream.recipe.recipe import AnyRecipe, Recipe
 from dream.tensors import to_image, to_tensor
 
@@ -187,29 +189,52 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def save_image(
-    picture: Tensor | Image.Image, path: str | os.PathLike[str], recipe: Recipe | None = None
+    picture: Tensor | Image.Image,
+    path: str | os.PathLike[str],
+    recipe: Recipe | None = None,
+    *,
+    photo: bool | None = None,
 ) -> None:
-    """Write a PNG with the recipe inside (iTXt `deepdream`) and no other metadata.
+    """Write a PNG with the recipe inside (iTXt `deepdream`), and that a network made it (XMP).
 
-    The file appears whole or not at all.
+    `photo` says whether that was of a photo, as a dream always is. Without it and a recipe nothing
+    is said. There is no other metadata. The file appears whole or not at all.
 
     Raises:
         PictureError: if the name does not end in .png, the file cannot be written, or the picture
             is not finite.
     """
     path = check_destination(path)
-    image = to_image(picture) if isinstance(picture, Tensor) else picture.convert("RGB")
-    image.info = {}
+    image = to_image(picture) if isinstance(picture, Tensor) else picture
     info = PngImagePlugin.PngInfo()
     if recipe:
         info.add_itxt(RECIPE_KEY, recipe.to_json())
+    if recipe or photo is not None:
+        of_a_photo = bool(photo) or isinstance(recipe, DreamRecipe)
+        info.add_itxt(XMP_KEY, made_by_a_network(of_a_photo))
+    _write(image, path, "PNG", pnginfo=info)
+
+
+def save_preview(image: Image.Image, path: Path, *, photo: bool | None = None) -> None:
+    """Write a JPEG to look at, which says as `save_image` how it was made.
+
+    Raises:
+        PictureError: if it cannot be written.
+    """
+    xmp = {} if photo is None else {"xmp": made_by_a_network(photo).encode()}
+    _write(image, path, "JPEG", quality=90, **xmp)
+
+
+def _write(image: Image.Image, path: Path, kind: str, **options: Any) -> None:
+    image = image.convert("RGB")
+    image.info = {}  # A comment would be written along.
     _sweep(path.parent)
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        image.save(partial, "PNG", pnginfo=info)
+        image.save(partial, kind, **options)
         partial.replace(path)
     except OSError as error:
-        raise PictureError(f"{path} cannot be written: {_one_line(error)}") from error
+        raise PictureError(f"{path.name} cannot be written: {_one_line(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
 

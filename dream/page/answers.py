@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dream.errors import DreamError
-from dream.files.picture import load_image
+from dream.files.picture import load_image, save_preview
 from dream.page.moments import Moments, fresh_folder, of_frames
 from dream.page.work import Work
 from dream.paint.response import Answer, Response
@@ -61,5 +61,5 @@ def answered(
 def map_file(response: Response, channel: int) -> str:
     """The path of the photo, marked where a channel answers."""
     path = fresh_folder() / f"where-{channel}.jpg"
-    response.map(channel).save(path, quality=90)
+    save_preview(response.map(channel), path)
     return str(path)

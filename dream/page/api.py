@@ -10,12 +10,12 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from dream.errors import RecipeError
+from dream.errors import RecipeError, TimeIsUp
 from dream.files.embedded import with_pictures
 from dream.page import compare as comparing
 from dream.page import parts
 from dream.page.answers import TOP, answered, map_file, recipes_for
-from dream.page.moments import grids, moments
+from dream.page.moments import grids, moments, unspoilt
 from dream.page.work import Work
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe import presets as library
@@ -97,15 +97,20 @@ def deep_dream(
     Low layers bring strokes (inception3b of dreamlet), middle ones eyes and faces
     (inception4c), high ones whole animals (inception5a). Sends nothing but signs of life while
     the network is fetched, then previews (JPEG, without a recipe); the last answer is the dream
-    as PNG, which carries its recipe inside, and that recipe as JSON.
+    as PNG, which carries its recipe inside, and that recipe as JSON. Where its time is up before
+    it is done, the last answer is the dream as far as it came, and in the place of its recipe that
+    it has "ended", and why.
     """
     recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
-    for moment in moments(work, [recipe], image):
-        if moment.frame is None:
-            yield None, None
-        else:
-            made = moment.frame.recipes[0].to_dict() if moment.frame.finished else None
-            yield moment.files[0], made
+    try:
+        for moment in moments(work, [recipe], image):
+            if moment.frame is None:
+                yield None, None
+            else:
+                made = moment.frame.recipes[0].to_dict() if moment.frame.finished else None
+                yield moment.files[0], made
+    except TimeIsUp as error:
+        yield unspoilt(moment.files[0]), _ended(error)
 
 
 def compare(
@@ -118,11 +123,13 @@ def compare(
     recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
     recipes = variations(recipe, listed(layers or ""), numbers(intensities or ""))
     made: list[Image.Image] = []
-    for _, dreams in comparing.sheets(work, recipes, image):
+    by: list[dict[str, Any]] = []
+    for moment, dreams in comparing.sheets(work, recipes, image):
         made = dreams
+        if moment.frame and moment.frame.finished:
+            by.append(moment.frame.recipes[0].to_dict())
         yield None, None
-    path = comparing.sheet_file(recipes, made, image)
-    yield path, [work.engine.settle(each).to_dict() for each in recipes]
+    yield comparing.sheet_file(recipes, made, image), by
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -154,10 +161,14 @@ def visualize_channel(
             yield [], None
         _, found, stream = answered(work, image, recipe, None, TOP, raised=True)
         recipes = [recipe.but(channel=each.channel) for each in found]
-    made = [each.settled(work.engine.device.type, bool(image)).to_dict() for each in recipes]
-    for grid in grids(stream, recipes):
-        items = [(path, str(channel)) for channel, path in grid.files.items()]
-        yield items, {"recipes": made, "silent": list(grid.silent)} if grid.done else None
+    try:
+        for grid in grids(stream, recipes):
+            items = [(path, str(channel)) for channel, path in grid.files.items()]
+            made = [each.to_dict() for each in grid.recipes.values()]
+            about = {"recipes": made, "silent": list(grid.silent)}
+            yield items, about if grid.done else None
+    except TimeIsUp as error:
+        yield items, about | _ended(error)
 
 
 def top_channels(
@@ -178,9 +189,14 @@ def top_channels(
     response, found, stream = answered(work, image, recipe, spot, count)
     recipes = [recipe.but(channel=each.channel) for each in found]
     where = map_file(response, found[0].channel)
-    for grid in grids(stream, recipes):
-        items = [(path, str(channel)) for channel, path in grid.files.items()]
-        yield items, where, [asdict(each) for each in found] if grid.done else None
+    answers = [asdict(each) for each in found]
+    try:
+        for grid in grids(stream, recipes):
+            items = [(path, str(channel)) for channel, path in grid.files.items()]
+            yield items, where, answers if grid.done else None
+    except TimeIsUp as error:
+        _ended(error)
+        yield items, where, answers
 
 
 def class_image(
@@ -193,15 +209,24 @@ def class_image(
     before and after, and the five classes that the network now sees.
     """
     before = None
-    for moment in moments(work, [ClassRecipe(**given)], image, judged=True):
-        if not (moment.frame and moment.verdict):
-            yield None, None, None
-            continue
-        before = before or moment.verdict
-        both = {"before": asdict(before), "after": asdict(moment.verdict)}
-        done = moment.frame.finished
-        made = moment.frame.recipes[0].to_dict()
-        yield moment.files[0], made if done else None, both if done else None
+    try:
+        for moment in moments(work, [ClassRecipe(**given)], image, judged=True):
+            if not (moment.frame and moment.verdict):
+                yield None, None, None
+                continue
+            before = before or moment.verdict
+            both = {"before": asdict(before), "after": asdict(moment.verdict)}
+            done = moment.frame.finished
+            made = moment.frame.recipes[0].to_dict()
+            yield moment.files[0], made if done else None, both if done else None
+    except TimeIsUp as error:
+        yield unspoilt(moment.files[0]), _ended(error), both
+
+
+def _ended(error: TimeIsUp) -> dict[str, Any]:
+    """What is answered in the place of a recipe where there was no time for all of it."""
+    parts.toast(error, "Time is up")
+    return {"ended": str(error)}
 
 
 def handler_of(

@@ -10,6 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from dream.files import sheet as contact
+from dream.files.picture import save_image
 from dream.networks import catalogue
 from dream.page import parts
 from dream.page.controls import Controls, recipe_of
@@ -119,5 +120,5 @@ def sheets(
 def sheet_file(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image], photo: str) -> str:
     """The path of a sheet."""
     path = fresh_folder() / f"sheet-{stem(photo)}.png"
-    contact.sheet(recipes, dreams).save(path)
+    save_image(contact.sheet(recipes, dreams), path, photo=True)
     return str(path)

@@ -21,6 +21,7 @@ import httpx
 import safehttpx
 from gradio.server_messages import ProcessCompletedMessage
 from gradio.utils import get_upload_folder
+from starlette.formparsers import MultiPartException
 
 from dream.errors import DreamError
 
@@ -28,6 +29,8 @@ API = "/gradio_api/"
 # Pictures come as uploads; only what speaks MCP may send them in the body, as base64.
 JSON_BYTES, MCP_BYTES = 2_000_000, 16_000_000
 FILE_BYTES = 50_000_000
+# What stands around a file that is uploaded.
+FORM_BYTES = 100_000
 # Of so many visitors and calls, the latest, is kept what is theirs: half a megabyte each, and more.
 SESSIONS = 64
 LINK_SECONDS = 20.0
@@ -36,6 +39,8 @@ UNREAD_SECONDS = 10.0
 CALLS = ("call", "queue", "run", "api")
 # What else Gradio would take, as recordings for ffmpeg and blobs to keep, the page has no use for.
 TAKEN = (*CALLS, "cancel", "reset", "mcp")
+# And what it would give: its icon at any size there is memory for, the state of a visit in a file.
+NOT_GIVEN = ("pwa_icon", "manifest.json", "deep_link", "monitoring")
 
 IS_FILE = {"_type": "gradio.FileData"}
 NOT_HERE = "only pictures that were uploaded here, or links to some, can be used"
@@ -111,12 +116,18 @@ class Door:
         self._waiting: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        _, _, route = scope.get("path", "").partition(API)
-        kind, _, rest = route.partition("/")
-        if scope["type"] != "http" or kind in ("", "upload"):
+        before, inside, route = scope.get("path", "").partition(API)
+        kind, _, rest = (route if inside else before.lstrip("/")).partition("/")
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif scope["method"] == "POST" and kind not in TAKEN:
-            await _refuse(send, 404, f"nothing is taken at {API}{kind}")
+        elif kind in NOT_GIVEN:
+            await _refuse(send, 404, f"there is no {kind} here")
+        elif scope["method"] != "POST" and not inside:
+            await self.app(scope, receive, send)
+        elif inside and kind == "upload":
+            await self.app(scope, _bounded(receive), send)
+        elif scope["method"] == "POST" and not (inside and kind in TAKEN):
+            await _refuse(send, 404, f"nothing is taken at {scope['path']}")
         elif scope["method"] == "POST":
             await self._post(kind, scope, receive, send)
         elif kind in ("call", "queue"):
@@ -220,6 +231,21 @@ async def _body(receive: Any, limit: int) -> bytes | None:
             return None
         if not message.get("more_body"):
             return bytes(body)
+
+
+def _bounded(receive: Any) -> Any:
+    """An upload of one file at most, however many there are in it."""
+    left = FILE_BYTES + FORM_BYTES
+
+    async def counted() -> Any:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:  # Gradio takes this for an answer, and removes what it has.
+            raise MultiPartException(f"more than the maximum allowed size, {FILE_BYTES:,} bytes")
+        return message
+
+    return counted
 
 
 async def _refuse(send: Any, status: int, message: str) -> None:

@@ -9,13 +9,15 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from dream.files.picture import load_image, save_image
+from dream.errors import PictureError, TimeIsUp
+from dream.files.picture import load_image, save_image, save_preview
 from dream.page import parts
 from dream.page.work import Work
 from dream.paint.class_image import Verdict
@@ -80,25 +82,36 @@ def of_frames(
     files: bool = True,
     before: Iterable[str] = (),
 ) -> Moments:
-    """The moments of frames, and of words before them."""
+    """The moments of frames, and of words before them.
+
+    Raises:
+        TimeIsUp: after the picture so far, where there was no time for more.
+    """
     yield from map(Moment, before)
     folder, previews = fresh_folder() if files else Path(), deque[tuple[str, ...]]()
     start = time.monotonic()
-    frame = None
+    frame, remark = None, ""
     try:
         for frame, verdict in frames:
             seconds = time.monotonic() - start
             paths = tuple(_files(frame, photo, folder)) if files else ()
             if files and not frame.finished and frame.step:
                 previews.append(paths)
+            if frame.remark != remark:
+                parts.toast(frame.remark, "Made smaller")
+                remark = frame.remark
             yield Moment(parts.progress(frame, seconds), frame, paths, seconds, verdict)
+            if frame.ended:
+                raise TimeIsUp(frame.ended)
             if len(previews) > BEHIND:
                 for path in previews.popleft():
                     Path(path).unlink(missing_ok=True)
     finally:
         # Where it was stopped one may go on from here: from all of the picture, not from a JPEG.
         if frame and previews and not frame.finished:
-            frame.picture().save(Path(previews[-1][0]).with_suffix(".png"))
+            with suppress(PictureError):  # The disk is full.
+                whole = Path(previews[-1][0]).with_suffix(".png")
+                save_image(frame.picture(), whole, photo=bool(photo))
 
 
 def unspoilt(path: str) -> str:
@@ -108,9 +121,16 @@ def unspoilt(path: str) -> str:
 
 
 def fresh_folder() -> Path:
-    """A new folder whose files the page may show, until they are a day old."""
+    """A new folder whose files the page may show, until they are a day old.
+
+    Raises:
+        PictureError: if there can be none.
+    """
     folder = Path(get_upload_folder(), uuid.uuid4().hex)
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise PictureError(f"no picture can be kept here: {error.strerror}") from error
     return folder
 
 
@@ -120,10 +140,10 @@ def _files(frame: Frame, photo: str | None, folder: Path) -> Iterator[str]:
         path = folder / recipe.called(stem(photo) if photo else "")
         if frame.finished:
             path = path.with_name(f"{path.name}.png")
-            save_image(picture, path, recipe)
+            save_image(picture, path, recipe, photo=bool(photo))
         else:
             path = path.with_name(f"{path.name}-{frame.step}.jpg")
-            picture.save(path, quality=90)
+            save_preview(picture, path, photo=bool(photo))
         yield str(path)
 
 
@@ -136,10 +156,13 @@ def stem(photo: str) -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid of channels as it is now: a file for each, grey ones at first, and who is silent."""
+    """A grid of channels as it is now: a file for each, grey ones at first, what each is made by,
+    and who is silent.
+    """
 
     moment: Moment
     files: dict[int, str]
+    recipes: dict[int, Recipe]
     silent: tuple[int, ...]
     done: bool
 
@@ -147,12 +170,14 @@ class Grid:
 def grids(stream: Iterator[Moment], recipes: Sequence[ChannelRecipe]) -> Iterator[Grid]:
     """Channels as they form, in the order of their recipes."""
     waiting = fresh_folder() / "waiting.jpg"
-    Image.new("RGB", (PLACEHOLDER, PLACEHOLDER), "grey").save(waiting)
+    save_preview(Image.new("RGB", (PLACEHOLDER, PLACEHOLDER), "grey"), waiting)
     files = {recipe.channel: str(waiting) for recipe in recipes}
+    made: dict[int, Recipe] = {recipe.channel: recipe for recipe in recipes}
     silent: tuple[int, ...] = ()
     for moment in stream:
         frame = moment.frame
         if frame:
             files |= zip(frame.channels, moment.files, strict=True)
+            made |= zip(frame.channels, frame.recipes, strict=True)
             silent += frame.silent if frame.finished else ()
-        yield Grid(moment, dict(files), silent, bool(frame and frame.done == 1))
+        yield Grid(moment, dict(files), dict(made), silent, bool(frame and frame.done == 1))

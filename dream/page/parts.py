@@ -141,9 +141,13 @@ def under_way(text: str) -> str:
 
 def warned(error: DreamError, title: str) -> str:
     """A line for the status that says what went wrong, which a toast says too."""
-    said = sentence(error)
-    gr.Warning(html.escape(said), title=title)
-    return status(said)
+    toast(error, title)
+    return status(sentence(error))
+
+
+def toast(text: DreamError | str, title: str) -> None:
+    """Say it in a corner of the page; clients of the API find it among the messages of a job."""
+    gr.Warning(html.escape(sentence(text)), title=title)
 
 
 def sentence(error: DreamError | str) -> str:
@@ -162,7 +166,7 @@ def progress(frame: Frame, seconds: float) -> str:
     if frame.octaves > 1:
         step = f"step {frame.octave_step} of {frame.octave_steps}"
         said = f"Octave {frame.octave} of {frame.octaves}, {step}"
-    return under_way(f"{said}, {left(frame, seconds)} left.")
+    return under_way(f"{said}, {left(frame, seconds)} left. {sentence(frame.remark)}".strip())
 
 
 def left(frame: Frame, seconds: float) -> str:

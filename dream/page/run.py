@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from dream.errors import DreamError
+from dream.errors import DreamError, TimeIsUp
 from dream.page import parts
 
 
@@ -119,6 +119,8 @@ def told(source: Iterator[dict[str, Any]], outputs: Mapping[str, Any]) -> Iterat
     try:
         for changes in source:
             yield changed(changes, outputs)
+    except TimeIsUp as error:
+        yield changed({"status": parts.warned(error, "Time is up")}, outputs)
     except DreamError as error:
         yield changed({"status": parts.warned(error, "This cannot be made")}, outputs)
 

@@ -1,10 +1,11 @@
 """Where what visitors send, and what they are sent, lies: a folder of this process's own.
 
-It goes with the process; where that was killed, within a day and an hour of another's running.
+It goes with the process; where that was killed, within a day of another's running and minutes.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -12,13 +13,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import gradio.mcp
 
 PREFIX = "dream-visitors-"
-DAY, HOUR = 86_400.0, 3_600.0
+DAY, OFTEN = 86_400.0, 120.0
+# So many bytes are kept at most, the latest.
+MOST = 4e9
 
 
 def own_folder() -> Path:
@@ -49,9 +53,9 @@ def own_folder() -> Path:
     return folder
 
 
-def sweep_hourly(folder: Path) -> None:
-    """Now and every hour remove what is older than a day from the folder, but for what lies there
-    now, and what other processes left beside it.
+def keep_swept(folder: Path) -> None:
+    """From now on remove what is older than a day, or too much, from the folder, but for what lies
+    there now, and what other processes left beside it.
     """
     keep = set(folder.rglob("*"))
 
@@ -59,16 +63,18 @@ def sweep_hourly(folder: Path) -> None:
         while True:
             folder.touch()  # It is in use.
             sweep(folder, keep)
-            time.sleep(HOUR)
+            time.sleep(OFTEN)
 
     threading.Thread(target=go_on, daemon=True).start()
 
 
-def sweep(folder: Path, keep: Collection[Path] = ()) -> None:
-    """Remove what is older than a day: files in the folder, and whole folders of its kind."""
-    old = time.time() - DAY
+def sweep(folder: Path, keep: Collection[Path] = (), most: float = MOST) -> None:
+    """Remove what is older than a day: files in the folder, and whole folders of its kind; and the
+    oldest files, where all take more than so many bytes.
+    """
+    old = max(time.time() - DAY, _too_much(folder, keep, most))
     for other in folder.parent.glob(f"{PREFIX}*"):
-        if other != folder and _changed(other) < old:
+        if other != folder and _changed(other) < time.time() - DAY:
             shutil.rmtree(other, ignore_errors=True)
     # What is deepest comes first, so that folders are empty when their turn comes.
     for path in sorted(folder.rglob("*"), reverse=True):
@@ -77,6 +83,17 @@ def sweep(folder: Path, keep: Collection[Path] = ()) -> None:
                 path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
         except OSError:
             pass  # In use, or gone.
+
+
+def _too_much(folder: Path, keep: Collection[Path], most: float) -> float:
+    """When that was made which all that is younger leaves no room for."""
+    files = [(_changed(path), path) for path in folder.rglob("*") if path not in keep]
+    for changed, path in sorted(files, reverse=True):
+        with suppress(OSError):
+            most -= path.lstat().st_size if path.is_file() else 0
+        if most < 0:
+            return math.nextafter(changed, math.inf)
+    return 0.0
 
 
 def _changed(path: Path) -> float:

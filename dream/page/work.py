@@ -244,23 +244,31 @@ def _answered(
 def worth_showing(frames: Iterator[Frame], until: float) -> Iterator[Frame]:
     """The first frame, one now and then, and all that are finished.
 
-    Those of large pictures, which take long to show, come more seldom.
+    Those of large pictures, which take long to show, come more seldom. When it is later than
+    `until`, by `time.monotonic`, it ends with the picture so far.
 
     Raises:
-        OutOfTime: when it is later than that, by `time.monotonic`.
+        OutOfTime: if there is none as yet.
     """
     shown = time.monotonic()
     pause = SECONDS_BETWEEN_PREVIEWS
-    for frame in frames:
-        now = time.monotonic()
-        if frame.finished:
-            yield frame
-            continue
-        check_time(until)
-        if frame.step == 0 or now - shown > pause:
-            yield frame
-            shown = time.monotonic()
-            pause = max(SECONDS_BETWEEN_PREVIEWS, 4 * (shown - now))
+    frame = None
+    try:
+        for frame in frames:
+            now = time.monotonic()
+            if frame.finished:
+                yield frame
+                continue
+            check_time(until)
+            if frame.step == 0 or now - shown > pause:
+                yield frame
+                shown = time.monotonic()
+                pause = max(SECONDS_BETWEEN_PREVIEWS, 4 * (shown - now))
+    except OutOfTime:
+        if frame is None or not frame.octave_step:
+            raise
+        so_far = f"time was up after {frame.step} of {frame.total} steps, this is how far it came"
+        yield replace(frame, ended=f"{so_far}; {QUICKER}")
 
 
 def _on_host(frame: Frame) -> Frame:
@@ -268,7 +276,7 @@ def _on_host(frame: Frame) -> Frame:
     tensor of a device.
     """
     images = frame.pictures()
-    if not frame.finished:
+    if not (frame.finished or frame.ended):
         for image in images:
             image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     objective = None if frame.objective is None else np.array(frame.values)

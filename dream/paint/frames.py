@@ -52,8 +52,9 @@ class Frame:
     `step` of `total` counts over everything, `octave` of `octaves` from 1, in this picture, and
     `octave_step` of `octave_steps` in this octave; `done` is the share of the work, from 0 to 1,
     that lies behind; `finished` says that these pictures are the result. `recipes` are what each
-    picture is made by. Frames stay as they are; nothing is worked out, nor copied from the device,
-    until `values` or a picture is asked for.
+    picture is made by; `remark` says in words if they became others than was asked for, `ended` why
+    there are no more frames though this one is not finished. Frames stay as they are; nothing is
+    worked out, nor copied from the device, until `values` or a picture is asked for.
     """
 
     step: int
@@ -67,6 +68,8 @@ class Frame:
     recipes: tuple[Recipe, ...] = ()
     octave_step: int = 0
     octave_steps: int = 0
+    remark: str = ""
+    ended: str = ""
 
     @property
     def channels(self) -> tuple[int, ...]:

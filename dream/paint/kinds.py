@@ -16,6 +16,9 @@ from dream.paint.plan import AnyJob
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.tensors import Size
 
+# One size, as the octaves of a dream have them where nothing is said.
+SMALLER = 1.4
+
 
 class Kind(Protocol):
     """What the file of a kind has."""
@@ -44,6 +47,16 @@ def plan(recipes: Sequence[Recipe], size: Size | None = None) -> list[AnyJob]:
     """
     groups = itertools.groupby(recipes, type)
     return [job for kind, group in groups for job in KINDS[kind].plan(list(group), size)]
+
+
+def smaller(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
+    """The pictures of a job one size smaller, all other things being as they were.
+
+    Raises:
+        PictureError, RecipeError: if they cannot be.
+    """
+    side = round(max(job.stages[-1].size) / SMALLER)
+    return plan([recipe.within(side) for recipe in job.recipes], size)
 
 
 def climbs(

@@ -63,6 +63,7 @@ class DreamRecipe(Recipe):
     """
 
     kind: ClassVar[str] = "dream"
+    side: ClassVar[str] = "max_side"
 
     layer: str = knob(
         None,

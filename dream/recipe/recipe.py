@@ -55,6 +55,8 @@ class Recipe(ABC):
     """What all recipes share: checking, changing, settling, and the way to and from JSON."""
 
     kind: ClassVar[str] = ""
+    # The knob that says how large the picture becomes.
+    side: ClassVar[str] = "size"
 
     model: str = knob(MODEL, help="The network that dreams.")
 
@@ -99,6 +101,10 @@ class Recipe(ABC):
     @abstractmethod
     def _usual(self, device: str, photo: bool) -> dict[str, Any]:
         """What knobs become that were left open."""
+
+    def within(self: AnyRecipe, side: int) -> AnyRecipe:
+        """The recipe with a picture of at most so many pixels a side."""
+        return self.but(**{self.side: side})
 
     @abstractmethod
     def called(self, photo: str = "") -> str:

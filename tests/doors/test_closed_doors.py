@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.server
-import json
 import os
 import signal
 import threading
@@ -23,6 +22,8 @@ from dream import DreamError
 from dream.page import door, visitors
 from dream.page.door import NOT_HERE
 from tests.conftest import EXAMPLES
+from tests.support.api import JSON, begun, called, ended, refusal, served_by, uploaded
+from tests.support.memory import resident
 from tests.support.server import served
 
 NOTHING: dict[str, Any] = {"octaves": 1, "iterations": 0, "max_side": 64}
@@ -48,38 +49,6 @@ def api(address: str) -> Iterator[httpx.Client]:
 def cat(api: httpx.Client) -> dict[str, str]:
     """A picture that was uploaded."""
     return {"path": uploaded(api, EXAMPLES / "cat.jpg")}
-
-
-def uploaded(api: httpx.Client, file: Path) -> str:
-    with file.open("rb") as content:
-        (path,) = api.post("/upload", files={"files": content}).json()
-    return str(path)
-
-
-def begun(api: httpx.Client, name: str, given: Any) -> str:
-    answer = api.post(f"/call/v2/{name}", content=json.dumps(given), headers=JSON)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["event_id"])
-
-
-JSON = {"content-type": "application/json"}
-
-
-def called(api: httpx.Client, name: str, given: Any) -> tuple[bool, Any]:
-    """Whether a call, as curl makes it, ends well, and what it answers last."""
-    return ended(api, name, begun(api, name, given))
-
-
-def ended(api: httpx.Client, name: str, event: str) -> tuple[bool, Any]:
-    last = api.get(f"/call/{name}/{event}").text.strip().rpartition("event: ")[2]
-    kind, _, data = last.partition("\ndata: ")
-    return kind == "complete", json.loads(data)
-
-
-def refusal(api: httpx.Client, name: str, given: Any) -> str:
-    good, said = called(api, name, given)
-    assert not good and isinstance(said["error"], str), said
-    return str(said["error"])
 
 
 @pytest.fixture(scope="module")
@@ -249,35 +218,6 @@ def is_running(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except OSError:
         return False
-
-
-def served_by(port: int) -> int | None:
-    """The process that listens on a port."""
-    try:
-        tables = [
-            Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")
-        ]
-    except OSError:
-        return None
-    sockets = {
-        line.split()[9]
-        for line in sum(tables, [])
-        if line.split()[3] == "0A" and line.split()[1].endswith(f":{port:04X}")
-    }
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            for each in os.listdir(f"/proc/{process}/fd"):
-                if os.readlink(f"/proc/{process}/fd/{each}")[8:-1] in sockets:
-                    return int(process)
-        except OSError:
-            continue
-    return None
-
-
-def resident(process: int) -> float:
-    """Megabytes."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @pytest.mark.slow

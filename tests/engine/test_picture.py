@@ -15,15 +15,34 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
 
-from dream import DreamRecipe, PictureError, RecipeError, load_image, read_recipe, save_image
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    PictureError,
+    RecipeError,
+    load_image,
+    read_recipe,
+    save_image,
+)
 from dream.files import bounded, picture
-from dream.files.picture import DECODING, check_destination, image_size, is_within, load_thumbnail
+from dream.files.origin import OF_A_PHOTO, OF_NOTHING, XMP_KEY
+from dream.files.picture import (
+    DECODING,
+    check_destination,
+    image_size,
+    is_within,
+    load_thumbnail,
+    save_preview,
+)
+from dream.recipe import Recipe
 from dream.tensors import check_picture, to_image, to_tensor
 from tests.conftest import EXAMPLES, ROOT, png_header
 
@@ -463,13 +482,17 @@ def test_saving_and_loading_gives_the_same_picture(noise: torch.Tensor, tmp_path
     assert torch.equal(to_tensor(to_image(again)), again)
 
 
-def test_a_saved_dream_carries_its_recipe_and_nothing_else(tmp_path: Path) -> None:
+def test_a_saved_dream_carries_its_recipe_and_that_a_network_made_it_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     recipe, path = DreamRecipe(intensity=7, seed=42), tmp_path / "dream.png"
     exif = Image.Exif()
     exif[271] = "A camera"
+    exif.get_ifd(34853)[1] = "N"
     photo = written(quarters(), "JPEG", exif=exif, comment=b"secret", icc_profile=b"p" * 200)
     with Image.open(photo) as image:
         save_image(image, path, recipe)
+        save_preview(image, tmp_path / "preview.jpg", photo=True)
     assert read_recipe(path) == recipe
     content = path.read_bytes()
     kinds, position = [], 8
@@ -477,7 +500,56 @@ def test_a_saved_dream_carries_its_recipe_and_nothing_else(tmp_path: Path) -> No
         length, kind = struct.unpack(">I4s", content[position : position + 8])
         kinds.append(kind)
         position += length + 12
-    assert sorted(set(kinds)) == [b"IDAT", b"IEND", b"IHDR", b"iTXt"]
+    assert sorted(kinds) == [b"IDAT", b"IEND", b"IHDR", b"iTXt", b"iTXt"]
+    with Image.open(path) as image:
+        assert set(image.info) - {"xmp"} == {"deepdream", XMP_KEY}
+    with Image.open(tmp_path / "preview.jpg") as image:
+        assert not image.getexif() and set(image.info) & {"exif", "comment", "icc_profile"} == set()
+    assert source(tmp_path / "preview.jpg") == OF_A_PHOTO
+
+
+def source(path: Path) -> str | None:
+    """Where a picture says that it is from, as IPTC's programs read it."""
+    with Image.open(path) as image:
+        packet = image.info.get(XMP_KEY) or image.info.get("xmp")
+    if packet is None:
+        return None
+    names = {
+        "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+        "ext": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+    }
+    about = ElementTree.fromstring(packet).find("rdf:RDF/rdf:Description", names)
+    assert about is not None
+    terms, _, term = about.attrib[f"{{{names['ext']}}}DigitalSourceType"].rpartition("/")
+    assert terms == "http://cv.iptc.org/newscodes/digitalsourcetype"
+    return term
+
+
+@pytest.mark.parametrize(
+    ("recipe", "photo", "said"),
+    [
+        (DreamRecipe(), None, OF_A_PHOTO),
+        (ChannelRecipe(), None, OF_NOTHING),
+        (ChannelRecipe(), True, OF_A_PHOTO),
+        (ClassRecipe(), False, OF_NOTHING),
+        (None, True, OF_A_PHOTO),  # A sheet.
+        (None, False, OF_NOTHING),
+        (None, None, None),
+    ],
+)
+def test_a_picture_says_in_the_usual_way_that_a_network_made_it(
+    recipe: Recipe | None, photo: bool | None, said: str | None, tmp_path: Path
+) -> None:
+    save_image(quarters(), tmp_path / "made.png", recipe, photo=photo)
+    assert source(tmp_path / "made.png") == said
+
+
+def test_the_pictures_that_ship_say_so_too() -> None:
+    shipped = [path for path in EXAMPLES.rglob("*.png") if path.parent.name != "site"]
+    for path in shipped:
+        of_a_photo = path.parent.name == "layers" or path.name.startswith("dream-")
+        assert source(path) == (OF_A_PHOTO if of_a_photo else OF_NOTHING), path.name
+    assert len(shipped) > 50
 
 
 def test_a_recipe_is_read_from_json_too(tmp_path: Path) -> None:

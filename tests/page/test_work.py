@@ -3,6 +3,7 @@
 import itertools
 import os
 import pickle
+import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -21,11 +22,16 @@ from dream import (
     Engine,
     OutOfTime,
     PictureError,
+    RecipeError,
     load_image,
+    read_recipe,
 )
 from dream.networks.architecture import TRACING
+from dream.page import api
 from dream.page.moments import BEHIND, moments, stem, unspoilt
+from dream.page.run import told
 from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
+from dream.paint import ascent
 from dream.paint.frames import Frame
 from tests.conftest import EXAMPLES
 
@@ -138,12 +144,67 @@ def test_too_little_memory_is_said_in_a_sentence(engine: Engine, lent: Work) -> 
             list(work._done(broken, 1.0))
 
 
-def test_a_dream_that_takes_too_long_is_ended(engine: Engine, cat: Tensor) -> None:
+@pytest.fixture(params=["here", "lent"])
+def hurried(request: Any, engine: Engine, lender: Lender) -> Work:
+    """Work that has a moment for what it takes to be quick."""
+    work = Work(engine, lender if request.param == "lent" else None)
+    work.time_limit = 0.3
+    work._slowness = 0.0
+    return work
+
+
+def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
+    hurried: Work, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dream.page.work.READY_SECONDS", 0.3)
+    recipe = DreamRecipe(max_side=128, octaves=1, iterations=100)
+    monkeypatch.setattr("dream.page.work.PREVIEW_SIDE", 100)
+    monkeypatch.setattr("dream.paint.frames.ascend", slowly(0.05))
+    *before, last = hurried.paint([recipe], cat)
+    assert 0 < last.step < last.total == 100 and not last.finished
+    assert not any(frame.ended for frame in before)
+    said = rf"time was up after {last.step} of 100 steps, .* far it came; fewer steps, or a smaller"
+    assert re.match(said, last.ended)
+    # As large as it shall be, and the one that so many steps make.
+    *_, expected = hurried.engine.dream(cat, recipe.but(iterations=last.step))
+    assert last.picture().tobytes() == expected.picture().tobytes()
+
+
+def slowly(seconds: float) -> Callable[..., Any]:
+    """The ascent, each step of which takes so much longer."""
+
+    def ascend(*given: Any, **about: Any) -> Iterator[Any]:
+        for step in ascent.ascend(*given, **about):
+            time.sleep(seconds)
+            yield step
+
+    return ascend
+
+
+@pytest.mark.filterwarnings("ignore:Time was up")
+def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("dream.paint.frames.ascend", slowly(0.05))
     work = Work(engine)
-    work.time_limit = 0.1
-    work._slowness = 0.0  # It is thought to be quick.
-    with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps, or a smaller"):
-        list(work.paint([DreamRecipe(max_side=128, iterations=100)], cat))
+    work.time_limit = 0.3
+    work._slowness = 0.0
+    small: dict[str, Any] = {"max_side": 64, "octaves": 1, "iterations": 50}
+    *_, (path, recipe) = api.deep_dream(work, CAT, small)
+    assert path and path.endswith(".png") and load_image(path).shape[3] == 64
+    assert recipe and recipe["ended"].startswith("time was up after ")
+    with pytest.raises(RecipeError, match="holds no recipe"):  # It is not what the recipe makes.
+        read_recipe(path)
+    *_, (path, made, verdict) = api.class_image(work, None, {"size": 48, "steps": 50})
+    assert made and "ended" in made and verdict and verdict["after"]
+    channels: dict[str, Any] = {"size": 48, "steps": 50}
+    *_, (items, about) = api.visualize_channel(work, "3,9", None, channels)
+    assert len(items) == 2 and about and "ended" in about and len(about["recipes"]) == 2
+    # On the page it is what Stop leaves, and the status says why.
+    stream = moments(work, [DreamRecipe(**small)], CAT)
+    shown = list(told(({"status": each.words} for each in stream), {"status": None}))
+    assert "Time was up after" in shown[-1][0] and "Step" in shown[-2][0]
 
 
 def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:
@@ -151,7 +212,7 @@ def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:
     work.time_limit = 0.3
     work._slowness = 0.0
     recipe = DreamRecipe(octaves=1, iterations=1, tile=128, max_side=1024)
-    with pytest.raises(OutOfTime, match="takes longer than it may here"):
+    with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps"):
         list(work.paint([recipe], torch.rand(1, 3, 1024, 1024)))
 
 
@@ -263,6 +324,7 @@ def test_of_a_dreams_previews_the_first_and_the_last_stay(
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr("dream.page.work.SECONDS_BETWEEN_PREVIEWS", 0)
+    monkeypatch.setattr("dream.paint.frames.ascend", slowly(0.05))  # There is time to show each.
     recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
     shown = [moment.files[0] for moment in moments(Work(engine), [recipe], CAT) if moment.frame]
     assert len(shown) == 13

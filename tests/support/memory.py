@@ -1,7 +1,9 @@
-"""How much memory a command takes at its peak, in a process of its own."""
+"""How much memory a process takes, and a command at its peak, in a process of its own."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import time
@@ -37,3 +39,25 @@ def large_dream(folder: Path, side: int, *options: str) -> tuple[int, float]:
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1]), time.perf_counter() - start
+
+
+def resident(process: int | str = "self") -> float:
+    """Megabytes that a process takes now (Linux only)."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def peak(process: int | str = "self") -> float:
+    """Megabytes that a process took at most since `forget_peak`, where that can be told; else 0."""
+    try:
+        told = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    return int(re.search(r"VmHWM:\s+(\d+)", told)[1]) * 1024 / 1e6  # type: ignore[index]
+
+
+def forget_peak(process: int | str = "self") -> None:
+    try:
+        Path(f"/proc/{process}/clear_refs").write_text("5")
+    except OSError:
+        pass  # Then it is the peak since the process began, which is no less.

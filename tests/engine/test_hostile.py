@@ -1,0 +1,44 @@
+"""What strangers might send as pictures and recipes: each is read as it should be, or refused in a
+line, in bounded time and memory. `make soak` sends all of it through every door, and far more.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.corpus import corpus
+from tests.support.fuzz import fuzzed_files, fuzzed_recipes
+from tests.support.trial import commanded, loaded, tried
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
+
+
+def test_there_are_hundreds_of_files_of_every_sort_and_always_the_same() -> None:
+    made = corpus()
+    assert len(made) >= 390
+    assert min(Counter(each.comes_to for each in made).values()) >= 20
+    corpus.cache_clear()
+    assert corpus() == made
+
+
+def test_each_file_is_a_right_looking_picture_or_is_refused_in_a_line(tmp_path: Path) -> None:
+    trial = tried(corpus(), loaded(tmp_path))
+    assert not trial.wrong
+    assert trial.fine > 200 and trial.refused > 150 and trial.cases == len(corpus())
+
+
+def test_the_command_line_dreams_or_refuses_them_and_leaves_no_half_file(tmp_path: Path) -> None:
+    trial = tried(corpus()[::12], commanded(tmp_path), least=32)
+    assert not trial.wrong and trial.fine > 10 and trial.refused > 10
+    assert {path.name for path in tmp_path.iterdir()} <= {"out.png"}
+
+
+def test_files_that_nobody_thought_of_are_read_or_refused_in_a_line() -> None:
+    tally = fuzzed_files(300)
+    assert tally.fine > 30 and tally.refused > 30
+
+
+def test_recipes_that_nobody_thought_of_are_read_or_refused_in_a_line() -> None:
+    tally = fuzzed_recipes(400)
+    assert tally.fine > 30 and tally.refused > 100

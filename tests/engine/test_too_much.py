@@ -1,0 +1,115 @@
+"""What is too much for the memory of a GPU is made one size smaller, and says so."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DeviceError,
+    DreamRecipe,
+    Engine,
+    read_recipe,
+)
+from dream.__main__ import main
+from dream.networks.network import Network
+from dream.page.moments import moments
+from dream.page.work import Work
+from tests.conftest import EXAMPLES
+
+CAT = str(EXAMPLES / "cat.jpg")
+SAID = "too much for the memory of the GPU at {} pixels a side"
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make room for pictures of so many pixels, and no more."""
+
+    def make(pixels: int) -> None:
+        evaluate = Network.value_and_grad
+
+        def wrapped(self: Network, *given: Any, **about: Any) -> Any:
+            inner = evaluate(self, *given, **about)
+
+            def within(pictures: Tensor) -> Any:
+                if pictures.numel() > 3 * pixels:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+                return inner(pictures)
+
+            return within
+
+        monkeypatch.setattr(Network, "value_and_grad", wrapped)
+
+    return make
+
+
+def test_a_dream_is_made_one_size_smaller_and_says_so(
+    engine: Engine, cat: Tensor, quick: DreamRecipe, room: Callable[[int], None]
+) -> None:
+    *_, expected = engine.dream(cat, quick.but(max_side=91))
+    room(91 * 70)
+    before, *_ = frames = list(engine.dream(cat, quick))
+    (said,) = {frame.remark for frame in frames} - {""}
+    assert said == f"{SAID.format(128)}: made at 91" and not before.remark
+    last = frames[-1]
+    assert last.finished and last.remark == said and last.done == 1 and last.step == last.total
+    assert last.recipes == expected.recipes  # What a PNG says makes it again.
+    assert last.picture().tobytes() == expected.picture().tobytes()
+
+
+def test_what_is_too_much_even_so_is_refused_in_one_line(
+    engine: Engine, cat: Tensor, quick: DreamRecipe, room: Callable[[int], None]
+) -> None:
+    room(100)
+    with pytest.raises(DeviceError, match=f"^{SAID.format(91)}; give a smaller picture, or fewer$"):
+        list(engine.dream(cat, quick))
+    with pytest.raises(DeviceError, match=f"^{SAID.format(64)}, and .*the network needs 32"):
+        list(engine.dream(cat, quick.but(max_side=64)))
+
+
+def test_other_pictures_are_made_smaller_too_and_those_already_there_stay(
+    engine: Engine, cat: Tensor, room: Callable[[int], None]
+) -> None:
+    room(64 * 64 + 1)
+    first = ChannelRecipe(channel=3, size=64, steps=2, seed=77)
+    kinds = (first, first.but(channel=4, size=90))
+    done = [frame for frame in engine.paint(engine.plan(kinds)) if frame.finished]
+    assert [each.recipes[0] for each in done] == [kinds[0], kinds[1].but(size=64)]
+    assert [bool(each.remark) for each in done] == [False, True]
+    *_, last = engine.class_image(ClassRecipe(size=80, steps=2, mode="fourier"), cat)
+    assert last.recipes[0].size == 57 and last.tensor.shape[3] == 57  # type: ignore[attr-defined]
+
+
+def test_a_batch_becomes_smaller_not_longer(engine: Engine, room: Callable[[int], None]) -> None:
+    room(4 * 80 * 80)
+    batch = [ChannelRecipe(channel=each, size=96, steps=1, seed=77) for each in range(4)]
+    jobs = engine.plan(batch)
+    *_, last = engine.paint(jobs)
+    assert len(jobs) == 1 and len(last.recipes) == 4 and last.tensor.shape[2] == 69
+
+
+def test_page_and_command_line_say_so_and_the_recipe_is_that_of_the_picture(
+    engine: Engine,
+    quick: DreamRecipe,
+    room: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    room(91 * 70)
+    with pytest.warns(UserWarning, match="^Too much for the memory of the GPU at 128 .* at 91"):
+        shown = list(moments(Work(engine), [quick], CAT))
+    assert read_recipe(shown[-1].files[0], DreamRecipe).max_side == 91
+    assert any(re.search(r"left\. Too much for .* made at 91\.", each.words) for each in shown)
+    options = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
+    assert main(["image", CAT, "-o", str(tmp_path / "out.png"), *options]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"{SAID.format(128)}: made at 91\n" and "91 x 61" in said.out
+    assert read_recipe(tmp_path / "out.png", DreamRecipe).max_side == 91

@@ -1,0 +1,221 @@
+"""What takes long, of what must go on working: `make soak`, or one part by its name.
+
+    python -m tests.soak [loader command api fuzz crowd night audit]
+
+prints a row for each part; all of them together write the table in SECURITY.md.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.conftest import ROOT
+from tests.support.api import served_by
+from tests.support.corpus import corpus
+from tests.support.crowd import crowd
+from tests.support.fuzz import fuzzed_files, fuzzed_recipes
+from tests.support.memory import peak, resident
+from tests.support.nights import night
+from tests.support.server import served
+from tests.support.trial import Trial, commanded, loaded, sent, tried
+
+FUZZ = 20_000
+CALLERS, ROUNDS = 50, 3
+DREAMS, EVERY = 2000, 100
+COLUMNS = ("what", "cases", "fine", "refused", "crashed", "lost", "mixed up", "peak MB", "seconds")
+TABLE = re.compile(r"(<!-- make soak -->\n).*?(<!-- /make soak -->)", re.DOTALL)
+Row = dict[str, Any]
+
+
+def _of(what: str, trial: Trial, note: str = "") -> Row:
+    for each in trial.wrong:
+        print(f"  wrong: {each}")
+    return {
+        "what": what,
+        "cases": trial.cases,
+        "fine": trial.fine,
+        "refused": trial.refused,
+        "crashed": len(trial.wrong),
+        "peak MB": f"+{trial.megabytes:.0f}",
+        "seconds": f"{trial.seconds:.0f}, the slowest {trial.slowest:.1f}",
+    }
+
+
+def loader(folder: Path) -> Iterator[Row]:
+    yield _of("the corpus, by `load_image`", tried(corpus(), loaded(folder)))
+
+
+def command(folder: Path) -> Iterator[Row]:
+    yield _of("the corpus, by the command line", tried(corpus(), commanded(folder), least=LEAST))
+
+
+LEAST = 32
+
+
+def api(folder: Path) -> Iterator[Row]:
+    with _server(folder) as (address, process):
+        with httpx.Client(base_url=f"{address}/gradio_api", timeout=120) as client:
+            trial = tried(corpus(), sent(client), process, least=LEAST)
+        yield _of("the corpus, by the API", trial)
+    log = (folder / "log").read_text()
+    assert "Traceback" not in log, log[-3000:]
+
+
+def fuzz(folder: Path) -> Iterator[Row]:
+    for what, work in (("files", fuzzed_files), ("recipes", fuzzed_recipes)):
+        start = time.perf_counter()
+        tally = work(FUZZ)
+        yield {
+            "what": f"{what} that nobody thought of",
+            "cases": tally.fine + tally.refused,
+            "fine": tally.fine,
+            "refused": tally.refused,
+            "crashed": 0,  # Else it would have ended here.
+            "peak MB": f"{peak():.0f}",
+            "seconds": f"{time.perf_counter() - start:.0f}",
+        }
+
+
+def crowds(folder: Path) -> Iterator[Row]:
+    with _server(folder) as (address, process):
+        sizes = []
+        for number in range(1, ROUNDS + 1):
+            start = time.perf_counter()
+            came = crowd(address, CALLERS)
+            sizes.append(resident(process))
+            yield {
+                "what": f"{CALLERS} callers at once, round {number}; 95 of 100 looks at the page "
+                f"within {came.patience * 1000:.0f} ms",
+                "cases": CALLERS,
+                "fine": came.answered,
+                "refused": came.full,
+                "crashed": 0,
+                "lost": came.lost,
+                "mixed up": came.mixed_up,
+                "peak MB": f"{peak(process):.0f}",
+                "seconds": f"{time.perf_counter() - start:.0f}",
+            }
+        print(f"  resident after each round: {' '.join(f'{size:.0f}' for size in sizes)} MB")
+
+
+def nights(folder: Path) -> Iterator[Row]:
+    start = time.perf_counter()
+    told = night(DREAMS, EVERY)
+    sizes = [size for _, size, _, _ in told]
+    print(f"  resident, every {EVERY}: {' '.join(f'{size:.0f}' for size in sizes)} MB")
+    yield {
+        "what": f"dreams in one process: {sizes[0]:.0f} MB after {EVERY}, {sizes[-1]:.0f} in the "
+        f"end ({sizes[-1] / sizes[0] - 1:+.0%}); files at most {max(row[2] for row in told)}, "
+        f"networks {max(row[3] for row in told)}",
+        "cases": DREAMS,
+        "fine": told[-1][0],
+        "refused": 0,
+        "crashed": 0,
+        "peak MB": f"{max(sizes):.0f}",
+        "seconds": f"{time.perf_counter() - start:.0f}",
+    }
+
+
+def audit(folder: Path) -> Iterator[Row]:
+    """The packages that are installed, looked up among known faults."""
+    start = time.perf_counter()
+    pinned = folder / "installed.txt"
+    listed = subprocess.run(
+        [sys.executable, "-m", "uv", "pip", "freeze", "--python", sys.executable],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    # What is no release of PyPI's, as +cpu, is looked up as the release that it is built of.
+    lines = [line.split("+")[0] for line in listed.splitlines() if "==" in line]
+    pinned.write_text("\n".join(lines))
+    tool = [sys.executable, "-m", "uv", "tool", "run", "pip-audit", "-r", str(pinned)]
+    tool += ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
+    done = subprocess.run(tool, capture_output=True, text=True, timeout=900)
+    row: Row = {"what": "packages, by `pip-audit`", "cases": len(lines)}
+    try:
+        about = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        why = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:160]
+        print(f"  skipped: {why}")
+        yield row | {"what": f"{row['what']}: skipped, its database cannot be reached", "cases": 0}
+        return
+    bad = [f"{each['name']} {fault['id']}" for each in about for fault in each.get("vulns", [])]
+    print(f"  known faults: {', '.join(bad) or 'none'}")
+    yield row | {
+        "fine": len(about) - len({each.split()[0] for each in bad}),
+        "refused": 0,
+        "crashed": len(bad),
+        "seconds": f"{time.perf_counter() - start:.0f}",
+    }
+
+
+PARTS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "loader": loader,
+    "command": command,
+    "api": api,
+    "fuzz": fuzz,
+    "crowd": crowds,
+    "night": nights,
+    "audit": audit,
+}
+
+
+class _server:
+    """The app on a port of its own, and its process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._served = served(folder / "log", GRADIO_TEMP_DIR=str(folder))
+
+    def __enter__(self) -> tuple[str, int]:
+        address = self._served.__enter__()
+        process = served_by(int(address.rpartition(":")[2]))
+        assert process, "no /proc to find the process in"
+        return address, process
+
+    def __exit__(self, *error: Any) -> None:
+        self._served.__exit__(*error)
+
+
+def line(row: Row) -> str:
+    return "| " + " | ".join(str(row.get(name, "")) for name in COLUMNS) + " |"
+
+
+def write(rows: list[Row]) -> None:
+    """The table into SECURITY.md."""
+    page = ROOT / "SECURITY.md"
+    head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    day, cores = datetime.date.today().isoformat(), os.cpu_count()
+    text = "\n".join([f"On {day}, {cores} cores:", "", *head, *map(line, rows), ""])
+    made, count = TABLE.subn(lambda found: found[1] + text + found[2], page.read_text())
+    assert count == 1
+    page.write_text(made)
+
+
+def main(names: list[str]) -> int:
+    rows: list[Row] = []
+    for name in names or PARTS:
+        with tempfile.TemporaryDirectory(prefix="dream-soak-") as folder:
+            for row in PARTS[name](Path(folder)):
+                print(line(row), flush=True)
+                rows.append(row)
+    if not names:
+        write(rows)
+    faults = ("crashed", "lost", "mixed up")
+    return int(any(row.get(fault) for row in rows for fault in faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

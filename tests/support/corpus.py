@@ -1,0 +1,454 @@
+"""Some hundred files that a stranger might send for a picture, made here, the same each time.
+
+Each says what it must come to: red, green, blue and white `quarters`, `any` picture at all, a
+`refused` one, or `either` of the last two.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, PngImagePlugin
+
+COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255))
+WIDTH, HEIGHT = 48, 32
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file, and what reading it must come to; `grey` allows for pictures without colours."""
+
+    name: str
+    content: bytes
+    comes_to: str
+    grey: bool = False
+
+
+@lru_cache
+def corpus() -> tuple[Made, ...]:
+    """All of them."""
+    groups = (whole, turned, misnamed, damaged, bombs, sizes, moving, deep, strange, laden, recipes)
+    made = tuple(each for group in groups for each in group())
+    assert len({each.name for each in made}) == len(made)
+    return made
+
+
+def right_looking(pixels: np.ndarray, made: Made) -> bool:
+    """Whether a picture (H, W, 3) in 0 to 255 is what the file must come to."""
+    if made.comes_to in ("any", "either"):
+        return bool(np.isfinite(pixels).all())
+    if made.comes_to != "quarters" or pixels.shape != (HEIGHT, WIDTH, 3):
+        return False
+    rows, columns = (HEIGHT // 4, HEIGHT * 3 // 4), (WIDTH // 4, WIDTH * 3 // 4)
+    seen = np.array([pixels[row, column] for row in rows for column in columns], float)
+    if made.grey:
+        return bool(seen[3].min() > 230 and seen[:3].max() < 230)
+    return bool(np.abs(seen - COLOURS).max() < 40)
+
+
+def quarters(mode: str = "RGB") -> Image.Image:
+    image = Image.new("RGB", (WIDTH, HEIGHT))
+    for index, colour in enumerate(COLOURS):
+        left, top = index % 2 * WIDTH // 2, index // 2 * HEIGHT // 2
+        image.paste(colour, (left, top, left + WIDTH // 2, top + HEIGHT // 2))
+    return image.convert(mode)
+
+
+def written(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def usual(kind: str) -> bytes:
+    """The quarters as a usual file of that format."""
+    fine: Options = {"quality": 95, "subsampling": 0} if kind in ("JPEG", "MPO") else {}
+    fine |= {"lossless": True} if kind == "WEBP" else {}
+    return written(quarters("P" if kind == "GIF" else "RGB"), kind, **fine)
+
+
+def suffix(kind: str) -> str:
+    return {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}.get(kind, kind.lower())
+
+
+def whole() -> Iterator[Made]:
+    """Each format in each mode that it has."""
+    fine: Options = {"quality": 95, "subsampling": 0}
+    kinds: list[tuple[str, str, Options]] = [
+        *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")),
+        *(("BMP", mode, {}) for mode in ("1", "L", "P", "RGB", "RGBA")),
+        *(("GIF", mode, {}) for mode in ("1", "L", "P", "RGB", "RGBA")),
+        *(("TIFF", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK")),
+        *(("TIFF", mode, {}) for mode in ("LAB", "I", "F")),
+        *(
+            ("TIFF", "RGB", {"compression": each})
+            for each in ("tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "lzma")
+        ),
+        ("TIFF", "RGB", {"compression": "jpeg", "quality": 95}),
+        ("TIFF", "1", {"compression": "group3"}),
+        ("TIFF", "1", {"compression": "group4"}),
+        ("TIFF", "RGB", {"big_tiff": True}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("WEBP", "RGBA", {"lossless": True}),
+        ("WEBP", "RGB", {"quality": 95}),
+        ("WEBP", "L", {"quality": 95}),
+        *(("JPEG", mode, fine) for mode in ("L", "RGB", "CMYK")),
+        ("JPEG", "RGB", {**fine, "progressive": True}),
+        ("JPEG", "RGB", {"quality": 90}),
+        ("JPEG", "RGB", {**fine, "optimize": True}),
+        ("MPO", "RGB", fine),
+    ]
+    for place, (kind, mode, options) in enumerate(kinds):
+        image = quarters("L").convert(mode) if mode in ("I", "F") else quarters(mode)
+        image.info.clear()  # A profile of LAB's that tells the time.
+        name = f"whole-{place}-{mode.replace(';', '')}.{suffix(kind)}"
+        grey = mode in ("1", "L", "LA", "I", "F")
+        # One bit is what dithering made of it.
+        comes_to = "any" if mode == "1" else "quarters"
+        yield Made(name, written(image, kind, **options), comes_to, grey)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile[:24] + bytes(12) + profile[36:]  # Without when it was made.
+    for kind, mode in (("JPEG", "CMYK"), ("TIFF", "CMYK"), ("PNG", "RGB"), ("WEBP", "RGB")):
+        for name, icc in (("srgb", profile), ("none", b"not a profile"), ("cut", profile[:300])):
+            options = {"icc_profile": icc, **({"lossless": True} if kind == "WEBP" else {})}
+            content = written(quarters(mode), kind, **options)
+            yield Made(f"profile-{name}-{mode}.{suffix(kind)}", content, "quarters")
+    image = quarters("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    yield Made("transparent.png", written(image, "PNG"), "any")
+
+
+def turned() -> Iterator[Made]:
+    """Every orientation that EXIF knows."""
+    undone = [None, None, 0, 3, 1, 5, 2, 6, 4]
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        for orientation in range(1, 9):
+            stored, turn = quarters(), undone[orientation]
+            if turn is not None:
+                stored = stored.transpose(Image.Transpose(turn))
+            exif = Image.Exif()
+            exif[274] = orientation
+            options: Options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+            options |= {"lossless": True} if kind == "WEBP" else {}
+            content = written(stored, kind, exif=exif, **options)
+            yield Made(f"turned-{orientation}.{suffix(kind)}", content, "quarters")
+    for value in (0, 9, 255, 65535):
+        exif = Image.Exif()
+        exif[274] = value
+        content = written(quarters(), "PNG", exif=exif)
+        yield Made(f"turned-{value}.png", content, "quarters")
+
+
+def misnamed() -> Iterator[Made]:
+    """Pictures under the names of others, and of what is none."""
+    for kind in FORMATS:
+        for name in ("png", "jpg", "gif", "txt", "svg"):
+            if name != suffix(kind):
+                yield Made(f"{kind.lower()}-as.{name}", usual(kind), "quarters")
+
+
+def damaged() -> Iterator[Made]:
+    """Cut off at many places, and with bits turned over."""
+    for kind in FORMATS:
+        content = usual(kind)
+        for part in range(10):
+            cut = content[: len(content) * part // 10]
+            yield Made(f"cut-{part}.{suffix(kind)}", cut, "either")
+        chance = random.Random(kind)
+        for number in range(14):
+            flipped = bytearray(content)
+            for _ in range(chance.randint(1, 12)):
+                flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
+            yield Made(f"flipped-{number}.{suffix(kind)}", bytes(flipped), "either")
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    size, check = len(content), zlib.crc32(kind + content)
+    return struct.pack(">L", size) + kind + content + struct.pack(">L", check)
+
+
+def png(width: int, height: int, *chunks: bytes, depth: int = 8, colours: int = 2) -> bytes:
+    header = struct.pack(">LLBBBBB", width, height, depth, colours, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+Tag = tuple[int, int, int, int]
+
+
+def tiff(width: int, height: int, *tags: Tag, data: bytes = b"") -> bytes:
+    """A grey TIFF of those sides; a tag is its number, type, count and value."""
+    own: dict[int, Tag] = {
+        tag[0]: tag
+        for tag in (
+            (256, 4, 1, width),
+            (257, 4, 1, height),
+            (258, 3, 1, 8),
+            (259, 3, 1, 8),
+            (262, 3, 1, 1),
+            (277, 3, 1, 1),
+            *tags,
+        )
+    }
+    start = 8 + len(data)
+    entries = b"".join(struct.pack("<HHLL", *own[number]) for number in sorted(own))
+    return (
+        struct.pack("<2sHL", b"II", 42, start)
+        + data
+        + struct.pack("<H", len(own))
+        + entries
+        + b"\0" * 4
+    )
+
+
+def bombs() -> Iterator[Made]:
+    """Little files that say, or unpack to, huge pictures."""
+    for side in (7000, 13_000, 60_000, 2**31 - 1):
+        yield Made(f"bomb-header-{side}.png", png(side, side, chunk(b"IDAT", b"")), "refused")
+    for side in (8000, 16_000):
+        rows = chunk(b"IDAT", zlib.compress(bytes((1 + side // 8) * side)))
+        yield Made(f"bomb-{side}.png", png(side, side, rows, depth=1, colours=0), "refused")
+    content = written(Image.new("1", (6400, 6400)), "TIFF", compression="group4")
+    yield Made("bomb.tif", content, "refused")
+    yield Made(
+        "bomb-deflate.tif",
+        tiff(100_000, 100_000, (278, 4, 1, 9), (273, 4, 1, 8), (279, 4, 1, 9), data=b"x" * 9),
+        "refused",
+    )
+    yield Made(
+        "bomb-tile.tif",
+        tiff(
+            64,
+            64,
+            (322, 4, 1, 30_000),
+            (323, 4, 1, 70_000),
+            (324, 4, 1, 8),
+            (325, 4, 1, 9),
+            data=b"x" * 9,
+        ),
+        "refused",
+    )
+    jpeg = bytearray(usual("JPEG"))
+    place = jpeg.index(b"\xff\xc0") + 5
+    jpeg[place : place + 4] = b"\xff\xdc\xff\xdc"
+    yield Made("bomb.jpg", bytes(jpeg), "refused")
+    gif = bytearray(usual("GIF"))
+    gif[6:10] = b"\xff\xff\xff\xff"
+    yield Made("bomb-header.gif", bytes(gif), "refused")
+    bmp = bytearray(usual("BMP"))
+    bmp[18:26] = struct.pack("<ll", 100_000, 100_000)
+    yield Made("bomb.bmp", bytes(bmp), "refused")
+    bmp[18:26] = struct.pack("<ll", -64, -64)
+    yield Made("bomb-negative.bmp", bytes(bmp), "either")
+    webp = bytearray(
+        written(Image.new("RGBA", (64, 64)), "WEBP", lossless=True, exif=b"Exif\0\0II*\0")
+    )
+    place = webp.index(b"VP8X") + 12
+    webp[place : place + 6] = b"\xff\x3f\0\xff\x3f\0"
+    yield Made("bomb.webp", bytes(webp), "refused")
+    # What unpacks to fifty megabytes: a text, a profile, and far more rows than there are.
+    many = zlib.compress(bytes(50_000_000))
+    row = chunk(b"IDAT", zlib.compress(bytes((1 + 3 * 40) * 40)))
+    yield Made("bomb-text.png", png(40, 40, chunk(b"zTXt", b"a\0\0" + many), row), "either")
+    yield Made("bomb-profile.png", png(40, 40, chunk(b"iCCP", b"a\0\0" + many), row), "either")
+    yield Made("bomb-rows.png", png(40, 40, chunk(b"IDAT", many)), "either")
+    progressive = written(Image.new("L", (640, 480), 90), "JPEG", progressive=True)
+    last = progressive[progressive.rindex(b"\xff\xda") : -2]
+    yield Made("bomb-scans.jpg", progressive[:-2] + last * 60 + progressive[-2:], "refused")
+    entries = b"".join(struct.pack("<HHLL", 1000 + n, 7, 59_000, 1) for n in range(4000))
+    exif = struct.pack("<2sHLH", b"II", 42, 8, 4000) + entries
+    yield Made("bomb-exif.png", written(quarters(), "PNG", exif=exif), "quarters")
+
+
+def sizes() -> Iterator[Made]:
+    """The least, the thinnest, the longest."""
+    for width, height in ((1, 1), (2, 3), (1, 20_000), (20_000, 1), (31, 33), (30_000, 1)):
+        image = Image.new("RGB", (width, height), "red")
+        yield Made(f"size-{width}x{height}.png", written(image, "PNG"), "any")
+    image = Image.new("RGB", (30_001, 1), "red")
+    yield Made("size-30001x1.png", written(image, "PNG"), "refused")
+    for kind in ("BMP", "GIF", "JPEG", "TIFF", "WEBP"):
+        yield Made(f"size-1x1.{suffix(kind)}", written(Image.new("RGB", (1, 1)), kind), "any")
+    for width, height in ((0, 0), (0, 9), (9, 0)):
+        yield Made(f"size-{width}x{height}.png", png(width, height), "refused")
+
+
+def moving() -> Iterator[Made]:
+    """Animations, of which the first picture counts."""
+    others = [Image.new("RGB", (WIDTH, HEIGHT), each) for each in ("black", "teal", "white")]
+    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        content = written(quarters(), kind, save_all=True, append_images=others, **options)
+        yield Made(f"moving.{suffix(kind)}", content, "quarters")
+    many = written(quarters(), "GIF", save_all=True, append_images=others * 100)
+    yield Made("moving-300.gif", many, "quarters")
+    yield Made("moving-cut.gif", many[: len(many) // 2], "either")
+
+
+def deep() -> Iterator[Made]:
+    """More than 8 bits, as other programs write them."""
+    grey = np.asarray(quarters("L"))
+    wide: dict[str, Any] = {
+        "uint16": grey.astype(np.uint16) * 257,
+        "int32": grey.astype(np.int32) * 257,
+        "float": grey.astype(np.float32) / 255,
+        "huge": grey.astype(np.float32) * 1e30,
+    }
+    for name, values in wide.items():
+        content = written(Image.fromarray(values), "TIFF")
+        yield Made(f"deep-{name}.tif", content, "quarters", True)
+    yield Made("deep.png", written(Image.fromarray(wide["uint16"]), "PNG"), "quarters", True)
+    for name, value in (("nan", np.nan), ("inf", np.inf)):
+        image = Image.fromarray(np.full((HEIGHT, WIDTH), value, np.float32))
+        yield Made(f"deep-{name}.tif", written(image, "TIFF"), "any")
+    colours = np.asarray(quarters(), np.uint16) * 257
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    content = png(WIDTH, HEIGHT, chunk(b"IDAT", zlib.compress(rows)), depth=16)
+    yield Made("deep-48.png", content, "quarters")
+
+
+def strange() -> Iterator[Made]:
+    """What is no picture, or one of a format that is not read here, under a picture's name."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(zipfile.ZipInfo("photo.png"), bytes(1_000_000))
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
+    entity = b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><svg>&b;</svg>'
+    contents = {
+        "empty": b"",
+        "text": b"hello",
+        "nul": bytes(10_000),
+        "random": random.Random(0).randbytes(5000),
+        "svg": svg,
+        "entity": entity,
+        "html": b"<html><script>alert(1)</script></html>",
+        "zip": packed.getvalue(),
+        "gzip": gzip.compress(usual("PNG"), mtime=0),
+        "pdf": b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF",
+        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(ls) system\n",
+        "json": b'{"layer": "inception3b"}',
+        "elf": b"\x7fELF\x02\x01\x01" + bytes(60),
+        "pickle": b"\x80\x04cposix\nsystem\n(S'touch /tmp/owned'\ntR.",
+        "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100),
+        "mp4": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(100),
+        "psd": b"8BPS\0\x01" + bytes(20),
+        "fits": b"SIMPLE  =                    T".ljust(2880),
+        "xbm": b"#define a_width 9\n#define a_height 9\nstatic char a_bits[] = {0};\n",
+        "dds": b"DDS " + bytes(124),
+    }
+    for kind in ("ICO", "PPM", "TGA", "PCX", "SGI", "JPEG2000", "IM", "MSP", "DIB", "AVIF"):
+        try:
+            mode = "1" if kind == "MSP" else "RGB"
+            contents[kind.lower()] = written(quarters(mode), kind)
+        except (KeyError, OSError, ValueError):
+            continue  # Pillow was built without it.
+    for name, content in contents.items():
+        yield Made(f"strange-{name}.png", content, "refused")
+    for kind, start in (
+        ("PNG", b"\x89PNG\r\n\x1a\n"),
+        ("JPEG", b"\xff\xd8\xff\xe0"),
+        ("GIF", b"GIF89a"),
+        ("TIFF", b"II*\0"),
+        ("BMP", b"BM"),
+        ("WEBP", b"RIFF\x24\0\0\0WEBPVP8 "),
+    ):
+        yield Made(f"strange-start.{suffix(kind)}", start + bytes(40), "refused")
+        yield Made(f"strange-twice.{suffix(kind)}", start + usual(kind), "either")
+
+
+def laden() -> Iterator[Made]:
+    """Pictures with much beside the picture."""
+    exif = Image.Exif()
+    exif[271] = "A camera" * 2000
+    exif.get_ifd(34853)[1] = "N"
+    exif.get_ifd(34853)[2] = (52.0, 31.0, 12.0)
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        options: Options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
+        options |= {"lossless": True} if kind == "WEBP" else {}
+        yield Made(
+            f"laden-gps.{suffix(kind)}", written(quarters(), kind, exif=exif, **options), "quarters"
+        )
+        broken = {"exif": b"Exif\0\0MM\0*\0\0\xff\xff"}
+        if kind != "TIFF":
+            content = written(quarters(), kind, **broken, **options)
+            yield Made(f"laden-broken.{suffix(kind)}", content, "quarters")
+    text = PngImagePlugin.PngInfo()
+    for number in range(200):
+        text.add_text(f"key{number}", "x" * 4000)
+    yield Made("laden-text.png", written(quarters(), "PNG", pnginfo=text), "quarters")
+    yield Made(
+        "laden-comment.jpg",
+        written(quarters(), "JPEG", quality=95, subsampling=0, comment=b"x" * 60_000),
+        "quarters",
+    )
+    yield Made("laden-comment.gif", written(quarters(), "GIF", comment=b"x" * 60_000), "quarters")
+    yield Made(
+        "laden-xmp.webp",
+        written(quarters(), "WEBP", lossless=True, xmp=b"<x>" * 50_000),
+        "quarters",
+    )
+    yield Made("laden-behind.png", usual("PNG") + random.Random(1).randbytes(500_000), "quarters")
+    yield Made("laden-before.png", b"\n" + usual("PNG"), "refused")
+    content = usual("PNG")
+    nothing = chunk(b"abCd", b"") * 20_000
+    yield Made("laden-chunks.png", content[:33] + nothing + content[33:], "quarters")
+    tail = (273, 4, 1, 8), (278, 4, 1, 64), (279, 4, 1, 9)
+    yield Made(
+        "laden-circle.tif", tiff(64, 64, *tail, (34665, 4, 1, 8 + 9), data=b"x" * 9), "either"
+    )
+    yield Made(
+        "laden-million.tif", tiff(64, 64, *tail, (900, 3, 10**6, 0), data=b"x" * 9), "refused"
+    )
+
+
+HOSTILE: dict[str, Any] = {
+    "path": {"guide": "/etc/passwd"},
+    "url": {"mask": "http://169.254.169.254/"},
+    "uri": {"guide": "data:image/png;base64,AAAA"},
+    "type": {"octaves": "many"},
+    "list": {"seed": [1]},
+    "true": {"octaves": True},
+    "nan": {"step": float("nan")},
+    "inf": {"scale": float("inf")},
+    "large": {"seed": 10**400},
+    "bounds": {"iterations": 10**6},
+    "model": {"model": "../../weights"},
+    "layer": {"layer": "<script>alert(1)</script>"},
+    "line": {"layer": "a\nb\x1b[31m\u202e\x00"},
+    "layers": {"layer": ">".join(["inception3b"] * 5000)},
+    "weight": {"layer": "inception3b:1e39"},
+    "long": {"layer": "x" * 900_000},
+    "unknown": {"__class__": 3},
+    "version": {"deepdream": 10**9},
+    "kind": {"kind": ["dream"]},
+    "nothing": {"layer": None, "model": None},
+    "array": [1, 2, 3],
+    "null": None,
+}
+
+
+def recipes() -> Iterator[Made]:
+    """Good pictures with recipes that are none."""
+    texts = {name: json.dumps(each) for name, each in HOSTILE.items()}
+    texts |= {
+        "nested": "[" * 200_000,
+        "objects": '{"a":' * 50_000,
+        "half": '{"layer": "',
+        "surrogate": '{"layer": "\\ud800"}',
+    }
+    for name, text in texts.items():
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("deepdream", text, zip=len(text) > 10_000)
+        yield Made(f"recipe-{name}.png", written(quarters(), "PNG", pnginfo=info), "quarters")

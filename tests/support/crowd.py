@@ -1,0 +1,88 @@
+"""A crowd that calls at once, each with a picture that carries its mark, while others look on."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from tests.support.api import ended, uploaded
+from tests.support.trial import pixels
+
+SIDE, BLOCKS = 64, 8
+# Enough of a dream to hold the line for a while, and too little to hide the mark.
+GENTLE = {"octaves": 1, "iterations": 6, "step": 0.2}
+
+
+@dataclass
+class Crowd:
+    """What became of the callers, and how long the page took to answer others meanwhile."""
+
+    answered: int = 0
+    full: int = 0
+    lost: int = 0
+    mixed_up: int = 0
+    looks: list[float] = field(default_factory=list)
+
+    @property
+    def patience(self) -> float:
+        """Seconds within which 95 of a hundred looks at the page were answered."""
+        return float(np.percentile(self.looks, 95))
+
+
+def mark(number: int) -> np.ndarray:
+    """Squares of black and white (H, W, 3) that no other number has."""
+    squares = np.random.default_rng(number).integers(0, 2, (BLOCKS, BLOCKS), np.uint8) * 255
+    return np.kron(squares, np.ones((SIDE // BLOCKS,) * 2, np.uint8))[..., None].repeat(3, 2)
+
+
+def crowd(address: str, callers: int) -> Crowd:
+    """So many callers at once, each of whom takes no for an answer."""
+    came, over = Crowd(), threading.Event()
+    with httpx.Client(
+        base_url=f"{address}/gradio_api", timeout=300, limits=httpx.Limits(max_connections=None)
+    ) as api:
+
+        def call(number: int) -> str:
+            file = io.BytesIO()
+            Image.fromarray(mark(number)).save(file, "PNG")
+            photo = uploaded(api, (f"mark-{number}.png", file.getvalue()))
+            given = {"image": {"path": photo}, "seed": number, **GENTLE}
+            answer = api.post("/call/v2/deep_dream", json=given)
+            if answer.status_code == 503:
+                return "full"
+            if answer.status_code != 200:
+                return "lost"
+            good, said = ended(api, "deep_dream", answer.json()["event_id"])
+            if not good:
+                return "full" if "full" in str(said) else "lost"
+            seen = pixels(Path(said[0]["path"])).astype(float)
+            off = np.abs(seen - mark(number)).mean() if seen.shape == (SIDE, SIDE, 3) else 255
+            return "answered" if off < 16 and said[1]["seed"] == number else "mixed_up"
+
+        def look() -> None:
+            while not over.is_set():
+                for path in ("/", "/config", "/gradio_api/info"):
+                    start = time.perf_counter()
+                    httpx.get(f"{address}{path}", timeout=60).raise_for_status()
+                    came.looks.append(time.perf_counter() - start)
+                over.wait(0.05)
+
+        looker = threading.Thread(target=look)
+        looker.start()
+        try:
+            with ThreadPoolExecutor(callers) as pool:
+                outcomes = list(pool.map(call, range(callers)))
+        finally:
+            over.set()
+            looker.join()
+    for outcome in outcomes:
+        setattr(came, outcome, getattr(came, outcome) + 1)
+    return came

@@ -1,0 +1,136 @@
+"""Files and recipes that no one thought of, a fixed number of them, the same each time."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from dream import DreamError, load_image
+from dream.files.picture import image_size, load_thumbnail
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
+from dream.recipe.knob import knobs
+from dream.tensors import check_picture
+from tests.support.corpus import corpus
+
+KINDS = (DreamRecipe, ChannelRecipe, ClassRecipe)
+NAMES = sorted({name for kind in KINDS for name in knobs(kind)} | {"kind", "deepdream"})
+# Small ones: it is what stands in them that matters.
+SEEDS = [each.content for each in corpus() if 0 < len(each.content) < 20_000]
+WORDS = ["inception3b", "dreamlet", "goldfish", "channels", "nan", "1e39", ":", ",", ">", "-", "\0"]
+
+
+def limited(cases: int) -> Callable[[Any], Any]:
+    """So many cases, the same each time, however long each takes."""
+    return settings(
+        max_examples=cases,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    """A file of the corpus with some of its bytes changed, taken out, doubled or put in."""
+    content = bytearray(draw(st.sampled_from(SEEDS)))
+    for _ in range(draw(st.integers(1, 6))):
+        if not content:
+            break
+        at = draw(st.integers(0, len(content) - 1))
+        to = min(len(content), at + draw(st.sampled_from([1, 2, 4, 16, 300])))
+        content[at:to] = draw(
+            st.one_of(
+                st.binary(min_size=to - at, max_size=to - at),
+                st.sampled_from([b"", b"\xff" * (to - at), bytes(to - at), content[at:to] * 2]),
+            )
+        )
+    return bytes(content)
+
+
+TEXTS = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(WORDS), max_size=9).map("".join))
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        TEXTS,
+        st.integers(min_value=10**300, max_value=10**310),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+OBJECTS = st.dictionaries(st.one_of(st.sampled_from(NAMES), TEXTS), VALUES, max_size=6)
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> str | bytes:
+    """The text of a recipe: of any JSON, of knobs with any values, or one with a piece changed."""
+    way = draw(st.integers(0, 3))
+    if way == 0:
+        return draw(st.binary(max_size=60))
+    if way == 1:
+        return json.dumps(draw(VALUES))
+    if way == 2:
+        return json.dumps(draw(OBJECTS))
+    text = draw(st.sampled_from(KINDS))().to_json()
+    at, to = sorted(draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+    return text[:at] + draw(st.one_of(TEXTS, st.just(""))) + text[max(at, min(to, at + 30)) :]
+
+
+class Tally:
+    """How many cases were fine and refused."""
+
+    def __init__(self) -> None:
+        self.fine = self.refused = 0
+
+    def take(self, work: Callable[[], Any]) -> None:
+        """One case: it ends well, or in one line."""
+        try:
+            work()
+        except DreamError as error:
+            assert str(error).isprintable() and 0 < len(str(error)) <= 1000
+            self.refused += 1
+        else:
+            self.fine += 1
+
+
+def fuzzed_files(cases: int) -> Tally:
+    """Files read in every way that there is."""
+    tally = Tally()
+
+    @limited(cases)
+    @given(files())
+    def read(content: bytes) -> None:
+        tally.take(lambda: check_picture(load_image(io.BytesIO(content))))
+        for other in (image_size, lambda file: load_thumbnail(file, 16)):
+            Tally().take(lambda other=other: other(io.BytesIO(content)))  # type: ignore[misc]
+
+    read()
+    return tally
+
+
+def fuzzed_recipes(cases: int) -> Tally:
+    """Recipes read from text; what was read is written and read again as it is."""
+    tally = Tally()
+
+    @limited(cases)
+    @given(recipes())
+    def read(text: str | bytes) -> None:
+        def again() -> None:
+            recipe = Recipe.from_json(text)
+            assert Recipe.from_json(recipe.to_json()) == recipe
+
+        tally.take(again)
+
+    read()
+    return tally

@@ -1,0 +1,125 @@
+"""A long night: so many dreams of all sorts in one process, whose memory is told as it goes.
+
+    python -m tests.support.nights COUNT EVERY
+
+prints a line after each EVERY of them: dreams done, megabytes resident, files, networks loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import EXAMPLES, ROOT
+
+PRESETS = ("inception3b", "inception4c", "inception5a", "conv3")
+
+
+def night(count: int, every: int) -> list[tuple[int, float, int, int]]:
+    """What a process of its own tells after each `every` dreams of `count`."""
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.support.nights", str(count), str(every)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "DREAM_DEVICE": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert not told.returncode, told.stderr
+    rows = [line.split() for line in told.stdout.splitlines()]
+    return [(int(done), float(size), int(files), int(nets)) for done, size, files, nets in rows]
+
+
+def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
+    """Recipes of every kind, size and layer, and whether each is of a photo."""
+    from dream import ChannelRecipe, ClassRecipe, DreamRecipe
+    from dream.files.embedded import embed_guide
+    from dream.networks import catalogue
+    from dream.recipe.class_image import STEPS
+
+    guide = embed_guide(EXAMPLES / "rocket.jpg")
+    layers = [layer.name for layer in catalogue.card("dreamlet").layers]
+    while True:
+        kind, seed = chance.random(), chance.randrange(10**6)
+        model = "squeezenet1_1" if chance.random() < 0.1 else "dreamlet"
+        if kind < 0.7:
+            given: dict[str, Any] = {
+                "model": model,
+                "max_side": chance.randint(48, 200),
+                "octaves": chance.randint(1, 3),
+                "iterations": chance.randint(0, 2),
+                "seed": seed,
+            }
+            if model == "dreamlet":
+                given["layer"] = ">".join(chance.sample(layers, chance.randint(1, 2)))
+                if chance.random() < 0.1:
+                    given |= {"guide": guide, "layer": None}
+            if chance.random() < 0.3:
+                given |= {"rule": "adam", "laplacian": chance.randint(1, 3), "keep_colours": True}
+            yield DreamRecipe(**given), True
+        elif kind < 0.9:
+            layer = chance.choice(layers)
+            size = chance.randint(32, 120)
+            channel = ChannelRecipe(layer=layer, channel=0, size=size, steps=2, seed=seed)
+            yield channel, chance.random() < 0.3
+        else:
+            mode, size = chance.choice(list(STEPS)), chance.randint(48, 120)
+            yield ClassRecipe(mode=mode, size=size, steps=4, tries=2, seed=seed), False
+
+
+def main(count: int, every: int) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="dream-night-"))
+    os.environ |= {
+        "GRADIO_TEMP_DIR": str(folder / "files"),
+        "DREAM_CACHE_DIR": str(folder / "cache"),
+        "DREAM_CACHE_MB": "1",
+        "DREAM_WEIGHTS_DIR": str(folder),
+        "DREAM_MODEL_CACHE_GB": "0.02",
+    }
+    try:
+        dreams(folder, count, every)
+    finally:
+        shutil.rmtree(folder)
+
+
+def dreams(folder: Path, count: int, every: int) -> None:
+    import safetensors.torch
+    import torch
+
+    from dream import Engine
+    from dream.networks import catalogue
+    from dream.networks.architecture import build
+    from dream.page import moments as page
+    from dream.page import visitors
+    from dream.page.work import Work
+    from tests.support.memory import resident
+
+    torch.manual_seed(0)
+    weights = build(catalogue.card("squeezenet1_1")).state_dict()
+    safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
+    work = Work(Engine())
+    photos = [str(EXAMPLES / f"{name}.jpg") for name in ("cat", "rocket", "coffee")]
+    chance = random.Random(0)
+    for done, (recipe, photo) in zip(range(1, count + 1), recipes(chance), strict=False):
+        stream = page.moments(work, [recipe], chance.choice(photos) if photo else None)
+        words = [next(stream).words]
+        if chance.random() < 0.1:
+            stream.close()  # Somebody who left.
+        words += [moment.words for moment in stream]
+        assert all(words)
+        if done % every == 0:
+            visitors.sweep(folder / "files", most=KEPT)
+            files = sum(1 for path in folder.rglob("*") if path.is_file())
+            print(done, resident(), files, len(work.engine.networks._loaded), flush=True)
+
+
+KEPT = 3_000_000
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
