@@ -15,6 +15,7 @@ from dream.files.embedded import with_pictures
 from dream.page import compare as comparing
 from dream.page import parts
 from dream.page.answers import TOP, answered, map_file, recipes_for
+from dream.page.door import check_first
 from dream.page.moments import grids, moments, unspoilt
 from dream.page.work import Work
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
@@ -74,15 +75,16 @@ def endpoints(work: Work) -> None:
     _endpoint(work, deep_dream, DreamRecipe, ["image", *about], {"image": IMAGE}, made)
     made = [_picture("sheet"), _data("recipes")]
     own = {"image": IMAGE, **LISTS}
-    _endpoint(work, compare, DreamRecipe, [*own, *compared], own, made)
+    _endpoint(work, compare, DreamRecipe, [*own, *compared], own, made, _compared)
     gr.api(presets, api_name="presets", queue=False)  # type: ignore[attr-defined]
     names = ["model", "layer", "channels", "size", "steps", "image", "seed", "objective", "canvas"]
     own = {"channels": CHANNELS, "image": NOISE_OR_IMAGE}
     made = [_pictures("channels"), _data("recipes")]
-    _endpoint(work, visualize_channel, ChannelRecipe, names, own, made)
+    _endpoint(work, visualize_channel, ChannelRecipe, names, own, made, _listed)
     names = ["image", "model", "layer", "x", "y", "count", "size", "steps"]
     made = [_pictures("channels"), gr.Image(label="where", visible=False), _data("answers")]
-    _endpoint(work, top_channels, ChannelRecipe, names, {"image": IMAGE, **WHERE}, made)
+    own = {"image": IMAGE, **WHERE}
+    _endpoint(work, top_channels, ChannelRecipe, names, own, made, _answering)
     names = [*("target", "model", "mode", "size", "steps", "seed"), "image"]
     names += ["step", "penalty", "tries"]
     made = [_picture("picture"), _data("recipe"), _data("verdict")]
@@ -120,8 +122,7 @@ def compare(
 
     The last answer is the sheet (PNG) and the recipe of each picture on it, row by row.
     """
-    recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
-    recipes = variations(recipe, listed(layers or ""), numbers(intensities or ""))
+    recipes = _compared(DreamRecipe(**with_pictures(DreamRecipe, given)), layers, intensities)
     made: list[Image.Image] = []
     by: list[dict[str, Any]] = []
     for moment, dreams in comparing.sheets(work, recipes, image):
@@ -130,6 +131,12 @@ def compare(
             by.append(moment.frame.recipes[0].to_dict())
         yield None, None
     yield comparing.sheet_file(recipes, made, image), by
+
+
+def _compared(
+    recipe: DreamRecipe, layers: str, intensities: str, image: str | None = None
+) -> list[DreamRecipe]:
+    return variations(recipe, listed(layers or ""), numbers(intensities or ""))
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -150,13 +157,12 @@ def visualize_channel(
     recipe inside, and as JSON those recipes and the channels that stayed silent: nothing in
     their picture excites them.
     """
-    recipe, channels = ChannelRecipe(**given), (channels or "").strip()
-    if channels != "top":
-        recipes = recipes_for(recipe, channels)
+    recipe = ChannelRecipe(**given)
+    recipes = _listed(recipe, channels, image)
+    if recipes:
         stream = moments(work, recipes, image, kept=True)
-    elif image is None:
-        raise RecipeError("top needs an image; give one, or channels as 3,7,12")
     else:
+        assert image
         for _ in parts.fetching(work.engine.fetch(recipe.model)):
             yield [], None
         _, found, stream = answered(work, image, recipe, None, TOP, raised=True)
@@ -171,6 +177,15 @@ def visualize_channel(
         yield items, about | _ended(error)
 
 
+def _listed(recipe: ChannelRecipe, channels: str, image: str | None) -> list[ChannelRecipe]:
+    """The channels that are named; none where those that answer an image are asked for."""
+    if (channels or "").strip() != "top":
+        return recipes_for(recipe, channels or "")
+    if image is None:
+        raise RecipeError("top needs an image; give one, or channels as 3,7,12")
+    return []
+
+
 def top_channels(
     work: Work, image: str, x: float | None, y: float | None, count: int, given: dict[str, Any]
 ) -> Iterator[tuple[list[tuple[str, str]], str | None, list[dict[str, Any]] | None]]:
@@ -180,12 +195,9 @@ def top_channels(
     strongest answers; and channels and strengths as JSON.
     """
     recipe = ChannelRecipe(**given)
-    x, y, count = SPOT.check("x", x), SPOT.check("y", y), COUNT.check("count", count)
-    if (x is None) != (y is None):
-        raise RecipeError("a spot needs both x and y; give both, or none for all of it")
+    spot, count = _answering(recipe, x, y, count)
     for _ in parts.fetching(work.engine.fetch(recipe.model)):
         yield [], None, None
-    spot = None if x is None or y is None else (x, y)
     response, found, stream = answered(work, image, recipe, spot, count)
     recipes = [recipe.but(channel=each.channel) for each in found]
     where = map_file(response, found[0].channel)
@@ -197,6 +209,16 @@ def top_channels(
     except TimeIsUp as error:
         _ended(error)
         yield items, where, answers
+
+
+def _answering(
+    recipe: ChannelRecipe, x: float | None, y: float | None, count: int, image: str | None = None
+) -> tuple[tuple[float, float] | None, int]:
+    """A spot, None for all of the image, and how many of its channels."""
+    x, y, count = SPOT.check("x", x), SPOT.check("y", y), COUNT.check("count", count)
+    if (x is None) != (y is None):
+        raise RecipeError("a spot needs both x and y; give both, or none for all of it")
+    return None if x is None or y is None else (x, y), count
 
 
 def class_image(
@@ -271,14 +293,24 @@ def _endpoint(
     names: Sequence[str],
     own: Mapping[str, Own],
     outputs: Sequence[Any],
+    check: Callable[..., Any] | None = None,
 ) -> None:
+    """`check` is given the recipe and its own parameters: what no recipe says can be wrong too."""
     fields = [
         own[name].made(name) if name in own else parts.hidden_field(kind, name) for name in names
     ]
     handler = handler_of(work, run, kind, names, own)
-    gr.Button(visible=False).click(
+    begun = gr.Button(visible=False).click(
         handler, fields, list(outputs), api_name=run.__name__, **parts.WORK
     )
+
+    def first(*values: Any) -> None:
+        given = dict(zip(names, values, strict=True))
+        recipe = parts.checked(kind, **given)
+        if check:
+            check(recipe, **{name: given[name] for name in own})
+
+    check_first(begun, first)
 
 
 def _picture(label: str) -> gr.Image:

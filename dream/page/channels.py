@@ -63,13 +63,13 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     given = {"model": asked.choice.model, "layer": asked.choice.layer, **asked.controls}
     run = Run(asked.go, asked.stop, [asked.everywhere], outputs["status"])
     show, see = partial(_show, work), partial(_see, work)
-    run.on(asked.go.click, show, {"numbers": asked.numbers, **given}, outputs)
+    run.on(asked.go.click, show, {"numbers": asked.numbers, **given}, outputs, _asked_for)
     spot = gr.State(None)
     seen = {"photo": asked.photo, "spot": spot, **given}
     everywhere = asked.everywhere.click(lambda: None, None, spot, **parts.AT_ONCE)
     there = asked.photo.select(_spot_of, None, spot, **parts.AT_ONCE)
     for event in (everywhere, there):
-        run.on(event.then, see, seen, outputs)
+        run.on(event.then, see, seen, outputs, partial(parts.checked, ChannelRecipe))
     run.wire()
 
     def peek(**knobs: Any) -> tuple[Any, ...]:
@@ -161,9 +161,13 @@ def _showing(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
     }
 
 
+def _asked_for(numbers: str, **knobs: Any) -> list[ChannelRecipe]:
+    return recipes_for(ChannelRecipe(**knobs), numbers)
+
+
 def _show(work: Work, numbers: str, **knobs: Any) -> Iterator[dict[str, Any]]:
     """The channels of a layer, as they form."""
-    recipes = recipes_for(ChannelRecipe(**knobs), numbers)
+    recipes = _asked_for(numbers, **knobs)
     yield from _forming(moments(work, recipes, kept=True), recipes, _about(recipes))
 
 

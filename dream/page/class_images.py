@@ -46,7 +46,8 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
             carry, outputs = _showing(first)
     download = outputs["download"]
     run = Run(go, stop, [carry, download], outputs["status"])
-    run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]})
+    check = partial(parts.checked, ClassRecipe)
+    run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]}, check)
     run.wire()
     carried = [tabs, dreams.photo]
     carry.click(

@@ -89,9 +89,7 @@ def sheet(
 ) -> Iterator[dict[str, Any]]:
     """The sheet and the status, as one dream after the other is done."""
     photo = parts.needed(photo)
-    recipe = recipe_of(random_seed, knobs)
-    recipe = recipe.but(max_side=min(recipe.max_side or SIDE, SIDE))
-    recipes = variations(recipe, layers, sorted(map(int, intensities)))
+    recipes = _compared(recipe_of(random_seed, knobs), layers, intensities)
     for moment, made in sheets(work, recipes, photo):
         if moment.frame:
             at = min(len(made) + 1, len(recipes))
@@ -104,6 +102,18 @@ def sheet(
         "sheet": gr.update(value=path, visible=True),
         "status": parts.status(f"{len(recipes)} dreams in {moment.seconds:.1f} s."),
     }
+
+
+def checked(layers: Sequence[str], intensities: Sequence[str], **values: Any) -> None:
+    """See that there is something to compare; raises as `variations`."""
+    _compared(parts.checked(DreamRecipe, **values), layers, intensities)
+
+
+def _compared(
+    recipe: DreamRecipe, layers: Sequence[str], intensities: Sequence[str]
+) -> list[DreamRecipe]:
+    recipe = recipe.but(max_side=min(recipe.max_side or SIDE, SIDE))
+    return variations(recipe, layers, sorted(map(int, intensities)))
 
 
 def sheets(

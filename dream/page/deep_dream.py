@@ -158,14 +158,18 @@ def _run(work: Work, asked: Inputs, made: Result) -> list[Any]:
     photo, knobs, first = {"photo": asked.photo}, controls.inputs, controls.hand_over
     knobs_and_kept = {**knobs, "strip": made.strip, "origins": made.origins}
     sheet = {"sheet": asked.compared.sheet, **status}
+    check = partial(parts.checked, DreamRecipe)
     small = {"dreams": made.below.dreams, "layers": made.below.layers, **status}
     runs = [
-        run.on(asked.go.click, partial(_dream, work), photo | knobs_and_kept, outputs, first),
+        run.on(
+            asked.go.click, partial(_dream, work), photo | knobs_and_kept, outputs, check, first
+        ),
         run.on(
             made.again.click,
             partial(_again, work),
             {"view": made.view, **knobs_and_kept},
             outputs,
+            check,
             first,
         ),
         run.on(
@@ -173,10 +177,13 @@ def _run(work: Work, asked: Inputs, made: Result) -> list[Any]:
             partial(compare.sheet, work),
             {**photo, **asked.compared.inputs, **knobs},
             sheet,
+            compare.checked,
             first,
             scroll_to_output=True,
         ),
-        run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, first),
+        run.on(
+            made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first
+        ),
     ]
     run.wire()
     return runs

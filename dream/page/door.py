@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 import gradio as gr
 import httpx
 import safehttpx
+from gradio.context import Context
 from gradio.server_messages import ProcessCompletedMessage
 from gradio.utils import get_upload_folder
 from starlette.formparsers import MultiPartException
@@ -68,8 +70,25 @@ def is_uploaded(path: Any) -> bool:
         return False
 
 
+def check_first(begun: Any, check: Callable[..., Any]) -> None:
+    """Before an event of the page being built waits in line, `check` what was sent, as it came.
+
+    What it raises, if that is a DreamError, is the answer.
+    """
+    page = Context.root_block
+    assert isinstance(page, Page)
+    page.checks[begun["id"]] = check
+
+
 class Page(gr.Blocks):
-    """Blocks whose handlers get no file but uploaded ones, whoever calls them."""
+    """Blocks whose handlers get no file but uploaded ones, whoever calls them.
+
+    `checks` are those of events, by their numbers.
+    """
+
+    def __init__(self, **about: Any) -> None:
+        super().__init__(**about)
+        self.checks: dict[int, Callable[..., Any]] = {}
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any) -> list[Any]:
         """What the handler is given.
@@ -205,20 +224,43 @@ class Door:
         except (ValueError, KeyError, TypeError):
             return
         keys = {event, sent.get("session_hash")} if isinstance(sent, dict) else {event}
-        task = asyncio.create_task(self._give_up(event, keys))
+        wrong = self._wrong(event)
+        task = asyncio.create_task(self._end(event, wrong) if wrong else self._give_up(event, keys))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
+    def _wrong(self, event: str) -> str:
+        """What is wrong with what was sent, where it would have to wait to be told so."""
+        queue = self.page._queue
+        sent = queue.event_ids_to_events.get(event)
+        check = sent and self.page.checks.get(sent.fn._id)
+        if not (sent and sent.data and check):
+            return ""
+        line = queue.event_queue_per_concurrency_id[sent.concurrency_id]
+        if sent not in line.queue or line.current_concurrency < (
+            line.concurrency_limit or math.inf
+        ):
+            return ""
+        try:
+            check(*sent.data.data)
+        except DreamError as error:
+            return str(error)
+        except Exception:  # What fits no field is told by those that read the fields.
+            pass
+        return ""
+
     async def _give_up(self, event: str, keys: set[Any]) -> None:
         await asyncio.sleep(UNREAD_SECONDS)
+        if not keys & self._readers.keys():
+            await self._end(event, f"nobody asked for the answer within {UNREAD_SECONDS:g} seconds")
+
+    async def _end(self, event: str, said: str) -> None:
+        """Have it end with those words, if it has not ended yet."""
         queue = self.page._queue
-        if keys & self._readers.keys() or event not in queue.event_ids_to_events:
-            return
-        said = {"error": f"nobody asked for the answer within {UNREAD_SECONDS:g} seconds"}
-        queue.send_message(
-            queue.event_ids_to_events[event], ProcessCompletedMessage(output=said, success=False)
-        )
-        await queue.clean_events(event_id=event)
+        if event in queue.event_ids_to_events:
+            message = ProcessCompletedMessage(output={"error": said}, success=False)
+            queue.send_message(queue.event_ids_to_events[event], message)
+            await queue.clean_events(event_id=event)
 
 
 async def _body(receive: Any, limit: int) -> bytes | None:

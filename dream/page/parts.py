@@ -18,8 +18,8 @@ from gradio.component_meta import ComponentMeta
 from dream.errors import DreamError
 from dream.networks.download import Download
 from dream.paint.frames import Frame
-from dream.recipe.knob import Knob, knobs
-from dream.recipe.recipe import SEED_LIMIT, Recipe
+from dream.recipe.knob import URI, Knob, knobs
+from dream.recipe.recipe import SEED_LIMIT, AnyRecipe, Recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_WORDS = 0.4
@@ -93,6 +93,19 @@ def needed(photo: str | None) -> str:
     if not photo:
         raise DreamError("Drop a photo first, or pick one of the examples.")
     return photo
+
+
+def checked(kind: type[AnyRecipe], **values: Any) -> AnyRecipe:
+    """A recipe of that kind by the knobs among those values, before its pictures are read.
+
+    Raises:
+        RecipeError: if there can be none.
+    """
+    about = knobs(kind)
+    given = {name: each for name, each in values.items() if name in about and each is not None}
+    return kind(
+        **{name: URI if each and about[name].picture else each for name, each in given.items()}
+    )
 
 
 def label(name: str, knob: Knob) -> str:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from dream.errors import DreamError, TimeIsUp
 from dream.page import parts
+from dream.page.door import check_first
 
 
 class Run:
@@ -44,13 +45,15 @@ class Run:
         source: Callable[..., Iterator[dict[str, Any]]],
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any],
+        check: Callable[..., Any],
         first: Callable[[Callable[..., Any]], Any] | None = None,
         **about: Any,
     ) -> Any:
         """On that event show what comes from a source: changes of the outputs, by name.
 
-        The source is given the inputs by name; `first` is an event before, which fetches what it
-        needs. What goes wrong is said in the output "status".
+        The source is given the inputs by name, and so is `check`, which says what is wrong with
+        them before they wait in line; `first` is an event before, which fetches what is needed.
+        What goes wrong later is said in the output "status".
         """
 
         def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
@@ -78,6 +81,9 @@ class Run:
             api_visibility="private",
             **about,
             **parts.WORK,
+        )
+        check_first(
+            begun, lambda press, stopped, *rest: check(**dict(zip(inputs, rest, strict=True)))
         )
         # A busy browser shows frames that it had received before the stop after the stop's words:
         # so they are said once more when the stream has ended.

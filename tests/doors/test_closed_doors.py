@@ -233,6 +233,29 @@ def test_calls_whose_answer_nobody_reads_are_given_up(
     assert not good and said["error"] == "nobody asked for the answer within 10 seconds"
 
 
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("deep_dream", {"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
+    ("deep_dream", {"guide": ..., "objective": "norm"}, "with guide the objective is"),
+    ("compare", {"layers": "inception4c", "intensities": "5"}, "a sheet compares 2 to 36"),
+    ("visualize_channel", {"channels": "4096"}, "inception4c has channels 0 to 319"),
+    ("top_channels", {"x": 5}, "a spot needs both x and y"),
+    ("class_image", {"target": "goldfish", "steps": -1}, "steps must be a whole number"),
+]
+
+
+def test_what_is_wrong_is_said_before_it_waits_in_line(
+    api: httpx.Client, cat: dict[str, str]
+) -> None:
+    held = begun(api, "deep_dream", {"image": cat, "octaves": 8, "iterations": 100})
+    with api.stream("GET", f"/call/deep_dream/{held}") as dream:
+        events = (line for line in dream.iter_lines() if line.startswith("event: "))
+        assert "generating" in next(events)
+        for name, given, message in WRONG:
+            given = {key: cat if each is ... else each for key, each in given.items()}
+            assert refusal(api, name, {"image": cat, **given}).startswith(message)
+        assert "generating" in next(events)
+
+
 class Links(http.server.BaseHTTPRequestHandler):
     """Answers links: a picture, one that drips, one that never ends, and ways to elsewhere."""
 
