@@ -1,4 +1,5 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
+# make soak: hostile files through every door, a crowd, 2000 dreams; its table into SECURITY.md.
 # make lint: ruff, mypy, and the workflows by schema and actionlint.   make bench: what it costs, into docs/performance.md.
 # make machines: the numerical tests, as other processors would run them.
 # make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
@@ -9,7 +10,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DREAM := $(BIN)/python -m dream
 
-.PHONY: run test lint machines bench pictures means contract tables browser
+.PHONY: run test soak lint machines bench pictures means contract tables browser
 .DELETE_ON_ERROR:
 
 run: .venv/app
@@ -19,6 +20,9 @@ run: .venv/app
 # In two processes of one thread each: threads that share a core with others wait for one another.
 test: .venv/tools browser tests/node_modules
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+soak: .venv/tools
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak
 
 machines: .venv/tools
 	$(BIN)/python -m tests.tools.machines

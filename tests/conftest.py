@@ -145,10 +145,16 @@ def engine() -> Engine:
 
 
 @pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def app_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the app at `address` says."""
+    return tmp_path_factory.mktemp("app") / "log"
+
+
+@pytest.fixture(scope="session")
+def address(app_log: Path) -> Iterator[str]:
     """Where the app is served, as it is at home; to be left as it was found."""
     at_home = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": ""}
-    with served(tmp_path_factory.mktemp("app") / "log", **at_home) as address:
+    with served(app_log, **at_home) as address:
         yield address
 
 

@@ -150,8 +150,9 @@ def _check_tags(file: BinaryIO, head: bytes) -> None:
             if tag in seen or numbers > NUMBERS:
                 raise ValueError(f"it has a tag twice, or more than {NUMBERS} numbers in its tags")
             seen.add(tag)
-            if tag in INNER_TAGS:
-                places.append(int.from_bytes(value[: TYPE_BYTES.get(kind, wide)], order))
+            inner = int.from_bytes(value[: TYPE_BYTES.get(kind, wide)], order)
+            if tag in INNER_TAGS and inner not in places:  # Some lead round in a circle.
+                places.append(inner)
 
 
 def check_tiles(tiff: TiffImagePlugin.TiffImageFile, pixels: float) -> None:

@@ -6,6 +6,7 @@ A picture is a float tensor (1, 3, H, W), RGB in [0, 1].
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import threading
@@ -41,9 +42,10 @@ PROFILE_BYTES = 4_000_000
 # Pictures are decoded one at a time, so that many at once take the memory of one; headers, which
 # may be hostile for seconds, keep nobody waiting.
 DECODING = threading.Lock()
-# Pillow warns of what it mends by itself, and of sizes that are refused here anyway. It is kept
+# Pillow tells of what it mends by itself, and of what is refused here anyway. It is kept
 # quiet once and for all: `catch_warnings` around each reading would mix up those of other threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 # What a killed process left half written goes after an hour.
 PARTIAL = re.compile(r"\.[0-9a-f]{32}\.part")
 PARTIAL_SECONDS = 3600

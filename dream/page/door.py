@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import os
+import shutil
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,11 +22,12 @@ import gradio as gr
 import httpx
 import safehttpx
 from gradio.context import Context
+from gradio.route_utils import FnIndexInferError
 from gradio.server_messages import ProcessCompletedMessage
 from gradio.utils import get_upload_folder
 from starlette.formparsers import MultiPartException
 
-from dream.errors import DreamError
+from dream.errors import DreamError, printable
 
 API = "/gradio_api/"
 # Pictures come as uploads; only what speaks MCP may send them in the body, as base64.
@@ -41,8 +43,9 @@ UNREAD_SECONDS = 10.0
 CALLS = ("call", "queue", "run", "api")
 # What else Gradio would take, as recordings for ffmpeg and blobs to keep, the page has no use for.
 TAKEN = (*CALLS, "cancel", "reset", "mcp")
-# And what it would give: its icon at any size there is memory for, the state of a visit in a file.
-NOT_GIVEN = ("pwa_icon", "manifest.json", "deep_link", "monitoring")
+# And what it would give: the icon at any size there is memory for, a visit's state in a file, …
+NOT_GIVEN = ("pwa_icon", "deep_link", "dev", "monitoring")
+ICONS = ("", "192", "512")  # Which its manifest names.
 
 IS_FILE = {"_type": "gradio.FileData"}
 NOT_HERE = "only pictures that were uploaded here, or links to some, can be used"
@@ -139,16 +142,16 @@ class Door:
         kind, _, rest = (route if inside else before.lstrip("/")).partition("/")
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif kind in NOT_GIVEN:
+        elif kind in NOT_GIVEN and not (kind == "pwa_icon" and rest in ICONS):
             await _refuse(send, 404, f"there is no {kind} here")
         elif scope["method"] != "POST" and not inside:
             await self.app(scope, receive, send)
         elif inside and kind == "upload":
-            await self.app(scope, _bounded(receive), send)
+            await self._upload(scope, receive, send)
         elif scope["method"] == "POST" and not (inside and kind in TAKEN):
             await _refuse(send, 404, f"nothing is taken at {scope['path']}")
         elif scope["method"] == "POST":
-            await self._post(kind, scope, receive, send)
+            await self._post(kind, rest, scope, receive, send)
         elif kind in ("call", "queue"):
             query = parse_qs(scope["query_string"].decode("latin-1"))
             await self._read(
@@ -156,6 +159,12 @@ class Door:
             )
         else:
             await self.app(scope, receive, send)
+
+    async def _upload(self, scope: Any, receive: Any, send: Any) -> None:
+        if shutil.disk_usage(get_upload_folder()).free < 2 * FILE_BYTES:
+            await _refuse(send, 507, "the server's disk is full; try again in some minutes")
+        else:
+            await self.app(scope, _bounded(receive), send)
 
     async def _read(self, key: str, scope: Any, receive: Any, send: Any) -> None:
         """A stream of answers; who asks for one is known by the session or the event."""
@@ -167,7 +176,7 @@ class Door:
             if not self._readers[key]:
                 del self._readers[key]
 
-    async def _post(self, kind: str, scope: Any, receive: Any, send: Any) -> None:
+    async def _post(self, kind: str, rest: str, scope: Any, receive: Any, send: Any) -> None:
         limit = MCP_BYTES if kind == "mcp" else JSON_BYTES
         body = await _body(receive, limit)
         if body is None:
@@ -209,10 +218,11 @@ class Door:
         size = (b"content-length", str(len(body)).encode())
         try:
             await self.app(scope | {"headers": [*headers, size]}, replay, watch)
-        except KeyError as error:
-            if begun or kind != "call":
+        except (KeyError, FnIndexInferError):
+            if begun or kind not in CALLS:
                 raise
-            await _refuse(send, 404, f"there is no call {error.args[0]}; {API}info has all")
+            named = printable(f"/{rest.removeprefix('v2/')}")
+            await _refuse(send, 404, f"there is no call {named} of that sort; {API}info has all")
         except TypeError as error:  # A parameter is missing, or is none of the call's.
             if begun or kind != "call":
                 raise

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import json
 import os
+import re
 import signal
 import threading
 import time
+import types
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -23,8 +26,11 @@ from dream.page import door, visitors
 from dream.page.door import NOT_HERE
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, begun, called, ended, refusal, served_by, uploaded
+from tests.support.corpus import corpus
+from tests.support.crowd import crowd
 from tests.support.memory import resident
 from tests.support.server import served
+from tests.support.trial import sent, tried
 
 NOTHING: dict[str, Any] = {"octaves": 1, "iterations": 0, "max_side": 64}
 # What a field that takes a picture is called, in each endpoint that has one.
@@ -202,7 +208,7 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -
             begun(api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60})
         assert Path(photo).is_relative_to(tmp_path / "temp") and Path(photo).is_file()
         time.sleep(0.5)
-        os.kill(process, signal.SIGINT)  # As SIGTERM.
+        os.kill(process, signal.SIGTERM)  # As Ctrl-C.
         start = time.monotonic()
         while is_running(process):
             time.sleep(0.05)
@@ -323,6 +329,7 @@ def test_a_link_is_fetched_into_the_folder_of_uploads(
         ("/none", "cannot be fetched from public.example: .*404"),
         ("/to=" * 7, "redirects more than 5 times"),
         ("/to=http://127.0.0.1/", "127.0.0.1 failed validation"),
+        ("/to=/to=/to=http://10.0.0.1/", "10.0.0.1 failed validation"),
         ("/to=file:///etc/passwd", "cannot be fetched"),
     ],
 )
@@ -361,21 +368,94 @@ def test_no_link_reaches_the_servers_own_network(host: str, api: httpx.Client, c
 
 
 @pytest.mark.slow
-def test_a_crowd_is_served_each_its_own_or_told_that_the_queue_is_full(
+def test_a_crowd_is_served_each_its_own_while_the_page_answers_others(address: str) -> None:
+    came = crowd(address, 50)
+    assert came.answered + came.full == 50 and came.answered >= 20, came
+    assert came.patience < 0.5
+
+
+@pytest.mark.slow
+def test_who_leaves_in_the_midst_of_a_dream_frees_the_line(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
-    def one(seed: int) -> int | None:
-        answer = api.post("/call/v2/deep_dream", json={"image": cat, **NOTHING, "seed": seed})
-        if answer.status_code == 503:
-            return None
-        good, (_, recipe) = ended(api, "deep_dream", answer.json()["event_id"])
-        assert good
-        return int(recipe["seed"])
+    long = begun(api, "deep_dream", {"image": cat, "octaves": 8, "iterations": 40})
+    with api.stream("GET", f"/call/deep_dream/{long}") as dream:
+        next(line for line in dream.iter_lines() if line == "event: generating")
+    start = time.monotonic()
+    assert called(api, "deep_dream", {"image": cat, **NOTHING})[0]
+    assert time.monotonic() - start < 4  # All of the other takes ten times as long.
 
-    with ThreadPoolExecutor(30) as pool:
-        answers = list(pool.map(one, range(30)))
-    assert all(answer in (None, seed) for seed, answer in enumerate(answers))
-    assert sum(answer is not None for answer in answers) >= 20
+
+@pytest.mark.slow
+def test_hostile_files_are_dreamed_or_refused_in_a_line(api: httpx.Client, address: str) -> None:
+    process = served_by(int(address.rpartition(":")[2])) or "self"
+    trial = tried(corpus()[3::30], sent(api), process, least=32)
+    assert not trial.wrong and trial.fine and trial.refused
+
+
+NOISE = "NOISE\n\x1b[2J\u202e"
+
+
+@pytest.mark.slow
+def test_neither_what_strangers_say_nor_whose_photo_it_is_comes_out_again(
+    api: httpx.Client, app_log: Path
+) -> None:
+    start = app_log.stat().st_size
+    (photo,) = (made.content for made in corpus() if made.name == "laden-gps.jpg")
+    path = uploaded(api, (f"secret{NOISE}.jpg", photo))
+    event = begun(api, "deep_dream", {"image": {"path": path}, "octaves": 1, "iterations": 3})
+    answers = api.get(f"/call/deep_dream/{event}").text
+    shown = [json.loads(line[6:])[0]["path"] for line in answers.splitlines() if "path" in line]
+    assert len(shown) >= 2
+    for each in map(Path, shown):
+        assert re.fullmatch(r"[\w.+-]+", each.name)
+        with Image.open(each) as image:
+            assert not image.getexif() and "exif" not in image.info
+        assert not any(word in each.read_bytes() for word in (b"GPS", b"A camera", b"Exif"))
+    for name in ("layer", "channels", "model", "rule"):
+        assert refusal(api, "deep_dream", {"image": {"path": path}, name: NOISE}).isprintable()
+    for body in ({"data": [NOISE], "fn_index": 10**9}, {"data": [{"path": NOISE}]}, [NOISE]):
+        for route in ("/queue/join", f"/call/{quote(NOISE)}", f"/run/{quote(NOISE)}", "/cancel"):
+            given = body | {"session_hash": NOISE} if isinstance(body, dict) else body
+            answer = api.post(route, json=given)
+            assert answer.status_code != 500 or NOISE not in answer.text, route
+    said = app_log.read_bytes()[start:].decode()
+    assert not any(word in said for word in ("NOISE", "secret", "\x1b", "Traceback")), said
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", f"/{path}") for path in ("pwa_icon/30000", "monitoring", "monitoring/summary")),
+        *(("GET", f"/gradio_api/{path}") for path in ("deep_link?session_hash=x", "dev/reload")),
+        *(("POST", path) for path in ("/login", "/", "/config", "/gradio_api/vibe-edit")),
+    ],
+)
+def test_nothing_is_given_or_taken_that_the_page_has_no_use_for(
+    method: str, path: str, address: str
+) -> None:
+    assert httpx.request(method, address + path, timeout=5).status_code == 404
+    assert httpx.get(f"{address}/pwa_icon/192").status_code == 200
+
+
+def test_an_upload_is_bounded_as_a_whole(api: httpx.Client) -> None:
+    half = bytes(door.FILE_BYTES * 3 // 5)
+    two = [("files", ("one.png", half)), ("files", ("two.png", half))]
+    answer = api.post("/upload", files=two)
+    assert answer.status_code == 413 and "maximum allowed size" in answer.text
+
+
+def test_no_upload_is_taken_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = types.SimpleNamespace(free=door.FILE_BYTES)
+    monkeypatch.setattr(door.shutil, "disk_usage", lambda _: full)  # type: ignore[attr-defined]
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload"}
+    asyncio.run(door.Door(None, None)(scope, None, send))  # type: ignore[arg-type]
+    assert said[0]["status"] == 507 and b"disk is full; try again" in said[1]["body"]
 
 
 @pytest.mark.parametrize("path", ["app.py", "README.md", "dream/engine.py", ".git/config"])
@@ -402,3 +482,15 @@ def test_files_of_visitors_go_after_a_day_and_with_their_process(
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(
         ["of others", "shown.jpg", folder.name]
     )
+
+
+def test_of_the_files_of_visitors_the_latest_are_kept_and_no_more_than_there_is_room_for(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / f"{visitors.PREFIX}mine"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.png").write_bytes(bytes(1000))
+        time.sleep(0.01)
+    visitors.sweep(folder, {folder / "0.png"}, most=3500)
+    assert sorted(path.name for path in folder.iterdir()) == ["0.png", "3.png", "4.png", "5.png"]

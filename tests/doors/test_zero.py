@@ -1,11 +1,14 @@
 """The app on ZeroGPU, emulated: the real `spaces` package, a device API of our own, no GPU."""
 
 import math
+import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from PIL import Image
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream.page.work import LENT_SECONDS
 from tests.conftest import EXAMPLES
+from tests.support.api import served_by
 from tests.support.server import served
 from tests.support.zero import Call, device_api
 
@@ -144,6 +148,33 @@ def test_a_cancelled_dream_gives_the_gpu_back_at_once(space: Space) -> None:
         assert time.monotonic() - start < 10
         time.sleep(0.05)
     space.dream(**QUICK)
+
+
+def test_a_worker_that_is_killed_is_told_in_a_line_and_the_next_one_works(space: Space) -> None:
+    server = served_by(urlsplit(space.client.src).port or 0)
+    before = children(server)
+    job = space.client.submit(
+        handle_file(str(CAT)), api_name="/deep_dream", max_side=448, iterations=100
+    )
+    while not job.outputs():
+        time.sleep(0.05)
+    started = children(server) - before or before  # That of a dream before may be asked again.
+    for process in started:
+        os.kill(process, signal.SIGKILL)
+    with pytest.raises(AppError, match="^GPU task aborted$"):
+        job.result(timeout=20)
+    assert space.asked("/release")[-1]["fail"] == "true"
+    space.dream(**QUICK)
+
+
+def children(process: int | None) -> set[int]:
+    """The processes that one has started."""
+    path = Path(f"/proc/{process}/task")
+    if not path.is_dir():
+        pytest.skip("no /proc to find processes in")
+    return {
+        int(each) for task in path.iterdir() for each in (task / "children").read_text().split()
+    }
 
 
 def test_channels_that_were_made_before_need_no_gpu(space: Space) -> None:

@@ -45,6 +45,7 @@ from dream.files.picture import (
 from dream.recipe import Recipe
 from dream.tensors import check_picture, to_image, to_tensor
 from tests.conftest import EXAMPLES, ROOT, png_header
+from tests.support.corpus import corpus
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -670,9 +671,12 @@ def test_readings_side_by_side_leave_the_filters_of_warnings_as_they_were() -> N
 
 def test_pillow_warns_nobody(tmp_path: Path) -> None:
     (tmp_path / "huge.png").write_bytes(png_header(10_000, 10_000))
-    script = "import sys, dream; dream.files.picture.is_within(sys.argv[1], 9)"
+    # It would log that this one has too many samples.
+    (deep,) = (made.content for made in corpus() if made.name == "flipped-12.tif")
+    (tmp_path / "deep.tif").write_bytes(deep)
+    script = "import sys, dream; [dream.files.picture.is_within(each, 9) for each in sys.argv[1:]]"
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "huge.png")],
+        [sys.executable, "-c", script, str(tmp_path / "huge.png"), str(tmp_path / "deep.tif")],
         cwd=ROOT,
         capture_output=True,
         text=True,

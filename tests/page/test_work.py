@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dream import (
@@ -28,7 +29,7 @@ from dream import (
 )
 from dream.networks.architecture import TRACING
 from dream.page import api
-from dream.page.moments import BEHIND, moments, stem, unspoilt
+from dream.page.moments import BEHIND, fresh_folder, moments, stem, unspoilt
 from dream.page.run import told
 from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
 from dream.paint import ascent
@@ -348,3 +349,32 @@ def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
     assert moment.frame and torch.equal(
         load_image(whole), (moment.frame.tensor * 255).round() / 255
     )
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_full_disk_is_told_and_leaves_no_half_file(
+    kind: str, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("dream.page.work.SECONDS_BETWEEN_PREVIEWS", 0)
+    save = Image.Image.save
+
+    def on_a_full_disk(self: Image.Image, path: Path, format: str, **about: Any) -> None:
+        if format != kind:
+            return save(self, path, format, **about)
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", on_a_full_disk)
+    recipe = DreamRecipe(max_side=48, octaves=1, iterations=3)
+    name = r"dream-cat-inception4c-i5-seed0(-\d)?\.(jpg|png)"
+    with pytest.raises(PictureError, match=f"^{name} cannot be written: No space left on device$"):
+        list(moments(Work(engine), [recipe], CAT))
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
+
+    def no_room(self: Path, **_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", no_room)
+    with pytest.raises(PictureError, match="^no picture can be kept here: No space left on device"):
+        fresh_folder()

@@ -18,7 +18,7 @@ from tests.support.trial import pixels
 
 SIDE, BLOCKS = 64, 8
 # Enough of a dream to hold the line for a while, and too little to hide the mark.
-GENTLE = {"octaves": 1, "iterations": 6, "step": 0.2}
+GENTLE = {"octaves": 1, "iterations": 4, "step": 0.2}
 
 
 @dataclass

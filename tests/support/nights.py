@@ -51,7 +51,7 @@ def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
         if kind < 0.7:
             given: dict[str, Any] = {
                 "model": model,
-                "max_side": chance.randint(48, 200),
+                "max_side": chance.randint(64, 200),
                 "octaves": chance.randint(1, 3),
                 "iterations": chance.randint(0, 2),
                 "seed": seed,
@@ -65,11 +65,11 @@ def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
             yield DreamRecipe(**given), True
         elif kind < 0.9:
             layer = chance.choice(layers)
-            size = chance.randint(32, 120)
+            size = chance.randint(64, 120)
             channel = ChannelRecipe(layer=layer, channel=0, size=size, steps=2, seed=seed)
             yield channel, chance.random() < 0.3
         else:
-            mode, size = chance.choice(list(STEPS)), chance.randint(48, 120)
+            mode, size = chance.choice(list(STEPS)), chance.randint(64, 120)
             yield ClassRecipe(mode=mode, size=size, steps=4, tries=2, seed=seed), False
 
 
