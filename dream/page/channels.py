@@ -78,10 +78,9 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     def select(event: gr.SelectData, shown: Shown) -> tuple[Any, ...]:
         return changed(_select(shown, int(event.index)), outputs)
 
-    for event in asked.choice.events:
-        # What was enlarged gives way to the first one.
-        emptied = event.then(lambda: [], None, gallery, **parts.AT_ONCE)
-        emptied.then(peek, None, every, inputs_kwargs=given, **parts.AT_ONCE)
+    # What was enlarged gives way to the first one.
+    emptied = asked.choice.then(lambda: [], None, gallery, **parts.AT_ONCE)
+    emptied.then(peek, None, every, inputs_kwargs=given, **parts.AT_ONCE)
     gallery.select(select, shown, every, **parts.AT_ONCE)
     carry.click(_carried, shown, [tabs, *dreams.carried], **parts.AT_ONCE).then(
         None, js="() => dreamThis()", api_visibility="private"

@@ -210,6 +210,13 @@ def test_those_who_wait_are_told_their_place(browser: Browser, address: str) -> 
     )
     second.click("#go")
     expect(status(second)).to_contain_text("1 dream before yours")
+    # What is wrong is said at once, and the buttons are as before.
+    third.get_by_role("button", name="Mix layers").click()
+    third.locator("#only textarea, #only input").fill("4096")
+    third.click("#go")
+    expect(third.locator(".toast-body")).to_contain_text("inception4c has channels 0 to 319")
+    expect(third.locator("#go")).to_be_visible()
+    third.locator("#only textarea, #only input").fill("")
     third.click("#go")
     expect(status(third)).to_contain_text("2 dreams before yours")
     assert status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
