@@ -24,7 +24,7 @@ from dream import (
     load_image,
 )
 from dream.networks.architecture import TRACING
-from dream.page.moments import BEHIND, moments, stem, unspoilt
+from dream.page.moments import BEHIND, of_frames, stem, unspoilt
 from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
 from dream.paint.frames import Frame
 from tests.conftest import EXAMPLES
@@ -262,9 +262,9 @@ def test_of_a_dreams_previews_the_first_and_the_last_stay(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.page.work.SECONDS_BETWEEN_PREVIEWS", 0)
     recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
-    shown = [moment.files[0] for moment in moments(Work(engine), [recipe], CAT) if moment.frame]
+    frames = ((frame, None) for frame in engine.dream(load_image(CAT), recipe))
+    shown = [moment.files[0] for moment in of_frames(frames, CAT)]
     assert len(shown) == 13
     there = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
     assert there == {shown[0], *shown[-1 - BEHIND :]}
@@ -274,8 +274,8 @@ def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.page.work.SECONDS_BETWEEN_PREVIEWS", 0)
-    stream = moments(Work(engine), [DreamRecipe(max_side=48, octaves=1, iterations=12)], CAT)
+    recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
+    stream = of_frames(((frame, None) for frame in engine.dream(load_image(CAT), recipe)), CAT)
     for moment in stream:
         if moment.frame and moment.frame.step == 5:
             break
