@@ -176,9 +176,10 @@ def _see(
     """The channels that answer a photo, all of it or a spot (across, down) in pixels."""
     photo = parts.needed(photo)
     recipe = ChannelRecipe(**knobs)
-    for words in parts.fetching(work.engine.fetch(recipe.model)):
-        yield {"status": words}
-    response, found, stream = answered(work, photo, recipe, spot, TOP)
+    stream = answered(work, photo, recipe, spot, TOP)
+    while not (moment := next(stream)).seen:
+        yield {"status": moment.words}
+    response, found = moment.seen
     place = "at that spot" if spot else "in all of it"
     about = f"What {recipe.layer} sees {place}, by how strongly it answers."
     captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in found}

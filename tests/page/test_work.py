@@ -6,6 +6,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from dream import (
     load_image,
 )
 from dream.networks.architecture import TRACING
-from dream.page.moments import BEHIND, of_frames, stem, unspoilt
+from dream.page.answers import answered
+from dream.page.moments import BEHIND, moments, of_frames, stem, unspoilt
 from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
 from dream.paint.frames import Frame
 from tests.conftest import EXAMPLES
@@ -268,6 +270,23 @@ def test_of_a_dreams_previews_the_first_and_the_last_stay(
     assert len(shown) == 13
     there = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
     assert there == {shown[0], *shown[-1 - BEHIND :]}
+
+
+def test_the_next_photo_is_read_while_another_dreams(engine: Engine, tmp_path: Path) -> None:
+    work, recipe = Work(engine), DreamRecipe(max_side=48, octaves=1, iterations=12)
+    with closing(moments(work, [recipe], CAT)) as first:
+        assert next(first).frame
+        (tmp_path / "bad.png").write_bytes(b"no picture")
+        with pytest.raises(PictureError, match="bad.png is no picture"):
+            moments(work, [recipe], str(tmp_path / "bad.png"))
+        with (
+            closing(moments(work, [recipe], CAT)) as second,
+            closing(answered(work, CAT, ChannelRecipe(size=48, steps=1), None, 2)) as third,
+        ):
+            for stream in (second, third):
+                assert "1 dream before yours" in next(stream).words
+    # It is given up, and so is a turn that was waited for.
+    assert next(moments(work, [recipe], CAT)).frame
 
 
 def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
