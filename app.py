@@ -133,7 +133,7 @@ def main() -> None:
     at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
     at_a_time = from_environment("DREAM_CONCURRENCY", at_a_time, 1, 1000)
     engine = Engine(shipped=[parts.EXAMPLES / "channels"], threads=max(1, int(cores)))
-    work = Work(engine, spaces.GPU if spaces else None)
+    work = Work(engine, spaces.GPU if spaces else None, at_a_time)
     try:
         work.warm_up(deep_dream.opening(work.engine))
     except WeightsError as error:
@@ -142,7 +142,8 @@ def main() -> None:
     tags = card.tags(TITLE, LINE, os.environ.get("SPACE_HOST"))
     folder = visitors.own_folder()
     page = build(work)
-    page.queue(max_size=20, default_concurrency_limit=at_a_time)
+    # One more has its photo read, and waits for its turn at the device.
+    page.queue(max_size=20, default_concurrency_limit=at_a_time + 1)
     visitors.keep_swept(folder)
     page.launch(
         theme=THEME,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dream.errors import DreamError
 from dream.files.picture import load_image, save_preview
-from dream.page.moments import Moments, fresh_folder, of_frames
+from dream.page import parts
+from dream.page.moments import Moment, Moments, before, fresh_folder, of_frames
 from dream.page.work import Work
-from dream.paint.response import Answer, Response
+from dream.paint.response import Response
 from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
 
 GRID = 16
@@ -31,13 +32,14 @@ def answered(
     count: int,
     *,
     raised: bool = False,
-) -> tuple[Response, list[Answer], Moments]:
-    """What a layer answers to a photo; its channels that answer most, at a spot in pixels or all
-    over; and those while they form, from noise or `raised` in it. The weights were fetched.
+) -> Moments:
+    """What a layer answers to a photo and its channels that answer most, at a spot in pixels or all
+    over, as the moment that is `seen`; and then those as they form, from noise or `raised` in it.
 
     Raises:
         DreamError: if it cannot be told, or none answers.
     """
+    yield from map(Moment, parts.fetching(work.engine.fetch(recipe.model)))
     image = load_image(photo)
     if spot:
         height, width = image.shape[2:]
@@ -47,15 +49,16 @@ def answered(
                 f"which is {width} x {height} pixels"
             )
         spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
-    response, frames = work.answered(image, recipe, count, spot, raised=raised)
-    found = response.top(count, spot)
-    if not found:
-        raise DreamError(f"no channel of {recipe.layer} answers there; try another spot or layer")
-    return (
-        response,
-        found,
-        of_frames(((frame, None) for frame in frames), photo if raised else None),
-    )
+    with work.turn() as waiting:
+        yield from map(before, waiting)
+        response, frames = work.answered(image, recipe, count, spot, raised=raised)
+        found = response.top(count, spot)
+        if not found:
+            raise DreamError(
+                f"no channel of {recipe.layer} answers there; try another spot or layer"
+            )
+        yield Moment("", seen=(response, found))
+        yield from of_frames(((frame, None) for frame in frames), photo if raised else None)
 
 
 def map_file(response: Response, channel: int) -> str:

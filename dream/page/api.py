@@ -163,10 +163,10 @@ def visualize_channel(
         stream = moments(work, recipes, image, kept=True)
     else:
         assert image
-        for _ in parts.fetching(work.engine.fetch(recipe.model)):
+        stream = answered(work, image, recipe, None, TOP, raised=True)
+        while not (seen := next(stream).seen):
             yield [], None
-        _, found, stream = answered(work, image, recipe, None, TOP, raised=True)
-        recipes = [recipe.but(channel=each.channel) for each in found]
+        recipes = [recipe.but(channel=each.channel) for each in seen[1]]
     try:
         for grid in grids(stream, recipes):
             items = [(path, str(channel)) for channel, path in grid.files.items()]
@@ -196,9 +196,10 @@ def top_channels(
     """
     recipe = ChannelRecipe(**given)
     spot, count = _answering(recipe, x, y, count)
-    for _ in parts.fetching(work.engine.fetch(recipe.model)):
+    stream = answered(work, image, recipe, spot, count)
+    while not (seen := next(stream).seen):
         yield [], None, None
-    response, found, stream = answered(work, image, recipe, spot, count)
+    response, found = seen
     recipes = [recipe.but(channel=each.channel) for each in found]
     where = map_file(response, found[0].channel)
     answers = [asdict(each) for each in found]

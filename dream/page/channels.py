@@ -78,10 +78,9 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     def select(event: gr.SelectData, shown: Shown) -> tuple[Any, ...]:
         return changed(_select(shown, int(event.index)), outputs)
 
-    for event in asked.choice.events:
-        # What was enlarged gives way to the first one.
-        emptied = event.then(lambda: [], None, gallery, **parts.AT_ONCE)
-        emptied.then(peek, None, every, inputs_kwargs=given, **parts.AT_ONCE)
+    # What was enlarged gives way to the first one.
+    emptied = asked.choice.then(lambda: [], None, gallery, **parts.AT_ONCE)
+    emptied.then(peek, None, every, inputs_kwargs=given, **parts.AT_ONCE)
     gallery.select(select, shown, every, **parts.AT_ONCE)
     carry.click(_carried, shown, [tabs, *dreams.carried], **parts.AT_ONCE).then(
         None, js="() => dreamThis()", api_visibility="private"
@@ -177,9 +176,10 @@ def _see(
     """The channels that answer a photo, all of it or a spot (across, down) in pixels."""
     photo = parts.needed(photo)
     recipe = ChannelRecipe(**knobs)
-    for words in parts.fetching(work.engine.fetch(recipe.model)):
-        yield {"status": words}
-    response, found, stream = answered(work, photo, recipe, spot, TOP)
+    stream = answered(work, photo, recipe, spot, TOP)
+    while not (moment := next(stream)).seen:
+        yield {"status": moment.words}
+    response, found = moment.seen
     place = "at that spot" if spot else "in all of it"
     about = f"What {recipe.layer} sees {place}, by how strongly it answers."
     captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in found}

@@ -69,13 +69,9 @@ def section(controls: Controls) -> Section:
         elem_id="sheet",
         render=False,
     )
-    for event in controls.choice.events[:2]:
-        event.then(
-            lambda model: gr.update(choices=choices(model), value=[]),
-            model,
-            layers,
-            **parts.AT_ONCE,
-        )
+    model.change(
+        lambda model: gr.update(choices=choices(model), value=[]), model, layers, **parts.AT_ONCE
+    )
     return Section(layers, intensities, go, sheet)
 
 

@@ -201,8 +201,7 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
     # The bin would take the photo away too.
     painter.clear(mask.unpainted, photo, painter, **glance)
     # Channels are those of one layer.
-    for event in choice.events:
-        event.then(lambda: "", None, by_name["channels"], **parts.AT_ONCE)
+    choice.then(lambda: "", None, by_name["channels"], **parts.AT_ONCE)
     choice.model.input(
         lambda model: catalogue.card(model).bands,
         choice.model,

@@ -76,9 +76,9 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
             asked = _asking(work, opening(work.engine), shown)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             made = _showing(asked.compared.sheet, shown)
-    runs = _run(work, asked, made)
+    _run(work, asked, made)
     controls, result = asked.controls, [made.view, made.status, made.download]
-    estimate.wire(work, asked.expected, asked.photo, controls, runs)
+    estimate.wire(work, asked.expected, asked.photo, controls, made.strip)
     sharing.wire(
         page_load,
         controls,
@@ -138,7 +138,7 @@ def _showing(sheet: gr.Image, shown: DreamRecipe) -> Result:
     return Result(view, status, again, download, strip, origins, beside.section(shown))
 
 
-def _run(work: Work, asked: Inputs, made: Result) -> list[Any]:
+def _run(work: Work, asked: Inputs, made: Result) -> None:
     """What the buttons start; each is a dream, or several."""
     others = [made.again, made.download, asked.compared.go, made.below.go]
     words = "Stopped. Dream again goes on from here."
@@ -160,33 +160,26 @@ def _run(work: Work, asked: Inputs, made: Result) -> list[Any]:
     sheet = {"sheet": asked.compared.sheet, **status}
     check = partial(parts.checked, DreamRecipe)
     small = {"dreams": made.below.dreams, "layers": made.below.layers, **status}
-    runs = [
-        run.on(
-            asked.go.click, partial(_dream, work), photo | knobs_and_kept, outputs, check, first
-        ),
-        run.on(
-            made.again.click,
-            partial(_again, work),
-            {"view": made.view, **knobs_and_kept},
-            outputs,
-            check,
-            first,
-        ),
-        run.on(
-            asked.compared.go.click,
-            partial(compare.sheet, work),
-            {**photo, **asked.compared.inputs, **knobs},
-            sheet,
-            compare.checked,
-            first,
-            scroll_to_output=True,
-        ),
-        run.on(
-            made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first
-        ),
-    ]
+    run.on(asked.go.click, partial(_dream, work), photo | knobs_and_kept, outputs, check, first)
+    run.on(
+        made.again.click,
+        partial(_again, work),
+        {"view": made.view, **knobs_and_kept},
+        outputs,
+        check,
+        first,
+    )
+    run.on(
+        asked.compared.go.click,
+        partial(compare.sheet, work),
+        {**photo, **asked.compared.inputs, **knobs},
+        sheet,
+        compare.checked,
+        first,
+        scroll_to_output=True,
+    )
+    run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first)
     run.wire()
-    return runs
 
 
 def _again(work: Work, view: tuple[str, str], **values: Any) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ import safehttpx
 from gradio.context import Context
 from gradio.route_utils import FnIndexInferError
 from gradio.server_messages import ProcessCompletedMessage
-from gradio.utils import get_upload_folder
+from gradio.utils import error_payload, get_upload_folder
 from starlette.formparsers import MultiPartException
 
 from dream.errors import DreamError, printable
@@ -268,7 +268,8 @@ class Door:
         """Have it end with those words, if it has not ended yet."""
         queue = self.page._queue
         if event in queue.event_ids_to_events:
-            message = ProcessCompletedMessage(output={"error": said}, success=False)
+            output = error_payload(gr.Error(said), True)
+            message = ProcessCompletedMessage(output=output, success=False)
             queue.send_message(queue.event_ids_to_events[event], message)
             await queue.clean_events(event_id=event)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -53,9 +52,9 @@ def duration(seconds: float) -> str:
 
 
 def wire(
-    work: Work, line: gr.HTML, photo: gr.Image, controls: Controls, dreams: Sequence[Any]
+    work: Work, line: gr.HTML, photo: gr.Image, controls: Controls, dreams: gr.Gallery
 ) -> None:
-    """The line follows the photo, the controls, and what was learned by each of those dreams."""
+    """The line follows the photo, the controls, and what was learned by each of the dreams."""
 
     def follow(photo: str | None, *values: Any) -> str:
         try:
@@ -66,12 +65,10 @@ def wire(
 
     costly = [controls.by_name[name] for name in COSTLY]
     gr.on(
-        [photo.change, *(each.change for each in costly)],
+        [photo.change, dreams.change, *(each.change for each in costly)],
         follow,
         [photo, *costly],
         line,
         trigger_mode="always_last",
         **parts.AT_ONCE,
     )
-    for dream in dreams:
-        dream.then(follow, [photo, *costly], line, **parts.AT_ONCE)

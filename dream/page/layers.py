@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ NOWHERE = -1
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """The components that choose a layer, and the events that are a choice."""
+    """The components that choose a layer, and what is called when one is chosen."""
 
     pictures: gr.Gallery
     model: gr.Dropdown
     layer: gr.Dropdown
-    events: tuple[Any, ...]
+    then: Callable[..., Any]
 
     @property
     def components(self) -> tuple[gr.Gallery, gr.Dropdown, gr.Dropdown]:
@@ -67,21 +68,22 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
             min_width=220,
         )
 
-    def picture_chosen(event: gr.SelectData) -> tuple[str, dict[str, Any]]:
-        return pictured, gr.update(choices=choices(pictured), value=names[int(event.index)])
+    def choose(event: gr.EventData, model: str, layer: str) -> tuple[Any, ...]:
+        # A session has components of its own: they are told apart by their kinds and labels.
+        if isinstance(event.target, gr.Gallery):
+            return chosen(pictured, names[int(event.index)])
+        if getattr(event.target, "label", None) == networks.label:
+            return chosen(model, catalogue.card(model).default_layer)
+        return chosen(model, layer)[0], gr.skip(), gr.skip()
 
-    def model_chosen(model: str) -> tuple[dict[str, Any], Any, dict[str, Any]]:
-        return chosen(model, catalogue.card(model).default_layer)
-
-    def layer_chosen(model: str, layer: str) -> dict[str, Any]:
-        return chosen(model, layer)[0]
-
-    events = (
-        pictures.select(picture_chosen, None, [networks, layers], **parts.AT_ONCE),
-        networks.input(model_chosen, networks, [pictures, networks, layers], **parts.AT_ONCE),
-        layers.input(layer_chosen, [networks, layers], pictures, **parts.AT_ONCE),
+    choosing = gr.on(
+        [pictures.select, networks.input, layers.input],
+        choose,
+        [networks, layers],
+        [pictures, networks, layers],
+        **parts.AT_ONCE,
     )
-    return LayerChoice(pictures, networks, layers, events)
+    return LayerChoice(pictures, networks, layers, choosing.then)
 
 
 def chosen(model: str, layer: str) -> tuple[dict[str, Any], str, dict[str, Any]]:

@@ -53,8 +53,8 @@ def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
         **parts.AT_ONCE,
     )
     # Two networks may have layers of one name, and then only their lists differ.
-    choice.model.change(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
-    choice.layer.change(shown, [choice.model, choice.layer], components, **parts.AT_ONCE)
+    which = [choice.model, choice.layer]
+    gr.on([each.change for each in which], shown, which, components, **parts.AT_ONCE)
     return components
 
 

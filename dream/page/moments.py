@@ -4,6 +4,7 @@ with it.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import uuid
@@ -22,6 +23,7 @@ from dream.page import parts
 from dream.page.work import Work
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame
+from dream.paint.response import Answer, Response
 from dream.recipe import ChannelRecipe, ClassRecipe, Recipe
 
 # So many previews stay behind the one that is shown, for browsers that are slow to fetch them.
@@ -31,10 +33,12 @@ PLACEHOLDER = 160
 
 @dataclass(frozen=True)
 class Moment:
-    """A moment of the work, in words for the status; without a frame while weights are fetched.
+    """A moment of the work, in words for the status; without a frame while weights are fetched, or
+    others are before it.
 
     `files` are the paths of the frame's pictures: previews (JPEG), in the end PNGs with their
-    recipes. Of the previews the first and the last ones stay.
+    recipes. Of the previews the first and the last ones stay. `seen` is what a layer answers to a
+    photo, and its channels that answer most.
     """
 
     words: str
@@ -42,6 +46,7 @@ class Moment:
     files: tuple[str, ...] = ()
     seconds: float = 0.0
     verdict: Verdict | None = None
+    seen: tuple[Response, list[Answer]] | None = None
 
 
 Moments = Generator[Moment, None, None]
@@ -73,21 +78,30 @@ def moments(
         painted = work.paint(recipes, picture, kept=kept)
         frames = ((frame, None) for frame in painted)
     fetching = parts.fetching(work.engine.fetch(recipes[0].model))
-    return of_frames(frames, photo, files, fetching)
+    return _in_turn(work, fetching, of_frames(frames, photo, files))
+
+
+def _in_turn(work: Work, fetching: Iterable[str], stream: Moments) -> Moments:
+    yield from map(Moment, fetching)
+    with work.turn() as waiting:
+        yield from map(before, waiting)
+        yield from stream
+
+
+def before(seconds: float) -> Moment:
+    """While another's turn takes about so many seconds more."""
+    more = f", for about {math.ceil(seconds)} s more" if seconds else ""
+    return Moment(parts.under_way(f"1 dream before yours{more}."))
 
 
 def of_frames(
-    frames: Iterator[tuple[Frame, Verdict | None]],
-    photo: str | None,
-    files: bool = True,
-    before: Iterable[str] = (),
+    frames: Iterator[tuple[Frame, Verdict | None]], photo: str | None, files: bool = True
 ) -> Moments:
-    """The moments of frames, and of words before them.
+    """The moments of frames.
 
     Raises:
         TimeIsUp: after the picture so far, where there was no time for more.
     """
-    yield from map(Moment, before)
     folder, previews = fresh_folder() if files else Path(), deque[tuple[str, ...]]()
     start = time.monotonic()
     frame, remark = None, ""

@@ -80,7 +80,8 @@ function slideByKeys() {
   }
 }
 
-// Gradio's "queue: 2/3 | 1.0/6.1s" as "2 dreams before yours, about 6 s."
+// Gradio's "queue: 2/3 | 1.0/6.1s" as "3 dreams before yours, about 6 s.": beside those in its line
+// there are one at work and one whose turn is next.
 function tellQueue() {
   for (const tracker of document.querySelectorAll(".status > [data-testid=status-tracker]")) {
     const words = tracker.parentElement.querySelector("[role=status]");
@@ -89,7 +90,7 @@ function tellQueue() {
     if (place) {
       const [, before, waited, whole] = place;
       const left = Math.ceil(whole - waited);
-      const said = `${before} ${before === "1" ? "dream" : "dreams"} before yours`;
+      const said = `${Number(before) + 1} dreams before yours`;
       words.dataset.own ??= words.textContent;
       const told = left > 0 ? `${said}, about ${left} s.` : `${said}.`;
       if (words.textContent !== told) words.textContent = told;

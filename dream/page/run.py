@@ -86,16 +86,18 @@ class Run:
             begun, lambda press, stopped, *rest: check(**dict(zip(inputs, rest, strict=True)))
         )
         # A busy browser shows frames that it had received before the stop after the stop's words:
-        # so they are said once more when the stream has ended.
-        begun.then(
-            None,
-            self.status,
-            [*self.buttons, self.status],
-            js=f"(said) => [...{self._looks(False)}, "
-            f"said?.includes({json.dumps(parts.UNDER_WAY)}) ? {json.dumps(self.words)} : said]",
-            trigger_mode="multiple",
-            api_visibility="private",
-        )
+        # so they are said once more when the stream has ended. `then` does not follow what the
+        # queue refused.
+        for ended in (begun.then, begun.failure):
+            ended(
+                None,
+                self.status,
+                [*self.buttons, self.status],
+                js=f"(said) => [...{self._looks(False)}, "
+                f"said?.includes({json.dumps(parts.UNDER_WAY)}) ? {json.dumps(self.words)} : said]",
+                trigger_mode="multiple",
+                api_visibility="private",
+            )
         self.begun.append(begun)
         return begun
 

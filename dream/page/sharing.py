@@ -32,14 +32,14 @@ Show = Callable[[DreamRecipe], dict[Any, Any]]
 
 def presets_row(controls: Controls, photo: gr.Image) -> None:
     """The presets, one small button each."""
-    for name, recipe in presets().items():
-        gr.Button(name, size="sm", min_width=110).click(
-            _setter(controls, recipe), photo, controls.outputs, **controls.at_once
-        )
+    recipes = presets()
+    buttons = [gr.Button(name, size="sm", min_width=110) for name in recipes]
 
+    def set_to(event: gr.EventData, photo: str | None) -> dict[Any, Any]:
+        assert isinstance(event.target, gr.Button)
+        return controls.show(recipes[str(event.target.value)], photo, skip=PERSONAL)
 
-def _setter(controls: Controls, recipe: DreamRecipe) -> Callable[[str | None], dict[Any, Any]]:
-    return lambda photo: controls.show(recipe, photo, skip=PERSONAL)
+    gr.on([button.click for button in buttons], set_to, photo, controls.outputs, **controls.at_once)
 
 
 def recipe_box(first: DreamRecipe) -> tuple[gr.Textbox, gr.Textbox, dict[str, Any]]:

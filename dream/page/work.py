@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -57,14 +58,18 @@ class Work:
 
     `lend` is what `spaces.GPU` is; with it, and on ZeroGPU, the engine of this process only checks
     and fetches. No bad recipe or picture costs a second of a GPU. Elsewhere work may take
-    `DREAM_TIME_LIMIT` seconds, 120 by default.
+    `DREAM_TIME_LIMIT` seconds, 120 by default. So many as `at_a_time` have their `turn` together.
 
     Raises:
         RecipeError: if that is no number from 1 to 86400.
     """
 
-    def __init__(self, engine: Engine, lend: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, engine: Engine, lend: Callable[..., Any] | None = None, at_a_time: int = 1
+    ) -> None:
         self.engine = engine
+        self._turns = threading.Semaphore(at_a_time)
+        self._due = 0.0
         self.time_limit = from_environment("DREAM_TIME_LIMIT", TIME_LIMIT, 1, 86400)
         self._process, self._own = os.getpid(), engine
 
@@ -86,6 +91,24 @@ class Work:
         if os.getpid() != self._process:
             self._process, self._own = os.getpid(), self.engine.another()
         return self._own
+
+    @contextmanager
+    def turn(self) -> Iterator[Iterator[float]]:
+        """One's turn, once what this gives has ended: in how many seconds it may be, while others
+        are before.
+        """
+        taken = False
+
+        def waiting() -> Iterator[float]:
+            nonlocal taken
+            while not (taken := self._turns.acquire(timeout=SECONDS_BETWEEN_PREVIEWS)):
+                yield max(self._due - time.monotonic(), 0)
+
+        try:
+            yield waiting()
+        finally:
+            if taken:
+                self._turns.release()
 
     def warm_up(self, recipe: DreamRecipe) -> None:
         """Have the first visitor wait for nothing, and know how fast this machine is with such
@@ -142,6 +165,7 @@ class Work:
 
     def _answers(self, expected: float, run: Generator[Any, None, None]) -> Iterator[Any]:
         start = 0.0
+        self._due = time.monotonic() + expected
         try:
             with closing(run) as answers:
                 for answer in answers:

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -83,7 +82,13 @@ def test_a_snippet_stands_below_the_endpoint_that_it_calls() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("endpoint", PROMISED)
 def test_the_snippets_do_what_they_say(
-    endpoint: str, language: str, address: str, engine: Engine, tmp_path: Path
+    endpoint: str,
+    language: str,
+    address: str,
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     command = LANGUAGES[language]
     needed = [command[0], "curl"] if language == "bash" else [command[0]]
@@ -94,18 +99,19 @@ def test_the_snippets_do_what_they_say(
         pytest.skip("no @gradio/client for Node here; `make test` installs it")
     (tmp_path / "examples").symlink_to(EXAMPLES)
     (tmp_path / "node_modules").symlink_to(NODE_MODULES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     (snippet,) = (code for *which, code in snippets() if which == [endpoint, language])
-    done = subprocess.run(
-        [*command, snippet.replace("http://127.0.0.1:7860", address)],
-        cwd=tmp_path,
-        env=os.environ | {"GRADIO_TEMP_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    print(done.stdout)  # what the server answered, where a check fails
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    CHECKS[endpoint](done.stdout, pictures(done.stdout, tmp_path), engine)
+    snippet = snippet.replace("http://127.0.0.1:7860", address)
+    if language == "python" and endpoint != "/deep_dream":
+        # One of them starts Python anew, as its user does.
+        exec(compile(snippet, endpoint, "exec"), {})
+    else:
+        subprocess.run([*command, snippet], timeout=180, check=True)
+    said, wrong = capfd.readouterr()
+    print(said)  # what the server answered, where a check fails
+    assert not wrong, wrong
+    CHECKS[endpoint](said, pictures(said, tmp_path), engine)
 
 
 def pictures(said: str, folder: Path) -> list[Path]:

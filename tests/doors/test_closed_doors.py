@@ -74,8 +74,10 @@ def test_no_file_of_the_server_is_read_and_whether_it_is_there_is_not_told(
 ) -> None:
     marked = {"path": secrets[0], "meta": {"_type": "gradio.FileData"}}
     linked = {"path": secrets[0], "url": "https://example.com/cat.jpg"}
+    # All else is as it should be.
+    good = {"image": cat, **({"layers": "conv2,conv3"} if name == "compare" else {})}
     for file in (*({"path": secret} for secret in secrets), marked, linked):
-        assert refusal(api, name, {"image": cat, field: file}) == NOT_HERE, file
+        assert refusal(api, name, good | {field: file}) == NOT_HERE, file
 
 
 def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list[str]) -> None:
@@ -252,10 +254,14 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def test_what_is_wrong_is_said_before_it_waits_in_line(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
-    held = begun(api, "deep_dream", {"image": cat, "octaves": 8, "iterations": 100})
-    with api.stream("GET", f"/call/deep_dream/{held}") as dream:
-        events = (line for line in dream.iter_lines() if line.startswith("event: "))
-        assert "generating" in next(events)
+    long = {"image": cat, "octaves": 8, "iterations": 100}
+    held, after = (f"/call/deep_dream/{begun(api, 'deep_dream', long)}" for _ in range(2))
+    with api.stream("GET", held) as dream, api.stream("GET", after) as next_one:
+        events, others = (
+            (line for line in each.iter_lines() if line.startswith("event: "))
+            for each in (dream, next_one)
+        )
+        assert "generating" in next(events) and "generating" in next(others)
         for name, given, message in WRONG:
             given = {key: cat if each is ... else each for key, each in given.items()}
             assert refusal(api, name, {"image": cat, **given}).startswith(message)

@@ -42,7 +42,7 @@ def test_a_step_of_nothing_changes_nothing_that_can_be_seen(engine: Engine, cat:
     assert change(last(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["cat", "coffee", "clouds", "rocket", "galaxies"])
+@pytest.mark.parametrize("name", ["cat", "clouds", "galaxies"])
 def test_intensity_is_visible_and_rises(name: str, engine: Engine) -> None:
     picture = F.interpolate(load_image(EXAMPLES / f"{name}.jpg"), size=(128, 192))
     two, five, nine = (
@@ -336,7 +336,7 @@ def test_the_border_of_a_layer_counts_for_nothing(network: Network, cat: Tensor)
     assert changed[edge].mean() / changed.mean() < 0.5 * without[edge].mean() / without.mean()
 
 
-TINY = DreamRecipe(octaves=2, iterations=2, max_side=451)
+TINY = DreamRecipe(octaves=2, iterations=2, max_side=200)
 
 
 def test_every_knob_that_is_no_picture_is_tried_below() -> None:
@@ -344,15 +344,11 @@ def test_every_knob_that_is_no_picture_is_tried_below() -> None:
     assert set(KNOBS) == set(knobs(DreamRecipe)) - others
 
 
-@pytest.fixture(scope="module")
-def without(engine: Engine, cat: Tensor) -> Tensor:
-    return last(engine, cat, TINY)
-
-
 @pytest.mark.parametrize("name", KNOBS)
-def test_every_knob_changes_the_picture(
-    name: str, without: Tensor, engine: Engine, cat: Tensor
-) -> None:
-    changed = last(engine, cat, TINY.but(**{name: KNOBS[name]}))
+def test_every_knob_changes_the_picture(name: str, engine: Engine, cat: Tensor) -> None:
+    # Small pictures have no tiles.
+    recipe = TINY.but(max_side=451) if name == "tile" else TINY
+    without = last(engine, cat, recipe)
+    changed = last(engine, cat, recipe.but(**{name: KNOBS[name]}))
     # Tiles, each seen in its surroundings, change least.
     assert without.shape != changed.shape or change(without, changed) > 0.005

@@ -25,10 +25,10 @@ def chroma(image: Image.Image) -> np.ndarray:
     return np.stack([0.564 * (blue - brightness), 0.713 * (red - brightness)])
 
 
-@pytest.mark.parametrize("name", ["cat", "coffee", "rocket"])
+@pytest.mark.parametrize("name", ["cat", "rocket"])
 def test_colours_kept_are_unchanged_to_a_level(name: str, engine: Engine) -> None:
     photo = load_image(EXAMPLES / f"{name}.jpg")
-    recipe = DreamRecipe(intensity=8, max_side=200)
+    recipe = DreamRecipe(intensity=8, max_side=160)
     before = dreamed(engine, photo, recipe.but(iterations=0))
     kept = dreamed(engine, photo, recipe.but(keep_colours=True))
     assert np.abs(chroma(kept) - chroma(before)).max() <= 1
@@ -56,7 +56,7 @@ def variation(image: Image.Image) -> float:
 
 def test_total_variation_falls_with_its_knob(engine: Engine, cat: Tensor) -> None:
     none, some, much = (
-        variation(dreamed(engine, cat, DreamRecipe(max_side=200, total_variation=knob)))
+        variation(dreamed(engine, cat, DreamRecipe(max_side=160, total_variation=knob)))
         for knob in (0.0, 0.5, 2.0)
     )
     assert much < 0.9 * some and some < 0.95 * none
@@ -77,7 +77,7 @@ def test_the_gradient_of_total_variation_is_that_of_autograd(noise: Tensor) -> N
 def test_the_pull_brings_a_dream_back_to_the_photo(engine: Engine, cat: Tensor) -> None:
     changes = []
     for pull in (0.0, 0.02, 0.2, 1.0):
-        first, *_, frame = engine.dream(cat, DreamRecipe(iterations=8, pull=pull, max_side=240))
+        first, *_, frame = engine.dream(cat, DreamRecipe(iterations=8, pull=pull, max_side=160))
         changes.append((frame.tensor - first.tensor).abs().mean().item() * 255)
     assert changes[0] > 1.1 * changes[1] and changes[1] > 1.5 * changes[2]
     assert changes[3] < 1e-4

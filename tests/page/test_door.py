@@ -200,7 +200,7 @@ def test_those_who_wait_are_told_their_place(browser: Browser, address: str) -> 
         fill(first, label, value)
     first.click("#go")
     expect(status(first)).to_contain_text("Octave")
-    second.evaluate(
+    third.evaluate(
         """() => {
           window.told = [];
           const place = document.querySelector("#status");
@@ -210,11 +210,19 @@ def test_those_who_wait_are_told_their_place(browser: Browser, address: str) -> 
     )
     second.click("#go")
     expect(status(second)).to_contain_text("1 dream before yours")
+    expect(status(second)).to_contain_text(re.compile(r"for about \d+ s more\."))
+    # What is wrong is said at once, and the buttons are as before.
+    third.get_by_role("button", name="Mix layers").click()
+    third.locator("#only textarea, #only input").fill("4096")
+    third.click("#go")
+    expect(third.locator(".toast-body")).to_contain_text("inception4c has channels 0 to 319")
+    expect(third.locator("#go")).to_be_visible()
+    third.locator("#only textarea, #only input").fill("")
     third.click("#go")
     expect(status(third)).to_contain_text("2 dreams before yours")
     assert status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
-    told = second.evaluate("window.told")
-    assert any(re.search(r"1 dream before yours, about \d+ s\.", each) for each in told)
+    told = third.evaluate("window.told")
+    assert any(re.search(r"2 dreams before yours, about \d+ s\.", each) for each in told)
     # One who gives up is told so; the last one's turn comes.
     second.keyboard.press("Escape")
     expect(status(second)).to_contain_text("Stopped.")

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from dream import (
 )
 from dream.networks.architecture import TRACING
 from dream.page import api
-from dream.page.moments import BEHIND, fresh_folder, moments, stem, unspoilt
+from dream.page.answers import answered
+from dream.page.moments import BEHIND, fresh_folder, moments, of_frames, stem, unspoilt
 from dream.page.run import told
 from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
 from dream.paint import ascent
@@ -324,21 +326,37 @@ def test_of_a_dreams_previews_the_first_and_the_last_stay(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.page.work.SECONDS_BETWEEN_PREVIEWS", 0)
-    monkeypatch.setattr("dream.paint.frames.ascend", slowly(0.05))  # There is time to show each.
     recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
-    shown = [moment.files[0] for moment in moments(Work(engine), [recipe], CAT) if moment.frame]
+    frames = ((frame, None) for frame in engine.dream(load_image(CAT), recipe))
+    shown = [moment.files[0] for moment in of_frames(frames, CAT)]
     assert len(shown) == 13
     there = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
     assert there == {shown[0], *shown[-1 - BEHIND :]}
+
+
+def test_the_next_photo_is_read_while_another_dreams(engine: Engine, tmp_path: Path) -> None:
+    work, recipe = Work(engine), DreamRecipe(max_side=48, octaves=1, iterations=12)
+    with closing(moments(work, [recipe], CAT)) as first:
+        assert next(first).frame
+        (tmp_path / "bad.png").write_bytes(b"no picture")
+        with pytest.raises(PictureError, match="bad.png is no picture"):
+            moments(work, [recipe], str(tmp_path / "bad.png"))
+        with (
+            closing(moments(work, [recipe], CAT)) as second,
+            closing(answered(work, CAT, ChannelRecipe(size=48, steps=1), None, 2)) as third,
+        ):
+            for stream in (second, third):
+                assert "1 dream before yours" in next(stream).words
+    # It is given up, and so is a turn that was waited for.
+    assert next(moments(work, [recipe], CAT)).frame
 
 
 def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.page.work.SECONDS_BETWEEN_PREVIEWS", 0)
-    stream = moments(Work(engine), [DreamRecipe(max_side=48, octaves=1, iterations=12)], CAT)
+    recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
+    stream = of_frames(((frame, None) for frame in engine.dream(load_image(CAT), recipe)), CAT)
     for moment in stream:
         if moment.frame and moment.frame.step == 5:
             break

@@ -49,13 +49,13 @@ def running(command: list[str], log: Path, port: int, **how: Any) -> Iterator[st
             command, stdout=output, stderr=output, start_new_session=True, **how
         )
     try:
-        for _ in range(240):
+        for _ in range(1200):
             assert process.poll() is None, log.read_text()
             try:
                 urllib.request.urlopen(address, timeout=5).close()
                 break
             except OSError:
-                time.sleep(0.5)
+                time.sleep(0.1)
         yield address
     finally:
         os.killpg(process.pid, signal.SIGTERM)
