@@ -40,7 +40,7 @@ def limited(cases: int) -> Callable[[Any], Any]:
 def files(draw: st.DrawFn) -> bytes:
     """A file of the corpus with some of its bytes changed, taken out, doubled or put in."""
     content = bytearray(draw(st.sampled_from(SEEDS)))
-    for _ in range(draw(st.integers(1, 6))):
+    for _ in range(draw(st.integers(1, 4))):
         if not content:
             break
         at = draw(st.integers(0, len(content) - 1))
