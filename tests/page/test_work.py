@@ -4,6 +4,7 @@ import itertools
 import os
 import pickle
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -37,6 +38,7 @@ from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
 from dream.paint import ascent
 from dream.paint.frames import Frame
 from tests.conftest import EXAMPLES
+from tests.support import nights
 
 CAT = str(EXAMPLES / "cat.jpg")
 
@@ -396,3 +398,15 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
     monkeypatch.setattr(Path, "mkdir", no_room)
     with pytest.raises(PictureError, match="^no picture can be kept here: No space left on device"):
         fresh_folder()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory is read from /proc")
+def test_a_night_of_dreams_leaves_memory_files_and_networks_bounded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in nights.environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    first, *_, last = nights.dreams(tmp_path, 30, 10)
+    assert last.done == 30 and last.networks == 1
+    assert last.megabytes < 1.1 * first.megabytes
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.png")) < 3 * nights.KEPT

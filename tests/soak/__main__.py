@@ -113,14 +113,14 @@ def crowds(folder: Path) -> Iterator[Row]:
 def nights(folder: Path) -> Iterator[Row]:
     start = time.perf_counter()
     told = night(DREAMS, EVERY)
-    sizes = [size for _, size, _, _ in told]
+    sizes = [hour.megabytes for hour in told]
     print(f"  resident, every {EVERY}: {' '.join(f'{size:.0f}' for size in sizes)} MB")
     yield {
         "what": f"dreams in one process: {sizes[0]:.0f} MB after {EVERY}, {sizes[-1]:.0f} in the "
-        f"end ({sizes[-1] / sizes[0] - 1:+.0%}); files at most {max(row[2] for row in told)}, "
-        f"networks {max(row[3] for row in told)}",
+        f"end ({sizes[-1] / sizes[0] - 1:+.0%}); files at most {max(hour.files for hour in told)}, "
+        f"networks {max(hour.networks for hour in told)}",
         "cases": DREAMS,
-        "fine": told[-1][0],
+        "fine": told[-1].done,
         "refused": 0,
         "crashed": 0,
         "peak MB": f"{max(sizes):.0f}",

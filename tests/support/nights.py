@@ -14,15 +14,27 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import EXAMPLES, ROOT
 
-PRESETS = ("inception3b", "inception4c", "inception5a", "conv3")
+# So many bytes of what visitors are sent are kept.
+KEPT = 3_000_000
 
 
-def night(count: int, every: int) -> list[tuple[int, float, int, int]]:
+@dataclass(frozen=True)
+class Hour:
+    """How many dreams were made by now, and what they take."""
+
+    done: int
+    megabytes: float
+    files: int
+    networks: int
+
+
+def night(count: int, every: int) -> list[Hour]:
     """What a process of its own tells after each `every` dreams of `count`."""
     told = subprocess.run(
         [sys.executable, "-m", "tests.support.nights", str(count), str(every)],
@@ -33,7 +45,7 @@ def night(count: int, every: int) -> list[tuple[int, float, int, int]]:
     )
     assert not told.returncode, told.stderr
     rows = [line.split() for line in told.stdout.splitlines()]
-    return [(int(done), float(size), int(files), int(nets)) for done, size, files, nets in rows]
+    return [Hour(int(done), float(size), int(files), int(nets)) for done, size, files, nets in rows]
 
 
 def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
@@ -75,20 +87,27 @@ def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
 
 def main(count: int, every: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="dream-night-"))
-    os.environ |= {
+    os.environ |= environment(folder)
+    try:
+        for hour in dreams(folder, count, every):
+            print(*astuple(hour), flush=True)
+    finally:
+        shutil.rmtree(folder)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Little room for files and networks, all of it in a folder."""
+    return {
         "GRADIO_TEMP_DIR": str(folder / "files"),
         "DREAM_CACHE_DIR": str(folder / "cache"),
         "DREAM_CACHE_MB": "1",
         "DREAM_WEIGHTS_DIR": str(folder),
         "DREAM_MODEL_CACHE_GB": "0.02",
     }
-    try:
-        dreams(folder, count, every)
-    finally:
-        shutil.rmtree(folder)
 
 
-def dreams(folder: Path, count: int, every: int) -> None:
+def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
+    """So many dreams, and how things stand after each `every` of them."""
     import safetensors.torch
     import torch
 
@@ -116,10 +135,8 @@ def dreams(folder: Path, count: int, every: int) -> None:
         if done % every == 0:
             visitors.sweep(folder / "files", most=KEPT)
             files = sum(1 for path in folder.rglob("*") if path.is_file())
-            print(done, resident(), files, len(work.engine.networks._loaded), flush=True)
+            yield Hour(done, resident(), files, len(work.engine.networks._loaded))
 
-
-KEPT = 3_000_000
 
 if __name__ == "__main__":
     main(*map(int, sys.argv[1:]))
