@@ -69,19 +69,23 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
+NUMBERS = ["octaves", "intensity", "iterations", "seed", "step", "jitter", "feather", "pull"]
+LIKELY = st.dictionaries(st.sampled_from(NUMBERS), st.integers(-1, 3) | st.floats(0, 2), max_size=3)
 OBJECTS = st.dictionaries(st.one_of(st.sampled_from(NAMES), TEXTS), VALUES, max_size=6)
 
 
 @st.composite
 def recipes(draw: st.DrawFn) -> str | bytes:
     """The text of a recipe: of any JSON, of knobs with any values, or one with a piece changed."""
-    way = draw(st.integers(0, 3))
+    way = draw(st.integers(0, 4))
     if way == 0:
         return draw(st.binary(max_size=60))
     if way == 1:
         return json.dumps(draw(VALUES))
     if way == 2:
         return json.dumps(draw(OBJECTS))
+    if way == 3:
+        return json.dumps(draw(LIKELY))
     text = draw(st.sampled_from(KINDS))().to_json()
     at, to = sorted(draw(st.tuples(*[st.integers(0, len(text))] * 2)))
     return text[:at] + draw(st.one_of(TEXTS, st.just(""))) + text[max(at, min(to, at + 30)) :]
