@@ -20,7 +20,7 @@ from dream.recipe.dream import DreamRecipe
 # The knobs that decide how long a dream takes.
 COSTLY = (
     *("model", "layer", "octaves", "scale", "iterations", "laplacian"),
-    *("max_side", "tile"),
+    *("max_side", "tile", "seamless"),
 )
 
 
