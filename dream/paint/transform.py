@@ -29,6 +29,11 @@ def roll(picture: Tensor, shift: tuple[int, int]) -> Tensor:
     return torch.roll(picture, shift, dims=(2, 3))
 
 
+def in_8_bits(picture: Tensor) -> Tensor:
+    """The picture as it comes back out of an image."""
+    return (picture * 255).round_().div_(255)
+
+
 def padded(picture: Tensor, down: int, right: int, around: Around) -> Tensor:
     """The picture with so many pixels more at each edge: what is `around` goes on, the rest is
     mirrored.
