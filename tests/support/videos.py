@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from dream.files.film import Film
+from dream.files.video import load_video
 from dream.recipe import VideoRecipe
 from dream.tensors import Size, to_image
 
@@ -56,11 +57,11 @@ def steady(path: Path, images: Sequence[Image.Image], rate: Fraction = Fraction(
 
 def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
     """The same video with a tenth of a second of sound at each of those times."""
+    length = float(load_video(video).times[-1])
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         pictures = source.streams.video[0]
         stream = target.add_stream_from_template(pictures)
         sound = target.add_stream(codec, rate=SOUND_RATE)
-        length = float(pictures.duration * pictures.time_base)
         time = np.arange(int(length * SOUND_RATE)) / SOUND_RATE
         loud = sum(((time >= beep) & (time < beep + 0.1)).astype(np.float32) for beep in beeps)
         samples = (0.5 * np.sin(2 * np.pi * 880 * time) * loud).astype(np.float32)
