@@ -17,7 +17,7 @@ from dream.paint.frames import Frame
 from dream.paint.plan import AnyJob
 from dream.tensors import Size, resized, to_image
 
-# A part lasts a second at most, and has no more pixels than this: what is held at once.
+# A part of a video has no more pixels than this: what is held at once.
 PART_PIXELS = 12_000_000
 
 
@@ -48,14 +48,17 @@ class Reel:
         """The (height, width) of a frame."""
         return self.job.stages[-1].size
 
-    def parts(self, first: int = 0) -> Iterator[tuple[int, int]]:
-        """From which frame to which each part goes, from the one of that number on."""
-        most = max(1, PART_PIXELS // math.prod(self.size))
+    def parts(self, first: int = 0, most: int = 0) -> Iterator[tuple[int, int]]:
+        """From which frame to which each part goes, from the one of that number on.
+
+        A part ends with a second; or, where that is given, after so many frames.
+        """
+        held = max(1, PART_PIXELS // math.prod(self.size)) if self.video else self.frames
         while first < self.frames:
+            last = min(self.frames, first + held, first + (most or self.frames))
+            second = int(self.times[first])
             stop = first + 1
-            while stop < min(self.frames, first + most) and int(self.times[stop]) == int(
-                self.times[first]
-            ):
+            while stop < last and (most or int(self.times[stop]) == second):
                 stop += 1
             yield first, stop
             first = stop
@@ -102,15 +105,15 @@ class Shot:
 Painter = Callable[[AnyJob, list[Image.Image]], Iterator[Frame]]
 
 
-def filmed(reel: Reel, paint: Painter, film: Film) -> Generator[Shot, None, None]:
+def filmed(reel: Reel, paint: Painter, film: Film, most: int = 0) -> Generator[Shot, None, None]:
     """Have a reel painted, part by part, and written into a film; a shot for each step.
 
-    What is there when it is broken off is in the film.
+    What is there when it is broken off is in the film. `most` as in `Reel.parts`.
     """
     begun, whole = film.done, reel.job.frames
     seen = reel.pictures(max(begun - 1, 0))
     before = list(islice(seen, 1)) if begun else []
-    for first, stop in reel.parts(begun):
+    for first, stop in reel.parts(begun, most):
         part = replace(reel.job, stages=sum(whole[first:stop], ()), first=first)
         new = list(islice(seen, stop - first))
         if reel.photo:

@@ -45,13 +45,11 @@ class ZoomRecipe(MovingRecipe):
         "over, as 0 s: inception4c; 5 s: inception3b seed 7.",
         automatic="the network's own",
     )
-    seconds: float = knob(5.0, 0.1, 3600.0, "How long it is.", grain=0.5, unit="seconds")
+    seconds: float = knob(5.0, 0.1, 3600.0, "How long it is, in seconds.", grain=0.5)
     fps: float = knob(
         24.0, 1.0, 120.0, "How many frames a second; 23.976 is 24000/1001.", grain=1.0
     )
-    zoom: float = knob(
-        2.0, 1.0, 6.0, "How many times larger things become in a second.", grain=0.1, unit="times"
-    )
+    zoom: float = knob(2.0, 1.0, 6.0, "How many times larger things become in a second.", grain=0.1)
     rotation: float = knob(
         0.0,
         -180.0,
