@@ -202,8 +202,10 @@ def _path(recipe: Recipe, source: str, ending: str, before: str = "") -> Path:
 
 def kept(path: str) -> str:
     """The video at that path, when it has been put together after a stop; "" if there is none."""
+    if not path:
+        return ""
     until, film = time.monotonic() + PATIENCE, Path(path)
     parts_of_it = film.with_name(f".{film.name}.parts")
     while parts_of_it.exists() and time.monotonic() < until:
         time.sleep(0.05)
-    return path if path and film.is_file() else ""
+    return path if film.is_file() else ""

@@ -262,7 +262,14 @@ def _price(
         trigger_mode="always_last",
         **parts.AT_ONCE,
     )
-    seen = {"video": asked["video"], **dream}
-    asked["video"].change(video_price, None, priced, inputs_kwargs=seen, **parts.AT_ONCE)
+    gr.on(
+        [asked["video"].change, *(each.change for each in dream.values())],
+        video_price,
+        None,
+        priced,
+        inputs_kwargs={"video": asked["video"], **dream},
+        trigger_mode="always_last",
+        **parts.AT_ONCE,
+    )
     for run in runs:
         run.then(zoom_price, None, expected, inputs_kwargs=follow, **parts.AT_ONCE)

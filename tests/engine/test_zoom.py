@@ -82,10 +82,11 @@ def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tens
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cat", "galaxies"])
-def test_contrast_and_colour_are_the_same_after_300_frames(name: str, engine: Engine) -> None:
+def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> None:
     recipe = ZoomRecipe(seconds=12.5, fps=24, max_side=48, iterations=2)
-    looks = [Look.of(each) for each in frames(engine, load_image(EXAMPLES / f"{name}.jpg"), recipe)]
+    looks = [
+        Look.of(each) for each in frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
+    ]
     assert len(looks) == 300
     for at in (60, 100, 200, 299):
         assert looks[at].contrast.item() == pytest.approx(looks[29].contrast.item(), rel=0.05)

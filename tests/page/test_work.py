@@ -2,10 +2,9 @@
 
 import itertools
 import os
-import pickle
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +27,9 @@ from dream.page.moments import BEHIND, moments, stem, unspoilt
 from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
 from dream.paint.frames import Frame
 from tests.conftest import EXAMPLES
+from tests.support.lend import Lender
 
 CAT = str(EXAMPLES / "cat.jpg")
-
-
-class Lender:
-    """A `spaces.GPU` that lends at once, keeps what was asked for, and pickles what crosses."""
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-
-    def __call__(self, duration: Callable[..., int]) -> Callable[..., Any]:
-        def decorated(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-            def elsewhere(*given: Any) -> Iterator[Any]:
-                self.asked.append(duration(*given))
-                for answer in run(*pickle.loads(pickle.dumps(given))):
-                    yield pickle.loads(pickle.dumps(answer))
-
-            return elsewhere
-
-        return decorated
 
 
 @pytest.fixture
