@@ -102,6 +102,9 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
   #title p { font-size: .9rem; }
   #duplicate { bottom: auto; top: .4rem; padding: .3rem .5rem; font-size: .7rem; }
   .status { min-height: 1.6em; }
+  #photo { height: 200px !important; }
+  #came-about { flex: 1.35 1 90px !important; }
+  #came-about, #again, #download { font-size: .72rem; padding-inline: 0; white-space: nowrap; }
   .beside { display: none !important; }
 }
 """

@@ -134,13 +134,14 @@ def _showing(sheet: gr.Image, shown: DreamRecipe) -> Result:
     words = parts.status("Drag the line, or dream a photo of yours.")
     status = gr.HTML(words, elem_id="status", elem_classes="status")
     with gr.Row():
-        again = gr.Button("Dream again", elem_id="again", min_width=120)
-        download = gr.DownloadButton("Download", str(DREAMED), elem_id="download", min_width=120)
+        again = gr.Button("Dream again", elem_id="again", min_width=90)
+        download = gr.DownloadButton("Download", str(DREAMED), elem_id="download", min_width=90)
+        came = making.button()
     strip, origins = history.strip()
     sheet.render()  # type: ignore[no-untyped-call]
-    origin, came = gr.State(str(PHOTO)), making.section()
+    origin, how = gr.State(str(PHOTO)), making.section(came)
     below = beside.section(shown)
-    return Result(view, status, again, download, strip, origins, origin, came, below)
+    return Result(view, status, again, download, strip, origins, origin, how, below)
 
 
 def _run(work: Work, asked: Inputs, made: Result) -> list[Any]:
@@ -164,6 +165,8 @@ def _run(work: Work, asked: Inputs, made: Result) -> list[Any]:
     photo, knobs, first = {"photo": asked.photo}, controls.inputs, controls.hand_over
     knobs_and_kept = {**knobs, "strip": made.strip, "origins": made.origins}
     sheet = {"sheet": asked.compared.sheet, **status}
+    forming = {"dreamed": made.download, "origin": made.origin, "way": made.making.way}
+    formed = {**made.making.outputs, **status}
     small = {"dreams": made.below.dreams, "layers": made.below.layers, **status}
     runs = [
         run.on(asked.go.click, partial(_dream, work), photo | knobs_and_kept, outputs, first),
@@ -182,11 +185,9 @@ def _run(work: Work, asked: Inputs, made: Result) -> list[Any]:
             first,
             scroll_to_output=True,
         ),
-        run.on(
-            made.making.go.click,
-            partial(making.came_about, work),
-            {"dreamed": made.download, "origin": made.origin, "way": made.making.way},
-            {**made.making.outputs, **status},
+        *(
+            run.on(event, partial(making.came_about, work), forming, formed)
+            for event in (made.making.go.click, made.making.way.input)
         ),
         run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, first),
     ]

@@ -21,10 +21,11 @@ WAYS = {"Once": (False, "mp4"), "As a loop": (True, "mp4"), "As a looping GIF": 
 
 @dataclass(frozen=True)
 class Section:
-    """What is chosen, the button, and where the video is put."""
+    """The button, and what is below the dream once it was pressed: how it runs, and the video."""
 
-    way: gr.Radio
     go: gr.Button
+    below: gr.Column
+    way: gr.Radio
     picture: gr.Image
     film: gr.Video
     download: gr.DownloadButton
@@ -33,17 +34,22 @@ class Section:
     def outputs(self) -> dict[str, Any]:
         """What `came_about` puts out, but for the status."""
         return {
+            "making": self.below,
             "made_picture": self.picture,
             "made_film": self.film,
             "made_download": self.download,
         }
 
 
-def section() -> Section:
-    """The section, below a dream."""
-    with gr.Accordion("How it came about", open=False, elem_id="making"):
-        way = gr.Radio(list(WAYS), value="Once", show_label=False, label="How")
-        go = gr.Button("Show how it came about", size="sm", elem_id="came-about")
+def button() -> gr.Button:
+    """The button, which stands beside others."""
+    return gr.Button("How it came about", elem_id="came-about", min_width=90)
+
+
+def section(go: gr.Button) -> Section:
+    """What is below the dream, hidden as yet."""
+    with gr.Column(visible=False) as below:
+        way = gr.Radio(list(WAYS), value="Once", show_label=False, label="How it runs")
         picture = gr.Image(
             type="filepath",
             label="The dream, forming",
@@ -53,8 +59,8 @@ def section() -> Section:
             elem_id="making-picture",
         )
         film = motion.player(None, "How it came about", visible=False, elem_id="making-film")
-        download = gr.DownloadButton("Download", visible=False, elem_id="making-download")
-    return Section(way, go, picture, film, download)
+        download = gr.DownloadButton("Download the video", elem_id="making-download")
+    return Section(go, below, way, picture, film, download)
 
 
 def came_about(work: Work, dreamed: str, origin: str, way: str) -> Iterator[dict[str, Any]]:
@@ -65,6 +71,6 @@ def came_about(work: Work, dreamed: str, origin: str, way: str) -> Iterator[dict
         changes: dict[str, Any] = {"status": moment.words}
         if moment.done:
             picture, film = motion.played(moment.path)
-            download = gr.update(value=moment.path, visible=True)
-            changes |= {"made_picture": picture, "made_film": film, "made_download": download}
+            changes |= {"making": gr.update(visible=True), "made_download": moment.path}
+            changes |= {"made_picture": picture, "made_film": film}
         yield changes

@@ -91,9 +91,7 @@ def _asking(work: Work, first: ZoomRecipe) -> dict[str, Any]:
         elem_id="zoom-layer",
     )
     with gr.Accordion("Dream a video", open=False, elem_id="dreaming-video"):
-        video = parts.video_input(
-            sources=["upload"], label="Your video", height=230, buttons=[], elem_id="video"
-        )
+        video = parts.video_input(label="Your video", height=120, elem_id="video")
         other = gr.Button("Dream this video", elem_id="dream-video")
         priced = gr.HTML(f"<span>{films.TAKEN}</span>", elem_classes="expected")
         controls["carry"] = parts.control(VideoRecipe, "carry", knobs(VideoRecipe)["carry"].default)
