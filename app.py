@@ -25,6 +25,7 @@ from dream.page import (
     channels,
     class_images,
     deep_dream,
+    motion,
     parts,
     visitors,
 )
@@ -57,9 +58,9 @@ CSS = """
 #title .html-container { padding: 0; }
 #title h1 { font-size: 2rem; line-height: 1.1; margin: 0; }
 #title p { font-size: 1.1rem; margin: .3rem 0 .1rem; }
-#expected { margin-top: calc(-.6 * var(--layout-gap)); text-align: center; }
-#expected .html-container { padding: 0; }
-#expected span { color: var(--body-text-color-subdued); font-size: .85rem; }
+.expected { margin-top: calc(-.6 * var(--layout-gap)); text-align: center; }
+.expected .html-container { padding: 0; }
+.expected span { color: var(--body-text-color-subdued); font-size: .85rem; }
 #head { position: relative; }
 #duplicate { position: absolute; right: 0; bottom: 0; min-width: 0; width: auto; }
 .dark { --color-accent: var(--primary-400); }
@@ -78,6 +79,8 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
 #channels .grid-wrap { max-height: none; }
 #channels .grid-container { grid: auto-flow / repeat(4, minmax(0, 1fr)); }
 #channels .caption-label { font-size: .75rem; padding: 0 .3rem; }
+#player video, #frame img { width: 100%; height: min(380px, 62vw); object-fit: contain; }
+.examples { gap: .4rem; flex-wrap: wrap; }
 #class-image img { width: 100%; height: min(420px, 90vw); object-fit: contain; }
 #presets { gap: .4rem; flex-wrap: wrap; }
 #mask button[aria-label="Save changes"], #mask button[aria-label="Pan"],
@@ -99,6 +102,9 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
   #title p { font-size: .9rem; }
   #duplicate { bottom: auto; top: .4rem; padding: .3rem .5rem; font-size: .7rem; }
   .status { min-height: 1.6em; }
+  #photo { height: 200px !important; }
+  #came-about { flex: 1.35 1 90px !important; }
+  #came-about, #again, #download { font-size: .72rem; padding-inline: 0; white-space: nowrap; }
   .beside { display: none !important; }
 }
 """
@@ -119,6 +125,8 @@ def build(work: Work) -> Page:
                 channels.tab(work, tabs, dreams)
             with gr.Tab("Class image", id="class"):
                 class_images.tab(work, tabs, dreams)
+            with gr.Tab("Zoom and video", id="motion"):
+                motion.tab(work)
         api.endpoints(work)
     return page
 

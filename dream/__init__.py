@@ -21,7 +21,7 @@ from dream.errors import (
 from dream.files.embedded import embed_guide, embed_mask
 from dream.files.picture import load_image, read_recipe, save_image
 from dream.paint.frames import Frame
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, VideoRecipe, ZoomRecipe
 
 __all__ = [
     "ChannelRecipe",
@@ -34,8 +34,10 @@ __all__ = [
     "OutOfTime",
     "PictureError",
     "RecipeError",
+    "VideoRecipe",
     "WeightsError",
     "WeightsUnavailable",
+    "ZoomRecipe",
     "embed_guide",
     "embed_mask",
     "load_image",

@@ -15,16 +15,28 @@ from torch import Tensor
 from dream.engine import Engine
 from dream.errors import DreamError, RecipeError, printable
 from dream.files.embedded import with_pictures
+from dream.files.film import FORMATS, Film, digest
 from dream.files.picture import check_destination, load_image, read_recipe, save_image
 from dream.files.sheet import contact_sheet, sheet
+from dream.files.video import load_video
 from dream.networks import catalogue, weights
 from dream.networks.device import repeat_exactly
 from dream.networks.download import Download
 from dream.paint.channel import silence
 from dream.paint.class_image import Verdict
-from dream.paint.frames import Frame
+from dream.paint.frames import Frame, to_tensors
+from dream.paint.making import FPS, SECONDS, Making, formed, making_size
+from dream.paint.reel import Reel, filmed, video_reel, zoom_reel
 from dream.paint.response import COUNT
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe, classes
+from dream.recipe import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Recipe,
+    VideoRecipe,
+    ZoomRecipe,
+    classes,
+)
 from dream.recipe.channel import channel_numbers, spread_channels
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import preset, preset_names
@@ -33,6 +45,10 @@ from dream.recipe.variations import listed, numbers, variations
 from dream.tensors import size_of, to_tensor
 
 BAR_WIDTH = 30
+
+
+class Stopped(Exception):
+    """It was interrupted, and what there is was written."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,11 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeat_exactly()
     try:
         if hasattr(given, "out"):
-            check_destination(given.out)
+            check_destination(given.out, *given.endings)
         command(given)
     except DreamError as error:
         print(f"python -m dream: {error}", file=sys.stderr)
         return 2
+    except Stopped:
+        return 130
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
@@ -75,16 +93,19 @@ def _recipe_options(
     kind: type[Recipe],
     skip: Sequence[str] = (),
     out: str | None = None,
+    endings: Sequence[str] = (),
 ) -> None:
     where = "where to write" + (f"; {out} by default" if out else "")
+    name = "OUT" + "|".join(endings or (".png",))
     parser.add_argument(
-        "-o", dest="out", metavar="OUT.png", default=out, required=out is None, help=where
+        "-o", dest="out", metavar=name, default=out, required=out is None, help=where
     )
+    parser.set_defaults(endings=endings)
     if kind is DreamRecipe:
         names = ", ".join(preset_names())
         parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
     parser.add_argument(
-        "--recipe", metavar="FILE", help="start from the recipe in a PNG made here or a JSON file"
+        "--recipe", metavar="FILE", help="start from the recipe in what was made here, or in JSON"
     )
     _weights_option(parser)
     for name, knob in knobs(kind).items():
@@ -301,6 +322,91 @@ def _score(verdict: Verdict) -> str:
     return f"logit {verdict.logit:.1f}, probability {verdict.probability:.1%}, {rank}"
 
 
+def _zoom_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photo", metavar="PHOTO", help="a picture file")
+    _recipe_options(parser, ZoomRecipe, endings=[*FORMATS])
+
+
+def _zoom(given: argparse.Namespace) -> None:
+    recipe = _recipe(given, ZoomRecipe)
+    photo = load_image(given.photo)
+    engine = _engine(given, recipe.model)
+    (job,) = engine.plan([recipe], size_of(photo))
+    _film(given, engine, zoom_reel(job, photo), given.photo)
+
+
+def _video_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("video", metavar="IN", help="a video: MP4, MOV, WebM or GIF")
+    _recipe_options(parser, VideoRecipe, endings=[*FORMATS])
+
+
+def _video(given: argparse.Namespace) -> None:
+    recipe = _recipe(given, VideoRecipe)
+    video = load_video(given.video)
+    engine = _engine(given, recipe.model)
+    (job,) = engine.plan([recipe], video.size)
+    _film(given, engine, video_reel(job, video), given.video)
+
+
+def _film(given: argparse.Namespace, engine: Engine, reel: Reel, source: str) -> None:
+    """Make a video, or go on with one that was broken off; what is there is kept in any case."""
+    (recipe,) = reel.job.recipes
+    _show(engine.fetch(recipe.model))
+    about = {"source": digest(source), "weights": engine.networks.weights_id(recipe.model)}
+    film = Film(given.out, recipe, reel.size, reel.rate, reel.time_base, about)
+    start = time.perf_counter()
+    shots = filmed(reel, lambda job, given: engine.paint([job], to_tensors(given)), film)
+    done = film.done
+    try:
+        for shot in shots:
+            done = shot.done
+            _bar(shot.done / shot.total, f"frame {shot.done} of {shot.total}")
+    except (KeyboardInterrupt, DreamError) as error:
+        shots.close()
+        if film.finish(reel.video):
+            lasts = float(reel.times[done])
+            print(f"{given.out} has what there is, {lasts:.1f} seconds; the same again goes on")
+        if isinstance(error, DreamError):
+            raise
+        raise Stopped from error
+    film.finish(reel.video)
+    film.drop()
+    seconds, size = time.perf_counter() - start, f"{reel.size[1]} x {reel.size[0]}"
+    print(printable(f"{given.out}: {size}, {reel.frames} frames, {seconds:.1f} s"))
+
+
+def _making_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photo", metavar="PHOTO", help="a picture file")
+    for name, knob in (("--seconds", SECONDS), ("--fps", FPS)):
+        parser.add_argument(
+            name,
+            type=_number,
+            default=knob.default,
+            metavar=_metavar(knob),
+            help=f"{knob.help} Default: {knob.usual}.",
+        )
+    parser.add_argument("--loop", action="store_true", help="and back to the photo, to be repeated")
+    _recipe_options(parser, DreamRecipe, endings=[*FORMATS])
+
+
+def _making(given: argparse.Namespace) -> None:
+    recipe, making = _recipe(given, DreamRecipe), Making(given.seconds, given.fps, given.loop)
+    photo = load_image(given.photo)
+    engine = _engine(given, recipe.model)
+    start = time.perf_counter()
+    (job,) = engine.plan([recipe], size_of(photo))
+    size = making_size(job.stages[-1].size)
+    film = Film(given.out, job.recipes[0], size, making.rate, 1 / making.rate)
+    try:
+        for _ in formed(_painted(engine, [recipe], photo), making, film):
+            pass
+        film.finish()
+    finally:
+        film.drop()
+    seconds, side = time.perf_counter() - start, f"{size[1]} x {size[0]}"
+    print(printable(f"{given.out}: {side}, {len(making.order)} frames, {seconds:.1f} s"))
+
+
 def _classes_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("word", metavar="WORD", nargs="?", default="")
 
@@ -384,6 +490,9 @@ COMMANDS = (
     ("channel", "show what the channels of a layer look for", _channel_options, _channel),
     ("top", "list the channels that answer a photo most strongly", _top_options, _top),
     ("class", "show what a network takes for a class", _class_options, _class),
+    ("zoom", "zoom into a photo that dreams, without end", _zoom_options, _zoom),
+    ("video", "dream a video", _video_options, _video),
+    ("making-of", "show how a dream comes about, as a video", _making_options, _making),
     ("classes", "list the classes, all or those with a word", _classes_options, _classes),
     ("models", "list the networks, and which are here already", _no_options, _models),
     ("layers", "list the layers of a network", _layers_options, _layers),

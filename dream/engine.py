@@ -26,7 +26,7 @@ from dream.paint.frames import Climbs, Frame, frames
 from dream.paint.plan import AnyJob, Job
 from dream.paint.response import Response
 from dream.paint.threads import Threads
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe, ZoomRecipe
 from dream.recipe.channel import SIDES
 from dream.recipe.knob import from_environment
 from dream.recipe.recipe import MODEL, AnyRecipe
@@ -237,6 +237,13 @@ class Engine:
             RecipeError: at the first frame, if weights of one's own know fewer classes.
         """
         return self._painted([_recipe(recipe, ClassRecipe)], image)
+
+    def zoom(self, image: Tensor, recipe: ZoomRecipe) -> Iterator[Frame]:
+        """An endless zoom into a picture (1, 3, H, W), RGB in [0, 1]: a frame after each step.
+
+        Those of the video are finished. Checked as `dream`, and raises as it does.
+        """
+        return self._painted([_recipe(recipe, ZoomRecipe)], image)
 
     def _painted(
         self, recipes: Sequence[Recipe], image: Tensor | None, kept: bool = False

@@ -13,6 +13,8 @@ from torch import Tensor
 from dream.errors import PictureError
 
 Size = tuple[int, int]  # Height and width.
+# The dimensions of a picture (N, C, H, W) whose two edges meet: none, (3,) or (2, 3).
+Around = tuple[int, ...]
 # Pictures are made floats by so many rows, which takes less memory.
 ROWS = 256
 
@@ -32,20 +34,34 @@ def shrunk(size: Size, factor: float) -> Size:
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def resize(picture: Tensor, size: Size) -> Tensor:
+def even(size: Size) -> Size:
+    """That size with sides that a video may have: even, a pixel less where they are not."""
+    return max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2)
+
+
+def resize(picture: Tensor, size: Size, around: Around = ()) -> Tensor:
     """The picture (or the detail of one) (N, C, H, W) at another (height, width).
 
     Antialiased bicubic in float32; the same tensor when the size is right already. It may overshoot
-    the range of its input a little.
+    the range of its input a little. What is `around` goes on at the other edge.
     """
     if size_of(picture) == size:
         return picture
+    for dim in around:  # One after the other, as three of it side by side, of which one is kept.
+        side = size[dim - 2]
+        threefold = list(size_of(picture))
+        threefold[dim - 2] = 3 * side
+        picture = torch.cat([picture] * 3, dim)
+        picture = F.interpolate(picture, size=threefold, mode="bicubic", antialias=True)
+        picture = picture.narrow(dim, side, side)
+    if size_of(picture) == size:
+        return picture.contiguous()
     return F.interpolate(picture, size=size, mode="bicubic", antialias=True)
 
 
-def resized(picture: Tensor, size: Size) -> Tensor:
+def resized(picture: Tensor, size: Size, around: Around = ()) -> Tensor:
     """The picture at another (height, width), in [0, 1]; the same tensor if the size is right."""
-    return picture if size_of(picture) == size else resize(picture, size).clamp_(0, 1)
+    return picture if size_of(picture) == size else resize(picture, size, around).clamp_(0, 1)
 
 
 def luminance(picture: Tensor) -> Tensor:

@@ -79,6 +79,7 @@ KNOBS: dict[str, Any] = {
     "seed": 7,
     "max_side": 180,
     "tile": 128,
+    "seamless": "all",
 }
 
 

@@ -23,6 +23,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, Unid
 from torch import Tensor
 
 from dream.errors import PictureError, RecipeError
+from dream.files import video
 from dream.files.bounded import BYTES, EXIF_BYTES, PathOrFile, bounded_file, check, check_tiles
 from dream.files.origin import XMP_KEY, made_by_a_network
 from dream.recipe.dream import DreamRecipe
@@ -249,14 +250,18 @@ def _sweep(folder: Path) -> None:
                 each.unlink()
 
 
-def check_destination(path: str | os.PathLike[str]) -> Path:
-    """The path of a PNG that can be written, as far as can be told beforehand.
+def check_destination(path: str | os.PathLike[str], *endings: str) -> Path:
+    """The path of a PNG, or a file with one of those endings, that can be written, as far as can be
+    told beforehand.
 
     Raises:
-        PictureError: if the name does not end in .png, or its folder is not there or not writable.
+        PictureError: if the name does not end so, or its folder is not there or not writable.
     """
     path = Path(path)
-    if path.suffix.lower() != ".png":
+    if path.suffix.lower() not in (endings or (".png",)):
+        if endings:
+            names = " or ".join(f"{path.stem or 'dream'}{ending}" for ending in endings)
+            raise PictureError(f"a video is written as {names}; the name says which")
         raise PictureError(f"a dream is written as PNG: name it {path.stem or 'dream'}.png")
     try:
         with suppress(FileNotFoundError):
@@ -273,7 +278,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe: ...
 @overload
 def read_recipe(path: str | os.PathLike[str], kind: type[AnyRecipe]) -> AnyRecipe: ...
 def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Recipe:
-    """The recipe inside a PNG that `save_image` wrote, or in a file of JSON: of that kind, or any.
+    """The recipe in a PNG or a video made here, or in a file of JSON: of that kind, or any.
 
     Raises:
         RecipeError: if the file is not there, has no recipe, or one that cannot be used.
@@ -281,6 +286,8 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
     try:
         with bounded_file(path, _name(path)) as file:
             text = file.read(RECIPE_BYTES)
+            if video.reader_of(text):
+                text = video.recipe_text(path).encode()
             if text.startswith(b"\x89PNG"):
                 with Image.open(file, formats=["PNG"]) as image:
                     text = str(image.info.get(RECIPE_KEY, "")).encode()
@@ -289,7 +296,7 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
     except Exception as error:  # As in load_image.
         raise RecipeError(f"{_name(path)} cannot be read: {_one_line(error)}") from error
     if not text.lstrip().startswith(b"{"):
-        raise RecipeError(f"{_name(path)} holds no recipe; give a PNG dreamed here, or JSON")
+        raise RecipeError(f"{_name(path)} holds no recipe; give a PNG or video made here, or JSON")
     return kind.from_json(text)
 
 

@@ -50,7 +50,7 @@ def answered(
             )
         spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
     with work.turn() as waiting:
-        yield from map(before, waiting)
+        yield from (Moment(before(seconds)) for seconds in waiting)
         response, frames = work.answered(image, recipe, count, spot, raised=raised)
         found = response.top(count, spot)
         if not found:

@@ -13,12 +13,20 @@ from PIL import Image
 from dream.errors import RecipeError, TimeIsUp
 from dream.files.embedded import with_pictures
 from dream.page import compare as comparing
-from dream.page import parts
+from dream.page import films, parts
 from dream.page.answers import TOP, answered, map_file, recipes_for
 from dream.page.door import check_first
 from dream.page.moments import grids, moments, unspoilt
 from dream.page.work import Work
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
+from dream.paint import making
+from dream.recipe import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Recipe,
+    VideoRecipe,
+    ZoomRecipe,
+)
 from dream.recipe import presets as library
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.variations import listed, numbers, variations
@@ -26,6 +34,7 @@ from dream.recipe.variations import listed, numbers, variations
 TOP_LIMIT = 32
 SPOT = Knob("", 0, 30_000, automatic="the whole photo", kind=float)
 COUNT = Knob("", 1, TOP_LIMIT, kind=int)
+LOOP = Knob("", kind=bool)
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,23 @@ WHERE = {
 }
 
 
+def _about(knob: Knob) -> str:
+    return f"{knob.help} {knob.low:g} to {knob.high:g}."
+
+
+VIDEO = Own(
+    parts.video_input,
+    f"The video. {films.TAKEN}",
+    required=True,
+)
+FORMAT = Own(parts.Text, f"What is written: {', '.join(films.ENDINGS)}.", default="mp4")
+FORMING = {
+    "seconds": Own(parts.Number, _about(making.SECONDS), default=making.SECONDS.default),
+    "fps": Own(parts.Number, _about(making.FPS), default=making.FPS.default),
+    "loop": Own(gr.Checkbox, "Whether it goes back to the photo, to be repeated.", default=False),
+}
+
+
 def endpoints(work: Work) -> None:
     """All of them."""
     about = list(knobs(DreamRecipe))
@@ -89,6 +115,13 @@ def endpoints(work: Work) -> None:
     names += ["step", "penalty", "tries"]
     made = [_picture("picture"), _data("recipe"), _data("verdict")]
     _endpoint(work, class_image, ClassRecipe, names, {"image": NOISE_OR_IMAGE}, made)
+    made = [gr.File(label="video", visible=False), _data("recipe"), _picture("frame")]
+    own = {"image": IMAGE, "format": FORMAT}
+    _endpoint(work, zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], own, made)
+    own = {"video": VIDEO, "format": FORMAT}
+    _endpoint(work, dream_video, VideoRecipe, ["video", *knobs(VideoRecipe), "format"], own, made)
+    own = {"image": IMAGE, **FORMING, "format": FORMAT}
+    _endpoint(work, making_of, DreamRecipe, ["image", *FORMING, "format", *about], own, made)
 
 
 def deep_dream(
@@ -250,6 +283,53 @@ def _ended(error: TimeIsUp) -> dict[str, Any]:
     """What is answered in the place of a recipe where there was no time for all of it."""
     parts.toast(error, "Time is up")
     return {"ended": str(error)}
+
+
+Filmed = Iterator[tuple[str | None, dict[str, Any] | None, str | None]]
+
+
+def zoom(work: Work, image: str, format: str, given: dict[str, Any]) -> Filmed:
+    """Zoom into a photo without end, as a video: each frame is the last one, moved and dreamed.
+
+    Sends frames (JPEG) as they are made; the last answer is the video, which carries its recipe,
+    and that recipe as JSON.
+    """
+    yield from _filmed(films.zoom(work, ZoomRecipe(**given), image, format))
+
+
+def dream_video(work: Work, video: str, format: str, given: dict[str, Any]) -> Filmed:
+    """Dream a video: what is dreamed goes along with what moves. Its sound is kept.
+
+    Sends frames (JPEG) as they are made; the last answer is the video, which carries its recipe,
+    and that recipe as JSON.
+    """
+    yield from _filmed(films.video(work, VideoRecipe(**given), video, format))
+
+
+def making_of(
+    work: Work,
+    image: str,
+    seconds: float,
+    fps: float,
+    loop: bool,
+    format: str,
+    given: dict[str, Any],
+) -> Filmed:
+    """Show how a dream of a photo comes about, as a short video, or as a loop there and back.
+
+    Sends frames (JPEG) as they are made; the last answer is the video, which carries the recipe of
+    the dream, and that recipe as JSON.
+    """
+    recipe = DreamRecipe(**with_pictures(DreamRecipe, given))
+    how = making.Making(seconds, fps, LOOP.check("loop", loop))
+    yield from _filmed(films.making_of(work, recipe, image, how, format))
+
+
+def _filmed(made: films.Films) -> Filmed:
+    for moment in made:
+        done = moment.done
+        made_by = moment.recipe.to_dict() if done else None
+        yield moment.path if done else None, made_by, moment.picture or None
 
 
 def handler_of(

@@ -11,7 +11,7 @@ import gradio as gr
 
 from dream.engine import Engine
 from dream.files.picture import read_recipe
-from dream.page import beside, compare, estimate, history, parts, sharing
+from dream.page import beside, compare, estimate, history, making, parts, sharing
 from dream.page.controls import Controls, controls, recipe_of
 from dream.page.moments import moments, unspoilt
 from dream.page.run import Run
@@ -65,6 +65,8 @@ class Result:
     download: gr.DownloadButton
     strip: gr.Gallery
     origins: gr.State
+    origin: gr.State
+    making: making.Section
     below: beside.Beside
 
 
@@ -88,7 +90,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
         asked.linkable,
         asked.load_from,
     )
-    outputs = [asked.photo, *result, asked.recipe, asked.linkable]
+    outputs = [asked.photo, *result, asked.recipe, asked.linkable, made.origin]
     history.wire(made.strip, made.origins, controls, outputs)
     beside.wire(made.below, controls, made.status, asked.linkable)
     return asked
@@ -105,7 +107,8 @@ def _asking(work: Work, first: DreamRecipe, shown: DreamRecipe) -> Inputs:
     )
     go = gr.Button("Dream this photo", variant="primary", elem_id="go", elem_classes="go")
     stop = gr.Button("Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False)
-    expected = gr.HTML(estimate.said(work, first, str(PHOTO)), elem_id="expected")
+    words = estimate.said(work, first, estimate.size_of_photo(str(PHOTO)))
+    expected = gr.HTML(words, elem_id="expected", elem_classes="expected")
     gr.Examples([str(path) for path in PHOTOS], photo, label="Or one of these", elem_id="photos")
     gr.Markdown("**Start from**")
     presets = gr.Row(elem_id="presets")
@@ -131,16 +134,19 @@ def _showing(sheet: gr.Image, shown: DreamRecipe) -> Result:
     words = parts.status("Drag the line, or dream a photo of yours.")
     status = gr.HTML(words, elem_id="status", elem_classes="status")
     with gr.Row():
-        again = gr.Button("Dream again", elem_id="again", min_width=120)
-        download = gr.DownloadButton("Download", str(DREAMED), elem_id="download", min_width=120)
+        again = gr.Button("Dream again", elem_id="again", min_width=90)
+        download = gr.DownloadButton("Download", str(DREAMED), elem_id="download", min_width=90)
+        came = making.button()
     strip, origins = history.strip()
     sheet.render()  # type: ignore[no-untyped-call]
-    return Result(view, status, again, download, strip, origins, beside.section(shown))
+    origin, how = gr.State(str(PHOTO)), making.section(came)
+    below = beside.section(shown)
+    return Result(view, status, again, download, strip, origins, origin, how, below)
 
 
 def _run(work: Work, asked: Inputs, made: Result) -> None:
     """What the buttons start; each is a dream, or several."""
-    others = [made.again, made.download, asked.compared.go, made.below.go]
+    others = [made.again, made.download, asked.compared.go, made.making.go, made.below.go]
     words = "Stopped. Dream again goes on from here."
     run = Run(asked.go, asked.stop, others, made.status, words)
     status, controls = {"status": made.status}, asked.controls
@@ -151,6 +157,7 @@ def _run(work: Work, asked: Inputs, made: Result) -> None:
         "download": made.download,
         "strip": made.strip,
         "origins": made.origins,
+        "origin": made.origin,
         "recipe": asked.recipe,
         "linkable": asked.linkable,
         "made_of": made.below.made_of,
@@ -158,6 +165,8 @@ def _run(work: Work, asked: Inputs, made: Result) -> None:
     photo, knobs, first = {"photo": asked.photo}, controls.inputs, controls.hand_over
     knobs_and_kept = {**knobs, "strip": made.strip, "origins": made.origins}
     sheet = {"sheet": asked.compared.sheet, **status}
+    forming = {"dreamed": made.download, "origin": made.origin, "way": made.making.way}
+    formed = {**made.making.outputs, **status}
     check = partial(parts.checked, DreamRecipe)
     small = {"dreams": made.below.dreams, "layers": made.below.layers, **status}
     run.on(asked.go.click, partial(_dream, work), photo | knobs_and_kept, outputs, check, first)
@@ -178,6 +187,8 @@ def _run(work: Work, asked: Inputs, made: Result) -> None:
         first,
         scroll_to_output=True,
     )
+    for event in (made.making.go.click, made.making.way.input):
+        run.on(event, partial(making.came_about, work), forming, formed)
     run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first)
     run.wire()
 
@@ -215,6 +226,7 @@ def _dream(
                 "download": after,
                 "strip": longer,
                 "origins": origins,
+                "origin": photo,
                 "recipe": recipe.to_json(),
                 "linkable": sharing.linked(recipe),
                 "made_of": beside.described(recipe),

@@ -14,29 +14,42 @@ from dream.networks import catalogue, weights
 from dream.page import parts
 from dream.page.controls import Controls
 from dream.page.work import Work
-from dream.recipe.dream import DreamRecipe
+from dream.recipe import DreamRecipe, Recipe
+from dream.tensors import Size
 
 # The knobs that decide how long a dream takes.
 COSTLY = (
     *("model", "layer", "octaves", "scale", "iterations", "laplacian"),
-    *("max_side", "tile"),
+    *("max_side", "tile", "seamless"),
 )
 
 
-def said(work: Work, recipe: DreamRecipe, photo: str | None) -> str:
-    """The network, the device, and about how long a dream of that photo takes there."""
+def said(work: Work, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
+    """The network, the device, and about how long a picture of a photo of that (height, width)
+    takes there; of a video of so many frames.
+    """
     device = "a CPU" if work.engine.device.type == "cpu" else "a GPU"
     about = [f"{recipe.model.capitalize()} on {device}"]
     card = catalogue.card(recipe.model)
     if not (recipe.model in work.engine.files or weights.find(card)):
         about.append(f"fetched once ({card.source.megabytes:.0f} MB)")
     try:
-        if photo:
-            recipe = work.engine.settle(recipe)
-            about.append(duration(work.seconds([recipe], image_size(photo))))
+        if size:
+            seconds = frames * work.seconds([recipe], size)
+            about.append(duration(seconds))
+            if work.lent and (leases := work.leases(seconds)) > 1:
+                about.append(f"in {leases} leases of your minutes")
     except DreamError:
         pass  # The button says what is wrong.
     return f"<span>{html.escape(', '.join(about))}</span>"
+
+
+def size_of_photo(photo: str | None) -> Size | None:
+    """The (height, width) of a photo; None if there is none that can be read."""
+    try:
+        return image_size(photo) if photo else None
+    except DreamError:
+        return None
 
 
 def duration(seconds: float) -> str:
@@ -61,7 +74,7 @@ def wire(
             recipe = DreamRecipe(**dict(zip(COSTLY, values, strict=True)))
         except DreamError:
             return ""
-        return said(work, recipe, photo)
+        return said(work, recipe, size_of_photo(photo))
 
     costly = [controls.by_name[name] for name in COSTLY]
     gr.on(

@@ -63,7 +63,7 @@ def caption(dreamed: str) -> str:
 
 def wire(gallery: gr.Gallery, origins: gr.State, controls: Controls, outputs: list[Any]) -> None:
     """A click on a dream shows it again, with its photo, and sets every control as it was made."""
-    photo, view, status, download, text, linkable = outputs
+    photo, view, status, download, text, linkable, shown_of = outputs
 
     def bring_back(event: gr.SelectData, kept: Kept, origins: Origins) -> dict[Any, Any]:
         place = int(event.index)
@@ -78,6 +78,7 @@ def wire(gallery: gr.Gallery, origins: gr.State, controls: Controls, outputs: li
             download: dreamed,
             text: recipe.to_json(),
             linkable: linked(recipe),
+            shown_of: origin,
         }
 
     gallery.select(

@@ -84,14 +84,14 @@ def moments(
 def _in_turn(work: Work, fetching: Iterable[str], stream: Moments) -> Moments:
     yield from map(Moment, fetching)
     with work.turn() as waiting:
-        yield from map(before, waiting)
+        yield from (Moment(before(seconds)) for seconds in waiting)
         yield from stream
 
 
-def before(seconds: float) -> Moment:
-    """While another's turn takes about so many seconds more."""
+def before(seconds: float) -> str:
+    """The status while another's turn takes about so many seconds more."""
     more = f", for about {math.ceil(seconds)} s more" if seconds else ""
-    return Moment(parts.under_way(f"1 dream before yours{more}."))
+    return parts.under_way(f"1 dream before yours{more}.")
 
 
 def of_frames(

@@ -57,6 +57,7 @@ def _as_it_came(self: Any, payload: Any) -> Any:
 
 
 Photo = component_like(gr.Image, preprocess=_path)
+File = component_like(gr.File, preprocess=_path)
 Text = component_like(gr.Textbox, preprocess=_as_it_came)
 Number = component_like(gr.Number, preprocess=_as_it_came)
 Integer = partial(Number, precision=0)
@@ -66,6 +67,12 @@ def photo_input(**about: Any) -> gr.Image:
     """A picture input that hands on the path of the file as it came."""
     photo: gr.Image = Photo(type="filepath", image_mode=None, **about)
     return photo
+
+
+def video_input(**about: Any) -> gr.File:
+    """A video input that hands on the path of the file as it came; Gradio's own takes no GIF."""
+    video: gr.File = File(file_types=[".mp4", ".mov", ".webm", ".gif"], **about)
+    return video
 
 
 def control(kind: type[Recipe], name: str, value: Any, **about: Any) -> Any:

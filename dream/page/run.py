@@ -45,7 +45,7 @@ class Run:
         source: Callable[..., Iterator[dict[str, Any]]],
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any],
-        check: Callable[..., Any],
+        check: Callable[..., Any] | None = None,
         first: Callable[[Callable[..., Any]], Any] | None = None,
         **about: Any,
     ) -> Any:
@@ -82,9 +82,11 @@ class Run:
             **about,
             **parts.WORK,
         )
-        check_first(
-            begun, lambda press, stopped, *rest: check(**dict(zip(inputs, rest, strict=True)))
-        )
+        if check:
+            seen = check
+            check_first(
+                begun, lambda press, stopped, *rest: seen(**dict(zip(inputs, rest, strict=True)))
+            )
         # A busy browser shows frames that it had received before the stop after the stop's words:
         # so they are said once more when the stream has ended. `then` does not follow what the
         # queue refused.

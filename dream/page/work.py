@@ -25,11 +25,13 @@ from PIL import Image
 from torch import Tensor
 
 from dream.engine import Engine
-from dream.errors import QUICKER, DreamError, OutOfTime
+from dream.errors import QUICKER, DreamError, OutOfTime, TimeIsUp
+from dream.files.film import Film
 from dream.paint import cost
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame, to_tensors
 from dream.paint.plan import AnyJob, Job
+from dream.paint.reel import Reel, Shot, filmed
 from dream.paint.response import Response
 from dream.paint.tile import check_time
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
@@ -45,6 +47,8 @@ TIME_LIMIT = 120.0
 READY_SECONDS = 5.0
 ALLOWANCE = 2.0
 LENT_SECONDS = 60.0
+# What a video may take of those minutes: a visitor with an account has five a day.
+VISITOR_SECONDS = 120.0
 # Shorter work says nothing of how fast the machine is.
 LEARNING_SECONDS = 0.3
 # What busy hours may teach at most: a default dream must still be let in, and teach better.
@@ -163,9 +167,12 @@ class Work:
             seconds = min(READY_SECONDS + ALLOWANCE * expected, LENT_SECONDS)
         return self._answers(expected if taught else 0.0, self._run(seconds, task, *given))
 
-    def _answers(self, expected: float, run: Generator[Any, None, None]) -> Iterator[Any]:
+    def _answers(
+        self, expected: float, run: Generator[Any, None, None], left: float = 0.0
+    ) -> Iterator[Any]:
+        """`left` is for how many seconds it will be at work, where this is only a part of that."""
         start = 0.0
-        self._due = time.monotonic() + expected
+        self._due = time.monotonic() + (left or expected)
         try:
             with closing(run) as answers:
                 for answer in answers:
@@ -181,23 +188,60 @@ class Work:
             self._slowness = min(slowness, SLOWEST)
 
     def paint(
-        self, recipes: Sequence[Recipe], picture: Tensor | None = None, *, kept: bool = False
+        self,
+        recipes: Sequence[Recipe],
+        picture: Tensor | None = None,
+        *,
+        kept: bool = False,
+        every: bool = False,
     ) -> Iterator[Frame]:
         """Recipes painted (see `Engine.plan` and `paint`); checked before this returns.
 
-        What was all made before needs no GPU.
+        What was all made before needs no GPU. `every` frame may be asked for, not some only.
         """
         jobs = self.engine.plan(recipes, _size(picture), kept=kept)
         if all(job.made for job in jobs):
             return self.engine.paint(jobs)
-        return self._done(_paint, self._seconds(jobs), jobs, _image(picture))
+        return self._done(_paint, self._seconds(jobs), jobs, _images(picture), every)
+
+    def film(self, reel: Reel, film: Film) -> Generator[Shot, None, None]:
+        """A video made (see `filmed`); its price is checked before this returns.
+
+        Where GPUs are lent, each part is what one can do in the time that it is lent for.
+        """
+        expected = self._seconds([reel.job])
+        limit, most = self.time_limit, 0
+        if self.lent:
+            limit, most = VISITOR_SECONDS, math.ceil(reel.frames / self.leases(expected))
+        if expected > limit:
+            raise OutOfTime(
+                f"this would take about {expected:.0f} seconds, and at most {limit:g} are given "
+                f"here; a shorter video, or {QUICKER}"
+            )
+        begun = 0.0
+
+        def paint(job: AnyJob, given: list[Image.Image]) -> Iterator[Frame]:
+            nonlocal begun
+            begun = begun or time.monotonic()
+            gone, part = time.monotonic() - begun, self._seconds([job])
+            seconds = limit - gone
+            if self.lent:
+                seconds = min(READY_SECONDS + ALLOWANCE * part, LENT_SECONDS)
+            run = self._run(seconds, _paint, [job], given)
+            return whole(self._answers(part, run, expected - gone))
+
+        return filmed(reel, paint, film, most)
+
+    def leases(self, expected: float) -> int:
+        """How often a GPU is asked for, for work of so many seconds."""
+        return math.ceil(expected / ((LENT_SECONDS - READY_SECONDS) / ALLOWANCE))
 
     def judged(
         self, recipe: ClassRecipe, picture: Tensor | None = None
     ) -> Iterator[tuple[Frame, Verdict]]:
         """A class image, with the verdict on each frame; checked before this returns."""
         jobs = self.engine.plan([recipe], _size(picture))
-        return self._done(_judged, self._seconds(jobs), jobs, _image(picture))
+        return self._done(_judged, self._seconds(jobs), jobs, _images(picture))
 
     def answered(
         self,
@@ -235,8 +279,8 @@ def _size(picture: Tensor | None) -> Size | None:
     return None if picture is None else size_of(picture)
 
 
-def _image(picture: Tensor | None) -> Image.Image | None:
-    return None if picture is None else to_image(picture)
+def _images(picture: Tensor | None) -> list[Image.Image]:
+    return [] if picture is None else [to_image(picture)]
 
 
 def _asked(seconds: float, *_: Any) -> int:
@@ -245,18 +289,22 @@ def _asked(seconds: float, *_: Any) -> int:
 
 
 def _paint(
-    engine: Engine, seconds: float, jobs: Sequence[AnyJob], photo: Image.Image | None
+    engine: Engine,
+    seconds: float,
+    jobs: Sequence[AnyJob],
+    given: Sequence[Image.Image],
+    every: bool = False,
 ) -> Generator[Frame, None, None]:
     until = time.monotonic() + seconds
-    picture = None if photo is None else to_tensor(photo)
-    for frame in worth_showing(engine.paint(jobs, picture, until), until):
+    frames = engine.paint(jobs, to_tensors(given) if given else None, until)
+    for frame in worth_showing(frames, until, every):
         yield _on_host(frame)
 
 
 def _judged(
-    engine: Engine, seconds: float, jobs: Sequence[Job[ClassRecipe]], photo: Image.Image | None
+    engine: Engine, seconds: float, jobs: Sequence[Job[ClassRecipe]], given: Sequence[Image.Image]
 ) -> Generator[tuple[Frame, Verdict], None, None]:
-    for frame in _paint(engine, seconds, jobs, photo):
+    for frame in _paint(engine, seconds, jobs, given):
         yield frame, engine.verdict(frame.tensor, jobs[0].recipes[0])
 
 
@@ -274,11 +322,11 @@ def _answered(
     yield response.picture.numpy(), response.activation.numpy()
     recipes = [recipe.but(channel=each.channel) for each in response.top(count, spot)]
     jobs = engine.plan(recipes, size_of(picture) if raised else None, kept=True)
-    yield from _paint(engine, seconds, jobs, photo if raised else None)
+    yield from _paint(engine, seconds, jobs, [photo] if raised else [])
 
 
-def worth_showing(frames: Iterator[Frame], until: float) -> Iterator[Frame]:
-    """The first frame, one now and then, and all that are finished.
+def worth_showing(frames: Iterator[Frame], until: float, every: bool = False) -> Iterator[Frame]:
+    """The first frame, one now and then, and all that are finished; or `every` one.
 
     Those of large pictures, which take long to show, come more seldom. When it is later than
     `until`, by `time.monotonic`, it ends with the picture so far.
@@ -296,7 +344,7 @@ def worth_showing(frames: Iterator[Frame], until: float) -> Iterator[Frame]:
                 yield frame
                 continue
             check_time(until)
-            if frame.step == 0 or now - shown > pause:
+            if every or frame.step == 0 or now - shown > pause:
                 yield frame
                 shown = time.monotonic()
                 pause = max(SECONDS_BETWEEN_PREVIEWS, 4 * (shown - now))
@@ -305,6 +353,18 @@ def worth_showing(frames: Iterator[Frame], until: float) -> Iterator[Frame]:
             raise
         so_far = f"time was up after {frame.step} of {frame.total} steps, this is how far it came"
         yield replace(frame, ended=f"{so_far}; {QUICKER}")
+
+
+def whole(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Those frames.
+
+    Raises:
+        TimeIsUp: where they end before the picture is done.
+    """
+    for frame in frames:
+        if frame.ended:
+            raise TimeIsUp(frame.ended)
+        yield frame
 
 
 def _on_host(frame: Frame) -> Frame:

@@ -11,6 +11,7 @@ from torch import Tensor
 from dream import sums
 from dream.networks.network import ValueAndGrad
 from dream.paint.transform import blur, even_bands
+from dream.tensors import Around
 
 # Keeps a gradient of all zeros (a dead channel) from turning the picture into NaN.
 EPSILON = 1e-12
@@ -98,11 +99,12 @@ class Smoothed:
     rule: Rule
     smoothing: float = 0.0
     bands: int = 1
+    around: Around = ()
 
     def __call__(self, picture: Tensor, gradient: Tensor) -> Tensor:
         for channel in torch.split(gradient, 1, 1):  # In place: less memory for large pictures.
-            channel.copy_(blur(channel, self.smoothing))
-        return self.rule(picture, even_bands(gradient, self.bands))
+            channel.copy_(blur(channel, self.smoothing, self.around))
+        return self.rule(picture, even_bands(gradient, self.bands, self.around))
 
 
 class Adam:

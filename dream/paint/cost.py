@@ -124,7 +124,7 @@ def _stage_cost(stage: Stage) -> Cost:
         raise RecipeError(f"no picture passes {layers} in {stage.model}") from error
     pixels, calls = stage.pixels, 1
     if stage.tile:
-        rows, columns = (_windows(side, stage.tile) for side in stage.size)
+        rows, columns = (_windows(side, stage.tile) for side in stage.seen or stage.size)
         pixels, calls = sum(rows) * sum(columns), len(rows) * len(columns)
     values = one.values + BESIDE.values + BAND * (stage.bands - 1)
     return Cost(

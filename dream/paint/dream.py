@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import partial, reduce
 from typing import TypeVar
 
@@ -18,11 +18,21 @@ from dream.networks.network import Network, ValueAndGrad
 from dream.paint.ascent import Adam, Normalised, Paint, Rule, Smoothed, awakened
 from dream.paint.frames import Climb, Climbs, as_it_is
 from dream.paint.guide import centred_guide
-from dream.paint.objective import Objective, absolute, direction, energy, match, mean, texture
+from dream.paint.objective import (
+    Objective,
+    Raised,
+    absolute,
+    direction,
+    energy,
+    match,
+    mean,
+    texture,
+)
 from dream.paint.octave import octave_sizes
 from dream.paint.plan import Job, Stage
 from dream.paint.restraint import Base, Restrained
-from dream.paint.tile import Edges, Shift, tiled
+from dream.paint.seam import AROUND, meeting, read_around, seen_size
+from dream.paint.tile import Edges, Shift, still, tiled
 from dream.paint.transform import jitter, random_shift
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.recipe import Weighted
@@ -32,6 +42,8 @@ LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": absolute}
 ANY = (-math.inf, math.inf)
 
 Known = TypeVar("Known")
+# A climb for each octave, and at last the picture that was reached.
+Dreamed = Generator[Climb, Tensor, Tensor]
 
 
 def plan(recipes: Sequence[DreamRecipe], size: Size | None) -> list[Job[DreamRecipe]]:
@@ -42,7 +54,7 @@ def plan(recipes: Sequence[DreamRecipe], size: Size | None) -> list[Job[DreamRec
             picture of a recipe is damaged.
         RecipeError: if its guide or its mask cannot be used.
     """
-    return [Job((recipe,), octaves(recipe, _of_photo(size))) for recipe in recipes]
+    return [Job((recipe,), octaves(recipe, of_photo(size))) for recipe in recipes]
 
 
 def octaves(recipe: DreamRecipe, size: Size) -> tuple[Stage, ...]:
@@ -55,14 +67,16 @@ def octaves(recipe: DreamRecipe, size: Size) -> tuple[Stage, ...]:
         embedded.guide(recipe.guide)
     if recipe.mask:
         embedded.mask(recipe.mask, sizes[-1])
+    around = AROUND[recipe.seamless]
     return tuple(
         Stage(
             recipe.model,
             each,
             recipe.iterations,
             tuple(layer for layer, _ in recipe.layers_at(octave, len(sizes))),
-            tile=recipe.tile if math.prod(each) >= 4 * recipe.tile**2 else 0,
+            tile=recipe.tile if math.prod(seen_size(each, around)) >= 4 * recipe.tile**2 else 0,
             bands=recipe.laplacian,
+            seen=seen_size(each, around),
         )
         for octave, each in enumerate(sizes, start=1)
     )
@@ -71,10 +85,10 @@ def octaves(recipe: DreamRecipe, size: Size) -> tuple[Stage, ...]:
 def climbs(network: Network, job: Job[DreamRecipe], picture: Tensor | None, until: float) -> Climbs:
     """The octaves of a dream of a picture (1, 3, H, W) in [0, 1]."""
     (recipe,) = job.recipes
-    return dreamed(network, recipe, _of_photo(picture), job.stages, until)
+    yield from dreamed(network, recipe, of_photo(picture), job.stages, until)
 
 
-def _of_photo(given: Known | None) -> Known:
+def of_photo(given: Known | None) -> Known:
     if given is None:
         raise PictureError("a dream is made of a photo; give one")
     return given
@@ -86,9 +100,9 @@ def dreamed(
     picture: Tensor,
     stages: Sequence[Stage],
     until: float = math.inf,
-    objective: Objective | None = None,
-) -> Climbs:
-    """A picture (1, 3, H, W) in [0, 1], octave by octave.
+    objective: Raised | None = None,
+) -> Dreamed:
+    """A picture (1, 3, H, W) in [0, 1], octave by octave; at last what was reached.
 
     Every octave starts from the original, shrunk to its size, plus the detail that the octaves
     before have won: so nothing of the photo is lost to shrinking, and with no iterations it comes
@@ -98,17 +112,20 @@ def dreamed(
     Raises:
         OutOfTime: if it took so long.
     """
-    full = stages[-1].size
-    photo = Base(resized(picture, full), _mask(recipe, full, picture.device), recipe.keep_colours)
+    full, around = stages[-1].size, AROUND[recipe.seamless]
+    start = meeting(resized(picture, full), around)
+    photo = Base(start, _mask(recipe, full, picture.device), recipe.keep_colours, around)
     # On the CPU whatever the device, so that the same seed rolls alike everywhere.
     generator, borders = (torch.Generator().manual_seed(recipe.seed) for _ in range(2))
     guide = embedded.guide(recipe.guide) if recipe.guide else None
-    objectives = {
+    objectives: dict[Weighted, Raised] = {
         layers: objective or dream_objective(network, recipe, layers, guide)
         for layers in recipe.octave_layers
     }
-    shift = partial(random_shift, jitter=recipe.jitter, generator=generator)
+    shift: Shift = partial(random_shift, jitter=recipe.jitter, generator=generator)
     jittered: Paint = partial(jitter, limit=recipe.jitter, generator=generator)
+    if around:  # What is read beyond the edges is put there after the shift.
+        shift = still
     counter = itertools.count()
     base, reached = photo, photo.picture
     for octave, stage in enumerate(stages, start=1):
@@ -118,15 +135,17 @@ def dreamed(
         read = partial(_read, network, raised, stage.tile, shift, borders, until)
         # Silent channels find their way by ReLUs that are redirected at first.
         climb = awakened(read(True), read(False), counter) if recipe.channels else read(False)
-        view = as_it_is if stage.tile else jittered
+        climb = read_around(climb, around)
+        view = as_it_is if stage.tile and not around else jittered
         reached = yield Climb(
             start, climb, _rule(recipe, base), view=view, show=partial(_enlarged, photo, base)
         )
+    return reached
 
 
 def _carried(dreamed: Tensor, before: Base, base: Base) -> Tensor:
     """What was dreamed over the octave before, as the next one begins."""
-    detail = resize(dreamed - before.picture, size_of(base.picture))
+    detail = resize(dreamed - before.picture, size_of(base.picture), base.around)
     return base.hold(detail.add_(base.picture))
 
 
@@ -137,7 +156,7 @@ def _enlarged(photo: Base, base: Base, dreamed: Tensor) -> Tensor:
 
 def _read(
     network: Network,
-    objective: Objective,
+    objective: Raised,
     tile: int,
     shift: Shift,
     borders: torch.Generator,
@@ -182,7 +201,7 @@ def _rule(recipe: DreamRecipe, base: Base) -> Rule:
     """How the dream steps, and what holds it back, at an octave with that base."""
     step = recipe.step / 255
     rule: Rule = Adam(step) if recipe.rule == "adam" else Normalised(recipe.step, ANY, base.mask)
-    smoothed = Smoothed(rule, recipe.smoothing, recipe.laplacian)
+    smoothed = Smoothed(rule, recipe.smoothing, recipe.laplacian, base.around)
     return Restrained(smoothed, base, recipe.total_variation * step, recipe.pull)
 
 

@@ -51,10 +51,11 @@ class Frame:
 
     `step` of `total` counts over everything, `octave` of `octaves` from 1, in this picture, and
     `octave_step` of `octave_steps` in this octave; `done` is the share of the work, from 0 to 1,
-    that lies behind; `finished` says that these pictures are the result. `recipes` are what each
-    picture is made by; `remark` says in words if they became others than was asked for, `ended` why
-    there are no more frames though this one is not finished. Frames stay as they are; nothing is
-    worked out, nor copied from the device, until `values` or a picture is asked for.
+    that lies behind; `finished` says that these pictures are the result, or a frame of a video.
+    `recipes` are what each picture is made by; `remark` says in words if they became others than
+    was asked for, `ended` why there are no more frames though this one is not finished. Frames stay
+    as they are; nothing is worked out, nor copied from the device, until `values` or a picture is
+    asked for.
     """
 
     step: int
@@ -113,7 +114,8 @@ class Frame:
 def frames(jobs: Sequence[AnyJob], climbs: Sequence[Climbs]) -> Iterator[Frame]:
     """Paint one job after the other; yields a frame before each, and after each of its steps.
 
-    The last frame of each job is finished. Close the iterator to stop.
+    The last frame of each job is finished, as is each that ends one of a video. Close the iterator
+    to stop.
     """
     total = sum(job.steps for job in jobs)
     work = sum(stage.work for job in jobs for stage in job.stages)
@@ -121,21 +123,22 @@ def frames(jobs: Sequence[AnyJob], climbs: Sequence[Climbs]) -> Iterator[Frame]:
     for place, (job, climbing) in enumerate(zip(jobs, climbs, strict=True), start=1):
         octaves, last = max(1, len(job.stages)), step + job.steps
         for octave, octave_step, values, paint in _moments(job, climbing):
-            if values is not None:
+            stage = job.stages[octave - 1] if job.stages else None
+            if stage and values is not None:
                 step += 1
-                worked += job.stages[octave - 1].pixels
+                worked += stage.pixels
             yield Frame(
                 step,
                 total,
                 octave,
                 octaves,
                 worked / work if work else place / len(jobs),
-                step == last,
+                step == last or bool(stage and stage.ends and octave_step == stage.steps),
                 values,
                 paint,
                 job.recipes,
                 octave_step,
-                job.stages[octave - 1].steps if job.stages else 0,
+                stage.steps if stage else 0,
             )
 
 

@@ -10,10 +10,17 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from dream.networks.network import Network
-from dream.paint import channel, class_image, dream
+from dream.paint import channel, class_image, dream, video, zoom
 from dream.paint.frames import Climbs
 from dream.paint.plan import AnyJob
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
+from dream.recipe import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Recipe,
+    VideoRecipe,
+    ZoomRecipe,
+)
 from dream.tensors import Size
 
 # One size, as the octaves of a dream have them where nothing is said.
@@ -28,7 +35,9 @@ class Kind(Protocol):
         ...
 
     def climbs(self, network: Network, job: Any, picture: Tensor | None, until: float) -> Climbs:
-        """A climb for each stage of a job, from noise or a picture (1, 3, H, W) in [0, 1]."""
+        """A climb for each stage of a job, from noise or a picture (1, 3, H, W) in [0, 1]; for a
+        part of a video from several.
+        """
         ...
 
 
@@ -36,6 +45,8 @@ KINDS: dict[type[Recipe], Kind] = {
     DreamRecipe: dream,
     ChannelRecipe: channel,
     ClassRecipe: class_image,
+    ZoomRecipe: zoom,
+    VideoRecipe: video,
 }
 
 

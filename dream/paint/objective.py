@@ -100,6 +100,36 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Blend:
+    """Several objectives, each by its weight whatever its size: as if all were 1 now.
+
+    Layers differ by orders of magnitude in what they answer; the larger would drown the other.
+    """
+
+    parts: tuple[tuple[float, Objective], ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer the objectives read, each once."""
+        return tuple(dict.fromkeys(layer for _, each in self.parts for layer in each.layers))
+
+    def __call__(self, activations: Activations) -> Tensor:
+        values = [(weight, each(activations)) for weight, each in self.parts]
+        tiny = torch.finfo(torch.float32).tiny
+        return torch.stack(
+            [weight * value / value.detach().abs().clamp(min=tiny) for weight, value in values]
+        ).sum(0)
+
+    def within(self, edges: tuple[bool, bool, bool, bool]) -> Blend:
+        """As `Objective.within`."""
+        return Blend(tuple((weight, each.within(edges)) for weight, each in self.parts))
+
+
+# What a dream may raise.
+Raised = Objective | Blend
+
+
+@dataclass(frozen=True)
 class Energy:
     """Half the squared L2 norm of a layer; its gradient there is the activation itself."""
 

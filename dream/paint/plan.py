@@ -7,7 +7,8 @@ its stages (`dream.paint.cost`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from PIL import Image
@@ -23,7 +24,8 @@ class Stage:
     `size` is that of the picture (height, width); `seen` that at which the network is given it,
     where it is another. `pictures` climb at once, each of so many `tries`, the best of which is
     shown. A step looks at so many `views` of each, in tiles of about `tile` pixels a side (0:
-    whole), and evens out so many `bands` of the gradient.
+    whole), and evens out so many `bands` of the gradient. `ends` says that with it a frame of a
+    video is done.
     """
 
     model: str
@@ -36,6 +38,7 @@ class Stage:
     tile: int = 0
     bands: int = 1
     seen: Size | None = None
+    ends: bool = False
 
     @property
     def pixels(self) -> int:
@@ -52,17 +55,37 @@ class Stage:
 class Job(Generic[AnyRecipe]):
     """A picture, or a batch of them that climb together, one for each settled recipe.
 
-    Where `made` holds the pictures already there are no stages.
+    Where `made` holds the pictures already there are no stages. Of a video the job has frames from
+    the one of the number `first` on, as many as stages that end one.
     """
 
     recipes: tuple[AnyRecipe, ...]
     stages: tuple[Stage, ...] = ()
     made: tuple[Image.Image, ...] = ()
+    first: int = 0
 
     @property
     def steps(self) -> int:
         """How many steps it takes."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def frames(self) -> list[tuple[Stage, ...]]:
+        """The stages of each frame of a video."""
+        return list(_frames(self.stages))
+
+    def part(self, start: int, stop: int) -> Job[AnyRecipe]:
+        """The same for those of its frames alone, counted from its first one."""
+        stages = tuple(stage for frame in self.frames[start:stop] for stage in frame)
+        return replace(self, stages=stages, first=self.first + start)
+
+
+def _frames(stages: tuple[Stage, ...]) -> Iterator[tuple[Stage, ...]]:
+    start = 0
+    for stop, stage in enumerate(stages, start=1):
+        if stage.ends:
+            yield stages[start:stop]
+            start = stop
 
 
 AnyJob = Job[Any]

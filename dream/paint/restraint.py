@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dream.paint.ascent import Rule
 from dream.paint.transform import roughness
-from dream.tensors import Size, luminance, resized
+from dream.tensors import Around, Size, luminance, resized
 
 
 @dataclass(frozen=True)
@@ -17,19 +17,21 @@ class Base:
     """The picture (1, 3, H, W) that a dream began with at one octave, and what of it must stay.
 
     Where the `mask` (1, 1, H, W) is 0 all stays, bit for bit; with `keep_colours` only the
-    brightness changes.
+    brightness changes. What goes `around` has no edge.
     """
 
     picture: Tensor
     mask: Tensor | None = None
     keep_colours: bool = False
+    around: Around = ()
 
     def at(self, size: Size) -> Base:
         """The same at the size (height, width) of an octave."""
         if self.picture.shape[2:] == size:
             return self
         mask = None if self.mask is None else resized(self.mask, size)
-        return Base(resized(self.picture, size), mask, self.keep_colours)
+        picture = resized(self.picture, size, self.around)
+        return Base(picture, mask, self.keep_colours, self.around)
 
     def hold(self, dreamed: Tensor) -> Tensor:
         """What of a dream (which is written over) may be: in [0, 1], what must stay kept."""
@@ -62,7 +64,7 @@ class Restrained:
         moved = self.rule(picture, gradient)
         if self.smoother:
             # It comes of four neighbours, each 1 at most: about 2 on the mean.
-            moved.sub_(roughness(picture), alpha=self.smoother / 2)
+            moved.sub_(roughness(picture, self.base.around), alpha=self.smoother / 2)
         if self.base.mask is not None:
             moved = torch.lerp(picture, moved, self.base.mask)
         if self.pull:

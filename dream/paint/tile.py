@@ -24,6 +24,11 @@ MARGIN = 96
 GRID = 32
 
 
+def still(picture: Tensor) -> tuple[int, int]:
+    """No shift."""
+    return 0, 0
+
+
 def tiled(
     at: Callable[[Edges], ValueAndGrad],
     tile: int,

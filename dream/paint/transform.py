@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dream import sums
-from dream.tensors import resize
+from dream.tensors import Around, resize
 
 # Where `grid_sample` has no mirrored edges, or no way back through them (pytorch#169143).
 WITHOUT_MIRRORS = ("mps",)
@@ -29,12 +29,29 @@ def roll(picture: Tensor, shift: tuple[int, int]) -> Tensor:
     return torch.roll(picture, shift, dims=(2, 3))
 
 
-def blur(picture: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of `sigma` pixels, cut off at three sigma; the edges are mirrored."""
+def in_8_bits(picture: Tensor) -> Tensor:
+    """The picture as it comes back out of an image."""
+    return (picture * 255).round_().div_(255)
+
+
+def padded(picture: Tensor, down: int, right: int, around: Around) -> Tensor:
+    """The picture with so many pixels more at each edge: what is `around` goes on, the rest is
+    mirrored.
+    """
+    for dim, pads in ((2, (0, 0, down, down)), (3, (right, right, 0, 0))):
+        mode = "circular" if dim in around else "reflect"
+        picture = F.pad(picture, pads, mode=mode) if any(pads) else picture
+    return picture
+
+
+def blur(picture: Tensor, sigma: float, around: Around = ()) -> Tensor:
+    """Gaussian blur of `sigma` pixels, cut off at three sigma; the edges are mirrored, but for what
+    goes `around`.
+    """
     if sigma == 0:
         return picture
     radii = [min(math.ceil(3 * sigma), side - 1) for side in picture.shape[2:]]
-    picture = F.pad(picture, (radii[1], radii[1], radii[0], radii[0]), mode="reflect")
+    picture = padded(picture, radii[0], radii[1], around)
     for dim, radius in zip((2, 3), radii, strict=True):
         # Sums of shifted pictures, not convolutions: those take ten times the picture's memory.
         weights = [math.exp(-((offset / sigma) ** 2) / 2) for offset in range(radius + 1)]
@@ -48,7 +65,7 @@ def blur(picture: Tensor, sigma: float) -> Tensor:
     return picture
 
 
-def roughness(picture: Tensor) -> Tensor:
+def roughness(picture: Tensor, around: Around = ()) -> Tensor:
     """Where each value (N, C, H, W) should go for the total variation to grow.
 
     It is the gradient of the sum of absolute differences between neighbours (Rudin, Osher and
@@ -62,10 +79,15 @@ def roughness(picture: Tensor) -> Tensor:
         count = picture.shape[dim] - 1
         gradient.narrow(dim, 1, count).add_(step)
         gradient.narrow(dim, 0, count).sub_(step)
+        if dim in around:
+            step = picture.narrow(dim, 0, 1) - picture.narrow(dim, count, 1)
+            step /= step.abs() + 1 / 255
+            gradient.narrow(dim, 0, 1).add_(step)
+            gradient.narrow(dim, count, 1).sub_(step)
     return gradient
 
 
-def even_bands(gradient: Tensor, bands: int) -> Tensor:
+def even_bands(gradient: Tensor, bands: int, around: Around = ()) -> Tensor:
     """The gradient with each octave of its frequencies at the same strength.
 
     It is split into `bands` (as many as its size allows), each divided by its mean absolute value,
@@ -79,12 +101,12 @@ def even_bands(gradient: Tensor, bands: int) -> Tensor:
         if min(gradient.shape[2:]) < 4:
             break
         height, width = gradient.shape[2:]
-        coarse = resize(gradient, ((height + 1) // 2, (width + 1) // 2))
-        details.append(gradient - resize(coarse, (height, width)))
+        coarse = resize(gradient, ((height + 1) // 2, (width + 1) // 2), around)
+        details.append(gradient - resize(coarse, (height, width), around))
         gradient = coarse
     even = _unit(gradient)
     for detail in reversed(details):
-        even = resize(even, (detail.shape[2], detail.shape[3])) + _unit(detail)
+        even = resize(even, (detail.shape[2], detail.shape[3]), around) + _unit(detail)
     return even
 
 

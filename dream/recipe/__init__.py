@@ -7,5 +7,7 @@ from dream.recipe.channel import ChannelRecipe
 from dream.recipe.class_image import ClassRecipe
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.recipe import Recipe
+from dream.recipe.video import VideoRecipe
+from dream.recipe.zoom import ZoomRecipe
 
-__all__ = ["ChannelRecipe", "ClassRecipe", "DreamRecipe", "Recipe"]
+__all__ = ["ChannelRecipe", "ClassRecipe", "DreamRecipe", "Recipe", "VideoRecipe", "ZoomRecipe"]

@@ -179,6 +179,12 @@ class DreamRecipe(Recipe):
         "An octave of four tiles of this side or more is read in tiles; it bounds the memory.",
         unit="pixels",
     )
+    seamless: str = knob(
+        "none",
+        help="Which edges meet: the left and the right one, as in a panorama of 360 degrees "
+        "(across), or all, as on a wallpaper.",
+        choices=("none", "across", "all"),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -203,6 +209,11 @@ class DreamRecipe(Recipe):
         }
 
     def _check_objective(self) -> None:
+        if self.mask and self.seamless != "none":
+            raise RecipeError(
+                "outside of a mask all stays as it is, so edges cannot be made to meet; "
+                "leave out the mask, or let seamless be none"
+            )
         if self.guide and self.channels:
             raise RecipeError("channels and a guide cannot both be followed; leave one out")
         need = OBJECTIVES[self.objective]

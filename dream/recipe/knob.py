@@ -95,6 +95,15 @@ def knob(
     return field(default=default, metadata=about)
 
 
+def like(recipe: Any, name: str, default: Any = None) -> Any:
+    """A field as that recipe has it; with a default of its own, where one is given."""
+    own = next(each for each in fields(recipe) if each.name == name)
+    about: Knob = own.metadata["knob"]
+    if default is not None:
+        about = replace(about, default=default, automatic="")
+    return field(default=about.default, metadata={"knob": about})
+
+
 def knobs(recipe: Any) -> dict[str, Knob]:
     """The knobs of a recipe (or of its class) by name, in the order they are shown."""
     return _knobs(recipe if isinstance(recipe, type) else type(recipe))

@@ -118,6 +118,13 @@ class Recipe(ABC):
         if size is not None and size < self.card.min_side:
             raise RecipeError(f"{self.model} needs a size of {self.card.min_side} pixels or more")
 
+    @classmethod
+    def kinds(cls) -> dict[str, type[Any]]:
+        """The kinds of recipes that there are below this one, by name; or itself."""
+        if not (below := cls.__subclasses__()):
+            return {cls.kind: cls}
+        return {name: kind for each in below for name, kind in each.kinds().items()}
+
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain data, with its kind and the version of the format."""
         return {"deepdream": VERSION, "kind": self.kind, **asdict(self)}
@@ -144,13 +151,13 @@ class Recipe(ABC):
             raise RecipeError(
                 f"this recipe has version {shown(version)}; this program reads {VERSION}"
             )
-        kinds = {each.kind: each for each in cls.__subclasses__() or [cls]}
+        kinds = cls.kinds()
         if not isinstance(kind, str) or (kind or KIND) not in kinds:
             raise RecipeError(
                 f"this recipe is for {shown(kind)}; "
                 f"a recipe for {' or '.join(map(repr, sorted(kinds)))} is needed"
             )
-        recipe = kinds[kind or KIND]
+        recipe: type[AnyRecipe] = kinds[kind or KIND]
         names = list(knobs(recipe))
         for name in given:
             if name not in names:

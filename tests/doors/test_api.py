@@ -13,7 +13,17 @@ import pytest
 from gradio_client import Client
 from PIL import Image
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Engine,
+    VideoRecipe,
+    ZoomRecipe,
+    load_image,
+    read_recipe,
+)
+from dream.files.video import load_video
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
 from tests.tools import contract
@@ -116,7 +126,7 @@ def test_the_snippets_do_what_they_say(
 
 def pictures(said: str, folder: Path) -> list[Path]:
     """The pictures that a snippet printed: links where there are any, else files."""
-    kind = r"[^\s'\"]+\.(?:png|jpg)"
+    kind = r"[^\s'\"]+\.(?:png|jpg|mp4|webm|gif)"
     links = dict.fromkeys(re.findall(rf"https?://{kind}", said))
     for link in links:
         (folder / Path(link).name).write_bytes(httpx.get(link).raise_for_status().content)
@@ -182,6 +192,24 @@ def check_class(said: str, made: list[Path], engine: Engine) -> None:
     assert of("target", said)[-1] == "flamingo" and int(of("rank", said)[-1]) <= 3
 
 
+def check_zoom(said: str, made: list[Path], engine: Engine) -> None:
+    (film,) = made
+    assert read_recipe(film) == ZoomRecipe(seconds=1, fps=8, max_side=96)
+    assert (load_video(film).frames, load_video(film).size) == (8, (64, 96))
+
+
+def check_video(said: str, made: list[Path], engine: Engine) -> None:
+    (film,) = made
+    assert read_recipe(film) == VideoRecipe(max_side=48, iterations=1)
+    assert (film.suffix, load_video(film).frames) == (".webm", 72)
+
+
+def check_making(said: str, made: list[Path], engine: Engine) -> None:
+    (film,) = made
+    assert read_recipe(film) == DreamRecipe(iterations=1, max_side=96)
+    assert film.suffix == ".gif" and load_video(film).frames == 68
+
+
 CHECKS = {
     "/deep_dream": check_dream,
     "/compare": check_sheet,
@@ -189,4 +217,7 @@ CHECKS = {
     "/visualize_channel": check_channels,
     "/top_channels": check_top,
     "/class_image": check_class,
+    "/zoom": check_zoom,
+    "/dream_video": check_video,
+    "/making_of": check_making,
 }

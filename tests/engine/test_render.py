@@ -85,9 +85,9 @@ def test_only_detail_that_there_is_goes_from_octave_to_octave(
 ) -> None:
     resized: list[Tensor] = []
 
-    def counted(detail: Tensor, size: tuple[int, int]) -> Tensor:
+    def counted(detail: Tensor, *how: Any) -> Tensor:
         resized.append(detail)
-        return resize(detail, size)
+        return resize(detail, *how)
 
     monkeypatch.setattr("dream.paint.dream.resize", counted)
     recipe = DreamRecipe(octaves=3, iterations=1, max_side=128)

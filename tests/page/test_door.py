@@ -18,7 +18,7 @@ from tests.support.server import served
 from tests.tools import site as door
 
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
-TABS = ("Deep Dream", "Channel visualization", "Class image")
+TABS = ("Deep Dream", "Channel visualization", "Class image", "Zoom and video")
 HOST = "someone-dreams.hf.space"
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]

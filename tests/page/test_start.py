@@ -34,7 +34,7 @@ def slow(test: Callable[..., None]) -> Any:
 
 
 def said(recipe: DreamRecipe, photo: str | None = CAT) -> str:
-    return estimate.said(Work(Engine("cpu")), recipe, photo)
+    return estimate.said(Work(Engine("cpu")), recipe, estimate.size_of_photo(photo))
 
 
 def test_the_page_says_who_dreams_where_and_for_how_long() -> None:

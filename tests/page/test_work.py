@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import pickle
 import re
 import sys
 import threading
@@ -39,26 +38,9 @@ from dream.paint import ascent
 from dream.paint.frames import Frame
 from tests.conftest import EXAMPLES
 from tests.support import nights
+from tests.support.lend import Lender
 
 CAT = str(EXAMPLES / "cat.jpg")
-
-
-class Lender:
-    """A `spaces.GPU` that lends at once, keeps what was asked for, and pickles what crosses."""
-
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-
-    def __call__(self, duration: Callable[..., int]) -> Callable[..., Any]:
-        def decorated(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-            def elsewhere(*given: Any) -> Iterator[Any]:
-                self.asked.append(duration(*given))
-                for answer in run(*pickle.loads(pickle.dumps(given))):
-                    yield pickle.loads(pickle.dumps(answer))
-
-            return elsewhere
-
-        return decorated
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import re
 
 from dream.networks import catalogue
 from dream.networks.model_card import ModelCard
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe
+from dream.recipe import Recipe
 from dream.recipe.knob import Knob, knobs
 from tests.conftest import ROOT
 
@@ -36,7 +36,7 @@ def _network(card: ModelCard) -> str:
 
 ROWS = {
     f"knob of `{kind.__name__}`": [_knob(name, knob) for name, knob in knobs(kind).items()]
-    for kind in (DreamRecipe, ChannelRecipe, ClassRecipe)
+    for kind in Recipe.kinds().values()
 } | {"network": [_network(card) for card in catalogue.CARDS.values()]}
 TABLE = re.compile(r"^(\| (.+?) \|.*\n\|---.*\n)((?:\|.*\n)*)", re.MULTILINE)
 

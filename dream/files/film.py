@@ -1,0 +1,381 @@
+"""Videos written part by part, so that one can be stopped, or go on, after any of them.
+
+A part is a video of about a second by itself. They lie in a folder beside the file that they become
+when they are put together, with the sound, if any, and the recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dream.errors import PictureError, first_line
+from dream.files.picture import check_destination, load_image
+from dream.files.video import RECIPE_KEY, Video, opened
+from dream.recipe import Recipe
+from dream.tensors import Size, to_image
+
+# Raised when parts of before can no longer be gone on from.
+VERSION = 1
+# By how a file ends: its container, and the codec, the pixels and the options of its parts. Each
+# codec gives the packets in the order in which they are shown, on one thread: the same ones always.
+FORMATS: dict[str, tuple[str, str, str, dict[str, str]]] = {
+    ".mp4": ("mp4", "libx264", "yuv420p", {"crf": "20", "preset": "fast", "bf": "0"}),
+    ".webm": (
+        "webm",
+        "libvpx-vp9",
+        "yuv420p",
+        {"crf": "32", "b": "0", "cpu-used": "5", "lag-in-frames": "0", "auto-alt-ref": "0"},
+    ),
+    # Without loss: its colours are chosen when it is put together.
+    ".gif": ("gif", "libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast", "bf": "0"}),
+}
+# The codec for sound, and those that are taken as they are.
+SOUNDS = {".mp4": ("aac", ("aac", "mp3")), ".webm": ("libopus", ("opus", "vorbis"))}
+SOUND_RATE = 48_000
+OPUS_SAMPLES = 960
+# As browsers take a video to be that does not say.
+BT709 = 1
+GIF_BASE = Fraction(1, 100)
+GIF_LEAST = 2
+
+
+class Film:
+    """A video under way: `done` frames of it are there, `last` is the last of them.
+
+    `about` says what it is made of; parts that were made of something else are thrown away.
+
+    Raises:
+        PictureError: if the name ends in none of .mp4, .webm and .gif, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        recipe: Recipe,
+        size: Size,
+        rate: Fraction,
+        time_base: Fraction,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = check_destination(path, *FORMATS)
+        self.recipe, self.size, self.rate, self.time_base = recipe, size, rate, time_base
+        self.folder = self.path.with_name(f".{self.path.name}.parts")
+        made = [VERSION, self.path.suffix.lower(), recipe.to_dict(), dict(about or {})]
+        self.key = json.dumps(made)
+        self.done = 0
+        self.last: Image.Image | None = None
+        self._starts: dict[Path, Fraction] = {}
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Go on from the parts that are there, if they are of the same film."""
+        try:
+            if (self.folder / "film.json").read_text() != self.key:
+                self.drop()
+                return
+        except OSError:
+            return
+        for path in sorted(self.folder.glob("*-*.mp4")):
+            first, stop = map(int, path.stem.split("-"))
+            if first == self.done:
+                self.done = stop
+                self._starts[path] = Fraction((self.folder / f"{first}.start").read_text())
+        if self.done:
+            self.last = to_image(load_image(self.folder / f"{self.done}.png"))
+
+    @contextmanager
+    def part(self, start: Fraction) -> Iterator[Part]:
+        """A part that begins at so many seconds; if it is not broken off, it is kept."""
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "film.json").write_text(self.key)
+        now = self.folder / "now.mp4"
+        part = Part(now, self.path.suffix.lower(), self.size, self.rate, self.time_base)
+        try:
+            yield part
+        except BaseException:
+            part.close()
+            if part.frames:
+                self._starts[now] = start
+            raise
+        part.close()
+        stop = self.done + part.frames
+        self.last = part.last
+        part.last.save(self.folder / f"{stop}.png")
+        (self.folder / f"{self.done}.start").write_text(str(start))
+        # What is killed before this goes on from the part before.
+        kept = now.rename(self.folder / f"{self.done:09}-{stop:09}.mp4")
+        self._starts[kept], self.done = start, stop
+
+    def finish(self, sound: Video | None = None) -> bool:
+        """Put the parts that there are together; whether there were any.
+
+        Raises:
+            PictureError: if the file cannot be written.
+        """
+        if not self._starts:
+            return False
+        partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
+        try:
+            if self.path.suffix.lower() == ".gif":
+                _gif(partial, self._starts, self.recipe, self.size)
+            else:
+                _joined(partial, self.path.suffix.lower(), self._starts, self.recipe, sound)
+            partial.replace(self.path)
+        except OSError as error:
+            raise PictureError(f"{self.path} cannot be written: {first_line(error)}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
+
+    def drop(self) -> None:
+        """Throw the parts away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.done, self.last, self._starts = 0, None, {}
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """What tells the content of a file from any other."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while content := file.read(1 << 20):
+            found.update(content)
+    return found.hexdigest()
+
+
+class Part:
+    """A video of some frames, which begin at 0; `frames` were added, the `last` one last."""
+
+    def __init__(
+        self, path: Path, ending: str, size: Size, rate: Fraction, time_base: Fraction
+    ) -> None:
+        import av
+
+        _, codec, pixels, options = FORMATS[ending]
+        self.frames = 0
+        self.time_base = time_base
+        self.last = Image.new("RGB", (1, 1))
+        self._durations: list[int] = []
+        self._container = av.open(str(path), "w", format="mp4")
+        self._stream = stream = self._container.add_stream(codec, rate=rate, options=dict(options))
+        stream.height, stream.width = size
+        stream.pix_fmt = pixels
+        stream.time_base = stream.codec_context.time_base = time_base
+        stream.codec_context.thread_count = 1
+        if pixels == "yuv420p":
+            context = stream.codec_context
+            context.colorspace = context.color_primaries = context.color_trc = BT709
+            context.color_range = 1  # As films have it: 16 to 235.
+
+    def add(self, image: Image.Image, start: Fraction, duration: Fraction) -> None:
+        """One more frame, shown from so many seconds on, for so many."""
+        import av
+
+        frame = av.VideoFrame.from_image(image)
+        if self._stream.pix_fmt == "yuv420p":
+            frame = frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=1)
+        frame.pts, frame.time_base = int(start / self.time_base), self.time_base
+        frame.duration = int(duration / self.time_base)
+        self._durations.append(frame.duration)
+        self.frames, self.last = self.frames + 1, image
+        self._write(frame)
+
+    def close(self) -> None:
+        """Have all of it in the file."""
+        if self.frames:
+            self._write(None)
+        self._container.close()
+
+    def _write(self, frame: Any) -> None:
+        for packet in self._stream.encode(frame):
+            packet.duration = self._durations.pop(0)
+            self._container.mux(packet)
+
+
+def _packets(parts: Mapping[Path, Fraction], stream: Any) -> Iterator[tuple[Fraction, Any]]:
+    """The packets of all parts, one after the other, each with its time."""
+    for path, start in sorted(parts.items(), key=lambda part: part[1]):
+        with opened(path) as container:
+            own = container.streams.video[0]
+            for packet in container.demux(own):
+                if packet.size:
+                    offset = int(start / packet.time_base)
+                    packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+                    time = packet.dts * packet.time_base
+                    packet.stream = stream
+                    yield time, packet
+
+
+def _joined(
+    path: Path, ending: str, parts: Mapping[Path, Fraction], recipe: Recipe, sound: Video | None
+) -> None:
+    import av
+
+    options = {"movflags": "faststart+use_metadata_tags"} if ending == ".mp4" else {}
+    first = min(parts, key=lambda part: parts[part])
+    with (
+        opened(first) as model,
+        av.open(str(path), "w", format=FORMATS[ending][0], options=options) as container,
+    ):
+        container.metadata[RECIPE_KEY] = recipe.to_json()
+        stream = container.add_stream_from_template(model.streams.video[0])
+        tracks = [_packets(parts, stream)]
+        if sound and sound.sound:
+            tracks.append(_sound(container, ending, sound, _length(parts)))
+        for _, packet in heapq.merge(*tracks, key=lambda each: each[0]):
+            container.mux(packet)
+
+
+def _length(parts: Mapping[Path, Fraction]) -> Fraction:
+    """How many seconds all parts last together."""
+    last = max(parts, key=lambda part: parts[part])
+    with opened(last) as container:
+        stream = container.streams.video[0]
+        return parts[last] + Fraction(stream.duration * stream.time_base)
+
+
+def _sound(
+    container: Any, ending: str, video: Video, length: Fraction
+) -> Iterator[tuple[Fraction, Any]]:
+    """The packets of a video's sound, as far as that, each with its time."""
+    codec, taken = SOUNDS[ending]
+    with opened(video.path) as source:
+        own = source.streams.audio[0]
+        if own.codec_context.name.replace("float", "") in taken:
+            stream = container.add_stream_from_template(own)
+            packets = _copied(source, own, stream, video.start)
+        else:
+            stream = container.add_stream(codec, rate=SOUND_RATE)
+            packets = _encoded(source, own, stream, video.start)
+        for packet in packets:
+            time = packet.pts * packet.time_base
+            if time >= length:
+                break
+            yield time, packet
+
+
+def _copied(source: Any, own: Any, stream: Any, start: Fraction) -> Iterator[Any]:
+    for packet in source.demux(own):
+        if packet.size and packet.pts is not None:
+            offset = int(start / packet.time_base)
+            packet.pts, packet.dts = packet.pts - offset, packet.pts - offset
+            packet.stream = stream
+            yield packet
+
+
+def _encoded(source: Any, own: Any, stream: Any, start: Fraction) -> Iterator[Any]:
+    import av
+
+    context = stream.codec_context
+    resampler = av.AudioResampler(
+        context.format, context.layout, SOUND_RATE, context.frame_size or OPUS_SAMPLES
+    )
+    for frame in source.decode(own):
+        frame.pts -= int(start / frame.time_base)
+        for each in resampler.resample(frame):
+            yield from stream.encode(each)
+    for each in (*resampler.resample(None), None):
+        yield from stream.encode(each)
+
+
+def _gif(path: Path, parts: Mapping[Path, Fraction], recipe: Recipe, size: Size) -> None:
+    """A GIF with a palette of its own for each frame, and the recipe as a comment."""
+    import av
+
+    bare = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with av.open(str(bare), "w", format="gif") as container:
+            stream = container.add_stream("gif", rate=100)
+            stream.pix_fmt, stream.codec_context.time_base = "pal8", GIF_BASE
+            stream.height, stream.width = size
+            for frame in _in_256_colours(_frames(parts)):
+                for packet in stream.encode(frame):
+                    packet.duration = frame.duration
+                    container.mux(packet)
+            container.mux(stream.encode(None))
+        _comment(bare, path, recipe.to_json().encode())
+    finally:
+        bare.unlink(missing_ok=True)
+
+
+def _frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
+    """The frames of all parts, in hundredths of a second: at most one in two of them, as browsers
+    slow down what is quicker.
+    """
+    last = -GIF_LEAST
+    for path, start in sorted(parts.items(), key=lambda part: part[1]):
+        with opened(path) as container:
+            for frame in container.decode(container.streams.video[0]):
+                base = frame.time_base
+                time, length = start + frame.pts * base, frame.duration * base
+                time, length = round(time / GIF_BASE), round(length / GIF_BASE)
+                if time >= last + GIF_LEAST:
+                    last = frame.pts = time
+                    frame.time_base, frame.duration = GIF_BASE, length
+                    yield frame
+
+
+def _in_256_colours(frames: Iterator[Any]) -> Iterator[Any]:
+    """The frames, each in the colours that suit it best."""
+    import av
+
+    graph = None
+    for frame in frames:
+        if graph is None:
+            graph = av.filter.Graph()
+            source = graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format, time_base=GIF_BASE
+            )
+            split, find, use, sink = (
+                graph.add(name, how)
+                for name, how in (
+                    ("split", ""),
+                    ("palettegen", "stats_mode=single"),
+                    ("paletteuse", "new=1:dither=bayer"),
+                    ("buffersink", ""),
+                )
+            )
+            source.link_to(split)
+            split.link_to(use, 0, 0)
+            split.link_to(find, 1, 0)
+            find.link_to(use, 0, 1)
+            use.link_to(sink)
+            graph.configure()
+        graph.push(frame)
+        yield from _pulled(graph)
+    if graph:
+        graph.push(None)
+        yield from _pulled(graph)
+
+
+def _pulled(graph: Any) -> Iterator[Any]:
+    import av
+
+    while True:
+        try:
+            yield graph.vpull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+
+
+def _comment(bare: Path, path: Path, text: bytes) -> None:
+    """A GIF with a comment, which ffmpeg writes none of: behind the head and its colours."""
+    blocks = (text[start : start + 255] for start in range(0, len(text), 255))
+    with open(bare, "rb") as source, open(path, "wb") as target:
+        head = source.read(13)
+        colours = 3 << (head[10] % 8 + 1) if head[10] & 0x80 else 0
+        target.write(head + source.read(colours) + b"\x21\xfe")
+        target.writelines(bytes([len(each)]) + each for each in blocks)
+        target.write(b"\0")
+        shutil.copyfileobj(source, target)

@@ -1,0 +1,211 @@
+"""Videos in files, read with suspicion, frame by frame.
+
+PyAV does the work: ffmpeg's libraries, which its wheels bring. It is imported where it is used, as
+nothing else waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dream.errors import PictureError, first_line
+from dream.tensors import Size
+
+RECIPE_KEY = "deepdream"
+# What a reader is chosen by: no other is tried, and none that reads lists of other files.
+READERS = {
+    **{mark: "mov" for mark in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")},
+    b"\x1a\x45\xdf\xa3": "matroska",
+    b"GIF8": "gif",
+}
+CODECS = (
+    *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "mjpeg"),
+    *("gif", "prores", "rawvideo", "aac", "mp3", "mp3float", "opus", "libopus", "vorbis"),
+    *("flac", "alac", "ac3", "eac3", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_f32le"),
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a video is taken: seconds, pixels a side, frames in all and in a second."""
+
+    seconds: float = 3600
+    side: int = 8192
+    frames: int = 216_000
+    rate: float = 120
+
+
+@dataclass(frozen=True)
+class Video:
+    """What is known of a video in a file.
+
+    `size` is that of an upright frame of square pixels, `times` when each is shown, in seconds from
+    the first, and at last when it ends; all are whole multiples of `time_base`. `turned` says by
+    how many quarters a frame is turned to the left until it is upright.
+    """
+
+    path: str
+    size: Size
+    times: tuple[Fraction, ...]
+    time_base: Fraction
+    start: Fraction
+    turned: int
+    sound: bool
+
+    @property
+    def frames(self) -> int:
+        """How many frames it has."""
+        return len(self.times) - 1
+
+    @property
+    def rate(self) -> Fraction:
+        """How many frames it has in a second, on the mean."""
+        return self.frames / self.times[-1]
+
+
+def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Video:
+    """What is known of the video in a file: MP4, MOV, WebM or GIF. One frame of it is decoded.
+
+    Raises:
+        PictureError: if it is none, is damaged, has no or one frame, or is beyond the limits.
+    """
+    limits, name = limits or Limits(), Path(path).name
+    with opened(path) as container:
+        stream = _pictures(container, name)
+        _check_side(max(stream.width, stream.height), limits, name)
+        told = float((stream.duration or 0) * (stream.time_base or 0))
+        told = max(told, (container.duration or 0) / 1e6)
+        _check("lasts", told, limits.seconds, "seconds; cut it", name)
+        times, base = _times(container, stream, limits, name), Fraction(stream.time_base)
+    with opened(path) as container:
+        stream = _pictures(container, name)
+        frame = next(container.decode(stream), None)
+        if frame is None or len(times) < 2:
+            raise PictureError(f"{name} is damaged: no picture of it can be read")
+        if len(times) == 2:
+            raise PictureError(f"{name} has one frame; a video has more, and this is a picture")
+        _check_side(max(frame.width, frame.height), limits, name)
+        _check("lasts", float(times[-1]), limits.seconds, "seconds; cut it", name)
+        rate = (len(times) - 1) / times[-1]
+        _check("has", float(rate), limits.rate, "frames a second; slow it down", name)
+        height, width = frame.height, frame.width
+        if ratio := stream.sample_aspect_ratio:
+            width = max(1, round(width * ratio))
+        _check_side(width, limits, name)
+        turned = round(frame.rotation / 90) % 4
+        size = (width, height) if turned % 2 else (height, width)
+        start = Fraction(frame.pts) * base
+        return Video(str(path), size, times, base, start, turned, bool(container.streams.audio))
+
+
+def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Fraction, ...]:
+    """When each frame is shown, and when the last one ends; nothing is decoded."""
+    shown: list[tuple[int, int]] = []
+    for packet in container.demux(stream):
+        if packet.pts is not None and packet.size and not packet.is_discard:
+            shown.append((packet.pts, packet.duration or 0))
+        _check("has", len(shown), limits.frames, "frames; cut it", name)
+    shown.sort()
+    if not shown:
+        return ()
+    points = [pts for pts, _ in dict(shown).items()]
+    last = shown[-1][1] or (points[-1] - points[-2] if len(points) > 1 else 1)
+    base = Fraction(stream.time_base)
+    return tuple((point - points[0]) * base for point in (*points, points[-1] + last))
+
+
+def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]:
+    """The frames of a video from the one of that number on, upright and at that (height, width).
+
+    One that cannot be read is like the one before it.
+
+    Raises:
+        PictureError: if the video turns out to be damaged.
+    """
+    name, points = Path(video.path).name, {time: at for at, time in enumerate(video.times[:-1])}
+    due, image = first, None
+    with opened(video.path) as container:
+        for frame in container.decode(_pictures(container, name)):
+            at = points.get(frame.pts * video.time_base - video.start, -1)
+            if at < due:
+                continue
+            while image and due < at:
+                yield image
+                due += 1
+            _check_side(max(frame.width, frame.height), Limits(), name)
+            image = frame.to_image()
+            if video.turned:
+                image = image.rotate(90 * video.turned, expand=True)
+            image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+            yield image
+            due = at + 1
+    if due < video.frames:
+        raise PictureError(f"{name} is damaged: it ends after {due} of its {video.frames} frames")
+
+
+def _check(verb: str, value: float, limit: float, what: str, name: str) -> None:
+    if value > limit:
+        raise PictureError(f"{name} {verb} {value:.10g} {what}: the limit is {limit:g}")
+
+
+def _check_side(side: int, limits: Limits, name: str) -> None:
+    _check("has a side of", side, limits.side, "pixels; shrink it", name)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """The container in a file; what goes wrong with it is a `PictureError`."""
+    import av
+
+    name = Path(path).name
+    try:
+        if not Path(path).is_file():
+            raise PictureError(f"there is no file {name}")
+        with open(path, "rb") as file:
+            if not (reader := reader_of(file.read(8))):
+                raise PictureError(
+                    f"{name} is no video this program reads; give MP4, MOV, WebM or GIF"
+                )
+            file.seek(0)
+            options = {"codec_whitelist": ",".join(CODECS)}
+            with av.open(file, format=reader, options=options, metadata_errors="replace") as video:
+                yield video
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, PictureError):
+            raise
+        raise PictureError(f"{name} cannot be read: {first_line(error)}") from error
+
+
+def reader_of(head: bytes) -> str:
+    """Which reader takes a file that begins so; "" where none does."""
+    return READERS.get(head[:4]) or READERS.get(head[4:8], "")
+
+
+def _pictures(container: Any, name: str) -> Any:
+    if not container.streams.video:
+        raise PictureError(f"{name} has no pictures, only sound")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise PictureError(f"{name} is in a format this program does not read")
+    if not stream.width:  # Not even the head of a picture can be read.
+        raise PictureError(f"{name} is damaged, or its pictures are far too large")
+    return stream
+
+
+def recipe_text(path: str | os.PathLike[str]) -> str:
+    """The recipe that a video made here carries, as JSON; "" if it has none."""
+    with opened(path) as container:
+        said = {key.lower(): text for key, text in container.metadata.items()}
+        reader = container.format.name
+    if reader != "gif":
+        return str(said.get(RECIPE_KEY, ""))
+    with Image.open(path, formats=["GIF"]) as image:
+        return bytes(image.info.get("comment", b"")).decode(errors="replace")

@@ -1,0 +1,105 @@
+"""Videos, dreamed: each frame begins with the last dream, carried along by what moves.
+
+The flow goes from the new frame back to the old one, so that each pixel finds where it was; what
+was not there, or looks other than it did, begins with the new frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dream.networks.network import Network
+from dream.paint.dream import dreamed, octaves, of_photo
+from dream.paint.frames import Climbs
+from dream.paint.plan import Job
+from dream.paint.transform import in_8_bits
+from dream.recipe.video import VideoRecipe
+from dream.tensors import Size, even, limited, luminance, size_of
+
+Flow = NDArray[np.float32]
+# By how much, in shares of the range, what was carried along may look other than it did: half of
+# the dream is left at this.
+APART = 0.08
+
+
+def plan(recipes: Sequence[VideoRecipe], size: Size | None) -> list[Job[VideoRecipe]]:
+    """One frame of a video of that (height, width), for each recipe.
+
+    Raises:
+        PictureError: if there is no video, or a side of it is smaller than the network reads.
+    """
+    jobs = []
+    for recipe in recipes:
+        full = even(limited(of_photo(size), recipe.max_side))
+        *before, last = octaves(recipe.frame(), full)
+        jobs.append(Job((recipe,), (*before, replace(last, ends=True))))
+    return jobs
+
+
+def climbs(network: Network, job: Job[VideoRecipe], picture: Tensor | None, until: float) -> Climbs:
+    """The frames of a part of a video, (N, 3, H, W) in [0, 1].
+
+    Where they are not the first, the two before them are the last frame and its dream.
+    """
+    (recipe,) = job.recipes
+    pictures = list(torch.split(of_photo(picture), 1))
+    before, last = (pictures.pop(0), pictures.pop(0)) if job.first else (None, None)
+    for seen, stages in zip(pictures, job.frames, strict=True):
+        begun = seen
+        if before is not None and last is not None:
+            begun = carried(last, before, seen, recipe.carry)
+        reached = yield from dreamed(network, recipe.frame(), begun, stages, until)
+        before, last = seen, in_8_bits(reached)
+
+
+def carried(dream: Tensor, before: Tensor, seen: Tensor, share: float) -> Tensor:
+    """That share of a dream of the frame before, moved to where things are in the new one.
+
+    It is less where they look other than they did.
+    """
+    flow = backward_flow(before, seen)
+    apart = (along(before, flow) - seen).abs().amax(1, keepdim=True)
+    apart = F.avg_pool2d(apart, 5, 1, 2, count_include_pad=False)
+    trust = share / (1 + (apart / APART) ** 4)
+    return seen.lerp(along(dream, flow), trust * inside(flow).to(seen.device)).clamp_(0, 1)
+
+
+def backward_flow(before: Tensor, seen: Tensor) -> Flow:
+    """From each pixel of a picture (1, 3, H, W) to where it was in the one before: (H, W, 2), in
+    pixels to the right and down. By DIS (Kroeger et al. 2016), medium, as OpenCV has it.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)  # In as many stripes as threads, each flow would be another.
+    new, old = (
+        np.ascontiguousarray((luminance(each)[0, 0] * 255).round().to("cpu", torch.uint8).numpy())
+        for each in (seen, before)
+    )
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(new, old, None)
+    return np.asarray(flow, np.float32)
+
+
+def along(picture: Tensor, flow: Flow) -> Tensor:
+    """What of a picture (1, C, H, W) a flow leads to; bilinear, its edges drawn out."""
+    height, width = size_of(picture)
+    offsets = torch.from_numpy(flow).to(picture.device)
+    x = torch.arange(width, device=picture.device) + offsets[..., 0]
+    y = torch.arange(height, device=picture.device)[:, None] + offsets[..., 1]
+    grid = torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), 2)[None]
+    return F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
+
+
+def inside(flow: Flow) -> Tensor:
+    """Where a flow stays within the picture, (1, 1, H, W): 1, else 0."""
+    height, width = flow.shape[:2]
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    x, y = columns + flow[..., 0], rows + flow[..., 1]
+    within = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    return torch.from_numpy(within.astype(np.float32))[None, None]

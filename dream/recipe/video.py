@@ -1,0 +1,32 @@
+"""The recipe of a video that is dreamed, frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dream.recipe.knob import knob
+from dream.recipe.moving import MovingRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRecipe(MovingRecipe):
+    """A video, dreamed: each frame begins with the last dream, carried along by what moves.
+
+    Raises:
+        RecipeError: if a knob is out of bounds, or the network or a layer is not there.
+    """
+
+    kind: ClassVar[str] = "video"
+
+    carry: float = knob(
+        0.9,
+        0.0,
+        1.0,
+        "How much of the last dream goes along with what moves; what comes into sight begins anew.",
+        grain=0.05,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.frame()  # Checks the layer.

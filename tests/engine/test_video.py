@@ -1,0 +1,178 @@
+"""A dreamed video: what was dreamed moves along, sound and times stay, and it goes on when cut."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dream import Engine, VideoRecipe, read_recipe
+from dream import __main__ as command_line
+from dream.files.film import Film
+from dream.files.video import load_video
+from dream.paint.frames import to_tensors
+from dream.paint.reel import filmed, video_reel
+from dream.paint.video import along, backward_flow, carried, inside
+from dream.tensors import resized, size_of
+from tests.conftest import change
+from tests.support.videos import beeps_of, panned, steady, turned, with_sound, written
+
+TINY = {"max_side": 48, "iterations": 1}
+
+
+def dreamed(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tensor]:
+    """The frames (N, 3, H, W) of a video, dreamed."""
+    (job,) = engine.plan([recipe], size_of(seen))
+    job = replace(job, stages=job.stages * len(seen))
+    return [frame.tensor for frame in engine.paint([job], seen) if frame.finished]
+
+
+def test_a_flow_leads_from_the_new_frame_back_to_the_old_one(cat: Tensor) -> None:
+    photo = resized(cat, (120, 180))
+    before, seen = photo[..., 10:-10], photo[..., 6:-14]  # Things move to the right by 4.
+    flow = backward_flow(before, seen)
+    inner = (slice(10, -10), slice(15, -15))
+    off = np.hypot(flow[inner][..., 0] + 4, flow[inner][..., 1])
+    assert float(np.median(off)) < 0.15
+    assert change(along(before, flow)[(..., *inner)], seen[(..., *inner)]) < 3
+    # What comes in from beyond the edge was nowhere.
+    assert inside(flow)[..., 20:-20, 2].mean() < 0.1 and inside(flow)[..., 60].all()
+
+
+def test_what_comes_into_sight_begins_anew(cat: Tensor) -> None:
+    before = resized(cat, (96, 144))
+    seen, dream = before.clone(), 1 - before
+    seen[..., 30:60, 40:80] = torch.tensor([0.1, 0.9, 0.1]).view(3, 1, 1)
+    begun = carried(dream, before, seen, 0.9)
+    covered, still = (..., slice(35, 55), slice(45, 75)), (..., slice(75, 90), slice(100, 140))
+    assert change(begun[covered], seen[covered]) < 8
+    assert change(begun[still], seen[still].lerp(dream[still], 0.9)) < 8
+    assert torch.equal(carried(dream, before, before, 0.0), before)
+
+
+def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine: Engine) -> None:
+    seen = to_tensors(panned(7, (64, 96), 2.0))
+
+    def share_of_flicker(recipe: VideoRecipe) -> float:
+        frames = dreamed(engine, seen, recipe)
+        changes = []
+        for at in range(3, len(frames)):
+            flow = backward_flow(seen[at - 1 : at], seen[at : at + 1])
+            apart = (along(frames[at - 1], flow) - frames[at]).abs() * inside(flow)
+            changes.append(float(apart.mean() / inside(flow).mean()) * 255)
+        return sum(changes) / len(changes) / change(torch.cat(frames), seen)
+
+    recipe = VideoRecipe(max_side=96, iterations=3)
+    together, alone = share_of_flicker(recipe), share_of_flicker(recipe.but(carry=0))
+    assert together < 0.5 * alone
+
+
+UNSTEADY = [Fraction(at, 20) for at in (0, 2, 3, 12, 13, 30, 32, 38)]
+
+
+@pytest.mark.parametrize(
+    ("times", "base"),
+    [([Fraction(at, 24) for at in range(8)], 24), (UNSTEADY, 20)],
+    ids=["steady", "variable"],
+)
+def test_a_dreamed_video_has_the_times_and_the_recipe(
+    times: list[Fraction], base: int, engine: Engine, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "in.mp4", panned(7), times, Fraction(1, base))
+    out = tmp_path / "out.mp4"
+    options = ["--max-side", "48", "--iterations", "1"]
+    assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
+    video = load_video(out)
+    assert video.times == tuple(times) and video.size == (36, 48)
+    assert read_recipe(out) == VideoRecipe(**TINY)  # type: ignore[arg-type]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "ending"),
+    [("mp4", "aac", "mp4"), ("webm", "libopus", "mp4"), ("mp4", "aac", "webm")],
+)
+def test_sound_is_there_and_in_step(source: str, codec: str, ending: str, tmp_path: Path) -> None:
+    video = steady(tmp_path / f"silent.{source}", panned(24), Fraction(12))
+    path = with_sound(tmp_path / f"in.{source}", video, [0.5, 1.25], codec)
+    heard = beeps_of(path)
+    assert heard == pytest.approx([0.5, 1.25], abs=0.03)
+    out = tmp_path / f"out.{ending}"
+    options = ["--max-side", "48", "--iterations", "1"]
+    assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
+    assert beeps_of(out) == pytest.approx(heard, abs=0.01)
+    assert float(load_video(out).times[-1]) == pytest.approx(2, abs=0.001)
+
+
+def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
+    engine: Engine, tmp_path: Path
+) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(14), Fraction(5))
+    video = load_video(with_sound(tmp_path / "in.mp4", silent, [0.4, 2.0]))
+    (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
+    reel = video_reel(job, video)
+
+    def paint(name: str, steps: int) -> Path:
+        film = Film(tmp_path / name, job.recipes[0], reel.size, reel.rate, reel.time_base)
+        shots = filmed(reel, lambda job, given: engine.paint([job], to_tensors(given)), film)
+        for _ in zip(range(steps), shots, strict=False):
+            pass
+        shots.close()
+        film.finish(reel.video)
+        if film.done == reel.frames:
+            film.drop()
+        return film.path
+
+    whole = paint("whole.mp4", 1000)
+    cut = paint("cut.mp4", 9)
+    assert load_video(cut).frames == 7 and len(beeps_of(cut)) == 1
+    assert paint("cut.mp4", 1000).read_bytes() == whole.read_bytes()
+    assert len(beeps_of(whole)) == 2
+
+
+def test_a_phones_video_is_dreamed_upright(tmp_path: Path) -> None:
+    path = turned(tmp_path / "phone.mp4", steady(tmp_path / "flat.mp4", panned(3)))
+    out = tmp_path / "out.gif"
+    options = ["--max-side", "64", "--iterations", "1"]
+    assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
+    assert load_video(out).size == (64, 48)
+
+
+def test_a_bad_video_ends_in_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = steady(tmp_path / "one.mp4", panned(1))
+    sound = tmp_path / "sound.mp4"
+    with_sound(tmp_path / "both.mp4", steady(tmp_path / "silent.mp4", panned(9)), [0.1])
+    only_sound(tmp_path / "both.mp4", sound)
+    there = sorted(tmp_path.iterdir())
+    for path, said in {
+        one: "one.mp4 has one frame; a video has more, and this is a picture",
+        sound: "sound.mp4 has no pictures, only sound",
+    }.items():
+        assert command_line.main(["video", str(path), "-o", str(tmp_path / "out.mp4")]) == 2
+        assert capsys.readouterr().err == f"python -m dream: {said}\n"
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def only_sound(video: Path, path: Path) -> None:
+    import av
+
+    with av.open(str(video)) as source, av.open(str(path), "w") as target:
+        own = source.streams.audio[0]
+        stream = target.add_stream_from_template(own)
+        for packet in source.demux(own):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+
+
+def test_a_video_is_split_where_memory_or_a_second_ends(engine: Engine, tmp_path: Path) -> None:
+    video = load_video(steady(tmp_path / "in.mp4", panned(9), Fraction(4)))
+    (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
+    reel = video_reel(job, video)
+    assert list(reel.parts()) == [(0, 4), (4, 8), (8, 9)]
+    assert list(reel.parts(6)) == [(6, 8), (8, 9)]

@@ -1,0 +1,216 @@
+"""An endless zoom: as fast as asked for at any rate, as bright at the end, and cut anywhere."""
+
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, RecipeError, ZoomRecipe, load_image, read_recipe
+from dream.files.film import Film
+from dream.files.video import frames_of, load_video
+from dream.paint.frames import to_tensors
+from dream.paint.objective import Blend, energy
+from dream.paint.reel import filmed, zoom_reel
+from dream.paint.transform import affine, blur
+from dream.paint.zoom import Look
+from dream.tensors import luminance, size_of
+from tests.conftest import EXAMPLES, ROOT, alike, change
+
+CAT = str(EXAMPLES / "cat.jpg")
+TINY = {"max_side": 48, "iterations": 1}
+
+
+def frames(engine: Engine, photo: Tensor, recipe: ZoomRecipe) -> list[Tensor]:
+    return [frame.tensor for frame in engine.zoom(photo, recipe) if frame.finished]
+
+
+def enlarged(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
+    """How many times larger things are in the second picture, by what fits its middle best.
+
+    By brightness alone: colours and contrast are held, whatever comes into sight.
+    """
+    before, after, fits = luminance(before), luminance(after), {}
+    for step in range(100, 400):
+        zoom = 1.01 ** (step - 100)
+        moved = affine(before, angle=angle, zoom=zoom, shift=(0, 0))
+        height, width = size_of(after)
+        inner = (..., slice(height // 6, -height // 6), slice(width // 6, -width // 6))
+        fits[zoom] = alike(moved[inner], after[inner], torch.zeros(1))
+    return max(fits, key=lambda zoom: fits[zoom])
+
+
+@pytest.mark.parametrize("fps", [12, 60])
+def test_a_second_zooms_as_far_as_asked_for_at_any_rate(fps: int, engine: Engine) -> None:
+    photo = blur(F.interpolate(load_image(CAT), (72, 108)), 2.0)
+    recipe = ZoomRecipe(seconds=1 + 1 / fps, fps=fps, zoom=2.2, step=0, iterations=1, max_side=108)
+    first, *_, last = frames(engine, photo, recipe)
+    assert enlarged(first, last) == pytest.approx(2.2, rel=0.03)
+
+
+def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tensor) -> None:
+    recipe = ZoomRecipe(
+        seconds=1.1, fps=10, zoom=1.0, rotation=40, right=0.1, down=-0.05, step=0, max_side=96
+    )
+    first, *_, last = frames(engine, cat, recipe)
+
+    def fit(degrees: float, right: float, down: float) -> float:
+        height, width = size_of(first)
+        moved = first
+        for _ in range(10):
+            moved = affine(
+                moved,
+                angle=torch.pi * degrees / 1800,
+                zoom=1,
+                shift=(-down * height / 10, -right * width / 10),
+            )
+        inner = (..., slice(20, -20), slice(30, -30))
+        return float(
+            torch.corrcoef(torch.stack([moved[inner].flatten(), last[inner].flatten()]))[0, 1]
+        )
+
+    asked = fit(40, 0.1, -0.05)
+    assert asked > 0.9
+    for other in ((-40, 0.1, -0.05), (40, -0.1, -0.05), (40, 0.1, 0.05), (30, 0.1, -0.05)):
+        assert fit(*other) < asked - 0.02
+
+
+@pytest.mark.slow
+def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> None:
+    recipe = ZoomRecipe(seconds=12.5, fps=24, max_side=48, iterations=2)
+    looks = [
+        Look.of(each) for each in frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
+    ]
+    assert len(looks) == 300
+    for at in (60, 100, 200, 299):
+        assert looks[at].contrast.item() == pytest.approx(looks[29].contrast.item(), rel=0.05)
+        assert looks[at].colour.item() == pytest.approx(looks[29].colour.item(), rel=0.05)
+    # What was dull is not any more.
+    assert looks[29].contrast.item() > 0.19
+
+
+def test_a_zoom_dreams_and_never_comes_to_rest(engine: Engine, cat: Tensor) -> None:
+    recipe = ZoomRecipe(seconds=1, fps=8, max_side=96, iterations=2)
+    dreamed = frames(engine, cat, recipe)
+    still = frames(engine, cat, recipe.but(step=0))
+    assert change(dreamed[-1], still[-1]) > 5
+    assert all(change(one, next) > 2 for one, next in zip(dreamed, dreamed[1:], strict=False))
+
+
+def test_between_key_frames_layers_and_seeds_change_over() -> None:
+    recipe = ZoomRecipe(layer="1 s: inception4c; 3 s: inception3b seed 5", seconds=4, fps=2, seed=2)
+    at = [recipe.at(frame) for frame in range(recipe.frames)]
+    assert [share for *_, share in at] == [0, 0, 0, 0.25, 0.5, 0.75, 0, 0]
+    assert {(one.layer, one.seed) for one, *_ in at[:6]} == {("inception4c", 2)}
+    assert {(one.layer, one.seed) for one, *_ in at[6:]} == {("inception3b", 5)}
+    assert [layer for layer, _ in recipe.layers] == ["inception4c", "inception3b"]
+
+
+def test_a_blend_pulls_as_its_shares_say_whatever_the_layers_answer(
+    engine: Engine, cat: Tensor
+) -> None:
+    network, picture = engine.network("dreamlet"), F.interpolate(cat, (64, 96))
+    low, high = energy("conv3"), 1e6 * energy("inception4c")
+
+    def gradient(objective: Blend) -> Tensor:
+        return network.value_and_grad(objective)(picture)[1]
+
+    ends = [gradient(Blend(((1.0, each),))) for each in (low, high)]
+    middle = gradient(Blend(((0.5, low), (0.5, high))))
+    assert torch.allclose(middle, (ends[0] + ends[1]) / 2, atol=1e-3 * float(middle.abs().max()))
+    assert 0.02 < float(ends[0].abs().mean() / ends[1].abs().mean()) < 50
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"seconds": 0}, "seconds must be a number from 0.1 to 3600, not 0"),
+        ({"zoom": 0.5}, "zoom must be a number from 1 to 6, not 0.5"),
+        ({"layer": "5 s: conv3; 3 s: inception3b"}, "3 s cannot come after 5 s"),
+        ({"layer": "0 s: conv3; later: inception3b"}, "key frames are as 0 s: inception4c"),
+        ({"layer": "0 s: conv3; 2 s: nowhere"}, "layer 'nowhere' is not in dreamlet"),
+        ({"layer": "0 s: conv3; 2 s: conv3>inception3b"}, "leave out the >"),
+        ({"layer": "0 s: conv3 seed 9999999999"}, "the seed of a key frame is at most"),
+    ],
+)
+def test_a_bad_zoom_is_refused_in_one_line(knobs: dict[str, object], said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as caught:
+        ZoomRecipe(**knobs)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
+    engine: Engine, cat: Tensor, tmp_path: Path
+) -> None:
+    recipe = ZoomRecipe(seconds=2.6, fps=5, layer="0 s: conv3; 2 s: inception3b", **TINY)  # type: ignore[arg-type]
+    (job,) = engine.plan([recipe], size_of(cat))
+    reel = zoom_reel(job, cat)
+
+    def film(name: str) -> Film:
+        return Film(tmp_path / name, job.recipes[0], reel.size, reel.rate, reel.time_base)
+
+    def paint(name: str, steps: int) -> bool:
+        into = film(name)
+        shots = filmed(reel, lambda job, given: engine.paint([job], to_tensors(given)), into)
+        for _ in zip(range(steps), shots, strict=False):
+            pass
+        shots.close()
+        into.finish()
+        if whole := into.done == reel.frames:
+            into.drop()
+        return whole
+
+    assert paint("whole.mp4", 1000)
+    assert not paint("cut.mp4", 9)
+    # It has what was painted when it was stopped, and plays.
+    assert load_video(tmp_path / "cut.mp4").frames == 7
+    assert not paint("cut.mp4", 3) and paint("cut.mp4", 1000)
+    whole, cut = (tmp_path / f"{name}.mp4" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["cut.mp4", "whole.mp4"]
+    video = load_video(whole)
+    assert (video.frames, video.rate) == (13, Fraction(5)) and video.times[-1] == Fraction(13, 5)
+    assert read_recipe(whole) == engine.settle(recipe)
+    shown = to_tensors(list(frames_of(video, video.size)))
+    for seen, frame in zip(shown.split(1), frames(engine, cat, recipe), strict=True):
+        assert change(seen, frame) < 8
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "zoom.mp4"
+    command = [sys.executable, "-m", "dream", "zoom", CAT, "-o", str(out), "--max-side", "48"]
+    command += ["--iterations", "1", "--fps", "4", "--seconds", "300"]
+    parts = tmp_path / ".zoom.mp4.parts"
+    for stop, code in (("kill", -9), ("send_signal", 130)):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        begun = len(list(parts.glob("*-*.mp4")))
+        while len(list(parts.glob("*-*.mp4"))) < begun + 2:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.kill() if stop == "kill" else process.send_signal(2)
+        said, _ = process.communicate()
+        assert process.returncode == code
+        assert out.exists() == (stop != "kill")
+    assert said.startswith(f"{out} has what there is, ") and said.count("\n") == 1
+    video = load_video(out)
+    assert video.frames >= 16 and video.rate == 4
+    with Image.open(CAT) as image:
+        assert video.size == (32, 48) and image.size == (451, 300)
+
+
+def test_a_frame_is_a_dream_of_the_one_before(engine: Engine, cat: Tensor) -> None:
+    """The first one, that of the photo: an ordinary dream of few steps."""
+    first, *_ = frames(engine, cat, ZoomRecipe(seconds=0.1, fps=10, max_side=96, iterations=3))
+    recipe = DreamRecipe(octaves=1, iterations=3, step=1.5, max_side=96)
+    start, *_, dreamed = engine.dream(cat, recipe)
+    assert first.shape == dreamed.tensor.shape
+    assert alike(first, dreamed.tensor, start.tensor) > 0.8

@@ -1,0 +1,142 @@
+"""Videos as the page makes them: priced, cut into leases, stopped with what there is, and shown."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from dream import DreamRecipe, Engine, OutOfTime, RecipeError, VideoRecipe, ZoomRecipe, read_recipe
+from dream.files.video import frames_of, load_video
+from dream.page import films
+from dream.page.films import Films, Reeled
+from dream.page.work import LENT_SECONDS, Work
+from dream.paint.frames import to_tensors
+from dream.paint.making import Making
+from dream.recipe import Recipe
+from dream.tensors import to_tensor
+from tests.conftest import EXAMPLES, change
+from tests.support.lend import Lender
+from tests.support.videos import panned, steady
+
+CAT = str(EXAMPLES / "cat.jpg")
+ZOOM = ZoomRecipe(seconds=2.2, fps=5, max_side=48, iterations=1)
+
+
+def last(made: Films) -> Reeled:
+    *_, moment = made
+    return moment
+
+
+def shown(path: str) -> torch.Tensor:
+    video = load_video(path)
+    return to_tensors(list(frames_of(video, video.size)))
+
+
+def test_a_zoom_begins_at_once_and_ends_in_a_file_with_its_recipe(engine: Engine) -> None:
+    first, second, *_, done = films.zoom(Work(engine), ZOOM, CAT)
+    assert "Falling asleep" in first.words and "Frame 0 of 11" in second.words
+    with Image.open(second.picture) as image:
+        assert image.format == "JPEG" and image.size == (48, 32)
+    assert done.done and Path(done.path).name == "zoom-cat-inception4c-seed0.mp4"
+    assert read_recipe(done.path) == ZOOM
+    assert not list(Path(done.path).parent.glob(".*"))
+
+
+def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lender = Lender()
+    lent = Work(engine, lender)
+    monkeypatch.setattr(lent, "leases", lambda expected: 3)
+    clip = str(steady(tmp_path / "clip.mp4", panned(8)))
+    video = VideoRecipe(max_side=48, iterations=1)
+    for there, here, leases in (
+        (films.zoom(lent, ZOOM, CAT), films.zoom(Work(engine), ZOOM, CAT), 3),
+        (films.video(lent, video, clip), films.video(Work(engine), video, clip), 3),
+    ):
+        before = len(lender.asked)
+        pictures = shown(last(there).path), shown(last(here).path)
+        # Frames are the same; where parts begin, the codec begins anew.
+        assert change(*pictures) < 5
+        assert len(lender.asked) - before == leases
+    assert max(lender.asked) <= LENT_SECONDS
+
+
+def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) -> None:
+    for work, limit in ((Work(engine), 120), (Work(engine, Lender()), 120)):
+        work._slowness = 1e5
+        with pytest.raises(
+            OutOfTime, match=rf"about \d+ seconds, and at most {limit} are given here"
+        ):
+            films.zoom(work, ZOOM, CAT)
+    with pytest.raises(OutOfTime, match="has 3600 frames, and 1800 are made here at most"):
+        films.zoom(Work(engine), ZoomRecipe(seconds=60, fps=60), CAT)
+    with pytest.raises(RecipeError, match="format must be mp4 or webm or gif, not 'exe'"):
+        films.zoom(Work(engine), ZOOM, CAT, "exe")
+
+
+def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine) -> None:
+    work = Work(engine)
+    work.time_limit, work._slowness = 0.5, 0.0  # It is thought to be quick.
+    done = last(films.zoom(work, ZOOM.but(seconds=60), CAT))
+    # In the midst of a frame, or between two.
+    assert re.search(r"Time was up after|longer than it may", done.words)
+    assert done.done and "What there is plays" in done.words
+    assert 2 <= load_video(done.path).frames < 1000
+
+
+def test_a_film_that_is_stopped_plays_as_far_as_it_came(engine: Engine) -> None:
+    made = films.zoom(Work(engine), ZOOM.but(seconds=60), CAT)
+    while not re.search(r"Frame [1-9]", (moment := next(made)).words):
+        pass
+    assert films.kept("") == ""
+    made.close()
+    assert films.kept(moment.path) == moment.path
+    assert 1 <= load_video(moment.path).frames < 300
+    begun = films.zoom(Work(engine), ZOOM, CAT)
+    path = next(begun).path
+    begun.close()
+    assert films.kept(path) == "" and not list(Path(path).parent.glob(".*"))
+
+
+@pytest.mark.parametrize(("loop", "ending"), [(False, "mp4"), (True, "gif")])
+def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
+    loop: bool, ending: str, engine: Engine
+) -> None:
+    recipe = DreamRecipe(octaves=2, iterations=4, step=6, max_side=96)
+    making = Making(seconds=1, fps=10, loop=loop)
+    made = last(films.making_of(Work(engine), recipe, CAT, making, ending))
+    assert read_recipe(made.path) == recipe
+    pictures = shown(made.path)
+    start, *_, dreamed = engine.dream(to_tensor(Image.open(CAT).convert("RGB")), recipe)
+    photo, end = start.tensor[:, :, : pictures.shape[2]], dreamed.tensor[:, :, : pictures.shape[2]]
+    apart = change(photo, end)
+    away = [change(picture, photo) for picture in pictures.split(1)]
+    assert away[0] < 0.5 * apart
+    # Until it is there it goes on, in the end to the dream; a loop comes back to the photo.
+    top = away.index(max(away))
+    assert change(pictures[top : top + 1], end) < 0.6 * apart
+    assert len(away) == len(making.order)
+    if loop:
+        assert away[-1] < 0.6 * max(away) and min(away[top:]) == pytest.approx(away[1], abs=3)
+    else:
+        assert top >= 9 and away[-1] > 0.9 * max(away)
+
+
+def test_a_making_of_is_as_long_as_asked_for() -> None:
+    assert len(Making(seconds=2, fps=24).order) == 47 + 24
+    loop = Making(seconds=1, fps=10, loop=True).order
+    assert loop[:5] == [0] * 5 and loop.count(9) == 5 and len(loop) == 26
+    with pytest.raises(RecipeError, match="seconds must be a number from 0.5 to 60, not 0"):
+        Making(seconds=0)
+
+
+def test_every_kind_has_a_price(engine: Engine) -> None:
+    work = Work(engine)
+    kinds: list[Recipe] = [ZOOM, VideoRecipe(max_side=48), DreamRecipe(max_side=48)]
+    assert all(work.seconds([each], (300, 451)) > 0 for each in kinds)
+    assert work.seconds([ZOOM.but(seconds=4.4)], (300, 451)) == pytest.approx(
+        2 * work.seconds([ZOOM], (300, 451)), rel=0.01
+    )

@@ -1,0 +1,108 @@
+"""Videos that the tests make: of pictures that move as told, with sound where asked for."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from PIL import Image
+
+from dream.files.film import Film
+from dream.files.video import load_video
+from dream.recipe import VideoRecipe
+from dream.tensors import Size, to_image
+
+SOUND_RATE = 48_000
+# What of a tkhd box lies between its name and its matrix.
+MATRIX_AT = 4 + 40
+
+
+def panned(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.Image]:
+    """Smooth noise that moves to the right by so many pixels a frame."""
+    generator = torch.Generator().manual_seed(3)
+    wide = torch.rand(1, 3, size[0] // 16, size[1] // 8, generator=generator)
+    wide = torch.nn.functional.interpolate(wide, (size[0], 2 * size[1]), mode="bicubic").clamp(0, 1)
+    images = []
+    for frame in range(count):
+        start = size[1] - round(frame * speed)
+        images.append(to_image(wide[..., start : start + size[1]]))
+    return images
+
+
+def written(
+    path: Path, images: Sequence[Image.Image], times: Sequence[Fraction], time_base: Fraction
+) -> Path:
+    """A video of those pictures, shown at those times (one more says when it ends)."""
+    size = (images[0].height, images[0].width)
+    rate = (len(images) / (times[-1] - times[0])).limit_denominator(1001)
+    film = Film(path, VideoRecipe(), size, rate, time_base)
+    with film.part(Fraction(0)) as part:
+        for image, start, stop in zip(images, times, times[1:], strict=False):
+            part.add(image, start, stop - start)
+    film.finish()
+    film.drop()
+    return path
+
+
+def steady(path: Path, images: Sequence[Image.Image], rate: Fraction = Fraction(24)) -> Path:
+    """A video of those pictures, so many a second."""
+    times = [frame / rate for frame in range(len(images) + 1)]
+    return written(path, images, times, 1 / rate)
+
+
+def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
+    """The same video with a tenth of a second of sound at each of those times."""
+    length = float(load_video(video).times[-1])
+    with av.open(str(video)) as source, av.open(str(path), "w") as target:
+        pictures = source.streams.video[0]
+        stream = target.add_stream_from_template(pictures)
+        sound = target.add_stream(codec, rate=SOUND_RATE)
+        time = np.arange(int(length * SOUND_RATE)) / SOUND_RATE
+        loud = sum(((time >= beep) & (time < beep + 0.1)).astype(np.float32) for beep in beeps)
+        samples = (0.5 * np.sin(2 * np.pi * 880 * time) * loud).astype(np.float32)
+        resampler = av.AudioResampler("fltp", "mono", SOUND_RATE, 1024)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = SOUND_RATE, 0
+        for packet in source.demux(pictures):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+        for part in (*resampler.resample(frame), *resampler.resample(None)):
+            target.mux(sound.encode(part))
+        target.mux(sound.encode(None))
+    return path
+
+
+def beeps_of(path: Path) -> list[float]:
+    """When a sound begins in a video, in seconds from its first frame."""
+    found: list[float] = []
+    with av.open(str(path)) as container:
+        start = next(container.decode(video=0)).time
+    with av.open(str(path)) as container:
+        loud_until = -1.0
+        for frame in container.decode(audio=0):
+            samples = np.abs(frame.to_ndarray()).astype(np.float32)
+            samples = samples.reshape(samples.shape[0], -1).max(0)
+            if np.issubdtype(frame.to_ndarray().dtype, np.integer):
+                samples = samples / 32768
+            for at in np.flatnonzero(samples > 0.2):
+                time = frame.time + at / frame.sample_rate
+                if time > loud_until + 0.1:
+                    found.append(time - start)
+                loud_until = time
+    return found
+
+
+def turned(path: Path, video: Path) -> Path:
+    """The same MP4 as a phone writes it that was held upright: to be turned to the right."""
+    content = bytearray(video.read_bytes())
+    box = content.index(b"tkhd")
+    matrix = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    content[box + MATRIX_AT : box + MATRIX_AT + 36] = matrix
+    path.write_bytes(content)
+    return path
