@@ -80,11 +80,8 @@ def _about(knob: Knob) -> str:
     return f"{knob.help} {knob.low:g} to {knob.high:g}."
 
 
-VIDEO = Own(
-    parts.video_input,
-    f"The video. {films.TAKEN}",
-    required=True,
-)
+# A field as of pictures, which the door knows: a file is handed on as it came.
+VIDEO = Own(parts.photo_input, f"The video. {films.TAKEN}", required=True)
 FORMAT = Own(parts.Text, f"What is written: {', '.join(films.ENDINGS)}.", default="mp4")
 FORMING = {
     "seconds": Own(parts.Number, _about(making.SECONDS), default=making.SECONDS.default),

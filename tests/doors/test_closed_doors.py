@@ -31,8 +31,10 @@ from tests.support.crowd import crowd
 from tests.support.memory import resident
 from tests.support.server import served
 from tests.support.trial import sent, tried
+from tests.support.videos import panned, steady
 
 NOTHING: dict[str, Any] = {"octaves": 1, "iterations": 0, "max_side": 64}
+MOVING = ("/zoom", "/dream_video", "/making_of")
 # What a field that takes a picture is called, in each endpoint that has one.
 FIELDS = [
     *(("deep_dream", name) for name in ("image", "guide", "mask")),
@@ -40,6 +42,9 @@ FIELDS = [
     ("visualize_channel", "image"),
     ("top_channels", "image"),
     ("class_image", "image"),
+    ("zoom", "image"),
+    ("dream_video", "video"),
+    ("making_of", "image"),
 ]
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -55,6 +60,13 @@ def api(address: str) -> Iterator[httpx.Client]:
 def cat(api: httpx.Client) -> dict[str, str]:
     """A picture that was uploaded."""
     return {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+
+
+@pytest.fixture(scope="module")
+def film(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A video that was uploaded."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    return {"path": uploaded(api, steady(path, panned(2)))}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +89,8 @@ def test_no_file_of_the_server_is_read_and_whether_it_is_there_is_not_told(
     # All else is as it should be.
     good = {"image": cat, **({"layers": "conv2,conv3"} if name == "compare" else {})}
     for file in (*({"path": secret} for secret in secrets), marked, linked):
-        assert refusal(api, name, good | {field: file}) == NOT_HERE, file
+        given = {field: file} if field == "video" else good | {field: file}
+        assert refusal(api, name, given) == NOT_HERE, file
 
 
 def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list[str]) -> None:
@@ -136,7 +149,7 @@ def test_a_link_out_of_the_folder_of_uploads_leads_nowhere(
 
 @pytest.mark.slow
 def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
-    api: httpx.Client, address: str, cat: dict[str, str]
+    api: httpx.Client, address: str, cat: dict[str, str], film: dict[str, str]
 ) -> None:
     wrong = ["abc", float("nan"), [], {}, float("inf"), True, -1, [[[1]]], "1" * 100, 1e300]
     endpoints = api.get("/info").json()["named_endpoints"]
@@ -144,6 +157,8 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
     for path, about in endpoints.items():
         names = [each["parameter_name"] for each in about["parameters"]]
         small = NOTHING | {"steps": 0, "size": 64, "count": 1, "tries": 1, "image": cat}
+        if path in MOVING:
+            small |= {"iterations": 1, "seconds": 0.5, "fps": 4, "video": film}
         base = {name: small[name] for name in names if name in small}
         for name in names:
             for value in (wrong[tried % len(wrong)], wrong[(tried + 4) % len(wrong)]):

@@ -16,7 +16,16 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Engine,
+    ZoomRecipe,
+    load_image,
+    read_recipe,
+)
+from dream.files.video import load_video
 from dream.page.work import LENT_SECONDS
 from tests.conftest import EXAMPLES
 from tests.support.api import served_by
@@ -220,6 +229,16 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
     assert [each["layer"] for each in recipes] == ["inception3b", "inception4c"]
     # A GPU is lent once a call, also where what answers is then shown.
     assert len(space.asked("/release")) == len(space.asked("/schedule")) == 5
+
+
+def test_a_zoom_and_a_making_of_cross_to_the_other_process_too(space: Space) -> None:
+    photo = handle_file(str(CAT))
+    given = {"seconds": 1.0, "fps": 6.0, "max_side": 48, "iterations": 1}
+    film, recipe, _ = space.client.predict(photo, **given, api_name="/zoom")
+    assert read_recipe(film) == ZoomRecipe.from_dict(recipe) and load_video(film).frames == 6
+    making, _, _ = space.client.predict(photo, seconds=1, **QUICK, api_name="/making_of")
+    assert read_recipe(making, DreamRecipe).iterations == 2 and load_video(making).frames == 47
+    assert len(space.asked("/release")) == len(space.asked("/schedule")) == 2
 
 
 def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
