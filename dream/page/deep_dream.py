@@ -218,6 +218,9 @@ def _dream(
         before = before or after
         changes = {"view": (before, after), "status": moment.words, "seed": recipe.seed}
         if moment.frame.finished:
+            made = moment.frame.recipes[0]  # Smaller than asked for, where memory was scarce.
+            assert isinstance(made, DreamRecipe)
+            recipe = made
             where = " ".join(filter(None, (recipe.layer, recipe.channels)))
             said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {recipe.seed}."
             longer, origins = history.longer(strip, origins, after, photo, before)

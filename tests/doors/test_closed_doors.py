@@ -161,15 +161,15 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
             small |= {"iterations": 1, "seconds": 0.5, "fps": 4, "video": film}
         base = {name: small[name] for name in names if name in small}
         for name in names:
-            for value in (wrong[tried % len(wrong)], wrong[(tried + 4) % len(wrong)]):
-                tried += 1
-                good, said = called(api, path[1:], base | {name: value})
-                if good:
-                    assert value in (True, "1" * 100, "abc", -1), (path, name, value)
-                    continue
-                assert said["error"] and "\n" not in said["error"], (path, name, value)
-                words = (name.rstrip("s"), {"target": "class"}.get(name, "a sheet compares"))
-                assert any(word in said["error"] for word in words), (path, name, said)
+            value = wrong[tried % len(wrong)]
+            tried += 1
+            good, said = called(api, path[1:], base | {name: value})
+            if good:
+                assert value in (True, "1" * 100, "abc", -1), (path, name, value)
+                continue
+            assert said["error"] and "\n" not in said["error"], (path, name, value)
+            words = (name.rstrip("s"), {"target": "class"}.get(name, "a sheet compares"))
+            assert any(word in said["error"] for word in words), (path, name, said)
     assert tried > 100
 
 
