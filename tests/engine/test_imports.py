@@ -86,12 +86,12 @@ def test_plain_data_loads_no_torch() -> None:
             assert not roots & {"torch", "torchvision", "numpy"}, path
 
 
-def test_dreamlet_needs_no_torchvision() -> None:
-    """Which takes a second to load."""
+def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
+    """Which take a second to load; the page needs no video either until there is one."""
     script = (
-        "import sys, dream.__main__; from dream.networks import catalogue;"
+        "import sys, dream.__main__, dream.page.motion; from dream.networks import catalogue;"
         "catalogue.card('dreamlet').channel_count('inception4c');"
-        "assert 'torchvision' not in sys.modules"
+        "assert not {'torchvision', 'av', 'cv2'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
