@@ -146,7 +146,7 @@ def test_an_unknown_device_ends_in_one_line(
 def test_an_interrupted_dream_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command_line, "save_image", interrupted)
