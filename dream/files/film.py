@@ -21,6 +21,7 @@ from typing import Any
 from PIL import Image
 
 from dream.errors import PictureError, first_line
+from dream.files.gif import write_gif
 from dream.files.picture import check_destination, load_image
 from dream.files.video import RECIPE_KEY, Video, opened
 from dream.recipe import Recipe
@@ -49,8 +50,6 @@ SOUND_RATE = 48_000
 OPUS_SAMPLES = 960
 # As browsers take a video to be that does not say.
 BT709 = 1
-GIF_BASE = Fraction(1, 100)
-GIF_LEAST = 2
 
 
 class Film:
@@ -135,7 +134,7 @@ class Film:
         partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
         try:
             if self.path.suffix.lower() == ".gif":
-                _gif(partial, self._starts, self.recipe, self.size)
+                write_gif(partial, self._starts, self.recipe.to_json(), self.size)
             else:
                 _joined(partial, self.path.suffix.lower(), self._starts, self.recipe, sound)
             partial.replace(self.path)
@@ -298,95 +297,3 @@ def _encoded(source: Any, own: Any, stream: Any, start: Fraction) -> Iterator[An
             yield from stream.encode(each)
     for each in (*resampler.resample(None), None):
         yield from stream.encode(each)
-
-
-def _gif(path: Path, parts: Mapping[Path, Fraction], recipe: Recipe, size: Size) -> None:
-    """A GIF with a palette of its own for each frame, and the recipe as a comment."""
-    import av
-
-    bare = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with av.open(str(bare), "w", format="gif") as container:
-            stream = container.add_stream("gif", rate=100)
-            stream.pix_fmt, stream.codec_context.time_base = "pal8", GIF_BASE
-            stream.height, stream.width = size
-            for frame in _in_256_colours(_frames(parts)):
-                for packet in stream.encode(frame):
-                    packet.duration = frame.duration
-                    container.mux(packet)
-            container.mux(stream.encode(None))
-        _comment(bare, path, recipe.to_json().encode())
-    finally:
-        bare.unlink(missing_ok=True)
-
-
-def _frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
-    """The frames of all parts, in hundredths of a second: at most one in two of them, as browsers
-    slow down what is quicker.
-    """
-    last = -GIF_LEAST
-    for path, start in sorted(parts.items(), key=lambda part: part[1]):
-        with opened(path) as container:
-            for frame in container.decode(container.streams.video[0]):
-                base = frame.time_base
-                time, length = start + frame.pts * base, frame.duration * base
-                time, length = round(time / GIF_BASE), round(length / GIF_BASE)
-                if time >= last + GIF_LEAST:
-                    last = frame.pts = time
-                    frame.time_base, frame.duration = GIF_BASE, length
-                    yield frame
-
-
-def _in_256_colours(frames: Iterator[Any]) -> Iterator[Any]:
-    """The frames, each in the colours that suit it best."""
-    import av
-
-    graph = None
-    for frame in frames:
-        if graph is None:
-            graph = av.filter.Graph()
-            source = graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=GIF_BASE
-            )
-            split, find, use, sink = (
-                graph.add(name, how)
-                for name, how in (
-                    ("split", ""),
-                    ("palettegen", "stats_mode=single"),
-                    ("paletteuse", "new=1:dither=bayer"),
-                    ("buffersink", ""),
-                )
-            )
-            source.link_to(split)
-            split.link_to(use, 0, 0)
-            split.link_to(find, 1, 0)
-            find.link_to(use, 0, 1)
-            use.link_to(sink)
-            graph.configure()
-        graph.push(frame)
-        yield from _pulled(graph)
-    if graph:
-        graph.push(None)
-        yield from _pulled(graph)
-
-
-def _pulled(graph: Any) -> Iterator[Any]:
-    import av
-
-    while True:
-        try:
-            yield graph.vpull()
-        except (av.BlockingIOError, av.EOFError):
-            return
-
-
-def _comment(bare: Path, path: Path, text: bytes) -> None:
-    """A GIF with a comment, which ffmpeg writes none of: behind the head and its colours."""
-    blocks = (text[start : start + 255] for start in range(0, len(text), 255))
-    with open(bare, "rb") as source, open(path, "wb") as target:
-        head = source.read(13)
-        colours = 3 << (head[10] % 8 + 1) if head[10] & 0x80 else 0
-        target.write(head + source.read(colours) + b"\x21\xfe")
-        target.writelines(bytes([len(each)]) + each for each in blocks)
-        target.write(b"\0")
-        shutil.copyfileobj(source, target)

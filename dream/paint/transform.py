@@ -38,6 +38,8 @@ def padded(picture: Tensor, down: int, right: int, around: Around) -> Tensor:
     """The picture with so many pixels more at each edge: what is `around` goes on, the rest is
     mirrored.
     """
+    if not around:
+        return F.pad(picture, (right, right, down, down), mode="reflect")
     for dim, pads in ((2, (0, 0, down, down)), (3, (right, right, 0, 0))):
         mode = "circular" if dim in around else "reflect"
         picture = F.pad(picture, pads, mode=mode) if any(pads) else picture
