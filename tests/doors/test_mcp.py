@@ -108,7 +108,7 @@ def test_the_tools_are_the_endpoints_with_their_parameters_and_defaults(
 ) -> None:
     api = Client(address, verbose=False).view_api(return_format="dict", print_info=False)
     endpoints = {name.strip("/"): each for name, each in api["named_endpoints"].items()}
-    assert set(tools) == set(endpoints) and len(tools) == 6
+    assert set(tools) == set(endpoints) and len(tools) == 9
     for name, endpoint in endpoints.items():
         schema = tools[name]["inputSchema"]
         parameters = {each["parameter_name"]: each for each in endpoint["parameters"]}
