@@ -17,9 +17,10 @@ run: .venv/app
 	@echo "Starting the app on http://127.0.0.1:$(PORT), or the next free port; Ctrl-C stops it."
 	@GRADIO_SERVER_PORT=$(PORT) $(BIN)/python app.py
 
-# In two processes of one thread each: threads that share a core with others wait for one another.
+# In three processes of one thread each, one of which waits for a server or a browser mostly: threads
+# that share a core with others wait for one another.
 test: .venv/tools browser tests/node_modules
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: .venv/tools
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak

@@ -41,7 +41,7 @@ MADE_WITH = "2.14."
 SHIPPED_BITS = IN_ONE_ORDER and torch.__version__.startswith(MADE_WITH)
 
 
-# `make test` gives file after file to two processes. The longest begin first, and those with a
+# `make test` gives file after file to three processes. The longest begin first, and those with a
 # browser stand far enough apart that there is one at a time.
 FIRST = [
     f"test_{name}"

@@ -154,7 +154,7 @@ def check_sheet(said: str, made: list[Path], engine: Engine) -> None:
     assert of("layer", said) == ["inception3b"] * 2 + ["inception4c"] * 2
     assert of("intensity", said) == ["3", "6"] * 2
     with Image.open(sheet) as picture:
-        assert picture.size == (2 * (240 + 6) + 6, 2 * (160 + 18 + 6) + 6)
+        assert picture.size == (2 * (160 + 6) + 6, 2 * (106 + 18 + 6) + 6)
 
 
 def check_presets(said: str, made: list[Path], engine: Engine) -> None:
@@ -187,7 +187,7 @@ def check_top(said: str, made: list[Path], engine: Engine) -> None:
 def check_class(said: str, made: list[Path], engine: Engine) -> None:
     (picture,) = made
     assert read_recipe(picture, ClassRecipe) == engine.settle(
-        ClassRecipe(target="flamingo", steps=80)
+        ClassRecipe(target="flamingo", size=128, steps=80)
     )
     assert of("target", said)[-1] == "flamingo" and int(of("rank", said)[-1]) <= 3
 

@@ -175,23 +175,23 @@ def test_channels_and_class_images_are_made(address: str, extra: str) -> None:
     assert "'target': 'flamingo'" in flamingo["content"][-1]["text"]
 
 
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
+    ({"layer": "foo"}, "layer 'foo' is not in dreamlet; try "),
+    ({"octaves": "many"}, "'many' is not of type 'integer'"),
+    ({"image": "data:image/png;base64,aGVsbG8="}, "file.png is no picture this program reads"),
+    ({"image": "examples/cat.jpg"}, "provide a url .* Received: examples/cat.jpg"),
+]
+
+
 @pytest.mark.parametrize("progress", [True, False])
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
-        ({"layer": "foo"}, "layer 'foo' is not in dreamlet; try "),
-        ({"octaves": "many"}, "'many' is not of type 'integer'"),
-        ({"image": "data:image/png;base64,aGVsbG8="}, "file.png is no picture this program reads"),
-        ({"image": "examples/cat.jpg"}, "provide a url .* Received: examples/cat.jpg"),
-    ],
-)
-def test_what_is_wrong_is_said(
-    wrong: dict[str, Any], message: str, progress: bool, address: str, extra: str
-) -> None:
-    given = {"image": as_uri(CAT), **QUICK, **wrong}
-    error, (said,) = call(address, extra, "deep_dream", progress, **given)
-    assert error and re.search(message, said["text"])
+def test_what_is_wrong_is_said(progress: bool, address: str, extra: str) -> None:
+    base = {"image": as_uri(CAT), **QUICK}
+    calls = [("deep_dream", base | wrong) for wrong, _ in WRONG]
+    results = ask(address, extra, *calls, progress=progress)["results"]
+    for result, (_, message) in zip(results, WRONG, strict=True):
+        (said,) = result["content"]
+        assert result["isError"] and re.search(message, said["text"])
 
 
 def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, extra: str) -> None:

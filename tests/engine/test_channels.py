@@ -51,7 +51,7 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
     layer: str, fresh: Engine, network: Network
 ) -> None:
     # All of the picture on average, against the 99th percentile of positions in photographs.
-    channels = random.Random(4).sample(range(catalogue.card("dreamlet").channel_count(layer)), 4)
+    channels = random.Random(4).sample(range(catalogue.card("dreamlet").channel_count(layer)), 3)
     seen = torch.cat([answer(network, load_image(photo), layer) for photo in PHOTOS], dim=1)
     highest = torch.quantile(seen[channels], 0.99, dim=1)
     pictures = made(fresh, recipes(layer, channels, size=128, steps=64))
@@ -110,7 +110,7 @@ def test_frames_stay_as_they_are(fresh: Engine) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", ["inception4a", "inception4c", "inception5a"])
+@pytest.mark.parametrize("layer", ["inception4a", "inception5a"])
 def test_no_channel_stays_grey(layer: str, fresh: Engine, network: Network) -> None:
     # 16 spread over the layer, of which the start noise leaves up to a third silent.
     channels = list(spread_channels(16, "dreamlet", layer))

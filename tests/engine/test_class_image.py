@@ -165,7 +165,10 @@ def test_the_verdict_is_that_of_the_whole_network(network: Network, cat: Tensor)
     assert [share for _, share in said.seen] == pytest.approx(sorted(shares)[:-6:-1], rel=1e-3)
 
 
-@pytest.mark.parametrize("model", [name for name in catalogue.CARDS if name != "dreamlet"])
+# VGG-19 has the head of VGG-16.
+@pytest.mark.parametrize(
+    "model", [name for name in catalogue.CARDS if name not in ("dreamlet", "vgg19")]
+)
 def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     card = catalogue.card(model)

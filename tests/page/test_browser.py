@@ -94,6 +94,7 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str
     page.close()
 
 
+@on_the_phone
 def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: Path) -> None:
     upload(page, EXAMPLES / "cat.jpg")
     fill(page, "Intensity", 7)
