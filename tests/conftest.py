@@ -48,7 +48,7 @@ FIRST = [
     for name in (
         *("browser", "same", "tile", "class_image", "channels", "space", "weights", "render"),
         *("app", "door", "command_line", "mcp", "api", "zero"),
-        *("closed_doors", "docs", "start", "models", "guide", "picture", "mask"),
+        *("closed_doors", "docs", "models", "zoom", "motion", "start", "guide", "picture", "mask"),
     )
 ]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from dream import DreamRecipe, Engine, OutOfTime, load_image
 from dream.networks.network import Network, ValueAndGrad
 from dream.paint import ascent
-from dream.paint.objective import Objective, absolute, energy, mean
+from dream.paint.objective import Objective, absolute, energy
 from dream.paint.tile import GRID, MARGIN, spans, tiled
 from dream.paint.transform import random_shift, roll
 from tests.conftest import EXAMPLES
@@ -77,7 +77,7 @@ def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> N
         assert torch.equal(gradient, 2 * picture)
 
 
-@pytest.mark.parametrize("raised", [energy, mean, absolute])
+@pytest.mark.parametrize("raised", [energy, absolute])
 def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
     raised: Callable[[str, int], Objective], network: Network, coffee: Tensor
 ) -> None:
