@@ -11,6 +11,7 @@ from huggingface_hub import SpaceCard, SpaceHardware
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream import __main__ as command_line
+from dream.commands.options import recipe_of
 from dream.networks import catalogue
 from dream.recipe.recipe import Recipe
 from tests.conftest import EXAMPLES, ROOT, SHIPPED_BITS, alike
@@ -106,7 +107,7 @@ def test_every_command_is_one_that_the_program_takes() -> None:
         kinds: dict[str, type[Recipe]] = {"image": DreamRecipe, "sheet": DreamRecipe}
         kinds |= {"channel": ChannelRecipe, "class": ClassRecipe}
         if kind := kinds.get(arguments[0]):
-            assert isinstance(command_line._recipe(given, kind), kind)
+            assert isinstance(recipe_of(given, kind), kind)
         for name in re.findall(r"examples/\S+", " ".join(arguments)):
             assert (ROOT / name).is_file()
 

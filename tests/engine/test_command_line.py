@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream import __main__ as command_line
+from dream.commands.told import fetching
 from dream.files.embedded import embed_guide
 from dream.networks import catalogue
 from dream.networks.architecture import build
@@ -149,7 +150,7 @@ def test_an_interrupted_dream_writes_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_line, "save_image", interrupted)
+    monkeypatch.setattr("dream.commands.pictures.save_image", interrupted)
     assert run("image", CAT, "-o", str(tmp_path / "out.png"), *QUICK) == 130
     assert "Traceback" not in capsys.readouterr().err and not list(tmp_path.iterdir())
 
@@ -226,7 +227,7 @@ def test_weights_of_ones_own_dream(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_download_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     steps = (Download("vgg16", "the hub", done * 10**6, 553 * 10**6) for done in (0, 200, 553))
-    command_line._show(steps)
+    fetching(steps)
     shown = terminal.getvalue().split("\r")
     assert shown[2].startswith("[###########-----") and "200 of 553 MB" in shown[2]
 
