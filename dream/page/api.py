@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -15,7 +14,7 @@ from dream.files.embedded import with_pictures
 from dream.page import compare as comparing
 from dream.page import films, parts
 from dream.page.answers import TOP, answered, map_file, recipes_for
-from dream.page.door import check_first
+from dream.page.endpoint import Own, endpoint
 from dream.page.moments import grids, moments, unspoilt
 from dream.page.work import Work
 from dream.paint import making
@@ -23,7 +22,6 @@ from dream.recipe import (
     ChannelRecipe,
     ClassRecipe,
     DreamRecipe,
-    Recipe,
     VideoRecipe,
     ZoomRecipe,
 )
@@ -35,21 +33,6 @@ TOP_LIMIT = 32
 SPOT = Knob("", 0, 30_000, automatic="the whole photo", kind=float)
 COUNT = Knob("", 1, TOP_LIMIT, kind=int)
 LOOP = Knob("", kind=bool)
-
-
-@dataclass(frozen=True)
-class Own:
-    """A parameter that is no knob: what makes its field, and what is said of it."""
-
-    field: Callable[..., Any]
-    said: str
-    required: bool = False
-    default: Any = None
-
-    def made(self, name: str) -> Any:
-        """Its field."""
-        about = {} if self.default is None else {"value": self.default}
-        return self.field(label=name, visible=False, **about)
 
 
 IMAGE = Own(
@@ -95,30 +78,30 @@ def endpoints(work: Work) -> None:
     about = list(knobs(DreamRecipe))
     compared = [name for name in about if name not in ("layer", "intensity")]
     made = [_picture("dream"), _data("recipe")]
-    _endpoint(work, deep_dream, DreamRecipe, ["image", *about], {"image": IMAGE}, made)
+    endpoint(work, deep_dream, DreamRecipe, ["image", *about], {"image": IMAGE}, made)
     made = [_picture("sheet"), _data("recipes")]
     own = {"image": IMAGE, **LISTS}
-    _endpoint(work, compare, DreamRecipe, [*own, *compared], own, made, _compared)
+    endpoint(work, compare, DreamRecipe, [*own, *compared], own, made, _compared)
     gr.api(presets, api_name="presets", queue=False)  # type: ignore[attr-defined]
     names = ["model", "layer", "channels", "size", "steps", "image", "seed", "objective", "canvas"]
     own = {"channels": CHANNELS, "image": NOISE_OR_IMAGE}
     made = [_pictures("channels"), _data("recipes")]
-    _endpoint(work, visualize_channel, ChannelRecipe, names, own, made, _listed)
+    endpoint(work, visualize_channel, ChannelRecipe, names, own, made, _listed)
     names = ["image", "model", "layer", "x", "y", "count", "size", "steps"]
     made = [_pictures("channels"), gr.Image(label="where", visible=False), _data("answers")]
     own = {"image": IMAGE, **WHERE}
-    _endpoint(work, top_channels, ChannelRecipe, names, own, made, _answering)
+    endpoint(work, top_channels, ChannelRecipe, names, own, made, _answering)
     names = [*("target", "model", "mode", "size", "steps", "seed"), "image"]
     names += ["step", "penalty", "tries"]
     made = [_picture("picture"), _data("recipe"), _data("verdict")]
-    _endpoint(work, class_image, ClassRecipe, names, {"image": NOISE_OR_IMAGE}, made)
+    endpoint(work, class_image, ClassRecipe, names, {"image": NOISE_OR_IMAGE}, made)
     made = [gr.File(label="video", visible=False), _data("recipe"), _picture("frame")]
     own = {"image": IMAGE, "format": FORMAT}
-    _endpoint(work, zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], own, made)
+    endpoint(work, zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], own, made)
     own = {"video": VIDEO, "format": FORMAT}
-    _endpoint(work, dream_video, VideoRecipe, ["video", *knobs(VideoRecipe), "format"], own, made)
+    endpoint(work, dream_video, VideoRecipe, ["video", *knobs(VideoRecipe), "format"], own, made)
     own = {"image": IMAGE, **FORMING, "format": FORMAT}
-    _endpoint(work, making_of, DreamRecipe, ["image", *FORMING, "format", *about], own, made)
+    endpoint(work, making_of, DreamRecipe, ["image", *FORMING, "format", *about], own, made)
 
 
 def deep_dream(
@@ -327,68 +310,6 @@ def _filmed(made: films.Films) -> Filmed:
         done = moment.done
         made_by = moment.recipe.to_dict() if done else None
         yield moment.path if done else None, made_by, moment.picture or None
-
-
-def handler_of(
-    work: Work,
-    run: Callable[..., Iterator[Any]],
-    kind: type[Recipe],
-    names: Sequence[str],
-    own: Mapping[str, Own],
-) -> Callable[..., Iterator[Any]]:
-    """A handler of an endpoint, with parameters of those names: its `own`, and knobs of that kind.
-
-    `run` is given its own by name, and a dict of the knobs that were sent. What Gradio tells
-    clients follows from the recipe; defaults are those of the fields.
-    """
-
-    def handler(*values: Any) -> Iterator[Any]:
-        given = dict(zip(names, values, strict=True))
-        mine = {name: given.pop(name) for name in own}
-        # A file that was left out comes as None, as do numbers and names that are automatic.
-        sent = {name: value for name, value in given.items() if value is not None}
-        yield from run(work, **mine, given=sent)
-
-    # Gradio takes the default of a field; where that is empty, only None here makes it optional.
-    place, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
-    required = {name for name, each in own.items() if each.required}
-    parameters = [
-        inspect.Parameter(name, place, default=empty if name in required else None)
-        for name in names
-    ]
-    said = {name: own[name].said if name in own else parts.described(kind, name) for name in names}
-    lines = [f"    {name}: {each}" for name, each in said.items()]
-    handler.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    handler.__name__ = run.__name__
-    handler.__doc__ = "\n".join([inspect.cleandoc(run.__doc__ or ""), "", "Args:", *lines])
-    return handler
-
-
-def _endpoint(
-    work: Work,
-    run: Callable[..., Iterator[Any]],
-    kind: type[Recipe],
-    names: Sequence[str],
-    own: Mapping[str, Own],
-    outputs: Sequence[Any],
-    check: Callable[..., Any] | None = None,
-) -> None:
-    """`check` is given the recipe and its own parameters: what no recipe says can be wrong too."""
-    fields = [
-        own[name].made(name) if name in own else parts.hidden_field(kind, name) for name in names
-    ]
-    handler = handler_of(work, run, kind, names, own)
-    begun = gr.Button(visible=False).click(
-        handler, fields, list(outputs), api_name=run.__name__, **parts.WORK
-    )
-
-    def first(*values: Any) -> None:
-        given = dict(zip(names, values, strict=True))
-        recipe = parts.checked(kind, **given)
-        if check:
-            check(recipe, **{name: given[name] for name in own})
-
-    check_first(begun, first)
 
 
 def _picture(label: str) -> gr.Image:

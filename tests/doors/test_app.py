@@ -19,6 +19,7 @@ from PIL import Image
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
 from dream.files.embedded import embed_guide
 from dream.page import api, deep_dream
+from dream.page.endpoint import handler_of
 from dream.page.work import Work
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
@@ -76,7 +77,7 @@ def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine:
         yield given
 
     names = ["image", *knobs(DreamRecipe)]
-    handler = api.handler_of(Work(engine), run, DreamRecipe, names, {"image": api.IMAGE})
+    handler = handler_of(Work(engine), run, DreamRecipe, names, {"image": api.IMAGE})
     said = dict(re.findall(r"^    (\w+): (.*)$", handler.__doc__ or "", re.M))
     assert list(said) == names
     assert list(inspect.signature(handler).parameters) == list(said)
