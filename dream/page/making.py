@@ -50,14 +50,7 @@ def section(go: gr.Button) -> Section:
     """What is below the dream, hidden as yet."""
     with gr.Column(visible=False) as below:
         way = gr.Radio(list(WAYS), value="Once", show_label=False, label="How it runs")
-        picture = gr.Image(
-            type="filepath",
-            label="The dream, forming",
-            interactive=False,
-            visible=False,
-            buttons=[],
-            elem_id="making-picture",
-        )
+        picture = motion.still("The dream, forming", "making-picture")
         film = motion.player(None, "How it came about", visible=False, elem_id="making-film")
         download = gr.DownloadButton("Download the video", elem_id="making-download")
     return Section(go, below, way, picture, film, download)

@@ -114,14 +114,7 @@ def _asking(work: Work, first: ZoomRecipe) -> dict[str, Any]:
 
 def _showing() -> dict[str, Any]:
     """What is put out, by name."""
-    picture = gr.Image(
-        type="filepath",
-        label="The frame that is dreamed",
-        interactive=False,
-        visible=False,
-        buttons=[],
-        elem_id="frame",
-    )
+    picture = still("The frame that is dreamed", "frame")
     film = player(str(MADE), "The video", elem_id="player")
     words = parts.status("A zoom that was made here; press the button to make one of your photo.")
     status = gr.HTML(words, elem_id="film-status", elem_classes="status")
@@ -137,6 +130,12 @@ def _showing() -> dict[str, Any]:
         "download": download,
         "path": gr.State(""),
     }
+
+
+def still(label: str, elem_id: str) -> gr.Image:
+    """What shows a frame, or a GIF, in the place of a player; hidden as yet."""
+    about: dict[str, Any] = {"interactive": False, "visible": False, "buttons": []}
+    return gr.Image(type="filepath", label=label, elem_id=elem_id, **about)
 
 
 def player(value: str | None, label: str, **about: Any) -> gr.Video:

@@ -27,6 +27,7 @@ from tests.support.browser import (
     shown,
     status,
     upload,
+    watched,
 )
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
@@ -44,16 +45,8 @@ pytestmark = [
 
 @pytest.fixture(params=SIZES)
 def page(request: Any, browser: Browser, address: str) -> Iterator[Page]:
-    width, height = SIZES[request.param]
-    page = browser.new_page(viewport={"width": width, "height": height})
-    page.set_default_timeout(30 * SECONDS)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    expect(page.locator("#view img")).to_have_count(2)
-    yield page
-    page.close()
-    assert not errors
+    with watched(browser, address, request.param) as page:
+        yield page
 
 
 def test_the_page_opens_on_a_finished_dream(page: Page, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from dream import DreamRecipe, read_recipe
 from dream.files.video import load_video
-from tests.support.browser import CHROMIUM, SECONDS
+from tests.support.browser import CHROMIUM, SECONDS, watched
 from tests.support.videos import panned, steady, with_sound
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
@@ -24,15 +24,8 @@ pytestmark = [
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.set_default_timeout(30 * SECONDS)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    expect(page.locator("#view img")).to_have_count(2)
-    yield page
-    page.close()
-    assert not errors
+    with watched(browser, address, "desk") as page:
+        yield page
 
 
 def said(page: Page) -> Any:

@@ -2,10 +2,12 @@
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -13,6 +15,21 @@ CHROMIUM = next(
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 SECONDS = 1000.0
 SIZES = {"desk": (1280, 800), "phone": (390, 844)}
+
+
+@contextmanager
+def watched(browser: Browser, address: str, size: str) -> Iterator[Page]:
+    """The page, open at a size by its name; in the end it had no errors."""
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(30 * SECONDS)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    expect(page.locator("#view img")).to_have_count(2)
+    yield page
+    page.close()
+    assert not errors
 
 
 def upload(page: Page, file: Path) -> None:
