@@ -10,11 +10,12 @@ from dream.commands.options import (
     engine_of,
     metavar,
     number,
+    out_option,
     photo_option,
     recipe_of,
     recipe_options,
 )
-from dream.commands.told import bar, fetching, painted
+from dream.commands.told import Stopped, bar, fetching, painted
 from dream.engine import Engine
 from dream.errors import DreamError, printable
 from dream.files.film import FORMATS, Film, digest
@@ -27,13 +28,10 @@ from dream.recipe import DreamRecipe, VideoRecipe, ZoomRecipe
 from dream.tensors import size_of
 
 
-class Stopped(Exception):
-    """It was interrupted, and what there is was written."""
-
-
 def _zoom_options(parser: argparse.ArgumentParser) -> None:
     photo_option(parser)
-    recipe_options(parser, ZoomRecipe, endings=[*FORMATS])
+    out_option(parser, endings=[*FORMATS])
+    recipe_options(parser, ZoomRecipe)
 
 
 def _zoom(given: argparse.Namespace) -> None:
@@ -46,7 +44,8 @@ def _zoom(given: argparse.Namespace) -> None:
 
 def _video_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="IN", help="a video: MP4, MOV, WebM or GIF")
-    recipe_options(parser, VideoRecipe, endings=[*FORMATS])
+    out_option(parser, endings=[*FORMATS])
+    recipe_options(parser, VideoRecipe)
 
 
 def _video(given: argparse.Namespace) -> None:
@@ -94,7 +93,8 @@ def _making_options(parser: argparse.ArgumentParser) -> None:
             help=f"{knob.help} Default: {knob.usual}.",
         )
     parser.add_argument("--loop", action="store_true", help="and back to the photo, to be repeated")
-    recipe_options(parser, DreamRecipe, endings=[*FORMATS])
+    out_option(parser, endings=[*FORMATS])
+    recipe_options(parser, DreamRecipe)
 
 
 def _making(given: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dream.engine import Engine
 from dream.errors import RecipeError, printable
@@ -33,20 +33,22 @@ def photo_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photo", metavar="PHOTO", help="a picture file")
 
 
-def recipe_options(
-    parser: argparse.ArgumentParser,
-    kind: type[Recipe],
-    skip: Sequence[str] = (),
-    out: str | None = None,
-    endings: Sequence[str] = (),
+def out_option(
+    parser: argparse.ArgumentParser, out: str | None = None, endings: Sequence[str] = ()
 ) -> None:
-    """The file to write, by default `out`, and the knobs of a recipe of that kind."""
+    """The file to write, by default `out`; a PNG, or one with those endings."""
     where = "where to write" + (f"; {out} by default" if out else "")
     name = "OUT" + "|".join(endings or (".png",))
     parser.add_argument(
         "-o", dest="out", metavar=name, default=out, required=out is None, help=where
     )
     parser.set_defaults(endings=endings)
+
+
+def recipe_options(
+    parser: argparse.ArgumentParser, kind: type[Recipe], skip: Sequence[str] = ()
+) -> None:
+    """The knobs of a recipe of that kind, and where to start from."""
     if kind is DreamRecipe:
         names = ", ".join(preset_names())
         parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
@@ -79,6 +81,17 @@ def weights_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def mlflow_option(parser: argparse.ArgumentParser) -> None:
+    """Where a record is kept; none by default."""
+    parser.add_argument(
+        "--mlflow",
+        metavar="URI",
+        nargs="?",
+        const="",
+        help="keep a record in MLflow, at that address or as MLFLOW_TRACKING_URI says",
+    )
+
+
 def number(text: str) -> float | str:
     """A number where it is one; what else was typed is left to the recipe to refuse."""
     for kind in (int, float):
@@ -96,10 +109,15 @@ def metavar(knob: Knob) -> str:
     return f"{knob.low:g}..{knob.high:g}"
 
 
+def changes_of(given: argparse.Namespace, kind: type[Recipe]) -> dict[str, Any]:
+    """The knobs that the options name, with what is in the files of its pictures."""
+    names = [name for name in knobs(kind) if getattr(given, name, None) is not None]
+    return with_pictures(kind, {name: getattr(given, name) for name in names})
+
+
 def recipe_of(given: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that the options describe."""
-    names = [name for name in knobs(kind) if getattr(given, name, None) is not None]
-    changes = with_pictures(kind, {name: getattr(given, name) for name in names})
+    changes = changes_of(given, kind)
     name = getattr(given, "preset", None)
     if name and given.recipe:
         raise RecipeError("give one of --preset and --recipe")

@@ -14,6 +14,7 @@ from dream.commands.options import (
     Command,
     engine_of,
     number,
+    out_option,
     photo_option,
     recipe_of,
     recipe_options,
@@ -44,6 +45,7 @@ def _finished(frames: Iterator[Frame]) -> Iterator[tuple[Recipe, Image.Image, Fr
 
 def _image_options(parser: argparse.ArgumentParser) -> None:
     photo_option(parser)
+    out_option(parser)
     recipe_options(parser, DreamRecipe)
 
 
@@ -59,7 +61,8 @@ def _sheet_options(parser: argparse.ArgumentParser) -> None:
     photo_option(parser)
     parser.add_argument("--layers", metavar="LIST", default="", help="as inception3b,inception4c")
     parser.add_argument("--intensities", metavar="LIST", default="", help="as 3,5,8")
-    recipe_options(parser, DreamRecipe, skip=("layer", "intensity"), out="sheet.png")
+    out_option(parser, "sheet.png")
+    recipe_options(parser, DreamRecipe, skip=("layer", "intensity"))
 
 
 def _sheet(given: argparse.Namespace) -> None:
@@ -80,6 +83,7 @@ def _channel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channels", metavar="LIST", help="these channels, as 3,7,12 or 0-15, on one sheet"
     )
+    out_option(parser)
     recipe_options(parser, ChannelRecipe)
 
 
@@ -148,6 +152,7 @@ def _class_options(parser: argparse.ArgumentParser) -> None:
         "target", metavar="CLASS", nargs="?", help="by name, part of it, or number; see classes"
     )
     parser.add_argument("--image", metavar="PHOTO", help="start from this photo, not from noise")
+    out_option(parser)
     recipe_options(parser, ClassRecipe, skip=("target",))
 
 

@@ -16,6 +16,10 @@ from dream.tensors import size_of
 BAR_WIDTH = 30
 
 
+class Stopped(Exception):
+    """It was interrupted, and what there is was written."""
+
+
 def painted(
     engine: Engine, recipes: Sequence[Recipe], photo: Tensor | None = None, kept: bool = False
 ) -> Iterator[Frame]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 from typing import Any
 
 import gradio as gr
@@ -14,6 +13,7 @@ from dream.networks import catalogue, weights
 from dream.page import parts
 from dream.page.controls import Controls
 from dream.page.work import Work
+from dream.paint.cost import in_words
 from dream.recipe import DreamRecipe, Recipe
 from dream.tensors import Size
 
@@ -36,7 +36,7 @@ def said(work: Work, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
     try:
         if size:
             seconds = frames * work.seconds([recipe], size)
-            about.append(duration(seconds))
+            about.append(in_words(seconds))
             if work.lent and (leases := work.leases(seconds)) > 1:
                 about.append(f"in {leases} leases of your minutes")
     except DreamError:
@@ -50,18 +50,6 @@ def size_of_photo(photo: str | None) -> Size | None:
         return image_size(photo) if photo else None
     except DreamError:
         return None
-
-
-def duration(seconds: float) -> str:
-    """So many seconds in words.
-
-    >>> [duration(each) for each in (0.4, 1.2, 12, 100)]
-    ['about 1 second', 'about 2 seconds', 'about 15 seconds', 'about 2 minutes']
-    """
-    if seconds > 90:
-        return f"about {math.ceil(seconds / 60)} minutes"
-    whole = math.ceil(seconds) if seconds <= 10 else math.ceil(seconds / 5) * 5
-    return f"about {whole} second{'' if whole == 1 else 's'}"
 
 
 def wire(

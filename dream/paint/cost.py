@@ -138,3 +138,15 @@ def _windows(side: int, tile: int) -> list[int]:
     """How long the windows along a side are in which its tiles are looked at."""
     tiles = spans(side, tile, torch.Generator().manual_seed(0))
     return [window.stop - window.start for _, window in tiles]
+
+
+def in_words(seconds: float) -> str:
+    """So many seconds in words.
+
+    >>> [in_words(each) for each in (0.4, 1.2, 12, 100)]
+    ['about 1 second', 'about 2 seconds', 'about 15 seconds', 'about 2 minutes']
+    """
+    if seconds > 90:
+        return f"about {math.ceil(seconds / 60)} minutes"
+    whole = math.ceil(seconds) if seconds <= 10 else math.ceil(seconds / 5) * 5
+    return f"about {whole} second{'' if whole == 1 else 's'}"

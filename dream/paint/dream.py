@@ -83,9 +83,8 @@ def octaves(recipe: DreamRecipe, size: Size) -> tuple[Stage, ...]:
 
 
 def climbs(network: Network, job: Job[DreamRecipe], picture: Tensor | None, until: float) -> Climbs:
-    """The octaves of a dream of a picture (1, 3, H, W) in [0, 1]."""
-    (recipe,) = job.recipes
-    yield from dreamed(network, recipe, of_photo(picture), job.stages, until)
+    """The octaves of a dream of a picture (1, 3, H, W) in [0, 1]; of several by one recipe."""
+    yield from dreamed(network, job.recipes[0], of_photo(picture), job.stages, until)
 
 
 def of_photo(given: Known | None) -> Known:
@@ -102,7 +101,7 @@ def dreamed(
     until: float = math.inf,
     objective: Raised | None = None,
 ) -> Dreamed:
-    """A picture (1, 3, H, W) in [0, 1], octave by octave; at last what was reached.
+    """Pictures (N, 3, H, W) in [0, 1], octave by octave; at last what was reached.
 
     Every octave starts from the original, shrunk to its size, plus the detail that the octaves
     before have won: so nothing of the photo is lost to shrinking, and with no iterations it comes

@@ -74,6 +74,11 @@ class Job(Generic[AnyRecipe]):
         """The stages of each frame of a video."""
         return list(_frames(self.stages))
 
+    def together(self, count: int) -> Job[AnyRecipe]:
+        """The same for so many photos of one size, by one recipe, which climb together."""
+        stages = tuple(replace(stage, pictures=count * stage.pictures) for stage in self.stages)
+        return replace(self, recipes=self.recipes * count, stages=stages)
+
     def part(self, start: int, stop: int) -> Job[AnyRecipe]:
         """The same for those of its frames alone, counted from its first one."""
         stages = tuple(stage for frame in self.frames[start:stop] for stage in frame)

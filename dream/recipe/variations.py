@@ -1,16 +1,37 @@
-"""One dream in several ways: at several layers and intensities."""
+"""One recipe in several ways: a sheet of layers and intensities, or a sweep over any knobs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
 
 from dream.errors import RecipeError, shown
 from dream.recipe.dream import DreamRecipe
+from dream.recipe.recipe import AnyRecipe
 
 MOST = 36
 # The longest side of a picture on a sheet, in pixels, where the recipe leaves it open.
 SIDE = 320
 MEGAPIXELS = 64
+
+
+def sweep(recipe: AnyRecipe, values: Mapping[str, Sequence[Any]], **kept: Any) -> list[AnyRecipe]:
+    """The recipe with each choice of those values of its knobs; those of the last one change first.
+
+    What knobs bring that are chosen (see `Recipe.but`) gives way to the values that are `kept`.
+
+    Raises:
+        RecipeError: if one is out of bounds, or does not go with others.
+
+    >>> made = sweep(DreamRecipe(), {"layer": ["conv3", "inception3a"], "octaves": [2, 3]})
+    >>> [(each.layer, each.octaves) for each in made]
+    [('conv3', 2), ('conv3', 3), ('inception3a', 2), ('inception3a', 3)]
+    """
+    unique = [dict.fromkeys(each) for each in values.values()]
+    return [
+        recipe.but(**kept | dict(zip(values, choice, strict=True))) for choice in product(*unique)
+    ]
 
 
 def variations(
@@ -36,12 +57,8 @@ def variations(
     if count * recipe.max_side**2 > MEGAPIXELS * 1e6:
         most = int((MEGAPIXELS * 1e6 / count) ** 0.5)
         raise RecipeError(f"{count} dreams fit on a sheet with a max_side of {most} or less")
-    at_layers = [recipe.but(layer=layer) if layers else recipe for layer in places]
-    return [
-        each.but(intensity=strength) if intensities else each
-        for each in at_layers
-        for strength in strengths
-    ]
+    given = {"layer": layers, "intensity": intensities}
+    return sweep(recipe, {name: values for name, values in given.items() if values})
 
 
 def listed(text: str) -> list[str]:

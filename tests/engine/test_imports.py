@@ -13,7 +13,7 @@ PACKAGE = ROOT / "dream"
 FLOORS = [
     *("errors", "sums", "tensors"),
     *("networks", "recipe", "files", "paint"),
-    *("engine", "__init__", "page", "commands", "__main__"),
+    *("engine", "__init__", "page", "many", "commands", "__main__"),
 ]
 # Networks and recipes are looked up before torch, which takes seconds, is loaded.
 WITHOUT_TORCH = ["errors", "recipe", "networks/catalogue", "networks/model_card", "files/bounded"]

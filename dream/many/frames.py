@@ -1,0 +1,45 @@
+"""The frames of a video as pictures in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dream.errors import PictureError
+from dream.files.picture import save_image
+from dream.files.video import frames_of, load_video, reader_of
+from dream.many.row import sha256
+from dream.recipe.recipe import plain
+from dream.tensors import limited
+
+
+def is_video(source: str) -> bool:
+    """Whether that is a file of a video, by how it begins; a GIF is a picture here."""
+    try:
+        with open(source, "rb") as file:
+            return reader_of(file.read(8)) not in ("", "gif")
+    except OSError:
+        return False
+
+
+def frames_in(source: str, out: str, max_side: int) -> str:
+    """The folder in `out` with all frames of that video, of at most so many pixels a side.
+
+    They are written where they are not there yet: clip-000001.png, …
+
+    Raises:
+        PictureError: if the video cannot be read, or the folder not be written.
+    """
+    if "://" in out:
+        raise PictureError("the frames of a video are written to OUT first; give a folder for it")
+    video, name = load_video(source), plain(Path(source).stem)
+    folder = Path(out, f"frames-{name}-{sha256(source)[:8]}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(f"{folder} cannot be written: {error.strerror}") from error
+    there = len(list(folder.glob("*.png")))
+    size = limited(video.size, max_side)
+    if there < video.frames:
+        for number, image in enumerate(frames_of(video, size, there), start=there + 1):
+            save_image(image, folder / f"{name}-{number:06}.png")
+    return str(folder)

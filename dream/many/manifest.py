@@ -1,0 +1,107 @@
+"""The manifest: a line of JSON for each picture, written as it goes, by which a batch goes on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from fnmatch import fnmatch
+from typing import Any
+
+from dream.errors import PictureError
+from dream.many.place import Place
+from dream.many.row import Row, sha256
+from dream.many.tasks import Task, brief
+
+# To a URL, where lines cannot be added, they go so many seconds together, a file each time.
+TOGETHER_SECONDS = 30.0
+
+
+class Manifest:
+    """What a place has, by all its `manifest*.jsonl`, and the one that is written now.
+
+    Raises:
+        PictureError: if it cannot be read or written.
+    """
+
+    def __init__(self, place: Place, shard: str = "") -> None:
+        self.place = place
+        self.name = f"manifest{f'-{shard}' if shard else ''}".replace("/", "of")
+        self.there = place.names()
+        self.rows: dict[str, dict[str, Any]] = {}
+        for name in sorted(name for name in self.there if fnmatch(name, "manifest*.jsonl")):
+            for line in place.read(name).splitlines():
+                self._know(line)
+        self._waiting: list[bytes] = []
+        self._flushed = time.monotonic()
+        self._file = self._open() if place.folder else -1
+
+    def _know(self, line: bytes) -> None:
+        try:
+            row = json.loads(line)
+            self.rows[row["output"]] = row
+        except (ValueError, KeyError, TypeError):
+            pass  # What was killed in the middle of a line, or is not ours.
+
+    def _open(self) -> int:
+        """The file to add lines to; what was killed in the middle of one is cut off."""
+        assert self.place.folder
+        path = self.place.folder / f"{self.name}.jsonl"
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            content = path.read_bytes()
+            os.ftruncate(file, content.rfind(b"\n") + 1)
+        except OSError as error:
+            raise PictureError(f"{path} cannot be written: {error.strerror}") from error
+        return file
+
+    def has(self, task: Task, weights: str) -> bool:
+        """Whether that picture is there already, of the same content by the same recipe."""
+        row = self.rows.get(task.output, {})
+        return (
+            not row.get("error", True)
+            and task.output in self.there
+            and (row.get("recipe"), row.get("weights")) == (brief(task.recipe), weights)
+            and row.get("sha256") == sha256(task.input)
+        )
+
+    def add(self, row: Row) -> None:
+        """Write a row down; one that says again what is wrong with a picture, no more than once."""
+        before = self.rows.get(row.output, {})
+        if row.error and all(
+            before.get(name) == getattr(row, name) for name in ("sha256", "recipe", "error")
+        ):
+            return
+        line = row.line()
+        self._know(line)
+        if self.place.folder:
+            self._append(line)
+        else:
+            self._waiting.append(line)
+            if time.monotonic() - self._flushed > TOGETHER_SECONDS:
+                self.flush()
+
+    def _append(self, line: bytes) -> None:
+        try:
+            before = os.fstat(self._file).st_size
+            if os.write(self._file, line) < len(line):
+                os.ftruncate(self._file, before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file)
+        except OSError as error:
+            raise PictureError(f"{self.name}.jsonl cannot be written: {error.strerror}") from error
+
+    def flush(self) -> None:
+        """Put the lines that wait into a file of their own."""
+        if self._waiting:
+            name = f"{self.name}-{time.time_ns()}.jsonl"
+            self.place.write(name, b"".join(self._waiting))
+        self._waiting, self._flushed = [], time.monotonic()
+
+    def close(self) -> None:
+        """Write down what waits."""
+        self.flush()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

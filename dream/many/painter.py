@@ -1,0 +1,92 @@
+"""Who makes pictures of tasks: a device with its networks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dream.engine import Engine
+from dream.errors import DeviceError, DreamError, PictureError
+from dream.files.picture import load_image
+from dream.many.place import Place
+from dream.many.row import Row, sha256
+from dream.many.tasks import Task, brief
+from dream.recipe import DreamRecipe
+from dream.tensors import Size, size_of, to_image
+
+# Rows that are done; none after a step.
+Rows = Generator[list[Row], None, None]
+
+
+class Painter:
+    """An engine that makes tasks into files; workers of a cluster have one each."""
+
+    def __init__(
+        self, device: str | None, files: Mapping[str, str], threads: int | None = None
+    ) -> None:
+        self.engine = Engine(device, files, threads=threads)
+
+    def rows(self, tasks: Sequence[Task], place: Place) -> Rows:
+        """Make those pictures in a place; of one size, and by one recipe, together.
+
+        What is wrong with one is said in its row.
+
+        Raises:
+            DreamError: if it is wrong with all: weights that cannot be had, a place that is full.
+        """
+        alike: dict[tuple[DreamRecipe, Size], list[tuple[Row, Tensor]]] = {}
+        for task in tasks:
+            weights = self.engine.networks.weights_id(task.recipe.model)
+            row = Row(task.input, sha256(task.input), task.output, brief(task.recipe), weights)
+            try:
+                picture = load_image(task.input)
+                self.engine.plan([task.recipe], size_of(picture))
+            except PictureError as error:
+                yield [replace(row, error=str(error))]
+            else:
+                alike.setdefault((task.recipe, size_of(picture)), []).append((row, picture))
+        for (recipe, _), given in alike.items():
+            yield from self._dreamed(recipe, given, place)
+
+    def _dreamed(
+        self, recipe: DreamRecipe, given: Sequence[tuple[Row, Tensor]], place: Place
+    ) -> Rows:
+        start = time.perf_counter()
+        pictures = torch.cat([picture for _, picture in given])
+        (job,) = self.engine.plan([recipe], size_of(pictures))
+        trace: list[list[float]] = []
+        try:
+            for frame in self.engine.paint([job.together(len(given))], pictures):
+                if frame.remark and len(given) > 1:
+                    raise DeviceError(frame.remark)
+                trace += [frame.values] if frame.values else []
+                yield []
+            made = [_image(each) for each in torch.split(frame.tensor, 1)]
+        except DeviceError as error:
+            if len(given) > 1:  # Too much together; each by itself may fit.
+                for each in given:
+                    yield from self._dreamed(recipe, [each], place)
+                return
+            made = [error]
+        seconds = (time.perf_counter() - start) / len(given)
+        for at, ((row, _), picture) in enumerate(zip(given, made, strict=True)):
+            if isinstance(picture, DreamError):
+                yield [replace(row, error=str(picture))]
+                continue
+            place.save(row.output, picture, frame.recipes[at])
+            climbed = tuple(values[at] for values in trace)
+            last = climbed[-1] if climbed else None
+            made_so = replace(row, seconds=seconds, objective=last, trace=climbed)
+            yield [replace(made_so, remark=frame.remark)]
+
+
+def _image(picture: Tensor) -> Image.Image | DreamError:
+    try:
+        return to_image(picture)
+    except PictureError as error:
+        return error

@@ -1,0 +1,87 @@
+"""A record of pictures in MLflow: of each its recipe, how its objective rose, and itself."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dream.errors import DreamError, first_line
+from dream.many.row import Row
+
+# What a server takes at once.
+METRICS = 1000
+# A server that is not there is found out in seconds, not minutes; and nothing is told to others.
+QUICKLY = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+class Tracker:
+    """An experiment of an MLflow server, or of a folder, as `uri` says; "" asks MLflow's settings.
+
+    Raises:
+        DreamError: if MLflow is not installed, or not to be reached.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        for name, value in QUICKLY.items():
+            os.environ.setdefault(name, value)
+        try:
+            import mlflow
+        except ImportError as error:
+            raise DreamError("--mlflow needs MLflow: pip install mlflow-skinny") from error
+        self._errors = (mlflow.MlflowException, OSError)  # Those of requests are the latter, too.
+        self.uri = uri or mlflow.get_tracking_uri()
+        try:
+            self._client: Any = mlflow.MlflowClient(tracking_uri=self.uri)
+            there = self._client.get_experiment_by_name(experiment)
+            self._experiment: str = (
+                there.experiment_id if there else self._client.create_experiment(experiment)
+            )
+        except self._errors as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: Exception) -> DreamError:
+        return DreamError(f"MLflow at {self.uri} does not answer: {first_line(error)}")
+
+    def log(self, row: Row, picture: bytes = b"") -> None:
+        """A run for a picture: its recipe, the objective by step, its seconds, and its PNG.
+
+        One that could not be made has failed.
+
+        Raises:
+            DreamError: if MLflow is not to be reached.
+        """
+        try:
+            run = self._client.create_run(self._experiment, run_name=row.output).info.run_id
+            try:
+                self._tell(run, row, picture)
+            except BaseException:
+                with suppress(*self._errors):
+                    self._client.set_terminated(run, "KILLED")
+                raise
+        except self._errors as error:
+            raise self._lost(error) from error
+
+    def _tell(self, run: str, row: Row, picture: bytes) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        params = [Param(name, str(value)) for name, value in row.recipe.items() if value != ""]
+        told = {"input": row.input, "sha256": row.sha256, "error": row.error, "remark": row.remark}
+        tags = [RunTag(name, value) for name, value in told.items() if value]
+        steps = [Metric("objective", value, 0, step) for step, value in enumerate(row.trace)]
+        metrics = [Metric("seconds", row.seconds, 0, 0), *steps]
+        self._client.log_batch(run, metrics[:METRICS], params, tags)
+        for start in range(METRICS, len(metrics), METRICS):
+            self._client.log_batch(run, metrics[start : start + METRICS])
+        if picture:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder, row.output)
+                file.write_bytes(picture)
+                self._client.log_artifact(run, str(file))
+        self._client.set_terminated(run, "FAILED" if row.error else "FINISHED")
