@@ -7,12 +7,15 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from PIL import Image
 
 from dream.commands.options import (
     Command,
     engine_of,
+    mlflow_option,
     number,
     out_option,
     photo_option,
@@ -24,6 +27,9 @@ from dream.commands.told import fetching, painted
 from dream.errors import RecipeError, printable
 from dream.files.picture import load_image, save_image
 from dream.files.sheet import contact_sheet, sheet
+from dream.many.row import Row, sha256
+from dream.many.tasks import brief
+from dream.many.tracking import Tracker
 from dream.paint.channel import silence
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame
@@ -46,15 +52,24 @@ def _finished(frames: Iterator[Frame]) -> Iterator[tuple[Recipe, Image.Image, Fr
 def _image_options(parser: argparse.ArgumentParser) -> None:
     photo_option(parser)
     out_option(parser)
+    mlflow_option(parser)
     recipe_options(parser, DreamRecipe)
 
 
 def _image(given: argparse.Namespace) -> None:
     recipe = recipe_of(given, DreamRecipe)
     photo = load_image(given.photo)
+    tracker = None if given.mlflow is None else Tracker(given.mlflow, "dreams")
     start = time.perf_counter()
-    for made, picture, _ in _finished(painted(engine_of(given, recipe.model), [recipe], photo)):
-        _write(given, picture, f"{recipe.layer}, seed {recipe.seed}", start, made)
+    trace: list[float] = []
+    for frame in painted(engine_of(given, recipe.model), [recipe], photo):
+        trace += frame.values
+    (made,) = frame.recipes
+    _write(given, frame.picture(), f"{recipe.layer}, seed {recipe.seed}", start, made)
+    if tracker:
+        row = Row(given.photo, sha256(given.photo), Path(given.out).name, brief(made))
+        row = replace(row, seconds=time.perf_counter() - start, trace=tuple(trace))
+        tracker.log(row, Path(given.out).read_bytes())
 
 
 def _sheet_options(parser: argparse.ArgumentParser) -> None:

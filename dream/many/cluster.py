@@ -1,7 +1,6 @@
 """Pictures made on a cluster, by Ray Data: rows of paths and recipes go, rows of the manifest come.
 
-What Ray is told of a failure is left to it: a node that dies costs its unfinished pictures another
-try, and a picture that is made twice is the same file.
+Ray tries again what a node that died had not finished; a picture made twice is the same file.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +24,7 @@ from dream.many.tasks import Task
 Rowed = dict[str, NDArray[Any]]
 # What a cluster of this machine alone keeps for what goes to and fro, in bytes.
 STORE = 200 * 10**6
+REACHED_SECONDS = 10.0
 # Nothing is told to others, and nothing to the user that Ray mends by itself.
 QUIETLY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
@@ -70,14 +71,11 @@ class Cluster:
             raise DeviceError('--ray needs Ray: pip install "ray[data]"') from error
         self.ray, self.files = ray, files
         self.engine = Engine("cpu", files)  # For plans; nothing is painted here.
-        known = address or os.environ.get("RAY_ADDRESS", "")
-        own: dict[str, Any] = (
-            {"address": known}
-            if known
-            else {"include_dashboard": False, "object_store_memory": STORE}
-        )
+        known = address or os.environ.get("RAY_ADDRESS")
+        own = {} if known else {"include_dashboard": False, "object_store_memory": STORE}
         try:
-            ray.init(logging_level=logging.ERROR, log_to_driver=False, **own)
+            _reach(known or "")
+            ray.init(known, logging_level=logging.ERROR, log_to_driver=False, **own)
         except Exception as error:
             raise DeviceError(
                 f"no Ray cluster at {known or 'hand'}: {first_line(error)}"
@@ -87,12 +85,9 @@ class Cluster:
         self.workers = max(1, int(there.get("GPU" if self.device == "cuda" else "CPU", 0)))
 
     def rows(self, batches: Iterable[Sequence[Task]], place: str) -> Rows:
-        """Have batches made, one at a time by each GPU, or each core, of the cluster.
+        """Have batches made, one at a time by each GPU, or else each core, of the cluster.
 
-        Close the iterator to stop.
-
-        Raises:
-            DreamError: if something is wrong with all: weights, a place that is full.
+        Close the iterator to stop. Raises as `Painter.rows`.
         """
         data = self.ray.data
         data.DataContext.get_current().enable_progress_bars = False
@@ -125,3 +120,10 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster; end it, if it was made here."""
         self.ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise an `OSError` if nothing is there, which Ray would find out in minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), REACHED_SECONDS).close()

@@ -11,7 +11,7 @@ from typing import Any
 from zlib import crc32
 
 from dream.errors import PictureError, RecipeError, shown
-from dream.recipe import DreamRecipe
+from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.knob import knobs
 from dream.recipe.recipe import plain
 
@@ -93,7 +93,7 @@ def _rest(recipe: DreamRecipe) -> str:
     return f"-{hashlib.sha256(f'{mixed}{told}'.encode()).hexdigest()[:12]}"
 
 
-def brief(recipe: DreamRecipe) -> dict[str, Any]:
+def brief(recipe: Recipe) -> dict[str, Any]:
     """A recipe as plain data, of the pictures in it their sha256 alone."""
     return {
         name: hashlib.sha256(value.encode()).hexdigest()[:12]

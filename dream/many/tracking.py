@@ -13,11 +13,13 @@ from dream.many.row import Row
 
 # What a server takes at once.
 METRICS = 1000
-# A server that is not there is found out in seconds, not minutes; and nothing is told to others.
+# A server that is not there is found out in seconds, not minutes; others are told nothing, and the
+# terminal no address for each picture.
 QUICKLY = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 

@@ -49,7 +49,7 @@ def running(command: list[str], log: Path, port: int, **how: Any) -> Iterator[st
             command, stdout=output, stderr=output, start_new_session=True, **how
         )
     try:
-        for _ in range(1200):
+        for _ in range(3000):
             assert process.poll() is None, log.read_text()
             try:
                 urllib.request.urlopen(address, timeout=5).close()

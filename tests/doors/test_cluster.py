@@ -1,0 +1,88 @@
+"""Batches on a Ray cluster: the same files as without one, even if a node dies in mid-run."""
+
+import importlib.util
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dream import Engine, load_image
+from dream.__main__ import main
+from dream.many.manifest import Manifest
+from dream.recipe.variations import sweep
+from dream.tensors import to_tensor
+from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed here"),
+    pytest.mark.filterwarnings("ignore"),  # What Ray says of itself is not ours to mend.
+]
+# A node that is gone is found out in a second or two.
+SOON = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 4,
+}
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Two nodes of a core each, on this machine."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    about = {"num_cpus": 1, "object_store_memory": 80 * 10**6}
+    head = about | {"include_dashboard": False, "_system_config": SOON}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    made.second = made.add_node(**about)
+    yield made
+    made.shutdown()
+
+
+def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
+    tmp_path: Path,
+    engine: Engine,
+    cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photos, out = folder_of(tmp_path / "in", 2), tmp_path / "out"
+    broken(photos)
+    add, rows = Manifest.add, 0
+
+    def counted(self: Manifest, row: Any) -> None:
+        nonlocal rows
+        rows += 1
+        if rows == 4:
+            cluster.remove_node(cluster.second, allow_graceful=False)
+        add(self, row)
+
+    monkeypatch.setattr(Manifest, "add", counted)
+    seeds = "seed=" + ",".join(map(str, range(8)))
+    given = ["batch", str(photos), str(out), *QUICK, "--sweep", seeds, "--ray", cluster.address]
+    assert main(given) == 0
+    made = manifest(out)
+    assert len({row["output"] for row in made}) == len(made) == 5 * 8
+    assert sum(bool(row["error"]) for row in made) == 3 * 8
+    for recipe in sweep(RECIPE, {"seed": [0, 7]}):
+        *_, frame = engine.dream(load_image(photos / "photo01.png"), recipe)
+        name = f"dream-photo01-inception4c-i5-seed{recipe.seed}-octaves1-iterations2-max_side64.png"
+        assert load_image(out / name).equal(to_tensor(frame.picture()))
+    assert "16 made, 24 cannot be dreamed" in capsys.readouterr().out
+
+
+def test_a_cluster_that_is_not_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    photos = folder_of(tmp_path / "in", 1)
+    assert main(["batch", str(photos), str(tmp_path / "out"), *QUICK, "--ray", address]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"python -m dream: no Ray cluster at {address}: ")
+    assert printed.count("\n") == 1

@@ -1,0 +1,314 @@
+"""`python -m dream batch`: many pictures, each once, whatever happens in between."""
+
+import io
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, load_image, read_recipe
+from dream.__main__ import main
+from dream.errors import DreamError
+from dream.files.embedded import masked
+from dream.many.here import Here
+from dream.many.manifest import Manifest
+from dream.many.place import Place
+from dream.many.price import PIXELS_TOGETHER, batches
+from dream.many.row import sha256
+from dream.many.tasks import Task, share, tasks
+from dream.networks.network import Network
+from dream.recipe.variations import sweep
+from dream.tensors import to_image
+from tests.conftest import ROOT
+from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
+from tests.support.videos import panned, steady
+
+Printed = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three photos, two of one size, and something else."""
+    folder = folder_of(tmp_path / "in", 3)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def batch(*given: object) -> int:
+    try:
+        return main(["batch", *map(str, given)])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def test_each_photo_is_dreamed_by_each_recipe_as_it_is_alone(
+    photos: Path, tmp_path: Path, engine: Engine, capsys: Printed
+) -> None:
+    out = tmp_path / "out"
+    sweeps = ["--sweep", "layer=inception3b,conv3", "--sweep", "intensity=2,9"]
+    assert batch(photos, out, *QUICK, *sweeps, "--sheet") == 0
+    first, *_, sheet = capsys.readouterr().out.splitlines()
+    assert first.startswith("12 to make, about ") and first.endswith(f" MB, into {out}")
+    assert sheet == "sheet-photo02.png: what the sweep made, side by side"
+    rows = manifest(out)
+    assert len(rows) == len({row["output"] for row in rows}) == 12
+    recipes = sweep(RECIPE, {"layer": ["inception3b", "conv3"], "intensity": [2, 9]}, iterations=2)
+    for recipe in recipes:
+        name = f"dream-photo01-{recipe.layer}-i{recipe.intensity}-seed0"
+        name += "-octaves1-iterations2-max_side64.png"
+        (row,) = (row for row in rows if row["output"] == name)
+        assert row["sha256"] == sha256(str(photos / "photo01.png"))
+        assert read_recipe(out / name) == DreamRecipe.from_dict(row["recipe"]) == recipe
+        *_, frame = engine.dream(load_image(photos / "photo01.png"), recipe)
+        assert row["objective"] == frame.value and row["seconds"] > 0 and not row["error"]
+        with Image.open(out / name) as picture:
+            assert picture.tobytes() == frame.picture().tobytes()
+
+
+def test_a_second_start_makes_only_what_is_missing_by_content(
+    photos: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    out = tmp_path / "out"
+    assert batch(photos, out, *QUICK) == 0
+    before = {each.name: each.stat().st_mtime_ns for each in out.glob("*.png")}
+    assert batch(photos, out, *QUICK) == 0
+    assert "3 are there; nothing is left to make" in capsys.readouterr().out
+    gone, changed = sorted(before)[:2]
+    (out / gone).unlink()
+    (photos / "photo00.png").touch()  # Another time is no other content.
+    (photos / "photo02.png").rename(photos / "photo01.png")
+    assert batch(photos, out, *QUICK) == 0
+    after = {each.name: each.stat().st_mtime_ns for each in out.glob("*.png")}
+    assert {name for name in before if before[name] != after[name]} == {gone, changed}
+    assert len(manifest(out)) == 5
+    # By another recipe they have other names.
+    assert batch(photos, out, *QUICK, "--smoothing", "1") == 0
+    assert len(list(out.glob("*.png"))) == 5
+
+
+def test_pictures_of_one_size_climb_together_as_each_alone(engine: Engine, cat: Tensor) -> None:
+    pictures = torch.cat([cat[..., :64, left : left + 75] for left in (0, 90, 200)])
+    mask = masked(torch.linspace(0, 1, 75).expand(1, 3, 64, 75))
+    changes: tuple[dict[str, Any], ...] = (
+        {"mask": mask, "laplacian": 2},
+        {"rule": "adam", "keep_colours": True},
+        {"seamless": "all", "pull": 0.1},
+    )
+    for each in changes:
+        recipe = RECIPE.but(octaves=2, max_side=75, **each)
+        (job,) = engine.plan([recipe], (64, 75))
+        *_, together = engine.paint([job.together(3)], pictures)
+        assert len(together.recipes) == len(together.values) == 3
+        for place, made in enumerate(together.pictures()):
+            *_, alone = engine.dream(pictures[place : place + 1], recipe)
+            assert made.tobytes() == alone.picture().tobytes()
+            assert together.values[place] == alone.value
+
+
+def test_only_small_pictures_of_one_size_and_recipe_climb_together() -> None:
+    recipe = RECIPE.settled("cpu", True)
+    small = [(Task(f"{place}.png", f"{place}", recipe), (48, 64)) for place in range(20)]
+    other = [(Task("x.png", "x", recipe.but(seed=4)), (48, 64)), (Task("y.png", "y", recipe), None)]
+    large = (Task("z.png", "z", recipe.but(max_side=900)), (600, 900))
+    made = [[task.output for task in each] for each in batches([*small, *other, large, large])]
+    assert sorted(map(len, made)) == [1, 1, 1, 1, 4, 16]
+    assert sorted(chain(*made)) == sorted([*map(str, range(20)), "x", "y", "z", "z"])
+    assert 600 * 900 > PIXELS_TOGETHER / 2
+
+
+def test_what_is_too_much_together_is_made_one_by_one(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = Network.value_and_grad
+
+    def with_little_room(self: Network, *given: Any, **about: Any) -> Any:
+        inner = evaluate(self, *given, **about)
+
+        def within(pictures: Tensor) -> Any:
+            if len(pictures) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+            return inner(pictures)
+
+        return within
+
+    monkeypatch.setattr(Network, "value_and_grad", with_little_room)
+    assert batch(photos, tmp_path / "out", *QUICK) == 0
+    assert [(row["error"], row["remark"]) for row in manifest(tmp_path / "out")] == [("", "")] * 3
+
+
+def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(tmp_path: Path) -> None:
+    photos, out = folder_of(tmp_path / "in", 37), tmp_path / "out"
+    broken(photos)
+    command = [sys.executable, "-m", "dream", "batch", str(photos), str(out), *QUICK]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    written = out / "manifest.jsonl"
+    while not written.exists() or written.read_bytes().count(b"\n") < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with written.open("ab") as file:
+        file.write(b'{"input": "half a li')
+    for each in out.glob("*.png"):
+        load_image(each)  # Whatever there is is whole.
+    before = [row["output"] for row in manifest(out, whole=False) if not row["error"]]
+    assert len(before) < 37
+    assert batch(photos, out, *QUICK) == 0
+    rows = manifest(out)
+    good, bad = ([row["output"] for row in rows if bool(row["error"]) == wrong] for wrong in (0, 1))
+    assert len(good) == len(set(good)) == 37 and good[: len(before)] == before
+    assert len(bad) == len(set(bad)) == 3
+    assert {each.name for each in out.glob("*.png")} == set(good)
+    assert len({load_image(each).sum().item() for each in out.glob("*.png")}) == 37
+
+
+def test_ctrl_c_keeps_what_is_finished(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    add = Manifest.add
+
+    def interrupted(self: Manifest, row: Any) -> None:
+        if len(self.rows) == 2:
+            raise KeyboardInterrupt
+        add(self, row)
+
+    monkeypatch.setattr(Manifest, "add", interrupted)
+    assert batch(photos, tmp_path / "out", *QUICK) == 130
+    assert capsys.readouterr().out.endswith("2 were made and are kept; the same again goes on\n")
+    assert len(manifest(tmp_path / "out")) == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for two dreams."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(disk)]
+    if sys.platform != "linux" or subprocess.run(made, capture_output=True).returncode:
+        pytest.skip("no disk can be made here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_what_was_finished_is_found_again(
+    tmp_path: Path, small_disk: Path, capsys: Printed
+) -> None:
+    photos = folder_of(tmp_path / "in", 9)
+    assert batch(photos, small_disk, *QUICK) == 2
+    printed = capsys.readouterr()
+    assert printed.err.endswith("No space left on device\n") and printed.err.count("\n") == 1
+    rows = manifest(small_disk)
+    assert 0 < len(rows) < 9
+    assert {each.name for each in small_disk.iterdir()} - {"manifest.jsonl"} >= {
+        row["output"] for row in rows
+    }
+    subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
+    assert batch(photos, small_disk, *QUICK) == 0
+    assert len(manifest(small_disk)) == 9
+    assert f"{len(rows)} are there; {9 - len(rows)} to make" in capsys.readouterr().out
+
+
+def test_shards_part_the_work_and_share_a_folder(photos: Path, tmp_path: Path) -> None:
+    all_tasks = tasks([f"/{place}.png" for place in range(50)], [RECIPE, RECIPE.but(seed=1)], "cpu")
+    parts = [share(all_tasks, f"{place}/4") for place in range(1, 5)]
+    assert sorted(map(hash, chain(*parts))) == sorted(map(hash, all_tasks))
+    assert min(map(len, parts)) > 10
+    for shard in ("1/2", "2/2"):
+        assert batch(photos, tmp_path / "out", *QUICK, "--shard", shard) == 0
+    assert len(manifest(tmp_path / "out", "manifest-*of2.jsonl")) == 3
+
+
+def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = f"{photos / 'photo00.png'}\n\n{photos / 'photo02.png'}\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(listed))
+    assert batch("-", tmp_path / "out", *QUICK) == 0
+    assert [Path(row["input"]).name for row in manifest(tmp_path / "out")] == [
+        "photo00.png",
+        "photo02.png",
+    ]
+    clip = steady(tmp_path / "clip.mp4", panned(4), Fraction(12))
+    assert batch(clip, tmp_path / "frames", *QUICK) == 0
+    made = sorted(each.name for each in (tmp_path / "frames").glob("dream-*.png"))
+    assert [name[:18] for name in made] == [f"dream-clip+00000{place}" for place in range(1, 5)]
+
+
+def test_several_devices_work_side_by_side(photos: Path, tmp_path: Path, engine: Engine) -> None:
+    files = [str(each) for each in sorted(photos.glob("*.png"))]
+    todo = tasks(files, [RECIPE, RECIPE.but(seed=1)], "cpu")
+    crew = Here({}, ["cpu", "cpu"])
+    rows = list(chain(*crew.rows(([each] for each in todo), str(tmp_path / "out"))))
+    assert sorted(row.output for row in rows) == sorted(task.output for task in todo)
+    for task in todo:
+        *_, frame = engine.dream(load_image(task.input), task.recipe)
+        with Image.open(tmp_path / "out" / task.output) as picture:
+            assert picture.tobytes() == frame.picture().tobytes()
+    bad = [todo[0], Task(files[0], "no/such/folder.png", todo[0].recipe)]
+    with pytest.raises(DreamError, match="cannot be written"):
+        list(crew.rows(([each] for each in bad), str(tmp_path / "out")))
+
+
+def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Printed) -> None:
+    out = "memory://bucket/dreams"
+    assert batch(photos, out, *QUICK) == 0
+    assert batch(photos, out, *QUICK) == 0
+    assert "3 are there; nothing is left to make" in capsys.readouterr().out
+    names = [each.rsplit("/", 1)[1] for each in fsspec.filesystem("memory").ls(out, detail=False)]
+    assert len([name for name in names if name.endswith(".png")]) == 3
+    with Image.open(io.BytesIO(Place(out).read(min(names)))) as picture:
+        assert DreamRecipe.from_json(picture.info["deepdream"]).octaves == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["{IN}", "{IN}"], "in is where the pictures are; give another folder for OUT"),
+        (["{EMPTY}", "{OUT}"], "no picture is in .*empty; give files that end in .bmp, "),
+        (["nowhere", "{OUT}"], "there is no folder nowhere"),
+        (["{IN}", "{OUT}", "--sweep", "layr=a"], "--sweep: 'layr' is no knob; try layer"),
+        (["{IN}", "{OUT}", "--sweep", "layer="], "--sweep layer= needs values, as layer=A,B"),
+        (["{IN}", "{OUT}", "--sweep", "intensity=3,11"], "intensity must be a whole number from 1"),
+        (["{IN}", "{OUT}", "--sweep", "keep_colours=maybe"], "keep_colours must be true or false"),
+        (
+            ["{IN}", "{OUT}", "--sweep", f"seed={','.join(map(str, range(3334)))}"],
+            "these are 10002 pictures, more than 10000; --yes makes them all",
+        ),
+        (["{TWICE}", "{OUT}"], "photo00.jpg and photo00.png would both become dream-photo00-"),
+        (
+            ["{IN}", "{OUT}", "--shard", "3/2"],
+            "--shard is one of several, as 1/8 to 8/8, not '3/2'",
+        ),
+        (["{IN}", "{FILE}/x"], "x cannot be written: Not a directory"),
+        (["{IN}", "nosuch://x"], "nosuch://x cannot be written: Protocol not known: nosuch"),
+        (["{CLIP}", "memory://x"], "the frames of a video are written to OUT first"),
+        (["{IN}", "{OUT}", "--layer", "foo"], "layer 'foo' is not in dreamlet"),
+    ],
+)
+def test_bad_input_is_one_line(
+    given: list[str], said: str, photos: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    names = ("IN", "OUT", "EMPTY", "TWICE", "FILE")
+    places = {name: tmp_path / name.lower() for name in names} | {"CLIP": tmp_path / "clip.mp4"}
+    places["EMPTY"].mkdir()
+    places["FILE"].write_text("a file")
+    folder_of(places["TWICE"], 1)
+    to_image(torch.rand(1, 3, 40, 40)).save(places["TWICE"] / "photo00.jpg")
+    if "{CLIP}" in given:
+        steady(places["CLIP"], panned(2), Fraction(12))
+    assert batch(*(word.format(**places) for word in given)) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1 and re.search(said, printed), printed
+    assert not places["OUT"].exists()

@@ -1,0 +1,40 @@
+"""Folders of small photos, and what a batch wrote of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dream import DreamRecipe, save_image
+
+# A dream of a moment, as options and as a recipe.
+QUICK = ["--octaves", "1", "--iterations", "2", "--max-side", "64"]
+RECIPE = DreamRecipe(octaves=1, iterations=2, max_side=64)
+
+
+def folder_of(folder: Path, count: int) -> Path:
+    """A folder with so many photos of noise, photo00.png and so on, the first one larger."""
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(5)
+    for place in range(count):
+        size = (48, 64) if place else (45, 67)
+        save_image(torch.rand(1, 3, *size, generator=generator), folder / f"photo{place:02}.png")
+    return folder
+
+
+def broken(folder: Path) -> None:
+    """Three more that cannot be read, or not be dreamed."""
+    (folder / "garbage.png").write_bytes(b"garbage")
+    (folder / "cut.png").write_bytes((folder / "photo00.png").read_bytes()[:900])
+    save_image(torch.zeros(1, 3, 8, 40), folder / "tiny.png")
+
+
+def manifest(
+    folder: Path, name: str = "manifest.jsonl", whole: bool = True
+) -> list[dict[str, Any]]:
+    """The rows of the manifests of that name; unless `whole`, what is half a line is left out."""
+    lines = [line for path in folder.glob(name) for line in path.read_text().splitlines(True)]
+    return [json.loads(line) for line in lines if whole or line.endswith("\n")]
