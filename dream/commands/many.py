@@ -24,7 +24,7 @@ from dream.errors import DreamError, PictureError, RecipeError, instead, printab
 from dream.files.embedded import with_pictures
 from dream.many.cluster import Cluster
 from dream.many.frames import frames_in, is_video
-from dream.many.here import Here
+from dream.many.here import Here, devices
 from dream.many.manifest import Manifest
 from dream.many.place import Place
 from dream.many.price import Price, batches, priced
@@ -80,7 +80,7 @@ def _batch(given: argparse.Namespace) -> None:
         if given.mlflow is not None:
             tracker = Tracker(given.mlflow, Path(given.place.rstrip("/")).name or "dreams")
         own = {recipe.model: given.weights} if given.weights else {}
-        crew = Here(own) if given.ray is None else Cluster(given.ray, own)
+        crew = _crew(given, own, max(each.max_side or 0 for each in recipes))
         left.callback(crew.close)
         wanted = tasks(files, recipes, crew.device)
         wanted = share(wanted, given.shard) if given.shard else wanted
@@ -95,6 +95,11 @@ def _batch(given: argparse.Namespace) -> None:
         _run(crew, manifest, tracker, sized)
         for name in write_sheets(manifest.place, wanted, list(swept)) if given.sheet else []:
             print(printable(f"{name}: what the sweep made, side by side"))
+
+
+def _crew(given: argparse.Namespace, files: dict[str, str], side: int) -> Here | Cluster:
+    """Who paints pictures of that longest side."""
+    return Here(files, devices(side)) if given.ray is None else Cluster(given.ray, files)
 
 
 def _swept(text: str) -> tuple[str, list[Any]]:

@@ -19,6 +19,7 @@ from dream.engine import Engine
 from dream.errors import DeviceError, DreamError, first_line
 from dream.many.painter import Painter, Rows
 from dream.many.place import Place
+from dream.many.row import Row
 from dream.many.tasks import Task
 
 Rowed = dict[str, NDArray[Any]]
@@ -38,18 +39,14 @@ class Worker:
 
     def __call__(self, batch: Rowed) -> Rowed:
         """The rows of some tasks, or what went wrong with all of them."""
-        made = []
-        for tasks in batch["tasks"]:
-            try:
-                done = [
-                    row
-                    for rows in self.painter.rows(pickle.loads(tasks), self.place)
-                    for row in rows
-                ]
-                made.append(pickle.dumps(done))
-            except DreamError as error:
-                made.append(pickle.dumps(str(error)))
-        return {"made": np.array(made, object)}
+        (tasks,) = batch["tasks"]
+        made: list[Row] | str
+        try:
+            rows = self.painter.rows(pickle.loads(tasks), self.place)
+            made = [row for done in rows for row in done]
+        except DreamError as error:
+            made = str(error)
+        return {"made": np.array([pickle.dumps(made)], object)}
 
 
 class Cluster:

@@ -15,20 +15,30 @@ from dream.many.row import Row
 from dream.many.tasks import Task
 from dream.networks.device import pick_device
 
+# So many of a CPU at once, and pictures of up to so many pixels a side.
+MOST = 8
+SIDE = 1024
 
-def devices() -> list[str]:
-    """The devices of this machine: all of its GPUs, or the one that is to be had."""
+
+def devices(side: int = 0) -> list[str]:
+    """The devices of this machine that paint pictures of that longest side, each one at a time.
+
+    All GPUs; or each core by itself, as two threads of one picture wait for one another; but large
+    pictures one by one, as several would take much memory.
+    """
     best = pick_device()
     if best.type == "cuda" and best.index is None:
         return [f"cuda:{place}" for place in range(torch.cuda.device_count())]
-    return [str(best)]
+    cores = min(torch.get_num_threads(), MOST) if best.type == "cpu" and side <= SIDE else 1
+    return [str(best)] * cores
 
 
 class Here:
-    """This machine: a painter for each of its devices. `files` are weights of one's own."""
+    """This machine: a painter for each of those devices. `files` are weights of one's own."""
 
-    def __init__(self, files: Mapping[str, str], names: Sequence[str] = ()) -> None:
-        self.painters = [Painter(name, files) for name in names or devices()]
+    def __init__(self, files: Mapping[str, str], names: Sequence[str]) -> None:
+        threads = 1 if len(names) > 1 else None
+        self.painters = [Painter(name, files, threads) for name in names]
         self.engine = self.painters[0].engine
         self.device, self.workers = self.engine.device.type, len(self.painters)
 
@@ -68,6 +78,8 @@ def _side_by_side(
             done.put(None)
 
     threads = [threading.Thread(target=work, args=(each,), daemon=True) for each in painters]
+    own = torch.get_num_threads()
+    torch.set_num_threads(1)  # For all threads to come: each has a core to itself.
     for thread in threads:
         thread.start()
     left = len(threads)
@@ -84,3 +96,4 @@ def _side_by_side(
         stopped.set()
         for thread in threads:
             thread.join()
+        torch.set_num_threads(own)

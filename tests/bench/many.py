@@ -1,0 +1,78 @@
+"""How many small dreams a minute: one by one, together, and on a Ray cluster of this machine.
+
+Photos of 240 x 160, as they come from five examples, each dreamed as the command line does. Counted
+from when the first was begun, so that no start of a program is in it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import time
+from pathlib import Path
+
+from dream import DreamRecipe, load_image, save_image
+from dream.many.cluster import Cluster
+from dream.many.here import Here, devices
+from dream.many.price import batches, priced
+from dream.many.tasks import Task, pictures, tasks
+from dream.tensors import resized
+from tests.bench.report import Report
+from tests.conftest import EXAMPLES
+
+COPIES = 5
+ROUNDS = 2
+
+
+def measure(report: Report) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for photo in EXAMPLES.glob("*.jpg"):
+            picture = resized(load_image(photo), (160, 240))
+            for copy in range(COPIES):
+                save_image(picture, Path(folder, f"{photo.stem}{copy}.png"))
+        crew, team = Here({}, devices()), Here({}, devices()[:1])
+        todo = tasks(pictures(folder), [DreamRecipe()], crew.device)
+        sized = [(task, size) for task, size, _ in priced(crew.engine, crew.device, todo)]
+        alone, together = [[task] for task in todo], list(batches(sized))
+        rates: dict[str, list[float]] = {}
+        for _ in range(ROUNDS):
+            for name, who, given in (
+                ("one by one", team, alone),
+                ("together", team, together),
+                ("together, a core each", crew, together),
+            ):
+                rates.setdefault(name, []).append(_rate(who, given))
+        for name, made in rates.items():
+            report.row(
+                "pictures a minute",
+                made=name,
+                best=max(made),
+                ratio=max(made) / max(rates["one by one"]),
+            )
+        if importlib.util.find_spec("ray"):
+            for workers in (1, 2):
+                cluster = Cluster("", {})
+                cluster.workers = workers
+                rate = _rate(cluster, together)
+                cluster.close()
+                report.row(
+                    "pictures a minute",
+                    made=f"by {workers} of Ray's",
+                    best=rate,
+                    ratio=rate / max(rates["one by one"]),
+                )
+
+
+def _rate(crew: Here | Cluster, given: list[list[Task]]) -> float:
+    """Pictures a minute."""
+    done, start = 0, 0.0
+    with tempfile.TemporaryDirectory() as out:
+        for rows in crew.rows(given, out):
+            if rows and not start:  # A batch ends with all of its rows.
+                start = time.perf_counter() - rows[0].seconds * len(given[0])
+            done += len(rows)
+        return 60 * done / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    measure(Report())
