@@ -240,10 +240,8 @@ def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     listed = f"{photos / 'photo00.png'}\n\n{photos / 'photo02.png'}\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO(listed))
     assert batch("-", tmp_path / "out", *QUICK) == 0
-    assert [Path(row["input"]).name for row in manifest(tmp_path / "out")] == [
-        "photo00.png",
-        "photo02.png",
-    ]
+    made = [Path(row["input"]).name for row in manifest(tmp_path / "out")]
+    assert sorted(made) == ["photo00.png", "photo02.png"]
     clip = steady(tmp_path / "clip.mp4", panned(4), Fraction(12))
     assert batch(clip, tmp_path / "frames", *QUICK) == 0
     made = sorted(each.name for each in (tmp_path / "frames").glob("dream-*.png"))
