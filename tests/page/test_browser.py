@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -573,12 +574,20 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
 def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) -> None:
     fill(page, "Intensity", 1)
     dreamed(page)
+    everything = page.get_by_role("button", name="Download all")
+    expect(everything).to_be_hidden()
     first = download(page, tmp_path)
     page.locator(".layers:visible button", has_text="Rings").click()
     fill(page, "Intensity", 2)
     dreamed(page)
     items = page.locator("#strip button.thumbnail-item")
     expect(items).to_have_count(2)
+    with page.expect_download() as waiting:
+        everything.press("Enter")
+    assert waiting.value.suggested_filename == "dreams.zip"
+    with ZipFile(waiting.value.path()) as archive:
+        assert archive.read(first.name) == first.read_bytes() and len(archive.namelist()) == 3
+    expect(status(page)).to_have_text("2 dreams and their recipes, in one ZIP.")
     items.first.click()
     expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
     expect(number(page, "Intensity")).to_have_value("1")
