@@ -172,7 +172,8 @@ def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> 
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
     expect(page.locator("#photo img")).to_have_attribute("alt", "rocket")
     page.click("#go")
-    expect(after).to_have_attribute("alt", "dream rocket inception3b i1 seed0")
+    named = "dream rocket inception3b i1 seed0"
+    expect(after).to_have_attribute("alt", named, timeout=60 * SECONDS)
     page.get_by_role("tab", name="Class image").click()
     page.get_by_role("button", name="goldfish and volcano", exact=True).click()
     expect(page.get_by_label("Class", exact=True)).to_have_value("goldfish:1,volcano:1")
