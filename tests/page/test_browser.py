@@ -371,7 +371,6 @@ def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> Non
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]  # type: ignore[index]
     open_advanced(page)
-    page.get_by_label("Size, pixels").fill("224")
     page.get_by_label("Steps").fill("64")
     box = page.get_by_label("Class", exact=True)
     box.fill("")

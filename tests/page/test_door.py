@@ -29,6 +29,8 @@ AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("Deep Dream", "Channel visualization", "Class image", "Zoom and video")
 HOST = "someone-dreams.hf.space"
 
+expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: make test needs npm")
