@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.browser import (
@@ -194,9 +194,9 @@ def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(pa
 
 
 @needs_chromium
-def test_those_who_wait_are_told_their_place(window: Page, address: str) -> None:
+def test_those_who_wait_are_told_their_place(browser: Browser, address: str) -> None:
     first, second, third = (
-        opened(window.context.new_page(), address, {"width": 800, "height": 800}) for _ in range(3)
+        opened(browser.new_page(), address, {"width": 800, "height": 800}) for _ in range(3)
     )
     for page in (second, third):
         fill(page, "Intensity", 1)
