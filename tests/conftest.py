@@ -46,9 +46,9 @@ SHIPPED_BITS = IN_ONE_ORDER and torch.__version__.startswith(MADE_WITH)
 FIRST = [
     f"test_{name}"
     for name in (
-        *("browser", "same", "tile", "class_image", "channels", "space", "weights", "render"),
-        *("app", "door", "command_line", "mcp", "api", "zero"),
-        *("closed_doors", "docs", "models", "zoom", "motion", "start", "guide", "picture", "mask"),
+        *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tile", "docs"),
+        *("same", "channels", "door", "class_image", "weights", "space", "mcp", "zoom"),
+        *("command_line", "work", "start", "motion", "guide", "picture", "mask", "films"),
     )
 ]
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
 import threading
-import time
-import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +23,7 @@ from dream.errors import PictureError, RecipeError
 from dream.files import video
 from dream.files.bounded import BYTES, EXIF_BYTES, PathOrFile, bounded_file, check, check_tiles
 from dream.files.origin import XMP_KEY, made_by_a_network
+from dream.files.whole import whole
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.recipe import AnyRecipe, Recipe
 from dream.tensors import to_image, to_tensor
@@ -47,9 +45,6 @@ DECODING = threading.Lock()
 # quiet once and for all: `catch_warnings` around each reading would mix up those of other threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
-# What a killed process left half written goes after an hour.
-PARTIAL = re.compile(r"\.[0-9a-f]{32}\.part")
-PARTIAL_SECONDS = 3600
 
 
 def load_image(path: PathOrFile, background: str = "white") -> Tensor:
@@ -231,23 +226,8 @@ def save_preview(image: Image.Image, path: Path, *, photo: bool | None = None) -
 def _write(image: Image.Image, path: Path, kind: str, **options: Any) -> None:
     image = image.convert("RGB")
     image.info = {}  # A comment would be written along.
-    _sweep(path.parent)
-    partial = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
+    with whole(path) as partial:
         image.save(partial, kind, **options)
-        partial.replace(path)
-    except OSError as error:
-        raise PictureError(f"{path.name} cannot be written: {_one_line(error)}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    for each in folder.glob(".*.part"):
-        with suppress(OSError):  # Another process may sweep too, and not all may be ours.
-            old = time.time() - each.lstat().st_mtime > PARTIAL_SECONDS
-            if old and PARTIAL.fullmatch(each.name):
-                each.unlink()
 
 
 def check_destination(path: str | os.PathLike[str], *endings: str) -> Path:

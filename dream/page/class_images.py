@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -46,8 +46,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
             carry, outputs = _showing(first)
     download = outputs["download"]
     run = Run(go, stop, [carry, download], outputs["status"])
-    check = partial(parts.checked, ClassRecipe)
-    run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]}, check)
+    run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]}, _check)
     run.wire()
     carried = [tabs, dreams.photo]
     carry.click(
@@ -116,7 +115,7 @@ def _make(
     work: Work, photo: str | None, random_seed: bool, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
     """What the tab puts out, as the picture forms."""
-    recipe = ClassRecipe(**knobs)
+    recipe = ClassRecipe(**_open(knobs))
     if random_seed:
         recipe = recipe.but(seed=parts.random_seed())
     before = None
@@ -152,10 +151,21 @@ def _said(before: Verdict, after: Verdict) -> str:
     )
 
 
+def _check(**values: Any) -> None:
+    """See that there can be such a picture; raises as `parts.checked`."""
+    parts.checked(ClassRecipe, **_open(values))
+
+
 def _control(name: str, value: Any) -> Any:
-    """The control of a knob; what the mode or a photo decides may be left empty."""
+    """The control of a knob; what the mode or a photo decides may be left at 0."""
     knob = knobs(ClassRecipe)[name]
     if knob.automatic:
-        about = f"{knob.help} Empty: {knob.automatic}."
-        return gr.Number(None, label=parts.label(name, knob), info=about, precision=0)
+        about = f"{knob.help} 0: {knob.automatic}."
+        return gr.Number(0, label=parts.label(name, knob), info=about, precision=0)
     return parts.control(ClassRecipe, name, value)
+
+
+def _open(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, and what is 0, or empty, left open: Gradio shows an empty number as 0."""
+    automatic = {name for name, knob in knobs(ClassRecipe).items() if knob.automatic}
+    return {name: each or None if name in automatic else each for name, each in values.items()}

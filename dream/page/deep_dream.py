@@ -63,8 +63,7 @@ class Result:
     status: gr.HTML
     again: gr.Button
     download: gr.DownloadButton
-    strip: gr.Gallery
-    origins: gr.State
+    strip: history.Strip
     origin: gr.State
     making: making.Section
     below: beside.Beside
@@ -80,7 +79,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
             made = _showing(asked.compared.sheet, shown)
     _run(work, asked, made)
     controls, result = asked.controls, [made.view, made.status, made.download]
-    estimate.wire(work, asked.expected, asked.photo, controls, made.strip)
+    estimate.wire(work, asked.expected, asked.photo, controls, made.strip.dreams)
     sharing.wire(
         page_load,
         controls,
@@ -91,7 +90,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
         asked.load_from,
     )
     outputs = [asked.photo, *result, asked.recipe, asked.linkable, made.origin]
-    history.wire(made.strip, made.origins, controls, outputs)
+    history.wire(made.strip, controls, outputs)
     beside.wire(made.below, controls, made.status, asked.linkable)
     return asked
 
@@ -137,11 +136,11 @@ def _showing(sheet: gr.Image, shown: DreamRecipe) -> Result:
         again = gr.Button("Dream again", elem_id="again", min_width=90)
         download = gr.DownloadButton("Download", str(DREAMED), elem_id="download", min_width=90)
         came = making.button()
-    strip, origins = history.strip()
+    strip = history.strip()
     sheet.render()  # type: ignore[no-untyped-call]
     origin, how = gr.State(str(PHOTO)), making.section(came)
     below = beside.section(shown)
-    return Result(view, status, again, download, strip, origins, origin, how, below)
+    return Result(view, status, again, download, strip, origin, how, below)
 
 
 def _run(work: Work, asked: Inputs, made: Result) -> None:
@@ -155,15 +154,16 @@ def _run(work: Work, asked: Inputs, made: Result) -> None:
         "view": made.view,
         "seed": controls.by_name["seed"],
         "download": made.download,
-        "strip": made.strip,
-        "origins": made.origins,
+        "strip": made.strip.dreams,
+        "visit": made.strip.visit,
+        "all": made.strip.all,
         "origin": made.origin,
         "recipe": asked.recipe,
         "linkable": asked.linkable,
         "made_of": made.below.made_of,
     }
     photo, knobs, first = {"photo": asked.photo}, controls.inputs, controls.hand_over
-    knobs_and_kept = {**knobs, "strip": made.strip, "origins": made.origins}
+    knobs_and_kept = {**knobs, "visit": made.strip.visit}
     sheet = {"sheet": asked.compared.sheet, **status}
     forming = {"dreamed": made.download, "origin": made.origin, "way": made.making.way}
     formed = {**made.making.outputs, **status}
@@ -201,8 +201,7 @@ def _again(work: Work, view: tuple[str, str], **values: Any) -> Iterator[dict[st
 def _dream(
     work: Work,
     photo: str | None,
-    strip: history.Kept,
-    origins: history.Origins,
+    visit: history.Visit,
     random_seed: bool,
     before: str | None = None,
     **knobs: Any,
@@ -223,12 +222,9 @@ def _dream(
             recipe = made
             where = " ".join(filter(None, (recipe.layer, recipe.channels)))
             said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {recipe.seed}."
-            longer, origins = history.longer(strip, origins, after, photo, before)
-            changes |= {
+            changes |= history.longer(visit, after, photo, before) | {
                 "status": parts.status(said),
                 "download": after,
-                "strip": longer,
-                "origins": origins,
                 "origin": photo,
                 "recipe": recipe.to_json(),
                 "linkable": sharing.linked(recipe),

@@ -1,15 +1,18 @@
-"""The dreams of one visit, side by side; a click brings one back with its recipe.
+"""The dreams of one visit, side by side: a click brings one back with its recipe, or packs all.
 
 Gradio keeps a history of API runs by itself, across visits; this is only what is on the page.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
+from dream.errors import DreamError
+from dream.files.pack import pack
 from dream.files.picture import read_recipe
 from dream.networks import catalogue
 from dream.page import parts
@@ -18,16 +21,43 @@ from dream.page.sharing import linked
 from dream.recipe.dream import DreamRecipe
 
 MOST = 24
+DOWNLOAD = """(file) => {
+  if (!file) return;
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}"""
 
-# What a gallery hands back: the path of each picture, and its caption.
-Kept = list[tuple[str, str | None]] | None
-# What each dream is of, and what is shown beside it: another photo where a dream was dreamed again.
-Origins = tuple[tuple[str, str], ...]
+
+class Made(NamedTuple):
+    """A dream, its caption, what it is of, and what is shown beside it: another photo where a dream
+    was dreamed again.
+    """
+
+    file: str
+    caption: str
+    photo: str
+    before: str
 
 
-def strip() -> tuple[gr.Gallery, gr.State]:
-    """The dreams made so far, none as yet, and what each was made of."""
-    gallery = gr.Gallery(
+# The browser holds no part of it, and names none: what is packed and brought back is the visitor's.
+Visit = tuple[Made, ...]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The dreams made so far, and all of them in one file."""
+
+    dreams: gr.Gallery
+    visit: gr.State
+    all: gr.Button
+    packed: gr.DownloadButton
+
+
+def strip() -> Strip:
+    """The strip, hidden while there is no dream."""
+    dreams = gr.Gallery(
         type="filepath",
         format="png",
         label="Your dreams",
@@ -42,16 +72,20 @@ def strip() -> tuple[gr.Gallery, gr.State]:
         visible=False,
         elem_id="strip",
     )
-    return gallery, gr.State(())
+    everything = gr.Button("Download all", size="sm", visible=False, elem_id="download-all")
+    return Strip(dreams, gr.State(()), everything, gr.DownloadButton(visible=False))
 
 
-def longer(
-    kept: Kept, origins: Origins, dreamed: str, photo: str, before: str
-) -> tuple[dict[str, Any], Origins]:
-    """The strip with one more dream at its end, and what all of them were made of."""
-    items = [*(kept or []), (dreamed, caption(dreamed))][-MOST:]
-    origins = (*origins, (photo, before))[-MOST:]
-    return gr.update(value=items, selected_index=None, visible=True), origins
+def longer(visit: Visit, dreamed: str, photo: str, before: str) -> dict[str, Any]:
+    """What changes with one more dream: the strip, the visit, and whether there are several."""
+    there = (each for each in visit if Path(each.file).exists())
+    visit = (*there, Made(dreamed, caption(dreamed), photo, before))[-MOST:]
+    items = [(each.file, each.caption) for each in visit]
+    return {
+        "strip": gr.update(value=items, selected_index=None, visible=True),
+        "visit": visit,
+        "all": gr.update(visible=len(visit) > 1),
+    }
 
 
 def caption(dreamed: str) -> str:
@@ -61,26 +95,46 @@ def caption(dreamed: str) -> str:
     return f"{brings.get(recipe.layer, recipe.layer)} · {recipe.intensity}"
 
 
-def wire(gallery: gr.Gallery, origins: gr.State, controls: Controls, outputs: list[Any]) -> None:
+def packed(visit: Visit) -> tuple[str | None, str]:
+    """The dreams of a visit in one ZIP, in the folder of the first, and what is said of it."""
+    there = [Path(each.file) for each in visit if Path(each.file).is_file()]
+    try:
+        if not there:
+            raise DreamError("These dreams are no longer kept here.")
+        path = there[0].with_name("dreams.zip")
+        pack(there, path)
+    except DreamError as error:
+        return None, parts.warned(error, "This cannot be packed")
+    said = f"{len(there)} dreams and their recipes, in one ZIP"
+    gone = len(visit) - len(there)
+    return str(path), parts.status(
+        f"{said}; {gone} more no longer kept here." if gone else f"{said}."
+    )
+
+
+def wire(strip: Strip, controls: Controls, outputs: list[Any]) -> None:
     """A click on a dream shows it again, with its photo, and sets every control as it was made."""
     photo, view, status, download, text, linkable, shown_of = outputs
 
-    def bring_back(event: gr.SelectData, kept: Kept, origins: Origins) -> dict[Any, Any]:
+    def bring_back(event: gr.SelectData, visit: Visit) -> dict[Any, Any]:
         place = int(event.index)
-        dreamed, (origin, before) = (kept or [])[place][0], origins[place]
-        if not all(Path(each).exists() for each in (dreamed, origin, before)):
+        made = visit[place] if place < len(visit) else None
+        if not made or not all(
+            Path(each).exists() for each in (made.file, made.photo, made.before)
+        ):
             return {status: parts.status("This dream is no longer kept here.")}
-        recipe = read_recipe(dreamed, DreamRecipe)
-        return controls.show(recipe, origin) | {
-            photo: origin,
-            view: (before, dreamed),
+        recipe = read_recipe(made.file, DreamRecipe)
+        return controls.show(recipe, made.photo) | {
+            photo: made.photo,
+            view: (made.before, made.file),
             status: parts.status(f"Dream {place + 1} of this visit, and its recipe."),
-            download: dreamed,
+            download: made.file,
             text: recipe.to_json(),
             linkable: linked(recipe),
-            shown_of: origin,
+            shown_of: made.photo,
         }
 
-    gallery.select(
-        bring_back, [gallery, origins], [*controls.outputs, *outputs], **controls.at_once
+    strip.dreams.select(bring_back, strip.visit, [*controls.outputs, *outputs], **controls.at_once)
+    strip.all.click(packed, strip.visit, [strip.packed, status], **parts.AT_ONCE).then(
+        None, strip.packed, None, js=DOWNLOAD, api_visibility="private"
     )

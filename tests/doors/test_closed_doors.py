@@ -122,6 +122,25 @@ def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list
     assert tried >= 15
 
 
+def test_what_a_visit_packs_is_named_by_no_browser(
+    address: str, api: httpx.Client, cat: dict[str, str]
+) -> None:
+    config = httpx.get(f"{address}/config").json()
+    by_name = {each["props"].get("elem_id"): each["id"] for each in config["components"]}
+    (event,) = (
+        each["id"]
+        for each in config["dependencies"]
+        if each["targets"] == [[by_name["download-all"], "click"]]
+    )
+    others = [[cat["path"], "a dream", cat["path"], cat["path"]]]
+    for data in (others, [others], [{"path": cat["path"]}], [None]):
+        sent = {"fn_index": event, "data": data, "session_hash": "forged"}
+        answer = api.post("/run/predict", json=sent)
+        assert answer.status_code == 200
+        packed, said = answer.json()["data"]
+        assert packed is None and "no longer kept here" in said
+
+
 def test_no_tool_has_the_server_upload_a_file_of_its_own(
     api: httpx.Client, secrets: list[str]
 ) -> None:
@@ -319,7 +338,6 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         return "127.0.0.1"
 
     monkeypatch.setattr(safehttpx, "async_validate_url", validated)
-    monkeypatch.setattr(door, "LINK_SECONDS", 1.0)
     monkeypatch.setattr(door, "FILE_BYTES", 3_000_000)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Links)
@@ -355,8 +373,10 @@ def test_a_link_is_fetched_into_the_folder_of_uploads(
     ],
 )
 def test_a_link_that_drips_or_never_ends_or_leads_astray_is_refused(
-    path: str, message: str, links: str, tmp_path: Path
+    path: str, message: str, links: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if path == "/drips":
+        monkeypatch.setattr(door, "LINK_SECONDS", 1.0)
     start = time.monotonic()
     with pytest.raises(DreamError, match=message):
         asyncio.run(door.fetch(links + path))

@@ -4,6 +4,7 @@ The app runs in an environment of its own with what requirements.txt asks for an
 user who may write to a home and a folder for temporary files, and nowhere else.
 """
 
+import ast
 import atexit
 import os
 import re
@@ -151,11 +152,13 @@ def client(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Client:
 
 def test_its_gradio_is_the_one_that_readme_names(machine: Path) -> None:
     card = SpaceCard((machine / "app" / "README.md").read_text(encoding="utf-8"))
-    code = "from importlib.metadata import distributions as d; print(*(each.name for each in d()))"
-    python = machine / "venv/bin/python"
-    version = as_user(python, "-c", "import gradio; print(gradio.__version__)").stdout.strip()
-    assert version == card.data.to_dict()["sdk_version"]
-    names = set(as_user(python, "-c", code).stdout.split())
+    told = (
+        "from importlib.metadata import distributions as d; print({e.name: e.version for e in d()})"
+    )
+    said = as_user(machine / "venv/bin/python", "-c", told).stdout
+    versions: dict[str, str] = ast.literal_eval(said)
+    assert versions["gradio"] == card.data.to_dict()["sdk_version"]
+    names = set(versions)
     assert {"torch", "torchvision"} <= names and not {"pytest", "playwright", "mypy"} & names
 
 

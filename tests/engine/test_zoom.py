@@ -187,7 +187,7 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "zoom.mp4"
-    command = [sys.executable, "-m", "dream", "zoom", CAT, "-o", str(out), "--max-side", "48"]
+    command = [sys.executable, "-m", "dream", "zoom", CAT, "-o", str(out), "--max-side", "96"]
     command += ["--iterations", "1", "--fps", "4", "--seconds", "300"]
     parts = tmp_path / ".zoom.mp4.parts"
     for stop, code in (("kill", -9), ("send_signal", 130)):
@@ -204,7 +204,7 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
     video = load_video(out)
     assert video.frames >= 16 and video.rate == 4
     with Image.open(CAT) as image:
-        assert video.size == (32, 48) and image.size == (451, 300)
+        assert video.size == (64, 96) and image.size == (451, 300)
 
 
 def test_a_frame_is_a_dream_of_the_one_before(engine: Engine, cat: Tensor) -> None:

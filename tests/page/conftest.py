@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.browser import CHROMIUM, FLAGS, SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -14,3 +14,14 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[Page]:
+    """A window that test after test opens the page in: what a new one costs is to read all of its
+    scripts again.
+    """
+    page = browser.new_page()
+    page.set_default_timeout(30 * SECONDS)
+    yield page
+    page.close()

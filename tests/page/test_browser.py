@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from tests.support.browser import (
     number,
     open_advanced,
     shown,
+    slowed,
+    small,
     status,
     upload,
     watched,
@@ -44,8 +47,8 @@ pytestmark = [
 
 
 @pytest.fixture(params=SIZES)
-def page(request: Any, browser: Browser, address: str) -> Iterator[Page]:
-    with watched(browser, address, request.param) as page:
+def page(request: Any, window: Page, address: str) -> Iterator[Page]:
+    with watched(window, address, request.param) as page:
         yield page
 
 
@@ -68,11 +71,13 @@ def test_what_a_dream_will_take_is_said_before_and_follows_the_controls(page: Pa
     before = seconds()
     fill(page, "Intensity", 10)
     expect(line).not_to_have_text(re.compile(rf"about {before} "))
-    assert seconds() > before
+    assert (most := seconds()) > before
     upload(page, EXAMPLES / "galaxies.jpg")
     open_advanced(page)
     fill(page, "Iterations", 1)
-    expect(line).to_have_text("Dreamlet on a CPU, about 1 second")
+    # How long exactly, a busy machine had learned.
+    expect(line).to_have_text(re.compile(r"about [1-9] seconds?$"))
+    assert seconds() < most
 
 
 def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str) -> None:
@@ -108,18 +113,20 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 17, 2.4)
     change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
     assert 15 < change < 45
+    # Again: not of the photo, but of what was dreamed.
+    fill(page, "Intensity", 1)
     with page.expect_response(re.compile("/queue/data|/call/")):
         page.click("#again")
     expect(status(page)).to_contain_text("Octave")
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
     again = download(page, tmp_path / "again")
-    assert again.name == path.name
-    further = (load_image(again) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
-    assert further > 1.2 * change
+    assert again.name == "dream-cat-inception4c-i1-seed0.png"
+    further = (load_image(again) - load_image(path)).abs().mean().item() * 255
+    assert 0 < further < change / 2
 
 
 @on_the_phone
-def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page) -> None:
+def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page, tmp_path: Path) -> None:
     upload(page, EXAMPLES / "rocket.jpg")
     fill(page, "Intensity", 10)
     page.click("#go")
@@ -133,6 +140,7 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page) -> None:
     expect(page.locator("#go")).to_be_visible()
     page.wait_for_timeout(1.5 * SECONDS)
     assert shown(page) == after_a_second  # nothing goes on behind it
+    upload(page, small("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.click("#go")
     expect(status(page)).to_contain_text("Dreamed in")
@@ -148,6 +156,7 @@ def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -
     open_advanced(page)
     fill(page, "Intensity", 1)
     expect(number(page, "Iterations")).to_have_value("6")
+    fill(page, "Max side", 200)
     page.click("#go")
     expect(status(page)).to_contain_text("Dreamed in")
     path = download(page, tmp_path)
@@ -202,13 +211,15 @@ def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -
 
 
 @at_the_desk
-def test_enter_dreams(page: Page) -> None:
+def test_enter_dreams(page: Page, tmp_path: Path) -> None:
+    upload(page, small("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.locator("#title").click()
     page.keyboard.press("Enter")
     expect(status(page)).to_contain_text("Dreamed in")
 
 
+@at_the_desk
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -267,12 +278,15 @@ def test_the_second_tab_opens_on_a_full_grid(page: Page) -> None:
 
 @at_the_desk
 def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path: Path) -> None:
+    upload(page, small("coffee.jpg", tmp_path))
     open_channels(page)
     page.locator(".layers:visible button", has_text="Rings").click()
     expect(said(page)).to_contain_text("16 channels of inception3b.")
     # Others on the phone than at the desk: what was made once is there at once.
     channel = page.viewport_size["width"] % 300  # type: ignore[index]
     page.locator("#numbers textarea, #numbers input").fill(f"5,{channel}")
+    open_advanced(page)
+    fill(page, "Steps", 48)
     page.click("#show")
     expect(said(page)).to_contain_text("s left.")
     expect(page.locator("#stop-show")).to_be_visible()
@@ -299,12 +313,13 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
 
 
 @on_the_phone
-def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page) -> None:
+def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page, tmp_path: Path) -> None:
     fill(page, "Intensity", 1)
     open_channels(page)
     open_advanced(page)
+    fill(page, "Size", 112)
     fill(page, "Steps", 32)
-    page.set_input_files("#seen input[type=file]", EXAMPLES / "coffee.jpg")
+    page.set_input_files("#seen input[type=file]", small("coffee.jpg", tmp_path))
     photo = page.locator("#seen img")
     expect(photo).to_have_attribute("src", re.compile("coffee"))
     box = photo.bounding_box()
@@ -355,6 +370,8 @@ def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> Non
     expect(page.locator("#bars")).to_contain_text("goldfish")
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]  # type: ignore[index]
+    open_advanced(page)
+    page.get_by_label("Steps").fill("64")
     box = page.get_by_label("Class", exact=True)
     box.fill("")
     box.press_sequentially("flamin")
@@ -369,9 +386,8 @@ def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> Non
         page.click("#class-download")
     assert waiting.value.suggested_filename == "class-flamingo-seed0.png"
     waiting.value.save_as(tmp_path / "class.png")
-    assert read_recipe(tmp_path / "class.png") == ClassRecipe(
-        target="flamingo", size=224, steps=248
-    )
+    made = ClassRecipe(target="flamingo", size=224, steps=64)
+    assert read_recipe(tmp_path / "class.png") == made
     page.click("#dream-on")
     expect(page.locator("#go")).to_be_visible()
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
@@ -387,16 +403,15 @@ def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(page: Pag
     page.get_by_label("Class", exact=True).fill("pizza")
     page.keyboard.press("Tab")
     # In a browser as slow as a phone's, which has frames to show yet when the stop comes.
-    slow = page.context.new_cdp_session(page)
-    slow.send("Emulation.setCPUThrottlingRate", {"rate": 6})
-    page.click("#make")
-    expect(page.locator("#stop-make")).to_be_visible()
-    expect(verdict(page)).to_contain_text("s left.")
-    page.keyboard.press("Escape")
-    expect(page.locator("#make")).to_be_visible()
-    expect(verdict(page)).to_have_text("Stopped.")
-    page.wait_for_timeout(2 * SECONDS)
-    expect(verdict(page)).to_have_text("Stopped.")
+    with slowed(page):
+        page.click("#make")
+        expect(page.locator("#stop-make")).to_be_visible()
+        expect(verdict(page)).to_contain_text("s left.")
+        page.keyboard.press("Escape")
+        expect(page.locator("#make")).to_be_visible()
+        expect(verdict(page)).to_have_text("Stopped.")
+        page.wait_for_timeout(2 * SECONDS)
+        expect(verdict(page)).to_have_text("Stopped.")
 
 
 def open_section(page: Page, name: str) -> None:
@@ -460,9 +475,10 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     open_advanced(page)
     for label, value in (("Octaves", 2), ("Iterations", 5)):
         fill(page, label, value)
+    cat, galaxies = EXAMPLES / "cat.jpg", small("galaxies.jpg", tmp_path)
     canvas = painted(page)
-    upload(page, EXAMPLES / "cat.jpg")
-    expect_on_painter(page, EXAMPLES / "cat.jpg")
+    upload(page, cat)
+    expect_on_painter(page, cat)
     stroke(page, canvas)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
@@ -470,12 +486,12 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     # The photo, the strokes and both together, once: more would take minutes on a slow line.
     assert sum(url.endswith("/upload") for url in sent) == 3
     path = download(page, tmp_path)
-    change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().sum(1)
+    change = (load_image(path) - load_image(cat)).abs().sum(1)
     inside = (change > 0).float().mean()
     assert 0.005 < inside < 0.3 and change.max() * 255 > 20
     # Another photo has no mask; the dreamed one brings its own.
-    upload(page, EXAMPLES / "galaxies.jpg")
-    expect_on_painter(page, EXAMPLES / "galaxies.jpg")
+    upload(page, galaxies)
+    expect_on_painter(page, galaxies)
     dreamed(page)
     assert not read_recipe(download(page, tmp_path / "whole"), DreamRecipe).mask
     page.set_input_files("#photo input[type=file]", path)
@@ -494,6 +510,7 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
 
 @at_the_desk
 def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path) -> None:
+    upload(page, small("coffee.jpg", tmp_path))
     fill(page, "Intensity", 2)
     open_section(page, "Dream of another picture")
     page.set_input_files("#guide input[type=file]", EXAMPLES / "rocket.jpg")
@@ -564,6 +581,7 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
     expect(page.get_by_label("Layer 2")).to_have_value("none")
     page.get_by_role("button", name="Subtle").click()
     expect(number(page, "Intensity")).to_have_value(str(presets()["Subtle"].intensity))
+    upload(page, small("cat.jpg", tmp_path))
     dreamed(page)
     recipe = read_recipe(download(page, tmp_path), DreamRecipe)
     assert recipe == presets()["Subtle"].but(max_side=640)
@@ -571,14 +589,23 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
 
 @at_the_desk
 def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) -> None:
+    upload(page, small("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     dreamed(page)
+    everything = page.get_by_role("button", name="Download all")
+    expect(everything).to_be_hidden()
     first = download(page, tmp_path)
     page.locator(".layers:visible button", has_text="Rings").click()
     fill(page, "Intensity", 2)
     dreamed(page)
     items = page.locator("#strip button.thumbnail-item")
     expect(items).to_have_count(2)
+    with page.expect_download() as waiting:
+        everything.press("Enter")
+    assert waiting.value.suggested_filename == "dreams.zip"
+    with ZipFile(waiting.value.path()) as archive:
+        assert archive.read(first.name) == first.read_bytes() and len(archive.namelist()) == 3
+    expect(status(page)).to_have_text("2 dreams and their recipes, in one ZIP.")
     items.first.click()
     expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
     expect(number(page, "Intensity")).to_have_value("1")
@@ -590,7 +617,8 @@ def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) ->
 
 
 @on_the_phone
-def test_a_sheet_compares_layers_and_intensities(page: Page) -> None:
+def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> None:
+    upload(page, small("coffee.jpg", tmp_path))
     open_section(page, "Compare layers and intensities")
     for intensity in ("3", "8"):
         page.locator("#comparing").get_by_label(intensity, exact=True).uncheck()
@@ -601,11 +629,12 @@ def test_a_sheet_compares_layers_and_intensities(page: Page) -> None:
     page.locator("#sheet").scroll_into_view_if_needed()
     expect(sheet).to_be_visible()
     width, height = sheet.evaluate("image => [image.naturalWidth, image.naturalHeight]")
-    assert width == 2 * (320 + 6) + 6 and height == 3 * (213 + 18 + 6) + 6
+    assert width == 2 * (192 + 6) + 6 and height == 3 * (128 + 18 + 6) + 6
 
 
 @at_the_desk
-def test_stop_holds_while_a_mask_is_on_its_way(page: Page) -> None:
+def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> None:
+    upload(page, small("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     stroke(page, painted(page))
     before = shown(page)
@@ -629,11 +658,11 @@ def test_stop_holds_while_a_mask_is_on_its_way(page: Page) -> None:
 
 
 @at_the_desk
-def test_an_older_dream_brings_its_photo_along(page: Page) -> None:
+def test_an_older_dream_brings_its_photo_along(page: Page, tmp_path: Path) -> None:
     fill(page, "Intensity", 1)
-    dreamed(page)
-    upload(page, EXAMPLES / "galaxies.jpg")
-    dreamed(page)
+    for name in ("coffee.jpg", "galaxies.jpg"):
+        upload(page, small(name, tmp_path))
+        dreamed(page)
     page.locator("#strip button.thumbnail-item").first.click()
     expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
     expect_photo(page, "coffee.jpg")
@@ -671,7 +700,7 @@ def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Pag
     fill(page, "Intensity", 10)
     page.click("#go")
     expect(status(page)).to_contain_text("Octave")
-    fill(page, "Intensity", 2)
+    fill(page, "Intensity", 1)
     open_channels(page)
     page.click("#carry")
     expect(status(page)).to_contain_text("at inception4c 0, seed 0", timeout=60 * SECONDS)
@@ -697,18 +726,18 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
 
 
 @at_the_desk
-def test_below_the_dream_other_layers_are_a_click_away(page: Page) -> None:
+def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
     lines = page.locator("#made-of p")
     expect(lines.first).to_have_text("Dreamlet at inception4c (faces, fur)")
-    upload(page, EXAMPLES / "cat.jpg")
+    upload(page, small("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.click("#try-layers")
     expect(status(page)).to_have_text(
         "4 other layers. Click one to choose it.", timeout=60 * SECONDS
     )
-    small = page.locator("#others button.thumbnail-item")
-    expect(small).to_have_count(4)
-    small.nth(3).click()
+    others = page.locator("#others button.thumbnail-item")
+    expect(others).to_have_count(4)
+    others.nth(3).click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Scales · inception5a")
     dreamed(page, "at inception5a, seed 0")
     expect(lines.first).to_have_text("Dreamlet at inception5a (scales)")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from dream import DreamRecipe, read_recipe
 from dream.files.video import load_video
@@ -23,8 +23,8 @@ pytestmark = [
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    with watched(browser, address, "desk") as page:
+def page(window: Page, address: str) -> Iterator[Page]:
+    with watched(window, address, "desk") as page:
         yield page
 
 

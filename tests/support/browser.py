@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from tests.conftest import EXAMPLES
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -18,18 +21,48 @@ SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 
 
 @contextmanager
-def watched(browser: Browser, address: str, size: str) -> Iterator[Page]:
-    """The page, open at a size by its name; in the end it had no errors."""
+def watched(window: Page, address: str, size: str) -> Iterator[Page]:
+    """The page, opened anew in that window at a size by its name; in the end it had no errors."""
     width, height = SIZES[size]
-    page = browser.new_page(viewport={"width": width, "height": height})
-    page.set_default_timeout(30 * SECONDS)
+    window.set_viewport_size({"width": width, "height": height})
     errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    expect(page.locator("#view img")).to_have_count(2)
-    yield page
-    page.close()
+
+    def failed(error: Any) -> None:
+        errors.append(str(error))
+
+    window.on("pageerror", failed)
+    window.goto(address)
+    expect(window.locator("#view img")).to_have_count(2)
+    yield window
+    window.remove_listener("pageerror", failed)
+    left(window)
     assert not errors
+
+
+def left(window: Page) -> None:
+    """Leave the page, as a visitor of whom nothing stays."""
+    window.context.clear_cookies()
+    window.evaluate("localStorage.clear(); sessionStorage.clear()")
+    window.goto("about:blank")
+
+
+@contextmanager
+def slowed(page: Page) -> Iterator[None]:
+    """In a browser as slow as a phone's."""
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 6})
+    try:
+        yield
+    finally:
+        session.detach()
+
+
+def small(name: str, folder: Path) -> Path:
+    """An example photo of 192 pixels, of which a dream is there at once."""
+    with Image.open(EXAMPLES / name) as image:
+        image.thumbnail((192, 192))
+        image.save(folder / name)
+    return folder / name
 
 
 def upload(page: Page, file: Path) -> None:

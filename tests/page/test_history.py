@@ -1,0 +1,86 @@
+"""The dreams of a visit, packed."""
+
+import json
+from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile
+
+import pytest
+import torch
+
+from dream import DreamRecipe, PictureError, read_recipe, save_image
+from dream.files import pack as packing
+from dream.files.pack import pack
+from dream.page.history import MOST, Made, longer, packed
+
+# Out of a page, what a toast says is a warning.
+told = pytest.mark.filterwarnings("default:These dreams")
+
+
+def dreams(folder: Path, *names: str) -> list[Path]:
+    """A dream by each of those names, each in a folder and with a recipe of its own."""
+    paths = []
+    for seed, name in enumerate(names):
+        paths.append(folder / str(seed) / name)
+        paths[-1].parent.mkdir()
+        save_image(torch.rand(1, 3, 8, 8), paths[-1], DreamRecipe(seed=seed))
+    return paths
+
+
+def visit_of(paths: list[Path]) -> tuple[Made, ...]:
+    return tuple(Made(str(path), "a dream", "cat.jpg", "cat.jpg") for path in paths)
+
+
+def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
+    tmp_path: Path,
+) -> None:
+    paths = dreams(tmp_path, "dream-cat.png", "dream-é.png", "dream-cat.png", "Dream-cat.png")
+    names = ["dream-cat.png", "dream-é.png", "dream-cat (2).png", "Dream-cat (3).png"]
+    pack(paths, tmp_path / "dreams.zip")
+    with ZipFile(tmp_path / "dreams.zip") as archive:
+        assert archive.namelist() == [*names, "recipes.jsonl"]
+        assert {each.compress_type for each in archive.infolist()} == {ZIP_STORED}
+        for name, path in zip(names, paths, strict=True):
+            assert archive.read(name) == path.read_bytes()
+        lines = [json.loads(line) for line in archive.read("recipes.jsonl").splitlines()]
+    assert [line["file"] for line in lines] == names
+    for line, path in zip(lines, paths, strict=True):
+        assert DreamRecipe.from_json(json.dumps(line["recipe"])) == read_recipe(path)
+
+
+@told
+def test_dreams_that_are_gone_are_passed_over_in_words(tmp_path: Path) -> None:
+    paths = dreams(tmp_path, "dream-1.png", "dream-2.png", "dream-3.png")
+    paths[0].unlink()
+    path, said = packed(visit_of(paths))
+    assert path and "2 dreams" in said and "1 more no longer kept here" in said
+    with ZipFile(path) as archive:
+        assert archive.namelist() == ["dream-2.png", "dream-3.png", "recipes.jsonl"]
+    for each in paths[1:]:
+        each.unlink()
+    path, said = packed(visit_of(paths))
+    assert path is None and "no longer kept here" in said
+
+
+@told
+def test_what_is_too_large_to_pack_is_said_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = dreams(tmp_path, "dream-1.png", "dream-2.png")
+    monkeypatch.setattr(packing, "BYTES", 100.0)
+    with pytest.raises(PictureError, match="0 MB are packed here at most; download them one"):
+        pack(paths, tmp_path / "dreams.zip")
+    assert not (tmp_path / "dreams.zip").exists()
+    assert packed(visit_of(paths))[0] is None
+
+
+def test_a_visit_keeps_its_latest_dreams_and_offers_all_of_several(tmp_path: Path) -> None:
+    paths = [str(path) for path in dreams(tmp_path, *(f"{each}.png" for each in range(MOST + 2)))]
+    visit: tuple[Made, ...] = ()
+    for count, path in enumerate(paths, 1):
+        changes = longer(visit, path, "cat.jpg", "cat.jpg")
+        visit = changes["visit"]
+        assert changes["all"]["visible"] == (count > 1)
+    assert [each.file for each in visit] == paths[2:]
+    assert [file for file, _ in changes["strip"]["value"]] == paths[2:]
+    Path(paths[5]).unlink()
+    assert paths[5] not in [each.file for each in longer(visit, paths[0], "", "")["visit"]]
