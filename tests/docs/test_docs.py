@@ -99,7 +99,7 @@ MADE = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
 
 
 def test_every_command_is_one_that_the_program_takes() -> None:
-    assert len(COMMANDS) == 25
+    assert len(COMMANDS) == 33
     for arguments in COMMANDS:
         given = command_line._parser().parse_args(arguments)
         if getattr(given, "recipe", None) in MADE:
