@@ -89,10 +89,15 @@ def _batch(given: argparse.Namespace) -> None:
             fetching(crew.engine.fetch(model))
             weights[model] = crew.engine.networks.weights_id(model)
         manifest = left.enter_context(closing(Manifest(Place(given.place), given.shard or "")))
-        missing = [each for each in wanted if not manifest.has(each, weights[each.recipe.model])]
+        missing = []
+        for place, each in enumerate(wanted, start=1):
+            missing += [] if manifest.has(each, weights[each.recipe.model]) else [each]
+            if manifest.rows:
+                bar(place / len(wanted), "looking at what is there")
         sized = list(priced(crew.engine, crew.device, missing))
         _tell(sized, len(wanted) - len(missing), crew.workers, given.place)
-        _run(crew, manifest, tracker, sized)
+        if sized:
+            _run(crew, manifest, tracker, sized)
         for name in write_sheets(manifest.place, wanted, list(swept)) if given.sheet else []:
             print(printable(f"{name}: what the sweep made, side by side"))
 

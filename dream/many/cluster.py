@@ -9,7 +9,7 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,20 +93,13 @@ class Cluster:
         share = {"num_gpus": 1} if self.device == "cuda" else {"num_cpus": 1}
         made = data.from_items(given, override_num_blocks=len(given)).map_batches(
             Worker,
-            fn_constructor_kwargs={
-                "place": place,
-                "device": self.device,
-                "files": dict(self.files),
-            },
+            fn_constructor_args=(place, self.device, dict(self.files)),
             batch_size=1,
             concurrency=min(self.workers, len(given)),
             **share,
         )
-        yield from self._read(made.iter_rows())
-
-    def _read(self, made: Iterator[Mapping[str, Any]]) -> Rows:
         try:
-            for each in made:
+            for each in made.iter_rows():
                 rows = pickle.loads(each["made"])
                 if isinstance(rows, str):
                     raise DreamError(rows)

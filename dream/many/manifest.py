@@ -30,6 +30,7 @@ class Manifest:
         self.name = f"manifest{f'-{shard}' if shard else ''}".replace("/", "of")
         self.there = place.names()
         self.rows: dict[str, dict[str, Any]] = {}
+        self._sums: dict[str, str] = {}
         for name in sorted(name for name in self.there if fnmatch(name, "manifest*.jsonl")):
             for line in place.read(name).splitlines():
                 self._know(line)
@@ -63,8 +64,13 @@ class Manifest:
             not row.get("error", True)
             and task.output in self.there
             and (row.get("recipe"), row.get("weights")) == (brief(task.recipe), weights)
-            and row.get("sha256") == sha256(task.input)
+            and row.get("sha256") == self._sum(task.input)
         )
+
+    def _sum(self, file: str) -> str:
+        if file not in self._sums:
+            self._sums[file] = sha256(file)
+        return self._sums[file]
 
     def add(self, row: Row) -> None:
         """Write a row down; one that says again what is wrong with a picture, no more than once."""
@@ -84,9 +90,7 @@ class Manifest:
 
     def _append(self, line: bytes) -> None:
         try:
-            before = os.fstat(self._file).st_size
             if os.write(self._file, line) < len(line):
-                os.ftruncate(self._file, before)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._file)
         except OSError as error:

@@ -74,9 +74,8 @@ def test_a_batch_is_an_experiment_and_each_picture_a_run(
     number = made[name]["info"]["run_id"]
     told = asked(server, f"metrics/get-history?run_id={number}&metric_key=objective")["metrics"]
     frames = list(engine.dream(load_image(photos / "photo01.png"), RECIPE))
-    assert [(each["step"], pytest.approx(each["value"])) for each in told] == [
-        (step, frame.value) for step, frame in enumerate(frames[1:])
-    ]
+    assert [each["step"] for each in told] == [0, 1]
+    assert [each["value"] for each in told] == pytest.approx([each.value for each in frames[1:]])
     place = f"{server}/get-artifact?run_uuid={number}&path={name}"
     assert urllib.request.urlopen(place, timeout=60).read() == (out / name).read_bytes()
 
