@@ -46,7 +46,8 @@ SHIPPED_BITS = IN_ONE_ORDER and torch.__version__.startswith(MADE_WITH)
 FIRST = [
     f"test_{name}"
     for name in (
-        *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tile", "docs"),
+        *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tile"),
+        *("tracking", "docs", "cluster"),
         *("same", "channels", "door", "class_image", "weights", "space", "mcp", "zoom"),
         *("command_line", "work", "start", "motion", "guide", "picture", "mask", "films"),
     )

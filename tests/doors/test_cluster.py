@@ -2,6 +2,7 @@
 
 import importlib.util
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed here"),
+    pytest.mark.skipif(sys.platform != "linux", reason="Ray has several nodes on Linux alone"),
     pytest.mark.filterwarnings("ignore"),  # What Ray says of itself is not ours to mend.
 ]
 # A node that is gone is found out in a second or two.
