@@ -6,14 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from dream.commands import films, networks, pictures
+from dream.commands import films, live, networks, pictures
 from dream.commands.films import Stopped
 from dream.commands.options import Parser
 from dream.errors import DreamError
 from dream.files.picture import check_destination
 from dream.networks.device import repeat_exactly
 
-COMMANDS = (*pictures.COMMANDS, *films.COMMANDS, *networks.COMMANDS)
+COMMANDS = (*pictures.COMMANDS, *films.COMMANDS, *live.COMMANDS, *networks.COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -50,6 +50,13 @@ def recipe_options(
     if kind is DreamRecipe:
         names = ", ".join(preset_names())
         parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
+    knob_options(parser, kind, skip)
+
+
+def knob_options(
+    parser: argparse.ArgumentParser, kind: type[Recipe], skip: Sequence[str] = ()
+) -> None:
+    """The knobs of a recipe of that kind, and the weights."""
     parser.add_argument(
         "--recipe", metavar="FILE", help="start from the recipe in what was made here, or in JSON"
     )

@@ -14,7 +14,7 @@ from dream.recipe.recipe import Recipe, Weighted, seed_knob
 # The longest side, where none is asked for: what two cores dream ten times a second.
 CPU_SIDE, GPU_SIDE = 320, 640
 # Intensity 1 to 10 as grey levels a second.
-RATES = (3, 6, 10, 15, 22, 30, 40, 55, 75, 100)
+RATES = (4, 8, 13, 20, 30, 40, 52, 68, 85, 110)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class LiveRecipe(Recipe):
     layer: str = like(DreamRecipe, "layer")
     intensity: int = knob(5, 1, 10, "How fast dreams grow, from a whisper to a fever.")
     memory: float = knob(
-        1.5,
+        2.0,
         0.1,
         30.0,
         "How long a dream lasts; what comes into sight begins anew.",
