@@ -42,7 +42,7 @@ REDIRECTS = 5
 UNREAD_SECONDS = 10.0
 CALLS = ("call", "queue", "run", "api")
 # What else Gradio would take, as recordings for ffmpeg and blobs to keep, the page has no use for.
-TAKEN = (*CALLS, "cancel", "reset", "mcp")
+TAKEN = (*CALLS, "stream", "cancel", "reset", "mcp")
 # And what it would give: the icon at any size there is memory for, a visit's state in a file, …
 NOT_GIVEN = ("pwa_icon", "deep_link", "dev", "monitoring")
 ICONS = ("", "192", "512")  # Which its manifest names.
@@ -100,11 +100,17 @@ class Page(gr.Blocks):
             gr.Error: in one line, if it names other files, or does not fit the fields.
         """
         try:
-            for block, value in zip(block_fn.inputs, inputs, strict=False):
+            # A camera's frame comes in the body; `live` says what is wrong with it.
+            named_by = [
+                (block, value)
+                for block, value in zip(block_fn.inputs, inputs, strict=False)
+                if not hasattr(block, "sends_pictures")
+            ]
+            for block, value in named_by:
                 named = isinstance(value, dict) and value.get("path")
                 if isinstance(block, gr.Image) and not (named or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
-            for file in files(inputs):
+            for file in files([value for _, value in named_by]):
                 if not is_uploaded(file.get("path")):
                     raise DreamError(NOT_HERE)
                 file["meta"] = IS_FILE
