@@ -97,32 +97,34 @@ def _frames(size: Size) -> Iterator[Image.Image]:
 
 def _latest(frames: Iterator[Image.Image]) -> Iterator[Image.Image]:
     """Those frames, without those that came while the one before was looked at."""
-    newest: deque[Image.Image | PictureError | None] = deque(maxlen=1)
+    newest: deque[Image.Image] = deque(maxlen=1)
+    ended: list[PictureError | None] = []
     came = Condition()
 
-    def put(each: Image.Image | PictureError | None) -> None:
-        with came:
-            newest.append(each)
-            came.notify()
-
     def read() -> None:
+        error = None
         try:
             for frame in frames:
-                put(frame)
-            put(None)
-        except PictureError as error:
-            put(error)
+                with came:
+                    newest.append(frame)
+                    came.notify()
+        except PictureError as wrong:
+            error = wrong
+        with came:
+            ended.append(error)
+            came.notify()
 
     Thread(target=read, daemon=True).start()
     while True:
         with came:
-            came.wait_for(lambda: newest)
-            each = newest.pop()
-        if isinstance(each, PictureError):
-            raise each
-        if each is None:
+            came.wait_for(lambda: newest or ended)
+            frame = newest.pop() if newest else None
+        if frame:
+            yield frame
+        elif error := ended[0]:
+            raise error
+        else:
             return
-        yield each
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -28,6 +28,7 @@ from dream.paint.live import Mirror
 from dream.recipe import LiveRecipe
 from dream.tensors import even
 
+MADE = parts.EXAMPLES / "live-cat-inception4c-seed0.jpg"
 # What the camera is asked for, and what is taken of one that has no such size.
 WIDTH, HEIGHT = 320, 240
 FRAME_BYTES, FRAME_SIDE = 1_000_000, 2048
@@ -36,7 +37,7 @@ EVERY = (0.08, 0.03)
 # For how many seconds of work one stream may be dreamed, and how long a film is kept of it.
 LIMIT, KEPT = 300, 10.0
 QUALITY = 85
-SECONDS_BETWEEN_WORDS = 2.0
+SECONDS_BETWEEN_WORDS, SECONDS_TO_READ = 2.0, 8.0
 KNOBS = ("intensity", "memory")
 SLOWEST, FASTEST = 1.0, 60.0
 TICK = Fraction(1, 1000)
@@ -135,13 +136,17 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
             knobs = {name: parts.control(LiveRecipe, name, getattr(first, name)) for name in KNOBS}
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             view = View(
-                label="The dream", interactive=False, buttons=["fullscreen"], elem_id="mirror"
+                Image.open(MADE),
+                label="The dream",
+                interactive=False,
+                buttons=["fullscreen"],
+                elem_id="mirror",
             )
             status = gr.HTML(parts.status(ASLEEP), elem_id="live-status", elem_classes="status")
             with gr.Row():
-                freeze = gr.Button("Freeze, and dream on", min_width=120, elem_id="freeze")
-                keep = gr.Button(f"Keep the last {KEPT:.0f} s", min_width=120, elem_id="keep")
-                wall = gr.Button("Fill the screen", min_width=120, elem_id="fill-screen")
+                freeze = gr.Button("Freeze", min_width=90, elem_id="freeze")
+                keep = gr.Button(f"Keep {KEPT:.0f} seconds", min_width=90, elem_id="keep")
+                wall = gr.Button("Fill the screen", min_width=90, elem_id="fill-screen")
             film = player(None, "The film", visible=False, elem_id="live-film")
             gr.Markdown(
                 f"Your stream lasts for {LIMIT // 60} minutes of work; while others wait, for "
@@ -229,4 +234,5 @@ def _kept(visit: Visit | None) -> tuple[Any, ...]:
         film.drop()
     seconds = ends[-1] - frames[0][0]
     said = f"{len(frames)} frames, the last {seconds:.1f} seconds, are kept below."
+    visit.told = time.monotonic() + SECONDS_TO_READ
     return gr.update(value=str(path), visible=True), parts.status(said)

@@ -47,7 +47,7 @@ function fillScreen() {
 if (new URLSearchParams(location.search).has("wall")) {
   setInterval(() => {
     document.body.classList.add("wall");
-    const tab = [...document.querySelectorAll("[role=tab]")].find((each) => each.innerText === "Live");
+    const tab = [...document.querySelectorAll("[role=tab]")].find((each) => each.textContent.trim() === "Live");
     if (tab?.ariaSelected === "false") tab.click();
     document.querySelector("#camera [title='grant webcam access'] button")?.click();
     cameraButton("start recording")?.click();

@@ -36,7 +36,7 @@ class LiveRecipe(Recipe):
     memory: float = knob(
         2.0,
         0.1,
-        30.0,
+        10.0,
         "How long a dream lasts; what comes into sight begins anew.",
         grain=0.1,
         unit="seconds",
