@@ -64,6 +64,11 @@ def files(data: Any) -> Iterator[dict[str, Any]]:
             left += each
 
 
+def _is_frame(block: Any, value: Any) -> bool:
+    """Whether that is a camera's picture, which comes in the body and names no file."""
+    return hasattr(block, "sends_pictures") and isinstance(value, dict) and not value.get("path")
+
+
 def is_uploaded(path: Any) -> bool:
     """Whether that is the path of a regular file in the folder of uploads, links resolved."""
     try:
@@ -100,21 +105,17 @@ class Page(gr.Blocks):
             gr.Error: in one line, if it names other files, or does not fit the fields.
         """
         try:
-            # A camera's frame comes in the body; `live` says what is wrong with it.
-            named_by = [
-                (block, value)
-                for block, value in zip(block_fn.inputs, inputs, strict=False)
-                if not hasattr(block, "sends_pictures")
-            ]
-            for block, value in named_by:
+            given = list(zip(block_fn.inputs, inputs, strict=False))
+            given = [(block, value) for block, value in given if not _is_frame(block, value)]
+            for block, value in given:
                 named = isinstance(value, dict) and value.get("path")
                 if isinstance(block, gr.Image) and not (named or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
-            for file in files([value for _, value in named_by]):
+            for file in files([value for _, value in given]):
                 if not is_uploaded(file.get("path")):
                     raise DreamError(NOT_HERE)
                 file["meta"] = IS_FILE
-            given: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
+            made: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
         except gr.Error as error:
             error.print_exception = False
             raise
@@ -123,7 +124,7 @@ class Page(gr.Blocks):
         except Exception as error:  # Gradio's components raise anything on what is none of theirs.
             said = DreamError(f"what was sent does not fit: {str(error).strip()[:200]}")
             raise gr.Error(str(said), print_exception=False) from error
-        return given
+        return made
 
     async def call_function(self, *given: Any, **about: Any) -> Any:
         """What the handler answers; what is wrong with a recipe is an answer, no fault of ours."""
