@@ -86,8 +86,8 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
 #mirror img { width: 100%; height: min(480px, 72vw); object-fit: contain; }
 .wall { overflow: hidden; background: #000; }
 .wall * { visibility: hidden; }
-.wall #mirror img { visibility: visible; position: fixed; inset: 0; width: 100vw; height: 100vh;
-  max-height: none; object-fit: cover; background: #000; }
+.wall #mirror img { visibility: visible; position: fixed; inset: 0; height: 100% !important;
+  object-fit: cover !important; background: #000; }
 #presets { gap: .4rem; flex-wrap: wrap; }
 #mask button[aria-label="Save changes"], #mask button[aria-label="Pan"],
 #mask button[aria-label="Color"] { display: none; }

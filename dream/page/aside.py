@@ -10,6 +10,7 @@ import pickle
 import select
 import subprocess
 import sys
+from pathlib import Path
 from typing import cast
 
 from PIL import Image
@@ -66,7 +67,11 @@ def _started() -> subprocess.Popen[bytes]:
     environment.pop("SPACES_ZERO_GPU", None)
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        [sys.executable, "-m", __name__], stdin=pipe, stdout=pipe, env=environment
+        [sys.executable, "-m", __name__],
+        cwd=Path(__file__).parents[2],
+        stdin=pipe,
+        stdout=pipe,
+        env=environment,
     )
 
 

@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.data_classes import Base64ImageData
 from PIL import Image
 
-from dream.errors import DreamError, PictureError, first_line
+from dream.errors import PictureError, first_line
 from dream.files.film import Film
 from dream.page import deep_dream, parts
 from dream.page.aside import Aside
@@ -46,23 +46,24 @@ AWAY = "The mirror sleeps; press Record to wake it."
 OVER = "Others wait, and your minute is over. Press Record to have your turn after theirs."
 
 
-def _seen(self: gr.Image, payload: Any) -> Image.Image | None:
-    """The frame that a browser sent, a JPEG as a data URI.
+def _sent(self: gr.Image, payload: Any) -> str | None:
+    """What a browser sent: `_frame` says what is wrong with it."""
+    return payload.url if payload else None
+
+
+def _frame(sent: str) -> Image.Image:
+    """The frame in a data URI.
 
     Raises:
-        PictureError: if it is none.
+        PictureError: if there is none.
     """
-    if payload is None:
-        return None
     try:
-        content = base64.b64decode(payload.url.partition("base64,")[2][: 4 * FRAME_BYTES // 3])
+        content = base64.b64decode(sent.partition("base64,")[2][: 4 * FRAME_BYTES // 3])
         image = Image.open(io.BytesIO(content), formats=["JPEG"])
         if max(image.size) > FRAME_SIDE:
-            raise PictureError(f"a frame has at most {FRAME_SIDE} pixels a side")
+            raise OSError(f"it has more than {FRAME_SIDE} pixels a side")
         return image.convert("RGB")
-    except (OSError, ValueError, AttributeError, SyntaxError) as error:
-        if isinstance(error, DreamError):
-            raise
+    except (OSError, ValueError, SyntaxError) as error:
         raise PictureError(f"this is no frame of a camera: {first_line(error)}") from error
 
 
@@ -77,7 +78,7 @@ def _jpeg(image: Image.Image) -> str:
     return base64.b64encode(content.getvalue()).decode()
 
 
-Camera = parts.component_like(gr.Image, preprocess=_seen, sends_pictures=True)
+Camera = parts.component_like(gr.Image, preprocess=_sent, sends_pictures=True)
 View = parts.component_like(gr.Image, postprocess=_shown)
 
 
@@ -166,18 +167,20 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     for ended in (begun.then, begun.failure):
         ended(_left, visit, status, **parts.AT_ONCE)
     freeze.click(_frozen, visit, [tabs, dreams.photo], **parts.AT_ONCE).success(
-        None, js="() => { stopCamera(); dreamThis(); }", api_visibility="private"
+        None, js="() => dreamThis()", api_visibility="private"
     )
+    # What nobody sees is not dreamed.
+    tabs.change(None, js="() => stopCamera()", api_visibility="private")
     keep.click(_kept, visit, [film, status], **parts.AT_ONCE)
     wall.click(None, js="() => fillScreen()", api_visibility="private")
 
 
 def _look(
-    work: Work, seen: Image.Image | None, visit: Visit | None, layer: str, *values: Any
+    work: Work, sent: str | None, visit: Visit | None, layer: str, *values: Any
 ) -> tuple[Any, ...]:
     """The dream of a frame, what is said, and what is kept for the next one."""
     visit = visit or Visit(*work.mirror())
-    if not seen:
+    if not sent:
         return gr.skip(), gr.skip(), visit
     if visit.place.over:
         visit.said = OVER
@@ -186,7 +189,7 @@ def _look(
     with visit.place.kept() as here:
         if not here:
             return gr.skip(), before(visit.place.line.left), visit
-        picture = visit.dreamed(seen, recipe.settled(work.engine.device.type, photo=True))
+        picture = visit.dreamed(_frame(sent), recipe.settled(work.engine.device.type, photo=True))
     return picture, visit.words(), visit
 
 

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Playwright, expect, sync_playwright
 
+from dream import DreamError
 from dream.files.video import load_video
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, watched
+from tests.support.stream import streaming
 from tests.support.videos import camera, panned
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
@@ -83,7 +85,8 @@ def test_the_camera_dreams_and_two_visitors_come_after_one_another(
             expect(one.locator("#live-film video")).to_be_visible()
             film = one.locator("#live-film video").get_attribute("src") or ""
             (tmp_path / "film.mp4").write_bytes(one.request.get(film).body())
-            assert 1 <= float(load_video(tmp_path / "film.mp4").times[-1]) < 11
+            kept = load_video(tmp_path / "film.mp4")
+            assert kept.frames >= 3 and 0 < float(kept.times[-1]) < 11
             stack = looking(playwright, address, blue)
             other = stack.__enter__()
             expect(other.locator("#live-status")).to_contain_text("1 dream before yours")
@@ -115,3 +118,12 @@ def test_on_a_wall_nothing_need_be_pressed(address: str, tmp_path: Path) -> None
         assert box == {"x": 0, "y": 0, "width": 640, "height": 400}
         expect(page.locator("#camera")).to_be_hidden()
         browser.close()
+
+
+@pytest.mark.parametrize("sent", ["data:image/jpeg;base64,AAAA", "garbage", "http://127.0.0.1/x"])
+def test_what_is_no_frame_ends_the_stream_in_one_line(address: str, sent: str) -> None:
+    with streaming(address) as send:
+        while not send(Image.new("RGB", (64, 48), "red")):
+            pass  # The one before has only just gone.
+        with pytest.raises(DreamError, match="this is no frame of a camera: .*$"):
+            send(sent)
