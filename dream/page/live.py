@@ -36,6 +36,8 @@ FRAME_BYTES, FRAME_SIDE = 1_000_000, 2048
 EVERY = (0.08, 0.03)
 # For how many seconds of work one stream may be dreamed, and how long a film is kept of it.
 LIMIT, KEPT = 300, 10.0
+# For how many seconds after a stream one may still have its still, or its film.
+REMEMBERED = 120
 QUALITY = 85
 SECONDS_BETWEEN_WORDS, SECONDS_TO_READ = 2.0, 8.0
 KNOBS = ("intensity", "memory")
@@ -67,15 +69,17 @@ def _frame(sent: str) -> Image.Image:
         raise PictureError(f"this is no frame of a camera: {first_line(error)}") from error
 
 
-def _shown(self: gr.Image, value: Image.Image | None) -> Base64ImageData | None:
-    """The dream as the browser is sent it; it leaves no file."""
-    return Base64ImageData(url=f"data:image/jpeg;base64,{_jpeg(value)}") if value else None
+def _shown(self: gr.Image, jpeg: bytes | None) -> Base64ImageData | None:
+    """A JPEG as the browser is sent it; it leaves no file."""
+    if not jpeg:
+        return None
+    return Base64ImageData(url=f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}")
 
 
-def _jpeg(image: Image.Image) -> str:
+def _jpeg(image: Image.Image) -> bytes:
     content = io.BytesIO()
     image.save(content, "JPEG", quality=QUALITY)
-    return base64.b64encode(content.getvalue()).decode()
+    return content.getvalue()
 
 
 Camera = parts.component_like(gr.Image, preprocess=_sent, sends_pictures=True)
@@ -89,23 +93,24 @@ class Visit:
     mirror: Mirror | Aside
     place: Place
     recipe: LiveRecipe = field(default_factory=LiveRecipe)
-    film: deque[tuple[float, Image.Image]] = field(default_factory=deque)
+    film: deque[tuple[float, bytes]] = field(default_factory=deque)
+    still: Image.Image | None = None
     interval: float = 0.1
     told: float = 0.0
     said: str = AWAY
 
-    def dreamed(self, seen: Image.Image, recipe: LiveRecipe) -> Image.Image:
-        """The dream of the next frame, which the film keeps."""
+    def dreamed(self, seen: Image.Image, recipe: LiveRecipe) -> bytes:
+        """The dream of the next frame, as a JPEG, which the film keeps."""
         now = time.monotonic()
         if self.film and now - self.film[-1][0] < 1 / SLOWEST:
             self.interval += 0.1 * (now - self.film[-1][0] - self.interval)
         fps = min(max(1 / self.interval, SLOWEST), FASTEST)
         self.recipe = recipe.but(fps=round(fps, 1))
-        picture = self.mirror.dreamed(seen, self.recipe)
-        self.film.append((now, picture))
+        self.still = self.mirror.dreamed(seen, self.recipe)
+        self.film.append((now, _jpeg(self.still)))
         while now - self.film[0][0] > KEPT:
             self.film.popleft()
-        return picture
+        return self.film[-1][1]
 
     def words(self) -> Any:
         """How fast it goes, now and then."""
@@ -118,42 +123,16 @@ class Visit:
 def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     """The tab; a still of it can be carried over to the one that dreams."""
     first = LiveRecipe()
-    on_gpu = work.engine.device.type != "cpu" and not work.lent
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            camera = Camera(
-                sources=["webcam"],
-                streaming=True,
-                label="Your camera",
-                webcam_options=gr.WebcamOptions(
-                    constraints={"video": {"width": WIDTH, "height": HEIGHT}}
-                ),
-                height=HEIGHT,
-                buttons=[],
-                elem_id="camera",
-            )
-            layer, visit = gr.State(first.layer), gr.State(None)
+            camera = _camera()
+            layer, visit = gr.State(first.layer), gr.State(None, time_to_live=REMEMBERED)
             pictures = layer_pictures(first.layer, "What to dream of")
             knobs = {name: parts.control(LiveRecipe, name, getattr(first, name)) for name in KNOBS}
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            view = View(
-                Image.open(MADE),
-                label="The dream",
-                interactive=False,
-                buttons=["fullscreen"],
-                elem_id="mirror",
-            )
-            status = gr.HTML(parts.status(ASLEEP), elem_id="live-status", elem_classes="status")
-            with gr.Row():
-                freeze = gr.Button("Freeze", min_width=90, elem_id="freeze")
-                keep = gr.Button(f"Keep {KEPT:.0f} seconds", min_width=90, elem_id="keep")
-                wall = gr.Button("Fill the screen", min_width=90, elem_id="fill-screen")
-            film = player(None, "The film", visible=False, elem_id="live-film")
-            gr.Markdown(
-                f"Your stream lasts for {LIMIT // 60} minutes of work; while others wait, for "
-                f"{MINUTE:.0f} seconds. Frames are dreamed and forgotten; nobody else sees them."
-            )
+            view, status, film, freeze, keep, wall = _showing()
     pictures.select(pictured_layer, None, layer, **parts.AT_ONCE)
+    on_gpu = work.engine.device.type != "cpu" and not work.lent
     begun = camera.stream(
         partial(_look, work),
         [camera, visit, layer, *knobs.values()],
@@ -173,6 +152,47 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     tabs.change(None, js="() => stopCamera()", api_visibility="private")
     keep.click(_kept, visit, [film, status], **parts.AT_ONCE)
     wall.click(None, js="() => fillScreen()", api_visibility="private")
+
+
+def _camera() -> gr.Image:
+    camera: gr.Image = Camera(
+        sources=["webcam"],
+        streaming=True,
+        label="Your camera",
+        webcam_options=gr.WebcamOptions(constraints={"video": {"width": WIDTH, "height": HEIGHT}}),
+        height=HEIGHT,
+        buttons=[],
+        elem_id="camera",
+    )
+    return camera
+
+
+def _showing() -> tuple[Any, ...]:
+    """The dream, what is said of it, the film, and the buttons."""
+    view = View(
+        MADE.read_bytes(),
+        label="The dream",
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id="mirror",
+    )
+    status = gr.HTML(parts.status(ASLEEP), elem_id="live-status", elem_classes="status")
+    with gr.Row():
+        buttons = [
+            gr.Button(words, min_width=90, elem_id=name)
+            for name, words in (
+                ("freeze", "Freeze"),
+                ("keep", f"Keep {KEPT:.0f} seconds"),
+                ("fill-screen", "Fill the screen"),
+            )
+        ]
+    film = player(None, "The film", visible=False, elem_id="live-film")
+    gr.Markdown(
+        f"A stream lasts for {LIMIT // 60} minutes of work; while others wait, for {MINUTE:.0f} "
+        f"seconds. Frames are dreamed, and forgotten after {REMEMBERED} seconds; nobody else sees "
+        "them."
+    )
+    return view, status, film, *buttons
 
 
 def _look(
@@ -204,13 +224,14 @@ def _left(visit: Visit | None) -> str:
 
 def _frozen(visit: Visit | None) -> tuple[Any, ...]:
     """A still of the dream as the photo of the first tab, twice as large."""
-    still = _filmed(visit).film[-1][1]
+    still = _begun(visit).still
+    assert still
     path = fresh_folder() / "mirror.png"
     still.resize((2 * still.width, 2 * still.height), Image.Resampling.LANCZOS).save(path)
     return gr.Tabs(selected="dream"), str(path)
 
 
-def _filmed(visit: Visit | None) -> Visit:
+def _begun(visit: Visit | None) -> Visit:
     if not (visit and visit.film):
         raise gr.Error("Nothing was dreamed yet; press Record first.", print_exception=False)
     return visit
@@ -218,20 +239,20 @@ def _filmed(visit: Visit | None) -> Visit:
 
 def _kept(visit: Visit | None) -> tuple[Any, ...]:
     """The last seconds as a video, each frame for as long as it was shown."""
-    visit = _filmed(visit)
+    visit = _begun(visit)
+    assert visit.still
     frames = list(visit.film)
-    size = even((frames[-1][1].height, frames[-1][1].width))
+    size = even((visit.still.height, visit.still.width))
     rate = Fraction(max(1, round(1 / visit.interval)))
     path = fresh_folder() / f"{visit.recipe.called()}.mp4"
     film = Film(path, visit.recipe, size, rate, TICK)
     ends = [time for time, _ in frames[1:]] + [frames[-1][0] + visit.interval]
     try:
         with film.part(Fraction(0)) as part:
-            for (start, image), end in zip(frames, ends, strict=True):
-                begun, stop = (
-                    Fraction(round((each - frames[0][0]) / TICK)) * TICK for each in (start, end)
-                )
-                part.add(image.resize((size[1], size[0])), begun, stop - begun)
+            for (start, jpeg), end in zip(frames, ends, strict=True):
+                begun, stop = (_ticks(each - frames[0][0]) for each in (start, end))
+                image = Image.open(io.BytesIO(jpeg)).resize((size[1], size[0]))
+                part.add(image, begun, stop - begun)
         film.finish()
     finally:
         film.drop()
@@ -239,3 +260,7 @@ def _kept(visit: Visit | None) -> tuple[Any, ...]:
     said = f"{len(frames)} frames, the last {seconds:.1f} seconds, are kept below."
     visit.told = time.monotonic() + SECONDS_TO_READ
     return gr.update(value=str(path), visible=True), parts.status(said)
+
+
+def _ticks(seconds: float) -> Fraction:
+    return round(seconds / TICK) * TICK

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
@@ -26,6 +27,7 @@ from dream.networks.network import Network, Objective, ValueAndGrad
 from dream.paint import live, video
 from dream.paint.frames import to_tensors
 from dream.paint.live import Mirror
+from dream.paint.zoom import COLOUR, CONTRAST, Look
 from tests.bench.report import Report
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.browser import CHROMIUM, FLAGS
@@ -33,6 +35,7 @@ from tests.support.server import served
 from tests.support.videos import camera
 
 WARM, FRAMES = 10, 60
+MINUTES = 10
 SIZES = ((320, 240), (240, 180))
 BITS, BAR = 8, 32
 SECONDS = 20
@@ -69,9 +72,30 @@ def measure(engine: Engine, report: Report) -> None:
     for width, height in SIZES:
         piped(report, width, height)
         parts(engine, report, width, height)
+    still(engine, report)
     if CHROMIUM:
         with tempfile.TemporaryDirectory() as folder:
             in_browser(report, Path(folder))
+
+
+def still(engine: Engine, report: Report) -> None:
+    """Ten minutes of a camera that stands still: how far contrast and colour come to be off."""
+    with Image.open(EXAMPLES / "coffee.jpg") as photo:
+        seen = photo.convert("RGB").resize((64, 48))
+    mirror, recipe = Mirror(lambda job, given: engine.paint([job], to_tensors(given))), LiveRecipe()
+    look, noise = Look.of(to_tensors([seen])), np.random.default_rng(0)
+    contrast, colour = [], []
+    for frame in range(MINUTES * 600):
+        noisy = np.asarray(seen) + noise.normal(0, 2, (48, 64, 3))
+        dream = mirror.dreamed(
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), recipe.within(64)
+        )
+        if frame >= 20:
+            now = Look.of(to_tensors([dream]))
+            contrast.append(float(now.contrast / look.contrast.clamp(CONTRAST)))
+            colour.append(float(now.colour / look.colour.clamp(COLOUR)))
+    for name, shares in (("contrast", contrast), ("colour", colour)):
+        report.row("ten minutes of a still camera", of=name, least=min(shares), most=max(shares))
 
 
 def views(count: int, width: int, height: int) -> Iterator[Image.Image]:

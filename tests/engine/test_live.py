@@ -83,7 +83,7 @@ def test_what_is_new_is_seen_within_two_frames(mirror: Mirror) -> None:
 
 
 def test_a_still_camera_never_burns_out(mirror: Mirror) -> None:
-    """Ten minutes of it are in `make soak`."""
+    """Ten minutes of it are in `make bench`."""
     with Image.open(EXAMPLES / "coffee.jpg") as photo:
         seen = photo.convert("RGB").resize((48, 36))
     like = Look.of(to_tensors([seen]))
