@@ -49,6 +49,7 @@ FIRST = [
         *("browser", "same", "tile", "class_image", "channels", "space", "weights", "render"),
         *("app", "door", "command_line", "mcp", "api", "zero"),
         *("closed_doors", "docs", "models", "zoom", "motion", "start", "guide", "picture", "mask"),
+        "live",
     )
 ]
 

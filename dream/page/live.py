@@ -29,8 +29,8 @@ from dream.recipe import LiveRecipe
 from dream.tensors import even
 
 MADE = parts.EXAMPLES / "live-cat-inception4c-seed0.jpg"
-# What the camera is asked for, and what is taken of one that has no such size.
-WIDTH, HEIGHT = 320, 240
+# What a camera is asked for, on a CPU and on a GPU; and what is taken of one that has no such size.
+SIZES = ((320, 240), (640, 480))
 FRAME_BYTES, FRAME_SIDE = 1_000_000, 2048
 # So often the browser sends a frame, in seconds, on a CPU and on a GPU.
 EVERY = (0.08, 0.03)
@@ -123,16 +123,16 @@ class Visit:
 def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     """The tab; a still of it can be carried over to the one that dreams."""
     first = LiveRecipe()
+    on_gpu = work.engine.device.type != "cpu" and not work.lent
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            camera = _camera()
+            camera = _camera(*SIZES[on_gpu])
             layer, visit = gr.State(first.layer), gr.State(None, time_to_live=REMEMBERED)
             pictures = layer_pictures(first.layer, "What to dream of")
             knobs = {name: parts.control(LiveRecipe, name, getattr(first, name)) for name in KNOBS}
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             view, status, film, freeze, keep, wall = _showing()
     pictures.select(pictured_layer, None, layer, **parts.AT_ONCE)
-    on_gpu = work.engine.device.type != "cpu" and not work.lent
     begun = camera.stream(
         partial(_look, work),
         [camera, visit, layer, *knobs.values()],
@@ -154,13 +154,13 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     wall.click(None, js="() => fillScreen()", api_visibility="private")
 
 
-def _camera() -> gr.Image:
+def _camera(width: int, height: int) -> gr.Image:
     camera: gr.Image = Camera(
         sources=["webcam"],
         streaming=True,
         label="Your camera",
-        webcam_options=gr.WebcamOptions(constraints={"video": {"width": WIDTH, "height": HEIGHT}}),
-        height=HEIGHT,
+        webcam_options=gr.WebcamOptions(constraints={"video": {"width": width, "height": height}}),
+        height=240,
         buttons=[],
         elem_id="camera",
     )

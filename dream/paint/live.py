@@ -55,9 +55,13 @@ def climbs(network: Network, job: Job[LiveRecipe], picture: Tensor | None, until
     # Another seed for each, or the same shifts would mark them all in the same places.
     dream = recipe.frame(seed=(recipe.seed + job.first) % SEED_LIMIT)
     blend = None
-    if len(dream.layers) > 1:
-        parts = (dream_objective(network, dream, ((layer, 1.0),)) for layer, _ in dream.layers)
-        blend = Blend(tuple(zip((weight for _, weight in dream.layers), parts, strict=True)))
+    if len(recipe.layers) > 1:
+        blend = Blend(
+            tuple(
+                (weight, dream_objective(network, dream, ((layer, 1.0),)))
+                for layer, weight in recipe.layers
+            )
+        )
     yield from shown(dreamed(network, dream, begun, job.stages, until, blend), hold)
 
 
@@ -86,7 +90,8 @@ class Mirror:
             self.last = ()
         (job,) = plan([self._between(recipe)], size)
         *_, frame = self.paint(replace(job, first=self.frames), [*self.last, seen])
-        self.last, self.frames = (seen, frame.picture()), self.frames + 1
+        # It is smaller where the memory of a GPU was scarce.
+        self.last, self.frames = (seen, frame.picture().resize(seen.size)), self.frames + 1
         return self.last[1]
 
     def _between(self, recipe: LiveRecipe) -> LiveRecipe:
@@ -103,7 +108,7 @@ class Mirror:
             return recipe
         weights: dict[str, float] = {}
         for part, layers in ((1 - share, self.before.layers), (share, recipe.layers)):
-            whole = sum(weight for _, weight in layers)
+            whole = sum(abs(weight) for _, weight in layers) or 1.0
             for layer, weight in layers:
                 weights[layer] = weights.get(layer, 0.0) + part * weight / whole
         mixed = ", ".join(f"{layer}:{weight:.3f}" for layer, weight in weights.items())

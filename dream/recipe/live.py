@@ -79,7 +79,7 @@ class LiveRecipe(Recipe):
     @property
     def layers(self) -> Weighted:
         """All modules that it reads, each with its weight."""
-        return self.frame().layers
+        return self.frame().layers_at(1, 1)
 
     @property
     def carry(self) -> float:

@@ -143,6 +143,11 @@ def test_a_wrong_layer_is_refused_at_once() -> None:
         LiveRecipe(layer="inception9")
 
 
+def test_weights_that_come_to_nothing_are_mixed_too(mirror: Mirror) -> None:
+    dreamed(mirror, [with_square(10)], RECIPE.but(layer="inception3a, inception3b:-1"))
+    dreamed(mirror, [with_square(10)] * 2, RECIPE.but(layer="conv3:0"))
+
+
 class Pipes(io.TextIOWrapper):
     def isatty(self) -> bool:
         return False

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Playwright, expect, sync_playwright
 
-from dream import DreamError
+from dream import DreamError, PictureError
 from dream.files.video import load_video
+from dream.page import live
+from dream.page.live import FRAME_SIDE
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, watched
 from tests.support.stream import streaming
 from tests.support.videos import camera, panned
@@ -27,6 +29,25 @@ pytestmark = [
 ]
 
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+
+def uri(size: tuple[int, int], kind: str = "JPEG") -> str:
+    content = io.BytesIO()
+    Image.new("RGB", size).save(content, kind)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def test_frames_are_small_jpegs() -> None:
+    assert live._frame(uri((FRAME_SIDE, 1))).size == (FRAME_SIDE, 1)
+    for sent in (
+        uri((FRAME_SIDE + 1, 1)),
+        uri((4, 4), "PNG"),
+        uri((999, 999))[:400],
+        "",
+        "x" * 999,
+    ):
+        with pytest.raises(PictureError, match="this is no frame of a camera: "):
+            live._frame(sent)
 
 
 @contextmanager
@@ -120,7 +141,7 @@ def test_on_a_wall_nothing_need_be_pressed(address: str, tmp_path: Path) -> None
         browser.close()
 
 
-@pytest.mark.parametrize("sent", ["data:image/jpeg;base64,AAAA", "garbage", "http://127.0.0.1/x"])
+@pytest.mark.parametrize("sent", ["garbage", "http://127.0.0.1/x"])
 def test_what_is_no_frame_ends_the_stream_in_one_line(address: str, sent: str) -> None:
     with streaming(address) as send:
         while not send(Image.new("RGB", (64, 48), "red")):

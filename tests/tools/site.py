@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from dream import Engine, LiveRecipe
-from dream.page.live import HEIGHT, MADE, WIDTH
+from dream.page.live import MADE, SIZES
 from dream.paint.frames import to_tensors
 from dream.paint.live import Mirror
 
@@ -62,9 +62,9 @@ def live() -> Image.Image:
     engine = Engine("cpu")
     mirror = Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
     with Image.open(EXAMPLES / "cat.jpg") as cat:
-        seen = cat.convert("RGB").crop((60, 12, 436, 294)).resize((WIDTH, HEIGHT))
+        seen = cat.convert("RGB").crop((60, 12, 436, 294)).resize(SIZES[0])
     for _ in range(40):
-        dream = mirror.dreamed(seen, LiveRecipe(max_side=WIDTH))
+        dream = mirror.dreamed(seen, LiveRecipe(max_side=SIZES[0][0]))
     return dream
 
 
