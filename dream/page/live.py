@@ -182,8 +182,8 @@ def _showing() -> tuple[Any, ...]:
             gr.Button(words, min_width=90, elem_id=name)
             for name, words in (
                 ("freeze", "Freeze"),
-                ("keep", f"Keep {KEPT:.0f} seconds"),
-                ("fill-screen", "Fill the screen"),
+                ("keep", f"Keep {KEPT:.0f} s"),
+                ("fill-screen", "Full screen"),
             )
         ]
     film = player(None, "The film", visible=False, elem_id="live-film")
