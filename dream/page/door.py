@@ -182,6 +182,16 @@ class Door:
             self._readers[key] -= 1
             if not self._readers[key]:
                 del self._readers[key]
+                self._end_streams(key)
+
+    def _end_streams(self, key: str) -> None:
+        """End a camera's stream that nobody looks at: Gradio would wait for its next frame, and
+        keep its place in the line.
+        """
+        for event in self.page._queue.event_ids_to_events.values():
+            if event.streaming and key in (event.session_hash, event._id):
+                event.closed = True
+                event.signal.set()
 
     async def _post(self, kind: str, rest: str, scope: Any, receive: Any, send: Any) -> None:
         limit = MCP_BYTES if kind == "mcp" else JSON_BYTES
@@ -279,6 +289,7 @@ class Door:
             message = ProcessCompletedMessage(output=output, success=False)
             queue.send_message(queue.event_ids_to_events[event], message)
             await queue.clean_events(event_id=event)
+            self._end_streams(event)
 
 
 async def _body(receive: Any, limit: int) -> bytes | None:

@@ -141,6 +141,15 @@ def test_on_a_wall_nothing_need_be_pressed(address: str, tmp_path: Path) -> None
         browser.close()
 
 
+def test_who_goes_leaves_no_stream_behind(address: str) -> None:
+    """Without a word, too: Gradio would keep the place for five minutes."""
+    frame = Image.new("RGB", (64, 48), "red")
+    for _ in range(3):  # Two have a place.
+        with streaming(address) as send:
+            while not send(frame):
+                pass  # The one before has only just gone.
+
+
 @pytest.mark.parametrize("sent", ["garbage", "http://127.0.0.1/x"])
 def test_what_is_no_frame_ends_the_stream_in_one_line(address: str, sent: str) -> None:
     with streaming(address) as send:
