@@ -25,6 +25,7 @@ from dream.page import (
     channels,
     class_images,
     deep_dream,
+    live,
     motion,
     parts,
     visitors,
@@ -82,6 +83,11 @@ input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
 #player video, #frame img { width: 100%; height: min(380px, 62vw); object-fit: contain; }
 .examples { gap: .4rem; flex-wrap: wrap; }
 #class-image img { width: 100%; height: min(420px, 90vw); object-fit: contain; }
+#mirror img { width: 100%; height: min(480px, 72vw); object-fit: contain; }
+.wall { overflow: hidden; background: #000; }
+.wall * { visibility: hidden; }
+.wall #mirror img { visibility: visible; position: fixed; inset: 0; height: 100% !important;
+  object-fit: cover !important; background: #000; }
 #presets { gap: .4rem; flex-wrap: wrap; }
 #mask button[aria-label="Save changes"], #mask button[aria-label="Pan"],
 #mask button[aria-label="Color"] { display: none; }
@@ -127,6 +133,8 @@ def build(work: Work) -> Page:
                 class_images.tab(work, tabs, dreams)
             with gr.Tab("Zoom and video", id="motion"):
                 motion.tab(work)
+            with gr.Tab("Live", id="live"):
+                live.tab(work, tabs, dreams)
         api.endpoints(work)
     return page
 

@@ -21,7 +21,14 @@ from dream.errors import (
 from dream.files.embedded import embed_guide, embed_mask
 from dream.files.picture import load_image, read_recipe, save_image
 from dream.paint.frames import Frame
-from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, VideoRecipe, ZoomRecipe
+from dream.recipe import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    LiveRecipe,
+    VideoRecipe,
+    ZoomRecipe,
+)
 
 __all__ = [
     "ChannelRecipe",
@@ -31,6 +38,7 @@ __all__ = [
     "DreamRecipe",
     "Engine",
     "Frame",
+    "LiveRecipe",
     "OutOfTime",
     "PictureError",
     "RecipeError",

@@ -6,14 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from dream.commands import films, many, networks, pictures
+from dream.commands import films, live, many, networks, pictures
 from dream.commands.options import Parser
 from dream.commands.told import Stopped
 from dream.errors import DreamError
 from dream.files.picture import check_destination
 from dream.networks.device import repeat_exactly
 
-COMMANDS = (*pictures.COMMANDS, *films.COMMANDS, *many.COMMANDS, *networks.COMMANDS)
+ROOMS = (pictures, films, live, many, networks)
+COMMANDS = [command for each in ROOMS for command in each.COMMANDS]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

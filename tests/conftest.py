@@ -49,7 +49,7 @@ FIRST = [
         *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tile"),
         *("tracking", "docs", "cluster"),
         *("same", "channels", "door", "class_image", "weights", "space", "mcp", "zoom"),
-        *("command_line", "work", "start", "motion", "guide", "picture", "mask", "films"),
+        *("command_line", "work", "start", "motion", "guide", "picture", "mask", "films", "live"),
     )
 ]
 

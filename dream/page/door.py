@@ -42,7 +42,7 @@ REDIRECTS = 5
 UNREAD_SECONDS = 10.0
 CALLS = ("call", "queue", "run", "api")
 # What else Gradio would take, as recordings for ffmpeg and blobs to keep, the page has no use for.
-TAKEN = (*CALLS, "cancel", "reset", "mcp")
+TAKEN = (*CALLS, "stream", "cancel", "reset", "mcp")
 # And what it would give: the icon at any size there is memory for, a visit's state in a file, …
 NOT_GIVEN = ("pwa_icon", "deep_link", "dev", "monitoring")
 ICONS = ("", "192", "512")  # Which its manifest names.
@@ -62,6 +62,11 @@ def files(data: Any) -> Iterator[dict[str, Any]]:
             left += each.values()
         elif isinstance(each, list):
             left += each
+
+
+def _is_frame(block: Any, value: Any) -> bool:
+    """Whether that is a camera's picture, which comes in the body and names no file."""
+    return hasattr(block, "sends_pictures") and isinstance(value, dict) and not value.get("path")
 
 
 def is_uploaded(path: Any) -> bool:
@@ -100,15 +105,17 @@ class Page(gr.Blocks):
             gr.Error: in one line, if it names other files, or does not fit the fields.
         """
         try:
-            for block, value in zip(block_fn.inputs, inputs, strict=False):
+            given = list(zip(block_fn.inputs, inputs, strict=False))
+            given = [(block, value) for block, value in given if not _is_frame(block, value)]
+            for block, value in given:
                 named = isinstance(value, dict) and value.get("path")
                 if isinstance(block, gr.Image) and not (named or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
-            for file in files(inputs):
+            for file in files([value for _, value in given]):
                 if not is_uploaded(file.get("path")):
                     raise DreamError(NOT_HERE)
                 file["meta"] = IS_FILE
-            given: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
+            made: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
         except gr.Error as error:
             error.print_exception = False
             raise
@@ -117,7 +124,7 @@ class Page(gr.Blocks):
         except Exception as error:  # Gradio's components raise anything on what is none of theirs.
             said = DreamError(f"what was sent does not fit: {str(error).strip()[:200]}")
             raise gr.Error(str(said), print_exception=False) from error
-        return given
+        return made
 
     async def call_function(self, *given: Any, **about: Any) -> Any:
         """What the handler answers; what is wrong with a recipe is an answer, no fault of ours."""
@@ -175,6 +182,16 @@ class Door:
             self._readers[key] -= 1
             if not self._readers[key]:
                 del self._readers[key]
+                self._end_streams(key)
+
+    def _end_streams(self, key: str) -> None:
+        """End a camera's stream that nobody looks at: Gradio would wait for its next frame, and
+        keep its place in the line.
+        """
+        for event in self.page._queue.event_ids_to_events.values():
+            if event.streaming and key in (event.session_hash, event._id):
+                event.closed = True
+                event.signal.set()
 
     async def _post(self, kind: str, rest: str, scope: Any, receive: Any, send: Any) -> None:
         limit = MCP_BYTES if kind == "mcp" else JSON_BYTES
@@ -272,6 +289,7 @@ class Door:
             message = ProcessCompletedMessage(output=output, success=False)
             queue.send_message(queue.event_ids_to_events[event], message)
             await queue.clean_events(event_id=event)
+            self._end_streams(event)
 
 
 async def _body(receive: Any, limit: int) -> bytes | None:

@@ -31,14 +31,13 @@ class LayerChoice:
         return self.pictures, self.model, self.layer
 
 
-def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
-    """The pictures of Dreamlet's layers, all networks, and all their layers."""
-    pictured = MODEL
-    names = _pictured(pictured)
+def layer_pictures(layer: str, title: str) -> gr.Gallery:
+    """The pictures of Dreamlet's layers; see `pictured_layer`."""
+    names = _pictured(MODEL)
     gr.Markdown(f"**{title}**")
-    pictures = gr.Gallery(
-        [(str(_picture(each.name)), each.brings) for each in _layers(pictured)],
-        selected_index=names.index(layer) if model == pictured and layer in names else None,
+    return gr.Gallery(
+        [(str(_picture(each.name)), each.brings) for each in _layers(MODEL)],
+        selected_index=names.index(layer) if layer in names else None,
         columns=3,
         height="auto",
         object_fit="cover",
@@ -49,6 +48,18 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
         show_label=False,
         elem_classes="layers",
     )
+
+
+def pictured_layer(event: gr.SelectData) -> str:
+    """The layer whose picture was chosen."""
+    return _pictured(MODEL)[int(event.index)]
+
+
+def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
+    """The pictures of Dreamlet's layers, all networks, and all their layers."""
+    pictured = MODEL
+    names = _pictured(pictured)
+    pictures = layer_pictures(layer if model == pictured else "", title)
     with gr.Row():
         networks = gr.Dropdown(
             [(named(card), name) for name, card in catalogue.CARDS.items()],

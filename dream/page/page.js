@@ -25,6 +25,35 @@ function dreamThis() {
   setTimeout(begin, 50);
 }
 
+// The camera's button, by what it does now: "start recording" or "stop recording".
+function cameraButton(does) {
+  return document.querySelector(`#camera [title="${does}"]`)?.closest("button");
+}
+
+function stopCamera() {
+  cameraButton("stop recording")?.click();
+}
+
+// The mirror alone, as large as the screen; Escape leaves it.
+function fillScreen() {
+  document.body.classList.add("wall");
+  document.documentElement.requestFullscreen?.();
+  document.addEventListener("fullscreenchange", () => {
+    if (!document.fullscreenElement) document.body.classList.remove("wall");
+  });
+}
+
+// On a wall, at ?wall, nothing need be pressed: it begins by itself, and again when it has ended.
+if (new URLSearchParams(location.search).has("wall")) {
+  setInterval(() => {
+    document.body.classList.add("wall");
+    const tab = [...document.querySelectorAll("[role=tab]")].find((each) => each.textContent.trim() === "Live");
+    if (tab?.ariaSelected === "false") tab.click();
+    document.querySelector("#camera [title='grant webcam access'] button")?.click();
+    cameraButton("start recording")?.click();
+  }, 1000);
+}
+
 // A picture without words is called by its file: "dream coffee inception4c i5 seed0".
 function nameOf(image) {
   if (!image.src.startsWith("http")) return "";

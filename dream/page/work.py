@@ -10,10 +10,9 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -27,9 +26,12 @@ from torch import Tensor
 from dream.engine import Engine
 from dream.errors import QUICKER, DreamError, OutOfTime, TimeIsUp
 from dream.files.film import Film
+from dream.page.aside import Aside
+from dream.page.line import Line, Place
 from dream.paint import cost
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame, to_tensors
+from dream.paint.live import Mirror
 from dream.paint.plan import AnyJob, Job
 from dream.paint.reel import Reel, Shot, filmed
 from dream.paint.response import Response
@@ -62,7 +64,8 @@ class Work:
 
     `lend` is what `spaces.GPU` is; with it, and on ZeroGPU, the engine of this process only checks
     and fetches. No bad recipe or picture costs a second of a GPU. Elsewhere work may take
-    `DREAM_TIME_LIMIT` seconds, 120 by default. So many as `at_a_time` have their `turn` together.
+    `DREAM_TIME_LIMIT` seconds, 120 by default. So many as `at_a_time` have their `turn` together:
+    see `Line`.
 
     Raises:
         RecipeError: if that is no number from 1 to 86400.
@@ -72,8 +75,8 @@ class Work:
         self, engine: Engine, lend: Callable[..., Any] | None = None, at_a_time: int = 1
     ) -> None:
         self.engine = engine
-        self._turns = threading.Semaphore(at_a_time)
-        self._due = 0.0
+        self.line = Line(at_a_time)
+        self.turn = self.line.turn
         self.time_limit = from_environment("DREAM_TIME_LIMIT", TIME_LIMIT, 1, 86400)
         self._process, self._own = os.getpid(), engine
 
@@ -89,30 +92,14 @@ class Work:
         self.lent = self._run is not run
         # By how much the work here takes longer than `cost` says.
         self._slowness = 1.0
+        # Where a lease would be needed for each frame, live dreams have a processor, and a line.
+        self.live_line = Line(1) if self.lent else self.line
 
     def _here(self) -> Engine:
         """The engine of this process: a fork has copies of locks that nobody will ever open."""
         if os.getpid() != self._process:
             self._process, self._own = os.getpid(), self.engine.another()
         return self._own
-
-    @contextmanager
-    def turn(self) -> Iterator[Iterator[float]]:
-        """One's turn, once what this gives has ended: in how many seconds it may be, while others
-        are before.
-        """
-        taken = False
-
-        def waiting() -> Iterator[float]:
-            nonlocal taken
-            while not (taken := self._turns.acquire(timeout=SECONDS_BETWEEN_PREVIEWS)):
-                yield max(self._due - time.monotonic(), 0)
-
-        try:
-            yield waiting()
-        finally:
-            if taken:
-                self._turns.release()
 
     def warm_up(self, recipe: DreamRecipe) -> None:
         """Have the first visitor wait for nothing, and know how fast this machine is with such
@@ -172,7 +159,7 @@ class Work:
     ) -> Iterator[Any]:
         """`left` is for how many seconds it will be at work, where this is only a part of that."""
         start = 0.0
-        self._due = time.monotonic() + (left or expected)
+        self.line.due = time.monotonic() + (left or expected)
         try:
             with closing(run) as answers:
                 for answer in answers:
@@ -231,6 +218,13 @@ class Work:
             return whole(self._answers(part, run, expected - gone))
 
         return filmed(reel, paint, film, most)
+
+    def mirror(self) -> tuple[Mirror | Aside, Place]:
+        """What one needs who looks into a live dream, and a place in the line."""
+        place = Place(self.live_line)
+        if self.lent:
+            return Aside(), place
+        return Mirror(lambda job, given: self.engine.paint([job], to_tensors(given))), place
 
     def leases(self, expected: float) -> int:
         """How often a GPU is asked for, for work of so many seconds."""

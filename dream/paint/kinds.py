@@ -10,13 +10,14 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from dream.networks.network import Network
-from dream.paint import channel, class_image, dream, video, zoom
+from dream.paint import channel, class_image, dream, live, video, zoom
 from dream.paint.frames import Climbs
 from dream.paint.plan import AnyJob
 from dream.recipe import (
     ChannelRecipe,
     ClassRecipe,
     DreamRecipe,
+    LiveRecipe,
     Recipe,
     VideoRecipe,
     ZoomRecipe,
@@ -47,6 +48,7 @@ KINDS: dict[type[Recipe], Kind] = {
     ClassRecipe: class_image,
     ZoomRecipe: zoom,
     VideoRecipe: video,
+    LiveRecipe: live,
 }
 
 

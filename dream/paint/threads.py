@@ -47,6 +47,8 @@ class Threads:
         self.asleep: bool | None = None  # Nothing is known yet.
         self._patience = PATIENCE
         self._calm = 0.0
+        # What was not judged yet: a work may be shorter than a window.
+        self._seconds = self._lost = 0.0
         self._lock = threading.Lock()
         self._painter: SimpleQueue[Callable[[], None]] | None = None
         self._others = threading.Event()
@@ -72,7 +74,6 @@ class Threads:
 
     def shared(self, steps: Iterator[Made]) -> Iterator[Made]:
         """The same steps, done so, and judged by how long they waited for a core."""
-        seconds = lost = 0.0
 
         def step() -> tuple[object, float, float]:
             start, before = time.monotonic(), waited()
@@ -85,10 +86,10 @@ class Threads:
             made, took, waiting = self.run(step)
             if made is _DONE:
                 return
-            seconds, lost = seconds + took, lost + waiting
-            if seconds >= WINDOW and self.count > 1:
-                self._judge(seconds, lost / seconds)
-                seconds = lost = 0.0
+            self._seconds, self._lost = self._seconds + took, self._lost + waiting
+            if self._seconds >= WINDOW and self.count > 1:
+                self._judge(self._seconds, self._lost / self._seconds)
+                self._seconds = self._lost = 0.0
             yield cast(Made, made)
 
     def _judge(self, seconds: float, lost: float) -> None:

@@ -27,6 +27,8 @@ Flow = NDArray[np.float32]
 # By how much, in shares of the range, what was carried along may look other than it did: half of
 # the dream is left at this.
 APART = 0.08
+# Motion of fewer pixels a frame is none, where the flow is a quick one.
+STILL = 0.3
 
 
 def plan(recipes: Sequence[VideoRecipe], size: Size | None) -> list[Job[VideoRecipe]]:
@@ -59,21 +61,24 @@ def climbs(network: Network, job: Job[VideoRecipe], picture: Tensor | None, unti
         before, last = seen, in_8_bits(reached)
 
 
-def carried(dream: Tensor, before: Tensor, seen: Tensor, share: float) -> Tensor:
+def carried(
+    dream: Tensor, before: Tensor, seen: Tensor, share: float, *, quick: bool = False
+) -> Tensor:
     """That share of a dream of the frame before, moved to where things are in the new one.
 
-    It is less where they look other than they did.
+    It is less where they look other than they did. `quick` as in `backward_flow`.
     """
-    flow = backward_flow(before, seen)
+    flow = backward_flow(before, seen, quick=quick)
     apart = (along(before, flow) - seen).abs().amax(1, keepdim=True)
     apart = F.avg_pool2d(apart, 5, 1, 2, count_include_pad=False)
     trust = share / (1 + (apart / APART) ** 4)
     return seen.lerp(along(dream, flow), trust * inside(flow).to(seen.device)).clamp_(0, 1)
 
 
-def backward_flow(before: Tensor, seen: Tensor) -> Flow:
+def backward_flow(before: Tensor, seen: Tensor, *, quick: bool = False) -> Flow:
     """From each pixel of a picture (1, 3, H, W) to where it was in the one before: (H, W, 2), in
-    pixels to the right and down. By DIS (Kroeger et al. 2016), medium, as OpenCV has it.
+    pixels to the right and down. By DIS (Kroeger et al. 2016), medium, as OpenCV has it; or as
+    `quick` as it can, what is below `STILL` taken for the noise of a camera.
     """
     import cv2
 
@@ -82,8 +87,12 @@ def backward_flow(before: Tensor, seen: Tensor) -> Flow:
         np.ascontiguousarray((luminance(each)[0, 0] * 255).round().to("cpu", torch.uint8).numpy())
         for each in (seen, before)
     )
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(new, old, None)
-    return np.asarray(flow, np.float32)
+    medium, fast = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
+    found = cv2.DISOpticalFlow.create(fast if quick else medium).calc(new, old, None)
+    flow = np.asarray(found, np.float32)
+    if quick:
+        flow[np.hypot(flow[..., 0], flow[..., 1]) < STILL] = 0
+    return flow
 
 
 def along(picture: Tensor, flow: Flow) -> Tensor:

@@ -34,7 +34,7 @@ from dream.paint import cost
 from dream.paint.objective import energy
 from dream.recipe.recipe import Recipe
 from dream.tensors import resized, size_of
-from tests.bench import busy, many, motion
+from tests.bench import busy, live, many, motion
 from tests.bench.report import Report
 from tests.conftest import EXAMPLES, painted
 from tests.support.memory import large_dream
@@ -321,6 +321,7 @@ def main() -> None:
     busy.measure(report)
     motion.measure(engine, report)
     many.measure(report)
+    live.measure(engine, report)
     large(report)
     class_images(engine, report)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

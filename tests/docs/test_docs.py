@@ -9,7 +9,15 @@ import pytest
 import torch
 from huggingface_hub import SpaceCard, SpaceHardware
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Engine,
+    LiveRecipe,
+    load_image,
+    read_recipe,
+)
 from dream import __main__ as command_line
 from dream.commands.options import recipe_of
 from dream.networks import catalogue
@@ -99,13 +107,13 @@ MADE = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
 
 
 def test_every_command_is_one_that_the_program_takes() -> None:
-    assert len(COMMANDS) == 33
+    assert len(COMMANDS) == 34
     for arguments in COMMANDS:
         given = command_line._parser().parse_args(arguments)
         if getattr(given, "recipe", None) in MADE:
             given.recipe = None  # It is tried below.
         kinds: dict[str, type[Recipe]] = {"image": DreamRecipe, "sheet": DreamRecipe}
-        kinds |= {"channel": ChannelRecipe, "class": ClassRecipe}
+        kinds |= {"channel": ChannelRecipe, "class": ClassRecipe, "pipe": LiveRecipe}
         if kind := kinds.get(arguments[0]):
             assert isinstance(recipe_of(given, kind), kind)
         for name in re.findall(r"examples/\S+", " ".join(arguments)):

@@ -30,6 +30,8 @@ from dream.page.work import LENT_SECONDS
 from tests.conftest import EXAMPLES
 from tests.support.api import served_by
 from tests.support.server import served
+from tests.support.stream import streaming
+from tests.support.videos import panned
 from tests.support.zero import Call, device_api
 
 pytest.importorskip("spaces", reason="the spaces package is not installed")
@@ -249,3 +251,10 @@ def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
     dreamed = [Path(job.result()[0]).read_bytes() for job in jobs]
     assert len(set(dreamed)) == 3
     assert len(space.asked("/release")) == 3
+
+
+def test_a_live_dream_runs_aside_and_asks_for_no_gpu(space: Space) -> None:
+    with streaming(space.client.src.rstrip("/")) as send:
+        dreams = [send(frame) for frame in panned(3, (240, 320))]
+    assert all(dream and dream.size == (240, 180) for dream in dreams)
+    assert not space.calls

@@ -106,3 +106,11 @@ def turned(path: Path, video: Path) -> Path:
     content[box + MATRIX_AT : box + MATRIX_AT + 36] = matrix
     path.write_bytes(content)
     return path
+
+
+def camera(path: Path, images: Sequence[Image.Image]) -> Path:
+    """What Chromium takes for a camera that sees those pictures again and again (MJPEG)."""
+    with path.open("wb") as file:
+        for image in images:
+            image.save(file, "JPEG", quality=90)
+    return path

@@ -1,6 +1,7 @@
-"""Makes the page's favicon and the card that is shown where it is linked to: `make pictures`.
+"""Makes the page's favicon, the card that is shown where it is linked to, and what the tab "Live"
+opens on: `make pictures`.
 
-Both are of the dream that the page opens on.
+The first two are of the dream that the page opens on.
 """
 
 from __future__ import annotations
@@ -8,6 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from dream import Engine, LiveRecipe
+from dream.page.live import MADE, SIZES
+from dream.paint.frames import to_tensors
+from dream.paint.live import Mirror
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO = EXAMPLES / "coffee.jpg"
@@ -51,9 +57,21 @@ def card() -> Image.Image:
     return card
 
 
+def live() -> Image.Image:
+    """What a camera that looks at a cat dreams after four seconds."""
+    engine = Engine("cpu")
+    mirror = Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
+    with Image.open(EXAMPLES / "cat.jpg") as cat:
+        seen = cat.convert("RGB").crop((60, 12, 436, 294)).resize(SIZES[0])
+    for _ in range(40):
+        dream = mirror.dreamed(seen, LiveRecipe(max_side=SIZES[0][0]))
+    return dream
+
+
 def main() -> None:
     favicon().save(EXAMPLES / "site" / "favicon.png", optimize=True)
     card().save(EXAMPLES / "site" / "card.jpg", quality=88)
+    live().save(MADE, quality=90)
 
 
 if __name__ == "__main__":

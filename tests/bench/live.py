@@ -1,0 +1,207 @@
+"""Live dreams: frames a second and the delay, in the pipe and in a browser, and where time goes.
+
+A camera looks at cat.jpg, and moves slowly. In the browser (Chromium, if there is one) a bar code
+in each of its frames tells when it was seen: the delay is from the camera's picture on the page to
+the dream of that picture on the page.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from dream import Engine, LiveRecipe
+from dream.networks.network import Network, Objective, ValueAndGrad
+from dream.paint import live, video
+from dream.paint.frames import to_tensors
+from dream.paint.live import Mirror
+from dream.paint.zoom import COLOUR, CONTRAST, Look
+from tests.bench.report import Report
+from tests.conftest import EXAMPLES, ROOT
+from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.server import served
+from tests.support.videos import camera
+
+WARM, FRAMES = 10, 60
+MINUTES = 10
+SIZES = ((320, 240), (240, 180))
+BITS, BAR = 8, 32
+SECONDS = 20
+# When the camera's video shows a number, and when the mirror does: its picture is mirrored.
+WATCH = f"""() => {{
+  const canvas = new OffscreenCanvas({BITS}, 1).getContext("2d", {{ willReadFrequently: true }});
+  const number = (source, width, height, mirrored) => {{
+    canvas.drawImage(source, 0, height * {1 - BAR / 2 / 240}, width, 1, 0, 0, {BITS}, 1);
+    const pixels = canvas.getImageData(0, 0, {BITS}, 1).data;
+    const bits = [...Array({BITS}).keys()].map((bit) => (pixels[4 * bit + 1] > 127 ? 1 : 0));
+    return parseInt((mirrored ? bits.reverse() : bits).join(""), 2);
+  }};
+  const video = document.querySelector("#camera video");
+  const seen = {{}};
+  window.delays = [];
+  const look = () => {{
+    seen[number(video, video.videoWidth, video.videoHeight, false)] = performance.now();
+    video.requestVideoFrameCallback(look);
+  }};
+  video.requestVideoFrameCallback(look);
+  let last = "";
+  new MutationObserver(async () => {{
+    const image = document.querySelector("#mirror img");
+    if (!image || image.src === last) return;
+    last = image.src;
+    await image.decode().catch(() => {{}});
+    const from = seen[number(image, image.naturalWidth, image.naturalHeight, true)];
+    window.delays.push(from === undefined ? null : performance.now() - from);
+  }}).observe(document.querySelector("#mirror"), {{ subtree: true, attributeFilter: ["src"] }});
+}}"""
+
+
+def measure(engine: Engine, report: Report) -> None:
+    for width, height in SIZES:
+        piped(report, width, height)
+        parts(engine, report, width, height)
+    still(engine, report)
+    if CHROMIUM:
+        with tempfile.TemporaryDirectory() as folder:
+            in_browser(report, Path(folder))
+
+
+def still(engine: Engine, report: Report) -> None:
+    """Ten minutes of a camera that stands still: how far contrast and colour come to be off."""
+    with Image.open(EXAMPLES / "coffee.jpg") as photo:
+        seen = photo.convert("RGB").resize((64, 48))
+    mirror, recipe = Mirror(lambda job, given: engine.paint([job], to_tensors(given))), LiveRecipe()
+    look, noise = Look.of(to_tensors([seen])), np.random.default_rng(0)
+    contrast, colour = [], []
+    for frame in range(MINUTES * 600):
+        noisy = np.asarray(seen) + noise.normal(0, 2, (48, 64, 3))
+        dream = mirror.dreamed(
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), recipe.within(64)
+        )
+        if frame >= 20:
+            now = Look.of(to_tensors([dream]))
+            contrast.append(float(now.contrast / look.contrast.clamp(CONTRAST)))
+            colour.append(float(now.colour / look.colour.clamp(COLOUR)))
+    for name, shares in (("contrast", contrast), ("colour", colour)):
+        report.row("ten minutes of a still camera", of=name, least=min(shares), most=max(shares))
+
+
+def views(count: int, width: int, height: int) -> Iterator[Image.Image]:
+    """What a camera sees that moves over a photo, to and fro."""
+    with Image.open(EXAMPLES / "cat.jpg") as cat:
+        photo = cat.convert("RGB").resize((width * 5 // 4, height * 5 // 4))
+    for frame in range(count):
+        left = abs(frame % 160 - 80) * (photo.width - width) // 80
+        yield photo.crop((left, height // 8, left + width, height // 8 + height))
+
+
+def piped(report: Report, width: int, height: int) -> None:
+    """The pipe, given a frame as soon as it gave the one before."""
+    took = []
+    with subprocess.Popen(
+        [sys.executable, "-m", "dream", "pipe", "--size", f"{width}x{height}"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin and process.stdout
+        for view in views(WARM + FRAMES, width, height):
+            start = time.perf_counter()
+            process.stdin.write(view.tobytes())
+            process.stdin.flush()
+            process.stdout.read(3 * width * height)
+            took.append(time.perf_counter() - start)
+        process.stdin.close()
+    took = took[WARM:]
+    _row(report, f"pipe, {width} x {height}", len(took) / sum(took), took)
+
+
+def _row(report: Report, of: str, rate: float, delays: list[float], **more: Any) -> None:
+    delay = 1000 * statistics.median(delays)
+    report.row("live", of=of, **{"frames a second": rate, "delay in ms": delay}, **more)
+
+
+def parts(engine: Engine, report: Report, width: int, height: int) -> None:
+    """Where the time of a frame goes, in milliseconds (medians)."""
+    took: dict[str, list[float]] = {}
+
+    def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any, **about: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return work(*given, **about)
+            finally:
+                took.setdefault(part, []).append(time.perf_counter() - start)
+
+        return run
+
+    def step(network: Network, objective: Objective, *, redirected: bool = False) -> ValueAndGrad:
+        return timed("step", real(network, objective, redirected=redirected))
+
+    real = Network.value_and_grad
+    mirror = Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
+    dreamed = timed("whole", mirror.dreamed)
+    recipe = LiveRecipe(max_side=max(width, height))
+    with ExitStack() as patched:
+        patched.enter_context(patch.object(Network, "value_and_grad", step))
+        for where, what, part in (
+            (video, "backward_flow", "flow"),
+            (live, "carried", "flow and carrying"),
+            (live, "held", "holding"),
+        ):
+            work = timed(part, getattr(where, what))
+            patched.enter_context(patch.object(where, what, work))
+        for view in views(WARM + FRAMES, width, height):
+            dreamed(view, recipe)
+    times = {part: 1000 * statistics.median(each[WARM:]) for part, each in took.items()}
+    report.row("a live frame in ms", of=f"{width} x {height}", **times)
+
+
+def in_browser(report: Report, folder: Path) -> None:
+    """The page in Chromium, on the same cores."""
+    from playwright.sync_api import sync_playwright
+
+    seen = camera(folder / "seen.mjpeg", [*map(coded, range(2**BITS), views(2**BITS, 320, 240))])
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    flags = [*FLAGS, *fake, f"--use-file-for-fake-video-capture={seen}"]
+    with served(folder / "log") as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(address)
+        page.get_by_role("tab", name="Live").click()
+        page.locator("#camera [title='grant webcam access'] button").click()
+        page.locator("#camera [title='start recording']").click()
+        page.wait_for_timeout(3000)
+        page.evaluate(WATCH)
+        page.wait_for_timeout(1000 * SECONDS)
+        delays = page.evaluate("window.delays")
+        browser.close()
+    read = [each / 1000 for each in delays if each is not None]
+    _row(report, "browser, 320 x 240", len(delays) / SECONDS, read, read=len(read) / len(delays))
+
+
+def coded(number: int, view: Image.Image) -> Image.Image:
+    """The picture with a number below, in black and white, the highest bit first."""
+    draw, side = ImageDraw.Draw(view), view.width / BITS
+    for bit in range(BITS):
+        colour = "white" if number >> (BITS - 1 - bit) & 1 else "black"
+        left = round(bit * side)
+        draw.rectangle((left, view.height - BAR, round(left + side), view.height), fill=colour)
+    return view
+
+
+if __name__ == "__main__":
+    print(f"{torch.get_num_threads()} threads")
+    measure(Engine("cpu"), Report())

@@ -1,0 +1,242 @@
+"""A live dream: what moves takes its dream along, what is new is seen, and nothing burns out."""
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dream import Engine, LiveRecipe, PictureError, RecipeError
+from dream import __main__ as command_line
+from dream.commands import live as command
+from dream.paint.frames import Frame, to_tensors
+from dream.paint.live import CHANGE, Mirror
+from dream.paint.plan import AnyJob
+from dream.paint.zoom import COLOUR, CONTRAST, Look
+from dream.recipe.live import RATES
+from dream.tensors import resized, to_image
+from tests.conftest import EXAMPLES, alike, change
+
+RECIPE = LiveRecipe(max_side=180, intensity=8)
+
+
+@pytest.fixture
+def mirror(engine: Engine) -> Mirror:
+    return mirror_of(engine)
+
+
+def mirror_of(engine: Engine) -> Mirror:
+    return Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
+
+
+def dreamed(
+    mirror: Mirror, seen: Sequence[Image.Image], recipe: LiveRecipe = RECIPE
+) -> list[Tensor]:
+    return [to_tensors([mirror.dreamed(each, recipe)]) for each in seen]
+
+
+def texture(size: tuple[int, int], seed: int) -> Tensor:
+    """Coarse noise: what has something to be followed everywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(1, 3, size[0] // 6, size[1] // 6, generator=generator)
+    return torch.nn.functional.interpolate(noise, size, mode="bicubic").clamp(0, 1)
+
+
+def with_square(left: int | None) -> Image.Image:
+    """A texture, and on it, that far from the left, a square of another."""
+    picture = 0.3 + 0.4 * texture((120, 180), 1)
+    if left is not None:
+        picture[..., 30:90, left : left + 60] = texture((60, 60), 2)
+    return to_image(picture)
+
+
+def test_what_moves_takes_its_dream_along(mirror: Mirror) -> None:
+    places = [10] * 10 + [10 + 3 * step for step in range(1, 11)]
+    frames = dreamed(mirror, [with_square(left) for left in places])
+    first, last = (square(frames[at], places[at]) for at in (9, -1))
+    own = square(to_tensors([with_square(10)]), 10)
+    assert change(first, own) > 8
+    assert alike(first, last, own) > 0.5 and change(last, own) > 0.8 * change(first, own)
+    # Where it jumped there, nothing could be followed.
+    jumped = Mirror(mirror.paint)
+    jump = dreamed(jumped, [with_square(10)] * 10 + [with_square(100)])[-1]
+    assert change(square(jump, 100), own) < 0.5 * change(first, own)
+
+
+def square(picture: Tensor, left: int) -> Tensor:
+    """What is within the square that far from the left."""
+    return picture[..., 36:84, left + 6 : left + 54]
+
+
+def test_what_is_new_is_seen_within_two_frames(mirror: Mirror) -> None:
+    dreamed(mirror, [with_square(None)] * 12)
+    *_, shown = dreamed(mirror, [with_square(40)] * 2)
+    own, none = (square(to_tensors([with_square(left)]), 40) for left in (40, None))
+    assert change(square(shown, 40), own) < 0.4 * change(square(shown, 40), none)
+
+
+def test_a_still_camera_never_burns_out(mirror: Mirror) -> None:
+    """Ten minutes of it are in `make bench`."""
+    with Image.open(EXAMPLES / "coffee.jpg") as photo:
+        seen = photo.convert("RGB").resize((48, 36))
+    like = Look.of(to_tensors([seen]))
+    looks = [Look.of(frame) for frame in dreamed(mirror, [seen] * 240)[20:]]
+    for look in looks:
+        assert float(look.contrast / like.contrast.clamp(CONTRAST)) == pytest.approx(1, abs=0.1)
+        assert float(look.colour / like.colour.clamp(COLOUR)) == pytest.approx(1, abs=0.1)
+    shown = to_tensors([mirror.last[1]])
+    assert change(shown, to_tensors([seen])) > 8  # It dreams.
+
+
+def test_two_who_look_see_nothing_of_each_other(engine: Engine) -> None:
+    one, other = [with_square(10)] * 6, [to_image(texture((72, 96), 5))] * 6
+    alone = dreamed(mirror_of(engine), one)
+    shared = mirror_of(engine)
+    first, second = Mirror(shared.paint), Mirror(shared.paint)
+    for left, right, expected in zip(one, other, alone, strict=True):
+        (mine,) = dreamed(first, [left])
+        dreamed(second, [right])
+        assert torch.equal(mine, expected)
+
+
+def test_another_layer_comes_within_a_second(mirror: Mirror) -> None:
+    other = RECIPE.but(layer="inception3b")
+    mixes = []
+
+    def paint(job: AnyJob, given: list[Image.Image]) -> Iterator[Frame]:
+        mixes.append(job.recipes[0].layers)
+        return real(job, given)
+
+    real, mirror.paint = mirror.paint, paint
+    dreamed(mirror, [with_square(10)] * 2)
+    dreamed(mirror, [with_square(10)] * 11, other)
+    assert mixes[1] == (("inception4c", 1.0),) and mixes[-1] == (("inception3b", 1.0),)
+    shares = [dict(mix).get("inception3b", 0.0) for mix in mixes[1:]]
+    assert shares == sorted(shares) and len(set(shares)) > 8
+    assert shares.count(1.0) == len(mixes[1:]) - 10 * CHANGE
+
+
+def test_growth_and_memory_are_the_same_at_any_rate() -> None:
+    for fps in (5.0, 20.0):
+        recipe = LiveRecipe(fps=fps, memory=2, iterations=2)
+        assert recipe.frame().step * 2 * fps == pytest.approx(RATES[4])
+        assert recipe.carry ** (2 * fps) == pytest.approx(np.exp(-1))
+
+
+def test_a_frame_of_another_size_begins_anew(mirror: Mirror) -> None:
+    dreamed(mirror, [with_square(10)] * 2)
+    (shown,) = dreamed(mirror, [with_square(10).resize((50, 67))])
+    assert shown.shape == (1, 3, 67, 50)
+    with pytest.raises(PictureError):
+        mirror.dreamed(Image.new("RGB", (96, 2)), RECIPE)
+
+
+def test_a_wrong_layer_is_refused_at_once() -> None:
+    with pytest.raises(RecipeError, match="inception9"):
+        LiveRecipe(layer="inception9")
+
+
+def test_weights_that_come_to_nothing_are_mixed_too(mirror: Mirror) -> None:
+    dreamed(mirror, [with_square(10)], RECIPE.but(layer="inception3a, inception3b:-1"))
+    dreamed(mirror, [with_square(10)] * 2, RECIPE.but(layer="conv3:0"))
+
+
+class Pipes(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return False
+
+
+def piped(
+    monkeypatch: pytest.MonkeyPatch, content: bytes, *options: str, size: str = "48x32"
+) -> tuple[int, bytes]:
+    """The exit code and what comes out of `pipe`, given that on stdin."""
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdin", Pipes(io.BytesIO(content)))
+    monkeypatch.setattr(sys, "stdout", Pipes(out))
+    code = command_line.main(["pipe", "--size", size, *options])
+    return code, out.getvalue()
+
+
+def raw(count: int) -> bytes:
+    return to_image(resized(texture((72, 96), 1), (32, 48))).tobytes() * count
+
+
+def test_the_pipe_gives_a_frame_for_each(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
+    code, out = piped(monkeypatch, raw(3), "--fps", "5", "--layer", "inception3b")
+    assert code == 0 and len(out) == len(raw(3))
+    recipe = LiveRecipe(fps=5, layer="inception3b", max_side=48)
+    seen = Image.frombytes("RGB", (48, 32), raw(1))
+    mirror = mirror_of(engine)
+    assert out == b"".join(mirror.dreamed(seen, recipe).tobytes() for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (raw(2) + b"half a frame", {}, "after 2 frames came 12 bytes"),
+        (raw(2) + b"half a frame", {"latest": "yes"}, "after 2 frames came 12 bytes"),
+        (raw(2), {"size": "48x33"}, "is the size another?"),
+        (b"", {}, "no frames came"),
+        ((EXAMPLES / "cat.jpg").read_bytes(), {}, "this is JPEG"),
+        (raw(1), {"size": "garbage"}, "size must be as 320x240"),
+        (raw(1), {"size": "0x0"}, "size must be as 320x240"),
+        (raw(1), {"size": "99999x48"}, "size must be as 320x240"),
+    ],
+)
+def test_what_the_pipe_cannot_take_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes,
+    options: dict[str, str],
+    said: str,
+) -> None:
+    latest = ["--latest"] if options.pop("latest", "") else []
+    code, _ = piped(monkeypatch, content, *latest, **options)
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 2 and len(lines) == 1 and said in lines[0]
+
+
+def test_the_pipe_ends_quietly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When who reads has had enough, and at Ctrl-C."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stdin", Pipes(io.BytesIO(raw(2))))
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert command_line.main(["pipe", "--size", "48x32"]) == 0
+
+    def interrupted(_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "_frames", lambda _: iter(partial(interrupted, None), None))
+    monkeypatch.setattr(sys, "stdout", Pipes(io.BytesIO()))
+    assert command_line.main(["pipe", "--size", "48x32"]) == 130
+    assert not capsys.readouterr().err
+
+
+def test_frames_that_come_while_one_is_looked_at_are_left_out() -> None:
+    all_came = threading.Event()
+
+    def frames() -> Iterator[Image.Image]:
+        yield Image.new("RGB", (1, 1), (0, 0, 0))
+        assert looking.wait(10)
+        for number in range(1, 5):
+            yield Image.new("RGB", (1, 1), (number, 0, 0))
+        all_came.set()
+
+    looking = threading.Event()
+    latest = command._latest(frames())
+    seen = [next(latest)]
+    looking.set()
+    assert all_came.wait(10)
+    seen += latest
+    assert [each.getpixel((0, 0)) for each in seen] == [(0, 0, 0), (4, 0, 0)]

@@ -1,0 +1,156 @@
+"""The tab "Live" in a real Chromium, whose camera is a video that is made here."""
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, Playwright, expect, sync_playwright
+
+from dream import DreamError, PictureError
+from dream.files.video import load_video
+from dream.page import live
+from dream.page.live import FRAME_SIDE
+from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, watched
+from tests.support.stream import streaming
+from tests.support.videos import camera, panned
+
+expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.slow,
+]
+
+CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+
+def uri(size: tuple[int, int], kind: str = "JPEG") -> str:
+    content = io.BytesIO()
+    Image.new("RGB", size).save(content, kind)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def test_frames_are_small_jpegs() -> None:
+    assert live._frame(uri((FRAME_SIDE, 1))).size == (FRAME_SIDE, 1)
+    for sent in (
+        uri((FRAME_SIDE + 1, 1)),
+        uri((4, 4), "PNG"),
+        uri((999, 999))[:400],
+        "",
+        "x" * 999,
+    ):
+        with pytest.raises(PictureError, match="this is no frame of a camera: "):
+            live._frame(sent)
+
+
+@contextmanager
+def looking(playwright: Playwright, address: str, seen: Path) -> Iterator[Page]:
+    """The tab in a browser of its own, whose camera sees that; it records."""
+    flags = [*FLAGS, *CAMERA, f"--use-file-for-fake-video-capture={seen}"]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with watched(browser, address, "desk") as page:
+        page.get_by_role("tab", name="Live").click()
+        expect(page.locator("#mirror img")).to_be_visible()  # It opens on a dream.
+        page.locator("#camera [title='grant webcam access'] button").click()
+        page.locator("#camera [title='start recording']").click()
+        yield page
+    browser.close()
+
+
+def said(page: Page) -> str:
+    return page.locator("#live-status .html-container").inner_text()
+
+
+def mirrored(page: Page, before: str = "") -> tuple[str, np.ndarray]:
+    """What the mirror shows next, and its mean colour."""
+    page.wait_for_function(
+        """before => {
+          const now = document.querySelector("#mirror img")?.src;
+          window.first ??= now;
+          return now && now !== before && now !== window.first;
+        }""",
+        arg=before,
+    )
+    source = page.locator("#mirror img").get_attribute("src") or ""
+    assert source.startswith("data:image/jpeg;base64,")
+    content = base64.b64decode(source.partition(",")[2])
+    return source, np.asarray(Image.open(io.BytesIO(content))).mean((0, 1))
+
+
+def tinted(colour: tuple[int, int, int]) -> list[Image.Image]:
+    """A pan over smooth noise in that colour."""
+    tint = Image.new("RGB", (160, 120), colour)
+    return [Image.blend(image, tint, 0.7) for image in panned(20, (120, 160))]
+
+
+def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itself(
+    address: str, tmp_path: Path
+) -> None:
+    red = camera(tmp_path / "red.mjpeg", tinted((220, 40, 40)))
+    blue = camera(tmp_path / "blue.mjpeg", tinted((40, 40, 220)))
+    with sync_playwright() as playwright:
+        with looking(playwright, address, red) as one:
+            source = ""
+            for _ in range(3):
+                source, colour = mirrored(one, source)
+                assert colour[0] > colour[2] + 40
+            assert re.search(r"[\d.]+ frames? a second", said(one))
+            one.click("#keep")
+            expect(one.locator("#live-film video")).to_be_visible()
+            film = one.locator("#live-film video").get_attribute("src") or ""
+            (tmp_path / "film.mp4").write_bytes(one.request.get(film).body())
+            kept = load_video(tmp_path / "film.mp4")
+            assert kept.frames >= 3 and 0 < float(kept.times[-1]) < 11
+            stack = looking(playwright, address, blue)
+            other = stack.__enter__()
+            expect(other.locator("#live-status")).to_contain_text("1 dream before yours")
+            mirrored(one, source)  # It goes on.
+        # The one is closed, so it is the other's turn.
+        _, colour = mirrored(other)
+        assert colour[2] > colour[0] + 40
+        other.click("#freeze")
+        expect_photo(other, "mirror.png")
+        expect(other.locator("#stop")).to_be_visible()
+        expect(other.locator("#status")).to_contain_text(re.compile(r"step \d+ of|Dreamed in"))
+        other.keyboard.press("Escape")
+        other.get_by_role("tab", name="Live").click()
+        expect(other.locator("#camera [title='start recording']")).to_be_visible()
+        expect(other.locator("#live-status")).to_contain_text("press Record to wake it")
+        on_a_wall(other, address)
+        stack.__exit__(None, None, None)
+
+
+def on_a_wall(page: Page, address: str) -> None:
+    """Nothing need be pressed, and there is nothing else to be seen."""
+    page.set_viewport_size({"width": 640, "height": 400})
+    page.goto(f"{address}/?wall")
+    _, colour = mirrored(page)
+    assert colour[2] > colour[0] + 40
+    box = page.locator("#mirror img").bounding_box()
+    assert box == {"x": 0, "y": 0, "width": 640, "height": 400}
+    expect(page.locator("#camera")).to_be_hidden()
+
+
+def test_who_goes_leaves_no_stream_behind(address: str) -> None:
+    """Without a word, too: Gradio would keep the place for five minutes."""
+    frame = Image.new("RGB", (64, 48), "red")
+    for _ in range(3):  # Two have a place.
+        with streaming(address) as send:
+            while not send(frame):
+                pass  # The one before has only just gone.
+
+
+@pytest.mark.parametrize("sent", ["garbage", "http://127.0.0.1/x"])
+def test_what_is_no_frame_ends_the_stream_in_one_line(address: str, sent: str) -> None:
+    with streaming(address) as send:
+        while not send(Image.new("RGB", (64, 48), "red")):
+            pass  # The one before has only just gone.
+        with pytest.raises(DreamError, match="this is no frame of a camera: .*$"):
+            send(sent)
