@@ -12,7 +12,7 @@ from threading import Condition, Thread
 
 from PIL import Image
 
-from dream.commands.options import Command, engine_of, recipe_options, recipe_of
+from dream.commands.options import Command, engine_of, recipe_of, recipe_options
 from dream.commands.told import Stopped, fetching
 from dream.errors import PictureError, shown
 from dream.paint.frames import to_tensors

@@ -55,7 +55,9 @@ def looking(playwright: Playwright, address: str, seen: Path) -> Iterator[Page]:
     """The tab in a browser of its own, whose camera sees that; it records."""
     flags = [*FLAGS, *CAMERA, f"--use-file-for-fake-video-capture={seen}"]
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-    with watched(browser, address, "desk") as page:
+    window = browser.new_page()
+    window.set_default_timeout(30 * SECONDS)
+    with watched(window, address, "desk") as page:
         page.get_by_role("tab", name="Live").click()
         expect(page.locator("#mirror img")).to_be_visible()  # It opens on a dream.
         page.locator("#camera [title='grant webcam access'] button").click()
