@@ -28,7 +28,7 @@ from dream.paint.live import Mirror
 from dream.recipe import LiveRecipe
 from dream.tensors import even
 
-MADE = parts.EXAMPLES / "live-cat-inception4c-seed0.jpg"
+MADE = parts.EXAMPLES / "films" / "live-cat-inception4c-seed0.jpg"
 # What a camera is asked for, on a CPU and on a GPU; and what is taken of one that has no such size.
 SIZES = ((320, 240), (640, 480))
 FRAME_BYTES, FRAME_SIDE = 1_000_000, 2048

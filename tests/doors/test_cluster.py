@@ -70,11 +70,21 @@ def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
     made = manifest(out)
     assert len({row["output"] for row in made}) == len(made) == 5 * 8
     assert sum(bool(row["error"]) for row in made) == 3 * 8
-    for recipe in sweep(RECIPE, {"seed": [0, 7]}):
+    for recipe in sweep(RECIPE, {"seed": range(8)}):
         *_, frame = engine.dream(load_image(photos / "photo01.png"), recipe)
         name = f"dream-photo01-inception4c-i5-seed{recipe.seed}-octaves1-iterations2-max_side64.png"
         assert load_image(out / name).equal(to_tensor(frame.picture()))
     assert "16 made, 24 cannot be dreamed" in capsys.readouterr().out
+
+
+def test_without_ray_one_line_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    photos = folder_of(tmp_path / "in", 1)
+    assert main(["batch", str(photos), str(tmp_path / "out"), *QUICK, "--ray"]) == 2
+    said = 'python -m dream: --ray needs Ray: pip install "ray[data]"\n'
+    assert capsys.readouterr().err == said and not (tmp_path / "out").exists()
 
 
 def test_a_cluster_that_is_not_there_is_one_line(

@@ -12,9 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def python_for_everyone() -> Path:
 
 @dataclass(frozen=True)
 class Space:
-    """A Space that runs: where, after how many seconds, and its log."""
+    """A Space that runs: where, after how many seconds of processors, and its log."""
 
     address: str
     seconds: float
@@ -130,7 +130,6 @@ def space(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "HF_HUB_OFFLINE": "1",
     }
     log = tmp_path_factory.mktemp("space") / "log"
-    start = time.monotonic()
     with running(
         [str(machine / "venv" / "bin" / "python"), "app.py"],
         log,
@@ -141,7 +140,18 @@ def space(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         group=USER,
         extra_groups=[],
     ) as address:
-        yield Space(address, time.monotonic() - start, log)
+        yield Space(address, worked(USER), log)
+
+
+def worked(user: int) -> float:
+    """For how many seconds the processes of that user have worked: no clock, as others work too."""
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # It has ended.
+            if process.stat().st_uid == user:
+                told = (process / "stat").read_text().rpartition(")")[2].split()
+                ticks += int(told[11]) + int(told[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +185,7 @@ def test_its_user_can_write_to_home_and_temporary_files_alone(machine: Path) -> 
 
 
 def test_it_answers_in_time(space: Space) -> None:
-    assert space.seconds < SECONDS_TO_START
+    assert 0 < space.seconds < SECONDS_TO_START
     with urllib.request.urlopen(space.address) as page:
         assert page.status == 200 and "Deep Dream" in page.read().decode()
 

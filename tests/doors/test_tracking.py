@@ -13,6 +13,7 @@ import pytest
 
 from dream import DreamRecipe, Engine, load_image
 from dream.__main__ import main
+from dream.many.tracking import Tracker
 from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
 from tests.support.server import free_port, running
 
@@ -101,3 +102,39 @@ def test_a_server_that_does_not_answer_is_one_line_before_anything_is_made(
     printed = capsys.readouterr().err
     assert printed.startswith(f"python -m dream: MLflow at {uri} does not answer: ")
     assert printed.count("\n") == 1 and [each.name for each in tmp_path.iterdir()] == ["in"]
+
+
+def test_without_mlflow_one_line_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    photos = folder_of(tmp_path / "in", 1)
+    assert main(["batch", str(photos), str(tmp_path / "out"), *QUICK, "--mlflow"]) == 2
+    said = "python -m dream: --mlflow needs MLflow: pip install mlflow-skinny\n"
+    assert capsys.readouterr().err == said and not (tmp_path / "out").exists()
+
+
+def test_what_was_not_logged_is_not_finished(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, out, logged = folder_of(tmp_path / "in", 3), tmp_path / "away", 0
+    log = Tracker.log
+
+    def lost(self: Tracker, *given: Any) -> None:
+        nonlocal logged
+        logged += 1
+        if logged == 2:
+            from mlflow import MlflowClient
+
+            self._client = MlflowClient("http://127.0.0.1:9")  # The server went away.
+        log(self, *given)
+
+    monkeypatch.setattr(Tracker, "log", lost)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    given = ["batch", str(photos), str(out), *QUICK, "--mlflow", server]
+    assert main(given) == 2
+    printed = capsys.readouterr()
+    assert "does not answer" in printed.err and printed.err.count("\n") == 1
+    assert "1 were made and are kept" in printed.out and len(manifest(out)) == 1
+    assert main(given) == 0
+    assert len(manifest(out)) == len(runs(server, "away")) == 3
