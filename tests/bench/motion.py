@@ -68,10 +68,10 @@ def _row(engine: Engine, report: Report, name: str, reel: reels.Reel, path: Path
     took = dict.fromkeys(("decoding", "flow", "encoding"), 0.0)
 
     def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*given: Any) -> Any:
+        def run(*given: Any, **how: Any) -> Any:
             start = time.perf_counter()
             try:
-                return work(*given)
+                return work(*given, **how)
             finally:
                 took[part] += time.perf_counter() - start
 
