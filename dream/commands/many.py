@@ -73,8 +73,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
 def _batch(given: argparse.Namespace) -> None:
     recipe = recipe_of(given, DreamRecipe)
     swept = dict(_swept(each) for each in given.sweep)
-    files = _files(given, recipe, math.prod(map(len, swept.values())))
+    ways = math.prod(map(len, swept.values()))
+    _check_count(given, ways)
     recipes = sweep(recipe, swept, **changes_of(given, DreamRecipe))
+    files = _files(given, recipe)
+    _check_count(given, len(files) * ways)
     with ExitStack() as left:
         tracker = None
         if given.mlflow is not None:
@@ -124,16 +127,17 @@ def _swept(text: str) -> tuple[str, list[Any]]:
     return name, [with_pictures(DreamRecipe, {name: each})[name] for each in values]
 
 
-def _files(given: argparse.Namespace, recipe: DreamRecipe, ways: int) -> list[str]:
-    """The pictures to be dreamed, in so many ways each."""
+def _check_count(given: argparse.Namespace, count: int) -> None:
+    if count > MOST and not given.yes:
+        raise RecipeError(f"these are {count} pictures, more than {MOST}; --yes makes them all")
+
+
+def _files(given: argparse.Namespace, recipe: DreamRecipe) -> list[str]:
+    """The pictures to be dreamed."""
     source = given.source
     if is_video(source):
         source = frames_in(source, given.place, recipe.max_side or SIDE)
     files = pictures(source, sys.stdin if source == "-" else ())
-    if len(files) * ways > MOST and not given.yes:
-        raise RecipeError(
-            f"these are {len(files) * ways} pictures, more than {MOST}; --yes makes them all"
-        )
     if "://" not in given.place and os.path.realpath(given.place) in {
         os.path.realpath(os.path.dirname(each)) for each in files
     }:
@@ -143,12 +147,12 @@ def _files(given: argparse.Namespace, recipe: DreamRecipe, ways: int) -> list[st
 
 def _tell(sized: Sized, there: int, workers: int, place: str) -> None:
     """The price: how many pictures, how long, how large."""
-    price = sum((price for *_, price in sized), Price())
     about = f"{there} are there; " if there else ""
     if sized:
+        seconds = sum(price.seconds for *_, price in sized) / workers
+        megabytes = sum(price.bytes for *_, price in sized) / 1e6
         about += (
-            f"{len(sized)} to make, {in_words(price.seconds / workers)}, "
-            f"about {price.bytes / 1e6:.1f} MB, into {place}"
+            f"{len(sized)} to make, {in_words(seconds)}, about {megabytes:.1f} MB, into {place}"
         )
     else:
         about += "nothing is left to make"

@@ -61,14 +61,15 @@ def _image(given: argparse.Namespace) -> None:
     photo = load_image(given.photo)
     tracker = None if given.mlflow is None else Tracker(given.mlflow, "dreams")
     start = time.perf_counter()
-    trace: list[float] = []
+    objectives = []  # On the device: to fetch one would wait for each step.
     for frame in painted(engine_of(given, recipe.model), [recipe], photo):
-        trace += frame.values
+        objectives += [] if frame.objective is None else [frame.objective]
     (made,) = frame.recipes
     _write(given, frame.picture(), f"{recipe.layer}, seed {recipe.seed}", start, made)
     if tracker:
         row = Row(given.photo, sha256(given.photo), Path(given.out).name, brief(made))
-        row = replace(row, seconds=time.perf_counter() - start, trace=tuple(trace))
+        trace = tuple(float(each.sum()) for each in objectives)
+        row = replace(row, seconds=time.perf_counter() - start, trace=trace)
         tracker.log(row, Path(given.out).read_bytes())
 
 

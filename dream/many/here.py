@@ -1,4 +1,4 @@
-"""Pictures made on this machine: by its one device, or by all of its GPUs side by side."""
+"""Pictures made on this machine: by its GPUs, or its cores, side by side."""
 
 from __future__ import annotations
 

@@ -59,12 +59,12 @@ class Painter:
         start = time.perf_counter()
         pictures = torch.cat([picture for _, picture in given])
         (job,) = self.engine.plan([recipe], size_of(pictures))
-        trace: list[list[float]] = []
+        objectives = []  # On the device: to fetch one would wait for each step.
         try:
             for frame in self.engine.paint([job.together(len(given))], pictures):
                 if frame.remark and len(given) > 1:
                     raise DeviceError(frame.remark)
-                trace += [frame.values] if frame.values else []
+                objectives += [] if frame.objective is None else [frame.objective]
                 yield []
             made = [_image(each) for each in torch.split(frame.tensor, 1)]
         except DeviceError as error:
@@ -74,6 +74,7 @@ class Painter:
                 return
             made = [error]
         seconds = (time.perf_counter() - start) / len(given)
+        trace = [each.tolist() for each in objectives]
         for at, ((row, _), picture) in enumerate(zip(given, made, strict=True)):
             if isinstance(picture, DreamError):
                 yield [replace(row, error=str(picture))]

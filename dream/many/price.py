@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -24,20 +24,11 @@ MOST_TOGETHER = 16
 BYTES_A_PIXEL = 2.1
 
 
-@dataclass(frozen=True)
-class Price:
-    """What pictures take: seconds of the device, and bytes in files."""
+class Price(NamedTuple):
+    """What a picture takes: seconds of the device, and bytes in a file."""
 
-    pictures: int = 0
     seconds: float = 0.0
     bytes: float = 0.0
-
-    def __add__(self, other: Price) -> Price:
-        return Price(
-            self.pictures + other.pictures,
-            self.seconds + other.seconds,
-            self.bytes + other.bytes,
-        )
 
 
 def priced(
@@ -61,7 +52,7 @@ def priced(
                 (job,) = engine.plan([task.recipe], size)
                 seconds = pace[task.recipe.model].seconds(cost.cost(job.stages))
                 takes = BYTES_A_PIXEL * math.prod(job.stages[-1].size)
-                known[task.recipe, size] = Price(1, seconds, takes)
+                known[task.recipe, size] = Price(seconds, takes)
             except PictureError:
                 size = None
         yield task, size, known[task.recipe, size] if size else Price()

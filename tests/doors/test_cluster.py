@@ -77,16 +77,6 @@ def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
     assert "16 made, 24 cannot be dreamed" in capsys.readouterr().out
 
 
-def test_without_ray_one_line_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    photos = folder_of(tmp_path / "in", 1)
-    assert main(["batch", str(photos), str(tmp_path / "out"), *QUICK, "--ray"]) == 2
-    said = 'python -m dream: --ray needs Ray: pip install "ray[data]"\n'
-    assert capsys.readouterr().err == said and not (tmp_path / "out").exists()
-
-
 def test_a_cluster_that_is_not_there_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,16 +104,6 @@ def test_a_server_that_does_not_answer_is_one_line_before_anything_is_made(
     assert printed.count("\n") == 1 and [each.name for each in tmp_path.iterdir()] == ["in"]
 
 
-def test_without_mlflow_one_line_says_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow", None)
-    photos = folder_of(tmp_path / "in", 1)
-    assert main(["batch", str(photos), str(tmp_path / "out"), *QUICK, "--mlflow"]) == 2
-    said = "python -m dream: --mlflow needs MLflow: pip install mlflow-skinny\n"
-    assert capsys.readouterr().err == said and not (tmp_path / "out").exists()
-
-
 def test_what_was_not_logged_is_not_finished(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -314,3 +314,30 @@ def test_bad_input_is_one_line(
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1 and re.search(said, printed), printed
     assert not places["OUT"].exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "said"),
+    [
+        ("ray", '--ray needs Ray: pip install "ray[data]"'),
+        ("mlflow", "--mlflow needs MLflow: pip install mlflow-skinny"),
+    ],
+)
+def test_a_package_that_is_not_there_is_one_line_that_says_how_to_get_it(
+    package: str,
+    said: str,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Printed,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert batch(photos, tmp_path / "out", *QUICK, f"--{package}") == 2
+    assert capsys.readouterr().err == f"python -m dream: {said}\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_sweep_takes_no_video_apart(tmp_path: Path, capsys: Printed) -> None:
+    clip = steady(tmp_path / "clip.mp4", panned(2), Fraction(12))
+    assert batch(clip, tmp_path / "out", "--sweep", "octaves=1,99") == 2
+    assert "octaves must be" in capsys.readouterr().err and not (tmp_path / "out").exists()
