@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import knob, like
-from dream.recipe.recipe import Recipe, Weighted, seed_knob
+from dream.recipe.moving import FramedRecipe
+from dream.recipe.recipe import Weighted, seed_knob
 
 # The longest side, where none is asked for: what two cores dream ten times a second.
 CPU_SIDE, GPU_SIDE = 320, 640
@@ -18,7 +18,7 @@ RATES = (4, 8, 13, 20, 30, 40, 52, 68, 85, 110)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveRecipe(Recipe):
+class LiveRecipe(FramedRecipe):
     """A mirror that dreams: each frame begins with the last dream, carried along by what moves.
 
     What it does is given for a second, so that it is the same at any rate of frames. `layer` and
@@ -29,7 +29,7 @@ class LiveRecipe(Recipe):
     """
 
     kind: ClassVar[str] = "live"
-    side: ClassVar[str] = "max_side"
+    sides: ClassVar[tuple[int, int]] = (CPU_SIDE, GPU_SIDE)
 
     layer: str = like(DreamRecipe, "layer")
     intensity: int = knob(5, 1, 10, "How fast dreams grow, from a whisper to a fever.")
@@ -60,17 +60,9 @@ class LiveRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("layer", "laplacian"):
-            if getattr(self, name) is None:
-                self._set(name, getattr(DreamRecipe(model=self.model), name))
         self.frame()  # Checks the layer.
 
     def frame(self, **changes: Any) -> DreamRecipe:
-        """The dream of a frame.
-
-        Raises:
-            RecipeError: if a layer is not there.
-        """
         shared = ("model", "layer", "iterations", "jitter", "smoothing", "laplacian", "seed")
         step = min(20.0, RATES[self.intensity - 1] / self.fps / self.iterations)
         given = {name: getattr(self, name) for name in (*shared, "max_side")}
@@ -85,14 +77,3 @@ class LiveRecipe(Recipe):
     def carry(self) -> float:
         """Which share of a dream is left after a frame."""
         return math.exp(-1 / (self.fps * self.memory))
-
-    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        follow = super()._follow(changes)
-        return follow | {"laplacian": None} if "model" in changes else follow
-
-    def called(self, photo: str = "") -> str:
-        layers = "+".join(layer for layer, _ in self.layers)
-        return "-".join(filter(None, (self.kind, photo, self._place(layers), f"seed{self.seed}")))
-
-    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
-        return {"max_side": CPU_SIDE if device == "cpu" else GPU_SIDE}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import knob, knobs, like
@@ -15,7 +16,49 @@ CPU_SIDE, GPU_SIDE = 512, 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class MovingRecipe(Recipe):
+class FramedRecipe(Recipe):
+    """Frames that are dreams, with a `layer`, a `laplacian` and a `max_side` that may be open.
+
+    `sides` are the longest ones on a CPU and on a GPU, where none is asked for.
+    """
+
+    side: ClassVar[str] = "max_side"
+    sides: ClassVar[tuple[int, int]] = (CPU_SIDE, GPU_SIDE)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("layer", "laplacian"):
+            if getattr(self, name) is None:
+                self._set(name, getattr(DreamRecipe(model=self.model), name))
+
+    @abstractmethod
+    def frame(self, **changes: Any) -> DreamRecipe:
+        """The dream of a frame.
+
+        Raises:
+            RecipeError: if a layer is not there.
+        """
+
+    @property
+    def layers(self) -> Weighted:
+        """All modules that it reads, each with its weight."""
+        return self.frame().layers
+
+    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        follow = super()._follow(changes)
+        return follow | {"laplacian": None} if "model" in changes else follow
+
+    def called(self, photo: str = "") -> str:
+        layers = "+".join(layer for layer, _ in self.layers)
+        parts = (self.kind, photo, self._place(layers), f"seed{self.frame().seed}")
+        return "-".join(filter(None, parts))
+
+    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
+        return {"max_side": self.sides[device != "cpu"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovingRecipe(FramedRecipe):
     """The dream of one frame, by the knobs of a `DreamRecipe`; its steps are few.
 
     `max_side` may be left open. The sides of a video are even.
@@ -39,34 +82,6 @@ class MovingRecipe(Recipe):
         automatic=f"{CPU_SIDE} on a CPU, {GPU_SIDE} on a GPU",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("layer", "laplacian"):
-            if getattr(self, name) is None:
-                self._set(name, getattr(DreamRecipe(model=self.model), name))
-
     def frame(self, **changes: Any) -> DreamRecipe:
-        """The dream of a frame.
-
-        Raises:
-            RecipeError: if a layer is not there.
-        """
         shared = knobs(MovingRecipe)
         return DreamRecipe(**{**{name: getattr(self, name) for name in shared}, **changes})
-
-    @property
-    def layers(self) -> Weighted:
-        """All modules that it reads, each with its weight."""
-        return self.frame().layers
-
-    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        follow = super()._follow(changes)
-        return follow | {"laplacian": None} if "model" in changes else follow
-
-    def called(self, photo: str = "") -> str:
-        layers = "+".join(layer for layer, _ in self.layers)
-        parts = (self.kind, photo, self._place(layers), f"seed{self.seed}")
-        return "-".join(filter(None, parts))
-
-    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
-        return {"max_side": CPU_SIDE if device == "cpu" else GPU_SIDE}

@@ -374,3 +374,9 @@ def test_a_number_of_the_environment_is_in_bounds(
     assert from_environment("CPU_CORES", 4.0, 1, 64) == 2.5
     with pytest.raises(DreamError, match=r"must be a whole number from 1 to 64, not 2.5"):
         from_environment("CPU_CORES", 4, 1, 64)
+
+
+def test_each_kind_can_be_made_smaller() -> None:
+    for kind in Recipe.kinds().values():
+        smaller = kind().within(64)
+        assert getattr(smaller, smaller.side) == 64
