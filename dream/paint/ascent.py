@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,8 +54,25 @@ def _uphill(
     with torch.enable_grad():
         seen = view(paint(leaf))
     values, gradient = value_and_grad(seen)
-    (gradient,) = torch.autograd.grad(seen, leaf, gradient)
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(_Given.apply(seen, gradient), leaf)
     return values, gradient
+
+
+class _Given(torch.autograd.Function):
+    """A number whose gradient to what is seen is the one that was given.
+
+    Given to `torch.autograd.grad`, it would have torch import its compiler: a third of a second.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, seen: Tensor, gradient: Tensor) -> Tensor:
+        ctx.gradient = gradient
+        return seen.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, None]:
+        return ctx.gradient, None
 
 
 def awakened(redirected: ValueAndGrad, plain: ValueAndGrad, counter: Iterator[int]) -> ValueAndGrad:

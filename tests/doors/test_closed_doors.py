@@ -96,6 +96,7 @@ def test_no_file_of_the_server_is_read_and_whether_it_is_there_is_not_told(
 def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list[str]) -> None:
     config = httpx.get(f"{address}/config").json()
     takes = {each["id"]: each["type"] for each in config["components"]}
+    shown = {each["id"]: each["props"].get("value") for each in config["components"]}
     files = {"image", "imageslider", "imageeditor", "gallery", "downloadbutton"}
     secret = {"path": secrets[0]}
     shapes: dict[str, Any] = {
@@ -109,7 +110,11 @@ def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list
             kinds = [takes[each] for each in event["inputs"]]
             if not event["backend_fn"] or not files & set(kinds):
                 continue
-            data = [shapes.get(kind, secret) if kind in files else None for kind in kinds]
+            # All else is as the page has it: what is wrong with that would be said first.
+            data = [
+                shapes.get(takes[each], secret) if takes[each] in files else shown[each]
+                for each in event["inputs"]
+            ]
             sent = {"fn_index": event["id"], "data": data, "session_hash": f"s{event['id']}"}
             joined = api.post("/queue/join", json=sent)
             assert joined.status_code == 200

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
@@ -49,28 +50,39 @@ def address(extra: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
         yield address
 
 
-def ask(
-    address: str, extra: str, *calls: tuple[str, dict[str, Any]], progress: bool = True
-) -> dict[str, Any]:
-    """What a new client of the server is told."""
-    done = subprocess.run(
+@dataclass(frozen=True)
+class Asker:
+    """A client of the server, in a process of its own."""
+
+    process: subprocess.Popen[str]
+
+    def ask(self, *calls: tuple[str, dict[str, Any]], progress: bool = True) -> dict[str, Any]:
+        """What it is told in a session."""
+        assert self.process.stdin and self.process.stdout
+        print(
+            json.dumps([(*call, progress) for call in calls]), file=self.process.stdin, flush=True
+        )
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def call(self, tool: str, progress: bool = True, **arguments: Any) -> Any:
+        """What a tool answers: whether that is an error, and its contents."""
+        (result,) = self.ask((tool, arguments), progress=progress)["results"]
+        return result["isError"], result["content"]
+
+
+@pytest.fixture(scope="module")
+def mcp(address: str, extra: str) -> Iterator[Asker]:
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.support.mcp_client", address],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": extra},
-        input=json.dumps([(*call, progress) for call in calls]),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def call(address: str, extra: str, tool: str, progress: bool = True, **arguments: Any) -> Any:
-    """What a tool answers: whether that is an error, and its contents."""
-    (result,) = ask(address, extra, (tool, arguments), progress=progress)["results"]
-    return result["isError"], result["content"]
+    ) as process:
+        yield Asker(process)
+        process.kill()
 
 
 def as_uri(path: Path) -> str:
@@ -78,9 +90,9 @@ def as_uri(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def tools(address: str, extra: str) -> dict[str, dict[str, Any]]:
+def tools(mcp: Asker) -> dict[str, dict[str, Any]]:
     """The tools by name."""
-    answer = ask(address, extra)
+    answer = mcp.ask()
     assert answer["server"] == "Deep Dream"
     return {tool["name"]: tool for tool in answer["tools"]}
 
@@ -137,10 +149,8 @@ def recipe_behind(link: str, folder: Path) -> DreamRecipe:
     return read_recipe(folder / "dream.png", DreamRecipe)
 
 
-def test_an_llm_dreams_and_sees_the_dream(
-    address: str, extra: str, engine: Engine, tmp_path: Path
-) -> None:
-    error, (picture, link, said) = call(address, extra, "deep_dream", image=as_uri(CAT), **QUICK)
+def test_an_llm_dreams_and_sees_the_dream(mcp: Asker, engine: Engine, tmp_path: Path) -> None:
+    error, (picture, link, said) = mcp.call("deep_dream", image=as_uri(CAT), **QUICK)
     assert not error and picture["type"] == "image" and picture["mimeType"] == "image/png"
     recipe = DreamRecipe(**QUICK)
     *_, frame = engine.dream(load_image(CAT), recipe)
@@ -152,23 +162,23 @@ def test_an_llm_dreams_and_sees_the_dream(
 
 
 def test_a_client_that_asks_for_no_progress_gets_the_address_of_the_dream(
-    address: str, extra: str, engine: Engine, tmp_path: Path
+    address: str, mcp: Asker, engine: Engine, tmp_path: Path
 ) -> None:
-    error, (said,) = call(address, extra, "deep_dream", False, image=as_uri(CAT), **QUICK)
+    error, (said,) = mcp.call("deep_dream", False, image=as_uri(CAT), **QUICK)
     (link,) = re.findall(rf"'url': '({address}/gradio_api/file=[^']+\.png)'", said["text"])
     assert not error and recipe_behind(link, tmp_path) == engine.settle(DreamRecipe(**QUICK))
 
 
-def test_the_presets_are_told(address: str, extra: str) -> None:
-    error, (said,) = call(address, extra, "presets")
+def test_the_presets_are_told(mcp: Asker) -> None:
+    error, (said,) = mcp.call("presets")
     assert not error
     assert said["text"] == str({name: recipe.to_dict() for name, recipe in presets().items()})
 
 
-def test_channels_and_class_images_are_made(address: str, extra: str) -> None:
+def test_channels_and_class_images_are_made(mcp: Asker) -> None:
     shown = ("visualize_channel", {"channels": "7,80", "size": 64, "steps": 2})
     made = ("class_image", {"target": "flamingo", "size": 64, "steps": 2})
-    channels, flamingo = ask(address, extra, shown, made)["results"]
+    channels, flamingo = mcp.ask(shown, made)["results"]
     assert not channels["isError"] and not flamingo["isError"], flamingo
     assert "channel-inception4c-80-seed0.png" in channels["content"][0]["text"]
     assert flamingo["content"][0]["type"] == "image"
@@ -185,21 +195,21 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_what_is_wrong_is_said(progress: bool, address: str, extra: str) -> None:
+def test_what_is_wrong_is_said(progress: bool, mcp: Asker) -> None:
     base = {"image": as_uri(CAT), **QUICK}
     calls = [("deep_dream", base | wrong) for wrong, _ in WRONG]
-    results = ask(address, extra, *calls, progress=progress)["results"]
+    results = mcp.ask(*calls, progress=progress)["results"]
     for result, (_, message) in zip(results, WRONG, strict=True):
         (said,) = result["content"]
         assert result["isError"] and re.search(message, said["text"])
 
 
-def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, extra: str) -> None:
+def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, mcp: Asker) -> None:
     with CAT.open("rb") as file:
         (path,) = httpx.post(f"{address}/gradio_api/upload", files={"files": file}).json()
     link = f"{address}/gradio_api/file={path}"
     assert httpx.get(link).content == CAT.read_bytes()
-    error, _ = call(address, extra, "deep_dream", image=link, **QUICK)
+    error, _ = mcp.call("deep_dream", image=link, **QUICK)
     assert error
 
 

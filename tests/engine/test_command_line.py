@@ -487,7 +487,7 @@ def test_a_sheet_shows_layers_by_intensities(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     lists = ["--layers", "inception3b,inception4c,inception5a", "--intensities", "3,8"]
-    options = ["--octaves", "2", "--max-side", "128"]
+    options = ["--octaves", "1", "--max-side", "128"]
     assert run("sheet", CAT, *lists, *options) == 0
     assert capsys.readouterr().out.startswith("sheet.png: 274 x 333, 6 dreams, seed 0, ")
     sheet = load_image("sheet.png")

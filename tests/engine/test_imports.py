@@ -96,6 +96,16 @@ def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
+def test_a_dream_loads_no_compiler() -> None:
+    """Of torch's, which takes a third of a second."""
+    script = (
+        "import sys, torch; from dream import DreamRecipe, Engine;"
+        "list(Engine('cpu').dream(torch.rand(1, 3, 64, 64), DreamRecipe(octaves=1, iterations=1)));"
+        "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
 def test_what_is_public_is_sorted_and_there() -> None:
     assert dream.__all__ == sorted(dream.__all__)
     assert all(hasattr(dream, name) for name in dream.__all__)

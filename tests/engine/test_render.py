@@ -44,7 +44,7 @@ def test_a_step_of_nothing_changes_nothing_that_can_be_seen(engine: Engine, cat:
 
 @pytest.mark.parametrize("name", ["cat", "clouds", "galaxies"])
 def test_intensity_is_visible_and_rises(name: str, engine: Engine) -> None:
-    picture = F.interpolate(load_image(EXAMPLES / f"{name}.jpg"), size=(128, 192))
+    picture = F.interpolate(load_image(EXAMPLES / f"{name}.jpg"), size=(96, 144))
     two, five, nine = (
         change(last(engine, picture, DreamRecipe(intensity=intensity)), picture)
         for intensity in (2, 5, 9)

@@ -13,13 +13,13 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.conftest import EXAMPLES, ROOT
+from tests.support.api import begun, called, uploaded
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,
     SIZES,
     fill,
     left,
-    open_advanced,
     status,
 )
 from tests.support.server import served
@@ -194,50 +194,50 @@ def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(pa
 
 
 @needs_chromium
-def test_those_who_wait_are_told_their_place(browser: Browser, address: str) -> None:
-    first, second, third = (
-        opened(browser.new_page(), address, {"width": 800, "height": 800}) for _ in range(3)
-    )
+def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, address: str) -> None:
+    shape: ViewportSize = {"width": 800, "height": 800}
+    second, third = (opened(each, address, shape) for each in (browser.new_page(), window))
     for page in (second, third):
         fill(page, "Intensity", 1)
-    # Once a dream was done it can be said how long one takes.
-    second.click("#go")
-    expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-    open_advanced(first)
-    for label, value in (("Intensity", 10), ("Octaves", 8), ("Iterations", 40)):
-        fill(first, label, value)
-    first.click("#go")
-    expect(status(first)).to_contain_text("Octave")
-    third.evaluate(
-        """() => {
-          window.told = [];
-          const place = document.querySelector("#status");
-          new MutationObserver(() => window.told.push(place.innerText)).observe(
-            place, { childList: true, characterData: true, subtree: true });
-        }"""
-    )
-    second.click("#go")
-    expect(status(second)).to_contain_text("1 dream before yours")
-    expect(status(second)).to_contain_text(re.compile(r"for about \d+ s more\."))
-    # What is wrong is said at once, and the buttons are as before.
-    third.get_by_role("button", name="Mix layers").click()
-    third.locator("#only textarea, #only input").fill("4096")
-    third.click("#go")
-    expect(third.locator(".toast-body")).to_contain_text("inception4c has channels 0 to 319")
-    expect(third.locator("#go")).to_be_visible()
-    third.locator("#only textarea, #only input").fill("")
-    third.click("#go")
-    expect(status(third)).to_contain_text("2 dreams before yours")
-    assert status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
-    told = third.evaluate("window.told")
-    assert any(re.search(r"2 dreams before yours, about \d+ s\.", each) for each in told)
-    # One who gives up is told so; the last one's turn comes.
-    second.keyboard.press("Escape")
-    expect(status(second)).to_contain_text("Stopped.")
-    first.keyboard.press("Escape")
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
+        photo = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+        # Once a dream was done at either door it can be said how long one takes.
+        second.click("#go")
+        expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+        assert called(api, "deep_dream", {"image": photo, "octaves": 1, "max_side": 128})[0]
+        first = begun(api, "deep_dream", {"image": photo, "octaves": 8, "iterations": 100})
+        with api.stream("GET", f"/call/deep_dream/{first}") as dream:
+            lines = dream.iter_lines()
+            assert any("generating" in line for line in lines)
+            third.evaluate(
+                """() => {
+                  window.told = [];
+                  const place = document.querySelector("#status");
+                  new MutationObserver(() => window.told.push(place.innerText)).observe(
+                    place, { childList: true, characterData: true, subtree: true });
+                }"""
+            )
+            second.click("#go")
+            expect(status(second)).to_contain_text("1 dream before yours")
+            expect(status(second)).to_contain_text(re.compile(r"for about \d+ s more\."))
+            # What is wrong is said at once, and the buttons are as before.
+            third.get_by_role("button", name="Mix layers").click()
+            third.locator("#only textarea, #only input").fill("4096")
+            third.click("#go")
+            expect(third.locator(".toast-body")).to_contain_text("inception4c has channels 0 to")
+            expect(third.locator("#go")).to_be_visible()
+            third.locator("#only textarea, #only input").fill("")
+            third.click("#go")
+            expect(status(third)).to_contain_text("2 dreams before yours")
+            assert status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
+            told = third.evaluate("window.told")
+            assert any(re.search(r"2 dreams before yours, about \d+ s\.", each) for each in told)
+            # One who gives up is told so; when the first one leaves, the last one's turn comes.
+            second.keyboard.press("Escape")
+            expect(status(second)).to_contain_text("Stopped.")
     expect(status(third)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-    for page in (first, second, third):
-        page.close()
+    left(window)
+    second.close()
 
 
 @needs_chromium

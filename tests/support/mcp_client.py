@@ -1,9 +1,9 @@
 """An MCP client for `test_mcp`, which runs it as a process of its own, with gradio's extra "mcp".
 
-    python -m tests.support.mcp_client ADDRESS <calls.json >answer.json
+    python -m tests.support.mcp_client ADDRESS <calls.jsonl >answers.jsonl
 
-A call is [tool, arguments, whether to ask for progress]. The answer holds the tools that the server
-lists, and what each call brought.
+Each line has calls for a session of their own, a call is [tool, arguments, whether to ask for
+progress]. The answer holds the tools that the server lists, and what each call brought.
 """
 
 from __future__ import annotations
@@ -43,4 +43,5 @@ async def answer(address: str, calls: list[tuple[str, dict[str, Any], bool]]) ->
 
 
 if __name__ == "__main__":
-    json.dump(asyncio.run(answer(sys.argv[1], json.load(sys.stdin))), sys.stdout)
+    for line in sys.stdin:
+        print(json.dumps(asyncio.run(answer(sys.argv[1], json.loads(line)))), flush=True)
