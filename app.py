@@ -12,6 +12,9 @@ try:  # Before torch, as ZeroGPU wants it; only a Space has it.
 except ImportError:
     spaces = None
 
+import dream.page  # noqa: F401  # Before Gradio, which it imports in half the time.
+
+# isort: split
 import gradio as gr
 import torch
 from gradio.utils import get_space
@@ -31,8 +34,8 @@ from dream.page import (
     visitors,
 )
 from dream.page.door import FILE_BYTES, SESSIONS, Door, Page
-from dream.page.work import Work
 from dream.recipe.knob import from_environment
+from dream.service.work import Work
 
 TITLE = "Deep Dream"
 LINE = "Watch a neural network dream into your photo."
@@ -53,68 +56,7 @@ THEME = gr.themes.Soft(
     color_accent="*primary_600",
     slider_color="*primary_600",
 )
-CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
-.main { padding-inline: clamp(1rem, 3vw, 2rem) !important; }
-#title .html-container { padding: 0; }
-#title h1 { font-size: 2rem; line-height: 1.1; margin: 0; }
-#title p { font-size: 1.1rem; margin: .3rem 0 .1rem; }
-.expected { margin-top: calc(-.6 * var(--layout-gap)); text-align: center; }
-.expected .html-container { padding: 0; }
-.expected span { color: var(--body-text-color-subdued); font-size: .85rem; }
-#head { position: relative; }
-#duplicate { position: absolute; right: 0; bottom: 0; min-width: 0; width: auto; }
-.dark { --color-accent: var(--primary-400); }
-.status { min-height: 3.2em; font-variant-numeric: tabular-nums; }
-.status .html-container { padding-inline: 0; opacity: 1; }
-input[role=combobox] { padding-right: 1.1rem; text-overflow: ellipsis; }
-[role=slider]:focus-visible, [role=combobox]:focus-visible, [type=range]:focus-visible {
-  outline: 3px solid var(--color-accent); outline-offset: 2px; }
-#photos .container { width: min(4.8rem, 15vw); }
-#photos img { aspect-ratio: 3 / 2; object-fit: cover; }
-.layers .grid-wrap { min-height: 0; padding: 0; }
-.layers .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)); }
-.layers .thumbnail-lg { aspect-ratio: 3 / 2; }
-.layers .caption-label { font-size: .75rem; padding: 0 .3rem; }
-.result { position: sticky; top: 1rem; align-self: flex-start; }
-#channels .grid-wrap { max-height: none; }
-#channels .grid-container { grid: auto-flow / repeat(4, minmax(0, 1fr)); }
-#channels .caption-label { font-size: .75rem; padding: 0 .3rem; }
-#player video, #frame img { width: 100%; height: min(380px, 62vw); object-fit: contain; }
-.examples { gap: .4rem; flex-wrap: wrap; }
-#class-image img { width: 100%; height: min(420px, 90vw); object-fit: contain; }
-#mirror img { width: 100%; height: min(480px, 72vw); object-fit: contain; }
-.wall { overflow: hidden; background: #000; }
-.wall * { visibility: hidden; }
-.wall #mirror img { visibility: visible; position: fixed; inset: 0; height: 100% !important;
-  object-fit: cover !important; background: #000; }
-#presets { gap: .4rem; flex-wrap: wrap; }
-#mask button[aria-label="Save changes"], #mask button[aria-label="Pan"],
-#mask button[aria-label="Color"] { display: none; }
-.beside { gap: .5rem; }
-#made-of p { margin: 0; color: var(--body-text-color-subdued); font-size: .85rem; }
-#made-of .html-container { padding: 0; }
-#others .grid-wrap { min-height: 0; padding: 0; }
-#others .caption-label { font-size: .7rem; padding: 0 .3rem; }
-#strip .grid-wrap { min-height: 0; padding: 0; }
-#strip .caption-label { font-size: .65rem; padding: 0 .2rem; }
-#strip .grid-container { grid-auto-flow: column; grid-auto-columns: 96px;
-  grid-template-columns: none !important; overflow-x: auto; }
-@media (max-width: 768px) {
-  .columns { flex-direction: column; }
-  .result { order: -1; position: static; }
-  .tab-container button { padding: .5rem .4rem; font-size: .8rem; }
-  #title h1 { font-size: 1.7rem; }
-  #title p { font-size: .9rem; }
-  #duplicate { bottom: auto; top: .4rem; padding: .3rem .5rem; font-size: .7rem; }
-  .status { min-height: 1.6em; }
-  #photo { height: 200px !important; }
-  #came-about { flex: 1.35 1 90px !important; }
-  #came-about, #again, #download { font-size: .72rem; padding-inline: 0; white-space: nowrap; }
-  .beside { display: none !important; }
-}
-"""
-SCRIPT = (Path(__file__).parent / "dream" / "page" / "page.js").read_text(encoding="utf-8")
+OWN = Path(__file__).parent / "dream" / "page"
 
 
 def build(work: Work) -> Page:
@@ -163,8 +105,8 @@ def main() -> None:
     visitors.keep_swept(folder)
     page.launch(
         theme=THEME,
-        css=CSS,
-        head=f"<script>{SCRIPT}</script>",
+        css_paths=OWN / "page.css",
+        head=f"<script>{(OWN / 'page.js').read_text(encoding='utf-8')}</script>",
         favicon_path=parts.EXAMPLES / "site" / "favicon.png",
         app_kwargs={"middleware": [Middleware(Door, page), Middleware(card.Carded, tags)]},
         ssr_mode=False,  # Else Node would serve the page, without the card.

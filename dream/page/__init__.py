@@ -1,1 +1,29 @@
-"""The tabs of the page, one file each: the only part of the package that knows Gradio."""
+"""The page: of this package the only room that knows Gradio."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def _without_stubs() -> Iterator[None]:
+    """As it is imported, Gradio writes a stub (.pyi) of each component beside its source: it takes
+    half of that time. It writes none of what lies in no file.
+    """
+    found = inspect.getfile
+
+    def getfile(of: Any) -> str:
+        if isinstance(of, type) and of.__module__.startswith("gradio."):
+            raise OSError("no stub is wanted")
+        return found(of)
+
+    inspect.getfile = getfile  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        inspect.getfile = found
+
+
+with _without_stubs():
+    import gradio as gradio

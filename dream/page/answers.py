@@ -6,9 +6,9 @@ from dream.errors import DreamError
 from dream.files.picture import load_image, save_preview
 from dream.page import parts
 from dream.page.moments import Moment, Moments, before, fresh_folder, of_frames
-from dream.page.work import Work
 from dream.paint.response import Response
 from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
+from dream.service.work import Work
 
 GRID = 16
 # How many channels answer, where nothing is said.

@@ -16,7 +16,6 @@ from dream.page import films, parts
 from dream.page.answers import TOP, answered, map_file, recipes_for
 from dream.page.endpoint import Own, endpoint
 from dream.page.moments import grids, moments, unspoilt
-from dream.page.work import Work
 from dream.paint import making
 from dream.recipe import (
     ChannelRecipe,
@@ -28,6 +27,7 @@ from dream.recipe import (
 from dream.recipe import presets as library
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.variations import listed, numbers, variations
+from dream.service.work import Work
 
 TOP_LIMIT = 32
 SPOT = Knob("", 0, 30_000, automatic="the whole photo", kind=float)

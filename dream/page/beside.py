@@ -16,8 +16,8 @@ from dream.page.controls import Controls, recipe_of
 from dream.page.layers import chosen
 from dream.page.moments import moments
 from dream.page.sharing import LINK
-from dream.page.work import Work
 from dream.recipe.dream import DreamRecipe
+from dream.service.work import Work
 
 OTHERS = 4
 SIDE = 240

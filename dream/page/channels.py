@@ -16,10 +16,10 @@ from dream.page.answers import GRID, TOP, answered, map_file, recipes_for
 from dream.page.layers import LayerChoice, choose_layer, chosen
 from dream.page.moments import Moment, fresh_folder, grids, moments
 from dream.page.run import Run, changed, told
-from dream.page.work import Work
 from dream.paint.channel import silence
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.knob import knobs
+from dream.service.work import Work
 
 PHOTO = parts.EXAMPLES / "cat.jpg"
 CONTROLS = [name for name in knobs(ChannelRecipe) if name not in ("model", "layer", "channel")]

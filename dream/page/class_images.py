@@ -15,11 +15,11 @@ from dream.page import deep_dream, parts
 from dream.page.layers import named
 from dream.page.moments import moments
 from dream.page.run import Run
-from dream.page.work import Work
 from dream.paint.class_image import Verdict
 from dream.recipe import classes
 from dream.recipe.class_image import ClassRecipe
 from dream.recipe.knob import knobs
+from dream.service.work import Work
 
 MADE = parts.EXAMPLES / "class-goldfish-seed0.png"
 PICKS = {

@@ -16,9 +16,9 @@ from dream.page import parts
 from dream.page.controls import Controls, recipe_of
 from dream.page.layers import choices
 from dream.page.moments import Moment, fresh_folder, moments, stem
-from dream.page.work import Work
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.variations import SIDE, variations
+from dream.service.work import Work
 
 INTENSITIES = (3, 5, 8)
 

@@ -15,8 +15,8 @@ from dream.page import beside, compare, estimate, history, making, parts, sharin
 from dream.page.controls import Controls, controls, recipe_of
 from dream.page.moments import moments, unspoilt
 from dream.page.run import Run
-from dream.page.work import Work
 from dream.recipe.dream import DreamRecipe
+from dream.service.work import Work
 
 PHOTO = parts.EXAMPLES / "coffee.jpg"
 DREAMED = parts.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"

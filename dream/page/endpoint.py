@@ -11,8 +11,8 @@ import gradio as gr
 
 from dream.page import parts
 from dream.page.door import check_first
-from dream.page.work import Work
 from dream.recipe import Recipe
+from dream.service.work import Work
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dream.files.picture import image_size
 from dream.networks import catalogue, weights
 from dream.page import parts
 from dream.page.controls import Controls
-from dream.page.work import Work
 from dream.paint.cost import in_words
 from dream.recipe import DreamRecipe, Recipe
+from dream.service.work import Work
 from dream.tensors import Size
 
 # The knobs that decide how long a dream takes.

@@ -18,10 +18,10 @@ from dream.files.picture import load_image
 from dream.files.video import Limits, load_video
 from dream.page import parts
 from dream.page.moments import BEHIND, before, fresh_folder, stem
-from dream.page.work import Work, whole
 from dream.paint.making import Making, formed, making_size
 from dream.paint.reel import Reel, Shot, video_reel, zoom_reel
 from dream.recipe import DreamRecipe, Recipe, VideoRecipe, ZoomRecipe
+from dream.service.work import Work, whole
 from dream.tensors import size_of
 
 # What the page takes of a video; the command line takes more.

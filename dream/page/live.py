@@ -18,14 +18,14 @@ from PIL import Image
 from dream.errors import PictureError, first_line
 from dream.files.film import Film
 from dream.page import deep_dream, parts
-from dream.page.aside import Aside
 from dream.page.layers import layer_pictures, pictured_layer
-from dream.page.line import MINUTE, Place
 from dream.page.moments import before, fresh_folder
 from dream.page.motion import player
-from dream.page.work import Work
 from dream.paint.live import Mirror
 from dream.recipe import LiveRecipe
+from dream.service.aside import Aside
+from dream.service.line import MINUTE, Place
+from dream.service.work import Work
 from dream.tensors import even
 
 MADE = parts.EXAMPLES / "films" / "live-cat-inception4c-seed0.jpg"

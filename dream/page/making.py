@@ -11,9 +11,9 @@ import gradio as gr
 from dream.files.picture import read_recipe
 from dream.page import films, motion
 from dream.page.controls import of_a_visitor
-from dream.page.work import Work
 from dream.paint.making import Making
 from dream.recipe import DreamRecipe
+from dream.service.work import Work
 
 # How it runs, and what it is written as.
 WAYS = {"Once": (False, "mp4"), "As a loop": (True, "mp4"), "As a looping GIF": (True, "gif")}

@@ -20,11 +20,11 @@ from PIL import Image
 from dream.errors import PictureError, TimeIsUp
 from dream.files.picture import load_image, save_image, save_preview
 from dream.page import parts
-from dream.page.work import Work
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame
 from dream.paint.response import Answer, Response
 from dream.recipe import ChannelRecipe, ClassRecipe, Recipe
+from dream.service.work import Work
 
 # So many previews stay behind the one that is shown, for browsers that are slow to fetch them.
 BEHIND = 3

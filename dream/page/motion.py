@@ -15,10 +15,10 @@ from dream.networks import catalogue
 from dream.page import estimate, films, parts
 from dream.page.layers import named
 from dream.page.run import Run
-from dream.page.work import Work
 from dream.recipe import VideoRecipe, ZoomRecipe
 from dream.recipe.knob import knobs
 from dream.recipe.moving import MovingRecipe
+from dream.service.work import Work
 
 PHOTO = parts.EXAMPLES / "coffee.jpg"
 FILMS = parts.EXAMPLES / "films"

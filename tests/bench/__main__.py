@@ -29,10 +29,10 @@ from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image
 from dream.networks import architecture, catalogue, weights
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
-from dream.page.work import Work
 from dream.paint import cost
 from dream.paint.objective import energy
 from dream.recipe.recipe import Recipe
+from dream.service.work import Work
 from dream.tensors import resized, size_of
 from tests.bench import busy, live, many, motion
 from tests.bench.report import Report

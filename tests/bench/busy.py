@@ -1,29 +1,35 @@
 """What a busy machine costs: jobs alone, beside a program on every core, and two of them at once.
 
-As a program it reads the names of jobs from its input, and prints how many seconds each took.
+`python -m tests.bench.busy CHECKOUT` has the same done by the code of another checkout, in turn. As
+a program without arguments it reads the names of jobs from its input, and prints how many seconds
+each took.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image
-from dream.paint.frames import Frame
-from tests.bench.report import Report
-from tests.conftest import EXAMPLES, ROOT
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, load_image
 
+if TYPE_CHECKING:  # Other checkouts may not have it.
+    from tests.bench.report import Report
+
+ROOT = Path(__file__).parents[2]
 ROUNDS = 5
 # A program that wants every core, all the time, as another dream or a browser may.
 COMPETITOR = "import torch\na = torch.rand(1024, 1024)\nwhile True: a = (a @ a).clamp_(0, 1)"
 
 
 def jobs() -> dict[str, Callable[[], Iterator[Frame]]]:
-    engine, photo = Engine(), load_image(EXAMPLES / "cat.jpg")
+    engine, photo = Engine(), load_image(ROOT / "examples" / "cat.jpg")
     return {
         "dream": lambda: engine.dream(photo, DreamRecipe(max_side=448)),
         "small dream": lambda: engine.dream(photo, DreamRecipe(max_side=128)),
@@ -42,10 +48,11 @@ def worker() -> None:
 
 
 @contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen[str]]:
+def process(*command: str, checkout: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
     started = subprocess.Popen(
         [sys.executable, *command],
-        cwd=ROOT,
+        cwd=checkout,
+        env=os.environ | {"PYTHONPATH": str(checkout)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -67,7 +74,7 @@ def seconds(name: str, *workers: subprocess.Popen[str]) -> float:
 
 
 def measure(report: Report) -> None:
-    with process("-m", "tests.bench.busy") as one, process("-m", "tests.bench.busy") as other:
+    with process(__file__) as one, process(__file__) as other:
         for name in jobs():
             seconds(name, one, other)  # What is loaded, and found out about the machine, once.
             alone = [seconds(name, one) for _ in range(ROUNDS)]
@@ -85,5 +92,32 @@ def measure(report: Report) -> None:
             )
 
 
+def against(checkout: Path) -> None:
+    """How long the jobs take here and there, in turn: medians, and of the ratios here to there."""
+    with ExitStack() as stack:
+        here, there = (
+            [stack.enter_context(process(__file__, checkout=tree)) for _ in range(2)]
+            for tree in (ROOT, checkout)
+        )
+
+        def compared(name: str, how: str, many: int) -> None:
+            ours, theirs = zip(
+                *([seconds(name, *each[:many]) for each in (here, there)] for _ in range(ROUNDS)),
+                strict=True,
+            )
+            ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+            times = "here {:.2f}, there {:.2f}".format(*map(statistics.median, (ours, theirs)))
+            print(f"{name}, {how}: {times}, ratio {ratio:.2f}", flush=True)
+
+        for name in jobs():
+            for workers in (here, there):
+                seconds(name, *workers)
+            compared(name, "alone", 1)
+            compared(name, "two at once", 2)
+            with process("-c", COMPETITOR):
+                time.sleep(5)
+                compared(name, "beside a competitor", 1)
+
+
 if __name__ == "__main__":
-    worker()
+    against(Path(sys.argv[1]).resolve()) if sys.argv[1:] else worker()

@@ -20,9 +20,9 @@ from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, r
 from dream.files.embedded import embed_guide
 from dream.page import api, deep_dream
 from dream.page.endpoint import handler_of
-from dream.page.work import Work
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
+from dream.service.work import Work
 from tests.conftest import EXAMPLES, KNOBS, ROOT, SHIPPED_BITS, alike
 
 CAT = EXAMPLES / "cat.jpg"

@@ -26,7 +26,7 @@ from dream import (
     read_recipe,
 )
 from dream.files.video import load_video
-from dream.page.work import LENT_SECONDS
+from dream.service.work import LENT_SECONDS
 from tests.conftest import EXAMPLES
 from tests.support.api import served_by
 from tests.support.server import served

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "dream"
 FLOORS = [
     *("errors", "sums", "tensors"),
     *("networks", "recipe", "files", "paint"),
-    *("engine", "__init__", "page", "many", "commands", "__main__"),
+    *("engine", "__init__", "service", "page", "many", "commands", "__main__"),
 ]
 # Networks and recipes are looked up before torch, which takes seconds, is loaded.
 WITHOUT_TORCH = ["errors", "recipe", "networks/catalogue", "networks/model_card", "files/bounded"]
@@ -102,6 +102,17 @@ def test_a_dream_loads_no_compiler() -> None:
         "import sys, torch; from dream import DreamRecipe, Engine;"
         "list(Engine('cpu').dream(torch.rand(1, 3, 64, 64), DreamRecipe(octaves=1, iterations=1)));"
         "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_gradio_writes_no_stubs_as_the_page_imports_it() -> None:
+    """Which takes half of the time of its import."""
+    script = (
+        "import sys; sys.addaudithook(lambda event, given: event == 'open'"
+        " and 'components' in str(given[0]) and '.pyi' in str(given[0])"
+        " and sys.exit(f'{given[0]} was opened'));"
+        "import app, inspect; assert inspect.getfile(app.main) == app.__file__"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 

@@ -20,7 +20,7 @@ from dream import (
 from dream.__main__ import main
 from dream.networks.network import Network
 from dream.page.moments import moments
-from dream.page.work import Work
+from dream.service.work import Work
 from tests.conftest import EXAMPLES
 
 CAT = str(EXAMPLES / "cat.jpg")

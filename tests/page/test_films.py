@@ -11,10 +11,10 @@ from dream import DreamRecipe, Engine, OutOfTime, RecipeError, VideoRecipe, Zoom
 from dream.files.video import frames_of, load_video
 from dream.page import films
 from dream.page.films import Films, Reeled
-from dream.page.work import LENT_SECONDS, Work
 from dream.paint.frames import to_tensors
 from dream.paint.making import Making
 from dream.recipe import Recipe
+from dream.service.work import LENT_SECONDS, Work
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES, change
 from tests.support.lend import Lender

@@ -20,7 +20,7 @@ from dream import DreamError, DreamRecipe, Engine
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.page import deep_dream, estimate
-from dream.page.work import Work
+from dream.service.work import Work
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.server import served
 

@@ -116,7 +116,7 @@ def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
     from dream.networks.architecture import build
     from dream.page import moments as page
     from dream.page import visitors
-    from dream.page.work import Work
+    from dream.service.work import Work
     from tests.support.memory import resident
 
     torch.manual_seed(0)

@@ -33,9 +33,9 @@ from dream.page import api
 from dream.page.answers import answered
 from dream.page.moments import BEHIND, fresh_folder, moments, of_frames, stem, unspoilt
 from dream.page.run import told
-from dream.page.work import LENT_SECONDS, PREVIEW_SIDE, Work
 from dream.paint import ascent
 from dream.paint.frames import Frame
+from dream.service.work import LENT_SECONDS, PREVIEW_SIDE, Work
 from tests.conftest import EXAMPLES
 from tests.support import nights
 from tests.support.lend import Lender
@@ -143,9 +143,9 @@ def hurried(request: Any, engine: Engine, lender: Lender) -> Work:
 def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
     hurried: Work, cat: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dream.page.work.READY_SECONDS", 0.3)
+    monkeypatch.setattr("dream.service.work.READY_SECONDS", 0.3)
     recipe = DreamRecipe(max_side=128, octaves=1, iterations=100)
-    monkeypatch.setattr("dream.page.work.PREVIEW_SIDE", 100)
+    monkeypatch.setattr("dream.service.work.PREVIEW_SIDE", 100)
     monkeypatch.setattr("dream.paint.frames.ascend", slowly(0.05))
     *before, last = hurried.paint([recipe], cat)
     assert 0 < last.step < last.total == 100 and not last.finished
@@ -358,7 +358,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
     kind: str, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.page.work.SECONDS_BETWEEN_PREVIEWS", 0)
+    monkeypatch.setattr("dream.service.work.SECONDS_BETWEEN_PREVIEWS", 0)
     save = Image.Image.save
 
     def on_a_full_disk(self: Image.Image, path: Path, format: str, **about: Any) -> None:

@@ -4,9 +4,9 @@ import pytest
 from PIL import Image
 
 from dream import DreamError, Engine, LiveRecipe
-from dream.page.aside import SIDE, Aside
 from dream.paint.frames import to_tensors
 from dream.paint.live import Mirror
+from dream.service.aside import SIDE, Aside
 from tests.conftest import EXAMPLES
 
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from dream.page import line
-from dream.page.line import GONE, Line, Place
+from dream.service import line
+from dream.service.line import GONE, Line, Place
 
 
 def waits(line: Line) -> threading.Thread:

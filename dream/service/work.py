@@ -26,8 +26,6 @@ from torch import Tensor
 from dream.engine import Engine
 from dream.errors import QUICKER, DreamError, OutOfTime, TimeIsUp
 from dream.files.film import Film
-from dream.page.aside import Aside
-from dream.page.line import Line, Place
 from dream.paint import cost
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame, to_tensors
@@ -38,6 +36,8 @@ from dream.paint.response import Response
 from dream.paint.tile import check_time
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import from_environment
+from dream.service.aside import Aside
+from dream.service.line import Line, Place
 from dream.tensors import Size, size_of, to_image, to_tensor
 
 SECONDS_BETWEEN_PREVIEWS = 0.4
