@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from typing import Any
 
 import gradio as gr
@@ -18,6 +18,18 @@ OCTAVES = {"all": (0, 1), "coarse": (0,), "fine": (1,)}
 EMPTY = ("", 1.0, "all")
 
 Row = tuple[str, float, str]
+
+# The rows, all their values one after the other, as a recipe has them; "" if all are empty.
+WRITTEN = """(values) => {
+  const groups = [[], []];
+  for (let place = 0; place < values.length; place += 3) {
+    const [name, weight, octaves] = values.slice(place, place + 3);
+    const text = [1, null].includes(weight) ? name : `${name}:${Number(weight.toPrecision(6))}`;
+    for (const group of name ? OCTAVES[octaves] : []) groups[group].push(text);
+  }
+  const texts = groups.filter((group) => group.length).map(String);
+  return [...new Set(texts)].length === 1 ? texts[0] : texts.join(">");
+}""".replace("OCTAVES", json.dumps(OCTAVES))
 
 
 def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
@@ -40,17 +52,19 @@ def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
                 gr.Dropdown(list(OCTAVES), value=octaves, label="Octaves", min_width=80),
             ]
 
-    def mixed(layer: str, *values: Any) -> tuple[Any, str]:
-        rows = [tuple(values[start : start + 3]) for start in range(0, len(values), 3)]
-        text = written(rows)
-        return (gr.update(selected_index=NOWHERE), text) if text else (gr.skip(), layer)
-
+    # Not here: an answer that comes late would undo what was chosen meanwhile.
+    chosen = json.dumps({"__type__": "update", "selected_index": NOWHERE})
+    skipped = json.dumps({"__type__": "update"})
     gr.on(
         [component.input for component in components],
-        mixed,
+        None,
         [choice.layer, *components],
         [choice.pictures, choice.layer],
-        **parts.AT_ONCE,
+        js=f"""(layer, ...values) => {{
+          const text = ({WRITTEN})(values);
+          return text ? [{chosen}, text] : [{skipped}, layer];
+        }}""",
+        api_visibility="private",
     )
     # Two networks may have layers of one name, and then only their lists differ.
     which = [choice.model, choice.layer]
@@ -70,22 +84,8 @@ def shown(model: str, layer: str) -> list[Any]:
     return updates
 
 
-def written(rows: Sequence[Sequence[Any]]) -> str:
-    """Those rows as a recipe has them.
-
-    >>> written([("inception5a", 1.0, "coarse"), ("inception3b", 0.5, "all"), ("", 1.0, "all")])
-    'inception5a,inception3b:0.5>inception3b:0.5'
-    """
-    groups: list[list[str]] = [[], []]
-    for name, weight, octaves in rows:
-        for group in OCTAVES[octaves] if name else ():
-            groups[group].append(name if weight in (1, None) else f"{name}:{weight:g}")
-    texts = [",".join(group) for group in groups if group]
-    return texts[0] if len(set(texts)) == 1 else ">".join(texts)
-
-
 def rows_of(model: str, layer: str) -> list[Row]:
-    """What `written` wrote, as rows; empty ones where the text says more than they can.
+    """What `WRITTEN` wrote, as rows; empty ones where the text says more than they can.
 
     >>> rows_of("dreamlet", "inception5a>inception3b:0.5")[:2]
     [('inception5a', 1.0, 'coarse'), ('inception3b', 0.5, 'fine')]

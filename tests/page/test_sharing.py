@@ -2,6 +2,8 @@
 
 import base64
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from dream import DreamError, DreamRecipe, Engine, RecipeError, save_image
 from dream.files.embedded import embed_guide, embed_mask, mask
 from dream.page import mask as painter
 from dream.page.controls import of_a_visitor, recipe_in
-from dream.page.mixer import EMPTY, ROWS, rows_of, written
+from dream.page.mixer import EMPTY, ROWS, WRITTEN, rows_of
 from dream.page.sharing import LINK_PICTURE, linked
 from tests.conftest import EXAMPLES, png_header
 
@@ -127,6 +129,14 @@ def test_strokes_that_are_sent_and_never_dreamed_are_not_kept() -> None:
 def test_the_rows_of_a_mix_say_what_the_text_says(layer: str) -> None:
     rows = rows_of("dreamlet", layer)
     assert len(rows) == ROWS and written(rows) == layer
+
+
+def written(rows: list[tuple[str, float, str]]) -> str:
+    """Those rows as the page's script writes them."""
+    if not shutil.which("node"):
+        pytest.skip("no node here")
+    script = f"process.stdout.write(({WRITTEN})({json.dumps(sum(rows, ()))}))"
+    return subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_text_that_says_more_than_the_rows_is_left_alone() -> None:
