@@ -106,8 +106,8 @@ def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(
 def test_a_default_dream_asks_for_little_of_what_a_visitor_has_and_more_for_more(
     space: Space,
 ) -> None:
-    space.dream(max_side=320)
-    space.dream(max_side=448, octaves=4, iterations=12)
+    space.dream(max_side=240)
+    space.dream(max_side=320, octaves=4, iterations=12)
     little, more = (int(asked["durationSeconds"]) for asked in space.asked("/schedule"))
     assert little < more <= LENT_SECONDS * FACTOR
     assert little <= 20  # of 120 that a visitor without an account has in a day

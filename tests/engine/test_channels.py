@@ -54,7 +54,7 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
     channels = random.Random(4).sample(range(catalogue.card("dreamlet").channel_count(layer)), 3)
     seen = torch.cat([answer(network, load_image(photo), layer) for photo in PHOTOS], dim=1)
     highest = torch.quantile(seen[channels], 0.99, dim=1)
-    pictures = made(fresh, recipes(layer, channels, size=128, steps=64))
+    pictures = made(fresh, recipes(layer, channels, size=112, steps=48))
     for place, channel in enumerate(channels):
         mean = answer(network, pictures[channel], layer)[channel].mean()
         assert mean > highest[place], f"channel {channel}"
