@@ -41,18 +41,8 @@ def section(first: DreamRecipe) -> Beside:
         with gr.Row():
             go = gr.Button(f"Try {OTHERS} other layers", size="sm", elem_id="try-layers")
             share = gr.Button("Copy a link to this recipe", size="sm", elem_id="share")
-        dreams = gr.Gallery(
-            columns=OTHERS,
-            rows=1,
-            height="auto",
-            object_fit="cover",
-            allow_preview=False,
-            show_label=False,
-            label="At other layers",
-            interactive=False,
-            buttons=[],
-            visible=False,
-            elem_id="others",
+        dreams = parts.pictures(
+            columns=OTHERS, rows=1, label="At other layers", visible=False, elem_id="others"
         )
     return Beside(made_of, go, share, dreams, gr.State(()))
 

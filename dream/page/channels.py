@@ -82,9 +82,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     emptied = asked.choice.then(lambda: [], None, gallery, **parts.AT_ONCE)
     emptied.then(peek, None, every, inputs_kwargs=given, **parts.AT_ONCE)
     gallery.select(select, shown, every, **parts.AT_ONCE)
-    carry.click(_carried, shown, [tabs, *dreams.carried], **parts.AT_ONCE).then(
-        None, js="() => dreamThis()", api_visibility="private"
-    )
+    parts.dream_this(carry.click, _carried, shown, [tabs, *dreams.carried])
 
 
 def _spot_of(event: gr.SelectData) -> Any:
@@ -109,17 +107,12 @@ def _asking(first: ChannelRecipe) -> Inputs:
         info="As 3,7,12 or 0-15; empty for some of every kind.",
         elem_id="numbers",
     )
-    go = gr.Button("Show its channels", variant="primary", elem_id="show", elem_classes="go")
-    stop = gr.Button(
-        "Stop", variant="stop", visible=False, elem_id="stop-show", elem_classes="stop"
-    )
+    go, stop = parts.go_and_stop("Show its channels", "show", "stop-show")
     gr.Markdown("**What does it see in my photo?**")
     photo = parts.photo_input(
         value=str(PHOTO),
         sources=["upload", "clipboard"],
         label="Click on a spot",
-        height=230,
-        buttons=[],
         elem_id="seen",
     )
     everywhere = gr.Button("What does it see in all of it?", elem_id="see")
@@ -134,14 +127,11 @@ def _showing(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
     """What is put out, by name."""
     files, about = _kept(engine, first)
     opening = _choosing(first, tuple(files))
-    gallery = gr.Gallery(
-        _items(files),
+    gallery = parts.pictures(
+        value=_items(files),
         columns=4,
-        height="auto",
-        object_fit="cover",
         label="Channels",
-        show_label=False,
-        interactive=False,
+        allow_preview=True,
         buttons=["download", "fullscreen"],
         elem_id="channels",
     )

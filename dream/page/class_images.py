@@ -10,9 +10,8 @@ import gradio as gr
 
 from dream.engine import Engine
 from dream.files.picture import load_image, read_recipe
-from dream.networks import catalogue
 from dream.page import deep_dream, parts
-from dream.page.layers import named
+from dream.page.layers import network_choice
 from dream.page.moments import moments
 from dream.page.run import Run
 from dream.paint.class_image import Verdict
@@ -49,9 +48,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]}, _check)
     run.wire()
     carried = [tabs, dreams.photo]
-    carry.click(
-        lambda path: (gr.Tabs(selected="dream"), path), download, carried, **parts.AT_ONCE
-    ).then(None, js="() => dreamThis()", api_visibility="private")
+    parts.dream_this(carry.click, lambda path: (gr.Tabs(selected="dream"), path), download, carried)
 
 
 def _asking(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, Any]]:
@@ -63,25 +60,14 @@ def _asking(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, Any]]:
         label="Class",
         info="Type a part of its name, or several as goldfish:1,jellyfish:0.5.",
     )
-    go = gr.Button("Show me", variant="primary", elem_id="make", elem_classes="go")
-    stop = gr.Button(
-        "Stop", variant="stop", visible=False, elem_id="stop-make", elem_classes="stop"
-    )
+    go, stop = parts.go_and_stop("Show me", "make", "stop-make")
     picks = [[pick] for pick in PICKS.values()]
     gr.Examples(picks, target, label="Or one of these", example_labels=list(PICKS))
     ways = [(words, name) for name, words in MODES.items()]
     mode = gr.Radio(ways, value=first.mode, label="How")
     with gr.Accordion("Make my photo more of it", open=False):
-        photo = parts.photo_input(
-            sources=["upload", "webcam", "clipboard"],
-            label="Your photo",
-            height=230,
-            buttons=[],
-            elem_id="class-photo",
-        )
-    networks = [(named(card), name) for name, card in catalogue.CARDS.items()]
-    info = "Others are fetched once."
-    model = gr.Dropdown(networks, value=first.model, label="Network", info=info)
+        photo = parts.photo_input(elem_id="class-photo")
+    model = network_choice(first.model)
     with gr.Accordion("Advanced", open=False):
         controls = {name: _control(name, getattr(first, name)) for name in ADVANCED}
         random_seed = gr.Checkbox(False, label="Random seed")

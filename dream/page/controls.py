@@ -141,7 +141,6 @@ def controls(first: DreamRecipe, photo: gr.Image, opening: str) -> Controls:
             sources=["upload", "clipboard"],
             label="Guide",
             height=200,
-            buttons=[],
             format="png",
             elem_id="guide",
         )

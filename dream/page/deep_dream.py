@@ -96,16 +96,8 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
 
 
 def _asking(work: Work, first: DreamRecipe, shown: DreamRecipe) -> Inputs:
-    photo = parts.photo_input(
-        value=str(PHOTO),
-        sources=["upload", "webcam", "clipboard"],
-        label="Your photo",
-        height=230,
-        buttons=[],
-        elem_id="photo",
-    )
-    go = gr.Button("Dream this photo", variant="primary", elem_id="go", elem_classes="go")
-    stop = gr.Button("Stop", variant="stop", elem_id="stop", elem_classes="stop", visible=False)
+    photo = parts.photo_input(value=str(PHOTO), elem_id="photo")
+    go, stop = parts.go_and_stop("Dream this photo", "go", "stop")
     words = estimate.said(work, first, estimate.size_of_photo(str(PHOTO)))
     expected = gr.HTML(words, elem_id="expected", elem_classes="expected")
     gr.Examples([str(path) for path in PHOTOS], photo, label="Or one of these", elem_id="photos")

@@ -57,18 +57,12 @@ class Strip:
 
 def strip() -> Strip:
     """The strip, hidden while there is no dream."""
-    dreams = gr.Gallery(
+    dreams = parts.pictures(
         type="filepath",
         format="png",
         label="Your dreams",
-        show_label=False,
-        interactive=False,
-        allow_preview=False,
         columns=MOST,
         rows=1,
-        height="auto",
-        object_fit="cover",
-        buttons=[],
         visible=False,
         elem_id="strip",
     )

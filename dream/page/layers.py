@@ -35,17 +35,11 @@ def layer_pictures(layer: str, title: str) -> gr.Gallery:
     """The pictures of Dreamlet's layers; see `pictured_layer`."""
     names = _pictured(MODEL)
     gr.Markdown(f"**{title}**")
-    return gr.Gallery(
-        [(str(_picture(each.name)), each.brings) for each in _layers(MODEL)],
+    return parts.pictures(
+        value=[(str(_picture(each.name)), each.brings) for each in _layers(MODEL)],
         selected_index=names.index(layer) if layer in names else None,
         columns=3,
-        height="auto",
-        object_fit="cover",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
         label=title,
-        show_label=False,
         elem_classes="layers",
     )
 
@@ -61,14 +55,7 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
     names = _pictured(pictured)
     pictures = layer_pictures(layer if model == pictured else "", title)
     with gr.Row():
-        networks = gr.Dropdown(
-            [(named(card), name) for name, card in catalogue.CARDS.items()],
-            value=model,
-            label="Network",
-            info="Others are fetched once.",
-            scale=4,
-            min_width=150,
-        )
+        networks = network_choice(model, scale=4, min_width=150)
         layers = gr.Dropdown(
             choices(model),
             value=layer,
@@ -130,6 +117,13 @@ def named(card: ModelCard) -> str:
     """A network and what it costs to have it."""
     size = "here" if card.source.shipped else f"{card.source.megabytes:.0f} MB"
     return f"{card.name} · {size}"
+
+
+def network_choice(model: str, **about: Any) -> gr.Dropdown:
+    """All networks."""
+    networks = [(named(card), name) for name, card in catalogue.CARDS.items()]
+    info = "Others are fetched once."
+    return gr.Dropdown(networks, value=model, label="Network", info=info, **about)
 
 
 def choices(model: str) -> list[tuple[str, str]]:

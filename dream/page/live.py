@@ -145,9 +145,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     )
     for ended in (begun.then, begun.failure):
         ended(_left, visit, status, **parts.AT_ONCE)
-    freeze.click(_frozen, visit, [tabs, dreams.photo], **parts.AT_ONCE).success(
-        None, js="() => dreamThis()", api_visibility="private"
-    )
+    parts.dream_this(freeze.click, _frozen, visit, [tabs, dreams.photo])
     # What nobody sees is not dreamed.
     tabs.change(None, js="() => stopCamera()", api_visibility="private")
     keep.click(_kept, visit, [film, status], **parts.AT_ONCE)

@@ -13,7 +13,7 @@ from dream.errors import DreamError
 from dream.files.video import load_video
 from dream.networks import catalogue
 from dream.page import estimate, films, parts
-from dream.page.layers import named
+from dream.page.layers import network_choice
 from dream.page.run import Run
 from dream.recipe import VideoRecipe, ZoomRecipe
 from dream.recipe.knob import knobs
@@ -64,18 +64,8 @@ def tab(work: Work) -> None:
 
 def _asking(work: Work, first: ZoomRecipe) -> dict[str, Any]:
     """What is asked for, by name, with the buttons and what is said beside them."""
-    photo = parts.photo_input(
-        value=str(PHOTO),
-        sources=["upload", "webcam", "clipboard"],
-        label="Your photo",
-        height=230,
-        buttons=[],
-        elem_id="zoom-photo",
-    )
-    go = gr.Button("Zoom into this photo", variant="primary", elem_id="film", elem_classes="go")
-    stop = gr.Button(
-        "Stop", variant="stop", visible=False, elem_id="stop-film", elem_classes="stop"
-    )
+    photo = parts.photo_input(value=str(PHOTO), elem_id="zoom-photo")
+    go, stop = parts.go_and_stop("Zoom into this photo", "film", "stop-film")
     expected = gr.HTML(_zoom_price(work, first, str(PHOTO)), elem_classes="expected")
     controls = {name: parts.control(ZoomRecipe, name, getattr(first, name)) for name in MOVES}
     controls["seconds"].maximum = LONGEST
@@ -91,10 +81,7 @@ def _asking(work: Work, first: ZoomRecipe) -> dict[str, Any]:
         priced = gr.HTML(f"<span>{films.TAKEN}</span>", elem_classes="expected")
         controls["carry"] = parts.control(VideoRecipe, "carry", knobs(VideoRecipe)["carry"].default)
     with gr.Accordion("Advanced", open=False):
-        networks = [(named(card), name) for name, card in catalogue.CARDS.items()]
-        controls["model"] = gr.Dropdown(
-            networks, value=first.model, label="Network", info="Others are fetched once."
-        )
+        controls["model"] = network_choice(first.model)
         controls |= {
             name: parts.control(ZoomRecipe, name, getattr(first, name))
             for name in (*FOLDED, *DREAM)

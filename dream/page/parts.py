@@ -6,7 +6,7 @@ import html
 import math
 import time
 from abc import ABCMeta
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import randint
@@ -65,8 +65,33 @@ Integer = partial(Number, precision=0)
 
 def photo_input(**about: Any) -> gr.Image:
     """A picture input that hands on the path of the file as it came."""
-    photo: gr.Image = Photo(type="filepath", image_mode=None, **about)
+    usual = {"label": "Your photo", "sources": ["upload", "webcam", "clipboard"]}
+    usual |= {"height": 230, "buttons": []}
+    photo: gr.Image = Photo(type="filepath", image_mode=None, **usual | about)
     return photo
+
+
+def pictures(**about: Any) -> gr.Gallery:
+    """Small pictures, one of which can be chosen."""
+    usual = {"height": "auto", "object_fit": "cover", "allow_preview": False, "buttons": []}
+    return gr.Gallery(interactive=False, show_label=False, **usual | about)
+
+
+def go_and_stop(words: str, go: str, stop: str) -> tuple[gr.Button, gr.Button]:
+    """The button of a tab, which Enter presses, and the one in its place while it runs."""
+    button = gr.Button(words, variant="primary", elem_id=go, elem_classes="go")
+    return button, gr.Button(
+        "Stop", variant="stop", visible=False, elem_id=stop, elem_classes="stop"
+    )
+
+
+def dream_this(
+    event: Callable[..., Any], chosen: Callable[..., Any], given: Any, carried: list[Any]
+) -> None:
+    """On that event the first tab is given what is chosen, and dreams it, if there is anything."""
+    event(chosen, given, carried, **AT_ONCE).success(
+        None, js="() => dreamThis()", api_visibility="private"
+    )
 
 
 def video_input(**about: Any) -> gr.File:
