@@ -65,16 +65,16 @@ Integer = partial(Number, precision=0)
 
 def photo_input(**about: Any) -> gr.Image:
     """A picture input that hands on the path of the file as it came."""
-    usual = {"label": "Your photo", "sources": ["upload", "webcam", "clipboard"]}
-    usual |= {"height": 230, "buttons": []}
+    usual: dict[str, Any] = {"label": "Your photo", "height": 230, "buttons": []}
+    usual["sources"] = ["upload", "webcam", "clipboard"]
     photo: gr.Image = Photo(type="filepath", image_mode=None, **usual | about)
     return photo
 
 
 def pictures(**about: Any) -> gr.Gallery:
     """Small pictures, one of which can be chosen."""
-    usual = {"height": "auto", "object_fit": "cover", "allow_preview": False, "buttons": []}
-    return gr.Gallery(interactive=False, show_label=False, **usual | about)
+    usual: dict[str, Any] = {"object_fit": "cover", "allow_preview": False, "buttons": []}
+    return gr.Gallery(height="auto", interactive=False, show_label=False, **usual | about)
 
 
 def go_and_stop(words: str, go: str, stop: str) -> tuple[gr.Button, gr.Button]:

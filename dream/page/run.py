@@ -87,9 +87,16 @@ class Run:
             check_first(
                 begun, lambda press, stopped, *rest: seen(**dict(zip(inputs, rest, strict=True)))
             )
-        # A busy browser shows frames that it had received before the stop after the stop's words:
-        # so they are said once more when the stream has ended. `then` does not follow what the
-        # queue refused.
+        self._end(begun)
+        self.begun.append(begun)
+        return begun
+
+    def _end(self, begun: Any) -> None:
+        """Have the buttons as before when that has ended.
+
+        A busy browser shows frames that it had received before the stop after the stop's words: so
+        they are said once more. `then` does not follow what the queue refused.
+        """
         for ended in (begun.then, begun.failure):
             ended(
                 None,
@@ -100,8 +107,6 @@ class Run:
                 trigger_mode="multiple",
                 api_visibility="private",
             )
-        self.begun.append(begun)
-        return begun
 
     def wire(self) -> None:
         """Let Stop end all that was put on this run."""
