@@ -52,7 +52,7 @@ def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
                 gr.Dropdown(list(OCTAVES), value=octaves, label="Octaves", min_width=80),
             ]
 
-    # Not here: an answer that comes late would undo what was chosen meanwhile.
+    # In the browser: an answer that came late would undo what was chosen meanwhile.
     chosen = json.dumps({"__type__": "update", "selected_index": NOWHERE})
     skipped = json.dumps({"__type__": "update"})
     gr.on(

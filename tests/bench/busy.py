@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # Other checkouts may not have it.
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 5
+# Seconds, of each round in each checkout.
+Rounds = list[list[float]]
 # A program that wants every core, all the time, as another dream or a browser may.
 COMPETITOR = "import torch\na = torch.rand(1024, 1024)\nwhile True: a = (a @ a).clamp_(0, 1)"
 
@@ -73,50 +75,47 @@ def seconds(name: str, *workers: subprocess.Popen[str]) -> float:
     return max(float(each.stdout.readline()) for each in workers if each.stdout)
 
 
-def measure(report: Report) -> None:
-    with process(__file__) as one, process(__file__) as other:
-        for name in jobs():
-            seconds(name, one, other)  # What is loaded, and found out about the machine, once.
-            alone = [seconds(name, one) for _ in range(ROUNDS)]
-            both = [seconds(name, one, other) for _ in range(ROUNDS)]
-            with process("-c", COMPETITOR):
+def rounds(name: str, *checkouts: list[subprocess.Popen[str]]) -> Iterator[tuple[str, Rounds]]:
+    """In each way how long a job took in those checkouts, each with two workers, in turn."""
+    for workers in checkouts:
+        seconds(name, *workers)  # What is loaded, and found out about the machine, once.
+    for how, many in (("alone", 1), ("two at once", 2), ("beside a competitor", 1)):
+        with ExitStack() as stack:
+            if how == "beside a competitor":
+                stack.enter_context(process("-c", COMPETITOR))
                 time.sleep(5)  # Until torch is there.
-                beside = [seconds(name, one) for _ in range(ROUNDS)]
-            quiet, two, busy = map(statistics.median, (alone, both, beside))
-            report.row(
-                "busy",
-                job=name,
-                alone=quiet,
-                **{"two at once": two, "beside a competitor": busy},
-                ratios=[two / quiet, busy / quiet],
-            )
+            yield how, [[seconds(name, *each[:many]) for each in checkouts] for _ in range(ROUNDS)]
+
+
+@contextmanager
+def workers_of(*checkouts: Path) -> Iterator[list[list[subprocess.Popen[str]]]]:
+    """Two workers of each."""
+    with ExitStack() as stack:
+        yield [
+            [stack.enter_context(process(__file__, checkout=each)) for _ in range(2)]
+            for each in checkouts
+        ]
+
+
+def measure(report: Report) -> None:
+    with workers_of(ROOT) as (here,):
+        for name in jobs():
+            took = {
+                how: statistics.median(one for (one,) in each) for how, each in rounds(name, here)
+            }
+            quiet, *busy = took.values()
+            report.row("busy", job=name, **took, ratios=[each / quiet for each in busy])
 
 
 def against(checkout: Path) -> None:
     """How long the jobs take here and there, in turn: medians, and of the ratios here to there."""
-    with ExitStack() as stack:
-        here, there = (
-            [stack.enter_context(process(__file__, checkout=tree)) for _ in range(2)]
-            for tree in (ROOT, checkout)
-        )
-
-        def compared(name: str, how: str, many: int) -> None:
-            ours, theirs = zip(
-                *([seconds(name, *each[:many]) for each in (here, there)] for _ in range(ROUNDS)),
-                strict=True,
-            )
-            ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
-            times = "here {:.2f}, there {:.2f}".format(*map(statistics.median, (ours, theirs)))
-            print(f"{name}, {how}: {times}, ratio {ratio:.2f}", flush=True)
-
+    with workers_of(ROOT, checkout) as both:
         for name in jobs():
-            for workers in (here, there):
-                seconds(name, *workers)
-            compared(name, "alone", 1)
-            compared(name, "two at once", 2)
-            with process("-c", COMPETITOR):
-                time.sleep(5)
-                compared(name, "beside a competitor", 1)
+            for how, took in rounds(name, *both):
+                here, there = map(statistics.median, zip(*took, strict=True))
+                ratio = statistics.median(ours / theirs for ours, theirs in took)
+                said = f"here {here:.2f}, there {there:.2f}, ratio {ratio:.2f}"
+                print(f"{name}, {how}: {said}", flush=True)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,10 @@ def test_plain_data_loads_no_torch() -> None:
             assert not roots & {"torch", "torchvision", "numpy"}, path
 
 
+def in_a_process_of_its_own(script: str) -> None:
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
 def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
     """Which take a second to load; the page needs no video either until there is one."""
     script = (
@@ -93,7 +97,7 @@ def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
         "catalogue.card('dreamlet').channel_count('inception4c');"
         "assert not {'torchvision', 'av', 'cv2'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    in_a_process_of_its_own(script)
 
 
 def test_a_dream_loads_no_compiler() -> None:
@@ -103,7 +107,7 @@ def test_a_dream_loads_no_compiler() -> None:
         "list(Engine('cpu').dream(torch.rand(1, 3, 64, 64), DreamRecipe(octaves=1, iterations=1)));"
         "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    in_a_process_of_its_own(script)
 
 
 def test_gradio_writes_no_stubs_as_the_page_imports_it() -> None:
@@ -114,7 +118,7 @@ def test_gradio_writes_no_stubs_as_the_page_imports_it() -> None:
         " and sys.exit(f'{given[0]} was opened'));"
         "import app, inspect; assert inspect.getfile(app.main) == app.__file__"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    in_a_process_of_its_own(script)
 
 
 def test_what_is_public_is_sorted_and_there() -> None:

@@ -16,12 +16,6 @@ pytestmark = [
 ]
 
 SMALL = {"max_side": 160, "iterations": 3}
-LARGE = (
-    DreamRecipe(octaves=1, iterations=8, max_side=448),  # Sums that threads share.
-    DreamRecipe(tile=128, octaves=1, iterations=1, max_side=400),
-    ChannelRecipe(layer="inception5a", channel=100, size=97, steps=12),
-    ClassRecipe(size=112, steps=24),
-)
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +32,19 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
         DreamRecipe(guide=guide, objective="texture", pull=0.05, **SMALL),  # type: ignore[arg-type]
         DreamRecipe(rule="adam", octaves=1, iterations=8, smoothing=2.0, max_side=131),
         DreamRecipe(channels="7,12:0.5", keep_colours=True, total_variation=0.5, **SMALL),  # type: ignore[arg-type]
+        DreamRecipe(octaves=1, iterations=8, max_side=448),  # Sums that threads share.
+        DreamRecipe(tile=128, octaves=1, iterations=1, max_side=400),
     ]
     channels = [
+        ChannelRecipe(layer="inception5a", channel=100, size=97, steps=12),
         ChannelRecipe(channel=7, objective="neuron", canvas="pixels", size=64, steps=8),
     ]
-    classes = [ClassRecipe(mode=mode, size=96, steps=8) for mode in ("octaves", "phase", "classic")]
+    classes = [
+        ClassRecipe(size=112, steps=24),
+        *(ClassRecipe(mode=mode, size=96, steps=8) for mode in ("octaves", "phase", "classic")),
+    ]
     return [
         *((recipe, "cat.jpg") for recipe in dreams),
-        *((recipe, "cat.jpg" if isinstance(recipe, DreamRecipe) else None) for recipe in LARGE),
         *((recipe, None) for recipe in channels),
         (ChannelRecipe(channel=80, size=128, steps=8), "cat.jpg"),
         *((recipe, None) for recipe in classes),
@@ -62,12 +61,18 @@ def here(jobs: list[Job]) -> list[str]:
         return [digest(engine, job) for job in jobs]
 
 
-def test_another_processor_makes_the_same_bits(jobs: list[Job], here: list[str]) -> None:
-    assert digests(jobs, 1, AVX2 | OTHER_MKL) == here and len(set(here)) == len(jobs)
-
-
-def test_three_threads_make_the_same_bits(jobs: list[Job], here: list[str]) -> None:
-    # One of each kind, the largest: of small ones threads share little.
-    some = [place for place, (recipe, _) in enumerate(jobs) if recipe in LARGE]
-    assert len(some) == len(LARGE)
-    assert digests([jobs[place] for place in some], 3, {}) == [here[place] for place in some]
+@pytest.mark.parametrize(
+    ("threads", "settings"),
+    [(1, AVX2), (3, OTHER_MKL)],
+    ids=["avx2-one-thread", "another-mkl-three-threads"],
+)
+def test_other_processors_and_threads_make_the_same_bits(
+    threads: int, settings: dict[str, str], jobs: list[Job], here: list[str]
+) -> None:
+    there = digests(jobs, threads, settings)
+    differing = [
+        recipe.kind
+        for (recipe, _), ours, theirs in zip(jobs, here, there, strict=True)
+        if ours != theirs
+    ]
+    assert not differing and len(set(here)) == len(jobs)
