@@ -15,7 +15,7 @@ from dream.page import compare as comparing
 from dream.page import films, parts
 from dream.page.answers import TOP, answered, map_file, recipes_for
 from dream.page.endpoint import Own, endpoint
-from dream.page.moments import grids, moments, unspoilt
+from dream.page.moments import grids, moments
 from dream.paint import making
 from dream.recipe import (
     ChannelRecipe,
@@ -125,7 +125,7 @@ def deep_dream(
                 made = moment.frame.recipes[0].to_dict() if moment.frame.finished else None
                 yield moment.files[0], made
     except TimeIsUp as error:
-        yield unspoilt(moment.files[0]), _ended(error)
+        yield moment.files[0], _ended(error)
 
 
 def compare(
@@ -256,7 +256,7 @@ def class_image(
             made = moment.frame.recipes[0].to_dict()
             yield moment.files[0], made if done else None, both if done else None
     except TimeIsUp as error:
-        yield unspoilt(moment.files[0]), _ended(error), both
+        yield moment.files[0], _ended(error), both
 
 
 def _ended(error: TimeIsUp) -> dict[str, Any]:

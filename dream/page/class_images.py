@@ -12,7 +12,7 @@ from dream.engine import Engine
 from dream.files.picture import load_image, read_recipe
 from dream.page import deep_dream, parts
 from dream.page.layers import network_choice
-from dream.page.moments import moments
+from dream.page.moments import PATIENCE, moments, unspoilt
 from dream.page.run import Run
 from dream.paint.class_image import Verdict
 from dream.recipe import classes
@@ -47,6 +47,8 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     run = Run(go, stop, [carry, download], outputs["status"])
     run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]}, _check)
     run.wire()
+    left = partial(unspoilt, patience=PATIENCE)
+    run.stop.click(left, outputs["picture"], download, **parts.AT_ONCE)
     carried = [tabs, dreams.photo]
     parts.dream_this(carry.click, lambda path: (gr.Tabs(selected="dream"), path), download, carried)
 
@@ -112,11 +114,12 @@ def _make(
         before = before or moment.verdict
         (path,) = moment.files
         changes = {"picture": path, "bars": dict(moment.verdict.seen), "seed": recipe.seed}
+        words = moment.words
         if moment.frame.finished:
-            said = parts.status(_said(before, moment.verdict))
-            yield {**changes, "status": said, "download": path}
-        else:
-            yield {**changes, "status": moment.words}
+            words = parts.status(_said(before, moment.verdict))
+        if moment.frame.finished or moment.frame.ended:
+            changes["download"] = path
+        yield {**changes, "status": words}
 
 
 def _opening(recipe: ClassRecipe) -> tuple[Verdict, Verdict]:

@@ -13,7 +13,7 @@ from dream.engine import Engine
 from dream.files.picture import read_recipe
 from dream.page import beside, compare, estimate, history, making, parts, sharing
 from dream.page.controls import Controls, controls, recipe_of
-from dream.page.moments import moments, unspoilt
+from dream.page.moments import PATIENCE, moments, unspoilt
 from dream.page.run import Run
 from dream.recipe.dream import DreamRecipe
 from dream.service.work import Work
@@ -161,7 +161,7 @@ def _run(work: Work, asked: Inputs, made: Result) -> None:
     formed = {**made.making.outputs, **status}
     check = partial(parts.checked, DreamRecipe)
     small = {"dreams": made.below.dreams, "layers": made.below.layers, **status}
-    run.on(asked.go.click, partial(_dream, work), photo | knobs_and_kept, outputs, check, first)
+    run.on(asked.go.click, partial(dream, work), photo | knobs_and_kept, outputs, check, first)
     run.on(
         made.again.click,
         partial(_again, work),
@@ -183,14 +183,20 @@ def _run(work: Work, asked: Inputs, made: Result) -> None:
         run.on(event, partial(making.came_about, work), forming, formed)
     run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first)
     run.wire()
+    asked.stop.click(_left, made.view, made.download, **parts.AT_ONCE)
+
+
+def _left(view: tuple[str, str]) -> str:
+    """What is downloaded after a stop: what is shown."""
+    return unspoilt(view[1], PATIENCE)
 
 
 def _again(work: Work, view: tuple[str, str], **values: Any) -> Iterator[dict[str, Any]]:
     """The dream dreamed on, beside what the first one was of."""
-    yield from _dream(work, unspoilt(view[1]), before=view[0], **values)
+    yield from dream(work, unspoilt(view[1]), before=view[0], **values)
 
 
-def _dream(
+def dream(
     work: Work,
     photo: str | None,
     visit: history.Visit,
@@ -222,4 +228,6 @@ def _dream(
                 "linkable": sharing.linked(recipe),
                 "made_of": beside.described(recipe),
             }
+        elif moment.frame.ended:
+            changes["download"] = after
         yield changes

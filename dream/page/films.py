@@ -17,7 +17,7 @@ from dream.files.film import FORMATS, Film
 from dream.files.picture import load_image
 from dream.files.video import Limits, load_video
 from dream.page import parts
-from dream.page.moments import BEHIND, before, fresh_folder, stem
+from dream.page.moments import BEHIND, PATIENCE, before, fresh_folder, stem
 from dream.paint.making import Making, formed, making_size
 from dream.paint.reel import Reel, Shot, video_reel, zoom_reel
 from dream.recipe import DreamRecipe, Recipe, VideoRecipe, ZoomRecipe
@@ -32,8 +32,6 @@ TAKEN = (
 )
 SECONDS_BETWEEN_PREVIEWS = 0.25
 PREVIEW_SIDE = 1024
-# For how long one waits for a video that was stopped to be put together.
-PATIENCE = 20.0
 ENDINGS = tuple(ending.removeprefix(".") for ending in FORMATS)
 
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from dream.files.picture import read_recipe
+from dream.errors import DreamError
 from dream.page import films, motion
-from dream.page.controls import of_a_visitor
+from dream.page.controls import recipe_in
 from dream.paint.making import Making
-from dream.recipe import DreamRecipe
 from dream.service.work import Work
 
 # How it runs, and what it is written as.
@@ -57,8 +56,13 @@ def section(go: gr.Button) -> Section:
 
 
 def came_about(work: Work, dreamed: str, origin: str, way: str) -> Iterator[dict[str, Any]]:
-    """The video of a dream that was made of that photo."""
-    recipe = of_a_visitor(read_recipe(dreamed, DreamRecipe))
+    """The video of a dream that was made of that photo.
+
+    Raises:
+        DreamError: if no recipe makes it, or as `films.making_of`.
+    """
+    if not (recipe := recipe_in(dreamed)):
+        raise DreamError("this dream was stopped on its way; let one come to its end first")
     loop, ending = WAYS.get(way, WAYS["Once"])
     for moment in films.making_of(work, recipe, origin, Making(loop=loop), ending):
         changes: dict[str, Any] = {"status": moment.words}

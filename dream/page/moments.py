@@ -28,6 +28,8 @@ from dream.service.work import Work
 
 # So many previews stay behind the one that is shown, for browsers that are slow to fetch them.
 BEHIND = 3
+# For how many seconds one waits for what a stop leaves: a step has to end, a video to be written.
+PATIENCE = 20.0
 PLACEHOLDER = 160
 
 
@@ -37,7 +39,8 @@ class Moment:
     others are before it.
 
     `files` are the paths of the frame's pictures: previews (JPEG), in the end PNGs with their
-    recipes. Of the previews the first and the last ones stay. `seen` is what a layer answers to a
+    recipes, which one that ended before it was done has none of. Of the previews the first and the
+    last ones stay. `seen` is what a layer answers to a
     photo, and its channels that answer most.
     """
 
@@ -105,11 +108,12 @@ def of_frames(
     folder, previews = fresh_folder() if files else Path(), deque[tuple[str, ...]]()
     start = time.monotonic()
     frame, remark = None, ""
+    paths: tuple[str, ...] = ()
     try:
         for frame, verdict in frames:
             seconds = time.monotonic() - start
             paths = tuple(_files(frame, photo, folder)) if files else ()
-            if files and not frame.finished and frame.step:
+            if files and frame.step and not (frame.finished or frame.ended):
                 previews.append(paths)
             if frame.remark != remark:
                 parts.toast(frame.remark, "Made smaller")
@@ -122,16 +126,25 @@ def of_frames(
                     Path(path).unlink(missing_ok=True)
     finally:
         # Where it was stopped one may go on from here: from all of the picture, not from a JPEG.
-        if frame and previews and not frame.finished:
+        if frame and paths and not (frame.finished or frame.ended):
             with suppress(PictureError):  # The disk is full.
-                whole = Path(previews[-1][0]).with_suffix(".png")
+                whole = Path(paths[0]).with_suffix(".png")
                 save_image(frame.picture(), whole, photo=bool(photo))
 
 
-def unspoilt(path: str) -> str:
-    """The picture that a preview shows, without what JPEG took from it, where it was stopped at."""
-    whole = Path(path).with_suffix(".png")
-    return str(whole) if whole.is_file() else path
+def unspoilt(path: str, patience: float = 0.0) -> str:
+    """The picture of which a preview is shown, without what JPEG took from it, where it was stopped
+    at; the preview itself if that is not there after so many seconds.
+    """
+    until = time.monotonic() + patience
+    while path.endswith(".jpg"):
+        # A browser may show a preview that is a little older.
+        if whole := next(Path(path).parent.glob("*.png"), None):
+            return str(whole)
+        if time.monotonic() >= until:
+            break
+        time.sleep(0.05)
+    return path
 
 
 def fresh_folder() -> Path:
@@ -155,6 +168,9 @@ def _files(frame: Frame, photo: str | None, folder: Path) -> Iterator[str]:
         if frame.finished:
             path = path.with_name(f"{path.name}.png")
             save_image(picture, path, recipe, photo=bool(photo))
+        elif frame.ended:
+            path = path.with_name(f"{path.name}-{frame.step}.png")
+            save_image(picture, path, photo=bool(photo))
         else:
             path = path.with_name(f"{path.name}-{frame.step}.jpg")
             save_preview(picture, path, photo=bool(photo))

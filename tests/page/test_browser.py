@@ -21,6 +21,7 @@ from tests.support.browser import (
     SECONDS,
     SIZES,
     download,
+    download_after_a_stop,
     expect_photo,
     fill,
     number,
@@ -382,19 +383,18 @@ def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> Non
     expect(verdict(page)).to_contain_text("flamingo: probability", timeout=60 * SECONDS)
     expect(verdict(page)).to_contain_text("→ 1 of 1000.")
     expect(page.locator("#bars")).to_contain_text("flamingo")
-    with page.expect_download() as waiting:
-        page.click("#class-download")
-    assert waiting.value.suggested_filename == "class-flamingo-seed0.png"
-    waiting.value.save_as(tmp_path / "class.png")
-    made = ClassRecipe(target="flamingo", size=224, steps=64)
-    assert read_recipe(tmp_path / "class.png") == made
+    path = download(page, tmp_path, "#class-download")
+    assert path.name == "class-flamingo-seed0.png"
+    assert read_recipe(path) == ClassRecipe(target="flamingo", size=224, steps=64)
     page.click("#dream-on")
     expect(page.locator("#go")).to_be_visible()
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
 
 
 @at_the_desk
-def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(page: Page) -> None:
+def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(
+    page: Page, tmp_path: Path
+) -> None:
     page.get_by_role("tab", name="Class image").click()
     page.get_by_label("Class", exact=True).fill("unicorn")
     page.keyboard.press("Tab")
@@ -412,6 +412,7 @@ def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(page: Pag
         expect(verdict(page)).to_have_text("Stopped.")
         page.wait_for_timeout(2 * SECONDS)
         expect(verdict(page)).to_have_text("Stopped.")
+    download_after_a_stop(page, tmp_path, r"class-pizza-seed0-\d+\.png", "#class-download")
 
 
 def open_section(page: Page, name: str) -> None:
@@ -717,6 +718,11 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     expect(status(page)).to_contain_text("Stopped. Dream again goes on from here.")
     expect(page.locator("#go")).to_be_visible()
     before = shown(page)
+    # What is shown is what is downloaded: all of it, of which no recipe is told.
+    named = r"dream-clouds-inception4c-i10-seed0-\d+\.png"
+    assert load_image(download_after_a_stop(page, tmp_path, named)).shape[3] == 640
+    page.click("#came-about")
+    expect(status(page)).to_contain_text("This dream was stopped on its way; let one come to its")
     fill(page, "Intensity", 1)
     page.click("#again")
     expect(page.locator("#stop")).to_be_visible()

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from dream import DreamRecipe, read_recipe
 from dream.files.video import load_video
-from tests.support.browser import CHROMIUM, SECONDS, watched
+from tests.support.browser import CHROMIUM, SECONDS, download, watched
 from tests.support.videos import panned, steady, with_sound
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
@@ -65,11 +65,9 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     expect(said(page)).to_have_text(re.compile(r"24 frames, 1 seconds, made in [\d.]+ s\."))
     width, length = plays(page, "#player")
     assert width == 96 and length == pytest.approx(1)
-    with page.expect_download() as waiting:
-        page.click("#film-download")
-    assert waiting.value.suggested_filename == "zoom-coffee-inception4c-seed0.mp4"
-    waiting.value.save_as(tmp_path / "zoom.mp4")
-    assert read_recipe(tmp_path / "zoom.mp4").kind == "zoom"
+    path = download(page, tmp_path, "#film-download")
+    assert path.name == "zoom-coffee-inception4c-seed0.mp4"
+    assert read_recipe(path).kind == "zoom"
     fill(page, "Seconds", 30)
     page.click("#film")
     expect(page.locator("#frame img")).to_be_visible()
@@ -99,10 +97,7 @@ def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
     expect(said(page)).to_contain_text("12 frames, 0.5 seconds, made in")
     width, length = plays(page, "#player")
     assert width == 96 and length == pytest.approx(0.5, abs=0.1)
-    with page.expect_download() as waiting:
-        page.click("#film-download")
-    waiting.value.save_as(tmp_path / "dreamed.webm")
-    assert load_video(tmp_path / "dreamed.webm").sound
+    assert load_video(download(page, tmp_path, "#film-download")).sound
 
 
 def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> None:
@@ -120,7 +115,5 @@ def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> N
     expect(page.locator("#making-picture img")).to_have_attribute("src", re.compile(r"\.gif$"))
     page.get_by_label("Once").check()
     expect(page.locator("#making-picture img")).to_be_hidden()
-    with page.expect_download() as waiting:
-        page.click("#making-download")
-    waiting.value.save_as(tmp_path / "making.mp4")
-    assert read_recipe(tmp_path / "making.mp4", DreamRecipe).max_side == 96
+    path = download(page, tmp_path, "#making-download")
+    assert read_recipe(path, DreamRecipe).max_side == 96

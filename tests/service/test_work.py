@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
@@ -29,7 +31,7 @@ from dream import (
     read_recipe,
 )
 from dream.networks.architecture import TRACING
-from dream.page import api
+from dream.page import api, deep_dream
 from dream.page.answers import answered
 from dream.page.moments import BEHIND, fresh_folder, moments, of_frames, stem, unspoilt
 from dream.page.run import told
@@ -188,10 +190,14 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     channels: dict[str, Any] = {"size": 48, "steps": 50}
     *_, (items, about) = api.visualize_channel(work, "3,9", None, channels)
     assert len(items) == 2 and about and "ended" in about and len(about["recipes"]) == 2
-    # On the page it is what Stop leaves, and the status says why.
-    stream = moments(work, [DreamRecipe(**small)], CAT)
-    shown = list(told(({"status": each.words} for each in stream), {"status": None}))
-    assert "Time was up after" in shown[-1][0] and "Step" in shown[-2][0]
+    assert all(path.endswith(".png") for path, _ in items)
+    # On the page it is what is downloaded then, and the status says why.
+    knobs = asdict(DreamRecipe(**small)) | {"mask": None}
+    names = ("status", "view", "download")
+    stream = deep_dream.dream(work, CAT, (), random_seed=False, **knobs)
+    *_, before, (words, view, downloaded), (said, *_) = told(stream, dict.fromkeys(names))
+    assert "Step" in words and "Time was up after" in said and before[2] == gr.skip()
+    assert view[1] == downloaded and downloaded.endswith(".png")
 
 
 def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:

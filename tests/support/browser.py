@@ -100,9 +100,19 @@ def status(page: Page) -> Any:
     return page.locator("#status [role=status]")
 
 
-def download(page: Page, folder: Path) -> Path:
+def download(page: Page, folder: Path, button: str = "#download") -> Path:
     with page.expect_download() as waiting:
-        page.click("#download")
+        page.click(button)
     path = folder / waiting.value.suggested_filename
     waiting.value.save_as(path)
     return path
+
+
+def download_after_a_stop(page: Page, folder: Path, name: str, button: str = "#download") -> Path:
+    """What is downloaded once the step that was under way has ended: a picture by such a name."""
+    for _ in range(50):
+        path = download(page, folder, button)
+        if re.fullmatch(name, path.name):
+            return path
+        page.wait_for_timeout(0.2 * SECONDS)
+    raise AssertionError(f"{path.name} is not {name}")
