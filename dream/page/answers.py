@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dream.errors import DreamError
 from dream.files.picture import load_image, save_preview
-from dream.page import parts
-from dream.page.moments import Moment, Moments, before, fresh_folder, of_frames
+from dream.page.moments import Moment, Moments, fresh_folder, in_turn, of_frames
 from dream.paint.response import Response
 from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
 from dream.service.work import Work
@@ -39,7 +38,6 @@ def answered(
     Raises:
         DreamError: if it cannot be told, or none answers.
     """
-    yield from map(Moment, parts.fetching(work.engine.fetch(recipe.model)))
     image = load_image(photo)
     if spot:
         height, width = image.shape[2:]
@@ -49,8 +47,8 @@ def answered(
                 f"which is {width} x {height} pixels"
             )
         spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
-    with work.turn() as waiting:
-        yield from (Moment(before(seconds)) for seconds in waiting)
+
+    def stream() -> Moments:
         response, frames = work.answered(image, recipe, count, spot, raised=raised)
         found = response.top(count, spot)
         if not found:
@@ -59,6 +57,8 @@ def answered(
             )
         yield Moment("", seen=(response, found))
         yield from of_frames(((frame, None) for frame in frames), photo if raised else None)
+
+    return in_turn(work, recipe.model, Moment, stream())
 
 
 def map_file(response: Response, channel: int) -> str:

@@ -17,7 +17,7 @@ from dream.files.film import FORMATS, Film
 from dream.files.picture import load_image
 from dream.files.video import Limits, load_video
 from dream.page import parts
-from dream.page.moments import BEHIND, PATIENCE, before, fresh_folder, stem
+from dream.page.moments import BEHIND, PATIENCE, fresh_folder, in_turn, stem
 from dream.paint.making import Making, formed, making_size
 from dream.paint.reel import Reel, Shot, video_reel, zoom_reel
 from dream.recipe import DreamRecipe, Recipe, VideoRecipe, ZoomRecipe
@@ -97,14 +97,16 @@ def making_of(
     frames = work.paint([recipe], picture, every=True)
 
     def made() -> Films:
-        said = _Said(work, film)
-        yield from said.fetching(settled)
+        said = _Said(film)
+
+        def stream() -> Films:
+            yield said.asleep()
+            for frame in formed(whole(frames), making, film):
+                words = parts.progress(frame, said.seconds)
+                yield from said.now_and_then(words, frame.picture)
+
         try:
-            with work.turn() as waiting:
-                yield from said.waiting(waiting)
-                for frame in formed(whole(frames), making, film):
-                    words = parts.progress(frame, said.seconds)
-                    yield from said.now_and_then(words, frame.picture)
+            yield from in_turn(work, settled.model, said.moment, stream())
             film.finish()
             yield said.at_last(f"The dream as it forms, {len(making.order)} frames, made in")
         finally:
@@ -119,15 +121,17 @@ def _filmed(work: Work, reel: Reel, source: str, ending: str) -> Films:
     shots = work.film(reel, film)
 
     def made() -> Films:
-        said = _Said(work, film)
-        yield from said.fetching(recipe)
+        said = _Said(film)
+
+        def stream() -> Films:
+            yield said.asleep()
+            for shot in shots:
+                if shot.frame.finished or shot.done == 0:
+                    words = _progress(shot, said.seconds)
+                    yield from said.now_and_then(words, shot.frame.picture)
+
         try:
-            with work.turn() as waiting:
-                yield from said.waiting(waiting)
-                for shot in shots:
-                    if shot.frame.finished or shot.done == 0:
-                        words = _progress(shot, said.seconds)
-                        yield from said.now_and_then(words, shot.frame.picture)
+            yield from in_turn(work, recipe.model, said.moment, stream())
             film.finish(reel.video)
             yield said.at_last(f"{reel.frames} frames, {float(reel.times[-1]):g} seconds, made in")
         except OutOfTime as error:
@@ -147,8 +151,8 @@ def _filmed(work: Work, reel: Reel, source: str, ending: str) -> Films:
 class _Said:
     """What is said and shown of a film as it is made."""
 
-    def __init__(self, work: Work, film: Film) -> None:
-        self.work, self.film = work, film
+    def __init__(self, film: Film) -> None:
+        self.film = film
         self.begun, self.shown = time.monotonic(), -math.inf
         self.previews: deque[Path] = deque()
 
@@ -156,17 +160,10 @@ class _Said:
     def seconds(self) -> float:
         return time.monotonic() - self.begun
 
-    def fetching(self, recipe: Recipe) -> Iterator[Reeled]:
-        """The words while its network is fetched."""
-        for words in parts.fetching(self.work.engine.fetch(recipe.model)):
-            yield self._moment(words)
-
-    def waiting(self, turn: Iterator[float]) -> Iterator[Reeled]:
-        """The words while others are before it."""
-        for seconds in turn:
-            yield self._moment(before(seconds))
+    def asleep(self) -> Reeled:
+        """What is said as it begins."""
         self.begun = time.monotonic()
-        yield self._moment(parts.under_way("Falling asleep …"))
+        return self.moment(parts.under_way("Falling asleep …"))
 
     def now_and_then(self, words: str, picture: Callable[[], Image.Image]) -> Iterator[Reeled]:
         """Those words and that picture, unless the last ones were only just shown."""
@@ -180,13 +177,14 @@ class _Said:
         self.previews.append(path)
         if len(self.previews) > BEHIND:
             self.previews.popleft().unlink(missing_ok=True)
-        yield self._moment(words, str(path))
+        yield self.moment(words, str(path))
 
     def at_last(self, words: str) -> Reeled:
         """What is said when it is there."""
-        return replace(self._moment(parts.status(f"{words} {self.seconds:.1f} s.")), done=True)
+        return replace(self.moment(parts.status(f"{words} {self.seconds:.1f} s.")), done=True)
 
-    def _moment(self, words: str, picture: str = "") -> Reeled:
+    def moment(self, words: str, picture: str = "") -> Reeled:
+        """What there is now: those words, and that picture if it is a new one."""
         return Reeled(words, str(self.film.path), self.film.recipe, picture)
 
 

@@ -9,10 +9,11 @@ import re
 import time
 import uuid
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from gradio.utils import get_upload_folder
 from PIL import Image
@@ -53,6 +54,7 @@ class Moment:
 
 
 Moments = Generator[Moment, None, None]
+Made = TypeVar("Made")
 
 
 def moments(
@@ -80,14 +82,20 @@ def moments(
     else:
         painted = work.paint(recipes, picture, kept=kept)
         frames = ((frame, None) for frame in painted)
-    fetching = parts.fetching(work.engine.fetch(recipes[0].model))
-    return _in_turn(work, fetching, of_frames(frames, photo, files))
+    return in_turn(work, recipes[0].model, Moment, of_frames(frames, photo, files))
 
 
-def _in_turn(work: Work, fetching: Iterable[str], stream: Moments) -> Moments:
-    yield from map(Moment, fetching)
+def in_turn(
+    work: Work, model: str, said: Callable[[str], Made], stream: Iterator[Made]
+) -> Generator[Made, None, None]:
+    """That stream, once its network is there and its turn has come; what is `said` before that.
+
+    Raises:
+        DreamError: as `Engine.fetch`, and as the stream does.
+    """
+    yield from map(said, parts.fetching(work.engine.fetch(model)))
     with work.turn() as waiting:
-        yield from (Moment(before(seconds)) for seconds in waiting)
+        yield from (said(before(seconds)) for seconds in waiting)
         yield from stream
 
 
