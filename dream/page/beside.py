@@ -15,7 +15,7 @@ from dream.page import parts
 from dream.page.controls import Controls, recipe_of
 from dream.page.layers import chosen
 from dream.page.moments import moments
-from dream.page.sharing import LINK
+from dream.page.sharing import LINK, linked
 from dream.recipe.dream import DreamRecipe
 from dream.service.work import Work
 
@@ -45,6 +45,11 @@ def section(first: DreamRecipe) -> Beside:
             columns=OTHERS, rows=1, label="At other layers", visible=False, elem_id="others"
         )
     return Beside(made_of, go, share, dreams, gr.State(()))
+
+
+def about(recipe: DreamRecipe) -> dict[str, str]:
+    """What is said of the dream that is shown: its recipe, as a link has it, and in words."""
+    return {"recipe": recipe.to_json(), "linkable": linked(recipe), "made_of": described(recipe)}
 
 
 def described(recipe: DreamRecipe) -> str:

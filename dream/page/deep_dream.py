@@ -77,8 +77,17 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
             asked = _asking(work, opening(work.engine), shown)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             made = _showing(asked.compared.sheet, shown)
-    _run(work, asked, made)
-    controls, result = asked.controls, [made.view, made.status, made.download]
+    controls = asked.controls
+    shown_now = {
+        "view": made.view,
+        "status": made.status,
+        "download": made.download,
+        "origin": made.origin,
+        "recipe": asked.recipe,
+        "linkable": asked.linkable,
+        "made_of": made.below.made_of,
+    }
+    _run(work, asked, made, shown_now)
     estimate.wire(work, asked.expected, asked.photo, controls, made.strip.dreams)
     sharing.wire(
         page_load,
@@ -89,8 +98,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
         asked.linkable,
         asked.load_from,
     )
-    outputs = [asked.photo, *result, asked.recipe, asked.linkable, made.origin]
-    history.wire(made.strip, controls, outputs)
+    history.wire(made.strip, controls, {"photo": asked.photo, **shown_now})
     beside.wire(made.below, controls, made.status, asked.linkable)
     return asked
 
@@ -135,24 +143,18 @@ def _showing(sheet: gr.Image, shown: DreamRecipe) -> Result:
     return Result(view, status, again, download, strip, origin, how, below)
 
 
-def _run(work: Work, asked: Inputs, made: Result) -> None:
+def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> None:
     """What the buttons start; each is a dream, or several."""
     others = [made.again, made.download, asked.compared.go, made.making.go, made.below.go]
     words = "Stopped. Dream again goes on from here."
     run = Run(asked.go, asked.stop, others, made.status, words)
     status, controls = {"status": made.status}, asked.controls
     outputs = {
-        **status,
-        "view": made.view,
+        **shown_now,
         "seed": controls.by_name["seed"],
-        "download": made.download,
         "strip": made.strip.dreams,
         "visit": made.strip.visit,
         "all": made.strip.all,
-        "origin": made.origin,
-        "recipe": asked.recipe,
-        "linkable": asked.linkable,
-        "made_of": made.below.made_of,
     }
     photo, knobs, first = {"photo": asked.photo}, controls.inputs, controls.hand_over
     knobs_and_kept = {**knobs, "visit": made.strip.visit}
@@ -220,14 +222,8 @@ def dream(
             recipe = made
             where = " ".join(filter(None, (recipe.layer, recipe.channels)))
             said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {recipe.seed}."
-            changes |= history.longer(visit, after, photo, before) | {
-                "status": parts.status(said),
-                "download": after,
-                "origin": photo,
-                "recipe": recipe.to_json(),
-                "linkable": sharing.linked(recipe),
-                "made_of": beside.described(recipe),
-            }
+            changes |= history.longer(visit, after, photo, before) | beside.about(recipe)
+            changes |= {"status": parts.status(said), "download": after, "origin": photo}
         elif moment.frame.ended:
             changes["download"] = after
         yield changes

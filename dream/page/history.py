@@ -16,8 +16,8 @@ from dream.files.pack import pack
 from dream.files.picture import read_recipe
 from dream.networks import catalogue
 from dream.page import parts
+from dream.page.beside import about
 from dream.page.controls import Controls
-from dream.page.sharing import linked
 from dream.recipe.dream import DreamRecipe
 
 MOST = 24
@@ -106,9 +106,9 @@ def packed(visit: Visit) -> tuple[str | None, str]:
     )
 
 
-def wire(strip: Strip, controls: Controls, outputs: list[Any]) -> None:
+def wire(strip: Strip, controls: Controls, outputs: dict[str, Any]) -> None:
     """A click on a dream shows it again, with its photo, and sets every control as it was made."""
-    photo, view, status, download, text, linkable, shown_of = outputs
+    status = outputs["status"]
 
     def bring_back(event: gr.SelectData, visit: Visit) -> dict[Any, Any]:
         place = int(event.index)
@@ -118,17 +118,18 @@ def wire(strip: Strip, controls: Controls, outputs: list[Any]) -> None:
         ):
             return {status: parts.status("This dream is no longer kept here.")}
         recipe = read_recipe(made.file, DreamRecipe)
-        return controls.show(recipe, made.photo) | {
-            photo: made.photo,
-            view: (made.before, made.file),
-            status: parts.status(f"Dream {place + 1} of this visit, and its recipe."),
-            download: made.file,
-            text: recipe.to_json(),
-            linkable: linked(recipe),
-            shown_of: made.photo,
+        changes = about(recipe) | {
+            "photo": made.photo,
+            "view": (made.before, made.file),
+            "status": parts.status(f"Dream {place + 1} of this visit, and its recipe."),
+            "download": made.file,
+            "origin": made.photo,
         }
+        changed = {outputs[name]: value for name, value in changes.items()}
+        return controls.show(recipe, made.photo) | changed
 
-    strip.dreams.select(bring_back, strip.visit, [*controls.outputs, *outputs], **controls.at_once)
+    every = [*controls.outputs, *outputs.values()]
+    strip.dreams.select(bring_back, strip.visit, every, **controls.at_once)
     strip.all.click(packed, strip.visit, [strip.packed, status], **parts.AT_ONCE).then(
         None, strip.packed, None, js=DOWNLOAD, api_visibility="private"
     )

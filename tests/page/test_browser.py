@@ -611,6 +611,7 @@ def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) ->
     expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
     expect(number(page, "Intensity")).to_have_value("1")
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Faces, fur · inception4c")
+    expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 1:")
     assert download(page, tmp_path / "back").read_bytes() == first.read_bytes()
     assert first.name in shown(page)[-1]
     width = page.evaluate("document.documentElement.scrollWidth")
