@@ -47,9 +47,13 @@ def section(first: DreamRecipe) -> Beside:
     return Beside(made_of, go, share, dreams, gr.State(()))
 
 
-def about(recipe: DreamRecipe) -> dict[str, str]:
-    """What is said of the dream that is shown: its recipe, as a link has it, and in words."""
-    return {"recipe": recipe.to_json(), "linkable": linked(recipe), "made_of": described(recipe)}
+def about(recipe: DreamRecipe) -> dict[str, Any]:
+    """What is said of the dream that is shown: its recipe, as a link has it too, and in words.
+
+    How the one before it came about is hidden.
+    """
+    said = {"recipe": recipe.to_json(), "linkable": linked(recipe), "made_of": described(recipe)}
+    return {**said, "making": gr.update(visible=False)}
 
 
 def described(recipe: DreamRecipe) -> str:

@@ -86,6 +86,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
         "recipe": asked.recipe,
         "linkable": asked.linkable,
         "made_of": made.below.made_of,
+        "making": made.making.below,
     }
     _run(work, asked, made, shown_now)
     estimate.wire(work, asked.expected, asked.photo, controls, made.strip.dreams)
@@ -213,17 +214,17 @@ def dream(
         if not moment.frame:
             yield {"status": moment.words}
             continue
-        (after,) = moment.files
+        (made,), (after,) = moment.frame.recipes, moment.files
+        assert isinstance(made, DreamRecipe)  # Smaller than asked for, where memory was scarce.
         before = before or after
-        changes = {"view": (before, after), "status": moment.words, "seed": recipe.seed}
+        changes = {"view": (before, after), "status": moment.words, "seed": made.seed}
+        if moment.frame.step == 0 or moment.frame.finished:
+            changes |= beside.about(made)
         if moment.frame.finished:
-            made = moment.frame.recipes[0]  # Smaller than asked for, where memory was scarce.
-            assert isinstance(made, DreamRecipe)
-            recipe = made
-            where = " ".join(filter(None, (recipe.layer, recipe.channels)))
-            said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {recipe.seed}."
-            changes |= history.longer(visit, after, photo, before) | beside.about(recipe)
+            where = " ".join(filter(None, (made.layer, made.channels)))
+            said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {made.seed}."
             changes |= {"status": parts.status(said), "download": after, "origin": photo}
+            changes |= history.longer(visit, after, photo, before)
         elif moment.frame.ended:
             changes["download"] = after
         yield changes

@@ -724,6 +724,7 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     assert load_image(download_after_a_stop(page, tmp_path, named)).shape[3] == 640
     page.click("#came-about")
     expect(status(page)).to_contain_text("This dream was stopped on its way; let one come to its")
+    expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 10:")
     fill(page, "Intensity", 1)
     page.click("#again")
     expect(page.locator("#stop")).to_be_visible()

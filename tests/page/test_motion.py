@@ -117,3 +117,5 @@ def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> N
     expect(page.locator("#making-picture img")).to_be_hidden()
     path = download(page, tmp_path, "#making-download")
     assert read_recipe(path, DreamRecipe).max_side == 96
+    page.click("#go")  # Another dream came about in another way.
+    expect(page.locator("#making-film")).to_be_hidden()
