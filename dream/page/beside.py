@@ -102,8 +102,15 @@ def tried(
     yield {"status": parts.status(f"{len(items)} other layers. Click one to choose it.")}
 
 
-def wire(beside: Beside, controls: Controls, status: gr.HTML, linkable: gr.Textbox) -> None:
-    """A click on a small dream chooses its layer; another copies the link."""
+def wire(
+    beside: Beside, controls: Controls, photo: gr.Image, status: gr.HTML, linkable: gr.Textbox
+) -> None:
+    """A click on a small dream chooses its layer; another copies the link.
+
+    The small dreams go with the photo that they are of.
+    """
+    hidden = json.dumps({"__type__": "update", "visible": False})
+    photo.change(None, None, beside.dreams, js=f"() => ({hidden})", api_visibility="private")
     said = parts.status("The link is on the clipboard: this page, with the recipe set.")
     beside.share.click(
         None,

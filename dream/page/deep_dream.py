@@ -100,7 +100,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
         asked.load_from,
     )
     history.wire(made.strip, controls, {"photo": asked.photo, **shown_now})
-    beside.wire(made.below, controls, made.status, asked.linkable)
+    beside.wire(made.below, controls, asked.photo, made.status, asked.linkable)
     return asked
 
 

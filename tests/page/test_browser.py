@@ -752,6 +752,9 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     expect(lines.nth(1)).to_have_text(re.compile("^Intensity 1: 6 steps of 0.35 grey levels"))
     page.click("#share")
     expect(status(page)).to_contain_text("The link is on the clipboard")
+    expect(others).to_have_count(4)
+    upload(page, small("coffee.jpg", tmp_path))  # Which has not been dreamed at those.
+    expect(others).to_have_count(0)
 
 
 @on_the_phone
