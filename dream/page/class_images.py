@@ -12,7 +12,7 @@ from dream.engine import Engine
 from dream.files.picture import load_image, read_recipe
 from dream.page import deep_dream, parts
 from dream.page.layers import network_choice
-from dream.page.moments import PATIENCE, moments, unspoilt
+from dream.page.moments import moments, stopped_at
 from dream.page.run import Run
 from dream.paint.class_image import Verdict
 from dream.recipe import classes
@@ -47,8 +47,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     run = Run(go, stop, [carry, download], outputs["status"])
     run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]}, _check)
     run.wire()
-    left = partial(unspoilt, patience=PATIENCE)
-    run.stop.click(left, outputs["picture"], download, **parts.AT_ONCE)
+    run.stop.click(stopped_at, outputs["picture"], download, **parts.AT_ONCE)
     carried = [tabs, dreams.photo]
     parts.dream_this(carry.click, lambda path: (gr.Tabs(selected="dream"), path), download, carried)
 

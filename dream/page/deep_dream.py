@@ -13,7 +13,7 @@ from dream.engine import Engine
 from dream.files.picture import read_recipe
 from dream.page import beside, compare, estimate, history, making, parts, sharing
 from dream.page.controls import Controls, controls, recipe_of
-from dream.page.moments import PATIENCE, moments, unspoilt
+from dream.page.moments import moments, stopped_at, unspoilt
 from dream.page.run import Run
 from dream.recipe.dream import DreamRecipe
 from dream.service.work import Work
@@ -186,12 +186,7 @@ def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> 
         run.on(event, partial(making.came_about, work), forming, formed)
     run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first)
     run.wire()
-    asked.stop.click(_left, made.view, made.download, **parts.AT_ONCE)
-
-
-def _left(view: tuple[str, str]) -> str:
-    """What is downloaded after a stop: what is shown."""
-    return unspoilt(view[1], PATIENCE)
+    asked.stop.click(lambda view: stopped_at(view[1]), made.view, made.download, **parts.AT_ONCE)
 
 
 def _again(work: Work, view: tuple[str, str], **values: Any) -> Iterator[dict[str, Any]]:

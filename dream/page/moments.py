@@ -13,8 +13,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
@@ -140,19 +141,24 @@ def of_frames(
                 save_image(frame.picture(), whole, photo=bool(photo))
 
 
-def unspoilt(path: str, patience: float = 0.0) -> str:
+def unspoilt(path: str) -> str:
     """The picture of which a preview is shown, without what JPEG took from it, where it was stopped
-    at; the preview itself if that is not there after so many seconds.
+    at; the preview itself if that is not there.
     """
-    until = time.monotonic() + patience
-    while path.endswith(".jpg"):
-        # A browser may show a preview that is a little older.
-        if whole := next(Path(path).parent.glob("*.png"), None):
-            return str(whole)
-        if time.monotonic() >= until:
-            break
+    if path.endswith(".png"):
+        return path
+    # A browser may show a preview that is a little older.
+    return str(next(Path(path).parent.glob("*.png"), path))
+
+
+def stopped_at(path: str) -> Any:
+    """What is downloaded after a stop: all of the picture that is shown, once it is there."""
+    until = time.monotonic() + PATIENCE
+    while not (whole := unspoilt(path)).endswith(".png"):
+        if time.monotonic() > until:
+            return gr.skip()
         time.sleep(0.05)
-    return path
+    return whole
 
 
 def fresh_folder() -> Path:
