@@ -22,6 +22,7 @@ from dream.recipe.knob import knobs
 from dream.service.work import Work
 
 PHOTO = parts.EXAMPLES / "cat.jpg"
+STOP = "() => { document.querySelector('#stop-show')?.click(); return []; }"
 CONTROLS = [name for name in knobs(ChannelRecipe) if name not in ("model", "layer", "channel")]
 
 
@@ -78,8 +79,8 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     def select(event: gr.SelectData, shown: Shown) -> tuple[Any, ...]:
         return changed(_select(shown, int(event.index)), outputs)
 
-    # What was enlarged gives way to the first one.
-    emptied = asked.choice.then(lambda: [], None, gallery, **parts.AT_ONCE)
+    # What forms, or was enlarged, gives way to the first one of another layer.
+    emptied = asked.choice.then(lambda: [], None, gallery, js=STOP, **parts.AT_ONCE)
     emptied.then(peek, None, every, inputs_kwargs=given, **parts.AT_ONCE)
     gallery.select(select, shown, every, **parts.AT_ONCE)
     parts.dream_this(carry.click, _carried, shown, [tabs, *dreams.carried])
@@ -255,6 +256,8 @@ def _choosing(
 
 def _select(shown: Shown, place: int) -> dict[str, Any]:
     """A channel chosen in the gallery, and where in the photo it answers, if there is one."""
+    if place >= len(shown.channels):
+        return {}  # It was shown a moment ago.
     channel = shown.channels[place]
     chosen = {"shown": replace(shown, selected=channel), "carry": _carry(channel)}
     return {**chosen, "where": _map(channel, shown.maps[place])} if shown.maps else chosen

@@ -359,6 +359,23 @@ def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
     expect(page.locator("#show")).to_be_visible()
 
 
+@at_the_desk
+def test_channels_that_form_give_way_to_those_of_another_layer(page: Page) -> None:
+    open_channels(page)
+    page.locator("#numbers textarea, #numbers input").fill("1-16")
+    page.click("#show")
+    expect(said(page)).to_contain_text("s left.")
+    page.locator(".layers:visible button", has_text="Rings").click()
+    kept = "16 channels of inception3b. Click one to enlarge it."
+    expect(said(page)).to_have_text(kept)
+    expect(page.locator("#show")).to_be_visible()
+    page.wait_for_timeout(2 * SECONDS)
+    expect(said(page)).to_have_text(kept)
+    thumbnails(page).nth(1).click()
+    caption = page.locator("#channels .caption-label").nth(1).inner_text()
+    expect(page.locator("#carry")).to_have_text(f"Dream my photo with channel {caption}")
+
+
 def verdict(page: Page) -> Any:
     return page.locator("#make-status [role=status]")
 
