@@ -58,7 +58,7 @@ def tab(work: Work) -> None:
     run.on(other.click, partial(_video, work), dreamed, outputs, check)
     run.wire()
     told = [outputs[name] for name in ("picture", "film", "download", "status")]
-    stop.click(_kept, outputs["path"], told, **parts.AT_ONCE)
+    stop.click(_kept, [outputs["path"], outputs["download"]], told, **parts.AT_ONCE)
     _price(work, expected, priced, asked, dream, moves, outputs["film"])
 
 
@@ -190,9 +190,9 @@ def told(made: films.Films) -> Iterator[dict[str, Any]]:
         yield changes
 
 
-def _kept(path: str) -> tuple[Any, ...]:
-    """What there is of a video that was stopped, to be played."""
-    if not (film := films.kept(path)):
+def _kept(path: str, whole: str) -> tuple[Any, ...]:
+    """What there is of a video that was stopped, to be played; none of the `whole` one before."""
+    if path == whole or not (film := films.kept(path)):
         return tuple(gr.skip() for _ in range(4))
     video = load_video(film)
     words = f"Stopped; {video.frames} frames, {float(video.times[-1]):.1f} seconds, are kept."

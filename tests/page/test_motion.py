@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from dream import DreamRecipe, read_recipe
 from dream.files.video import load_video
@@ -68,6 +68,17 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     path = download(page, tmp_path, "#film-download")
     assert path.name == "zoom-coffee-inception4c-seed0.mp4"
     assert read_recipe(path).kind == "zoom"
+    # What was stopped before it began leaves nothing, and takes nothing for its own.
+    held: list[Route] = []
+    page.route("**/queue/join*", lambda route: held.append(route))
+    page.click("#film")
+    page.click("#stop-film")
+    page.wait_for_timeout(1 * SECONDS)
+    expect(said(page)).to_have_text("Stopped.")
+    for route in held:
+        route.continue_()
+    page.unroute("**/queue/join*")
+    expect(page.locator("#film")).to_be_visible()
     fill(page, "Seconds", 30)
     page.click("#film")
     expect(page.locator("#frame img")).to_be_visible()
