@@ -126,6 +126,7 @@ def test_every_command_is_one_that_the_program_takes() -> None:
 def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # In which they were made.
     for arguments in COMMANDS:
         if "-o" in arguments and arguments[arguments.index("-o") + 1] in MADE:
             small = SMALLER.get(arguments[0], [])

@@ -97,7 +97,7 @@ def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine)
     assert DreamRecipe.from_dict(recipe) == opening
     made, shown = load_image(path), load_image(deep_dream.DREAMED)
     photo = load_image(deep_dream.PHOTO)
-    if SHIPPED_BITS:
+    if SHIPPED_BITS and engine.precision("dreamlet") == torch.float32:
         assert torch.equal(made, shown)
     else:
         assert alike(made, shown, photo) > 0.4

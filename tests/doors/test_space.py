@@ -190,7 +190,8 @@ def test_it_answers_in_time(space: Space) -> None:
         assert page.status == 200 and "Deep Dream" in page.read().decode()
 
 
-def test_it_dreams_what_python_dreams(client: Client) -> None:
+def test_it_dreams_what_python_dreams(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DREAM_PRECISION", raising=False)  # A Space has none.
     path, recipe = client.predict(handle_file(str(CAT)), **QUICK, api_name="/deep_dream")
     with on_threads(2):  # as many as the Space has cores
         *_, frame = Engine("cpu").dream(load_image(CAT), DreamRecipe(**QUICK))

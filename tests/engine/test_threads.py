@@ -130,8 +130,9 @@ def test_the_machine_tells_what_a_thread_waited_for_or_nothing(
 
 
 def test_busy_or_not_here_or_elsewhere_a_dream_is_the_same(
-    two_threads: None, cat: torch.Tensor, quick: DreamRecipe
+    two_threads: None, cat: torch.Tensor, quick: DreamRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DREAM_PRECISION", "float32")
     here, elsewhere = Engine("cpu"), Engine("cpu", threads=4)
     here.threads.asleep = False
     *_, expected = here.dream(cat, quick)

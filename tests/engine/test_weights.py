@@ -455,8 +455,9 @@ def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
 
 
 def test_weights_of_ones_own_for_dreamlet_are_checked_as_any(
-    noise: torch.Tensor, tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # As the file has them.
     own = {"dreamlet": tmp_path / "mine.safetensors"}
     tensors = random_state("dreamlet")
     own["dreamlet"].write_bytes(safetensors_of(tensors))

@@ -21,7 +21,7 @@ from dream.paint.reel import filmed, zoom_reel
 from dream.paint.transform import affine, blur
 from dream.paint.zoom import Look
 from dream.tensors import luminance, size_of
-from tests.conftest import EXAMPLES, ROOT, alike, change
+from tests.conftest import EXAMPLES, ROOT, alike, change, dreamlet
 
 CAT = str(EXAMPLES / "cat.jpg")
 TINY = {"max_side": 48, "iterations": 1}
@@ -112,10 +112,8 @@ def test_between_key_frames_layers_and_seeds_change_over() -> None:
     assert [layer for layer, _ in recipe.layers] == ["inception4c", "inception3b"]
 
 
-def test_a_blend_pulls_as_its_shares_say_whatever_the_layers_answer(
-    engine: Engine, cat: Tensor
-) -> None:
-    network, picture = engine.network("dreamlet"), F.interpolate(cat, (64, 96))
+def test_a_blend_pulls_as_its_shares_say_whatever_the_layers_answer(cat: Tensor) -> None:
+    network, picture = dreamlet(), F.interpolate(cat, (64, 96))
     low, high = energy("conv3"), 1e6 * energy("inception4c")
 
     def gradient(objective: Blend) -> Tensor:

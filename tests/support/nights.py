@@ -103,6 +103,7 @@ def environment(folder: Path) -> dict[str, str]:
         "DREAM_CACHE_MB": "1",
         "DREAM_WEIGHTS_DIR": str(folder),
         "DREAM_MODEL_CACHE_GB": "0.02",
+        "DREAM_PRECISION": "float32",
     }
 
 
