@@ -109,7 +109,7 @@ def wire(
 
     The small dreams go with the photo that they are of.
     """
-    hidden = json.dumps({"__type__": "update", "visible": False})
+    hidden = json.dumps(gr.update(visible=False))
     photo.change(None, None, beside.dreams, js=f"() => ({hidden})", api_visibility="private")
     said = parts.status("The link is on the clipboard: this page, with the recipe set.")
     beside.share.click(

@@ -113,12 +113,12 @@ def _make(
         before = before or moment.verdict
         (path,) = moment.files
         changes = {"picture": path, "bars": dict(moment.verdict.seen), "seed": recipe.seed}
-        words = moment.words
+        changes["status"] = moment.words
         if moment.frame.finished:
-            words = parts.status(_said(before, moment.verdict))
+            changes["status"] = parts.status(_said(before, moment.verdict))
         if moment.frame.finished or moment.frame.ended:
             changes["download"] = path
-        yield {**changes, "status": words}
+        yield changes
 
 
 def _opening(recipe: ClassRecipe) -> tuple[Verdict, Verdict]:

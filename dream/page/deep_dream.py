@@ -186,7 +186,11 @@ def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> 
         run.on(event, partial(making.came_about, work), forming, formed)
     run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first)
     run.wire()
-    asked.stop.click(lambda view: stopped_at(view[1]), made.view, made.download, **parts.AT_ONCE)
+    asked.stop.click(_stopped, made.view, made.download, **parts.AT_ONCE)
+
+
+async def _stopped(view: tuple[str, str]) -> Any:
+    return await stopped_at(view[1])
 
 
 def _again(work: Work, view: tuple[str, str], **values: Any) -> Iterator[dict[str, Any]]:

@@ -96,15 +96,14 @@ def making_of(
     film = Film(path, settled, size, making.rate, 1 / making.rate)
     frames = work.paint([recipe], picture, every=True)
 
+    said = _Said(film)
+
+    def stream() -> Films:
+        yield said.asleep()
+        for frame in formed(whole(frames), making, film):
+            yield from said.now_and_then(parts.progress(frame, said.seconds), frame.picture)
+
     def made() -> Films:
-        said = _Said(film)
-
-        def stream() -> Films:
-            yield said.asleep()
-            for frame in formed(whole(frames), making, film):
-                words = parts.progress(frame, said.seconds)
-                yield from said.now_and_then(words, frame.picture)
-
         try:
             yield from in_turn(work, settled.model, said.moment, stream())
             film.finish()
@@ -120,16 +119,15 @@ def _filmed(work: Work, reel: Reel, source: str, ending: str) -> Films:
     film = Film(_path(recipe, source, ending), recipe, reel.size, reel.rate, reel.time_base)
     shots = work.film(reel, film)
 
+    said = _Said(film)
+
+    def stream() -> Films:
+        yield said.asleep()
+        for shot in shots:
+            if shot.frame.finished or shot.done == 0:
+                yield from said.now_and_then(_progress(shot, said.seconds), shot.frame.picture)
+
     def made() -> Films:
-        said = _Said(film)
-
-        def stream() -> Films:
-            yield said.asleep()
-            for shot in shots:
-                if shot.frame.finished or shot.done == 0:
-                    words = _progress(shot, said.seconds)
-                    yield from said.now_and_then(words, shot.frame.picture)
-
         try:
             yield from in_turn(work, recipe.model, said.moment, stream())
             film.finish(reel.video)

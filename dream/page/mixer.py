@@ -53,8 +53,7 @@ def mixer(choice: LayerChoice, model: str, layer: str) -> list[Any]:
             ]
 
     # In the browser: an answer that came late would undo what was chosen meanwhile.
-    chosen = json.dumps({"__type__": "update", "selected_index": NOWHERE})
-    skipped = json.dumps({"__type__": "update"})
+    chosen, skipped = json.dumps(gr.update(selected_index=NOWHERE)), json.dumps(gr.skip())
     gr.on(
         [component.input for component in components],
         None,

@@ -4,6 +4,7 @@ with it.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import time
@@ -42,8 +43,7 @@ class Moment:
 
     `files` are the paths of the frame's pictures: previews (JPEG), in the end PNGs with their
     recipes, which one that ended before it was done has none of. Of the previews the first and the
-    last ones stay. `seen` is what a layer answers to a
-    photo, and its channels that answer most.
+    last ones stay. `seen` is what a layer answers to a photo, and its channels that answer most.
     """
 
     words: str
@@ -151,13 +151,16 @@ def unspoilt(path: str) -> str:
     return str(next(Path(path).parent.glob("*.png"), path))
 
 
-def stopped_at(path: str) -> Any:
-    """What is downloaded after a stop: all of the picture that is shown, once it is there."""
+async def stopped_at(path: str) -> Any:
+    """What is downloaded after a stop: all of the picture that is shown, once it is there.
+
+    No thread waits for it: anyone may ask, of any picture.
+    """
     until = time.monotonic() + PATIENCE
     while not (whole := unspoilt(path)).endswith(".png"):
         if time.monotonic() > until:
             return gr.skip()
-        time.sleep(0.05)
+        await asyncio.sleep(0.05)
     return whole
 
 

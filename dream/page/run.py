@@ -110,7 +110,7 @@ class Run:
 
     def wire(self) -> None:
         """Let Stop end all that was put on this run."""
-        pressed = {"__type__": "update", "interactive": False}
+        pressed = gr.update(interactive=False)
         self.stop.click(
             None,
             None,
@@ -124,9 +124,9 @@ class Run:
 
     def _looks(self, busy: bool) -> str:
         """How the buttons look in and out of a run, as the browser is told."""
-        others = [{"interactive": not busy}] * (len(self.buttons) - 2)
-        looks = [{"visible": not busy}, {"visible": busy, "interactive": True}, *others]
-        return json.dumps([{"__type__": "update", **each} for each in looks])
+        others = [gr.update(interactive=not busy)] * (len(self.buttons) - 2)
+        first = [gr.update(visible=not busy), gr.update(visible=busy, interactive=True)]
+        return json.dumps([*first, *others])
 
 
 def told(source: Iterator[dict[str, Any]], outputs: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:

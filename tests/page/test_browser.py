@@ -343,15 +343,18 @@ def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page, tmp_path
     expect_photo(page, "coffee.jpg")
 
 
+def show_channels(page: Page, numbers: str) -> None:
+    page.locator("#numbers textarea, #numbers input").fill(numbers)
+    page.click("#show")
+
+
 @at_the_desk
 def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
     open_channels(page)
-    page.locator("#numbers textarea, #numbers input").fill("7,320")
-    page.click("#show")
+    show_channels(page, "7,320")
     expect(said(page)).to_have_text("inception4c has channels 0 to 319, not '320'.")
     expect(thumbnails(page)).to_have_count(16)
-    page.locator("#numbers textarea, #numbers input").fill("0-15")
-    page.click("#show")
+    show_channels(page, "0-15")
     expect(page.locator("#stop-show")).to_be_visible()
     expect(said(page)).to_contain_text("s left.")
     page.keyboard.press("Escape")
@@ -362,8 +365,7 @@ def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
 @at_the_desk
 def test_channels_that_form_give_way_to_those_of_another_layer(page: Page) -> None:
     open_channels(page)
-    page.locator("#numbers textarea, #numbers input").fill("1-16")
-    page.click("#show")
+    show_channels(page, "1-16")
     expect(said(page)).to_contain_text("s left.")
     page.locator(".layers:visible button", has_text="Rings").click()
     kept = "16 channels of inception3b. Click one to enlarge it."
