@@ -37,6 +37,8 @@ class Run:
         # on their way here must not begin when they have come.
         self.press = gr.Textbox(visible=False)
         self.stopped = gr.State(None)
+        # Which press has ended: what was stopped may end once more, when the next is under way.
+        self.ended = gr.Textbox(visible=False)
         self.begun: list[Any] = []
 
     def on(
@@ -57,10 +59,12 @@ class Run:
         """
 
         def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
-            if press == stopped:
-                yield changed({}, outputs)  # A handler that puts out nothing would clear all.
-            else:
-                yield from told(source(**values), outputs)
+            last = changed({}, outputs)  # A handler that puts out nothing would clear all.
+            if press != stopped:
+                for last in told(source(**values), outputs):
+                    yield *last, gr.skip()
+            # All of the last once more: Gradio takes out of its values what is left out.
+            yield *last, press
 
         ready = event(
             None,
@@ -74,7 +78,7 @@ class Run:
         begun = ready.then(
             run,
             [self.press, self.stopped],
-            list(outputs.values()),
+            [*outputs.values(), self.ended],
             inputs_kwargs=dict(inputs),
             show_progress="minimal",
             show_progress_on=self.status,
@@ -97,13 +101,16 @@ class Run:
         A busy browser shows frames that it had received before the stop after the stop's words: so
         they are said once more. `then` does not follow what the queue refused.
         """
-        for ended in (begun.then, begun.failure):
+        outputs = [*self.buttons, self.status]
+        before = f"""[...{self._looks(False)},
+            said?.includes({json.dumps(parts.UNDER_WAY)}) ? {json.dumps(self.words)} : said]"""
+        as_it_is = json.dumps([gr.skip()] * len(outputs))
+        for ended, is_over in ((begun.then, "press === ended"), (begun.failure, "true")):
             ended(
                 None,
-                self.status,
-                [*self.buttons, self.status],
-                js=f"(said) => [...{self._looks(False)}, "
-                f"said?.includes({json.dumps(parts.UNDER_WAY)}) ? {json.dumps(self.words)} : said]",
+                [self.status, self.press, self.ended],
+                outputs,
+                js=f"(said, press, ended) => {is_over} ? {before} : {as_it_is}",
                 trigger_mode="multiple",
                 api_visibility="private",
             )
@@ -113,9 +120,9 @@ class Run:
         pressed = gr.update(interactive=False)
         self.stop.click(
             None,
-            None,
-            [self.stop, self.status],
-            js=f"() => [{json.dumps(pressed)}, {json.dumps(self.words)}]",
+            self.press,
+            [self.stop, self.status, self.ended],
+            js=f"(press) => [{json.dumps(pressed)}, {json.dumps(self.words)}, press]",
             api_visibility="private",
         )
         self.stop.click(

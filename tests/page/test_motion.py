@@ -68,19 +68,24 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     path = download(page, tmp_path, "#film-download")
     assert path.name == "zoom-coffee-inception4c-seed0.mp4"
     assert read_recipe(path).kind == "zoom"
-    # What was stopped before it began leaves nothing, and takes nothing for its own.
+    # What was stopped before it began leaves nothing, takes nothing for its own, and does not end
+    # what was begun since.
     held: list[Route] = []
     page.route("**/queue/join*", lambda route: held.append(route))
     page.click("#film")
     page.click("#stop-film")
     page.wait_for_timeout(1 * SECONDS)
     expect(said(page)).to_have_text("Stopped.")
-    for route in held:
-        route.continue_()
-    page.unroute("**/queue/join*")
     expect(page.locator("#film")).to_be_visible()
     fill(page, "Seconds", 30)
     page.click("#film")
+    page.wait_for_timeout(1 * SECONDS)
+    with page.expect_response("**/queue/join*"):
+        held[0].continue_()
+    page.wait_for_timeout(2 * SECONDS)
+    expect(page.locator("#stop-film")).to_be_visible()
+    held[1].continue_()
+    page.unroute("**/queue/join*")
     expect(page.locator("#frame img")).to_be_visible()
     expect(said(page)).to_have_text(re.compile(r"Frame [1-9]\d* of 720, .* left\."))
     page.keyboard.press("Escape")
