@@ -34,16 +34,33 @@ class Beside:
     layers: gr.State
 
 
-def section(first: DreamRecipe) -> Beside:
+def small_dreams(photo: gr.Image) -> gr.Gallery:
+    """The small dreams, left to be put where there is room; they go with the photo they are of.
+
+    At once, so that must be the first that the photo's change does: Gradio has what asks the server
+    answered before it goes on, and new ones may form by then.
+    """
+    dreams = parts.pictures(
+        columns=OTHERS,
+        rows=1,
+        label="At other layers",
+        visible=False,
+        render=False,
+        elem_id="others",
+    )
+    hidden = json.dumps(gr.update(visible=False))
+    photo.change(None, None, dreams, js=f"() => ({hidden})", api_visibility="private")
+    return dreams
+
+
+def section(first: DreamRecipe, dreams: gr.Gallery) -> Beside:
     """The section, which phones do not show."""
     with gr.Column(elem_classes="beside"):
         made_of = gr.HTML(described(first), elem_id="made-of")
         with gr.Row():
             go = gr.Button(f"Try {OTHERS} other layers", size="sm", elem_id="try-layers")
             share = gr.Button("Copy a link to this recipe", size="sm", elem_id="share")
-        dreams = parts.pictures(
-            columns=OTHERS, rows=1, label="At other layers", visible=False, elem_id="others"
-        )
+        dreams.render()  # type: ignore[no-untyped-call]
     return Beside(made_of, go, share, dreams, gr.State(()))
 
 
@@ -102,15 +119,8 @@ def tried(
     yield {"status": parts.status(f"{len(items)} other layers. Click one to choose it.")}
 
 
-def wire(
-    beside: Beside, controls: Controls, photo: gr.Image, status: gr.HTML, linkable: gr.Textbox
-) -> None:
-    """A click on a small dream chooses its layer; another copies the link.
-
-    The small dreams go with the photo that they are of.
-    """
-    hidden = json.dumps(gr.update(visible=False))
-    photo.change(None, None, beside.dreams, js=f"() => ({hidden})", api_visibility="private")
+def wire(beside: Beside, controls: Controls, status: gr.HTML, linkable: gr.Textbox) -> None:
+    """A click on a small dream chooses its layer; another copies the link."""
     said = parts.status("The link is on the clipboard: this page, with the recipe set.")
     beside.share.click(
         None,

@@ -44,6 +44,7 @@ class Inputs:
     linkable: gr.Textbox
     load_from: dict[str, Any]
     compared: compare.Section
+    small: gr.Gallery
 
     @property
     def carried(self) -> list[Any]:
@@ -76,7 +77,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
         with gr.Column(scale=2, min_width=320):
             asked = _asking(work, opening(work.engine), shown)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            made = _showing(asked.compared.sheet, shown)
+            made = _showing(asked, shown)
     controls = asked.controls
     shown_now = {
         "view": made.view,
@@ -100,12 +101,13 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
         asked.load_from,
     )
     history.wire(made.strip, controls, {"photo": asked.photo, **shown_now})
-    beside.wire(made.below, controls, asked.photo, made.status, asked.linkable)
+    beside.wire(made.below, controls, made.status, asked.linkable)
     return asked
 
 
 def _asking(work: Work, first: DreamRecipe, shown: DreamRecipe) -> Inputs:
     photo = parts.photo_input(value=str(PHOTO), elem_id="photo")
+    small = beside.small_dreams(photo)
     go, stop = parts.go_and_stop("Dream this photo", "go", "stop")
     words = estimate.said(work, first, estimate.size_of_photo(str(PHOTO)))
     expected = gr.HTML(words, elem_id="expected", elem_classes="expected")
@@ -117,10 +119,10 @@ def _asking(work: Work, first: DreamRecipe, shown: DreamRecipe) -> Inputs:
         sharing.presets_row(made, photo)
     recipe, linkable, load_from = sharing.recipe_box(shown)
     compared = compare.section(made)
-    return Inputs(photo, go, stop, expected, made, recipe, linkable, load_from, compared)
+    return Inputs(photo, go, stop, expected, made, recipe, linkable, load_from, compared, small)
 
 
-def _showing(sheet: gr.Image, shown: DreamRecipe) -> Result:
+def _showing(asked: Inputs, shown: DreamRecipe) -> Result:
     view = gr.ImageSlider(
         (str(PHOTO), str(DREAMED)),
         type="filepath",
@@ -138,9 +140,9 @@ def _showing(sheet: gr.Image, shown: DreamRecipe) -> Result:
         download = gr.DownloadButton("Download", str(DREAMED), elem_id="download", min_width=90)
         came = making.button()
     strip = history.strip()
-    sheet.render()  # type: ignore[no-untyped-call]
+    asked.compared.sheet.render()  # type: ignore[no-untyped-call]
     origin, how = gr.State(str(PHOTO)), making.section(came)
-    below = beside.section(shown)
+    below = beside.section(shown, asked.small)
     return Result(view, status, again, download, strip, origin, how, below)
 
 

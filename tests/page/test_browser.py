@@ -756,12 +756,18 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
 def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
     lines = page.locator("#made-of p")
     expect(lines.first).to_have_text("Dreamlet at inception4c (faces, fur)")
+    held: list[Any] = []  # What else follows from the photo, on a server that has much to do.
+    page.route("**/run/predict*", lambda route: held.append(route))
     upload(page, small("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.click("#try-layers")
     expect(status(page)).to_have_text(
         "4 other layers. Click one to choose it.", timeout=60 * SECONDS
     )
+    for route in held:
+        route.continue_()
+    page.unroute("**/run/predict*")
+    page.wait_for_timeout(1 * SECONDS)
     others = page.locator("#others button.thumbnail-item")
     expect(others).to_have_count(4)
     others.nth(3).click()
