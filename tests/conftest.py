@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import struct
 import tempfile
 import zlib
@@ -32,6 +33,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Nothing is kept from one run to the next, nor found in the home of whoever runs them.
 os.environ["DREAM_CACHE_DIR"] = tempfile.mkdtemp(prefix="dream-tests-")
 atexit.register(shutil.rmtree, os.environ["DREAM_CACHE_DIR"], ignore_errors=True)
+# What a shell runs in the background is deaf to Ctrl-C, and so would be the commands tried.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
