@@ -47,7 +47,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     run = Run(go, stop, [carry, download], outputs["status"])
     run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]}, _check)
     run.wire()
-    run.stop.click(stopped_at, outputs["picture"], download, **parts.AT_ONCE)
+    run.stop.click(stopped_at, outputs["path"], download, **parts.AT_ONCE)
     carried = [tabs, dreams.photo]
     parts.dream_this(carry.click, lambda path: (gr.Tabs(selected="dream"), path), download, carried)
 
@@ -95,7 +95,9 @@ def _showing(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
     with gr.Row():
         carry = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
         download = gr.DownloadButton("Download", str(MADE), elem_id="class-download", min_width=120)
-    return carry, {"picture": picture, "status": status, "bars": bars, "download": download}
+    shown = {"picture": picture, "status": status, "bars": bars, "download": download}
+    # What the picture is, which a slow browser may not show yet.
+    return carry, {**shown, "path": gr.State(str(MADE))}
 
 
 def _make(
@@ -112,7 +114,12 @@ def _make(
             continue
         before = before or moment.verdict
         (path,) = moment.files
-        changes = {"picture": path, "bars": dict(moment.verdict.seen), "seed": recipe.seed}
+        changes = {
+            "picture": path,
+            "path": path,
+            "bars": dict(moment.verdict.seen),
+            "seed": recipe.seed,
+        }
         changes["status"] = moment.words
         if moment.frame.finished:
             changes["status"] = parts.status(_said(before, moment.verdict))

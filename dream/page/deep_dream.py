@@ -58,9 +58,10 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Result:
-    """What was dreamed."""
+    """What was dreamed. `pair` is what the view is shown, and a slow browser may not show yet."""
 
     view: gr.ImageSlider
+    pair: gr.State
     status: gr.HTML
     again: gr.Button
     download: gr.DownloadButton
@@ -81,6 +82,7 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
     controls = asked.controls
     shown_now = {
         "view": made.view,
+        "pair": made.pair,
         "status": made.status,
         "download": made.download,
         "origin": made.origin,
@@ -123,8 +125,9 @@ def _asking(work: Work, first: DreamRecipe, shown: DreamRecipe) -> Inputs:
 
 
 def _showing(asked: Inputs, shown: DreamRecipe) -> Result:
+    pair = str(PHOTO), str(DREAMED)
     view = gr.ImageSlider(
-        (str(PHOTO), str(DREAMED)),
+        pair,
         type="filepath",
         image_mode=None,
         label="Before and after",
@@ -143,7 +146,7 @@ def _showing(asked: Inputs, shown: DreamRecipe) -> Result:
     asked.compared.sheet.render()  # type: ignore[no-untyped-call]
     origin, how = gr.State(str(PHOTO)), making.section(came)
     below = beside.section(shown, asked.small)
-    return Result(view, status, again, download, strip, origin, how, below)
+    return Result(view, gr.State(pair), status, again, download, strip, origin, how, below)
 
 
 def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> None:
@@ -170,7 +173,7 @@ def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> 
     run.on(
         made.again.click,
         partial(_again, work),
-        {"view": made.view, **knobs_and_kept},
+        {"pair": made.pair, **knobs_and_kept},
         outputs,
         check,
         first,
@@ -188,16 +191,16 @@ def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> 
         run.on(event, partial(making.came_about, work), forming, formed)
     run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first)
     run.wire()
-    asked.stop.click(_stopped, made.view, made.download, **parts.AT_ONCE)
+    asked.stop.click(_stopped, made.pair, made.download, **parts.AT_ONCE)
 
 
-async def _stopped(view: tuple[str, str]) -> Any:
-    return await stopped_at(view[1])
+async def _stopped(pair: tuple[str, str]) -> Any:
+    return await stopped_at(pair[1])
 
 
-def _again(work: Work, view: tuple[str, str], **values: Any) -> Iterator[dict[str, Any]]:
+def _again(work: Work, pair: tuple[str, str], **values: Any) -> Iterator[dict[str, Any]]:
     """The dream dreamed on, beside what the first one was of."""
-    yield from dream(work, unspoilt(view[1]), before=view[0], **values)
+    yield from dream(work, unspoilt(pair[1]), before=pair[0], **values)
 
 
 def dream(
@@ -218,7 +221,8 @@ def dream(
         (made,), (after,) = moment.frame.recipes, moment.files
         assert isinstance(made, DreamRecipe)  # Smaller than asked for, where memory was scarce.
         before = before or after
-        changes = {"view": (before, after), "status": moment.words, "seed": made.seed}
+        pair = before, after
+        changes = {"view": pair, "pair": pair, "status": moment.words, "seed": made.seed}
         if moment.frame.step == 0 or moment.frame.finished:
             changes |= beside.about(made)
         if moment.frame.finished:

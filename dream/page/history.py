@@ -118,9 +118,11 @@ def wire(strip: Strip, controls: Controls, outputs: dict[str, Any]) -> None:
         ):
             return {status: parts.status("This dream is no longer kept here.")}
         recipe = read_recipe(made.file, DreamRecipe)
+        pair = made.before, made.file
         changes = about(recipe) | {
             "photo": made.photo,
-            "view": (made.before, made.file),
+            "view": pair,
+            "pair": pair,
             "status": parts.status(f"Dream {place + 1} of this visit, and its recipe."),
             "download": made.file,
             "origin": made.photo,

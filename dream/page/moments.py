@@ -152,9 +152,9 @@ def unspoilt(path: str) -> str:
 
 
 async def stopped_at(path: str) -> Any:
-    """What is downloaded after a stop: all of the picture that is shown, once it is there.
+    """What is downloaded after a stop: all of the picture that was put out, once it is there.
 
-    No thread waits for it: anyone may ask, of any picture.
+    No thread waits for it: anyone may ask, as often as they like.
     """
     until = time.monotonic() + PATIENCE
     while not (whole := unspoilt(path)).endswith(".png"):
