@@ -114,13 +114,8 @@ def _make(
             continue
         before = before or moment.verdict
         (path,) = moment.files
-        changes = {
-            "picture": path,
-            "path": path,
-            "bars": dict(moment.verdict.seen),
-            "seed": recipe.seed,
-        }
-        changes["status"] = moment.words
+        changes: dict[str, Any] = {"picture": path, "path": path, "seed": recipe.seed}
+        changes |= {"bars": dict(moment.verdict.seen), "status": moment.words}
         if moment.frame.finished:
             changes["status"] = parts.status(_said(before, moment.verdict))
         if moment.frame.finished or moment.frame.ended:

@@ -147,7 +147,7 @@ def unspoilt(path: str) -> str:
     """
     if path.endswith(".png"):
         return path
-    # A browser may show a preview that is a little older.
+    # By another name, if a step ended that was not put out.
     return str(next(Path(path).parent.glob("*.png"), path))
 
 
