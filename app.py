@@ -113,6 +113,8 @@ def main() -> None:
         max_file_size=FILE_BYTES,
         state_session_capacity=SESSIONS,
         enable_monitoring=False,
+        # With it a page on another port reads the buckets of whoever runs this, by their token.
+        run_history=False,
         footer_links=["api", "gradio", "settings"],
         mcp_server=importlib.util.find_spec("mcp") is not None,
     )

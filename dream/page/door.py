@@ -46,6 +46,8 @@ TAKEN = (*CALLS, "stream", "cancel", "reset", "mcp")
 # And what it would give: the icon at any size there is memory for, a visit's state in a file, …
 NOT_GIVEN = ("pwa_icon", "deep_link", "dev", "monitoring")
 ICONS = ("", "192", "512")  # Which its manifest names.
+# Addresses whose content Gradio relays under the app's own, with a type that lets scripts run.
+RELAYS = ("proxy=", *(f"file{end}{scheme}:/" for end in "=/" for scheme in ("http", "https")))
 
 IS_FILE = {"_type": "gradio.FileData"}
 NOT_HERE = "only pictures that were uploaded here, or links to some, can be used"
@@ -151,6 +153,8 @@ class Door:
             await self.app(scope, receive, send)
         elif kind in NOT_GIVEN and not (kind == "pwa_icon" and rest in ICONS):
             await _refuse(send, 404, f"there is no {kind} here")
+        elif route.startswith(RELAYS):
+            await _refuse(send, 404, "the app does not relay other addresses; open them directly")
         elif scope["method"] != "POST" and not inside:
             await self.app(scope, receive, send)
         elif inside and kind == "upload":

@@ -1,7 +1,4 @@
-"""The dreams of one visit, side by side: a click brings one back with its recipe, or packs all.
-
-Gradio keeps a history of API runs by itself, across visits; this is only what is on the page.
-"""
+"""The dreams of one visit, side by side: a click brings one back with its recipe, or packs all."""
 
 from __future__ import annotations
 

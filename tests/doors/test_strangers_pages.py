@@ -1,0 +1,136 @@
+"""What a page of somebody else's may not do through the app: run under its address, or reach the
+operator's account at the hub.
+"""
+
+from __future__ import annotations
+
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.support.api import called
+from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.server import served
+
+TOKEN = "hf_dummy"
+# The app, to which a host of strangers on this machine passes for a public one.
+APP = """
+import safehttpx
+
+async def validate(host):
+    assert host == "evil.example", host
+    return "127.0.0.1"
+
+safehttpx.async_validate_url = validate
+import app
+app.main()
+"""
+SCRIPT = b"<script>document.title = 'it ran'; fetch('/gradio_api/run-history/buckets')</script>"
+SPELLINGS = [f"{start}{scheme}" for start in ("file=", "file/") for scheme in ("http", "https")]
+HISTORY = ("runs", "run-history/buckets", "run-history/records?bucket=someone/else")
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+@dataclass
+class Listener:
+    """Both the host of strangers and the hub; `requests` are all that reached it."""
+
+    port: int
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[Listener]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/favicon.ico":  # Which Chromium asks for when it likes.
+                heard.requests.append(f"{self.path} {self.headers.get('Authorization', '')}")
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(SCRIPT)
+
+        do_POST = do_PUT = do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        heard = Listener(server.server_port)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield heard
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address(listener: Listener, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The app of an operator who is logged in at the hub."""
+    hub = {"HF_ENDPOINT": f"http://127.0.0.1:{listener.port}", "HF_HUB_OFFLINE": "0"}
+    log: Path = tmp_path_factory.mktemp("strangers") / "log"
+    with served(log, "-c", APP, HF_TOKEN=TOKEN, **hub) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_no_page_of_strangers_is_served_under_the_apps_address(
+    spelling: str, address: str, listener: Listener, browser: Browser
+) -> None:
+    listener.requests.clear()
+    page = browser.new_page()
+    link = f"{address}/gradio_api/{spelling}://evil.example:{listener.port}/evil.png"
+    answer = page.goto(link)
+    assert answer and answer.status == 404
+    page.wait_for_timeout(500)  # In which a script would run.
+    assert page.title() != "it ran" and not listener.requests
+    page.close()
+    for method in ("GET", "HEAD"):
+        assert httpx.request(method, link, headers={"Range": "bytes=0-1"}).status_code == 404
+    assert not listener.requests
+
+
+def test_no_page_on_another_port_reads_the_operators_buckets(
+    address: str, listener: Listener, browser: Browser
+) -> None:
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{listener.port}/")
+    listener.requests.clear()
+    read = """async ([address, path]) => {
+      const headers = { "x-gradio-history-bucket": "someone/else" };
+      const answer = await fetch(`${address}/gradio_api/${path}`, { headers });
+      return [answer.status, await answer.text()];
+    }"""
+    for path in HISTORY:
+        status, text = page.evaluate(read, [address, path])
+        assert status == 404 and "it ran" not in text, path
+    page.close()
+    assert not listener.requests
+
+
+def test_no_run_is_written_to_a_bucket(address: str, listener: Listener) -> None:
+    listener.requests.clear()
+    header = {"x-gradio-history-bucket": "someone/else"}
+    with httpx.Client(base_url=f"{address}/gradio_api", headers=header, timeout=60) as api:
+        good, _ = called(api, "visualize_channel", {"channels": "7", "size": 64, "steps": 1})
+        assert good
+        answer = api.post("/run-history/connect", json={"bucket_id": "someone/else"})
+        assert answer.status_code == 404
+    time.sleep(2)  # Gradio writes after it has answered.
+    assert not [each for each in listener.requests if TOKEN in each or "bucket" in each]
