@@ -50,7 +50,8 @@ def fetch(card: ModelCard) -> Fetching:
         try:
             return verified(path, sha256)
         except (OSError, WeightsError) as error:
-            causes.append(f"here: {error}")
+            # Not as OSError prints itself, with a path that visitors need not see.
+            causes.append(f"here: {error.strerror if isinstance(error, OSError) else error}")
     downloads = {"the hub": from_hub} if source.repo and source.sha256 else {}
     downloads |= {"torchvision": from_torchvision} if source.url else {}
     for name, download in downloads.items():
@@ -60,6 +61,11 @@ def fetch(card: ModelCard) -> Fetching:
             return (yield from download(card.name, source))
         except Exception as error:  # Clients fail in many ways; each is told, none is hidden.
             causes.append(f"{name}: {_reason(error)}")
+    if source.shipped:
+        raise WeightsUnavailable(
+            f"the weights of {card.name}, which ship with this program, are missing or damaged "
+            f"({'; '.join(causes)}). Install it again, or choose another network."
+        )
     raise WeightsUnavailable(
         f"the weights of {card.name} could not be fetched ({'; '.join(causes)}). "
         f"Put them into DREAM_WEIGHTS_DIR as {card.name}.safetensors, or take dreamlet, "

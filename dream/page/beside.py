@@ -15,7 +15,7 @@ from dream.page import parts
 from dream.page.controls import Controls, recipe_of
 from dream.page.layers import chosen
 from dream.page.moments import moments
-from dream.page.sharing import LINK, linked
+from dream.page.sharing import copy_link, link_field, linked
 from dream.recipe.dream import DreamRecipe
 from dream.service.work import Work
 
@@ -30,6 +30,7 @@ class Beside:
     made_of: gr.HTML
     go: gr.Button
     share: gr.Button
+    link: gr.Textbox
     dreams: gr.Gallery
     layers: gr.State
 
@@ -60,8 +61,9 @@ def section(first: DreamRecipe, dreams: gr.Gallery) -> Beside:
         with gr.Row():
             go = gr.Button(f"Try {OTHERS} other layers", size="sm", elem_id="try-layers")
             share = gr.Button("Copy a link to this recipe", size="sm", elem_id="share")
+        link = link_field("shared-link")
         dreams.render()  # type: ignore[no-untyped-call]
-    return Beside(made_of, go, share, dreams, gr.State(()))
+    return Beside(made_of, go, share, link, dreams, gr.State(()))
 
 
 def about(recipe: DreamRecipe) -> dict[str, Any]:
@@ -121,14 +123,7 @@ def tried(
 
 def wire(beside: Beside, controls: Controls, status: gr.HTML, linkable: gr.Textbox) -> None:
     """A click on a small dream chooses its layer; another copies the link."""
-    said = parts.status("The link is on the clipboard: this page, with the recipe set.")
-    beside.share.click(
-        None,
-        linkable,
-        status,
-        js=f"(recipe) => {{ ({LINK})(recipe); return {json.dumps(said)}; }}",
-        api_visibility="private",
-    )
+    copy_link(beside.share, linkable, beside.link)
 
     def choose(event: gr.SelectData, layers: tuple[tuple[str, str], ...]) -> tuple[Any, ...]:
         model, layer = layers[int(event.index)]

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from dream.engine import Engine
+from dream.errors import WeightsError
 from dream.files.picture import load_image, read_recipe
 from dream.page import deep_dream, parts
 from dream.page.layers import network_choice
@@ -78,7 +79,7 @@ def _asking(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, Any]]:
 
 def _showing(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
     """The button that dreams on, and what is put out, by name."""
-    before, after = _opening(first)
+    words, seen = _opening(first)
     picture = gr.Image(
         str(MADE),
         type="filepath",
@@ -87,11 +88,8 @@ def _showing(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
         buttons=["fullscreen"],
         elem_id="class-image",
     )
-    words = parts.status(_said(before, after))
-    status = gr.HTML(words, elem_id="make-status", elem_classes="status")
-    bars = gr.Label(
-        dict(after.seen), num_top_classes=5, label="What the network sees", elem_id="bars"
-    )
+    status = gr.HTML(parts.status(words), elem_id="make-status", elem_classes="status")
+    bars = gr.Label(seen, num_top_classes=5, label="What the network sees", elem_id="bars")
     with gr.Row():
         carry = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
         download = gr.DownloadButton("Download", str(MADE), elem_id="class-download", min_width=120)
@@ -123,14 +121,19 @@ def _make(
         yield changes
 
 
-def _opening(recipe: ClassRecipe) -> tuple[Verdict, Verdict]:
-    """What the network says of the noise, and of the picture that the page opens on.
+def _opening(recipe: ClassRecipe) -> tuple[str, dict[str, float]]:
+    """What the network says of the picture that the page opens on, in one line and by class.
 
     On the CPU: where GPUs are lent there is none as yet.
     """
     engine = Engine("cpu")
-    start = next(iter(engine.class_image(recipe)))
-    return engine.verdict(start.tensor, recipe), engine.verdict(load_image(MADE), recipe)
+    try:
+        start = next(iter(engine.class_image(recipe)))
+        before = engine.verdict(start.tensor, recipe)
+        after = engine.verdict(load_image(MADE), recipe)
+    except WeightsError as error:
+        return parts.sentence(error), {}
+    return _said(before, after), dict(after.seen)
 
 
 def _said(before: Verdict, after: Verdict) -> str:

@@ -32,7 +32,7 @@ def said(work: Work, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
     about = [f"{recipe.model.capitalize()} on {device}"]
     card = catalogue.card(recipe.model)
     if not (recipe.model in work.engine.files or weights.find(card)):
-        about.append(f"fetched once ({card.source.megabytes:.0f} MB)")
+        about.append(f"{card.source.megabytes:.0f} MB to download first")
     try:
         if size:
             seconds = frames * work.seconds([recipe], size)

@@ -5,6 +5,7 @@ with it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import re
 import time
@@ -20,8 +21,9 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from dream.errors import PictureError, TimeIsUp
+from dream.errors import DreamError, PictureError, TimeIsUp, WeightsUnavailable
 from dream.files.picture import load_image, save_image, save_preview
+from dream.networks import catalogue
 from dream.page import parts
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame
@@ -34,6 +36,7 @@ BEHIND = 3
 # For how many seconds one waits for what a stop leaves: a step has to end, a video to be written.
 PATIENCE = 20.0
 PLACEHOLDER = 160
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,15 @@ def in_turn(
     """That stream, once its network is there and its turn has come; what is `said` before that.
 
     Raises:
-        DreamError: as `Engine.fetch`, and as the stream does.
+        DreamError: if no source has its weights, in words for visitors; and as the stream does.
     """
-    yield from map(said, parts.fetching(work.engine.fetch(model)))
+    try:
+        yield from map(said, parts.fetching(work.engine.fetch(model)))
+    except WeightsUnavailable as error:
+        LOGGER.warning(error)  # With the details, which only the operator can act on.
+        is_shipped = catalogue.card(model).source.shipped
+        cause = "is damaged on this server" if is_shipped else "cannot be downloaded right now"
+        raise DreamError(f"{model} {cause}. Choose another network.") from error
     with work.turn() as waiting:
         yield from (said(before(seconds)) for seconds in waiting)
         yield from stream

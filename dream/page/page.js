@@ -25,6 +25,24 @@ function dreamThis() {
   setTimeout(begin, 50);
 }
 
+// The address of the page with a recipe: on the clipboard, or, where a page may not write there (over
+// plain http, in some frames), selected in its field for a hand to copy.
+async function copyLink(recipe, field) {
+  const link = new URL(window.location.href);
+  link.search = link.hash = "";
+  link.searchParams.set("recipe", recipe);
+  const written = navigator.clipboard?.writeText(link.href);
+  const isCopied = await written?.then(() => true, () => false);
+  const selectWhenShown = () => {
+    const shown = document.querySelector(`${field} textarea, ${field} input`);
+    if (shown?.value === link.href) shown.select();
+    else setTimeout(selectWhenShown, 50);
+  };
+  if (!isCopied) selectWhenShown();
+  const label = isCopied ? "The link is on the clipboard" : "Copy this link to the page with the recipe";
+  return { __type__: "update", visible: true, value: link.href, label };
+}
+
 // The camera's button, by what it does now: "start recording" or "stop recording".
 function cameraButton(does) {
   return document.querySelector(`#camera [title="${does}"]`)?.closest("button");

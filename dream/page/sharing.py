@@ -17,15 +17,6 @@ from dream.recipe.presets import presets
 
 # A link longer than this breaks on its way; pictures that are larger are left out of it.
 LINK_PICTURE = 2000
-# The address of the page with the recipe in it; it is put on the clipboard where that is allowed.
-LINK = """(recipe) => {
-  if (!recipe) return "";
-  const link = new URL(window.location.href);
-  link.search = link.hash = "";
-  link.searchParams.set("recipe", recipe);
-  navigator.clipboard?.writeText(link.href).catch(() => {});
-  return link.href;
-}"""
 
 Show = Callable[[DreamRecipe], dict[Any, Any]]
 
@@ -67,20 +58,28 @@ def recipe_box(first: DreamRecipe) -> tuple[gr.Textbox, gr.Textbox, dict[str, An
                 elem_id="recipe-file",
             )
             copy = gr.Button("Copy a link", size="sm", min_width=90, elem_id="copy-link")
-        link = gr.Textbox(
-            label="Link to this page with the recipe",
-            info="Without the guide and the mask where they are large.",
-            interactive=False,
-            max_lines=2,
-            buttons=["copy"],
-            visible=False,
-            elem_id="link",
-        )
+        link = link_field("link")
     linkable = gr.Textbox(linked(first), visible=False)
-    copy.click(None, linkable, link, js=LINK, api_visibility="private").then(
-        lambda: gr.update(visible=True), None, link, **parts.AT_ONCE
-    )
+    copy_link(copy, linkable, link)
     return text, linkable, {"use": use, "file": file}
+
+
+def link_field(elem_id: str) -> gr.Textbox:
+    """The field in which a link is shown once it was copied, or for a hand to copy it."""
+    return gr.Textbox(
+        info="Without the guide and the mask where they are large.",
+        interactive=True,  # Else a browser selects nothing in it.
+        max_lines=2,
+        buttons=["copy"],
+        visible=False,
+        elem_id=elem_id,
+    )
+
+
+def copy_link(button: gr.Button, linkable: gr.Textbox, link: gr.Textbox) -> None:
+    """Have a button put the page's address with that recipe on the clipboard, and show it."""
+    js = f"(recipe) => copyLink(recipe, '#{link.elem_id}')"
+    button.click(None, linkable, link, js=js, api_visibility="private")
 
 
 def wire(

@@ -103,9 +103,13 @@ def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine)
         assert alike(made, shown, photo) > 0.4
 
 
-def test_weights_that_cannot_be_had_are_answered_with_what_to_do(client: Client) -> None:
-    with pytest.raises(AppError, match="vgg16 could not be fetched .*HF_HUB_OFFLINE.*dreamlet"):
+def test_weights_that_cannot_be_had_are_answered_with_what_to_do(
+    client: Client, app_log: Path
+) -> None:
+    said = r"^vgg16 cannot be downloaded right now\. Choose another network\.$"
+    with pytest.raises(AppError, match=said):
         dream(client, **QUICK, model="vgg16")
+    assert "vgg16 could not be fetched (the hub: HF_HUB_OFFLINE is set" in app_log.read_text()
 
 
 def visualize(client: Client, **knobs: Any) -> tuple[dict[int, Path], dict[str, Any]]:

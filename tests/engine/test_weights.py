@@ -398,6 +398,17 @@ def test_two_processes_at_once_share_one_cache_by_the_environment(
     assert path.is_relative_to(tmp_path / "home") and same_weights(path)
 
 
+def test_where_what_ships_is_missing_no_path_is_told_and_no_other_such_network_advised() -> None:
+    card = catalogue.card("dreamlet")
+    gone = replace(card, source=replace(card.source, file="none.safetensors"))
+    with pytest.raises(WeightsUnavailable) as caught:
+        fetched(gone)
+    assert str(caught.value) == (
+        "the weights of dreamlet, which ship with this program, are missing or damaged (here: No "
+        "such file or directory). Install it again, or choose another network."
+    )
+
+
 def test_weights_of_ones_own_come_first_and_need_no_hub(
     hub: Hub, card: ModelCard, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

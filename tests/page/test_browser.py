@@ -202,8 +202,8 @@ def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -
     page.get_by_role("option", name="vgg16 · 553 MB").click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Eyes, arches · relu4_3")
     page.click("#go")
-    expect(status(page)).to_contain_text("The weights of vgg16 could not be fetched")
-    expect(status(page)).to_contain_text("dreamlet, which needs no download")
+    said = "vgg16 cannot be downloaded right now. Choose another network."
+    expect(status(page)).to_have_text(said)
     assert shown(page) == before
     # A picture of what Dreamlet brings leads back to it.
     page.locator(".layers:visible button", has_text="Rings").click()
@@ -559,6 +559,21 @@ def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path
     assert again.read_bytes() == guided.read_bytes()
 
 
+@pytest.mark.parametrize("clipboard", ["undefined", "{ writeText: () => Promise.reject() }"])
+def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
+    page: Page, clipboard: str
+) -> None:
+    absent = f"Object.defineProperty(navigator, 'clipboard', {{ value: {clipboard} }})"
+    page.evaluate(absent)
+    open_section(page, "Recipe: keep, share, load")
+    page.click("#copy-link")
+    expect(page.locator("#link")).to_contain_text("Copy this link to the page with the recipe")
+    link = page.locator("#link textarea, #link input")
+    expect(link).to_be_focused()
+    selected = link.evaluate("each => each.value.slice(each.selectionStart, each.selectionEnd)")
+    assert selected == link.input_value() and "?recipe=" in selected
+
+
 @at_the_desk
 def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
     open_section(page, "Recipe: keep, share, load")
@@ -775,8 +790,10 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     dreamed(page, "at inception5a, seed 0")
     expect(lines.first).to_have_text("Dreamlet at inception5a (scales)")
     expect(lines.nth(1)).to_have_text(re.compile("^Intensity 1: 6 steps of 0.35 grey levels"))
+    page.evaluate("() => (navigator.clipboard.writeText = async (text) => (window.copied = text))")
     page.click("#share")
-    expect(status(page)).to_contain_text("The link is on the clipboard")
+    expect(page.locator("#shared-link")).to_contain_text("The link is on the clipboard")
+    assert page.evaluate("window.copied").startswith(page.url.partition("?")[0])
     expect(others).to_have_count(4)
     upload(page, small("coffee.jpg", tmp_path))  # Which has not been dreamed at those.
     expect(others).to_have_count(0)

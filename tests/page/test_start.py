@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from dream.page import deep_dream, estimate
 from dream.service.work import Work
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.server import served
+from tests.support.sync import sent_files
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
@@ -43,7 +45,7 @@ def test_the_page_says_who_dreams_where_and_for_how_long() -> None:
     slow = said(DreamRecipe(iterations=100, octaves=6, layer="inception5a"))
     assert int(re.sub(r"\D", "", slow)) > 3 * int(re.sub(r"\D", "", usual))
     assert said(DreamRecipe(), None) == "<span>Dreamlet on a CPU</span>"
-    assert "Vgg16 on a CPU, fetched once (553 MB), about " in said(DreamRecipe(model="vgg16"))
+    assert "Vgg16 on a CPU, 553 MB to download first, about " in said(DreamRecipe(model="vgg16"))
 
 
 def test_a_photo_that_cannot_be_dreamed_leaves_the_seconds_out(tmp_path: Path) -> None:
@@ -96,6 +98,28 @@ def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
     _, recipe = dream(configured, **QUICK)
     assert recipe["model"] == "dreamlet"  # What the API promises stays.
     assert "the weights of vgg16 could not be fetched" in log.read_text()
+
+
+@slow
+def test_the_page_opens_without_dreamlet_and_says_what_is_wrong(tmp_path: Path) -> None:
+    for name in sent_files():
+        (tmp_path / "app" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / "app" / name)
+    (tmp_path / "app" / "dream" / "networks" / "dreamlet.safetensors").write_bytes(b"damaged")
+    run = f"import os, runpy, sys; os.chdir({str(tmp_path / 'app')!r}); sys.path[0] = os.getcwd(); "
+    log = tmp_path / "log"
+    with served(log, "-c", f"{run}runpy.run_path('app.py', run_name='__main__')") as address:
+        assert "Class image" in httpx.get(address).text
+        for photo, folder in ((CAT, "dream"), (None, "class")):
+            client = Client(address, verbose=False, download_files=str(tmp_path / folder))
+            with pytest.raises(AppError, match=r"^dreamlet is damaged .*Choose another network\.$"):
+                if photo:
+                    dream(client, **QUICK)
+                else:
+                    client.predict(target="goldfish", api_name="/class_image")
+    said = log.read_text()
+    assert said.startswith("The page opens all the same, but the weights of dreamlet, which ship")
+    assert "Traceback" not in said
 
 
 @slow
