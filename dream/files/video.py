@@ -103,7 +103,8 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         turned = round(frame.rotation / 90) % 4
         size = (width, height) if turned % 2 else (height, width)
         start = Fraction(frame.pts) * base
-        return Video(str(path), size, times, base, start, turned, bool(container.streams.audio))
+        has_audio = any(map(_is_decodable, container.streams.audio[:1]))
+        return Video(str(path), size, times, base, start, turned, has_audio)
 
 
 def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Fraction, ...]:
@@ -176,7 +177,9 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
                 )
             file.seek(0)
             options = {"codec_whitelist": ",".join(CODECS)}
-            with av.open(file, format=reader, options=options, metadata_errors="replace") as video:
+            # Before PyAV 19, which always keeps them, tags that are no UTF-8 were an error.
+            keep = {"metadata_errors": "surrogateescape"} if av.__version__ < "19" else {}
+            with av.open(file, format=reader, options=options, **keep) as video:
                 yield video
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, PictureError):
@@ -193,11 +196,16 @@ def _pictures(container: Any, name: str) -> Any:
     if not container.streams.video:
         raise PictureError(f"{name} has no pictures, only sound")
     stream = container.streams.video[0]
-    if stream.codec_context is None:
+    if not _is_decodable(stream):
         raise PictureError(f"{name} is in a format this program does not read")
     if not stream.width:  # Not even the head of a picture can be read.
         raise PictureError(f"{name} is damaged, or its pictures are far too large")
     return stream
+
+
+def _is_decodable(stream: Any) -> bool:
+    """Whether its codec is one of `CODECS`: PyAV opens any, whatever the whitelist says."""
+    return stream.codec_context is not None and stream.codec_context.name in CODECS
 
 
 def recipe_text(path: str | os.PathLike[str]) -> str:
@@ -206,6 +214,7 @@ def recipe_text(path: str | os.PathLike[str]) -> str:
         said = {key.lower(): text for key, text in container.metadata.items()}
         reader = container.format.name
     if reader != "gif":
-        return str(said.get(RECIPE_KEY, ""))
+        text = str(said.get(RECIPE_KEY, ""))
+        return text.encode(errors="surrogateescape").decode(errors="replace")
     with Image.open(path, formats=["GIF"]) as image:
         return bytes(image.info.get("comment", b"")).decode(errors="replace")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dream import PictureError, ZoomRecipe, read_recipe
+from dream import PictureError, RecipeError, ZoomRecipe, read_recipe
 from dream.files.film import FORMATS, Film
 from dream.files.video import Limits, Video, frames_of, load_video
 from dream.tensors import to_tensor
 from tests.conftest import change
-from tests.support.videos import panned, steady, turned, written
+from tests.support.videos import encoded, panned, steady, turned, with_sound, written
 
 RATES = (12, "24000/1001", 24, 30, 60)
 
@@ -131,6 +131,44 @@ def test_what_is_no_video_to_dream_is_refused_in_one_line(tmp_path: Path) -> Non
         assert "\n" not in str(caught.value), caught.value
     with pytest.raises(PictureError, match="there is no file none.mp4"):
         load_video(tmp_path / "none.mp4")
+
+
+def test_tags_that_are_no_utf_8_do_no_harm(tmp_path: Path) -> None:
+    path = steady(tmp_path / "tagged.mp4", panned(3))
+    path.write_bytes(path.read_bytes().replace(b'"dreamlet"', b'"dreamle\xe9"'))
+    assert load_video(path).frames == 3
+    with pytest.raises(RecipeError, match="dreamle\N{REPLACEMENT CHARACTER}"):
+        read_recipe(path)
+
+
+CODECS_TO_READ = [
+    *(("libx264", "mp4", "yuv420p"), ("libx265", "mp4", "yuv420p"), ("libvpx", "webm", "yuv420p")),
+    *(("libvpx-vp9", "webm", "yuv420p"), ("libsvtav1", "webm", "yuv420p")),
+    *(("mpeg4", "mov", "yuv420p"), ("mjpeg", "mov", "yuvj420p"), ("rawvideo", "mov", "rgb24")),
+    ("prores_ks", "mov", "yuv422p10le"),
+]
+
+
+@pytest.mark.parametrize(("codec", "ending", "pixels"), CODECS_TO_READ)
+def test_what_cameras_and_browsers_write_is_read(
+    codec: str, ending: str, pixels: str, tmp_path: Path
+) -> None:
+    images = panned(8)
+    video, frames = read(encoded(tmp_path / f"in.{ending}", images, codec, pixels))
+    assert video.frames == 8 and float(video.rate) == pytest.approx(24, abs=0.1)
+    assert max(change(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 8
+
+
+@pytest.mark.parametrize(("codec", "pixels"), [("magicyuv", "gbrp"), ("ffv1", "yuv420p")])
+def test_a_decoder_that_is_not_listed_is_never_opened(
+    codec: str, pixels: str, tmp_path: Path
+) -> None:
+    ending = "mov" if codec == "magicyuv" else "mkv"
+    path = encoded(tmp_path / f"in.{ending}", panned(3), codec, pixels)
+    with pytest.raises(PictureError, match="is in a format this program does not read"):
+        load_video(path)
+    mute = with_sound(tmp_path / "mute.mov", steady(tmp_path / "a.mp4", panned(9)), [], "pcm_alaw")
+    assert not load_video(mute).sound
 
 
 def test_a_video_beyond_the_limits_is_refused_in_one_line(tmp_path: Path) -> None:

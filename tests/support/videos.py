@@ -55,6 +55,19 @@ def steady(path: Path, images: Sequence[Image.Image], rate: Fraction = Fraction(
     return written(path, images, times, 1 / rate)
 
 
+def encoded(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
+    """A video of those pictures, 24 a second, by any encoder that PyAV has."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24)
+        stream.width, stream.height = images[0].size
+        stream.pix_fmt = pixels
+        for image in images:
+            frame = av.VideoFrame.from_image(image).reformat(format=pixels)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
     """The same video with a tenth of a second of sound at each of those times."""
     length = float(load_video(video).times[-1])
