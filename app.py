@@ -33,7 +33,9 @@ from dream.page import (
     parts,
     visitors,
 )
-from dream.page.door import FILE_BYTES, SESSIONS, Door, Page
+from dream.page.compression import Compression
+from dream.page.door import FILE_BYTES, Door, Page
+from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.recipe.knob import from_environment
 from dream.service.work import Work
 
@@ -100,6 +102,7 @@ def main() -> None:
     tags = card.tags(TITLE, LINE, os.environ.get("SPACE_HOST"))
     folder = visitors.own_folder()
     page = build(work)
+    middleware = [Middleware(Compression), Middleware(Door, page), Middleware(card.Carded, tags)]
     # One more has its photo read, and waits for its turn at the device.
     page.queue(max_size=20, default_concurrency_limit=at_a_time + 1)
     visitors.keep_swept(folder)
@@ -108,10 +111,10 @@ def main() -> None:
         css_paths=OWN / "page.css",
         head=f"<script>{(OWN / 'page.js').read_text(encoding='utf-8')}</script>",
         favicon_path=parts.EXAMPLES / "site" / "favicon.png",
-        app_kwargs={"middleware": [Middleware(Door, page), Middleware(card.Carded, tags)]},
+        app_kwargs={"lifespan": keep_sessions, "middleware": middleware},
         ssr_mode=False,  # Else Node would serve the page, without the card.
         max_file_size=FILE_BYTES,
-        state_session_capacity=SESSIONS,
+        state_session_capacity=MAX_SESSIONS,
         enable_monitoring=False,
         # With it a page on another port reads the buckets of whoever runs this, by their token.
         run_history=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,7 @@ from dream.files.embedded import with_pictures
 from dream.page import compare as comparing
 from dream.page import films, parts
 from dream.page.answers import TOP, answered, map_file, recipes_for
-from dream.page.endpoint import Own, endpoint
+from dream.page.endpoint import Endpoints, Own
 from dream.page.moments import grids, moments
 from dream.paint import making
 from dream.recipe import (
@@ -33,6 +34,7 @@ TOP_LIMIT = 32
 SPOT = Knob("", 0, 30_000, automatic="the whole photo", kind=float)
 COUNT = Knob("", 1, TOP_LIMIT, kind=int)
 LOOP = Knob("", kind=bool)
+PNG = partial(gr.Image, format="png")
 
 
 IMAGE = Own(
@@ -75,33 +77,36 @@ FORMING = {
 
 def endpoints(work: Work) -> None:
     """All of them."""
+    all_of_them = Endpoints(work)
+    add, field = all_of_them.add, all_of_them.field
+    recipe, video = field(gr.JSON, "recipe"), field(gr.File, "video")
     about = list(knobs(DreamRecipe))
     compared = [name for name in about if name not in ("layer", "intensity")]
-    made = [_picture("dream"), _data("recipe")]
-    endpoint(work, deep_dream, DreamRecipe, ["image", *about], {"image": IMAGE}, made)
-    made = [_picture("sheet"), _data("recipes")]
+    made = [field(PNG, "dream"), recipe]
+    add(deep_dream, DreamRecipe, ["image", *about], {"image": IMAGE}, made)
+    made = [field(PNG, "sheet"), field(gr.JSON, "recipes")]
     own = {"image": IMAGE, **LISTS}
-    endpoint(work, compare, DreamRecipe, [*own, *compared], own, made, _compared)
+    add(compare, DreamRecipe, [*own, *compared], own, made, _compared)
     gr.api(presets, api_name="presets", queue=False)  # type: ignore[attr-defined]
     names = ["model", "layer", "channels", "size", "steps", "image", "seed", "objective", "canvas"]
     own = {"channels": CHANNELS, "image": NOISE_OR_IMAGE}
-    made = [_pictures("channels"), _data("recipes")]
-    endpoint(work, visualize_channel, ChannelRecipe, names, own, made, _listed)
+    made = [field(gr.Gallery, "channels"), field(gr.JSON, "recipes")]
+    add(visualize_channel, ChannelRecipe, names, own, made, _listed)
     names = ["image", "model", "layer", "x", "y", "count", "size", "steps"]
-    made = [_pictures("channels"), gr.Image(label="where", visible=False), _data("answers")]
+    made = [field(gr.Gallery, "channels"), field(gr.Image, "where"), field(gr.JSON, "answers")]
     own = {"image": IMAGE, **WHERE}
-    endpoint(work, top_channels, ChannelRecipe, names, own, made, _answering)
+    add(top_channels, ChannelRecipe, names, own, made, _answering)
     names = [*("target", "model", "mode", "size", "steps", "seed"), "image"]
     names += ["step", "penalty", "tries"]
-    made = [_picture("picture"), _data("recipe"), _data("verdict")]
-    endpoint(work, class_image, ClassRecipe, names, {"image": NOISE_OR_IMAGE}, made)
-    made = [gr.File(label="video", visible=False), _data("recipe"), _picture("frame")]
+    made = [field(PNG, "picture"), recipe, field(gr.JSON, "verdict")]
+    add(class_image, ClassRecipe, names, {"image": NOISE_OR_IMAGE}, made)
+    made = [video, recipe, field(PNG, "frame")]
     own = {"image": IMAGE, "format": FORMAT}
-    endpoint(work, zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], own, made)
+    add(zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], own, made)
     own = {"video": VIDEO, "format": FORMAT}
-    endpoint(work, dream_video, VideoRecipe, ["video", *knobs(VideoRecipe), "format"], own, made)
+    add(dream_video, VideoRecipe, ["video", *knobs(VideoRecipe), "format"], own, made)
     own = {"image": IMAGE, **FORMING, "format": FORMAT}
-    endpoint(work, making_of, DreamRecipe, ["image", *FORMING, "format", *about], own, made)
+    add(making_of, DreamRecipe, ["image", *FORMING, "format", *about], own, made)
 
 
 def deep_dream(
@@ -310,15 +315,3 @@ def _filmed(made: films.Films) -> Filmed:
         done = moment.done
         made_by = moment.recipe.to_dict() if done else None
         yield moment.path if done else None, made_by, moment.picture or None
-
-
-def _picture(label: str) -> gr.Image:
-    return gr.Image(format="png", label=label, visible=False)
-
-
-def _data(label: str) -> gr.JSON:
-    return gr.JSON(label=label, visible=False)
-
-
-def _pictures(label: str) -> gr.Gallery:
-    return gr.Gallery(label=label, visible=False)

@@ -35,8 +35,6 @@ JSON_BYTES, MCP_BYTES = 2_000_000, 16_000_000
 FILE_BYTES = 50_000_000
 # What stands around a file that is uploaded.
 FORM_BYTES = 100_000
-# Of so many visitors and calls, the latest, is kept what is theirs: half a megabyte each, and more.
-SESSIONS = 64
 LINK_SECONDS = 20.0
 REDIRECTS = 5
 UNREAD_SECONDS = 10.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,7 @@ import gradio as gr
 from dream.page import parts
 from dream.page.door import check_first
 from dream.recipe import Recipe
+from dream.recipe.knob import knobs
 from dream.service.work import Work
 
 
@@ -23,11 +25,6 @@ class Own:
     said: str
     required: bool = False
     default: Any = None
-
-    def made(self, name: str) -> Any:
-        """Its field."""
-        about = {} if self.default is None else {"value": self.default}
-        return self.field(label=name, visible=False, **about)
 
 
 def handler_of(
@@ -65,31 +62,63 @@ def handler_of(
     return handler
 
 
-def endpoint(
-    work: Work,
-    run: Callable[..., Iterator[Any]],
-    kind: type[Recipe],
-    names: Sequence[str],
-    own: Mapping[str, Own],
-    outputs: Sequence[Any],
-    check: Callable[..., Any] | None = None,
-) -> None:
-    """An endpoint of the page being built, called as `run` is; see `handler_of`.
+class Endpoints:
+    """The endpoints of the page being built.
 
-    `check` is given the recipe and its own parameters: what no recipe says can be wrong too.
+    Their fields are components that no page shows, and that all endpoints share which have one
+    alike: Gradio sends every component with the page. (Its own `gr.api` makes one for each
+    parameter too, and names what is returned "1st" and "2nd".)
     """
-    fields = [
-        own[name].made(name) if name in own else parts.hidden_field(kind, name) for name in names
-    ]
-    handler = handler_of(work, run, kind, names, own)
-    begun = gr.Button(visible=False).click(
-        handler, fields, list(outputs), api_name=run.__name__, **parts.WORK
-    )
 
-    def first(*values: Any) -> None:
-        given = dict(zip(names, values, strict=True))
-        recipe = parts.checked(kind, **given)
-        if check:
-            check(recipe, **{name: given[name] for name in own})
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        # Of 1, 1.0 and True, which are equal, each has a field of its own.
+        self.field = lru_cache(maxsize=None, typed=True)(_hidden_field)
+        self._button = gr.Button(visible=False)
 
-    check_first(begun, first)
+    def add(
+        self,
+        run: Callable[..., Iterator[Any]],
+        kind: type[Recipe],
+        names: Sequence[str],
+        own: Mapping[str, Own],
+        outputs: Sequence[Any],
+        check: Callable[..., Any] | None = None,
+    ) -> None:
+        """One that is called as `run` is; see `handler_of`.
+
+        `check` is given the recipe and its own parameters: what no recipe says can be wrong too.
+        """
+        fields = [
+            self.field(own[name].field, name, own[name].default)
+            if name in own
+            else self._knob_field(kind, name)
+            for name in names
+        ]
+        handler = handler_of(self.work, run, kind, names, own)
+        begun = self._button.click(
+            handler, fields, list(outputs), api_name=run.__name__, **parts.WORK
+        )
+
+        def first(*values: Any) -> None:
+            given = dict(zip(names, values, strict=True))
+            recipe = parts.checked(kind, **given)
+            if check:
+                check(recipe, **{name: given[name] for name in own})
+
+        check_first(begun, first)
+
+    def _knob_field(self, kind: type[Recipe], name: str) -> Any:
+        """The field of a knob; empty for what is automatic."""
+        knob = knobs(kind)[name]
+        if knob.picture:
+            return self.field(parts.photo_input, name)
+        if knob.kind is bool:
+            return self.field(gr.Checkbox, name, bool(knob.default))
+        fields = {str: parts.Text, int: parts.Integer, float: parts.Number}
+        return self.field(fields[knob.kind], name, knob.default)
+
+
+def _hidden_field(make: Callable[..., Any], label: str, value: Any = None) -> Any:
+    about = {} if value is None else {"value": value}
+    return make(label=label, visible=False, **about)

@@ -150,20 +150,6 @@ def random_seed() -> int:
     return randint(0, SEED_LIMIT)
 
 
-def hidden_field(kind: type[Recipe], name: str) -> Any:
-    """The field of a knob in an endpoint, which no page shows; empty for what is automatic."""
-    knob = knobs(kind)[name]
-    value = knob.default
-    if knob.picture:
-        return photo_input(label=name, visible=False)
-    if knob.kind is bool:
-        return gr.Checkbox(bool(value), label=name, visible=False)
-    if knob.kind is str:
-        return Text(value, label=name, visible=False)
-    field = Integer if knob.kind is int else Number
-    return field(value, label=name, visible=False)
-
-
 def described(kind: type[Recipe], name: str) -> str:
     """What a knob does, what it may be and what it is when nothing is said, in one line."""
     knob = knobs(kind)[name]
