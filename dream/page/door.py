@@ -38,6 +38,7 @@ FORM_BYTES = 100_000
 LINK_SECONDS = 20.0
 REDIRECTS = 5
 UNREAD_SECONDS = 10.0
+UNREAD_KEPT_SECONDS = 600.0
 CALLS = ("call", "queue", "run", "api")
 # What else Gradio would take, as recordings for ffmpeg and blobs to keep, the page has no use for.
 TAKEN = (*CALLS, "stream", "cancel", "reset", "mcp")
@@ -185,6 +186,7 @@ class Door:
             if not self._readers[key]:
                 del self._readers[key]
                 self._end_streams(key)
+                self._forget(key)
 
     def _end_streams(self, key: str) -> None:
         """End a camera's stream that nobody looks at: Gradio would wait for its next frame, and
@@ -280,8 +282,20 @@ class Door:
 
     async def _give_up(self, event: str, keys: set[Any]) -> None:
         await asyncio.sleep(UNREAD_SECONDS)
-        if not keys & self._readers.keys():
-            await self._end(event, f"nobody asked for the answer within {UNREAD_SECONDS:g} seconds")
+        if keys & self._readers.keys():
+            return
+        await self._end(event, f"nobody asked for the answer within {UNREAD_SECONDS:g} seconds")
+        await asyncio.sleep(UNREAD_KEPT_SECONDS)
+        for key in () if keys & self._readers.keys() else keys:
+            self.page._queue.pending_event_ids_session.get(key, set()).discard(event)
+            self._forget(key)
+
+    def _forget(self, session: str) -> None:
+        """Drop the messages of a session that waits for none: Gradio would keep them for ever."""
+        queue = self.page._queue
+        if not queue.pending_event_ids_session.get(session):
+            queue.pending_event_ids_session.pop(session, None)
+            queue.pending_messages_per_session.pop(session, None)
 
     async def _end(self, event: str, said: str) -> None:
         """Have it end with those words, if it has not ended yet."""

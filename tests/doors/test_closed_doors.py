@@ -238,8 +238,8 @@ def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
             refusal(api, "top_channels", {"image": None, "layer": "x" * 100_000})
         return resident(process)
 
-    before = after(68)
-    # Half a megabyte a call and more, were each kept with a session of its own.
+    before = after(30)
+    # 100 kB a call and more, were each kept.
     assert after(40) - before < 10
 
 

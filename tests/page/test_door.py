@@ -1,5 +1,6 @@
 """The front door: who can use the page, what waiting visitors are told, how it looks outside."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -312,6 +313,37 @@ def test_the_favicon_is_an_eye_of_ours(address: str) -> None:
     assert answer.headers["content-type"] == "image/png"
     assert answer.content == (EXAMPLES / "site" / "favicon.png").read_bytes()
     assert len(answer.content) < 20_000
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info"])
+def test_what_describes_the_page_is_sent_compressed(path: str, address: str) -> None:
+    with httpx.stream("GET", address + path, headers={"accept-encoding": "gzip"}) as answer:
+        sent = len(b"".join(answer.iter_raw()))
+    assert answer.headers["content-encoding"] == "gzip" and sent < 150_000
+    plain = httpx.get(address + path, headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers and len(plain.content) > 4 * sent
+
+
+def test_pictures_and_streams_are_sent_as_they_are(space: str) -> None:
+    picture = space + urlsplit(card(space)["og:image"]).path
+    part = httpx.get(picture, headers={"range": "bytes=10-109", "accept-encoding": "gzip"})
+    assert part.status_code == 206 and "content-encoding" not in part.headers
+    assert part.content == (EXAMPLES / "site" / "card.jpg").read_bytes()[10:110]
+    with httpx.stream("GET", f"{space}/gradio_api/heartbeat/me") as line:
+        assert "content-encoding" not in line.headers
+        assert next(line.iter_raw()) == b"data: ALIVE\n\n"
+
+
+def test_endpoints_share_the_fields_that_are_alike(address: str) -> None:
+    config = httpx.get(f"{address}/config").json()
+    events = [event for event in config["dependencies"] if event["api_visibility"] == "public"]
+    used = {each for event in events for each in (*event["inputs"], *event["outputs"])}
+    fields = [
+        json.dumps([each["type"], each["props"]], sort_keys=True)
+        for each in config["components"]
+        if each["id"] in used
+    ]
+    assert len(events) == 9 and len(fields) == len(set(fields)) < 80
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,164 @@
+"""What is kept of a visit: by whom, how much, and who gives way when there is no more room."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.routes import App
+from starlette.testclient import TestClient
+
+import app as main
+from dream import Engine
+from dream.page import door, sessions
+from dream.page.door import Door, Page
+from dream.service.work import Work
+
+ROOM = 5
+
+
+class Visits:
+    """A page that keeps what is said to it, as visitors and callers of its API use it."""
+
+    def __init__(self) -> None:
+        with Page() as self.page:
+            kept, said, choice = gr.State(), gr.Textbox(), gr.Radio(["one"])
+            pressed = gr.Button().click
+            for name, handler, given, outputs in (
+                ("keep", lambda said: said, said, kept),
+                ("kept", lambda kept: kept, kept, said),
+                ("show", lambda said: said, said, said),
+                ("offer", lambda said: gr.update(choices=[said]), said, choice),
+                ("choose", lambda choice: choice, choice, said),
+            ):
+                pressed(handler, given, outputs, api_name=name, queue=False)
+        self.page.state_session_capacity = ROOM
+        app = App.create_app(self.page, app_kwargs={"lifespan": sessions.keep_sessions})
+        self.client = TestClient(app)
+
+    def call(self, name: str, visitor: str | None, given: str | None = None) -> Any:
+        """What it answers to that visitor, or to a call without a session."""
+        sent = {"data": [given], "session_hash": visitor}
+        answer = self.client.post(f"/gradio_api/run/{name}", json=sent)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"][0]
+
+    @property
+    def kept(self) -> list[str]:
+        """Of whom something is kept, the latest last."""
+        return list(self.page.state_holder.session_data)
+
+
+async def inside_a_loop(make: Callable[[], Any]) -> Any:
+    """What that makes: outside of a loop Gradio begins one, and leaves it open."""
+    return make()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Visits]:
+    visits = asyncio.run(inside_a_loop(Visits))
+    with visits.client:
+        yield visits
+
+
+@pytest.fixture
+def visits(served: Visits) -> Visits:
+    """With nothing kept yet."""
+    served.page.state_holder.session_data.clear()
+    return served
+
+
+def test_calls_that_leave_nothing_push_out_no_visitor(visits: Visits) -> None:
+    visits.call("keep", "visitor", "cat")
+    assert visits.call("kept", None) is None
+    for number in range(70):
+        name = "kept" if number % 2 else "show"
+        assert visits.call(name, f"stranger {number}") is None
+    assert visits.kept == ["visitor"]
+    assert visits.call("kept", "visitor") == "cat"
+
+
+def test_visits_in_which_nothing_was_made_give_way_first(visits: Visits) -> None:
+    visits.call("keep", "visitor", "cat")
+    for number in range(2 * ROOM):
+        visits.call("offer", f"looker {number}", "another")
+    lookers = [f"looker {number}" for number in range(ROOM + 1, 2 * ROOM)]
+    assert visits.kept == ["visitor", *lookers]
+    # Where all made something, it is the one that was used longest ago.
+    for number in range(ROOM - 1):
+        visits.call("keep", f"other {number}", "dog")
+    assert visits.call("kept", "visitor") == "cat"
+    visits.call("keep", "last", "dog")
+    assert visits.kept == ["other 1", "other 2", "other 3", "visitor", "last"]
+
+
+def test_a_changed_component_is_kept_and_a_changed_value_is_not(visits: Visits) -> None:
+    visits.call("show", "visitor", "hello")
+    assert not visits.kept
+    visits.call("offer", "visitor", "another")
+    assert visits.call("choose", "visitor", "another") == "another"
+    visits.call("offer", "visitor", "one")
+    assert visits.call("choose", "visitor", "one") == "one"
+
+
+def test_two_events_of_a_visit_at_a_time_use_one_session(visits: Visits) -> None:
+    holder = visits.page.state_holder
+    one, other = holder["visitor"], holder["visitor"]
+    assert one is other and one is not holder["another"]
+    del one, other
+    assert not visits.kept
+
+
+def test_a_visit_whose_line_was_cut_goes_on(visits: Visits) -> None:
+    visits.call("keep", "visitor", "cat")
+    visits.page.state_holder.session_data["visitor"].is_closed = True
+    visits.call("kept", "visitor")
+    assert not visits.page.state_holder.session_data["visitor"].is_closed
+
+
+def test_a_session_of_the_page_is_small(engine: Engine) -> None:
+    page = asyncio.run(inside_a_loop(lambda: main.build(Work(engine))))
+    holder = sessions.Sessions(page)
+    changed = [block for block in page.blocks.values() if isinstance(block, gr.Dropdown)]
+    tracemalloc.start()
+    for number in range(10):
+        for block in changed:
+            holder[str(number)][block._id] = gr.Dropdown(["another"], render=False)
+    kept = tracemalloc.get_traced_memory()[0] / 10
+    tracemalloc.stop()
+    assert len(changed) > 10 and len(holder.session_data) == 10
+    assert kept < 100_000
+
+
+def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door, "UNREAD_SECONDS", 0.01)
+    monkeypatch.setattr(door, "UNREAD_KEPT_SECONDS", 0.01)
+    messages: dict[str, str] = {}
+    waited_for: dict[str, set[str]] = {}
+    queue = SimpleNamespace(
+        event_ids_to_events={},
+        pending_messages_per_session=messages,
+        pending_event_ids_session=waited_for,
+    )
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        waited_for["read"].clear()
+
+    async def all_of_it() -> None:
+        behind: Any = Door(app, SimpleNamespace(_queue=queue))  # type: ignore[arg-type]
+        for session in ("read", "unread", "busy"):
+            messages[session], waited_for[session] = "the answer", {session}
+        await behind._read("read", {}, None, None)
+        assert set(messages) == set(waited_for) == {"unread", "busy"}
+        waited_for["busy"].add("another")
+        await asyncio.gather(*(behind._give_up(each, {each, None}) for each in ("unread", "busy")))
+        assert set(messages) == set(waited_for) == {"busy"}
+
+    asyncio.run(all_of_it())
