@@ -20,10 +20,10 @@ from dream.networks.device import pick_device
 from dream.networks.download import Fetching
 from dream.networks.loaded import Networks
 from dream.networks.network import Network
-from dream.paint import class_image, kinds
+from dream.paint import class_image, cost, kinds
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Climbs, Frame, frames
-from dream.paint.plan import AnyJob, Job
+from dream.paint.plan import AnyJob, Job, Stage
 from dream.paint.response import Response
 from dream.paint.threads import Threads
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe, ZoomRecipe
@@ -139,6 +139,15 @@ class Engine:
         made = [Job(tuple(there), made=tuple(there.values()))] if there else []
         return made + kinds.plan([each for each in settled if each not in there], size)
 
+    def seconds(self, stage: Stage) -> float:
+        """About how long a stage takes on a device like this one, before anything was timed on it.
+
+        Raises:
+            RecipeError: if no picture passes its layers.
+        """
+        pace = cost.pace(self.device, self.precision(stage.model))
+        return pace.seconds(cost.cost([stage]))
+
     def paint(
         self, jobs: Sequence[AnyJob], image: Tensor | None = None, until: float = math.inf
     ) -> Iterator[Frame]:
@@ -158,7 +167,8 @@ class Engine:
         """
         remark, done = "", 0
         while True:
-            made = frames(jobs, [self._climbs(job, image, until) for job in jobs])
+            climbs = [self._climbs(job, image, until) for job in jobs]
+            made = frames(jobs, climbs, self.seconds)
             try:
                 for frame in self.threads.shared(made):
                     done += frame.finished

@@ -110,7 +110,7 @@ def painted(
     """The frames of recipes on that very network, without an engine."""
     settled = [recipe.settled("cpu", picture is not None) for recipe in recipes]
     jobs = kinds.plan(settled, None if picture is None else size_of(picture))
-    return frames(jobs, [kinds.climbs(network, job, picture) for job in jobs])
+    return frames(jobs, [kinds.climbs(network, job, picture) for job in jobs], lambda _: 1.0)
 
 
 def change(one: Tensor, other: Tensor) -> float:

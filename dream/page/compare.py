@@ -89,8 +89,7 @@ def sheet(
     for moment, made in sheets(work, recipes, photo):
         if moment.frame:
             at = min(len(made) + 1, len(recipes))
-            left = parts.left(moment.frame, moment.seconds)
-            yield {"status": parts.under_way(f"Dream {at} of {len(recipes)}, {left} left.")}
+            yield {"status": parts.under_way(f"Dream {at} of {len(recipes)}, {moment.left}.")}
         else:
             yield {"status": moment.words}
     path = sheet_file(recipes, made, photo)

@@ -19,7 +19,7 @@ from dream.files.video import Limits, load_video
 from dream.page import parts
 from dream.page.moments import BEHIND, PATIENCE, fresh_folder, in_turn, stem
 from dream.paint.making import Making, formed, making_size
-from dream.paint.reel import Reel, Shot, video_reel, zoom_reel
+from dream.paint.reel import Reel, video_reel, zoom_reel
 from dream.recipe import DreamRecipe, Recipe, VideoRecipe, ZoomRecipe
 from dream.service.work import Work, whole
 from dream.tensors import size_of
@@ -95,13 +95,13 @@ def making_of(
     path = _path(settled, photo, ending, "making-of-")
     film = Film(path, settled, size, making.rate, 1 / making.rate)
     frames = work.paint([recipe], picture, every=True)
-
-    said = _Said(film)
+    said, clock = _Said(film), parts.Clock()
 
     def stream() -> Films:
         yield said.asleep()
         for frame in formed(whole(frames), making, film):
-            yield from said.now_and_then(parts.progress(frame, said.seconds), frame.picture)
+            words = parts.progress(frame, clock.left(frame.done))
+            yield from said.now_and_then(words, frame.picture)
 
     def made() -> Films:
         try:
@@ -118,14 +118,15 @@ def _filmed(work: Work, reel: Reel, source: str, ending: str) -> Films:
     (recipe,) = reel.job.recipes
     film = Film(_path(recipe, source, ending), recipe, reel.size, reel.rate, reel.time_base)
     shots = work.film(reel, film)
-
-    said = _Said(film)
+    said, clock = _Said(film), parts.Clock()
 
     def stream() -> Films:
         yield said.asleep()
         for shot in shots:
+            left = clock.left(shot.share)
             if shot.frame.finished or shot.done == 0:
-                yield from said.now_and_then(_progress(shot, said.seconds), shot.frame.picture)
+                words = parts.under_way(f"Frame {shot.done} of {shot.total}, {left}.")
+                yield from said.now_and_then(words, shot.frame.picture)
 
     def made() -> Films:
         try:
@@ -184,13 +185,6 @@ class _Said:
     def moment(self, words: str, picture: str = "") -> Reeled:
         """What there is now: those words, and that picture if it is a new one."""
         return Reeled(words, str(self.film.path), self.film.recipe, picture)
-
-
-def _progress(shot: Shot, seconds: float) -> str:
-    """How far a video is after so many seconds, and how long it still takes."""
-    share = shot.share
-    left = f"{seconds / share * (1 - share):.0f} s" if share else "some time"
-    return parts.under_way(f"Frame {shot.done} of {shot.total}, {left} left.")
 
 
 def _path(recipe: Recipe, source: str, ending: str, before: str = "") -> Path:

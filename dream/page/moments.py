@@ -46,13 +46,15 @@ class Moment:
 
     `files` are the paths of the frame's pictures: previews (JPEG), in the end PNGs with their
     recipes, which one that ended before it was done has none of. Of the previews the first and the
-    last ones stay. `seen` is what a layer answers to a photo, and its channels that answer most.
+    last ones stay. `left` is how long it still takes, in words, `seen` what a layer answers to a
+    photo, and its channels that answer most.
     """
 
     words: str
     frame: Frame | None = None
     files: tuple[str, ...] = ()
     seconds: float = 0.0
+    left: str = ""
     verdict: Verdict | None = None
     seen: tuple[Response, list[Answer]] | None = None
 
@@ -124,19 +126,19 @@ def of_frames(
         TimeIsUp: after the picture so far, where there was no time for more.
     """
     folder, previews = fresh_folder() if files else Path(), deque[tuple[str, ...]]()
-    start = time.monotonic()
+    start, clock = time.monotonic(), parts.Clock()
     frame, remark = None, ""
     paths: tuple[str, ...] = ()
     try:
         for frame, verdict in frames:
-            seconds = time.monotonic() - start
+            seconds, left = time.monotonic() - start, clock.left(frame.done)
             paths = tuple(_files(frame, photo, folder)) if files else ()
             if files and frame.step and not (frame.finished or frame.ended):
                 previews.append(paths)
             if frame.remark != remark:
                 parts.toast(frame.remark, "Made smaller")
                 remark = frame.remark
-            yield Moment(parts.progress(frame, seconds), frame, paths, seconds, verdict)
+            yield Moment(parts.progress(frame, left), frame, paths, seconds, left, verdict)
             if frame.ended:
                 raise TimeIsUp(frame.ended)
             if len(previews) > BEHIND:

@@ -189,20 +189,31 @@ def sentence(error: DreamError | str) -> str:
     return f"{text}." if text and not text.endswith(".") else text
 
 
-def progress(frame: Frame, seconds: float) -> str:
-    """Where a dream is after so many seconds, and how long it still takes."""
+class Clock:
+    """How long work still takes, by how long its own steps took, not what came before them."""
+
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+
+    def left(self, done: float) -> str:
+        """In words, when that share of the work, from 0 to 1, is done."""
+        now = time.monotonic()
+        if not done:
+            self.begun = now
+            return "some time left"
+        seconds = (now - self.begun) / done * (1 - done)
+        return f"{seconds:.{int(seconds < 60)}f} s left"
+
+
+def progress(frame: Frame, left: str) -> str:
+    """Where a dream is, and how long it still takes, in words."""
     if frame.step == 0:
         return under_way("Falling asleep …")
     said = f"Step {frame.step} of {frame.total}"
     if frame.octaves > 1:
         step = f"step {frame.octave_step} of {frame.octave_steps}"
         said = f"Octave {frame.octave} of {frame.octaves}, {step}"
-    return under_way(f"{said}, {left(frame, seconds)} left. {sentence(frame.remark)}".strip())
-
-
-def left(frame: Frame, seconds: float) -> str:
-    """How long it still takes after so many seconds."""
-    return f"{seconds / frame.done * (1 - frame.done):.1f} s" if frame.done else "some time"
+    return under_way(f"{said}, {left}. {sentence(frame.remark)}".strip())
 
 
 def fetching(downloads: Iterator[Download]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dream.networks.network import ValueAndGrad
 from dream.paint.ascent import Paint, Rule, ascend
-from dream.paint.plan import AnyJob
+from dream.paint.plan import AnyJob, Stage
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.recipe import Recipe
 from dream.tensors import to_image, to_tensor
@@ -51,11 +51,11 @@ class Frame:
 
     `step` of `total` counts over everything, `octave` of `octaves` from 1, in this picture, and
     `octave_step` of `octave_steps` in this octave; `done` is the share of the work, from 0 to 1,
-    that lies behind; `finished` says that these pictures are the result, or a frame of a video.
-    `recipes` are what each picture is made by; `remark` says in words if they became others than
-    was asked for, `ended` why there are no more frames though this one is not finished. Frames stay
-    as they are; nothing is worked out, nor copied from the device, until `values` or a picture is
-    asked for.
+    that lies behind, by the time that it is expected to take; `finished` says that these pictures
+    are the result, or a frame of a video. `recipes` are what each picture is made by; `remark` says
+    in words if they became others than was asked for, `ended` why there are no more frames though
+    this one is not finished. Frames stay as they are; nothing is worked out, nor copied from the
+    device, until `values` or a picture is asked for.
     """
 
     step: int
@@ -111,28 +111,30 @@ class Frame:
         return to_image(self.tensor[:1])
 
 
-def frames(jobs: Sequence[AnyJob], climbs: Sequence[Climbs]) -> Iterator[Frame]:
+def frames(
+    jobs: Sequence[AnyJob], climbs: Sequence[Climbs], seconds: Callable[[Stage], float]
+) -> Iterator[Frame]:
     """Paint one job after the other; yields a frame before each, and after each of its steps.
 
-    The last frame of each job is finished, as is each that ends one of a video. Close the iterator
-    to stop.
+    The last frame of each job is finished, as is each that ends one of a video. `seconds` says
+    about how long a stage takes. Close the iterator to stop.
     """
     total = sum(job.steps for job in jobs)
-    work = sum(stage.work for job in jobs for stage in job.stages)
-    step = worked = 0
+    work = sum(seconds(stage) for job in jobs for stage in job.stages)
+    step, worked = 0, 0.0
     for place, (job, climbing) in enumerate(zip(jobs, climbs, strict=True), start=1):
         octaves, last = max(1, len(job.stages)), step + job.steps
         for octave, octave_step, values, paint in _moments(job, climbing):
             stage = job.stages[octave - 1] if job.stages else None
             if stage and values is not None:
                 step += 1
-                worked += stage.pixels
+                worked += seconds(stage) / stage.steps
             yield Frame(
                 step,
                 total,
                 octave,
                 octaves,
-                worked / work if work else place / len(jobs),
+                (worked / work if step < total else 1.0) if total else place / len(jobs),
                 step == last or bool(stage and stage.ends and octave_step == stage.steps),
                 values,
                 paint,

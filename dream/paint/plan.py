@@ -45,11 +45,6 @@ class Stage:
         """How many pixels the network is given in a step, but for what tiles share."""
         return math.prod(self.seen or self.size) * self.pictures * self.tries * self.views
 
-    @property
-    def work(self) -> int:
-        """What it takes, in pixels looked at: enough to say how far a picture is."""
-        return self.pixels * self.steps
-
 
 @dataclass(frozen=True)
 class Job(Generic[AnyRecipe]):

@@ -86,19 +86,13 @@ def video_reel(job: AnyJob, video: Video) -> Reel:
 class Shot:
     """A moment of the work on a video: `done` of its `total` frames are there.
 
-    `share` is what lies behind of this work, from 0 to 1, and `begun` how many frames were there
-    before it.
+    `share` is what lies behind of this work, from 0 to 1.
     """
 
     frame: Frame
     done: int
     total: int
-    begun: int
-
-    @property
-    def share(self) -> float:
-        """Which part of the work is done, from 0 to 1."""
-        return (self.done - self.begun) / max(1, self.total - self.begun)
+    share: float
 
 
 # What paints a part, in pictures (see the kinds).
@@ -126,5 +120,6 @@ def filmed(reel: Reel, paint: Painter, film: Film, most: int = 0) -> Generator[S
                     time, end = reel.times[done], reel.times[done + 1]
                     into.add(frame.picture(), time - start, end - time)
                     done += 1
-                yield Shot(frame, done, reel.frames, begun)
+                behind = first - begun + frame.done * (stop - first)
+                yield Shot(frame, done, reel.frames, behind / (reel.frames - begun))
         before = new[-1:]

@@ -26,7 +26,6 @@ from torch import Tensor
 from dream.engine import Engine
 from dream.errors import QUICKER, DreamError, OutOfTime, TimeIsUp
 from dream.files.film import Film
-from dream.paint import cost
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame, to_tensors
 from dream.paint.live import Mirror
@@ -90,7 +89,7 @@ class Work:
 
         self._run: Task = lend(duration=_asked)(run) if lend else run
         self.lent = self._run is not run
-        # By how much the work here takes longer than `cost` says.
+        # By how much the work here takes longer than `Engine.seconds` says.
         self._slowness = 1.0
         # Where a lease would be needed for each frame, live dreams have a processor, and a line.
         self.live_line = Line(1) if self.lent else self.line
@@ -131,11 +130,7 @@ class Work:
         return self._seconds(self.engine.plan(recipes, size))
 
     def _seconds(self, jobs: Sequence[AnyJob]) -> float:
-        stages = [stage for job in jobs for stage in job.stages]
-        dtypes = {stage.model: self.engine.precision(stage.model) for stage in stages}
-        device = self.engine.device
-        paces = {model: cost.pace(device, dtype) for model, dtype in dtypes.items()}
-        taken = (paces[stage.model].seconds(cost.cost([stage])) for stage in stages)
+        taken = (self.engine.seconds(stage) for job in jobs for stage in job.stages)
         return sum(taken) * self._slowness
 
     def _done(self, task: Task, expected: float, *given: Any, taught: bool = True) -> Iterator[Any]:

@@ -246,7 +246,7 @@ def growth(engine: Engine, report: Report) -> None:
 
 def _pixels(engine: Engine, recipe: DreamRecipe, photo: torch.Tensor) -> float:
     (job,) = engine.plan([recipe], size_of(photo))
-    return float(sum(stage.work for stage in job.stages))
+    return float(sum(stage.pixels * stage.steps for stage in job.stages))
 
 
 def untrained(card: ModelCard, engine: Engine) -> Network:

@@ -1,21 +1,33 @@
 """Videos as the page makes them: priced, cut into leases, stopped with what there is, and shown."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
-from dream import DreamRecipe, Engine, OutOfTime, RecipeError, VideoRecipe, ZoomRecipe, read_recipe
+from dream import (
+    DreamRecipe,
+    Engine,
+    Frame,
+    OutOfTime,
+    RecipeError,
+    VideoRecipe,
+    ZoomRecipe,
+    read_recipe,
+)
 from dream.files.video import frames_of, load_video
-from dream.page import films
+from dream.page import films, parts
 from dream.page.films import Films, Reeled
+from dream.page.moments import of_frames
 from dream.paint.frames import to_tensors
 from dream.paint.making import Making
 from dream.recipe import Recipe
 from dream.service.work import LENT_SECONDS, Work
-from dream.tensors import to_tensor
+from dream.tensors import size_of, to_tensor
 from tests.conftest import EXAMPLES, change
 from tests.support.lend import Lender
 from tests.support.videos import panned, steady
@@ -126,6 +138,32 @@ def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
         assert away[-1] < 0.6 * max(away) and min(away[top:]) == pytest.approx(away[1], abs=3)
     else:
         assert top >= 9 and away[-1] > 0.9 * max(away)
+
+
+def test_how_long_is_left_is_right_from_the_first_step(
+    engine: Engine, cat: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that is as fast as was foretold, once its network is in memory."""
+    recipe = DreamRecipe(max_side=160)
+    (job,) = engine.plan([recipe], size_of(cat))
+    took = [engine.seconds(stage) / stage.steps for stage in job.stages]
+    end, now = (
+        5 + sum(stage.steps * each for stage, each in zip(job.stages, took, strict=True)),
+        0.0,
+    )
+    monkeypatch.setattr(parts, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def timed() -> Iterator[tuple[Frame, None]]:
+        nonlocal now
+        for frame in engine.dream(cat, recipe):
+            now += took[frame.octave - 1] if frame.step else 5
+            yield frame, None
+
+    moments = of_frames(timed(), CAT, files=False)
+    assert "Falling asleep" in next(moments).words
+    for moment in moments:
+        (left,) = re.findall(r", ([\d.]+) s left", moment.words)
+        assert float(left) == pytest.approx(end - now, abs=0.06)
 
 
 def test_a_making_of_is_as_long_as_asked_for() -> None:
