@@ -131,7 +131,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
             pictures = layer_pictures(first.layer, "What to dream of")
             knobs = {name: parts.control(LiveRecipe, name, getattr(first, name)) for name in KNOBS}
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            view, status, film, freeze, keep, wall = _showing()
+            view, status, film, freeze, keep, wall, leave = _showing()
     pictures.select(pictured_layer, None, layer, **parts.AT_ONCE)
     begun = camera.stream(
         partial(_look, work),
@@ -149,7 +149,8 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     # What nobody sees is not dreamed.
     tabs.change(None, js="() => stopCamera()", api_visibility="private")
     keep.click(_kept, visit, [film, status], **parts.AT_ONCE)
-    wall.click(None, js="() => fillScreen()", api_visibility="private")
+    for button, does in ((wall, "fillScreen"), (leave, "leaveScreen")):
+        button.click(None, js=f"() => {does}()", api_visibility="private")
 
 
 def _camera(width: int, height: int) -> gr.Image:
@@ -157,7 +158,7 @@ def _camera(width: int, height: int) -> gr.Image:
         sources=["webcam"],
         streaming=True,
         label="Your camera",
-        webcam_options=gr.WebcamOptions(constraints={"video": {"width": width, "height": height}}),
+        webcam_options=gr.WebcamOptions(False, {"video": {"width": width, "height": height}}),
         height=240,
         buttons=[],
         elem_id="camera",
@@ -182,6 +183,7 @@ def _showing() -> tuple[Any, ...]:
                 ("freeze", "Freeze"),
                 ("keep", f"Keep {KEPT:.0f} s"),
                 ("fill-screen", "Full screen"),
+                ("leave-screen", "Leave"),
             )
         ]
     film = player(None, "The film", visible=False, elem_id="live-film")

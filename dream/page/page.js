@@ -8,6 +8,7 @@ document.addEventListener(
     if (event.target.closest("input, textarea, button, a, [role=slider]") && event.key !== "Escape")
       return;
     if (event.target.matches("[aria-expanded=true]") || document.fullscreenElement) return;
+    if (event.key === "Escape" && document.body.matches(".filled")) return leaveScreen();
     const buttons = document.querySelectorAll({ Enter: ".go", Escape: ".stop" }[event.key] || "none");
     [...buttons].find((button) => button.offsetParent)?.click();
   },
@@ -52,14 +53,34 @@ function stopCamera() {
   cameraButton("stop recording")?.click();
 }
 
-// The mirror alone, as large as the screen; Escape leaves it.
+// The dream alone, as large as the screen; as the window where a page may not fill the screen, as on
+// iPhones and in some frames. Escape leaves it, and a button does.
 function fillScreen() {
-  document.body.classList.add("wall");
-  document.documentElement.requestFullscreen?.();
-  document.addEventListener("fullscreenchange", () => {
-    if (!document.fullscreenElement) document.body.classList.remove("wall");
-  });
+  document.body.classList.add("wall", "filled");
+  document.documentElement.requestFullscreen?.().catch(() => {});
 }
+
+function leaveScreen() {
+  document.body.classList.remove("wall", "filled");
+  if (document.fullscreenElement) document.exitFullscreen();
+}
+
+document.addEventListener("fullscreenchange", () => {
+  if (!document.fullscreenElement) leaveScreen();
+});
+
+// A camera is seen as in a mirror, unless it looks away from its visitor. What it sends never is
+// mirrored: neither photos nor what is kept of a live dream.
+document.addEventListener(
+  "loadedmetadata",
+  ({ target }) => {
+    if (!target.srcObject) return;
+    const facing = target.srcObject.getVideoTracks()[0]?.getSettings().facingMode;
+    for (const seen of target.closest("#camera") ? [target, document.body] : [target])
+      seen.toggleAttribute("data-mirrored", facing !== "environment");
+  },
+  true,
+);
 
 // On a wall, at ?wall, nothing need be pressed: it begins by itself, and again when it has ended.
 if (new URLSearchParams(location.search).has("wall")) {

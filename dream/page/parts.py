@@ -67,6 +67,7 @@ def photo_input(**about: Any) -> gr.Image:
     """A picture input that hands on the path of the file as it came."""
     usual: dict[str, Any] = {"label": "Your photo", "height": 230, "buttons": []}
     usual["sources"] = ["upload", "webcam", "clipboard"]
+    usual["webcam_options"] = gr.WebcamOptions(mirror=False)  # A photo is no mirror; see `page.js`.
     photo: gr.Image = Photo(type="filepath", image_mode=None, **usual | about)
     return photo
 

@@ -39,20 +39,20 @@ MINUTES = 10
 SIZES = ((320, 240), (240, 180))
 BITS, BAR = 8, 32
 SECONDS = 20
-# When the camera's video shows a number, and when the mirror does: its picture is mirrored.
+# When the camera's video shows a number, and when the mirror does.
 WATCH = f"""() => {{
   const canvas = new OffscreenCanvas({BITS}, 1).getContext("2d", {{ willReadFrequently: true }});
-  const number = (source, width, height, mirrored) => {{
+  const number = (source, width, height) => {{
     canvas.drawImage(source, 0, height * {1 - BAR / 2 / 240}, width, 1, 0, 0, {BITS}, 1);
     const pixels = canvas.getImageData(0, 0, {BITS}, 1).data;
     const bits = [...Array({BITS}).keys()].map((bit) => (pixels[4 * bit + 1] > 127 ? 1 : 0));
-    return parseInt((mirrored ? bits.reverse() : bits).join(""), 2);
+    return parseInt(bits.join(""), 2);
   }};
   const video = document.querySelector("#camera video");
   const seen = {{}};
   window.delays = [];
   const look = () => {{
-    seen[number(video, video.videoWidth, video.videoHeight, false)] = performance.now();
+    seen[number(video, video.videoWidth, video.videoHeight)] = performance.now();
     video.requestVideoFrameCallback(look);
   }};
   video.requestVideoFrameCallback(look);
@@ -62,7 +62,7 @@ WATCH = f"""() => {{
     if (!image || image.src === last) return;
     last = image.src;
     await image.decode().catch(() => {{}});
-    const from = seen[number(image, image.naturalWidth, image.naturalHeight, true)];
+    const from = seen[number(image, image.naturalWidth, image.naturalHeight)];
     window.delays.push(from === undefined ? null : performance.now() - from);
   }}).observe(document.querySelector("#mirror"), {{ subtree: true, attributeFilter: ["src"] }});
 }}"""

@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
+FLIPPED = "matrix(-1, 0, 0, 1, 0, 0)"
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
@@ -138,6 +139,50 @@ def on_a_wall(page: Page, address: str) -> None:
     box = page.locator("#mirror img").bounding_box()
     assert box == {"x": 0, "y": 0, "width": 640, "height": 400}
     expect(page.locator("#camera")).to_be_hidden()
+    expect(page.locator("#leave-screen")).to_be_hidden()
+    expect(page.locator("#camera video")).to_be_visible()  # Or Safari would have no frames of it.
+
+
+def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
+    address: str, tmp_path: Path
+) -> None:
+    halves = Image.new("RGB", (160, 120), "blue")
+    halves.paste("red", (0, 0, 80, 120))
+    with sync_playwright() as playwright:
+        with looking(playwright, address, camera(tmp_path / "halves.mjpeg", [halves] * 10)) as page:
+            source, _ = mirrored(page)
+            content = base64.b64decode(source.partition(",")[2])
+            assert np.asarray(Image.open(io.BytesIO(content)))[60, 20].argmax() == 0
+            for seen in ("#camera video", "#mirror img"):
+                expect(page.locator(seen)).to_have_css("transform", FLIPPED)
+            fills_the_window(page)
+            page.add_init_script(
+                "MediaStreamTrack.prototype.getSettings = () => ({ facingMode: 'environment' })"
+            )
+            page.goto(address)
+            page.get_by_role("tab", name="Class image").click()
+            page.get_by_role("button", name="Make my photo more of it").click()
+            page.locator("#class-photo").get_by_label("Capture from camera").click()
+            page.locator("#class-photo [title='grant webcam access'] button").click()
+            expect(page.locator("#class-photo video")).to_have_css("transform", "none")
+            page.locator("#class-photo [title='capture photo']").click()
+            photo = page.locator("#class-photo img").get_attribute("src") or ""
+            taken = Image.open(io.BytesIO(page.request.get(photo).body())).convert("RGB")
+            assert np.asarray(taken)[60, 20].argmax() == 0
+
+
+def fills_the_window(page: Page) -> None:
+    """As on an iPhone, where no element fills the screen; a button and Escape lead back."""
+    page.evaluate("delete Element.prototype.requestFullscreen")
+    for leave in (lambda: page.click("#leave-screen"), lambda: page.keyboard.press("Escape")):
+        page.click("#fill-screen")
+        box = page.locator("#mirror img").bounding_box()
+        assert box == {"x": 0, "y": 0, "width": 1280, "height": 800}
+        expect(page.locator("#camera video")).to_be_visible()
+        leave()
+        expect(page.locator("#freeze")).to_be_visible()
+        expect(page.locator("#leave-screen")).to_be_hidden()
+    expect(page.locator("#camera [title='stop recording']")).to_be_visible()  # It goes on.
 
 
 def test_who_goes_leaves_no_stream_behind(address: str) -> None:
