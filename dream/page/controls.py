@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,15 @@ from dream.files.picture import read_recipe
 from dream.networks import catalogue
 from dream.page import mask, mixer, parts
 from dream.page.layers import LayerChoice, choose_layer, chosen
-from dream.recipe.dream import INTENSITIES, DreamRecipe
+from dream.recipe.dream import INTENSITIES, OBJECTIVES, DreamRecipe
 from dream.recipe.knob import knobs
 from dream.tensors import to_image
 
+# The objective that is chosen, if it goes with what is given; else the automatic one.
+FITTING = f"""(guide, channels, objective) => {{
+  const need = {json.dumps(OBJECTIVES)}[objective];
+  return (need ? {{ guide, channels }}[need] : !guide && !channels) ? objective : "";
+}}"""
 # What a preset leaves as it is: what belongs to the photo and to the machine.
 PERSONAL = ("mask", "feather", "seed", "max_side", "tile")
 
@@ -213,6 +219,15 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
         [guide, choice.model, layer],
         [*choice.components, by_name["channels"]],
         **parts.AT_ONCE,
+    )
+    # An objective that needs what is gone, or does not go with what came, would be refused.
+    gr.on(
+        [guide.change, by_name["channels"].change],
+        None,
+        [guide, by_name["channels"], by_name["objective"]],
+        by_name["objective"],
+        js=FITTING,
+        api_visibility="private",
     )
     follow = [[iterations, step] for step, iterations in INTENSITIES]
     by_name["intensity"].input(

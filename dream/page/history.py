@@ -95,7 +95,7 @@ def packed(visit: Visit) -> tuple[str | None, str]:
         path = there[0].with_name("dreams.zip")
         pack(there, path)
     except DreamError as error:
-        return None, parts.warned(error, "This cannot be packed")
+        return None, parts.status(parts.sentence(error))
     said = f"{len(there)} dreams and their recipes, in one ZIP"
     gone = len(visit) - len(there)
     return str(path), parts.status(

@@ -58,10 +58,11 @@ def recipe_box(first: DreamRecipe) -> tuple[gr.Textbox, gr.Textbox, dict[str, An
                 elem_id="recipe-file",
             )
             copy = gr.Button("Copy a link", size="sm", min_width=90, elem_id="copy-link")
+        said = gr.HTML("", elem_id="recipe-said")
         link = link_field("link")
     linkable = gr.Textbox(linked(first), visible=False)
     copy_link(copy, linkable, link)
-    return text, linkable, {"use": use, "file": file}
+    return text, linkable, {"use": use, "file": file, "said": said}
 
 
 def link_field(elem_id: str) -> gr.Textbox:
@@ -91,49 +92,50 @@ def wire(
     linkable: gr.Textbox,
     events: dict[str, Any],
 ) -> None:
-    """A recipe that is pasted, dropped or linked sets every control."""
-    outputs = [*controls.outputs, status, text, linkable]
+    """A recipe that is pasted, dropped or linked sets every control; beside the button that was
+    pressed, or in the status, it is said whether it did.
+    """
+    outputs = [*controls.outputs, text, linkable]
 
-    def set_to(recipe: DreamRecipe, photo: str | None, said: str) -> dict[Any, Any]:
-        updates = controls.show(recipe, photo)
-        return updates | {
-            status: parts.status(said),
-            text: recipe.to_json(),
-            linkable: linked(recipe),
-        }
-
-    def told(work: Callable[[], dict[Any, Any]]) -> dict[Any, Any]:
+    def set_to(
+        read: Callable[[], DreamRecipe], photo: str | None, words: str, said: gr.HTML = status
+    ) -> dict[Any, Any]:
         try:
-            return work()
+            recipe = of_a_visitor(read())
+            updates = controls.show(recipe, photo)
         except DreamError as error:
-            return {status: parts.warned(error, "This recipe cannot be used")}
+            words = parts.sentence(f"This recipe cannot be used: {error}")
+            return {said: parts.status(words)}
+        shown = {text: recipe.to_json(), linkable: linked(recipe)}
+        return updates | shown | {said: parts.status(words)}
 
     def pasted(text: str, photo: str | None) -> dict[Any, Any]:
-        said = "The controls are set to the recipe."
-        return told(lambda: set_to(of_a_visitor(DreamRecipe.from_json(text)), photo, said))
+        words = "The controls are set to the recipe."
+        return set_to(lambda: DreamRecipe.from_json(text), photo, words, events["said"])
 
     def loaded(file: str, photo: str | None) -> dict[Any, Any]:
-        said = f"The controls are set to the recipe in {Path(file).name}."
-        return told(lambda: set_to(of_a_visitor(read_recipe(file, DreamRecipe)), photo, said))
+        words = f"The controls are set to the recipe in {Path(file).name}."
+        return set_to(lambda: read_recipe(file, DreamRecipe), photo, words, events["said"])
 
     def dropped(photo: str | None) -> dict[Any, Any]:
         recipe = recipe_in(photo)
         if recipe is None:
             return {status: gr.skip()}
-        said = "This picture was dreamed here; the controls are set to its recipe."
-        return told(lambda: set_to(recipe, photo, said))
+        words = "This picture was dreamed here; the controls are set to its recipe."
+        return set_to(lambda: recipe, photo, words)
 
     def linked_to(photo: str | None, request: gr.Request) -> dict[Any, Any]:
         given = request.query_params.get("recipe")
         if not given:
             return {status: gr.skip()}
-        said = "The controls are set to the recipe of the link."
-        return told(lambda: set_to(of_a_visitor(DreamRecipe.from_json(given)), photo, said))
+        words = "The controls are set to the recipe of the link."
+        return set_to(lambda: DreamRecipe.from_json(given), photo, words)
 
-    events["use"].click(pasted, [text, photo], outputs, **controls.at_once)
-    events["file"].upload(loaded, [events["file"], photo], outputs, **controls.at_once)
-    photo.upload(dropped, photo, outputs, **controls.at_once)
-    page_load(linked_to, photo, outputs, **controls.at_once)
+    beside = [*outputs, events["said"]]
+    events["use"].click(pasted, [text, photo], beside, **controls.at_once)
+    events["file"].upload(loaded, [events["file"], photo], beside, **controls.at_once)
+    photo.upload(dropped, photo, [*outputs, status], **controls.at_once)
+    page_load(linked_to, photo, [*outputs, status], **controls.at_once)
 
 
 def linked(recipe: DreamRecipe) -> str:
