@@ -72,7 +72,7 @@ def _asking(work: Work, first: ZoomRecipe) -> dict[str, Any]:
     controls["layer"] = gr.Textbox(
         first.layer,
         label="Layer, or layers along the way",
-        info="As inception4c; or by key frames, as 0 s: inception4c; 3 s: inception3b.",
+        info="As inception4c; in a zoom also by key frames, as 0 s: inception4c; 3 s: inception3b.",
         elem_id="zoom-layer",
     )
     with gr.Accordion("Dream a video", open=False, elem_id="dreaming-video"):

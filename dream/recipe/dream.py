@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -233,6 +234,8 @@ class DreamRecipe(Recipe):
         >>> DreamRecipe(layer="inception5a > inception3b:0.5, inception4c").octave_layers
         ((('inception5a', 1.0),), (('inception3b', 0.5), ('inception4c', 1.0)))
         """
+        if re.match(r"\s*\d+(\.\d+)?\s*s\s*:", self.layer):
+            raise RecipeError("key frames are for a zoom; give a layer, as inception4c")
         groups = []
         for text in self.layer.split(">", LIST_LIMIT):
             weights = weighted("layer", text)

@@ -50,7 +50,7 @@ class FramedRecipe(Recipe):
 
     def called(self, photo: str = "") -> str:
         layers = "+".join(layer for layer, _ in self.layers)
-        parts = (self.kind, photo, self._place(layers), f"seed{self.frame().seed}")
+        parts = (self.kind, photo, self._place(layers), f"seed{vars(self)['seed']}")
         return "-".join(filter(None, parts))
 
     def _usual(self, device: str, photo: bool) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from dream import (
     DreamRecipe,
     Engine,
     LiveRecipe,
+    VideoRecipe,
+    ZoomRecipe,
     load_image,
     read_recipe,
 )
@@ -116,6 +118,7 @@ def test_every_command_is_one_that_the_program_takes() -> None:
             given.recipe = None  # It is tried below.
         kinds: dict[str, type[Recipe]] = {"image": DreamRecipe, "sheet": DreamRecipe}
         kinds |= {"channel": ChannelRecipe, "class": ClassRecipe, "pipe": LiveRecipe}
+        kinds |= {"zoom": ZoomRecipe, "video": VideoRecipe, "making-of": DreamRecipe}
         if kind := kinds.get(arguments[0]):
             assert isinstance(recipe_of(given, kind), kind)
         for name in re.findall(r"examples/\S+", " ".join(arguments)):

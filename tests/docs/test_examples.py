@@ -1,0 +1,154 @@
+"""The page, the API and the command line take each example that a help, a field or docs/ gives."""
+
+import argparse
+import io
+import json
+import math
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app import build
+from dream import Engine
+from dream import __main__ as command_line
+from dream.service.work import Work
+from tests.conftest import EXAMPLES
+from tests.docs.test_docs import DOCS
+from tests.support.api import called, uploaded
+from tests.support.videos import panned, steady
+
+# As "0 s: inception4c; 5 s: inception3b seed 7", "inception5a>inception3b:0.5", "0-15", "as 7".
+EXAMPLE = re.compile(
+    r"(?:\d+ s: \w+(?: seed \d+)?(?:; )?)+"
+    r"|\b[A-Za-z]\w*(?:[:,>]\w+(?:\.\d+)?)+|\b\d+(?:[:,-]\d+(?:\.\d+)?)+|(?<=\b[Aa]s )\w*\d\w*"
+)
+ZOOM_ONLY = "Key frames are for a zoom; give a layer, as inception4c"
+CAT = EXAMPLES / "cat.jpg"
+# All else is small; a sheet of the API or the command line has two dreams.
+SMALL: dict[str, Any] = {"octaves": 1, "iterations": 1, "steps": 1, "tries": 1, "count": 1}
+SMALL |= {"max_side": 64, "size": 64, "seconds": 0.5, "fps": 4}
+SHEET = {"intensities": "3,6"}
+
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def api(address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A photo and a video, uploaded, by what fields of them are called."""
+    film = steady(tmp_path_factory.mktemp("film") / "film.mp4", panned(2))
+    photo, video = ({"path": uploaded(api, each)} for each in (CAT, film))
+    return {"image": photo, "Your photo": photo, "video": video, "Your video": video}
+
+
+def endpoints() -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """The examples of the API: its endpoint, the parameter, all that it takes, and the example."""
+    for run in build(Work(Engine("cpu"))).fns.values():
+        about = dict(re.findall(r"^ +(\w+): (.*)$", run.fn.__doc__ or "", re.MULTILINE))
+        for name, said in about.items() if run.api_visibility == "public" else ():
+            for example in EXAMPLE.findall(said):
+                yield str(run.api_name), name, about, example
+
+
+def commands() -> Iterator[tuple[str, argparse.ArgumentParser, str, str]]:
+    """The examples of the command line: its command, the option and the example."""
+    actions = command_line._parser()._actions
+    (below,) = (each for each in actions if isinstance(each, argparse._SubParsersAction))
+    for name, parser in below.choices.items():
+        for option, action in parser._option_string_actions.items():
+            for example in EXAMPLE.findall(action.help or ""):
+                yield name, parser, option, example
+
+
+def test_the_api_takes_its_examples(api: httpx.Client, files: dict[str, Any]) -> None:
+    tried = set()
+    for endpoint, name, about, example in endpoints():
+        small = {each: value for each, value in (files | SMALL | SHEET).items() if each in about}
+        good, said = called(api, endpoint, small | {name: example})
+        assert good, (endpoint, name, example, said)
+        tried.add(endpoint)
+    assert len(tried) == 7
+
+
+def test_the_page_takes_its_examples(
+    address: str, api: httpx.Client, files: dict[str, Any]
+) -> None:
+    config = httpx.get(f"{address}/config").json()
+    fields = {each["id"]: each["props"] for each in config["components"]}
+    tried = 0
+    for field, about in fields.items():
+        hints = f"{about.get('info')} {about.get('placeholder')}"
+        runs = [each for each in config["dependencies"] if each["backend_fn"] and each["queue"]]
+        for run in (each for each in runs if field in each["inputs"]):
+            values = {each: value_of(fields[each], files) for each in run["inputs"]}
+            films = "Your video" in [fields[each].get("label") for each in values]
+            for example in EXAMPLE.findall(hints):
+                data = list((values | {field: example}).values())
+                refused = f"{ZOOM_ONLY}." if films and " s: " in example else ""
+                assert warned(api, run["id"], data) == refused, (about["label"], run, example)
+                tried += 1
+    assert tried >= 10
+
+
+def value_of(about: dict[str, Any], files: dict[str, Any]) -> Any:
+    """What a field has as the page opens, or something small; that of a press has no label."""
+    name = about.get("label") or ""
+    knob = name.partition(",")[0].lower().replace(" ", "_")
+    return files.get(name) or SMALL.get(knob, about.get("value") if name else "pressed")
+
+
+def warned(api: httpx.Client, run: int, data: list[Any]) -> str:
+    """What the page says is wrong, where an event of it is sent that."""
+    visit = f"example-{run}-{data!r}"[:200]
+    sent = {"fn_index": run, "data": data, "session_hash": visit}
+    api.post("/queue/join", json=sent).raise_for_status()
+    with api.stream("GET", "/queue/data", params={"session_hash": visit}) as stream:
+        lines = [line.removeprefix("data: ") for line in stream.iter_lines() if line]
+    told = [json.loads(line) for line in lines]
+    (last,) = (each for each in told if each["msg"] == "process_completed")
+    assert last["success"], last["output"]
+    return " ".join(each["log"] for each in told if each["msg"] == "log")
+
+
+def test_the_command_line_takes_its_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    shutil.copy(CAT, tmp_path / "photos")
+    film = steady(tmp_path / "film.mp4", panned(2))
+    out = {name: ["-o", str(tmp_path / "out.png")] for name in ("image", "sheet", "channel")}
+    out |= {name: ["-o", str(tmp_path / "out.mp4")] for name in ("zoom", "video", "making-of")}
+    out |= {"pipe": ["--size", "320x240"], "batch": [str(tmp_path / "out"), "--yes"]}
+    taken = {"channel": [], "pipe": [], "video": [str(film)], "batch": [str(tmp_path / "photos")]}
+    for command, parser, option, example in commands():
+        given = [*taken.get(command, [str(CAT)]), *out[command]]
+        for name, value in (SMALL | SHEET).items():
+            own = f"--{name.replace('_', '-')}"
+            takes = own in parser._option_string_actions and own not in given
+            given += [own, str(value)] if takes else []
+        if command == "pipe":
+            size = example if option == "--size" else "320x240"
+            frame = bytes(3 * math.prod(map(int, size.split("x"))))
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(frame)))
+        code = command_line.main([command, *given, option, example])
+        assert code == 0, (command, option, example, capfdbinary.readouterr().err)
+
+
+def test_docs_give_no_other_examples() -> None:
+    texts = re.sub(r"^```.*?^```$", "", DOCS, flags=re.DOTALL | re.MULTILINE)
+    spans = re.findall(r"`([^`\n]+)`", texts)
+    shown = {example for each in spans for example in EXAMPLE.findall(each)} - {"cuda:1"}
+    tried = {example for *_, example in (*endpoints(), *commands())}
+    # A sweep's, of layers as any; tried with the commands of docs/.
+    assert shown - {"inception3b:0.5,inception4c"} <= tried and len(shown) >= 4
