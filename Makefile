@@ -33,6 +33,7 @@ lint: .venv/tools tests/node_modules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	[ ! -d tests/node_modules ] || node tests/workflows.mjs .github/workflows/*.yml
 
 bench: .venv/app
@@ -69,7 +70,7 @@ tables: .venv/tools
 	$(BIN)/python -m tests.tools.tables
 
 .venv/app: requirements.txt constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	@echo "Installing (torch is large; this takes some minutes the first time) ..."
 	$(INSTALL) -r requirements.txt

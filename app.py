@@ -36,6 +36,7 @@ from dream.page import (
 from dream.page.compression import Compression
 from dream.page.door import FILE_BYTES, Door, Page
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
+from dream.paint.threads import allowed_threads
 from dream.recipe.knob import from_environment
 from dream.service.work import Work
 
@@ -85,14 +86,13 @@ def build(work: Work) -> Page:
 
 def main() -> None:
     """Serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
-    # A Space sees every core of its host but may use only these.
-    cores = from_environment("CPU_CORES", float(torch.get_num_threads()), 0.1, 1000)
+    threads = allowed_threads()
     torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
     repeat_exactly()
     # One at a time where there is one device; on ZeroGPU each has one of its own.
     at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
     at_a_time = from_environment("DREAM_CONCURRENCY", at_a_time, 1, 1000)
-    engine = Engine(shipped=[parts.EXAMPLES / "channels"], threads=max(1, int(cores)))
+    engine = Engine(shipped=[parts.EXAMPLES / "channels"], threads=threads)
     work = Work(engine, spaces.GPU if spaces else None, at_a_time)
     try:
         work.warm_up(deep_dream.opening(work.engine))

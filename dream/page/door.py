@@ -371,7 +371,7 @@ async def fetch(link: str) -> str:
     host = urlsplit(link).hostname or "there"
     try:
         return await asyncio.wait_for(_fetch(link), LINK_SECONDS)
-    except asyncio.TimeoutError as error:
+    except TimeoutError as error:
         raise DreamError(f"{host} took more than {LINK_SECONDS:g} seconds") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise DreamError(f"the picture cannot be fetched from {host}: {error}") from error

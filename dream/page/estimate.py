@@ -14,6 +14,7 @@ from dream.page import parts
 from dream.page.controls import Controls
 from dream.paint.cost import in_words
 from dream.recipe import DreamRecipe, Recipe
+from dream.recipe.moving import MovingRecipe
 from dream.service.work import Work
 from dream.tensors import Size
 
@@ -37,7 +38,9 @@ def said(work: Work, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
         if size:
             seconds = frames * work.seconds([recipe], size)
             about.append(in_words(seconds))
-            if work.lent and (leases := work.leases(seconds)) > 1:
+            # A picture is one lease, however long; a film is cut into several.
+            is_film = isinstance(recipe, MovingRecipe)
+            if work.lent and is_film and (leases := work.leases(seconds)) > 1:
                 about.append(f"in {leases} leases of your minutes")
     except DreamError:
         pass  # The button says what is wrong.

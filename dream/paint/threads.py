@@ -22,6 +22,8 @@ from typing import TypeVar, cast
 
 import torch
 
+from dream.recipe.knob import from_environment
+
 # Shares of a step's time in which its thread was ready to run and had no core. Alone it is below a
 # hundredth; beside a program on every core a fifth to a half.
 BUSY = 0.2
@@ -37,6 +39,17 @@ ENOUGH = 1 << 17
 
 Made = TypeVar("Made")
 _DONE = object()
+
+
+def allowed_threads() -> int:
+    """How many threads may work: a Space sees every core of its host, and says in `CPU_CORES` how
+    many of them it may use.
+
+    Raises:
+        RecipeError: if that is no number from 0.1 to 1000.
+    """
+    cores = from_environment("CPU_CORES", float(torch.get_num_threads()), 0.1, 1000)
+    return max(1, int(cores))
 
 
 class Threads:

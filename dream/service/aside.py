@@ -13,12 +13,14 @@ import sys
 from pathlib import Path
 from typing import cast
 
+import torch
 from PIL import Image
 
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.paint.frames import to_tensors
 from dream.paint.live import Mirror
+from dream.paint.threads import allowed_threads
 from dream.recipe import LiveRecipe
 
 # Of the longest side: such machines have few cores, and others' work to do.
@@ -77,6 +79,7 @@ def _started() -> subprocess.Popen[bytes]:
 
 def main() -> None:
     """Dream what comes on stdin, until nothing does for some seconds."""
+    torch.set_num_threads(allowed_threads())
     engine = Engine("cpu")
     mirror = Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
     there, back = sys.stdin.buffer, sys.stdout.buffer

@@ -222,7 +222,7 @@ class Work:
         return Mirror(lambda job, given: self.engine.paint([job], to_tensors(given))), place
 
     def leases(self, expected: float) -> int:
-        """How often a GPU is asked for, for work of so many seconds."""
+        """How often a GPU is asked for, for a film of so many seconds of work."""
         return math.ceil(expected / ((LENT_SECONDS - READY_SECONDS) / ALLOWANCE))
 
     def judged(

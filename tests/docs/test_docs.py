@@ -74,6 +74,9 @@ def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
     sources = [card.source for card in catalogue.CARDS.values() if card.source.repo]
     pinned = {f"{source.repo} {source.file} {source.revision}" for source in sources}
     assert set(data["preload_from_hub"]) <= pinned
+    # A build fails with the repository it preloads from; all others have torchvision behind them.
+    assert all(line.startswith("timm/") for line in data["preload_from_hub"])
+    assert all(source.url.startswith(catalogue.TORCHVISION) for source in sources)
     assert set(data["models"]) == {source.repo for source in sources}
 
 
@@ -231,15 +234,21 @@ def test_the_front_matter_is_valid_for_a_space() -> None:
 def test_the_space_installs_ranges_that_hold_the_tested_versions() -> None:
     from packaging.requirements import Requirement
 
-    tested = dict(
-        line.split(";")[0].strip().split("==")
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if "==" in line and "< " not in line.partition(";")[2]
+    pins, ranges = (
+        [Requirement(line) for line in (ROOT / name).read_text().splitlines() if "=" in line]
+        for name in ("constraints.txt", "requirements.txt")
     )
-    for line in (ROOT / "requirements.txt").read_text().split():
-        requirement = Requirement(line)
-        assert "==" not in line
-        assert requirement.specifier.contains(tested[requirement.name]), line
+    for python in ("3.11", "3.12"):
+        where = {"python_version": python}
+        pins_here, ranges_here = (
+            [each for each in listed if not each.marker or each.marker.evaluate(where)]
+            for listed in (pins, ranges)
+        )
+        tested = {each.name: str(each.specifier).removeprefix("==") for each in pins_here}
+        assert len(tested) == len(pins_here) and len(ranges_here) == 9
+        for each in ranges_here:
+            assert {bound.operator for bound in each.specifier} == {">=", "<"}, each
+            assert each.specifier.contains(tested[each.name]), each
 
 
 def test_no_file_is_too_large_for_a_space() -> None:

@@ -17,12 +17,13 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
-from dream import DreamError, DreamRecipe, Engine
+from dream import DreamError, DreamRecipe, Engine, ZoomRecipe, load_image
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.page import deep_dream, estimate
 from dream.service.work import Work
 from tests.conftest import EXAMPLES, ROOT
+from tests.support.lend import Lender
 from tests.support.server import served
 from tests.support.sync import sent_files
 
@@ -46,6 +47,18 @@ def test_the_page_says_who_dreams_where_and_for_how_long() -> None:
     assert int(re.sub(r"\D", "", slow)) > 3 * int(re.sub(r"\D", "", usual))
     assert said(DreamRecipe(), None) == "<span>Dreamlet on a CPU</span>"
     assert "Vgg16 on a CPU, 553 MB to download first, about " in said(DreamRecipe(model="vgg16"))
+
+
+def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    lender, engine = Lender(), Engine("cpu")
+    work, size = Work(engine, lender), estimate.size_of_photo(CAT)
+    monkeypatch.setattr(work, "seconds", lambda recipes, size: 40.0)
+    assert "leases" not in estimate.said(work, DreamRecipe(), size)
+    assert "in 2 leases of your minutes" in estimate.said(work, ZoomRecipe(), size)
+    # As the work itself asks for it.
+    monkeypatch.setattr(work, "_seconds", lambda jobs: 40.0)
+    *_, frame = work.paint([DreamRecipe(**QUICK)], load_image(CAT))
+    assert frame.finished and lender.asked == [60]
 
 
 def test_a_photo_that_cannot_be_dreamed_leaves_the_seconds_out(tmp_path: Path) -> None:

@@ -1,13 +1,28 @@
 """Live dreams in a process of their own, where GPUs are lent."""
 
+import os
+import sys
+
 import pytest
+import torch
 from PIL import Image
 
 from dream import DreamError, Engine, LiveRecipe
 from dream.paint.frames import to_tensors
 from dream.paint.live import Mirror
+from dream.service import aside
 from dream.service.aside import SIDE, Aside
-from tests.conftest import EXAMPLES
+from tests.conftest import EXAMPLES, on_threads
+
+
+def test_its_process_works_on_the_cores_that_a_space_may_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CPU_CORES", "2")
+    with on_threads(3), open(os.devnull) as nothing_comes:
+        monkeypatch.setattr(sys, "stdin", nothing_comes)
+        aside.main()
+        assert torch.get_num_threads() == 2
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ uv keeps what it fetched and unpacked once, and links it: gigabytes of torch are
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import pytest
 
 
 def install(*arguments: str, python: str | Path = sys.executable) -> None:
-    """`pip install` those; skip the test where PyPI cannot be reached."""
+    """`pip install` those; skip the test where PyPI cannot be reached, but on GitHub."""
     command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python)]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True)
-    if done.returncode and re.search("error sending request|dns error|timed out", done.stderr):
+    unreached = re.search("error sending request|dns error|timed out", done.stderr)
+    if done.returncode and unreached and "CI" not in os.environ:
         pytest.skip(f"PyPI cannot be reached: {done.stderr.splitlines()[-1]}")
     assert not done.returncode, done.stderr
