@@ -22,6 +22,7 @@ import gradio as gr
 import httpx
 import safehttpx
 from gradio.context import Context
+from gradio.data_classes import BlocksConfigDict
 from gradio.route_utils import FnIndexInferError
 from gradio.server_messages import ProcessCompletedMessage
 from gradio.utils import error_payload, get_upload_folder
@@ -98,6 +99,17 @@ class Page(gr.Blocks):
     def __init__(self, **about: Any) -> None:
         super().__init__(**about)
         self.checks: dict[int, Callable[..., Any]] = {}
+
+    def get_config_file(self) -> BlocksConfigDict:
+        """What browsers are told of the page: to hold no connection while nothing runs.
+
+        They have six to a host, so that a seventh page would stay blank. By the one of each page
+        Gradio knows who has gone, whose state it forgets in an hour; here the latest visits push
+        it out (see `SESSIONS`), and `_end_streams` ends what nobody looks at.
+        """
+        config = super().get_config_file()
+        config["connect_heartbeat"] = False
+        return config
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any) -> list[Any]:
         """What the handler is given.
