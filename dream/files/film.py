@@ -121,8 +121,8 @@ class Film:
         kept = now.rename(self.folder / f"{self.done:09}-{stop:09}.mp4")
         self._starts[kept], self.done = start, stop
 
-    def finish(self, sound: Video | None = None) -> bool:
-        """Put the parts that there are together; whether there were any.
+    def finish(self, sound: Video | None = None, with_recipe: bool = True) -> bool:
+        """Put the parts that there are together, with the recipe of these; whether there are any.
 
         Raises:
             PictureError: if the file cannot be written.
@@ -133,10 +133,11 @@ class Film:
 
         partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
         try:
+            made_by = self.recipe.lasting(_length(self._starts)).to_json() if with_recipe else ""
             if self.path.suffix.lower() == ".gif":
-                write_gif(partial, self._starts, self.recipe.to_json(), self.size)
+                write_gif(partial, self._starts, made_by, self.size)
             else:
-                _joined(partial, self.path.suffix.lower(), self._starts, self.recipe, sound)
+                _joined(partial, self.path.suffix.lower(), self._starts, made_by, sound)
             partial.replace(self.path)
         except (OSError, av.FFmpegError) as error:
             raise PictureError(f"{self.path} cannot be written: {first_line(error)}") from error
@@ -228,7 +229,7 @@ def _packets(parts: Mapping[Path, Fraction], stream: Any) -> Iterator[tuple[Frac
 
 
 def _joined(
-    path: Path, ending: str, parts: Mapping[Path, Fraction], recipe: Recipe, sound: Video | None
+    path: Path, ending: str, parts: Mapping[Path, Fraction], recipe: str, sound: Video | None
 ) -> None:
     import av
 
@@ -238,7 +239,7 @@ def _joined(
         opened(first) as model,
         av.open(str(path), "w", format=FORMATS[ending][0], options=options) as container,
     ):
-        container.metadata[RECIPE_KEY] = recipe.to_json()
+        container.metadata[RECIPE_KEY] = recipe
         stream = container.add_stream_from_template(model.streams.video[0])
         tracks = [_packets(parts, stream)]
         if sound and sound.sound:

@@ -105,7 +105,9 @@ def _comment(bare: Path, path: Path, text: bytes) -> None:
     with open(bare, "rb") as source, open(path, "wb") as target:
         head = source.read(13)
         colours = 3 << (head[10] % 8 + 1) if head[10] & 0x80 else 0
-        target.write(head + source.read(colours) + b"\x21\xfe")
-        target.writelines(bytes([len(each)]) + each for each in blocks)
-        target.write(b"\0")
+        target.write(head + source.read(colours))
+        if text:
+            target.write(b"\x21\xfe")
+            target.writelines(bytes([len(each)]) + each for each in blocks)
+            target.write(b"\0")
         shutil.copyfileobj(source, target)

@@ -37,8 +37,8 @@ def label(recipe: DreamRecipe) -> str:
 def sheet(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image]) -> Image.Image:
     """The dreams of `variations`, labelled: a row for each layer, a column for each intensity.
 
-    Where one of the two alone is compared they stand about in a square.
+    Where one of the two alone is compared they stand about in a square; the last ones may lack.
     """
-    labelled = [(label(recipe), dream) for recipe, dream in zip(recipes, dreams, strict=True)]
+    labelled = [(label(recipe), dream) for recipe, dream in zip(recipes, dreams, strict=False)]
     columns = len({recipe.intensity for recipe in recipes})
     return contact_sheet(labelled, columns if columns > 1 else 0)

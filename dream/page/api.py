@@ -138,16 +138,20 @@ def compare(
 ) -> Iterator[tuple[str | None, list[dict[str, Any]] | None]]:
     """Dream a photo at several layers or intensities, on one labelled contact sheet.
 
-    The last answer is the sheet (PNG) and the recipe of each picture on it, row by row.
+    The last answer is the sheet (PNG) and the recipe of each picture on it, row by row. Where time
+    is up before it is done, the last picture is as far as it came, and has "ended" for a recipe.
     """
     recipes = _compared(DreamRecipe(**with_pictures(DreamRecipe, given)), layers, intensities)
     made: list[Image.Image] = []
     by: list[dict[str, Any]] = []
-    for moment, dreams in comparing.sheets(work, recipes, image):
-        made = dreams
-        if moment.frame and moment.frame.finished:
-            by.append(moment.frame.recipes[0].to_dict())
-        yield None, None
+    try:
+        for moment, dreams in comparing.sheets(work, recipes, image):
+            made = dreams
+            if moment.frame and moment.frame.finished:
+                by.append(moment.frame.recipes[0].to_dict())
+            yield None, None
+    except TimeIsUp as error:
+        by.append(_ended(error))
     yield comparing.sheet_file(recipes, made, image), by
 
 
@@ -210,7 +214,8 @@ def top_channels(
     """Say which channels of a layer answer a photo most strongly, and show what they look for.
 
     The last answer is a PNG for each channel, the strongest first; the photo marked where the
-    strongest answers; and channels and strengths as JSON.
+    strongest answers; and channels and strengths as JSON, in the end of which it says that it has
+    "ended", and why, where time was up before all pictures were done.
     """
     recipe = ChannelRecipe(**given)
     spot, count = _answering(recipe, x, y, count)
@@ -226,8 +231,7 @@ def top_channels(
             items = [(path, str(channel)) for channel, path in grid.files.items()]
             yield items, where, answers if grid.done else None
     except TimeIsUp as error:
-        _ended(error)
-        yield items, where, answers
+        yield items, where, [*answers, _ended(error)]
 
 
 def _answering(
@@ -313,5 +317,5 @@ def making_of(
 def _filmed(made: films.Films) -> Filmed:
     for moment in made:
         done = moment.done
-        made_by = moment.recipe.to_dict() if done else None
-        yield moment.path if done else None, made_by, moment.picture or None
+        made_by = {"ended": moment.ended} if moment.ended else moment.recipe.to_dict()
+        yield moment.path if done else None, made_by if done else None, moment.picture or None

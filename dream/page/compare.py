@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from dream.errors import TimeIsUp
 from dream.files import sheet as contact
 from dream.files.picture import save_image
 from dream.networks import catalogue
@@ -86,17 +87,23 @@ def sheet(
     """The sheet and the status, as one dream after the other is done."""
     photo = parts.needed(photo)
     recipes = _compared(recipe_of(random_seed, knobs), layers, intensities)
-    for moment, made in sheets(work, recipes, photo):
-        if moment.frame:
-            at = min(len(made) + 1, len(recipes))
-            yield {"status": parts.under_way(f"Dream {at} of {len(recipes)}, {moment.left}.")}
-        else:
-            yield {"status": moment.words}
+    late = None
+    try:
+        for moment, made in sheets(work, recipes, photo):
+            if moment.frame:
+                at = min(len(made) + 1, len(recipes))
+                yield {"status": parts.under_way(f"Dream {at} of {len(recipes)}, {moment.left}.")}
+            else:
+                yield {"status": moment.words}
+    except TimeIsUp as error:
+        late = error
     path = sheet_file(recipes, made, photo)
     yield {
         "sheet": gr.update(value=path, visible=True),
-        "status": parts.status(f"{len(recipes)} dreams in {moment.seconds:.1f} s."),
+        "status": parts.status(f"{len(made)} dreams in {moment.seconds:.1f} s."),
     }
+    if late:
+        raise late
 
 
 def checked(layers: Sequence[str], intensities: Sequence[str], **values: Any) -> None:
@@ -114,10 +121,10 @@ def _compared(
 def sheets(
     work: Work, recipes: Sequence[DreamRecipe], photo: str
 ) -> Iterator[tuple[Moment, list[Image.Image]]]:
-    """The dreams of a sheet as they are made, and those that are finished."""
+    """The dreams of a sheet as they are made, and those that are done, or as far as they came."""
     made: list[Image.Image] = []
     for moment in moments(work, recipes, photo, files=False):
-        if moment.frame and moment.frame.finished:
+        if moment.frame and (moment.frame.finished or moment.frame.ended):
             made.append(moment.frame.picture())
         yield moment, made
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dream.errors import OutOfTime, RecipeError, shown
+from dream.errors import QUICKER, OutOfTime, RecipeError, shown
 from dream.files.film import FORMATS, Film
 from dream.files.picture import load_image
 from dream.files.video import Limits, load_video
@@ -21,7 +21,7 @@ from dream.page.moments import BEHIND, PATIENCE, fresh_folder, in_turn, stem
 from dream.paint.making import Making, formed, making_size
 from dream.paint.reel import Reel, video_reel, zoom_reel
 from dream.recipe import DreamRecipe, Recipe, VideoRecipe, ZoomRecipe
-from dream.service.work import Work, whole
+from dream.service.work import Work
 from dream.tensors import size_of
 
 # What the page takes of a video; the command line takes more.
@@ -40,7 +40,7 @@ class Reeled:
     """A moment of the work on a video, in words for the status.
 
     `path` is where the video will be; it is there when `done` says so. `picture` is the path of the
-    frame that is worked on (JPEG), if it is a new one.
+    frame that is worked on (JPEG), if it is a new one. `ended` says why there is not all of it.
     """
 
     words: str
@@ -48,6 +48,7 @@ class Reeled:
     recipe: Recipe
     picture: str = ""
     done: bool = False
+    ended: str = ""
 
 
 Films = Generator[Reeled, None, None]
@@ -99,14 +100,15 @@ def making_of(
 
     def stream() -> Films:
         yield said.asleep()
-        for frame in formed(whole(frames), making, film):
+        for frame in formed(frames, making, film):
+            said.ended = frame.ended
             words = parts.progress(frame, clock.left(frame.done))
             yield from said.now_and_then(words, frame.picture)
 
     def made() -> Films:
         try:
             yield from in_turn(work, settled.model, said.moment, stream())
-            film.finish()
+            film.finish(with_recipe=not said.ended)
             yield said.at_last(f"The dream as it forms, {len(making.order)} frames, made in")
         finally:
             film.drop()
@@ -123,7 +125,7 @@ def _filmed(work: Work, reel: Reel, source: str, ending: str) -> Films:
     def stream() -> Films:
         yield said.asleep()
         for shot in shots:
-            left = clock.left(shot.share)
+            said.frames, left = shot.done, clock.left(shot.share)
             if shot.frame.finished or shot.done == 0:
                 words = parts.under_way(f"Frame {shot.done} of {shot.total}, {left}.")
                 yield from said.now_and_then(words, shot.frame.picture)
@@ -135,8 +137,11 @@ def _filmed(work: Work, reel: Reel, source: str, ending: str) -> Films:
             yield said.at_last(f"{reel.frames} frames, {float(reel.times[-1]):g} seconds, made in")
         except OutOfTime as error:
             if not film.finish(reel.video):
-                raise
-            yield said.at_last(f"{parts.sentence(error)} What there is plays; it was made in")
+                none = f"time was up before the first frame was there; {QUICKER}"
+                raise OutOfTime(none) from error
+            so_far = f"time was up after {said.frames} of {reel.frames} frames"
+            said.ended = f"{so_far}, this is how far it came; a shorter video, or {QUICKER}"
+            yield said.at_last()
         finally:
             # Where it was stopped, or took too long, what there is shall be seen.
             shots.close()
@@ -148,12 +153,15 @@ def _filmed(work: Work, reel: Reel, source: str, ending: str) -> Films:
 
 
 class _Said:
-    """What is said and shown of a film as it is made."""
+    """What is said and shown of a film as it is made: how many `frames` of it there are, and why
+    it has `ended` before its end.
+    """
 
     def __init__(self, film: Film) -> None:
         self.film = film
         self.begun, self.shown = time.monotonic(), -math.inf
         self.previews: deque[Path] = deque()
+        self.frames, self.ended = 0, ""
 
     @property
     def seconds(self) -> float:
@@ -178,9 +186,13 @@ class _Said:
             self.previews.popleft().unlink(missing_ok=True)
         yield self.moment(words, str(path))
 
-    def at_last(self, words: str) -> Reeled:
-        """What is said when it is there."""
-        return replace(self.moment(parts.status(f"{words} {self.seconds:.1f} s.")), done=True)
+    def at_last(self, words: str = "") -> Reeled:
+        """What is said when it is there, or as much of it as there was time for."""
+        if self.ended:
+            parts.toast(self.ended, "Time is up")
+            words = f"{parts.sentence(self.ended)} What there is plays; it was made in"
+        moment = self.moment(parts.status(f"{words} {self.seconds:.1f} s."))
+        return replace(moment, done=True, ended=self.ended)
 
     def moment(self, words: str, picture: str = "") -> Reeled:
         """What there is now: those words, and that picture if it is a new one."""

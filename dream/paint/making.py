@@ -52,7 +52,11 @@ class Making:
     @property
     def order(self) -> list[int]:
         """Which of those is shown in each frame of the video."""
-        last = self.forming - 1
+        return self.order_of(self.forming)
+
+    def order_of(self, states: int) -> list[int]:
+        """The same, where there was time for so many."""
+        last = states - 1
         if not self.loop:
             return [*range(last), *[last] * max(1, round(REST * self.rate))]
         turn = max(1, round(TURN * self.rate))
@@ -68,7 +72,7 @@ def formed(frames: Iterator[Frame], making: Making, film: Film) -> Iterator[Fram
     """Have a picture formed, and its making-of written into a film; the frames go through.
 
     Between two steps, pictures go over from one to the next. They are kept in files until the video
-    has been written.
+    has been written. Where there was no time for all, it ends with the picture as far as it came.
     """
     folder = film.folder
     folder.mkdir(exist_ok=True)
@@ -84,15 +88,18 @@ def formed(frames: Iterator[Frame], making: Making, film: Film) -> Iterator[Fram
             state = now if before is None else Image.blend(before, now, share)
             state.save(_state(folder, made), compress_level=1)
             made += 1
+        if frame.ended:
+            now.save(_state(folder, made), compress_level=1)
+            made += 1
         before = now
         yield frame
-    _write(making, film)
+    _write(making, film, made)
 
 
-def _write(making: Making, film: Film) -> None:
+def _write(making: Making, film: Film, states: int) -> None:
     length = 1 / making.rate
     with film.part(Fraction(0)) as part:
-        for number, state in enumerate(making.order):
+        for number, state in enumerate(making.order_of(states)):
             with Image.open(_state(film.folder, state)) as image:
                 part.add(image.convert("RGB"), number * length, length)
 

@@ -13,6 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, TypeVar
 
 from dream.errors import RecipeError, instead, shown
@@ -105,6 +106,10 @@ class Recipe(ABC):
     def within(self: AnyRecipe, side: int) -> AnyRecipe:
         """The recipe with a picture of at most so many pixels a side."""
         return self.but(**{self.side: side})
+
+    def lasting(self, seconds: Fraction) -> Recipe:
+        """What makes the first so many seconds of what it makes, and no more."""
+        return self
 
     @abstractmethod
     def called(self, photo: str = "") -> str:

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 from dream.errors import RecipeError, shown
 from dream.recipe.dream import DreamRecipe
-from dream.recipe.knob import knob
+from dream.recipe.knob import knob, knobs
 from dream.recipe.moving import MovingRecipe
-from dream.recipe.recipe import LIST_LIMIT, SEED_LIMIT, Weighted
+from dream.recipe.recipe import LIST_LIMIT, SEED_LIMIT, Recipe, Weighted
 
 KEY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(\d{1,10}))?\s*")
 
@@ -78,6 +78,11 @@ class ZoomRecipe(MovingRecipe):
     def frames(self) -> int:
         """How many frames it has."""
         return max(1, round(Fraction(self.seconds) * self.rate))
+
+    def lasting(self, seconds: Fraction) -> Recipe:
+        frames = round(seconds * self.rate)
+        shorter = max(knobs(self)["seconds"].low, float(frames / self.rate))
+        return self.but(seconds=shorter) if frames < self.frames else self
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:

@@ -325,10 +325,10 @@ def worth_showing(frames: Iterator[Frame], until: float, every: bool = False) ->
     """
     shown = time.monotonic()
     pause = SECONDS_BETWEEN_PREVIEWS
-    frame = None
+    came = False
     try:
         for frame in frames:
-            now = time.monotonic()
+            now, came = time.monotonic(), came or frame.finished or frame.step > 0
             if frame.finished:
                 yield frame
                 continue
@@ -338,7 +338,7 @@ def worth_showing(frames: Iterator[Frame], until: float, every: bool = False) ->
                 shown = time.monotonic()
                 pause = max(SECONDS_BETWEEN_PREVIEWS, 4 * (shown - now))
     except OutOfTime:
-        if frame is None or not frame.octave_step:
+        if not came:
             raise
         so_far = f"time was up after {frame.step} of {frame.total} steps, this is how far it came"
         yield replace(frame, ended=f"{so_far}; {QUICKER}")

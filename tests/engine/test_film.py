@@ -42,8 +42,8 @@ def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_a_film_of_several_parts_carries_its_recipe(ending: str, tmp_path: Path) -> None:
-    recipe, images = ZoomRecipe(layer="0 s: conv3; 5 s: inception3b", seed=7), panned(30)
-    base = Fraction(1, 25)
+    layer, base, images = "0 s: conv3; 5 s: inception3b", Fraction(1, 25), panned(30)
+    recipe = ZoomRecipe(layer=layer, seed=7, seconds=1.2, fps=25)
     film = Film(tmp_path / f"film{ending}", recipe, (48, 64), 1 / base, base)
     for first in (0, 12, 24):
         with film.part(first * base) as part:

@@ -201,6 +201,7 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
     assert said.startswith(f"{out} has what there is, ") and said.count("\n") == 1
     video = load_video(out)
     assert video.frames >= 16 and video.rate == 4
+    assert read_recipe(out, ZoomRecipe).frames == video.frames
     with Image.open(CAT) as image:
         assert video.size == (64, 96) and image.size == (451, 300)
 

@@ -92,6 +92,7 @@ def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) ->
         films.zoom(Work(engine), ZOOM, CAT, "exe")
 
 
+@pytest.mark.filterwarnings("ignore:Time was up")
 def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine) -> None:
     work = Work(engine)
     work.time_limit, work._slowness = 0.5, 0.0  # It is thought to be quick.

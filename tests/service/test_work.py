@@ -27,20 +27,27 @@ from dream import (
     OutOfTime,
     PictureError,
     RecipeError,
+    VideoRecipe,
+    ZoomRecipe,
     load_image,
     read_recipe,
+    save_image,
 )
+from dream.files.video import load_video
 from dream.networks.architecture import TRACING
 from dream.page import api, deep_dream
+from dream.page import compare as comparing
 from dream.page.answers import answered
+from dream.page.making import came_about
 from dream.page.moments import BEHIND, fresh_folder, moments, of_frames, stem, unspoilt
 from dream.page.run import told
 from dream.paint import ascent
 from dream.paint.frames import Frame
-from dream.service.work import LENT_SECONDS, PREVIEW_SIDE, Work
+from dream.service.work import LENT_SECONDS, PREVIEW_SIDE, Work, worth_showing
 from tests.conftest import EXAMPLES
 from tests.support import nights
 from tests.support.lend import Lender
+from tests.support.videos import panned, steady
 
 CAT = str(EXAMPLES / "cat.jpg")
 
@@ -191,6 +198,15 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     *_, (items, about) = api.visualize_channel(work, "3,9", None, channels)
     assert len(items) == 2 and about and "ended" in about and len(about["recipes"]) == 2
     assert all(path.endswith(".png") for path, _ in items)
+    *_, (items, where, answers) = api.top_channels(work, CAT, 90, 60, 2, channels)
+    assert len(items) == 2 and where and answers
+    assert [set(each) for each in answers] == [{"channel", "strength"}] * 2 + [{"ended"}]
+    # Of several dreams it is those that are done, and the one that is under way.
+    work.time_limit = 2.0
+    *_, (path, recipes) = api.compare(work, CAT, "conv2", "1,2,3,4,5,6,7,8", small)
+    assert path and recipes and 2 <= len(recipes) <= 8 and set(recipes[-1]) == {"ended"}
+    assert [each["intensity"] for each in recipes[:-1]] == [*range(1, len(recipes))]
+    assert load_image(path).shape[3] == len(recipes) * (64 + 6) + 6
     # On the page it is what is downloaded then, and the status says why.
     knobs = asdict(DreamRecipe(**small)) | {"mask": None}
     names = ("status", "view", "download")
@@ -198,6 +214,58 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     *_, before, (words, view, downloaded), (said, *_) = told(stream, dict.fromkeys(names))
     assert "Step" in words and "Time was up after" in said and before[2] == gr.skip()
     assert view[1] == downloaded and downloaded.endswith(".png")
+    given = knobs | {"layers": ["conv2"], "intensities": ["9", "10"]}
+    stream = comparing.sheet(work, CAT, random_seed=False, **given)
+    *_, (sheet, _), (_, said) = told(stream, {"sheet": None, "status": None})
+    assert Path(sheet["value"]).is_file() and "Time was up after" in said
+
+
+@pytest.mark.filterwarnings("ignore:Time was up")
+def test_a_film_that_takes_too_long_says_what_it_is_made_of(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("dream.paint.frames.ascend", slowly(0.05))
+    work = Work(engine)
+    work._slowness = 0.0
+    small: dict[str, Any] = {"max_side": 48, "octaves": 1, "iterations": 1}
+    clip = str(steady(tmp_path / "clip.mp4", panned(60, speed=1)))
+    for ending in ("mp4", "webm", "gif"):
+        work.time_limit = 1.0
+        *_, (path, recipe, _) = api.zoom(work, CAT, ending, small | {"seconds": 20, "fps": 10})
+        assert path and recipe and set(recipe) == {"ended"}
+        count = load_video(path).frames
+        said = rf"time was up after {count} of 200 frames, .* far it came; a shorter video, or"
+        assert re.match(said, recipe["ended"])
+        # The same again, and no more: what it is made of is in the file.
+        made = read_recipe(path, ZoomRecipe)
+        assert made.frames == count and made.but(seconds=20) == ZoomRecipe(
+            **small, seconds=20, fps=10
+        )
+        work.time_limit = 0.5
+        dreamed = small | {"iterations": 50}
+        *_, (path, recipe, _) = api.making_of(work, CAT, 3, 10, False, ending, dreamed)
+        assert path and recipe and recipe["ended"].startswith("time was up after ")
+        assert 10 < load_video(path).frames < 30
+        with pytest.raises(RecipeError, match="holds no recipe"):
+            read_recipe(path)
+    *_, (path, recipe, _) = api.dream_video(work, clip, "mp4", small)
+    assert path and recipe and f"after {load_video(path).frames} of 60 frames" in recipe["ended"]
+    assert read_recipe(path) == engine.settle(VideoRecipe(**small))
+    dream = tmp_path / "dream.png"
+    save_image(Image.new("RGB", (48, 32)), dream, DreamRecipe(**dreamed))
+    *_, changes = came_about(work, str(dream), CAT, "Once")
+    assert "Time was up after" in changes["status"] and changes["made_download"].endswith(".mp4")
+    monkeypatch.setattr("dream.paint.frames.ascend", slowly(2))
+    with pytest.raises(OutOfTime, match="time was up before the first frame was there; fewer"):
+        list(api.zoom(work, CAT, "mp4", small | {"iterations": 2}))
+
+
+def test_between_two_pictures_time_is_up_after_the_first(engine: Engine, cat: Tensor) -> None:
+    recipe = DreamRecipe(octaves=1, iterations=1, max_side=48)
+    frames = itertools.islice(engine.dreams(cat, [recipe, recipe.but(seed=1)]), 1, None)
+    first, last = worth_showing(frames, until=0)
+    assert first.finished and not last.octave_step and "after 1 of 2 steps" in last.ended
 
 
 def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:
