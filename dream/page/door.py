@@ -38,7 +38,7 @@ FILE_BYTES = 50_000_000
 FORM_BYTES = 100_000
 LINK_SECONDS = 20.0
 REDIRECTS = 5
-UNREAD_SECONDS = 10.0
+UNREAD_SECONDS = 60.0
 UNREAD_KEPT_SECONDS = 600.0
 CALLS = ("call", "queue", "run", "api")
 # What else Gradio would take, as recordings for ffmpeg and blobs to keep, the page has no use for.

@@ -273,16 +273,21 @@ def is_running(process: int) -> bool:
 
 
 @pytest.mark.slow
-def test_calls_whose_answer_nobody_reads_are_given_up(
-    api: httpx.Client, cat: dict[str, str]
-) -> None:
-    long = {"image": cat, "octaves": 8, "iterations": 40}
-    unread = [begun(api, "deep_dream", long) for _ in range(5)]
-    start = time.monotonic()
-    assert called(api, "deep_dream", {"image": cat, **NOTHING})[0]
-    assert time.monotonic() - start < 3 * door.UNREAD_SECONDS  # one alone would take longer
-    good, said = ended(api, "deep_dream", unread[-1])
-    assert not good and said["error"] == "nobody asked for the answer within 10 seconds"
+def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
+    assert door.UNREAD_SECONDS == 60  # A phone may be out of reach for a while.
+    sooner = "import app; from dream.page import door; door.UNREAD_SECONDS = 6.0; app.main()"
+    with (
+        served(tmp_path / "log", "-c", sooner, SYSTEM="", SPACE_ID="") as address,
+        httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
+    ):
+        cat = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+        long = {"image": cat, "octaves": 8, "iterations": 40}
+        unread = [begun(api, "deep_dream", long) for _ in range(5)]
+        start = time.monotonic()
+        assert called(api, "deep_dream", {"image": cat, **NOTHING})[0]
+        assert time.monotonic() - start < 3 * 6  # one alone would take longer
+        good, said = ended(api, "deep_dream", unread[-1])
+        assert not good and said["error"] == "nobody asked for the answer within 6 seconds"
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
