@@ -92,9 +92,10 @@ def python_for_everyone(folder: Path) -> Path:
         "import sys; print(sys.base_prefix, f'python{sys.version_info[0]}.{sys.version_info[1]}')"
     )
     for python in (shutil.which(name), *installed, sys.executable):
-        asked = python and subprocess.run([python, "-c", told], capture_output=True, text=True)
-        if asked and not asked.returncode:  # A shim of pyenv's may lead nowhere.
-            break
+        if python:
+            asked = subprocess.run([python, "-c", told], capture_output=True, text=True)
+            if not asked.returncode:  # A shim of pyenv's may lead nowhere.
+                break
     base, name = Path(asked.stdout.split()[0]), asked.stdout.split()[1]
     with suppress(PermissionError):
         if not as_user(base / "bin" / name, "-c", told).returncode:
