@@ -297,9 +297,12 @@ class Door:
         if keys & self._readers.keys():
             return
         await self._end(event, f"nobody asked for the answer within {UNREAD_SECONDS:g} seconds")
-        await asyncio.sleep(UNREAD_KEPT_SECONDS)
-        for key in () if keys & self._readers.keys() else keys:
-            self.page._queue.pending_event_ids_session.get(key, set()).discard(event)
+        pending = self.page._queue.pending_event_ids_session
+        unread = [key for key in keys if event in pending.get(key, ())]
+        if unread:
+            await asyncio.sleep(UNREAD_KEPT_SECONDS)
+        for key in () if keys & self._readers.keys() else unread:
+            pending.get(key, set()).discard(event)
             self._forget(key)
 
     def _forget(self, session: str) -> None:
