@@ -13,7 +13,7 @@ from dream.errors import WeightsError
 from dream.files.picture import load_image, read_recipe
 from dream.page import deep_dream, parts
 from dream.page.layers import network_choice
-from dream.page.moments import moments, stopped_at
+from dream.page.moments import moments, stopped_at, unspoilt
 from dream.page.run import Run
 from dream.paint.class_image import Verdict
 from dream.recipe import classes
@@ -105,20 +105,24 @@ def _make(
     recipe = ClassRecipe(**_open(knobs))
     if random_seed:
         recipe = recipe.but(seed=parts.random_seed())
-    before = None
-    for moment in moments(work, [recipe], photo, judged=True):
-        if not (moment.frame and moment.verdict):
-            yield {"status": moment.words}
-            continue
-        before = before or moment.verdict
-        (path,) = moment.files
-        changes: dict[str, Any] = {"picture": path, "path": path, "seed": recipe.seed}
-        changes |= {"bars": dict(moment.verdict.seen), "status": moment.words}
-        if moment.frame.finished:
-            changes["status"] = parts.status(_said(before, moment.verdict))
-        if moment.frame.finished or moment.frame.ended:
-            changes["download"] = path
-        yield changes
+    before, path = None, ""
+    try:
+        for moment in moments(work, [recipe], photo, judged=True):
+            if not (moment.frame and moment.verdict):
+                yield {"status": moment.words}
+                continue
+            before = before or moment.verdict
+            (path,) = moment.files
+            changes: dict[str, Any] = {"picture": path, "path": path, "seed": recipe.seed}
+            changes |= {"bars": dict(moment.verdict.seen), "status": moment.words}
+            if moment.frame.finished:
+                words = parts.status(_said(before, moment.verdict))
+                changes |= {"status": words, "download": path}
+            yield changes
+    except Exception:  # Whatever went wrong, what is downloaded is what is shown.
+        if path:
+            yield {"download": unspoilt(path)}
+        raise
 
 
 def _opening(recipe: ClassRecipe) -> tuple[str, dict[str, float]]:

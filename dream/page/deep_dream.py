@@ -20,6 +20,7 @@ from dream.service.work import Work
 
 PHOTO = parts.EXAMPLES / "coffee.jpg"
 DREAMED = parts.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
+STOPPED = f"{parts.STOPPED} Dream again goes on from here."
 PHOTOS = [
     parts.EXAMPLES / f"{name}.jpg" for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
 ]
@@ -152,8 +153,7 @@ def _showing(asked: Inputs, shown: DreamRecipe) -> Result:
 def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> None:
     """What the buttons start; each is a dream, or several."""
     others = [made.again, made.download, asked.compared.go, made.making.go, made.below.go]
-    words = "Stopped. Dream again goes on from here."
-    run = Run(asked.go, asked.stop, others, made.status, words)
+    run = Run(asked.go, asked.stop, others, made.status, made.view)
     status, controls = {"status": made.status}, asked.controls
     outputs = {
         **shown_now,
@@ -169,7 +169,8 @@ def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> 
     formed = {**made.making.outputs, **status}
     check = partial(parts.checked, DreamRecipe)
     small = {"dreams": made.below.dreams, "layers": made.below.layers, **status}
-    run.on(asked.go.click, partial(dream, work), photo | knobs_and_kept, outputs, check, first)
+    inputs = photo | knobs_and_kept
+    run.on(asked.go.click, partial(dream, work), inputs, outputs, check, first, asked.photo)
     run.on(
         made.again.click,
         partial(_again, work),
@@ -214,22 +215,26 @@ def dream(
     """What the tab puts out as a dream goes on."""
     photo = parts.needed(photo)
     recipe = work.engine.settle(recipe_of(random_seed, knobs))
-    for moment in moments(work, [recipe], photo):
-        if not moment.frame:
-            yield {"status": moment.words}
-            continue
-        (made,), (after,) = moment.frame.recipes, moment.files
-        assert isinstance(made, DreamRecipe)  # Smaller than asked for, where memory was scarce.
-        before = before or after
-        pair = before, after
-        changes = {"view": pair, "pair": pair, "status": moment.words, "seed": made.seed}
-        if moment.frame.step == 0 or moment.frame.finished:
-            changes |= beside.about(made)
-        if moment.frame.finished:
-            where = " ".join(filter(None, (made.layer, made.channels)))
-            said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {made.seed}."
-            changes |= {"status": parts.status(said), "download": after, "origin": photo}
-            changes |= history.longer(visit, after, photo, before)
-        elif moment.frame.ended:
-            changes["download"] = after
-        yield changes
+    after = ""
+    try:
+        for moment in moments(work, [recipe], photo, stopped=STOPPED):
+            if not moment.frame:
+                yield {"status": moment.words}
+                continue
+            (made,), (after,) = moment.frame.recipes, moment.files
+            assert isinstance(made, DreamRecipe)  # Smaller than asked for, where memory was scarce.
+            before = before or after
+            pair = before, after
+            changes = {"view": pair, "pair": pair, "status": moment.words, "seed": made.seed}
+            if moment.frame.step == 0 or moment.frame.finished:
+                changes |= beside.about(made)
+            if moment.frame.finished:
+                where = " ".join(filter(None, (made.layer, made.channels)))
+                said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {made.seed}."
+                changes |= {"status": parts.status(said), "download": after, "origin": photo}
+                changes |= history.longer(visit, after, photo, before)
+            yield changes
+    except Exception:  # Whatever went wrong, what is downloaded is what is shown.
+        if after:
+            yield {"download": unspoilt(after)}
+        raise

@@ -71,11 +71,13 @@ def moments(
     kept: bool = False,
     judged: bool = False,
     files: bool = True,
+    stopped: str = parts.STOPPED,
 ) -> Moments:
     """Pictures by those recipes, from noise or in a photo; all is checked before this returns.
 
     `kept` lets those that were made before be taken (see `Engine.plan`), `judged` has the one class
-    image judged at each frame; `files` may be left out where they are not shown.
+    image judged at each frame; `files` may be left out where they are not shown. `stopped` is what
+    is said of a step where one stops.
 
     Raises:
         DreamError: as `load_image`, `Work.paint` and `Engine.fetch`.
@@ -88,7 +90,7 @@ def moments(
     else:
         painted = work.paint(recipes, picture, kept=kept)
         frames = ((frame, None) for frame in painted)
-    return in_turn(work, recipes[0].model, Moment, of_frames(frames, photo, files))
+    return in_turn(work, recipes[0].model, Moment, of_frames(frames, photo, files, stopped))
 
 
 def in_turn(
@@ -118,9 +120,12 @@ def before(seconds: float) -> str:
 
 
 def of_frames(
-    frames: Iterator[tuple[Frame, Verdict | None]], photo: str | None, files: bool = True
+    frames: Iterator[tuple[Frame, Verdict | None]],
+    photo: str | None,
+    files: bool = True,
+    stopped: str = parts.STOPPED,
 ) -> Moments:
-    """The moments of frames.
+    """The moments of frames; as `moments`.
 
     Raises:
         TimeIsUp: after the picture so far, where there was no time for more.
@@ -138,7 +143,8 @@ def of_frames(
             if frame.remark != remark:
                 parts.toast(frame.remark, "Made smaller")
                 remark = frame.remark
-            yield Moment(parts.progress(frame, left), frame, paths, seconds, left, verdict)
+            words = parts.progress(frame, left, stopped)
+            yield Moment(words, frame, paths, seconds, left, verdict)
             if frame.ended:
                 raise TimeIsUp(frame.ended)
             if len(previews) > BEHIND:

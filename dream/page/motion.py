@@ -31,6 +31,7 @@ EXAMPLES = {
 # What the slider goes up to.
 LONGEST = 30
 FORMATS = {"MP4": "mp4", "WebM": "webm", "GIF": "gif"}
+SHOWN = ("picture", "film", "download")
 # The knobs in reach; the others of a frame are folded.
 MOVES = ("seconds", "zoom", "rotation")
 FOLDED = ("right", "down", "fps")
@@ -57,7 +58,7 @@ def tab(work: Work) -> None:
     check = partial(parts.checked, VideoRecipe)
     run.on(other.click, partial(_video, work), dreamed, outputs, check)
     run.wire()
-    told = [outputs[name] for name in ("picture", "film", "download", "status")]
+    told = [outputs[name] for name in (*SHOWN, "status")]
     stop.click(_kept, [outputs["path"], outputs["download"]], told, **parts.AT_ONCE)
     _price(work, expected, priced, asked, dream, moves, outputs["film"])
 
@@ -173,27 +174,38 @@ def _seeded(given: dict[str, Any], random_seed: bool) -> dict[str, Any]:
 
 
 def told(made: films.Films) -> Iterator[dict[str, Any]]:
-    """What is put out as a video is made."""
-    begun = False
-    for moment in made:
-        changes: dict[str, Any] = {"status": moment.words}
-        if not begun:
-            changes |= {"path": moment.path}
-        if moment.picture:
-            changes["picture"] = gr.update(value=moment.picture, visible=True)
-            if not begun:
-                changes["film"] = gr.update(value=None, visible=False)
-            begun = True
-        if moment.done:
-            picture, film = played(moment.path)
-            changes |= {"picture": picture, "film": film, "download": moment.path}
-        yield changes
+    """What is put out as a video is made; what there is of one that fails, or the one before."""
+    path = ""
+    try:
+        for moment in made:
+            changes: dict[str, Any] = {"status": moment.words, "path": moment.path}
+            if moment.picture:
+                changes["picture"] = gr.update(value=moment.picture, visible=True)
+                changes["film"] = gr.update(visible=False)
+                path = moment.path
+            if moment.done:
+                changes |= shown(moment.path)
+            yield changes
+    except Exception:  # Whatever went wrong, what is downloaded is what is shown.
+        if path:
+            there = films.kept(path)
+            yield (
+                shown(there)
+                if there
+                else {"picture": gr.update(visible=False), "film": gr.update(visible=True)}
+            )
+        raise
+
+
+def shown(path: str) -> dict[str, Any]:
+    """What shows that video, and hands it over."""
+    return dict(zip(SHOWN, (*played(path), path), strict=True))
 
 
 def _kept(path: str, whole: str) -> tuple[Any, ...]:
-    """What there is of a video that was stopped, to be played; none of the `whole` one before."""
+    """What there is of a video that was stopped, to be played; else the `whole` one before."""
     if path == whole or not (film := films.kept(path)):
-        return tuple(gr.skip() for _ in range(4))
+        return *played(whole), gr.skip(), gr.skip()
     video = load_video(film)
     words = f"Stopped; {video.frames} frames, {float(video.times[-1]):.1f} seconds, are kept."
     return *played(film), film, parts.status(words)

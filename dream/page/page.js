@@ -15,6 +15,28 @@ document.addEventListener(
   true,
 );
 
+// What stood in a tab when its button was pressed: it stands again where nothing came of it.
+const stood = {};
+const AS_IT_IS = { __type__: "update" };
+
+// The words and, of a tab that has one, the view as a run begins: the photo on either side.
+function beginRun(name, words, many, said, view, photo) {
+  stood[name] = { words, said, view, photo };
+  return [words, photo ? [photo, photo] : AS_IT_IS].slice(0, many);
+}
+
+// The same as it ends: words that held while it ran become what they say of a stop.
+function endRun(name, failed, said, ...views) {
+  const before = stood[name];
+  const stopped = /data-under-way="([^"]*)"/.exec(said)?.[1];
+  const after = failed && said === before?.words ? before.said : `<span role="status">${stopped}</span>`;
+  const shown = views.map((view) => {
+    const nothing = before?.photo && view?.[1]?.url === before.photo.url;
+    return nothing ? before.view : AS_IT_IS;
+  });
+  return [stopped ? after : AS_IT_IS, ...shown];
+}
+
 // Another tab has set what to dream of: what is under way makes room for it.
 function dreamThis() {
   document.querySelector("#stop")?.click();

@@ -23,7 +23,7 @@ from dream.recipe.recipe import SEED_LIMIT, AnyRecipe, Recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS_BETWEEN_WORDS = 0.4
-UNDER_WAY = " data-under-way"
+STOPPED = "Stopped."
 
 # How events run: the work in line, as many at a time as `app.py` says; looks, and what follows from
 # a click, at once, however many dreams wait.
@@ -166,9 +166,9 @@ def status(text: str, mark: str = "") -> str:
     return f'<span role="status"{mark}>{html.escape(text)}</span>'
 
 
-def under_way(text: str) -> str:
-    """A line for the status that holds only while something runs."""
-    return status(text, UNDER_WAY)
+def under_way(text: str, stopped: str = STOPPED) -> str:
+    """A line for the status that holds only while something runs, and what it becomes by a stop."""
+    return status(text, f' data-under-way="{html.escape(stopped)}"')
 
 
 def warned(error: DreamError, title: str) -> str:
@@ -206,7 +206,7 @@ class Clock:
         return f"{seconds:.{int(seconds < 60)}f} s left"
 
 
-def progress(frame: Frame, left: str) -> str:
+def progress(frame: Frame, left: str, stopped: str = STOPPED) -> str:
     """Where a dream is, and how long it still takes, in words."""
     if frame.step == 0:
         return under_way("Falling asleep …")
@@ -214,7 +214,7 @@ def progress(frame: Frame, left: str) -> str:
     if frame.octaves > 1:
         step = f"step {frame.octave_step} of {frame.octave_steps}"
         said = f"Octave {frame.octave} of {frame.octaves}, {step}"
-    return under_way(f"{said}, {left}. {sentence(frame.remark)}".strip())
+    return under_way(f"{said}, {left}. {sentence(frame.remark)}".strip(), stopped)
 
 
 def fetching(downloads: Iterator[Download]) -> Iterator[str]:

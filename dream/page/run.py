@@ -27,12 +27,14 @@ class Run:
         stop: gr.Button,
         others: Sequence[Any],
         status: gr.HTML,
-        words: str = "Stopped.",
+        view: gr.ImageSlider | None = None,
     ) -> None:
         self.buttons = [go, stop, *others]
         self.status = status
         self.stop = stop
-        self.words = parts.status(words)
+        # What the browser has of a run, by a name of its own: see `beginRun` in `page.js`.
+        self.shown = [status, *([view] if view else [])]
+        self.name = json.dumps(stop.elem_id)
         # Which press is under way, and which was stopped last: what is stopped while its files are
         # on their way here must not begin when they have come.
         self.press = gr.Textbox(visible=False)
@@ -49,13 +51,15 @@ class Run:
         outputs: Mapping[str, Any],
         check: Callable[..., Any] | None = None,
         first: Callable[[Callable[..., Any]], Any] | None = None,
+        photo: gr.Image | None = None,
         **about: Any,
     ) -> Any:
         """On that event show what comes from a source: changes of the outputs, by name.
 
         The source is given the inputs by name, and so is `check`, which says what is wrong with
         them before they wait in line; `first` is an event before, which fetches what is needed.
-        What goes wrong later is said in the output "status".
+        What goes wrong later is said in the output "status". A `photo` is shown in the view until
+        something is made of it.
         """
 
         def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
@@ -66,11 +70,13 @@ class Run:
             # All of the last once more: Gradio takes out of its values what is left out.
             yield *last, press
 
+        words = json.dumps(parts.under_way("One moment …"))
         ready = event(
             None,
-            None,
-            [*self.buttons, self.press],
-            js=f"() => [...{self._looks(True)}, String(Math.random())]",
+            [*self.shown, *([photo] if photo else [])],
+            [*self.buttons, self.press, *self.shown],
+            js=f"""(...shown) => [...{self._looks(True)}, String(Math.random()),
+                ...beginRun({self.name}, {words}, {len(self.shown)}, ...shown)]""",
             api_visibility="private",
         )
         if first:
@@ -101,16 +107,19 @@ class Run:
         A busy browser shows frames that it had received before the stop after the stop's words: so
         they are said once more. `then` does not follow what the queue refused.
         """
-        outputs = [*self.buttons, self.status]
-        before = f"""[...{self._looks(False)},
-            said?.includes({json.dumps(parts.UNDER_WAY)}) ? {json.dumps(self.words)} : said]"""
+        outputs = [*self.buttons, *self.shown]
         as_it_is = json.dumps([gr.skip()] * len(outputs))
-        for ended, is_over in ((begun.then, "press === ended"), (begun.failure, "true")):
+        for ended, is_over, failed in (
+            (begun.then, "press === ended", "false"),
+            (begun.failure, "true", "true"),
+        ):
             ended(
                 None,
-                [self.status, self.press, self.ended],
+                [self.press, self.ended, *self.shown],
                 outputs,
-                js=f"(said, press, ended) => {is_over} ? {before} : {as_it_is}",
+                js=f"""(press, ended, ...shown) => {is_over}
+                    ? [...{self._looks(False)}, ...endRun({self.name}, {failed}, ...shown)]
+                    : {as_it_is}""",
                 trigger_mode="multiple",
                 api_visibility="private",
             )
@@ -120,9 +129,10 @@ class Run:
         pressed = gr.update(interactive=False)
         self.stop.click(
             None,
-            self.press,
-            [self.stop, self.status, self.ended],
-            js=f"(press) => [{json.dumps(pressed)}, {json.dumps(self.words)}, press]",
+            [self.press, *self.shown],
+            [self.stop, self.ended, *self.shown],
+            js=f"""(press, ...shown) =>
+                [{json.dumps(pressed)}, press, ...endRun({self.name}, false, ...shown)]""",
             api_visibility="private",
         )
         self.stop.click(

@@ -791,6 +791,22 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     assert shown(page)[0] == before[0]
 
 
+def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
+    page: Page, tmp_path: Path
+) -> None:
+    upload(page, small("cat.jpg", tmp_path))
+    before = shown(page)
+    page.route("**/queue/join*", lambda route: None)  # The server has much to do.
+    page.click("#go")
+    expect(status(page)).to_have_text("One moment …")
+    photo = page.locator("#photo img").get_attribute("src")
+    assert "cat.jpg" in str(photo) and shown(page) == [photo, photo]
+    page.click("#stop")
+    expect(status(page)).to_have_text("Stopped.")
+    assert shown(page) == before
+    page.unroute("**/queue/join*")
+
+
 @at_the_desk
 def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
     lines = page.locator("#made-of p")

@@ -1,9 +1,11 @@
 """Videos as the page makes them: priced, cut into leases, stopped with what there is, and shown."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,13 +21,15 @@ from dream import (
     ZoomRecipe,
     read_recipe,
 )
+from dream.errors import DeviceError
 from dream.files.video import frames_of, load_video
-from dream.page import films, parts
+from dream.page import class_images, deep_dream, films, motion, parts
 from dream.page.films import Films, Reeled
 from dream.page.moments import of_frames
 from dream.paint.frames import to_tensors
 from dream.paint.making import Making
 from dream.recipe import Recipe
+from dream.recipe.knob import knobs
 from dream.service.work import LENT_SECONDS, Work
 from dream.tensors import size_of, to_tensor
 from tests.conftest import EXAMPLES, change
@@ -115,6 +119,39 @@ def test_a_film_that_is_stopped_plays_as_far_as_it_came(engine: Engine) -> None:
     path = next(begun).path
     begun.close()
     assert films.kept(path) == "" and not list(Path(path).parent.glob(".*"))
+
+
+@pytest.mark.parametrize(("steps", "is_there"), [(1, False), (30, True)])
+def test_what_fails_on_its_way_is_handed_over_as_far_as_it_is_shown(
+    steps: int, is_there: bool, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint = engine.paint
+
+    def failing(*given: Any) -> Iterator[Frame]:
+        yield from itertools.islice(paint(*given), steps)
+        raise DeviceError("no memory is left")
+
+    def put_out(source: Iterator[dict[str, Any]]) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        with pytest.raises(DeviceError):
+            for each in source:
+                changes |= each
+        return changes
+
+    monkeypatch.setattr(engine, "paint", failing)
+    made = put_out(motion.told(films.zoom(Work(engine), ZOOM, CAT)))
+    assert made["film"]["visible"] and not made["picture"]["visible"]
+    assert made.get("download") == (made["path"] if is_there else None)
+    assert made["film"].get("value") == made.get("download")
+    recipe = DreamRecipe(max_side=48, seed=3)
+    given: dict[str, Any] = dict.fromkeys(knobs(DreamRecipe)) | {"guide": "", "mask": ""}
+    given |= {name: getattr(recipe, name) for name in ("channels", "max_side", "iterations")}
+    given = {name: each for name, each in given.items() if each is not None}
+    dreamed = put_out(deep_dream.dream(Work(engine), CAT, (), False, **given))
+    assert Path(dreamed["download"]).suffix == ".png"
+    assert Path(dreamed["download"]).parent == Path(dreamed["view"][1]).parent
+    made = put_out(class_images._make(Work(engine), CAT, False, target="goldfish", size=64))
+    assert Path(made["download"]).parent == Path(made["picture"]).parent
 
 
 @pytest.mark.parametrize(("loop", "ending"), [(False, "mp4"), (True, "gif")])
