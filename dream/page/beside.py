@@ -10,9 +10,11 @@ from typing import Any
 
 import gradio as gr
 
+from dream.errors import DreamError
 from dream.networks.model_card import Layer
 from dream.page import parts
-from dream.page.controls import Controls, recipe_of
+from dream.page.controls import Controls, recipe_in, recipe_of
+from dream.page.door import NO_LONGER_HERE, files
 from dream.page.layers import chosen
 from dream.page.moments import moments
 from dream.page.sharing import copy_link, link_field, linked
@@ -32,7 +34,6 @@ class Beside:
     share: gr.Button
     link: gr.Textbox
     dreams: gr.Gallery
-    layers: gr.State
 
 
 def small_dreams(photo: gr.Image) -> gr.Gallery:
@@ -63,7 +64,7 @@ def section(first: DreamRecipe, dreams: gr.Gallery) -> Beside:
             share = gr.Button("Copy a link to this recipe", size="sm", elem_id="share")
         link = link_field("shared-link")
         dreams.render()  # type: ignore[no-untyped-call]
-    return Beside(made_of, go, share, link, dreams, gr.State(()))
+    return Beside(made_of, go, share, link, dreams)
 
 
 def about(recipe: DreamRecipe) -> dict[str, Any]:
@@ -110,12 +111,11 @@ def tried(
     layers = others(recipe)
     recipes = [recipe.but(layer=layer.name, max_side=SIDE) for layer in layers]
     items: list[tuple[str, str]] = []
-    yield {"dreams": gr.update(value=[], visible=True), "layers": ()}
+    yield {"dreams": gr.update(value=[], visible=True)}
     for moment in moments(work, recipes, photo):
         if moment.frame and moment.frame.finished:
             items.append((moment.files[0], layers[len(items)].brings))
-            named = tuple((recipe.model, layer.name) for layer in layers[: len(items)])
-            yield {"dreams": items, "layers": named}
+            yield {"dreams": items}
         elif not moment.frame:
             yield {"status": moment.words}
     yield {"status": parts.status(f"{len(items)} other layers. Click one to choose it.")}
@@ -125,14 +125,16 @@ def wire(beside: Beside, controls: Controls, status: gr.HTML, linkable: gr.Textb
     """A click on a small dream chooses its layer; another copies the link."""
     copy_link(beside.share, linkable, beside.link)
 
-    def choose(event: gr.SelectData, layers: tuple[tuple[str, str], ...]) -> tuple[Any, ...]:
-        model, layer = layers[int(event.index)]
-        said = parts.status(f"The layer is {layer} now. Dream this photo at its full size.")
-        return *chosen(model, layer), "", said
+    def choose(event: gr.SelectData) -> tuple[Any, ...]:
+        recipe = next((recipe_in(file["path"]) for file in files(event.value)), None)
+        if not recipe:
+            raise DreamError(NO_LONGER_HERE)
+        said = parts.status(f"The layer is {recipe.layer} now. Dream this photo at its full size.")
+        return *chosen(recipe.model, recipe.layer), "", said
 
     beside.dreams.select(
         choose,
-        beside.layers,
+        None,
         [*controls.choice.components, controls.by_name["channels"], status],
         **controls.at_once,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from dream.engine import Engine
+from dream.errors import DreamError
 from dream.files.picture import save_image
 from dream.page import deep_dream, parts
 from dream.page.answers import GRID, TOP, answered, map_file, recipes_for
+from dream.page.door import NO_LONGER_HERE, is_uploaded, upload_name, upload_path
 from dream.page.layers import LayerChoice, choose_layer, chosen
 from dream.page.moments import Moment, fresh_folder, grids, moments
 from dream.page.run import Run, changed, told
@@ -28,14 +30,17 @@ CONTROLS = [name for name in knobs(ChannelRecipe) if name not in ("model", "laye
 
 @dataclass(frozen=True)
 class Shown:
-    """What a visitor's gallery shows, and the photo it answers, if any: where, in a file each."""
+    """What a visitor's gallery shows, and the photo it answers, if any: where, in a file each.
+
+    The browser keeps it, with the files by their names as uploads: the server may forget.
+    """
 
     model: str
     layer: str
-    channels: tuple[int, ...]
+    channels: Sequence[int]
     selected: int | None
-    photo: str | None = None
-    maps: tuple[str, ...] = ()
+    photo: str = ""
+    maps: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     def peek(**knobs: Any) -> tuple[Any, ...]:
         return next(told(_peek(work.engine, **knobs), outputs))
 
-    def select(event: gr.SelectData, shown: Shown) -> tuple[Any, ...]:
-        return changed(_select(shown, int(event.index)), outputs)
+    def select(event: gr.SelectData, shown: Any) -> tuple[Any, ...]:
+        return changed(_select(_read(shown), int(event.index)), outputs)
 
     # What forms, or was enlarged, gives way to the first one of another layer.
     emptied = asked.choice.then(lambda: [], None, gallery, js=STOP, **parts.AT_ONCE)
@@ -90,10 +95,37 @@ def _spot_of(event: gr.SelectData) -> Any:
     return event.index
 
 
-def _carried(shown: Shown) -> tuple[Any, ...]:
+def _read(kept: Any) -> Shown:
+    """What the gallery shows, as a browser says.
+
+    Raises:
+        DreamError: if it says something else.
+    """
+    try:
+        shown = Shown(**kept)
+        for channel in [*shown.channels, shown.selected or 0]:
+            ChannelRecipe(model=shown.model, layer=shown.layer, channel=channel)
+    except TypeError as error:
+        raise DreamError("these channels are not known here; show them again") from error
+    return shown
+
+
+def _file(name: str) -> str:
+    """The upload of that name.
+
+    Raises:
+        DreamError: if it is no longer here.
+    """
+    if is_uploaded(path := upload_path(name)):
+        return path
+    raise DreamError(NO_LONGER_HERE)
+
+
+def _carried(kept: Any) -> tuple[Any, ...]:
     """The tab that dreams, with the channel that is selected."""
+    shown = _read(kept)
     layer = chosen(shown.model, shown.layer)
-    channel, photo = str(shown.selected), shown.photo or gr.skip()
+    channel, photo = str(shown.selected), _file(shown.photo) if shown.photo else gr.skip()
     return gr.Tabs(selected="dream"), *layer, channel, photo, None
 
 
@@ -145,7 +177,7 @@ def _showing(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
     return {
         "gallery": gallery,
         "status": status,
-        "shown": gr.State(opening["shown"]),
+        "shown": gr.JSON(opening["shown"], visible=False),
         "carry": carry,
         "where": where,
     }
@@ -248,7 +280,12 @@ def _choosing(
     """The first of these channels as the one that is chosen."""
     first = channels[0] if channels else None
     return {
-        "shown": Shown(recipe.model, recipe.layer, channels, first, photo, maps),
+        "shown": asdict(
+            Shown(
+                *(recipe.model, recipe.layer, channels, first),
+                *(upload_name(photo), [upload_name(path) for path in maps]),
+            )
+        ),
         "carry": _carry(first),
         "where": gr.skip() if photo else gr.update(visible=False),
     }
@@ -259,8 +296,8 @@ def _select(shown: Shown, place: int) -> dict[str, Any]:
     if place >= len(shown.channels):
         return {}  # It was shown a moment ago.
     channel = shown.channels[place]
-    chosen = {"shown": replace(shown, selected=channel), "carry": _carry(channel)}
-    return {**chosen, "where": _map(channel, shown.maps[place])} if shown.maps else chosen
+    chosen = {"shown": asdict(replace(shown, selected=channel)), "carry": _carry(channel)}
+    return {**chosen, "where": _map(channel, _file(shown.maps[place]))} if shown.maps else chosen
 
 
 def _map(channel: int, path: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dream.engine import Engine
 from dream.errors import WeightsError
 from dream.files.picture import load_image, read_recipe
 from dream.page import deep_dream, parts
+from dream.page.door import upload_name, upload_path
 from dream.page.layers import network_choice
 from dream.page.moments import moments, stopped_at, unspoilt
 from dream.page.run import Run
@@ -48,7 +49,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     run = Run(go, stop, [carry, download], outputs["status"])
     run.on(go.click, partial(_make, work), inputs, {**outputs, "seed": inputs["seed"]}, _check)
     run.wire()
-    run.stop.click(stopped_at, outputs["path"], download, **parts.AT_ONCE)
+    run.stop.click(_stopped, outputs["made"], download, **parts.AT_ONCE)
     carried = [tabs, dreams.photo]
     parts.dream_this(carry.click, lambda path: (gr.Tabs(selected="dream"), path), download, carried)
 
@@ -94,8 +95,12 @@ def _showing(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
         carry = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
         download = gr.DownloadButton("Download", str(MADE), elem_id="class-download", min_width=120)
     shown = {"picture": picture, "status": status, "bars": bars, "download": download}
-    # What the picture is, which a slow browser may not show yet.
-    return carry, {**shown, "path": gr.State(str(MADE))}
+    # What the picture is an upload of, for the browser to keep: the server may forget.
+    return carry, {**shown, "made": gr.Textbox(visible=False)}
+
+
+async def _stopped(made: str) -> Any:
+    return await stopped_at(upload_path(made))
 
 
 def _make(
@@ -113,8 +118,9 @@ def _make(
                 continue
             before = before or moment.verdict
             (path,) = moment.files
-            changes: dict[str, Any] = {"picture": path, "path": path, "seed": recipe.seed}
+            changes: dict[str, Any] = {"picture": path, "made": upload_name(path)}
             changes |= {"bars": dict(moment.verdict.seen), "status": moment.words}
+            changes["seed"] = recipe.seed
             if moment.frame.finished:
                 words = parts.status(_said(before, moment.verdict))
                 changes |= {"status": words, "download": path}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,15 +11,15 @@ import gradio as gr
 
 from dream.engine import Engine
 from dream.files.picture import read_recipe
-from dream.page import beside, compare, estimate, history, making, parts, sharing
+from dream.page import beside, compare, estimate, history, making, parts, restore, sharing
 from dream.page.controls import Controls, controls, recipe_of
 from dream.page.moments import moments, stopped_at, unspoilt
 from dream.page.run import Run
+from dream.page.saved_visit import DREAMED, PHOTO, Made, Visit
+from dream.page.sharing import linked
 from dream.recipe.dream import DreamRecipe
 from dream.service.work import Work
 
-PHOTO = parts.EXAMPLES / "coffee.jpg"
-DREAMED = parts.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
 STOPPED = f"{parts.STOPPED} Dream again goes on from here."
 PHOTOS = [
     parts.EXAMPLES / f"{name}.jpg" for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
@@ -59,15 +59,13 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Result:
-    """What was dreamed. `pair` is what the view is shown, and a slow browser may not show yet."""
+    """What was dreamed."""
 
     view: gr.ImageSlider
-    pair: gr.State
     status: gr.HTML
     again: gr.Button
     download: gr.DownloadButton
     strip: history.Strip
-    origin: gr.State
     making: making.Section
     below: beside.Beside
 
@@ -83,10 +81,9 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
     controls = asked.controls
     shown_now = {
         "view": made.view,
-        "pair": made.pair,
         "status": made.status,
         "download": made.download,
-        "origin": made.origin,
+        "visit": made.strip.visit,
         "recipe": asked.recipe,
         "linkable": asked.linkable,
         "made_of": made.below.made_of,
@@ -94,17 +91,11 @@ def tab(work: Work, page_load: Callable[..., Any]) -> Inputs:
     }
     _run(work, asked, made, shown_now)
     estimate.wire(work, asked.expected, asked.photo, controls, made.strip.dreams)
-    sharing.wire(
-        page_load,
-        controls,
-        asked.photo,
-        made.status,
-        asked.recipe,
-        asked.linkable,
-        asked.load_from,
-    )
+    sharing.wire(controls, asked.photo, made.status, asked.recipe, asked.linkable, asked.load_from)
     history.wire(made.strip, controls, {"photo": asked.photo, **shown_now})
     beside.wire(made.below, controls, made.status, asked.linkable)
+    strip = {"strip": made.strip.dreams, "all": made.strip.all}
+    restore.wire(page_load, controls, asked.photo, {**shown_now, **strip})
     return asked
 
 
@@ -126,9 +117,8 @@ def _asking(work: Work, first: DreamRecipe, shown: DreamRecipe) -> Inputs:
 
 
 def _showing(asked: Inputs, shown: DreamRecipe) -> Result:
-    pair = str(PHOTO), str(DREAMED)
     view = gr.ImageSlider(
-        pair,
+        (str(PHOTO), str(DREAMED)),
         type="filepath",
         image_mode=None,
         label="Before and after",
@@ -145,9 +135,9 @@ def _showing(asked: Inputs, shown: DreamRecipe) -> Result:
         came = making.button()
     strip = history.strip()
     asked.compared.sheet.render()  # type: ignore[no-untyped-call]
-    origin, how = gr.State(str(PHOTO)), making.section(came)
+    how = making.section(came)
     below = beside.section(shown, asked.small)
-    return Result(view, gr.State(pair), status, again, download, strip, origin, how, below)
+    return Result(view, status, again, download, strip, how, below)
 
 
 def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> None:
@@ -159,26 +149,18 @@ def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> 
         **shown_now,
         "seed": controls.by_name["seed"],
         "strip": made.strip.dreams,
-        "visit": made.strip.visit,
         "all": made.strip.all,
     }
     photo, knobs, first = {"photo": asked.photo}, controls.inputs, controls.hand_over
     knobs_and_kept = {**knobs, "visit": made.strip.visit}
     sheet = {"sheet": asked.compared.sheet, **status}
-    forming = {"dreamed": made.download, "origin": made.origin, "way": made.making.way}
+    forming = {"visit": made.strip.visit, "way": made.making.way}
     formed = {**made.making.outputs, **status}
     check = partial(parts.checked, DreamRecipe)
-    small = {"dreams": made.below.dreams, "layers": made.below.layers, **status}
+    small = {"dreams": made.below.dreams, **status}
     inputs = photo | knobs_and_kept
     run.on(asked.go.click, partial(dream, work), inputs, outputs, check, first, asked.photo)
-    run.on(
-        made.again.click,
-        partial(_again, work),
-        {"pair": made.pair, **knobs_and_kept},
-        outputs,
-        check,
-        first,
-    )
+    run.on(made.again.click, partial(_again, work), knobs_and_kept, outputs, check, first)
     run.on(
         asked.compared.go.click,
         partial(compare.sheet, work),
@@ -192,27 +174,28 @@ def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> 
         run.on(event, partial(making.came_about, work), forming, formed)
     run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first)
     run.wire()
-    asked.stop.click(_stopped, made.pair, made.download, **parts.AT_ONCE)
+    asked.stop.click(_stopped, made.strip.visit, made.download, **parts.AT_ONCE)
 
 
-async def _stopped(pair: tuple[str, str]) -> Any:
-    return await stopped_at(pair[1])
+async def _stopped(visit: Any) -> Any:
+    return await stopped_at(Visit.read(visit).shown.file)
 
 
-def _again(work: Work, pair: tuple[str, str], **values: Any) -> Iterator[dict[str, Any]]:
+def _again(work: Work, visit: Any, **values: Any) -> Iterator[dict[str, Any]]:
     """The dream dreamed on, beside what the first one was of."""
-    yield from dream(work, unspoilt(pair[1]), before=pair[0], **values)
+    made = Visit.read(visit).found()
+    yield from dream(work, made.file, visit, before=made.before, **values)
 
 
 def dream(
     work: Work,
     photo: str | None,
-    visit: history.Visit,
+    visit: Any,
     random_seed: bool,
     before: str | None = None,
     **knobs: Any,
 ) -> Iterator[dict[str, Any]]:
-    """What the tab puts out as a dream goes on."""
+    """What the tab puts out as a dream goes on; `visit` is what the browser kept."""
     photo = parts.needed(photo)
     recipe = work.engine.settle(recipe_of(random_seed, knobs))
     after = ""
@@ -224,15 +207,14 @@ def dream(
             (made,), (after,) = moment.frame.recipes, moment.files
             assert isinstance(made, DreamRecipe)  # Smaller than asked for, where memory was scarce.
             before = before or after
-            pair = before, after
-            changes = {"view": pair, "pair": pair, "status": moment.words, "seed": made.seed}
+            changes = {"view": (before, after), "status": moment.words, "seed": made.seed}
+            now = replace(Visit.read(visit), shown=Made(after, photo, before), recipe=linked(made))
             if moment.frame.step == 0 or moment.frame.finished:
-                changes |= beside.about(made)
+                changes |= {**beside.about(made), "visit": now.kept()}
             if moment.frame.finished:
                 where = " ".join(filter(None, (made.layer, made.channels)))
                 said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {made.seed}."
-                changes |= {"status": parts.status(said), "download": after, "origin": photo}
-                changes |= history.longer(visit, after, photo, before)
+                changes |= {"status": parts.status(said), "download": after, **history.longer(now)}
             yield changes
     except Exception:  # Whatever went wrong, what is downloaded is what is shown.
         if after:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import os
+import re
 import shutil
 import uuid
 from collections import Counter
@@ -51,6 +52,9 @@ RELAYS = ("proxy=", *(f"file{end}{scheme}:/" for end in "=/" for scheme in ("htt
 
 IS_FILE = {"_type": "gradio.FileData"}
 NOT_HERE = "only pictures that were uploaded here, or links to some, can be used"
+NO_LONGER_HERE = "this file is no longer kept here; upload it again, or reload the page"
+# An upload by its folder, which is named for its content or at random, and its own name.
+UPLOAD = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{64})/[^/\0]{1,255}")
 
 
 def files(data: Any) -> Iterator[dict[str, Any]]:
@@ -78,6 +82,29 @@ def is_uploaded(path: Any) -> bool:
         return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
     except (OSError, TypeError, ValueError, RuntimeError):
         return False
+
+
+def upload_name(path: Any) -> str:
+    """What an upload is called wherever the folder of uploads is: after a restart it is another."""
+    return "/".join(Path(path).parts[-2:]) if isinstance(path, str) else ""
+
+
+def upload_path(name: Any) -> str:
+    """Where an upload of that name lies here, if it still does; "" if none has such a name."""
+    named = isinstance(name, str) and UPLOAD.fullmatch(name)
+    return os.path.join(get_upload_folder(), name) if named else ""
+
+
+def _upload_here(path: Any) -> str:
+    """The path of that upload here: a page that was opened before a restart names a folder of then.
+
+    Raises:
+        DreamError: if there is none.
+    """
+    for each in (path, here := upload_path(upload_name(path))):
+        if is_uploaded(each):
+            return str(each)
+    raise DreamError(NO_LONGER_HERE if here else NOT_HERE)
 
 
 def check_first(begun: Any, check: Callable[..., Any]) -> None:
@@ -125,9 +152,7 @@ class Page(gr.Blocks):
                 if isinstance(block, gr.Image) and not (named or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
             for file in files([value for _, value in given]):
-                if not is_uploaded(file.get("path")):
-                    raise DreamError(NOT_HERE)
-                file["meta"] = IS_FILE
+                file |= {"path": _upload_here(file.get("path")), "meta": IS_FILE}
             made: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
         except gr.Error as error:
             error.print_exception = False
@@ -142,6 +167,9 @@ class Page(gr.Blocks):
     async def call_function(self, *given: Any, **about: Any) -> Any:
         """What the handler answers; what is wrong with a recipe is an answer, no fault of ours."""
         try:
+            # A click on a picture of a gallery names its file.
+            for file in files([each._data for each in given if isinstance(each, gr.EventData)]):
+                file["path"] = _upload_here(file.get("path"))
             return await super().call_function(*given, **about)
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error

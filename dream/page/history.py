@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
 from dream.errors import DreamError
 from dream.files.pack import pack
-from dream.files.picture import read_recipe
 from dream.networks import catalogue
 from dream.page import parts
 from dream.page.beside import about
-from dream.page.controls import Controls
+from dream.page.controls import Controls, recipe_in
+from dream.page.moments import fresh_folder
+from dream.page.saved_visit import MOST, Visit, browser_state
+from dream.page.sharing import linked
 from dream.recipe.dream import DreamRecipe
 
-MOST = 24
 DOWNLOAD = """(file) => {
   if (!file) return;
   const link = document.createElement("a");
@@ -27,27 +28,12 @@ DOWNLOAD = """(file) => {
 }"""
 
 
-class Made(NamedTuple):
-    """A dream, its caption, what it is of, and what is shown beside it: another photo where a dream
-    was dreamed again.
-    """
-
-    file: str
-    caption: str
-    photo: str
-    before: str
-
-
-# The browser holds no part of it, and names none: what is packed and brought back is the visitor's.
-Visit = tuple[Made, ...]
-
-
 @dataclass(frozen=True)
 class Strip:
     """The dreams made so far, and all of them in one file."""
 
     dreams: gr.Gallery
-    visit: gr.State
+    visit: gr.BrowserState
     all: gr.Button
     packed: gr.DownloadButton
 
@@ -64,66 +50,72 @@ def strip() -> Strip:
         elem_id="strip",
     )
     everything = gr.Button("Download all", size="sm", visible=False, elem_id="download-all")
-    return Strip(dreams, gr.State(()), everything, gr.DownloadButton(visible=False))
+    return Strip(dreams, browser_state("visit"), everything, gr.DownloadButton(visible=False))
 
 
-def longer(visit: Visit, dreamed: str, photo: str, before: str) -> dict[str, Any]:
-    """What changes with one more dream: the strip, the visit, and whether there are several."""
-    there = (each for each in visit if Path(each.file).exists())
-    visit = (*there, Made(dreamed, caption(dreamed), photo, before))[-MOST:]
-    items = [(each.file, each.caption) for each in visit]
+def longer(visit: Visit) -> dict[str, Any]:
+    """What changes with one more dream, the one that is shown: the visit, and the strip."""
+    return strip_of(replace(visit, dreams=(*visit.dreams, visit.shown)))
+
+
+def strip_of(visit: Visit) -> dict[str, Any]:
+    """The strip, and whether there are several to pack, with what is still here of a visit."""
+    found = [(made, recipe_in(made.file)) for each in visit.dreams if (made := each.found())]
+    there = [(made, recipe) for made, recipe in found if recipe][-MOST:]
+    items = [(made.file, caption(recipe)) for made, recipe in there]
     return {
-        "strip": gr.update(value=items, selected_index=None, visible=True),
-        "visit": visit,
-        "all": gr.update(visible=len(visit) > 1),
+        "strip": gr.update(value=items, selected_index=None, visible=bool(items)),
+        "visit": replace(visit, dreams=tuple(made for made, _ in there)).kept(),
+        "all": gr.update(visible=len(items) > 1),
     }
 
 
-def caption(dreamed: str) -> str:
+def caption(recipe: DreamRecipe) -> str:
     """A dream in a few words: what its layer brings, and the intensity."""
-    recipe = read_recipe(dreamed, DreamRecipe)
     brings = {layer.name: layer.brings for layer in catalogue.card(recipe.model).layers}
     return f"{brings.get(recipe.layer, recipe.layer)} · {recipe.intensity}"
 
 
-def packed(visit: Visit) -> tuple[str | None, str]:
-    """The dreams of a visit in one ZIP, in the folder of the first, and what is said of it."""
-    there = [Path(each.file) for each in visit if Path(each.file).is_file()]
+def packed(kept: Any) -> tuple[str | None, str]:
+    """The dreams of a visit, as the browser kept it, in one ZIP, and what is said of it."""
+    visit = Visit.read(kept)
+    there = [Path(made.file) for each in visit.dreams if (made := each.found())]
     try:
         if not there:
             raise DreamError("These dreams are no longer kept here.")
-        path = there[0].with_name("dreams.zip")
+        path = fresh_folder() / "dreams.zip"
         pack(there, path)
     except DreamError as error:
         return None, parts.status(parts.sentence(error))
     said = f"{len(there)} dreams and their recipes, in one ZIP"
-    gone = len(visit) - len(there)
+    gone = len(visit.dreams) - len(there)
     return str(path), parts.status(
         f"{said}; {gone} more no longer kept here." if gone else f"{said}."
     )
+
+
+def shown(visit: Visit, recipe: DreamRecipe) -> dict[str, Any]:
+    """What changes where what a visit shows is shown again: made by that recipe, or a photo that is
+    about to be.
+    """
+    made = visit.shown
+    is_dream = made.file != made.photo
+    download = gr.update(value=made.file if is_dream else None, interactive=is_dream)
+    changes = {"view": (made.before, made.file), "download": download}
+    return {**changes, "visit": replace(visit, recipe=linked(recipe)).kept(), **about(recipe)}
 
 
 def wire(strip: Strip, controls: Controls, outputs: dict[str, Any]) -> None:
     """A click on a dream shows it again, with its photo, and sets every control as it was made."""
     status = outputs["status"]
 
-    def bring_back(event: gr.SelectData, visit: Visit) -> dict[Any, Any]:
-        place = int(event.index)
-        made = visit[place] if place < len(visit) else None
-        if not made or not all(
-            Path(each).exists() for each in (made.file, made.photo, made.before)
-        ):
+    def bring_back(event: gr.SelectData, kept: Any) -> dict[Any, Any]:
+        visit, place = Visit.read(kept), int(event.index)
+        made = visit.dreams[place].found() if place < len(visit.dreams) else None
+        if not (made and (recipe := recipe_in(made.file))):
             return {status: parts.status("This dream is no longer kept here.")}
-        recipe = read_recipe(made.file, DreamRecipe)
-        pair = made.before, made.file
-        changes = about(recipe) | {
-            "photo": made.photo,
-            "view": pair,
-            "pair": pair,
-            "status": parts.status(f"Dream {place + 1} of this visit, and its recipe."),
-            "download": made.file,
-            "origin": made.photo,
-        }
+        said = parts.status(f"Dream {place + 1} of this visit, and its recipe.")
+        changes = {"photo": made.photo, **shown(replace(visit, shown=made), recipe), "status": said}
         changed = {outputs[name]: value for name, value in changes.items()}
         return controls.show(recipe, made.photo) | changed
 

@@ -127,7 +127,9 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
             camera = _camera(*SIZES[on_gpu])
-            layer, visit = gr.State(first.layer), gr.State(None, time_to_live=REMEMBERED)
+            # The browser keeps the layer, which the server would forget with the visit.
+            layer = gr.Textbox(first.layer, visible=False)
+            visit = gr.State(None, time_to_live=REMEMBERED)
             pictures = layer_pictures(first.layer, "What to dream of")
             knobs = {name: parts.control(LiveRecipe, name, getattr(first, name)) for name in KNOBS}
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
@@ -233,7 +235,8 @@ def _frozen(visit: Visit | None) -> tuple[Any, ...]:
 
 def _begun(visit: Visit | None) -> Visit:
     if not (visit and visit.film):
-        raise gr.Error("Nothing was dreamed yet; press Record first.", print_exception=False)
+        said = f"No dream is here that is younger than {REMEMBERED} seconds; press Record first."
+        raise gr.Error(said, print_exception=False)
     return visit
 
 

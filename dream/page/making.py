@@ -11,6 +11,7 @@ import gradio as gr
 from dream.errors import DreamError
 from dream.page import films, motion
 from dream.page.controls import recipe_in
+from dream.page.saved_visit import Visit
 from dream.paint.making import Making
 from dream.service.work import Work
 
@@ -55,16 +56,17 @@ def section(go: gr.Button) -> Section:
     return Section(go, below, way, picture, film, download)
 
 
-def came_about(work: Work, dreamed: str, origin: str, way: str) -> Iterator[dict[str, Any]]:
+def came_about(work: Work, visit: Any, way: str) -> Iterator[dict[str, Any]]:
     """The video of a dream that was made of that photo.
 
     Raises:
         DreamError: if no recipe makes it, or as `films.making_of`.
     """
-    if not (recipe := recipe_in(dreamed)):
+    made = Visit.read(visit).found()
+    if not (recipe := recipe_in(made.file)):
         raise DreamError("this dream was stopped on its way; let one come to its end first")
     loop, ending = WAYS.get(way, WAYS["Once"])
-    for moment in films.making_of(work, recipe, origin, Making(loop=loop), ending):
+    for moment in films.making_of(work, recipe, made.photo, Making(loop=loop), ending):
         changes: dict[str, Any] = {"status": moment.words}
         if moment.done:
             picture, film = motion.played(moment.path)

@@ -168,17 +168,17 @@ def unspoilt(path: str) -> str:
     return str(next(Path(path).parent.glob("*.png"), path))
 
 
-async def stopped_at(path: str) -> Any:
+async def stopped_at(path: str, patience: float = PATIENCE) -> Any:
     """What is downloaded after a stop: all of the picture that was put out, once it is there.
 
     No thread waits for it: anyone may ask, as often as they like.
     """
-    until = time.monotonic() + PATIENCE
+    until, folder = time.monotonic() + patience, Path(path).parent
     while not (whole := unspoilt(path)).endswith(".png"):
-        if time.monotonic() > until:
+        if not (path and folder.is_dir()) or time.monotonic() > until:
             return gr.skip()
         await asyncio.sleep(0.05)
-    return whole
+    return whole if Path(whole).is_file() else gr.skip()
 
 
 def fresh_folder() -> Path:

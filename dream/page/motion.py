@@ -13,6 +13,7 @@ from dream.errors import DreamError
 from dream.files.video import load_video
 from dream.networks import catalogue
 from dream.page import estimate, films, parts
+from dream.page.door import upload_name, upload_path
 from dream.page.layers import network_choice
 from dream.page.run import Run
 from dream.recipe import VideoRecipe, ZoomRecipe
@@ -59,7 +60,7 @@ def tab(work: Work) -> None:
     run.on(other.click, partial(_video, work), dreamed, outputs, check)
     run.wire()
     told = [outputs[name] for name in (*SHOWN, "status")]
-    stop.click(_kept, [outputs["path"], outputs["download"]], told, **parts.AT_ONCE)
+    stop.click(_kept, [outputs["made"], outputs["download"]], told, **parts.AT_ONCE)
     _price(work, expected, priced, asked, dream, moves, outputs["film"])
 
 
@@ -116,7 +117,7 @@ def _showing() -> dict[str, Any]:
         "film": film,
         "status": status,
         "download": download,
-        "path": gr.State(""),
+        "made": gr.Textbox(visible=False),
     }
 
 
@@ -178,7 +179,7 @@ def told(made: films.Films) -> Iterator[dict[str, Any]]:
     path = ""
     try:
         for moment in made:
-            changes: dict[str, Any] = {"status": moment.words, "path": moment.path}
+            changes: dict[str, Any] = {"status": moment.words, "made": upload_name(moment.path)}
             if moment.picture:
                 changes["picture"] = gr.update(value=moment.picture, visible=True)
                 changes["film"] = gr.update(visible=False)
@@ -202,8 +203,9 @@ def shown(path: str) -> dict[str, Any]:
     return dict(zip(SHOWN, (*played(path), path), strict=True))
 
 
-def _kept(path: str, whole: str) -> tuple[Any, ...]:
+def _kept(made: str, whole: str) -> tuple[Any, ...]:
     """What there is of a video that was stopped, to be played; else the `whole` one before."""
+    path = upload_path(made)
     if path == whole or not (film := films.kept(path)):
         return *played(whole), gr.skip(), gr.skip()
     video = load_video(film)

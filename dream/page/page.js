@@ -66,6 +66,17 @@ async function copyLink(recipe, field) {
   return { __type__: "update", visible: true, value: link.href, label };
 }
 
+// The settings as the browser keeps them once the page is open on the last ones: files by the names of
+// their folders and their own, which a server may still have; and the link that they began from.
+let settingsAreKept = false;
+function keepSettings(names, [before, ...values], pageIsOpen) {
+  settingsAreKept ||= pageIsOpen;
+  if (!settingsAreKept) return before;
+  const kept = values.map((value) => value?.path?.split(/[\\/]/).slice(-2).join("/") ?? value);
+  const link = new URLSearchParams(location.search).get("recipe");
+  return { link, ...Object.fromEntries(names.map((name, place) => [name, kept[place]])) };
+}
+
 // The camera's button, by what it does now: "start recording" or "stop recording".
 function cameraButton(does) {
   return document.querySelector(`#camera [title="${does}"]`)?.closest("button");

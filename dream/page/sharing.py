@@ -84,7 +84,6 @@ def copy_link(button: gr.Button, linkable: gr.Textbox, link: gr.Textbox) -> None
 
 
 def wire(
-    page_load: Callable[..., Any],
     controls: Controls,
     photo: gr.Image,
     status: gr.HTML,
@@ -92,8 +91,8 @@ def wire(
     linkable: gr.Textbox,
     events: dict[str, Any],
 ) -> None:
-    """A recipe that is pasted, dropped or linked sets every control; beside the button that was
-    pressed, or in the status, it is said whether it did.
+    """A recipe that is pasted or dropped sets every control; beside the button that was pressed, or
+    in the status, it is said whether it did.
     """
     outputs = [*controls.outputs, text, linkable]
 
@@ -124,18 +123,10 @@ def wire(
         words = "This picture was dreamed here; the controls are set to its recipe."
         return set_to(lambda: recipe, photo, words)
 
-    def linked_to(photo: str | None, request: gr.Request) -> dict[Any, Any]:
-        given = request.query_params.get("recipe")
-        if not given:
-            return {status: gr.skip()}
-        words = "The controls are set to the recipe of the link."
-        return set_to(lambda: DreamRecipe.from_json(given), photo, words)
-
     beside = [*outputs, events["said"]]
     events["use"].click(pasted, [text, photo], beside, **controls.at_once)
     events["file"].upload(loaded, [events["file"], photo], beside, **controls.at_once)
     photo.upload(dropped, photo, [*outputs, status], **controls.at_once)
-    page_load(linked_to, photo, [*outputs, status], **controls.at_once)
 
 
 def linked(recipe: DreamRecipe) -> str:

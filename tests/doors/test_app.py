@@ -20,6 +20,7 @@ from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, r
 from dream.files.embedded import embed_guide
 from dream.page import api, deep_dream
 from dream.page.endpoint import handler_of
+from dream.page.saved_visit import DREAMED, PHOTO
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
 from dream.service.work import Work
@@ -93,10 +94,10 @@ def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine:
 
 def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine) -> None:
     opening = deep_dream.opening(engine)
-    path, recipe = dream(client, deep_dream.PHOTO, octaves=opening.octaves)
+    path, recipe = dream(client, PHOTO, octaves=opening.octaves)
     assert DreamRecipe.from_dict(recipe) == opening
-    made, shown = load_image(path), load_image(deep_dream.DREAMED)
-    photo = load_image(deep_dream.PHOTO)
+    made, shown = load_image(path), load_image(DREAMED)
+    photo = load_image(PHOTO)
     if SHIPPED_BITS and engine.precision("dreamlet") == torch.float32:
         assert torch.equal(made, shown)
     else:

@@ -132,23 +132,45 @@ def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list
     assert tried >= 15
 
 
-def test_what_a_visit_packs_is_named_by_no_browser(
-    address: str, api: httpx.Client, cat: dict[str, str]
+def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
+    address: str, api: httpx.Client, cat: dict[str, str], secrets: list[str], app_log: Path
 ) -> None:
     config = httpx.get(f"{address}/config").json()
-    by_name = {each["props"].get("elem_id"): each["id"] for each in config["components"]}
-    (event,) = (
-        each["id"]
+    kinds = {each["id"]: each["type"] for each in config["components"]}
+    events = [
+        (each["id"], [kinds[name] for name in each["inputs"]])
         for each in config["dependencies"]
-        if each["targets"] == [[by_name["download-all"], "click"]]
-    )
-    others = [[cat["path"], "a dream", cat["path"], cat["path"]]]
-    for data in (others, [others], [{"path": cat["path"]}], [None]):
-        sent = {"fn_index": event, "data": data, "session_hash": "forged"}
-        answer = api.post("/run/predict", json=sent)
-        assert answer.status_code == 200
-        packed, said = answer.json()["data"]
-        assert packed is None and "no longer kept here" in said
+        if each["backend_fn"] and "browserstate" in [kinds[name] for name in each["inputs"]]
+    ]
+    assert len(events) == 8
+    gone = f"{'0' * 32}/none.png"
+    mine = door.upload_name(cat["path"])  # No dream of this page's, nor a preview of one.
+    names: list[Any] = [*secrets, gone, mine, None, {}, [[]]]
+    for name in names:
+        kept = {"shown": [gone if name == mine else name] * 3, "dreams": [[name] * 3]}
+        kept |= {"recipe": '{"octaves": 99}', "photo": name, "guide": name, "layer": {}}
+        for event, inputs in events:
+            if any(kind not in ("browserstate", "image") for kind in inputs):
+                continue  # The device makes those wait.
+            given = {"browserstate": kept, "image": cat}
+            sent = {"fn_index": event, "data": [given[kind] for kind in inputs]}
+            about = {"session_hash": "forged", "event_data": {"index": 0, "value": None}}
+            answer = api.post("/run/predict", json=sent | about)
+            assert answer.status_code == 200, answer.text
+            assert not any(secret in answer.text for secret in secrets)
+            assert "dreams.zip" not in answer.text
+    assert "Traceback" not in app_log.read_text()
+
+
+def test_a_page_from_before_a_restart_finds_what_is_here_by_its_content(
+    api: httpx.Client, cat: dict[str, str]
+) -> None:
+    before = f"/tmp/dream-visitors-before/files/{door.upload_name(cat['path'])}"
+    other = before.replace(before.split("/")[-2], "0" * 64)
+    assert refusal(api, "deep_dream", {"image": {"path": other}}) == door.NO_LONGER_HERE
+    # All is well with the picture, so it is the next thing that is said to be wrong.
+    said = refusal(api, "deep_dream", {"image": {"path": before}, "octaves": 99})
+    assert "octaves must be" in said
 
 
 def test_no_tool_has_the_server_upload_a_file_of_its_own(

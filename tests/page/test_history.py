@@ -1,7 +1,9 @@
 """The dreams of a visit, packed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
 import pytest
@@ -10,30 +12,37 @@ import torch
 from dream import DreamRecipe, PictureError, read_recipe, save_image
 from dream.files import pack as packing
 from dream.files.pack import pack
-from dream.page.history import MOST, Made, longer, packed
+from dream.page.history import longer, packed
+from dream.page.moments import fresh_folder
+from dream.page.saved_visit import MOST, Made, Visit
 
 # Out of a page, what a toast says is a warning.
 told = pytest.mark.filterwarnings("default:These dreams")
 
 
-def dreams(folder: Path, *names: str) -> list[Path]:
+@pytest.fixture(autouse=True)
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+
+def dreams(*names: str) -> list[Path]:
     """A dream by each of those names, each in a folder and with a recipe of its own."""
     paths = []
     for seed, name in enumerate(names):
-        paths.append(folder / str(seed) / name)
-        paths[-1].parent.mkdir()
+        paths.append(fresh_folder() / name)
         save_image(torch.rand(1, 3, 8, 8), paths[-1], DreamRecipe(seed=seed))
     return paths
 
 
-def visit_of(paths: list[Path]) -> tuple[Made, ...]:
-    return tuple(Made(str(path), "a dream", "cat.jpg", "cat.jpg") for path in paths)
+def visit_of(paths: list[Path]) -> dict[str, Any]:
+    """A visit of those dreams, as a browser keeps it."""
+    return Visit(dreams=tuple(Made(*[str(path)] * 3) for path in paths)).kept()
 
 
 def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
     tmp_path: Path,
 ) -> None:
-    paths = dreams(tmp_path, "dream-cat.png", "dream-é.png", "dream-cat.png", "Dream-cat.png")
+    paths = dreams("dream-cat.png", "dream-é.png", "dream-cat.png", "Dream-cat.png")
     names = ["dream-cat.png", "dream-é.png", "dream-cat (2).png", "Dream-cat (3).png"]
     pack(paths, tmp_path / "dreams.zip")
     with ZipFile(tmp_path / "dreams.zip") as archive:
@@ -49,7 +58,7 @@ def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
 
 @told
 def test_dreams_that_are_gone_are_passed_over_in_words(tmp_path: Path) -> None:
-    paths = dreams(tmp_path, "dream-1.png", "dream-2.png", "dream-3.png")
+    paths = dreams("dream-1.png", "dream-2.png", "dream-3.png")
     paths[0].unlink()
     path, said = packed(visit_of(paths))
     assert path and "2 dreams" in said and "1 more no longer kept here" in said
@@ -65,7 +74,7 @@ def test_dreams_that_are_gone_are_passed_over_in_words(tmp_path: Path) -> None:
 def test_what_is_too_large_to_pack_is_said_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = dreams(tmp_path, "dream-1.png", "dream-2.png")
+    paths = dreams("dream-1.png", "dream-2.png")
     monkeypatch.setattr(packing, "BYTES", 100.0)
     with pytest.raises(PictureError, match="0 MB are packed here at most; download them one"):
         pack(paths, tmp_path / "dreams.zip")
@@ -73,14 +82,15 @@ def test_what_is_too_large_to_pack_is_said_and_leaves_no_file(
     assert packed(visit_of(paths))[0] is None
 
 
-def test_a_visit_keeps_its_latest_dreams_and_offers_all_of_several(tmp_path: Path) -> None:
-    paths = [str(path) for path in dreams(tmp_path, *(f"{each}.png" for each in range(MOST + 2)))]
-    visit: tuple[Made, ...] = ()
+def test_a_visit_keeps_its_latest_dreams_and_offers_all_of_several() -> None:
+    paths = [str(path) for path in dreams(*(f"{each}.png" for each in range(MOST + 2)))]
+    visit = Visit()
     for count, path in enumerate(paths, 1):
-        changes = longer(visit, path, "cat.jpg", "cat.jpg")
-        visit = changes["visit"]
+        changes = longer(replace(visit, shown=Made(path, path, path)))
+        visit = Visit.read(changes["visit"])
         assert changes["all"]["visible"] == (count > 1)
-    assert [each.file for each in visit] == paths[2:]
+    assert [each.file for each in visit.dreams] == paths[2:]
     assert [file for file, _ in changes["strip"]["value"]] == paths[2:]
     Path(paths[5]).unlink()
-    assert paths[5] not in [each.file for each in longer(visit, paths[0], "", "")["visit"]]
+    changes = longer(replace(visit, shown=visit.dreams[0]))
+    assert paths[5] not in [each.file for each in Visit.read(changes["visit"]).dreams]

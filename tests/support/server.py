@@ -26,10 +26,10 @@ def free_port() -> int:
 
 @contextmanager
 def served(log: Path, *command: str, **environment: str) -> Iterator[str]:
-    """Start `python app.py`, or another command of Python's, on a free port, wait until it answers,
-    and give its address.
+    """Start `python app.py`, or another command of Python's, on a free port or that of the
+    environment, wait until it answers, and give its address.
     """
-    port = free_port()
+    port = int(environment.get("GRADIO_SERVER_PORT", 0)) or free_port()
     variables = os.environ | {"GRADIO_SERVER_PORT": str(port), **environment}
     with running(
         [sys.executable, *(command or ["app.py"])], log, port, cwd=ROOT, env=variables

@@ -1,0 +1,140 @@
+"""What the page opens on: what its link asks for, or the last visit, as the browser kept it.
+
+The browser alone keeps the settings, as they change; a visit changes as dreams are made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dream.errors import DreamError
+from dream.files.embedded import embed_guide
+from dream.page import history, parts
+from dream.page.controls import Controls, of_a_visitor, recipe_in
+from dream.page.door import is_uploaded, upload_path
+from dream.page.moments import stopped_at
+from dream.page.saved_visit import OPENING, Made, Visit, browser_state
+from dream.page.sharing import linked
+from dream.recipe.dream import DreamRecipe
+
+# For how long the page looks for a dream that was under way when it went: a step has to end.
+SECONDS_TO_END = 5.0
+BACK = "Your last visit is back."
+STOPPED = f"{BACK} Its dream was stopped on its way; Dream again goes on from here."
+UNDER_WAY = f"{BACK} Its dream is still being made; reload the page to look for it again."
+
+Updates = dict[Any, Any]
+Changes = dict[str, Any]
+
+
+def wire(
+    page_load: Callable[..., Any], controls: Controls, photo: gr.Image, outputs: dict[str, Any]
+) -> None:
+    """Have the browser keep the settings, and the page open on what it kept; outputs by name."""
+    outputs = {**outputs, "photo": photo}
+    settings = browser_state("settings")
+    kept = {"photo": photo, "random_seed": controls.random_seed, **controls.by_name}
+    del kept["mask"]  # Strokes are in no file as yet; those of a dream are in its recipe.
+
+    async def open_page(kept: Any, visit: Any, shown: str, request: gr.Request) -> Updates:
+        settings = kept if isinstance(kept, dict) else {}
+        link = request.query_params.get("recipe")
+        if link and link != settings.get("link"):
+            updates, changes = _linked(controls, link, shown, Visit.read(visit))
+        else:
+            updates, changes = await _last_visit(controls, settings, shown, Visit.read(visit))
+        return updates | {outputs[name]: value for name, value in changes.items()}
+
+    every = [*controls.outputs, *outputs.values()]
+    opened = page_load(open_page, [settings, outputs["visit"], photo], every, **controls.at_once)
+    changed = [each.change for each in kept.values()]
+    for event, is_open in ((opened.then, "true"), (partial(gr.on, changed), "false")):
+        event(
+            fn=None,
+            inputs=[settings, *kept.values()],
+            outputs=settings,
+            js=f"(...kept) => keepSettings({json.dumps(list(kept))}, kept, {is_open})",
+            api_visibility="private",
+        )
+
+
+def _linked(controls: Controls, link: str, photo: str, visit: Visit) -> tuple[Updates, Changes]:
+    """The controls, and what else changes, by the recipe of a link. There is no dream of it yet:
+    the photo is shown as it is.
+    """
+    try:
+        recipe = of_a_visitor(DreamRecipe.from_json(link))
+        updates = controls.show(recipe, photo)
+    except DreamError as error:
+        said = parts.warned(error, "This recipe cannot be used")
+        return {}, {**history.strip_of(visit), "status": said}
+    visit = replace(visit, shown=Made(photo, photo, photo), recipe=linked(recipe))
+    said = parts.status("The controls are set to the recipe of the link. Dream this photo by it.")
+    return updates, {**history.shown(visit, recipe), **history.strip_of(visit), "status": said}
+
+
+async def _last_visit(
+    controls: Controls, settings: dict[str, Any], shown: str, visit: Visit
+) -> tuple[Updates, Changes]:
+    """The controls, and what else changes, as in the last visit; what is gone is left out."""
+    visit, recipe, said = await _look_for_dream(visit)
+    gone = [] if said else ["what was shown"]
+    if lost := sum(not each.found() for each in visit.dreams):
+        gone.append(f"dreams of the strip ({lost})")
+    files = {name: upload_path(settings.get(name)) for name in ("photo", "guide")}
+    gone += [f"the {name}" for name, path in files.items() if path and not is_uploaded(path)]
+    photo, guide = (path if is_uploaded(path) else "" for path in files.values())
+    updates: Updates = {}
+    with suppress(DreamError):
+        knobs = {name: settings[name] for name in controls.by_name if name in settings}
+        knobs["mask"] = recipe.mask if recipe and visit.shown.photo == photo else ""
+        knobs["guide"] = embed_guide(guide) if guide else ""
+        if files["guide"] and not guide:
+            knobs.pop("objective", None)
+        if settings:
+            updates = controls.show(DreamRecipe(**knobs), photo or shown)
+            updates[controls.random_seed] = settings.get("random_seed") is True
+    changes = {**(history.shown(visit, recipe) if recipe else {}), **history.strip_of(visit)}
+    if photo not in ("", shown):
+        changes["photo"] = photo
+    if gone:
+        said = f"{BACK} No longer kept here, and left out: {', '.join(gone)}."
+    if gone or "photo" in changes or visit != Visit():
+        changes["status"] = parts.status(said)
+    return updates, changes
+
+
+async def _look_for_dream(visit: Visit) -> tuple[Visit, DreamRecipe | None, str]:
+    """The visit, the recipe of what it shows if that is here, and what is said; nothing is where it
+    is gone. A dream may have been under way when the page went: it has ended or ends now.
+    """
+    shown = visit.shown
+    if shown == OPENING:
+        return visit, None, BACK
+    if shown.file != shown.photo:
+        await stopped_at(shown.file, SECONDS_TO_END)
+    made = shown.found()
+    finished = recipe_in(made.file) if made else None
+    if made and (recipe := finished or _read(visit.recipe)):
+        if finished and made not in visit.dreams:
+            visit = replace(visit, dreams=(*visit.dreams, made))
+        is_whole = finished or made.file == made.photo
+        return replace(visit, shown=made), recipe, BACK if is_whole else STOPPED
+    if Path(shown.file).parent.is_dir():
+        return visit, None, UNDER_WAY
+    return replace(visit, shown=OPENING, recipe=""), None, ""
+
+
+def _read(recipe: str) -> DreamRecipe | None:
+    try:
+        return of_a_visitor(DreamRecipe.from_json(recipe))
+    except DreamError:
+        return None

@@ -1,0 +1,228 @@
+"""A visit survives: a reload, a session that is let go, a restart, a line that is cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from dream.page.saved_visit import MOST, OPENING, Visit
+from tests.support.browser import (
+    CHROMIUM,
+    SECONDS,
+    SIZES,
+    download,
+    expect_photo,
+    fill,
+    left,
+    number,
+    shown,
+    small,
+    status,
+    upload,
+    watched,
+)
+from tests.support.line import line_to
+from tests.support.server import free_port, served
+
+expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+NAME = "0" * 32 + "/dream.png"
+
+
+def in_a_browser(test: Any) -> Any:
+    for mark in (
+        pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
+        pytest.mark.filterwarnings("default"),
+        pytest.mark.slow,
+    ):
+        test = mark(test)
+    return test
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        *(None, 1, "x", [], {}, {"shown": 1, "dreams": 2, "recipe": 3}),
+        {"shown": [NAME] * 2, "recipe": "x" * 100_000, "dreams": {"0": [NAME] * 3}},
+        {"shown": ["/etc/passwd", NAME, NAME], "dreams": [["../" + NAME, NAME, NAME], [[]] * 3]},
+        {"shown": [NAME, NAME, "0" * 32 + "/../../x/y.png"], "dreams": [[NAME, NAME, None]]},
+    ],
+)
+def test_what_no_page_keeps_is_read_as_nothing(kept: Any) -> None:
+    assert Visit.read(kept) == Visit()
+
+
+def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
+    made = {"shown": [NAME] * 3, "recipe": "{}", "dreams": [[NAME] * 3] * (MOST + 5)}
+    visit = Visit.read(made)
+    assert visit.shown.file.endswith(NAME) and len(visit.dreams) == MOST
+    assert visit.kept() == {**made, "dreams": [[NAME] * 3] * MOST}
+    assert not visit.shown.found()  # There is no such file.
+    assert Visit.read(Visit(shown=OPENING).kept()) == Visit() and OPENING.found() == OPENING
+
+
+@pytest.fixture(params=SIZES)
+def page(request: Any, window: Page, address: str) -> Iterator[Page]:
+    with watched(window, address, request.param) as page:
+        yield page
+
+
+def dream_small(page: Page, folder: Path, *intensities: int) -> None:
+    """Dream a small photo of a cat, so often."""
+    page.wait_for_timeout(1 * SECONDS)
+    upload(page, small("cat.jpg", folder))
+    for count, intensity in enumerate(intensities, 1):
+        fill(page, "Intensity", intensity)
+        page.click("#go")
+        expect(strip(page)).to_have_count(count, timeout=60 * SECONDS)
+        expect(page.locator("#go")).to_be_visible()
+
+
+def strip(page: Page) -> Any:
+    return page.locator("#strip button.thumbnail-item")
+
+
+def layer(page: Page) -> Any:
+    return page.get_by_label("Layer", exact=True).first
+
+
+@in_a_browser
+def test_a_reload_brings_back_photo_settings_dream_and_strip(
+    page: Page, address: str, tmp_path: Path
+) -> None:
+    dream_small(page, tmp_path, 1, 2)
+    made, first = shown(page), download(page, tmp_path)
+    page.locator(".layers:visible button", has_text="Rings").click()
+    expect(layer(page)).to_have_value("Rings, eyes · inception3b")
+    fill(page, "Intensity", 4)
+    page.wait_for_timeout(0.5 * SECONDS)
+    page.reload()
+    expect(status(page)).to_have_text("Your last visit is back.")
+    expect_photo(page, "cat.jpg")
+    expect(number(page, "Intensity")).to_have_value("4")
+    expect(layer(page)).to_have_value("Rings, eyes · inception3b")
+    expect(strip(page)).to_have_count(2)
+    assert shown(page) == made
+    expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 2:")
+    assert download(page, tmp_path / "again").read_bytes() == first.read_bytes()
+    strip(page).first.click()
+    expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
+    # A link wins over what was kept, once; the strip stays.
+    page.goto(f'{address}/?recipe={{"intensity": 8}}')
+    expect(status(page)).to_have_text(
+        "The controls are set to the recipe of the link. Dream this photo by it."
+    )
+    expect(number(page, "Intensity")).to_have_value("8")
+    expect_photo(page, "coffee.jpg")
+    assert all("coffee.jpg" in each for each in shown(page))
+    expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 8:")
+    expect(page.locator("#download")).to_be_disabled()
+    expect(strip(page)).to_have_count(2)
+    upload(page, small("cat.jpg", tmp_path))
+    fill(page, "Intensity", 3)
+    page.wait_for_timeout(0.5 * SECONDS)
+    page.reload()
+    expect(status(page)).to_have_text("Your last visit is back.")
+    expect_photo(page, "cat.jpg")
+    expect(number(page, "Intensity")).to_have_value("3")
+    # What is malformed, and was put there by another hand, is a page as new.
+    page.evaluate("Object.keys(localStorage).forEach(key => localStorage[key] = 'x:y')")
+    page.goto(address)
+    expect(number(page, "Intensity")).to_have_value("5")
+    expect(status(page)).to_have_text("Drag the line, or dream a photo of yours.")
+
+
+# A server that keeps one session at a time.
+FORGETFUL = "from dream.page import door; door.SESSIONS = 1; import app; app.main()"
+
+
+@pytest.fixture(params=SIZES)
+def alone(request: Any, window: Page) -> Iterator[Page]:
+    """A window for a server of one's own."""
+    width, height = SIZES[request.param]
+    window.set_viewport_size({"width": width, "height": height})
+    yield window
+    left(window)
+
+
+def opened(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.locator("#view img")).to_have_count(2, timeout=60 * SECONDS)
+
+
+@in_a_browser
+def test_a_session_that_was_let_go_and_a_restart_take_only_files(
+    alone: Page, browser: Browser, tmp_path: Path
+) -> None:
+    page, log, port = alone, tmp_path / "log", {"GRADIO_SERVER_PORT": str(free_port())}
+    with served(log, "-c", FORGETFUL, **port) as address:
+        opened(page, address)
+        dream_small(page, tmp_path, 1, 2)
+        other = browser.new_page()  # Its session takes the place of the page's.
+        opened(other, address)
+        other.get_by_role("button", name="Creatures").click()
+        expect(number(other, "Intensity")).to_have_value("7")
+        other.close()
+        first = shown(page)[0]
+        page.click("#again")
+        expect(strip(page)).to_have_count(3, timeout=60 * SECONDS)
+        assert shown(page)[0] == first
+        assert download(page, tmp_path).name == "dream-cat-inception4c-i2-seed0.png"
+        page.click("#came-about")
+        expect(status(page)).to_contain_text("The dream as it forms", timeout=60 * SECONDS)
+        film = download(page, tmp_path, "#making-download")
+        assert film.name == "making-of-dream-cat-inception4c-i2-seed0.mp4"
+        strip(page).first.click()
+        expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
+        page.locator("#photos .gallery-item img, #photos .gallery img").nth(2).click()
+        expect_photo(page, "clouds.jpg")
+        page.wait_for_timeout(0.5 * SECONDS)
+    with served(log, **port):
+        page.reload()
+        expect(status(page)).to_have_text(
+            "Your last visit is back. No longer kept here, and left out: what was shown, "
+            "dreams of the strip (3)."
+        )
+        expect(number(page, "Intensity")).to_have_value("1")
+        expect_photo(page, "clouds.jpg")  # Which ships.
+        expect(strip(page)).to_have_count(0)
+        page.click("#again")  # The opening picture, which is shown.
+        expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+        assert download(page, tmp_path).name.startswith("dream-coffee-inception4c-i1-")
+    assert "Traceback" not in log.read_text()
+
+
+@in_a_browser
+@pytest.mark.parametrize("server_knows", [True, False])
+def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
+    server_knows: bool, page: Page, address: str, tmp_path: Path
+) -> None:
+    with line_to(address) as line:
+        opened(page, f"http://127.0.0.1:{line.port}")
+        page.wait_for_timeout(1 * SECONDS)
+        upload(page, small("rocket.jpg", tmp_path))
+        fill(page, "Intensity", 10)
+        page.click("#go")
+        expect(status(page)).to_contain_text("Octave 2", timeout=60 * SECONDS)
+        line.cut(server_knows)
+        expect(page.locator(".toast-body")).to_contain_text("Connection to the server was lost")
+        page.wait_for_timeout((3 if server_knows else 15) * SECONDS)
+        line.mend()
+        # The page comes back by itself.
+        ended = "Its dream was stopped on its way; Dream again goes on from here."
+        said = f"Your last visit is back. {ended}" if server_knows else "Your last visit is back."
+        expect(status(page)).to_have_text(said, timeout=60 * SECONDS)
+        expect_photo(page, "rocket.jpg")
+        expect(strip(page)).to_have_count(0 if server_knows else 1)
+        path = download(page, tmp_path)
+        made = "" if server_knows else ".png"
+        assert re.match(rf"dream-rocket-inception4c-i10-seed0{made or '-[0-9]+.png'}$", path.name)
+        assert shown(page)[-1].endswith(path.name)
+        expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 10:")
+        page.evaluate("localStorage.clear()")
+        page.goto("about:blank")
+        opened(page, address)

@@ -1,0 +1,64 @@
+"""A line between a browser and a server, which can be cut."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class Line:
+    """Passes on what comes to its own port, both ways, until it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self._server = ("127.0.0.1", port)
+        self._listener: socket.socket | None = None
+        self._ends: list[tuple[socket.socket, socket.socket]] = []
+        self.port = 0
+        self.mend()
+
+    def mend(self) -> None:
+        """Take connections, at the same port as before."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._take, args=[self._listener], daemon=True).start()
+
+    def cut(self, server_knows: bool) -> None:
+        """End all connections and take no more; a phone out of reach does not tell the server."""
+        assert self._listener
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for browser, server in self._ends:
+            for end in (browser, server) if server_knows else (browser,):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+        self._ends.clear()
+
+    def _take(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                browser, _ = listener.accept()
+                ends = browser, socket.create_connection(self._server)
+                self._ends.append(ends)
+                for source, target in (ends, ends[::-1]):
+                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    """What comes out of the source goes into the target, or nowhere once that has ended."""
+    with suppress(OSError):
+        while content := source.recv(65536):
+            with suppress(OSError):
+                target.sendall(content)
+
+
+@contextmanager
+def line_to(address: str) -> Iterator[Line]:
+    """A line to the server at that address."""
+    line = Line(int(address.rpartition(":")[2]))
+    try:
+        yield line
+    finally:
+        line.cut(server_knows=True)
