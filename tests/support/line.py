@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 
 class Line:
@@ -30,11 +31,11 @@ class Line:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for browser, server in self._ends:
+        ends, self._ends = self._ends, []
+        for browser, server in ends:
             for end in (browser, server) if server_knows else (browser,):
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
-        self._ends.clear()
 
     def _take(self, listener: socket.socket) -> None:
         with suppress(OSError):
@@ -42,16 +43,17 @@ class Line:
                 browser, _ = listener.accept()
                 ends = browser, socket.create_connection(self._server)
                 self._ends.append(ends)
-                for source, target in (ends, ends[::-1]):
-                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+                for way in (ends, ends[::-1]):
+                    threading.Thread(target=self._pass_on, args=(ends, *way), daemon=True).start()
 
-
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    """What comes out of the source goes into the target, or nowhere once that has ended."""
-    with suppress(OSError):
-        while content := source.recv(65536):
-            with suppress(OSError):
-                target.sendall(content)
+    def _pass_on(self, ends: Any, source: socket.socket, target: socket.socket) -> None:
+        """What comes out of the source goes into the target, or nowhere once the line was cut."""
+        with suppress(OSError):
+            while content := source.recv(65536):
+                with suppress(OSError):
+                    target.sendall(content)
+            if ends in self._ends:
+                target.shutdown(socket.SHUT_WR)
 
 
 @contextmanager
