@@ -253,9 +253,9 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     *_, (path, recipe, _) = api.dream_video(work, clip, "mp4", small)
     assert path and recipe and f"after {load_video(path).frames} of 60 frames" in recipe["ended"]
     assert read_recipe(path) == engine.settle(VideoRecipe(**small))
-    made = Made(str(fresh_folder() / "dream.png"), str(PHOTO), str(PHOTO))
-    save_image(Image.new("RGB", (48, 32)), made.file, DreamRecipe(**dreamed))
-    *_, changes = came_about(work, Visit(made).kept(), "Once")
+    shown = Made(str(fresh_folder() / "dream.png"), str(PHOTO), str(PHOTO))
+    save_image(Image.new("RGB", (48, 32)), shown.file, DreamRecipe(**dreamed))
+    *_, changes = came_about(work, Visit(shown).kept(), "Once")
     assert "Time was up after" in changes["status"] and changes["made_download"].endswith(".mp4")
     monkeypatch.setattr("dream.paint.frames.ascend", slowly(2))
     with pytest.raises(OutOfTime, match="time was up before the first frame was there; fewer"):
