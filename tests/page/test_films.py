@@ -109,7 +109,7 @@ def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine)
 
 def test_a_film_that_is_stopped_plays_as_far_as_it_came(engine: Engine) -> None:
     made = films.zoom(Work(engine), ZOOM.but(seconds=60), CAT)
-    while not re.search(r"Frame [1-9]", (moment := next(made)).words):
+    while not re.search(r"Frame ([2-9]|\d\d)", (moment := next(made)).words):
         pass
     assert films.kept("") == ""
     made.close()
