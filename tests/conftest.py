@@ -159,6 +159,7 @@ def app_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(app_log: Path) -> Iterator[str]:
     """Where the app is served, as it is at home; to be left as it was found."""
     at_home = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": ""}
+    at_home["DREAM_TIME_LIMIT"] = "600"  # What is slow is the machine, with three tests at a time.
     with served(app_log, **at_home) as address:
         yield address
 

@@ -126,7 +126,7 @@ def wire(beside: Beside, controls: Controls, status: gr.HTML, linkable: gr.Textb
     copy_link(beside.share, linkable, beside.link)
 
     def choose(event: gr.SelectData) -> tuple[Any, ...]:
-        recipe = next((recipe_in(file["path"]) for file in files(event.value)), None)
+        recipe = next((recipe_in(file.get("path")) for file in files(event.value)), None)
         if not recipe:
             raise DreamError(NO_LONGER_HERE)
         said = parts.status(f"The layer is {recipe.layer} now. Dream this photo at its full size.")

@@ -167,9 +167,10 @@ class Page(gr.Blocks):
     async def call_function(self, *given: Any, **about: Any) -> Any:
         """What the handler answers; what is wrong with a recipe is an answer, no fault of ours."""
         try:
-            # A click on a picture of a gallery names its file.
+            # A click on a picture of a gallery names its file; a camera's frame names none.
             for file in files([each._data for each in given if isinstance(each, gr.EventData)]):
-                file["path"] = _upload_here(file.get("path"))
+                if path := file.get("path"):
+                    file["path"] = _upload_here(path)
             return await super().call_function(*given, **about)
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -22,7 +22,7 @@ from dream.page.controls import Controls, of_a_visitor, recipe_in
 from dream.page.door import is_uploaded, upload_path
 from dream.page.moments import stopped_at
 from dream.page.saved_visit import OPENING, Made, Visit, browser_state
-from dream.page.sharing import linked
+from dream.page.sharing import linked, refusal
 from dream.recipe.dream import DreamRecipe
 
 # For how long the page looks for a dream that was under way when it went: a step has to end.
@@ -74,8 +74,7 @@ def _linked(controls: Controls, link: str, photo: str, visit: Visit) -> tuple[Up
         recipe = of_a_visitor(DreamRecipe.from_json(link))
         updates = controls.show(recipe, photo)
     except DreamError as error:
-        said = parts.warned(error, "This recipe cannot be used")
-        return {}, {**history.strip_of(visit), "status": said}
+        return {}, {**history.strip_of(visit), "status": refusal(error)}
     visit = replace(visit, shown=Made(photo, photo, photo), recipe=linked(recipe))
     said = parts.status("The controls are set to the recipe of the link. Dream this photo by it.")
     return updates, {**history.shown(visit, recipe), **history.strip_of(visit), "status": said}

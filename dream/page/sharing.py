@@ -103,8 +103,7 @@ def wire(
             recipe = of_a_visitor(read())
             updates = controls.show(recipe, photo)
         except DreamError as error:
-            words = parts.sentence(f"This recipe cannot be used: {error}")
-            return {said: parts.status(words)}
+            return {said: refusal(error)}
         shown = {text: recipe.to_json(), linkable: linked(recipe)}
         return updates | shown | {said: parts.status(words)}
 
@@ -127,6 +126,11 @@ def wire(
     events["use"].click(pasted, [text, photo], beside, **controls.at_once)
     events["file"].upload(loaded, [events["file"], photo], beside, **controls.at_once)
     photo.upload(dropped, photo, [*outputs, status], **controls.at_once)
+
+
+def refusal(error: DreamError) -> str:
+    """A line for the status that says why a recipe is not taken."""
+    return parts.status(parts.sentence(f"This recipe cannot be used: {error}"))
 
 
 def linked(recipe: DreamRecipe) -> str:

@@ -18,7 +18,6 @@ import pytest
 
 from dream import __main__ as command_line
 from tests.conftest import EXAMPLES, ROOT
-from tests.docs.test_docs import DOCS
 from tests.support.api import called, uploaded
 from tests.support.videos import panned, steady
 
@@ -160,7 +159,9 @@ def test_the_command_line_takes_its_examples(
 
 
 def test_docs_give_no_other_examples() -> None:
-    texts = re.sub(r"^```.*?^```$", "", DOCS, flags=re.DOTALL | re.MULTILINE)
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    docs = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    texts = re.sub(r"^```.*?^```$", "", docs, flags=re.DOTALL | re.MULTILINE)
     spans = re.findall(r"`([^`\n]+)`", texts)
     shown = {example for each in spans for example in EXAMPLE.findall(each)} - {"cuda:1"}
     tried = {example for *_, example in (*endpoints(), *commands())}

@@ -212,8 +212,8 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     knobs = asdict(DreamRecipe(**small)) | {"mask": None}
     names = ("status", "view", "download")
     stream = deep_dream.dream(work, CAT, (), random_seed=False, **knobs)
-    *_, before, (words, view, downloaded), (said, *_) = told(stream, dict.fromkeys(names))
-    assert "Step" in words and "Time was up after" in said and before[2] == gr.skip()
+    *_, (words, view, before), (*_, downloaded), (said, *_) = told(stream, dict.fromkeys(names))
+    assert "Step" in words and "Time was up after" in said and before == gr.skip()
     assert view[1] == downloaded and downloaded.endswith(".png")
     given = knobs | {"layers": ["conv2"], "intensities": ["9", "10"]}
     stream = comparing.sheet(work, CAT, random_seed=False, **given)
