@@ -132,7 +132,7 @@ class Page(gr.Blocks):
 
         They have six to a host, so that a seventh page would stay blank. By the one of each page
         Gradio knows who has gone, whose state it forgets in an hour; here the latest visits push
-        it out (see `SESSIONS`), and `_end_streams` ends what nobody looks at.
+        it out (see `sessions`), and `_end_streams` ends what nobody looks at.
         """
         config = super().get_config_file()
         config["connect_heartbeat"] = False
