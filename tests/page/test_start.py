@@ -213,7 +213,7 @@ def test_a_wrong_variable_ends_the_app_in_one_line() -> None:
         env={"DREAM_TIME_LIMIT": "abc", "PATH": "", "HOME": "/tmp"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
