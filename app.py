@@ -33,8 +33,9 @@ from dream.page import (
     parts,
     visitors,
 )
+from dream.page.blocks import Page
 from dream.page.compression import Compression
-from dream.page.door import FILE_BYTES, Door, Page
+from dream.page.door import FILE_BYTES, Door
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.paint.threads import allowed_threads
 from dream.recipe.knob import from_environment

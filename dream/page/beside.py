@@ -13,8 +13,8 @@ import gradio as gr
 from dream.errors import DreamError
 from dream.networks.model_card import Layer
 from dream.page import parts
+from dream.page.blocks import NO_LONGER_HERE, files
 from dream.page.controls import Controls, recipe_in, recipe_of
-from dream.page.door import NO_LONGER_HERE, files
 from dream.page.layers import chosen
 from dream.page.moments import moments
 from dream.page.sharing import copy_link, link_field, linked

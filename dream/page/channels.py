@@ -14,7 +14,7 @@ from dream.errors import DreamError
 from dream.files.picture import save_image
 from dream.page import deep_dream, parts
 from dream.page.answers import GRID, TOP, answered, map_file, recipes_for
-from dream.page.door import NO_LONGER_HERE, is_uploaded, upload_name, upload_path
+from dream.page.blocks import NO_LONGER_HERE, is_uploaded, upload_name, upload_path
 from dream.page.layers import LayerChoice, choose_layer, chosen
 from dream.page.moments import Moment, fresh_folder, grids, moments
 from dream.page.run import Run, changed, told
@@ -88,7 +88,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
     emptied = asked.choice.then(lambda: [], None, gallery, js=STOP, **parts.AT_ONCE)
     emptied.then(peek, None, every, inputs_kwargs=given, **parts.AT_ONCE)
     gallery.select(select, shown, every, **parts.AT_ONCE)
-    parts.dream_this(carry.click, _carried, shown, [tabs, *dreams.carried])
+    parts.dream_this(carry.click, _channel_to_dream, shown, [tabs, *dreams.carried])
 
 
 def _spot_of(event: gr.SelectData) -> Any:
@@ -121,7 +121,7 @@ def _file(name: str) -> str:
     raise DreamError(NO_LONGER_HERE)
 
 
-def _carried(kept: Any) -> tuple[Any, ...]:
+def _channel_to_dream(kept: Any) -> tuple[Any, ...]:
     """The tab that dreams, with the channel that is selected."""
     shown = _read(kept)
     layer = chosen(shown.model, shown.layer)

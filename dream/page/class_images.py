@@ -12,7 +12,7 @@ from dream.engine import Engine
 from dream.errors import WeightsError
 from dream.files.picture import load_image, read_recipe
 from dream.page import deep_dream, parts
-from dream.page.door import upload_name, upload_path
+from dream.page.blocks import upload_name, upload_path
 from dream.page.layers import network_choice
 from dream.page.moments import moments, stopped_at, unspoilt
 from dream.page.run import Run

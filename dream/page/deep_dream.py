@@ -171,7 +171,7 @@ def _run(work: Work, asked: Inputs, made: Result, shown_now: dict[str, Any]) -> 
         scroll_to_output=True,
     )
     for event in (made.making.go.click, made.making.way.input):
-        run.on(event, partial(making.came_about, work), forming, formed)
+        run.on(event, partial(making.stream_making_of, work), forming, formed)
     run.on(made.below.go.click, partial(beside.tried, work), photo | knobs, small, check, first)
     run.wire()
     asked.stop.click(_stopped, made.strip.visit, made.download, **parts.AT_ONCE)
@@ -210,7 +210,7 @@ def dream(
             changes = {"view": (before, after), "status": moment.words, "seed": made.seed}
             now = replace(Visit.read(visit), shown=Made(after, photo, before), recipe=linked(made))
             if moment.frame.step == 0 or moment.frame.finished:
-                changes |= {**beside.about(made), "visit": now.kept()}
+                changes |= {**beside.about(made), "visit": now.to_browser()}
             if moment.frame.finished:
                 where = " ".join(filter(None, (made.layer, made.channels)))
                 said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {made.seed}."

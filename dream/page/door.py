@@ -10,11 +10,9 @@ import asyncio
 import json
 import math
 import os
-import re
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
@@ -22,14 +20,13 @@ from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 import gradio as gr
 import httpx
 import safehttpx
-from gradio.context import Context
-from gradio.data_classes import BlocksConfigDict
 from gradio.route_utils import FnIndexInferError
 from gradio.server_messages import ProcessCompletedMessage
 from gradio.utils import error_payload, get_upload_folder
 from starlette.formparsers import MultiPartException
 
 from dream.errors import DreamError, printable
+from dream.page.blocks import NOT_HERE, Page, files
 
 API = "/gradio_api/"
 # Pictures come as uploads; only what speaks MCP may send them in the body, as base64.
@@ -49,131 +46,6 @@ NOT_GIVEN = ("pwa_icon", "deep_link", "dev", "monitoring")
 ICONS = ("", "192", "512")  # Which its manifest names.
 # Addresses whose content Gradio relays under the app's own, with a type that lets scripts run.
 RELAYS = ("proxy=", *(f"file{end}{scheme}:/" for end in "=/" for scheme in ("http", "https")))
-
-IS_FILE = {"_type": "gradio.FileData"}
-NOT_HERE = "only pictures that were uploaded here, or links to some, can be used"
-NO_LONGER_HERE = "this file is no longer kept here; upload it again, or reload the page"
-# An upload by its folder, which is named for its content or at random, and its own name.
-UPLOAD = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{64})/[^/\0]{1,255}")
-
-
-def files(data: Any) -> Iterator[dict[str, Any]]:
-    """All that names a file in what was sent, however deep."""
-    left = [data]
-    while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            if each.get("path") or each.get("url"):
-                yield each
-            left += each.values()
-        elif isinstance(each, list):
-            left += each
-
-
-def _is_frame(block: Any, value: Any) -> bool:
-    """Whether that is a camera's picture, which comes in the body and names no file."""
-    return hasattr(block, "sends_pictures") and isinstance(value, dict) and not value.get("path")
-
-
-def is_uploaded(path: Any) -> bool:
-    """Whether that is the path of a regular file in the folder of uploads, links resolved."""
-    try:
-        file = Path(path).resolve()
-        return file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()
-    except (OSError, TypeError, ValueError, RuntimeError):
-        return False
-
-
-def upload_name(path: Any) -> str:
-    """What an upload is called wherever the folder of uploads is: after a restart it is another."""
-    return "/".join(Path(path).parts[-2:]) if isinstance(path, str) else ""
-
-
-def upload_path(name: Any) -> str:
-    """Where an upload of that name lies here, if it still does; "" if none has such a name."""
-    named = isinstance(name, str) and UPLOAD.fullmatch(name)
-    return os.path.join(get_upload_folder(), name) if named else ""
-
-
-def _upload_here(path: Any) -> str:
-    """The path of that upload here: a page that was opened before a restart names a folder of then.
-
-    Raises:
-        DreamError: if there is none.
-    """
-    for each in (path, here := upload_path(upload_name(path))):
-        if is_uploaded(each):
-            return str(each)
-    raise DreamError(NO_LONGER_HERE if here else NOT_HERE)
-
-
-def check_first(begun: Any, check: Callable[..., Any]) -> None:
-    """Before an event of the page being built waits in line, `check` what was sent, as it came.
-
-    What it raises, if that is a DreamError, is the answer.
-    """
-    page = Context.root_block
-    assert isinstance(page, Page)
-    page.checks[begun["id"]] = check
-
-
-class Page(gr.Blocks):
-    """Blocks whose handlers get no file but uploaded ones, whoever calls them.
-
-    `checks` are those of events, by their numbers.
-    """
-
-    def __init__(self, **about: Any) -> None:
-        super().__init__(**about)
-        self.checks: dict[int, Callable[..., Any]] = {}
-
-    def get_config_file(self) -> BlocksConfigDict:
-        """What browsers are told of the page: to hold no connection while nothing runs.
-
-        They have six to a host, so that a seventh page would stay blank. By the one of each page
-        Gradio knows who has gone, whose state it forgets in an hour; here the latest visits push
-        it out (see `sessions`), and `_end_streams` ends what nobody looks at.
-        """
-        config = super().get_config_file()
-        config["connect_heartbeat"] = False
-        return config
-
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any) -> list[Any]:
-        """What the handler is given.
-
-        Raises:
-            gr.Error: in one line, if it names other files, or does not fit the fields.
-        """
-        try:
-            given = list(zip(block_fn.inputs, inputs, strict=False))
-            given = [(block, value) for block, value in given if not _is_frame(block, value)]
-            for block, value in given:
-                named = isinstance(value, dict) and value.get("path")
-                if isinstance(block, gr.Image) and not (named or value is None):
-                    raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
-            for file in files([value for _, value in given]):
-                file |= {"path": _upload_here(file.get("path")), "meta": IS_FILE}
-            made: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
-        except gr.Error as error:
-            error.print_exception = False
-            raise
-        except DreamError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        except Exception as error:  # Gradio's components raise anything on what is none of theirs.
-            said = DreamError(f"what was sent does not fit: {str(error).strip()[:200]}")
-            raise gr.Error(str(said), print_exception=False) from error
-        return made
-
-    async def call_function(self, *given: Any, **about: Any) -> Any:
-        """What the handler answers; what is wrong with a recipe is an answer, no fault of ours."""
-        try:
-            # A click on a picture of a gallery names its file; a camera's frame names none.
-            for file in files([each._data for each in given if isinstance(each, gr.EventData)]):
-                if path := file.get("path"):
-                    file["path"] = _upload_here(path)
-            return await super().call_function(*given, **about)
-        except DreamError as error:
-            raise gr.Error(str(error), print_exception=False) from error
 
 
 class Door:

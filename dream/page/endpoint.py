@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from dream.page import parts
-from dream.page.door import check_first
+from dream.page.blocks import check_first
 from dream.recipe import Recipe
 from dream.recipe.knob import knobs
 from dream.service.work import Work

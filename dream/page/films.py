@@ -109,7 +109,7 @@ def making_of(
         try:
             yield from in_turn(work, settled.model, said.moment, stream())
             film.finish(with_recipe=not said.ended)
-            yield said.at_last(f"The dream as it forms, {len(making.order)} frames, made in")
+            yield said.final_update(f"The dream as it forms, {len(making.order)} frames, made in")
         finally:
             film.drop()
 
@@ -134,14 +134,16 @@ def _filmed(work: Work, reel: Reel, source: str, ending: str) -> Films:
         try:
             yield from in_turn(work, recipe.model, said.moment, stream())
             film.finish(reel.video)
-            yield said.at_last(f"{reel.frames} frames, {float(reel.times[-1]):g} seconds, made in")
+            yield said.final_update(
+                f"{reel.frames} frames, {float(reel.times[-1]):g} seconds, made in"
+            )
         except OutOfTime as error:
             if not film.finish(reel.video):
                 none = f"time was up before the first frame was there; {QUICKER}"
                 raise OutOfTime(none) from error
             so_far = f"time was up after {said.frames} of {reel.frames} frames"
             said.ended = f"{so_far}, this is how far it came; a shorter video, or {QUICKER}"
-            yield said.at_last()
+            yield said.final_update()
         finally:
             # Where it was stopped, or took too long, what there is shall be seen.
             shots.close()
@@ -186,7 +188,7 @@ class _Said:
             self.previews.popleft().unlink(missing_ok=True)
         yield self.moment(words, str(path))
 
-    def at_last(self, words: str = "") -> Reeled:
+    def final_update(self, words: str = "") -> Reeled:
         """What is said when it is there, or as much of it as there was time for."""
         if self.ended:
             parts.toast(self.ended, "Time is up")

@@ -65,7 +65,7 @@ def strip_of(visit: Visit) -> dict[str, Any]:
     items = [(made.file, caption(recipe)) for made, recipe in there]
     return {
         "strip": gr.update(value=items, selected_index=None, visible=bool(items)),
-        "visit": replace(visit, dreams=tuple(made for made, _ in there)).kept(),
+        "visit": replace(visit, dreams=tuple(made for made, _ in there)).to_browser(),
         "all": gr.update(visible=len(items) > 1),
     }
 
@@ -94,7 +94,7 @@ def packed(kept: Any) -> tuple[str | None, str]:
     )
 
 
-def shown(visit: Visit, recipe: DreamRecipe) -> dict[str, Any]:
+def show_visit(visit: Visit, recipe: DreamRecipe) -> dict[str, Any]:
     """What changes where what a visit shows is shown again: made by that recipe, or a photo that is
     about to be.
     """
@@ -102,7 +102,7 @@ def shown(visit: Visit, recipe: DreamRecipe) -> dict[str, Any]:
     is_dream = made.file != made.photo
     download = gr.update(value=made.file if is_dream else None, interactive=is_dream)
     changes = {"view": (made.before, made.file), "download": download}
-    return {**changes, "visit": replace(visit, recipe=linked(recipe)).kept(), **about(recipe)}
+    return {**changes, "visit": replace(visit, recipe=linked(recipe)).to_browser(), **about(recipe)}
 
 
 def wire(strip: Strip, controls: Controls, outputs: dict[str, Any]) -> None:
@@ -115,7 +115,11 @@ def wire(strip: Strip, controls: Controls, outputs: dict[str, Any]) -> None:
         if not (made and (recipe := recipe_in(made.file))):
             return {status: parts.status("This dream is no longer kept here.")}
         said = parts.status(f"Dream {place + 1} of this visit, and its recipe.")
-        changes = {"photo": made.photo, **shown(replace(visit, shown=made), recipe), "status": said}
+        changes = {
+            "photo": made.photo,
+            **show_visit(replace(visit, shown=made), recipe),
+            "status": said,
+        }
         changed = {outputs[name]: value for name, value in changes.items()}
         return controls.show(recipe, made.photo) | changed
 

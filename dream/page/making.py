@@ -32,7 +32,7 @@ class Section:
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """What `came_about` puts out, but for the status."""
+        """What `stream_making_of` puts out, but for the status."""
         return {
             "making": self.below,
             "made_picture": self.picture,
@@ -56,7 +56,7 @@ def section(go: gr.Button) -> Section:
     return Section(go, below, way, picture, film, download)
 
 
-def came_about(work: Work, visit: Any, way: str) -> Iterator[dict[str, Any]]:
+def stream_making_of(work: Work, visit: Any, way: str) -> Iterator[dict[str, Any]]:
     """The video of a dream that was made of that photo.
 
     Raises:

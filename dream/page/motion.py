@@ -13,7 +13,7 @@ from dream.errors import DreamError
 from dream.files.video import load_video
 from dream.networks import catalogue
 from dream.page import estimate, films, parts
-from dream.page.door import upload_name, upload_path
+from dream.page.blocks import upload_name, upload_path
 from dream.page.layers import network_choice
 from dream.page.run import Run
 from dream.recipe import VideoRecipe, ZoomRecipe
@@ -60,7 +60,7 @@ def tab(work: Work) -> None:
     run.on(other.click, partial(_video, work), dreamed, outputs, check)
     run.wire()
     told = [outputs[name] for name in (*SHOWN, "status")]
-    stop.click(_kept, [outputs["made"], outputs["download"]], told, **parts.AT_ONCE)
+    stop.click(_stopped_video, [outputs["made"], outputs["download"]], told, **parts.AT_ONCE)
     _price(work, expected, priced, asked, dream, moves, outputs["film"])
 
 
@@ -185,25 +185,25 @@ def told(made: films.Films) -> Iterator[dict[str, Any]]:
                 changes["film"] = gr.update(visible=False)
                 path = moment.path
             if moment.done:
-                changes |= shown(moment.path)
+                changes |= show_video(moment.path)
             yield changes
     except Exception:  # Whatever went wrong, what is downloaded is what is shown.
         if path:
             there = films.kept(path)
             yield (
-                shown(there)
+                show_video(there)
                 if there
                 else {"picture": gr.update(visible=False), "film": gr.update(visible=True)}
             )
         raise
 
 
-def shown(path: str) -> dict[str, Any]:
+def show_video(path: str) -> dict[str, Any]:
     """What shows that video, and hands it over."""
     return dict(zip(SHOWN, (*played(path), path), strict=True))
 
 
-def _kept(made: str, whole: str) -> tuple[Any, ...]:
+def _stopped_video(made: str, whole: str) -> tuple[Any, ...]:
     """What there is of a video that was stopped, to be played; else the `whole` one before."""
     path = upload_path(made)
     if path == whole or not (film := films.kept(path)):

@@ -18,8 +18,8 @@ import gradio as gr
 from dream.errors import DreamError
 from dream.files.embedded import embed_guide
 from dream.page import history, parts
+from dream.page.blocks import is_uploaded, upload_path
 from dream.page.controls import Controls, of_a_visitor, recipe_in
-from dream.page.door import is_uploaded, upload_path
 from dream.page.moments import stopped_at
 from dream.page.saved_visit import OPENING, Made, Visit, browser_state
 from dream.page.sharing import linked, refusal
@@ -77,7 +77,7 @@ def _linked(controls: Controls, link: str, photo: str, visit: Visit) -> tuple[Up
         return {}, {**history.strip_of(visit), "status": refusal(error)}
     visit = replace(visit, shown=Made(photo, photo, photo), recipe=linked(recipe))
     said = parts.status("The controls are set to the recipe of the link. Dream this photo by it.")
-    return updates, {**history.shown(visit, recipe), **history.strip_of(visit), "status": said}
+    return updates, {**history.show_visit(visit, recipe), **history.strip_of(visit), "status": said}
 
 
 async def _last_visit(
@@ -101,7 +101,7 @@ async def _last_visit(
         if settings:
             updates = controls.show(DreamRecipe(**knobs), photo or shown)
             updates[controls.random_seed] = settings.get("random_seed") is True
-    changes = {**(history.shown(visit, recipe) if recipe else {}), **history.strip_of(visit)}
+    changes = {**(history.show_visit(visit, recipe) if recipe else {}), **history.strip_of(visit)}
     if photo not in ("", shown):
         changes["photo"] = photo
     if gone:

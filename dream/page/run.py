@@ -10,7 +10,7 @@ import gradio as gr
 
 from dream.errors import DreamError, TimeIsUp
 from dream.page import parts
-from dream.page.door import check_first
+from dream.page.blocks import check_first
 
 
 class Run:

@@ -14,7 +14,7 @@ import gradio as gr
 
 from dream.errors import DreamError
 from dream.page import parts
-from dream.page.door import is_uploaded, upload_name, upload_path
+from dream.page.blocks import is_uploaded, upload_name, upload_path
 from dream.page.moments import unspoilt
 
 PHOTO = parts.EXAMPLES / "coffee.jpg"
@@ -65,7 +65,7 @@ class Visit:
             tuple(each for each in strip if each),
         )
 
-    def kept(self) -> dict[str, Any]:
+    def to_browser(self) -> dict[str, Any]:
         """The same, for a browser to keep."""
         shown, *dreams = (
             [upload_name(path) for path in each] for each in (self.shown, *self.dreams)

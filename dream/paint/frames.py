@@ -120,7 +120,8 @@ def frames(
     about how long a stage takes. Close the iterator to stop.
     """
     total = sum(job.steps for job in jobs)
-    work = sum(seconds(stage) for job in jobs for stage in job.stages)
+    costs = [[seconds(stage) for stage in job.stages] for job in jobs]
+    work = sum(map(sum, costs))
     step, worked = 0, 0.0
     for place, (job, climbing) in enumerate(zip(jobs, climbs, strict=True), start=1):
         octaves, last = max(1, len(job.stages)), step + job.steps
@@ -128,7 +129,7 @@ def frames(
             stage = job.stages[octave - 1] if job.stages else None
             if stage and values is not None:
                 step += 1
-                worked += seconds(stage) / stage.steps
+                worked += costs[place - 1][octave - 1] / stage.steps
             yield Frame(
                 step,
                 total,

@@ -22,8 +22,8 @@ import safehttpx
 from PIL import Image
 
 from dream import DreamError
-from dream.page import door, visitors
-from dream.page.door import NOT_HERE
+from dream.page import blocks, door, visitors
+from dream.page.blocks import NOT_HERE
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, begun, called, ended, refusal, served_by, uploaded
 from tests.support.corpus import corpus
@@ -144,7 +144,7 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
     ]
     assert len(events) == 8
     gone = f"{'0' * 32}/none.png"
-    mine = door.upload_name(cat["path"])  # No dream of this page's, nor a preview of one.
+    mine = blocks.upload_name(cat["path"])  # No dream of this page's, nor a preview of one.
     names: list[Any] = [*secrets, gone, mine, None, {}, [[]]]
     for name in names:
         kept = {"shown": [gone if name == mine else name] * 3, "dreams": [[name] * 3]}
@@ -165,9 +165,9 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
 def test_a_page_from_before_a_restart_finds_what_is_here_by_its_content(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
-    before = f"/tmp/dream-visitors-before/files/{door.upload_name(cat['path'])}"
+    before = f"/tmp/dream-visitors-before/files/{blocks.upload_name(cat['path'])}"
     other = before.replace(before.split("/")[-2], "0" * 64)
-    assert refusal(api, "deep_dream", {"image": {"path": other}}) == door.NO_LONGER_HERE
+    assert refusal(api, "deep_dream", {"image": {"path": other}}) == blocks.NO_LONGER_HERE
     # All is well with the picture, so it is the next thing that is said to be wrong.
     said = refusal(api, "deep_dream", {"image": {"path": before}, "octaves": 99})
     assert "octaves must be" in said
@@ -193,9 +193,9 @@ def test_a_link_out_of_the_folder_of_uploads_leads_nowhere(
     (uploads / "mine.png").write_bytes(b"")
     (uploads / "link.png").symlink_to(tmp_path / "secret.png")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads))
-    assert door.is_uploaded(str(uploads / "mine.png"))
+    assert blocks.is_uploaded(str(uploads / "mine.png"))
     for path in ("link.png", "folder", "../secret.png", "none.png", ""):
-        assert not door.is_uploaded(str(uploads / path)), path
+        assert not blocks.is_uploaded(str(uploads / path)), path
 
 
 @pytest.mark.slow
@@ -399,7 +399,7 @@ def test_a_link_is_fetched_into_the_folder_of_uploads(
     file = Path(asyncio.run(door.fetch(links + path)))
     assert file.is_relative_to(tmp_path) and file.name == "cat.jpg"
     assert file.read_bytes() == (EXAMPLES / "cat.jpg").read_bytes()
-    assert door.is_uploaded(str(file))
+    assert blocks.is_uploaded(str(file))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from dream import (
 )
 from dream.errors import DeviceError
 from dream.files.video import frames_of, load_video
-from dream.page import class_images, deep_dream, door, films, motion, parts
+from dream.page import blocks, class_images, deep_dream, films, motion, parts
 from dream.page.films import Films, Reeled
 from dream.page.moments import of_frames
 from dream.paint.frames import to_tensors
@@ -141,7 +141,7 @@ def test_what_fails_on_its_way_is_handed_over_as_far_as_it_is_shown(
     monkeypatch.setattr(engine, "paint", failing)
     made = put_out(motion.told(films.zoom(Work(engine), ZOOM, CAT)))
     assert made["film"]["visible"] and not made["picture"]["visible"]
-    assert made.get("download") == (door.upload_path(made["made"]) if is_there else None)
+    assert made.get("download") == (blocks.upload_path(made["made"]) if is_there else None)
     assert made["film"].get("value") == made.get("download")
     recipe = DreamRecipe(max_side=48, seed=3)
     given: dict[str, Any] = dict.fromkeys(knobs(DreamRecipe)) | {"guide": "", "mask": ""}

@@ -36,7 +36,7 @@ def dreams(*names: str) -> list[Path]:
 
 def visit_of(paths: list[Path]) -> dict[str, Any]:
     """A visit of those dreams, as a browser keeps it."""
-    return Visit(dreams=tuple(Made(*[str(path)] * 3) for path in paths)).kept()
+    return Visit(dreams=tuple(Made(*[str(path)] * 3) for path in paths)).to_browser()
 
 
 def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(

@@ -60,9 +60,9 @@ def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     made = {"shown": [NAME] * 3, "recipe": "{}", "dreams": [[NAME] * 3] * (MOST + 5)}
     visit = Visit.read(made)
     assert visit.shown.file.endswith(NAME) and len(visit.dreams) == MOST
-    assert visit.kept() == {**made, "dreams": [[NAME] * 3] * MOST}
+    assert visit.to_browser() == {**made, "dreams": [[NAME] * 3] * MOST}
     assert not visit.shown.found()  # There is no such file.
-    assert Visit.read(Visit(shown=OPENING).kept()) == Visit() and OPENING.found() == OPENING
+    assert Visit.read(Visit(shown=OPENING).to_browser()) == Visit() and OPENING.found() == OPENING
 
 
 @pytest.fixture(params=SIZES)

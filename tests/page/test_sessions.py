@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 import app as main
 from dream import Engine
 from dream.page import door, sessions
-from dream.page.door import Door, Page
+from dream.page.blocks import Page
+from dream.page.door import Door
 from dream.service.work import Work
 
 ROOM = 5

@@ -38,7 +38,7 @@ from dream.networks.architecture import TRACING
 from dream.page import api, deep_dream
 from dream.page import compare as comparing
 from dream.page.answers import answered
-from dream.page.making import came_about
+from dream.page.making import stream_making_of
 from dream.page.moments import BEHIND, fresh_folder, moments, of_frames, stem, unspoilt
 from dream.page.run import told
 from dream.page.saved_visit import PHOTO, Made, Visit
@@ -255,7 +255,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     assert read_recipe(path) == engine.settle(VideoRecipe(**small))
     shown = Made(str(fresh_folder() / "dream.png"), str(PHOTO), str(PHOTO))
     save_image(Image.new("RGB", (48, 32)), shown.file, DreamRecipe(**dreamed))
-    *_, changes = came_about(work, Visit(shown).kept(), "Once")
+    *_, changes = stream_making_of(work, Visit(shown).to_browser(), "Once")
     assert "Time was up after" in changes["status"] and changes["made_download"].endswith(".mp4")
     monkeypatch.setattr("dream.paint.frames.ascend", slowly(2))
     with pytest.raises(OutOfTime, match="time was up before the first frame was there; fewer"):
