@@ -1,6 +1,7 @@
 """Downloads of weights, from the hub and from torchvision: told as they go, and checked.
 
-A download that is closed stops. What was downloaded here and came damaged is removed.
+A download that is closed stops. What was downloaded here and came damaged is removed. The hub's
+client is imported where it is used: Dreamlet needs none.
 """
 
 from __future__ import annotations
@@ -17,13 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import (
-    get_hf_file_metadata,
-    hf_hub_download,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
-from huggingface_hub.utils.tqdm import tqdm
 
 from dream.errors import WeightsError
 from dream.networks.model_card import Source
@@ -55,6 +49,8 @@ Fetching = Generator[Download, None, Path]
 
 def hub_path(source: Source) -> Path | None:
     """Where the file is in the hub's cache; what is `main` there may be another one by now."""
+    from huggingface_hub import try_to_load_from_cache
+
     found = try_to_load_from_cache(source.repo, source.file, revision=source.revision)
     if not isinstance(found, str):
         return None
@@ -70,6 +66,9 @@ def torchvision_path(source: Source) -> Path:
 
 def from_hub(model: str, source: Source) -> Fetching:
     """The file, downloaded into the hub's cache."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.utils.tqdm import tqdm
+
     damaged = hub_path(source) is not None  # Else it would have been taken.
     # The client tries a hub that does not answer for half a minute; so ask once, and shortly.
     url = hf_hub_url(source.repo, source.file, revision=source.revision)

@@ -12,14 +12,6 @@ import os
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-from huggingface_hub import constants
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from dream.errors import WeightsError, WeightsUnavailable, first_line
 from dream.networks.download import (
     Fetching,
@@ -52,6 +44,8 @@ def fetch(card: ModelCard) -> Fetching:
         except (OSError, WeightsError) as error:
             # Not as OSError prints itself, with a path that visitors need not see.
             causes.append(f"here: {error.strerror if isinstance(error, OSError) else error}")
+    from huggingface_hub import constants
+
     downloads = {"the hub": from_hub} if source.repo and source.sha256 else {}
     downloads |= {"torchvision": from_torchvision} if source.url else {}
     for name, download in downloads.items():
@@ -89,6 +83,13 @@ def _here(source: Source) -> list[tuple[Path, str]]:
 
 
 def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
     known = {
         GatedRepoError: "access is restricted; log in with a token that has it",
         RepositoryNotFoundError: "there is no such repository",
