@@ -25,6 +25,14 @@ def precision(device: torch.device) -> torch.dtype:
     return torch.float64 if device.type == "cpu" else torch.float32
 
 
+def move(values: Tensor, device: torch.device) -> Tensor:
+    """Constants of float64 on a device, in the precision that sums are taken in there.
+
+    They are narrowed before they are moved, as MPS has no float64.
+    """
+    return values.to(precision(device)).to(device)
+
+
 @fx.wrap  # It asks where its values are, which a trace cannot follow.
 def wide(values: Tensor) -> Tensor:
     """The values in the precision that their sums are taken in."""

@@ -76,7 +76,8 @@ class Network:
         self.mean = torch.tensor(card.mean, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(card.std, device=device).view(1, 3, 1, 1)
         means = weights.parent / card.means
-        self.means = load_file(means, str(device)) if means.is_file() else {}
+        measured = load_file(means) if means.is_file() else {}
+        self.means = {layer: mean.to(device) for layer, mean in measured.items()}
         self._grown = grown
         self._extractors: OrderedDict[tuple[tuple[str, ...], bool], nn.Module] = OrderedDict()
         self._frozen: Parts = WeakValueDictionary()

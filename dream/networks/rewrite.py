@@ -155,11 +155,12 @@ class RedirectedReLU(torch.autograd.Function):
         if ctx.ceiling < math.inf:
             plain = plain.masked_fill(x >= ctx.ceiling, 0)
         shut = ~plain.any(tuple(range(1, x.dim())))
-        if shut.any():
-            x, gradient = x[shut], gradient[shut]
-            outward = ((x < 0) & (gradient < 0)) | ((x >= ctx.ceiling) & (gradient > 0))
-            plain[shut] = gradient.masked_fill(outward, 0)
-        return plain, None
+        # A GPU would stop to answer, for longer than it takes to work out what nobody needs.
+        if x.device.type == "cpu" and not shut.any():
+            return plain, None
+        outward = ((x < 0) & (gradient < 0)) | ((x >= ctx.ceiling) & (gradient > 0))
+        each = shut.view(-1, *[1] * (x.dim() - 1))
+        return torch.where(each, gradient.masked_fill(outward, 0), plain), None
 
 
 def redirected_relu(x: Tensor, ceiling: float) -> Tensor:

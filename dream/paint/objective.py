@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -176,8 +177,10 @@ class Direction:
             )
             activation = activation[:, :, row, column]
         channels, weights = zip(*self.weights, strict=True)
-        seen = _positions(activation[:, list(channels)], self.border).mean(2)
-        return seen @ seen.new_tensor(weights) * _share(activation, self.border)
+        chosen = activation.index_select(1, _constant(channels, torch.int64, activation.device))
+        seen = _positions(chosen, self.border).mean(2)
+        weighted = seen @ _constant(weights, seen.dtype, seen.device)
+        return weighted * _share(activation, self.border)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +221,12 @@ class LogSumExp:
         logits = sums.wide(activations[self.layer])
         logits = logits.flatten(2).mean(2) if logits.dim() == 4 else logits
         return logits.logsumexp(1).float()
+
+
+@lru_cache(maxsize=256)
+def _constant(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers on a device, moved there once: to move them in each step would stop a GPU's queue."""
+    return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def _positions(activation: Tensor, border: Border) -> Tensor:
