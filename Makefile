@@ -1,6 +1,7 @@
 # make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
 # make soak: hostile files through every door, a crowd, 2000 dreams; its table into SECURITY.md.
 # make lint: ruff, mypy, and the workflows by schema and actionlint.   make bench: what it costs, into docs/performance.md.
+# make gpu: proves the engine on a GPU and measures it there (DEVICE= for another device).
 # make machines: the numerical tests, as other processors would run them.
 # make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
 # make contract: what the API promises, after it was changed on purpose.   make tables: those of docs/.
@@ -10,7 +11,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DREAM := $(BIN)/python -m dream
 
-.PHONY: run test soak lint machines bench pictures means contract tables browser
+.PHONY: run test soak lint machines gpu bench pictures means contract tables browser
 .DELETE_ON_ERROR:
 
 run: .venv/app
@@ -27,6 +28,10 @@ soak: .venv/tools
 
 machines: .venv/tools
 	$(BIN)/python -m tests.tools.machines
+
+# With the Python that has the torch of the GPU, where there is no .venv: nothing is installed.
+gpu:
+	$$(command -v $(BIN)/python || command -v $(PYTHON)) -m tools.gpu $(if $(DEVICE),--device $(DEVICE))
 
 lint: .venv/tools tests/node_modules
 	$(BIN)/ruff check .

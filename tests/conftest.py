@@ -118,12 +118,6 @@ def change(one: Tensor, other: Tensor) -> float:
     return (one - other).abs().mean().item() * 255
 
 
-def alike(one: Tensor, other: Tensor, start: Tensor) -> float:
-    """How alike two pictures are in what they changed of a start: 1 is the same, 0 nothing."""
-    changes = torch.stack([(each - start).flatten() for each in (one, other)])
-    return float(torch.corrcoef(changes)[0, 1])
-
-
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
     """Torch on so many threads."""

@@ -1,9 +1,8 @@
-"""What was measured: printed as it comes, kept as numbers, written to `docs/performance.md`."""
+"""Rows of numbers by table: printed as they come, then written as JSON and as Markdown."""
 
 from __future__ import annotations
 
 import datetime
-import json
 import platform
 import re
 from pathlib import Path
@@ -12,20 +11,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.conftest import ROOT
-
-DOCS = ROOT / "docs"
-
 
 class Report:
-    """Rows of numbers by table; each is printed when it is added."""
+    """Rows of numbers by table, and what failed; each row is printed when it is added."""
 
     def __init__(self) -> None:
         self.tables: dict[str, list[dict[str, Any]]] = {}
+        self.failures: list[str] = []
 
     def row(self, table: str, **row: Any) -> None:
+        """Add a row to a table."""
         self.tables.setdefault(table, []).append(row)
-        print(table + ": " + ", ".join(f"{key} {_short(value)}" for key, value in row.items()))
+        print(f"{table}: " + ", ".join(f"{key} {_short(value)}" for key, value in row.items()))
+
+    def check(self, holds: bool, failure: str) -> None:
+        """Note a failure, in a line, unless the check holds."""
+        if not holds:
+            self.failures.append(failure)
+            print(f"FAILED: {failure}")
 
     def line(self, name: str, unit: str, xs: list[float], ys: list[float]) -> None:
         """How `ys` grow with `xs`: a straight line, and how far the farthest lies from it."""
@@ -37,26 +40,32 @@ class Report:
             "growth", of=name, per=unit, slope=slope, start=start, misfit=misfit, at=xs, took=ys
         )
 
-    def write(self) -> None:
-        about = {
-            "date": datetime.date.today().isoformat(),
-            "processor": _processor(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        }
-        whole = {"machine": about, **self.tables}
-        (DOCS / "performance.json").write_text(json.dumps(whole, indent=1) + "\n")
-        parts = [
-            "# What it costs",
-            "Made by `make bench`: "
-            + ", ".join(f"{key} {value}" for key, value in about.items())
-            + ". Rows of a table ran in turn, but other work of the machine is in them too: compare"
-            " within a table only. The same numbers are in `performance.json`.",
-        ]
+    def markdown(self) -> list[str]:
+        """The tables as parts of a Markdown page."""
+        parts = []
         for name, rows in self.tables.items():
             parts += [f"## {name.capitalize()}", _table(rows)]
             parts += [_plot(row) for row in rows if "slope" in row]
-        (DOCS / "performance.md").write_text("\n\n".join(parts) + "\n")
+        return parts
+
+
+def machine() -> dict[str, Any]:
+    """The date, the processor, its threads, and the version of torch."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def in_words(about: dict[str, Any]) -> str:
+    """A machine in a line.
+
+    >>> in_words({"date": "2026-11-29", "threads": 2})
+    'date 2026-11-29, threads 2'
+    """
+    return ", ".join(f"{key} {value}" for key, value in about.items())
 
 
 def _short(value: Any) -> str:

@@ -11,6 +11,7 @@ class first, or among the first five, of what they see?
 
 from __future__ import annotations
 
+import json
 import math
 import resource
 import statistics
@@ -22,11 +23,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image
-from dream.networks import architecture, catalogue, weights
+from dream.networks import catalogue, weights
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
 from dream.paint import cost
@@ -35,10 +35,11 @@ from dream.recipe.recipe import Recipe
 from dream.service.work import Work
 from dream.tensors import resized, size_of
 from tests.bench import busy, live, many, motion
-from tests.bench.report import Report
-from tests.conftest import EXAMPLES, painted
+from tests.conftest import EXAMPLES, ROOT, painted
 from tests.support.memory import large_dream
 from tests.support.real import REAL, TEN
+from tools.measure import quickest, save_random_weights
+from tools.report import Report, in_words, machine
 
 PHOTO = EXAMPLES / "cat.jpg"
 
@@ -198,16 +199,6 @@ def paces(engine: Engine, report: Report) -> None:
     )
 
 
-def quickest(work: Callable[[], object], tries: int = 4) -> float:
-    """The seconds of the quickest of some tries."""
-    times = []
-    for _ in range(tries):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def growth(engine: Engine, report: Report) -> None:
     """How the time of a dream grows with each thing that there can be more of."""
     photo = load_image(PHOTO)
@@ -251,23 +242,10 @@ def _pixels(engine: Engine, recipe: DreamRecipe, photo: torch.Tensor) -> float:
 
 def untrained(card: ModelCard, engine: Engine) -> Network:
     """A network with random weights, which takes as long as one that has learned."""
-    network = _random(card)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.safetensors")
-        safetensors.torch.save_file(network.state_dict(), path)
+        save_random_weights(card, path)
         return Network(card, engine.device, engine.precision("dreamlet"), path)
-
-
-def _random(card: ModelCard) -> torch.nn.Module:
-    network = architecture.skeleton(card).to_empty(device="cpu")
-    for name, tensor in network.state_dict().items():
-        if "var" in name:
-            tensor.fill_(1.0)
-        elif tensor.is_floating_point():
-            tensor.normal_(0, 0.02)
-        else:
-            tensor.zero_()
-    return network
 
 
 def estimates(engine: Engine, report: Report) -> None:
@@ -314,6 +292,20 @@ def large(report: Report) -> None:
     report.row("4096 x 4096 on the CPU", MB=peak, seconds=seconds)
 
 
+def write(report: Report) -> None:
+    """Write what was measured to `docs/performance.md` and `docs/performance.json`."""
+    docs, about = ROOT / "docs", machine()
+    numbers = {"machine": about, **report.tables}
+    (docs / "performance.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    intro = (
+        f"Made by `make bench`: {in_words(about)}. Rows of a table ran in turn, but other work of "
+        "the machine is in them too: compare within a table only. The same numbers are in "
+        "`performance.json`."
+    )
+    parts = ["# What it costs", intro, *report.markdown()]
+    (docs / "performance.md").write_text("\n\n".join(parts) + "\n")
+
+
 def main() -> None:
     engine, report = Engine(), Report()
     for part in (paces, estimates, dreams, channels, growth):
@@ -326,7 +318,7 @@ def main() -> None:
     class_images(engine, report)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     report.row("memory of all of it", MB=peak)
-    report.write()
+    write(report)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, load_image
 
 if TYPE_CHECKING:  # Other checkouts may not have it.
-    from tests.bench.report import Report
+    from tools.report import Report
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 5

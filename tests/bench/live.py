@@ -28,11 +28,11 @@ from dream.paint import live, video
 from dream.paint.frames import to_tensors
 from dream.paint.live import Mirror
 from dream.paint.zoom import COLOUR, CONTRAST, Look
-from tests.bench.report import Report
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.server import served
 from tests.support.videos import camera
+from tools.report import Report
 
 WARM, FRAMES = 10, 60
 MINUTES = 10

@@ -17,8 +17,8 @@ from dream.many.here import Here, devices
 from dream.many.price import batches, priced
 from dream.many.tasks import Task, pictures, tasks
 from dream.tensors import resized
-from tests.bench.report import Report
 from tests.conftest import EXAMPLES
+from tools.report import Report
 
 COPIES = 5
 ROUNDS = 2

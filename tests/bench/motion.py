@@ -26,8 +26,8 @@ from dream.paint import video
 from dream.paint.frames import to_tensors
 from dream.paint.video import along, backward_flow, inside
 from dream.tensors import size_of
-from tests.bench.report import Report
 from tests.conftest import EXAMPLES
+from tools.report import Report
 
 FRAMES = 20
 

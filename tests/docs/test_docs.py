@@ -24,9 +24,10 @@ from dream import __main__ as command_line
 from dream.commands.options import recipe_of
 from dream.networks import catalogue
 from dream.recipe.recipe import Recipe
-from tests.conftest import EXAMPLES, ROOT, SHIPPED_BITS, alike
+from tests.conftest import EXAMPLES, ROOT, SHIPPED_BITS
 from tests.support.sync import sent_files
 from tests.tools import tables
+from tools.measure import alike
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted((ROOT / "docs").glob("*.md"))

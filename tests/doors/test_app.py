@@ -24,7 +24,8 @@ from dream.page.saved_visit import DREAMED, PHOTO
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
 from dream.service.work import Work
-from tests.conftest import EXAMPLES, KNOBS, ROOT, SHIPPED_BITS, alike
+from tests.conftest import EXAMPLES, KNOBS, ROOT, SHIPPED_BITS
+from tools.measure import alike
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}

@@ -14,7 +14,8 @@ from dream.paint import ascent
 from dream.paint.channel import silence
 from dream.recipe.channel import spread_channels
 from dream.tensors import to_tensor
-from tests.conftest import EXAMPLES, alike, change, painted
+from tests.conftest import EXAMPLES, change, painted
+from tools.measure import alike
 
 PHOTOS = sorted(EXAMPLES.glob("*.jpg"))
 

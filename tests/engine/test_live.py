@@ -22,7 +22,8 @@ from dream.paint.plan import AnyJob
 from dream.paint.zoom import COLOUR, CONTRAST, Look
 from dream.recipe.live import RATES
 from dream.tensors import resized, to_image
-from tests.conftest import EXAMPLES, alike, change
+from tests.conftest import EXAMPLES, change
+from tools.measure import alike
 
 RECIPE = LiveRecipe(max_side=180, intensity=8)
 

@@ -17,12 +17,12 @@ from dream.tensors import resize
 from tests.conftest import (
     EXAMPLES,
     KNOBS,
-    alike,
     change,
     dreamlet,
     painted,
     whole_network_activation,
 )
+from tools.measure import alike
 
 
 def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:

@@ -21,7 +21,8 @@ from dream.paint.reel import filmed, zoom_reel
 from dream.paint.transform import affine, blur
 from dream.paint.zoom import Look
 from dream.tensors import luminance, size_of
-from tests.conftest import EXAMPLES, ROOT, alike, change, dreamlet
+from tests.conftest import EXAMPLES, ROOT, change, dreamlet
+from tools.measure import alike
 
 CAT = str(EXAMPLES / "cat.jpg")
 TINY = {"max_side": 48, "iterations": 1}

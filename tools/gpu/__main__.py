@@ -1,0 +1,98 @@
+"""Proves the engine on a GPU, and measures it there: `make gpu`.
+
+    python -m tools.gpu [--device cuda] [--out gpu-report] [--minutes 8]
+
+It needs torch, torchvision, NumPy, Pillow and safetensors alone, and fetches nothing. On a CPU it
+runs at small sizes, to show that it runs. In the folder `--out` it writes `gpu.md`, `gpu.json` and
+sheets of pictures. It exits with 1, and a list, if something fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dream.networks.device import pick_device
+from tools.gpu import comparison, memory, speed, trials
+from tools.gpu.settings import Settings
+from tools.report import Report, in_words, machine
+
+# By name: those that prove come first, so that what is left out for time are only numbers.
+PARTS = {
+    "pictures": comparison.compare_with_cpu,
+    "repeat": comparison.repeat,
+    "full": memory.fill,
+    "sizes": memory.dream_many_sizes,
+    "speed": speed.dreams,
+    "live": speed.live,
+    "profile": speed.profile,
+    "several": speed.several_devices,
+    "trials": trials.try_improvements,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the parts that are asked for, write what they say, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.gpu", description=__doc__)
+    parser.add_argument("--device", help="as cuda, cuda:1, mps or cpu; the best there is")
+    parser.add_argument("--out", default="gpu-report", type=Path, help="the folder to write to")
+    parser.add_argument("--minutes", default=8.0, type=float, help="no part begins after these")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which parts to run")
+    options = parser.parse_args(arguments)
+    device = pick_device(options.device)
+    options.out.mkdir(parents=True, exist_ok=True)
+    settings = Settings(
+        device, options.out, time.monotonic() + 60 * options.minutes, device.type == "cpu"
+    )
+    report, about = Report(), describe(device)
+    print(in_words(about))
+    for name in options.parts.split(","):
+        if settings.is_late:
+            report.row("left out", part=name)
+            continue
+        start = time.perf_counter()
+        try:
+            PARTS[name](settings, report)
+        except Exception as error:
+            report.check(False, f"{name}: {type(error).__name__}: {error}")
+        report.row("parts", part=name, seconds=time.perf_counter() - start)
+    shutil.rmtree(options.out / "weights", ignore_errors=True)
+    write(options.out, about, report)
+    for failure in report.failures:
+        print(f"FAILED: {failure}", file=sys.stderr)
+    return int(bool(report.failures))
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The machine, and its GPU where there is one."""
+    about = machine() | {"device": str(device)}
+    if device.type == "cuda":
+        known = torch.cuda.get_device_properties(device)
+        about |= {
+            "GPU": known.name,
+            "GPUs": torch.cuda.device_count(),
+            "GB": round(known.total_memory / 1e9, 1),
+            "CUDA": torch.version.cuda,
+            "cuDNN": torch.backends.cudnn.version(),
+        }
+    return about
+
+
+def write(folder: Path, about: dict[str, Any], report: Report) -> None:
+    """Write the tables as Markdown and as JSON."""
+    whole = {"machine": about, "failures": report.failures, **report.tables}
+    (folder / "gpu.json").write_text(json.dumps(whole, indent=1) + "\n")
+    failed = [f"- {failure}" for failure in report.failures] or ["Nothing failed."]
+    parts = ["# On a GPU", in_words(about), "\n".join(failed), *report.markdown()]
+    (folder / "gpu.md").write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Whether a device paints what the CPU paints, without waiting for it, and the same one twice."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dream import DreamRecipe, Engine
+from dream.tensors import to_image
+from tools.gpu.cases import Case, cases, known_flow
+from tools.gpu.settings import Settings, cudnn, last_frame
+from tools.measure import alike
+from tools.report import Report
+
+# How alike the change of the first step must be to the CPU's, as a correlation: later steps are
+# chaotic, and the last bits of a sum become another picture.
+LEAST_ALIKE = {"float32": 0.9, "bfloat16": 0.4}
+DIFFERENCE_GAIN = 8
+# On a CPU one of each kind is enough: there the tests paint all of them.
+SMALL_CASES = ("dream", "channels, a batch", "class image, growing", "zoom", "video", "live")
+
+
+def compare_with_cpu(settings: Settings, report: Report) -> None:
+    """Paint every case in both precisions, and on the CPU in float32.
+
+    Writes `cases.png`: of each case a row with the start, the CPU's, float32 and bfloat16.
+    """
+    known = cases(160)
+    if settings.is_small:
+        known = {name: case for name, case in cases(64, steps=1).items() if name in SMALL_CASES}
+    # On a CPU float32 would be compared with itself.
+    precisions = ["bfloat16"] if settings.is_small else list(LEAST_ALIKE)
+    with known_flow() as remark:
+        cpu = settings.engine("float32", "cpu")
+        rows = {name: [*_start_and_steps(case, cpu)] for name, case in known.items()}
+        for precision in precisions:
+            engine = settings.engine(precision)
+            for name, case in known.items():
+                _compare(name, case, engine, precision, rows, report)
+    if remark:
+        report.row("remarks", remark=remark)
+    sheet = [[start, *ends] for start, _, *ends in rows.values()]
+    save_sheet(settings.folder / "cases.png", sheet)
+
+
+def _compare(
+    name: str,
+    case: Case,
+    engine: Engine,
+    precision: str,
+    rows: dict[str, list[Tensor]],
+    report: Report,
+) -> None:
+    start, first, last = rows[name][:3]
+    try:
+        with counted_synchronizations() as counts:
+            _, own_first, own_last = _start_and_steps(case, engine, counts)
+    except Exception as error:
+        report.check(False, f"{name} in {precision}: {type(error).__name__}: {error}")
+        rows[name].append(torch.zeros_like(start))
+        return
+    rows[name].append(own_last)
+    at_first, at_last = alike(first, own_first, start), alike(last, own_last, start)
+    within = max(counts, default=0)
+    report.row(
+        "pictures",
+        case=name,
+        precision=precision,
+        **{"alike after a step": at_first, "at the end": at_last, "waits a step": within},
+    )
+    is_picture = bool(((own_last >= 0) & (own_last <= 1)).all())  # Which NaN is not.
+    about = f"{name} in {precision}"
+    report.check(is_picture, f"{about}: values outside of [0, 1]")
+    is_alike = at_first >= LEAST_ALIKE[precision]
+    report.check(is_alike, f"{about}: only {at_first:.2f} alike after a step")
+    report.check(not within, f"{about}: a step waits {within} times for the device")
+
+
+def _start_and_steps(
+    case: Case, engine: Engine, waits: list[int] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What is there before the first step, after it, and at the end, (N, 3, H, W) on the CPU.
+
+    `waits` is told how often the CPU waited for the device within steps but the first of a stage.
+    """
+    start = first = last = torch.empty(0)
+    frames = case.paint(engine)
+    while True:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            frame = next(frames, None)
+        if frame is None:
+            return start, first, last
+        # The last step hands a picture over, which the CPU has to wait for.
+        if waits is not None and frame.octave_step > 1 and not frame.finished:
+            waits.append(sum("synchroniz" in str(each.message) for each in caught))
+        if not frame.step:
+            start = frame.tensor.cpu().float()
+        elif frame.step == 1:
+            first = frame.tensor.cpu().float()
+        last = frame.tensor.cpu().float() if frame.finished or frame.step == 1 else last
+
+
+@contextmanager
+def counted_synchronizations() -> Iterator[list[int]]:
+    """Have CUDA warn of each time that the CPU waits for it; yields a list for the counts."""
+    is_there = torch.cuda.is_available()
+    if is_there:
+        torch.cuda.set_sync_debug_mode("warn")
+    try:
+        yield []
+    finally:
+        if is_there:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def repeat(settings: Settings, report: Report) -> None:
+    """Dream the same recipe twice as the page does, twice as programs do, and on the CPU.
+
+    Writes `repeat.png`: the photo, the CPU's, two of the device, and where those two differ.
+    """
+    photo = settings.photo((72, 96) if settings.is_small else (450, 600))
+    recipe = settings.shorten(DreamRecipe(max_side=max(photo.shape[2:])))
+    cpu = last_frame(settings.engine("float32", "cpu").dream(photo, recipe)).tensor
+    for precision in LEAST_ALIKE:
+        engine = settings.engine(precision)
+        pair = []
+        for is_exact in (False, True):
+            with cudnn(deterministic=is_exact):
+                pair = [last_frame(engine.dream(photo, recipe)).tensor.cpu() for _ in range(2)]
+            apart = (pair[0] - pair[1]).abs()
+            report.row(
+                "the same recipe twice",
+                precision=precision,
+                **{
+                    "repeat exactly": str(is_exact),
+                    "grey levels apart": float(apart.mean() * 255),
+                    "alike": alike(pair[0], pair[1], photo),
+                    "alike to the CPU's": alike(pair[0], cpu, photo),
+                },
+            )
+        report.check(
+            torch.equal(*pair), f"a dream in {precision} does not repeat with `repeat_exactly`"
+        )
+        apart = ((pair[0] - pair[1]).abs() * DIFFERENCE_GAIN).clamp(0, 1)
+        save_sheet(settings.folder / f"repeat_{precision}.png", [[photo, cpu, *pair, apart]])
+
+
+def save_sheet(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
+    """Write rows of pictures (N, 3, H, W), of each the first, as one PNG."""
+    images = [[to_image(each[:1].clamp(0, 1)) for each in row] for row in rows]
+    width = max(sum(image.width for image in row) for row in images)
+    heights = [max(image.height for image in row) for row in images]
+    sheet = Image.new("RGB", (width, sum(heights)), "white")
+    for place, row in enumerate(images):
+        across = 0
+        for image in row:
+            sheet.paste(image, (across, sum(heights[:place])))
+            across += image.width
+    sheet.save(path)

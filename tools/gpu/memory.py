@@ -1,0 +1,138 @@
+"""What memory a device has left: when it is full, and after many dreams."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dream import DreamError, DreamRecipe, Engine, load_image
+from dream.tensors import limited, resized
+from tools.gpu.cases import EXAMPLES
+from tools.gpu.comparison import save_sheet
+from tools.gpu.settings import Settings
+from tools.report import Report
+
+MEGABYTE = 1 << 20
+# What is left of a full GPU, and how much of it may be gone after a dream.
+ROOM_MEGABYTES, LEAK_MEGABYTES = 1024, 64
+# The first layer of Dreamlet for 128 x 96 pixels: what a memory of software has room for.
+FIRST_LAYER_NUMBERS = 40 * 64 * 48
+# The sides of the pictures that are tried on a full GPU, one after the other.
+SIDES = tuple(round(1024 * 1.2**power) for power in range(13))
+
+
+class SmallMemory(TorchDispatchMode):
+    """A memory that runs out: no tensor of more than so many numbers can be made."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and made.numel() > self.numbers:
+            raise torch.OutOfMemoryError("out of memory, as it was asked to be")
+        return made
+
+
+def fill(settings: Settings, report: Report) -> None:
+    """Dream ever larger pictures on a GPU that is full but for 1 GB, until one is made smaller.
+
+    On a CPU a memory that runs out is made of `SmallMemory`. Writes `full.png`.
+    """
+    engine = settings.engine()
+    sides: Sequence[int] = (128, 144) if settings.is_small else SIDES
+    original = load_image(EXAMPLES / "cat.jpg")
+    before = free_megabytes(settings)
+    with _full(settings):
+        said, side, tensor = _first_smaller(engine, original, sides)
+    after = free_megabytes(settings)
+    report.row("a full GPU", side=side, said=said, **{"MB free before": before, "after": after})
+    report.check(
+        bool(re.search(r"made at \d+", said)), f"a full GPU: nothing was made smaller, but: {said}"
+    )
+    leak = before - after
+    report.check(leak <= LEAK_MEGABYTES, f"a full GPU: {leak:.0f} MB are not given back")
+    if tensor is not None:
+        save_sheet(settings.folder / "full.png", [[tensor]])
+
+
+def _first_smaller(
+    engine: Engine, original: Tensor, sides: Sequence[int]
+) -> tuple[str, int, Tensor | None]:
+    """What the first dream says that is too large, its side, and its picture."""
+    recipe = DreamRecipe(octaves=1, iterations=2, tile=2048)
+    for side in sides:
+        photo = resized(original, (side * 3 // 4, side))
+        said, tensor = "", None
+        try:
+            for frame in engine.dream(photo, recipe.but(max_side=side)):
+                said, tensor = frame.remark, frame.tensor if frame.finished else None
+        except DreamError as error:
+            return str(error), side, None
+        if said:
+            return said, side, None if tensor is None else tensor.cpu()
+    return "all of them fitted", sides[-1], None
+
+
+@contextmanager
+def _full(settings: Settings) -> Iterator[None]:
+    if not settings.is_cuda:
+        with SmallMemory(FIRST_LAYER_NUMBERS):  # The first layer of a picture of 128 x 96.
+            yield
+        return
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(settings.device)
+    ballast = torch.empty(
+        max(0, free - ROOM_MEGABYTES * MEGABYTE), dtype=torch.uint8, device=settings.device
+    )
+    try:
+        yield
+    finally:
+        del ballast
+        torch.cuda.empty_cache()
+
+
+def free_megabytes(settings: Settings) -> float:
+    """How much memory is free, what the allocator holds in reserve given back."""
+    if not settings.is_cuda:
+        return 0.0
+    settings.synchronize()
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(settings.device)[0] / MEGABYTE
+
+
+def dream_many_sizes(settings: Settings, report: Report) -> None:
+    """Dream 200 pictures of changing sizes; what is allocated afterwards must not have grown."""
+    engine, count = settings.engine(), 6 if settings.is_small else 200
+    sizes, allocated = random.Random(0), list[float]()
+    for _ in range(count):
+        high, wide = (sizes.randrange(48, 97 if settings.is_small else 1025) for _ in range(2))
+        size = limited((max(48, high), max(48, wide)), 1024)
+        recipe = DreamRecipe(octaves=2, iterations=2, max_side=max(size))
+        for frame in engine.dream(settings.photo(size), recipe):
+            if frame.finished:
+                frame.picture()
+        del frame
+        allocated.append(
+            torch.cuda.memory_allocated(settings.device) / MEGABYTE if settings.is_cuda else 0.0
+        )
+    row = {"MB after the first": allocated[0], "after the last": allocated[-1]}
+    if settings.is_cuda:
+        statistics = torch.cuda.memory_stats(settings.device)
+        row |= {
+            "at the peak": statistics["allocated_bytes.all.peak"] / MEGABYTE,
+            "reserved": statistics["reserved_bytes.all.current"] / MEGABYTE,
+        }
+    report.row("dreams of changing sizes", dreams=count, **row)
+    grown = allocated[-1] - allocated[0]
+    report.check(grown <= LEAK_MEGABYTES, f"{count} dreams keep {grown:.0f} MB")

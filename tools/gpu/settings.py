@@ -1,0 +1,113 @@
+"""What every part of the kit is given: the device, how large, where to write, until when."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, Frame, load_image
+from dream.networks import catalogue, weights
+from dream.tensors import Size, resized
+from tools.gpu.cases import EXAMPLES
+from tools.measure import save_random_weights
+
+# The networks that are timed beside Dreamlet; on a CPU one that is soon made.
+CLASSICS, SMALL_CLASSICS = ("vgg16", "googlenet"), ("squeezenet1_1",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A device, where to write, when to end (`time.monotonic`), and whether sizes are small ones.
+
+    Small sizes are for a CPU, on which the kit only shows that it runs.
+    """
+
+    device: torch.device
+    folder: Path
+    deadline: float
+    is_small: bool
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the device is a GPU of CUDA's."""
+        return self.device.type == "cuda"
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() > self.deadline
+
+    @property
+    def classics(self) -> tuple[str, ...]:
+        """The networks that are timed beside Dreamlet."""
+        return SMALL_CLASSICS if self.is_small else CLASSICS
+
+    @cached_property
+    def weights(self) -> dict[str, Path]:
+        """Weights of the classics: those in `DREAM_WEIGHTS_DIR`, else random ones."""
+        found = {}
+        for model in self.classics:
+            path = weights.own_file(model)
+            if path is None:
+                path = self.folder / "weights" / f"{model}.safetensors"
+                path.parent.mkdir(exist_ok=True)
+                save_random_weights(catalogue.card(model), path)
+            found[model] = path
+        return found
+
+    def engine(self, precision: str = "", device: str = "") -> Engine:
+        """Make an engine on the device, or another, whose Dreamlet runs in that precision."""
+        with patch.dict(os.environ, {"DREAM_PRECISION": precision} if precision else {}):
+            engine = Engine(device or str(self.device), self.weights)
+            engine.network("dreamlet")  # Loaded, its precision stays.
+            engine.network("dreamlet", head=True)
+        return engine
+
+    def shorten(self, recipe: DreamRecipe) -> DreamRecipe:
+        """The recipe, of few steps where all is small."""
+        return recipe.but(iterations=2) if self.is_small else recipe
+
+    def photo(self, size: Size) -> Tensor:
+        """The example photo at that (height, width)."""
+        return resized(load_image(EXAMPLES / "cat.jpg"), size)
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        """Measure how long something takes, until the device has done all of it."""
+        self.synchronize()
+        start = time.perf_counter()
+        work()
+        self.synchronize()
+        return time.perf_counter() - start
+
+    def synchronize(self) -> None:
+        """Wait until the device has nothing left to do."""
+        if self.is_cuda:
+            torch.cuda.synchronize(self.device)
+
+
+def last_frame(frames: Iterator[Frame]) -> Frame:
+    """Paint all of it, as a page does that shows nothing on the way."""
+    *_, last = frames
+    return last
+
+
+@contextmanager
+def cudnn(**settings: bool) -> Iterator[None]:
+    """Set flags of cuDNN for a while, as `deterministic` or `benchmark`."""
+    before = {name: getattr(torch.backends.cudnn, name) for name in settings}
+    try:
+        for name, value in settings.items():
+            setattr(torch.backends.cudnn, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(torch.backends.cudnn, name, value)

@@ -1,0 +1,152 @@
+"""How fast a device dreams, and what of its time goes where."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+
+import torch
+
+from dream import DreamRecipe, Engine, LiveRecipe
+from dream.files.picture import load_image
+from dream.paint import cost
+from dream.paint.frames import to_tensors
+from dream.paint.live import Mirror
+from dream.tensors import Size, size_of, to_image
+from tools.gpu.cases import EXAMPLES, PAN_PIXELS, known_flow
+from tools.gpu.settings import Settings, last_frame
+from tools.measure import alike, quickest
+from tools.report import Report
+
+WARM_TRIES = 5
+TOP = 10
+# What a first dream at a size that was never seen may take: so much more than twice a warm one.
+FIRST_SECONDS = 0.1
+
+
+def dreams(settings: Settings, report: Report) -> None:
+    """Time default dreams of three networks at two sizes: the first at a size, then warm ones."""
+    engine = settings.engine()
+    dtype = engine.precision("dreamlet")
+    rate = matrix_rate(settings, dtype)
+    report.row("matrix rate", precision=str(dtype), **{"flops a second": rate})
+    sizes: tuple[Size, ...] = ((450, 600), (900, 1200))
+    for model in (*settings.classics, "dreamlet"):
+        recipe = settings.shorten(DreamRecipe(model=model))
+        network_warms_up = settings.photo((96, 128) if settings.is_small else (396, 528))
+        last_frame(engine.dream(network_warms_up, recipe))
+        for size in ((72, 96), (96, 120)) if settings.is_small else sizes:
+            if settings.is_late:
+                return
+            _time_dream(settings, engine, recipe.but(max_side=max(size)), size, rate, report)
+
+
+def _time_dream(
+    settings: Settings, engine: Engine, recipe: DreamRecipe, size: Size, rate: float, report: Report
+) -> None:
+    photo = settings.photo(size)
+
+    def dream() -> None:
+        last_frame(engine.dream(photo, recipe)).picture()
+
+    first = settings.seconds(dream)
+    tries = 1 if settings.is_small else WARM_TRIES
+    warm = statistics.median(settings.seconds(dream) for _ in range(tries))
+    (job,) = engine.plan([recipe], size)
+    # Forward, and back to the picture: twice the same sums.
+    flops = 2 * cost.cost(job.stages).flops
+    report.row(
+        "dreams",
+        model=recipe.model,
+        size=f"{size[1]} x {size[0]}",
+        **{
+            "first ms": first * 1e3,
+            "warm ms": warm * 1e3,
+            "steps a second": job.steps / warm,
+            "share of the matrix rate": flops / warm / rate,
+        },
+    )
+    if settings.is_cuda:
+        report.check(
+            first <= FIRST_SECONDS + 2 * warm,
+            f"{recipe.model} at {size[1]} x {size[0]}: the first dream takes {first * 1e3:.0f} ms, "
+            f"a warm one {warm * 1e3:.0f}",
+        )
+
+
+def matrix_rate(settings: Settings, dtype: torch.dtype) -> float:
+    """Measure how many floating-point operations a second a product of matrices reaches."""
+    side = 512 if settings.is_small else 8192
+    matrix = torch.randn(side, side, device=settings.device, dtype=dtype)
+
+    def multiply() -> None:
+        torch.mm(matrix, matrix)
+        settings.synchronize()
+
+    multiply()
+    return 2 * side**3 / quickest(multiply, 10)
+
+
+def live(settings: Settings, report: Report) -> None:
+    """Dream the frames of a camera that pans, 640 x 480, one after the other."""
+    engine, count = settings.engine(), 3 if settings.is_small else 60
+    size = (72, 96) if settings.is_small else (480, 640)
+    photo = settings.photo(size)
+    camera = [to_image(torch.roll(photo, -PAN_PIXELS * place, 3)) for place in range(count)]
+    recipe = engine.settle(LiveRecipe(max_side=max(size)), photo)
+    mirror = Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
+    with known_flow():
+        mirror.dreamed(camera[0], recipe)
+        seconds = settings.seconds(lambda: [mirror.dreamed(each, recipe) for each in camera[1:]])
+    report.row("live", size=f"{size[1]} x {size[0]}", **{"frames a second": (count - 1) / seconds})
+
+
+def profile(settings: Settings, report: Report) -> None:
+    """Say which operations a warm dream spends its time in, by PyTorch's profiler."""
+    engine = settings.engine()
+    size = (72, 96) if settings.is_small else (450, 600)
+    photo, recipe = settings.photo(size), DreamRecipe(model=settings.classics[0], iterations=2)
+    last_frame(engine.dream(photo, recipe))
+    with torch.profiler.profile() as profiler:
+        last_frame(engine.dream(photo, recipe))
+        settings.synchronize()
+    kind = "device" if settings.is_cuda else "cpu"
+    averages = profiler.key_averages()
+    times = {each.key: float(getattr(each, f"self_{kind}_time_total")) for each in averages}
+    whole = math.fsum(times.values()) or 1.0
+    for name in sorted(times, key=times.__getitem__, reverse=True)[:TOP]:
+        report.row("profile", operation=name[:60], ms=times[name] / 1e3, share=times[name] / whole)
+
+
+def several_devices(settings: Settings, report: Report) -> None:
+    """Dream on every GPU at once: what each paints, and how much longer it takes than on one."""
+    count = torch.cuda.device_count() if settings.is_cuda else 0
+    if count < 2:
+        report.row("several GPUs", devices=count, remark="fewer than two are here")
+        return
+    photo = load_image(EXAMPLES / "cat.jpg")
+    recipe = DreamRecipe(max_side=max(size_of(photo)))
+    engines = [settings.engine(device=f"cuda:{each}") for each in range(count)]
+    pictures = [last_frame(engine.dream(photo, recipe)).tensor.cpu() for engine in engines]
+
+    def dream_on_all() -> None:
+        threads = [
+            threading.Thread(target=lambda each=each: last_frame(each.dream(photo, recipe)))
+            for each in engines
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for each in range(count):
+            torch.cuda.synchronize(each)
+
+    one = settings.seconds(lambda: last_frame(engines[0].dream(photo, recipe)))
+    least = min(alike(pictures[0], other, photo) for other in pictures[1:])
+    report.row(
+        "several GPUs",
+        devices=count,
+        **{"times one alone": settings.seconds(dream_on_all) / one, "alike": least},
+    )
+    report.check(least > 0.5, f"several GPUs: pictures are only {least:.2f} alike")

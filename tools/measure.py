@@ -1,0 +1,47 @@
+"""What measurements share: the quickest of some tries, and networks that have learned nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from dream.networks import architecture
+from dream.networks.model_card import ModelCard
+
+
+def quickest(work: Callable[[], object], tries: int = 4) -> float:
+    """Measure the seconds of the quickest of some tries."""
+    times = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def save_random_weights(card: ModelCard, path: Path) -> None:
+    """Write random weights of a network, which take as long as those that have learned.
+
+    They keep the scale of activations from layer to layer (He et al. 2015).
+    """
+    network = architecture.skeleton(card).to_empty(device="cpu")
+    for name, tensor in network.state_dict().items():
+        if "var" in name:
+            tensor.fill_(1.0)
+        elif tensor.is_floating_point():
+            tensor.normal_(0, math.sqrt(2 / max(1, tensor[0].numel())))
+        else:
+            tensor.zero_()
+    safetensors.torch.save_file(network.state_dict(), path)
+
+
+def alike(one: Tensor, other: Tensor, start: Tensor) -> float:
+    """How alike two pictures are in what they changed of a start: 1 is the same, 0 nothing."""
+    changes = torch.stack([(each - start).flatten() for each in (one, other)])
+    return float(torch.corrcoef(changes)[0, 1])
