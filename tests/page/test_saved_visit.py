@@ -140,10 +140,10 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
 FORGETFUL = "from dream.page import door; door.SESSIONS = 1; import app; app.main()"
 
 
-@pytest.fixture(params=SIZES)
-def alone(request: Any, window: Page) -> Iterator[Page]:
+@pytest.fixture
+def alone(window: Page) -> Iterator[Page]:
     """A window for a server of one's own."""
-    width, height = SIZES[request.param]
+    width, height = SIZES["phone"]
     window.set_viewport_size({"width": width, "height": height})
     yield window
     left(window)
@@ -197,7 +197,9 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
 
 
 @in_a_browser
-@pytest.mark.parametrize("server_knows", [True, False])
+@pytest.mark.parametrize(
+    ("page", "server_knows"), [("desk", True), ("phone", False)], indirect=["page"]
+)
 def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
     server_knows: bool, page: Page, address: str, tmp_path: Path
 ) -> None:
