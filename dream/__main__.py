@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dream.commands import films, live, many, networks, pictures
-from dream.commands.options import Parser
+from dream.commands.options import Parser, check_out
 from dream.commands.told import Stopped
 from dream.errors import DreamError
-from dream.files.picture import check_destination
 from dream.networks.device import repeat_exactly
 
 ROOMS = (pictures, films, live, many, networks)
@@ -24,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeat_exactly()
     try:
         if hasattr(given, "out"):
-            check_destination(given.out, *given.endings)
+            check_out(given)
         command(given)
     except DreamError as error:
         print(f"python -m dream: {error}", file=sys.stderr)

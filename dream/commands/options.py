@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from dream.engine import Engine
-from dream.errors import RecipeError, printable
+from dream.errors import PictureError, RecipeError, printable
 from dream.files.embedded import with_pictures
-from dream.files.picture import read_recipe
+from dream.files.picture import check_destination, read_recipe
 from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import preset, preset_names
@@ -19,6 +20,9 @@ from dream.recipe.recipe import AnyRecipe
 Command = tuple[
     str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]
 ]
+
+# The options that name a file to read.
+INPUTS = ("photo", "image", "video", "guide", "mask", "recipe", "weights")
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,6 +47,22 @@ def out_option(
         "-o", dest="out", metavar=name, default=out, required=out is None, help=where
     )
     parser.set_defaults(endings=endings)
+
+
+def check_out(given: argparse.Namespace) -> None:
+    """Check that OUT can be written, and is no file that the command reads, by whatever name.
+
+    Raises:
+        PictureError: if it cannot, or is one.
+    """
+    out = check_destination(given.out, *given.endings)
+    for source in filter(None, (getattr(given, name, None) for name in INPUTS)):
+        try:
+            is_same = os.path.samefile(source, out)
+        except (OSError, ValueError):  # One is not there; of an input, whoever reads it says so.
+            is_same = False
+        if is_same:
+            raise PictureError(f"{given.out} is read by this command; give another name for OUT")
 
 
 def recipe_options(

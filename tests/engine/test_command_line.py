@@ -14,7 +14,15 @@ import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Engine,
+    load_image,
+    read_recipe,
+    save_image,
+)
 from dream import __main__ as command_line
 from dream.commands.told import fetching
 from dream.files.embedded import embed_guide
@@ -25,6 +33,7 @@ from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_image, to_tensor
 from tests.conftest import EXAMPLES, KNOBS, ROOT, change
+from tests.support.videos import panned, steady
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
@@ -134,6 +143,51 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(
     said = capsys.readouterr()
     assert message in said.err and said.err.count("\n") == 1 and said.out == ""
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["photo.png", "./photo.png", "link.png", "hard.png"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["image", "IN"],
+        ["image", CAT, "--mask", "IN"],
+        ["image", CAT, "--recipe", "IN"],
+        ["sheet", "IN", "--intensities", "3,5"],
+        ["channel", "--image", "IN"],
+        ["class", "goldfish", "--image", "IN"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_read_is_never_written_over(
+    command: list[str],
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo = tmp_path / "photo.png"
+    save_image(load_image(CAT)[..., :64, :64], photo, DreamRecipe())
+    before = photo.read_bytes()
+    (tmp_path / "link.png").symlink_to(photo)
+    (tmp_path / "hard.png").hardlink_to(photo)
+    for given, out in (("photo.png", name), (name, "photo.png")):
+        assert run(*(given if each == "IN" else each for each in command), "-o", out) == 2
+        said = f"python -m dream: {out} is read by this command; give another name for OUT\n"
+        assert capsys.readouterr().err == said
+        assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["video", "zoom", "making-of"])
+def test_a_film_is_never_written_over_what_it_is_made_of(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = steady(tmp_path / "clip.gif", panned(3))  # A GIF is a photo to zoom into, too.
+    before = source.read_bytes()
+    (tmp_path / "link.gif").symlink_to(source)
+    assert run(command, str(source), "-o", str(tmp_path / "link.gif")) == 2
+    assert capsys.readouterr().err.endswith("give another name for OUT\n")
+    assert source.read_bytes() == before
 
 
 def test_an_unknown_device_ends_in_one_line(
@@ -493,8 +547,9 @@ def test_a_sheet_shows_layers_by_intensities(
     sheet = load_image("sheet.png")
     out = tmp_path / "one.png"
     assert run("image", CAT, "-o", str(out), *options, "--layer", "inception5a") == 0
-    assert run("image", CAT, "-o", str(out), "--recipe", str(out), "--intensity", "8") == 0
-    one = load_image(out)
+    louder = str(tmp_path / "louder.png")
+    assert run("image", CAT, "-o", louder, "--recipe", str(out), "--intensity", "8") == 0
+    one = load_image(louder)
     height, width = one.shape[2:]
     assert torch.equal(sheet[..., -(18 + 6 + height) : -(18 + 6), -(6 + width) : -6], one)
 
