@@ -36,8 +36,7 @@ class Place:
             raise self._cannot("be written", error) from error
 
     def _cannot(self, what: str, error: Exception) -> PictureError:
-        said = error.strerror if isinstance(error, OSError) else None
-        return PictureError(f"{self.where} cannot {what}: {said or first_line(error)}")
+        return PictureError(f"{self.where} cannot {what}: {first_line(error)}")
 
     @cached_property
     def _found(self) -> tuple[Any, str]:

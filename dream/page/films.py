@@ -14,7 +14,7 @@ from PIL import Image
 
 from dream.errors import QUICKER, OutOfTime, RecipeError, shown
 from dream.files.film import FORMATS, Film
-from dream.files.picture import load_image
+from dream.files.picture import load_image, save_preview
 from dream.files.video import Limits, load_video
 from dream.page import parts
 from dream.page.moments import BEHIND, PATIENCE, fresh_folder, in_turn, stem
@@ -182,7 +182,7 @@ class _Said:
         path = self.film.path.with_name(f"{uuid.uuid4().hex}.jpg")
         image = picture()
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        image.save(path, quality=90)
+        save_preview(image, path)
         self.previews.append(path)
         if len(self.previews) > BEHIND:
             self.previews.popleft().unlink(missing_ok=True)
