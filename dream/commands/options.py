@@ -57,12 +57,16 @@ def check_out(given: argparse.Namespace) -> None:
     """
     out = check_destination(given.out, *given.endings)
     for source in filter(None, (getattr(given, name, None) for name in INPUTS)):
-        try:
-            is_same = os.path.samefile(source, out)
-        except (OSError, ValueError):  # One is not there; of an input, whoever reads it says so.
-            is_same = False
-        if is_same:
+        if is_same_file(source, out):
             raise PictureError(f"{given.out} is read by this command; give another name for OUT")
+
+
+def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether both are one file, or folder, whatever they are called; not where one is missing."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
 
 
 def recipe_options(

@@ -184,8 +184,8 @@ class Recipe(ABC):
 
 
 def plain(name: str) -> str:
-    """That name as a part of a file's, without hyphens, which part it."""
-    return re.sub(r"[^\w.]+", "+", name)[:60]
+    """That name as a part of a file's, at most 60 bytes, without hyphens, which part it."""
+    return re.sub(r"[^\w.]+", "+", name).encode()[:60].decode(errors="ignore")
 
 
 def weighted(what: str, text: str) -> list[tuple[str, float]]:
