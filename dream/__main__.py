@@ -6,9 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+import torch
+
 from dream.commands import films, live, many, networks, pictures
 from dream.commands.options import Parser, check_out
 from dream.commands.told import Stopped
+from dream.engine import SCARCE
 from dream.errors import DreamError
 from dream.networks.device import repeat_exactly
 
@@ -27,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command(given)
     except DreamError as error:
         print(f"python -m dream: {error}", file=sys.stderr)
+        return 2
+    except torch.OutOfMemoryError:  # As a picture is looked at; `Engine.paint` has its own words.
+        print(f"python -m dream: {SCARCE}; give a smaller picture", file=sys.stderr)
         return 2
     except Stopped:
         return 130
