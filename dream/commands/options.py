@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -25,8 +27,24 @@ Command = tuple[
 INPUTS = ("photo", "image", "video", "guide", "mask", "recipe", "weights")
 
 
+# The options that may have an address, and addresses that have no colon.
+ADDRESSES = ("--mlflow", "--ray")
+NAMED_ADDRESSES = ("auto", "local", "databricks")
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line, and which takes no file for an address.
+
+    What follows `--mlflow` or `--ray` belongs to it only where it looks like an address.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As that of `argparse`."""
+        words = list(sys.argv[1:] if args is None else args)
+        for place, (word, after) in enumerate(itertools.pairwise(words)):
+            if word in ADDRESSES and not is_address(after):
+                words[place] = f"{word}="
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {printable(message)}\n")
@@ -59,6 +77,11 @@ def check_out(given: argparse.Namespace) -> None:
     for source in filter(None, (getattr(given, name, None) for name in INPUTS)):
         if is_same_file(source, out):
             raise PictureError(f"{given.out} is read by this command; give another name for OUT")
+
+
+def is_address(text: str) -> bool:
+    """Whether that is the address of a server or a database, and no file of that name is there."""
+    return text in NAMED_ADDRESSES or (":" in text and not os.path.exists(text))
 
 
 def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

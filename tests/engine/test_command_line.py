@@ -190,6 +190,24 @@ def test_a_film_is_never_written_over_what_it_is_made_of(
     assert source.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("given", "mlflow", "ray"),
+    [
+        (["--mlflow", "IN", "OUT"], "", None),
+        (["--mlflow", "http://127.0.0.1:5000", "IN", "OUT"], "http://127.0.0.1:5000", None),
+        (["--mlflow=runs", "--ray", "IN", "OUT"], "runs", ""),
+        (["IN", "--ray", "head:6379", "OUT", "--mlflow"], "", "head:6379"),
+        (["IN", "OUT", "--ray", "auto", "--mlflow", "sqlite:///a.db"], "sqlite:///a.db", "auto"),
+    ],
+)
+def test_an_option_with_or_without_an_address_swallows_no_file(
+    given: list[str], mlflow: str, ray: str | None
+) -> None:
+    parsed = command_line._parser().parse_args(["batch", *given])
+    assert (parsed.source, parsed.place) == ("IN", "OUT")
+    assert (parsed.mlflow, parsed.ray) == (mlflow, ray)
+
+
 def test_an_unknown_device_ends_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
