@@ -10,7 +10,7 @@ import torch
 
 from dream.commands import films, live, many, networks, pictures
 from dream.commands.options import Parser, check_out
-from dream.commands.told import Stopped
+from dream.commands.told import Stopped, print_no_more
 from dream.engine import SCARCE
 from dream.errors import DreamError
 from dream.networks.device import repeat_exactly
@@ -20,7 +20,9 @@ COMMANDS = [command for each in ROOMS for command in each.COMMANDS]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, 2 for bad input, 130 when interrupted."""
+    """Run a command; the exit code is 0, 2 for bad input, 130 when interrupted, 141 when whoever
+    reads what it prints has had enough.
+    """
     given = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
     repeat_exactly()
@@ -28,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(given, "out"):
             check_out(given)
         command(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        print_no_more()
+        return 141
     except DreamError as error:
         print(f"python -m dream: {error}", file=sys.stderr)
         return 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections import deque
@@ -13,7 +12,7 @@ from threading import Condition, Thread
 from PIL import Image
 
 from dream.commands.options import Command, engine_of, recipe_of, recipe_options
-from dream.commands.told import Stopped, fetching
+from dream.commands.told import Stopped, fetching, print_no_more
 from dream.errors import PictureError, shown
 from dream.paint.frames import to_tensors
 from dream.paint.live import Mirror
@@ -61,7 +60,7 @@ def _pipe(given: argparse.Namespace) -> None:
             sys.stdout.buffer.write(mirror.dreamed(frame, recipe).tobytes())
             sys.stdout.buffer.flush()
     except BrokenPipeError:  # Who reads them has had enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_no_more()
     except KeyboardInterrupt as error:
         raise Stopped from error
 

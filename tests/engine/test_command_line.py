@@ -311,6 +311,20 @@ def test_it_runs_as_a_module(tmp_path: Path) -> None:
     assert load_image(tmp_path / "out.png").shape == (1, 3, 85, 128)
 
 
+@pytest.mark.parametrize("command", [["classes"], ["layers"], ["models"]], ids=" ".join)
+def test_a_reader_who_has_had_enough_ends_it_quietly(command: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dream", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 141
+    process.stderr.close()
+
+
 CHANNEL = ["channel", "--size", "64", "--steps", "3"]
 
 
