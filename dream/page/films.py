@@ -28,7 +28,8 @@ from dream.tensors import size_of
 LIMITS = Limits(seconds=30, side=4096, frames=1800, rate=60)
 TAKEN = (
     f"MP4, MOV, WebM or GIF: up to {LIMITS.seconds:g} seconds, {LIMITS.frames} frames, "
-    f"{LIMITS.rate:g} a second, {LIMITS.side} pixels a side and 50 MB. Sound is kept."
+    f"{LIMITS.rate:g} a second (of more some are left out), {LIMITS.side} pixels a side and 50 MB. "
+    "Sound is kept."
 )
 SECONDS_BETWEEN_PREVIEWS = 0.25
 PREVIEW_SIDE = 1024

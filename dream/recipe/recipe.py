@@ -177,7 +177,8 @@ class Recipe(ABC):
             RecipeError: as `from_dict`, or if the text is no JSON object.
         """
         try:
-            data = json.loads(text)
+            # What editors put before a text, a byte-order mark, says nothing.
+            data = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
         except (TypeError, ValueError, RecursionError) as error:
             raise RecipeError("this is no recipe: it is not JSON") from error
         return cls.from_dict(data)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -294,6 +295,25 @@ def test_weights_of_ones_own_dream(tmp_path: Path, capsys: pytest.CaptureFixture
     own = ["--model", "squeezenet1_1", "--weights", str(weights)]
     assert run("image", CAT, "-o", str(out), *QUICK, *own) == 2
     assert "mine.safetensors does not fit squeezenet1_1: missing: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mine.safetensors", "mine.pth"])
+def test_weights_that_are_a_pipe_keep_nobody_waiting(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / name)
+    own = ["--weights", str(tmp_path / name)]
+    assert run("image", CAT, "-o", str(tmp_path / "out.png"), *QUICK, *own) == 2
+    said = f"python -m dream: {name} is no weights file: it is no regular file\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-8"])
+def test_a_recipe_is_read_as_any_editor_writes_it(encoding: str, tmp_path: Path) -> None:
+    recipe = DreamRecipe(seed=7)
+    (tmp_path / "r.json").write_bytes(f" {recipe.to_json()}\r\n".encode(encoding))
+    assert read_recipe(tmp_path / "r.json") == recipe
+    assert DreamRecipe.from_json(f"\ufeff{recipe.to_json()}") == recipe
 
 
 def test_a_download_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

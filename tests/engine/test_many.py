@@ -1,6 +1,7 @@
 """`python -m dream batch`: many pictures, each once, whatever happens in between."""
 
 import io
+import os
 import re
 import signal
 import subprocess
@@ -176,6 +177,45 @@ def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(tmp_path: P
     assert len(bad) == len(set(bad)) == 3
     assert {each.name for each in out.glob("*.png")} == set(good)
     assert len({load_image(each).sum().item() for each in out.glob("*.png")}) == 37
+
+
+def test_a_manifest_that_is_a_link_loses_nothing_of_what_it_leads_to(
+    photos: Path, tmp_path: Path
+) -> None:
+    out, target = tmp_path / "out", tmp_path / "notes.jsonl"
+    out.mkdir()
+    (out / "manifest.jsonl").symlink_to(target)
+    for before in ('{"output": "x", "error": ""}', "my notes", '{"inputs": 3', "[" * 200_000):
+        target.write_text(before)
+        assert batch(photos, out, *QUICK) == 0
+        assert target.read_text().startswith(f"{before}\n")
+        for each in out.glob("*.png"):
+            each.unlink()
+    for half in ('{"in', '{"input": "half a li'):
+        target.write_text(f"first\n{half}")
+        assert batch(photos, out, *QUICK) == 0
+        assert target.read_text().startswith('first\n{"input": "/')
+        for each in out.glob("*.png"):
+            each.unlink()
+
+
+@pytest.mark.parametrize("place", ["IN", "manifest", "listed"])
+def test_a_pipe_keeps_nobody_waiting(
+    place: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    out, pipe = tmp_path / "out", tmp_path / "pipe.png"
+    out.mkdir()
+    os.mkfifo(out / "manifest.jsonl" if place == "manifest" else pipe)
+    if place == "listed":
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{pipe}\n".encode())))
+    source = {"IN": pipe, "manifest": photos, "listed": "-"}[place]
+    assert batch(source, out, *QUICK) == 2
+    said = {
+        "IN": f"there is no folder {pipe}",
+        "manifest": f"{out} cannot be read: manifest.jsonl is a pipe",
+        "listed": "no picture could be dreamed; the manifest says why",
+    }
+    assert capsys.readouterr().err.endswith(f"python -m dream: {said[place]}\n")
 
 
 def test_ctrl_c_keeps_what_is_finished(
