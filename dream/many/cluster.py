@@ -50,7 +50,10 @@ class Worker:
         (given,) = batch["tasks"]
         made: list[Row] | str
         try:
-            tasks = [Task(*files, self.recipes[number]) for *files, number in pickle.loads(given)]
+            tasks = [
+                Task(source, output, self.recipes[number])
+                for source, output, number in pickle.loads(given)
+            ]
             rows = self.painter.rows(tasks, self.place)
             made = [row for done in rows for row in done]
         except DreamError as error:
