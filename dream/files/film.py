@@ -15,7 +15,7 @@ import shlex
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,10 @@ class Film:
         Raises:
             PictureError: if they are of another film, or damaged: they are somebody's hours.
         """
+        key = ""
         try:
-            key = (self.folder / "film.json").read_text()
+            with suppress(FileNotFoundError):
+                key = (self.folder / "film.json").read_text()
             for path in sorted(self.folder.glob("*-*.mp4")):
                 first, stop = map(int, path.stem.split("-"))
                 if first == self.done:
@@ -103,8 +105,6 @@ class Film:
                     self._starts[path] = Fraction((self.folder / f"{first}.start").read_text())
             if self.done and key == self.key:
                 self.last = to_image(load_image(self.folder / f"{self.done}.png"))
-        except FileNotFoundError:
-            return
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
                 said = f"{error.strerror}; give a shorter name for OUT"

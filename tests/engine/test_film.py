@@ -153,6 +153,16 @@ def test_by_other_options_an_unfinished_film_is_neither_gone_on_with_nor_lost(
     assert main(["zoom", *photo, "--layer", "0 s: conv3; 2 s: inception3b"]) == 2
     assert "was begun with another picture or video, and 6" in capsys.readouterr().err
     assert {each.name: each.read_bytes() for each in (out, *parts.iterdir())} == before
+    for name, said in {
+        "2.start": "was damaged (No such file or directory): give another name",
+        "6.png": "was damaged (there is no file 6.png): give another name",
+        "film.json": "was begun by another version of this program, and 6 frames",
+    }.items():
+        (parts / name).unlink()
+        assert zoomed(out, "--layer", "0 s: conv3; 2 s: inception3b") == 2
+        assert said in capsys.readouterr().err
+        (parts / name).write_bytes(before[name])
+    assert zoomed(out, "--layer", "0 s: conv3; 2 s: inception3b") == 0 and not parts.exists()
 
 
 @pytest.mark.parametrize("ending", FORMATS)
