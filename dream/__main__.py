@@ -6,11 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+import torch
+
 from dream.commands import films, live, many, networks, pictures
-from dream.commands.options import Parser
-from dream.commands.told import Stopped
+from dream.commands.options import Parser, check_out
+from dream.commands.told import Stopped, print_no_more
+from dream.engine import SCARCE
 from dream.errors import DreamError
-from dream.files.picture import check_destination
 from dream.networks.device import repeat_exactly
 
 ROOMS = (pictures, films, live, many, networks)
@@ -18,16 +20,25 @@ COMMANDS = [command for each in ROOMS for command in each.COMMANDS]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, 2 for bad input, 130 when interrupted."""
+    """Run a command; the exit code is 0, 2 for bad input, 130 when interrupted, 141 when whoever
+    reads what it prints has had enough.
+    """
     given = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
     repeat_exactly()
     try:
         if hasattr(given, "out"):
-            check_destination(given.out, *given.endings)
+            check_out(given)
         command(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        print_no_more()
+        return 141
     except DreamError as error:
         print(f"python -m dream: {error}", file=sys.stderr)
+        return 2
+    except torch.OutOfMemoryError:  # As a picture is looked at; `Engine.paint` has its own words.
+        print(f"python -m dream: {SCARCE}; give a smaller picture", file=sys.stderr)
         return 2
     except Stopped:
         return 130

@@ -29,6 +29,7 @@ from dream.paint.threads import Threads
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe, ZoomRecipe
 from dream.recipe.channel import SIDES
 from dream.recipe.knob import from_environment
+from dream.recipe.moving import MovingRecipe
 from dream.recipe.recipe import MODEL, AnyRecipe
 from dream.tensors import Size, check_picture, limited, resized, size_of
 
@@ -160,7 +161,7 @@ class Engine:
         their `remark` says so.
 
         Raises:
-            DeviceError: if that is too much, too.
+            DeviceError: if that is too much, too; of a film, which keeps its size, at once.
             OutOfTime: within a step, if it is done in tiles and `time.monotonic()` is past `until`.
             RecipeError: if weights of one's own know fewer classes.
             WeightsError: if weights cannot be had or do not fit.
@@ -177,10 +178,14 @@ class Engine:
                         self._keep(frame)
                 return
             except torch.OutOfMemoryError as error:
-                said = f"{SCARCE} at {_side(jobs[done])} pixels a side"
+                left = jobs[done:] or jobs[-1:]  # A film is one job, of many finished frames.
+                said = f"{SCARCE} at {_side(left[0])} pixels a side"
                 if remark:
                     raise DeviceError(f"{said}; give a smaller picture, or fewer") from error
-            jobs = self._smaller(jobs[done:], image, said)
+            jobs = self._smaller(left, image, said)
+            if isinstance(jobs[0].recipes[0], MovingRecipe):
+                side = _side(jobs[0])
+                raise DeviceError(f"{said}; a film keeps its size: give a max_side of {side}")
             remark, done = f"{said}: made at {_side(jobs[0])}", 0
 
     def _smaller(self, jobs: Sequence[AnyJob], image: Tensor | None, said: str) -> list[AnyJob]:

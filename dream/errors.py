@@ -77,8 +77,12 @@ def shown(value: Any, most: int = 40) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error of a library says, cut short; its type if it says nothing."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:160]
+    """The first line of what an error of a library says, cut short; its type if it says nothing.
+
+    An error of the system says what is wrong, without its number and the path of a file.
+    """
+    said = getattr(error, "strerror", None) or str(error)
+    return next(iter(str(said).splitlines()), type(error).__name__)[:160]
 
 
 def instead(name: Any, names: Iterable[str]) -> str:

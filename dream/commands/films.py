@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 from dream.commands.options import (
     Command,
@@ -17,7 +18,7 @@ from dream.commands.options import (
 )
 from dream.commands.told import Stopped, bar, fetching, painted
 from dream.engine import Engine
-from dream.errors import DreamError, printable
+from dream.errors import DreamError, PictureError, printable
 from dream.files.film import FORMATS, Film, digest
 from dream.files.picture import load_image
 from dream.files.video import load_video
@@ -71,9 +72,14 @@ def _film(given: argparse.Namespace, engine: Engine, reel: Reel, source: str) ->
             bar(shot.done / shot.total, f"frame {shot.done} of {shot.total}")
     except (KeyboardInterrupt, DreamError) as error:
         shots.close()
-        if film.finish(reel.video):
-            lasts = float(reel.times[done])
-            print(f"{given.out} has what there is, {lasts:.1f} seconds; the same again goes on")
+        there, frames = Path(given.out), done
+        try:
+            is_there = film.finish(reel.video)
+        except PictureError:  # A full disk, which the parts are on all the same.
+            there, frames, is_there = film.folder, film.done, film.done > 0
+        if is_there:
+            lasts = float(reel.times[frames])
+            print(f"{there} has what there is, {lasts:.1f} seconds; the same again goes on")
         if isinstance(error, DreamError):
             raise
         raise Stopped from error

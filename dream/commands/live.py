@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections import deque
@@ -13,7 +12,7 @@ from threading import Condition, Thread
 from PIL import Image
 
 from dream.commands.options import Command, engine_of, recipe_of, recipe_options
-from dream.commands.told import Stopped, fetching
+from dream.commands.told import Stopped, fetching, print_no_more
 from dream.errors import PictureError, shown
 from dream.paint.frames import to_tensors
 from dream.paint.live import Mirror
@@ -21,8 +20,16 @@ from dream.recipe import LiveRecipe
 from dream.tensors import Size
 
 SIDES = (32, 4096)
-# How files begin that are no raw frames.
-FILES = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"YUV4MPEG2": "Y4M", b"RIFF": "AVI or WebP"}
+# How files begin that are no raw frames; less could be the colours of some pixels.
+FILES = {
+    re.compile(start, re.DOTALL): name
+    for start, name in {
+        rb"\x89PNG\r\n\x1a\n": "PNG",
+        rb"\xff\xd8\xff(.{3}(JFIF|Exif|AVI1|http|ICC_|Adob|Lavc)|\xdb\0[\x43\x84])": "JPEG",
+        rb"YUV4MPEG2 ": "Y4M",
+        rb"RIFF.{4}(AVI |WEBP)": "AVI or WebP",
+    }.items()
+}
 
 
 def _pipe_options(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +60,7 @@ def _pipe(given: argparse.Namespace) -> None:
             sys.stdout.buffer.write(mirror.dreamed(frame, recipe).tobytes())
             sys.stdout.buffer.flush()
     except BrokenPipeError:  # Who reads them has had enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print_no_more()
     except KeyboardInterrupt as error:
         raise Stopped from error
 
@@ -79,8 +86,8 @@ def _frames(size: Size) -> Iterator[Image.Image]:
     """
     height, width = size
     wanted, count = 3 * height * width, 0
-    while content := sys.stdin.buffer.read(wanted):
-        kind = next((name for start, name in FILES.items() if content.startswith(start)), "")
+    while content := _read(wanted):
+        kind = next((name for start, name in FILES.items() if start.match(content)), "")
         if kind and not count:
             raise PictureError(f"this is {kind}, and raw frames are needed: -f rawvideo of ffmpeg")
         if len(content) < wanted:
@@ -92,6 +99,19 @@ def _frames(size: Size) -> Iterator[Image.Image]:
         count += 1
     if not count:
         raise PictureError("no frames came on stdin")
+
+
+def _read(count: int) -> bytes:
+    """So many bytes of stdin; fewer at its end.
+
+    Past its buffer, whose lock a thread that waits for a camera would keep as the program ends:
+    Python takes that for a fatal error.
+    """
+    source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+    content = bytearray()
+    while len(content) < count and (part := source.read(count - len(content))):
+        content += part
+    return bytes(content)
 
 
 def _latest(frames: Iterator[Image.Image]) -> Iterator[Image.Image]:

@@ -14,6 +14,7 @@ from typing import Any
 from dream.commands.options import (
     Command,
     changes_of,
+    is_same_file,
     mlflow_option,
     number,
     recipe_of,
@@ -52,6 +53,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("place", metavar="OUT", help="a folder, or a URL as s3://bucket/dreams")
     parser.add_argument(
+        "--recursive", action="store_true", help="and the pictures in the folders of the folder"
+    )
+    parser.add_argument(
         "--sweep",
         metavar="KNOB=A,B",
         action="append",
@@ -76,7 +80,7 @@ def _batch(given: argparse.Namespace) -> None:
     ways = math.prod(map(len, swept.values()))
     _check_count(given, ways)
     recipes = sweep(recipe, swept, **changes_of(given, DreamRecipe))
-    files = _files(given, recipe)
+    files, passed_over = _files(given, max(each.max_side or SIDE for each in recipes))
     _check_count(given, len(files) * ways)
     with ExitStack() as left:
         tracker = None
@@ -85,8 +89,8 @@ def _batch(given: argparse.Namespace) -> None:
         own = {recipe.model: given.weights} if given.weights else {}
         crew = _crew(given, own, max(each.max_side or 0 for each in recipes))
         left.callback(crew.close)
-        wanted = tasks(files, recipes, crew.device)
-        wanted = share(wanted, given.shard) if given.shard else wanted
+        of_all = tasks(files, recipes, crew.device)
+        wanted = share(of_all, given.shard) if given.shard else of_all
         weights = {}
         for model in {each.recipe.model for each in wanted}:
             fetching(crew.engine.fetch(model))
@@ -99,9 +103,11 @@ def _batch(given: argparse.Namespace) -> None:
                 bar(place / len(wanted), "looking at what is there")
         sized = list(priced(crew.engine, crew.device, missing))
         _tell(sized, len(wanted) - len(missing), crew.workers, given.place)
-        if sized:
-            _run(crew, manifest, tracker, sized)
-        for name in write_sheets(manifest.place, wanted, list(swept)) if given.sheet else []:
+        if passed_over:
+            print(printable(f"passed over: {passed_over}"), flush=True)
+        if sized and not _run(crew, manifest, tracker, sized) and len(sized) == len(wanted):
+            raise PictureError("no picture could be dreamed; the manifest says why")
+        for name in write_sheets(manifest.place, of_all, list(swept)) if given.sheet else []:
             print(printable(f"{name}: what the sweep made, side by side"))
 
 
@@ -132,17 +138,18 @@ def _check_count(given: argparse.Namespace, count: int) -> None:
         raise RecipeError(f"these are {count} pictures, more than {MOST}; --yes makes them all")
 
 
-def _files(given: argparse.Namespace, recipe: DreamRecipe) -> list[str]:
-    """The pictures to be dreamed."""
-    source = given.source
+def _files(given: argparse.Namespace, side: int) -> tuple[list[str], str]:
+    """The pictures to be dreamed, and what was passed over; frames of a video have at most so many
+    pixels a side.
+    """
+    source, listed = given.source, map(os.fsdecode, sys.stdin.buffer)
     if is_video(source):
-        source = frames_in(source, given.place, recipe.max_side or SIDE)
-    files = pictures(source, sys.stdin if source == "-" else ())
-    if "://" not in given.place and os.path.realpath(given.place) in {
-        os.path.realpath(os.path.dirname(each)) for each in files
-    }:
+        source = frames_in(source, given.place, side)
+    files, passed_over = pictures(source, listed, given.recursive, given.place)
+    folders = {os.path.dirname(path) for each in files for path in (each, os.path.realpath(each))}
+    if any(is_same_file(each, given.place) for each in folders):
         raise PictureError(f"{given.place} is where the pictures are; give another folder for OUT")
-    return files
+    return files, passed_over
 
 
 def _tell(sized: Sized, there: int, workers: int, place: str) -> None:
@@ -159,8 +166,8 @@ def _tell(sized: Sized, there: int, workers: int, place: str) -> None:
     print(printable(about), flush=True)
 
 
-def _run(crew: Here | Cluster, manifest: Manifest, tracker: Tracker | None, sized: Sized) -> None:
-    """Have the pictures made, each written down as it is done."""
+def _run(crew: Here | Cluster, manifest: Manifest, tracker: Tracker | None, sized: Sized) -> int:
+    """Have the pictures made, each written down as it is done; how many were."""
     prices = {task.output: price.seconds for task, _, price in sized}
     start, done, failed, paid = time.perf_counter(), 0, 0, 0.0
     whole, told = sum(prices.values()), set[str]()
@@ -189,6 +196,7 @@ def _run(crew: Here | Cluster, manifest: Manifest, tracker: Tracker | None, size
     seconds = time.perf_counter() - start
     said = f", {failed} cannot be dreamed" if failed else ""
     print(printable(f"{manifest.place.where}: {done - failed} made{said}, {seconds:.1f} s"))
+    return done - failed
 
 
 COMMANDS: tuple[Command, ...] = (

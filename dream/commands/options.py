@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from dream.engine import Engine
-from dream.errors import RecipeError, printable
+from dream.errors import PictureError, RecipeError, printable
 from dream.files.embedded import with_pictures
-from dream.files.picture import read_recipe
+from dream.files.picture import check_destination, read_recipe
 from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import preset, preset_names
@@ -20,9 +23,28 @@ Command = tuple[
     str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]
 ]
 
+# The options that name a file to read.
+INPUTS = ("photo", "image", "video", "guide", "mask", "recipe", "weights")
+
+
+# The options that may have an address, and addresses that have no colon.
+ADDRESSES = ("--mlflow", "--ray")
+NAMED_ADDRESSES = ("auto", "local", "databricks")
+
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line, and which takes no file for an address.
+
+    What follows `--mlflow` or `--ray` belongs to it only where it looks like an address.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As that of `argparse`."""
+        words = list(sys.argv[1:] if args is None else args)
+        for place, (word, after) in enumerate(itertools.pairwise(words)):
+            if word in ADDRESSES and not is_address(after):
+                words[place] = f"{word}="
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {printable(message)}\n")
@@ -43,6 +65,31 @@ def out_option(
         "-o", dest="out", metavar=name, default=out, required=out is None, help=where
     )
     parser.set_defaults(endings=endings)
+
+
+def check_out(given: argparse.Namespace) -> None:
+    """Check that OUT can be written, and is no file that the command reads, by whatever name.
+
+    Raises:
+        PictureError: if it cannot, or is one.
+    """
+    out = check_destination(given.out, *given.endings)
+    for source in filter(None, (getattr(given, name, None) for name in INPUTS)):
+        if is_same_file(source, out):
+            raise PictureError(f"{given.out} is read by this command; give another name for OUT")
+
+
+def is_address(text: str) -> bool:
+    """Whether that is the address of a server or a database, and no file of that name is there."""
+    return text in NAMED_ADDRESSES or (":" in text and not os.path.exists(text))
+
+
+def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether both are one file, or folder, whatever they are called; not where one is missing."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):
+        return False
 
 
 def recipe_options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +15,11 @@ from dream.recipe import Recipe
 from dream.tensors import size_of
 
 BAR_WIDTH = 30
+
+
+def print_no_more() -> None:
+    """Let nothing go to stdout any more, which nobody reads: Python would flush it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Stopped(Exception):

@@ -6,14 +6,16 @@ when they are put together, with the sound, if any, and the recipe.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import heapq
 import json
 import os
+import shlex
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,11 @@ FORMATS: dict[str, tuple[str, str, str, dict[str, str]]] = {
     # Without loss: its colours are chosen when it is put together.
     ".gif": ("gif", "libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast", "bf": "0"}),
 }
+# What is asked of a container; without the second the number of a track is a random one.
+MUXERS = {
+    ".mp4": {"movflags": "faststart+use_metadata_tags"},
+    ".webm": {"fflags": "bitexact"},
+}
 # The codec for sound, and those that are taken as they are.
 SOUNDS = {".mp4": ("aac", ("aac", "mp3")), ".webm": ("libopus", ("opus", "vorbis"))}
 SOUND_RATE = 48_000
@@ -55,10 +62,11 @@ BT709 = 1
 class Film:
     """A video under way: `done` frames of it are there, `last` is the last of them.
 
-    `about` says what it is made of; parts that were made of something else are thrown away.
+    `about` says what it is made of: with parts of the same it goes on.
 
     Raises:
-        PictureError: if the name ends in none of .mp4, .webm and .gif, or cannot be written.
+        PictureError: if the name ends in none of .mp4, .webm and .gif, or cannot be written; or
+            if there are parts of another film, which says how that was begun.
     """
 
     def __init__(
@@ -81,45 +89,67 @@ class Film:
         self._take_up()
 
     def _take_up(self) -> None:
-        """Go on from the parts that are there, if they are of the same film."""
+        """Go on from the parts that are there; without one that is finished, begin anew.
+
+        Raises:
+            PictureError: if they are of another film, or damaged: they are somebody's hours.
+        """
+        key = ""
         try:
-            if (self.folder / "film.json").read_text() != self.key:
-                self.drop()
-                return
+            with suppress(FileNotFoundError):
+                key = (self.folder / "film.json").read_text()
             for path in sorted(self.folder.glob("*-*.mp4")):
                 first, stop = map(int, path.stem.split("-"))
                 if first == self.done:
                     self.done = stop
                     self._starts[path] = Fraction((self.folder / f"{first}.start").read_text())
-            if self.done:
+            if self.done and key == self.key:
                 self.last = to_image(load_image(self.folder / f"{self.done}.png"))
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError):  # What is there is damaged, or no doing of ours.
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                said = f"{error.strerror}; give a shorter name for OUT"
+                raise PictureError(f"{self.path} cannot be written: {said}") from error
+            raise self._not_ours("", f"damaged ({first_line(error)})") from error
+        if not self.done:
             self.drop()
+        elif key != self.key:
+            begun = f"begun {_differences(key, self.key)}, and {self.done} frames of it are there"
+            raise self._not_ours("the same again goes on; ", begun)
+
+    def _not_ours(self, advice: str, what: str) -> PictureError:
+        return PictureError(
+            f"{self.path} was {what}: {advice}give another name for OUT, or delete {self.folder} "
+            "to begin anew"
+        )
 
     @contextmanager
     def part(self, start: Fraction) -> Iterator[Part]:
-        """A part that begins at so many seconds; if it is not broken off, it is kept."""
-        self.folder.mkdir(exist_ok=True)
-        (self.folder / "film.json").write_text(self.key)
-        now = self.folder / "now.mp4"
-        part = Part(now, self.path.suffix.lower(), self.size, self.rate, self.time_base)
-        try:
-            yield part
-        except BaseException:
+        """A part that begins at so many seconds; if it is not broken off, it is kept.
+
+        Raises:
+            PictureError: if it cannot be written; the parts before it are kept.
+        """
+        with writing():
+            self.folder.mkdir(exist_ok=True)
+            if not self.done:  # Later a full disk would leave nothing of it, and so of all parts.
+                (self.folder / "film.json").write_text(self.key)
+            now = self.folder / "now.mp4"
+            part = Part(now, self.path.suffix.lower(), self.size, self.rate, self.time_base)
+            try:
+                yield part
+            except BaseException:
+                part.close()
+                if part.frames:
+                    self._starts[now] = start
+                raise
             part.close()
-            if part.frames:
-                self._starts[now] = start
-            raise
-        part.close()
-        stop = self.done + part.frames
-        self.last = part.last
-        part.last.save(self.folder / f"{stop}.png")
-        (self.folder / f"{self.done}.start").write_text(str(start))
-        # What is killed before this goes on from the part before.
-        kept = now.rename(self.folder / f"{self.done:09}-{stop:09}.mp4")
-        self._starts[kept], self.done = start, stop
+            stop = self.done + part.frames
+            self.last = part.last
+            part.last.save(self.folder / f"{stop}.png")
+            (self.folder / f"{self.done}.start").write_text(str(start))
+            # What is killed before this goes on from the part before.
+            kept = now.rename(self.folder / f"{self.done:09}-{stop:09}.mp4")
+            self._starts[kept], self.done = start, stop
 
     def finish(self, sound: Video | None = None, with_recipe: bool = True) -> bool:
         """Put the parts that there are together, with the recipe of these; whether there are any.
@@ -129,18 +159,16 @@ class Film:
         """
         if not self._starts:
             return False
-        import av
-
         partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
         try:
-            made_by = self.recipe.lasting(_length(self._starts)).to_json() if with_recipe else ""
-            if self.path.suffix.lower() == ".gif":
-                write_gif(partial, self._starts, made_by, self.size)
-            else:
-                _joined(partial, self.path.suffix.lower(), self._starts, made_by, sound)
-            partial.replace(self.path)
-        except (OSError, av.FFmpegError) as error:
-            raise PictureError(f"{self.path} cannot be written: {first_line(error)}") from error
+            with writing():
+                lasting = self.recipe.lasting(_length(self._starts))
+                made_by = lasting.to_json() if with_recipe else ""
+                if self.path.suffix.lower() == ".gif":
+                    write_gif(partial, self._starts, made_by, self.size)
+                else:
+                    _joined(partial, self.path.suffix.lower(), self._starts, made_by, sound)
+                partial.replace(self.path)
         finally:
             partial.unlink(missing_ok=True)
         return True
@@ -149,6 +177,37 @@ class Film:
         """Throw the parts away."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.done, self.last, self._starts = 0, None, {}
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """What goes wrong in here, as on a full disk, is a `PictureError`."""
+    import av
+
+    try:
+        yield
+    except (OSError, av.FFmpegError) as error:
+        raise PictureError(f"the video cannot be written: {first_line(error)}") from error
+
+
+def _differences(begun: str, now: str) -> str:
+    """How a film was begun that is now to be another, by the keys of both: "with --zoom 2.0"."""
+    try:
+        (version, _, recipe, about), (own, _, wanted, sources) = json.loads(begun), json.loads(now)
+        others = {name: recipe[name] for name in recipe if recipe[name] != wanted.get(name)}
+        if "kind" in others:
+            return f"as a {recipe['kind']}"
+        options = [
+            shlex.join((f"--{name.replace('_', '-')}", str(value)))
+            for name, value in others.items()
+        ]
+        words = {"source": "another picture or video", "weights": "other weights"}
+        files = [said for name, said in words.items() if about.get(name) != sources.get(name)]
+        if version == own and (options or files):
+            return "with " + " and ".join(filter(None, (" ".join(options), *files)))
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        pass  # It is no key of this program's.
+    return "by another version of this program"
 
 
 def digest(path: str | os.PathLike[str]) -> str:
@@ -204,14 +263,9 @@ class Part:
         self._container.close()
 
     def _write(self, frame: Any) -> None:
-        import av
-
-        try:
-            for packet in self._stream.encode(frame):
-                packet.duration = self._durations.pop(0)
-                self._container.mux(packet)
-        except av.FFmpegError as error:
-            raise PictureError(f"the video cannot be written: {first_line(error)}") from error
+        for packet in self._stream.encode(frame):
+            packet.duration = self._durations.pop(0)
+            self._container.mux(packet)
 
 
 def _packets(parts: Mapping[Path, Fraction], stream: Any) -> Iterator[tuple[Fraction, Any]]:
@@ -233,11 +287,11 @@ def _joined(
 ) -> None:
     import av
 
-    options = {"movflags": "faststart+use_metadata_tags"} if ending == ".mp4" else {}
     first = min(parts, key=lambda part: parts[part])
     with (
         opened(first) as model,
-        av.open(str(path), "w", format=FORMATS[ending][0], options=options) as container,
+        writing(),  # Else it would be said that the first part cannot be read.
+        av.open(str(path), "w", format=FORMATS[ending][0], options=MUXERS[ending]) as container,
     ):
         container.metadata[RECIPE_KEY] = recipe
         stream = container.add_stream_from_template(model.streams.video[0])

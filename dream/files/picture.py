@@ -6,6 +6,7 @@ A picture is a float tensor (1, 3, H, W), RGB in [0, 1].
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import threading
@@ -275,7 +276,8 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
         raise RecipeError(str(error)) from error
     except Exception as error:  # As in load_image.
         raise RecipeError(f"{_name(path)} cannot be read: {_one_line(error)}") from error
-    if not text.lstrip().startswith(b"{"):
+    head = text[:100].decode(json.detect_encoding(text), errors="replace")
+    if not head.lstrip("\ufeff \t\r\n").startswith("{"):
         raise RecipeError(f"{_name(path)} holds no recipe; give a PNG or video made here, or JSON")
     return kind.from_json(text)
 

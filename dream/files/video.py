@@ -7,7 +7,7 @@ nothing else waits for it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +26,8 @@ READERS = {
     b"\x1a\x45\xdf\xa3": "matroska",
     b"GIF8": "gif",
 }
+# Of so many frames one is taken at least, where a video has more in a second than are taken.
+MOST_LEFT_OUT = 16
 CODECS = (
     *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "mjpeg"),
     *("gif", "prores", "rawvideo", "aac", "mp3", "mp3float", "opus", "libopus", "vorbis"),
@@ -35,7 +37,9 @@ CODECS = (
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a video is taken: seconds, pixels a side, frames in all and in a second."""
+    """How much of a video is taken: seconds, pixels a side, frames in all and in a second. Of one
+    that is quicker, as slow motion is filmed, some frames are left out.
+    """
 
     seconds: float = 3600
     side: int = 8192
@@ -94,8 +98,6 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
             raise PictureError(f"{name} has one frame; a video has more, and this is a picture")
         _check_side(max(frame.width, frame.height), limits, name)
         _check("lasts", float(times[-1]), limits.seconds, "seconds; cut it", name)
-        rate = (len(times) - 1) / times[-1]
-        _check("has", float(rate), limits.rate, "frames a second; slow it down", name)
         height, width = frame.height, frame.width
         if ratio := stream.sample_aspect_ratio:
             width = max(1, round(width * ratio))
@@ -113,14 +115,27 @@ def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Frac
     for packet in container.demux(stream):
         if packet.pts is not None and packet.size and not packet.is_discard:
             shown.append((packet.pts, packet.duration or 0))
-        _check("has", len(shown), limits.frames, "frames; cut it", name)
+        _check("has", len(shown), MOST_LEFT_OUT * limits.frames, "frames; cut it", name)
     shown.sort()
     if not shown:
         return ()
     points = [pts for pts, _ in dict(shown).items()]
     last = shown[-1][1] or (points[-1] - points[-2] if len(points) > 1 else 1)
     base = Fraction(stream.time_base)
-    return tuple((point - points[0]) * base for point in (*points, points[-1] + last))
+    times = [(point - points[0]) * base for point in (*points, points[-1] + last)]
+    if len(points) > times[-1] * limits.rate > 0:
+        times = [*_thinned(times[:-1], 1 / Fraction(limits.rate)), times[-1]]
+    _check("has", len(times) - 1, limits.frames, "frames; cut it", name)
+    return tuple(times)
+
+
+def _thinned(times: Iterable[Fraction], step: Fraction) -> Iterator[Fraction]:
+    """Those of the times that are about so many seconds apart or more."""
+    due = Fraction(0)
+    for time in times:
+        if time >= due:
+            yield time
+            due = max(due + step, time)
 
 
 def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]:

@@ -29,8 +29,7 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        reason = error.strerror or first_line(error)
-        raise PictureError(f"{path.name} cannot be written: {reason}") from error
+        raise PictureError(f"{path.name} cannot be written: {first_line(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -21,28 +21,40 @@ from dream.many.painter import Painter, Rows
 from dream.many.place import Place
 from dream.many.row import Row
 from dream.many.tasks import Task
+from dream.networks.device import repeat_exactly
+from dream.recipe import DreamRecipe
 
 Rowed = dict[str, NDArray[Any]]
 # What a cluster of this machine alone keeps for what goes to and fro, in bytes.
 STORE = 200 * 10**6
 REACHED_SECONDS = 10.0
+TRIES = 5
 # Nothing is told to others, and nothing to the user that Ray mends by itself.
 QUIETLY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 
 class Worker:
-    """A painter of its own, on a share of a machine."""
+    """A painter of its own, on a share of a machine, which has all recipes: each may have pictures
+    in it, and tasks name theirs by number.
+    """
 
-    def __init__(self, place: str, device: str, files: Mapping[str, str]) -> None:
-        self.place = Place(place)
+    def __init__(
+        self, place: str, device: str, files: Mapping[str, str], recipes: Sequence[DreamRecipe]
+    ) -> None:
+        repeat_exactly()  # As the command does for itself.
+        self.place, self.recipes = Place(place), recipes
         self.painter = Painter(device, files, threads=1 if device == "cpu" else None)
 
     def __call__(self, batch: Rowed) -> Rowed:
         """The rows of some tasks, or what went wrong with all of them."""
-        (tasks,) = batch["tasks"]
+        (given,) = batch["tasks"]
         made: list[Row] | str
         try:
-            rows = self.painter.rows(pickle.loads(tasks), self.place)
+            tasks = [
+                Task(source, output, self.recipes[number])
+                for source, output, number in pickle.loads(given)
+            ]
+            rows = self.painter.rows(tasks, self.place)
             made = [row for done in rows for row in done]
         except DreamError as error:
             made = str(error)
@@ -50,7 +62,8 @@ class Worker:
 
 
 class Cluster:
-    """A Ray cluster by its address; "" is the one that `RAY_ADDRESS` names, or one made here.
+    """A Ray cluster by its address; "" is the one that `RAY_ADDRESS` names, that `ray start` began
+    on this machine, or one made here.
 
     `files` are weights of one's own, which all of it must reach.
 
@@ -70,9 +83,13 @@ class Cluster:
         self.engine = Engine("cpu", files)  # For plans; nothing is painted here.
         known = address or os.environ.get("RAY_ADDRESS")
         own = {} if known else {"include_dashboard": False, "object_store_memory": STORE}
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             _reach(known or "")
-            ray.init(known, logging_level=logging.ERROR, log_to_driver=False, **own)
+            try:
+                ray.init(known, **quiet, **own)
+            except ValueError:  # `ray start` has begun one on this machine, and it is as it is.
+                ray.init(known, **quiet)
         except Exception as error:
             raise DeviceError(
                 f"no Ray cluster at {known or 'hand'}: {first_line(error)}"
@@ -86,26 +103,43 @@ class Cluster:
 
         Close the iterator to stop. Raises as `Painter.rows`.
         """
-        data = self.ray.data
-        data.DataContext.get_current().enable_progress_bars = False
+        self.ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        given = [{"tasks": pickle.dumps(list(each))} for each in batches]
-        share = {"num_gpus": 1} if self.device == "cuda" else {"num_cpus": 1}
-        made = data.from_items(given, override_num_blocks=len(given)).map_batches(
-            Worker,
-            fn_constructor_args=(place, self.device, dict(self.files)),
-            batch_size=1,
-            concurrency=min(self.workers, len(given)),
-            **share,
-        )
+        numbers: dict[DreamRecipe, int] = {}
+        given = [
+            [
+                (task.input, task.output, numbers.setdefault(task.recipe, len(numbers)))
+                for task in each
+            ]
+            for each in batches
+        ]
         try:
-            for each in made.iter_rows():
-                rows = pickle.loads(each["made"])
-                if isinstance(rows, str):
-                    raise DreamError(rows)
-                yield rows
+            for left in reversed(range(TRIES)):
+                try:
+                    yield from self._rows([*map(pickle.dumps, given)], tuple(numbers), place)
+                    return
+                except self.ray.exceptions.ActorAlreadyExistsError:
+                    # Shards that begin at once each make what Ray Data has but one of.
+                    if not left:
+                        raise
         except self.ray.exceptions.RayError as error:
             raise DeviceError(f"the Ray cluster failed: {first_line(error)}") from error
+
+    def _rows(self, given: Sequence[bytes], recipes: tuple[DreamRecipe, ...], place: str) -> Rows:
+        share = {"num_gpus": 1} if self.device == "cuda" else {"num_cpus": 1}
+        items = [{"tasks": each} for each in given]
+        made = self.ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+            Worker,
+            fn_constructor_args=(place, self.device, dict(self.files), recipes),
+            batch_size=1,
+            concurrency=min(self.workers, len(items)),
+            **share,
+        )
+        for each in made.iter_rows():
+            rows = pickle.loads(each["made"])
+            if isinstance(rows, str):
+                raise DreamError(rows)
+            yield rows
 
     def close(self) -> None:
         """Leave the cluster; end it, if it was made here."""

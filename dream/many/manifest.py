@@ -18,6 +18,10 @@ from dream.many.tasks import Task, brief
 TOGETHER_SECONDS = 30.0
 
 
+# How each of its lines begins.
+OURS = b'{"input": '
+
+
 class Manifest:
     """What a place has, by all its `manifest*.jsonl`, and the one that is written now.
 
@@ -39,20 +43,24 @@ class Manifest:
         self._file = self._open() if place.folder else -1
 
     def _know(self, line: bytes) -> None:
-        try:
-            row = json.loads(line)
+        row = _json(line)
+        if isinstance(row, dict) and isinstance(row.get("output"), str):
             self.rows[row["output"]] = row
-        except (ValueError, KeyError, TypeError):
-            pass  # What was killed in the middle of a line, or is not ours.
 
     def _open(self) -> int:
-        """The file to add lines to; what was killed in the middle of one is cut off."""
+        """The file to add lines to; what was killed in the middle of one is cut off. Any other end
+        of it stays: the file may be a link to what is not ours.
+        """
         assert self.place.folder
         path = self.place.folder / f"{self.name}.jsonl"
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             content = path.read_bytes()
-            os.ftruncate(file, content.rfind(b"\n") + 1)
+            last = content[content.rfind(b"\n") + 1 :]
+            if last and last.startswith(OURS[: len(last)]) and _json(last) is None:
+                os.ftruncate(file, len(content) - len(last))
+            elif last:
+                os.write(file, b"\n")
         except OSError as error:
             raise PictureError(f"{path} cannot be written: {error.strerror}") from error
         return file
@@ -109,3 +117,11 @@ class Manifest:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _json(line: bytes) -> Any:
+    """What a line says; None of one that was killed in the middle, or is no JSON."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

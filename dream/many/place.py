@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from functools import cached_property
@@ -36,8 +37,7 @@ class Place:
             raise self._cannot("be written", error) from error
 
     def _cannot(self, what: str, error: Exception) -> PictureError:
-        said = error.strerror if isinstance(error, OSError) else None
-        return PictureError(f"{self.where} cannot {what}: {said or first_line(error)}")
+        return PictureError(f"{self.where} cannot {what}: {first_line(error)}")
 
     @cached_property
     def _found(self) -> tuple[Any, str]:
@@ -68,6 +68,8 @@ class Place:
         """What is in that file."""
         try:
             if self.folder:
+                if (self.folder / name).is_fifo():  # One would wait for ever for it.
+                    raise OSError(errno.EINVAL, f"{name} is a pipe")
                 return (self.folder / name).read_bytes()
             content: bytes = self._files.cat_file(f"{self._root}/{name}")
             return content

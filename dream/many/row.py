@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from dream.files.film import digest
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,8 @@ class Row:
 
 
 def sha256(file: str) -> str:
-    """That of a file's content; "" where it cannot be read."""
-    found = hashlib.sha256()
+    """That of a file's content; "" where it cannot be read, or is a pipe or a device."""
     try:
-        with open(file, "rb") as content:
-            while part := content.read(1 << 20):
-                found.update(part)
-    except (OSError, ValueError):
+        return digest(file) if os.path.isfile(file) else ""
+    except OSError:
         return ""
-    return found.hexdigest()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from PIL import Image
 
 from dream.files.sheet import contact_sheet
 from dream.many.place import Place
-from dream.many.tasks import Task
-from dream.recipe.recipe import plain
+from dream.many.tasks import Task, names
 
 # The longest side of a picture on a sheet, in pixels.
 SIDE = 320
@@ -22,7 +20,7 @@ def write_sheets(place: Place, tasks: Sequence[Task], swept: Sequence[str]) -> l
 
     Returns their names.
     """
-    there = place.names()
+    there, called = place.names(), names(dict.fromkeys(task.input for task in tasks))
     of_each: dict[str, list[Task]] = {}
     for task in tasks:
         if task.output in there:
@@ -30,7 +28,7 @@ def write_sheets(place: Place, tasks: Sequence[Task], swept: Sequence[str]) -> l
     written = []
     for file, made in of_each.items():
         if len(made) > 1:
-            written.append(f"sheet-{plain(Path(file).stem)}.png")
+            written.append(f"sheet-{called[file]}.png")
             place.save(written[-1], contact_sheet([_labelled(place, each, swept) for each in made]))
     return written
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +25,8 @@ ENDINGS = {
 # The knobs that `DreamRecipe.called` tells.
 TOLD = ("model", "layer", "channels", "intensity", "seed")
 LONGEST_TOLD = 60
+# So many digits of a sha256 tell two from each other.
+DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -33,70 +38,131 @@ class Task:
     recipe: DreamRecipe
 
 
-def pictures(source: str, listed: Iterable[str] = ()) -> list[str]:
+def pictures(
+    source: str, listed: Iterable[str] = (), recursive: bool = False, out: str = ""
+) -> tuple[list[str], str]:
     """The picture files that are meant, in full: those of a folder, one, or of "-" the listed ones.
 
-    A folder's own are taken, by their endings, not those of folders in it.
+    A folder's own are taken, by their endings; those of folders in it, but for `out`, where it is
+    `recursive`.
+
+    Returns:
+        The files, and what was passed over of a folder, in words; "" if nothing was.
 
     Raises:
-        PictureError: if there are none.
+        PictureError: if there are none, or a folder cannot be read.
     """
+    others: Counter[str] = Counter()
     if source == "-":
-        found = [line.strip() for line in listed if line.strip()]
+        lines = (line.strip().removeprefix("\ufeff") for line in listed)
+        found = list(dict.fromkeys(line for line in lines if line))
     elif os.path.isdir(source):
-        found = [
-            str(each)
-            for each in sorted(Path(source).iterdir())
-            if each.suffix.lower() in ENDINGS and not each.name.startswith(".") and each.is_file()
-        ]
+        try:
+            found, others = _walk(source, recursive, out)
+        except OSError as error:
+            raise PictureError(f"{error.filename} cannot be read: {error.strerror}") from error
     elif os.path.isfile(source):
         found = [source]
     else:
         raise PictureError(f"there is no folder {source}")
+    passed_over = ", ".join(f"{count} {what}" for what, count in sorted(others.items()))
     if not found:
         endings = ", ".join(sorted(ENDINGS))
         where = "the list names no picture" if source == "-" else f"no picture is in {source}"
+        where += f" (but {passed_over})" if passed_over else ""
         raise PictureError(f"{where}; give files that end in {endings}")
-    return [os.path.abspath(each) for each in found]
+    return [os.path.abspath(each) for each in found], passed_over
+
+
+def _walk(source: str, recursive: bool, out: str) -> tuple[list[str], Counter[str]]:
+    """The pictures of a folder by their endings, and how many other files and folders it has, by
+    what they are. Neither hidden ones count, nor `out`.
+    """
+    found: list[str] = []
+    others: Counter[str] = Counter()
+    waiting, seen = [source], {os.path.realpath(each) for each in (source, out)}
+    for folder in waiting:
+        for each in os.scandir(folder):
+            ending, place = Path(each.name).suffix.lower(), os.path.realpath(each.path)
+            if each.name.startswith(".") or place in seen:
+                continue
+            if each.is_dir():
+                if recursive:
+                    waiting.append(each.path)
+                    seen.add(place)  # A link may lead round in a circle.
+                else:
+                    others["in folders (--recursive takes them)"] += 1
+            elif ending in ENDINGS and each.is_file():
+                found.append(each.path)
+            else:
+                others[f"{ending or 'without an ending'} (not read here)"] += 1
+    return sorted(found), others
+
+
+def names(files: Iterable[str]) -> dict[str, str]:
+    """What each picture file is called in the names of its dreams, no two alike: its stem; where
+    several have the same, with its ending, its folder, or at last what its path comes to.
+
+    >>> names(["/in/cat.jpg", "/in/cat.png", "/in/dog.png"]).values()
+    dict_values(['cat.jpg', 'cat.png', 'dog'])
+    """
+    found = {file: plain(Path(file).stem) for file in files}
+    for longer in (_with_ending, _with_folder, _with_digest):
+        count = Counter(name.casefold() for name in found.values())
+        for file, name in found.items():
+            if count[name.casefold()] > 1:
+                found[file] = longer(file)
+    return found
+
+
+def _with_ending(file: str) -> str:
+    return plain(Path(file).name)
+
+
+def _with_folder(file: str) -> str:
+    return plain("/".join(Path(file).parts[-2:]))
+
+
+def _with_digest(file: str) -> str:
+    digest = hashlib.sha256(os.fsencode(file)).hexdigest()
+    return f"{plain(Path(file).stem)}+{digest[:DIGITS]}"
 
 
 def tasks(files: Sequence[str], recipes: Sequence[DreamRecipe], device: str) -> list[Task]:
-    """Each of the files by each of the recipes, as they are settled on that type of device.
-
-    Raises:
-        PictureError: if two would have one name.
-    """
+    """Each of the files by each of the recipes, as they are settled on that type of device."""
+    called = names(files)
     made: dict[str, Task] = {}
     for recipe in recipes:
         settled, rest = recipe.settled(device, True), _rest(recipe)
-        for file in files:
-            output = f"{recipe.called(plain(Path(file).stem))}{rest}.png"
-            other = made.setdefault(output, Task(file, output, settled)).input
-            if other != file:
-                raise PictureError(
-                    f"{Path(other).name} and {Path(file).name} would both become {output}; "
-                    "rename one, or give them apart"
-                )
+        for file, name in called.items():
+            output = f"{recipe.called(name)}{rest}.png"
+            made[output] = Task(file, output, settled)
     return list(made.values())
 
 
 def _rest(recipe: DreamRecipe) -> str:
-    """What the name of a dream does not tell of its recipe yet: all that is not as usual."""
+    """What the name of a dream does not tell of its recipe yet: all that is not as usual. Where
+    that is too long, or has letters that no name has, it ends with what all of it comes to.
+    """
+    about = brief(recipe)
     usual = type(recipe)(**{name: getattr(recipe, name) for name in TOLD})
-    others = [
-        (name, value) for name, value in brief(recipe).items() if value != getattr(usual, name)
-    ]
-    told = "".join(f"-{name}{plain(str(value))}" for name, value in others)
-    mixed = recipe.layer + recipe.channels  # Of a long mix `called` has the beginning alone.
-    if len(mixed) <= LONGEST_TOLD / 2 and len(told) <= LONGEST_TOLD:
-        return told
-    return f"-{hashlib.sha256(f'{mixed}{told}'.encode()).hexdigest()[:12]}"
+    others = {name: str(value) for name, value in about.items() if value != getattr(usual, name)}
+    rest = "".join(f"-{name}{plain(value)}" for name, value in others.items())
+    is_short, mixed = len(rest) <= LONGEST_TOLD, (recipe.layer, recipe.channels)
+    if (
+        is_short
+        and sum(map(len, mixed)) <= LONGEST_TOLD / 2
+        and all(plain(value) == value for value in (*mixed, *others.values()))
+    ):
+        return rest
+    digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()
+    return f"{rest if is_short else ''}-{digest[:DIGITS]}"
 
 
 def brief(recipe: Recipe) -> dict[str, Any]:
     """A recipe as plain data, of the pictures in it their sha256 alone."""
     return {
-        name: hashlib.sha256(value.encode()).hexdigest()[:12]
+        name: hashlib.sha256(value.encode()).hexdigest()[:DIGITS]
         if knobs(recipe)[name].picture and value
         else value
         for name, value in asdict(recipe).items()
@@ -109,7 +175,8 @@ def share(tasks: Iterable[Task], shard: str) -> list[Task]:
     Raises:
         RecipeError: if it is no such share.
     """
-    place, _, count = shard.partition("/")
-    if not (place.isdecimal() and count.isdecimal() and 1 <= int(place) <= int(count)):
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard)
+    place, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= place <= count:
         raise RecipeError(f"--shard is one of several, as 1/8 to 8/8, not {shown(shard)}")
-    return [task for task in tasks if crc32(task.output.encode()) % int(count) == int(place) - 1]
+    return [task for task in tasks if crc32(task.output.encode()) % count == place - 1]

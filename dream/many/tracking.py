@@ -24,7 +24,7 @@ QUICKLY = {
 
 
 class Tracker:
-    """An experiment of an MLflow server, or of a folder, as `uri` says; "" asks MLflow's settings.
+    """An experiment of an MLflow server or a database, as `uri` says; "" asks MLflow's settings.
 
     Raises:
         DreamError: if MLflow is not installed, or not to be reached.
@@ -49,7 +49,14 @@ class Tracker:
             raise self._lost(error) from error
 
     def _lost(self, error: Exception) -> DreamError:
-        return DreamError(f"MLflow at {self.uri} does not answer: {first_line(error)}")
+        if self.uri.startswith(("http:", "https:", "databricks")):
+            return DreamError(f"MLflow at {self.uri} does not answer: {first_line(error)}")
+        # Since 3.17 no folder is taken, and without SQL, as in mlflow-skinny, no database.
+        return DreamError(
+            f"MLflow keeps no record at {self.uri}: give a server, as http://127.0.0.1:5000, or a "
+            "database, as sqlite:///dreams.db, for which mlflow-skinny is not enough: pip install "
+            f"mlflow ({first_line(error).partition('. ')[0]})"
+        )
 
     def log(self, row: Row, picture: bytes = b"") -> None:
         """A run for a picture: its recipe, the objective by step, its seconds, and its PNG.

@@ -75,6 +75,9 @@ class Door:
             await _refuse(send, 404, f"nothing is taken at {scope['path']}")
         elif scope["method"] == "POST":
             await self._post(kind, rest, scope, receive, send)
+        elif kind == "call" and not self._is_known(rest.rpartition("/")[2]):
+            # Gradio would say so in a hundred lines of its log.
+            await _refuse(send, 404, "there is no such call, or its answer was read before")
         elif kind in ("call", "queue"):
             query = parse_qs(scope["query_string"].decode("latin-1"))
             await self._read(
@@ -82,6 +85,12 @@ class Door:
             )
         else:
             await self.app(scope, receive, send)
+
+    def _is_known(self, event: str) -> bool:
+        """Whether an event is under way, or has an answer that was not read yet."""
+        queue = self.page._queue
+        unread = (*queue.pending_event_ids_session.values(), queue.pending_messages_per_session)
+        return event in queue.event_ids_to_events or any(event in events for events in unread)
 
     async def _upload(self, scope: Any, receive: Any, send: Any) -> None:
         if shutil.disk_usage(get_upload_folder()).free < 2 * FILE_BYTES:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dream.errors import QUICKER, OutOfTime, RecipeError, shown
 from dream.files.film import FORMATS, Film
-from dream.files.picture import load_image
+from dream.files.picture import load_image, save_preview
 from dream.files.video import Limits, load_video
 from dream.page import parts
 from dream.page.moments import BEHIND, PATIENCE, fresh_folder, in_turn, stem
@@ -28,7 +28,8 @@ from dream.tensors import size_of
 LIMITS = Limits(seconds=30, side=4096, frames=1800, rate=60)
 TAKEN = (
     f"MP4, MOV, WebM or GIF: up to {LIMITS.seconds:g} seconds, {LIMITS.frames} frames, "
-    f"{LIMITS.rate:g} a second, {LIMITS.side} pixels a side and 50 MB. Sound is kept."
+    f"{LIMITS.rate:g} a second (of more some are left out), {LIMITS.side} pixels a side and 50 MB. "
+    "Sound is kept."
 )
 SECONDS_BETWEEN_PREVIEWS = 0.25
 PREVIEW_SIDE = 1024
@@ -182,7 +183,7 @@ class _Said:
         path = self.film.path.with_name(f"{uuid.uuid4().hex}.jpg")
         image = picture()
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        image.save(path, quality=90)
+        save_preview(image, path)
         self.previews.append(path)
         if len(self.previews) > BEHIND:
             self.previews.popleft().unlink(missing_ok=True)

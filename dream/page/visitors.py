@@ -19,6 +19,8 @@ from typing import Any
 
 import gradio.mcp
 
+from dream.errors import PictureError, first_line
+
 PREFIX = "dream-visitors-"
 DAY, OFTEN = 86_400.0, 120.0
 # So many bytes are kept at most, the latest.
@@ -28,14 +30,24 @@ MOST = 4e9
 def own_folder() -> Path:
     """Have all temporary files of this process in a folder of its own, in GRADIO_TEMP_DIR or where
     temporary files lie here. SIGTERM and Ctrl-C end the process at once, and the folder.
+
+    Raises:
+        PictureError: if it cannot be written there.
     """
-    base = os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
-    Path(base).mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    # Apart, so that Gradio copies what it shall keep.
-    tempfile.tempdir, files = str(folder / "work"), str(folder / "files")
-    for each in (tempfile.tempdir, files):
-        Path(each).mkdir()
+    try:
+        base = os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
+        Path(base).mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+        # Apart, so that Gradio copies what it shall keep.
+        temporary, files = str(folder / "work"), str(folder / "files")
+        for each in (temporary, files):
+            Path(each).mkdir()
+    except OSError as error:
+        raise PictureError(
+            f"no files can be kept in {error.filename}: {first_line(error)}; let GRADIO_TEMP_DIR "
+            "name a folder that can be written"
+        ) from error
+    tempfile.tempdir = temporary
     os.environ["GRADIO_TEMP_DIR"] = files
     gradio.mcp.DEFAULT_TEMP_DIR = files  # Which asked the environment as it was imported.
     process = os.getpid()

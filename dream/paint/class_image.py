@@ -18,7 +18,7 @@ from dream.paint.ascent import Adam, Normalised, Paint, Rule, Smoothed
 from dream.paint.canvas import Canvas, Fourier, Phase, Plain
 from dream.paint.frames import Climb, Climbs
 from dream.paint.objective import Objective, logit, margin, squared_norm
-from dream.paint.octave import octave_sizes
+from dream.paint.octave import sizes_of
 from dream.paint.plan import Job, Stage
 from dream.paint.transform import random_affine, random_crops
 from dream.recipe import classes
@@ -83,7 +83,7 @@ def plan(recipes: Sequence[ClassRecipe], size: Size | None) -> list[Job[ClassRec
 def _stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
     card, mode = recipe.card, MODES[recipe.mode]
     if size:
-        sizes = octave_sizes(size, 1, 1.4, max_side=recipe.size, min_side=card.min_side)
+        sizes = sizes_of(recipe, size)
         counts = [recipe.steps]
     else:
         sides = [round(recipe.size * share) for _, share in mode.stages]

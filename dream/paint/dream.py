@@ -28,7 +28,7 @@ from dream.paint.objective import (
     mean,
     texture,
 )
-from dream.paint.octave import octave_sizes
+from dream.paint.octave import sizes_of
 from dream.paint.plan import Job, Stage
 from dream.paint.restraint import Base, Restrained
 from dream.paint.seam import AROUND, meeting, read_around, seen_size
@@ -59,10 +59,7 @@ def plan(recipes: Sequence[DreamRecipe], size: Size | None) -> list[Job[DreamRec
 
 def octaves(recipe: DreamRecipe, size: Size) -> tuple[Stage, ...]:
     """The octaves of a dream, the smallest first. Raises as `plan`."""
-    least = recipe.card.min_side
-    sizes = octave_sizes(
-        size, recipe.octaves, recipe.scale, max_side=recipe.max_side, min_side=least
-    )
+    sizes = sizes_of(recipe, size, recipe.octaves, recipe.scale)
     if recipe.guide:
         embedded.guide(recipe.guide)
     if recipe.mask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -63,13 +64,15 @@ def plan(recipes: Sequence[Recipe], size: Size | None = None) -> list[AnyJob]:
 
 
 def smaller(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
-    """The pictures of a job one size smaller, all other things being as they were.
+    """The pictures of a job one size smaller, all other things being as they were; of a film as if
+    it were not begun.
 
     Raises:
         PictureError, RecipeError: if they cannot be.
     """
     side = round(max(job.stages[-1].size) / SMALLER)
-    return plan([recipe.within(side) for recipe in job.recipes], size)
+    planned = plan([recipe.within(side) for recipe in job.recipes], size)
+    return [replace(each, first=job.first) for each in planned]
 
 
 def climbs(

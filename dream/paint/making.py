@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dream.files.film import Film
+from dream.files.film import Film, writing
 from dream.paint.frames import Frame
 from dream.recipe.knob import Knob
 from dream.recipe.zoom import exact_rate
@@ -75,7 +75,9 @@ def formed(frames: Iterator[Frame], making: Making, film: Film) -> Iterator[Fram
     has been written. Where there was no time for all, it ends with the picture as far as it came.
     """
     folder = film.folder
-    folder.mkdir(exist_ok=True)
+    film.drop()  # One that was killed forms anew.
+    with writing():
+        folder.mkdir()
     made, before = 0, None
     for frame in frames:
         now = frame.picture().resize((film.size[1], film.size[0]), Image.Resampling.LANCZOS)
@@ -85,11 +87,10 @@ def formed(frames: Iterator[Frame], making: Making, film: Film) -> Iterator[Fram
             if place > frame.step and not frame.finished:
                 break
             share = min(1.0, place - (frame.step - 1))
-            state = now if before is None else Image.blend(before, now, share)
-            state.save(_state(folder, made), compress_level=1)
+            _save_state(film, made, now if before is None else Image.blend(before, now, share))
             made += 1
         if frame.ended:
-            now.save(_state(folder, made), compress_level=1)
+            _save_state(film, made, now)
             made += 1
         before = now
         yield frame
@@ -102,6 +103,11 @@ def _write(making: Making, film: Film, states: int) -> None:
         for number, state in enumerate(making.order_of(states)):
             with Image.open(_state(film.folder, state)) as image:
                 part.add(image.convert("RGB"), number * length, length)
+
+
+def _save_state(film: Film, number: int, image: Image.Image) -> None:
+    with writing():
+        image.save(_state(film.folder, number), compress_level=1)
 
 
 def _state(folder: Path, number: int) -> Path:

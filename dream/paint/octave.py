@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 from dream.errors import PictureError
+from dream.recipe.knob import knobs
+from dream.recipe.recipe import Recipe
 from dream.tensors import Size, limited, shrunk
+
+
+def sizes_of(recipe: Recipe, size: Size, octaves: int = 1, scale: float = 1.4) -> list[Size]:
+    """The `octave_sizes` of a picture of that (height, width), as large as the recipe says."""
+    side, most = getattr(recipe, recipe.side), int(knobs(recipe)[recipe.side].high)
+    try:
+        return octave_sizes(size, octaves, scale, max_side=side, min_side=recipe.card.min_side)
+    except PictureError as error:
+        enough = math.ceil(recipe.card.min_side * max(size) / min(size))
+        if side < enough <= min(most, max(size)):
+            raise PictureError(f"{error}; a {recipe.side} of {enough} would do") from error
+        raise
 
 
 def octave_sizes(

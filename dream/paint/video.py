@@ -18,10 +18,11 @@ from torch import Tensor
 from dream.networks.network import Network
 from dream.paint.dream import dreamed, octaves, of_photo
 from dream.paint.frames import Climbs
+from dream.paint.octave import sizes_of
 from dream.paint.plan import Job
 from dream.paint.transform import in_8_bits
 from dream.recipe.video import VideoRecipe
-from dream.tensors import Size, even, limited, luminance, size_of
+from dream.tensors import Size, even, luminance, size_of
 
 Flow = NDArray[np.float32]
 # By how much, in shares of the range, what was carried along may look other than it did: half of
@@ -39,7 +40,7 @@ def plan(recipes: Sequence[VideoRecipe], size: Size | None) -> list[Job[VideoRec
     """
     jobs = []
     for recipe in recipes:
-        full = even(limited(of_photo(size), recipe.max_side))
+        full = even(*sizes_of(recipe, of_photo(size)))
         *before, last = octaves(recipe.frame(), full)
         jobs.append(Job((recipe,), (*before, replace(last, ends=True))))
     return jobs

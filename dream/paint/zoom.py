@@ -18,12 +18,13 @@ from dream.paint.ascent import EPSILON, Paint
 from dream.paint.dream import Dreamed, dream_objective, dreamed, octaves, of_photo
 from dream.paint.frames import Climbs
 from dream.paint.objective import Blend
+from dream.paint.octave import sizes_of
 from dream.paint.plan import Job, Stage
 from dream.paint.transform import affine, in_8_bits
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.recipe import SEED_LIMIT
 from dream.recipe.zoom import ZoomRecipe
-from dream.tensors import Size, even, limited, luminance, resized, size_of
+from dream.tensors import Size, even, luminance, resized, size_of
 
 # Contrast is a standard deviation, colour the mean distance between the channels of a pixel. A zoom
 # keeps those of its photo, so that it never becomes neon; but a dull one brightens up to these.
@@ -45,7 +46,7 @@ def plan(recipes: Sequence[ZoomRecipe], size: Size | None) -> list[Job[ZoomRecip
 
 
 def _stages(recipe: ZoomRecipe, size: Size) -> Iterator[Stage]:
-    full = even(limited(size, recipe.max_side))
+    full = even(*sizes_of(recipe, size))
     for frame in range(recipe.frames):
         one, other, share = recipe.at(frame)
         *before, last = _octaves(one, other if share else one, full)

@@ -177,15 +177,16 @@ class Recipe(ABC):
             RecipeError: as `from_dict`, or if the text is no JSON object.
         """
         try:
-            data = json.loads(text)
+            # What editors put before a text, a byte-order mark, says nothing.
+            data = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
         except (TypeError, ValueError, RecursionError) as error:
             raise RecipeError("this is no recipe: it is not JSON") from error
         return cls.from_dict(data)
 
 
 def plain(name: str) -> str:
-    """That name as a part of a file's, without hyphens, which part it."""
-    return re.sub(r"[^\w.]+", "+", name)[:60]
+    """That name as a part of a file's, at most 60 bytes, without hyphens, which part it."""
+    return re.sub(r"[^\w.]+", "+", name).encode()[:60].decode(errors="ignore")
 
 
 def weighted(what: str, text: str) -> list[tuple[str, float]]:

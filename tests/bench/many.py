@@ -31,7 +31,7 @@ def measure(report: Report) -> None:
             for copy in range(COPIES):
                 save_image(picture, Path(folder, f"{photo.stem}{copy}.png"))
         crew, team = Here({}, devices()), Here({}, devices()[:1])
-        todo = tasks(pictures(folder), [DreamRecipe()], crew.device)
+        todo = tasks(pictures(folder)[0], [DreamRecipe()], crew.device)
         sized = [(task, size) for task, size, _ in priced(crew.engine, crew.device, todo)]
         alone, together = [[task] for task in todo], list(batches(sized))
         rates: dict[str, list[float]] = {}

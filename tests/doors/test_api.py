@@ -124,6 +124,24 @@ def test_the_snippets_do_what_they_say(
     CHECKS[endpoint](said, pictures(said, tmp_path), engine)
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
+def test_curl_prints_why_a_call_is_refused_and_the_log_stays_short(
+    address: str, app_log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    monkeypatch.chdir(tmp_path)
+    before = len(app_log.read_text())
+    (snippet,) = (code for *which, code in snippets() if which == ["/deep_dream", "bash"])
+    snippet = snippet.replace("http://127.0.0.1:7860", address)
+    refused = snippet.replace('{"path": "\'"$IMAGE"\'"}', '{"url": "http://127.0.0.1:9/cat.jpg"}')
+    assert refused != snippet
+    done = subprocess.run(["bash", "-c", refused], capture_output=True, text=True, timeout=60)
+    assert "cannot be fetched" in done.stdout and done.stdout.count("\n") <= 2, done.stdout
+    answer = httpx.get(f"{address}/gradio_api/call/deep_dream/__type__")
+    assert answer.status_code == 404 and "there is no such call" in answer.text
+    assert "Traceback" not in app_log.read_text()[before:]
+
+
 def pictures(said: str, folder: Path) -> list[Path]:
     """The pictures that a snippet printed: links where there are any, else files."""
     kind = r"[^\s'\"]+\.(?:png|jpg|mp4|webm|gif)"

@@ -1,8 +1,12 @@
 """Batches on a Ray cluster: the same files as without one, even if a node dies in mid-run."""
 
 import importlib.util
+import pickle
 import socket
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,12 @@ import pytest
 
 from dream import Engine, load_image
 from dream.__main__ import main
+from dream.files.embedded import embed_guide
+from dream.many.cluster import Worker
 from dream.many.manifest import Manifest
 from dream.recipe.variations import sweep
 from dream.tensors import to_tensor
+from tests.conftest import EXAMPLES
 from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
 
 pytestmark = [
@@ -75,6 +82,61 @@ def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
         name = f"dream-photo01-inception4c-i5-seed{recipe.seed}-octaves1-iterations2-max_side64.png"
         assert load_image(out / name).equal(to_tensor(frame.picture()))
     assert "16 made, 24 cannot be dreamed" in capsys.readouterr().out
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cluster that `ray start` began on this machine."""
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:  # Sockets have short names.
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        monkeypatch.setenv("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        command += ["--num-cpus", "1", "--port", "0", "--include-dashboard", "false"]
+        command += ["--object-store-memory", str(80 * 10**6)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        address = Path(folder, "ray", "ray_current_cluster")
+        while not address.exists():
+            assert process.poll() is None
+            time.sleep(0.2)
+        yield
+        process.terminate()
+        process.wait()
+
+
+def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
+    tmp_path: Path, engine: Engine, started: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray.data
+
+    sent: list[Any] = []
+    from_items = ray.data.from_items
+
+    def raced(items: list[Any], **about: Any) -> Any:
+        sent.append(pickle.dumps(items))
+        if len(sent) < 3:  # As where several shards begin at once.
+            raise ray.exceptions.ActorAlreadyExistsError("datasets_stats_actor already exists")
+        return from_items(items, **about)
+
+    monkeypatch.setattr(ray.data, "from_items", raced)
+    photos, out = folder_of(tmp_path / "in", 1), tmp_path / "out"
+    guide = str(EXAMPLES / "rocket.jpg")
+    given = ["batch", str(photos), str(out), *QUICK, "--guide", guide, "--sweep", "seed=1,2"]
+    assert main([*given, "--ray"]) == 0
+    recipe = RECIPE.but(guide=embed_guide(guide))
+    assert len(sent) == 3 and len(sent[-1]) < len(recipe.guide) / 4
+    for row in manifest(out):
+        *_, frame = engine.dream(
+            load_image(photos / "photo00.png"), recipe.but(seed=row["recipe"]["seed"])
+        )
+        assert load_image(out / row["output"]).equal(to_tensor(frame.picture()))
+
+
+def test_workers_have_pictures_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[bool] = []
+    monkeypatch.setattr("dream.many.cluster.repeat_exactly", lambda: called.append(True))
+    Worker(str(tmp_path), "cpu", {}, ())
+    assert called == [True]
 
 
 def test_a_cluster_that_is_not_there_is_one_line(

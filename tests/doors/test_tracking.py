@@ -104,6 +104,34 @@ def test_a_server_that_does_not_answer_is_one_line_before_anything_is_made(
     assert printed.count("\n") == 1 and [each.name for each in tmp_path.iterdir()] == ["in"]
 
 
+@pytest.mark.parametrize("has_sql", [True, False])
+def test_a_database_is_enough_and_what_is_none_says_what_to_give(
+    has_sql: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo, uri = folder_of(tmp_path / "in", 1) / "photo00.png", f"sqlite:///{has_sql}.db"
+    if not has_sql:
+        unregistered(monkeypatch)
+    for given in (["--mlflow", uri], ["--mlflow=runs"], ["--mlflow=nosuch://x"]):
+        expected = 0 if has_sql and uri in given else 2
+        assert main(["image", *given, str(photo), "-o", "out.png", *QUICK]) == expected
+        printed = [each for each in capsys.readouterr().err.splitlines() if "INFO" not in each]
+        if expected:
+            (line,) = printed
+            assert f"no record at {given[-1].removeprefix('--mlflow=')}: give a server" in line
+            assert "or a database, as sqlite:///dreams.db" in line and line.endswith(")")
+    assert (tmp_path / f"{has_sql}.db").exists() == (tmp_path / "out.png").exists() == has_sql
+
+
+def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave MLflow without databases, as mlflow-skinny is."""
+    from mlflow.tracking._tracking_service import utils
+
+    stores = dict(utils._tracking_store_registry._registry)
+    stores = {scheme: store for scheme, store in stores.items() if scheme != "sqlite"}
+    monkeypatch.setattr(utils._tracking_store_registry, "_registry", stores)
+
+
 def test_what_was_not_logged_is_not_finished(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

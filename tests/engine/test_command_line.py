@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,15 @@ import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Engine,
+    load_image,
+    read_recipe,
+    save_image,
+)
 from dream import __main__ as command_line
 from dream.commands.told import fetching
 from dream.files.embedded import embed_guide
@@ -25,6 +34,7 @@ from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_image, to_tensor
 from tests.conftest import EXAMPLES, KNOBS, ROOT, change
+from tests.support.videos import panned, steady
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
@@ -136,6 +146,69 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["photo.png", "./photo.png", "link.png", "hard.png"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["image", "IN"],
+        ["image", CAT, "--mask", "IN"],
+        ["image", CAT, "--recipe", "IN"],
+        ["sheet", "IN", "--intensities", "3,5"],
+        ["channel", "--image", "IN"],
+        ["class", "goldfish", "--image", "IN"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_read_is_never_written_over(
+    command: list[str],
+    name: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo = tmp_path / "photo.png"
+    save_image(load_image(CAT)[..., :64, :64], photo, DreamRecipe())
+    before = photo.read_bytes()
+    (tmp_path / "link.png").symlink_to(photo)
+    (tmp_path / "hard.png").hardlink_to(photo)
+    for given, out in (("photo.png", name), (name, "photo.png")):
+        assert run(*(given if each == "IN" else each for each in command), "-o", out) == 2
+        said = f"python -m dream: {out} is read by this command; give another name for OUT\n"
+        assert capsys.readouterr().err == said
+        assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["video", "zoom", "making-of"])
+def test_a_film_is_never_written_over_what_it_is_made_of(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = steady(tmp_path / "clip.gif", panned(3))  # A GIF is a photo to zoom into, too.
+    before = source.read_bytes()
+    (tmp_path / "link.gif").symlink_to(source)
+    assert run(command, str(source), "-o", str(tmp_path / "link.gif")) == 2
+    assert capsys.readouterr().err.endswith("give another name for OUT\n")
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "mlflow", "ray"),
+    [
+        (["--mlflow", "IN", "OUT"], "", None),
+        (["--mlflow", "http://127.0.0.1:5000", "IN", "OUT"], "http://127.0.0.1:5000", None),
+        (["--mlflow=runs", "--ray", "IN", "OUT"], "runs", ""),
+        (["IN", "--ray", "head:6379", "OUT", "--mlflow"], "", "head:6379"),
+        (["IN", "OUT", "--ray", "auto", "--mlflow", "sqlite:///a.db"], "sqlite:///a.db", "auto"),
+    ],
+)
+def test_an_option_with_or_without_an_address_swallows_no_file(
+    given: list[str], mlflow: str, ray: str | None
+) -> None:
+    parsed = command_line._parser().parse_args(["batch", *given])
+    assert (parsed.source, parsed.place) == ("IN", "OUT")
+    assert (parsed.mlflow, parsed.ray) == (mlflow, ray)
+
+
 def test_an_unknown_device_ends_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +297,25 @@ def test_weights_of_ones_own_dream(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "mine.safetensors does not fit squeezenet1_1: missing: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["mine.safetensors", "mine.pth"])
+def test_weights_that_are_a_pipe_keep_nobody_waiting(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / name)
+    own = ["--weights", str(tmp_path / name)]
+    assert run("image", CAT, "-o", str(tmp_path / "out.png"), *QUICK, *own) == 2
+    said = f"python -m dream: {name} is no weights file: it is no regular file\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-8"])
+def test_a_recipe_is_read_as_any_editor_writes_it(encoding: str, tmp_path: Path) -> None:
+    recipe = DreamRecipe(seed=7)
+    (tmp_path / "r.json").write_bytes(f" {recipe.to_json()}\r\n".encode(encoding))
+    assert read_recipe(tmp_path / "r.json") == recipe
+    assert DreamRecipe.from_json(f"\ufeff{recipe.to_json()}") == recipe
+
+
 def test_a_download_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     steps = (Download("vgg16", "the hub", done * 10**6, 553 * 10**6) for done in (0, 200, 553))
@@ -237,6 +329,20 @@ def test_it_runs_as_a_module(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert load_image(tmp_path / "out.png").shape == (1, 3, 85, 128)
+
+
+@pytest.mark.parametrize("command", [["classes"], ["layers"], ["models"]], ids=" ".join)
+def test_a_reader_who_has_had_enough_ends_it_quietly(command: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dream", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 141
+    process.stderr.close()
 
 
 CHANNEL = ["channel", "--size", "64", "--steps", "3"]
@@ -493,8 +599,9 @@ def test_a_sheet_shows_layers_by_intensities(
     sheet = load_image("sheet.png")
     out = tmp_path / "one.png"
     assert run("image", CAT, "-o", str(out), *options, "--layer", "inception5a") == 0
-    assert run("image", CAT, "-o", str(out), "--recipe", str(out), "--intensity", "8") == 0
-    one = load_image(out)
+    louder = str(tmp_path / "louder.png")
+    assert run("image", CAT, "-o", louder, "--recipe", str(out), "--intensity", "8") == 0
+    one = load_image(louder)
     height, width = one.shape[2:]
     assert torch.equal(sheet[..., -(18 + 6 + height) : -(18 + 6), -(6 + width) : -6], one)
 

@@ -1,6 +1,9 @@
 """Videos in files: frames, rates, lengths, colours and recipes come back as they were written."""
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,10 +11,11 @@ import pytest
 from PIL import Image
 
 from dream import PictureError, RecipeError, ZoomRecipe, read_recipe
-from dream.files.film import FORMATS, Film
+from dream.__main__ import main
+from dream.files.film import FORMATS, Film, Part
 from dream.files.video import Limits, Video, frames_of, load_video
 from dream.tensors import to_tensor
-from tests.conftest import change
+from tests.conftest import EXAMPLES, change
 from tests.support.videos import encoded, panned, steady, turned, with_sound, written
 
 RATES = (12, "24000/1001", 24, 30, 60)
@@ -101,8 +105,139 @@ def test_a_film_goes_on_from_its_last_part_and_from_its_own_only(tmp_path: Path)
     assert begun.finish() and read(begun.path)[0].frames == 4
     again = film(ZoomRecipe())
     assert again.done == 3 and again.last and again.last.tobytes() == images[2].tobytes()
-    assert film(ZoomRecipe(seed=1)).done == 0
-    assert not film(ZoomRecipe()).folder.exists()
+
+
+BEGUN = ["--max-side", "48", "--iterations", "1", "--fps", "2", "--octaves", "1"]
+
+
+def zoomed(out: Path, *options: str) -> int:
+    return main(["zoom", str(EXAMPLES / "cat.jpg"), "-o", str(out), *BEGUN, *options])
+
+
+def stopped_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no film come further than so many frames."""
+    add = Part.add
+
+    def counted(self: Part, image: Image.Image, start: Fraction, duration: Fraction) -> None:
+        nonlocal frames
+        if frames == 0:
+            raise KeyboardInterrupt
+        frames -= 1
+        add(self, image, start, duration)
+
+    monkeypatch.setattr(Part, "add", counted)
+
+
+def test_by_other_options_an_unfinished_film_is_neither_gone_on_with_nor_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, parts = tmp_path / "zoom.mp4", tmp_path / ".zoom.mp4.parts"
+    with monkeypatch.context() as patch:
+        stopped_after(6, patch)
+        assert zoomed(out, "--layer", "0 s: conv3; 2 s: inception3b") == 130
+    before = {each.name: each.read_bytes() for each in (out, *parts.iterdir())}
+    assert sum(name[0].isdigit() and name.endswith("mp4") for name in before) == 3
+    capsys.readouterr()
+    for options, said in {
+        ("--layer", "conv3"): "--layer '0 s: conv3; 2 s: inception3b'",
+        ("--layer", "0 s: conv3; 2 s: inception3b", "--zoom", "2.1"): "--zoom 2.0",
+    }.items():
+        assert zoomed(out, *options) == 2
+        assert capsys.readouterr().err == (
+            f"python -m dream: {out} was begun with {said}, and 6 frames of it are there: the same "
+            f"again goes on; give another name for OUT, or delete {parts} to begin anew\n"
+        )
+    other = ["making-of", str(EXAMPLES / "cat.jpg"), "-o", str(out), "--max-side", "48"]
+    assert main(other) == 2 and "was begun as a zoom, and 6" in capsys.readouterr().err
+    photo = [str(EXAMPLES / "clouds.jpg"), "-o", str(out), *BEGUN]
+    assert main(["zoom", *photo, "--layer", "0 s: conv3; 2 s: inception3b"]) == 2
+    assert "was begun with another picture or video, and 6" in capsys.readouterr().err
+    assert {each.name: each.read_bytes() for each in (out, *parts.iterdir())} == before
+    for name, said in {
+        "2.start": "was damaged (No such file or directory): give another name",
+        "6.png": "was damaged (there is no file 6.png): give another name",
+        "film.json": "was begun by another version of this program, and 6 frames",
+    }.items():
+        (parts / name).unlink()
+        assert zoomed(out, "--layer", "0 s: conv3; 2 s: inception3b") == 2
+        assert said in capsys.readouterr().err
+        (parts / name).write_bytes(before[name])
+    assert zoomed(out, "--layer", "0 s: conv3; 2 s: inception3b") == 0 and not parts.exists()
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_parts_are_kept_where_a_disk_is_full_and_it_goes_on(
+    ending: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, whole = tmp_path / f"zoom{ending}", tmp_path / f"whole{ending}"
+    assert zoomed(whole) == 0
+    for frames, lasts in ((0, 0), (5, 2), (6, 4)):
+        with monkeypatch.context() as patch, full_disk_after(frames, patch):
+            capsys.readouterr()
+            assert zoomed(out) == 2
+        printed = capsys.readouterr()
+        said = "python -m dream: the video cannot be written: File too large\n"
+        assert printed.err == said and not out.exists()
+        parts = out.with_name(f".{out.name}.parts")
+        there = f"{parts} has what there is, {lasts}.0 seconds; the same again goes on\n"
+        assert printed.out == (there if lasts else "")
+    assert zoomed(out) == 0 and sorted(tmp_path.iterdir()) == sorted([out, whole])
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("frames", [0, 40])
+def test_a_making_of_on_a_full_disk_ends_in_a_line(
+    frames: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    making = ["making-of", str(EXAMPLES / "cat.jpg"), "-o", str(tmp_path / "m.mp4")]
+    with full_disk_after(frames, monkeypatch):
+        assert main([*making, "--max-side", "48", "--octaves", "1", "--iterations", "1"]) == 2
+    assert capsys.readouterr().err == (
+        "python -m dream: the video cannot be written: File too large\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def full_disk_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No file can grow to more than a few bytes any more, once a film has so many frames."""
+    before, add = resource.getrlimit(resource.RLIMIT_FSIZE), Part.add
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+
+    def counted(self: Part, image: Image.Image, start: Fraction, duration: Fraction) -> None:
+        nonlocal frames
+        add(self, image, start, duration)
+        frames -= 1
+        if frames == 0:
+            fill()
+
+    monkeypatch.setattr(Part, "add", counted)
+    if not frames:
+        fill()
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("command", ["zoom", "making-of"])
+def test_a_name_too_long_for_its_parts_is_refused_in_a_line(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / f"{'x' * 250}.mp4"
+    assert main([command, str(EXAMPLES / "cat.jpg"), "-o", str(out)]) == 2
+    assert capsys.readouterr().err.endswith(
+        "cannot be written: File name too long; give a shorter name for OUT\n"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_video_of_a_phone_comes_out_upright(tmp_path: Path) -> None:
@@ -171,19 +306,33 @@ def test_a_decoder_that_is_not_listed_is_never_opened(
     assert not load_video(mute).sound
 
 
+@pytest.mark.parametrize(
+    ("rate", "ending", "every"),
+    [(240, "mp4", 2), (240, "webm", 2), (480, "mp4", 4), (120, "mp4", 1)],
+)
+def test_of_slow_motion_some_frames_are_left_out(
+    rate: int, ending: str, every: int, tmp_path: Path
+) -> None:
+    images = panned(24)
+    video, frames = read(steady(tmp_path / f"slow.{ending}", images, Fraction(rate)))
+    assert video.frames == len(frames) == 24 / every and video.rate <= 121
+    assert float(video.times[-1]) == pytest.approx(24 / rate, abs=0.003)
+    for at, frame in enumerate(frames):
+        near = images[max(0, every * at - 1) : every * at + 2]
+        assert min(change(to_tensor(frame), to_tensor(image)) for image in near) < 8
+
+
 def test_a_video_beyond_the_limits_is_refused_in_one_line(tmp_path: Path) -> None:
     images = panned(3)
     hours = [Fraction(0), Fraction(60), Fraction(120), Fraction(36_000)]
     written(tmp_path / "long.mp4", images, hours, Fraction(1))
     steady(tmp_path / "one.mp4", images[:1])
-    steady(tmp_path / "quick.mp4", images, Fraction(1000))
     gif = bytearray(steady(tmp_path / "large.gif", images).read_bytes())
     gif[6:10] = (16_384).to_bytes(2, "little") * 2
     (tmp_path / "large.gif").write_bytes(gif)
     for name, said in {
         "long.mp4": "long.mp4 lasts 36000 seconds; cut it: the limit is 3600",
         "one.mp4": "one.mp4 has one frame; a video has more, and this is a picture",
-        "quick.mp4": "quick.mp4 has 1000 frames a second; slow it down: the limit is 120",
         "large.gif": "large.gif is damaged, or its pictures are far too large",
     }.items():
         with pytest.raises(PictureError) as caught:

@@ -2,6 +2,8 @@
 
 import io
 import os
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,7 +24,7 @@ from dream.paint.plan import AnyJob
 from dream.paint.zoom import COLOUR, CONTRAST, Look
 from dream.recipe.live import RATES
 from dream.tensors import resized, to_image
-from tests.conftest import EXAMPLES, change
+from tests.conftest import EXAMPLES, ROOT, change
 from tools.measure import alike
 
 RECIPE = LiveRecipe(max_side=180, intensity=8)
@@ -222,6 +224,54 @@ def test_the_pipe_ends_quietly(
     monkeypatch.setattr(sys, "stdout", Pipes(io.BytesIO()))
     assert command_line.main(["pipe", "--size", "48x32"]) == 130
     assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["reader", "interrupt"])
+def test_the_pipe_ends_quietly_while_a_camera_goes_on(end: str) -> None:
+    """Its thread waits for a frame at that moment."""
+    command = [sys.executable, "-m", "dream", "pipe", "--size", "48x32", "--latest"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    assert process.stdin and process.stdout and process.stderr
+    process.stdin.write(raw(1))
+    process.stdin.flush()
+    assert len(process.stdout.read(len(raw(1)))) == len(raw(1))
+    if end == "reader":
+        process.stdout.close()
+        process.stdin.write(raw(1))
+        process.stdin.flush()
+    else:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(60) == (0 if end == "reader" else 130)
+    assert process.stderr.read() == b""
+    for file in (process.stdin, process.stdout, process.stderr):
+        file.close()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\x00\x10JFIX", b"\x89PNG\x00", b"RIFF", b"YUV4MPEG"],
+)
+def test_pixels_that_look_like_the_head_of_a_file_are_pixels(
+    first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out = piped(monkeypatch, first + raw(2)[len(first) :])
+    assert code == 0 and len(out) == len(raw(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("PNG", "PNG"), ("JPEG", "JPEG"), ("MPO", "JPEG"), ("WEBP", "AVI or WebP"), ("Y4M", "Y4M")],
+)
+def test_files_in_the_place_of_raw_frames_are_named(
+    kind: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = io.BytesIO(b"YUV4MPEG2 W48 H32 F25:1\n")
+    if kind != "Y4M":
+        with_square(10).save(file, kind)
+    code, _ = piped(monkeypatch, file.getvalue() + raw(1))
+    assert code == 2 and f"this is {name}, and raw frames are needed" in capsys.readouterr().err
 
 
 def test_frames_that_come_while_one_is_looked_at_are_left_out() -> None:

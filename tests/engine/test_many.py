@@ -1,6 +1,7 @@
 """`python -m dream batch`: many pictures, each once, whatever happens in between."""
 
 import io
+import os
 import re
 import signal
 import subprocess
@@ -178,6 +179,45 @@ def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(tmp_path: P
     assert len({load_image(each).sum().item() for each in out.glob("*.png")}) == 37
 
 
+def test_a_manifest_that_is_a_link_loses_nothing_of_what_it_leads_to(
+    photos: Path, tmp_path: Path
+) -> None:
+    out, target = tmp_path / "out", tmp_path / "notes.jsonl"
+    out.mkdir()
+    (out / "manifest.jsonl").symlink_to(target)
+    for before in ('{"output": "x", "error": ""}', "my notes", '{"inputs": 3', "[" * 200_000):
+        target.write_text(before)
+        assert batch(photos, out, *QUICK) == 0
+        assert target.read_text().startswith(f"{before}\n")
+        for each in out.glob("*.png"):
+            each.unlink()
+    for half in ('{"in', '{"input": "half a li'):
+        target.write_text(f"first\n{half}")
+        assert batch(photos, out, *QUICK) == 0
+        assert target.read_text().startswith('first\n{"input": "/')
+        for each in out.glob("*.png"):
+            each.unlink()
+
+
+@pytest.mark.parametrize("place", ["IN", "manifest", "listed"])
+def test_a_pipe_keeps_nobody_waiting(
+    place: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    out, pipe = tmp_path / "out", tmp_path / "pipe.png"
+    out.mkdir()
+    os.mkfifo(out / "manifest.jsonl" if place == "manifest" else pipe)
+    if place == "listed":
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{pipe}\n".encode())))
+    source = {"IN": pipe, "manifest": photos, "listed": "-"}[place]
+    assert batch(source, out, *QUICK) == 2
+    said = {
+        "IN": f"there is no folder {pipe}",
+        "manifest": f"{out} cannot be read: manifest.jsonl is a pipe",
+        "listed": "no picture could be dreamed; the manifest says why",
+    }
+    assert capsys.readouterr().err.endswith(f"python -m dream: {said[place]}\n")
+
+
 def test_ctrl_c_keeps_what_is_finished(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
@@ -238,7 +278,9 @@ def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = f"{photos / 'photo00.png'}\n\n{photos / 'photo02.png'}\n"
-    monkeypatch.setattr(sys, "stdin", io.StringIO(listed))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + listed.encode()))
+    )
     assert batch("-", tmp_path / "out", *QUICK) == 0
     made = [Path(row["input"]).name for row in manifest(tmp_path / "out")]
     assert sorted(made) == ["photo00.png", "photo02.png"]
@@ -246,6 +288,76 @@ def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     assert batch(clip, tmp_path / "frames", *QUICK) == 0
     made = sorted(each.name for each in (tmp_path / "frames").glob("dream-*.png"))
     assert [name[:17] for name in made] == [f"dream-clip+00000{place}" for place in range(1, 5)]
+
+
+def test_the_frames_of_a_video_are_as_large_as_the_largest_dream_of_them(tmp_path: Path) -> None:
+    clip, out = steady(tmp_path / "clip.mp4", panned(2, (96, 128)), Fraction(12)), tmp_path / "out"
+    for side in ("48", "96"):
+        assert batch(clip, out, *QUICK[:4], "--max-side", side) == 0
+    assert batch(clip, out, *QUICK, "--sweep", "max_side=64,128") == 0
+    recipe = ["--octaves", "1", "--iterations", "2", "--max-side", "48", "--seed", "1"]
+    assert batch(clip, out, *recipe, "--sweep", "max_side=48,80") == 0
+    rows = manifest(out)
+    assert len(rows) == 2 * 6
+    for row in rows:
+        with Image.open(out / row["output"]) as picture:
+            assert picture.width == row["recipe"]["max_side"]
+    # What is missing of the frames is written again.
+    (gone,) = out.glob("frames-clip-*-128x96/clip-000001.png")
+    before = gone.read_bytes()
+    gone.unlink()
+    assert batch(clip, out, *QUICK[:4], "--max-side", "128") == 0
+    assert gone.read_bytes() == before
+
+
+def test_a_batch_of_which_every_photo_fails_has_failed(tmp_path: Path, capsys: Printed) -> None:
+    photos, out = tmp_path / "in", tmp_path / "out"
+    broken(folder_of(photos, 1))
+    (photos / "photo00.png").unlink()
+    for _ in range(2):
+        assert batch(photos, out, *QUICK) == 2
+        said = "python -m dream: no picture could be dreamed; the manifest says why\n"
+        assert capsys.readouterr().err.endswith(said)
+    folder_of(tmp_path / "good", 1)
+    (tmp_path / "good" / "photo00.png").rename(photos / "photo00.png")
+    for _ in range(2):
+        assert batch(photos, out, *QUICK) == 0
+
+
+def test_photos_of_one_name_are_all_dreamed_and_have_a_sheet_each(
+    tmp_path: Path, capsys: Printed
+) -> None:
+    photos, out = tmp_path / "in", tmp_path / "in" / "out"
+    photos.mkdir()
+    for name in ("100APPLE", "101APPLE"):
+        folder_of(photos / name, 1)
+    photo = load_image(photos / "100APPLE" / "photo00.png")
+    to_image(photo).save(photos / "100APPLE" / "photo00.jpg")
+    (photos / "100APPLE" / "more.heic").touch()
+    (photos / "101APPLE" / "back").symlink_to(photos)
+    given = [photos, out, *QUICK, "--sweep", "seed=1,2", "--sheet"]
+    assert batch(*given) == 2
+    assert "no picture is in" in capsys.readouterr().err
+    for _ in range(2):  # OUT lies within.
+        assert batch(*given, "--recursive") == 0
+        assert "\npassed over: 1 .heic (not read here)\n" in capsys.readouterr().out
+    called = ["photo00.jpg", "100APPLE+photo00.png", "101APPLE+photo00.png"]
+    rest = "octaves1-iterations2-max_side64.png"
+    assert {row["output"] for row in manifest(out)} == {
+        f"dream-{name}-inception4c-i5-seed{seed}-{rest}" for name in called for seed in (1, 2)
+    }
+    assert {each.name for each in out.glob("sheet-*")} == {f"sheet-{name}.png" for name in called}
+
+
+def test_the_folder_of_a_picture_is_not_written_into_by_another_name(
+    photos: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "photo.png").symlink_to(photos / "photo00.png")
+    for source, out in ((photos, "link"), (tmp_path / "link", "in/."), (tmp_path / "links", "in")):
+        assert batch(source, f"{tmp_path}/{out}", *QUICK) == 2
+        assert "is where the pictures are; give another folder" in capsys.readouterr().err
 
 
 def test_several_devices_work_side_by_side(photos: Path, tmp_path: Path, engine: Engine) -> None:
@@ -288,7 +400,11 @@ def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Print
             ["{IN}", "{OUT}", "--sweep", f"seed={','.join(map(str, range(3334)))}"],
             "these are 10002 pictures, more than 10000; --yes makes them all",
         ),
-        (["{TWICE}", "{OUT}"], "photo00.jpg and photo00.png would both become dream-photo00-"),
+        (["{IN}", "{OUT}", "--shard", f"1/{'9' * 5000}"], "--shard is one of several, as 1/8"),
+        (
+            ["{OTHER}", "{OUT}"],
+            r"no picture is in .* \(but 1 .heic \(not read here\), 1 in folders",
+        ),
         (
             ["{IN}", "{OUT}", "--shard", "3/2"],
             "--shard is one of several, as 1/8 to 8/8, not '3/2'",
@@ -302,12 +418,12 @@ def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Print
 def test_bad_input_is_one_line(
     given: list[str], said: str, photos: Path, tmp_path: Path, capsys: Printed
 ) -> None:
-    names = ("IN", "OUT", "EMPTY", "TWICE", "FILE")
+    names = ("IN", "OUT", "EMPTY", "OTHER", "FILE")
     places = {name: tmp_path / name.lower() for name in names} | {"CLIP": tmp_path / "clip.mp4"}
     places["EMPTY"].mkdir()
     places["FILE"].write_text("a file")
-    folder_of(places["TWICE"], 1)
-    to_image(torch.rand(1, 3, 40, 40)).save(places["TWICE"] / "photo00.jpg")
+    (places["OTHER"] / "folder").mkdir(parents=True)
+    (places["OTHER"] / "photo.heic").touch()
     if "{CLIP}" in given:
         steady(places["CLIP"], panned(2), Fraction(12))
     assert batch(*(word.format(**places) for word in given)) == 2

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from dream import PictureError
+from dream import ClassRecipe, DreamRecipe, PictureError, VideoRecipe, ZoomRecipe
+from dream.paint import kinds
 from dream.paint.octave import octave_sizes
+from dream.recipe import Recipe
 from dream.tensors import limited, resize
 
 
@@ -58,3 +60,26 @@ def test_resizing_averages_instead_of_skipping() -> None:
 def test_resizing_to_the_same_size_changes_nothing() -> None:
     picture = torch.rand(1, 3, 20, 30)
     assert resize(picture, (20, 30)) is picture
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (DreamRecipe(max_side=640), "a max_side of 1280 would do"),
+        (ZoomRecipe(max_side=512), "a max_side of 1280 would do"),
+        (VideoRecipe(max_side=512), "a max_side of 1280 would do"),
+        (ClassRecipe(size=512), "the network needs 32 or more on each side"),  # It ends at 1024.
+        (ClassRecipe(model="inception_v3", size=512), "or more on each side"),
+    ],
+)
+def test_a_panorama_that_becomes_too_thin_says_how_large_is_enough(
+    recipe: Recipe, said: str
+) -> None:
+    size = (500, 20_000)
+    with pytest.raises(PictureError, match=f"{said}$"):
+        kinds.plan([recipe.settled("cpu", True)], size)
+    if "would do" in said:
+        (job,) = kinds.plan([recipe.within(1280).settled("cpu", True)], size)
+        assert min(job.stages[-1].size) >= 32
+    with pytest.raises(PictureError, match="on each side$"):
+        kinds.plan([recipe.settled("cpu", True)], (20, 800))  # No size is enough.

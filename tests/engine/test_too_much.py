@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,26 @@ from dream import (
     DeviceError,
     DreamRecipe,
     Engine,
+    LiveRecipe,
+    VideoRecipe,
+    ZoomRecipe,
+    load_image,
     read_recipe,
 )
 from dream.__main__ import main
+from dream.files.video import load_video
 from dream.networks.network import Network
 from dream.page.moments import moments
+from dream.recipe.moving import MovingRecipe
 from dream.service.work import Work
 from tests.conftest import EXAMPLES
+from tests.support.videos import panned, steady
 
 CAT = str(EXAMPLES / "cat.jpg")
 SAID = "too much for the memory of the GPU at {} pixels a side"
+
+
+SQUARE = load_image(CAT)[..., :64, :64]
 
 
 @pytest.fixture
@@ -92,6 +103,74 @@ def test_a_batch_becomes_smaller_not_longer(engine: Engine, room: Callable[[int]
     jobs = engine.plan(batch)
     *_, last = engine.paint(jobs)
     assert len(jobs) == 1 and len(last.recipes) == 4 and last.tensor.shape[2] == 69
+
+
+def test_a_look_that_is_too_much_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def scarce(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+
+    monkeypatch.setattr(Network, "activations", scarce)
+    assert main(["top", CAT]) == 2
+    said = "python -m dream: too much for the memory of the GPU; give a smaller picture\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        ZoomRecipe(max_side=64, iterations=1, seconds=1, fps=3),
+        VideoRecipe(max_side=64, iterations=1),
+    ],
+    ids=["zoom", "video"],
+)
+@pytest.mark.parametrize("frames", [0, 2])
+def test_a_film_keeps_its_size_and_says_what_to_type(
+    recipe: MovingRecipe,
+    frames: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evaluate, steps = Network.value_and_grad, 0
+
+    def wrapped(self: Network, *given: Any, **about: Any) -> Any:
+        def within(pictures: Tensor) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps > frames:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+            return inner(pictures)
+
+        inner = evaluate(self, *given, **about)
+        return within
+
+    source, out = steady(tmp_path / "in.gif", panned(3)), tmp_path / "out.mp4"
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    command = [recipe.kind, str(source), "-o", str(out), "--recipe", str(tmp_path / "recipe.json")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "value_and_grad", wrapped)
+        assert main(command) == 2
+    printed = capsys.readouterr()
+    assert printed.err == (
+        f"python -m dream: {SAID.format(64)}; a film keeps its size: give a max_side of 46\n"
+    )
+    assert printed.out.count("has what there is") == bool(frames) == out.exists()
+    assert main(command) == 0 and load_video(out).frames == 3
+
+
+def test_live_dreams_become_smaller_and_each_has_its_own_seed(
+    engine: Engine, room: Callable[[int], None]
+) -> None:
+    room(50 * 50)
+    (job,) = engine.plan([LiveRecipe(max_side=64)], (64, 64))
+    shown = [
+        [frame.picture() for frame in engine.paint([replace(job, first=first)], SQUARE)][-1]
+        for first in (0, 0, 1)
+    ]
+    assert shown[0].size == (46, 46)
+    assert shown[0].tobytes() == shown[1].tobytes() != shown[2].tobytes()
 
 
 def test_page_and_command_line_say_so_and_the_recipe_is_that_of_the_picture(

@@ -20,7 +20,7 @@ import app
 from dream import DreamError, DreamRecipe, Engine, ZoomRecipe, load_image
 from dream.networks import catalogue
 from dream.networks.architecture import build
-from dream.page import deep_dream, estimate
+from dream.page import deep_dream, estimate, visitors
 from dream.service.work import Work
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.lend import Lender
@@ -203,6 +203,16 @@ def test_a_variable_that_names_what_is_not_there_is_refused(
     monkeypatch.setenv(variable, value)
     with pytest.raises(DreamError, match=message):
         app.main()
+
+
+@pytest.mark.parametrize("place", ["", "below"])
+def test_a_place_for_temporary_files_that_is_none_is_refused(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / place))
+    with pytest.raises(DreamError, match="file.*; let GRADIO_TEMP_DIR name a folder that can be"):
+        visitors.own_folder()
 
 
 @pytest.mark.slow
