@@ -308,7 +308,7 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
     assert np.allclose([each["strength"] for each in answers], [each.strength for each in top])
     assert Path(where).is_file()
     path, given, verdict = space.client.predict(
-        "flamingo", size=96, steps=24, api_name="/class_image"
+        "flamingo", size=96, steps=6, api_name="/class_image"
     )
     class_recipe = ClassRecipe.from_dict(given)
     *_, last = engine.class_image(class_recipe)
