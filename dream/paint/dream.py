@@ -202,6 +202,7 @@ def dream_objective(
 def _raised(network: Network, recipe: DreamRecipe, layer: str, guide: Tensor | None) -> Objective:
     """What a dream raises at one layer."""
     if recipe.channels:
+        network.check_channels(layer, (channel for channel, _ in recipe.channel_weights))
         return direction(layer, dict(recipe.channel_weights), border=recipe.border)
     if guide is None:
         return LAYER_OBJECTIVES[recipe.objective](layer, recipe.border)
