@@ -37,7 +37,7 @@ def _run_leased(leased: Callable[..., Iterator[Any]], *arguments: Any) -> Iterat
     try:
         yield from leased(*arguments)
     except gr.Error as error:
-        words = str(error.message)  # Of a message in HTML this is its text.
+        words = str(error.message).strip()  # Of a message in HTML this is its text.
         if words == ABORTED:
             words = f"the GPU was taken back before the end; {QUICKER}"
         elif error.title == WORKER_ERROR:  # A fault of ours, which `spaces` logged.

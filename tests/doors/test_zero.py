@@ -257,7 +257,7 @@ def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) 
 @pytest.mark.parametrize(
     ("raised", "words"),
     [
-        (gr.Error("ZeroGPU quota (6s requested vs. 3s left)."), "ZeroGPU quota (6s requested vs."),
+        (gr.Error("No quota. Try again in 0:30:00. "), ">No quota. Try again in 0:30:00.<"),
         (gr.Error(ABORTED, title=WORKER_ERROR), "The GPU was taken back before the end; fewer"),
         (RuntimeError("/schedule error: 502"), "ZeroGPU lends no GPU right now; try again in a"),
     ],
