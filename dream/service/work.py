@@ -326,6 +326,7 @@ def worth_showing(frames: Iterator[Frame], until: float, every: bool = False) ->
 
     Raises:
         OutOfTime: if there is none as yet.
+        TimeIsUp: if the last one is finished, and others were to come.
     """
     shown = time.monotonic()
     pause = SECONDS_BETWEEN_PREVIEWS
@@ -345,7 +346,7 @@ def worth_showing(frames: Iterator[Frame], until: float, every: bool = False) ->
         if not came:
             raise
         so_far = f"time was up after {frame.step} of {frame.total} steps, this is how far it came"
-        yield replace(frame, ended=f"{so_far}; {QUICKER}")
+        yield _ended(frame, f"{so_far}; {QUICKER}")
 
 
 def _ended_early(answer: Any, error: LeaseError) -> Any:
@@ -353,14 +354,21 @@ def _ended_early(answer: Any, error: LeaseError) -> Any:
 
     Raises:
         LeaseError: that one, if there is no picture as yet.
+        TimeIsUp: if the last one is finished, and others were to come.
     """
     frame, *rest = answer if isinstance(answer, tuple) else (answer,)
     if not (isinstance(frame, Frame) and (frame.finished or frame.step)):
         raise error
     if frame.finished and frame.done == 1:
         return None
-    frame = replace(frame, ended=f"after {frame.step} of {frame.total} steps: {error}")
+    frame = _ended(frame, f"after {frame.step} of {frame.total} steps: {error}")
     return (frame, *rest) if rest else frame
+
+
+def _ended(frame: Frame, why: str) -> Frame:
+    if frame.finished:  # Else it would come twice.
+        raise TimeIsUp(why)
+    return replace(frame, ended=why)
 
 
 def whole(frames: Iterator[Frame]) -> Iterator[Frame]:

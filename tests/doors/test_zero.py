@@ -27,7 +27,7 @@ from dream import (
     read_recipe,
 )
 from dream.files.video import load_video
-from dream.page import deep_dream
+from dream.page import api, deep_dream
 from dream.page.run import told
 from dream.page.zero_gpu import ABORTED, WORKER_ERROR, with_lease_errors
 from dream.service.work import LENT_SECONDS, Work
@@ -277,6 +277,33 @@ def test_why_no_gpu_is_lent_is_said_in_the_status_of_the_page(
     stream = deep_dream.dream(work, str(CAT), (), random_seed=False, **knobs)
     *_, (status,) = told(stream, {"status": None})
     assert words in status
+
+
+def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+    def end_after_one(duration: Any) -> Callable[..., Any]:
+        def decorate(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            def leased(*given: Any) -> Iterator[Any]:
+                for frame in run(*given):
+                    yield frame
+                    if frame.finished:
+                        raise gr.Error(ABORTED, title=WORKER_ERROR)
+
+            return leased
+
+        return decorate
+
+    work = Work(engine, with_lease_errors(end_after_one))
+    small = {"max_side": 64, "octaves": 1, "iterations": 2}
+    *_, (sheet, recipes) = api.compare(work, str(CAT), "conv2", "5,6", small)
+    assert recipes and len(recipes) == 2 and recipes[0]["intensity"] == 5
+    assert re.match(r"after \d+ of \d+ steps: the GPU was taken back", recipes[1]["ended"])
+    assert sheet and load_image(sheet).shape[3] == 64 + 6 + 6
+    *_, (path, recipe) = api.deep_dream(work, str(CAT), small)
+    assert path and recipe and recipe["iterations"] == 2  # All of it was there.
 
 
 def test_channels_that_were_made_before_need_no_gpu(space: Space) -> None:
