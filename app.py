@@ -37,6 +37,7 @@ from dream.page.blocks import Page
 from dream.page.compression import Compression
 from dream.page.door import FILE_BYTES, Door
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
+from dream.page.zero_gpu import with_lease_errors
 from dream.paint.threads import allowed_threads
 from dream.recipe.knob import from_environment
 from dream.service.work import Work
@@ -94,7 +95,7 @@ def main() -> None:
     at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
     at_a_time = from_environment("DREAM_CONCURRENCY", at_a_time, 1, 1000)
     engine = Engine(shipped=[parts.EXAMPLES / "channels"], threads=threads)
-    work = Work(engine, spaces.GPU if spaces else None, at_a_time)
+    work = Work(engine, with_lease_errors(spaces.GPU) if spaces else None, at_a_time)
     try:
         work.warm_up(deep_dream.opening(work.engine))
     except WeightsError as error:

@@ -47,8 +47,8 @@ class Engine:
     take more than `DREAM_MODEL_CACHE_GB` (4 by default). `shipped` are folders of visualizations
     made beforehand; others are kept in a `PictureCache`. On a CPU it works on so many `threads`, by
     default as many as torch has now, and makes way for other programs (see `Threads`). On CUDA the
-    same seed gives slightly different pictures from run to run, unless the program calls
-    `networks.device.repeat_exactly`.
+    same seed gives slightly different pictures from run to run; less so if the program calls
+    `networks.device.repeat_exactly`, which cannot reach all sums.
 
     Raises:
         DeviceError: if the device is not there, or `DREAM_PRECISION` names no precision.
@@ -137,7 +137,10 @@ class Engine:
         """
         settled = [_recipe(each, Recipe).settled(self.device.type, bool(size)) for each in recipes]
         there = self._kept(settled) if kept and not size else {}
-        made = [Job(tuple(there), made=tuple(there.values()))] if there else []
+        by_size: dict[tuple[int, int], dict[Recipe, Image.Image]] = {}
+        for recipe, picture in there.items():
+            by_size.setdefault(picture.size, {})[recipe] = picture
+        made = [Job(tuple(each), made=tuple(each.values())) for each in by_size.values()]
         return made + kinds.plan([each for each in settled if each not in there], size)
 
     def seconds(self, stage: Stage) -> float:
@@ -275,11 +278,18 @@ class Engine:
 
     def _kept(self, recipes: Sequence[Recipe]) -> dict[Recipe, Image.Image]:
         found = {
-            recipe: self.cache.get(recipe, self.networks.weights_id(recipe.model))
+            recipe: self.cache.get(recipe, *self._made_by(recipe.model))
             for recipe in recipes
             if isinstance(recipe, ChannelRecipe)
         }
         return {recipe: picture for recipe, picture in found.items() if picture}
+
+    def _made_by(self, model: str) -> tuple[str, str]:
+        """Return the weights of a network, and on what it runs: "" for a CPU in float32."""
+        dtype = self.precision(model)
+        is_usual = self.device.type == "cpu" and dtype == torch.float32
+        device = "" if is_usual else f"{self.device.type} {dtype}"
+        return self.networks.weights_id(model), device
 
     def _keep(self, frame: Frame) -> None:
         for recipe, value, picture in zip(
@@ -287,7 +297,7 @@ class Engine:
         ):
             # The grey of a silent channel is not worth keeping.
             if isinstance(recipe, ChannelRecipe) and value:
-                self.cache.put(picture, recipe, self.networks.weights_id(recipe.model))
+                self.cache.put(picture, recipe, *self._made_by(recipe.model))
 
     def verdict(self, picture: Tensor, recipe: ClassRecipe) -> Verdict:
         """What the network of a recipe takes a picture (1, 3, H, W) in [0, 1] for, on its 8 bits.
@@ -315,7 +325,7 @@ class Engine:
         with torch.no_grad():
             activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
         places = activation.shape[2:] or (1, 1)  # Logits have no place.
-        return Response(image, activation.float().cpu().view(1, -1, *places))
+        return Response(image.cpu(), activation.float().cpu().view(1, -1, *places))
 
 
 def _side(job: AnyJob) -> int:

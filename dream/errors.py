@@ -5,7 +5,8 @@ DreamError (a ValueError)
 |- PictureError             a file or a picture that cannot be read, dreamed or written
 |- DeviceError              a device that is not there, or whose memory is too small
 |- OutOfTime                work that takes longer than it may
-|  `- TimeIsUp              it was ended, with the picture so far
+|  |- TimeIsUp              it was ended, with the picture so far
+|  `- LeaseError            a GPU that is not lent, or was taken back
 `- WeightsError             a weights file that is damaged or does not fit
    `- WeightsUnavailable    weights that no source has
 """
@@ -47,6 +48,10 @@ class OutOfTime(DreamError):
 
 class TimeIsUp(OutOfTime):
     """Work that was ended as it took longer than it may; what came last is the picture so far."""
+
+
+class LeaseError(OutOfTime):
+    """A GPU that is not lent, or was taken back before the end; often in the lender's words."""
 
 
 class WeightsError(DreamError):

@@ -18,6 +18,8 @@ from dream.recipe.knob import from_environment
 # Raised when the same recipe comes to give another picture.
 VERSION = 2
 CACHE_MB = 256.0
+# Share of the limit that may be written before the folder, which other processes share, is listed.
+SLACK = 1 / 16
 
 
 class PictureCache:
@@ -32,29 +34,39 @@ class PictureCache:
         self.folder = Path(os.path.expanduser(os.environ.get("DREAM_CACHE_DIR") or _usual()))
         self.limit = from_environment("DREAM_CACHE_MB", CACHE_MB, 0, 1e7) * 1e6
         self.shipped = tuple(shipped)
+        self._bytes_left = 0.0  # To be written before the folder is listed again.
 
-    def get(self, recipe: ChannelRecipe, weights: str) -> Image.Image | None:
-        """That recipe's picture, if it is here; `weights` tells those of one network apart."""
-        for folder in (*self.shipped, self.folder):
-            path = folder / _name(recipe, weights)
+    def get(self, recipe: ChannelRecipe, weights: str, device: str = "") -> Image.Image | None:
+        """That recipe's picture, if it is here; `weights` tells those of one network apart, and
+        `device` those of one device and precision: "" are those that ship, which come anywhere.
+        """
+        paths = [folder / _name(recipe, weights) for folder in self.shipped]
+        if self.limit > 0:
+            paths.append(self.folder / _name(recipe, weights, device))
+        for path in paths:
             try:
                 with Image.open(path, formats=["PNG"]) as file:
                     image = file.convert("RGB")
-                if folder == self.folder:
+                if path.parent == self.folder:
                     os.utime(path)
                 return image
             except (OSError, SyntaxError, ValueError):
                 continue  # Not there, or damaged: it is made anew.
         return None
 
-    def put(self, image: Image.Image, recipe: ChannelRecipe, weights: str) -> None:
+    def put(
+        self, image: Image.Image, recipe: ChannelRecipe, weights: str, device: str = ""
+    ) -> None:
         """Keep that recipe's picture, and let go of what is beyond the limit."""
         if self.limit <= 0:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_image(image, self.folder / _name(recipe, weights), recipe)
-            self._shrink()
+            path = self.folder / _name(recipe, weights, device)
+            save_image(image, path, recipe)
+            self._bytes_left -= path.stat().st_size
+            if self._bytes_left < 0:
+                self._shrink()
         except (DreamError, OSError):
             pass  # A cache that cannot be written is no cache; the picture is made all the same.
 
@@ -62,12 +74,13 @@ class PictureCache:
         files = [
             (each.stat().st_mtime, each.stat().st_size, each) for each in self.folder.glob("*.png")
         ]
-        total = sum(size for _, size, _ in files)
-        for _, size, path in sorted(files):
-            if total <= self.limit:
+        total, slack = sum(size for _, size, _ in files), SLACK * self.limit
+        for _, size, path in sorted(files) if total > self.limit else []:
+            if total <= self.limit - slack:
                 break
             path.unlink(missing_ok=True)
             total -= size
+        self._bytes_left = min(self.limit - total, slack)
 
 
 def _usual() -> Path:
@@ -78,8 +91,8 @@ def _usual() -> Path:
         return Path(tempfile.gettempdir(), "dream")
 
 
-def _name(recipe: ChannelRecipe, weights: str) -> str:
-    """A name that tells what it is, and that no other recipe or network has."""
-    text = f"{VERSION} {weights} {recipe.to_json()}"
+def _name(recipe: ChannelRecipe, weights: str, device: str = "") -> str:
+    """A name that tells what it is, and that no other recipe, network or device has."""
+    text = f"{VERSION} {weights}{device} {recipe.to_json()}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f"{recipe.model}-{recipe.layer}-{recipe.channel}-{digest}.png"

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from dream.errors import PictureError, first_line
@@ -23,7 +24,7 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         PictureError: if it cannot be written.
     """
-    _sweep(path.parent)
+    _sweep(path.parent, time.time() // PARTIAL_SECONDS)
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield partial
@@ -34,7 +35,8 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _sweep(folder: Path) -> None:
+@lru_cache(maxsize=64)  # Once an hour: to list a folder of many files takes a while.
+def _sweep(folder: Path, hour: float) -> None:
     for each in folder.glob(".*.part"):
         with suppress(OSError):  # Another process may sweep too, and not all may be ours.
             old = time.time() - each.lstat().st_mtime > PARTIAL_SECONDS

@@ -45,13 +45,13 @@ def skeleton(card: Buildable, **changes: Any) -> nn.Module:
         return build(card, **changes)
 
 
-def hollow(card: Buildable) -> nn.Module:
+def hollow(card: Buildable, **changes: Any) -> nn.Module:
     """The same with weights that are one zero each, seen as many: it takes batches of no pictures.
 
     What comes out has the shapes of the real ones, and nothing is computed. (On the meta device the
     first picture has torch import its compiler, which takes a second.)
     """
-    network = skeleton(card).eval()
+    network = skeleton(card, **changes).eval()
     weights = network.state_dict()
     zeros = {name: torch.zeros((), dtype=each.dtype) for name, each in weights.items()}
     network.load_state_dict(
@@ -117,13 +117,14 @@ def module_names(card: Buildable) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def channel_count(card: Buildable, layer: str) -> int:
-    """How many channels a layer has, without its weights.
+def channel_count(card: Buildable, layer: str, classes: int | None = None) -> int:
+    """How many channels a layer has, without its weights; where these know so many classes.
 
     Raises:
         ValueError: if no picture passes it, or what it makes is no batch of pictures or vectors.
     """
-    network = extractor(hollow(card), (layer,))
+    changes = {"num_classes": classes} if classes else {}
+    network = extractor(hollow(card, **changes), (layer,))
     with torch.no_grad():
         made = network(torch.empty(0, 3, 224, 224))[layer]
     if not isinstance(made, torch.Tensor) or made.dim() not in (2, 4):

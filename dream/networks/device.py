@@ -41,9 +41,11 @@ def _best() -> str:
 
 
 def repeat_exactly() -> None:
-    """Have CUDA make the same picture of the same seed every time, at some cost in speed.
+    """Have cuDNN on CUDA add in the same order every time, at some cost in speed.
 
-    It holds for the whole process, so programs ask for it, and no object does.
+    Pictures are then nearly the same from run to run, not bit by bit: the gradients of
+    `grid_sample` and of a bilinear `interpolate` are added there in no fixed order. It holds for
+    the whole process, so programs ask for it, and no object does.
     """
     torch.backends.cudnn.deterministic = True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -27,6 +27,8 @@ PICTURE = "picture"
 
 # Extractors kept of one network: sets of layers are as many as visitors like.
 LAYER_SETS = 8
+# As many as the cards have, by which recipes are checked.
+IMAGENET_CLASSES = 1000
 
 
 class Objective(Protocol):
@@ -99,6 +101,22 @@ class Network:
     def class_count(self) -> int:
         """How many classes its weights know."""
         return int(self.network.state_dict()[f"{self.card.logits}.weight"].shape[0])
+
+    def check_channels(self, layer: str, channels: Iterable[int]) -> None:
+        """Check channels of a layer that the card has: weights of one's own may have fewer.
+
+        Raises:
+            RecipeError: if one is not there.
+        """
+        last = self.network.state_dict().get(f"{self.card.logits}.weight")
+        if last is None or len(last) == IMAGENET_CLASSES:
+            return
+        count, most = architecture.channel_count(self.card, layer, len(last)), max(channels)
+        if most >= count:
+            raise RecipeError(
+                f"with these weights of {self.card.name} {layer} has channels 0 to {count - 1}, "
+                f"not {most}"
+            )
 
     def extractor(self, layers: tuple[str, ...], redirected: bool = False) -> nn.Module:
         """The network as far as those layers; the sets of layers read last are kept.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dream.errors import QUICKER, OutOfTime, RecipeError, shown
+from dream.errors import QUICKER, LeaseError, OutOfTime, RecipeError, shown
 from dream.files.film import FORMATS, Film
 from dream.files.picture import load_image, save_preview
 from dream.files.video import Limits, load_video
@@ -140,10 +140,16 @@ def _filmed(work: Work, reel: Reel, source: str, ending: str) -> Films:
             )
         except OutOfTime as error:
             if not film.finish(reel.video):
+                if isinstance(error, LeaseError):
+                    raise
                 none = f"time was up before the first frame was there; {QUICKER}"
                 raise OutOfTime(none) from error
-            so_far = f"time was up after {said.frames} of {reel.frames} frames"
-            said.ended = f"{so_far}, this is how far it came; a shorter video, or {QUICKER}"
+            so_far = f"after {said.frames} of {reel.frames} frames"
+            said.ended = (
+                f"{so_far}: {error}"
+                if isinstance(error, LeaseError)
+                else f"time was up {so_far}, this is how far it came; a shorter video, or {QUICKER}"
+            )
             yield said.final_update()
         finally:
             # Where it was stopped, or took too long, what there is shall be seen.

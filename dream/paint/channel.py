@@ -61,6 +61,7 @@ def climbs(
     """
     recipes, stages = job.recipes, job.stages
     recipe = recipes[0]
+    network.check_channels(recipe.layer, (each.channel for each in recipes))
     if picture is not None:
         raised = channel_objective(recipe)
         yield from dream.dreamed(network, in_photo(recipe), picture, stages, until, raised)

@@ -157,7 +157,7 @@ def verdict(network: Network, picture: Tensor, recipe: ClassRecipe) -> Verdict:
         logits = network.activations(picture, (scores,))[scores].float().flatten(1)[0].cpu()
     label, _ = max(recipe.targets, key=lambda target: target[1])
     probabilities = logits.softmax(0)
-    likeliest = probabilities.topk(TOP)
+    likeliest = probabilities.topk(min(TOP, len(probabilities)))
     # Weights of one's own may have other classes than these names.
     named = classes.names() if len(logits) == len(classes.names()) else map(str, range(len(logits)))
     name = list(named)

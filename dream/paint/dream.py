@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial, reduce
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from dream.paint.ascent import Adam, Normalised, Paint, Rule, Smoothed, awakened
 from dream.paint.frames import Climb, Climbs, as_it_is
 from dream.paint.guide import centred_guide
 from dream.paint.objective import (
+    Blend,
     Objective,
     Raised,
     absolute,
@@ -32,7 +34,7 @@ from dream.paint.octave import sizes_of
 from dream.paint.plan import Job, Stage
 from dream.paint.restraint import Base, Restrained
 from dream.paint.seam import AROUND, meeting, read_around, seen_size
-from dream.paint.tile import Edges, Shift, still, tiled
+from dream.paint.tile import Edges, Shift, Window, still, tiled
 from dream.paint.transform import jitter, random_shift
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.recipe import Weighted
@@ -163,10 +165,23 @@ def _read(
     if not tile:
         return network.value_and_grad(objective, redirected=redirected)
 
-    def at(edges: Edges) -> ValueAndGrad:
-        return network.value_and_grad(objective.within(edges), redirected=redirected)
+    raised = objective
 
-    return tiled(at, tile, shift, borders, until)
+    def at(edges: Edges) -> ValueAndGrad:
+        return network.value_and_grad(raised.within(edges), redirected=redirected)
+
+    def measure(windows: Iterator[Window]) -> None:
+        nonlocal raised
+        assert isinstance(objective, Blend)
+        with torch.no_grad():
+            magnitudes = [
+                objective.within(edges).measure(network.activations(seen, objective.layers))
+                for edges, seen in windows
+            ]
+        raised = replace(objective, magnitudes=torch.stack(magnitudes).sum(0))
+
+    is_blend = isinstance(objective, Blend)
+    return tiled(at, tile, shift, borders, until, measure if is_blend else None)
 
 
 def dream_objective(
@@ -184,6 +199,7 @@ def dream_objective(
 def _raised(network: Network, recipe: DreamRecipe, layer: str, guide: Tensor | None) -> Objective:
     """What a dream raises at one layer."""
     if recipe.channels:
+        network.check_channels(layer, (channel for channel, _ in recipe.channel_weights))
         return direction(layer, dict(recipe.channel_weights), border=recipe.border)
     if guide is None:
         return LAYER_OBJECTIVES[recipe.objective](layer, recipe.border)

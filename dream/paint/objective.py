@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -105,9 +105,12 @@ class Blend:
     """Several objectives, each by its weight whatever its size: as if all were 1 now.
 
     Layers differ by orders of magnitude in what they answer; the larger would drown the other.
+    `magnitudes` (parts, N) are what the objectives are divided by; None for what they are worth in
+    the activations at hand.
     """
 
     parts: tuple[tuple[float, Objective], ...]
+    magnitudes: Tensor | None = field(default=None, compare=False)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -115,15 +118,29 @@ class Blend:
         return tuple(dict.fromkeys(layer for _, each in self.parts for layer in each.layers))
 
     def __call__(self, activations: Activations) -> Tensor:
-        values = [(weight, each(activations)) for weight, each in self.parts]
+        known = self.measure(activations) if self.magnitudes is None else self.magnitudes
         tiny = torch.finfo(torch.float32).tiny
+        magnitudes = known.abs().float().clamp(min=tiny)
         return torch.stack(
-            [weight * value / value.detach().abs().clamp(min=tiny) for weight, value in values]
+            [
+                weight * each(activations) / magnitude
+                for (weight, each), magnitude in zip(self.parts, magnitudes, strict=True)
+            ]
         ).sum(0)
+
+    def measure(self, activations: Activations) -> Tensor:
+        """Return what each objective is worth (parts, N), summed in the precision of `sums`: one
+        last bit of a divisor becomes another picture.
+        """
+        with torch.no_grad():
+            wide = {layer: sums.wide(activations[layer]) for layer in self.layers}
+            return torch.stack([sums.wide(each(wide)) for _, each in self.parts])
 
     def within(self, edges: tuple[bool, bool, bool, bool]) -> Blend:
         """As `Objective.within`."""
-        return Blend(tuple((weight, each.within(edges)) for weight, each in self.parts))
+        return replace(
+            self, parts=tuple((weight, each.within(edges)) for weight, each in self.parts)
+        )
 
 
 # What a dream may raise.
@@ -230,12 +247,15 @@ def _constant(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.devi
 
 
 def _positions(activation: Tensor, border: Border) -> Tensor:
-    """An activation (N, C, H, W) or (N, C) as (N, C, positions), in float32, less its border."""
+    """An activation (N, C, H, W) or (N, C) as (N, C, positions), in float32 (float64 stays), less
+    its border.
+    """
+    precise = torch.promote_types(activation.dtype, torch.float32)
     if activation.dim() == 2:
-        return activation.float()[..., None]
+        return activation.to(precise)[..., None]
     for dim, (start, stop) in _inside(activation, border).items():
         activation = activation.narrow(dim, start, stop - start)
-    return activation.float().flatten(2)
+    return activation.to(precise).flatten(2)
 
 
 def _inside(activation: Tensor, border: Border) -> dict[int, tuple[int, int]]:

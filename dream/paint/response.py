@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +37,9 @@ class Response:
     activation: Tensor
 
     def top(self, count: int = 8, spot: tuple[float, float] | None = None) -> list[Answer]:
-        """The channels that answer most strongly, the strongest first; silent ones are left out.
+        """The channels that answer most strongly, the strongest first; silent ones are left out,
+        and those that answer negatively, as before a ReLU. Logits, which have no place, are all
+        there: in them only differences count.
 
         Over the whole picture on average; or at a spot (across, down), in shares of width and
         height from 0 to 1.
@@ -58,9 +61,9 @@ class Response:
             strengths = self.activation[0, :, row, column]
         # Sorted so that equals come in the order of their numbers.
         order = torch.argsort(strengths, descending=True, stable=True)[:count].tolist()
-        return [
-            Answer(channel, float(strengths[channel])) for channel in order if strengths[channel]
-        ]
+        least = 0.0 if self.activation[0, 0].numel() > 1 else -math.inf
+        answers = [Answer(channel, float(strengths[channel])) for channel in order]
+        return [each for each in answers if each.strength and each.strength > least]
 
     def where(self, channel: int) -> Tensor:
         """Where a channel answers: (1, 1, H, W) at the size of the picture, from 0 to 1."""

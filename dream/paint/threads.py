@@ -63,7 +63,7 @@ class Threads:
         # What was not judged yet: a work may be shorter than a window.
         self._seconds = self._lost = 0.0
         self._lock = threading.Lock()
-        self._painter: SimpleQueue[Callable[[], None]] | None = None
+        self._painter: SimpleQueue[Callable[[], None] | None] | None = None
         self._others = threading.Event()
 
     def run(self, work: Callable[[], Made]) -> Made:
@@ -81,6 +81,7 @@ class Threads:
         with self._lock:
             if not self._painter:
                 self._painter = SimpleQueue()
+                weakref.finalize(self, self._painter.put, None)
                 _start(self.count, partial(_all_of, self._painter))
         self._painter.put(within)
         return done.result()
@@ -141,9 +142,10 @@ def _start(count: int, work: Callable[[], object]) -> None:
     torch.set_num_threads(own)  # It was said for all threads to come.
 
 
-def _all_of(queue: SimpleQueue[Callable[[], None]]) -> None:
-    while True:
-        queue.get()()
+def _all_of(queue: SimpleQueue[Callable[[], None] | None]) -> None:
+    while work := queue.get():
+        work()
+        del work  # It may be the last to hold the team, which ends this thread when it goes.
 
 
 def waited() -> float:

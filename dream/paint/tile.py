@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from dream.networks.network import ValueAndGrad
 Shift = Callable[[Tensor], tuple[int, int]]
 # Whether a window has the picture's own edge above, below, to its left and to its right.
 Edges = tuple[bool, bool, bool, bool]
+# A window by its edges, and what is seen in it (N, 3, h, w).
+Window = tuple[Edges, Tensor]
 
 # What lies within so many pixels of a tile is looked at with it, its gradient thrown away: so what
 # is at the border of a tile is seen in its surroundings.
@@ -35,10 +38,12 @@ def tiled(
     shift: Shift,
     generator: torch.Generator,
     until: float = math.inf,
+    measure: Callable[[Iterator[Window]], None] | None = None,
 ) -> ValueAndGrad:
     """Values and gradients of pictures (N, 3, H, W), worked out in tiles of about that side.
 
-    `at` says how a window is read that has those edges of the picture.
+    `at` says how a window is read that has those edges of the picture; `measure` is given all
+    windows before, for what depends on the whole picture.
     The picture is looked at rolled by what `shift` draws, as `jitter` does it, but without a copy
     of it all. The borders between tiles move by a random amount each time, so that no seam stays
     where it was. The values are those of all windows together, what they share counted twice. No
@@ -48,19 +53,25 @@ def tiled(
     def evaluate(picture: Tensor) -> tuple[Tensor, Tensor]:
         turns = shift(picture)
         rows, columns = (spans(side, tile, generator) for side in picture.shape[2:])
+        tiles = list(itertools.product(rows, columns))
+
+        def windows() -> Iterator[Window]:
+            for (_, height), (_, width) in tiles:
+                check_time(until)
+                edges = (*_edges(height, picture.shape[2]), *_edges(width, picture.shape[3]))
+                yield edges, _rolled(_rolled(picture, height, turns[0], 2), width, turns[1], 3)
+
+        if measure:
+            measure(windows())
         values = picture.new_zeros(len(picture))
         gradient = torch.empty_like(picture)
-        for down, height in rows:
-            for right, width in columns:
-                check_time(until)
-                seen = _rolled(picture, height, turns[0], 2)
-                edges = (*_edges(height, picture.shape[2]), *_edges(width, picture.shape[3]))
-                value, change = at(edges)(_rolled(seen, width, turns[1], 3))
-                values += value
-                inner = change[:, :, _within(down, height), _within(right, width)]
-                for place, own in _unrolled(down, turns[0], picture.shape[2]):
-                    for across, part in _unrolled(right, turns[1], picture.shape[3]):
-                        gradient[:, :, place, across] = inner[:, :, own, part]
+        for ((down, height), (right, width)), (edges, seen) in zip(tiles, windows(), strict=True):
+            value, change = at(edges)(seen)
+            values += value
+            inner = change[:, :, _within(down, height), _within(right, width)]
+            for place, own in _unrolled(down, turns[0], picture.shape[2]):
+                for across, part in _unrolled(right, turns[1], picture.shape[3]):
+                    gradient[:, :, place, across] = inner[:, :, own, part]
         return values, gradient
 
     return evaluate

@@ -47,17 +47,24 @@ def plan(recipes: Sequence[ZoomRecipe], size: Size | None) -> list[Job[ZoomRecip
 
 def _stages(recipe: ZoomRecipe, size: Size) -> Iterator[Stage]:
     full = even(*sizes_of(recipe, size))
+    known: dict[tuple[int, int], tuple[Stage, ...]] = {}  # By identity: a recipe is slow to hash.
     for frame in range(recipe.frames):
         one, other, share = recipe.at(frame)
-        *before, last = _octaves(one, other if share else one, full)
-        yield from (*before, replace(last, ends=True))
+        pair = (one, other if share else one)
+        key = (id(pair[0]), id(pair[1]))
+        if key not in known:
+            known[key] = _octaves(*pair, full)
+        yield from known[key]
 
 
 @lru_cache(maxsize=64)
 def _octaves(one: DreamRecipe, other: DreamRecipe, size: Size) -> tuple[Stage, ...]:
-    """The octaves of a frame between two dreams."""
+    """The octaves of a frame between two dreams; the last one ends it."""
     stages = zip(octaves(one, size), octaves(other, size), strict=True)
-    return tuple(replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in stages)
+    *before, last = (
+        replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in stages
+    )
+    return (*before, replace(last, ends=True))
 
 
 def climbs(network: Network, job: Job[ZoomRecipe], picture: Tensor | None, until: float) -> Climbs:

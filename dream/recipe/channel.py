@@ -14,6 +14,8 @@ from dream.recipe.recipe import LIST_LIMIT, Recipe, Weighted, seed_knob, size_kn
 # Sides and steps from noise, and on a photo.
 SIDES = (160, 448)
 STEPS = (128, 48)
+# More than any layer has: which ones a layer has, its card says.
+MOST_CHANNELS = 99_999_999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class ChannelRecipe(Recipe):
     kind: ClassVar[str] = "channel"
 
     layer: str = knob(None, help="The layer whose channel is shown.", automatic="the network's own")
-    channel: int = knob(0, 0, 65535, "The channel, counted from 0.")
+    channel: int = knob(0, 0, MOST_CHANNELS, "The channel, counted from 0.")
     objective: str = knob(
         "channel",
         help="Raise it all over the picture (channel) or in its middle alone (neuron).",

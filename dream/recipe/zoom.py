@@ -69,7 +69,7 @@ class ZoomRecipe(MovingRecipe):
         super().__post_init__()
         _ = self.keys  # Read here once: what cannot be read is refused at once.
 
-    @property
+    @cached_property
     def rate(self) -> Fraction:
         """Frames a second."""
         return exact_rate(self.fps)
@@ -122,7 +122,10 @@ class ZoomRecipe(MovingRecipe):
 
     def at(self, frame: int) -> tuple[DreamRecipe, DreamRecipe, float]:
         """Between which two dreams a frame lies, and how near the second, from 0 to 1."""
-        seconds = float(frame / self.rate)
+        if len(self.keys) == 1:
+            return self.keys[0].dream, self.keys[0].dream, 0.0
+        # As `frame / self.rate`, which is slow for each frame of an hour.
+        seconds = frame * self.rate.denominator / self.rate.numerator
         after = bisect_right([key.seconds for key in self.keys], seconds)
         one, other = self.keys[max(after - 1, 0)], self.keys[min(after, len(self.keys) - 1)]
         if one is other:

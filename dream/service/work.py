@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from dream.engine import Engine
-from dream.errors import QUICKER, DreamError, OutOfTime, TimeIsUp
+from dream.errors import QUICKER, DreamError, LeaseError, OutOfTime, TimeIsUp
 from dream.files.film import Film
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame, to_tensors
@@ -153,15 +153,19 @@ class Work:
         self, expected: float, run: Generator[Any, None, None], left: float = 0.0
     ) -> Iterator[Any]:
         """`left` is for how many seconds it will be at work, where this is only a part of that."""
-        start = 0.0
+        start, last = 0.0, None
         self.line.due = time.monotonic() + (left or expected)
         try:
             with closing(run) as answers:
                 for answer in answers:
                     if isinstance(answer, DreamError):
                         raise answer
-                    start = start or time.monotonic()
+                    start, last = start or time.monotonic(), answer
                     yield answer
+        except LeaseError as error:
+            if unfinished := _ended_early(last, error):
+                yield unfinished
+            return
         finally:
             _give_back_memory()
         if expected > LEARNING_SECONDS:
@@ -322,6 +326,7 @@ def worth_showing(frames: Iterator[Frame], until: float, every: bool = False) ->
 
     Raises:
         OutOfTime: if there is none as yet.
+        TimeIsUp: if the last one is finished, and others were to come.
     """
     shown = time.monotonic()
     pause = SECONDS_BETWEEN_PREVIEWS
@@ -341,7 +346,29 @@ def worth_showing(frames: Iterator[Frame], until: float, every: bool = False) ->
         if not came:
             raise
         so_far = f"time was up after {frame.step} of {frame.total} steps, this is how far it came"
-        yield replace(frame, ended=f"{so_far}; {QUICKER}")
+        yield _ended(frame, f"{so_far}; {QUICKER}")
+
+
+def _ended_early(answer: Any, error: LeaseError) -> Any:
+    """Return the last answer of a lease as the picture so far, or None if all of it is there.
+
+    Raises:
+        LeaseError: that one, if there is no picture as yet.
+        TimeIsUp: if the last one is finished, and others were to come.
+    """
+    frame, *rest = answer if isinstance(answer, tuple) else (answer,)
+    if not (isinstance(frame, Frame) and (frame.finished or frame.step)):
+        raise error
+    if frame.finished and frame.done == 1:
+        return None
+    frame = _ended(frame, f"after {frame.step} of {frame.total} steps: {error}")
+    return (frame, *rest) if rest else frame
+
+
+def _ended(frame: Frame, why: str) -> Frame:
+    if frame.finished:  # Else it would come twice.
+        raise TimeIsUp(why)
+    return replace(frame, ended=why)
 
 
 def whole(frames: Iterator[Frame]) -> Iterator[Frame]:

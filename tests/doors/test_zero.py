@@ -1,18 +1,19 @@
 """The app on ZeroGPU, emulated: the real `spaces` package, a device API of our own, no GPU."""
 
+import base64
 import math
-import os
-import signal
+import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+import gradio as gr
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from gradio_client.client import Job
 from gradio_client.exceptions import AppError
 from PIL import Image
 
@@ -26,32 +27,52 @@ from dream import (
     read_recipe,
 )
 from dream.files.video import load_video
-from dream.service.work import LENT_SECONDS
+from dream.page import api, deep_dream
+from dream.page.run import told
+from dream.page.zero_gpu import ABORTED, WORKER_ERROR, with_lease_errors
+from dream.service.work import LENT_SECONDS, Work
 from tests.conftest import EXAMPLES
-from tests.support.api import served_by
 from tests.support.server import served
 from tests.support.stream import streaming
 from tests.support.videos import panned
-from tests.support.zero import Call, device_api
+from tests.support.zero import FILM_LEASES, DeviceApi, device_api
 
 pytest.importorskip("spaces", reason="the spaces package is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
+FILM: dict[str, Any] = {"seconds": 1.0, "fps": 6.0, "max_side": 48, "iterations": 1}
+LONGER_FILM = FILM | {"seconds": 3.0, "iterations": 10}
+# The token of a visitor with an account, as the hub's proxy would add it.
+VISITOR = f"{{}}.{base64.urlsafe_b64encode(b'{}').decode()}.{{}}"
 # By how much ZeroGPU multiplies what is asked for on its present machines.
 FACTOR = 1.5
 
 
 @dataclass(frozen=True)
 class Space:
-    """A client of the app, and what the app asked of ZeroGPU so far."""
+    """A client of the app, the device API that it asks for GPUs, and the app's log."""
 
     client: Client
-    calls: list[Call]
+    api: DeviceApi
+    log: Path
 
     def asked(self, name: str) -> list[dict[str, str]]:
-        return [given for path, given in self.calls if path == name]
+        return [given for path, given in self.api.calls if path == name]
+
+    def begin(self, name: str, **knobs: Any) -> Job:
+        """Submit a job about the photo, and wait until some of it is dreamed."""
+        job = self.client.submit(handle_file(str(CAT)), api_name=f"/{name}", **knobs)
+        path = -1 if name == "zoom" else 0  # Where in an answer the picture is.
+
+        # The first one is the photo itself.
+        def pictures() -> list[Any]:
+            return [each for each in job.outputs() if each and each[path]]
+
+        wait_until(lambda: job.done() or len(pictures()) > 1)
+        assert not job.done(), job.result()
+        return job
 
     def dream(self, **knobs: Any) -> tuple[str, dict[str, Any]]:
         answer: tuple[str, dict[str, Any]] = self.client.predict(
@@ -60,32 +81,53 @@ class Space:
         return answer
 
 
+def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is so.
+
+    Raises:
+        AssertionError: if it is not so within that many seconds.
+    """
+    start = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - start < seconds
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
     folder = tmp_path_factory.mktemp("zero")
     (folder / "weights").mkdir()
     (folder / "weights" / "squeezenet1_1.safetensors").write_bytes(b"no weights")
-    with device_api() as (api, calls):
+    with device_api() as api:
         environment = {
             "SPACES_ZERO_GPU": "true",
-            "SPACES_ZERO_DEVICE_API_URL": api,
+            "SPACES_ZERO_DEVICE_API_URL": api.address,
             "DREAM_WEIGHTS_DIR": str(folder / "weights"),
             "HOME": str(folder),
         }
-        with served(folder / "log", "-m", "tests.support.zero", **environment) as address:
-            files = str(folder / "files")
-            yield Space(Client(address, verbose=False, download_files=files), calls)
+        log = folder / "log"
+        with served(log, "-m", "tests.support.zero", **environment) as address:
+            client = Client(
+                address,
+                verbose=False,
+                download_files=str(folder / "files"),
+                headers={"X-IP-Token": VISITOR},
+            )
+            yield Space(client, api, log)
 
 
 @pytest.fixture
-def space(running: Space) -> Space:
-    """The Space, with what it asked before forgotten."""
-    running.calls.clear()
-    return running
+def space(running: Space) -> Iterator[Space]:
+    """The Space, with what it asked before forgotten; its log has no traceback in the end."""
+    running.api.calls.clear()
+    before = running.log.stat().st_size
+    yield running
+    running.api.seconds_left = None
+    assert b"Traceback" not in running.log.read_bytes()[before:]
 
 
 def test_it_reports_that_it_started_and_settles_for_a_gpu(running: Space) -> None:
-    assert running.calls[0] == ("/startup-report", {})
+    assert running.api.calls[0] == ("/startup-report", {})
     _, recipe = running.dream(octaves=1, iterations=0)
     assert recipe["max_side"] == 1024
 
@@ -107,7 +149,7 @@ def test_a_default_dream_asks_for_little_of_what_a_visitor_has_and_more_for_more
     space: Space,
 ) -> None:
     space.dream(max_side=240)
-    space.dream(max_side=320, octaves=4, iterations=12)
+    space.begin("deep_dream", max_side=448, iterations=100).cancel()
     little, more = (int(asked["durationSeconds"]) for asked in space.asked("/schedule"))
     assert little < more <= LENT_SECONDS * FACTOR
     assert little <= 20  # of 120 that a visitor without an account has in a day
@@ -148,44 +190,120 @@ def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
 
 
 def test_a_cancelled_dream_gives_the_gpu_back_at_once(space: Space) -> None:
-    job = space.client.submit(
-        handle_file(str(CAT)), api_name="/deep_dream", max_side=448, iterations=100
-    )
-    while not job.outputs():
-        time.sleep(0.05)
-    start = time.monotonic()
+    job = space.begin("deep_dream", max_side=448, iterations=100)
     job.cancel()
-    while not space.asked("/release"):
-        assert time.monotonic() - start < 10
-        time.sleep(0.05)
+    wait_until(lambda: bool(space.asked("/release")))
     space.dream(**QUICK)
 
 
-def test_a_worker_that_is_killed_is_told_in_a_line_and_the_next_one_works(space: Space) -> None:
-    server = served_by(urlsplit(space.client.src).port or 0)
-    before = children(server)
-    job = space.client.submit(
-        handle_file(str(CAT)), api_name="/deep_dream", max_side=448, iterations=100
+def test_a_lease_that_ends_in_mid_dream_leaves_the_picture_so_far(space: Space) -> None:
+    job = space.begin("deep_dream", max_side=448, iterations=100)
+    space.api.end_lease()
+    path, recipe = job.result(timeout=60)
+    assert re.fullmatch(
+        r"after \d+ of 400 steps: the GPU was taken back before the end; fewer steps, or a smaller"
+        " picture, make it quicker",
+        recipe["ended"],
     )
-    while not job.outputs():
-        time.sleep(0.05)
-    started = children(server) - before or before  # That of a dream before may be asked again.
-    for process in started:
-        os.kill(process, signal.SIGKILL)
-    with pytest.raises(AppError, match="^GPU task aborted$"):
-        job.result(timeout=20)
+    assert load_image(path).shape[3] <= 448
     assert space.asked("/release")[-1]["fail"] == "true"
     space.dream(**QUICK)
 
 
-def children(process: int | None) -> set[int]:
-    """The processes that one has started."""
-    path = Path(f"/proc/{process}/task")
-    if not path.is_dir():
-        pytest.skip("no /proc to find processes in")
-    return {
-        int(each) for task in path.iterdir() for each in (task / "children").read_text().split()
-    }
+def test_a_zoom_whose_lease_ends_is_there_as_far_as_it_came(space: Space) -> None:
+    job = space.begin("zoom", **LONGER_FILM)
+    wait_until(lambda: len(space.asked("/schedule")) == 2)
+    space.api.end_lease()
+    film, recipe, _ = job.result(timeout=60)
+    assert re.match(r"(after|time was up after) \d+ of 18 frames", recipe["ended"])
+    assert 6 <= load_video(film).frames < 12
+    assert len(space.asked("/schedule")) == 2
+
+
+def test_a_zoom_that_is_cancelled_gives_its_gpu_back_and_asks_for_no_more(space: Space) -> None:
+    job = space.begin("zoom", **LONGER_FILM)
+    job.cancel()
+    wait_until(lambda: bool(space.asked("/release")))
+    time.sleep(0.5)
+    assert len(space.asked("/schedule")) == 1
+    space.dream(**QUICK)
+
+
+def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
+    space.api.seconds_left = 3
+    words = r"exceeded your free ZeroGPU quota \(\d+s requested vs. 3s left\). Try again in 0:30:00"
+    with pytest.raises(AppError, match=words):
+        space.dream(**QUICK)
+    with pytest.raises(AppError, match=words):
+        space.client.predict(handle_file(str(CAT)), **FILM, api_name="/zoom")
+    channel = {"channels": "5", "size": 64, "steps": 1}
+    with pytest.raises(AppError, match=words):
+        space.client.predict(**channel, api_name="/visualize_channel")
+    # The minutes of a whole Space, for visitors of whom nothing is known.
+    stranger = Client(space.client.src, verbose=False)
+    with pytest.raises(AppError, match="Space app has reached its GPU limit"):
+        stranger.predict(**channel, api_name="/visualize_channel")
+    assert not space.asked("/release")
+
+
+def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) -> None:
+    space.api.seconds_left = 13  # Each lease asks for some 6.
+    film, recipe, _ = space.client.predict(handle_file(str(CAT)), **FILM, api_name="/zoom")
+    words = r"after 4 of 6 frames: You have exceeded your free ZeroGPU quota .* in 0:30:00"
+    assert re.match(words, recipe["ended"])
+    assert load_video(film).frames == 4 and read_recipe(film, ZoomRecipe).frames == 4
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (gr.Error("No quota. Try again in 0:30:00. "), ">No quota. Try again in 0:30:00.<"),
+        (gr.Error(ABORTED, title=WORKER_ERROR), "The GPU was taken back before the end; fewer"),
+        (RuntimeError("/schedule error: 502"), "ZeroGPU lends no GPU right now; try again in a"),
+    ],
+)
+def test_why_no_gpu_is_lent_is_said_in_the_status_of_the_page(
+    raised: Exception, words: str, engine: Engine
+) -> None:
+    def refuse(duration: Any) -> Callable[..., Any]:
+        def no_gpu(*given: Any) -> Iterator[Any]:
+            raise raised
+            yield
+
+        return lambda run: no_gpu
+
+    knobs = asdict(DreamRecipe(**QUICK)) | {"mask": None}
+    work = Work(engine, with_lease_errors(refuse))
+    stream = deep_dream.dream(work, str(CAT), (), random_seed=False, **knobs)
+    *_, (status,) = told(stream, {"status": None})
+    assert words in status
+
+
+def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+    def end_after_one(duration: Any) -> Callable[..., Any]:
+        def decorate(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            def leased(*given: Any) -> Iterator[Any]:
+                for frame in run(*given):
+                    yield frame
+                    if frame.finished:
+                        raise gr.Error(ABORTED, title=WORKER_ERROR)
+
+            return leased
+
+        return decorate
+
+    work = Work(engine, with_lease_errors(end_after_one))
+    small = {"max_side": 64, "octaves": 1, "iterations": 2}
+    *_, (sheet, recipes) = api.compare(work, str(CAT), "conv2", "5,6", small)
+    assert recipes and len(recipes) == 2 and recipes[0]["intensity"] == 5
+    assert re.match(r"after \d+ of \d+ steps: the GPU was taken back", recipes[1]["ended"])
+    assert sheet and load_image(sheet).shape[3] == 64 + 6 + 6
+    *_, (path, recipe) = api.deep_dream(work, str(CAT), small)
+    assert path and recipe and recipe["iterations"] == 2  # All of it was there.
 
 
 def test_channels_that_were_made_before_need_no_gpu(space: Space) -> None:
@@ -217,7 +335,7 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
     assert np.allclose([each["strength"] for each in answers], [each.strength for each in top])
     assert Path(where).is_file()
     path, given, verdict = space.client.predict(
-        "flamingo", size=96, steps=24, api_name="/class_image"
+        "flamingo", size=96, steps=6, api_name="/class_image"
     )
     class_recipe = ClassRecipe.from_dict(given)
     *_, last = engine.class_image(class_recipe)
@@ -233,14 +351,16 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
     assert len(space.asked("/release")) == len(space.asked("/schedule")) == 5
 
 
-def test_a_zoom_and_a_making_of_cross_to_the_other_process_too(space: Space) -> None:
+def test_a_zoom_in_several_leases_and_a_making_of_cross_too(
+    space: Space,
+) -> None:
     photo = handle_file(str(CAT))
-    given = {"seconds": 1.0, "fps": 6.0, "max_side": 48, "iterations": 1}
-    film, recipe, _ = space.client.predict(photo, **given, api_name="/zoom")
+    film, recipe, _ = space.client.predict(photo, **FILM, api_name="/zoom")
     assert read_recipe(film) == ZoomRecipe.from_dict(recipe) and load_video(film).frames == 6
     making, _, _ = space.client.predict(photo, seconds=1, **QUICK, api_name="/making_of")
     assert read_recipe(making, DreamRecipe).iterations == 2 and load_video(making).frames == 47
-    assert len(space.asked("/release")) == len(space.asked("/schedule")) == 2
+    leases = FILM_LEASES + 1
+    assert len(space.asked("/release")) == len(space.asked("/schedule")) == leases
 
 
 def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
@@ -257,4 +377,4 @@ def test_a_live_dream_runs_aside_and_asks_for_no_gpu(space: Space) -> None:
     with streaming(space.client.src.rstrip("/")) as send:
         dreams = [send(frame) for frame in panned(3, (240, 320))]
     assert all(dream and dream.size == (240, 180) for dream in dreams)
-    assert not space.calls
+    assert not space.api.calls

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,34 @@ def test_what_is_kept_is_found_again_by_its_recipe_alone(cache: PictureCache) ->
     for other in (RECIPE.but(seed=1), RECIPE.but(channel=8), RECIPE.but(steps=3)):
         assert cache.get(other, "") is None
     assert cache.get(RECIPE, "places365.safetensors 12 34") is None
+
+
+def test_what_another_device_made_is_not_found_but_what_ships_is(
+    cache: PictureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.put(picture(), RECIPE, "", "cuda torch.bfloat16")
+    assert cache.get(RECIPE, "") is None
+    assert cache.get(RECIPE, "", "cuda torch.bfloat16")
+    cache.put(picture("blue"), RECIPE, "")
+    monkeypatch.setenv("DREAM_CACHE_DIR", str(tmp_path / "other"))
+    assert PictureCache([cache.folder]).get(RECIPE, "", "mps torch.float32")
+
+
+def test_saving_lists_the_folder_once_and_not_each_time(
+    cache: PictureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+    plain = Path.glob
+
+    def glob(self: Path, pattern: str) -> Iterator[Path]:
+        listed.append(pattern)
+        return plain(self, pattern)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    for channel in range(20):
+        cache.put(picture(), RECIPE.but(channel=channel), "")
+    assert sorted(listed) == ["*.png", ".*.part"]
+    assert len(list(plain(cache.folder, "*.png"))) == 20
 
 
 def test_it_stays_within_its_bounds_and_the_least_used_goes(
@@ -77,6 +106,10 @@ def test_no_megabytes_means_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("DREAM_CACHE_MB", "0")
     PictureCache().put(picture(), RECIPE, "")
     assert not os.listdir(tmp_path)
+    monkeypatch.setenv("DREAM_CACHE_MB", "1")
+    PictureCache().put(picture(), RECIPE, "")
+    monkeypatch.setenv("DREAM_CACHE_MB", "0")
+    assert PictureCache().get(RECIPE, "") is None
 
 
 def test_shipped_folders_are_read_and_never_written(

@@ -188,6 +188,29 @@ def test_what_is_kept_comes_at_once_and_is_the_same(tmp_path: Path) -> None:
     assert [image.size for image in engine.kept(wanted)] == [(64, 64)] * 2
 
 
+def test_what_is_kept_in_two_sizes_comes_again(tmp_path: Path) -> None:
+    engine = Engine("cpu")
+    engine.cache.folder = tmp_path
+    wanted = [ChannelRecipe(channel=3, size=size, steps=2) for size in (64, 48)]
+    first = [frame.tensor for frame in engine.channels(wanted) if frame.finished]
+    again = [frame.tensor for frame in engine.channels(wanted)]
+    assert [each.shape for each in again] == [each.shape for each in first]
+
+
+def test_what_was_made_in_another_precision_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_CACHE_DIR", str(tmp_path))
+    pictures = []
+    for precision in ("float32", "bfloat16"):
+        monkeypatch.setenv("DREAM_PRECISION", precision)
+        *_, frame = Engine("cpu").channels(recipes("inception3a", [1], size=48, steps=4))
+        pictures.append(frame.tensor)
+        assert frame.values  # It was made.
+    assert not torch.equal(*pictures)
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
 def test_weights_of_ones_own_are_kept_apart(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(name.encode() * 3)
@@ -241,6 +264,7 @@ def test_what_ships_is_what_the_recipes_make(monkeypatch: pytest.MonkeyPatch) ->
     ("given", "message"),
     [
         ({"channel": 320}, "inception4c has channels 0 to 319, not 320"),
+        ({"channel": 99999}, "inception4c has channels 0 to 319, not 99999"),
         ({"layer": "fc", "channel": 1000}, "fc has channels 0 to 999, not 1000"),
         ({"channel": -1}, "channel must be a whole number from 0"),
         ({"layer": "inception4z"}, "layer 'inception4z' is not in dreamlet; try"),

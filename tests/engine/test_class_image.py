@@ -8,7 +8,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dream import ClassRecipe, Engine, Frame, PictureError, RecipeError
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Engine,
+    Frame,
+    PictureError,
+    RecipeError,
+)
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.network import Network
@@ -194,6 +202,31 @@ def test_weights_of_other_classes_are_numbered_and_checked(tmp_path: Path) -> No
     assert engine.verdict(last(engine, recipe).tensor, recipe).target == "7"
     with pytest.raises(RecipeError, match="know classes 0 to 11, not 963"):
         next(engine.class_image(recipe.but(target="pizza")))
+
+
+def test_weights_of_three_classes_have_a_verdict_and_three_channels(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "three.safetensors"
+    card = catalogue.card("squeezenet1_1")
+    whole = build(card, num_classes=3)
+    safetensors.torch.save_file(whole.state_dict(), path)
+    engine, model = Engine("cpu", {"squeezenet1_1": path}), "squeezenet1_1"
+    noise = torch.rand(1, 3, 64, 64)
+    said = engine.verdict(noise, ClassRecipe(model=model, target="2"))
+    assert [name for name, _ in said.seen] == sorted("012", key=dict(said.seen).get, reverse=True)  # type: ignore[arg-type]
+    assert len(engine.response(noise, model, "classifier").activation[0]) == 3
+    refused = "with these weights of squeezenet1_1 classifier has channels 0 to 2, not 500"
+    for layer in ("classifier", "classifier.1"):
+        frames = engine.channel(
+            ChannelRecipe(model=model, layer=layer, channel=2, size=64, steps=1)
+        )
+        assert [frame.step for frame in frames] == [0, 1]
+        recipe = ChannelRecipe(model=model, layer=layer, channel=500, size=64)
+        dream = DreamRecipe(model=model, layer=layer, channels="1,500")
+        begun = (engine.channel(recipe), engine.channel(recipe, noise), engine.dream(noise, dream))
+        for frames in begun:
+            with pytest.raises(RecipeError, match=refused.replace("classifier", layer)):
+                next(frames)
 
 
 def test_a_photo_too_small_is_refused_before_anything_is_loaded(engine: Engine) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from dream.networks.network import Network
 from dream.paint.objective import (
     Batch,
+    Blend,
     Objective,
     absolute,
     channel,
@@ -72,6 +73,24 @@ def test_objectives_are_values_and_composing_changes_none() -> None:
     assert one == same and hash(one) == hash(same) and pickle.loads(pickle.dumps(one)) == one
     assert isinstance(one, Objective)
     assert one + energy("b") != one == same
+
+
+def test_a_blend_counts_each_objective_as_one_on_any_number_of_threads() -> None:
+    generator = torch.Generator().manual_seed(4)
+    seen = {name: 9 * torch.rand(1, 64, 150, 150, generator=generator) for name in "ab"}
+    blend = Blend(((0.25, energy("a")), (0.75, mean("b"))))
+    assert blend(seen).item() == pytest.approx(1)
+    gradients = []
+    own = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3, 5, 8):
+            torch.set_num_threads(threads)
+            leaves = {name: each.clone().requires_grad_() for name, each in seen.items()}
+            gradients.append(torch.autograd.grad(blend(leaves).sum(), list(leaves.values())))
+    finally:
+        torch.set_num_threads(own)
+    for each in gradients[1:]:
+        assert all(map(torch.equal, each, gradients[0]))
 
 
 def test_a_batch_gives_each_picture_its_own_objective(seen: dict[str, Tensor]) -> None:

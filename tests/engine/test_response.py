@@ -35,6 +35,12 @@ def test_a_spot_outside_is_refused(cat: Tensor, engine: Engine) -> None:
         engine.response(cat).top(3, (1.2, 0.5))
 
 
+def test_before_a_relu_channels_that_answer_negatively_are_left_out() -> None:
+    activation = torch.tensor([-1.0, 2.0, 0.0, 0.5]).view(1, 4, 1, 1).expand(1, 4, 2, 2)
+    response = Response(torch.rand(1, 3, 8, 8), activation)
+    assert [answer.channel for answer in response.top(4)] == [1, 3]
+
+
 def test_silent_channels_are_left_out() -> None:
     activation = torch.zeros(1, 5, 2, 2)
     activation[0, 3, 1, 1] = 2.0

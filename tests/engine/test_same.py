@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, VideoRecipe, ZoomRecipe
 from dream.files import embedded
 from dream.networks.convolution import IN_ONE_ORDER
+from dream.recipe import LiveRecipe
 from tests.conftest import EXAMPLES
 from tests.support.remake import AVX2, OTHER_MKL, Job, digest, digests
 
@@ -43,8 +44,14 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
         ClassRecipe(size=112, steps=24),
         *(ClassRecipe(mode=mode, size=96, steps=8) for mode in ("octaves", "phase", "classic")),
     ]
+    keys = "0 s: inception4c; 0.4 s: inception3b seed 7"
+    moving = [
+        ZoomRecipe(layer=keys, seconds=0.3, fps=10, max_side=160, iterations=2),
+        VideoRecipe(max_side=160, iterations=2),
+        LiveRecipe(layer="inception4c,inception3b:0.5", max_side=160, iterations=2),
+    ]
     return [
-        *((recipe, "cat.jpg") for recipe in dreams),
+        *((recipe, "cat.jpg") for recipe in (*dreams, *moving)),
         *((recipe, None) for recipe in channels),
         (ChannelRecipe(channel=80, size=128, steps=8), "cat.jpg"),
         *((recipe, None) for recipe in classes),

@@ -1,5 +1,6 @@
 """All threads of the machine paint as one team, which makes way for other programs."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -139,3 +140,16 @@ def test_busy_or_not_here_or_elsewhere_a_dream_is_the_same(
     *_, made = elsewhere.dream(cat, quick)
     assert elsewhere.threads.asleep is not None
     assert torch.equal(made.tensor, expected.tensor)
+
+
+def test_an_engine_that_is_dropped_leaves_no_thread() -> None:
+    painters = set()
+    for _ in range(3):
+        team = Threads(torch.get_num_threads() + 1)
+        painters |= {team.run(threading.current_thread)}
+    assert len(painters) == 3 and threading.current_thread() not in painters
+    del team
+    gc.collect()
+    for painter in painters:
+        painter.join(timeout=10)
+        assert not painter.is_alive()

@@ -16,7 +16,8 @@ from torch import Tensor
 from dream import DreamRecipe, Engine, OutOfTime, load_image
 from dream.networks.network import Network, ValueAndGrad
 from dream.paint import ascent
-from dream.paint.objective import Objective, absolute, energy
+from dream.paint.dream import _read
+from dream.paint.objective import Blend, Objective, absolute, energy, mean
 from dream.paint.tile import GRID, MARGIN, spans, tiled
 from dream.paint.transform import random_shift, roll
 from tests.conftest import EXAMPLES
@@ -94,6 +95,24 @@ def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
     share = strength[1] / strength[0].clamp(min=strength[0].mean() / 5)
     share = share[strength[0] > strength[0].mean() / 5]
     assert share.max() / share.min() < 1.6
+
+
+def test_a_blend_in_tiles_is_divided_by_what_it_is_worth_in_all_of_the_picture(
+    network: Network, coffee: Tensor
+) -> None:
+    picture = torch.cat([coffee, torch.full_like(coffee, 0.5)], 3)[:, :, :160]
+    blend = Blend(((0.5, energy("inception3b")), (0.5, mean("conv2"))))
+    borders = torch.Generator().manual_seed(0)
+    whole, pieces = (
+        _read(network, blend, tile, still, borders, math.inf, False)(picture)[1].flatten(1)
+        for tile in (0, 160)
+    )
+    assert torch.corrcoef(torch.cat([whole, pieces]))[0, 1] > 0.99
+    flat = [
+        float(each.view_as(picture)[..., 600:].abs().mean() / each.abs().mean())
+        for each in (whole, pieces)
+    ]
+    assert flat[1] == pytest.approx(flat[0], rel=0.02)
 
 
 def test_silent_channels_are_awakened_by_steps_however_many_tiles_there_are(

@@ -1,5 +1,6 @@
 """An endless zoom: as fast as asked for at any rate, as bright at the end, and cut anywhere."""
 
+import math
 import subprocess
 import sys
 import time
@@ -205,6 +206,20 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
     assert read_recipe(out, ZoomRecipe).frames == video.frames
     with Image.open(CAT) as image:
         assert video.size == (64, 96) and image.size == (451, 300)
+
+
+@pytest.mark.parametrize("layer", ["inception4c", "0 s: inception4c; 9 s: inception3b"])
+def test_a_plan_makes_nothing_for_each_frame_that_is_alike(layer: str, engine: Engine) -> None:
+    recipe = ZoomRecipe(layer=layer, seconds=60, fps=120, max_side=48)
+    (job,) = engine.plan([recipe], (300, 451))
+    assert len(job.frames) == 7200
+    assert len({id(stage) for stage in job.stages}) <= 3 * len(job.frames[0])
+    times = (0, 1, 599, 1079, 1080, 5000)
+    shares = [recipe.at(frame)[2] for frame in times]
+    ends = 9 if ";" in layer else math.inf
+    assert shares == [
+        float(frame / Fraction(120)) / ends if frame < 120 * ends else 0.0 for frame in times
+    ]
 
 
 def test_a_frame_is_a_dream_of_the_one_before(engine: Engine, cat: Tensor) -> None:

@@ -12,9 +12,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image
+import torch
+
+from dream import Engine, VideoRecipe, load_image
 from dream.recipe.recipe import Recipe
+from dream.tensors import resized, size_of
 from tests.conftest import EXAMPLES, ROOT
 
 # A recipe, and the example photo that it is made of.
@@ -31,17 +35,18 @@ PRECISE = {"DREAM_PRECISION": "float32"}
 
 
 def digest(engine: Engine, job: Job) -> str:
-    """What tells the picture of a job, in float32, from any other."""
+    """What tells the last picture of a job, in float32, from any other. A video has two frames: the
+    photo, and the photo moved by three pixels.
+    """
     recipe, photo = job
     picture = load_image(EXAMPLES / photo) if photo else None
-    if isinstance(recipe, DreamRecipe):
+    (planned,) = engine.plan([recipe], None if picture is None else size_of(picture))
+    if isinstance(recipe, VideoRecipe):
         assert picture is not None
-        *_, frame = engine.dream(picture, recipe)
-    elif isinstance(recipe, ChannelRecipe):
-        *_, frame = engine.channel(recipe, picture)
-    else:
-        assert isinstance(recipe, ClassRecipe)
-        *_, frame = engine.class_image(recipe, picture)
+        picture = resized(picture, planned.stages[-1].size)
+        picture = torch.cat([picture, picture.roll(3, 3)])
+        planned = replace(planned, stages=planned.stages * 2)
+    *_, frame = engine.paint([planned], picture)
     return hashlib.sha256(frame.tensor.contiguous().numpy().tobytes()).hexdigest()
 
 

@@ -10,30 +10,63 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-Call = tuple[str, dict[str, str]]
+# A film is made in so many leases: of a small one, a single lease could do all.
+FILM_LEASES = 3
+
+
+@dataclass
+class DeviceApi:
+    """The device API: all calls so far with what they asked, and how many seconds a visitor has
+    left, None for as many as are asked for. `worker` is the process to which a GPU was lent last.
+    """
+
+    address: str = ""
+    calls: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    seconds_left: int | None = None
+    worker: int = 0
+
+    def end_lease(self) -> None:
+        """Kill the process with the GPU, as ZeroGPU does when its seconds are over."""
+        os.kill(self.worker, signal.SIGKILL)
+
+    def answer(self, path: str, given: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """The status and the JSON that a call gets."""
+        self.calls.append((path, given))
+        if path == "/allow":
+            self.worker = int(given["pid"])
+        if path != "/schedule":
+            return 200, {}
+        if self.seconds_left is not None:
+            if (seconds := int(given["durationSeconds"])) > self.seconds_left:
+                return 429, {"left": self.seconds_left, "wait": 1800}
+            self.seconds_left -= seconds
+        token = f"token-{len(self.calls)}"
+        return 200, {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": "x", "allowToken": token}
 
 
 @contextmanager
-def device_api() -> Iterator[tuple[str, list[Call]]]:
-    """Lends a GPU to whoever asks; gives its address, and all calls so far with what they asked."""
-    calls: list[Call] = []
+def device_api() -> Iterator[DeviceApi]:
+    """Serve a device API that lends a GPU to whoever asks and has seconds left."""
+    api = DeviceApi()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             parts = urlsplit(self.path)
-            calls.append((parts.path, dict(parse_qsl(parts.query))))
-            answer = {}
-            if parts.path == "/schedule":
-                token = f"token-{len(calls)}"
-                answer = {"idle": True, "nvidiaIndex": 0, "nvidiaUUID": "x", "allowToken": token}
+            given = dict(parse_qsl(parts.query))
+            status, answer = api.answer(parts.path, given)
             body = json.dumps(answer).encode()
-            self.send_response(200)
+            self.send_response(status)
+            if "token" in given:
+                self.send_header("X-Authenticated", "regular")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -45,7 +78,8 @@ def device_api() -> Iterator[tuple[str, list[Call]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", calls
+        api.address = f"http://127.0.0.1:{server.server_port}"
+        yield api
     finally:
         server.shutdown()
         server.server_close()
@@ -59,6 +93,9 @@ def main() -> None:
 
     spaces.zero.wrappers.torch.init = on_the_cpu
     spaces.zero.wrappers.torch.move = lambda callback: None
+    from dream.service.work import Work
+
+    Work.leases = lambda self, expected: FILM_LEASES  # type: ignore[method-assign]
     import app
 
     app.main()
