@@ -142,3 +142,10 @@ def test_the_kit_lists_what_fails(
     failures = capsys.readouterr().err.splitlines()
     assert "FAILED: a dream in bfloat16: RuntimeError: no kernel image is available" in failures
     assert "FAILED: another in bfloat16: values outside of [0, 1]" in failures
+
+
+def test_what_answers_on_the_device_is_mapped_on_a_picture_of_it(there: Engine) -> None:
+    photo = CASES["dream"].pictures
+    assert photo is not None
+    response = there.response(photo.to("meta"))
+    assert response.map(response.top(1)[0].channel).size == (photo.shape[3], photo.shape[2])
