@@ -9,7 +9,8 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -86,10 +87,11 @@ class Cluster:
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             _reach(known or "")
-            try:
-                ray.init(known, **quiet, **own)
-            except ValueError:  # `ray start` has begun one on this machine, and it is as it is.
-                ray.init(known, **quiet)
+            with _one_at_a_time():
+                try:
+                    ray.init(known, **quiet, **own)
+                except ValueError:  # `ray start` has begun one on this machine, and it is as it is.
+                    ray.init(known, **quiet)
         except Exception as error:
             raise DeviceError(
                 f"no Ray cluster at {known or 'hand'}: {first_line(error)}"
@@ -144,6 +146,20 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster; end it, if it was made here."""
         self.ray.shutdown()
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Clusters begin one after the other on a machine: Ray gives each 30 seconds to be there."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has none.
+        yield
+        return
+    with open(__file__, "rb") as file:  # Closing it gives way to the next.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _reach(address: str) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from dream import Engine, load_image
 from dream.__main__ import main
 from dream.files.embedded import embed_guide
-from dream.many.cluster import Worker
+from dream.many.cluster import Worker, _one_at_a_time
 from dream.many.manifest import Manifest
 from dream.recipe.variations import sweep
 from dream.tensors import to_tensor
@@ -130,6 +131,21 @@ def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
             load_image(photos / "photo00.png"), recipe.but(seed=row["recipe"]["seed"])
         )
         assert load_image(out / row["output"]).equal(to_tensor(frame.picture()))
+
+
+def test_clusters_of_one_machine_begin_one_after_the_other() -> None:
+    """Four at once were none in the 30 seconds that Ray has for it, on two busy cores."""
+    begun: list[str] = []
+
+    def begin(_: int) -> None:
+        with _one_at_a_time():
+            begun.append("begins")
+            time.sleep(0.05)
+            begun.append("is there")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(begin, range(4)))
+    assert begun == ["begins", "is there"] * 4
 
 
 def test_workers_have_pictures_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
