@@ -89,19 +89,23 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def check(file: BinaryIO) -> None:
+def check(file: BinaryIO) -> bool:
     """Refuse a JPEG or TIFF that costs too much where nothing is read, or before its size is known.
+
+    Returns:
+        Whether it is a TIFF.
 
     Raises:
         ValueError: if it does.
     """
     file.seek(0)
-    head = file.read(16)
+    head, is_tiff = file.read(16), False
     if head.startswith(b"\xff\xd8\xff"):
         file.seek(0)
         _check_segments(file.read())
-    elif head[:4] in TiffImagePlugin.PREFIXES:
+    elif is_tiff := head[:4] in TiffImagePlugin.PREFIXES:
         _check_tags(file, head)
+    return is_tiff
 
 
 # The markers of a JPEG that a segment follows, and the one that ends it.
@@ -123,6 +127,17 @@ def _check_segments(jpeg: bytes) -> None:
         if scans > SCANS or exif > EXIF_BYTES:
             raise ValueError(f"it has more than {SCANS} scans, or {EXIF_BYTES} bytes of EXIF")
         at += length
+
+
+def cicp(png: BinaryIO) -> tuple[int, int] | None:
+    """The primaries and the transfer, by their numbers in ITU-T H.273, that a PNG names in its
+    first 64 kB; None where it does not.
+    """
+    at = png.tell()
+    png.seek(0)
+    said = png.read(1 << 16).partition(b"IDAT")[0].partition(b"\0\0\0\x04cICP")[2]
+    png.seek(at)
+    return (said[0], said[1]) if len(said) >= 4 else None
 
 
 # Tags that lead to more tags; types whose values stay bytes; how many bytes those of others have.
