@@ -71,17 +71,28 @@ def bounded_file(path: PathOrFile, name: str) -> Iterator[BinaryIO]:
     """That file, to read with patience that ends; messages call it by that name.
 
     Raises:
-        OSError: if it cannot be opened.
-        PictureError: if it is a pipe or a device.
+        OSError, PictureError: as `regular_file`.
     """
     if not isinstance(path, str | os.PathLike):
         file = path if path.seekable() else io.BytesIO(path.read(BYTES + 1))
         yield cast(BinaryIO, Bounded(file, name))
         return
+    with regular_file(path, name) as file:
+        yield cast(BinaryIO, Bounded(file, name))
+
+
+@contextmanager
+def regular_file(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
+    """That file, open for reading; messages call it by that name.
+
+    Raises:
+        OSError: if it cannot be opened.
+        PictureError: if it is a pipe or a device.
+    """
     with open(path, "rb", opener=_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise PictureError(f"{name} is no regular file")
-        yield cast(BinaryIO, Bounded(file, name))
+        yield file
 
 
 def _at_once(path: str, flags: int) -> int:
