@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 from dream.commands.options import (
@@ -115,6 +116,8 @@ def _making(given: argparse.Namespace) -> None:
 
 
 def _say(given: argparse.Namespace, film: Film, frames: int, start: float) -> None:
+    if film.remark:
+        print(printable(film.remark), file=sys.stderr)
     height, width = film.size
     seconds = time.perf_counter() - start
     print(printable(f"{given.out}: {width} x {height}, {frames} frames, {seconds:.1f} s"))

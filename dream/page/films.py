@@ -193,7 +193,10 @@ class _Said:
         if self.ended:
             parts.toast(self.ended, "Time is up")
             words = f"{parts.sentence(self.ended)} What there is plays; it was made in"
-        moment = self.moment(parts.status(f"{words} {self.seconds:.1f} s."))
+        if self.film.remark:
+            parts.toast(self.film.remark, "Without its sound")
+        remark = parts.sentence(self.film.remark)
+        moment = self.moment(parts.status(f"{words} {self.seconds:.1f} s. {remark}".strip()))
         return replace(moment, done=True, ended=self.ended)
 
     def moment(self, words: str, picture: str = "") -> Reeled:

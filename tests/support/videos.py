@@ -97,6 +97,7 @@ def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aa
         pictures = source.streams.video[0]
         stream = target.add_stream_from_template(pictures)
         sound = target.add_stream(codec, rate=SOUND_RATE)
+        sound.codec_context.layout = "mono"
         time = np.arange(int(length * SOUND_RATE)) / SOUND_RATE
         loud = sum(((time >= beep) & (time < beep + 0.1)).astype(np.float32) for beep in beeps)
         samples = (0.5 * np.sin(2 * np.pi * 880 * time) * loud).astype(np.float32)
