@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageCms, ImageFilter
 from PIL.Image import Resampling
 
 from dream.tensors import ROWS
@@ -28,6 +30,10 @@ BT2020_LUMINANCE = (0.2627, 0.6780, 0.0593)
 # In nits: white in SDR (BT.2408), and the brightest that HDR is usually graded for.
 SDR_WHITE, HDR_PEAK = 203.0, 1000.0
 GRID = 33
+# A longer profile is passed over: it is a program.
+PROFILE_BYTES = 4_000_000
+# A profile that changes no colour by more than so many levels is one of sRGB.
+ROUNDING = 3
 # Of an image with alpha so many pixels a side are looked at; from which alpha they can be seen, and
 # from which value on they cannot on white.
 SAMPLES, VISIBLE, NEARLY_WHITE = 256, 64, 240
@@ -45,6 +51,31 @@ def with_gamma(image: Image.Image, gamma: float) -> Image.Image:
     """An image whose values are light to the power of `gamma` as sRGB."""
     values = _encoded((np.arange(256) / 255) ** (1 / gamma)) * 255
     return image.point(values.round().astype(int).tolist() * len(image.getbands()))
+
+
+def by_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """The picture as sRGB, by its colour profile where it has a usable one that is another."""
+    with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        # A profile that is damaged or for another kind of picture is passed over.
+        if len(profile) <= PROFILE_BYTES:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if image.mode == "L" and source.profile.xcolor_space.strip() == "RGB":
+                image = image.convert("RGB")
+            target = ImageCms.createProfile("sRGB")
+            transform = ImageCms.buildTransform(source, target, image.mode, "RGB")
+            seen = _sample(image.mode)
+            converted = np.array(ImageCms.applyTransform(seen, transform), np.int16)
+            if np.abs(converted - np.array(seen.convert("RGB"))).max() > ROUNDING:
+                return ImageCms.applyTransform(image, transform) or image.convert("RGB")
+    return image.convert("RGB")
+
+
+def _sample(mode: str) -> Image.Image:
+    """Colours from all over a mode, to see what a profile does."""
+    values = np.linspace(0, 255, 9).round().astype(np.uint8)
+    bands = 1 if mode == "L" else len(mode)
+    grid = np.stack(np.meshgrid(*[values] * bands), -1).reshape(1, -1, bands)
+    return Image.fromarray(grid.squeeze(2) if mode == "L" else grid, mode)
 
 
 def on_background(image: Image.Image, background: str | None) -> Image.Image:

@@ -36,7 +36,7 @@ def embed_guide(path: PathOrFile) -> str:
     Raises:
         PictureError: as `load_image`.
     """
-    picture = load_image(path)
+    picture = load_image(path, side=GUIDE_SIDE)
     picture = resized(picture, limited(size_of(picture), GUIDE_SIDE))
     return _uri(to_image(picture), "WEBP", lossless=True)
 
@@ -51,7 +51,7 @@ def embed_mask(path: PathOrFile) -> str:
         PictureError: as `load_image`.
         RecipeError: if all of it is black.
     """
-    return masked(load_image(path, background="black"))
+    return masked(load_image(path, background="black", side=max(MASK_SIDES)))
 
 
 def masked(picture: Tensor) -> str:

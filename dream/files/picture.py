@@ -5,7 +5,6 @@ A picture is a float tensor (1, 3, H, W), RGB in [0, 1].
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import threading
@@ -13,14 +12,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
+import torch
 from PIL import (
     Image,
-    ImageCms,
     ImageFile,
     ImageOps,
+    JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
@@ -39,25 +39,25 @@ from dream.files.bounded import (
     check_tiles,
     cicp,
 )
-from dream.files.colour import on_background, to_srgb, with_gamma
+from dream.files.colour import by_profile, on_background, to_srgb, with_gamma
 from dream.files.origin import XMP_KEY, made_by_a_network
 from dream.files.whole import whole
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.recipe import AnyRecipe, Recipe
-from dream.tensors import to_image, to_tensor
+from dream.tensors import ROWS, to_image
 
 # MPO, which some phones write, is read as the JPEG that it starts with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-MEGAPIXELS = 40
+MEGAPIXELS = 64
+# A JPEG can be decoded smaller than it is: from so many megapixels on it is, where that is enough.
+# Of progressive ones all coefficients lie in memory first, which takes as much as a picture.
+JPEG_MEGAPIXELS, DRAFT_MEGAPIXELS = 256, 16
 SIDE = 30_000
 RECIPE_KEY = "deepdream"
 # A recipe may hold a guide and a mask (see `embedded`).
 RECIPE_BYTES = 1_000_000
-# What is longer is passed over: EXIF may grow, and a profile is a program.
+# What is longer is passed over, as EXIF may grow.
 EXIF_LENGTHS = {"exif": EXIF_BYTES, "Raw profile type exif": 2 * EXIF_BYTES}
-PROFILE_BYTES = 4_000_000
-# A profile that changes no colour by more than so many levels is one of sRGB.
-ROUNDING = 3
 # Of PNG: the key in Pillow's `info` for what cICP says, and the gAMA of pictures that are sRGB.
 CICP, USUAL_GAMMA = "cicp", 0.45455
 # Pictures are decoded one at a time, so that many at once take the memory of one; headers, which
@@ -69,7 +69,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
+def load_image(path: PathOrFile, background: str | None = None, side: int | None = None) -> Tensor:
     """The picture in a file as a float tensor (1, 3, H, W), RGB in [0, 1], the right way up.
 
     The first frame of PNG, JPEG, WebP, BMP, GIF, TIFF or MPO. The header is read first, so that a
@@ -79,12 +79,38 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
     background: without one white, or black where art is nearly white. It takes up to a gigabyte,
     however many pictures are asked for at once.
 
+    Where a longest `side` in pixels is all that is needed, a JPEG of more than 16 megapixels comes
+    at a half, a quarter or an eighth of its size, at least twice that large; and in any case at one
+    of at most 64 megapixels.
+
     Raises:
-        PictureError: if it is no such file, is damaged, has more than 40 megapixels, 30,000 pixels
-            a side or 250 MB, or would take more than 10 seconds of a processor to read.
+        PictureError: if it is no such file, is damaged, has more than 64 megapixels (256 as a JPEG
+            that is not progressive), 30,000 pixels a side or 250 MB, or would take more than 10
+            seconds of a processor to read.
     """
     with _opened(path) as image, DECODING:
-        return to_tensor(_upright_rgb(image, background))
+        _draft(image, side)
+        rgb = _upright_rgb(image, background)
+        image.close()  # The picture is there once, as floats, and not also as it was.
+        pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)
+        for top in range(0, rgb.height, ROWS):
+            rows = rgb.crop((0, top, rgb.width, min(top + ROWS, rgb.height)))
+            pixels[top : top + ROWS] = np.asarray(rows)
+        rgb.close()
+        return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(255)
+
+
+def _draft(image: Image.Image, side: int | None) -> None:
+    """Have a large JPEG decoded no larger than is needed, or may be."""
+    megapixels = image.width * image.height / 1e6
+    divisor = 1
+    while divisor < 8 and megapixels / divisor**2 > MEGAPIXELS:
+        divisor *= 2
+    if side is not None and megapixels > DRAFT_MEGAPIXELS:
+        while divisor < 8 and max(image.size) >= 2 * side * 2 * divisor:
+            divisor *= 2
+    if divisor > 1:
+        image.draft(None, (image.width // divisor, image.height // divisor))
 
 
 def image_size(path: PathOrFile) -> tuple[int, int]:
@@ -125,10 +151,12 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
             if (size := file.seek(0, os.SEEK_END)) > BYTES:
                 raise _too_large(name, f"{size / 1e6:.1f} MB", BYTES // 10**6)
             is_tiff = check(file)
-            with Image.open(file, formats=FORMATS) as image:
-                megapixels = image.width * image.height / 1e6
-                if megapixels > MEGAPIXELS:
-                    raise _too_large(name, f"{megapixels:.1f} megapixels", MEGAPIXELS)
+            with _identified(file) as image:
+                megapixels, most = image.width * image.height / 1e6, MEGAPIXELS
+                if image.format in ("JPEG", "MPO") and not image.info.get("progressive"):
+                    most = JPEG_MEGAPIXELS
+                if megapixels > most:
+                    raise _too_large(name, f"{megapixels:.1f} megapixels", most)
                 if max(image.size) > SIDE:
                     raise _too_large(name, f"a side of {max(image.size)} pixels", SIDE)
                 if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -140,7 +168,7 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError as error:
         raise PictureError(f"there is no file {name}") from error
-    except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 megapixels.
+    except Image.DecompressionBombError as error:
         raise _too_large(name, "far too many megapixels", MEGAPIXELS) from error
     except UnidentifiedImageError as error:
         said = f"is no picture this program reads; give {', '.join(FORMATS)}"
@@ -149,6 +177,17 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
         raise PictureError(f"{name} {said}") from error
     except Exception as error:  # Pillow's readers raise almost anything on a damaged file.
         raise PictureError(f"{name} cannot be read: {_one_line(error)}") from error
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError:  # Pillow's own limit, at 179 megapixels, is for all alike.
+        file.seek(0)
+        if not file.read(3) == b"\xff\xd8\xff":
+            raise
+        file.seek(0)
+        return JpegImagePlugin.jpeg_factory(file)
 
 
 def _too_large(name: str, what: str, limit: int) -> PictureError:
@@ -168,7 +207,7 @@ def _upright_rgb(image: Image.Image, background: str | None = None) -> Image.Ima
     if coding := info.get(CICP):
         return to_srgb(image.convert("RGB"), *coding)
     if profile := info.get("icc_profile"):
-        return _srgb(image, profile)
+        return by_profile(image, profile)
     gamma = info.get("gamma", USUAL_GAMMA)
     if "srgb" not in info and 0.05 < abs(gamma / USUAL_GAMMA - 1) and 0.2 <= gamma <= 5:
         image = with_gamma(image, gamma)
@@ -237,31 +276,6 @@ def _eight_bit(image: Image.Image, is_negative: bool) -> Image.Image:
     if alpha is not None:
         eight_bit.putalpha(Image.fromarray(alpha))
     return eight_bit
-
-
-def _srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """The picture as sRGB, by its colour profile where it has a usable one that is another."""
-    with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        # A profile that is damaged or for another kind of picture is passed over.
-        if len(profile) <= PROFILE_BYTES:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if image.mode == "L" and source.profile.xcolor_space.strip() == "RGB":
-                image = image.convert("RGB")
-            target = ImageCms.createProfile("sRGB")
-            transform = ImageCms.buildTransform(source, target, image.mode, "RGB")
-            seen = _sample(image.mode)
-            converted = np.array(ImageCms.applyTransform(seen, transform), np.int16)
-            if np.abs(converted - np.array(seen.convert("RGB"))).max() > ROUNDING:
-                return ImageCms.applyTransform(image, transform) or image.convert("RGB")
-    return image.convert("RGB")
-
-
-def _sample(mode: str) -> Image.Image:
-    """Colours from all over a mode, to see what a profile does."""
-    values = np.linspace(0, 255, 9).round().astype(np.uint8)
-    bands = 1 if mode == "L" else len(mode)
-    grid = np.stack(np.meshgrid(*[values] * bands), -1).reshape(1, -1, bands)
-    return Image.fromarray(grid.squeeze(2) if mode == "L" else grid, mode)
 
 
 def save_image(
