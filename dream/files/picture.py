@@ -49,6 +49,8 @@ from dream.tensors import ROWS, to_image
 # MPO, which some phones write, is read as the JPEG that it starts with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MEGAPIXELS = 64
+# Its decoder holds the picture three times.
+WEBP_MEGAPIXELS = 40
 # A JPEG can be decoded smaller than it is: from so many megapixels on it is, where that is enough.
 # Of progressive ones all coefficients lie in memory first, which takes as much as a picture.
 JPEG_MEGAPIXELS, DRAFT_MEGAPIXELS = 256, 16
@@ -84,9 +86,9 @@ def load_image(path: PathOrFile, background: str | None = None, side: int | None
     of at most 64 megapixels.
 
     Raises:
-        PictureError: if it is no such file, is damaged, has more than 64 megapixels (256 as a JPEG
-            that is not progressive), 30,000 pixels a side or 250 MB, or would take more than 10
-            seconds of a processor to read.
+        PictureError: if it is no such file, is damaged, has more than 64 megapixels (40 as WebP,
+            256 as a JPEG that is not progressive), 30,000 pixels a side or 250 MB, or would take
+            more than 10 seconds of a processor to read.
     """
     with _opened(path) as image, DECODING:
         _draft(image, side)
@@ -152,7 +154,8 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
                 raise _too_large(name, f"{size / 1e6:.1f} MB", BYTES // 10**6)
             is_tiff = check(file)
             with _identified(file) as image:
-                megapixels, most = image.width * image.height / 1e6, MEGAPIXELS
+                megapixels = image.width * image.height / 1e6
+                most = WEBP_MEGAPIXELS if image.format == "WEBP" else MEGAPIXELS
                 if image.format in ("JPEG", "MPO") and not image.info.get("progressive"):
                     most = JPEG_MEGAPIXELS
                 if megapixels > most:

@@ -271,7 +271,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise PictureError(f"there is no file {name}") from error
     except (av.InvalidDataError, av.EOFError) as error:
-        raise PictureError(f"{name} is damaged, or cut off: it cannot be read") from error
+        raise PictureError(f"{name} cannot be read: it is damaged, or cut off") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         # What they say whole names the folder too.
         reason = getattr(error, "strerror", None) or first_line(error)
@@ -289,7 +289,7 @@ def _pictures(container: Any, name: str) -> Any:
     cover = av.stream.Disposition.attached_pic
     streams = [each for each in container.streams.video if not each.disposition & cover]
     if not container.streams:
-        raise PictureError(f"{name} is damaged, or cut off: nothing is in it")
+        raise PictureError(f"{name} cannot be read: it is damaged, or cut off")
     if not streams:
         but = " but a cover" if container.streams.video else ""
         raise PictureError(f"{name} has no pictures{but}, only sound")

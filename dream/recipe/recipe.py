@@ -110,8 +110,8 @@ class Recipe(ABC):
     @property
     def longest_side(self) -> int:
         """The longest side in pixels of what it makes of a photo, on the device that makes most."""
-        sides = (getattr(self.settled(each, True), self.side) for each in ("cpu", "cuda"))
-        return max(sides)
+        settled = (self.settled(device, photo=True) for device in ("cpu", "cuda"))
+        return max(int(getattr(recipe, recipe.side)) for recipe in settled)
 
     def lasting(self, seconds: Fraction) -> Recipe:
         """What makes the first so many seconds of what it makes, and no more."""

@@ -205,7 +205,7 @@ def test_what_is_broken_is_said_in_our_words_and_without_its_folder(tmp_path: Pa
     good = steady(tmp_path / "good.mp4", panned(8)).read_bytes()
     for size in (40, len(good) // 3, len(good) * 2 // 3):
         (tmp_path / "cut.mp4").write_bytes(good[:size])
-        with pytest.raises(PictureError, match="^cut.mp4 is damaged") as caught:
+        with pytest.raises(PictureError, match="^cut.mp4 .*is damaged") as caught:
             read(tmp_path / "cut.mp4")
         assert "Errno" not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
