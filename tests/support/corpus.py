@@ -220,7 +220,7 @@ def bombs() -> Iterator[Made]:
     for side in (8200, 16_000):
         rows = chunk(b"IDAT", zlib.compress(bytes((1 + side // 8) * side)))
         yield Made(f"bomb-{side}.png", png(side, side, rows, depth=1, colours=0), "refused")
-    content = written(Image.new("1", (6400, 6400)), "TIFF", compression="group4")
+    content = written(Image.new("1", (8200, 8200)), "TIFF", compression="group4")
     yield Made("bomb.tif", content, "refused")
     yield Made(
         "bomb-deflate.tif",
