@@ -51,7 +51,7 @@ def embed_mask(path: PathOrFile) -> str:
         PictureError: as `load_image`.
         RecipeError: if all of it is black.
     """
-    return masked(load_image(path, background="black", side=max(MASK_SIDES)))
+    return masked(load_image(path, background="black"))
 
 
 def masked(picture: Tensor) -> str:

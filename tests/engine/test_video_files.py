@@ -182,6 +182,11 @@ def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path:
     mute = load_video(with_sound(tmp_path / "mute.mov", video, [], "pcm_alaw"))
     assert not mute.sound and "sound is in pcm_alaw, which" in mute.remark
     assert not load_video(video).remark
+    apple = with_sound(tmp_path / "apple.mov", video, [0.1])
+    assert load_video(apple).sound
+    apple.write_bytes(apple.read_bytes().replace(b"mp4a", b"apac"))
+    seen = load_video(apple)
+    assert not seen.sound and "sound is in an unknown codec" in seen.remark
 
 
 def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
