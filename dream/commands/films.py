@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def _zoom_options(parser: argparse.ArgumentParser) -> None:
 
 def _zoom(given: argparse.Namespace) -> None:
     recipe = recipe_of(given, ZoomRecipe)
-    photo = load_image(given.photo)
+    photo = load_image(given.photo, side=recipe.longest_side)
     engine = engine_of(given, recipe.model)
     (job,) = engine.plan([recipe], size_of(photo))
     _film(given, engine, zoom_reel(job, photo), given.photo)
@@ -105,7 +106,7 @@ def _making_options(parser: argparse.ArgumentParser) -> None:
 
 def _making(given: argparse.Namespace) -> None:
     recipe, making = recipe_of(given, DreamRecipe), Making(given.seconds, given.fps, given.loop)
-    photo = load_image(given.photo)
+    photo = load_image(given.photo, side=recipe.longest_side)
     engine = engine_of(given, recipe.model)
     start = time.perf_counter()
     (job,) = engine.plan([recipe], size_of(photo))
@@ -121,6 +122,8 @@ def _making(given: argparse.Namespace) -> None:
 
 
 def _say(given: argparse.Namespace, film: Film, frames: int, start: float) -> None:
+    if film.remark:
+        print(printable(film.remark), file=sys.stderr)
     height, width = film.size
     seconds = time.perf_counter() - start
     print(printable(f"{given.out}: {width} x {height}, {frames} frames, {seconds:.1f} s"))

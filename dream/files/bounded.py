@@ -71,17 +71,28 @@ def bounded_file(path: PathOrFile, name: str) -> Iterator[BinaryIO]:
     """That file, to read with patience that ends; messages call it by that name.
 
     Raises:
-        OSError: if it cannot be opened.
-        PictureError: if it is a pipe or a device.
+        OSError, PictureError: as `regular_file`.
     """
     if not isinstance(path, str | os.PathLike):
         file = path if path.seekable() else io.BytesIO(path.read(BYTES + 1))
         yield cast(BinaryIO, Bounded(file, name))
         return
+    with regular_file(path, name) as file:
+        yield cast(BinaryIO, Bounded(file, name))
+
+
+@contextmanager
+def regular_file(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
+    """That file, open for reading; messages call it by that name.
+
+    Raises:
+        OSError: if it cannot be opened.
+        PictureError: if it is a pipe or a device.
+    """
     with open(path, "rb", opener=_at_once) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise PictureError(f"{name} is no regular file")
-        yield cast(BinaryIO, Bounded(file, name))
+        yield file
 
 
 def _at_once(path: str, flags: int) -> int:
@@ -89,19 +100,23 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def check(file: BinaryIO) -> None:
+def check(file: BinaryIO) -> bool:
     """Refuse a JPEG or TIFF that costs too much where nothing is read, or before its size is known.
+
+    Returns:
+        Whether it is a TIFF.
 
     Raises:
         ValueError: if it does.
     """
     file.seek(0)
-    head = file.read(16)
+    head, is_tiff = file.read(16), False
     if head.startswith(b"\xff\xd8\xff"):
         file.seek(0)
         _check_segments(file.read())
-    elif head[:4] in TiffImagePlugin.PREFIXES:
+    elif is_tiff := head[:4] in TiffImagePlugin.PREFIXES:
         _check_tags(file, head)
+    return is_tiff
 
 
 # The markers of a JPEG that a segment follows, and the one that ends it.
@@ -123,6 +138,17 @@ def _check_segments(jpeg: bytes) -> None:
         if scans > SCANS or exif > EXIF_BYTES:
             raise ValueError(f"it has more than {SCANS} scans, or {EXIF_BYTES} bytes of EXIF")
         at += length
+
+
+def cicp(png: BinaryIO) -> tuple[int, int] | None:
+    """The primaries and the transfer, by their numbers in ITU-T H.273, that a PNG names in its
+    first 64 kB; None where it does not.
+    """
+    at = png.tell()
+    png.seek(0)
+    said = png.read(1 << 16).partition(b"IDAT")[0].partition(b"\0\0\0\x04cICP")[2]
+    png.seek(at)
+    return (said[0], said[1]) if len(said) >= 4 else None
 
 
 # Tags that lead to more tags; types whose values stay bytes; how many bytes those of others have.

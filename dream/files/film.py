@@ -25,7 +25,7 @@ from PIL import Image
 from dream.errors import PictureError, first_line
 from dream.files.gif import write_gif
 from dream.files.picture import check_destination, load_image
-from dream.files.video import RECIPE_KEY, Video, opened
+from dream.files.video import RECIPE_KEY, Video, audio_of, opened
 from dream.recipe import Recipe
 from dream.tensors import Size, to_image
 
@@ -60,7 +60,8 @@ BT709 = 1
 
 
 class Film:
-    """A video under way: `done` frames of it are there, `last` is the last of them.
+    """A video under way: `done` frames of it are there, `last` is the last of them. Once it is
+    finished `remark` says what it had to go without.
 
     `about` says what it is made of: with parts of the same it goes on.
 
@@ -85,6 +86,7 @@ class Film:
         self.key = json.dumps(made)
         self.done = 0
         self.last: Image.Image | None = None
+        self.remark = ""
         self._starts: dict[Path, Fraction] = {}
         self._take_up()
 
@@ -154,9 +156,24 @@ class Film:
     def finish(self, sound: Video | None = None, with_recipe: bool = True) -> bool:
         """Put the parts that there are together, with the recipe of these; whether there are any.
 
+        With the sound of that video, where it can be had; else `remark` says why not.
+
         Raises:
             PictureError: if the file cannot be written.
         """
+        if not sound or self.path.suffix.lower() not in SOUNDS:
+            return self._finish(None, with_recipe)
+        self.remark = sound.remark
+        try:
+            return self._finish(sound, with_recipe)
+        except PictureError as error:
+            if not sound.sound:
+                raise
+            is_there = self._finish(None, with_recipe)
+            self.remark = f"its sound cannot be taken along, and is left out: {error}"
+            return is_there
+
+    def _finish(self, sound: Video | None, with_recipe: bool) -> bool:
         if not self._starts:
             return False
         partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
@@ -316,12 +333,14 @@ def _sound(
     """The packets of a video's sound, as far as that, each with its time."""
     codec, taken = SOUNDS[ending]
     with opened(video.path) as source:
-        own = source.streams.audio[0]
+        own = audio_of(source)
         if own.codec_context.name.replace("float", "") in taken:
             stream = container.add_stream_from_template(own)
             packets = _copied(source, own, stream, video.start)
         else:
             stream = container.add_stream(codec, rate=SOUND_RATE)
+            if own.codec_context.layout.nb_channels == 1:
+                stream.codec_context.layout = "mono"
             packets = _encoded(source, own, stream, video.start)
         for packet in packets:
             time = packet.pts * packet.time_base
@@ -346,9 +365,15 @@ def _encoded(source: Any, own: Any, stream: Any, start: Fraction) -> Iterator[An
     resampler = av.AudioResampler(
         context.format, context.layout, SOUND_RATE, context.frame_size or OPUS_SAMPLES
     )
-    for frame in source.decode(own):
-        frame.pts -= int(start / frame.time_base)
-        for each in resampler.resample(frame):
-            yield from stream.encode(each)
+    for packet in source.demux(own):
+        frames: list[Any] = []
+        with suppress(av.InvalidDataError):  # What is damaged is a gap, as players have it.
+            frames = packet.decode()
+        for frame in frames:
+            if frame.pts is None:
+                continue
+            frame.pts -= int(start / frame.time_base)
+            for each in resampler.resample(frame):
+                yield from stream.encode(each)
     for each in (*resampler.resample(None), None):
         yield from stream.encode(each)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from dream.files.video import opened
+from dream.files.video import opened, pulled
 from dream.tensors import Size
 
 GIF_BASE = Fraction(1, 100)
@@ -83,20 +83,10 @@ def _in_256_colours(frames: Iterator[Any]) -> Iterator[Any]:
             use.link_to(sink)
             graph.configure()
         graph.push(frame)
-        yield from _pulled(graph)
+        yield from pulled(graph)
     if graph:
         graph.push(None)
-        yield from _pulled(graph)
-
-
-def _pulled(graph: Any) -> Iterator[Any]:
-    import av
-
-    while True:
-        try:
-            yield graph.vpull()
-        except (av.BlockingIOError, av.EOFError):
-            return
+        yield from pulled(graph)
 
 
 def _comment(bare: Path, path: Path, text: bytes) -> None:

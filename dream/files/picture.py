@@ -5,7 +5,6 @@ A picture is a float tensor (1, 3, H, W), RGB in [0, 1].
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -14,31 +13,56 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+import torch
+from PIL import (
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 from torch import Tensor
 
 from dream.errors import PictureError, RecipeError
 from dream.files import video
-from dream.files.bounded import BYTES, EXIF_BYTES, PathOrFile, bounded_file, check, check_tiles
+from dream.files.bounded import (
+    BYTES,
+    EXIF_BYTES,
+    PathOrFile,
+    bounded_file,
+    check,
+    check_tiles,
+    cicp,
+)
+from dream.files.colour import by_profile, on_background, to_srgb, with_gamma
 from dream.files.origin import XMP_KEY, made_by_a_network
 from dream.files.whole import whole
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.recipe import AnyRecipe, Recipe
-from dream.tensors import to_image, to_tensor
+from dream.tensors import ROWS, to_image
 
 # MPO, which some phones write, is read as the JPEG that it starts with.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-MEGAPIXELS = 40
+MEGAPIXELS = 64
+# Its decoder holds the picture three times.
+WEBP_MEGAPIXELS = 40
+# A JPEG can be decoded smaller than it is: from so many megapixels on it is, where that is enough.
+# Of progressive ones all coefficients lie in memory first, which takes as much as a picture.
+JPEG_MEGAPIXELS, DRAFT_MEGAPIXELS = 256, 16
 SIDE = 30_000
 RECIPE_KEY = "deepdream"
 # A recipe may hold a guide and a mask (see `embedded`).
 RECIPE_BYTES = 1_000_000
-# What is longer is passed over: EXIF may grow, and a profile is a program.
+# What is longer is passed over, as EXIF may grow.
 EXIF_LENGTHS = {"exif": EXIF_BYTES, "Raw profile type exif": 2 * EXIF_BYTES}
-PROFILE_BYTES = 4_000_000
+# Of PNG: the key in Pillow's `info` for what cICP says, and the gAMA of pictures that are sRGB.
+CICP, USUAL_GAMMA = "cicp", 0.45455
 # Pictures are decoded one at a time, so that many at once take the memory of one; headers, which
 # may be hostile for seconds, keep nobody waiting.
 DECODING = threading.Lock()
@@ -48,20 +72,48 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def load_image(path: PathOrFile, background: str = "white") -> Tensor:
+def load_image(path: PathOrFile, background: str | None = None, side: int | None = None) -> Tensor:
     """The picture in a file as a float tensor (1, 3, H, W), RGB in [0, 1], the right way up.
 
     The first frame of PNG, JPEG, WebP, BMP, GIF, TIFF or MPO. The header is read first, so that a
     small file that unpacks to a huge picture costs nothing. 16-bit, palette, grey and CMYK pictures
-    become RGB, a colour profile becomes sRGB, and what is transparent shows the background. It
-    takes up to a gigabyte, however many pictures are asked for at once.
+    become RGB; colours become sRGB as a profile, or cICP or gAMA of a PNG, say. Grey of more than 8
+    bits of which no value is above 4095 is taken for 12 bits. What is transparent shows the
+    background: without one white, or black where art is nearly white. It takes up to a gigabyte,
+    however many pictures are asked for at once.
+
+    Where a longest `side` in pixels is all that is needed, a JPEG of more than 16 megapixels comes
+    at a half, a quarter or an eighth of its size, at least twice that large; and in any case at one
+    of at most 64 megapixels.
 
     Raises:
-        PictureError: if it is no such file, is damaged, has more than 40 megapixels, 30,000 pixels
-            a side or 250 MB, or would take more than 10 seconds of a processor to read.
+        PictureError: if it is no such file, is damaged, has more than 64 megapixels (40 as WebP,
+            256 as a JPEG that is not progressive), 30,000 pixels a side or 250 MB, or would take
+            more than 10 seconds of a processor to read.
     """
     with _opened(path) as image, DECODING:
-        return to_tensor(_upright_rgb(image, background))
+        _draft(image, side)
+        rgb = _upright_rgb(image, background)
+        image.close()  # The picture is there once, as floats, and not also as it was.
+        pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)
+        for top in range(0, rgb.height, ROWS):
+            rows = rgb.crop((0, top, rgb.width, min(top + ROWS, rgb.height)))
+            pixels[top : top + ROWS] = np.asarray(rows)
+        rgb.close()
+        return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(255)
+
+
+def _draft(image: Image.Image, side: int | None) -> None:
+    """Have a large JPEG decoded no larger than is needed, or may be."""
+    megapixels = image.width * image.height / 1e6
+    divisor = 1
+    while divisor < 8 and megapixels / divisor**2 > MEGAPIXELS:
+        divisor *= 2
+    if side is not None and megapixels > DRAFT_MEGAPIXELS:
+        while divisor < 8 and max(image.size) >= 2 * side * 2 * divisor:
+            divisor *= 2
+    if divisor > 1:
+        image.draft(None, (image.width // divisor, image.height // divisor))
 
 
 def image_size(path: PathOrFile) -> tuple[int, int]:
@@ -88,7 +140,7 @@ def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
     """
     with _opened(path) as image, DECODING:
         image.draft(None, (side, side))  # A JPEG at the least size that has so many pixels a side.
-        small = _upright_rgb(image, "white")
+        small = _upright_rgb(image)
         small.thumbnail((side, side))
     return small
 
@@ -96,49 +148,99 @@ def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
 @contextmanager
 def _opened(path: PathOrFile) -> Iterator[Image.Image]:
     """The picture in a file, its header read; what goes wrong with it is a `PictureError`."""
-    name = _name(path)
+    name, is_tiff = _name(path), False
     try:
         with bounded_file(path, name) as file:
             if (size := file.seek(0, os.SEEK_END)) > BYTES:
                 raise _too_large(name, f"{size / 1e6:.1f} MB", BYTES // 10**6)
-            check(file)
-            with Image.open(file, formats=FORMATS) as image:
+            is_tiff = check(file)
+            with _identified(file) as image:
                 megapixels = image.width * image.height / 1e6
-                if megapixels > MEGAPIXELS:
-                    raise _too_large(name, f"{megapixels:.1f} megapixels", MEGAPIXELS)
+                most = WEBP_MEGAPIXELS if image.format == "WEBP" else MEGAPIXELS
+                if image.format in ("JPEG", "MPO") and not image.info.get("progressive"):
+                    most = JPEG_MEGAPIXELS
+                if megapixels > most:
+                    raise _too_large(name, f"{megapixels:.1f} megapixels", most)
                 if max(image.size) > SIDE:
                     raise _too_large(name, f"a side of {max(image.size)} pixels", SIDE)
                 if isinstance(image, TiffImagePlugin.TiffImageFile):
                     check_tiles(image, MEGAPIXELS * 1e6)
+                if image.format == "PNG":
+                    image.info[CICP] = cicp(file)
                 yield image
     except PictureError:
         raise
     except FileNotFoundError as error:
         raise PictureError(f"there is no file {name}") from error
-    except Image.DecompressionBombError as error:  # Pillow's own limit, at 179 megapixels.
+    except Image.DecompressionBombError as error:
         raise _too_large(name, "far too many megapixels", MEGAPIXELS) from error
     except UnidentifiedImageError as error:
-        raise PictureError(
-            f"{name} is no picture this program reads; give {', '.join(FORMATS)}"
-        ) from error
+        said = f"is no picture this program reads; give {', '.join(FORMATS)}"
+        if is_tiff:
+            said = "is damaged, or a kind of TIFF this program does not read; save it as PNG"
+        raise PictureError(f"{name} {said}") from error
     except Exception as error:  # Pillow's readers raise almost anything on a damaged file.
         raise PictureError(f"{name} cannot be read: {_one_line(error)}") from error
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError:  # Pillow's own limit, at 179 megapixels, is for all alike.
+        file.seek(0)
+        if not file.read(3) == b"\xff\xd8\xff":
+            raise
+        file.seek(0)
+        return JpegImagePlugin.jpeg_factory(file)
 
 
 def _too_large(name: str, what: str, limit: int) -> PictureError:
     return PictureError(f"{name} has {what}; the limit is {limit}. Shrink it and try again.")
 
 
-def _upright_rgb(image: Image.Image, background: str) -> Image.Image:
+def _upright_rgb(image: Image.Image, background: str | None = None) -> Image.Image:
+    _mend(image)
     image.load()
-    profile = image.info.get("icc_profile")
-    image = _eight_bit(_upright(image))
+    info, is_negative = image.info, _tag(image, PHOTOMETRIC_INTERPRETATION) == 0
+    image = _eight_bit(_upright(image), is_negative)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
+        image = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
+        image = on_background(image, background)
     if image.mode not in ("L", "CMYK", "RGB"):
         image = image.convert("RGB")
-    return _srgb(image, profile)
+    if coding := info.get(CICP):
+        return to_srgb(image.convert("RGB"), *coding)
+    if profile := info.get("icc_profile"):
+        return by_profile(image, profile)
+    gamma = info.get("gamma", USUAL_GAMMA)
+    if "srgb" not in info and 0.05 < abs(gamma / USUAL_GAMMA - 1) and 0.2 <= gamma <= 5:
+        image = with_gamma(image, gamma)
+    return image.convert("RGB")
+
+
+def _tag(image: Image.Image, tag: int) -> Any:
+    """What a TIFF says under that tag; None of another format, or where it says nothing."""
+    return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+
+
+def _mend(image: Image.Image) -> None:
+    """Have Pillow read, of what is not loaded yet, as many bits as there are."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile:
+        return
+    raw = str(image.tile[0].args)
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and raw == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    elif isinstance(key, int) and raw in ("L;2", "L;4"):
+        image.info["transparency"] = key * (85 if raw == "L;2" else 17)
+    bits = _tag(image, BITSPERSAMPLE)
+    if _tag(image, PLANAR_CONFIGURATION) == 2 and bits and max(bits) == 16:
+        assert isinstance(image, TiffImagePlugin.TiffImageFile)
+        order = "L" if image.tag_v2.prefix == b"II" else "B"
+        for at, tile in enumerate(image.tile):
+            if tile.codec_name == "raw" and isinstance(tile.args, tuple):
+                band = f"{tile.args[0]};16{order}"
+                image.tile[at] = tile._replace(args=(band, *tile.args[1:]))
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -156,35 +258,28 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image, is_negative: bool) -> Image.Image:
     """Grey pictures of more than 8 bits as 8-bit grey; others as they are."""
     if image.mode.startswith("I;16"):
-        whites = [65535.0]
+        whites = [4095.0, 65535.0]
     elif image.mode == "I":
-        whites = [255.0, 65535.0]
+        whites = [255.0, 4095.0, 65535.0]
     elif image.mode == "F":
         whites = [1.0, 255.0, 65535.0]
     else:
         return image
     grey = np.nan_to_num(np.array(image, dtype=np.float32), copy=False)
+    key = image.info.get("transparency")
+    alpha = None if key is None else (grey != key).astype(np.uint8) * 255
     white = next((white for white in whites if grey.max() <= white), grey.max())
     grey.clip(0, white, out=grey)
     grey *= 255 / white
-    return Image.fromarray(grey.round(out=grey).astype(np.uint8))
-
-
-def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The picture as sRGB, by its colour profile where it has a usable one."""
-    if profile and len(profile) <= PROFILE_BYTES:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "srgb" not in ImageCms.getProfileDescription(source).lower():
-                target = ImageCms.createProfile("sRGB")
-                converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-                return converted or image.convert("RGB")
-        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-            pass  # A profile that is damaged or for another kind of picture is passed over.
-    return image.convert("RGB")
+    if is_negative:
+        np.subtract(255, grey, out=grey)
+    eight_bit = Image.fromarray(grey.round(out=grey).astype(np.uint8))
+    if alpha is not None:
+        eight_bit.putalpha(Image.fromarray(alpha))
+    return eight_bit
 
 
 def save_image(

@@ -7,6 +7,7 @@ nothing else waits for it.
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any
 from PIL import Image
 
 from dream.errors import PictureError, first_line
+from dream.files.bounded import regular_file
+from dream.files.colour import BT2020, on_background, to_srgb
 from dream.tensors import Size
 
 RECIPE_KEY = "deepdream"
@@ -33,6 +36,21 @@ CODECS = (
     *("gif", "prores", "rawvideo", "aac", "mp3", "mp3float", "opus", "libopus", "vorbis"),
     *("flac", "alac", "ac3", "eac3", "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_f32le"),
 )
+# Who reads the alpha of what ffmpeg's own decoders read without.
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# By the first numbers of its matrix: how a frame becomes upright.
+UPRIGHT = {
+    (0, 1, -1, 0): Image.Transpose.ROTATE_270,
+    (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
+    (0, -1, 1, 0): Image.Transpose.ROTATE_90,
+    (-1, 0, 0, 1): Image.Transpose.FLIP_LEFT_RIGHT,
+    (1, 0, 0, -1): Image.Transpose.FLIP_TOP_BOTTOM,
+    (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
+    (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
+}
+# Matrices, by their numbers in ITU-T H.273, that the scaler knows; and from how many lines on
+# players take a video to be BT.709 that names none, where smaller ones are BT.601.
+MATRICES, BT2020_CL, HD_LINES = (1, 4, 5, 6, 7, BT2020), 10, 720
 
 
 @dataclass(frozen=True)
@@ -52,8 +70,8 @@ class Video:
     """What is known of a video in a file.
 
     `size` is that of an upright frame of square pixels, `times` when each is shown, in seconds from
-    the first, and at last when it ends; all are whole multiples of `time_base`. `turned` says by
-    how many quarters a frame is turned to the left until it is upright.
+    the first, and at last when it ends; all are whole multiples of `time_base`. `upright` says how
+    a frame is turned or mirrored until it is that; `remark` what of the file cannot be taken.
     """
 
     path: str
@@ -61,8 +79,9 @@ class Video:
     times: tuple[Fraction, ...]
     time_base: Fraction
     start: Fraction
-    turned: int
+    upright: Image.Transpose | None
     sound: bool
+    remark: str = ""
 
     @property
     def frames(self) -> int:
@@ -91,8 +110,8 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         times, base = _times(container, stream, limits, name), Fraction(stream.time_base)
     with opened(path) as container:
         stream = _pictures(container, name)
-        frame = next(container.decode(stream), None)
-        if frame is None or len(times) < 2:
+        frame = next(_decoded(container, stream), None)
+        if frame is None or frame.pts is None or len(times) < 2:
             raise PictureError(f"{name} is damaged: no picture of it can be read")
         if len(times) == 2:
             raise PictureError(f"{name} has one frame; a video has more, and this is a picture")
@@ -102,17 +121,19 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         if ratio := stream.sample_aspect_ratio:
             width = max(1, round(width * ratio))
         _check_side(width, limits, name)
-        turned = round(frame.rotation / 90) % 4
-        size = (width, height) if turned % 2 else (height, width)
-        start = Fraction(frame.pts) * base
-        has_audio = any(map(_is_decodable, container.streams.audio[:1]))
-        return Video(str(path), size, times, base, start, turned, has_audio)
+        matrix = _matrix(frame)
+        size = (width, height) if matrix in UPRIGHT and not matrix[0] else (height, width)
+        start, upright = frame.pts * frame.time_base, UPRIGHT.get(matrix)
+        sound = audio_of(container)
+        return Video(str(path), size, times, base, start, upright, bool(sound), _lost(container))
 
 
 def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Fraction, ...]:
     """When each frame is shown, and when the last one ends; nothing is decoded."""
     shown: list[tuple[int, int]] = []
     for packet in container.demux(stream):
+        if packet.has_sidedata("encryption_info"):
+            raise PictureError(f"{name} is encrypted; give one that is not")
         if packet.pts is not None and packet.size and not packet.is_discard:
             shown.append((packet.pts, packet.duration or 0))
         _check("has", len(shown), MOST_LEFT_OUT * limits.frames, "frames; cut it", name)
@@ -149,22 +170,88 @@ def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]
     name, points = Path(video.path).name, {time: at for at, time in enumerate(video.times[:-1])}
     due, image = first, None
     with opened(video.path) as container:
-        for frame in container.decode(_pictures(container, name)):
-            at = points.get(frame.pts * video.time_base - video.start, -1)
-            if at < due:
+        for frame in _decoded(container, _pictures(container, name)):
+            if frame.pts is None:
+                continue
+            if (at := points.get(frame.pts * frame.time_base - video.start, -1)) < due:
                 continue
             while image and due < at:
                 yield image
                 due += 1
             _check_side(max(frame.width, frame.height), Limits(), name)
-            image = frame.to_image()
-            if video.turned:
-                image = image.rotate(90 * video.turned, expand=True)
+            image = _as_rgb(frame)
+            if video.upright is not None:
+                image = image.transpose(video.upright)
             image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+            image = to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
             yield image
             due = at + 1
     if due < video.frames:
         raise PictureError(f"{name} is damaged: it ends after {due} of its {video.frames} frames")
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    """The frames of a stream, with their alpha; those that are interlaced, as whole ones."""
+    import av
+
+    frames = container.decode(stream)
+    has_alpha = {key.lower(): text for key, text in stream.metadata.items()}.get("alpha_mode")
+    if has_alpha == "1" and (name := ALPHA_DECODERS.get(stream.codec_context.name)):
+        decoder = av.CodecContext.create(name, "r")
+        frames = (frame for packet in container.demux(stream) for frame in decoder.decode(packet))
+    graph = None
+    for frame in frames:
+        if graph is None and frame.interlaced_frame:
+            graph = av.filter.Graph()
+            about = {"width": frame.width, "height": frame.height, "format": frame.format}
+            source = graph.add_buffer(time_base=frame.time_base, **about)
+            bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+            graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
+        if graph is None:
+            yield frame
+        else:
+            graph.push(frame)
+            yield from pulled(graph)
+    if graph:
+        graph.push(None)
+        yield from pulled(graph)
+
+
+def pulled(graph: Any) -> Iterator[Any]:
+    """The frames that come out of a graph of filters now."""
+    import av
+
+    while True:
+        try:
+            yield graph.vpull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+
+
+def _matrix(frame: Any) -> tuple[int, int, int, int]:
+    """The four numbers that turn and mirror a frame, of -1, 0 and 1 if it is by right angles."""
+    if not (said := frame.side_data.get("DISPLAYMATRIX")):
+        return (1, 0, 0, 1)
+    a, b, _, c, d, *_ = struct.unpack("<9i", bytes(said))
+    most = max(map(abs, (a, b, c, d))) or 1
+    return round(a / most), round(b / most), round(c / most), round(d / most)
+
+
+def _as_rgb(frame: Any) -> Image.Image:
+    """A frame as RGB, on white where it is transparent; by its matrix, or the one players take."""
+    from av.video.reformatter import Interpolation
+
+    matrix = None
+    if int(frame.colorspace) not in MATRICES:
+        wide = int(frame.colorspace) == BT2020_CL or int(frame.color_primaries) == BT2020
+        matrix = "BT2020" if wide else "ITU709" if frame.height >= HD_LINES else "ITU601"
+    # Without these all colours of 10 bits come out two levels darker.
+    how = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+    about = {"src_colorspace": matrix, "interpolation": how}
+    if not any(component.is_alpha for component in frame.format.components):
+        return frame.to_image(**about)  # type: ignore[no-any-return]
+    pixels = frame.to_ndarray(format="rgba", **about)
+    return on_background(Image.fromarray(pixels), "white")
 
 
 def _check(verb: str, value: float, limit: float, what: str, name: str) -> None:
@@ -183,9 +270,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
     name = Path(path).name
     try:
-        if not Path(path).is_file():
-            raise PictureError(f"there is no file {name}")
-        with open(path, "rb") as file:
+        with regular_file(path, name) as file:
             if not (reader := reader_of(file.read(8))):
                 raise PictureError(
                     f"{name} is no video this program reads; give MP4, MOV, WebM or GIF"
@@ -196,10 +281,16 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
             keep = {"metadata_errors": "surrogateescape"} if av.__version__ < "19" else {}
             with av.open(file, format=reader, options=options, **keep) as video:
                 yield video
+    except PictureError:
+        raise
+    except FileNotFoundError as error:
+        raise PictureError(f"there is no file {name}") from error
+    except (av.InvalidDataError, av.EOFError) as error:
+        raise PictureError(f"{name} cannot be read: it is damaged, or cut off") from error
     except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, PictureError):
-            raise
-        raise PictureError(f"{name} cannot be read: {first_line(error)}") from error
+        # What they say whole names the folder too.
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise PictureError(f"{name} cannot be read: {reason}") from error
 
 
 def reader_of(head: bytes) -> str:
@@ -208,14 +299,43 @@ def reader_of(head: bytes) -> str:
 
 
 def _pictures(container: Any, name: str) -> Any:
-    if not container.streams.video:
-        raise PictureError(f"{name} has no pictures, only sound")
-    stream = container.streams.video[0]
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    streams = [each for each in container.streams.video if not each.disposition & cover]
+    if not container.streams:
+        raise PictureError(f"{name} cannot be read: it is damaged, or cut off")
+    if not streams:
+        but = " but a cover" if container.streams.video else ""
+        raise PictureError(f"{name} has no pictures{but}, only sound")
+    stream = streams[0]
     if not _is_decodable(stream):
-        raise PictureError(f"{name} is in a format this program does not read")
+        raise PictureError(
+            f"{name} is in {_codec(stream)}, which this program does not read; save it as H.264"
+        )
     if not stream.width:  # Not even the head of a picture can be read.
         raise PictureError(f"{name} is damaged, or its pictures are far too large")
     return stream
+
+
+def audio_of(container: Any) -> Any:
+    """The first stream of sound that this program reads; None if there is none."""
+    return next(filter(_is_decodable, container.streams.audio), None)
+
+
+def _lost(container: Any) -> str:
+    """What to say of sound that there is, and that is not read."""
+    if audio_of(container) or not container.streams.audio:
+        return ""
+    codec = _codec(container.streams.audio[0])
+    return f"its sound is in {codec}, which this program does not read, and is left out"
+
+
+def _codec(stream: Any) -> str:
+    """What a stream is coded by, as ffmpeg calls it."""
+    if stream.codec_context is None:
+        return "an unknown codec"
+    return str(stream.codec_context.name)
 
 
 def _is_decodable(stream: Any) -> bool:

@@ -39,7 +39,7 @@ PNG = partial(gr.Image, format="png")
 
 IMAGE = Own(
     parts.photo_input,
-    "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 40 megapixels.",
+    "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 64 megapixels.",
     required=True,
 )
 NOISE_OR_IMAGE = Own(parts.photo_input, "A photo to start from; empty to start from noise.")

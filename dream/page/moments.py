@@ -82,7 +82,8 @@ def moments(
     Raises:
         DreamError: as `load_image`, `Work.paint` and `Engine.fetch`.
     """
-    picture = load_image(photo) if photo else None
+    side = max(recipe.longest_side for recipe in recipes)
+    picture = load_image(photo, side=side) if photo else None
     if judged:
         (recipe,) = recipes
         assert isinstance(recipe, ClassRecipe)

@@ -107,6 +107,12 @@ class Recipe(ABC):
         """The recipe with a picture of at most so many pixels a side."""
         return self.but(**{self.side: side})
 
+    @property
+    def longest_side(self) -> int:
+        """The longest side in pixels of what it makes of a photo, on the device that makes most."""
+        settled = (self.settled(device, photo=True) for device in ("cpu", "cuda"))
+        return max(int(getattr(recipe, recipe.side)) for recipe in settled)
+
     def lasting(self, seconds: Fraction) -> Recipe:
         """What makes the first so many seconds of what it makes, and no more."""
         return self

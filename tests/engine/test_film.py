@@ -16,7 +16,7 @@ from dream.files.film import FORMATS, Film, Part
 from dream.files.video import Limits, Video, frames_of, load_video
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES, change
-from tests.support.videos import encoded, panned, steady, turned, with_sound, written
+from tests.support.videos import encoded, panned, steady, turned, written
 
 RATES = (12, "24000/1001", 24, 30, 60)
 
@@ -292,18 +292,6 @@ def test_what_cameras_and_browsers_write_is_read(
     video, frames = read(encoded(tmp_path / f"in.{ending}", images, codec, pixels))
     assert video.frames == 8 and float(video.rate) == pytest.approx(24, abs=0.1)
     assert max(change(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 8
-
-
-@pytest.mark.parametrize(("codec", "pixels"), [("magicyuv", "gbrp"), ("ffv1", "yuv420p")])
-def test_a_decoder_that_is_not_listed_is_never_opened(
-    codec: str, pixels: str, tmp_path: Path
-) -> None:
-    ending = "mov" if codec == "magicyuv" else "mkv"
-    path = encoded(tmp_path / f"in.{ending}", panned(3), codec, pixels)
-    with pytest.raises(PictureError, match="is in a format this program does not read"):
-        load_video(path)
-    mute = with_sound(tmp_path / "mute.mov", steady(tmp_path / "a.mp4", panned(9)), [], "pcm_alaw")
-    assert not load_video(mute).sound
 
 
 @pytest.mark.parametrize(

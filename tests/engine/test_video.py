@@ -3,14 +3,17 @@
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from dream import Engine, VideoRecipe, read_recipe
+from dream import Engine, PictureError, VideoRecipe, read_recipe
 from dream import __main__ as command_line
+from dream.files import film as film_module
 from dream.files.film import Film
 from dream.files.video import load_video
 from dream.paint.frames import to_tensors
@@ -107,6 +110,73 @@ def test_sound_is_there_and_in_step(source: str, codec: str, ending: str, tmp_pa
     assert float(load_video(out).times[-1]) == pytest.approx(2, abs=0.001)
 
 
+def damaged(video: Path, packets: range) -> Path:
+    """The same video with nonsense for those packets of its sound, in place."""
+    content = bytearray(video.read_bytes())
+    with av.open(str(video)) as container:
+        sound = [packet for packet in container.demux(audio=0) if packet.size]
+    for at in packets:
+        place = sound[at].pos
+        content[place : place + sound[at].size] = bytes([0x5A]) * sound[at].size
+    video.write_bytes(content)
+    return video
+
+
+@pytest.mark.parametrize("ending", ["webm", "mp4"])
+def test_damaged_sound_costs_no_film(ending: str, tmp_path: Path) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(24), Fraction(12))
+    path = damaged(with_sound(tmp_path / "in.mp4", silent, [0.5, 1.5]), range(40, 44))
+    out = finished(tmp_path / f"out.{ending}", path)
+    assert not out.remark and load_video(out.path).frames == 2
+    if ending == "webm":  # An MP4 has it as it was, damage and all.
+        assert beeps_of(out.path)[0] == pytest.approx(0.5, abs=0.03)
+
+
+def finished(path: Path, source: Path) -> Film:
+    """A film of two seconds, with the sound of that video."""
+    film = Film(path, VideoRecipe(), (48, 64), Fraction(1), Fraction(1))
+    with film.part(Fraction(0)) as part:
+        for at, image in enumerate(panned(2)):
+            part.add(image, Fraction(at), Fraction(1))
+    assert film.finish(load_video(source))
+    film.drop()
+    return film
+
+
+def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(4))
+    unknown = with_sound(tmp_path / "law.mov", silent, [], "pcm_alaw")
+    out = tmp_path / "out.mp4"
+    options = ["-o", str(out), "--max-side", "48", "--iterations", "1"]
+    assert command_line.main(["video", str(unknown), *options]) == 0
+    said = "its sound is in pcm_alaw, which this program does not read, and is left out\n"
+    assert capsys.readouterr().err == said and load_video(out).frames == 4
+    assert not finished(tmp_path / "out.gif", unknown).remark  # A GIF has no sound at all.
+    heard = with_sound(tmp_path / "in.mp4", silent, [0.05])
+
+    def fails(*_: Any) -> Any:
+        raise PictureError("in.mp4 is damaged")
+        yield
+
+    monkeypatch.setattr(film_module, "_encoded", fails)
+    without = finished(tmp_path / "out.webm", heard)
+    assert load_video(without.path).frames == 2 and not load_video(without.path).sound
+    assert without.remark.endswith("left out: in.mp4 is damaged")
+
+
+def test_sound_of_one_channel_stays_of_one(tmp_path: Path) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(24), Fraction(12))
+    with av.open(str(with_sound(tmp_path / "in.mov", silent, [0.5], "alac"))) as container:
+        channels = [container.streams.audio[0].codec_context.layout.nb_channels]
+    for ending in ("mp4", "webm"):
+        out = finished(tmp_path / f"out.{ending}", tmp_path / "in.mov").path
+        with av.open(str(out)) as container:
+            channels.append(container.streams.audio[0].codec_context.layout.nb_channels)
+    assert channels[1:] == [channels[0]] * 2 and channels[0] == 1
+
+
 def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -159,8 +229,6 @@ def test_a_bad_video_ends_in_one_line_and_leaves_nothing(
 
 
 def only_sound(video: Path, path: Path) -> None:
-    import av
-
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         own = source.streams.audio[0]
         stream = target.add_stream_from_template(own)

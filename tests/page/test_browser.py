@@ -234,7 +234,7 @@ def test_enter_dreams(page: Page, tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("bad.jpg", b"hello", "bad.jpg is no picture this program reads"),
-        ("bomb.png", None, "bomb.png has 49.0 megapixels; the limit is 40"),
+        ("bomb.png", None, "bomb.png has 81.0 megapixels; the limit is 64"),
     ],
 )
 def test_a_bad_file_is_answered_in_one_sentence(
@@ -242,7 +242,7 @@ def test_a_bad_file_is_answered_in_one_sentence(
 ) -> None:
     before = shown(page)
     if content is None:
-        Image.new("1", (7000, 7000)).save(tmp_path / name)
+        Image.new("1", (9000, 9000)).save(tmp_path / name)
     else:
         (tmp_path / name).write_bytes(content)
     upload(page, tmp_path / name)

@@ -34,7 +34,7 @@ from dream.service.work import LENT_SECONDS, Work
 from dream.tensors import size_of, to_tensor
 from tests.conftest import EXAMPLES, change
 from tests.support.lend import Lender
-from tests.support.videos import panned, steady
+from tests.support.videos import panned, steady, with_sound
 
 CAT = str(EXAMPLES / "cat.jpg")
 ZOOM = ZoomRecipe(seconds=2.2, fps=5, max_side=48, iterations=1)
@@ -219,3 +219,14 @@ def test_every_kind_has_a_price(engine: Engine) -> None:
     assert work.seconds([ZOOM.but(seconds=4.4)], (300, 451)) == pytest.approx(
         2 * work.seconds([ZOOM], (300, 451)), rel=0.01
     )
+
+
+def test_a_video_whose_sound_cannot_be_had_is_there_and_the_page_says_so(
+    engine: Engine, tmp_path: Path
+) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(3))
+    clip = with_sound(tmp_path / "law.mov", silent, [], "pcm_alaw")
+    recipe = VideoRecipe(max_side=48, iterations=1)
+    with pytest.warns(UserWarning, match="^Its sound is in pcm_alaw, which .* is left out"):
+        done = last(films.video(Work(engine), recipe, str(clip)))
+    assert "Its sound is in pcm_alaw" in done.words and load_video(done.path).frames == 3

@@ -215,12 +215,12 @@ def tiff(width: int, height: int, *tags: Tag, data: bytes = b"") -> bytes:
 
 def bombs() -> Iterator[Made]:
     """Little files that say, or unpack to, huge pictures."""
-    for side in (7000, 13_000, 60_000, 2**31 - 1):
+    for side in (9000, 13_000, 60_000, 2**31 - 1):
         yield Made(f"bomb-header-{side}.png", png(side, side, chunk(b"IDAT", b"")), "refused")
-    for side in (8000, 16_000):
+    for side in (8200, 16_000):
         rows = chunk(b"IDAT", zlib.compress(bytes((1 + side // 8) * side)))
         yield Made(f"bomb-{side}.png", png(side, side, rows, depth=1, colours=0), "refused")
-    content = written(Image.new("1", (6400, 6400)), "TIFF", compression="group4")
+    content = written(Image.new("1", (8200, 8200)), "TIFF", compression="group4")
     yield Made("bomb.tif", content, "refused")
     yield Made(
         "bomb-deflate.tif",

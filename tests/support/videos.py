@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -68,6 +69,27 @@ def encoded(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) 
     return path
 
 
+def of_frames(
+    path: Path, frames: Sequence[av.VideoFrame], codec: str = "libx264", **about: Any
+) -> Path:
+    """A video of those frames as they are, 24 a second; `options` are those of the encoder,
+    `container` those of the file, and all else is set at the encoder: its colours.
+    """
+    options, said = about.pop("options", {}), about.pop("container", {})
+    with av.open(str(path), "w", options=said) as container:
+        stream = container.add_stream(codec, rate=24, options=options)
+        stream.width, stream.height = frames[0].width, frames[0].height
+        stream.pix_fmt = frames[0].format.name
+        stream.metadata.update(about.pop("metadata", {}))
+        for name, value in about.items():
+            setattr(stream.codec_context, name, value)
+        for at, frame in enumerate(frames):
+            frame.pts = at
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
     """The same video with a tenth of a second of sound at each of those times."""
     length = float(load_video(video).times[-1])
@@ -75,6 +97,7 @@ def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aa
         pictures = source.streams.video[0]
         stream = target.add_stream_from_template(pictures)
         sound = target.add_stream(codec, rate=SOUND_RATE)
+        sound.codec_context.layout = "mono"
         time = np.arange(int(length * SOUND_RATE)) / SOUND_RATE
         loud = sum(((time >= beep) & (time < beep + 0.1)).astype(np.float32) for beep in beeps)
         samples = (0.5 * np.sin(2 * np.pi * 880 * time) * loud).astype(np.float32)
@@ -111,11 +134,14 @@ def beeps_of(path: Path) -> list[float]:
     return found
 
 
-def turned(path: Path, video: Path) -> Path:
-    """The same MP4 as a phone writes it that was held upright: to be turned to the right."""
+def turned(path: Path, video: Path, by: tuple[int, int, int, int] = (0, 1, -1, 0)) -> Path:
+    """The same MP4 with that matrix; as a phone writes it that was held upright, where none is
+    given: to be turned to the right.
+    """
     content = bytearray(video.read_bytes())
     box = content.index(b"tkhd")
-    matrix = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    a, b, c, d = (each << 16 for each in by)
+    matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     content[box + MATRIX_AT : box + MATRIX_AT + 36] = matrix
     path.write_bytes(content)
     return path
