@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from dream.errors import PictureError
-from dream.recipe.dream import DreamRecipe
-from dream.recipe.knob import knobs
 from dream.tensors import Size, limited, shrunk
-
-LARGEST_SIDE = knobs(DreamRecipe)["max_side"].high
 
 
 def octave_sizes(
@@ -30,12 +24,9 @@ def octave_sizes(
     full = limited(size, max_side)
     if min(full) < min_side:
         fitted = f", {full[1]} x {full[0]} with its longest side at most {max_side}"
-        enough = math.ceil(min_side * max(size) / min(size))
-        is_enough = min(size) >= min_side and enough <= LARGEST_SIDE
         raise PictureError(
             f"the picture is {size[1]} x {size[0]} pixels{fitted if full != size else ''}; "
             f"the network needs {min_side} or more on each side"
-            f"{f', as a max_side of {enough} gives' if is_enough else ''}"
         )
     sizes = [shrunk(full, scale**-octave) for octave in reversed(range(octaves))]
     return [size for size in sizes if min(size) >= min_side]

@@ -58,13 +58,3 @@ def test_resizing_averages_instead_of_skipping() -> None:
 def test_resizing_to_the_same_size_changes_nothing() -> None:
     picture = torch.rand(1, 3, 20, 30)
     assert resize(picture, (20, 30)) is picture
-
-
-def test_a_panorama_is_refused_with_the_size_that_would_do() -> None:
-    about = {"octaves": 1, "scale": 1.4, "min_side": 32}
-    with pytest.raises(PictureError, match="on each side, as a max_side of 1280 gives$"):
-        octave_sizes((500, 20_000), max_side=640, **about)  # type: ignore[arg-type]
-    assert octave_sizes((500, 20_000), max_side=1280, **about)  # type: ignore[arg-type]
-    for size in ((31, 500), (32, 30_000)):  # No size would do.
-        with pytest.raises(PictureError, match="on each side$"):
-            octave_sizes(size, max_side=400, **about)  # type: ignore[arg-type]
