@@ -110,8 +110,8 @@ class Recipe(ABC):
     @property
     def longest_side(self) -> int:
         """The longest side in pixels of what it makes of a photo, on the device that makes most."""
-        settled = (self.settled(device, photo=True) for device in ("cpu", "cuda"))
-        return max(int(getattr(recipe, recipe.side)) for recipe in settled)
+        usual = [self._usual(device, photo=True).get(self.side, 0) for device in ("cpu", "cuda")]
+        return int(getattr(self, self.side) or max(usual))
 
     def lasting(self, seconds: Fraction) -> Recipe:
         """What makes the first so many seconds of what it makes, and no more."""
