@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dream.errors import PictureError
+from dream.files.bounded import regular_file
 from dream.files.picture import save_image
 from dream.files.video import frames_of, load_video, reader_of
 from dream.many.row import sha256
@@ -15,9 +16,9 @@ from dream.tensors import limited
 def is_video(source: str) -> bool:
     """Whether that is a file of a video, by how it begins; a GIF is a picture here."""
     try:
-        with open(source, "rb") as file:
+        with regular_file(source, source) as file:
             return reader_of(file.read(8)) not in ("", "gif")
-    except OSError:
+    except (OSError, PictureError):
         return False
 
 

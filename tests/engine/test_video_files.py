@@ -14,6 +14,7 @@ from PIL import Image
 
 from dream import PictureError
 from dream.files.video import Video, frames_of, load_video
+from dream.many.frames import is_video
 from tests.support.videos import encoded, of_frames, panned, steady, turned, with_sound
 
 
@@ -220,3 +221,4 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(PictureError, match="pipe.mp4 is no regular file"):
         load_video(tmp_path / "pipe.mp4")
+    assert not is_video(str(tmp_path / "pipe.mp4"))
