@@ -270,7 +270,7 @@ def class_image(
 
 def _ended(error: TimeIsUp) -> dict[str, Any]:
     """What is answered in the place of a recipe where there was no time for all of it."""
-    parts.toast(error, "Time is up")
+    parts.toast(error, "Ended early")
     return {"ended": str(error)}
 
 

@@ -198,7 +198,7 @@ class _Said:
     def final_update(self, words: str = "") -> Reeled:
         """What is said when it is there, or as much of it as there was time for."""
         if self.ended:
-            parts.toast(self.ended, "Time is up")
+            parts.toast(self.ended, "Ended early")
             words = f"{parts.sentence(self.ended)} What there is plays; it was made in"
         if self.film.remark:
             parts.toast(self.film.remark, "Without its sound")

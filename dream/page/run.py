@@ -152,7 +152,7 @@ def told(source: Iterator[dict[str, Any]], outputs: Mapping[str, Any]) -> Iterat
         for changes in source:
             yield changed(changes, outputs)
     except TimeIsUp as error:
-        yield changed({"status": parts.warned(error, "Time is up")}, outputs)
+        yield changed({"status": parts.warned(error, "Ended early")}, outputs)
     except DreamError as error:
         yield changed({"status": parts.warned(error, "This cannot be made")}, outputs)
 
