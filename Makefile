@@ -31,7 +31,7 @@ machines: .venv/tools
 
 # With the Python that has the torch of the GPU, where there is no .venv: nothing is installed.
 gpu:
-	$$(command -v $(BIN)/python || command -v $(PYTHON)) -m tools.gpu $(if $(DEVICE),--device $(DEVICE))
+	$$(command -v $(BIN)/python || command -v $(PYTHON)) -m tools.gpu --device $(or $(DEVICE),cuda)
 
 lint: .venv/tools tests/node_modules
 	$(BIN)/ruff check .

@@ -202,7 +202,8 @@ class Engine:
 
     def _climbs(self, job: AnyJob, image: Tensor | None, until: float) -> Climbs:
         network = self._network_for(job.recipes[0])
-        picture = None if image is None else image.to(self.device)
+        # Resized before it is moved: CUDA cannot shrink by fifty or more (pytorch#103589).
+        picture = image if image is None else resized(image, job.stages[-1].size).to(self.device)
         yield from kinds.climbs(network, job, picture, until)
 
     def dream(self, image: Tensor, recipe: DreamRecipe | None = None) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""What measurements share: the quickest of some tries, and networks that have learned nothing."""
+"""What measurements share: timing, random weights, and how alike two pictures are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dream.networks import architecture
 from dream.networks.model_card import ModelCard
 
 
-def quickest(work: Callable[[], object], tries: int = 4) -> float:
+def min_seconds(work: Callable[[], object], tries: int = 4) -> float:
     """Measure the seconds of the quickest of some tries."""
     times = []
     for _ in range(tries):
@@ -42,6 +42,10 @@ def save_random_weights(card: ModelCard, path: Path) -> None:
 
 
 def alike(one: Tensor, other: Tensor, start: Tensor) -> float:
-    """How alike two pictures are in what they changed of a start: 1 is the same, 0 nothing."""
+    """Correlate what two pictures changed of a start (N, 3, H, W).
+
+    Returns:
+        1 where the changes are the same but for their strength, 0 where nothing is alike.
+    """
     changes = torch.stack([(each - start).flatten() for each in (one, other)])
     return float(torch.corrcoef(changes)[0, 1])

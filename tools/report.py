@@ -20,15 +20,16 @@ class Report:
         self.failures: list[str] = []
 
     def row(self, table: str, **row: Any) -> None:
-        """Add a row to a table."""
+        """Add a row to a table, and print it."""
         self.tables.setdefault(table, []).append(row)
-        print(f"{table}: " + ", ".join(f"{key} {_short(value)}" for key, value in row.items()))
+        words = ", ".join(f"{key} {_short(value)}" for key, value in row.items())
+        print(f"{table}: {words}", flush=True)
 
     def check(self, holds: bool, failure: str) -> None:
         """Note a failure, in a line, unless the check holds."""
         if not holds:
             self.failures.append(failure)
-            print(f"FAILED: {failure}")
+            print(f"FAILED: {failure}", flush=True)
 
     def line(self, name: str, unit: str, xs: list[float], ys: list[float]) -> None:
         """How `ys` grow with `xs`: a straight line, and how far the farthest lies from it."""
@@ -71,7 +72,10 @@ def in_words(about: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
-    return " ".join(map(_short, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return " ".join(map(_short, value))
+    # Neither a line break nor a bar may end a cell.
+    return " ".join(str(value).split()).replace("|", "/")
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -43,9 +43,9 @@ def _best() -> str:
 def repeat_exactly() -> None:
     """Have cuDNN on CUDA add in the same order every time, at some cost in speed.
 
-    Pictures are then nearly the same from run to run, not bit by bit: the gradients of
-    `grid_sample` and of a bilinear `interpolate` are added there in no fixed order. It holds for
-    the whole process, so programs ask for it, and no object does.
+    A dream of a photo should then repeat. Channels and most class images do not, bit by bit: the
+    gradients of `grid_sample` and of a bicubic `interpolate` are added there in no fixed order. It
+    holds for the whole process, so programs ask for it, and no object does.
     """
     torch.backends.cudnn.deterministic = True
 

@@ -38,7 +38,7 @@ from tests.bench import busy, live, many, motion
 from tests.conftest import EXAMPLES, ROOT, painted
 from tests.support.memory import large_dream
 from tests.support.real import REAL, TEN
-from tools.measure import quickest, save_random_weights
+from tools.measure import min_seconds, save_random_weights
 from tools.report import Report, in_words, machine
 
 PHOTO = EXAMPLES / "cat.jpg"
@@ -158,7 +158,7 @@ def paces(engine: Engine, report: Report) -> None:
     rows: list[tuple[float, float, float]] = []
     times: list[float] = []
     matrix = torch.rand(2048, 2048, device=engine.device)
-    rate = 2 * 2048**3 / quickest(lambda: (matrix @ matrix)[0, 0].item(), 12)
+    rate = 2 * 2048**3 / min_seconds(lambda: (matrix @ matrix)[0, 0].item(), 12)
     for model, card in catalogue.CARDS.items():
         network = untrained(card, engine)
         shares = []
@@ -167,7 +167,7 @@ def paces(engine: Engine, report: Report) -> None:
             value_and_grad = network.value_and_grad(energy(layer))
             for side in (128, 256, 512):
                 picture = torch.rand(1, 3, side, side, device=engine.device)
-                best = quickest(lambda: value_and_grad(picture)[0].tolist())  # noqa: B023
+                best = min_seconds(lambda: value_and_grad(picture)[0].tolist())  # noqa: B023
                 rows.append((one.operations, side**2 * one.flops, side**2 * one.values))
                 times.append(best)
                 if layer == card.default_layer:
@@ -209,7 +209,7 @@ def growth(engine: Engine, report: Report) -> None:
             *_, frame = engine.dream(photo, recipe)
             frame.picture()
 
-        took = [quickest(partial(work, recipe), 5) for recipe in recipes]
+        took = [min_seconds(partial(work, recipe), 5) for recipe in recipes]
         report.line(name, unit, amounts, took)
 
     one = DreamRecipe(octaves=1, iterations=5)

@@ -1,4 +1,4 @@
-"""Every kind of picture once, small: what a device is asked to paint.
+"""Every kind of picture once, small.
 
 A case is painted by an engine, so that the same one runs on any device. The software device of
 `tests/support/software_device.py` runs them too, where there is no GPU.
@@ -129,7 +129,7 @@ def cases(side: int, steps: int = STEPS) -> dict[str, Case]:
 
 
 @contextmanager
-def known_flow() -> Iterator[str]:
+def use_known_flow() -> Iterator[str]:
     """Give films the flow of their pan where OpenCV is missing; yields a remark, or nothing."""
     try:
         import cv2  # noqa: F401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,13 +27,15 @@ CLASSICS, SMALL_CLASSICS = ("vgg16", "googlenet"), ("squeezenet1_1",)
 
 @dataclass(frozen=True)
 class Settings:
-    """A device, where to write, when to end (`time.monotonic`), and whether sizes are small ones.
+    """A device, where to write reports and weights, when to end (by `time.monotonic`), and whether
+    sizes are small ones.
 
     Small sizes are for a CPU, on which the kit only shows that it runs.
     """
 
     device: torch.device
     folder: Path
+    weights_folder: Path
     deadline: float
     is_small: bool
 
@@ -58,8 +61,7 @@ class Settings:
         for model in self.classics:
             path = weights.own_file(model)
             if path is None:
-                path = self.folder / "weights" / f"{model}.safetensors"
-                path.parent.mkdir(exist_ok=True)
+                path = self.weights_folder / f"{model}.safetensors"
                 save_random_weights(catalogue.card(model), path)
             found[model] = path
         return found
@@ -95,9 +97,8 @@ class Settings:
 
 
 def last_frame(frames: Iterator[Frame]) -> Frame:
-    """Paint all of it, as a page does that shows nothing on the way."""
-    *_, last = frames
-    return last
+    """Paint all of it, and hold no other frame than the last: each has a tensor on the device."""
+    return deque(frames, maxlen=1).pop()
 
 
 @contextmanager

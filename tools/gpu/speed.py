@@ -1,12 +1,13 @@
-"""How fast a device dreams, and what of its time goes where."""
+"""How fast a device dreams, and which operations take the time."""
 
 from __future__ import annotations
 
 import math
 import statistics
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 
 from dream import DreamRecipe, Engine, LiveRecipe
 from dream.files.picture import load_image
@@ -14,18 +15,18 @@ from dream.paint import cost
 from dream.paint.frames import to_tensors
 from dream.paint.live import Mirror
 from dream.tensors import Size, size_of, to_image
-from tools.gpu.cases import EXAMPLES, PAN_PIXELS, known_flow
+from tools.gpu.cases import EXAMPLES, PAN_PIXELS, use_known_flow
 from tools.gpu.settings import Settings, last_frame
-from tools.measure import alike, quickest
+from tools.measure import alike, min_seconds
 from tools.report import Report
 
 WARM_TRIES = 5
-TOP = 10
-# What a first dream at a size that was never seen may take: so much more than twice a warm one.
-FIRST_SECONDS = 0.1
+MAX_PROFILE_ROWS = 10
+# The aim for a first dream at a size that was never seen: so much more than twice a warm one.
+EXTRA_FIRST_SECONDS = 0.1
 
 
-def dreams(settings: Settings, report: Report) -> None:
+def time_dreams(settings: Settings, report: Report) -> None:
     """Time default dreams of three networks at two sizes: the first at a size, then warm ones."""
     engine = settings.engine()
     dtype = engine.precision("dreamlet")
@@ -34,8 +35,8 @@ def dreams(settings: Settings, report: Report) -> None:
     sizes: tuple[Size, ...] = ((450, 600), (900, 1200))
     for model in (*settings.classics, "dreamlet"):
         recipe = settings.shorten(DreamRecipe(model=model))
-        network_warms_up = settings.photo((96, 128) if settings.is_small else (396, 528))
-        last_frame(engine.dream(network_warms_up, recipe))
+        other_size = settings.photo((96, 128) if settings.is_small else (396, 528))
+        last_frame(engine.dream(other_size, recipe))
         for size in ((72, 96), (96, 120)) if settings.is_small else sizes:
             if settings.is_late:
                 return
@@ -65,14 +66,9 @@ def _time_dream(
             "warm ms": warm * 1e3,
             "steps a second": job.steps / warm,
             "share of the matrix rate": flops / warm / rate,
+            "first as aimed at": str(first <= EXTRA_FIRST_SECONDS + 2 * warm),
         },
     )
-    if settings.is_cuda:
-        report.check(
-            first <= FIRST_SECONDS + 2 * warm,
-            f"{recipe.model} at {size[1]} x {size[0]}: the first dream takes {first * 1e3:.0f} ms, "
-            f"a warm one {warm * 1e3:.0f}",
-        )
 
 
 def matrix_rate(settings: Settings, dtype: torch.dtype) -> float:
@@ -85,10 +81,10 @@ def matrix_rate(settings: Settings, dtype: torch.dtype) -> float:
         settings.synchronize()
 
     multiply()
-    return 2 * side**3 / quickest(multiply, 10)
+    return 2 * side**3 / min_seconds(multiply, 10)
 
 
-def live(settings: Settings, report: Report) -> None:
+def time_live(settings: Settings, report: Report) -> None:
     """Dream the frames of a camera that pans, 640 x 480, one after the other."""
     engine, count = settings.engine(), 3 if settings.is_small else 60
     size = (72, 96) if settings.is_small else (480, 640)
@@ -96,13 +92,13 @@ def live(settings: Settings, report: Report) -> None:
     camera = [to_image(torch.roll(photo, -PAN_PIXELS * place, 3)) for place in range(count)]
     recipe = engine.settle(LiveRecipe(max_side=max(size)), photo)
     mirror = Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
-    with known_flow():
+    with use_known_flow():
         mirror.dreamed(camera[0], recipe)
         seconds = settings.seconds(lambda: [mirror.dreamed(each, recipe) for each in camera[1:]])
     report.row("live", size=f"{size[1]} x {size[0]}", **{"frames a second": (count - 1) / seconds})
 
 
-def profile(settings: Settings, report: Report) -> None:
+def profile_dream(settings: Settings, report: Report) -> None:
     """Say which operations a warm dream spends its time in, by PyTorch's profiler."""
     engine = settings.engine()
     size = (72, 96) if settings.is_small else (450, 600)
@@ -111,15 +107,19 @@ def profile(settings: Settings, report: Report) -> None:
     with torch.profiler.profile() as profiler:
         last_frame(engine.dream(photo, recipe))
         settings.synchronize()
-    kind = "device" if settings.is_cuda else "cpu"
-    averages = profiler.key_averages()
-    times = {each.key: float(getattr(each, f"self_{kind}_time_total")) for each in averages}
+    times = {}
+    for each in profiler.key_averages():
+        # On CUDA kernels alone: operators have the same time once more.
+        if not settings.is_cuda:
+            times[each.key] = float(each.self_cpu_time_total)
+        elif each.device_type == DeviceType.CUDA and not each.is_user_annotation:
+            times[each.key] = float(each.self_device_time_total)
     whole = math.fsum(times.values()) or 1.0
-    for name in sorted(times, key=times.__getitem__, reverse=True)[:TOP]:
+    for name in sorted(times, key=times.__getitem__, reverse=True)[:MAX_PROFILE_ROWS]:
         report.row("profile", operation=name[:60], ms=times[name] / 1e3, share=times[name] / whole)
 
 
-def several_devices(settings: Settings, report: Report) -> None:
+def dream_on_all_gpus(settings: Settings, report: Report) -> None:
     """Dream on every GPU at once: what each paints, and how much longer it takes than on one."""
     count = torch.cuda.device_count() if settings.is_cuda else 0
     if count < 2:
@@ -131,14 +131,8 @@ def several_devices(settings: Settings, report: Report) -> None:
     pictures = [last_frame(engine.dream(photo, recipe)).tensor.cpu() for engine in engines]
 
     def dream_on_all() -> None:
-        threads = [
-            threading.Thread(target=lambda each=each: last_frame(each.dream(photo, recipe)))
-            for each in engines
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda engine: last_frame(engine.dream(photo, recipe)), engines))
         for each in range(count):
             torch.cuda.synchronize(each)
 

@@ -19,8 +19,9 @@ from dream.paint.objective import Objective, energy
 from tools.gpu.settings import Settings, cudnn
 from tools.report import Report
 
-TILES = 4
-STEPS, SMALL_STEPS = 50, 2
+AUTOTUNER = "cuDNN's autotuner"
+TILE_COUNT = 4
+STEP_COUNT, SMALL_STEP_COUNT = 50, 2
 Step = Callable[[], object]
 
 
@@ -31,32 +32,36 @@ def try_improvements(settings: Settings, report: Report) -> None:
     objective = energy(layer)
     size = (96, 128) if settings.is_small else (450, 600)
     picture = settings.photo(size).to(settings.device)
-    as_it_is = _step(network, objective, picture)
+    as_it_is = _make_step(network, objective, picture)
     pace = _seconds_a_step(settings, as_it_is)
     report.row("trials", trial="as it is", **{"ms a step": pace * 1e3, "ratio": 1.0})
-    for name, needs_cuda, prepare in (
-        ("contiguous memory", False, _contiguous),
-        ("four tiles, one by one", False, _tiles_one_by_one),
-        ("four tiles in a batch", False, _tiles_in_a_batch),
-        ("a CUDA graph", True, _cuda_graph),
-        ("cuDNN's autotuner", True, _autotuned),
-        ("torch.compile", True, _compiled),
+    for name, is_cuda_only, prepare in (
+        ("contiguous memory", False, _make_contiguous_step),
+        ("four tiles, one by one", False, _make_tile_steps),
+        ("four tiles in a batch", False, _make_batch_step),
+        ("a CUDA graph", True, _make_graph_step),
+        (AUTOTUNER, True, _make_step),
+        ("torch.compile", True, _make_compiled_step),
     ):
-        if needs_cuda and not settings.is_cuda:
+        if is_cuda_only and not settings.is_cuda:
             report.row("trials", trial=name, remark="needs CUDA")
             continue
         if settings.is_late:
             report.row("trials", trial=name, remark="left out, the time is over")
             continue
+        # cuDNN keeps its choice for a shape and a setting of TF32. With another setting, which
+        # means nothing in bfloat16, it has to choose again.
+        flags = {"benchmark": True, "allow_tf32": False} if name == AUTOTUNER else {}
         try:
-            with cudnn(benchmark=name == "cuDNN's autotuner"):
+            with cudnn(**flags):
                 start = time.perf_counter()
                 step = prepare(network, objective, picture)
                 step()
                 settings.synchronize()
                 ready = time.perf_counter() - start
-                base, own = _seconds_a_step(settings, as_it_is), _seconds_a_step(settings, step)
-        except Exception as error:  # What does not run here is a result, too.
+                own = _seconds_a_step(settings, step)
+            base = _seconds_a_step(settings, as_it_is)
+        except Exception as error:  # The table says that it does not run here, and why.
             report.row("trials", trial=name, remark=f"{type(error).__name__}: {error}"[:200])
             continue
         report.row(
@@ -65,17 +70,17 @@ def try_improvements(settings: Settings, report: Report) -> None:
 
 
 def _seconds_a_step(settings: Settings, step: Step) -> float:
-    count = SMALL_STEPS if settings.is_small else STEPS
+    count = SMALL_STEP_COUNT if settings.is_small else STEP_COUNT
     step()
     return settings.seconds(lambda: [step() for _ in range(count)]) / count
 
 
-def _step(network: Network, objective: Objective, picture: Tensor) -> Step:
+def _make_step(network: Network, objective: Objective, picture: Tensor) -> Step:
     evaluate = network.value_and_grad(objective)
     return lambda: evaluate(picture)
 
 
-def _own_step(
+def _make_own_step(
     extractor: Callable[[Tensor], dict[str, Tensor]],
     network: Network,
     objective: Objective,
@@ -95,32 +100,32 @@ def _own_step(
     return step
 
 
-def _contiguous(network: Network, objective: Objective, picture: Tensor) -> Step:
+def _make_contiguous_step(network: Network, objective: Objective, picture: Tensor) -> Step:
     """The step with channels first, as PyTorch has it by default."""
     plain = copy.deepcopy(network.network).to(memory_format=torch.contiguous_format)
     extractor = architecture.extractor(plain, objective.layers)
-    return _own_step(extractor, network, objective, picture, torch.contiguous_format)
+    return _make_own_step(extractor, network, objective, picture, torch.contiguous_format)
 
 
 def _tiles(picture: Tensor) -> Iterator[Tensor]:
     height, width = (side // 2 for side in picture.shape[2:])
-    for place in range(TILES):
+    for place in range(TILE_COUNT):
         down, right = place // 2 * height, place % 2 * width
         yield picture[:, :, down : down + height, right : right + width].contiguous()
 
 
-def _tiles_one_by_one(network: Network, objective: Objective, picture: Tensor) -> Step:
-    steps = [_step(network, objective, tile) for tile in _tiles(picture)]
+def _make_tile_steps(network: Network, objective: Objective, picture: Tensor) -> Step:
+    steps = [_make_step(network, objective, tile) for tile in _tiles(picture)]
     return lambda: [step() for step in steps]
 
 
-def _tiles_in_a_batch(network: Network, objective: Objective, picture: Tensor) -> Step:
-    return _step(network, objective, torch.cat(list(_tiles(picture))))
+def _make_batch_step(network: Network, objective: Objective, picture: Tensor) -> Step:
+    return _make_step(network, objective, torch.cat(list(_tiles(picture))))
 
 
-def _cuda_graph(network: Network, objective: Objective, picture: Tensor) -> Step:
+def _make_graph_step(network: Network, objective: Objective, picture: Tensor) -> Step:
     """The step, captured at this size: replayed, it costs the CPU one call."""
-    step = _step(network, objective, picture.clone())
+    step = _make_step(network, objective, picture.clone())
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -130,13 +135,14 @@ def _cuda_graph(network: Network, objective: Objective, picture: Tensor) -> Step
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    return graph.replay
+
+    def replay() -> Step:
+        graph.replay()
+        return step  # It holds the picture, which the graph reads where it lay.
+
+    return replay
 
 
-def _autotuned(network: Network, objective: Objective, picture: Tensor) -> Step:
-    return _step(network, objective, picture)
-
-
-def _compiled(network: Network, objective: Objective, picture: Tensor) -> Step:
+def _make_compiled_step(network: Network, objective: Objective, picture: Tensor) -> Step:
     compiled = torch.compile(network.extractor(objective.layers))
-    return _own_step(compiled, network, objective, picture, torch.channels_last)
+    return _make_own_step(compiled, network, objective, picture, torch.channels_last)
