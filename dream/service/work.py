@@ -147,25 +147,22 @@ class Work:
             raise OutOfTime(f"this would take about {expected:.0f} seconds {most}; {QUICKER}")
         if self.lent:
             seconds = min(READY_SECONDS + ALLOWANCE * expected, LENT_SECONDS)
-        return self._answers(expected if taught else 0.0, self._run(seconds, task, *given))
+        run = self._run(seconds, task, *given)
+        return _as_far_as_lent(self._answers(expected if taught else 0.0, run))
 
     def _answers(
         self, expected: float, run: Generator[Any, None, None], left: float = 0.0
-    ) -> Iterator[Any]:
+    ) -> Generator[Any, None, None]:
         """`left` is for how many seconds it will be at work, where this is only a part of that."""
-        start, last = 0.0, None
+        start = 0.0
         self.line.due = time.monotonic() + (left or expected)
         try:
             with closing(run) as answers:
                 for answer in answers:
                     if isinstance(answer, DreamError):
                         raise answer
-                    start, last = start or time.monotonic(), answer
+                    start = start or time.monotonic()
                     yield answer
-        except LeaseError as error:
-            if unfinished := _ended_early(last, error):
-                yield unfinished
-            return
         finally:
             _give_back_memory()
         if expected > LEARNING_SECONDS:
@@ -347,6 +344,18 @@ def worth_showing(frames: Iterator[Frame], until: float, every: bool = False) ->
             raise
         so_far = f"time was up after {frame.step} of {frame.total} steps, this is how far it came"
         yield _ended(frame, f"{so_far}; {QUICKER}")
+
+
+def _as_far_as_lent(answers: Generator[Any, None, None]) -> Iterator[Any]:
+    """Yield what a lease answers; where it ends early, at last the picture so far."""
+    last = None
+    try:
+        with closing(answers):
+            for last in answers:
+                yield last
+    except LeaseError as error:
+        if unfinished := _ended_early(last, error):
+            yield unfinished
 
 
 def _ended_early(answer: Any, error: LeaseError) -> Any:
