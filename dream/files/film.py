@@ -30,7 +30,7 @@ from dream.recipe import Recipe
 from dream.tensors import Size, to_image
 
 # Raised when parts of before can no longer be gone on from.
-VERSION = 1
+VERSION = 2
 # By how a file ends: its container, and the codec, the pixels and the options of its parts. Each
 # codec gives the packets in the order in which they are shown, on one thread: the same ones always.
 # The lookahead of x264 would read what it never wrote: two films in a hundred came out otherwise.
