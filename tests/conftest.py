@@ -51,8 +51,9 @@ FIRST = [
     for name in (
         *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tile"),
         *("tracking", "docs", "cluster"),
-        *("same", "channels", "door", "class_image", "weights", "space", "mcp", "zoom"),
-        *("command_line", "work", "start", "motion", "guide", "picture", "mask", "films", "live"),
+        *("same", "gpu", "channels", "door", "class_image", "weights", "space", "mcp", "zoom"),
+        *("saved_visit", "command_line", "many", "work", "start", "guide", "picture", "motion"),
+        *("mask", "films", "live"),
     )
 ]
 
