@@ -42,8 +42,13 @@ def watched(window: Page, address: str, size: str) -> Iterator[Page]:
 def left(window: Page) -> None:
     """Leave the page, as a visitor of whom nothing stays."""
     window.context.clear_cookies()
-    window.evaluate("localStorage.clear(); sessionStorage.clear()")
+    origin = window.evaluate("sessionStorage.clear(); location.origin")
     window.goto("about:blank")
+    # After the page has gone: until then an answer that comes late may be stored.
+    session = window.context.new_cdp_session(window)
+    about = {"origin": origin, "storageTypes": "local_storage"}
+    session.send("Storage.clearDataForOrigin", about)
+    session.detach()
 
 
 @contextmanager
