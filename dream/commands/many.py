@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,12 @@ def _files(given: argparse.Namespace, side: int) -> tuple[list[str], str]:
     """The pictures to be dreamed, and what was passed over; frames of a video have at most so many
     pixels a side.
     """
-    source, listed = given.source, map(os.fsdecode, sys.stdin.buffer)
+    source = given.source
+    listed: Iterable[str] = ()
+    if source == "-":
+        if not sys.stdin:
+            raise PictureError("the list is read from stdin, which is closed; give a folder for IN")
+        listed = map(os.fsdecode, sys.stdin.buffer)
     if is_video(source):
         source = frames_in(source, given.place, side)
     files, passed_over = pictures(source, listed, given.recursive, given.place)

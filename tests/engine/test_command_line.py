@@ -345,6 +345,21 @@ def test_a_reader_who_has_had_enough_ends_it_quietly(command: list[str]) -> None
     process.stderr.close()
 
 
+def test_a_stream_that_is_closed_ends_no_command_in_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for closed in ("stdin", "stdout"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, closed, None)
+            assert run("pipe", "--size", "32x32") == 2
+            assert "frames come on stdin and go to stdout" in capsys.readouterr().err
+    for closed in ("stdout", "stderr"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, closed, None)
+            assert run("classes") == 0
+            assert run("image", CAT, "-o", str(tmp_path / f"{closed}.png"), *QUICK) == 0
+
+
 CHANNEL = ["channel", "--size", "64", "--steps", "3"]
 
 

@@ -290,6 +290,16 @@ def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     assert [name[:17] for name in made] == [f"dream-clip+00000{place}" for place in range(1, 5)]
 
 
+def test_a_closed_stdin_is_needed_for_a_list_alone(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert batch("-", tmp_path / "out", *QUICK) == 2
+    said = "python -m dream: the list is read from stdin, which is closed; give a folder for IN\n"
+    assert capsys.readouterr().err == said
+    assert batch(photos, tmp_path / "out", *QUICK) == 0
+
+
 def test_the_frames_of_a_video_are_as_large_as_the_largest_dream_of_them(tmp_path: Path) -> None:
     clip, out = steady(tmp_path / "clip.mp4", panned(2, (96, 128)), Fraction(12)), tmp_path / "out"
     for side in ("48", "96"):
