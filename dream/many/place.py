@@ -68,7 +68,7 @@ class Place:
         """What is in that file."""
         try:
             if self.folder:
-                if (self.folder / name).is_fifo():  # One would wait for ever for it.
+                if (self.folder / name).is_fifo():  # Opening one blocks until somebody writes.
                     raise OSError(errno.EINVAL, f"{name} is a pipe")
                 return (self.folder / name).read_bytes()
             content: bytes = self._files.cat_file(f"{self._root}/{name}")
