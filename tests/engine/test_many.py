@@ -28,7 +28,7 @@ from dream.many.manifest import Manifest
 from dream.many.place import Place
 from dream.many.price import PIXELS_TOGETHER, batches
 from dream.many.row import sha256
-from dream.many.tasks import Task, share, tasks
+from dream.many.tasks import Task, pictures, share, tasks
 from dream.networks.network import Network
 from dream.recipe.variations import sweep
 from dream.tensors import to_image
@@ -274,6 +274,32 @@ def test_shards_part_the_work_and_share_a_folder(photos: Path, tmp_path: Path) -
     assert len(manifest(tmp_path / "out", "manifest-*of2.jsonl")) == 3
 
 
+def test_a_picture_has_its_share_and_its_name_whatever_is_put_beside_it(
+    photos: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    out, files = tmp_path / "out", [f"/in/{place}.png" for place in range(20)]
+    beside = [file.replace("png", "jpg") for file in files]
+    moved = [file.replace("/in", "/elsewhere/in") for file in files]
+
+    def shares(source: str, listed: list[str], device: str) -> list[set[str]]:
+        all_tasks = tasks(listed, [RECIPE.but(max_side=None)], device, source)
+        parts = [share(all_tasks, f"{place}/3") for place in (1, 2, 3)]
+        return [{Path(task.input).name for task in part} & set(names) for part in parts]
+
+    names = [Path(file).name for file in files]
+    alone = shares("/in", files, "cpu")
+    assert alone == shares("/in", files + beside, "cpu")
+    assert alone == shares("/elsewhere/in", moved, "cuda") and all(alone)
+    assert batch(photos, out, *QUICK) == 0
+    before = {each.name for each in out.glob("*.png")}
+    to_image(load_image(photos / "photo00.png")).save(photos / "photo00.jpg")
+    for there in (3, 4):
+        assert batch(photos, out, *QUICK) == 0
+        assert f"{there} are there; " in capsys.readouterr().out
+    (new,) = {each.name for each in out.glob("*.png")} - before
+    assert new.startswith("dream-photo00.jpg-") and len(manifest(out)) == 4
+
+
 def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,6 +394,30 @@ def test_the_folder_of_a_picture_is_not_written_into_by_another_name(
     for source, out in ((photos, "link"), (tmp_path / "link", "in/."), (tmp_path / "links", "in")):
         assert batch(source, f"{tmp_path}/{out}", *QUICK) == 2
         assert "is where the pictures are; give another folder" in capsys.readouterr().err
+
+
+def test_pictures_are_never_among_their_dreams(tmp_path: Path, capsys: Printed) -> None:
+    photos = tmp_path / "in"
+    photos.mkdir()
+    (photos / "101APPLE").mkdir()
+    folder_of(photos / "100APPLE", 1)
+    folder_of(photos / "101APPLE" / "old", 1)
+    for out in (photos, photos / "100APPLE", photos / "101APPLE"):
+        for _ in range(2):
+            assert batch(photos, out, *QUICK, "--recursive") == 2
+            said = f"{out} is where the pictures are; give another folder for OUT\n"
+            assert capsys.readouterr().err == f"python -m dream: {said}"
+    assert not [*photos.rglob("dream-*"), *photos.rglob("*.jsonl")]
+
+
+def test_a_folder_is_passed_over_only_if_it_is_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    folder_of(tmp_path / "in" / "here", 1)
+    monkeypatch.chdir(tmp_path / "in" / "here")
+    (found,), _ = pictures(str(tmp_path / "in"), recursive=True)
+    assert found.endswith("photo00.png")
 
 
 def test_several_devices_work_side_by_side(photos: Path, tmp_path: Path, engine: Engine) -> None:
