@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(given, "out"):
             check_out(given)
         command(given)
-        sys.stdout.flush()
+        if sys.stdout:  # None where it is closed.
+            sys.stdout.flush()
     except BrokenPipeError:
         print_no_more()
         return 141

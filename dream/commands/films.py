@@ -79,6 +79,7 @@ def _film(given: argparse.Namespace, engine: Engine, reel: Reel, source: str) ->
         except PictureError:  # A full disk, which the parts are on all the same.
             there, frames, is_there = film.folder, film.done, film.done > 0
         if is_there:
+            _say_remark(film)
             lasts = float(reel.times[frames])
             print(f"{there} has what there is, {lasts:.1f} seconds; the same again goes on")
         if isinstance(error, DreamError):
@@ -122,11 +123,15 @@ def _making(given: argparse.Namespace) -> None:
 
 
 def _say(given: argparse.Namespace, film: Film, frames: int, start: float) -> None:
-    if film.remark:
-        print(printable(film.remark), file=sys.stderr)
+    _say_remark(film)
     height, width = film.size
     seconds = time.perf_counter() - start
     print(printable(f"{given.out}: {width} x {height}, {frames} frames, {seconds:.1f} s"))
+
+
+def _say_remark(film: Film) -> None:
+    if film.remark:
+        print(printable(film.remark), file=sys.stderr)
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -48,7 +48,7 @@ def _pipe(given: argparse.Namespace) -> None:
     recipe = recipe_of(given, LiveRecipe).within(max(size))
     engine = engine_of(given, recipe.model)
     engine.plan([recipe], size)  # What is wrong is said before anything is read.
-    if sys.stdin.isatty() or sys.stdout.isatty():
+    if any(each is None or each.isatty() for each in (sys.stdin, sys.stdout)):
         raise PictureError(
             "frames come on stdin and go to stdout, as rgb24; docs/live.md has examples"
         )

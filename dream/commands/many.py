@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def _batch(given: argparse.Namespace) -> None:
     ways = math.prod(map(len, swept.values()))
     _check_count(given, ways)
     recipes = sweep(recipe, swept, **changes_of(given, DreamRecipe))
-    files, passed_over = _files(given, max(each.max_side or SIDE for each in recipes))
+    files, source, passed_over = _files(given, max(each.max_side or SIDE for each in recipes))
     _check_count(given, len(files) * ways)
     with ExitStack() as left:
         tracker = None
@@ -89,13 +90,15 @@ def _batch(given: argparse.Namespace) -> None:
         own = {recipe.model: given.weights} if given.weights else {}
         crew = _crew(given, own, max(each.max_side or 0 for each in recipes))
         left.callback(crew.close)
-        of_all = tasks(files, recipes, crew.device)
+        of_all = tasks(files, recipes, crew.device, source)
         wanted = share(of_all, given.shard) if given.shard else of_all
         weights = {}
         for model in {each.recipe.model for each in wanted}:
             fetching(crew.engine.fetch(model))
             weights[model] = crew.engine.networks.weights_id(model)
         manifest = left.enter_context(closing(Manifest(Place(given.place), given.shard or "")))
+        of_all = manifest.with_old_names(of_all)
+        wanted = share(of_all, given.shard) if given.shard else of_all
         missing = []
         for place, each in enumerate(wanted, start=1):
             missing += [] if manifest.has(each, weights[each.recipe.model]) else [each]
@@ -138,18 +141,29 @@ def _check_count(given: argparse.Namespace, count: int) -> None:
         raise RecipeError(f"these are {count} pictures, more than {MOST}; --yes makes them all")
 
 
-def _files(given: argparse.Namespace, side: int) -> tuple[list[str], str]:
-    """The pictures to be dreamed, and what was passed over; frames of a video have at most so many
-    pixels a side.
+def _files(given: argparse.Namespace, side: int) -> tuple[list[str], str, str]:
+    """The pictures to be dreamed, the folder they are from, and what was passed over; frames of a
+    video have at most so many pixels a side.
     """
-    source, listed = given.source, map(os.fsdecode, sys.stdin.buffer)
+    source = given.source
+    listed: Iterable[str] = ()
+    if source == "-":
+        if not sys.stdin:
+            raise PictureError("the list is read from stdin, which is closed; give a folder for IN")
+        listed = map(os.fsdecode, sys.stdin.buffer)
     if is_video(source):
         source = frames_in(source, given.place, side)
     files, passed_over = pictures(source, listed, given.recursive, given.place)
     folders = {os.path.dirname(path) for each in files for path in (each, os.path.realpath(each))}
-    if any(is_same_file(each, given.place) for each in folders):
+    out = Path(os.path.realpath(given.place))
+    is_within = given.recursive and out.is_relative_to(os.path.realpath(source))
+    if any(
+        is_same_file(each, given.place)
+        or (is_within and Path(os.path.realpath(each)).is_relative_to(out))
+        for each in folders
+    ):
         raise PictureError(f"{given.place} is where the pictures are; give another folder for OUT")
-    return files, passed_over
+    return files, source if os.path.isdir(source) else "", passed_over
 
 
 def _tell(sized: Sized, there: int, workers: int, place: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 from dream.engine import Engine
@@ -35,16 +37,35 @@ NAMED_ADDRESSES = ("auto", "local", "databricks")
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and which takes no file for an address.
 
-    What follows `--mlflow` or `--ray` belongs to it only where it looks like an address.
+    A word after `--mlflow` or `--ray` that looks like no address is a positional argument where
+    one would be missing otherwise; words that name a file or a folder are the first to be.
     """
+
+    def __init__(self, **about: Any) -> None:
+        super().__init__(**about, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As that of `argparse`."""
         words = list(sys.argv[1:] if args is None else args)
-        for place, (word, after) in enumerate(itertools.pairwise(words)):
-            if word in ADDRESSES and not is_address(after):
-                words[place] = f"{word}="
+        places = [
+            place
+            for place, (word, after) in enumerate(itertools.pairwise(words))
+            if word in self._option_string_actions and word in ADDRESSES and not is_address(after)
+        ]
+        for place in sorted(places, key=lambda place: not os.path.exists(words[place + 1])):
+            if self._is_enough(words):
+                break
+            words[place] += "="
         return super().parse_known_args(words, namespace)
+
+    def _is_enough(self, words: Sequence[str]) -> bool:
+        """Whether all that is required is among these words."""
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            try:
+                super().parse_known_args(words)
+            except SystemExit as stop:  # With 0 after --help.
+                return not stop.code
+        return True
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {printable(message)}\n")

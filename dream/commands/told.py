@@ -52,6 +52,6 @@ def fetching(downloads: Iterator[Download]) -> None:
 
 def bar(done: float, where: str) -> None:
     """How far the work is, on a terminal; nothing elsewhere."""
-    if sys.stderr.isatty():
+    if sys.stderr and sys.stderr.isatty():
         bar = ("#" * round(done * BAR_WIDTH)).ljust(BAR_WIDTH, "-")
         print(f"\r[{bar}] {where} ", end="\n" if done == 1 else "", file=sys.stderr, flush=True)

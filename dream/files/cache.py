@@ -23,11 +23,13 @@ SLACK = 1 / 16
 
 
 class PictureCache:
-    """Pictures by recipe, as PNG files in a folder of at most so many megabytes.
+    """Pictures by recipe, as PNG files in a folder of limited size.
 
     The folder is `DREAM_CACHE_DIR`, or dream in the user's cache; its size `DREAM_CACHE_MB`, 256 by
-    default, 0 for none. Pictures least recently looked at go first. `shipped` are folders that are
-    only read. A folder that cannot be written keeps nothing, and a damaged file counts as none.
+    default, 0 for none, and up to a sixteenth more for each process that writes to it, until one
+    of them lists the folder again. Pictures least recently looked at go first. `shipped` are
+    folders that are only read. A folder that cannot be written keeps nothing, and a damaged file
+    counts as none.
     """
 
     def __init__(self, shipped: Sequence[Path] = ()) -> None:

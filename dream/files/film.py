@@ -23,6 +23,7 @@ from typing import Any
 from PIL import Image
 
 from dream.errors import PictureError, first_line
+from dream.files.bounded import regular_file
 from dream.files.gif import write_gif
 from dream.files.picture import check_destination, load_image
 from dream.files.video import RECIPE_KEY, Video, audio_of, opened
@@ -228,9 +229,9 @@ def _differences(begun: str, now: str) -> str:
 
 
 def digest(path: str | os.PathLike[str]) -> str:
-    """What tells the content of a file from any other."""
+    """What tells the content of a file from any other. Raises as `regular_file`."""
     found = hashlib.sha256()
-    with open(path, "rb") as file:
+    with regular_file(path, os.fspath(path)) as file:
         while content := file.read(1 << 20):
             found.update(content)
     return found.hexdigest()

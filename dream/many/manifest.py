@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from typing import Any
 
@@ -64,6 +66,26 @@ class Manifest:
         except OSError as error:
             raise PictureError(f"{path} cannot be written: {error.strerror}") from error
         return file
+
+    def with_old_names(self, tasks: Sequence[Task]) -> list[Task]:
+        """Those tasks, each under the name that its picture had before, where no other has it now.
+
+        The name that a task comes with depends on the other photos that are there.
+        """
+        new = {task.output for task in tasks}
+        old = {
+            json.dumps([row.get("input"), row.get("recipe")]): output
+            for output, row in self.rows.items()
+            if output in self.there and output not in new
+        }
+        return [
+            task
+            if task.output in self.there
+            else replace(
+                task, output=old.pop(json.dumps([task.input, brief(task.recipe)]), task.output)
+            )
+            for task in tasks
+        ]
 
     def has(self, task: Task, weights: str) -> bool:
         """Whether that picture is there already, of the same content by the same recipe."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from dream.errors import PictureError, first_line
+from dream.files.bounded import regular_file
 from dream.files.picture import save_image
 from dream.recipe import Recipe
 
@@ -68,9 +68,8 @@ class Place:
         """What is in that file."""
         try:
             if self.folder:
-                if (self.folder / name).is_fifo():  # One would wait for ever for it.
-                    raise OSError(errno.EINVAL, f"{name} is a pipe")
-                return (self.folder / name).read_bytes()
+                with regular_file(self.folder / name, name) as file:
+                    return file.read()
             content: bytes = self._files.cat_file(f"{self._root}/{name}")
             return content
         except Exception as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from dream.errors import PictureError
 from dream.files.film import digest
 
 
@@ -40,6 +40,6 @@ class Row:
 def sha256(file: str) -> str:
     """That of a file's content; "" where it cannot be read, or is a pipe or a device."""
     try:
-        return digest(file) if os.path.isfile(file) else ""
-    except OSError:
+        return digest(file)
+    except (OSError, PictureError):
         return ""

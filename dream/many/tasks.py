@@ -31,11 +31,16 @@ DIGITS = 12
 
 @dataclass(frozen=True)
 class Task:
-    """A picture to make: of the file `input`, by a settled recipe, as the file `output`."""
+    """A picture to make: of the file `input`, by a settled recipe, as the file `output`.
+
+    `key` is what its share depends on: where the file is in the source, and the recipe before it
+    was settled, which are the same on all machines and whatever other files there are.
+    """
 
     input: str
     output: str
     recipe: DreamRecipe
+    key: str = ""
 
 
 def pictures(
@@ -43,8 +48,8 @@ def pictures(
 ) -> tuple[list[str], str]:
     """The picture files that are meant, in full: those of a folder, one, or of "-" the listed ones.
 
-    A folder's own are taken, by their endings; those of folders in it, but for `out`, where it is
-    `recursive`.
+    A folder's own are taken, by their endings; those of folders in it, but for `out` once it has
+    dreams, where it is `recursive`.
 
     Returns:
         The files, and what was passed over of a folder, in words; "" if nothing was.
@@ -76,11 +81,13 @@ def pictures(
 
 def _walk(source: str, recursive: bool, out: str) -> tuple[list[str], Counter[str]]:
     """The pictures of a folder by their endings, and how many other files and folders it has, by
-    what they are. Neither hidden ones count, nor `out`.
+    what they are. Neither hidden ones count, nor `out` where it has a manifest.
     """
     found: list[str] = []
     others: Counter[str] = Counter()
-    waiting, seen = [source], {os.path.realpath(each) for each in (source, out)}
+    waiting, seen = [source], {os.path.realpath(source)}
+    if out and any(Path(out).glob("manifest*.jsonl")):
+        seen.add(os.path.realpath(out))
     for folder in waiting:
         for each in os.scandir(folder):
             ending, place = Path(each.name).suffix.lower(), os.path.realpath(each.path)
@@ -128,15 +135,20 @@ def _with_digest(file: str) -> str:
     return f"{plain(Path(file).stem)}+{digest[:DIGITS]}"
 
 
-def tasks(files: Sequence[str], recipes: Sequence[DreamRecipe], device: str) -> list[Task]:
-    """Each of the files by each of the recipes, as they are settled on that type of device."""
-    called = names(files)
+def tasks(
+    files: Sequence[str], recipes: Sequence[DreamRecipe], device: str, source: str = ""
+) -> list[Task]:
+    """Each of the files, of that source, by each of the recipes, settled for that device type."""
+    called, base = names(files), Path(os.path.abspath(source))
     made: dict[str, Task] = {}
     for recipe in recipes:
         settled, rest = recipe.settled(device, True), _rest(recipe)
+        about = json.dumps(brief(recipe))
         for file, name in called.items():
             output = f"{recipe.called(name)}{rest}.png"
-            made[output] = Task(file, output, settled)
+            path = Path(file)
+            within = path.relative_to(base) if path.is_relative_to(base) else path
+            made[output] = Task(file, output, settled, f"{within.as_posix()} {about}")
     return list(made.values())
 
 
@@ -170,7 +182,7 @@ def brief(recipe: Recipe) -> dict[str, Any]:
 
 
 def share(tasks: Iterable[Task], shard: str) -> list[Task]:
-    """The tasks of one of several machines, as "2/8", by their names: whatever else there is.
+    """The tasks of one of several machines, as "2/8", by their keys: whatever else there is.
 
     Raises:
         RecipeError: if it is no such share.
@@ -179,4 +191,4 @@ def share(tasks: Iterable[Task], shard: str) -> list[Task]:
     place, count = map(int, found.groups()) if found else (0, 0)
     if not 1 <= place <= count:
         raise RecipeError(f"--shard is one of several, as 1/8 to 8/8, not {shown(shard)}")
-    return [task for task in tasks if crc32(task.output.encode()) % count == place - 1]
+    return [task for task in tasks if crc32(os.fsencode(task.key)) % count == place - 1]

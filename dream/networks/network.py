@@ -103,7 +103,7 @@ class Network:
         return int(self.network.state_dict()[f"{self.card.logits}.weight"].shape[0])
 
     def check_channels(self, layer: str, channels: Iterable[int]) -> None:
-        """Check channels of a layer that the card has: weights of one's own may have fewer.
+        """Check channels of a layer that the card has: weights from a user's file may have fewer.
 
         Raises:
             RecipeError: if one is not there.

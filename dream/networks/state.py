@@ -29,7 +29,7 @@ class Tensors:
     def __init__(self, path: Path, keys: tuple[tuple[str, str], ...] = ()) -> None:
         self.path = path
         try:
-            if path.exists() and not path.is_file():  # One would wait for ever for a pipe.
+            if path.exists() and not path.is_file():  # Opening a pipe blocks until somebody writes.
                 raise ValueError("it is no regular file")
             if path.suffix == ".pth":
                 state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)

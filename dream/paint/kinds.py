@@ -64,8 +64,8 @@ def plan(recipes: Sequence[Recipe], size: Size | None = None) -> list[AnyJob]:
 
 
 def smaller(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
-    """The pictures of a job one size smaller, all other things being as they were; of a film as if
-    it were not begun.
+    """The pictures of a job one size smaller, all other things being as they were; `first`, where a
+    part of a film begins, too.
 
     Raises:
         PictureError, RecipeError: if they cannot be.

@@ -112,7 +112,7 @@ def test_a_database_is_enough_and_what_is_none_says_what_to_give(
     photo, uri = folder_of(tmp_path / "in", 1) / "photo00.png", f"sqlite:///{has_sql}.db"
     if not has_sql:
         unregistered(monkeypatch)
-    for given in (["--mlflow", uri], ["--mlflow=runs"], ["--mlflow=nosuch://x"]):
+    for given in (["--mlflow", uri], ["--mlflow", "runs"], ["--mlflow=nosuch://x"]):
         expected = 0 if has_sql and uri in given else 2
         assert main(["image", *given, str(photo), "-o", "out.png", *QUICK]) == expected
         printed = [each for each in capsys.readouterr().err.splitlines() if "INFO" not in each]

@@ -199,6 +199,9 @@ def test_a_film_is_never_written_over_what_it_is_made_of(
         (["--mlflow=runs", "--ray", "IN", "OUT"], "runs", ""),
         (["IN", "--ray", "head:6379", "OUT", "--mlflow"], "", "head:6379"),
         (["IN", "OUT", "--ray", "auto", "--mlflow", "sqlite:///a.db"], "sqlite:///a.db", "auto"),
+        (["IN", "OUT", "--mlflow", "runs"], "runs", None),
+        (["--mlflow", "runs", "IN", "OUT", "--ray"], "runs", ""),
+        (["--mlflow", "IN", "--ray", "OUT"], "", ""),
     ],
 )
 def test_an_option_with_or_without_an_address_swallows_no_file(
@@ -207,6 +210,13 @@ def test_an_option_with_or_without_an_address_swallows_no_file(
     parsed = command_line._parser().parse_args(["batch", *given])
     assert (parsed.source, parsed.place) == ("IN", "OUT")
     assert (parsed.mlflow, parsed.ray) == (mlflow, ray)
+
+
+def test_a_part_of_an_options_name_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    parsed = command_line._parser().parse_args(["image", "--mlflow", CAT, "-o", "out.png"])
+    assert (parsed.photo, parsed.mlflow) == (CAT, "")
+    assert run("image", "--mlfl", CAT, "-o", "out.png") == 2
+    assert capsys.readouterr().err == "python -m dream: unrecognized arguments: --mlfl\n"
 
 
 def test_an_unknown_device_ends_in_one_line(
@@ -343,6 +353,21 @@ def test_a_reader_who_has_had_enough_ends_it_quietly(command: list[str]) -> None
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait() == 141
     process.stderr.close()
+
+
+def test_a_stream_that_is_closed_ends_no_command_in_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for closed in ("stdin", "stdout"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, closed, None)
+            assert run("pipe", "--size", "32x32") == 2
+            assert "frames come on stdin and go to stdout" in capsys.readouterr().err
+    for closed in ("stdout", "stderr"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, closed, None)
+            assert run("classes") == 0
+            assert run("image", CAT, "-o", str(tmp_path / f"{closed}.png"), *QUICK) == 0
 
 
 CHANNEL = ["channel", "--size", "64", "--steps", "3"]

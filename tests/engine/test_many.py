@@ -28,7 +28,7 @@ from dream.many.manifest import Manifest
 from dream.many.place import Place
 from dream.many.price import PIXELS_TOGETHER, batches
 from dream.many.row import sha256
-from dream.many.tasks import Task, share, tasks
+from dream.many.tasks import Task, pictures, share, tasks
 from dream.networks.network import Network
 from dream.recipe.variations import sweep
 from dream.tensors import to_image
@@ -212,7 +212,7 @@ def test_a_pipe_keeps_nobody_waiting(
     assert batch(source, out, *QUICK) == 2
     said = {
         "IN": f"there is no folder {pipe}",
-        "manifest": f"{out} cannot be read: manifest.jsonl is a pipe",
+        "manifest": f"{out} cannot be read: manifest.jsonl is no regular file",
         "listed": "no picture could be dreamed; the manifest says why",
     }
     assert capsys.readouterr().err.endswith(f"python -m dream: {said[place]}\n")
@@ -274,6 +274,32 @@ def test_shards_part_the_work_and_share_a_folder(photos: Path, tmp_path: Path) -
     assert len(manifest(tmp_path / "out", "manifest-*of2.jsonl")) == 3
 
 
+def test_a_picture_has_its_share_and_its_name_whatever_is_put_beside_it(
+    photos: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    out, files = tmp_path / "out", [f"/in/{place}.png" for place in range(20)]
+    beside = [file.replace("png", "jpg") for file in files]
+    moved = [file.replace("/in", "/elsewhere/in") for file in files]
+
+    def shares(source: str, listed: list[str], device: str) -> list[set[str]]:
+        all_tasks = tasks(listed, [RECIPE.but(max_side=None)], device, source)
+        parts = [share(all_tasks, f"{place}/3") for place in (1, 2, 3)]
+        return [{Path(task.input).name for task in part} & set(names) for part in parts]
+
+    names = [Path(file).name for file in files]
+    alone = shares("/in", files, "cpu")
+    assert alone == shares("/in", files + beside, "cpu")
+    assert alone == shares("/elsewhere/in", moved, "cuda") and all(alone)
+    assert batch(photos, out, *QUICK) == 0
+    before = {each.name for each in out.glob("*.png")}
+    to_image(load_image(photos / "photo00.png")).save(photos / "photo00.jpg")
+    for there in (3, 4):
+        assert batch(photos, out, *QUICK) == 0
+        assert f"{there} are there; " in capsys.readouterr().out
+    (new,) = {each.name for each in out.glob("*.png")} - before
+    assert new.startswith("dream-photo00.jpg-") and len(manifest(out)) == 4
+
+
 def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +314,16 @@ def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     assert batch(clip, tmp_path / "frames", *QUICK) == 0
     made = sorted(each.name for each in (tmp_path / "frames").glob("dream-*.png"))
     assert [name[:17] for name in made] == [f"dream-clip+00000{place}" for place in range(1, 5)]
+
+
+def test_a_closed_stdin_is_needed_for_a_list_alone(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert batch("-", tmp_path / "out", *QUICK) == 2
+    said = "python -m dream: the list is read from stdin, which is closed; give a folder for IN\n"
+    assert capsys.readouterr().err == said
+    assert batch(photos, tmp_path / "out", *QUICK) == 0
 
 
 def test_the_frames_of_a_video_are_as_large_as_the_largest_dream_of_them(tmp_path: Path) -> None:
@@ -358,6 +394,30 @@ def test_the_folder_of_a_picture_is_not_written_into_by_another_name(
     for source, out in ((photos, "link"), (tmp_path / "link", "in/."), (tmp_path / "links", "in")):
         assert batch(source, f"{tmp_path}/{out}", *QUICK) == 2
         assert "is where the pictures are; give another folder" in capsys.readouterr().err
+
+
+def test_pictures_are_never_among_their_dreams(tmp_path: Path, capsys: Printed) -> None:
+    photos = tmp_path / "in"
+    photos.mkdir()
+    (photos / "101APPLE").mkdir()
+    folder_of(photos / "100APPLE", 1)
+    folder_of(photos / "101APPLE" / "old", 1)
+    for out in (photos, photos / "100APPLE", photos / "101APPLE"):
+        for _ in range(2):
+            assert batch(photos, out, *QUICK, "--recursive") == 2
+            said = f"{out} is where the pictures are; give another folder for OUT\n"
+            assert capsys.readouterr().err == f"python -m dream: {said}"
+    assert not [*photos.rglob("dream-*"), *photos.rglob("*.jsonl")]
+
+
+def test_a_folder_is_passed_over_only_if_it_is_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    folder_of(tmp_path / "in" / "here", 1)
+    monkeypatch.chdir(tmp_path / "in" / "here")
+    (found,), _ = pictures(str(tmp_path / "in"), recursive=True)
+    assert found.endswith("photo00.png")
 
 
 def test_several_devices_work_side_by_side(photos: Path, tmp_path: Path, engine: Engine) -> None:

@@ -153,6 +153,16 @@ def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
     assert command_line.main(["video", str(unknown), *options]) == 0
     said = "its sound is in pcm_alaw, which this program does not read, and is left out\n"
     assert capsys.readouterr().err == said and load_video(out).frames == 4
+    for error, code in ((KeyboardInterrupt(), 130), (PictureError("it is too much"), 2)):
+
+        def stopped(_: float, where: str, error: BaseException = error) -> None:
+            if where.startswith("frame 2"):
+                raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr("dream.commands.films.bar", stopped)
+            assert command_line.main(["video", str(unknown), *options]) == code
+        assert capsys.readouterr().err.startswith(said) and load_video(out).frames < 4
     assert not finished(tmp_path / "out.gif", unknown).remark  # A GIF has no sound at all.
     heard = with_sound(tmp_path / "in.mp4", silent, [0.05])
 
