@@ -29,8 +29,9 @@ READERS = {
     b"\x1a\x45\xdf\xa3": "matroska",
     b"GIF8": "gif",
 }
-# Of so many frames one is taken at least, where a video has more in a second than are taken.
-MOST_LEFT_OUT = 16
+# Of so many frames one is taken at least, where a video has more in a second than are taken: those
+# that are left out are decoded, too.
+ONE_OF = 4
 CODECS = (
     *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "mjpeg"),
     *("gif", "prores", "rawvideo", "aac", "mp3", "mp3float", "opus", "libopus", "vorbis"),
@@ -131,12 +132,16 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
 def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Fraction, ...]:
     """When each frame is shown, and when the last one ends; nothing is decoded."""
     shown: list[tuple[int, int]] = []
-    for packet in container.demux(stream):
+    for count, packet in enumerate(container.demux(stream)):
         if packet.has_sidedata("encryption_info"):
             raise PictureError(f"{name} is encrypted; give one that is not")
+        if count > (most := ONE_OF * limits.frames):
+            raise PictureError(
+                f"{name} has more than {most} frames, of which {limits.frames} are taken at most; "
+                "cut it"
+            )
         if packet.pts is not None and packet.size and not packet.is_discard:
             shown.append((packet.pts, packet.duration or 0))
-        _check("has", len(shown), MOST_LEFT_OUT * limits.frames, "frames; cut it", name)
     shown.sort()
     if not shown:
         return ()
@@ -162,28 +167,36 @@ def _thinned(times: Iterable[Fraction], step: Fraction) -> Iterator[Fraction]:
 def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]:
     """The frames of a video from the one of that number on, upright and at that (height, width).
 
-    One that cannot be read is like the one before it.
+    One that cannot be read is like the one before it, or after it where none is before.
 
     Raises:
         PictureError: if the video turns out to be damaged.
     """
     name, points = Path(video.path).name, {time: at for at, time in enumerate(video.times[:-1])}
-    due, image = first, None
+    due, image, before = first, None, None
+
+    def upright(frame: Any) -> Image.Image:
+        _check_side(max(frame.width, frame.height), Limits(), name)
+        image = _as_rgb(frame)
+        if video.upright is not None:
+            image = image.transpose(video.upright)
+        image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        return to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
+
     with opened(video.path) as container:
         for frame in _decoded(container, _pictures(container, name)):
             if frame.pts is None:
                 continue
-            if (at := points.get(frame.pts * frame.time_base - video.start, -1)) < due:
+            at = points.get(frame.pts * frame.time_base - video.start, -1)
+            if at < due:
+                before = frame if at >= 0 else before
                 continue
+            if due < at and image is None:
+                image = upright(before or frame)
             while image and due < at:
                 yield image
                 due += 1
-            _check_side(max(frame.width, frame.height), Limits(), name)
-            image = _as_rgb(frame)
-            if video.upright is not None:
-                image = image.transpose(video.upright)
-            image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-            image = to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
+            image = upright(frame)
             yield image
             due = at + 1
     if due < video.frames:
@@ -199,11 +212,15 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
     if has_alpha == "1" and (name := ALPHA_DECODERS.get(stream.codec_context.name)):
         decoder = av.CodecContext.create(name, "r")
         frames = (frame for packet in container.demux(stream) for frame in decoder.decode(packet))
-    graph = None
+    graph, about = None, {}
     for frame in frames:
+        seen = {"width": frame.width, "height": frame.height, "format": frame.format.name}
+        if graph and seen != about:  # A graph is for frames of one kind.
+            graph.push(None)
+            yield from pulled(graph)
+            graph = None
         if graph is None and frame.interlaced_frame:
-            graph = av.filter.Graph()
-            about = {"width": frame.width, "height": frame.height, "format": frame.format}
+            graph, about = av.filter.Graph(), seen
             source = graph.add_buffer(time_base=frame.time_base, **about)
             bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
             graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
@@ -309,6 +326,8 @@ def _pictures(container: Any, name: str) -> Any:
         but = " but a cover" if container.streams.video else ""
         raise PictureError(f"{name} has no pictures{but}, only sound")
     stream = streams[0]
+    if _is_encrypted(stream):
+        raise PictureError(f"{name} is encrypted; give one that is not")
     if not _is_decodable(stream):
         raise PictureError(
             f"{name} is in {_codec(stream)}, which this program does not read; save it as H.264"
@@ -335,12 +354,19 @@ def _codec(stream: Any) -> str:
     """What a stream is coded by, as ffmpeg calls it."""
     if stream.codec_context is None:
         return "an unknown codec"
-    return str(stream.codec_context.name)
+    return ("encrypted " if _is_encrypted(stream) else "") + str(stream.codec_context.name)
+
+
+def _is_encrypted(stream: Any) -> bool:
+    """Whether a stream of Matroska or WebM is; packets of MP4 say so one by one."""
+    return "enc_key_id" in stream.metadata
 
 
 def _is_decodable(stream: Any) -> bool:
     """Whether its codec is one of `CODECS`: PyAV opens any, whatever the whitelist says."""
-    return stream.codec_context is not None and stream.codec_context.name in CODECS
+    if stream.codec_context is None or _is_encrypted(stream):
+        return False
+    return stream.codec_context.name in CODECS
 
 
 def recipe_text(path: str | os.PathLike[str]) -> str:
