@@ -108,12 +108,15 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         told = float((stream.duration or 0) * (stream.time_base or 0))
         told = max(told, (container.duration or 0) / 1e6)
         _check("lasts", told, limits.seconds, "seconds; cut it", name)
-        times, base = _times(container, stream, limits, name), Fraction(stream.time_base)
+        (times, begin), base = _times(container, stream, limits, name), Fraction(stream.time_base)
     with opened(path) as container:
         stream = _pictures(container, name)
         frame = next(_decoded(container, stream), None)
         if frame is None or frame.pts is None or len(times) < 2:
             raise PictureError(f"{name} is damaged: no picture of it can be read")
+        start, upright = frame.pts * frame.time_base, UPRIGHT.get(matrix := _matrix(frame))
+        if start - begin in times[:-1]:  # What was cut begins with frames that lack others.
+            times = tuple(time - (start - begin) for time in times if time >= start - begin)
         if len(times) == 2:
             raise PictureError(f"{name} has one frame; a video has more, and this is a picture")
         _check_side(max(frame.width, frame.height), limits, name)
@@ -122,15 +125,17 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         if ratio := stream.sample_aspect_ratio:
             width = max(1, round(width * ratio))
         _check_side(width, limits, name)
-        matrix = _matrix(frame)
         size = (width, height) if matrix in UPRIGHT and not matrix[0] else (height, width)
-        start, upright = frame.pts * frame.time_base, UPRIGHT.get(matrix)
         sound = audio_of(container)
         return Video(str(path), size, times, base, start, upright, bool(sound), _lost(container))
 
 
-def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Fraction, ...]:
-    """When each frame is shown, and when the last one ends; nothing is decoded."""
+def _times(
+    container: Any, stream: Any, limits: Limits, name: str
+) -> tuple[tuple[Fraction, ...], Fraction]:
+    """When each frame is shown, and when the last one ends, in seconds from the first; and when
+    that is. Nothing is decoded.
+    """
     shown: list[tuple[int, int]] = []
     for count, packet in enumerate(container.demux(stream)):
         if packet.has_sidedata("encryption_info"):
@@ -144,7 +149,7 @@ def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Frac
             shown.append((packet.pts, packet.duration or 0))
     shown.sort()
     if not shown:
-        return ()
+        return (), Fraction(0)
     points = [pts for pts, _ in dict(shown).items()]
     last = shown[-1][1] or (points[-1] - points[-2] if len(points) > 1 else 1)
     base = Fraction(stream.time_base)
@@ -152,7 +157,7 @@ def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Frac
     if len(points) > times[-1] * limits.rate > 0:
         times = [*_thinned(times[:-1], 1 / Fraction(limits.rate)), times[-1]]
     _check("has", len(times) - 1, limits.frames, "frames; cut it", name)
-    return tuple(times)
+    return tuple(times), points[0] * base
 
 
 def _thinned(times: Iterable[Fraction], step: Fraction) -> Iterator[Fraction]:

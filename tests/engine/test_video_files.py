@@ -189,6 +189,19 @@ def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_pa
         assert [*frames_of(video, video.size, first)] == images[first:]
 
 
+def test_a_video_that_was_cut_begins_with_the_first_frame_that_can_be_read(tmp_path: Path) -> None:
+    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in panned(12)]
+    whole = of_frames(tmp_path / "whole.mp4", frames, options={"g": "8", "bf": "0"})
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "cut.mp4"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in [packet for packet in source.demux() if packet.size][5:]:
+            packet.stream = stream
+            target.mux(packet)
+    video, images = read(tmp_path / "cut.mp4")
+    assert images == read(whole)[1][8:] and video.frames == 4
+    assert float(video.times[-1]) == pytest.approx(4 / 24, abs=0.003)
+
+
 def test_what_is_transparent_in_a_video_is_white(tmp_path: Path) -> None:
     image = Image.new("RGBA", (64, 48))
     image.paste((250, 0, 0, 255), (0, 0, 32, 48))
