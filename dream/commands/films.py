@@ -38,7 +38,7 @@ def _zoom_options(parser: argparse.ArgumentParser) -> None:
 
 def _zoom(given: argparse.Namespace) -> None:
     recipe = recipe_of(given, ZoomRecipe)
-    photo = load_image(given.photo, side=recipe.longest_side)
+    photo = load_image(given.photo)
     engine = engine_of(given, recipe.model)
     (job,) = engine.plan([recipe], size_of(photo))
     _film(given, engine, zoom_reel(job, photo), given.photo)
@@ -107,7 +107,7 @@ def _making_options(parser: argparse.ArgumentParser) -> None:
 
 def _making(given: argparse.Namespace) -> None:
     recipe, making = recipe_of(given, DreamRecipe), Making(given.seconds, given.fps, given.loop)
-    photo = load_image(given.photo, side=recipe.longest_side)
+    photo = load_image(given.photo)
     engine = engine_of(given, recipe.model)
     start = time.perf_counter()
     (job,) = engine.plan([recipe], size_of(photo))

@@ -58,7 +58,7 @@ def _image_options(parser: argparse.ArgumentParser) -> None:
 
 def _image(given: argparse.Namespace) -> None:
     recipe = recipe_of(given, DreamRecipe)
-    photo = load_image(given.photo, side=recipe.longest_side)
+    photo = load_image(given.photo)
     tracker = None if given.mlflow is None else Tracker(given.mlflow, "dreams")
     start = time.perf_counter()
     objectives = []  # On the device: to fetch one would wait for each step.
@@ -84,7 +84,7 @@ def _sheet_options(parser: argparse.ArgumentParser) -> None:
 def _sheet(given: argparse.Namespace) -> None:
     recipe = recipe_of(given, DreamRecipe)
     recipes = variations(recipe, listed(given.layers), numbers(given.intensities))
-    photo = load_image(given.photo, side=recipe.longest_side)
+    photo = load_image(given.photo)
     start = time.perf_counter()
     dreams = _finished(painted(engine_of(given, recipe.model), recipes, photo))
     made = sheet(recipes, [picture for _, picture, _ in dreams])
@@ -108,7 +108,7 @@ def _channel(given: argparse.Namespace) -> None:
     if given.grid is not None or given.channels is not None:
         _grid(given, recipe)
         return
-    photo = load_image(given.image, side=recipe.longest_side) if given.image else None
+    photo = load_image(given.image) if given.image else None
     start = time.perf_counter()
     for made, picture, frame in _finished(painted(engine_of(given, recipe.model), [recipe], photo)):
         about = f"channel {recipe.channel} of {recipe.layer}, seed {recipe.seed}"
@@ -156,7 +156,7 @@ def _top(given: argparse.Namespace) -> None:
     COUNT.check("count", given.count)
     engine = engine_of(given, given.model)
     recipe = ChannelRecipe(model=given.model, layer=given.layer)
-    photo = load_image(given.photo, side=recipe.longest_side)
+    photo = load_image(given.photo)
     fetching(engine.fetch(recipe.model))
     response = engine.response(photo, recipe.model, recipe.layer)
     for answer in response.top(given.count, given.spot):
@@ -176,7 +176,7 @@ def _class(given: argparse.Namespace) -> None:
     recipe = recipe_of(given, ClassRecipe)
     if given.target is None and not given.recipe:
         raise RecipeError("name a class, as goldfish; python -m dream classes lists them")
-    photo = load_image(given.image, side=recipe.longest_side) if given.image else None
+    photo = load_image(given.image) if given.image else None
     engine = engine_of(given, recipe.model)
     start = time.perf_counter()
     frames = painted(engine, [recipe], photo)

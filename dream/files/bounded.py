@@ -100,44 +100,53 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def check(file: BinaryIO) -> bool:
+def check(file: BinaryIO) -> tuple[bool, bool]:
     """Refuse a JPEG or TIFF that costs too much where nothing is read, or before its size is known.
 
     Returns:
-        Whether it is a TIFF.
+        Whether it is a TIFF, and whether a JPEG that has all its components in a single scan.
 
     Raises:
         ValueError: if it does.
     """
     file.seek(0)
-    head, is_tiff = file.read(16), False
+    head, is_tiff, has_one_scan = file.read(16), False, False
     if head.startswith(b"\xff\xd8\xff"):
         file.seek(0)
-        _check_segments(file.read())
+        has_one_scan = _check_segments(file.read())
     elif is_tiff := head[:4] in TiffImagePlugin.PREFIXES:
         _check_tags(file, head)
-    return is_tiff
+    return is_tiff, has_one_scan
 
 
 # The markers of a JPEG that a segment follows, and the one that ends it.
 MARKER = re.compile(rb"\xff([\xc0-\xc7\xc9-\xcf\xd9-\xef\xfe])")
 
 
-def _check_segments(jpeg: bytes) -> None:
-    """Refuse scans without end, each of which goes over all of the picture, and too much EXIF."""
+def _check_segments(jpeg: bytes) -> bool:
+    """Refuse scans without end, each of which goes over all of the picture, and too much EXIF.
+
+    Returns:
+        Whether a single scan has all components, so that no coefficients lie in memory.
+    """
     scans = exif = at = 0
+    components = scanned = b""
     while found := MARKER.search(jpeg, at):
         marker, at = found[1], found.end()
         if marker == b"\xd9":
             if scans:
-                return
+                break
             continue
         length = int.from_bytes(jpeg[at : at + 2], "big")
-        scans += marker == b"\xda"
+        if marker == b"\xda":
+            scans, scanned = scans + 1, jpeg[at + 2 : at + 3]
+        elif marker in (b"\xc0", b"\xc1"):  # Neither progressive nor arithmetic.
+            components = jpeg[at + 7 : at + 8]
         exif += length if marker == b"\xe1" and jpeg.startswith(b"Exif\0\0", at + 2) else 0
         if scans > SCANS or exif > EXIF_BYTES:
             raise ValueError(f"it has more than {SCANS} scans, or {EXIF_BYTES} bytes of EXIF")
         at += length
+    return scans == 1 and scanned == components
 
 
 def cicp(png: BinaryIO) -> tuple[int, int] | None:

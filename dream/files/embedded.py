@@ -36,7 +36,7 @@ def embed_guide(path: PathOrFile) -> str:
     Raises:
         PictureError: as `load_image`.
     """
-    picture = load_image(path, side=GUIDE_SIDE)
+    picture = load_image(path)
     picture = resized(picture, limited(size_of(picture), GUIDE_SIDE))
     return _uri(to_image(picture), "WEBP", lossless=True)
 

@@ -52,9 +52,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MEGAPIXELS = 64
 # Its decoder holds the picture three times.
 WEBP_MEGAPIXELS = 40
-# A JPEG can be decoded smaller than it is: from so many megapixels on it is, where that is enough.
-# Of progressive ones all coefficients lie in memory first, which takes as much as a picture.
-JPEG_MEGAPIXELS, DRAFT_MEGAPIXELS = 256, 16
+# A JPEG of one scan can be decoded smaller than it is. Of several scans, as a progressive one has,
+# all coefficients lie in memory first, which takes as much as a picture.
+JPEG_MEGAPIXELS = 256
 SIDE = 30_000
 RECIPE_KEY = "deepdream"
 # A recipe may hold a guide and a mask (see `embedded`).
@@ -72,7 +72,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def load_image(path: PathOrFile, background: str | None = None, side: int | None = None) -> Tensor:
+def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
     """The picture in a file as a float tensor (1, 3, H, W), RGB in [0, 1], the right way up.
 
     The first frame of PNG, JPEG, WebP, BMP, GIF, TIFF or MPO. The header is read first, so that a
@@ -80,19 +80,17 @@ def load_image(path: PathOrFile, background: str | None = None, side: int | None
     become RGB; colours become sRGB as a profile, or cICP or gAMA of a PNG, say. Grey of more than 8
     bits of which no value is above 4095 is taken for 12 bits. What is transparent shows the
     background: without one white, or black where art is nearly white. It takes up to a gigabyte,
-    however many pictures are asked for at once.
-
-    Where a longest `side` in pixels is all that is needed, a JPEG of more than 16 megapixels comes
-    at a half, a quarter or an eighth of its size, at least twice that large; and in any case at one
-    of at most 64 megapixels.
+    however many pictures are asked for at once. A JPEG of more than 64 megapixels comes at a half
+    of its width and height, the same for whoever asks.
 
     Raises:
         PictureError: if it is no such file, is damaged, has more than 64 megapixels (40 as WebP,
-            256 as a JPEG that is not progressive), 30,000 pixels a side or 250 MB, or would take
-            more than 10 seconds of a processor to read.
+            256 as a JPEG of a single scan, which no progressive one is), 30,000 pixels a side or
+            250 MB, or would take more than 10 seconds of a processor to read.
     """
     with _opened(path) as image, DECODING:
-        _draft(image, side)
+        if image.width * image.height > MEGAPIXELS * 1e6:
+            image.draft(None, (image.width // 2, image.height // 2))
         rgb = _upright_rgb(image, background)
         image.close()  # The picture is there once, as floats, and not also as it was.
         pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)
@@ -101,19 +99,6 @@ def load_image(path: PathOrFile, background: str | None = None, side: int | None
             pixels[top : top + ROWS] = np.asarray(rows)
         rgb.close()
         return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(255)
-
-
-def _draft(image: Image.Image, side: int | None) -> None:
-    """Have a large JPEG decoded no larger than is needed, or may be."""
-    megapixels = image.width * image.height / 1e6
-    divisor = 1
-    while divisor < 8 and megapixels / divisor**2 > MEGAPIXELS:
-        divisor *= 2
-    if side is not None and megapixels > DRAFT_MEGAPIXELS:
-        while divisor < 8 and max(image.size) >= 2 * side * 2 * divisor:
-            divisor *= 2
-    if divisor > 1:
-        image.draft(None, (image.width // divisor, image.height // divisor))
 
 
 def image_size(path: PathOrFile) -> tuple[int, int]:
@@ -153,11 +138,11 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
         with bounded_file(path, name) as file:
             if (size := file.seek(0, os.SEEK_END)) > BYTES:
                 raise _too_large(name, f"{size / 1e6:.1f} MB", BYTES // 10**6)
-            is_tiff = check(file)
+            is_tiff, has_one_scan = check(file)
             with _identified(file) as image:
                 megapixels = image.width * image.height / 1e6
                 most = WEBP_MEGAPIXELS if image.format == "WEBP" else MEGAPIXELS
-                if image.format in ("JPEG", "MPO") and not image.info.get("progressive"):
+                if image.format in ("JPEG", "MPO") and has_one_scan:
                     most = JPEG_MEGAPIXELS
                 if megapixels > most:
                     raise _too_large(name, f"{megapixels:.1f} megapixels", most)

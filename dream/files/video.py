@@ -29,8 +29,9 @@ READERS = {
     b"\x1a\x45\xdf\xa3": "matroska",
     b"GIF8": "gif",
 }
-# Of so many frames one is taken at least, where a video has more in a second than are taken.
-MOST_LEFT_OUT = 16
+# Of so many frames one is taken at least, where a video has more in a second than are taken: those
+# that are left out are decoded, too.
+ONE_OF = 4
 CODECS = (
     *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "mjpeg"),
     *("gif", "prores", "rawvideo", "aac", "mp3", "mp3float", "opus", "libopus", "vorbis"),
@@ -107,12 +108,15 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         told = float((stream.duration or 0) * (stream.time_base or 0))
         told = max(told, (container.duration or 0) / 1e6)
         _check("lasts", told, limits.seconds, "seconds; cut it", name)
-        times, base = _times(container, stream, limits, name), Fraction(stream.time_base)
+        (times, begin), base = _times(container, stream, limits, name), Fraction(stream.time_base)
     with opened(path) as container:
         stream = _pictures(container, name)
         frame = next(_decoded(container, stream), None)
         if frame is None or frame.pts is None or len(times) < 2:
             raise PictureError(f"{name} is damaged: no picture of it can be read")
+        start, upright = frame.pts * frame.time_base, UPRIGHT.get(matrix := _matrix(frame))
+        if start - begin in times[:-1]:  # What was cut begins with frames that lack others.
+            times = tuple(time - (start - begin) for time in times if time >= start - begin)
         if len(times) == 2:
             raise PictureError(f"{name} has one frame; a video has more, and this is a picture")
         _check_side(max(frame.width, frame.height), limits, name)
@@ -121,25 +125,31 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         if ratio := stream.sample_aspect_ratio:
             width = max(1, round(width * ratio))
         _check_side(width, limits, name)
-        matrix = _matrix(frame)
         size = (width, height) if matrix in UPRIGHT and not matrix[0] else (height, width)
-        start, upright = frame.pts * frame.time_base, UPRIGHT.get(matrix)
         sound = audio_of(container)
         return Video(str(path), size, times, base, start, upright, bool(sound), _lost(container))
 
 
-def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Fraction, ...]:
-    """When each frame is shown, and when the last one ends; nothing is decoded."""
+def _times(
+    container: Any, stream: Any, limits: Limits, name: str
+) -> tuple[tuple[Fraction, ...], Fraction]:
+    """When each frame is shown, and when the last one ends, in seconds from the first; and when
+    that is. Nothing is decoded.
+    """
     shown: list[tuple[int, int]] = []
-    for packet in container.demux(stream):
+    for count, packet in enumerate(container.demux(stream)):
         if packet.has_sidedata("encryption_info"):
             raise PictureError(f"{name} is encrypted; give one that is not")
+        if count > (most := ONE_OF * limits.frames):
+            raise PictureError(
+                f"{name} has more than {most} frames, of which {limits.frames} are taken at most; "
+                "cut it"
+            )
         if packet.pts is not None and packet.size and not packet.is_discard:
             shown.append((packet.pts, packet.duration or 0))
-        _check("has", len(shown), MOST_LEFT_OUT * limits.frames, "frames; cut it", name)
     shown.sort()
     if not shown:
-        return ()
+        return (), Fraction(0)
     points = [pts for pts, _ in dict(shown).items()]
     last = shown[-1][1] or (points[-1] - points[-2] if len(points) > 1 else 1)
     base = Fraction(stream.time_base)
@@ -147,7 +157,7 @@ def _times(container: Any, stream: Any, limits: Limits, name: str) -> tuple[Frac
     if len(points) > times[-1] * limits.rate > 0:
         times = [*_thinned(times[:-1], 1 / Fraction(limits.rate)), times[-1]]
     _check("has", len(times) - 1, limits.frames, "frames; cut it", name)
-    return tuple(times)
+    return tuple(times), points[0] * base
 
 
 def _thinned(times: Iterable[Fraction], step: Fraction) -> Iterator[Fraction]:
@@ -162,28 +172,36 @@ def _thinned(times: Iterable[Fraction], step: Fraction) -> Iterator[Fraction]:
 def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]:
     """The frames of a video from the one of that number on, upright and at that (height, width).
 
-    One that cannot be read is like the one before it.
+    One that cannot be read is like the one before it, or after it where none is before.
 
     Raises:
         PictureError: if the video turns out to be damaged.
     """
     name, points = Path(video.path).name, {time: at for at, time in enumerate(video.times[:-1])}
-    due, image = first, None
+    due, image, before = first, None, None
+
+    def upright(frame: Any) -> Image.Image:
+        _check_side(max(frame.width, frame.height), Limits(), name)
+        image = _as_rgb(frame)
+        if video.upright is not None:
+            image = image.transpose(video.upright)
+        image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        return to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
+
     with opened(video.path) as container:
         for frame in _decoded(container, _pictures(container, name)):
             if frame.pts is None:
                 continue
-            if (at := points.get(frame.pts * frame.time_base - video.start, -1)) < due:
+            at = points.get(frame.pts * frame.time_base - video.start, -1)
+            if at < due:
+                before = frame if at >= 0 else before
                 continue
+            if due < at and image is None:
+                image = upright(before or frame)
             while image and due < at:
                 yield image
                 due += 1
-            _check_side(max(frame.width, frame.height), Limits(), name)
-            image = _as_rgb(frame)
-            if video.upright is not None:
-                image = image.transpose(video.upright)
-            image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-            image = to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
+            image = upright(frame)
             yield image
             due = at + 1
     if due < video.frames:
@@ -199,11 +217,15 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
     if has_alpha == "1" and (name := ALPHA_DECODERS.get(stream.codec_context.name)):
         decoder = av.CodecContext.create(name, "r")
         frames = (frame for packet in container.demux(stream) for frame in decoder.decode(packet))
-    graph = None
+    graph, about = None, {}
     for frame in frames:
+        seen = {"width": frame.width, "height": frame.height, "format": frame.format.name}
+        if graph and seen != about:  # A graph is for frames of one kind.
+            graph.push(None)
+            yield from pulled(graph)
+            graph = None
         if graph is None and frame.interlaced_frame:
-            graph = av.filter.Graph()
-            about = {"width": frame.width, "height": frame.height, "format": frame.format}
+            graph, about = av.filter.Graph(), seen
             source = graph.add_buffer(time_base=frame.time_base, **about)
             bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
             graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
@@ -309,6 +331,8 @@ def _pictures(container: Any, name: str) -> Any:
         but = " but a cover" if container.streams.video else ""
         raise PictureError(f"{name} has no pictures{but}, only sound")
     stream = streams[0]
+    if _is_encrypted(stream):
+        raise PictureError(f"{name} is encrypted; give one that is not")
     if not _is_decodable(stream):
         raise PictureError(
             f"{name} is in {_codec(stream)}, which this program does not read; save it as H.264"
@@ -335,12 +359,19 @@ def _codec(stream: Any) -> str:
     """What a stream is coded by, as ffmpeg calls it."""
     if stream.codec_context is None:
         return "an unknown codec"
-    return str(stream.codec_context.name)
+    return ("encrypted " if _is_encrypted(stream) else "") + str(stream.codec_context.name)
+
+
+def _is_encrypted(stream: Any) -> bool:
+    """Whether a stream of Matroska or WebM is; packets of MP4 say so one by one."""
+    return "enc_key_id" in stream.metadata
 
 
 def _is_decodable(stream: Any) -> bool:
     """Whether its codec is one of `CODECS`: PyAV opens any, whatever the whitelist says."""
-    return stream.codec_context is not None and stream.codec_context.name in CODECS
+    if stream.codec_context is None or _is_encrypted(stream):
+        return False
+    return stream.codec_context.name in CODECS
 
 
 def recipe_text(path: str | os.PathLike[str]) -> str:

@@ -44,7 +44,7 @@ class Painter:
             weights = self.engine.networks.weights_id(task.recipe.model)
             row = Row(task.input, sha256(task.input), task.output, brief(task.recipe), weights)
             try:
-                picture = load_image(task.input, side=task.recipe.longest_side)
+                picture = load_image(task.input)
                 self.engine.plan([task.recipe], size_of(picture))
             except PictureError as error:
                 yield [replace(row, error=str(error))]

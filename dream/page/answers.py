@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dream.errors import DreamError
-from dream.files.picture import load_image, save_preview
+from dream.files.picture import image_size, load_image, save_preview
 from dream.page.moments import Moment, Moments, fresh_folder, in_turn, of_frames
 from dream.paint.response import Response
 from dream.recipe.channel import ChannelRecipe, channel_numbers, spread_channels
@@ -40,7 +40,9 @@ def answered(
     """
     image = load_image(photo)
     if spot:
-        height, width = image.shape[2:]
+        height, width = image_size(photo)  # Of all of it, where it is read at a half; not upright.
+        if (height > width) != (image.shape[2] > image.shape[3]):
+            height, width = width, height
         if not (0 <= spot[0] < width and 0 <= spot[1] < height):
             raise DreamError(
                 f"the spot {spot[0]:g}, {spot[1]:g} lies outside of the picture, "

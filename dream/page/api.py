@@ -39,7 +39,8 @@ PNG = partial(gr.Image, format="png")
 
 IMAGE = Own(
     parts.photo_input,
-    "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 64 megapixels.",
+    "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 64 megapixels "
+    "(40 as WebP, 256 as a JPEG of one scan).",
     required=True,
 )
 NOISE_OR_IMAGE = Own(parts.photo_input, "A photo to start from; empty to start from noise.")

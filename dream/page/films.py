@@ -61,7 +61,7 @@ def zoom(work: Work, recipe: ZoomRecipe, photo: str, ending: str = "mp4") -> Fil
     Raises:
         DreamError: as `load_image`, `Work.film` and `Engine.fetch`.
     """
-    picture = load_image(photo, side=recipe.longest_side)
+    picture = load_image(photo)
     (job,) = work.engine.plan([check_length(recipe)], size_of(picture))
     return _filmed(work, zoom_reel(job, picture), photo, ending)
 
@@ -91,7 +91,7 @@ def making_of(
     work: Work, recipe: DreamRecipe, photo: str, making: Making, ending: str = "mp4"
 ) -> Films:
     """How a dream came about; all is checked before this returns. Raises as `zoom`."""
-    picture = load_image(photo, side=recipe.longest_side)
+    picture = load_image(photo)
     (job,) = work.engine.plan([recipe], size_of(picture))
     settled, size = job.recipes[0], making_size(job.stages[-1].size)
     path = _path(settled, photo, ending, "making-of-")

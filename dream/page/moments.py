@@ -82,8 +82,7 @@ def moments(
     Raises:
         DreamError: as `load_image`, `Work.paint` and `Engine.fetch`.
     """
-    side = max(recipe.longest_side for recipe in recipes)
-    picture = load_image(photo, side=side) if photo else None
+    picture = load_image(photo) if photo else None
     if judged:
         (recipe,) = recipes
         assert isinstance(recipe, ClassRecipe)

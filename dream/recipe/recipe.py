@@ -107,12 +107,6 @@ class Recipe(ABC):
         """The recipe with a picture of at most so many pixels a side."""
         return self.but(**{self.side: side})
 
-    @property
-    def longest_side(self) -> int:
-        """The longest side in pixels of what it makes of a photo, on the device that makes most."""
-        usual = [self._usual(device, photo=True).get(self.side, 0) for device in ("cpu", "cuda")]
-        return int(getattr(self, self.side) or max(usual))
-
     def lasting(self, seconds: Fraction) -> Recipe:
         """What makes the first so many seconds of what it makes, and no more."""
         return self

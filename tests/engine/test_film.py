@@ -310,6 +310,16 @@ def test_of_slow_motion_some_frames_are_left_out(
         assert min(change(to_tensor(frame), to_tensor(image)) for image in near) < 8
 
 
+def test_no_more_of_slow_motion_is_decoded_than_four_times_what_is_taken(tmp_path: Path) -> None:
+    images, limits = panned(21), Limits(frames=5, rate=60)
+    slow = steady(tmp_path / "slow.mp4", images[:20], Fraction(240))
+    assert load_video(slow, limits).frames == 5
+    steady(slow, images, Fraction(240))
+    said = "^slow.mp4 has more than 20 frames, of which 5 are taken at most; cut it$"
+    with pytest.raises(PictureError, match=said):
+        load_video(slow, limits)
+
+
 def test_a_video_beyond_the_limits_is_refused_in_one_line(tmp_path: Path) -> None:
     images = panned(3)
     hours = [Fraction(0), Fraction(60), Fraction(120), Fraction(36_000)]

@@ -26,12 +26,14 @@ from dream import (
     ChannelRecipe,
     ClassRecipe,
     DreamRecipe,
+    Engine,
     PictureError,
     RecipeError,
     load_image,
     read_recipe,
     save_image,
 )
+from dream.__main__ import main
 from dream.files import bounded, picture
 from dream.files.origin import OF_A_PHOTO, OF_NOTHING, XMP_KEY
 from dream.files.picture import (
@@ -213,28 +215,43 @@ def test_sixty_four_megapixels_are_the_limit() -> None:
         load_image(progressive)
 
 
-def test_a_photo_of_a_phone_is_read_as_large_as_is_needed() -> None:
-    """48 megapixels."""
-    image = quarters().resize((8064, 6048), Image.Resampling.NEAREST)
-    photo = written(image, "JPEG", quality=50)
-    for side, width in ((4096, 8064), (640, 2016), (256, 1008)):
-        photo.seek(0)
-        picture = load_image(photo, side=side)
-        assert picture.shape == (1, 3, width * 3 // 4, width)
-        assert np.abs(centres(picture) - (RED, GREEN, BLUE, WHITE)).max() < 6
-    # What is smaller is read as it is, whatever is needed of it.
-    small = written(quarters().resize((4000, 3000)), "JPEG")
-    assert load_image(small, side=64).shape == (1, 3, 3000, 4000)
+def test_a_photo_of_a_phone_becomes_the_same_picture_by_command_and_in_python(
+    tmp_path: Path, engine: Engine
+) -> None:
+    """17 megapixels, and all of them count: a step less is another picture."""
+    noise = np.random.default_rng(0).integers(0, 256, (3600, 4800), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.jpg", quality=90)
+    picture = load_image(tmp_path / "photo.jpg")
+    assert picture.shape == (1, 3, 3600, 4800)
+    recipe = DreamRecipe(max_side=64, octaves=1, iterations=1)
+    *_, dream = engine.dream(picture, recipe)
+    command = f"image {tmp_path}/photo.jpg -o {tmp_path}/a.png --max-side 64 --octaves 1"
+    assert main([*command.split(), "--iterations", "1"]) == 0
+    assert torch.equal(load_image(tmp_path / "a.png"), to_tensor(dream.picture()))
 
 
-def test_what_is_larger_than_pillow_reads_is_read_smaller_or_refused() -> None:
-    photo = bytearray(written(Image.new("RGB", (64, 48), RED), "JPEG").getvalue())
-    place = photo.index(b"\xff\xc0") + 5
-    photo[place : place + 4] = struct.pack(">2H", 12_240, 16_320)  # 200 megapixels, mostly grey.
-    assert load_image(io.BytesIO(photo), side=640).shape == (1, 3, 1530, 2040)
-    photo[place : place + 4] = struct.pack(">2H", 16_001, 16_000)
+def of_so_many_pixels(jpeg: bytes, width: int, height: int) -> io.BytesIO:
+    """The same JPEG, whose header says that size: what is not there is grey."""
+    place = jpeg.index(b"\xff\xc0") + 5
+    return io.BytesIO(jpeg[:place] + struct.pack(">2H", height, width) + jpeg[place + 4 :])
+
+
+def test_what_is_larger_than_pillow_reads_is_read_at_a_half_or_refused() -> None:
+    photo = written(Image.new("RGB", (64, 48), RED), "JPEG").getvalue()
+    large = of_so_many_pixels(photo, 16_320, 12_240)  # 200 megapixels.
+    assert load_image(large).shape == (1, 3, 6120, 8160)
     with pytest.raises(PictureError, match="256.0 megapixels; the limit is 256"):
-        load_image(io.BytesIO(photo), side=640)
+        load_image(of_so_many_pixels(photo, 16_000, 16_001))
+
+
+def test_a_jpeg_whose_coefficients_lie_in_memory_is_no_larger_than_others() -> None:
+    photo = written(Image.new("RGB", (64, 48), RED), "JPEG").getvalue()
+    scan = photo.index(b"\xff\xda")
+    of_one_component = photo[: scan + 4] + b"\1" + photo[scan + 5 :]
+    for jpeg in (photo[:-2] + photo[scan:], of_one_component):
+        with pytest.raises(PictureError, match="72.0 megapixels; the limit is 64"):
+            image_size(of_so_many_pixels(jpeg, 9000, 8000))
+    assert image_size(of_so_many_pixels(photo, 9000, 8000)) == (8000, 9000)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,70 @@ def test_an_interlaced_video_is_not_combed(tmp_path: Path) -> None:
     assert [*frames_of(video, video.size, 3)][0].tobytes() == images[3].tobytes()
 
 
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p"])
+def test_an_interlaced_video_may_become_another_kind(pixels: str, tmp_path: Path) -> None:
+    options = {"x264-params": "interlaced=1:repeat-headers=1", "qp": "10"}
+    with av.open(str(tmp_path / "in.mp4"), "w") as target:
+        stream = target.add_stream("libx264", rate=24, options=options)
+        stream.width, stream.height, stream.pix_fmt = 128, 192, "yuv420p"
+        small = av.CodecContext.create("libx264", "w")
+        small.width, small.height, small.pix_fmt = 64, 96, pixels
+        small.time_base, small.options = Fraction(1, 24), options
+        for encoder, colour, begin in ((stream, (81, 90, 240), 0), (small, (145, 54, 34), 4)):
+            for at in range(4):
+                frame = plain(colour, (encoder.width, encoder.height), encoder.pix_fmt)
+                frame.pts, frame.time_base = at, Fraction(1, 24)
+                target.mux(moved(encoder.encode(frame), stream, begin))
+            target.mux(moved(encoder.encode(None), stream, begin))
+    video, images = read(tmp_path / "in.mp4")
+    assert video.frames == len(images) == 8 and video.size == (192, 128)
+    for at, image in enumerate(images):
+        for place in ((2, 2), (125, 189)):
+            red, green, _ = image.getpixel(place)  # type: ignore[misc]
+            assert (red > 200 > 50 > green) if at < 4 else (green > 200 > 50 > red)
+
+
+def moved(packets: list[av.Packet], stream: Any, by: int) -> list[av.Packet]:
+    """Packets of a stream, so many frames at 24 a second later."""
+    for packet in packets:
+        assert packet.pts is not None and packet.dts is not None
+        later = int(by / 24 / packet.time_base)
+        packet.pts, packet.dts, packet.stream = packet.pts + later, packet.dts + later, stream
+    return packets
+
+
+def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_path: Path) -> None:
+    good = encoded(tmp_path / "good.webm", panned(8), "libvpx", "yuv420p")
+    with av.open(str(good)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for at, old in enumerate(packet for packet in source.demux() if packet.size):
+            content = bytearray(bytes(old))
+            if at in (3, 4):
+                content[0] &= ~0x10  # A frame of VP8 that is not shown.
+            new = av.Packet(bytes(content))
+            new.pts, new.dts, new.time_base = old.pts, old.dts, old.time_base
+            new.is_keyframe, new.stream = old.is_keyframe, stream
+            target.mux(new)
+    video, images = read(tmp_path / "in.webm")
+    assert len(images) == 8 and images[2].tobytes() == images[3].tobytes() == images[4].tobytes()
+    assert images[4].tobytes() != images[5].tobytes()
+    for first in range(8):
+        assert [*frames_of(video, video.size, first)] == images[first:]
+
+
+def test_a_video_that_was_cut_begins_with_the_first_frame_that_can_be_read(tmp_path: Path) -> None:
+    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in panned(12)]
+    whole = of_frames(tmp_path / "whole.mp4", frames, options={"g": "8", "bf": "0"})
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "cut.mp4"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in [packet for packet in source.demux() if packet.size][5:]:
+            packet.stream = stream
+            target.mux(packet)
+    video, images = read(tmp_path / "cut.mp4")
+    assert images == read(whole)[1][8:] and video.frames == 4
+    assert float(video.times[-1]) == pytest.approx(4 / 24, abs=0.003)
+
+
 def test_what_is_transparent_in_a_video_is_white(tmp_path: Path) -> None:
     image = Image.new("RGBA", (64, 48))
     image.paste((250, 0, 0, 255), (0, 0, 32, 48))
@@ -156,6 +221,25 @@ def test_an_encrypted_video_is_refused(tmp_path: Path) -> None:
     path = of_frames(tmp_path / "in.mp4", frames, container=about)
     with pytest.raises(PictureError, match="^in.mp4 is encrypted; give one that is not$"):
         load_video(path)
+
+
+def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
+    path = encoded(tmp_path / "clear.webm", panned(3), "libvpx", "yuv420p")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stream.metadata["title"] = "x" * 33
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    # In the title's place: ContentEncodings of Matroska, AES and the identifier of a key.
+    encryption = b"\x50\x35\x97\x47\xe1\x81\5\x47\xe2\x90" + 16 * b"k"
+    encodings = b"\x6d\x80\xa1\x62\x40\x9e\x50\x33\x81\1" + encryption
+    content = (tmp_path / "in.webm").read_bytes()
+    assert (title := b"\x53\x6e\xa1" + b"x" * 33) in content
+    (tmp_path / "in.webm").write_bytes(content.replace(title, encodings))
+    with pytest.raises(PictureError, match="^in.webm is encrypted; give one that is not$"):
+        load_video(tmp_path / "in.webm")
 
 
 @pytest.mark.parametrize(

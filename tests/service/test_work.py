@@ -410,6 +410,26 @@ def test_the_next_photo_is_read_while_another_dreams(engine: Engine, tmp_path: P
     assert next(moments(work, [recipe], CAT)).frame
 
 
+def test_a_spot_in_a_photo_that_is_read_at_a_half_is_in_pixels_of_its_file(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Any] = []
+
+    def ask(*given: Any, **_: Any) -> None:
+        asked.append(given[3])
+        raise DreamError("asked")
+
+    exif, work, photo = Image.Exif(), Work(engine), str(tmp_path / "large.jpg")
+    exif[274] = 6  # To be turned by a right angle.
+    Image.new("L", (29_900, 2200)).save(photo, exif=exif)
+    monkeypatch.setattr(work, "answered", ask)
+    with pytest.raises(DreamError, match="asked"):
+        list(answered(work, photo, ChannelRecipe(), (2000, 29_000), 2))
+    assert asked == [(2000.5 / 2200, 29_000.5 / 29_900)]
+    with pytest.raises(DreamError, match="the spot 2200, 5 .* is 2200 x 29900 pixels"):
+        answered(work, photo, ChannelRecipe(), (2200, 5), 2)
+
+
 def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
