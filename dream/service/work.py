@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from dream.engine import Engine
-from dream.errors import QUICKER, DreamError, LeaseError, OutOfTime, TimeIsUp
+from dream.errors import QUICKER, DreamError, OutOfTime, TimeIsUp
 from dream.files.film import Film
 from dream.paint.class_image import Verdict
 from dream.paint.frames import Frame, to_tensors
@@ -36,6 +36,7 @@ from dream.paint.tile import check_time
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import from_environment
 from dream.service.aside import Aside
+from dream.service.lease import stream_until_lease_ends, end_early
 from dream.service.line import Line, Place
 from dream.tensors import Size, size_of, to_image, to_tensor
 
@@ -148,7 +149,7 @@ class Work:
         if self.lent:
             seconds = min(READY_SECONDS + ALLOWANCE * expected, LENT_SECONDS)
         run = self._run(seconds, task, *given)
-        return _as_far_as_lent(self._answers(expected if taught else 0.0, run))
+        return stream_until_lease_ends(self._answers(expected if taught else 0.0, run))
 
     def _answers(
         self, expected: float, run: Generator[Any, None, None], left: float = 0.0
@@ -343,41 +344,7 @@ def worth_showing(frames: Iterator[Frame], until: float, every: bool = False) ->
         if not came:
             raise
         so_far = f"time was up after {frame.step} of {frame.total} steps, this is how far it came"
-        yield _ended(frame, f"{so_far}; {QUICKER}")
-
-
-def _as_far_as_lent(answers: Generator[Any, None, None]) -> Iterator[Any]:
-    """Yield what a lease answers; where it ends early, at last the picture so far."""
-    last = None
-    try:
-        with closing(answers):
-            for last in answers:
-                yield last
-    except LeaseError as error:
-        if unfinished := _ended_early(last, error):
-            yield unfinished
-
-
-def _ended_early(answer: Any, error: LeaseError) -> Any:
-    """Return the last answer of a lease as the picture so far, or None if all of it is there.
-
-    Raises:
-        LeaseError: that one, if there is no picture as yet.
-        TimeIsUp: if the last one is finished, and others were to come.
-    """
-    frame, *rest = answer if isinstance(answer, tuple) else (answer,)
-    if not (isinstance(frame, Frame) and (frame.finished or frame.step)):
-        raise error
-    if frame.finished and frame.done == 1:
-        return None
-    frame = _ended(frame, f"after {frame.step} of {frame.total} steps: {error}")
-    return (frame, *rest) if rest else frame
-
-
-def _ended(frame: Frame, why: str) -> Frame:
-    if frame.finished:  # Else it would come twice.
-        raise TimeIsUp(why)
-    return replace(frame, ended=why)
+        yield end_early(frame, f"{so_far}; {QUICKER}")
 
 
 def whole(frames: Iterator[Frame]) -> Iterator[Frame]:
