@@ -36,7 +36,7 @@ from dream.paint.tile import check_time
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import from_environment
 from dream.service.aside import Aside
-from dream.service.lease import stream_until_lease_ends, end_early
+from dream.service.lease import end_early, stream_until_lease_ends
 from dream.service.line import Line, Place
 from dream.tensors import Size, size_of, to_image, to_tensor
 
