@@ -121,6 +121,8 @@ def main() -> None:
         # With it a page on another port reads the buckets of whoever runs this, by their token.
         run_history=False,
         footer_links=["api", "gradio", "settings"],
+        # Else Gradio asks for the page once, and ends the app where that takes three seconds.
+        _frontend=False,
         mcp_server=importlib.util.find_spec("mcp") is not None,
     )
 
