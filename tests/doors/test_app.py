@@ -297,6 +297,7 @@ def test_a_cancelled_job_frees_the_line(client: Client) -> None:
         image=handle_file(str(CAT)), iterations=70, octaves=10, api_name="/deep_dream"
     )
     while not job.outputs():
+        assert not job.done(), job.result()
         time.sleep(0.05)
     job.cancel()
     start = time.monotonic()
