@@ -31,8 +31,9 @@ from dream.paint.response import Answer, Response
 from dream.recipe import ChannelRecipe, ClassRecipe, Recipe
 from dream.service.work import Work
 
-# So many previews stay behind the one that is shown, for browsers that are slow to fetch them.
-BEHIND = 3
+# So many previews stay behind the one that is shown: ten seconds of them, for those who are slow to
+# fetch them.
+BEHIND = 25
 # For how many seconds one waits for what a stop leaves: a step has to end, a video to be written.
 PATIENCE = 20.0
 PLACEHOLDER = 160

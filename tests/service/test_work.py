@@ -385,10 +385,10 @@ def test_of_a_dreams_previews_the_first_and_the_last_stay(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
+    recipe = DreamRecipe(max_side=48, octaves=1, iterations=BEHIND + 9)
     frames = ((frame, None) for frame in engine.dream(load_image(CAT), recipe))
     shown = [moment.files[0] for moment in of_frames(frames, CAT)]
-    assert len(shown) == 13
+    assert len(shown) == BEHIND + 10
     there = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
     assert there == {shown[0], *shown[-1 - BEHIND :]}
 
