@@ -240,7 +240,7 @@ def test_bad_classes_are_answered_with_what_is_allowed(
 
 def test_previews_come_while_it_dreams(client: Client) -> None:
     job = client.submit(
-        image=handle_file(str(CAT)), iterations=80, max_side=256, api_name="/deep_dream"
+        image=handle_file(str(CAT)), iterations=40, max_side=256, api_name="/deep_dream"
     )
     job.result(timeout=120)
     *previews, (path, recipe) = job.outputs()
