@@ -279,13 +279,13 @@ class Engine:
 
     def _kept(self, recipes: Sequence[Recipe]) -> dict[Recipe, Image.Image]:
         found = {
-            recipe: self.cache.get(recipe, *self._made_by(recipe.model))
+            recipe: self.cache.get(recipe, *self._cache_key(recipe.model))
             for recipe in recipes
             if isinstance(recipe, ChannelRecipe)
         }
         return {recipe: picture for recipe, picture in found.items() if picture}
 
-    def _made_by(self, model: str) -> tuple[str, str]:
+    def _cache_key(self, model: str) -> tuple[str, str]:
         """Return the weights of a network, and on what it runs: "" for a CPU in float32."""
         dtype = self.precision(model)
         is_usual = self.device.type == "cpu" and dtype == torch.float32
@@ -298,7 +298,7 @@ class Engine:
         ):
             # The grey of a silent channel is not worth keeping.
             if isinstance(recipe, ChannelRecipe) and value:
-                self.cache.put(picture, recipe, *self._made_by(recipe.model))
+                self.cache.put(picture, recipe, *self._cache_key(recipe.model))
 
     def verdict(self, picture: Tensor, recipe: ClassRecipe) -> Verdict:
         """What the network of a recipe takes a picture (1, 3, H, W) in [0, 1] for, on its 8 bits.

@@ -25,7 +25,7 @@ def precision(device: torch.device) -> torch.dtype:
     return torch.float64 if device.type == "cpu" else torch.float32
 
 
-def move(values: Tensor, device: torch.device) -> Tensor:
+def to_device(values: Tensor, device: torch.device) -> Tensor:
     """Constants of float64 on a device, in the precision that sums are taken in there.
 
     They are narrowed before they are moved, as MPS has no float64.

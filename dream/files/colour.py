@@ -42,18 +42,18 @@ SAMPLES, VISIBLE, NEARLY_WHITE = 256, 64, 240
 def to_srgb(image: Image.Image, primaries: int, transfer: int) -> Image.Image:
     """An RGB image of those primaries and that transfer as sRGB; HDR is tone-mapped to SDR."""
     if transfer in POWERS:
-        image = with_gamma(image, 1 / POWERS[transfer])
+        image = apply_gamma(image, 1 / POWERS[transfer])
     table = _table(primaries, transfer)
     return image.filter(table) if table else image
 
 
-def with_gamma(image: Image.Image, gamma: float) -> Image.Image:
+def apply_gamma(image: Image.Image, gamma: float) -> Image.Image:
     """An image whose values are light to the power of `gamma` as sRGB."""
-    values = _encoded((np.arange(256) / 255) ** (1 / gamma)) * 255
+    values = _encode_srgb((np.arange(256) / 255) ** (1 / gamma)) * 255
     return image.point(values.round().astype(int).tolist() * len(image.getbands()))
 
 
-def by_profile(image: Image.Image, profile: bytes) -> Image.Image:
+def convert_by_profile(image: Image.Image, profile: bytes) -> Image.Image:
     """The picture as sRGB, by its colour profile where it has a usable one that is another."""
     with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
         # A profile that is damaged or for another kind of picture is passed over.
@@ -78,7 +78,7 @@ def _sample(mode: str) -> Image.Image:
     return Image.fromarray(grid.squeeze(2) if mode == "L" else grid, mode)
 
 
-def on_background(image: Image.Image, background: str | None) -> Image.Image:
+def composite_on_background(image: Image.Image, background: str | None) -> Image.Image:
     """An LA or RGBA image as L or RGB, on that background; by default on one that shows it.
 
     That is white, or black where nearly all that can be seen is nearly white. The image is changed.
@@ -107,20 +107,20 @@ def _table(primaries: int, transfer: int) -> Any:
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")
     values = np.stack((red, green, blue), -1)
     if transfer == PQ:
-        light = _tone_mapped(_nits(values))
+        light = _tone_map(_nits(values))
     elif transfer == HLG:
         bright = (np.exp((values - 0.55991073) / 0.17883277) + 0.28466892) / 12
         scene = np.where(values <= 0.5, values**2 / 3, bright)
         luminance = scene @ np.array(BT2020_LUMINANCE)
-        light = _tone_mapped(HDR_PEAK * scene * luminance[..., None] ** 0.2)
+        light = _tone_map(HDR_PEAK * scene * luminance[..., None] ** 0.2)
     else:
         light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     light = light @ np.array(TO_BT709.get(primaries, np.eye(3))).T
-    table = _encoded(light.clip(0, 1)).astype(np.float32)
+    table = _encode_srgb(light.clip(0, 1)).astype(np.float32)
     return ImageFilter.Color3DLUT(GRID, table.ravel())
 
 
-def _tone_mapped(light: Floats) -> Floats:
+def _tone_map(light: Floats) -> Floats:
     """Light in nits as SDR has it, 1 for white: darker than about half of it stays, what is
     brighter gives way, up to the peak (the EETF of ITU-R BT.2390), in its own hue.
     """
@@ -148,7 +148,7 @@ def _nits(pq: Any) -> Any:
     return 10_000 * ((power - C1).clip(0) / (C2 - C3 * power)) ** (1 / M1)
 
 
-def _encoded(light: Floats) -> Floats:
+def _encode_srgb(light: Floats) -> Floats:
     """Linear light from 0 to 1 as sRGB."""
     encoded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.asarray(encoded, np.float64)

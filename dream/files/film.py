@@ -132,7 +132,7 @@ class Film:
         Raises:
             PictureError: if it cannot be written; the parts before it are kept.
         """
-        with writing():
+        with convert_write_errors():
             self.folder.mkdir(exist_ok=True)
             if not self.done:  # Later a full disk would leave nothing of it, and so of all parts.
                 (self.folder / "film.json").write_text(self.key)
@@ -179,7 +179,7 @@ class Film:
             return False
         partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
         try:
-            with writing():
+            with convert_write_errors():
                 lasting = self.recipe.lasting(_length(self._starts))
                 made_by = lasting.to_json() if with_recipe else ""
                 if self.path.suffix.lower() == ".gif":
@@ -198,7 +198,7 @@ class Film:
 
 
 @contextmanager
-def writing() -> Iterator[None]:
+def convert_write_errors() -> Iterator[None]:
     """What goes wrong in here, as on a full disk, is a `PictureError`."""
     import av
 
@@ -308,7 +308,7 @@ def _joined(
     first = min(parts, key=lambda part: parts[part])
     with (
         opened(first) as model,
-        writing(),  # Else it would be said that the first part cannot be read.
+        convert_write_errors(),  # Else it would be said that the first part cannot be read.
         av.open(str(path), "w", format=FORMATS[ending][0], options=MUXERS[ending]) as container,
     ):
         container.metadata[RECIPE_KEY] = recipe

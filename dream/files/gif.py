@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from dream.files.video import opened, pulled
+from dream.files.video import opened, pull_frames
 from dream.tensors import Size
 
 GIF_BASE = Fraction(1, 100)
@@ -83,10 +83,10 @@ def _in_256_colours(frames: Iterator[Any]) -> Iterator[Any]:
             use.link_to(sink)
             graph.configure()
         graph.push(frame)
-        yield from pulled(graph)
+        yield from pull_frames(graph)
     if graph:
         graph.push(None)
-        yield from pulled(graph)
+        yield from pull_frames(graph)
 
 
 def _comment(bare: Path, path: Path, text: bytes) -> None:

@@ -40,7 +40,7 @@ from dream.files.bounded import (
     check_tiles,
     cicp,
 )
-from dream.files.colour import by_profile, on_background, to_srgb, with_gamma
+from dream.files.colour import apply_gamma, composite_on_background, convert_by_profile, to_srgb
 from dream.files.origin import XMP_KEY, made_by_a_network
 from dream.files.whole import whole
 from dream.recipe.dream import DreamRecipe
@@ -139,7 +139,7 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
             if (size := file.seek(0, os.SEEK_END)) > BYTES:
                 raise _too_large(name, f"{size / 1e6:.1f} MB", BYTES // 10**6)
             is_tiff, has_one_scan = check(file)
-            with _identified(file) as image:
+            with _open_by_signature(file) as image:
                 megapixels = image.width * image.height / 1e6
                 most = WEBP_MEGAPIXELS if image.format == "WEBP" else MEGAPIXELS
                 if image.format in ("JPEG", "MPO") and has_one_scan:
@@ -168,7 +168,7 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
         raise PictureError(f"{name} cannot be read: {_one_line(error)}") from error
 
 
-def _identified(file: BinaryIO) -> Image.Image:
+def _open_by_signature(file: BinaryIO) -> Image.Image:
     try:
         return Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:  # Pillow's own limit, at 179 megapixels, is for all alike.
@@ -184,22 +184,22 @@ def _too_large(name: str, what: str, limit: int) -> PictureError:
 
 
 def _upright_rgb(image: Image.Image, background: str | None = None) -> Image.Image:
-    _mend(image)
+    _correct_raw_mode(image)
     image.load()
     info, is_negative = image.info, _tag(image, PHOTOMETRIC_INTERPRETATION) == 0
     image = _eight_bit(_upright(image), is_negative)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
-        image = on_background(image, background)
+        image = composite_on_background(image, background)
     if image.mode not in ("L", "CMYK", "RGB"):
         image = image.convert("RGB")
     if coding := info.get(CICP):
         return to_srgb(image.convert("RGB"), *coding)
     if profile := info.get("icc_profile"):
-        return by_profile(image, profile)
+        return convert_by_profile(image, profile)
     gamma = info.get("gamma", USUAL_GAMMA)
     if "srgb" not in info and 0.05 < abs(gamma / USUAL_GAMMA - 1) and 0.2 <= gamma <= 5:
-        image = with_gamma(image, gamma)
+        image = apply_gamma(image, gamma)
     return image.convert("RGB")
 
 
@@ -208,7 +208,7 @@ def _tag(image: Image.Image, tag: int) -> Any:
     return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
 
 
-def _mend(image: Image.Image) -> None:
+def _correct_raw_mode(image: Image.Image) -> None:
     """Have Pillow read, of what is not loaded yet, as many bits as there are."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return

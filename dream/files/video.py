@@ -19,7 +19,7 @@ from PIL import Image
 
 from dream.errors import PictureError, first_line
 from dream.files.bounded import regular_file
-from dream.files.colour import BT2020, on_background, to_srgb
+from dream.files.colour import BT2020, composite_on_background, to_srgb
 from dream.tensors import Size
 
 RECIPE_KEY = "deepdream"
@@ -111,7 +111,7 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         (times, begin), base = _times(container, stream, limits, name), Fraction(stream.time_base)
     with opened(path) as container:
         stream = _pictures(container, name)
-        frame = next(_decoded(container, stream), None)
+        frame = next(_decode_frames(container, stream), None)
         if frame is None or frame.pts is None or len(times) < 2:
             raise PictureError(f"{name} is damaged: no picture of it can be read")
         start, upright = frame.pts * frame.time_base, UPRIGHT.get(matrix := _matrix(frame))
@@ -127,7 +127,16 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         _check_side(width, limits, name)
         size = (width, height) if matrix in UPRIGHT and not matrix[0] else (height, width)
         sound = audio_of(container)
-        return Video(str(path), size, times, base, start, upright, bool(sound), _lost(container))
+        return Video(
+            str(path),
+            size,
+            times,
+            base,
+            start,
+            upright,
+            bool(sound),
+            _describe_unreadable_audio(container),
+        )
 
 
 def _times(
@@ -155,12 +164,12 @@ def _times(
     base = Fraction(stream.time_base)
     times = [(point - points[0]) * base for point in (*points, points[-1] + last)]
     if len(points) > times[-1] * limits.rate > 0:
-        times = [*_thinned(times[:-1], 1 / Fraction(limits.rate)), times[-1]]
+        times = [*_thin_times(times[:-1], 1 / Fraction(limits.rate)), times[-1]]
     _check("has", len(times) - 1, limits.frames, "frames; cut it", name)
     return tuple(times), points[0] * base
 
 
-def _thinned(times: Iterable[Fraction], step: Fraction) -> Iterator[Fraction]:
+def _thin_times(times: Iterable[Fraction], step: Fraction) -> Iterator[Fraction]:
     """Those of the times that are about so many seconds apart or more."""
     due = Fraction(0)
     for time in times:
@@ -182,14 +191,14 @@ def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]
 
     def upright(frame: Any) -> Image.Image:
         _check_side(max(frame.width, frame.height), Limits(), name)
-        image = _as_rgb(frame)
+        image = _convert_to_rgb(frame)
         if video.upright is not None:
             image = image.transpose(video.upright)
         image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
         return to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
 
     with opened(video.path) as container:
-        for frame in _decoded(container, _pictures(container, name)):
+        for frame in _decode_frames(container, _pictures(container, name)):
             if frame.pts is None:
                 continue
             at = points.get(frame.pts * frame.time_base - video.start, -1)
@@ -208,7 +217,7 @@ def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]
         raise PictureError(f"{name} is damaged: it ends after {due} of its {video.frames} frames")
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+def _decode_frames(container: Any, stream: Any) -> Iterator[Any]:
     """The frames of a stream, with their alpha; those that are interlaced, as whole ones."""
     import av
 
@@ -222,7 +231,7 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
         seen = {"width": frame.width, "height": frame.height, "format": frame.format.name}
         if graph and seen != about:  # A graph is for frames of one kind.
             graph.push(None)
-            yield from pulled(graph)
+            yield from pull_frames(graph)
             graph = None
         if graph is None and frame.interlaced_frame:
             graph, about = av.filter.Graph(), seen
@@ -233,13 +242,13 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
             yield frame
         else:
             graph.push(frame)
-            yield from pulled(graph)
+            yield from pull_frames(graph)
     if graph:
         graph.push(None)
-        yield from pulled(graph)
+        yield from pull_frames(graph)
 
 
-def pulled(graph: Any) -> Iterator[Any]:
+def pull_frames(graph: Any) -> Iterator[Any]:
     """The frames that come out of a graph of filters now."""
     import av
 
@@ -259,7 +268,7 @@ def _matrix(frame: Any) -> tuple[int, int, int, int]:
     return round(a / most), round(b / most), round(c / most), round(d / most)
 
 
-def _as_rgb(frame: Any) -> Image.Image:
+def _convert_to_rgb(frame: Any) -> Image.Image:
     """A frame as RGB, on white where it is transparent; by its matrix, or the one players take."""
     from av.video.reformatter import Interpolation
 
@@ -273,7 +282,7 @@ def _as_rgb(frame: Any) -> Image.Image:
     if not any(component.is_alpha for component in frame.format.components):
         return frame.to_image(**about)  # type: ignore[no-any-return]
     pixels = frame.to_ndarray(format="rgba", **about)
-    return on_background(Image.fromarray(pixels), "white")
+    return composite_on_background(Image.fromarray(pixels), "white")
 
 
 def _check(verb: str, value: float, limit: float, what: str, name: str) -> None:
@@ -347,7 +356,7 @@ def audio_of(container: Any) -> Any:
     return next(filter(_is_decodable, container.streams.audio), None)
 
 
-def _lost(container: Any) -> str:
+def _describe_unreadable_audio(container: Any) -> str:
     """What to say of sound that there is, and that is not read."""
     if audio_of(container) or not container.streams.audio:
         return ""

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dream.sums import move, widely
+from dream.sums import to_device, widely
 from dream.tensors import Size
 
 # The square root of the covariance of colours in ImageNet, its largest column of length 1.
@@ -75,7 +75,7 @@ class Fourier:
     def __init__(self, size: Size, device: torch.device, decay: float = 1.0) -> None:
         self.size = size
         self.device = device
-        self.amplitude = move(frequencies(size).pow(-decay), device)
+        self.amplitude = to_device(frequencies(size).pow(-decay), device)
 
     def noise(self, generator: torch.Generator) -> Tensor:
         return DEVIATION * white_noise((1, 3, *self.amplitude.shape, 2), generator).to(self.device)
@@ -107,7 +107,7 @@ class Phase:
         amplitude *= (frequency.clamp(0.05, 0.25) / 0.05).pow(-1.8)
         amplitude *= (frequency.clamp(min=0.25) / 0.25).pow(-5.7)
         amplitude[0, 0] = 0
-        self.amplitude = move(amplitude, device)
+        self.amplitude = to_device(amplitude, device)
 
     def noise(self, generator: torch.Generator) -> Tensor:
         phases = torch.rand(1, 3, *self.amplitude.shape, generator=generator)
@@ -160,15 +160,15 @@ def frequencies(size: Size) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _colours_on(device: torch.device) -> tuple[Tensor, Tensor]:
+def _colour_matrices(device: torch.device) -> tuple[Tensor, Tensor]:
     """`COLOURS` and its inverse, moved to a device once: each move would stop a GPU's queue."""
-    return move(COLOURS, device), move(COLOURS.inverse(), device)
+    return to_device(COLOURS, device), to_device(COLOURS.inverse(), device)
 
 
 def _coloured(values: Tensor) -> Tensor:
-    return torch.einsum("rc,nchw->nrhw", _colours_on(values.device)[0], values).sigmoid()
+    return torch.einsum("rc,nchw->nrhw", _colour_matrices(values.device)[0], values).sigmoid()
 
 
 def _colourless(picture: Tensor) -> Tensor:
     values = picture.clamp(SOFTEST, 1 - SOFTEST).logit()
-    return torch.einsum("cr,nrhw->nchw", _colours_on(values.device)[1], values)
+    return torch.einsum("cr,nrhw->nchw", _colour_matrices(values.device)[1], values)

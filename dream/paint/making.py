@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dream.files.film import Film, writing
+from dream.files.film import Film, convert_write_errors
 from dream.paint.frames import Frame
 from dream.recipe.knob import Knob
 from dream.recipe.zoom import exact_rate
@@ -76,7 +76,7 @@ def formed(frames: Iterator[Frame], making: Making, film: Film) -> Iterator[Fram
     """
     folder = film.folder
     film.drop()  # One that was killed forms anew.
-    with writing():
+    with convert_write_errors():
         folder.mkdir()
     made, before = 0, None
     for frame in frames:
@@ -106,7 +106,7 @@ def _write(making: Making, film: Film, states: int) -> None:
 
 
 def _save_state(film: Film, number: int, image: Image.Image) -> None:
-    with writing():
+    with convert_write_errors():
         image.save(_state(film.folder, number), compress_level=1)
 
 

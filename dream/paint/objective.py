@@ -194,9 +194,11 @@ class Direction:
             )
             activation = activation[:, :, row, column]
         channels, weights = zip(*self.weights, strict=True)
-        chosen = activation.index_select(1, _constant(channels, torch.int64, activation.device))
+        chosen = activation.index_select(
+            1, _device_constant(channels, torch.int64, activation.device)
+        )
         seen = _positions(chosen, self.border).mean(2)
-        weighted = seen @ _constant(weights, seen.dtype, seen.device)
+        weighted = seen @ _device_constant(weights, seen.dtype, seen.device)
         return weighted * _share(activation, self.border)
 
 
@@ -241,7 +243,9 @@ class LogSumExp:
 
 
 @lru_cache(maxsize=256)
-def _constant(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+def _device_constant(
+    numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """Numbers on a device, moved there once: to move them in each step would stop a GPU's queue."""
     return torch.tensor(numbers, dtype=dtype, device=device)
 

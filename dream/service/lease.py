@@ -19,11 +19,11 @@ def stream_until_lease_ends(answers: Generator[Any, None, None]) -> Iterator[Any
             for last in answers:
                 yield last
     except LeaseError as error:
-        if unfinished := _ended_early(last, error):
+        if unfinished := _to_last_answer(last, error):
             yield unfinished
 
 
-def _ended_early(answer: Any, error: LeaseError) -> Any:
+def _to_last_answer(answer: Any, error: LeaseError) -> Any:
     """Return the last answer of a lease as the picture so far, or None if all of it is there.
 
     Raises:

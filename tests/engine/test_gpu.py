@@ -65,7 +65,9 @@ def test_every_picture_is_painted_on_a_device_that_no_step_waits_for(
 def test_a_tensor_of_the_cpu_in_a_step_is_refused(
     there: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objective, "_constant", lambda numbers, dtype, _: torch.tensor(numbers))
+    monkeypatch.setattr(
+        objective, "_device_constant", lambda numbers, dtype, _: torch.tensor(numbers)
+    )
     with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
         list(CASES["dream, channels"].paint(there))
 
