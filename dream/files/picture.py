@@ -29,7 +29,7 @@ from PIL import (
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 from torch import Tensor
 
-from dream.errors import PictureError, RecipeError
+from dream.errors import PictureError, RecipeError, first_line
 from dream.files import video
 from dream.files.bounded import (
     BYTES,
@@ -93,6 +93,7 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
             image.draft(None, (image.width // 2, image.height // 2))
         rgb = _upright_rgb(image, background)
         image.close()  # The picture is there once, as floats, and not also as it was.
+        # In 8 bits first: as `to_tensor` does it, the image and its floats are there together.
         pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)
         for top in range(0, rgb.height, ROWS):
             rows = rgb.crop((0, top, rgb.width, min(top + ROWS, rgb.height)))
@@ -165,7 +166,7 @@ def _opened(path: PathOrFile) -> Iterator[Image.Image]:
             said = "is damaged, or a kind of TIFF this program does not read; save it as PNG"
         raise PictureError(f"{name} {said}") from error
     except Exception as error:  # Pillow's readers raise almost anything on a damaged file.
-        raise PictureError(f"{name} cannot be read: {_one_line(error)}") from error
+        raise PictureError(f"{name} cannot be read: {first_line(error)}") from error
 
 
 def _open_by_signature(file: BinaryIO) -> Image.Image:
@@ -328,7 +329,7 @@ def check_destination(path: str | os.PathLike[str], *endings: str) -> Path:
         with suppress(FileNotFoundError):
             path.stat()
     except (OSError, ValueError) as error:  # Too long a name, one with a NUL, …
-        raise PictureError(f"{path} cannot be written: {_one_line(error)}") from error
+        raise PictureError(f"{path} cannot be written: {first_line(error)}") from error
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise PictureError(f"{path} cannot be written: {path.parent} is no folder to write it in")
     return path
@@ -355,7 +356,7 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
     except PictureError as error:
         raise RecipeError(str(error)) from error
     except Exception as error:  # As in load_image.
-        raise RecipeError(f"{_name(path)} cannot be read: {_one_line(error)}") from error
+        raise RecipeError(f"{_name(path)} cannot be read: {first_line(error)}") from error
     head = text[:100].decode(json.detect_encoding(text), errors="replace")
     if not head.lstrip("\ufeff \t\r\n").startswith("{"):
         raise RecipeError(f"{_name(path)} holds no recipe; give a PNG or video made here, or JSON")
@@ -364,8 +365,3 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
 
 def _name(path: PathOrFile) -> str:
     return Path(path).name if isinstance(path, str | os.PathLike) else "the file"
-
-
-def _one_line(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:200] or type(error).__name__

@@ -319,9 +319,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     except (av.InvalidDataError, av.EOFError) as error:
         raise PictureError(f"{name} cannot be read: it is damaged, or cut off") from error
     except (av.FFmpegError, OSError, ValueError) as error:
-        # What they say whole names the folder too.
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise PictureError(f"{name} cannot be read: {reason}") from error
+        raise PictureError(f"{name} cannot be read: {first_line(error)}") from error
 
 
 def reader_of(head: bytes) -> str:
