@@ -43,7 +43,7 @@ def plays(page: Page, player: str, width: int) -> float:
     page.wait_for_function(
         f"(() => {{ const film = document.querySelector('{player} video');"
         f" return film && film.videoWidth == {width} && film.readyState >= 3"
-        " && film.currentTime > 0 && !film.error; })()",
+        " && film.played.length && film.played.end(0) > 0 && !film.error; })()",
         timeout=60 * SECONDS,
     )
     length: float = page.locator(f"{player} video").evaluate("film => film.duration")

@@ -185,7 +185,7 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr("dream.paint.frames.ascend", slowly(0.05))
     work = Work(engine)
-    work.time_limit = 0.3
+    work.time_limit = 0.8
     work._slowness = 0.0
     small: dict[str, Any] = {"max_side": 64, "octaves": 1, "iterations": 50}
     *_, (path, recipe) = api.deep_dream(work, CAT, small)
