@@ -33,9 +33,9 @@ from dream.page import (
     parts,
     visitors,
 )
-from dream.page.blocks import Page
+from dream.page.blocks import FILE_BYTES, Page
 from dream.page.compression import Compression
-from dream.page.door import FILE_BYTES, Door
+from dream.page.door import Door
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.page.zero_gpu import with_lease_errors
 from dream.paint.threads import allowed_threads

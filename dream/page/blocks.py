@@ -15,6 +15,8 @@ from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError
 
+# What may be uploaded, or lie at the end of a link.
+FILE_BYTES = 50_000_000
 IS_FILE = {"_type": "gradio.FileData"}
 NOT_HERE = "only pictures that were uploaded here, or links to some, can be used"
 NO_LONGER_HERE = "this file is no longer kept here; upload it again, or reload the page"

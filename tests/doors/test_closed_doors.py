@@ -22,8 +22,9 @@ import safehttpx
 from PIL import Image
 
 from dream import DreamError
-from dream.page import blocks, door, visitors
+from dream.page import answer_readers, blocks, door, visitors
 from dream.page.blocks import NOT_HERE
+from dream.page.links import fetch
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, begun, called, ended, refusal, served_by, uploaded
 from tests.support.corpus import corpus
@@ -296,8 +297,11 @@ def is_running(process: int) -> bool:
 
 @pytest.mark.slow
 def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
-    assert door.UNREAD_SECONDS == 60  # A phone may be out of reach for a while.
-    sooner = "import app; from dream.page import door; door.UNREAD_SECONDS = 6.0; app.main()"
+    assert answer_readers.UNREAD_SECONDS == 60  # A phone may be out of reach for a while.
+    sooner = (
+        "import app; from dream.page import answer_readers as readers; "
+        "readers.UNREAD_SECONDS = 6.0; app.main()"
+    )
     with (
         served(tmp_path / "log", "-c", sooner, SYSTEM="", SPACE_ID="") as address,
         # A busy server may close a connection that is kept just as it is used again.
@@ -380,7 +384,7 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         return "127.0.0.1"
 
     monkeypatch.setattr(safehttpx, "async_validate_url", validated)
-    monkeypatch.setattr(door, "FILE_BYTES", 3_000_000)
+    monkeypatch.setattr("dream.page.links.FILE_BYTES", 3_000_000)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Links)
     server.daemon_threads = True
@@ -396,7 +400,7 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_link_is_fetched_into_the_folder_of_uploads(
     path: str, links: str, tmp_path: Path
 ) -> None:
-    file = Path(asyncio.run(door.fetch(links + path)))
+    file = Path(asyncio.run(fetch(links + path)))
     assert file.is_relative_to(tmp_path) and file.name == "cat.jpg"
     assert file.read_bytes() == (EXAMPLES / "cat.jpg").read_bytes()
     assert blocks.is_uploaded(str(file))
@@ -418,10 +422,10 @@ def test_a_link_that_drips_or_never_ends_or_leads_astray_is_refused(
     path: str, message: str, links: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if path == "/drips":
-        monkeypatch.setattr(door, "LINK_SECONDS", 1.0)
+        monkeypatch.setattr("dream.page.links.LINK_SECONDS", 1.0)
     start = time.monotonic()
     with pytest.raises(DreamError, match=message):
-        asyncio.run(door.fetch(links + path))
+        asyncio.run(fetch(links + path))
     assert time.monotonic() - start < 5
     assert not list(tmp_path.iterdir())
 
@@ -522,14 +526,14 @@ def test_nothing_is_given_or_taken_that_the_page_has_no_use_for(
 
 
 def test_an_upload_is_bounded_as_a_whole(api: httpx.Client) -> None:
-    half = bytes(door.FILE_BYTES * 3 // 5)
+    half = bytes(blocks.FILE_BYTES * 3 // 5)
     two = [("files", ("one.png", half)), ("files", ("two.png", half))]
     answer = api.post("/upload", files=two)
     assert answer.status_code == 413 and "maximum allowed size" in answer.text
 
 
 def test_no_upload_is_taken_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    full = types.SimpleNamespace(free=door.FILE_BYTES)
+    full = types.SimpleNamespace(free=blocks.FILE_BYTES)
     monkeypatch.setattr(door.shutil, "disk_usage", lambda _: full)  # type: ignore[attr-defined]
     said: list[Any] = []
 

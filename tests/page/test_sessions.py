@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 
 import app as main
 from dream import Engine
-from dream.page import door, sessions
+from dream.page import answer_readers, sessions
+from dream.page.answer_readers import AnswerReaders
 from dream.page.blocks import Page
-from dream.page.door import Door
 from dream.service.work import Work
 
 ROOM = 5
@@ -139,8 +139,8 @@ def test_a_session_of_the_page_is_small(engine: Engine) -> None:
 def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(door, "UNREAD_SECONDS", 0.01)
-    monkeypatch.setattr(door, "UNREAD_KEPT_SECONDS", 0.01)
+    monkeypatch.setattr(answer_readers, "UNREAD_SECONDS", 0.01)
+    monkeypatch.setattr(answer_readers, "UNREAD_KEPT_SECONDS", 0.01)
     messages: dict[str, str] = {}
     waited_for: dict[str, set[str]] = {}
     queue = SimpleNamespace(
@@ -153,13 +153,13 @@ def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_n
         waited_for["read"].clear()
 
     async def all_of_it() -> None:
-        behind: Any = Door(app, SimpleNamespace(_queue=queue))  # type: ignore[arg-type]
+        readers: Any = AnswerReaders(SimpleNamespace(_queue=queue))  # type: ignore[arg-type]
         for session in ("read", "unread", "busy"):
             messages[session], waited_for[session] = "the answer", {session}
-        await behind._read("read", {}, None, None)
+        await readers.read(app, "read", {}, None, None)
         assert set(messages) == set(waited_for) == {"unread", "busy"}
         waited_for["busy"].add("another")
-        await asyncio.gather(*(behind._give_up(each, {each, None}) for each in ("unread", "busy")))
+        await asyncio.gather(*(readers._give_up(each, {each, None}) for each in ("unread", "busy")))
         assert set(messages) == set(waited_for) == {"busy"}
 
     asyncio.run(all_of_it())

@@ -1,0 +1,119 @@
+"""Who reads the answers of events, and the end of those that nobody reads.
+
+Gradio keeps the messages of an event until somebody asks for them, and its work goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections import Counter
+from typing import Any
+
+import gradio as gr
+from gradio.server_messages import ProcessCompletedMessage
+from gradio.utils import error_payload
+
+from dream.errors import DreamError
+from dream.page.blocks import Page
+
+UNREAD_SECONDS = 60.0
+UNREAD_KEPT_SECONDS = 600.0
+
+
+class AnswerReaders:
+    """The streams of answers that are being read, by the session or the event they are of."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self._readers: Counter[str] = Counter()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    def is_known(self, event: str) -> bool:
+        """Whether an event is under way, or has an answer that was not read yet."""
+        queue = self.page._queue
+        unread = (*queue.pending_event_ids_session.values(), queue.pending_messages_per_session)
+        return event in queue.event_ids_to_events or any(event in events for events in unread)
+
+    async def read(self, app: Any, key: str, scope: Any, receive: Any, send: Any) -> None:
+        """A stream of answers; who asks for one is known by the session or the event."""
+        self._readers[key] += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._readers[key] -= 1
+            if not self._readers[key]:
+                del self._readers[key]
+                self._end_streams(key)
+                self._forget(key)
+
+    def _end_streams(self, key: str) -> None:
+        """End a camera's stream that nobody looks at: Gradio would wait for its next frame, and
+        keep its place in the line.
+        """
+        for event in self.page._queue.event_ids_to_events.values():
+            if event.streaming and key in (event.session_hash, event._id):
+                event.closed = True
+                event.signal.set()
+
+    def await_reader(self, answer: bytes, sent: Any) -> None:
+        try:
+            event: str = json.loads(answer)["event_id"]
+        except (ValueError, KeyError, TypeError):
+            return
+        keys = {event, sent.get("session_hash")} if isinstance(sent, dict) else {event}
+        wrong = self._wrong(event)
+        task = asyncio.create_task(self._end(event, wrong) if wrong else self._give_up(event, keys))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    def _wrong(self, event: str) -> str:
+        """What is wrong with what was sent, where it would have to wait to be told so."""
+        queue = self.page._queue
+        sent = queue.event_ids_to_events.get(event)
+        check = sent and self.page.checks.get(sent.fn._id)
+        if not (sent and sent.data and check):
+            return ""
+        line = queue.event_queue_per_concurrency_id[sent.concurrency_id]
+        if sent not in line.queue or line.current_concurrency < (
+            line.concurrency_limit or math.inf
+        ):
+            return ""
+        try:
+            check(*sent.data.data)
+        except DreamError as error:
+            return str(error)
+        except Exception:  # What fits no field is told by those that read the fields.
+            pass
+        return ""
+
+    async def _give_up(self, event: str, keys: set[Any]) -> None:
+        await asyncio.sleep(UNREAD_SECONDS)
+        if keys & self._readers.keys():
+            return
+        await self._end(event, f"nobody asked for the answer within {UNREAD_SECONDS:g} seconds")
+        pending = self.page._queue.pending_event_ids_session
+        unread = [key for key in keys if event in pending.get(key, ())]
+        if unread:
+            await asyncio.sleep(UNREAD_KEPT_SECONDS)
+        for key in () if keys & self._readers.keys() else unread:
+            pending.get(key, set()).discard(event)
+            self._forget(key)
+
+    def _forget(self, session: str) -> None:
+        """Drop the messages of a session that waits for none: Gradio would keep them for ever."""
+        queue = self.page._queue
+        if not queue.pending_event_ids_session.get(session):
+            queue.pending_event_ids_session.pop(session, None)
+            queue.pending_messages_per_session.pop(session, None)
+
+    async def _end(self, event: str, said: str) -> None:
+        """Have it end with those words, if it has not ended yet."""
+        queue = self.page._queue
+        if event in queue.event_ids_to_events:
+            output = error_payload(gr.Error(said), True)
+            message = ProcessCompletedMessage(output=output, success=False)
+            queue.send_message(queue.event_ids_to_events[event], message)
+            await queue.clean_events(event_id=event)
+            self._end_streams(event)

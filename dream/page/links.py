@@ -1,0 +1,89 @@
+"""Links to pictures, fetched before the call that names them waits for the device.
+
+Gradio fetches them without bounds while the call holds the device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import httpx
+import safehttpx
+from gradio.utils import get_upload_folder
+
+from dream.errors import DreamError
+from dream.page.blocks import FILE_BYTES, files
+
+LINK_SECONDS = 20.0
+REDIRECTS = 5
+
+
+async def fetch_links(sent: Any) -> bool:
+    """Put what they link to in the place of links to files; whether there were any.
+
+    Raises:
+        DreamError: if one cannot be had.
+    """
+    linked = False
+    for file in files(sent):
+        link = file.get("path") or file.get("url")
+        if isinstance(link, str) and urlsplit(link).scheme in ("http", "https"):
+            file["path"] = await fetch(link)
+            linked = True
+    return linked
+
+
+async def fetch(link: str) -> str:
+    """The path of the file that a link leads to, in the folder of uploads.
+
+    Only public addresses are asked, wherever they redirect to (safehttpx, Gradio's own), for at
+    most 50 MB and 20 seconds.
+
+    Raises:
+        DreamError: if it cannot be had so.
+    """
+    host = urlsplit(link).hostname or "there"
+    try:
+        return await asyncio.wait_for(_fetch(link), LINK_SECONDS)
+    except TimeoutError as error:
+        raise DreamError(f"{host} took more than {LINK_SECONDS:g} seconds") from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        raise DreamError(f"the picture cannot be fetched from {host}: {error}") from error
+
+
+async def _fetch(link: str) -> str:
+    for _ in range(REDIRECTS + 1):
+        address = await safehttpx.async_validate_url(httpx.URL(link).host)
+        transport = safehttpx.AsyncSecureTransport(address)
+        async with (
+            httpx.AsyncClient(transport=transport) as client,
+            client.stream("GET", link) as answer,
+        ):
+            if answer.has_redirect_location:
+                link = urljoin(link, answer.headers["Location"])
+                continue
+            answer.raise_for_status()
+            name = Path(unquote(urlsplit(link).path)).name or "picture"
+            folder = Path(get_upload_folder(), uuid.uuid4().hex)
+            return await _written(answer, folder, "".join(filter(_plain, name))[-80:])
+    raise DreamError(f"the link redirects more than {REDIRECTS} times")
+
+
+def _plain(letter: str) -> bool:
+    return letter.isalnum() or letter in "-_. "
+
+
+async def _written(answer: httpx.Response, folder: Path, name: str) -> str:
+    content = bytearray()
+    async for chunk in answer.aiter_bytes():
+        content += chunk
+        if len(content) > FILE_BYTES:
+            raise DreamError(f"the link leads to more than {FILE_BYTES / 1e6:.0f} MB")
+    folder.mkdir(parents=True)
+    (folder / (name.lstrip(".") or "picture")).write_bytes(content)
+    return os.fspath(folder / (name.lstrip(".") or "picture"))
