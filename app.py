@@ -40,7 +40,7 @@ from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.page.zero_gpu import with_lease_errors
 from dream.paint.threads import allowed_threads
 from dream.recipe.knob import from_environment
-from dream.service.work import Work
+from dream.service.work import Work, use_few_malloc_arenas
 
 TITLE = "Deep Dream"
 LINE = "Watch a neural network dream into your photo."
@@ -88,6 +88,7 @@ def build(work: Work) -> Page:
 
 def main() -> None:
     """Serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
+    use_few_malloc_arenas()
     threads = allowed_threads()
     torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
     repeat_exactly()

@@ -266,6 +266,17 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def use_few_malloc_arenas() -> None:
+    """Have all threads that begin from now on share two of glibc's arenas.
+
+    With up to one for each of the forty threads that answer calls, what a crowd leaves in them is
+    not given back: 56 MB after twenty seconds of 100 clients, where it is 25 with two.
+    """
+    arena_max = -8  # M_ARENA_MAX of malloc.h.
+    with suppress(AttributeError, OSError, TypeError):  # Another library, or system.
+        ctypes.CDLL(None).mallopt(arena_max, 2)
+
+
 def _size(picture: Tensor | None) -> Size | None:
     return None if picture is None else size_of(picture)
 

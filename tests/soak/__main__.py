@@ -20,19 +20,21 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 
 from tests.conftest import ROOT
 from tests.support.api import served_by
 from tests.support.corpus import corpus
 from tests.support.crowd import crowd
 from tests.support.fuzz import fuzzed_files, fuzzed_recipes
-from tests.support.memory import peak, resident
+from tests.support.memory import forget_peak, peak, resident
 from tests.support.nights import night
 from tests.support.server import served
 from tests.support.trial import Trial, commanded, loaded, sent, tried
 
 FUZZ = 20_000
 CALLERS, ROUNDS = 50, 3
+CLIENTS, CROWD_SECONDS = 100, 60.0
 DREAMS, EVERY = 2000, 100
 COLUMNS = ("what", "cases", "fine", "refused", "crashed", "lost", "mixed up", "peak MB", "seconds")
 TABLE = re.compile(r"(<!-- make soak -->\n).*?(<!-- /make soak -->)", re.DOTALL)
@@ -90,24 +92,38 @@ def fuzz(folder: Path) -> Iterator[Row]:
 
 def crowds(folder: Path) -> Iterator[Row]:
     with _server(folder) as (address, process):
-        sizes = []
+        sizes = [resident(process)]
         for number in range(1, ROUNDS + 1):
-            start = time.perf_counter()
-            came = crowd(address, CALLERS)
+            yield _crowd_row(
+                f"{CALLERS} callers at once, round {number}", address, process, CALLERS
+            )
             sizes.append(resident(process))
-            yield {
-                "what": f"{CALLERS} callers at once, round {number}; 95 of 100 looks at the page "
-                f"within {came.patience * 1000:.0f} ms",
-                "cases": CALLERS,
-                "fine": came.answered,
-                "refused": came.full,
-                "crashed": 0,
-                "lost": came.lost,
-                "mixed up": came.mixed_up,
-                "peak MB": f"{peak(process):.0f}",
-                "seconds": f"{time.perf_counter() - start:.0f}",
-            }
-        print(f"  resident after each round: {' '.join(f'{size:.0f}' for size in sizes)} MB")
+        what = f"{CLIENTS} clients for {CROWD_SECONDS:.0f} seconds, each again and again"
+        yield _crowd_row(what, address, process, CLIENTS, CROWD_SECONDS)
+        time.sleep(5)
+        sizes.append(resident(process))
+        print(
+            f"  resident at first, and after each: {' '.join(f'{size:.0f}' for size in sizes)} MB"
+        )
+
+
+def _crowd_row(what: str, address: str, process: int, callers: int, seconds: float = 0.0) -> Row:
+    start = time.perf_counter()
+    forget_peak(process)
+    came = crowd(address, callers, seconds)
+    took = time.perf_counter() - start
+    waits = f"an answer after {np.median(came.waits):.1f} s at the median; " if came.waits else ""
+    return {
+        "what": f"{what}; {waits}95 of 100 looks at the page within {came.patience * 1000:.0f} ms",
+        "cases": came.answered + came.full + came.lost + came.mixed_up,
+        "fine": came.answered,
+        "refused": came.full,
+        "crashed": 0,
+        "lost": came.lost,
+        "mixed up": came.mixed_up,
+        "peak MB": f"{peak(process):.0f}",
+        "seconds": f"{took:.0f}",
+    }
 
 
 def nights(folder: Path) -> Iterator[Row]:

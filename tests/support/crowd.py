@@ -30,6 +30,7 @@ class Crowd:
     lost: int = 0
     mixed_up: int = 0
     looks: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
 
     @property
     def patience(self) -> float:
@@ -43,12 +44,30 @@ def mark(number: int) -> np.ndarray:
     return np.kron(squares, np.ones((SIDE // BLOCKS,) * 2, np.uint8))[..., None].repeat(3, 2)
 
 
-def crowd(address: str, callers: int) -> Crowd:
-    """So many callers at once, each of whom takes no for an answer."""
-    came, over = Crowd(), threading.Event()
+def crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
+    """So many callers at once, each of whom takes no for an answer; or calls again and again, a
+    second after each no, for so many seconds.
+    """
+    came, over, counting = Crowd(), threading.Event(), threading.Lock()
+    until = time.monotonic() + seconds
     with httpx.Client(
         base_url=f"{address}/gradio_api", timeout=300, limits=httpx.Limits(max_connections=None)
     ) as api:
+
+        def call_again(caller: int) -> None:
+            number = caller
+            while True:
+                start = time.monotonic()
+                outcome = call(number)
+                with counting:
+                    setattr(came, outcome, getattr(came, outcome) + 1)
+                if outcome == "answered":
+                    came.waits.append(time.monotonic() - start)
+                number += callers
+                if outcome == "full":
+                    time.sleep(min(1.0, seconds))
+                if time.monotonic() >= until:
+                    return
 
         def call(number: int) -> str:
             file = io.BytesIO()
@@ -79,10 +98,8 @@ def crowd(address: str, callers: int) -> Crowd:
         looker.start()
         try:
             with ThreadPoolExecutor(callers) as pool:
-                outcomes = list(pool.map(call, range(callers)))
+                list(pool.map(call_again, range(callers)))
         finally:
             over.set()
             looker.join()
-    for outcome in outcomes:
-        setattr(came, outcome, getattr(came, outcome) + 1)
     return came
