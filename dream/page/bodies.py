@@ -18,8 +18,9 @@ from starlette.formparsers import MultiPartException
 from dream.errors import DreamError
 from dream.page.blocks import FILE_BYTES
 
-# Pictures come as uploads; only what speaks MCP may send them in the body, as base64.
-JSON_BYTES, MCP_BYTES = 2_000_000, 16_000_000
+# Pictures come as uploads; only what speaks MCP may send them in the body, as base64, and its
+# server takes 4 MiB.
+JSON_BYTES, MCP_BYTES = 2_000_000, 4_000_000
 # A page sends some hundred values; each takes 50 bytes and more once it is built.
 MAX_VALUES, MAX_DEPTH = 10_000, 64
 # One escape for so many bytes: base64 has one in 64 where a client escapes its slashes.

@@ -97,7 +97,7 @@ def send_value_bombs(
 
 
 def send_strings(
-    address: str, count: int, size: int = 15_900_000, path: str = "/gradio_api/mcp/"
+    address: str, count: int, size: int = 15_990_000, path: str = "/gradio_api/mcp/"
 ) -> Attack:
     """So many bodies of one long string each, all at once."""
     body = json.dumps(["a" * size]).encode()
