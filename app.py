@@ -35,6 +35,7 @@ from dream.page import (
 )
 from dream.page.blocks import FILE_BYTES, Page
 from dream.page.compression import Compression
+from dream.page.connections import bound_connections
 from dream.page.door import Door
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.page.zero_gpu import with_lease_errors
@@ -109,6 +110,7 @@ def main() -> None:
     # One more has its photo read, and waits for its turn at the device.
     page.queue(max_size=20, default_concurrency_limit=at_a_time + 1)
     visitors.keep_swept(folder)
+    bound_connections()
     page.launch(
         theme=THEME,
         css_paths=OWN / "page.css",

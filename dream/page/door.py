@@ -13,19 +13,15 @@ from urllib.parse import parse_qs
 
 from gradio.route_utils import FnIndexInferError
 from gradio.utils import get_upload_folder
-from starlette.formparsers import MultiPartException
 
 from dream.errors import DreamError, printable
+from dream.page import bodies
 from dream.page.answer_readers import AnswerReaders
 from dream.page.blocks import FILE_BYTES, NOT_HERE, Page, files
 from dream.page.links import fetch_links
 from dream.page.refusal import refuse
 
 API = "/gradio_api/"
-# Pictures come as uploads; only what speaks MCP may send them in the body, as base64.
-JSON_BYTES, MCP_BYTES = 2_000_000, 16_000_000
-# What stands around a file that is uploaded.
-FORM_BYTES = 100_000
 CALLS = ("call", "queue", "run", "api")
 # What else Gradio would take, as recordings for ffmpeg and blobs to keep, the page has no use for.
 TAKEN = (*CALLS, "stream", "cancel", "reset", "mcp")
@@ -44,6 +40,9 @@ class Door:
     def __init__(self, app: Any, page: Page) -> None:
         self.app, self.page = app, page
         self.readers = AnswerReaders(page)
+        self.json_room = bodies.Room(bodies.MAX_TOTAL_BYTES)
+        self.mcp_room = bodies.Room(bodies.MAX_TOTAL_BYTES)
+        self.upload_room = bodies.Room(bodies.MAX_UPLOADS)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         before, inside, route = scope.get("path", "").partition(API)
@@ -54,6 +53,8 @@ class Door:
             await refuse(send, 404, f"there is no {kind} here")
         elif route.startswith(RELAYS):
             await refuse(send, 404, "the app does not relay other addresses; open them directly")
+        elif inside and kind == "mcp" and not self.page.mcp_server:
+            await refuse(send, 404, "MCP is not served here")
         elif scope["method"] != "POST" and not inside:
             await self.app(scope, receive, send)
         elif inside and kind == "upload":
@@ -76,17 +77,26 @@ class Door:
         if shutil.disk_usage(get_upload_folder()).free < 2 * FILE_BYTES:
             await refuse(send, 507, "the server's disk is full; try again in some minutes")
         else:
-            await self.app(scope, _bounded(receive), send)
+            with bodies.bounded_upload(scope, receive, self.upload_room) as receive_within:
+                await self.app(scope, receive_within, send)
 
     async def _post(self, kind: str, rest: str, scope: Any, receive: Any, send: Any) -> None:
-        limit = MCP_BYTES if kind == "mcp" else JSON_BYTES
-        body = await _body(receive, limit)
-        if body is None:
-            await refuse(send, 413, f"at most {limit / 1e6:g} MB may be sent here; upload pictures")
-            return
+        is_mcp = kind == "mcp"
+        limit = bodies.MCP_BYTES if is_mcp else bodies.JSON_BYTES
+        room = self.mcp_room if is_mcp else self.json_room
+        try:
+            async with bodies.json_body(scope, receive, limit, room) as body:
+                await self._answer(kind, rest, body, scope, receive, send)
+        except bodies.BodyError as error:
+            await refuse(send, error.status, str(error))
+
+    async def _answer(
+        self, kind: str, rest: str, content: bytes, scope: Any, receive: Any, send: Any
+    ) -> None:
+        body: bytes | None = content
         begun = False
         try:
-            sent = json.loads(body)
+            sent = json.loads(content)
         except (ValueError, RecursionError):
             sent = None  # Gradio says so.
         try:
@@ -94,7 +104,7 @@ class Door:
             if kind == "mcp" and any(files(sent)):
                 raise DreamError(NOT_HERE)
             if kind in CALLS and await fetch_links(sent):
-                body = json.dumps(sent).encode()
+                body = content = json.dumps(sent).encode()
         except DreamError as error:
             await refuse(send, 422, str(error))
             return
@@ -115,7 +125,7 @@ class Door:
             await send(message)
 
         headers = [pair for pair in scope["headers"] if pair[0].lower() != b"content-length"]
-        size = (b"content-length", str(len(body)).encode())
+        size = (b"content-length", str(len(content)).encode())
         try:
             await self.app(scope | {"headers": [*headers, size]}, replay, watch)
         except (KeyError, FnIndexInferError):
@@ -127,30 +137,3 @@ class Door:
             if begun or kind != "call":
                 raise
             await refuse(send, 422, str(error).partition(". ")[0])
-
-
-async def _body(receive: Any, limit: int) -> bytes | None:
-    """What is sent; None, as soon as it is more than so many bytes."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > limit:
-            return None
-        if not message.get("more_body"):
-            return bytes(body)
-
-
-def _bounded(receive: Any) -> Any:
-    """An upload of one file at most, however many there are in it."""
-    left = FILE_BYTES + FORM_BYTES
-
-    async def counted() -> Any:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:  # Gradio takes this for an answer, and removes what it has.
-            raise MultiPartException(f"more than the maximum allowed size, {FILE_BYTES:,} bytes")
-        return message
-
-    return counted

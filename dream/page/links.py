@@ -19,6 +19,8 @@ from gradio.utils import get_upload_folder
 from dream.errors import DreamError
 from dream.page.blocks import FILE_BYTES, files
 
+# A call takes three pictures at most.
+MAX_LINKS = 8
 LINK_SECONDS = 20.0
 REDIRECTS = 5
 
@@ -27,15 +29,20 @@ async def fetch_links(sent: Any) -> bool:
     """Put what they link to in the place of links to files; whether there were any.
 
     Raises:
-        DreamError: if one cannot be had.
+        DreamError: if one cannot be had, or there are more than `MAX_LINKS`.
     """
-    linked = False
-    for file in files(sent):
-        link = file.get("path") or file.get("url")
-        if isinstance(link, str) and urlsplit(link).scheme in ("http", "https"):
-            file["path"] = await fetch(link)
-            linked = True
-    return linked
+    links = [(file, link) for file in files(sent) if (link := _link(file))]
+    if len(links) > MAX_LINKS:
+        raise DreamError(f"a call may name {MAX_LINKS} links at most, not {len(links)}")
+    for file, link in links:
+        file["path"] = await fetch(link)
+    return bool(links)
+
+
+def _link(file: dict[str, Any]) -> str:
+    link = file.get("path") or file.get("url")
+    is_link = isinstance(link, str) and urlsplit(link).scheme in ("http", "https")
+    return str(link) if is_link else ""
 
 
 async def fetch(link: str) -> str:

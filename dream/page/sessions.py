@@ -16,8 +16,17 @@ from weakref import WeakValueDictionary
 import gradio as gr
 from gradio.state_holder import SessionState, StateHolder
 
-# Some tens of kilobytes each.
-MAX_SESSIONS = 500
+# Some tens of kilobytes each; what a stranger sends as a state may be two million.
+MAX_SESSIONS, MAX_STATE_BYTES = 500, 50_000_000
+
+
+def state_bytes(value: Any) -> int:
+    """What a state of JSON takes in memory, roughly."""
+    if isinstance(value, dict):
+        return 100 + sum(map(state_bytes, (*value, *value.values())))
+    if isinstance(value, list | tuple):
+        return 100 + sum(map(state_bytes, value))
+    return 50 + (len(value) if isinstance(value, str | bytes) else 0)
 
 
 def _looks(component: Any) -> dict[str, Any]:
@@ -36,7 +45,7 @@ class Session(SessionState):
         # Of no blocks: Gradio would take down how each of them is configured, for deep links.
         page: Any = SimpleNamespace(default_config=blocks.default_config, blocks=())
         super().__init__(page)
-        self.keep = keep
+        self.keep, self.size = keep, 0
 
     def __setitem__(self, key: int, value: Any) -> None:
         block = self.blocks_config.blocks.get(key)
@@ -45,6 +54,7 @@ class Session(SessionState):
             return
         super().__setitem__(key, value)
         self.config_values.clear()
+        self.size = state_bytes(self.state_data)
         self.keep(self)
 
     def _update_config(self, key: int) -> None:
@@ -78,7 +88,7 @@ class Sessions(StateHolder):
 
     def update(self, session_id: str) -> None:
         """Note that it is used now; where there are too many, the oldest gives way in which there
-        is nothing that a visitor made, or else the oldest.
+        is nothing that a visitor made, or else the oldest; where they take too much, the largest.
         """
         with self.lock:
             if session_id in self.session_data:
@@ -87,6 +97,10 @@ class Sessions(StateHolder):
                 *others, _ = self.session_data.items()
                 empty = (name for name, each in others if not any(each.state_data.values()))
                 del self.session_data[next(empty, others[0][0])]
+            sizes = {name: getattr(each, "size", 0) for name, each in self.session_data.items()}
+            while sum(sizes.values()) > MAX_STATE_BYTES:
+                largest = max(sizes, key=sizes.__getitem__)
+                del self.session_data[largest], sizes[largest]
 
 
 @asynccontextmanager

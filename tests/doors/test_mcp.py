@@ -24,8 +24,11 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from dream import DreamRecipe, Engine, load_image, read_recipe
+from dream.page.blocks import NOT_HERE
+from dream.page.bodies import MCP_BYTES
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
+from tests.support.attacks import send_strings, send_value_bombs
 from tests.support.packages import install
 from tests.support.server import served
 
@@ -211,6 +214,25 @@ def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, 
     assert httpx.get(link).content == CAT.read_bytes()
     error, _ = mcp.call("deep_dream", image=link, **QUICK)
     assert error
+
+
+def test_no_tool_has_the_server_upload_a_file_of_its_own(address: str) -> None:
+    # Gradio's client, which the server uses for itself, uploads what a dict names.
+    image = {"path": str(CAT), "meta": {"_type": "gradio.FileData"}}
+    given = {"name": "deep_dream", "arguments": {"image": image}}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": given}
+    answer = httpx.post(f"{address}/gradio_api/mcp/", json=call)
+    assert answer.status_code == 422 and NOT_HERE in answer.text
+
+
+def test_large_bodies_stop_nobody_and_larger_ones_are_refused(address: str) -> None:
+    path = "/gradio_api/mcp/"
+    for size in (MCP_BYTES, 15_990_000):
+        assert send_strings(address, 8, size, path).statuses == {413: 8}
+    assert send_value_bombs(address, 1, values=1_000_000, path=path).statuses == {413: 1}
+    seen = send_strings(address, 8, MCP_BYTES - 4, path)
+    assert seen.statuses.keys() <= {200, 400, 406}, seen  # It is no message of MCP's.
+    assert seen.peak - seen.before < 250 and seen.longest_wait < 3
 
 
 def test_readme_configures_a_client_for_the_address_of_make_run() -> None:

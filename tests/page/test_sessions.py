@@ -98,6 +98,16 @@ def test_visits_in_which_nothing_was_made_give_way_first(visits: Visits) -> None
     assert visits.kept == ["other 1", "other 2", "other 3", "visitor", "last"]
 
 
+def test_visits_in_which_much_is_kept_give_way_where_all_take_too_much(
+    visits: Visits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_STATE_BYTES", 5_000)
+    for visitor, size in (("mine", 2_000), ("large", 2_500), ("other", 1_000)):
+        visits.call("keep", visitor, "x" * size)
+    assert visits.kept == ["mine", "other"]
+    assert visits.call("kept", "mine") == "x" * 2_000
+
+
 def test_a_changed_component_is_kept_and_a_changed_value_is_not(visits: Visits) -> None:
     visits.call("show", "visitor", "hello")
     assert not visits.kept

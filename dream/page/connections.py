@@ -1,0 +1,199 @@
+"""Connections of the server, bounded in number and in the time that they may wait or stand still.
+
+Gradio starts uvicorn without bounds: half-sent requests stay open until no file can be opened, and
+asyncio then writes some thousand lines of its log a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit.
+    resource = None  # type: ignore[assignment]
+
+# What a request's first line and headers may take, from the connection's or their own beginning.
+HEADER_SECONDS = 10.0
+# How long what is left of a body is read after its answer: a client that is still sending would
+# lose the answer if the connection ended at once.
+LINGER_SECONDS = 2.0
+# How long whoever is answered may take nothing of the answer.
+STALLED_SECONDS = 60.0
+MAX_CONNECTIONS, MAX_OPEN_FILES = 4096, 65_536
+LOG_SECONDS = 60.0
+# What strangers can have the loop and the server say as often as they like.
+REPEATED = ("socket.accept() out of system resource", "Invalid HTTP request received.")
+
+
+class Connections:
+    """The open connections of a server. Where there are too many, the one gives way that has
+    waited longest without a request, or else the one whose request began first.
+
+    A public address has a quarter of them at most; a proxy's, from which everybody comes, all.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._waiting: dict[Connection, None] = {}  # The longest first, as below.
+        self._answered: dict[Connection, None] = {}
+        self._of_address: Counter[str] = Counter()
+
+    def enter(self, connection: Connection) -> None:
+        """Let it in, in the place of another or not; an address that has too many is cut."""
+        if len(self._waiting) + len(self._answered) >= self.limit:
+            longest = next(iter(self._waiting or self._answered))
+            self.leave(longest)
+            longest.transport.abort()
+        self._waiting[connection] = None
+        self._of_address[connection.address] += 1
+        if connection.address and self._of_address[connection.address] > self.limit // 4:
+            self.leave(connection)
+            connection.transport.abort()
+
+    def wait(self, connection: Connection, is_answered: bool) -> None:
+        """Note that from now on it waits for a request, or is answered one."""
+        before, now = self._waiting, self._answered
+        if not is_answered:
+            before, now = now, before
+        if connection in before:
+            del before[connection]
+            now[connection] = None
+
+    def leave(self, connection: Connection) -> None:
+        for each in (self._waiting, self._answered):
+            if connection in each:
+                del each[connection]
+                self._of_address[connection.address] -= 1
+                if not self._of_address[connection.address]:
+                    del self._of_address[connection.address]
+
+
+class Connection(H11Protocol):
+    """One of a server's connections, by h11 even where httptools is there, which takes headers of
+    any size; no websocket, which the page has no use for.
+    """
+
+    def __init__(self, connections: Connections, **about: Any) -> None:
+        super().__init__(**about)
+        self.others, self.address = connections, ""
+        self._ends: asyncio.TimerHandle | None = None
+        self._stalls: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.address = public_address(self.client[0]) if self.client else ""
+        self._end_in(HEADER_SECONDS)
+        self.others.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_in(None)
+        self.resume_writing()
+        self.others.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_answered():
+            self._end_in(None)
+        elif self._ends is None:  # Of the next request there is not all yet.
+            self._end_in(HEADER_SECONDS)
+        self.others.wait(self, self._is_answered())
+
+    def on_response_complete(self) -> None:
+        is_whole = not self.cycle.more_body
+        super().on_response_complete()
+        if not (is_whole or self._is_answered()):
+            self._end_in(LINGER_SECONDS)
+        self.others.wait(self, self._is_answered())
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalls = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._stalls:
+            self._stalls.cancel()
+        super().resume_writing()
+
+    def _is_answered(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _end_in(self, seconds: float | None) -> None:
+        if self._ends:
+            self._ends.cancel()
+        self._ends = None if seconds is None else self.loop.call_later(seconds, self._end)
+
+    def _end(self) -> None:
+        if not self._is_answered():
+            self.transport.close()
+
+    def _should_upgrade(self) -> bool:
+        return False  # Without uvicorn's two lines in the log.
+
+
+def public_address(host: str) -> str:
+    """What tells a stranger's address from others; "" if it is a private or unknown one.
+
+    >>> public_address("93.184.215.14"), public_address("2606:2800:21f:cb07:1::2")
+    ('93.184.215.14', '2606:2800:21f:cb07::/64')
+    >>> public_address("10.0.0.1"), public_address("::ffff:127.0.0.1"), public_address("")
+    ('', '', '')
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    address = getattr(address, "ipv4_mapped", None) or address
+    if not address.is_global:
+        return ""
+    # Whoever has one IPv6 address has 2**64.
+    return str(address if address.version == 4 else ipaddress.ip_network((address, 64), False))
+
+
+class OncePerMinute(logging.Filter):
+    """Of a record that begins with these words one in a minute, in a line."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.words, self._next = words, 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith(self.words):
+            return True
+        record.msg, record.args, record.exc_info = self.words, (), None
+        is_due = time.monotonic() >= self._next
+        self._next = time.monotonic() + LOG_SECONDS if is_due else self._next
+        return is_due
+
+
+def raise_open_files() -> int:
+    """Let this process open as many files as it may, and say how many that are."""
+    if resource is None:
+        return MAX_OPEN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    may = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < may:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (may, hard))
+        return may
+    return MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def bound_connections() -> None:
+    """Have Gradio's server, whose uvicorn takes no settings from it, keep to these bounds."""
+    files = raise_open_files()
+    # So many may be accepted before one of them can be looked at; the other quarter is for files.
+    about: dict[str, Any] = {"ws": "none", "backlog": min(512, files // 4)}
+    about["http"] = partial(Connection, Connections(min(MAX_CONNECTIONS, files // 2)))
+    uvicorn.Config = partial(uvicorn.Config, **about)  # type: ignore
+    for name, words in zip(("asyncio", "uvicorn.error"), REPEATED, strict=True):
+        logging.getLogger(name).addFilter(OncePerMinute(words))

@@ -1,0 +1,151 @@
+"""What a stranger sends to take a server's memory, time or connections from everybody else."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+
+from tests.support.api import JSON, served_by
+from tests.support.memory import forget_peak, peak, resident
+
+# An event of the page that waits in no line, and refuses what is in the bombs.
+EVENT = "/gradio_api/run/choose_2"
+
+
+@dataclass
+class Attack:
+    """What was seen of one: the answers by their status (0 where the connection was cut), those
+    connections that the server still held in the end, its memory in megabytes (0 where that cannot
+    be told), and how many seconds other visitors waited for the page.
+    """
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    held: int = 0
+    before: float = 0
+    peak: float = 0
+    after: float = 0
+    waits: list[float] = field(default_factory=list)
+    seconds: float = 0
+
+    @property
+    def longest_wait(self) -> float:
+        return float(np.max(self.waits, initial=0))
+
+
+@contextmanager
+def _watched(address: str) -> Iterator[Attack]:
+    """An attack, while another visitor looks at the page ten times a second."""
+    seen, over = Attack(), threading.Event()
+    process = served_by(urlsplit(address).port or 80)
+    if process:
+        forget_peak(process)
+        seen.before = resident(process)
+
+    def look() -> None:
+        while not over.is_set():
+            start = time.perf_counter()
+            try:
+                urllib.request.urlopen(address, timeout=60).close()
+            except OSError:
+                seen.statuses[-1] += 1  # The page is dead.
+            seen.waits.append(time.perf_counter() - start)
+            over.wait(0.1)
+
+    visitor = threading.Thread(target=look)
+    start = time.perf_counter()
+    visitor.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        visitor.join()
+        seen.seconds = time.perf_counter() - start
+        if process:
+            seen.peak, seen.after = peak(process), resident(process)
+
+
+def send_value_bombs(
+    address: str, count: int, at_once: int = 1, values: int = 633_000, path: str = EVENT
+) -> Attack:
+    """So many bodies of empty lists, three bytes each, that take sixty once they are built, each
+    in a session of its own.
+    """
+    bomb = b"[" + b"[]," * values + b"0]"
+
+    def send(number: int) -> int:
+        body = b'{"data": [%s, null], "session_hash": "bomb%d"}' % (bomb, number)
+        try:
+            return httpx.post(address + path, content=body, headers=JSON, timeout=120).status_code
+        except httpx.TransportError:
+            return 0
+
+    with _watched(address) as seen, ThreadPoolExecutor(at_once) as pool:
+        seen.statuses.update(pool.map(send, range(count)))
+    return seen
+
+
+def send_strings(
+    address: str, count: int, size: int = 15_990_000, path: str = "/gradio_api/mcp/"
+) -> Attack:
+    """So many bodies of one long string each, all at once."""
+    body = json.dumps(["a" * size]).encode()
+
+    def send(_: int) -> int:
+        try:
+            return httpx.post(address + path, content=body, headers=JSON, timeout=120).status_code
+        except httpx.TransportError:
+            return 0
+
+    with _watched(address) as seen, ThreadPoolExecutor(count) as pool:
+        seen.statuses.update(pool.map(send, range(count)))
+    return seen
+
+
+def hold_half_sent_bodies(
+    address: str, count: int, size: int = 1_990_000, seconds: float = 30, path: str = EVENT
+) -> Attack:
+    """So many posts of which all but a hundredth of the size in bytes comes, and no more."""
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    start = f'{head}content-length: {size}\r\n\r\n["'.encode() + b"a" * int(size * 0.99)
+    return _hold(address, count, start, seconds)
+
+
+def hold_half_sent_requests(address: str, count: int, seconds: float = 30) -> Attack:
+    """So many requests of which the headers never end."""
+    return _hold(address, count, b"GET / HTTP/1.1\r\nhost: x\r\n", seconds)
+
+
+def _hold(address: str, count: int, start: bytes, seconds: float) -> Attack:
+    """Begin so many requests, and wait so long for the server to answer or to cut them."""
+    place = urlsplit(address)
+    with _watched(address) as seen, ExitStack() as stack:
+        latest, lines = time.monotonic() + seconds, []
+        for _ in range(count):
+            line = socket.create_connection((place.hostname, place.port), timeout=10)
+            lines.append(stack.enter_context(line))
+            try:
+                line.sendall(start)
+            except OSError:
+                pass  # Its answer, if there is one, says why.
+        for line in lines:
+            line.settimeout(max(0.001, latest - time.monotonic()))
+            try:
+                answer = line.recv(100)
+                seen.statuses[int(answer.split()[1]) if answer else 0] += 1
+            except TimeoutError:
+                seen.held += 1
+            except OSError:
+                seen.statuses[0] += 1
+    return seen
