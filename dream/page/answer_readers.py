@@ -31,23 +31,23 @@ class AnswerReaders:
         self._readers: Counter[str] = Counter()
         self._waiting: set[asyncio.Task[None]] = set()
 
-    def _session(self, kind: str, key: str) -> str | None:
-        """Return the session whose messages are asked for, by its name ("answers") or by an event
-        ("answer") that is under way or has an unread answer; None if there is none.
+    def _session(self, key: str, is_event: bool) -> str | None:
+        """Return the session of that name, or of the event of that name, if it has messages to
+        come or to be read; else None.
         """
         queue = self.page._queue
-        if kind == "answer" and (event := queue.event_ids_to_events.get(key)):
+        if is_event and (event := queue.event_ids_to_events.get(key)):
             key = str(event.session_hash)
-        elif kind == "answer":
+        elif is_event:
             sessions = queue.pending_event_ids_session.items()
             key = next((name for name, events in sessions if key in events), key)
         return key if key in queue.pending_messages_per_session else None
 
     async def read(
-        self, app: Any, kind: str, key: str, scope: Any, receive: Any, send: Any
+        self, app: Any, key: str, is_event: bool, scope: Any, receive: Any, send: Any
     ) -> None:
-        """Answer (ASGI) with a stream of messages, for a session or an event as in `_session`."""
-        session = self._session(kind, key)
+        """Answer (ASGI) with the stream of messages of a session, or of an event."""
+        session = self._session(key, is_event)
         if session is None:
             # Gradio would begin a stream, break it off and fill a page of its log.
             await refuse(send, 404, "there is no such call, or its answer was read before")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import shutil
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from gradio.route_utils import FnIndexInferError
 from gradio.utils import get_upload_folder
+from starlette.datastructures import QueryParams
 from starlette.formparsers import MultiPartException
 
 from dream.errors import DreamError, printable
@@ -52,14 +53,14 @@ class Door:
             path = path.removeprefix(root)
         kind = route_kind(scope["method"], path)
         rest = path.removeprefix(API).partition("/")[2]
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        query = QueryParams(scope.get("query_string", b""))  # As Gradio reads it.
         if not kind:
             await refuse(send, 404, "there is nothing at this address")
         elif kind == "file":
             await send_file(path.partition("=")[2], scope, receive, send)
         elif kind in ("upload", "upload_progress"):
             answer = self._upload if kind == "upload" else self.app
-            upload_id = query.get("upload_id", [""])[0]
+            upload_id = query.get("upload_id", "")
             if not UPLOAD_ID.fullmatch(upload_id):
                 await refuse(send, 422, "an upload_id has at most 64 letters and digits")
                 return
@@ -70,11 +71,12 @@ class Door:
         elif scope["method"] == "POST":
             await self._post(kind, rest, scope, receive, send)
         elif kind in ("answer", "answers"):
-            key = query.get("session_hash", [rest.rpartition("/")[2]])[0]
-            await self.readers.read(self.app, kind, key, scope, receive, send)
+            is_event = kind == "answer"
+            key = rest.rpartition("/")[2] if is_event else query.get("session_hash", "")
+            await self.readers.read(self.app, key, is_event, scope, receive, send)
         elif UNUSED_QUERY & query.keys() and kind in ("page", "description"):
-            left = {name: each for name, each in query.items() if name not in UNUSED_QUERY}
-            scope = scope | {"query_string": urlencode(left, doseq=True).encode()}
+            left = [pair for pair in query.multi_items() if pair[0] not in UNUSED_QUERY]
+            scope = scope | {"query_string": urlencode(left).encode()}
             await self.app(scope, receive, send)
         else:
             await self.app(scope, receive, send)

@@ -300,6 +300,12 @@ def test_who_breaks_off_leaves_no_traceback_in_the_log(address: str, app_log: Pa
         exchange(address, f"GET {API}/{path} HTTP/1.1", wait=0)
     with httpx.Client(base_url=address + API, timeout=60) as api:
         event = begun(api, "visualize_channel", {"channels": "7"})
+        for route in (
+            f"call/x/none?session_hash={event}",
+            f"queue/data?session_hash={event}&session_hash=none",
+            f"queue/data?session_hash={event}&session_hash=",
+        ):
+            assert api.get(f"/{route}").status_code == 404
         exchange(address, f"GET {API}/call/x/{event} HTTP/1.1", wait=0)
         assert called(api, "presets", {})[0]  # The others were dealt with by then.
     # Nothing but what the reader of forms warns of.
