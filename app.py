@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 try:  # Before torch, as ZeroGPU wants it; only a Space has it.
     import spaces
@@ -37,6 +41,8 @@ from dream.page.blocks import FILE_BYTES, Page
 from dream.page.compression import Compression
 from dream.page.connections import bound_connections
 from dream.page.door import Door
+from dream.page.hosts import HostCheck, allowed_hosts
+from dream.page.safe_answers import SafeAnswers, quieten_warnings
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.page.zero_gpu import with_lease_errors
 from dream.paint.threads import allowed_threads
@@ -87,9 +93,19 @@ def build(work: Work) -> Page:
     return page
 
 
+@asynccontextmanager
+async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None]:
+    """Put what looks at headers around Gradio's own middleware, which reads them as well."""
+    app.middleware_stack = SafeAnswers(HostCheck(app.middleware_stack, hosts))
+    quieten_warnings()
+    async with keep_sessions(app):
+        yield
+
+
 def main() -> None:
     """Serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
     use_few_malloc_arenas()
+    hosts = allowed_hosts()
     threads = allowed_threads()
     torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
     repeat_exactly()
@@ -102,7 +118,6 @@ def main() -> None:
         work.warm_up(deep_dream.opening(work.engine))
     except WeightsError as error:
         print(f"The page opens all the same, but {error}")
-    gr.set_static_paths([card.CARD])
     tags = card.tags(TITLE, LINE, os.environ.get("SPACE_HOST"))
     folder = visitors.own_folder()
     page = build(work)
@@ -116,7 +131,7 @@ def main() -> None:
         css_paths=OWN / "page.css",
         head=f"<script>{(OWN / 'page.js').read_text(encoding='utf-8')}</script>",
         favicon_path=parts.EXAMPLES / "site" / "favicon.png",
-        app_kwargs={"lifespan": keep_sessions, "middleware": middleware},
+        app_kwargs={"lifespan": partial(lifespan, hosts=hosts), "middleware": middleware},
         ssr_mode=False,  # Else Node would serve the page, without the card.
         max_file_size=FILE_BYTES,
         state_session_capacity=MAX_SESSIONS,

@@ -12,11 +12,12 @@ from collections import Counter
 from typing import Any
 
 import gradio as gr
-from gradio.server_messages import ProcessCompletedMessage
+from gradio.server_messages import CloseStreamMessage, ProcessCompletedMessage
 from gradio.utils import error_payload
 
 from dream.errors import DreamError
 from dream.page.blocks import Page
+from dream.page.refusal import refuse
 
 UNREAD_SECONDS = 60.0
 UNREAD_KEPT_SECONDS = 600.0
@@ -30,23 +31,41 @@ class AnswerReaders:
         self._readers: Counter[str] = Counter()
         self._waiting: set[asyncio.Task[None]] = set()
 
-    def is_known(self, event: str) -> bool:
-        """Whether an event is under way, or has an answer that was not read yet."""
+    def _session(self, key: str, is_event: bool) -> str | None:
+        """Return the session of that name, or of the event of that name, if it has messages to
+        come or to be read; else None.
+        """
         queue = self.page._queue
-        unread = (*queue.pending_event_ids_session.values(), queue.pending_messages_per_session)
-        return event in queue.event_ids_to_events or any(event in events for events in unread)
+        if is_event and (event := queue.event_ids_to_events.get(key)):
+            key = str(event.session_hash)
+        elif is_event:
+            sessions = queue.pending_event_ids_session.items()
+            key = next((name for name, events in sessions if key in events), key)
+        return key if key in queue.pending_messages_per_session else None
 
-    async def read(self, app: Any, key: str, scope: Any, receive: Any, send: Any) -> None:
-        """A stream of answers; who asks for one is known by the session or the event."""
+    async def read(
+        self, app: Any, key: str, is_event: bool, scope: Any, receive: Any, send: Any
+    ) -> None:
+        """Answer (ASGI) with the stream of messages of a session, or of an event."""
+        session = self._session(key, is_event)
+        if session is None:
+            # Gradio would begin a stream, break it off and fill a page of its log.
+            await refuse(send, 404, "there is no such call, or its answer was read before")
+            return
         self._readers[key] += 1
         try:
             await app(scope, receive, send)
+        except (KeyError, RuntimeError):
+            # So Gradio ends a stream whose session is gone, as another reader had its last message.
+            if session in self.page._queue.pending_messages_per_session:
+                raise
+            await send({"type": "http.response.body", "body": b""})
         finally:
             self._readers[key] -= 1
             if not self._readers[key]:
                 del self._readers[key]
                 self._end_streams(key)
-                self._forget(key)
+            self._forget(session)
 
     def _end_streams(self, key: str) -> None:
         """End a camera's stream that nobody looks at: Gradio would wait for its next frame, and
@@ -106,7 +125,8 @@ class AnswerReaders:
         queue = self.page._queue
         if not queue.pending_event_ids_session.get(session):
             queue.pending_event_ids_session.pop(session, None)
-            queue.pending_messages_per_session.pop(session, None)
+            if messages := queue.pending_messages_per_session.pop(session, None):
+                messages.put_nowait(CloseStreamMessage())  # Another reader may wait for one.
 
     async def _end(self, event: str, said: str) -> None:
         """Have it end with those words, if it has not ended yet."""

@@ -37,6 +37,15 @@ def files(data: Any) -> Iterator[dict[str, Any]]:
             left += each
 
 
+def _without_folder(data: Any) -> Any:
+    """Return a copy of what describes components, which names uploads as `upload_name` does."""
+    if isinstance(data, dict):
+        return {name: _without_folder(each) for name, each in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_without_folder(each) for each in data]
+    return data.replace(f"{get_upload_folder()}/", "") if isinstance(data, str) else data
+
+
 def _is_frame(block: Any, value: Any) -> bool:
     """Whether that is a camera's picture, which comes in the body and names no file."""
     return hasattr(block, "sends_pictures") and isinstance(value, dict) and not value.get("path")
@@ -103,6 +112,7 @@ class Page(gr.Blocks):
         """
         config = super().get_config_file()
         config["connect_heartbeat"] = False
+        config["components"] = _without_folder(config["components"])
         return config
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any) -> list[Any]:

@@ -10,7 +10,6 @@ import html
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 CARD = Path(__file__).parents[2] / "examples" / "site" / "card.jpg"
 GRADIOS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
@@ -22,7 +21,7 @@ def tags(title: str, description: str, host: str | None) -> str:
     if host:
         about |= {
             "og:url": f"https://{host}/",
-            "og:image": f"https://{host}/gradio_api/file={quote(str(CARD))}",
+            "og:image": f"https://{host}/gradio_api/file={CARD.name}",
             "og:image:width": "1200",
             "og:image:height": "630",
             "og:image:alt": "A cup of coffee, and its dream: a puppy's face looks out of the cup",

@@ -9,27 +9,25 @@ from __future__ import annotations
 import json
 import shutil
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import urlencode
 
 from gradio.route_utils import FnIndexInferError
 from gradio.utils import get_upload_folder
+from starlette.datastructures import QueryParams
 
 from dream.errors import DreamError, printable
 from dream.page import bodies
 from dream.page.answer_readers import AnswerReaders
 from dream.page.blocks import FILE_BYTES, NOT_HERE, Page, files
 from dream.page.links import fetch_links
+from dream.page.open_files import send_file
 from dream.page.refusal import refuse
+from dream.page.routes import API, route_kind
+from dream.page.upload_progress import UPLOAD_ID, forget_later
 
-API = "/gradio_api/"
 CALLS = ("call", "queue", "run", "api")
-# What else Gradio would take, as recordings for ffmpeg and blobs to keep, the page has no use for.
-TAKEN = (*CALLS, "stream", "cancel", "reset", "mcp")
-# And what it would give: the icon at any size there is memory for, a visit's state in a file, …
-NOT_GIVEN = ("pwa_icon", "deep_link", "dev", "monitoring")
-ICONS = ("", "192", "512")  # Which its manifest names.
-# Addresses whose content Gradio relays under the app's own, with a type that lets scripts run.
-RELAYS = ("proxy=", *(f"file{end}{scheme}:/" for end in "=/" for scheme in ("http", "https")))
+# By which Gradio would look for another page, or the state of a visit in a file.
+UNUSED_QUERY = {"page", "deep_link"}
 
 
 class Door:
@@ -45,31 +43,40 @@ class Door:
         self.upload_room = bodies.Room(bodies.MAX_UPLOADS)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        before, inside, route = scope.get("path", "").partition(API)
-        kind, _, rest = (route if inside else before.lstrip("/")).partition("/")
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-        elif kind in NOT_GIVEN and not (kind == "pwa_icon" and rest in ICONS):
-            await refuse(send, 404, f"there is no {kind} here")
-        elif route.startswith(RELAYS):
-            await refuse(send, 404, "the app does not relay other addresses; open them directly")
-        elif inside and kind == "mcp" and not self.page.mcp_server:
-            await refuse(send, 404, "MCP is not served here")
-        elif scope["method"] != "POST" and not inside:
-            await self.app(scope, receive, send)
-        elif inside and kind == "upload":
-            await self._upload(scope, receive, send)
-        elif scope["method"] == "POST" and not (inside and kind in TAKEN):
-            await refuse(send, 404, f"nothing is taken at {scope['path']}")
+            return
+        path: str = scope["path"]
+        root = scope.get("root_path", "")
+        if path.startswith(f"{root}/"):
+            path = path.removeprefix(root)
+        kind = route_kind(scope["method"], path)
+        rest = path.removeprefix(API).partition("/")[2]
+        query = QueryParams(scope.get("query_string", b""))  # As Gradio reads it.
+        if not kind or (kind == "mcp" and not self.page.mcp_server):
+            await refuse(send, 404, "there is nothing at this address")
+        elif kind == "file":
+            await send_file(path.partition("=")[2], scope, receive, send)
+        elif kind in ("upload", "upload_progress"):
+            answer = self._upload if kind == "upload" else self.app
+            upload_id = query.get("upload_id", "")
+            if not UPLOAD_ID.fullmatch(upload_id):
+                await refuse(send, 422, "an upload_id has at most 64 letters and digits")
+                return
+            try:
+                await answer(scope, receive, send)
+            finally:
+                forget_later(upload_id)
         elif scope["method"] == "POST":
             await self._post(kind, rest, scope, receive, send)
-        elif kind == "call" and not self.readers.is_known(rest.rpartition("/")[2]):
-            # Gradio would say so in a hundred lines of its log.
-            await refuse(send, 404, "there is no such call, or its answer was read before")
-        elif kind in ("call", "queue"):
-            query = parse_qs(scope["query_string"].decode("latin-1"))
-            key = query.get("session_hash", [rest.rpartition("/")[2]])[0]
-            await self.readers.read(self.app, key, scope, receive, send)
+        elif kind in ("answer", "answers"):
+            is_event = kind == "answer"
+            key = rest.rpartition("/")[2] if is_event else query.get("session_hash", "")
+            await self.readers.read(self.app, key, is_event, scope, receive, send)
+        elif UNUSED_QUERY & query.keys() and kind in ("page", "description"):
+            left = [pair for pair in query.multi_items() if pair[0] not in UNUSED_QUERY]
+            scope = scope | {"query_string": urlencode(left).encode()}
+            await self.app(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

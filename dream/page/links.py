@@ -6,6 +6,7 @@ Gradio fetches them without bounds while the call holds the device.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import uuid
 from pathlib import Path
@@ -23,6 +24,16 @@ from dream.page.blocks import FILE_BYTES, files
 MAX_LINKS = 8
 LINK_SECONDS = 20.0
 REDIRECTS = 5
+# `ipaddress` changed its mind about some of these between Python 3.11 and 3.13, and takes multicast
+# for global. Of IPv6 only 2000::/3 is routed; inside it Teredo and 6to4 lead to an IPv4 address.
+IPV6_ROUTED = ipaddress.ip_network("2000::/3")
+NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15"),
+        *("224.0.0.0/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+    )
+)
 
 
 async def fetch_links(sent: Any) -> bool:
@@ -48,8 +59,7 @@ def _link(file: dict[str, Any]) -> str:
 async def fetch(link: str) -> str:
     """The path of the file that a link leads to, in the folder of uploads.
 
-    Only public addresses are asked, wherever they redirect to (safehttpx, Gradio's own), for at
-    most 50 MB and 20 seconds.
+    Only public addresses are asked, wherever they redirect to, for at most 50 MB and 20 seconds.
 
     Raises:
         DreamError: if it cannot be had so.
@@ -63,9 +73,19 @@ async def fetch(link: str) -> str:
         raise DreamError(f"the picture cannot be fetched from {host}: {error}") from error
 
 
+def is_public(address: str) -> bool:
+    """Whether an IP address is on the public internet, and no way to another address."""
+    ip = ipaddress.ip_address(address)
+    is_routed = ip.version == 4 or ip in IPV6_ROUTED
+    return ip.is_global and is_routed and not any(ip in network for network in NOT_PUBLIC)
+
+
 async def _fetch(link: str) -> str:
     for _ in range(REDIRECTS + 1):
-        address = await safehttpx.async_validate_url(httpx.URL(link).host)
+        host = httpx.URL(link).host
+        address = await safehttpx.async_validate_url(host)  # Gradio's own; it lets more pass.
+        if not is_public(address):
+            raise ValueError(f"Hostname {host} failed validation")
         transport = safehttpx.AsyncSecureTransport(address)
         async with (
             httpx.AsyncClient(transport=transport) as client,

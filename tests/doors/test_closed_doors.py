@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
 import json
 import os
 import re
 import signal
-import threading
 import time
 import types
 from collections.abc import Iterator
@@ -18,13 +16,10 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-import safehttpx
 from PIL import Image
 
-from dream import DreamError
 from dream.page import answer_readers, blocks, door, visitors
 from dream.page.blocks import NOT_HERE
-from dream.page.links import fetch
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, begun, called, ended, refusal, served_by, uploaded
 from tests.support.corpus import corpus
@@ -234,8 +229,6 @@ def test_what_is_sent_is_bounded(api: httpx.Client) -> None:
     for route in ("/call/v2/deep_dream", "/queue/join"):
         answer = api.post(route, content=b" " * 2_000_001, headers=JSON)
         assert answer.status_code == 413 and "at most 2 MB" in answer.text
-    for route in ("/process_recording", "/component_server", "/vibe-edit"):
-        assert api.post(route, json={}).status_code == 404
 
 
 @pytest.mark.slow
@@ -337,112 +330,6 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
         assert "generating" in next(events)
 
 
-class Links(http.server.BaseHTTPRequestHandler):
-    """Answers links: a picture, one that drips, one that never ends, and ways to elsewhere."""
-
-    def do_GET(self) -> None:
-        if self.path.startswith("/to="):
-            self.send_response(302)
-            self.send_header("Location", self.path[4:])
-            self.end_headers()
-            return
-        self.send_response(404 if self.path == "/none" else 200)
-        self.end_headers()
-        try:
-            if self.path == "/drips":
-                while True:
-                    self.wfile.write(b"x")
-                    time.sleep(0.05)
-            while self.path == "/endless":
-                self.wfile.write(bytes(1_000_000))
-            self.wfile.write((EXAMPLES / "cat.jpg").read_bytes())
-        except OSError:
-            pass  # The other side has had enough.
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An address that passes for a public one, whose name is public.example."""
-
-    async def validated(host: str) -> str:
-        if host != "public.example":
-            raise ValueError(f"Hostname {host} failed validation")
-        return "127.0.0.1"
-
-    monkeypatch.setattr(safehttpx, "async_validate_url", validated)
-    monkeypatch.setattr("dream.page.links.FILE_BYTES", 3_000_000)
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Links)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://public.example:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.parametrize(
-    "path", ["/a/../cat.jpg?x=1", "/to=/cat.jpg", "/to=/to=/to=/%2Fcat%00.jpg"]
-)
-def test_a_link_is_fetched_into_the_folder_of_uploads(
-    path: str, links: str, tmp_path: Path
-) -> None:
-    file = Path(asyncio.run(fetch(links + path)))
-    assert file.is_relative_to(tmp_path) and file.name == "cat.jpg"
-    assert file.read_bytes() == (EXAMPLES / "cat.jpg").read_bytes()
-    assert blocks.is_uploaded(str(file))
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("/drips", "public.example took more than 1 seconds"),
-        ("/endless", "more than 3 MB"),
-        ("/none", "cannot be fetched from public.example: .*404"),
-        ("/to=" * 7, "redirects more than 5 times"),
-        ("/to=http://127.0.0.1/", "127.0.0.1 failed validation"),
-        ("/to=/to=/to=http://10.0.0.1/", "10.0.0.1 failed validation"),
-        ("/to=file:///etc/passwd", "cannot be fetched"),
-    ],
-)
-def test_a_link_that_drips_or_never_ends_or_leads_astray_is_refused(
-    path: str, message: str, links: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if path == "/drips":
-        monkeypatch.setattr("dream.page.links.LINK_SECONDS", 1.0)
-    start = time.monotonic()
-    with pytest.raises(DreamError, match=message):
-        asyncio.run(fetch(links + path))
-    assert time.monotonic() - start < 5
-    assert not list(tmp_path.iterdir())
-
-
-OWN = (
-    *("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"),
-    *("169.254.169.254", "10.0.0.1", "192.168.0.1", "user@127.0.0.1", "127.1", "[fd00::1]"),
-)
-
-
-@pytest.mark.parametrize("host", OWN)
-def test_no_link_reaches_the_servers_own_network(host: str, api: httpx.Client, cat: Any) -> None:
-    asked: list[str] = []
-
-    class Handler(Links):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        link = f"http://{host}:{server.server_port}/cat.jpg"
-        for file in ({"path": link}, {"path": None, "url": link}, {"path": link, "url": link}):
-            answer = api.post("/call/v2/deep_dream", json={"image": file, **NOTHING})
-            assert answer.status_code == 422 and "\n" not in answer.json()["detail"][0]["message"]
-        server.shutdown()
-    assert not asked
-
-
 @pytest.mark.slow
 def test_a_crowd_is_served_each_its_own_while_the_page_answers_others(address: str) -> None:
     came = crowd(address, 50)
@@ -499,21 +386,6 @@ def test_neither_what_strangers_say_nor_whose_photo_it_is_comes_out_again(
     assert not any(word in said for word in ("NOISE", "secret", "\x1b", "Traceback")), said
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        *(("GET", f"/{path}") for path in ("pwa_icon/30000", "monitoring", "monitoring/summary")),
-        *(("GET", f"/gradio_api/{path}") for path in ("deep_link?session_hash=x", "dev/reload")),
-        *(("POST", path) for path in ("/login", "/", "/config", "/gradio_api/vibe-edit")),
-    ],
-)
-def test_nothing_is_given_or_taken_that_the_page_has_no_use_for(
-    method: str, path: str, address: str
-) -> None:
-    assert httpx.request(method, address + path, timeout=5).status_code == 404
-    assert httpx.get(f"{address}/pwa_icon/192").status_code == 200
-
-
 def test_an_upload_is_bounded_as_a_whole(api: httpx.Client) -> None:
     half = bytes(blocks.FILE_BYTES * 3 // 5)
     two = [("files", ("one.png", half)), ("files", ("two.png", half))]
@@ -532,12 +404,6 @@ def test_no_upload_is_taken_where_the_disk_is_full(monkeypatch: pytest.MonkeyPat
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload"}
     asyncio.run(door.Door(None, None)(scope, None, send))  # type: ignore[arg-type]
     assert said[0]["status"] == 507 and b"disk is full; try again" in said[1]["body"]
-
-
-@pytest.mark.parametrize("path", ["app.py", "README.md", "dream/engine.py", ".git/config"])
-def test_no_file_is_served_but_pictures_of_ours(path: str, api: httpx.Client) -> None:
-    for tricky in (path, f"./{path}", f"examples/../{path}", os.path.abspath(path), f"%2e/{path}"):
-        assert api.get(f"/file={tricky}").status_code in (403, 404), tricky
 
 
 def test_files_of_visitors_go_after_a_day_and_with_their_process(

@@ -241,3 +241,16 @@ def test_readme_configures_a_client_for_the_address_of_make_run() -> None:
     (server,) = json.loads(configuration)["mcpServers"].values()
     assert server == {"url": "http://127.0.0.1:7860/gradio_api/mcp/"}
     assert f'"gradio[mcp]=={version("gradio")}"' in readme
+
+
+def test_every_route_of_the_installed_mcp_server_is_open(address: str) -> None:
+    route = f"{address}/gradio_api/mcp"
+    assert httpx.get(f"{route}/schema").status_code == 200
+    with httpx.stream("GET", f"{route}/sse") as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "event: endpoint"
+        messages = next(lines).removeprefix("data: ")
+    assert messages.startswith("/gradio_api/mcp/messages/?session_id=")
+    for method, end in (("GET", ""), ("POST", ""), ("POST", "/"), ("DELETE", "/")):
+        said = httpx.request(method, route + end).text
+        assert "there is nothing at this address" not in said
