@@ -42,7 +42,8 @@ from dream.page.compression import Compression
 from dream.page.connections import bound_connections
 from dream.page.door import Door
 from dream.page.hosts import HostCheck, allowed_hosts
-from dream.page.safe_answers import SafeAnswers, quieten_warnings
+from dream.page.log_limits import limit_repeated_records
+from dream.page.safe_answers import SafeAnswers
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.page.zero_gpu import with_lease_errors
 from dream.paint.threads import allowed_threads
@@ -97,7 +98,7 @@ def build(work: Work) -> Page:
 async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None]:
     """Put what looks at headers around Gradio's own middleware, which reads them as well."""
     app.middleware_stack = SafeAnswers(HostCheck(app.middleware_stack, hosts))
-    quieten_warnings()
+    limit_repeated_records()
     async with keep_sessions(app):
         yield
 

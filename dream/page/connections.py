@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
-import time
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -30,9 +28,6 @@ LINGER_SECONDS = 2.0
 # How long whoever is answered may take nothing of the answer.
 STALLED_SECONDS = 60.0
 MAX_CONNECTIONS, MAX_OPEN_FILES = 4096, 65_536
-LOG_SECONDS = 60.0
-# What strangers can have the loop and the server say as often as they like.
-REPEATED = ("socket.accept() out of system resource", "Invalid HTTP request received.")
 
 
 class Connections:
@@ -160,22 +155,6 @@ def public_address(host: str) -> str:
     return str(address if address.version == 4 else ipaddress.ip_network((address, 64), False))
 
 
-class OncePerMinute(logging.Filter):
-    """Of a record that begins with these words one in a minute, in a line."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__()
-        self.words, self._next = words, 0.0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not str(record.msg).startswith(self.words):
-            return True
-        record.msg, record.args, record.exc_info = self.words, (), None
-        is_due = time.monotonic() >= self._next
-        self._next = time.monotonic() + LOG_SECONDS if is_due else self._next
-        return is_due
-
-
 def raise_open_files() -> int:
     """Let this process open as many files as it may, and say how many that are."""
     if resource is None:
@@ -195,5 +174,3 @@ def bound_connections() -> None:
     about: dict[str, Any] = {"ws": "none", "backlog": min(512, files // 4)}
     about["http"] = partial(Connection, Connections(min(MAX_CONNECTIONS, files // 2)))
     uvicorn.Config = partial(uvicorn.Config, **about)  # type: ignore
-    for name, words in zip(("asyncio", "uvicorn.error"), REPEATED, strict=True):
-        logging.getLogger(name).addFilter(OncePerMinute(words))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 
-from dream.errors import printable
-
 NOSNIFF = (b"x-content-type-options", b"nosniff")
-QUIET_SECONDS = 60.0
 
 
 class SafeAnswers:
@@ -30,31 +25,3 @@ class SafeAnswers:
             await self.app(scope, receive, send_unguessed)
         except ClientDisconnect:
             pass
-
-
-class OncePerMinute(logging.Filter):
-    """Lets one printable warning a minute pass, and all that is worse.
-
-    uvicorn warns of each request that is none, the reader of forms of each that is broken.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._quiet_until = 0.0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno > logging.WARNING:
-            return True
-        if time.monotonic() < self._quiet_until:
-            return False
-        self._quiet_until = time.monotonic() + QUIET_SECONDS
-        record.msg, record.args = printable(record.getMessage()), ()
-        return True
-
-
-def quieten_warnings() -> None:
-    """Bound the warnings of libraries that strangers cause: uvicorn's, and all that are unheard."""
-    once = OncePerMinute()
-    logging.getLogger("uvicorn.error").addFilter(once)
-    if logging.lastResort:  # The handler of loggers that have none.
-        logging.lastResort.addFilter(once)
