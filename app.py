@@ -17,6 +17,7 @@ import dream.page  # noqa: F401  # Before Gradio, which it imports in half the t
 # isort: split
 import gradio as gr
 import torch
+from fastapi.exceptions import RequestValidationError
 from gradio.utils import get_space
 from starlette.middleware import Middleware
 
@@ -36,6 +37,7 @@ from dream.page import (
 from dream.page.blocks import FILE_BYTES, Page
 from dream.page.compression import Compression
 from dream.page.door import Door
+from dream.page.refusal import refuse_misfit
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.page.zero_gpu import with_lease_errors
 from dream.paint.threads import allowed_threads
@@ -106,14 +108,19 @@ def main() -> None:
     page = build(work)
     middleware = [Middleware(Compression), Middleware(Door, page), Middleware(card.Carded, tags)]
     # One more has its photo read, and waits for its turn at the device.
-    page.queue(max_size=20, default_concurrency_limit=at_a_time + 1)
+    # A dream that is called past the queue would hold a thread and end at its first step.
+    page.queue(max_size=20, default_concurrency_limit=at_a_time + 1, api_open=False)
     visitors.keep_swept(folder)
     page.launch(
         theme=THEME,
         css_paths=OWN / "page.css",
         head=f"<script>{(OWN / 'page.js').read_text(encoding='utf-8')}</script>",
         favicon_path=parts.EXAMPLES / "site" / "favicon.png",
-        app_kwargs={"lifespan": keep_sessions, "middleware": middleware},
+        app_kwargs={
+            "lifespan": keep_sessions,
+            "middleware": middleware,
+            "exception_handlers": {RequestValidationError: refuse_misfit},
+        },
         ssr_mode=False,  # Else Node would serve the page, without the card.
         max_file_size=FILE_BYTES,
         state_session_capacity=MAX_SESSIONS,

@@ -13,7 +13,9 @@ from gradio.context import Context
 from gradio.data_classes import BlocksConfigDict
 from gradio.utils import get_upload_folder
 
-from dream.errors import DreamError
+from dream.errors import DreamError, printable
+from dream.page.call_limits import SLOW, CallLimits, Lines, thread_limiter
+from dream.page.event_values import MISFIT, check_event, check_text, check_value
 
 # What may be uploaded, or lie at the end of a link.
 FILE_BYTES = 50_000_000
@@ -93,6 +95,16 @@ class Page(gr.Blocks):
     def __init__(self, **about: Any) -> None:
         super().__init__(**about)
         self.checks: dict[int, Callable[..., Any]] = {}
+        self._limits = CallLimits()
+
+    @property
+    def limiter(self) -> Any:
+        """What limits the threads of the call under way, as Gradio asks for it."""
+        return thread_limiter()
+
+    @limiter.setter
+    def limiter(self, limiter: Any) -> None:
+        """Gradio has one for all, which is not taken."""
 
     def get_config_file(self) -> BlocksConfigDict:
         """What browsers are told of the page: to hold no connection while nothing runs.
@@ -104,6 +116,32 @@ class Page(gr.Blocks):
         config = super().get_config_file()
         config["connect_heartbeat"] = False
         return config
+
+    def queue(self, *given: Any, **about: Any) -> Any:
+        """Have events wait in `Lines`, with these settings of Gradio's queue."""
+        super().queue(*given, **about)
+        self._queue = Lines.like(self._queue)
+        return self
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], *rest: Any, **about: Any) -> Any:
+        """What an event answers: at once if Gradio's queue sends it, else when its turn comes.
+
+        Raises:
+            gr.Error: in one line, if it is none of the page's events, or too many wait.
+        """
+        fn = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        event, state = about.get("event_data"), about.get("state")
+        try:
+            check_text(inputs)
+            if event and fn.collects_event_data and not about.get("iterator"):
+                check_text(event._data)
+                check_event(fn, event, state)
+            if about.get("event_id"):
+                return await super().process_api(fn, inputs, *rest, **about)
+            async with self._limits.admit(about.get("session_hash"), fn.concurrency_id == SLOW):
+                return await super().process_api(fn, inputs, *rest, **about)
+        except DreamError as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any) -> list[Any]:
         """What the handler is given.
@@ -118,16 +156,17 @@ class Page(gr.Blocks):
                 named = isinstance(value, dict) and value.get("path")
                 if isinstance(block, gr.Image) and not (named or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
+                if block_fn.api_visibility == "private":  # Recipes say what is wrong with others.
+                    check_value(block, value)
             for file in files([value for _, value in given]):
                 file |= {"path": _upload_here(file.get("path")), "meta": IS_FILE}
             made: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
         except gr.Error as error:
-            error.print_exception = False
-            raise
+            raise gr.Error(printable(str(error.message)), print_exception=False) from error
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:  # Gradio's components raise anything on what is none of theirs.
-            said = DreamError(f"what was sent does not fit: {str(error).strip()[:200]}")
+            said = DreamError(f"{MISFIT}: {str(error).strip()[:200]}")
             raise gr.Error(str(said), print_exception=False) from error
         return made
 
