@@ -36,6 +36,11 @@ class AnswerReaders:
         unread = (*queue.pending_event_ids_session.values(), queue.pending_messages_per_session)
         return event in queue.event_ids_to_events or any(event in events for events in unread)
 
+    def is_of_another(self, event: Any, session: Any) -> bool:
+        """Whether an event is under way that another session began: none may feed or stop it."""
+        begun = self.page._queue.event_ids_to_events.get(event) if isinstance(event, str) else None
+        return bool(begun and begun.session_hash != session)
+
     async def read(self, app: Any, key: str, scope: Any, receive: Any, send: Any) -> None:
         """A stream of answers; who asks for one is known by the session or the event."""
         self._readers[key] += 1

@@ -132,7 +132,9 @@ class Page(gr.Blocks):
         fn = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
         event, state = about.get("event_data"), about.get("state")
         try:
-            check_text(inputs)
+            if not fn.fn:
+                raise DreamError(f"{MISFIT}: this event runs in the browser alone")
+            check_text([about.get("session_hash"), inputs])
             if event and fn.collects_event_data and not about.get("iterator"):
                 check_text(event._data)
                 check_event(fn, event, state)
@@ -156,7 +158,7 @@ class Page(gr.Blocks):
                 named = isinstance(value, dict) and value.get("path")
                 if isinstance(block, gr.Image) and not (named or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
-                if block_fn.api_visibility == "private":  # Recipes say what is wrong with others.
+                if block_fn.api_visibility != "public":  # Recipes say what is wrong with others.
                     check_value(block, value)
             for file in files([value for _, value in given]):
                 file |= {"path": _upload_here(file.get("path")), "meta": IS_FILE}

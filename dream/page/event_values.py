@@ -44,6 +44,8 @@ def check_value(block: Any, value: Any) -> None:
     """
     is_fit = True
     match block:
+        case gr.Dataset():  # Of examples: the place of one.
+            is_fit, value = isinstance(value, int), value or 0
         case gr.Checkbox():
             is_fit = isinstance(value, bool)
         case gr.Slider() | gr.Number():
