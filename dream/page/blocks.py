@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 from gradio.data_classes import BlocksConfigDict
+from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError, printable
@@ -130,14 +131,10 @@ class Page(gr.Blocks):
             gr.Error: in one line, if it is none of the page's events, or too many wait.
         """
         fn = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
-        event, state = about.get("event_data"), about.get("state")
         try:
             if not fn.fn:
                 raise DreamError(f"{MISFIT}: this event runs in the browser alone")
             check_text([about.get("session_hash"), inputs])
-            if event and fn.collects_event_data and not about.get("iterator"):
-                check_text(event._data)
-                check_event(fn, event, state)
             if about.get("event_id"):
                 return await super().process_api(fn, inputs, *rest, **about)
             async with self._limits.admit(about.get("session_hash"), fn.concurrency_id == SLOW):
@@ -172,13 +169,17 @@ class Page(gr.Blocks):
             raise gr.Error(str(said), print_exception=False) from error
         return made
 
-    async def call_function(self, *given: Any, **about: Any) -> Any:
+    async def call_function(self, block_fn: Any, *given: Any, **about: Any) -> Any:
         """What the handler answers; what is wrong with a recipe is an answer, no fault of ours."""
         try:
-            # A click on a picture of a gallery names its file; a camera's frame names none.
-            for file in files([each._data for each in given if isinstance(each, gr.EventData)]):
-                if path := file.get("path"):
-                    file["path"] = _upload_here(path)
-            return await super().call_function(*given, **about)
+            state = next((each for each in given if isinstance(each, SessionState)), None)
+            for event in [each for each in given if isinstance(each, gr.EventData)]:
+                if block_fn.collects_event_data:
+                    check_event(block_fn, event, state)
+                # A click on a picture of a gallery names its file; a camera's frame names none.
+                for file in files(event._data):
+                    if path := file.get("path"):
+                        file["path"] = _upload_here(path)
+            return await super().call_function(block_fn, *given, **about)
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -66,7 +66,8 @@ def check_event(fn: Any, event: Any, state: Any) -> None:
     Raises:
         DreamError: if it is not.
     """
-    own = state.blocks_config.blocks
+    check_text(event._data)
+    own = state.blocks_config.blocks if state else {}
     target = event.target
     kinds = {kind for number, kind in fn.targets if target and own.get(number) is target}
     data = event._data
