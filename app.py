@@ -21,6 +21,7 @@ import dream.page  # noqa: F401  # Before Gradio, which it imports in half the t
 # isort: split
 import gradio as gr
 import torch
+from fastapi.exceptions import RequestValidationError
 from gradio.utils import get_space
 from starlette.middleware import Middleware
 
@@ -43,6 +44,7 @@ from dream.page.connections import bound_connections
 from dream.page.door import Door
 from dream.page.hosts import HostCheck, allowed_hosts
 from dream.page.log_limits import limit_repeated_records
+from dream.page.refusal import refuse_misfit
 from dream.page.safe_answers import SafeAnswers
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.page.zero_gpu import with_lease_errors
@@ -124,7 +126,8 @@ def main() -> None:
     page = build(work)
     middleware = [Middleware(Compression), Middleware(Door, page), Middleware(card.Carded, tags)]
     # One more has its photo read, and waits for its turn at the device.
-    page.queue(max_size=20, default_concurrency_limit=at_a_time + 1)
+    # A dream that is called past the queue would hold a thread and end at its first step.
+    page.queue(max_size=20, default_concurrency_limit=at_a_time + 1, api_open=False)
     visitors.keep_swept(folder)
     bound_connections()
     page.launch(
@@ -132,7 +135,11 @@ def main() -> None:
         css_paths=OWN / "page.css",
         head=f"<script>{(OWN / 'page.js').read_text(encoding='utf-8')}</script>",
         favicon_path=parts.EXAMPLES / "site" / "favicon.png",
-        app_kwargs={"lifespan": partial(lifespan, hosts=hosts), "middleware": middleware},
+        app_kwargs={
+            "lifespan": partial(lifespan, hosts=hosts),
+            "middleware": middleware,
+            "exception_handlers": {RequestValidationError: refuse_misfit},
+        },
         ssr_mode=False,  # Else Node would serve the page, without the card.
         max_file_size=FILE_BYTES,
         state_session_capacity=MAX_SESSIONS,

@@ -43,6 +43,11 @@ class AnswerReaders:
             key = next((name for name, events in sessions if key in events), key)
         return key if key in queue.pending_messages_per_session else None
 
+    def is_of_another(self, event: Any, session: Any) -> bool:
+        """Whether an event is under way that another session began: none may feed or stop it."""
+        begun = self.page._queue.event_ids_to_events.get(event) if isinstance(event, str) else None
+        return bool(begun and begun.session_hash != session)
+
     async def read(
         self, app: Any, key: str, is_event: bool, scope: Any, receive: Any, send: Any
     ) -> None:

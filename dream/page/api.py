@@ -88,7 +88,8 @@ def endpoints(work: Work) -> None:
     made = [field(PNG, "sheet"), field(gr.JSON, "recipes")]
     own = {"image": IMAGE, **LISTS}
     add(compare, DreamRecipe, [*own, *compared], own, made, _compared)
-    gr.api(presets, api_name="presets", queue=False)  # type: ignore[attr-defined]
+    look: dict[str, Any] = {"queue": False, "concurrency_limit": None}  # It waits for no dream.
+    gr.api(presets, api_name="presets", **look)  # type: ignore[attr-defined]
     names = ["model", "layer", "channels", "size", "steps", "image", "seed", "objective", "canvas"]
     own = {"channels": CHANNELS, "image": NOISE_OR_IMAGE}
     made = [field(gr.Gallery, "channels"), field(gr.JSON, "recipes")]

@@ -11,9 +11,12 @@ from typing import Any
 import gradio as gr
 from gradio.context import Context
 from gradio.data_classes import BlocksConfigDict
+from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
-from dream.errors import DreamError
+from dream.errors import DreamError, printable
+from dream.page.call_limits import SLOW, CallLimits, Lines, thread_limiter
+from dream.page.event_values import MISFIT, check_event, check_text, check_value
 
 # What may be uploaded, or lie at the end of a link.
 FILE_BYTES = 50_000_000
@@ -102,6 +105,16 @@ class Page(gr.Blocks):
     def __init__(self, **about: Any) -> None:
         super().__init__(**about)
         self.checks: dict[int, Callable[..., Any]] = {}
+        self._limits = CallLimits()
+
+    @property
+    def limiter(self) -> Any:
+        """What limits the threads of the call under way, as Gradio asks for it."""
+        return thread_limiter()
+
+    @limiter.setter
+    def limiter(self, limiter: Any) -> None:
+        """Gradio has one for all, which is not taken."""
 
     def get_config_file(self) -> BlocksConfigDict:
         """What browsers are told of the page: to hold no connection while nothing runs.
@@ -114,6 +127,30 @@ class Page(gr.Blocks):
         config["connect_heartbeat"] = False
         config["components"] = _without_folder(config["components"])
         return config
+
+    def queue(self, *given: Any, **about: Any) -> Any:
+        """Have events wait in `Lines`, with these settings of Gradio's queue."""
+        super().queue(*given, **about)
+        self._queue = Lines.like(self._queue)
+        return self
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], *rest: Any, **about: Any) -> Any:
+        """What an event answers: at once if Gradio's queue sends it, else when its turn comes.
+
+        Raises:
+            gr.Error: in one line, if it is none of the page's events, or too many wait.
+        """
+        fn = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        try:
+            if not fn.fn:
+                raise DreamError(f"{MISFIT}: this event runs in the browser alone")
+            check_text([about.get("session_hash"), inputs])
+            if about.get("event_id"):
+                return await super().process_api(fn, inputs, *rest, **about)
+            async with self._limits.admit(about.get("session_hash"), fn.concurrency_id == SLOW):
+                return await super().process_api(fn, inputs, *rest, **about)
+        except DreamError as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any) -> list[Any]:
         """What the handler is given.
@@ -128,26 +165,31 @@ class Page(gr.Blocks):
                 named = isinstance(value, dict) and value.get("path")
                 if isinstance(block, gr.Image) and not (named or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
+                if block_fn.api_visibility != "public":  # Recipes say what is wrong with others.
+                    check_value(block, value)
             for file in files([value for _, value in given]):
                 file |= {"path": _upload_here(file.get("path")), "meta": IS_FILE}
             made: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
         except gr.Error as error:
-            error.print_exception = False
-            raise
+            raise gr.Error(printable(str(error.message)), print_exception=False) from error
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:  # Gradio's components raise anything on what is none of theirs.
-            said = DreamError(f"what was sent does not fit: {str(error).strip()[:200]}")
+            said = DreamError(f"{MISFIT}: {str(error).strip()[:200]}")
             raise gr.Error(str(said), print_exception=False) from error
         return made
 
-    async def call_function(self, *given: Any, **about: Any) -> Any:
+    async def call_function(self, block_fn: Any, *given: Any, **about: Any) -> Any:
         """What the handler answers; what is wrong with a recipe is an answer, no fault of ours."""
         try:
-            # A click on a picture of a gallery names its file; a camera's frame names none.
-            for file in files([each._data for each in given if isinstance(each, gr.EventData)]):
-                if path := file.get("path"):
-                    file["path"] = _upload_here(path)
-            return await super().call_function(*given, **about)
+            state = next((each for each in given if isinstance(each, SessionState)), None)
+            for event in [each for each in given if isinstance(each, gr.EventData)]:
+                if block_fn.collects_event_data:
+                    check_event(block_fn, event, state)
+                # A click on a picture of a gallery names its file; a camera's frame names none.
+                for file in files(event._data):
+                    if path := file.get("path"):
+                        file["path"] = _upload_here(path)
+            return await super().call_function(block_fn, *given, **about)
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -86,7 +86,7 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
 
     # What forms, or was enlarged, gives way to the first one of another layer.
     emptied = asked.choice.then(lambda: [], None, gallery, js=STOP, **parts.AT_ONCE)
-    emptied.then(peek, None, every, inputs_kwargs=given, **parts.AT_ONCE)
+    emptied.then(peek, None, every, inputs_kwargs=given, **parts.SLOW_LOOK)
     gallery.select(select, shown, every, **parts.AT_ONCE)
     parts.dream_this(carry.click, _channel_to_dream, shown, [tabs, *dreams.carried])
 

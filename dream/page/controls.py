@@ -61,7 +61,7 @@ class Controls:
     @property
     def at_once(self) -> dict[str, Any]:
         """How an event goes that may `show` a recipe; its progress is none of the painter's."""
-        return {**parts.AT_ONCE, "show_progress_on": self.random_seed}
+        return {**parts.SLOW_LOOK, "show_progress_on": self.random_seed}
 
     def hand_over(self, event: Callable[..., Any]) -> Any:
         """On that event what was painted is fetched; `then` a handler may read the inputs."""
@@ -201,7 +201,7 @@ def _wire(together: Controls, first: DreamRecipe, photo: gr.Image, reset: gr.But
     def start_over(photo: str | None) -> dict[Any, Any]:
         return together.show(first, photo)
 
-    glance = {**parts.AT_ONCE, "show_progress_on": photo}  # Not on the painter; see `at_once`.
+    glance = {**parts.SLOW_LOOK, "show_progress_on": photo}  # Not on the painter; see `at_once`.
     photo.change(repaint, [photo, together.ground], painter, **glance)
     # The bin would take the photo away too.
     painter.clear(mask.unpainted, photo, painter, **glance)

@@ -106,6 +106,11 @@ class Door:
             sent = json.loads(content)
         except (ValueError, RecursionError):
             sent = None  # Gradio says so.
+        about = sent if isinstance(sent, dict) else {}
+        event = {"stream": rest, "cancel": about.get("event_id")}.get(kind)
+        if self.readers.is_of_another(event, about.get("session_hash")):
+            await refuse(send, 404, "there is no such run of this session")
+            return
         try:
             # MCP has strings for files; one named otherwise its server would upload by itself.
             if kind == "mcp" and any(files(sent)):

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from dream.errors import DreamError
 from dream.page import parts
 from dream.page.blocks import check_first
 from dream.recipe import Recipe
@@ -43,6 +44,9 @@ def handler_of(
     def handler(*values: Any) -> Iterator[Any]:
         given = dict(zip(names, values, strict=True))
         mine = {name: given.pop(name) for name in own}
+        for name, each in own.items():
+            if each.required and mine[name] is None:
+                raise DreamError(f"{name} is missing; send a file")
         # A file that was left out comes as None, as do numbers and names that are automatic.
         sent = {name: value for name, value in given.items() if value is not None}
         yield from run(work, **mine, given=sent)

@@ -74,5 +74,5 @@ def wire(
         [photo, *costly],
         line,
         trigger_mode="always_last",
-        **parts.AT_ONCE,
+        **parts.SLOW_LOOK,
     )

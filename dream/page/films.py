@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 import uuid
@@ -17,7 +18,7 @@ from dream.files.film import FORMATS, Film
 from dream.files.picture import load_image, save_preview
 from dream.files.video import Limits, load_video
 from dream.page import parts
-from dream.page.moments import BEHIND, PATIENCE, fresh_folder, in_turn, stem
+from dream.page.moments import BEHIND, PATIENCE, SECONDS_BETWEEN_LOOKS, fresh_folder, in_turn, stem
 from dream.paint.making import Making, formed, making_size
 from dream.paint.reel import Reel, video_reel, zoom_reel
 from dream.recipe import DreamRecipe, Recipe, VideoRecipe, ZoomRecipe
@@ -222,12 +223,15 @@ def _path(recipe: Recipe, source: str, ending: str, before: str = "") -> Path:
     return fresh_folder() / f"{before}{recipe.called(stem(source))}.{ending}"
 
 
-def kept(path: str) -> str:
-    """The video at that path, when it has been put together after a stop; "" if there is none."""
+async def kept(path: str) -> str:
+    """The video at that path, when it has been put together after a stop; "" if there is none.
+
+    No thread waits for it, as `stopped_at`.
+    """
     if not path:
         return ""
     until, film = time.monotonic() + PATIENCE, Path(path)
     parts_of_it = film.with_name(f".{film.name}.parts")
     while parts_of_it.exists() and time.monotonic() < until:
-        time.sleep(0.05)
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
     return path if film.is_file() else ""

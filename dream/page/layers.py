@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from dream.errors import DreamError
 from dream.networks import catalogue
 from dream.networks.model_card import Layer, ModelCard
 from dream.page import parts
@@ -44,16 +45,21 @@ def layer_pictures(layer: str, title: str) -> gr.Gallery:
     )
 
 
-def pictured_layer(event: gr.SelectData) -> str:
-    """The layer whose picture was chosen."""
-    return _pictured(MODEL)[int(event.index)]
+def pictured_layer(event: gr.EventData) -> str:
+    """The layer whose picture was chosen.
+
+    Raises:
+        DreamError: if there are not so many.
+    """
+    names, place = _pictured(MODEL), int(event.index)
+    if place >= len(names):
+        raise DreamError(f"there is no picture {place + 1} of a layer; reload the page")
+    return names[place]
 
 
 def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
     """The pictures of Dreamlet's layers, all networks, and all their layers."""
-    pictured = MODEL
-    names = _pictured(pictured)
-    pictures = layer_pictures(layer if model == pictured else "", title)
+    pictures = layer_pictures(layer if model == MODEL else "", title)
     with gr.Row():
         networks = network_choice(model, scale=4, min_width=150)
         layers = gr.Dropdown(
@@ -69,7 +75,7 @@ def choose_layer(model: str, layer: str, title: str, info: str) -> LayerChoice:
     def choose(event: gr.EventData, model: str, layer: str) -> tuple[Any, ...]:
         # A session has components of its own: they are told apart by their kinds and labels.
         if isinstance(event.target, gr.Gallery):
-            return chosen(pictured, names[int(event.index)])
+            return chosen(MODEL, pictured_layer(event))
         if getattr(event.target, "label", None) == networks.label:
             return chosen(model, catalogue.card(model).default_layer)
         return chosen(model, layer)[0], gr.skip(), gr.skip()

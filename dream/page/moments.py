@@ -36,6 +36,7 @@ from dream.service.work import Work
 BEHIND = 25
 # For how many seconds one waits for what a stop leaves: a step has to end, a video to be written.
 PATIENCE = 20.0
+SECONDS_BETWEEN_LOOKS = 0.2
 PLACEHOLDER = 160
 LOGGER = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ async def stopped_at(path: str, patience: float = PATIENCE) -> Any:
     while not (whole := unspoilt(path)).endswith(".png"):
         if not (path and folder.is_dir()) or time.monotonic() > until:
             return gr.skip()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
     return whole if Path(whole).is_file() else gr.skip()
 
 

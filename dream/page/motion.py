@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,6 +15,7 @@ from dream.files.video import load_video
 from dream.networks import catalogue
 from dream.page import estimate, films, parts
 from dream.page.blocks import upload_name, upload_path
+from dream.page.call_limits import run_in_thread
 from dream.page.layers import network_choice
 from dream.page.run import Run
 from dream.recipe import VideoRecipe, ZoomRecipe
@@ -60,7 +62,7 @@ def tab(work: Work) -> None:
     run.on(other.click, partial(_video, work), dreamed, outputs, check)
     run.wire()
     told = [outputs[name] for name in (*SHOWN, "status")]
-    stop.click(_stopped_video, [outputs["made"], outputs["download"]], told, **parts.AT_ONCE)
+    stop.click(_stopped_video, [outputs["made"], outputs["download"]], told, **parts.SLOW_LOOK)
     _price(work, expected, priced, asked, dream, moves, outputs["film"])
 
 
@@ -189,10 +191,9 @@ def told(made: films.Films) -> Iterator[dict[str, Any]]:
             yield changes
     except Exception:  # Whatever went wrong, what is downloaded is what is shown.
         if path:
-            there = films.kept(path)
             yield (
-                show_video(there)
-                if there
+                show_video(path)
+                if Path(path).is_file()
                 else {"picture": gr.update(visible=False), "film": gr.update(visible=True)}
             )
         raise
@@ -203,12 +204,12 @@ def show_video(path: str) -> dict[str, Any]:
     return dict(zip(SHOWN, (*played(path), path), strict=True))
 
 
-def _stopped_video(made: str, whole: str) -> tuple[Any, ...]:
+async def _stopped_video(made: str, whole: str | None) -> tuple[Any, ...]:
     """What there is of a video that was stopped, to be played; else the `whole` one before."""
     path = upload_path(made)
-    if path == whole or not (film := films.kept(path)):
-        return *played(whole), gr.skip(), gr.skip()
-    video = load_video(film)
+    if path == whole or not (film := await films.kept(path)):
+        return *played(whole or str(MADE)), gr.skip(), gr.skip()
+    video = await run_in_thread(load_video, film)
     words = f"Stopped; {video.frames} frames, {float(video.times[-1]):.1f} seconds, are kept."
     return *played(film), film, parts.status(words)
 
@@ -252,7 +253,7 @@ def _price(
         expected,
         inputs_kwargs=follow,
         trigger_mode="always_last",
-        **parts.AT_ONCE,
+        **parts.SLOW_LOOK,
     )
     gr.on(
         [asked["video"].change, *(each.change for each in dream.values())],
@@ -261,5 +262,5 @@ def _price(
         priced,
         inputs_kwargs={"video": asked["video"], **dream},
         trigger_mode="always_last",
-        **parts.AT_ONCE,
+        **parts.SLOW_LOOK,
     )

@@ -17,6 +17,7 @@ from gradio.component_meta import ComponentMeta
 
 from dream.errors import DreamError
 from dream.networks.download import Download
+from dream.page.call_limits import SLOW, SLOW_THREADS
 from dream.paint.frames import Frame
 from dream.recipe.knob import URI, Knob, knobs
 from dream.recipe.recipe import SEED_LIMIT, AnyRecipe, Recipe
@@ -32,6 +33,12 @@ AT_ONCE: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
     "api_visibility": "private",
+}
+# Looks that read or write visitors' files: few at a time, so that they hold up no others.
+SLOW_LOOK: dict[str, Any] = {
+    **AT_ONCE,
+    "concurrency_id": SLOW,
+    "concurrency_limit": SLOW_THREADS,
 }
 
 
@@ -90,7 +97,7 @@ def dream_this(
     event: Callable[..., Any], chosen: Callable[..., Any], given: Any, carried: list[Any]
 ) -> None:
     """On that event the first tab is given what is chosen, and dreams it, if there is anything."""
-    event(chosen, given, carried, **AT_ONCE).success(
+    event(chosen, given, carried, **SLOW_LOOK).success(
         None, js="() => dreamThis()", api_visibility="private"
     )
 

@@ -5,11 +5,29 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from fastapi.exceptions import RequestValidationError
+from starlette.responses import Response
+
+from dream.errors import printable
+
 
 async def refuse(send: Any, status: int, message: str) -> None:
     """An answer that people read, and that Gradio's clients show as they show their own."""
-    said = {"__type__": "validate", "is_valid": False, "parameter_name": "call", "message": message}
-    body = json.dumps({"detail": [said]}).encode()
+    body = _body(message)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def refuse_misfit(request: Any, error: RequestValidationError) -> Response:
+    """What is answered to a body that has none of the shape asked for. FastAPI's own answer holds
+    all that was sent, and fails where no JSON can say that again.
+    """
+    wrong = error.errors()[0]
+    message = printable(f"{'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}")
+    return Response(_body(message), 422, media_type="application/json")
+
+
+def _body(message: str) -> bytes:
+    said = {"__type__": "validate", "is_valid": False, "parameter_name": "call", "message": message}
+    return json.dumps({"detail": [said]}).encode()

@@ -19,6 +19,7 @@ from dream.errors import DreamError
 from dream.files.embedded import embed_guide
 from dream.page import history, parts
 from dream.page.blocks import is_uploaded, upload_path
+from dream.page.call_limits import run_in_thread
 from dream.page.controls import Controls, of_a_visitor, recipe_in
 from dream.page.moments import stopped_at
 from dream.page.saved_visit import OPENING, Made, Visit, browser_state
@@ -46,11 +47,13 @@ def wire(
 
     async def open_page(kept: Any, visit: Any, shown: str, request: gr.Request) -> Updates:
         settings = kept if isinstance(kept, dict) else {}
-        link = request.query_params.get("recipe")
+        link, last = request.query_params.get("recipe"), Visit.read(visit)
         if link and link != settings.get("link"):
-            updates, changes = _linked(controls, link, shown, Visit.read(visit))
+            updates, changes = await run_in_thread(_linked, controls, link, shown, last)
         else:
-            updates, changes = await _last_visit(controls, settings, shown, Visit.read(visit))
+            if last.shown != OPENING and last.shown.file != last.shown.photo:
+                await stopped_at(last.shown.file, SECONDS_TO_END)  # It may have been under way.
+            updates, changes = await run_in_thread(_last_visit, controls, settings, shown, last)
         return updates | {outputs[name]: value for name, value in changes.items()}
 
     every = [*controls.outputs, *outputs.values()]
@@ -80,11 +83,11 @@ def _linked(controls: Controls, link: str, photo: str, visit: Visit) -> tuple[Up
     return updates, {**history.show_visit(visit, recipe), **history.strip_of(visit), "status": said}
 
 
-async def _last_visit(
+def _last_visit(
     controls: Controls, settings: dict[str, Any], shown: str, visit: Visit
 ) -> tuple[Updates, Changes]:
     """The controls, and what else changes, as in the last visit; what is gone is left out."""
-    visit, recipe, said = await _look_for_dream(visit)
+    visit, recipe, said = _look_for_dream(visit)
     gone = [] if said else ["what was shown"]
     if lost := sum(not each.found() for each in visit.dreams):
         gone.append(f"dreams of the strip ({lost})")
@@ -111,15 +114,13 @@ async def _last_visit(
     return updates, changes
 
 
-async def _look_for_dream(visit: Visit) -> tuple[Visit, DreamRecipe | None, str]:
+def _look_for_dream(visit: Visit) -> tuple[Visit, DreamRecipe | None, str]:
     """The visit, the recipe of what it shows if that is here, and what is said; nothing is where it
-    is gone. A dream may have been under way when the page went: it has ended or ends now.
+    is gone.
     """
     shown = visit.shown
     if shown == OPENING:
         return visit, None, BACK
-    if shown.file != shown.photo:
-        await stopped_at(shown.file, SECONDS_TO_END)
     made = shown.found()
     finished = recipe_in(made.file) if made else None
     if made and (recipe := finished or _read(visit.recipe)):

@@ -111,7 +111,9 @@ def wire(
         words = "The controls are set to the recipe."
         return set_to(lambda: DreamRecipe.from_json(text), photo, words, events["said"])
 
-    def loaded(file: str, photo: str | None) -> dict[Any, Any]:
+    def loaded(file: str | None, photo: str | None) -> dict[Any, Any]:
+        if not file:
+            raise DreamError("Choose a PNG or JSON file first.")
         words = f"The controls are set to the recipe in {Path(file).name}."
         return set_to(lambda: read_recipe(file, DreamRecipe), photo, words, events["said"])
 

@@ -134,7 +134,7 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
     config = httpx.get(f"{address}/config").json()
     kinds = {each["id"]: each["type"] for each in config["components"]}
     events = [
-        (each["id"], [kinds[name] for name in each["inputs"]])
+        (each["id"], each["targets"][0][0], [kinds[name] for name in each["inputs"]])
         for each in config["dependencies"]
         if each["backend_fn"] and "browserstate" in [kinds[name] for name in each["inputs"]]
     ]
@@ -145,12 +145,13 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
     for name in names:
         kept = {"shown": [gone if name == mine else name] * 3, "dreams": [[name] * 3]}
         kept |= {"recipe": '{"octaves": 99}', "photo": name, "guide": name, "layer": {}}
-        for event, inputs in events:
+        for event, target, inputs in events:
             if any(kind not in ("browserstate", "image") for kind in inputs):
                 continue  # The device makes those wait.
             given = {"browserstate": kept, "image": cat}
             sent = {"fn_index": event, "data": [given[kind] for kind in inputs]}
             about = {"session_hash": "forged", "event_data": {"index": 0, "value": None}}
+            about["trigger_id"] = target
             answer = api.post("/run/predict", json=sent | about)
             assert answer.status_code == 200, answer.text
             assert not any(secret in answer.text for secret in secrets)

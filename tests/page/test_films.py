@@ -1,5 +1,6 @@
 """Videos as the page makes them: priced, cut into leases, stopped with what there is, and shown."""
 
+import asyncio
 import itertools
 import re
 from collections.abc import Iterator
@@ -111,14 +112,14 @@ def test_a_film_that_is_stopped_plays_as_far_as_it_came(engine: Engine) -> None:
     made = films.zoom(Work(engine), ZOOM.but(seconds=60), CAT)
     while not re.search(r"Frame ([2-9]|\d\d)", (moment := next(made)).words):
         pass
-    assert films.kept("") == ""
+    assert asyncio.run(films.kept("")) == ""
     made.close()
-    assert films.kept(moment.path) == moment.path
+    assert asyncio.run(films.kept(moment.path)) == moment.path
     assert 1 <= load_video(moment.path).frames < 300
     begun = films.zoom(Work(engine), ZOOM, CAT)
     path = next(begun).path
     begun.close()
-    assert films.kept(path) == "" and not list(Path(path).parent.glob(".*"))
+    assert asyncio.run(films.kept(path)) == "" and not list(Path(path).parent.glob(".*"))
 
 
 @pytest.mark.parametrize(("steps", "is_there"), [(1, False), (30, True)])

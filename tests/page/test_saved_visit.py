@@ -137,7 +137,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
 
 
 # A server that keeps one session at a time.
-FORGETFUL = "from dream.page import door; door.SESSIONS = 1; import app; app.main()"
+FORGETFUL = "import app; app.MAX_SESSIONS = 1; app.main()"
 
 
 @pytest.fixture

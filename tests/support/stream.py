@@ -17,9 +17,11 @@ from dream import DreamError
 
 
 @contextmanager
-def streaming(address: str) -> Iterator[Callable[[Image.Image | str], Image.Image | None]]:
+def streaming(
+    address: str, ids: list[str] | None = None
+) -> Iterator[Callable[[Image.Image | str], Image.Image | None]]:
     """What sends a frame, or anything in its place, and gives its dream, or None while others are
-    before.
+    before; the event's and the session's id are added to `ids`.
 
     Raises:
         DreamError: with what is said, when the stream was ended.
@@ -39,6 +41,8 @@ def streaming(address: str) -> Iterator[Callable[[Image.Image | str], Image.Imag
                 answers = api.stream("GET", "/queue/data", params=body)
                 lines = answers.__enter__().iter_lines()
                 begun.extend([joined.json()["event_id"], answers, lines])
+                if ids is not None:
+                    ids.extend([begun[0], body["session_hash"]])
             else:
                 api.post(f"/stream/{begun[0]}", json={**body, "data": data})
             for line in begun[2]:

@@ -1,0 +1,148 @@
+"""What strangers write is shown as text: nothing of it runs, wherever the page repeats it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from PIL import Image, PngImagePlugin
+from playwright.sync_api import Page, expect
+
+from tests.conftest import EXAMPLES
+from tests.support.browser import CHROMIUM, SECONDS, fill, open_advanced, shown, status, watched
+
+expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+MARK = "<img src=x onerror=window.ran=1><svg onload=window.ran=1>"
+# How a file may be called: without a slash, at most 200 letters.
+NAMED = "<img src=x onerror=window.ran=1>"
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture
+def page(window: Page, address: str) -> Iterator[Page]:
+    with watched(window, address, "desk") as page:
+        page.wait_for_timeout(1 * SECONDS)
+        yield page
+
+
+def assert_nothing_ran(page: Page) -> None:
+    page.wait_for_timeout(0.3 * SECONDS)  # An image that is none says so a moment later.
+    assert page.evaluate("window.ran") is None
+    assert page.locator("img[src='x'], svg[onload]").count() == 0
+
+
+def photo(folder: Path, recipe: str | None = None) -> Path:
+    """A small photo whose name is markup, and that recipe in it."""
+    path, info = folder / f"{NAMED}.png", PngImagePlugin.PngInfo()
+    if recipe is not None:
+        info.add_itxt("deepdream", recipe)
+    with Image.open(EXAMPLES / "cat.jpg") as image:
+        image.thumbnail((96, 96))
+        image.save(path, pnginfo=info)
+    return path
+
+
+RECIPES = [
+    json.dumps({"layer": MARK}),
+    json.dumps({"channels": MARK, "objective": MARK}),
+    json.dumps({MARK: MARK}),
+    json.dumps({"guide": f"data:image/png;base64,{MARK}"}),
+    MARK,
+]
+
+
+def test_links_and_recipes_that_are_markup_are_refused_as_text(
+    page: Page, address: str, tmp_path: Path
+) -> None:
+    for recipe in RECIPES[::2]:
+        page.goto(f"{address}/?recipe={quote(recipe)}")
+        expect(status(page)).to_contain_text("This recipe cannot be used")
+        assert_nothing_ran(page)
+    page.get_by_role("button", name="Recipe: keep, share, load").click()
+    said = page.locator("#recipe-said [role=status]")
+    for recipe in RECIPES[:2]:
+        page.locator("#recipe textarea").fill(recipe)
+        page.click("#use")
+        expect(said).to_contain_text("This recipe cannot be used")
+        assert_nothing_ran(page)
+    path = tmp_path / f"{NAMED}.json"
+    path.write_text(json.dumps({"iterations": MARK}))
+    with page.expect_file_chooser() as chooser:
+        page.click("#recipe-file")
+    chooser.value.set_files(path)
+    expect(said).to_contain_text("iterations")
+    assert_nothing_ran(page)
+
+
+def test_a_photo_whose_name_and_recipe_are_markup_is_dreamed(page: Page, tmp_path: Path) -> None:
+    hostile = photo(tmp_path, json.dumps({"layer": MARK, MARK: 1}))
+    page.set_input_files("#photo input[type=file]", hostile)
+    expect(page.locator("#photo img")).to_have_attribute("src", re.compile("onerror"))
+    fill(page, "Intensity", 1)
+    page.click("#go")
+    expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+    assert not any("<" in each for each in shown(page))
+    with page.expect_download() as waiting:
+        page.click("#download")
+    assert re.fullmatch(r"[\w.-]+\.png", waiting.value.suggested_filename)
+    page.reload()
+    expect(status(page)).to_have_text("Your last visit is back.")
+    expect(page.locator("#strip button.thumbnail-item")).to_have_count(1)
+    assert_nothing_ran(page)
+
+
+def choose(page: Page, label: str, text: str) -> None:
+    """Type what is none of the choices into a field that takes any text."""
+    field = page.locator(f"input[aria-label='{label}']:visible").first
+    field.fill(text)
+    field.press("Enter")
+
+
+def test_names_of_layers_channels_and_classes_that_are_markup_are_refused_as_text(
+    page: Page,
+) -> None:
+    choose(page, "Layer", MARK)
+    page.click("#go")
+    expect(status(page)).to_contain_text("onerror")
+    page.get_by_role("button", name="Mix layers and channels").click()
+    page.locator("#only textarea, #only input").fill(MARK)
+    page.click("#go")
+    expect(status(page)).to_contain_text("onerror")
+    toast = page.locator(".toast-body").first
+    expect(toast).to_contain_text("onerror")
+    assert_nothing_ran(page)
+    for tab, field, button, said in (
+        ("Channel visualization", "#numbers textarea, #numbers input", "#show", "#show-status"),
+        ("Zoom and video", "#zoom-layer textarea, #zoom-layer input", "#film", "#film-status"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        page.locator(field).fill(MARK)
+        page.click(button)
+        expect(page.locator(f"{said} [role=status]")).to_contain_text("onerror")
+        assert_nothing_ran(page)
+    page.get_by_role("tab", name="Class image").click()
+    choose(page, "Class", MARK)
+    page.click("#make")
+    expect(page.locator("#make-status [role=status]")).to_contain_text("onerror")
+    assert_nothing_ran(page)
+
+
+def test_a_visit_of_markup_that_another_hand_kept_shows_none_of_it(page: Page) -> None:
+    kept: dict[str, Any] = {"layer": MARK, "photo": MARK, "link": MARK, "model": MARK}
+    kept |= {"shown": [MARK] * 3, "recipe": MARK, "dreams": [[MARK] * 3] * 3, "objective": MARK}
+    page.evaluate(
+        "kept => Object.keys(localStorage).forEach(key => localStorage[key] = kept)",
+        json.dumps(kept),
+    )
+    page.reload()
+    expect(page.locator("#view img")).to_have_count(2)
+    open_advanced(page)
+    assert_nothing_ran(page)

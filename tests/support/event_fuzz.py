@@ -1,0 +1,180 @@
+"""Nonsense sent to every event of the page, over HTTP: each answered, or refused in one line."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from typing import Any
+
+import httpx
+
+from tests.support.api import JSON
+from tests.support.trial import Trial
+
+ODD: list[Any] = [
+    *(None, True, False, 0, -1, 1, 99, 2**31, 2**63, 10**400, 0.5, -0.0, 1e39),
+    *(float("nan"), float("inf"), -float("inf")),
+    *(
+        "",
+        " ",
+        "\0",
+        "\ud800",
+        "a\udfffb",
+        "\x1b[31m\n",
+        "x" * 20_000,
+        "dreamlet",
+        "3,7",
+        "goldfish",
+    ),
+    *("../../etc/passwd", "/etc/passwd", f"{'0' * 32}/dream.png", "<img src=x onerror=alert(1)>"),
+    *('{"iterations": 1}', '{"deepdream": 1, "kind": []}', "inception4c", "__class__"),
+    *([], [[]], [1], [-1, 10**9], ["a", None], [None] * 300, {}, {"a": {}}, {"": []}),
+    *({"path": "/etc/passwd"}, {"path": None}, {"url": "x"}, {"path": ["x"]}, {"image": {}}),
+    *({"__type__": "update"}, {"value": 1}, {"shown": [1], "dreams": [[]], "recipe": 1}),
+    *({"model": [], "layer": {}, "channels": 3, "selected": "x"}, {"url": "data:image/jpeg;,x"}),
+    *({"background": {}, "layers": [0], "composite": 1}, {"video": {"path": 1}}),
+]
+# What is small enough to be made where all of it fits by chance.
+SMALL = {"Iterations": 1, "Octaves": 1, "Max side, pixels": 64, "Steps": 1, "Size, pixels": 64}
+SECONDS = 30.0
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value] if depth % 2 else {"a": value}
+    return value
+
+
+class _Sender:
+    """One page's events, and what a random hand makes of the bodies that its browser would send."""
+
+    def __init__(self, address: str, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.api = httpx.Client(base_url=f"{address}/gradio_api", timeout=SECONDS)
+        config = httpx.get(f"{address}/config").json()
+        self.events = [each for each in config["dependencies"] if each["backend_fn"]]
+        self.values = {
+            each["id"]: SMALL.get(each["props"].get("label"), each["props"].get("value"))
+            for each in config["components"]
+        }
+        self.turn = 0
+
+    def odd(self) -> Any:
+        return self.random.choice([*ODD, _nested(self.random.randrange(60))])
+
+    def body(self, event: Any) -> dict[str, Any]:
+        """What the browser would send, with some of it changed."""
+        choose = self.random
+        data: Any = [self.values.get(each) for each in event["inputs"]]
+        for place in range(len(data)):
+            if choose.random() < 0.3:
+                data[place] = self.odd()
+        match choose.randrange(12):
+            case 0:
+                data = data[: choose.randrange(len(data) + 1)]
+            case 1:
+                data += [self.odd()] * choose.randrange(4)
+            case 2:
+                data = self.odd()
+        index = choose.choice([0, 1, [3, 5], -1, 99, 10**9, [1], [[1]], "0", None, 1.5, self.odd()])
+        chosen = choose.choice(
+            [{"index": index, "value": self.odd()}, {"index": index}, self.odd()]
+        )
+        body = {
+            "data": data,
+            "event_data": chosen,
+            "fn_index": event["id"],
+            "trigger_id": choose.choice(event["targets"] or [[None]])[0],
+            "session_hash": uuid.uuid4().hex if choose.random() < 0.5 else "one",
+        }
+        for name in (
+            "fn_index",
+            "trigger_id",
+            "session_hash",
+            "event_id",
+            "batched",
+            "simple_format",
+        ):
+            if choose.random() < 0.03:
+                body[name] = self.odd()
+        return body
+
+    def send(self) -> bool:
+        """Send the next event something; whether it was answered, or refused in one line.
+
+        Raises:
+            AssertionError: if it was neither.
+        """
+        event = self.events[self.turn % len(self.events)]
+        self.turn += 1
+        body = self.body(event)
+        content = json.dumps(body).replace("Infinity", "1e400")
+        if not event["queue"] and self.random.random() < 0.8:
+            answer = self.api.post(f"/run/{event['api_name']}", content=content, headers=JSON)
+            return _judged(answer)
+        answer = self.api.post("/queue/join", content=content, headers=JSON)
+        return _judged(answer) and self._ended(body["session_hash"], answer.json()["event_id"])
+
+    def _ended(self, session: Any, event: str) -> bool:
+        until = time.monotonic() + SECONDS
+        with self.api.stream("GET", "/queue/data", params={"session_hash": session}) as lines:
+            for line in lines.iter_lines():
+                assert time.monotonic() < until, "it has no end"
+                if "process_streaming" in line:  # A camera's, which goes on as long as frames come.
+                    return True
+                if "process_completed" in line and event in line:
+                    message = json.loads(line.removeprefix("data: "))
+                    if not message["success"]:
+                        _check_line(message["output"]["error"])
+                    return bool(message["success"])
+        raise AssertionError("the answer broke off")
+
+
+def _judged(answer: httpx.Response) -> bool:
+    said = answer.json()
+    if answer.status_code == 200:
+        return True
+    if "error" in said:
+        _check_line(said["error"])
+        return False
+    detail = said["detail"]
+    _check_line(detail if isinstance(detail, str) else detail[0]["message"])
+    assert answer.status_code in (400, 404, 413, 422, 429, 503), answer.status_code
+    return False
+
+
+def _check_line(said: Any) -> None:
+    assert isinstance(said, str) and said.isprintable() and 0 < len(said) <= 1000, f"says {said!r}"
+
+
+def fuzz_events(address: str, count: int, seed: int) -> Trial:
+    """Send so many bodies of nonsense to the events of a page, one event after the other.
+
+    Args:
+        address: where the page is served; best with a `DREAM_TIME_LIMIT` of a second or two, as
+            what fits by chance is dreamed.
+        count: how many bodies; some hundred are sent to each event in five minutes.
+        seed: of what is sent: the same bodies for the same seed and page.
+
+    Returns:
+        How many were answered (`fine`) and refused; what was wrong, with the event.
+    """
+    sender, trial = _Sender(address, seed), Trial()
+    with sender.api:
+        for number in range(count):
+            event, start = sender.events[number % len(sender.events)], time.perf_counter()
+            try:
+                if sender.send():
+                    trial.fine += 1
+                else:
+                    trial.refused += 1
+            except (AssertionError, httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                wrong = f"{event['api_name']}: {type(error).__name__}: {error}"
+                trial.wrong.append(f"case {number} of seed {seed}, {wrong}"[:400])
+            took = time.perf_counter() - start
+            trial.seconds += took
+            trial.slowest = max(trial.slowest, took)
+    return trial
