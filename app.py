@@ -26,6 +26,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
+from dream.files.decoder import start_decoder
 from dream.networks.device import repeat_exactly
 from dream.page import (
     api,
@@ -109,6 +110,9 @@ def main() -> None:
     """Serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
     use_few_malloc_arenas()
     hosts = allowed_hosts()
+    # What comes here is sent by strangers.
+    os.environ["DREAM_DECODER"] = os.environ.get("DREAM_DECODER") or "process"
+    start_decoder()
     threads = allowed_threads()
     torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
     repeat_exactly()

@@ -10,9 +10,10 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import BinaryIO, Literal, cast
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
 
 from PIL import TiffImagePlugin
 from PIL.TiffImagePlugin import (
@@ -24,9 +25,11 @@ from PIL.TiffImagePlugin import (
     TILEWIDTH,
 )
 
-from dream.errors import PictureError
+from dream.errors import PictureError, first_line
 
 PathOrFile = str | os.PathLike[str] | BinaryIO
+# What is found in a file, step by step.
+Reading = Generator[Any, None, None]
 
 # Seconds of a processor, not of a clock: where others are at work, a large photo takes longer.
 SECONDS = 10.0
@@ -66,19 +69,37 @@ class Bounded:
         return content
 
 
+def bounded(file: BinaryIO, name: str) -> BinaryIO:
+    """That file, to read with patience that ends; messages call it by that name."""
+    return cast(BinaryIO, Bounded(file, name))
+
+
+def name_of(path: PathOrFile) -> str:
+    """What messages call a file."""
+    return Path(path).name if isinstance(path, str | os.PathLike) else "the file"
+
+
 @contextmanager
-def bounded_file(path: PathOrFile, name: str) -> Iterator[BinaryIO]:
-    """That file, to read with patience that ends; messages call it by that name.
+def seekable_file(path: PathOrFile) -> Iterator[BinaryIO]:
+    """That file, open for reading, in which one can go back.
 
     Raises:
-        OSError, PictureError: as `regular_file`.
+        PictureError: if it is not there, cannot be opened, or is a pipe or a device.
     """
-    if not isinstance(path, str | os.PathLike):
-        file = path if path.seekable() else io.BytesIO(path.read(BYTES + 1))
-        yield cast(BinaryIO, Bounded(file, name))
-        return
-    with regular_file(path, name) as file:
-        yield cast(BinaryIO, Bounded(file, name))
+    name = name_of(path)
+    with ExitStack() as stack:
+        try:
+            if isinstance(path, str | os.PathLike):
+                file = stack.enter_context(regular_file(path, name))
+            else:
+                file = path if path.seekable() else io.BytesIO(path.read(BYTES + 1))
+        except PictureError:
+            raise
+        except FileNotFoundError as error:
+            raise PictureError(f"there is no file {name}") from error
+        except (OSError, ValueError) as error:
+            raise PictureError(f"{name} cannot be read: {first_line(error)}") from error
+        yield file
 
 
 @contextmanager

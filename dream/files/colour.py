@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFilter
 from PIL.Image import Resampling
 
-from dream.tensors import ROWS
-
 Floats = NDArray[np.float64]
 
 BT2020, PQ, HLG = 9, 16, 18
@@ -37,6 +35,8 @@ ROUNDING = 3
 # Of an image with alpha so many pixels a side are looked at; from which alpha they can be seen, and
 # from which value on they cannot on white.
 SAMPLES, VISIBLE, NEARLY_WHITE = 256, 64, 240
+# Pictures are converted by so many rows, which takes less memory than all at once.
+ROWS = 256
 
 
 def to_srgb(image: Image.Image, primaries: int, transfer: int) -> Image.Image:

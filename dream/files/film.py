@@ -24,9 +24,10 @@ from PIL import Image
 
 from dream.errors import PictureError, first_line
 from dream.files.bounded import regular_file
+from dream.files.container import RECIPE_KEY, audio_of, opened
 from dream.files.gif import write_gif
 from dream.files.picture import check_destination, load_image
-from dream.files.video import RECIPE_KEY, Video, audio_of, opened
+from dream.files.video_info import Video
 from dream.recipe import Recipe
 from dream.tensors import Size, to_image
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from dream.files.video import opened, pull_frames
+from dream.files.container import opened, pull_frames
 from dream.tensors import Size
 
 GIF_BASE = Fraction(1, 100)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dream.errors import PictureError
 from dream.files.bounded import regular_file
+from dream.files.container import reader_of
 from dream.files.picture import save_image
-from dream.files.video import frames_of, load_video, reader_of
+from dream.files.video import frames_of, load_video
 from dream.many.row import sha256
 from dream.recipe.recipe import plain
 from dream.tensors import limited

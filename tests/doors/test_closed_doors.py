@@ -25,6 +25,7 @@ from tests.support.api import JSON, begun, called, ended, refusal, served_by, up
 from tests.support.corpus import corpus
 from tests.support.crowd import crowd
 from tests.support.memory import resident
+from tests.support.processes import children_of, is_decoder
 from tests.support.server import served
 from tests.support.trial import sent, tried
 from tests.support.videos import panned, steady
@@ -257,14 +258,26 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -
             pytest.skip("no /proc to find the process in")
         with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
             photo = uploaded(api, EXAMPLES / "cat.jpg")
+            killed = [each for each in children_of(process) if is_decoder(each)]
+            for each in killed:  # As a file might: the next call works.
+                os.kill(each, signal.SIGSEGV)
             begun(api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60})
         assert Path(photo).is_relative_to(tmp_path / "temp") and Path(photo).is_file()
+        while not (decoders := [each for each in children_of(process) if is_decoder(each)]):
+            time.sleep(0.05)
         time.sleep(0.5)
         os.kill(process, signal.SIGTERM)  # As Ctrl-C.
         start = time.monotonic()
         while is_running(process):
             time.sleep(0.05)
         assert time.monotonic() - start < 4
+    for _ in range(600):  # Those that are still starting find that they are not needed.
+        if not any(map(is_decoder, [*killed, *decoders])):
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a decoder is still there")
+    assert killed
     assert not list((tmp_path / "temp").glob(f"{visitors.PREFIX}*"))
     log = (tmp_path / "log").read_text()
     assert "terminate called" not in log and "Traceback" not in log

@@ -34,7 +34,7 @@ from dream import (
     save_image,
 )
 from dream.__main__ import main
-from dream.files import bounded, picture
+from dream.files import bounded, decoder
 from dream.files.origin import OF_A_PHOTO, OF_NOTHING, XMP_KEY
 from dream.files.picture import (
     DECODING,
@@ -722,7 +722,7 @@ def test_readings_side_by_side_leave_the_filters_of_warnings_as_they_were() -> N
     before = warnings.filters[:]
     with ExitStack() as first, ExitStack() as second:
         for reading in (first, second):
-            reading.enter_context(picture._opened(EXAMPLES / "cat.jpg"))
+            next(reading.enter_context(decoder.reading("pixels", EXAMPLES / "cat.jpg")))
         first.close()  # Not the last one opened, as it comes with threads.
     assert warnings.filters == before
 
