@@ -1,6 +1,6 @@
 """What takes long, of what must go on working: `make soak`, or one part by its name.
 
-    python -m tests.soak [loader command api fuzz crowd night audit]
+    python -m tests.soak [loader command api fuzz events attacks crowd night audit]
 
 prints a row for each part; all of them together write the table in SECURITY.md.
 """
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,15 @@ import numpy as np
 
 from tests.conftest import ROOT
 from tests.support.api import served_by
+from tests.support.attacks import (
+    Attack,
+    hold_half_sent_bodies,
+    hold_half_sent_requests,
+    send_value_bombs,
+)
 from tests.support.corpus import corpus
 from tests.support.crowd import crowd
+from tests.support.event_fuzz import fuzz_events
 from tests.support.fuzz import fuzzed_files, fuzzed_recipes
 from tests.support.memory import forget_peak, peak, resident
 from tests.support.nights import night
@@ -33,6 +41,7 @@ from tests.support.server import served
 from tests.support.trial import Trial, commanded, loaded, sent, tried
 
 FUZZ = 20_000
+EVENTS = 2000
 CALLERS, ROUNDS = 50, 3
 CLIENTS, CROWD_SECONDS = 100, 60.0
 DREAMS, EVERY = 2000, 100
@@ -88,6 +97,43 @@ def fuzz(folder: Path) -> Iterator[Row]:
             "peak MB": f"{peak():.0f}",
             "seconds": f"{time.perf_counter() - start:.0f}",
         }
+
+
+def events(folder: Path) -> Iterator[Row]:
+    with _server(folder, DREAM_TIME_LIMIT="2") as (address, process):
+        trial = fuzz_events(address, EVENTS, seed=int(time.time()))
+        trial.megabytes = peak(process)
+        yield _of("nonsense to every private event of the page", trial)
+    assert "Traceback" not in (folder / "log").read_text()
+
+
+def attacks(folder: Path) -> Iterator[Row]:
+    """Each on a server of its own, so that what one leaves is not taken for the next one's."""
+    for what, attack in ATTACKS.items():
+        with _server(folder) as (address, _):
+            seen = attack(address)
+        dead = seen.statuses.pop(-1, 0)  # Looks at the page that got no answer.
+        yield {
+            "what": f"{what}: {seen.before:.0f} to {seen.after:.0f} MB; another visitor waits "
+            f"{seen.longest_wait:.1f} s for the page at most",
+            "cases": seen.statuses.total() + seen.held,
+            "fine": seen.statuses[200],
+            "refused": seen.statuses.total() - seen.statuses[200],
+            "crashed": dead + seen.held,  # What is still held is no better than a crash.
+            "peak MB": f"{seen.peak:.0f}",
+            "seconds": f"{seen.seconds:.0f}",
+        }
+
+
+ATTACKS: dict[str, Callable[[str], Attack]] = {
+    "70 bodies of 633,000 values": partial(send_value_bombs, count=70),
+    "8 of them at once": partial(send_value_bombs, count=8, at_once=8),
+    "a body of 16 MB where MCP is": partial(
+        send_value_bombs, count=1, values=5_000_000, path="/gradio_api/mcp/"
+    ),
+    "60 half-sent bodies of 2 MB": partial(hold_half_sent_bodies, count=60),
+    "300 half-sent requests": partial(hold_half_sent_requests, count=300),
+}
 
 
 def crowds(folder: Path) -> Iterator[Row]:
@@ -183,6 +229,8 @@ PARTS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "command": command,
     "api": api,
     "fuzz": fuzz,
+    "events": events,
+    "attacks": attacks,
     "crowd": crowds,
     "night": nights,
     "audit": audit,
@@ -192,8 +240,8 @@ PARTS: dict[str, Callable[[Path], Iterator[Row]]] = {
 class _server:
     """The app on a port of its own, and its process."""
 
-    def __init__(self, folder: Path) -> None:
-        self._served = served(folder / "log", GRADIO_TEMP_DIR=str(folder))
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self._served = served(folder / "log", GRADIO_TEMP_DIR=str(folder), **environment)
 
     def __enter__(self) -> tuple[str, int]:
         address = self._served.__enter__()

@@ -117,7 +117,8 @@ def hold_half_sent_bodies(
     address: str, count: int, size: int = 1_990_000, seconds: float = 30, path: str = EVENT
 ) -> Attack:
     """So many posts of which all but a hundredth of the size in bytes comes, and no more."""
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+    host = urlsplit(address).netloc
+    head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
     start = f'{head}content-length: {size}\r\n\r\n["'.encode() + b"a" * int(size * 0.99)
     return _hold(address, count, start, seconds)
 
