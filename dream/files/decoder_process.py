@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import platform
+import re
 import socket
 import struct
 from collections.abc import Callable
@@ -46,15 +47,45 @@ CREATE_RULESET, RESTRICT_SELF = 444, 446
 FILE_RIGHTS = (0, 0x1FFF, 0x3FFF, 0x7FFF, 0x7FFF, 0xFFFF)
 TCP_RIGHTS, SCOPES = 0b11, 0b11
 NO_NEW_PRIVILEGES, SET_SECCOMP, SECCOMP_FILTER = 38, 22, 2
-# By processor: its number for seccomp, and those of socket, execve, kill, ptrace, execveat and
-# io_uring_setup. From the first number below on they are those of another convention.
-CALLS = {
-    "x86_64": (0xC000003E, (41, 59, 62, 101, 322, 425)),
-    "aarch64": (0xC00000B7, (198, 221, 129, 117, 281, 425)),
-}
+# Of <linux/audit.h>: how seccomp calls a processor, and its column in the two tables below.
+PROCESSORS = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+# System calls that are refused, each with its numbers on x86_64 and on aarch64 (of <asm/unistd.h>).
+REFUSED_CALLS = """
+    Files      open 2 -  creat 85 -  openat 257 56  openat2 437 437  open_by_handle_at 304 265
+               truncate 76 45  rename 82 -  renameat 264 38  renameat2 316 276  unlink 87 -
+               unlinkat 263 35  rmdir 84 -  link 86 -  linkat 265 37  symlink 88 -  symlinkat 266 36
+               mkdir 83 -  mkdirat 258 34  mknod 133 -  mknodat 259 33  mount 165 40
+    Attributes chmod 90 -  fchmod 91 52  fchmodat 268 53  fchmodat2 452 452  chown 92 -
+               fchown 93 55  lchown 94 -  fchownat 260 54  utime 132 -  utimes 235 -
+               futimesat 261 -  utimensat 280 88  setxattr 188 5  lsetxattr 189 6  fsetxattr 190 7
+               setxattrat 463 463  removexattr 197 14  lremovexattr 198 15  fremovexattr 199 16
+               removexattrat 466 466  file_setattr 469 469
+    Network    socket 41 198  io_uring_setup 425 425
+    Programs   execve 59 221  execveat 322 281  fork 57 -  vfork 58 -  setsid 112 157
+               setpgid 109 154  unshare 272 97  setns 308 268  bpf 321 280
+    Signals    kill 62 129  tkill 200 130  tgkill 234 131  rt_sigqueueinfo 129 138
+               rt_tgsigqueueinfo 297 240  pidfd_open 434 434  pidfd_send_signal 424 424
+    Memory of  ptrace 101 117  process_vm_readv 310 270  process_vm_writev 311 271
+    others     process_madvise 440 440  pidfd_getfd 438 438  migrate_pages 256 238
+               move_pages 279 239  perf_event_open 298 241
+    Scheduling setpriority 141 140  ioprio_set 251 30  sched_setaffinity 203 122
+               sched_setparam 142 118  sched_setscheduler 144 119  sched_setattr 314 274
+    Keys       add_key 248 217  request_key 249 218  keyctl 250 219
+"""
+# System calls whose arguments decide (see `_argument_rules`).
+CHECKED_CALLS = "clone 56 220  clone3 435 435  prlimit64 302 261  fcntl 72 25  ioctl 16 29"
+CLONE_THREAD = 0x10000
+# F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE and F_NOTIFY; FIOSETOWN and SIOCSPGRP: each has the
+# kernel send signals.
+FCNTL_SIGNALS, IOCTL_SIGNALS = (8, 10, 15, 1024, 1026), (0x8901, 0x8902)
+# On x86_64 numbers from this one on are those of another convention, x32.
 OTHER_CALLS = 0x40000000
-LOAD, JUMP_IF_EQUAL, JUMP_IF_ABOVE, RETURN = 0x20, 0x15, 0x35, 0x06
-ALLOWED, REFUSED = 0x7FFF0000, 0x00050001
+# Operations of the filter (see <linux/filter.h>), and what it returns: EPERM is 1, ENOSYS 38.
+LOAD, JUMP_IF_EQUAL, JUMP_IF_ABOVE, JUMP_IF_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+RESULTS = {"allow": 0x7FFF0000, "refuse": 0x00050001, "missing": 0x00050026}
+# An operation, its value, and where to go if it holds and if not: a result, or how many lines to
+# skip.
+Line = tuple[int, int, int | str, int | str]
 
 
 def main() -> None:
@@ -138,43 +169,101 @@ def load_readers() -> None:
         import_module(name)
 
 
-def confine() -> None:
-    """Take the rights from this process, which must have one thread, that decoding does not need.
+def confine() -> list[str]:
+    """Take the rights from this process that decoding does not need. It must have one thread.
 
-    A kernel that lacks Landlock or seccomp leaves those that they would take.
+    Returns:
+        What the kernel enforces from now on: `landlock`, `seccomp`, both or neither.
     """
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    protections = []
     with suppress(AttributeError, OSError):
         library = ctypes.CDLL(None)
-        call = library.syscall
-        _set(library, NO_NEW_PRIVILEGES, 1)
-        version = call(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
-        if version > 0:
-            files = FILE_RIGHTS[min(version, len(FILE_RIGHTS) - 1)]
-            rights = (files, TCP_RIGHTS * (version >= 4), SCOPES * (version >= 6))
-            size = ctypes.c_size_t(8 if version < 4 else 16 if version < 6 else 24)
-            rules = call(CREATE_RULESET, struct.pack("=3Q", *rights), size, 0)
-            if rules >= 0:
-                call(RESTRICT_SELF, rules, 0)
-                os.close(rules)
-        if platform.machine() in CALLS and ctypes.sizeof(ctypes.c_void_p) == 8:
-            _refuse_calls(library, *CALLS[platform.machine()])
+        _prctl(library, NO_NEW_PRIVILEGES, 1)
+        if _restrict_files(library):
+            protections.append("landlock")
+        is_64_bit = ctypes.sizeof(ctypes.c_void_p) == 8
+        if platform.machine() in PROCESSORS and is_64_bit and _filter_calls(library):
+            protections.append("seccomp")
+    return protections
 
 
-def _refuse_calls(library: ctypes.CDLL, processor: int, calls: tuple[int, ...]) -> None:
-    """Have these calls of the system fail (see <linux/seccomp.h>)."""
-    last = len(calls) + 5  # Where it refuses; a jump says how many lines it goes past.
-    program = [(LOAD, 0, 0, 4), (JUMP_IF_EQUAL, 0, last - 2, processor), (LOAD, 0, 0, 0)]
-    program.append((JUMP_IF_ABOVE, last - 4, 0, OTHER_CALLS))
-    program += [(JUMP_IF_EQUAL, last - at, 0, each) for at, each in enumerate(calls, start=5)]
-    program += [(RETURN, 0, 0, ALLOWED), (RETURN, 0, 0, REFUSED)]
-    lines = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in program))
-    head = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(lines)))
-    _set(library, SET_SECCOMP, SECCOMP_FILTER, ctypes.addressof(head))
+def _restrict_files(library: ctypes.CDLL) -> bool:
+    """Use Landlock (see <linux/landlock.h>) and return whether the kernel has it."""
+    version = library.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+    if version <= 0:
+        return False
+    files = FILE_RIGHTS[min(version, len(FILE_RIGHTS) - 1)]
+    rights = (files, TCP_RIGHTS * (version >= 4), SCOPES * (version >= 6))
+    size = ctypes.c_size_t(8 if version < 4 else 16 if version < 6 else 24)
+    rules = library.syscall(CREATE_RULESET, struct.pack("=3Q", *rights), size, 0)
+    if rules < 0:
+        return False
+    is_restricted = library.syscall(RESTRICT_SELF, rules, 0) == 0
+    os.close(rules)
+    return is_restricted
 
 
-def _set(library: ctypes.CDLL, what: int, *values: int) -> None:
-    library.prctl(what, *(ctypes.c_ulong(each) for each in (*values, 0, 0, 0, 0)[:4]))
+def _filter_calls(library: ctypes.CDLL) -> bool:
+    """Use seccomp (see <linux/seccomp.h>) and return whether the kernel has it."""
+    lines = ctypes.create_string_buffer(_assemble(_filter_lines(platform.machine())))
+    count = (len(lines) - 1) // 8
+    head = ctypes.create_string_buffer(struct.pack("@HP", count, ctypes.addressof(lines)))
+    return _prctl(library, SET_SECCOMP, SECCOMP_FILTER, ctypes.addressof(head)) == 0
+
+
+def call_numbers(table: str, machine: str) -> dict[str, int]:
+    """The numbers that the system calls of a table have on that machine, by their names."""
+    column = PROCESSORS[machine][1]
+    rows = re.findall(r"(\w+) (\d+|-) (\d+|-)", table)
+    return {name: int(each[column]) for name, *each in rows if each[column] != "-"}
+
+
+def _filter_lines(machine: str) -> list[Line]:
+    """The filter of system calls for that machine, but for its results."""
+    lines: list[Line] = [
+        (LOAD, 4, 0, 0),  # The processor.
+        (JUMP_IF_EQUAL, PROCESSORS[machine][0], 0, "refuse"),
+        (LOAD, 0, 0, 0),  # The number of the call.
+        (JUMP_IF_ABOVE, OTHER_CALLS, "refuse", 0),
+    ]
+    refused = call_numbers(REFUSED_CALLS, machine).values()
+    lines += [(JUMP_IF_EQUAL, number, "refuse", 0) for number in refused]
+    for name, number in call_numbers(CHECKED_CALLS, machine).items():
+        rules = _argument_rules(name)
+        lines += [(JUMP_IF_EQUAL, number, 0, len(rules)), *rules]
+    return lines
+
+
+def _argument_rules(name: str) -> list[Line]:
+    """Lines that decide on a call of that name by its arguments, of which each has two halves."""
+    first, second = 16, 24
+    if name == "clone":  # Threads only.
+        return [(LOAD, first, 0, 0), (JUMP_IF_SET, CLONE_THREAD, "allow", "refuse")]
+    if name == "clone3":  # Its flags are in memory; without it libraries use clone.
+        return [(JUMP_IF_ABOVE, 0, "missing", 0)]
+    if name == "prlimit64":  # Of this process only, which has the number 0.
+        low, high = (LOAD, first, 0, 0), (LOAD, first + 4, 0, 0)
+        return [low, (JUMP_IF_EQUAL, 0, 0, "refuse"), high, (JUMP_IF_EQUAL, 0, "allow", "refuse")]
+    *others, last = FCNTL_SIGNALS if name == "fcntl" else IOCTL_SIGNALS
+    checks: list[Line] = [(JUMP_IF_EQUAL, each, "refuse", 0) for each in others]
+    return [(LOAD, second, 0, 0), *checks, (JUMP_IF_EQUAL, last, "refuse", "allow")]
+
+
+def _assemble(lines: list[Line]) -> bytes:
+    """The program of a filter: its lines, what follows if none decides, and the results."""
+    places = {result: len(lines) + at for at, result in enumerate(RESULTS)}
+    program = b""
+    for at, (operation, value, *jumps) in enumerate(lines):
+        skipped = [places[to] - at - 1 if isinstance(to, str) else to for to in jumps]
+        program += struct.pack("=HBBI", operation, *skipped, value)
+    return program + b"".join(struct.pack("=HBBI", RETURN, 0, 0, to) for to in RESULTS.values())
+
+
+def _prctl(library: ctypes.CDLL, option: int, *values: int) -> int:
+    """Call prctl and return what it returns: 0 where it succeeds."""
+    arguments = (ctypes.c_ulong(each) for each in (*values, 0, 0, 0, 0)[:4])
+    return int(library.prctl(option, *arguments))

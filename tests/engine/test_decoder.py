@@ -152,42 +152,97 @@ def test_memory_and_processor_have_limits(
     assert load_image(tmp_path / "large.png").shape == (1, 3, 4000, 5000)
 
 
-# What it is like in there: each of these must be refused.
+# What it is like in there: each of these must be refused, by one of the kernel's two means alone,
+# too.
 PROBE = (
-    decoder.START.replace("main; main()", "confine, load_readers; ")
+    decoder.START.replace("main; main()", "call_numbers, confine, load_readers; ")
     + """
-import ctypes, os, socket
+import ctypes, fcntl, os, platform, resource, signal, socket, threading
+from dream.files import decoder_process
 load_readers()
-there = ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1) > 0
-confine()
-def said(call, *given):
+path, only = sys.argv[2:4]
+if only == "seccomp":
+    decoder_process._restrict_files = lambda library: False
+if only == "landlock":
+    decoder_process._filter_calls = lambda library: False
+file, parent, library = open(path), os.getppid(), ctypes.CDLL(None, use_errno=True)
+self = os.pidfd_open(os.getpid())
+print(*confine())
+def check(call, *given):
     try:
-        return call(*given) and ""
+        call(*given)
     except OSError as error:
-        return type(error).__name__
-print(there, [
-    said(open, "/etc/passwd"), said(os.listdir, "/"), said(open, "/tmp/new", "w"),
-    said(os.memfd_create("x") and os.open, "/proc/self/mem", os.O_RDWR),
-    said(socket.socket), said(socket.socket, socket.AF_INET, socket.SOCK_DGRAM),
-    said(os.execv, "/bin/true", ["true"]), said(os.kill, os.getppid(), 0),
-])
+        if isinstance(error, PermissionError):
+            return
+    print(call.__name__, given)
+def fork():
+    os.fork() or os._exit(0)
+check(open, "/etc/passwd")
+check(os.listdir, "/")
+check(open, path + "-new", "w")
+check(os.open, "/proc/self/mem", os.O_RDWR)
+for call in (os.mkdir, os.mkfifo):
+    check(call, path + "-new")
+check(os.unlink, path)
+check(os.truncate, path, 0)
+check(os.rename, path, path + "-new")
+check(os.symlink, path, path + "-new")
+if only == "landlock":
+    sys.exit()
+check(os.link, path, path + "-new")
+for to in (path, file.fileno()):
+    check(os.chmod, to, 0o777)
+    check(os.chown, to, os.getuid(), os.getgid())
+    check(os.utime, to)
+    check(os.setxattr, to, "user.a", b"b")
+check(socket.socket)
+check(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+check(os.execv, "/bin/true", ["true"])
+check(fork)
+check(os.posix_spawn, "/bin/true", ["true"], {})
+check(os.kill, parent, 0)
+check(os.killpg, os.getpgid(0), 0)
+check(signal.pthread_kill, threading.get_ident(), 0)
+check(signal.pidfd_send_signal, self, 0)
+check(os.pidfd_open, parent)
+check(fcntl.fcntl, 0, fcntl.F_SETOWN, parent)
+check(fcntl.fcntl, 0, fcntl.F_SETSIG, signal.SIGKILL)
+check(fcntl.ioctl, 0, 0x8901, parent.to_bytes(4, "little"))
+check(resource.prlimit, parent, resource.RLIMIT_CPU, (1, 1))
+check(os.setpriority, os.PRIO_PROCESS, parent, 19)
+check(os.sched_setaffinity, parent, [0])
+check(os.sched_setparam, parent, os.sched_param(0))
+check(os.sched_setscheduler, parent, os.SCHED_OTHER, os.sched_param(0))
+numbers = call_numbers(decoder_process.REFUSED_CALLS, platform.machine())
+for name, number in [*numbers.items(), ("clone3", 435)]:
+    library.syscall(number, *[ctypes.c_long(-1)] * 6)
+    if ctypes.get_errno() != (38 if name == "clone3" else 1):
+        print(name, ctypes.get_errno())
+resource.setrlimit(resource.RLIMIT_CPU, (100, 100))
+thread = threading.Thread(target=print, args=["a thread starts"])
+thread.start()
+thread.join()
 """
 )
 
 
-def test_a_decoder_opens_no_file_reaches_no_network_and_starts_no_program() -> None:
+@pytest.mark.parametrize("only", ["landlock", "seccomp", "both"])
+def test_a_decoder_changes_no_file_reaches_no_network_and_touches_no_process(
+    only: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("a file")
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, str(ROOT / "dream")],
+        [sys.executable, "-c", PROBE, str(ROOT / "dream"), str(tmp_path / "file"), only],
         cwd=ROOT,
         env={**os.environ, **decoder.THREADS},
         capture_output=True,
         text=True,
         check=True,
     )
-    there, _, refused = done.stdout.strip().partition(" ")
-    if there == "False":
-        pytest.skip("this kernel has no Landlock")
-    assert refused == str(["PermissionError"] * 8)
+    protections, *said = done.stdout.splitlines()
+    if protections != ("landlock seccomp" if only == "both" else only):
+        pytest.skip("this kernel has not both Landlock and seccomp")
+    assert said == ([] if only == "landlock" else ["a thread starts"])
 
 
 def test_a_decoder_knows_no_secret_and_no_torch(
