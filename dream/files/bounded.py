@@ -79,6 +79,11 @@ def name_of(path: PathOrFile) -> str:
     return Path(path).name if isinstance(path, str | os.PathLike) else "the file"
 
 
+def too_much_memory(name: str) -> PictureError:
+    """The error of a file by that name whose reading takes more memory than there is."""
+    return PictureError(f"{name} takes too much memory to read; shrink it")
+
+
 @contextmanager
 def seekable_file(path: PathOrFile) -> Iterator[BinaryIO]:
     """That file, open for reading, in which one can go back.

@@ -1,8 +1,9 @@
-"""The process that decodes what strangers send: it reads files whose descriptors it is given.
+"""The process that decodes what strangers send: it reads files whose descriptors it receives.
 
 It answers requests, which come by the socket on its standard input, until that is closed. Once it
-has loaded what it needs it opens no file, reaches no network and starts no program, where the
-kernel has Landlock and seccomp. It loads no torch, and knows few variables of the environment.
+has loaded what it needs, the kernel lets it open no file, reach no network, start no program and
+signal or change no other process, where it has seccomp; Landlock holds its files and network, too.
+It loads no torch, and knows few variables of the environment.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from dream.errors import PictureError, first_line
-from dream.files.bounded import Reading
+from dream.files.bounded import Reading, too_much_memory
 from dream.files.container import read_frames, read_text, read_video
 from dream.files.pixels import read_pixels, read_size, read_thumbnail
 
@@ -36,8 +37,11 @@ READINGS: dict[str, Callable[..., Reading]] = {
     "thumbnail": read_thumbnail,
     "video": read_video,
 }
-# How long a request is; of an answer what it is, and how many bytes of it follow. After numbers a
-# byte asks for what comes next.
+# A request is its length (LENGTH), which comes with the file's descriptor, and JSON. An answer is a
+# HEADER, which is its kind and how many bytes follow, and those: NUMBERS is JSON, PIXELS are RGB in
+# 8 bits, WRONG is the text of an error, END nothing. After NUMBERS the parent sends NEXT when it
+# wants the next answer; PIXELS follow one another. Before the first request the process sends, as
+# NUMBERS for which no NEXT comes, what confines it.
 LENGTH, HEADER = struct.Struct(">I"), struct.Struct(">cI")
 NUMBERS, PIXELS, WRONG, END, NEXT = b"n", b"p", b"w", b"e", b"+"
 
@@ -89,39 +93,43 @@ Line = tuple[int, int, int | str, int | str]
 
 
 def main() -> None:
-    """Answer requests until there are none."""
+    """Say what confines this process, then answer requests until there are none."""
     load_readers()
-    program, silence = _address_space(), os.open(os.devnull, os.O_WRONLY)
-    confine()
+    program_bytes, silence = _address_space(), os.open(os.devnull, os.O_WRONLY)
+    protections = confine()
     os.dup2(silence, 2)  # libtiff and ffmpeg write there what strangers have them say.
     with socket.socket(fileno=0) as connection:
+        _send(connection, NUMBERS, json.dumps(protections).encode())
         while head := (received := socket.recv_fds(connection, LENGTH.size, 1))[0]:
             with open(received[1][0], "rb") as file:
                 file.seek(0)
                 (length,) = LENGTH.unpack(head)
                 request = json.loads(connection.recv(length, socket.MSG_WAITALL))
-                _answer(connection, file, program, **request)
+                _answer(connection, file, program_bytes, **request)
 
 
 def _answer(
     connection: socket.socket,
     file: BinaryIO,
-    program: int,
+    program_bytes: int,
     what: str,
     name: str,
     memory: int,
     seconds: int,
     options: dict[str, Any],
 ) -> None:
-    """Send what a reading of the file yields, in so many bytes of memory beside those of the
-    program, and so many seconds of a processor for each answer.
+    """Send what a reading of the file yields, within limits.
+
+    Args:
+        program_bytes: what this process took before the first request.
+        memory: how many bytes the reading may take beside those.
+        seconds: how many seconds of a processor each answer may take.
     """
     import resource
 
-    most = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (program + memory, most))
-    _allow(seconds)
-    kind, said = END, ""
+    set_limit(resource.RLIMIT_AS, program_bytes + memory)
+    limit_cpu_seconds(seconds)
+    kind, text = END, ""
     try:
         for answer in READINGS[what](file, name, **options):
             if isinstance(answer, np.ndarray | Image.Image):
@@ -130,13 +138,14 @@ def _answer(
                 _send(connection, NUMBERS, json.dumps(answer).encode())
                 if connection.recv(1) != NEXT:
                     raise SystemExit
-            _allow(seconds)
+            limit_cpu_seconds(seconds)
     except PictureError as error:
-        kind, said = WRONG, str(error)
+        kind, text = WRONG, str(error)
+    except MemoryError:
+        kind, text = WRONG, str(too_much_memory(name))
     except Exception as error:
-        why = "it takes too much memory" if isinstance(error, MemoryError) else first_line(error)
-        kind, said = WRONG, str(PictureError(f"{name} cannot be read: {why}"))
-    _send(connection, kind, said.encode())
+        kind, text = WRONG, str(PictureError(f"{name} cannot be read: {first_line(error)}"))
+    _send(connection, kind, text.encode())
 
 
 def _send(connection: socket.socket, kind: bytes, content: Any) -> None:
@@ -145,13 +154,19 @@ def _send(connection: socket.socket, kind: bytes, content: Any) -> None:
     connection.sendall(content)
 
 
-def _allow(seconds: int) -> None:
+def limit_cpu_seconds(seconds: int) -> None:
     """End this process after so many more seconds of a processor."""
     import resource
 
-    used = sum(os.times()[:2])
-    most = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used) + seconds + 1, most))
+    set_limit(resource.RLIMIT_CPU, int(sum(os.times()[:2])) + seconds + 1)
+
+
+def set_limit(kind: int, value: int) -> None:
+    """Set a limit of this process, at most as high as whoever started it allows."""
+    import resource
+
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 def _address_space() -> int:
@@ -202,7 +217,7 @@ def _restrict_files(library: ctypes.CDLL) -> bool:
     rules = library.syscall(CREATE_RULESET, struct.pack("=3Q", *rights), size, 0)
     if rules < 0:
         return False
-    is_restricted = library.syscall(RESTRICT_SELF, rules, 0) == 0
+    is_restricted = bool(library.syscall(RESTRICT_SELF, rules, 0) == 0)
     os.close(rules)
     return is_restricted
 

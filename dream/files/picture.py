@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,7 +23,8 @@ from dream.errors import PictureError, RecipeError, first_line
 from dream.files.bounded import PathOrFile, name_of, regular_file
 from dream.files.colour import ROWS
 from dream.files.container import RECIPE_KEY, reader_of
-from dream.files.decoder import reading, to_rgb_image
+from dream.files.decoder import read_in_decoder, wait_for_turn
+from dream.files.decoder_answers import next_answer, to_pixels, to_rgb_image
 from dream.files.origin import XMP_KEY, made_by_a_network
 from dream.files.pixels import JPEG_MEGAPIXELS, MEGAPIXELS, SIDE
 from dream.files.whole import whole
@@ -55,12 +57,16 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
             256 as a JPEG of a single scan, which no progressive one is), 30,000 pixels a side or
             250 MB, or would take more than 10 seconds of a processor to read.
     """
-    with reading("pixels", path, background=background) as answers, _decoding(answers):
+    with (
+        read_in_decoder("pixels", path, background=background) as answers,
+        _decoding(answers, path),
+    ):
         height, width = _next_size(answers)
         picture = np.empty((height, width, 3), np.float32)
         for top in range(0, height, ROWS):
             rows = picture[top : top + ROWS]
-            np.divide(next(answers).reshape(rows.shape), np.float32(255), out=rows)
+            pixels = next_answer(answers, partial(to_pixels, shape=rows.shape))
+            np.divide(pixels, np.float32(255), out=rows)
         return torch.from_numpy(picture).permute(2, 0, 1)[None]
 
 
@@ -69,7 +75,7 @@ def image_size(path: PathOrFile) -> tuple[int, int]:
 
     Raises as `load_image`.
     """
-    with reading("size", path) as answers:
+    with read_in_decoder("size", path) as answers:
         return _next_size(answers, JPEG_MEGAPIXELS)
 
 
@@ -86,25 +92,28 @@ def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
 
     Cheap even where the file is large. Raises as `load_image`.
     """
-    with reading("thumbnail", path, side=side) as answers, _decoding(answers):
-        height, width = _next_size(answers)
-        return to_rgb_image(next(answers), (height, width))
+    with read_in_decoder("thumbnail", path, side=side) as answers, _decoding(answers, path):
+        return next_answer(answers, partial(to_rgb_image, size=_next_size(answers)))
 
 
 @contextmanager
-def _decoding(answers: Iterator[Any]) -> Iterator[None]:
-    """The turn to decode a picture, which comes once its header is read."""
-    next(answers)
-    with DECODING:
+def _decoding(answers: Iterator[Any], path: PathOrFile) -> Iterator[None]:
+    """Hold the turn to decode a picture, which comes once its header is read."""
+    next_answer(answers, bool)
+    with wait_for_turn(DECODING, name_of(path)):
         yield
 
 
 def _next_size(answers: Iterator[Any], megapixels: float = 1.01 * MEGAPIXELS) -> Size:
     """The next answer, which is a size that a picture may have; a half of it may be rounded up."""
-    height, width = map(int, next(answers))
-    if not (0 < height <= SIDE and 0 < width <= SIDE and height * width <= 1e6 * megapixels):
-        raise ValueError("this is no size of a picture")
-    return height, width
+
+    def to_size(answer: Any) -> Size:
+        height, width = map(int, answer)
+        if not (0 < height <= SIDE and 0 < width <= SIDE and height * width <= 1e6 * megapixels):
+            raise ValueError("this is no size of a picture")
+        return height, width
+
+    return next_answer(answers, to_size)
 
 
 def save_image(
@@ -188,8 +197,8 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
         with regular_file(path, name_of(path)) as file:
             text = file.read(RECIPE_BYTES)
         if text.startswith(b"\x89PNG") or reader_of(text):
-            with reading("text", path, key=RECIPE_KEY) as answers:
-                text = str(next(answers)).encode()
+            with read_in_decoder("text", path, key=RECIPE_KEY) as answers:
+                text = next_answer(answers, lambda answer: str(answer).encode())
     except PictureError as error:
         raise RecipeError(str(error)) from error
     except Exception as error:  # As in load_image.

@@ -25,7 +25,16 @@ from PIL import (
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 
 from dream.errors import PictureError, first_line
-from dream.files.bounded import BYTES, EXIF_BYTES, Reading, bounded, check, check_tiles, cicp
+from dream.files.bounded import (
+    BYTES,
+    EXIF_BYTES,
+    Reading,
+    bounded,
+    check,
+    check_tiles,
+    cicp,
+    too_much_memory,
+)
 from dream.files.colour import (
     ROWS,
     apply_gamma,
@@ -122,7 +131,7 @@ def _opened(source: BinaryIO, name: str) -> Iterator[Image.Image]:
     except PictureError:
         raise
     except MemoryError as error:
-        raise PictureError(f"{name} takes too much memory to read; shrink it") from error
+        raise too_much_memory(name) from error
     except Image.DecompressionBombError as error:
         raise _too_large(name, "far too many megapixels", MEGAPIXELS) from error
     except UnidentifiedImageError as error:

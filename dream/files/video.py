@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 
 from PIL import Image
 
 from dream.files.bounded import name_of
-from dream.files.decoder import reading, to_rgb_image
+from dream.files.decoder import read_in_decoder
+from dream.files.decoder_answers import next_answer, to_rgb_image
 from dream.files.video_info import Limits, Video, check_limits
 from dream.tensors import Size
 
@@ -23,8 +25,8 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
         PictureError: if it is none, is damaged, has no or one frame, or is beyond the limits.
     """
     limits = limits or Limits()
-    with reading("video", path, limits=asdict(limits)) as answers:
-        video = Video.from_dict(str(path), next(answers))
+    with read_in_decoder("video", path, limits=asdict(limits)) as answers:
+        video = next_answer(answers, partial(Video.from_dict, str(path)))
     check_limits(video, limits, name_of(path))
     return video
 
@@ -38,6 +40,6 @@ def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]
         PictureError: if the video turns out to be damaged.
     """
     found = video.to_dict()
-    with reading("frames", video.path, video=found, size=size, first=first) as answers:
+    with read_in_decoder("frames", video.path, video=found, size=size, first=first) as answers:
         for _ in range(first, video.frames):
-            yield to_rgb_image(next(answers), size)
+            yield next_answer(answers, partial(to_rgb_image, size=size))

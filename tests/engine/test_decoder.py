@@ -3,25 +3,28 @@
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from dream import DreamError, PictureError, load_image, read_recipe
 from dream.files import decoder
-from dream.files.decoder import Decoder, Decoders
+from dream.files.decoder import Decoder, Decoders, read_in_decoder
 from dream.files.decoder_process import HEADER, NUMBERS, PIXELS
-from dream.files.picture import image_size, load_thumbnail
+from dream.files.picture import DECODING, image_size, load_thumbnail
 from dream.files.video import frames_of, load_video
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.corpus import corpus
@@ -125,9 +128,10 @@ def test_one_that_died_in_between_is_replaced_unseen(decoders: Decoders) -> None
 def test_a_decoder_that_hangs_is_ended(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
     process = decoders._free[-1].process
     os.kill(process.pid, signal.SIGSTOP)
-    monkeypatch.setattr(decoder, "SECONDS", 0.5)
+    monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 0.5)
     for read in (load_video, image_size):
-        with pytest.raises(PictureError, match="its decoder ended early"):
+        kind = "H.264" if read is load_video else "PNG"
+        with pytest.raises(PictureError, match=f"takes too long to read; save it as {kind} and"):
             read(FILM if read is load_video else CAT)
             os.kill(decoders._free[-1].process.pid, signal.SIGSTOP)
             image_size(CAT)
@@ -140,13 +144,13 @@ def test_memory_and_processor_have_limits(
 ) -> None:
     Image.new("RGBA", (5000, 4000), (9, 99, 199, 9)).save(tmp_path / "large.png", compress_level=1)
     with monkeypatch.context() as patched:
-        patched.setattr(decoder, "MEMORY", 50_000_000)
+        patched.setattr(decoder, "MAX_IMAGE_BYTES", 50_000_000)
         with pytest.raises(PictureError, match="large.png takes too much memory to read; shrink"):
             load_image(tmp_path / "large.png")
     process = decoders._free[-1].process
     with monkeypatch.context() as patched:
-        patched.setattr(decoder, "CPU_SECONDS", -1)
-        with pytest.raises(PictureError, match="its decoder ended early"):
+        patched.setattr(decoder, "MAX_CPU_SECONDS", -1)
+        with pytest.raises(PictureError, match="large.png takes too long to read; save it as PNG"):
             load_image(tmp_path / "large.png")
     assert process.poll() == -signal.SIGXCPU
     assert load_image(tmp_path / "large.png").shape == (1, 3, 4000, 5000)
@@ -261,14 +265,28 @@ def test_a_decoder_knows_no_secret_and_no_torch(
         started.close()
 
 
-def answered(*answers: bytes) -> str:
-    """A decoder that says so, whatever it is asked."""
-    return f"import os; os.read(0, 9); [os.write(0, each) for each in {answers}]; os.read(0, 9999)"
-
-
 def numbers(*values: Any) -> list[bytes]:
     said = [json.dumps(value).encode() for value in values]
     return [HEADER.pack(NUMBERS, len(each)) + each for each in said]
+
+
+def answered(*answers: bytes, protections: Sequence[str] = ("seccomp",)) -> str:
+    """A decoder that says so, whatever it is asked."""
+    (start,) = numbers(protections)
+    return (
+        f"import os; os.write(0, {start!r}); os.read(0, 9);"
+        f"[os.write(0, each) for each in {answers}]; os.read(0, 9999)"
+    )
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
+    """Decoders of this process that are used, of which none is there yet."""
+    monkeypatch.setenv("DREAM_DECODER", "process")
+    pool = Decoders()
+    monkeypatch.setattr(decoder, "_decoders", lambda process: pool)
+    yield pool
+    pool._close()
 
 
 @pytest.mark.parametrize(
@@ -277,10 +295,14 @@ def numbers(*values: Any) -> list[bytes]:
         [b"x" * 99],
         [HEADER.pack(PIXELS, 2**32 - 1)],
         [HEADER.pack(NUMBERS, 2) + b"{]"],
+        [HEADER.pack(NUMBERS, 1001) + b"[" * 1001],
+        [HEADER.pack(b"e", 0)],
         numbers(None, [10**9, 10**9]),
         numbers(None, [-1, 1]),
+        numbers(None, [float("inf"), 1]),
         numbers(None, ["\ud800", {}]),
         numbers(None, [9, 9], [9, 9]),
+        numbers(None, [2, 2], [[[1, 1, 1], [1, 1, 1]], [[1, 1, 1], [1, 1, 1]]]),
         [*numbers(None, [2, 2]), HEADER.pack(PIXELS, 11) + bytes(11)],
         [*numbers(None, [2, 2]), HEADER.pack(b"e", 0)],
         [HEADER.pack(b"w", 3) + b"\xff\n\x1b"],
@@ -288,19 +310,139 @@ def numbers(*values: Any) -> list[bytes]:
     ],
 )
 def test_what_a_broken_decoder_says_is_not_believed(
-    answers: list[bytes], monkeypatch: pytest.MonkeyPatch
+    answers: list[bytes],
+    pool: Decoders,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("DREAM_DECODER", "process")
-    monkeypatch.setattr(decoder, "SECONDS", 5.0)
-    pool = Decoders()
-    monkeypatch.setattr(decoder, "_decoders", lambda process: pool)
+    monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 5.0)
     monkeypatch.setattr(decoder, "START", answered(*answers))
-    try:
-        with pytest.raises(PictureError) as raised:
-            load_image(CAT)
-        assert str(raised.value).isprintable() and str(raised.value).startswith("cat.jpg cannot")
-    finally:
+    with pytest.raises(PictureError, match="^cat.jpg cannot be read: its decoder ended early; "):
+        load_image(CAT)
+    (record,) = caplog.records
+    said = r"The decoder for pixels (sent an invalid answer \(|ended ).*\(return code (0|-9)\)"
+    assert re.fullmatch(said, record.getMessage())
+
+
+def test_an_answer_far_too_deep_is_not_believed(
+    pool: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = HEADER.pack(NUMBERS, 100_000) + b"[" * 100_000
+    monkeypatch.setattr(decoder, "START", answered(deep))
+    with pytest.raises(DreamError, match="its decoder ended early"):
+        read_recipe(FILM)
+
+
+def test_an_error_of_this_program_is_no_damage_of_the_file(decoders: Decoders) -> None:
+    for error in (ValueError("ours"), KeyError("ours"), OSError("ours")):
+        with pytest.raises(type(error), match="ours"), read_in_decoder("size", CAT):
+            raise error
+    assert image_size(CAT) == (300, 451)
+
+
+def test_the_log_says_why_a_decoder_died(
+    decoders: Decoders, caplog: pytest.LogCaptureFixture
+) -> None:
+    decoders._free[-1].process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as threads:
+        size = threads.submit(image_size, CAT)
+        while decoders._free:
+            time.sleep(0.01)
+        (process,) = (each for each in children_of(os.getpid()) if is_decoder(each))
+        os.kill(process, signal.SIGSEGV)
+        os.kill(process, signal.SIGCONT)
+        assert isinstance(size.exception(30), PictureError)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["The decoder for size ended early (return code -11)"]
+
+
+def test_a_decoder_that_never_answered_is_not_started_again(
+    pool: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder, "START", "raise SystemExit")
+    with pytest.raises(PictureError, match="its decoder ended early"):
+        load_image(CAT)
+    assert not pool._free
+
+
+@pytest.mark.parametrize("protections", [[], ["seccomp"]])
+def test_a_kernel_that_confines_nothing_is_warned_of_once(
+    protections: list[str],
+    pool: Decoders,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    decoder._warn_of_no_protection.cache_clear()
+    answers = [*numbers([300, 451]), HEADER.pack(b"e", 0)]
+    monkeypatch.setattr(decoder, "START", answered(*answers, protections=protections))
+    for _ in range(2):
+        assert image_size(CAT) == (300, 451)
         pool._close()
+    warned = ["neither Landlock nor seccomp" in each.getMessage() for each in caplog.records]
+    assert warned == ([] if protections else [True])
+
+
+def test_what_a_decoder_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "START", "import os, time; os.fork(); time.sleep(60)")
+    started = Decoder()
+    while not (forked := children_of(started.process.pid)):
+        time.sleep(0.01)
+    started.close()
+    time.sleep(0.1)
+    for each in forked:  # It is gone, or waits for who reaps it.
+        path = Path(f"/proc/{each}/cmdline")
+        assert not path.exists() or not path.read_bytes()
+
+
+def test_a_file_without_a_descriptor_needs_no_memfd(
+    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    assert load_image(io.BytesIO(CAT.read_bytes())).shape == (1, 3, 300, 451)
+
+
+def test_slow_pictures_keep_no_header_waiting_and_others_not_for_ever(
+    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder, "MAX_WAIT_SECONDS", 0.1)
+    said = "cat.jpg is not read: others take too long; try again in a minute"
+    with DECODING, pytest.raises(PictureError, match=said):
+        load_image(CAT)
+    with ExitStack() as slow:
+        for _ in range(decoder.MAX_DECODERS):
+            slow.enter_context(decoders._pixel_places)
+        assert image_size(CAT) == (300, 451)
+        with pytest.raises(PictureError, match=said):
+            load_thumbnail(CAT, 64)
+    assert load_thumbnail(CAT, 64).size == (64, 42)
+
+
+@pytest.mark.parametrize("place", ["here", "process"])
+def test_too_little_memory_for_the_picture_is_one_line(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def empty(shape: tuple[int, ...], kind: Any) -> Any:
+        if kind == np.float32:
+            raise MemoryError
+        return np.zeros(shape, kind)
+
+    monkeypatch.setenv("DREAM_DECODER", place)
+    monkeypatch.setattr(np, "empty", empty)
+    with pytest.raises(PictureError, match="cat.jpg takes too much memory to read; shrink it"):
+        load_image(CAT)
+
+
+def test_a_decoder_finds_packages_where_its_parent_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path), "relative"])
+    started = Decoder()
+    try:
+        environment = Path(f"/proc/{started.process.pid}/environ").read_bytes().split(b"\0")
+    finally:
+        started.close()
+    (folders,) = (each for each in environment if each.startswith(b"PYTHONPATH="))
+    assert folders.endswith(f":{tmp_path}".encode())
 
 
 def test_two_hundred_files_leave_no_descriptor_and_no_process(decoders: Decoders) -> None:
@@ -393,11 +535,9 @@ def test_the_variable_names_one_of_two_places(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_decoder_that_cannot_start_is_one_line(
-    monkeypatch: pytest.MonkeyPatch,
+    pool: Decoders, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("DREAM_DECODER", "process")
-    pool = Decoders()
-    monkeypatch.setattr(decoder, "_decoders", lambda process: pool)
     monkeypatch.setattr(socket, "socketpair", lambda: (_ for _ in ()).throw(OSError("no files")))
     with pytest.raises(PictureError, match="its decoder ended early"):
         load_image(CAT)
+    assert [each.getMessage() for each in caplog.records] == ["No decoder can be started: no files"]
