@@ -6,6 +6,7 @@ nothing else waits for it.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ READERS = {
 # Of so many frames one is taken at least, where a video has more in a second than are taken: those
 # that are left out are decoded, too.
 ONE_OF = 4
+# After so many frames that are decoded and left out a reading says that it goes on.
+HEARTBEAT_FRAMES = 16
+# ffmpeg's threads each hold a frame.
+MAX_THREADS = 4
 CODECS = (
     *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "mpeg4", "mjpeg"),
     *("gif", "prores", "rawvideo", "aac", "mp3", "mp3float", "opus", "libopus", "vorbis"),
@@ -115,7 +120,7 @@ def _times(
     if not shown:
         return (), Fraction(0)
     points = [pts for pts, _ in dict(shown).items()]
-    last = shown[-1][1] or (points[-1] - points[-2] if len(points) > 1 else 1)
+    last = max(0, shown[-1][1]) or (points[-1] - points[-2] if len(points) > 1 else 1)
     base = Fraction(stream.time_base)
     times = [(point - points[0]) * base for point in (*points, points[-1] + last)]
     if len(points) > times[-1] * limits.rate > 0:
@@ -136,10 +141,14 @@ def _thin_times(times: Iterable[Fraction], step: Fraction) -> Iterator[Fraction]
 def read_frames(
     file: BinaryIO, name: str, video: Mapping[str, Any], size: Sequence[int], first: int
 ) -> Reading:
-    """Yield frames as `frames_of`, of the video of which `Video.to_dict` says so much."""
+    """Yield frames as `frames_of`, of the video of which `Video.to_dict` says so much.
+
+    Where many are left out before the first one, None comes now and then: for each answer a decoder
+    has limited time.
+    """
     found = Video.from_dict(name, video)
     points = {time: at for at, time in enumerate(found.times[:-1])}
-    due, image, before = first, None, None
+    due, image, before, left_out = first, None, None, 0
 
     def upright(frame: Any) -> Image.Image:
         check_side(max(frame.width, frame.height), Limits(), name)
@@ -151,11 +160,14 @@ def read_frames(
 
     with opened(file, name) as container:
         for frame in _decode_frames(container, _pictures(container, name)):
-            if frame.pts is None:
-                continue
-            at = points.get(frame.pts * frame.time_base - found.start, -1)
+            at = -1
+            if frame.pts is not None:
+                at = points.get(frame.pts * frame.time_base - found.start, -1)
             if at < due:
                 before = frame if at >= 0 else before
+                left_out += 1
+                if left_out % HEARTBEAT_FRAMES == 0:
+                    yield None
                 continue
             if due < at and image is None:
                 image = upright(before or frame)
@@ -165,6 +177,8 @@ def read_frames(
             image = upright(frame)
             yield image
             due = at + 1
+            if due == found.frames:
+                return
     if due < found.frames:
         raise PictureError(f"{name} is damaged: it ends after {due} of its {found.frames} frames")
 
@@ -173,10 +187,13 @@ def _decode_frames(container: Any, stream: Any) -> Iterator[Any]:
     """The frames of a stream, with their alpha; those that are interlaced, as whole ones."""
     import av
 
+    threads = min(MAX_THREADS, os.cpu_count() or 1)
+    stream.codec_context.thread_count = threads
     frames = container.decode(stream)
     has_alpha = {key.lower(): text for key, text in stream.metadata.items()}.get("alpha_mode")
     if has_alpha == "1" and (name := ALPHA_DECODERS.get(stream.codec_context.name)):
         decoder = av.CodecContext.create(name, "r")
+        decoder.thread_count = threads
         frames = (frame for packet in container.demux(stream) for frame in decoder.decode(packet))
     graph, about = None, {}
     for frame in frames:

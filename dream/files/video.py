@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict
 from functools import partial
 
@@ -31,7 +31,7 @@ def load_video(path: str | os.PathLike[str], limits: Limits | None = None) -> Vi
     return video
 
 
-def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]:
+def frames_of(video: Video, size: Size, first: int = 0) -> Generator[Image.Image, None, None]:
     """The frames of a video from the one of that number on, upright and at that (height, width).
 
     One that cannot be read is like the one before it, or after it where none is before.
@@ -39,7 +39,12 @@ def frames_of(video: Video, size: Size, first: int = 0) -> Iterator[Image.Image]
     Raises:
         PictureError: if the video turns out to be damaged.
     """
-    found = video.to_dict()
+    if first >= video.frames:
+        return
+    found, to_frame = video.to_dict(), partial(to_rgb_image, size=size)
     with read_in_decoder("frames", video.path, video=found, size=size, first=first) as answers:
-        for _ in range(first, video.frames):
-            yield next_answer(answers, partial(to_rgb_image, size=size))
+        frames = (answer for answer in answers if answer is not None)
+        for _ in range(first, video.frames - 1):
+            yield next_answer(frames, to_frame)
+        last = next_answer(frames, to_frame)
+    yield last  # Not before the decoder is free: not everyone asks for more.

@@ -14,6 +14,8 @@ from dream.errors import PictureError
 if TYPE_CHECKING:  # A decoder's process loads no torch.
     from dream.tensors import Size
 
+MAX_REMARK_LETTERS = 200
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -70,12 +72,15 @@ class Video:
             base <= 0
             or min(height, width) < 1
             or len(times) < 3
-            or times[:-1] != sorted({*times[:-1]})
+            or times[0] != 0
+            or times != sorted({*times})
         ):
             raise ValueError("this is no video")
         upright = None if found["upright"] is None else Image.Transpose(found["upright"])
         at = tuple(time * base for time in times)
         sound, remark = bool(found["sound"]), str(found["remark"])
+        if len(remark) > MAX_REMARK_LETTERS or not remark.isprintable():
+            raise ValueError("this is no remark")
         return cls(path, (height, width), at, base, start, upright, sound, remark)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
@@ -63,9 +64,10 @@ class Reel:
             yield first, stop
             first = stop
 
-    def pictures(self, first: int) -> Iterator[Image.Image]:
+    def pictures(self, first: int) -> Generator[Image.Image, None, None]:
         """The frames of the video that it is of, if it is of one, from that number on."""
-        return frames_of(self.video, self.size, first) if self.video else iter(())
+        if self.video:
+            yield from frames_of(self.video, self.size, first)
 
 
 def zoom_reel(job: AnyJob, photo: Tensor) -> Reel:
@@ -105,21 +107,21 @@ def filmed(reel: Reel, paint: Painter, film: Film, most: int = 0) -> Generator[S
     What is there when it is broken off is in the film. `most` as in `Reel.parts`.
     """
     begun, whole = film.done, reel.job.frames
-    seen = reel.pictures(max(begun - 1, 0))
-    before = list(islice(seen, 1)) if begun else []
-    for first, stop in reel.parts(begun, most):
-        part = replace(reel.job, stages=sum(whole[first:stop], ()), first=first)
-        new = list(islice(seen, stop - first))
-        if reel.photo:
-            before = [reel.photo]
-        given = [*before, *([film.last] if film.last else []), *new]
-        start, done = reel.times[first], first
-        with film.part(start) as into:
-            for frame in paint(part, given):
-                if frame.finished:
-                    time, end = reel.times[done], reel.times[done + 1]
-                    into.add(frame.picture(), time - start, end - time)
-                    done += 1
-                behind = first - begun + frame.done * (stop - first)
-                yield Shot(frame, done, reel.frames, behind / (reel.frames - begun))
-        before = new[-1:]
+    with closing(reel.pictures(max(begun - 1, 0))) as seen:  # A decoder ends with it.
+        before = list(islice(seen, 1)) if begun else []
+        for first, stop in reel.parts(begun, most):
+            part = replace(reel.job, stages=sum(whole[first:stop], ()), first=first)
+            new = list(islice(seen, stop - first))
+            if reel.photo:
+                before = [reel.photo]
+            given = [*before, *([film.last] if film.last else []), *new]
+            start, done = reel.times[first], first
+            with film.part(start) as into:
+                for frame in paint(part, given):
+                    if frame.finished:
+                        time, end = reel.times[done], reel.times[done + 1]
+                        into.add(frame.picture(), time - start, end - time)
+                        done += 1
+                    behind = first - begun + frame.done * (stop - first)
+                    yield Shot(frame, done, reel.frames, behind / (reel.frames - begun))
+            before = new[-1:]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ import torch
 from PIL import Image
 
 from dream import DreamError, PictureError, load_image, read_recipe
-from dream.files import decoder
+from dream.files import container, decoder
 from dream.files.decoder import Decoder, Decoders, read_in_decoder
 from dream.files.decoder_process import HEADER, NUMBERS, PIXELS
 from dream.files.picture import DECODING, image_size, load_thumbnail
-from dream.files.video import frames_of, load_video
+from dream.files.video import Limits, Video, frames_of, load_video
+from dream.files.video_info import check_limits
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.corpus import corpus
 from tests.support.processes import children_of, is_decoder
@@ -464,9 +466,75 @@ def test_a_film_has_a_decoder_of_its_own_which_ends_where_the_film_is_left(
     assert not decoders._free
     assert load_image(CAT).shape == (1, 3, 300, 451)
     (other,) = decoders._free
-    frames.close()  # type: ignore[attr-defined]
+    frames.close()
     assert decoders._free == [other] and not other.process.poll()
     assert len(children_of(os.getpid())) == 1
+
+
+def test_the_decoder_of_a_film_takes_the_next_file_once_all_frames_are_there(
+    decoders: Decoders,
+) -> None:
+    video, process = load_video(FILM), decoders._free[-1].process
+    frames = frames_of(video, (48, 64), video.frames - 2)
+    assert len(list(islice(frames, 2))) == 2  # Nobody asks for a third.
+    assert [each.process for each in decoders._free] == [process]
+    assert not list(frames) and not list(frames_of(video, (48, 64), video.frames))
+
+
+def test_frames_that_are_left_out_before_the_first_one_take_the_time_of_many_answers(
+    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container, "HEARTBEAT_FRAMES", 2)
+    video = load_video(FILM)
+    with FILM.open("rb") as file:
+        frames = list(container.read_frames(file, "", video.to_dict(), (48, 64), 7))
+    assert frames[:3] == [None] * 3 and None not in frames[3:]
+    assert len(frames) == 3 + video.frames - 7
+    heartbeats = numbers(*[None] * 3) + [HEADER.pack(PIXELS, 12) + bytes(range(12))]
+    monkeypatch.setattr(decoder, "START", answered(*heartbeats))
+    pool = Decoders()
+    monkeypatch.setattr(decoder, "_decoders", lambda process: pool)
+    assert next(frames_of(video, (2, 2), 7)).tobytes() == bytes(range(12))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"times": [1, 2, 3]},
+        {"times": [0, 2, 2]},
+        {"times": [0, 2, 1]},
+        {"times": [0, 1]},
+        {"times": [0, 1, 10**400]},
+        {"time_base": [0, 1]},
+        {"remark": "\x1b"},
+        {"remark": "a" * 201},
+        {"size": [0, 1]},
+    ],
+)
+def test_a_video_that_none_can_be_is_refused(wrong: dict[str, Any]) -> None:
+    video = load_video(FILM)
+    assert Video.from_dict(str(FILM), video.to_dict()) == video
+    with pytest.raises((ArithmeticError, ValueError)):
+        found = Video.from_dict(str(FILM), video.to_dict() | wrong)
+        check_limits(found, Limits(), "")
+
+
+def test_a_limit_is_no_higher_than_whoever_started_the_program_allows() -> None:
+    script = (
+        "import resource; from dream.files.decoder_process import set_limit;"
+        "resource.setrlimit(resource.RLIMIT_CPU, (50, 60));"
+        "set_limit(resource.RLIMIT_CPU, 1000); print(resource.getrlimit(resource.RLIMIT_CPU))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "(60, 60)\n", done.stderr
+
+
+def test_ffmpeg_has_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    with container.opened(FILM) as opened:
+        stream = opened.streams.video[0]
+        next(container._decode_frames(opened, stream))
+        assert stream.codec_context.thread_count == 4
 
 
 ENDS = """

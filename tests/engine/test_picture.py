@@ -722,7 +722,7 @@ def test_readings_side_by_side_leave_the_filters_of_warnings_as_they_were() -> N
     before = warnings.filters[:]
     with ExitStack() as first, ExitStack() as second:
         for reading in (first, second):
-            next(reading.enter_context(decoder.reading("pixels", EXAMPLES / "cat.jpg")))
+            next(reading.enter_context(decoder.read_in_decoder("pixels", EXAMPLES / "cat.jpg")))
         first.close()  # Not the last one opened, as it comes with threads.
     assert warnings.filters == before
 
