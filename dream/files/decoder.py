@@ -146,9 +146,13 @@ def uses_process() -> bool:
 
 
 def start_decoder() -> None:
-    """Start a process for the first file, if one is used; this waits for nothing."""
+    """Start a process for the first file, if one is used; this waits for nothing.
+
+    One that cannot be started costs the first file one line, not the server.
+    """
     if uses_process():
-        _decoders(os.getpid()).warm_up()
+        with suppress(OSError):
+            _decoders(os.getpid()).warm_up()
 
 
 class Decoder:
@@ -194,7 +198,9 @@ class Decoder:
         request = {"what": what, "name": name_of(path), "options": options, **limits}
         content = json.dumps(request).encode()
         if not self.has_started:
-            _, protections = self._receive_answer(what)
+            kind, protections = self._receive_answer(what)
+            if kind != NUMBERS:
+                raise AnswerError("sent an invalid answer at its start")
             if not protections:
                 _warn_of_no_protection()
             self.has_started = True

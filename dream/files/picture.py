@@ -49,13 +49,15 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
     become RGB; colours become sRGB as a profile, or cICP or gAMA of a PNG, say. Grey of more than 8
     bits of which no value is above 4095 is taken for 12 bits. What is transparent shows the
     background: without one white, or black where art is nearly white. It takes up to a gigabyte,
-    however many pictures are asked for at once. A JPEG of more than 64 megapixels comes at a half
-    of its width and height, the same for whoever asks.
+    in another process beside these floats where one decodes, however many pictures are asked for at
+    once. A JPEG of more than 64 megapixels comes at a half of its width and height, the same for
+    whoever asks.
 
     Raises:
         PictureError: if it is no such file, is damaged, has more than 64 megapixels (40 as WebP,
             256 as a JPEG of a single scan, which no progressive one is), 30,000 pixels a side or
-            250 MB, or would take more than 10 seconds of a processor to read.
+            250 MB, or would take more than 10 seconds of a processor to read; or if others take so
+            long that it waits for a minute.
     """
     with (
         read_in_decoder("pixels", path, background=background) as answers,

@@ -23,7 +23,7 @@ from PIL import Image
 
 from dream import DreamError, PictureError, load_image, read_recipe
 from dream.files import container, decoder
-from dream.files.decoder import Decoder, Decoders, read_in_decoder
+from dream.files.decoder import Decoder, Decoders, read_in_decoder, start_decoder
 from dream.files.decoder_process import HEADER, NUMBERS, PIXELS
 from dream.files.picture import DECODING, image_size, load_thumbnail
 from dream.files.video import Limits, Video, frames_of, load_video
@@ -606,6 +606,7 @@ def test_a_decoder_that_cannot_start_is_one_line(
     pool: Decoders, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(socket, "socketpair", lambda: (_ for _ in ()).throw(OSError("no files")))
+    start_decoder()
     with pytest.raises(PictureError, match="its decoder ended early"):
         load_image(CAT)
     assert [each.getMessage() for each in caplog.records] == ["No decoder can be started: no files"]
