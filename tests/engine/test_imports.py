@@ -126,14 +126,17 @@ def test_what_is_public_is_sorted_and_there() -> None:
     assert all(hasattr(dream, name) for name in dream.__all__)
 
 
+def is_of_python(name: str | None) -> bool:
+    return str(name).split(".")[0] in sys.stdlib_module_names
+
+
 def test_spaces_comes_before_all_that_may_know_cuda() -> None:
-    own = ("__future__", "importlib.util", "os", "sys", "pathlib")
     lines = sorted(
         (node.lineno, node.module if isinstance(node, ast.ImportFrom) else node.names[0].name)
         for node in ast.walk(ast.parse((ROOT / "app.py").read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
     )
-    assert next(name for _, name in lines if name not in own) == "spaces"
+    assert next(name for _, name in lines if not is_of_python(name)) == "spaces"
 
 
 def test_no_test_file_imports_another() -> None:
