@@ -8,14 +8,20 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from gradio import route_utils
+from gradio.utils import get_upload_folder
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException
 
 from dream.errors import DreamError
+from dream.page.addresses import AddressShares
 from dream.page.blocks import FILE_BYTES
 
 # Pictures come as uploads; only what speaks MCP may send them in the body, as base64, and its
@@ -26,14 +32,22 @@ MAX_VALUES, MAX_DEPTH = 10_000, 64
 # One escape for so many bytes: base64 has one in 64 where a client escapes its slashes.
 BYTES_PER_ESCAPE = 20
 BODY_SECONDS = 20.0
-# What an upload must bring beyond those seconds, so that 50 MB may take 17 minutes.
-UPLOAD_BYTES_PER_SECOND = 50_000
-# All bodies of JSON that are held at once, and as much again for MCP.
+# What an upload, or what speaks MCP, must bring beyond those seconds: as slow phones do.
+MIN_BYTES_PER_SECOND = 10_000
+# All bodies of JSON that are on their way at once, as much again for those that are answered, and
+# both again for MCP.
 MAX_TOTAL_BYTES = 64_000_000
+# Smaller ones, as nearly all are that a page sends, are always let in: of these connections are
+# the bound.
+SMALL_BYTES = 50_000
 # Each file that is on its way is open.
 MAX_UPLOADS, MAX_FILES = 100, 5
 # What stands around a file that is uploaded.
 FORM_BYTES = 100_000
+# Every upload is taken to have brought that much in that time before it began: so one that begins
+# is neither the first nor the last to give way.
+RATE_SECONDS, RATE_BYTES = 5.0, 100_000
+BUSY = "the server is busy; try again in some seconds"
 
 # A string of JSON, and how it ends: by a quote, or with the chunk, maybe amid an escape.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
@@ -96,12 +110,19 @@ class Body:
         self._deadline: asyncio.Timeout | None = None  # That of the read that is under way.
         self._gives_way = False
 
+    @property
+    def rate(self) -> float:
+        """At how many bytes per second it comes."""
+        seconds = asyncio.get_running_loop().time() - self._begun
+        return (self.size + RATE_BYTES) / (seconds + RATE_SECONDS)
+
     async def read(self) -> bytes:
-        """Its next bytes.
+        """Return its next bytes.
 
         Raises:
             BodyError: if they do not come in time, are too many, or their room is needed.
         """
+        self.check_room()
         latest = self._begun + BODY_SECONDS + self.size / self._bytes_per_second
         try:
             async with asyncio.timeout_at(latest) as self._deadline:
@@ -121,7 +142,7 @@ class Body:
         return chunk
 
     def give_way(self) -> None:
-        """Have it end at once, for the sake of others."""
+        """End it at once, for the sake of others."""
         self._gives_way = True
         if self._deadline and not self._deadline.expired():
             self._deadline.reschedule(0)
@@ -129,34 +150,77 @@ class Body:
     def check_room(self) -> None:
         """Raise BodyError if it has to give way."""
         if self._gives_way:
-            raise BodyError(503, "the server is busy; try again")
+            raise BodyError(503, BUSY)
 
 
-class Room:
-    """What bodies may take together. Where that is not enough, the largest of those that are still
-    on their way gives way, of equal ones the one that began first.
+class ByteBudget:
+    """How many bytes bodies of JSON may take together: those on their way, and as many those that
+    are answered. Small ones count for nothing.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._taken: dict[Body, int] = {}
+        self._coming: dict[Body, int] = {}
+        self._answered: dict[Body, int] = {}
 
-    def take(self, body: Body, amount: int) -> None:
-        """Give a body, which is on its way, that much room.
+    def add(self, body: Body) -> None:
+        """Count what came of a body. Where that is too much with all others on their way, the
+        largest gives way, of equal ones the one that began first.
 
         Raises:
-            BodyError: if it has to give way itself.
+            BodyError: if it has to give way itself, or is complete and too many are answered.
         """
-        self._taken[body] = amount
-        while sum(self._taken.values()) > self.limit:
-            coming = [each for each in self._taken if each is body or not each.is_complete]
-            largest = max(coming, key=self._taken.__getitem__)
-            self.leave(largest)
+        body.check_room()
+        if body.size <= SMALL_BYTES:
+            return
+        self._coming[body] = body.size
+        while sum(self._coming.values()) > self.limit:
+            largest = max(self._coming, key=self._coming.__getitem__)
+            self.remove(largest)
             largest.give_way()
         body.check_room()
+        if body.is_complete:
+            self.remove(body)
+            if sum(self._answered.values()) + body.size > self.limit:
+                raise BodyError(503, BUSY)
+            self._answered[body] = body.size
 
-    def leave(self, body: Body) -> None:
-        self._taken.pop(body, None)
+    def remove(self, body: Body) -> None:
+        """Count a body no longer."""
+        self._coming.pop(body, None)
+        self._answered.pop(body, None)
+
+
+class UploadSlots:
+    """The uploads on their way, a quarter of them at most from one public address. Where there
+    are too many, the slowest gives way.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._bodies: list[Body] = []
+        self._shares = AddressShares(limit)
+
+    @contextmanager
+    def hold(self, body: Body, address: str) -> Iterator[None]:
+        """Let an upload of that address in, as `public_address` returns it.
+
+        Raises:
+            BodyError: if the address has too many.
+        """
+        if not self._shares.enter(address):
+            raise BodyError(503, BUSY)
+        self._bodies.append(body)
+        try:
+            if len(self._bodies) > self.limit:
+                slowest = min(self._bodies, key=lambda each: each.rate)
+                self._bodies.remove(slowest)
+                slowest.give_way()
+            yield
+        finally:
+            self._shares.leave(address)
+            if body in self._bodies:
+                self._bodies.remove(body)
 
 
 def too_large(limit: int) -> BodyError:
@@ -170,63 +234,95 @@ def check_length(scope: Any, limit: int) -> None:
         raise too_large(limit)
 
 
+def check_disk() -> None:
+    """Raise BodyError if there may be no room for one more file of a visitor."""
+    Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(get_upload_folder()).free < 2 * FILE_BYTES:
+        raise BodyError(507, "the server's disk is full; try again in some minutes")
+
+
 @asynccontextmanager
-async def json_body(scope: Any, receive: Receive, limit: int, room: Room) -> AsyncIterator[bytes]:
-    """The body of a request, which takes room as long as the request is answered.
+async def json_body(
+    scope: Any, receive: Receive, limit: int, budget: ByteBudget, bytes_per_second: float = math.inf
+) -> AsyncIterator[bytes]:
+    """Yield the body of a request, which counts in the budget while the request is answered.
 
     Raises:
         BodyError: if it is too large in any way, too slow, broken off, or there is no room.
     """
     check_length(scope, limit)
-    body, scan, chunks = Body(receive, limit), JsonScan(limit), []
+    body, scan, chunks = Body(receive, limit, bytes_per_second), JsonScan(limit), []
     try:
         while not body.is_complete:
             chunks.append(await body.read())
             scan.add(chunks[-1])
-            room.take(body, body.size)
+            budget.add(body)
         content = b"".join(chunks)
         chunks.clear()
         yield content
     finally:
-        room.leave(body)
+        budget.remove(body)
 
 
 @contextmanager
-def bounded_upload(scope: Any, receive: Receive, room: Room) -> Iterator[Receive]:
-    """An upload as Gradio is to receive it: of one file's bytes at most, however many files there
-    are in it. What is wrong with it is raised as what Gradio answers, and removes its files for.
+def bounded_upload(
+    scope: Any, receive: Receive, slots: UploadSlots, address: str
+) -> Iterator[Receive]:
+    """Yield what gives an upload to Gradio: one file's bytes at most, however many files there are
+    in it. What is wrong with it is raised as what Gradio answers, and removes its files for.
+
+    Raises:
+        BodyError: if its public address has too many, or the disk is full.
     """
     limit = FILE_BYTES + FORM_BYTES
-    body = Body(receive, limit, UPLOAD_BYTES_PER_SECOND)
+    check_disk()
+    body = Body(receive, limit, MIN_BYTES_PER_SECOND)
 
     async def receive_within() -> Any:
         if body.is_complete:
             return await receive()
         try:
             check_length(scope, limit)
-            room.take(body, 1)
             chunk = await body.read()
         except BodyError as error:
             said = f"more than the maximum allowed size, {FILE_BYTES:,} bytes"
             raise MultiPartException(said if error.status == 413 else str(error)) from error
-        if body.is_complete:
-            room.leave(body)
         return {"type": "http.request", "body": chunk, "more_body": not body.is_complete}
 
-    try:
+    with slots.hold(body, address):
         yield receive_within
-    finally:
-        room.leave(body)
 
 
 class UploadParser(route_utils.GradioMultiPartParser):
-    """Gradio's, which would open a thousand files at once, and keep in memory what is none."""
+    """Gradio's, which would open a thousand files at once, keep in memory what is none, and leave
+    on disk what it does not hand on.
+    """
 
     def on_headers_finished(self) -> None:
+        """Refuse a part that is no file, or one file too many."""
         self.max_files = MAX_FILES
         super().on_headers_finished()
         if self._current_part.file is None:
             raise MultiPartException("only files can be uploaded")
+
+    async def parse(self) -> FormData:
+        """Return the files, by the name "files"; all others are removed.
+
+        Raises:
+            MultiPartException: if it is no form, or there is too much of anything.
+        """
+        uploads: set[Any] = set()
+        try:
+            form = await super().parse()
+            uploads = {each.file for each in form.getlist("files") if not isinstance(each, str)}
+            return form
+        except FormParserError as error:
+            raise MultiPartException(f"the form cannot be read: {error}") from error
+        finally:
+            for file in self._files_to_close_on_error:
+                if file not in uploads:
+                    file.close()
+                    Path(file.name).unlink(missing_ok=True)
 
 
 route_utils.GradioMultiPartParser = UploadParser  # type: ignore[misc]

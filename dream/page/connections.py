@@ -7,13 +7,14 @@ asyncio then writes some thousand lines of its log a second.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from collections import Counter
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dream.page.addresses import AddressShares, public_address
 
 try:
     import resource
@@ -32,7 +33,8 @@ MAX_CONNECTIONS, MAX_OPEN_FILES = 4096, 65_536
 
 class Connections:
     """The open connections of a server. Where there are too many, the one gives way that has
-    waited longest without a request, or else the one whose request began first.
+    waited longest without a request, else the one whose request began first: of those whose body
+    is still on its way, if there are any.
 
     A public address has a quarter of them at most; a proxy's, from which everybody comes, all.
     """
@@ -41,19 +43,21 @@ class Connections:
         self.limit = limit
         self._waiting: dict[Connection, None] = {}  # The longest first, as below.
         self._answered: dict[Connection, None] = {}
-        self._of_address: Counter[str] = Counter()
+        self._shares = AddressShares(limit)
 
     def enter(self, connection: Connection) -> None:
         """Let it in, in the place of another or not; an address that has too many is cut."""
-        if len(self._waiting) + len(self._answered) >= self.limit:
-            longest = next(iter(self._waiting or self._answered))
+        if not self._shares.enter(connection.address):
+            connection.transport.abort()
+            return
+        self._waiting[connection] = None
+        if len(self._waiting) + len(self._answered) > self.limit:
+            others = [*(each for each in self._answered if each.is_sending), *self._answered]
+            longest = next(iter(self._waiting))
+            if longest is connection and others:
+                longest = others[0]
             self.leave(longest)
             longest.transport.abort()
-        self._waiting[connection] = None
-        self._of_address[connection.address] += 1
-        if connection.address and self._of_address[connection.address] > self.limit // 4:
-            self.leave(connection)
-            connection.transport.abort()
 
     def wait(self, connection: Connection, is_answered: bool) -> None:
         """Note that from now on it waits for a request, or is answered one."""
@@ -65,12 +69,11 @@ class Connections:
             now[connection] = None
 
     def leave(self, connection: Connection) -> None:
+        """Note that it has ended; twice is once."""
         for each in (self._waiting, self._answered):
             if connection in each:
                 del each[connection]
-                self._of_address[connection.address] -= 1
-                if not self._of_address[connection.address]:
-                    del self._of_address[connection.address]
+                self._shares.leave(connection.address)
 
 
 class Connection(H11Protocol):
@@ -84,6 +87,11 @@ class Connection(H11Protocol):
         self._ends: asyncio.TimerHandle | None = None
         self._stalls: asyncio.TimerHandle | None = None
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether the body of its request is still on its way."""
+        return self.cycle is not None and self.cycle.more_body
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.address = public_address(self.client[0]) if self.client else ""
@@ -92,7 +100,7 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_in(None)
-        self.resume_writing()
+        self._stop_watching()
         self.others.leave(self)
         super().connection_lost(exc)
 
@@ -105,20 +113,42 @@ class Connection(H11Protocol):
         self.others.wait(self, self._is_answered())
 
     def on_response_complete(self) -> None:
-        is_whole = not self.cycle.more_body
+        is_whole = not self.is_sending
         super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_writing()
         if not (is_whole or self._is_answered()):
             self._end_in(LINGER_SECONDS)
         self.others.wait(self, self._is_answered())
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalls = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+        self._watch_writing()
 
     def resume_writing(self) -> None:
+        if not self.transport.is_closing():
+            self._stop_watching()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_writing()
+
+    def _watch_writing(self) -> None:
+        """Cut the connection as soon as nothing was taken of what is written for a while."""
+        self._stop_watching()
+        if left := self.transport.get_write_buffer_size():
+            self._stalls = self.loop.call_later(STALLED_SECONDS, self._cut_if_stalled, left)
+
+    def _cut_if_stalled(self, left: int) -> None:
+        if self.transport.get_write_buffer_size() < left:
+            self._watch_writing()
+        else:
+            self.transport.abort()
+
+    def _stop_watching(self) -> None:
         if self._stalls:
             self._stalls.cancel()
-        super().resume_writing()
 
     def _is_answered(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -131,39 +161,27 @@ class Connection(H11Protocol):
     def _end(self) -> None:
         if not self._is_answered():
             self.transport.close()
+            self._watch_writing()
 
     def _should_upgrade(self) -> bool:
         return False  # Without uvicorn's two lines in the log.
 
 
-def public_address(host: str) -> str:
-    """What tells a stranger's address from others; "" if it is a private or unknown one.
-
-    >>> public_address("93.184.215.14"), public_address("2606:2800:21f:cb07:1::2")
-    ('93.184.215.14', '2606:2800:21f:cb07::/64')
-    >>> public_address("10.0.0.1"), public_address("::ffff:127.0.0.1"), public_address("")
-    ('', '', '')
-    """
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return ""
-    address = getattr(address, "ipv4_mapped", None) or address
-    if not address.is_global:
-        return ""
-    # Whoever has one IPv6 address has 2**64.
-    return str(address if address.version == 4 else ipaddress.ip_network((address, 64), False))
-
-
 def raise_open_files() -> int:
-    """Let this process open as many files as it may, and say how many that are."""
+    """Let this process open as many files as it may.
+
+    Returns:
+        How many those are, at most `MAX_OPEN_FILES`.
+    """
     if resource is None:
         return MAX_OPEN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     may = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < may:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (may, hard))
-        return may
+        # macOS allows fewer than it says, by `kern.maxfilesperproc`.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (may, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 

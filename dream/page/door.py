@@ -7,19 +7,18 @@ bounds while the call holds the device, keeps what is not read, and takes bodies
 from __future__ import annotations
 
 import json
-import shutil
 from typing import Any
 from urllib.parse import urlencode
 
 from gradio.route_utils import FnIndexInferError
-from gradio.utils import get_upload_folder
 from starlette.datastructures import QueryParams
 
 from dream.errors import DreamError, printable
 from dream.page import bodies
+from dream.page.addresses import public_address
 from dream.page.answer_readers import AnswerReaders
-from dream.page.blocks import FILE_BYTES, NOT_HERE, Page, files
-from dream.page.links import fetch_links
+from dream.page.blocks import NOT_HERE, Page, files
+from dream.page.links import LinkFetcher
 from dream.page.open_files import send_file
 from dream.page.refusal import refuse
 from dream.page.routes import API, route_kind
@@ -38,9 +37,10 @@ class Door:
     def __init__(self, app: Any, page: Page) -> None:
         self.app, self.page = app, page
         self.readers = AnswerReaders(page)
-        self.json_room = bodies.Room(bodies.MAX_TOTAL_BYTES)
-        self.mcp_room = bodies.Room(bodies.MAX_TOTAL_BYTES)
-        self.upload_room = bodies.Room(bodies.MAX_UPLOADS)
+        self.links = LinkFetcher()
+        self.json_budget = bodies.ByteBudget(bodies.MAX_TOTAL_BYTES)
+        self.mcp_budget = bodies.ByteBudget(bodies.MAX_TOTAL_BYTES)
+        self.upload_slots = bodies.UploadSlots(bodies.MAX_UPLOADS)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -81,18 +81,20 @@ class Door:
             await self.app(scope, receive, send)
 
     async def _upload(self, scope: Any, receive: Any, send: Any) -> None:
-        if shutil.disk_usage(get_upload_folder()).free < 2 * FILE_BYTES:
-            await refuse(send, 507, "the server's disk is full; try again in some minutes")
-        else:
-            with bodies.bounded_upload(scope, receive, self.upload_room) as receive_within:
+        try:
+            with bodies.bounded_upload(
+                scope, receive, self.upload_slots, _address(scope)
+            ) as receive_within:
                 await self.app(scope, receive_within, send)
+        except bodies.BodyError as error:
+            await refuse(send, error.status, str(error))
 
     async def _post(self, kind: str, rest: str, scope: Any, receive: Any, send: Any) -> None:
-        is_mcp = kind == "mcp"
-        limit = bodies.MCP_BYTES if is_mcp else bodies.JSON_BYTES
-        room = self.mcp_room if is_mcp else self.json_room
+        bounds: Any = (bodies.JSON_BYTES, self.json_budget)
+        if kind == "mcp":
+            bounds = (bodies.MCP_BYTES, self.mcp_budget, bodies.MIN_BYTES_PER_SECOND)
         try:
-            async with bodies.json_body(scope, receive, limit, room) as body:
+            async with bodies.json_body(scope, receive, *bounds) as body:
                 await self._answer(kind, rest, body, scope, receive, send)
         except bodies.BodyError as error:
             await refuse(send, error.status, str(error))
@@ -115,8 +117,10 @@ class Door:
             # MCP has strings for files; one named otherwise its server would upload by itself.
             if kind == "mcp" and any(files(sent)):
                 raise DreamError(NOT_HERE)
-            if kind in CALLS and await fetch_links(sent):
+            if kind in CALLS and await self.links.fetch_links(sent, _address(scope)):
                 body = content = json.dumps(sent).encode()
+        except bodies.BodyError:
+            raise
         except DreamError as error:
             await refuse(send, 422, str(error))
             return
@@ -149,3 +153,8 @@ class Door:
             if begun or kind != "call":
                 raise
             await refuse(send, 422, str(error).partition(". ")[0])
+
+
+def _address(scope: Any) -> str:
+    """Return the public address that a request comes from, "" if it is not known."""
+    return public_address(scope["client"][0]) if scope.get("client") else ""

@@ -8,6 +8,7 @@ elsewhere call its API, as Gradio's CORS has it, and reach nothing that others m
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from typing import Any
@@ -45,8 +46,9 @@ def allowed_hosts() -> frozenset[str] | None:
         return None
     if colab_check() or is_hosted_notebook():  # Where Gradio shares the app by itself.
         return None
-    is_open = server not in LOCAL_HOSTS | {""}
+    is_open = not (server in LOCAL_HOSTS | {""} or _is_loopback(server))
     # By its own name Gradio asks the server whether it has started.
+    hosts = {_name(host) if host.endswith("]") else host for host in hosts}
     return None if is_open and not hosts else frozenset((hosts | {server}) - LOCAL_HOSTS - {""})
 
 
@@ -106,6 +108,14 @@ def _name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether a host is an address that leads to this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _how_to_add(host: str) -> str:

@@ -6,8 +6,8 @@ Gradio fetches them without bounds while the call holds the device.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -17,47 +17,72 @@ import httpx
 import safehttpx
 from gradio.utils import get_upload_folder
 
-from dream.errors import DreamError
+from dream.errors import DreamError, first_line
+from dream.page.addresses import AddressShares, is_public
 from dream.page.blocks import FILE_BYTES, files
+from dream.page.bodies import BUSY, BodyError, check_disk
 
 # A call takes three pictures at most.
 MAX_LINKS = 8
-LINK_SECONDS = 20.0
+# For one link, and for all links of a call, which are fetched one after the other.
+LINK_SECONDS, CALL_SECONDS = 20.0, 40.0
+# At a time, for everybody; calls beyond these wait, with what they sent in memory.
+MAX_FETCHES, MAX_CALLS = 4, 16
 REDIRECTS = 5
-# `ipaddress` changed its mind about some of these between Python 3.11 and 3.13, and takes multicast
-# for global. Of IPv6 only 2000::/3 is routed; inside it Teredo and 6to4 lead to an IPv4 address.
-IPV6_ROUTED = ipaddress.ip_network("2000::/3")
-NOT_PUBLIC = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15"),
-        *("224.0.0.0/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
-    )
-)
 
 
-async def fetch_links(sent: Any) -> bool:
-    """Put what they link to in the place of links to files; whether there were any.
+class LinkFetcher:
+    """Fetches the links of calls, few at a time."""
 
-    Raises:
-        DreamError: if one cannot be had, or there are more than `MAX_LINKS`.
-    """
-    links = [(file, link) for file in files(sent) if (link := _link(file))]
-    if len(links) > MAX_LINKS:
-        raise DreamError(f"a call may name {MAX_LINKS} links at most, not {len(links)}")
-    for file, link in links:
-        file["path"] = await fetch(link)
-    return bool(links)
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(MAX_FETCHES)
+        self._calls = AddressShares(MAX_CALLS)
+
+    async def fetch_links(self, sent: Any, address: str) -> bool:
+        """Replace the links in a call by the paths of files that are fetched from there.
+
+        Args:
+            sent: what was sent, in which links are replaced.
+            address: whose it is, as `public_address` returns it.
+
+        Returns:
+            Whether there were any.
+
+        Raises:
+            DreamError: if one cannot be fetched, there are more than `MAX_LINKS`, all together
+                take too long, or there are too many such calls at a time.
+        """
+        links = [(file, link) for file in files(sent) if (link := _link(file))]
+        if len(links) > MAX_LINKS:
+            raise DreamError(f"a call may name {MAX_LINKS} links at most, not {len(links)}")
+        if not links:
+            return False
+        if self._calls.total >= MAX_CALLS or not self._calls.enter(address):
+            raise BodyError(503, BUSY)
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                for file, link in links:
+                    async with self._turns:
+                        file["path"] = await fetch(link)
+        except TimeoutError as error:
+            said = f"the links of this call took more than {CALL_SECONDS:g} seconds"
+            raise DreamError(said) from error
+        finally:
+            self._calls.leave(address)
+        return True
 
 
 def _link(file: dict[str, Any]) -> str:
     link = file.get("path") or file.get("url")
-    is_link = isinstance(link, str) and urlsplit(link).scheme in ("http", "https")
+    try:
+        is_link = isinstance(link, str) and urlsplit(link).scheme in ("http", "https")
+    except ValueError:
+        raise DreamError("a link is not a valid address of the web") from None
     return str(link) if is_link else ""
 
 
 async def fetch(link: str) -> str:
-    """The path of the file that a link leads to, in the folder of uploads.
+    """Return the path of the file that a link leads to, in the folder of uploads.
 
     Only public addresses are asked, wherever they redirect to, for at most 50 MB and 20 seconds.
 
@@ -65,19 +90,16 @@ async def fetch(link: str) -> str:
         DreamError: if it cannot be had so.
     """
     host = urlsplit(link).hostname or "there"
+    check_disk()
     try:
         return await asyncio.wait_for(_fetch(link), LINK_SECONDS)
     except TimeoutError as error:
         raise DreamError(f"{host} took more than {LINK_SECONDS:g} seconds") from error
+    except DreamError:
+        raise
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        raise DreamError(f"the picture cannot be fetched from {host}: {error}") from error
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is on the public internet, and no way to another address."""
-    ip = ipaddress.ip_address(address)
-    is_routed = ip.version == 4 or ip in IPV6_ROUTED
-    return ip.is_global and is_routed and not any(ip in network for network in NOT_PUBLIC)
+        said = f"the picture cannot be fetched from {host}: {first_line(error)}"
+        raise DreamError(said) from error
 
 
 async def _fetch(link: str) -> str:
@@ -87,30 +109,40 @@ async def _fetch(link: str) -> str:
         if not is_public(address):
             raise ValueError(f"Hostname {host} failed validation")
         transport = safehttpx.AsyncSecureTransport(address)
+        # A few bytes that are compressed can be hundreds of megabytes.
+        headers = {"Accept-Encoding": "identity"}
         async with (
             httpx.AsyncClient(transport=transport) as client,
-            client.stream("GET", link) as answer,
+            client.stream("GET", link, headers=headers) as answer,
         ):
             if answer.has_redirect_location:
                 link = urljoin(link, answer.headers["Location"])
                 continue
             answer.raise_for_status()
+            if answer.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+                raise ValueError("it is sent compressed")
             name = Path(unquote(urlsplit(link).path)).name or "picture"
-            folder = Path(get_upload_folder(), uuid.uuid4().hex)
-            return await _written(answer, folder, "".join(filter(_plain, name))[-80:])
+            return await _write(answer, "".join(filter(_is_plain, name))[-60:].lstrip("."))
     raise DreamError(f"the link redirects more than {REDIRECTS} times")
 
 
-def _plain(letter: str) -> bool:
+def _is_plain(letter: str) -> bool:
     return letter.isalnum() or letter in "-_. "
 
 
-async def _written(answer: httpx.Response, folder: Path, name: str) -> str:
-    content = bytearray()
-    async for chunk in answer.aiter_bytes():
-        content += chunk
-        if len(content) > FILE_BYTES:
-            raise DreamError(f"the link leads to more than {FILE_BYTES / 1e6:.0f} MB")
-    folder.mkdir(parents=True)
-    (folder / (name.lstrip(".") or "picture")).write_bytes(content)
-    return os.fspath(folder / (name.lstrip(".") or "picture"))
+async def _write(answer: httpx.Response, name: str) -> str:
+    """Write what is answered, as it comes, to a file of that name in a new folder of uploads."""
+    path = Path(get_upload_folder(), uuid.uuid4().hex, name or "picture")
+    path.parent.mkdir(parents=True)
+    size = 0
+    try:
+        with path.open("wb") as file:
+            async for chunk in answer.aiter_raw():
+                size += len(chunk)
+                if size > FILE_BYTES:
+                    raise DreamError(f"the link leads to more than {FILE_BYTES / 1e6:.0f} MB")
+                await asyncio.to_thread(file.write, chunk)
+    except BaseException:  # Also if it takes too long.
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
+    return os.fspath(path)

@@ -19,7 +19,7 @@ OPEN: dict[str, tuple[str, ...]] = {
         # The sizes in the manifest; any other would be made, as large as there is memory for.
         *("GET /pwa_icon", "GET /pwa_icon/192", "GET /pwa_icon/512"),
         *("GET /static/{path:path}", "GET /assets/{path:path}", "GET /gradio_api/app_id"),
-        *("GET /gradio_api/startup-events", "GET /gradio_api/heartbeat/{session_hash}"),
+        "GET /gradio_api/startup-events",
     ),
     "description": (
         *("GET /gradio_api/info", "GET /gradio_api/info/", "GET /gradio_api/openapi.json"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +19,7 @@ import httpx
 import pytest
 
 from dream.page import bodies
+from dream.page.door import Door
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, served_by, uploaded
 from tests.support.attacks import EVENT, Attack, hold_half_sent_bodies, send_value_bombs
@@ -144,7 +148,7 @@ def test_a_body_that_is_announced_too_large_is_refused_before_a_byte_is_read(add
     for path, size in ((EVENT, bodies.JSON_BYTES), ("/gradio_api/upload", 50_100_000)):
         with socket.create_connection((place.hostname, place.port), timeout=5) as line:
             kind = "multipart/form-data; boundary=x"
-            head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\n"
+            head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
             line.sendall(f"{head}content-length: {size + 1}\r\n\r\n".encode())
             assert line.recv(100).startswith(b"HTTP/1.1 413")
             # And the connection ends, whatever else would come.
@@ -165,9 +169,145 @@ def test_many_bodies_have_no_more_than_their_room_and_others_get_in(hurried: str
     )
     attack.start()
     while attack.is_alive():
-        answer = httpx.post(hurried + EVENT, json={"data": ["dreamlet", "x"]}, timeout=10)
+        answer = httpx.post(f"{hurried}/gradio_api/call/v2/presets", json={}, timeout=10)
         assert answer.status_code == 200
     assert seen[0].statuses == {503: 3, 408: 3}
+
+
+def body_of(size: int, *, is_complete: bool = False, limit: int = 10**9) -> bodies.Body:
+    """A body of which so many bytes have come, and no more do."""
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    body = bodies.Body(receive, limit)
+    body.size, body.is_complete = size, is_complete
+    return body
+
+
+def gives_way(body: bodies.Body) -> bool:
+    try:
+        body.check_room()
+    except bodies.BodyError as error:
+        assert error.status == 503
+        return True
+    return False
+
+
+def in_a_loop(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(test)
+
+
+def test_bodies_that_are_answered_leave_room_to_those_on_their_way() -> None:
+    async def test() -> None:
+        budget = bodies.ByteBudget(1_000_000)
+        answered = [body_of(200_000, is_complete=True) for _ in range(5)]
+        for body in answered:
+            budget.add(body)
+        coming = body_of(600_000)
+        budget.add(coming)
+        assert not gives_way(coming)
+        with pytest.raises(bodies.BodyError, match="busy"):
+            budget.add(body_of(60_000, is_complete=True))
+        budget.add(body_of(40_000, is_complete=True))  # Small ones are always let in.
+        budget.remove(answered[0])
+        budget.add(body_of(60_000, is_complete=True))
+
+    in_a_loop(test())
+
+
+def test_small_bodies_get_in_where_the_room_is_full_and_take_none() -> None:
+    async def test() -> None:
+        budget = bodies.ByteBudget(100_000)
+        large, small = body_of(100_000), [body_of(bodies.SMALL_BYTES) for _ in range(20)]
+        for body in (large, *small):
+            budget.add(body)
+        assert not any(map(gives_way, (large, *small)))
+
+    in_a_loop(test())
+
+
+def test_a_body_that_gave_way_takes_no_other_one_along() -> None:
+    async def test() -> None:
+        budget = bodies.ByteBudget(1_000_000)
+        large, small, other = body_of(600_000), body_of(300_000), body_of(200_000)
+        for body in (large, small, other):
+            budget.add(body)
+        assert gives_way(large)
+        large.size = 700_000  # What had come before it was told.
+        with pytest.raises(bodies.BodyError, match="busy"):
+            budget.add(large)
+        assert not gives_way(small) and not gives_way(other)
+
+    in_a_loop(test())
+
+
+def upload_of(size: int, seconds: float) -> bodies.Body:
+    body = body_of(size)
+    body._begun -= seconds
+    return body
+
+
+def test_the_slowest_upload_gives_way_and_one_that_begins_does_not() -> None:
+    async def test() -> None:
+        slots = bodies.UploadSlots(8)
+        honest = [upload_of(10_000_000, 100), upload_of(60_000, 1)]
+        drips = [upload_of(12 * seconds, seconds) for seconds in range(20, 26)]
+        with ExitStack() as stack:
+            for body in (*honest, *drips):
+                stack.enter_context(slots.hold(body, ""))
+            assert not any(map(gives_way, (*honest, *drips)))
+            new = [upload_of(0, 0) for _ in drips]
+            for body in new:
+                stack.enter_context(slots.hold(body, ""))
+            assert all(map(gives_way, drips)) and not any(map(gives_way, (*honest, *new)))
+            # Of those that bring nothing one may begin after the other.
+            for _ in range(20):
+                stack.enter_context(slots.hold(upload_of(0, 0.1), ""))
+            assert not any(map(gives_way, honest))
+
+    in_a_loop(test())
+
+
+def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
+    async def test() -> None:
+        slots, stranger = bodies.UploadSlots(8), "93.184.215.14"
+        with ExitStack() as stack:
+            for _ in range(2):
+                stack.enter_context(slots.hold(body_of(0), stranger))
+            with pytest.raises(bodies.BodyError, match="busy"):
+                stack.enter_context(slots.hold(body_of(0), stranger))
+            for address in ("", "", "", "93.184.215.15"):  # Behind a proxy nobody is told apart.
+                stack.enter_context(slots.hold(body_of(0), address))
+        stack.enter_context(slots.hold(body_of(0), stranger))
+
+    in_a_loop(test())
+
+
+@pytest.mark.parametrize(("path", "status"), [("mcp/", 200), ("queue/join", 408)])
+def test_what_speaks_mcp_may_take_longer_if_it_keeps_coming(
+    path: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    answers: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert len((await receive())["body"]) == 5_001
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.1)
+        left.pop()
+        return {"type": "http.request", "body": b" " * 1000 if left else b"0", "more_body": left}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    left = list(range(6))
+    door = Door(app, SimpleNamespace(mcp_server=True))  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "POST", "path": f"/gradio_api/{path}", "headers": []}
+    asyncio.run(door(scope, receive, send))
+    assert answers[0]["status"] == status
 
 
 def multipart(name: str, content: bytes, *, files: int = 1) -> tuple[dict[str, str], bytes]:
@@ -205,6 +345,24 @@ def test_an_upload_holds_a_few_files_and_nothing_else(
     assert answer.status_code == 400 and message in answer.text
 
 
+def test_a_form_that_cannot_be_read_is_said_in_a_line(address: str) -> None:
+    headers = {"content-type": f"multipart/form-data; boundary={'x' * 300}"}
+    answer = httpx.post(f"{address}/gradio_api/upload", content=b"--x", headers=headers)
+    assert answer.status_code == 400 and "the form cannot be read" in answer.text
+
+
+def test_of_an_upload_nothing_is_left_that_is_not_handed_on(hurried: str) -> None:
+    with httpx.Client(base_url=f"{hurried}/gradio_api") as api:
+        folder = Path(uploaded(api, EXAMPLES / "cat.jpg")).parents[1]
+        before = set(folder.rglob("*"))
+        headers, form = multipart(FILE, bytes(5_000))
+        endless = api.post("/upload", content=form[:-8], headers=headers)
+        assert endless.status_code == 200 and endless.json() == []
+        headers, form = multipart('name="other"; filename="cat.jpg"', bytes(5_000))
+        assert api.post("/upload", content=form, headers=headers).json() == []
+    assert set(folder.rglob("*")) == before
+
+
 def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
     hurried: str, log: Path
 ) -> None:
@@ -214,7 +372,7 @@ def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
     before, said = set(folder.rglob("*")), log.read_text()
     headers, form = multipart(FILE, bytes(500_000))
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = f"host: x\r\n{head}content-length: {len(form)}\r\n\r\n"
+    head = f"host: localhost\r\n{head}content-length: {len(form)}\r\n\r\n"
     start = f"POST /gradio_api/upload HTTP/1.1\r\n{head}"
     for stays in (False, True):
         with socket.create_connection((place.hostname, place.port), timeout=SECONDS + 30) as line:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from dream.page.connections import Connections, public_address
+from dream.page.addresses import public_address
+from dream.page.connections import Connection, Connections, raise_open_files
 from dream.page.log_limits import OncePerMinute
 from tests.conftest import EXAMPLES
 from tests.support.api import begun, uploaded
@@ -33,7 +34,7 @@ connections.HEADER_SECONDS, connections.STALLED_SECONDS = {SECONDS}, {STALLED}
 app.main()
 """
 LARGE = 30_000_000  # More bytes than a system holds of what is not taken.
-GET = b"GET /robots.txt HTTP/1.1\r\nhost: x\r\n"
+GET = b"GET /robots.txt HTTP/1.1\r\nhost: localhost\r\n"
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -112,7 +113,7 @@ def test_who_takes_nothing_of_an_answer_is_cut(hurried: str) -> None:
     with httpx.Client(base_url=f"{hurried}/gradio_api", timeout=60) as api:
         path = uploaded(api, ("large.png", bytes(LARGE)))
     with connected(hurried) as line:
-        line.sendall(f"GET /gradio_api/file={path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        line.sendall(f"GET /gradio_api/file={path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
         time.sleep(STALLED + 3)
         came = 0
         try:
@@ -121,6 +122,42 @@ def test_who_takes_nothing_of_an_answer_is_cut(hurried: str) -> None:
         except OSError:
             pass
     assert 0 < came < LARGE
+
+
+class Taken:
+    """The transport and the clock of a connection, of which so much is left at each timer."""
+
+    def __init__(self, *left: int) -> None:
+        self.left, self.is_cut = list(left), False
+
+    def get_write_buffer_size(self) -> int:
+        return self.left[0]
+
+    def is_closing(self) -> bool:
+        return True
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+    def call_later(self, _: float, end: Any, *about: Any) -> Any:
+        if len(self.left) > 1:
+            del self.left[0]
+            end(*about)
+        return SimpleNamespace(cancel=lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("left", "is_cut"), [([900, 600, 300, 0], False), ([900, 600, 600], True), ([900, 900], True)]
+)
+def test_who_takes_an_answer_slowly_is_not_cut_while_anything_is_taken(
+    left: list[int], is_cut: bool
+) -> None:
+    connection: Any = Connection.__new__(Connection)
+    connection.transport = connection.loop = taken = Taken(*left)
+    connection.flow = SimpleNamespace(pause_writing=lambda: None, resume_writing=lambda: None)
+    connection._stalls = None
+    connection.pause_writing()
+    assert taken.is_cut == is_cut
 
 
 def test_an_upgrade_is_answered_as_any_request_and_nonsense_fills_no_log(
@@ -142,7 +179,7 @@ class Line:
     """A connection from an address, as far as others look at it."""
 
     def __init__(self, address: str) -> None:
-        self.address, self.is_open = public_address(address), True
+        self.address, self.is_open, self.is_sending = public_address(address), True, False
         self.transport = SimpleNamespace(abort=lambda: setattr(self, "is_open", False))
 
 
@@ -165,6 +202,32 @@ def test_who_waits_longest_without_a_request_gives_way() -> None:
         connections.wait(line, True)
     (sixth,) = entered(connections, "127.0.0.1")  # All are answered: the first one began first.
     assert not first.is_open and sixth.is_open
+
+
+def test_of_those_that_are_answered_one_that_still_sends_gives_way_first() -> None:
+    connections = Connections(3)
+    lines = entered(connections, *["127.0.0.1"] * 3)
+    for line in lines:
+        connections.wait(line, True)
+    lines[1].is_sending = True
+    entered(connections, "127.0.0.1")
+    assert [line.is_open for line in lines] == [True, False, True]
+
+
+def test_a_system_that_allows_fewer_open_files_than_it_says_is_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    for error in (OSError(22, "Invalid argument"), ValueError("not allowed to raise it")):
+
+        def refuse(*_: Any, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(resource, "setrlimit", refuse)
+        assert raise_open_files() == 256
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # It is clamped in silence.
+    assert raise_open_files() == 256
 
 
 def test_one_public_address_has_a_quarter_at_most() -> None:

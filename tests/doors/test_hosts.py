@@ -115,6 +115,8 @@ def test_a_server_that_is_open_to_others_answers_by_any_name(
         ({}, set()),
         ({"GRADIO_SERVER_NAME": "127.0.0.1"}, set()),
         ({"GRADIO_SERVER_NAME": "[::1]"}, set()),
+        ({"GRADIO_SERVER_NAME": "127.0.0.2"}, {"127.0.0.2"}),
+        ({VARIABLE: "[2001:db8::1],[2001:db8::2]:8000"}, {"2001:db8::1", "[2001:db8::2]:8000"}),
         ({VARIABLE: " Dreams.example.org, box:8000,,"}, {"dreams.example.org", "box:8000"}),
         ({VARIABLE: "localhost", "GRADIO_SERVER_NAME": "[::]"}, {"::"}),
         ({"GRADIO_ROOT_PATH": "https://dreams.example.org/app"}, {"dreams.example.org"}),
@@ -146,13 +148,17 @@ def test_what_is_no_name_in_the_environment_is_said_in_a_line(
         ({"host": "127.0.0.1:7860", "x-forwarded-host": "dreams.example.org"}, 200),
         ({"host": "localhost:7860", "origin": "http://localhost:5173"}, 200),  # Being developed.
         ({"host": "localhost:7860", "origin": "http://localhost:5174"}, 403),
+        ({"host": "[2001:db8::1]:7860", "origin": "http://[2001:db8::1]:7860"}, 200),
+        ({"host": "[2001:db8::1]"}, 200),
+        ({"host": "[2001:db8::2]"}, 403),
         ({"host": "evil.example", "origin": "https://dreams.example.org"}, 403),
         ({"host": "127.0.0.1:7860", "x-forwarded-host": "dreams.example.org, evil.example"}, 403),
     ],
 )
 def test_behind_a_proxy_its_name_is_answered_however_it_is_passed_on(
-    sent: dict[str, str], status: int
+    sent: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(VARIABLE, "dreams.example.org,localhost:5173,[2001:db8::1]")
     seen: list[dict[bytes, bytes]] = []
 
     async def app(scope: Any, _: Any, send: Any) -> None:
@@ -160,8 +166,7 @@ def test_behind_a_proxy_its_name_is_answered_however_it_is_passed_on(
         await PlainTextResponse("")(scope, _, send)
 
     async def asked() -> int:
-        names = frozenset(("dreams.example.org", "localhost:5173"))
-        transport = httpx.ASGITransport(HostCheck(app, names))
+        transport = httpx.ASGITransport(HostCheck(app, allowed_hosts()))
         async with httpx.AsyncClient(transport=transport) as client:
             headers = sent | {"x-gradio-server": "http://evil.example"}
             return (await client.post("http://test/", headers=headers)).status_code

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import http.server
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,8 +18,9 @@ import pytest
 import safehttpx
 
 from dream import DreamError
-from dream.page import blocks
-from dream.page.links import fetch, is_public
+from dream.page import blocks, bodies, links
+from dream.page.addresses import is_public
+from dream.page.links import LinkFetcher, fetch
 from tests.conftest import EXAMPLES
 
 # What names of this test's own resolve to.
@@ -42,8 +45,13 @@ class Links(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(404 if self.path == "/none" else 200)
+        if self.path == "/compressed":
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
         try:
+            if self.path == "/compressed":
+                self.wfile.write(gzip.compress(bytes(2_000_000)))
+                return
             if self.path == "/drips":
                 while True:
                     self.wfile.write(b"x")
@@ -59,7 +67,7 @@ class Links(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An address that passes for a public one, whose name is public.example."""
 
     async def validated(host: str) -> str:
@@ -85,10 +93,8 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.mark.parametrize(
     "path", ["/a/../cat.jpg?x=1", "/to=/cat.jpg", "/to=/to=/to=/%2Fcat%00.jpg"]
 )
-def test_a_link_is_fetched_into_the_folder_of_uploads(
-    path: str, links: str, tmp_path: Path
-) -> None:
-    file = Path(asyncio.run(fetch(links + path)))
+def test_a_link_is_fetched_into_the_folder_of_uploads(path: str, site: str, tmp_path: Path) -> None:
+    file = Path(asyncio.run(fetch(site + path)))
     assert file.is_relative_to(tmp_path) and file.name == "cat.jpg"
     assert file.read_bytes() == (EXAMPLES / "cat.jpg").read_bytes()
     assert blocks.is_uploaded(str(file))
@@ -99,6 +105,7 @@ def test_a_link_is_fetched_into_the_folder_of_uploads(
     [
         ("/drips", "public.example took more than 1 seconds"),
         ("/endless", "more than 3 MB"),
+        ("/compressed", "cannot be fetched from public.example: it is sent compressed"),
         ("/none", "cannot be fetched from public.example: .*404"),
         ("/to=" * 7, "redirects more than 5 times"),
         ("/to=http://127.0.0.1/", "127.0.0.1 failed validation"),
@@ -108,15 +115,98 @@ def test_a_link_is_fetched_into_the_folder_of_uploads(
     ],
 )
 def test_a_link_that_drips_or_never_ends_or_leads_astray_is_refused(
-    path: str, message: str, links: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, message: str, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if path == "/drips":
         monkeypatch.setattr("dream.page.links.LINK_SECONDS", 1.0)
     start = time.monotonic()
     with pytest.raises(DreamError, match=message):
-        asyncio.run(fetch(links + path))
+        asyncio.run(fetch(site + path))
     assert time.monotonic() - start < 5
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_asked_for_is_not_compressed(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    answer = Links.do_GET
+
+    def look(self: Links) -> None:
+        seen.append(self.headers["Accept-Encoding"])
+        answer(self)
+
+    monkeypatch.setattr(Links, "do_GET", look)
+    asyncio.run(fetch(f"{site}/cat.jpg"))
+    assert seen == ["identity"]
+
+
+def test_nothing_is_fetched_where_the_disk_is_full(
+    site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=90_000_000))
+    with pytest.raises(DreamError, match="the server's disk is full"):
+        asyncio.run(fetch(f"{site}/cat.jpg"))
+    assert not list(tmp_path.iterdir())
+
+
+def calls_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]:
+    """What comes of calls with two links each, and how many links were fetched at a time."""
+    under_way: list[int] = [0]
+
+    async def slow(_: str) -> str:
+        under_way.append(under_way[-1] + 1)
+        await asyncio.sleep(seconds)
+        under_way.append(under_way[-1] - 1)
+        return "/a file"
+
+    async def call(fetcher: LinkFetcher, address: str) -> str:
+        sent = [{"path": "https://example.org/1"}, {"url": "https://example.org/2"}]
+        try:
+            assert await fetcher.fetch_links(sent, address)
+        except DreamError as error:
+            return str(error)
+        assert [file["path"] for file in sent] == ["/a file"] * 2
+        return ""
+
+    async def all_calls() -> list[str]:
+        fetcher = LinkFetcher()
+        said = await asyncio.gather(*(call(fetcher, each) for each in addresses))
+        assert await call(fetcher, addresses[0]) == said[0]  # All others are forgotten.
+        return said
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(links, "fetch", slow)
+        return asyncio.run(all_calls()), max(under_way)
+
+
+def test_few_links_are_fetched_at_a_time() -> None:
+    said, at_once = calls_at_once([""] * (links.MAX_CALLS + 2), 0.01)
+    assert said == [""] * links.MAX_CALLS + [bodies.BUSY] * 2 and at_once == links.MAX_FETCHES
+
+
+def test_a_public_address_has_a_quarter_of_the_calls_with_links() -> None:
+    said, _ = calls_at_once(["93.184.215.14"] * 6 + ["2606:2800:21f:cb07::/64"], 0.01)
+    assert said == [""] * 4 + [bodies.BUSY] * 2 + [""]
+
+
+def test_all_links_of_a_call_have_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "CALL_SECONDS", 0.3)
+    said, _ = calls_at_once([""], 0.2)
+    assert said == ["the links of this call took more than 0.3 seconds"]
+
+
+NO_LINKS = ("http://[", "//[", "http://\u2100x/", "https://[::1", "http://[x]/")
+
+
+@pytest.mark.parametrize("link", NO_LINKS)
+def test_what_is_no_address_is_refused_in_a_line(link: str, api: httpx.Client) -> None:
+    for file in ({"path": link}, {"path": None, "url": link}):
+        for route, sent in (
+            ("call/v2/deep_dream", {"image": file}),
+            ("run/choose_2", {"data": [file, "x"]}),
+        ):
+            answer = api.post(f"/{route}", json=sent)
+            assert answer.status_code == 422, answer.text
+            assert "\n" not in answer.json()["detail"][0]["message"]
 
 
 NOT_PUBLIC = (

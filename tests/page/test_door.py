@@ -328,9 +328,12 @@ def test_pictures_and_streams_are_sent_as_they_are(space: str) -> None:
     part = httpx.get(picture, headers={"range": "bytes=10-109", "accept-encoding": "gzip"})
     assert part.status_code == 206 and "content-encoding" not in part.headers
     assert part.content == (EXAMPLES / "site" / "card.jpg").read_bytes()[10:110]
-    with httpx.stream("GET", f"{space}/gradio_api/heartbeat/me") as line:
-        assert "content-encoding" not in line.headers
-        assert next(line.iter_raw()) == b"data: ALIVE\n\n"
+    with httpx.Client(base_url=f"{space}/gradio_api", timeout=60) as api:
+        event = begun(api, "presets", {})
+        headers = {"accept-encoding": "gzip"}
+        with api.stream("GET", f"/call/presets/{event}", headers=headers) as line:
+            assert "content-encoding" not in line.headers
+            assert b"event: " in next(line.iter_raw())
 
 
 def test_endpoints_share_the_fields_that_are_alike(address: str) -> None:
