@@ -74,8 +74,8 @@ def in_a_visit(do: Callable[[Visit], Awaitable[None]]) -> None:
 
 
 def test_calls_of_strangers_take_no_dream_from_its_visitor() -> None:
-    """As many as throw out the oldest of 2,000 sessions, where the oldest dreams. They are entered as
-    Gradio's queue enters each session; a call over HTTP takes some milliseconds.
+    """As many as throw out the oldest of 2,000 sessions, where the oldest dreams, entered as
+    Gradio's queue enters each.
     """
 
     async def flood(visit: Visit) -> None:

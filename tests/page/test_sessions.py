@@ -162,7 +162,7 @@ def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_n
         readers: Any = AnswerReaders(SimpleNamespace(_queue=queue))  # type: ignore[arg-type]
         for session in ("read", "unread", "busy"):
             messages[session], waited_for[session] = asyncio.Queue(), {session}
-        await readers.read(app, "read", {}, None, None)
+        await readers.read(app, "read", False, {}, None, None)
         assert set(messages) == set(waited_for) == {"unread", "busy"}
         waited_for["busy"].add("another")
         await asyncio.gather(*(readers._give_up(each, {each, None}) for each in ("unread", "busy")))
