@@ -43,10 +43,11 @@ from dream.page.blocks import FILE_BYTES, Page
 from dream.page.compression import Compression
 from dream.page.connections import bound_connections
 from dream.page.door import Door
+from dream.page.gradio_internals import check_gradio
 from dream.page.hosts import HostCheck, allowed_hosts
 from dream.page.log_limits import limit_repeated_records
 from dream.page.refusal import refuse_misfit
-from dream.page.safe_answers import SafeAnswers
+from dream.page.response_headers import ResponseHeaders
 from dream.page.sessions import MAX_SESSIONS, keep_sessions
 from dream.page.zero_gpu import with_lease_errors
 from dream.paint.threads import allowed_threads
@@ -100,7 +101,7 @@ def build(work: Work) -> Page:
 @asynccontextmanager
 async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None]:
     """Put what looks at headers around Gradio's own middleware, which reads them as well."""
-    app.middleware_stack = SafeAnswers(HostCheck(app.middleware_stack, hosts))
+    app.middleware_stack = ResponseHeaders(HostCheck(app.middleware_stack, hosts))
     limit_repeated_records()
     async with keep_sessions(app):
         yield
@@ -108,6 +109,7 @@ async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None
 
 def main() -> None:
     """Serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
+    check_gradio()
     use_few_malloc_arenas()
     hosts = allowed_hosts()
     # What comes here is sent by strangers.

@@ -12,10 +12,11 @@ from collections import Counter
 from typing import Any
 
 import gradio as gr
-from gradio.server_messages import CloseStreamMessage, ProcessCompletedMessage
+from gradio.server_messages import ProcessCompletedMessage
 from gradio.utils import error_payload
 
 from dream.errors import DreamError
+from dream.page import call_limits
 from dream.page.blocks import Page
 from dream.page.refusal import refuse
 
@@ -29,7 +30,7 @@ class AnswerReaders:
     def __init__(self, page: Page) -> None:
         self.page = page
         self._readers: Counter[str] = Counter()
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting: dict[str, asyncio.Task[None]] = {}  # By their events.
 
     def _session(self, key: str, is_event: bool) -> str | None:
         """Return the session of that name, or of the event of that name, if it has messages to
@@ -58,6 +59,7 @@ class AnswerReaders:
             await refuse(send, 404, "there is no such call, or its answer was read before")
             return
         self._readers[key] += 1
+        self.page._queue.readers[session] += 1
         try:
             await app(scope, receive, send)
         except (KeyError, RuntimeError):
@@ -67,6 +69,7 @@ class AnswerReaders:
             await send({"type": "http.response.body", "body": b""})
         finally:
             self._readers[key] -= 1
+            self.page._queue.readers -= Counter([session])  # Without those of which none is left.
             if not self._readers[key]:
                 del self._readers[key]
                 self._end_streams(key)
@@ -82,18 +85,29 @@ class AnswerReaders:
                 event.signal.set()
 
     def await_reader(self, answer: bytes, sent: Any) -> None:
+        """Give up the event that was begun if nobody asks for its answer, or end it at once if what
+        was sent is wrong.
+
+        Args:
+            answer: what its caller was answered: JSON with its `event_id`, or a refusal.
+            sent: the JSON that was sent.
+        """
         try:
             event: str = json.loads(answer)["event_id"]
         except (ValueError, KeyError, TypeError):
             return
         keys = {event, sent.get("session_hash")} if isinstance(sent, dict) else {event}
-        wrong = self._wrong(event)
-        task = asyncio.create_task(self._end(event, wrong) if wrong else self._give_up(event, keys))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        refusal = self._find_refusal(event)
+        work = self._end(event, refusal) if refusal else self._give_up(event, keys)
+        self._waiting[event] = asyncio.create_task(work)
+        self._waiting[event].add_done_callback(lambda _: self._waiting.pop(event, None))
+        if len(self._waiting) >= 2 * call_limits.MAX_UNREAD:
+            unread = set().union(*self.page._queue.pending_event_ids_session.values())
+            for each in self._waiting.keys() - unread:
+                self._waiting[each].cancel()
 
-    def _wrong(self, event: str) -> str:
-        """What is wrong with what was sent, where it would have to wait to be told so."""
+    def _find_refusal(self, event: str) -> str:
+        """Return what is wrong with what was sent, where it would have to wait to be told so."""
         queue = self.page._queue
         sent = queue.event_ids_to_events.get(event)
         check = sent and self.page.checks.get(sent.fn._id)
@@ -127,11 +141,8 @@ class AnswerReaders:
 
     def _forget(self, session: str) -> None:
         """Drop the messages of a session that waits for none: Gradio would keep them for ever."""
-        queue = self.page._queue
-        if not queue.pending_event_ids_session.get(session):
-            queue.pending_event_ids_session.pop(session, None)
-            if messages := queue.pending_messages_per_session.pop(session, None):
-                messages.put_nowait(CloseStreamMessage())  # Another reader may wait for one.
+        if not self.page._queue.pending_event_ids_session.get(session):
+            self.page._queue.forget_session(session)
 
     async def _end(self, event: str, said: str) -> None:
         """Have it end with those words, if it has not ended yet."""

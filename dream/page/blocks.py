@@ -15,8 +15,9 @@ from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError, printable
-from dream.page.call_limits import SLOW, CallLimits, Lines, thread_limiter
-from dream.page.event_values import MISFIT, check_event, check_text, check_value
+from dream.page.addresses import public_address
+from dream.page.call_limits import CallLimits, CallQueue, check_session, thread_limiter
+from dream.page.event_values import INVALID_VALUE, check_event, check_text, check_value
 
 # What may be uploaded, or lie at the end of a link.
 FILE_BYTES = 50_000_000
@@ -102,6 +103,8 @@ class Page(gr.Blocks):
     `checks` are those of events, by their numbers.
     """
 
+    _queue: CallQueue
+
     def __init__(self, **about: Any) -> None:
         super().__init__(**about)
         self.checks: dict[int, Callable[..., Any]] = {}
@@ -129,9 +132,9 @@ class Page(gr.Blocks):
         return config
 
     def queue(self, *given: Any, **about: Any) -> Any:
-        """Have events wait in `Lines`, with these settings of Gradio's queue."""
+        """Have events wait in a `CallQueue`, with these settings of Gradio's queue."""
         super().queue(*given, **about)
-        self._queue = Lines.like(self._queue)
+        self._queue = CallQueue.from_queue(self._queue)
         return self
 
     async def process_api(self, block_fn: Any, inputs: list[Any], *rest: Any, **about: Any) -> Any:
@@ -143,11 +146,15 @@ class Page(gr.Blocks):
         fn = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
         try:
             if not fn.fn:
-                raise DreamError(f"{MISFIT}: this event runs in the browser alone")
+                raise DreamError(f"{INVALID_VALUE}: this event runs in the browser alone")
+            check_session(about.get("session_hash"))
             check_text([about.get("session_hash"), inputs])
             if about.get("event_id"):
                 return await super().process_api(fn, inputs, *rest, **about)
-            async with self._limits.admit(about.get("session_hash"), fn.concurrency_id == SLOW):
+            client = getattr(about.get("request"), "client", None)  # Of a call over HTTP.
+            address = public_address(client.host) if client else ""
+            session = about.get("session_hash")
+            async with self._limits.admit(session, fn.concurrency_id, address):
                 return await super().process_api(fn, inputs, *rest, **about)
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -174,8 +181,8 @@ class Page(gr.Blocks):
             raise gr.Error(printable(str(error.message)), print_exception=False) from error
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        except Exception as error:  # Gradio's components raise anything on what is none of theirs.
-            said = DreamError(f"{MISFIT}: {str(error).strip()[:200]}")
+        except Exception as error:  # Gradio's components raise anything on values of other kinds.
+            said = DreamError(f"{INVALID_VALUE}: {str(error).strip()[:200]}")
             raise gr.Error(str(said), print_exception=False) from error
         return made
 

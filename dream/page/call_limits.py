@@ -7,8 +7,10 @@ that take long would stop everybody; and has one bound for all that waits in its
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
@@ -17,57 +19,100 @@ from weakref import WeakValueDictionary
 from anyio import CapacityLimiter, to_thread
 from gradio.queueing import Queue
 from gradio.route_utils import get_fn
+from gradio.server_messages import CloseStreamMessage
+from gradio.utils import LRUCache
 
 from dream.errors import DreamError
 
-# The concurrency id of un-queued events that read or write files of visitors, and so may take long.
-SLOW = "slow"
+# The concurrency ids of un-queued events that may take long: those that read pictures, as a
+# page that opens and its estimates do, and those that take longer, with ZIPs and videos. Each kind
+# has threads of its own.
+SLOW, HEAVY = "slow", "heavy"
 SLOW_THREADS, QUICK_THREADS = 4, 8
 MAX_SLOW_WAITING = 100
+# Of either kind, how many calls of a public address run, and how many more wait.
+MAX_ADDRESS_CALLS, MAX_ADDRESS_WAITING = 2, 25
 # A page sends several at once where one choice changes many controls.
-SESSION_CALLS, MAX_SESSION_WAITING = 8, 32
+MAX_SESSION_CALLS, MAX_SESSION_WAITING = 8, 32
+# Answers that were not read, and those under way: of all, and of one session. Of the 80 calls that
+# can be under way or wait, all sessions together may have no more.
+MAX_UNREAD, MAX_SESSION_UNREAD = 2000, 25
+# Gradio keeps the name that a caller gives to its session; its own clients take 36 characters.
+SESSION_LENGTH = 100
 TOO_MANY = "too many calls at a time; wait until some have ended"
 
 Result = TypeVar("Result")
 _call_limiter: ContextVar[CapacityLimiter | None] = ContextVar("call_limiter", default=None)
 
 
-class _SessionCalls:
-    """The un-queued calls of one session: how many there are, and whose turn it is."""
+class _Share:
+    """The un-queued calls of one session, or of one address: how many there are, and whose turn it
+    is.
+    """
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.turn = asyncio.Semaphore(SESSION_CALLS)
+    def __init__(self, at_a_time: int, max_waiting: int) -> None:
+        self.max_calls, self.count = at_a_time + max_waiting, 0
+        self._turn = asyncio.Semaphore(at_a_time)
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Wait for the turn of a call.
+
+        Raises:
+            DreamError: if too many wait already.
+        """
+        if self.count >= self.max_calls:
+            raise DreamError(TOO_MANY)
+        self.count += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self.count -= 1
 
 
 class CallLimits:
     """The limits of a page's un-queued calls."""
 
     def __init__(self) -> None:
-        self._slow, self._quick = CapacityLimiter(SLOW_THREADS), CapacityLimiter(QUICK_THREADS)
-        # A session is forgotten with its last call.
-        self._sessions: WeakValueDictionary[str, _SessionCalls] = WeakValueDictionary()
+        self._quick = CapacityLimiter(QUICK_THREADS)
+        self._slow = {kind: CapacityLimiter(SLOW_THREADS) for kind in (SLOW, HEAVY)}
+        # A share is forgotten with its last call.
+        self._shares: WeakValueDictionary[tuple[str, str], _Share] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def admit(self, session: str | None, is_slow: bool) -> AsyncIterator[None]:
+    async def admit(self, session: str | None, kind: Any, address: str) -> AsyncIterator[None]:
         """Wait for the turn of a call, whose threads are then limited by `thread_limiter`.
+
+        Args:
+            session: whose it is; the threads alone limit the calls of none.
+            kind: the concurrency id of its event; quick is what is neither `SLOW` nor `HEAVY`.
+            address: whose it is, as `public_address` returns it; "" for one that many may share.
 
         Raises:
             DreamError: if too many wait already.
         """
-        if is_slow and self._slow.statistics().tasks_waiting >= MAX_SLOW_WAITING:
-            raise DreamError("the server is busy; try again in some seconds")
-        _call_limiter.set(self._slow if is_slow else self._quick)
-        # Who names no session has none to look into; the threads alone limit such calls.
-        calls = self._sessions.setdefault(session, _SessionCalls()) if session else _SessionCalls()
-        if calls.count >= SESSION_CALLS + MAX_SESSION_WAITING:
-            raise DreamError(TOO_MANY)
-        calls.count += 1
-        try:
-            async with calls.turn:
-                yield
-        finally:
-            calls.count -= 1
+        limiter = self._slow.get(kind, self._quick)
+        async with AsyncExitStack() as shares:
+            if session:
+                share = _Share(MAX_SESSION_CALLS, MAX_SESSION_WAITING)
+                share = self._shares.setdefault(("session", session), share)
+                await shares.enter_async_context(share.take())
+            if limiter is not self._quick and address:
+                share = _Share(MAX_ADDRESS_CALLS, MAX_ADDRESS_WAITING)
+                share = self._shares.setdefault((kind, address), share)
+                await shares.enter_async_context(share.take())
+            waiting = limiter.statistics().tasks_waiting
+            if limiter is not self._quick and waiting >= MAX_SLOW_WAITING:
+                raise DreamError("the server is busy; try again")
+            _call_limiter.set(limiter)
+            yield
+
+
+def check_session(session: str | None) -> None:
+    """Raise DreamError if the name of a session is longer than any client's."""
+    if session and len(session) > SESSION_LENGTH:
+        raise DreamError(f"a session_hash has at most {SESSION_LENGTH} characters")
 
 
 def thread_limiter() -> CapacityLimiter | None:
@@ -80,16 +125,24 @@ async def run_in_thread(function: Callable[..., Result], *given: Any, **about: A
     return await to_thread.run_sync(partial(function, *given, **about), limiter=thread_limiter())
 
 
-class Lines(Queue):
-    """Gradio's queue with a bound for what dreams, and the same for all else that is sent there.
+class CallQueue(Queue):
+    """Gradio's queue with bounds: for what waits, apart for calls that dream and all others, which
+    clients send there as well; and for the answers that wait to be read.
 
-    Clients send each endpoint there, also one that need not wait.
+    Gradio keeps the answers of the latest 2,000 sessions, and drops the oldest even in mid-dream.
     """
 
+    def __init__(self, *given: Any, **about: Any) -> None:
+        super().__init__(*given, **about)
+        self.pending_messages_per_session = LRUCache(sys.maxsize)
+        self.ANALYTICS_MAX_EVENTS = 1
+        self.max_waiting: int | None = None
+        self.readers: Counter[str] = Counter()  # Streams that read a session's answers.
+
     @classmethod
-    def like(cls, queue: Queue) -> Lines:
+    def from_queue(cls, queue: Queue) -> CallQueue:
         """Return a new one with the settings of a queue."""
-        lines = cls(
+        calls = cls(
             live_updates=queue.live_updates,
             concurrency_count=queue.max_thread_count,
             update_intervals=queue.update_intervals,
@@ -97,17 +150,53 @@ class Lines(Queue):
             blocks=queue.blocks,
             default_concurrency_limit=queue.default_concurrency_limit,
         )
-        lines.max_waiting = queue.max_size
-        return lines
-
-    max_waiting: int | None = None
+        calls.max_waiting = queue.max_size
+        return calls
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
-        """Take an event, unless too many wait that dream, or do not, as it does."""
+        """Take an event, unless too many wait that dream, or do not, as it does, or too many
+        answers wait to be read.
+
+        Returns:
+            Whether it is taken, its id or why it is not, and Gradio's name for that.
+        """
+        try:
+            check_session(body.session_hash)
+        except DreamError as error:
+            return False, str(error), "error"
         if self.max_waiting is not None and body.fn_index is not None:
             dreams = get_fn(self.blocks, None, body).queue
             lines = self.event_queue_per_concurrency_id.values()
             waiting = sum(event.fn.queue == dreams for line in lines for event in line.queue)
             if waiting >= self.max_waiting:
                 return False, f"Queue is full. At most {self.max_waiting} wait.", "queue_full"
+        if not self._has_room(body.session_hash):
+            return False, "Queue is full. Too many answers wait to be read.", "queue_full"
         return await super().push(body, request, username)
+
+    def compute_analytics_summary(self, records: Any) -> Any:
+        """Return no summary of calls: it takes pandas after each, and nobody can ask for it."""
+        return self.cached_event_analytics_summary
+
+    def _has_room(self, session: str | None) -> bool:
+        """Return whether one more answer of a session may wait to be read. Where there are too
+        many, the oldest sessions of which nothing is under way lose theirs, unread ones first.
+        """
+        pending = self.pending_event_ids_session
+        if len(pending.get(session or "", ())) >= MAX_SESSION_UNREAD:
+            return False
+        excess = sum(map(len, pending.values())) - MAX_UNREAD + 1
+        if excess > 0:
+            live = {event.session_hash for event in self.event_ids_to_events.values()}
+            finished = [each for each in pending if each not in live]
+            for each in sorted(finished, key=lambda name: self.readers[name] > 0):
+                if excess > 0:
+                    excess -= len(pending[each])
+                    self.forget_session(each)
+        return excess <= 0
+
+    def forget_session(self, session: str) -> None:
+        """Drop the answers of a session; a reader that waits for more is told that none comes."""
+        self.pending_event_ids_session.pop(session, None)
+        if messages := self.pending_messages_per_session.pop(session, None):
+            messages.put_nowait(CloseStreamMessage())

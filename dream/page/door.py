@@ -18,11 +18,11 @@ from dream.page import bodies
 from dream.page.addresses import public_address
 from dream.page.answer_readers import AnswerReaders
 from dream.page.blocks import NOT_HERE, Page, files
+from dream.page.file_responses import send_file
 from dream.page.links import LinkFetcher
-from dream.page.open_files import send_file
 from dream.page.refusal import refuse
 from dream.page.routes import API, route_kind
-from dream.page.upload_progress import UPLOAD_ID, forget_later
+from dream.page.upload_progress import UPLOAD_ID, bounded_progress
 
 CALLS = ("call", "queue", "run", "api")
 # By which Gradio would look for another page, or the state of a visit in a file.
@@ -63,10 +63,8 @@ class Door:
             if not UPLOAD_ID.fullmatch(upload_id):
                 await refuse(send, 422, "an upload_id has at most 64 letters and digits")
                 return
-            try:
+            with bounded_progress(upload_id, kind == "upload"):
                 await answer(scope, receive, send)
-            finally:
-                forget_later(upload_id)
         elif scope["method"] == "POST":
             await self._post(kind, rest, scope, receive, send)
         elif kind in ("answer", "answers"):

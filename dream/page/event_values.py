@@ -6,14 +6,14 @@ and stays in the log.
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Any
 
 import gradio as gr
 
 from dream.errors import DreamError
 
-MISFIT = "what was sent does not fit"
+INVALID_VALUE = "what was sent does not fit"
 
 
 def check_text(sent: Any) -> None:
@@ -33,7 +33,9 @@ def check_text(sent: Any) -> None:
             try:
                 each.encode()
             except UnicodeEncodeError as error:
-                raise DreamError(f"{MISFIT}: a text holds half of a surrogate pair") from error
+                raise DreamError(
+                    f"{INVALID_VALUE}: a text holds half of a surrogate pair"
+                ) from error
 
 
 def check_value(block: Any, value: Any) -> None:
@@ -55,7 +57,7 @@ def check_value(block: Any, value: Any) -> None:
         case gr.Textbox() | gr.Dropdown() | gr.Radio():
             is_fit = isinstance(value, str)
     if not (is_fit or value is None):
-        raise DreamError(f"{MISFIT}: {block.label or block.get_block_name()} cannot be that")
+        raise DreamError(f"{INVALID_VALUE}: {block.label or block.get_block_name()} cannot be that")
 
 
 def check_event(fn: Any, event: Any, state: Any) -> None:
@@ -72,7 +74,7 @@ def check_event(fn: Any, event: Any, state: Any) -> None:
     kinds = {kind for number, kind in fn.targets if target and own.get(number) is target}
     data = event._data
     if not kinds:
-        raise DreamError(f"{MISFIT}: this event belongs to another component")
+        raise DreamError(f"{INVALID_VALUE}: this event belongs to another component")
     if "select" in kinds:
         index: Any = data.get("index") if isinstance(data, dict) else None
         if isinstance(target, gr.Gallery):
@@ -80,8 +82,10 @@ def check_event(fn: Any, event: Any, state: Any) -> None:
         else:
             is_fit = isinstance(index, list) and len(index) == 2 and all(map(_is_number, index))
         if not (is_fit and "value" in data):
-            raise DreamError(f"{MISFIT}: there is nothing at such a place")
+            raise DreamError(f"{INVALID_VALUE}: there is nothing at such a place")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value is a number that a float can hold; not so NaN."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max

@@ -125,6 +125,6 @@ def wire(strip: Strip, controls: Controls, outputs: dict[str, Any]) -> None:
 
     every = [*controls.outputs, *outputs.values()]
     strip.dreams.select(bring_back, strip.visit, every, **controls.at_once)
-    strip.all.click(packed, strip.visit, [strip.packed, status], **parts.SLOW_LOOK).then(
+    strip.all.click(packed, strip.visit, [strip.packed, status], **parts.HEAVY_LOOK).then(
         None, strip.packed, None, js=DOWNLOAD, api_visibility="private"
     )

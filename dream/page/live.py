@@ -146,11 +146,11 @@ def tab(work: Work, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
         concurrency_id="live" if work.lent else parts.WORK["concurrency_id"],
     )
     for ended in (begun.then, begun.failure):
-        ended(_left, visit, status, **parts.SLOW_LOOK)  # A frame may be under way.
+        ended(_left, visit, status, **parts.HEAVY_LOOK)  # A frame may be under way.
     parts.dream_this(freeze.click, _frozen, visit, [tabs, dreams.photo])
     # What nobody sees is not dreamed.
     tabs.change(None, js="() => stopCamera()", api_visibility="private")
-    keep.click(_kept, visit, [film, status], **parts.SLOW_LOOK)
+    keep.click(_kept, visit, [film, status], **parts.HEAVY_LOOK)
     for button, does in ((wall, "fillScreen"), (leave, "leaveScreen")):
         button.click(None, js=f"() => {does}()", api_visibility="private")
 

@@ -10,20 +10,26 @@ from dream.errors import printable
 QUIET_SECONDS = 60.0
 # What asyncio says, as an error, of each connection that finds no file left to be opened.
 NO_FILE_LEFT = "socket.accept() out of system resource"
+# The loggers of libraries that read what strangers send, which warn of what is wrong with it.
+READERS = ("uvicorn.error", "python_multipart", "multipart", "mcp", "PIL")
 
 
 class OncePerMinute(logging.Filter):
-    """Lets pass, in one printable line a minute, what begins with some words; without words every
-    warning. All else passes as it is.
+    """Lets pass, in one printable line a minute, what some loggers say that begins with some words;
+    without words all their warnings. All else passes as it is.
+
+    Args:
+        words: with which a record begins.
+        loggers: the names with which its logger's begins.
     """
 
-    def __init__(self, words: str = "") -> None:
+    def __init__(self, words: str = "", loggers: tuple[str, ...] = ("",)) -> None:
         super().__init__()
-        self.words, self._quiet_until = words, 0.0
+        self.words, self.loggers, self._quiet_until = words, loggers, 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        is_repeated = str(record.msg).startswith(self.words)
-        if not is_repeated or (not self.words and record.levelno > logging.WARNING):
+        is_ours = record.name.startswith(self.loggers) and str(record.msg).startswith(self.words)
+        if not is_ours or (not self.words and record.levelno > logging.WARNING):
             return True
         if time.monotonic() < self._quiet_until:
             return False
@@ -34,10 +40,11 @@ class OncePerMinute(logging.Filter):
 
 
 def limit_repeated_records() -> None:
-    """Limit uvicorn's warnings of requests that are none, those of libraries that no handler takes,
-    as the reader of forms, and asyncio's errors where there are too many connections.
+    """Limit the warnings of libraries that read what strangers send: uvicorn's of bytes that are no
+    HTTP, and others' that no handler of their own takes; and asyncio's errors where there are too
+    many connections.
     """
-    once = OncePerMinute()
+    once = OncePerMinute(loggers=READERS)
     logging.getLogger("uvicorn.error").addFilter(once)
     if logging.lastResort:  # The handler of loggers that have none.
         logging.lastResort.addFilter(once)

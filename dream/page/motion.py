@@ -62,7 +62,7 @@ def tab(work: Work) -> None:
     run.on(other.click, partial(_video, work), dreamed, outputs, check)
     run.wire()
     told = [outputs[name] for name in (*SHOWN, "status")]
-    stop.click(_stopped_video, [outputs["made"], outputs["download"]], told, **parts.SLOW_LOOK)
+    stop.click(_stopped_video, [outputs["made"], outputs["download"]], told, **parts.HEAVY_LOOK)
     _price(work, expected, priced, asked, dream, moves, outputs["film"])
 
 
@@ -262,5 +262,5 @@ def _price(
         priced,
         inputs_kwargs={"video": asked["video"], **dream},
         trigger_mode="always_last",
-        **parts.SLOW_LOOK,
+        **parts.HEAVY_LOOK,
     )

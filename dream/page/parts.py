@@ -17,7 +17,7 @@ from gradio.component_meta import ComponentMeta
 
 from dream.errors import DreamError
 from dream.networks.download import Download
-from dream.page.call_limits import SLOW, SLOW_THREADS
+from dream.page.call_limits import HEAVY, SLOW, SLOW_THREADS
 from dream.paint.frames import Frame
 from dream.recipe.knob import URI, Knob, knobs
 from dream.recipe.recipe import SEED_LIMIT, AnyRecipe, Recipe
@@ -34,12 +34,14 @@ AT_ONCE: dict[str, Any] = {
     "show_progress": "hidden",
     "api_visibility": "private",
 }
-# Looks that read or write visitors' files: few at a time, so that they hold up no others.
+# Looks that read visitors' pictures, and what handles ZIPs and videos: few at a time of either, so
+# that they hold up no others.
 SLOW_LOOK: dict[str, Any] = {
     **AT_ONCE,
     "concurrency_id": SLOW,
     "concurrency_limit": SLOW_THREADS,
 }
+HEAVY_LOOK: dict[str, Any] = {**SLOW_LOOK, "concurrency_id": HEAVY}
 
 
 def component_like(base: type, **own: Any) -> Any:

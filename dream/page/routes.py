@@ -12,7 +12,7 @@ from starlette.routing import compile_path
 
 API = "/gradio_api/"
 # Methods and paths, as Gradio writes them, by what they are for.
-OPEN: dict[str, tuple[str, ...]] = {
+OPEN_ROUTES: dict[str, tuple[str, ...]] = {
     "page": (
         *("GET /", "HEAD /", "GET /config", "GET /config/", "GET /theme.css"),
         *("GET /favicon.ico", "GET /robots.txt", "GET /manifest.json", "GET /gradio_api/theme.css"),
@@ -55,18 +55,18 @@ OPEN: dict[str, tuple[str, ...]] = {
 # Longer ones are no files anywhere, which Gradio finds out by an error.
 NAME_BYTES, PATH_LENGTH = 255, 2000
 # Characters in no path of ours, which logs and URLs do not bear.
-UNFIT = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PATTERNS = [
     (kind, method, compile_path(template)[0])
-    for kind, rows in OPEN.items()
+    for kind, rows in OPEN_ROUTES.items()
     for method, _, template in (row.partition(" ") for row in rows)
 ]
 
 
 def route_kind(method: str, path: str) -> str:
-    """Return what a request is for, one of `OPEN`, or "" if nothing is open there."""
+    """Return what a request is for, one of `OPEN_ROUTES`, or "" if nothing is open there."""
     parts = path.encode(errors="replace").split(b"/")
-    if UNFIT.search(path) or len(path) > PATH_LENGTH or max(map(len, parts)) > NAME_BYTES:
+    if UNSAFE.search(path) or len(path) > PATH_LENGTH or max(map(len, parts)) > NAME_BYTES:
         return ""
     matches = (kind for kind, allowed, row in _PATTERNS if allowed == method and row.match(path))
     return next(matches, "")

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -21,7 +22,12 @@ from PIL import Image
 from dream import DreamError
 from dream.page import parts
 from dream.page.blocks import Page, upload_name
-from dream.page.call_limits import SLOW_THREADS, TOO_MANY
+from dream.page.call_limits import (
+    MAX_ADDRESS_CALLS,
+    MAX_ADDRESS_WAITING,
+    SLOW_THREADS,
+    TOO_MANY,
+)
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, uploaded
 from tests.support.event_fuzz import fuzz_events
@@ -71,6 +77,7 @@ def asked(api: httpx.Client, name: str, **body: Any) -> tuple[int, Any]:
 
 
 CHOSEN: list[Any] = [None, 3, "x", [], {}, {"index": 1}, {"index": [[1]], "value": 0}]
+HUGE = {"index": [10**400, 0], "value": 1}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +89,7 @@ CHOSEN: list[Any] = [None, 3, "x", [], {}, {"index": 1}, {"index": [[1]], "value
         ("pictured_layer", {"event_data": {"index": 99, "value": 0}}, "no picture 100 of a layer"),
         ("bring_back", {"event_data": {"index": -1, "value": 0}, "data": [None]}, "such a place"),
         ("_spot_of", {"event_data": {"index": 3, "value": None}}, "nothing at such a place"),
+        ("_spot_of", {"event_data": HUGE}, "nothing at such a place"),
         ("set_to", {"fn_index": float("inf"), "data": [None]}, "fn_index: "),
         ("pasted", {"session_hash": "\ud800", "data": ["{}", None]}, "half of a surrogate pair"),
         ("pasted", {"data": ["\ud800", None]}, "half of a surrogate pair"),
@@ -195,6 +203,52 @@ def test_slow_looks_share_few_threads_and_hold_up_no_quick_one() -> None:
     assert most == SLOW_THREADS
 
 
+def test_a_full_line_of_zips_and_videos_is_not_that_of_a_page_that_opens() -> None:
+    seen: list[str] = []
+    opened = threading.Event()
+
+    def pack() -> None:
+        opened.wait(60)
+        seen.append("ZIP")
+
+    async def all_of_them() -> None:
+        with Page() as page:
+            gr.Button().click(pack, None, None, **parts.HEAVY_LOOK)
+            gr.Button().click(lambda: seen.append("page"), None, None, **parts.SLOW_LOOK)
+        calls = [page.process_api(0, [], session_hash=str(each)) for each in range(20)]
+        waiting = asyncio.gather(*calls)
+        await asyncio.sleep(0.1)
+        await page.process_api(1, [], session_hash="visitor")
+        opened.set()
+        await waiting
+
+    asyncio.run(all_of_them())
+    assert seen == ["page", *["ZIP"] * 20]
+
+
+def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> None:
+    """Of a public address, which a proxy does not tell, a few calls run, and not many wait."""
+    opened = threading.Event()
+    stranger: Any = SimpleNamespace(client=SimpleNamespace(host="9.9.9.9"))
+    visitor: Any = SimpleNamespace(client=SimpleNamespace(host="8.8.8.8"))
+
+    async def all_of_them() -> list[str]:
+        with Page() as page:
+            gr.Button().click(lambda: opened.wait(60), None, None, **parts.SLOW_LOOK)
+            gr.Button().click(lambda: None, None, None, **parts.SLOW_LOOK)
+        calls = [
+            page.process_api(0, [], session_hash=str(each), request=stranger) for each in range(40)
+        ]
+        waiting = asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.sleep(0.1)
+        await page.process_api(1, [], session_hash="visitor", request=visitor)
+        opened.set()
+        return [str(each) for each in await waiting if isinstance(each, Exception)]
+
+    refused = asyncio.run(all_of_them())
+    assert refused == [repr(TOO_MANY)] * (40 - MAX_ADDRESS_CALLS - MAX_ADDRESS_WAITING)
+
+
 def test_opening_the_page_reads_its_pictures_in_a_thread(
     api: httpx.Client, events: dict[str, Any]
 ) -> None:
@@ -240,11 +294,14 @@ def test_another_session_neither_feeds_nor_stops_a_run_whose_id_it_knows(
 def test_presets_wait_for_no_dream(api: httpx.Client, events: dict[str, Any]) -> None:
     """The line of dreams is full; what does not dream is answered all the same, every time."""
     photo = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
-    full = 0
-    for _ in range(30):
-        given = {"image": photo, "max_side": 512, "iterations": 100}
-        full += api.post("/call/v2/deep_dream", json=given).status_code == 503
-    assert full > 0
+    # Of a price within the limit, since others leave the line as soon as it is their turn.
+    given = {"image": photo, "max_side": 160, "octaves": 1, "iterations": 40}
+
+    def dream(_: int) -> int:
+        return api.post("/call/v2/deep_dream", json=given).status_code
+
+    with ThreadPoolExecutor(10) as callers:
+        assert 503 in list(callers.map(dream, range(40)))
 
     def presets(_: int) -> str:
         begun = api.post("/call/presets", json={"data": []})

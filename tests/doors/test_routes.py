@@ -21,7 +21,7 @@ import pytest
 from gradio.routes import App, file_upload_statuses
 
 from dream.page import upload_progress
-from dream.page.routes import OPEN
+from dream.page.routes import OPEN_ROUTES
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import begun, called, uploaded
 
@@ -103,7 +103,7 @@ def test_every_route_of_the_installed_gradio_is_open_or_shut_on_purpose() -> Non
         return App.create_app(page)
 
     gradios = set(routes(asyncio.run(created()).routes))
-    ours = set(itertools.chain(*OPEN.values()))
+    ours = set(itertools.chain(*OPEN_ROUTES.values()))
     assert gradios - ours == set(SHUT)
     narrowed = {"GET /pwa_icon/192", "GET /pwa_icon/512"}
     assert {row for row in ours - gradios if f"{API}/mcp" not in row} == narrowed
@@ -216,7 +216,8 @@ def test_the_progress_of_an_upload_is_forgotten_by_whatever_name_it_was_asked_fo
         with suppress(TimeoutError):
             await asyncio.wait_for(file_upload_statuses.is_tracked("asked"), 0.01)
         for name in ("sent", "asked"):
-            upload_progress.forget_later(name)
+            with upload_progress.bounded_progress(name, name == "sent"):
+                pass
         await asyncio.sleep(0.01)
         return [*file_upload_statuses._statuses, *file_upload_statuses._signals]
 
@@ -224,6 +225,24 @@ def test_the_progress_of_an_upload_is_forgotten_by_whatever_name_it_was_asked_fo
     for name in ("x" * 65, "a%0a", "%ff"):
         answer = api.get(f"/upload_progress?upload_id={name}")
         assert answer.status_code == 422 and "at most 64 letters" in answer.text
+
+
+def test_the_progress_of_an_upload_that_is_under_way_is_kept_for_who_asks_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upload_progress, "KEPT_SECONDS", 0.0)
+
+    async def ask_twice() -> None:
+        with upload_progress.bounded_progress("long", is_upload=True):
+            file_upload_statuses.track("long")
+            for _ in range(2):  # The line of the first is cut.
+                with upload_progress.bounded_progress("long", is_upload=False):
+                    assert await asyncio.wait_for(file_upload_statuses.is_tracked("long"), 1)
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+        assert "long" not in file_upload_statuses._signals
+
+    asyncio.run(ask_twice())
 
 
 def exchange(address: str, *lines: str | bytes, body: bytes = b"", wait: float = 5) -> str:
@@ -255,7 +274,7 @@ def test_nonsense_leaves_nothing_in_the_log(address: str, app_log: Path) -> None
     start = app_log.stat().st_size
     paths = {
         re.sub("{[^}]*}", "none", row.partition(" ")[2])
-        for row in (*itertools.chain(*OPEN.values()), *SHUT)
+        for row in (*itertools.chain(*OPEN_ROUTES.values()), *SHUT)
     }
     forged = f"{API}/custom_component/x%0AFORGED%1b%07/client/b/c"
     for turn, path in enumerate(sorted(paths | {forged, f"{API}/file=card.jpg"})):
@@ -288,7 +307,9 @@ def test_who_breaks_off_leaves_no_traceback_in_the_log(address: str, app_log: Pa
     start = app_log.stat().st_size
     form = "Content-Type: multipart/form-data; boundary=x"
     part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a\x1b.png"\r\n\r\nabc'
-    posts = [row.partition(" ")[2] for row in itertools.chain(*OPEN.values()) if "POST" in row]
+    posts = [
+        row.partition(" ")[2] for row in itertools.chain(*OPEN_ROUTES.values()) if "POST" in row
+    ]
     for path in [*posts, f"{API}/upload?upload_id=a"]:
         path = re.sub("{[^}]*}", "deep_dream", path)
         for header, body in (

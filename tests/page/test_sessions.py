@@ -151,13 +151,9 @@ def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_n
 ) -> None:
     monkeypatch.setattr(answer_readers, "UNREAD_SECONDS", 0.01)
     monkeypatch.setattr(answer_readers, "UNREAD_KEPT_SECONDS", 0.01)
-    messages: dict[str, str] = {}
-    waited_for: dict[str, set[str]] = {}
-    queue = SimpleNamespace(
-        event_ids_to_events={},
-        pending_messages_per_session=messages,
-        pending_event_ids_session=waited_for,
-    )
+    queue: Any = asyncio.run(inside_a_loop(Page))._queue
+    messages = queue.pending_messages_per_session
+    waited_for = queue.pending_event_ids_session
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         waited_for["read"].clear()
@@ -165,8 +161,8 @@ def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_n
     async def all_of_it() -> None:
         readers: Any = AnswerReaders(SimpleNamespace(_queue=queue))  # type: ignore[arg-type]
         for session in ("read", "unread", "busy"):
-            messages[session], waited_for[session] = "the answer", {session}
-        await readers.read(app, "read", {}, None, None)
+            messages[session], waited_for[session] = asyncio.Queue(), {session}
+        await readers.read(app, "read", False, {}, None, None)
         assert set(messages) == set(waited_for) == {"unread", "busy"}
         waited_for["busy"].add("another")
         await asyncio.gather(*(readers._give_up(each, {each, None}) for each in ("unread", "busy")))

@@ -36,6 +36,7 @@ ODD: list[Any] = [
     *({"model": [], "layer": {}, "channels": 3, "selected": "x"}, {"url": "data:image/jpeg;,x"}),
     *({"background": {}, "layers": [0], "composite": 1}, {"video": {"path": 1}}),
 ]
+INDICES: list[Any] = [0, 1, [3, 5], -1, 99, 10**9, [1], [[1]], [10**400, 0], "0", None, 1.5]
 # What is small enough to be made where all of it fits by chance.
 SMALL = {"Iterations": 1, "Octaves": 1, "Max side, pixels": 64, "Steps": 1, "Size, pixels": 64}
 SECONDS = 30.0
@@ -79,7 +80,7 @@ class _Sender:
                 data += [self.odd()] * choose.randrange(4)
             case 2:
                 data = self.odd()
-        index = choose.choice([0, 1, [3, 5], -1, 99, 10**9, [1], [[1]], "0", None, 1.5, self.odd()])
+        index = choose.choice([*INDICES, self.odd()])
         chosen = choose.choice(
             [{"index": index, "value": self.odd()}, {"index": index}, self.odd()]
         )

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
-class SafeAnswers:
+class ResponseHeaders:
     """The app (ASGI), with a header in each answer, and without the faults of those who leave."""
 
     def __init__(self, app: Any) -> None:
