@@ -36,7 +36,7 @@ app.main()
 """
 ROUTES = [
     *("run/choose_2", "api/choose_2", "call/deep_dream", "call/v2/deep_dream", "queue/join"),
-    *("queue/data", "stream/none", "stream/none/close", "cancel", "reset"),
+    *("stream/none", "stream/none/close", "cancel", "reset"),
 ]
 
 pytestmark = pytest.mark.filterwarnings("default")

@@ -242,7 +242,11 @@ def test_one_public_address_has_a_quarter_at_most() -> None:
 
 
 def test_what_strangers_can_have_said_is_said_once_a_minute_in_a_line() -> None:
-    said = logging.makeLogRecord({"msg": "Invalid\nsocket: 7", "args": (1,), "exc_info": (1,)})
+    said = logging.makeLogRecord(
+        {"name": "asyncio", "msg": "Invalid\nsocket: 7", "args": (1,), "exc_info": (1,)}
+    )
     once = OncePerMinute("Invalid")
     assert once.filter(said) and said.getMessage() == "Invalid" and not said.exc_info
-    assert not once.filter(said) and once.filter(logging.makeLogRecord({"msg": "other"}))
+    assert not once.filter(said) and once.filter(
+        logging.makeLogRecord({"name": "x", "msg": "other"})
+    )
