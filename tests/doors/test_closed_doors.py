@@ -409,7 +409,7 @@ def test_an_upload_is_bounded_as_a_whole(api: httpx.Client) -> None:
 
 def test_no_upload_is_taken_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     full = types.SimpleNamespace(free=blocks.FILE_BYTES)
-    monkeypatch.setattr(door.shutil, "disk_usage", lambda _: full)  # type: ignore[attr-defined]
+    monkeypatch.setattr("dream.page.bodies.shutil.disk_usage", lambda _: full)
     said: list[Any] = []
 
     async def send(message: Any) -> None:
