@@ -53,7 +53,7 @@ FIRST = [
         *("tracking", "docs", "cluster"),
         *("same", "gpu", "channels", "door", "class_image", "weights", "space", "mcp", "zoom"),
         *("saved_visit", "command_line", "many", "work", "start", "guide", "picture", "motion"),
-        *("mask", "films", "live"),
+        *("mask", "films", "live", "markup", "decoder"),
     )
 ]
 
@@ -194,3 +194,9 @@ def one_thread() -> Iterator[None]:
     """Torch on one thread, for what is compared bit by bit across threads."""
     with on_threads(1):
         yield
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of a server that the tests of a file have for themselves."""
+    return tmp_path_factory.mktemp("server") / "log"

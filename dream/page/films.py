@@ -223,7 +223,7 @@ def _path(recipe: Recipe, source: str, ending: str, before: str = "") -> Path:
     return fresh_folder() / f"{before}{recipe.called(stem(source))}.{ending}"
 
 
-async def kept(path: str) -> str:
+async def wait_for_stopped_video(path: str) -> str:
     """The video at that path, when it has been put together after a stop; "" if there is none.
 
     No thread waits for it, as `stopped_at`.

@@ -207,7 +207,7 @@ def show_video(path: str) -> dict[str, Any]:
 async def _stopped_video(made: str, whole: str | None) -> tuple[Any, ...]:
     """What there is of a video that was stopped, to be played; else the `whole` one before."""
     path = upload_path(made)
-    if path == whole or not (film := await films.kept(path)):
+    if path == whole or not (film := await films.wait_for_stopped_video(path)):
         return *played(whole or str(MADE)), gr.skip(), gr.skip()
     video = await run_in_thread(load_video, film)
     words = f"Stopped; {video.frames} frames, {float(video.times[-1]):.1f} seconds, are kept."

@@ -43,11 +43,6 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bodies") / "log"
-
-
-@pytest.fixture(scope="module")
 def hurried(log: Path) -> Iterator[str]:
     """The address of an app that gives bodies two seconds, and room for three."""
     with served(log, "-c", CODE, GRADIO_TEMP_DIR=str(log.parent)) as address:

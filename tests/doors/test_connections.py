@@ -40,11 +40,6 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("connections") / "log"
-
-
-@pytest.fixture(scope="module")
 def hurried(log: Path) -> Iterator[str]:
     pytest.importorskip("resource")
     with served(log, "-c", CODE) as address:

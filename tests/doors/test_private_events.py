@@ -42,11 +42,6 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("private") / "log"
-
-
-@pytest.fixture(scope="module")
 def own_address(log: Path) -> Iterator[str]:
     """A server that these tests have for themselves."""
     about = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": "", "DREAM_TIME_LIMIT": str(TIME_LIMIT)}

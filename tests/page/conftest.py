@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.support.browser import CHROMIUM, FLAGS, SECONDS
+from tests.support.browser import CHROMIUM, FLAGS, SECONDS, watched
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +25,11 @@ def window(browser: Browser) -> Iterator[Page]:
     page.set_default_timeout(30 * SECONDS)
     yield page
     page.close()
+
+
+@pytest.fixture
+def page(window: Page, address: str) -> Iterator[Page]:
+    """The page at a desk, its scripts at work."""
+    with watched(window, address, "desk") as page:
+        page.wait_for_timeout(1 * SECONDS)
+        yield page

@@ -112,14 +112,16 @@ def test_a_film_that_is_stopped_plays_as_far_as_it_came(engine: Engine) -> None:
     made = films.zoom(Work(engine), ZOOM.but(seconds=60), CAT)
     while not re.search(r"Frame ([2-9]|\d\d)", (moment := next(made)).words):
         pass
-    assert asyncio.run(films.kept("")) == ""
+    assert asyncio.run(films.wait_for_stopped_video("")) == ""
     made.close()
-    assert asyncio.run(films.kept(moment.path)) == moment.path
+    assert asyncio.run(films.wait_for_stopped_video(moment.path)) == moment.path
     assert 1 <= load_video(moment.path).frames < 300
     begun = films.zoom(Work(engine), ZOOM, CAT)
     path = next(begun).path
     begun.close()
-    assert asyncio.run(films.kept(path)) == "" and not list(Path(path).parent.glob(".*"))
+    assert asyncio.run(films.wait_for_stopped_video(path)) == "" and not list(
+        Path(path).parent.glob(".*")
+    )
 
 
 @pytest.mark.parametrize(("steps", "is_there"), [(1, False), (30, True)])

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from playwright.sync_api import Page, expect
 
 from tests.conftest import EXAMPLES
-from tests.support.browser import CHROMIUM, SECONDS, fill, open_advanced, shown, status, watched
+from tests.support.browser import CHROMIUM, SECONDS, fill, open_advanced, shown, status
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
 MARK = "<img src=x onerror=window.ran=1><svg onload=window.ran=1>"
@@ -24,13 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
     pytest.mark.slow,
 ]
-
-
-@pytest.fixture
-def page(window: Page, address: str) -> Iterator[Page]:
-    with watched(window, address, "desk") as page:
-        page.wait_for_timeout(1 * SECONDS)
-        yield page
 
 
 def assert_nothing_ran(page: Page) -> None:

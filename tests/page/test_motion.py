@@ -1,7 +1,6 @@
 """Zooms and videos in a real Chromium: watched, stopped, played and downloaded."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from playwright.sync_api import Page, Route, expect
 
 from dream import DreamRecipe, read_recipe
 from dream.files.video import load_video
-from tests.support.browser import CHROMIUM, SECONDS, download, watched
+from tests.support.browser import CHROMIUM, SECONDS, download
 from tests.support.videos import panned, steady, with_sound
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
@@ -20,12 +19,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
     pytest.mark.slow,
 ]
-
-
-@pytest.fixture
-def page(window: Page, address: str) -> Iterator[Page]:
-    with watched(window, address, "desk") as page:
-        yield page
 
 
 def said(page: Page) -> Any:

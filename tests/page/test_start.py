@@ -78,11 +78,6 @@ def test_the_page_opens_on_the_first_network_and_its_own_layer(
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("start") / "log"
-
-
-@pytest.fixture(scope="module")
 def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of the app, whose environment says all that it may."""
     folder = tmp_path_factory.mktemp("home")

