@@ -26,7 +26,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
-from dream.files.decoder import start_decoder
+from dream.files.decoder import start_decoder, uses_process
 from dream.networks.device import repeat_exactly
 from dream.page import (
     api,
@@ -100,9 +100,10 @@ def build(work: Work) -> Page:
 
 @asynccontextmanager
 async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None]:
-    """Put what looks at headers around Gradio's own middleware, which reads them as well."""
+    """Wrap Gradio's middleware, which reads headers too, in the checks of them; start what decodes."""
     app.middleware_stack = ResponseHeaders(HostCheck(app.middleware_stack, hosts))
     limit_repeated_records()
+    start_decoder()  # Beside the first visitor's page, not beside the start.
     async with keep_sessions(app):
         yield
 
@@ -114,7 +115,7 @@ def main() -> None:
     hosts = allowed_hosts()
     # What comes here is sent by strangers.
     os.environ["DREAM_DECODER"] = os.environ.get("DREAM_DECODER") or "process"
-    start_decoder()
+    uses_process()  # Raises an error here if the variable names neither.
     threads = allowed_threads()
     torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
     repeat_exactly()
