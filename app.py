@@ -100,7 +100,7 @@ def build(work: Work) -> Page:
 
 @asynccontextmanager
 async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None]:
-    """Wrap Gradio's middleware, which reads headers too, in the checks of them; start what decodes."""
+    """Wrap Gradio's middleware, which reads headers too, in checks of them; start the decoder."""
     app.middleware_stack = ResponseHeaders(HostCheck(app.middleware_stack, hosts))
     limit_repeated_records()
     start_decoder()  # Beside the first visitor's page, not beside the start.

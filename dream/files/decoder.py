@@ -65,7 +65,7 @@ MAX_LONG_NUMBERS_BYTES, LONG_READINGS = 8_000_000, ("text", "video")
 # pictures must not block every header. Frames have one for each video, of which the line of dreams
 # lets in no more than it makes at a time.
 MAX_DECODERS = 4
-PIXEL_READINGS = ("pixels", "thumbnail")
+PIXEL_READINGS, VIDEO_READINGS = ("pixels", "thumbnail"), ("frames", "video")
 # How many seconds a file waits for its turn.
 MAX_WAIT_SECONDS = 60.0
 # How many processes wait for the next file: one for a video, one for pictures beside it.
@@ -111,7 +111,7 @@ def read_in_decoder(what: str, path: PathOrFile, **options: Any) -> Iterator[Ite
     except AnswerError as error:
         if not use_process:  # A fault of this program.
             raise
-        kind = "H.264" if what in ("frames", "video") else "PNG"
+        kind = "H.264" if what in VIDEO_READINGS else "PNG"
         text = f"{name} cannot be read: its decoder ended early"
         if error.is_timeout:
             text = f"{name} takes too long to read"
@@ -193,7 +193,7 @@ class Decoder:
             PictureError: as the reading, or if the file cannot be copied.
         """
         self.is_free = False
-        memory = MAX_VIDEO_BYTES if what in ("frames", "video") else MAX_IMAGE_BYTES
+        memory = MAX_VIDEO_BYTES if what in VIDEO_READINGS else MAX_IMAGE_BYTES
         limits = {"memory": memory, "seconds": MAX_CPU_SECONDS}
         request = {"what": what, "name": name_of(path), "options": options, **limits}
         content = json.dumps(request).encode()

@@ -23,6 +23,7 @@ from starlette.formparsers import MultiPartException
 from dream.errors import DreamError
 from dream.page.addresses import AddressShares
 from dream.page.blocks import FILE_BYTES
+from dream.page.refusal import SERVER_BUSY
 
 # Pictures come as uploads; only what speaks MCP may send them in the body, as base64, and its
 # server takes 4 MiB.
@@ -47,7 +48,6 @@ FORM_BYTES = 100_000
 # Every upload is taken to have brought that much in that time before it began: so one that begins
 # is neither the first nor the last to give way.
 RATE_SECONDS, RATE_BYTES = 5.0, 100_000
-BUSY = "the server is busy; try again in some seconds"
 
 # A string of JSON, and how it ends: by a quote, or with the chunk, maybe amid an escape.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
@@ -150,7 +150,7 @@ class Body:
     def check_room(self) -> None:
         """Raise BodyError if it has to give way."""
         if self._gives_way:
-            raise BodyError(503, BUSY)
+            raise BodyError(503, SERVER_BUSY)
 
 
 class ByteBudget:
@@ -182,7 +182,7 @@ class ByteBudget:
         if body.is_complete:
             self.remove(body)
             if sum(self._answered.values()) + body.size > self.limit:
-                raise BodyError(503, BUSY)
+                raise BodyError(503, SERVER_BUSY)
             self._answered[body] = body.size
 
     def remove(self, body: Body) -> None:
@@ -209,7 +209,7 @@ class UploadSlots:
             BodyError: if the address has too many.
         """
         if not self._shares.enter(address):
-            raise BodyError(503, BUSY)
+            raise BodyError(503, SERVER_BUSY)
         self._bodies.append(body)
         try:
             if len(self._bodies) > self.limit:

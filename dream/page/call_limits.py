@@ -23,6 +23,7 @@ from gradio.server_messages import CloseStreamMessage
 from gradio.utils import LRUCache
 
 from dream.errors import DreamError
+from dream.page.refusal import SERVER_BUSY
 
 # The concurrency ids of un-queued events that may take long: those that read pictures, as a
 # page that opens and its estimates do, and those that take longer, with ZIPs and videos. Each kind
@@ -104,7 +105,7 @@ class CallLimits:
                 await shares.enter_async_context(share.take())
             waiting = limiter.statistics().tasks_waiting
             if limiter is not self._quick and waiting >= MAX_SLOW_WAITING:
-                raise DreamError("the server is busy; try again")
+                raise DreamError(SERVER_BUSY)
             _call_limiter.set(limiter)
             yield
 

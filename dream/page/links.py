@@ -20,7 +20,8 @@ from gradio.utils import get_upload_folder
 from dream.errors import DreamError, first_line
 from dream.page.addresses import AddressShares, is_public
 from dream.page.blocks import FILE_BYTES, files
-from dream.page.bodies import BUSY, BodyError, check_disk
+from dream.page.bodies import BodyError, check_disk
+from dream.page.refusal import SERVER_BUSY
 
 # A call takes three pictures at most.
 MAX_LINKS = 8
@@ -58,7 +59,7 @@ class LinkFetcher:
         if not links:
             return False
         if self._calls.total >= MAX_CALLS or not self._calls.enter(address):
-            raise BodyError(503, BUSY)
+            raise BodyError(503, SERVER_BUSY)
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 for file, link in links:

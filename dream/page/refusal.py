@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from dream.errors import printable
 
+SERVER_BUSY = "the server is busy; try again in some seconds"
+
 
 async def refuse(send: Any, status: int, message: str) -> None:
     """An answer that people read, and that Gradio's clients show as they show their own."""

@@ -18,7 +18,7 @@ import pytest
 import safehttpx
 
 from dream import DreamError
-from dream.page import blocks, bodies, links
+from dream.page import blocks, links, refusal
 from dream.page.addresses import is_public
 from dream.page.links import LinkFetcher, fetch
 from tests.conftest import EXAMPLES
@@ -180,12 +180,14 @@ def calls_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]
 
 def test_few_links_are_fetched_at_a_time() -> None:
     said, at_once = calls_at_once([""] * (links.MAX_CALLS + 2), 0.01)
-    assert said == [""] * links.MAX_CALLS + [bodies.BUSY] * 2 and at_once == links.MAX_FETCHES
+    assert (
+        said == [""] * links.MAX_CALLS + [refusal.SERVER_BUSY] * 2 and at_once == links.MAX_FETCHES
+    )
 
 
 def test_a_public_address_has_a_quarter_of_the_calls_with_links() -> None:
     said, _ = calls_at_once(["93.184.215.14"] * 6 + ["2606:2800:21f:cb07::/64"], 0.01)
-    assert said == [""] * 4 + [bodies.BUSY] * 2 + [""]
+    assert said == [""] * 4 + [refusal.SERVER_BUSY] * 2 + [""]
 
 
 def test_all_links_of_a_call_have_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
