@@ -103,6 +103,8 @@ async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None
     """Wrap Gradio's middleware, which reads headers too, in checks of them; start the decoder."""
     app.middleware_stack = ResponseHeaders(HostCheck(app.middleware_stack, hosts))
     limit_repeated_records()
+    # What comes from here on is sent by strangers.
+    os.environ["DREAM_DECODER"] = os.environ.get("DREAM_DECODER") or "process"
     start_decoder()  # Beside the first visitor's page, not beside the start.
     async with keep_sessions(app):
         yield
@@ -113,8 +115,6 @@ def main() -> None:
     check_gradio()
     use_few_malloc_arenas()
     hosts = allowed_hosts()
-    # What comes here is sent by strangers.
-    os.environ["DREAM_DECODER"] = os.environ.get("DREAM_DECODER") or "process"
     uses_process()  # Raises an error here if the variable names neither.
     threads = allowed_threads()
     torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -123,9 +124,10 @@ def value_of(about: dict[str, Any], files: dict[str, Any]) -> Any:
 
 def warned(api: httpx.Client, run: int, data: list[Any]) -> str:
     """What the page says is wrong, where an event of it is sent that."""
-    visit = f"example-{run}-{data!r}"[:200]
+    visit = uuid4().hex
     sent = {"fn_index": run, "data": data, "session_hash": visit}
-    api.post("/queue/join", json=sent).raise_for_status()
+    answer = api.post("/queue/join", json=sent)
+    assert answer.is_success, answer.text
     with api.stream("GET", "/queue/data", params={"session_hash": visit}) as stream:
         lines = [line.removeprefix("data: ") for line in stream.iter_lines() if line]
     told = [json.loads(line) for line in lines]

@@ -110,7 +110,8 @@ def test_no_page_on_another_port_reads_the_operators_buckets(
     address: str, listener: Listener, browser: Browser
 ) -> None:
     page = browser.new_page()
-    page.goto(f"http://127.0.0.1:{listener.port}/")
+    # Idle: what that page's own script asks for has come.
+    page.goto(f"http://127.0.0.1:{listener.port}/", wait_until="networkidle")
     listener.requests.clear()
     read = """async ([address, path]) => {
       const headers = { "x-gradio-history-bucket": "someone/else" };
