@@ -89,6 +89,7 @@ tables: .venv/tools
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null \
 	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] \
+	     && echo "Installing Debian's chromium for the browser tests ..." \
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 	|| echo "No Chromium here, and none could be installed: the browser tests will be skipped."
 

@@ -27,35 +27,27 @@ from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
 from dream.files.decoder import start_decoder, uses_process
-from dream.networks.device import repeat_exactly
-from dream.page import (
-    api,
-    card,
-    channels,
-    class_images,
-    deep_dream,
-    live,
-    motion,
-    parts,
-    visitors,
-)
-from dream.page.blocks import FILE_BYTES, Page
-from dream.page.compression import Compression
-from dream.page.connections import bound_connections
-from dream.page.door import Door
-from dream.page.gradio_internals import check_gradio
-from dream.page.hosts import HostCheck, allowed_hosts
-from dream.page.log_limits import limit_repeated_records
+from dream.networks.device import use_deterministic_cudnn
+from dream.page.blocks import MAX_UPLOAD_BYTES, ValidatedBlocks
 from dream.page.refusal import refuse_misfit
-from dream.page.response_headers import ResponseHeaders
-from dream.page.sessions import MAX_SESSIONS, keep_sessions
-from dream.page.zero_gpu import with_lease_errors
-from dream.paint.threads import allowed_threads
-from dream.recipe.knob import from_environment
-from dream.service.work import Work, use_few_malloc_arenas
+from dream.page.server import api, link_preview, temp_files
+from dream.page.server.compression import Compression
+from dream.page.server.connections import bound_connections
+from dream.page.server.gradio_internals import check_gradio
+from dream.page.server.hosts import HostCheck, allowed_hosts
+from dream.page.server.log_limits import limit_repeated_records
+from dream.page.server.middleware import RequestLimits
+from dream.page.server.response_headers import ResponseHeaders
+from dream.page.server.sessions import MAX_SESSIONS, keep_sessions
+from dream.page.server.zero_gpu import with_lease_errors
+from dream.page.tabs import channels, class_images, deep_dream, live, zoom_and_video
+from dream.page.widgets import components
+from dream.recipe.knob import read_env_number
+from dream.render.cpu_threads import allowed_threads
+from dream.service.job_runner import JobRunner, use_few_malloc_arenas
 
 TITLE = "Deep Dream"
-LINE = "Watch a neural network dream into your photo."
+TAGLINE = "Watch a neural network dream into your photo."
 # Soft's own indigo and grey are too light to be read by everybody.
 THEME = gr.themes.Soft(
     primary_hue="indigo",
@@ -73,28 +65,28 @@ THEME = gr.themes.Soft(
     color_accent="*primary_600",
     slider_color="*primary_600",
 )
-OWN = Path(__file__).parent / "dream" / "page"
+PAGE_FOLDER = Path(__file__).parent / "dream" / "page"
 
 
-def build(work: Work) -> Page:
+def build_page(work: JobRunner) -> ValidatedBlocks:
     """The whole page, and its endpoints."""
-    with Page(title=TITLE, analytics_enabled=False) as page:
+    with ValidatedBlocks(title=TITLE, analytics_enabled=False) as page:
         with gr.Row(elem_id="head"):
-            gr.HTML(f"<h1>{TITLE}</h1><p>{LINE}</p>", elem_id="title")
+            gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", elem_id="title")
             if get_space():
                 gr.DuplicateButton("Duplicate this Space", elem_id="duplicate")
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Deep Dream", id="dream"):
-                dreams = deep_dream.tab(work, page.load)
+                dreams = deep_dream.build_tab(work, page.load)
             with gr.Tab("Channel visualization", id="channels"):
-                channels.tab(work, tabs, dreams)
+                channels.build_tab(work, tabs, dreams)
             with gr.Tab("Class image", id="class"):
-                class_images.tab(work, tabs, dreams)
+                class_images.build_tab(work, tabs, dreams)
             with gr.Tab("Zoom and video", id="motion"):
-                motion.tab(work)
+                zoom_and_video.build_tab(work)
             with gr.Tab("Live", id="live"):
-                live.tab(work, tabs, dreams)
-        api.endpoints(work)
+                live.build_tab(work, tabs, dreams)
+        api.add_endpoints(work)
     return page
 
 
@@ -118,37 +110,41 @@ def main() -> None:
     uses_process()  # Raises an error here if the variable names neither.
     threads = allowed_threads()
     torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
-    repeat_exactly()
+    use_deterministic_cudnn()
     # One at a time where there is one device; on ZeroGPU each has one of its own.
     at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
-    at_a_time = from_environment("DREAM_CONCURRENCY", at_a_time, 1, 1000)
-    engine = Engine(shipped=[parts.EXAMPLES / "channels"], threads=threads)
-    work = Work(engine, with_lease_errors(spaces.GPU) if spaces else None, at_a_time)
+    at_a_time = read_env_number("DREAM_CONCURRENCY", at_a_time, 1, 1000)
+    engine = Engine(shipped=[components.EXAMPLES / "channels"], threads=threads)
+    work = JobRunner(engine, with_lease_errors(spaces.GPU) if spaces else None, at_a_time)
     try:
-        work.warm_up(deep_dream.opening(work.engine))
+        work.warm_up(deep_dream.opening_recipe(work.engine))
     except WeightsError as error:
         print(f"The page opens all the same, but {error}")
-    tags = card.tags(TITLE, LINE, os.environ.get("SPACE_HOST"))
-    folder = visitors.own_folder()
-    page = build(work)
-    middleware = [Middleware(Compression), Middleware(Door, page), Middleware(card.Carded, tags)]
+    tags = link_preview.link_preview_tags(TITLE, TAGLINE, os.environ.get("SPACE_HOST"))
+    folder = temp_files.create_temp_folder()
+    page = build_page(work)
+    middleware = [
+        Middleware(Compression),
+        Middleware(RequestLimits, page),
+        Middleware(link_preview.LinkPreviewMiddleware, tags),
+    ]
     # One more has its photo read, and waits for its turn at the device.
     # A dream that is called past the queue would hold a thread and end at its first step.
     page.queue(max_size=20, default_concurrency_limit=at_a_time + 1, api_open=False)
-    visitors.keep_swept(folder)
+    temp_files.start_sweeper(folder)
     bound_connections()
     page.launch(
         theme=THEME,
-        css_paths=OWN / "page.css",
-        head=f"<script>{(OWN / 'page.js').read_text(encoding='utf-8')}</script>",
-        favicon_path=parts.EXAMPLES / "site" / "favicon.png",
+        css_paths=PAGE_FOLDER / "page.css",
+        head=f"<script>{(PAGE_FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
+        favicon_path=components.EXAMPLES / "site" / "favicon.png",
         app_kwargs={
             "lifespan": partial(lifespan, hosts=hosts),
             "middleware": middleware,
             "exception_handlers": {RequestValidationError: refuse_misfit},
         },
         ssr_mode=False,  # Else Node would serve the page, without the card.
-        max_file_size=FILE_BYTES,
+        max_file_size=MAX_UPLOAD_BYTES,
         state_session_capacity=MAX_SESSIONS,
         enable_monitoring=False,
         # With it a page on another port reads the buckets of whoever runs this, by their token.

@@ -18,9 +18,8 @@ from dream.errors import (
     WeightsError,
     WeightsUnavailable,
 )
-from dream.files.embedded import embed_guide, embed_mask
-from dream.files.picture import load_image, read_recipe, save_image
-from dream.paint.frames import Frame
+from dream.files.embedded_images import embed_guide, embed_mask
+from dream.files.image import load_image, read_recipe, save_image
 from dream.recipe import (
     ChannelRecipe,
     ClassRecipe,
@@ -29,6 +28,7 @@ from dream.recipe import (
     VideoRecipe,
     ZoomRecipe,
 )
+from dream.render.loop import Frame
 
 __all__ = [
     "ChannelRecipe",

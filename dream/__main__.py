@@ -8,24 +8,24 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from dream.commands import films, live, many, networks, pictures
+from dream.commands import batch, images, networks, pipe, videos
 from dream.commands.options import Parser, check_out
-from dream.commands.told import Stopped, print_no_more
-from dream.engine import SCARCE
+from dream.commands.progress import Interrupted, print_no_more
+from dream.engine import OUT_OF_MEMORY_MESSAGE
 from dream.errors import DreamError
-from dream.networks.device import repeat_exactly
+from dream.networks.device import use_deterministic_cudnn
 
-ROOMS = (pictures, films, live, many, networks)
-COMMANDS = [command for each in ROOMS for command in each.COMMANDS]
+COMMAND_MODULES = (images, videos, pipe, batch, networks)
+COMMANDS = [command for each in COMMAND_MODULES for command in each.COMMANDS]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0, 2 for bad input, 130 when interrupted, 141 when whoever
     reads what it prints has had enough.
     """
-    given = _parser().parse_args(arguments)
+    given = _build_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = given.command
-    repeat_exactly()
+    use_deterministic_cudnn()
     try:
         if hasattr(given, "out"):
             check_out(given)
@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"python -m dream: {error}", file=sys.stderr)
         return 2
     except torch.OutOfMemoryError:  # As a picture is looked at; `Engine.paint` has its own words.
-        print(f"python -m dream: {SCARCE}; give a smaller picture", file=sys.stderr)
+        print(f"python -m dream: {OUT_OF_MEMORY_MESSAGE}; give a smaller picture", file=sys.stderr)
         return 2
-    except Stopped:
+    except Interrupted:
         return 130
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def _build_parser() -> Parser:
     parser = Parser(prog="python -m dream", description="Deep dreams of your photos.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, about, options, command in COMMANDS:

@@ -13,30 +13,30 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dream.errors import DeviceError, DreamError, RecipeError, shown
-from dream.files.cache import PictureCache
+from dream.errors import DeviceError, DreamError, RecipeError, describe_value
+from dream.files.image_cache import ImageCache
 from dream.networks import catalogue, weights
 from dream.networks.device import pick_device
-from dream.networks.download import Fetching
-from dream.networks.loaded import Networks
+from dream.networks.download import DownloadSteps
 from dream.networks.network import Network
-from dream.paint import class_image, cost, kinds
-from dream.paint.class_image import Verdict
-from dream.paint.frames import Climbs, Frame, frames
-from dream.paint.plan import AnyJob, Job, Stage
-from dream.paint.response import Response
-from dream.paint.threads import Threads
+from dream.networks.network_cache import NetworkCache
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe, ZoomRecipe
-from dream.recipe.channel import SIDES
-from dream.recipe.knob import from_environment
-from dream.recipe.moving import MovingRecipe
-from dream.recipe.recipe import MODEL, AnyRecipe
-from dream.tensors import Size, check_picture, limited, resized, size_of
+from dream.recipe.base import DEFAULT_MODEL, AnyRecipe
+from dream.recipe.channel import DEFAULT_SIZES
+from dream.recipe.knob import read_env_number
+from dream.recipe.motion import MotionRecipe
+from dream.render import class_image, cost, kinds
+from dream.render.class_image import Verdict
+from dream.render.cpu_threads import CpuThreads
+from dream.render.loop import Ascents, Frame, run_jobs
+from dream.render.plan import AnyJob, Job, Stage
+from dream.render.response import LayerResponse
+from dream.tensors import Size, check_image, limit_size, resize_clamped, size_of
 
-CACHE_GB = 4.0
+DEFAULT_MODEL_CACHE_GB = 4.0
 # The longest side of a photo in which channels are looked for.
-PHOTO_SIDE = SIDES[1]
-SCARCE = "too much for the memory of the GPU"
+RESPONSE_MAX_SIDE = DEFAULT_SIZES[1]
+OUT_OF_MEMORY_MESSAGE = "too much for the memory of the GPU"
 
 
 class Engine:
@@ -62,19 +62,21 @@ class Engine:
         shipped: Sequence[Path] = (),
         threads: int | None = None,
     ) -> None:
-        self._wanted = device
+        self._requested_device = device
         self.device = pick_device(device)
         on_cpu = self.device.type == "cpu"
-        self.threads = Threads((threads or torch.get_num_threads()) if on_cpu else 1)
+        self.threads = CpuThreads((threads or torch.get_num_threads()) if on_cpu else 1)
         self.files = {model: Path(path) for model, path in (files or {}).items()}
-        limit = from_environment("DREAM_MODEL_CACHE_GB", CACHE_GB, 0, 10_000) * 1e9
-        self.networks = Networks(self.device, self.files, limit)
-        self.precision(MODEL)  # What is wrong with it is said at once.
-        self.cache = PictureCache(shipped)
+        limit = read_env_number("DREAM_MODEL_CACHE_GB", DEFAULT_MODEL_CACHE_GB, 0, 10_000) * 1e9
+        self.networks = NetworkCache(self.device, self.files, limit)
+        self.precision(DEFAULT_MODEL)  # What is wrong with it is said at once.
+        self.cache = ImageCache(shipped)
 
-    def another(self) -> Engine:
+    def new_for_fork(self) -> Engine:
         """One like this that has nothing in common with it; for a process that was forked."""
-        return Engine(self._wanted, self.files, self.cache.shipped, self.threads.count)
+        return Engine(
+            self._requested_device, self.files, self.cache.shipped_folders, self.threads.count
+        )
 
     def default_model(self) -> str:
         """The network to begin with: the one that `DREAM_DEFAULT_MODEL` names; on a GPU one of the
@@ -84,12 +86,12 @@ class Engine:
             RecipeError: if that variable names no network.
         """
         if name := os.environ.get("DREAM_DEFAULT_MODEL"):
-            return catalogue.card(name).name
+            return catalogue.get_card(name).name
         if self.device.type != "cpu":
-            for name in catalogue.CLASSICS:
-                if name in self.files or weights.find(catalogue.card(name)):
+            for name in catalogue.GPU_DEFAULT_MODELS:
+                if name in self.files or weights.find_weights(catalogue.get_card(name)):
                     return name
-        return MODEL
+        return DEFAULT_MODEL
 
     def precision(self, model: str) -> torch.dtype:
         """In what that network runs here (see `device.precision`)."""
@@ -104,7 +106,7 @@ class Engine:
         """
         return self.networks.network(model, head=head)
 
-    def fetch(self, model: str) -> Fetching:
+    def fetch(self, model: str) -> DownloadSteps:
         """Have the weights of a network on this machine; yields how far the download is, if any.
 
         Raises:
@@ -122,10 +124,12 @@ class Engine:
         Raises:
             RecipeError: if it is none.
         """
-        return _recipe(recipe, Recipe).settled(self.device.type, image is not None)
+        return _require_recipe_type(recipe, Recipe).with_defaults(
+            self.device.type, image is not None
+        )
 
     def plan(
-        self, recipes: Sequence[Recipe], size: Size | None = None, *, kept: bool = False
+        self, recipes: Sequence[Recipe], size: Size | None = None, *, use_cache: bool = False
     ) -> list[AnyJob]:
         """How recipes are painted here, from noise or in a photo of that (height, width).
 
@@ -135,12 +139,15 @@ class Engine:
         Raises:
             PictureError, RecipeError: if one cannot be painted so.
         """
-        settled = [_recipe(each, Recipe).settled(self.device.type, bool(size)) for each in recipes]
-        there = self._kept(settled) if kept and not size else {}
+        settled = [
+            _require_recipe_type(each, Recipe).with_defaults(self.device.type, bool(size))
+            for each in recipes
+        ]
+        there = self._find_cached(settled) if use_cache and not size else {}
         by_size: dict[tuple[int, int], dict[Recipe, Image.Image]] = {}
         for recipe, picture in there.items():
             by_size.setdefault(picture.size, {})[recipe] = picture
-        made = [Job(tuple(each), made=tuple(each.values())) for each in by_size.values()]
+        made = [Job(tuple(each), cached_images=tuple(each.values())) for each in by_size.values()]
         return made + kinds.plan([each for each in settled if each not in there], size)
 
     def seconds(self, stage: Stage) -> float:
@@ -150,10 +157,10 @@ class Engine:
             RecipeError: if no picture passes its layers.
         """
         pace = cost.pace(self.device, self.precision(stage.model))
-        return pace.seconds(cost.cost([stage]))
+        return pace.seconds(cost.total_cost([stage]))
 
-    def paint(
-        self, jobs: Sequence[AnyJob], image: Tensor | None = None, until: float = math.inf
+    def render(
+        self, jobs: Sequence[AnyJob], image: Tensor | None = None, deadline: float = math.inf
     ) -> Iterator[Frame]:
         """Paint what was planned, in a picture (1, 3, H, W), RGB in [0, 1], or from noise.
 
@@ -171,40 +178,42 @@ class Engine:
         """
         remark, done = "", 0
         while True:
-            climbs = [self._climbs(job, image, until) for job in jobs]
-            made = frames(jobs, climbs, self.seconds)
+            climbs = [self._ascents(job, image, deadline) for job in jobs]
+            made = run_jobs(jobs, climbs, self.seconds)
             try:
-                for frame in self.threads.shared(made):
+                for frame in self.threads.run_steps(made):
                     done += frame.finished
                     yield replace(frame, remark=remark)
                     if image is None and frame.finished and frame.values:
-                        self._keep(frame)
+                        self._store_in_cache(frame)
                 return
             except torch.OutOfMemoryError as error:
                 left = jobs[done:] or jobs[-1:]  # A film is one job, of many finished frames.
-                said = f"{SCARCE} at {_side(left[0])} pixels a side"
+                said = f"{OUT_OF_MEMORY_MESSAGE} at {_longest_side(left[0])} pixels a side"
                 if remark:
                     raise DeviceError(f"{said}; give a smaller picture, or fewer") from error
-            jobs = self._smaller(left, image, said)
-            if isinstance(jobs[0].recipes[0], MovingRecipe):
-                side = _side(jobs[0])
+            jobs = self._shrink_jobs(left, image, said)
+            if isinstance(jobs[0].recipes[0], MotionRecipe):
+                side = _longest_side(jobs[0])
                 raise DeviceError(f"{said}; a film keeps its size: give a max_side of {side}")
-            remark, done = f"{said}: made at {_side(jobs[0])}", 0
+            remark, done = f"{said}: made at {_longest_side(jobs[0])}", 0
 
-    def _smaller(self, jobs: Sequence[AnyJob], image: Tensor | None, said: str) -> list[AnyJob]:
+    def _shrink_jobs(self, jobs: Sequence[AnyJob], image: Tensor | None, said: str) -> list[AnyJob]:
         """The jobs one size smaller, what they took of the memory given back."""
         torch.cuda.empty_cache()
         size = None if image is None else size_of(image)
         try:
-            return [each for job in jobs for each in kinds.smaller(job, size)]
+            return [each for job in jobs for each in kinds.shrink_job(job, size)]
         except DreamError as error:
             raise DeviceError(f"{said}, and {error}") from error
 
-    def _climbs(self, job: AnyJob, image: Tensor | None, until: float) -> Climbs:
+    def _ascents(self, job: AnyJob, image: Tensor | None, until: float) -> Ascents:
         network = self._network_for(job.recipes[0])
         # Resized before it is moved: CUDA cannot shrink by fifty or more (pytorch#103589).
-        picture = image if image is None else resized(image, job.stages[-1].size).to(self.device)
-        yield from kinds.climbs(network, job, picture, until)
+        picture = (
+            image if image is None else resize_clamped(image, job.stages[-1].size).to(self.device)
+        )
+        yield from kinds.ascents(network, job, picture, until)
 
     def dream(self, image: Tensor, recipe: DreamRecipe | None = None) -> Iterator[Frame]:
         """Dream a picture (1, 3, H, W), RGB in [0, 1]; yields a frame after each step.
@@ -224,7 +233,9 @@ class Engine:
 
         `step`, `total` and `done` count over all of them. Checked as `dream`, and raises so too.
         """
-        return self._painted([_recipe(each, DreamRecipe) for each in recipes], image)
+        return self._plan_and_render(
+            [_require_recipe_type(each, DreamRecipe) for each in recipes], image
+        )
 
     def channel(self, recipe: ChannelRecipe, image: Tensor | None = None) -> Iterator[Frame]:
         """What a channel looks for, from noise, or in a picture (1, 3, H, W), RGB in [0, 1].
@@ -232,7 +243,7 @@ class Engine:
         Yields a frame after each step, first the start, last the result. It is worked out afresh,
         whatever the cache has. Checked as `dream`, and raises as it does.
         """
-        return self._painted([_recipe(recipe, ChannelRecipe)], image)
+        return self._plan_and_render([_require_recipe_type(recipe, ChannelRecipe)], image)
 
     def channels(
         self, recipes: Sequence[ChannelRecipe], image: Tensor | None = None
@@ -243,8 +254,8 @@ class Engine:
         are worked out in batches, and kept. In a picture it is one after the other. `step` and
         `done` count over all that is worked out. Checked as `dream`, and raises as it does.
         """
-        each = dict.fromkeys(_recipe(each, ChannelRecipe) for each in recipes)
-        return self._painted(list(each), image, kept=True)
+        each = dict.fromkeys(_require_recipe_type(each, ChannelRecipe) for each in recipes)
+        return self._plan_and_render(list(each), image, kept=True)
 
     def class_image(self, recipe: ClassRecipe, image: Tensor | None = None) -> Iterator[Frame]:
         """What the network takes for a class, from noise or a picture (1, 3, H, W), RGB in [0, 1].
@@ -255,29 +266,29 @@ class Engine:
         Raises:
             RecipeError: at the first frame, if weights of one's own know fewer classes.
         """
-        return self._painted([_recipe(recipe, ClassRecipe)], image)
+        return self._plan_and_render([_require_recipe_type(recipe, ClassRecipe)], image)
 
     def zoom(self, image: Tensor, recipe: ZoomRecipe) -> Iterator[Frame]:
         """An endless zoom into a picture (1, 3, H, W), RGB in [0, 1]: a frame after each step.
 
         Those of the video are finished. Checked as `dream`, and raises as it does.
         """
-        return self._painted([_recipe(recipe, ZoomRecipe)], image)
+        return self._plan_and_render([_require_recipe_type(recipe, ZoomRecipe)], image)
 
-    def _painted(
+    def _plan_and_render(
         self, recipes: Sequence[Recipe], image: Tensor | None, kept: bool = False
     ) -> Iterator[Frame]:
-        image = None if image is None else check_picture(image)
+        image = None if image is None else check_image(image)
         size = None if image is None else size_of(image)
-        return self.paint(self.plan(recipes, size, kept=kept), image)
+        return self.render(self.plan(recipes, size, use_cache=kept), image)
 
-    def kept(self, recipes: Sequence[ChannelRecipe]) -> list[Image.Image]:
+    def cached_channels(self, recipes: Sequence[ChannelRecipe]) -> list[Image.Image]:
         """The visualizations of those recipes from the cache: all of them, or none."""
         settled = [self.settle(recipe) for recipe in recipes]
-        there = self._kept(settled)
+        there = self._find_cached(settled)
         return [there[recipe] for recipe in settled] if len(there) == len(set(settled)) else []
 
-    def _kept(self, recipes: Sequence[Recipe]) -> dict[Recipe, Image.Image]:
+    def _find_cached(self, recipes: Sequence[Recipe]) -> dict[Recipe, Image.Image]:
         found = {
             recipe: self.cache.get(recipe, *self._cache_key(recipe.model))
             for recipe in recipes
@@ -292,7 +303,7 @@ class Engine:
         device = "" if is_usual else f"{self.device.type} {dtype}"
         return self.networks.weights_id(model), device
 
-    def _keep(self, frame: Frame) -> None:
+    def _store_in_cache(self, frame: Frame) -> None:
         for recipe, value, picture in zip(
             frame.recipes, frame.values, frame.pictures(), strict=True
         ):
@@ -306,11 +317,11 @@ class Engine:
         Raises:
             WeightsError: as `network`.
         """
-        return class_image.verdict(self._network_for(recipe), picture.to(self.device), recipe)
+        return class_image.classify(self._network_for(recipe), picture.to(self.device), recipe)
 
     def response(
         self, image: Tensor, model: str = "dreamlet", layer: str | None = None
-    ) -> Response:
+    ) -> LayerResponse:
         """What a layer answers to a picture (1, 3, H, W), RGB in [0, 1], shrunk to 448 pixels.
 
         Raises:
@@ -319,23 +330,23 @@ class Engine:
             WeightsError: as `network`.
         """
         recipe = ChannelRecipe(model=model, layer="" if layer is None else layer)
-        image = check_picture(image)
+        image = check_image(image)
         self.plan([recipe], size_of(image))  # Checks; nothing runs.
-        image = resized(image, limited(size_of(image), PHOTO_SIDE))
+        image = resize_clamped(image, limit_size(size_of(image), RESPONSE_MAX_SIDE))
         network = self._network_for(recipe)
         with torch.no_grad():
             activation = network.activations(image.to(self.device), (recipe.layer,))[recipe.layer]
         places = activation.shape[2:] or (1, 1)  # Logits have no place.
-        return Response(image.cpu(), activation.float().cpu().view(1, -1, *places))
+        return LayerResponse(image.cpu(), activation.float().cpu().view(1, -1, *places))
 
 
-def _side(job: AnyJob) -> int:
+def _longest_side(job: AnyJob) -> int:
     """The longest side of what a job makes."""
     return max(job.stages[-1].size)
 
 
-def _recipe(recipe: AnyRecipe, kind: type[Any]) -> AnyRecipe:
+def _require_recipe_type(recipe: AnyRecipe, kind: type[Any]) -> AnyRecipe:
     """The recipe, if it is one of that kind."""
     if not isinstance(recipe, kind):
-        raise RecipeError(f"a {kind.__name__} is needed here, not {shown(recipe)}")
+        raise RecipeError(f"a {kind.__name__} is needed here, not {describe_value(recipe)}")
     return recipe

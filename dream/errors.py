@@ -18,16 +18,16 @@ from difflib import get_close_matches
 from typing import Any
 
 # What to do about `OutOfTime`.
-QUICKER = "fewer steps, or a smaller picture, make it quicker"
-LONGEST = 1000
-LONGEST_NAME = 80
+TIME_LIMIT_ADVICE = "fewer steps, or a smaller picture, make it quicker"
+MAX_MESSAGE_LENGTH = 1000
+MAX_NAME_LENGTH = 80
 
 
 class DreamError(ValueError):
     """Anything a user can put right; its text, one line, is meant to be shown as it is."""
 
     def __init__(self, text: str = "") -> None:
-        super().__init__(printable(text))
+        super().__init__(to_printable_line(text))
 
 
 class RecipeError(DreamError):
@@ -46,7 +46,7 @@ class OutOfTime(DreamError):
     """Work that takes longer than it may."""
 
 
-class TimeIsUp(OutOfTime):
+class TimeLimitReached(OutOfTime):
     """Work that was ended as it took longer than it may; what came last is the picture so far."""
 
 
@@ -62,23 +62,23 @@ class WeightsUnavailable(WeightsError):
     """Weights that no source has."""
 
 
-def printable(text: str) -> str:
+def to_printable_line(text: str) -> str:
     """The text in one line of at most 1000 characters; what a terminal would obey, as \\x1b."""
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST - 1]}…"
+    if len(text) > MAX_MESSAGE_LENGTH:
+        text = f"{text[: MAX_MESSAGE_LENGTH - 1]}…"
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
-def shown(value: Any, most: int = 40) -> str:
+def describe_value(value: Any, max_length: int = 40) -> str:
     """Any value as a message shows it: plain ones, cut short; of all others the type."""
     kind = type(value)
     if kind is str:
-        return repr(value if len(value) <= most else f"{value[:most]}…")
-    if kind is int and value.bit_length() > 3 * most:
+        return repr(value if len(value) <= max_length else f"{value[:max_length]}…")
+    if kind is int and value.bit_length() > 3 * max_length:
         return f"a number of {value.bit_length()} bits"
     if value is None or kind in (bool, int, float):
         return repr(value)
-    return f"a value of type {kind.__name__:.{most}}"
+    return f"a value of type {kind.__name__:.{max_length}}"
 
 
 def first_line(error: Exception) -> str:
@@ -90,12 +90,14 @@ def first_line(error: Exception) -> str:
     return next(iter(str(said).splitlines()), type(error).__name__)[:160]
 
 
-def instead(name: Any, names: Iterable[str]) -> str:
+def suggest_names(name: Any, names: Iterable[str]) -> str:
     """What to try where a name is not known: `try vgg16, vgg19`; all of them if none is near."""
-    return f"try {', '.join(near(name, names) or names)}"
+    return f"try {', '.join(close_matches(name, names) or names)}"
 
 
-def near(name: Any, names: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
+def close_matches(
+    name: Any, names: Iterable[str], limit: int = 3, cutoff: float = 0.6
+) -> list[str]:
     """Those of the names that are like that one, the nearest first."""
-    word = name[:LONGEST_NAME] if isinstance(name, str) else ""
-    return get_close_matches(word, list(names), most, cutoff)
+    word = name[:MAX_NAME_LENGTH] if isinstance(name, str) else ""
+    return get_close_matches(word, list(names), limit, cutoff)

@@ -20,11 +20,11 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, Frame, load_image
 from dream.networks import catalogue, weights
-from dream.networks.convolution import IN_ONE_ORDER
+from dream.networks.convolution import HAS_DETERMINISTIC_ONEDNN
 from dream.networks.network import Network
-from dream.paint import kinds
-from dream.paint.frames import frames
 from dream.recipe import Recipe
+from dream.render import kinds
+from dream.render.loop import run_jobs
 from dream.tensors import size_of
 from tests.support.server import served
 
@@ -41,7 +41,7 @@ EXAMPLES = ROOT / "examples"
 
 # Where what ships is made anew bit by bit: on any x86-64, with the torch that made it.
 MADE_WITH = "2.14."
-SHIPPED_BITS = IN_ONE_ORDER and torch.__version__.startswith(MADE_WITH)
+SHIPPED_BITS = HAS_DETERMINISTIC_ONEDNN and torch.__version__.startswith(MADE_WITH)
 
 
 # `make test` gives file after file to three processes. The longest begin first, and those with a
@@ -109,9 +109,9 @@ def painted(
     network: Network, recipes: Sequence[Recipe], picture: Tensor | None = None
 ) -> Iterator[Frame]:
     """The frames of recipes on that very network, without an engine."""
-    settled = [recipe.settled("cpu", picture is not None) for recipe in recipes]
+    settled = [recipe.with_defaults("cpu", picture is not None) for recipe in recipes]
     jobs = kinds.plan(settled, None if picture is None else size_of(picture))
-    return frames(jobs, [kinds.climbs(network, job, picture) for job in jobs], lambda _: 1.0)
+    return run_jobs(jobs, [kinds.ascents(network, job, picture) for job in jobs], lambda _: 1.0)
 
 
 def change(one: Tensor, other: Tensor) -> float:
@@ -132,8 +132,8 @@ def on_threads(count: int) -> Iterator[None]:
 
 def dreamlet(dtype: torch.dtype = torch.float32) -> Network:
     """Dreamlet on the CPU, with the weights that ship."""
-    card = catalogue.card("dreamlet")
-    path = weights.find(card)
+    card = catalogue.get_card("dreamlet")
+    path = weights.find_weights(card)
     assert path
     return Network(card, torch.device("cpu"), dtype, path)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from dream.commands.options import Command
-from dream.commands.told import fetching
-from dream.errors import printable
+from dream.commands.progress import download_with_progress
+from dream.errors import to_printable_line
 from dream.networks import catalogue, weights
-from dream.recipe import classes
-from dream.recipe.recipe import MODEL
+from dream.recipe import imagenet_classes
+from dream.recipe.base import DEFAULT_MODEL
 
 
 def _classes_options(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def _classes_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _classes(given: argparse.Namespace) -> None:
-    for number, name in enumerate(classes.names()):
+    for number, name in enumerate(imagenet_classes.class_names()):
         if given.word.lower() in name.lower():
             print(f"{number:4}  {name}")
 
@@ -28,23 +28,23 @@ def _no_options(parser: argparse.ArgumentParser) -> None:
 
 def _models(given: argparse.Namespace) -> None:
     for card in catalogue.CARDS.values():
-        path = weights.find(card)
+        path = weights.find_weights(card)
         if path:
             here = f"{path.stat().st_size / 1e6:.0f} MB, here"
         else:
             here = f"{card.source.megabytes:.0f} MB, to fetch"
-        print(f"{card.name:15}{here:18}{card.licence:14}{card.about}")
+        print(f"{card.name:15}{here:18}{card.licence:14}{card.description}")
 
 
 def _layers_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", nargs="?", default=MODEL)
+    parser.add_argument("model", metavar="MODEL", nargs="?", default=DEFAULT_MODEL)
 
 
 def _layers(given: argparse.Namespace) -> None:
-    card = catalogue.card(given.model)
+    card = catalogue.get_card(given.model)
     for layer in card.layers:
         default = "  (default)" if layer.name == card.default_layer else ""
-        print(f"{layer.name:22}{layer.alias:10}{layer.kind:12}{layer.brings}{default}")
+        print(f"{layer.name:22}{layer.alias:10}{layer.kind:12}{layer.effect}{default}")
 
 
 def _fetch_options(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +52,9 @@ def _fetch_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _fetch(given: argparse.Namespace) -> None:
-    card = catalogue.card(given.model)
-    fetching(weights.fetch(card))
-    print(printable(f"{card.name}: {weights.find(card)}"))
+    card = catalogue.get_card(given.model)
+    download_with_progress(weights.fetch_weights(card))
+    print(to_printable_line(f"{card.name}: {weights.find_weights(card)}"))
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -12,13 +12,13 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 from dream.engine import Engine
-from dream.errors import PictureError, RecipeError, printable
-from dream.files.embedded import with_pictures
-from dream.files.picture import check_destination, read_recipe
+from dream.errors import PictureError, RecipeError, to_printable_line
+from dream.files.embedded_images import embed_files
+from dream.files.image import check_destination, read_recipe
 from dream.recipe import DreamRecipe, Recipe
+from dream.recipe.base import AnyRecipe
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import preset, preset_names
-from dream.recipe.recipe import AnyRecipe
 
 # A command: its name, what is said of it, what gives it its options, and what runs it.
 Command = tuple[
@@ -68,15 +68,15 @@ class Parser(argparse.ArgumentParser):
         return True
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {printable(message)}\n")
+        self.exit(2, f"{self.prog}: {to_printable_line(message)}\n")
 
 
-def photo_option(parser: argparse.ArgumentParser) -> None:
+def add_photo_option(parser: argparse.ArgumentParser) -> None:
     """The photo."""
     parser.add_argument("photo", metavar="PHOTO", help="a picture file")
 
 
-def out_option(
+def add_output_option(
     parser: argparse.ArgumentParser, out: str | None = None, endings: Sequence[str] = ()
 ) -> None:
     """The file to write, by default `out`; a PNG, or one with those endings."""
@@ -113,7 +113,7 @@ def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> 
         return False
 
 
-def recipe_options(
+def add_recipe_options(
     parser: argparse.ArgumentParser, kind: type[Recipe], skip: Sequence[str] = ()
 ) -> None:
     """The knobs of a recipe of that kind, and where to start from."""
@@ -123,12 +123,12 @@ def recipe_options(
     parser.add_argument(
         "--recipe", metavar="FILE", help="start from the recipe in what was made here, or in JSON"
     )
-    weights_option(parser)
+    add_weights_option(parser)
     for name, knob in knobs(kind).items():
         if name in skip:
             continue
         option = f"--{name.replace('_', '-')}"
-        if knob.kind is bool:
+        if knob.value_type is bool:
             parser.add_argument(
                 option, default=None, action=argparse.BooleanOptionalAction, help=knob.help
             )
@@ -136,20 +136,20 @@ def recipe_options(
         parser.add_argument(
             option,
             default=argparse.SUPPRESS,
-            type=str if knob.kind is str else number,
-            metavar=metavar(knob),
-            help=f"{knob.help} Default: {knob.usual}.",
+            type=str if knob.value_type is str else parse_number,
+            metavar=knob_metavar(knob),
+            help=f"{knob.help} Default: {knob.default_text}.",
         )
 
 
-def weights_option(parser: argparse.ArgumentParser) -> None:
+def add_weights_option(parser: argparse.ArgumentParser) -> None:
     """Weights of one's own."""
     parser.add_argument(
         "--weights", metavar="FILE.safetensors", help="weights of your own that fit the network"
     )
 
 
-def mlflow_option(parser: argparse.ArgumentParser) -> None:
+def add_mlflow_option(parser: argparse.ArgumentParser) -> None:
     """Where a record is kept; none by default."""
     parser.add_argument(
         "--mlflow",
@@ -160,7 +160,7 @@ def mlflow_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def number(text: str) -> float | str:
+def parse_number(text: str) -> float | str:
     """A number where it is one; what else was typed is left to the recipe to refuse."""
     for kind in (int, float):
         try:
@@ -170,31 +170,33 @@ def number(text: str) -> float | str:
     return text
 
 
-def metavar(knob: Knob) -> str:
+def knob_metavar(knob: Knob) -> str:
     """What may stand for a knob's value, in short."""
-    if knob.kind is str:
-        return "|".join(knob.choices) or ("FILE" if knob.picture else "NAME")
+    if knob.value_type is str:
+        return "|".join(knob.choices) or ("FILE" if knob.is_image else "NAME")
     return f"{knob.low:g}..{knob.high:g}"
 
 
-def changes_of(given: argparse.Namespace, kind: type[Recipe]) -> dict[str, Any]:
+def knob_changes(given: argparse.Namespace, kind: type[Recipe]) -> dict[str, Any]:
     """The knobs that the options name, with what is in the files of its pictures."""
     names = [name for name in knobs(kind) if getattr(given, name, None) is not None]
-    return with_pictures(kind, {name: getattr(given, name) for name in names})
+    return embed_files(kind, {name: getattr(given, name) for name in names})
 
 
-def recipe_of(given: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
+def build_recipe(given: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
     """The recipe that the options describe."""
-    changes = changes_of(given, kind)
+    changes = knob_changes(given, kind)
     name = getattr(given, "preset", None)
     if name and given.recipe:
         raise RecipeError("give one of --preset and --recipe")
     if name:
         chosen = preset(name)
-        return chosen.but(**changes) if isinstance(chosen, kind) else kind(**changes)
-    return read_recipe(given.recipe, kind).but(**changes) if given.recipe else kind(**changes)
+        return chosen.with_changes(**changes) if isinstance(chosen, kind) else kind(**changes)
+    return (
+        read_recipe(given.recipe, kind).with_changes(**changes) if given.recipe else kind(**changes)
+    )
 
 
-def engine_of(given: argparse.Namespace, model: str) -> Engine:
+def build_engine(given: argparse.Namespace, model: str) -> Engine:
     """An engine, with the weights that were given for that network."""
     return Engine(files={model: given.weights} if given.weights else None)

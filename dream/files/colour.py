@@ -29,7 +29,7 @@ BT2020_LUMINANCE = (0.2627, 0.6780, 0.0593)
 SDR_WHITE, HDR_PEAK = 203.0, 1000.0
 GRID = 33
 # A longer profile is passed over: it is a program.
-PROFILE_BYTES = 4_000_000
+MAX_PROFILE_BYTES = 4_000_000
 # A profile that changes no colour by more than so many levels is one of sRGB.
 ROUNDING = 3
 # Of an image with alpha so many pixels a side are looked at; from which alpha they can be seen, and
@@ -57,7 +57,7 @@ def convert_by_profile(image: Image.Image, profile: bytes) -> Image.Image:
     """The picture as sRGB, by its colour profile where it has a usable one that is another."""
     with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
         # A profile that is damaged or for another kind of picture is passed over.
-        if len(profile) <= PROFILE_BYTES:
+        if len(profile) <= MAX_PROFILE_BYTES:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if image.mode == "L" and source.profile.xcolor_space.strip() == "RGB":
                 image = image.convert("RGB")

@@ -30,14 +30,6 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from dream.errors import DreamError, PictureError, first_line
-from dream.files.bounded import (
-    BYTES,
-    PathOrFile,
-    Reading,
-    name_of,
-    seekable_file,
-    too_much_memory,
-)
 from dream.files.decoder_answers import AnswerError, invalid_answer_errors
 from dream.files.decoder_process import (
     END,
@@ -48,6 +40,14 @@ from dream.files.decoder_process import (
     PIXELS,
     READINGS,
     WRONG,
+)
+from dream.files.limited_reader import (
+    MAX_FILE_BYTES,
+    PathOrFile,
+    Reading,
+    name_of,
+    seekable_file,
+    too_much_memory,
 )
 
 LOGGER = logging.getLogger(__name__)
@@ -363,7 +363,7 @@ def _file_with_descriptor(file: BinaryIO, path: PathOrFile) -> Iterator[BinaryIO
         return
     with _memory_file() as copy:
         try:
-            if (size := file.seek(0, os.SEEK_END)) > BYTES:  # It is refused by its size.
+            if (size := file.seek(0, os.SEEK_END)) > MAX_FILE_BYTES:  # It is refused by its size.
                 copy.truncate(size)
             else:
                 file.seek(0)

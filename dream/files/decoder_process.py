@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 
 from dream.errors import PictureError, first_line
-from dream.files.bounded import Reading, too_much_memory
-from dream.files.container import read_frames, read_text, read_video
+from dream.files.limited_reader import Reading, too_much_memory
 from dream.files.pixels import read_pixels, read_size, read_thumbnail
+from dream.files.video_container import read_frames, read_text, read_video
 
 READINGS: dict[str, Callable[..., Reading]] = {
     "frames": read_frames,

@@ -9,11 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from dream.files.container import opened, pull_frames
+from dream.files.video_container import open_video, pull_frames
 from dream.tensors import Size
 
-GIF_BASE = Fraction(1, 100)
-GIF_LEAST = 2
+GIF_TIME_BASE = Fraction(1, 100)
+MIN_FRAME_TICKS = 2
 
 
 def write_gif(path: Path, parts: Mapping[Path, Fraction], recipe: str, size: Size) -> None:
@@ -27,36 +27,36 @@ def write_gif(path: Path, parts: Mapping[Path, Fraction], recipe: str, size: Siz
     try:
         with av.open(str(bare), "w", format="gif") as container:
             stream = container.add_stream("gif", rate=100)
-            stream.pix_fmt, stream.codec_context.time_base = "pal8", GIF_BASE
+            stream.pix_fmt, stream.codec_context.time_base = "pal8", GIF_TIME_BASE
             stream.height, stream.width = size
-            for frame in _in_256_colours(_frames(parts)):
+            for frame in _quantise_colours(_gif_frames(parts)):
                 for packet in stream.encode(frame):
                     packet.duration = frame.duration
                     container.mux(packet)
             container.mux(stream.encode(None))
-        _comment(bare, path, recipe.encode())
+        _insert_comment(bare, path, recipe.encode())
     finally:
         bare.unlink(missing_ok=True)
 
 
-def _frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
+def _gif_frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
     """The frames of all parts, in hundredths of a second: at most one in two of them, as browsers
     slow down what is quicker.
     """
-    last = -GIF_LEAST
+    last = -MIN_FRAME_TICKS
     for path, start in sorted(parts.items(), key=lambda part: part[1]):
-        with opened(path) as container:
+        with open_video(path) as container:
             for frame in container.decode(container.streams.video[0]):
                 base = frame.time_base
                 time, length = start + frame.pts * base, frame.duration * base
-                time, length = round(time / GIF_BASE), round(length / GIF_BASE)
-                if time >= last + GIF_LEAST:
+                time, length = round(time / GIF_TIME_BASE), round(length / GIF_TIME_BASE)
+                if time >= last + MIN_FRAME_TICKS:
                     last = frame.pts = time
-                    frame.time_base, frame.duration = GIF_BASE, length
+                    frame.time_base, frame.duration = GIF_TIME_BASE, length
                     yield frame
 
 
-def _in_256_colours(frames: Iterator[Any]) -> Iterator[Any]:
+def _quantise_colours(frames: Iterator[Any]) -> Iterator[Any]:
     """The frames, each in the colours that suit it best."""
     import av
 
@@ -65,7 +65,7 @@ def _in_256_colours(frames: Iterator[Any]) -> Iterator[Any]:
         if graph is None:
             graph = av.filter.Graph()
             source = graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=GIF_BASE
+                width=frame.width, height=frame.height, format=frame.format, time_base=GIF_TIME_BASE
             )
             split, find, use, sink = (
                 graph.add(name, how)
@@ -89,7 +89,7 @@ def _in_256_colours(frames: Iterator[Any]) -> Iterator[Any]:
         yield from pull_frames(graph)
 
 
-def _comment(bare: Path, path: Path, text: bytes) -> None:
+def _insert_comment(bare: Path, path: Path, text: bytes) -> None:
     """A GIF with a comment, which ffmpeg writes none of: behind the head and its colours."""
     blocks = (text[start : start + 255] for start in range(0, len(text), 255))
     with open(bare, "rb") as source, open(path, "wb") as target:

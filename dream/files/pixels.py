@@ -25,16 +25,6 @@ from PIL import (
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 
 from dream.errors import PictureError, first_line
-from dream.files.bounded import (
-    BYTES,
-    EXIF_BYTES,
-    Reading,
-    bounded,
-    check,
-    check_tiles,
-    cicp,
-    too_much_memory,
-)
 from dream.files.colour import (
     ROWS,
     apply_gamma,
@@ -42,18 +32,28 @@ from dream.files.colour import (
     convert_by_profile,
     to_srgb,
 )
+from dream.files.limited_reader import (
+    MAX_EXIF_BYTES,
+    MAX_FILE_BYTES,
+    Reading,
+    bounded,
+    check_header,
+    check_tiff_tiles,
+    cicp,
+    too_much_memory,
+)
 
 # MPO, which some phones write, is read as the JPEG that it starts with.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-MEGAPIXELS = 64
+INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+MAX_MEGAPIXELS = 64
 # Its decoder holds the picture three times.
 WEBP_MEGAPIXELS = 40
 # A JPEG of one scan can be decoded smaller than it is. Of several scans, as a progressive one has,
 # all coefficients lie in memory first, which takes as much as a picture.
 JPEG_MEGAPIXELS = 256
-SIDE = 30_000
+MAX_SIDE = 30_000
 # What is longer is passed over, as EXIF may grow.
-EXIF_LENGTHS = {"exif": EXIF_BYTES, "Raw profile type exif": 2 * EXIF_BYTES}
+EXIF_LENGTHS = {"exif": MAX_EXIF_BYTES, "Raw profile type exif": 2 * MAX_EXIF_BYTES}
 # Of PNG: the key in Pillow's `info` for what cICP says, and the gAMA of pictures that are sRGB.
 CICP, USUAL_GAMMA = "cicp", 0.45455
 # Pillow tells of what it mends by itself, and of what is refused here anyway. It is kept
@@ -72,11 +72,11 @@ def read_pixels(file: BinaryIO, name: str, background: str | None = None) -> Rea
     Raises:
         PictureError: as `load_image`.
     """
-    with _opened(file, name) as image:
+    with _open_image(file, name) as image:
         yield None
-        if image.width * image.height > MEGAPIXELS * 1e6:
+        if image.width * image.height > MAX_MEGAPIXELS * 1e6:
             image.draft(None, (image.width // 2, image.height // 2))
-        rgb = _upright_rgb(image, background)
+        rgb = _to_upright_rgb(image, background)
         image.close()  # The picture is there once, as bytes, and not also as it was.
         pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)
         for top in range(0, rgb.height, ROWS):
@@ -90,16 +90,16 @@ def read_pixels(file: BinaryIO, name: str, background: str | None = None) -> Rea
 
 def read_size(file: BinaryIO, name: str) -> Reading:
     """Yield the [height, width] that the header says. Raises as `read_pixels`."""
-    with _opened(file, name) as image:
+    with _open_image(file, name) as image:
         yield [image.height, image.width]
 
 
 def read_thumbnail(file: BinaryIO, name: str, side: int) -> Reading:
     """Yield as `read_pixels` does, of the picture shrunk to that longest side in pixels."""
-    with _opened(file, name) as image:
+    with _open_image(file, name) as image:
         yield None
         image.draft(None, (side, side))  # A JPEG at the least size that has so many pixels a side.
-        small = _upright_rgb(image)
+        small = _to_upright_rgb(image)
         small.thumbnail((side, side))
         yield [small.height, small.width]
         small.info.clear()  # What is said of it may hold for the picture that it was.
@@ -107,24 +107,24 @@ def read_thumbnail(file: BinaryIO, name: str, side: int) -> Reading:
 
 
 @contextmanager
-def _opened(source: BinaryIO, name: str) -> Iterator[Image.Image]:
+def _open_image(source: BinaryIO, name: str) -> Iterator[Image.Image]:
     """The picture in a file, its header read; what goes wrong with it is a `PictureError`."""
     file, is_tiff = bounded(source, name), False
     try:
-        if (size := file.seek(0, os.SEEK_END)) > BYTES:
-            raise _too_large(name, f"{size / 1e6:.1f} MB", BYTES // 10**6)
-        is_tiff, has_one_scan = check(file)
+        if (size := file.seek(0, os.SEEK_END)) > MAX_FILE_BYTES:
+            raise _too_large_error(name, f"{size / 1e6:.1f} MB", MAX_FILE_BYTES // 10**6)
+        is_tiff, has_one_scan = check_header(file)
         with _open_by_signature(file) as image:
             megapixels = image.width * image.height / 1e6
-            most = WEBP_MEGAPIXELS if image.format == "WEBP" else MEGAPIXELS
+            most = WEBP_MEGAPIXELS if image.format == "WEBP" else MAX_MEGAPIXELS
             if image.format in ("JPEG", "MPO") and has_one_scan:
                 most = JPEG_MEGAPIXELS
             if megapixels > most:
-                raise _too_large(name, f"{megapixels:.1f} megapixels", most)
-            if max(image.size) > SIDE:
-                raise _too_large(name, f"a side of {max(image.size)} pixels", SIDE)
+                raise _too_large_error(name, f"{megapixels:.1f} megapixels", most)
+            if max(image.size) > MAX_SIDE:
+                raise _too_large_error(name, f"a side of {max(image.size)} pixels", MAX_SIDE)
             if isinstance(image, TiffImagePlugin.TiffImageFile):
-                check_tiles(image, MEGAPIXELS * 1e6)
+                check_tiff_tiles(image, MAX_MEGAPIXELS * 1e6)
             if image.format == "PNG":
                 image.info[CICP] = cicp(file)
             yield image
@@ -133,9 +133,9 @@ def _opened(source: BinaryIO, name: str) -> Iterator[Image.Image]:
     except MemoryError as error:
         raise too_much_memory(name) from error
     except Image.DecompressionBombError as error:
-        raise _too_large(name, "far too many megapixels", MEGAPIXELS) from error
+        raise _too_large_error(name, "far too many megapixels", MAX_MEGAPIXELS) from error
     except UnidentifiedImageError as error:
-        said = f"is no picture this program reads; give {', '.join(FORMATS)}"
+        said = f"is no picture this program reads; give {', '.join(INPUT_FORMATS)}"
         if is_tiff:
             said = "is damaged, or a kind of TIFF this program does not read; save it as PNG"
         raise PictureError(f"{name} {said}") from error
@@ -145,7 +145,7 @@ def _opened(source: BinaryIO, name: str) -> Iterator[Image.Image]:
 
 def _open_by_signature(file: BinaryIO) -> Image.Image:
     try:
-        return Image.open(file, formats=FORMATS)
+        return Image.open(file, formats=INPUT_FORMATS)
     except Image.DecompressionBombError:  # Pillow's own limit, at 179 megapixels, is for all alike.
         file.seek(0)
         if not file.read(3) == b"\xff\xd8\xff":
@@ -154,15 +154,15 @@ def _open_by_signature(file: BinaryIO) -> Image.Image:
         return JpegImagePlugin.jpeg_factory(file)
 
 
-def _too_large(name: str, what: str, limit: int) -> PictureError:
+def _too_large_error(name: str, what: str, limit: int) -> PictureError:
     return PictureError(f"{name} has {what}; the limit is {limit}. Shrink it and try again.")
 
 
-def _upright_rgb(image: Image.Image, background: str | None = None) -> Image.Image:
+def _to_upright_rgb(image: Image.Image, background: str | None = None) -> Image.Image:
     _correct_raw_mode(image)
     image.load()
     info, is_negative = image.info, _tag(image, PHOTOMETRIC_INTERPRETATION) == 0
-    image = _eight_bit(_upright(image), is_negative)
+    image = _to_8bit_grey(_apply_exif_orientation(image), is_negative)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
         image = composite_on_background(image, background)
@@ -203,7 +203,7 @@ def _correct_raw_mode(image: Image.Image) -> None:
                 image.tile[at] = tile._replace(args=(band, *tile.args[1:]))
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _apply_exif_orientation(image: Image.Image) -> Image.Image:
     """The same picture, turned where its EXIF says so."""
     try:
         for key, most in EXIF_LENGTHS.items():
@@ -218,7 +218,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _eight_bit(image: Image.Image, is_negative: bool) -> Image.Image:
+def _to_8bit_grey(image: Image.Image, is_negative: bool) -> Image.Image:
     """Grey pictures of more than 8 bits as 8-bit grey; others as they are."""
     if image.mode.startswith("I;16"):
         whites = [4095.0, 65535.0]

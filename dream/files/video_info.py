@@ -18,7 +18,7 @@ MAX_REMARK_LETTERS = 200
 
 
 @dataclass(frozen=True)
-class Limits:
+class VideoLimits:
     """How much of a video is taken: seconds, pixels a side, frames in all and in a second. Of one
     that is quicker, as slow motion is filmed, some frames are left out.
     """
@@ -30,7 +30,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Video:
+class VideoInfo:
     """What is known of a video in a file.
 
     `size` is that of an upright frame of square pixels, `times` when each is shown, in seconds from
@@ -44,7 +44,7 @@ class Video:
     time_base: Fraction
     start: Fraction
     upright: Image.Transpose | None
-    sound: bool
+    has_audio: bool
     remark: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,12 +55,12 @@ class Video:
             "time_base": self.time_base.as_integer_ratio(),
             "start": self.start.as_integer_ratio(),
             "upright": self.upright,
-            "sound": self.sound,
+            "sound": self.has_audio,
             "remark": self.remark,
         }
 
     @classmethod
-    def from_dict(cls, path: str, found: Mapping[str, Any]) -> Video:
+    def from_dict(cls, path: str, found: Mapping[str, Any]) -> VideoInfo:
         """The video in that file of which `to_dict` said so much.
 
         Raises:
@@ -84,17 +84,17 @@ class Video:
         return cls(path, (height, width), at, base, start, upright, sound, remark)
 
     @property
-    def frames(self) -> int:
+    def frame_count(self) -> int:
         """How many frames it has."""
         return len(self.times) - 1
 
     @property
-    def rate(self) -> Fraction:
+    def frame_rate(self) -> Fraction:
         """How many frames it has in a second, on the mean."""
-        return self.frames / self.times[-1]
+        return self.frame_count / self.times[-1]
 
 
-def check_limits(video: Video, limits: Limits, name: str) -> None:
+def check_limits(video: VideoInfo, limits: VideoLimits, name: str) -> None:
     """Refuse a video beyond those limits.
 
     Raises:
@@ -102,7 +102,7 @@ def check_limits(video: Video, limits: Limits, name: str) -> None:
     """
     check_side(max(video.size), limits, name)
     check("lasts", float(video.times[-1]), limits.seconds, "seconds; cut it", name)
-    check("has", video.frames, limits.frames, "frames; cut it", name)
+    check("has", video.frame_count, limits.frames, "frames; cut it", name)
 
 
 def check(verb: str, value: float, limit: float, what: str, name: str) -> None:
@@ -115,6 +115,6 @@ def check(verb: str, value: float, limit: float, what: str, name: str) -> None:
         raise PictureError(f"{name} {verb} {value:.10g} {what}: the limit is {limit:g}")
 
 
-def check_side(side: int, limits: Limits, name: str) -> None:
+def check_side(side: int, limits: VideoLimits, name: str) -> None:
     """The same for the pixels of a side."""
     check("has a side of", side, limits.side, "pixels; shrink it", name)

@@ -14,10 +14,12 @@ from torch import fx, nn
 
 # A trace patches nn.Module for the whole process, so there is one at a time; and a fork waits for
 # it, as its child would else keep the patches, and a lock that stays shut.
-TRACING = threading.Lock()
+TRACE_LOCK = threading.Lock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=TRACING.acquire, after_in_parent=TRACING.release, after_in_child=TRACING.release
+        before=TRACE_LOCK.acquire,
+        after_in_parent=TRACE_LOCK.release,
+        after_in_child=TRACE_LOCK.release,
     )
 
 
@@ -39,19 +41,19 @@ def build(card: Buildable, **changes: Any) -> nn.Module:
     return network
 
 
-def skeleton(card: Buildable, **changes: Any) -> nn.Module:
+def build_on_meta(card: Buildable, **changes: Any) -> nn.Module:
     """The same on torch's meta device: built in milliseconds, to be filled by assignment."""
     with torch.device("meta"):
         return build(card, **changes)
 
 
-def hollow(card: Buildable, **changes: Any) -> nn.Module:
+def build_with_zero_weights(card: Buildable, **changes: Any) -> nn.Module:
     """The same with weights that are one zero each, seen as many: it takes batches of no pictures.
 
     What comes out has the shapes of the real ones, and nothing is computed. (On the meta device the
     first picture has torch import its compiler, which takes a second.)
     """
-    network = skeleton(card, **changes).eval()
+    network = build_on_meta(card, **changes).eval()
     weights = network.state_dict()
     zeros = {name: torch.zeros((), dtype=each.dtype) for name, each in weights.items()}
     network.load_state_dict(
@@ -60,7 +62,7 @@ def hollow(card: Buildable, **changes: Any) -> nn.Module:
     return network
 
 
-class Tracer(fx.Tracer):
+class LayerTracer(fx.Tracer):
     """Traces a network and keeps in `made` what each module makes, by its path.
 
     Of a module that is called several times it is what the first call makes. What other threads run
@@ -70,7 +72,7 @@ class Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__(autowrap_modules=())  # type: ignore[arg-type]
         self.thread = threading.get_ident()
-        self.made: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: dict[str, Any]
@@ -78,7 +80,7 @@ class Tracer(fx.Tracer):
         if threading.get_ident() != self.thread:
             return forward(*args, **kwargs)
         made = super().call_module(m, forward, args, kwargs)
-        self.made.setdefault(self.path_of_module(m), self.create_arg(made))
+        self.outputs.setdefault(self.path_of_module(m), self.create_arg(made))
         return made
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
@@ -87,20 +89,20 @@ class Tracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
-def extractor(network: nn.Module, layers: tuple[str, ...]) -> fx.GraphModule:
+def create_extractor(network: nn.Module, layers: tuple[str, ...]) -> fx.GraphModule:
     """The network as far as those layers, with what they make by name.
 
     Raises:
         ValueError: if no picture passes one of them, as those of training only.
     """
-    tracer = Tracer()
-    with TRACING:
+    tracer = LayerTracer()
+    with TRACE_LOCK:
         graph = tracer.trace(network)
     del tracer.root  # Circles within fx keep the tracer a while; the network need not stay for it.
-    if missing := [layer for layer in layers if layer not in tracer.made]:
+    if missing := [layer for layer in layers if layer not in tracer.outputs]:
         raise ValueError(f"no picture passes {missing[0]}")
     (output,) = graph.find_nodes(op="output")
-    output.args = ({layer: tracer.made[layer] for layer in layers},)
+    output.args = ({layer: tracer.outputs[layer] for layer in layers},)
     for node in graph.nodes:  # Else fx wraps each function anew, and keeps the frames around that.
         node.meta.pop("is_wrapped", None)
     made = fx.GraphModule(network, graph)
@@ -113,7 +115,7 @@ def extractor(network: nn.Module, layers: tuple[str, ...]) -> fx.GraphModule:
 @lru_cache(maxsize=16)
 def module_names(card: Buildable) -> tuple[str, ...]:
     """The path of every module of a network, as `features.22`."""
-    return tuple(name for name, _ in skeleton(card).named_modules() if name)
+    return tuple(name for name, _ in build_on_meta(card).named_modules() if name)
 
 
 @lru_cache(maxsize=256)
@@ -124,7 +126,7 @@ def channel_count(card: Buildable, layer: str, classes: int | None = None) -> in
         ValueError: if no picture passes it, or what it makes is no batch of pictures or vectors.
     """
     changes = {"num_classes": classes} if classes else {}
-    network = extractor(hollow(card, **changes), (layer,))
+    network = create_extractor(build_with_zero_weights(card, **changes), (layer,))
     with torch.no_grad():
         made = network(torch.empty(0, 3, 224, 224))[layer]
     if not isinstance(made, torch.Tensor) or made.dim() not in (2, 4):

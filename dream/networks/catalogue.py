@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dream.errors import RecipeError, instead, shown
+from dream.errors import RecipeError, describe_value, suggest_names
 from dream.networks.model_card import Layer, ModelCard, Source
 
-TORCHVISION = "https://download.pytorch.org/models/"
+TORCHVISION_URL = "https://download.pytorch.org/models/"
 
 
-def _relus(*indices: tuple[int, str, str, str]) -> tuple[Layer, ...]:
+def _feature_layers(*indices: tuple[int, str, str, str]) -> tuple[Layer, ...]:
     return tuple(
         Layer(f"features.{index}", kind, brings, alias) for index, alias, kind, brings in indices
     )
 
 
-INCEPTIONS = (
+GOOGLENET_LAYERS = (
     Layer("conv3", "edges", "Strokes"),
     Layer("inception3a", "textures", "Ripples, fur"),
     Layer("inception3b", "patterns", "Rings, eyes"),
@@ -26,7 +26,7 @@ INCEPTIONS = (
     Layer("inception5a", "creatures", "Scales"),
     Layer("inception5b", "creatures", "Faint animal"),
 )
-TIMM_VGG = (
+TIMM_VGG_PREFIXES = (
     ("pre_logits.fc1.", "classifier.0."),
     ("pre_logits.fc2.", "classifier.3."),
     ("head.fc.", "classifier.6."),
@@ -38,14 +38,14 @@ CARDS = {
     for card in (
         ModelCard(
             name="dreamlet",
-            about="GoogLeNet at 5/8 of its width; comes with the app, needs no download",
+            description="GoogLeNet at 5/8 of its width; comes with the app, needs no download",
             builder="dream.networks.dreamlet:Dreamlet",
             licence="MIT",
-            low="inception3b",
+            low_layer="inception3b",
             default_layer="inception4c",
-            high="inception5a",
-            layers=INCEPTIONS,
-            means="dreamlet_means.safetensors",
+            high_layer="inception5a",
+            layers=GOOGLENET_LAYERS,
+            means_file="dreamlet_means.safetensors",
             source=Source(
                 file="dreamlet.safetensors",
                 sha256="c90a49245737d80c397a196c6089e1d04124575108906bc1cbdf930679d20f88",
@@ -54,11 +54,11 @@ CARDS = {
         ),
         ModelCard(
             name="vgg16",
-            about="VGG with 16 layers (Simonyan and Zisserman 2014); thick paint, eyes, spires",
-            low="features.15",
+            description="VGG with 16 layers (Simonyan and Zisserman 2014); thick paint, eyes, spires",
+            low_layer="features.15",
             default_layer="features.22",
-            high="features.29",
-            layers=_relus(
+            high_layer="features.29",
+            layers=_feature_layers(
                 (3, "relu1_2", "edges", "Edges"),
                 (8, "relu2_2", "textures", "Weave"),
                 (15, "relu3_3", "patterns", "Swirls"),
@@ -67,9 +67,9 @@ CARDS = {
                 (29, "relu5_3", "creatures", "Heads, birds"),
                 (30, "pool5", "creatures", "Heads, sparse"),
             ),
-            heavy=True,
+            is_heavy=True,
             head="classifier",
-            logits="classifier.6",
+            last_weight_layer="classifier.6",
             head_side=224,
             source=Source(
                 repo="timm/vgg16.tv_in1k",
@@ -77,17 +77,17 @@ CARDS = {
                 revision="3394518cba29aee1ea82a49d971be90d2dd1dab7",
                 sha256="57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
                 megabytes=553,
-                url=TORCHVISION + "vgg16-397923af.pth",
-                keys=TIMM_VGG,
+                url=TORCHVISION_URL + "vgg16-397923af.pth",
+                key_prefixes=TIMM_VGG_PREFIXES,
             ),
         ),
         ModelCard(
             name="vgg19",
-            about="VGG with 19 layers (Simonyan and Zisserman 2014); as vgg16, finer",
-            low="features.17",
+            description="VGG with 19 layers (Simonyan and Zisserman 2014); as vgg16, finer",
+            low_layer="features.17",
             default_layer="features.26",
-            high="features.35",
-            layers=_relus(
+            high_layer="features.35",
+            layers=_feature_layers(
                 (3, "relu1_2", "edges", "Edges"),
                 (5, "conv2_1", "textures", "Weave"),
                 (8, "relu2_2", "textures", "Cloth"),
@@ -98,9 +98,9 @@ CARDS = {
                 (31, "relu5_2", "creatures", "Birds"),
                 (35, "relu5_4", "creatures", "Heads, sparse"),
             ),
-            heavy=True,
+            is_heavy=True,
             head="classifier",
-            logits="classifier.6",
+            last_weight_layer="classifier.6",
             head_side=224,
             source=Source(
                 repo="timm/vgg19.tv_in1k",
@@ -108,35 +108,35 @@ CARDS = {
                 revision="128d4708565b3a414bcbb9bbad440b2fe37b9f18",
                 sha256="11aea017b543ff59233749d8f1cf544cda749378f5790d2fedab841fb86b7669",
                 megabytes=575,
-                url=TORCHVISION + "vgg19-dcbb9e9d.pth",
-                keys=TIMM_VGG,
+                url=TORCHVISION_URL + "vgg19-dcbb9e9d.pth",
+                key_prefixes=TIMM_VGG_PREFIXES,
             ),
         ),
         ModelCard(
             name="googlenet",
-            about="Inception v1 (Szegedy et al. 2014), of the dreams of 2015",
+            description="Inception v1 (Szegedy et al. 2014), of the dreams of 2015",
             options={"aux_logits": False, "init_weights": False, "transform_input": True},
-            low="inception3b",
+            low_layer="inception3b",
             default_layer="inception4c",
-            high="inception4e",
-            layers=INCEPTIONS,
-            bands=4,
+            high_layer="inception4e",
+            layers=GOOGLENET_LAYERS,
+            laplacian_bands=4,
             source=Source(
                 repo=VISION_MODELS[0],
                 file="googlenet.safetensors",
                 revision=VISION_MODELS[1],
                 sha256="d65208bbda6eb067746e1d3ecaa7752932accabf5083fabf8f912eecbae6484c",
                 megabytes=26.6,
-                url=TORCHVISION + "googlenet-1378be20.pth",
+                url=TORCHVISION_URL + "googlenet-1378be20.pth",
             ),
         ),
         ModelCard(
             name="inception_v3",
-            about="Inception v3 (Szegedy et al. 2015); fine ornaments, layers as in Keras too",
+            description="Inception v3 (Szegedy et al. 2015); fine ornaments, layers as in Keras too",
             options={"aux_logits": False, "init_weights": False, "transform_input": True},
-            low="Mixed_5d",
+            low_layer="Mixed_5d",
             default_layer="Mixed_6b",
-            high="Mixed_7a",
+            high_layer="Mixed_7a",
             layers=(
                 Layer("Mixed_5b", "textures", "Threads", "mixed0"),
                 Layer("Mixed_5c", "textures", "Weave", "mixed1"),
@@ -149,45 +149,45 @@ CARDS = {
                 Layer("Mixed_7a", "creatures", "Sparse", "mixed8"),
             ),
             min_side=75,
-            heavy=True,
+            is_heavy=True,
             source=Source(
                 repo="timm/inception_v3.tv_in1k",
                 file="model.safetensors",
                 revision="main",  # 9506574 in short
                 sha256="9c452c63a67fd03a38a78c401ba12d4be0e926df63c93403de3a29f6df20fefb",
                 megabytes=95.5,
-                url=TORCHVISION + "inception_v3_google-0cc3c7bd.pth",
+                url=TORCHVISION_URL + "inception_v3_google-0cc3c7bd.pth",
             ),
         ),
         ModelCard(
             name="resnet50",
-            about="Residual network of 50 layers (He et al. 2015); scribbles to animals",
-            low="layer2",
+            description="Residual network of 50 layers (He et al. 2015); scribbles to animals",
+            low_layer="layer2",
             default_layer="layer3",
-            high="layer4",
+            high_layer="layer4",
             layers=(
                 Layer("layer1", "textures", "Scribbles"),
                 Layer("layer2", "patterns", "Feathers"),
                 Layer("layer3", "parts", "Eyes, faces"),
                 Layer("layer4", "creatures", "Animals"),
             ),
-            heavy=True,
+            is_heavy=True,
             source=Source(
                 repo="timm/resnet50.tv_in1k",
                 file="model.safetensors",
                 revision="aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
                 sha256="5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
                 megabytes=102,
-                url=TORCHVISION + "resnet50-0676ba61.pth",
+                url=TORCHVISION_URL + "resnet50-0676ba61.pth",
             ),
         ),
         ModelCard(
             name="alexnet",
-            about="AlexNet (Krizhevsky et al. 2012); coarse and bright, for class images",
-            low="features.7",
+            description="AlexNet (Krizhevsky et al. 2012); coarse and bright, for class images",
+            low_layer="features.7",
             default_layer="features.11",
-            high="features.12",
-            layers=_relus(
+            high_layer="features.12",
+            layers=_feature_layers(
                 (1, "relu1", "edges", "Edges"),
                 (4, "relu2", "textures", "Blobs"),
                 (7, "relu3", "patterns", "Swirls"),
@@ -197,22 +197,22 @@ CARDS = {
             ),
             min_side=63,
             head="classifier",
-            logits="classifier.6",
+            last_weight_layer="classifier.6",
             head_side=224,
             source=Source(
                 repo=VISION_MODELS[0],
                 file="alexnet.safetensors",
                 revision=VISION_MODELS[1],
                 megabytes=244,
-                url=TORCHVISION + "alexnet-owt-7be5be79.pth",
+                url=TORCHVISION_URL + "alexnet-owt-7be5be79.pth",
             ),
         ),
         ModelCard(
             name="squeezenet1_1",
-            about="SqueezeNet 1.1 (Iandola et al. 2016); 5 MB, quick and garish",
-            low="features.7",
+            description="SqueezeNet 1.1 (Iandola et al. 2016); 5 MB, quick and garish",
+            low_layer="features.7",
             default_layer="features.10",
-            high="features.12",
+            high_layer="features.12",
             layers=(
                 Layer("features.4", "edges", "Strokes", "fire3"),
                 Layer("features.6", "textures", "Dots", "fire4"),
@@ -221,23 +221,23 @@ CARDS = {
                 Layer("features.11", "parts", "Faces, thin", "fire8"),
                 Layer("features.12", "creatures", "Faint animal", "fire9"),
             ),
-            bands=4,
-            logits="classifier.1",
+            laplacian_bands=4,
+            last_weight_layer="classifier.1",
             output="classifier.3",
             source=Source(
                 repo=VISION_MODELS[0],
                 file="squeezenet1_1.safetensors",
                 revision=VISION_MODELS[1],
                 megabytes=5,
-                url=TORCHVISION + "squeezenet1_1-b8a52dc0.pth",
+                url=TORCHVISION_URL + "squeezenet1_1-b8a52dc0.pth",
             ),
         ),
         ModelCard(
             name="mobilenet_v2",
-            about="MobileNet v2 (Sandler et al. 2018); 14 MB, delicate",
-            low="features.6",
+            description="MobileNet v2 (Sandler et al. 2018); 14 MB, delicate",
+            low_layer="features.6",
             default_layer="features.13",
-            high="features.16",
+            high_layer="features.16",
             layers=(
                 Layer("features.3", "edges", "Lattice"),
                 Layer("features.6", "textures", "Ornaments"),
@@ -246,36 +246,36 @@ CARDS = {
                 Layer("features.16", "creatures", "Fine fur"),
                 Layer("features.17", "creatures", "Veins, faint"),
             ),
-            logits="classifier.1",
+            last_weight_layer="classifier.1",
             source=Source(
                 repo=VISION_MODELS[0],
                 file="mobilenet_v2.safetensors",
                 revision=VISION_MODELS[1],
                 megabytes=14,
-                url=TORCHVISION + "mobilenet_v2-b0353104.pth",
+                url=TORCHVISION_URL + "mobilenet_v2-b0353104.pth",
             ),
         ),
         ModelCard(
             name="densenet121",
-            about="Densely connected network of 121 layers (Huang et al. 2016)",
-            low="features.denseblock2",
+            description="Densely connected network of 121 layers (Huang et al. 2016)",
+            low_layer="features.denseblock2",
             default_layer="features.denseblock3",
-            high="features.denseblock4",
+            high_layer="features.denseblock4",
             layers=(
                 Layer("features.denseblock1", "textures", "Strokes", "block1"),
                 Layer("features.denseblock2", "patterns", "Feathers", "block2"),
                 Layer("features.denseblock3", "parts", "Eyes, faces", "block3"),
                 Layer("features.denseblock4", "creatures", "Animals", "block4"),
             ),
-            heavy=True,
-            logits="classifier",
+            is_heavy=True,
+            last_weight_layer="classifier",
             source=Source(
                 repo="timm/densenet121.tv_in1k",
                 file="model.safetensors",
                 revision="main",  # d42603a in short
                 sha256="c894c6d9caa317a8ca1942986dee7a16a86c77734a4d691d2abe05389cfef358",
                 megabytes=32.3,
-                url=TORCHVISION + "densenet121-a639ec97.pth",
+                url=TORCHVISION_URL + "densenet121-a639ec97.pth",
             ),
         ),
     )
@@ -283,15 +283,17 @@ CARDS = {
 
 
 # What a GPU begins with, the first of these that is there (see `Engine.default_model`).
-CLASSICS = ("googlenet", "vgg16", "vgg19", "inception_v3", "resnet50")
+GPU_DEFAULT_MODELS = ("googlenet", "vgg16", "vgg19", "inception_v3", "resnet50")
 
 
-def card(name: str) -> ModelCard:
+def get_card(name: str) -> ModelCard:
     """The card of that network.
 
     Raises:
         RecipeError: if there is none; the message lists what is near.
     """
     if not isinstance(name, str) or name not in CARDS:
-        raise RecipeError(f"model {shown(name, 60)} is not known; {instead(name, CARDS)}")
+        raise RecipeError(
+            f"model {describe_value(name, 60)} is not known; {suggest_names(name, CARDS)}"
+        )
     return CARDS[name]

@@ -17,21 +17,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Where that was measured. Elsewhere there is no oneDNN, or its sums are in other orders.
-IN_ONE_ORDER = (
+HAS_DETERMINISTIC_ONEDNN = (
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and platform.machine() in ("x86_64", "AMD64")
     and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
 )
 
-LAST = torch.channels_last
+CHANNELS_LAST = torch.channels_last
 ONES = (1, 1)
-if IN_ONE_ORDER:
-    _pack = torch.ops.mkldnn._reorder_convolution_weight.default
+if HAS_DETERMINISTIC_ONEDNN:
+    _reorder_weight = torch.ops.mkldnn._reorder_convolution_weight.default
     _convolve = torch.ops.mkldnn._convolution_pointwise.default
-_shut = torch.ops.aten.threshold_backward.grad_input
+_relu_backward = torch.ops.aten.threshold_backward.grad_input
 
 
-def freeze(convolution: nn.Conv2d) -> nn.Module:
+def freeze_convolution(convolution: nn.Conv2d) -> nn.Module:
     """The same convolution, frozen; as it is where it cannot be.
 
     That can be one in float32 on an x86-64, of stride 1 or the first of its network, which reads
@@ -40,7 +40,7 @@ def freeze(convolution: nn.Conv2d) -> nn.Module:
     weight, bias = convolution.weight, convolution.bias
     stride, padding = convolution.stride, convolution.padding
     if not (
-        IN_ONE_ORDER
+        HAS_DETERMINISTIC_ONEDNN
         and (weight.device.type, weight.dtype) == ("cpu", torch.float32)
         and (convolution.groups, convolution.dilation) == (1, (1, 1))
         and convolution.padding_mode == "zeros"
@@ -49,13 +49,13 @@ def freeze(convolution: nn.Conv2d) -> nn.Module:
     ):
         return convolution
     if stride == (1, 1):
-        return Frozen(weight, bias, padding)
+        return FrozenConv(weight, bias, padding)
     if convolution.in_channels == 3 and stride[0] == stride[1] and padding[0] == padding[1]:
-        return FrozenFirst(weight, bias, padding[0], stride[0])
+        return FrozenStridedConv(weight, bias, padding[0], stride[0])
     return convolution
 
 
-class Frozen(nn.Module):
+class FrozenConv(nn.Module):
     """A convolution of stride 1 with nothing left to learn.
 
     Asked so, it ends in a ReLU. With `sizes` it is several, which make so many channels each.
@@ -72,29 +72,29 @@ class Frozen(nn.Module):
         sizes: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
-        self.register_buffer("weight", weight.detach().contiguous(memory_format=LAST))
+        self.register_buffer("weight", weight.detach().contiguous(memory_format=CHANNELS_LAST))
         self.register_buffer("bias", None if bias is None else bias.detach())
-        self.sizes = list(sizes) or [len(weight)]
+        self.split_sizes = list(sizes) or [len(weight)]
         sides = weight.shape[2:]
         around = [side - 1 - pad for side, pad in zip(sides, padding, strict=True)]
-        self.there = _Kernel(sides, padding)
-        self.back = _Kernel(sides, around)
+        self.forward_kernel = _Kernel(sides, padding)
+        self.backward_kernel = _Kernel(sides, around)
 
     @property
-    def bytes(self) -> int:
+    def cached_bytes(self) -> int:
         """The memory that it takes beside its weight: that twice, as oneDNN reads it."""
         return 2 * self.weight.nbytes
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor | tuple[Tensor, ...]:
-        made: tuple[Tensor, ...] = _Convolve.apply(x, self, relu)
+        made: tuple[Tensor, ...] = _ConvolutionFunction.apply(x, self, relu)
         return made if len(made) > 1 else made[0]
 
-    def flipped(self) -> Tensor:
+    def transposed_weight(self) -> Tensor:
         """The weight of the convolution that makes its gradient."""
-        return self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=LAST)
+        return self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=CHANNELS_LAST)
 
 
-class FrozenFirst(Frozen):
+class FrozenStridedConv(FrozenConv):
     """One of a larger stride: squares of pixels become channels, and the stride becomes 1.
 
     To three channels a gradient is slow, and summed in an order that threads decide.
@@ -103,26 +103,26 @@ class FrozenFirst(Frozen):
     def __init__(self, weight: Tensor, bias: Tensor | None, edge: int, stride: int) -> None:
         padded = F.pad(weight, (0, -weight.shape[3] % stride, 0, -weight.shape[2] % stride))
         super().__init__(F.pixel_unshuffle(padded, stride), bias, (0, 0))
-        self.kernel, self.edge, self.stride = tuple(weight.shape[2:]), edge, stride
+        self.kernel, self.padding, self.stride = tuple(weight.shape[2:]), edge, stride
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor | tuple[Tensor, ...]:
         # Behind each side so many pixels that the last square that is read is whole.
         below, behind = (
-            ((side + 2 * self.edge - kernel) // self.stride + squares) * self.stride
+            ((side + 2 * self.padding - kernel) // self.stride + squares) * self.stride
             - side
-            - self.edge
+            - self.padding
             for side, kernel, squares in zip(
                 x.shape[2:], self.kernel, self.weight.shape[2:], strict=True
             )
         )
-        x = F.pad(x, (self.edge, behind, self.edge, below))
+        x = F.pad(x, (self.padding, behind, self.padding, below))
         return super().forward(F.pixel_unshuffle(x, self.stride), relu)
 
 
-def together(those: Sequence[Frozen]) -> Frozen:
+def merge_pointwise(those: Sequence[FrozenConv]) -> FrozenConv:
     """Several of 1 x 1 that read the same as one: it reads that once, and its gradient is one."""
     biases = [each.bias for each in those if each.bias is not None]
-    return Frozen(
+    return FrozenConv(
         torch.cat([each.weight for each in those]),
         torch.cat(biases) if biases else None,
         (0, 0),
@@ -137,41 +137,41 @@ class _Kernel:
         down, right = padding
         # An edge wider than half a kernel oneDNN adds up in an order that threads decide.
         wide = 2 * down >= sides[0] or 2 * right >= sides[1]
-        self.edge = (right, right, down, down) if wide and (down or right) else ()
+        self.extra_padding = (right, right, down, down) if wide and (down or right) else ()
         self.padding = (0, 0) if wide else (down, right)
         # Dreams stay at one size for many steps. Other threads may be at another.
-        self.kept: tuple[torch.Size, Tensor] = torch.Size(), torch.empty(0)
+        self.cached: tuple[torch.Size, Tensor] = torch.Size(), torch.empty(0)
 
     def __call__(
         self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, after: str
     ) -> Tensor:
-        if self.edge:
-            x = F.pad(x, self.edge)
-        x = x.contiguous(memory_format=LAST)
-        size, packed = self.kept
+        if self.extra_padding:
+            x = F.pad(x, self.extra_padding)
+        x = x.contiguous(memory_format=CHANNELS_LAST)
+        size, packed = self.cached
         if size != x.shape:
-            packed = _pack(weight(), self.padding, ONES, ONES, 1, x.shape)
-            self.kept = x.shape, packed
+            packed = _reorder_weight(weight(), self.padding, ONES, ONES, 1, x.shape)
+            self.cached = x.shape, packed
         made: Tensor = _convolve(x, packed, bias, self.padding, ONES, ONES, 1, after, [], "")
         return made
 
 
-class _Convolve(torch.autograd.Function):
+class _ConvolutionFunction(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, frozen: Frozen, relu: bool) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, x: Tensor, frozen: FrozenConv, relu: bool) -> tuple[Tensor, ...]:
         weight, after = lambda: frozen.weight, "relu" if relu else "none"
-        made = frozen.there(x, weight, frozen.bias, after)
+        made = frozen.forward_kernel(x, weight, frozen.bias, after)
         ctx.frozen, ctx.made = frozen, made if relu else None
-        return torch.split(made, frozen.sizes, 1)
+        return torch.split(made, frozen.split_sizes, 1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        frozen: Frozen = ctx.frozen
+        frozen: FrozenConv = ctx.frozen
         if ctx.made is None:
             gradient = torch.cat(gradients, 1) if len(gradients) > 1 else gradients[0]
         else:
             gradient = torch.empty_like(ctx.made)
-            made, into = (torch.split(each, frozen.sizes, 1) for each in (ctx.made, gradient))
+            made, into = (torch.split(each, frozen.split_sizes, 1) for each in (ctx.made, gradient))
             for parts in zip(gradients, made, into, strict=True):
-                _shut(parts[0], parts[1], 0, grad_input=parts[2])
-        return frozen.back(gradient, frozen.flipped, None, "none"), None, None
+                _relu_backward(parts[0], parts[1], 0, grad_input=parts[2])
+        return frozen.backward_kernel(gradient, frozen.transposed_weight, None, "none"), None, None

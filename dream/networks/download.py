@@ -24,30 +24,30 @@ from dream.networks.model_card import Source
 
 # How long to wait for the hub's answer, for more of its file, and for torchvision: in all less than
 # half a minute.
-ANSWER_SECONDS, STALL_SECONDS, READ_SECONDS = 4, 12, 8
-RESTARTS = 2
-CHUNK = 1 << 20
+HUB_TIMEOUT, STALL_TIMEOUT, READ_TIMEOUT = 4, 12, 8
+MAX_RESTARTS = 2
+CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Download:
+class DownloadProgress:
     """How far a download has come, in bytes; `total` is 0 while it is not known."""
 
     model: str
     source: str
-    done: int
-    total: int
+    bytes_done: int
+    bytes_total: int
 
     @property
     def megabytes(self) -> str:
         """As 120 of 553 MB."""
-        return f"{self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB"
+        return f"{self.bytes_done / 1e6:.0f} of {self.bytes_total / 1e6:.0f} MB"
 
 
-Fetching = Generator[Download, None, Path]
+DownloadSteps = Generator[DownloadProgress, None, Path]
 
 
-def hub_path(source: Source) -> Path | None:
+def hub_cache_path(source: Source) -> Path | None:
     """Where the file is in the hub's cache; what is `main` there may be another one by now."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -59,20 +59,20 @@ def hub_path(source: Source) -> Path | None:
     return path if stored_as in (source.sha256, path.name) else None
 
 
-def torchvision_path(source: Source) -> Path:
+def torchvision_cache_path(source: Source) -> Path:
     """Where torchvision keeps the file."""
     return Path(torch.hub.get_dir(), "checkpoints", source.url.rpartition("/")[2])
 
 
-def from_hub(model: str, source: Source) -> Fetching:
+def download_from_hub(model: str, source: Source) -> DownloadSteps:
     """The file, downloaded into the hub's cache."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.utils.tqdm import tqdm
 
-    damaged = hub_path(source) is not None  # Else it would have been taken.
+    damaged = hub_cache_path(source) is not None  # Else it would have been taken.
     # The client tries a hub that does not answer for half a minute; so ask once, and shortly.
     url = hf_hub_url(source.repo, source.file, revision=source.revision)
-    about = get_hf_file_metadata(url, timeout=ANSWER_SECONDS)
+    about = get_hf_file_metadata(url, timeout=HUB_TIMEOUT)
     if about.etag != source.sha256:
         raise WeightsError(f"{source.file} is another file there by now")
     done, restarts, stopped, outcome = 0, 0, False, Future[Any]()
@@ -87,7 +87,7 @@ def from_hub(model: str, source: Source) -> Fetching:
             done += int(n or 0)
             restarts += (n or 0) < 0
             # The client would begin again for ever where each time a little more arrives.
-            if restarts > RESTARTS:
+            if restarts > MAX_RESTARTS:
                 raise WeightsError("the transfer broke off again and again")
             if stopped:
                 raise WeightsError("the download was stopped")
@@ -109,43 +109,43 @@ def from_hub(model: str, source: Source) -> Fetching:
     try:
         most, moved, total = 0, time.monotonic(), about.size or 0
         while not outcome.done():
-            yield Download(model, "the hub", done, total)
+            yield DownloadProgress(model, "the hub", done, total)
             wait([outcome], 0.2)
             if done > most:
                 most, moved = done, time.monotonic()
-            elif time.monotonic() - moved > STALL_SECONDS and done < total:
-                raise WeightsError(f"nothing arrived for {STALL_SECONDS} seconds")
+            elif time.monotonic() - moved > STALL_TIMEOUT and done < total:
+                raise WeightsError(f"nothing arrived for {STALL_TIMEOUT} seconds")
     finally:
         stopped = True
-    return verified(Path(outcome.result()), source.sha256, ours=done > 0)
+    return verify_sha256(Path(outcome.result()), source.sha256, delete_if_wrong=done > 0)
 
 
-def from_torchvision(model: str, source: Source) -> Fetching:
+def download_from_torchvision(model: str, source: Source) -> DownloadSteps:
     """The file, downloaded to where torchvision keeps it."""
-    path = torchvision_path(source)
+    path = torchvision_cache_path(source)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     # Torch's own `download_url_to_file` cannot be stopped, and waits for ever.
     try:
         with (
-            urllib.request.urlopen(source.url, timeout=READ_SECONDS) as answer,
+            urllib.request.urlopen(source.url, timeout=READ_TIMEOUT) as answer,
             open(partial, "wb") as file,
         ):
             total, done = int(answer.headers.get("Content-Length") or 0), 0
-            while chunk := answer.read(CHUNK):
+            while chunk := answer.read(CHUNK_BYTES):
                 file.write(chunk)
                 done += len(chunk)
-                yield Download(model, "torchvision", done, total)
+                yield DownloadProgress(model, "torchvision", done, total)
         if total and done != total:
             raise WeightsError(f"the transfer broke off at {done} of {total} bytes")
-        verified(partial, source.digits)
+        verify_sha256(partial, source.sha256_prefix)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
     return path
 
 
-def verified(path: Path, sha256: str, *, ours: bool = False) -> Path:
+def verify_sha256(path: Path, sha256: str, *, delete_if_wrong: bool = False) -> Path:
     """The path, if the file's sha256 starts so. Else it is removed if it is `ours`.
 
     Raises:
@@ -153,11 +153,13 @@ def verified(path: Path, sha256: str, *, ours: bool = False) -> Path:
     """
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     if digest.hexdigest().startswith(sha256):
         return path
-    for each in (path, path.resolve()) if ours else ():  # The hub's link, and what it points to.
+    for each in (
+        (path, path.resolve()) if delete_if_wrong else ()
+    ):  # The hub's link, and what it points to.
         each.unlink(missing_ok=True)
     raise WeightsError(
         f"{path.name} is damaged or another file: its sha256 is {digest.hexdigest()[:12]}…"

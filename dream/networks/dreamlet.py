@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dream import sums
+from dream import deterministic
 
 
-class Unit(nn.Module):
+class ConvReLU(nn.Module):
     """A convolution with bias and "same" padding, then ReLU."""
 
     def __init__(self, channels: int, width: int, kernel: int, stride: int = 1) -> None:
@@ -31,20 +31,24 @@ class Inception(nn.Module):
         self, channels: int, one: int, three: tuple[int, int], five: tuple[int, int], pool: int
     ) -> None:
         super().__init__()
-        self.branch1 = Unit(channels, one, 1)
-        self.branch2 = nn.Sequential(Unit(channels, three[0], 1), Unit(*three, 3))
-        self.branch3 = nn.Sequential(Unit(channels, five[0], 1), Unit(*five, 5))
-        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), Unit(channels, pool, 1))
+        self.branch1 = ConvReLU(channels, one, 1)
+        self.branch2 = nn.Sequential(ConvReLU(channels, three[0], 1), ConvReLU(*three, 3))
+        self.branch3 = nn.Sequential(ConvReLU(channels, five[0], 1), ConvReLU(*five, 5))
+        self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), ConvReLU(channels, pool, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
 
 
-class Logits(nn.Linear):
+class LogitLayer(nn.Linear):
     """Weighted sums, in float64 on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(sums.wide(x), sums.wide(self.weight), sums.wide(self.bias))
+        return F.linear(
+            deterministic.upcast(x),
+            deterministic.upcast(self.weight),
+            deterministic.upcast(self.bias),
+        )
 
 
 class Dreamlet(nn.Module):
@@ -52,9 +56,9 @@ class Dreamlet(nn.Module):
 
     def __init__(self, num_classes: int = 1000) -> None:
         super().__init__()
-        self.conv1 = Unit(3, 40, 7, stride=2)
-        self.conv2 = Unit(40, 40, 1)
-        self.conv3 = Unit(40, 120, 3)
+        self.conv1 = ConvReLU(3, 40, 7, stride=2)
+        self.conv2 = ConvReLU(40, 40, 1)
+        self.conv3 = ConvReLU(40, 120, 3)
         self.inception3a = Inception(120, 40, (64, 80), (8, 24), 24)
         self.inception3b = Inception(168, 80, (80, 120), (24, 64), 40)
         self.inception4a = Inception(304, 120, (64, 128), (8, 32), 40)
@@ -65,7 +69,7 @@ class Dreamlet(nn.Module):
         self.inception5a = Inception(520, 160, (104, 200), (24, 80), 80)
         self.inception5b = Inception(520, 240, (120, 240), (32, 80), 80)
         self.pool = nn.MaxPool2d(3, 2, padding=1)
-        self.fc = Logits(640, num_classes)
+        self.fc = LogitLayer(640, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(self.conv1(x))
@@ -74,5 +78,5 @@ class Dreamlet(nn.Module):
         x = self.inception4c(self.inception4b(self.inception4a(x)))
         x = self.pool(self.inception4e(self.inception4d(x)))
         x = self.inception5b(self.inception5a(x))
-        logits: Tensor = self.fc(sums.wide(x).mean((2, 3)))
+        logits: Tensor = self.fc(deterministic.upcast(x).mean((2, 3)))
         return logits

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dream.errors import RecipeError, near, shown
+from dream.errors import RecipeError, close_matches, describe_value
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -21,7 +21,7 @@ class Layer:
 
     name: str
     kind: str
-    brings: str
+    effect: str
     alias: str = ""
 
 
@@ -42,15 +42,15 @@ class Source:
     repo: str = ""
     revision: str = ""
     url: str = ""
-    keys: tuple[tuple[str, str], ...] = ()
+    key_prefixes: tuple[tuple[str, str], ...] = ()
 
     @property
-    def shipped(self) -> bool:
+    def is_shipped(self) -> bool:
         """Whether the file comes with the program."""
         return not self.repo
 
     @property
-    def digits(self) -> str:
+    def sha256_prefix(self) -> str:
         """How the sha256 of torchvision's file begins."""
         return self.url.rpartition("-")[2].removesuffix(".pth")
 
@@ -70,10 +70,10 @@ class ModelCard:
     """
 
     name: str
-    about: str
-    low: str
+    description: str
+    low_layer: str
     default_layer: str
-    high: str
+    high_layer: str
     layers: tuple[Layer, ...]
     source: Source
     builder: str = ""
@@ -81,16 +81,16 @@ class ModelCard:
     licence: str = "BSD-3-Clause"  # Torchvision's.
     min_side: int = 32
     head: str = ""
-    logits: str = "fc"
+    last_weight_layer: str = "fc"
     output: str = ""
     head_side: int = 0
-    bands: int = 1
-    heavy: bool = False
-    means: str = ""
+    laplacian_bands: int = 1
+    is_heavy: bool = False
+    means_file: str = ""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
-    def layer(self, name: str) -> str:
+    def resolve_layer(self, name: str) -> str:
         """The module of that name, alias or path in the network.
 
         Raises:
@@ -100,15 +100,17 @@ class ModelCard:
         listed |= {layer.alias: layer.name for layer in self.layers if layer.alias}
         if name in listed:
             return listed[name]
-        modules = self.modules
+        modules = self.module_names
         if name in modules:
             return name
-        like = [*near(name, listed, 4, cutoff=0.5), *near(name, modules, 2)]
+        like = [*close_matches(name, listed, 4, cutoff=0.5), *close_matches(name, modules, 2)]
         like = list(dict.fromkeys(like or [self.default_layer, *listed.values()]))
-        raise RecipeError(f"layer {shown(name, 60)} is not in {self.name}; try {', '.join(like)}")
+        raise RecipeError(
+            f"layer {describe_value(name, 60)} is not in {self.name}; try {', '.join(like)}"
+        )
 
     @property
-    def modules(self) -> tuple[str, ...]:
+    def module_names(self) -> tuple[str, ...]:
         """The path of every module of the network, as `features.22`."""
         from dream.networks.architecture import module_names
 
@@ -129,7 +131,7 @@ class ModelCard:
                 f"{layer} of {self.name} has no channels to look at; try another"
             ) from error
 
-    def channel(self, layer: str, channel: int | str) -> int:
+    def resolve_channel(self, layer: str, channel: int | str) -> int:
         """The number of a channel of that module, given as a number or in writing.
 
         Raises:
@@ -138,13 +140,15 @@ class ModelCard:
         count = self.channel_count(layer)
         text = str(channel).strip()
         if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < count):
-            raise RecipeError(f"{layer} has channels 0 to {count - 1}, not {shown(channel)}")
+            raise RecipeError(
+                f"{layer} has channels 0 to {count - 1}, not {describe_value(channel)}"
+            )
         return int(text)
 
     @property
-    def scores(self) -> str:
+    def logit_layer(self) -> str:
         """The layer whose channels are the logits of the classes."""
-        return self.output or self.logits
+        return self.output or self.last_weight_layer
 
     def needs_head(self, layers: tuple[str, ...]) -> bool:
         """Whether one of those layers lies in the head."""

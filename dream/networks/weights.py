@@ -14,48 +14,50 @@ from urllib.error import HTTPError, URLError
 
 from dream.errors import WeightsError, WeightsUnavailable, first_line
 from dream.networks.download import (
-    Fetching,
-    from_hub,
-    from_torchvision,
-    hub_path,
-    torchvision_path,
-    verified,
+    DownloadSteps,
+    download_from_hub,
+    download_from_torchvision,
+    hub_cache_path,
+    torchvision_cache_path,
+    verify_sha256,
 )
 from dream.networks.model_card import ModelCard, Source
 
 
-def find(card: ModelCard) -> Path | None:
+def find_weights(card: ModelCard) -> Path | None:
     """The file of a network that is here already, or None. Asks nothing of the network."""
-    return own_file(card.name) or next((path for path, _ in _here(card.source)), None)
+    return user_weights_file(card.name) or next(
+        (path for path, _ in _local_files(card.source)), None
+    )
 
 
-def fetch(card: ModelCard) -> Fetching:
+def fetch_weights(card: ModelCard) -> DownloadSteps:
     """The file of a network, verified; yields how far the download is, if there is one.
 
     Raises:
         WeightsUnavailable: if no source has it; the message says what each one answered.
     """
-    if own := own_file(card.name):
+    if own := user_weights_file(card.name):
         return own
     source, causes = card.source, []
-    for path, sha256 in _here(source):
+    for path, sha256 in _local_files(source):
         try:
-            return verified(path, sha256)
+            return verify_sha256(path, sha256)
         except (OSError, WeightsError) as error:
             # Not as OSError prints itself, with a path that visitors need not see.
             causes.append(f"here: {error.strerror if isinstance(error, OSError) else error}")
     from huggingface_hub import constants
 
-    downloads = {"the hub": from_hub} if source.repo and source.sha256 else {}
-    downloads |= {"torchvision": from_torchvision} if source.url else {}
+    downloads = {"the hub": download_from_hub} if source.repo and source.sha256 else {}
+    downloads |= {"torchvision": download_from_torchvision} if source.url else {}
     for name, download in downloads.items():
         try:
             if constants.HF_HUB_OFFLINE:
                 raise WeightsError("HF_HUB_OFFLINE is set")
             return (yield from download(card.name, source))
         except Exception as error:  # Clients fail in many ways; each is told, none is hidden.
-            causes.append(f"{name}: {_reason(error)}")
-    if source.shipped:
+            causes.append(f"{name}: {_error_reason(error)}")
+    if source.is_shipped:
         raise WeightsUnavailable(
             f"the weights of {card.name}, which ship with this program, are missing or damaged "
             f"({'; '.join(causes)}). Install it again, or choose another network."
@@ -67,22 +69,25 @@ def fetch(card: ModelCard) -> Fetching:
     )
 
 
-def own_file(model: str) -> Path | None:
+def user_weights_file(model: str) -> Path | None:
     """The file of one's own for that network in `DREAM_WEIGHTS_DIR`, if there is one."""
     folder = os.environ.get("DREAM_WEIGHTS_DIR")
     path = Path(folder, f"{model}.safetensors") if folder else None
     return path if path and os.path.isfile(path) else None
 
 
-def _here(source: Source) -> list[tuple[Path, str]]:
+def _local_files(source: Source) -> list[tuple[Path, str]]:
     """The file that ships, or those in the caches, each with how its sha256 begins."""
-    if source.shipped:
+    if source.is_shipped:
         return [(Path(__file__).with_name(source.file), source.sha256)]
-    cached = [(hub_path(source), source.sha256), (torchvision_path(source), source.digits)]
+    cached = [
+        (hub_cache_path(source), source.sha256),
+        (torchvision_cache_path(source), source.sha256_prefix),
+    ]
     return [(path, sha256) for path, sha256 in cached if path and path.is_file() and sha256]
 
 
-def _reason(error: Exception) -> str:
+def _error_reason(error: Exception) -> str:
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @contextmanager
-def _without_stubs() -> Iterator[None]:
+def _no_stub_files() -> Iterator[None]:
     """As it is imported, Gradio writes a stub (.pyi) of each component beside its source: it takes
     half of that time. It writes none of what lies in no file.
     """
@@ -25,5 +25,5 @@ def _without_stubs() -> Iterator[None]:
         inspect.getfile = found
 
 
-with _without_stubs():
+with _no_stub_files():
     import gradio as gradio

@@ -14,21 +14,21 @@ from gradio.data_classes import BlocksConfigDict
 from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
-from dream.errors import DreamError, printable
+from dream.errors import DreamError, to_printable_line
 from dream.page.addresses import public_address
 from dream.page.call_limits import CallLimits, CallQueue, check_session, thread_limiter
 from dream.page.event_values import INVALID_VALUE, check_event, check_text, check_value
 
 # What may be uploaded, or lie at the end of a link.
-FILE_BYTES = 50_000_000
-IS_FILE = {"_type": "gradio.FileData"}
-NOT_HERE = "only pictures that were uploaded here, or links to some, can be used"
+MAX_UPLOAD_BYTES = 50_000_000
+FILE_META = {"_type": "gradio.FileData"}
+NOT_UPLOADED_MESSAGE = "only pictures that were uploaded here, or links to some, can be used"
 NO_LONGER_HERE = "this file is no longer kept here; upload it again, or reload the page"
 # An upload by its folder, which is named for its content or at random, and its own name.
 UPLOAD = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{64})/[^/\0]{1,255}")
 
 
-def files(data: Any) -> Iterator[dict[str, Any]]:
+def find_files(data: Any) -> Iterator[dict[str, Any]]:
     """All that names a file in what was sent, however deep."""
     left = [data]
     while left:
@@ -50,7 +50,7 @@ def _without_folder(data: Any) -> Any:
     return data.replace(f"{get_upload_folder()}/", "") if isinstance(data, str) else data
 
 
-def _is_frame(block: Any, value: Any) -> bool:
+def _is_camera_frame(block: Any, value: Any) -> bool:
     """Whether that is a camera's picture, which comes in the body and names no file."""
     return hasattr(block, "sends_pictures") and isinstance(value, dict) and not value.get("path")
 
@@ -84,20 +84,20 @@ def _upload_here(path: Any) -> str:
     for each in (path, here := upload_path(upload_name(path))):
         if is_uploaded(each):
             return str(each)
-    raise DreamError(NO_LONGER_HERE if here else NOT_HERE)
+    raise DreamError(NO_LONGER_HERE if here else NOT_UPLOADED_MESSAGE)
 
 
-def check_first(begun: Any, check: Callable[..., Any]) -> None:
+def check_before_queue(begun: Any, check: Callable[..., Any]) -> None:
     """Before an event of the page being built waits in line, `check` what was sent, as it came.
 
     What it raises, if that is a DreamError, is the answer.
     """
     page = Context.root_block
-    assert isinstance(page, Page)
+    assert isinstance(page, ValidatedBlocks)
     page.checks[begun["id"]] = check
 
 
-class Page(gr.Blocks):
+class ValidatedBlocks(gr.Blocks):
     """Blocks whose handlers get no file but uploaded ones, whoever calls them.
 
     `checks` are those of events, by their numbers.
@@ -167,18 +167,18 @@ class Page(gr.Blocks):
         """
         try:
             given = list(zip(block_fn.inputs, inputs, strict=False))
-            given = [(block, value) for block, value in given if not _is_frame(block, value)]
+            given = [(block, value) for block, value in given if not _is_camera_frame(block, value)]
             for block, value in given:
                 named = isinstance(value, dict) and value.get("path")
                 if isinstance(block, gr.Image) and not (named or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
                 if block_fn.api_visibility != "public":  # Recipes say what is wrong with others.
                     check_value(block, value)
-            for file in files([value for _, value in given]):
-                file |= {"path": _upload_here(file.get("path")), "meta": IS_FILE}
+            for file in find_files([value for _, value in given]):
+                file |= {"path": _upload_here(file.get("path")), "meta": FILE_META}
             made: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
         except gr.Error as error:
-            raise gr.Error(printable(str(error.message)), print_exception=False) from error
+            raise gr.Error(to_printable_line(str(error.message)), print_exception=False) from error
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:  # Gradio's components raise anything on values of other kinds.
@@ -194,7 +194,7 @@ class Page(gr.Blocks):
                 if block_fn.collects_event_data:
                     check_event(block_fn, event, state)
                 # A click on a picture of a gallery names its file; a camera's frame names none.
-                for file in files(event._data):
+                for file in find_files(event._data):
                     if path := file.get("path"):
                         file["path"] = _upload_here(path)
             return await super().call_function(block_fn, *given, **about)

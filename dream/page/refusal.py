@@ -8,14 +8,14 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
-from dream.errors import printable
+from dream.errors import to_printable_line
 
 SERVER_BUSY = "the server is busy; try again in some seconds"
 
 
 async def refuse(send: Any, status: int, message: str) -> None:
     """An answer that people read, and that Gradio's clients show as they show their own."""
-    body = _body(message)
+    body = _error_body(message)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -26,10 +26,10 @@ async def refuse_misfit(request: Any, error: RequestValidationError) -> Response
     all that was sent, and fails where no JSON can say that again.
     """
     wrong = error.errors()[0]
-    message = printable(f"{'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}")
-    return Response(_body(message), 422, media_type="application/json")
+    message = to_printable_line(f"{'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}")
+    return Response(_error_body(message), 422, media_type="application/json")
 
 
-def _body(message: str) -> bytes:
+def _error_body(message: str) -> bytes:
     said = {"__type__": "validate", "is_valid": False, "parameter_name": "call", "message": message}
     return json.dumps({"detail": [said]}).encode()

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dream.errors import RecipeError, shown
+from dream.errors import RecipeError, describe_value
 from dream.networks import catalogue
+from dream.recipe.base import LIST_LIMIT, Recipe, WeightedNames, seed_knob, size_knob
 from dream.recipe.knob import knob
-from dream.recipe.recipe import LIST_LIMIT, Recipe, Weighted, seed_knob, size_knob
 
 # Sides and steps from noise, and on a photo.
-SIDES = (160, 448)
-STEPS = (128, 48)
+DEFAULT_SIZES = (160, 448)
+DEFAULT_STEPS = (128, 48)
 # More than any layer has: which ones a layer has, its card says.
 MOST_CHANNELS = 99_999_999
 
@@ -32,7 +32,9 @@ class ChannelRecipe(Recipe):
 
     kind: ClassVar[str] = "channel"
 
-    layer: str = knob(None, help="The layer whose channel is shown.", automatic="the network's own")
+    layer: str = knob(
+        None, help="The layer whose channel is shown.", derived_default="the network's own"
+    )
     channel: int = knob(0, 0, MOST_CHANNELS, "The channel, counted from 0.")
     objective: str = knob(
         "channel",
@@ -44,42 +46,42 @@ class ChannelRecipe(Recipe):
         help="What noise is made of: waves, or pixels for comparison; a photo starts as it is.",
         choices=("fourier", "pixels"),
     )
-    size: int = size_knob(*SIDES)
+    size: int = size_knob(*DEFAULT_SIZES)
     steps: int = knob(
         None,
         0,
         400,
         "Steps of the ascent; on a photo spread over four octaves.",
-        automatic=f"{STEPS[0]}; on a photo {STEPS[1]}",
+        derived_default=f"{DEFAULT_STEPS[0]}; on a photo {DEFAULT_STEPS[1]}",
     )
     seed: int = seed_knob()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set("layer", self.card.layer(self.layer or self.card.default_layer))
-        self.card.channel(self.layer, self.channel)
+        self._set("layer", self.card.resolve_layer(self.layer or self.card.default_layer))
+        self.card.resolve_channel(self.layer, self.channel)
         self._check_size(self.size)
 
     @property
-    def layers(self) -> Weighted:
+    def layers(self) -> WeightedNames:
         """The one layer."""
         return ((self.layer, 1.0),)
 
-    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        follow = super()._follow(changes)
+    def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        follow = super()._reset_dependents(changes)
         if "model" in changes or "layer" in changes:
             follow["channel"] = 0
         return follow
 
-    def called(self, photo: str = "") -> str:
-        parts = (photo, self._place(self.layer), str(self.channel), f"seed{self.seed}")
+    def file_stem(self, photo: str = "") -> str:
+        parts = (photo, self._layer_label(self.layer), str(self.channel), f"seed{self.seed}")
         return "-".join(("channel", *filter(None, parts)))
 
-    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
-        return {"size": SIDES[photo], "steps": STEPS[photo]}
+    def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
+        return {"size": DEFAULT_SIZES[photo], "steps": DEFAULT_STEPS[photo]}
 
 
-def channel_numbers(text: str, model: str, layer: str) -> tuple[int, ...]:
+def parse_channels(text: str, model: str, layer: str) -> tuple[int, ...]:
     """The channels of a list as "3,7,12" or "0-15"; each once, in that order.
 
     Raises:
@@ -88,21 +90,23 @@ def channel_numbers(text: str, model: str, layer: str) -> tuple[int, ...]:
     >>> channel_numbers("3, 10-12", "dreamlet", "inception4c")
     (3, 10, 11, 12)
     """
-    card = catalogue.card(model)
+    card = catalogue.get_card(model)
     numbers: list[int] = []
     for part in text.split(","):
         first, _, last = (each.strip() for each in part.partition("-"))
-        low = card.channel(layer, first)
-        high = card.channel(layer, last) if last else low
+        low = card.resolve_channel(layer, first)
+        high = card.resolve_channel(layer, last) if last else low
         if high < low:
-            raise RecipeError(f"channels run upwards, as {high}-{low}, not {shown(part.strip())}")
+            raise RecipeError(
+                f"channels run upwards, as {high}-{low}, not {describe_value(part.strip())}"
+            )
         numbers.extend(range(low, high + 1)[: LIST_LIMIT + 1])
         if len(numbers) > LIST_LIMIT:
             raise RecipeError(f"that is too many channels at once; give {LIST_LIMIT} or fewer")
     return tuple(dict.fromkeys(numbers))
 
 
-def spread_channels(count: int, model: str, layer: str) -> tuple[int, ...]:
+def evenly_spaced_channels(count: int, model: str, layer: str) -> tuple[int, ...]:
     """So many channels of a layer (all, if it has no more), evenly spread.
 
     The channels of an inception block stand in groups of one kernel size; these come from all.
@@ -111,7 +115,7 @@ def spread_channels(count: int, model: str, layer: str) -> tuple[int, ...]:
     (0, 80, 160, 240)
     """
     if not isinstance(count, int) or not 1 <= count <= LIST_LIMIT:
-        raise RecipeError(f"a grid has 1 to {LIST_LIMIT} channels, not {shown(count)}")
-    channels = catalogue.card(model).channel_count(layer)
+        raise RecipeError(f"a grid has 1 to {LIST_LIMIT} channels, not {describe_value(count)}")
+    channels = catalogue.get_card(model).channel_count(layer)
     count = min(count, channels)
     return tuple(each * channels // count for each in range(count))

@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from dream.errors import RecipeError, shown
-from dream.recipe import classes
+from dream.errors import RecipeError, describe_value
+from dream.recipe import imagenet_classes
+from dream.recipe.base import (
+    Recipe,
+    WeightedNames,
+    parse_weighted_names,
+    safe_name,
+    seed_knob,
+    size_knob,
+)
 from dream.recipe.knob import knob
-from dream.recipe.recipe import Recipe, Weighted, plain, seed_knob, size_knob, weighted
 
 # Sides from noise, and on a photo.
-SIDES = (224, 320)
+DEFAULT_SIZES = (224, 320)
 # The modes, and how many steps each takes where nothing is said.
-STEPS = {"growing": 248, "fourier": 128, "octaves": 192, "phase": 128, "classic": 200}
-PHOTO_STEPS = 64
+DEFAULT_STEPS = {"growing": 248, "fourier": 128, "octaves": 192, "phase": 128, "classic": 200}
+DEFAULT_PHOTO_STEPS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,23 +46,23 @@ class ClassRecipe(Recipe):
     mode: str = knob(
         "growing",
         help="How it is made; growing gives one large subject, classic is the equation of 2013.",
-        choices=tuple(STEPS),
+        choices=tuple(DEFAULT_STEPS),
     )
-    size: int = size_knob(*SIDES)
+    size: int = size_knob(*DEFAULT_SIZES)
     steps: int = knob(
         None,
         0,
         1000,
         "Steps of the ascent, over all sizes.",
-        automatic=", ".join(f"{steps} {mode}" for mode, steps in STEPS.items())
-        + f"; on a photo {PHOTO_STEPS}",
+        derived_default=", ".join(f"{steps} {mode}" for mode, steps in DEFAULT_STEPS.items())
+        + f"; on a photo {DEFAULT_PHOTO_STEPS}",
     )
     step: float = knob(
         2.0,
         0.0,
         20.0,
         "Mean change of a pixel in one step of octaves and classic.",
-        grain=0.1,
+        slider_step=0.1,
         unit="grey levels",
     )
     penalty: float = knob(
@@ -63,7 +70,7 @@ class ClassRecipe(Recipe):
         0.0,
         1.0,
         "The lambda of classic: by how much the squared norm of the picture counts.",
-        grain=0.001,
+        slider_step=0.001,
     )
     tries: int = knob(
         2, 1, 8, "Noises tried at the smallest size of growing and octaves; the best is kept."
@@ -72,18 +79,18 @@ class ClassRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        weights = weighted("class", self.target)
-        numbers = [(classes.find(name), weight) for name, weight in weights]
+        weights = parse_weighted_names("class", self.target)
+        numbers = [(imagenet_classes.find_class(name), weight) for name, weight in weights]
         if len(dict(numbers)) < len(numbers):
-            raise RecipeError(f"target names a class twice: {shown(self.target, 80)}")
-        written = (f"{classes.names()[each]}:{weight:g}" for each, weight in numbers)
+            raise RecipeError(f"target names a class twice: {describe_value(self.target, 80)}")
+        written = (f"{imagenet_classes.class_names()[each]}:{weight:g}" for each, weight in numbers)
         self._set("target", ",".join(text.removesuffix(":1") for text in written))
         self._check_size(self.size)
 
     @property
-    def layers(self) -> Weighted:
+    def layers(self) -> WeightedNames:
         """The last layer, which holds the logits."""
-        return ((self.card.scores, 1.0),)
+        return ((self.card.logit_layer, 1.0),)
 
     @cached_property
     def targets(self) -> tuple[tuple[int, float], ...]:
@@ -92,14 +99,20 @@ class ClassRecipe(Recipe):
         >>> ClassRecipe(target="goldfish, jellyfish:0.5").targets
         ((1, 1.0), (107, 0.5))
         """
-        return tuple((classes.find(name), each) for name, each in weighted("class", self.target))
+        return tuple(
+            (imagenet_classes.find_class(name), each)
+            for name, each in parse_weighted_names("class", self.target)
+        )
 
-    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+    def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
-    def called(self, photo: str = "") -> str:
-        parts = (plain(self.target), photo, f"seed{self.seed}")
+    def file_stem(self, photo: str = "") -> str:
+        parts = (safe_name(self.target), photo, f"seed{self.seed}")
         return "-".join(("class", *filter(None, parts)))
 
-    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
-        return {"size": SIDES[photo], "steps": PHOTO_STEPS if photo else STEPS[self.mode]}
+    def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
+        return {
+            "size": DEFAULT_SIZES[photo],
+            "steps": DEFAULT_PHOTO_STEPS if photo else DEFAULT_STEPS[self.mode],
+        }

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from dream.errors import RecipeError, shown
+from dream.errors import RecipeError, describe_value
 from dream.networks import catalogue
+from dream.recipe.base import LIST_LIMIT, Recipe, WeightedNames, parse_weighted_names, seed_knob
 from dream.recipe.knob import knob
-from dream.recipe.recipe import LIST_LIMIT, Recipe, Weighted, seed_knob, weighted
 
 # Intensity 1 to 10 as (step in grey levels, iterations an octave): even steps to the eye, a mean
 # change of 3 to 52 grey levels on photographs with Dreamlet at inception4c.
@@ -30,10 +30,10 @@ INTENSITIES = (
 )
 
 # The longest side of a dream, in pixels, where none is asked for.
-CPU_SIDE, GPU_SIDE = 640, 1024
+DEFAULT_CPU_SIDE, DEFAULT_GPU_SIDE = 640, 1024
 
 # What may be raised, and the knob that each needs.
-OBJECTIVES = {
+OBJECTIVE_REQUIREMENTS = {
     "norm": "",
     "mean": "",
     "absolute": "",
@@ -43,10 +43,10 @@ OBJECTIVES = {
 }
 
 
-def _bands() -> str:
+def _default_bands_text() -> str:
     """How many bands each network has by default, in words: "1; 4 for googlenet"."""
-    many = [card for card in catalogue.CARDS.values() if card.bands > 1]
-    return f"1; {many[0].bands} for {' and '.join(card.name for card in many)}"
+    many = [card for card in catalogue.CARDS.values() if card.laplacian_bands > 1]
+    return f"1; {many[0].laplacian_bands} for {' and '.join(card.name for card in many)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,31 +64,31 @@ class DreamRecipe(Recipe):
     """
 
     kind: ClassVar[str] = "dream"
-    side: ClassVar[str] = "max_side"
+    size_knob_name: ClassVar[str] = "max_side"
 
     layer: str = knob(
         None,
         help="Where in the network to dream; several with weights as inception3b:0.5,inception4c; "
         "others for coarse and for fine octaves as inception5a>inception3b.",
-        automatic="the network's own",
+        derived_default="the network's own",
     )
     channels: str = knob(
         "",
         help="Only these channels of the layer, as 7 or with weights 7,12:0.5; empty for all.",
-        empty="all",
+        empty_meaning="all",
     )
     guide: str = knob(
         "",
         help="A picture to dream of what is in it; the network's high layer follows it best.",
-        picture=True,
-        empty="none",
+        is_image=True,
+        empty_meaning="none",
     )
     objective: str = knob(
         None,
         help="What to raise: the squared norm of the layer, its mean, the mean of its absolute "
         "values, its channels; the guide by best match, or by texture.",
-        choices=tuple(OBJECTIVES),
-        automatic="norm; channels or match where given",
+        choices=tuple(OBJECTIVE_REQUIREMENTS),
+        derived_default="norm; channels or match where given",
     )
     border: int = knob(
         0, 0, 8, "So many positions at the edges of the layer do not count.", unit="positions"
@@ -96,28 +96,28 @@ class DreamRecipe(Recipe):
     mask: str = knob(
         "",
         help="A picture, white where to dream; where it is black all stays as it is.",
-        picture=True,
-        empty="everywhere",
+        is_image=True,
+        empty_meaning="everywhere",
     )
     feather: int = knob(8, 0, 64, "How softly the mask begins, inwards.", unit="pixels")
     intensity: int = knob(5, 1, 10, "How far to go, from a whisper to a fever.")
     octaves: int = knob(4, 1, 10, "Sizes to dream at; more make larger shapes.")
-    scale: float = knob(1.4, 1.1, 2.0, "How much each octave is larger.", grain=0.05)
+    scale: float = knob(1.4, 1.1, 2.0, "How much each octave is larger.", slider_step=0.05)
     iterations: int = knob(
         None,
         0,
         100,
         "Steps at each octave; more make it stronger and cleaner.",
-        automatic="by intensity",
+        derived_default="by intensity",
     )
     step: float = knob(
         None,
         0.0,
         20.0,
         "Mean change of a pixel in one step.",
-        grain=0.05,
+        slider_step=0.05,
         unit="grey levels",
-        automatic="by intensity",
+        derived_default="by intensity",
     )
     rule: str = knob(
         "normalised",
@@ -136,7 +136,7 @@ class DreamRecipe(Recipe):
         0.0,
         4.0,
         "Gaussian blur of each step; more makes larger, softer shapes.",
-        grain=0.1,
+        slider_step=0.1,
         unit="pixels",
     )
     laplacian: int = knob(
@@ -145,21 +145,21 @@ class DreamRecipe(Recipe):
         8,
         "Octaves of frequency that are brought to one strength in each step; 1 for none.",
         unit="bands",
-        automatic=_bands(),
+        derived_default=_default_bands_text(),
     )
     total_variation: float = knob(
         0.0,
         0.0,
         2.0,
         "How much each step also smooths, as a share of the step; flat areas, sharp edges.",
-        grain=0.05,
+        slider_step=0.05,
     )
     pull: float = knob(
         0.0,
         0.0,
         1.0,
         "Which share of the way back to the photo each step goes; 0.02 is subtle.",
-        grain=0.01,
+        slider_step=0.01,
     )
     keep_colours: bool = knob(
         False, help="Whether the photo keeps its colours; only its brightness dreams."
@@ -171,7 +171,7 @@ class DreamRecipe(Recipe):
         8192,
         "A larger photo is shrunk to this longest side.",
         unit="pixels",
-        automatic=f"{CPU_SIDE} on a CPU, {GPU_SIDE} on a GPU",
+        derived_default=f"{DEFAULT_CPU_SIDE} on a CPU, {DEFAULT_GPU_SIDE} on a GPU",
     )
     tile: int = knob(
         512,
@@ -189,24 +189,24 @@ class DreamRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in self._automatic().items():
+        for name, value in self._derived_defaults().items():
             if getattr(self, name) is None:
                 self._set(name, value)
         self._check_objective()
         # Read here once: what cannot be read is refused at once, the rest is kept.
-        _ = self.octave_layers, self.channel_weights
+        _ = self.layer_groups, self.channel_weights
 
-    def _automatic(self) -> dict[str, Any]:
+    def _derived_defaults(self) -> dict[str, Any]:
         """What knobs that are left open become, by the others."""
         card = self.card
         step, iterations = INTENSITIES[self.intensity - 1]
         named = "match" if self.guide else "channels" if self.channels else "norm"
         return {
-            "layer": card.high if self.guide else card.default_layer,
+            "layer": card.high_layer if self.guide else card.default_layer,
             "objective": named,
             "step": step,
             "iterations": iterations,
-            "laplacian": card.bands,
+            "laplacian": card.laplacian_bands,
         }
 
     def _check_objective(self) -> None:
@@ -217,18 +217,20 @@ class DreamRecipe(Recipe):
             )
         if self.guide and self.channels:
             raise RecipeError("channels and a guide cannot both be followed; leave one out")
-        need = OBJECTIVES[self.objective]
+        need = OBJECTIVE_REQUIREMENTS[self.objective]
         if need and not getattr(self, need):
             raise RecipeError(
                 f"objective {self.objective} needs {need}; give that, or leave the objective open"
             )
         for given in ("guide", "channels"):
             if getattr(self, given) and need != given:
-                own = " or ".join(name for name, need in OBJECTIVES.items() if need == given)
+                own = " or ".join(
+                    name for name, need in OBJECTIVE_REQUIREMENTS.items() if need == given
+                )
                 raise RecipeError(f"with {given} the objective is {own}, not {self.objective}")
 
     @cached_property
-    def octave_layers(self) -> tuple[Weighted, ...]:
+    def layer_groups(self) -> tuple[WeightedNames, ...]:
         """The modules to dream at, each with its weight: by groups of octaves, coarse ones first.
 
         >>> DreamRecipe(layer="inception5a > inception3b:0.5, inception4c").octave_layers
@@ -238,31 +240,31 @@ class DreamRecipe(Recipe):
             raise RecipeError("key frames are for a zoom; give a layer, as inception4c")
         groups = []
         for text in self.layer.split(">", LIST_LIMIT):
-            weights = weighted("layer", text)
-            group = tuple((self.card.layer(name), weight) for name, weight in weights)
+            weights = parse_weighted_names("layer", text)
+            group = tuple((self.card.resolve_layer(name), weight) for name, weight in weights)
             if len(dict(group)) < len(group):
-                raise RecipeError(f"layer names a place twice: {shown(text.strip(), 80)}")
+                raise RecipeError(f"layer names a place twice: {describe_value(text.strip(), 80)}")
             groups.append(group)
         return tuple(groups)
 
-    def layers_at(self, octave: int, octaves: int) -> Weighted:
+    def layers_at(self, octave: int, octaves: int) -> WeightedNames:
         """The modules for an octave, counted from 1; the last group has the last octave always.
 
         >>> mixed = DreamRecipe(layer="inception5a>inception3b")
         >>> [mixed.layers_at(octave, 4)[0][0] for octave in (1, 2, 3, 4)]
         ['inception5a', 'inception5a', 'inception3b', 'inception3b']
         """
-        groups = self.octave_layers
+        groups = self.layer_groups
         return groups[math.ceil(octave * len(groups) / octaves) - 1]
 
     @property
-    def layers(self) -> Weighted:
+    def layers(self) -> WeightedNames:
         """All modules to dream at, friendly names resolved, each with its weight.
 
         >>> DreamRecipe(layer="inception3b:0.5, inception4c").layers
         (('inception3b', 0.5), ('inception4c', 1.0))
         """
-        return tuple(dict(layer for group in self.octave_layers for layer in group).items())
+        return tuple(dict(layer for group in self.layer_groups for layer in group).items())
 
     @cached_property
     def channel_weights(self) -> tuple[tuple[int, float], ...]:
@@ -273,33 +275,33 @@ class DreamRecipe(Recipe):
         """
         if not self.channels:
             return ()
-        if len(self.octave_layers) > 1 or len(self.layers) > 1:
+        if len(self.layer_groups) > 1 or len(self.layers) > 1:
             raise RecipeError("channels belong to one layer; give a single layer with them")
         ((layer, _),) = self.layers
         return tuple(
-            (self.card.channel(layer, text), weight)
-            for text, weight in weighted("channel", self.channels)
+            (self.card.resolve_channel(layer, text), weight)
+            for text, weight in parse_weighted_names("channel", self.channels)
         )
 
-    def called(self, photo: str = "") -> str:
-        place = self._place("+".join(filter(None, (self.layer, self.channels))))
+    def file_stem(self, photo: str = "") -> str:
+        place = self._layer_label("+".join(filter(None, (self.layer, self.channels))))
         return f"dream-{photo}-{place}-i{self.intensity}-seed{self.seed}"
 
-    def _usual(self, device: str, photo: bool) -> dict[str, Any]:
-        return {"max_side": CPU_SIDE if device == "cpu" else GPU_SIDE}
+    def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
+        return {"max_side": DEFAULT_CPU_SIDE if device == "cpu" else DEFAULT_GPU_SIDE}
 
-    def _follow(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        follow = super()._follow(changes)
+    def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        follow = super()._reset_dependents(changes)
         if "intensity" in changes:
             follow |= {"step": None, "iterations": None}
         if "model" in changes:
             follow["laplacian"] = None
         if "model" in changes or "layer" in changes:
             follow["channels"] = ""
-        if "guide" in changes and self.layer == self._automatic()["layer"]:
+        if "guide" in changes and self.layer == self._derived_defaults()["layer"]:
             follow["layer"] = None
         then = {"guide": self.guide, "channels": self.channels} | follow | dict(changes)
-        need = OBJECTIVES[self.objective]
+        need = OBJECTIVE_REQUIREMENTS[self.objective]
         if not then[need] if need else then["guide"] or then["channels"]:
             follow["objective"] = None
         return follow

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, TypeVar, get_type_hints
 
-from dream.errors import RecipeError, shown
+from dream.errors import RecipeError, describe_value
 
-URI = "data:image/"
+DATA_URI_PREFIX = "data:image/"
 
 Number = TypeVar("Number", int, float)
 
@@ -32,19 +32,19 @@ class Knob:
     help: str
     low: float = -math.inf
     high: float = math.inf
-    grain: float = 1
+    slider_step: float = 1
     unit: str = ""
-    automatic: str = ""
-    empty: str = ""
-    picture: bool = False
+    derived_default: str = ""
+    empty_meaning: str = ""
+    is_image: bool = False
     choices: tuple[str, ...] = ()
-    kind: type = str
+    value_type: type = str
     default: Any = None
 
     @property
-    def usual(self) -> str:
+    def default_text(self) -> str:
         """What it is when nothing is said, in words."""
-        return self.automatic or self.empty or str(self.default).lower()
+        return self.derived_default or self.empty_meaning or str(self.default).lower()
 
     def check(self, name: str, value: Any) -> Any:
         """The value in its own type.
@@ -52,32 +52,38 @@ class Knob:
         Raises:
             RecipeError: if it is of another type or out of bounds.
         """
-        if self.automatic and (value is None or (isinstance(value, str) and not value)):
+        if self.derived_default and (value is None or (isinstance(value, str) and not value)):
             return None
-        if self.kind is bool:
+        if self.value_type is bool:
             if not isinstance(value, bool):
-                raise RecipeError(f"{name} must be true or false, not {shown(value)}")
+                raise RecipeError(f"{name} must be true or false, not {describe_value(value)}")
             return value
-        return self._name(name, value) if self.kind is str else self._number(name, value)
+        return (
+            self._check_text(name, value)
+            if self.value_type is str
+            else self._check_number(name, value)
+        )
 
-    def _name(self, name: str, value: Any) -> str:
+    def _check_text(self, name: str, value: Any) -> str:
         if not isinstance(value, str):
-            raise RecipeError(f"{name} must be a name, not {shown(value)}")
+            raise RecipeError(f"{name} must be a name, not {describe_value(value)}")
         text = value.strip()
         if self.choices and text not in self.choices:
-            raise RecipeError(f"{name} must be {' or '.join(self.choices)}, not {shown(value)}")
-        if self.picture and text and not text.startswith(URI):
             raise RecipeError(
-                f"{name} must be a picture itself, as a data URI, not {shown(value)}: a recipe "
+                f"{name} must be {' or '.join(self.choices)}, not {describe_value(value)}"
+            )
+        if self.is_image and text and not text.startswith(DATA_URI_PREFIX):
+            raise RecipeError(
+                f"{name} must be a picture itself, as a data URI, not {describe_value(value)}: a recipe "
                 f"names no files; dream.embed_{name} and --{name} FILE make one of a file"
             )
         return text
 
-    def _number(self, name: str, value: Any) -> float:
-        number: type[int | float] = self.kind
+    def _check_number(self, name: str, value: Any) -> float:
+        number: type[int | float] = self.value_type
         wrong = (
             f"{name} must be a {'whole ' if number is int else ''}number "
-            f"from {self.low:.10g} to {self.high:.10g}, not {shown(value)}"
+            f"from {self.low:.10g} to {self.high:.10g}, not {describe_value(value)}"
         )
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RecipeError(wrong)
@@ -95,12 +101,12 @@ def knob(
     return field(default=default, metadata=about)
 
 
-def like(recipe: Any, name: str, default: Any = None) -> Any:
+def copy_knob(recipe: Any, name: str, default: Any = None) -> Any:
     """A field as that recipe has it; with a default of its own, where one is given."""
     own = next(each for each in fields(recipe) if each.name == name)
     about: Knob = own.metadata["knob"]
     if default is not None:
-        about = replace(about, default=default, automatic="")
+        about = replace(about, default=default, derived_default="")
     return field(default=about.default, metadata={"knob": about})
 
 
@@ -113,11 +119,12 @@ def knobs(recipe: Any) -> dict[str, Knob]:
 def _knobs(recipe: Any) -> dict[str, Knob]:
     kinds = get_type_hints(recipe)
     return {
-        each.name: replace(each.metadata["knob"], kind=kinds[each.name]) for each in fields(recipe)
+        each.name: replace(each.metadata["knob"], value_type=kinds[each.name])
+        for each in fields(recipe)
     }
 
 
-def from_environment(name: str, default: Number, low: float, high: float) -> Number:
+def read_env_number(name: str, default: Number, low: float, high: float) -> Number:
     """The number in that variable of the environment, of the type of the default.
 
     Raises:
@@ -126,5 +133,5 @@ def from_environment(name: str, default: Number, low: float, high: float) -> Num
     value: Any = os.environ.get(name) or default
     with suppress(ValueError):
         value = float(value)
-    number: Number = Knob("", low, high, kind=type(default)).check(name, value)
+    number: Number = Knob("", low, high, value_type=type(default)).check(name, value)
     return number

@@ -7,21 +7,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dream.errors import RecipeError, instead, shown
+from dream.errors import RecipeError, describe_value, suggest_names
 from dream.recipe.dream import DreamRecipe
 
-FILE = Path(__file__).with_suffix(".json")
+PRESETS_FILE = Path(__file__).with_suffix(".json")
 
 
 def preset_names() -> list[str]:
     """The names of the presets, in the order they are shown."""
-    return list(_written())
+    return list(_load_presets())
 
 
 @lru_cache(maxsize=1)
 def presets() -> dict[str, DreamRecipe]:
     """Every preset by its name, in the order they are shown."""
-    return {name: DreamRecipe.from_dict(knobs) for name, knobs in _written().items()}
+    return {name: DreamRecipe.from_dict(knobs) for name, knobs in _load_presets().items()}
 
 
 def preset(name: str) -> DreamRecipe:
@@ -33,8 +33,10 @@ def preset(name: str) -> DreamRecipe:
     for each in presets():
         if each.lower() == name.strip().lower():
             return presets()[each]
-    raise RecipeError(f"there is no preset {shown(name)}; {instead(name.title(), presets())}")
+    raise RecipeError(
+        f"there is no preset {describe_value(name)}; {suggest_names(name.title(), presets())}"
+    )
 
 
-def _written() -> dict[str, Any]:
-    return dict(json.loads(FILE.read_text(encoding="utf-8")))
+def _load_presets() -> dict[str, Any]:
+    return dict(json.loads(PRESETS_FILE.read_text(encoding="utf-8")))

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from dream.errors import RecipeError, shown
+from dream.errors import RecipeError, describe_value
+from dream.recipe.base import AnyRecipe
 from dream.recipe.dream import DreamRecipe
-from dream.recipe.recipe import AnyRecipe
 
-MOST = 36
+MAX_VARIATIONS = 36
 # The longest side of a picture on a sheet, in pixels, where the recipe leaves it open.
-SIDE = 320
-MEGAPIXELS = 64
+DEFAULT_SIDE = 320
+MAX_SHEET_MEGAPIXELS = 64
 
 
-def sweep(recipe: AnyRecipe, values: Mapping[str, Sequence[Any]], **kept: Any) -> list[AnyRecipe]:
+def sweep(
+    recipe: AnyRecipe, values: Mapping[str, Sequence[Any]], **overrides: Any
+) -> list[AnyRecipe]:
     """The recipe with each choice of those values of its knobs; those of the last one change first.
 
     What knobs bring that are chosen (see `Recipe.but`) gives way to the values that are `kept`.
@@ -30,7 +32,8 @@ def sweep(recipe: AnyRecipe, values: Mapping[str, Sequence[Any]], **kept: Any) -
     """
     unique = [dict.fromkeys(each) for each in values.values()]
     return [
-        recipe.but(**kept | dict(zip(values, choice, strict=True))) for choice in product(*unique)
+        recipe.with_changes(**overrides | dict(zip(values, choice, strict=True)))
+        for choice in product(*unique)
     ]
 
 
@@ -48,31 +51,33 @@ def variations(
     places = list(dict.fromkeys(layers)) or [recipe.layer]
     strengths = list(dict.fromkeys(intensities)) or [recipe.intensity]
     count = len(places) * len(strengths)
-    if not 2 <= count <= MOST:
+    if not 2 <= count <= MAX_VARIATIONS:
         raise RecipeError(
-            f"a sheet compares 2 to {MOST} dreams, not {count}; "
+            f"a sheet compares 2 to {MAX_VARIATIONS} dreams, not {count}; "
             "give several layers, several intensities or both"
         )
-    recipe = recipe.but(max_side=recipe.max_side or SIDE)
-    if count * recipe.max_side**2 > MEGAPIXELS * 1e6:
-        most = int((MEGAPIXELS * 1e6 / count) ** 0.5)
+    recipe = recipe.with_changes(max_side=recipe.max_side or DEFAULT_SIDE)
+    if count * recipe.max_side**2 > MAX_SHEET_MEGAPIXELS * 1e6:
+        most = int((MAX_SHEET_MEGAPIXELS * 1e6 / count) ** 0.5)
         raise RecipeError(f"{count} dreams fit on a sheet with a max_side of {most} or less")
     given = {"layer": layers, "intensity": intensities}
     return sweep(recipe, {name: values for name, values in given.items() if values})
 
 
-def listed(text: str) -> list[str]:
+def parse_names(text: str) -> list[str]:
     """The names in "a, b, c"; none in an empty text."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def numbers(text: str) -> list[int]:
+def parse_integers(text: str) -> list[int]:
     """The whole numbers in "3, 5, 8".
 
     Raises:
         RecipeError: if one is none.
     """
     try:
-        return [int(name) for name in listed(text)]
+        return [int(name) for name in parse_names(text)]
     except ValueError as error:
-        raise RecipeError(f"intensities are whole numbers as 3,5,8, not {shown(text)}") from error
+        raise RecipeError(
+            f"intensities are whole numbers as 3,5,8, not {describe_value(text)}"
+        ) from error

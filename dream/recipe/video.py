@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dream.recipe.knob import knob
-from dream.recipe.moving import MovingRecipe
+from dream.recipe.motion import MotionRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoRecipe(MovingRecipe):
+class VideoRecipe(MotionRecipe):
     """A video, dreamed: each frame begins with the last dream, carried along by what moves.
 
     Raises:
@@ -24,9 +24,9 @@ class VideoRecipe(MovingRecipe):
         0.0,
         1.0,
         "How much of the last dream goes along with what moves; what comes into sight begins anew.",
-        grain=0.05,
+        slider_step=0.05,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.frame()  # Checks the layer.
+        self.frame_recipe()  # Checks the layer.

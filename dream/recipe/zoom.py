@@ -9,17 +9,17 @@ from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
-from dream.errors import RecipeError, shown
+from dream.errors import RecipeError, describe_value
+from dream.recipe.base import LIST_LIMIT, SEED_LIMIT, Recipe, WeightedNames
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import knob, knobs
-from dream.recipe.moving import MovingRecipe
-from dream.recipe.recipe import LIST_LIMIT, SEED_LIMIT, Recipe, Weighted
+from dream.recipe.motion import MotionRecipe
 
-KEY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(\d{1,10}))?\s*")
+KEYFRAME_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(\d{1,10}))?\s*")
 
 
 @dataclass(frozen=True)
-class Key:
+class Keyframe:
     """From how many seconds on a frame is dreamed so."""
 
     seconds: float
@@ -27,7 +27,7 @@ class Key:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZoomRecipe(MovingRecipe):
+class ZoomRecipe(MotionRecipe):
     """An endless zoom: each frame is the last one, moved on, and dreamed for a few steps.
 
     How it moves is given for a second, so that it is the same at any rate of frames.
@@ -43,64 +43,66 @@ class ZoomRecipe(MovingRecipe):
         None,
         help="Where in the network to dream; or key frames, between which layers and seeds change "
         "over, as 0 s: inception4c; 5 s: inception3b seed 7.",
-        automatic="the network's own",
+        derived_default="the network's own",
     )
-    seconds: float = knob(5.0, 0.1, 3600.0, "How long it is, in seconds.", grain=0.5)
+    seconds: float = knob(5.0, 0.1, 3600.0, "How long it is, in seconds.", slider_step=0.5)
     fps: float = knob(
-        24.0, 1.0, 120.0, "How many frames a second; 23.976 is 24000/1001.", grain=1.0
+        24.0, 1.0, 120.0, "How many frames a second; 23.976 is 24000/1001.", slider_step=1.0
     )
-    zoom: float = knob(2.0, 1.0, 6.0, "How many times larger things become in a second.", grain=0.1)
+    zoom: float = knob(
+        2.0, 1.0, 6.0, "How many times larger things become in a second.", slider_step=0.1
+    )
     rotation: float = knob(
         0.0,
         -180.0,
         180.0,
         "How far it turns clockwise in a second.",
-        grain=1.0,
+        slider_step=1.0,
         unit="degrees",
     )
     right: float = knob(
-        0.0, -1.0, 1.0, "How far one looks to the right in a second, in widths.", grain=0.01
+        0.0, -1.0, 1.0, "How far one looks to the right in a second, in widths.", slider_step=0.01
     )
     down: float = knob(
-        0.0, -1.0, 1.0, "How far one looks down in a second, in heights.", grain=0.01
+        0.0, -1.0, 1.0, "How far one looks down in a second, in heights.", slider_step=0.01
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.keys  # Read here once: what cannot be read is refused at once.
+        _ = self.keyframes  # Read here once: what cannot be read is refused at once.
 
     @cached_property
-    def rate(self) -> Fraction:
+    def frame_rate(self) -> Fraction:
         """Frames a second."""
-        return exact_rate(self.fps)
+        return exact_frame_rate(self.fps)
 
     @property
-    def frames(self) -> int:
+    def frame_count(self) -> int:
         """How many frames it has."""
-        return max(1, round(Fraction(self.seconds) * self.rate))
+        return max(1, round(Fraction(self.seconds) * self.frame_rate))
 
     def lasting(self, seconds: Fraction) -> Recipe:
-        frames = round(seconds * self.rate)
-        shorter = max(knobs(self)["seconds"].low, float(frames / self.rate))
-        return self.but(seconds=shorter) if frames < self.frames else self
+        frames = round(seconds * self.frame_rate)
+        shorter = max(knobs(self)["seconds"].low, float(frames / self.frame_rate))
+        return self.with_changes(seconds=shorter) if frames < self.frame_count else self
 
     @cached_property
-    def keys(self) -> tuple[Key, ...]:
+    def keyframes(self) -> tuple[Keyframe, ...]:
         """The key frames, in the order of their times; one where there is but a layer.
 
         >>> [key.dream.layer for key in ZoomRecipe(layer="0 s: conv3; 2.5 s: inception3b").keys]
         ['conv3', 'inception3b']
         """
         parts = self.layer.split(";", LIST_LIMIT)
-        if len(parts) == 1 and not KEY.fullmatch(self.layer):
-            return (Key(0.0, self.frame()),)
-        keys: list[Key] = []
+        if len(parts) == 1 and not KEYFRAME_PATTERN.fullmatch(self.layer):
+            return (Keyframe(0.0, self.frame_recipe()),)
+        keys: list[Keyframe] = []
         for part in parts:
-            found = KEY.fullmatch(part)
+            found = KEYFRAME_PATTERN.fullmatch(part)
             if not found:
                 raise RecipeError(
                     "key frames are as 0 s: inception4c; 5 s: inception3b, "
-                    f"not {shown(part.strip())}"
+                    f"not {describe_value(part.strip())}"
                 )
             seconds, seed = float(found[1]), int(found[3] or self.seed)
             if seed > SEED_LIMIT:
@@ -112,29 +114,32 @@ class ZoomRecipe(MovingRecipe):
                     "key frames go forward in time: "
                     f"{seconds:g} s cannot come after {keys[-1].seconds:g} s"
                 )
-            keys.append(Key(seconds, self.frame(layer=found[2], seed=seed)))
+            keys.append(Keyframe(seconds, self.frame_recipe(layer=found[2], seed=seed)))
         return tuple(keys)
 
     @property
-    def layers(self) -> Weighted:
+    def layers(self) -> WeightedNames:
         """All modules that it reads, each with its weight."""
-        return tuple(dict(layer for key in self.keys for layer in key.dream.layers).items())
+        return tuple(dict(layer for key in self.keyframes for layer in key.dream.layers).items())
 
-    def at(self, frame: int) -> tuple[DreamRecipe, DreamRecipe, float]:
+    def blend_at(self, frame: int) -> tuple[DreamRecipe, DreamRecipe, float]:
         """Between which two dreams a frame lies, and how near the second, from 0 to 1."""
-        if len(self.keys) == 1:
-            return self.keys[0].dream, self.keys[0].dream, 0.0
+        if len(self.keyframes) == 1:
+            return self.keyframes[0].dream, self.keyframes[0].dream, 0.0
         # As `frame / self.rate`, which is slow for each frame of an hour.
-        seconds = frame * self.rate.denominator / self.rate.numerator
-        after = bisect_right([key.seconds for key in self.keys], seconds)
-        one, other = self.keys[max(after - 1, 0)], self.keys[min(after, len(self.keys) - 1)]
+        seconds = frame * self.frame_rate.denominator / self.frame_rate.numerator
+        after = bisect_right([key.seconds for key in self.keyframes], seconds)
+        one, other = (
+            self.keyframes[max(after - 1, 0)],
+            self.keyframes[min(after, len(self.keyframes) - 1)],
+        )
         if one is other:
             return one.dream, one.dream, 0.0
         span = other.seconds - one.seconds
         return one.dream, other.dream, max(0.0, seconds - one.seconds) / span
 
 
-def exact_rate(fps: float) -> Fraction:
+def exact_frame_rate(fps: float) -> Fraction:
     """The rate that is meant by a number: 23.976 is 24000/1001, as in films and television.
 
     >>> exact_rate(23.976), exact_rate(59.94), exact_rate(12.5)

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from dream.errors import LeaseError, TimeIsUp
-from dream.paint.frames import Frame
+from dream.errors import LeaseError, TimeLimitReached
+from dream.render.loop import Frame
 
 
 def stream_until_lease_ends(answers: Generator[Any, None, None]) -> Iterator[Any]:
@@ -46,5 +46,5 @@ def end_early(frame: Frame, why: str) -> Frame:
         TimeIsUp: if it is finished, and was yielded as such before.
     """
     if frame.finished:  # Else it would come twice.
-        raise TimeIsUp(why)
+        raise TimeLimitReached(why)
     return replace(frame, ended=why)

@@ -4,7 +4,7 @@ The rows of a table do the same work, run in turn, so that a machine that slows 
 compare within one run only. A dream is cat.jpg at 448 x 298, 4 octaves of 10 steps at inception4c;
 channels are eight of inception4c from noise, 160 x 160, 128 steps. The large dream, of 4096 x 4096
 pixels, takes one step at each of four octaves, in a process of its own. A pace is what
-`dream/paint/cost.py` holds of a machine like this; what is said of a dream the page says before it.
+`dream/render/cost.py` holds of a machine like this; what is said of a dream the page says before it.
 Class images are judged by other real networks, where `../shared/weights` has them: how often is the
 class first, or among the first five, of what they see?
 """
@@ -29,11 +29,11 @@ from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image
 from dream.networks import catalogue, weights
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
-from dream.paint import cost
-from dream.paint.objective import energy
-from dream.recipe.recipe import Recipe
-from dream.service.work import Work
-from dream.tensors import resized, size_of
+from dream.recipe.base import Recipe
+from dream.render import cost
+from dream.render.objective import energy
+from dream.service.job_runner import JobRunner
+from dream.tensors import resize_clamped, size_of
 from tests.bench import busy, live, many, motion
 from tests.conftest import EXAMPLES, ROOT, painted
 from tests.support.memory import large_dream
@@ -82,8 +82,8 @@ def table(rounds: int, rows: Mapping[str, Callable[[], object]], report: Report,
 
 def dreams(engine: Engine, report: Report) -> None:
     recipe, photo = DreamRecipe(max_side=448), load_image(PHOTO).to(engine.device)
-    card = catalogue.card(recipe.model)
-    path = weights.find(card)
+    card = catalogue.get_card(recipe.model)
+    path = weights.find_weights(card)
     assert path
     networks = {
         f"dream ({str(dtype).removeprefix('torch.')})": Network(card, engine.device, dtype, path)
@@ -137,7 +137,7 @@ def class_images(engine: Engine, report: Report) -> None:
         seconds.append(time.perf_counter() - start)
         own.append(engine.verdict(picture, recipe).rank)
         for model, judge in judges.items():
-            ranks.append(judge.verdict(picture, recipe.but(model=model)).rank)
+            ranks.append(judge.verdict(picture, recipe.with_changes(model=model)).rank)
     report.row(
         "class images",
         median=statistics.median(seconds),
@@ -162,13 +162,13 @@ def paces(engine: Engine, report: Report) -> None:
     for model, card in catalogue.CARDS.items():
         network = untrained(card, engine)
         shares = []
-        for layer in dict.fromkeys((card.default_layer, card.low, card.high)):
+        for layer in dict.fromkeys((card.default_layer, card.low_layer, card.high_layer)):
             one = cost.network_cost(model, (layer,))
             value_and_grad = network.value_and_grad(energy(layer))
             for side in (128, 256, 512):
                 picture = torch.rand(1, 3, side, side, device=engine.device)
                 best = min_seconds(lambda: value_and_grad(picture)[0].tolist())  # noqa: B023
-                rows.append((one.operations, side**2 * one.flops, side**2 * one.values))
+                rows.append((one.operations, side**2 * one.flops, side**2 * one.values_written))
                 times.append(best)
                 if layer == card.default_layer:
                     # Forth, and back to the picture: twice the same sums.
@@ -192,7 +192,11 @@ def paces(engine: Engine, report: Report) -> None:
     ratio = np.exp(off)
     report.row(
         "pace",
-        **{"s an operation": pace.operation, "s a flop": pace.flop, "s a value": pace.value},
+        **{
+            "s an operation": pace.per_operation,
+            "s a flop": pace.per_flop,
+            "s a value": pace.per_value,
+        },
         matrix=rate,
         **{"within 2 times": float(np.mean(np.abs(off) < math.log(2)))},
         farthest=[float(ratio.min()), float(ratio.max())],
@@ -202,7 +206,7 @@ def paces(engine: Engine, report: Report) -> None:
 def growth(engine: Engine, report: Report) -> None:
     """How the time of a dream grows with each thing that there can be more of."""
     photo = load_image(PHOTO)
-    photo = resized(photo, (683, 1024))
+    photo = resize_clamped(photo, (683, 1024))
 
     def lines(name: str, unit: str, amounts: list[float], recipes: list[DreamRecipe]) -> None:
         def work(recipe: DreamRecipe) -> None:
@@ -213,19 +217,22 @@ def growth(engine: Engine, report: Report) -> None:
         report.line(name, unit, amounts, took)
 
     one = DreamRecipe(octaves=1, iterations=5)
-    recipes = [one.but(max_side=side) for side in (128, 256, 384, 512, 640)]
+    recipes = [one.with_changes(max_side=side) for side in (128, 256, 384, 512, 640)]
     lines("seconds", "pixels", [_pixels(engine, each, photo) for each in recipes], recipes)
-    recipes = [one.but(octaves=count, max_side=448) for count in range(1, 6)]
+    recipes = [one.with_changes(octaves=count, max_side=448) for count in range(1, 6)]
     lines(
         "seconds", "pixels of octaves", [_pixels(engine, each, photo) for each in recipes], recipes
     )
     counts = [5, 10, 20, 40]
-    recipes = [one.but(iterations=count, max_side=256) for count in counts]
+    recipes = [one.with_changes(iterations=count, max_side=256) for count in counts]
     lines("seconds", "iterations", [float(count) for count in counts], recipes)
     layers = ["conv3", "inception3b", "inception4a", "inception4c", "inception4e", "inception5b"]
     flops = [cost.network_cost("dreamlet", (layer,)).flops for layer in layers]
     lines(
-        "seconds", "flops a pixel", flops, [one.but(layer=layer, max_side=448) for layer in layers]
+        "seconds",
+        "flops a pixel",
+        flops,
+        [one.with_changes(layer=layer, max_side=448) for layer in layers],
     )
     peaks = []
     sides = (512, 1024, 1536, 2048)
@@ -237,7 +244,7 @@ def growth(engine: Engine, report: Report) -> None:
 
 def _pixels(engine: Engine, recipe: DreamRecipe, photo: torch.Tensor) -> float:
     (job,) = engine.plan([recipe], size_of(photo))
-    return float(sum(stage.pixels * stage.steps for stage in job.stages))
+    return float(sum(stage.pixels_per_step * stage.steps for stage in job.stages))
 
 
 def untrained(card: ModelCard, engine: Engine) -> Network:
@@ -250,7 +257,7 @@ def untrained(card: ModelCard, engine: Engine) -> Network:
 
 def estimates(engine: Engine, report: Report) -> None:
     """What the page says that a dream will take, and what it took."""
-    work, photo = Work(engine), load_image(PHOTO.with_name("coffee.jpg"))
+    work, photo = JobRunner(engine), load_image(PHOTO.with_name("coffee.jpg"))
     work.warm_up(engine.settle(DreamRecipe()))
     size = (photo.shape[2], photo.shape[3])
     jobs: dict[str, Recipe] = {
@@ -263,11 +270,11 @@ def estimates(engine: Engine, report: Report) -> None:
         "a class image": ClassRecipe(),
         "a class image, phase": ClassRecipe(mode="phase", steps=32),
     }
-    engine.cache.limit = 0
+    engine.cache.max_bytes = 0
     off = []
     for name, recipe in jobs.items():
         settled = engine.settle(recipe)
-        said = work.seconds([settled], size if isinstance(recipe, DreamRecipe) else None)
+        said = work.estimate_seconds([settled], size if isinstance(recipe, DreamRecipe) else None)
         start = time.perf_counter()
         for _ in _made(work, settled, photo):
             pass
@@ -277,13 +284,13 @@ def estimates(engine: Engine, report: Report) -> None:
     print(f"farthest off: {max(off):.2f} times")
 
 
-def _made(work: Work, recipe: Recipe, photo: torch.Tensor) -> Iterator[object]:
+def _made(work: JobRunner, recipe: Recipe, photo: torch.Tensor) -> Iterator[object]:
     if isinstance(recipe, ChannelRecipe):
-        return work.paint([recipe])
+        return work.render([recipe])
     if isinstance(recipe, ClassRecipe):
-        return work.judged(recipe)
+        return work.render_class_image(recipe)
     assert isinstance(recipe, DreamRecipe)
-    return work.paint([recipe], photo)
+    return work.render([recipe], photo)
 
 
 def large(report: Report) -> None:

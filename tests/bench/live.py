@@ -23,11 +23,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from dream import Engine, LiveRecipe
-from dream.networks.network import Network, Objective, ValueAndGrad
-from dream.paint import live, video
-from dream.paint.frames import to_tensors
-from dream.paint.live import Mirror
-from dream.paint.zoom import COLOUR, CONTRAST, Look
+from dream.networks.network import Network, ObjectiveProtocol, ValueAndGrad
+from dream.render import live, video
+from dream.render.live import LiveDreamer
+from dream.render.loop import to_batch
+from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.server import served
@@ -82,18 +82,21 @@ def still(engine: Engine, report: Report) -> None:
     """Ten minutes of a camera that stands still: how far contrast and colour come to be off."""
     with Image.open(EXAMPLES / "coffee.jpg") as photo:
         seen = photo.convert("RGB").resize((64, 48))
-    mirror, recipe = Mirror(lambda job, given: engine.paint([job], to_tensors(given))), LiveRecipe()
-    look, noise = Look.of(to_tensors([seen])), np.random.default_rng(0)
+    mirror, recipe = (
+        LiveDreamer(lambda job, given: engine.render([job], to_batch(given))),
+        LiveRecipe(),
+    )
+    look, noise = ImageStats.of(to_batch([seen])), np.random.default_rng(0)
     contrast, colour = [], []
     for frame in range(MINUTES * 600):
         noisy = np.asarray(seen) + noise.normal(0, 2, (48, 64, 3))
-        dream = mirror.dreamed(
-            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), recipe.within(64)
+        dream = mirror.dream_frame(
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), recipe.with_max_side(64)
         )
         if frame >= 20:
-            now = Look.of(to_tensors([dream]))
-            contrast.append(float(now.contrast / look.contrast.clamp(CONTRAST)))
-            colour.append(float(now.colour / look.colour.clamp(COLOUR)))
+            now = ImageStats.of(to_batch([dream]))
+            contrast.append(float(now.contrast / look.contrast.clamp(MIN_CONTRAST)))
+            colour.append(float(now.colourfulness / look.colourfulness.clamp(MIN_COLOURFULNESS)))
     for name, shares in (("contrast", contrast), ("colour", colour)):
         report.row("ten minutes of a still camera", of=name, least=min(shares), most=max(shares))
 
@@ -147,12 +150,14 @@ def parts(engine: Engine, report: Report, width: int, height: int) -> None:
 
         return run
 
-    def step(network: Network, objective: Objective, *, redirected: bool = False) -> ValueAndGrad:
+    def step(
+        network: Network, objective: ObjectiveProtocol, *, redirected: bool = False
+    ) -> ValueAndGrad:
         return timed("step", real(network, objective, redirected=redirected))
 
     real = Network.value_and_grad
-    mirror = Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
-    dreamed = timed("whole", mirror.dreamed)
+    mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    dreamed = timed("whole", mirror.dream_frame)
     recipe = LiveRecipe(max_side=max(width, height))
     with ExitStack() as patched:
         patched.enter_context(patch.object(Network, "value_and_grad", step))

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 from dream import DreamRecipe, load_image, save_image
-from dream.many.cluster import Cluster
-from dream.many.here import Here, devices
-from dream.many.price import batches, priced
-from dream.many.tasks import Task, pictures, tasks
-from dream.tensors import resized
+from dream.batch.estimate import estimate_costs, group_batches
+from dream.batch.local_workers import LocalWorkers, local_devices
+from dream.batch.ray_cluster import RayCluster
+from dream.batch.tasks import Task, list_images, make_tasks
+from dream.tensors import resize_clamped
 from tests.conftest import EXAMPLES
 from tools.report import Report
 
@@ -27,13 +27,13 @@ ROUNDS = 2
 def measure(report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for photo in EXAMPLES.glob("*.jpg"):
-            picture = resized(load_image(photo), (160, 240))
+            picture = resize_clamped(load_image(photo), (160, 240))
             for copy in range(COPIES):
                 save_image(picture, Path(folder, f"{photo.stem}{copy}.png"))
-        crew, team = Here({}, devices()), Here({}, devices()[:1])
-        todo = tasks(pictures(folder)[0], [DreamRecipe()], crew.device)
-        sized = [(task, size) for task, size, _ in priced(crew.engine, crew.device, todo)]
-        alone, together = [[task] for task in todo], list(batches(sized))
+        crew, team = LocalWorkers({}, local_devices()), LocalWorkers({}, local_devices()[:1])
+        todo = make_tasks(list_images(folder)[0], [DreamRecipe()], crew.device)
+        sized = [(task, size) for task, size, _ in estimate_costs(crew.engine, crew.device, todo)]
+        alone, together = [[task] for task in todo], list(group_batches(sized))
         rates: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
             for name, who, given in (
@@ -51,7 +51,7 @@ def measure(report: Report) -> None:
             )
         if importlib.util.find_spec("ray"):
             for workers in (1, 2):
-                cluster = Cluster("", {})
+                cluster = RayCluster("", {})
                 cluster.workers = workers
                 rate = _rate(cluster, together)
                 cluster.close()
@@ -63,11 +63,11 @@ def measure(report: Report) -> None:
                 )
 
 
-def _rate(crew: Here | Cluster, given: list[list[Task]]) -> float:
+def _rate(crew: LocalWorkers | RayCluster, given: list[list[Task]]) -> float:
     """Pictures a minute."""
     done, start = 0, 0.0
     with tempfile.TemporaryDirectory() as out:
-        for rows in crew.rows(given, out):
+        for rows in crew.run_batches(given, out):
             if rows and not start:  # A batch ends with all of its rows.
                 start = time.perf_counter() - rows[0].seconds * len(given[0])
             done += len(rows)

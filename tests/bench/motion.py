@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, VideoRecipe, ZoomRecipe, load_image
-from dream.files.film import Film, Part
-from dream.files.video import Video, frames_of, load_video
-from dream.paint import reel as reels
-from dream.paint import video
-from dream.paint.frames import to_tensors
-from dream.paint.video import along, backward_flow, inside
+from dream.files.video_reader import VideoInfo, read_frames, read_video_info
+from dream.files.video_writer import VideoPart, VideoWriter
+from dream.render import video
+from dream.render import video_job as reels
+from dream.render.loop import to_batch
+from dream.render.video import backward_flow, in_bounds_mask, warp
 from dream.tensors import size_of
 from tests.conftest import EXAMPLES
 from tools.report import Report
@@ -37,33 +37,35 @@ def measure(engine: Engine, report: Report) -> None:
         photo = load_image(EXAMPLES / "coffee.jpg")
         zoom = ZoomRecipe(seconds=FRAMES / 24, max_side=512)
         (job,) = engine.plan([zoom], size_of(photo))
-        _row(engine, report, "zoom", reels.zoom_reel(job, photo), Path(folder, "zoom.mp4"))
+        _row(engine, report, "zoom", reels.zoom_video_job(job, photo), Path(folder, "zoom.mp4"))
         clip = panned(engine, Path(folder, "clip.mp4"))
         (job,) = engine.plan([VideoRecipe(max_side=512)], clip.size)
         dreamed = Path(folder, "video.mp4")
-        _row(engine, report, "video", reels.video_reel(job, clip), dreamed)
-        flicker(engine, report, clip, load_video(dreamed))
+        _row(engine, report, "video", reels.dream_video_job(job, clip), dreamed)
+        flicker(engine, report, clip, read_video_info(dreamed))
 
 
-def panned(engine: Engine, path: Path) -> Video:
+def panned(engine: Engine, path: Path) -> VideoInfo:
     """A pan over a photo: a zoom that dreams nothing."""
     photo = load_image(EXAMPLES / "cat.jpg")
     pan = ZoomRecipe(seconds=FRAMES / 24, max_side=512, step=0, iterations=1, zoom=1.15, right=0.06)
     (job,) = engine.plan([pan], size_of(photo))
-    _filmed(engine, reels.zoom_reel(job, photo), path)
-    return load_video(path)
+    _filmed(engine, reels.zoom_video_job(job, photo), path)
+    return read_video_info(path)
 
 
-def _filmed(engine: Engine, reel: reels.Reel, path: Path) -> None:
+def _filmed(engine: Engine, reel: reels.VideoJob, path: Path) -> None:
     (recipe,) = reel.job.recipes
-    film = Film(path, recipe, reel.size, reel.rate, reel.time_base)
-    for _ in reels.filmed(reel, lambda job, given: engine.paint([job], to_tensors(given)), film):
+    film = VideoWriter(path, recipe, reel.size, reel.frame_rate, reel.time_base)
+    for _ in reels.render_video(
+        reel, lambda job, given: engine.render([job], to_batch(given)), film
+    ):
         pass
     film.finish(reel.video)
-    film.drop()
+    film.discard_parts()
 
 
-def _row(engine: Engine, report: Report, name: str, reel: reels.Reel, path: Path) -> None:
+def _row(engine: Engine, report: Report, name: str, reel: reels.VideoJob, path: Path) -> None:
     """Frames a second, and which shares of the time decoding, the flow and encoding take."""
     took = dict.fromkeys(("decoding", "flow", "encoding"), 0.0)
 
@@ -78,16 +80,16 @@ def _row(engine: Engine, report: Report, name: str, reel: reels.Reel, path: Path
         return run
 
     def decoded(*given: Any) -> Iterator[Any]:
-        frames = frames_of(*given)
+        frames = read_frames(*given)
         step = timed("decoding", lambda: next(frames, None))
         while (frame := step()) is not None:
             yield frame
 
     with ExitStack() as patched:
         for where, what, how in (
-            (Part, "add", timed("encoding", Part.add)),
-            (Part, "close", timed("encoding", Part.close)),
-            (Film, "finish", timed("encoding", Film.finish)),
+            (VideoPart, "add", timed("encoding", VideoPart.add)),
+            (VideoPart, "close", timed("encoding", VideoPart.close)),
+            (VideoWriter, "finish", timed("encoding", VideoWriter.finish)),
             (video, "backward_flow", timed("flow", backward_flow)),
             (reels, "frames_of", decoded),
         ):
@@ -99,15 +101,15 @@ def _row(engine: Engine, report: Report, name: str, reel: reels.Reel, path: Path
     report.row(
         "motion",
         of=name,
-        **{"frames a second": reel.frames / whole},
+        **{"frames a second": reel.frame_count / whole},
         **shares,
         together=sum(shares.values()),
     )
 
 
-def flicker(engine: Engine, report: Report, clip: Video, dreamed: Video) -> None:
+def flicker(engine: Engine, report: Report, clip: VideoInfo, dreamed: VideoInfo) -> None:
     """That of a dreamed video, and of its frames dreamed one by one."""
-    seen, together = (to_tensors(list(frames_of(each, clip.size))) for each in (clip, dreamed))
+    seen, together = (to_batch(list(read_frames(each, clip.size))) for each in (clip, dreamed))
     recipe = DreamRecipe(octaves=2, intensity=4, max_side=512)
     alone = []
     for frame in torch.split(seen, 1)[:8]:
@@ -123,8 +125,8 @@ def _flicker(seen: Tensor, frames: Tensor) -> float:
     changes = []
     for at in range(1, len(frames)):
         flow = backward_flow(seen[at - 1 : at], seen[at : at + 1])
-        apart = (along(frames[at - 1 : at], flow) - frames[at : at + 1]).abs() * inside(flow)
-        changes.append(float(apart.mean() / inside(flow).mean()) * 255)
+        apart = (warp(frames[at - 1 : at], flow) - frames[at : at + 1]).abs() * in_bounds_mask(flow)
+        changes.append(float(apart.mean() / in_bounds_mask(flow).mean()) * 255)
     return sum(changes) / len(changes)
 
 

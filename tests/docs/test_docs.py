@@ -21,9 +21,9 @@ from dream import (
     read_recipe,
 )
 from dream import __main__ as command_line
-from dream.commands.options import recipe_of
+from dream.commands.options import build_recipe
 from dream.networks import catalogue
-from dream.recipe.recipe import Recipe
+from dream.recipe.base import Recipe
 from tests.conftest import EXAMPLES, ROOT, SHIPPED_BITS
 from tests.support.sync import sent_files
 from tests.tools import tables
@@ -53,7 +53,7 @@ def test_the_tables_are_those_of_the_code() -> None:
     made = [path.read_text(encoding="utf-8") for path in tables.PAGES]
     titles = [table[2] for page in made for table in tables.TABLE.finditer(page)]
     assert sorted(titles) == sorted(tables.ROWS)
-    assert {f"knob of `{kind.__name__}`" for kind in Recipe.kinds().values()} < set(titles)
+    assert {f"knob of `{kind.__name__}`" for kind in Recipe.types_by_kind().values()} < set(titles)
     for page in made:
         assert page.splitlines() == tables.made_anew(page).splitlines(), "`make tables`"
 
@@ -77,7 +77,7 @@ def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
     assert set(data["preload_from_hub"]) <= pinned
     # A build fails with the repository it preloads from; all others have torchvision behind them.
     assert all(line.startswith("timm/") for line in data["preload_from_hub"])
-    assert all(source.url.startswith(catalogue.TORCHVISION) for source in sources)
+    assert all(source.url.startswith(catalogue.TORCHVISION_URL) for source in sources)
     assert set(data["models"]) == {source.repo for source in sources}
 
 
@@ -117,14 +117,14 @@ SMALLER = {"image": ["--max-side", "160"], "channel": ["--size", "64", "--steps"
 def test_every_command_is_one_that_the_program_takes() -> None:
     assert len(COMMANDS) == 34
     for arguments in COMMANDS:
-        given = command_line._parser().parse_args(arguments)
+        given = command_line._build_parser().parse_args(arguments)
         if getattr(given, "recipe", None) in MADE:
             given.recipe = None  # It is tried below.
         kinds: dict[str, type[Recipe]] = {"image": DreamRecipe, "sheet": DreamRecipe}
         kinds |= {"channel": ChannelRecipe, "class": ClassRecipe, "pipe": LiveRecipe}
         kinds |= {"zoom": ZoomRecipe, "video": VideoRecipe, "making-of": DreamRecipe}
         if kind := kinds.get(arguments[0]):
-            assert isinstance(recipe_of(given, kind), kind)
+            assert isinstance(build_recipe(given, kind), kind)
         for name in re.findall(r"examples/\S+", " ".join(arguments)):
             assert (ROOT / name).is_file()
 
@@ -147,7 +147,9 @@ def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # Elsewhere it is another goldfish, but in the same places.
     assert alike(shown, again, torch.zeros_like(shown)) > 0.4
     assert read_recipe(tmp_path / "dogs.png") == ChannelRecipe(channel=80, size=64, steps=8)
-    assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").but(octaves=5)
+    assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").with_changes(
+        octaves=5
+    )
 
 
 def test_the_commands_that_only_tell_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def docs() -> dict[str, str]:
     event loops open.
     """
     code = (
-        "import json, app; page = app.build(app.Work(app.Engine('cpu'))); print(json.dumps({"
+        "import json, app; page = app.build_page(app.JobRunner(app.Engine('cpu'))); print(json.dumps({"
         "str(run.api_name): run.fn.__doc__ or '' for run in page.fns.values()"
         " if run.api_visibility == 'public'}))"
     )
@@ -77,7 +77,7 @@ def endpoints() -> Iterator[tuple[str, str, dict[str, Any], str]]:
 
 def commands() -> Iterator[tuple[str, argparse.ArgumentParser, str, str]]:
     """The examples of the command line: its command, the option and the example."""
-    actions = command_line._parser()._actions
+    actions = command_line._build_parser()._actions
     (below,) = (each for each in actions if isinstance(each, argparse._SubParsersAction))
     for name, parser in below.choices.items():
         for option, action in parser._option_string_actions.items():

@@ -11,12 +11,19 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "dream"
 # Rooms and files of the package, from the ground up: each imports what lies below it alone.
 FLOORS = [
-    *("errors", "sums", "tensors"),
-    *("networks", "recipe", "files", "paint"),
-    *("engine", "__init__", "service", "page", "many", "commands", "__main__"),
+    *("errors", "deterministic", "tensors"),
+    *("networks", "recipe", "files", "render"),
+    *("engine", "__init__", "service"),
+    *("page", "page/widgets", "page/tabs", "page/server", "batch", "commands", "__main__"),
 ]
 # Networks and recipes are looked up before torch, which takes seconds, is loaded.
-WITHOUT_TORCH = ["errors", "recipe", "networks/catalogue", "networks/model_card", "files/bounded"]
+WITHOUT_TORCH = [
+    "errors",
+    "recipe",
+    "networks/catalogue",
+    "networks/model_card",
+    "files/limited_reader",
+]
 
 
 def imports(path: Path) -> set[str]:
@@ -36,7 +43,7 @@ def files(room: str) -> list[Path]:
 
 
 def modules(path: Path) -> list[str]:
-    """The modules of this package that a file imports, in full: dream.paint.canvas."""
+    """The modules of this package that a file imports, in full: dream.render.canvas."""
     found = []
     for name in imports(path):
         where = ROOT / name.replace(".", "/")
@@ -47,18 +54,28 @@ def modules(path: Path) -> list[str]:
     return found
 
 
+def room_of(module: str) -> str:
+    """The room or file that a module is in: render, page/tabs, engine."""
+    folder, _, name = module.removeprefix("dream.").replace(".", "/").rpartition("/")
+    return folder or name
+
+
 def test_every_file_is_in_a_room_or_on_a_floor_of_its_own() -> None:
-    there = {path.stem for path in PACKAGE.glob("*.py")}
-    there |= {path.parent.name for path in PACKAGE.glob("*/*.py")}
-    assert there == set(FLOORS)
-    assert not list(PACKAGE.glob("*/*/*.py"))
+    there = {path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.glob("**/*.py")}
+    assert {room_of(str(path)) for path in there} == set(FLOORS)
 
 
 def test_rooms_import_lower_ones_only() -> None:
     for height, room in enumerate(FLOORS):
         for path in files(room):
-            rooms = {name.split(".")[1] for name in modules(path)}
+            rooms = {room_of(name) for name in modules(path)}
             assert rooms <= set(FLOORS[: height + 1]), f"{path} imports {rooms}"
+
+
+def test_tabs_and_server_do_not_import_each_other() -> None:
+    for room, other in (("page/tabs", "page/server"), ("page/server", "page/tabs")):
+        for path in files(room):
+            assert other not in {room_of(name) for name in modules(path)}, path
 
 
 def test_no_two_files_of_a_room_import_one_another() -> None:
@@ -74,7 +91,9 @@ def test_no_two_files_of_a_room_import_one_another() -> None:
 
 
 def test_the_engine_knows_no_ui() -> None:
-    for room in set(FLOORS) - {"page"}:
+    for room in FLOORS:
+        if room.startswith("page"):
+            continue
         for path in files(room):
             assert not {name.split(".")[0] for name in imports(path)} & {"gradio", "spaces", "app"}
 
@@ -93,8 +112,9 @@ def in_a_process_of_its_own(script: str) -> None:
 def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
     """Which take a second to load; the page needs no video either until there is one."""
     script = (
-        "import sys, dream.__main__, dream.page.motion; from dream.networks import catalogue;"
-        "catalogue.card('dreamlet').channel_count('inception4c');"
+        "import sys, dream.__main__, dream.page.tabs.zoom_and_video;"
+        "from dream.networks import catalogue;"
+        "catalogue.get_card('dreamlet').channel_count('inception4c');"
         "assert not {'torchvision', 'av', 'cv2'} & sys.modules.keys()"
     )
     in_a_process_of_its_own(script)

@@ -643,7 +643,7 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
     upload(page, small("cat.jpg", tmp_path))
     dreamed(page)
     recipe = read_recipe(download(page, tmp_path), DreamRecipe)
-    assert recipe == presets()["Subtle"].but(max_side=640)
+    assert recipe == presets()["Subtle"].with_changes(max_side=640)
 
 
 @at_the_desk

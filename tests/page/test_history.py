@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from dream import DreamRecipe, PictureError, read_recipe, save_image
-from dream.files import pack as packing
-from dream.files.pack import pack
-from dream.page.history import longer, packed
-from dream.page.moments import fresh_folder
-from dream.page.saved_visit import MOST, Made, Visit
+from dream.files import zip_archive as packing
+from dream.files.zip_archive import write_zip
+from dream.page.image_stream import new_output_folder
+from dream.page.widgets.history import append_dream, zip_history
+from dream.page.widgets.saved_visit import MAX_DREAMS, History, HistoryEntry
 
 # Out of a page, what a toast says is a warning.
 told = pytest.mark.filterwarnings("default:These dreams")
@@ -29,14 +29,14 @@ def dreams(*names: str) -> list[Path]:
     """A dream by each of those names, each in a folder and with a recipe of its own."""
     paths = []
     for seed, name in enumerate(names):
-        paths.append(fresh_folder() / name)
+        paths.append(new_output_folder() / name)
         save_image(torch.rand(1, 3, 8, 8), paths[-1], DreamRecipe(seed=seed))
     return paths
 
 
 def visit_of(paths: list[Path]) -> dict[str, Any]:
     """A visit of those dreams, as a browser keeps it."""
-    return Visit(dreams=tuple(Made(*[str(path)] * 3) for path in paths)).to_browser()
+    return History(dreams=tuple(HistoryEntry(*[str(path)] * 3) for path in paths)).to_browser()
 
 
 def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
@@ -44,7 +44,7 @@ def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
 ) -> None:
     paths = dreams("dream-cat.png", "dream-é.png", "dream-cat.png", "Dream-cat.png")
     names = ["dream-cat.png", "dream-é.png", "dream-cat (2).png", "Dream-cat (3).png"]
-    pack(paths, tmp_path / "dreams.zip")
+    write_zip(paths, tmp_path / "dreams.zip")
     with ZipFile(tmp_path / "dreams.zip") as archive:
         assert archive.namelist() == [*names, "recipes.jsonl"]
         assert {each.compress_type for each in archive.infolist()} == {ZIP_STORED}
@@ -60,13 +60,13 @@ def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
 def test_dreams_that_are_gone_are_passed_over_in_words(tmp_path: Path) -> None:
     paths = dreams("dream-1.png", "dream-2.png", "dream-3.png")
     paths[0].unlink()
-    path, said = packed(visit_of(paths))
+    path, said = zip_history(visit_of(paths))
     assert path and "2 dreams" in said and "1 more no longer kept here" in said
     with ZipFile(path) as archive:
         assert archive.namelist() == ["dream-2.png", "dream-3.png", "recipes.jsonl"]
     for each in paths[1:]:
         each.unlink()
-    path, said = packed(visit_of(paths))
+    path, said = zip_history(visit_of(paths))
     assert path is None and "no longer kept here" in said
 
 
@@ -75,22 +75,22 @@ def test_what_is_too_large_to_pack_is_said_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = dreams("dream-1.png", "dream-2.png")
-    monkeypatch.setattr(packing, "BYTES", 100.0)
+    monkeypatch.setattr(packing, "MAX_ZIP_BYTES", 100.0)
     with pytest.raises(PictureError, match="0 MB are packed here at most; download them one"):
-        pack(paths, tmp_path / "dreams.zip")
+        write_zip(paths, tmp_path / "dreams.zip")
     assert not (tmp_path / "dreams.zip").exists()
-    assert packed(visit_of(paths))[0] is None
+    assert zip_history(visit_of(paths))[0] is None
 
 
 def test_a_visit_keeps_its_latest_dreams_and_offers_all_of_several() -> None:
-    paths = [str(path) for path in dreams(*(f"{each}.png" for each in range(MOST + 2)))]
-    visit = Visit()
+    paths = [str(path) for path in dreams(*(f"{each}.png" for each in range(MAX_DREAMS + 2)))]
+    visit = History()
     for count, path in enumerate(paths, 1):
-        changes = longer(replace(visit, shown=Made(path, path, path)))
-        visit = Visit.read(changes["visit"])
+        changes = append_dream(replace(visit, shown=HistoryEntry(path, path, path)))
+        visit = History.read(changes["visit"])
         assert changes["all"]["visible"] == (count > 1)
     assert [each.file for each in visit.dreams] == paths[2:]
     assert [file for file, _ in changes["strip"]["value"]] == paths[2:]
     Path(paths[5]).unlink()
-    changes = longer(replace(visit, shown=visit.dreams[0]))
-    assert paths[5] not in [each.file for each in Visit.read(changes["visit"]).dreams]
+    changes = append_dream(replace(visit, shown=visit.dreams[0]))
+    assert paths[5] not in [each.file for each in History.read(changes["visit"]).dreams]

@@ -13,9 +13,9 @@ from PIL import Image
 from playwright.sync_api import Page, Playwright, expect, sync_playwright
 
 from dream import DreamError, PictureError
-from dream.files.video import load_video
-from dream.page import live
-from dream.page.live import FRAME_SIDE
+from dream.files.video_reader import read_video_info
+from dream.page.tabs import live
+from dream.page.tabs.live import FRAME_SIDE
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, watched
 from tests.support.stream import streaming
 from tests.support.videos import camera, panned
@@ -39,7 +39,7 @@ def uri(size: tuple[int, int], kind: str = "JPEG") -> str:
 
 
 def test_frames_are_small_jpegs() -> None:
-    assert live._frame(uri((FRAME_SIDE, 1))).size == (FRAME_SIDE, 1)
+    assert live._decode_frame(uri((FRAME_SIDE, 1))).size == (FRAME_SIDE, 1)
     for sent in (
         uri((FRAME_SIDE + 1, 1)),
         uri((4, 4), "PNG"),
@@ -48,7 +48,7 @@ def test_frames_are_small_jpegs() -> None:
         "x" * 999,
     ):
         with pytest.raises(PictureError, match="this is no frame of a camera: "):
-            live._frame(sent)
+            live._decode_frame(sent)
 
 
 @contextmanager
@@ -109,8 +109,8 @@ def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itsel
             expect(one.locator("#live-film video")).to_be_visible()
             film = one.locator("#live-film video").get_attribute("src") or ""
             (tmp_path / "film.mp4").write_bytes(one.request.get(film).body())
-            kept = load_video(tmp_path / "film.mp4")
-            assert kept.frames >= 3 and 0 < float(kept.times[-1]) < 11
+            kept = read_video_info(tmp_path / "film.mp4")
+            assert kept.frame_count >= 3 and 0 < float(kept.times[-1]) < 11
             stack = looking(playwright, address, blue)
             other = stack.__enter__()
             expect(other.locator("#live-status")).to_contain_text("1 dream before yours")

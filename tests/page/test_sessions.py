@@ -15,10 +15,10 @@ from starlette.testclient import TestClient
 
 import app as main
 from dream import Engine
-from dream.page import answer_readers, sessions
-from dream.page.answer_readers import AnswerReaders
-from dream.page.blocks import Page
-from dream.service.work import Work
+from dream.page.blocks import ValidatedBlocks
+from dream.page.server import answer_readers, sessions
+from dream.page.server.answer_readers import AnswerReaders
+from dream.service.job_runner import JobRunner
 
 ROOM = 5
 
@@ -27,7 +27,7 @@ class Visits:
     """A page that keeps what is said to it, as visitors and callers of its API use it."""
 
     def __init__(self) -> None:
-        with Page() as self.page:
+        with ValidatedBlocks() as self.page:
             kept, said, choice = gr.State(), gr.Textbox(), gr.Radio(["one"])
             pressed = gr.Button().click
             for name, handler, given, outputs in (
@@ -133,7 +133,7 @@ def test_a_visit_whose_line_was_cut_goes_on(visits: Visits) -> None:
 
 
 def test_a_session_of_the_page_is_small(engine: Engine) -> None:
-    page = asyncio.run(inside_a_loop(lambda: main.build(Work(engine))))
+    page = asyncio.run(inside_a_loop(lambda: main.build_page(JobRunner(engine))))
     holder = sessions.Sessions(page)
     changed = [block for block in page.blocks.values() if isinstance(block, gr.Dropdown)]
     tracemalloc.start()
@@ -149,9 +149,9 @@ def test_a_session_of_the_page_is_small(engine: Engine) -> None:
 def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(answer_readers, "UNREAD_SECONDS", 0.01)
+    monkeypatch.setattr(answer_readers, "UNREAD_TIMEOUT", 0.01)
     monkeypatch.setattr(answer_readers, "UNREAD_KEPT_SECONDS", 0.01)
-    queue: Any = asyncio.run(inside_a_loop(Page))._queue
+    queue: Any = asyncio.run(inside_a_loop(ValidatedBlocks))._queue
     messages = queue.pending_messages_per_session
     waited_for = queue.pending_event_ids_session
 

@@ -13,11 +13,11 @@ from gradio.components.image_editor import AcceptBlobs
 from PIL import Image, PngImagePlugin
 
 from dream import DreamError, DreamRecipe, Engine, RecipeError, save_image
-from dream.files.embedded import embed_guide, embed_mask, mask
-from dream.page import mask as painter
-from dream.page.controls import of_a_visitor, recipe_in
-from dream.page.mixer import EMPTY, ROWS, WRITTEN, rows_of
-from dream.page.sharing import LINK_PICTURE, linked
+from dream.files.embedded_images import decode_mask, embed_guide, embed_mask
+from dream.page.widgets import mask_editor as painter
+from dream.page.widgets.layer_mixer import EMPTY_ROW, ROW_COUNT, ROWS_TO_TEXT_SCRIPT, parse_rows
+from dream.page.widgets.recipe_controls import check_embedded_images, recipe_in_photo
+from dream.page.widgets.recipe_sharing import MAX_LINK_IMAGE_LENGTH, linkable_json
 from tests.conftest import EXAMPLES, png_header
 
 CAT = str(EXAMPLES / "cat.jpg")
@@ -25,14 +25,14 @@ CAT = str(EXAMPLES / "cat.jpg")
 
 def test_a_link_carries_the_recipe_and_only_small_pictures(engine: Engine, tmp_path: Path) -> None:
     recipe = engine.settle(DreamRecipe(intensity=7, layer="inception5a>inception3b:0.5"))
-    assert DreamRecipe.from_json(linked(recipe)) == recipe
+    assert DreamRecipe.from_json(linkable_json(recipe)) == recipe
     Image.new("1", (64, 64), 1).save(tmp_path / "mask.png")
-    masked = engine.settle(recipe.but(mask=embed_mask(tmp_path / "mask.png")))
-    assert 0 < len(masked.mask) < LINK_PICTURE
-    assert DreamRecipe.from_json(linked(masked)) == masked
+    masked = engine.settle(recipe.with_changes(mask=embed_mask(tmp_path / "mask.png")))
+    assert 0 < len(masked.mask) < MAX_LINK_IMAGE_LENGTH
+    assert DreamRecipe.from_json(linkable_json(masked)) == masked
     guided = engine.settle(DreamRecipe(guide=embed_guide(CAT), intensity=7))
-    assert len(guided.guide) > LINK_PICTURE
-    assert DreamRecipe.from_json(linked(guided)) == engine.settle(DreamRecipe(intensity=7))
+    assert len(guided.guide) > MAX_LINK_IMAGE_LENGTH
+    assert DreamRecipe.from_json(linkable_json(guided)) == engine.settle(DreamRecipe(intensity=7))
 
 
 @pytest.mark.parametrize("name", ["guide", "mask"])
@@ -40,20 +40,20 @@ def test_a_visitors_recipe_names_no_file_of_the_server(name: str, tmp_path: Path
     info = PngImagePlugin.PngInfo()
     info.add_itxt("deepdream", json.dumps({name: CAT}))
     Image.new("RGB", (32, 32)).save(tmp_path / "crafted.png", pnginfo=info)
-    assert recipe_in(str(tmp_path / "crafted.png")) is None
+    assert recipe_in_photo(str(tmp_path / "crafted.png")) is None
 
 
 def test_a_dropped_picture_brings_its_recipe_if_it_has_one(engine: Engine, tmp_path: Path) -> None:
     recipe = engine.settle(DreamRecipe(guide=embed_guide(CAT)))
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "dream.png", recipe)
-    assert recipe_in(str(tmp_path / "dream.png")) == recipe
+    assert recipe_in_photo(str(tmp_path / "dream.png")) == recipe
     for other in (
         CAT,
         str(tmp_path / "nothing.png"),
         None,
         str(EXAMPLES / "class-goldfish-seed0.png"),
     ):
-        assert recipe_in(other) is None
+        assert recipe_in_photo(other) is None
 
 
 def strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
@@ -72,45 +72,48 @@ def test_a_recipe_whose_picture_is_none_is_refused(
     uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     recipe = DreamRecipe(**{name: uri})  # type: ignore[arg-type]
     with pytest.raises(DreamError):
-        of_a_visitor(recipe)
+        check_embedded_images(recipe)
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "crafted.png", recipe)
-    assert recipe_in(str(tmp_path / "crafted.png")) is None
+    assert recipe_in_photo(str(tmp_path / "crafted.png")) is None
 
 
 def test_what_was_painted_comes_back_as_it_was(tmp_path: Path) -> None:
     layer = strokes(tmp_path / "layer.png")
-    uri = painter.embedded_mask(layer)
-    assert (mask(uri, (300, 451)) > 0).sum() == 80 * 40
-    shown = painter.painted(CAT, uri)["value"]
+    uri = painter.encode_painted_mask(layer)
+    assert (decode_mask(uri, (300, 451)) > 0).sum() == 80 * 40
+    shown = painter.editor_update(CAT, uri)["value"]
     assert shown["background"].size == (451, 300)
     with Image.open(layer) as first:
         assert shown["layers"][0].getchannel("A").tobytes() == first.getchannel("A").tobytes()
     shown["layers"][0].save(tmp_path / "again.png")
     again = str(tmp_path / "again.png")
-    assert painter.embedded_mask(again) == uri
+    assert painter.encode_painted_mask(again) == uri
 
 
 def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
     Image.new("RGBA", (40, 30), (255, 255, 255, 0)).save(tmp_path / "erased.png")
     for layer in (None, "", str(tmp_path / "erased.png")):
-        assert painter.embedded_mask(layer) == ""
-    assert painter.painted(CAT, "")["value"]["layers"] == []
-    assert painter.unpainted(str(tmp_path / "nothing.jpg"))["value"] is None
+        assert painter.encode_painted_mask(layer) == ""
+    assert painter.editor_update(CAT, "")["value"]["layers"] == []
+    assert painter.empty_editor_update(str(tmp_path / "nothing.jpg"))["value"] is None
     Image.new("RGB", (2000, 1000)).save(tmp_path / "large.png")
-    assert painter.unpainted(str(tmp_path / "large.png"))["value"]["background"].size == (512, 256)
+    assert painter.empty_editor_update(str(tmp_path / "large.png"))["value"]["background"].size == (
+        512,
+        256,
+    )
 
 
 def test_a_layer_that_no_painter_made_is_refused_unopened(tmp_path: Path) -> None:
     for side in (513, 9000, 100_000):
         (tmp_path / "huge.png").write_bytes(png_header(side, side))
         with pytest.raises(RecipeError, match="is no picture of at most 512 pixels a side; paint"):
-            painter.embedded_mask(str(tmp_path / "huge.png"))
+            painter.encode_painted_mask(str(tmp_path / "huge.png"))
     with pytest.raises(RecipeError, match="what was painted is no picture of at most 512 pixels"):
-        painter.embedded_mask(__file__)
+        painter.encode_painted_mask(__file__)
 
 
 def test_strokes_that_are_sent_and_never_dreamed_are_not_kept() -> None:
-    editor = painter.painter(CAT)
+    editor = painter.build_mask_editor(CAT)
     about: Any = {"type": "composite", "index": None, "file": b"", "id": "1"}
     editor.accept_blobs(AcceptBlobs(data=about, files=[("composite.png", b"strokes")]))
     assert not editor.blob_storage
@@ -127,15 +130,15 @@ def test_strokes_that_are_sent_and_never_dreamed_are_not_kept() -> None:
     ],
 )
 def test_the_rows_of_a_mix_say_what_the_text_says(layer: str) -> None:
-    rows = rows_of("dreamlet", layer)
-    assert len(rows) == ROWS and written(rows) == layer
+    rows = parse_rows("dreamlet", layer)
+    assert len(rows) == ROW_COUNT and written(rows) == layer
 
 
 def written(rows: list[tuple[str, float, str]]) -> str:
     """Those rows as the page's script writes them."""
     if not shutil.which("node"):
         pytest.skip("no node here")
-    script = f"process.stdout.write(({WRITTEN})({json.dumps(sum(rows, ()))}))"
+    script = f"process.stdout.write(({ROWS_TO_TEXT_SCRIPT})({json.dumps(sum(rows, ()))}))"
     return subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
 
 
@@ -145,5 +148,5 @@ def test_a_text_that_says_more_than_the_rows_is_left_alone() -> None:
         "conv3,inception3a,inception3b,inception4c",
         "x",
     ):
-        assert rows_of("dreamlet", layer) == [EMPTY] * ROWS
-    assert written([EMPTY] * ROWS) == ""
+        assert parse_rows("dreamlet", layer) == [EMPTY_ROW] * ROW_COUNT
+    assert written([EMPTY_ROW] * ROW_COUNT) == ""

@@ -20,8 +20,10 @@ import app
 from dream import DreamError, DreamRecipe, Engine, ZoomRecipe, load_image
 from dream.networks import catalogue
 from dream.networks.architecture import build
-from dream.page import deep_dream, estimate, visitors
-from dream.service.work import Work
+from dream.page.server import temp_files
+from dream.page.tabs import deep_dream
+from dream.page.widgets import estimate
+from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.lend import Lender
 from tests.support.server import served
@@ -37,7 +39,7 @@ def slow(test: Callable[..., None]) -> Any:
 
 
 def said(recipe: DreamRecipe, photo: str | None = CAT) -> str:
-    return estimate.said(Work(Engine("cpu")), recipe, estimate.size_of_photo(photo))
+    return estimate.estimate_text(JobRunner(Engine("cpu")), recipe, estimate.photo_size(photo))
 
 
 def test_the_page_says_who_dreams_where_and_for_how_long() -> None:
@@ -51,13 +53,13 @@ def test_the_page_says_who_dreams_where_and_for_how_long() -> None:
 
 def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     lender, engine = Lender(), Engine("cpu")
-    work, size = Work(engine, lender), estimate.size_of_photo(CAT)
-    monkeypatch.setattr(work, "seconds", lambda recipes, size: 40.0)
-    assert "leases" not in estimate.said(work, DreamRecipe(), size)
-    assert "in 2 leases of your minutes" in estimate.said(work, ZoomRecipe(), size)
+    work, size = JobRunner(engine, lender), estimate.photo_size(CAT)
+    monkeypatch.setattr(work, "estimate_seconds", lambda recipes, size: 40.0)
+    assert "leases" not in estimate.estimate_text(work, DreamRecipe(), size)
+    assert "in 2 leases of your minutes" in estimate.estimate_text(work, ZoomRecipe(), size)
     # As the work itself asks for it.
-    monkeypatch.setattr(work, "_seconds", lambda jobs: 40.0)
-    *_, frame = work.paint([DreamRecipe(**QUICK)], load_image(CAT))
+    monkeypatch.setattr(work, "_estimate_jobs", lambda jobs: 40.0)
+    *_, frame = work.render([DreamRecipe(**QUICK)], load_image(CAT))
     assert frame.finished and lender.asked == [60]
 
 
@@ -71,9 +73,9 @@ def test_the_page_opens_on_the_first_network_and_its_own_layer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine = Engine("cpu")
-    assert deep_dream.opening(engine).layer == "inception4c"
+    assert deep_dream.opening_recipe(engine).layer == "inception4c"
     monkeypatch.setenv("DREAM_DEFAULT_MODEL", "vgg16")
-    recipe = deep_dream.opening(engine)
+    recipe = deep_dream.opening_recipe(engine)
     assert (recipe.model, recipe.layer) == ("vgg16", "features.22")
 
 
@@ -82,7 +84,7 @@ def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A client of the app, whose environment says all that it may."""
     folder = tmp_path_factory.mktemp("home")
     torch.manual_seed(0)
-    weights = build(catalogue.card("squeezenet1_1")).state_dict()
+    weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
     safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
     homes = dict.fromkeys(("HOME", "HF_HOME", "TORCH_HOME", "DREAM_WEIGHTS_DIR"), str(folder))
     with served(
@@ -166,7 +168,7 @@ def test_without_the_extra_there_is_no_mcp_and_no_complaint(configured: Client, 
     [
         ("CPU_CORES", "", app.main),
         ("DREAM_CONCURRENCY", "whole ", app.main),
-        ("DREAM_TIME_LIMIT", "", lambda: Work(Engine("cpu"))),
+        ("DREAM_TIME_LIMIT", "", lambda: JobRunner(Engine("cpu"))),
         ("DREAM_CACHE_MB", "", lambda: Engine("cpu")),
         ("DREAM_MODEL_CACHE_GB", "", lambda: Engine("cpu")),
     ],
@@ -207,7 +209,7 @@ def test_a_place_for_temporary_files_that_is_none_is_refused(
     (tmp_path / "file").touch()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / place))
     with pytest.raises(DreamError, match="file.*; let GRADIO_TEMP_DIR name a folder that can be"):
-        visitors.own_folder()
+        temp_files.create_temp_folder()
 
 
 @pytest.mark.slow

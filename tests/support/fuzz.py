@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dream import DreamError, load_image
-from dream.files.picture import image_size, load_thumbnail
+from dream.files.image import image_size, load_thumbnail
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import knobs
-from dream.tensors import check_picture
+from dream.tensors import check_image
 from tests.support.corpus import corpus
 
 KINDS = (DreamRecipe, ChannelRecipe, ClassRecipe)
@@ -115,7 +115,7 @@ def fuzzed_files(cases: int) -> Tally:
     @limited(cases)
     @given(files())
     def read(content: bytes) -> None:
-        tally.take(lambda: check_picture(load_image(io.BytesIO(content))))
+        tally.take(lambda: check_image(load_image(io.BytesIO(content))))
         for other in (image_size, lambda file: load_thumbnail(file, 16)):
             Tally().take(lambda other=other: other(io.BytesIO(content)))  # type: ignore[misc]
 

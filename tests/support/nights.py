@@ -51,12 +51,12 @@ def night(count: int, every: int) -> list[Hour]:
 def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
     """Recipes of every kind, size and layer, and whether each is of a photo."""
     from dream import ChannelRecipe, ClassRecipe, DreamRecipe
-    from dream.files.embedded import embed_guide
+    from dream.files.embedded_images import embed_guide
     from dream.networks import catalogue
-    from dream.recipe.class_image import STEPS
+    from dream.recipe.class_image import DEFAULT_STEPS
 
     guide = embed_guide(EXAMPLES / "rocket.jpg")
-    layers = [layer.name for layer in catalogue.card("dreamlet").layers]
+    layers = [layer.name for layer in catalogue.get_card("dreamlet").layers]
     while True:
         kind, seed = chance.random(), chance.randrange(10**6)
         model = "squeezenet1_1" if chance.random() < 0.1 else "dreamlet"
@@ -81,7 +81,7 @@ def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
             channel = ChannelRecipe(layer=layer, channel=0, size=size, steps=2, seed=seed)
             yield channel, chance.random() < 0.3
         else:
-            mode, size = chance.choice(list(STEPS)), chance.randint(64, 120)
+            mode, size = chance.choice(list(DEFAULT_STEPS)), chance.randint(64, 120)
             yield ClassRecipe(mode=mode, size=size, steps=4, tries=2, seed=seed), False
 
 
@@ -115,26 +115,26 @@ def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
     from dream import Engine
     from dream.networks import catalogue
     from dream.networks.architecture import build
-    from dream.page import moments as page
-    from dream.page import visitors
-    from dream.service.work import Work
+    from dream.page import image_stream as page
+    from dream.page.server import temp_files
+    from dream.service.job_runner import JobRunner
     from tests.support.memory import resident
 
     torch.manual_seed(0)
-    weights = build(catalogue.card("squeezenet1_1")).state_dict()
+    weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
     safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
-    work = Work(Engine())
+    work = JobRunner(Engine())
     photos = [str(EXAMPLES / f"{name}.jpg") for name in ("cat", "rocket", "coffee")]
     chance = random.Random(0)
     for done, (recipe, photo) in zip(range(1, count + 1), recipes(chance), strict=False):
-        stream = page.moments(work, [recipe], chance.choice(photos) if photo else None)
-        words = [next(stream).words]
+        stream = page.stream_render(work, [recipe], chance.choice(photos) if photo else None)
+        words = [next(stream).status]
         if chance.random() < 0.1:
             stream.close()  # Somebody who left.
-        words += [moment.words for moment in stream]
+        words += [moment.status for moment in stream]
         assert all(words)
         if done % every == 0:
-            visitors.sweep(folder / "files", most=KEPT)
+            temp_files.remove_old_files(folder / "files", most=KEPT)
             files = sum(1 for path in folder.rglob("*") if path.is_file())
             yield Hour(done, resident(), files, len(work.engine.networks._loaded))
 

@@ -17,8 +17,8 @@ from dataclasses import replace
 import torch
 
 from dream import Engine, VideoRecipe, load_image
-from dream.recipe.recipe import Recipe
-from dream.tensors import resized, size_of
+from dream.recipe.base import Recipe
+from dream.tensors import resize_clamped, size_of
 from tests.conftest import EXAMPLES, ROOT
 
 # A recipe, and the example photo that it is made of.
@@ -43,10 +43,10 @@ def digest(engine: Engine, job: Job) -> str:
     (planned,) = engine.plan([recipe], None if picture is None else size_of(picture))
     if isinstance(recipe, VideoRecipe):
         assert picture is not None
-        picture = resized(picture, planned.stages[-1].size)
+        picture = resize_clamped(picture, planned.stages[-1].size)
         picture = torch.cat([picture, picture.roll(3, 3)])
         planned = replace(planned, stages=planned.stages * 2)
-    *_, frame = engine.paint([planned], picture)
+    *_, frame = engine.render([planned], picture)
     return hashlib.sha256(frame.tensor.contiguous().numpy().tobytes()).hexdigest()
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from dream import DreamError, load_image
 from dream.__main__ import main
-from dream.tensors import to_image
+from dream.tensors import to_pil_image
 from tests.support.api import called, uploaded
 from tests.support.corpus import Made, right_looking
 from tests.support.memory import forget_peak, peak, resident
@@ -94,7 +94,7 @@ def loaded(folder: Path) -> Door:
         path = folder / made.name
         path.write_bytes(made.content)
         try:
-            return np.asarray(to_image(load_image(path)))
+            return np.asarray(to_pil_image(load_image(path)))
         except DreamError as error:
             return str(error)
         finally:

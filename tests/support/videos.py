@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dream.files.film import Film
-from dream.files.video import load_video
+from dream.files.video_reader import read_video_info
+from dream.files.video_writer import VideoWriter
 from dream.recipe import VideoRecipe
-from dream.tensors import Size, to_image
+from dream.tensors import Size, to_pil_image
 
 SOUND_RATE = 48_000
 # What of a tkhd box lies between its name and its matrix.
@@ -31,7 +31,7 @@ def panned(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.
     images = []
     for frame in range(count):
         start = size[1] - round(frame * speed)
-        images.append(to_image(wide[..., start : start + size[1]]))
+        images.append(to_pil_image(wide[..., start : start + size[1]]))
     return images
 
 
@@ -41,12 +41,12 @@ def written(
     """A video of those pictures, shown at those times (one more says when it ends)."""
     size = (images[0].height, images[0].width)
     rate = (len(images) / (times[-1] - times[0])).limit_denominator(1001)
-    film = Film(path, VideoRecipe(), size, rate, time_base)
-    with film.part(Fraction(0)) as part:
+    film = VideoWriter(path, VideoRecipe(), size, rate, time_base)
+    with film.open_part(Fraction(0)) as part:
         for image, start, stop in zip(images, times, times[1:], strict=False):
             part.add(image, start, stop - start)
     film.finish()
-    film.drop()
+    film.discard_parts()
     return path
 
 
@@ -92,7 +92,7 @@ def of_frames(
 
 def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
     """The same video with a tenth of a second of sound at each of those times."""
-    length = float(load_video(video).times[-1])
+    length = float(read_video_info(video).times[-1])
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         pictures = source.streams.video[0]
         stream = target.add_stream_from_template(pictures)

@@ -93,9 +93,9 @@ def main() -> None:
 
     spaces.zero.wrappers.torch.init = on_the_cpu
     spaces.zero.wrappers.torch.move = lambda callback: None
-    from dream.service.work import Work
+    from dream.service.job_runner import JobRunner
 
-    Work.leases = lambda self, expected: FILM_LEASES  # type: ignore[method-assign]
+    JobRunner.lease_count = lambda self, expected: FILM_LEASES  # type: ignore[method-assign]
     import app
 
     app.main()

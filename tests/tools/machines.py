@@ -29,9 +29,8 @@ PROCESSORS = {
     "AMX": ("amx_bf16", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX"}),
 }
 NUMERICAL = (
-    *("ascent", "canvas", "channels", "class_image", "dreamlet", "guide", "mask", "network"),
-    *("objective", "octave", "render", "response", "restraint", "same", "sums", "tile"),
-    "transform",
+    *("test_deterministic.py", "networks/test_dreamlet.py", "networks/test_network.py"),
+    *("files/test_mask.py", "render"),
 )
 PLUGINS = ("-p", "no:xdist", "-p", "tests.tools.machines")
 # What in those files is a matter of memory, or of networks that are only read.
@@ -51,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def run(settings: dict[str, str]) -> tuple[bool, str]:
     """Whether the numerical tests pass, and their last line."""
-    files = [f"tests/engine/test_{name}.py" for name in NUMERICAL]
+    files = [f"tests/engine/{name}" for name in NUMERICAL]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *PLUGINS, "-k", OTHERS, *files],
         cwd=ROOT,

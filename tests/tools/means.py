@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dream import load_image
-from dream.paint.guide import mean_over
-from dream.tensors import limited, resized
+from dream.render.guide import average_activation
+from dream.tensors import limit_size, resize_clamped
 from tests.conftest import EXAMPLES, ROOT, dreamlet
 
 SIDES = (448, 320, 224)
@@ -23,7 +23,7 @@ def pictures(photo: Tensor) -> list[Tensor]:
         for down in (0, height)
         for right in (0, width)
     ]
-    return [resized(photo, limited(photo.shape[2:], side)) for side in SIDES] + quarters
+    return [resize_clamped(photo, limit_size(photo.shape[2:], side)) for side in SIDES] + quarters
 
 
 def main() -> None:
@@ -32,9 +32,9 @@ def main() -> None:
     photos = [
         each for path in sorted(EXAMPLES.glob("*.jpg")) for each in pictures(load_image(path))
     ]
-    means = {layer.name: mean_over(network, layer.name, photos) for layer in card.layers}
-    save_file(means, ROOT / "dream" / "networks" / card.means)
-    print(f"{card.means}: {len(means)} layers, from {len(photos)} pictures")
+    means = {layer.name: average_activation(network, layer.name, photos) for layer in card.layers}
+    save_file(means, ROOT / "dream" / "networks" / card.means_file)
+    print(f"{card.means_file}: {len(means)} layers, from {len(photos)} pictures")
 
 
 if __name__ == "__main__":

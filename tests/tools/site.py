@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from dream import Engine, LiveRecipe
-from dream.page.live import MADE, SIZES
-from dream.paint.frames import to_tensors
-from dream.paint.live import Mirror
+from dream.page.tabs.live import CAMERA_SIZES, EXAMPLE_IMAGE
+from dream.render.live import LiveDreamer
+from dream.render.loop import to_batch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO = EXAMPLES / "coffee.jpg"
@@ -60,18 +60,18 @@ def card() -> Image.Image:
 def live() -> Image.Image:
     """What a camera that looks at a cat dreams after four seconds."""
     engine = Engine("cpu")
-    mirror = Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
+    mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
     with Image.open(EXAMPLES / "cat.jpg") as cat:
-        seen = cat.convert("RGB").crop((60, 12, 436, 294)).resize(SIZES[0])
+        seen = cat.convert("RGB").crop((60, 12, 436, 294)).resize(CAMERA_SIZES[0])
     for _ in range(40):
-        dream = mirror.dreamed(seen, LiveRecipe(max_side=SIZES[0][0]))
+        dream = mirror.dream_frame(seen, LiveRecipe(max_side=CAMERA_SIZES[0][0]))
     return dream
 
 
 def main() -> None:
     favicon().save(EXAMPLES / "site" / "favicon.png", optimize=True)
     card().save(EXAMPLES / "site" / "card.jpg", quality=88)
-    live().save(MADE, quality=90)
+    live().save(EXAMPLE_IMAGE, quality=90)
 
 
 if __name__ == "__main__":

@@ -17,26 +17,28 @@ PAGES = [ROOT / "docs" / name for name in ("knobs.md", "networks.md")]
 
 
 def _knob(name: str, knob: Knob) -> str:
-    default = knob.automatic or knob.empty or f"`{knob.usual}`"
+    default = knob.derived_default or knob.empty_meaning or f"`{knob.default_text}`"
     bounds = " or ".join(f"`{choice}`" for choice in knob.choices)
-    if knob.kind is bool:
+    if knob.value_type is bool:
         bounds = "`true` or `false`"
-    if knob.picture:
+    if knob.is_image:
         bounds = "a picture"
-    if knob.kind in (int, float):
+    if knob.value_type in (int, float):
         bounds = f"{knob.low:.10g} to {knob.high:.10g} {knob.unit}".strip()
     return f"| `{name}` | {default} | {bounds} | {knob.help} |"
 
 
 def _network(card: ModelCard) -> str:
-    size = "comes with it" if card.source.shipped else f"{card.source.megabytes:g} MB"
-    layers = ", ".join(f"`{layer}`" for layer in (card.low, card.default_layer, card.high))
-    return f"| `{card.name}` | {card.about} | {layers} | {size} | {card.licence} |"
+    size = "comes with it" if card.source.is_shipped else f"{card.source.megabytes:g} MB"
+    layers = ", ".join(
+        f"`{layer}`" for layer in (card.low_layer, card.default_layer, card.high_layer)
+    )
+    return f"| `{card.name}` | {card.description} | {layers} | {size} | {card.licence} |"
 
 
 ROWS = {
     f"knob of `{kind.__name__}`": [_knob(name, knob) for name, knob in knobs(kind).items()]
-    for kind in Recipe.kinds().values()
+    for kind in Recipe.types_by_kind().values()
 } | {"network": [_network(card) for card in catalogue.CARDS.values()]}
 TABLE = re.compile(r"^(\| (.+?) \|.*\n\|---.*\n)((?:\|.*\n)*)", re.MULTILINE)
 

@@ -28,10 +28,10 @@ from dream import (
     ZoomRecipe,
     load_image,
 )
-from dream.files.embedded import embed_guide, masked
-from dream.paint import video
+from dream.files.embedded_images import embed_guide, encode_mask
 from dream.recipe import Recipe
-from dream.tensors import resized, size_of
+from dream.render import video
+from dream.tensors import resize_clamped, size_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # How far the camera of the film pans between two frames, in pixels.
@@ -57,61 +57,65 @@ class Case:
         """Paint it: a frame before each picture and after each step."""
         size = None if self.pictures is None else size_of(self.pictures)
         jobs = [
-            replace(job, stages=job.stages * self.frames, first=int(self.is_continued)).together(
-                self.copies
-            )
+            replace(
+                job, stages=job.stages * self.frames, first_frame=int(self.is_continued)
+            ).for_batch(self.copies)
             for job in engine.plan(self.recipes, size)
         ]
-        return engine.paint(jobs, self.pictures)
+        return engine.render(jobs, self.pictures)
 
 
 def cases(side: int, steps: int = STEPS) -> dict[str, Case]:
     """All cases by name, of pictures of about that side in pixels and so many steps a stage."""
     photo = load_image(EXAMPLES / "cat.jpg")
-    photo = resized(photo, (side * 3 // 4 // 2 * 2, side // 2 * 2))
+    photo = resize_clamped(photo, (side * 3 // 4 // 2 * 2, side // 2 * 2))
     height, width = size_of(photo)
     mask = torch.zeros(1, 3, height, width)
     mask[..., height // 4 :, : width // 2] = 1
-    large = resized(photo, (max(height, 264), max(width, 288)))
+    large = resize_clamped(photo, (max(height, 264), max(width, 288)))
     guide = embed_guide(EXAMPLES / "coffee.jpg")
     film = torch.cat([torch.roll(photo, -PAN_PIXELS * place, 3) for place in range(3)])
     continued = torch.cat([film[:1], (film[:1] * 0.9).clamp(0, 1), film[1:]])
     dream = DreamRecipe(octaves=2, iterations=steps, max_side=max(height, width))
-    tiles = dream.but(tile=128, octaves=1, max_side=max(size_of(large)))
+    tiles = dream.with_changes(tile=128, octaves=1, max_side=max(size_of(large)))
     channel = ChannelRecipe(size=max(64, side // 2), steps=2 * steps)
     classes = ClassRecipe(target="goldfish", size=max(96, side // 2), steps=2 * steps)
     moving: dict[str, Any] = {"max_side": max(height, width), "iterations": steps, "octaves": 1}
     in_photo = partial(Case, pictures=photo)
     return {
         "dream": in_photo((dream,)),
-        "dream, several layers": in_photo((dream.but(layer="inception5a>inception3b:.5,conv2"),)),
-        "dream, a mean": in_photo((dream.but(objective="mean", border=1),)),
-        "dream, absolute values": in_photo((dream.but(objective="absolute"),)),
-        "dream, channels": in_photo((dream.but(channels="7,12:0.5"),)),
-        "dream, guide": in_photo((dream.but(guide=guide),)),
-        "dream, texture of a guide": in_photo((dream.but(guide=guide, objective="texture"),)),
-        "dream, mask": in_photo((dream.but(mask=masked(mask), feather=0),)),
+        "dream, several layers": in_photo(
+            (dream.with_changes(layer="inception5a>inception3b:.5,conv2"),)
+        ),
+        "dream, a mean": in_photo((dream.with_changes(objective="mean", border=1),)),
+        "dream, absolute values": in_photo((dream.with_changes(objective="absolute"),)),
+        "dream, channels": in_photo((dream.with_changes(channels="7,12:0.5"),)),
+        "dream, guide": in_photo((dream.with_changes(guide=guide),)),
+        "dream, texture of a guide": in_photo(
+            (dream.with_changes(guide=guide, objective="texture"),)
+        ),
+        "dream, mask": in_photo((dream.with_changes(mask=encode_mask(mask), feather=0),)),
         "dream, bands and restraints": in_photo(
             (
-                dream.but(
+                dream.with_changes(
                     laplacian=3, total_variation=0.5, pull=0.05, keep_colours=True, smoothing=2
                 ),
             )
         ),
-        "dream, Adam": in_photo((dream.but(rule="adam"),)),
-        "dream, seamless": in_photo((dream.but(seamless="all"),)),
+        "dream, Adam": in_photo((dream.with_changes(rule="adam"),)),
+        "dream, seamless": in_photo((dream.with_changes(seamless="all"),)),
         "dream, tiles": Case((tiles,), large),
-        "dream, seamless tiles": Case((tiles.but(seamless="across"),), large),
-        "dreams, one after the other": in_photo((dream, dream.but(seed=1))),
+        "dream, seamless tiles": Case((tiles.with_changes(seamless="across"),), large),
+        "dreams, one after the other": in_photo((dream, dream.with_changes(seed=1))),
         "dreams, a batch": Case((dream,), torch.cat([photo, photo.flip(3)]), copies=2),
-        "channels, a batch": Case(tuple(channel.but(channel=each) for each in (0, 7, 42))),
-        "channel, pixels": Case((channel.but(canvas="pixels", objective="neuron"),)),
-        "channel in a photo": in_photo((channel.but(size=max(height, width)),)),
+        "channels, a batch": Case(tuple(channel.with_changes(channel=each) for each in (0, 7, 42))),
+        "channel, pixels": Case((channel.with_changes(canvas="pixels", objective="neuron"),)),
+        "channel in a photo": in_photo((channel.with_changes(size=max(height, width)),)),
         **{
-            f"class image, {mode}": Case((classes.but(mode=mode),))
+            f"class image, {mode}": Case((classes.with_changes(mode=mode),))
             for mode in ("growing", "fourier", "octaves", "phase", "classic")
         },
-        "class image, several tries": Case((classes.but(tries=2),)),
+        "class image, several tries": Case((classes.with_changes(tries=2),)),
         "class image in a photo": in_photo((classes,)),
         "zoom": in_photo((ZoomRecipe(**moving, seconds=1, fps=3, rotation=20),)),
         "zoom, from layer to layer": in_photo(
@@ -140,8 +144,8 @@ def use_known_flow() -> Iterator[str]:
         return
     measured = video.backward_flow
 
-    def pan(before: Tensor, seen: Tensor, *, quick: bool = False) -> video.Flow:
-        flow = np.zeros((*size_of(seen), 2), np.float32)
+    def pan(previous_frame: Tensor, frame: Tensor, *, fast: bool = False) -> video.Flow:
+        flow = np.zeros((*size_of(frame), 2), np.float32)
         flow[..., 0] = PAN_PIXELS
         return flow
 

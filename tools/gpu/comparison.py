@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
-from dream.tensors import to_image
+from dream.tensors import to_pil_image
 from tools.gpu.cases import Case, cases, use_known_flow
 from tools.gpu.settings import Settings, cudnn, last_frame
 from tools.measure import alike
@@ -177,7 +177,7 @@ def check_repeatability(settings: Settings, report: Report) -> None:
 
 def save_sheet(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
     """Write rows of pictures (N, 3, H, W), of each the first, as one PNG."""
-    images = [[to_image(each[:1].nan_to_num().clamp(0, 1)) for each in row] for row in rows]
+    images = [[to_pil_image(each[:1].nan_to_num().clamp(0, 1)) for each in row] for row in rows]
     width = max(sum(image.width for image in row) for row in images)
     heights = [max(image.height for image in row) for row in images]
     sheet = Image.new("RGB", (width, sum(heights)), "white")

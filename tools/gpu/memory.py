@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dream import DreamError, DreamRecipe, Engine, load_image
-from dream.tensors import limited, resized
+from dream.tensors import limit_size, resize_clamped
 from tools.gpu.cases import EXAMPLES
 from tools.gpu.comparison import save_sheet
 from tools.gpu.settings import Settings
@@ -76,10 +76,10 @@ def _first_smaller(
     """What the first dream says that is too large, its side, and its picture."""
     recipe = DreamRecipe(octaves=1, iterations=2, tile=2048)
     for side in sides:
-        photo = resized(original, (side * 3 // 4, side))
+        photo = resize_clamped(original, (side * 3 // 4, side))
         said, tensor = "", None
         try:
-            for frame in engine.dream(photo, recipe.but(max_side=side)):
+            for frame in engine.dream(photo, recipe.with_changes(max_side=side)):
                 said, tensor = frame.remark, frame.tensor if frame.finished else None
         except DreamError as error:
             return str(error), side, None
@@ -129,7 +129,7 @@ def dream_many_sizes(settings: Settings, report: Report) -> None:
         if allocated and settings.is_late:
             break
         high, wide = (sizes.randrange(48, 97 if settings.is_small else 1025) for _ in range(2))
-        size = limited((max(48, high), max(48, wide)), 1024)
+        size = limit_size((max(48, high), max(48, wide)), 1024)
         recipe = DreamRecipe(octaves=2, iterations=2, max_side=max(size))
         for frame in engine.dream(settings.photo(size), recipe):
             if frame.finished:

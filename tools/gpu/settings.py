@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, Frame, load_image
 from dream.networks import catalogue, weights
-from dream.tensors import Size, resized
+from dream.tensors import Size, resize_clamped
 from tools.gpu.cases import EXAMPLES
 from tools.measure import save_random_weights
 
@@ -59,10 +59,10 @@ class Settings:
         """Weights of the classics: those in `DREAM_WEIGHTS_DIR`, else random ones."""
         found = {}
         for model in self.classics:
-            path = weights.own_file(model)
+            path = weights.user_weights_file(model)
             if path is None:
                 path = self.weights_folder / f"{model}.safetensors"
-                save_random_weights(catalogue.card(model), path)
+                save_random_weights(catalogue.get_card(model), path)
             found[model] = path
         return found
 
@@ -76,11 +76,11 @@ class Settings:
 
     def shorten(self, recipe: DreamRecipe) -> DreamRecipe:
         """The recipe, of few steps where all is small."""
-        return recipe.but(iterations=2) if self.is_small else recipe
+        return recipe.with_changes(iterations=2) if self.is_small else recipe
 
     def photo(self, size: Size) -> Tensor:
         """The example photo at that (height, width)."""
-        return resized(load_image(EXAMPLES / "cat.jpg"), size)
+        return resize_clamped(load_image(EXAMPLES / "cat.jpg"), size)
 
     def seconds(self, work: Callable[[], object]) -> float:
         """Measure how long something takes, until the device has done all of it."""

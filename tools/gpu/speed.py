@@ -10,11 +10,11 @@ import torch
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
 
 from dream import DreamRecipe, Engine, LiveRecipe
-from dream.files.picture import load_image
-from dream.paint import cost
-from dream.paint.frames import to_tensors
-from dream.paint.live import Mirror
-from dream.tensors import Size, size_of, to_image
+from dream.files.image import load_image
+from dream.render import cost
+from dream.render.live import LiveDreamer
+from dream.render.loop import to_batch
+from dream.tensors import Size, size_of, to_pil_image
 from tools.gpu.cases import EXAMPLES, PAN_PIXELS, use_known_flow
 from tools.gpu.settings import Settings, last_frame
 from tools.measure import alike, min_seconds
@@ -40,7 +40,9 @@ def time_dreams(settings: Settings, report: Report) -> None:
         for size in ((72, 96), (96, 120)) if settings.is_small else sizes:
             if settings.is_late:
                 return
-            _time_dream(settings, engine, recipe.but(max_side=max(size)), size, rate, report)
+            _time_dream(
+                settings, engine, recipe.with_changes(max_side=max(size)), size, rate, report
+            )
 
 
 def _time_dream(
@@ -56,7 +58,7 @@ def _time_dream(
     warm = statistics.median(settings.seconds(dream) for _ in range(tries))
     (job,) = engine.plan([recipe], size)
     # Forward, and back to the picture: twice the same sums.
-    flops = 2 * cost.cost(job.stages).flops
+    flops = 2 * cost.total_cost(job.stages).flops
     report.row(
         "dreams",
         model=recipe.model,
@@ -89,12 +91,14 @@ def time_live(settings: Settings, report: Report) -> None:
     engine, count = settings.engine(), 3 if settings.is_small else 60
     size = (72, 96) if settings.is_small else (480, 640)
     photo = settings.photo(size)
-    camera = [to_image(torch.roll(photo, -PAN_PIXELS * place, 3)) for place in range(count)]
+    camera = [to_pil_image(torch.roll(photo, -PAN_PIXELS * place, 3)) for place in range(count)]
     recipe = engine.settle(LiveRecipe(max_side=max(size)), photo)
-    mirror = Mirror(lambda job, given: engine.paint([job], to_tensors(given)))
+    mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
     with use_known_flow():
-        mirror.dreamed(camera[0], recipe)
-        seconds = settings.seconds(lambda: [mirror.dreamed(each, recipe) for each in camera[1:]])
+        mirror.dream_frame(camera[0], recipe)
+        seconds = settings.seconds(
+            lambda: [mirror.dream_frame(each, recipe) for each in camera[1:]]
+        )
     report.row("live", size=f"{size[1]} x {size[0]}", **{"frames a second": (count - 1) / seconds})
 
 

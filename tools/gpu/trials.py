@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dream.networks import architecture
 from dream.networks.network import Network
-from dream.paint.objective import Objective, energy
+from dream.render.objective import Objective, energy
 from tools.gpu.settings import Settings, cudnn
 from tools.report import Report
 
@@ -28,7 +28,7 @@ Step = Callable[[], object]
 def try_improvements(settings: Settings, report: Report) -> None:
     """Time a step as it is, and with each improvement; in turn, so that ratios are fair."""
     network = settings.engine().network(settings.classics[0])
-    layer = network.card.layer(network.card.default_layer)
+    layer = network.card.resolve_layer(network.card.default_layer)
     objective = energy(layer)
     size = (96, 128) if settings.is_small else (450, 600)
     picture = settings.photo(size).to(settings.device)
@@ -103,7 +103,7 @@ def _make_own_step(
 def _make_contiguous_step(network: Network, objective: Objective, picture: Tensor) -> Step:
     """The step with channels first, as PyTorch has it by default."""
     plain = copy.deepcopy(network.network).to(memory_format=torch.contiguous_format)
-    extractor = architecture.extractor(plain, objective.layers)
+    extractor = architecture.create_extractor(plain, objective.layers)
     return _make_own_step(extractor, network, objective, picture, torch.contiguous_format)
 
 
@@ -144,5 +144,5 @@ def _make_graph_step(network: Network, objective: Objective, picture: Tensor) ->
 
 
 def _make_compiled_step(network: Network, objective: Objective, picture: Tensor) -> Step:
-    compiled = torch.compile(network.extractor(objective.layers))
+    compiled = torch.compile(network.get_extractor(objective.layers))
     return _make_own_step(compiled, network, objective, picture, torch.channels_last)

@@ -1,0 +1,186 @@
+"""The tab "Class image": what a network takes for a class, and what it says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from dream.engine import Engine
+from dream.errors import WeightsError
+from dream.files.image import load_image, read_recipe
+from dream.page import status_line
+from dream.page.blocks import upload_name, upload_path
+from dream.page.image_stream import lossless_path, stream_render, wait_for_stopped_image
+from dream.page.tabs import deep_dream
+from dream.page.widgets import components
+from dream.page.widgets.layer_picker import network_dropdown
+from dream.page.widgets.run import Run
+from dream.recipe import imagenet_classes
+from dream.recipe.class_image import ClassRecipe
+from dream.recipe.knob import knobs
+from dream.render.class_image import Verdict
+from dream.service.job_runner import JobRunner
+
+EXAMPLE_IMAGE = components.EXAMPLES / "class-goldfish-seed0.png"
+EXAMPLE_TARGETS = {
+    **{name: name for name in ("flamingo", "tabby", "ladybug", "jellyfish", "school bus", "pizza")},
+    "goldfish and volcano": "goldfish:1,volcano:1",
+}
+MODE_LABELS = {
+    "growing": "One large subject",
+    "fourier": "Many small ones",
+    "octaves": "Bold shapes",
+    "phase": "Painterly",
+    "classic": "Classic, 2013",
+}
+ADVANCED_KNOBS = [name for name in knobs(ClassRecipe) if name not in ("model", "target", "mode")]
+
+
+def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
+    """The tab: a class to choose, its picture, and what the network says of it."""
+    first = work.engine.settle(read_recipe(EXAMPLE_IMAGE, ClassRecipe))
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=2, min_width=320):
+            go, stop, inputs = _build_inputs(first)
+        with gr.Column(scale=3, min_width=320, elem_classes="result"):
+            carry, outputs = _build_outputs(first)
+    download = outputs["download"]
+    run = Run(go, stop, [carry, download], outputs["status"])
+    run.start_on(
+        go.click,
+        partial(_stream_class_image, work),
+        inputs,
+        {**outputs, "seed": inputs["seed"]},
+        _check_recipe,
+    )
+    run.connect_stop()
+    run.stop.click(_stopped, outputs["made"], download, **components.IMMEDIATE_EVENT)
+    carried = [tabs, dreams.photo]
+    components.send_to_dream_tab(
+        carry.click, lambda path: (gr.Tabs(selected="dream"), path), download, carried
+    )
+
+
+def _build_inputs(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, Any]]:
+    """The buttons to go and to stop, and what is asked for, by name."""
+    target = gr.Dropdown(
+        list(imagenet_classes.class_names()),
+        value=first.target,
+        allow_custom_value=True,
+        label="Class",
+        info="Type a part of its name, or several as goldfish:1,jellyfish:0.5.",
+    )
+    go, stop = components.go_and_stop_buttons("Show me", "make", "stop-make")
+    picks = [[pick] for pick in EXAMPLE_TARGETS.values()]
+    gr.Examples(picks, target, label="Or one of these", example_labels=list(EXAMPLE_TARGETS))
+    ways = [(words, name) for name, words in MODE_LABELS.items()]
+    mode = gr.Radio(ways, value=first.mode, label="How")
+    with gr.Accordion("Make my photo more of it", open=False):
+        photo = components.photo_input(elem_id="class-photo")
+    model = network_dropdown(first.model)
+    with gr.Accordion("Advanced", open=False):
+        controls = {name: _knob_control(name, getattr(first, name)) for name in ADVANCED_KNOBS}
+        random_seed = gr.Checkbox(False, label="Random seed")
+    given = {"photo": photo, "random_seed": random_seed, "model": model, "target": target}
+    return go, stop, {**given, "mode": mode, **controls}
+
+
+def _build_outputs(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
+    """The button that dreams on, and what is put out, by name."""
+    words, seen = _example_verdicts(first)
+    picture = gr.Image(
+        str(EXAMPLE_IMAGE),
+        type="filepath",
+        label="Class image",
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id="class-image",
+    )
+    status = gr.HTML(status_line.status_html(words), elem_id="make-status", elem_classes="status")
+    bars = gr.Label(seen, num_top_classes=5, label="What the network sees", elem_id="bars")
+    with gr.Row():
+        carry = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
+        download = gr.DownloadButton(
+            "Download", str(EXAMPLE_IMAGE), elem_id="class-download", min_width=120
+        )
+    shown = {"picture": picture, "status": status, "bars": bars, "download": download}
+    # What the picture is an upload of, for the browser to keep: the server may forget.
+    return carry, {**shown, "made": gr.Textbox(visible=False)}
+
+
+async def _stopped(made: str) -> Any:
+    return await wait_for_stopped_image(upload_path(made))
+
+
+def _stream_class_image(
+    work: JobRunner, photo: str | None, random_seed: bool, **knobs: Any
+) -> Iterator[dict[str, Any]]:
+    """What the tab puts out, as the picture forms."""
+    recipe = ClassRecipe(**_zeros_to_none(knobs))
+    if random_seed:
+        recipe = recipe.with_changes(seed=components.random_seed())
+    before, path = None, ""
+    try:
+        for moment in stream_render(work, [recipe], photo, with_verdict=True):
+            if not (moment.frame and moment.verdict):
+                yield {"status": moment.status}
+                continue
+            before = before or moment.verdict
+            (path,) = moment.files
+            changes: dict[str, Any] = {"picture": path, "made": upload_name(path)}
+            changes |= {"bars": dict(moment.verdict.seen), "status": moment.status}
+            changes["seed"] = recipe.seed
+            if moment.frame.finished:
+                words = status_line.status_html(_describe_verdicts(before, moment.verdict))
+                changes |= {"status": words, "download": path}
+            yield changes
+    except Exception:  # Whatever went wrong, what is downloaded is what is shown.
+        if path:
+            yield {"download": lossless_path(path)}
+        raise
+
+
+def _example_verdicts(recipe: ClassRecipe) -> tuple[str, dict[str, float]]:
+    """What the network says of the picture that the page opens on, in one line and by class.
+
+    On the CPU: where GPUs are lent there is none as yet.
+    """
+    engine = Engine("cpu")
+    try:
+        start = next(iter(engine.class_image(recipe)))
+        before = engine.verdict(start.tensor, recipe)
+        after = engine.verdict(load_image(EXAMPLE_IMAGE), recipe)
+    except WeightsError as error:
+        return status_line.to_sentence(error), {}
+    return _describe_verdicts(before, after), dict(after.seen)
+
+
+def _describe_verdicts(before: Verdict, after: Verdict) -> str:
+    """Whether it worked, in one line."""
+    return (
+        f"{after.target}: probability {before.probability:.1%} → {after.probability:.1%}, "
+        f"logit {before.logit:.1f} → {after.logit:.1f}, rank {before.rank} → {after.rank} of 1000."
+    )
+
+
+def _check_recipe(**values: Any) -> None:
+    """See that there can be such a picture; raises as `parts.checked`."""
+    components.check_recipe(ClassRecipe, **_zeros_to_none(values))
+
+
+def _knob_control(name: str, value: Any) -> Any:
+    """The control of a knob; what the mode or a photo decides may be left at 0."""
+    knob = knobs(ClassRecipe)[name]
+    if knob.derived_default:
+        about = f"{knob.help} 0: {knob.derived_default}."
+        return gr.Number(0, label=components.knob_label(name, knob), info=about, precision=0)
+    return components.knob_control(ClassRecipe, name, value)
+
+
+def _zeros_to_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, and what is 0, or empty, left open: Gradio shows an empty number as 0."""
+    automatic = {name for name, knob in knobs(ClassRecipe).items() if knob.derived_default}
+    return {name: each or None if name in automatic else each for name, each in values.items()}

@@ -1,0 +1,144 @@
+"""Comparing: the photo at several layers and intensities, on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from dream.errors import TimeLimitReached
+from dream.files import contact_sheet as contact
+from dream.files.image import save_image
+from dream.networks import catalogue
+from dream.page import status_line
+from dream.page.image_stream import RenderUpdate, new_output_folder, photo_stem, stream_render
+from dream.page.widgets import components
+from dream.page.widgets.layer_picker import layer_choices
+from dream.page.widgets.recipe_controls import RecipeControls, read_controls
+from dream.recipe.dream import DreamRecipe
+from dream.recipe.variations import DEFAULT_SIDE, variations
+from dream.service.job_runner import JobRunner
+
+DEFAULT_INTENSITIES = (3, 5, 8)
+
+
+@dataclass(frozen=True)
+class ComparisonSection:
+    """What chooses a sheet, and where it is put."""
+
+    layers: gr.Dropdown
+    intensities: gr.CheckboxGroup
+    go_button: gr.Button
+    sheet: gr.Image
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What `sheet` is given."""
+        return {"layers": self.layers, "intensities": self.intensities}
+
+
+def build_comparison(controls: RecipeControls) -> ComparisonSection:
+    """Layers and intensities to compare; all else is as the controls are set.
+
+    The sheet itself is left to be put where there is room.
+    """
+    model = controls.layer_picker.model
+    card = catalogue.get_card(model.value)
+    with gr.Accordion("Compare layers and intensities", open=False, elem_id="comparing"):
+        layers = gr.Dropdown(
+            layer_choices(model.value),
+            value=[card.low_layer, card.default_layer, card.high_layer],
+            multiselect=True,
+            allow_custom_value=True,
+            label="Layers",
+            info="None for the one chosen above.",
+        )
+        intensities = gr.CheckboxGroup(
+            [str(each) for each in range(1, 11)],
+            value=[str(each) for each in DEFAULT_INTENSITIES],
+            label="Intensities",
+        )
+        go = gr.Button("Make a sheet", elem_id="make-sheet")
+    sheet = gr.Image(
+        type="filepath",
+        label="Contact sheet",
+        interactive=False,
+        visible=False,
+        buttons=["download", "fullscreen"],
+        elem_id="sheet",
+        render=False,
+    )
+    model.change(
+        lambda model: gr.update(choices=layer_choices(model), value=[]),
+        model,
+        layers,
+        **components.IMMEDIATE_EVENT,
+    )
+    return ComparisonSection(layers, intensities, go, sheet)
+
+
+def stream_sheet(
+    work: JobRunner,
+    photo: str | None,
+    layers: Sequence[str],
+    intensities: Sequence[str],
+    random_seed: bool,
+    **knobs: Any,
+) -> Iterator[dict[str, Any]]:
+    """The sheet and the status, as one dream after the other is done."""
+    photo = components.require_photo(photo)
+    recipes = _variation_recipes(read_controls(random_seed, knobs), layers, intensities)
+    late = None
+    try:
+        for moment, made in stream_dreams(work, recipes, photo):
+            if moment.frame:
+                at = min(len(made) + 1, len(recipes))
+                yield {
+                    "status": status_line.progress_html(
+                        f"Dream {at} of {len(recipes)}, {moment.left}."
+                    )
+                }
+            else:
+                yield {"status": moment.status}
+    except TimeLimitReached as error:
+        late = error
+    path = write_sheet(recipes, made, photo)
+    yield {
+        "sheet": gr.update(value=path, visible=True),
+        "status": status_line.status_html(f"{len(made)} dreams in {moment.seconds:.1f} s."),
+    }
+    if late:
+        raise late
+
+
+def check_comparison(layers: Sequence[str], intensities: Sequence[str], **values: Any) -> None:
+    """See that there is something to compare; raises as `variations`."""
+    _variation_recipes(components.check_recipe(DreamRecipe, **values), layers, intensities)
+
+
+def _variation_recipes(
+    recipe: DreamRecipe, layers: Sequence[str], intensities: Sequence[str]
+) -> list[DreamRecipe]:
+    recipe = recipe.with_changes(max_side=min(recipe.max_side or DEFAULT_SIDE, DEFAULT_SIDE))
+    return variations(recipe, layers, sorted(map(int, intensities)))
+
+
+def stream_dreams(
+    work: JobRunner, recipes: Sequence[DreamRecipe], photo: str
+) -> Iterator[tuple[RenderUpdate, list[Image.Image]]]:
+    """The dreams of a sheet as they are made, and those that are done, or as far as they came."""
+    made: list[Image.Image] = []
+    for moment in stream_render(work, recipes, photo, files=False):
+        if moment.frame and (moment.frame.finished or moment.frame.ended):
+            made.append(moment.frame.picture())
+        yield moment, made
+
+
+def write_sheet(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image], photo: str) -> str:
+    """The path of a sheet."""
+    path = new_output_folder() / f"sheet-{photo_stem(photo)}.png"
+    save_image(contact.variations_sheet(recipes, dreams), path, photo=True)
+    return str(path)

@@ -1,0 +1,78 @@
+"""What a dream will take, said before anyone asks for it."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import gradio as gr
+
+from dream.errors import DreamError
+from dream.files.image import image_size
+from dream.networks import catalogue, weights
+from dream.page.widgets import components
+from dream.page.widgets.recipe_controls import RecipeControls
+from dream.recipe import DreamRecipe, Recipe
+from dream.recipe.motion import MotionRecipe
+from dream.render.cost import format_duration
+from dream.service.job_runner import JobRunner
+from dream.tensors import Size
+
+# The knobs that decide how long a dream takes.
+COST_KNOBS = (
+    *("model", "layer", "octaves", "scale", "iterations", "laplacian"),
+    *("max_side", "tile", "seamless"),
+)
+
+
+def estimate_text(work: JobRunner, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
+    """The network, the device, and about how long a picture of a photo of that (height, width)
+    takes there; of a video of so many frames.
+    """
+    device = "a CPU" if work.engine.device.type == "cpu" else "a GPU"
+    about = [f"{recipe.model.capitalize()} on {device}"]
+    card = catalogue.get_card(recipe.model)
+    if not (recipe.model in work.engine.files or weights.find_weights(card)):
+        about.append(f"{card.source.megabytes:.0f} MB to download first")
+    try:
+        if size:
+            seconds = frames * work.estimate_seconds([recipe], size)
+            about.append(format_duration(seconds))
+            # A picture is one lease, however long; a film is cut into several.
+            is_film = isinstance(recipe, MotionRecipe)
+            if work.uses_leased_gpu and is_film and (leases := work.lease_count(seconds)) > 1:
+                about.append(f"in {leases} leases of your minutes")
+    except DreamError:
+        pass  # The button says what is wrong.
+    return f"<span>{html.escape(', '.join(about))}</span>"
+
+
+def photo_size(photo: str | None) -> Size | None:
+    """The (height, width) of a photo; None if there is none that can be read."""
+    try:
+        return image_size(photo) if photo else None
+    except DreamError:
+        return None
+
+
+def connect(
+    work: JobRunner, line: gr.HTML, photo: gr.Image, controls: RecipeControls, dreams: gr.Gallery
+) -> None:
+    """The line follows the photo, the controls, and what was learned by each of the dreams."""
+
+    def follow(photo: str | None, *values: Any) -> str:
+        try:
+            recipe = DreamRecipe(**dict(zip(COST_KNOBS, values, strict=True)))
+        except DreamError:
+            return ""
+        return estimate_text(work, recipe, photo_size(photo))
+
+    costly = [controls.by_name[name] for name in COST_KNOBS]
+    gr.on(
+        [photo.change, dreams.change, *(each.change for each in costly)],
+        follow,
+        [photo, *costly],
+        line,
+        trigger_mode="always_last",
+        **components.SLOW_LOOK,
+    )

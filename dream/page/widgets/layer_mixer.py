@@ -1,0 +1,101 @@
+"""Mixing layers: several with weights, others at coarse octaves than at fine ones."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from dream.errors import DreamError
+from dream.page.widgets import components
+from dream.page.widgets.layer_picker import NO_SELECTION, LayerPicker, layer_choices
+from dream.recipe.dream import DreamRecipe
+
+ROW_COUNT = 3
+# Which of the two groups of octaves, coarse and fine, a row belongs to.
+OCTAVE_GROUPS = {"all": (0, 1), "coarse": (0,), "fine": (1,)}
+EMPTY_ROW = ("", 1.0, "all")
+
+MixRow = tuple[str, float, str]
+
+# The rows, all their values one after the other, as a recipe has them; "" if all are empty.
+ROWS_TO_TEXT_SCRIPT = """(values) => {
+  const groups = [[], []];
+  for (let place = 0; place < values.length; place += 3) {
+    const [name, weight, octaves] = values.slice(place, place + 3);
+    const text = [1, null].includes(weight) ? name : `${name}:${Number(weight.toPrecision(6))}`;
+    for (const group of name ? OCTAVES[octaves] : []) groups[group].push(text);
+  }
+  const texts = groups.filter((group) => group.length).map(String);
+  return [...new Set(texts)].length === 1 ? texts[0] : texts.join(">");
+}""".replace("OCTAVES", json.dumps(OCTAVE_GROUPS))
+
+
+def build_mixer(choice: LayerPicker, model: str, layer: str) -> list[Any]:
+    """A few rows of layer, weight and octaves, which write the text of the chosen layer."""
+    fields: list[Any] = []
+    gr.Markdown(
+        "Each with its weight; below 0 to see less of it. Coarse octaves make large shapes."
+    )
+    for place, (name, weight, octaves) in enumerate(parse_rows(model, layer), start=1):
+        with gr.Row():
+            fields += [
+                gr.Dropdown(
+                    [("none", ""), *layer_choices(model)],
+                    value=name,
+                    allow_custom_value=True,
+                    label=f"Layer {place}",
+                    min_width=80,
+                ),
+                gr.Number(weight, label="Weight", step=0.1, min_width=80),
+                gr.Dropdown(list(OCTAVE_GROUPS), value=octaves, label="Octaves", min_width=80),
+            ]
+
+    # In the browser: an answer that came late would undo what was chosen meanwhile.
+    chosen, skipped = json.dumps(gr.update(selected_index=NO_SELECTION)), json.dumps(gr.skip())
+    gr.on(
+        [field.input for field in fields],
+        None,
+        [choice.layer, *fields],
+        [choice.gallery, choice.layer],
+        js=f"""(layer, ...values) => {{
+          const text = ({ROWS_TO_TEXT_SCRIPT})(values);
+          return text ? [{chosen}, text] : [{skipped}, layer];
+        }}""",
+        api_visibility="private",
+    )
+    # Two networks may have layers of one name, and then only their lists differ.
+    which = [choice.model, choice.layer]
+    gr.on([each.change for each in which], row_updates, which, fields, **components.IMMEDIATE_EVENT)
+    return fields
+
+
+def row_updates(model: str, layer: str) -> list[Any]:
+    """How the rows look for that text."""
+    updates: list[Any] = []
+    for name, weight, octaves in parse_rows(model, layer):
+        updates += [
+            gr.update(choices=[("none", ""), *layer_choices(model)], value=name),
+            weight,
+            octaves,
+        ]
+    return updates
+
+
+def parse_rows(model: str, layer: str) -> list[MixRow]:
+    """What `WRITTEN` wrote, as rows; empty ones where the text says more than they can.
+
+    >>> rows_of("dreamlet", "inception5a>inception3b:0.5")[:2]
+    [('inception5a', 1.0, 'coarse'), ('inception3b', 0.5, 'fine')]
+    """
+    try:
+        groups = DreamRecipe(model=model, layer=layer).layer_groups
+    except DreamError:
+        return [EMPTY_ROW] * ROW_COUNT
+    coarse, fine = groups[0], groups[-1]
+    rows: list[MixRow] = [(*each, "all" if each in fine else "coarse") for each in coarse]
+    rows += [(*each, "fine") for each in fine if each not in coarse]
+    if len(groups) > 2 or len(rows) > ROW_COUNT:
+        return [EMPTY_ROW] * ROW_COUNT
+    return rows + [EMPTY_ROW] * (ROW_COUNT - len(rows))

@@ -1,0 +1,257 @@
+"""The controls of a dream: one for each knob of its recipe, set from a recipe and read as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from dream.errors import DreamError
+from dream.files import embedded_images
+from dream.files.image import read_recipe
+from dream.networks import catalogue
+from dream.page.widgets import components, layer_mixer, mask_editor
+from dream.page.widgets.layer_picker import LayerPicker, build_layer_picker, picker_updates
+from dream.recipe.dream import INTENSITIES, OBJECTIVE_REQUIREMENTS, DreamRecipe
+from dream.recipe.knob import knobs
+from dream.tensors import to_pil_image
+
+# The objective that is chosen, if it goes with what is given; else the automatic one.
+FITTING = f"""(guide, channels, objective) => {{
+  const need = {json.dumps(OBJECTIVE_REQUIREMENTS)}[objective];
+  return (need ? {{ guide, channels }}[need] : !guide && !channels) ? objective : "";
+}}"""
+# What a preset leaves as it is: what belongs to the photo and to the machine.
+UNSHARED_KNOBS = ("mask", "feather", "seed", "max_side", "tile")
+
+
+@dataclass(frozen=True)
+class RecipeControls:
+    """The component of each knob, in the recipe's order, and what stands beside them.
+
+    `ground` is the photo that the mask painter was last given by a recipe; `painted` is the field
+    that what was painted goes through.
+    """
+
+    by_name: dict[str, Any]
+    layer_picker: LayerPicker
+    random_seed: gr.Checkbox
+    painted_photo: gr.State
+    mask_layer: gr.Image
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What `recipe_of` reads, once `hand_over` was."""
+        return {"random_seed": self.random_seed, **self.by_name, "mask": self.mask_layer}
+
+    @property
+    def outputs(self) -> list[Any]:
+        """What `show` may change."""
+        return [
+            self.layer_picker.gallery,
+            self.random_seed,
+            self.painted_photo,
+            *self.by_name.values(),
+        ]
+
+    @property
+    def event_options(self) -> dict[str, Any]:
+        """How an event goes that may `show` a recipe; its progress is none of the painter's."""
+        return {**components.SLOW_LOOK, "show_progress_on": self.random_seed}
+
+    def fetch_mask_then(self, event: Callable[..., Any]) -> Any:
+        """On that event what was painted is fetched; `then` a handler may read the inputs."""
+        return event(
+            None,
+            self.by_name["mask"],
+            self.mask_layer,
+            js=mask_editor.MASK_LAYER_SCRIPT,
+            api_visibility="private",
+        )
+
+    def recipe_updates(
+        self, recipe: DreamRecipe, photo: str | None, skip: Sequence[str] = ()
+    ) -> dict[Any, Any]:
+        """How each component looks with that recipe, but for those knobs and what it leaves open.
+
+        Raises:
+            RecipeError: if its guide is no picture.
+        """
+        values: dict[str, Any] = {name: getattr(recipe, name) for name in self.by_name}
+        skip = [*skip, *(name for name, value in values.items() if value is None)]
+        pictures, _, values["layer"] = picker_updates(recipe.model, recipe.layer)
+        if recipe.objective == recipe.with_changes(objective=None).objective:
+            values["objective"] = ""
+        values["guide"] = _guide_image(recipe.guide)
+        values["mask"] = mask_editor.editor_update(photo, recipe.mask)
+        updates = {self.by_name[name]: value for name, value in values.items() if name not in skip}
+        if "mask" not in skip:
+            updates[self.painted_photo] = photo
+        if "seed" not in skip:
+            updates[self.random_seed] = False
+        return updates | {self.layer_picker.gallery: pictures}
+
+
+def read_controls(random_seed: bool, knobs: Mapping[str, Any]) -> DreamRecipe:
+    """The recipe that the controls are set to.
+
+    Raises:
+        RecipeError: if they cannot go together.
+    """
+    given = dict(knobs)
+    given["guide"] = embedded_images.embed_guide(given["guide"]) if given["guide"] else ""
+    given["mask"] = mask_editor.encode_painted_mask(given["mask"])
+    if random_seed:
+        given["seed"] = components.random_seed()
+    return DreamRecipe(**given)
+
+
+def check_embedded_images(recipe: DreamRecipe) -> DreamRecipe:
+    """That recipe, which was read from a file or a link, if the pictures in it are good.
+
+    Raises:
+        RecipeError: if it holds what is no guide or mask.
+        PictureError: if one is damaged.
+    """
+    if recipe.guide:
+        embedded_images.decode_guide(recipe.guide)
+    if recipe.mask:
+        side = max(embedded_images.MASK_SIDES)
+        embedded_images.decode_mask(recipe.mask, (side, side))
+    return recipe
+
+
+def recipe_in_photo(photo: str | None) -> DreamRecipe | None:
+    """The recipe that a dreamed picture carries; None where there is none that can be used."""
+    try:
+        return check_embedded_images(read_recipe(photo, DreamRecipe)) if photo else None
+    except DreamError:
+        return None
+
+
+def build_controls(first: DreamRecipe, photo: gr.Image, opening: str) -> RecipeControls:
+    """The controls, set to that recipe; the page opens on that file of a photo."""
+    made: dict[str, Any] = {}
+    about = knobs(DreamRecipe)
+
+    def make(*names: str) -> None:
+        for name in names:
+            made[name] = components.knob_control(DreamRecipe, name, getattr(first, name))
+
+    # Gradio's reset button would not count as input, and leave iterations and step behind.
+    made["intensity"] = components.knob_control(
+        DreamRecipe, "intensity", first.intensity, buttons=[]
+    )
+    choice = build_layer_picker(first.model, first.layer, "What to dream of", "Mix several below.")
+    made |= {"model": choice.model, "layer": choice.layer}
+    with gr.Accordion("Dream of another picture", open=False, elem_id="guiding"):
+        made["guide"] = components.photo_input(
+            sources=["upload", "clipboard"],
+            label="Guide",
+            height=200,
+            format="png",
+            elem_id="guide",
+        )
+        gr.Markdown("The photo dreams of what is in the guide: its things, or its texture.")
+        make("objective")
+    with gr.Accordion("Dream in a part of the photo", open=False, elem_id="masking"):
+        gr.Markdown("Paint where to dream; the rest stays as it is, to the last bit.")
+        made["mask"] = mask_editor.build_mask_editor(opening)
+        painted = components.photo_input(visible=False)
+        make("feather")
+    with gr.Accordion("Mix layers and channels", open=False, elem_id="mixing"):
+        layer_mixer.build_mixer(choice, first.model, first.layer)
+        made["channels"] = gr.Textbox(
+            "",
+            label="Channels",
+            info=about["channels"].help,
+            placeholder="all of the layer",
+            elem_id="only",
+        )
+        make("border")
+    with gr.Accordion("Advanced", open=False):
+        make(*(name for name in about if name not in made))
+        random_seed = gr.Checkbox(False, label="Random seed")
+        reset = gr.Button("Reset all")
+    together = RecipeControls(
+        {name: made[name] for name in about}, choice, random_seed, gr.State(None), painted
+    )
+    _connect(together, first, photo, reset)
+    return together
+
+
+def _connect(
+    together: RecipeControls, first: DreamRecipe, photo: gr.Image, reset: gr.Button
+) -> None:
+    """What follows from a choice is shown at once."""
+    by_name, choice = together.by_name, together.layer_picker
+    painter, guide, layer = by_name["mask"], by_name["guide"], by_name["layer"]
+
+    def repaint(photo: str | None, ground: str | None) -> Any:
+        if photo and photo == ground:
+            return gr.skip()
+        recipe = recipe_in_photo(photo)
+        return mask_editor.editor_update(photo, recipe.mask if recipe else "")
+
+    def guided(guide: str | None, model: str, layer: str) -> tuple[Any, ...]:
+        card = catalogue.get_card(model)
+        own, other = card.default_layer, card.high_layer
+        if guide and layer == own:
+            return *picker_updates(model, other), ""
+        if not guide and layer == other:
+            return *picker_updates(model, own), gr.skip()
+        return gr.skip(), gr.skip(), gr.skip(), "" if guide else gr.skip()
+
+    def start_over(photo: str | None) -> dict[Any, Any]:
+        return together.recipe_updates(first, photo)
+
+    glance = {
+        **components.SLOW_LOOK,
+        "show_progress_on": photo,
+    }  # Not on the painter; see `at_once`.
+    photo.change(repaint, [photo, together.painted_photo], painter, **glance)
+    # The bin would take the photo away too.
+    painter.clear(mask_editor.empty_editor_update, photo, painter, **glance)
+    # Channels are those of one layer.
+    choice.on_change(lambda: "", None, by_name["channels"], **components.IMMEDIATE_EVENT)
+    choice.model.input(
+        lambda model: catalogue.get_card(model).laplacian_bands,
+        choice.model,
+        by_name["laplacian"],
+        **components.IMMEDIATE_EVENT,
+    )
+    gr.on(
+        [guide.upload, guide.clear],
+        guided,
+        [guide, choice.model, layer],
+        [*choice.components, by_name["channels"]],
+        **components.IMMEDIATE_EVENT,
+    )
+    # An objective that needs what is gone, or does not go with what came, would be refused.
+    gr.on(
+        [guide.change, by_name["channels"].change],
+        None,
+        [guide, by_name["channels"], by_name["objective"]],
+        by_name["objective"],
+        js=FITTING,
+        api_visibility="private",
+    )
+    follow = [[iterations, step] for step, iterations in INTENSITIES]
+    by_name["intensity"].input(
+        None,
+        by_name["intensity"],
+        [by_name["iterations"], by_name["step"]],
+        # What is typed beyond the bounds will be brought back to them.
+        js=f"(typed) => {follow}[Math.min(Math.max(Math.round(typed), 1), {len(follow)}) - 1]",
+        api_visibility="private",
+    )
+    reset.click(start_over, photo, together.outputs, **together.event_options)
+
+
+def _guide_image(uri: str) -> Image.Image | None:
+    """The guide of a recipe as a picture to show."""
+    return to_pil_image(embedded_images.decode_guide(uri)) if uri else None

@@ -1,0 +1,226 @@
+"""Every network of the catalogue is built, read, dreamed and named as its card says."""
+
+import random
+import re
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from dream import DreamRecipe, RecipeError
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.networks.model_card import ModelCard
+from dream.networks.network import Network
+from dream.render.objective import energy
+from tests.conftest import painted
+
+FETCHED = [card for card in catalogue.CARDS.values() if not card.source.is_shipped]
+NINE = {
+    *("vgg16", "vgg19", "googlenet", "inception_v3", "resnet50"),
+    *("alexnet", "squeezenet1_1", "mobilenet_v2", "densenet121"),
+}
+
+
+def random_network(card: ModelCard) -> nn.Module:
+    """Random weights, and batch norms that are not the identity."""
+    torch.manual_seed(0)
+    network = build(card).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            for tensor in (module.weight.data, module.running_var):
+                assert tensor is not None
+                tensor.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
+            module.running_mean.normal_(0, 0.1)
+    return network
+
+
+@pytest.fixture(scope="module", params=FETCHED, ids=lambda card: card.name)
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Network, nn.Module]:
+    """A network as the package loads it, in float32, and the whole of it as torchvision has it."""
+    card: ModelCard = request.param
+    whole = random_network(card)
+    path = tmp_path_factory.mktemp("weights") / f"{card.name}.safetensors"
+    head = f"{card.head}."
+    safetensors.torch.save_file(
+        {
+            name: tensor.contiguous()
+            for name, tensor in whole.state_dict().items()
+            # Half a gigabyte that is not read, see test_weights.
+            if not (card.head and name.startswith(head))
+        },
+        path,
+    )
+    return Network(card, torch.device("cpu"), torch.float32, path), whole
+
+
+@pytest.fixture(scope="module")
+def picture() -> Tensor:
+    return torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+
+
+def seen_by_hooks(network: Network, whole: nn.Module, picture: Tensor) -> dict[str, Tensor]:
+    seen: dict[str, Tensor] = {}
+
+    def keep(layer: str) -> RemovableHandle:
+        # A copy, since the layer behind may work in place.
+        return whole.get_submodule(layer).register_forward_hook(
+            lambda _module, _input, output: seen.update({layer: output.clone()})
+        )
+
+    handles = [keep(layer.name) for layer in network.card.layers]
+    with torch.no_grad():
+        whole((picture - network.mean) / network.std)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def test_the_catalogue_has_what_people_dream_with() -> None:
+    assert {card.name for card in FETCHED} == NINE
+    assert list(catalogue.CARDS)[0] == "dreamlet" == DreamRecipe().model
+
+
+def test_a_layer_equals_the_whole_network_there(
+    pair: tuple[Network, nn.Module], picture: Tensor
+) -> None:
+    network, whole = pair
+    for layer, expected in seen_by_hooks(network, whole, picture).items():
+        ours = network.activations(picture, (layer,))[layer]
+        assert (ours - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1), layer
+
+
+@pytest.mark.parametrize("whole_picture", [False, True], ids=["smallest", "224"])
+def test_it_dreams_at_its_smallest_side_and_at_224(
+    pair: tuple[Network, nn.Module], picture: Tensor, whole_picture: bool
+) -> None:
+    network, _ = pair
+    card = network.card
+    side = 224 if whole_picture else card.min_side
+    for layer in (
+        (card.high_layer,)
+        if whole_picture
+        else (card.low_layer, card.default_layer, card.high_layer)
+    ):
+        recipe = DreamRecipe(
+            model=card.name, layer=layer, octaves=2, iterations=1, jitter=0, max_side=224
+        )
+        *_, frame = painted(network, [recipe], picture[:, :, :side, :side])
+        change = (frame.tensor - picture[:, :, :side, :side]).abs().mean() * 255
+        assert 0.5 < change < 10, layer
+
+
+def test_any_module_can_be_dreamed_at(pair: tuple[Network, nn.Module], picture: Tensor) -> None:
+    network, _ = pair
+    names = [name for name in network.card.module_names if not name.startswith("class")]
+    for name in random.Random(0).sample(names, 12):
+        side = network.card.min_side
+        _, gradient = network.value_and_grad(energy(name))(picture[:, :, :side, :side])
+        assert gradient.isfinite().all(), name
+
+
+def test_a_layer_that_cannot_be_read_leaves_the_network_as_it_was(
+    pair: tuple[Network, nn.Module], picture: Tensor
+) -> None:
+    network, _ = pair
+    layer = network.card.low_layer
+    before = network.activations(picture, (layer,))[layer]
+    with pytest.raises(RecipeError, match="no picture passes nowhere in"):
+        network.activations(picture, ("nowhere",))
+    assert not any(module.training for module in network.network.modules())
+    network._extractors.clear()
+    assert torch.equal(network.activations(picture, (layer,))[layer], before)
+
+
+def test_several_layers_are_read_at_once(pair: tuple[Network, nn.Module], picture: Tensor) -> None:
+    network, _ = pair
+    layers = (network.card.low_layer, network.card.high_layer)
+    both = network.activations(picture, layers)
+    for layer in layers:
+        assert torch.allclose(both[layer], network.activations(picture, (layer,))[layer], atol=1e-5)
+
+
+@pytest.mark.parametrize("card", catalogue.CARDS.values(), ids=lambda card: card.name)
+def test_a_card_is_whole(card: ModelCard) -> None:
+    modules = card.module_names
+    names = [layer.name for layer in card.layers]
+    assert {card.low_layer, card.default_layer, card.high_layer} <= set(names) <= set(modules)
+    assert card.last_weight_layer in modules and (not card.head or card.head in modules)
+    assert card.licence and card.description and len(set(names)) == len(names)
+    for layer in card.layers:
+        assert layer.effect and layer.kind in {
+            *("edges", "textures", "patterns", "parts", "creatures"),
+        }
+        assert layer.alias == "" or card.resolve_layer(layer.alias) == layer.name
+    if not (source := card.source).is_shipped:
+        assert re.fullmatch(r"[0-9a-f]{40}|main", source.revision)
+        assert re.fullmatch(r"[0-9a-f]{64}|", source.sha256)
+        # A name that may move is taken only where the content is pinned.
+        assert source.revision != "main" or source.sha256
+        assert urlparse(source.url).hostname == "download.pytorch.org"
+        assert re.search(r"-[0-9a-f]{8}\.pth$", source.url) and source.file.endswith(".safetensors")
+
+
+def test_what_the_documents_use_is_one_choice_away() -> None:
+    for model, layers in {
+        "vgg16": ("features.22", "relu4_3", "features.30"),
+        "vgg19": (*(f"features.{index}" for index in range(5, 13)), "features.28", "conv5_1"),
+        "alexnet": ("classifier.6", "relu5"),
+        "inception_v3": ("mixed3", "mixed5"),
+    }.items():
+        for layer in layers:
+            assert DreamRecipe(model=model, layer=layer).layers[0][1] == 1
+
+
+def test_friendly_names_and_weights_are_resolved() -> None:
+    recipe = DreamRecipe(model="vgg16", layer="relu3_3:0.5,relu4_3:1")
+    assert recipe.layers == (("features.15", 0.5), ("features.22", 1.0))
+    with pytest.raises(RecipeError, match="twice"):
+        DreamRecipe(model="vgg16", layer="relu4_3,features.22")
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "near"),
+    [
+        ("vgg16", "relu4_4", "relu4_3"),
+        ("vgg16", "features.31", "features.3"),
+        ("resnet50", "layer5", "layer4"),
+        ("dreamlet", "relu4_3", "inception4c, conv3"),
+    ],
+)
+def test_a_layer_that_is_not_there_is_answered_with_what_is_near(
+    model: str, layer: str, near: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        DreamRecipe(model=model, layer=layer)
+    said = str(caught.value)
+    assert said.startswith(f"layer '{layer}' is not in {model}; try ") and near in said
+
+
+def test_the_head_is_read_only_where_it_is_dreamed() -> None:
+    card = catalogue.get_card("vgg16")
+    assert card.needs_head(("features.22", "classifier.6"))
+    assert not card.needs_head(("features.22",))
+    assert not catalogue.get_card("resnet50").needs_head(("fc",))
+
+
+def test_batch_norms_are_folded_away(tmp_path: Path) -> None:
+    card = catalogue.get_card("resnet50")
+    path = tmp_path / "resnet50.safetensors"
+    safetensors.torch.save_file(random_network(card).state_dict(), path)
+    network = Network(card, torch.device("cpu"), torch.float32, path)
+    kinds = [type(module) for module in network.get_extractor(("layer2",)).modules()]
+    assert nn.Conv2d in kinds and nn.BatchNorm2d not in kinds
+    # But for one whose convolution is asked for; and the network keeps all of its own.
+    kinds = [type(module) for module in network.get_extractor(("layer1.0.conv2",)).modules()]
+    assert kinds.count(nn.BatchNorm2d) == 0
+    layers = ("layer1.0.conv2", "layer1.0.bn2")
+    assert nn.BatchNorm2d in [type(module) for module in network.get_extractor(layers).modules()]
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in network.network.modules()) == 53

@@ -1,0 +1,774 @@
+"""Weights come from the hub checked and cached; whatever goes wrong is told, and not trusted."""
+
+import concurrent.futures
+import gc
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from dream import DreamRecipe, Engine, WeightsError, WeightsUnavailable
+from dream.networks import catalogue, download, state_dict, weights
+from dream.networks.architecture import build
+from dream.networks.convolution import HAS_DETERMINISTIC_ONEDNN
+from dream.networks.download import DownloadProgress
+from dream.networks.model_card import ModelCard, Source
+from dream.networks.network import Network
+from dream.page import status_line
+from dream.render.objective import energy
+from tests.conftest import EXAMPLES, ROOT
+from tests.support.hub import Hub, running_hub
+from tests.support.real import REAL
+
+MODEL = "squeezenet1_1"
+REPO, FILE, REVISION = "somebody/networks", "squeezenet1_1.safetensors", "a" * 40
+HUB_PATH = f"/{REPO}/resolve/{REVISION}/{FILE}"
+BYTES_OF_WEIGHTS = 1_000_000
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def random_state(model: str = MODEL) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return build(catalogue.get_card(model)).state_dict()
+
+
+def safetensors_of(tensors: dict[str, torch.Tensor]) -> bytes:
+    return safetensors.torch.save({name: each.contiguous() for name, each in tensors.items()})
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return safetensors_of(random_state())
+
+
+def point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HF_ENDPOINT does, after the client has read it."""
+    constants = huggingface_hub.constants
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub, empty caches, and nothing of this machine's own."""
+    with running_hub() as hub:
+        point_at(hub.address, monkeypatch)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        # The client tells its progress every 10 MB; these files are smaller.
+        monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 65536)
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+        monkeypatch.delenv("DREAM_WEIGHTS_DIR", raising=False)
+        yield hub
+
+
+@pytest.fixture
+def card(hub: Hub, content: bytes, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
+    """SqueezeNet with random weights, on the hub and at torchvision's address."""
+    pickled = io.BytesIO()
+    torch.save(random_state(), pickled)
+    digits = hashlib.sha256(pickled.getvalue()).hexdigest()[:8]
+    hub.put(f"/models/{MODEL}-{digits}.pth", pickled.getvalue())
+    source = Source(
+        repo=REPO,
+        file=FILE,
+        revision=REVISION,
+        sha256=hub.put(HUB_PATH, content),
+        megabytes=5,
+        url=f"{hub.address}/models/{MODEL}-{digits}.pth",
+    )
+    card = replace(catalogue.get_card(MODEL), source=source)
+    monkeypatch.setitem(catalogue.CARDS, MODEL, card)
+    return card
+
+
+def torchvision_path(card: ModelCard) -> str:
+    return "/" + card.source.url.split("/", 3)[3]
+
+
+def fetched(card: ModelCard) -> tuple[Path, list[DownloadProgress]]:
+    steps, fetching = [], weights.fetch_weights(card)
+    while True:
+        try:
+            steps.append(next(fetching))
+        except StopIteration as done:
+            return done.value, steps
+
+
+def same_weights(path: Path) -> bool:
+    ours, network = (
+        random_state(),
+        state_dict.load_network(catalogue.get_card(MODEL), path, head=True),
+    )
+    return all(torch.equal(ours[name], each) for name, each in network.state_dict().items())
+
+
+def test_the_first_start_downloads_and_the_second_asks_for_nothing(
+    hub: Hub, card: ModelCard
+) -> None:
+    path, steps = fetched(card)
+    assert same_weights(path) and path == weights.find_weights(card)
+    assert {step.source for step in steps} == {"the hub"} and hub.transfers() == 1
+    hub.asked.clear()
+    assert fetched(card) == (path, [])
+    assert hub.asked == []
+
+
+def test_a_dream_fetches_what_it_needs(hub: Hub, card: ModelCard, cat: torch.Tensor) -> None:
+    recipe = DreamRecipe(model=MODEL, octaves=1, iterations=2, max_side=96)
+    engine = Engine("cpu")
+    *_, frame = engine.dream(cat, recipe)
+    assert frame.step == 2 and hub.transfers() == 1
+    assert engine.network(MODEL) is engine.network(MODEL)
+
+
+def test_progress_is_told_in_bytes(hub: Hub, card: ModelCard, content: bytes) -> None:
+    hub.faults[HUB_PATH] = "slow"
+    _, steps = fetched(card)
+    done = [step.bytes_done for step in steps]
+    assert done == sorted(done) and len(set(done)) > 3 and done[-1] <= len(content)
+    assert {(step.model, step.bytes_total) for step in steps} == {(MODEL, len(content))}
+
+
+def test_the_page_tells_how_far_a_download_is(hub: Hub, card: ModelCard) -> None:
+    hub.faults[HUB_PATH] = "slow"
+    texts = list(status_line.download_status(weights.fetch_weights(card)))
+    assert len(texts) >= 3
+    for text in texts:
+        assert re.search(r"Fetching squeezenet1_1 from the hub, once: \d of 5 MB\.", text)
+
+
+def test_a_download_that_is_closed_stops(hub: Hub, card: ModelCard) -> None:
+    hub.faults[HUB_PATH] = "slow"
+    fetching = weights.fetch_weights(card)
+    while next(fetching).bytes_done == 0:
+        pass
+    fetching.close()
+    time.sleep(1)
+    assert weights.find_weights(card) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("wrong", "squeezenet1_1.safetensors is damaged or another file: its sha256 is"),
+        ("cut", "the hub: "),
+        ("gated", "access is restricted"),
+        (404, "there is no such repository"),
+        (500, "500"),
+    ],
+)
+def test_what_the_hub_fails_at_torchvision_makes_good(
+    fault: int | str, reason: str, hub: Hub, card: ModelCard
+) -> None:
+    hub.faults[HUB_PATH] = fault
+    path, _ = fetched(card)
+    assert path.suffix == ".pth" and same_weights(path)
+    hub.asked.clear()
+    assert fetched(card) == (path, []) and hub.asked == []  # It is cached as well as the hub's.
+    # And where torchvision fails too, all of it is told.
+    path.unlink()
+    hub.faults[torchvision_path(card)] = 503
+    start = time.monotonic()
+    with pytest.raises(WeightsUnavailable) as caught:
+        fetched(card)
+    message = str(caught.value)
+    assert reason in message and "torchvision: HTTP Error 503" in message
+    assert "dreamlet, which needs no download" in message and "\n" not in message
+    assert time.monotonic() - start < 30
+    assert weights.find_weights(card) is None  # nothing is left that the next start would trust
+
+
+def test_a_hub_without_the_file_is_told(hub: Hub, card: ModelCard) -> None:
+    hub.files.clear()
+    with pytest.raises(WeightsUnavailable, match="the hub: there is no such file; torchvision: "):
+        fetched(card)
+
+
+@pytest.mark.slow
+def test_a_hub_that_is_not_there_fails_within_half_a_minute(
+    card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point_at("http://127.0.0.1:9", monkeypatch)
+    nowhere = replace(card, source=replace(card.source, url="http://127.0.0.1:9/a-12345678.pth"))
+    start = time.monotonic()
+    with pytest.raises(WeightsUnavailable, match="the hub: .*refused.*torchvision: .*refused"):
+        fetched(nowhere)
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.slow
+def test_a_hub_that_is_busy_is_left_for_torchvision_within_half_a_minute(
+    hub: Hub, card: ModelCard
+) -> None:
+    hub.faults[HUB_PATH] = 503
+    start = time.monotonic()
+    assert fetched(card)[0].suffix == ".pth"
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.slow
+def test_transfers_that_stall_are_given_up_within_half_a_minute(
+    hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert download.HUB_TIMEOUT + download.STALL_TIMEOUT + download.READ_TIMEOUT < 30
+    monkeypatch.setattr(download, "STALL_TIMEOUT", 2)
+    monkeypatch.setattr(download, "READ_TIMEOUT", 2)
+    hub.faults |= {HUB_PATH: "stall", torchvision_path(card): "stall"}
+    start = time.monotonic()
+    with pytest.raises(WeightsUnavailable, match="nothing arrived for 2 seconds; torchvision: "):
+        fetched(card)
+    assert time.monotonic() - start < 15
+    assert weights.find_weights(card) is None
+
+
+def test_a_cached_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
+    path, _ = fetched(card)
+    blob = path.resolve()
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    hub.asked.clear()
+    again, _ = fetched(card)
+    assert same_weights(again) and hub.transfers() == 1
+    again.resolve().write_bytes(b"half")
+    hub.faults |= {HUB_PATH: "gated", torchvision_path(card): "gated"}
+    with pytest.raises(WeightsUnavailable, match="here: .* is damaged.*the hub: .*restricted"):
+        fetched(card)
+    assert again.read_bytes() == b"half"  # It was found, not downloaded, so it is not removed.
+
+
+def test_a_torchvision_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
+    hub.faults[HUB_PATH] = "gated"
+    path, _ = fetched(card)
+    path.write_bytes(path.read_bytes()[: BYTES_OF_WEIGHTS // 2])
+    assert same_weights(fetched(card)[0])
+    hub.faults[torchvision_path(card)] = "cut"
+    path.write_bytes(b"half")
+    with pytest.raises(WeightsUnavailable, match="torchvision: .*(broke off|IncompleteRead)"):
+        fetched(card)
+    assert [each.read_bytes() for each in path.parent.iterdir()] == [b"half"]
+
+
+MAIN = f"/{REPO}/resolve/main/{FILE}"
+
+
+@pytest.fixture
+def moving(card: ModelCard) -> ModelCard:
+    """As two networks are known, by `main` and their sha256; `main` may move on."""
+    return replace(card, source=replace(card.source, revision="main"))
+
+
+@pytest.fixture
+def theirs(hub: Hub, content: bytes) -> Path:
+    """A newer file of `main` in the cache, which another program fetched."""
+    hub.put(MAIN, content[:-1] + bytes([content[-1] ^ 1]))
+    return Path(huggingface_hub.hf_hub_download(REPO, FILE)).resolve()
+
+
+def test_a_newer_file_of_another_program_is_left_in_the_hubs_cache(
+    hub: Hub, moving: ModelCard, theirs: Path
+) -> None:
+    newer = theirs.read_bytes()
+    hub.asked.clear()
+    assert weights.find_weights(moving) is None
+    assert fetched(moving)[0].suffix == ".pth"  # Torchvision's; the hub has ours no more.
+    assert theirs.read_bytes() == newer and f"GET {MAIN}" not in hub.asked
+
+
+def test_ours_is_fetched_beside_another_programs_newer_file(
+    hub: Hub, moving: ModelCard, theirs: Path, content: bytes
+) -> None:
+    newer = theirs.read_bytes()
+    hub.put(MAIN, content)
+    hub.commit = REVISION
+    ours, _ = fetched(moving)
+    assert same_weights(ours) and ours.suffix == ".safetensors"
+    assert theirs.read_bytes() == newer
+
+
+def test_offline_asks_for_nothing_and_says_so(
+    hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(WeightsUnavailable, match="HF_HUB_OFFLINE is set.*HF_HUB_OFFLINE is set"):
+        fetched(card)
+    assert hub.asked == []
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    path, _ = fetched(card)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert fetched(card) == (path, [])
+
+
+def test_a_cache_that_cannot_be_written_is_told(
+    card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # /proc takes no folders, not even from root.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", "/proc/hub")
+    monkeypatch.setenv("TORCH_HOME", "/proc/torch")
+    with pytest.raises(WeightsUnavailable, match="the hub: .*; torchvision: .*"):
+        fetched(card)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    try:
+        done = subprocess.run(mount, capture_output=True)
+    except OSError:
+        pytest.skip("there is no mount here to make a small disk with")
+    if done.returncode:
+        pytest.skip("this user may not mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(
+    small_disk: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(small_disk / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(small_disk / "torch"))
+    with pytest.raises(WeightsUnavailable, match="No space left on device"):
+        fetched(card)
+    assert weights.find_weights(card) is None
+
+
+def test_a_file_whose_sha256_is_not_known_is_not_taken_from_the_hub(
+    hub: Hub, card: ModelCard
+) -> None:
+    unknown = replace(card, source=replace(card.source, sha256=""))
+    assert fetched(unknown)[0].suffix == ".pth"
+    assert not [request for request in hub.asked if REPO in request]
+
+
+SCRIPT = """
+import dataclasses, json, os, sys
+from dream.networks import catalogue, weights
+card = catalogue.get_card("squeezenet1_1")
+source = dataclasses.replace(card.source, **json.loads(os.environ["TEST_SOURCE"]))
+for _ in (fetching := weights.fetch_weights(dataclasses.replace(card, source=source))):
+    pass
+print(weights.find_weights(dataclasses.replace(card, source=source)))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_share_one_cache_by_the_environment(
+    hub: Hub, card: ModelCard, tmp_path: Path
+) -> None:
+    hub.faults[HUB_PATH] = "slow"
+    known = ("repo", "file", "revision", "sha256", "url")
+    variables = os.environ | {
+        "HF_ENDPOINT": hub.address,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_OFFLINE": "0",
+        "TEST_SOURCE": json.dumps({name: getattr(card.source, name) for name in known}),
+    }
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT],
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    paths = {out.strip() for out, _ in said}
+    assert len(paths) == 1
+    path = Path(paths.pop())
+    assert path.is_relative_to(tmp_path / "home") and same_weights(path)
+
+
+def test_where_what_ships_is_missing_no_path_is_told_and_no_other_such_network_advised() -> None:
+    card = catalogue.get_card("dreamlet")
+    gone = replace(card, source=replace(card.source, file="none.safetensors"))
+    with pytest.raises(WeightsUnavailable) as caught:
+        fetched(gone)
+    assert str(caught.value) == (
+        "the weights of dreamlet, which ship with this program, are missing or damaged (here: No "
+        "such file or directory). Install it again, or choose another network."
+    )
+
+
+def test_weights_of_ones_own_come_first_and_need_no_hub(
+    hub: Hub, card: ModelCard, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{MODEL}.safetensors").write_bytes(content)
+    monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
+    assert fetched(card) == (tmp_path / f"{MODEL}.safetensors", [])
+    assert hub.asked == []
+
+
+def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> None:
+    tensors = random_state()
+    for name in ("features.0.bias", "features.3.squeeze.bias", "features.3.squeeze.weight"):
+        del tensors[name]
+    tensors["features.0.weight"] = torch.zeros(64, 3, 5, 5)
+    for number in range(5):
+        tensors[f"extra.{number}"] = torch.zeros(1)
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(safetensors_of(tensors))
+    with pytest.raises(WeightsError) as caught:
+        state_dict.load_network(catalogue.get_card(MODEL), path, head=True)
+    assert str(caught.value) == (
+        "mine.safetensors does not fit squeezenet1_1: missing: features.0.bias, "
+        "features.3.squeeze.weight, features.3.squeeze.bias; unexpected: extra.0, extra.1, "
+        "extra.2 and 2 more; of another shape: features.0.weight (64 x 3 x 5 x 5 for 64 x 3 x 3 "
+        "x 3)"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100])
+def test_a_file_that_is_no_weights_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="mine.safetensors is no weights file"):
+        state_dict.load_network(catalogue.get_card(MODEL), path, head=False)
+
+
+def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"features.0.weight": Path("/etc")}, path)
+    with pytest.raises(WeightsError, match="evil.pth is no weights file"):
+        state_dict.load_network(catalogue.get_card(MODEL), path, head=False)
+
+
+def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
+    tensors = random_state("resnet50")
+    tensors["fc.weight"], tensors["fc.bias"] = torch.zeros(365, 2048), torch.zeros(365)
+    path = tmp_path / "places.safetensors"
+    path.write_bytes(safetensors_of(tensors))
+    assert state_dict.load_network(catalogue.get_card("resnet50"), path, head=True)(
+        torch.zeros(1, 3, 64, 64)
+    ).shape == (
+        1,
+        365,
+    )
+
+
+def test_weights_of_ones_own_for_dreamlet_are_checked_as_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # As the file has them.
+    own = {"dreamlet": tmp_path / "mine.safetensors"}
+    tensors = random_state("dreamlet")
+    own["dreamlet"].write_bytes(safetensors_of(tensors))
+    network = Engine("cpu", own).network("dreamlet")
+    assert torch.equal(network.network.get_parameter("fc.weight"), tensors["fc.weight"])
+    assert not network.means  # Those that ship are of the weights that ship.
+    del tensors["conv1.conv.weight"]
+    own["dreamlet"].write_bytes(safetensors_of(tensors))
+    said = "mine.safetensors does not fit dreamlet: missing: conv1.conv.weight"
+    with pytest.raises(WeightsError, match=said):
+        Engine("cpu", own).network("dreamlet")
+
+
+def test_dreamlet_is_found_beside_its_card_and_not_trusted_blindly(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = catalogue.get_card("dreamlet")
+    path, steps = fetched(card)
+    assert (
+        path == weights.find_weights(card) == ROOT / "dream" / "networks" / "dreamlet.safetensors"
+    )
+    assert not steps and not hub.asked
+    altered = replace(card, source=replace(card.source, sha256="0" * 64))
+    with pytest.raises(WeightsUnavailable, match="here: dreamlet.safetensors is damaged"):
+        fetched(altered)
+    assert path.is_file() and hub.asked == []
+
+
+def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
+    tensors = random_state("inception_v3")
+    tensors = {name: each for name, each in tensors.items() if "num_batches" not in name}
+    tensors["AuxLogits.fc.bias"] = torch.zeros(7)
+    path = tmp_path / "v3.safetensors"
+    path.write_bytes(safetensors_of(tensors))
+    loaded = state_dict.load_network(
+        catalogue.get_card("inception_v3"), path, head=True
+    ).state_dict()
+    assert all(torch.equal(loaded[name], each) for name, each in tensors.items() if name in loaded)
+
+
+class TinyVGG(nn.Module):
+    """VGG's three parts, in small."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
+        self.classifier = nn.Sequential(
+            *(nn.Linear(196, 6), nn.ReLU(), nn.Dropout()),
+            *(nn.Linear(6, 5), nn.ReLU(), nn.Dropout()),
+            nn.Linear(5, num_classes),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.avgpool(self.features(x)).flatten(1)
+        logits: torch.Tensor = self.classifier(x)
+        return logits
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> tuple[ModelCard, TinyVGG, Path]:
+    """A tiny VGG, its weights under the hub's names with its layers as convolutions."""
+    card = replace(
+        catalogue.get_card("vgg16"), builder="tests.engine.networks.test_weights:TinyVGG"
+    )
+    network = TinyVGG().eval()
+    stored = {}
+    for name, tensor in network.state_dict().items():
+        for hubs, torchvisions in catalogue.TIMM_VGG_PREFIXES:
+            if name.startswith(torchvisions):
+                name = hubs + name.removeprefix(torchvisions)
+                if hubs.startswith("pre_logits") and tensor.ndim == 2:
+                    side = 7 if "fc1" in hubs else 1
+                    tensor = tensor.reshape(len(tensor), -1, side, side)
+        stored[name] = tensor
+    path = tmp_path / "tiny.safetensors"
+    path.write_bytes(safetensors_of(stored))
+    return card, network, path
+
+
+def test_the_hubs_vgg_is_torchvisions_under_other_names(
+    tiny: tuple[ModelCard, TinyVGG, Path],
+) -> None:
+    card, network, path = tiny
+    loaded = state_dict.load_network(card, path, head=True)
+    expected = network.state_dict()
+    assert loaded.state_dict().keys() == expected.keys()
+    for name, tensor in loaded.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    picture = torch.rand(1, 3, 40, 40)
+    assert torch.allclose(loaded(picture), network(picture), atol=1e-5)
+
+
+def test_a_dream_at_a_layer_reads_no_classifier(
+    tiny: tuple[ModelCard, TinyVGG, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, _, path = tiny
+    read = []
+    whole = state_dict.WeightsFile.__getitem__
+
+    def noted(tensors: state_dict.WeightsFile, name: str) -> torch.Tensor:
+        read.append(name)
+        return whole(tensors, name)
+
+    monkeypatch.setattr(state_dict.WeightsFile, "__getitem__", noted)
+    network = state_dict.load_network(card, path, head=False)
+    assert sorted(read) == ["features.0.bias", "features.0.weight"]
+    assert [name for name, _ in network.named_parameters()] == [
+        "features.0.weight",
+        "features.0.bias",
+    ]
+
+
+def test_densenet_as_it_was_first_stored_fits() -> None:
+    for old, new in (
+        ("features.denseblock1.denselayer2.norm.1.weight", "denselayer2.norm1.weight"),
+        ("features.denseblock1.denselayer2.conv.2.weight", "denselayer2.conv2.weight"),
+        ("features.norm5.weight", "features.norm5.weight"),
+    ):
+        assert state_dict._torchvision_key(old, ()).endswith(new)
+
+
+def test_the_least_recently_used_network_goes_when_memory_runs_out(
+    hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_MODEL_CACHE_GB", "0.007")
+    engine = Engine("cpu")
+    dreamlet = engine.network("dreamlet")
+    squeezenet = engine.network(MODEL)  # 6 MB and 2.5 MB in bfloat16, 12 and 5 in float32
+    assert engine.network(MODEL) is squeezenet
+    assert engine.network("dreamlet") is not dreamlet
+    assert engine.network("dreamlet") is engine.network("dreamlet")
+
+
+@pytest.mark.parametrize("model", [MODEL, "dreamlet"])
+def test_a_network_that_goes_is_gone_at_once(
+    model: str, card: ModelCard, noise: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_MODEL_CACHE_GB", "0")
+    engine = Engine("cpu")
+    layer = catalogue.get_card(model).default_layer
+    gc.disable()
+    try:
+        engine.network(model).value_and_grad(energy(layer))(noise)
+        gone = weakref.ref(engine.network(model).network)
+        assert gone()
+        engine.network("dreamlet" if model == MODEL else MODEL)
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(not HAS_DETERMINISTIC_ONEDNN, reason="nothing is frozen here")
+def test_what_is_frozen_for_layers_makes_other_networks_go(
+    card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAM_PRECISION", "float32")
+    monkeypatch.setenv("DREAM_MODEL_CACHE_GB", "0.02")
+    engine = Engine("cpu")
+    squeezenet, dreamlet = engine.network(MODEL), engine.network("dreamlet")
+    assert engine.network(MODEL) is squeezenet  # 5 MB and 12 MB
+    engine.network("dreamlet")
+    dreamlet.get_extractor(("inception5b",))  # Its convolutions, turned around: 10 MB more.
+    assert dreamlet.bytes > 2e7
+    assert engine.network("dreamlet") is dreamlet and engine.network(MODEL) is not squeezenet
+
+
+def test_two_who_fetch_the_same_share_one_download(hub: Hub, card: ModelCard) -> None:
+    hub.faults[HUB_PATH] = "slow"
+    engine = Engine("cpu")
+    first, second = engine.fetch(MODEL), engine.fetch(MODEL)
+    next(first)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        # It is told how far the download is while the first one, who began it, looks elsewhere.
+        while pool.submit(next, second).result(timeout=5).bytes_done == 0:
+            pass
+    first.close()
+    assert next(second).bytes_done > 0
+    *_, last = second
+    assert last.bytes_done <= last.bytes_total and hub.transfers() == 1
+    assert list(engine.fetch(MODEL)) == []
+
+
+def test_a_download_goes_on_until_the_last_who_follows_it_leaves(hub: Hub, card: ModelCard) -> None:
+    hub.faults[HUB_PATH] = "slow"
+    engine = Engine("cpu")
+    for fetching in (followers := [engine.fetch(MODEL) for _ in range(2)]):
+        while next(fetching).bytes_done == 0:
+            pass
+    for fetching in followers:
+        fetching.close()
+    time.sleep(1)
+    assert weights.find_weights(card) is None
+    assert engine.network(MODEL) and hub.transfers() == 2
+
+
+def test_all_who_follow_a_download_are_told_why_it_failed(
+    hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "STALL_TIMEOUT", 1)
+    hub.faults |= {HUB_PATH: "stall", torchvision_path(card): 503}
+    engine = Engine("cpu")
+    first, second = engine.fetch(MODEL), engine.fetch(MODEL)
+    assert next(first) and next(second)
+    with pytest.raises(WeightsUnavailable, match="torchvision: HTTP Error 503"):
+        list(first)
+    hub.faults.clear()
+    assert list(engine.fetch(MODEL))  # Whoever comes later tries again.
+    with pytest.raises(WeightsUnavailable, match="torchvision: HTTP Error 503"):
+        list(second)
+
+
+def test_two_threads_share_one_loading(
+    hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, made = Engine("cpu"), []
+
+    def counted(*about: Any) -> Network:
+        made.append(about)
+        return Network(*about)
+
+    monkeypatch.setattr("dream.networks.network_cache.Network", counted)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        networks = list(pool.map(lambda _: engine.network(MODEL), range(4)))
+    assert len(made) == 1 and hub.transfers() == 1
+    assert all(network is networks[0] for network in networks)
+
+
+def hubs_names(card: ModelCard) -> dict[str, torch.Tensor]:
+    """Random weights under the hub's names; a heavy head, which no dream reads, in small."""
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        whole = build(card).state_dict()
+    stored = {}
+    for name, tensor in whole.items():
+        heavy = bool(card.head) and name.startswith(f"{card.head}.")
+        shape = (2,) * tensor.ndim if heavy else tensor.shape
+        for hubs, torchvisions in card.source.key_prefixes:
+            if name.startswith(torchvisions):
+                name = hubs + name.removeprefix(torchvisions)
+        if name.endswith("running_var"):
+            stored[name] = torch.ones(shape)
+        else:
+            stored[name] = (torch.randn(shape) * 0.03).to(tensor.dtype)
+    return stored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [name for name in catalogue.CARDS if name != "dreamlet"])
+def test_every_architecture_is_fetched_and_dreams(
+    model: str, hub: Hub, cat: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = catalogue.get_card(model)
+    source = replace(card.source, revision=REVISION, url=f"{hub.address}/none-00000000.pth")
+    path = f"/{source.repo}/resolve/{REVISION}/{source.file}"
+    source = replace(source, sha256=hub.put(path, safetensors_of(hubs_names(card))))
+    monkeypatch.setitem(catalogue.CARDS, model, replace(card, source=source))
+    recipe = DreamRecipe(model=model, octaves=1, iterations=1, max_side=160)
+    *_, frame = Engine("cpu").dream(cat, recipe)
+    assert frame.step == 1 and frame.tensor.isfinite().all()
+    hub.asked.clear()
+    Engine("cpu").network(model)
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [
+        (MODEL, ("features.7", "features.10", "features.12")),
+        ("mobilenet_v2", ("features.6", "features.13", "features.16")),
+    ],
+)
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real weights beside this checkout")
+def test_real_weights_from_the_hub_see_and_dream(
+    model: str, layers: tuple[str, ...], hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (REAL / f"{model}.safetensors").read_bytes()
+    path = f"/{REPO}/resolve/{REVISION}/{model}.safetensors"
+    source = Source(
+        f"{model}.safetensors", 0, hub.put(path, content), REPO, REVISION, hub.address + "/x-0.pth"
+    )
+    monkeypatch.setitem(catalogue.CARDS, model, replace(catalogue.get_card(model), source=source))
+    from dream import load_image
+    from dream.tensors import resize
+
+    engine = Engine("cpu")
+    network = engine.network(model, head=True)
+    labels = {"cat": {281, 282, 285}, "coffee": {967, 968}, "rocket": {657, 733, 744}}
+    for name, expected in labels.items():
+        picture = resize(load_image(EXAMPLES / f"{name}.jpg"), (224, 224)).clamp(0, 1)
+        top = catalogue.get_card(model).last_weight_layer
+        logits = network.activations(picture, (top,))[top].flatten(1)
+        if logits.shape[1] > 1000:  # SqueezeNet's last layer is a convolution; its mean decides.
+            logits = logits.view(1, 1000, -1).mean(2)
+        assert int(logits.argmax()) in expected, name
+    cat = load_image(EXAMPLES / "cat.jpg")
+    for layer in layers:
+        *_, frame = engine.dream(cat, DreamRecipe(model=model, layer=layer, max_side=200))
+        small = resize(cat, (133, 200)).clamp(0, 1)
+        assert 5 < (frame.tensor - small).abs().mean().item() * 255 < 40

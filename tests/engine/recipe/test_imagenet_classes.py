@@ -1,0 +1,99 @@
+"""Classes are found by name, part of it or number; what is unclear is listed."""
+
+import pytest
+
+from dream import ClassRecipe, RecipeError
+from dream.recipe import imagenet_classes
+
+
+def test_there_are_a_thousand_names_each_once() -> None:
+    assert len(imagenet_classes.class_names()) == len(set(imagenet_classes.class_names())) == 1000
+    known = {
+        0: "tench",
+        1: "goldfish",
+        130: "flamingo",
+        281: "tabby",
+        963: "pizza",
+        999: "toilet tissue",
+    }
+    assert all(imagenet_classes.class_names()[number] == name for number, name in known.items())
+
+
+@pytest.mark.parametrize("number", range(0, 1000, 37))
+def test_every_class_is_found_by_its_name_and_number(number: int) -> None:
+    name = imagenet_classes.class_names()[number]
+    assert (
+        imagenet_classes.find_class(name)
+        == imagenet_classes.find_class(f"  {name.upper()} ")
+        == number
+    )
+    assert imagenet_classes.find_class(str(number)) == number
+
+
+def test_the_dog_is_not_the_garment() -> None:
+    assert (imagenet_classes.find_class("Cardigan"), imagenet_classes.find_class("cardigan")) == (
+        264,
+        474,
+    )
+    assert ClassRecipe(target="264").targets == ((264, 1.0),)
+
+
+def test_a_part_that_no_other_has_is_enough() -> None:
+    assert imagenet_classes.find_class("loggerh") == 33
+    assert imagenet_classes.find_class("school") == 779
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gold", r"'gold' may be goldfish \(1\), goldfinch \(11\).*; name one of them"),
+        ("CARDIGAN", r"'CARDIGAN' may be Cardigan \(264\), cardigan \(474\); name one"),
+        ("snake", "may be .*green snake.* and [0-9]+ more; name one of them"),
+        ("goldfsh", "there is no class 'goldfsh'; try goldfish .* or a number from 0 to 999"),
+        ("1000", "there is no class '1000'"),
+        ("-1", "there is no class '-1'"),
+        ("", "there is no class ''"),
+        ("²", "there is no class"),
+        ("x" * 10_000, "there is no class"),
+    ],
+)
+def test_what_is_unknown_or_unclear_is_answered_with_what_is_near(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        imagenet_classes.find_class(text)
+    assert len(str(caught.value)) < 300
+
+
+def test_classes_are_mixed_with_weights_and_written_down_by_name() -> None:
+    recipe = ClassRecipe(target=" 1 , jelly:0.5")
+    assert recipe.target == "goldfish,jellyfish:0.5"
+    assert recipe.targets == ((1, 1.0), (107, 0.5))
+    assert ClassRecipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"target": "goldfish:much"},
+            "the weight of class goldfish must be a number from",
+        ),
+        ({"target": "goldfish:1e39"}, "from -1000 to 1000, not '1e39'"),
+        ({"target": "goldfish,1"}, "target names a class twice"),
+        ({"target": "goldfish,"}, "there is no class ''"),
+        ({"mode": "magic"}, "mode must be growing or fourier or octaves or phase or classic"),
+        ({"size": 8}, "size must be a whole number from 32"),
+        ({"model": "inception_v3", "size": 64}, "inception_v3 needs a size of 75 pixels or more"),
+        ({"penalty": -1}, "penalty must be a number from 0 to 1"),
+        ({"tries": 0}, "tries must be a whole number from 1 to 8"),
+        ({"target": 7}, "target must be a name, not 7"),
+    ],
+)
+def test_a_recipe_that_cannot_be_made_is_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        ClassRecipe(**given)  # type: ignore[arg-type]
+
+
+def test_the_names_are_those_of_torchvision() -> None:
+    from torchvision.models import AlexNet_Weights
+
+    assert list(imagenet_classes.class_names()) == AlexNet_Weights.IMAGENET1K_V1.meta["categories"]

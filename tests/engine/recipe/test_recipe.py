@@ -1,0 +1,382 @@
+"""A recipe that exists is valid and complete, and survives the way to JSON and back."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dream import ChannelRecipe, ClassRecipe, DreamError, DreamRecipe, RecipeError
+from dream.errors import describe_value, to_printable_line
+from dream.recipe.base import Recipe
+from dream.recipe.channel import evenly_spaced_channels, parse_channels
+from dream.recipe.dream import INTENSITIES
+from dream.recipe.knob import knobs, read_env_number
+
+
+class Hostile:
+    """A value that nothing can be asked of."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def no(self, *_: object) -> Any:
+        raise RuntimeError
+
+    __repr__ = __str__ = __eq__ = __bool__ = __len__ = no
+
+
+NESTED: list[Any] = []
+for _ in range(990):
+    NESTED = [NESTED]
+ANYTHING: list[Any] = [
+    *(None, True, b"x", [1], {"a": 1}, Hostile(), NESTED, object, 1j, 10**5000, -(10**5000)),
+    *(math.nan, math.inf, np.int64(3), np.zeros((9, 9)), np.array("x"), np.str_("x"), Path("a")),
+    *("x" * 1_000_000, "," * 1_000_000, "9" * 5000, "a\0b", "\ud800", "\n\x1b[31m", "data:image/"),
+]
+NUMBERS = [name for name, knob in knobs(DreamRecipe).items() if knob.value_type in (int, float)]
+
+
+def test_defaults_are_those_of_the_command_line() -> None:
+    recipe = DreamRecipe()
+    assert (recipe.model, recipe.layer) == ("dreamlet", "inception4c")
+    assert (recipe.octaves, recipe.scale, recipe.iterations) == (4, 1.4, 10)
+    assert (recipe.step, recipe.jitter, recipe.smoothing, recipe.seed) == (1.6, 32, 0.5, 0)
+    assert recipe.intensity == 5 and recipe.max_side is None
+
+
+@pytest.mark.parametrize("intensity", range(1, 11))
+def test_intensity_brings_its_step_and_iterations(intensity: int) -> None:
+    recipe = DreamRecipe(intensity=intensity)
+    assert (recipe.step, recipe.iterations) == INTENSITIES[intensity - 1]
+
+
+def test_every_intensity_goes_further_than_the_one_before() -> None:
+    reach = [step * iterations for step, iterations in INTENSITIES]
+    assert reach == sorted(set(reach))
+
+
+def test_a_step_given_outright_stays() -> None:
+    recipe = DreamRecipe(intensity=9, step=1.0)
+    assert (recipe.step, recipe.iterations) == (1.0, 28)
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DreamRecipe().octaves = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_is_held_to_its_bounds(name: str) -> None:
+    knob = knobs(DreamRecipe)[name]
+    inside: Any
+    outside: Any
+    for inside in (knob.low, knob.high):
+        assert getattr(DreamRecipe(**{name: inside}), name) == inside
+    for outside in (knob.low - 1, knob.high + 1, math.nan, math.inf, 10**400):
+        with pytest.raises(RecipeError, match=rf"^{name} must be a .*number from .* to "):
+            DreamRecipe(**{name: outside})
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("wrong", ["5", True, [1], {}])
+def test_what_is_no_number_is_refused(name: str, wrong: Any) -> None:
+    with pytest.raises(RecipeError, match=f"^{name} must be"):
+        DreamRecipe(**{name: wrong})
+
+
+def test_whole_numbers_may_come_as_floats_but_not_broken_ones() -> None:
+    recipe = DreamRecipe(octaves=3.0)  # type: ignore[arg-type]
+    assert recipe.octaves == 3 and isinstance(recipe.octaves, int)
+    with pytest.raises(RecipeError, match="octaves must be a whole number from 1 to 10, not 2.5"):
+        DreamRecipe(octaves=2.5)  # type: ignore[arg-type]
+
+
+def test_an_unknown_layer_is_answered_with_what_is_near() -> None:
+    with pytest.raises(RecipeError) as caught:
+        DreamRecipe(layer="inception4")
+    assert str(caught.value).startswith("layer 'inception4' is not in dreamlet; try inception4")
+    with pytest.raises(RecipeError, match="'foo' is not in dreamlet; try inception4c, conv3, "):
+        DreamRecipe(layer="foo")
+
+
+def test_an_unknown_model_is_answered_with_what_there_is() -> None:
+    with pytest.raises(RecipeError, match="model 'vgg61' is not known; try vgg19, vgg16"):
+        DreamRecipe(model="vgg61")
+    with pytest.raises(RecipeError, match="model 'x' is not known; try dreamlet, vgg16, vgg19, "):
+        DreamRecipe(model="x")
+
+
+def test_several_layers_have_weights() -> None:
+    recipe = DreamRecipe(layer=" inception3b : 0.5 ,inception4c")
+    assert recipe.layers == (("inception3b", 0.5), ("inception4c", 1.0))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("inception4c:", None),
+        ("inception4c:heavy", "weight of layer inception4c must be a number from -1000 to 1000"),
+        ("inception4c:nan", "must be a number"),
+        ("inception4c:1e39", "must be a number from -1000 to 1000, not '1e39'"),
+        ("conv3>inception4c:-1001", "must be a number from -1000 to 1000, not '-1001'"),
+        ("inception4c,", "layer '' is not in dreamlet"),
+        ("inception4c,inception4c:2", "names a place twice"),
+        ("inception4c," * 10_000, "twice|is not in dreamlet"),
+    ],
+)
+def test_layers_and_weights_are_checked(layer: str, message: str | None) -> None:
+    if message is None:
+        assert DreamRecipe(layer=layer).layers == (("inception4c", 1.0),)
+    else:
+        with pytest.raises(RecipeError, match=message) as caught:
+            DreamRecipe(layer=layer)
+        assert len(str(caught.value)) < 300
+
+
+def test_json_and_back_is_the_same_recipe() -> None:
+    recipe = DreamRecipe(layer="inception3b:0.5,inception4c", intensity=7, seed=42, max_side=640)
+    assert DreamRecipe.from_json(recipe.to_json()) == recipe
+    assert json.loads(recipe.to_json())["deepdream"] == 1
+
+
+def test_json_without_a_knob_takes_its_default() -> None:
+    assert DreamRecipe.from_json('{"intensity": 8}') == DreamRecipe(intensity=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not json", "no recipe"),
+        ("[1]", "not a JSON object"),
+        ("[" * 100_000, "no recipe"),
+        (b"\xff\xfe\x00", "no recipe"),
+        ('{"deepdream": 2}', "has version 2; this program reads 1"),
+        ('{"kind": "class"}', "is for 'class'; a recipe for 'dream' is needed"),
+        ('{"kind": []}', "is for a value of type list; a recipe for 'dream' is needed"),
+        ('{"kind": {"dream": 1}}', "is for a value of type dict; a recipe"),
+        ('{"deepdream": [1]}', "has version a value of type list; this program reads 1"),
+        ('{"seed": ' + "[" * 900 + "]" * 900 + "}", "not a value of type list"),
+        ('{"octave": 3}', "'octave' is no part of a recipe; try octaves"),
+        ('{"octaves": 99}', "octaves must be a whole number from 1 to 10, not 99"),
+        ('{"octaves": null}', "octaves must be"),
+        ('{"layer": 4}', "layer must be a name, not 4"),
+    ],
+)
+def test_json_that_is_no_recipe_is_refused_in_one_line(text: str | bytes, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        DreamRecipe.from_json(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_new_intensity_brings_its_own_step() -> None:
+    assert DreamRecipe(step=1.0).with_changes(intensity=9) == DreamRecipe(intensity=9)
+    assert DreamRecipe().with_changes(intensity=9, step=1.0) == DreamRecipe(intensity=9, step=1.0)
+    assert DreamRecipe(step=1.0).with_changes(seed=3) == DreamRecipe(step=1.0, seed=3)
+    assert DreamRecipe(layer="conv3").with_changes(model="dreamlet").layer == "inception4c"
+
+
+def test_any_kind_of_recipe_is_read_by_its_kind() -> None:
+    for recipe in (DreamRecipe(intensity=3), ChannelRecipe(channel=7, size=64)):
+        assert Recipe.from_json(recipe.to_json()) == recipe
+        assert type(recipe).from_dict(recipe.to_dict()) == recipe
+    assert Recipe.from_json("{}") == DreamRecipe()
+    with pytest.raises(RecipeError, match="is for 'channel'; a recipe for 'dream' is needed"):
+        DreamRecipe.from_json(ChannelRecipe().to_json())
+    with pytest.raises(RecipeError, match="is for 'film'; a recipe for 'channel' or 'class' or"):
+        Recipe.from_json('{"kind": "film"}')
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        ("7", None),
+        ("7:0.5, 12:-1", None),
+        ("320", "inception4c has channels 0 to 319, not '320'"),
+        ("-1", "has channels 0 to 319, not '-1'"),
+        ("seven", "has channels 0 to 319, not 'seven'"),
+        ("7:much", "the weight of channel 7 must be a number from -1000 to 1000, not 'much'"),
+        ("7,", "has channels 0 to 319, not ''"),
+    ],
+)
+def test_the_channels_of_a_dream_are_checked(channels: str, message: str | None) -> None:
+    if message is None:
+        assert DreamRecipe(channels=channels).channel_weights[0][0] == 7
+    else:
+        with pytest.raises(RecipeError, match=message):
+            DreamRecipe(channels=channels)
+
+
+def test_channels_belong_to_one_layer_and_go_with_it() -> None:
+    with pytest.raises(RecipeError, match="channels belong to one layer"):
+        DreamRecipe(layer="inception3b,inception4c", channels="7")
+    recipe = DreamRecipe(layer="inception3b", channels="7")
+    assert recipe.with_changes(seed=1).channels == "7"
+    assert recipe.with_changes(layer="inception4c").channels == ""
+    assert recipe.with_changes(model="dreamlet").channels == ""
+
+
+def test_lists_of_channels_are_read_or_refused() -> None:
+    place = ("dreamlet", "inception4c")
+    assert parse_channels(" 3, 7 ,12", *place) == (3, 7, 12)
+    assert parse_channels("0-2,1-3", *place) == (0, 1, 2, 3)
+    for text, message in (
+        ("0-99", "too many channels at once; give 64 or fewer"),
+        ("0," * 1000, "too many channels|not ''"),
+        ("5-", None),
+        ("5-3", "channels run upwards, as 3-5, not '5-3'"),
+        ("-5", "has channels 0 to 319, not ''"),
+        ("3;7", "not '3;7'"),
+        ("³", "not '³'"),
+        ("9" * 5000, "has channels 0 to 319"),
+    ):
+        if message is None:
+            assert parse_channels(text, *place) == (5,)
+        else:
+            with pytest.raises(RecipeError, match=message) as caught:
+                parse_channels(text, *place)
+            assert len(str(caught.value)) < 200
+    assert evenly_spaced_channels(64, "dreamlet", "conv2") == tuple(range(40))
+    with pytest.raises(RecipeError, match="a grid has 1 to 64 channels, not 0"):
+        evenly_spaced_channels(0, *place)
+
+
+@pytest.mark.parametrize("kind", [DreamRecipe, ChannelRecipe])
+def test_every_knob_has_help_and_bounds(kind: type[Recipe]) -> None:
+    for name, knob in knobs(kind).items():
+        assert knob.help.endswith("."), name
+        assert knob.value_type in (str, bool) or knob.low < knob.high < math.inf, name
+
+
+def test_layers_by_octave_are_groups_from_coarse_to_fine() -> None:
+    recipe = DreamRecipe(layer="inception5a > inception4c:2 > inception3b, conv3:0.5")
+    names = [[name for name, _ in recipe.layers_at(octave, 4)] for octave in (1, 2, 3, 4)]
+    fine = ["inception3b", "conv3"]
+    assert names == [["inception5a"], ["inception4c"], fine, fine]
+    assert [name for name, _ in recipe.layers_at(1, 1)] == ["inception3b", "conv3"]
+    assert dict(recipe.layers) == {
+        "inception5a": 1.0,
+        "inception4c": 2.0,
+        "inception3b": 1.0,
+        "conv3": 0.5,
+    }
+    assert DreamRecipe(layer="conv3>conv3:2").layer_groups == (
+        (("conv3", 1.0),),
+        (("conv3", 2.0),),
+    )
+    for wrong, message in (
+        ("conv3>", "layer '' is not in dreamlet"),
+        ("conv3>foo", "layer 'foo' is not in dreamlet"),
+        ("conv3>conv3,conv3", "names a place twice: 'conv3,conv3'"),
+        (">".join(["conv3"] * 1000), "is not in dreamlet"),
+    ):
+        with pytest.raises(RecipeError, match=message) as caught:
+            DreamRecipe(layer=wrong)
+        assert len(str(caught.value)) < 300
+    with pytest.raises(RecipeError, match="channels belong to one layer"):
+        DreamRecipe(layer="conv3>inception3b", channels="7")
+
+
+def test_the_objective_follows_what_is_given() -> None:
+    assert DreamRecipe().objective == "norm"
+    assert DreamRecipe(channels="7").objective == "channels"
+    assert DreamRecipe(objective="").objective == "norm"
+    assert DreamRecipe(channels="7").with_changes(layer="inception3b").objective == "norm"
+    assert DreamRecipe(objective="mean").with_changes(layer="inception3b").objective == "mean"
+    assert DreamRecipe(objective="mean").with_changes(channels="7").objective == "channels"
+    with pytest.raises(RecipeError, match="objective channels needs channels"):
+        DreamRecipe(objective="channels")
+    with pytest.raises(RecipeError, match="with channels the objective is channels, not mean"):
+        DreamRecipe(channels="7", objective="mean")
+    with pytest.raises(RecipeError, match="objective must be norm or mean or"):
+        DreamRecipe(objective="beauty")
+
+
+def test_some_networks_bring_laplacian_normalisation() -> None:
+    assert DreamRecipe().laplacian == 1
+    assert DreamRecipe(model="googlenet").laplacian == 4
+    assert DreamRecipe().with_changes(model="squeezenet1_1").laplacian == 4
+    assert DreamRecipe(laplacian=2).with_changes(seed=1).laplacian == 2
+
+
+def test_what_is_true_or_false_is_nothing_else() -> None:
+    assert DreamRecipe(keep_colours=True).keep_colours
+    for wrong in (1, "yes", None):
+        with pytest.raises(RecipeError, match="keep_colours must be true or false"):
+            DreamRecipe(keep_colours=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [DreamRecipe, ChannelRecipe, ClassRecipe])
+def test_whatever_a_knob_is_given_is_taken_or_refused_in_one_line(kind: type[Recipe]) -> None:
+    for value in ANYTHING:
+        for name in knobs(kind):
+            for attempt in (kind, kind().with_changes, lambda **given: kind.from_dict(given)):
+                try:
+                    attempt(**{name: value})
+                except DreamError as error:
+                    assert str(error).isprintable() and len(str(error)) < 400
+        wrong: list[Any] = [
+            value,
+            {"kind": value},
+            {"deepdream": value},
+            {"bogus": value},
+            {3: value},
+        ]
+        for given in wrong:
+            with pytest.raises(RecipeError):
+                Recipe.from_dict(given)
+        with pytest.raises(RecipeError, match="no recipe"):
+            Recipe.from_json(value)
+
+
+def test_a_message_shows_any_value_shortly() -> None:
+    for plain in (None, True, 3, -0.5, "a", "\n"):
+        assert describe_value(plain) == repr(plain)
+    assert describe_value("a" * 1_000_000) == f"'{'a' * 40}…'" and describe_value("ab", 1) == "'a…'"
+    assert describe_value(10**5000) == "a number of 16610 bits"
+    assert describe_value(NESTED) == "a value of type list"
+    assert describe_value(Hostile()) == "a value of type Hostile"
+
+
+def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
+    raw = "é \n \x1b[31m \u202e \ud800 \u2028"
+    assert to_printable_line(raw) == r"é \n \x1b[31m \u202e \ud800 \u2028" == str(RecipeError(raw))
+    assert len(str(DreamError("x" * 5000))) == 1000
+
+
+@pytest.mark.parametrize("name", ["guide", "mask"])
+def test_a_recipe_names_no_file(name: str) -> None:
+    for path in (__file__, "nope.png", "DATA:image/png,", "file:///x"):
+        message = f"{name} must be a picture itself, as a data URI, not .*--{name} FILE make one"
+        with pytest.raises(RecipeError, match=message):
+            DreamRecipe(**{name: path})  # type: ignore[arg-type]
+        with pytest.raises(RecipeError, match=message):
+            Recipe.from_json(json.dumps({name: path}))
+    with pytest.raises(RecipeError, match=f"{name} must be a name, not a value of type PosixPath"):
+        DreamRecipe(**{name: Path(__file__)})  # type: ignore[arg-type]
+    given: dict[str, Any] = {name: "data:image/png;base64,AAAA"}
+    assert DreamRecipe.from_dict(given) == DreamRecipe(**given)
+
+
+@pytest.mark.parametrize("value", ["abc", "nan", "inf", "-1", "0", "1e400", "9" * 5000, " "])
+def test_a_number_of_the_environment_is_in_bounds(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CPU_CORES", value)
+    with pytest.raises(DreamError, match=r"^CPU_CORES must be a number from 0.5 to 64, not "):
+        read_env_number("CPU_CORES", 4.0, 0.5, 64)
+    for good, number in (("2", 2), ("1e1", 10), ("", 4)):
+        monkeypatch.setenv("CPU_CORES", good)
+        assert read_env_number("CPU_CORES", 4, 1, 64) == number
+    monkeypatch.setenv("CPU_CORES", "2.5")
+    assert read_env_number("CPU_CORES", 4.0, 1, 64) == 2.5
+    with pytest.raises(DreamError, match=r"must be a whole number from 1 to 64, not 2.5"):
+        read_env_number("CPU_CORES", 4, 1, 64)
+
+
+def test_each_kind_can_be_made_smaller() -> None:
+    for kind in Recipe.types_by_kind().values():
+        smaller = kind().within(64)
+        assert getattr(smaller, smaller.side) == 64

@@ -1,0 +1,164 @@
+"""A step goes uphill by so many grey levels, whatever the gradient's own size."""
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dream.networks.network import Network, ValueAndGrad
+from dream.render.ascent import Adam, NormalisedStep, SmoothedGradient, gradient_ascent
+from dream.render.objective import energy
+from dream.render.transform import blur, jitter, roll
+
+
+def climb(
+    picture: Tensor,
+    value_and_grad: ValueAndGrad,
+    *,
+    steps: int = 3,
+    step: float = 1.5,
+    limit: int = 0,
+    smoothing: float = 0.0,
+) -> list[Tensor]:
+    view = partial(jitter, limit=limit, generator=torch.Generator().manual_seed(3))
+    rule = SmoothedGradient(NormalisedStep(step), smoothing)
+    ascent = gradient_ascent(picture, lambda x: x, view, value_and_grad, rule, steps=steps)
+    return [picture for picture, _ in ascent]
+
+
+def pattern(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """An objective whose gradient is known: bright on the left, dark on the right."""
+    ramp = torch.linspace(1, -1, picture.shape[3]).expand_as(picture)
+    return (picture * ramp).sum(), ramp.clone()
+
+
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e8])
+def test_a_step_moves_pixels_by_its_grey_levels_on_the_mean(size: float) -> None:
+    grey = torch.full((1, 3, 40, 40), 0.5)
+    (after,) = climb(grey, lambda x: (x.sum(), pattern(x)[1] * size), steps=1, step=2.0)
+    assert (after - grey).abs().mean().item() * 255 == pytest.approx(2.0, rel=1e-3)
+    assert after[0, 0, 0, 0] > 0.5 > after[0, 0, 0, -1]
+
+
+def test_a_gradient_of_zeros_leaves_the_picture_as_it_is(noise: Tensor) -> None:
+    (after,) = climb(noise, lambda x: (x.sum(), torch.zeros_like(x)), steps=1)
+    assert torch.equal(after, noise)
+
+
+def test_the_picture_stays_in_range(noise: Tensor) -> None:
+    last = climb(noise, pattern, steps=20, step=20.0)[-1]
+    assert (last.min().item(), last.max().item()) == (0, 1)
+
+
+def test_the_jitter_is_undone(noise: Tensor) -> None:
+    # A gradient that follows the rolled picture comes back to where it belongs.
+    (after,) = climb(noise, lambda x: (x.sum(), x - 0.5), steps=1, limit=16, step=1.0)
+    expected = noise + (noise - 0.5) / (noise - 0.5).abs().mean() / 255
+    assert (after - expected.clamp(0, 1)).abs().max() < 1e-6
+
+
+def test_steps_equal_a_plain_loop(network: Network, noise: Tensor) -> None:
+    value_and_grad = network.value_and_grad(energy("inception3b"))
+    generator, expected = torch.Generator().manual_seed(3), noise
+    for _ in range(3):
+        shift = [int(torch.randint(-8, 9, (), generator=generator)) for _ in range(2)]
+        view = roll(expected, (shift[0], shift[1])).requires_grad_()
+        activation = network.activations(view, ("inception3b",))["inception3b"]
+        (activation.square().sum() / 2).backward()
+        assert view.grad is not None
+        gradient = blur(roll(view.grad, (-shift[0], -shift[1])), 0.5)
+        step = 1.5 / 255 * gradient / gradient.abs().mean()
+        expected = (expected + step).clamp(0, 1).detach()
+    last = climb(noise, value_and_grad, limit=8, smoothing=0.5)[-1]
+    assert (last - expected).abs().max() < 1e-5
+
+
+def test_the_objective_rises_more_than_by_a_shuffled_gradient(
+    network: Network, cat: Tensor
+) -> None:
+    picture = cat[:, :, 50:178, 100:260]
+    value_and_grad = network.value_and_grad(energy("inception4c"))
+    order = torch.randperm(picture.numel(), generator=torch.Generator().manual_seed(1))
+
+    def shuffled(view: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = value_and_grad(view)
+        return value, gradient.flatten()[order].view_as(gradient)
+
+    before = value_and_grad(picture)[0]
+    dreamed = value_and_grad(climb(picture, value_and_grad, steps=10, limit=8)[-1])[0]
+    control = value_and_grad(climb(picture, shuffled, steps=10, limit=8)[-1])[0]
+    assert dreamed > 2 * before
+    assert dreamed - before > 4 * abs(control - before)
+
+
+def test_adam_equals_torchs(noise: Tensor) -> None:
+    target = noise.flip(3)
+    parameter = torch.nn.Parameter(noise.clone())
+    reference = torch.optim.Adam([parameter], lr=0.05, maximize=True)
+    variables, rule = noise, Adam(0.05)
+    for _ in range(20):
+        reference.zero_grad()
+        (-(parameter - target).square().sum()).backward()
+        reference.step()
+        variables = rule(variables, -2 * (variables - target))
+    assert (variables - parameter).abs().max() < 1e-5
+
+
+def test_the_gradient_is_carried_back_through_view_and_canvas(noise: Tensor) -> None:
+    # paint doubles and view mirrors: the slope of the sum of weights times views is known
+    weights = torch.rand(noise.shape, generator=torch.Generator().manual_seed(5))
+    seen: list[Tensor] = []
+
+    def rule(variables: Tensor, gradient: Tensor) -> Tensor:
+        seen.append(gradient)
+        return variables
+
+    ascent = gradient_ascent(
+        noise,
+        lambda x: 2 * x,
+        lambda x: x.flip(3),
+        lambda x: ((x * weights).sum(), weights),
+        rule,
+        steps=1,
+    )
+    (_, value), *rest = ascent
+    assert not rest and torch.allclose(seen[0], 2 * weights.flip(3))
+    assert value.item() == pytest.approx((2 * noise.flip(3) * weights).sum().item(), rel=1e-5)
+
+
+def circular(seed: int = 0) -> ValueAndGrad:
+    """The energy of two convolutions on a torus, where a roll of the picture changes nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = [torch.randn(8, 3, 3, 3, generator=generator)]
+    weights.append(torch.randn(4, 8, 3, 3, generator=generator))
+
+    def value_and_grad(picture: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = seen = picture.detach().requires_grad_()
+        with torch.enable_grad():
+            for weight in weights:
+                seen = F.conv2d(F.pad(seen, (1, 1, 1, 1), mode="circular"), weight).tanh()
+            value = seen.square().sum()
+            (gradient,) = torch.autograd.grad(value, leaf)
+        return value.detach()[None], gradient
+
+    return value_and_grad
+
+
+def test_the_moments_of_adam_move_along_with_the_jitter(noise: Tensor) -> None:
+    still, jittered = (
+        list(
+            gradient_ascent(
+                noise,
+                lambda x: x,
+                partial(jitter, limit=limit, generator=torch.Generator().manual_seed(3)),
+                circular(),
+                Adam(2 / 255),
+                steps=12,
+            )
+        )[-1][0]
+        for limit in (0, 16)
+    )
+    assert (still - noise).abs().mean() * 255 > 5
+    assert (still - jittered).abs().max() < 1e-3

@@ -1,0 +1,236 @@
+"""Class images: the network takes them for the class, and says so itself on a fresh pass."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Engine,
+    Frame,
+    PictureError,
+    RecipeError,
+)
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.networks.network import Network
+from dream.recipe.knob import knobs
+from dream.render.class_image import MODES, class_objective, classify, select_best
+from tests.conftest import painted
+from tests.support.real import REAL, TEN
+
+
+def last(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
+    *_, frame = engine.class_image(recipe, image)
+    return frame
+
+
+def logits_of(network: Network, picture: Tensor) -> np.ndarray:
+    """By the whole network as it is, which the package itself never runs."""
+    eight_bits = (picture * 255).round() / 255
+    with torch.no_grad():
+        logits = network.network((eight_bits - network.mean) / network.std)
+    return logits[0].numpy()
+
+
+@pytest.fixture(scope="module")
+def four(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
+    """Four classes and their pictures, in float32; `make bench` makes and judges ten."""
+    recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN[:4]]
+    frames = (frame for frame in painted(network, recipes) if frame.finished)
+    return [(recipe, frame.tensor) for recipe, frame in zip(recipes, frames, strict=True)]
+
+
+@pytest.mark.slow
+def test_most_class_images_are_what_the_network_takes_them_for(
+    four: list[tuple[ClassRecipe, Tensor]], network: Network
+) -> None:
+    first = [
+        int(logits_of(network, picture).argmax()) == recipe.targets[0][0]
+        for recipe, picture in four
+    ]
+    assert sum(first) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["squeezenet1_1", "mobilenet_v2"])
+def test_another_network_takes_most_for_the_same(
+    model: str, four: list[tuple[ClassRecipe, Tensor]]
+) -> None:
+    path = REAL / f"{model}.safetensors"
+    if not path.exists():
+        pytest.skip(f"no {path.name} in {REAL}")
+    judge = Engine("cpu", {model: path})
+    ranks = [
+        judge.verdict(picture, recipe.with_changes(model=model)).rank for recipe, picture in four
+    ]
+    assert sum(rank <= 5 for rank in ranks) >= 3
+
+
+def test_classic_equals_a_ten_line_reference(exact: Network) -> None:
+    recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=12, penalty=0.01, seed=3)
+    frames = list(painted(exact, [recipe]))
+    picture = frames[0].tensor.double()
+    for frame in frames[1:]:
+        leaf = picture.clone().requires_grad_()
+        seen = (leaf - exact.mean) / exact.std
+        score = exact.network(seen)[0, 1] - 0.01 * (seen**2).sum()
+        (gradient,) = torch.autograd.grad(score, leaf)
+        picture = picture + gradient / gradient.abs().mean() * (2.0 / 255)
+        assert (frame.tensor - picture.clamp(0, 1)).abs().max() < 1e-4
+        assert frame.value == pytest.approx(score.item(), rel=1e-4, abs=1e-3)
+
+
+def test_a_larger_penalty_makes_the_norm_fall(network: Network) -> None:
+    norms = []
+    for penalty in (0.0, 0.01, 0.1):
+        recipe = ClassRecipe(mode="classic", size=64, steps=40, penalty=penalty)
+        *_, frame = painted(network, [recipe])
+        norms.append(((frame.tensor - network.mean) / network.std).square().sum().item())
+    assert norms[0] > norms[1] > norms[2]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_raises_the_class_above_all_others(mode: str, engine: Engine) -> None:
+    recipe = ClassRecipe(target="flamingo", mode=mode, size=128, steps=60)
+    frames = list(engine.class_image(recipe))
+    before, after = (engine.verdict(frame.tensor, recipe) for frame in (frames[0], frames[-1]))
+    assert after.logit > before.logit + 5 and after.rank <= 3 < before.rank
+    assert frames[-1].picture().size == (128, 128)
+    assert len(frames) == 61 and frames[-1].finished and frames[-1].done == pytest.approx(1)
+
+
+def test_a_recipe_may_name_every_mode_there_is() -> None:
+    assert set(knobs(ClassRecipe)["mode"].choices) == set(MODES)
+
+
+def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
+    engine: Engine, one_thread: None
+) -> None:
+    one, same, other = (
+        last(engine, ClassRecipe(size=96, steps=12, seed=seed)).tensor for seed in (3, 3, 4)
+    )
+    assert torch.equal(one, same)
+    assert (one - other).abs().mean() * 255 > 2
+
+
+def test_the_best_of_several_tries_goes_on(network: Network, cat: Tensor) -> None:
+    recipe = ClassRecipe(target="tabby")
+    pictures = torch.cat([cat.flip(1), cat, 1 - cat])
+    scores = [logits_of(network, picture)[281] for picture in pictures.split(1)]
+    assert np.argmax(scores) == 1
+    objective = class_objective(network.card, recipe)
+    assert torch.equal(select_best(network, objective, pictures), cat)
+
+
+def test_frames_count_the_steps_of_each_size(network: Network) -> None:
+    frames = list(painted(network, [ClassRecipe(size=64, steps=10)]))[1:]
+    assert [(frame.octave, frame.octave_step, frame.octave_steps) for frame in frames] == [
+        *((1, step, 5) for step in range(1, 6)),
+        *((2, step, 3) for step in range(1, 4)),
+        *((3, step, 2) for step in range(1, 3)),
+    ]
+    # A size may have no step, and the picture is finished all the same.
+    *_, last = painted(network, [ClassRecipe(size=64, steps=1)])
+    assert (last.octave, last.finished) == (1, True) or (last.octave, last.finished) == (2, True)
+
+
+def test_tries_are_shown_as_one_picture(network: Network) -> None:
+    frames = list(painted(network, [ClassRecipe(size=128, steps=20, tries=4)]))
+    assert {tuple(frame.tensor.shape) for frame in frames} == {(1, 3, 128, 128)}
+    assert [frame.octave for frame in frames] == sorted(frame.octave for frame in frames)
+    assert {frame.octave for frame in frames} == {1, 2, 3}
+
+
+def test_a_photo_keeps_its_shape_and_becomes_more_of_the_class(engine: Engine, cat: Tensor) -> None:
+    recipe = ClassRecipe(target="tiger", size=160, steps=24)
+    frames = list(engine.class_image(recipe, cat))
+    before, after = (engine.verdict(frame.tensor, recipe) for frame in (frames[0], frames[-1]))
+    assert {frame.picture().size for frame in frames[::8]} == {(160, 106)}
+    assert after.probability > 0.5 > before.probability
+    change = (frames[-1].tensor - frames[0].tensor).abs().mean() * 255
+    assert 5 < change < 50  # still the photo
+
+
+def test_several_classes_are_raised_together(engine: Engine) -> None:
+    recipe = ClassRecipe(target="goldfish:1,jellyfish:1", size=96, steps=60)
+    seen = dict(engine.verdict(last(engine, recipe).tensor, recipe).seen)
+    assert {"goldfish", "jellyfish"} <= set(seen)
+
+
+def test_the_verdict_is_that_of_the_whole_network(network: Network, cat: Tensor) -> None:
+    recipe = ClassRecipe(target="tabby")
+    said = classify(network, cat, recipe)
+    logits = logits_of(network, cat)
+    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    assert said.target == "tabby" and said.logit == pytest.approx(logits[281], rel=1e-4)
+    assert said.probability == pytest.approx(shares[281], rel=1e-3)
+    assert said.rank == 1 + (logits > logits[281]).sum()
+    assert [share for _, share in said.seen] == pytest.approx(sorted(shares)[:-6:-1], rel=1e-3)
+
+
+# VGG-19 has the head of VGG-16.
+@pytest.mark.parametrize(
+    "model", [name for name in catalogue.CARDS if name not in ("dreamlet", "vgg19")]
+)
+def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    card = catalogue.get_card(model)
+    whole = build(card).eval()
+    path = tmp_path / f"{model}.safetensors"
+    safetensors.torch.save_file(whole.state_dict(), path)
+    engine = Engine("cpu", {model: path})
+    recipe = ClassRecipe(model=model, size=max(96, card.min_side), steps=2, tries=1)
+    frames = list(engine.class_image(recipe))
+    assert len(frames) == 3 and not torch.equal(frames[0].tensor, frames[-1].tensor)
+    # Heads that depend on a size get it; the verdict is that of the whole network there.
+    said = engine.verdict(torch.rand(1, 3, 224, 224), recipe)
+    assert len(said.seen) == 5 and 1 <= said.rank <= 1000
+
+
+def test_weights_of_other_classes_are_numbered_and_checked(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "places.safetensors"
+    whole = build(catalogue.get_card("squeezenet1_1"), num_classes=12)
+    safetensors.torch.save_file(whole.state_dict(), path)
+    engine = Engine("cpu", {"squeezenet1_1": path})
+    recipe = ClassRecipe(model="squeezenet1_1", target="7", size=64, steps=1)
+    assert engine.verdict(last(engine, recipe).tensor, recipe).target == "7"
+    with pytest.raises(RecipeError, match="know classes 0 to 11, not 963"):
+        next(engine.class_image(recipe.with_changes(target="pizza")))
+
+
+def test_weights_of_three_classes_have_a_verdict_and_three_channels(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "three.safetensors"
+    card = catalogue.get_card("squeezenet1_1")
+    whole = build(card, num_classes=3)
+    safetensors.torch.save_file(whole.state_dict(), path)
+    engine, model = Engine("cpu", {"squeezenet1_1": path}), "squeezenet1_1"
+    noise = torch.rand(1, 3, 64, 64)
+    said = engine.verdict(noise, ClassRecipe(model=model, target="2"))
+    assert [name for name, _ in said.seen] == sorted("012", key=dict(said.seen).get, reverse=True)  # type: ignore[arg-type]
+    assert len(engine.response(noise, model, "classifier").activation[0]) == 3
+    refused = "with these weights of squeezenet1_1 classifier has channels 0 to 2, not 500"
+    for layer in ("classifier", "classifier.1"):
+        frames = engine.channel(
+            ChannelRecipe(model=model, layer=layer, channel=2, size=64, steps=1)
+        )
+        assert [frame.step for frame in frames] == [0, 1]
+        recipe = ChannelRecipe(model=model, layer=layer, channel=500, size=64)
+        dream = DreamRecipe(model=model, layer=layer, channels="1,500")
+        begun = (engine.channel(recipe), engine.channel(recipe, noise), engine.dream(noise, dream))
+        for frames in begun:
+            with pytest.raises(RecipeError, match=refused.replace("classifier", layer)):
+                next(frames)
+
+
+def test_a_photo_too_small_is_refused_before_anything_is_loaded(engine: Engine) -> None:
+    with pytest.raises(PictureError, match="the network needs 32 or more"):
+        engine.class_image(ClassRecipe(), torch.zeros(1, 3, 20, 50))

@@ -1,0 +1,241 @@
+"""A guided dream becomes like what is in its guide, whatever the guide's size."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, RecipeError, load_image, read_recipe, save_image
+from dream.files import embedded_images
+from dream.files.embedded_images import embed_guide
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.networks.network import Network
+from dream.render import guide as guides
+from dream.render import objective
+from dream.render.objective import Match, match, texture
+from tests.conftest import EXAMPLES, ROOT, painted
+from tests.tools import means
+
+LAYER = "inception5a"
+GOLDFISH = str(EXAMPLES / "class-goldfish-seed0.png")
+ROCKET = str(EXAMPLES / "rocket.jpg")
+SMALL = {"max_side": 180, "intensity": 6}
+
+
+def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
+    *_, frame = engine.dream(picture, recipe)
+    return frame.tensor
+
+
+def likeness(network: Network, picture: Tensor, guide: str) -> float:
+    """The mean, over positions of the picture, of the largest cosine to one of the guide."""
+    mean = guides.mean_activation(network, LAYER)
+    seen, wanted = (
+        F.normalize(network.activations(each, (LAYER,))[LAYER][0].flatten(1).T - mean)
+        for each in (picture, load_image(guide))
+    )
+    return (seen @ wanted.T).amax(1).mean().item()
+
+
+Dreams = dict[tuple[str, str], Tensor]
+
+
+@pytest.fixture(scope="module")
+def dreams(network: Network) -> Dreams:
+    """Dreams of the clouds by each guide and way to follow it, by none, and what they began with.
+
+    In float32: beside bfloat16's own noise the difference is small.
+    """
+    clouds = load_image(EXAMPLES / "clouds.jpg")
+    guided = [(guide, how) for guide in (GOLDFISH, ROCKET) for how in ("match", "texture")]
+    recipes = [
+        DreamRecipe(guide=embed_guide(guide), objective=how, **SMALL)  # type: ignore[arg-type]
+        for guide, how in guided
+    ]
+    free = DreamRecipe(layer=LAYER, **SMALL)  # type: ignore[arg-type]
+    frames = [each for each in painted(network, [*recipes, free], clouds) if each.finished]
+    pictures = [frame.tensor for frame in frames]
+    size = pictures[0].shape[2:]
+    before = F.interpolate(clouds, size, mode="bicubic", antialias=True).clamp(0, 1)
+    return dict(zip([*guided, ("", "free"), ("", "before")], [*pictures, before], strict=True))
+
+
+@pytest.mark.parametrize("how", ["match", "texture"])
+@pytest.mark.parametrize("guide", [GOLDFISH, ROCKET])
+def test_a_guide_is_approached_more_than_without(
+    guide: str, how: str, network: Network, dreams: Dreams
+) -> None:
+    before, guided, free = (
+        likeness(network, dreams[each], guide)
+        for each in (("", "before"), (guide, how), ("", "free"))
+    )
+    assert guided - before > 0.05 and guided > free + 0.03
+
+
+def test_each_guide_leads_to_its_own_things(network: Network, dreams: Dreams) -> None:
+    for guide, other in ((GOLDFISH, ROCKET), (ROCKET, GOLDFISH)):
+        own, others = dreams[guide, "match"], dreams[other, "match"]
+        assert likeness(network, own, guide) > likeness(network, others, guide)
+
+
+def reference(seen: np.ndarray, guide: np.ndarray, mean: np.ndarray) -> float:
+    """The best match, position by position: seen (P, C), guide (M, C) centred."""
+    total = 0.0
+    for position in seen:
+        cosines = [(position - mean) @ each / np.linalg.norm(each) for each in guide]
+        total += position @ guide[int(np.argmax(cosines))]
+    return total
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 2**24])
+def test_the_best_match_equals_a_plain_loop_however_it_is_cut(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objective, "MAX_SIMILARITIES", chunk)
+    generator = torch.Generator().manual_seed(1)
+    seen = torch.randn(1, 6, 5, 7, generator=generator).requires_grad_()
+    guide, mean = torch.randn(11, 6, generator=generator), torch.randn(6, generator=generator)
+    value = match("layer", guide, mean)({"layer": seen})
+    positions = seen.detach()[0].flatten(1).T.numpy()
+    assert value.item() == pytest.approx(reference(positions, guide.numpy(), mean.numpy()), 1e-4)
+    # What is matched is not moved by it: the gradient at a position is the guide's vector.
+    (gradient,) = torch.autograd.grad(value.sum(), seen)
+    for vector in gradient[0].flatten(1).T:
+        assert (guide - vector).abs().sum(1).min() < 1e-6
+
+
+def test_the_texture_of_a_guide_is_its_mean_direction() -> None:
+    generator = torch.Generator().manual_seed(2)
+    seen, guide = torch.randn(1, 6, 4, 4, generator=generator), torch.randn(9, 6)
+    value = texture("layer", guide)({"layer": seen})
+    assert value.item() == pytest.approx(float(seen.mean((2, 3))[0] @ guide.mean(0)), rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [(7, 5), (33, 517), (20, 64), (900, 300), (20_000, 5)])
+def test_a_guide_may_have_any_size(
+    size: tuple[int, int], engine: Engine, cat: Tensor, tmp_path: Path
+) -> None:
+    save_image(torch.rand(1, 3, *size), tmp_path / "guide.png")
+    guide = embed_guide(tmp_path / "guide.png")
+    recipe = DreamRecipe(guide=guide, iterations=1, octaves=1, max_side=96)
+    assert not torch.equal(
+        last(engine, cat, recipe), last(engine, cat, recipe.with_changes(iterations=0))
+    )
+
+
+def test_a_guide_is_followed_at_every_layer_of_a_mix(engine: Engine, cat: Tensor) -> None:
+    recipe = DreamRecipe(
+        guide=embed_guide(ROCKET),
+        layer="inception5a>inception4b:2,conv3",
+        iterations=1,
+        max_side=96,
+    )
+    assert torch.isfinite(last(engine, cat, recipe)).all()
+
+
+def test_the_guided_objective_reads_centred_activations(network: Network) -> None:
+    guide, mean = guides.centred_guide(network, LAYER, load_image(ROCKET))
+    seen = network.activations(load_image(ROCKET), (LAYER,))[LAYER][0].flatten(1).T
+    assert torch.allclose(guide + mean, seen, atol=1e-4)
+    assert Match(LAYER, guide, mean).layer == LAYER
+
+
+def test_the_means_that_come_with_dreamlet_are_those_of_its_layers(network: Network) -> None:
+    shipped = load_file(ROOT / "dream" / "networks" / network.card.means_file)
+    assert list(shipped) and set(shipped) == {layer.name for layer in network.card.layers}
+    photos = [
+        each for path in sorted(EXAMPLES.glob("*.jpg")) for each in means.pictures(load_image(path))
+    ]
+    made = guides.average_activation(network, "inception4c", photos)
+    assert torch.allclose(made, shipped["inception4c"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", ["inception3b", "inception4c", "inception5a"])
+def test_blurred_noise_stands_in_where_no_means_come(
+    layer: str, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = guides.mean_activation(network, layer)
+    monkeypatch.setattr(network, "means", {})
+    measured = guides.mean_activation(network, layer)
+    assert torch.corrcoef(torch.stack([shipped, measured]))[0, 1] > 0.65
+    inner = guides.mean_activation(network, f"{layer}.branch1")
+    assert inner.shape == (catalogue.get_card("dreamlet").channel_count(f"{layer}.branch1"),)
+
+
+def test_a_mean_is_measured_once(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, activations = [], network.activations
+
+    def noted(*given: Any, **options: Any) -> dict[str, Tensor]:
+        counted.append(given)
+        return activations(*given, **options)
+
+    monkeypatch.setattr(network, "means", {})
+    monkeypatch.setattr(network, "activations", noted)
+    first, again = (guides.mean_activation(network, "conv2") for _ in range(2))
+    assert torch.equal(first, again) and len(counted) == guides.NOISE_COUNT
+
+
+def test_a_guide_in_a_recipe_is_small_and_stays_the_same(engine: Engine, tmp_path: Path) -> None:
+    recipe = engine.settle(DreamRecipe(guide=embed_guide(ROCKET)))
+    assert recipe.guide.startswith("data:image/webp;base64,") and len(recipe.guide) < 200_000
+    assert recipe.with_changes(seed=1).guide == recipe.guide and engine.settle(recipe) == recipe
+    save_image(torch.rand(1, 3, 32, 32), tmp_path / "dream.png", recipe)
+    assert read_recipe(tmp_path / "dream.png") == recipe
+    # Shown on the page and read back it is the same, bit for bit.
+    save_image(embedded_images.decode_guide(recipe.guide), tmp_path / "guide.png")
+    assert embed_guide(tmp_path / "guide.png") == recipe.guide
+    assert max(load_image(tmp_path / "guide.png").shape) == embedded_images.GUIDE_SIDE
+
+
+GUIDE = "data:image/png;base64,AAAA"
+
+
+def test_a_guide_brings_its_layer_and_objective() -> None:
+    recipe = DreamRecipe(guide=GUIDE)
+    assert (recipe.layer, recipe.objective) == ("inception5a", "match")
+    assert DreamRecipe().with_changes(guide=GUIDE) == recipe
+    assert recipe.with_changes(guide="") == DreamRecipe()
+    kept = DreamRecipe(layer="inception3b").with_changes(guide=GUIDE, objective="texture")
+    assert (kept.layer, kept.objective) == ("inception3b", "texture")
+    assert kept.with_changes(guide=GUIDE + "A").objective == "texture"
+    with pytest.raises(RecipeError, match="with guide the objective is match or texture, not norm"):
+        DreamRecipe(guide=GUIDE, objective="norm")
+    with pytest.raises(RecipeError, match="objective match needs guide"):
+        DreamRecipe(objective="match")
+    with pytest.raises(RecipeError, match="channels and a guide cannot both be followed"):
+        DreamRecipe(guide=GUIDE, channels="7")
+
+
+def test_a_network_without_means_of_its_own_follows_a_guide(tmp_path: Path, cat: Tensor) -> None:
+    torch.manual_seed(0)
+    weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
+    save_file(weights, tmp_path / "squeezenet1_1.safetensors")
+    engine = Engine("cpu", {"squeezenet1_1": tmp_path / "squeezenet1_1.safetensors"})
+    guided = DreamRecipe(model="squeezenet1_1", guide=embed_guide(ROCKET))
+    recipe = guided.with_changes(octaves=1, iterations=3, max_side=128)
+    assert recipe.layer == "features.12"
+    values = [frame.value for frame in engine.dream(cat, recipe)][1:]
+    assert values[-1] > values[0]
+
+
+def test_a_guide_is_decoded_to_check_it_and_once_more_for_all_layers(
+    engine: Engine, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = DreamRecipe(
+        guide=embed_guide(ROCKET), layer="inception5a>inception4b,conv3", iterations=1, max_side=64
+    )
+    read: list[object] = []
+
+    def counted(*given: Any, **about: Any) -> Tensor:
+        read.append(given)
+        return load_image(*given, **about)
+
+    monkeypatch.setattr(embedded_images, "load_image", counted)
+    last(engine, cat, recipe)
+    assert len(read) == 2

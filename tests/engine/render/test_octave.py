@@ -1,0 +1,85 @@
+"""Octaves end at the full size, keep the proportions, and leave out what is too small."""
+
+import pytest
+import torch
+
+from dream import ClassRecipe, DreamRecipe, PictureError, VideoRecipe, ZoomRecipe
+from dream.recipe import Recipe
+from dream.render import kinds
+from dream.render.octave import octave_sizes
+from dream.tensors import limit_size, resize
+
+
+@pytest.mark.parametrize("size", [(300, 451), (33, 517), (640, 640), (97, 64)])
+@pytest.mark.parametrize("scale", [1.1, 1.4, 2.0])
+def test_octaves_keep_proportions_and_end_at_the_full_size(
+    size: tuple[int, int], scale: float
+) -> None:
+    sizes = octave_sizes(size, 5, scale, max_side=640, min_side=32)
+    assert sizes[-1] == size
+    assert sizes == sorted(sizes)
+    for index, (height, width) in enumerate(reversed(sizes)):
+        # Rounded once, from the full size: never more than half a pixel off, however small.
+        assert abs(height - size[0] / scale**index) <= 0.5
+        assert abs(width - size[1] / scale**index) <= 0.5
+        assert min(height, width) >= 32
+
+
+def test_a_large_picture_is_limited_and_a_small_one_is_not_enlarged() -> None:
+    assert octave_sizes((3000, 4000), 1, 1.4, max_side=640, min_side=32) == [(480, 640)]
+    assert octave_sizes((48, 64), 1, 1.4, max_side=640, min_side=32) == [(48, 64)]
+    assert limit_size((20_000, 5), 256) == (256, 1) and limit_size((5, 20_000), 256) == (1, 256)
+
+
+def test_octaves_too_small_for_the_network_are_left_out() -> None:
+    assert octave_sizes((64, 64), 4, 1.4, max_side=640, min_side=32) == [
+        (33, 33),
+        (46, 46),
+        (64, 64),
+    ]
+
+
+def test_a_picture_too_small_is_refused_with_its_size() -> None:
+    with pytest.raises(PictureError, match="is 31 x 40 pixels; the network needs 32 or more"):
+        octave_sizes((40, 31), 4, 1.4, max_side=640, min_side=32)
+
+
+def test_a_picture_that_becomes_too_small_is_refused_with_both_sizes() -> None:
+    with pytest.raises(PictureError, match=r"5000 x 100 pixels, 640 x 13 .* at most 640"):
+        octave_sizes((100, 5000), 4, 1.4, max_side=640, min_side=32)
+
+
+def test_resizing_averages_instead_of_skipping() -> None:
+    stripes = torch.zeros(1, 3, 64, 64)
+    stripes[..., ::2] = 1
+    small = resize(stripes, (16, 16))
+    # Nearest-neighbour would give all 0 or all 1.
+    assert (small[..., 2:-2, 2:-2] - 0.5).abs().max() < 0.05
+
+
+def test_resizing_to_the_same_size_changes_nothing() -> None:
+    picture = torch.rand(1, 3, 20, 30)
+    assert resize(picture, (20, 30)) is picture
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        (DreamRecipe(max_side=640), "a max_side of 1280 would do"),
+        (ZoomRecipe(max_side=512), "a max_side of 1280 would do"),
+        (VideoRecipe(max_side=512), "a max_side of 1280 would do"),
+        (ClassRecipe(size=512), "the network needs 32 or more on each side"),  # It ends at 1024.
+        (ClassRecipe(model="inception_v3", size=512), "or more on each side"),
+    ],
+)
+def test_a_panorama_that_becomes_too_thin_says_how_large_is_enough(
+    recipe: Recipe, said: str
+) -> None:
+    size = (500, 20_000)
+    with pytest.raises(PictureError, match=f"{said}$"):
+        kinds.plan([recipe.with_defaults("cpu", True)], size)
+    if "would do" in said:
+        (job,) = kinds.plan([recipe.with_max_side(1280).with_defaults("cpu", True)], size)
+        assert min(job.stages[-1].size) >= 32
+    with pytest.raises(PictureError, match="on each side$"):
+        kinds.plan([recipe.with_defaults("cpu", True)], (20, 800))  # No size is enough.

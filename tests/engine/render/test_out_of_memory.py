@@ -1,0 +1,194 @@
+"""What is too much for the memory of a GPU is made one size smaller, and says so."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DeviceError,
+    DreamRecipe,
+    Engine,
+    LiveRecipe,
+    VideoRecipe,
+    ZoomRecipe,
+    load_image,
+    read_recipe,
+)
+from dream.__main__ import main
+from dream.files.video_reader import read_video_info
+from dream.networks.network import Network
+from dream.page.image_stream import stream_render
+from dream.recipe.motion import MotionRecipe
+from dream.service.job_runner import JobRunner
+from tests.conftest import EXAMPLES
+from tests.support.videos import panned, steady
+
+CAT = str(EXAMPLES / "cat.jpg")
+SAID = "too much for the memory of the GPU at {} pixels a side"
+
+
+SQUARE = load_image(CAT)[..., :64, :64]
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make room for pictures of so many pixels, and no more."""
+
+    def make(pixels: int) -> None:
+        evaluate = Network.value_and_grad
+
+        def wrapped(self: Network, *given: Any, **about: Any) -> Any:
+            inner = evaluate(self, *given, **about)
+
+            def within(pictures: Tensor) -> Any:
+                if pictures.numel() > 3 * pixels:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+                return inner(pictures)
+
+            return within
+
+        monkeypatch.setattr(Network, "value_and_grad", wrapped)
+
+    return make
+
+
+def test_a_dream_is_made_one_size_smaller_and_says_so(
+    engine: Engine, cat: Tensor, quick: DreamRecipe, room: Callable[[int], None]
+) -> None:
+    *_, expected = engine.dream(cat, quick.with_changes(max_side=91))
+    room(91 * 70)
+    before, *_ = frames = list(engine.dream(cat, quick))
+    (said,) = {frame.remark for frame in frames} - {""}
+    assert said == f"{SAID.format(128)}: made at 91" and not before.remark
+    last = frames[-1]
+    assert last.finished and last.remark == said and last.done == 1 and last.step == last.total
+    assert last.recipes == expected.recipes  # What a PNG says makes it again.
+    assert last.picture().tobytes() == expected.picture().tobytes()
+
+
+def test_what_is_too_much_even_so_is_refused_in_one_line(
+    engine: Engine, cat: Tensor, quick: DreamRecipe, room: Callable[[int], None]
+) -> None:
+    room(100)
+    with pytest.raises(DeviceError, match=f"^{SAID.format(91)}; give a smaller picture, or fewer$"):
+        list(engine.dream(cat, quick))
+    with pytest.raises(DeviceError, match=f"^{SAID.format(64)}, and .*the network needs 32"):
+        list(engine.dream(cat, quick.with_changes(max_side=64)))
+
+
+def test_other_pictures_are_made_smaller_too_and_those_already_there_stay(
+    engine: Engine, cat: Tensor, room: Callable[[int], None]
+) -> None:
+    room(64 * 64 + 1)
+    first = ChannelRecipe(channel=3, size=64, steps=2, seed=77)
+    kinds = (first, first.with_changes(channel=4, size=90))
+    done = [frame for frame in engine.render(engine.plan(kinds)) if frame.finished]
+    assert [each.recipes[0] for each in done] == [kinds[0], kinds[1].with_changes(size=64)]
+    assert [bool(each.remark) for each in done] == [False, True]
+    *_, last = engine.class_image(ClassRecipe(size=80, steps=2, mode="fourier"), cat)
+    assert last.recipes[0].size == 57 and last.tensor.shape[3] == 57  # type: ignore[attr-defined]
+
+
+def test_a_batch_becomes_smaller_not_longer(engine: Engine, room: Callable[[int], None]) -> None:
+    room(4 * 80 * 80)
+    batch = [ChannelRecipe(channel=each, size=96, steps=1, seed=77) for each in range(4)]
+    jobs = engine.plan(batch)
+    *_, last = engine.render(jobs)
+    assert len(jobs) == 1 and len(last.recipes) == 4 and last.tensor.shape[2] == 69
+
+
+def test_a_look_that_is_too_much_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def scarce(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+
+    monkeypatch.setattr(Network, "activations", scarce)
+    assert main(["top", CAT]) == 2
+    said = "python -m dream: too much for the memory of the GPU; give a smaller picture\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        ZoomRecipe(max_side=64, iterations=1, seconds=1, fps=3),
+        VideoRecipe(max_side=64, iterations=1),
+    ],
+    ids=["zoom", "video"],
+)
+@pytest.mark.parametrize("frames", [0, 2])
+def test_a_film_keeps_its_size_and_says_what_to_type(
+    recipe: MotionRecipe,
+    frames: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evaluate, steps = Network.value_and_grad, 0
+
+    def wrapped(self: Network, *given: Any, **about: Any) -> Any:
+        def within(pictures: Tensor) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps > frames:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+            return inner(pictures)
+
+        inner = evaluate(self, *given, **about)
+        return within
+
+    source, out = steady(tmp_path / "in.gif", panned(3)), tmp_path / "out.mp4"
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    command = [recipe.kind, str(source), "-o", str(out), "--recipe", str(tmp_path / "recipe.json")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "value_and_grad", wrapped)
+        assert main(command) == 2
+    printed = capsys.readouterr()
+    assert printed.err == (
+        f"python -m dream: {SAID.format(64)}; a film keeps its size: give a max_side of 46\n"
+    )
+    assert printed.out.count("has what there is") == bool(frames) == out.exists()
+    assert main(command) == 0 and read_video_info(out).frame_count == 3
+
+
+def test_live_dreams_become_smaller_and_each_has_its_own_seed(
+    engine: Engine, room: Callable[[int], None]
+) -> None:
+    room(50 * 50)
+    (job,) = engine.plan([LiveRecipe(max_side=64)], (64, 64))
+    shown = [
+        [frame.picture() for frame in engine.render([replace(job, first_frame=first)], SQUARE)][-1]
+        for first in (0, 0, 1)
+    ]
+    assert shown[0].size == (46, 46)
+    assert shown[0].tobytes() == shown[1].tobytes() != shown[2].tobytes()
+
+
+def test_page_and_command_line_say_so_and_the_recipe_is_that_of_the_picture(
+    engine: Engine,
+    quick: DreamRecipe,
+    room: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    room(91 * 70)
+    with pytest.warns(UserWarning, match="^Too much for the memory of the GPU at 128 .* at 91"):
+        shown = list(stream_render(JobRunner(engine), [quick], CAT))
+    assert read_recipe(shown[-1].files[0], DreamRecipe).max_side == 91
+    assert any(re.search(r"left\. Too much for .* made at 91\.", each.status) for each in shown)
+    options = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
+    assert main(["image", CAT, "-o", str(tmp_path / "out.png"), *options]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"{SAID.format(128)}: made at 91\n" and "91 x 61" in said.out
+    assert read_recipe(tmp_path / "out.png", DreamRecipe).max_side == 91

@@ -1,0 +1,87 @@
+"""The same recipe gives the same picture, bit by bit, on any x86-64 and any number of threads."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, VideoRecipe, ZoomRecipe
+from dream.files import embedded_images
+from dream.networks.convolution import HAS_DETERMINISTIC_ONEDNN
+from dream.recipe import LiveRecipe
+from tests.conftest import EXAMPLES
+from tests.support.remake import AVX2, OTHER_MKL, Job, digest, digests
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not HAS_DETERMINISTIC_ONEDNN, reason="the same bits are promised for x86-64"
+    ),
+]
+
+SMALL = {"max_side": 160, "iterations": 3}
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    """All kinds of pictures, with all that goes into them; none of them large."""
+    disc = np.hypot(*(np.mgrid[:300, :451] - np.array([[[150]], [[200]]]))) < 100
+    mask = tmp_path_factory.mktemp("same") / "mask.png"
+    Image.fromarray((disc * 255).astype(np.uint8)).save(mask)
+    guide = embedded_images.embed_guide(str(EXAMPLES / "rocket.jpg"))
+    dreams = [
+        DreamRecipe(max_side=200),
+        DreamRecipe(layer="inception5b>inception3b:0.5,conv3", laplacian=3, **SMALL),  # type: ignore[arg-type]
+        DreamRecipe(guide=guide, mask=embedded_images.embed_mask(str(mask)), **SMALL),  # type: ignore[arg-type]
+        DreamRecipe(guide=guide, objective="texture", pull=0.05, **SMALL),  # type: ignore[arg-type]
+        DreamRecipe(rule="adam", octaves=1, iterations=8, smoothing=2.0, max_side=131),
+        DreamRecipe(channels="7,12:0.5", keep_colours=True, total_variation=0.5, **SMALL),  # type: ignore[arg-type]
+        DreamRecipe(octaves=1, iterations=8, max_side=448),  # Sums that threads share.
+        DreamRecipe(tile=128, octaves=1, iterations=1, max_side=400),
+    ]
+    channels = [
+        ChannelRecipe(layer="inception5a", channel=100, size=97, steps=12),
+        ChannelRecipe(channel=7, objective="neuron", canvas="pixels", size=64, steps=8),
+    ]
+    classes = [
+        ClassRecipe(size=112, steps=24),
+        *(ClassRecipe(mode=mode, size=96, steps=8) for mode in ("octaves", "phase", "classic")),
+    ]
+    keys = "0 s: inception4c; 0.4 s: inception3b seed 7"
+    moving = [
+        ZoomRecipe(layer=keys, seconds=0.3, fps=10, max_side=160, iterations=2),
+        VideoRecipe(max_side=160, iterations=2),
+        LiveRecipe(layer="inception4c,inception3b:0.5", max_side=160, iterations=2),
+    ]
+    return [
+        *((recipe, "cat.jpg") for recipe in (*dreams, *moving)),
+        *((recipe, None) for recipe in channels),
+        (ChannelRecipe(channel=80, size=128, steps=8), "cat.jpg"),
+        *((recipe, None) for recipe in classes),
+        (ClassRecipe(target="tiger", size=128, steps=4), "cat.jpg"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def here(jobs: list[Job]) -> list[str]:
+    """The pictures as this processor makes them, with as many threads as these tests have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DREAM_PRECISION", "float32")
+        engine = Engine("cpu")
+        return [digest(engine, job) for job in jobs]
+
+
+@pytest.mark.parametrize(
+    ("threads", "settings"),
+    [(1, AVX2), (3, OTHER_MKL)],
+    ids=["avx2-one-thread", "another-mkl-three-threads"],
+)
+def test_other_processors_and_threads_make_the_same_bits(
+    threads: int, settings: dict[str, str], jobs: list[Job], here: list[str]
+) -> None:
+    there = digests(jobs, threads, settings)
+    differing = [
+        recipe.kind
+        for (recipe, _), ours, theirs in zip(jobs, here, there, strict=True)
+        if ours != theirs
+    ]
+    assert not differing and len(set(here)) == len(jobs)

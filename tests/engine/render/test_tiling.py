@@ -1,0 +1,227 @@
+"""Tiles change little of a dream, leave no seams, and bound the memory."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, OutOfTime, load_image
+from dream.networks.network import Network, ValueAndGrad
+from dream.render import ascent
+from dream.render.dream import _image_value_and_grad
+from dream.render.objective import NormalisedBlend, Objective, absolute, energy, mean
+from dream.render.tiling import GRID_STRIDE, TILE_MARGIN, tile_spans, tiled_value_and_grad
+from dream.render.transform import random_shift, roll
+from tests.conftest import EXAMPLES
+from tests.support.memory import large_dream
+
+
+@pytest.fixture(scope="module")
+def coffee() -> Tensor:
+    """A photo of 600 x 400."""
+    return load_image(EXAMPLES / "coffee.jpg")
+
+
+def still(picture: Tensor) -> tuple[int, int]:
+    return 0, 0
+
+
+@pytest.mark.parametrize("side", [129, 300, 451, 768, 1000, 4096])
+@pytest.mark.parametrize("tile", [128, 200, 768])
+def test_tiles_cover_a_side_and_are_seen_in_their_surroundings(side: int, tile: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        tiles = tile_spans(side, tile, generator)
+        assert [own.start for own, _ in tiles] == [0, *(own.stop for own, _ in tiles[:-1])]
+        assert tiles[-1][0].stop == side
+        lengths = [window.stop - window.start for _, window in tiles]
+        assert max(lengths) - min(lengths) < GRID_STRIDE
+        for own, window in tiles:
+            assert window.start % GRID_STRIDE == 0
+            assert window.start <= max(0, own.start - TILE_MARGIN)
+            assert window.stop >= min(side, own.stop + TILE_MARGIN)
+            assert (
+                window.stop - window.start <= tile + 2 * TILE_MARGIN + 3 * GRID_STRIDE
+                or len(tiles) == 1
+            )
+
+
+def test_the_borders_of_tiles_move() -> None:
+    generator = torch.Generator().manual_seed(0)
+    borders = {tile_spans(1000, 256, generator)[0][0].stop for _ in range(20)}
+    assert len(borders) > 10 and max(borders) - min(borders) > TILE_MARGIN
+
+
+def test_a_gradient_of_tiles_is_nearly_that_of_the_whole(network: Network, coffee: Tensor) -> None:
+    value_and_grad = network.value_and_grad(energy("inception4c"))
+    generator = torch.Generator().manual_seed(0)
+    _, whole = value_and_grad(coffee)
+    _, pieces = tiled_value_and_grad(lambda edges: value_and_grad, 160, still, generator)(coffee)
+    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
+
+
+def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> None:
+    picture = F.interpolate(noise, (450, 670))
+
+    def value_and_grad(seen: Tensor) -> tuple[Tensor, Tensor]:
+        return seen.sum((1, 2, 3)), 2 * seen  # A gradient that says where it was looked for.
+
+    shift = partial(random_shift, jitter=128, generator=torch.Generator().manual_seed(5))
+    for _ in range(4):
+        borders = torch.Generator().manual_seed(1)
+        _, gradient = tiled_value_and_grad(lambda edges: value_and_grad, 128, shift, borders)(
+            picture
+        )
+        assert torch.equal(gradient, 2 * picture)
+
+
+@pytest.mark.parametrize("raised", [energy, absolute])
+def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
+    raised: Callable[[str, int], Objective], network: Network, coffee: Tensor
+) -> None:
+    objective = raised("inception5a", 4)
+    generator = torch.Generator().manual_seed(0)
+    _, whole = network.value_and_grad(objective)(coffee)
+    read = tiled_value_and_grad(
+        lambda edges: network.value_and_grad(objective.for_window(edges)), 160, still, generator
+    )
+    _, pieces = read(coffee)
+    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.99
+    # As strong everywhere: at the borders between tiles as within them, at the edges as inside.
+    strength = [F.avg_pool2d(each.abs().mean(1, keepdim=True), 40) for each in (whole, pieces)]
+    share = strength[1] / strength[0].clamp(min=strength[0].mean() / 5)
+    share = share[strength[0] > strength[0].mean() / 5]
+    assert share.max() / share.min() < 1.6
+
+
+def test_a_blend_in_tiles_is_divided_by_what_it_is_worth_in_all_of_the_picture(
+    network: Network, coffee: Tensor
+) -> None:
+    picture = torch.cat([coffee, torch.full_like(coffee, 0.5)], 3)[:, :, :160]
+    blend = NormalisedBlend(((0.5, energy("inception3b")), (0.5, mean("conv2"))))
+    borders = torch.Generator().manual_seed(0)
+    whole, pieces = (
+        _image_value_and_grad(network, blend, tile, still, borders, math.inf, False)(picture)[
+            1
+        ].flatten(1)
+        for tile in (0, 160)
+    )
+    assert torch.corrcoef(torch.cat([whole, pieces]))[0, 1] > 0.99
+    flat = [
+        float(each.view_as(picture)[..., 600:].abs().mean() / each.abs().mean())
+        for each in (whole, pieces)
+    ]
+    assert flat[1] == pytest.approx(flat[0], rel=0.02)
+
+
+def test_silent_channels_are_awakened_by_steps_however_many_tiles_there_are(
+    engine: Engine, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways: list[bool] = []
+    plain = Network.value_and_grad
+
+    def watched(self: Network, objective: Any, *, redirected: bool = False) -> ValueAndGrad:
+        def evaluate(picture: Tensor) -> tuple[Tensor, Tensor]:
+            ways.append(redirected)
+            return plain(self, objective, redirected=redirected)(picture)
+
+        return evaluate
+
+    monkeypatch.setattr(Network, "value_and_grad", watched)
+    monkeypatch.setattr(ascent, "REDIRECTED_RELU_STEPS", 2)
+    by_step = []
+    for frame in engine.dream(cat, DreamRecipe(channels="7", octaves=1, tile=128, iterations=3)):
+        if frame.step:
+            by_step.append(set(ways))
+            assert len(ways) > 1
+            ways.clear()
+    assert by_step == [{True}, {True}, {False}]
+
+
+def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
+    picture, looked = F.interpolate(noise, (450, 670)), []
+
+    def value_and_grad(seen: Tensor) -> tuple[Tensor, Tensor]:
+        looked.append(seen.shape)
+        time.sleep(0.05)
+        return seen.sum((1, 2, 3)), 2 * seen
+
+    until = time.monotonic() + 0.12
+    with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps"):
+        tiled_value_and_grad(lambda edges: value_and_grad, 128, still, torch.Generator(), until)(
+            picture
+        )
+    assert len(looked) <= 3
+
+
+def test_tiles_look_at_the_rolled_picture(network: Network, coffee: Tensor) -> None:
+    value_and_grad = network.value_and_grad(energy("inception4c"))
+    _, rolled = value_and_grad(roll(coffee, (13, -7)))
+    moved = tiled_value_and_grad(
+        lambda edges: value_and_grad, 160, lambda _: (13, -7), torch.Generator()
+    )
+    _, pieces = moved(coffee)
+    whole = roll(rolled, (-13, 7))
+    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
+
+
+def change(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
+    *_, frame = engine.dream(picture, recipe)
+    return frame.tensor - picture
+
+
+# Its finest octaves are cut: the last one alone, or the last two.
+CUT = DreamRecipe(octaves=2, iterations=3)
+
+
+@pytest.fixture(scope="module")
+def whole(engine: Engine, coffee: Tensor) -> Tensor:
+    """What a dream changes in the photo, seen whole."""
+    return change(engine, coffee, CUT.with_changes(tile=2048))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile", [128, 240])
+def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
+    tile: int, engine: Engine, coffee: Tensor, whole: Tensor
+) -> None:
+    pieces = change(engine, coffee, CUT.with_changes(tile=tile))
+    assert not torch.equal(whole, pieces)
+    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.9
+    for dim, side in ((2, 400), (3, 600)):
+        # How much steeper the dream is where borders lie on the mean than elsewhere; the picture
+        # itself may be so there.
+        steps = [each.diff(dim=dim).abs().mean((0, 1, 5 - dim)) for each in (pieces, whole)]
+        count = math.ceil(side / tile)
+        borders = [place * math.ceil(side / count) - 1 for place in range(1, count)]
+        near = torch.tensor([border + each for border in borders for each in range(-4, 5)])
+        tiles, without = (each[near].mean() / each.mean() for each in steps)
+        assert tiles / without == pytest.approx(1, abs=0.05)
+
+
+def test_tiles_are_the_same_for_the_same_seed(engine: Engine, coffee: Tensor) -> None:
+    recipe = DreamRecipe(tile=200, octaves=1, iterations=2)
+    assert torch.equal(change(engine, coffee, recipe), change(engine, coffee, recipe))
+
+
+def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
+    recipe = DreamRecipe(octaves=1, iterations=2)
+    assert torch.equal(
+        change(engine, coffee, recipe), change(engine, coffee, recipe.with_changes(tile=600))
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_a_dream_of_1536_pixels_takes_less_than_a_gigabyte_and_a_quarter(tmp_path: Path) -> None:
+    # `make bench` tries 4096.
+    peak, _ = large_dream(tmp_path, 1536, "--octaves", "1", "--iterations", "1")
+    assert peak * 1024**2 < 1.25e9

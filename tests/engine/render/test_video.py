@@ -1,0 +1,261 @@
+"""A dreamed video: what was dreamed moves along, sound and times stay, and it goes on when cut."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dream import Engine, PictureError, VideoRecipe, read_recipe
+from dream import __main__ as command_line
+from dream.files import video_writer as film_module
+from dream.files.video_reader import read_video_info
+from dream.files.video_writer import VideoWriter
+from dream.render.loop import to_batch
+from dream.render.video import backward_flow, in_bounds_mask, warp, warp_previous_dream
+from dream.render.video_job import dream_video_job, render_video
+from dream.tensors import resize_clamped, size_of
+from tests.conftest import change
+from tests.support.videos import beeps_of, panned, steady, turned, with_sound, written
+
+TINY = {"max_side": 48, "iterations": 1}
+
+
+def dreamed(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tensor]:
+    """The frames (N, 3, H, W) of a video, dreamed."""
+    (job,) = engine.plan([recipe], size_of(seen))
+    job = replace(job, stages=job.stages * len(seen))
+    return [frame.tensor for frame in engine.render([job], seen) if frame.finished]
+
+
+def test_a_flow_leads_from_the_new_frame_back_to_the_old_one(cat: Tensor) -> None:
+    photo = resize_clamped(cat, (120, 180))
+    before, seen = photo[..., 10:-10], photo[..., 6:-14]  # Things move to the right by 4.
+    flow = backward_flow(before, seen)
+    inner = (slice(10, -10), slice(15, -15))
+    off = np.hypot(flow[inner][..., 0] + 4, flow[inner][..., 1])
+    assert float(np.median(off)) < 0.15
+    assert change(warp(before, flow)[(..., *inner)], seen[(..., *inner)]) < 3
+    # What comes in from beyond the edge was nowhere.
+    assert in_bounds_mask(flow)[..., 20:-20, 2].mean() < 0.1 and in_bounds_mask(flow)[..., 60].all()
+
+
+def test_what_comes_into_sight_begins_anew(cat: Tensor) -> None:
+    before = resize_clamped(cat, (96, 144))
+    seen, dream = before.clone(), 1 - before
+    seen[..., 30:60, 40:80] = torch.tensor([0.1, 0.9, 0.1]).view(3, 1, 1)
+    begun = warp_previous_dream(dream, before, seen, 0.9)
+    covered, still = (..., slice(35, 55), slice(45, 75)), (..., slice(75, 90), slice(100, 140))
+    assert change(begun[covered], seen[covered]) < 8
+    assert change(begun[still], seen[still].lerp(dream[still], 0.9)) < 8
+    assert torch.equal(warp_previous_dream(dream, before, before, 0.0), before)
+
+
+def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine: Engine) -> None:
+    seen = to_batch(panned(7, (64, 96), 2.0))
+
+    def share_of_flicker(recipe: VideoRecipe) -> float:
+        frames = dreamed(engine, seen, recipe)
+        changes = []
+        for at in range(3, len(frames)):
+            flow = backward_flow(seen[at - 1 : at], seen[at : at + 1])
+            apart = (warp(frames[at - 1], flow) - frames[at]).abs() * in_bounds_mask(flow)
+            changes.append(float(apart.mean() / in_bounds_mask(flow).mean()) * 255)
+        return sum(changes) / len(changes) / change(torch.cat(frames), seen)
+
+    recipe = VideoRecipe(max_side=96, iterations=3)
+    together, alone = share_of_flicker(recipe), share_of_flicker(recipe.with_changes(carry=0))
+    assert together < 0.5 * alone
+
+
+UNSTEADY = [Fraction(at, 20) for at in (0, 2, 3, 12, 13, 30, 32, 38)]
+
+
+@pytest.mark.parametrize(
+    ("times", "base"),
+    [([Fraction(at, 24) for at in range(8)], 24), (UNSTEADY, 20)],
+    ids=["steady", "variable"],
+)
+def test_a_dreamed_video_has_the_times_and_the_recipe(
+    times: list[Fraction], base: int, engine: Engine, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "in.mp4", panned(7), times, Fraction(1, base))
+    out = tmp_path / "out.mp4"
+    options = ["--max-side", "48", "--iterations", "1"]
+    assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
+    video = read_video_info(out)
+    assert video.times == tuple(times) and video.size == (36, 48)
+    assert read_recipe(out) == VideoRecipe(**TINY)  # type: ignore[arg-type]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "ending"),
+    [("mp4", "aac", "mp4"), ("webm", "libopus", "mp4"), ("mp4", "aac", "webm")],
+)
+def test_sound_is_there_and_in_step(source: str, codec: str, ending: str, tmp_path: Path) -> None:
+    video = steady(tmp_path / f"silent.{source}", panned(24), Fraction(12))
+    path = with_sound(tmp_path / f"in.{source}", video, [0.5, 1.25], codec)
+    heard = beeps_of(path)
+    assert heard == pytest.approx([0.5, 1.25], abs=0.03)
+    out = tmp_path / f"out.{ending}"
+    options = ["--max-side", "48", "--iterations", "1"]
+    assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
+    assert beeps_of(out) == pytest.approx(heard, abs=0.01)
+    assert float(read_video_info(out).times[-1]) == pytest.approx(2, abs=0.001)
+
+
+def damaged(video: Path, packets: range) -> Path:
+    """The same video with nonsense for those packets of its sound, in place."""
+    content = bytearray(video.read_bytes())
+    with av.open(str(video)) as container:
+        sound = [packet for packet in container.demux(audio=0) if packet.size]
+    for at in packets:
+        place = sound[at].pos
+        content[place : place + sound[at].size] = bytes([0x5A]) * sound[at].size
+    video.write_bytes(content)
+    return video
+
+
+@pytest.mark.parametrize("ending", ["webm", "mp4"])
+def test_damaged_sound_costs_no_film(ending: str, tmp_path: Path) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(24), Fraction(12))
+    path = damaged(with_sound(tmp_path / "in.mp4", silent, [0.5, 1.5]), range(40, 44))
+    out = finished(tmp_path / f"out.{ending}", path)
+    assert not out.remark and read_video_info(out.path).frame_count == 2
+    if ending == "webm":  # An MP4 has it as it was, damage and all.
+        assert beeps_of(out.path)[0] == pytest.approx(0.5, abs=0.03)
+
+
+def finished(path: Path, source: Path) -> VideoWriter:
+    """A film of two seconds, with the sound of that video."""
+    film = VideoWriter(path, VideoRecipe(), (48, 64), Fraction(1), Fraction(1))
+    with film.open_part(Fraction(0)) as part:
+        for at, image in enumerate(panned(2)):
+            part.add(image, Fraction(at), Fraction(1))
+    assert film.finish(read_video_info(source))
+    film.discard_parts()
+    return film
+
+
+def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(4))
+    unknown = with_sound(tmp_path / "law.mov", silent, [], "pcm_alaw")
+    out = tmp_path / "out.mp4"
+    options = ["-o", str(out), "--max-side", "48", "--iterations", "1"]
+    assert command_line.main(["video", str(unknown), *options]) == 0
+    said = "its sound is in pcm_alaw, which this program does not read, and is left out\n"
+    assert capsys.readouterr().err == said and read_video_info(out).frame_count == 4
+    for error, code in ((KeyboardInterrupt(), 130), (PictureError("it is too much"), 2)):
+
+        def stopped(_: float, where: str, error: BaseException = error) -> None:
+            if where.startswith("frame 2"):
+                raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr("dream.commands.videos.show_progress_bar", stopped)
+            assert command_line.main(["video", str(unknown), *options]) == code
+        assert capsys.readouterr().err.startswith(said) and read_video_info(out).frame_count < 4
+    assert not finished(tmp_path / "out.gif", unknown).remark  # A GIF has no sound at all.
+    heard = with_sound(tmp_path / "in.mp4", silent, [0.05])
+
+    def fails(*_: Any) -> Any:
+        raise PictureError("in.mp4 is damaged")
+        yield
+
+    monkeypatch.setattr(film_module, "_encode_audio", fails)
+    without = finished(tmp_path / "out.webm", heard)
+    assert (
+        read_video_info(without.path).frame_count == 2
+        and not read_video_info(without.path).has_audio
+    )
+    assert without.remark.endswith("left out: in.mp4 is damaged")
+
+
+def test_sound_of_one_channel_stays_of_one(tmp_path: Path) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(24), Fraction(12))
+    with av.open(str(with_sound(tmp_path / "in.mov", silent, [0.5], "alac"))) as container:
+        channels = [container.streams.audio[0].codec_context.layout.nb_channels]
+    for ending in ("mp4", "webm"):
+        out = finished(tmp_path / f"out.{ending}", tmp_path / "in.mov").path
+        with av.open(str(out)) as container:
+            channels.append(container.streams.audio[0].codec_context.layout.nb_channels)
+    assert channels[1:] == [channels[0]] * 2 and channels[0] == 1
+
+
+def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
+    engine: Engine, tmp_path: Path
+) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(14), Fraction(5))
+    video = read_video_info(with_sound(tmp_path / "in.mp4", silent, [0.4, 2.0]))
+    (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
+    reel = dream_video_job(job, video)
+
+    def paint(name: str, steps: int) -> Path:
+        film = VideoWriter(
+            tmp_path / name, job.recipes[0], reel.size, reel.frame_rate, reel.time_base
+        )
+        shots = render_video(reel, lambda job, given: engine.render([job], to_batch(given)), film)
+        for _ in zip(range(steps), shots, strict=False):
+            pass
+        shots.close()
+        film.finish(reel.video)
+        if film.frames_done == reel.frame_count:
+            film.discard_parts()
+        return film.path
+
+    whole = paint("whole.mp4", 1000)
+    cut = paint("cut.mp4", 9)
+    assert read_video_info(cut).frame_count == 7 and len(beeps_of(cut)) == 1
+    assert paint("cut.mp4", 1000).read_bytes() == whole.read_bytes()
+    assert len(beeps_of(whole)) == 2
+
+
+def test_a_phones_video_is_dreamed_upright(tmp_path: Path) -> None:
+    path = turned(tmp_path / "phone.mp4", steady(tmp_path / "flat.mp4", panned(3)))
+    out = tmp_path / "out.gif"
+    options = ["--max-side", "64", "--iterations", "1"]
+    assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
+    assert read_video_info(out).size == (64, 48)
+
+
+def test_a_bad_video_ends_in_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = steady(tmp_path / "one.mp4", panned(1))
+    sound = tmp_path / "sound.mp4"
+    with_sound(tmp_path / "both.mp4", steady(tmp_path / "silent.mp4", panned(9)), [0.1])
+    only_sound(tmp_path / "both.mp4", sound)
+    there = sorted(tmp_path.iterdir())
+    for path, said in {
+        one: "one.mp4 has one frame; a video has more, and this is a picture",
+        sound: "sound.mp4 has no pictures, only sound",
+    }.items():
+        assert command_line.main(["video", str(path), "-o", str(tmp_path / "out.mp4")]) == 2
+        assert capsys.readouterr().err == f"python -m dream: {said}\n"
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def only_sound(video: Path, path: Path) -> None:
+    with av.open(str(video)) as source, av.open(str(path), "w") as target:
+        own = source.streams.audio[0]
+        stream = target.add_stream_from_template(own)
+        for packet in source.demux(own):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+
+
+def test_a_video_is_split_where_memory_or_a_second_ends(engine: Engine, tmp_path: Path) -> None:
+    video = read_video_info(steady(tmp_path / "in.mp4", panned(9), Fraction(4)))
+    (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
+    reel = dream_video_job(job, video)
+    assert list(reel.split_parts()) == [(0, 4), (4, 8), (8, 9)]
+    assert list(reel.split_parts(6)) == [(6, 8), (8, 9)]

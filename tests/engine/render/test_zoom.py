@@ -1,0 +1,238 @@
+"""An endless zoom: as fast as asked for at any rate, as bright at the end, and cut anywhere."""
+
+import math
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from dream import DreamRecipe, Engine, RecipeError, ZoomRecipe, load_image, read_recipe
+from dream.files.video_reader import read_frames, read_video_info
+from dream.files.video_writer import VideoWriter
+from dream.render.loop import to_batch
+from dream.render.objective import NormalisedBlend, energy
+from dream.render.transform import affine, blur
+from dream.render.video_job import render_video, zoom_video_job
+from dream.render.zoom import ImageStats
+from dream.tensors import luminance, size_of
+from tests.conftest import EXAMPLES, ROOT, change, dreamlet
+from tools.measure import alike
+
+CAT = str(EXAMPLES / "cat.jpg")
+TINY = {"max_side": 48, "iterations": 1}
+
+
+def frames(engine: Engine, photo: Tensor, recipe: ZoomRecipe) -> list[Tensor]:
+    return [frame.tensor for frame in engine.zoom(photo, recipe) if frame.finished]
+
+
+def enlarged(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
+    """How many times larger things are in the second picture, by what fits its middle best.
+
+    By brightness alone: colours and contrast are held, whatever comes into sight.
+    """
+    before, after, fits = luminance(before), luminance(after), {}
+    for step in range(100, 400):
+        zoom = 1.01 ** (step - 100)
+        moved = affine(before, angle=angle, zoom=zoom, shift=(0, 0))
+        height, width = size_of(after)
+        inner = (..., slice(height // 6, -height // 6), slice(width // 6, -width // 6))
+        fits[zoom] = alike(moved[inner], after[inner], torch.zeros(1))
+    return max(fits, key=lambda zoom: fits[zoom])
+
+
+@pytest.mark.parametrize("fps", [12, 60])
+def test_a_second_zooms_as_far_as_asked_for_at_any_rate(fps: int, engine: Engine) -> None:
+    photo = blur(F.interpolate(load_image(CAT), (72, 108)), 2.0)
+    recipe = ZoomRecipe(seconds=1 + 1 / fps, fps=fps, zoom=2.2, step=0, iterations=1, max_side=108)
+    first, *_, last = frames(engine, photo, recipe)
+    assert enlarged(first, last) == pytest.approx(2.2, rel=0.03)
+
+
+def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tensor) -> None:
+    recipe = ZoomRecipe(
+        seconds=1.1, fps=10, zoom=1.0, rotation=40, right=0.1, down=-0.05, step=0, max_side=96
+    )
+    first, *_, last = frames(engine, cat, recipe)
+
+    def fit(degrees: float, right: float, down: float) -> float:
+        height, width = size_of(first)
+        moved = first
+        for _ in range(10):
+            moved = affine(
+                moved,
+                angle=torch.pi * degrees / 1800,
+                zoom=1,
+                shift=(-down * height / 10, -right * width / 10),
+            )
+        inner = (..., slice(20, -20), slice(30, -30))
+        return float(
+            torch.corrcoef(torch.stack([moved[inner].flatten(), last[inner].flatten()]))[0, 1]
+        )
+
+    asked = fit(40, 0.1, -0.05)
+    assert asked > 0.9
+    for other in ((-40, 0.1, -0.05), (40, -0.1, -0.05), (40, 0.1, 0.05), (30, 0.1, -0.05)):
+        assert fit(*other) < asked - 0.02
+
+
+@pytest.mark.slow
+def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> None:
+    recipe = ZoomRecipe(seconds=12.5, fps=24, max_side=48, iterations=1)
+    looks = [
+        ImageStats.of(each)
+        for each in frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
+    ]
+    assert len(looks) == 300
+    for at in (60, 100, 200, 299):
+        assert looks[at].contrast.item() == pytest.approx(looks[29].contrast.item(), rel=0.05)
+        assert looks[at].colourfulness.item() == pytest.approx(
+            looks[29].colourfulness.item(), rel=0.05
+        )
+    # What was dull is not any more.
+    assert looks[29].contrast.item() > 0.19
+
+
+def test_a_zoom_dreams_and_never_comes_to_rest(engine: Engine, cat: Tensor) -> None:
+    recipe = ZoomRecipe(seconds=1, fps=8, max_side=96, iterations=2)
+    dreamed = frames(engine, cat, recipe)
+    still = frames(engine, cat, recipe.with_changes(step=0))
+    assert change(dreamed[-1], still[-1]) > 5
+    assert all(change(one, next) > 2 for one, next in zip(dreamed, dreamed[1:], strict=False))
+
+
+def test_between_key_frames_layers_and_seeds_change_over() -> None:
+    recipe = ZoomRecipe(layer="1 s: inception4c; 3 s: inception3b seed 5", seconds=4, fps=2, seed=2)
+    at = [recipe.blend_at(frame) for frame in range(recipe.frame_count)]
+    assert [share for *_, share in at] == [0, 0, 0, 0.25, 0.5, 0.75, 0, 0]
+    assert {(one.layer, one.seed) for one, *_ in at[:6]} == {("inception4c", 2)}
+    assert {(one.layer, one.seed) for one, *_ in at[6:]} == {("inception3b", 5)}
+    assert [layer for layer, _ in recipe.layers] == ["inception4c", "inception3b"]
+
+
+def test_a_blend_pulls_as_its_shares_say_whatever_the_layers_answer(cat: Tensor) -> None:
+    network, picture = dreamlet(), F.interpolate(cat, (64, 96))
+    low, high = energy("conv3"), 1e6 * energy("inception4c")
+
+    def gradient(objective: NormalisedBlend) -> Tensor:
+        return network.value_and_grad(objective)(picture)[1]
+
+    ends = [gradient(NormalisedBlend(((1.0, each),))) for each in (low, high)]
+    middle = gradient(NormalisedBlend(((0.5, low), (0.5, high))))
+    assert torch.allclose(middle, (ends[0] + ends[1]) / 2, atol=1e-3 * float(middle.abs().max()))
+    assert 0.02 < float(ends[0].abs().mean() / ends[1].abs().mean()) < 50
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"seconds": 0}, "seconds must be a number from 0.1 to 3600, not 0"),
+        ({"zoom": 0.5}, "zoom must be a number from 1 to 6, not 0.5"),
+        ({"layer": "5 s: conv3; 3 s: inception3b"}, "3 s cannot come after 5 s"),
+        ({"layer": "0 s: conv3; later: inception3b"}, "key frames are as 0 s: inception4c"),
+        ({"layer": "0 s: conv3; 2 s: nowhere"}, "layer 'nowhere' is not in dreamlet"),
+        ({"layer": "0 s: conv3; 2 s: conv3>inception3b"}, "leave out the >"),
+        ({"layer": "0 s: conv3 seed 9999999999"}, "the seed of a key frame is at most"),
+    ],
+)
+def test_a_bad_zoom_is_refused_in_one_line(knobs: dict[str, object], said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as caught:
+        ZoomRecipe(**knobs)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
+    engine: Engine, cat: Tensor, tmp_path: Path
+) -> None:
+    recipe = ZoomRecipe(seconds=2.6, fps=5, layer="0 s: conv3; 2 s: inception3b", **TINY)  # type: ignore[arg-type]
+    (job,) = engine.plan([recipe], size_of(cat))
+    reel = zoom_video_job(job, cat)
+
+    def film(name: str) -> VideoWriter:
+        return VideoWriter(
+            tmp_path / name, job.recipes[0], reel.size, reel.frame_rate, reel.time_base
+        )
+
+    def paint(name: str, steps: int) -> bool:
+        into = film(name)
+        shots = render_video(reel, lambda job, given: engine.render([job], to_batch(given)), into)
+        for _ in zip(range(steps), shots, strict=False):
+            pass
+        shots.close()
+        into.finish()
+        if whole := into.frames_done == reel.frame_count:
+            into.discard_parts()
+        return whole
+
+    assert paint("whole.mp4", 1000)
+    assert not paint("cut.mp4", 9)
+    # It has what was painted when it was stopped, and plays.
+    assert read_video_info(tmp_path / "cut.mp4").frame_count == 7
+    assert not paint("cut.mp4", 3) and paint("cut.mp4", 1000)
+    whole, cut = (tmp_path / f"{name}.mp4" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["cut.mp4", "whole.mp4"]
+    video = read_video_info(whole)
+    assert (video.frame_count, video.frame_rate) == (13, Fraction(5)) and video.times[
+        -1
+    ] == Fraction(13, 5)
+    assert read_recipe(whole) == engine.settle(recipe)
+    shown = to_batch(list(read_frames(video, video.size)))
+    for seen, frame in zip(shown.split(1), frames(engine, cat, recipe), strict=True):
+        assert change(seen, frame) < 8
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "zoom.mp4"
+    command = [sys.executable, "-m", "dream", "zoom", CAT, "-o", str(out), "--max-side", "96"]
+    command += ["--iterations", "1", "--fps", "4", "--seconds", "300"]
+    parts = tmp_path / ".zoom.mp4.parts"
+    for stop, code in (("kill", -9), ("send_signal", 130)):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        begun = len(list(parts.glob("*-*.mp4")))
+        while len(list(parts.glob("*-*.mp4"))) < begun + 2:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.kill() if stop == "kill" else process.send_signal(2)
+        said, _ = process.communicate()
+        assert process.returncode == code
+        assert out.exists() == (stop != "kill")
+    assert said.startswith(f"{out} has what there is, ") and said.count("\n") == 1
+    video = read_video_info(out)
+    assert video.frame_count >= 16 and video.frame_rate == 4
+    assert read_recipe(out, ZoomRecipe).frame_count == video.frame_count
+    with Image.open(CAT) as image:
+        assert video.size == (64, 96) and image.size == (451, 300)
+
+
+@pytest.mark.parametrize("layer", ["inception4c", "0 s: inception4c; 9 s: inception3b"])
+def test_a_plan_makes_nothing_for_each_frame_that_is_alike(layer: str, engine: Engine) -> None:
+    recipe = ZoomRecipe(layer=layer, seconds=60, fps=120, max_side=48)
+    (job,) = engine.plan([recipe], (300, 451))
+    assert len(job.stages_by_frame) == 7200
+    assert len({id(stage) for stage in job.stages}) <= 3 * len(job.stages_by_frame[0])
+    times = (0, 1, 599, 1079, 1080, 5000)
+    shares = [recipe.blend_at(frame)[2] for frame in times]
+    ends = 9 if ";" in layer else math.inf
+    assert shares == [
+        float(frame / Fraction(120)) / ends if frame < 120 * ends else 0.0 for frame in times
+    ]
+
+
+def test_a_frame_is_a_dream_of_the_one_before(engine: Engine, cat: Tensor) -> None:
+    """The first one, that of the photo: an ordinary dream of few steps."""
+    first, *_ = frames(engine, cat, ZoomRecipe(seconds=0.1, fps=10, max_side=96, iterations=3))
+    recipe = DreamRecipe(octaves=1, iterations=3, step=1.5, max_side=96)
+    start, *_, dreamed = engine.dream(cat, recipe)
+    assert first.shape == dreamed.tensor.shape
+    assert alike(first, dreamed.tensor, start.tensor) > 0.8

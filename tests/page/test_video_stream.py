@@ -1,0 +1,248 @@
+"""Videos as the page makes them: priced, cut into leases, stopped with what there is, and shown."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from dream import (
+    DreamRecipe,
+    Engine,
+    Frame,
+    OutOfTime,
+    RecipeError,
+    VideoRecipe,
+    ZoomRecipe,
+    read_recipe,
+)
+from dream.errors import DeviceError
+from dream.files.video_reader import read_frames, read_video_info
+from dream.page import blocks, status_line, video_stream
+from dream.page.image_stream import frame_updates
+from dream.page.tabs import class_images, deep_dream, zoom_and_video
+from dream.page.video_stream import VideoUpdate, VideoUpdates
+from dream.recipe import Recipe
+from dream.recipe.knob import knobs
+from dream.render.loop import to_batch
+from dream.render.making_of import MakingOf
+from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
+from dream.tensors import size_of, to_tensor
+from tests.conftest import EXAMPLES, change
+from tests.support.lend import Lender
+from tests.support.videos import panned, steady, with_sound
+
+CAT = str(EXAMPLES / "cat.jpg")
+ZOOM = ZoomRecipe(seconds=2.2, fps=5, max_side=48, iterations=1)
+
+
+def last(made: VideoUpdates) -> VideoUpdate:
+    *_, moment = made
+    return moment
+
+
+def shown(path: str) -> torch.Tensor:
+    video = read_video_info(path)
+    return to_batch(list(read_frames(video, video.size)))
+
+
+def test_a_zoom_begins_at_once_and_ends_in_a_file_with_its_recipe(engine: Engine) -> None:
+    made = video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT)
+    first, second = next(made), next(made)
+    assert "Falling asleep" in first.status and "Frame 0 of 11" in second.status
+    # At once: where it takes longer, the first pictures go as others come.
+    with Image.open(second.preview) as image:
+        assert image.format == "JPEG" and image.size == (48, 32)
+    done = last(made)
+    assert done.done and Path(done.path).name == "zoom-cat-inception4c-seed0.mp4"
+    assert read_recipe(done.path) == ZOOM
+    assert not list(Path(done.path).parent.glob(".*"))
+
+
+def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lender = Lender()
+    lent = JobRunner(engine, lender)
+    monkeypatch.setattr(lent, "lease_count", lambda expected: 3)
+    clip = str(steady(tmp_path / "clip.mp4", panned(8)))
+    video = VideoRecipe(max_side=48, iterations=1)
+    for there, here, leases in (
+        (
+            video_stream.stream_zoom(lent, ZOOM, CAT),
+            video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT),
+            3,
+        ),
+        (
+            video_stream.stream_video(lent, video, clip),
+            video_stream.stream_video(JobRunner(engine), video, clip),
+            3,
+        ),
+    ):
+        before = len(lender.asked)
+        pictures = shown(last(there).path), shown(last(here).path)
+        # Frames are the same; where parts begin, the codec begins anew.
+        assert change(*pictures) < 5
+        assert len(lender.asked) - before == leases
+    assert max(lender.asked) <= MAX_LEASE_SECONDS
+
+
+def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) -> None:
+    for work, limit in ((JobRunner(engine), 120), (JobRunner(engine, Lender()), 120)):
+        work._slowdown = 1e5
+        with pytest.raises(
+            OutOfTime, match=rf"about \d+ seconds, and at most {limit} are given here"
+        ):
+            video_stream.stream_zoom(work, ZOOM, CAT)
+    with pytest.raises(OutOfTime, match="has 3600 frames, and 1800 are made here at most"):
+        video_stream.stream_zoom(JobRunner(engine), ZoomRecipe(seconds=60, fps=60), CAT)
+    with pytest.raises(RecipeError, match="format must be mp4 or webm or gif, not 'exe'"):
+        video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT, "exe")
+
+
+@pytest.mark.filterwarnings("ignore:Time was up")
+def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine) -> None:
+    work = JobRunner(engine)
+    work.time_limit, work._slowdown = 0.5, 0.0  # It is thought to be quick.
+    done = last(video_stream.stream_zoom(work, ZOOM.with_changes(seconds=60), CAT))
+    # In the midst of a frame, or between two.
+    assert re.search(r"Time was up after|longer than it may", done.status)
+    assert done.done and "What there is plays" in done.status
+    assert 2 <= read_video_info(done.path).frame_count < 1000
+
+
+def test_a_film_that_is_stopped_plays_as_far_as_it_came(engine: Engine) -> None:
+    made = video_stream.stream_zoom(JobRunner(engine), ZOOM.with_changes(seconds=60), CAT)
+    while not re.search(r"Frame ([2-9]|\d\d)", (moment := next(made)).status):
+        pass
+    assert asyncio.run(video_stream.wait_for_stopped_video("")) == ""
+    made.close()
+    assert asyncio.run(video_stream.wait_for_stopped_video(moment.path)) == moment.path
+    assert 1 <= read_video_info(moment.path).frame_count < 300
+    begun = video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT)
+    path = next(begun).path
+    begun.close()
+    assert asyncio.run(video_stream.wait_for_stopped_video(path)) == "" and not list(
+        Path(path).parent.glob(".*")
+    )
+
+
+@pytest.mark.parametrize(("steps", "is_there"), [(1, False), (30, True)])
+def test_what_fails_on_its_way_is_handed_over_as_far_as_it_is_shown(
+    steps: int, is_there: bool, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paint = engine.render
+
+    def failing(*given: Any) -> Iterator[Frame]:
+        yield from itertools.islice(paint(*given), steps)
+        raise DeviceError("no memory is left")
+
+    def put_out(source: Iterator[dict[str, Any]]) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        with pytest.raises(DeviceError):
+            for each in source:
+                changes |= each
+        return changes
+
+    monkeypatch.setattr(engine, "render", failing)
+    made = put_out(
+        zoom_and_video.video_outputs(video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT))
+    )
+    assert made["film"]["visible"] and not made["picture"]["visible"]
+    assert made.get("download") == (blocks.upload_path(made["made"]) if is_there else None)
+    assert made["film"].get("value") == made.get("download")
+    recipe = DreamRecipe(max_side=48, seed=3)
+    given: dict[str, Any] = dict.fromkeys(knobs(DreamRecipe)) | {"guide": "", "mask": ""}
+    given |= {name: getattr(recipe, name) for name in ("channels", "max_side", "iterations")}
+    given = {name: each for name, each in given.items() if each is not None}
+    dreamed = put_out(deep_dream.stream_dream(JobRunner(engine), CAT, (), False, **given))
+    assert Path(dreamed["download"]).suffix == ".png"
+    assert Path(dreamed["download"]).parent == Path(dreamed["view"][1]).parent
+    made = put_out(
+        class_images._stream_class_image(JobRunner(engine), CAT, False, target="goldfish", size=64)
+    )
+    assert Path(made["download"]).parent == Path(made["picture"]).parent
+
+
+@pytest.mark.parametrize(("loop", "ending"), [(False, "mp4"), (True, "gif")])
+def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
+    loop: bool, ending: str, engine: Engine
+) -> None:
+    recipe = DreamRecipe(octaves=2, iterations=4, step=6, max_side=96)
+    making = MakingOf(seconds=1, fps=10, loop=loop)
+    made = last(video_stream.stream_making_of(JobRunner(engine), recipe, CAT, making, ending))
+    assert read_recipe(made.path) == recipe
+    pictures = shown(made.path)
+    start, *_, dreamed = engine.dream(to_tensor(Image.open(CAT).convert("RGB")), recipe)
+    photo, end = start.tensor[:, :, : pictures.shape[2]], dreamed.tensor[:, :, : pictures.shape[2]]
+    apart = change(photo, end)
+    away = [change(picture, photo) for picture in pictures.split(1)]
+    assert away[0] < 0.5 * apart
+    # Until it is there it goes on, in the end to the dream; a loop comes back to the photo.
+    top = away.index(max(away))
+    assert change(pictures[top : top + 1], end) < 0.6 * apart
+    assert len(away) == len(making.frame_order)
+    if loop:
+        assert away[-1] < 0.6 * max(away) and min(away[top:]) == pytest.approx(away[1], abs=3)
+    else:
+        assert top >= 9 and away[-1] > 0.9 * max(away)
+
+
+def test_how_long_is_left_is_right_from_the_first_step(
+    engine: Engine, cat: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that is as fast as was foretold, once its network is in memory."""
+    recipe = DreamRecipe(max_side=160)
+    (job,) = engine.plan([recipe], size_of(cat))
+    took = [engine.seconds(stage) / stage.steps for stage in job.stages]
+    end, now = (
+        5 + sum(stage.steps * each for stage, each in zip(job.stages, took, strict=True)),
+        0.0,
+    )
+    monkeypatch.setattr(status_line, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def timed() -> Iterator[tuple[Frame, None]]:
+        nonlocal now
+        for frame in engine.dream(cat, recipe):
+            now += took[frame.octave - 1] if frame.step else 5
+            yield frame, None
+
+    moments = frame_updates(timed(), CAT, files=False)
+    assert "Falling asleep" in next(moments).status
+    for moment in moments:
+        (left,) = re.findall(r", ([\d.]+) s left", moment.status)
+        assert float(left) == pytest.approx(end - now, abs=0.06)
+
+
+def test_a_making_of_is_as_long_as_asked_for() -> None:
+    assert len(MakingOf(seconds=2, fps=24).frame_order) == 47 + 24
+    loop = MakingOf(seconds=1, fps=10, loop=True).frame_order
+    assert loop[:5] == [0] * 5 and loop.count(9) == 5 and len(loop) == 26
+    with pytest.raises(RecipeError, match="seconds must be a number from 0.5 to 60, not 0"):
+        MakingOf(seconds=0)
+
+
+def test_every_kind_has_a_price(engine: Engine) -> None:
+    work = JobRunner(engine)
+    kinds: list[Recipe] = [ZOOM, VideoRecipe(max_side=48), DreamRecipe(max_side=48)]
+    assert all(work.estimate_seconds([each], (300, 451)) > 0 for each in kinds)
+    assert work.estimate_seconds([ZOOM.with_changes(seconds=4.4)], (300, 451)) == pytest.approx(
+        2 * work.estimate_seconds([ZOOM], (300, 451)), rel=0.01
+    )
+
+
+def test_a_video_whose_sound_cannot_be_had_is_there_and_the_page_says_so(
+    engine: Engine, tmp_path: Path
+) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(3))
+    clip = with_sound(tmp_path / "law.mov", silent, [], "pcm_alaw")
+    recipe = VideoRecipe(max_side=48, iterations=1)
+    with pytest.warns(UserWarning, match="^Its sound is in pcm_alaw, which .* is left out"):
+        done = last(video_stream.stream_video(JobRunner(engine), recipe, str(clip)))
+    assert "Its sound is in pcm_alaw" in done.status and read_video_info(done.path).frame_count == 3

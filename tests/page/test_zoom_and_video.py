@@ -1,0 +1,130 @@
+"""Zooms and videos in a real Chromium: watched, stopped, played and downloaded."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from dream import DreamRecipe, read_recipe
+from dream.files.video_reader import read_video_info
+from tests.support.browser import CHROMIUM, SECONDS, download
+from tests.support.videos import panned, steady, with_sound
+
+expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.slow,
+]
+
+
+def said(page: Page) -> Any:
+    return page.locator("#film-status [role=status]")
+
+
+def fill(page: Page, label: str, value: float) -> None:
+    field = page.locator(f'input[type=number][aria-label*="{label}"]:visible').first
+    field.fill(str(value))
+    field.press("Tab")
+
+
+def plays(page: Page, player: str, width: int) -> float:
+    """Wait until a player plays a video of that width; how long it is, in seconds."""
+    page.wait_for_function(
+        f"(() => {{ const film = document.querySelector('{player} video');"
+        f" return film && film.videoWidth == {width} && film.readyState >= 3"
+        " && film.played.length && film.played.end(0) > 0 && !film.error; })()",
+        timeout=60 * SECONDS,
+    )
+    length: float = page.locator(f"{player} video").evaluate("film => film.duration")
+    return length
+
+
+def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="Zoom and video").click()
+    plays(page, "#player", 360)  # It opens on a finished one.
+    page.get_by_role("button", name="A dreamed video").click()
+    expect(said(page)).to_contain_text("A dreamed video")
+    page.get_by_role("button", name="Advanced").locator("visible=true").click()
+    page.wait_for_timeout(500)
+    fill(page, "Max side", 96)
+    fill(page, "Iterations", 1)
+    fill(page, "Seconds", 1)
+    page.click("#film")
+    expect(page.locator("#stop-film")).to_be_visible()
+    expect(said(page)).to_have_text(re.compile(r"24 frames, 1 seconds, made in [\d.]+ s\."))
+    assert plays(page, "#player", 96) == pytest.approx(1)
+    path = download(page, tmp_path, "#film-download")
+    assert path.name == "zoom-coffee-inception4c-seed0.mp4"
+    assert read_recipe(path).kind == "zoom"
+    # What was stopped before it began leaves nothing, takes nothing for its own, and does not end
+    # what was begun since.
+    held: list[Route] = []
+    page.route("**/queue/join*", lambda route: held.append(route))
+    page.click("#film")
+    page.click("#stop-film")
+    page.wait_for_timeout(1 * SECONDS)
+    expect(said(page)).to_have_text("Stopped.")
+    expect(page.locator("#film")).to_be_visible()
+    fill(page, "Seconds", 30)
+    page.click("#film")
+    page.wait_for_timeout(1 * SECONDS)
+    with page.expect_response("**/queue/join*"):
+        held[0].continue_()
+    page.wait_for_timeout(2 * SECONDS)
+    expect(page.locator("#stop-film")).to_be_visible()
+    held[1].continue_()
+    page.unroute("**/queue/join*")
+    expect(page.locator("#frame img")).to_be_visible()
+    expect(said(page)).to_have_text(re.compile(r"Frame [1-9]\d* of 720, .* left\."))
+    page.keyboard.press("Escape")
+    expect(said(page)).to_have_text(re.compile(r"Stopped; \d+ frames, [\d.]+ seconds, are kept\."))
+    assert 0 < plays(page, "#player", 96) < 30
+    expect(page.locator("#film")).to_be_visible()
+
+
+def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
+    page: Page, tmp_path: Path
+) -> None:
+    silent = steady(tmp_path / "silent.mp4", panned(12, (64, 96)))
+    clip = with_sound(tmp_path / "clip.mp4", silent, [0.2])
+    page.get_by_role("tab", name="Zoom and video").click()
+    page.get_by_role("button", name="Dream a video").click()
+    one = steady(tmp_path / "one.mp4", panned(1))
+    page.set_input_files("#video input[type=file]", one)
+    expect(page.locator(".expected:visible").last).to_contain_text("one.mp4 has one frame")
+    page.locator("#video").get_by_label(re.compile("clear|remove", re.I)).first.click()
+    page.set_input_files("#video input[type=file]", clip)
+    expect(page.locator(".expected:visible").last).to_contain_text("Dreamlet on a CPU, about")
+    page.get_by_role("button", name="Advanced").locator("visible=true").click()
+    page.get_by_label("WebM").check()
+    page.click("#dream-video")
+    expect(said(page)).to_contain_text("12 frames, 0.5 seconds, made in")
+    assert plays(page, "#player", 96) == pytest.approx(0.5, abs=0.1)
+    assert read_video_info(download(page, tmp_path, "#film-download")).has_audio
+
+
+def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("button", name="Advanced").locator("visible=true").click()
+    page.wait_for_timeout(500)
+    fill(page, "Max side", 96)
+    page.click("#go")
+    expect(page.locator("#status [role=status]")).to_contain_text("Dreamed in")
+    page.click("#came-about")
+    expect(page.locator("#status [role=status]")).to_contain_text(
+        "The dream as it forms, 95 frames"
+    )
+    plays(page, "#making-film", 96)
+    page.get_by_label("As a looping GIF").check()
+    expect(page.locator("#making-picture img")).to_have_attribute(
+        "src", re.compile(r"\.gif$"), timeout=60 * SECONDS
+    )
+    page.get_by_label("Once").check()
+    expect(page.locator("#making-picture img")).to_be_hidden()
+    path = download(page, tmp_path, "#making-download")
+    assert read_recipe(path, DreamRecipe).max_side == 96
+    page.click("#go")  # Another dream came about in another way.
+    expect(page.locator("#making-film")).to_be_hidden()

@@ -1,0 +1,407 @@
+"""The app through its API, on a real server: what it answers, promises and refuses."""
+
+import concurrent.futures
+import inspect
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, load_image, read_recipe
+from dream.files.embedded_images import embed_guide
+from dream.page.server import api
+from dream.page.server.endpoint import make_handler
+from dream.page.tabs import deep_dream
+from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO
+from dream.recipe.knob import knobs
+from dream.recipe.presets import presets
+from dream.service.job_runner import JobRunner
+from tests.conftest import EXAMPLES, KNOBS, ROOT, SHIPPED_BITS
+from tools.measure import alike
+
+CAT = EXAMPLES / "cat.jpg"
+QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def client(address: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return Client(address, verbose=False, download_files=str(tmp_path_factory.mktemp("files")))
+
+
+def dream(client: Client, image: Path | str = CAT, **knobs: Any) -> tuple[str, dict[str, Any]]:
+    answer: tuple[str, dict[str, Any]] = client.predict(
+        image=handle_file(str(image)), api_name="/deep_dream", **knobs
+    )
+    return answer
+
+
+def test_deep_dream_returns_the_png_and_its_recipe(client: Client, engine: Engine) -> None:
+    path, recipe = dream(client, **QUICK, layer="inception3b", seed=7)
+    assert Path(path).name == "dream-cat-inception3b-i5-seed7.png"
+    expected = DreamRecipe(octaves=2, iterations=2, max_side=128, layer="inception3b", seed=7)
+    assert recipe == expected.to_dict()
+    assert read_recipe(path) == DreamRecipe.from_dict(recipe) == expected
+    *_, frame = engine.dream(load_image(CAT), expected)
+    with Image.open(path) as image:
+        assert image.tobytes() == frame.picture().tobytes()  # the same as in Python
+
+
+def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    parameters = {each["parameter_name"]: each for each in endpoints["/deep_dream"]["parameters"]}
+    assert list(parameters) == ["image", *knobs(DreamRecipe)]
+    assert not parameters["image"]["parameter_has_default"]
+    kinds = {str: "str", int: "int", float: "float", bool: "bool"}
+    for name, knob in knobs(DreamRecipe).items():
+        default = None if knob.derived_default or knob.is_image else getattr(DreamRecipe(), name)
+        kind = "filepath" if knob.is_image else kinds[knob.value_type]
+        assert parameters[name]["parameter_has_default"], name
+        assert parameters[name]["parameter_default"] == default, name
+        assert parameters[name]["python_type"]["type"] == kind, name
+
+
+def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine: Engine) -> None:
+    information = client.view_api(return_format="dict", print_info=False)
+    assert "then previews" in information["named_endpoints"]["/deep_dream"]["description"]
+
+    def run(work: JobRunner, image: str, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Work."""
+        yield given
+
+    names = ["image", *knobs(DreamRecipe)]
+    handler = make_handler(
+        JobRunner(engine), run, DreamRecipe, names, {"image": api.IMAGE_PARAMETER}
+    )
+    said = dict(re.findall(r"^    (\w+): (.*)$", handler.__doc__ or "", re.M))
+    assert list(said) == names
+    assert list(inspect.signature(handler).parameters) == list(said)
+    for name, knob in knobs(DreamRecipe).items():
+        if knob.value_type in (int, float):
+            bounds = {f"{knob.low:.10g}", f"{knob.high:.10g}"}
+            assert bounds <= set(re.findall(r"[\d.]*\d", said[name])), name
+        assert knob.help in said[name] and all(choice in said[name] for choice in knob.choices)
+    # What is left out comes as None, and is left to the recipe.
+    values = {"image": "photo.jpg", "step": 2}
+    assert next(handler(*(values.get(name) for name in names))) == {"step": 2}
+
+
+def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine) -> None:
+    opening = deep_dream.opening_recipe(engine)
+    path, recipe = dream(client, EXAMPLE_PHOTO, octaves=opening.octaves)
+    assert DreamRecipe.from_dict(recipe) == opening
+    made, shown = load_image(path), load_image(EXAMPLE_DREAM)
+    photo = load_image(EXAMPLE_PHOTO)
+    if SHIPPED_BITS and engine.precision("dreamlet") == torch.float32:
+        assert torch.equal(made, shown)
+    else:
+        assert alike(made, shown, photo) > 0.4
+
+
+def test_weights_that_cannot_be_had_are_answered_with_what_to_do(
+    client: Client, app_log: Path
+) -> None:
+    said = r"^vgg16 cannot be downloaded right now\. Choose another network\.$"
+    with pytest.raises(AppError, match=said):
+        dream(client, **QUICK, model="vgg16")
+    assert "vgg16 could not be fetched (the hub: HF_HUB_OFFLINE is set" in app_log.read_text()
+
+
+def visualize(client: Client, **knobs: Any) -> tuple[dict[int, Path], dict[str, Any]]:
+    """The pictures by channel, and what comes with them."""
+    gallery, made = client.predict(api_name="/visualize_channel", **knobs)
+    return {int(each["caption"]): Path(each["image"]) for each in gallery}, made
+
+
+def test_channels_are_shown_and_carry_their_recipes(client: Client, engine: Engine) -> None:
+    pictures, made = visualize(client, layer="inception3b", channels="7, 3", size=64, steps=3)
+    assert list(pictures) == [7, 3] and made["silent"] == []
+    for channel, recipe in zip(pictures, made["recipes"], strict=True):
+        expected = ChannelRecipe(layer="inception3b", channel=channel, size=64, steps=3)
+        assert read_recipe(pictures[channel]) == ChannelRecipe.from_dict(recipe) == expected
+        assert pictures[channel].name == f"channel-inception3b-{channel}-seed0.png"
+        *_, frame = engine.channel(expected)
+        with Image.open(pictures[channel]) as image:
+            difference = np.abs(np.asarray(image, float) - np.asarray(frame.picture(), float))
+        assert difference.mean() < 1  # made in a batch there, alone here
+
+
+def test_channels_are_raised_in_a_photo(client: Client) -> None:
+    pictures, made = visualize(
+        client, image=handle_file(str(CAT)), channels="80", size=128, steps=8
+    )
+    with Image.open(pictures[80]) as image:
+        assert image.size == (128, 85)
+    assert pictures[80].name == "channel-cat-inception4c-80-seed0.png"
+    assert made["recipes"] == [ChannelRecipe(channel=80, size=128, steps=8).to_dict()]
+
+
+def test_the_top_channels_of_a_photo_are_raised_in_it(client: Client, engine: Engine) -> None:
+    pictures, _ = visualize(client, image=handle_file(str(CAT)), channels="top", size=64, steps=4)
+    top = engine.response(load_image(CAT), layer="inception4c").top(8)
+    assert list(pictures) == [answer.channel for answer in top]
+
+
+def test_top_channels_are_ranked_shown_and_marked(client: Client, engine: Engine) -> None:
+    gallery, where, answers = client.predict(
+        image=handle_file(str(CAT)),
+        x=225,
+        y=75,
+        count=3,
+        size=64,
+        steps=2,
+        api_name="/top_channels",
+    )
+    top = engine.response(load_image(CAT), layer="inception4c").top(3, (0.5, 0.25))
+    assert [answer["channel"] for answer in answers] == [answer.channel for answer in top]
+    assert answers[0]["strength"] == pytest.approx(top[0].strength, rel=0.02)
+    assert [each["caption"] for each in gallery] == [str(answer.channel) for answer in top]
+    with Image.open(where) as image:
+        assert image.size == (448, 298)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"channels": "320"}, "inception4c has channels 0 to 319, not '320'"),
+        ({"channels": "top"}, "top needs an image; give one"),
+        ({"layer": "foo"}, "layer 'foo' is not in dreamlet"),
+    ],
+)
+def test_bad_channels_are_answered_with_what_is_allowed(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        visualize(client, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"x": 5}, "a spot needs both x and y"),
+        ({"x": 451, "y": 5}, "the spot 451, 5 lies outside of the picture, .* 451 x 300"),
+        ({"count": 99}, "count must be a whole number from 1 to 32"),
+    ],
+)
+def test_bad_spots_are_answered_with_what_is_allowed(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        client.predict(image=handle_file(str(CAT)), api_name="/top_channels", **wrong)
+
+
+def test_a_class_image_comes_with_its_recipe_and_verdict(client: Client, engine: Engine) -> None:
+    path, recipe, verdict = client.predict(
+        target="flamingo", size=96, steps=30, api_name="/class_image"
+    )
+    expected = ClassRecipe(target="flamingo", size=96, steps=30)
+    assert Path(path).name == "class-flamingo-seed0.png"
+    assert read_recipe(path) == ClassRecipe.from_dict(recipe) == expected
+    *_, frame = engine.class_image(expected)
+    with Image.open(path) as image:
+        assert image.tobytes() == frame.picture().tobytes()
+    after = engine.verdict(frame.tensor, expected)
+    assert verdict["after"]["logit"] == pytest.approx(after.logit, rel=1e-3)
+    assert verdict["after"]["logit"] > verdict["before"]["logit"]
+    assert verdict["after"]["rank"] < verdict["before"]["rank"]
+    assert [name for name, _ in verdict["after"]["seen"]] == [name for name, _ in after.seen]
+
+
+def test_a_class_is_raised_in_a_photo(client: Client) -> None:
+    path, recipe, _ = client.predict(
+        target="tiger", image=handle_file(str(CAT)), size=96, steps=4, api_name="/class_image"
+    )
+    with Image.open(path) as image:
+        assert image.size == (96, 64)
+    assert Path(path).name == "class-tiger-cat-seed0.png" and recipe["size"] == 96
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"target": "snake"}, "'snake' may be "),
+        ({"target": "unicorn"}, "there is no class 'unicorn'"),
+        ({"steps": 2000}, "steps must be a whole number from 0 to 1000"),
+    ],
+)
+def test_bad_classes_are_answered_with_what_is_allowed(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        client.predict(api_name="/class_image", **wrong)
+
+
+def test_previews_come_while_it_dreams(client: Client) -> None:
+    job = client.submit(
+        image=handle_file(str(CAT)), iterations=40, max_side=256, api_name="/deep_dream"
+    )
+    job.result(timeout=120)
+    *previews, (path, recipe) = job.outputs()
+    assert len(previews) >= 2 and all(answer is None for _, answer in previews)
+    assert {Path(preview).suffix for preview, _ in previews} == {".jpg"}
+    assert recipe == read_recipe(path).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
+        ({"layer": "foo"}, "layer 'foo' is not in dreamlet; try"),
+        ({"max_side": 33}, "the network needs 32 or more on each side"),
+    ],
+)
+def test_bad_knobs_are_answered_with_what_is_allowed(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        dream(client, **wrong)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.svg"])
+def test_a_file_that_is_no_picture_is_answered_in_plain_words(
+    name: str, client: Client, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    with pytest.raises(AppError, match=f"{name} is no picture this program reads"):
+        dream(client, tmp_path / name)
+
+
+def test_a_huge_picture_is_refused(client: Client, tmp_path: Path) -> None:
+    Image.new("1", (13_000, 13_000)).save(tmp_path / "bomb.png")
+    start = time.monotonic()
+    with pytest.raises(AppError, match="bomb.png has 169.0 megapixels; the limit is 64"):
+        dream(client, tmp_path / "bomb.png")
+    assert time.monotonic() - start < 10
+
+
+def test_a_file_of_the_server_is_not_read(address: str) -> None:
+    call = f"{address}/gradio_api/call/deep_dream"
+    secret = {"path": str(ROOT / "README.md"), "meta": {"_type": "gradio.FileData"}}
+    with httpx.Client() as http:
+        event = http.post(call, json={"data": [secret, *[None] * len(knobs(DreamRecipe))]}).json()[
+            "event_id"
+        ]
+        answer = http.get(f"{call}/{event}").text
+    assert "event: error" in answer and "README.md is no picture" not in answer
+
+
+def test_a_cancelled_job_frees_the_line(client: Client) -> None:
+    job = client.submit(
+        image=handle_file(str(CAT)), iterations=70, octaves=10, api_name="/deep_dream"
+    )
+    while not job.outputs():
+        assert not job.done(), job.result()
+        time.sleep(0.05)
+    job.cancel()
+    start = time.monotonic()
+    dream(client, **QUICK)
+    assert time.monotonic() - start < 10  # the whole dream would take half a minute and more
+
+
+def test_callers_at_once_get_what_callers_alone_get(client: Client) -> None:
+    seeds = range(4)
+    alone = [Path(dream(client, **QUICK, seed=seed)[0]).read_bytes() for seed in seeds]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda seed: dream(client, **QUICK, seed=seed), seeds)
+        together = [Path(path).read_bytes() for path, _ in answers]
+    assert together == alone
+
+
+def test_a_mask_sent_keeps_the_rest_as_it_is(client: Client, tmp_path: Path) -> None:
+    mask = Image.new("L", (451, 300))
+    mask.paste(255, (0, 0, 225, 300))
+    mask.save(tmp_path / "mask.png")
+    path, recipe = dream(
+        client, mask=handle_file(str(tmp_path / "mask.png")), iterations=2, keep_colours=True
+    )
+    photo, dreamed = load_image(CAT), load_image(path)
+    assert torch.equal(dreamed[..., 225:], photo[..., 225:])
+    assert (dreamed - photo)[..., :225].abs().mean() * 255 > 1
+    assert recipe["mask"].startswith("data:image/png;base64,") and recipe["keep_colours"]
+    assert read_recipe(path) == DreamRecipe.from_dict(recipe)
+
+
+def test_a_guide_sent_is_followed_as_in_python(client: Client, engine: Engine) -> None:
+    guide = str(EXAMPLES / "rocket.jpg")
+    path, recipe = dream(client, **QUICK, guide=handle_file(guide))
+    assert (recipe["objective"], recipe["layer"]) == ("match", "inception5a")
+    expected = DreamRecipe(**QUICK, guide=embed_guide(guide))
+    assert DreamRecipe.from_dict(recipe) == engine.settle(expected)
+    *_, frame = engine.dream(load_image(CAT), expected)
+    with Image.open(path) as image:
+        assert image.tobytes() == frame.picture().tobytes()
+
+
+def test_a_sheet_comes_with_the_recipe_of_each_picture(client: Client) -> None:
+    path, recipes = client.predict(
+        image=handle_file(str(CAT)),
+        layers="inception3b, inception4c",
+        intensities="1,3",
+        max_side=96,
+        octaves=1,
+        api_name="/compare",
+    )
+    assert Path(path).name == "sheet-cat.png"
+    with Image.open(path) as image:
+        assert image.size == (2 * (96 + 6) + 6, 2 * (64 + 18 + 6) + 6)
+    assert [(each["layer"], each["intensity"]) for each in recipes] == [
+        (layer, intensity) for layer in ("inception3b", "inception4c") for intensity in (1, 3)
+    ]
+
+
+def test_the_presets_can_be_sent_as_they_come(client: Client) -> None:
+    named = client.predict(api_name="/presets")
+    assert {name: DreamRecipe.from_dict(each) for name, each in named.items()} == presets()
+    knobs = {key: each for key, each in named["Subtle"].items() if key not in ("deepdream", "kind")}
+    given = {key: each for key, each in knobs.items() if each not in (None, "")} | {"max_side": 64}
+    assert DreamRecipe.from_dict(dream(client, **given)[1]) == presets()["Subtle"].with_changes(
+        max_side=64
+    )
+
+
+@pytest.mark.parametrize("name", ["guide", "mask"])
+def test_a_guide_or_mask_on_the_server_is_not_read(name: str, address: str) -> None:
+    call = f"{address}/gradio_api/call/deep_dream"
+    secret = {"path": str(ROOT / "examples" / "cat.jpg"), "meta": {"_type": "gradio.FileData"}}
+    with httpx.Client() as http:
+        with CAT.open("rb") as file:
+            uploaded = http.post(f"{address}/gradio_api/upload", files={"files": file}).json()[0]
+        photo = {"path": uploaded, "meta": {"_type": "gradio.FileData"}}
+        data = [photo, *(secret if each == name else None for each in knobs(DreamRecipe))]
+        event = http.post(call, json={"data": data}).json()["event_id"]
+        answer = http.get(f"{call}/{event}").text
+    assert "event: error" in answer and "dream-" not in answer
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"objective": "match"}, "objective match needs guide"),
+        ({"layer": "inception3b>foo"}, "layer 'foo' is not in dreamlet"),
+        ({"rule": "sgd"}, "rule must be normalised or adam"),
+    ],
+)
+def test_bad_new_knobs_are_answered_too(
+    wrong: dict[str, Any], message: str, client: Client
+) -> None:
+    with pytest.raises(AppError, match=message):
+        dream(client, **wrong)
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_every_knob_arrives_in_the_recipe(name: str, client: Client, engine: Engine) -> None:
+    # What the recipe makes of it, `test_render` tries.
+    given = {"max_side": 128, "iterations": 0} | {name: KNOBS[name]}
+    path, recipe = dream(client, **given)
+    expected = engine.settle(DreamRecipe(**given))
+    assert DreamRecipe.from_dict(recipe) == read_recipe(path) == expected

@@ -1,0 +1,388 @@
+"""Bodies that would take the server's memory or time, by what they hold or by how they come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from dream.page.server import bodies
+from dream.page.server.middleware import RequestLimits
+from tests.conftest import EXAMPLES
+from tests.support.api import JSON, served_by, uploaded
+from tests.support.attacks import EVENT, Attack, hold_half_sent_bodies, send_value_bombs
+from tests.support.memory import resident
+from tests.support.server import served
+
+SECONDS, TOTAL = 2.0, 6_000_000
+# The app, with less time and room for bodies.
+CODE = f"""
+import app
+from dream.page.server import bodies
+bodies.BODY_SECONDS, bodies.MAX_TOTAL_BYTES = {SECONDS}, {TOTAL}
+app.main()
+"""
+ROUTES = [
+    *("run/choose_2", "api/choose_2", "call/deep_dream", "call/v2/deep_dream", "queue/join"),
+    *("stream/none", "stream/none/close", "cancel", "reset"),
+]
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def hurried(log: Path) -> Iterator[str]:
+    """The address of an app that gives bodies two seconds, and room for three."""
+    with served(log, "-c", CODE, GRADIO_TEMP_DIR=str(log.parent)) as address:
+        yield address
+
+
+def nested(rng: random.Random, depth: int) -> Any:
+    """A value with all that looks like JSON in its strings."""
+    words = ['"', "\\", '\\"', "[", "]", "{}", ",", ":", "é", "\u2028", "", "\\\\"]
+    text = "".join(rng.choices(words, k=rng.randrange(6)))
+    if depth == 0:
+        return rng.choice([text, 1.5e3, None, True, -7])
+    items = [nested(rng, depth - 1) for _ in range(rng.randrange(4))]
+    return items if rng.random() < 0.5 else {f"{text}{i}": each for i, each in enumerate(items)}
+
+
+def counted(value: Any) -> tuple[int, int]:
+    """How many values there are, an empty list or object as two, and how deep they lie."""
+    if not isinstance(value, list | dict):
+        return 1, 0
+    inner = [counted(each) for each in (value.values() if isinstance(value, dict) else value)]
+    values, depths = [each[0] for each in inner], [each[1] for each in inner]
+    return 1 + (sum(values) or 1), 1 + max(depths, default=0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_values_are_counted_however_they_come(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(seed)
+    value = nested(rng, 4)
+    values, depth = counted(value)
+    text = json.dumps(value, ensure_ascii=rng.random() < 0.5).encode()
+    monkeypatch.setattr(bodies, "MAX_DEPTH", depth)
+    for size in (1, 2, 3, 7, len(text)):
+        scan = bodies.JsonScan(limit=10**6)
+        for start in range(0, len(text), size):
+            scan.add(text[start : start + size])
+        assert (scan.values, scan.depth) == (values, 0)
+    monkeypatch.setattr(bodies, "MAX_DEPTH", depth - 1)
+    if depth:
+        with pytest.raises(bodies.BodyError, match="deep"):
+            bodies.JsonScan(limit=10**6).add(text)
+
+
+LISTS = '{"data": [' + "[]," * 20_000 + "0]}"
+BOMBS = {
+    "values": (LISTS.encode(), 413, "at most 10,000 values"),
+    "keys": (b'{"data": {' + b'"":0,' * 20_000 + b'"":0}}', 413, "at most 10,000 values"),
+    "strings": (b'""' * 100_000, 413, "at most 10,000 values"),
+    "depth": (b'{"data": ' + b"[" * 100 + b"]" * 100 + b"}", 413, "64 deep"),
+    "escapes": (rb'{"data": ["' + rb"\n" * 200_000 + b'"]}', 413, "at most 100,000 escapes"),
+    "UTF-16": (LISTS.encode("utf-16-le"), 415, "in UTF-8 only"),
+    "UTF-32": (LISTS.encode("utf-32"), 415, "in UTF-8 only"),
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_what_would_be_built_to_too_much_is_refused_wherever_it_is_sent(
+    route: str, address: str
+) -> None:
+    for bomb, status, message in BOMBS.values():
+        answer = httpx.post(f"{address}/gradio_api/{route}", content=bomb, headers=JSON)
+        assert answer.status_code == status
+        assert message in answer.json()["detail"][0]["message"]
+
+
+def test_what_a_page_sends_stays_far_below_what_is_taken(address: str) -> None:
+    """A visit that is as full as it gets: 24 dreams, each with a recipe, beside all controls."""
+    config = httpx.get(f"{address}/config").json()
+    most = max(len(each["inputs"]) for each in config["dependencies"])
+    dream = [f"{'0' * 64}/dream.png", json.dumps({f"knob{i}": i for i in range(60)}), 1, 2]
+    kept = {"shown": [dream] * 3, "dreams": [dream] * 24, "recipe": "{}", "photo": "x"}
+    picture = {"path": "x", "url": "x", "size": 1, "orig_name": "x", "meta": {"_type": "x"}}
+    sent = {"data": [kept, *[picture] * most], "event_data": {"value": [picture] * 24}}
+    scan = bodies.JsonScan(bodies.MAX_JSON_BYTES)
+    scan.add(json.dumps(sent).encode())
+    assert most > 20 and scan.values < bodies.MAX_VALUES / 10
+
+
+def test_bodies_that_are_refused_or_fail_leave_nothing_in_memory(address: str) -> None:
+    process = served_by(urlsplit(address).port or 0)
+    if process is None:
+        pytest.skip("no /proc to read a process's memory from")
+    send_value_bombs(address, 2, values=3_000)
+    before = resident(process)
+    assert send_value_bombs(address, 6).statuses == {413: 6}
+    assert send_value_bombs(address, 6, values=3_000).statuses == {500: 6}
+    # One of the six takes 41 MB once it is built.
+    assert resident(process) - before < 20
+
+
+def test_mcp_is_not_read_where_it_is_not_served(address: str) -> None:
+    seen = hold_half_sent_bodies(address, 2, 15_990_000, seconds=5, path="/gradio_api/mcp/")
+    assert (seen.statuses, seen.held) == ({404: 2}, 0)
+
+
+def test_a_body_that_is_announced_too_large_is_refused_before_a_byte_is_read(address: str) -> None:
+    place = urlsplit(address)
+    for path, size in ((EVENT, bodies.MAX_JSON_BYTES), ("/gradio_api/upload", 50_100_000)):
+        with socket.create_connection((place.hostname, place.port), timeout=5) as line:
+            kind = "multipart/form-data; boundary=x"
+            head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
+            line.sendall(f"{head}content-length: {size + 1}\r\n\r\n".encode())
+            assert line.recv(100).startswith(b"HTTP/1.1 413")
+            # And the connection ends, whatever else would come.
+            while line.recv(1000):
+                pass
+
+
+def test_half_a_body_is_held_for_a_while_only(hurried: str) -> None:
+    seen = hold_half_sent_bodies(hurried, 2, seconds=SECONDS + 8)
+    assert (seen.statuses, seen.held) == ({408: 2}, 0)
+    assert SECONDS <= seen.seconds < SECONDS + 8
+
+
+def test_many_bodies_have_no_more_than_their_room_and_others_get_in(hurried: str) -> None:
+    seen: list[Attack] = []
+    attack = threading.Thread(
+        target=lambda: seen.append(hold_half_sent_bodies(hurried, 6, seconds=SECONDS + 8))
+    )
+    attack.start()
+    while attack.is_alive():
+        answer = httpx.post(f"{hurried}/gradio_api/call/v2/presets", json={}, timeout=10)
+        assert answer.status_code == 200
+    assert seen[0].statuses == {503: 3, 408: 3}
+
+
+def body_of(size: int, *, is_complete: bool = False, limit: int = 10**9) -> bodies.Body:
+    """A body of which so many bytes have come, and no more do."""
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    body = bodies.Body(receive, limit)
+    body.size, body.is_complete = size, is_complete
+    return body
+
+
+def gives_way(body: bodies.Body) -> bool:
+    try:
+        body.check_room()
+    except bodies.BodyError as error:
+        assert error.status == 503
+        return True
+    return False
+
+
+def in_a_loop(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(test)
+
+
+def test_bodies_that_are_answered_leave_room_to_those_on_their_way() -> None:
+    async def test() -> None:
+        budget = bodies.ByteBudget(1_000_000)
+        answered = [body_of(200_000, is_complete=True) for _ in range(5)]
+        for body in answered:
+            budget.add(body)
+        coming = body_of(600_000)
+        budget.add(coming)
+        assert not gives_way(coming)
+        with pytest.raises(bodies.BodyError, match="busy"):
+            budget.add(body_of(60_000, is_complete=True))
+        budget.add(body_of(40_000, is_complete=True))  # Small ones are always let in.
+        budget.remove(answered[0])
+        budget.add(body_of(60_000, is_complete=True))
+
+    in_a_loop(test())
+
+
+def test_small_bodies_get_in_where_the_room_is_full_and_take_none() -> None:
+    async def test() -> None:
+        budget = bodies.ByteBudget(100_000)
+        large, small = body_of(100_000), [body_of(bodies.SMALL_BYTES) for _ in range(20)]
+        for body in (large, *small):
+            budget.add(body)
+        assert not any(map(gives_way, (large, *small)))
+
+    in_a_loop(test())
+
+
+def test_a_body_that_gave_way_takes_no_other_one_along() -> None:
+    async def test() -> None:
+        budget = bodies.ByteBudget(1_000_000)
+        large, small, other = body_of(600_000), body_of(300_000), body_of(200_000)
+        for body in (large, small, other):
+            budget.add(body)
+        assert gives_way(large)
+        large.size = 700_000  # What had come before it was told.
+        with pytest.raises(bodies.BodyError, match="busy"):
+            budget.add(large)
+        assert not gives_way(small) and not gives_way(other)
+
+    in_a_loop(test())
+
+
+def upload_of(size: int, seconds: float) -> bodies.Body:
+    body = body_of(size)
+    body._begun -= seconds
+    return body
+
+
+def test_the_slowest_upload_gives_way_and_one_that_begins_does_not() -> None:
+    async def test() -> None:
+        slots = bodies.UploadSlots(8)
+        honest = [upload_of(10_000_000, 100), upload_of(60_000, 1)]
+        drips = [upload_of(12 * seconds, seconds) for seconds in range(20, 26)]
+        with ExitStack() as stack:
+            for body in (*honest, *drips):
+                stack.enter_context(slots.hold(body, ""))
+            assert not any(map(gives_way, (*honest, *drips)))
+            new = [upload_of(0, 0) for _ in drips]
+            for body in new:
+                stack.enter_context(slots.hold(body, ""))
+            assert all(map(gives_way, drips)) and not any(map(gives_way, (*honest, *new)))
+            # Of those that bring nothing one may begin after the other.
+            for _ in range(20):
+                stack.enter_context(slots.hold(upload_of(0, 0.1), ""))
+            assert not any(map(gives_way, honest))
+
+    in_a_loop(test())
+
+
+def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
+    async def test() -> None:
+        slots, stranger = bodies.UploadSlots(8), "93.184.215.14"
+        with ExitStack() as stack:
+            for _ in range(2):
+                stack.enter_context(slots.hold(body_of(0), stranger))
+            with pytest.raises(bodies.BodyError, match="busy"):
+                stack.enter_context(slots.hold(body_of(0), stranger))
+            for address in ("", "", "", "93.184.215.15"):  # Behind a proxy nobody is told apart.
+                stack.enter_context(slots.hold(body_of(0), address))
+        stack.enter_context(slots.hold(body_of(0), stranger))
+
+    in_a_loop(test())
+
+
+@pytest.mark.parametrize(("path", "status"), [("mcp/", 200), ("queue/join", 408)])
+def test_what_speaks_mcp_may_take_longer_if_it_keeps_coming(
+    path: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    answers: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert len((await receive())["body"]) == 5_001
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.1)
+        left.pop()
+        return {"type": "http.request", "body": b" " * 1000 if left else b"0", "more_body": left}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    left = list(range(6))
+    door = RequestLimits(app, SimpleNamespace(mcp_server=True))  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "POST", "path": f"/gradio_api/{path}", "headers": []}
+    asyncio.run(door(scope, receive, send))
+    assert answers[0]["status"] == status
+
+
+def multipart(name: str, content: bytes, *, files: int = 1) -> tuple[dict[str, str], bytes]:
+    parts = b"".join(
+        b"--x\r\ncontent-disposition: form-data; %s\r\n\r\n%s\r\n" % (name.encode(), content)
+        for _ in range(files)
+    )
+    return {"content-type": "multipart/form-data; boundary=x"}, parts + b"--x--\r\n"
+
+
+FILE = 'name="files"; filename="cat.jpg"'
+
+
+def test_an_upload_may_take_longer_if_it_keeps_coming(hurried: str) -> None:
+    headers, form = multipart(FILE, (EXAMPLES / "cat.jpg").read_bytes() + bytes(200_000))
+
+    def drip() -> Iterator[bytes]:
+        for start in range(0, len(form), len(form) // 8 + 1):
+            yield form[start : start + len(form) // 8 + 1]
+            time.sleep(SECONDS / 6)
+
+    answer = httpx.post(f"{hurried}/gradio_api/upload", content=drip(), headers=headers, timeout=20)
+    assert answer.status_code == 200 and answer.elapsed.total_seconds() > SECONDS
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "message"),
+    [(FILE, bodies.MAX_FILES + 1, "Too many files"), ('name="files"', 1, "only files can be")],
+)
+def test_an_upload_holds_a_few_files_and_nothing_else(
+    name: str, files: int, message: str, address: str
+) -> None:
+    headers, form = multipart(name, b"content", files=files)
+    answer = httpx.post(f"{address}/gradio_api/upload", content=form, headers=headers)
+    assert answer.status_code == 400 and message in answer.text
+
+
+def test_a_form_that_cannot_be_read_is_said_in_a_line(address: str) -> None:
+    headers = {"content-type": f"multipart/form-data; boundary={'x' * 300}"}
+    answer = httpx.post(f"{address}/gradio_api/upload", content=b"--x", headers=headers)
+    assert answer.status_code == 400 and "the form cannot be read" in answer.text
+
+
+def test_of_an_upload_nothing_is_left_that_is_not_handed_on(hurried: str) -> None:
+    with httpx.Client(base_url=f"{hurried}/gradio_api") as api:
+        folder = Path(uploaded(api, EXAMPLES / "cat.jpg")).parents[1]
+        before = set(folder.rglob("*"))
+        headers, form = multipart(FILE, bytes(5_000))
+        endless = api.post("/upload", content=form[:-8], headers=headers)
+        assert endless.status_code == 200 and endless.json() == []
+        headers, form = multipart('name="other"; filename="cat.jpg"', bytes(5_000))
+        assert api.post("/upload", content=form, headers=headers).json() == []
+    assert set(folder.rglob("*")) == before
+
+
+def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
+    hurried: str, log: Path
+) -> None:
+    place = urlsplit(hurried)
+    with httpx.Client(base_url=f"{hurried}/gradio_api") as api:
+        folder = Path(uploaded(api, EXAMPLES / "cat.jpg")).parents[1]
+    before, said = set(folder.rglob("*")), log.read_text()
+    headers, form = multipart(FILE, bytes(500_000))
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"host: localhost\r\n{head}content-length: {len(form)}\r\n\r\n"
+    start = f"POST /gradio_api/upload HTTP/1.1\r\n{head}"
+    for stays in (False, True):
+        with socket.create_connection((place.hostname, place.port), timeout=SECONDS + 30) as line:
+            line.sendall(start.encode() + form[:50_000])
+            while set(folder.rglob("*")) == before:
+                time.sleep(0.05)  # It has begun.
+            assert not stays or line.recv(100).startswith(b"HTTP/1.1 400")
+        latest = time.monotonic() + 10
+        while set(folder.rglob("*")) != before and time.monotonic() < latest:
+            time.sleep(0.05)
+        assert set(folder.rglob("*")) == before
+    assert log.read_text() == said
+
+
+def test_a_call_names_a_few_links_at_most(address: str) -> None:
+    images = [{"path": f"https://example.invalid/{number}.png"} for number in range(9)]
+    answer = httpx.post(f"{address}/gradio_api/call/v2/deep_dream", json={"image": images})
+    assert answer.status_code == 422 and "8 links at most, not 9" in answer.text

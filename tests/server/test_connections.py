@@ -1,0 +1,247 @@
+"""Connections that would be held open, so that nobody else gets in."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from dream.page.addresses import public_address
+from dream.page.server.connections import Connection, Connections, raise_open_files
+from dream.page.server.log_limits import OncePerMinute
+from tests.conftest import EXAMPLES
+from tests.support.api import begun, uploaded
+from tests.support.attacks import hold_half_sent_requests
+from tests.support.server import served
+
+SECONDS, STALLED, FILES = 3.0, 2.0, 256
+# The app, with few files to open, and less time for headers, and for who takes nothing.
+CODE = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES},) * 2)
+import app
+from dream.page.server import connections
+connections.HEADER_SECONDS, connections.STALLED_SECONDS = {SECONDS}, {STALLED}
+app.main()
+"""
+LARGE = 30_000_000  # More bytes than a system holds of what is not taken.
+GET = b"GET /robots.txt HTTP/1.1\r\nhost: localhost\r\n"
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def hurried(log: Path) -> Iterator[str]:
+    pytest.importorskip("resource")
+    with served(log, "-c", CODE) as address:
+        yield address
+
+
+def connected(address: str) -> socket.socket:
+    place = urlsplit(address)
+    return socket.create_connection((place.hostname, place.port), timeout=30)
+
+
+def seconds_until_cut(line: socket.socket) -> float:
+    start = time.monotonic()
+    while line.recv(1000):
+        pass
+    return time.monotonic() - start
+
+
+def test_half_sent_requests_keep_nobody_out(hurried: str, log: Path) -> None:
+    said = log.read_text()
+    seen = hold_half_sent_requests(hurried, FILES + 50, seconds=4 * SECONDS)
+    assert seen.held == 0 and seen.statuses == {0: FILES + 50}
+    assert log.read_text() == said
+
+
+@pytest.mark.parametrize("start", [b"", b"GET", GET, GET + b"\r\n" + GET])
+def test_a_request_is_waited_for_a_while_only(start: bytes, hurried: str) -> None:
+    with connected(hurried) as line:
+        line.sendall(start)
+        # After an answer uvicorn waits for five seconds, unless there is some of the next request.
+        assert seconds_until_cut(line) < SECONDS + 6
+
+
+def test_headers_that_drip_are_cut_too(hurried: str) -> None:
+    with connected(hurried) as line, pytest.raises(OSError):
+        for _ in range(40):
+            line.sendall(b"G")
+            time.sleep(SECONDS / 10)
+
+
+def test_who_comes_back_later_on_the_same_connection_is_answered(hurried: str) -> None:
+    place = urlsplit(hurried)
+    line = http.client.HTTPConnection(str(place.hostname), place.port, timeout=30)
+    for wait in (SECONDS * 1.2, 0, 0):
+        line.request("GET", "/robots.txt")
+        first = line.sock
+        assert line.getresponse().read() and line.sock is first
+        time.sleep(wait)
+    line.close()
+
+
+def test_an_answer_that_takes_long_is_not_cut(hurried: str) -> None:
+    with httpx.Client(base_url=f"{hurried}/gradio_api", timeout=60) as api:
+        cat = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+        event = begun(api, "deep_dream", {"image": cat, "iterations": 40})
+        start = time.monotonic()
+        with api.stream("GET", f"/call/deep_dream/{event}") as answer:
+            for _ in answer.iter_lines():
+                if time.monotonic() - start > SECONDS * 1.5:
+                    break
+            else:
+                raise AssertionError("the answer broke off")
+
+
+def test_who_takes_nothing_of_an_answer_is_cut(hurried: str) -> None:
+    with httpx.Client(base_url=f"{hurried}/gradio_api", timeout=60) as api:
+        path = uploaded(api, ("large.png", bytes(LARGE)))
+    with connected(hurried) as line:
+        line.sendall(f"GET /gradio_api/file={path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+        time.sleep(STALLED + 3)
+        came = 0
+        try:
+            while chunk := line.recv(1_000_000):
+                came += len(chunk)
+        except OSError:
+            pass
+    assert 0 < came < LARGE
+
+
+class Taken:
+    """The transport and the clock of a connection, of which so much is left at each timer."""
+
+    def __init__(self, *left: int) -> None:
+        self.left, self.is_cut = list(left), False
+
+    def get_write_buffer_size(self) -> int:
+        return self.left[0]
+
+    def is_closing(self) -> bool:
+        return True
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+    def call_later(self, _: float, end: Any, *about: Any) -> Any:
+        if len(self.left) > 1:
+            del self.left[0]
+            end(*about)
+        return SimpleNamespace(cancel=lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("left", "is_cut"), [([900, 600, 300, 0], False), ([900, 600, 600], True), ([900, 900], True)]
+)
+def test_who_takes_an_answer_slowly_is_not_cut_while_anything_is_taken(
+    left: list[int], is_cut: bool
+) -> None:
+    connection: Any = Connection.__new__(Connection)
+    connection.transport = connection.loop = taken = Taken(*left)
+    connection.flow = SimpleNamespace(pause_writing=lambda: None, resume_writing=lambda: None)
+    connection._stalls = None
+    connection.pause_writing()
+    assert taken.is_cut == is_cut
+
+
+def test_an_upgrade_is_answered_as_any_request_and_nonsense_fills_no_log(
+    hurried: str, log: Path
+) -> None:
+    said = log.read_text()
+    for _ in range(3):
+        with connected(hurried) as line:
+            line.sendall(GET + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
+            assert line.recv(100).startswith(b"HTTP/1.1 200")
+    for _ in range(20):
+        with connected(hurried) as line:
+            line.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
+            assert line.recv(100).startswith(b"HTTP/1.1 400")
+    assert len(log.read_text()[len(said) :].splitlines()) <= 1
+
+
+class Line:
+    """A connection from an address, as far as others look at it."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.is_open, self.is_sending = public_address(address), True, False
+        self.transport = SimpleNamespace(abort=lambda: setattr(self, "is_open", False))
+
+
+def entered(connections: Connections, *addresses: str) -> list[Any]:
+    lines: list[Any] = [Line(address) for address in addresses]
+    for line in lines:
+        connections.enter(line)
+    return lines
+
+
+def test_who_waits_longest_without_a_request_gives_way() -> None:
+    connections = Connections(4)
+    first, second, third, fourth = lines = entered(connections, *["127.0.0.1"] * 4)
+    connections.wait(first, True)
+    connections.wait(second, True)
+    connections.wait(second, False)  # It has its answer, and waits again.
+    (fifth,) = entered(connections, "127.0.0.1")
+    assert [each.is_open for each in (*lines, fifth)] == [True, True, False, True, True]
+    for line in (fourth, second, fifth):
+        connections.wait(line, True)
+    (sixth,) = entered(connections, "127.0.0.1")  # All are answered: the first one began first.
+    assert not first.is_open and sixth.is_open
+
+
+def test_of_those_that_are_answered_one_that_still_sends_gives_way_first() -> None:
+    connections = Connections(3)
+    lines = entered(connections, *["127.0.0.1"] * 3)
+    for line in lines:
+        connections.wait(line, True)
+    lines[1].is_sending = True
+    entered(connections, "127.0.0.1")
+    assert [line.is_open for line in lines] == [True, False, True]
+
+
+def test_a_system_that_allows_fewer_open_files_than_it_says_is_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    for error in (OSError(22, "Invalid argument"), ValueError("not allowed to raise it")):
+
+        def refuse(*_: Any, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(resource, "setrlimit", refuse)
+        assert raise_open_files() == 256
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # It is clamped in silence.
+    assert raise_open_files() == 256
+
+
+def test_one_public_address_has_a_quarter_at_most() -> None:
+    connections = Connections(8)
+    (other,) = entered(connections, "93.184.215.14")
+    mine = entered(connections, *(f"2606:2800:21f:cb07::{number}" for number in range(4)))
+    assert [each.is_open for each in (other, *mine)] == [True, True, True, False, False]
+    connections.leave(mine[0])
+    connections.leave(mine[0])  # Twice is once.
+    assert all(each.is_open for each in entered(connections, "2606:2800:21f:cb07::9"))
+    assert all(each.is_open for each in entered(connections, *["10.0.0.1"] * 5))
+
+
+def test_what_strangers_can_have_said_is_said_once_a_minute_in_a_line() -> None:
+    said = logging.makeLogRecord(
+        {"name": "asyncio", "msg": "Invalid\nsocket: 7", "args": (1,), "exc_info": (1,)}
+    )
+    once = OncePerMinute("Invalid")
+    assert once.filter(said) and said.getMessage() == "Invalid" and not said.exc_info
+    assert not once.filter(said) and once.filter(
+        logging.makeLogRecord({"name": "x", "msg": "other"})
+    )

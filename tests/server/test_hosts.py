@@ -1,0 +1,227 @@
+"""By which names the app answers, and which pages may use it, at home and where it is open."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import sync_playwright
+from starlette.responses import PlainTextResponse
+
+from dream import DreamError
+from dream.page.server.hosts import VARIABLE, HostCheck, allowed_hosts
+from tests.conftest import EXAMPLES
+from tests.support.browser import CHROMIUM, FLAGS
+from tests.support.server import served
+
+API = "/gradio_api"
+PHOTO = {"files": ("cat.jpg", (EXAMPLES / "cat.jpg").read_bytes())}
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def posted(address: str, **headers: str) -> httpx.Response:
+    """What is answered to an upload."""
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.post(f"{address}{API}/upload", files=PHOTO, headers=names, timeout=30)
+
+
+def message(answer: httpx.Response) -> str:
+    assert answer.status_code == 403, answer.text
+    (said,) = answer.json()["detail"]
+    assert "\n" not in said["message"]
+    return str(said["message"])
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+@pytest.mark.parametrize("port", ["", ":1", ":{own}"])
+def test_the_machines_own_names_are_answered_by_any_port(
+    host: str, port: str, address: str
+) -> None:
+    # Of which a tunnel has another, and a page's Origin has the tunnel's.
+    name = host + port.format(own=urlsplit(address).port)
+    assert httpx.get(address, headers={"host": name}).status_code == 200
+    assert posted(address, host=name).status_code == 200
+    assert posted(address, host=name, origin=f"http://{name}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "0.0.0.0", "[::]"),
+        *("localhost@evil.example", "evil.example:{own}", "localhost.", "192.168.0.2", "[::1", ""),
+    ],
+)
+def test_other_names_are_refused_whatever_leads_them_here(host: str, address: str) -> None:
+    name = host.format(own=urlsplit(address).port)
+    for path in ("/", "/config", f"{API}/info", "/none", "/favicon.ico"):
+        answer = httpx.get(address + path, headers={"host": name})
+        assert f"whoever runs it can allow that by {VARIABLE}=" in message(answer)
+    assert message(posted(address, host=name, origin=f"http://{name}"))
+    assert message(posted(address, x_forwarded_host=name or "x"))
+    asked = {"host": name, "origin": f"http://{name}", "access-control-request-method": "POST"}
+    assert message(httpx.request("OPTIONS", f"{address}{API}/upload", headers=asked))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://evil.example", "http://localhost:1", "http://127.0.0.1", "null", "file://"),
+        *("http://{own}.evil.example", "http://evil.example/{own}", "app://{own}", "{own}"),
+    ],
+)
+def test_other_pages_neither_send_nor_read_anything(origin: str, address: str) -> None:
+    page = origin.format(own=urlsplit(address).netloc)
+    assert "may not use the app" in message(posted(address, origin=page))
+    for path in ("/config", f"{API}/info", f"{API}/queue/data?session_hash=x"):
+        answer = httpx.get(address + path, headers={"origin": page})
+        assert message(answer) and "access-control-allow-origin" not in answer.headers
+
+
+def test_a_browser_that_names_no_page_says_whether_it_is_another_one(address: str) -> None:
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
+        assert posted(address, sec_fetch_site=site).status_code == status
+        # A link to the page is followed from anywhere.
+        assert httpx.get(address, headers={"sec-fetch-site": site}).status_code == 200
+    assert posted(address, sec_fetch_site="none").status_code == 200
+
+
+OPENED = (
+    *({"GRADIO_SERVER_NAME": name} for name in ("0.0.0.0", "::", "[::]", "192.168.0.2", "box")),
+    *({"SPACE_HOST": "someone-dreams.hf.space"}, {"GRADIO_SHARE": "True"}),
+    {"SYSTEM": "spaces", "SPACE_ID": "someone/dreams"},
+)
+
+
+@pytest.mark.parametrize("environment", OPENED)
+def test_a_server_that_is_open_to_others_answers_by_any_name(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert allowed_hosts() is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "hosts"),
+    [
+        ({}, set()),
+        ({"GRADIO_SERVER_NAME": "127.0.0.1"}, set()),
+        ({"GRADIO_SERVER_NAME": "[::1]"}, set()),
+        ({"GRADIO_SERVER_NAME": "127.0.0.2"}, {"127.0.0.2"}),
+        ({VARIABLE: "[2001:db8::1],[2001:db8::2]:8000"}, {"2001:db8::1", "[2001:db8::2]:8000"}),
+        ({VARIABLE: " Dreams.example.org, box:8000,,"}, {"dreams.example.org", "box:8000"}),
+        ({VARIABLE: "localhost", "GRADIO_SERVER_NAME": "[::]"}, {"::"}),
+        ({"GRADIO_ROOT_PATH": "https://dreams.example.org/app"}, {"dreams.example.org"}),
+        ({"GRADIO_ROOT_PATH": "/app"}, set()),
+        ({VARIABLE: "https://dreams.example.org/app"}, {"dreams.example.org"}),
+    ],
+)
+def test_names_are_added_by_the_environment(
+    environment: dict[str, str], hosts: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert set(allowed_hosts() or ()) == hosts and allowed_hosts() is not None
+
+
+def test_what_is_no_name_in_the_environment_is_said_in_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(VARIABLE, "my dreams\x1b")
+    with pytest.raises(DreamError, match=rf"^{VARIABLE} has names of hosts, .* 'my dreams.x1b'$"):
+        allowed_hosts()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"host": "dreams.example.org", "origin": "https://dreams.example.org"}, 200),
+        ({"host": "127.0.0.1:7860", "origin": "https://dreams.example.org"}, 200),
+        ({"host": "127.0.0.1:7860", "x-forwarded-host": "dreams.example.org"}, 200),
+        ({"host": "localhost:7860", "origin": "http://localhost:5173"}, 200),  # Being developed.
+        ({"host": "localhost:7860", "origin": "http://localhost:5174"}, 403),
+        ({"host": "[2001:db8::1]:7860", "origin": "http://[2001:db8::1]:7860"}, 200),
+        ({"host": "[2001:db8::1]"}, 200),
+        ({"host": "[2001:db8::2]"}, 403),
+        ({"host": "evil.example", "origin": "https://dreams.example.org"}, 403),
+        ({"host": "127.0.0.1:7860", "x-forwarded-host": "dreams.example.org, evil.example"}, 403),
+    ],
+)
+def test_behind_a_proxy_its_name_is_answered_however_it_is_passed_on(
+    sent: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "dreams.example.org,localhost:5173,[2001:db8::1]")
+    seen: list[dict[bytes, bytes]] = []
+
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        seen.append(dict(scope["headers"]))
+        await PlainTextResponse("")(scope, _, send)
+
+    async def asked() -> int:
+        transport = httpx.ASGITransport(HostCheck(app, allowed_hosts()))
+        async with httpx.AsyncClient(transport=transport) as client:
+            headers = sent | {"x-gradio-server": "http://evil.example"}
+            return (await client.post("http://test/", headers=headers)).status_code
+
+    assert asyncio.run(asked()) == status
+    assert len(seen) == (status == 200) and not any(b"x-gradio-server" in each for each in seen)
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[str]:
+    """A page on another port of this machine."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+SEND = """async ([address, mode]) => {
+  const body = new FormData();
+  body.append("files", new Blob(["blind"]), "blind.png");
+  const sent = fetch(`${address}/gradio_api/upload`, { method: "POST", mode, body });
+  return sent.then((answer) => answer.text()).catch(() => "nothing was read");
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_in_a_browser_no_other_page_uploads_or_reads(tmp_path: Path, elsewhere: str) -> None:
+    files = tmp_path / "files"
+    with (
+        served(tmp_path / "log", GRADIO_TEMP_DIR=str(files)) as address,
+        sync_playwright() as playwright,
+    ):
+        port = urlsplit(address).port
+        rebound = f"--host-resolver-rules=MAP evil.example 127.0.0.1:{port}"
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rebound])
+        page = browser.new_page()
+        page.goto(f"http://{elsewhere}/")
+        for mode in ("cors", "no-cors"):
+            assert page.evaluate(SEND, [address, mode]) in ("nothing was read", "")
+        answer = page.goto("http://evil.example/config")
+        assert answer and answer.status == 403 and VARIABLE in answer.text()
+        assert VARIABLE in page.evaluate(SEND, ["", "cors"])
+        assert not list(files.rglob("blind.png"))
+        page.goto(address)
+        assert "blind.png" in page.evaluate(SEND, ["", "cors"])
+        assert len(list(files.rglob("blind.png"))) == 1
+        browser.close()

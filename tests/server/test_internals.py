@@ -1,0 +1,46 @@
+"""What the app is built on inside libraries, and what they write into its log."""
+
+from __future__ import annotations
+
+import logging
+
+import gradio as gr
+import pytest
+from gradio.queueing import Queue
+
+from dream import DreamError
+from dream.page.server.gradio_internals import INTERNALS, check_gradio, missing_internals
+from dream.page.server.log_limits import READERS, OncePerMinute
+
+
+def test_the_installed_gradio_has_what_the_bounds_rest_on() -> None:
+    assert list(missing_internals()) == []
+    assert len(INTERNALS) > 20
+    check_gradio()
+
+
+def test_a_gradio_that_lost_some_of_it_ends_the_start_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def push(self: object, event: object) -> None: ...
+
+    with monkeypatch.context() as change:
+        change.delattr(gr.Blocks, "get_config_file")
+        with pytest.raises(DreamError, match="has no Blocks.get_config_file") as refusal:
+            check_gradio()
+        assert str(refusal.value).isprintable() and "pip install gradio==" in str(refusal.value)
+    with monkeypatch.context() as change:
+        change.setattr(Queue, "push", push)
+        assert "Queue.push: pending_messages_per_session" in list(missing_internals())
+
+
+def test_a_strangers_warnings_silence_no_other_library() -> None:
+    once = OncePerMinute(loggers=READERS)
+
+    def passes(name: str, level: int = logging.WARNING) -> bool:
+        return once.filter(logging.LogRecord(name, level, "", 0, "said", (), None))
+
+    assert passes("python_multipart.multipart")
+    assert not passes("python_multipart.multipart") and not passes("uvicorn.error")
+    assert passes("torch.cuda") and passes("huggingface_hub.file_download") and passes("torch.cuda")
+    assert passes("uvicorn.error", logging.ERROR)

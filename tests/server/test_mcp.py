@@ -1,0 +1,256 @@
+"""The app as tools for LLMs: what an MCP client finds, and what the tools answer it.
+
+Gradio's extra "mcp" needs an older pydantic than the rest is tested with, so it is put into a
+folder of its own that comes first on the path of the app and of the client.
+"""
+
+import base64
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import requires, version
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client
+from packaging.requirements import Requirement
+from PIL import Image
+
+from dream import DreamRecipe, Engine, load_image, read_recipe
+from dream.page.blocks import NOT_UPLOADED_MESSAGE
+from dream.page.server.bodies import MAX_MCP_BYTES
+from dream.recipe.presets import presets
+from tests.conftest import EXAMPLES, ROOT
+from tests.support.attacks import send_strings, send_value_bombs
+from tests.support.packages import install
+from tests.support.server import served
+
+CAT = EXAMPLES / "cat.jpg"
+PINS = ROOT / "tests" / "support" / "mcp-requirements.txt"
+QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def extra(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with gradio's extra "mcp"."""
+    folder = tmp_path_factory.mktemp("extra")
+    install("--no-deps", "--target", str(folder), "-r", str(PINS))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def address(extra: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=extra) as address:
+        yield address
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A client of the server, in a process of its own."""
+
+    process: subprocess.Popen[str]
+
+    def ask(self, *calls: tuple[str, dict[str, Any]], progress: bool = True) -> dict[str, Any]:
+        """What it is told in a session."""
+        assert self.process.stdin and self.process.stdout
+        print(
+            json.dumps([(*call, progress) for call in calls]), file=self.process.stdin, flush=True
+        )
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def call(self, tool: str, progress: bool = True, **arguments: Any) -> Any:
+        """What a tool answers: whether that is an error, and its contents."""
+        (result,) = self.ask((tool, arguments), progress=progress)["results"]
+        return result["isError"], result["content"]
+
+
+@pytest.fixture(scope="module")
+def mcp(address: str, extra: str) -> Iterator[Asker]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.mcp_client", address],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": extra},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Asker(process)
+        process.kill()
+
+
+def as_uri(path: Path) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+@pytest.fixture(scope="module")
+def tools(mcp: Asker) -> dict[str, dict[str, Any]]:
+    """The tools by name."""
+    answer = mcp.ask()
+    assert answer["server"] == "Deep Dream"
+    return {tool["name"]: tool for tool in answer["tools"]}
+
+
+def test_the_folder_holds_what_gradios_extra_asks_for(extra: str) -> None:
+    pinned = {
+        requirement.name: next(iter(requirement.specifier)).version
+        for requirement in map(Requirement, re.findall(r"^[^#].*", PINS.read_text(), re.M))
+        if not requirement.marker or requirement.marker.evaluate()
+    }
+    for asked in map(Requirement, requires("gradio") or []):
+        if (
+            asked.marker
+            and "extra" in str(asked.marker)
+            and asked.marker.evaluate({"extra": "mcp"})
+        ):
+            assert asked.specifier.contains(pinned[asked.name]), asked
+    # Every one of them finds what it needs, in the folder or in the environment.
+    environment = os.environ | {"PYTHONPATH": extra}
+    subprocess.run([sys.executable, "-m", "pip", "check"], env=environment, check=True)
+
+
+def test_the_tools_are_the_endpoints_with_their_parameters_and_defaults(
+    address: str, tools: dict[str, dict[str, Any]]
+) -> None:
+    api = Client(address, verbose=False).view_api(return_format="dict", print_info=False)
+    endpoints = {name.strip("/"): each for name, each in api["named_endpoints"].items()}
+    assert set(tools) == set(endpoints) and len(tools) == 9
+    for name, endpoint in endpoints.items():
+        schema = tools[name]["inputSchema"]
+        parameters = {each["parameter_name"]: each for each in endpoint["parameters"]}
+        assert list(schema["properties"]) == list(parameters), name
+        needed = [key for key, each in parameters.items() if not each["parameter_has_default"]]
+        assert schema.get("required", []) == needed, name
+        for key, parameter in parameters.items():
+            # Gradio leaves a default of 0, false or nothing out of a schema.
+            default = parameter["parameter_default"] if key not in needed else None
+            assert schema["properties"][key].get("default") == (default or None), (name, key)
+
+
+def test_every_tool_and_parameter_is_explained_in_whole_sentences(
+    tools: dict[str, dict[str, Any]],
+) -> None:
+    for name, tool in tools.items():
+        assert len(tool["description"]) > 40, name
+        for parameter, schema in tool["inputSchema"]["properties"].items():
+            # Gradio reads one line of each: what goes on in the next is lost.
+            assert re.fullmatch(r"\S.{14,}\.", schema.get("description", "")), (name, parameter)
+
+
+def recipe_behind(link: str, folder: Path) -> DreamRecipe:
+    """The recipe in the file that an address gives."""
+    (folder / "dream.png").write_bytes(httpx.get(link).raise_for_status().content)
+    return read_recipe(folder / "dream.png", DreamRecipe)
+
+
+def test_an_llm_dreams_and_sees_the_dream(mcp: Asker, engine: Engine, tmp_path: Path) -> None:
+    error, (picture, link, said) = mcp.call("deep_dream", image=as_uri(CAT), **QUICK)
+    assert not error and picture["type"] == "image" and picture["mimeType"] == "image/png"
+    recipe = DreamRecipe(**QUICK)
+    *_, frame = engine.dream(load_image(CAT), recipe)
+    seen = Image.open(io.BytesIO(base64.b64decode(picture["data"])))
+    assert seen.tobytes() == frame.picture().tobytes()
+    assert str(engine.settle(recipe).to_dict()) == said["text"]
+    found = recipe_behind(link["text"].removeprefix("Image URL: "), tmp_path)
+    assert found == engine.settle(recipe)
+
+
+def test_a_client_that_asks_for_no_progress_gets_the_address_of_the_dream(
+    address: str, mcp: Asker, engine: Engine, tmp_path: Path
+) -> None:
+    error, (said,) = mcp.call("deep_dream", False, image=as_uri(CAT), **QUICK)
+    (link,) = re.findall(rf"'url': '({address}/gradio_api/file=[^']+\.png)'", said["text"])
+    assert not error and recipe_behind(link, tmp_path) == engine.settle(DreamRecipe(**QUICK))
+
+
+def test_the_presets_are_told(mcp: Asker) -> None:
+    error, (said,) = mcp.call("presets")
+    assert not error
+    assert said["text"] == str({name: recipe.to_dict() for name, recipe in presets().items()})
+
+
+def test_channels_and_class_images_are_made(mcp: Asker) -> None:
+    shown = ("visualize_channel", {"channels": "7,80", "size": 64, "steps": 2})
+    made = ("class_image", {"target": "flamingo", "size": 64, "steps": 2})
+    channels, flamingo = mcp.ask(shown, made)["results"]
+    assert not channels["isError"] and not flamingo["isError"], flamingo
+    assert "channel-inception4c-80-seed0.png" in channels["content"][0]["text"]
+    assert flamingo["content"][0]["type"] == "image"
+    assert "'target': 'flamingo'" in flamingo["content"][-1]["text"]
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
+    ({"layer": "foo"}, "layer 'foo' is not in dreamlet; try "),
+    ({"octaves": "many"}, "'many' is not of type 'integer'"),
+    ({"image": "data:image/png;base64,aGVsbG8="}, "file.png is no picture this program reads"),
+    ({"image": "examples/cat.jpg"}, "provide a url .* Received: examples/cat.jpg"),
+]
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_what_is_wrong_is_said(progress: bool, mcp: Asker) -> None:
+    base = {"image": as_uri(CAT), **QUICK}
+    calls = [("deep_dream", base | wrong) for wrong, _ in WRONG]
+    results = mcp.ask(*calls, progress=progress)["results"]
+    for result, (_, message) in zip(results, WRONG, strict=True):
+        (said,) = result["content"]
+        assert result["isError"] and re.search(message, said["text"])
+
+
+def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, mcp: Asker) -> None:
+    with CAT.open("rb") as file:
+        (path,) = httpx.post(f"{address}/gradio_api/upload", files={"files": file}).json()
+    link = f"{address}/gradio_api/file={path}"
+    assert httpx.get(link).content == CAT.read_bytes()
+    error, _ = mcp.call("deep_dream", image=link, **QUICK)
+    assert error
+
+
+def test_no_tool_has_the_server_upload_a_file_of_its_own(address: str) -> None:
+    # Gradio's client, which the server uses for itself, uploads what a dict names.
+    image = {"path": str(CAT), "meta": {"_type": "gradio.FileData"}}
+    given = {"name": "deep_dream", "arguments": {"image": image}}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": given}
+    answer = httpx.post(f"{address}/gradio_api/mcp/", json=call)
+    assert answer.status_code == 422 and NOT_UPLOADED_MESSAGE in answer.text
+
+
+def test_large_bodies_stop_nobody_and_larger_ones_are_refused(address: str) -> None:
+    path = "/gradio_api/mcp/"
+    for size in (MAX_MCP_BYTES, 15_990_000):
+        assert send_strings(address, 8, size, path).statuses == {413: 8}
+    assert send_value_bombs(address, 1, values=1_000_000, path=path).statuses == {413: 1}
+    seen = send_strings(address, 8, MAX_MCP_BYTES - 4, path)
+    assert seen.statuses.keys() <= {200, 400, 406}, seen  # It is no message of MCP's.
+    assert seen.peak - seen.before < 250 and seen.longest_wait < 3
+
+
+def test_readme_configures_a_client_for_the_address_of_make_run() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (configuration,) = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
+    (server,) = json.loads(configuration)["mcpServers"].values()
+    assert server == {"url": "http://127.0.0.1:7860/gradio_api/mcp/"}
+    assert f'"gradio[mcp]=={version("gradio")}"' in readme
+
+
+def test_every_route_of_the_installed_mcp_server_is_open(address: str) -> None:
+    route = f"{address}/gradio_api/mcp"
+    assert httpx.get(f"{route}/schema").status_code == 200
+    with httpx.stream("GET", f"{route}/sse") as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "event: endpoint"
+        messages = next(lines).removeprefix("data: ")
+    assert messages.startswith("/gradio_api/mcp/messages/?session_id=")
+    for method, end in (("GET", ""), ("POST", ""), ("POST", "/"), ("DELETE", "/")):
+        said = httpx.request(method, route + end).text
+        assert "there is nothing at this address" not in said

@@ -1,0 +1,308 @@
+"""What the page's own events do for strangers: nothing is broken, held, read or fed by nonsense."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+from PIL import Image
+
+from dream import DreamError
+from dream.page.blocks import ValidatedBlocks, upload_name
+from dream.page.call_limits import (
+    MAX_ADDRESS_CALLS,
+    MAX_ADDRESS_WAITING,
+    SLOW_THREADS,
+    TOO_MANY,
+)
+from dream.page.widgets import components
+from tests.conftest import EXAMPLES
+from tests.support.api import JSON, uploaded
+from tests.support.event_fuzz import fuzz_events
+from tests.support.server import served
+from tests.support.stream import streaming
+
+# Of an own server: what fits by chance is dreamed for so long, and a stopped video waited for.
+TIME_LIMIT, PATIENCE = 2, 8.0
+SERVER = f"import app; from dream.page import video_stream; video_stream.STOP_TIMEOUT = {PATIENCE}; app.main()"
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def own_address(log: Path) -> Iterator[str]:
+    """A server that these tests have for themselves."""
+    about = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": "", "DREAM_TIME_LIMIT": str(TIME_LIMIT)}
+    with served(log, "-c", SERVER, **about) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def api(own_address: str) -> Iterator[httpx.Client]:
+    unbounded = httpx.Limits(max_connections=None)
+    base = f"{own_address}/gradio_api"
+    with httpx.Client(base_url=base, timeout=60, limits=unbounded) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def events(own_address: str) -> dict[str, Any]:
+    config = httpx.get(f"{own_address}/config").json()
+    return {each["api_name"]: each for each in config["dependencies"] if each["backend_fn"]}
+
+
+def asked(api: httpx.Client, name: str, **body: Any) -> tuple[int, Any]:
+    """What an un-queued event answers to that body; 1e400 where it says infinity."""
+    content = json.dumps({"data": [], "session_hash": "one", **body}).replace("Infinity", "1e400")
+    answer = api.post(f"/run/{name}", content=content, headers=JSON)
+    said = answer.json()
+    return answer.status_code, said["error"] if "error" in said else said["detail"][0]["message"]
+
+
+CHOSEN: list[Any] = [None, 3, "x", [], {}, {"index": 1}, {"index": [[1]], "value": 0}]
+HUGE = {"index": [10**400, 0], "value": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("set_to", {"trigger_id": 1, "data": [None]}, "belongs to another component"),
+        ("set_to", {"data": [None]}, "belongs to another component"),
+        ("choose_1", {"event_data": {"index": 99, "value": None}}, "no longer kept here"),
+        ("pictured_layer", {"event_data": {"index": 99, "value": 0}}, "no picture 100 of a layer"),
+        ("bring_back", {"event_data": {"index": -1, "value": 0}, "data": [None]}, "such a place"),
+        ("_spot_of", {"event_data": {"index": 3, "value": None}}, "nothing at such a place"),
+        ("_spot_of", {"event_data": HUGE}, "nothing at such a place"),
+        ("set_to", {"fn_index": float("inf"), "data": [None]}, "fn_index: "),
+        ("pasted", {"session_hash": "\ud800", "data": ["{}", None]}, "half of a surrogate pair"),
+        ("pasted", {"data": ["\ud800", None]}, "half of a surrogate pair"),
+        ("shown", {"data": [[], {}]}, "Network cannot be that"),
+        ("loaded", {"data": [None, None]}, "Choose a PNG or JSON file first"),
+        *(("pictured_layer", {"event_data": each}, "nothing at such a place") for each in CHOSEN),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(
+    name: str, body: Any, said: str, api: httpx.Client, events: dict[str, Any], log: Path
+) -> None:
+    event = events[name]
+    about = {"fn_index": event["id"], "trigger_id": (event["targets"] or [[None]])[0][0]}
+    if name == "set_to":
+        about.pop("trigger_id")
+    status, answer = asked(api, name, **about | body)
+    assert said in answer and answer.isprintable() and status in (422, 500)
+    assert "Traceback" not in log.read_text()
+
+
+def test_an_event_that_has_no_handler_and_a_dream_past_the_queue_are_refused(
+    api: httpx.Client, own_address: str
+) -> None:
+    config = httpx.get(f"{own_address}/config").json()
+    inert = next(each["id"] for each in config["dependencies"] if not each["backend_fn"])
+    assert "in the browser alone" in asked(api, "x", fn_index=inert)[1]
+    answer = api.post("/run/deep_dream", json={"data": [None] * 25})
+    assert answer.status_code == 404
+
+
+def test_a_fuzzer_finds_no_event_that_breaks(own_address: str, log: Path) -> None:
+    trial = fuzz_events(own_address, 240, seed=7)
+    assert trial.wrong == [] and trial.refused > 100 and trial.fine > 20
+    assert httpx.get(own_address).status_code == 200
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_fault_of_ours_with_sane_input_is_not_taken_for_nonsense() -> None:
+    """So Gradio writes its traceback into the log, where the operator sees it."""
+
+    async def call() -> None:
+        with ValidatedBlocks() as page:
+            gr.Button().click(lambda: 1 / 0, None, None, **components.IMMEDIATE_EVENT)
+        await page.process_api(0, [], session_hash="one")
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(call())
+
+
+def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
+    api: httpx.Client, events: dict[str, Any]
+) -> None:
+    """Sixty of one session, and sixty more of one each: forty took all threads there were."""
+    path = Path(uploaded(api, ("film.mp4", b"none as yet")))
+    parts_of_it = path.with_name(f".{path.name}.parts")
+    parts_of_it.mkdir()
+    about = {
+        "fn_index": events["_stopped_video"]["id"],
+        "data": [upload_name(str(path)), None],
+    }
+    said: list[str] = []
+
+    def wait(session: str) -> None:
+        answer = api.post("/run/_stopped_video", json={**about, "session_hash": session})
+        if answer.status_code != 200:
+            said.append(answer.json()["error"])
+
+    sessions = ["mine"] * 60 + [uuid.uuid4().hex for _ in range(60)]
+    threads = [threading.Thread(target=wait, args=[each], daemon=True) for each in sessions]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    start = time.monotonic()
+    for session in ("other", "another"):
+        answer = api.post("/run/presets", json={"data": [], "session_hash": session})
+        assert answer.status_code == 200
+    assert time.monotonic() - start < PATIENCE / 2
+    assert sum(thread.is_alive() for thread in threads) >= 60  # They do wait.
+    assert said == [TOO_MANY] * 20
+    parts_of_it.rmdir()
+    for thread in threads:
+        thread.join()
+
+
+def test_slow_looks_share_few_threads_and_hold_up_no_quick_one() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def slow() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.3)
+        with lock:
+            running -= 1
+
+    async def all_of_them() -> float:
+        with ValidatedBlocks() as page:
+            gr.Button().click(slow, None, None, **components.SLOW_LOOK)
+            gr.Button().click(lambda: None, None, None, **components.IMMEDIATE_EVENT)
+        calls = [page.process_api(0, [], session_hash=str(each)) for each in range(20)]
+        waiting = asyncio.gather(*calls)
+        await asyncio.sleep(0.1)
+        start = time.monotonic()
+        await page.process_api(1, [], session_hash="other")
+        took = time.monotonic() - start
+        await waiting
+        return took
+
+    assert asyncio.run(all_of_them()) < 0.3
+    assert most == SLOW_THREADS
+
+
+def test_a_full_line_of_zips_and_videos_is_not_that_of_a_page_that_opens() -> None:
+    seen: list[str] = []
+    opened = threading.Event()
+
+    def pack() -> None:
+        opened.wait(60)
+        seen.append("ZIP")
+
+    async def all_of_them() -> None:
+        with ValidatedBlocks() as page:
+            gr.Button().click(pack, None, None, **components.HEAVY_LOOK)
+            gr.Button().click(lambda: seen.append("page"), None, None, **components.SLOW_LOOK)
+        calls = [page.process_api(0, [], session_hash=str(each)) for each in range(20)]
+        waiting = asyncio.gather(*calls)
+        await asyncio.sleep(0.1)
+        await page.process_api(1, [], session_hash="visitor")
+        opened.set()
+        await waiting
+
+    asyncio.run(all_of_them())
+    assert seen == ["page", *["ZIP"] * 20]
+
+
+def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> None:
+    """Of a public address, which a proxy does not tell, a few calls run, and not many wait."""
+    opened = threading.Event()
+    stranger: Any = SimpleNamespace(client=SimpleNamespace(host="9.9.9.9"))
+    visitor: Any = SimpleNamespace(client=SimpleNamespace(host="8.8.8.8"))
+
+    async def all_of_them() -> list[str]:
+        with ValidatedBlocks() as page:
+            gr.Button().click(lambda: opened.wait(60), None, None, **components.SLOW_LOOK)
+            gr.Button().click(lambda: None, None, None, **components.SLOW_LOOK)
+        calls = [
+            page.process_api(0, [], session_hash=str(each), request=stranger) for each in range(40)
+        ]
+        waiting = asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.sleep(0.1)
+        await page.process_api(1, [], session_hash="visitor", request=visitor)
+        opened.set()
+        return [str(each) for each in await waiting if isinstance(each, Exception)]
+
+    refused = asyncio.run(all_of_them())
+    assert refused == [repr(TOO_MANY)] * (40 - MAX_ADDRESS_CALLS - MAX_ADDRESS_WAITING)
+
+
+def test_opening_the_page_reads_its_pictures_in_a_thread(
+    api: httpx.Client, events: dict[str, Any]
+) -> None:
+    """A visit names a photo that takes a while to read: the server answers others meanwhile."""
+    large = io.BytesIO()
+    Image.new("RGB", (5000, 5000), "red").save(large, "PNG")
+    settings = {"photo": upload_name(uploaded(api, ("photo.png", large.getvalue()))), "seed": 1}
+    about = {"fn_index": events["open_page"]["id"], "data": [settings, None, None]}
+
+    def open_page(number: int) -> int:
+        answer = api.post("/run/open_page", json={**about, "session_hash": f"opening {number}"})
+        return answer.status_code
+
+    with ThreadPoolExecutor(2) as visitors:
+        opening = [visitors.submit(open_page, number) for number in range(2)]
+        time.sleep(0.1)
+        api.post("/run/presets", json={"data": [], "session_hash": "other"})
+        assert not all(each.done() for each in opening)
+    assert [each.result() for each in opening] == [200] * 2
+
+
+def test_another_session_neither_feeds_nor_stops_a_run_whose_id_it_knows(
+    own_address: str, api: httpx.Client
+) -> None:
+    red, blue = (Image.new("RGB", (64, 48), each) for each in ("red", "blue"))
+    ids: list[str] = []
+    with streaming(own_address, ids) as send:
+        assert send(red)
+        event, session = ids
+        stolen = {"data": [None] * 5, "session_hash": "thief", "fn_index": 0, "event_id": event}
+        seen = [api.post(door, json=stolen) for door in (f"/stream/{event}", "/cancel")]
+        assert [each.status_code for each in seen] == [404, 404]
+        assert (
+            api.post("/reset", json={"event_id": event}).status_code == 200
+        )  # Which does nothing.
+        assert send(blue)  # It goes on.
+        own = {**stolen, "session_hash": session}
+        assert api.post("/cancel", json=own).status_code == 200
+        with pytest.raises(DreamError):
+            send(red)
+
+
+def test_presets_wait_for_no_dream(api: httpx.Client, events: dict[str, Any]) -> None:
+    """The line of dreams is full; what does not dream is answered all the same, every time."""
+    photo = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+    # Of a price within the limit, since others leave the line as soon as it is their turn.
+    given = {"image": photo, "max_side": 160, "octaves": 1, "iterations": 40}
+
+    def dream(_: int) -> int:
+        return api.post("/call/v2/deep_dream", json=given).status_code
+
+    with ThreadPoolExecutor(10) as callers:
+        assert 503 in list(callers.map(dream, range(40)))
+
+    def presets(_: int) -> str:
+        begun = api.post("/call/presets", json={"data": []})
+        assert begun.status_code == 200, begun.text
+        return api.get(f"/call/presets/{begun.json()['event_id']}").text
+
+    with ThreadPoolExecutor(20) as callers:
+        answers = list(callers.map(presets, range(100)))
+    assert all("event: complete" in each and "Creatures" in each for each in answers)

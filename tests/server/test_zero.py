@@ -1,0 +1,386 @@
+"""The app on ZeroGPU, emulated: the real `spaces` package, a device API of our own, no GPU."""
+
+import base64
+import math
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.client import Job
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    Engine,
+    ZoomRecipe,
+    load_image,
+    read_recipe,
+)
+from dream.files.video_reader import read_video_info
+from dream.page.server import api
+from dream.page.server.zero_gpu import ABORTED, WORKER_ERROR, with_lease_errors
+from dream.page.tabs import deep_dream
+from dream.page.widgets.run import stream_outputs
+from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
+from tests.conftest import EXAMPLES
+from tests.support.server import served
+from tests.support.stream import streaming
+from tests.support.videos import panned
+from tests.support.zero import FILM_LEASES, DeviceApi, device_api
+
+pytest.importorskip("spaces", reason="the spaces package is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+CAT = EXAMPLES / "cat.jpg"
+QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
+FILM: dict[str, Any] = {"seconds": 1.0, "fps": 6.0, "max_side": 48, "iterations": 1}
+LONGER_FILM = FILM | {"seconds": 3.0, "iterations": 10}
+# The token of a visitor with an account, as the hub's proxy would add it.
+VISITOR = f"{{}}.{base64.urlsafe_b64encode(b'{}').decode()}.{{}}"
+# By how much ZeroGPU multiplies what is asked for on its present machines.
+FACTOR = 1.5
+
+
+@dataclass(frozen=True)
+class Space:
+    """A client of the app, the device API that it asks for GPUs, and the app's log."""
+
+    client: Client
+    api: DeviceApi
+    log: Path
+
+    def asked(self, name: str) -> list[dict[str, str]]:
+        return [given for path, given in self.api.calls if path == name]
+
+    def begin(self, name: str, **knobs: Any) -> Job:
+        """Submit a job about the photo, and wait until some of it is dreamed."""
+        job = self.client.submit(handle_file(str(CAT)), api_name=f"/{name}", **knobs)
+        path = -1 if name == "zoom" else 0  # Where in an answer the picture is.
+
+        # The first one is the photo itself.
+        def pictures() -> list[Any]:
+            return [each for each in job.outputs() if each and each[path]]
+
+        wait_until(lambda: job.done() or len(pictures()) > 1)
+        assert not job.done(), job.result()
+        return job
+
+    def dream(self, **knobs: Any) -> tuple[str, dict[str, Any]]:
+        answer: tuple[str, dict[str, Any]] = self.client.predict(
+            handle_file(str(CAT)), api_name="/deep_dream", **knobs
+        )
+        return answer
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is so.
+
+    Raises:
+        AssertionError: if it is not so within that many seconds.
+    """
+    start = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - start < seconds
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    folder = tmp_path_factory.mktemp("zero")
+    (folder / "weights").mkdir()
+    (folder / "weights" / "squeezenet1_1.safetensors").write_bytes(b"no weights")
+    with device_api() as api:
+        environment = {
+            "SPACES_ZERO_GPU": "true",
+            "SPACES_ZERO_DEVICE_API_URL": api.address,
+            "DREAM_WEIGHTS_DIR": str(folder / "weights"),
+            "HOME": str(folder),
+        }
+        log = folder / "log"
+        with served(log, "-m", "tests.support.zero", **environment) as address:
+            client = Client(
+                address,
+                verbose=False,
+                download_files=str(folder / "files"),
+                headers={"X-IP-Token": VISITOR},
+            )
+            yield Space(client, api, log)
+
+
+@pytest.fixture
+def space(running: Space) -> Iterator[Space]:
+    """The Space, with what it asked before forgotten; its log has no traceback in the end."""
+    running.api.calls.clear()
+    before = running.log.stat().st_size
+    yield running
+    running.api.seconds_left = None
+    assert b"Traceback" not in running.log.read_bytes()[before:]
+
+
+def test_it_reports_that_it_started_and_settles_for_a_gpu(running: Space) -> None:
+    assert running.api.calls[0] == ("/startup-report", {})
+    _, recipe = running.dream(octaves=1, iterations=0)
+    assert recipe["max_side"] == 1024
+
+
+def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(
+    space: Space, engine: Engine
+) -> None:
+    path, recipe = space.dream(**QUICK, layer="inception3b", guide=handle_file(str(CAT)))
+    *_, frame = engine.dream(load_image(CAT), DreamRecipe.from_dict(recipe))
+    with Image.open(path) as image:
+        assert image.tobytes() == frame.picture().tobytes()
+    assert read_recipe(path) == DreamRecipe.from_dict(recipe)
+    (asked,), (given_back,) = space.asked("/schedule"), space.asked("/release")
+    assert given_back["fail"] == "false"
+    assert int(asked["durationSeconds"]) < 10 * FACTOR
+
+
+def test_a_default_dream_asks_for_little_of_what_a_visitor_has_and_more_for_more(
+    space: Space,
+) -> None:
+    space.dream(max_side=240)
+    space.begin("deep_dream", max_side=448, iterations=100).cancel()
+    little, more = (int(asked["durationSeconds"]) for asked in space.asked("/schedule"))
+    assert little < more <= MAX_LEASE_SECONDS * FACTOR
+    assert little <= 20  # of 120 that a visitor without an account has in a day
+
+
+def test_the_process_of_before_is_asked_again(space: Space) -> None:
+    for seed in (1, 2):
+        space.dream(**QUICK, seed=seed)
+    assert len(space.asked("/schedule")) == 2
+    assert len(space.asked("/allow")) <= 1  # Said by each new process.
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"intensity": 11}, "intensity must be"),
+        ({"layer": "nowhere"}, "nowhere"),
+        ({"max_side": 40}, "the network needs"),
+        ({"max_side": 8192, "octaves": 10, "iterations": 100, "model": "vgg19"}, "are lent"),
+    ],
+)
+def test_what_can_be_refused_costs_no_second_of_a_gpu(
+    space: Space, knobs: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    photo = tmp_path / "large.jpg"
+    Image.new("RGB", (4000, 3000), "teal").save(photo)
+    with pytest.raises(AppError, match=said):
+        space.client.predict(handle_file(str(photo)), api_name="/deep_dream", **knobs)
+    assert not space.asked("/schedule")
+
+
+def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
+    with pytest.raises(AppError, match="squeezenet1_1.safetensors is no weights file"):
+        space.dream(**QUICK, model="squeezenet1_1")
+    (given_back,) = space.asked("/release")
+    assert given_back["fail"] == "false"
+    space.dream(**QUICK)  # The process lives on.
+
+
+def test_a_cancelled_dream_gives_the_gpu_back_at_once(space: Space) -> None:
+    job = space.begin("deep_dream", max_side=448, iterations=100)
+    job.cancel()
+    wait_until(lambda: bool(space.asked("/release")))
+    space.dream(**QUICK)
+
+
+def test_a_lease_that_ends_in_mid_dream_leaves_the_picture_so_far(space: Space) -> None:
+    job = space.begin("deep_dream", max_side=448, iterations=100)
+    space.api.end_lease()
+    path, recipe = job.result(timeout=60)
+    assert re.fullmatch(
+        r"after \d+ of 400 steps: the GPU was taken back before the end; fewer steps, or a smaller"
+        " picture, make it quicker",
+        recipe["ended"],
+    )
+    assert load_image(path).shape[3] <= 448
+    assert space.asked("/release")[-1]["fail"] == "true"
+    space.dream(**QUICK)
+
+
+def test_a_zoom_whose_lease_ends_is_there_as_far_as_it_came(space: Space) -> None:
+    job = space.begin("zoom", **LONGER_FILM)
+    wait_until(lambda: len(space.asked("/schedule")) == 2)
+    space.api.end_lease()
+    film, recipe, _ = job.result(timeout=60)
+    assert re.match(r"after \d+ of 18 frames: the GPU was taken back", recipe["ended"])
+    assert 6 <= read_video_info(film).frame_count < 12
+    assert len(space.asked("/schedule")) == 2
+
+
+def test_a_zoom_that_is_cancelled_gives_its_gpu_back_and_asks_for_no_more(space: Space) -> None:
+    job = space.begin("zoom", **LONGER_FILM)
+    job.cancel()
+    wait_until(lambda: bool(space.asked("/release")))
+    time.sleep(0.5)
+    assert len(space.asked("/schedule")) == 1
+    space.dream(**QUICK)
+
+
+def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
+    space.api.seconds_left = 3
+    words = r"exceeded your free ZeroGPU quota \(\d+s requested vs. 3s left\). Try again in 0:30:00"
+    with pytest.raises(AppError, match=words):
+        space.dream(**QUICK)
+    with pytest.raises(AppError, match=words):
+        space.client.predict(handle_file(str(CAT)), **FILM, api_name="/zoom")
+    channel = {"channels": "5", "size": 64, "steps": 1}
+    with pytest.raises(AppError, match=words):
+        space.client.predict(**channel, api_name="/visualize_channel")
+    # The minutes of a whole Space, for visitors of whom nothing is known.
+    stranger = Client(space.client.src, verbose=False)
+    with pytest.raises(AppError, match="Space app has reached its GPU limit"):
+        stranger.predict(**channel, api_name="/visualize_channel")
+    assert not space.asked("/release")
+
+
+def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) -> None:
+    space.api.seconds_left = 13  # Each lease asks for some 6.
+    film, recipe, _ = space.client.predict(handle_file(str(CAT)), **FILM, api_name="/zoom")
+    words = r"after 4 of 6 frames: You have exceeded your free ZeroGPU quota .* in 0:30:00"
+    assert re.match(words, recipe["ended"])
+    assert read_video_info(film).frame_count == 4 and read_recipe(film, ZoomRecipe).frame_count == 4
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (gr.Error("No quota. Try again in 0:30:00. "), ">No quota. Try again in 0:30:00.<"),
+        (gr.Error(ABORTED, title=WORKER_ERROR), "The GPU was taken back before the end; fewer"),
+        (RuntimeError("/schedule error: 502"), "ZeroGPU lends no GPU right now; try again in a"),
+    ],
+)
+def test_why_no_gpu_is_lent_is_said_in_the_status_of_the_page(
+    raised: Exception, words: str, engine: Engine
+) -> None:
+    def refuse(duration: Any) -> Callable[..., Any]:
+        def no_gpu(*given: Any) -> Iterator[Any]:
+            raise raised
+            yield
+
+        return lambda run: no_gpu
+
+    knobs = asdict(DreamRecipe(**QUICK)) | {"mask": None}
+    work = JobRunner(engine, with_lease_errors(refuse))
+    stream = deep_dream.stream_dream(work, str(CAT), (), random_seed=False, **knobs)
+    *_, (status,) = stream_outputs(stream, {"status": None})
+    assert words in status
+
+
+def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+    def end_after_one(duration: Any) -> Callable[..., Any]:
+        def decorate(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            def leased(*given: Any) -> Iterator[Any]:
+                for frame in run(*given):
+                    yield frame
+                    if frame.finished:
+                        raise gr.Error(ABORTED, title=WORKER_ERROR)
+
+            return leased
+
+        return decorate
+
+    work = JobRunner(engine, with_lease_errors(end_after_one))
+    small = {"max_side": 64, "octaves": 1, "iterations": 2}
+    *_, (sheet, recipes) = api.compare(work, str(CAT), "conv2", "5,6", small)
+    assert recipes and len(recipes) == 2 and recipes[0]["intensity"] == 5
+    assert re.match(r"after \d+ of \d+ steps: the GPU was taken back", recipes[1]["ended"])
+    assert sheet and load_image(sheet).shape[3] == 64 + 6 + 6
+    *_, (path, recipe) = api.deep_dream(work, str(CAT), small)
+    assert path and recipe and recipe["iterations"] == 2  # All of it was there.
+
+
+def test_channels_that_were_made_before_need_no_gpu(space: Space) -> None:
+    pictures, made = space.client.predict(
+        channels="0", layer="inception4c", api_name="/visualize_channel"
+    )
+    assert len(pictures) == len(made["recipes"]) == 1
+    assert not space.asked("/schedule")  # It comes with the app.
+
+
+def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: Engine) -> None:
+    photo = handle_file(str(CAT))
+    pictures, made = space.client.predict(
+        channels="3,9", size=64, steps=4, api_name="/visualize_channel"
+    )
+    recipe = ChannelRecipe.from_dict(made["recipes"][1])
+    frames = list(engine.channels([recipe.with_changes(channel=3), recipe]))
+    with Image.open(pictures[1]["image"]) as image:
+        assert image.tobytes() == frames[-1].pictures()[1].tobytes()
+    raised, _ = space.client.predict(
+        channels="3,9", size=128, steps=4, image=photo, api_name="/visualize_channel"
+    )
+    assert len(raised) == 2
+    _, where, answers = space.client.predict(
+        photo, count=3, size=64, steps=4, api_name="/top_channels"
+    )
+    top = engine.response(load_image(CAT), layer="inception4c").top(3)
+    assert [each["channel"] for each in answers] == [each.channel for each in top]
+    assert np.allclose([each["strength"] for each in answers], [each.strength for each in top])
+    assert Path(where).is_file()
+    path, given, verdict = space.client.predict(
+        "flamingo", size=96, steps=6, api_name="/class_image"
+    )
+    class_recipe = ClassRecipe.from_dict(given)
+    *_, last = engine.class_image(class_recipe)
+    expected = engine.verdict(last.tensor, class_recipe)
+    assert math.isclose(verdict["after"]["logit"], expected.logit, rel_tol=1e-4)
+    with Image.open(path) as image:
+        assert image.tobytes() == last.picture().tobytes()
+    _, recipes = space.client.predict(
+        photo, layers="inception3b,inception4c", **QUICK, api_name="/compare"
+    )
+    assert [each["layer"] for each in recipes] == ["inception3b", "inception4c"]
+    # A GPU is lent once a call, also where what answers is then shown.
+    assert len(space.asked("/release")) == len(space.asked("/schedule")) == 5
+
+
+def test_a_zoom_in_several_leases_and_a_making_of_cross_too(
+    space: Space,
+) -> None:
+    photo = handle_file(str(CAT))
+    film, recipe, _ = space.client.predict(photo, **FILM, api_name="/zoom")
+    assert (
+        read_recipe(film) == ZoomRecipe.from_dict(recipe) and read_video_info(film).frame_count == 6
+    )
+    making, _, _ = space.client.predict(photo, seconds=1, **QUICK, api_name="/making_of")
+    assert (
+        read_recipe(making, DreamRecipe).iterations == 2
+        and read_video_info(making).frame_count == 47
+    )
+    leases = FILM_LEASES + 1
+    assert len(space.asked("/release")) == len(space.asked("/schedule")) == leases
+
+
+def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
+    jobs = [
+        space.client.submit(handle_file(str(CAT)), api_name="/deep_dream", **QUICK, seed=seed)
+        for seed in range(3)
+    ]
+    dreamed = [Path(job.result()[0]).read_bytes() for job in jobs]
+    assert len(set(dreamed)) == 3
+    assert len(space.asked("/release")) == 3
+
+
+def test_a_live_dream_runs_aside_and_asks_for_no_gpu(space: Space) -> None:
+    with streaming(space.client.src.rstrip("/")) as send:
+        dreams = [send(frame) for frame in panned(3, (240, 320))]
+    assert all(dream and dream.size == (240, 180) for dream in dreams)
+    assert not space.api.calls

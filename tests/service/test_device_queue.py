@@ -1,0 +1,75 @@
+"""The line before the device: a place is kept while frames come, and never for longer."""
+
+import threading
+import time
+
+import pytest
+
+from dream.service import device_queue
+from dream.service.device_queue import IDLE_SECONDS, DeviceQueue, StreamTurn
+
+
+def waits(line: DeviceQueue) -> threading.Thread:
+    """Someone who waits until it is their turn, and gives it back at once."""
+
+    def wait() -> None:
+        with line.turn() as waiting:
+            for _ in waiting:
+                pass
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    while not line.has_waiters:
+        time.sleep(0.01)
+    return thread
+
+
+def test_a_place_is_kept_from_frame_to_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_queue, "IDLE_SECONDS", 60.0)
+    one = DeviceQueue(1)
+    first, second = StreamTurn(one), StreamTurn(one)
+    for _ in range(3):
+        with first.hold() as here:
+            assert here
+        with second.hold() as here:
+            assert not here
+    assert one.expected_wait > 0  # Who waits is told for how long.
+    first.release()
+    first.release()  # Twice is once.
+    with second.hold() as here:
+        assert here
+    second.release()
+    assert one.acquire(0) and not one.acquire(0)
+
+
+def test_who_has_gone_makes_room_at_once_but_not_in_the_middle_of_a_step() -> None:
+    one = DeviceQueue(1)
+    place = StreamTurn(one)
+    with place.hold():
+        time.sleep(1.5 * IDLE_SECONDS)  # A long step.
+        assert not one.acquire(0)
+    start = time.monotonic()
+    assert one.acquire(10)
+    assert time.monotonic() - start > IDLE_SECONDS / 2
+    one.release()
+    with place.hold() as here:  # It was only away.
+        assert here
+    place.release()
+
+
+def test_a_place_is_over_after_a_minute_if_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_queue, "IDLE_SECONDS", 60.0)
+    one = DeviceQueue(1)
+    place = StreamTurn(one)
+    with place.hold():
+        pass
+    other = waits(one)
+    assert not place.is_expired
+    monkeypatch.setattr(device_queue, "MAX_SHARED_SECONDS", 0.0)
+    while not place.is_expired:
+        time.sleep(0.01)
+    place.release()
+    other.join(10)
+    with place.hold():
+        assert not place.is_expired  # Nobody waits.
+    place.release()
