@@ -71,7 +71,7 @@ def shrink_job(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
         PictureError, RecipeError: if they cannot be.
     """
     side = round(max(job.stages[-1].size) / SHRINK_FACTOR)
-    planned = plan([recipe.within(side) for recipe in job.recipes], size)
+    planned = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
     return [replace(each, first_frame=job.first_frame) for each in planned]
 
 

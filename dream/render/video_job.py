@@ -75,8 +75,8 @@ class VideoJob:
 def zoom_video_job(job: AnyJob, photo: Tensor) -> VideoJob:
     """A zoom into a picture (1, 3, H, W), as it was planned."""
     (recipe,) = job.recipes
-    base = 1 / recipe.rate
-    times = [frame * base for frame in range(recipe.frames + 1)]
+    base = 1 / recipe.frame_rate
+    times = [frame * base for frame in range(recipe.frame_count + 1)]
     return VideoJob(job, times, base, to_pil_image(resize_clamped(photo, job.stages[-1].size)))
 
 

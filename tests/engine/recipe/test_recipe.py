@@ -378,5 +378,5 @@ def test_a_number_of_the_environment_is_in_bounds(
 
 def test_each_kind_can_be_made_smaller() -> None:
     for kind in Recipe.types_by_kind().values():
-        smaller = kind().within(64)
-        assert getattr(smaller, smaller.side) == 64
+        smaller = kind().with_max_side(64)
+        assert getattr(smaller, smaller.size_knob_name) == 64
