@@ -170,14 +170,11 @@ class Engine:
 
         Yields a frame before each job and after each of its steps; the last frame of a job is
         finished. `step`, `total` and `done` count over all jobs. Networks are loaded when frames
-        are requested. Close the iterator to stop.
-
-        If a job exceeds the memory of a GPU, it and those after it start again, one octave smaller;
-        frames count from there, and their `remark` says so.
+        are requested. Close the iterator to stop. If a job exceeds the memory of a GPU, it and
+        those after it start again one octave smaller; counts restart, and each `remark` says so.
 
         Raises:
-            DeviceError: if the smaller jobs exceed it too; at once for a video, which keeps its
-                size.
+            DeviceError: if smaller jobs exceed it too; at once for a video, which keeps its size.
             OutOfTime: within a tiled step, if `time.monotonic()` is past the deadline.
             RecipeError: if custom weights have fewer classes than a recipe names.
             WeightsError: if weights are not available or do not fit.
@@ -194,27 +191,24 @@ class Engine:
                         self._store_in_cache(frame)
                 return
             except torch.OutOfMemoryError as error:
-                # A video is one job with many finished frames.
-                unfinished = jobs[done:] or jobs[-1:]
-                cause = f"{OUT_OF_MEMORY_MESSAGE} at {_longest_side(unfinished[0])} pixels a side"
+                left = jobs[done:] or jobs[-1:]  # A video is one job with many finished frames.
+                why = f"{OUT_OF_MEMORY_MESSAGE} at {_longest_side(left[0])} pixels a side"
                 if remark:
-                    raise DeviceError(f"{cause}; give a smaller image, or fewer") from error
-            jobs = self._shrink_jobs(unfinished, image, cause)
+                    raise DeviceError(f"{why}; give a smaller image, or fewer") from error
+            jobs = self._shrink_jobs(left, image, why)
             if isinstance(jobs[0].recipes[0], MotionRecipe):
                 side = _longest_side(jobs[0])
-                raise DeviceError(f"{cause}; a video keeps its size: set max_side to {side}")
-            remark, done = f"{cause}: made at {_longest_side(jobs[0])}", 0
+                raise DeviceError(f"{why}; a video keeps its size: set max_side to {side}")
+            remark, done = f"{why}: made at {_longest_side(jobs[0])}", 0
 
-    def _shrink_jobs(
-        self, jobs: Sequence[AnyJob], image: Tensor | None, cause: str
-    ) -> list[AnyJob]:
+    def _shrink_jobs(self, jobs: Sequence[AnyJob], image: Tensor | None, why: str) -> list[AnyJob]:
         """Free GPU memory and plan the jobs one octave smaller."""
         torch.cuda.empty_cache()
         size = None if image is None else size_of(image)
         try:
             return [each for job in jobs for each in kinds.shrink_job(job, size)]
         except DreamError as error:
-            raise DeviceError(f"{cause}, and {error}") from error
+            raise DeviceError(f"{why}, and {error}") from error
 
     def _ascents(self, job: AnyJob, image: Tensor | None, deadline: float) -> Ascents:
         network = self._network_for(job.recipes[0])

@@ -34,14 +34,11 @@ def gradient_ascent(
     *,
     steps: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Run gradient ascent on `variables`.
+    """Run gradient ascent; yield the variables after each step and the values (N,) before it.
 
-    Each step renders the variables to images (N, 3, H, W), applies a random transform, computes
-    objective and gradient on the transformed images, backpropagates the gradient through transform
-    and canvas to the variables, and passes it to the optimizer.
-
-    Yields:
-        The variables after each step, and the objective values (N,) before it.
+    A step renders the variables to images (N, 3, H, W), applies a random transform, computes the
+    objective's values and gradient on the transformed images, backpropagates the gradient through
+    transform and canvas to the variables, and passes it to the optimizer.
     """
     for _ in range(steps):
         values, gradient = _value_and_gradient(variables, render, transform, value_and_grad)
@@ -106,17 +103,15 @@ class NormalisedStep:
     def __call__(self, image: Tensor, gradient: Tensor) -> Tensor:
         """Return the image after one step; overwrites the gradient."""
         # One channel at a time: the absolute values of a whole large image take much memory.
-        magnitudes = [
-            deterministic.mean(self._apply_mask(channel.abs()), (1, 2))
-            for channel in gradient.unbind(1)
-        ]
+        magnitudes = [self._mean_magnitude(channel) for channel in gradient.unbind(1)]
         coverage = 1.0 if self.mask is None else deterministic.mean(self.mask, (0, 1, 2, 3))
         magnitude = torch.stack(magnitudes).mean(0).view(-1, 1, 1, 1) / (coverage + EPSILON)
         gradient.div_(magnitude + EPSILON).mul_(self.step / 255)
         return gradient.add_(image).clamp_(*self.bounds)
 
-    def _apply_mask(self, channel: Tensor) -> Tensor:
-        return channel if self.mask is None else channel * self.mask[:, 0]
+    def _mean_magnitude(self, channel: Tensor) -> Tensor:
+        magnitude = channel.abs() if self.mask is None else channel.abs() * self.mask[:, 0]
+        return deterministic.mean(magnitude, (1, 2))
 
 
 @dataclass(frozen=True)

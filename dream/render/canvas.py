@@ -19,12 +19,9 @@ from dream.deterministic import in_float64_on_cpu, to_device
 from dream.tensors import Size
 
 # Square root of the colour covariance of ImageNet, scaled so that its longest column has length 1.
-COLOUR_CORRELATION = (
-    torch.tensor(
-        [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64
-    )
-    / 0.46195
-)
+COLOUR_CORRELATION = torch.tensor(
+    [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64
+).div(0.46195)
 NOISE_STD = 0.01
 SPECTRUM_SCALE = 4.0
 LOGIT_MARGIN = 0.01
@@ -131,12 +128,8 @@ class PhaseCanvas:
         return phases
 
 
-class RawPixelCanvas:
+class RawPixelCanvas(PixelCanvas):
     """The pixels (N, 3, H, W) themselves, unbounded."""
-
-    def __init__(self, size: Size, device: torch.device) -> None:
-        self.size = size
-        self.device = device
 
     def random_variables(self, generator: torch.Generator) -> Tensor:
         """See `Canvas`."""

@@ -43,12 +43,9 @@ RIVAL_WEIGHT = 0.6
 class Verdict:
     """A network's classification of an image.
 
-    Attributes:
-        target: Name of the target class; of several, the one with the largest weight.
-        logit: Its score before the softmax.
-        probability: Its probability.
-        rank: Its rank among all classes, from 1.
-        seen: The most probable classes, with their probabilities.
+    `target` is the recipe's class (of several, the one with the largest weight); `logit`,
+    `probability` and `rank` (from 1) are its own. `seen` are the most probable classes with their
+    probabilities.
     """
 
     target: str
@@ -62,10 +59,8 @@ class Verdict:
 class Mode:
     """A way to make class images: canvas, random transform and optimizer.
 
-    Attributes:
-        stages: (share of the steps, share of the side) of each stage from noise; a stage starts
-            from the result of the one before.
-        views: Random views of each image per step.
+    `stages` are (share of the steps, share of the side) of each stage from noise; a stage starts
+    from the result of the one before. `views` is the number of random views per step.
     """
 
     canvas: Callable[[Size, torch.device], Canvas]

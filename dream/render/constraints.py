@@ -16,11 +16,8 @@ from dream.tensors import Size, WrapDims, luminance, resize_clamped
 class OctaveBase:
     """The image (1, 3, H, W) that an octave starts from, and what the dream must keep of it.
 
-    Attributes:
-        image: The photo at the octave's size.
-        mask: (1, 1, H, W); where it is 0, pixels stay bit-equal.
-        keep_colours: Whether only the brightness may change.
-        wrap_dims: Dimensions whose opposite edges meet.
+    Where the `mask` (1, 1, H, W) is 0, pixels stay bit-equal. With `keep_colours` only the
+    brightness changes.
     """
 
     image: Tensor

@@ -24,9 +24,8 @@ import torch
 
 from dream.recipe.knob import read_env_number
 
-# Shares of a step's time that its thread was ready to run but had no core: above the first the
-# machine is busy, below the second idle. Alone it is below 0.01; with a program on every core, 0.2
-# to 0.5.
+# Share of a step's time that its thread was ready to run but had no core, above which the machine
+# is busy, and below which idle. Alone it is below 0.01; with a program on every core, 0.2 to 0.5.
 BUSY_FRACTION = 0.2
 IDLE_FRACTION = 0.03
 # Time over which the share is measured: the kernel's clock ticks in milliseconds.
@@ -43,7 +42,7 @@ _EXHAUSTED = object()
 
 
 def allowed_threads() -> int:
-    """Return how many threads may work: `CPU_CORES`, or as many as torch uses.
+    """Return how many threads may work: `CPU_CORES`, by default as many as torch uses.
 
     A Space sees all cores of its host; `CPU_CORES` says how many of them it may use.
 
@@ -55,14 +54,11 @@ def allowed_threads() -> int:
 
 
 class CpuThreads:
-    """A team of `count` threads for all renders, which remembers how busy the machine is.
-
-    `is_passive` says whether waiting threads sleep; it is None before the first step.
-    """
+    """A team of `count` threads for all renders, which remembers how busy the machine is."""
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.is_passive: bool | None = None
+        self.is_passive: bool | None = None  # Whether waiting threads sleep; None if not known.
         self._required_calm = MIN_CALM_SECONDS
         self._calm_seconds = 0.0
         # The current window; it may span several renders.
@@ -154,8 +150,7 @@ def _run_tasks(queue: SimpleQueue[Callable[[], None] | None]) -> None:
     """Run the tasks of a queue until it holds None."""
     while work := queue.get():
         work()
-        # A task may hold the last reference to its CpuThreads, whose finalizer ends this thread.
-        del work
+        del work  # It may hold the last reference to its CpuThreads, whose finalizer puts None.
 
 
 def cpu_wait_seconds() -> float:

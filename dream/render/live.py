@@ -58,10 +58,8 @@ def ascents(
     *previous, start = torch.split(images, 1)
     match_frame = partial(match_stats, target=ImageStats.of(start))
     if previous:
-        previous_frame, previous_dream = previous
-        start = warp_previous_dream(
-            previous_dream, previous_frame, start, recipe.frame_carry, fast=True
-        )
+        last_frame, last_dream = previous
+        start = warp_previous_dream(last_dream, last_frame, start, recipe.frame_carry, fast=True)
     # A new seed for each frame: the same shifts would leave marks at the same places in all.
     dream = recipe.frame_recipe(seed=(recipe.seed + job.first_frame) % SEED_LIMIT)
     blend = None

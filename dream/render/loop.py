@@ -95,10 +95,7 @@ class Frame:
 
     @property
     def value(self) -> float:
-        """The objective before this step, summed over images; comparable within one octave.
-
-        NaN in a job's first frame.
-        """
+        """The summed objective before this step, comparable in an octave; NaN in a first frame."""
         return math.nan if self.objective is None else float(self.objective.sum())
 
     @property
@@ -160,10 +157,7 @@ def run_jobs(
 def _run_job(
     job: AnyJob, ascents: Ascents
 ) -> Iterator[tuple[int, int, Tensor | None, Callable[[], Tensor]]]:
-    """Yield (octave, step in it, values, render function) at the start and after each step.
-
-    At the start there are no values. Of several tries, the best is yielded.
-    """
+    """Yield (octave, octave step, values, render) at the start, without values, and per step."""
     if job.cached_images:
         yield 1, 0, None, partial(to_batch, job.cached_images)
     steps_left = job.steps
@@ -186,7 +180,7 @@ def _run_job(
         for octave_step, (reached, values) in enumerate(steps, start=1):
             steps_left -= 1
             best, values = reached, values.view(stage.views, -1).mean(0)
-            if stage.tries > 1:
+            if stage.tries > 1:  # Show the best one.
                 index = values.argmax(0, keepdim=True)
                 best, values = reached.index_select(0, index), values.index_select(0, index)
             yield octave, octave_step, values, partial(ascent.preview, best)

@@ -263,10 +263,7 @@ def _device_constant(
 
 
 def _flatten_positions(activation: Tensor, border: Border) -> Tensor:
-    """Return an activation (N, C, H, W) or (N, C) as (N, C, positions), without its border.
-
-    It is at least float32.
-    """
+    """Return an activation as (N, C, positions), without its border, at least in float32."""
     dtype = torch.promote_types(activation.dtype, torch.float32)
     if activation.dim() == 2:
         return activation.to(dtype)[..., None]
@@ -286,10 +283,7 @@ def _inner_spans(activation: Tensor, border: Border) -> dict[int, tuple[int, int
 
 
 def _border_scale(activation: Tensor, border: Border) -> float:
-    """Return the factor for the mean of a window that has a border at some sides only.
-
-    It gives each position the weight that it has in windows without a border.
-    """
+    """Return the factor by which a window's mean weighs positions as windows without border do."""
     if len(set(border)) == 1 or activation.dim() == 2:
         return 1.0
     inner = [stop - start for start, stop in _inner_spans(activation, border).values()]

@@ -21,18 +21,11 @@ from dream.tensors import Size
 class Stage:
     """One ascent at one size.
 
-    Attributes:
-        model: Name of the network.
-        size: (height, width) of the image.
-        steps: Number of steps.
-        layers: The layers that the objective reads.
-        batch_size: Images that are optimised together.
-        tries: Starts of each image, of which the best is kept.
-        views: Random views of each image per step.
-        tile: Pixels a side of a tile, about; 0 reads the image whole.
-        bands: Bands of the gradient that are normalised.
-        input_size: (height, width) of the network's input, if not `size`.
-        ends_frame: Whether this stage finishes a frame of a video.
+    `size` is the (height, width) of the image, `input_size` that of the network's input if it
+    differs. `batch_size` images are optimised together, each from `tries` starts, of which the best
+    is kept. A step reads `views` random views of each image, in tiles of about `tile` pixels a side
+    (0: whole), and normalises `bands` bands of the gradient. `ends_frame` marks the last stage of a
+    video frame.
     """
 
     model: str

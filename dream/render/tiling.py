@@ -41,16 +41,10 @@ def tiled_value_and_grad(
 ) -> ValueAndGrad:
     """Return a function that computes values and gradient of images (N, 3, H, W) tile by tile.
 
-    The borders between tiles move by a random amount at each call, so that no seam forms. Values
-    are summed over windows, so overlaps count twice.
-
-    Args:
-        evaluator_for: Returns the function that evaluates windows with those edges.
-        tile: Approximate side of a tile, in pixels.
-        shift: Draws the jitter; the image is read as if rolled by it, without a rolled copy.
-        generator: Draws the tile borders, on the CPU.
-        deadline: No tile begins after it (see `check_deadline`).
-        measure: Receives all windows first, for quantities that depend on the whole image.
+    Tiles have about `tile` pixels a side. `generator` moves their borders at each call, so that no
+    seam forms. The image is read as if rolled by a random `shift`, without a rolled copy. Values
+    are summed over windows, so overlaps count twice. `measure` receives all windows first, for
+    quantities that depend on the whole image. No tile begins after the deadline.
     """
 
     def evaluate(image: Tensor) -> tuple[Tensor, Tensor]:

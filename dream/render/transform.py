@@ -16,10 +16,7 @@ NO_REFLECTION_DEVICES = ("mps",)
 
 
 def random_shift(image: Tensor, jitter: int, generator: torch.Generator) -> tuple[int, int]:
-    """Return a random (down, right) shift: up to `jitter` pixels each way, at most a quarter side.
-
-    `generator` is on the CPU.
-    """
+    """Return a random (down, right) shift, each up to `jitter` pixels or a quarter of the side."""
     down, right = (
         int(torch.randint(-limit, limit + 1, (), generator=generator))
         for limit in (min(jitter, side // 4) for side in image.shape[2:])
@@ -51,10 +48,7 @@ def pad_edges(image: Tensor, down: int, right: int, wrap_dims: WrapDims) -> Tens
 
 
 def blur(image: Tensor, sigma: float, wrap_dims: WrapDims = ()) -> Tensor:
-    """Blur the image by a Gaussian of `sigma` pixels, cut off at three sigma.
-
-    Edges are padded as in `pad_edges`.
-    """
+    """Blur by a Gaussian of `sigma` pixels, cut off at three sigma; edges as in `pad_edges`."""
     if sigma == 0:
         return image
     radii = [min(math.ceil(3 * sigma), side - 1) for side in image.shape[2:]]
@@ -123,10 +117,7 @@ def _normalise_band(band: Tensor) -> Tensor:
 
 
 def random_crops(image: Tensor, generator: torch.Generator, *, share: float, count: int) -> Tensor:
-    """Return `count` random crops of each image, `share` of its sides, enlarged to its size.
-
-    The result is (count * N, 3, H, W).
-    """
+    """Return random crops of `share` of the sides, enlarged to full size: (count * N, 3, H, W)."""
     crops = []
     for draw in torch.rand(count, 2, generator=generator).tolist():
         # Shift from the centre, in pixels of the enlarged crop; the crop stays inside the image.
