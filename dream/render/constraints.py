@@ -63,8 +63,10 @@ class ConstrainedOptimizer:
         moved = self.optimizer(image, gradient)
         if self.total_variation_step:
             # Four neighbours contribute at most 1 each: the mean magnitude is about 2.
-            variation = total_variation_gradient(image, self.base.wrap_dims)
-            moved.sub_(variation, alpha=self.total_variation_step / 2)
+            moved.sub_(
+                total_variation_gradient(image, self.base.wrap_dims),
+                alpha=self.total_variation_step / 2,
+            )
         if self.base.mask is not None:
             moved = torch.lerp(image, moved, self.base.mask)
         if self.pull:

@@ -57,8 +57,10 @@ def tiled_value_and_grad(
             for (_, row_window), (_, column_window) in tiles:
                 check_deadline(deadline)
                 edges = *_touches_edges(row_window, height), *_touches_edges(column_window, width)
-                rolled_rows = _read_rolled(image, row_window, down, 2)
-                yield edges, _read_rolled(rolled_rows, column_window, right, 3)
+                yield (
+                    edges,
+                    _read_rolled(_read_rolled(image, row_window, down, 2), column_window, right, 3),
+                )
 
         if measure:
             measure(windows())
