@@ -1,9 +1,9 @@
-"""Sums that come out the same on any processor, in however many parts its threads take them.
+"""Sums with the same result on every CPU and for every number of threads.
 
-An ascent is chaotic: one last bit becomes another picture. In float32 a sum depends on its order,
-and so on the instruction set and the number of threads. Those of an ascent are therefore taken in
-float64 on a CPU, whose errors are far smaller than the rounding that follows; those of convolutions
-are in one order anyhow (`networks.convolution`).
+An ascent is chaotic: one different bit leads to another image. In float32 a sum depends on its
+order, and so on the instruction set and the number of threads. On a CPU the sums of an ascent are
+therefore computed in float64, whose errors are far smaller than the rounding that follows.
+Convolutions have a fixed order anyway (`networks.convolution`).
 """
 
 from __future__ import annotations
@@ -15,55 +15,54 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-# To so many bits below the largest of a picture its values are kept; eight are shown. An error of
-# float64 moves about one value in 2^32 to its neighbour: by estimate, a few pictures in a thousand.
+# Values are rounded to a multiple of 2**-20 of about the largest one of their image; 8 bits are
+# shown. An error of float64 changes the rounding of about one value in 2**32: by estimate, in a few
+# images per thousand.
 KEPT_BITS = 20
 
 
 def accumulation_dtype(device: torch.device) -> torch.dtype:
-    """In what sums are taken there: float64 on a CPU, else float32."""
+    """Return the dtype in which sums are computed: float64 on a CPU, float32 elsewhere."""
     return torch.float64 if device.type == "cpu" else torch.float32
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Constants of float64 on a device, in the precision that sums are taken in there.
-
-    They are narrowed before they are moved, as MPS has no float64.
-    """
+    """Move float64 constants to a device, in its accumulation dtype."""
+    # Convert before moving: MPS has no float64.
     return values.to(accumulation_dtype(device)).to(device)
 
 
-@fx.wrap  # It asks where its values are, which a trace cannot follow.
+@fx.wrap  # A trace cannot follow the test of the device.
 def upcast(values: Tensor) -> Tensor:
-    """The values in the precision that their sums are taken in."""
+    """Convert the values to the accumulation dtype of their device."""
     return values.to(accumulation_dtype(values.device))
 
 
 def mean(values: Tensor, dims: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
-    """Their mean over those dimensions, in the precision of the values."""
-    wanted = accumulation_dtype(values.device)
-    return values.mean(dims, keepdim=keepdim, dtype=wanted).to(values.dtype)
+    """Return the mean over `dims`, summed in the accumulation dtype, in the dtype of the values."""
+    dtype = accumulation_dtype(values.device)
+    return values.mean(dims, keepdim=keepdim, dtype=dtype).to(values.dtype)
 
 
 def in_float64_on_cpu(method: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
-    """A method of values (N, …) in float32, done so that each bit of what it makes is certain.
+    """Decorate a method of float32 values (N, …) so that its result is bit-equal on every CPU.
 
-    On a CPU it is given them in float64, and what it makes is rounded; so is its gradient. For sums
-    over all of a picture, as a Fourier transform is, which libraries take in orders of their own.
+    On a CPU the method runs in float64; its result and its gradient are rounded. Use it for sums
+    over a whole image, such as Fourier transforms, whose order depends on the library.
     """
 
     @wraps(method)
-    def done(self: Any, values: Tensor) -> Tensor:
+    def run_in_float64(self: Any, values: Tensor) -> Tensor:
         if accumulation_dtype(values.device) != torch.float64:
             return method(self, values)
-        made: Tensor = _RoundToFloat32.apply(method(self, _UpcastToFloat64.apply(values)))
-        return made
+        rounded: Tensor = _RoundToFloat32.apply(method(self, _UpcastToFloat64.apply(values)))
+        return rounded
 
-    return done
+    return run_in_float64
 
 
 class _UpcastToFloat64(torch.autograd.Function):
-    """To float64; the gradient is rounded."""
+    """Converts to float64; rounds the gradient to float32."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -75,7 +74,7 @@ class _UpcastToFloat64(torch.autograd.Function):
 
 
 class _RoundToFloat32(torch.autograd.Function):
-    """Rounded to float32; the gradient goes to float64."""
+    """Rounds to float32; converts the gradient to float64."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -87,7 +86,7 @@ class _RoundToFloat32(torch.autograd.Function):
 
 
 def round_to_float32(values: Tensor) -> Tensor:
-    """Values (N, …) of float64 in float32, each kept to `BITS` bits below the largest beside it."""
+    """Round float64 values (N, …) to float32, with `KEPT_BITS` bits below the largest per image."""
     largest = values.abs().amax(tuple(range(1, values.dim())), keepdim=True)
     step = torch.ldexp(torch.ones_like(largest), largest.frexp().exponent - KEPT_BITS)
     return ((values / step).round() * step).float()

@@ -1,1 +1,1 @@
-"""Paint: how a picture climbs. Each kind of picture is one file; the others are what they use."""
+"""Rendering by gradient ascent: one module for each kind of recipe, and what they share."""

@@ -1,4 +1,4 @@
-"""Gradient ascent: the one loop, and the rules by which it steps."""
+"""Gradient ascent: the step loop and its optimizers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dream.networks.network import ValueAndGrad
 from dream.render.transform import blur, normalise_pyramid
 from dream.tensors import WrapDims
 
-# Keeps a gradient of all zeros (a dead channel) from turning the picture into NaN.
+# Added to divisors, so that a gradient of all zeros (a dead channel) does not become NaN.
 EPSILON = 1e-12
 
-# For how many steps gradients find their way through ReLUs that are shut (see `RedirectedReLU`).
+# Number of initial steps that use redirected ReLU gradients (see `RedirectedReLU`).
 REDIRECTED_RELU_STEPS = 16
 
 ImageFunction = Callable[[Tensor], Tensor]
-# From variables and their gradient, which a rule may use up, to the next variables.
+# (variables, gradient) -> next variables. An optimizer may overwrite the gradient.
 Optimizer = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -34,11 +34,11 @@ def gradient_ascent(
     *,
     steps: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Climb, yielding after each step the new variables and the values (N,) before the step.
+    """Run gradient ascent; yield the variables after each step and the values (N,) before it.
 
-    A step paints the variables as pictures (N, 3, H, W), takes a random view of them, asks the
-    network how that view should change, carries the gradient back through view and canvas, and
-    leaves it to the rule what to make of it.
+    A step renders the variables to images (N, 3, H, W), applies a random transform, computes the
+    objective's values and gradient on the transformed images, backpropagates the gradient through
+    transform and canvas to the variables, and passes it to the optimizer.
     """
     for _ in range(steps):
         values, gradient = _value_and_gradient(variables, render, transform, value_and_grad)
@@ -47,28 +47,28 @@ def gradient_ascent(
 
 
 def _value_and_gradient(
-    variables: Tensor, paint: ImageFunction, view: ImageFunction, value_and_grad: ValueAndGrad
+    variables: Tensor, render: ImageFunction, transform: ImageFunction, value_and_grad: ValueAndGrad
 ) -> tuple[Tensor, Tensor]:
-    """The values (N,) of what a random view shows, and the gradient to the variables."""
+    """Return the values (N,) of the transformed images, and the gradient of the variables."""
     leaf = variables.detach().requires_grad_()
     with torch.enable_grad():
-        seen = view(paint(leaf))
-    values, gradient = value_and_grad(seen)
+        transformed = transform(render(leaf))
+    values, gradient = value_and_grad(transformed)
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(_FixedGradient.apply(seen, gradient), leaf)
+        (gradient,) = torch.autograd.grad(_FixedGradient.apply(transformed, gradient), leaf)
     return values, gradient
 
 
 class _FixedGradient(torch.autograd.Function):
-    """A number whose gradient to what is seen is the one that was given.
+    """A scalar zero whose gradient with respect to `image` is `gradient`.
 
-    Given to `torch.autograd.grad`, it would have torch import its compiler: a third of a second.
+    With `grad_outputs=gradient` torch would import its compiler, which takes a third of a second.
     """
 
     @staticmethod
-    def forward(ctx: Any, seen: Tensor, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, image: Tensor, gradient: Tensor) -> Tensor:
         ctx.gradient = gradient
-        return seen.new_zeros(())
+        return image.new_zeros(())
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, None]:
@@ -78,22 +78,22 @@ class _FixedGradient(torch.autograd.Function):
 def redirect_first_steps(
     redirected: ValueAndGrad, plain: ValueAndGrad, step_counter: Iterator[int]
 ) -> ValueAndGrad:
-    """Values and gradients, those of the first steps, by that counter, through redirected ReLUs."""
+    """Return a function that calls `redirected` in the first counted steps, then `plain`."""
 
-    def value_and_grad(picture: Tensor) -> tuple[Tensor, Tensor]:
-        return (redirected if next(step_counter) < REDIRECTED_RELU_STEPS else plain)(picture)
+    def value_and_grad(image: Tensor) -> tuple[Tensor, Tensor]:
+        return (redirected if next(step_counter) < REDIRECTED_RELU_STEPS else plain)(image)
 
     return value_and_grad
 
 
 @dataclass(frozen=True)
 class NormalisedStep:
-    """Moves the pixels of a picture by `step` grey levels of 255 on the mean.
+    """Optimizer that moves pixels by `step` grey levels of 255 on average.
 
-    The gradient is divided by its mean absolute value, that inside of a `mask` (1, 1, H, W) where
-    there is one: so a step has the same strength at every layer, octave and picture (Mordvintsev et
-    al. 2015; by its L2 norm, as some have it, a step is far too small to see). Pictures are kept
-    `within` these bounds.
+    It divides the gradient by its mean absolute value inside the `mask` (1, 1, H, W), so that a
+    step has the same strength at every layer and octave and in every image (Mordvintsev et al.
+    2015). Divided by its L2 norm, as some do, a step would be far too small to see. Images are
+    clamped to `bounds`.
     """
 
     step: float
@@ -101,22 +101,22 @@ class NormalisedStep:
     mask: Tensor | None = None
 
     def __call__(self, image: Tensor, gradient: Tensor) -> Tensor:
-        # Channel by channel, as the absolute values of all of a large picture take much memory.
-        sizes = [
-            deterministic.mean(self._apply_mask(each.abs()), (1, 2)) for each in gradient.unbind(1)
-        ]
-        share = 1.0 if self.mask is None else deterministic.mean(self.mask, (0, 1, 2, 3))
-        size = torch.stack(sizes).mean(0).view(-1, 1, 1, 1) / (share + EPSILON)
-        gradient.div_(size + EPSILON).mul_(self.step / 255)
+        """Return the image after one step; overwrites the gradient."""
+        # One channel at a time: the absolute values of a whole large image take much memory.
+        magnitudes = [self._mean_magnitude(channel) for channel in gradient.unbind(1)]
+        coverage = 1.0 if self.mask is None else deterministic.mean(self.mask, (0, 1, 2, 3))
+        magnitude = torch.stack(magnitudes).mean(0).view(-1, 1, 1, 1) / (coverage + EPSILON)
+        gradient.div_(magnitude + EPSILON).mul_(self.step / 255)
         return gradient.add_(image).clamp_(*self.bounds)
 
-    def _apply_mask(self, channel: Tensor) -> Tensor:
-        return channel if self.mask is None else channel * self.mask[:, 0]
+    def _mean_magnitude(self, channel: Tensor) -> Tensor:
+        magnitude = channel.abs() if self.mask is None else channel.abs() * self.mask[:, 0]
+        return deterministic.mean(magnitude, (1, 2))
 
 
 @dataclass(frozen=True)
 class SmoothedGradient:
-    """A rule that is given gradients blurred by `smoothing` pixels, their `bands` evened out."""
+    """Optimizer wrapper: blurs the gradient by `smoothing` pixels and normalises its `bands`."""
 
     optimizer: Optimizer
     smoothing: float = 0.0
@@ -124,22 +124,23 @@ class SmoothedGradient:
     wrap_dims: WrapDims = ()
 
     def __call__(self, image: Tensor, gradient: Tensor) -> Tensor:
-        for channel in torch.split(gradient, 1, 1):  # In place: less memory for large pictures.
+        """Return the image after one step; overwrites the gradient."""
+        for channel in torch.split(gradient, 1, 1):  # In place, to save memory.
             channel.copy_(blur(channel, self.smoothing, self.wrap_dims))
         return self.optimizer(image, normalise_pyramid(gradient, self.bands, self.wrap_dims))
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015), upwards; each number moves by about `rate` a step.
+    """Adam (Kingma and Ba 2015) for ascent; each variable moves by about the learning rate a step.
 
-    The rate shrinks from step to step to its `decay`-th part.
-    It keeps its moments from step to step, so each ascent needs one of its own.
+    The learning rate is multiplied by `decay` after each step. An instance keeps its moments
+    between steps, so each ascent needs a new one.
     """
 
     def __init__(
-        self, rate: float, decay: float = 1.0, betas: tuple[float, float] = (0.9, 0.999)
+        self, learning_rate: float, decay: float = 1.0, betas: tuple[float, float] = (0.9, 0.999)
     ) -> None:
-        self.learning_rate = rate
+        self.learning_rate = learning_rate
         self.learning_rate_decay = decay
         self.betas = betas
         self.step_count = 0
@@ -147,11 +148,12 @@ class Adam:
         self.second_moment: Tensor | float = 0.0
 
     def __call__(self, variables: Tensor, gradient: Tensor) -> Tensor:
+        """Return the variables after one step."""
         self.step_count += 1
-        slow, slower = self.betas
-        self.first_moment = slow * self.first_moment + (1 - slow) * gradient
-        self.second_moment = slower * self.second_moment + (1 - slower) * gradient.square()
-        mean = self.first_moment / (1 - slow**self.step_count)
-        deviation = (self.second_moment / (1 - slower**self.step_count)).sqrt()
+        beta1, beta2 = self.betas
+        self.first_moment = beta1 * self.first_moment + (1 - beta1) * gradient
+        self.second_moment = beta2 * self.second_moment + (1 - beta2) * gradient.square()
+        mean = self.first_moment / (1 - beta1**self.step_count)
+        deviation = (self.second_moment / (1 - beta2**self.step_count)).sqrt()
         rate = self.learning_rate * self.learning_rate_decay ** (self.step_count - 1)
         return variables + rate * mean / (deviation + 1e-8)

@@ -1,9 +1,9 @@
-"""Canvases: what the ascent changes in the place of a picture, and how it becomes one.
+"""Canvases: image parametrizations (Lucid's `param`), the variables that an ascent optimises.
 
-A canvas paints variables as a picture (N, 3, H, W), RGB in (0, 1), and finds the variables of a
-picture. Steps that are equal on such variables are natural ones on the picture: colours mix as they
-do in photographs, and with `Fourier` large shapes move as easily as small ones (Olah, Mordvintsev
-and Schubert, "Feature visualization", 2017; the numbers are Lucid's).
+A canvas converts variables to images (N, 3, H, W), RGB in (0, 1), and images to variables. Gradient
+steps on such variables give natural images: colours are decorrelated as in photos, and with
+`FourierCanvas` large shapes change as easily as small ones (Olah, Mordvintsev and Schubert,
+"Feature visualization", 2017; constants from Lucid).
 """
 
 from __future__ import annotations
@@ -18,58 +18,55 @@ from torch import Tensor
 from dream.deterministic import in_float64_on_cpu, to_device
 from dream.tensors import Size
 
-# The square root of the covariance of colours in ImageNet, its largest column of length 1.
-COLOUR_CORRELATION = (
-    torch.tensor(
-        [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64
-    )
-    / 0.46195
-)
+# Square root of the colour covariance of ImageNet, scaled so that its longest column has length 1.
+COLOUR_CORRELATION = torch.tensor(
+    [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64
+).div(0.46195)
 NOISE_STD = 0.01
 SPECTRUM_SCALE = 4.0
 LOGIT_MARGIN = 0.01
 
 
 class Canvas(Protocol):
-    """A way to paint a picture from variables."""
+    """Interface of an image parametrization."""
 
     def random_variables(self, generator: torch.Generator) -> Tensor:
-        """Variables of one picture of faint noise, drawn on the CPU."""
-        ...
+        """Return the variables of one image of faint noise, drawn on the CPU."""
 
     def to_image(self, variables: Tensor) -> Tensor:
-        """The pictures that the variables stand for; differentiable."""
-        ...
+        """Return the images (N, 3, H, W) of the variables; differentiable."""
 
     def from_image(self, image: Tensor) -> Tensor:
-        """The variables that paint a picture (N, 3, H, W) in [0, 1], its extremes softened."""
-        ...
+        """Return the variables of images (N, 3, H, W) in [0, 1]; black and white are softened."""
 
 
 class PixelCanvas:
-    """Pixels in decorrelated colours, squashed into (0, 1); variables are (N, 3, H, W)."""
+    """Pixels (N, 3, H, W) in decorrelated colours, mapped to (0, 1) by a sigmoid."""
 
     def __init__(self, size: Size, device: torch.device) -> None:
         self.size = size
         self.device = device
 
     def random_variables(self, generator: torch.Generator) -> Tensor:
+        """See `Canvas`."""
         return NOISE_STD * white_noise((1, 3, *self.size), generator).to(self.device)
 
     @in_float64_on_cpu
     def to_image(self, variables: Tensor) -> Tensor:
+        """See `Canvas`."""
         return _to_rgb(variables)
 
     @in_float64_on_cpu
     def from_image(self, image: Tensor) -> Tensor:
+        """See `Canvas`."""
         return _from_rgb(image)
 
 
 class FourierCanvas:
-    """Waves in decorrelated colours, each as strong as in nature: amplitude falls as 1/frequency.
+    """Fourier coefficients in decorrelated colours, scaled by 1/frequency**decay as in photos.
 
-    Variables are (N, 3, H, W // 2 + 1, 2): real and imaginary part of half of the spectrum, divided
-    by that amplitude.
+    Variables are (N, 3, H, W // 2 + 1, 2): real and imaginary parts of half of the spectrum,
+    divided by that scale.
     """
 
     def __init__(self, size: Size, device: torch.device, decay: float = 1.0) -> None:
@@ -78,25 +75,28 @@ class FourierCanvas:
         self.amplitude = to_device(frequencies(size).pow(-decay), device)
 
     def random_variables(self, generator: torch.Generator) -> Tensor:
+        """See `Canvas`."""
         return NOISE_STD * white_noise((1, 3, *self.amplitude.shape, 2), generator).to(self.device)
 
     @in_float64_on_cpu
     def to_image(self, variables: Tensor) -> Tensor:
-        waves = torch.view_as_complex(variables) * self.amplitude
-        return _to_rgb(torch.fft.irfft2(waves, s=self.size, norm="ortho") / SPECTRUM_SCALE)
+        """See `Canvas`."""
+        spectrum = torch.view_as_complex(variables) * self.amplitude
+        return _to_rgb(torch.fft.irfft2(spectrum, s=self.size, norm="ortho") / SPECTRUM_SCALE)
 
     @in_float64_on_cpu
     def from_image(self, image: Tensor) -> Tensor:
-        waves = torch.fft.rfft2(_from_rgb(image) * SPECTRUM_SCALE, norm="ortho")
-        return torch.view_as_real(waves / self.amplitude)
+        """See `Canvas`."""
+        spectrum = torch.fft.rfft2(_from_rgb(image) * SPECTRUM_SCALE, norm="ortho")
+        return torch.view_as_real(spectrum / self.amplitude)
 
 
 class PhaseCanvas:
-    """Waves of fixed strength, as natural pictures have them on average; only their phases move.
+    """Fourier phases (N, 3, H, W // 2 + 1) with fixed amplitudes, those of an average photo.
 
-    No frequency can be overdone, so nothing grows neon or speckled (Fel et al., "MaCo", 2023). The
-    amplitudes are an analytic stand-in for the mean spectrum of ImageNet in decorrelated colours:
-    it falls with frequency by powers of 1.3, 1.8 and 5.7. Variables are (N, 3, H, W // 2 + 1).
+    As no frequency can grow, images become neither neon nor speckled (Fel et al., "MaCo", 2023).
+    The amplitudes approximate the mean spectrum of ImageNet in decorrelated colours: they fall by
+    powers 1.3, 1.8 and 5.7 of the frequency, in three ranges.
     """
 
     def __init__(self, size: Size, device: torch.device) -> None:
@@ -110,35 +110,37 @@ class PhaseCanvas:
         self.amplitude = to_device(amplitude, device)
 
     def random_variables(self, generator: torch.Generator) -> Tensor:
+        """Return random phases in [-pi, pi), drawn on the CPU."""
         phases = torch.rand(1, 3, *self.amplitude.shape, generator=generator)
         return (2 * math.pi * (phases - 0.5)).to(self.device)
 
     @in_float64_on_cpu
     def to_image(self, variables: Tensor) -> Tensor:
-        waves = torch.polar(self.amplitude.expand_as(variables), variables)
-        values = torch.fft.irfft2(waves, s=self.size, norm="ortho")
+        """See `Canvas`."""
+        spectrum = torch.polar(self.amplitude.expand_as(variables), variables)
+        values = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")
         return _to_rgb(values / values.std((2, 3), keepdim=True))
 
     @in_float64_on_cpu
     def from_image(self, image: Tensor) -> Tensor:
+        """Return the phases of the image; its amplitudes are lost."""
         phases: Tensor = torch.fft.rfft2(_from_rgb(image)).angle()
         return phases
 
 
-class RawPixelCanvas:
-    """The picture itself, without bounds: variables are (N, 3, H, W)."""
-
-    def __init__(self, size: Size, device: torch.device) -> None:
-        self.size = size
-        self.device = device
+class RawPixelCanvas(PixelCanvas):
+    """The pixels (N, 3, H, W) themselves, unbounded."""
 
     def random_variables(self, generator: torch.Generator) -> Tensor:
+        """See `Canvas`."""
         return (0.5 + 2 * NOISE_STD * white_noise((1, 3, *self.size), generator)).to(self.device)
 
     def to_image(self, variables: Tensor) -> Tensor:
+        """Return the variables, which are the image."""
         return variables
 
     def from_image(self, image: Tensor) -> Tensor:
+        """Return the image, which is its own variables."""
         return image
 
 
@@ -149,12 +151,12 @@ CANVASES: dict[str, type[PixelCanvas] | type[FourierCanvas]] = {
 
 
 def white_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """White noise, the same from the same seed everywhere: that of float32 is not."""
+    """Return Gaussian noise, drawn in float64: in float32 it differs between CPUs for one seed."""
     return torch.randn(shape, generator=generator, dtype=torch.float64).float()
 
 
 def frequencies(size: Size) -> Tensor:
-    """How many waves a pixel each number of half of a spectrum stands for, in float64."""
+    """Return the frequencies (H, W // 2 + 1) of a half spectrum, in cycles per pixel, float64."""
     rows, columns = (
         grid(side, dtype=torch.float64)
         for grid, side in zip((torch.fft.fftfreq, torch.fft.rfftfreq), size, strict=True)
@@ -164,7 +166,7 @@ def frequencies(size: Size) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _colour_matrices(device: torch.device) -> tuple[Tensor, Tensor]:
-    """`COLOURS` and its inverse, moved to a device once: each move would stop a GPU's queue."""
+    """Return `COLOUR_CORRELATION` and its inverse; cached, as each copy to a GPU stalls it."""
     return to_device(COLOUR_CORRELATION, device), to_device(COLOUR_CORRELATION.inverse(), device)
 
 

@@ -1,4 +1,4 @@
-"""Class images: the picture that a classifier takes for a class, and what it says of a picture."""
+"""Class images: images optimised for a class, and a classifier's verdict on an image."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dream.recipe import imagenet_classes
 from dream.recipe.class_image import ClassRecipe
 from dream.render.ascent import Adam, ImageFunction, NormalisedStep, Optimizer, SmoothedGradient
 from dream.render.canvas import Canvas, FourierCanvas, PhaseCanvas, RawPixelCanvas
-from dream.render.loop import Ascent, Ascents
+from dream.render.loop import Ascent, Ascents, identity
 from dream.render.objective import Objective, logit, logit_margin, squared_norm
 from dream.render.octave import sizes_of
 from dream.render.plan import Job, Stage
 from dream.render.transform import random_affine, random_crops
 from dream.tensors import Size, resize, resize_clamped, size_of
 
-# By how much Adam moves waves in a stage, the last stage of growing slowing down to a tenth.
+# Adam's on Fourier variables, one for each stage of "growing"; the last one decays to a tenth.
 LEARNING_RATES = (0.05, 0.03, 0.02)
 PHOTO_LEARNING_RATE = 0.03
 PHASE_LEARNING_RATE = 1.0
@@ -33,19 +33,19 @@ BANDS = 4
 CROPS_PER_STEP = 2
 MIN_CROP_FRACTION = 0.6
 TOP_CLASSES = 5
-# Measured on two other networks (`make bench`): steeper waves and more regard for rivals than for
-# channels; 33 of 40 pictures were first for the other network, 38 among its first five, where a
-# decay of 1 and a share of 0.3 had 26 and 35.
+# Measured with two other networks (`make bench`): of 40 images the other network ranks 33 first and
+# 38 in its top five. With the decay of channel images, 1, and a weight of 0.3: 26 and 35.
 SPECTRUM_DECAY = 1.25
 RIVAL_WEIGHT = 0.6
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a network says of a picture: of the target, and which classes it sees in it.
+    """A network's classification of an image.
 
-    `rank` counts from 1; of several targets the one of the largest weight is meant. `seen` are the
-    likeliest classes with their probabilities.
+    `target` is the recipe's class (of several, the one with the largest weight); `logit`,
+    `probability` and `rank` (from 1) are its own. `seen` are the most probable classes with their
+    probabilities.
     """
 
     target: str
@@ -57,10 +57,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to make class images: on which canvas, seen how, by which rule, at which sizes.
+    """A way to make class images: canvas, random transform and optimizer.
 
-    `stages` are shares of the steps and of the side; a stage starts from what the one before made.
-    A step looks at `views` of the picture.
+    `stages` are (share of the steps, share of the side) of each stage from noise; a stage starts
+    from the result of the one before. `views` is the number of random views per step.
     """
 
     canvas: Callable[[Size, torch.device], Canvas]
@@ -71,11 +71,13 @@ class Mode:
 
 
 def plan(recipes: Sequence[ClassRecipe], size: Size | None) -> list[Job[ClassRecipe]]:
-    """Class images, one by one: from noise by the stages of their mode, a photo of that (height,
-    width) at its own size alone, limited.
+    """Plan a job for each recipe, from noise or a photo of that (height, width).
+
+    From noise a job has the stages of its mode; in a photo one stage, at the photo's size as
+    limited by the recipe.
 
     Raises:
-        PictureError: if a side of the photo is smaller than the network reads.
+        PictureError: if a side of the photo is smaller than the network accepts.
     """
     return [Job((recipe,), _plan_stages(recipe, size)) for recipe in recipes]
 
@@ -93,26 +95,26 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
     return tuple(
         Stage(
             recipe.model,
-            each,
+            stage_size,
             count,
             (card.logit_layer,),
-            tries=recipe.tries if place == 0 and len(sizes) > 1 else 1,
+            tries=recipe.tries if number == 0 and len(sizes) > 1 else 1,
             views=mode.views,
-            input_size=head_input_size(each, card.head_side),
+            input_size=head_input_size(stage_size, card.head_side),
         )
-        for place, (each, count) in enumerate(zip(sizes, counts, strict=True))
+        for number, (stage_size, count) in enumerate(zip(sizes, counts, strict=True))
     )
 
 
 def ascents(
     network: Network, job: Job[ClassRecipe], image: Tensor | None, deadline: float
 ) -> Ascents:
-    """The stages of a class image, from noise or from a picture (1, 3, H, W) in [0, 1].
+    """Yield the ascents of a class image, from noise or an image (1, 3, H, W) in [0, 1].
 
-    Several noises may be tried at the first; the best of them goes on alone.
+    The first stage may try several noise images; later stages continue with the best one.
 
     Raises:
-        RecipeError: if weights of one's own know fewer classes.
+        RecipeError: if custom weights have fewer classes than the recipe names.
     """
     (recipe,), stages = job.recipes, job.stages
     _check_targets(network, recipe)
@@ -139,10 +141,10 @@ def ascents(
 
 
 def class_objective(card: ModelCard, recipe: ClassRecipe) -> Objective:
-    """What a class image raises.
+    """Return the objective of a class image.
 
-    In classic mode S_c(I) - lambda ||I||^2 as Simonyan et al. 2013 have it, I being what the
-    network is given; else the `margin` of each class, by its weight.
+    In classic mode it is S_c(I) - lambda ||I||^2 (Simonyan et al. 2013), where I is the network's
+    normalised input; otherwise the weighted sum of each class's `logit_margin`.
     """
     score = logit if recipe.mode == "classic" else partial(logit_margin, rival_weight=RIVAL_WEIGHT)
     terms = [weight * score(card.logit_layer, label) for label, weight in recipe.targets]
@@ -151,78 +153,72 @@ def class_objective(card: ModelCard, recipe: ClassRecipe) -> Objective:
 
 
 def classify(network: Network, image: Tensor, recipe: ClassRecipe) -> Verdict:
-    """What the network says of a picture (1, 3, H, W) in [0, 1], as its 8 bits would be read."""
+    """Return the verdict on an image (1, 3, H, W) in [0, 1], rounded to 8 bits as in a file."""
     _check_targets(network, recipe)
-    scores = network.card.logit_layer
+    layer = network.card.logit_layer
     image = resize_for_head((image * 255).round() / 255, network.card.head_side)
     with torch.no_grad():
-        logits = network.activations(image, (scores,))[scores].float().flatten(1)[0].cpu()
+        logits = network.activations(image, (layer,))[layer].float().flatten(1)[0].cpu()
     label, _ = max(recipe.targets, key=lambda target: target[1])
     probabilities = logits.softmax(0)
-    likeliest = probabilities.topk(min(TOP_CLASSES, len(probabilities)))
-    # Weights of one's own may have other classes than these names.
-    named = (
-        imagenet_classes.class_names()
-        if len(logits) == len(imagenet_classes.class_names())
-        else map(str, range(len(logits)))
-    )
-    name = list(named)
+    top = probabilities.topk(min(TOP_CLASSES, len(probabilities)))
+    names = list(imagenet_classes.class_names())
+    if len(names) != len(logits):  # Custom weights may have other classes than ImageNet's.
+        names = list(map(str, range(len(logits))))
     return Verdict(
-        name[label],
+        names[label],
         float(logits[label]),
         float(probabilities[label]),
         int((logits > logits[label]).sum()) + 1,
-        tuple(
-            (name[each], share)
-            for each, share in zip(
-                likeliest.indices.tolist(), likeliest.values.tolist(), strict=True
-            )
-        ),
+        tuple(zip((names[i] for i in top.indices.tolist()), top.values.tolist(), strict=True)),
     )
 
 
 def resize_for_head(image: Tensor, side: int) -> Tensor:
-    """The picture with its shorter side brought to that length, where a head depends on it."""
+    """Resize the image to the `head_input_size`."""
     return resize(image, head_input_size(size_of(image), side))
 
 
 def head_input_size(size: Size, side: int) -> Size:
-    """That (height, width) with its shorter side of that length; as it is for 0."""
+    """Return `size` scaled so that its shorter side is `side`; unchanged if `side` is 0.
+
+    Some heads accept only one size of input (`ModelCard.head_side`).
+    """
     if not side or min(size) == side:
         return size
     scale = side / min(size)
     return round(size[0] * scale), round(size[1] * scale)
 
 
-def _with_head_resize(view: ImageFunction, side: int) -> ImageFunction:
-    return lambda picture: resize_for_head(view(picture), side)
+def _with_head_resize(transform: ImageFunction, side: int) -> ImageFunction:
+    return lambda image: resize_for_head(transform(image), side)
 
 
 def _check_targets(network: Network, recipe: ClassRecipe) -> None:
-    known = network.class_count
+    count = network.class_count
     for label, _ in recipe.targets:
-        if label >= known:
+        if label >= count:
             raise RecipeError(
-                f"these weights of {recipe.model} know classes 0 to {known - 1}, not {label}"
+                f"these weights of {recipe.model} have classes 0 to {count - 1}, not {label}"
             )
 
 
-def select_best(network: Network, objective: Objective, pictures: Tensor) -> Tensor:
-    """The one of several pictures that does best as it is."""
-    if len(pictures) == 1:
-        return pictures
+def select_best(network: Network, objective: Objective, images: Tensor) -> Tensor:
+    """Return the image (1, 3, H, W) with the highest objective among (N, 3, H, W)."""
+    if len(images) == 1:
+        return images
     with torch.no_grad():
-        seen = resize_for_head(pictures, network.card.head_side)
-        values = objective(network.activations(seen, objective.layers))
+        resized = resize_for_head(images, network.card.head_side)
+        values = objective(network.activations(resized, objective.layers))
     best = int(values.argmax())
-    return pictures[best : best + 1]
+    return images[best : best + 1]
 
 
 def _render_at_size(canvas: Canvas, size: Size, variables: Tensor) -> Tensor:
     return resize_clamped(canvas.to_image(variables).clamp(0, 1), size)
 
 
-# Views: what of the picture a step looks at.
+# Transforms of a mode: from a generator and the steps of the stage.
 
 
 def _affine_transform(generator: torch.Generator, steps: int) -> ImageFunction:
@@ -230,18 +226,16 @@ def _affine_transform(generator: torch.Generator, steps: int) -> ImageFunction:
 
 
 def _identity_transform(generator: torch.Generator, steps: int) -> ImageFunction:
-    return lambda picture: picture
+    return identity
 
 
 def _crop_transform(generator: torch.Generator, steps: int) -> ImageFunction:
-    """Parts of the picture, from all of it at the start to ever smaller ones."""
+    """Return random crops that shrink over the steps, from the whole image to the smallest."""
     shares = iter(torch.linspace(1, MIN_CROP_FRACTION, max(steps, 1)).tolist())
-    return lambda picture: random_crops(
-        picture, generator, share=next(shares), count=CROPS_PER_STEP
-    )
+    return lambda image: random_crops(image, generator, share=next(shares), count=CROPS_PER_STEP)
 
 
-# Rules: by the recipe, the stage (-1 for a photo), and its steps.
+# Optimizers of a mode: from the recipe, the stage's number (-1 in a photo) and its steps.
 
 
 def _fourier_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimizer:
@@ -263,8 +257,8 @@ def _unbounded_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimiz
     return NormalisedStep(recipe.step, bounds=(-math.inf, math.inf))
 
 
-# Large shapes first, where steps are cheap, so that one subject fills the picture: at one size
-# many small ones would.
+# The first stages are small: they are cheap, and form large shapes, so that one subject fills the
+# image. At one size many small subjects would fill it.
 GROWING_STAGES = ((128 / 248, 96 / 224), (80 / 248, 144 / 224), (40 / 248, 1.0))
 MODES = {
     "growing": Mode(

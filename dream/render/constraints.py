@@ -1,4 +1,4 @@
-"""What holds a dream back: the photo it began with, its colours, a mask, smoothness."""
+"""Constraints of a dream: pull to the photo, kept colours, a mask, total variation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dream.tensors import Size, WrapDims, luminance, resize_clamped
 
 @dataclass(frozen=True)
 class OctaveBase:
-    """The picture (1, 3, H, W) that a dream began with at one octave, and what of it must stay.
+    """The image (1, 3, H, W) that an octave starts from, and what the dream must keep of it.
 
-    Where the `mask` (1, 1, H, W) is 0 all stays, bit for bit; with `keep_colours` only the
-    brightness changes. What goes `around` has no edge.
+    Where the `mask` (1, 1, H, W) is 0, pixels stay bit-equal. With `keep_colours` only the
+    brightness changes.
     """
 
     image: Tensor
@@ -26,33 +26,31 @@ class OctaveBase:
     wrap_dims: WrapDims = ()
 
     def at_size(self, size: Size) -> OctaveBase:
-        """The same at the size (height, width) of an octave."""
+        """Return this base resized to an octave's (height, width)."""
         if self.image.shape[2:] == size:
             return self
         mask = None if self.mask is None else resize_clamped(self.mask, size)
-        picture = resize_clamped(self.image, size, self.wrap_dims)
-        return OctaveBase(picture, mask, self.keep_colours, self.wrap_dims)
+        image = resize_clamped(self.image, size, self.wrap_dims)
+        return OctaveBase(image, mask, self.keep_colours, self.wrap_dims)
 
     def constrain(self, dreamed: Tensor) -> Tensor:
-        """What of a dream (which is written over) may be: in [0, 1], what must stay kept."""
+        """Clamp `dreamed` to [0, 1] and restore masked pixels and colours; overwrites `dreamed`."""
         if self.keep_colours:
-            # As far as no channel of a pixel leaves its range: clipping one would change the hue.
-            brighter = luminance(dreamed.sub_(self.image))
-            darkest, brightest = (
-                self.image.amin(1, keepdim=True),
-                self.image.amax(1, keepdim=True),
-            )
-            dreamed = self.image + brighter.clamp(-darkest, 1 - brightest)
+            # Limit the change so that no channel is clipped, which would change the hue.
+            change = luminance(dreamed.sub_(self.image))
+            low, high = self.image.amin(1, keepdim=True), self.image.amax(1, keepdim=True)
+            dreamed = self.image + change.clamp(-low, 1 - high)
         dreamed = dreamed.clamp_(0, 1)
         return dreamed if self.mask is None else torch.where(self.mask > 0, dreamed, self.image)
 
 
 @dataclass(frozen=True)
 class ConstrainedOptimizer:
-    """A rule whose every step is held back.
+    """Optimizer wrapper that constrains each step to a base.
 
-    Of its change, `mask` by `mask` is taken; then the total variation is lowered by `smoother` on
-    the mean of a pixel, and the picture goes a share `pull` of the way back to the base.
+    It lowers the total variation by about `total_variation_step` per pixel on average, scales the
+    change by the mask, moves the image a share `pull` of the way back to the base, and applies
+    `OctaveBase.constrain`.
     """
 
     optimizer: Optimizer
@@ -61,9 +59,10 @@ class ConstrainedOptimizer:
     pull: float = 0.0
 
     def __call__(self, image: Tensor, gradient: Tensor) -> Tensor:
+        """Return the image after one constrained step."""
         moved = self.optimizer(image, gradient)
         if self.total_variation_step:
-            # It comes of four neighbours, each 1 at most: about 2 on the mean.
+            # Four neighbours contribute at most 1 each: the mean magnitude is about 2.
             moved.sub_(
                 total_variation_gradient(image, self.base.wrap_dims),
                 alpha=self.total_variation_step / 2,

@@ -1,4 +1,4 @@
-"""Deep dreams: a photo climbs octave by octave, from the smallest to its own size."""
+"""Deep dreams: gradient ascent on a photo, octave by octave, the smallest first."""
 
 from __future__ import annotations
 
@@ -51,54 +51,57 @@ LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": absolute}
 UNBOUNDED = (-math.inf, math.inf)
 
 T = TypeVar("T")
-# A climb for each octave, and at last the picture that was reached.
+# Yields an ascent for each octave, is sent its result, and returns the final images.
 DreamAscents = Generator[Ascent, Tensor, Tensor]
 
 
 def plan(recipes: Sequence[DreamRecipe], size: Size | None) -> list[Job[DreamRecipe]]:
-    """Dreams of a photo of that (height, width), one by one.
+    """Plan a job for each recipe, in a photo of that (height, width).
 
     Raises:
-        PictureError: if there is no photo, a side of it is smaller than the network reads, or a
-            picture of a recipe is damaged.
-        RecipeError: if its guide or its mask cannot be used.
+        PictureError: if there is no photo, a side of it is smaller than the network accepts, or a
+            recipe's guide or mask is damaged.
+        RecipeError: if a guide or mask cannot be used.
     """
     return [Job((recipe,), plan_octaves(recipe, require_photo(size))) for recipe in recipes]
 
 
 def plan_octaves(recipe: DreamRecipe, size: Size) -> tuple[Stage, ...]:
-    """The octaves of a dream, the smallest first. Raises as `plan`."""
+    """Return a stage for each octave of a dream, the smallest first. Raises as `plan`."""
     sizes = sizes_of(recipe, size, recipe.octaves, recipe.scale)
     if recipe.guide:
         embedded_images.decode_guide(recipe.guide)
     if recipe.mask:
         embedded_images.decode_mask(recipe.mask, sizes[-1])
-    around = WRAP_DIMS[recipe.seamless]
+    input_sizes = [padded_size(each, WRAP_DIMS[recipe.seamless]) for each in sizes]
     return tuple(
         Stage(
             recipe.model,
-            each,
+            octave_size,
             recipe.iterations,
             tuple(layer for layer, _ in recipe.layers_at(octave, len(sizes))),
-            tile=recipe.tile if math.prod(padded_size(each, around)) >= 4 * recipe.tile**2 else 0,
+            tile=recipe.tile if math.prod(input_size) >= 4 * recipe.tile**2 else 0,
             bands=recipe.laplacian,
-            input_size=padded_size(each, around),
+            input_size=input_size,
         )
-        for octave, each in enumerate(sizes, start=1)
+        for octave, (octave_size, input_size) in enumerate(
+            zip(sizes, input_sizes, strict=True), start=1
+        )
     )
 
 
 def ascents(
     network: Network, job: Job[DreamRecipe], image: Tensor | None, deadline: float
 ) -> Ascents:
-    """The octaves of a dream of a picture (1, 3, H, W) in [0, 1]; of several by one recipe."""
+    """Yield the ascents of a dream in images (N, 3, H, W) in [0, 1], all by the first recipe."""
     yield from dream_ascents(network, job.recipes[0], require_photo(image), job.stages, deadline)
 
 
-def require_photo(given: T | None) -> T:
-    if given is None:
-        raise PictureError("a dream is made of a photo; give one")
-    return given
+def require_photo(photo: T | None) -> T:
+    """Return the photo (or its size), or raise a `PictureError` if there is none."""
+    if photo is None:
+        raise PictureError("a dream needs a photo; give one")
+    return photo
 
 
 def dream_ascents(
@@ -109,65 +112,63 @@ def dream_ascents(
     deadline: float = math.inf,
     objective: AnyObjective | None = None,
 ) -> DreamAscents:
-    """Pictures (N, 3, H, W) in [0, 1], octave by octave; at last what was reached.
+    """Yield an ascent for each octave of images (N, 3, H, W) in [0, 1]; return the dreamed images.
 
-    Every octave starts from the original, shrunk to its size, plus the detail that the octaves
-    before have won: so nothing of the photo is lost to shrinking, and with no iterations it comes
-    back exactly. `objective` takes the place of the recipe's own. Steps in tiles end when it is
-    `until`, a time of `time.monotonic`.
+    Each octave starts from the photo at its size plus the detail dreamed so far, upscaled. So
+    downscaling loses nothing of the photo, and with no iterations it is returned exactly.
+    `objective` replaces the recipe's own.
 
     Raises:
-        OutOfTime: if it took so long.
+        OutOfTime: if a tile would begin after the deadline, by `time.monotonic`.
     """
-    full, around = stages[-1].size, WRAP_DIMS[recipe.seamless]
-    start = make_periodic(resize_clamped(image, full), around)
-    photo = OctaveBase(
-        start, _feathered_mask(recipe, full, image.device), recipe.keep_colours, around
-    )
-    # On the CPU whatever the device, so that the same seed rolls alike everywhere.
-    generator, borders = (torch.Generator().manual_seed(recipe.seed) for _ in range(2))
+    full_size, wrap_dims = stages[-1].size, WRAP_DIMS[recipe.seamless]
+    start = make_periodic(resize_clamped(image, full_size), wrap_dims)
+    mask = _feathered_mask(recipe, full_size, image.device)
+    photo = OctaveBase(start, mask, recipe.keep_colours, wrap_dims)
+    # On the CPU whatever the device, so that a seed gives the same shifts everywhere.
+    generator, tile_generator = (torch.Generator().manual_seed(recipe.seed) for _ in range(2))
     guide = embedded_images.decode_guide(recipe.guide) if recipe.guide else None
     objectives: dict[WeightedNames, AnyObjective] = {
         layers: objective or dream_objective(network, recipe, layers, guide)
         for layers in recipe.layer_groups
     }
-    shift: Shift = partial(random_shift, jitter=recipe.jitter, generator=generator)
     jittered: ImageFunction = partial(jitter, limit=recipe.jitter, generator=generator)
-    if around:  # What is read beyond the edges is put there after the shift.
-        shift = no_shift
-    counter = itertools.count()
+    # Tiles are shifted as they are read. A seamless image is jittered before it is padded, so its
+    # tiles must not be shifted again.
+    shift: Shift = partial(random_shift, jitter=recipe.jitter, generator=generator)
+    shift = no_shift if wrap_dims else shift
+    step_counter = itertools.count()
     base, reached = photo, photo.image
     for octave, stage in enumerate(stages, start=1):
-        before, base = base, photo.at_size(stage.size)
-        start = base.image if octave == 1 else _add_detail(reached, before, base)
-        raised = objectives[recipe.layers_at(octave, len(stages))]
-        read = partial(_image_value_and_grad, network, raised, stage.tile, shift, borders, deadline)
-        # Silent channels find their way by ReLUs that are redirected at first.
-        climb = (
-            redirect_first_steps(read(True), read(False), counter)
-            if recipe.channels
-            else read(False)
+        previous, base = base, photo.at_size(stage.size)
+        start = base.image if octave == 1 else _add_detail(reached, previous, base)
+        octave_objective = objectives[recipe.layers_at(octave, len(stages))]
+        evaluator = partial(
+            _image_value_and_grad,
+            *(network, octave_objective, stage.tile, shift, tile_generator, deadline),
         )
-        climb = with_wrap_padding(climb, around)
-        view = identity if stage.tile and not around else jittered
+        value_and_grad = evaluator(redirected=False)
+        if recipe.channels:  # Redirected ReLUs give silent channels a gradient at first.
+            redirected = evaluator(redirected=True)
+            value_and_grad = redirect_first_steps(redirected, value_and_grad, step_counter)
         reached = yield Ascent(
             start,
-            climb,
+            with_wrap_padding(value_and_grad, wrap_dims),
             _make_optimizer(recipe, base),
-            transform=view,
+            transform=identity if stage.tile and not wrap_dims else jittered,
             preview=partial(_preview_full_size, photo, base),
         )
     return reached
 
 
-def _add_detail(dreamed: Tensor, before: OctaveBase, base: OctaveBase) -> Tensor:
-    """What was dreamed over the octave before, as the next one begins."""
-    detail = resize(dreamed - before.image, size_of(base.image), base.wrap_dims)
+def _add_detail(dreamed: Tensor, previous: OctaveBase, base: OctaveBase) -> Tensor:
+    """Return `base` plus the detail that was dreamed onto the base of the previous octave."""
+    detail = resize(dreamed - previous.image, size_of(base.image), base.wrap_dims)
     return base.constrain(detail.add_(base.image))
 
 
 def _preview_full_size(photo: OctaveBase, base: OctaveBase, dreamed: Tensor) -> Tensor:
-    """What was dreamed over an octave's base, at the size of the photo."""
+    """Return what was dreamed onto an octave's base, at the size of the photo."""
     return dreamed if base is photo else _add_detail(dreamed, base, photo)
 
 
@@ -180,37 +181,35 @@ def _image_value_and_grad(
     deadline: float,
     redirected: bool,
 ) -> ValueAndGrad:
-    """Values and gradients of a picture read whole, or in tiles."""
+    """Return a function for the values and gradient of an image, read in tiles if `tile`."""
     if not tile:
         return network.value_and_grad(objective, redirected=redirected)
 
-    raised = objective
+    measured = objective
 
-    def at(edges: ImageEdges) -> ValueAndGrad:
-        return network.value_and_grad(raised.for_window(edges), redirected=redirected)
+    def evaluator_for(edges: ImageEdges) -> ValueAndGrad:
+        return network.value_and_grad(measured.for_window(edges), redirected=redirected)
 
     def measure(windows: Iterator[Window]) -> None:
-        nonlocal raised
+        nonlocal measured
         assert isinstance(objective, NormalisedBlend)
         with torch.no_grad():
             magnitudes = [
-                objective.for_window(edges).measure(network.activations(seen, objective.layers))
-                for edges, seen in windows
+                objective.for_window(edges).measure(network.activations(window, objective.layers))
+                for edges, window in windows
             ]
-        raised = replace(objective, magnitudes=torch.stack(magnitudes).sum(0))
+        measured = replace(objective, magnitudes=torch.stack(magnitudes).sum(0))
 
-    is_blend = isinstance(objective, NormalisedBlend)
-    return tiled_value_and_grad(
-        at, tile, shift, tile_generator, deadline, measure if is_blend else None
-    )
+    first_pass = measure if isinstance(objective, NormalisedBlend) else None
+    return tiled_value_and_grad(evaluator_for, tile, shift, tile_generator, deadline, first_pass)
 
 
 def dream_objective(
     network: Network, recipe: DreamRecipe, layers: WeightedNames, guide: Tensor | None = None
 ) -> Objective:
-    """What a dream raises at those layers: the sum of what it raises at each, by weight.
+    """Return the weighted sum of the recipe's objectives at those layers.
 
-    `guide` is the picture of the recipe's guide (1, 3, H, W).
+    `guide` is the decoded image (1, 3, H, W) of the recipe's guide, if it has one.
     """
     return reduce(
         operator.add,
@@ -221,20 +220,20 @@ def dream_objective(
 def _layer_objective(
     network: Network, recipe: DreamRecipe, layer: str, guide: Tensor | None
 ) -> Objective:
-    """What a dream raises at one layer."""
+    """Return the recipe's objective at one layer."""
     if recipe.channels:
         network.check_channels(layer, (channel for channel, _ in recipe.channel_weights))
         return direction(layer, dict(recipe.channel_weights), border=recipe.border)
     if guide is None:
         return LAYER_OBJECTIVES[recipe.objective](layer, recipe.border)
-    seen, usual = centred_guide(network, layer, guide)
+    activations, mean_activation = centred_guide(network, layer, guide)
     if recipe.objective == "texture":
-        return texture(layer, seen, recipe.border)
-    return match(layer, seen, usual, recipe.border)
+        return texture(layer, activations, recipe.border)
+    return match(layer, activations, mean_activation, recipe.border)
 
 
 def _make_optimizer(recipe: DreamRecipe, base: OctaveBase) -> Optimizer:
-    """How the dream steps, and what holds it back, at an octave with that base."""
+    """Return the optimizer of an octave, constrained to its base."""
     step = recipe.step / 255
     rule: Optimizer = (
         Adam(step) if recipe.rule == "adam" else NormalisedStep(recipe.step, UNBOUNDED, base.mask)
@@ -246,6 +245,5 @@ def _make_optimizer(recipe: DreamRecipe, base: OctaveBase) -> Optimizer:
 def _feathered_mask(recipe: DreamRecipe, size: Size, device: torch.device) -> Tensor | None:
     if not recipe.mask:
         return None
-    return embedded_images.feather_mask(
-        embedded_images.decode_mask(recipe.mask, size), recipe.feather
-    ).to(device)
+    mask = embedded_images.decode_mask(recipe.mask, size)
+    return embedded_images.feather_mask(mask, recipe.feather).to(device)

@@ -1,4 +1,4 @@
-"""The kinds of pictures, one file each: how they are planned, and how their stages climb."""
+"""The kinds of recipes: the module that plans each, and that yields the ascents of its jobs."""
 
 from __future__ import annotations
 
@@ -25,22 +25,21 @@ from dream.render.loop import Ascents
 from dream.render.plan import AnyJob
 from dream.tensors import Size
 
-# One size, as the octaves of a dream have them where nothing is said.
+# One octave: the default `scale` of a dream.
 SHRINK_FACTOR = 1.4
 
 
 class Kind(Protocol):
-    """What the file of a kind has."""
+    """Interface of the module of a kind."""
 
     def plan(self, recipes: Any, size: Size | None) -> list[Any]:
-        """The jobs for settled recipes, from noise or a photo of that (height, width)."""
-        ...
+        """Return the jobs for settled recipes, from noise or a photo of that (height, width)."""
 
     def ascents(self, network: Network, job: Any, image: Tensor | None, deadline: float) -> Ascents:
-        """A climb for each stage of a job, from noise or a picture (1, 3, H, W) in [0, 1]; for a
-        part of a video from several.
+        """Yield an ascent for each stage, from noise or an image (1, 3, H, W) in [0, 1].
+
+        Frames of a video start from several images (N, 3, H, W).
         """
-        ...
 
 
 KINDS: dict[type[Recipe], Kind] = {
@@ -54,29 +53,28 @@ KINDS: dict[type[Recipe], Kind] = {
 
 
 def plan(recipes: Sequence[Recipe], size: Size | None = None) -> list[AnyJob]:
-    """How settled recipes are painted, from noise or in a photo of that (height, width).
+    """Plan the jobs for settled recipes, from noise or in a photo of that (height, width).
 
     Raises:
-        PictureError, RecipeError: if one cannot be (see the kinds).
+        PictureError, RecipeError: if one cannot be rendered (see the kinds).
     """
     groups = itertools.groupby(recipes, type)
     return [job for kind, group in groups for job in KINDS[kind].plan(list(group), size)]
 
 
 def shrink_job(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
-    """The pictures of a job one size smaller, all other things being as they were; `first`, where a
-    part of a film begins, too.
+    """Plan a job again, one octave smaller; `first_frame` stays.
 
     Raises:
-        PictureError, RecipeError: if they cannot be.
+        PictureError, RecipeError: if it cannot be rendered at that size.
     """
     side = round(max(job.stages[-1].size) / SHRINK_FACTOR)
-    planned = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
-    return [replace(each, first_frame=job.first_frame) for each in planned]
+    smaller_jobs = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
+    return [replace(smaller, first_frame=job.first_frame) for smaller in smaller_jobs]
 
 
 def ascents(
     network: Network, job: AnyJob, image: Tensor | None = None, deadline: float = math.inf
 ) -> Ascents:
-    """The climbs of a job, which end when it is `until`, by `time.monotonic`."""
+    """Yield the ascents of a job; tiled steps end at the deadline, by `time.monotonic`."""
     return KINDS[type(job.recipes[0])].ascents(network, job, image, deadline)

@@ -1,6 +1,7 @@
-"""Live dreams: each frame begins with the last dream, carried along, and what the camera sees.
+"""Live dreams: each camera frame starts from the previous dream, warped by optical flow.
 
-One job is one frame: the next one is not there yet. What it begins with is the caller's to keep.
+A job is one frame, as the next one does not exist yet. The caller keeps the previous frame and its
+dream (see `LiveDreamer`).
 """
 
 from __future__ import annotations
@@ -25,21 +26,20 @@ from dream.render.video_job import RenderFunction
 from dream.render.zoom import ImageStats, constrain_previews, match_stats
 from dream.tensors import Size, limit_size, resize_clamped
 
-# For how many seconds one layer gives way to another.
+# Duration of the change from one layer to another.
 CROSSFADE_SECONDS = 1.0
 
 
 def plan(recipes: Sequence[LiveRecipe], size: Size | None) -> list[Job[LiveRecipe]]:
-    """A frame of that (height, width), for each recipe.
+    """Plan a job of one frame of that (height, width) for each recipe.
 
     Raises:
-        PictureError: if there is none, or a side of it is smaller than the network reads.
+        PictureError: if there is no frame, or a side of it is smaller than the network accepts.
     """
     jobs = []
     for recipe in recipes:
-        (stage,) = plan_octaves(
-            recipe.frame_recipe(), limit_size(require_photo(size), recipe.max_side)
-        )
+        frame_size = limit_size(require_photo(size), recipe.max_side)
+        (stage,) = plan_octaves(recipe.frame_recipe(), frame_size)
         jobs.append(Job((recipe,), (replace(stage, ends_frame=True),)))
     return jobs
 
@@ -47,16 +47,20 @@ def plan(recipes: Sequence[LiveRecipe], size: Size | None) -> list[Job[LiveRecip
 def ascents(
     network: Network, job: Job[LiveRecipe], image: Tensor | None, deadline: float
 ) -> Ascents:
-    """One frame, (1, 3, H, W) in [0, 1]; after the first one, the last and its dream come before
-    it, (3, 3, H, W). Layers of a mix count by their weights, whatever they answer.
+    """Yield the ascent of one frame.
+
+    `image` is the first frame (1, 3, H, W) in [0, 1]; later it is (3, 3, H, W): the previous frame,
+    its dream and the new frame. Several layers are blended by their weights, whatever the scale of
+    their activations (see `NormalisedBlend`).
     """
     (recipe,) = job.recipes
-    pictures = resize_clamped(require_photo(image), job.stages[0].size)
-    *before, begun = torch.split(pictures, 1)
-    hold = partial(match_stats, target=ImageStats.of(begun))
-    if before:
-        begun = warp_previous_dream(before[1], before[0], begun, recipe.frame_carry, fast=True)
-    # Another seed for each, or the same shifts would mark them all in the same places.
+    images = resize_clamped(require_photo(image), job.stages[0].size)
+    *previous, start = torch.split(images, 1)
+    match_frame = partial(match_stats, target=ImageStats.of(start))
+    if previous:
+        last_frame, last_dream = previous
+        start = warp_previous_dream(last_dream, last_frame, start, recipe.frame_carry, fast=True)
+    # A new seed for each frame: the same shifts would leave marks at the same places in all.
     dream = recipe.frame_recipe(seed=(recipe.seed + job.first_frame) % SEED_LIMIT)
     blend = None
     if len(recipe.layers) > 1:
@@ -66,15 +70,15 @@ def ascents(
                 for layer, weight in recipe.layers
             )
         )
-    yield from constrain_previews(
-        dream_ascents(network, dream, begun, job.stages, deadline, blend), hold
-    )
+    frame_ascents = dream_ascents(network, dream, start, job.stages, deadline, blend)
+    yield from constrain_previews(frame_ascents, match_frame)
 
 
 @dataclass
 class LiveDreamer:
-    """What there is of one live dream: the last frame, its dream, and how one layer gives way to
-    another. Each belongs to one who looks; `paint` may be shared.
+    """The state of one viewer's live dream; `render` may be shared between viewers.
+
+    It keeps the last frame and its dream, and crossfades from one choice of layers to another.
     """
 
     render: RenderFunction
@@ -85,28 +89,25 @@ class LiveDreamer:
     seconds_since_change: float = CROSSFADE_SECONDS
 
     def dream_frame(self, frame: Image.Image, recipe: LiveRecipe) -> Image.Image:
-        """The dream of the next frame, by a settled recipe; one of another size begins anew.
+        """Return the dream of the next frame, by a settled recipe; a new frame size starts anew.
 
         Raises:
-            DreamError: as painting does.
+            DreamError: as `render` does.
         """
         size = limit_size((frame.height, frame.width), recipe.max_side)
         frame = frame.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         if self.last_pair and self.last_pair[0].size != frame.size:
             self.last_pair = ()
         (job,) = plan([self._crossfaded_recipe(recipe)], size)
-        *_, dreamed = self.render(
-            replace(job, first_frame=self.frame_count), [*self.last_pair, frame]
-        )
-        # It is smaller where the memory of a GPU was scarce.
-        self.last_pair, self.frame_count = (
-            (frame, dreamed.picture().resize(frame.size)),
-            self.frame_count + 1,
-        )
+        job = replace(job, first_frame=self.frame_count)
+        *_, last = self.render(job, [*self.last_pair, frame])
+        # The result is smaller than the frame if GPU memory ran out.
+        self.last_pair = (frame, last.picture().resize(frame.size))
+        self.frame_count += 1
         return self.last_pair[1]
 
     def _crossfaded_recipe(self, recipe: LiveRecipe) -> LiveRecipe:
-        """The recipe, while its layers give way to those of another."""
+        """Return the recipe with the previous layers mixed in during a crossfade."""
         if self.recipe and recipe.layers != self.recipe.layers:
             self.previous_recipe, self.seconds_since_change = self._mix_layers(self.recipe), 0.0
         self.recipe = recipe
@@ -119,8 +120,8 @@ class LiveDreamer:
             return recipe
         weights: dict[str, float] = {}
         for part, layers in ((1 - share, self.previous_recipe.layers), (share, recipe.layers)):
-            whole = sum(abs(weight) for _, weight in layers) or 1.0
+            total = sum(abs(weight) for _, weight in layers) or 1.0
             for layer, weight in layers:
-                weights[layer] = weights.get(layer, 0.0) + part * weight / whole
+                weights[layer] = weights.get(layer, 0.0) + part * weight / total
         mixed = ", ".join(f"{layer}:{weight:.3f}" for layer, weight in weights.items())
         return recipe.with_changes(layer=mixed)

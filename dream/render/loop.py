@@ -1,4 +1,4 @@
-"""Frames: the one loop that paints plans, and what it yields."""
+"""The render loop: runs the stages of jobs and yields a progress frame after each step."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from dream.tensors import to_pil_image, to_tensor
 
 
 def identity(image: Tensor) -> Tensor:
-    """The picture: a view of all of it."""
+    """Return the image unchanged."""
     return image
 
 
 @dataclass(frozen=True)
 class Ascent:
-    """How a stage is climbed: from which variables, painted and seen how, by which rule.
+    """The set-up of one gradient ascent, for one stage.
 
-    `show` makes pictures in [0, 1], at full size whatever the stage, of the variables.
+    `render` turns variables into images, `transform` is a random view of these, and `preview` turns
+    variables into images in [0, 1] at the full size, whatever the stage.
     """
 
     variables: Tensor
@@ -41,21 +42,31 @@ class Ascent:
     preview: ImageFunction = identity
 
 
-# A climb for each stage of a plan; each is sent the variables that the one before it reached.
+# Yields an ascent for each stage, and is sent the variables that the ascent reached.
 Ascents = Generator[Ascent, Tensor, None]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A moment of the work: how far it has come, and the picture, or batch of them, as it is now.
+    """The state of a job after a step: progress counters and the current image or batch.
 
-    `step` of `total` counts over everything, `octave` of `octaves` from 1, in this picture, and
-    `octave_step` of `octave_steps` in this octave; `done` is the share of the work, from 0 to 1,
-    that lies behind, by the time that it is expected to take; `finished` says that these pictures
-    are the result, or a frame of a video. `recipes` are what each picture is made by; `remark` says
-    in words if they became others than was asked for, `ended` why there are no more frames though
-    this one is not finished. Frames stay as they are; nothing is worked out, nor copied from the
-    device, until `values` or a picture is asked for.
+    A frame never changes. Nothing is computed or copied from the device until `values` or an image
+    is read.
+
+    Attributes:
+        step: Steps done, of `total` in all jobs.
+        total: Steps of all jobs.
+        octave: Stage of this job, from 1 to `octaves`.
+        octaves: Stages of this job.
+        done: Share of the work done, weighted by expected time, from 0 to 1.
+        finished: Whether these images are the result, or a frame of a video.
+        objective: Values (N,) before this step; None in a job's first frame.
+        render: Returns the images (N, 3, H, W) in [0, 1].
+        recipes: The recipe of each image.
+        octave_step: Steps done in this octave, of `octave_steps`.
+        octave_steps: Steps of this octave.
+        remark: How the recipes differ from what was requested, if they do.
+        ended: Why no frame follows although this one is not finished.
     """
 
     step: int
@@ -74,71 +85,69 @@ class Frame:
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """What each picture of a visualization shows; none in others."""
+        """The channel of each image, if they visualize channels."""
         return tuple(each.channel for each in self.recipes if isinstance(each, ChannelRecipe))
 
     @property
     def values(self) -> list[float]:
-        """The objective of each picture before this step; none in a first frame."""
+        """The objective of each image before this step; empty in a job's first frame."""
         return [] if self.objective is None else list(self.objective.tolist())
 
     @property
     def value(self) -> float:
-        """The objective before this step, summed over pictures; NaN in a first frame.
-
-        Comparable within one octave.
-        """
+        """The summed objective before this step, comparable in an octave; NaN in a first frame."""
         return math.nan if self.objective is None else float(self.objective.sum())
 
     @property
     def silent(self) -> tuple[int, ...]:
-        """The channels that nothing in their picture excites, as yet."""
-        return tuple(
-            each for each, value in zip(self.channels, self.values, strict=False) if not value
-        )
+        """The channels that nothing in their image has activated so far."""
+        pairs = zip(self.channels, self.values, strict=False)
+        return tuple(channel for channel, value in pairs if not value)
 
     @property
     def tensor(self) -> Tensor:
-        """The pictures, (N, 3, H, W) in [0, 1], at full size whatever the octave."""
+        """The images, (N, 3, H, W) in [0, 1], at full size whatever the octave."""
         return self.render()
 
     def pictures(self) -> list[Image.Image]:
-        """The pictures as 8-bit RGB images of their own."""
-        return [to_pil_image(picture) for picture in torch.split(self.tensor, 1)]
+        """Return new 8-bit RGB images of the batch."""
+        return [to_pil_image(image) for image in torch.split(self.tensor, 1)]
 
     def picture(self) -> Image.Image:
-        """The picture, or the first of several, as an 8-bit RGB image of its own."""
+        """Return a new 8-bit RGB image, the first of the batch."""
         return to_pil_image(self.tensor[:1])
 
 
 def run_jobs(
     jobs: Sequence[AnyJob], ascents: Sequence[Ascents], seconds: Callable[[Stage], float]
 ) -> Iterator[Frame]:
-    """Paint one job after the other; yields a frame before each, and after each of its steps.
+    """Run jobs one after the other; yield a frame before each and after each of its steps.
 
-    The last frame of each job is finished, as is each that ends one of a video. `seconds` says
-    about how long a stage takes. Close the iterator to stop.
+    The last frame of a job is finished, as is the last one of each frame of a video. `seconds`
+    estimates the duration of a stage. Close the iterator to stop.
     """
     total = sum(job.steps for job in jobs)
-    costs = [[seconds(stage) for stage in job.stages] for job in jobs]
-    work = sum(map(sum, costs))
-    step, worked = 0, 0.0
-    for place, (job, climbing) in enumerate(zip(jobs, ascents, strict=True), start=1):
+    durations = [[seconds(stage) for stage in job.stages] for job in jobs]
+    total_duration = sum(map(sum, durations))
+    step, elapsed = 0, 0.0
+    for number, (job, job_ascents) in enumerate(zip(jobs, ascents, strict=True), start=1):
         octaves, last = max(1, len(job.stages)), step + job.steps
-        for octave, octave_step, values, paint in _run_job(job, climbing):
+        for octave, octave_step, values, render in _run_job(job, job_ascents):
             stage = job.stages[octave - 1] if job.stages else None
             if stage and values is not None:
                 step += 1
-                worked += costs[place - 1][octave - 1] / stage.steps
+                elapsed += durations[number - 1][octave - 1] / stage.steps
             yield Frame(
                 step,
                 total,
                 octave,
                 octaves,
-                (worked / work if step < total else 1.0) if total else place / len(jobs),
+                (elapsed / total_duration if step < total else 1.0)
+                if total
+                else number / len(jobs),
                 step == last or bool(stage and stage.ends_frame and octave_step == stage.steps),
                 values,
-                paint,
+                render,
                 job.recipes,
                 octave_step,
                 stage.steps if stage else 0,
@@ -148,37 +157,35 @@ def run_jobs(
 def _run_job(
     job: AnyJob, ascents: Ascents
 ) -> Iterator[tuple[int, int, Tensor | None, Callable[[], Tensor]]]:
-    """The octave, the step in it, its values and what paints the pictures: at the start, without
-    values, and after each step.
-    """
+    """Yield (octave, octave step, values, render) at the start, without values, and per step."""
     if job.cached_images:
         yield 1, 0, None, partial(to_batch, job.cached_images)
-    left = job.steps
+    steps_left = job.steps
     reached: Tensor | None = None
     for octave, stage in enumerate(job.stages, start=1):
-        if octave > 1 and not left:
-            break  # Only stages without steps are to come.
-        climb = next(ascents) if reached is None else ascents.send(reached)
-        reached = climb.variables
+        if octave > 1 and not steps_left:
+            break  # The stages left have no steps.
+        ascent = next(ascents) if reached is None else ascents.send(reached)
+        reached = ascent.variables
         if octave == 1:
-            yield octave, 0, None, partial(climb.preview, reached[: stage.batch_size])
+            yield octave, 0, None, partial(ascent.preview, reached[: stage.batch_size])
         steps = gradient_ascent(
             reached,
-            climb.render,
-            climb.transform,
-            climb.value_and_grad,
-            climb.optimizer,
+            ascent.render,
+            ascent.transform,
+            ascent.value_and_grad,
+            ascent.optimizer,
             steps=stage.steps,
         )
         for octave_step, (reached, values) in enumerate(steps, start=1):
-            left -= 1
-            shown, values = reached, values.view(stage.views, -1).mean(0)
-            if stage.tries > 1:
-                best = values.argmax(0, keepdim=True)
-                shown, values = reached.index_select(0, best), values.index_select(0, best)
-            yield octave, octave_step, values, partial(climb.preview, shown)
+            steps_left -= 1
+            best, values = reached, values.view(stage.views, -1).mean(0)
+            if stage.tries > 1:  # Show the best one.
+                index = values.argmax(0, keepdim=True)
+                best, values = reached.index_select(0, index), values.index_select(0, index)
+            yield octave, octave_step, values, partial(ascent.preview, best)
 
 
 def to_batch(images: Sequence[Image.Image]) -> Tensor:
-    """Images of one size as pictures (N, 3, H, W)."""
+    """Return images of one size as a tensor (N, 3, H, W) in [0, 1]."""
     return torch.cat([to_tensor(image) for image in images])

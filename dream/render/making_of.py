@@ -1,4 +1,4 @@
-"""The making-of: a picture as a video of itself forming, and back again."""
+"""The making-of: a video that shows an image form, and optionally loops back to its start."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from dream.recipe.zoom import exact_frame_rate
 from dream.render.loop import Frame
 from dream.tensors import Size, even_size, limit_size
 
-# The longest side of such a video.
+# Pixels of a video's longest side.
 MAX_SIDE = 1280
-# For how many seconds the finished picture is shown, and at the turns of a loop.
+# How long the finished image is shown at the end, and each end of a loop.
 FINAL_HOLD_SECONDS, LOOP_HOLD_SECONDS = 1, Fraction(1, 2)
 SECONDS_KNOB = Knob(
-    "How long it takes to form.", 0.5, 60, unit="seconds", default=3.0, value_type=float
+    "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
 )
-FPS_KNOB = Knob("How many frames a second.", 1, 60, default=24.0, value_type=float)
+FPS_KNOB = Knob("Frames a second.", 1, 60, default=24.0, value_type=float)
 
 
 @dataclass(frozen=True)
 class MakingOf:
-    """How a making-of runs: forming for so many seconds; as a `loop` it goes back to its start.
+    """The options of a making-of: `seconds` to form, frames a second, and whether it is a loop.
 
     Raises:
         RecipeError: if a number is out of bounds.
@@ -48,70 +48,70 @@ class MakingOf:
 
     @property
     def state_count(self) -> int:
-        """How many frames show it forming, the first and the last state among them."""
+        """Number of states from the first to the finished image, both included."""
         return max(2, round(Fraction(self.seconds) * self.frame_rate))
 
     @property
     def frame_order(self) -> list[int]:
-        """Which of those is shown in each frame of the video."""
+        """The state that each frame of the video shows, by number from 0."""
         return self.order_of(self.state_count)
 
-    def order_of(self, states: int) -> list[int]:
-        """The same, where there was time for so many."""
-        last = states - 1
+    def order_of(self, state_count: int) -> list[int]:
+        """Return the `frame_order` of a video with fewer states, as one that ended early has."""
+        last = state_count - 1
         if not self.loop:
             return [*range(last), *[last] * max(1, round(FINAL_HOLD_SECONDS * self.frame_rate))]
-        turn = max(1, round(LOOP_HOLD_SECONDS * self.frame_rate))
-        return [*[0] * turn, *range(1, last), *[last] * turn, *range(last - 1, 0, -1)]
+        hold = max(1, round(LOOP_HOLD_SECONDS * self.frame_rate))
+        return [*[0] * hold, *range(1, last), *[last] * hold, *range(last - 1, 0, -1)]
 
 
 def making_of_size(size: Size) -> Size:
-    """The size of the making-of of a picture of that (height, width)."""
+    """Return the (height, width) of the making-of of an image of that (height, width)."""
     return even_size(limit_size(size, MAX_SIDE))
 
 
 def record_making_of(
-    frames: Iterator[Frame], making: MakingOf, film: VideoWriter
+    frames: Iterator[Frame], options: MakingOf, writer: VideoWriter
 ) -> Iterator[Frame]:
-    """Have a picture formed, and its making-of written into a film; the frames go through.
+    """Yield the frames of a job, and write the making-of of its image when they end.
 
-    Between two steps, pictures go over from one to the next. They are kept in files until the video
-    has been written. Where there was no time for all, it ends with the picture as far as it came.
+    States are spaced evenly over the steps and interpolated between them. They are stored as files
+    until the video is written. If the job ends early, the video ends with its last image.
     """
-    folder = film.folder
-    film.discard_parts()  # One that was killed forms anew.
+    writer.discard_parts()  # A making-of cannot be resumed.
     with convert_write_errors():
-        folder.mkdir()
-    made, before = 0, None
+        writer.folder.mkdir()
+    state_count, previous = 0, None
     for frame in frames:
-        now = frame.picture().resize((film.size[1], film.size[0]), Image.Resampling.LANCZOS)
-        # Where each state lies among the steps: those up to this one can be shown.
-        while made < making.state_count:
-            place = made * max(frame.total, 1) / (making.state_count - 1)
-            if place > frame.step and not frame.finished:
+        image = frame.picture().resize((writer.size[1], writer.size[0]), Image.Resampling.LANCZOS)
+        # Save the states up to this step.
+        while state_count < options.state_count:
+            position = state_count * max(frame.total, 1) / (options.state_count - 1)  # In steps.
+            if position > frame.step and not frame.finished:
                 break
-            share = min(1.0, place - (frame.step - 1))
-            _save_state(film, made, now if before is None else Image.blend(before, now, share))
-            made += 1
+            share = min(1.0, position - (frame.step - 1))
+            state = image if previous is None else Image.blend(previous, image, share)
+            _save_state(writer, state_count, state)
+            state_count += 1
         if frame.ended:
-            _save_state(film, made, now)
-            made += 1
-        before = now
+            _save_state(writer, state_count, image)
+            state_count += 1
+        previous = image
         yield frame
-    _write_video(making, film, made)
+    _write_video(options, writer, state_count)
 
 
-def _write_video(making: MakingOf, film: VideoWriter, states: int) -> None:
-    length = 1 / making.frame_rate
-    with film.open_part(Fraction(0)) as part:
-        for number, state in enumerate(making.order_of(states)):
-            with Image.open(_state_path(film.folder, state)) as image:
-                part.add(image.convert("RGB"), number * length, length)
+def _write_video(options: MakingOf, writer: VideoWriter, state_count: int) -> None:
+    duration = 1 / options.frame_rate
+    with writer.open_part(Fraction(0)) as part:
+        for number, state in enumerate(options.order_of(state_count)):
+            with Image.open(_state_path(writer.folder, state)) as image:
+                part.add(image.convert("RGB"), number * duration, duration)
 
 
-def _save_state(film: VideoWriter, number: int, image: Image.Image) -> None:
+def _save_state(writer: VideoWriter, number: int, image: Image.Image) -> None:
     with convert_write_errors():
-        image.save(_state_path(film.folder, number), compress_level=1)
+        image.save(_state_path(writer.folder, number), compress_level=1)
 
 
 def _state_path(folder: Path, number: int) -> Path:

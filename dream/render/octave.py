@@ -1,4 +1,4 @@
-"""Octaves: the sizes a picture is dreamed at."""
+"""Octaves: the sizes at which an image is dreamed."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from dream.tensors import Size, limit_size, scale_size
 
 
 def sizes_of(recipe: Recipe, size: Size, octaves: int = 1, scale: float = 1.4) -> list[Size]:
-    """The `octave_sizes` of a picture of that (height, width), as large as the recipe says."""
-    side, most = (
-        getattr(recipe, recipe.size_knob_name),
-        int(knobs(recipe)[recipe.size_knob_name].high),
-    )
+    """Return the `octave_sizes` of an image of that (height, width), limited by the recipe's size.
+
+    Raises:
+        PictureError: as `octave_sizes`; the message names a size that is large enough, if any.
+    """
+    knob_name, min_side = recipe.size_knob_name, recipe.card.min_side
+    side = getattr(recipe, knob_name)
     try:
-        return octave_sizes(size, octaves, scale, max_side=side, min_side=recipe.card.min_side)
+        return octave_sizes(size, octaves, scale, max_side=side, min_side=min_side)
     except PictureError as error:
-        enough = math.ceil(recipe.card.min_side * max(size) / min(size))
-        if side < enough <= min(most, max(size)):
-            raise PictureError(
-                f"{error}; a {recipe.size_knob_name} of {enough} would do"
-            ) from error
+        needed = math.ceil(min_side * max(size) / min(size))
+        if side < needed <= min(int(knobs(recipe)[knob_name].high), max(size)):
+            raise PictureError(f"{error}; set {knob_name} to {needed} or more") from error
         raise
 
 
 def octave_sizes(
     size: Size, octaves: int, scale: float, *, max_side: int, min_side: int
 ) -> list[Size]:
-    """Sizes (height, width) to dream at, smallest first; the last is `size`, `limited`.
+    """Return the (height, width) of each octave, smallest first.
 
-    Every size is rounded from the full one, so that proportions do not drift from octave to
-    octave. Octaves whose shorter side would fall below `min_side` pixels are left out: the
-    network cannot read them.
+    The last one is `size` with its longest side limited to `max_side` pixels. Each size is computed
+    from the last one, so that rounding errors do not add up. Octaves with a side below `min_side`
+    are left out, because the network cannot read them.
 
     Raises:
         PictureError: if even the last size has a side below `min_side`.
@@ -46,7 +46,7 @@ def octave_sizes(
     if min(full) < min_side:
         fitted = f", {full[1]} x {full[0]} with its longest side at most {max_side}"
         raise PictureError(
-            f"the picture is {size[1]} x {size[0]} pixels{fitted if full != size else ''}; "
+            f"the image is {size[1]} x {size[0]} pixels{fitted if full != size else ''}; "
             f"the network needs {min_side} or more on each side"
         )
     sizes = [scale_size(full, scale**-octave) for octave in reversed(range(octaves))]

@@ -1,7 +1,7 @@
-"""The plan of a picture: the ascents that it takes, said before a network is in memory.
+"""Jobs and their stages, planned before a network is loaded.
 
-Making a plan is the check, one loop (`dream.render.loop`) runs it, and what it costs is a sum over
-its stages (`dream.render.cost`).
+Planning checks a recipe, `dream.render.loop` runs the stages, and `dream.render.cost` sums their
+cost.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from dream.tensors import Size
 class Stage:
     """One ascent at one size.
 
-    `size` is that of the picture (height, width); `seen` that at which the network is given it,
-    where it is another. `pictures` climb at once, each of so many `tries`, the best of which is
-    shown. A step looks at so many `views` of each, in tiles of about `tile` pixels a side (0:
-    whole), and evens out so many `bands` of the gradient. `ends` says that with it a frame of a
-    video is done.
+    `size` is the (height, width) of the image, `input_size` that of the network's input if it
+    differs. `batch_size` images are optimised together, each from `tries` starts, of which the best
+    is kept. A step reads `views` random views of each image, in tiles of about `tile` pixels a side
+    (0: whole), and normalises `bands` bands of the gradient. `ends_frame` marks the last stage of a
+    video frame.
     """
 
     model: str
@@ -42,16 +42,16 @@ class Stage:
 
     @property
     def pixels_per_step(self) -> int:
-        """How many pixels the network is given in a step, but for what tiles share."""
+        """Pixels that the network reads in a step, without the overlap of tiles."""
         return math.prod(self.input_size or self.size) * self.batch_size * self.tries * self.views
 
 
 @dataclass(frozen=True)
 class Job(Generic[AnyRecipe]):
-    """A picture, or a batch of them that climb together, one for each settled recipe.
+    """The stages of an image or of a batch optimised together, one image for each settled recipe.
 
-    Where `made` holds the pictures already there are no stages. Of a video the job has frames from
-    the one of the number `first` on, as many as stages that end one.
+    If `cached_images` holds the results, there are no stages. A job of a video renders consecutive
+    frames, the first of which has the number `first_frame`.
     """
 
     recipes: tuple[AnyRecipe, ...]
@@ -61,21 +61,21 @@ class Job(Generic[AnyRecipe]):
 
     @property
     def steps(self) -> int:
-        """How many steps it takes."""
+        """Number of steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
     @property
     def stages_by_frame(self) -> list[tuple[Stage, ...]]:
-        """The stages of each frame of a video."""
+        """The stages of each video frame."""
         return list(_split_by_frame(self.stages))
 
     def for_batch(self, count: int) -> Job[AnyRecipe]:
-        """The same for so many photos of one size, by one recipe, which climb together."""
+        """Return the job for `count` photos of one size, optimised together by one recipe."""
         stages = tuple(replace(stage, batch_size=count * stage.batch_size) for stage in self.stages)
         return replace(self, recipes=self.recipes * count, stages=stages)
 
     def slice_frames(self, start: int, stop: int) -> Job[AnyRecipe]:
-        """The same for those of its frames alone, counted from its first one."""
+        """Return the job of its video frames `start` to `stop`, counted from its first one."""
         stages = tuple(stage for frame in self.stages_by_frame[start:stop] for stage in frame)
         return replace(self, stages=stages, first_frame=self.first_frame + start)
 

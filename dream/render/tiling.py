@@ -1,4 +1,4 @@
-"""Large pictures in bounded memory: a gradient put together of tiles, their borders never alike."""
+"""Tiled gradients: large images in bounded memory, with tile borders that move at each step."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from dream.errors import TIME_LIMIT_ADVICE, OutOfTime
 from dream.networks.network import ValueAndGrad
 
 Shift = Callable[[Tensor], tuple[int, int]]
-# Whether a window has the picture's own edge above, below, to its left and to its right.
+# Whether a window touches the image's top, bottom, left and right edge.
 ImageEdges = tuple[bool, bool, bool, bool]
-# A window by its edges, and what is seen in it (N, 3, h, w).
+# The edges of a window and its pixels (N, 3, h, w). A window is a tile plus a margin.
 Window = tuple[ImageEdges, Tensor]
 
-# What lies within so many pixels of a tile is looked at with it, its gradient thrown away: so what
-# is at the border of a tile is seen in its surroundings.
+# Pixels of context that the network reads around a tile. The gradient of the margin is dropped.
 TILE_MARGIN = 96
-# Windows begin at multiples of this, the coarsest grid of the networks here: a position of a layer
-# then lies where it does when the picture is looked at whole.
+# Windows start at multiples of the coarsest stride of all networks, so that a layer's positions lie
+# where they do when the image is read whole.
 GRID_STRIDE = 32
 
 
 def no_shift(image: Tensor) -> tuple[int, int]:
-    """No shift."""
+    """Return a shift of zero."""
     return 0, 0
 
 
@@ -40,44 +39,40 @@ def tiled_value_and_grad(
     deadline: float = math.inf,
     measure: Callable[[Iterator[Window]], None] | None = None,
 ) -> ValueAndGrad:
-    """Values and gradients of pictures (N, 3, H, W), worked out in tiles of about that side.
+    """Return a function that computes values and gradient of images (N, 3, H, W) tile by tile.
 
-    `at` says how a window is read that has those edges of the picture; `measure` is given all
-    windows before, for what depends on the whole picture.
-    The picture is looked at rolled by what `shift` draws, as `jitter` does it, but without a copy
-    of it all. The borders between tiles move by a random amount each time, so that no seam stays
-    where it was. The values are those of all windows together, what they share counted twice. No
-    tile begins after `until` (see `check_time`).
+    Tiles have about `tile` pixels a side. `generator` moves their borders at each call, so that no
+    seam forms. The image is read as if rolled by a random `shift`, without a rolled copy. Values
+    are summed over windows, so overlaps count twice. `measure` receives all windows first, for
+    quantities that depend on the whole image. No tile begins after the deadline.
     """
 
-    def evaluate(picture: Tensor) -> tuple[Tensor, Tensor]:
-        turns = shift(picture)
-        rows, columns = (tile_spans(side, tile, generator) for side in picture.shape[2:])
+    def evaluate(image: Tensor) -> tuple[Tensor, Tensor]:
+        down, right = shift(image)
+        height, width = image.shape[2:]
+        rows, columns = (tile_spans(side, tile, generator) for side in (height, width))
         tiles = list(itertools.product(rows, columns))
 
         def windows() -> Iterator[Window]:
-            for (_, height), (_, width) in tiles:
+            for (_, row_window), (_, column_window) in tiles:
                 check_deadline(deadline)
-                edges = (
-                    *_touches_edges(height, picture.shape[2]),
-                    *_touches_edges(width, picture.shape[3]),
-                )
+                edges = *_touches_edges(row_window, height), *_touches_edges(column_window, width)
                 yield (
                     edges,
-                    _read_rolled(_read_rolled(picture, height, turns[0], 2), width, turns[1], 3),
+                    _read_rolled(_read_rolled(image, row_window, down, 2), column_window, right, 3),
                 )
 
         if measure:
             measure(windows())
-        values = picture.new_zeros(len(picture))
-        gradient = torch.empty_like(picture)
-        for ((down, height), (right, width)), (edges, seen) in zip(tiles, windows(), strict=True):
-            value, change = evaluator_for(edges)(seen)
-            values += value
-            inner = change[:, :, _relative_slice(down, height), _relative_slice(right, width)]
-            for place, own in _source_spans(down, turns[0], picture.shape[2]):
-                for across, part in _source_spans(right, turns[1], picture.shape[3]):
-                    gradient[:, :, place, across] = inner[:, :, own, part]
+        values = image.new_zeros(len(image))
+        gradient = torch.empty_like(image)
+        for (row, column), (edges, window) in zip(tiles, windows(), strict=True):
+            window_values, window_gradient = evaluator_for(edges)(window)
+            values += window_values
+            inner = window_gradient[:, :, _relative_slice(*row), _relative_slice(*column)]
+            for to_rows, from_rows in _source_spans(row[0], down, height):
+                for to_columns, from_columns in _source_spans(column[0], right, width):
+                    gradient[:, :, to_rows, to_columns] = inner[:, :, from_rows, from_columns]
         return values, gradient
 
     return evaluate
@@ -88,24 +83,27 @@ def _touches_edges(window: slice, side: int) -> tuple[bool, bool]:
 
 
 def check_deadline(deadline: float) -> None:
-    """Whether work may go on.
+    """Check that there is time left.
 
     Raises:
-        OutOfTime: if it is later than that, by `time.monotonic`.
+        OutOfTime: if `time.monotonic()` is past the deadline.
     """
     if time.monotonic() > deadline:
-        raise OutOfTime(f"this takes longer than it may here; {TIME_LIMIT_ADVICE}")
+        raise OutOfTime(f"this exceeds the time limit; {TIME_LIMIT_ADVICE}")
 
 
-def _read_rolled(image: Tensor, span: slice, turn: int, dim: int) -> Tensor:
-    """That span of a picture rolled by so many pixels along one side."""
-    pieces = _source_spans(span, turn, image.shape[dim])
+def _read_rolled(image: Tensor, span: slice, shift: int, dim: int) -> Tensor:
+    """Return a span of the image as if it were rolled by `shift` pixels along `dim`."""
+    pieces = _source_spans(span, shift, image.shape[dim])
     return torch.cat([image.narrow(dim, at.start, at.stop - at.start) for at, _ in pieces], dim)
 
 
-def _source_spans(span: slice, turn: int, side: int) -> list[tuple[slice, slice]]:
-    """Where a span of a side lies before it is rolled: in pieces, each with its place in it."""
-    start, length = (span.start - turn) % side, span.stop - span.start
+def _source_spans(span: slice, shift: int, side: int) -> list[tuple[slice, slice]]:
+    """Return where a span of a rolled side lies in the unrolled side: one or two pieces.
+
+    Each piece is a pair: its slice of the unrolled side, and its slice of the span.
+    """
+    start, length = (span.start - shift) % side, span.stop - span.start
     first = min(length, side - start)
     pieces = [(slice(start, start + first), slice(0, first))]
     if first < length:
@@ -114,30 +112,32 @@ def _source_spans(span: slice, turn: int, side: int) -> list[tuple[slice, slice]
 
 
 def tile_spans(side: int, tile: int, generator: torch.Generator) -> list[tuple[slice, slice]]:
-    """The tiles along a side, each with the window in which it is looked at.
+    """Return (tile, window) slices along a side; borders between tiles move at random.
 
-    All windows are of one length, but for the last, which ends where the picture does: values that
-    are means over a window are then of one scale.
+    All windows but the last have the same length, so that means over a window are comparable. The
+    last one ends at the image's edge.
     """
     count = math.ceil(side / tile)
     length = math.ceil(side / count)
     window = _floor_to_grid(length + 2 * TILE_MARGIN + 2 * GRID_STRIDE - 2)
     if count == 1 or window >= side:
         return [(slice(0, side), slice(0, side))]
-    moved = int(torch.randint(-TILE_MARGIN, TILE_MARGIN + 1, (), generator=generator))
-    borders = [0, *(place * length + moved for place in range(1, count)), side]
-    tiles = []
-    for start, stop in zip(borders, borders[1:], strict=False):
-        first = min(max(0, _floor_to_grid(start - TILE_MARGIN)), _floor_to_grid(side - window))
-        last = side if first == _floor_to_grid(side - window) else first + window
-        tiles.append((slice(start, stop), slice(first, last)))
-    return tiles
+    offset = int(torch.randint(-TILE_MARGIN, TILE_MARGIN + 1, (), generator=generator))
+    borders = [0, *(index * length + offset for index in range(1, count)), side]
+    last_start = _floor_to_grid(side - window)
+    spans = []
+    for start, stop in itertools.pairwise(borders):
+        window_start = min(max(0, _floor_to_grid(start - TILE_MARGIN)), last_start)
+        window_stop = side if window_start == last_start else window_start + window
+        spans.append((slice(start, stop), slice(window_start, window_stop)))
+    return spans
 
 
 def _floor_to_grid(pixels: int) -> int:
-    """The largest multiple of the grid that is no more."""
+    """Round down to a multiple of the grid."""
     return pixels // GRID_STRIDE * GRID_STRIDE
 
 
 def _relative_slice(tile: slice, window: slice) -> slice:
+    """Return the tile's slice within its window."""
     return slice(tile.start - window.start, tile.stop - window.start)

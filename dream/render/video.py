@@ -1,7 +1,7 @@
-"""Videos, dreamed: each frame begins with the last dream, carried along by what moves.
+"""Dreamed videos: each frame starts from the previous dream, warped by optical flow.
 
-The flow goes from the new frame back to the old one, so that each pixel finds where it was; what
-was not there, or looks other than it did, begins with the new frame.
+The flow is backward, from the new frame to the previous one, so that each pixel finds its source.
+Pixels that were not visible before, or look different, start from the new frame.
 """
 
 from __future__ import annotations
@@ -25,81 +25,85 @@ from dream.render.transform import quantise_8bit
 from dream.tensors import Size, even_size, luminance, size_of
 
 Flow = NDArray[np.float32]
-# By how much, in shares of the range, what was carried along may look other than it did: half of
-# the dream is left at this.
+# Difference between the warped previous frame and the new one, as a share of the range, at which
+# half of the previous dream is kept.
 MISMATCH_TOLERANCE = 0.08
-# Motion of fewer pixels a frame is none, where the flow is a quick one.
+# The fast flow treats smaller motion per frame as camera noise.
 MIN_MOTION_PIXELS = 0.3
 
 
 def plan(recipes: Sequence[VideoRecipe], size: Size | None) -> list[Job[VideoRecipe]]:
-    """One frame of a video of that (height, width), for each recipe.
+    """Plan a job of one frame of a video of that (height, width) for each recipe.
 
     Raises:
-        PictureError: if there is no video, or a side of it is smaller than the network reads.
+        PictureError: if there is no video, or a side of it is smaller than the network accepts.
     """
     jobs = []
     for recipe in recipes:
-        full = even_size(*sizes_of(recipe, require_photo(size)))
-        *before, last = plan_octaves(recipe.frame_recipe(), full)
-        jobs.append(Job((recipe,), (*before, replace(last, ends_frame=True))))
+        full_size = even_size(*sizes_of(recipe, require_photo(size)))
+        *stages, last = plan_octaves(recipe.frame_recipe(), full_size)
+        jobs.append(Job((recipe,), (*stages, replace(last, ends_frame=True))))
     return jobs
 
 
 def ascents(
     network: Network, job: Job[VideoRecipe], image: Tensor | None, deadline: float
 ) -> Ascents:
-    """The frames of a part of a video, (N, 3, H, W) in [0, 1].
+    """Yield the ascents of a part of a video.
 
-    Where they are not the first, the two before them are the last frame and its dream.
+    `image` holds the frames (N, 3, H, W) in [0, 1]; unless the part is the first, they follow the
+    previous frame and its dream.
     """
     (recipe,) = job.recipes
-    pictures = list(torch.split(require_photo(image), 1))
-    before, last = (pictures.pop(0), pictures.pop(0)) if job.first_frame else (None, None)
-    for seen, stages in zip(pictures, job.stages_by_frame, strict=True):
-        begun = seen
-        if before is not None and last is not None:
-            begun = warp_previous_dream(last, before, seen, recipe.carry)
-        reached = yield from dream_ascents(network, recipe.frame_recipe(), begun, stages, deadline)
-        before, last = seen, quantise_8bit(reached)
+    frames = list(torch.split(require_photo(image), 1))
+    previous, dream = (frames.pop(0), frames.pop(0)) if job.first_frame else (None, None)
+    for frame, stages in zip(frames, job.stages_by_frame, strict=True):
+        start = frame
+        if previous is not None and dream is not None:
+            start = warp_previous_dream(dream, previous, frame, recipe.carry)
+        reached = yield from dream_ascents(network, recipe.frame_recipe(), start, stages, deadline)
+        previous, dream = frame, quantise_8bit(reached)
 
 
 def warp_previous_dream(
     dream: Tensor, previous_frame: Tensor, frame: Tensor, strength: float, *, fast: bool = False
 ) -> Tensor:
-    """That share of a dream of the frame before, moved to where things are in the new one.
+    """Warp the previous dream by optical flow and blend it into the new frame.
 
-    It is less where they look other than they did. `quick` as in `backward_flow`.
+    `strength` is the share of the dream, from 0 to 1. It falls where the warped previous frame
+    differs from the new one, and is 0 where the flow leaves the frame. `fast` as in
+    `backward_flow`.
     """
     flow = backward_flow(previous_frame, frame, fast=fast)
-    apart = (warp(previous_frame, flow) - frame).abs().amax(1, keepdim=True)
-    apart = F.avg_pool2d(apart, 5, 1, 2, count_include_pad=False)
-    trust = strength / (1 + (apart / MISMATCH_TOLERANCE) ** 4)
-    return frame.lerp(warp(dream, flow), trust * in_bounds_mask(flow).to(frame.device)).clamp_(0, 1)
+    mismatch = (warp(previous_frame, flow) - frame).abs().amax(1, keepdim=True)
+    mismatch = F.avg_pool2d(mismatch, 5, 1, 2, count_include_pad=False)
+    share = strength / (1 + (mismatch / MISMATCH_TOLERANCE) ** 4)
+    return frame.lerp(warp(dream, flow), share * in_bounds_mask(flow).to(frame.device)).clamp_(0, 1)
 
 
 def backward_flow(previous_frame: Tensor, frame: Tensor, *, fast: bool = False) -> Flow:
-    """From each pixel of a picture (1, 3, H, W) to where it was in the one before: (H, W, 2), in
-    pixels to the right and down. By DIS (Kroeger et al. 2016), medium, as OpenCV has it; or as
-    `quick` as it can, what is below `STILL` taken for the noise of a camera.
+    """Return the motion from each pixel of `frame` (1, 3, H, W) back to `previous_frame`.
+
+    It is (H, W, 2), in pixels to the right and down, by OpenCV's DIS (Kroeger et al. 2016) with its
+    medium preset. `fast` uses the ultrafast preset and sets motion below `MIN_MOTION_PIXELS` to 0.
     """
     import cv2
 
-    cv2.setNumThreads(1)  # In as many stripes as threads, each flow would be another.
+    cv2.setNumThreads(1)  # The flow depends on the number of threads.
     new, old = (
         np.ascontiguousarray((luminance(each)[0, 0] * 255).round().to("cpu", torch.uint8).numpy())
         for each in (frame, previous_frame)
     )
     medium, ultrafast = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
-    found = cv2.DISOpticalFlow.create(ultrafast if fast else medium).calc(new, old, None)
-    flow = np.asarray(found, np.float32)
+    estimator = cv2.DISOpticalFlow.create(ultrafast if fast else medium)
+    flow = np.asarray(estimator.calc(new, old, None), np.float32)
     if fast:
         flow[np.hypot(flow[..., 0], flow[..., 1]) < MIN_MOTION_PIXELS] = 0
     return flow
 
 
 def warp(image: Tensor, flow: Flow) -> Tensor:
-    """What of a picture (1, C, H, W) a flow leads to; bilinear, its edges drawn out."""
+    """Sample an image (1, C, H, W) where the flow leads; bilinear, edge pixels repeated."""
     height, width = size_of(image)
     offsets = torch.from_numpy(flow).to(image.device)
     x = torch.arange(width, device=image.device) + offsets[..., 0]
@@ -109,9 +113,9 @@ def warp(image: Tensor, flow: Flow) -> Tensor:
 
 
 def in_bounds_mask(flow: Flow) -> Tensor:
-    """Where a flow stays within the picture, (1, 1, H, W): 1, else 0."""
+    """Return 1 where the flow stays inside the image and 0 elsewhere, (1, 1, H, W)."""
     height, width = flow.shape[:2]
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     x, y = columns + flow[..., 0], rows + flow[..., 1]
-    within = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
-    return torch.from_numpy(within.astype(np.float32))[None, None]
+    inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    return torch.from_numpy(inside.astype(np.float32))[None, None]

@@ -1,4 +1,4 @@
-"""Videos as they are made: part by part, each from where the last one ended."""
+"""Rendering of videos, part by part; each part starts from the last frame of the one before."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from dream.render.loop import Frame
 from dream.render.plan import AnyJob
 from dream.tensors import Size, resize_clamped, to_pil_image
 
-# A part of a video has no more pixels than this: what is held at once.
+# Pixels of all frames of a part of a video, which are in memory at once.
 MAX_PART_PIXELS = 12_000_000
 
 
 @dataclass(frozen=True)
 class VideoJob:
-    """A video to be made: the job of all its frames, when each is shown, in seconds, and at last
-    when it ends, as multiples of `time_base`; of a photo, or a video, whose sound it keeps.
+    """A video to render, from a photo or from a video, whose sound it keeps.
+
+    `job` covers all frames. `times` are the seconds at which each frame starts, and the end of the
+    last one, as multiples of `time_base`.
     """
 
     job: AnyJob
@@ -36,12 +38,12 @@ class VideoJob:
 
     @property
     def frame_count(self) -> int:
-        """How many frames it has."""
+        """Number of frames."""
         return len(self.times) - 1
 
     @property
     def frame_rate(self) -> Fraction:
-        """How many frames it has in a second, on the mean."""
+        """Mean number of frames a second."""
         return (self.frame_count / self.times[-1]).limit_denominator(1001)
 
     @property
@@ -50,15 +52,16 @@ class VideoJob:
         return self.job.stages[-1].size
 
     def split_parts(self, first: int = 0, frames_per_part: int = 0) -> Iterator[tuple[int, int]]:
-        """From which frame to which each part goes, from the one of that number on.
+        """Yield (start, stop) frame numbers of each part, from the frame `first` on.
 
-        A part ends with a second; or, where that is given, after so many frames.
+        A part ends at a full second or, if given, after `frames_per_part` frames; if it dreams a
+        video, also after `MAX_PART_PIXELS`.
         """
-        held = max(1, MAX_PART_PIXELS // math.prod(self.size)) if self.video else self.frame_count
-        while first < self.frame_count:
-            last = min(
-                self.frame_count, first + held, first + (frames_per_part or self.frame_count)
-            )
+        count, limit = self.frame_count, frames_per_part or self.frame_count
+        if self.video:
+            limit = min(limit, max(1, MAX_PART_PIXELS // math.prod(self.size)))
+        while first < count:
+            last = min(count, first + limit)
             second = int(self.times[first])
             stop = first + 1
             while stop < last and (frames_per_part or int(self.times[stop]) == second):
@@ -67,13 +70,13 @@ class VideoJob:
             first = stop
 
     def source_frames(self, first: int) -> Generator[Image.Image, None, None]:
-        """The frames of the video that it is of, if it is of one, from that number on."""
+        """Yield the frames of the source video from number `first` on; none for a photo."""
         if self.video:
             yield from read_frames(self.video, self.size, first)
 
 
 def zoom_video_job(job: AnyJob, photo: Tensor) -> VideoJob:
-    """A zoom into a picture (1, 3, H, W), as it was planned."""
+    """Return the video of a planned zoom into a photo (1, 3, H, W)."""
     (recipe,) = job.recipes
     base = 1 / recipe.frame_rate
     times = [frame * base for frame in range(recipe.frame_count + 1)]
@@ -81,16 +84,17 @@ def zoom_video_job(job: AnyJob, photo: Tensor) -> VideoJob:
 
 
 def dream_video_job(job: AnyJob, video: VideoInfo) -> VideoJob:
-    """A video, of which the dream of one frame was planned."""
-    whole = replace(job, stages=job.stages * video.frame_count)
-    return VideoJob(whole, video.times, video.time_base, video=video)
+    """Return the dream of a video, given the planned job of one frame."""
+    all_frames = replace(job, stages=job.stages * video.frame_count)
+    return VideoJob(all_frames, video.times, video.time_base, video=video)
 
 
 @dataclass(frozen=True)
 class VideoProgress:
-    """A moment of the work on a video: `done` of its `total` frames are there.
+    """The state of a video after a step.
 
-    `share` is what lies behind of this work, from 0 to 1.
+    `frames_done` counts frames of earlier runs too; `fraction` is the share of this run's work that
+    is done, from 0 to 1.
     """
 
     frame: Frame
@@ -99,35 +103,33 @@ class VideoProgress:
     fraction: float
 
 
-# What paints a part, in pictures (see the kinds).
+# Renders a part from its images (see `ascents` in the kinds `video`, `zoom` and `live`).
 RenderFunction = Callable[[AnyJob, list[Image.Image]], Iterator[Frame]]
 
 
 def render_video(
     job: VideoJob, render: RenderFunction, writer: VideoWriter, frames_per_part: int = 0
 ) -> Generator[VideoProgress, None, None]:
-    """Have a reel painted, part by part, and written into a film; a shot for each step.
+    """Render a video part by part into the writer; yield the progress after each step.
 
-    What is there when it is broken off is in the film. `most` as in `Reel.parts`.
+    It resumes after the frames that the writer has. When the iterator is closed, the writer keeps
+    all finished frames. `frames_per_part` as in `VideoJob.split_parts`.
     """
-    begun, whole = writer.frames_done, job.job.stages_by_frame
-    with closing(job.source_frames(max(begun - 1, 0))) as seen:  # A decoder ends with it.
-        before = list(islice(seen, 1)) if begun else []
-        for first, stop in job.split_parts(begun, frames_per_part):
-            part = replace(job.job, stages=sum(whole[first:stop], ()), first_frame=first)
-            new = list(islice(seen, stop - first))
-            if job.photo:
-                before = [job.photo]
-            given = [*before, *([writer.last_frame] if writer.last_frame else []), *new]
+    resumed_at, stages_by_frame = writer.frames_done, job.job.stages_by_frame
+    with closing(job.source_frames(max(resumed_at - 1, 0))) as source:  # Closing ends the decoder.
+        source_images = [job.photo] if job.photo else list(islice(source, 1 if resumed_at else 0))
+        for first, stop in job.split_parts(resumed_at, frames_per_part):
+            part = replace(job.job, stages=sum(stages_by_frame[first:stop], ()), first_frame=first)
+            new = list(islice(source, stop - first))
+            last_dream = [writer.last_frame] if writer.last_frame else []
             start, done = job.times[first], first
-            with writer.open_part(start) as into:
-                for frame in render(part, given):
+            with writer.open_part(start) as video_part:
+                for frame in render(part, [*source_images, *last_dream, *new]):
                     if frame.finished:
                         time, end = job.times[done], job.times[done + 1]
-                        into.add(frame.picture(), time - start, end - time)
+                        video_part.add(frame.picture(), time - start, end - time)
                         done += 1
-                    behind = first - begun + frame.done * (stop - first)
-                    yield VideoProgress(
-                        frame, done, job.frame_count, behind / (job.frame_count - begun)
-                    )
-            before = new[-1:]
+                    worked = first - resumed_at + frame.done * (stop - first)
+                    fraction = worked / (job.frame_count - resumed_at)
+                    yield VideoProgress(frame, done, job.frame_count, fraction)
+            source_images = [job.photo] if job.photo else new[-1:]

@@ -1,6 +1,7 @@
-"""Endless zooms: each frame begins with the last one, moved, and is dreamed for a few steps.
+"""Endless zooms: each frame is the previous one, zoomed and dreamed for a few steps.
 
-It begins with the last one as it was shown, in 8 bits: so a zoom can be cut, and go on, anywhere.
+The previous frame is rounded to 8 bits, as it is in the video, so that a zoom can be resumed at any
+frame.
 """
 
 from __future__ import annotations
@@ -32,118 +33,114 @@ from dream.render.plan import Job, Stage
 from dream.render.transform import affine, quantise_8bit
 from dream.tensors import Size, even_size, luminance, resize_clamped, size_of
 
-# Contrast is a standard deviation, colour the mean distance between the channels of a pixel. A zoom
-# keeps those of its photo, so that it never becomes neon; but a dull one brightens up to these.
+# A zoom keeps the look of its photo, so that it does not become neon, within these limits: mean
+# brightness, contrast (standard deviation of brightness) and colourfulness (mean range of a pixel's
+# channels).
 BRIGHTNESS_RANGE = (0.3, 0.65)
 MIN_CONTRAST = 0.2
 MIN_COLOURFULNESS = 0.1
-# By how much a frame may change them: what is far off comes slowly, and no frame flashes.
+# Limits of a frame's correction, so that the look changes slowly and no frame flashes.
 MAX_MEAN_SHIFT = 0.02
 MIN_GAIN = 0.93
 
 
 def plan(recipes: Sequence[ZoomRecipe], size: Size | None) -> list[Job[ZoomRecipe]]:
-    """Zooms into a photo of that (height, width): stages for each of their frames.
+    """Plan a job for each recipe, in a photo of that (height, width), with stages for each frame.
 
     Raises:
-        PictureError: if there is no photo, or a side of it is smaller than the network reads.
+        PictureError: if there is no photo, or a side of it is smaller than the network accepts.
     """
     return [Job((recipe,), tuple(_plan_stages(recipe, require_photo(size)))) for recipe in recipes]
 
 
 def _plan_stages(recipe: ZoomRecipe, size: Size) -> Iterator[Stage]:
-    full = even_size(*sizes_of(recipe, size))
-    known: dict[tuple[int, int], tuple[Stage, ...]] = {}  # By identity: a recipe is slow to hash.
+    full_size = even_size(*sizes_of(recipe, size))
+    planned: dict[tuple[int, int], tuple[Stage, ...]] = {}  # By id: hashing a recipe is slow.
     for frame in range(recipe.frame_count):
-        one, other, share = recipe.blend_at(frame)
-        pair = (one, other if share else one)
-        key = (id(pair[0]), id(pair[1]))
-        if key not in known:
-            known[key] = _frame_octaves(*pair, full)
-        yield from known[key]
+        current, following, share = recipe.blend_at(frame)
+        if not share:
+            following = current
+        key = (id(current), id(following))
+        if key not in planned:
+            planned[key] = _frame_octaves(current, following, full_size)
+        yield from planned[key]
 
 
 @lru_cache(maxsize=64)
-def _frame_octaves(one: DreamRecipe, other: DreamRecipe, size: Size) -> tuple[Stage, ...]:
-    """The octaves of a frame between two dreams; the last one ends it."""
-    stages = zip(plan_octaves(one, size), plan_octaves(other, size), strict=True)
-    *before, last = (
-        replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in stages
-    )
-    return (*before, replace(last, ends_frame=True))
+def _frame_octaves(current: DreamRecipe, following: DreamRecipe, size: Size) -> tuple[Stage, ...]:
+    """Return the stages of a frame that blends two dreams; the last one ends the frame."""
+    pairs = zip(plan_octaves(current, size), plan_octaves(following, size), strict=True)
+    *stages, last = (replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in pairs)
+    return (*stages, replace(last, ends_frame=True))
 
 
 def ascents(
     network: Network, job: Job[ZoomRecipe], image: Tensor | None, deadline: float
 ) -> Ascents:
-    """The frames of a zoom into a picture (1, 3, H, W) in [0, 1].
+    """Yield the ascents of a zoom into a photo (1, 3, H, W) in [0, 1].
 
-    Where they are not the first, of two (2, 3, H, W): the photo, and the frame before.
+    When the zoom is resumed, `image` is (2, 3, H, W): the photo and the previous frame.
     """
     (recipe,) = job.recipes
-    pictures = resize_clamped(require_photo(image), job.stages[-1].size)
-    hold = partial(match_stats, target=ImageStats.of(pictures[:1]))
-    frame = pictures[-1:]
+    images = resize_clamped(require_photo(image), job.stages[-1].size)
+    match_photo = partial(match_stats, target=ImageStats.of(images[:1]))
+    frame = images[-1:]
     for number, stages in enumerate(job.stages_by_frame, start=job.first_frame):
-        one, other, share = recipe.blend_at(number)
-        begun = apply_zoom(recipe, frame) if number else frame
-        # Another seed for each, or the same shifts would mark each frame in the same places.
-        dream = one.with_changes(
-            seed=_frame_seed(one if share < _golden_ratio_fraction(number) else other, number)
-        )
+        current, following, share = recipe.blend_at(number)
+        start = apply_zoom(recipe, frame) if number else frame
+        # Blend the seeds too: a growing share of the frames takes the following dream's seed.
+        seed = (current if share < _golden_ratio_fraction(number) else following).seed
+        # A new seed for each frame: the same shifts would leave marks at the same places in all.
+        dream = current.with_changes(seed=(seed + number) % SEED_LIMIT)
         blend = None
         if share:
-            parts = [(1 - share, one), (share, other)]
             blend = NormalisedBlend(
-                tuple(
-                    (weight, dream_objective(network, each, each.layers)) for weight, each in parts
+                (
+                    (1 - share, dream_objective(network, current, current.layers)),
+                    (share, dream_objective(network, following, following.layers)),
                 )
             )
-        reached = yield from constrain_previews(
-            dream_ascents(network, dream, begun, stages, deadline, blend), hold
-        )
-        frame = quantise_8bit(hold(reached))
-
-
-def _frame_seed(dream: DreamRecipe, frame: int) -> int:
-    return (dream.seed + frame) % SEED_LIMIT
+        frame_ascents = dream_ascents(network, dream, start, stages, deadline, blend)
+        reached = yield from constrain_previews(frame_ascents, match_photo)
+        frame = quantise_8bit(match_photo(reached))
 
 
 def _golden_ratio_fraction(frame: int) -> float:
-    """A number from 0 to 1 for each frame, spread evenly over few as over many of them."""
+    """Return a low-discrepancy number in [0, 1) for a frame (golden ratio sequence)."""
     return (frame * (math.sqrt(5) - 1) / 2) % 1
 
 
 def constrain_previews(ascents: DreamAscents, constrain: ImageFunction) -> DreamAscents:
-    """The same climbs, what is shown of them held; at last what was reached."""
-    climb = next(ascents)
+    """Yield the ascents with `constrain` applied to their previews; return their result."""
+    ascent = next(ascents)
     while True:
         try:
-            climb = ascents.send((yield replace(climb, preview=_compose(climb.preview, constrain))))
+            preview = _compose(ascent.preview, constrain)
+            ascent = ascents.send((yield replace(ascent, preview=preview)))
         except StopIteration as end:
             reached: Tensor = end.value
             return reached
 
 
-def _compose(show: ImageFunction, hold: ImageFunction) -> ImageFunction:
-    return lambda variables: hold(show(variables))
+def _compose(first: ImageFunction, second: ImageFunction) -> ImageFunction:
+    return lambda variables: second(first(variables))
 
 
 def apply_zoom(recipe: ZoomRecipe, frame: Tensor) -> Tensor:
-    """What of a frame is seen one frame later; bilinear, its edges mirrored."""
+    """Zoom, rotate and shift a frame by one frame's motion; bilinear, edges mirrored."""
     height, width = size_of(frame)
-    second = float(1 / recipe.frame_rate)
+    seconds = float(1 / recipe.frame_rate)
     return affine(
         frame,
-        angle=math.radians(recipe.rotation) * second,
-        zoom=recipe.zoom**second,
-        shift=(-recipe.down * height * second, -recipe.right * width * second),
+        angle=math.radians(recipe.rotation) * seconds,
+        zoom=recipe.zoom**seconds,
+        shift=(-recipe.down * height * seconds, -recipe.right * width * seconds),
     ).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
 class ImageStats:
-    """How a picture (1, 3, H, W) looks as a whole: its mean (1, 3, 1, 1), contrast and colour."""
+    """The look of an image (1, 3, H, W): mean colour (1, 3, 1, 1), contrast and colourfulness."""
 
     mean: Tensor
     contrast: Tensor
@@ -151,7 +148,7 @@ class ImageStats:
 
     @staticmethod
     def of(image: Tensor) -> ImageStats:
-        """That of a picture."""
+        """Measure an image."""
         mean = deterministic.mean(image, (2, 3), keepdim=True)
         brightness = luminance(image - mean)
         contrast = deterministic.mean(brightness.square(), (1, 2, 3), keepdim=True).sqrt()
@@ -160,20 +157,17 @@ class ImageStats:
 
 
 def match_stats(image: Tensor, target: ImageStats) -> Tensor:
-    """The picture brought nearer to that look, as far as a frame may."""
+    """Move the look of an image towards the target, within the limits of a frame's correction."""
     now = ImageStats.of(image)
     brightness = luminance(target.mean)
     mean = target.mean + brightness.clamp(*BRIGHTNESS_RANGE) - brightness
     mean = now.mean + (mean - now.mean).clamp(-MAX_MEAN_SHIFT, MAX_MEAN_SHIFT)
-    contrast = (target.contrast.clamp(MIN_CONTRAST) / (now.contrast + EPSILON)).clamp(
-        MIN_GAIN, 1 / MIN_GAIN
-    )
-    colour = (target.colourfulness.clamp(MIN_COLOURFULNESS) / (now.colourfulness + EPSILON)).clamp(
-        MIN_GAIN, 1 / MIN_GAIN
-    )
+    contrast_gain = target.contrast.clamp(MIN_CONTRAST) / (now.contrast + EPSILON)
+    contrast_gain = contrast_gain.clamp(MIN_GAIN, 1 / MIN_GAIN)
+    colour_gain = target.colourfulness.clamp(MIN_COLOURFULNESS) / (now.colourfulness + EPSILON)
+    colour_gain = colour_gain.clamp(MIN_GAIN, 1 / MIN_GAIN)
     detail = image - now.mean
-    bright = luminance(detail)
-    # The colour of the whole, as that of each pixel, is a distance from grey.
-    grey, bright = luminance(mean), bright * contrast
-    coloured = detail - luminance(detail) + (mean - grey)
-    return (grey + bright + coloured * colour).clamp_(0, 1)
+    brightness, grey = luminance(detail), luminance(mean)
+    # Colour is the distance from grey, of the mean colour as of each pixel.
+    colour = detail - brightness + (mean - grey)
+    return (grey + brightness * contrast_gain + colour * colour_gain).clamp_(0, 1)

@@ -290,7 +290,7 @@ def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:
     work.time_limit = 0.3
     work._slowdown = 0.0
     recipe = DreamRecipe(octaves=1, iterations=1, tile=128, max_side=1024)
-    with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps"):
+    with pytest.raises(OutOfTime, match="exceeds the time limit; fewer steps"):
         list(work.render([recipe], torch.rand(1, 3, 1024, 1024)))
 
 

@@ -134,7 +134,7 @@ def test_without_redirected_relus_channels_would_stay_grey(
     *_, asleep = painted(network, wanted)
     assert len(asleep.silent) >= 4 > len(awake.silent)
     assert set(asleep.silent) <= {recipe.channel for recipe in wanted}
-    assert "silent: nothing in the picture excites" in silent_channels_message("x", asleep.silent)
+    assert "silent: nothing in the image activates" in silent_channels_message("x", asleep.silent)
 
 
 @pytest.mark.parametrize("changes", [{"objective": "neuron"}, {"canvas": "pixels"}])

@@ -202,7 +202,7 @@ def test_weights_of_other_classes_are_numbered_and_checked(tmp_path: Path) -> No
     engine = Engine("cpu", {"squeezenet1_1": path})
     recipe = ClassRecipe(model="squeezenet1_1", target="7", size=64, steps=1)
     assert engine.verdict(last(engine, recipe).tensor, recipe).target == "7"
-    with pytest.raises(RecipeError, match="know classes 0 to 11, not 963"):
+    with pytest.raises(RecipeError, match="have classes 0 to 11, not 963"):
         next(engine.class_image(recipe.with_changes(target="pizza")))
 
 

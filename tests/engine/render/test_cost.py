@@ -109,7 +109,7 @@ def test_every_mode_of_class_images_has_a_cost() -> None:
 def test_what_cannot_be_made_has_no_cost() -> None:
     with pytest.raises(PictureError, match="the network needs"):
         costs([DreamRecipe()], (8, 8))
-    with pytest.raises(PictureError, match="a dream is made of a photo; give one"):
+    with pytest.raises(PictureError, match="a dream needs a photo; give one"):
         costs([DreamRecipe()])
 
 

@@ -78,7 +78,7 @@ def test_what_is_too_much_even_so_is_refused_in_one_line(
     engine: Engine, cat: Tensor, quick: DreamRecipe, room: Callable[[int], None]
 ) -> None:
     room(100)
-    with pytest.raises(DeviceError, match=f"^{SAID.format(91)}; give a smaller picture, or fewer$"):
+    with pytest.raises(DeviceError, match=f"^{SAID.format(91)}; give a smaller image, or fewer$"):
         list(engine.dream(cat, quick))
     with pytest.raises(DeviceError, match=f"^{SAID.format(64)}, and .*the network needs 32"):
         list(engine.dream(cat, quick.with_changes(max_side=64)))
@@ -154,7 +154,7 @@ def test_a_film_keeps_its_size_and_says_what_to_type(
         assert main(command) == 2
     printed = capsys.readouterr()
     assert printed.err == (
-        f"python -m dream: {SAID.format(64)}; a film keeps its size: give a max_side of 46\n"
+        f"python -m dream: {SAID.format(64)}; a video keeps its size: set max_side to 46\n"
     )
     assert printed.out.count("has what there is") == bool(frames) == out.exists()
     assert main(command) == 0 and read_video_info(out).frame_count == 3

@@ -177,7 +177,7 @@ def test_a_picture_too_small_is_refused_before_the_first_frame(
 @pytest.mark.parametrize("wrong", ["inception4c", ["dreamlet"], ChannelRecipe()])
 def test_what_is_no_recipe_of_a_dream_is_refused(wrong: Any, engine: Engine, cat: Tensor) -> None:
     for attempt in (engine.dream, lambda *given: engine.dreams(given[0], [given[1]])):
-        with pytest.raises(RecipeError, match="a DreamRecipe is needed here, not "):
+        with pytest.raises(RecipeError, match="expected a DreamRecipe, not "):
             attempt(cat, wrong)
     with pytest.raises(RecipeError, match="is not known|must be a name"):
         engine.response(cat, wrong)

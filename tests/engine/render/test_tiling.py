@@ -155,7 +155,7 @@ def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
         return seen.sum((1, 2, 3)), 2 * seen
 
     until = time.monotonic() + 0.12
-    with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps"):
+    with pytest.raises(OutOfTime, match="exceeds the time limit; fewer steps"):
         tiled_value_and_grad(lambda edges: value_and_grad, 128, still, torch.Generator(), until)(
             picture
         )
