@@ -438,7 +438,7 @@ def test_a_dream_of_single_channels(tmp_path: Path) -> None:
         (["channel", "--grid", "many"], "a grid has 1 to 64 channels, not 'many'"),
         (["channel", "--channels", "1,x"], "inception4c has channels 0 to 319, not 'x'"),
         (["channel", "--grid", "4", "--image", CAT], "give one of --grid, --channels and --image"),
-        (["channel", "--recipe", str(EXAMPLES / "layers/conv3.png")], "is for 'dream'; a recipe"),
+        (["channel", "--recipe", str(EXAMPLES / "layers/conv3.png")], "has kind 'dream'; kind"),
         (
             ["channel", "--grid", "2", "--model", "resnet50", "--weights", "x.safetensors"],
             "x.safetensors is no weights file: No such file",
@@ -595,7 +595,7 @@ def test_a_strangers_recipe_takes_no_file_of_ones_own(
     Image.new("RGB", (32, 32)).save(recipe, pnginfo=info)
     assert run("image", CAT, "-o", str(out), *QUICK, "--recipe", str(recipe)) == 2
     said = capsys.readouterr().err
-    assert "guide must be a picture itself" in said and said.count("\n") == 1
+    assert "guide must be an image as a data URI" in said and said.count("\n") == 1
     assert not out.exists()
 
 
@@ -644,7 +644,7 @@ def test_a_sheet_shows_layers_by_intensities(
         (["image", CAT, "-o", "OUT", "--preset", "x", "--recipe", "y"], "one of --preset and"),
         (["sheet", CAT], "a sheet compares 2 to 36 dreams, not 1"),
         (["sheet", CAT, "--layers", "conv3,foo"], "layer 'foo' is not in dreamlet"),
-        (["sheet", CAT, "--intensities", "a,b"], "intensities are whole numbers as 3,5,8"),
+        (["sheet", CAT, "--intensities", "a,b"], "intensities must be whole numbers such as 3,5,8"),
         (["sheet", "nope.jpg", "--intensities", "3,5"], "there is no file nope.jpg"),
     ],
 )
