@@ -10,7 +10,7 @@ import torch
 
 from dream.commands import batch, images, networks, pipe, videos
 from dream.commands.options import Parser, check_out
-from dream.commands.progress import Interrupted, print_no_more
+from dream.commands.progress import CommandInterruptedError, discard_stdout
 from dream.engine import OUT_OF_MEMORY_MESSAGE
 from dream.errors import DreamError
 from dream.networks.device import use_deterministic_cudnn
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout:  # None where it is closed.
             sys.stdout.flush()
     except BrokenPipeError:
-        print_no_more()
+        discard_stdout()
         return 141
     except DreamError as error:
         print(f"python -m dream: {error}", file=sys.stderr)
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except torch.OutOfMemoryError:  # As a picture is looked at; `Engine.paint` has its own words.
         print(f"python -m dream: {OUT_OF_MEMORY_MESSAGE}; give a smaller picture", file=sys.stderr)
         return 2
-    except Interrupted:
+    except CommandInterruptedError:
         return 130
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)

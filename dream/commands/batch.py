@@ -30,7 +30,7 @@ from dream.commands.options import (
     knob_changes,
     parse_number,
 )
-from dream.commands.progress import Interrupted, download_with_progress, show_progress_bar
+from dream.commands.progress import CommandInterruptedError, download_with_progress, show_progress_bar
 from dream.errors import (
     DreamError,
     PictureError,
@@ -232,7 +232,7 @@ def _run_batch(
         print(f"{done - failed} were made and are kept; the same again goes on")
         if isinstance(error, DreamError):
             raise
-        raise Interrupted from error
+        raise CommandInterruptedError from error
     seconds = time.perf_counter() - start
     said = f", {failed} cannot be dreamed" if failed else ""
     print(

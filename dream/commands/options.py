@@ -26,11 +26,11 @@ Command = tuple[
 ]
 
 # The options that name a file to read.
-INPUTS = ("photo", "image", "video", "guide", "mask", "recipe", "weights")
+INPUT_OPTIONS = ("photo", "image", "video", "guide", "mask", "recipe", "weights")
 
 
 # The options that may have an address, and addresses that have no colon.
-ADDRESSES = ("--mlflow", "--ray")
+ADDRESS_OPTIONS = ("--mlflow", "--ray")
 NAMED_ADDRESSES = ("auto", "local", "databricks")
 
 
@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         places = [
             place
             for place, (word, after) in enumerate(itertools.pairwise(words))
-            if word in self._option_string_actions and word in ADDRESSES and not is_address(after)
+            if word in self._option_string_actions and word in ADDRESS_OPTIONS and not is_address(after)
         ]
         for place in sorted(places, key=lambda place: not os.path.exists(words[place + 1])):
             if self._is_enough(words):
@@ -95,7 +95,7 @@ def check_out(given: argparse.Namespace) -> None:
         PictureError: if it cannot, or is one.
     """
     out = check_destination(given.out, *given.endings)
-    for source in filter(None, (getattr(given, name, None) for name in INPUTS)):
+    for source in filter(None, (getattr(given, name, None) for name in INPUT_OPTIONS)):
         if is_same_file(source, out):
             raise PictureError(f"{given.out} is read by this command; give another name for OUT")
 

@@ -12,7 +12,7 @@ from threading import Condition, Thread
 from PIL import Image
 
 from dream.commands.options import Command, add_recipe_options, build_engine, build_recipe
-from dream.commands.progress import Interrupted, download_with_progress, print_no_more
+from dream.commands.progress import CommandInterruptedError, download_with_progress, discard_stdout
 from dream.errors import PictureError, describe_value
 from dream.recipe import LiveRecipe
 from dream.render.live import LiveDreamer
@@ -60,9 +60,9 @@ def _pipe(given: argparse.Namespace) -> None:
             sys.stdout.buffer.write(mirror.dream_frame(frame, recipe).tobytes())
             sys.stdout.buffer.flush()
     except BrokenPipeError:  # Who reads them has had enough.
-        print_no_more()
+        discard_stdout()
     except KeyboardInterrupt as error:
-        raise Interrupted from error
+        raise CommandInterruptedError from error
 
 
 def _parse_size(text: str) -> Size:

@@ -17,12 +17,12 @@ from dream.tensors import size_of
 BAR_WIDTH = 30
 
 
-def print_no_more() -> None:
+def discard_stdout() -> None:
     """Let nothing go to stdout any more, which nobody reads: Python would flush it at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Interrupted(Exception):
+class CommandInterruptedError(Exception):
     """It was interrupted, and what there is was written."""
 
 

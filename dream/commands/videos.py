@@ -18,7 +18,7 @@ from dream.commands.options import (
     parse_number,
 )
 from dream.commands.progress import (
-    Interrupted,
+    CommandInterruptedError,
     download_with_progress,
     render_with_progress,
     show_progress_bar,
@@ -98,7 +98,7 @@ def _render_video(given: argparse.Namespace, engine: Engine, reel: VideoJob, sou
             print(f"{there} has what there is, {lasts:.1f} seconds; the same again goes on")
         if isinstance(error, DreamError):
             raise
-        raise Interrupted from error
+        raise CommandInterruptedError from error
     film.finish(reel.video)
     film.discard_parts()
     _report(given, film, reel.frame_count, start)
