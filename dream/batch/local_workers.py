@@ -42,17 +42,17 @@ class LocalWorkers:
 
     def __init__(self, files: Mapping[str, str], devices: Sequence[str]) -> None:
         threads = 1 if len(devices) > 1 else None
-        self.batch_workers = [BatchWorker(name, files, threads) for name in devices]
-        self.engine = self.batch_workers[0].engine
-        self.device, self.workers = self.engine.device.type, len(self.batch_workers)
+        self.workers = [BatchWorker(name, files, threads) for name in devices]
+        self.engine = self.workers[0].engine
+        self.device, self.worker_count = self.engine.device.type, len(self.workers)
 
     def run_batches(self, batches: Iterable[Sequence[Task]], url: str) -> RowBatches:
         """Run batches in parallel as `BatchWorker.run`; close the iterator to stop."""
-        if self.workers > 1:
-            yield from _run_parallel(batches, self.batch_workers, url)
+        if self.worker_count > 1:
+            yield from _run_parallel(batches, self.workers, url)
             return
         for batch in batches:
-            yield from self.batch_workers[0].run(batch, Destination(url))
+            yield from self.workers[0].run(batch, Destination(url))
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""

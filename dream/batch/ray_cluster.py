@@ -102,7 +102,7 @@ class RayCluster:
             ) from error
         resources = ray.cluster_resources()
         self.device = "cuda" if resources.get("GPU", 0) >= 1 else "cpu"
-        self.workers = max(1, int(resources.get("GPU" if self.device == "cuda" else "CPU", 0)))
+        self.worker_count = max(1, int(resources.get("GPU" if self.device == "cuda" else "CPU", 0)))
 
     def run_batches(self, batches: Iterable[Sequence[Task]], url: str) -> RowBatches:
         """Run batches as `BatchWorker.run`, one at a time on each GPU, or else each core.
@@ -140,7 +140,7 @@ class RayCluster:
             RayWorker,
             fn_constructor_args=(url, self.device, dict(self.files), recipes),
             batch_size=1,
-            concurrency=min(self.workers, len(items)),
+            concurrency=min(self.worker_count, len(items)),
             **resources,
         )
         for result in results.iter_rows():

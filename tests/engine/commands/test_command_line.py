@@ -174,7 +174,7 @@ def test_what_is_read_is_never_written_over(
     (tmp_path / "hard.png").hardlink_to(photo)
     for given, out in (("photo.png", name), (name, "photo.png")):
         assert run(*(given if each == "IN" else each for each in command), "-o", out) == 2
-        said = f"python -m dream: {out} is read by this command; give another name for OUT\n"
+        said = f"python -m dream: {out} is an input of this command; give another name for OUT\n"
         assert capsys.readouterr().err == said
         assert photo.read_bytes() == before
 
@@ -274,7 +274,7 @@ def test_models_are_listed_with_what_is_here(
     assert run("models") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(catalogue.CARDS)
-    assert "6 MB, here" in lines[0] and "2 MB, here" in lines[1]
+    assert "6 MB, on disk" in lines[0] and "2 MB, on disk" in lines[1]
     assert run("fetch", "vgg16") == 0
     assert capsys.readouterr().out == f"vgg16: {tmp_path / 'vgg16.safetensors'}\n"
     assert run("fetch", "dreamlet") == 0
@@ -364,7 +364,7 @@ def test_a_stream_that_is_closed_ends_no_command_in_a_traceback(
         with monkeypatch.context() as patch:
             patch.setattr(sys, closed, None)
             assert run("pipe", "--size", "32x32") == 2
-            assert "frames come on stdin and go to stdout" in capsys.readouterr().err
+            assert "stdin and stdout must be pipes of raw rgb24 frames" in capsys.readouterr().err
     for closed in ("stdout", "stderr"):
         with monkeypatch.context() as patch:
             patch.setattr(sys, closed, None)
@@ -437,7 +437,7 @@ def test_a_dream_of_single_channels(tmp_path: Path) -> None:
         (["channel", "--grid", "0"], "a grid has 1 to 64 channels, not 0"),
         (["channel", "--grid", "many"], "a grid has 1 to 64 channels, not 'many'"),
         (["channel", "--channels", "1,x"], "inception4c has channels 0 to 319, not 'x'"),
-        (["channel", "--grid", "4", "--image", CAT], "give one of --grid, --channels and --image"),
+        (["channel", "--grid", "4", "--image", CAT], "give only one of --grid, --channels and --image"),
         (["channel", "--recipe", str(EXAMPLES / "layers/conv3.png")], "has kind 'dream'; kind"),
         (
             ["channel", "--grid", "2", "--model", "resnet50", "--weights", "x.safetensors"],
@@ -478,7 +478,7 @@ def test_a_class_is_shown_with_its_recipe_and_a_verdict(
     first, told, *seen = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{out}: 64 x 64, green snake, seed 2, ")
     verdict = engine.verdict(frame.tensor, recipe)
-    assert told.startswith("green snake: logit ") and told.endswith("dreamlet sees")
+    assert told.startswith("green snake: logit ") and told.endswith("top classes of dreamlet:")
     assert f"logit {verdict.logit:.1f}, probability {verdict.probability:.1%}, rank" in told
     assert [line.split(maxsplit=1)[1] for line in seen] == [name for name, _ in verdict.seen]
     again = tmp_path / "again.png"
@@ -505,7 +505,7 @@ def test_the_classes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["snake"], "'snake' may be "),
         (["unicorn"], "there is no class 'unicorn'; try "),
-        ([], "name a class, as goldfish"),
+        ([], "give a class, as goldfish"),
         (["goldfish", "--mode", "magic"], "mode must be growing or fourier"),
         (["goldfish", "--recipe", str(EXAMPLES / "layers/conv3.png")], "a recipe for 'class'"),
     ],

@@ -207,7 +207,7 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
         said, _ = process.communicate()
         assert process.returncode == code
         assert out.exists() == (stop != "kill")
-    assert said.startswith(f"{out} has what there is, ") and said.count("\n") == 1
+    assert said.startswith(f"{out} has the first ") and said.count("\n") == 1
     video = read_video_info(out)
     assert video.frame_count >= 16 and video.frame_rate == 4
     assert read_recipe(out, ZoomRecipe).frame_count == video.frame_count
