@@ -20,11 +20,7 @@ COMMANDS = [command for module in COMMAND_MODULES for command in module.COMMANDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Returns:
-        The exit code: 0, 2 for bad input, 130 if interrupted, 141 if stdout was closed.
-    """
+    """Run a command; return 0, 2 for bad input, 130 if interrupted, or 141 if stdout was closed."""
     args = _build_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], None] = args.command
     use_deterministic_cudnn()

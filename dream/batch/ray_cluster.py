@@ -63,12 +63,10 @@ class RayWorker:
 
 
 class RayCluster:
-    """A Ray cluster.
+    """A Ray cluster; `files` are the user's weights by model, at paths that all nodes can read.
 
-    Args:
-        address: "" uses `RAY_ADDRESS`, a cluster that `ray start` started on this machine, or
-            starts one.
-        files: the user's weights by model, at paths that all nodes can read.
+    Without an `address` it is that of `RAY_ADDRESS`, the one that `ray start` started on this
+    machine, or a new one.
 
     Raises:
         DeviceError: if Ray is not installed or there is no such cluster.

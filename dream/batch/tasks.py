@@ -108,9 +108,7 @@ def _walk(source: str, recursive: bool, out: str) -> tuple[list[str], Counter[st
 
 
 def unique_names(files: Iterable[str]) -> dict[str, str]:
-    """Return a unique name for each photo: its stem, extended only where several are equal.
-
-    The extension is the suffix, then the folder, then a digest of the path.
+    """Return a unique name per photo: its stem, if needed with suffix, folder or a path digest.
 
     >>> unique_names(["/in/cat.jpg", "/in/cat.png", "/in/dog.png"]).values()
     dict_values(['cat.jpg', 'cat.png', 'dog'])

@@ -64,7 +64,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="IN", help="folder of images, video, or - for a list of files on stdin"
     )
-    parser.add_argument("place", metavar="OUT", help="folder, or URL such as s3://bucket/dreams")
+    parser.add_argument("dest", metavar="OUT", help="folder, or URL such as s3://bucket/dreams")
     parser.add_argument("--recursive", action="store_true", help="include images in subfolders")
     parser.add_argument(
         "--sweep",
@@ -100,7 +100,7 @@ def _batch(args: argparse.Namespace) -> None:
     with ExitStack() as stack:
         tracker = None
         if args.mlflow is not None:
-            tracker = MlflowTracker(args.mlflow, Path(args.place.rstrip("/")).name or "dreams")
+            tracker = MlflowTracker(args.mlflow, Path(args.dest.rstrip("/")).name or "dreams")
         user_weights = {recipe.model: args.weights} if args.weights else {}
         workers = _make_workers(args, user_weights, max(each.max_side or 0 for each in recipes))
         stack.callback(workers.close)
@@ -110,7 +110,7 @@ def _batch(args: argparse.Namespace) -> None:
         for model in {task.recipe.model for task in tasks}:
             download_with_progress(workers.engine.fetch(model))
             weights[model] = workers.engine.networks.weights_id(model)
-        manifest = stack.enter_context(closing(Manifest(Destination(args.place), args.shard or "")))
+        manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard or "")))
         all_tasks = manifest.with_old_names(all_tasks)
         tasks = select_shard(all_tasks, args.shard) if args.shard else all_tasks
         missing = []
@@ -119,7 +119,7 @@ def _batch(args: argparse.Namespace) -> None:
             if manifest.rows:
                 show_progress_bar(number / len(tasks), "checking existing images")
         estimates = list(estimate_costs(workers.engine, workers.device, missing))
-        _print_estimate(estimates, len(tasks) - len(missing), workers.worker_count, args.place)
+        _print_estimate(estimates, len(tasks) - len(missing), workers.worker_count, args.dest)
         if skipped:
             print(to_printable_line(f"skipped: {skipped}"), flush=True)
         rendered = _run_batch(workers, manifest, tracker, estimates) if estimates else 0
@@ -177,28 +177,30 @@ def _input_files(args: argparse.Namespace, side: int) -> tuple[list[str], str, s
             raise PictureError("the list is read from stdin, which is closed; give a folder for IN")
         listed = map(os.fsdecode, sys.stdin.buffer)
     if is_video_file(source):
-        source = extract_frames(source, args.place, side)
-    files, skipped = list_images(source, listed, args.recursive, args.place)
+        source = extract_frames(source, args.dest, side)
+    files, skipped = list_images(source, listed, args.recursive, args.dest)
     folders = {os.path.dirname(path) for each in files for path in (each, os.path.realpath(each))}
-    out = Path(os.path.realpath(args.place))
+    out = Path(os.path.realpath(args.dest))
     is_within = args.recursive and out.is_relative_to(os.path.realpath(source))
     if any(
-        is_same_file(each, args.place)
+        is_same_file(each, args.dest)
         or (is_within and Path(os.path.realpath(each)).is_relative_to(out))
         for each in folders
     ):
-        raise PictureError(f"{args.place} has the input images; give another folder for OUT")
+        raise PictureError(f"{args.dest} has the input images; give another folder for OUT")
     return files, source if os.path.isdir(source) else "", skipped
 
 
-def _print_estimate(estimates: TaskEstimates, existing: int, workers: int, place: str) -> None:
+def _print_estimate(
+    estimates: TaskEstimates, existing: int, workers: int, destination: str
+) -> None:
     """Print how many images exist, and how many are to do, with their time and size."""
     line = f"{existing} exist already; " if existing else ""
     if estimates:
         seconds = sum(cost.seconds for *_, cost in estimates) / workers
         megabytes = sum(cost.bytes for *_, cost in estimates) / 1e6
         line += f"{len(estimates)} to do, {format_duration(seconds)}, about {megabytes:.1f} MB, "
-        line += f"into {place}"
+        line += f"into {destination}"
     else:
         line += "nothing left to do"
     print(to_printable_line(line), flush=True)

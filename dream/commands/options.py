@@ -39,8 +39,8 @@ class Parser(argparse.ArgumentParser):
     argument if one is missing; words that name existing files are tried first.
     """
 
-    def __init__(self, **about: Any) -> None:
-        super().__init__(**about, allow_abbrev=False)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as `argparse` does, with an empty address before each word that is a file."""

@@ -116,7 +116,7 @@ def _making_of_options(parser: argparse.ArgumentParser) -> None:
             metavar=knob_metavar(knob),
             help=f"{knob.help} Default: {knob.default_text}.",
         )
-    parser.add_argument("--loop", action="store_true", help="play back to the photo, to loop")
+    parser.add_argument("--loop", action="store_true", help="then play backwards, for a loop")
     add_output_option(parser, endings=[*OUTPUT_FORMATS])
     add_recipe_options(parser, DreamRecipe)
 

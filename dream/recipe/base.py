@@ -29,12 +29,9 @@ LIST_LIMIT = 64
 WEIGHT_LIMIT = 1000
 DEFAULT_MODEL = "dreamlet"
 DEFAULT_KIND = "dream"
-OLD_METHOD_NAMES = {
-    "but": "with_changes",
-    "settled": "with_defaults",
-    "within": "with_max_side",
-    "called": "file_stem",
-}
+# Deprecated names of methods, which go with the next release.
+OLD_NAMES = {"but": "with_changes", "settled": "with_defaults"}
+OLD_NAMES |= {"within": "with_max_side", "called": "file_stem"}
 
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 WeightedNames = tuple[tuple[str, float], ...]
@@ -68,16 +65,16 @@ class Recipe(ABC):
     model: str = knob(DEFAULT_MODEL, help="Network to use.")
 
     def __post_init__(self) -> None:
-        for name, each in knobs(self).items():
-            self._set(name, each.check(name, getattr(self, name)))
+        for name, recipe_knob in knobs(self).items():
+            self._set(name, recipe_knob.check(name, getattr(self, name)))
 
     if not TYPE_CHECKING:  # With `__getattr__`, mypy would accept any attribute.
 
         def __getattr__(self, name: str) -> Any:
-            if (new := OLD_METHOD_NAMES.get(name)) is None:
+            if name not in OLD_NAMES:
                 raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-            warnings.warn(f"{name} is now {new}", DeprecationWarning, stacklevel=2)
-            return getattr(self, new)
+            warnings.warn(f"{name} is now {OLD_NAMES[name]}", DeprecationWarning, stacklevel=2)
+            return getattr(self, OLD_NAMES[name])
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -121,7 +118,7 @@ class Recipe(ABC):
         """Return a copy whose image has at most this many pixels a side."""
         return self.with_changes(**{self.size_knob_name: side})
 
-    def lasting(self, seconds: Fraction) -> Recipe:
+    def with_max_seconds(self, seconds: Fraction) -> Recipe:
         """Return a recipe for only the first seconds of its video."""
         return self
 

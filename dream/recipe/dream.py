@@ -88,7 +88,7 @@ class DreamRecipe(Recipe):
         help="What to maximise: the layer's squared norm (norm), mean, mean absolute value "
         "(absolute) or channels; or similarity to the guide, by best match or by texture.",
         choices=tuple(OBJECTIVE_REQUIREMENTS),
-        derived_default="norm; channels or match if those knobs are set",
+        derived_default="norm; channels with channels, match with a guide",
     )
     border: int = knob(
         0, 0, 8, "Positions to ignore at each edge of the layer's activations.", unit="positions"

@@ -74,7 +74,7 @@ class ZoomRecipe(MotionRecipe):
         """The number of frames, at least 1."""
         return max(1, round(Fraction(self.seconds) * self.frame_rate))
 
-    def lasting(self, seconds: Fraction) -> Recipe:
+    def with_max_seconds(self, seconds: Fraction) -> Recipe:
         """Return a recipe for only the first seconds of its video."""
         frames = round(seconds * self.frame_rate)
         shorter = max(knobs(self)["seconds"].low, float(frames / self.frame_rate))

@@ -37,11 +37,7 @@ class LiveProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def dream_frame(self, frame: Image.Image, recipe: LiveRecipe) -> Image.Image:
-        """Return `LiveDreamer.dream_frame` of the frame, reduced to `MAX_SIDE`.
-
-        Raises:
-            DreamError: if the frame cannot be dreamed, or the process has ended.
-        """
+        """Return `LiveDreamer.dream_frame` of the frame, reduced to `MAX_SIDE`."""
         if not self._process or self._process.poll() is not None:
             self.close()
             self._process = _start_process()

@@ -208,7 +208,7 @@ def test_an_option_with_or_without_an_address_swallows_no_file(
     given: list[str], mlflow: str, ray: str | None
 ) -> None:
     parsed = command_line._build_parser().parse_args(["batch", *given])
-    assert (parsed.source, parsed.place) == ("IN", "OUT")
+    assert (parsed.source, parsed.dest) == ("IN", "OUT")
     assert (parsed.mlflow, parsed.ray) == (mlflow, ray)
 
 

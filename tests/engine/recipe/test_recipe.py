@@ -178,6 +178,11 @@ def test_a_new_intensity_brings_its_own_step() -> None:
     assert DreamRecipe(layer="conv3").with_changes(model="dreamlet").layer == "inception4c"
 
 
+def test_methods_still_answer_to_their_old_names() -> None:
+    with pytest.warns(DeprecationWarning, match="^but is now with_changes$"):
+        assert DreamRecipe().but(seed=3) == DreamRecipe(seed=3)  # type: ignore[attr-defined]
+
+
 def test_any_kind_of_recipe_is_read_by_its_kind() -> None:
     for recipe in (DreamRecipe(intensity=3), ChannelRecipe(channel=7, size=64)):
         assert Recipe.from_json(recipe.to_json()) == recipe
