@@ -467,14 +467,14 @@ def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Print
             ["{IN}", "{OUT}", "--sweep", f"seed={','.join(map(str, range(3334)))}"],
             "this would make 10002 images, more than 10000; add --yes to allow it",
         ),
-        (["{IN}", "{OUT}", "--shard", f"1/{'9' * 5000}"], "--shard is one of several, as 1/8"),
+        (["{IN}", "{OUT}", "--shard", f"1/{'9' * 5000}"], "--shard must be from 1/N to N/N"),
         (
             ["{OTHER}", "{OUT}"],
             r"there is no image in .* \(but 1 .heic \(not supported\), 1 in subfolders",
         ),
         (
             ["{IN}", "{OUT}", "--shard", "3/2"],
-            "--shard is one of several, as 1/8 to 8/8, not '3/2'",
+            "--shard must be from 1/N to N/N, as 2/8, not '3/2'",
         ),
         (["{IN}", "{FILE}/x"], "x cannot be written: Not a directory"),
         (["{IN}", "nosuch://x"], "nosuch://x cannot be written: Protocol not known: nosuch"),

@@ -507,7 +507,7 @@ def test_the_classes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["unicorn"], "there is no class 'unicorn'; try "),
         ([], "give a class, as goldfish"),
         (["goldfish", "--mode", "magic"], "mode must be growing or fourier"),
-        (["goldfish", "--recipe", str(EXAMPLES / "layers/conv3.png")], "a recipe for 'class'"),
+        (["goldfish", "--recipe", str(EXAMPLES / "layers/conv3.png")], "kind 'class' is needed"),
     ],
 )
 def test_a_bad_class_ends_in_one_line(

@@ -185,11 +185,11 @@ def test_the_pipe_gives_a_frame_for_each(monkeypatch: pytest.MonkeyPatch, engine
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
-        (raw(2) + b"half a frame", {}, "after 2 frames came 12 bytes"),
-        (raw(2) + b"half a frame", {"latest": "yes"}, "after 2 frames came 12 bytes"),
+        (raw(2) + b"half a frame", {}, "stdin ended 12 bytes after 2 frames"),
+        (raw(2) + b"half a frame", {"latest": "yes"}, "stdin ended 12 bytes after 2 frames"),
         (raw(2), {"size": "48x33"}, "check --size"),
         (b"", {}, "no frames arrived"),
-        ((EXAMPLES / "cat.jpg").read_bytes(), {}, "this is JPEG"),
+        ((EXAMPLES / "cat.jpg").read_bytes(), {}, "stdin is JPEG"),
         (raw(1), {"size": "garbage"}, "--size must be as 320x240"),
         (raw(1), {"size": "0x0"}, "--size must be as 320x240"),
         (raw(1), {"size": "99999x48"}, "--size must be as 320x240"),
