@@ -1,4 +1,4 @@
-"""Deep Dream: a photo fills with what a neural network sees in it.
+"""Deep Dream: change a photo so that it shows more of what a neural network detects in it.
 
 >>> from dream import DreamRecipe, Engine, load_image, save_image
 >>> engine, recipe = Engine(), DreamRecipe(layer="inception3b", iterations=2)

@@ -1,4 +1,4 @@
-"""The command line: `python -m dream image PHOTO -o OUT.png`, `channel`, `class`, …"""
+"""The command line: `python -m dream image PHOTO -o OUT.png`, `channel`, `class`, …."""
 
 from __future__ import annotations
 
@@ -10,38 +10,36 @@ import torch
 
 from dream.commands import batch, images, networks, pipe, videos
 from dream.commands.options import Parser, check_out
-from dream.commands.progress import Interrupted, print_no_more
+from dream.commands.progress import CommandInterruptedError, discard_stdout
 from dream.engine import OUT_OF_MEMORY_MESSAGE
 from dream.errors import DreamError
 from dream.networks.device import use_deterministic_cudnn
 
 COMMAND_MODULES = (images, videos, pipe, batch, networks)
-COMMANDS = [command for each in COMMAND_MODULES for command in each.COMMANDS]
+COMMANDS = [command for module in COMMAND_MODULES for command in module.COMMANDS]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code is 0, 2 for bad input, 130 when interrupted, 141 when whoever
-    reads what it prints has had enough.
-    """
-    given = _build_parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], None] = given.command
+    """Run a command; return 0, 2 for bad input, 130 if interrupted, or 141 if stdout was closed."""
+    args = _build_parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = args.command
     use_deterministic_cudnn()
     try:
-        if hasattr(given, "out"):
-            check_out(given)
-        command(given)
-        if sys.stdout:  # None where it is closed.
+        if hasattr(args, "out"):
+            check_out(args)
+        command(args)
+        if sys.stdout:  # None if it is closed.
             sys.stdout.flush()
     except BrokenPipeError:
-        print_no_more()
+        discard_stdout()
         return 141
     except DreamError as error:
         print(f"python -m dream: {error}", file=sys.stderr)
         return 2
-    except torch.OutOfMemoryError:  # As a picture is looked at; `Engine.paint` has its own words.
-        print(f"python -m dream: {OUT_OF_MEMORY_MESSAGE}; give a smaller picture", file=sys.stderr)
+    except torch.OutOfMemoryError:  # Raised outside of `Engine.render`, which has its own message.
+        print(f"python -m dream: {OUT_OF_MEMORY_MESSAGE}; give a smaller image", file=sys.stderr)
         return 2
-    except Interrupted:
+    except CommandInterruptedError:
         return 130
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
@@ -52,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _build_parser() -> Parser:
     parser = Parser(prog="python -m dream", description="Deep dreams of your photos.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, about, options, command in COMMANDS:
-        one = commands.add_parser(name, help=about)
-        options(one)
-        one.set_defaults(command=command)
+    for name, help_text, add_options, command in COMMANDS:
+        command_parser = commands.add_parser(name, help=help_text)
+        add_options(command_parser)
+        command_parser.set_defaults(command=command)
     return parser
 
 

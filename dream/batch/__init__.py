@@ -1,1 +1,1 @@
-"""Many pictures: which there are to make, who makes them, and the record that is kept of them."""
+"""Batch runs: tasks for many images, the workers that render them, and the manifest."""

@@ -1,4 +1,4 @@
-"""Where pictures go: a folder, or what fsspec reaches by a URL, as a bucket or a repository."""
+"""The destination of a batch run: a folder, or an fsspec URL such as a bucket."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from dream.recipe import Recipe
 
 
 class Destination:
-    """A folder by its path, or a place by a URL, in which files appear whole or not at all.
+    """A local folder or an fsspec URL, in which files appear complete or not at all.
 
-    A URL's own store must see to that, as those of objects do (S3, the hub).
+    A store behind a URL must guarantee that itself; object stores such as S3 do.
 
     Raises:
-        PictureError: if it cannot be reached, or written.
+        PictureError: if it cannot be reached or written.
     """
 
-    def __init__(self, where: str) -> None:
-        self.url = where
-        self.folder = None if "://" in where else Path(where)
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.folder = None if "://" in url else Path(url)
         try:
             if self.folder:
                 self.folder.mkdir(parents=True, exist_ok=True)
             else:
                 self._filesystem.makedirs(self._root, exist_ok=True)
-        except Exception as error:  # Each store has errors of its own.
-            raise self._to_error("be written", error) from error
+        except Exception as error:  # Each store raises its own types.
+            raise self._to_error("written", error) from error
 
-    def _to_error(self, what: str, error: Exception) -> PictureError:
-        return PictureError(f"{self.url} cannot {what}: {first_line(error)}")
+    def _to_error(self, action: str, error: Exception) -> PictureError:
+        return PictureError(f"{self.url} cannot be {action}: {first_line(error)}")
 
     @cached_property
     def _filesystem_and_root(self) -> tuple[Any, str]:
         import fsspec
 
-        files, root = fsspec.url_to_fs(self.url)
-        return files, root.rstrip("/")
+        filesystem, root = fsspec.url_to_fs(self.url)
+        return filesystem, root.rstrip("/")
 
     @property
     def _filesystem(self) -> Any:
@@ -55,7 +55,7 @@ class Destination:
         return self._filesystem_and_root[1]
 
     def list_files(self) -> set[str]:
-        """The names of the files that are there."""
+        """Return the names of the existing files."""
         try:
             if self.folder:
                 return set(os.listdir(self.folder))
@@ -64,10 +64,10 @@ class Destination:
                 each.rsplit("/", 1)[-1] for each in self._filesystem.ls(self._root, detail=False)
             }
         except Exception as error:
-            raise self._to_error("be read", error) from error
+            raise self._to_error("read", error) from error
 
     def read(self, name: str) -> bytes:
-        """What is in that file."""
+        """Return the content of a file."""
         try:
             if self.folder:
                 with regular_file(self.folder / name, name) as file:
@@ -75,21 +75,21 @@ class Destination:
             content: bytes = self._filesystem.cat_file(f"{self._root}/{name}")
             return content
         except Exception as error:
-            raise self._to_error("be read", error) from error
+            raise self._to_error("read", error) from error
 
     def write(self, name: str, content: bytes) -> None:
-        """Put that into a file of a URL's."""
+        """Write a file; only for URLs."""
         try:
             self._filesystem.pipe_file(f"{self._root}/{name}", content)
         except Exception as error:
-            raise self._to_error("be written", error) from error
+            raise self._to_error("written", error) from error
 
-    def save_image(self, name: str, picture: Image.Image, recipe: Recipe | None = None) -> None:
-        """Write a picture there, its recipe inside, as `save_image` does."""
+    def save_image(self, name: str, pil_image: Image.Image, recipe: Recipe | None = None) -> None:
+        """Write an image with its recipe inside, as `dream.save_image` does."""
         if self.folder:
-            save_image(picture, self.folder / name, recipe, photo=True)
+            save_image(pil_image, self.folder / name, recipe, photo=True)
             return
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "picture.png")
-            save_image(picture, file, recipe, photo=True)
+            file = Path(folder, "image.png")
+            save_image(pil_image, file, recipe, photo=True)
             self.write(name, file.read_bytes())

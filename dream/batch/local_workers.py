@@ -1,4 +1,4 @@
-"""Pictures made on this machine: by its GPUs, or its cores, side by side."""
+"""Run a batch on the GPUs or the CPU cores of this machine."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from dream.batch.tasks import Task
 from dream.batch.worker import BatchWorker, RowBatches
 from dream.networks.device import pick_device
 
-# So many of a CPU at once, and pictures of up to so many pixels a side.
 MAX_CPU_WORKERS = 8
+# Longest side, in pixels, of images that several CPU workers render at the same time.
 MAX_PARALLEL_SIDE = 1024
 
 
 def local_devices(side: int = 0) -> list[str]:
-    """The devices of this machine that paint pictures of that longest side, each one at a time.
+    """Return one device name per worker for images of this longest side.
 
-    All GPUs; or each core by itself, as two threads of one picture wait for one another; but large
-    pictures one by one, as several would take much memory.
+    Each GPU is a worker. On a CPU each core is one, because threads that share an image wait for
+    each other; large images get a single worker, because several would need too much memory.
     """
     best = pick_device()
     if best.type == "cuda" and best.index is None:
-        return [f"cuda:{place}" for place in range(torch.cuda.device_count())]
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     cores = (
         min(torch.get_num_threads(), MAX_CPU_WORKERS)
         if best.type == "cpu" and side <= MAX_PARALLEL_SIDE
@@ -38,66 +38,67 @@ def local_devices(side: int = 0) -> list[str]:
 
 
 class LocalWorkers:
-    """This machine: a painter for each of those devices. `files` are weights of one's own."""
+    """Workers on this machine, one per device; `files` are the user's weights by model."""
 
-    def __init__(self, files: Mapping[str, str], names: Sequence[str]) -> None:
-        threads = 1 if len(names) > 1 else None
-        self.batch_workers = [BatchWorker(name, files, threads) for name in names]
-        self.engine = self.batch_workers[0].engine
-        self.device, self.workers = self.engine.device.type, len(self.batch_workers)
+    def __init__(self, files: Mapping[str, str], devices: Sequence[str]) -> None:
+        threads = 1 if len(devices) > 1 else None
+        self.workers = [BatchWorker(name, files, threads) for name in devices]
+        self.engine = self.workers[0].engine
+        self.device, self.worker_count = self.engine.device.type, len(self.workers)
 
-    def run_batches(self, batches: Iterable[Sequence[Task]], place: str) -> RowBatches:
-        """Have batches made, side by side. Close the iterator to stop. Raises as `Painter.rows`."""
-        if self.workers > 1:
-            yield from _run_parallel(batches, self.batch_workers, place)
+    def run_batches(self, batches: Iterable[Sequence[Task]], url: str) -> RowBatches:
+        """Run batches in parallel as `BatchWorker.run`; close the iterator to stop."""
+        if self.worker_count > 1:
+            yield from _run_parallel(batches, self.workers, url)
             return
         for batch in batches:
-            yield from self.batch_workers[0].run(batch, Destination(place))
+            yield from self.workers[0].run(batch, Destination(url))
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Do nothing: there is nothing to release."""
 
 
 def _run_parallel(
-    batches: Iterable[Sequence[Task]], painters: Sequence[BatchWorker], place: str
+    batches: Iterable[Sequence[Task]], workers: Sequence[BatchWorker], url: str
 ) -> RowBatches:
-    waiting, lock, stopped = iter(batches), threading.Lock(), threading.Event()
-    done: SimpleQueue[list[ManifestRow] | Exception | None] = SimpleQueue()
+    pending, lock, stopped = iter(batches), threading.Lock(), threading.Event()
+    # Rows, the error that ended a worker, or None once a worker is finished.
+    results: SimpleQueue[list[ManifestRow] | Exception | None] = SimpleQueue()
 
-    def work(painter: BatchWorker) -> None:
+    def work(worker: BatchWorker) -> None:
         try:
             while True:
                 with lock:
-                    batch = next(waiting, None)
+                    batch = next(pending, None)
                 if batch is None:
                     return
-                with closing(painter.run(batch, Destination(place))) as rows:
-                    for each in rows:
+                with closing(worker.run(batch, Destination(url))) as row_batches:
+                    for rows in row_batches:
                         if stopped.is_set():
                             return
-                        done.put(each)
+                        results.put(rows)
         except Exception as error:
-            done.put(error)
+            results.put(error)
         finally:
-            done.put(None)
+            results.put(None)
 
-    threads = [threading.Thread(target=work, args=(each,), daemon=True) for each in painters]
-    own = torch.get_num_threads()
-    torch.set_num_threads(1)  # For all threads to come: each has a core to itself.
+    threads = [threading.Thread(target=work, args=(each,), daemon=True) for each in workers]
+    previous_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # Applies to new threads: each worker has one core.
     for thread in threads:
         thread.start()
-    left = len(threads)
+    running = len(threads)
     try:
-        while left:
-            each = done.get()
-            if each is None:
-                left -= 1
-            elif isinstance(each, Exception):
-                raise each
+        while running:
+            result = results.get()
+            if result is None:
+                running -= 1
+            elif isinstance(result, Exception):
+                raise result
             else:
-                yield each
+                yield result
     finally:
         stopped.set()
         for thread in threads:
             thread.join()
-        torch.set_num_threads(own)
+        torch.set_num_threads(previous_threads)

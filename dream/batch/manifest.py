@@ -1,4 +1,4 @@
-"""The manifest: a line of JSON for each picture, written as it goes, by which a batch goes on."""
+"""The manifest of a batch run: a line of JSON per image, from which an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -16,44 +16,43 @@ from dream.batch.manifest_row import ManifestRow, input_file_sha256
 from dream.batch.tasks import Task, recipe_summary
 from dream.errors import PictureError
 
-# To a URL, where lines cannot be added, they go so many seconds together, a file each time.
+# Files behind a URL cannot be appended to, so rows go into a new file at this interval.
 FLUSH_SECONDS = 30.0
-
-
-# How each of its lines begins.
-OURS = b'{"input": '
+# The start of every row, which tells an incomplete row from foreign text.
+ROW_PREFIX = b'{"input": '
 
 
 class Manifest:
-    """What a place has, by all its `manifest*.jsonl`, and the one that is written now.
+    """The rows of all `manifest*.jsonl` files of a destination, and the file of this run.
 
     Raises:
         PictureError: if it cannot be read or written.
     """
 
-    def __init__(self, place: Destination, shard: str = "") -> None:
-        self.destination = place
+    def __init__(self, destination: Destination, shard: str = "") -> None:
+        self.destination = destination
         self.name = f"manifest{f'-{shard}' if shard else ''}".replace("/", "of")
-        self.existing_files = place.list_files()
+        self.existing_files = destination.list_files()
         self.rows: dict[str, dict[str, Any]] = {}
         self._sha256_by_file: dict[str, str] = {}
         for name in sorted(
             name for name in self.existing_files if fnmatch(name, "manifest*.jsonl")
         ):
-            for line in place.read(name).splitlines():
+            for line in destination.read(name).splitlines():
                 self._add_line(line)
         self._pending_lines: list[bytes] = []
         self._flushed = time.monotonic()
-        self._file = self._open_for_append() if place.folder else -1
+        self._file = self._open_for_append() if destination.folder else -1
 
     def _add_line(self, line: bytes) -> None:
-        row = _json(line)
+        row = _parse_json(line)
         if isinstance(row, dict) and isinstance(row.get("output"), str):
             self.rows[row["output"]] = row
 
     def _open_for_append(self) -> int:
-        """The file to add lines to; what was killed in the middle of one is cut off. Any other end
-        of it stays: the file may be a link to what is not ours.
+        """Open the file for new rows and cut off an incomplete row that a killed run left.
+
+        Any other last line stays, because the file may be a link to a foreign file.
         """
         assert self.destination.folder
         path = self.destination.folder / f"{self.name}.jsonl"
@@ -61,7 +60,7 @@ class Manifest:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             content = path.read_bytes()
             last = content[content.rfind(b"\n") + 1 :]
-            if last and last.startswith(OURS[: len(last)]) and _json(last) is None:
+            if last and last.startswith(ROW_PREFIX[: len(last)]) and _parse_json(last) is None:
                 os.ftruncate(file, len(content) - len(last))
             elif last:
                 os.write(file, b"\n")
@@ -70,28 +69,27 @@ class Manifest:
         return file
 
     def with_old_names(self, tasks: Sequence[Task]) -> list[Task]:
-        """Those tasks, each under the name that its picture had before, where no other has it now.
+        """Return the tasks with the output names of an earlier run where those are free.
 
-        The name that a task comes with depends on the other photos that are there.
+        A name depends on the other photos in the source, so it may have changed since.
         """
-        new = {task.output for task in tasks}
-        old = {
+        new_names = {task.output for task in tasks}
+        old_names = {
             json.dumps([row.get("input"), row.get("recipe")]): output
             for output, row in self.rows.items()
-            if output in self.existing_files and output not in new
+            if output in self.existing_files and output not in new_names
         }
-        return [
-            task
-            if task.output in self.existing_files
-            else replace(
-                task,
-                output=old.pop(json.dumps([task.input, recipe_summary(task.recipe)]), task.output),
-            )
-            for task in tasks
-        ]
+
+        def rename(task: Task) -> Task:
+            if task.output in self.existing_files:
+                return task
+            key = json.dumps([task.input, recipe_summary(task.recipe)])
+            return replace(task, output=old_names.pop(key, task.output))
+
+        return [rename(task) for task in tasks]
 
     def is_done(self, task: Task, weights: str) -> bool:
-        """Whether that picture is there already, of the same content by the same recipe."""
+        """Return whether the image exists, made from the same photo, recipe and weights."""
         row = self.rows.get(task.output, {})
         return (
             not row.get("error", True)
@@ -106,10 +104,10 @@ class Manifest:
         return self._sha256_by_file[file]
 
     def add(self, row: ManifestRow) -> None:
-        """Write a row down; one that says again what is wrong with a picture, no more than once."""
-        before = self.rows.get(row.output, {})
+        """Write a row, unless it repeats the error of an earlier run."""
+        previous = self.rows.get(row.output, {})
         if row.error and all(
-            before.get(name) == getattr(row, name) for name in ("sha256", "recipe", "error")
+            previous.get(name) == getattr(row, name) for name in ("sha256", "recipe", "error")
         ):
             return
         line = row.to_json_line()
@@ -130,22 +128,22 @@ class Manifest:
             raise PictureError(f"{self.name}.jsonl cannot be written: {error.strerror}") from error
 
     def flush(self) -> None:
-        """Put the lines that wait into a file of their own."""
+        """Write pending rows to a URL as a new file."""
         if self._pending_lines:
             name = f"{self.name}-{time.time_ns()}.jsonl"
             self.destination.write(name, b"".join(self._pending_lines))
         self._pending_lines, self._flushed = [], time.monotonic()
 
     def close(self) -> None:
-        """Write down what waits."""
+        """Write pending rows and close the file."""
         self.flush()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
 
-def _json(line: bytes) -> Any:
-    """What a line says; None of one that was killed in the middle, or is no JSON."""
+def _parse_json(line: bytes) -> Any:
+    """Return the value of a line, or None if it is incomplete or not JSON."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):

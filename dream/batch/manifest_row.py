@@ -1,4 +1,4 @@
-"""What became of a picture."""
+"""A row of the manifest."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dream.files.video_writer import file_sha256
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """What became of a picture: made in so many seconds, with what objective at last, or why not.
+    """The result of one task: duration in seconds and final objective, or the error.
 
-    `sha256` is of the photo's file, `recipe` as `tasks.brief` has it, `weights` those it was made
-    with, `remark` says if it became other than was asked for. `trace`, the objective before each
-    step, goes to no file.
+    `sha256` is that of the photo file, `recipe` is `tasks.recipe_summary`, `weights` identify the
+    weights file, and `remark` says how the image differs from the request. `trace`, the objective
+    before each step, is not written to the manifest.
     """
 
     input: str
@@ -31,14 +31,14 @@ class ManifestRow:
     trace: tuple[float, ...] = ()
 
     def to_json_line(self) -> bytes:
-        """It as a line of JSON."""
-        told = asdict(replace(self, seconds=round(self.seconds, 3)))
-        del told["trace"]
-        return json.dumps(told).encode() + b"\n"
+        """Return the row as a line of JSON."""
+        fields = asdict(replace(self, seconds=round(self.seconds, 3)))
+        del fields["trace"]
+        return json.dumps(fields).encode() + b"\n"
 
 
 def input_file_sha256(file: str) -> str:
-    """That of a file's content; "" where it cannot be read, or is a pipe or a device."""
+    """Return the SHA-256 of a file, or "" if it cannot be read or is a pipe or device."""
     try:
         return file_sha256(file)
     except (OSError, PictureError):

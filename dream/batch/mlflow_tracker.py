@@ -1,4 +1,4 @@
-"""A record of pictures in MLflow: of each its recipe, how its objective rose, and itself."""
+"""Log images to MLflow: recipe, objective by step, and the file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 from dream.batch.manifest_row import ManifestRow
 from dream.errors import DreamError, first_line
 
-# What a server takes at once.
+# The limit of MLflow servers.
 MAX_METRICS_PER_CALL = 1000
-# A server that is not there is found out in seconds, not minutes; others are told nothing, and the
-# terminal no address for each picture.
+# Fail on an unreachable server within seconds, send no telemetry, and print no URL for each run.
 MLFLOW_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -24,10 +23,10 @@ MLFLOW_ENVIRONMENT = {
 
 
 class MlflowTracker:
-    """An experiment of an MLflow server or a database, as `uri` says; "" asks MLflow's settings.
+    """An MLflow experiment on the server or database `uri`; "" uses MLflow's own settings.
 
     Raises:
-        DreamError: if MLflow is not installed, or not to be reached.
+        DreamError: if MLflow is not installed or cannot be reached.
     """
 
     def __init__(self, uri: str, experiment: str) -> None:
@@ -37,13 +36,13 @@ class MlflowTracker:
             import mlflow
         except ImportError as error:
             raise DreamError("--mlflow needs MLflow: pip install mlflow-skinny") from error
-        self._errors = (mlflow.MlflowException, OSError)  # Those of requests are the latter, too.
+        self._errors = (mlflow.MlflowException, OSError)  # Errors of requests are OSErrors.
         self.uri = uri or mlflow.get_tracking_uri()
         try:
             self._client: Any = mlflow.MlflowClient(tracking_uri=self.uri)
-            there = self._client.get_experiment_by_name(experiment)
+            found = self._client.get_experiment_by_name(experiment)
             self._experiment: str = (
-                there.experiment_id if there else self._client.create_experiment(experiment)
+                found.experiment_id if found else self._client.create_experiment(experiment)
             )
         except self._errors as error:
             raise self._unreachable_error(error) from error
@@ -51,25 +50,23 @@ class MlflowTracker:
     def _unreachable_error(self, error: Exception) -> DreamError:
         if self.uri.startswith(("http:", "https:", "databricks")):
             return DreamError(f"MLflow at {self.uri} does not answer: {first_line(error)}")
-        # Since 3.17 no folder is taken, and without SQL, as in mlflow-skinny, no database.
+        # MLflow 3.17 refuses folders, and mlflow-skinny lacks SQL for databases.
         return DreamError(
-            f"MLflow keeps no record at {self.uri}: give a server, as http://127.0.0.1:5000, or a "
-            "database, as sqlite:///dreams.db, for which mlflow-skinny is not enough: pip install "
+            f"MLflow cannot write to {self.uri}: give a server, such as http://127.0.0.1:5000, or "
+            "a database, such as sqlite:///dreams.db, which needs all of MLflow: pip install "
             f"mlflow ({first_line(error).partition('. ')[0]})"
         )
 
-    def log(self, row: ManifestRow, picture: bytes = b"") -> None:
-        """A run for a picture: its recipe, the objective by step, its seconds, and its PNG.
-
-        One that could not be made has failed.
+    def log(self, row: ManifestRow, png: bytes = b"") -> None:
+        """Log a run: recipe, objective by step, seconds and PNG; a row with an error is FAILED.
 
         Raises:
-            DreamError: if MLflow is not to be reached.
+            DreamError: if MLflow cannot be reached.
         """
         try:
             run = self._client.create_run(self._experiment, run_name=row.output).info.run_id
             try:
-                self._log_run(run, row, picture)
+                self._log_run(run, row, png)
             except BaseException:
                 with suppress(*self._errors):
                     self._client.set_terminated(run, "KILLED")
@@ -77,20 +74,20 @@ class MlflowTracker:
         except self._errors as error:
             raise self._unreachable_error(error) from error
 
-    def _log_run(self, run: str, row: ManifestRow, picture: bytes) -> None:
+    def _log_run(self, run: str, row: ManifestRow, png: bytes) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         params = [Param(name, str(value)) for name, value in row.recipe.items() if value != ""]
-        told = {"input": row.input, "sha256": row.sha256, "error": row.error, "remark": row.remark}
-        tags = [RunTag(name, value) for name, value in told.items() if value]
+        texts = {"input": row.input, "sha256": row.sha256, "error": row.error, "remark": row.remark}
+        tags = [RunTag(name, value) for name, value in texts.items() if value]
         steps = [Metric("objective", value, 0, step) for step, value in enumerate(row.trace)]
         metrics = [Metric("seconds", row.seconds, 0, 0), *steps]
         self._client.log_batch(run, metrics[:MAX_METRICS_PER_CALL], params, tags)
         for start in range(MAX_METRICS_PER_CALL, len(metrics), MAX_METRICS_PER_CALL):
             self._client.log_batch(run, metrics[start : start + MAX_METRICS_PER_CALL])
-        if picture:
+        if png:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder, row.output)
-                file.write_bytes(picture)
+                file.write_bytes(png)
                 self._client.log_artifact(run, str(file))
         self._client.set_terminated(run, "FAILED" if row.error else "FINISHED")

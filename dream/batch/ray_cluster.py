@@ -1,6 +1,6 @@
-"""Pictures made on a cluster, by Ray Data: rows of paths and recipes go, rows of the manifest come.
+"""Run a batch on a Ray cluster with Ray Data: tasks go out, manifest rows come back.
 
-Ray tries again what a node that died had not finished; a picture made twice is the same file.
+Ray repeats the unfinished tasks of a node that died; an image rendered twice is the same file.
 """
 
 from __future__ import annotations
@@ -26,50 +26,50 @@ from dream.networks.device import use_deterministic_cudnn
 from dream.recipe import DreamRecipe
 
 RayBatch = dict[str, NDArray[Any]]
-# What a cluster of this machine alone keeps for what goes to and fro, in bytes.
+# Object store of a cluster that is started on this machine.
 OBJECT_STORE_BYTES = 200 * 10**6
-CONNECT_TIMEOUT = 10.0
-TRIES = 5
-# Nothing is told to others, and nothing to the user that Ray mends by itself.
+CONNECT_TIMEOUT = 10.0  # Seconds.
+MAX_START_ATTEMPTS = 5
+# Send no usage statistics, and log nothing that Ray repairs by itself.
 RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 
 class RayWorker:
-    """A painter of its own, on a share of a machine, which has all recipes: each may have pictures
-    in it, and tasks name theirs by number.
+    """A `BatchWorker` in a Ray actor.
+
+    It holds all recipes, and tasks refer to them by index, because a recipe may contain images.
     """
 
     def __init__(
-        self, place: str, device: str, files: Mapping[str, str], recipes: Sequence[DreamRecipe]
+        self, url: str, device: str, files: Mapping[str, str], recipes: Sequence[DreamRecipe]
     ) -> None:
-        use_deterministic_cudnn()  # As the command does for itself.
-        self.place, self.recipes = Destination(place), recipes
-        self.painter = BatchWorker(device, files, threads=1 if device == "cpu" else None)
+        use_deterministic_cudnn()  # As `dream.__main__` does in its own process.
+        self.destination, self.recipes = Destination(url), recipes
+        self.worker = BatchWorker(device, files, threads=1 if device == "cpu" else None)
 
     def __call__(self, batch: RayBatch) -> RayBatch:
-        """The rows of some tasks, or what went wrong with all of them."""
-        (given,) = batch["tasks"]
-        made: list[ManifestRow] | str
+        """Return the pickled manifest rows of a batch of tasks, or the error of all of them."""
+        (pickled_tasks,) = batch["tasks"]
+        result: list[ManifestRow] | str
         try:
             tasks = [
-                Task(source, output, self.recipes[number])
-                for source, output, number in pickle.loads(given)
+                Task(source, output, self.recipes[index])
+                for source, output, index in pickle.loads(pickled_tasks)
             ]
-            rows = self.painter.run(tasks, self.place)
-            made = [row for done in rows for row in done]
+            result = [row for rows in self.worker.run(tasks, self.destination) for row in rows]
         except DreamError as error:
-            made = str(error)
-        return {"made": np.array([pickle.dumps(made)], object)}
+            result = str(error)
+        return {"result": np.array([pickle.dumps(result)], object)}
 
 
 class RayCluster:
-    """A Ray cluster by its address; "" is the one that `RAY_ADDRESS` names, that `ray start` began
-    on this machine, or one made here.
+    """A Ray cluster; `files` are the user's weights by model, at paths that all nodes can read.
 
-    `files` are weights of one's own, which all of it must reach.
+    Without an `address` it is that of `RAY_ADDRESS`, the one that `ray start` started on this
+    machine, or a new one.
 
     Raises:
-        DeviceError: if Ray is not installed, or there is no such cluster.
+        DeviceError: if Ray is not installed or there is no such cluster.
     """
 
     def __init__(self, address: str, files: Mapping[str, str]) -> None:
@@ -81,93 +81,93 @@ class RayCluster:
         except ImportError as error:
             raise DeviceError('--ray needs Ray: pip install "ray[data]"') from error
         self.ray, self.files = ray, files
-        self.engine = Engine("cpu", files)  # For plans; nothing is painted here.
+        self.engine = Engine("cpu", files)  # Only plans; it renders nothing.
         known = address or os.environ.get("RAY_ADDRESS")
-        own = (
+        new_cluster = (
             {} if known else {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         )
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             _check_reachable(known or "")
-            with _one_at_a_time():
+            with _cluster_start_lock():
                 try:
-                    ray.init(known, **quiet, **own)
-                except ValueError:  # `ray start` has begun one on this machine, and it is as it is.
+                    ray.init(known, **quiet, **new_cluster)
+                except ValueError:  # A cluster of `ray start` does not accept these options.
                     ray.init(known, **quiet)
         except Exception as error:
             raise DeviceError(
                 f"no Ray cluster at {known or 'hand'}: {first_line(error)}"
             ) from error
-        there = ray.cluster_resources()
-        self.device = "cuda" if there.get("GPU", 0) >= 1 else "cpu"
-        self.workers = max(1, int(there.get("GPU" if self.device == "cuda" else "CPU", 0)))
+        resources = ray.cluster_resources()
+        self.device = "cuda" if resources.get("GPU", 0) >= 1 else "cpu"
+        self.worker_count = max(1, int(resources.get("GPU" if self.device == "cuda" else "CPU", 0)))
 
-    def run_batches(self, batches: Iterable[Sequence[Task]], place: str) -> RowBatches:
-        """Have batches made, one at a time by each GPU, or else each core, of the cluster.
+    def run_batches(self, batches: Iterable[Sequence[Task]], url: str) -> RowBatches:
+        """Run batches as `BatchWorker.run`, one at a time on each GPU, or else each core.
 
-        Close the iterator to stop. Raises as `Painter.rows`.
+        Close the iterator to stop.
         """
         self.ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        numbers: dict[DreamRecipe, int] = {}
-        given = [
+        indices: dict[DreamRecipe, int] = {}
+        tasks = [
             [
-                (task.input, task.output, numbers.setdefault(task.recipe, len(numbers)))
-                for task in each
+                (task.input, task.output, indices.setdefault(task.recipe, len(indices)))
+                for task in batch
             ]
-            for each in batches
+            for batch in batches
         ]
         try:
-            for left in reversed(range(TRIES)):
+            for attempts_left in reversed(range(MAX_START_ATTEMPTS)):
                 try:
-                    yield from self._rows([*map(pickle.dumps, given)], tuple(numbers), place)
+                    yield from self._run_tasks([*map(pickle.dumps, tasks)], tuple(indices), url)
                     return
                 except self.ray.exceptions.ActorAlreadyExistsError:
-                    # Shards that begin at once each make what Ray Data has but one of.
-                    if not left:
+                    # Shards that start together all create an actor that Ray Data allows once.
+                    if not attempts_left:
                         raise
         except self.ray.exceptions.RayError as error:
             raise DeviceError(f"the Ray cluster failed: {first_line(error)}") from error
 
-    def _rows(
-        self, given: Sequence[bytes], recipes: tuple[DreamRecipe, ...], place: str
+    def _run_tasks(
+        self, pickled_tasks: Sequence[bytes], recipes: tuple[DreamRecipe, ...], url: str
     ) -> RowBatches:
-        share = {"num_gpus": 1} if self.device == "cuda" else {"num_cpus": 1}
-        items = [{"tasks": each} for each in given]
-        made = self.ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        resources = {"num_gpus": 1} if self.device == "cuda" else {"num_cpus": 1}
+        items = [{"tasks": tasks} for tasks in pickled_tasks]
+        results = self.ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             RayWorker,
-            fn_constructor_args=(place, self.device, dict(self.files), recipes),
+            fn_constructor_args=(url, self.device, dict(self.files), recipes),
             batch_size=1,
-            concurrency=min(self.workers, len(items)),
-            **share,
+            concurrency=min(self.worker_count, len(items)),
+            **resources,
         )
-        for each in made.iter_rows():
-            rows = pickle.loads(each["made"])
+        for result in results.iter_rows():
+            rows = pickle.loads(result["result"])
             if isinstance(rows, str):
                 raise DreamError(rows)
             yield rows
 
     def close(self) -> None:
-        """Leave the cluster; end it, if it was made here."""
+        """Leave the cluster, and end it if it was started here."""
         self.ray.shutdown()
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Clusters begin one after the other on a machine: Ray gives each 30 seconds to be there."""
+def _cluster_start_lock() -> Iterator[None]:
+    """Let one process at a time start a cluster: Ray gives each only 30 seconds to start."""
     try:
         import fcntl
-    except ImportError:  # Windows has none.
+    except ImportError:  # Windows.
         yield
         return
-    with open(__file__, "rb") as file:  # Closing it gives way to the next.
+    with open(__file__, "rb") as file:  # Closing it releases the lock.
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _check_reachable(address: str) -> None:
-    """Raise an `OSError` if nothing is there, which Ray would find out in minutes."""
+    """Raise an `OSError` if nothing listens at the address; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()

@@ -1,4 +1,4 @@
-"""What there is to do: pictures by recipes, each with the name that it will have."""
+"""The tasks of a batch run: photos by recipes, with unique output names."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     *(".webp", ".bmp", ".gif", ".tif", ".tiff"),
 }
-# The knobs that `DreamRecipe.called` tells.
+# The knobs that `DreamRecipe.file_stem` contains.
 NAMED_KNOBS = ("model", "layer", "channels", "intensity", "seed")
 MAX_SUFFIX_LENGTH = 60
-# So many digits of a sha256 tell two from each other.
-DIGITS = 12
+# Digits of a SHA-256 in file names.
+DIGEST_LENGTH = 12
 
 
 @dataclass(frozen=True)
 class Task:
-    """A picture to make: of the file `input`, by a settled recipe, as the file `output`.
+    """One image to render: the photo file `input` by a recipe without None to the file `output`.
 
-    `key` is what its share depends on: where the file is in the source, and the recipe before it
-    was settled, which are the same on all machines and whatever other files there are.
+    `key` selects the shard: the path within the source and the recipe before its defaults were
+    filled in. It is the same on all machines and does not depend on other files.
     """
 
     input: str
@@ -46,83 +46,83 @@ class Task:
 def list_images(
     source: str, listed: Iterable[str] = (), recursive: bool = False, out: str = ""
 ) -> tuple[list[str], str]:
-    """The picture files that are meant, in full: those of a folder, one, or of "-" the listed ones.
+    """List the image files of a folder, a single file, or for "-" the listed files.
 
-    A folder's own are taken, by their endings; those of folders in it, but for `out` once it has
-    dreams, where it is `recursive`.
+    Images of a folder are found by suffix; subfolders count only if `recursive`, and never `out`
+    once it has a manifest.
 
     Returns:
-        The files, and what was passed over of a folder, in words; "" if nothing was.
+        The absolute paths, and a description of skipped files, "" if there are none.
 
     Raises:
-        PictureError: if there are none, or a folder cannot be read.
+        PictureError: if there is no image, or a folder cannot be read.
     """
-    others: Counter[str] = Counter()
+    skipped_counts: Counter[str] = Counter()
     if source == "-":
         lines = (line.strip().removeprefix("\ufeff") for line in listed)
         found = list(dict.fromkeys(line for line in lines if line))
     elif os.path.isdir(source):
         try:
-            found, others = _walk(source, recursive, out)
+            found, skipped_counts = _walk(source, recursive, out)
         except OSError as error:
             raise PictureError(f"{error.filename} cannot be read: {error.strerror}") from error
     elif os.path.isfile(source):
         found = [source]
     else:
         raise PictureError(f"there is no folder {source}")
-    passed_over = ", ".join(f"{count} {what}" for what, count in sorted(others.items()))
+    skipped = ", ".join(f"{count} {what}" for what, count in sorted(skipped_counts.items()))
     if not found:
-        endings = ", ".join(sorted(IMAGE_SUFFIXES))
-        where = "the list names no picture" if source == "-" else f"no picture is in {source}"
-        where += f" (but {passed_over})" if passed_over else ""
-        raise PictureError(f"{where}; give files that end in {endings}")
-    return [os.path.abspath(each) for each in found], passed_over
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+        problem = "the list is empty" if source == "-" else f"there is no image in {source}"
+        problem += f" (but {skipped})" if skipped else ""
+        raise PictureError(f"{problem}; give files that end in {suffixes}")
+    return [os.path.abspath(path) for path in found], skipped
 
 
 def _walk(source: str, recursive: bool, out: str) -> tuple[list[str], Counter[str]]:
-    """The pictures of a folder by their endings, and how many other files and folders it has, by
-    what they are. Neither hidden ones count, nor `out` where it has a manifest.
+    """Return the images of a folder, and counts of its other entries by description.
+
+    Hidden entries do not count, nor does `out` if it has a manifest.
     """
     found: list[str] = []
-    others: Counter[str] = Counter()
-    waiting, seen = [source], {os.path.realpath(source)}
+    skipped_counts: Counter[str] = Counter()
+    folders, seen = [source], {os.path.realpath(source)}
     if out and any(Path(out).glob("manifest*.jsonl")):
         seen.add(os.path.realpath(out))
-    for folder in waiting:
-        for each in os.scandir(folder):
-            ending, place = Path(each.name).suffix.lower(), os.path.realpath(each.path)
-            if each.name.startswith(".") or place in seen:
+    for folder in folders:
+        for entry in os.scandir(folder):
+            suffix, real_path = Path(entry.name).suffix.lower(), os.path.realpath(entry.path)
+            if entry.name.startswith(".") or real_path in seen:
                 continue
-            if each.is_dir():
+            if entry.is_dir():
                 if recursive:
-                    waiting.append(each.path)
-                    seen.add(place)  # A link may lead round in a circle.
+                    folders.append(entry.path)
+                    seen.add(real_path)  # Symbolic links may form a cycle.
                 else:
-                    others["in folders (--recursive takes them)"] += 1
-            elif ending in IMAGE_SUFFIXES and each.is_file():
-                found.append(each.path)
+                    skipped_counts["in subfolders (--recursive includes them)"] += 1
+            elif suffix in IMAGE_SUFFIXES and entry.is_file():
+                found.append(entry.path)
             else:
-                others[f"{ending or 'without an ending'} (not read here)"] += 1
-    return sorted(found), others
+                skipped_counts[f"{suffix or 'without suffix'} (not supported)"] += 1
+    return sorted(found), skipped_counts
 
 
-def names(files: Iterable[str]) -> dict[str, str]:
-    """What each picture file is called in the names of its dreams, no two alike: its stem; where
-    several have the same, with its ending, its folder, or at last what its path comes to.
+def unique_names(files: Iterable[str]) -> dict[str, str]:
+    """Return a unique name per photo: its stem, if needed with suffix, folder or a path digest.
 
-    >>> names(["/in/cat.jpg", "/in/cat.png", "/in/dog.png"]).values()
+    >>> unique_names(["/in/cat.jpg", "/in/cat.png", "/in/dog.png"]).values()
     dict_values(['cat.jpg', 'cat.png', 'dog'])
     """
-    found = {file: safe_name(Path(file).stem) for file in files}
-    for longer in (_with_ending, _with_folder, _with_digest):
-        count = Counter(name.casefold() for name in found.values())
-        for file, name in found.items():
+    names = {file: safe_name(Path(file).stem) for file in files}
+    for longer_name in (_with_suffix, _with_folder, _with_digest):
+        count = Counter(name.casefold() for name in names.values())
+        for file, name in names.items():
             if count[name.casefold()] > 1:
-                found[file] = longer(file)
-    return found
+                names[file] = longer_name(file)
+    return names
 
 
-def _with_ending(file: str) -> str:
+def _with_suffix(file: str) -> str:
     return safe_name(Path(file).name)
 
 
@@ -132,49 +132,50 @@ def _with_folder(file: str) -> str:
 
 def _with_digest(file: str) -> str:
     digest = hashlib.sha256(os.fsencode(file)).hexdigest()
-    return f"{safe_name(Path(file).stem)}+{digest[:DIGITS]}"
+    return f"{safe_name(Path(file).stem)}+{digest[:DIGEST_LENGTH]}"
 
 
 def make_tasks(
     files: Sequence[str], recipes: Sequence[DreamRecipe], device: str, source: str = ""
 ) -> list[Task]:
-    """Each of the files, of that source, by each of the recipes, settled for that device type."""
-    called, base = names(files), Path(os.path.abspath(source))
-    made: dict[str, Task] = {}
+    """Return a task for each file of `source` and each recipe, with defaults for the device."""
+    stems, base = unique_names(files), Path(os.path.abspath(source))
+    tasks: dict[str, Task] = {}
     for recipe in recipes:
-        settled, rest = recipe.with_defaults(device, True), _name_suffix(recipe)
-        about = json.dumps(recipe_summary(recipe))
-        for file, name in called.items():
-            output = f"{recipe.file_stem(name)}{rest}.png"
+        complete_recipe, suffix = recipe.with_defaults(device, True), _name_suffix(recipe)
+        summary = json.dumps(recipe_summary(recipe))
+        for file, stem in stems.items():
+            output = f"{recipe.file_stem(stem)}{suffix}.png"
             path = Path(file)
-            within = path.relative_to(base) if path.is_relative_to(base) else path
-            made[output] = Task(file, output, settled, f"{within.as_posix()} {about}")
-    return list(made.values())
+            relative = path.relative_to(base) if path.is_relative_to(base) else path
+            tasks[output] = Task(file, output, complete_recipe, f"{relative.as_posix()} {summary}")
+    return list(tasks.values())
 
 
 def _name_suffix(recipe: DreamRecipe) -> str:
-    """What the name of a dream does not tell of its recipe yet: all that is not as usual. Where
-    that is too long, or has letters that no name has, it ends with what all of it comes to.
+    """Return the knobs that differ from the default and are not in `DreamRecipe.file_stem`.
+
+    If they are too long or have characters that file names lack, a digest of the recipe follows.
     """
-    about = recipe_summary(recipe)
-    usual = type(recipe)(**{name: getattr(recipe, name) for name in NAMED_KNOBS})
-    others = {name: str(value) for name, value in about.items() if value != getattr(usual, name)}
-    rest = "".join(f"-{name}{safe_name(value)}" for name, value in others.items())
-    is_short, mixed = len(rest) <= MAX_SUFFIX_LENGTH, (recipe.layer, recipe.channels)
+    summary = recipe_summary(recipe)
+    default = type(recipe)(**{name: getattr(recipe, name) for name in NAMED_KNOBS})
+    changed = {name: str(val) for name, val in summary.items() if val != getattr(default, name)}
+    suffix = "".join(f"-{name}{safe_name(value)}" for name, value in changed.items())
+    is_short, mix = len(suffix) <= MAX_SUFFIX_LENGTH, (recipe.layer, recipe.channels)
     if (
         is_short
-        and sum(map(len, mixed)) <= MAX_SUFFIX_LENGTH / 2
-        and all(safe_name(value) == value for value in (*mixed, *others.values()))
+        and sum(map(len, mix)) <= MAX_SUFFIX_LENGTH / 2
+        and all(safe_name(value) == value for value in (*mix, *changed.values()))
     ):
-        return rest
-    digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()
-    return f"{rest if is_short else ''}-{digest[:DIGITS]}"
+        return suffix
+    digest = hashlib.sha256(json.dumps(summary).encode()).hexdigest()
+    return f"{suffix if is_short else ''}-{digest[:DIGEST_LENGTH]}"
 
 
 def recipe_summary(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain data, of the pictures in it their sha256 alone."""
+    """Return a recipe as plain data, with a digest in place of each image."""
     return {
-        name: hashlib.sha256(value.encode()).hexdigest()[:DIGITS]
+        name: hashlib.sha256(value.encode()).hexdigest()[:DIGEST_LENGTH]
         if knobs(recipe)[name].is_image and value
         else value
         for name, value in asdict(recipe).items()
@@ -182,13 +183,13 @@ def recipe_summary(recipe: Recipe) -> dict[str, Any]:
 
 
 def select_shard(tasks: Iterable[Task], shard: str) -> list[Task]:
-    """The tasks of one of several machines, as "2/8", by their keys: whatever else there is.
+    """Return the tasks of a shard such as "2/8"; a task's shard does not depend on other tasks.
 
     Raises:
-        RecipeError: if it is no such share.
+        RecipeError: if `shard` does not have this form.
     """
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard)
-    place, count = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= place <= count:
-        raise RecipeError(f"--shard is one of several, as 1/8 to 8/8, not {describe_value(shard)}")
-    return [task for task in tasks if crc32(os.fsencode(task.key)) % count == place - 1]
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard)
+    number, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise RecipeError(f"--shard must be from 1/N to N/N, as 2/8, not {describe_value(shard)}")
+    return [task for task in tasks if crc32(os.fsencode(task.key)) % count == number - 1]

@@ -1,4 +1,4 @@
-"""The frames of a video as pictures in a folder."""
+"""Extract the frames of a video to a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dream.tensors import limit_size
 
 
 def is_video_file(source: str) -> bool:
-    """Whether that is a file of a video, by how it begins; a GIF is a picture here."""
+    """Return whether a file starts like a video; a GIF counts as an image."""
     try:
         with regular_file(source, source) as file:
             return detect_demuxer(file.read(8)) not in ("", "gif")
@@ -24,16 +24,15 @@ def is_video_file(source: str) -> bool:
 
 
 def extract_frames(source: str, out: str, max_side: int) -> str:
-    """The folder in `out` with all frames of that video, of at most so many pixels a side: each
-    size has its own.
+    """Write missing frames as clip-000001.png, … and return their folder in `out`.
 
-    They are written where they are not there yet: clip-000001.png, …
+    Each size has its own folder; no side is longer than `max_side`.
 
     Raises:
-        PictureError: if the video cannot be read, or the folder not be written.
+        PictureError: if the video cannot be read or the folder cannot be written.
     """
     if "://" in out:
-        raise PictureError("the frames of a video are written to OUT first; give a folder for it")
+        raise PictureError("frames of a video are extracted to OUT; give a local folder for OUT")
     video, name = read_video_info(source), safe_name(Path(source).stem)
     size = limit_size(video.size, max_side)
     folder = Path(out, f"frames-{name}-{input_file_sha256(source)[:8]}-{size[1]}x{size[0]}")
@@ -42,8 +41,8 @@ def extract_frames(source: str, out: str, max_side: int) -> str:
     except OSError as error:
         raise PictureError(f"{folder} cannot be written: {error.strerror}") from error
     paths = [folder / f"{name}-{number:06}.png" for number in range(1, video.frame_count + 1)]
-    there = next((at for at, path in enumerate(paths) if not path.exists()), len(paths))
-    if there < video.frame_count:
-        for path, image in zip(paths[there:], read_frames(video, size, there), strict=True):
+    start = next((index for index, path in enumerate(paths) if not path.exists()), len(paths))
+    if start < video.frame_count:
+        for path, image in zip(paths[start:], read_frames(video, size, start), strict=True):
             save_image(image, path)
     return str(folder)

@@ -1,4 +1,4 @@
-"""Who makes pictures of tasks: a device with its networks."""
+"""The worker of a batch run: an engine on one device that renders tasks to files."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from dream.files.image import load_image
 from dream.recipe import DreamRecipe
 from dream.tensors import Size, size_of, to_pil_image
 
-# Rows that are done; none after a step.
+# Rows of finished tasks; an empty list after each step.
 RowBatches = Generator[list[ManifestRow], None, None]
 
 
 class BatchWorker:
-    """An engine that makes tasks into files; workers of a cluster have one each."""
+    """An engine that renders tasks to files; `files` are the user's weights by model."""
 
     def __init__(
         self, device: str | None, files: Mapping[str, str], threads: int | None = None
     ) -> None:
         self.engine = Engine(device, files, threads=threads)
 
-    def run(self, tasks: Sequence[Task], place: Destination) -> RowBatches:
-        """Make those pictures in a place; of one size, and by one recipe, together.
+    def run(self, tasks: Sequence[Task], destination: Destination) -> RowBatches:
+        """Render tasks to the destination, those with equal recipe and size as one batch.
 
-        What is wrong with one is said in its row.
+        An error of a single image goes into its row.
 
         Raises:
-            DreamError: if it is wrong with all: weights that cannot be had, a place that is full.
+            DreamError: if it concerns all images, such as missing weights or a full disk.
         """
-        alike: dict[tuple[DreamRecipe, Size], list[tuple[ManifestRow, Tensor]]] = {}
+        groups: dict[tuple[DreamRecipe, Size], list[tuple[ManifestRow, Tensor]]] = {}
         for task in tasks:
             weights = self.engine.networks.weights_id(task.recipe.model)
             row = ManifestRow(
@@ -50,46 +50,49 @@ class BatchWorker:
                 weights,
             )
             try:
-                picture = load_image(task.input)
-                self.engine.plan([task.recipe], size_of(picture))
+                image = load_image(task.input)
+                self.engine.plan([task.recipe], size_of(image))
             except PictureError as error:
                 yield [replace(row, error=str(error))]
             else:
-                alike.setdefault((task.recipe, size_of(picture)), []).append((row, picture))
-        for (recipe, _), given in alike.items():
-            yield from self._dream_group(recipe, given, place)
+                groups.setdefault((task.recipe, size_of(image)), []).append((row, image))
+        for (recipe, _), group in groups.items():
+            yield from self._dream_group(recipe, group, destination)
 
     def _dream_group(
-        self, recipe: DreamRecipe, given: Sequence[tuple[ManifestRow, Tensor]], place: Destination
+        self,
+        recipe: DreamRecipe,
+        group: Sequence[tuple[ManifestRow, Tensor]],
+        destination: Destination,
     ) -> RowBatches:
         start = time.perf_counter()
-        pictures = torch.cat([picture for _, picture in given])
-        (job,) = self.engine.plan([recipe], size_of(pictures))
-        objectives = []  # On the device: to fetch one would wait for each step.
+        images = torch.cat([image for _, image in group])
+        (job,) = self.engine.plan([recipe], size_of(images))
+        objectives = []  # They stay on the device: a copy to the CPU would wait for each step.
         try:
-            for frame in self.engine.render([job.for_batch(len(given))], pictures):
-                if frame.remark and len(given) > 1:
+            for frame in self.engine.render([job.for_batch(len(group))], images):
+                if frame.remark and len(group) > 1:
                     raise DeviceError(frame.remark)
                 objectives += [] if frame.objective is None else [frame.objective]
                 yield []
-            made = [_to_image_or_error(each) for each in torch.split(frame.tensor, 1)]
+            results = [_to_image_or_error(image) for image in torch.split(frame.tensor, 1)]
         except DeviceError as error:
-            if len(given) > 1:  # Too much together; each by itself may fit.
-                for each in given:
-                    yield from self._dream_group(recipe, [each], place)
+            if len(group) > 1:  # The batch is too large for the memory; single images may fit.
+                for member in group:
+                    yield from self._dream_group(recipe, [member], destination)
                 return
-            made = [error]
-        seconds = (time.perf_counter() - start) / len(given)
-        trace = [each.tolist() for each in objectives]
-        for at, ((row, _), picture) in enumerate(zip(given, made, strict=True)):
-            if isinstance(picture, DreamError):
-                yield [replace(row, error=str(picture))]
+            results = [error]
+        seconds = (time.perf_counter() - start) / len(group)
+        values_by_step = [objective.tolist() for objective in objectives]
+        for index, ((row, _), result) in enumerate(zip(group, results, strict=True)):
+            if isinstance(result, DreamError):
+                yield [replace(row, error=str(result))]
                 continue
-            place.save_image(row.output, picture, frame.recipes[at])
-            climbed = tuple(values[at] for values in trace)
-            last = climbed[-1] if climbed else None
-            made_so = replace(row, seconds=seconds, objective=last, trace=climbed)
-            yield [replace(made_so, remark=frame.remark)]
+            destination.save_image(row.output, result, frame.recipes[index])
+            trace = tuple(values[index] for values in values_by_step)
+            last = trace[-1] if trace else None
+            row = replace(row, seconds=seconds, objective=last, trace=trace)
+            yield [replace(row, remark=frame.remark)]
 
 
 def _to_image_or_error(image: Tensor) -> Image.Image | DreamError:

@@ -1,1 +1,1 @@
-"""The commands of the command line, each with its options; `__main__` runs them."""
+"""The commands of the command line, with their options; `dream.__main__` runs them."""

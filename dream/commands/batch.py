@@ -1,8 +1,9 @@
-"""The command that makes many pictures."""
+"""The command `batch`, which dreams many images."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 import sys
@@ -30,7 +31,11 @@ from dream.commands.options import (
     knob_changes,
     parse_number,
 )
-from dream.commands.progress import Interrupted, download_with_progress, show_progress_bar
+from dream.commands.progress import (
+    CommandInterruptedError,
+    download_with_progress,
+    show_progress_bar,
+)
 from dream.errors import (
     DreamError,
     PictureError,
@@ -46,203 +51,200 @@ from dream.recipe.variations import sweep
 from dream.render.cost import format_duration
 from dream.tensors import Size
 
-# More than that is made only if one insists.
+# Larger runs need --yes.
 MAX_UNCONFIRMED = 10_000
 MAX_FRAME_SIDE = 8192
 BOOLEANS = {"true": True, "false": False}
 
-# Each picture to make, the (height, width) of its photo, and what it takes.
+# Tasks with the (height, width) of the photo and the cost.
 TaskEstimates = list[tuple[Task, Size | None, CostEstimate]]
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", metavar="IN", help="a folder of pictures, a video, or - for a list on stdin"
+        "source", metavar="IN", help="folder of images, video, or - for a list of files on stdin"
     )
-    parser.add_argument("place", metavar="OUT", help="a folder, or a URL as s3://bucket/dreams")
-    parser.add_argument(
-        "--recursive", action="store_true", help="and the pictures in the folders of the folder"
-    )
+    parser.add_argument("dest", metavar="OUT", help="folder, or URL such as s3://bucket/dreams")
+    parser.add_argument("--recursive", action="store_true", help="include images in subfolders")
     parser.add_argument(
         "--sweep",
         metavar="KNOB=A,B",
         action="append",
         default=[],
-        help="each of these values of a knob, parted by commas or by semicolons; once or more",
+        help="values to try for a knob, separated by commas or semicolons; may be repeated",
     )
     parser.add_argument(
-        "--sheet", action="store_true", help="and what the sweep made of each, side by side"
+        "--sheet", action="store_true", help="write a contact sheet of the sweep for each photo"
     )
-    parser.add_argument("--shard", metavar="I/N", help="the share of the I-th of N machines")
+    parser.add_argument("--shard", metavar="I/N", help="render only the I-th of N shards")
     parser.add_argument(
-        "--ray", metavar="ADDRESS", nargs="?", const="", help="on a Ray cluster, or one made here"
+        "--ray", metavar="ADDRESS", nargs="?", const="", help="run on a Ray cluster, or start one"
     )
     parser.add_argument(
-        "--yes", action="store_true", help=f"make more than {MAX_UNCONFIRMED} pictures, too"
+        "--yes", action="store_true", help=f"allow more than {MAX_UNCONFIRMED} images"
     )
     add_mlflow_option(parser)
     add_recipe_options(parser, DreamRecipe)
 
 
-def _batch(given: argparse.Namespace) -> None:
-    recipe = build_recipe(given, DreamRecipe)
-    swept = dict(_parse_sweep(each) for each in given.sweep)
-    ways = math.prod(map(len, swept.values()))
-    _check_count(given, ways)
-    recipes = sweep(recipe, swept, **knob_changes(given, DreamRecipe))
-    files, source, passed_over = _input_files(
-        given, max(each.max_side or MAX_FRAME_SIDE for each in recipes)
+def _batch(args: argparse.Namespace) -> None:
+    recipe = build_recipe(args, DreamRecipe)
+    swept_values = dict(_parse_sweep(each) for each in args.sweep)
+    combinations = math.prod(map(len, swept_values.values()))
+    _check_count(args, combinations)
+    recipes = sweep(recipe, swept_values, **knob_changes(args, DreamRecipe))
+    files, source, skipped = _input_files(
+        args, max(each.max_side or MAX_FRAME_SIDE for each in recipes)
     )
-    _check_count(given, len(files) * ways)
-    with ExitStack() as left:
+    _check_count(args, len(files) * combinations)
+    with ExitStack() as stack:
         tracker = None
-        if given.mlflow is not None:
-            tracker = MlflowTracker(given.mlflow, Path(given.place.rstrip("/")).name or "dreams")
-        own = {recipe.model: given.weights} if given.weights else {}
-        crew = _make_workers(given, own, max(each.max_side or 0 for each in recipes))
-        left.callback(crew.close)
-        of_all = make_tasks(files, recipes, crew.device, source)
-        wanted = select_shard(of_all, given.shard) if given.shard else of_all
+        if args.mlflow is not None:
+            tracker = MlflowTracker(args.mlflow, Path(args.dest.rstrip("/")).name or "dreams")
+        user_weights = {recipe.model: args.weights} if args.weights else {}
+        workers = _make_workers(args, user_weights, max(each.max_side or 0 for each in recipes))
+        stack.callback(workers.close)
+        all_tasks = make_tasks(files, recipes, workers.device, source)
+        tasks = select_shard(all_tasks, args.shard) if args.shard else all_tasks
         weights = {}
-        for model in {each.recipe.model for each in wanted}:
-            download_with_progress(crew.engine.fetch(model))
-            weights[model] = crew.engine.networks.weights_id(model)
-        manifest = left.enter_context(
-            closing(Manifest(Destination(given.place), given.shard or ""))
-        )
-        of_all = manifest.with_old_names(of_all)
-        wanted = select_shard(of_all, given.shard) if given.shard else of_all
+        for model in {task.recipe.model for task in tasks}:
+            download_with_progress(workers.engine.fetch(model))
+            weights[model] = workers.engine.networks.weights_id(model)
+        manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard or "")))
+        all_tasks = manifest.with_old_names(all_tasks)
+        tasks = select_shard(all_tasks, args.shard) if args.shard else all_tasks
         missing = []
-        for place, each in enumerate(wanted, start=1):
-            missing += [] if manifest.is_done(each, weights[each.recipe.model]) else [each]
+        for number, task in enumerate(tasks, start=1):
+            missing += [] if manifest.is_done(task, weights[task.recipe.model]) else [task]
             if manifest.rows:
-                show_progress_bar(place / len(wanted), "looking at what is there")
-        sized = list(estimate_costs(crew.engine, crew.device, missing))
-        _print_estimate(sized, len(wanted) - len(missing), crew.workers, given.place)
-        if passed_over:
-            print(to_printable_line(f"passed over: {passed_over}"), flush=True)
-        if sized and not _run_batch(crew, manifest, tracker, sized) and len(sized) == len(wanted):
-            raise PictureError("no picture could be dreamed; the manifest says why")
-        for name in write_sheets(manifest.destination, of_all, list(swept)) if given.sheet else []:
-            print(to_printable_line(f"{name}: what the sweep made, side by side"))
+                show_progress_bar(number / len(tasks), "checking existing images")
+        estimates = list(estimate_costs(workers.engine, workers.device, missing))
+        _print_estimate(estimates, len(tasks) - len(missing), workers.worker_count, args.dest)
+        if skipped:
+            print(to_printable_line(f"skipped: {skipped}"), flush=True)
+        rendered = _run_batch(workers, manifest, tracker, estimates) if estimates else 0
+        if estimates and not rendered and len(estimates) == len(tasks):
+            raise PictureError("no image could be dreamed; the manifest has the errors")
+        if args.sheet:
+            for name in write_sheets(manifest.destination, all_tasks, list(swept_values)):
+                print(to_printable_line(f"{name}: contact sheet of the sweep"))
 
 
 def _make_workers(
-    given: argparse.Namespace, files: dict[str, str], side: int
+    args: argparse.Namespace, files: dict[str, str], side: int
 ) -> LocalWorkers | RayCluster:
-    """Who paints pictures of that longest side."""
-    return (
-        LocalWorkers(files, local_devices(side))
-        if given.ray is None
-        else RayCluster(given.ray, files)
-    )
+    """Return workers for images of this longest side; `files` are the user's weights."""
+    if args.ray is None:
+        return LocalWorkers(files, local_devices(side))
+    return RayCluster(args.ray, files)
 
 
 def _parse_sweep(text: str) -> tuple[str, list[Any]]:
-    """A knob and the values it shall have, of "layer=a,b" or "layer=a:0.5,b; c"."""
+    """Return the knob and the values in "layer=a,b" or "layer=a:0.5,b; c"."""
     name, _, listed = text.partition("=")
     name = name.strip().replace("-", "_")
-    about = knobs(DreamRecipe)
-    if name not in about:
+    recipe_knobs = knobs(DreamRecipe)
+    if name not in recipe_knobs:
         raise RecipeError(
-            f"--sweep: {describe_value(name)} is no knob; {suggest_names(name, about)}"
+            f"--sweep: there is no knob {describe_value(name)}; {suggest_names(name, recipe_knobs)}"
         )
-    parts = [each.strip() for each in listed.split(";" if ";" in listed else ",")]
+    parts = [part.strip() for part in listed.split(";" if ";" in listed else ",")]
     if not any(parts):
         raise RecipeError(f"--sweep {name}= needs values, as {name}=A,B")
-    kind = about[name].value_type
-    if kind is bool:
-        return name, [BOOLEANS.get(each, each) for each in parts]
-    values = parts if kind is str else [parse_number(each) for each in parts]
-    return name, [embed_files(DreamRecipe, {name: each})[name] for each in values]
+    value_type = recipe_knobs[name].value_type
+    if value_type is bool:
+        return name, [BOOLEANS.get(part, part) for part in parts]
+    values = parts if value_type is str else [parse_number(part) for part in parts]
+    return name, [embed_files(DreamRecipe, {name: value})[name] for value in values]
 
 
-def _check_count(given: argparse.Namespace, count: int) -> None:
-    if count > MAX_UNCONFIRMED and not given.yes:
+def _check_count(args: argparse.Namespace, count: int) -> None:
+    if count > MAX_UNCONFIRMED and not args.yes:
         raise RecipeError(
-            f"these are {count} pictures, more than {MAX_UNCONFIRMED}; --yes makes them all"
+            f"this would make {count} images, more than {MAX_UNCONFIRMED}; add --yes to allow it"
         )
 
 
-def _input_files(given: argparse.Namespace, side: int) -> tuple[list[str], str, str]:
-    """The pictures to be dreamed, the folder they are from, and what was passed over; frames of a
-    video have at most so many pixels a side.
+def _input_files(args: argparse.Namespace, side: int) -> tuple[list[str], str, str]:
+    """Return the images, their folder or "", and a description of skipped files.
+
+    The frames of a video are extracted first, with at most `side` pixels a side.
     """
-    source = given.source
+    source = args.source
     listed: Iterable[str] = ()
     if source == "-":
         if not sys.stdin:
             raise PictureError("the list is read from stdin, which is closed; give a folder for IN")
         listed = map(os.fsdecode, sys.stdin.buffer)
     if is_video_file(source):
-        source = extract_frames(source, given.place, side)
-    files, passed_over = list_images(source, listed, given.recursive, given.place)
+        source = extract_frames(source, args.dest, side)
+    files, skipped = list_images(source, listed, args.recursive, args.dest)
     folders = {os.path.dirname(path) for each in files for path in (each, os.path.realpath(each))}
-    out = Path(os.path.realpath(given.place))
-    is_within = given.recursive and out.is_relative_to(os.path.realpath(source))
+    out = Path(os.path.realpath(args.dest))
+    is_within = args.recursive and out.is_relative_to(os.path.realpath(source))
     if any(
-        is_same_file(each, given.place)
+        is_same_file(each, args.dest)
         or (is_within and Path(os.path.realpath(each)).is_relative_to(out))
         for each in folders
     ):
-        raise PictureError(f"{given.place} is where the pictures are; give another folder for OUT")
-    return files, source if os.path.isdir(source) else "", passed_over
+        raise PictureError(f"{args.dest} has the input images; give another folder for OUT")
+    return files, source if os.path.isdir(source) else "", skipped
 
 
-def _print_estimate(sized: TaskEstimates, there: int, workers: int, place: str) -> None:
-    """The price: how many pictures, how long, how large."""
-    about = f"{there} are there; " if there else ""
-    if sized:
-        seconds = sum(price.seconds for *_, price in sized) / workers
-        megabytes = sum(price.bytes for *_, price in sized) / 1e6
-        about += f"{len(sized)} to make, {format_duration(seconds)}, about {megabytes:.1f} MB, into {place}"
+def _print_estimate(
+    estimates: TaskEstimates, existing: int, workers: int, destination: str
+) -> None:
+    """Print how many images exist, and how many are to do, with their time and size."""
+    line = f"{existing} exist already; " if existing else ""
+    if estimates:
+        seconds = sum(cost.seconds for *_, cost in estimates) / workers
+        megabytes = sum(cost.bytes for *_, cost in estimates) / 1e6
+        line += f"{len(estimates)} to do, {format_duration(seconds)}, about {megabytes:.1f} MB, "
+        line += f"into {destination}"
     else:
-        about += "nothing is left to make"
-    print(to_printable_line(about), flush=True)
+        line += "nothing left to do"
+    print(to_printable_line(line), flush=True)
 
 
 def _run_batch(
-    crew: LocalWorkers | RayCluster,
+    workers: LocalWorkers | RayCluster,
     manifest: Manifest,
     tracker: MlflowTracker | None,
-    sized: TaskEstimates,
+    estimates: TaskEstimates,
 ) -> int:
-    """Have the pictures made, each written down as it is done; how many were."""
-    prices = {task.output: price.seconds for task, _, price in sized}
-    start, done, failed, paid = time.perf_counter(), 0, 0, 0.0
-    whole, told = sum(prices.values()), set[str]()
-    given = group_batches((task, size) for task, size, _ in sized)
+    """Render the images, write a manifest row for each, and return how many succeeded."""
+    costs = {task.output: cost.seconds for task, _, cost in estimates}
+    start, done, failed, done_cost = time.perf_counter(), 0, 0, 0.0
+    total_cost, printed_errors = sum(costs.values()), set[str]()
+    batches = group_batches((task, size) for task, size, _ in estimates)
     try:
-        with closing(crew.run_batches(given, manifest.destination.url)) as made:
-            for rows in made:
-                for row in rows:
-                    if row.error and row.error not in told:
-                        print(to_printable_line(row.error), file=sys.stderr)
-                        told.add(row.error)
-                    if tracker:
-                        picture = b"" if row.error else manifest.destination.read(row.output)
-                        tracker.log(row, picture)
-                    manifest.add(row)
-                    done, failed = done + 1, failed + bool(row.error)
-                    paid += prices[row.output]
-                    seconds = time.perf_counter() - start
-                    left = format_duration(seconds * (whole - paid) / paid) if paid else "some time"
-                    show_progress_bar(done / len(sized), f"{done} of {len(sized)}, {left} left")
+        with closing(workers.run_batches(batches, manifest.destination.url)) as row_batches:
+            for row in itertools.chain.from_iterable(row_batches):
+                if row.error and row.error not in printed_errors:
+                    print(to_printable_line(row.error), file=sys.stderr)
+                    printed_errors.add(row.error)
+                if tracker:
+                    tracker.log(row, b"" if row.error else manifest.destination.read(row.output))
+                manifest.add(row)
+                done, failed = done + 1, failed + bool(row.error)
+                done_cost += costs[row.output]
+                seconds = time.perf_counter() - start
+                left = "some time"
+                if done_cost:
+                    left = format_duration(seconds * (total_cost - done_cost) / done_cost)
+                show_progress_bar(done / len(estimates), f"{done} of {len(estimates)}, {left} left")
     except (KeyboardInterrupt, DreamError) as error:
-        print(f"{done - failed} were made and are kept; the same again goes on")
+        print(f"{done - failed} images were saved; run the same command again to resume")
         if isinstance(error, DreamError):
             raise
-        raise Interrupted from error
+        raise CommandInterruptedError from error
     seconds = time.perf_counter() - start
-    said = f", {failed} cannot be dreamed" if failed else ""
-    print(
-        to_printable_line(
-            f"{manifest.destination.url}: {done - failed} made{said}, {seconds:.1f} s"
-        )
-    )
+    failures = f", {failed} cannot be dreamed" if failed else ""
+    line = f"{manifest.destination.url}: {done - failed} made{failures}, {seconds:.1f} s"
+    print(to_printable_line(line))
     return done - failed
 
 
 COMMANDS: tuple[Command, ...] = (
-    ("batch", "dream many pictures, in one way or several", _options, _batch),
+    ("batch", "dream many images with one or several recipes", _options, _batch),
 )

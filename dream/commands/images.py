@@ -1,4 +1,4 @@
-"""Commands that make pictures, or tell what is seen in one."""
+"""Commands that make images, and the command `top`."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from dream.errors import RecipeError, to_printable_line
 from dream.files.contact_sheet import draw_contact_sheet, variations_sheet
 from dream.files.image import load_image, save_image
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
-from dream.recipe.base import DEFAULT_MODEL
 from dream.recipe.channel import evenly_spaced_channels, parse_channels
+from dream.recipe.knob import knobs
 from dream.recipe.variations import parse_integers, parse_names, variations
 from dream.render.channel import silent_channels_message
 from dream.render.class_image import Verdict
@@ -40,13 +40,15 @@ from dream.render.loop import Frame
 from dream.render.response import COUNT_KNOB
 from dream.tensors import to_tensor
 
+START_PHOTO_HELP = "start from this photo instead of noise"
+
 
 def _finished_images(frames: Iterator[Frame]) -> Iterator[tuple[Recipe, Image.Image, Frame]]:
-    """The finished pictures, each with its recipe and the frame that it is of."""
+    """Yield each finished image with its recipe and its progress frame."""
     for frame in frames:
         if frame.finished:
-            for recipe, picture in zip(frame.recipes, frame.pictures(), strict=True):
-                yield recipe, picture, frame
+            for recipe, image in zip(frame.recipes, frame.pictures(), strict=True):
+                yield recipe, image, frame
 
 
 def _image_options(parser: argparse.ArgumentParser) -> None:
@@ -56,148 +58,153 @@ def _image_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, DreamRecipe)
 
 
-def _image(given: argparse.Namespace) -> None:
-    recipe = build_recipe(given, DreamRecipe)
-    photo = load_image(given.photo)
-    tracker = None if given.mlflow is None else MlflowTracker(given.mlflow, "dreams")
+def _image(args: argparse.Namespace) -> None:
+    recipe = build_recipe(args, DreamRecipe)
+    photo = load_image(args.photo)
+    tracker = None if args.mlflow is None else MlflowTracker(args.mlflow, "dreams")
     start = time.perf_counter()
-    objectives = []  # On the device: to fetch one would wait for each step.
-    for frame in render_with_progress(build_engine(given, recipe.model), [recipe], photo):
+    objectives = []  # They stay on the device: a copy to the CPU would wait for each step.
+    for frame in render_with_progress(build_engine(args, recipe.model), [recipe], photo):
         objectives += [] if frame.objective is None else [frame.objective]
-    (made,) = frame.recipes
-    _save_and_report(given, frame.picture(), f"{recipe.layer}, seed {recipe.seed}", start, made)
+    (final,) = frame.recipes
+    _save_and_report(args, frame.picture(), f"{recipe.layer}, seed {recipe.seed}", start, final)
     if tracker:
         row = ManifestRow(
-            given.photo, input_file_sha256(given.photo), Path(given.out).name, recipe_summary(made)
+            args.photo, input_file_sha256(args.photo), Path(args.out).name, recipe_summary(final)
         )
-        trace = tuple(float(each.sum()) for each in objectives)
+        trace = tuple(float(objective.sum()) for objective in objectives)
         row = replace(row, seconds=time.perf_counter() - start, trace=trace)
-        tracker.log(row, Path(given.out).read_bytes())
+        tracker.log(row, Path(args.out).read_bytes())
 
 
 def _sheet_options(parser: argparse.ArgumentParser) -> None:
     add_photo_option(parser)
-    parser.add_argument("--layers", metavar="LIST", default="", help="as inception3b,inception4c")
-    parser.add_argument("--intensities", metavar="LIST", default="", help="as 3,5,8")
+    parser.add_argument(
+        "--layers", metavar="LIST", default="", help="layers to compare, as inception3b,inception4c"
+    )
+    parser.add_argument(
+        "--intensities", metavar="LIST", default="", help="intensities to compare, as 3,5,8"
+    )
     add_output_option(parser, "sheet.png")
     add_recipe_options(parser, DreamRecipe, skip=("layer", "intensity"))
 
 
-def _sheet(given: argparse.Namespace) -> None:
-    recipe = build_recipe(given, DreamRecipe)
-    recipes = variations(recipe, parse_names(given.layers), parse_integers(given.intensities))
-    photo = load_image(given.photo)
+def _sheet(args: argparse.Namespace) -> None:
+    recipe = build_recipe(args, DreamRecipe)
+    recipes = variations(recipe, parse_names(args.layers), parse_integers(args.intensities))
+    photo = load_image(args.photo)
     start = time.perf_counter()
     dreams = _finished_images(
-        render_with_progress(build_engine(given, recipe.model), recipes, photo)
+        render_with_progress(build_engine(args, recipe.model), recipes, photo)
     )
-    made = variations_sheet(recipes, [picture for _, picture, _ in dreams])
-    _save_and_report(given, made, f"{len(recipes)} dreams, seed {recipe.seed}", start)
+    sheet = variations_sheet(recipes, [image for _, image, _ in dreams])
+    _save_and_report(args, sheet, f"{len(recipes)} dreams, seed {recipe.seed}", start)
 
 
 def _channel_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", metavar="PHOTO", help="raise it in this photo, not from noise")
+    parser.add_argument("--image", metavar="PHOTO", help=START_PHOTO_HELP)
     parser.add_argument(
-        "--grid", metavar="N", type=parse_number, help="so many channels of the layer, on one sheet"
+        "--grid", metavar="N", type=parse_number, help="N channels of the layer on a contact sheet"
     )
     parser.add_argument(
-        "--channels", metavar="LIST", help="these channels, as 3,7,12 or 0-15, on one sheet"
+        "--channels", metavar="LIST", help="channels for a contact sheet, as 3,7,12 or 0-15"
     )
     add_output_option(parser)
     add_recipe_options(parser, ChannelRecipe)
 
 
-def _channel(given: argparse.Namespace) -> None:
-    recipe = build_recipe(given, ChannelRecipe)
-    if given.grid is not None or given.channels is not None:
-        _channel_grid(given, recipe)
+def _channel(args: argparse.Namespace) -> None:
+    recipe = build_recipe(args, ChannelRecipe)
+    if args.grid is not None or args.channels is not None:
+        _channel_grid(args, recipe)
         return
-    photo = load_image(given.image) if given.image else None
+    photo = load_image(args.image) if args.image else None
     start = time.perf_counter()
-    for made, picture, frame in _finished_images(
-        render_with_progress(build_engine(given, recipe.model), [recipe], photo)
+    for final, image, frame in _finished_images(
+        render_with_progress(build_engine(args, recipe.model), [recipe], photo)
     ):
-        about = f"channel {recipe.channel} of {recipe.layer}, seed {recipe.seed}"
-        _save_and_report(given, picture, about, start, made)
+        label = f"channel {recipe.channel} of {recipe.layer}, seed {recipe.seed}"
+        _save_and_report(args, image, label, start, final)
         _warn_silent_channels(recipe, frame.silent)
 
 
-def _channel_grid(given: argparse.Namespace, recipe: ChannelRecipe) -> None:
-    if given.image or (given.grid is not None and given.channels is not None):
-        raise RecipeError("give one of --grid, --channels and --image")
-    if given.channels is not None:
-        channels = parse_channels(given.channels, recipe.model, recipe.layer)
+def _channel_grid(args: argparse.Namespace, recipe: ChannelRecipe) -> None:
+    if args.image or (args.grid is not None and args.channels is not None):
+        raise RecipeError("give only one of --grid, --channels and --image")
+    if args.channels is not None:
+        channels = parse_channels(args.channels, recipe.model, recipe.layer)
     else:
-        channels = evenly_spaced_channels(given.grid, recipe.model, recipe.layer)
+        channels = evenly_spaced_channels(args.grid, recipe.model, recipe.layer)
     recipes = [recipe.with_changes(channel=channel) for channel in channels]
     start = time.perf_counter()
-    pictures: dict[int, Image.Image] = {}
+    images: dict[int, Image.Image] = {}
     silent: dict[int, None] = {}
-    frames = render_with_progress(build_engine(given, recipe.model), recipes, use_cache=True)
-    for made, picture, frame in _finished_images(frames):
-        assert isinstance(made, ChannelRecipe)
-        pictures[made.channel] = picture
+    frames = render_with_progress(build_engine(args, recipe.model), recipes, use_cache=True)
+    for final, image, frame in _finished_images(frames):
+        assert isinstance(final, ChannelRecipe)
+        images[final.channel] = image
         silent |= dict.fromkeys(frame.silent)
     _warn_silent_channels(recipe, tuple(silent))
-    grid = draw_contact_sheet([(str(channel), pictures[channel]) for channel in channels])
+    grid = draw_contact_sheet([(str(channel), images[channel]) for channel in channels])
     _save_and_report(
-        given, grid, f"{len(channels)} channels of {recipe.layer}, seed {recipe.seed}", start
+        args, grid, f"{len(channels)} channels of {recipe.layer}, seed {recipe.seed}", start
     )
 
 
 def _top_options(parser: argparse.ArgumentParser) -> None:
     add_photo_option(parser)
-    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME")
-    parser.add_argument("--layer", metavar="NAME", help="Default: the network's own.")
+    for name in ("model", "layer"):
+        knob = knobs(ChannelRecipe)[name]
+        text = f"{knob.help} Default: {knob.default_text}."
+        parser.add_argument(f"--{name}", default=knob.default, metavar="NAME", help=text)
     parser.add_argument("--count", metavar="N", type=parse_number, default=8, help="Default: 8.")
     parser.add_argument(
         "--spot",
         metavar="SHARE",
         nargs=2,
         type=float,
-        help="where to look, in shares of the width and the height: 0.5 0.5 is the middle",
+        help="position in the photo as shares of width and height; 0.5 0.5 is the centre",
     )
     add_weights_option(parser)
 
 
-def _top(given: argparse.Namespace) -> None:
-    COUNT_KNOB.check("count", given.count)
-    engine = build_engine(given, given.model)
-    recipe = ChannelRecipe(model=given.model, layer=given.layer)
-    photo = load_image(given.photo)
+def _top(args: argparse.Namespace) -> None:
+    COUNT_KNOB.check("count", args.count)
+    engine = build_engine(args, args.model)
+    recipe = ChannelRecipe(model=args.model, layer=args.layer)
+    photo = load_image(args.photo)
     download_with_progress(engine.fetch(recipe.model))
     response = engine.response(photo, recipe.model, recipe.layer)
-    for answer in response.top(given.count, given.spot):
-        print(f"channel {answer.channel:5}   {answer.strength:8.2f}")
+    for channel in response.top(args.count, args.spot):
+        print(f"channel {channel.channel:5}   {channel.strength:8.2f}")
 
 
 def _class_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "target", metavar="CLASS", nargs="?", help="by name, part of it, or number; see classes"
+        "target", metavar="CLASS", nargs="?", help="name, part of it, or number; see `classes`"
     )
-    parser.add_argument("--image", metavar="PHOTO", help="start from this photo, not from noise")
+    parser.add_argument("--image", metavar="PHOTO", help=START_PHOTO_HELP)
     add_output_option(parser)
     add_recipe_options(parser, ClassRecipe, skip=("target",))
 
 
-def _class(given: argparse.Namespace) -> None:
-    recipe = build_recipe(given, ClassRecipe)
-    if given.target is None and not given.recipe:
-        raise RecipeError("name a class, as goldfish; python -m dream classes lists them")
-    photo = load_image(given.image) if given.image else None
-    engine = build_engine(given, recipe.model)
+def _class(args: argparse.Namespace) -> None:
+    recipe = build_recipe(args, ClassRecipe)
+    if args.target is None and not args.recipe:
+        raise RecipeError("give a class, as goldfish; python -m dream classes lists them")
+    photo = load_image(args.image) if args.image else None
+    engine = build_engine(args, recipe.model)
     start = time.perf_counter()
     frames = render_with_progress(engine, [recipe], photo)
     first = next(frames)
     before = engine.verdict(first.tensor, recipe)
-    for made, picture, _ in _finished_images(itertools.chain([first], frames)):
-        _save_and_report(given, picture, f"{recipe.target}, seed {recipe.seed}", start, made)
-        after = engine.verdict(to_tensor(picture), recipe)
-    print(
-        f"{after.target}: {_format_verdict(before)} before, {_format_verdict(after)} now; {recipe.model} sees"
-    )
-    for name, share in after.seen:
-        print(f"  {share:6.1%}  {name}")
+    for final, image, _ in _finished_images(itertools.chain([first], frames)):
+        _save_and_report(args, image, f"{recipe.target}, seed {recipe.seed}", start, final)
+        after = engine.verdict(to_tensor(image), recipe)
+    verdicts = f"{_format_verdict(before)} before, {_format_verdict(after)} after"
+    print(f"{after.target}: {verdicts}; top classes of {recipe.model}:")
+    for name, probability in after.seen:
+        print(f"  {probability:6.1%}  {name}")
 
 
 def _format_verdict(verdict: Verdict) -> str:
@@ -206,21 +213,18 @@ def _format_verdict(verdict: Verdict) -> str:
 
 
 def _save_and_report(
-    given: argparse.Namespace,
-    picture: Image.Image,
-    about: str,
+    args: argparse.Namespace,
+    image: Image.Image,
+    label: str,
     start: float,
     recipe: Recipe | None = None,
 ) -> None:
-    # Of a sheet, or a channel or a class raised in it.
-    photo = bool(getattr(given, "photo", None) or getattr(given, "image", None))
-    save_image(picture, given.out, recipe, photo=photo)
+    """Write an image, from a photo or not, and print its size and the seconds since `start`."""
+    photo = bool(getattr(args, "photo", None) or getattr(args, "image", None))
+    save_image(image, args.out, recipe, photo=photo)
     seconds = time.perf_counter() - start
-    print(
-        to_printable_line(
-            f"{given.out}: {picture.width} x {picture.height}, {about}, {seconds:.1f} s"
-        )
-    )
+    line = f"{args.out}: {image.width} x {image.height}, {label}, {seconds:.1f} s"
+    print(to_printable_line(line))
 
 
 def _warn_silent_channels(recipe: ChannelRecipe, silent: Sequence[int]) -> None:
@@ -230,8 +234,8 @@ def _warn_silent_channels(recipe: ChannelRecipe, silent: Sequence[int]) -> None:
 
 COMMANDS: tuple[Command, ...] = (
     ("image", "dream a photo", _image_options, _image),
-    ("sheet", "dream a photo in several ways, side by side", _sheet_options, _sheet),
-    ("channel", "show what the channels of a layer look for", _channel_options, _channel),
-    ("top", "list the channels that answer a photo most strongly", _top_options, _top),
-    ("class", "show what a network takes for a class", _class_options, _class),
+    ("sheet", "compare layers and intensities on a contact sheet", _sheet_options, _sheet),
+    ("channel", "visualise channels of a layer", _channel_options, _channel),
+    ("top", "list the most active channels of a layer in a photo", _top_options, _top),
+    ("class", "make an image of an ImageNet class", _class_options, _class),
 )

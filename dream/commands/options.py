@@ -1,4 +1,4 @@
-"""What commands are told: a photo, a recipe, a file to write; and what follows from it."""
+"""Options that commands share, and the recipe and engine that follow from them."""
 
 from __future__ import annotations
 
@@ -20,93 +20,94 @@ from dream.recipe.base import AnyRecipe
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import preset, preset_names
 
-# A command: its name, what is said of it, what gives it its options, and what runs it.
+# Name, help text, function that adds the options, function that runs the command.
 Command = tuple[
     str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]
 ]
 
-# The options that name a file to read.
-INPUTS = ("photo", "image", "video", "guide", "mask", "recipe", "weights")
-
-
-# The options that may have an address, and addresses that have no colon.
-ADDRESSES = ("--mlflow", "--ray")
+# Options that name an input file.
+INPUT_OPTIONS = ("photo", "image", "video", "guide", "mask", "recipe", "weights")
+# Options with an optional address, and addresses without a colon.
+ADDRESS_OPTIONS = ("--mlflow", "--ray")
 NAMED_ADDRESSES = ("auto", "local", "databricks")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and which takes no file for an address.
+    """An argument parser with one-line errors that does not mistake a file for an address.
 
-    A word after `--mlflow` or `--ray` that looks like no address is a positional argument where
-    one would be missing otherwise; words that name a file or a folder are the first to be.
+    After `--mlflow` or `--ray`, a word that does not look like an address becomes a positional
+    argument if one is missing; words that name existing files are tried first.
     """
 
-    def __init__(self, **about: Any) -> None:
-        super().__init__(**about, allow_abbrev=False)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As that of `argparse`."""
+        """Parse as `argparse` does, with an empty address before each word that is a file."""
         words = list(sys.argv[1:] if args is None else args)
-        places = [
-            place
-            for place, (word, after) in enumerate(itertools.pairwise(words))
-            if word in self._option_string_actions and word in ADDRESSES and not is_address(after)
+        candidates = [
+            index
+            for index, (word, following) in enumerate(itertools.pairwise(words))
+            if word in self._option_string_actions
+            and word in ADDRESS_OPTIONS
+            and not is_address(following)
         ]
-        for place in sorted(places, key=lambda place: not os.path.exists(words[place + 1])):
-            if self._is_enough(words):
+        for index in sorted(candidates, key=lambda index: not os.path.exists(words[index + 1])):
+            if self._is_complete(words):
                 break
-            words[place] += "="
+            words[index] += "="
         return super().parse_known_args(words, namespace)
 
-    def _is_enough(self, words: Sequence[str]) -> bool:
-        """Whether all that is required is among these words."""
+    def _is_complete(self, words: Sequence[str]) -> bool:
+        """Return whether these words contain all required arguments."""
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             try:
                 super().parse_known_args(words)
-            except SystemExit as stop:  # With 0 after --help.
+            except SystemExit as stop:  # --help exits with 0.
                 return not stop.code
         return True
 
     def error(self, message: str) -> NoReturn:
+        """Exit with code 2 and a one-line message."""
         self.exit(2, f"{self.prog}: {to_printable_line(message)}\n")
 
 
 def add_photo_option(parser: argparse.ArgumentParser) -> None:
-    """The photo."""
-    parser.add_argument("photo", metavar="PHOTO", help="a picture file")
+    """Add the positional argument PHOTO."""
+    parser.add_argument("photo", metavar="PHOTO", help="image file")
 
 
 def add_output_option(
     parser: argparse.ArgumentParser, out: str | None = None, endings: Sequence[str] = ()
 ) -> None:
-    """The file to write, by default `out`; a PNG, or one with those endings."""
-    where = "where to write" + (f"; {out} by default" if out else "")
+    """Add the option -o for the output file, with the default `out` and these endings or .png."""
+    text = "output file" + (f"; {out} by default" if out else "")
     name = "OUT" + "|".join(endings or (".png",))
     parser.add_argument(
-        "-o", dest="out", metavar=name, default=out, required=out is None, help=where
+        "-o", dest="out", metavar=name, default=out, required=out is None, help=text
     )
     parser.set_defaults(endings=endings)
 
 
-def check_out(given: argparse.Namespace) -> None:
-    """Check that OUT can be written, and is no file that the command reads, by whatever name.
+def check_out(args: argparse.Namespace) -> None:
+    """Check that OUT can be written and is not an input file, even by another name or link.
 
     Raises:
-        PictureError: if it cannot, or is one.
+        PictureError: if the check fails.
     """
-    out = check_destination(given.out, *given.endings)
-    for source in filter(None, (getattr(given, name, None) for name in INPUTS)):
+    out = check_destination(args.out, *args.endings)
+    for source in filter(None, (getattr(args, name, None) for name in INPUT_OPTIONS)):
         if is_same_file(source, out):
-            raise PictureError(f"{given.out} is read by this command; give another name for OUT")
+            raise PictureError(f"{args.out} is an input of this command; give another name for OUT")
 
 
 def is_address(text: str) -> bool:
-    """Whether that is the address of a server or a database, and no file of that name is there."""
+    """Return whether a text looks like the address of a server or database, not like a file."""
     return text in NAMED_ADDRESSES or (":" in text and not os.path.exists(text))
 
 
 def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether both are one file, or folder, whatever they are called; not where one is missing."""
+    """Return whether both paths are the same existing file or folder."""
     try:
         return os.path.samefile(one, other)
     except (OSError, ValueError):
@@ -116,12 +117,12 @@ def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> 
 def add_recipe_options(
     parser: argparse.ArgumentParser, kind: type[Recipe], skip: Sequence[str] = ()
 ) -> None:
-    """The knobs of a recipe of that kind, and where to start from."""
+    """Add the knobs of a kind of recipe, --preset, --recipe and --weights."""
     if kind is DreamRecipe:
         names = ", ".join(preset_names())
         parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
     parser.add_argument(
-        "--recipe", metavar="FILE", help="start from the recipe in what was made here, or in JSON"
+        "--recipe", metavar="FILE", help="start from the recipe in an image, video or JSON file"
     )
     add_weights_option(parser)
     for name, knob in knobs(kind).items():
@@ -143,25 +144,25 @@ def add_recipe_options(
 
 
 def add_weights_option(parser: argparse.ArgumentParser) -> None:
-    """Weights of one's own."""
+    """Add the option --weights for the user's weights."""
     parser.add_argument(
-        "--weights", metavar="FILE.safetensors", help="weights of your own that fit the network"
+        "--weights", metavar="FILE.safetensors", help="your own weights for the network"
     )
 
 
 def add_mlflow_option(parser: argparse.ArgumentParser) -> None:
-    """Where a record is kept; none by default."""
+    """Add the option --mlflow."""
     parser.add_argument(
         "--mlflow",
         metavar="URI",
         nargs="?",
         const="",
-        help="keep a record in MLflow, at that address or as MLFLOW_TRACKING_URI says",
+        help="log to MLflow at this URI, or at MLFLOW_TRACKING_URI without one",
     )
 
 
 def parse_number(text: str) -> float | str:
-    """A number where it is one; what else was typed is left to the recipe to refuse."""
+    """Return a number, or the text if it is none, which the recipe then refuses."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -171,32 +172,32 @@ def parse_number(text: str) -> float | str:
 
 
 def knob_metavar(knob: Knob) -> str:
-    """What may stand for a knob's value, in short."""
+    """Return a short placeholder for the value of a knob: choices, FILE, NAME or bounds."""
     if knob.value_type is str:
         return "|".join(knob.choices) or ("FILE" if knob.is_image else "NAME")
     return f"{knob.low:g}..{knob.high:g}"
 
 
-def knob_changes(given: argparse.Namespace, kind: type[Recipe]) -> dict[str, Any]:
-    """The knobs that the options name, with what is in the files of its pictures."""
-    names = [name for name in knobs(kind) if getattr(given, name, None) is not None]
-    return embed_files(kind, {name: getattr(given, name) for name in names})
+def knob_changes(args: argparse.Namespace, kind: type[Recipe]) -> dict[str, Any]:
+    """Return the knobs that were set as options, with image files embedded."""
+    names = [name for name in knobs(kind) if getattr(args, name, None) is not None]
+    return embed_files(kind, {name: getattr(args, name) for name in names})
 
 
-def build_recipe(given: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
-    """The recipe that the options describe."""
-    changes = knob_changes(given, kind)
-    name = getattr(given, "preset", None)
-    if name and given.recipe:
-        raise RecipeError("give one of --preset and --recipe")
+def build_recipe(args: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
+    """Return the recipe of the options, which override --preset or --recipe."""
+    changes = knob_changes(args, kind)
+    name = getattr(args, "preset", None)
+    if name and args.recipe:
+        raise RecipeError("give only one of --preset and --recipe")
     if name:
         chosen = preset(name)
         return chosen.with_changes(**changes) if isinstance(chosen, kind) else kind(**changes)
-    return (
-        read_recipe(given.recipe, kind).with_changes(**changes) if given.recipe else kind(**changes)
-    )
+    if args.recipe:
+        return read_recipe(args.recipe, kind).with_changes(**changes)
+    return kind(**changes)
 
 
-def build_engine(given: argparse.Namespace, model: str) -> Engine:
-    """An engine, with the weights that were given for that network."""
-    return Engine(files={model: given.weights} if given.weights else None)
+def build_engine(args: argparse.Namespace, model: str) -> Engine:
+    """Return an engine that uses the file of --weights, if given, for the model."""
+    return Engine(files={model: args.weights} if args.weights else None)

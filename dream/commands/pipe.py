@@ -1,4 +1,4 @@
-"""The command that dreams what a camera sees: raw frames come in, raw frames go out."""
+"""The command `pipe`: raw frames from stdin to stdout, for a live dream without the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from threading import Condition, Thread
 from PIL import Image
 
 from dream.commands.options import Command, add_recipe_options, build_engine, build_recipe
-from dream.commands.progress import Interrupted, download_with_progress, print_no_more
+from dream.commands.progress import CommandInterruptedError, discard_stdout, download_with_progress
 from dream.errors import PictureError, describe_value
 from dream.recipe import LiveRecipe
 from dream.render.live import LiveDreamer
@@ -20,7 +20,7 @@ from dream.render.loop import to_batch
 from dream.tensors import Size
 
 SIDE_LIMITS = (32, 4096)
-# How files begin that are no raw frames; less could be the colours of some pixels.
+# Long enough not to match the first pixels of a raw frame.
 FILE_SIGNATURES = {
     re.compile(start, re.DOTALL): name
     for start, name in {
@@ -34,78 +34,80 @@ FILE_SIGNATURES = {
 
 def _pipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--size", required=True, metavar="WIDTHxHEIGHT", help="of the frames, as 320x240"
+        "--size", required=True, metavar="WIDTHxHEIGHT", help="size of the frames, as 320x240"
     )
     parser.add_argument(
-        "--latest", action="store_true", help="leave out frames that come while one is dreamed"
+        "--latest", action="store_true", help="drop frames that arrive while another is dreamed"
     )
     add_recipe_options(parser, LiveRecipe, skip=["max_side"])
 
 
-def _pipe(given: argparse.Namespace) -> None:
-    """Frames (rgb24) from stdin, dreamed, to stdout, until there are no more."""
-    size = _parse_size(given.size)
-    recipe = build_recipe(given, LiveRecipe).with_max_side(max(size))
-    engine = build_engine(given, recipe.model)
-    engine.plan([recipe], size)  # What is wrong is said before anything is read.
-    if any(each is None or each.isatty() for each in (sys.stdin, sys.stdout)):
+def _pipe(args: argparse.Namespace) -> None:
+    """Dream frames (rgb24) from stdin to stdout until stdin ends."""
+    size = _parse_size(args.size)
+    recipe = build_recipe(args, LiveRecipe).with_max_side(max(size))
+    engine = build_engine(args, recipe.model)
+    engine.plan([recipe], size)  # Report errors before reading anything.
+    if any(stream is None or stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise PictureError(
-            "frames come on stdin and go to stdout, as rgb24; docs/live.md has examples"
+            "stdin and stdout must be pipes of raw rgb24 frames; docs/live.md has examples"
         )
     download_with_progress(engine.fetch(recipe.model))
-    mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    dreamer = LiveDreamer(lambda job, images: engine.render([job], to_batch(images)))
     frames = _read_frames(size)
     try:
-        for frame in _latest_only(frames) if given.latest else frames:
-            sys.stdout.buffer.write(mirror.dream_frame(frame, recipe).tobytes())
+        for frame in _latest_only(frames) if args.latest else frames:
+            sys.stdout.buffer.write(dreamer.dream_frame(frame, recipe).tobytes())
             sys.stdout.buffer.flush()
-    except BrokenPipeError:  # Who reads them has had enough.
-        print_no_more()
+    except BrokenPipeError:  # The reader of stdout has closed it.
+        discard_stdout()
     except KeyboardInterrupt as error:
-        raise Interrupted from error
+        raise CommandInterruptedError from error
 
 
 def _parse_size(text: str) -> Size:
-    """The (height, width) that is meant."""
-    sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    size = (int(sides[2]), int(sides[1])) if sides else (0, 0)
+    """Return the (height, width) of a text such as 320x240."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    size = (int(match[2]), int(match[1])) if match else (0, 0)
     low, high = SIDE_LIMITS
     if not (low <= min(size) and max(size) <= high):
         raise PictureError(
-            f"size must be as 320x240, with sides from {low} to {high} pixels, not {describe_value(text)}"
+            f"--size must be as 320x240, with sides from {low} to {high} pixels, "
+            f"not {describe_value(text)}"
         )
     return size
 
 
 def _read_frames(size: Size) -> Iterator[Image.Image]:
-    """What comes on stdin, frame by frame.
+    """Yield the frames of stdin.
 
     Raises:
-        PictureError: at the end, if that is no whole frame, or nothing came; at once, if it begins
-            as a file does.
+        PictureError: if stdin starts like a file, is empty, or ends within a frame.
     """
     height, width = size
-    wanted, count = 3 * height * width, 0
-    while content := _read(wanted):
+    frame_bytes, count = 3 * height * width, 0
+    while content := _read(frame_bytes):
         kind = next((name for start, name in FILE_SIGNATURES.items() if start.match(content)), "")
         if kind and not count:
-            raise PictureError(f"this is {kind}, and raw frames are needed: -f rawvideo of ffmpeg")
-        if len(content) < wanted:
             raise PictureError(
-                f"after {count} frames came {len(content)} bytes, and one of {width} x {height} "
-                f"in rgb24 has {wanted}; is the size another?"
+                f"stdin is {kind}, but raw frames are needed; use -f rawvideo with ffmpeg"
+            )
+        if len(content) < frame_bytes:
+            raise PictureError(
+                f"stdin ended {len(content)} bytes after {count} frames, but a frame of "
+                f"{width} x {height} in rgb24 has {frame_bytes}; check --size"
             )
         yield Image.frombytes("RGB", (width, height), content)
         count += 1
     if not count:
-        raise PictureError("no frames came on stdin")
+        raise PictureError("no frames arrived on stdin")
 
 
 def _read(count: int) -> bytes:
-    """So many bytes of stdin; fewer at its end.
+    """Return `count` bytes of stdin, or fewer at its end.
 
-    Past its buffer, whose lock a thread that waits for a camera would keep as the program ends:
-    Python takes that for a fatal error.
+    It bypasses the buffer of stdin: a thread that waits for a camera would hold the lock of the
+    buffer when the program ends, which is a fatal error in Python.
     """
     source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
     content = bytearray()
@@ -115,32 +117,32 @@ def _read(count: int) -> bytes:
 
 
 def _latest_only(frames: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Those frames, without those that came while the one before was looked at."""
+    """Yield the newest frame each time, without those that arrived in the meantime."""
     newest: deque[Image.Image] = deque(maxlen=1)
-    ended: list[PictureError | None] = []
-    came = Condition()
+    end: list[PictureError | None] = []  # The error or None, once `frames` has ended.
+    changed = Condition()
 
     def read() -> None:
         error = None
         try:
             for frame in frames:
-                with came:
+                with changed:
                     newest.append(frame)
-                    came.notify()
-        except PictureError as wrong:
-            error = wrong
-        with came:
-            ended.append(error)
-            came.notify()
+                    changed.notify()
+        except PictureError as read_error:
+            error = read_error
+        with changed:
+            end.append(error)
+            changed.notify()
 
     Thread(target=read, daemon=True).start()
     while True:
-        with came:
-            came.wait_for(lambda: newest or ended)
+        with changed:
+            changed.wait_for(lambda: newest or end)
             frame = newest.pop() if newest else None
         if frame:
             yield frame
-        elif error := ended[0]:
+        elif error := end[0]:
             raise error
         else:
             return

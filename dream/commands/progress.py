@@ -1,4 +1,4 @@
-"""What commands say while they work."""
+"""Progress bars of commands, and their end by Ctrl-C or a closed stdout."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from dream.tensors import size_of
 BAR_WIDTH = 30
 
 
-def print_no_more() -> None:
-    """Let nothing go to stdout any more, which nobody reads: Python would flush it at its end."""
+def discard_stdout() -> None:
+    """Send stdout to the null device: its reader is gone, and Python flushes it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Interrupted(Exception):
-    """It was interrupted, and what there is was written."""
+class CommandInterruptedError(Exception):
+    """The user interrupted the command after part of its output was written."""
 
 
 def render_with_progress(
     engine: Engine, recipes: Sequence[Recipe], photo: Tensor | None = None, use_cache: bool = False
 ) -> Iterator[Frame]:
-    """The frames of those recipes; how far they are is shown, and the weights are fetched first."""
-    # Checks the photo before anything is downloaded.
+    """Download the weights, then yield the frames of recipes and show their progress."""
+    # The plan checks the photo before anything is downloaded.
     jobs = engine.plan(recipes, None if photo is None else size_of(photo), use_cache=use_cache)
     download_with_progress(engine.fetch(recipes[0].model))
     remark = ""
@@ -38,20 +38,20 @@ def render_with_progress(
         if frame.remark != remark:
             print(frame.remark, file=sys.stderr)
             remark = frame.remark
-        where = f"octave {frame.octave} of {frame.octaves}, " if frame.octaves > 1 else ""
-        show_progress_bar(frame.done, f"{where}step {frame.step} of {frame.total}")
+        octave = f"octave {frame.octave} of {frame.octaves}, " if frame.octaves > 1 else ""
+        show_progress_bar(frame.done, f"{octave}step {frame.step} of {frame.total}")
         yield frame
 
 
 def download_with_progress(downloads: Iterator[DownloadProgress]) -> None:
-    """Downloads, to their end."""
-    for each in downloads:
-        share = each.bytes_done / each.bytes_total if each.bytes_total else 0
-        show_progress_bar(share, f"{each.model} from {each.source}, {each.megabytes}")
+    """Run downloads and show their progress."""
+    for update in downloads:
+        done = update.bytes_done / update.bytes_total if update.bytes_total else 0
+        show_progress_bar(done, f"{update.model} from {update.source}, {update.megabytes}")
 
 
-def show_progress_bar(done: float, where: str) -> None:
-    """How far the work is, on a terminal; nothing elsewhere."""
+def show_progress_bar(done: float, label: str) -> None:
+    """Print a progress bar for a share from 0 to 1, if stderr is a terminal."""
     if sys.stderr and sys.stderr.isatty():
         bar = ("#" * round(done * BAR_WIDTH)).ljust(BAR_WIDTH, "-")
-        print(f"\r[{bar}] {where} ", end="\n" if done == 1 else "", file=sys.stderr, flush=True)
+        print(f"\r[{bar}] {label} ", end="\n" if done == 1 else "", file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ from dream.commands.options import (
     parse_number,
 )
 from dream.commands.progress import (
-    Interrupted,
+    CommandInterruptedError,
     download_with_progress,
     render_with_progress,
     show_progress_bar,
@@ -47,61 +47,63 @@ def _zoom_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, ZoomRecipe)
 
 
-def _zoom(given: argparse.Namespace) -> None:
-    recipe = build_recipe(given, ZoomRecipe)
-    photo = load_image(given.photo)
-    engine = build_engine(given, recipe.model)
+def _zoom(args: argparse.Namespace) -> None:
+    recipe = build_recipe(args, ZoomRecipe)
+    photo = load_image(args.photo)
+    engine = build_engine(args, recipe.model)
     (job,) = engine.plan([recipe], size_of(photo))
-    _render_video(given, engine, zoom_video_job(job, photo), given.photo)
+    _render_video(args, engine, zoom_video_job(job, photo), args.photo)
 
 
 def _video_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("video", metavar="IN", help="a video: MP4, MOV, WebM or GIF")
+    parser.add_argument("video", metavar="IN", help="MP4, MOV, WebM or GIF")
     add_output_option(parser, endings=[*OUTPUT_FORMATS])
     add_recipe_options(parser, VideoRecipe)
 
 
-def _video(given: argparse.Namespace) -> None:
-    recipe = build_recipe(given, VideoRecipe)
-    video = read_video_info(given.video)
-    engine = build_engine(given, recipe.model)
+def _video(args: argparse.Namespace) -> None:
+    recipe = build_recipe(args, VideoRecipe)
+    video = read_video_info(args.video)
+    engine = build_engine(args, recipe.model)
     (job,) = engine.plan([recipe], video.size)
-    _render_video(given, engine, dream_video_job(job, video), given.video)
+    _render_video(args, engine, dream_video_job(job, video), args.video)
 
 
-def _render_video(given: argparse.Namespace, engine: Engine, reel: VideoJob, source: str) -> None:
-    """Make a video, or go on with one that was broken off; what is there is kept in any case."""
-    (recipe,) = reel.job.recipes
+def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, source: str) -> None:
+    """Render or resume a video; after an interruption or error, write the finished part."""
+    (recipe,) = job.job.recipes
     download_with_progress(engine.fetch(recipe.model))
-    about = {"source": file_sha256(source), "weights": engine.networks.weights_id(recipe.model)}
-    film = VideoWriter(given.out, recipe, reel.size, reel.frame_rate, reel.time_base, about)
+    origin = {"source": file_sha256(source), "weights": engine.networks.weights_id(recipe.model)}
+    writer = VideoWriter(args.out, recipe, job.size, job.frame_rate, job.time_base, origin)
     start = time.perf_counter()
-    shots = render_video(reel, lambda job, given: engine.render([job], to_batch(given)), film)
-    done = film.frames_done
+    updates = render_video(
+        job, lambda part, images: engine.render([part], to_batch(images)), writer
+    )
+    frames_done = writer.frames_done
     try:
-        for shot in shots:
-            done = shot.frames_done
+        for update in updates:
+            frames_done = update.frames_done
             show_progress_bar(
-                shot.frames_done / shot.frames_total,
-                f"frame {shot.frames_done} of {shot.frames_total}",
+                frames_done / update.frames_total, f"frame {frames_done} of {update.frames_total}"
             )
     except (KeyboardInterrupt, DreamError) as error:
-        shots.close()
-        there, frames = Path(given.out), done
+        updates.close()
+        path = Path(args.out)
         try:
-            is_there = film.finish(reel.video)
-        except PictureError:  # A full disk, which the parts are on all the same.
-            there, frames, is_there = film.folder, film.frames_done, film.frames_done > 0
-        if is_there:
-            _say_remark(film)
-            lasts = float(reel.times[frames])
-            print(f"{there} has what there is, {lasts:.1f} seconds; the same again goes on")
+            is_written = writer.finish(job.video)
+        except PictureError:  # The disk is full, but the parts are on it.
+            path, frames_done = writer.folder, writer.frames_done
+            is_written = frames_done > 0
+        if is_written:
+            _print_remark(writer)
+            seconds = float(job.times[frames_done])
+            print(f"{path} has the first {seconds:.1f} seconds; run the same command to resume")
         if isinstance(error, DreamError):
             raise
-        raise Interrupted from error
-    film.finish(reel.video)
-    film.discard_parts()
-    _report(given, film, reel.frame_count, start)
+        raise CommandInterruptedError from error
+    writer.finish(job.video)
+    writer.discard_parts()
+    _report(args, writer, job.frame_count, start)
 
 
 def _making_of_options(parser: argparse.ArgumentParser) -> None:
@@ -114,45 +116,44 @@ def _making_of_options(parser: argparse.ArgumentParser) -> None:
             metavar=knob_metavar(knob),
             help=f"{knob.help} Default: {knob.default_text}.",
         )
-    parser.add_argument("--loop", action="store_true", help="and back to the photo, to be repeated")
+    parser.add_argument("--loop", action="store_true", help="then play backwards, for a loop")
     add_output_option(parser, endings=[*OUTPUT_FORMATS])
     add_recipe_options(parser, DreamRecipe)
 
 
-def _making_of(given: argparse.Namespace) -> None:
-    recipe, making = (
-        build_recipe(given, DreamRecipe),
-        MakingOf(given.seconds, given.fps, given.loop),
-    )
-    photo = load_image(given.photo)
-    engine = build_engine(given, recipe.model)
+def _making_of(args: argparse.Namespace) -> None:
+    recipe = build_recipe(args, DreamRecipe)
+    making = MakingOf(args.seconds, args.fps, args.loop)
+    photo = load_image(args.photo)
+    engine = build_engine(args, recipe.model)
     start = time.perf_counter()
     (job,) = engine.plan([recipe], size_of(photo))
     size = making_of_size(job.stages[-1].size)
-    film = VideoWriter(given.out, job.recipes[0], size, making.frame_rate, 1 / making.frame_rate)
+    writer = VideoWriter(args.out, job.recipes[0], size, making.frame_rate, 1 / making.frame_rate)
     try:
-        for _ in record_making_of(render_with_progress(engine, [recipe], photo), making, film):
+        for _ in record_making_of(render_with_progress(engine, [recipe], photo), making, writer):
             pass
-        film.finish()
+        writer.finish()
     finally:
-        film.discard_parts()
-    _report(given, film, len(making.frame_order), start)
+        writer.discard_parts()
+    _report(args, writer, len(making.frame_order), start)
 
 
-def _report(given: argparse.Namespace, film: VideoWriter, frames: int, start: float) -> None:
-    _say_remark(film)
-    height, width = film.size
+def _report(args: argparse.Namespace, writer: VideoWriter, frames: int, start: float) -> None:
+    """Print the size, the frames and the seconds since `start`."""
+    _print_remark(writer)
+    height, width = writer.size
     seconds = time.perf_counter() - start
-    print(to_printable_line(f"{given.out}: {width} x {height}, {frames} frames, {seconds:.1f} s"))
+    print(to_printable_line(f"{args.out}: {width} x {height}, {frames} frames, {seconds:.1f} s"))
 
 
-def _say_remark(film: VideoWriter) -> None:
-    if film.remark:
-        print(to_printable_line(film.remark), file=sys.stderr)
+def _print_remark(writer: VideoWriter) -> None:
+    if writer.remark:
+        print(to_printable_line(writer.remark), file=sys.stderr)
 
 
 COMMANDS: tuple[Command, ...] = (
-    ("zoom", "zoom into a photo that dreams, without end", _zoom_options, _zoom),
+    ("zoom", "make an endless zoom into a photo", _zoom_options, _zoom),
     ("video", "dream a video", _video_options, _video),
-    ("making-of", "show how a dream comes about, as a video", _making_of_options, _making_of),
+    ("making-of", "make a video of a dream as it forms", _making_of_options, _making_of),
 )

@@ -185,7 +185,7 @@ class VideoWriter:
         partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
         try:
             with convert_write_errors():
-                lasting = self.recipe.lasting(_total_seconds(self._starts))
+                lasting = self.recipe.with_max_seconds(_total_seconds(self._starts))
                 made_by = lasting.to_json() if with_recipe else ""
                 if self.path.suffix.lower() == ".gif":
                     write_gif(partial, self._starts, made_by, self.size)

@@ -166,7 +166,7 @@ def _stream_video_job(work: JobRunner, reel: VideoJob, source: str, ending: str)
             said.ended = (
                 f"{so_far}: {error}"
                 if isinstance(error, LeaseError)
-                else f"time was up {so_far}, this is how far it came; a shorter video, or {TIME_LIMIT_ADVICE}"
+                else f"time was up {so_far}, this is how far it came; a shorter video, {TIME_LIMIT_ADVICE}"
             )
             yield said.final_update()
         finally:

@@ -1,7 +1,4 @@
-"""Recipes: all that decides a picture, as plain data.
-
-A kind of picture has its knobs in one file; `recipe.Recipe` is what they share.
-"""
+"""Recipes: all knobs of an image or a video as plain data, one module per kind of recipe."""
 
 from dream.recipe.base import Recipe
 from dream.recipe.channel import ChannelRecipe

@@ -1,8 +1,8 @@
-"""A recipe: all that decides a picture. The app, the API, the command line and PNGs speak it.
+"""The base class of recipes, which the app, the API, the command line and PNG files share.
 
-Each knob stands here once, with its default, bounds, unit and help; sliders, options, checks and
-tables follow from it. A recipe that exists is valid; what is left open in it (sizes that fit a
-device) `Recipe.settled` fills in.
+A recipe declares each knob once, with default, bounds, unit and help; sliders, options, checks and
+tables are built from that. A recipe is validated when it is created. Knobs that depend on the
+device, such as the size, may stay None until `Recipe.with_defaults` fills them in.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from dream.errors import RecipeError, describe_value, suggest_names
 from dream.networks import catalogue
@@ -24,28 +25,30 @@ from dream.recipe.knob import knob, knobs
 FORMAT_VERSION = 1
 SEED_LIMIT = 2**31 - 1
 LIST_LIMIT = 64
-# More than any mix needs; from about 1e36 on sums overflow.
+# Far more than a mix needs; weights above about 1e36 would overflow the sums.
 WEIGHT_LIMIT = 1000
 DEFAULT_MODEL = "dreamlet"
-# What a recipe that does not say its kind is for.
 DEFAULT_KIND = "dream"
+# Deprecated names of methods, which go with the next release.
+OLD_NAMES = {"but": "with_changes", "settled": "with_defaults"}
+OLD_NAMES |= {"within": "with_max_side", "called": "file_stem"}
 
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 WeightedNames = tuple[tuple[str, float], ...]
 
 
 def seed_knob() -> Any:
-    """The seed, as each kind of recipe has it."""
-    return knob(0, 0, SEED_LIMIT, "The same seed gives the same picture.")
+    """Return the `seed` field that all kinds of recipes have."""
+    return knob(0, 0, SEED_LIMIT, "Random seed; the same seed gives the same image.")
 
 
 def size_knob(noise: int, photo: int) -> Any:
-    """The side of a picture that starts from noise, or of a photo, as those defaults say."""
+    """Return a `size` field with these default sides, from noise and on a photo."""
     return knob(
         None,
         32,
         1024,
-        "The side of the picture; a larger photo is shrunk to this longest side.",
+        "Side of the image; a larger photo is reduced to this longest side.",
         unit="pixels",
         derived_default=f"{noise}; on a photo {photo}",
     )
@@ -53,71 +56,79 @@ def size_knob(noise: int, photo: int) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
-    """What all recipes share: checking, changing, settling, and the way to and from JSON."""
+    """Base class of all recipes: validation, changes, defaults and JSON."""
 
     kind: ClassVar[str] = ""
-    # The knob that says how large the picture becomes.
+    # The knob that limits the size of the image.
     size_knob_name: ClassVar[str] = "size"
 
-    model: str = knob(DEFAULT_MODEL, help="The network that dreams.")
+    model: str = knob(DEFAULT_MODEL, help="Network to use.")
 
     def __post_init__(self) -> None:
-        for name, each in knobs(self).items():
-            self._set(name, each.check(name, getattr(self, name)))
+        for name, recipe_knob in knobs(self).items():
+            self._set(name, recipe_knob.check(name, getattr(self, name)))
+
+    if not TYPE_CHECKING:  # With `__getattr__`, mypy would accept any attribute.
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in OLD_NAMES:
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            warnings.warn(f"{name} is now {OLD_NAMES[name]}", DeprecationWarning, stacklevel=2)
+            return getattr(self, OLD_NAMES[name])
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
     @property
     def card(self) -> ModelCard:
-        """What is known of its network."""
+        """The model card of its network."""
         return catalogue.get_card(self.model)
 
     @property
     @abstractmethod
     def layers(self) -> WeightedNames:
-        """The modules it reads, friendly names resolved, each with its weight."""
+        """All modules whose activations it uses, aliases resolved, with their weights."""
 
     def with_changes(self: AnyRecipe, **changes: Any) -> AnyRecipe:
-        """This recipe with those knobs changed; what follows from them is worked out afresh.
+        """Return a copy with these knobs changed; knobs that depend on them are derived again.
 
-        A new intensity brings its own step and iterations, a new model its own layer, a new layer
-        its own channels.
+        A new intensity resets `step` and `iterations`, a new model the layer, a new layer the
+        channels, unless they are in `changes` too.
         """
-        about = knobs(self)
-        for name in about.keys() & changes:
-            changes[name] = about[name].check(name, changes[name])
+        recipe_knobs = knobs(self)
+        for name in recipe_knobs.keys() & changes:
+            changes[name] = recipe_knobs[name].check(name, changes[name])
         return type(self)(**{**asdict(self), **self._reset_dependents(changes), **changes})
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """What those changes undo."""
+        """Return the knobs that these changes reset, with their new values."""
         return {"layer": None} if "model" in changes else {}
 
     def with_defaults(self: AnyRecipe, device: str, photo: bool) -> AnyRecipe:
-        """The recipe with nothing left open, as fits that type of device, and noise or a photo."""
-        usual = self._open_defaults(device, photo)
-        changes = {name: value for name, value in usual.items() if getattr(self, name) is None}
+        """Return a copy without None: defaults suit the device type, and noise or a photo."""
+        defaults = self._open_defaults(device, photo)
+        changes = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return self.with_changes(**changes) if changes else self
 
     @abstractmethod
     def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
-        """What knobs become that were left open."""
+        """Return the values of knobs that may be None until the device is known."""
 
     def with_max_side(self: AnyRecipe, side: int) -> AnyRecipe:
-        """The recipe with a picture of at most so many pixels a side."""
+        """Return a copy whose image has at most this many pixels a side."""
         return self.with_changes(**{self.size_knob_name: side})
 
-    def lasting(self, seconds: Fraction) -> Recipe:
-        """What makes the first so many seconds of what it makes, and no more."""
+    def with_max_seconds(self, seconds: Fraction) -> Recipe:
+        """Return a recipe for only the first seconds of its video."""
         return self
 
     @abstractmethod
     def file_stem(self, photo: str = "") -> str:
-        """What a picture of it, of a photo of that name, is called: without an ending."""
+        """Return a file name, without suffix, for its image of the photo of this name."""
 
-    def _layer_label(self, place: str) -> str:
-        """A place in the network as files may be called; another network than usual is named."""
-        return safe_name(place if self.model == DEFAULT_MODEL else f"{self.model}.{place}")
+    def _layer_label(self, layer: str) -> str:
+        """Return a layer as part of a file name, with the model unless it is the default."""
+        return safe_name(layer if self.model == DEFAULT_MODEL else f"{self.model}.{layer}")
 
     def _check_size(self, size: int | None) -> None:
         if size is not None and size < self.card.min_side:
@@ -125,77 +136,78 @@ class Recipe(ABC):
 
     @classmethod
     def types_by_kind(cls) -> dict[str, type[Any]]:
-        """The kinds of recipes that there are below this one, by name; or itself."""
-        if not (below := cls.__subclasses__()):
+        """Return the concrete recipe classes below this one by kind, or this class itself."""
+        if not (subclasses := cls.__subclasses__()):
             return {cls.kind: cls}
-        return {name: kind for each in below for name, kind in each.types_by_kind().items()}
+        return {name: kind for each in subclasses for name, kind in each.types_by_kind().items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain data, with its kind and the version of the format."""
+        """Return the recipe as plain data, with its kind and the format version."""
         return {"deepdream": FORMAT_VERSION, "kind": self.kind, **asdict(self)}
 
     def to_json(self) -> str:
-        """The recipe as one line of JSON."""
+        """Return the recipe as one line of JSON."""
         return json.dumps(self.to_dict())
 
     @classmethod
     def from_dict(cls: type[AnyRecipe], data: Mapping[str, Any]) -> AnyRecipe:
-        """The recipe that `to_dict` wrote; of `Recipe` itself, whatever its kind.
+        """Return the recipe that `to_dict` wrote; `Recipe.from_dict` accepts every kind.
 
-        Missing knobs take their defaults, a missing kind is that of the class, or a dream.
+        Missing knobs take their defaults; a missing kind is that of the class, or "dream".
 
         Raises:
-            RecipeError: if it is no mapping, of a newer version or another kind, or has an unknown
-                knob or a value out of bounds.
+            RecipeError: if `data` is no mapping, or has another version or kind, an unknown knob
+                or a value out of bounds.
         """
         if not isinstance(data, Mapping):
-            raise RecipeError("this is no recipe: it is not a JSON object")
-        given = dict(data)
-        version, kind = given.pop("deepdream", FORMAT_VERSION), given.pop("kind", cls.kind)
+            raise RecipeError("a recipe must be a JSON object")
+        values = dict(data)
+        version, kind = values.pop("deepdream", FORMAT_VERSION), values.pop("kind", cls.kind)
         if type(version) is not int or version != FORMAT_VERSION:
             raise RecipeError(
-                f"this recipe has version {describe_value(version)}; this program reads {FORMAT_VERSION}"
+                f"this recipe has version {describe_value(version)}; "
+                f"this program reads version {FORMAT_VERSION}"
             )
         kinds = cls.types_by_kind()
         if not isinstance(kind, str) or (kind or DEFAULT_KIND) not in kinds:
             raise RecipeError(
-                f"this recipe is for {describe_value(kind)}; "
-                f"a recipe for {' or '.join(map(repr, sorted(kinds)))} is needed"
+                f"this recipe has kind {describe_value(kind)}; "
+                f"kind {' or '.join(map(repr, sorted(kinds)))} is needed"
             )
         recipe: type[AnyRecipe] = kinds[kind or DEFAULT_KIND]
         names = list(knobs(recipe))
-        for name in given:
+        for name in values:
             if name not in names:
                 raise RecipeError(
-                    f"{describe_value(name)} is no part of a recipe; {suggest_names(name, names)}"
+                    f"a recipe has no knob {describe_value(name)}; {suggest_names(name, names)}"
                 )
-        return recipe(**given)
+        return recipe(**values)
 
     @classmethod
     def from_json(cls: type[AnyRecipe], text: str | bytes) -> AnyRecipe:
-        """The recipe that `to_json` wrote.
+        """Return the recipe that `to_json` wrote.
 
         Raises:
-            RecipeError: as `from_dict`, or if the text is no JSON object.
+            RecipeError: as `from_dict`, or if the text is not JSON.
         """
         try:
-            # What editors put before a text, a byte-order mark, says nothing.
+            # Some editors put a byte-order mark before the text.
             data = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
         except (TypeError, ValueError, RecursionError) as error:
-            raise RecipeError("this is no recipe: it is not JSON") from error
+            raise RecipeError("a recipe must be JSON, and this is not") from error
         return cls.from_dict(data)
 
 
 def safe_name(name: str) -> str:
-    """That name as a part of a file's, at most 60 bytes, without hyphens, which part it."""
+    """Return a name as part of a file name: at most 60 bytes, no hyphens, which separate parts."""
     return re.sub(r"[^\w.]+", "+", name).encode()[:60].decode(errors="ignore")
 
 
 def parse_weighted_names(what: str, text: str) -> list[tuple[str, float]]:
-    """The names in "a:0.5, b", each with its weight, 1 where none is given.
+    """Return the names in "a:0.5, b" with their weights, 1 by default.
 
     Raises:
-        RecipeError: if a weight is no number from -1000 to 1000.
+        RecipeError: if a weight is not a number from -1000 to 1000; it calls the name `what`.
     """
     weights = []
     for part in text.split(",", LIST_LIMIT):

@@ -1,4 +1,4 @@
-"""The recipe of what a channel looks for, and channels by the list."""
+"""The recipe of a channel image, and lists of channels."""
 
 from __future__ import annotations
 
@@ -11,39 +11,38 @@ from dream.networks import catalogue
 from dream.recipe.base import LIST_LIMIT, Recipe, WeightedNames, seed_knob, size_knob
 from dream.recipe.knob import knob
 
-# Sides and steps from noise, and on a photo.
+# Sides and step counts: from noise, on a photo.
 DEFAULT_SIZES = (160, 448)
 DEFAULT_STEPS = (128, 48)
-# More than any layer has: which ones a layer has, its card says.
-MOST_CHANNELS = 99_999_999
+# Above every real channel; the model card checks the number for each layer.
+MAX_CHANNEL = 99_999_999
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelRecipe(Recipe):
-    """What one channel of a layer looks for (Olah et al. 2017), from noise or in a photo.
+    """An image that activates one channel (Olah et al. 2017), from noise or in a photo.
 
-    `size` and `steps` may be left open: what fits depends on whether there is a photo. The layer is
-    written down by the name of its module.
+    `size` and `steps` may be None, because their defaults depend on whether there is a photo. The
+    layer is stored by its module name.
 
     Raises:
-        RecipeError: if a knob is out of bounds, or the network, the layer or the channel is not
-            there, or the network does not read pictures so small.
+        RecipeError: if a knob is out of bounds, if there is no such network, layer or channel, or
+            if the size is too small for the network.
     """
 
     kind: ClassVar[str] = "channel"
 
-    layer: str = knob(
-        None, help="The layer whose channel is shown.", derived_default="the network's own"
-    )
-    channel: int = knob(0, 0, MOST_CHANNELS, "The channel, counted from 0.")
+    layer: str = knob(None, help="Layer of the channel.", derived_default="set by the network")
+    channel: int = knob(0, 0, MAX_CHANNEL, "Channel number, starting at 0.")
     objective: str = knob(
         "channel",
-        help="Raise it all over the picture (channel) or in its middle alone (neuron).",
+        help="Maximise the channel over the whole image (channel) or only at its centre (neuron).",
         choices=("channel", "neuron"),
     )
     canvas: str = knob(
         "fourier",
-        help="What noise is made of: waves, or pixels for comparison; a photo starts as it is.",
+        help="What is optimised when starting from noise: Fourier coefficients, or pixels for "
+        "comparison; photos always use pixels.",
         choices=("fourier", "pixels"),
     )
     size: int = size_knob(*DEFAULT_SIZES)
@@ -51,7 +50,7 @@ class ChannelRecipe(Recipe):
         None,
         0,
         400,
-        "Steps of the ascent; on a photo spread over four octaves.",
+        "Number of steps; on a photo, spread over four octaves.",
         derived_default=f"{DEFAULT_STEPS[0]}; on a photo {DEFAULT_STEPS[1]}",
     )
     seed: int = seed_knob()
@@ -64,16 +63,17 @@ class ChannelRecipe(Recipe):
 
     @property
     def layers(self) -> WeightedNames:
-        """The one layer."""
+        """The layer, with weight 1."""
         return ((self.layer, 1.0),)
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        follow = super()._reset_dependents(changes)
+        resets = super()._reset_dependents(changes)
         if "model" in changes or "layer" in changes:
-            follow["channel"] = 0
-        return follow
+            resets["channel"] = 0
+        return resets
 
     def file_stem(self, photo: str = "") -> str:
+        """Return "channel-PHOTO-LAYER-CHANNEL-seedSEED", without PHOTO if there is none."""
         parts = (photo, self._layer_label(self.layer), str(self.channel), f"seed{self.seed}")
         return "-".join(("channel", *filter(None, parts)))
 
@@ -82,12 +82,12 @@ class ChannelRecipe(Recipe):
 
 
 def parse_channels(text: str, model: str, layer: str) -> tuple[int, ...]:
-    """The channels of a list as "3,7,12" or "0-15"; each once, in that order.
+    """Return the channels in a list such as "3,7,12" or "0-15", in order, without repeats.
 
     Raises:
-        RecipeError: if it is no such list, too long, or the layer has no such channel.
+        RecipeError: if the list is malformed or too long, or the layer has no such channel.
 
-    >>> channel_numbers("3, 10-12", "dreamlet", "inception4c")
+    >>> parse_channels("3, 10-12", "dreamlet", "inception4c")
     (3, 10, 11, 12)
     """
     card = catalogue.get_card(model)
@@ -98,24 +98,24 @@ def parse_channels(text: str, model: str, layer: str) -> tuple[int, ...]:
         high = card.resolve_channel(layer, last) if last else low
         if high < low:
             raise RecipeError(
-                f"channels run upwards, as {high}-{low}, not {describe_value(part.strip())}"
+                f"a range of channels must ascend: {high}-{low}, not {describe_value(part.strip())}"
             )
         numbers.extend(range(low, high + 1)[: LIST_LIMIT + 1])
         if len(numbers) > LIST_LIMIT:
-            raise RecipeError(f"that is too many channels at once; give {LIST_LIMIT} or fewer")
+            raise RecipeError(f"too many channels; give {LIST_LIMIT} or fewer")
     return tuple(dict.fromkeys(numbers))
 
 
 def evenly_spaced_channels(count: int, model: str, layer: str) -> tuple[int, ...]:
-    """So many channels of a layer (all, if it has no more), evenly spread.
+    """Return up to `count` evenly spaced channels of a layer.
 
-    The channels of an inception block stand in groups of one kernel size; these come from all.
+    Even spacing covers all branches of an inception block, whose channels are grouped by branch.
 
-    >>> spread_channels(4, "dreamlet", "inception4c")
+    >>> evenly_spaced_channels(4, "dreamlet", "inception4c")
     (0, 80, 160, 240)
     """
     if not isinstance(count, int) or not 1 <= count <= LIST_LIMIT:
         raise RecipeError(f"a grid has 1 to {LIST_LIMIT} channels, not {describe_value(count)}")
-    channels = catalogue.get_card(model).channel_count(layer)
-    count = min(count, channels)
-    return tuple(each * channels // count for each in range(count))
+    total = catalogue.get_card(model).channel_count(layer)
+    count = min(count, total)
+    return tuple(index * total // count for index in range(count))

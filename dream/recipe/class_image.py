@@ -1,4 +1,4 @@
-"""The recipe of what a network takes for a class."""
+"""The recipe of a class image."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from dream.recipe.base import (
 )
 from dream.recipe.knob import knob
 
-# Sides from noise, and on a photo.
+# Sides: from noise, on a photo.
 DEFAULT_SIZES = (224, 320)
-# The modes, and how many steps each takes where nothing is said.
+# Default step count of each mode, from noise.
 DEFAULT_STEPS = {"growing": 248, "fourier": 128, "octaves": 192, "phase": 128, "classic": 200}
 DEFAULT_PHOTO_STEPS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRecipe(Recipe):
-    """What a network takes for a class of ImageNet (Simonyan et al. 2013), from noise or a photo.
+    """An image that maximises ImageNet classes (Simonyan et al. 2013), from noise or a photo.
 
-    `size` and `steps` may be left open, as in a `ChannelRecipe`. Targets are written down by their
-    names.
+    `size` and `steps` may be None, as in a `ChannelRecipe`. Targets are stored by name.
 
     Raises:
-        RecipeError: if a knob is out of bounds, or the network or a class is not there or unclear.
+        RecipeError: if a knob is out of bounds, there is no such network, or a class is unknown or
+            ambiguous.
     """
 
     kind: ClassVar[str] = "class"
 
     target: str = knob(
         "goldfish",
-        help="The class, by name, part of it or number; several as goldfish:1,jellyfish:0.5.",
+        help="Class by name, part of a name, or number; mix several: goldfish:1,jellyfish:0.5.",
     )
     mode: str = knob(
         "growing",
-        help="How it is made; growing gives one large subject, classic is the equation of 2013.",
+        help="Method; growing gives one large subject, classic is that of Simonyan et al. 2013.",
         choices=tuple(DEFAULT_STEPS),
     )
     size: int = size_knob(*DEFAULT_SIZES)
@@ -53,7 +53,7 @@ class ClassRecipe(Recipe):
         None,
         0,
         1000,
-        "Steps of the ascent, over all sizes.",
+        "Number of steps, over all octaves.",
         derived_default=", ".join(f"{steps} {mode}" for mode, steps in DEFAULT_STEPS.items())
         + f"; on a photo {DEFAULT_PHOTO_STEPS}",
     )
@@ -61,7 +61,7 @@ class ClassRecipe(Recipe):
         2.0,
         0.0,
         20.0,
-        "Mean change of a pixel in one step of octaves and classic.",
+        "Mean change of a pixel per step; used by octaves and classic.",
         slider_step=0.1,
         unit="grey levels",
     )
@@ -69,11 +69,11 @@ class ClassRecipe(Recipe):
         0.001,
         0.0,
         1.0,
-        "The lambda of classic: by how much the squared norm of the picture counts.",
+        "Weight (lambda) of the image's squared norm; used by classic.",
         slider_step=0.001,
     )
     tries: int = knob(
-        2, 1, 8, "Noises tried at the smallest size of growing and octaves; the best is kept."
+        2, 1, 8, "Random starts at the smallest octave, best one kept; used by growing and octaves."
     )
     seed: int = seed_knob()
 
@@ -82,32 +82,34 @@ class ClassRecipe(Recipe):
         weights = parse_weighted_names("class", self.target)
         numbers = [(imagenet_classes.find_class(name), weight) for name, weight in weights]
         if len(dict(numbers)) < len(numbers):
-            raise RecipeError(f"target names a class twice: {describe_value(self.target, 80)}")
-        written = (f"{imagenet_classes.class_names()[each]}:{weight:g}" for each, weight in numbers)
-        self._set("target", ",".join(text.removesuffix(":1") for text in written))
+            raise RecipeError(f"target lists a class twice: {describe_value(self.target, 80)}")
+        names = imagenet_classes.class_names()
+        parts = (f"{names[number]}:{weight:g}" for number, weight in numbers)
+        self._set("target", ",".join(part.removesuffix(":1") for part in parts))
         self._check_size(self.size)
 
     @property
     def layers(self) -> WeightedNames:
-        """The last layer, which holds the logits."""
+        """The layer that computes the logits."""
         return ((self.card.logit_layer, 1.0),)
 
     @cached_property
     def targets(self) -> tuple[tuple[int, float], ...]:
-        """The number of each class, with its weight.
+        """The class numbers with their weights.
 
         >>> ClassRecipe(target="goldfish, jellyfish:0.5").targets
         ((1, 1.0), (107, 0.5))
         """
         return tuple(
-            (imagenet_classes.find_class(name), each)
-            for name, each in parse_weighted_names("class", self.target)
+            (imagenet_classes.find_class(name), weight)
+            for name, weight in parse_weighted_names("class", self.target)
         )
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
     def file_stem(self, photo: str = "") -> str:
+        """Return "class-TARGET-PHOTO-seedSEED", without PHOTO if there is none."""
         parts = (safe_name(self.target), photo, f"seed{self.seed}")
         return "-".join(("class", *filter(None, parts)))
 

@@ -14,8 +14,8 @@ from dream.networks import catalogue
 from dream.recipe.base import LIST_LIMIT, Recipe, WeightedNames, parse_weighted_names, seed_knob
 from dream.recipe.knob import knob
 
-# Intensity 1 to 10 as (step in grey levels, iterations an octave): even steps to the eye, a mean
-# change of 3 to 52 grey levels on photographs with Dreamlet at inception4c.
+# (step in grey levels, iterations per octave) for intensity 1 to 10, in visually even increments:
+# a mean change of 3 to 52 grey levels on photographs with Dreamlet at inception4c.
 INTENSITIES = (
     (0.35, 6),
     (0.55, 7),
@@ -29,10 +29,10 @@ INTENSITIES = (
     (4.5, 36),
 )
 
-# The longest side of a dream, in pixels, where none is asked for.
+# Default longest side, in pixels.
 DEFAULT_CPU_SIDE, DEFAULT_GPU_SIDE = 640, 1024
 
-# What may be raised, and the knob that each needs.
+# Each objective with the knob that it needs.
 OBJECTIVE_REQUIREMENTS = {
     "norm": "",
     "mean": "",
@@ -44,23 +44,23 @@ OBJECTIVE_REQUIREMENTS = {
 
 
 def _default_bands_text() -> str:
-    """How many bands each network has by default, in words: "1; 4 for googlenet"."""
-    many = [card for card in catalogue.CARDS.values() if card.laplacian_bands > 1]
-    return f"1; {many[0].laplacian_bands} for {' and '.join(card.name for card in many)}"
+    """Return the default number of bands in words, such as "1; 4 for googlenet"."""
+    cards = [card for card in catalogue.CARDS.values() if card.laplacian_bands > 1]
+    return f"1; {cards[0].laplacian_bands} for {' and '.join(card.name for card in cards)}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DreamRecipe(Recipe):
     """A deep dream: octave gradient ascent on a photo (Mordvintsev et al. 2015).
 
-    `layer`, `objective`, `step`, `iterations` and `laplacian` may be given as None: what the
-    network, `intensity`, `guide` and `channels` say. They are filled in when the recipe is made, so
-    that a recipe written down stays true when a default moves. `max_side` may be left open: what
-    fits depends on the device. `guide` and `mask` are pictures themselves, as `embed_guide` and
-    `embed_mask` make them of files.
+    For `layer`, `objective`, `step`, `iterations` and `laplacian`, None means: derive the value
+    from the network, `intensity`, `guide` and `channels` when the recipe is created. A saved recipe
+    therefore stays the same when a default changes. `max_side` may stay None, because its default
+    depends on the device. `guide` and `mask` are data URIs, which `embed_guide` and `embed_mask`
+    make from files.
 
     Raises:
-        RecipeError: if a knob is out of bounds, or the network or a layer is not there.
+        RecipeError: if a knob is out of bounds, or there is no such network or layer.
     """
 
     kind: ClassVar[str] = "dream"
@@ -68,74 +68,74 @@ class DreamRecipe(Recipe):
 
     layer: str = knob(
         None,
-        help="Where in the network to dream; several with weights as inception3b:0.5,inception4c; "
-        "others for coarse and for fine octaves as inception5a>inception3b.",
-        derived_default="the network's own",
+        help="Layer to amplify; mix layers with weights as inception3b:0.5,inception4c; use other "
+        "layers for coarse and fine octaves as inception5a>inception3b.",
+        derived_default="set by the network",
     )
     channels: str = knob(
         "",
-        help="Only these channels of the layer, as 7 or with weights 7,12:0.5; empty for all.",
+        help="Channels of the layer to amplify, with optional weights as 7,12:0.5; empty for all.",
         empty_meaning="all",
     )
     guide: str = knob(
         "",
-        help="A picture to dream of what is in it; the network's high layer follows it best.",
+        help="Guide image, whose content appears in the dream; works best at a high layer.",
         is_image=True,
         empty_meaning="none",
     )
     objective: str = knob(
         None,
-        help="What to raise: the squared norm of the layer, its mean, the mean of its absolute "
-        "values, its channels; the guide by best match, or by texture.",
+        help="What to maximise: the layer's squared norm (norm), mean, mean absolute value "
+        "(absolute) or channels; or similarity to the guide, by best match or by texture.",
         choices=tuple(OBJECTIVE_REQUIREMENTS),
-        derived_default="norm; channels or match where given",
+        derived_default="norm; channels with channels, match with a guide",
     )
     border: int = knob(
-        0, 0, 8, "So many positions at the edges of the layer do not count.", unit="positions"
+        0, 0, 8, "Positions to ignore at each edge of the layer's activations.", unit="positions"
     )
     mask: str = knob(
         "",
-        help="A picture, white where to dream; where it is black all stays as it is.",
+        help="Mask image: white areas dream, black areas stay unchanged.",
         is_image=True,
         empty_meaning="everywhere",
     )
-    feather: int = knob(8, 0, 64, "How softly the mask begins, inwards.", unit="pixels")
-    intensity: int = knob(5, 1, 10, "How far to go, from a whisper to a fever.")
-    octaves: int = knob(4, 1, 10, "Sizes to dream at; more make larger shapes.")
-    scale: float = knob(1.4, 1.1, 2.0, "How much each octave is larger.", slider_step=0.05)
+    feather: int = knob(8, 0, 64, "Width of the soft edge inside the mask.", unit="pixels")
+    intensity: int = knob(5, 1, 10, "Strength, from subtle to extreme.")
+    octaves: int = knob(4, 1, 10, "Number of octaves (image sizes); more give larger shapes.")
+    scale: float = knob(1.4, 1.1, 2.0, "Size ratio of successive octaves.", slider_step=0.05)
     iterations: int = knob(
         None,
         0,
         100,
-        "Steps at each octave; more make it stronger and cleaner.",
-        derived_default="by intensity",
+        "Steps per octave; more make the dream stronger and cleaner.",
+        derived_default="set by intensity",
     )
     step: float = knob(
         None,
         0.0,
         20.0,
-        "Mean change of a pixel in one step.",
+        "Mean change of a pixel per step.",
         slider_step=0.05,
         unit="grey levels",
-        derived_default="by intensity",
+        derived_default="set by intensity",
     )
     rule: str = knob(
         "normalised",
-        help="How steps are taken: the gradient brought to one size, or Adam.",
+        help="Optimizer: the gradient scaled to a fixed step size (normalised), or Adam.",
         choices=("normalised", "adam"),
     )
     jitter: int = knob(
         32,
         0,
         128,
-        "Random shift before each step, at most a quarter of the side; hides the grid.",
+        "Random shift before each step, at most a quarter of the side; hides grid artefacts.",
         unit="pixels",
     )
     smoothing: float = knob(
         0.5,
         0.0,
         4.0,
-        "Gaussian blur of each step; more makes larger, softer shapes.",
+        "Gaussian blur of each step; more gives larger, softer shapes.",
         slider_step=0.1,
         unit="pixels",
     )
@@ -143,7 +143,7 @@ class DreamRecipe(Recipe):
         None,
         1,
         8,
-        "Octaves of frequency that are brought to one strength in each step; 1 for none.",
+        "Frequency bands of the gradient that each step scales to equal strength; 1 for none.",
         unit="bands",
         derived_default=_default_bands_text(),
     )
@@ -151,25 +151,25 @@ class DreamRecipe(Recipe):
         0.0,
         0.0,
         2.0,
-        "How much each step also smooths, as a share of the step; flat areas, sharp edges.",
+        "Total-variation smoothing, as a share of the step; gives flat areas and sharp edges.",
         slider_step=0.05,
     )
     pull: float = knob(
         0.0,
         0.0,
         1.0,
-        "Which share of the way back to the photo each step goes; 0.02 is subtle.",
+        "Pull towards the photo: share of the difference that each step undoes; 0.02 is subtle.",
         slider_step=0.01,
     )
     keep_colours: bool = knob(
-        False, help="Whether the photo keeps its colours; only its brightness dreams."
+        False, help="Keep the colours of the photo; only its brightness changes."
     )
     seed: int = seed_knob()
     max_side: int = knob(
         None,
         32,
         8192,
-        "A larger photo is shrunk to this longest side.",
+        "A larger photo is reduced to this longest side.",
         unit="pixels",
         derived_default=f"{DEFAULT_CPU_SIDE} on a CPU, {DEFAULT_GPU_SIDE} on a GPU",
     )
@@ -177,13 +177,13 @@ class DreamRecipe(Recipe):
         512,
         128,
         2048,
-        "An octave of four tiles of this side or more is read in tiles; it bounds the memory.",
+        "Side of a tile; octaves of four tiles or more are processed in tiles to limit memory.",
         unit="pixels",
     )
     seamless: str = knob(
         "none",
-        help="Which edges meet: the left and the right one, as in a panorama of 360 degrees "
-        "(across), or all, as on a wallpaper.",
+        help="Edges that match: left and right, for 360-degree panoramas (across), or all four, "
+        "for repeating wallpapers (all).",
         choices=("none", "across", "all"),
     )
 
@@ -193,17 +193,16 @@ class DreamRecipe(Recipe):
             if getattr(self, name) is None:
                 self._set(name, value)
         self._check_objective()
-        # Read here once: what cannot be read is refused at once, the rest is kept.
+        # Parse these cached properties now, so that errors appear when the recipe is created.
         _ = self.layer_groups, self.channel_weights
 
     def _derived_defaults(self) -> dict[str, Any]:
-        """What knobs that are left open become, by the others."""
+        """Return the values of knobs that follow from other knobs."""
         card = self.card
         step, iterations = INTENSITIES[self.intensity - 1]
-        named = "match" if self.guide else "channels" if self.channels else "norm"
         return {
             "layer": card.high_layer if self.guide else card.default_layer,
-            "objective": named,
+            "objective": "match" if self.guide else "channels" if self.channels else "norm",
             "step": step,
             "iterations": iterations,
             "laplacian": card.laplacian_bands,
@@ -212,43 +211,44 @@ class DreamRecipe(Recipe):
     def _check_objective(self) -> None:
         if self.mask and self.seamless != "none":
             raise RecipeError(
-                "outside of a mask all stays as it is, so edges cannot be made to meet; "
-                "leave out the mask, or let seamless be none"
+                "a mask and seamless edges cannot be combined, because a mask keeps the edges as "
+                "they are; remove the mask or set seamless to none"
             )
         if self.guide and self.channels:
-            raise RecipeError("channels and a guide cannot both be followed; leave one out")
+            raise RecipeError("channels and a guide cannot be combined; remove one of them")
         need = OBJECTIVE_REQUIREMENTS[self.objective]
         if need and not getattr(self, need):
             raise RecipeError(
-                f"objective {self.objective} needs {need}; give that, or leave the objective open"
+                f"objective {self.objective} needs {need}; set {need} or leave out the objective"
             )
-        for given in ("guide", "channels"):
-            if getattr(self, given) and need != given:
-                own = " or ".join(
-                    name for name, need in OBJECTIVE_REQUIREMENTS.items() if need == given
+        for knob_name in ("guide", "channels"):
+            if getattr(self, knob_name) and need != knob_name:
+                fitting = [key for key, need in OBJECTIVE_REQUIREMENTS.items() if need == knob_name]
+                raise RecipeError(
+                    f"with {knob_name} set, objective must be {' or '.join(fitting)}, "
+                    f"not {self.objective}"
                 )
-                raise RecipeError(f"with {given} the objective is {own}, not {self.objective}")
 
     @cached_property
     def layer_groups(self) -> tuple[WeightedNames, ...]:
-        """The modules to dream at, each with its weight: by groups of octaves, coarse ones first.
+        """The modules with their weights, one group per range of octaves, coarse octaves first.
 
-        >>> DreamRecipe(layer="inception5a > inception3b:0.5, inception4c").octave_layers
+        >>> DreamRecipe(layer="inception5a > inception3b:0.5, inception4c").layer_groups
         ((('inception5a', 1.0),), (('inception3b', 0.5), ('inception4c', 1.0)))
         """
         if re.match(r"\s*\d+(\.\d+)?\s*s\s*:", self.layer):
-            raise RecipeError("key frames are for a zoom; give a layer, as inception4c")
+            raise RecipeError("only a zoom takes keyframes; give a layer such as inception4c")
         groups = []
         for text in self.layer.split(">", LIST_LIMIT):
             weights = parse_weighted_names("layer", text)
             group = tuple((self.card.resolve_layer(name), weight) for name, weight in weights)
             if len(dict(group)) < len(group):
-                raise RecipeError(f"layer names a place twice: {describe_value(text.strip(), 80)}")
+                raise RecipeError(f"a layer is listed twice: {describe_value(text.strip(), 80)}")
             groups.append(group)
         return tuple(groups)
 
     def layers_at(self, octave: int, octaves: int) -> WeightedNames:
-        """The modules for an octave, counted from 1; the last group has the last octave always.
+        """Return the modules for an octave, counted from 1; the last octave has the last group.
 
         >>> mixed = DreamRecipe(layer="inception5a>inception3b")
         >>> [mixed.layers_at(octave, 4)[0][0] for octave in (1, 2, 3, 4)]
@@ -259,7 +259,7 @@ class DreamRecipe(Recipe):
 
     @property
     def layers(self) -> WeightedNames:
-        """All modules to dream at, friendly names resolved, each with its weight.
+        """All modules to amplify, aliases resolved, with their weights.
 
         >>> DreamRecipe(layer="inception3b:0.5, inception4c").layers
         (('inception3b', 0.5), ('inception4c', 1.0))
@@ -268,7 +268,7 @@ class DreamRecipe(Recipe):
 
     @cached_property
     def channel_weights(self) -> tuple[tuple[int, float], ...]:
-        """The channels to dream of, each with its weight; none for all.
+        """The channels to amplify with their weights; empty for all.
 
         >>> DreamRecipe(channels="7, 12:0.5").channel_weights
         ((7, 1.0), (12, 0.5))
@@ -276,7 +276,7 @@ class DreamRecipe(Recipe):
         if not self.channels:
             return ()
         if len(self.layer_groups) > 1 or len(self.layers) > 1:
-            raise RecipeError("channels belong to one layer; give a single layer with them")
+            raise RecipeError("channels need a single layer, not a mix; give one layer")
         ((layer, _),) = self.layers
         return tuple(
             (self.card.resolve_channel(layer, text), weight)
@@ -284,24 +284,25 @@ class DreamRecipe(Recipe):
         )
 
     def file_stem(self, photo: str = "") -> str:
-        place = self._layer_label("+".join(filter(None, (self.layer, self.channels))))
-        return f"dream-{photo}-{place}-i{self.intensity}-seed{self.seed}"
+        """Return "dream-PHOTO-LAYER-iINTENSITY-seedSEED"."""
+        layer = self._layer_label("+".join(filter(None, (self.layer, self.channels))))
+        return f"dream-{photo}-{layer}-i{self.intensity}-seed{self.seed}"
 
     def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
         return {"max_side": DEFAULT_CPU_SIDE if device == "cpu" else DEFAULT_GPU_SIDE}
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        follow = super()._reset_dependents(changes)
+        resets = super()._reset_dependents(changes)
         if "intensity" in changes:
-            follow |= {"step": None, "iterations": None}
+            resets |= {"step": None, "iterations": None}
         if "model" in changes:
-            follow["laplacian"] = None
+            resets["laplacian"] = None
         if "model" in changes or "layer" in changes:
-            follow["channels"] = ""
+            resets["channels"] = ""
         if "guide" in changes and self.layer == self._derived_defaults()["layer"]:
-            follow["layer"] = None
-        then = {"guide": self.guide, "channels": self.channels} | follow | dict(changes)
+            resets["layer"] = None
+        after = {"guide": self.guide, "channels": self.channels} | resets | dict(changes)
         need = OBJECTIVE_REQUIREMENTS[self.objective]
-        if not then[need] if need else then["guide"] or then["channels"]:
-            follow["objective"] = None
-        return follow
+        if not after[need] if need else after["guide"] or after["channels"]:
+            resets["objective"] = None
+        return resets

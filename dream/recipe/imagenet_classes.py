@@ -1,4 +1,4 @@
-"""The 1000 classes of ImageNet: their names, as torchvision has them, and how to find one."""
+"""The names of the 1000 ImageNet classes, as in torchvision, and a search over them."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ MAX_LISTED = 8
 
 @lru_cache(maxsize=1)
 def class_names() -> tuple[str, ...]:
-    """The name of each class, by its number from 0: tench, goldfish, great white shark, …"""
-    # Torchvision has them too, but takes seconds to load.
+    """Return the class names in order of their numbers: tench, goldfish, great white shark, …."""
+    # Torchvision has the same list, but importing it takes seconds.
     return tuple(NAMES_FILE.read_text(encoding="utf-8").splitlines())
 
 
 def find_class(text: str) -> int:
-    """The number of a class given by its number, its name, or a part of the name that no other has.
+    """Return the number of a class given by number, name or an unambiguous part of its name.
 
     Raises:
-        RecipeError: if there is none, or more than one; the message lists what is near.
+        RecipeError: if no class or more than one matches; the message lists candidates.
 
-    >>> find("goldfish"), find("School BUS"), find("281"), find("loggerhead")
-    (1, 779, 281, 33)
+    >>> [find_class(text) for text in ("goldfish", "School BUS", "281", "loggerhead")]
+    [1, 779, 281, 33]
     """
-    wanted, known = " ".join(text.split()), class_names()
-    if wanted in known:
-        return known.index(wanted)
-    if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 and int(wanted) < len(known):
-        return int(wanted)
-    wanted = wanted.lower()
+    query, known = " ".join(text.split()), class_names()
+    if query in known:
+        return known.index(query)
+    if query.isascii() and query.isdigit() and len(query) < 9 and int(query) < len(known):
+        return int(query)
+    query = query.lower()
     lowered = [name.lower() for name in known]
-    # The dog is a Cardigan, the garment a cardigan: a name may still be two classes'.
-    found = [number for number, name in enumerate(lowered) if name == wanted]
-    if wanted and not found:
-        found = [number for number, name in enumerate(lowered) if wanted in name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        found.sort(key=lambda number: not lowered[number].startswith(wanted))
+    # Two names differ only in case: Cardigan is the dog, cardigan the garment.
+    matches = [number for number, name in enumerate(lowered) if name == query]
+    if query and not matches:
+        matches = [number for number, name in enumerate(lowered) if query in name]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        matches.sort(key=lambda number: not lowered[number].startswith(query))
         raise RecipeError(
-            f"{describe_value(text)} may be {_format_classes(found)}; name one of them"
+            f"{describe_value(text)} may be {_format_classes(matches)}; name one of them"
         )
-    like = [lowered.index(name) for name in close_matches(wanted, lowered, 5)]
+    similar = [lowered.index(name) for name in close_matches(query, lowered, 5)]
     raise RecipeError(
-        f"there is no class {describe_value(text)}; try {_format_classes(like or [1, 107, 281])}, "
-        f"or a number from 0 to {len(known) - 1}"
+        f"there is no class {describe_value(text)}; "
+        f"try {_format_classes(similar or [1, 107, 281])}, or a number from 0 to {len(known) - 1}"
     )
 
 
 def _format_classes(numbers: list[int]) -> str:
+    """Return the names and numbers of the first classes and the count of the others."""
     shown = ", ".join(f"{class_names()[number]} ({number})" for number in numbers[:MAX_LISTED])
     more = len(numbers) - MAX_LISTED
     return f"{shown} and {more} more" if more > 0 else shown

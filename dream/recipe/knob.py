@@ -1,6 +1,6 @@
-"""A knob: one number or name of a recipe, with its default, bounds, unit and help.
+"""Knobs: the fields of a recipe with default, bounds, unit and help.
 
-Sliders, options, checks and the tables in `docs/` follow from it.
+Sliders, command-line options, checks and the tables in `docs/` are built from them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class Knob:
-    """What there is to know of one number or name in a recipe.
+    """Metadata of one knob: bounds, unit, default and help text.
 
-    `low` and `high` are included; `grain` is the step of its slider. `choices` are the names it may
-    have, any if empty. `automatic` says in words what takes the place of a default of None, `empty`
-    what no name at all means. `picture` says that it is a picture itself, as a data URI. `kind` is
-    the type of its field, `default` what it is when nothing is said, None if that depends.
+    `low` and `high` are inclusive; empty `choices` allow any text. `derived_default` describes the
+    value that replaces None, and allows None; `empty_meaning` describes what "" means. `is_image`
+    marks an image as a data URI. `default` is None if it depends on other knobs or the device.
     """
 
     help: str
@@ -43,14 +42,14 @@ class Knob:
 
     @property
     def default_text(self) -> str:
-        """What it is when nothing is said, in words."""
+        """The default in words."""
         return self.derived_default or self.empty_meaning or str(self.default).lower()
 
     def check(self, name: str, value: Any) -> Any:
-        """The value in its own type.
+        """Return the value, converted to the type of the knob.
 
         Raises:
-            RecipeError: if it is of another type or out of bounds.
+            RecipeError: if it has the wrong type or is out of bounds; it calls the knob `name`.
         """
         if self.derived_default and (value is None or (isinstance(value, str) and not value)):
             return None
@@ -66,7 +65,7 @@ class Knob:
 
     def _check_text(self, name: str, value: Any) -> str:
         if not isinstance(value, str):
-            raise RecipeError(f"{name} must be a name, not {describe_value(value)}")
+            raise RecipeError(f"{name} must be text, not {describe_value(value)}")
         text = value.strip()
         if self.choices and text not in self.choices:
             raise RecipeError(
@@ -74,8 +73,8 @@ class Knob:
             )
         if self.is_image and text and not text.startswith(DATA_URI_PREFIX):
             raise RecipeError(
-                f"{name} must be a picture itself, as a data URI, not {describe_value(value)}: a recipe "
-                f"names no files; dream.embed_{name} and --{name} FILE make one of a file"
+                f"{name} must be an image as a data URI, not {describe_value(value)}; "
+                f"dream.embed_{name} or --{name} FILE converts a file"
             )
         return text
 
@@ -87,48 +86,48 @@ class Knob:
         )
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RecipeError(wrong)
-        # JSON and sliders send whole numbers as floats now and then.
+        # JSON and sliders sometimes send whole numbers as floats.
         if not self.low <= value <= self.high or (number is int and value != int(value)):
             raise RecipeError(wrong)
         return number(value)
 
 
 def knob(
-    default: Any, low: float = -math.inf, high: float = math.inf, help: str = "", **about: Any
+    default: Any, low: float = -math.inf, high: float = math.inf, help: str = "", **options: Any
 ) -> Any:
-    """A dataclass field that carries its `Knob`; the type is that of the field's annotation."""
-    about = {"knob": Knob(help, low, high, default=default, **about)}
-    return field(default=default, metadata=about)
+    """Return a dataclass field with a `Knob`, whose type is the annotation of the field."""
+    metadata = {"knob": Knob(help, low, high, default=default, **options)}
+    return field(default=default, metadata=metadata)
 
 
 def copy_knob(recipe: Any, name: str, default: Any = None) -> Any:
-    """A field as that recipe has it; with a default of its own, where one is given."""
-    own = next(each for each in fields(recipe) if each.name == name)
-    about: Knob = own.metadata["knob"]
+    """Return a copy of another recipe's field, with another default if one is given."""
+    source = next(each for each in fields(recipe) if each.name == name)
+    copied: Knob = source.metadata["knob"]
     if default is not None:
-        about = replace(about, default=default, derived_default="")
-    return field(default=about.default, metadata={"knob": about})
+        copied = replace(copied, default=default, derived_default="")
+    return field(default=copied.default, metadata={"knob": copied})
 
 
 def knobs(recipe: Any) -> dict[str, Knob]:
-    """The knobs of a recipe (or of its class) by name, in the order they are shown."""
-    return _knobs(recipe if isinstance(recipe, type) else type(recipe))
+    """Return the knobs of a recipe or recipe class by name, in display order."""
+    return _knobs_of_class(recipe if isinstance(recipe, type) else type(recipe))
 
 
 @lru_cache
-def _knobs(recipe: Any) -> dict[str, Knob]:
-    kinds = get_type_hints(recipe)
+def _knobs_of_class(recipe: Any) -> dict[str, Knob]:
+    value_types = get_type_hints(recipe)
     return {
-        each.name: replace(each.metadata["knob"], value_type=kinds[each.name])
+        each.name: replace(each.metadata["knob"], value_type=value_types[each.name])
         for each in fields(recipe)
     }
 
 
 def read_env_number(name: str, default: Number, low: float, high: float) -> Number:
-    """The number in that variable of the environment, of the type of the default.
+    """Return the number in an environment variable, in the type of the default.
 
     Raises:
-        RecipeError: if it is no number from `low` to `high`.
+        RecipeError: if it is not a number from `low` to `high`.
     """
     value: Any = os.environ.get(name) or default
     with suppress(ValueError):

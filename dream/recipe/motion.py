@@ -1,4 +1,4 @@
-"""What recipes of moving pictures share: each frame is a small dream, begun by the last one."""
+"""Base classes of the recipes of videos, whose frames are small dreams."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from dream.recipe.base import Recipe, WeightedNames, seed_knob
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import copy_knob, knob, knobs
 
-# The longest side, where none is asked for.
+# Default longest side, in pixels.
 DEFAULT_CPU_SIDE, DEFAULT_GPU_SIDE = 512, 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class PerFrameRecipe(Recipe):
-    """Frames that are dreams, with a `layer`, a `laplacian` and a `max_side` that may be open.
-
-    `sides` are the longest ones on a CPU and on a GPU, where none is asked for.
-    """
+    """A recipe that dreams frame by frame; `layer`, `laplacian` and `max_side` may be None."""
 
     size_knob_name: ClassVar[str] = "max_side"
     default_sides: ClassVar[tuple[int, int]] = (DEFAULT_CPU_SIDE, DEFAULT_GPU_SIDE)
@@ -33,22 +30,23 @@ class PerFrameRecipe(Recipe):
 
     @abstractmethod
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
-        """The dream of a frame.
+        """Return the recipe of one frame, with these changes.
 
         Raises:
-            RecipeError: if a layer is not there.
+            RecipeError: if there is no such layer.
         """
 
     @property
     def layers(self) -> WeightedNames:
-        """All modules that it reads, each with its weight."""
+        """All modules of a frame, with their weights."""
         return self.frame_recipe().layers
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        follow = super()._reset_dependents(changes)
-        return follow | {"laplacian": None} if "model" in changes else follow
+        resets = super()._reset_dependents(changes)
+        return resets | {"laplacian": None} if "model" in changes else resets
 
     def file_stem(self, photo: str = "") -> str:
+        """Return "KIND-PHOTO-LAYERS-seedSEED", without PHOTO if there is none."""
         layers = "+".join(layer for layer, _ in self.layers)
         parts = (self.kind, photo, self._layer_label(layers), f"seed{vars(self)['seed']}")
         return "-".join(filter(None, parts))
@@ -59,13 +57,10 @@ class PerFrameRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class MotionRecipe(PerFrameRecipe):
-    """The dream of one frame, by the knobs of a `DreamRecipe`; its steps are few.
-
-    `max_side` may be left open. The sides of a video are even.
-    """
+    """Base class of zooms and videos: the knobs of a `DreamRecipe` with fewer steps."""
 
     layer: str = copy_knob(DreamRecipe, "layer")
-    iterations: int = knob(4, 1, 50, "Steps at each octave of a frame.")
+    iterations: int = knob(4, 1, 50, "Steps per octave of each frame.")
     step: float = copy_knob(DreamRecipe, "step", 1.5)
     octaves: int = copy_knob(DreamRecipe, "octaves", 1)
     scale: float = copy_knob(DreamRecipe, "scale")
@@ -77,11 +72,12 @@ class MotionRecipe(PerFrameRecipe):
         None,
         32,
         4096,
-        "What is larger is shrunk to this longest side.",
+        "A larger photo or video is reduced to this longest side.",
         unit="pixels",
         derived_default=f"{DEFAULT_CPU_SIDE} on a CPU, {DEFAULT_GPU_SIDE} on a GPU",
     )
 
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
-        shared = knobs(MotionRecipe)
-        return DreamRecipe(**{**{name: getattr(self, name) for name in shared}, **changes})
+        """Return the recipe of one frame from the knobs that both share."""
+        shared = {name: getattr(self, name) for name in knobs(MotionRecipe)}
+        return DreamRecipe(**{**shared, **changes})

@@ -1,4 +1,4 @@
-"""Recipes with names: those in `presets.json`, beside this file."""
+"""Named recipes from `presets.json`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ PRESETS_FILE = Path(__file__).with_suffix(".json")
 
 
 def preset_names() -> list[str]:
-    """The names of the presets, in the order they are shown."""
+    """Return the names of the presets, in display order."""
     return list(_load_presets())
 
 
 @lru_cache(maxsize=1)
 def presets() -> dict[str, DreamRecipe]:
-    """Every preset by its name, in the order they are shown."""
+    """Return all presets by name, in display order."""
     return {name: DreamRecipe.from_dict(knobs) for name, knobs in _load_presets().items()}
 
 
 def preset(name: str) -> DreamRecipe:
-    """The preset of that name, in large letters or small.
+    """Return a preset by its name; case does not matter.
 
     Raises:
-        RecipeError: if there is none.
+        RecipeError: if there is no such preset.
     """
-    for each in presets():
-        if each.lower() == name.strip().lower():
-            return presets()[each]
+    for known, recipe in presets().items():
+        if known.lower() == name.strip().lower():
+            return recipe
     raise RecipeError(
         f"there is no preset {describe_value(name)}; {suggest_names(name.title(), presets())}"
     )

@@ -1,4 +1,4 @@
-"""One recipe in several ways: a sheet of layers and intensities, or a sweep over any knobs."""
+"""Variations of a recipe: layers by intensities for a contact sheet, or a sweep over any knobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dream.recipe.base import AnyRecipe
 from dream.recipe.dream import DreamRecipe
 
 MAX_VARIATIONS = 36
-# The longest side of a picture on a sheet, in pixels, where the recipe leaves it open.
+# Default longest side of an image on a contact sheet, in pixels.
 DEFAULT_SIDE = 320
 MAX_SHEET_MEGAPIXELS = 64
 
@@ -19,15 +19,15 @@ MAX_SHEET_MEGAPIXELS = 64
 def sweep(
     recipe: AnyRecipe, values: Mapping[str, Sequence[Any]], **overrides: Any
 ) -> list[AnyRecipe]:
-    """The recipe with each choice of those values of its knobs; those of the last one change first.
+    """Return the recipe at each combination of values; the last knob varies fastest.
 
-    What knobs bring that are chosen (see `Recipe.but`) gives way to the values that are `kept`.
+    `overrides` take precedence over knobs that a swept value resets (see `Recipe.with_changes`).
 
     Raises:
-        RecipeError: if one is out of bounds, or does not go with others.
+        RecipeError: if a value is out of bounds or does not fit the others.
 
-    >>> made = sweep(DreamRecipe(), {"layer": ["conv3", "inception3a"], "octaves": [2, 3]})
-    >>> [(each.layer, each.octaves) for each in made]
+    >>> recipes = sweep(DreamRecipe(), {"layer": ["conv3", "inception3a"], "octaves": [2, 3]})
+    >>> [(recipe.layer, recipe.octaves) for recipe in recipes]
     [('conv3', 2), ('conv3', 3), ('inception3a', 2), ('inception3a', 3)]
     """
     unique = [dict.fromkeys(each) for each in values.values()]
@@ -40,17 +40,15 @@ def sweep(
 def variations(
     recipe: DreamRecipe, layers: Sequence[str] = (), intensities: Sequence[int] = ()
 ) -> list[DreamRecipe]:
-    """The recipe at each of those layers, and there at each of those intensities.
+    """Return the recipe at each layer and each intensity; an empty list keeps the recipe's value.
 
-    Where none are given the recipe's own is taken. Layers are as `DreamRecipe.layer` takes them.
+    Layers are given as in `DreamRecipe.layer`.
 
     Raises:
-        RecipeError: if there are none to compare or more than 36, one is not there, or the sheet
-            might have more than 64 megapixels.
+        RecipeError: if there are fewer than 2 variations or more than 36, a value is not valid, or
+            the contact sheet might have more than 64 megapixels.
     """
-    places = list(dict.fromkeys(layers)) or [recipe.layer]
-    strengths = list(dict.fromkeys(intensities)) or [recipe.intensity]
-    count = len(places) * len(strengths)
+    count = len(set(layers) or {recipe.layer}) * len(set(intensities) or {recipe.intensity})
     if not 2 <= count <= MAX_VARIATIONS:
         raise RecipeError(
             f"a sheet compares 2 to {MAX_VARIATIONS} dreams, not {count}; "
@@ -58,26 +56,26 @@ def variations(
         )
     recipe = recipe.with_changes(max_side=recipe.max_side or DEFAULT_SIDE)
     if count * recipe.max_side**2 > MAX_SHEET_MEGAPIXELS * 1e6:
-        most = int((MAX_SHEET_MEGAPIXELS * 1e6 / count) ** 0.5)
-        raise RecipeError(f"{count} dreams fit on a sheet with a max_side of {most} or less")
-    given = {"layer": layers, "intensity": intensities}
-    return sweep(recipe, {name: values for name, values in given.items() if values})
+        side = int((MAX_SHEET_MEGAPIXELS * 1e6 / count) ** 0.5)
+        raise RecipeError(f"a sheet of {count} dreams needs a max_side of {side} or less")
+    values = {"layer": layers, "intensity": intensities}
+    return sweep(recipe, {name: listed for name, listed in values.items() if listed})
 
 
 def parse_names(text: str) -> list[str]:
-    """The names in "a, b, c"; none in an empty text."""
+    """Return the names in "a, b, c"."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def parse_integers(text: str) -> list[int]:
-    """The whole numbers in "3, 5, 8".
+    """Return the integers in "3, 5, 8".
 
     Raises:
-        RecipeError: if one is none.
+        RecipeError: if one is not an integer.
     """
     try:
         return [int(name) for name in parse_names(text)]
     except ValueError as error:
         raise RecipeError(
-            f"intensities are whole numbers as 3,5,8, not {describe_value(text)}"
+            f"intensities must be whole numbers such as 3,5,8, not {describe_value(text)}"
         ) from error

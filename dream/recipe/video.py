@@ -1,4 +1,4 @@
-"""The recipe of a video that is dreamed, frame by frame."""
+"""The recipe of a dreamed video."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dream.recipe.motion import MotionRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class VideoRecipe(MotionRecipe):
-    """A video, dreamed: each frame begins with the last dream, carried along by what moves.
+    """A dreamed video: each frame starts from the previous dream, warped by the motion.
 
     Raises:
-        RecipeError: if a knob is out of bounds, or the network or a layer is not there.
+        RecipeError: if a knob is out of bounds, or there is no such network or layer.
     """
 
     kind: ClassVar[str] = "video"
@@ -23,7 +23,7 @@ class VideoRecipe(MotionRecipe):
         0.9,
         0.0,
         1.0,
-        "How much of the last dream goes along with what moves; what comes into sight begins anew.",
+        "Share of the previous dream that moves with the image; newly visible areas start fresh.",
         slider_step=0.05,
     )
 

@@ -20,7 +20,7 @@ KEYFRAME_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(
 
 @dataclass(frozen=True)
 class Keyframe:
-    """From how many seconds on a frame is dreamed so."""
+    """The dream of a zoom from a time on, in seconds."""
 
     seconds: float
     dream: DreamRecipe
@@ -28,124 +28,117 @@ class Keyframe:
 
 @dataclass(frozen=True, kw_only=True)
 class ZoomRecipe(MotionRecipe):
-    """An endless zoom: each frame is the last one, moved on, and dreamed for a few steps.
+    """An endless zoom: each frame is the previous one, moved and dreamed for a few steps.
 
-    How it moves is given for a second, so that it is the same at any rate of frames.
+    Movement is per second, so it does not depend on the frame rate.
 
     Raises:
-        RecipeError: if a knob is out of bounds, the network or a layer is not there, or key frames
-            do not go forward in time.
+        RecipeError: if a knob is out of bounds, there is no such network or layer, or the times of
+            keyframes do not increase.
     """
 
     kind: ClassVar[str] = "zoom"
 
     layer: str = knob(
         None,
-        help="Where in the network to dream; or key frames, between which layers and seeds change "
-        "over, as 0 s: inception4c; 5 s: inception3b seed 7.",
-        derived_default="the network's own",
+        help="Layer to amplify; or keyframes of layers and seeds to blend between, as "
+        "0 s: inception4c; 5 s: inception3b seed 7.",
+        derived_default="set by the network",
     )
-    seconds: float = knob(5.0, 0.1, 3600.0, "How long it is, in seconds.", slider_step=0.5)
+    seconds: float = knob(5.0, 0.1, 3600.0, "Length of the video in seconds.", slider_step=0.5)
     fps: float = knob(
-        24.0, 1.0, 120.0, "How many frames a second; 23.976 is 24000/1001.", slider_step=1.0
+        24.0, 1.0, 120.0, "Frames per second; 23.976 means 24000/1001.", slider_step=1.0
     )
-    zoom: float = knob(
-        2.0, 1.0, 6.0, "How many times larger things become in a second.", slider_step=0.1
-    )
+    zoom: float = knob(2.0, 1.0, 6.0, "Zoom factor per second.", slider_step=0.1)
     rotation: float = knob(
-        0.0,
-        -180.0,
-        180.0,
-        "How far it turns clockwise in a second.",
-        slider_step=1.0,
-        unit="degrees",
+        0.0, -180.0, 180.0, "Clockwise rotation per second.", slider_step=1.0, unit="degrees"
     )
     right: float = knob(
-        0.0, -1.0, 1.0, "How far one looks to the right in a second, in widths.", slider_step=0.01
+        0.0, -1.0, 1.0, "Movement to the right per second, in image widths.", slider_step=0.01
     )
     down: float = knob(
-        0.0, -1.0, 1.0, "How far one looks down in a second, in heights.", slider_step=0.01
+        0.0, -1.0, 1.0, "Movement downwards per second, in image heights.", slider_step=0.01
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.keyframes  # Read here once: what cannot be read is refused at once.
+        _ = self.keyframes  # Parse now, so that errors appear when the recipe is created.
 
     @cached_property
     def frame_rate(self) -> Fraction:
-        """Frames a second."""
+        """Frames per second."""
         return exact_frame_rate(self.fps)
 
     @property
     def frame_count(self) -> int:
-        """How many frames it has."""
+        """The number of frames, at least 1."""
         return max(1, round(Fraction(self.seconds) * self.frame_rate))
 
-    def lasting(self, seconds: Fraction) -> Recipe:
+    def with_max_seconds(self, seconds: Fraction) -> Recipe:
+        """Return a recipe for only the first seconds of its video."""
         frames = round(seconds * self.frame_rate)
         shorter = max(knobs(self)["seconds"].low, float(frames / self.frame_rate))
         return self.with_changes(seconds=shorter) if frames < self.frame_count else self
 
     @cached_property
     def keyframes(self) -> tuple[Keyframe, ...]:
-        """The key frames, in the order of their times; one where there is but a layer.
+        """The keyframes in order of time; just one if `layer` has no times.
 
-        >>> [key.dream.layer for key in ZoomRecipe(layer="0 s: conv3; 2.5 s: inception3b").keys]
+        >>> recipe = ZoomRecipe(layer="0 s: conv3; 2.5 s: inception3b")
+        >>> [keyframe.dream.layer for keyframe in recipe.keyframes]
         ['conv3', 'inception3b']
         """
         parts = self.layer.split(";", LIST_LIMIT)
         if len(parts) == 1 and not KEYFRAME_PATTERN.fullmatch(self.layer):
             return (Keyframe(0.0, self.frame_recipe()),)
-        keys: list[Keyframe] = []
+        keyframes: list[Keyframe] = []
         for part in parts:
-            found = KEYFRAME_PATTERN.fullmatch(part)
-            if not found:
+            match = KEYFRAME_PATTERN.fullmatch(part)
+            if not match:
                 raise RecipeError(
-                    "key frames are as 0 s: inception4c; 5 s: inception3b, "
+                    "keyframes must look like 0 s: inception4c; 5 s: inception3b, "
                     f"not {describe_value(part.strip())}"
                 )
-            seconds, seed = float(found[1]), int(found[3] or self.seed)
+            seconds, seed = float(match[1]), int(match[3] or self.seed)
             if seed > SEED_LIMIT:
-                raise RecipeError(f"the seed of a key frame is at most {SEED_LIMIT}, not {seed}")
-            if ">" in found[2]:
-                raise RecipeError("key frames dream at all octaves alike; leave out the >")
-            if keys and seconds <= keys[-1].seconds:
+                raise RecipeError(f"the seed of a keyframe is at most {SEED_LIMIT}, not {seed}")
+            if ">" in match[2]:
+                raise RecipeError("a keyframe has the same layers at all octaves; remove the >")
+            if keyframes and seconds <= keyframes[-1].seconds:
                 raise RecipeError(
-                    "key frames go forward in time: "
-                    f"{seconds:g} s cannot come after {keys[-1].seconds:g} s"
+                    "the times of keyframes must increase: "
+                    f"{seconds:g} s cannot follow {keyframes[-1].seconds:g} s"
                 )
-            keys.append(Keyframe(seconds, self.frame_recipe(layer=found[2], seed=seed)))
-        return tuple(keys)
+            keyframes.append(Keyframe(seconds, self.frame_recipe(layer=match[2], seed=seed)))
+        return tuple(keyframes)
 
     @property
     def layers(self) -> WeightedNames:
-        """All modules that it reads, each with its weight."""
+        """All modules of all keyframes, with their weights."""
         return tuple(dict(layer for key in self.keyframes for layer in key.dream.layers).items())
 
     def blend_at(self, frame: int) -> tuple[DreamRecipe, DreamRecipe, float]:
-        """Between which two dreams a frame lies, and how near the second, from 0 to 1."""
-        if len(self.keyframes) == 1:
-            return self.keyframes[0].dream, self.keyframes[0].dream, 0.0
-        # As `frame / self.rate`, which is slow for each frame of an hour.
+        """Return the dreams before and after a frame, and the weight of the second, 0 to 1."""
+        keys = self.keyframes
+        if len(keys) == 1:
+            return keys[0].dream, keys[0].dream, 0.0
+        # Equal to `frame / self.frame_rate`, which is slow for each frame of an hour.
         seconds = frame * self.frame_rate.denominator / self.frame_rate.numerator
-        after = bisect_right([key.seconds for key in self.keyframes], seconds)
-        one, other = (
-            self.keyframes[max(after - 1, 0)],
-            self.keyframes[min(after, len(self.keyframes) - 1)],
-        )
-        if one is other:
-            return one.dream, one.dream, 0.0
-        span = other.seconds - one.seconds
-        return one.dream, other.dream, max(0.0, seconds - one.seconds) / span
+        after = bisect_right([key.seconds for key in keys], seconds)
+        first, second = keys[max(after - 1, 0)], keys[min(after, len(keys) - 1)]
+        if first is second:
+            return first.dream, first.dream, 0.0
+        span = second.seconds - first.seconds
+        return first.dream, second.dream, max(0.0, seconds - first.seconds) / span
 
 
 def exact_frame_rate(fps: float) -> Fraction:
-    """The rate that is meant by a number: 23.976 is 24000/1001, as in films and television.
+    """Return the exact rate that a rounded one stands for: 23.976 is 24000/1001 (NTSC).
 
-    >>> exact_rate(23.976), exact_rate(59.94), exact_rate(12.5)
+    >>> exact_frame_rate(23.976), exact_frame_rate(59.94), exact_frame_rate(12.5)
     (Fraction(24000, 1001), Fraction(60000, 1001), Fraction(25, 2))
     """
-    film = Fraction(round(fps * 1001 / 1000) * 1000, 1001)
-    if fps != round(fps) and abs(film - Fraction(fps)) < Fraction(1, 200):
-        return film
+    ntsc = Fraction(round(fps * 1001 / 1000) * 1000, 1001)
+    if fps != round(fps) and abs(ntsc - Fraction(fps)) < Fraction(1, 200):
+        return ntsc
     return Fraction(fps).limit_denominator(1000)

@@ -1,1 +1,1 @@
-"""What serves many at once: whose turn it is, how long it may take, and on what device. No UI."""
+"""Serving many users at once: the queue, time limits and leased GPUs. No UI."""

@@ -1,4 +1,4 @@
-"""The line before the device: whose turn it is, and a place that is kept while frames come."""
+"""The queue for the device, and a turn that a live stream keeps between frames."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STATUS_INTERVAL = 0.4
-# A place is given up when no frame came for so many seconds: who was here has gone.
+STATUS_INTERVAL = 0.4  # Seconds.
+# A stream loses its turn after this time without a frame, because its visitor has probably left.
 IDLE_SECONDS = 0.5
-# For how long one may be here while others wait.
+# Longest turn of a stream while others wait.
 MAX_SHARED_SECONDS = 60.0
 
 
 class DeviceQueue:
-    """So many have their turn together; `due` is when the next one may be free, as is known."""
+    """A queue that gives `at_a_time` turns at once.
+
+    `expected_free_at` is the estimated time, by `time.monotonic`, of the next free turn.
+    """
 
     def __init__(self, at_a_time: int) -> None:
         self.expected_free_at = 0.0
@@ -24,58 +27,56 @@ class DeviceQueue:
 
     @property
     def has_waiters(self) -> bool:
-        """Whether others wait."""
+        """Whether anyone waits for a turn."""
         return bool(self._waiting)
 
     @property
     def expected_wait(self) -> float:
-        """In how many seconds it may be one's turn."""
+        """The estimated wait in seconds."""
         return max(self.expected_free_at - time.monotonic(), 0)
 
     def acquire(self, timeout: float = STATUS_INTERVAL) -> bool:
-        """Whether one's turn came within so many seconds; then `give` it back."""
-        me = object()
-        self._waiting.add(me)
+        """Wait up to `timeout` seconds for a turn and return whether it came."""
+        waiter = object()
+        self._waiting.add(waiter)
         try:
             return self._free.acquire(timeout=timeout)
         finally:
-            self._waiting.discard(me)
+            self._waiting.discard(waiter)
 
     def release(self) -> None:
-        """Let the next one have its turn."""
+        """Give a turn back."""
         self._free.release()
 
     @contextmanager
     def turn(self) -> Iterator[Iterator[float]]:
-        """One's turn, once what this gives has ended: in how many seconds it may be, while others
-        are before.
-        """
-        taken = False
+        """Yield an iterator of estimated waits in seconds; once it ends, the turn is held."""
+        is_held = False
 
-        def waiting() -> Iterator[float]:
-            nonlocal taken
-            while not (taken := self.acquire()):
+        def wait() -> Iterator[float]:
+            nonlocal is_held
+            while not (is_held := self.acquire()):
                 yield self.expected_wait
 
         try:
-            yield waiting()
+            yield wait()
         finally:
-            if taken:
+            if is_held:
                 self.release()
 
 
 class StreamTurn:
-    """A turn that is kept from frame to frame, by one who looks: for as long as frames come."""
+    """A turn that one live stream holds between frames and loses when no frame arrives."""
 
-    def __init__(self, line: DeviceQueue) -> None:
-        self.queue = line
+    def __init__(self, queue: DeviceQueue) -> None:
+        self.queue = queue
         self.held_since = 0.0
         self._last_frame_at = 0.0
         self._lock = threading.Lock()
 
     @contextmanager
     def hold(self) -> Iterator[bool]:
-        """Whether it is one's turn, for the next frame; while that is made, it stays so."""
+        """Yield whether the stream has its turn; it keeps the turn while it renders a frame."""
         with self._lock:
             if not self.held_since and self.queue.acquire():
                 self.held_since = time.monotonic()
@@ -91,13 +92,13 @@ class StreamTurn:
 
     @property
     def is_expired(self) -> bool:
-        """Whether one was here long enough, as others wait."""
+        """Whether the turn was long enough, given that others wait."""
         return (
             self.queue.has_waiters and 0 < self.held_since < time.monotonic() - MAX_SHARED_SECONDS
         )
 
     def release(self) -> None:
-        """Give the turn back, if one has it."""
+        """Give the turn back, if the stream has it."""
         with self._lock:
             self._release()
 

@@ -1,8 +1,8 @@
-"""The engine's work as the page needs it, done here or in a process to which a GPU is lent.
+"""Run jobs for the page within time limits, in this process or on a leased GPU.
 
-On ZeroGPU a process is forked for the work, has a GPU for so many seconds, and is asked again while
-it lives. All that goes there and comes back is pickled: images and recipes go, frames with images
-come. Everywhere else the same functions run in this process.
+On ZeroGPU a forked process runs the jobs and has the GPU for a limited time. Arguments and results
+are pickled: images and recipes go there, frames with images come back. Elsewhere the same functions
+run in this process.
 """
 
 from __future__ import annotations
@@ -40,35 +40,34 @@ from dream.service.lease import end_early, stream_until_lease_ends
 from dream.service.live_process import LiveProcess
 from dream.tensors import Size, size_of, to_pil_image, to_tensor
 
-PREVIEW_INTERVAL = 0.4
+PREVIEW_INTERVAL = 0.4  # Seconds.
 PREVIEW_SIDE = 1600
 DEFAULT_TIME_LIMIT = 120.0
-# What is asked of ZeroGPU: a process and a network take a while to be ready, no machine is like the
-# last, and a visitor without an account has two minutes a day, of which one and a half times what
-# is asked for must be left.
+# A lease on ZeroGPU covers the start of the process and the network, and machines that are slower
+# than expected. A visitor without an account has two minutes a day, and ZeroGPU grants a lease only
+# if 1.5 times its length is left.
 LEASE_STARTUP_SECONDS = 5.0
 LEASE_SAFETY_FACTOR = 2.0
 MAX_LEASE_SECONDS = 60.0
-# What a video may take of those minutes: a visitor with an account has five a day.
+# A visitor with an account has five minutes a day.
 MAX_LEASED_VIDEO_SECONDS = 120.0
-# Shorter work says nothing of how fast the machine is.
+# Shorter jobs do not show how fast the machine is.
 MIN_CALIBRATION_SECONDS = 0.3
-# What busy hours may teach at most: a default dream must still be let in, and teach better.
+# A default dream must still be accepted after busy hours, so that it can correct the slowdown.
 MAX_SLOWDOWN = 32.0
 
 Task = Callable[..., Generator[Any, None, None]]
 
 
 class JobRunner:
-    """What an engine can do, each as a generator of what is worth showing.
+    """Runs the jobs of an engine as generators of frames for display.
 
-    `lend` is what `spaces.GPU` is; with it, and on ZeroGPU, the engine of this process only checks
-    and fetches. No bad recipe or picture costs a second of a GPU. Elsewhere work may take
-    `DREAM_TIME_LIMIT` seconds, 120 by default. So many as `at_a_time` have their `turn` together:
-    see `Line`.
+    `gpu_decorator` is `spaces.GPU`; where that leases GPUs, this engine only checks jobs and
+    downloads weights, so that a bad recipe or image costs no GPU time. Elsewhere a job is limited
+    to `DREAM_TIME_LIMIT` seconds. `at_a_time` jobs may have a `turn` at once.
 
     Raises:
-        RecipeError: if that is no number from 1 to 86400.
+        RecipeError: if `DREAM_TIME_LIMIT` is not a number from 1 to 86400.
     """
 
     def __init__(
@@ -80,36 +79,35 @@ class JobRunner:
         self.time_limit = read_env_number("DREAM_TIME_LIMIT", DEFAULT_TIME_LIMIT, 1, 86400)
         self._process, self._process_engine = os.getpid(), engine
 
-        def run(seconds: float, task: Task, *given: Any) -> Generator[Any, None, None]:
+        def run(seconds: float, task: Task, *task_args: Any) -> Generator[Any, None, None]:
             try:
-                yield from task(self._local_engine(), seconds, *given)
+                yield from task(self._local_engine(), seconds, *task_args)
             except DreamError as error:
-                yield error  # A process of ZeroGPU's would tell no more than its class.
+                yield error  # ZeroGPU passes on only the class of an exception.
             except torch.OutOfMemoryError:
-                yield DreamError("this is too much for the memory of the GPU; a smaller picture")
+                yield DreamError("this is too much for the memory of the GPU; give a smaller image")
 
         self._run: Task = gpu_decorator(duration=_lease_seconds)(run) if gpu_decorator else run
         self.uses_leased_gpu = self._run is not run
-        # By how much the work here takes longer than `Engine.seconds` says.
+        # Measured time divided by `Engine.seconds`.
         self._slowdown = 1.0
-        # Where a lease would be needed for each frame, live dreams have a processor, and a line.
+        # On ZeroGPU every frame would need a lease, so live dreams run on the CPU, with a queue.
         self.live_queue = DeviceQueue(1) if self.uses_leased_gpu else self.queue
 
     def _local_engine(self) -> Engine:
-        """The engine of this process: a fork has copies of locks that nobody will ever open."""
+        """Return this process's engine; a fork gets a new one, as inherited locks may be held."""
         if os.getpid() != self._process:
             self._process, self._process_engine = os.getpid(), self.engine.new_for_fork()
         return self._process_engine
 
     def warm_up(self, recipe: DreamRecipe) -> None:
-        """Have the first visitor wait for nothing, and know how fast this machine is with such
-        dreams.
+        """Download the weights, and measure the speed of this machine with a small dream.
 
-        On ZeroGPU weights are fetched and nothing is run: what has computed gradients cannot be
-        forked to do so.
+        On ZeroGPU it only downloads, because a process that has computed gradients cannot compute
+        any after a fork.
 
         Raises:
-            WeightsError: if the weights cannot be had, or do not fit.
+            WeightsError: if the weights cannot be downloaded or do not fit.
         """
         for _ in self.engine.fetch(recipe.model):
             pass
@@ -118,65 +116,65 @@ class JobRunner:
         recipe = recipe.with_changes(octaves=1, iterations=10)
         frames = self.engine.dream(torch.full((1, 3, 320, 320), 0.5), recipe)
         times = [(frame.value, time.monotonic())[1] for frame in frames]
-        # The first steps are slower, and others of this machine may get in between.
+        # The first steps are slower, and other programs may slow down some: take the fastest.
         step = min(after - before for before, after in pairwise(times))
         self._slowdown = recipe.iterations * step / self.estimate_seconds([recipe], (320, 320))
 
     def estimate_seconds(self, recipes: Sequence[Recipe], size: Size | None = None) -> float:
-        """About how long recipes take here, from noise or a picture of (height, width).
+        """Return the expected seconds of recipes, from noise or on a photo of (height, width).
 
         Raises:
-            PictureError, RecipeError: if one cannot be painted so.
+            PictureError, RecipeError: if a recipe cannot be rendered at this size.
         """
         return self._estimate_jobs(self.engine.plan(recipes, size))
 
     def _estimate_jobs(self, jobs: Sequence[AnyJob]) -> float:
-        taken = (self.engine.seconds(stage) for job in jobs for stage in job.stages)
-        return sum(taken) * self._slowdown
+        seconds = sum(self.engine.seconds(stage) for job in jobs for stage in job.stages)
+        return seconds * self._slowdown
 
     def _start_task(
-        self, task: Task, expected: float, *given: Any, calibrates: bool = True
+        self, task: Task, expected: float, *task_args: Any, calibrates: bool = True
     ) -> Iterator[Any]:
-        """What a task yields, which is expected to take so many seconds; whether it did may teach
-        how fast this machine is.
+        """Start a task that should take `expected` seconds, and return its results.
 
         Raises:
-            OutOfTime: at once, if that is more than it may take, or a GPU is lent for.
+            OutOfTime: if `expected` is above the time limit or the longest lease.
         """
-        seconds, most = self.time_limit, f"here, and at most {self.time_limit:g} are given"
+        seconds, limit = self.time_limit, f"here, and the limit is {self.time_limit:g}"
         if self.uses_leased_gpu:
-            seconds, most = (
-                MAX_LEASE_SECONDS,
-                f"of the GPU, and at most {MAX_LEASE_SECONDS:g} are lent",
-            )
+            seconds = MAX_LEASE_SECONDS
+            limit = f"of GPU time, and the limit is {MAX_LEASE_SECONDS:g}"
         if expected > seconds:
             raise OutOfTime(
-                f"this would take about {expected:.0f} seconds {most}; {TIME_LIMIT_ADVICE}"
+                f"this would take about {expected:.0f} seconds {limit}; {TIME_LIMIT_ADVICE}"
             )
         if self.uses_leased_gpu:
             seconds = min(LEASE_STARTUP_SECONDS + LEASE_SAFETY_FACTOR * expected, MAX_LEASE_SECONDS)
-        run = self._run(seconds, task, *given)
+        run = self._run(seconds, task, *task_args)
         return stream_until_lease_ends(self._task_results(expected if calibrates else 0.0, run))
 
     def _task_results(
         self, expected: float, run: Generator[Any, None, None], seconds_left: float = 0.0
     ) -> Generator[Any, None, None]:
-        """`left` is for how many seconds it will be at work, where this is only a part of that."""
+        """Yield the results of a run and learn the slowdown from its time.
+
+        `seconds_left` is that of the whole job, if the run is only a part of it.
+        """
         start = 0.0
         self.queue.expected_free_at = time.monotonic() + (seconds_left or expected)
         try:
-            with closing(run) as answers:
-                for answer in answers:
-                    if isinstance(answer, DreamError):
-                        raise answer
+            with closing(run) as results:
+                for result in results:
+                    if isinstance(result, DreamError):
+                        raise result
                     start = start or time.monotonic()
-                    yield answer
+                    yield result
         finally:
             _trim_memory()
         if expected > MIN_CALIBRATION_SECONDS:
-            took = (time.monotonic() - start) / expected
-            slowness = self._slowdown * min(max(took, 1 / 8), 8) ** 0.5
-            self._slowdown = min(slowness, MAX_SLOWDOWN)
+            ratio = (time.monotonic() - start) / expected
+            slowdown = self._slowdown * min(max(ratio, 1 / 8), 8) ** 0.5
+            self._slowdown = min(slowdown, MAX_SLOWDOWN)
 
     def render(
         self,
@@ -186,9 +184,9 @@ class JobRunner:
         use_cache: bool = False,
         every_frame: bool = False,
     ) -> Iterator[Frame]:
-        """Recipes painted (see `Engine.plan` and `paint`); checked before this returns.
+        """Check recipes, then return their frames: `every_frame`, or some for previews.
 
-        What was all made before needs no GPU. `every` frame may be asked for, not some only.
+        Images that are all cached need no GPU.
         """
         jobs = self.engine.plan(recipes, _size_or_none(image), use_cache=use_cache)
         if all(job.cached_images for job in jobs):
@@ -200,53 +198,51 @@ class JobRunner:
     def render_video(
         self, job: VideoJob, writer: VideoWriter
     ) -> Generator[VideoProgress, None, None]:
-        """A video made (see `filmed`); its price is checked before this returns.
+        """Check the time of a video, then return its progress (see `video_job.render_video`).
 
-        Where GPUs are lent, each part is what one can do in the time that it is lent for.
+        On ZeroGPU the video is rendered in parts of one lease each.
         """
         expected = self._estimate_jobs([job.job])
-        limit, most = self.time_limit, 0
+        limit, frames_per_part = self.time_limit, 0
         if self.uses_leased_gpu:
-            limit, most = (
-                MAX_LEASED_VIDEO_SECONDS,
-                math.ceil(job.frame_count / self.lease_count(expected)),
-            )
+            limit = MAX_LEASED_VIDEO_SECONDS
+            frames_per_part = math.ceil(job.frame_count / self.lease_count(expected))
         if expected > limit:
             raise OutOfTime(
-                f"this would take about {expected:.0f} seconds, and at most {limit:g} are given "
-                f"here; a shorter video, or {TIME_LIMIT_ADVICE}"
+                f"this would take about {expected:.0f} seconds, and the limit is {limit:g} here; "
+                f"a shorter video, {TIME_LIMIT_ADVICE}"
             )
-        begun = 0.0
+        start = 0.0
 
-        def paint(job: AnyJob, given: list[Image.Image]) -> Iterator[Frame]:
-            nonlocal begun
-            begun = begun or time.monotonic()
-            gone, part = time.monotonic() - begun, self._estimate_jobs([job])
-            seconds = limit - gone
+        def render(part: AnyJob, images: list[Image.Image]) -> Iterator[Frame]:
+            nonlocal start
+            start = start or time.monotonic()
+            elapsed, part_seconds = time.monotonic() - start, self._estimate_jobs([part])
+            seconds = limit - elapsed
             if self.uses_leased_gpu:
-                seconds = min(LEASE_STARTUP_SECONDS + LEASE_SAFETY_FACTOR * part, MAX_LEASE_SECONDS)
-            run = self._run(seconds, _render_task, [job], given)
-            return require_complete(self._task_results(part, run, expected - gone))
+                seconds = LEASE_STARTUP_SECONDS + LEASE_SAFETY_FACTOR * part_seconds
+                seconds = min(seconds, MAX_LEASE_SECONDS)
+            run = self._run(seconds, _render_task, [part], images)
+            return require_complete(self._task_results(part_seconds, run, expected - elapsed))
 
-        return render_video(job, paint, writer, most)
+        return render_video(job, render, writer, frames_per_part)
 
     def open_live_session(self) -> tuple[LiveDreamer | LiveProcess, StreamTurn]:
-        """What one needs who looks into a live dream, and a place in the line."""
-        place = StreamTurn(self.live_queue)
+        """Return a dreamer for one live stream, and its turn in the queue."""
+        turn = StreamTurn(self.live_queue)
         if self.uses_leased_gpu:
-            return LiveProcess(), place
-        return LiveDreamer(lambda job, given: self.engine.render([job], to_batch(given))), place
+            return LiveProcess(), turn
+        return LiveDreamer(lambda job, images: self.engine.render([job], to_batch(images))), turn
 
     def lease_count(self, expected: float) -> int:
-        """How often a GPU is asked for, for a film of so many seconds of work."""
-        return math.ceil(
-            expected / ((MAX_LEASE_SECONDS - LEASE_STARTUP_SECONDS) / LEASE_SAFETY_FACTOR)
-        )
+        """Return how many leases a video needs that takes `expected` seconds."""
+        seconds_per_lease = (MAX_LEASE_SECONDS - LEASE_STARTUP_SECONDS) / LEASE_SAFETY_FACTOR
+        return math.ceil(expected / seconds_per_lease)
 
     def render_class_image(
         self, recipe: ClassRecipe, image: Tensor | None = None
     ) -> Iterator[tuple[Frame, Verdict]]:
-        """A class image, with the verdict on each frame; checked before this returns."""
+        """Check a recipe, then return its frames, each with the verdict on its image."""
         jobs = self.engine.plan([recipe], _size_or_none(image))
         return self._start_task(
             _class_image_task, self._estimate_jobs(jobs), jobs, _to_images(image)
@@ -261,39 +257,40 @@ class JobRunner:
         *,
         in_photo: bool = False,
     ) -> tuple[LayerResponse, Iterator[Frame]]:
-        """What the layer of a recipe answers to a picture (see `Engine.response`), and then the
-        channels that answer most (see `Response.top`), from noise or `raised` in it.
+        """Return the response of a layer to an image, and the frames of its top channels.
 
-        A GPU is lent once for both.
+        The channels (see `LayerResponse.top`) are rendered from noise, or `in_photo` in the image.
+        Both need only one lease.
         """
-        self.engine.plan([recipe.with_changes(size=None)], size_of(image))  # Checks; nothing runs.
-        many = range(min(count, recipe.card.channel_count(recipe.layer)))
-        priced = [recipe.with_changes(channel=channel) for channel in many]
-        expected = self._estimate_jobs(
-            self.engine.plan(priced, size_of(image) if in_photo else None)
-        )
-        given = (to_pil_image(image), recipe, count, spot, in_photo)
-        answers = self._start_task(_top_channels_task, expected, *given, calibrates=False)
-        seen, activation = next(answers)
-        return LayerResponse(torch.from_numpy(seen), torch.from_numpy(activation)), answers
+        self.engine.plan([recipe.with_changes(size=None)], size_of(image))  # Checks the image.
+        # Only the network knows which channels are the top ones, but all cost the same.
+        channels = range(min(count, recipe.card.channel_count(recipe.layer)))
+        recipes = [recipe.with_changes(channel=channel) for channel in channels]
+        size = size_of(image) if in_photo else None
+        expected = self._estimate_jobs(self.engine.plan(recipes, size))
+        task_args = (to_pil_image(image), recipe, count, spot, in_photo)
+        results = self._start_task(_top_channels_task, expected, *task_args, calibrates=False)
+        pixels, activation = next(results)
+        return LayerResponse(torch.from_numpy(pixels), torch.from_numpy(activation)), results
 
 
 def _trim_memory() -> None:
-    """What is free goes back to the system: glibc keeps ever more of it, in pieces between others,
-    150 MB after some hundred dreams of all sizes.
+    """Return free heap memory to the system.
+
+    Otherwise glibc keeps fragments of it: 150 MB after some hundred dreams of all sizes.
     """
-    with suppress(AttributeError, OSError, TypeError):  # Another library, or system.
+    with suppress(AttributeError, OSError, TypeError):  # Not glibc.
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def use_few_malloc_arenas() -> None:
-    """Have all threads that begin from now on share two of glibc's arenas.
+    """Let all threads that start from now on share two malloc arenas of glibc.
 
-    With up to one for each of the forty threads that answer calls, what a crowd leaves in them is
-    not given back: 56 MB after twenty seconds of 100 clients, where it is 25 with two.
+    With one for each of the forty threads that answer calls, glibc keeps 56 MB after twenty seconds
+    of 100 clients; with two arenas it keeps 25 MB.
     """
     arena_max = -8  # M_ARENA_MAX of malloc.h.
-    with suppress(AttributeError, OSError, TypeError):  # Another library, or system.
+    with suppress(AttributeError, OSError, TypeError):  # Not glibc.
         ctypes.CDLL(None).mallopt(arena_max, 2)
 
 
@@ -306,7 +303,7 @@ def _to_images(image: Tensor | None) -> list[Image.Image]:
 
 
 def _lease_seconds(seconds: float, *_: Any) -> int:
-    """For how long a GPU is asked for."""
+    """Return the lease that `run` needs; `spaces.GPU` passes all its arguments."""
     return math.ceil(seconds)
 
 
@@ -314,19 +311,19 @@ def _render_task(
     engine: Engine,
     seconds: float,
     jobs: Sequence[AnyJob],
-    given: Sequence[Image.Image],
-    every: bool = False,
+    images: Sequence[Image.Image],
+    every_frame: bool = False,
 ) -> Generator[Frame, None, None]:
-    until = time.monotonic() + seconds
-    frames = engine.render(jobs, to_batch(given) if given else None, until)
-    for frame in throttle_previews(frames, until, every):
+    deadline = time.monotonic() + seconds
+    frames = engine.render(jobs, to_batch(images) if images else None, deadline)
+    for frame in throttle_previews(frames, deadline, every_frame):
         yield _to_host(frame)
 
 
 def _class_image_task(
-    engine: Engine, seconds: float, jobs: Sequence[Job[ClassRecipe]], given: Sequence[Image.Image]
+    engine: Engine, seconds: float, jobs: Sequence[Job[ClassRecipe]], images: Sequence[Image.Image]
 ) -> Generator[tuple[Frame, Verdict], None, None]:
-    for frame in _render_task(engine, seconds, jobs, given):
+    for frame in _render_task(engine, seconds, jobs, images):
         yield frame, engine.verdict(frame.tensor, jobs[0].recipes[0])
 
 
@@ -337,54 +334,54 @@ def _top_channels_task(
     recipe: ChannelRecipe,
     count: int,
     spot: tuple[float, float] | None,
-    raised: bool,
+    in_photo: bool,
 ) -> Generator[Any, None, None]:
-    picture = to_tensor(photo)
-    response = engine.response(picture, recipe.model, recipe.layer)
+    image = to_tensor(photo)
+    response = engine.response(image, recipe.model, recipe.layer)
     yield response.image.numpy(), response.activation.numpy()
-    recipes = [recipe.with_changes(channel=each.channel) for each in response.top(count, spot)]
-    jobs = engine.plan(recipes, size_of(picture) if raised else None, use_cache=True)
-    yield from _render_task(engine, seconds, jobs, [photo] if raised else [])
+    recipes = [recipe.with_changes(channel=top.channel) for top in response.top(count, spot)]
+    jobs = engine.plan(recipes, size_of(image) if in_photo else None, use_cache=True)
+    yield from _render_task(engine, seconds, jobs, [photo] if in_photo else [])
 
 
 def throttle_previews(
-    frames: Iterator[Frame], deadline: float, every: bool = False
+    frames: Iterator[Frame], deadline: float, every_frame: bool = False
 ) -> Iterator[Frame]:
-    """The first frame, one now and then, and all that are finished; or `every` one.
+    """Yield the first frame, one per interval, and all finished ones; or `every_frame`.
 
-    Those of large pictures, which take long to show, come more seldom. When it is later than
-    `until`, by `time.monotonic`, it ends with the picture so far.
+    The interval grows with the time that a preview takes. After `deadline` (`time.monotonic`) the
+    last frame is the image so far.
 
     Raises:
-        OutOfTime: if there is none as yet.
-        TimeIsUp: if the last one is finished, and others were to come.
+        OutOfTime: if there is no image yet.
+        TimeLimitReached: if the last frame is finished but others are missing.
     """
-    shown = time.monotonic()
-    pause = PREVIEW_INTERVAL
-    came = False
+    last_shown = time.monotonic()
+    interval = PREVIEW_INTERVAL
+    has_image = False
     try:
         for frame in frames:
-            now, came = time.monotonic(), came or frame.finished or frame.step > 0
+            now, has_image = time.monotonic(), has_image or frame.finished or frame.step > 0
             if frame.finished:
                 yield frame
                 continue
             check_deadline(deadline)
-            if every or frame.step == 0 or now - shown > pause:
+            if every_frame or frame.step == 0 or now - last_shown > interval:
                 yield frame
-                shown = time.monotonic()
-                pause = max(PREVIEW_INTERVAL, 4 * (shown - now))
+                last_shown = time.monotonic()
+                interval = max(PREVIEW_INTERVAL, 4 * (last_shown - now))
     except OutOfTime:
-        if not came:
+        if not has_image:
             raise
         so_far = f"time was up after {frame.step} of {frame.total} steps, this is how far it came"
         yield end_early(frame, f"{so_far}; {TIME_LIMIT_ADVICE}")
 
 
 def require_complete(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Those frames.
+    """Yield the frames.
 
     Raises:
-        TimeIsUp: where they end before the picture is done.
+        TimeLimitReached: if they end before the image is done.
     """
     for frame in frames:
         if frame.ended:
@@ -393,9 +390,7 @@ def require_complete(frames: Iterator[Frame]) -> Iterator[Frame]:
 
 
 def _to_host(frame: Frame) -> Frame:
-    """The frame with its pictures as images, shrunk where they are only to be looked at, and no
-    tensor of a device.
-    """
+    """Return a frame that holds no tensor of a device, with previews of reduced size."""
     images = frame.pictures()
     if not (frame.finished or frame.ended):
         for image in images:

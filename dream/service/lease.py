@@ -1,4 +1,4 @@
-"""What there is of a picture when a lease, or the time, ends early."""
+"""Keep the image so far when a GPU lease or the time ends early."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from dream.errors import LeaseError, TimeLimitReached
 from dream.render.loop import Frame
 
 
-def stream_until_lease_ends(answers: Generator[Any, None, None]) -> Iterator[Any]:
-    """Yield what a lease answers; where it ends early, at last the picture so far."""
+def stream_until_lease_ends(results: Generator[Any, None, None]) -> Iterator[Any]:
+    """Yield the results of a lease; if it ends early, yield the image so far at the end."""
     last = None
     try:
-        with closing(answers):
-            for last in answers:
+        with closing(results):
+            for last in results:
                 yield last
     except LeaseError as error:
-        if unfinished := _to_last_answer(last, error):
+        if unfinished := _to_last_result(last, error):
             yield unfinished
 
 
-def _to_last_answer(answer: Any, error: LeaseError) -> Any:
-    """Return the last answer of a lease as the picture so far, or None if all of it is there.
+def _to_last_result(result: Any, error: LeaseError) -> Any:
+    """Return the last result of a lease as the image so far, or None if it is complete.
 
     Raises:
-        LeaseError: that one, if there is no picture as yet.
-        TimeIsUp: if the last one is finished, and others were to come.
+        LeaseError: the given error, if there is no image yet.
+        TimeLimitReached: if the last image is finished but others are missing.
     """
-    frame, *rest = answer if isinstance(answer, tuple) else (answer,)
+    frame, *rest = result if isinstance(result, tuple) else (result,)
     if not (isinstance(frame, Frame) and (frame.finished or frame.step)):
         raise error
     if frame.finished and frame.done == 1:
@@ -39,12 +39,12 @@ def _to_last_answer(answer: Any, error: LeaseError) -> Any:
     return (frame, *rest) if rest else frame
 
 
-def end_early(frame: Frame, why: str) -> Frame:
+def end_early(frame: Frame, reason: str) -> Frame:
     """Return a frame as the last one, with the reason.
 
     Raises:
-        TimeIsUp: if it is finished, and was yielded as such before.
+        TimeLimitReached: if the frame is finished, because then it was yielded before.
     """
-    if frame.finished:  # Else it would come twice.
-        raise TimeLimitReached(why)
-    return replace(frame, ended=why)
+    if frame.finished:
+        raise TimeLimitReached(reason)
+    return replace(frame, ended=reason)

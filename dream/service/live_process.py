@@ -1,6 +1,7 @@
-"""A live dream in a process of its own, on the processor: where GPUs are lent for whole pictures.
+"""Run a live dream in a CPU subprocess, for ZeroGPU, where GPUs are leased per job.
 
-What has computed gradients cannot be forked to do so, and forking is how GPUs are lent.
+ZeroGPU forks the main process, and a process that has computed gradients cannot compute any after
+a fork, so the main process must not dream.
 """
 
 from __future__ import annotations
@@ -23,38 +24,39 @@ from dream.render.cpu_threads import allowed_threads
 from dream.render.live import LiveDreamer
 from dream.render.loop import to_batch
 
-# Of the longest side: such machines have few cores, and others' work to do.
+# Longest side, in pixels; small, because these machines have few cores for many visitors.
 MAX_SIDE = 240
-# For so many seconds a process waits for the next frame.
+# The process exits after this time without a frame.
 IDLE_SECONDS = 10.0
 
 
 class LiveProcess:
-    """A `Mirror` there; its process is there while frames come."""
+    """Client of a `LiveDreamer` in a subprocess, which starts with the first frame."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     def dream_frame(self, frame: Image.Image, recipe: LiveRecipe) -> Image.Image:
-        """As `Mirror.dreamed`, in a smaller size."""
+        """Return `LiveDreamer.dream_frame` of the frame, reduced to `MAX_SIDE`."""
         if not self._process or self._process.poll() is not None:
             self.close()
             self._process = _start_process()
         process = self._process
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         frame.thumbnail((MAX_SIDE, MAX_SIDE))
         try:
             pickle.dump((frame, recipe.with_max_side(MAX_SIDE)), process.stdin)
             process.stdin.flush()
-            answer = pickle.load(process.stdout)
+            result = pickle.load(process.stdout)
         except (EOFError, OSError) as error:
-            raise DreamError("the live dream came to an end; begin it again") from error
-        if isinstance(answer, DreamError):
-            raise answer
-        return cast(Image.Image, answer)
+            raise DreamError("the live dream ended unexpectedly; start it again") from error
+        if isinstance(result, DreamError):
+            raise result
+        return cast(Image.Image, result)
 
     def close(self) -> None:
-        """End its process, if it has one."""
+        """End the process, if there is one."""
         if self._process:
             with self._process as process:
                 process.kill()
@@ -78,20 +80,20 @@ def _start_process() -> subprocess.Popen[bytes]:
 
 
 def main() -> None:
-    """Dream what comes on stdin, until nothing does for some seconds."""
+    """Dream pickled frames from stdin to stdout until none arrives for `IDLE_SECONDS`."""
     torch.set_num_threads(allowed_threads())
     engine = Engine("cpu")
-    mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
-    there, back = sys.stdin.buffer, sys.stdout.buffer
-    while select.select([there], [], [], IDLE_SECONDS)[0]:
+    dreamer = LiveDreamer(lambda job, images: engine.render([job], to_batch(images)))
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    while select.select([source], [], [], IDLE_SECONDS)[0]:
         try:
-            answer: object = mirror.dream_frame(*pickle.load(there))
+            result: object = dreamer.dream_frame(*pickle.load(source))
         except DreamError as error:
-            answer = error
+            result = error
         except (EOFError, KeyboardInterrupt):
             return
-        pickle.dump(answer, back)
-        back.flush()
+        pickle.dump(result, sink)
+        sink.flush()
 
 
 if __name__ == "__main__":

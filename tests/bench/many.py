@@ -52,7 +52,7 @@ def measure(report: Report) -> None:
         if importlib.util.find_spec("ray"):
             for workers in (1, 2):
                 cluster = RayCluster("", {})
-                cluster.workers = workers
+                cluster.worker_count = workers
                 rate = _rate(cluster, together)
                 cluster.close()
                 report.row(

@@ -27,7 +27,7 @@ EXAMPLE = re.compile(
     r"(?:\d+ s: \w+(?: seed \d+)?(?:; )?)+"
     r"|\b[A-Za-z]\w*(?:[:,>]\w+(?:\.\d+)?)+|\b\d+(?:[:,-]\d+(?:\.\d+)?)+|(?<=\b[Aa]s )\w*\d\w*"
 )
-ZOOM_ONLY = "Key frames are for a zoom; give a layer, as inception4c"
+ZOOM_ONLY = "Only a zoom takes keyframes; give a layer such as inception4c"
 CAT = EXAMPLES / "cat.jpg"
 # All else is small; a sheet of the API or the command line has two dreams.
 SMALL: dict[str, Any] = {"octaves": 1, "iterations": 1, "steps": 1, "tries": 1, "count": 1}

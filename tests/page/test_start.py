@@ -143,7 +143,7 @@ def test_weights_of_ones_own_are_used(configured: Client) -> None:
 
 @slow
 def test_a_dream_beyond_the_time_limit_is_ended_with_advice(configured: Client) -> None:
-    with pytest.raises(AppError, match="seconds here, and at most 2 are given; fewer steps"):
+    with pytest.raises(AppError, match="seconds here, and the limit is 2; fewer steps"):
         dream(configured, iterations=100, octaves=10)
     assert dream(configured, **QUICK)[1]["octaves"] == 1
 

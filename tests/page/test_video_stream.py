@@ -97,7 +97,7 @@ def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) ->
     for work, limit in ((JobRunner(engine), 120), (JobRunner(engine, Lender()), 120)):
         work._slowdown = 1e5
         with pytest.raises(
-            OutOfTime, match=rf"about \d+ seconds, and at most {limit} are given here"
+            OutOfTime, match=rf"about \d+ seconds, and the limit is {limit} here"
         ):
             video_stream.stream_zoom(work, ZOOM, CAT)
     with pytest.raises(OutOfTime, match="has 3600 frames, and 1800 are made here at most"):

@@ -320,7 +320,7 @@ def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("deep_dream", {"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
-    ("deep_dream", {"guide": ..., "objective": "norm"}, "with guide the objective is"),
+    ("deep_dream", {"guide": ..., "objective": "norm"}, "with guide set, objective must be"),
     ("compare", {"layers": "inception4c", "intensities": "5"}, "a sheet compares 2 to 36"),
     ("visualize_channel", {"channels": "4096"}, "inception4c has channels 0 to 319"),
     ("top_channels", {"x": 5}, "a spot needs both x and y"),

@@ -17,7 +17,7 @@ import pytest
 from dream import Engine, load_image
 from dream.__main__ import main
 from dream.batch.manifest import Manifest
-from dream.batch.ray_cluster import RayWorker, _one_at_a_time
+from dream.batch.ray_cluster import RayWorker, _cluster_start_lock
 from dream.files.embedded_images import embed_guide
 from dream.recipe.variations import sweep
 from dream.tensors import to_tensor
@@ -138,7 +138,7 @@ def test_clusters_of_one_machine_begin_one_after_the_other() -> None:
     begun: list[str] = []
 
     def begin(_: int) -> None:
-        with _one_at_a_time():
+        with _cluster_start_lock():
             begun.append("begins")
             time.sleep(0.05)
             begun.append("is there")

@@ -153,6 +153,6 @@ def test_what_was_not_logged_is_not_finished(
     assert main(given) == 2
     printed = capsys.readouterr()
     assert "does not answer" in printed.err and printed.err.count("\n") == 1
-    assert "1 were made and are kept" in printed.out and len(manifest(out)) == 1
+    assert "1 images were saved" in printed.out and len(manifest(out)) == 1
     assert main(given) == 0
     assert len(manifest(out)) == len(runs(server, "away")) == 3

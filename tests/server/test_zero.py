@@ -169,7 +169,7 @@ def test_the_process_of_before_is_asked_again(space: Space) -> None:
         ({"intensity": 11}, "intensity must be"),
         ({"layer": "nowhere"}, "nowhere"),
         ({"max_side": 40}, "the network needs"),
-        ({"max_side": 8192, "octaves": 10, "iterations": 100, "model": "vgg19"}, "are lent"),
+        ({"max_side": 8192, "octaves": 10, "iterations": 100, "model": "vgg19"}, "of GPU time"),
     ],
 )
 def test_what_can_be_refused_costs_no_second_of_a_gpu(
@@ -202,8 +202,8 @@ def test_a_lease_that_ends_in_mid_dream_leaves_the_picture_so_far(space: Space) 
     space.api.end_lease()
     path, recipe = job.result(timeout=60)
     assert re.fullmatch(
-        r"after \d+ of 400 steps: the GPU was taken back before the end; fewer steps, or a smaller"
-        " picture, make it quicker",
+        r"after \d+ of 400 steps: the GPU was taken back before the end; fewer steps or a smaller"
+        " image take less time",
         recipe["ended"],
     )
     assert load_image(path).shape[3] <= 448

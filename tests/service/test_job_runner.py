@@ -115,7 +115,7 @@ def test_more_seconds_are_asked_for_what_takes_longer_and_never_too_many(
         next(lent.render([recipe], cat))
         assert expected < lender.asked[-1] <= MAX_LEASE_SECONDS
     assert lender.asked[0] < lender.asked[1]
-    with pytest.raises(DreamError, match=r"about \d+ seconds of the GPU, and at most 60 are lent"):
+    with pytest.raises(DreamError, match=r"about \d+ seconds of GPU time, and the limit is 60"):
         lent.render([DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000))
     assert len(lender.asked) == 2
 
@@ -145,7 +145,7 @@ def broken(engine: Engine, seconds: float) -> Generator[Frame, None, None]:
 
 def test_too_little_memory_is_said_in_a_sentence(engine: Engine, lent: JobRunner) -> None:
     for work in (lent, JobRunner(engine)):
-        with pytest.raises(DreamError, match="too much for the memory of the GPU; a smaller"):
+        with pytest.raises(DreamError, match="too much for the memory of the GPU; give a smaller"):
             list(work._start_task(broken, 1.0))
 
 
@@ -168,7 +168,7 @@ def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
     *before, last = hurried.render([recipe], cat)
     assert 0 < last.step < last.total == 100 and not last.finished
     assert not any(frame.ended for frame in before)
-    said = rf"time was up after {last.step} of 100 steps, .* far it came; fewer steps, or a smaller"
+    said = rf"time was up after {last.step} of 100 steps, .* far it came; fewer steps or a smaller"
     assert re.match(said, last.ended)
     # As large as it shall be, and the one that so many steps make.
     *_, expected = hurried.engine.dream(cat, recipe.with_changes(iterations=last.step))
@@ -246,7 +246,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
         *_, (path, recipe, _) = api.zoom(work, CAT, ending, small | {"seconds": 20, "fps": 10})
         assert path and recipe and set(recipe) == {"ended"}
         count = read_video_info(path).frame_count
-        said = rf"time was up after {count} of 200 frames, .* far it came; a shorter video, or"
+        said = rf"time was up after {count} of 200 frames, .* far it came; a shorter video, fewer"
         assert re.match(said, recipe["ended"])
         # The same again, and no more: what it is made of is in the file.
         made = read_recipe(path, ZoomRecipe)
@@ -302,7 +302,7 @@ def test_what_is_expected_to_take_too_long_is_not_begun(engine: Engine, cat: Ten
         lambda: work.render([ChannelRecipe(channel=3, steps=1)], cat),
         lambda: work.render_class_image(ClassRecipe()),
     ):
-        said = r"would take about \d+ seconds here, and at most 120 are given; fewer steps, or a sm"
+        said = r"would take about \d+ seconds here, and the limit is 120; fewer steps or a sm"
         with pytest.raises(OutOfTime, match=said):
             begin()
 

@@ -61,8 +61,8 @@ def test_each_photo_is_dreamed_by_each_recipe_as_it_is_alone(
     sweeps = ["--sweep", "layer=inception3b,conv3", "--sweep", "intensity=2,9"]
     assert batch(photos, out, *QUICK, *sweeps, "--sheet") == 0
     first, *_, sheet = capsys.readouterr().out.splitlines()
-    assert first.startswith("12 to make, about ") and first.endswith(f" MB, into {out}")
-    assert sheet == "sheet-photo02.png: what the sweep made, side by side"
+    assert first.startswith("12 to do, about ") and first.endswith(f" MB, into {out}")
+    assert sheet == "sheet-photo02.png: contact sheet of the sweep"
     rows = manifest(out)
     assert len(rows) == len({row["output"] for row in rows}) == 12
     recipes = sweep(RECIPE, {"layer": ["inception3b", "conv3"], "intensity": [2, 9]}, iterations=2)
@@ -89,7 +89,7 @@ def test_a_second_start_makes_only_what_is_missing_by_content(
     assert batch(photos, out, *QUICK) == 0
     before = {each.name: each.stat().st_mtime_ns for each in out.glob("*.png")}
     assert batch(photos, out, *QUICK) == 0
-    assert "3 are there; nothing is left to make" in capsys.readouterr().out
+    assert "3 exist already; nothing left to do" in capsys.readouterr().out
     gone, changed = sorted(before)[:2]
     (out / gone).unlink()
     (photos / "photo00.png").touch()  # Another time is no other content.
@@ -218,7 +218,7 @@ def test_a_pipe_keeps_nobody_waiting(
     said = {
         "IN": f"there is no folder {pipe}",
         "manifest": f"{out} cannot be read: manifest.jsonl is no regular file",
-        "listed": "no picture could be dreamed; the manifest says why",
+        "listed": "no image could be dreamed; the manifest has the errors",
     }
     assert capsys.readouterr().err.endswith(f"python -m dream: {said[place]}\n")
 
@@ -235,7 +235,7 @@ def test_ctrl_c_keeps_what_is_finished(
 
     monkeypatch.setattr(Manifest, "add", interrupted)
     assert batch(photos, tmp_path / "out", *QUICK) == 130
-    assert capsys.readouterr().out.endswith("2 were made and are kept; the same again goes on\n")
+    assert capsys.readouterr().out.endswith("2 images were saved; run the same command again to resume\n")
     assert len(manifest(tmp_path / "out")) == 2
 
 
@@ -266,7 +266,7 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_found_again(
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
     assert batch(photos, small_disk, *QUICK) == 0
     assert len(manifest(small_disk)) == 9
-    assert f"{len(rows)} are there; {9 - len(rows)} to make" in capsys.readouterr().out
+    assert f"{len(rows)} exist already; {9 - len(rows)} to do" in capsys.readouterr().out
 
 
 def test_shards_part_the_work_and_share_a_folder(photos: Path, tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_picture_has_its_share_and_its_name_whatever_is_put_beside_it(
     to_pil_image(load_image(photos / "photo00.png")).save(photos / "photo00.jpg")
     for there in (3, 4):
         assert batch(photos, out, *QUICK) == 0
-        assert f"{there} are there; " in capsys.readouterr().out
+        assert f"{there} exist already; " in capsys.readouterr().out
     (new,) = {each.name for each in out.glob("*.png")} - before
     assert new.startswith("dream-photo00.jpg-") and len(manifest(out)) == 4
 
@@ -359,7 +359,7 @@ def test_a_batch_of_which_every_photo_fails_has_failed(tmp_path: Path, capsys: P
     (photos / "photo00.png").unlink()
     for _ in range(2):
         assert batch(photos, out, *QUICK) == 2
-        said = "python -m dream: no picture could be dreamed; the manifest says why\n"
+        said = "python -m dream: no image could be dreamed; the manifest has the errors\n"
         assert capsys.readouterr().err.endswith(said)
     folder_of(tmp_path / "good", 1)
     (tmp_path / "good" / "photo00.png").rename(photos / "photo00.png")
@@ -380,10 +380,10 @@ def test_photos_of_one_name_are_all_dreamed_and_have_a_sheet_each(
     (photos / "101APPLE" / "back").symlink_to(photos)
     given = [photos, out, *QUICK, "--sweep", "seed=1,2", "--sheet"]
     assert batch(*given) == 2
-    assert "no picture is in" in capsys.readouterr().err
+    assert "there is no image in" in capsys.readouterr().err
     for _ in range(2):  # OUT lies within.
         assert batch(*given, "--recursive") == 0
-        assert "\npassed over: 1 .heic (not read here)\n" in capsys.readouterr().out
+        assert "\nskipped: 1 .heic (not supported)\n" in capsys.readouterr().out
     called = ["photo00.jpg", "100APPLE+photo00.png", "101APPLE+photo00.png"]
     rest = "octaves1-iterations2-max_side64.png"
     assert {row["output"] for row in manifest(out)} == {
@@ -400,7 +400,7 @@ def test_the_folder_of_a_picture_is_not_written_into_by_another_name(
     (tmp_path / "links" / "photo.png").symlink_to(photos / "photo00.png")
     for source, out in ((photos, "link"), (tmp_path / "link", "in/."), (tmp_path / "links", "in")):
         assert batch(source, f"{tmp_path}/{out}", *QUICK) == 2
-        assert "is where the pictures are; give another folder" in capsys.readouterr().err
+        assert "has the input images; give another folder" in capsys.readouterr().err
 
 
 def test_pictures_are_never_among_their_dreams(tmp_path: Path, capsys: Printed) -> None:
@@ -412,7 +412,7 @@ def test_pictures_are_never_among_their_dreams(tmp_path: Path, capsys: Printed) 
     for out in (photos, photos / "100APPLE", photos / "101APPLE"):
         for _ in range(2):
             assert batch(photos, out, *QUICK, "--recursive") == 2
-            said = f"{out} is where the pictures are; give another folder for OUT\n"
+            said = f"{out} has the input images; give another folder for OUT\n"
             assert capsys.readouterr().err == f"python -m dream: {said}"
     assert not [*photos.rglob("dream-*"), *photos.rglob("*.jsonl")]
 
@@ -446,7 +446,7 @@ def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Print
     out = "memory://bucket/dreams"
     assert batch(photos, out, *QUICK) == 0
     assert batch(photos, out, *QUICK) == 0
-    assert "3 are there; nothing is left to make" in capsys.readouterr().out
+    assert "3 exist already; nothing left to do" in capsys.readouterr().out
     names = [each.rsplit("/", 1)[1] for each in fsspec.filesystem("memory").ls(out, detail=False)]
     assert len([name for name in names if name.endswith(".png")]) == 3
     with Image.open(io.BytesIO(Destination(out).read(min(names)))) as picture:
@@ -456,29 +456,29 @@ def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Print
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["{IN}", "{IN}"], "in is where the pictures are; give another folder for OUT"),
-        (["{EMPTY}", "{OUT}"], "no picture is in .*empty; give files that end in .bmp, "),
+        (["{IN}", "{IN}"], "in has the input images; give another folder for OUT"),
+        (["{EMPTY}", "{OUT}"], "there is no image in .*empty; give files that end in .bmp, "),
         (["nowhere", "{OUT}"], "there is no folder nowhere"),
-        (["{IN}", "{OUT}", "--sweep", "layr=a"], "--sweep: 'layr' is no knob; try layer"),
+        (["{IN}", "{OUT}", "--sweep", "layr=a"], "--sweep: there is no knob 'layr'; try layer"),
         (["{IN}", "{OUT}", "--sweep", "layer="], "--sweep layer= needs values, as layer=A,B"),
         (["{IN}", "{OUT}", "--sweep", "intensity=3,11"], "intensity must be a whole number from 1"),
         (["{IN}", "{OUT}", "--sweep", "keep_colours=maybe"], "keep_colours must be true or false"),
         (
             ["{IN}", "{OUT}", "--sweep", f"seed={','.join(map(str, range(3334)))}"],
-            "these are 10002 pictures, more than 10000; --yes makes them all",
+            "this would make 10002 images, more than 10000; add --yes to allow it",
         ),
-        (["{IN}", "{OUT}", "--shard", f"1/{'9' * 5000}"], "--shard is one of several, as 1/8"),
+        (["{IN}", "{OUT}", "--shard", f"1/{'9' * 5000}"], "--shard must be from 1/N to N/N"),
         (
             ["{OTHER}", "{OUT}"],
-            r"no picture is in .* \(but 1 .heic \(not read here\), 1 in folders",
+            r"there is no image in .* \(but 1 .heic \(not supported\), 1 in subfolders",
         ),
         (
             ["{IN}", "{OUT}", "--shard", "3/2"],
-            "--shard is one of several, as 1/8 to 8/8, not '3/2'",
+            "--shard must be from 1/N to N/N, as 2/8, not '3/2'",
         ),
         (["{IN}", "{FILE}/x"], "x cannot be written: Not a directory"),
         (["{IN}", "nosuch://x"], "nosuch://x cannot be written: Protocol not known: nosuch"),
-        (["{CLIP}", "memory://x"], "the frames of a video are written to OUT first"),
+        (["{CLIP}", "memory://x"], "frames of a video are extracted to OUT"),
         (["{IN}", "{OUT}", "--layer", "foo"], "layer 'foo' is not in dreamlet"),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dream import DreamRecipe
-from dream.batch.tasks import make_tasks, names
+from dream.batch.tasks import make_tasks, unique_names
 from dream.recipe.variations import sweep
 from tests.support.fuzz import limited
 from tests.support.many import RECIPE
@@ -85,9 +85,9 @@ FILES = st.lists(
 @limited(200)
 @given(FILES)
 def test_two_photos_never_share_a_name(files: list[str]) -> None:
-    found = names(files)
+    found = unique_names(files)
     assert len({name.casefold() for name in found.values()}) == len(found) == len(files)
-    assert found == names(files[::-1])
+    assert found == unique_names(files[::-1])
     made = make_tasks(
         files, [RECIPE, RECIPE.with_changes(layer="conv3, inception3a", jitter=7)], "cpu"
     )
@@ -96,5 +96,5 @@ def test_two_photos_never_share_a_name(files: list[str]) -> None:
 
 
 def test_photos_of_one_name_are_told_apart_by_what_differs() -> None:
-    found = names(["/in/cat.jpg", "/in/cat.png", "/in/a/dog.jpg", "/in/b/dog.jpg", "/in/b/cow.jpg"])
+    found = unique_names(["/in/cat.jpg", "/in/cat.png", "/in/a/dog.jpg", "/in/b/dog.jpg", "/in/b/cow.jpg"])
     assert list(found.values()) == ["cat.jpg", "cat.png", "a+dog.jpg", "b+dog.jpg", "cow"]

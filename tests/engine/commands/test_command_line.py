@@ -174,7 +174,7 @@ def test_what_is_read_is_never_written_over(
     (tmp_path / "hard.png").hardlink_to(photo)
     for given, out in (("photo.png", name), (name, "photo.png")):
         assert run(*(given if each == "IN" else each for each in command), "-o", out) == 2
-        said = f"python -m dream: {out} is read by this command; give another name for OUT\n"
+        said = f"python -m dream: {out} is an input of this command; give another name for OUT\n"
         assert capsys.readouterr().err == said
         assert photo.read_bytes() == before
 
@@ -208,7 +208,7 @@ def test_an_option_with_or_without_an_address_swallows_no_file(
     given: list[str], mlflow: str, ray: str | None
 ) -> None:
     parsed = command_line._build_parser().parse_args(["batch", *given])
-    assert (parsed.source, parsed.place) == ("IN", "OUT")
+    assert (parsed.source, parsed.dest) == ("IN", "OUT")
     assert (parsed.mlflow, parsed.ray) == (mlflow, ray)
 
 
@@ -274,7 +274,7 @@ def test_models_are_listed_with_what_is_here(
     assert run("models") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(catalogue.CARDS)
-    assert "6 MB, here" in lines[0] and "2 MB, here" in lines[1]
+    assert "6 MB, on disk" in lines[0] and "2 MB, on disk" in lines[1]
     assert run("fetch", "vgg16") == 0
     assert capsys.readouterr().out == f"vgg16: {tmp_path / 'vgg16.safetensors'}\n"
     assert run("fetch", "dreamlet") == 0
@@ -364,7 +364,7 @@ def test_a_stream_that_is_closed_ends_no_command_in_a_traceback(
         with monkeypatch.context() as patch:
             patch.setattr(sys, closed, None)
             assert run("pipe", "--size", "32x32") == 2
-            assert "frames come on stdin and go to stdout" in capsys.readouterr().err
+            assert "stdin and stdout must be pipes of raw rgb24 frames" in capsys.readouterr().err
     for closed in ("stdout", "stderr"):
         with monkeypatch.context() as patch:
             patch.setattr(sys, closed, None)
@@ -437,8 +437,8 @@ def test_a_dream_of_single_channels(tmp_path: Path) -> None:
         (["channel", "--grid", "0"], "a grid has 1 to 64 channels, not 0"),
         (["channel", "--grid", "many"], "a grid has 1 to 64 channels, not 'many'"),
         (["channel", "--channels", "1,x"], "inception4c has channels 0 to 319, not 'x'"),
-        (["channel", "--grid", "4", "--image", CAT], "give one of --grid, --channels and --image"),
-        (["channel", "--recipe", str(EXAMPLES / "layers/conv3.png")], "is for 'dream'; a recipe"),
+        (["channel", "--grid", "4", "--image", CAT], "give only one of --grid, --channels and --image"),
+        (["channel", "--recipe", str(EXAMPLES / "layers/conv3.png")], "has kind 'dream'; kind"),
         (
             ["channel", "--grid", "2", "--model", "resnet50", "--weights", "x.safetensors"],
             "x.safetensors is no weights file: No such file",
@@ -478,7 +478,7 @@ def test_a_class_is_shown_with_its_recipe_and_a_verdict(
     first, told, *seen = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{out}: 64 x 64, green snake, seed 2, ")
     verdict = engine.verdict(frame.tensor, recipe)
-    assert told.startswith("green snake: logit ") and told.endswith("dreamlet sees")
+    assert told.startswith("green snake: logit ") and told.endswith("top classes of dreamlet:")
     assert f"logit {verdict.logit:.1f}, probability {verdict.probability:.1%}, rank" in told
     assert [line.split(maxsplit=1)[1] for line in seen] == [name for name, _ in verdict.seen]
     again = tmp_path / "again.png"
@@ -505,9 +505,9 @@ def test_the_classes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["snake"], "'snake' may be "),
         (["unicorn"], "there is no class 'unicorn'; try "),
-        ([], "name a class, as goldfish"),
+        ([], "give a class, as goldfish"),
         (["goldfish", "--mode", "magic"], "mode must be growing or fourier"),
-        (["goldfish", "--recipe", str(EXAMPLES / "layers/conv3.png")], "a recipe for 'class'"),
+        (["goldfish", "--recipe", str(EXAMPLES / "layers/conv3.png")], "kind 'class' is needed"),
     ],
 )
 def test_a_bad_class_ends_in_one_line(
@@ -595,7 +595,7 @@ def test_a_strangers_recipe_takes_no_file_of_ones_own(
     Image.new("RGB", (32, 32)).save(recipe, pnginfo=info)
     assert run("image", CAT, "-o", str(out), *QUICK, "--recipe", str(recipe)) == 2
     said = capsys.readouterr().err
-    assert "guide must be a picture itself" in said and said.count("\n") == 1
+    assert "guide must be an image as a data URI" in said and said.count("\n") == 1
     assert not out.exists()
 
 
@@ -644,7 +644,7 @@ def test_a_sheet_shows_layers_by_intensities(
         (["image", CAT, "-o", "OUT", "--preset", "x", "--recipe", "y"], "one of --preset and"),
         (["sheet", CAT], "a sheet compares 2 to 36 dreams, not 1"),
         (["sheet", CAT, "--layers", "conv3,foo"], "layer 'foo' is not in dreamlet"),
-        (["sheet", CAT, "--intensities", "a,b"], "intensities are whole numbers as 3,5,8"),
+        (["sheet", CAT, "--intensities", "a,b"], "intensities must be whole numbers such as 3,5,8"),
         (["sheet", "nope.jpg", "--intensities", "3,5"], "there is no file nope.jpg"),
     ],
 )

@@ -186,7 +186,7 @@ def test_parts_are_kept_where_a_disk_is_full_and_it_goes_on(
         said = "python -m dream: the video cannot be written: File too large\n"
         assert printed.err == said and not out.exists()
         parts = out.with_name(f".{out.name}.parts")
-        there = f"{parts} has what there is, {lasts}.0 seconds; the same again goes on\n"
+        there = f"{parts} has the first {lasts}.0 seconds; run the same command to resume\n"
         assert printed.out == (there if lasts else "")
     assert zoomed(out) == 0 and sorted(tmp_path.iterdir()) == sorted([out, whole])
     assert out.read_bytes() == whole.read_bytes()

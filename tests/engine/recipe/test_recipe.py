@@ -123,7 +123,7 @@ def test_several_layers_have_weights() -> None:
         ("inception4c:1e39", "must be a number from -1000 to 1000, not '1e39'"),
         ("conv3>inception4c:-1001", "must be a number from -1000 to 1000, not '-1001'"),
         ("inception4c,", "layer '' is not in dreamlet"),
-        ("inception4c,inception4c:2", "names a place twice"),
+        ("inception4c,inception4c:2", "a layer is listed twice"),
         ("inception4c," * 10_000, "twice|is not in dreamlet"),
     ],
 )
@@ -149,20 +149,20 @@ def test_json_without_a_knob_takes_its_default() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("not json", "no recipe"),
-        ("[1]", "not a JSON object"),
-        ("[" * 100_000, "no recipe"),
-        (b"\xff\xfe\x00", "no recipe"),
-        ('{"deepdream": 2}', "has version 2; this program reads 1"),
-        ('{"kind": "class"}', "is for 'class'; a recipe for 'dream' is needed"),
-        ('{"kind": []}', "is for a value of type list; a recipe for 'dream' is needed"),
-        ('{"kind": {"dream": 1}}', "is for a value of type dict; a recipe"),
-        ('{"deepdream": [1]}', "has version a value of type list; this program reads 1"),
+        ("not json", "a recipe must be JSON"),
+        ("[1]", "a recipe must be a JSON object"),
+        ("[" * 100_000, "a recipe must be JSON"),
+        (b"\xff\xfe\x00", "a recipe must be JSON"),
+        ('{"deepdream": 2}', "has version 2; this program reads version 1"),
+        ('{"kind": "class"}', "has kind 'class'; kind 'dream' is needed"),
+        ('{"kind": []}', "has kind a value of type list; kind 'dream' is needed"),
+        ('{"kind": {"dream": 1}}', "has kind a value of type dict; kind"),
+        ('{"deepdream": [1]}', "has version a value of type list; this program reads version 1"),
         ('{"seed": ' + "[" * 900 + "]" * 900 + "}", "not a value of type list"),
-        ('{"octave": 3}', "'octave' is no part of a recipe; try octaves"),
+        ('{"octave": 3}', "a recipe has no knob 'octave'; try octaves"),
         ('{"octaves": 99}', "octaves must be a whole number from 1 to 10, not 99"),
         ('{"octaves": null}', "octaves must be"),
-        ('{"layer": 4}', "layer must be a name, not 4"),
+        ('{"layer": 4}', "layer must be text, not 4"),
     ],
 )
 def test_json_that_is_no_recipe_is_refused_in_one_line(text: str | bytes, message: str) -> None:
@@ -178,14 +178,19 @@ def test_a_new_intensity_brings_its_own_step() -> None:
     assert DreamRecipe(layer="conv3").with_changes(model="dreamlet").layer == "inception4c"
 
 
+def test_methods_still_answer_to_their_old_names() -> None:
+    with pytest.warns(DeprecationWarning, match="^but is now with_changes$"):
+        assert DreamRecipe().but(seed=3) == DreamRecipe(seed=3)  # type: ignore[attr-defined]
+
+
 def test_any_kind_of_recipe_is_read_by_its_kind() -> None:
     for recipe in (DreamRecipe(intensity=3), ChannelRecipe(channel=7, size=64)):
         assert Recipe.from_json(recipe.to_json()) == recipe
         assert type(recipe).from_dict(recipe.to_dict()) == recipe
     assert Recipe.from_json("{}") == DreamRecipe()
-    with pytest.raises(RecipeError, match="is for 'channel'; a recipe for 'dream' is needed"):
+    with pytest.raises(RecipeError, match="has kind 'channel'; kind 'dream' is needed"):
         DreamRecipe.from_json(ChannelRecipe().to_json())
-    with pytest.raises(RecipeError, match="is for 'film'; a recipe for 'channel' or 'class' or"):
+    with pytest.raises(RecipeError, match="has kind 'film'; kind 'channel' or 'class' or"):
         Recipe.from_json('{"kind": "film"}')
 
 
@@ -210,7 +215,7 @@ def test_the_channels_of_a_dream_are_checked(channels: str, message: str | None)
 
 
 def test_channels_belong_to_one_layer_and_go_with_it() -> None:
-    with pytest.raises(RecipeError, match="channels belong to one layer"):
+    with pytest.raises(RecipeError, match="channels need a single layer"):
         DreamRecipe(layer="inception3b,inception4c", channels="7")
     recipe = DreamRecipe(layer="inception3b", channels="7")
     assert recipe.with_changes(seed=1).channels == "7"
@@ -223,10 +228,10 @@ def test_lists_of_channels_are_read_or_refused() -> None:
     assert parse_channels(" 3, 7 ,12", *place) == (3, 7, 12)
     assert parse_channels("0-2,1-3", *place) == (0, 1, 2, 3)
     for text, message in (
-        ("0-99", "too many channels at once; give 64 or fewer"),
+        ("0-99", "too many channels; give 64 or fewer"),
         ("0," * 1000, "too many channels|not ''"),
         ("5-", None),
-        ("5-3", "channels run upwards, as 3-5, not '5-3'"),
+        ("5-3", "a range of channels must ascend: 3-5, not '5-3'"),
         ("-5", "has channels 0 to 319, not ''"),
         ("3;7", "not '3;7'"),
         ("³", "not '³'"),
@@ -269,13 +274,13 @@ def test_layers_by_octave_are_groups_from_coarse_to_fine() -> None:
     for wrong, message in (
         ("conv3>", "layer '' is not in dreamlet"),
         ("conv3>foo", "layer 'foo' is not in dreamlet"),
-        ("conv3>conv3,conv3", "names a place twice: 'conv3,conv3'"),
+        ("conv3>conv3,conv3", "a layer is listed twice: 'conv3,conv3'"),
         (">".join(["conv3"] * 1000), "is not in dreamlet"),
     ):
         with pytest.raises(RecipeError, match=message) as caught:
             DreamRecipe(layer=wrong)
         assert len(str(caught.value)) < 300
-    with pytest.raises(RecipeError, match="channels belong to one layer"):
+    with pytest.raises(RecipeError, match="channels need a single layer"):
         DreamRecipe(layer="conv3>inception3b", channels="7")
 
 
@@ -288,7 +293,7 @@ def test_the_objective_follows_what_is_given() -> None:
     assert DreamRecipe(objective="mean").with_changes(channels="7").objective == "channels"
     with pytest.raises(RecipeError, match="objective channels needs channels"):
         DreamRecipe(objective="channels")
-    with pytest.raises(RecipeError, match="with channels the objective is channels, not mean"):
+    with pytest.raises(RecipeError, match="with channels set, objective must be channels, not mean"):
         DreamRecipe(channels="7", objective="mean")
     with pytest.raises(RecipeError, match="objective must be norm or mean or"):
         DreamRecipe(objective="beauty")
@@ -327,7 +332,7 @@ def test_whatever_a_knob_is_given_is_taken_or_refused_in_one_line(kind: type[Rec
         for given in wrong:
             with pytest.raises(RecipeError):
                 Recipe.from_dict(given)
-        with pytest.raises(RecipeError, match="no recipe"):
+        with pytest.raises(RecipeError, match="a recipe must be"):
             Recipe.from_json(value)
 
 
@@ -349,12 +354,12 @@ def test_a_message_is_one_line_that_no_terminal_obeys() -> None:
 @pytest.mark.parametrize("name", ["guide", "mask"])
 def test_a_recipe_names_no_file(name: str) -> None:
     for path in (__file__, "nope.png", "DATA:image/png,", "file:///x"):
-        message = f"{name} must be a picture itself, as a data URI, not .*--{name} FILE make one"
+        message = f"{name} must be an image as a data URI, not .*--{name} FILE converts"
         with pytest.raises(RecipeError, match=message):
             DreamRecipe(**{name: path})  # type: ignore[arg-type]
         with pytest.raises(RecipeError, match=message):
             Recipe.from_json(json.dumps({name: path}))
-    with pytest.raises(RecipeError, match=f"{name} must be a name, not a value of type PosixPath"):
+    with pytest.raises(RecipeError, match=f"{name} must be text, not a value of type PosixPath"):
         DreamRecipe(**{name: Path(__file__)})  # type: ignore[arg-type]
     given: dict[str, Any] = {name: "data:image/png;base64,AAAA"}
     assert DreamRecipe.from_dict(given) == DreamRecipe(**given)

@@ -55,14 +55,14 @@ def test_sheets_that_cannot_be_are_refused(
 def test_a_sheet_has_a_limit_in_pixels() -> None:
     wide = DreamRecipe(max_side=4096)
     assert len(variations(wide.with_changes(max_side=2000), [], [1, 2, 3, 4])) == 4
-    with pytest.raises(RecipeError, match="4 dreams fit on a sheet with a max_side of 4000 or"):
+    with pytest.raises(RecipeError, match="a sheet of 4 dreams needs a max_side of 4000 or"):
         variations(wide, [], [1, 2, 3, 4])
 
 
 def test_lists_are_read_or_refused() -> None:
     assert parse_names(" a, b ,,c ") == ["a", "b", "c"] and parse_names("") == []
     assert parse_integers("3, 5,8") == [3, 5, 8] and parse_integers("") == []
-    with pytest.raises(RecipeError, match="intensities are whole numbers as 3,5,8, not '3,five'"):
+    with pytest.raises(RecipeError, match="intensities must be whole numbers such as 3,5,8, not '3,five'"):
         parse_integers("3,five")
 
 

@@ -204,11 +204,11 @@ def test_a_guide_brings_its_layer_and_objective() -> None:
     kept = DreamRecipe(layer="inception3b").with_changes(guide=GUIDE, objective="texture")
     assert (kept.layer, kept.objective) == ("inception3b", "texture")
     assert kept.with_changes(guide=GUIDE + "A").objective == "texture"
-    with pytest.raises(RecipeError, match="with guide the objective is match or texture, not norm"):
+    with pytest.raises(RecipeError, match="with guide set, objective must be match or texture, not norm"):
         DreamRecipe(guide=GUIDE, objective="norm")
     with pytest.raises(RecipeError, match="objective match needs guide"):
         DreamRecipe(objective="match")
-    with pytest.raises(RecipeError, match="channels and a guide cannot both be followed"):
+    with pytest.raises(RecipeError, match="channels and a guide cannot be combined"):
         DreamRecipe(guide=GUIDE, channels="7")
 
 

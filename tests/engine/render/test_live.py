@@ -185,14 +185,14 @@ def test_the_pipe_gives_a_frame_for_each(monkeypatch: pytest.MonkeyPatch, engine
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
-        (raw(2) + b"half a frame", {}, "after 2 frames came 12 bytes"),
-        (raw(2) + b"half a frame", {"latest": "yes"}, "after 2 frames came 12 bytes"),
-        (raw(2), {"size": "48x33"}, "is the size another?"),
-        (b"", {}, "no frames came"),
-        ((EXAMPLES / "cat.jpg").read_bytes(), {}, "this is JPEG"),
-        (raw(1), {"size": "garbage"}, "size must be as 320x240"),
-        (raw(1), {"size": "0x0"}, "size must be as 320x240"),
-        (raw(1), {"size": "99999x48"}, "size must be as 320x240"),
+        (raw(2) + b"half a frame", {}, "stdin ended 12 bytes after 2 frames"),
+        (raw(2) + b"half a frame", {"latest": "yes"}, "stdin ended 12 bytes after 2 frames"),
+        (raw(2), {"size": "48x33"}, "check --size"),
+        (b"", {}, "no frames arrived"),
+        ((EXAMPLES / "cat.jpg").read_bytes(), {}, "stdin is JPEG"),
+        (raw(1), {"size": "garbage"}, "--size must be as 320x240"),
+        (raw(1), {"size": "0x0"}, "--size must be as 320x240"),
+        (raw(1), {"size": "99999x48"}, "--size must be as 320x240"),
     ],
 )
 def test_what_the_pipe_cannot_take_is_said_in_one_line(
@@ -273,7 +273,7 @@ def test_files_in_the_place_of_raw_frames_are_named(
     if kind != "Y4M":
         with_square(10).save(file, kind)
     code, _ = piped(monkeypatch, file.getvalue() + raw(1))
-    assert code == 2 and f"this is {name}, and raw frames are needed" in capsys.readouterr().err
+    assert code == 2 and f"stdin is {name}, but raw frames are needed" in capsys.readouterr().err
 
 
 def test_frames_that_come_while_one_is_looked_at_are_left_out() -> None:

@@ -113,7 +113,7 @@ def test_a_look_that_is_too_much_ends_in_one_line(
 
     monkeypatch.setattr(Network, "activations", scarce)
     assert main(["top", CAT]) == 2
-    said = "python -m dream: too much for the memory of the GPU; give a smaller picture\n"
+    said = "python -m dream: too much for the memory of the GPU; give a smaller image\n"
     assert capsys.readouterr().err == said
 
 
@@ -156,7 +156,7 @@ def test_a_film_keeps_its_size_and_says_what_to_type(
     assert printed.err == (
         f"python -m dream: {SAID.format(64)}; a video keeps its size: set max_side to 46\n"
     )
-    assert printed.out.count("has what there is") == bool(frames) == out.exists()
+    assert printed.out.count("has the first") == bool(frames) == out.exists()
     assert main(command) == 0 and read_video_info(out).frame_count == 3
 
 

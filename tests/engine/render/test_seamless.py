@@ -80,7 +80,7 @@ def test_the_gradient_is_that_of_what_goes_on(network: Network, cat: Tensor) -> 
 
 
 def test_a_mask_and_edges_that_meet_cannot_go_together() -> None:
-    with pytest.raises(RecipeError, match="leave out the mask, or let seamless be none"):
+    with pytest.raises(RecipeError, match="remove the mask or set seamless to none"):
         DreamRecipe(mask="data:image/png;base64,", seamless="all")
     with pytest.raises(RecipeError, match="seamless must be none or across or all, not 'round'"):
         DreamRecipe(seamless="round")

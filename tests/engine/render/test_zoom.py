@@ -135,11 +135,11 @@ def test_a_blend_pulls_as_its_shares_say_whatever_the_layers_answer(cat: Tensor)
     [
         ({"seconds": 0}, "seconds must be a number from 0.1 to 3600, not 0"),
         ({"zoom": 0.5}, "zoom must be a number from 1 to 6, not 0.5"),
-        ({"layer": "5 s: conv3; 3 s: inception3b"}, "3 s cannot come after 5 s"),
-        ({"layer": "0 s: conv3; later: inception3b"}, "key frames are as 0 s: inception4c"),
+        ({"layer": "5 s: conv3; 3 s: inception3b"}, "3 s cannot follow 5 s"),
+        ({"layer": "0 s: conv3; later: inception3b"}, "keyframes must look like 0 s: inception4c"),
         ({"layer": "0 s: conv3; 2 s: nowhere"}, "layer 'nowhere' is not in dreamlet"),
-        ({"layer": "0 s: conv3; 2 s: conv3>inception3b"}, "leave out the >"),
-        ({"layer": "0 s: conv3 seed 9999999999"}, "the seed of a key frame is at most"),
+        ({"layer": "0 s: conv3; 2 s: conv3>inception3b"}, "remove the >"),
+        ({"layer": "0 s: conv3 seed 9999999999"}, "the seed of a keyframe is at most"),
     ],
 )
 def test_a_bad_zoom_is_refused_in_one_line(knobs: dict[str, object], said: str) -> None:
@@ -207,7 +207,7 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
         said, _ = process.communicate()
         assert process.returncode == code
         assert out.exists() == (stop != "kill")
-    assert said.startswith(f"{out} has what there is, ") and said.count("\n") == 1
+    assert said.startswith(f"{out} has the first ") and said.count("\n") == 1
     video = read_video_info(out)
     assert video.frame_count >= 16 and video.frame_rate == 4
     assert read_recipe(out, ZoomRecipe).frame_count == video.frame_count
