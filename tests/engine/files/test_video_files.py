@@ -15,7 +15,8 @@ from PIL import Image
 
 from dream import PictureError
 from dream.batch.video_frames import is_video_file
-from dream.files.video_reader import VideoInfo, read_frames, read_video_info
+from dream.files.video_info import VideoInfo
+from dream.files.video_reader import read_frames, read_video_info
 from tests.support.videos import encoded, of_frames, panned, steady, turned, with_sound
 
 
@@ -219,7 +220,7 @@ def test_an_encrypted_video_is_refused(tmp_path: Path) -> None:
     secret = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "a7" * 16}
     about = {"encryption_scheme": "cenc-aes-ctr", **secret}
     path = of_frames(tmp_path / "in.mp4", frames, container=about)
-    with pytest.raises(PictureError, match="^in.mp4 is encrypted; give one that is not$"):
+    with pytest.raises(PictureError, match="^in.mp4 is encrypted; use an unencrypted video$"):
         read_video_info(path)
 
 
@@ -238,7 +239,7 @@ def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
     content = (tmp_path / "in.webm").read_bytes()
     assert (title := b"\x53\x6e\xa1" + b"x" * 33) in content
     (tmp_path / "in.webm").write_bytes(content.replace(title, encodings))
-    with pytest.raises(PictureError, match="^in.webm is encrypted; give one that is not$"):
+    with pytest.raises(PictureError, match="^in.webm is encrypted; use an unencrypted video$"):
         read_video_info(tmp_path / "in.webm")
 
 
@@ -287,7 +288,7 @@ def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    with pytest.raises(PictureError, match="^song.mkv has no pictures but a cover, only sound$"):
+    with pytest.raises(PictureError, match="^song.mkv has no video but a cover image, only audio$"):
         read_video_info(song)
 
 
@@ -303,6 +304,6 @@ def test_what_is_broken_is_said_in_our_words_and_without_its_folder(tmp_path: Pa
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    with pytest.raises(PictureError, match="pipe.mp4 is no regular file"):
+    with pytest.raises(PictureError, match="pipe.mp4 is not a regular file"):
         read_video_info(tmp_path / "pipe.mp4")
     assert not is_video_file(str(tmp_path / "pipe.mp4"))
