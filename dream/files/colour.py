@@ -121,10 +121,9 @@ def _lookup_table(primaries: int, transfer: int) -> Any:
 
 
 def _tone_map(light: Floats) -> Floats:
-    """Map light in nits to SDR, where white is 1, by the EETF of ITU-R BT.2390.
+    """Map light in nits to SDR, where white is 1, by the EETF of ITU-R BT.2390; keep the hue.
 
-    Light below the knee, about half of white, stays; brighter light is compressed up to the peak
-    of HDR. The largest channel decides for all three, so that the hue stays.
+    Light below the knee, about half of white, stays; brighter light is compressed.
     """
     maximum = light.max(-1, keepdims=True).clip(1e-6, HDR_PEAK_NITS)
     peak = _nits_to_pq(HDR_PEAK_NITS)

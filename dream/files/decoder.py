@@ -144,10 +144,7 @@ def uses_decoder_process() -> bool:
 
 
 def start_decoder() -> None:
-    """Start a decoder for the first file, if decoders are used, without waiting for it.
-
-    A decoder that cannot start fails the first file, not the server.
-    """
+    """Start a decoder, if they are used, without waiting; if it fails, only the first file does."""
     if uses_decoder_process():
         with suppress(OSError):
             _decoder_pool(os.getpid()).warm_up()

@@ -33,8 +33,7 @@ BLACK_THRESHOLD = 8 / 255
 def embed_guide(path: PathOrFile) -> str:
     """Return a guide as a data URI (lossless WebP), its longest side at most 256 pixels.
 
-    Raises:
-        PictureError: as `load_image`.
+    Raises as `load_image`.
     """
     image = load_image(path)
     image = resize_clamped(image, limit_size(size_of(image), GUIDE_SIDE))
@@ -71,8 +70,7 @@ EMBEDDERS: dict[str, Callable[[PathOrFile], str]] = {"guide": embed_guide, "mask
 def embed_files(kind: type[Recipe], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values of a recipe's knobs, with the files of its image knobs embedded.
 
-    Raises:
-        PictureError, RecipeError: as `embed_guide` and `embed_mask`.
+    Raises as `embed_guide` and `embed_mask`.
     """
     metadata = knobs(kind)
     return {

@@ -32,9 +32,8 @@ class ImageCache:
     """
 
     def __init__(self, shipped: Sequence[Path] = ()) -> None:
-        self.folder = Path(
-            os.path.expanduser(os.environ.get("DREAM_CACHE_DIR") or _default_folder())
-        )
+        folder = os.environ.get("DREAM_CACHE_DIR") or _default_folder()
+        self.folder = Path(os.path.expanduser(folder))
         self.max_bytes = read_env_number("DREAM_CACHE_MB", DEFAULT_CACHE_MB, 0, 1e7) * 1e6
         self.shipped_folders = tuple(shipped)
         self._bytes_left = 0.0  # Bytes to write before the folder is listed again.
@@ -42,10 +41,8 @@ class ImageCache:
     def get(self, recipe: ChannelRecipe, weights: str, device: str = "") -> Image.Image | None:
         """Return the cached image of a recipe, or None.
 
-        Args:
-            recipe: the recipe of the image.
-            weights: identifies the weights of the network.
-            device: identifies device and precision; images that ship are used for any of them.
+        The other arguments identify the weights of the network, and the device and precision, which
+        do not matter for shipped images.
         """
         paths = [folder / _file_name(recipe, weights) for folder in self.shipped_folders]
         if self.max_bytes > 0:

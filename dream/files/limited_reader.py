@@ -53,11 +53,7 @@ class LimitedReader:
         self.bytes_left = 4 * MAX_FILE_BYTES  # Pillow reads headers more than once.
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes.
-
-        Raises:
-            PictureError: if the limit of time or bytes is exceeded.
-        """
+        """Return the next bytes; raise a `PictureError` beyond the limit of time or bytes."""
         content = self.file.read(size)
         self.bytes_left -= len(content)
         if self.bytes_left < 0 or time.thread_time() > self.deadline:
@@ -101,11 +97,7 @@ def convert_read_errors(name: str, *kinds: type[Exception]) -> Iterator[None]:
 
 @contextmanager
 def seekable_file(path: PathOrFile) -> Iterator[BinaryIO]:
-    """Open a file for reading and seeking.
-
-    Raises:
-        PictureError: if it does not exist, cannot be opened, or is a pipe or a device.
-    """
+    """Open a file for reading and seeking; a `PictureError` says why it cannot be opened."""
     name = display_name(path)
     with ExitStack() as stack:
         with convert_read_errors(name, OSError, ValueError):

@@ -109,10 +109,9 @@ def _inspect_video(file: BinaryIO, name: str, limits: VideoLimits) -> VideoInfo:
 def _frame_times(
     container: Any, stream: Any, limits: VideoLimits, name: str
 ) -> tuple[tuple[Fraction, ...], Fraction]:
-    """Return when each frame starts and the last one ends, without decoding.
+    """Return when each frame starts and the last one ends, and when the first starts in the file.
 
-    Returns:
-        The times in seconds from the first frame, and the time of the first frame in the stream.
+    The times are seconds from the first frame. Nothing is decoded.
     """
     spans: list[tuple[int, int]] = []
     for count, packet in enumerate(container.demux(stream)):
@@ -120,8 +119,8 @@ def _frame_times(
             raise PictureError(f"{name} is encrypted; use an unencrypted video")
         if count > (max_count := MAX_FRAMES_PER_OUTPUT * limits.frames):
             raise PictureError(
-                f"{name} has more than {max_count} frames; the limit of used frames is "
-                f"{limits.frames}. Cut it and try again."
+                f"{name} has more than {max_count} frames, of which at most {limits.frames} are "
+                "used; cut it and try again"
             )
         if packet.pts is not None and packet.size and not packet.is_discard:
             spans.append((packet.pts, packet.duration or 0))
@@ -156,7 +155,7 @@ def read_frames(
     a decoder has a time limit.
     """
     info = VideoInfo.from_dict(name, video)
-    index_by_time = {time: index for index, time in enumerate(info.times[:-1])}
+    index_by_time: dict[Any, int] = {time: index for index, time in enumerate(info.times[:-1])}
     due, image, previous, skipped = first, None, None, 0
 
     def to_upright(frame: Any) -> Image.Image:
@@ -169,9 +168,8 @@ def read_frames(
 
     with open_video(file, name) as container:
         for frame in _decode_frames(container, _video_stream(container, name)):
-            index = -1
-            if frame.pts is not None:
-                index = index_by_time.get(frame.pts * frame.time_base - info.start, -1)
+            time = None if frame.pts is None else frame.pts * frame.time_base - info.start
+            index = index_by_time.get(time, -1)
             if index < due:
                 previous = frame if index >= 0 else previous
                 skipped += 1

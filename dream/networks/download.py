@@ -146,11 +146,7 @@ def download_from_torchvision(model: str, source: Source) -> DownloadSteps:
 
 
 def verify_sha256(path: Path, sha256: str, *, delete_if_wrong: bool = False) -> Path:
-    """Return the path of a file whose sha256 starts with `sha256`.
-
-    Raises:
-        WeightsError: if it starts with other digits.
-    """
+    """Return the path of a file with that sha256 or prefix of it, or raise a `WeightsError`."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK_BYTES):

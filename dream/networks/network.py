@@ -37,11 +37,9 @@ class ObjectiveProtocol(Protocol):
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that it reads, without duplicates."""
-        ...
 
     def __call__(self, activations: Activations) -> Tensor:
         """Return the values (N,)."""
-        ...
 
 
 class Network:
@@ -49,15 +47,8 @@ class Network:
 
     It takes images in [0, 1], float32, (N, 3, H, W), normalises them, and runs in `dtype` with
     channels-last memory up to the deepest requested layer. `means` has the mean activations (C,) of
-    layers, shipped with the weights or measured later.
-
-    Args:
-        card: the metadata of the network.
-        device: where it runs.
-        dtype: its precision.
-        weights: the file to load.
-        head: whether to load the head.
-        on_growth: called after an extractor was added, which takes more memory.
+    layers, shipped with the weights or measured later. `on_growth` is called when it takes more
+    memory.
 
     Raises:
         WeightsError: if the file does not fit.
@@ -125,10 +116,7 @@ class Network:
             )
 
     def get_extractor(self, layers: tuple[str, ...], redirected: bool = False) -> nn.Module:
-        """Return the network up to those layers, from a cache of the last used sets of layers.
-
-        Extractors share all weights.
-        """
+        """Return the network up to those layers, cached; extractors share all weights."""
         key = (layers, redirected)
         with self._lock:
             if extractor := self._extractors.get(key):
@@ -155,12 +143,10 @@ class Network:
     def activations(
         self, image: Tensor, layers: tuple[str, ...], *, redirected: bool = False
     ) -> dict[str, Tensor]:
-        """Return the activations of layers by name, in `dtype`.
+        """Return the activations of layers for images (N, 3, H, W) in [0, 1], by name, in `dtype`.
 
-        Args:
-            image: (N, 3, H, W) in [0, 1].
-            layers: paths of modules; `INPUT_LAYER` is the normalised image, in float32.
-            redirected: use redirected ReLU gradients (see `RedirectedReLU`); activations stay.
+        The activation of `INPUT_LAYER` is the normalised image, in float32. `redirected` changes
+        only gradients (see `RedirectedReLU`).
         """
         normalised = (image - self.mean) / self.std
         activations = {INPUT_LAYER: normalised} if INPUT_LAYER in layers else {}
@@ -172,10 +158,7 @@ class Network:
     def value_and_grad(
         self, objective: ObjectiveProtocol, *, redirected: bool = False
     ) -> ValueAndGrad:
-        """Return a function from images (N, 3, H, W) to values (N,) and their gradients.
-
-        The gradients are those by the images, float32, (N, 3, H, W).
-        """
+        """Return a function from images (N, 3, H, W) to values (N,) and gradients by the images."""
 
         def evaluate(image: Tensor) -> tuple[Tensor, Tensor]:
             leaf = image.detach().requires_grad_()

@@ -72,10 +72,7 @@ class NetworkCache:
     def fetch(self, model: str) -> DownloadSteps:
         """Find or download the weights of a model; yield the progress, and return the path.
 
-        Callers that need the same weights share one download, which stops when the last one leaves.
-
-        Raises:
-            WeightsError: as `network`, except for weights that do not fit.
+        Callers share one download, which stops when the last one leaves. Raises as `fetch_weights`.
         """
         card = catalogue.get_card(model)
         if user_file := self.files.get(model):
@@ -109,9 +106,8 @@ class NetworkCache:
         try:
             stat = user_file.stat()
         except OSError as error:
-            raise WeightsError(
-                f"{user_file.name} is not a weights file: {error.strerror}"
-            ) from error
+            text = f"{user_file.name} is not a weights file: {error.strerror}"
+            raise WeightsError(text) from error
         return f"{user_file.name} {stat.st_size} {stat.st_mtime_ns}"
 
 

@@ -80,13 +80,11 @@ def _matching_tensors(
     card: ModelCard, tensors: WeightsFile, expected_shapes: Mapping[str, tuple[int, ...]]
 ) -> Iterator[tuple[str, Tensor]]:
     """Yield the expected tensors, by name, or raise a `WeightsError`."""
-    ignored = re.compile(
-        rf"{UNUSED_KEYS.pattern}|{re.escape(card.head)}\." if card.head else UNUSED_KEYS
-    )
+    head = rf"|{re.escape(card.head)}\." if card.head else ""
+    ignored = re.compile(UNUSED_KEYS.pattern + head)
     counters = {name for name in expected_shapes if name.endswith("num_batches_tracked")}
-    missing = [
-        name for name in expected_shapes if name not in tensors.shapes and name not in counters
-    ]
+    available = {*tensors.shapes, *counters}
+    missing = [name for name in expected_shapes if name not in available]
     unexpected = [
         name for name in tensors.shapes if name not in expected_shapes and not ignored.match(name)
     ]

@@ -127,7 +127,9 @@ def test_one_that_died_in_between_is_replaced_unseen(decoders: DecoderPool) -> N
     assert load_image(CAT).shape == (1, 3, 300, 451)
 
 
-def test_a_decoder_that_hangs_is_ended(decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_hangs_is_ended(
+    decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = decoders._free[-1].process
     os.kill(process.pid, signal.SIGSTOP)
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 0.5)

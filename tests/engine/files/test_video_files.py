@@ -265,14 +265,14 @@ def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
 def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path: Path) -> None:
     video = steady(tmp_path / "a.mp4", panned(9))
     mute = read_video_info(with_sound(tmp_path / "mute.mov", video, [], "pcm_alaw"))
-    assert not mute.has_audio and "sound is in pcm_alaw, which" in mute.remark
+    assert not mute.has_audio and "audio is in pcm_alaw, which" in mute.remark
     assert not read_video_info(video).remark
     apple = with_sound(tmp_path / "apple.mov", video, [0.1])
     assert read_video_info(apple).has_audio
     content = apple.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"dapa")
     apple.write_bytes(content)
     seen = read_video_info(apple)
-    assert not seen.has_audio and "sound is in an unknown codec" in seen.remark
+    assert not seen.has_audio and "audio is in an unknown codec" in seen.remark
 
 
 def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
