@@ -68,12 +68,12 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
         _decoding(answers, path),
     ):
         height, width = _next_size(answers)
-        picture = np.empty((height, width, 3), np.float32)
+        image = np.empty((height, width, 3), np.float32)
         for top in range(0, height, CHUNK_ROWS):
-            rows = picture[top : top + CHUNK_ROWS]
+            rows = image[top : top + CHUNK_ROWS]
             pixels = next_answer(answers, partial(to_pixels, shape=rows.shape))
             np.divide(pixels, np.float32(255), out=rows)
-        return torch.from_numpy(picture).permute(2, 0, 1)[None]
+        return torch.from_numpy(image).permute(2, 0, 1)[None]
 
 
 def image_size(path: PathOrFile) -> tuple[int, int]:

@@ -65,8 +65,8 @@ class VideoWriter:
     """A video that is written part by part, and resumed if earlier parts match.
 
     `frames_done` frames are written, `last_frame` is the last of them. After `finish`, `remark`
-    says what is missing in the file. `about` describes the sources; parts with other ones do not
-    match.
+    says what is missing in the file. Parts match if the recipe, the format and the `sources`
+    (JSON-like values that identify the inputs) are the same.
 
     Raises:
         PictureError: if the name ends in none of .mp4, .webm and .gif, or cannot be written; or
@@ -80,12 +80,12 @@ class VideoWriter:
         size: Size,
         rate: Fraction,
         time_base: Fraction,
-        about: Mapping[str, Any] | None = None,
+        sources: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = check_destination(path, *OUTPUT_FORMATS)
         self.recipe, self.size, self.frame_rate, self.time_base = recipe, size, rate, time_base
         self.folder = self.path.with_name(f".{self.path.name}.parts")
-        key = [PARTS_VERSION, self.path.suffix.lower(), recipe.to_dict(), dict(about or {})]
+        key = [PARTS_VERSION, self.path.suffix.lower(), recipe.to_dict(), dict(sources or {})]
         self.key = json.dumps(key)
         self.frames_done = 0
         self.last_frame: Image.Image | None = None

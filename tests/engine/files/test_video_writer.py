@@ -240,7 +240,7 @@ def test_a_name_too_long_for_its_parts_is_refused_in_a_line(
     out = tmp_path / f"{'x' * 250}.mp4"
     assert main([command, str(EXAMPLES / "cat.jpg"), "-o", str(out)]) == 2
     assert capsys.readouterr().err.endswith(
-        "cannot be written: File name too long; give a shorter name for OUT\n"
+        "cannot be written: File name too long; use a shorter name for OUT\n"
     )
     assert not list(tmp_path.iterdir())
 
