@@ -26,7 +26,7 @@ from gradio.utils import get_space
 from starlette.middleware import Middleware
 
 from dream import DreamError, Engine, WeightsError
-from dream.files.decoder import start_decoder, uses_process
+from dream.files.decoder import start_decoder, uses_decoder_process
 from dream.networks.device import use_deterministic_cudnn
 from dream.page.blocks import MAX_UPLOAD_BYTES, ValidatedBlocks
 from dream.page.refusal import refuse_misfit
@@ -107,7 +107,7 @@ def main() -> None:
     check_gradio()
     use_few_malloc_arenas()
     hosts = allowed_hosts()
-    uses_process()  # Raises an error here if the variable names neither.
+    uses_decoder_process()  # Raises an error here if the variable names neither.
     threads = allowed_threads()
     torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
     use_deterministic_cudnn()

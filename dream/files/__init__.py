@@ -1,4 +1,4 @@
-"""Files: pictures and recipes read with suspicion, written whole, and kept.
+"""Images, videos and recipes in files: safe reading, atomic writing, and a cache.
 
-`picture` reads and writes; `embedded` puts pictures into recipes; `cache` keeps some.
+`image` reads and writes images, `embedded_images` stores images in recipes, `image_cache` caches.
 """

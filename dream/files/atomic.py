@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 
 from dream.errors import PictureError, first_line
 
-# What a killed process left half written goes after an hour.
+# A killed process leaves its temporary file behind; later writes to the folder delete it.
 TEMP_NAME = re.compile(r"\.[0-9a-f]{32}\.part")
-MAX_TEMP_AGE = 3600
+MAX_TEMP_AGE_SECONDS = 3600
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Where to write what shall be at that path, in the place of what is there, once this ends.
+    """Yield a temporary path that replaces `path` atomically on success.
 
     Raises:
-        PictureError: if it cannot be written.
+        PictureError: if the file cannot be written.
     """
-    _remove_stale_files(path.parent, time.time() // MAX_TEMP_AGE)
+    _remove_stale_files(path.parent, time.time() // MAX_TEMP_AGE_SECONDS)
     partial = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield partial
@@ -35,10 +35,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-@lru_cache(maxsize=64)  # Once an hour: to list a folder of many files takes a while.
+@lru_cache(maxsize=64)  # Runs once per folder and hour, because listing a large folder is slow.
 def _remove_stale_files(folder: Path, hour: float) -> None:
-    for each in folder.glob(".*.part"):
-        with suppress(OSError):  # Another process may sweep too, and not all may be ours.
-            old = time.time() - each.lstat().st_mtime > MAX_TEMP_AGE
-            if old and TEMP_NAME.fullmatch(each.name):
-                each.unlink()
+    for path in folder.glob(".*.part"):
+        with suppress(OSError):  # Another process may delete it first, or own it.
+            is_stale = time.time() - path.lstat().st_mtime > MAX_TEMP_AGE_SECONDS
+            if is_stale and TEMP_NAME.fullmatch(path.name):
+                path.unlink()

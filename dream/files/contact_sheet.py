@@ -1,4 +1,4 @@
-"""Contact sheets: labelled pictures side by side."""
+"""Contact sheets: labelled images in a grid."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dream.recipe.dream import DreamRecipe
 
-GAP = 6
-LABEL_HEIGHT = 18
+GAP, LABEL_HEIGHT = 6, 18  # Pixels.
 
 
 def draw_contact_sheet(
     pictures: Sequence[tuple[str, Image.Image]], columns: int = 0
 ) -> Image.Image:
-    """The pictures in rows on white, each with its label below; about a square by default."""
+    """Draw images in a grid on white, each above its label; by default the grid is about square."""
     columns = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
     width = max(image.width for _, image in pictures) + GAP
     height = max(image.height for _, image in pictures) + LABEL_HEIGHT + GAP
@@ -24,22 +23,23 @@ def draw_contact_sheet(
     sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(12)
-    for place, (label, image) in enumerate(pictures):
-        left, top = GAP + place % columns * width, GAP + place // columns * height
+    for index, (label, image) in enumerate(pictures):
+        left, top = GAP + index % columns * width, GAP + index // columns * height
         sheet.paste(image, (left, top))
         draw.text((left, top + image.height + 1), label, fill="black", font=font)
     return sheet
 
 
 def recipe_label(recipe: DreamRecipe) -> str:
-    """What is written below a dream on a sheet."""
+    """Return the label of a dream on a sheet."""
     return f"{recipe.layer}, intensity {recipe.intensity}"
 
 
 def variations_sheet(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image]) -> Image.Image:
-    """The dreams of `variations`, labelled: a row for each layer, a column for each intensity.
+    """Draw a labelled grid of dreams: a row for each layer, a column for each intensity.
 
-    Where one of the two alone is compared they stand about in a square; the last ones may lack.
+    If only layers or only intensities differ, the grid is about square. There may be fewer dreams
+    than recipes.
     """
     labelled = [
         (recipe_label(recipe), dream) for recipe, dream in zip(recipes, dreams, strict=False)

@@ -1,9 +1,9 @@
-"""The process that decodes what strangers send: it reads files whose descriptors it receives.
+"""The sandboxed process that decodes untrusted files, whose descriptors it receives.
 
-It answers requests, which come by the socket on its standard input, until that is closed. Once it
-has loaded what it needs, the kernel lets it open no file, reach no network, start no program and
-signal or change no other process, where it has seccomp; Landlock holds its files and network, too.
-It loads no torch, and knows few variables of the environment.
+It answers requests from the socket on its standard input until that is closed. Once its modules are
+loaded, seccomp, if the kernel has it, refuses to open files, use the network, start programs, and
+signal or change other processes; Landlock also blocks files and network. The process does not load
+torch, and inherits few environment variables.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from dream.errors import PictureError, first_line
-from dream.files.limited_reader import Reading, too_much_memory
+from dream.errors import PictureError
+from dream.files.limited_reader import Answers, too_much_memory_error, unreadable_error
 from dream.files.pixels import read_pixels, read_size, read_thumbnail
 from dream.files.video_container import read_frames, read_text, read_video
 
-READINGS: dict[str, Callable[..., Reading]] = {
+READERS: dict[str, Callable[..., Answers]] = {
     "frames": read_frames,
     "pixels": read_pixels,
     "size": read_size,
@@ -37,23 +37,23 @@ READINGS: dict[str, Callable[..., Reading]] = {
     "thumbnail": read_thumbnail,
     "video": read_video,
 }
-# A request is its length (LENGTH), which comes with the file's descriptor, and JSON. An answer is a
-# HEADER, which is its kind and how many bytes follow, and those: NUMBERS is JSON, PIXELS are RGB in
-# 8 bits, WRONG is the text of an error, END nothing. After NUMBERS the parent sends NEXT when it
-# wants the next answer; PIXELS follow one another. Before the first request the process sends, as
-# NUMBERS for which no NEXT comes, what confines it.
+# A request is a LENGTH, sent with the file's descriptor, and that many bytes of JSON. An answer is
+# a HEADER (kind and length) and its content: JSON for JSON_VALUE, 8-bit RGB for PIXELS, a message
+# for ERROR, nothing for END. After a JSON_VALUE the process waits until the parent sends NEXT;
+# PIXELS are sent without waiting. Before the first request the process sends its protections as a
+# JSON_VALUE, for which the parent sends no NEXT.
 LENGTH, HEADER = struct.Struct(">I"), struct.Struct(">cI")
-NUMBERS, PIXELS, WRONG, END, NEXT = b"n", b"p", b"w", b"e", b"+"
+JSON_VALUE, PIXELS, ERROR, END, NEXT = b"n", b"p", b"w", b"e", b"+"
 
-# Of <linux/landlock.h>: by version the rights to files; those to TCP, from version 4 on; and the
-# sockets and signals of other processes, from version 6 on.
+# From <linux/landlock.h>: file rights by ABI version; TCP rights, from version 4 on; and scopes
+# (abstract sockets and signals of other processes), from version 6 on.
 CREATE_RULESET, RESTRICT_SELF = 444, 446
 FILE_RIGHTS = (0, 0x1FFF, 0x3FFF, 0x7FFF, 0x7FFF, 0xFFFF)
 TCP_RIGHTS, SCOPES = 0b11, 0b11
 NO_NEW_PRIVILEGES, SET_SECCOMP, SECCOMP_FILTER = 38, 22, 2
-# Of <linux/audit.h>: how seccomp calls a processor, and its column in the two tables below.
+# From <linux/audit.h>: seccomp's number of an architecture, and its column in the tables below.
 PROCESSORS = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-# System calls that are refused, each with its numbers on x86_64 and on aarch64 (of <asm/unistd.h>).
+# Refused system calls, with their numbers on x86_64 and aarch64 (from <asm/unistd.h>).
 REFUSED_CALLS = """
     Files      open 2 -  creat 85 -  openat 257 56  openat2 437 437  open_by_handle_at 304 265
                truncate 76 45  rename 82 -  renameat 264 38  renameat2 316 276  unlink 87 -
@@ -76,119 +76,117 @@ REFUSED_CALLS = """
                sched_setparam 142 118  sched_setscheduler 144 119  sched_setattr 314 274
     Keys       add_key 248 217  request_key 249 218  keyctl 250 219
 """
-# System calls whose arguments decide (see `_argument_rules`).
+# System calls that are allowed or refused by their arguments (see `_argument_rules`).
 CHECKED_CALLS = "clone 56 220  clone3 435 435  prlimit64 302 261  fcntl 72 25  ioctl 16 29"
 CLONE_THREAD = 0x10000
-# F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE and F_NOTIFY; FIOSETOWN and SIOCSPGRP: each has the
+# F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE and F_NOTIFY; FIOSETOWN and SIOCSPGRP: each makes the
 # kernel send signals.
 FCNTL_SIGNALS, IOCTL_SIGNALS = (8, 10, 15, 1024, 1026), (0x8901, 0x8902)
-# On x86_64 numbers from this one on are those of another convention, x32.
-OTHER_CALLS = 0x40000000
-# Operations of the filter (see <linux/filter.h>), and what it returns: EPERM is 1, ENOSYS 38.
+# On x86_64, system call numbers from this one on belong to the x32 ABI.
+X32_CALLS_START = 0x40000000
+# Operations of the filter (see <linux/filter.h>) and its return values: EPERM is 1, ENOSYS 38.
 LOAD, JUMP_IF_EQUAL, JUMP_IF_ABOVE, JUMP_IF_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-RESULTS = {"allow": 0x7FFF0000, "refuse": 0x00050001, "missing": 0x00050026}
-# An operation, its value, and where to go if it holds and if not: a result, or how many lines to
-# skip.
-Line = tuple[int, int, int | str, int | str]
+FILTER_RESULTS = {"allow": 0x7FFF0000, "refuse": 0x00050001, "missing": 0x00050026}
+# An operation, its operand, and the targets if true and if false: a result, or lines to skip.
+FilterLine = tuple[int, int, int | str, int | str]
 
 
 def main() -> None:
-    """Say what confines this process, then answer requests until there are none."""
+    """Confine this process, send its protections, then answer requests until there are none."""
     load_readers()
-    program_bytes, silence = _address_space(), os.open(os.devnull, os.O_WRONLY)
+    base_bytes, null_device = _address_space_bytes(), os.open(os.devnull, os.O_WRONLY)
     protections = confine()
-    os.dup2(silence, 2)  # libtiff and ffmpeg write there what strangers have them say.
+    os.dup2(null_device, 2)  # libtiff and ffmpeg print text from untrusted files.
     with socket.socket(fileno=0) as connection:
-        _send(connection, NUMBERS, json.dumps(protections).encode())
-        while head := (received := socket.recv_fds(connection, LENGTH.size, 1))[0]:
+        _send(connection, JSON_VALUE, json.dumps(protections).encode())
+        while length_bytes := (received := socket.recv_fds(connection, LENGTH.size, 1))[0]:
             with open(received[1][0], "rb") as file:
                 file.seek(0)
-                (length,) = LENGTH.unpack(head)
+                (length,) = LENGTH.unpack(length_bytes)
                 request = json.loads(connection.recv(length, socket.MSG_WAITALL))
-                _answer(connection, file, program_bytes, **request)
+                _answer_request(connection, file, base_bytes, **request)
 
 
-def _answer(
+def _answer_request(
     connection: socket.socket,
     file: BinaryIO,
-    program_bytes: int,
-    what: str,
+    base_bytes: int,
+    reader: str,
     name: str,
-    memory: int,
-    seconds: int,
+    memory_bytes: int,
+    cpu_seconds: int,
     options: dict[str, Any],
 ) -> None:
-    """Send what a reading of the file yields, within limits.
+    """Send the answers of a reader of `READERS`.
 
-    Args:
-        program_bytes: what this process took before the first request.
-        memory: how many bytes the reading may take beside those.
-        seconds: how many seconds of a processor each answer may take.
+    A reader may use `memory_bytes` beyond the `base_bytes` of this process before the first
+    request, and `cpu_seconds` for each answer.
     """
     import resource
 
-    set_limit(resource.RLIMIT_AS, program_bytes + memory)
-    limit_cpu_seconds(seconds)
+    set_limit(resource.RLIMIT_AS, base_bytes + memory_bytes)
+    limit_cpu_seconds(cpu_seconds)
     kind, text = END, ""
     try:
-        for answer in READINGS[what](file, name, **options):
+        for answer in READERS[reader](file, name, **options):
             if isinstance(answer, np.ndarray | Image.Image):
                 _send(connection, PIXELS, np.ascontiguousarray(answer))
             else:
-                _send(connection, NUMBERS, json.dumps(answer).encode())
+                _send(connection, JSON_VALUE, json.dumps(answer).encode())
                 if connection.recv(1) != NEXT:
                     raise SystemExit
-            limit_cpu_seconds(seconds)
+            limit_cpu_seconds(cpu_seconds)
     except PictureError as error:
-        kind, text = WRONG, str(error)
+        kind, text = ERROR, str(error)
     except MemoryError:
-        kind, text = WRONG, str(too_much_memory(name))
+        kind, text = ERROR, str(too_much_memory_error(name))
     except Exception as error:
-        kind, text = WRONG, str(PictureError(f"{name} cannot be read: {first_line(error)}"))
+        kind, text = ERROR, str(unreadable_error(name, error))
     _send(connection, kind, text.encode())
 
 
 def _send(connection: socket.socket, kind: bytes, content: Any) -> None:
+    """Send an answer."""
     content = memoryview(content).cast("B") if len(content) else b""
     connection.sendall(HEADER.pack(kind, len(content)))
     connection.sendall(content)
 
 
 def limit_cpu_seconds(seconds: int) -> None:
-    """End this process after so many more seconds of a processor."""
+    """Let the kernel end this process after this many more seconds of CPU time."""
     import resource
 
     set_limit(resource.RLIMIT_CPU, int(sum(os.times()[:2])) + seconds + 1)
 
 
 def set_limit(kind: int, value: int) -> None:
-    """Set a limit of this process, at most as high as whoever started it allows."""
+    """Set a resource limit of this process, but no higher than its hard limit."""
     import resource
 
     hard = resource.getrlimit(kind)[1]
     resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
-def _address_space() -> int:
-    """How many bytes of addresses this process has by now."""
+def _address_space_bytes() -> int:
+    """Return the size of this process's virtual memory."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def load_readers() -> None:
-    """Import what readers import when they first need it: later no file can be opened."""
+    """Import the modules that Pillow and PyAV load lazily, because later no file can be opened."""
     Image.preinit()
     names = ["PIL.ImageMode", "PIL.ImagePalette", "PIL.MpoImagePlugin", "PIL.WebPImagePlugin"]
-    parts = walk_packages(import_module("av").__path__, "av.")
-    for name in (*names, *(part.name for part in parts if "__main__" not in part.name)):
+    modules = walk_packages(import_module("av").__path__, "av.")
+    for name in (*names, *(each.name for each in modules if "__main__" not in each.name)):
         import_module(name)
 
 
 def confine() -> list[str]:
-    """Take the rights from this process that decoding does not need. It must have one thread.
+    """Drop the rights that decoding does not need. This process must have a single thread.
 
     Returns:
-        What the kernel enforces from now on: `landlock`, `seccomp`, both or neither.
+        The protections that the kernel enforces from now on: `landlock`, `seccomp`, both or none.
     """
     import resource
 
@@ -207,7 +205,7 @@ def confine() -> list[str]:
 
 
 def _restrict_files(library: ctypes.CDLL) -> bool:
-    """Use Landlock (see <linux/landlock.h>) and return whether the kernel has it."""
+    """Restrict this process by Landlock (see <linux/landlock.h>) and return whether that worked."""
     version = library.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version <= 0:
         return False
@@ -223,27 +221,27 @@ def _restrict_files(library: ctypes.CDLL) -> bool:
 
 
 def _filter_calls(library: ctypes.CDLL) -> bool:
-    """Use seccomp (see <linux/seccomp.h>) and return whether the kernel has it."""
-    lines = ctypes.create_string_buffer(_assemble(_filter_lines(platform.machine())))
+    """Filter system calls by seccomp (see <linux/seccomp.h>) and return whether that worked."""
+    lines = ctypes.create_string_buffer(_assemble_filter(_filter_lines(platform.machine())))
     count = (len(lines) - 1) // 8
-    head = ctypes.create_string_buffer(struct.pack("@HP", count, ctypes.addressof(lines)))
-    return _prctl(library, SET_SECCOMP, SECCOMP_FILTER, ctypes.addressof(head)) == 0
+    program = ctypes.create_string_buffer(struct.pack("@HP", count, ctypes.addressof(lines)))
+    return _prctl(library, SET_SECCOMP, SECCOMP_FILTER, ctypes.addressof(program)) == 0
 
 
 def call_numbers(table: str, machine: str) -> dict[str, int]:
-    """The numbers that the system calls of a table have on that machine, by their names."""
+    """Return the numbers of a table's system calls on a machine, by name."""
     column = PROCESSORS[machine][1]
     rows = re.findall(r"(\w+) (\d+|-) (\d+|-)", table)
-    return {name: int(each[column]) for name, *each in rows if each[column] != "-"}
+    return {name: int(numbers[column]) for name, *numbers in rows if numbers[column] != "-"}
 
 
-def _filter_lines(machine: str) -> list[Line]:
-    """The filter of system calls for that machine, but for its results."""
-    lines: list[Line] = [
-        (LOAD, 4, 0, 0),  # The processor.
+def _filter_lines(machine: str) -> list[FilterLine]:
+    """Return the lines of a machine's system call filter, without the results at its end."""
+    lines: list[FilterLine] = [
+        (LOAD, 4, 0, 0),  # The architecture.
         (JUMP_IF_EQUAL, PROCESSORS[machine][0], 0, "refuse"),
-        (LOAD, 0, 0, 0),  # The number of the call.
-        (JUMP_IF_ABOVE, OTHER_CALLS, "refuse", 0),
+        (LOAD, 0, 0, 0),  # The number of the system call.
+        (JUMP_IF_ABOVE, X32_CALLS_START, "refuse", 0),
     ]
     refused = call_numbers(REFUSED_CALLS, machine).values()
     lines += [(JUMP_IF_EQUAL, number, "refuse", 0) for number in refused]
@@ -253,32 +251,34 @@ def _filter_lines(machine: str) -> list[Line]:
     return lines
 
 
-def _argument_rules(name: str) -> list[Line]:
-    """Lines that decide on a call of that name by its arguments, of which each has two halves."""
-    first, second = 16, 24
+def _argument_rules(name: str) -> list[FilterLine]:
+    """Return the lines that decide a system call by its arguments, which have two halves each."""
+    first, second = 16, 24  # Offsets of the arguments.
     if name == "clone":  # Threads only.
         return [(LOAD, first, 0, 0), (JUMP_IF_SET, CLONE_THREAD, "allow", "refuse")]
-    if name == "clone3":  # Its flags are in memory; without it libraries use clone.
+    if name == "clone3":  # A filter cannot read its flags in memory; libraries fall back to clone.
         return [(JUMP_IF_ABOVE, 0, "missing", 0)]
-    if name == "prlimit64":  # Of this process only, which has the number 0.
+    if name == "prlimit64":  # This process only, by the process ID 0.
         low, high = (LOAD, first, 0, 0), (LOAD, first + 4, 0, 0)
         return [low, (JUMP_IF_EQUAL, 0, 0, "refuse"), high, (JUMP_IF_EQUAL, 0, "allow", "refuse")]
     *others, last = FCNTL_SIGNALS if name == "fcntl" else IOCTL_SIGNALS
-    checks: list[Line] = [(JUMP_IF_EQUAL, each, "refuse", 0) for each in others]
+    checks: list[FilterLine] = [(JUMP_IF_EQUAL, each, "refuse", 0) for each in others]
     return [(LOAD, second, 0, 0), *checks, (JUMP_IF_EQUAL, last, "refuse", "allow")]
 
 
-def _assemble(lines: list[Line]) -> bytes:
-    """The program of a filter: its lines, what follows if none decides, and the results."""
-    places = {result: len(lines) + at for at, result in enumerate(RESULTS)}
+def _assemble_filter(lines: list[FilterLine]) -> bytes:
+    """Return the filter as bytecode: its lines, then the results; undecided calls are allowed."""
+    addresses = {result: len(lines) + at for at, result in enumerate(FILTER_RESULTS)}
     program = b""
-    for at, (operation, value, *jumps) in enumerate(lines):
-        skipped = [places[to] - at - 1 if isinstance(to, str) else to for to in jumps]
-        program += struct.pack("=HBBI", operation, *skipped, value)
-    return program + b"".join(struct.pack("=HBBI", RETURN, 0, 0, to) for to in RESULTS.values())
+    for at, (operation, value, *targets) in enumerate(lines):
+        skips = [addresses[to] - at - 1 if isinstance(to, str) else to for to in targets]
+        program += struct.pack("=HBBI", operation, *skips, value)
+    for value in FILTER_RESULTS.values():
+        program += struct.pack("=HBBI", RETURN, 0, 0, value)
+    return program
 
 
 def _prctl(library: ctypes.CDLL, option: int, *values: int) -> int:
-    """Call prctl and return what it returns: 0 where it succeeds."""
-    arguments = (ctypes.c_ulong(each) for each in (*values, 0, 0, 0, 0)[:4])
+    """Return the result of a call of prctl, which is 0 on success."""
+    arguments = (ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4])
     return int(library.prctl(option, *arguments))

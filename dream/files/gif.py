@@ -1,4 +1,4 @@
-"""GIFs: of the parts of a film, in the colours that suit each frame best."""
+"""GIFs, joined from the parts of a video, with a palette for each frame."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MIN_FRAME_TICKS = 2
 
 
 def write_gif(path: Path, parts: Mapping[Path, Fraction], recipe: str, size: Size) -> None:
-    """Put parts, each with its time in seconds, together as a GIF of that (height, width).
+    """Join the parts of a video, given by start in seconds, as a GIF of `size` (height, width).
 
-    Each frame has a palette of its own; the recipe is a comment.
+    Each frame has its own palette; the recipe becomes the comment.
     """
     import av
 
-    bare = path.with_name(f".{uuid.uuid4().hex}.part")
+    without_comment = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        with av.open(str(bare), "w", format="gif") as container:
+        with av.open(str(without_comment), "w", format="gif") as container:
             stream = container.add_stream("gif", rate=100)
             stream.pix_fmt, stream.codec_context.time_base = "pal8", GIF_TIME_BASE
             stream.height, stream.width = size
@@ -34,14 +34,15 @@ def write_gif(path: Path, parts: Mapping[Path, Fraction], recipe: str, size: Siz
                     packet.duration = frame.duration
                     container.mux(packet)
             container.mux(stream.encode(None))
-        _insert_comment(bare, path, recipe.encode())
+        _insert_comment(without_comment, path, recipe.encode())
     finally:
-        bare.unlink(missing_ok=True)
+        without_comment.unlink(missing_ok=True)
 
 
 def _gif_frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
-    """The frames of all parts, in hundredths of a second: at most one in two of them, as browsers
-    slow down what is quicker.
+    """Yield the frames of all parts, in ticks of 1/100 s.
+
+    Frames are at least two ticks apart, because browsers slow down faster GIFs.
     """
     last = -MIN_FRAME_TICKS
     for path, start in sorted(parts.items(), key=lambda part: part[1]):
@@ -57,7 +58,7 @@ def _gif_frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
 
 
 def _quantise_colours(frames: Iterator[Any]) -> Iterator[Any]:
-    """The frames, each in the colours that suit it best."""
+    """Yield the frames, each with the 256 colours that suit it best."""
     import av
 
     graph = None
@@ -67,20 +68,14 @@ def _quantise_colours(frames: Iterator[Any]) -> Iterator[Any]:
             source = graph.add_buffer(
                 width=frame.width, height=frame.height, format=frame.format, time_base=GIF_TIME_BASE
             )
-            split, find, use, sink = (
-                graph.add(name, how)
-                for name, how in (
-                    ("split", ""),
-                    ("palettegen", "stats_mode=single"),
-                    ("paletteuse", "new=1:dither=bayer"),
-                    ("buffersink", ""),
-                )
-            )
+            split = graph.add("split")
+            palettegen = graph.add("palettegen", "stats_mode=single")
+            paletteuse = graph.add("paletteuse", "new=1:dither=bayer")
             source.link_to(split)
-            split.link_to(use, 0, 0)
-            split.link_to(find, 1, 0)
-            find.link_to(use, 0, 1)
-            use.link_to(sink)
+            split.link_to(paletteuse, 0, 0)
+            split.link_to(palettegen, 1, 0)
+            palettegen.link_to(paletteuse, 0, 1)
+            paletteuse.link_to(graph.add("buffersink"))
             graph.configure()
         graph.push(frame)
         yield from pull_frames(graph)
@@ -89,15 +84,15 @@ def _quantise_colours(frames: Iterator[Any]) -> Iterator[Any]:
         yield from pull_frames(graph)
 
 
-def _insert_comment(bare: Path, path: Path, text: bytes) -> None:
-    """A GIF with a comment, which ffmpeg writes none of: behind the head and its colours."""
+def _insert_comment(gif: Path, path: Path, text: bytes) -> None:
+    """Copy a GIF with a comment after its header and palette; ffmpeg writes no comments."""
     blocks = (text[start : start + 255] for start in range(0, len(text), 255))
-    with open(bare, "rb") as source, open(path, "wb") as target:
-        head = source.read(13)
-        colours = 3 << (head[10] % 8 + 1) if head[10] & 0x80 else 0
-        target.write(head + source.read(colours))
+    with open(gif, "rb") as source, open(path, "wb") as target:
+        header = source.read(13)
+        palette_bytes = 3 << (header[10] % 8 + 1) if header[10] & 0x80 else 0
+        target.write(header + source.read(palette_bytes))
         if text:
             target.write(b"\x21\xfe")
-            target.writelines(bytes([len(each)]) + each for each in blocks)
+            target.writelines(bytes([len(block)]) + block for block in blocks)
             target.write(b"\0")
         shutil.copyfileobj(source, target)

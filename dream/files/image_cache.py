@@ -1,4 +1,4 @@
-"""Pictures that depend on nobody's photo, kept on disk: made once, there at once for everyone."""
+"""Disk cache of channel images, which depend on no visitor's photo."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from dream.files.image import save_image
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.knob import read_env_number
 
-# Raised when the same recipe comes to give another picture.
+# Increase this when a new version renders the same recipe differently.
 CACHE_VERSION = 2
 DEFAULT_CACHE_MB = 256.0
-# Share of the limit that may be written before the folder, which other processes share, is listed.
-SLACK = 1 / 16
+# Share of the limit that may be written before the folder is listed again; processes share it.
+SLACK_SHARE = 1 / 16
 
 
 class ImageCache:
-    """Pictures by recipe, as PNG files in a folder of limited size.
+    """Images by recipe, as PNG files in a folder of limited size.
 
-    The folder is `DREAM_CACHE_DIR`, or dream in the user's cache; its size `DREAM_CACHE_MB`, 256 by
-    default, 0 for none, and up to a sixteenth more for each process that writes to it, until one
-    of them lists the folder again. Pictures least recently looked at go first. `shipped` are
-    folders that are only read. A folder that cannot be written keeps nothing, and a damaged file
-    counts as none.
+    The folder is `DREAM_CACHE_DIR`, or dream in the user's cache. The limit is `DREAM_CACHE_MB`,
+    256 by default, 0 to disable the cache; each process may exceed it by a sixteenth until it lists
+    the folder again. The least recently used images are deleted first. Folders in `shipped` are
+    only read. Damaged files, and folders that cannot be written, are ignored.
     """
 
     def __init__(self, shipped: Sequence[Path] = ()) -> None:
-        self.folder = Path(
-            os.path.expanduser(os.environ.get("DREAM_CACHE_DIR") or _default_folder())
-        )
+        folder = os.environ.get("DREAM_CACHE_DIR") or _default_folder()
+        self.folder = Path(os.path.expanduser(folder))
         self.max_bytes = read_env_number("DREAM_CACHE_MB", DEFAULT_CACHE_MB, 0, 1e7) * 1e6
         self.shipped_folders = tuple(shipped)
-        self._bytes_left = 0.0  # To be written before the folder is listed again.
+        self._bytes_left = 0.0  # Bytes to write before the folder is listed again.
 
     def get(self, recipe: ChannelRecipe, weights: str, device: str = "") -> Image.Image | None:
-        """That recipe's picture, if it is here; `weights` tells those of one network apart, and
-        `device` those of one device and precision: "" are those that ship, which come anywhere.
+        """Return the cached image of a recipe, or None.
+
+        The other arguments identify the weights of the network, and the device and precision, which
+        do not matter for shipped images.
         """
         paths = [folder / _file_name(recipe, weights) for folder in self.shipped_folders]
         if self.max_bytes > 0:
@@ -55,13 +55,13 @@ class ImageCache:
                     os.utime(path)
                 return image
             except (OSError, SyntaxError, ValueError):
-                continue  # Not there, or damaged: it is made anew.
+                continue  # The file is missing or damaged, so the image is rendered again.
         return None
 
     def put(
         self, image: Image.Image, recipe: ChannelRecipe, weights: str, device: str = ""
     ) -> None:
-        """Keep that recipe's picture, and let go of what is beyond the limit."""
+        """Store the image of a recipe, and delete old images beyond the limit."""
         if self.max_bytes <= 0:
             return
         try:
@@ -72,13 +72,12 @@ class ImageCache:
             if self._bytes_left < 0:
                 self._evict_oldest()
         except (DreamError, OSError):
-            pass  # A cache that cannot be written is no cache; the picture is made all the same.
+            pass  # Rendering works without a cache.
 
     def _evict_oldest(self) -> None:
-        files = [
-            (each.stat().st_mtime, each.stat().st_size, each) for each in self.folder.glob("*.png")
-        ]
-        total, slack = sum(size for _, size, _ in files), SLACK * self.max_bytes
+        stats = [(path.stat(), path) for path in self.folder.glob("*.png")]
+        files = [(stat.st_mtime, stat.st_size, path) for stat, path in stats]
+        total, slack = sum(size for _, size, _ in files), SLACK_SHARE * self.max_bytes
         for _, size, path in sorted(files) if total > self.max_bytes else []:
             if total <= self.max_bytes - slack:
                 break
@@ -88,7 +87,7 @@ class ImageCache:
 
 
 def _default_folder() -> Path:
-    """A folder in the cache of the user; of the machine, for a user who has no home."""
+    """Return a folder in the user's cache, or in the temporary folder if there is no home."""
     try:
         return Path.home() / ".cache" / "dream"
     except RuntimeError:
@@ -96,7 +95,7 @@ def _default_folder() -> Path:
 
 
 def _file_name(recipe: ChannelRecipe, weights: str, device: str = "") -> str:
-    """A name that tells what it is, and that no other recipe, network or device has."""
+    """Return a readable file name, unique to the recipe, weights and device."""
     text = f"{CACHE_VERSION} {weights}{device} {recipe.to_json()}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f"{recipe.model}-{recipe.layer}-{recipe.channel}-{digest}.png"

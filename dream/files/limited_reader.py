@@ -1,6 +1,4 @@
-"""Files of pictures read with bounded patience: a few hostile bytes can keep a reader busy for
-minutes, or have it make gigabytes, long before a picture is decoded.
-"""
+"""Image files with limits on read time and bytes: a small hostile file can block a decoder."""
 
 from __future__ import annotations
 
@@ -28,88 +26,94 @@ from PIL.TiffImagePlugin import (
 from dream.errors import PictureError, first_line
 
 PathOrFile = str | os.PathLike[str] | BinaryIO
-# What is found in a file, step by step.
-Reading = Generator[Any, None, None]
+# What a reader yields, step by step: JSON-like values, images and arrays.
+Answers = Generator[Any, None, None]
 
-# Seconds of a processor, not of a clock: where others are at work, a large photo takes longer.
+# CPU time, not wall time, because a large photo takes longer on a busy machine.
 MAX_READ_SECONDS = 10.0
 MAX_FILE_BYTES = 250_000_000
 # A progressive JPEG has about ten.
 MAX_JPEG_SCANS = 50
-# Its tags may share their bytes, and become gigabytes; a segment of a JPEG has 65,533.
+# EXIF tags may share bytes and expand to gigabytes; a JPEG segment holds 65,533 bytes.
 MAX_EXIF_BYTES = 70_000
-# In the tags of a TIFF; two for each tile or strip.
+# Numbers in the tags of a TIFF, which has two for each tile or strip.
 MAX_TAG_VALUES = 500_000
 
 
 class LimitedReader:
-    """A file as Pillow reads it, which ends a reading that goes on for too long: whatever the
-    format, its loops over chunks, comments and blocks all come by here.
+    """A file for Pillow that raises an error once reading takes too long.
+
+    In every format, Pillow's loops over chunks, comments and blocks call `read`.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.file, self.name = file, name
         self.seek, self.tell = file.seek, file.tell
         self.deadline = time.thread_time() + MAX_READ_SECONDS
-        self.bytes_left = 4 * MAX_FILE_BYTES  # Headers are read more than once.
+        self.bytes_left = 4 * MAX_FILE_BYTES  # Pillow reads headers more than once.
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes.
-
-        Raises:
-            PictureError: if the reading has taken too much.
-        """
+        """Return the next bytes; raise a `PictureError` beyond the limit of time or bytes."""
         content = self.file.read(size)
         self.bytes_left -= len(content)
         if self.bytes_left < 0 or time.thread_time() > self.deadline:
             raise PictureError(
-                f"{self.name} takes more than {MAX_READ_SECONDS:g} seconds to read, or is read over and "
-                "over; save it anew with another program"
+                f"{self.name} takes more than {MAX_READ_SECONDS:g} seconds to read, or is read "
+                "again and again; save it with another program and try again"
             )
         return content
 
 
-def bounded(file: BinaryIO, name: str) -> BinaryIO:
-    """That file, to read with patience that ends; messages call it by that name."""
+def limit_reading(file: BinaryIO, name: str) -> BinaryIO:
+    """Return the file with the limits of a `LimitedReader`; errors call it `name`."""
     return cast(BinaryIO, LimitedReader(file, name))
 
 
-def name_of(path: PathOrFile) -> str:
-    """What messages call a file."""
+def display_name(path: PathOrFile) -> str:
+    """Return the name of a file for messages."""
     return Path(path).name if isinstance(path, str | os.PathLike) else "the file"
 
 
-def too_much_memory(name: str) -> PictureError:
-    """The error of a file by that name whose reading takes more memory than there is."""
+def too_much_memory_error(name: str) -> PictureError:
+    """Return the error of a file that needs too much memory."""
     return PictureError(f"{name} takes too much memory to read; shrink it")
+
+
+def unreadable_error(name: str, error: Exception) -> PictureError:
+    """Return the error of a file that a library cannot read, with the library's reason."""
+    return PictureError(f"{name} cannot be read: {first_line(error)}")
+
+
+@contextmanager
+def convert_read_errors(name: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Raise an `unreadable_error` in place of errors of these kinds; pass on a `PictureError`."""
+    try:
+        yield
+    except PictureError:
+        raise
+    except kinds as error:
+        raise unreadable_error(name, error) from error
 
 
 @contextmanager
 def seekable_file(path: PathOrFile) -> Iterator[BinaryIO]:
-    """That file, open for reading, in which one can go back.
-
-    Raises:
-        PictureError: if it is not there, cannot be opened, or is a pipe or a device.
-    """
-    name = name_of(path)
+    """Open a file for reading and seeking; a `PictureError` says why it cannot be opened."""
+    name = display_name(path)
     with ExitStack() as stack:
-        try:
-            if isinstance(path, str | os.PathLike):
-                file = stack.enter_context(regular_file(path, name))
-            else:
-                file = path if path.seekable() else io.BytesIO(path.read(MAX_FILE_BYTES + 1))
-        except PictureError:
-            raise
-        except FileNotFoundError as error:
-            raise PictureError(f"there is no file {name}") from error
-        except (OSError, ValueError) as error:
-            raise PictureError(f"{name} cannot be read: {first_line(error)}") from error
+        with convert_read_errors(name, OSError, ValueError):
+            try:
+                if isinstance(path, str | os.PathLike):
+                    file = stack.enter_context(regular_file(path, name))
+                else:
+                    file = path if path.seekable() else io.BytesIO(path.read(MAX_FILE_BYTES + 1))
+            except FileNotFoundError as error:
+                raise PictureError(f"there is no file {name}") from error
         yield file
 
 
 @contextmanager
 def regular_file(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
-    """That file, open for reading; messages call it by that name.
+    """Open a regular file for reading; errors call it `name`.
 
     Raises:
         OSError: if it cannot be opened.
@@ -117,23 +121,23 @@ def regular_file(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
     """
     with open(path, "rb", opener=_open_nonblocking) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise PictureError(f"{name} is no regular file")
+            raise PictureError(f"{name} is not a regular file")
         yield file
 
 
 def _open_nonblocking(path: str, flags: int) -> int:
-    """A file opened; for a pipe, without waiting for somebody who writes."""
+    """Return the descriptor of an opened file; opening a pipe must not wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def check_header(file: BinaryIO) -> tuple[bool, bool]:
-    """Refuse a JPEG or TIFF that costs too much where nothing is read, or before its size is known.
+    """Refuse a JPEG or TIFF that would cost too much before Pillow reads on or knows its size.
 
     Returns:
-        Whether it is a TIFF, and whether a JPEG that has all its components in a single scan.
+        Whether it is a TIFF, and whether it is a JPEG with all components in a single scan.
 
     Raises:
-        ValueError: if it does.
+        ValueError: if it would.
     """
     file.seek(0)
     head, is_tiff, has_one_scan = file.read(16), False, False
@@ -145,20 +149,20 @@ def check_header(file: BinaryIO) -> tuple[bool, bool]:
     return is_tiff, has_one_scan
 
 
-# The markers of a JPEG that a segment follows, and the one that ends it.
+# The JPEG markers that start a segment, and the end marker.
 JPEG_MARKER = re.compile(rb"\xff([\xc0-\xc7\xc9-\xcf\xd9-\xef\xfe])")
 
 
 def _check_jpeg_segments(jpeg: bytes) -> bool:
-    """Refuse scans without end, each of which goes over all of the picture, and too much EXIF.
+    """Refuse too many scans, each of which decodes the whole image, and too much EXIF.
 
     Returns:
-        Whether a single scan has all components, so that no coefficients lie in memory.
+        Whether a single scan has all components, so that decoding stores no coefficients.
     """
     scans = exif = at = 0
     components = scanned = b""
-    while found := JPEG_MARKER.search(jpeg, at):
-        marker, at = found[1], found.end()
+    while match := JPEG_MARKER.search(jpeg, at):
+        marker, at = match[1], match.end()
         if marker == b"\xd9":
             if scans:
                 break
@@ -177,63 +181,62 @@ def _check_jpeg_segments(jpeg: bytes) -> bool:
     return scans == 1 and scanned == components
 
 
-def cicp(png: BinaryIO) -> tuple[int, int] | None:
-    """The primaries and the transfer, by their numbers in ITU-T H.273, that a PNG names in its
-    first 64 kB; None where it does not.
-    """
+def read_cicp(png: BinaryIO) -> tuple[int, int] | None:
+    """Return the H.273 primaries and transfer in a PNG's first 64 kB, or None without cICP."""
     at = png.tell()
     png.seek(0)
-    said = png.read(1 << 16).partition(b"IDAT")[0].partition(b"\0\0\0\x04cICP")[2]
+    chunk = png.read(1 << 16).partition(b"IDAT")[0].partition(b"\0\0\0\x04cICP")[2]
     png.seek(at)
-    return (said[0], said[1]) if len(said) >= 4 else None
+    return (chunk[0], chunk[1]) if len(chunk) >= 4 else None
 
 
-# Tags that lead to more tags; types whose values stay bytes; how many bytes those of others have.
-INNER_TAGS = (34665, 34853, 40965)
+# Tags that point to more tags; types that Pillow keeps as bytes; bytes per value of other types.
+IFD_POINTER_TAGS = (34665, 34853, 40965)
 BYTE_TYPES = (1, 2, 7)
 BYTES_PER_TYPE = {3: 2, 4: 4, 8: 2, 9: 4, 13: 4}
 
 
 def _check_tiff_tags(file: BinaryIO, head: bytes) -> None:
-    """Refuse a TIFF of which Pillow would make too many numbers, or with a tag twice: libtiff takes
-    the first, which `check_tiles` does not see.
+    """Refuse a TIFF with too many numbers in its tags, or with a repeated tag.
+
+    Of repeated tags libtiff uses the first, which `check_tiff_tiles` does not see.
     """
     order: Literal["big", "little"] = "big" if head[:1] == b"M" else "little"
-    wide = 8 if head[2] == 43 else 4  # 43 is BigTIFF.
-    places, numbers = [int.from_bytes(head[wide : 2 * wide], order)], 0
-    for place in places:
-        file.seek(place)
+    width = 8 if head[2] == 43 else 4  # 43 is BigTIFF.
+    offsets, numbers = [int.from_bytes(head[width : 2 * width], order)], 0
+    for offset in offsets:
+        file.seek(offset)
         seen = set()
-        for _ in range(int.from_bytes(file.read(8 if wide == 8 else 2), order)):
-            if len(entry := file.read(4 + 2 * wide)) < 4 + 2 * wide:
+        for _ in range(int.from_bytes(file.read(8 if width == 8 else 2), order)):
+            if len(entry := file.read(4 + 2 * width)) < 4 + 2 * width:
                 break
             tag, kind = (int.from_bytes(entry[at : at + 2], order) for at in (0, 2))
-            count, value = entry[4 : 4 + wide], entry[4 + wide :]
+            count, value = entry[4 : 4 + width], entry[4 + width :]
             numbers += 1 if kind in BYTE_TYPES else max(1, int.from_bytes(count, order))
             if tag in seen or numbers > MAX_TAG_VALUES:
                 raise ValueError(
                     f"it has a tag twice, or more than {MAX_TAG_VALUES} numbers in its tags"
                 )
             seen.add(tag)
-            inner = int.from_bytes(value[: BYTES_PER_TYPE.get(kind, wide)], order)
-            if tag in INNER_TAGS and inner not in places:  # Some lead round in a circle.
-                places.append(inner)
+            inner = int.from_bytes(value[: BYTES_PER_TYPE.get(kind, width)], order)
+            if tag in IFD_POINTER_TAGS and inner not in offsets:  # Pointers may form a cycle.
+                offsets.append(inner)
 
 
 def check_tiff_tiles(tiff: TiffImagePlugin.TiffImageFile, pixels: float) -> None:
-    """Refuse tiles far larger than the picture they make, and such as are read over and over.
+    """Refuse tiles that are far larger than their image, and tiles that share bytes.
 
     Raises:
-        ValueError: if one tile has more than so many pixels, all together more than twice as many,
-            or tiles or strips share their bytes.
+        ValueError: if a tile has more than `pixels` pixels, all tiles together have more than
+            twice as many, or tiles or strips share bytes.
     """
     tags = tiff.tag_v2
     sides = (tags[IMAGEWIDTH], tags[IMAGELENGTH])
     tile = (tags.get(TILEWIDTH, sides[0]), tags.get(TILELENGTH, sides[1]))
-    whole = math.prod(-(-side // each) * each for side, each in zip(sides, tile, strict=True))
-    if max(math.prod(tile), whole / 2) > pixels:
+    total = math.prod(-(-side // step) * step for side, step in zip(sides, tile, strict=True))
+    if max(math.prod(tile), total / 2) > pixels:
         raise ValueError(f"its tiles of {tile[0]} x {tile[1]} pixels are too large")
     assert tiff.fp
-    told = sum(sum(tags.get(tag, ())) for tag in (STRIPBYTECOUNTS, TILEBYTECOUNTS))
-    if told > 2 * tiff.fp.seek(0, os.SEEK_END):
+    declared_bytes = sum(sum(tags.get(tag, ())) for tag in (STRIPBYTECOUNTS, TILEBYTECOUNTS))
+    if declared_bytes > 2 * tiff.fp.seek(0, os.SEEK_END):
         raise ValueError("its tiles or strips share their bytes")

@@ -1,8 +1,8 @@
-"""What a picture says of how it was made, as IPTC has it and other programs read it: in XMP."""
+"""Provenance metadata in XMP: a network made this image, as IPTC defines it."""
 
 from __future__ import annotations
 
-# The key of a text of a PNG that holds XMP.
+# The PNG text key of XMP.
 XMP_KEY = "XML:com.adobe.xmp"
 IPTC_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 FROM_PHOTO, FROM_NOISE = "compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia"
@@ -18,8 +18,8 @@ XMP_TEMPLATE = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 
 def provenance_xmp(photo: bool) -> str:
-    """The XMP that says so: of a photo and what a network made of it, or of that alone.
+    """Return XMP that says that a network made the image, from a photo or from noise.
 
-    By IPTC's `DigitalSourceType` (https://cv.iptc.org/newscodes/digitalsourcetype/).
+    It uses IPTC's `DigitalSourceType` (https://cv.iptc.org/newscodes/digitalsourcetype/).
     """
     return XMP_TEMPLATE.format(source=IPTC_TERMS + (FROM_PHOTO if photo else FROM_NOISE))

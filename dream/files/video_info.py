@@ -1,4 +1,4 @@
-"""What is known of a video in a file, and how much of one is taken."""
+"""Properties of a video file, and limits on videos."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from PIL import Image
 
 from dream.errors import PictureError
 
-if TYPE_CHECKING:  # A decoder's process loads no torch.
+if TYPE_CHECKING:  # A decoder process must not load torch.
     from dream.tensors import Size
 
-MAX_REMARK_LETTERS = 200
+MAX_REMARK_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class VideoLimits:
-    """How much of a video is taken: seconds, pixels a side, frames in all and in a second. Of one
-    that is quicker, as slow motion is filmed, some frames are left out.
+    """Limits on a video: seconds, pixels a side, frames, and frames per second.
+
+    A video with more frames per second, such as slow motion, loses some of its frames.
     """
 
     seconds: float = 3600
@@ -31,11 +32,12 @@ class VideoLimits:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is known of a video in a file.
+    """Properties of a video file.
 
-    `size` is that of an upright frame of square pixels, `times` when each is shown, in seconds from
-    the first, and at last when it ends; all are whole multiples of `time_base`. `upright` says how
-    a frame is turned or mirrored until it is that; `remark` what of the file cannot be taken.
+    `size` is (height, width) of an upright frame with square pixels. `times` are the seconds from
+    the first frame to each frame, and to the end of the last; all are multiples of `time_base`.
+    `start` is the time of the first frame in the file, `upright` the transposition that makes a
+    frame upright, `remark` what in the file cannot be used.
     """
 
     path: str
@@ -48,7 +50,7 @@ class VideoInfo:
     remark: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """All but its path, in numbers and text alone."""
+        """Return all but the path as JSON-like values."""
         return {
             "size": self.size,
             "times": [int(time / self.time_base) for time in self.times],
@@ -60,14 +62,14 @@ class VideoInfo:
         }
 
     @classmethod
-    def from_dict(cls, path: str, found: Mapping[str, Any]) -> VideoInfo:
-        """The video in that file of which `to_dict` said so much.
+    def from_dict(cls, path: str, values: Mapping[str, Any]) -> VideoInfo:
+        """Return the video at a path with the values of `to_dict`, which are untrusted.
 
         Raises:
-            ArithmeticError, LookupError, TypeError, ValueError: if nothing can be that video.
+            ArithmeticError, LookupError, TypeError, ValueError: if no video can have such values.
         """
-        base, start = (Fraction(*map(int, found[name])) for name in ("time_base", "start"))
-        times, (height, width) = [int(time) for time in found["times"]], map(int, found["size"])
+        base, start = (Fraction(*map(int, values[name])) for name in ("time_base", "start"))
+        times, (height, width) = [int(time) for time in values["times"]], map(int, values["size"])
         if (
             base <= 0
             or min(height, width) < 1
@@ -75,46 +77,49 @@ class VideoInfo:
             or times[0] != 0
             or times != sorted({*times})
         ):
-            raise ValueError("this is no video")
-        upright = None if found["upright"] is None else Image.Transpose(found["upright"])
-        at = tuple(time * base for time in times)
-        sound, remark = bool(found["sound"]), str(found["remark"])
-        if len(remark) > MAX_REMARK_LETTERS or not remark.isprintable():
-            raise ValueError("this is no remark")
-        return cls(path, (height, width), at, base, start, upright, sound, remark)
+            raise ValueError("these are not the values of a video")
+        upright = None if values["upright"] is None else Image.Transpose(values["upright"])
+        seconds = tuple(time * base for time in times)
+        has_audio, remark = bool(values["sound"]), str(values["remark"])
+        if len(remark) > MAX_REMARK_LENGTH or not remark.isprintable():
+            raise ValueError("this is not a remark")
+        return cls(path, (height, width), seconds, base, start, upright, has_audio, remark)
 
     @property
     def frame_count(self) -> int:
-        """How many frames it has."""
+        """The number of frames."""
         return len(self.times) - 1
 
     @property
     def frame_rate(self) -> Fraction:
-        """How many frames it has in a second, on the mean."""
+        """The mean number of frames per second."""
         return self.frame_count / self.times[-1]
 
 
 def check_limits(video: VideoInfo, limits: VideoLimits, name: str) -> None:
-    """Refuse a video beyond those limits.
-
-    Raises:
-        PictureError: if it is.
-    """
+    """Raise a `PictureError` if a video exceeds a limit."""
     check_side(max(video.size), limits, name)
-    check("lasts", float(video.times[-1]), limits.seconds, "seconds; cut it", name)
-    check("has", video.frame_count, limits.frames, "frames; cut it", name)
+    check_duration(float(video.times[-1]), limits, name)
+    check_frame_count(video.frame_count, limits, name)
 
 
-def check(verb: str, value: float, limit: float, what: str, name: str) -> None:
-    """Refuse a video by that name of which a value is above its limit.
-
-    Raises:
-        PictureError: if it is.
-    """
-    if value > limit:
-        raise PictureError(f"{name} {verb} {value:.10g} {what}: the limit is {limit:g}")
+def check_side(pixels: int, limits: VideoLimits, name: str) -> None:
+    """Raise a `PictureError` if a side of a video is too long."""
+    if pixels > limits.side:
+        raise _limit_error(f"{name} has a side of {pixels} pixels", limits.side, "Shrink")
 
 
-def check_side(side: int, limits: VideoLimits, name: str) -> None:
-    """The same for the pixels of a side."""
-    check("has a side of", side, limits.side, "pixels; shrink it", name)
+def check_duration(seconds: float, limits: VideoLimits, name: str) -> None:
+    """Raise a `PictureError` if a video is too long."""
+    if seconds > limits.seconds:
+        raise _limit_error(f"{name} lasts {seconds:.10g} seconds", limits.seconds, "Cut")
+
+
+def check_frame_count(count: int, limits: VideoLimits, name: str) -> None:
+    """Raise a `PictureError` if a video has too many frames."""
+    if count > limits.frames:
+        raise _limit_error(f"{name} has {count} frames", limits.frames, "Cut")
+
+
+def _limit_error(text: str, limit: float, verb: str) -> PictureError:
+    return PictureError(f"{text}; the limit is {limit:g}. {verb} it and try again.")

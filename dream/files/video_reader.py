@@ -1,4 +1,4 @@
-"""Videos in files: what is known of them, and their frames."""
+"""Reading of video files: their properties and frames."""
 
 from __future__ import annotations
 
@@ -11,40 +11,39 @@ from PIL import Image
 
 from dream.files.decoder import read_in_decoder
 from dream.files.decoder_answers import next_answer, to_rgb_image
-from dream.files.limited_reader import name_of
+from dream.files.limited_reader import display_name
 from dream.files.video_info import VideoInfo, VideoLimits, check_limits
 from dream.tensors import Size
 
-__all__ = ["VideoInfo", "VideoLimits", "read_frames", "read_video_info"]
-
 
 def read_video_info(path: str | os.PathLike[str], limits: VideoLimits | None = None) -> VideoInfo:
-    """What is known of the video in a file: MP4, MOV, WebM or GIF. One frame of it is decoded.
+    """Return the properties of an MP4, MOV, WebM or GIF file; only one frame is decoded.
 
     Raises:
-        PictureError: if it is none, is damaged, has no or one frame, or is beyond the limits.
+        PictureError: if it is no such video, is damaged, has fewer than two frames, or exceeds the
+            limits.
     """
     limits = limits or VideoLimits()
     with read_in_decoder("video", path, limits=asdict(limits)) as answers:
         video = next_answer(answers, partial(VideoInfo.from_dict, str(path)))
-    check_limits(video, limits, name_of(path))
+    check_limits(video, limits, display_name(path))
     return video
 
 
 def read_frames(video: VideoInfo, size: Size, first: int = 0) -> Generator[Image.Image, None, None]:
-    """The frames of a video from the one of that number on, upright and at that (height, width).
+    """Yield the frames of a video from index `first` on, upright, at `size` (height, width).
 
-    One that cannot be read is like the one before it, or after it where none is before.
+    A copy of the previous frame, or else of the next one, replaces a frame that cannot be decoded.
 
     Raises:
-        PictureError: if the video turns out to be damaged.
+        PictureError: if the video is damaged.
     """
     if first >= video.frame_count:
         return
-    found, to_frame = video.to_dict(), partial(to_rgb_image, size=size)
-    with read_in_decoder("frames", video.path, video=found, size=size, first=first) as answers:
+    values, to_frame = video.to_dict(), partial(to_rgb_image, size=size)
+    with read_in_decoder("frames", video.path, video=values, size=size, first=first) as answers:
         frames = (answer for answer in answers if answer is not None)
         for _ in range(first, video.frame_count - 1):
             yield next_answer(frames, to_frame)
         last = next_answer(frames, to_frame)
-    yield last  # Not before the decoder is free: not everyone asks for more.
+    yield last  # Free the decoder first, because the caller may not ask for more.

@@ -1,7 +1,7 @@
-"""Videos written part by part, so that one can be stopped, or go on, after any of them.
+"""Resumable writing of videos, part by part.
 
-A part is a video of about a second by itself. They lie in a folder beside the file that they become
-when they are put together, with the sound, if any, and the recipe.
+A part is a video of about a second. Parts are stored in a folder next to the final file, and joined
+at the end, with the audio, if any, and the recipe.
 """
 
 from __future__ import annotations
@@ -26,50 +26,51 @@ from dream.errors import PictureError, first_line
 from dream.files.gif import write_gif
 from dream.files.image import check_destination, load_image
 from dream.files.limited_reader import regular_file
-from dream.files.video_container import RECIPE_KEY, audio_of, open_video
+from dream.files.video_container import RECIPE_KEY, find_audio_stream, open_video
 from dream.files.video_info import VideoInfo
 from dream.recipe import Recipe
 from dream.tensors import Size, to_pil_image
 
-# Raised when parts of before can no longer be gone on from.
+# Increase this when a new version cannot resume older parts.
 PARTS_VERSION = 2
-# By how a file ends: its container, and the codec, the pixels and the options of its parts. Each
-# codec gives the packets in the order in which they are shown, on one thread: the same ones always.
-# The lookahead of x264 would read what it never wrote: two films in a hundred came out otherwise.
-X264 = {"crf": "20", "preset": "fast", "bf": "0", "rc-lookahead": "0"}
+# By file ending: the container, and the codec, pixel format and options of the parts. Each codec
+# writes packets in display order on one thread, so that the output is deterministic. x264's
+# lookahead would read uninitialised memory: two videos in a hundred differed.
+X264_OPTIONS = {"crf": "20", "preset": "fast", "bf": "0", "rc-lookahead": "0"}
 OUTPUT_FORMATS: dict[str, tuple[str, str, str, dict[str, str]]] = {
-    ".mp4": ("mp4", "libx264", "yuv420p", X264),
+    ".mp4": ("mp4", "libx264", "yuv420p", X264_OPTIONS),
     ".webm": (
         "webm",
         "libvpx-vp9",
         "yuv420p",
         {"crf": "32", "b": "0", "cpu-used": "5", "lag-in-frames": "0", "auto-alt-ref": "0"},
     ),
-    # Without loss: its colours are chosen when it is put together.
+    # Lossless, because the palettes are chosen when the parts are joined.
     ".gif": ("gif", "libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast", "bf": "0"}),
 }
-# What is asked of a container; without the second the number of a track is a random one.
-MUXERS = {
+# Options of the containers; without `bitexact`, WebM numbers its tracks at random.
+MUXER_OPTIONS = {
     ".mp4": {"movflags": "faststart+use_metadata_tags"},
     ".webm": {"fflags": "bitexact"},
 }
-# The codec for sound, and those that are taken as they are.
+# The audio codec, and the codecs that are copied without encoding.
 AUDIO_CODECS = {".mp4": ("aac", ("aac", "mp3")), ".webm": ("libopus", ("opus", "vorbis"))}
 AUDIO_RATE = 48_000
 OPUS_SAMPLES = 960
-# As browsers take a video to be that does not say.
+# The H.273 code of BT.709, which browsers assume.
 BT709 = 1
 
 
 class VideoWriter:
-    """A video under way: `done` frames of it are there, `last` is the last of them. Once it is
-    finished `remark` says what it had to go without.
+    """A video that is written part by part, and resumed if earlier parts match.
 
-    `about` says what it is made of: with parts of the same it goes on.
+    `frames_done` frames are written, `last_frame` is the last of them. After `finish`, `remark`
+    says what is missing in the file. Parts match if the recipe, the format and the `sources`
+    (JSON-like values that identify the inputs) are the same.
 
     Raises:
         PictureError: if the name ends in none of .mp4, .webm and .gif, or cannot be written; or
-            if there are parts of another film, which says how that was begun.
+            if there are parts of another video; the message says how that differs.
     """
 
     def __init__(
@@ -79,13 +80,13 @@ class VideoWriter:
         size: Size,
         rate: Fraction,
         time_base: Fraction,
-        about: Mapping[str, Any] | None = None,
+        sources: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = check_destination(path, *OUTPUT_FORMATS)
         self.recipe, self.size, self.frame_rate, self.time_base = recipe, size, rate, time_base
         self.folder = self.path.with_name(f".{self.path.name}.parts")
-        made = [PARTS_VERSION, self.path.suffix.lower(), recipe.to_dict(), dict(about or {})]
-        self.key = json.dumps(made)
+        key = [PARTS_VERSION, self.path.suffix.lower(), recipe.to_dict(), dict(sources or {})]
+        self.key = json.dumps(key)
         self.frames_done = 0
         self.last_frame: Image.Image | None = None
         self.remark = ""
@@ -93,10 +94,11 @@ class VideoWriter:
         self._resume()
 
     def _resume(self) -> None:
-        """Go on from the parts that are there; without one that is finished, begin anew.
+        """Resume from finished parts; discard the folder if there are none.
 
         Raises:
-            PictureError: if they are of another film, or damaged: they are somebody's hours.
+            PictureError: if the parts belong to another video or are damaged. They may have taken
+                hours, so they are not deleted.
         """
         key = ""
         try:
@@ -111,100 +113,99 @@ class VideoWriter:
                 self.last_frame = to_pil_image(load_image(self.folder / f"{self.frames_done}.png"))
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-                said = f"{error.strerror}; give a shorter name for OUT"
-                raise PictureError(f"{self.path} cannot be written: {said}") from error
-            raise self._not_ours("", f"damaged ({first_line(error)})") from error
+                text = f"{error.strerror}; use a shorter name for OUT"
+                raise PictureError(f"{self.path} cannot be written: {text}") from error
+            raise self._resume_error(f"has damaged parts ({first_line(error)}): ") from error
         if not self.frames_done:
             self.discard_parts()
         elif key != self.key:
-            begun = f"begun {_differences(key, self.key)}, and {self.frames_done} frames of it are there"
-            raise self._not_ours("the same again goes on; ", begun)
+            state = f"was started {_describe_differences(key, self.key)} and has {self.frames_done}"
+            raise self._resume_error(f"{state} frames: run that again to resume it, or ")
 
-    def _not_ours(self, advice: str, what: str) -> PictureError:
+    def _resume_error(self, text: str) -> PictureError:
         return PictureError(
-            f"{self.path} was {what}: {advice}give another name for OUT, or delete {self.folder} "
-            "to begin anew"
+            f"{self.path} {text}use another name for OUT, or delete {self.folder} to start again"
         )
 
     @contextmanager
     def open_part(self, start: Fraction) -> Iterator[VideoPart]:
-        """A part that begins at so many seconds; if it is not broken off, it is kept.
+        """Yield a new part that starts at `start` seconds, and keep it if it is completed.
 
         Raises:
-            PictureError: if it cannot be written; the parts before it are kept.
+            PictureError: if the part cannot be written; earlier parts are kept.
         """
         with convert_write_errors():
             self.folder.mkdir(exist_ok=True)
-            if (
-                not self.frames_done
-            ):  # Later a full disk would leave nothing of it, and so of all parts.
+            # Only the first part writes the key: on a full disk, writing it again would leave it
+            # empty, and no part could be resumed.
+            if not self.frames_done:
                 (self.folder / "film.json").write_text(self.key)
-            now = self.folder / "now.mp4"
-            part = VideoPart(
-                now, self.path.suffix.lower(), self.size, self.frame_rate, self.time_base
-            )
+            path = self.folder / "now.mp4"
+            ending = self.path.suffix.lower()
+            part = VideoPart(path, ending, self.size, self.frame_rate, self.time_base)
             try:
                 yield part
             except BaseException:
                 part.close()
                 if part.frame_count:
-                    self._starts[now] = start
+                    self._starts[path] = start
                 raise
             part.close()
             stop = self.frames_done + part.frame_count
             self.last_frame = part.last_frame
             part.last_frame.save(self.folder / f"{stop}.png")
             (self.folder / f"{self.frames_done}.start").write_text(str(start))
-            # What is killed before this goes on from the part before.
-            kept = now.rename(self.folder / f"{self.frames_done:09}-{stop:09}.mp4")
-            self._starts[kept], self.frames_done = start, stop
+            # A part counts as finished only once it is renamed.
+            path = path.rename(self.folder / f"{self.frames_done:09}-{stop:09}.mp4")
+            self._starts[path], self.frames_done = start, stop
 
-    def finish(self, sound: VideoInfo | None = None, with_recipe: bool = True) -> bool:
-        """Put the parts that there are together, with the recipe of these; whether there are any.
+    def finish(self, audio_source: VideoInfo | None = None, with_recipe: bool = True) -> bool:
+        """Join the parts, with the audio of a video and the recipe; return whether there are any.
 
-        With the sound of that video, where it can be had; else `remark` says why not.
+        If the audio cannot be used, it is left out, and `remark` says why.
 
         Raises:
             PictureError: if the file cannot be written.
         """
-        if not sound or self.path.suffix.lower() not in AUDIO_CODECS:
+        if not audio_source or self.path.suffix.lower() not in AUDIO_CODECS:
             return self._finish(None, with_recipe)
-        self.remark = sound.remark
+        self.remark = audio_source.remark
         try:
-            return self._finish(sound, with_recipe)
+            return self._finish(audio_source, with_recipe)
         except PictureError as error:
-            if not sound.has_audio:
+            if not audio_source.has_audio:
                 raise
-            is_there = self._finish(None, with_recipe)
-            self.remark = f"its sound cannot be taken along, and is left out: {error}"
-            return is_there
+            has_parts = self._finish(None, with_recipe)
+            self.remark = f"its audio cannot be used, and is left out: {error}"
+            return has_parts
 
-    def _finish(self, sound: VideoInfo | None, with_recipe: bool) -> bool:
+    def _finish(self, audio_source: VideoInfo | None, with_recipe: bool) -> bool:
         if not self._starts:
             return False
         partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
         try:
             with convert_write_errors():
-                lasting = self.recipe.with_max_seconds(_total_seconds(self._starts))
-                made_by = lasting.to_json() if with_recipe else ""
-                if self.path.suffix.lower() == ".gif":
-                    write_gif(partial, self._starts, made_by, self.size)
+                recipe = self.recipe.with_max_seconds(_total_seconds(self._starts))
+                recipe_text = recipe.to_json() if with_recipe else ""
+                ending = self.path.suffix.lower()
+                if ending == ".gif":
+                    write_gif(partial, self._starts, recipe_text, self.size)
                 else:
-                    _join_parts(partial, self.path.suffix.lower(), self._starts, made_by, sound)
+                    _join_parts(partial, ending, self._starts, recipe_text, audio_source)
                 partial.replace(self.path)
         finally:
             partial.unlink(missing_ok=True)
         return True
 
     def discard_parts(self) -> None:
-        """Throw the parts away."""
+        """Delete all parts."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.frames_done, self.last_frame, self._starts = 0, None, {}
 
 
 @contextmanager
 def convert_write_errors() -> Iterator[None]:
-    """What goes wrong in here, as on a full disk, is a `PictureError`."""
+    """Raise a `PictureError` in place of errors of the disk or of ffmpeg."""
     import av
 
     try:
@@ -213,37 +214,37 @@ def convert_write_errors() -> Iterator[None]:
         raise PictureError(f"the video cannot be written: {first_line(error)}") from error
 
 
-def _differences(begun: str, now: str) -> str:
-    """How a film was begun that is now to be another, by the keys of both: "with --zoom 2.0"."""
-    try:
-        (version, _, recipe, about), (own, _, wanted, sources) = json.loads(begun), json.loads(now)
-        others = {name: recipe[name] for name in recipe if recipe[name] != wanted.get(name)}
-        if "kind" in others:
-            return f"as a {recipe['kind']}"
+def _describe_differences(old_key: str, new_key: str) -> str:
+    """Return how the video of the old key differs from the new one: "with --zoom 2.0"."""
+    # A key that is not from this program raises one of these errors.
+    with suppress(AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        old_version, _, old, old_sources = json.loads(old_key)
+        new_version, _, new, new_sources = json.loads(new_key)
+        changes = {name: old[name] for name in old if old[name] != new.get(name)}
+        if "kind" in changes:
+            return f"as a {old['kind']}"
         options = [
             shlex.join((f"--{name.replace('_', '-')}", str(value)))
-            for name, value in others.items()
+            for name, value in changes.items()
         ]
-        words = {"source": "another picture or video", "weights": "other weights"}
-        files = [said for name, said in words.items() if about.get(name) != sources.get(name)]
-        if version == own and (options or files):
+        texts = {"source": "another image or video", "weights": "other weights"}
+        files = [texts[name] for name in texts if old_sources.get(name) != new_sources.get(name)]
+        if old_version == new_version and (options or files):
             return "with " + " and ".join(filter(None, (" ".join(options), *files)))
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        pass  # It is no key of this program's.
     return "by another version of this program"
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """What tells the content of a file from any other. Raises as `regular_file`."""
-    found = hashlib.sha256()
+    """Return the SHA-256 of a file's content, in hex. Raises as `regular_file`."""
+    digest = hashlib.sha256()
     with regular_file(path, os.fspath(path)) as file:
         while content := file.read(1 << 20):
-            found.update(content)
-    return found.hexdigest()
+            digest.update(content)
+    return digest.hexdigest()
 
 
 class VideoPart:
-    """A video of some frames, which begin at 0; `frames` were added, the `last` one last."""
+    """A part of a video, whose times start at 0; it has `frame_count` frames so far."""
 
     def __init__(
         self, path: Path, ending: str, size: Size, rate: Fraction, time_base: Fraction
@@ -264,10 +265,10 @@ class VideoPart:
         if pixels == "yuv420p":
             context = stream.codec_context
             context.colorspace = context.color_primaries = context.color_trc = BT709
-            context.color_range = 1  # As films have it: 16 to 235.
+            context.color_range = 1  # Limited range, 16 to 235.
 
     def add(self, image: Image.Image, start: Fraction, duration: Fraction) -> None:
-        """One more frame, shown from so many seconds on, for so many."""
+        """Add a frame; `start` and `duration` are in seconds."""
         import av
 
         frame = av.VideoFrame.from_image(image)
@@ -280,7 +281,7 @@ class VideoPart:
         self._write(frame)
 
     def close(self) -> None:
-        """Have all of it in the file."""
+        """Encode the remaining frames and close the file."""
         if self.frame_count:
             self._write(None)
         self._container.close()
@@ -292,11 +293,10 @@ class VideoPart:
 
 
 def _video_packets(parts: Mapping[Path, Fraction], stream: Any) -> Iterator[tuple[Fraction, Any]]:
-    """The packets of all parts, one after the other, each with its time."""
+    """Yield the packets of all parts in order, each with its time in seconds."""
     for path, start in sorted(parts.items(), key=lambda part: part[1]):
         with open_video(path) as container:
-            own = container.streams.video[0]
-            for packet in container.demux(own):
+            for packet in container.demux(container.streams.video[0]):
                 if packet.size:
                     offset = int(start / packet.time_base)
                     packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
@@ -306,29 +306,30 @@ def _video_packets(parts: Mapping[Path, Fraction], stream: Any) -> Iterator[tupl
 
 
 def _join_parts(
-    path: Path, ending: str, parts: Mapping[Path, Fraction], recipe: str, sound: VideoInfo | None
+    path: Path, ending: str, parts: Mapping[Path, Fraction], recipe: str, audio: VideoInfo | None
 ) -> None:
+    """Write the parts, given by start in seconds, the recipe and a video's audio to one file."""
     import av
 
     first = min(parts, key=lambda part: parts[part])
     with (
-        open_video(first) as model,
-        convert_write_errors(),  # Else it would be said that the first part cannot be read.
+        open_video(first) as template,
+        convert_write_errors(),  # Otherwise `open_video` would blame the first part.
         av.open(
-            str(path), "w", format=OUTPUT_FORMATS[ending][0], options=MUXERS[ending]
+            str(path), "w", format=OUTPUT_FORMATS[ending][0], options=MUXER_OPTIONS[ending]
         ) as container,
     ):
         container.metadata[RECIPE_KEY] = recipe
-        stream = container.add_stream_from_template(model.streams.video[0])
+        stream = container.add_stream_from_template(template.streams.video[0])
         tracks = [_video_packets(parts, stream)]
-        if sound and sound.has_audio:
-            tracks.append(_audio_packets(container, ending, sound, _total_seconds(parts)))
-        for _, packet in heapq.merge(*tracks, key=lambda each: each[0]):
+        if audio and audio.has_audio:
+            tracks.append(_audio_packets(container, ending, audio, _total_seconds(parts)))
+        for _, packet in heapq.merge(*tracks, key=lambda timed: timed[0]):
             container.mux(packet)
 
 
 def _total_seconds(parts: Mapping[Path, Fraction]) -> Fraction:
-    """How many seconds all parts last together."""
+    """Return when the last part ends."""
     last = max(parts, key=lambda part: parts[part])
     with open_video(last) as container:
         stream = container.streams.video[0]
@@ -338,18 +339,18 @@ def _total_seconds(parts: Mapping[Path, Fraction]) -> Fraction:
 def _audio_packets(
     container: Any, ending: str, video: VideoInfo, length: Fraction
 ) -> Iterator[tuple[Fraction, Any]]:
-    """The packets of a video's sound, as far as that, each with its time."""
-    codec, taken = AUDIO_CODECS[ending]
+    """Yield a video's audio packets up to `length` seconds, each with its time in seconds."""
+    codec, copied_codecs = AUDIO_CODECS[ending]
     with open_video(video.path) as source:
-        own = audio_of(source)
-        if own.codec_context.name.replace("float", "") in taken:
-            stream = container.add_stream_from_template(own)
-            packets = _copy_audio(source, own, stream, video.start)
+        audio = find_audio_stream(source)
+        if audio.codec_context.name.replace("float", "") in copied_codecs:
+            stream = container.add_stream_from_template(audio)
+            packets = _copy_audio(source, audio, stream, video.start)
         else:
             stream = container.add_stream(codec, rate=AUDIO_RATE)
-            if own.codec_context.layout.nb_channels == 1:
+            if audio.codec_context.layout.nb_channels == 1:
                 stream.codec_context.layout = "mono"
-            packets = _encode_audio(source, own, stream, video.start)
+            packets = _encode_audio(source, audio, stream, video.start)
         for packet in packets:
             time = packet.pts * packet.time_base
             if time >= length:
@@ -357,8 +358,8 @@ def _audio_packets(
             yield time, packet
 
 
-def _copy_audio(source: Any, own: Any, stream: Any, start: Fraction) -> Iterator[Any]:
-    for packet in source.demux(own):
+def _copy_audio(source: Any, audio: Any, stream: Any, start: Fraction) -> Iterator[Any]:
+    for packet in source.demux(audio):
         if packet.size and packet.pts is not None:
             offset = int(start / packet.time_base)
             packet.pts, packet.dts = packet.pts - offset, packet.pts - offset
@@ -366,22 +367,22 @@ def _copy_audio(source: Any, own: Any, stream: Any, start: Fraction) -> Iterator
             yield packet
 
 
-def _encode_audio(source: Any, own: Any, stream: Any, start: Fraction) -> Iterator[Any]:
+def _encode_audio(source: Any, audio: Any, stream: Any, start: Fraction) -> Iterator[Any]:
     import av
 
     context = stream.codec_context
     resampler = av.AudioResampler(
         context.format, context.layout, AUDIO_RATE, context.frame_size or OPUS_SAMPLES
     )
-    for packet in source.demux(own):
+    for packet in source.demux(audio):
         frames: list[Any] = []
-        with suppress(av.InvalidDataError):  # What is damaged is a gap, as players have it.
+        with suppress(av.InvalidDataError):  # Leave a gap for damaged audio, as players do.
             frames = packet.decode()
         for frame in frames:
             if frame.pts is None:
                 continue
             frame.pts -= int(start / frame.time_base)
-            for each in resampler.resample(frame):
-                yield from stream.encode(each)
-    for each in (*resampler.resample(None), None):
-        yield from stream.encode(each)
+            for resampled in resampler.resample(frame):
+                yield from stream.encode(resampled)
+    for resampled in (*resampler.resample(None), None):
+        yield from stream.encode(resampled)

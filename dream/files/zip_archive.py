@@ -1,4 +1,4 @@
-"""Several dreams in one ZIP, with their recipes in a file beside them."""
+"""ZIP archives of several dreams and their recipes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ MAX_ZIP_BYTES = 1e9
 
 
 def write_zip(pictures: Sequence[Path], path: Path) -> None:
-    """Write a ZIP of pictures as they are, and of `recipes.jsonl`, which has a line for each:
-    {"file": …, "recipe": {…}}. PNGs are compressed as they are. The file appears whole or not at
-    all.
+    """Write a ZIP of images and their recipes atomically.
+
+    `recipes.jsonl` has one line for each image: {"file": …, "recipe": {…}}. PNGs are compressed, so
+    the ZIP is not.
 
     Raises:
-        PictureError: if they have more than a gigabyte together, or than half of what is free on
-            the disk, or the file cannot be written.
-        RecipeError: if one has no recipe.
+        PictureError: if the images exceed a gigabyte, or half of the free disk space, or the file
+            cannot be written.
+        RecipeError: if an image has no recipe.
     """
     size = sum(picture.stat().st_size for picture in pictures)
-    most = min(MAX_ZIP_BYTES, shutil.disk_usage(path.parent).free / 2)
-    if size > most:
+    limit = min(MAX_ZIP_BYTES, shutil.disk_usage(path.parent).free / 2)
+    if size > limit:
         raise PictureError(
-            f"these dreams have {size / 1e6:.0f} MB, and {most / 1e6:.0f} MB are packed here at "
-            "most; download them one by one"
+            f"these dreams have {size / 1e6:.0f} MB; the limit of a ZIP here is "
+            f"{limit / 1e6:.0f} MB. Download them one by one."
         )
     lines = []
     with atomic_write(path) as partial, zipfile.ZipFile(partial, "w") as archive:
@@ -43,7 +44,7 @@ def write_zip(pictures: Sequence[Path], path: Path) -> None:
 
 
 def _unique_names(pictures: Sequence[Path]) -> Iterator[str]:
-    """What each is called, no two alike: the second `dream.png` is `dream (2).png`."""
+    """Yield a unique name for each image: the second `dream.png` becomes `dream (2).png`."""
     seen: Counter[str] = Counter()
     for picture in pictures:
         seen[picture.name.casefold()] += 1

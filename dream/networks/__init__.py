@@ -1,5 +1,5 @@
-"""Networks: from a row of the catalogue to activations and gradients.
+"""Networks: from an entry of the catalogue to activations and gradients.
 
-`catalogue` lists them; `weights` finds and fetches the file of one; `network.Network` is one,
-loaded; `loaded.Networks` keeps those of a device.
+`catalogue` lists the networks, `weights` finds or downloads their files, `network.Network` is a
+loaded network, and `network_cache.NetworkCache` holds the loaded networks of a device.
 """

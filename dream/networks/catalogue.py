@@ -1,4 +1,4 @@
-"""The networks on offer, one `ModelCard` each. A new model is one more entry in `CARDS`."""
+"""The catalogue of networks: one `ModelCard` each. To add a model, add an entry to `CARDS`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dream.networks.model_card import Layer, ModelCard, Source
 TORCHVISION_URL = "https://download.pytorch.org/models/"
 
 
-def _feature_layers(*indices: tuple[int, str, str, str]) -> tuple[Layer, ...]:
+def _feature_layers(*rows: tuple[int, str, str, str]) -> tuple[Layer, ...]:
+    """Return layers of `features` from rows of (index, alias, kind, effect)."""
     return tuple(
-        Layer(f"features.{index}", kind, brings, alias) for index, alias, kind, brings in indices
+        Layer(f"features.{index}", kind, effect, alias) for index, alias, kind, effect in rows
     )
 
 
@@ -38,7 +39,7 @@ CARDS = {
     for card in (
         ModelCard(
             name="dreamlet",
-            description="GoogLeNet at 5/8 of its width; comes with the app, needs no download",
+            description="GoogLeNet at 5/8 of its width; included, needs no download",
             builder="dream.networks.dreamlet:Dreamlet",
             licence="MIT",
             low_layer="inception3b",
@@ -54,7 +55,7 @@ CARDS = {
         ),
         ModelCard(
             name="vgg16",
-            description="VGG with 16 layers (Simonyan and Zisserman 2014); thick paint, eyes, spires",
+            description="VGG, 16 layers (Simonyan and Zisserman 2014); thick paint, eyes, spires",
             low_layer="features.15",
             default_layer="features.22",
             high_layer="features.29",
@@ -83,7 +84,7 @@ CARDS = {
         ),
         ModelCard(
             name="vgg19",
-            description="VGG with 19 layers (Simonyan and Zisserman 2014); as vgg16, finer",
+            description="VGG, 19 layers (Simonyan and Zisserman 2014); like vgg16, finer",
             low_layer="features.17",
             default_layer="features.26",
             high_layer="features.35",
@@ -114,7 +115,7 @@ CARDS = {
         ),
         ModelCard(
             name="googlenet",
-            description="Inception v1 (Szegedy et al. 2014), of the dreams of 2015",
+            description="Inception v1 (Szegedy et al. 2014); that of the first Deep Dreams, 2015",
             options={"aux_logits": False, "init_weights": False, "transform_input": True},
             low_layer="inception3b",
             default_layer="inception4c",
@@ -132,7 +133,7 @@ CARDS = {
         ),
         ModelCard(
             name="inception_v3",
-            description="Inception v3 (Szegedy et al. 2015); fine ornaments, layers as in Keras too",
+            description="Inception v3 (Szegedy et al. 2015); fine ornaments, Keras layer names too",
             options={"aux_logits": False, "init_weights": False, "transform_input": True},
             low_layer="Mixed_5d",
             default_layer="Mixed_6b",
@@ -161,7 +162,7 @@ CARDS = {
         ),
         ModelCard(
             name="resnet50",
-            description="Residual network of 50 layers (He et al. 2015); scribbles to animals",
+            description="Residual network, 50 layers (He et al. 2015); from scribbles to animals",
             low_layer="layer2",
             default_layer="layer3",
             high_layer="layer4",
@@ -209,7 +210,7 @@ CARDS = {
         ),
         ModelCard(
             name="squeezenet1_1",
-            description="SqueezeNet 1.1 (Iandola et al. 2016); 5 MB, quick and garish",
+            description="SqueezeNet 1.1 (Iandola et al. 2016); 5 MB, fast and garish",
             low_layer="features.7",
             default_layer="features.10",
             high_layer="features.12",
@@ -257,7 +258,7 @@ CARDS = {
         ),
         ModelCard(
             name="densenet121",
-            description="Densely connected network of 121 layers (Huang et al. 2016)",
+            description="Densely connected network, 121 layers (Huang et al. 2016)",
             low_layer="features.denseblock2",
             default_layer="features.denseblock3",
             high_layer="features.denseblock4",
@@ -282,15 +283,15 @@ CARDS = {
 }
 
 
-# What a GPU begins with, the first of these that is there (see `Engine.default_model`).
+# The default model on a GPU is the first of these whose weights exist (see `Engine.default_model`).
 GPU_DEFAULT_MODELS = ("googlenet", "vgg16", "vgg19", "inception_v3", "resnet50")
 
 
 def get_card(name: str) -> ModelCard:
-    """The card of that network.
+    """Return the card of a model.
 
     Raises:
-        RecipeError: if there is none; the message lists what is near.
+        RecipeError: if there is no such model; the message suggests similar names.
     """
     if not isinstance(name, str) or name not in CARDS:
         raise RecipeError(

@@ -1,9 +1,10 @@
-"""Frozen convolutions on an x86-64: their sums, and those of their gradients, are in one order.
+"""Frozen convolutions that are deterministic on x86-64, gradients included.
 
-PyTorch gives a convolution to one library or another by its size and the number of threads, and its
-gradient to others still. Here both are forward convolutions of oneDNN, which adds up row by row,
-column by column, channel by channel, whatever the size and the threads. Nothing is kept for
-gradients of weights; a ReLU can be part of one, and several that read the same can be one.
+PyTorch chooses a library for a convolution by its size and the number of threads, and others for
+its gradient, so that sums differ in their order. Here both are forward convolutions of oneDNN,
+which sums rows, columns and channels in one order, whatever the size and number of threads. They
+store nothing for gradients of weights, can include a ReLU, and can be merged if they read the same
+input.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Where that was measured. Elsewhere there is no oneDNN, or its sums are in other orders.
+# The machines on which this was measured. Others have no oneDNN, or it sums in another order.
 HAS_DETERMINISTIC_ONEDNN = (
     torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     and platform.machine() in ("x86_64", "AMD64")
@@ -32,10 +33,9 @@ _relu_backward = torch.ops.aten.threshold_backward.grad_input
 
 
 def freeze_convolution(convolution: nn.Conv2d) -> nn.Module:
-    """The same convolution, frozen; as it is where it cannot be.
+    """Return a frozen version of a convolution, or the convolution itself if that is not possible.
 
-    That can be one in float32 on an x86-64, of stride 1 or the first of its network, which reads
-    RGB.
+    It is possible for float32 on x86-64, with stride 1 or, for RGB input, any square stride.
     """
     weight, bias = convolution.weight, convolution.bias
     stride, padding = convolution.stride, convolution.padding
@@ -56,9 +56,9 @@ def freeze_convolution(convolution: nn.Conv2d) -> nn.Module:
 
 
 class FrozenConv(nn.Module):
-    """A convolution of stride 1 with nothing left to learn.
+    """A convolution of stride 1 without gradients of weights.
 
-    Asked so, it ends in a ReLU. With `sizes` it is several, which make so many channels each.
+    With `sizes` it is several merged convolutions, with that many output channels each.
     """
 
     weight: Tensor
@@ -76,74 +76,76 @@ class FrozenConv(nn.Module):
         self.register_buffer("bias", None if bias is None else bias.detach())
         self.split_sizes = list(sizes) or [len(weight)]
         sides = weight.shape[2:]
-        around = [side - 1 - pad for side, pad in zip(sides, padding, strict=True)]
+        backward_padding = [side - 1 - pad for side, pad in zip(sides, padding, strict=True)]
         self.forward_kernel = _Kernel(sides, padding)
-        self.backward_kernel = _Kernel(sides, around)
+        self.backward_kernel = _Kernel(sides, backward_padding)
 
     @property
     def cached_bytes(self) -> int:
-        """The memory that it takes beside its weight: that twice, as oneDNN reads it."""
+        """The memory of both kernels' weights in oneDNN's layout, in addition to the weight."""
         return 2 * self.weight.nbytes
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor | tuple[Tensor, ...]:
-        made: tuple[Tensor, ...] = _ConvolutionFunction.apply(x, self, relu)
-        return made if len(made) > 1 else made[0]
+        """Return the output, after a ReLU if asked; a tuple if several convolutions are merged."""
+        outputs: tuple[Tensor, ...] = _ConvolutionFunction.apply(x, self, relu)
+        return outputs if len(outputs) > 1 else outputs[0]
 
     def transposed_weight(self) -> Tensor:
-        """The weight of the convolution that makes its gradient."""
+        """Return the weight of the convolution that computes the gradient."""
         return self.weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=CHANNELS_LAST)
 
 
 class FrozenStridedConv(FrozenConv):
-    """One of a larger stride: squares of pixels become channels, and the stride becomes 1.
+    """A convolution of a larger stride: pixel unshuffling turns strides into channels.
 
-    To three channels a gradient is slow, and summed in an order that threads decide.
+    A gradient to only three channels would be slow, and its order of sums would depend on threads.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, edge: int, stride: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, padding: int, stride: int) -> None:
         padded = F.pad(weight, (0, -weight.shape[3] % stride, 0, -weight.shape[2] % stride))
         super().__init__(F.pixel_unshuffle(padded, stride), bias, (0, 0))
-        self.kernel, self.padding, self.stride = tuple(weight.shape[2:]), edge, stride
+        self.kernel, self.padding, self.stride = tuple(weight.shape[2:]), padding, stride
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor | tuple[Tensor, ...]:
-        # Behind each side so many pixels that the last square that is read is whole.
-        below, behind = (
-            ((side + 2 * self.padding - kernel) // self.stride + squares) * self.stride
+        """Return the output, after a ReLU if asked."""
+        # Pad the bottom and the right so that the last block that is read is complete.
+        bottom, right = (
+            ((side + 2 * self.padding - kernel) // self.stride + blocks) * self.stride
             - side
             - self.padding
-            for side, kernel, squares in zip(
+            for side, kernel, blocks in zip(
                 x.shape[2:], self.kernel, self.weight.shape[2:], strict=True
             )
         )
-        x = F.pad(x, (self.padding, behind, self.padding, below))
+        x = F.pad(x, (self.padding, right, self.padding, bottom))
         return super().forward(F.pixel_unshuffle(x, self.stride), relu)
 
 
-def merge_pointwise(those: Sequence[FrozenConv]) -> FrozenConv:
-    """Several of 1 x 1 that read the same as one: it reads that once, and its gradient is one."""
-    biases = [each.bias for each in those if each.bias is not None]
+def merge_pointwise(convolutions: Sequence[FrozenConv]) -> FrozenConv:
+    """Merge 1 x 1 convolutions of one input, so that the input and gradient are computed once."""
+    biases = [each.bias for each in convolutions if each.bias is not None]
     return FrozenConv(
-        torch.cat([each.weight for each in those]),
+        torch.cat([each.weight for each in convolutions]),
         torch.cat(biases) if biases else None,
         (0, 0),
-        tuple(len(each.weight) for each in those),
+        tuple(len(each.weight) for each in convolutions),
     )
 
 
 class _Kernel:
-    """A convolution of oneDNN; its weight is kept in the order it reads for pictures of a size."""
+    """A convolution of oneDNN that caches its weight in oneDNN's layout for one input size."""
 
     def __init__(self, sides: Sequence[int], padding: Sequence[int]) -> None:
-        down, right = padding
-        # An edge wider than half a kernel oneDNN adds up in an order that threads decide.
-        wide = 2 * down >= sides[0] or 2 * right >= sides[1]
-        self.extra_padding = (right, right, down, down) if wide and (down or right) else ()
-        self.padding = (0, 0) if wide else (down, right)
-        # Dreams stay at one size for many steps. Other threads may be at another.
+        rows, columns = padding
+        # With padding of half a kernel or more, oneDNN's order of sums depends on threads.
+        is_wide = 2 * rows >= sides[0] or 2 * columns >= sides[1]
+        self.extra_padding = (columns, columns, rows, rows) if is_wide and (rows or columns) else ()
+        self.padding = (0, 0) if is_wide else (rows, columns)
+        # Dreams stay at one size for many steps. A tuple, because threads may use other sizes.
         self.cached: tuple[torch.Size, Tensor] = torch.Size(), torch.empty(0)
 
     def __call__(
-        self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, after: str
+        self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, activation: str
     ) -> Tensor:
         if self.extra_padding:
             x = F.pad(x, self.extra_padding)
@@ -152,26 +154,27 @@ class _Kernel:
         if size != x.shape:
             packed = _reorder_weight(weight(), self.padding, ONES, ONES, 1, x.shape)
             self.cached = x.shape, packed
-        made: Tensor = _convolve(x, packed, bias, self.padding, ONES, ONES, 1, after, [], "")
-        return made
+        output: Tensor = _convolve(x, packed, bias, self.padding, ONES, ONES, 1, activation, [], "")
+        return output
 
 
 class _ConvolutionFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, frozen: FrozenConv, relu: bool) -> tuple[Tensor, ...]:
-        weight, after = lambda: frozen.weight, "relu" if relu else "none"
-        made = frozen.forward_kernel(x, weight, frozen.bias, after)
-        ctx.frozen, ctx.made = frozen, made if relu else None
-        return torch.split(made, frozen.split_sizes, 1)
+        weight, activation = lambda: frozen.weight, "relu" if relu else "none"
+        output = frozen.forward_kernel(x, weight, frozen.bias, activation)
+        ctx.frozen, ctx.output = frozen, output if relu else None
+        return torch.split(output, frozen.split_sizes, 1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         frozen: FrozenConv = ctx.frozen
-        if ctx.made is None:
+        if ctx.output is None:
             gradient = torch.cat(gradients, 1) if len(gradients) > 1 else gradients[0]
         else:
-            gradient = torch.empty_like(ctx.made)
-            made, into = (torch.split(each, frozen.split_sizes, 1) for each in (ctx.made, gradient))
-            for parts in zip(gradients, made, into, strict=True):
-                _relu_backward(parts[0], parts[1], 0, grad_input=parts[2])
+            gradient = torch.empty_like(ctx.output)
+            outputs = torch.split(ctx.output, frozen.split_sizes, 1)
+            results = torch.split(gradient, frozen.split_sizes, 1)
+            for upstream, output, result in zip(gradients, outputs, results, strict=True):
+                _relu_backward(upstream, output, 0, grad_input=result)
         return frozen.backward_kernel(gradient, frozen.transposed_weight, None, "none"), None, None

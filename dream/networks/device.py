@@ -1,4 +1,4 @@
-"""Which device the work runs on, and in which precision."""
+"""The device and the precision of networks."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ TIMING_RUNS = 3
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """That device; or the one that `DREAM_DEVICE` names; or the best there is: CUDA, MPS, CPU.
+    """Return a device: `name`, or `DREAM_DEVICE`, or the best available of CUDA, MPS and CPU.
 
     Raises:
-        DeviceError: if it is not there.
+        DeviceError: if the device is not available.
     """
-    wanted = name or os.environ.get("DREAM_DEVICE") or _best_device_name()
+    requested = name or os.environ.get("DREAM_DEVICE") or _best_device_name()
     try:
-        device = torch.device(wanted)
+        device = torch.device(requested)
         torch.empty(1, device=device).cpu()
-    except Exception as error:  # Torch raises almost anything on what is no device.
+    except Exception as error:  # Torch raises almost any error on a missing or invalid device.
         raise DeviceError(
-            f"device {describe_value(wanted)} is not to be had on this machine; try {_best_device_name()}"
+            f"device {describe_value(requested)} is not available on this machine; "
+            f"try {_best_device_name()}"
         ) from error
     return device
 
@@ -41,45 +42,45 @@ def _best_device_name() -> str:
 
 
 def use_deterministic_cudnn() -> None:
-    """Have cuDNN on CUDA add in the same order every time, at some cost in speed.
+    """Make cuDNN deterministic, at some cost in speed.
 
-    A dream of a photo should then repeat. Channels and most class images do not, bit by bit: the
-    gradients of `grid_sample` and of a bicubic `interpolate` are added there in no fixed order. It
-    holds for the whole process, so programs ask for it, and no object does.
+    Dreams of a photo should then be repeatable on CUDA. Channels and most class images are not, bit
+    by bit, because gradients of `grid_sample` and bicubic `interpolate` have no fixed order of
+    sums. The setting is global, so programs call this, not objects.
     """
     torch.backends.cudnn.deterministic = True
 
 
 def pick_dtype(device: torch.device, card: ModelCard) -> torch.dtype:
-    """In what a network runs there: as `DREAM_PRECISION` says, or as is quickest.
+    """Return the precision of a network: `DREAM_PRECISION`, or the fastest one.
 
-    On a GPU that is bfloat16 where it is native. On a CPU it is float32, which gives the same bits
-    on every x86-64; but for a heavy network bfloat16 where this very processor is at least
-    `BFLOAT16_GAIN` times as fast with it, as those with AMX are. Flags do not tell: where the
-    processor has bfloat16 but no AMX, it is slower.
+    On a GPU this is bfloat16 where it is native. On a CPU it is float32, which gives the same bits
+    on every x86-64; but bfloat16 for a heavy network if it is at least `MIN_BFLOAT16_SPEEDUP` times
+    as fast, as on CPUs with AMX. It is measured, because a CPU with bfloat16 but without AMX is
+    slower.
 
     Raises:
-        DeviceError: if that variable names no precision.
+        DeviceError: if `DREAM_PRECISION` is not a precision.
     """
-    if wanted := os.environ.get("DREAM_PRECISION"):
-        if wanted not in PRECISIONS:
+    if requested := os.environ.get("DREAM_PRECISION"):
+        if requested not in PRECISIONS:
             allowed = " or ".join(PRECISIONS)
-            raise DeviceError(f"DREAM_PRECISION must be {allowed}, not {describe_value(wanted)}")
-        return PRECISIONS[wanted]
+            raise DeviceError(f"DREAM_PRECISION must be {allowed}, not {describe_value(requested)}")
+        return PRECISIONS[requested]
     if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
+        is_fast = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
-        native = (
+        is_fast = (
             device.type == "cpu" and card.is_heavy and bfloat16_speedup() >= MIN_BFLOAT16_SPEEDUP
         )
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if is_fast else torch.float32
 
 
 @lru_cache(maxsize=1)
 def bfloat16_speedup() -> float:
-    """How many times as fast this processor is in bfloat16, by a convolution of VGG-16.
+    """Return the speed of bfloat16 relative to float32 on this CPU, for a convolution of VGG-16.
 
-    It is timed when first asked for, in well under a second, the two in turn.
+    The measurement takes well under a second, and alternates between the two.
     """
     times: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
     for _ in range(TIMING_RUNS):
@@ -89,5 +90,5 @@ def bfloat16_speedup() -> float:
             start = time.perf_counter()
             F.conv2d(x, weight, padding=1)
             seconds.append(time.perf_counter() - start)
-    # The quickest of each, as others of this machine may get in between.
+    # Use the fastest runs, because other processes may disturb some.
     return min(times[torch.float32]) / min(times[torch.bfloat16])

@@ -21,11 +21,12 @@ class ConvReLU(nn.Module):
         self.conv = nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (N, width, H, W), with sides divided by the stride and rounded up."""
         return torch.relu(self.conv(x))
 
 
 class Inception(nn.Module):
-    """Four views of one input, side by side in the channels of the output."""
+    """Inception block: four branches of one input, concatenated by channel."""
 
     def __init__(
         self, channels: int, one: int, three: tuple[int, int], five: tuple[int, int], pool: int
@@ -37,13 +38,15 @@ class Inception(nn.Module):
         self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, padding=1), ConvReLU(channels, pool, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the concatenated branches (N, C, H, W) of x."""
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], 1)
 
 
 class LogitLayer(nn.Linear):
-    """Weighted sums, in float64 on a CPU."""
+    """Fully connected layer, in float64 on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, classes) of (N, C)."""
         return F.linear(
             deterministic.upcast(x),
             deterministic.upcast(self.weight),
@@ -52,7 +55,7 @@ class LogitLayer(nn.Linear):
 
 
 class Dreamlet(nn.Module):
-    """From ImageNet-normalised RGB (N, 3, H, W), 32 pixels a side or more, to logits."""
+    """The network, for ImageNet-normalised RGB (N, 3, H, W) of at least 32 pixels a side."""
 
     def __init__(self, num_classes: int = 1000) -> None:
         super().__init__()
@@ -72,6 +75,7 @@ class Dreamlet(nn.Module):
         self.fc = LogitLayer(640, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (N, classes)."""
         x = self.pool(self.conv1(x))
         x = self.pool(self.conv3(self.conv2(x)))
         x = self.pool(self.inception3b(self.inception3a(x)))

@@ -1,4 +1,4 @@
-"""Rewrites a network that was laid open: the same layers and gradients, in fewer steps, frozen."""
+"""Optimisation of traced networks: the same layers and gradients in fewer operations, frozen."""
 
 from __future__ import annotations
 
@@ -15,26 +15,23 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dream.networks.convolution import FrozenConv, freeze_convolution, merge_pointwise
 
-# A convolution, and the batch norm behind it; of several that are one, those of each.
+# A convolution and the batch norm after it, or None; those of all convolutions if merged.
 SourceModules = tuple[nn.Module | None, ...]
-# What was made of them. It goes with the last extractor that uses it.
+# Optimised modules by their sources; an entry disappears with the last extractor that uses it.
 ModuleCache = WeakValueDictionary[SourceModules, nn.Module]
 
 _RELU_TARGETS = (torch.relu, torch.relu_, F.relu, "relu", "relu_")
 
 
-def optimise_graph(extractor: fx.GraphModule, parts: ModuleCache, redirected: bool) -> None:
-    """Freeze it, and have its ReLUs `redirected` or be part of the convolutions before them.
-
-    What is in `parts` is used again.
-    """
+def optimise_graph(extractor: fx.GraphModule, module_cache: ModuleCache, redirected: bool) -> None:
+    """Freeze and merge convolutions in place, and redirect the ReLUs or fuse them."""
     _disable_inplace(extractor)
-    made_of = _freeze_convolutions(extractor, parts)
+    source_modules = _freeze_convolutions(extractor, module_cache)
     if redirected:
         _redirect_relus(extractor)
     else:
         _fuse_relus(extractor)
-    _merge_pointwise_convolutions(extractor, parts, made_of)
+    _merge_pointwise_convolutions(extractor, module_cache, source_modules)
     extractor.delete_all_unused_submodules()
     extractor.recompile()
 
@@ -53,38 +50,37 @@ def _is_relu(extractor: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _disable_inplace(extractor: fx.GraphModule) -> None:
-    """Keep functions from working in place: they would change what is read of the layer before."""
+    """Disable in-place functions, which would change the activations of the previous layer."""
     for node in extractor.graph.nodes:
         if node.kwargs.get("inplace"):
             node.kwargs = {**node.kwargs, "inplace": False}
 
 
 def _freeze_convolutions(
-    extractor: fx.GraphModule, parts: ModuleCache
+    extractor: fx.GraphModule, module_cache: ModuleCache
 ) -> dict[fx.Node, SourceModules]:
-    """Put a frozen convolution in the place of each, and of the batch norm behind it.
+    """Replace each convolution by a frozen one, and return the source modules of each node.
 
-    Frozen, the two are one convolution, if nothing else reads what is between them. It is worked
-    out in float32; the network keeps its own.
+    A batch norm that alone reads the convolution is folded into it, in float32. The modules of the
+    network stay unchanged.
     """
-    made_of: dict[fx.Node, SourceModules] = {}
+    source_modules: dict[fx.Node, SourceModules] = {}
     for node in list(extractor.graph.nodes):
         convolution = _node_module(extractor, node)
         if not isinstance(convolution, nn.Conv2d):
             continue
-        after = _only_user(node)
-        norm = _node_module(extractor, after) if after else None
-        if after and isinstance(norm, nn.BatchNorm2d):
-            _replace_node(after, node)
+        user = _only_user(node)
+        norm = _node_module(extractor, user) if user else None
+        if user and isinstance(norm, nn.BatchNorm2d):
+            _replace_node(user, node)
         else:
             norm = None
-        made_of[node] = key = (convolution, norm)
-        if not (made := parts.get(key)):
-            made = parts[key] = freeze_convolution(
-                _fold_batch_norm(convolution, norm) if norm else convolution
-            )
-        extractor.add_submodule(node.target, made)
-    return made_of
+        source_modules[node] = key = (convolution, norm)
+        if not (frozen := module_cache.get(key)):
+            folded = _fold_batch_norm(convolution, norm) if norm else convolution
+            frozen = module_cache[key] = freeze_convolution(folded)
+        extractor.add_submodule(node.target, frozen)
+    return source_modules
 
 
 def _fold_batch_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
@@ -95,91 +91,95 @@ def _fold_batch_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 def _replace_node(node: fx.Node, other: fx.Node) -> None:
-    """Have what read that node read the other."""
+    """Erase a node; its users read the other one."""
     node.replace_all_uses_with(other)
     node.graph.erase_node(node)
 
 
 def _fuse_relus(extractor: fx.GraphModule) -> None:
-    """Have frozen convolutions end in the ReLU that alone reads them."""
+    """Let frozen convolutions compute the ReLU, if it alone reads them."""
     for node in list(extractor.graph.nodes):
-        after = _only_user(node) if isinstance(_node_module(extractor, node), FrozenConv) else None
-        if after and _is_relu(extractor, after):
+        user = _only_user(node) if isinstance(_node_module(extractor, node), FrozenConv) else None
+        if user and _is_relu(extractor, user):
             node.kwargs = {"relu": True}
-            _replace_node(after, node)
+            _replace_node(user, node)
 
 
 def _merge_pointwise_convolutions(
-    extractor: fx.GraphModule, parts: ModuleCache, made_of: dict[fx.Node, SourceModules]
+    extractor: fx.GraphModule,
+    module_cache: ModuleCache,
+    source_modules: dict[fx.Node, SourceModules],
 ) -> None:
-    """Make one of the frozen convolutions of 1 x 1 that read the same, as in Inception's blocks."""
-    alike: dict[tuple[object, ...], dict[fx.Node, FrozenConv]] = {}
-    for node in made_of:
-        each = _node_module(extractor, node)
-        # The first of a network is another type, and reads squares of pixels.
-        if type(each) is FrozenConv and each.weight.shape[2:] == (1, 1):
-            alike.setdefault((*node.args, bool(node.kwargs), each.bias is None), {})[node] = each
-    for nodes in alike.values():
+    """Merge frozen 1 x 1 convolutions of the same input, as in Inception blocks."""
+    groups: dict[tuple[object, ...], dict[fx.Node, FrozenConv]] = {}
+    for node in source_modules:
+        module = _node_module(extractor, node)
+        # A `FrozenStridedConv` is a subclass, whose input is unshuffled.
+        if type(module) is FrozenConv and module.weight.shape[2:] == (1, 1):
+            group = (*node.args, bool(node.kwargs), module.bias is None)
+            groups.setdefault(group, {})[node] = module
+    for nodes in groups.values():
         if len(nodes) == 1:
             continue
-        key = tuple(part for node in nodes for part in made_of[node])
-        if not (made := parts.get(key)):
-            made = parts[key] = merge_pointwise(list(nodes.values()))
+        key = tuple(module for node in nodes for module in source_modules[node])
+        if not (merged := module_cache.get(key)):
+            merged = module_cache[key] = merge_pointwise(list(nodes.values()))
         first, name = next(iter(nodes)), "-".join(str(node.target) for node in nodes)
         name = name.replace(".", "_")
-        extractor.add_submodule(name, made)
+        extractor.add_submodule(name, merged)
         with extractor.graph.inserting_before(first):
-            one = extractor.graph.call_module(name, first.args, first.kwargs)
-            for place, node in enumerate(nodes):
-                part = extractor.graph.call_function(operator.getitem, (one, place))
-                node.replace_all_uses_with(part)
+            call = extractor.graph.call_module(name, first.args, first.kwargs)
+            for index, node in enumerate(nodes):
+                output = extractor.graph.call_function(operator.getitem, (call, index))
+                node.replace_all_uses_with(output)
         for node in nodes:
             extractor.graph.erase_node(node)
 
 
 class RedirectedReLU(torch.autograd.Function):
-    """A ReLU through which a gradient finds its way even where it is shut all over.
+    """ReLU whose gradient passes if the ordinary gradient of a sample is zero everywhere.
 
-    A channel that nothing in the start noise excites would stay grey for ever: its gradient stops
-    at a ReLU. Where the ordinary gradient of a sample is zero all over, this lets through whatever
-    does not push values that are out of range further out; elsewhere it is the ordinary one. As
-    Lucid's `redirected_relu_grad`, but sample by sample.
+    A channel that the start noise does not excite would stay grey, because its gradient stops at a
+    ReLU. For such a sample this passes the gradient where it does not push values out of range
+    further; for others it is the ordinary one. It is Lucid's `redirected_relu_grad`, per sample.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, ceiling: float) -> Tensor:
+        """Return x (N, …) clamped to [0, ceiling]."""
         ctx.save_for_backward(x)
         ctx.ceiling = ceiling
         return x.clamp(0, ceiling)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Return the redirected gradient of x."""
         (x,) = ctx.saved_tensors
-        plain: Tensor = torch.ops.aten.threshold_backward(gradient, x, 0)
+        ordinary: Tensor = torch.ops.aten.threshold_backward(gradient, x, 0)
         if ctx.ceiling < math.inf:
-            plain = plain.masked_fill(x >= ctx.ceiling, 0)
-        shut = ~plain.any(tuple(range(1, x.dim())))
-        # A GPU would stop to answer, for longer than it takes to work out what nobody needs.
-        if x.device.type == "cpu" and not shut.any():
-            return plain, None
+            ordinary = ordinary.masked_fill(x >= ctx.ceiling, 0)
+        is_blocked = ~ordinary.any(tuple(range(1, x.dim())))
+        # On a GPU, waiting for this answer would take longer than computing the unneeded gradient.
+        if x.device.type == "cpu" and not is_blocked.any():
+            return ordinary, None
         outward = ((x < 0) & (gradient < 0)) | ((x >= ctx.ceiling) & (gradient > 0))
-        each = shut.view(-1, *[1] * (x.dim() - 1))
-        return torch.where(each, gradient.masked_fill(outward, 0), plain), None
+        is_blocked = is_blocked.view(-1, *[1] * (x.dim() - 1))
+        return torch.where(is_blocked, gradient.masked_fill(outward, 0), ordinary), None
 
 
 def redirected_relu(x: Tensor, ceiling: float) -> Tensor:
-    """`RedirectedReLU` as a function, which torch.fx can name."""
-    made: Tensor = RedirectedReLU.apply(x, ceiling)
-    return made
+    """Apply `RedirectedReLU`; torch.fx needs a function with a name."""
+    output: Tensor = RedirectedReLU.apply(x, ceiling)
+    return output
 
 
 def _redirect_relus(extractor: fx.GraphModule) -> None:
-    """Put a `RedirectedReLU` in the place of each ReLU and ReLU6."""
+    """Replace each ReLU and ReLU6 by a `RedirectedReLU`."""
     for node in list(extractor.graph.nodes):
-        six = isinstance(_node_module(extractor, node), nn.ReLU6) or node.target is F.relu6
-        if six or _is_relu(extractor, node):
+        is_relu6 = isinstance(_node_module(extractor, node), nn.ReLU6) or node.target is F.relu6
+        if is_relu6 or _is_relu(extractor, node):
             with extractor.graph.inserting_after(node):
                 redirected = extractor.graph.call_function(
-                    redirected_relu, (node.args[0], 6.0 if six else math.inf)
+                    redirected_relu, (node.args[0], 6.0 if is_relu6 else math.inf)
                 )
             _replace_node(node, redirected)

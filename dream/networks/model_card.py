@@ -1,6 +1,6 @@
-"""What is known of a network before it is loaded, and what a recipe may name in it.
+"""Model cards: metadata of a network that is available before it is loaded.
 
-Torch is loaded only where a layer is asked for that is not listed, or a channel.
+Torch is imported only to check channels, and layers that a card does not list.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Layer:
-    """A place in a network worth dreaming at, what it brings in words, and its friendly name."""
+    """A layer worth dreaming at: its module, kind of features, effect in words, and an alias."""
 
     name: str
     kind: str
@@ -27,13 +27,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the weights of a network are had, and how to know that they are the right ones.
+    """Where to download the weights of a network, and how to verify them.
 
-    `file` lies in the hub's repository `repo`, or ships beside this module where none is named.
-    `revision` is a full commit. Two could be had in short form only; they stand as `main`, and the
-    sha256 of the file decides. Without a sha256 the hub is passed by. `url` is torchvision's own
-    file, whose name ends in the first eight digits of its sha256. `keys` renames tensors by prefix
-    to torchvision's names.
+    `file` is in the hub's repository `repo`, or next to this module if there is none. `revision` is
+    a full commit; two were known in short form only, so these are `main`, and the file's sha256
+    decides. Without a sha256 the hub is skipped. `url` is torchvision's file, whose name ends in
+    the first eight digits of its sha256. `key_prefixes` maps prefixes of tensor names to those of
+    torchvision.
     """
 
     file: str
@@ -46,27 +46,27 @@ class Source:
 
     @property
     def is_shipped(self) -> bool:
-        """Whether the file comes with the program."""
+        """Whether the file ships with the program."""
         return not self.repo
 
     @property
     def sha256_prefix(self) -> str:
-        """How the sha256 of torchvision's file begins."""
+        """The first digits of the sha256 of torchvision's file."""
         return self.url.rpartition("-")[2].removesuffix(".pth")
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """All that is known of a network before it is loaded.
+    """Metadata of a network, available before it is loaded.
 
-    `builder` is `module:function`, called with `options` for a `torch.nn.Module`; left empty, it is
-    torchvision's of that name. `head` is the part that only classes need and that is heavy;
-    `logits` is the last layer with weights, `output` what follows it where that still changes the
-    logits; `head_side` is the side in pixels of the pictures that the head depends on, 0 where it
-    reads them of any size. `mean` and `std` normalise RGB in [0, 1]; `min_side` is the smallest
-    side, in pixels, that it reads; `bands` is the Laplacian normalisation that becomes it; `heavy`
-    is one that is slow on a CPU; `means` is a file beside the weights with the mean activations of
-    its layers. `low` and `high` are to `default_layer` what their names say.
+    `builder` is `module:function`, called with `options` to build the module; if it is empty, the
+    network is torchvision's of that name. `low_layer`, `default_layer` and `high_layer` are good
+    layers of increasing depth. `head` is a large part that only classes need; `last_weight_layer`
+    is the last layer with weights, `output` a layer after it that still changes the logits;
+    `head_side` is the image side in pixels that the head requires, 0 for any. `mean` and `std`
+    normalise RGB in [0, 1]; `min_side` is the smallest input in pixels; `laplacian_bands` suits the
+    network; `is_heavy` marks a network that is slow on a CPU; `means_file`, next to the weights,
+    has the mean activations of layers.
     """
 
     name: str
@@ -91,10 +91,10 @@ class ModelCard:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def resolve_layer(self, name: str) -> str:
-        """The module of that name, alias or path in the network.
+        """Return the path of a layer, given by its path or alias.
 
         Raises:
-            RecipeError: if the network has none; the message lists what is near.
+            RecipeError: if there is no such layer; the message suggests similar names.
         """
         listed = {layer.name: layer.name for layer in self.layers}
         listed |= {layer.alias: layer.name for layer in self.layers if layer.alias}
@@ -103,24 +103,24 @@ class ModelCard:
         modules = self.module_names
         if name in modules:
             return name
-        like = [*close_matches(name, listed, 4, cutoff=0.5), *close_matches(name, modules, 2)]
-        like = list(dict.fromkeys(like or [self.default_layer, *listed.values()]))
+        similar = [*close_matches(name, listed, 4, cutoff=0.5), *close_matches(name, modules, 2)]
+        similar = list(dict.fromkeys(similar or [self.default_layer, *listed.values()]))
         raise RecipeError(
-            f"layer {describe_value(name, 60)} is not in {self.name}; try {', '.join(like)}"
+            f"layer {describe_value(name, 60)} is not in {self.name}; try {', '.join(similar)}"
         )
 
     @property
     def module_names(self) -> tuple[str, ...]:
-        """The path of every module of the network, as `features.22`."""
+        """The path of every module of the network, such as `features.22`."""
         from dream.networks.architecture import module_names
 
         return module_names(self)
 
     def channel_count(self, layer: str) -> int:
-        """How many channels that module has.
+        """Return the number of channels of a layer.
 
         Raises:
-            RecipeError: if no picture passes it, or what it makes has none.
+            RecipeError: if the forward pass does not use the layer, or its output has no channels.
         """
         from dream.networks.architecture import channel_count
 
@@ -128,14 +128,14 @@ class ModelCard:
             return channel_count(self, layer)
         except ValueError as error:
             raise RecipeError(
-                f"{layer} of {self.name} has no channels to look at; try another"
+                f"layer {layer} of {self.name} has no channels; try another layer"
             ) from error
 
     def resolve_channel(self, layer: str, channel: int | str) -> int:
-        """The number of a channel of that module, given as a number or in writing.
+        """Return the index of a channel of a layer, given as a number or as text.
 
         Raises:
-            RecipeError: if it has no such channel.
+            RecipeError: if there is no such channel.
         """
         count = self.channel_count(layer)
         text = str(channel).strip()
@@ -151,5 +151,5 @@ class ModelCard:
         return self.output or self.last_weight_layer
 
     def needs_head(self, layers: tuple[str, ...]) -> bool:
-        """Whether one of those layers lies in the head."""
+        """Return whether one of those layers is in the head."""
         return bool(self.head) and any(layer.split(".")[0] == self.head for layer in layers)

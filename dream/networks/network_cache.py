@@ -1,4 +1,4 @@
-"""The networks that are loaded on a device, and the files that they are loaded from."""
+"""Cache of the networks loaded on a device, and downloads of their files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dream.networks.network import Network
 
 
 class NetworkCache:
-    """The networks loaded on a device. Safe to share between threads.
+    """LRU cache of the networks loaded on a device; threads may share it.
 
-    `files` names weights of one's own by model. Networks least recently used go when together they
-    take more than `limit` bytes; the one used last stays.
+    `files` maps models to weights files of the user. The least recently used networks are dropped
+    if all take more than `limit` bytes; the last used one stays.
     """
 
     def __init__(self, device: torch.device, files: Mapping[str, Path], limit: float) -> None:
@@ -31,19 +31,19 @@ class NetworkCache:
         self._loading: dict[tuple[str, bool], threading.Lock] = {}
         self._verified_paths: dict[str, Path] = {}
         self._downloads: dict[str, SharedDownload] = {}
-        # Re-entrant, as the garbage collector may close a download anywhere, which takes it.
+        # Re-entrant: the garbage collector may close a download at any time, which takes the lock.
         self._lock = threading.RLock()
 
     def precision(self, model: str) -> torch.dtype:
-        """In what that network runs here (see `device.precision`)."""
+        """Return the precision of a model on this device (see `device.pick_dtype`)."""
         return device.pick_dtype(self.device, catalogue.get_card(model))
 
     def network(self, model: str, *, head: bool = False) -> Network:
-        """That network, with its head or without; fetched and loaded on first use.
+        """Return a network, with or without its head; download and load it on first use.
 
         Raises:
             RecipeError: if there is no such model.
-            WeightsError: if its weights cannot be had (`WeightsUnavailable`) or do not fit.
+            WeightsError: if its weights are unavailable (`WeightsUnavailable`) or do not fit.
         """
         card = catalogue.get_card(model)
         key = (model, head and bool(card.head))
@@ -70,27 +70,24 @@ class NetworkCache:
         return sum(network.bytes for network in self._loaded.values())
 
     def fetch(self, model: str) -> DownloadSteps:
-        """Have the weights of a network on this machine; yields how far the download is, if any.
+        """Find or download the weights of a model; yield the progress, and return the path.
 
-        Those who ask for the same weights share one download, which goes on until none is left.
-
-        Raises:
-            WeightsError: as `network`, but for whether they fit.
+        Callers share one download, which stops when the last one leaves. Raises as `fetch_weights`.
         """
         card = catalogue.get_card(model)
-        if own := self.files.get(model):
-            return own
+        if user_file := self.files.get(model):
+            return user_file
         with self._lock:
-            # What was verified once is not read through again for every dream.
-            if (found := self._verified_paths.get(model)) and found.exists():
-                return found
+            # Verify a file once, not for every dream.
+            if (path := self._verified_paths.get(model)) and path.exists():
+                return path
             shared = self._downloads.get(model)
             if not shared or not shared.is_active:
                 shared = self._downloads[model] = SharedDownload(weights.fetch_weights(card))
             shared.followers += 1
         try:
-            found = self._verified_paths[model] = yield from shared.follow()
-            return found
+            path = self._verified_paths[model] = yield from shared.follow()
+            return path
         finally:
             with self._lock:
                 shared.followers -= 1
@@ -98,23 +95,24 @@ class NetworkCache:
                     shared.progress.close()
 
     def weights_id(self, model: str) -> str:
-        """What tells weights of one's own from the network's, and from one another.
+        """Return an identifier of the user's weights for a model, or "" if there are none.
 
         Raises:
-            WeightsError: if they are not there.
+            WeightsError: if the file does not exist.
         """
-        own = self.files.get(model) or weights.user_weights_file(model)
-        if own is None:
+        user_file = self.files.get(model) or weights.user_weights_file(model)
+        if user_file is None:
             return ""
         try:
-            about = own.stat()
+            stat = user_file.stat()
         except OSError as error:
-            raise WeightsError(f"{own.name} is no weights file: {error.strerror}") from error
-        return f"{own.name} {about.st_size} {about.st_mtime_ns}"
+            text = f"{user_file.name} is not a weights file: {error.strerror}"
+            raise WeightsError(text) from error
+        return f"{user_file.name} {stat.st_size} {stat.st_mtime_ns}"
 
 
 class SharedDownload:
-    """A download with followers, each of whom moves it on when it is asked how far it is."""
+    """A download with several followers; whichever asks for progress advances it."""
 
     def __init__(self, downloads: DownloadSteps) -> None:
         self.progress = downloads
@@ -124,11 +122,11 @@ class SharedDownload:
 
     @property
     def is_active(self) -> bool:
-        """Whether there is something left to follow."""
+        """Whether the download is running and has followers."""
         return self.followers > 0 and not self._outcome.done()
 
     def follow(self) -> DownloadSteps:
-        """How far it is, until it is done; the file, or its error, is the same for all."""
+        """Yield the progress, and return the path; every follower gets the same path or error."""
         while (step := self._advance()) is not None:
             yield step
         return self._outcome.result()
@@ -146,10 +144,10 @@ class SharedDownload:
 
 
 def _run_to_end(downloads: DownloadSteps) -> Path:
-    """What a download comes to in the end."""
+    """Run a download to its end and return the path."""
     while True:
         try:
             next(downloads)
-        except StopIteration as done:
-            path: Path = done.value
+        except StopIteration as end:
+            path: Path = end.value
             return path

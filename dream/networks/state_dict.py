@@ -1,4 +1,4 @@
-"""State dicts: the tensors of a weights file, and whether they fit a network."""
+"""State dicts: read the tensors of a weights file and check that they fit a network."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from dream.errors import WeightsError, first_line
 from dream.networks.architecture import build_on_meta
 from dream.networks.model_card import ModelCard
 
-# Parts of torchvision's files that no dream uses.
+# Tensors of torchvision's files that dreams do not use.
 UNUSED_KEYS = re.compile(r"AuxLogits\.|aux[12]\.")
 
 
 class WeightsFile:
-    """The tensors of a weights file under torchvision's names: shapes at once, tensors one by one.
+    """The tensors of a weights file, by torchvision's names; tensors are read on access.
 
     Raises:
-        WeightsError: if it is no such file.
+        WeightsError: if it is not a weights file.
     """
 
-    def __init__(self, path: Path, keys: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(self, path: Path, key_prefixes: tuple[tuple[str, str], ...] = ()) -> None:
         self.path = path
         try:
-            if path.exists() and not path.is_file():  # Opening a pipe blocks until somebody writes.
-                raise ValueError("it is no regular file")
+            if path.exists() and not path.is_file():  # Opening a pipe would block.
+                raise ValueError("it is not a regular file")
             if path.suffix == ".pth":
                 state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
                 self._read: Callable[[str], Tensor] = state.__getitem__
@@ -38,66 +38,68 @@ class WeightsFile:
             else:
                 file: Any = safe_open(path, "pt")
                 self._read = file.get_tensor
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-        except Exception as error:  # Readers of damaged files raise almost anything.
-            raise WeightsError(f"{path.name} is no weights file: {first_line(error)}") from error
-        self._stored = {_torchvision_key(name, keys): name for name in shapes}
+                names: list[str] = file.keys()
+                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        except Exception as error:  # The readers raise almost any error on a damaged file.
+            raise WeightsError(f"{path.name} is not a weights file: {first_line(error)}") from error
+        self._stored = {_torchvision_key(name, key_prefixes): name for name in shapes}
         self.shapes = {name: shapes[stored] for name, stored in self._stored.items()}
 
     def __getitem__(self, name: str) -> Tensor:
         return self._read(self._stored[name])
 
 
-def _torchvision_key(name: str, keys: tuple[tuple[str, str], ...]) -> str:
-    for old, new in keys:
+def _torchvision_key(name: str, key_prefixes: tuple[tuple[str, str], ...]) -> str:
+    for old, new in key_prefixes:
         if name.startswith(old):
             return new + name.removeprefix(old)
-    # DenseNet as torchvision first stored it.
+    # Torchvision's original names of DenseNet's layers.
     return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2", name)
 
 
 def load_network(card: ModelCard, path: Path, *, head: bool) -> nn.Module:
-    """The network with the weights of that file, in float32; without its head unless asked for.
+    """Load a network from a weights file in float32, with or without its head.
 
-    Only the tensors that are needed are read. A file trained for another number of classes fits.
+    Only the needed tensors are read. The file may have another number of classes.
 
     Raises:
-        WeightsError: if the file does not fit; the message names the first tensors of each kind.
+        WeightsError: if the file does not fit; the message names the first tensors of each fault.
     """
     tensors = WeightsFile(path, card.source.key_prefixes)
     last = tensors.shapes.get(f"{card.last_weight_layer}.weight")
     network = build_on_meta(card, **({"num_classes": last[0]} if last else {}))
     if card.head and not head:
         setattr(network, card.head, nn.Identity())
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    state = dict(_matching_tensors(card, tensors, wanted))
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    state = dict(_matching_tensors(card, tensors, shapes))
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval()
 
 
 def _matching_tensors(
-    card: ModelCard, tensors: WeightsFile, wanted: Mapping[str, tuple[int, ...]]
+    card: ModelCard, tensors: WeightsFile, expected_shapes: Mapping[str, tuple[int, ...]]
 ) -> Iterator[tuple[str, Tensor]]:
-    passed_by = re.compile(
-        rf"{UNUSED_KEYS.pattern}|{re.escape(card.head)}\." if card.head else UNUSED_KEYS
-    )
-    counters = {name for name in wanted if name.endswith("num_batches_tracked")}
-    missing = [name for name in wanted if name not in tensors.shapes and name not in counters]
+    """Yield the expected tensors, by name, or raise a `WeightsError`."""
+    head = rf"|{re.escape(card.head)}\." if card.head else ""
+    ignored = re.compile(UNUSED_KEYS.pattern + head)
+    counters = {name for name in expected_shapes if name.endswith("num_batches_tracked")}
+    available = {*tensors.shapes, *counters}
+    missing = [name for name in expected_shapes if name not in available]
     unexpected = [
-        name for name in tensors.shapes if name not in wanted and not passed_by.match(name)
+        name for name in tensors.shapes if name not in expected_shapes and not ignored.match(name)
     ]
-    # A fully connected layer may be stored as the convolution that it equals.
+    # A fully connected layer may be stored as an equivalent convolution.
     wrong = [
         f"{name} ({_format_shape(tensors.shapes[name])} for {_format_shape(shape)})"
-        for name, shape in wanted.items()
+        for name, shape in expected_shapes.items()
         if name in tensors.shapes
         and torch.Size(tensors.shapes[name]).numel() != torch.Size(shape).numel()
     ]
-    faults = [("missing", missing), ("unexpected", unexpected), ("of another shape", wrong)]
+    faults = [("missing", missing), ("unexpected", unexpected), ("wrong shape", wrong)]
     if any(names for _, names in faults):
-        said = "; ".join(f"{fault}: {_format_names(names)}" for fault, names in faults if names)
-        raise WeightsError(f"{tensors.path.name} does not fit {card.name}: {said}")
-    for name, shape in wanted.items():
+        text = "; ".join(f"{fault}: {_format_names(names)}" for fault, names in faults if names)
+        raise WeightsError(f"{tensors.path.name} does not fit {card.name}: {text}")
+    for name, shape in expected_shapes.items():
         if name in tensors.shapes:
             tensor = tensors[name].reshape(shape)
             yield name, tensor.float() if tensor.is_floating_point() else tensor
@@ -109,6 +111,6 @@ def _format_shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "a number"
 
 
-def _format_names(names: list[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _format_names(names: list[str], limit: int = 3) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,9 +1,8 @@
-"""Weights: where to find the file of a network, and whether to trust it.
+"""Weights: find, download and verify the weights files of networks.
 
-A file is looked for in `DREAM_WEIGHTS_DIR`, beside this module, in the caches of the hub and of
-torchvision, on the hub, and at torchvision's own address, in that order. All but the first are
-taken only if their sha256 is the one in the card. What is found and is not that file is passed
-over, never removed: it may be another program's.
+The search order is `DREAM_WEIGHTS_DIR`, the folder of this module, the caches of the hub and of
+torchvision, the hub, and torchvision's own URL. All but the first must match the sha256 in the
+model card. Files that do not match are skipped but not deleted: they may belong to another program.
 """
 
 from __future__ import annotations
@@ -25,26 +24,26 @@ from dream.networks.model_card import ModelCard, Source
 
 
 def find_weights(card: ModelCard) -> Path | None:
-    """The file of a network that is here already, or None. Asks nothing of the network."""
+    """Return the weights file of a network on this machine, or None; use no internet access."""
     return user_weights_file(card.name) or next(
         (path for path, _ in _local_files(card.source)), None
     )
 
 
 def fetch_weights(card: ModelCard) -> DownloadSteps:
-    """The file of a network, verified; yields how far the download is, if there is one.
+    """Find or download the weights of a network; yield the progress, and return the verified path.
 
     Raises:
-        WeightsUnavailable: if no source has it; the message says what each one answered.
+        WeightsUnavailable: if no source has the file; the message gives the reason of each.
     """
-    if own := user_weights_file(card.name):
-        return own
+    if user_file := user_weights_file(card.name):
+        return user_file
     source, causes = card.source, []
     for path, sha256 in _local_files(source):
         try:
             return verify_sha256(path, sha256)
         except (OSError, WeightsError) as error:
-            # Not as OSError prints itself, with a path that visitors need not see.
+            # The text of an OSError contains a path that visitors must not see.
             causes.append(f"here: {error.strerror if isinstance(error, OSError) else error}")
     from huggingface_hub import constants
 
@@ -55,7 +54,7 @@ def fetch_weights(card: ModelCard) -> DownloadSteps:
             if constants.HF_HUB_OFFLINE:
                 raise WeightsError("HF_HUB_OFFLINE is set")
             return (yield from download(card.name, source))
-        except Exception as error:  # Clients fail in many ways; each is told, none is hidden.
+        except Exception as error:  # The clients raise almost any error; all reasons are reported.
             causes.append(f"{name}: {_error_reason(error)}")
     if source.is_shipped:
         raise WeightsUnavailable(
@@ -63,21 +62,21 @@ def fetch_weights(card: ModelCard) -> DownloadSteps:
             f"({'; '.join(causes)}). Install it again, or choose another network."
         )
     raise WeightsUnavailable(
-        f"the weights of {card.name} could not be fetched ({'; '.join(causes)}). "
-        f"Put them into DREAM_WEIGHTS_DIR as {card.name}.safetensors, or take dreamlet, "
+        f"the weights of {card.name} could not be downloaded ({'; '.join(causes)}). "
+        f"Put them into DREAM_WEIGHTS_DIR as {card.name}.safetensors, or choose dreamlet, "
         "which needs no download."
     )
 
 
 def user_weights_file(model: str) -> Path | None:
-    """The file of one's own for that network in `DREAM_WEIGHTS_DIR`, if there is one."""
+    """Return the user's file for a model in `DREAM_WEIGHTS_DIR`, or None."""
     folder = os.environ.get("DREAM_WEIGHTS_DIR")
     path = Path(folder, f"{model}.safetensors") if folder else None
     return path if path and os.path.isfile(path) else None
 
 
 def _local_files(source: Source) -> list[tuple[Path, str]]:
-    """The file that ships, or those in the caches, each with how its sha256 begins."""
+    """Return the shipped file, or the cached ones, each with the first digits of its sha256."""
     if source.is_shipped:
         return [(Path(__file__).with_name(source.file), source.sha256)]
     cached = [
@@ -96,12 +95,12 @@ def _error_reason(error: Exception) -> str:
     )
 
     known = {
-        GatedRepoError: "access is restricted; log in with a token that has it",
+        GatedRepoError: "access is restricted; log in with a token that grants it",
         RepositoryNotFoundError: "there is no such repository",
         RevisionNotFoundError: "there is no such revision",
         EntryNotFoundError: "there is no such file",
         HTTPError: str(error),
         URLError: f"no answer, {getattr(error, 'reason', '')}",
     }
-    said = next((text for kind, text in known.items() if isinstance(error, kind)), "")
-    return said or first_line(error)
+    reason = next((text for kind, text in known.items() if isinstance(error, kind)), "")
+    return reason or first_line(error)

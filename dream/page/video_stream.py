@@ -15,7 +15,8 @@ from PIL import Image
 
 from dream.errors import TIME_LIMIT_ADVICE, LeaseError, OutOfTime, RecipeError, describe_value
 from dream.files.image import load_image, save_preview
-from dream.files.video_reader import VideoLimits, read_video_info
+from dream.files.video_info import VideoLimits
+from dream.files.video_reader import read_video_info
 from dream.files.video_writer import OUTPUT_FORMATS, VideoWriter
 from dream.page import status_line
 from dream.page.image_stream import (

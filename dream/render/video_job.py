@@ -12,7 +12,8 @@ from itertools import islice
 from PIL import Image
 from torch import Tensor
 
-from dream.files.video_reader import VideoInfo, read_frames
+from dream.files.video_info import VideoInfo
+from dream.files.video_reader import read_frames
 from dream.files.video_writer import VideoWriter
 from dream.render.loop import Frame
 from dream.render.plan import AnyJob

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, VideoRecipe, ZoomRecipe, load_image
-from dream.files.video_reader import VideoInfo, read_frames, read_video_info
+from dream.files.video_info import VideoInfo
+from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import VideoPart, VideoWriter
 from dream.render import video
 from dream.render import video_job as reels

@@ -233,7 +233,7 @@ def test_enter_dreams(page: Page, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("bad.jpg", b"hello", "bad.jpg is no picture this program reads"),
+        ("bad.jpg", b"hello", "bad.jpg is not an image this program reads"),
         ("bomb.png", None, "bomb.png has 81.0 megapixels; the limit is 64"),
     ],
 )

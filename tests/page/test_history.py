@@ -76,7 +76,7 @@ def test_what_is_too_large_to_pack_is_said_and_leaves_no_file(
 ) -> None:
     paths = dreams("dream-1.png", "dream-2.png")
     monkeypatch.setattr(packing, "MAX_ZIP_BYTES", 100.0)
-    with pytest.raises(PictureError, match="0 MB are packed here at most; download them one"):
+    with pytest.raises(PictureError, match="a ZIP here is 0 MB. Download them one"):
         write_zip(paths, tmp_path / "dreams.zip")
     assert not (tmp_path / "dreams.zip").exists()
     assert zip_history(visit_of(paths))[0] is None

@@ -107,7 +107,7 @@ def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
 ) -> None:
     _, recipe = dream(configured, **QUICK)
     assert recipe["model"] == "dreamlet"  # What the API promises stays.
-    assert "the weights of vgg16 could not be fetched" in log.read_text()
+    assert "the weights of vgg16 could not be downloaded" in log.read_text()
 
 
 @slow
@@ -191,7 +191,7 @@ def test_a_variable_that_is_no_such_number_is_refused(
     ("variable", "value", "message"),
     [
         ("DREAM_DEFAULT_MODEL", "vgg61", ".*vgg16"),
-        ("DREAM_DEVICE", "cuda:97", "device 'cuda:97' is not to be had"),
+        ("DREAM_DEVICE", "cuda:97", "device 'cuda:97' is not available"),
     ],
 )
 def test_a_variable_that_names_what_is_not_there_is_refused(

@@ -243,6 +243,6 @@ def test_a_video_whose_sound_cannot_be_had_is_there_and_the_page_says_so(
     silent = steady(tmp_path / "silent.mp4", panned(3))
     clip = with_sound(tmp_path / "law.mov", silent, [], "pcm_alaw")
     recipe = VideoRecipe(max_side=48, iterations=1)
-    with pytest.warns(UserWarning, match="^Its sound is in pcm_alaw, which .* is left out"):
+    with pytest.warns(UserWarning, match="^Its audio is in pcm_alaw, which .* is left out"):
         done = last(video_stream.stream_video(JobRunner(engine), recipe, str(clip)))
-    assert "Its sound is in pcm_alaw" in done.status and read_video_info(done.path).frame_count == 3
+    assert "Its audio is in pcm_alaw" in done.status and read_video_info(done.path).frame_count == 3

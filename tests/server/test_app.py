@@ -114,7 +114,7 @@ def test_weights_that_cannot_be_had_are_answered_with_what_to_do(
     said = r"^vgg16 cannot be downloaded right now\. Choose another network\.$"
     with pytest.raises(AppError, match=said):
         dream(client, **QUICK, model="vgg16")
-    assert "vgg16 could not be fetched (the hub: HF_HUB_OFFLINE is set" in app_log.read_text()
+    assert "vgg16 could not be downloaded (the hub: HF_HUB_OFFLINE is set" in app_log.read_text()
 
 
 def visualize(client: Client, **knobs: Any) -> tuple[dict[int, Path], dict[str, Any]]:
@@ -272,7 +272,7 @@ def test_a_file_that_is_no_picture_is_answered_in_plain_words(
     name: str, client: Client, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    with pytest.raises(AppError, match=f"{name} is no picture this program reads"):
+    with pytest.raises(AppError, match=f"{name} is not an image this program reads"):
         dream(client, tmp_path / name)
 
 
@@ -292,7 +292,7 @@ def test_a_file_of_the_server_is_not_read(address: str) -> None:
             "event_id"
         ]
         answer = http.get(f"{call}/{event}").text
-    assert "event: error" in answer and "README.md is no picture" not in answer
+    assert "event: error" in answer and "README.md is not an image" not in answer
 
 
 def test_a_cancelled_job_frees_the_line(client: Client) -> None:

@@ -192,7 +192,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
     ({"layer": "foo"}, "layer 'foo' is not in dreamlet; try "),
     ({"octaves": "many"}, "'many' is not of type 'integer'"),
-    ({"image": "data:image/png;base64,aGVsbG8="}, "file.png is no picture this program reads"),
+    ({"image": "data:image/png;base64,aGVsbG8="}, "file.png is not an image this program reads"),
     ({"image": "examples/cat.jpg"}, "provide a url .* Received: examples/cat.jpg"),
 ]
 

@@ -199,7 +199,7 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     *_, (path, recipe) = api.deep_dream(work, CAT, small)
     assert path and path.endswith(".png") and load_image(path).shape[3] == 64
     assert recipe and recipe["ended"].startswith("time was up after ")
-    with pytest.raises(RecipeError, match="holds no recipe"):  # It is not what the recipe makes.
+    with pytest.raises(RecipeError, match="has no recipe"):  # It is not what the recipe makes.
         read_recipe(path)
     *_, (path, made, verdict) = api.class_image(work, None, {"size": 48, "steps": 50})
     assert made and "ended" in made and verdict and verdict["after"]
@@ -258,7 +258,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
         *_, (path, recipe, _) = api.making_of(work, CAT, 3, 10, False, ending, dreamed)
         assert path and recipe and recipe["ended"].startswith("time was up after ")
         assert 10 < read_video_info(path).frame_count < 30
-        with pytest.raises(RecipeError, match="holds no recipe"):
+        with pytest.raises(RecipeError, match="has no recipe"):
             read_recipe(path)
     *_, (path, recipe, _) = api.dream_video(work, clip, "mp4", small)
     assert (
@@ -414,7 +414,7 @@ def test_the_next_photo_is_read_while_another_dreams(engine: Engine, tmp_path: P
     with closing(stream_render(work, [recipe], CAT)) as first:
         assert next(first).frame
         (tmp_path / "bad.png").write_bytes(b"no picture")
-        with pytest.raises(PictureError, match="bad.png is no picture"):
+        with pytest.raises(PictureError, match="bad.png is not an image"):
             stream_render(work, [recipe], str(tmp_path / "bad.png"))
         with (
             closing(stream_render(work, [recipe], CAT)) as second,

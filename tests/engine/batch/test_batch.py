@@ -217,7 +217,7 @@ def test_a_pipe_keeps_nobody_waiting(
     assert batch(source, out, *QUICK) == 2
     said = {
         "IN": f"there is no folder {pipe}",
-        "manifest": f"{out} cannot be read: manifest.jsonl is no regular file",
+        "manifest": f"{out} cannot be read: manifest.jsonl is not a regular file",
         "listed": "no image could be dreamed; the manifest has the errors",
     }
     assert capsys.readouterr().err.endswith(f"python -m dream: {said[place]}\n")

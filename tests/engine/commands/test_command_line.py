@@ -100,7 +100,7 @@ def test_a_recipe_is_followed_and_options_change_it(tmp_path: Path) -> None:
         (["paint"], "invalid choice: 'paint'"),
         (["image", CAT], "required: -o"),
         (["image", "nope.jpg", "-o", "OUT"], "there is no file nope.jpg"),
-        (["image", __file__, "-o", "OUT"], "is no picture"),
+        (["image", __file__, "-o", "OUT"], "is not an image"),
         (
             ["image", CAT, "-o", "OUT", "--octaves", "many"],
             "octaves must be a whole number from 1 to 10",
@@ -118,7 +118,7 @@ def test_a_recipe_is_followed_and_options_change_it(tmp_path: Path) -> None:
         (["image", CAT, "-o", "OUT", "--model", "vgg"], "model 'vgg' is not known"),
         (["image", CAT, "-o", "OUT", "--max-side", "40"], "the network needs 32 or more"),
         (["image", CAT, "-o", "OUT", "--recipe", "nope.png"], "nope.png cannot be read"),
-        (["image", CAT, "-o", "OUT", "--recipe", CAT], "cat.jpg holds no recipe"),
+        (["image", CAT, "-o", "OUT", "--recipe", CAT], "cat.jpg has no recipe"),
         (["image", CAT, "-o", "OUT", "--bogus", "1"], "unrecognized arguments: --bogus"),
         (["image", CAT, "-o", "/no/such/folder/x.png"], "cannot be written"),
         (["image", CAT, "-o", "/tmp/" + "x" * 300 + ".png"], "cannot be written: File name too"),
@@ -129,10 +129,10 @@ def test_a_recipe_is_followed_and_options_change_it(tmp_path: Path) -> None:
         (["top", CAT, "--count", "few"], "count must be a whole number from 1 to 65536, not 'few'"),
         (["image", CAT, "-o", "x.jpg"], "name it x.png"),
         (["layers", "vgg"], "model 'vgg' is not known"),
-        (["image", CAT, "-o", "OUT", "--weights", CAT], "cat.jpg is no weights file"),
+        (["image", CAT, "-o", "OUT", "--weights", CAT], "cat.jpg is not a weights file"),
         (
             ["image", CAT, "-o", "OUT", "--weights", "x.safetensors", "--model", "resnet50"],
-            "x.safetensors is no weights file: No such file",
+            "x.safetensors is not a weights file: No such file",
         ),
     ],
 )
@@ -224,7 +224,7 @@ def test_an_unknown_device_ends_in_one_line(
 ) -> None:
     monkeypatch.setenv("DREAM_DEVICE", "warp")
     assert run("image", CAT, "-o", str(tmp_path / "out.png")) == 2
-    assert "device 'warp' is not to be had" in capsys.readouterr().err
+    assert "device 'warp' is not available" in capsys.readouterr().err
 
 
 def test_an_interrupted_dream_writes_nothing(
@@ -292,7 +292,7 @@ def test_weights_that_cannot_be_had_end_in_one_line(
     for arguments in (["fetch", "vgg16"], ["image", CAT, "-o", "x.png", "--model", "vgg16"]):
         assert run(*arguments) == 2
         said = capsys.readouterr().err
-        assert "the weights of vgg16 could not be fetched" in said and said.count("\n") == 1
+        assert "the weights of vgg16 could not be downloaded" in said and said.count("\n") == 1
 
 
 def test_weights_of_ones_own_dream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -314,7 +314,7 @@ def test_weights_that_are_a_pipe_keep_nobody_waiting(
     os.mkfifo(tmp_path / name)
     own = ["--weights", str(tmp_path / name)]
     assert run("image", CAT, "-o", str(tmp_path / "out.png"), *QUICK, *own) == 2
-    said = f"python -m dream: {name} is no weights file: it is no regular file\n"
+    said = f"python -m dream: {name} is not a weights file: it is not a regular file\n"
     assert capsys.readouterr().err == said
 
 
@@ -441,7 +441,7 @@ def test_a_dream_of_single_channels(tmp_path: Path) -> None:
         (["channel", "--recipe", str(EXAMPLES / "layers/conv3.png")], "has kind 'dream'; kind"),
         (
             ["channel", "--grid", "2", "--model", "resnet50", "--weights", "x.safetensors"],
-            "x.safetensors is no weights file: No such file",
+            "x.safetensors is not a weights file: No such file",
         ),
         (["channel", "--size", "99999"], "size must be a whole number from 32 to 1024"),
         (["channel", "--image", "no.jpg"], "there is no file no.jpg"),
@@ -637,7 +637,7 @@ def test_a_sheet_shows_layers_by_intensities(
     ("arguments", "message"),
     [
         (["image", CAT, "-o", "OUT", "--guide", "nope.jpg"], "there is no file nope.jpg"),
-        (["image", CAT, "-o", "OUT", "--mask", __file__], "is no picture this program reads"),
+        (["image", CAT, "-o", "OUT", "--mask", __file__], "is not an image this program reads"),
         (["image", CAT, "-o", "OUT", "--objective", "match"], "objective match needs guide"),
         (["image", CAT, "-o", "OUT", "--rule", "sgd"], "rule must be normalised or adam"),
         (["image", CAT, "-o", "OUT", "--preset", "Neon"], "there is no preset 'Neon'; try"),

@@ -23,11 +23,11 @@ from PIL import Image
 
 from dream import DreamError, PictureError, load_image, read_recipe
 from dream.files import decoder, video_container
-from dream.files.decoder import Decoder, Decoders, read_in_decoder, start_decoder
-from dream.files.decoder_process import HEADER, NUMBERS, PIXELS
+from dream.files.decoder import Decoder, DecoderPool, read_in_decoder, start_decoder
+from dream.files.decoder_process import HEADER, JSON_VALUE, PIXELS
 from dream.files.image import DECODE_LOCK, image_size, load_thumbnail
-from dream.files.video_info import check_limits
-from dream.files.video_reader import VideoInfo, VideoLimits, read_frames, read_video_info
+from dream.files.video_info import VideoInfo, VideoLimits, check_limits
+from dream.files.video_reader import read_frames, read_video_info
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.corpus import corpus
 from tests.support.processes import children_of, is_decoder
@@ -38,11 +38,11 @@ CAT, FILM = EXAMPLES / "cat.jpg", EXAMPLES / "films" / "video-cat-inception4c-se
 
 
 @pytest.fixture
-def decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
+def decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[DecoderPool]:
     """Those of this process, which are used and of which one is warm."""
     monkeypatch.setenv("DREAM_DECODER", "process")
     load_image(CAT)
-    yield decoder._decoders(os.getpid())
+    yield decoder._decoder_pool(os.getpid())
 
 
 def outcome(read: Callable[..., Any], *given: Any) -> Any:
@@ -103,7 +103,7 @@ def test_every_video_comes_to_the_same_frames_or_line_in_either_place(
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_file_that_kills_its_decoder_costs_one_line(
-    decoders: Decoders, number: signal.Signals
+    decoders: DecoderPool, number: signal.Signals
 ) -> None:
     process = decoders._free[-1].process
     os.kill(process.pid, signal.SIGSTOP)
@@ -120,14 +120,16 @@ def test_a_file_that_kills_its_decoder_costs_one_line(
     assert load_image(CAT).shape == (1, 3, 300, 451)
 
 
-def test_one_that_died_in_between_is_replaced_unseen(decoders: Decoders) -> None:
+def test_one_that_died_in_between_is_replaced_unseen(decoders: DecoderPool) -> None:
     process = decoders._free[-1].process
     process.kill()
     process.wait()
     assert load_image(CAT).shape == (1, 3, 300, 451)
 
 
-def test_a_decoder_that_hangs_is_ended(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_hangs_is_ended(
+    decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = decoders._free[-1].process
     os.kill(process.pid, signal.SIGSTOP)
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 0.5)
@@ -142,11 +144,11 @@ def test_a_decoder_that_hangs_is_ended(decoders: Decoders, monkeypatch: pytest.M
 
 
 def test_memory_and_processor_have_limits(
-    decoders: Decoders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decoders: DecoderPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("RGBA", (5000, 4000), (9, 99, 199, 9)).save(tmp_path / "large.png", compress_level=1)
     with monkeypatch.context() as patched:
-        patched.setattr(decoder, "MAX_IMAGE_BYTES", 50_000_000)
+        patched.setattr(decoder, "IMAGE_MEMORY_BYTES", 50_000_000)
         with pytest.raises(PictureError, match="large.png takes too much memory to read; shrink"):
             load_image(tmp_path / "large.png")
     process = decoders._free[-1].process
@@ -161,7 +163,7 @@ def test_memory_and_processor_have_limits(
 # What it is like in there: each of these must be refused, by one of the kernel's two means alone,
 # too.
 PROBE = (
-    decoder.START.replace("main; main()", "call_numbers, confine, load_readers; ")
+    decoder.START_CODE.replace("main; main()", "call_numbers, confine, load_readers; ")
     + """
 import ctypes, fcntl, os, platform, resource, signal, socket, threading
 from dream.files import decoder_process
@@ -240,7 +242,7 @@ def test_a_decoder_changes_no_file_reaches_no_network_and_touches_no_process(
     done = subprocess.run(
         [sys.executable, "-c", PROBE, str(ROOT / "dream"), str(tmp_path / "file"), only],
         cwd=ROOT,
-        env={**os.environ, **decoder.THREADS},
+        env={**os.environ, **decoder.THREAD_VARIABLES},
         capture_output=True,
         text=True,
         check=True,
@@ -252,13 +254,13 @@ def test_a_decoder_changes_no_file_reaches_no_network_and_touches_no_process(
 
 
 def test_a_decoder_knows_no_secret_and_no_torch(
-    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+    decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "a-secret")
     started = Decoder()
     try:
         with CAT.open("rb") as file:
-            assert list(started.answers("size", file, CAT, {})) == [[300, 451]]
+            assert list(started.read_answers("size", file, CAT, {})) == [[300, 451]]
         about = Path(f"/proc/{started.process.pid}")
         assert b"a-secret" not in about.joinpath("environ").read_bytes()
         assert "torch" not in about.joinpath("maps").read_text()
@@ -269,7 +271,7 @@ def test_a_decoder_knows_no_secret_and_no_torch(
 
 def numbers(*values: Any) -> list[bytes]:
     said = [json.dumps(value).encode() for value in values]
-    return [HEADER.pack(NUMBERS, len(each)) + each for each in said]
+    return [HEADER.pack(JSON_VALUE, len(each)) + each for each in said]
 
 
 def answered(*answers: bytes, protections: Sequence[str] = ("seccomp",)) -> str:
@@ -282,11 +284,11 @@ def answered(*answers: bytes, protections: Sequence[str] = ("seccomp",)) -> str:
 
 
 @pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[DecoderPool]:
     """Decoders of this process that are used, of which none is there yet."""
     monkeypatch.setenv("DREAM_DECODER", "process")
-    pool = Decoders()
-    monkeypatch.setattr(decoder, "_decoders", lambda process: pool)
+    pool = DecoderPool()
+    monkeypatch.setattr(decoder, "_decoder_pool", lambda process: pool)
     yield pool
     pool._close()
 
@@ -296,8 +298,8 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
     [
         [b"x" * 99],
         [HEADER.pack(PIXELS, 2**32 - 1)],
-        [HEADER.pack(NUMBERS, 2) + b"{]"],
-        [HEADER.pack(NUMBERS, 1001) + b"[" * 1001],
+        [HEADER.pack(JSON_VALUE, 2) + b"{]"],
+        [HEADER.pack(JSON_VALUE, 1001) + b"[" * 1001],
         [HEADER.pack(b"e", 0)],
         numbers(None, [10**9, 10**9]),
         numbers(None, [-1, 1]),
@@ -313,12 +315,12 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
 )
 def test_what_a_broken_decoder_says_is_not_believed(
     answers: list[bytes],
-    pool: Decoders,
+    pool: DecoderPool,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 5.0)
-    monkeypatch.setattr(decoder, "START", answered(*answers))
+    monkeypatch.setattr(decoder, "START_CODE", answered(*answers))
     with pytest.raises(PictureError, match="^cat.jpg cannot be read: its decoder ended early; "):
         load_image(CAT)
     (record,) = caplog.records
@@ -327,15 +329,15 @@ def test_what_a_broken_decoder_says_is_not_believed(
 
 
 def test_an_answer_far_too_deep_is_not_believed(
-    pool: Decoders, monkeypatch: pytest.MonkeyPatch
+    pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deep = HEADER.pack(NUMBERS, 100_000) + b"[" * 100_000
-    monkeypatch.setattr(decoder, "START", answered(deep))
+    deep = HEADER.pack(JSON_VALUE, 100_000) + b"[" * 100_000
+    monkeypatch.setattr(decoder, "START_CODE", answered(deep))
     with pytest.raises(DreamError, match="its decoder ended early"):
         read_recipe(FILM)
 
 
-def test_an_error_of_this_program_is_no_damage_of_the_file(decoders: Decoders) -> None:
+def test_an_error_of_this_program_is_no_damage_of_the_file(decoders: DecoderPool) -> None:
     for error in (ValueError("ours"), KeyError("ours"), OSError("ours")):
         with pytest.raises(type(error), match="ours"), read_in_decoder("size", CAT):
             raise error
@@ -343,7 +345,7 @@ def test_an_error_of_this_program_is_no_damage_of_the_file(decoders: Decoders) -
 
 
 def test_the_log_says_why_a_decoder_died(
-    decoders: Decoders, caplog: pytest.LogCaptureFixture
+    decoders: DecoderPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     decoders._free[-1].process.send_signal(signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
@@ -359,9 +361,9 @@ def test_the_log_says_why_a_decoder_died(
 
 
 def test_a_decoder_that_never_answered_is_not_started_again(
-    pool: Decoders, monkeypatch: pytest.MonkeyPatch
+    pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoder, "START", "raise SystemExit")
+    monkeypatch.setattr(decoder, "START_CODE", "raise SystemExit")
     with pytest.raises(PictureError, match="its decoder ended early"):
         load_image(CAT)
     assert not pool._free
@@ -370,13 +372,13 @@ def test_a_decoder_that_never_answered_is_not_started_again(
 @pytest.mark.parametrize("protections", [[], ["seccomp"]])
 def test_a_kernel_that_confines_nothing_is_warned_of_once(
     protections: list[str],
-    pool: Decoders,
+    pool: DecoderPool,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     decoder._warn_of_no_protection.cache_clear()
     answers = [*numbers([300, 451]), HEADER.pack(b"e", 0)]
-    monkeypatch.setattr(decoder, "START", answered(*answers, protections=protections))
+    monkeypatch.setattr(decoder, "START_CODE", answered(*answers, protections=protections))
     for _ in range(2):
         assert image_size(CAT) == (300, 451)
         pool._close()
@@ -385,7 +387,7 @@ def test_a_kernel_that_confines_nothing_is_warned_of_once(
 
 
 def test_what_a_decoder_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoder, "START", "import os, time; os.fork(); time.sleep(60)")
+    monkeypatch.setattr(decoder, "START_CODE", "import os, time; os.fork(); time.sleep(60)")
     started = Decoder()
     while not (forked := children_of(started.process.pid)):
         time.sleep(0.01)
@@ -397,22 +399,22 @@ def test_what_a_decoder_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_file_without_a_descriptor_needs_no_memfd(
-    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+    decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "memfd_create")
     assert load_image(io.BytesIO(CAT.read_bytes())).shape == (1, 3, 300, 451)
 
 
 def test_slow_pictures_keep_no_header_waiting_and_others_not_for_ever(
-    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+    decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoder, "MAX_WAIT_SECONDS", 0.1)
-    said = "cat.jpg is not read: others take too long; try again in a minute"
+    said = "cat.jpg was not read: other files take too long; try again in a minute"
     with DECODE_LOCK, pytest.raises(PictureError, match=said):
         load_image(CAT)
     with ExitStack() as slow:
         for _ in range(decoder.MAX_DECODERS):
-            slow.enter_context(decoders._pixel_places)
+            slow.enter_context(decoders._pixel_slots)
         assert image_size(CAT) == (300, 451)
         with pytest.raises(PictureError, match=said):
             load_thumbnail(CAT, 64)
@@ -447,7 +449,7 @@ def test_a_decoder_finds_packages_where_its_parent_does(
     assert folders.endswith(f":{tmp_path}".encode())
 
 
-def test_two_hundred_files_leave_no_descriptor_and_no_process(decoders: Decoders) -> None:
+def test_two_hundred_files_leave_no_descriptor_and_no_process(decoders: DecoderPool) -> None:
     before, files = children_of(os.getpid()), len(os.listdir("/proc/self/fd"))
     for _ in range(100):
         load_image(CAT)
@@ -458,7 +460,7 @@ def test_two_hundred_files_leave_no_descriptor_and_no_process(decoders: Decoders
 
 
 def test_a_film_has_a_decoder_of_its_own_which_ends_where_the_film_is_left(
-    decoders: Decoders,
+    decoders: DecoderPool,
 ) -> None:
     # A worker of pytest may have a server for other tests.
     others = {each for each in children_of(os.getpid()) if not is_decoder(each)}
@@ -473,7 +475,7 @@ def test_a_film_has_a_decoder_of_its_own_which_ends_where_the_film_is_left(
 
 
 def test_the_decoder_of_a_film_takes_the_next_file_once_all_frames_are_there(
-    decoders: Decoders,
+    decoders: DecoderPool,
 ) -> None:
     video, process = read_video_info(FILM), decoders._free[-1].process
     frames = read_frames(video, (48, 64), video.frame_count - 2)
@@ -483,7 +485,7 @@ def test_the_decoder_of_a_film_takes_the_next_file_once_all_frames_are_there(
 
 
 def test_frames_that_are_left_out_before_the_first_one_take_the_time_of_many_answers(
-    decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+    decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(video_container, "HEARTBEAT_FRAMES", 2)
     video = read_video_info(FILM)
@@ -492,9 +494,9 @@ def test_frames_that_are_left_out_before_the_first_one_take_the_time_of_many_ans
     assert frames[:3] == [None] * 3 and None not in frames[3:]
     assert len(frames) == 3 + video.frame_count - 7
     heartbeats = numbers(*[None] * 3) + [HEADER.pack(PIXELS, 12) + bytes(range(12))]
-    monkeypatch.setattr(decoder, "START", answered(*heartbeats))
-    pool = Decoders()
-    monkeypatch.setattr(decoder, "_decoders", lambda process: pool)
+    monkeypatch.setattr(decoder, "START_CODE", answered(*heartbeats))
+    pool = DecoderPool()
+    monkeypatch.setattr(decoder, "_decoder_pool", lambda process: pool)
     assert next(read_frames(video, (2, 2), 7)).tobytes() == bytes(range(12))
 
 
@@ -542,7 +544,7 @@ ENDS = """
 import os, signal, sys, time
 from dream.files import decoder, image
 image.load_image(sys.argv[1])
-print(decoder._decoders(os.getpid())._free[0].process.pid, flush=True)
+print(decoder._decoder_pool(os.getpid())._free[0].process.pid, flush=True)
 time.sleep(float(sys.argv[2]))
 """
 
@@ -577,9 +579,9 @@ image.load_image(sys.argv[1])
 with image.DECODE_LOCK:
     child = os.fork()
     if not child:
-        own = decoder._decoders(os.getpid())
+        own = decoder._decoder_pool(os.getpid())
         image.load_image(sys.argv[1])
-        before = decoder._decoders(os.getppid())._free[0]
+        before = decoder._decoder_pool(os.getppid())._free[0]
         os._exit(own._free[0].process.pid == before.process.pid or before.process.poll() == -9)
 _, status = os.waitpid(child, 0)
 image.load_image(sys.argv[1])
@@ -599,12 +601,13 @@ def test_a_fork_has_decoders_of_its_own_and_waits_for_no_lock_of_its_parent() ->
 
 def test_the_variable_names_one_of_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAM_DECODER", "elsewhere\x1b")
-    with pytest.raises(DreamError, match=r"DREAM_DECODER is here or process, not 'elsewhere\\x1b'"):
+    said = r"DREAM_DECODER must be here or process, not 'elsewhere\\x1b'"
+    with pytest.raises(DreamError, match=said):
         load_image(CAT)
 
 
 def test_a_decoder_that_cannot_start_is_one_line(
-    pool: Decoders, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pool: DecoderPool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(socket, "socketpair", lambda: (_ for _ in ()).throw(OSError("no files")))
     start_decoder()

@@ -149,7 +149,7 @@ def test_a_mask_that_is_black_is_refused_before_the_first_frame(
     content = base64.b64encode((tmp_path / "black.png").read_bytes()).decode()
     black = DreamRecipe(mask=f"data:image/png;base64,{content}")
     for refused in (lambda: embed_mask(tmp_path / "black.png"), lambda: engine.dream(cat, black)):
-        with pytest.raises(RecipeError, match="mask is black all over; make white what shall"):
+        with pytest.raises(RecipeError, match="mask is completely black; paint white the area"):
             refused()
     with pytest.raises(PictureError, match="there is no file nope.png"):
         embed_mask("nope.png")
@@ -169,7 +169,7 @@ def test_a_mask_that_is_black_is_refused_before_the_first_frame(
 def test_a_picture_in_a_recipe_that_is_none_is_refused(
     name: str, text: str, engine: Engine, cat: Tensor
 ) -> None:
-    with pytest.raises(RecipeError, match=f"the {name} in the recipe is no picture") as caught:
+    with pytest.raises(RecipeError, match=f"the {name} in the recipe is not an image") as caught:
         engine.dream(cat, DreamRecipe(**{name: text}))  # type: ignore[arg-type]
     assert len(str(caught.value)) < 100
 
@@ -180,7 +180,7 @@ def test_a_picture_in_a_recipe_has_a_limit(
     name: str, side: int, beyond: int, engine: Engine, cat: Tensor
 ) -> None:
     content = base64.b64encode(png_header(side + beyond, side + beyond)).decode()
-    said = f"the {name} in the recipe is no picture of at most {side} pixels a side"
+    said = f"the {name} in the recipe is not an image of at most {side} pixels a side"
     with pytest.raises(RecipeError, match=said):
         engine.dream(cat, DreamRecipe(**{name: f"data:image/png;base64,{content}"}))  # type: ignore[arg-type]
 

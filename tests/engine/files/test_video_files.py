@@ -15,7 +15,8 @@ from PIL import Image
 
 from dream import PictureError
 from dream.batch.video_frames import is_video_file
-from dream.files.video_reader import VideoInfo, read_frames, read_video_info
+from dream.files.video_info import VideoInfo
+from dream.files.video_reader import read_frames, read_video_info
 from tests.support.videos import encoded, of_frames, panned, steady, turned, with_sound
 
 
@@ -219,7 +220,7 @@ def test_an_encrypted_video_is_refused(tmp_path: Path) -> None:
     secret = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "a7" * 16}
     about = {"encryption_scheme": "cenc-aes-ctr", **secret}
     path = of_frames(tmp_path / "in.mp4", frames, container=about)
-    with pytest.raises(PictureError, match="^in.mp4 is encrypted; give one that is not$"):
+    with pytest.raises(PictureError, match="^in.mp4 is encrypted; use an unencrypted video$"):
         read_video_info(path)
 
 
@@ -238,7 +239,7 @@ def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
     content = (tmp_path / "in.webm").read_bytes()
     assert (title := b"\x53\x6e\xa1" + b"x" * 33) in content
     (tmp_path / "in.webm").write_bytes(content.replace(title, encodings))
-    with pytest.raises(PictureError, match="^in.webm is encrypted; give one that is not$"):
+    with pytest.raises(PictureError, match="^in.webm is encrypted; use an unencrypted video$"):
         read_video_info(tmp_path / "in.webm")
 
 
@@ -264,14 +265,14 @@ def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
 def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path: Path) -> None:
     video = steady(tmp_path / "a.mp4", panned(9))
     mute = read_video_info(with_sound(tmp_path / "mute.mov", video, [], "pcm_alaw"))
-    assert not mute.has_audio and "sound is in pcm_alaw, which" in mute.remark
+    assert not mute.has_audio and "audio is in pcm_alaw, which" in mute.remark
     assert not read_video_info(video).remark
     apple = with_sound(tmp_path / "apple.mov", video, [0.1])
     assert read_video_info(apple).has_audio
     content = apple.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"dapa")
     apple.write_bytes(content)
     seen = read_video_info(apple)
-    assert not seen.has_audio and "sound is in an unknown codec" in seen.remark
+    assert not seen.has_audio and "audio is in an unknown codec" in seen.remark
 
 
 def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
@@ -287,7 +288,7 @@ def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    with pytest.raises(PictureError, match="^song.mkv has no pictures but a cover, only sound$"):
+    with pytest.raises(PictureError, match="^song.mkv has no video but a cover image, only audio$"):
         read_video_info(song)
 
 
@@ -303,6 +304,6 @@ def test_what_is_broken_is_said_in_our_words_and_without_its_folder(tmp_path: Pa
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    with pytest.raises(PictureError, match="pipe.mp4 is no regular file"):
+    with pytest.raises(PictureError, match="pipe.mp4 is not a regular file"):
         read_video_info(tmp_path / "pipe.mp4")
     assert not is_video_file(str(tmp_path / "pipe.mp4"))

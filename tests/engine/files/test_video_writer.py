@@ -12,7 +12,8 @@ from PIL import Image
 
 from dream import PictureError, RecipeError, ZoomRecipe, read_recipe
 from dream.__main__ import main
-from dream.files.video_reader import VideoInfo, VideoLimits, read_frames, read_video_info
+from dream.files.video_info import VideoInfo, VideoLimits
+from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import OUTPUT_FORMATS, VideoPart, VideoWriter
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES, change
@@ -148,19 +149,19 @@ def test_by_other_options_an_unfinished_film_is_neither_gone_on_with_nor_lost(
     }.items():
         assert zoomed(out, *options) == 2
         assert capsys.readouterr().err == (
-            f"python -m dream: {out} was begun with {said}, and 6 frames of it are there: the same "
-            f"again goes on; give another name for OUT, or delete {parts} to begin anew\n"
+            f"python -m dream: {out} was started with {said} and has 6 frames: run that again to "
+            f"resume it, or use another name for OUT, or delete {parts} to start again\n"
         )
     other = ["making-of", str(EXAMPLES / "cat.jpg"), "-o", str(out), "--max-side", "48"]
-    assert main(other) == 2 and "was begun as a zoom, and 6" in capsys.readouterr().err
+    assert main(other) == 2 and "was started as a zoom and has 6" in capsys.readouterr().err
     photo = [str(EXAMPLES / "clouds.jpg"), "-o", str(out), *BEGUN]
     assert main(["zoom", *photo, "--layer", "0 s: conv3; 2 s: inception3b"]) == 2
-    assert "was begun with another picture or video, and 6" in capsys.readouterr().err
+    assert "was started with another image or video and has 6" in capsys.readouterr().err
     assert {each.name: each.read_bytes() for each in (out, *parts.iterdir())} == before
     for name, said in {
-        "2.start": "was damaged (No such file or directory): give another name",
-        "6.png": "was damaged (there is no file 6.png): give another name",
-        "film.json": "was begun by another version of this program, and 6 frames",
+        "2.start": "has damaged parts (No such file or directory): use another name",
+        "6.png": "has damaged parts (there is no file 6.png): use another name",
+        "film.json": "was started by another version of this program and has 6 frames",
     }.items():
         (parts / name).unlink()
         assert zoomed(out, "--layer", "0 s: conv3; 2 s: inception3b") == 2
@@ -239,7 +240,7 @@ def test_a_name_too_long_for_its_parts_is_refused_in_a_line(
     out = tmp_path / f"{'x' * 250}.mp4"
     assert main([command, str(EXAMPLES / "cat.jpg"), "-o", str(out)]) == 2
     assert capsys.readouterr().err.endswith(
-        "cannot be written: File name too long; give a shorter name for OUT\n"
+        "cannot be written: File name too long; use a shorter name for OUT\n"
     )
     assert not list(tmp_path.iterdir())
 
@@ -319,7 +320,7 @@ def test_no_more_of_slow_motion_is_decoded_than_four_times_what_is_taken(tmp_pat
     slow = steady(tmp_path / "slow.mp4", images[:20], Fraction(240))
     assert read_video_info(slow, limits).frame_count == 5
     steady(slow, images, Fraction(240))
-    said = "^slow.mp4 has more than 20 frames, of which 5 are taken at most; cut it$"
+    said = "^slow.mp4 has more than 20 frames, of which at most 5 are used; cut it and try again$"
     with pytest.raises(PictureError, match=said):
         read_video_info(slow, limits)
 
@@ -333,15 +334,15 @@ def test_a_video_beyond_the_limits_is_refused_in_one_line(tmp_path: Path) -> Non
     gif[6:10] = (16_384).to_bytes(2, "little") * 2
     (tmp_path / "large.gif").write_bytes(gif)
     for name, said in {
-        "long.mp4": "long.mp4 lasts 36000 seconds; cut it: the limit is 3600",
-        "one.mp4": "one.mp4 has one frame; a video has more, and this is a picture",
-        "large.gif": "large.gif is damaged, or its pictures are far too large",
+        "long.mp4": "long.mp4 lasts 36000 seconds; the limit is 3600. Cut it and try again.",
+        "one.mp4": "one.mp4 has one frame; use it as an image, not as a video",
+        "large.gif": "large.gif is damaged, or its frames are far too large",
     }.items():
         with pytest.raises(PictureError) as caught:
             read_video_info(tmp_path / name)
         assert str(caught.value) == said
     good = steady(tmp_path / "good.mp4", images)
-    with pytest.raises(PictureError, match="good.mp4 has a side of 64 pixels; shrink it"):
+    with pytest.raises(PictureError, match="good.mp4 has a side of 64 pixels; the limit is 60"):
         read_video_info(good, VideoLimits(side=60))
-    with pytest.raises(PictureError, match="good.mp4 has 3 frames; cut it: the limit is 2"):
+    with pytest.raises(PictureError, match="good.mp4 has 3 frames; the limit is 2. Cut it"):
         read_video_info(good, VideoLimits(frames=2))

@@ -19,7 +19,7 @@ def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("name", ["nonsense", "cuda:97", "xpu", "meta"])
 def test_a_device_that_is_not_there_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAM_DEVICE", name)
-    with pytest.raises(DeviceError, match=f"device '{name}' is not to be had on this machine; try"):
+    with pytest.raises(DeviceError, match=f"device '{name}' is not available on this machine; try"):
         Engine()
 
 

@@ -132,7 +132,7 @@ def test_a_layer_that_cannot_be_read_leaves_the_network_as_it_was(
     network, _ = pair
     layer = network.card.low_layer
     before = network.activations(picture, (layer,))[layer]
-    with pytest.raises(RecipeError, match="no picture passes nowhere in"):
+    with pytest.raises(RecipeError, match="does not use nowhere; try another"):
         network.activations(picture, ("nowhere",))
     assert not any(module.training for module in network.network.modules())
     network._extractors.clear()

@@ -151,7 +151,7 @@ def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
     out = tmp_path / "out.mp4"
     options = ["-o", str(out), "--max-side", "48", "--iterations", "1"]
     assert command_line.main(["video", str(unknown), *options]) == 0
-    said = "its sound is in pcm_alaw, which this program does not read, and is left out\n"
+    said = "its audio is in pcm_alaw, which this program does not read, and is left out\n"
     assert capsys.readouterr().err == said and read_video_info(out).frame_count == 4
     for error, code in ((KeyboardInterrupt(), 130), (PictureError("it is too much"), 2)):
 
@@ -235,8 +235,8 @@ def test_a_bad_video_ends_in_one_line_and_leaves_nothing(
     only_sound(tmp_path / "both.mp4", sound)
     there = sorted(tmp_path.iterdir())
     for path, said in {
-        one: "one.mp4 has one frame; a video has more, and this is a picture",
-        sound: "sound.mp4 has no pictures, only sound",
+        one: "one.mp4 has one frame; use it as an image, not as a video",
+        sound: "sound.mp4 has no video, only audio",
     }.items():
         assert command_line.main(["video", str(path), "-o", str(tmp_path / "out.mp4")]) == 2
         assert capsys.readouterr().err == f"python -m dream: {said}\n"
