@@ -69,7 +69,9 @@ def loader(folder: Path) -> Iterator[Row]:
 
 
 def command(folder: Path) -> Iterator[Row]:
-    yield _trial_row("corpus, through the command line", tried(corpus(), commanded(folder), least=LEAST))
+    yield _trial_row(
+        "corpus, through the command line", tried(corpus(), commanded(folder), least=LEAST)
+    )
 
 
 LEAST = 32
@@ -148,9 +150,7 @@ def crowds(folder: Path) -> Iterator[Row]:
         yield _crowd_row(what, address, process, CLIENTS, CROWD_SECONDS)
         time.sleep(5)
         sizes.append(resident(process))
-        print(
-            f"  resident at the start and after each: {' '.join(f'{size:.0f}' for size in sizes)} MB"
-        )
+        print(f"  resident at first and after each: {' '.join(f'{size:.0f}' for size in sizes)} MB")
 
 
 def _crowd_row(what: str, address: str, process: int, callers: int, seconds: float = 0.0) -> Row:
@@ -179,8 +179,8 @@ def nights(folder: Path) -> Iterator[Row]:
     print(f"  resident, every {EVERY}: {' '.join(f'{size:.0f}' for size in sizes)} MB")
     yield {
         "what": f"dreams in one process: {sizes[0]:.0f} MB after {EVERY}, {sizes[-1]:.0f} at the "
-        f"end ({sizes[-1] / sizes[0] - 1:+.0%}); at most {max(hour.files for hour in hours)} files, "
-        f"{max(hour.networks for hour in hours)} networks",
+        f"end ({sizes[-1] / sizes[0] - 1:+.0%}); at most {max(hour.files for hour in hours)} "
+        f"files, {max(hour.networks for hour in hours)} networks",
         "cases": DREAMS,
         "fine": hours[-1].done,
         "refused": 0,

@@ -1,6 +1,6 @@
-"""Makes `dream/networks/dreamlet_means.safetensors`, Dreamlet's mean activations: `make means`.
+"""Compute `dream/networks/dreamlet_means.safetensors`, Dreamlet's mean activations: `make means`.
 
-Each example photo counts whole at three sizes, and in its four quarters.
+Each example photo counts at three sizes, and with its four quarters.
 """
 
 from __future__ import annotations
