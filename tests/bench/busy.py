@@ -49,8 +49,8 @@ def worker() -> None:
 
 
 @contextmanager
-def process(*command: str, checkout: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
-    started = subprocess.Popen(
+def start_process(*command: str, checkout: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
+    running = subprocess.Popen(
         [sys.executable, *command],
         cwd=checkout,
         env=os.environ | {"PYTHONPATH": str(checkout)},
@@ -59,13 +59,13 @@ def process(*command: str, checkout: Path = ROOT) -> Iterator[subprocess.Popen[s
         text=True,
     )
     try:
-        yield started
+        yield running
     finally:
-        started.kill()
-        started.communicate()
+        running.kill()
+        running.communicate()
 
 
-def seconds(name: str, *workers: subprocess.Popen[str]) -> float:
+def measure_seconds(name: str, *workers: subprocess.Popen[str]) -> float:
     """Return the seconds that the slowest worker takes for a job, all running at once."""
     for each in workers:
         assert each.stdin
@@ -74,43 +74,52 @@ def seconds(name: str, *workers: subprocess.Popen[str]) -> float:
     return max(float(each.stdout.readline()) for each in workers if each.stdout)
 
 
-def rounds(name: str, *checkouts: list[subprocess.Popen[str]]) -> Iterator[tuple[str, Rounds]]:
+def measure_rounds(
+    name: str, *checkouts: list[subprocess.Popen[str]]
+) -> Iterator[tuple[str, Rounds]]:
     """Yield each condition and the seconds of a job in each checkout, in turn."""
     for workers in checkouts:
-        seconds(name, *workers)  # Warm up.
+        measure_seconds(name, *workers)  # Warm up.
     for how, many in (("alone", 1), ("two at once", 2), ("beside a competitor", 1)):
         with ExitStack() as stack:
             if how == "beside a competitor":
-                stack.enter_context(process("-c", COMPETITOR))
+                stack.enter_context(start_process("-c", COMPETITOR))
                 time.sleep(5)  # Wait until torch is imported.
-            yield how, [[seconds(name, *each[:many]) for each in checkouts] for _ in range(ROUNDS)]
+            yield (
+                how,
+                [
+                    [measure_seconds(name, *each[:many]) for each in checkouts]
+                    for _ in range(ROUNDS)
+                ],
+            )
 
 
 @contextmanager
-def workers_of(*checkouts: Path) -> Iterator[list[list[subprocess.Popen[str]]]]:
+def start_workers(*checkouts: Path) -> Iterator[list[list[subprocess.Popen[str]]]]:
     """Start two workers for each checkout."""
     with ExitStack() as stack:
         yield [
-            [stack.enter_context(process(__file__, checkout=each)) for _ in range(2)]
+            [stack.enter_context(start_process(__file__, checkout=each)) for _ in range(2)]
             for each in checkouts
         ]
 
 
 def measure(report: Report) -> None:
-    with workers_of(ROOT) as (here,):
+    with start_workers(ROOT) as (here,):
         for name in jobs():
             took = {
-                how: statistics.median(one for (one,) in each) for how, each in rounds(name, here)
+                how: statistics.median(one for (one,) in each)
+                for how, each in measure_rounds(name, here)
             }
             quiet, *busy = took.values()
             report.row("busy", job=name, **took, ratios=[each / quiet for each in busy])
 
 
-def against(checkout: Path) -> None:
+def compare_with(checkout: Path) -> None:
     """Print the median seconds of the jobs here and in another checkout, and their ratio."""
-    with workers_of(ROOT, checkout) as both:
+    with start_workers(ROOT, checkout) as both:
         for name in jobs():
-            for how, took in rounds(name, *both):
+            for how, took in measure_rounds(name, *both):
                 here, there = map(statistics.median, zip(*took, strict=True))
                 ratio = statistics.median(ours / theirs for ours, theirs in took)
                 text = f"here {here:.2f}, there {there:.2f}, ratio {ratio:.2f}"
@@ -118,4 +127,4 @@ def against(checkout: Path) -> None:
 
 
 if __name__ == "__main__":
-    against(Path(sys.argv[1]).resolve()) if sys.argv[1:] else worker()
+    compare_with(Path(sys.argv[1]).resolve()) if sys.argv[1:] else worker()

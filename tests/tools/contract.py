@@ -17,7 +17,7 @@ from tests.support.server import served
 FILE = Path(__file__).parents[1] / "contract.json"
 
 
-def of(client: Client) -> str:
+def contract_json(client: Client) -> str:
     """Return the contract as JSON; a parameter without a default is required."""
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     promised = {
@@ -40,7 +40,7 @@ def parameter(about: dict[str, Any]) -> str:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, served(Path(folder) / "log") as address:
-        FILE.write_text(of(Client(address, verbose=False)))
+        FILE.write_text(contract_json(Client(address, verbose=False)))
     print(f"{FILE.name} matches the app now; git diff shows what changed.")
 
 

@@ -68,20 +68,20 @@ def main() -> int:
     except OSError:
         flags = set()  # Not Linux.
     wrong = 0
-    have = {name: settings for name, (flag, settings) in PROCESSORS.items() if flag in flags}
+    available = {name: settings for name, (flag, settings) in PROCESSORS.items() if flag in flags}
     for name in PROCESSORS:
-        if name not in have:
+        if name not in available:
             print(f"{name}: not available on this processor")
-    tried = {
-        f"{name}, {precision}, {threads} thread{'s' * (threads > 1)}": own
+    variants = {
+        f"{name}, {precision}, {threads} thread{'s' * (threads > 1)}": settings
         | {"OMP_NUM_THREADS": str(threads), "DREAM_PRECISION": precision}
         for threads in (1, 2)
-        for name, own in (have or {"as it is": {}}).items()
+        for name, settings in (available or {"as it is": {}}).items()
         for precision in ("float32", "bfloat16")
     }
     # One run per core: the two threads of a run sleep while they wait for each other.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for about, (passed, last) in zip(tried, pool.map(run, tried.values()), strict=True):
+        for about, (passed, last) in zip(variants, pool.map(run, variants.values()), strict=True):
             wrong += not passed
             print(f"{about}: {last}", flush=True)
     return int(wrong > 0)

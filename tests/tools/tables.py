@@ -43,7 +43,7 @@ ROWS = {
 TABLE = re.compile(r"^(\| (.+?) \|.*\n\|---.*\n)((?:\|.*\n)*)", re.MULTILINE)
 
 
-def made_anew(page: str) -> str:
+def regenerate(page: str) -> str:
     """Return the page with the rows of each table replaced by those of the code."""
 
     def replace_rows(table: re.Match[str]) -> str:
@@ -55,7 +55,7 @@ def made_anew(page: str) -> str:
 
 def main() -> None:
     for path in PAGES:
-        path.write_text(made_anew(path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(regenerate(path.read_text(encoding="utf-8")), encoding="utf-8")
     print("The tables match the recipes and the catalogue now; git diff shows what changed.")
 
 
