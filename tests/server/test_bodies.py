@@ -93,8 +93,8 @@ BOMBS = {
     "strings": (b'""' * 100_000, 413, "at most 10,000 values"),
     "depth": (b'{"data": ' + b"[" * 100 + b"]" * 100 + b"}", 413, "64 deep"),
     "escapes": (rb'{"data": ["' + rb"\n" * 200_000 + b'"]}', 413, "at most 100,000 escapes"),
-    "UTF-16": (LISTS.encode("utf-16-le"), 415, "in UTF-8 only"),
-    "UTF-32": (LISTS.encode("utf-32"), 415, "in UTF-8 only"),
+    "UTF-16": (LISTS.encode("utf-16-le"), 415, "must be in UTF-8"),
+    "UTF-32": (LISTS.encode("utf-32"), 415, "must be in UTF-8"),
 }
 
 
