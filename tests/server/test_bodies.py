@@ -385,4 +385,4 @@ def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
 def test_a_call_names_a_few_links_at_most(address: str) -> None:
     images = [{"path": f"https://example.invalid/{number}.png"} for number in range(9)]
     answer = httpx.post(f"{address}/gradio_api/call/v2/deep_dream", json={"image": images})
-    assert answer.status_code == 422 and "8 links at most, not 9" in answer.text
+    assert answer.status_code == 422 and "at most 8 links, not 9" in answer.text
