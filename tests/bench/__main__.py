@@ -1,12 +1,12 @@
-"""What dreams and channels cost on this machine: `make bench`.
+"""Measure the cost of dreams and channels on this machine: `make bench`.
 
-The rows of a table do the same work, run in turn, so that a machine that slows down slows them all;
+The rows of a table do the same work in turn, so that a machine that slows down slows them all;
 compare within one run only. A dream is cat.jpg at 448 x 298, 4 octaves of 10 steps at inception4c;
 channels are eight of inception4c from noise, 160 x 160, 128 steps. The large dream, of 4096 x 4096
-pixels, takes one step at each of four octaves, in a process of its own. A pace is what
-`dream/render/cost.py` holds of a machine like this; what is said of a dream the page says before it.
-Class images are judged by other real networks, where `../shared/weights` has them: how often is the
-class first, or among the first five, of what they see?
+pixels, takes one step at each of four octaves, in its own process. `dream/render/cost.py` stores
+the pace of machines like this; "estimates" compares what the page announces with the measurement.
+Other real networks judge class images if `../shared/weights` has them: how often is the class their
+first guess, or among their first five?
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PHOTO = EXAMPLES / "cat.jpg"
 
 
 class WholeNetwork(Network):
-    """As most dreams in the field are made: the whole network runs, and a hook reads the layer."""
+    """The usual implementation: the whole network runs, and a hook reads the layer."""
 
     def activations(
         self, picture: torch.Tensor, layers: tuple[str, ...], *, redirected: bool = False
@@ -145,15 +145,16 @@ def class_images(engine: Engine, report: Report) -> None:
         **{"first for dreamlet itself, of ten": sum(rank == 1 for rank in own)},
     )
     if not judges:
-        print(f"no other networks in {REAL}, so nothing is judged by them")
+        print(f"no other networks in {REAL}, so none judges the class images")
         return
     first, five = (sum(rank <= most for rank in ranks) / len(ranks) for most in (1, 5))
     report.row("judged by " + ", ".join(judges), first=first, **{"among five": five})
 
 
 def paces(engine: Engine, report: Report) -> None:
-    """Fit what `cost.Pace` holds, over steps of all networks at three sizes; and say how much of
-    what the machine reaches in a product of matrices of 2048 the steps at default layers reach.
+    """Fit `cost.Pace` to steps of all networks at three sizes.
+
+    Also report the rate of steps at default layers as a share of a 2048 x 2048 matrix product.
     """
     rows: list[tuple[float, float, float]] = []
     times: list[float] = []
@@ -171,15 +172,15 @@ def paces(engine: Engine, report: Report) -> None:
                 rows.append((one.operations, side**2 * one.flops, side**2 * one.values_written))
                 times.append(best)
                 if layer == card.default_layer:
-                    # Forth, and back to the picture: twice the same sums.
+                    # The forward and the backward pass do the same sums.
                     shares.append(2 * side**2 * one.flops / best / rate)
         names = ("at 128", "at 256", "at 512")
         report.row(
             "share of the matrix rate", network=model, **dict(zip(names, shares, strict=True))
         )
     amounts, seconds = np.array(rows), np.array(times)
-    # Least squares of the logarithms, so that small steps count as large ones; by Gauss and Newton,
-    # outliers (other work of this machine) counting less.
+    # Least squares of the logarithms, so that small steps count as much as large ones, by
+    # Gauss-Newton with less weight for outliers (other programs on this machine).
     fitted = np.log(astuple(cost.pace(engine.device, engine.precision("dreamlet"))))
     for _ in range(300):
         parts = amounts * np.exp(fitted)
@@ -204,7 +205,7 @@ def paces(engine: Engine, report: Report) -> None:
 
 
 def growth(engine: Engine, report: Report) -> None:
-    """How the time of a dream grows with each thing that there can be more of."""
+    """Measure how the time of a dream grows with its size, steps and layer."""
     photo = load_image(PHOTO)
     photo = resize_clamped(photo, (683, 1024))
 
@@ -248,7 +249,7 @@ def _pixels(engine: Engine, recipe: DreamRecipe, photo: torch.Tensor) -> float:
 
 
 def untrained(card: ModelCard, engine: Engine) -> Network:
-    """A network with random weights, which takes as long as one that has learned."""
+    """Return a network with random weights, which is as fast as a trained one."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.safetensors")
         save_random_weights(card, path)
@@ -256,7 +257,7 @@ def untrained(card: ModelCard, engine: Engine) -> Network:
 
 
 def estimates(engine: Engine, report: Report) -> None:
-    """What the page says that a dream will take, and what it took."""
+    """Compare the page's estimates with the measured time."""
     work, photo = JobRunner(engine), load_image(PHOTO.with_name("coffee.jpg"))
     work.warm_up(engine.settle(DreamRecipe()))
     size = (photo.shape[2], photo.shape[3])
@@ -300,16 +301,16 @@ def large(report: Report) -> None:
 
 
 def write(report: Report) -> None:
-    """Write what was measured to `docs/performance.md` and `docs/performance.json`."""
+    """Write the measurements to `docs/performance.md` and `docs/performance.json`."""
     docs, about = ROOT / "docs", machine()
     numbers = {"machine": about, **report.tables}
     (docs / "performance.json").write_text(json.dumps(numbers, indent=1) + "\n")
     intro = (
-        f"Made by `make bench`: {in_words(about)}. Rows of a table ran in turn, but other work of "
-        "the machine is in them too: compare within a table only. The same numbers are in "
-        "`performance.json`."
+        f"Measured by `make bench`: {in_words(about)}. The rows of a table ran in turn, but other "
+        "programs on the machine affect them too: compare within a table only. `performance.json` "
+        "has the same numbers."
     )
-    parts = ["# What it costs", intro, *report.markdown()]
+    parts = ["# Performance", intro, *report.markdown()]
     (docs / "performance.md").write_text("\n\n".join(parts) + "\n")
 
 

@@ -1,8 +1,7 @@
-"""What a busy machine costs: jobs alone, beside a program on every core, and two of them at once.
+"""Measure jobs on a busy machine: alone, beside a program on every core, and two at once.
 
-`python -m tests.bench.busy CHECKOUT` has the same done by the code of another checkout, in turn. As
-a program without arguments it reads the names of jobs from its input, and prints how many seconds
-each took.
+`python -m tests.bench.busy CHECKOUT` also runs the code of another checkout, in turn. Without
+arguments this program reads names of jobs from stdin and prints the seconds that each took.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ if TYPE_CHECKING:  # Other checkouts may not have it.
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 5
-# Seconds, of each round in each checkout.
+# Seconds of each round in each checkout.
 Rounds = list[list[float]]
-# A program that wants every core, all the time, as another dream or a browser may.
+# A program that keeps every core busy, as another dream or a browser may.
 COMPETITOR = "import torch\na = torch.rand(1024, 1024)\nwhile True: a = (a @ a).clamp_(0, 1)"
 
 
@@ -50,8 +49,8 @@ def worker() -> None:
 
 
 @contextmanager
-def process(*command: str, checkout: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
-    started = subprocess.Popen(
+def start_process(*command: str, checkout: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
+    running = subprocess.Popen(
         [sys.executable, *command],
         cwd=checkout,
         env=os.environ | {"PYTHONPATH": str(checkout)},
@@ -60,14 +59,14 @@ def process(*command: str, checkout: Path = ROOT) -> Iterator[subprocess.Popen[s
         text=True,
     )
     try:
-        yield started
+        yield running
     finally:
-        started.kill()
-        started.communicate()
+        running.kill()
+        running.communicate()
 
 
-def seconds(name: str, *workers: subprocess.Popen[str]) -> float:
-    """How long the slowest of them takes for that job, all at once."""
+def measure_seconds(name: str, *workers: subprocess.Popen[str]) -> float:
+    """Return the seconds that the slowest worker takes for a job, all running at once."""
     for each in workers:
         assert each.stdin
         each.stdin.write(f"{name}\n")
@@ -75,48 +74,57 @@ def seconds(name: str, *workers: subprocess.Popen[str]) -> float:
     return max(float(each.stdout.readline()) for each in workers if each.stdout)
 
 
-def rounds(name: str, *checkouts: list[subprocess.Popen[str]]) -> Iterator[tuple[str, Rounds]]:
-    """In each way how long a job took in those checkouts, each with two workers, in turn."""
+def measure_rounds(
+    name: str, *checkouts: list[subprocess.Popen[str]]
+) -> Iterator[tuple[str, Rounds]]:
+    """Yield each condition and the seconds of a job in each checkout, in turn."""
     for workers in checkouts:
-        seconds(name, *workers)  # What is loaded, and found out about the machine, once.
+        measure_seconds(name, *workers)  # Warm up.
     for how, many in (("alone", 1), ("two at once", 2), ("beside a competitor", 1)):
         with ExitStack() as stack:
             if how == "beside a competitor":
-                stack.enter_context(process("-c", COMPETITOR))
-                time.sleep(5)  # Until torch is there.
-            yield how, [[seconds(name, *each[:many]) for each in checkouts] for _ in range(ROUNDS)]
+                stack.enter_context(start_process("-c", COMPETITOR))
+                time.sleep(5)  # Wait until torch is imported.
+            yield (
+                how,
+                [
+                    [measure_seconds(name, *each[:many]) for each in checkouts]
+                    for _ in range(ROUNDS)
+                ],
+            )
 
 
 @contextmanager
-def workers_of(*checkouts: Path) -> Iterator[list[list[subprocess.Popen[str]]]]:
-    """Two workers of each."""
+def start_workers(*checkouts: Path) -> Iterator[list[list[subprocess.Popen[str]]]]:
+    """Start two workers for each checkout."""
     with ExitStack() as stack:
         yield [
-            [stack.enter_context(process(__file__, checkout=each)) for _ in range(2)]
+            [stack.enter_context(start_process(__file__, checkout=each)) for _ in range(2)]
             for each in checkouts
         ]
 
 
 def measure(report: Report) -> None:
-    with workers_of(ROOT) as (here,):
+    with start_workers(ROOT) as (here,):
         for name in jobs():
             took = {
-                how: statistics.median(one for (one,) in each) for how, each in rounds(name, here)
+                how: statistics.median(one for (one,) in each)
+                for how, each in measure_rounds(name, here)
             }
             quiet, *busy = took.values()
             report.row("busy", job=name, **took, ratios=[each / quiet for each in busy])
 
 
-def against(checkout: Path) -> None:
-    """How long the jobs take here and there, in turn: medians, and of the ratios here to there."""
-    with workers_of(ROOT, checkout) as both:
+def compare_with(checkout: Path) -> None:
+    """Print the median seconds of the jobs here and in another checkout, and their ratio."""
+    with start_workers(ROOT, checkout) as both:
         for name in jobs():
-            for how, took in rounds(name, *both):
+            for how, took in measure_rounds(name, *both):
                 here, there = map(statistics.median, zip(*took, strict=True))
                 ratio = statistics.median(ours / theirs for ours, theirs in took)
-                said = f"here {here:.2f}, there {there:.2f}, ratio {ratio:.2f}"
-                print(f"{name}, {how}: {said}", flush=True)
+                text = f"here {here:.2f}, there {there:.2f}, ratio {ratio:.2f}"
+                print(f"{name}, {how}: {text}", flush=True)
 
 
 if __name__ == "__main__":
-    against(Path(sys.argv[1]).resolve()) if sys.argv[1:] else worker()
+    compare_with(Path(sys.argv[1]).resolve()) if sys.argv[1:] else worker()

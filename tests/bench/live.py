@@ -1,8 +1,7 @@
-"""Live dreams: frames a second and the delay, in the pipe and in a browser, and where time goes.
+"""Measure live dreams: frame rate and delay in the pipe and in a browser, and where time goes.
 
-A camera looks at cat.jpg, and moves slowly. In the browser (Chromium, if there is one) a bar code
-in each of its frames tells when it was seen: the delay is from the camera's picture on the page to
-the dream of that picture on the page.
+A camera moves slowly over cat.jpg. In the browser (Chromium, if installed) a bar code in each
+frame identifies it: the delay is from the camera frame on the page to its dream on the page.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ from tests.support.server import served
 from tests.support.videos import camera
 from tools.report import Report
 
-WARM, FRAMES = 10, 60
+WARM_UP_FRAMES, FRAMES = 10, 60
 MINUTES = 10
 SIZES = ((320, 240), (240, 180))
 BITS, BAR = 8, 32
 SECONDS = 20
-# When the camera's video shows a number, and when the mirror does.
+# Records when the camera's video shows a number, and when the dream of it appears.
 WATCH = f"""() => {{
   const canvas = new OffscreenCanvas({BITS}, 1).getContext("2d", {{ willReadFrequently: true }});
   const number = (source, width, height) => {{
@@ -70,39 +69,39 @@ WATCH = f"""() => {{
 
 def measure(engine: Engine, report: Report) -> None:
     for width, height in SIZES:
-        piped(report, width, height)
-        parts(engine, report, width, height)
-    still(engine, report)
+        measure_pipe(report, width, height)
+        measure_parts(engine, report, width, height)
+    measure_still_camera(engine, report)
     if CHROMIUM:
         with tempfile.TemporaryDirectory() as folder:
-            in_browser(report, Path(folder))
+            measure_in_browser(report, Path(folder))
 
 
-def still(engine: Engine, report: Report) -> None:
-    """Ten minutes of a camera that stands still: how far contrast and colour come to be off."""
+def measure_still_camera(engine: Engine, report: Report) -> None:
+    """Measure how far contrast and colour drift in ten minutes of a still camera."""
     with Image.open(EXAMPLES / "coffee.jpg") as photo:
         seen = photo.convert("RGB").resize((64, 48))
-    mirror, recipe = (
-        LiveDreamer(lambda job, given: engine.render([job], to_batch(given))),
-        LiveRecipe(),
-    )
-    look, noise = ImageStats.of(to_batch([seen])), np.random.default_rng(0)
+    dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    recipe = LiveRecipe()
+    target, noise = ImageStats.of(to_batch([seen])), np.random.default_rng(0)
     contrast, colour = [], []
     for frame in range(MINUTES * 600):
         noisy = np.asarray(seen) + noise.normal(0, 2, (48, 64, 3))
-        dream = mirror.dream_frame(
+        dream = dreamer.dream_frame(
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), recipe.with_max_side(64)
         )
         if frame >= 20:
-            now = ImageStats.of(to_batch([dream]))
-            contrast.append(float(now.contrast / look.contrast.clamp(MIN_CONTRAST)))
-            colour.append(float(now.colourfulness / look.colourfulness.clamp(MIN_COLOURFULNESS)))
+            stats = ImageStats.of(to_batch([dream]))
+            contrast.append(float(stats.contrast / target.contrast.clamp(MIN_CONTRAST)))
+            colour.append(
+                float(stats.colourfulness / target.colourfulness.clamp(MIN_COLOURFULNESS))
+            )
     for name, shares in (("contrast", contrast), ("colour", colour)):
         report.row("ten minutes of a still camera", of=name, least=min(shares), most=max(shares))
 
 
 def views(count: int, width: int, height: int) -> Iterator[Image.Image]:
-    """What a camera sees that moves over a photo, to and fro."""
+    """Yield the frames of a camera that moves to and fro over a photo."""
     with Image.open(EXAMPLES / "cat.jpg") as cat:
         photo = cat.convert("RGB").resize((width * 5 // 4, height * 5 // 4))
     for frame in range(count):
@@ -110,8 +109,8 @@ def views(count: int, width: int, height: int) -> Iterator[Image.Image]:
         yield photo.crop((left, height // 8, left + width, height // 8 + height))
 
 
-def piped(report: Report, width: int, height: int) -> None:
-    """The pipe, given a frame as soon as it gave the one before."""
+def measure_pipe(report: Report, width: int, height: int) -> None:
+    """Measure the pipe, which gets each frame as soon as it returned the one before."""
     took = []
     with subprocess.Popen(
         [sys.executable, "-m", "dream", "pipe", "--size", f"{width}x{height}"],
@@ -120,14 +119,14 @@ def piped(report: Report, width: int, height: int) -> None:
         stdout=subprocess.PIPE,
     ) as process:
         assert process.stdin and process.stdout
-        for view in views(WARM + FRAMES, width, height):
+        for view in views(WARM_UP_FRAMES + FRAMES, width, height):
             start = time.perf_counter()
             process.stdin.write(view.tobytes())
             process.stdin.flush()
             process.stdout.read(3 * width * height)
             took.append(time.perf_counter() - start)
         process.stdin.close()
-    took = took[WARM:]
+    took = took[WARM_UP_FRAMES:]
     _row(report, f"pipe, {width} x {height}", len(took) / sum(took), took)
 
 
@@ -136,8 +135,8 @@ def _row(report: Report, of: str, rate: float, delays: list[float], **more: Any)
     report.row("live", of=of, **{"frames a second": rate, "delay in ms": delay}, **more)
 
 
-def parts(engine: Engine, report: Report, width: int, height: int) -> None:
-    """Where the time of a frame goes, in milliseconds (medians)."""
+def measure_parts(engine: Engine, report: Report, width: int, height: int) -> None:
+    """Measure the parts of a frame's time, in milliseconds (medians)."""
     took: dict[str, list[float]] = {}
 
     def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -156,29 +155,31 @@ def parts(engine: Engine, report: Report, width: int, height: int) -> None:
         return timed("step", real(network, objective, redirected=redirected))
 
     real = Network.value_and_grad
-    mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
-    dreamed = timed("whole", mirror.dream_frame)
+    dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    dream_frame = timed("whole", dreamer.dream_frame)
     recipe = LiveRecipe(max_side=max(width, height))
     with ExitStack() as patched:
         patched.enter_context(patch.object(Network, "value_and_grad", step))
         for where, what, part in (
             (video, "backward_flow", "flow"),
-            (live, "carried", "flow and carrying"),
-            (live, "held", "holding"),
+            (live, "warp_previous_dream", "flow and warping"),
+            (live, "match_stats", "matching contrast and colour"),
         ):
             work = timed(part, getattr(where, what))
             patched.enter_context(patch.object(where, what, work))
-        for view in views(WARM + FRAMES, width, height):
-            dreamed(view, recipe)
-    times = {part: 1000 * statistics.median(each[WARM:]) for part, each in took.items()}
+        for view in views(WARM_UP_FRAMES + FRAMES, width, height):
+            dream_frame(view, recipe)
+    times = {part: 1000 * statistics.median(each[WARM_UP_FRAMES:]) for part, each in took.items()}
     report.row("a live frame in ms", of=f"{width} x {height}", **times)
 
 
-def in_browser(report: Report, folder: Path) -> None:
-    """The page in Chromium, on the same cores."""
+def measure_in_browser(report: Report, folder: Path) -> None:
+    """Measure the page in Chromium, on the same cores."""
     from playwright.sync_api import sync_playwright
 
-    seen = camera(folder / "seen.mjpeg", [*map(coded, range(2**BITS), views(2**BITS, 320, 240))])
+    seen = camera(
+        folder / "seen.mjpeg", [*map(draw_number, range(2**BITS), views(2**BITS, 320, 240))]
+    )
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     flags = [*FLAGS, *fake, f"--use-file-for-fake-video-capture={seen}"]
     with served(folder / "log") as address, sync_playwright() as playwright:
@@ -197,8 +198,8 @@ def in_browser(report: Report, folder: Path) -> None:
     _row(report, "browser, 320 x 240", len(delays) / SECONDS, read, read=len(read) / len(delays))
 
 
-def coded(number: int, view: Image.Image) -> Image.Image:
-    """The picture with a number below, in black and white, the highest bit first."""
+def draw_number(number: int, view: Image.Image) -> Image.Image:
+    """Draw a number below the image, in black and white, the highest bit first."""
     draw, side = ImageDraw.Draw(view), view.width / BITS
     for bit in range(BITS):
         colour = "white" if number >> (BITS - 1 - bit) & 1 else "black"

@@ -1,7 +1,7 @@
-"""How many small dreams a minute: one by one, together, and on a Ray cluster of this machine.
+"""Measure small dreams per minute: one by one, in batches, and on a Ray cluster of this machine.
 
-Photos of 240 x 160, as they come from five examples, each dreamed as the command line does. Counted
-from when the first was begun, so that no start of a program is in it.
+The photos are 240 x 160, made from the five examples, and dreamed as the command line does. The
+time counts from the start of the first dream, so it includes no start of a program.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ def measure(report: Report) -> None:
             picture = resize_clamped(load_image(photo), (160, 240))
             for copy in range(COPIES):
                 save_image(picture, Path(folder, f"{photo.stem}{copy}.png"))
-        crew, team = LocalWorkers({}, local_devices()), LocalWorkers({}, local_devices()[:1])
-        todo = make_tasks(list_images(folder)[0], [DreamRecipe()], crew.device)
-        sized = [(task, size) for task, size, _ in estimate_costs(crew.engine, crew.device, todo)]
+        all_workers = LocalWorkers({}, local_devices())
+        one_worker = LocalWorkers({}, local_devices()[:1])
+        todo = make_tasks(list_images(folder)[0], [DreamRecipe()], all_workers.device)
+        sized = [
+            (task, size)
+            for task, size, _ in estimate_costs(all_workers.engine, all_workers.device, todo)
+        ]
         alone, together = [[task] for task in todo], list(group_batches(sized))
         rates: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
-            for name, who, given in (
-                ("one by one", team, alone),
-                ("together", team, together),
-                ("together, a core each", crew, together),
+            for name, pool, batches in (
+                ("one by one", one_worker, alone),
+                ("together", one_worker, together),
+                ("together, a core each", all_workers, together),
             ):
-                rates.setdefault(name, []).append(_rate(who, given))
+                rates.setdefault(name, []).append(_rate(pool, batches))
         for name, made in rates.items():
             report.row(
                 "pictures a minute",
@@ -63,13 +67,13 @@ def measure(report: Report) -> None:
                 )
 
 
-def _rate(crew: LocalWorkers | RayCluster, given: list[list[Task]]) -> float:
-    """Pictures a minute."""
+def _rate(workers: LocalWorkers | RayCluster, batches: list[list[Task]]) -> float:
+    """Return the images per minute."""
     done, start = 0, 0.0
     with tempfile.TemporaryDirectory() as out:
-        for rows in crew.run_batches(given, out):
-            if rows and not start:  # A batch ends with all of its rows.
-                start = time.perf_counter() - rows[0].seconds * len(given[0])
+        for rows in workers.run_batches(batches, out):
+            if rows and not start:  # All rows of a batch arrive at its end.
+                start = time.perf_counter() - rows[0].seconds * len(batches[0])
             done += len(rows)
         return 60 * done / (time.perf_counter() - start)
 

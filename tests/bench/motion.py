@@ -1,8 +1,8 @@
-"""What moving pictures cost, part by part, and how much less they flicker than single frames.
+"""Measure zooms and videos part by part, and their flicker against frames dreamed one by one.
 
-A zoom is into coffee.jpg at 512 pixels, 4 steps a frame; the video a slow pan over cat.jpg, so too.
-Flicker is the mean change between neighbouring frames along the flow, in grey levels and as a share
-of what was changed.
+The zoom goes into coffee.jpg at 512 pixels, 4 steps per frame; the video is a slow pan over cat.jpg
+at the same settings. Flicker is the mean change between neighbouring frames along the optical flow,
+in grey levels and as a share of the change that the dream made.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from dream import DreamRecipe, Engine, VideoRecipe, ZoomRecipe, load_image
 from dream.files.video_info import VideoInfo
 from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import VideoPart, VideoWriter
-from dream.render import video
-from dream.render import video_job as reels
+from dream.render import video, video_job
 from dream.render.loop import to_batch
 from dream.render.video import backward_flow, in_bounds_mask, warp
 from dream.tensors import size_of
@@ -38,36 +37,38 @@ def measure(engine: Engine, report: Report) -> None:
         photo = load_image(EXAMPLES / "coffee.jpg")
         zoom = ZoomRecipe(seconds=FRAMES / 24, max_side=512)
         (job,) = engine.plan([zoom], size_of(photo))
-        _row(engine, report, "zoom", reels.zoom_video_job(job, photo), Path(folder, "zoom.mp4"))
+        _row(engine, report, "zoom", video_job.zoom_video_job(job, photo), Path(folder, "zoom.mp4"))
         clip = panned(engine, Path(folder, "clip.mp4"))
         (job,) = engine.plan([VideoRecipe(max_side=512)], clip.size)
         dreamed = Path(folder, "video.mp4")
-        _row(engine, report, "video", reels.dream_video_job(job, clip), dreamed)
+        _row(engine, report, "video", video_job.dream_video_job(job, clip), dreamed)
         flicker(engine, report, clip, read_video_info(dreamed))
 
 
 def panned(engine: Engine, path: Path) -> VideoInfo:
-    """A pan over a photo: a zoom that dreams nothing."""
+    """Write a pan over a photo: a zoom without dreaming."""
     photo = load_image(EXAMPLES / "cat.jpg")
     pan = ZoomRecipe(seconds=FRAMES / 24, max_side=512, step=0, iterations=1, zoom=1.15, right=0.06)
     (job,) = engine.plan([pan], size_of(photo))
-    _filmed(engine, reels.zoom_video_job(job, photo), path)
+    _write_video(engine, video_job.zoom_video_job(job, photo), path)
     return read_video_info(path)
 
 
-def _filmed(engine: Engine, reel: reels.VideoJob, path: Path) -> None:
-    (recipe,) = reel.job.recipes
-    film = VideoWriter(path, recipe, reel.size, reel.frame_rate, reel.time_base)
-    for _ in reels.render_video(
-        reel, lambda job, given: engine.render([job], to_batch(given)), film
+def _write_video(engine: Engine, clip_job: video_job.VideoJob, path: Path) -> None:
+    (recipe,) = clip_job.job.recipes
+    writer = VideoWriter(path, recipe, clip_job.size, clip_job.frame_rate, clip_job.time_base)
+    for _ in video_job.render_video(
+        clip_job, lambda job, given: engine.render([job], to_batch(given)), writer
     ):
         pass
-    film.finish(reel.video)
-    film.discard_parts()
+    writer.finish(clip_job.video)
+    writer.discard_parts()
 
 
-def _row(engine: Engine, report: Report, name: str, reel: reels.VideoJob, path: Path) -> None:
-    """Frames a second, and which shares of the time decoding, the flow and encoding take."""
+def _row(
+    engine: Engine, report: Report, name: str, clip_job: video_job.VideoJob, path: Path
+) -> None:
+    """Report frames per second, and the shares of decoding, optical flow and encoding."""
     took = dict.fromkeys(("decoding", "flow", "encoding"), 0.0)
 
     def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,24 +93,24 @@ def _row(engine: Engine, report: Report, name: str, reel: reels.VideoJob, path: 
             (VideoPart, "close", timed("encoding", VideoPart.close)),
             (VideoWriter, "finish", timed("encoding", VideoWriter.finish)),
             (video, "backward_flow", timed("flow", backward_flow)),
-            (reels, "frames_of", decoded),
+            (video_job, "read_frames", decoded),
         ):
             patched.enter_context(patch.object(where, what, how))
         start = time.perf_counter()
-        _filmed(engine, reel, path)
+        _write_video(engine, clip_job, path)
         whole = time.perf_counter() - start
     shares = {part: seconds / whole for part, seconds in took.items()}
     report.row(
         "motion",
         of=name,
-        **{"frames a second": reel.frame_count / whole},
+        **{"frames a second": clip_job.frame_count / whole},
         **shares,
         together=sum(shares.values()),
     )
 
 
 def flicker(engine: Engine, report: Report, clip: VideoInfo, dreamed: VideoInfo) -> None:
-    """That of a dreamed video, and of its frames dreamed one by one."""
+    """Report the flicker of a dreamed video, and of its frames dreamed one by one."""
     seen, together = (to_batch(list(read_frames(each, clip.size))) for each in (clip, dreamed))
     recipe = DreamRecipe(octaves=2, intensity=4, max_side=512)
     alone = []

@@ -55,14 +55,14 @@ def test_the_tables_are_those_of_the_code() -> None:
     assert sorted(titles) == sorted(tables.ROWS)
     assert {f"knob of `{kind.__name__}`" for kind in Recipe.types_by_kind().values()} < set(titles)
     for page in made:
-        assert page.splitlines() == tables.made_anew(page).splitlines(), "`make tables`"
+        assert page.splitlines() == tables.regenerate(page).splitlines(), "`make tables`"
 
 
 def test_a_table_is_made_anew_whatever_its_rows_were() -> None:
     knobs = tables.PAGES[0].read_text(encoding="utf-8")
     emptied = re.sub(r"^\| `.*\n", "", knobs, flags=re.MULTILINE)
-    assert len(emptied) < len(knobs) / 2 and tables.made_anew(emptied) == knobs
-    assert tables.made_anew("| other |\n|---|\n| `seed` |\n") == "| other |\n|---|\n| `seed` |\n"
+    assert len(emptied) < len(knobs) / 2 and tables.regenerate(emptied) == knobs
+    assert tables.regenerate("| other |\n|---|\n| `seed` |\n") == "| other |\n|---|\n| `seed` |\n"
 
 
 def test_readme_names_every_network() -> None:

@@ -208,7 +208,7 @@ def test_a_place_for_temporary_files_that_is_none_is_refused(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / place))
-    with pytest.raises(DreamError, match="file.*; let GRADIO_TEMP_DIR name a folder that can be"):
+    with pytest.raises(DreamError, match="file.*; set GRADIO_TEMP_DIR to a writable folder"):
         temp_files.create_temp_folder()
 
 

@@ -66,7 +66,7 @@ def snippets() -> list[tuple[str, str, str]]:
 
 
 def test_the_api_is_what_was_promised(address: str) -> None:
-    now = contract.of(Client(address, verbose=False))
+    now = contract.contract_json(Client(address, verbose=False))
     assert now.splitlines() == contract.FILE.read_text().splitlines(), (
         "the API is not what tests/contract.json promises to its clients. "
         "If you meant to change it, run `make contract` and say so in CHANGELOG.md."

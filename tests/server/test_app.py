@@ -174,7 +174,7 @@ def test_top_channels_are_ranked_shown_and_marked(client: Client, engine: Engine
     ("wrong", "message"),
     [
         ({"channels": "320"}, "inception4c has channels 0 to 319, not '320'"),
-        ({"channels": "top"}, "top needs an image; give one"),
+        ({"channels": "top"}, "top needs an image; send one"),
         ({"layer": "foo"}, "layer 'foo' is not in dreamlet"),
     ],
 )

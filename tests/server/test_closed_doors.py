@@ -217,7 +217,7 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
     [
         ("deep_dream", {}, 422, "No value provided for required argument: image"),
         ("deep_dream", {"image": None, "oktaves": 3}, 422, "`oktaves` is not a valid"),
-        ("dream", {}, 404, "there is no call /dream"),
+        ("dream", {}, 404, "there is no endpoint /dream"),
     ],
 )
 def test_a_call_that_does_not_fit_is_no_fault_of_the_server(
@@ -315,7 +315,7 @@ def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
         assert called(api, "deep_dream", {"image": cat, **NOTHING})[0]
         assert time.monotonic() - start < 3 * 6  # one alone would take longer
         good, said = ended(api, "deep_dream", unread[-1])
-        assert not good and said["error"] == "nobody asked for the answer within 6 seconds"
+        assert not good and said["error"] == "nobody requested the answer within 6 seconds"
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
@@ -449,5 +449,5 @@ def test_of_the_files_of_visitors_the_latest_are_kept_and_no_more_than_there_is_
     for number in range(6):
         (folder / f"{number}.png").write_bytes(bytes(1000))
         time.sleep(0.01)
-    temp_files.remove_old_files(folder, {folder / "0.png"}, most=3500)
+    temp_files.remove_old_files(folder, {folder / "0.png"}, max_bytes=3500)
     assert sorted(path.name for path in folder.iterdir()) == ["0.png", "3.png", "4.png", "5.png"]

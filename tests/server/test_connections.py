@@ -150,7 +150,7 @@ def test_who_takes_an_answer_slowly_is_not_cut_while_anything_is_taken(
     connection: Any = Connection.__new__(Connection)
     connection.transport = connection.loop = taken = Taken(*left)
     connection.flow = SimpleNamespace(pause_writing=lambda: None, resume_writing=lambda: None)
-    connection._stalls = None
+    connection._stall_timer = None
     connection.pause_writing()
     assert taken.is_cut == is_cut
 
@@ -188,13 +188,13 @@ def entered(connections: Connections, *addresses: str) -> list[Any]:
 def test_who_waits_longest_without_a_request_gives_way() -> None:
     connections = Connections(4)
     first, second, third, fourth = lines = entered(connections, *["127.0.0.1"] * 4)
-    connections.wait(first, True)
-    connections.wait(second, True)
-    connections.wait(second, False)  # It has its answer, and waits again.
+    connections.update(first, True)
+    connections.update(second, True)
+    connections.update(second, False)  # It has its answer, and waits again.
     (fifth,) = entered(connections, "127.0.0.1")
     assert [each.is_open for each in (*lines, fifth)] == [True, True, False, True, True]
     for line in (fourth, second, fifth):
-        connections.wait(line, True)
+        connections.update(line, True)
     (sixth,) = entered(connections, "127.0.0.1")  # All are answered: the first one began first.
     assert not first.is_open and sixth.is_open
 
@@ -203,7 +203,7 @@ def test_of_those_that_are_answered_one_that_still_sends_gives_way_first() -> No
     connections = Connections(3)
     lines = entered(connections, *["127.0.0.1"] * 3)
     for line in lines:
-        connections.wait(line, True)
+        connections.update(line, True)
     lines[1].is_sending = True
     entered(connections, "127.0.0.1")
     assert [line.is_open for line in lines] == [True, False, True]

@@ -63,7 +63,7 @@ def test_other_names_are_refused_whatever_leads_them_here(host: str, address: st
     name = host.format(own=urlsplit(address).port)
     for path in ("/", "/config", f"{API}/info", "/none", "/favicon.ico"):
         answer = httpx.get(address + path, headers={"host": name})
-        assert f"whoever runs it can allow that by {VARIABLE}=" in message(answer)
+        assert f"whoever runs the app can allow it with {VARIABLE}=" in message(answer)
     assert message(posted(address, host=name, origin=f"http://{name}"))
     assert message(posted(address, x_forwarded_host=name or "x"))
     asked = {"host": name, "origin": f"http://{name}", "access-control-request-method": "POST"}
@@ -136,7 +136,7 @@ def test_what_is_no_name_in_the_environment_is_said_in_a_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(VARIABLE, "my dreams\x1b")
-    with pytest.raises(DreamError, match=rf"^{VARIABLE} has names of hosts, .* 'my dreams.x1b'$"):
+    with pytest.raises(DreamError, match=rf"^{VARIABLE} takes host names, .* 'my dreams.x1b'$"):
         allowed_hosts()
 
 

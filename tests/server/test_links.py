@@ -106,7 +106,7 @@ def test_a_link_is_fetched_into_the_folder_of_uploads(path: str, site: str, tmp_
     [
         ("/drips", "public.example took more than 1 seconds"),
         ("/endless", "more than 3 MB"),
-        ("/compressed", "cannot be fetched from public.example: it is sent compressed"),
+        ("/compressed", "cannot be fetched from public.example: the server sends it compressed"),
         ("/none", "cannot be fetched from public.example: .*404"),
         ("/to=" * 7, "redirects more than 5 times"),
         ("/to=http://127.0.0.1/", "127.0.0.1 failed validation"),

@@ -202,7 +202,7 @@ def test_an_event_is_not_there_once_its_answer_was_read(api: httpx.Client) -> No
         "queue/data?session_hash=",
     ):
         answer = api.get(f"/{name}{event}", timeout=5)
-        assert answer.status_code == 404 and "was read before" in answer.text
+        assert answer.status_code == 404 and "has been read" in answer.text
 
 
 def test_the_progress_of_an_upload_is_forgotten_by_whatever_name_it_was_asked_for(

@@ -107,7 +107,7 @@ def test_the_oldest_answer_that_nobody_reads_goes_where_there_are_too_many(
         queue = visit.page._queue
         assert len(queue.pending_messages_per_session) == 10
         assert set(queue.pending_event_ids_session) == {"visitor", *events[-9:]}
-        assert "was read before" in await visit.read(events[0])
+        assert "has been read" in await visit.read(events[0])
         assert "creatures" in await visit.read(events[-1])
         visit.awake.set()
         assert "dreamed" in await visit.read(dream)

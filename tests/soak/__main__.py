@@ -1,8 +1,8 @@
-"""What takes long, of what must go on working: `make soak`, or one part by its name.
+"""Run the long tests of robustness: `make soak`, or one part by its name.
 
     python -m tests.soak [loader command api fuzz events attacks crowd night audit]
 
-prints a row for each part; all of them together write the table in SECURITY.md.
+Each part prints a row; a run of all parts writes the table in SECURITY.md.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TABLE = re.compile(r"(<!-- make soak -->\n).*?(<!-- /make soak -->)", re.DOTALL)
 Row = dict[str, Any]
 
 
-def _of(what: str, trial: Trial, note: str = "") -> Row:
+def _trial_row(what: str, trial: Trial, note: str = "") -> Row:
     for each in trial.wrong:
         print(f"  wrong: {each}")
     return {
@@ -60,26 +60,28 @@ def _of(what: str, trial: Trial, note: str = "") -> Row:
         "refused": trial.refused,
         "crashed": len(trial.wrong),
         "peak MB": f"+{trial.megabytes:.0f}",
-        "seconds": f"{trial.seconds:.0f}, the slowest {trial.slowest:.1f}",
+        "seconds": f"{trial.seconds:.0f}, slowest {trial.slowest:.1f}",
     }
 
 
 def loader(folder: Path) -> Iterator[Row]:
-    yield _of("the corpus, by `load_image`", tried(corpus(), loaded(folder)))
+    yield _trial_row("corpus, through `load_image`", tried(corpus(), loaded(folder)))
 
 
 def command(folder: Path) -> Iterator[Row]:
-    yield _of("the corpus, by the command line", tried(corpus(), commanded(folder), least=LEAST))
+    yield _trial_row(
+        "corpus, through the command line", tried(corpus(), commanded(folder), least=LEAST)
+    )
 
 
 LEAST = 32
 
 
 def api(folder: Path) -> Iterator[Row]:
-    with _server(folder) as (address, process):
+    with _Server(folder) as (address, process):
         with httpx.Client(base_url=f"{address}/gradio_api", timeout=120) as client:
             trial = tried(corpus(), sent(client), process, least=LEAST)
-        yield _of("the corpus, by the API", trial)
+        yield _trial_row("corpus, through the API", trial)
     log = (folder / "log").read_text()
     assert "Traceback" not in log, log[-3000:]
 
@@ -89,37 +91,37 @@ def fuzz(folder: Path) -> Iterator[Row]:
         start = time.perf_counter()
         tally = work(FUZZ)
         yield {
-            "what": f"{what} that nobody thought of",
+            "what": f"fuzzed {what}",
             "cases": tally.fine + tally.refused,
             "fine": tally.fine,
             "refused": tally.refused,
-            "crashed": 0,  # Else it would have ended here.
+            "crashed": 0,  # A crash would have ended this process.
             "peak MB": f"{peak():.0f}",
             "seconds": f"{time.perf_counter() - start:.0f}",
         }
 
 
 def events(folder: Path) -> Iterator[Row]:
-    with _server(folder, DREAM_TIME_LIMIT="2") as (address, process):
+    with _Server(folder, DREAM_TIME_LIMIT="2") as (address, process):
         trial = fuzz_events(address, EVENTS, seed=int(time.time()))
         trial.megabytes = peak(process)
-        yield _of("nonsense to every private event of the page", trial)
+        yield _trial_row("nonsense to every private event of the page", trial)
     assert "Traceback" not in (folder / "log").read_text()
 
 
 def attacks(folder: Path) -> Iterator[Row]:
-    """Each on a server of its own, so that what one leaves is not taken for the next one's."""
+    """Run each attack on a new server, so that its effects are not counted for the next one."""
     for what, attack in ATTACKS.items():
-        with _server(folder) as (address, _):
+        with _Server(folder) as (address, _):
             seen = attack(address)
-        dead = seen.statuses.pop(-1, 0)  # Looks at the page that got no answer.
+        dead = seen.statuses.pop(-1, 0)  # Page requests without an answer.
         yield {
             "what": f"{what}: {seen.before:.0f} to {seen.after:.0f} MB; another visitor waits "
-            f"{seen.longest_wait:.1f} s for the page at most",
+            f"at most {seen.longest_wait:.1f} s for the page",
             "cases": seen.statuses.total() + seen.held,
             "fine": seen.statuses[200],
             "refused": seen.statuses.total() - seen.statuses[200],
-            "crashed": dead + seen.held,  # What is still held is no better than a crash.
+            "crashed": dead + seen.held,  # A request still held counts as a crash.
             "peak MB": f"{seen.peak:.0f}",
             "seconds": f"{seen.seconds:.0f}",
         }
@@ -128,7 +130,7 @@ def attacks(folder: Path) -> Iterator[Row]:
 ATTACKS: dict[str, Callable[[str], Attack]] = {
     "70 bodies of 633,000 values": partial(send_value_bombs, count=70),
     "8 of them at once": partial(send_value_bombs, count=8, at_once=8),
-    "a body of 16 MB where MCP is": partial(
+    "a body of 16 MB to the path of MCP": partial(
         send_value_bombs, count=1, values=5_000_000, path="/gradio_api/mcp/"
     ),
     "60 half-sent bodies of 2 MB": partial(hold_half_sent_bodies, count=60),
@@ -137,20 +139,18 @@ ATTACKS: dict[str, Callable[[str], Attack]] = {
 
 
 def crowds(folder: Path) -> Iterator[Row]:
-    with _server(folder) as (address, process):
+    with _Server(folder) as (address, process):
         sizes = [resident(process)]
         for number in range(1, ROUNDS + 1):
             yield _crowd_row(
                 f"{CALLERS} callers at once, round {number}", address, process, CALLERS
             )
             sizes.append(resident(process))
-        what = f"{CLIENTS} clients for {CROWD_SECONDS:.0f} seconds, each again and again"
+        what = f"{CLIENTS} clients for {CROWD_SECONDS:.0f} seconds, calling repeatedly"
         yield _crowd_row(what, address, process, CLIENTS, CROWD_SECONDS)
         time.sleep(5)
         sizes.append(resident(process))
-        print(
-            f"  resident at first, and after each: {' '.join(f'{size:.0f}' for size in sizes)} MB"
-        )
+        print(f"  resident at first and after each: {' '.join(f'{size:.0f}' for size in sizes)} MB")
 
 
 def _crowd_row(what: str, address: str, process: int, callers: int, seconds: float = 0.0) -> Row:
@@ -158,9 +158,9 @@ def _crowd_row(what: str, address: str, process: int, callers: int, seconds: flo
     forget_peak(process)
     came = crowd(address, callers, seconds)
     took = time.perf_counter() - start
-    waits = f"an answer after {np.median(came.waits):.1f} s at the median; " if came.waits else ""
+    waits = f"median answer after {np.median(came.waits):.1f} s; " if came.waits else ""
     return {
-        "what": f"{what}; {waits}95 of 100 looks at the page within {came.patience * 1000:.0f} ms",
+        "what": f"{what}; {waits}95% of page requests within {came.patience * 1000:.0f} ms",
         "cases": came.answered + came.full + came.lost + came.mixed_up,
         "fine": came.answered,
         "refused": came.full,
@@ -174,15 +174,15 @@ def _crowd_row(what: str, address: str, process: int, callers: int, seconds: flo
 
 def nights(folder: Path) -> Iterator[Row]:
     start = time.perf_counter()
-    told = night(DREAMS, EVERY)
-    sizes = [hour.megabytes for hour in told]
+    hours = night(DREAMS, EVERY)
+    sizes = [hour.megabytes for hour in hours]
     print(f"  resident, every {EVERY}: {' '.join(f'{size:.0f}' for size in sizes)} MB")
     yield {
-        "what": f"dreams in one process: {sizes[0]:.0f} MB after {EVERY}, {sizes[-1]:.0f} in the "
-        f"end ({sizes[-1] / sizes[0] - 1:+.0%}); files at most {max(hour.files for hour in told)}, "
-        f"networks {max(hour.networks for hour in told)}",
+        "what": f"dreams in one process: {sizes[0]:.0f} MB after {EVERY}, {sizes[-1]:.0f} at the "
+        f"end ({sizes[-1] / sizes[0] - 1:+.0%}); at most {max(hour.files for hour in hours)} "
+        f"files, {max(hour.networks for hour in hours)} networks",
         "cases": DREAMS,
-        "fine": told[-1].done,
+        "fine": hours[-1].done,
         "refused": 0,
         "crashed": 0,
         "peak MB": f"{max(sizes):.0f}",
@@ -191,7 +191,7 @@ def nights(folder: Path) -> Iterator[Row]:
 
 
 def audit(folder: Path) -> Iterator[Row]:
-    """The packages that are installed, looked up among known faults."""
+    """Look up the installed packages among known vulnerabilities."""
     start = time.perf_counter()
     pinned = folder / "installed.txt"
     listed = subprocess.run(
@@ -200,22 +200,22 @@ def audit(folder: Path) -> Iterator[Row]:
         text=True,
         check=True,
     ).stdout
-    # What is no release of PyPI's, as +cpu, is looked up as the release that it is built of.
+    # A local version such as 2.14.1+cpu is looked up as its release on PyPI.
     lines = [line.split("+")[0] for line in listed.splitlines() if "==" in line]
     pinned.write_text("\n".join(lines))
     tool = [sys.executable, "-m", "uv", "tool", "run", "pip-audit", "-r", str(pinned)]
     tool += ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
     done = subprocess.run(tool, capture_output=True, text=True, timeout=900)
-    row: Row = {"what": "packages, by `pip-audit`", "cases": len(lines)}
+    row: Row = {"what": "packages, checked by `pip-audit`", "cases": len(lines)}
     try:
         about = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
-        why = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:160]
+        why = (done.stderr.strip().splitlines() or ["no message"])[-1][:160]
         print(f"  skipped: {why}")
-        yield row | {"what": f"{row['what']}: skipped, its database cannot be reached", "cases": 0}
+        yield row | {"what": f"{row['what']}: skipped, the database cannot be reached", "cases": 0}
         return
     bad = [f"{each['name']} {fault['id']}" for each in about for fault in each.get("vulns", [])]
-    print(f"  known faults: {', '.join(bad) or 'none'}")
+    print(f"  known vulnerabilities: {', '.join(bad) or 'none'}")
     yield row | {
         "fine": len(about) - len({each.split()[0] for each in bad}),
         "refused": 0,
@@ -237,8 +237,8 @@ PARTS: dict[str, Callable[[Path], Iterator[Row]]] = {
 }
 
 
-class _server:
-    """The app on a port of its own, and its process."""
+class _Server:
+    """The app on a free port, and the ID of its process."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self._served = served(folder / "log", GRADIO_TEMP_DIR=str(folder), **environment)
@@ -258,7 +258,7 @@ def line(row: Row) -> str:
 
 
 def write(rows: list[Row]) -> None:
-    """The table into SECURITY.md."""
+    """Write the table to SECURITY.md."""
     page = ROOT / "SECURITY.md"
     head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     day, cores = datetime.date.today().isoformat(), os.cpu_count()

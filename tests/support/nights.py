@@ -134,7 +134,7 @@ def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
         words += [moment.status for moment in stream]
         assert all(words)
         if done % every == 0:
-            temp_files.remove_old_files(folder / "files", most=KEPT)
+            temp_files.remove_old_files(folder / "files", max_bytes=KEPT)
             files = sum(1 for path in folder.rglob("*") if path.is_file())
             yield Hour(done, resident(), files, len(work.engine.networks._loaded))
 

@@ -1,7 +1,6 @@
-"""The API as a contract: writes `tests/contract.json` anew, `make contract`.
+"""Write the API's contract to `tests/contract.json`: `make contract`.
 
-What clients rely on: the endpoints, their parameters in order, with types and defaults, and what
-they return.
+Clients rely on the endpoints, the order, types and defaults of their parameters, and the results.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from tests.support.server import served
 FILE = Path(__file__).parents[1] / "contract.json"
 
 
-def of(client: Client) -> str:
-    """What an app promises of each endpoint; a parameter with no default is required."""
+def contract_json(client: Client) -> str:
+    """Return the contract as JSON; a parameter without a default is required."""
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     promised = {
         name: {
@@ -34,15 +33,15 @@ def of(client: Client) -> str:
 
 
 def parameter(about: dict[str, Any]) -> str:
-    """A parameter as in the signature of a Python function."""
+    """Return a parameter as in the signature of a Python function."""
     default = f" = {about['parameter_default']!r}" if about["parameter_has_default"] else ""
     return f"{about['parameter_name']}: {about['python_type']['type']}{default}"
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, served(Path(folder) / "log") as address:
-        FILE.write_text(of(Client(address, verbose=False)))
-    print(f"{FILE.name} is what the app promises now; git diff says what changed.")
+        FILE.write_text(contract_json(Client(address, verbose=False)))
+    print(f"{FILE.name} matches the app now; git diff shows what changed.")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The numerical tests as other processors would run them: `make machines`.
+"""Run the numerical tests as on other processors: `make machines`.
 
-A processor can do less than it can: told so, the libraries compute as on a lesser one. Each setting
-runs with one and with two threads, in float32 and in bfloat16; what this machine has not, is named.
-Of those tests that have no engine choose the precision, none is run a second time in bfloat16: the
-plugin of pytest's that this file is, too, leaves them out.
+Environment variables make the libraries compute as on an older processor. Each setting runs with
+one and with two threads, in float32 and in bfloat16; settings that this machine lacks are listed.
+Tests in which no engine chooses the precision do not run again in bfloat16: this file is also the
+pytest plugin that deselects them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.remake import AVX2, OTHER_MKL, PATIENT
 
-# By name: which flag of the processor it takes, and what makes the libraries stop there.
+# By name: the CPU flag it needs, and the variables that limit the libraries to it.
 PROCESSORS = {
     "AVX2": ("avx2", AVX2 | OTHER_MKL),
     "AVX-512 without bf16": ("avx512bw", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),
@@ -33,7 +33,7 @@ NUMERICAL = (
     *("files/test_mask.py", "render"),
 )
 PLUGINS = ("-p", "no:xdist", "-p", "tests.tools.machines")
-# What in those files is a matter of memory, or of networks that are only read.
+# Tests in those files that concern memory, or networks that are only read.
 OTHERS = "not gigabyte and not every_network and not every_listed"
 
 
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def run(settings: dict[str, str]) -> tuple[bool, str]:
-    """Whether the numerical tests pass, and their last line."""
+    """Run the numerical tests; return whether they pass, and their last line."""
     files = [f"tests/engine/{name}" for name in NUMERICAL]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *PLUGINS, "-k", OTHERS, *files],
@@ -66,22 +66,22 @@ def main() -> int:
     try:
         flags = set(Path("/proc/cpuinfo").read_text(errors="replace").split())
     except OSError:
-        flags = set()  # No Linux.
+        flags = set()  # Not Linux.
     wrong = 0
-    have = {name: settings for name, (flag, settings) in PROCESSORS.items() if flag in flags}
+    available = {name: settings for name, (flag, settings) in PROCESSORS.items() if flag in flags}
     for name in PROCESSORS:
-        if name not in have:
-            print(f"{name}: this processor has not got it")
-    tried = {
-        f"{name}, {precision}, {threads} thread{'s' * (threads > 1)}": own
+        if name not in available:
+            print(f"{name}: not available on this processor")
+    variants = {
+        f"{name}, {precision}, {threads} thread{'s' * (threads > 1)}": settings
         | {"OMP_NUM_THREADS": str(threads), "DREAM_PRECISION": precision}
         for threads in (1, 2)
-        for name, own in (have or {"as it is": {}}).items()
+        for name, settings in (available or {"as it is": {}}).items()
         for precision in ("float32", "bfloat16")
     }
-    # As many side by side as there are cores: two threads of a run wait for one another asleep.
+    # One run per core: the two threads of a run sleep while they wait for each other.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for about, (passed, last) in zip(tried, pool.map(run, tried.values()), strict=True):
+        for about, (passed, last) in zip(variants, pool.map(run, variants.values()), strict=True):
             wrong += not passed
             print(f"{about}: {last}", flush=True)
     return int(wrong > 0)

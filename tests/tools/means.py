@@ -1,6 +1,6 @@
-"""Makes `dream/networks/dreamlet_means.safetensors`, Dreamlet's mean activations: `make means`.
+"""Compute `dream/networks/dreamlet_means.safetensors`, Dreamlet's mean activations: `make means`.
 
-Each example photo counts whole at three sizes, and in its four quarters.
+Each example photo counts at three sizes, and with its four quarters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.conftest import EXAMPLES, ROOT, dreamlet
 SIDES = (448, 320, 224)
 
 
-def pictures(photo: Tensor) -> list[Tensor]:
+def crops(photo: Tensor) -> list[Tensor]:
     height, width = photo.shape[2] // 2, photo.shape[3] // 2
     quarters = [
         photo[:, :, down : down + height, right : right + width]
@@ -29,12 +29,10 @@ def pictures(photo: Tensor) -> list[Tensor]:
 def main() -> None:
     network = dreamlet()
     card = network.card
-    photos = [
-        each for path in sorted(EXAMPLES.glob("*.jpg")) for each in pictures(load_image(path))
-    ]
-    means = {layer.name: average_activation(network, layer.name, photos) for layer in card.layers}
+    images = [each for path in sorted(EXAMPLES.glob("*.jpg")) for each in crops(load_image(path))]
+    means = {layer.name: average_activation(network, layer.name, images) for layer in card.layers}
     save_file(means, ROOT / "dream" / "networks" / card.means_file)
-    print(f"{card.means_file}: {len(means)} layers, from {len(photos)} pictures")
+    print(f"{card.means_file}: {len(means)} layers, from {len(images)} images")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Makes the page's favicon, the card that is shown where it is linked to, and what the tab "Live"
-opens on: `make pictures`.
+"""Draw the favicon, the image for link previews and the image of the tab "Live": `make pictures`.
 
-The first two are of the dream that the page opens on.
+The first two show the dream that the page opens on.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from dream.render.loop import to_batch
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO = EXAMPLES / "coffee.jpg"
 DREAMED = EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
-EYE = (207, 241, 247, 281)  # on the saucer; one sees what it is at 16 pixels too
+EYE = (207, 241, 247, 281)  # On the saucer; recognisable at 16 pixels too.
 SIDE = 64
-CARD = (1200, 630)  # what the sites that show such cards ask for
+CARD = (1200, 630)  # The size that sites with link previews ask for.
 PANEL = 372
 MARGIN = 36
 
 
 def favicon() -> Image.Image:
-    """An eye of the dream, round."""
+    """Crop an eye of the dream to a disc."""
     with Image.open(DREAMED) as dream:
         eye = dream.convert("RGBA").crop(EYE).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     disc = Image.new("L", (4 * SIDE, 4 * SIDE))
@@ -36,7 +35,7 @@ def favicon() -> Image.Image:
 
 
 def card() -> Image.Image:
-    """The name, the photo and, large, its dream."""
+    """Combine the name, the photo and, large, its dream."""
     card = Image.new("RGB", CARD, "#14142b")
     with Image.open(DREAMED) as dream, Image.open(PHOTO) as photo:
         height, width = CARD[1], round(CARD[1] * dream.width / dream.height)
@@ -58,13 +57,13 @@ def card() -> Image.Image:
 
 
 def live() -> Image.Image:
-    """What a camera that looks at a cat dreams after four seconds."""
+    """Dream four seconds of a camera that films a cat."""
     engine = Engine("cpu")
-    mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
     with Image.open(EXAMPLES / "cat.jpg") as cat:
-        seen = cat.convert("RGB").crop((60, 12, 436, 294)).resize(CAMERA_SIZES[0])
+        camera_frame = cat.convert("RGB").crop((60, 12, 436, 294)).resize(CAMERA_SIZES[0])
     for _ in range(40):
-        dream = mirror.dream_frame(seen, LiveRecipe(max_side=CAMERA_SIZES[0][0]))
+        dream = dreamer.dream_frame(camera_frame, LiveRecipe(max_side=CAMERA_SIZES[0][0]))
     return dream
 
 

@@ -1,6 +1,6 @@
-"""Makes the tables of `docs/knobs.md` and `docs/networks.md` anew, from the code: `make tables`.
+"""Regenerate the tables of `docs/knobs.md` and `docs/networks.md` from the code: `make tables`.
 
-A table is known by its first cell: a kind of recipe, as "knob of `DreamRecipe`", or "network".
+The first cell identifies a table: a kind of recipe, as in "knob of `DreamRecipe`", or "network".
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def _knob(name: str, knob: Knob) -> str:
     if knob.value_type is bool:
         bounds = "`true` or `false`"
     if knob.is_image:
-        bounds = "a picture"
+        bounds = "an image"
     if knob.value_type in (int, float):
         bounds = f"{knob.low:.10g} to {knob.high:.10g} {knob.unit}".strip()
     return f"| `{name}` | {default} | {bounds} | {knob.help} |"
 
 
 def _network(card: ModelCard) -> str:
-    size = "comes with it" if card.source.is_shipped else f"{card.source.megabytes:g} MB"
+    size = "included" if card.source.is_shipped else f"{card.source.megabytes:g} MB"
     layers = ", ".join(
         f"`{layer}`" for layer in (card.low_layer, card.default_layer, card.high_layer)
     )
@@ -43,20 +43,20 @@ ROWS = {
 TABLE = re.compile(r"^(\| (.+?) \|.*\n\|---.*\n)((?:\|.*\n)*)", re.MULTILINE)
 
 
-def made_anew(page: str) -> str:
-    """That page with the rows of every table that is made here, whatever they were."""
+def regenerate(page: str) -> str:
+    """Return the page with the rows of each table replaced by those of the code."""
 
-    def whole(table: re.Match[str]) -> str:
+    def replace_rows(table: re.Match[str]) -> str:
         rows = ROWS.get(table[2])
         return table[1] + ("".join(f"{row}\n" for row in rows) if rows else table[3])
 
-    return TABLE.sub(whole, page)
+    return TABLE.sub(replace_rows, page)
 
 
 def main() -> None:
     for path in PAGES:
-        path.write_text(made_anew(path.read_text(encoding="utf-8")), encoding="utf-8")
-    print("The tables say what recipes and catalogue say now; git diff says what changed.")
+        path.write_text(regenerate(path.read_text(encoding="utf-8")), encoding="utf-8")
+    print("The tables match the recipes and the catalogue now; git diff shows what changed.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Who reads the answers of events, and the end of those that nobody reads.
+"""Track who reads the answers of events, and end the events that nobody reads.
 
-Gradio keeps the messages of an event until somebody asks for them, and its work goes on.
+Gradio keeps the messages of an event until somebody requests them, and the event keeps running.
 """
 
 from __future__ import annotations
@@ -25,17 +25,15 @@ UNREAD_KEPT_SECONDS = 600.0
 
 
 class AnswerReaders:
-    """The streams of answers that are being read, by the session or the event they are of."""
+    """The answer streams that are being read, by their session or event."""
 
     def __init__(self, page: ValidatedBlocks) -> None:
         self.page = page
         self._readers: Counter[str] = Counter()
-        self._waiting: dict[str, asyncio.Task[None]] = {}  # By their events.
+        self._waiting: dict[str, asyncio.Task[None]] = {}  # By event.
 
     def _session(self, key: str, is_event: bool) -> str | None:
-        """Return the session of that name, or of the event of that name, if it has messages to
-        come or to be read; else None.
-        """
+        """Return the session with this key, or of the event with it; None without messages."""
         queue = self.page._queue
         if is_event and (event := queue.event_ids_to_events.get(key)):
             key = str(event.session_hash)
@@ -45,39 +43,42 @@ class AnswerReaders:
         return key if key in queue.pending_messages_per_session else None
 
     def is_of_another(self, event: Any, session: Any) -> bool:
-        """Whether an event is under way that another session began: none may feed or stop it."""
-        begun = self.page._queue.event_ids_to_events.get(event) if isinstance(event, str) else None
-        return bool(begun and begun.session_hash != session)
+        """Return whether another session started this event: only that one may feed or stop it."""
+        if not isinstance(event, str):
+            return False
+        running = self.page._queue.event_ids_to_events.get(event)
+        return bool(running and running.session_hash != session)
 
     async def read(
         self, app: Any, key: str, is_event: bool, scope: Any, receive: Any, send: Any
     ) -> None:
-        """Answer (ASGI) with the stream of messages of a session, or of an event."""
+        """Answer (ASGI) with the message stream of a session or of an event."""
         session = self._session(key, is_event)
         if session is None:
-            # Gradio would begin a stream, break it off and fill a page of its log.
-            await refuse(send, 404, "there is no such call, or its answer was read before")
+            # Gradio would start a stream, break it off and log a traceback.
+            await refuse(send, 404, "there is no such call, or its answer has been read")
             return
         self._readers[key] += 1
         self.page._queue.readers[session] += 1
         try:
             await app(scope, receive, send)
         except (KeyError, RuntimeError):
-            # So Gradio ends a stream whose session is gone, as another reader had its last message.
+            # Gradio ends a stream this way if another reader took its session's last message.
             if session in self.page._queue.pending_messages_per_session:
                 raise
             await send({"type": "http.response.body", "body": b""})
         finally:
             self._readers[key] -= 1
-            self.page._queue.readers -= Counter([session])  # Without those of which none is left.
+            self.page._queue.readers -= Counter([session])  # Drops counts of zero.
             if not self._readers[key]:
                 del self._readers[key]
                 self._end_streams(key)
             self._forget(session)
 
     def _end_streams(self, key: str) -> None:
-        """End a camera's stream that nobody looks at: Gradio would wait for its next frame, and
-        keep its place in the line.
+        """End a camera stream without readers.
+
+        Gradio would wait for its next frame and keep its place in the queue.
         """
         for event in self.page._queue.event_ids_to_events.values():
             if event.streaming and key in (event.session_hash, event._id):
@@ -85,12 +86,11 @@ class AnswerReaders:
                 event.signal.set()
 
     def await_reader(self, answer: bytes, sent: Any) -> None:
-        """Give up the event that was begun if nobody asks for its answer, or end it at once if what
-        was sent is wrong.
+        """Schedule the end of an event that nobody reads; end it at once if its input is wrong.
 
         Args:
-            answer: what its caller was answered: JSON with its `event_id`, or a refusal.
-            sent: the JSON that was sent.
+            answer: The response to the caller: JSON with an `event_id`, or a refusal.
+            sent: The JSON of the request.
         """
         try:
             event: str = json.loads(answer)["event_id"]
@@ -98,7 +98,7 @@ class AnswerReaders:
             return
         keys = {event, sent.get("session_hash")} if isinstance(sent, dict) else {event}
         refusal = self._find_refusal(event)
-        work = self._end(event, refusal) if refusal else self._give_up(event, keys)
+        work = self._end(event, refusal) if refusal else self._end_if_unread(event, keys)
         self._waiting[event] = asyncio.create_task(work)
         self._waiting[event].add_done_callback(lambda _: self._waiting.pop(event, None))
         if len(self._waiting) >= 2 * call_limits.MAX_UNREAD:
@@ -107,30 +107,30 @@ class AnswerReaders:
                 self._waiting[each].cancel()
 
     def _find_refusal(self, event: str) -> str:
-        """Return what is wrong with what was sent, where it would have to wait to be told so."""
+        """Return what is wrong with a queued event's input, "" if it is valid or starts at once."""
         queue = self.page._queue
         sent = queue.event_ids_to_events.get(event)
         check = sent and self.page.checks.get(sent.fn._id)
         if not (sent and sent.data and check):
             return ""
-        line = queue.event_queue_per_concurrency_id[sent.concurrency_id]
-        if sent not in line.queue or line.current_concurrency < (
-            line.concurrency_limit or math.inf
-        ):
+        waiting = queue.event_queue_per_concurrency_id[sent.concurrency_id]
+        limit = waiting.concurrency_limit or math.inf
+        if sent not in waiting.queue or waiting.current_concurrency < limit:
             return ""
         try:
             check(*sent.data.data)
         except DreamError as error:
             return str(error)
-        except Exception:  # What fits no field is told by those that read the fields.
+        except Exception:  # The components report values of wrong types.
             pass
         return ""
 
-    async def _give_up(self, event: str, keys: set[Any]) -> None:
+    async def _end_if_unread(self, event: str, keys: set[Any]) -> None:
+        """End an event that has no reader after a minute, and drop its messages later."""
         await asyncio.sleep(UNREAD_TIMEOUT)
         if keys & self._readers.keys():
             return
-        await self._end(event, f"nobody asked for the answer within {UNREAD_TIMEOUT:g} seconds")
+        await self._end(event, f"nobody requested the answer within {UNREAD_TIMEOUT:g} seconds")
         pending = self.page._queue.pending_event_ids_session
         unread = [key for key in keys if event in pending.get(key, ())]
         if unread:
@@ -140,16 +140,16 @@ class AnswerReaders:
             self._forget(key)
 
     def _forget(self, session: str) -> None:
-        """Drop the messages of a session that waits for none: Gradio would keep them for ever."""
+        """Drop the messages of a session without pending events; Gradio would keep them."""
         if not self.page._queue.pending_event_ids_session.get(session):
             self.page._queue.forget_session(session)
 
-    async def _end(self, event: str, said: str) -> None:
-        """Have it end with those words, if it has not ended yet."""
+    async def _end(self, event: str, message: str) -> None:
+        """End an event with an error message, if it is still running."""
         queue = self.page._queue
         if event in queue.event_ids_to_events:
-            output = error_payload(gr.Error(said), True)
-            message = ProcessCompletedMessage(output=output, success=False)
-            queue.send_message(queue.event_ids_to_events[event], message)
+            output = error_payload(gr.Error(message), True)
+            completed = ProcessCompletedMessage(output=output, success=False)
+            queue.send_message(queue.event_ids_to_events[event], completed)
             await queue.clean_events(event_id=event)
             self._end_streams(event)

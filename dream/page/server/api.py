@@ -1,4 +1,4 @@
-"""The endpoints, which API and MCP clients call; on fields of their own, that no page shows."""
+"""The endpoints for API and MCP clients."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PNG = partial(gr.Image, format="png")
 IMAGE_PARAMETER = Parameter(
     components.photo_input,
     "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 64 megapixels "
-    "(40 as WebP, 256 as a JPEG of one scan).",
+    "(40 as WebP, 256 as a JPEG with one scan).",
     required=True,
 )
 OPTIONAL_IMAGE_PARAMETER = Parameter(
@@ -55,20 +55,20 @@ OPTIONAL_IMAGE_PARAMETER = Parameter(
 )
 LIST_PARAMETERS = {
     "layers": Parameter(
-        gr.Textbox, "The layers, as inception3b,inception4c; empty for one alone.", default=""
+        gr.Textbox, "The layers, as inception3b,inception4c; empty for one layer.", default=""
     ),
     "intensities": Parameter(
-        gr.Textbox, "The intensities, as 3,5,8; empty for one alone.", default=""
+        gr.Textbox, "The intensities, as 3,5,8; empty for one intensity.", default=""
     ),
 }
 CHANNELS_PARAMETER = Parameter(
     gr.Textbox,
-    "As 7 or 3,7,12 or 0-15; top for 8 that answer the image; empty for 16 of all.",
+    "As 7 or 3,7,12 or 0-15; top for the 8 most active in the image; empty for 16 of all.",
     default="0",
 )
 SPOT_PARAMETERS = {
-    "x": Parameter(components.RawNumber, "The spot, in pixels from the left; empty for all of it."),
-    "y": Parameter(components.RawNumber, "The spot, in pixels from the top; empty for all of it."),
+    "x": Parameter(components.RawNumber, "The spot, in pixels from the left; empty for anywhere."),
+    "y": Parameter(components.RawNumber, "The spot, in pixels from the top; empty for anywhere."),
     "count": Parameter(
         components.RawInteger, f"How many channels, 1 to {TOP_LIMIT}.", default=TOP_CHANNELS
     ),
@@ -79,12 +79,12 @@ def _knob_help(knob: Knob) -> str:
     return f"{knob.help} {knob.low:g} to {knob.high:g}."
 
 
-# A field as of pictures, which the door knows: a file is handed on as it came.
+# An image field, which the middleware knows and which passes a file on unchanged.
 VIDEO_PARAMETER = Parameter(
     components.photo_input, f"The video. {video_stream.LIMITS_TEXT}", required=True
 )
 FORMAT_PARAMETER = Parameter(
-    components.RawText, f"What is written: {', '.join(video_stream.FORMAT_NAMES)}.", default="mp4"
+    components.RawText, f"The file format: {', '.join(video_stream.FORMAT_NAMES)}.", default="mp4"
 )
 MAKING_OF_PARAMETERS = {
     "seconds": Parameter(
@@ -94,68 +94,68 @@ MAKING_OF_PARAMETERS = {
         components.RawNumber, _knob_help(making.FPS_KNOB), default=making.FPS_KNOB.default
     ),
     "loop": Parameter(
-        gr.Checkbox, "Whether it goes back to the photo, to be repeated.", default=False
+        gr.Checkbox, "Whether the video returns to the photo, so that it loops.", default=False
     ),
 }
 
 
 def add_endpoints(work: JobRunner) -> None:
-    """All of them."""
-    all_of_them = Endpoints(work)
-    add, field = all_of_them.add, all_of_them.field
+    """Add all endpoints to the page that is being built."""
+    endpoints = Endpoints(work)
+    add, field = endpoints.add, endpoints.field
     recipe, video = field(gr.JSON, "recipe"), field(gr.File, "video")
-    about = list(knobs(DreamRecipe))
-    compared = [name for name in about if name not in ("layer", "intensity")]
-    made = [field(PNG, "dream"), recipe]
-    add(deep_dream, DreamRecipe, ["image", *about], {"image": IMAGE_PARAMETER}, made)
-    made = [field(PNG, "sheet"), field(gr.JSON, "recipes")]
-    own = {"image": IMAGE_PARAMETER, **LIST_PARAMETERS}
-    add(compare, DreamRecipe, [*own, *compared], own, made, _variation_recipes)
-    look: dict[str, Any] = {"queue": False, "concurrency_limit": None}  # It waits for no dream.
-    gr.api(presets, api_name="presets", **look)  # type: ignore[attr-defined]
+    dream_knobs = list(knobs(DreamRecipe))
+    shared_knobs = [name for name in dream_knobs if name not in ("layer", "intensity")]
+    outputs = [field(PNG, "dream"), recipe]
+    add(deep_dream, DreamRecipe, ["image", *dream_knobs], {"image": IMAGE_PARAMETER}, outputs)
+    outputs = [field(PNG, "sheet"), field(gr.JSON, "recipes")]
+    parameters = {"image": IMAGE_PARAMETER, **LIST_PARAMETERS}
+    add(compare, DreamRecipe, [*parameters, *shared_knobs], parameters, outputs, _variation_recipes)
+    unqueued: dict[str, Any] = {"queue": False, "concurrency_limit": None}  # Waits for no dream.
+    gr.api(presets, api_name="presets", **unqueued)  # type: ignore[attr-defined]
     names = ["model", "layer", "channels", "size", "steps", "image", "seed", "objective", "canvas"]
-    own = {"channels": CHANNELS_PARAMETER, "image": OPTIONAL_IMAGE_PARAMETER}
-    made = [field(gr.Gallery, "channels"), field(gr.JSON, "recipes")]
-    add(visualize_channel, ChannelRecipe, names, own, made, _named_channels)
+    parameters = {"channels": CHANNELS_PARAMETER, "image": OPTIONAL_IMAGE_PARAMETER}
+    outputs = [field(gr.Gallery, "channels"), field(gr.JSON, "recipes")]
+    add(visualize_channel, ChannelRecipe, names, parameters, outputs, _parse_channels)
     names = ["image", "model", "layer", "x", "y", "count", "size", "steps"]
-    made = [field(gr.Gallery, "channels"), field(gr.Image, "where"), field(gr.JSON, "answers")]
-    own = {"image": IMAGE_PARAMETER, **SPOT_PARAMETERS}
-    add(top_channels, ChannelRecipe, names, own, made, _check_spot)
+    outputs = [field(gr.Gallery, "channels"), field(gr.Image, "where"), field(gr.JSON, "answers")]
+    parameters = {"image": IMAGE_PARAMETER, **SPOT_PARAMETERS}
+    add(top_channels, ChannelRecipe, names, parameters, outputs, _check_spot)
     names = [*("target", "model", "mode", "size", "steps", "seed"), "image"]
     names += ["step", "penalty", "tries"]
-    made = [field(PNG, "picture"), recipe, field(gr.JSON, "verdict")]
-    add(class_image, ClassRecipe, names, {"image": OPTIONAL_IMAGE_PARAMETER}, made)
-    made = [video, recipe, field(PNG, "frame")]
-    own = {"image": IMAGE_PARAMETER, "format": FORMAT_PARAMETER}
-    add(zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], own, made)
-    own = {"video": VIDEO_PARAMETER, "format": FORMAT_PARAMETER}
-    add(dream_video, VideoRecipe, ["video", *knobs(VideoRecipe), "format"], own, made)
-    own = {"image": IMAGE_PARAMETER, **MAKING_OF_PARAMETERS, "format": FORMAT_PARAMETER}
-    add(making_of, DreamRecipe, ["image", *MAKING_OF_PARAMETERS, "format", *about], own, made)
+    outputs = [field(PNG, "picture"), recipe, field(gr.JSON, "verdict")]
+    add(class_image, ClassRecipe, names, {"image": OPTIONAL_IMAGE_PARAMETER}, outputs)
+    outputs = [video, recipe, field(PNG, "frame")]
+    parameters = {"image": IMAGE_PARAMETER, "format": FORMAT_PARAMETER}
+    add(zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], parameters, outputs)
+    parameters = {"video": VIDEO_PARAMETER, "format": FORMAT_PARAMETER}
+    add(dream_video, VideoRecipe, ["video", *knobs(VideoRecipe), "format"], parameters, outputs)
+    parameters = {"image": IMAGE_PARAMETER, **MAKING_OF_PARAMETERS, "format": FORMAT_PARAMETER}
+    names = ["image", *MAKING_OF_PARAMETERS, "format", *dream_knobs]
+    add(making_of, DreamRecipe, names, parameters, outputs)
 
 
 def deep_dream(
     work: JobRunner, image: str, given: dict[str, Any]
 ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
-    """Dream a photo: raise what a neural network sees in it, octave by octave.
+    """Dream a photo: amplify what a layer of a neural network detects in it, octave by octave.
 
-    Low layers bring strokes (inception3b of dreamlet), middle ones eyes and faces
-    (inception4c), high ones whole animals (inception5a). Sends nothing but signs of life while
-    the network is fetched, then previews (JPEG, without a recipe); the last answer is the dream
-    as PNG, which carries its recipe inside, and that recipe as JSON. Where its time is up before
-    it is done, the last answer is the dream as far as it came, and in the place of its recipe that
-    it has "ended", and why.
+    Low layers bring strokes (inception3b of dreamlet), middle ones eyes and faces (inception4c),
+    high ones whole animals (inception5a). Sends empty updates while the network downloads, then
+    previews (JPEG, without a recipe). The last answer is the dream as PNG, which carries its
+    recipe, and that recipe as JSON. If the time limit ends the dream early, the last answer is the
+    dream so far, and "ended" with the reason instead of the recipe.
     """
     recipe = DreamRecipe(**embed_files(DreamRecipe, given))
     try:
-        for moment in stream_render(work, [recipe], image):
-            if moment.frame is None:
+        for update in stream_render(work, [recipe], image):
+            if update.frame is None:
                 yield None, None
             else:
-                made = moment.frame.recipes[0].to_dict() if moment.frame.finished else None
-                yield moment.files[0], made
+                made = update.frame.recipes[0].to_dict() if update.frame.finished else None
+                yield update.files[0], made
     except TimeLimitReached as error:
-        yield moment.files[0], _time_limit_result(error)
+        yield update.files[0], _time_limit_result(error)
 
 
 def compare(
@@ -163,23 +163,23 @@ def compare(
 ) -> Iterator[tuple[str | None, list[dict[str, Any]] | None]]:
     """Dream a photo at several layers or intensities, on one labelled contact sheet.
 
-    The last answer is the sheet (PNG) and the recipe of each picture on it, row by row. Where time
-    is up before it is done, the last picture is as far as it came, and has "ended" for a recipe.
+    The last answer is the sheet (PNG) and the recipe of each image on it, row by row. If the time
+    limit ends it early, the last image is the dream so far, with "ended" instead of a recipe.
     """
     recipes = _variation_recipes(
         DreamRecipe(**embed_files(DreamRecipe, given)), layers, intensities
     )
-    made: list[Image.Image] = []
-    by: list[dict[str, Any]] = []
+    images: list[Image.Image] = []
+    made_by: list[dict[str, Any]] = []
     try:
-        for moment, dreams in comparing.stream_dreams(work, recipes, image):
-            made = dreams
-            if moment.frame and moment.frame.finished:
-                by.append(moment.frame.recipes[0].to_dict())
+        for update, dreams in comparing.stream_dreams(work, recipes, image):
+            images = dreams
+            if update.frame and update.frame.finished:
+                made_by.append(update.frame.recipes[0].to_dict())
             yield None, None
     except TimeLimitReached as error:
-        by.append(_time_limit_result(error))
-    yield comparing.write_sheet(recipes, made, image), by
+        made_by.append(_time_limit_result(error))
+    yield comparing.write_sheet(recipes, images, image), made_by
 
 
 def _variation_recipes(
@@ -189,10 +189,10 @@ def _variation_recipes(
 
 
 def presets() -> dict[str, dict[str, Any]]:
-    """The presets: recipes with names.
+    """Return the presets: recipes with names.
 
-    All in one of them but deepdream and kind are parameters of deep_dream; leave out what is
-    empty or null.
+    All fields of a preset but deepdream and kind are parameters of deep_dream; leave out those that
+    are empty or null.
     """
     return {name: recipe.to_dict() for name, recipe in library.presets().items()}
 
@@ -200,59 +200,59 @@ def presets() -> dict[str, dict[str, Any]]:
 def visualize_channel(
     work: JobRunner, channels: str, image: str | None, given: dict[str, Any]
 ) -> Iterator[tuple[list[tuple[str, str]], dict[str, Any] | None]]:
-    """Show what channels of a neural network look for, at most 64, from noise or in a photo.
+    """Show what channels of a neural network detect, at most 64, from noise or in a photo.
 
-    Sends previews (JPEG) first; the last answer is a PNG for each channel, which carries its
-    recipe inside, and as JSON those recipes and the channels that stayed silent: nothing in
-    their picture excites them.
+    Sends previews (JPEG) first. The last answer is a PNG for each channel, which carries its
+    recipe, and as JSON those recipes and the channels that stayed silent: nothing in their image
+    activates them.
     """
     recipe = ChannelRecipe(**given)
-    recipes = _named_channels(recipe, channels, image)
+    recipes = _parse_channels(recipe, channels, image)
     if recipes:
         stream = stream_render(work, recipes, image, use_cache=True)
     else:
         assert image
         stream = stream_top_channels(work, image, recipe, None, TOP_CHANNELS, in_photo=True)
-        while not (seen := next(stream).response):
+        while not (result := next(stream).response):
             yield [], None
-        recipes = [recipe.with_changes(channel=each.channel) for each in seen[1]]
+        recipes = [recipe.with_changes(channel=each.channel) for each in result[1]]
     try:
         for grid in stream_grid(stream, recipes):
             items = [(path, str(channel)) for channel, path in grid.files.items()]
-            made = [each.to_dict() for each in grid.recipes.values()]
-            about = {"recipes": made, "silent": list(grid.silent)}
-            yield items, about if grid.done else None
+            made_by = [each.to_dict() for each in grid.recipes.values()]
+            summary = {"recipes": made_by, "silent": list(grid.silent)}
+            yield items, summary if grid.done else None
     except TimeLimitReached as error:
-        yield items, about | _time_limit_result(error)
+        yield items, summary | _time_limit_result(error)
 
 
-def _named_channels(recipe: ChannelRecipe, channels: str, image: str | None) -> list[ChannelRecipe]:
-    """The channels that are named; none where those that answer an image are asked for."""
+def _parse_channels(recipe: ChannelRecipe, channels: str, image: str | None) -> list[ChannelRecipe]:
+    """Return the recipes of the named channels; none for "top", the most active in an image."""
     if (channels or "").strip() != "top":
         return channel_recipes(recipe, channels or "")
     if image is None:
-        raise RecipeError("top needs an image; give one, or channels as 3,7,12")
+        raise RecipeError("top needs an image; send one, or name channels as 3,7,12")
     return []
 
 
 def top_channels(
     work: JobRunner, image: str, x: float | None, y: float | None, count: int, given: dict[str, Any]
 ) -> Iterator[tuple[list[tuple[str, str]], str | None, list[dict[str, Any]] | None]]:
-    """Say which channels of a layer answer a photo most strongly, and show what they look for.
+    """Find the most active channels of a layer in a photo, and show what they detect.
 
-    The last answer is a PNG for each channel, the strongest first; the photo marked where the
-    strongest answers; and channels and strengths as JSON, in the end of which it says that it has
-    "ended", and why, where time was up before all pictures were done.
+    The last answer is a PNG for each channel, the most active first; the photo with a heatmap of
+    the first; and channels and strengths as JSON. If the time limit ends it early, the last item of
+    that list is "ended" with the reason.
     """
     recipe = ChannelRecipe(**given)
     spot, count = _check_spot(recipe, x, y, count)
     stream = stream_top_channels(work, image, recipe, spot, count)
-    while not (seen := next(stream).response):
+    while not (result := next(stream).response):
         yield [], None, None
-    response, found = seen
-    recipes = [recipe.with_changes(channel=each.channel) for each in found]
-    where = write_heatmap(response, found[0].channel)
-    answers = [asdict(each) for each in found]
+    response, top = result
+    recipes = [recipe.with_changes(channel=each.channel) for each in top]
+    where = write_heatmap(response, top[0].channel)
+    answers = [asdict(each) for each in top]
     try:
         for grid in stream_grid(stream, recipes):
             items = [(path, str(channel)) for channel, path in grid.files.items()]
@@ -264,10 +264,10 @@ def top_channels(
 def _check_spot(
     recipe: ChannelRecipe, x: float | None, y: float | None, count: int, image: str | None = None
 ) -> tuple[tuple[float, float] | None, int]:
-    """A spot, None for all of the image, and how many of its channels."""
+    """Return the spot, None for the whole image, and the number of channels."""
     x, y, count = SPOT_KNOB.check("x", x), SPOT_KNOB.check("y", y), COUNT_KNOB.check("count", count)
     if (x is None) != (y is None):
-        raise RecipeError("a spot needs both x and y; give both, or none for all of it")
+        raise RecipeError("a spot needs both x and y; send both, or neither for the whole image")
     return None if x is None or y is None else (x, y), count
 
 
@@ -276,27 +276,27 @@ def class_image(
 ) -> Iterator[tuple[str | None, dict[str, Any] | None, dict[str, Any] | None]]:
     """Show what a neural network takes for a class of ImageNet, from noise or in a photo.
 
-    Sends previews (JPEG) first; the last answer is the picture as PNG, which carries its recipe
-    inside, that recipe, and the verdict as JSON: the target's logit, probability and rank
-    before and after, and the five classes that the network now sees.
+    Sends previews (JPEG) first. The last answer is the image as PNG, which carries its recipe, that
+    recipe, and the verdict as JSON: the target's logit, probability and rank before and after, and
+    the five most likely classes.
     """
     before = None
     try:
-        for moment in stream_render(work, [ClassRecipe(**given)], image, with_verdict=True):
-            if not (moment.frame and moment.verdict):
+        for update in stream_render(work, [ClassRecipe(**given)], image, with_verdict=True):
+            if not (update.frame and update.verdict):
                 yield None, None, None
                 continue
-            before = before or moment.verdict
-            both = {"before": asdict(before), "after": asdict(moment.verdict)}
-            done = moment.frame.finished
-            made = moment.frame.recipes[0].to_dict()
-            yield moment.files[0], made if done else None, both if done else None
+            before = before or update.verdict
+            verdicts = {"before": asdict(before), "after": asdict(update.verdict)}
+            done = update.frame.finished
+            made = update.frame.recipes[0].to_dict()
+            yield update.files[0], made if done else None, verdicts if done else None
     except TimeLimitReached as error:
-        yield moment.files[0], _time_limit_result(error), both
+        yield update.files[0], _time_limit_result(error), verdicts
 
 
 def _time_limit_result(error: TimeLimitReached) -> dict[str, Any]:
-    """What is answered in the place of a recipe where there was no time for all of it."""
+    """Return the answer that replaces the recipe of an image or video that ended early."""
     status_line.show_toast(error, "Ended early")
     return {"ended": str(error)}
 
@@ -305,18 +305,18 @@ VideoResults = Iterator[tuple[str | None, dict[str, Any] | None, str | None]]
 
 
 def zoom(work: JobRunner, image: str, format: str, given: dict[str, Any]) -> VideoResults:
-    """Zoom into a photo without end, as a video: each frame is the last one, moved and dreamed.
+    """Zoom endlessly into a photo, as a video: each frame is the last one, enlarged and dreamed.
 
-    Sends frames (JPEG) as they are made; the last answer is the video, which carries its recipe,
+    Sends frames (JPEG) while it renders. The last answer is the video, which carries its recipe,
     and that recipe as JSON.
     """
     yield from _video_results(video_stream.stream_zoom(work, ZoomRecipe(**given), image, format))
 
 
 def dream_video(work: JobRunner, video: str, format: str, given: dict[str, Any]) -> VideoResults:
-    """Dream a video: what is dreamed goes along with what moves. Its sound is kept.
+    """Dream a video: the dream follows the motion. The sound is kept.
 
-    Sends frames (JPEG) as they are made; the last answer is the video, which carries its recipe,
+    Sends frames (JPEG) while it renders. The last answer is the video, which carries its recipe,
     and that recipe as JSON.
     """
     yield from _video_results(video_stream.stream_video(work, VideoRecipe(**given), video, format))
@@ -331,18 +331,18 @@ def making_of(
     format: str,
     given: dict[str, Any],
 ) -> VideoResults:
-    """Show how a dream of a photo comes about, as a short video, or as a loop there and back.
+    """Show how a dream of a photo forms, as a short video, or as a loop there and back.
 
-    Sends frames (JPEG) as they are made; the last answer is the video, which carries the recipe of
+    Sends frames (JPEG) while it renders. The last answer is the video, which carries the recipe of
     the dream, and that recipe as JSON.
     """
     recipe = DreamRecipe(**embed_files(DreamRecipe, given))
-    how = making.MakingOf(seconds, fps, LOOP_KNOB.check("loop", loop))
-    yield from _video_results(video_stream.stream_making_of(work, recipe, image, how, format))
+    timing = making.MakingOf(seconds, fps, LOOP_KNOB.check("loop", loop))
+    yield from _video_results(video_stream.stream_making_of(work, recipe, image, timing, format))
 
 
-def _video_results(made: video_stream.VideoUpdates) -> VideoResults:
-    for moment in made:
-        done = moment.done
-        made_by = {"ended": moment.ended} if moment.ended else moment.recipe.to_dict()
-        yield moment.path if done else None, made_by if done else None, moment.preview or None
+def _video_results(updates: video_stream.VideoUpdates) -> VideoResults:
+    for update in updates:
+        done = update.done
+        made_by = {"ended": update.ended} if update.ended else update.recipe.to_dict()
+        yield update.path if done else None, made_by if done else None, update.preview or None

@@ -1,4 +1,4 @@
-"""What describes all components is compressed: Gradio does so with files alone, by their names."""
+"""Compress the page and its configuration; Gradio compresses only files, by their names."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 from starlette.middleware.gzip import GZipMiddleware
 
 COMPRESSED = ("/", "/config", "/gradio_api/info")
-LEVEL = 4  # The highest one takes more than twice as long, for a tenth less.
+LEVEL = 4  # The highest level takes more than twice as long and saves a tenth.
 
 
 class Compression:
-    """The app (ASGI), but for those answers of it; streams, pictures and videos go as they are."""
+    """ASGI middleware that compresses these paths, but no streams, images or videos."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
         self.compressed = GZipMiddleware(app, compresslevel=LEVEL)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request."""
         app = self.compressed if scope.get("path") in COMPRESSED else self.app
         await app(scope, receive, send)

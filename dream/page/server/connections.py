@@ -1,7 +1,7 @@
-"""Connections of the server, bounded in number and in the time that they may wait or stand still.
+"""Limit the server's connections in number, and in the time that they may wait or stall.
 
-Gradio starts uvicorn without bounds: half-sent requests stay open until no file can be opened, and
-asyncio then writes some thousand lines of its log a second.
+Gradio starts uvicorn without limits: half-sent requests stay open until no file can be opened, and
+then asyncio logs some thousand lines a second.
 """
 
 from __future__ import annotations
@@ -18,49 +18,49 @@ from dream.page.addresses import AddressShares, public_address
 
 try:
     import resource
-except ImportError:  # Windows, which has no such limit.
+except ImportError:  # Windows has no such limit.
     resource = None  # type: ignore[assignment]
 
-# What a request's first line and headers may take, from the connection's or their own beginning.
+# For a request's first line and headers, from the start of the connection or of the request.
 HEADER_SECONDS = 10.0
-# How long what is left of a body is read after its answer: a client that is still sending would
-# lose the answer if the connection ended at once.
+# For the rest of a body after its answer: a client that is still sending would lose the answer if
+# the connection closed at once.
 LINGER_SECONDS = 2.0
-# How long whoever is answered may take nothing of the answer.
+# For which a client may read nothing of its answer.
 STALLED_SECONDS = 60.0
 MAX_CONNECTIONS, MAX_OPEN_FILES = 4096, 65_536
 
 
 class Connections:
-    """The open connections of a server. Where there are too many, the one gives way that has
-    waited longest without a request, else the one whose request began first: of those whose body
-    is still on its way, if there are any.
+    """The open connections of a server.
 
-    A public address has a quarter of them at most; a proxy's, from which everybody comes, all.
+    If there are too many, the one that has waited longest without a request is cut, else the oldest
+    one whose body is still arriving, else the one whose request began first. A public address may
+    have a quarter of them. A private one may have all: behind a proxy all requests come from it.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._waiting: dict[Connection, None] = {}  # The longest first, as below.
+        self._waiting: dict[Connection, None] = {}  # Oldest first, as below.
         self._answered: dict[Connection, None] = {}
         self._shares = AddressShares(limit)
 
     def enter(self, connection: Connection) -> None:
-        """Let it in, in the place of another or not; an address that has too many is cut."""
+        """Add a connection, and cut another if there are too many; cut it if its address has."""
         if not self._shares.enter(connection.address):
             connection.transport.abort()
             return
         self._waiting[connection] = None
         if len(self._waiting) + len(self._answered) > self.limit:
-            others = [*(each for each in self._answered if each.is_sending), *self._answered]
-            longest = next(iter(self._waiting))
-            if longest is connection and others:
-                longest = others[0]
-            self.leave(longest)
-            longest.transport.abort()
+            answered = [*(each for each in self._answered if each.is_sending), *self._answered]
+            oldest = next(iter(self._waiting))
+            if oldest is connection and answered:
+                oldest = answered[0]
+            self.leave(oldest)
+            oldest.transport.abort()
 
-    def wait(self, connection: Connection, is_answered: bool) -> None:
-        """Note that from now on it waits for a request, or is answered one."""
+    def update(self, connection: Connection, is_answered: bool) -> None:
+        """Record that a connection now waits for a request, or is answered."""
         before, now = self._waiting, self._answered
         if not is_answered:
             before, now = now, before
@@ -69,7 +69,7 @@ class Connections:
             now[connection] = None
 
     def leave(self, connection: Connection) -> None:
-        """Note that it has ended; twice is once."""
+        """Remove a connection; a second call does nothing."""
         for each in (self._waiting, self._answered):
             if connection in each:
                 del each[connection]
@@ -77,68 +77,77 @@ class Connections:
 
 
 class Connection(H11Protocol):
-    """One of a server's connections, by h11 even where httptools is there, which takes headers of
-    any size; no websocket, which the page has no use for.
+    """A connection of the server that enforces the limits.
+
+    It uses h11 even if httptools is installed, which accepts headers of any size. The methods
+    override those of asyncio's and uvicorn's protocols. The page needs no websockets.
     """
 
-    def __init__(self, connections: Connections, **about: Any) -> None:
-        super().__init__(**about)
-        self.others, self.address = connections, ""
-        self._ends: asyncio.TimerHandle | None = None
-        self._stalls: asyncio.TimerHandle | None = None
+    def __init__(self, connections: Connections, **options: Any) -> None:
+        super().__init__(**options)
+        self.pool, self.address = connections, ""
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_sending(self) -> bool:
-        """Whether the body of its request is still on its way."""
+        """Whether the body of its request is still arriving."""
         return self.cycle is not None and self.cycle.more_body
 
     def connection_made(self, transport: Any) -> None:
+        """Start the timer for the headers, and count the connection."""
         super().connection_made(transport)
         self.address = public_address(self.client[0]) if self.client else ""
-        self._end_in(HEADER_SECONDS)
-        self.others.enter(self)
+        self._close_in(HEADER_SECONDS)
+        self.pool.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_in(None)
+        """Cancel the timers."""
+        self._close_in(None)
         self._stop_watching()
-        self.others.leave(self)
+        self.pool.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Restart the timer for the headers unless a complete request arrived."""
         super().data_received(data)
         if self._is_answered():
-            self._end_in(None)
-        elif self._ends is None:  # Of the next request there is not all yet.
-            self._end_in(HEADER_SECONDS)
-        self.others.wait(self, self._is_answered())
+            self._close_in(None)
+        elif self._close_timer is None:  # The next request is incomplete.
+            self._close_in(HEADER_SECONDS)
+        self.pool.update(self, self._is_answered())
 
     def on_response_complete(self) -> None:
-        is_whole = not self.is_sending
+        """Give a client that is still sending some time to read its answer."""
+        is_received = not self.is_sending
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_writing()
-        if not (is_whole or self._is_answered()):
-            self._end_in(LINGER_SECONDS)
-        self.others.wait(self, self._is_answered())
+        if not (is_received or self._is_answered()):
+            self._close_in(LINGER_SECONDS)
+        self.pool.update(self, self._is_answered())
 
     def pause_writing(self) -> None:
+        """Watch for a client that stops reading."""
         super().pause_writing()
         self._watch_writing()
 
     def resume_writing(self) -> None:
+        """Stop watching, because the client reads again."""
         if not self.transport.is_closing():
             self._stop_watching()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, even if its client reads nothing."""
         super().timeout_keep_alive_handler()
         self._watch_writing()
 
     def _watch_writing(self) -> None:
-        """Cut the connection as soon as nothing was taken of what is written for a while."""
+        """Cut the connection once its client has read nothing for `STALLED_SECONDS`."""
         self._stop_watching()
         if left := self.transport.get_write_buffer_size():
-            self._stalls = self.loop.call_later(STALLED_SECONDS, self._cut_if_stalled, left)
+            self._stall_timer = self.loop.call_later(STALLED_SECONDS, self._cut_if_stalled, left)
 
     def _cut_if_stalled(self, left: int) -> None:
         if self.transport.get_write_buffer_size() < left:
@@ -147,48 +156,49 @@ class Connection(H11Protocol):
             self.transport.abort()
 
     def _stop_watching(self) -> None:
-        if self._stalls:
-            self._stalls.cancel()
+        if self._stall_timer:
+            self._stall_timer.cancel()
 
     def _is_answered(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _end_in(self, seconds: float | None) -> None:
-        if self._ends:
-            self._ends.cancel()
-        self._ends = None if seconds is None else self.loop.call_later(seconds, self._end)
+    def _close_in(self, seconds: float | None) -> None:
+        if self._close_timer:
+            self._close_timer.cancel()
+        self._close_timer = (
+            None if seconds is None else self.loop.call_later(seconds, self._close_unanswered)
+        )
 
-    def _end(self) -> None:
+    def _close_unanswered(self) -> None:
         if not self._is_answered():
             self.transport.close()
             self._watch_writing()
 
     def _should_upgrade(self) -> bool:
-        return False  # Without uvicorn's two lines in the log.
+        return False  # Ignored silently; uvicorn would log two lines.
 
 
 def raise_open_files() -> int:
-    """Let this process open as many files as it may.
+    """Raise this process's limit of open files to the hard limit; return it.
 
-    Returns:
-        How many those are, at most `MAX_OPEN_FILES`.
+    It is at most `MAX_OPEN_FILES`.
     """
     if resource is None:
         return MAX_OPEN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    may = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < may:
-        # macOS allows fewer than it says, by `kern.maxfilesperproc`.
+    allowed = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        # macOS allows fewer than the hard limit, by `kern.maxfilesperproc`.
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (may, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def bound_connections() -> None:
-    """Have Gradio's server, whose uvicorn takes no settings from it, keep to these bounds."""
+    """Replace the configuration of uvicorn, because Gradio passes it no settings."""
     files = raise_open_files()
-    # So many may be accepted before one of them can be looked at; the other quarter is for files.
-    about: dict[str, Any] = {"ws": "none", "backlog": min(512, files // 4)}
-    about["http"] = partial(Connection, Connections(min(MAX_CONNECTIONS, files // 2)))
-    uvicorn.Config = partial(uvicorn.Config, **about)  # type: ignore
+    # A backlog of connections is accepted before the app sees one; the last quarter is for files.
+    options: dict[str, Any] = {"ws": "none", "backlog": min(512, files // 4)}
+    options["http"] = partial(Connection, Connections(min(MAX_CONNECTIONS, files // 2)))
+    uvicorn.Config = partial(uvicorn.Config, **options)  # type: ignore

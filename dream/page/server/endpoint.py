@@ -1,4 +1,4 @@
-"""How an endpoint is made of a function, a kind of recipe, and what it takes beside its knobs."""
+"""Build API endpoints from a function, a kind of recipe and extra parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dream.service.job_runner import JobRunner
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter that is no knob: what makes its field, and what is said of it."""
+    """A parameter that is not a knob: its Gradio component, description and default."""
 
     component: Callable[..., Any]
     description: str
@@ -35,36 +35,40 @@ def make_handler(
     names: Sequence[str],
     parameters: Mapping[str, Parameter],
 ) -> Callable[..., Iterator[Any]]:
-    """A handler of an endpoint, with parameters of those names: its `own`, and knobs of that kind.
+    """Return the handler of an endpoint, whose signature and docstring Gradio shows to clients.
 
-    `run` is given its own by name, and a dict of the knobs that were sent. What Gradio tells
-    clients follows from the recipe; defaults are those of the fields.
+    Args:
+        work: Passed to `run`.
+        run: Gets `parameters` by name, and the knobs that were sent as the dict `given`.
+        kind: The recipe whose knobs the endpoint takes.
+        names: All parameters in order: those in `parameters`, and knobs.
+        parameters: The parameters that are not knobs.
     """
 
     def handler(*values: Any) -> Iterator[Any]:
         given = dict(zip(names, values, strict=True))
-        mine = {name: given.pop(name) for name in parameters}
+        others = {name: given.pop(name) for name in parameters}
         for name, each in parameters.items():
-            if each.required and mine[name] is None:
+            if each.required and others[name] is None:
                 raise DreamError(f"{name} is missing; send a file")
-        # A file that was left out comes as None, as do numbers and names that are automatic.
+        # Omitted files arrive as None, as do numbers and names with an automatic value.
         sent = {name: value for name, value in given.items() if value is not None}
-        yield from run(work, **mine, given=sent)
+        yield from run(work, **others, given=sent)
 
-    # Gradio takes the default of a field; where that is empty, only None here makes it optional.
-    place, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    # Gradio uses the component's default; if that is empty, only None here makes it optional.
+    position, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
     required = {name for name, each in parameters.items() if each.required}
     signature = [
-        inspect.Parameter(name, place, default=empty if name in required else None)
+        inspect.Parameter(name, position, default=empty if name in required else None)
         for name in names
     ]
-    said = {
+    descriptions = {
         name: parameters[name].description
         if name in parameters
         else components.knob_description(kind, name)
         for name in names
     }
-    lines = [f"    {name}: {each}" for name, each in said.items()]
+    lines = [f"    {name}: {each}" for name, each in descriptions.items()]
     handler.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     handler.__name__ = run.__name__
     handler.__doc__ = "\n".join([inspect.cleandoc(run.__doc__ or ""), "", "Args:", *lines])
@@ -72,16 +76,16 @@ def make_handler(
 
 
 class Endpoints:
-    """The endpoints of the page being built.
+    """The endpoints of the page that is being built.
 
-    Their fields are components that no page shows, and that all endpoints share which have one
-    alike: Gradio sends every component with the page. (Its own `gr.api` makes one for each
-    parameter too, and names what is returned "1st" and "2nd".)
+    Their fields are hidden components. Endpoints share equal ones, because Gradio sends every
+    component with the page. (`gr.api` creates one per parameter, and names the results "1st" and
+    "2nd".)
     """
 
     def __init__(self, work: JobRunner) -> None:
         self.work = work
-        # Of 1, 1.0 and True, which are equal, each has a field of its own.
+        # Typed, because 1, 1.0 and True are equal but need fields of their own.
         self.field = lru_cache(maxsize=None, typed=True)(_hidden_field)
         self._button = gr.Button(visible=False)
 
@@ -90,35 +94,35 @@ class Endpoints:
         run: Callable[..., Iterator[Any]],
         kind: type[Recipe],
         names: Sequence[str],
-        own: Mapping[str, Parameter],
+        parameters: Mapping[str, Parameter],
         outputs: Sequence[Any],
         check: Callable[..., Any] | None = None,
     ) -> None:
-        """One that is called as `run` is; see `handler_of`.
+        """Add an endpoint with the name of `run`; see `make_handler`.
 
-        `check` is given the recipe and its own parameters: what no recipe says can be wrong too.
+        `check` gets the recipe and `parameters`, and raises DreamError if they do not fit together.
         """
         fields = [
-            self.field(own[name].component, name, own[name].default)
-            if name in own
+            self.field(parameters[name].component, name, parameters[name].default)
+            if name in parameters
             else self._knob_field(kind, name)
             for name in names
         ]
-        handler = make_handler(self.work, run, kind, names, own)
-        begun = self._button.click(
+        handler = make_handler(self.work, run, kind, names, parameters)
+        event = self._button.click(
             handler, fields, list(outputs), api_name=run.__name__, **components.QUEUED_EVENT
         )
 
-        def first(*values: Any) -> None:
+        def check_inputs(*values: Any) -> None:
             given = dict(zip(names, values, strict=True))
             recipe = components.check_recipe(kind, **given)
             if check:
-                check(recipe, **{name: given[name] for name in own})
+                check(recipe, **{name: given[name] for name in parameters})
 
-        check_before_queue(begun, first)
+        check_before_queue(event, check_inputs)
 
     def _knob_field(self, kind: type[Recipe], name: str) -> Any:
-        """The field of a knob; empty for what is automatic."""
+        """Return the field of a knob; it is empty for automatic values."""
         knob = knobs(kind)[name]
         if knob.is_image:
             return self.field(components.photo_input, name)
@@ -129,5 +133,5 @@ class Endpoints:
 
 
 def _hidden_field(make: Callable[..., Any], label: str, value: Any = None) -> Any:
-    about = {} if value is None else {"value": value}
-    return make(label=label, visible=False, **about)
+    default = {} if value is None else {"value": value}
+    return make(label=label, visible=False, **default)

@@ -1,7 +1,7 @@
-"""Files that whoever has their address may read: uploads, what was made of them, and the card.
+"""Serve uploads, results and the link preview image to whoever has their address.
 
-Gradio would serve whatever it has allowed, fetch other addresses, and send the headers of a request
-for a part of a file back as those of the answer.
+Gradio's route serves whatever it has allowed, fetches other addresses, and echoes the headers of a
+range request in its answer.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dream.page.server.link_preview import CARD_IMAGE
 
 
 async def send_file(name: str, scope: Any, receive: Any, send: Any) -> None:
-    """Answer (ASGI) with the file of that name: an upload's, as in `upload_name`, or its path."""
+    """Answer (ASGI) with a file, given by its path or by an upload's name as in `upload_name`."""
     path = str(CARD_IMAGE) if name == CARD_IMAGE.name else upload_path(name) or name
     if path != str(CARD_IMAGE) and not is_uploaded(path):
-        await refuse(send, 404, "there is no such file here, or it is no longer kept")
+        await refuse(send, 404, "there is no such file, or it has been removed")
         return
     file = Path(path).resolve()
     kind, _ = mimetypes.guess_type(file)
-    # What could run scripts in the app's name is downloaded, never shown.
+    # Files that could run scripts with the page's rights are downloaded, never shown.
     shown = kind if kind in XSS_SAFE_MIMETYPES else None
     answer = FileResponse(
         file,

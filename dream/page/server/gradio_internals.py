@@ -1,7 +1,7 @@
-"""The inner names of Gradio and uvicorn that the app's bounds are built on.
+"""Check the internals of Gradio and uvicorn that the app's limits rely on.
 
-No version promises them. Where one is gone, a bound would be gone without a word; so the app does
-not start.
+No version guarantees them. Without one of them a limit would silently fail, so the app does not
+start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _QUEUE = (
     *("event_queue_per_concurrency_id", "ANALYTICS_MAX_EVENTS", "max_thread_count"),
     *("update_intervals", "max_size", "blocks", "default_concurrency_limit", "live_updates"),
 )
-# What is overridden or replaced, by its module, and the names that it or its callers use there.
+# The overridden or replaced functions, and the names that they or their callers use there.
 INTERNALS: dict[str, tuple[str, ...]] = {
     "gradio.queueing:Queue.__init__": _QUEUE,
     "gradio.queueing:Queue.push": ("body", "request", "username", *_QUEUE[:4]),
@@ -55,32 +55,32 @@ INTERNALS: dict[str, tuple[str, ...]] = {
 
 
 def missing_internals() -> Iterator[str]:
-    """Yield those of `INTERNALS` that the installed versions have not, or do not use."""
+    """Yield those of `INTERNALS` that the installed versions lack or do not use."""
     for place, names in INTERNALS.items():
         module, _, path = place.partition(":")
         try:
-            found: Any = inspect.unwrap(attrgetter(path)(import_module(module)))
+            function: Any = inspect.unwrap(attrgetter(path)(import_module(module)))
         except (ImportError, AttributeError):
             yield path
             continue
-        used = _names_in(found)
+        used = _names_in(function)
         yield from (f"{path}: {name}" for name in names if name not in used)
 
 
 def _names_in(function: Any) -> set[str]:
-    """Return the parameters of a function, and the variables and attributes that it uses."""
+    """Return a function's parameters, and the variables and attributes that it uses."""
     code = function.__code__ if isinstance(function, FunctionType) else None
     return {*code.co_names, *code.co_varnames, *code.co_freevars} if code else set()
 
 
 def check_gradio() -> None:
-    """See that the installed Gradio and uvicorn are such as the app is built on.
+    """Check that the installed Gradio and uvicorn have the internals that the app needs.
 
     Raises:
-        DreamError: if they are not, in one line that says which are.
+        DreamError: If they do not; the message names the version to install.
     """
     for missing in missing_internals():
         raise DreamError(
-            f"Gradio {version('gradio')} with uvicorn {version('uvicorn')} has no {missing}, on "
-            f"which the app's bounds rest; pip install gradio=={TESTED_VERSION} -c constraints.txt"
+            f"Gradio {version('gradio')} with uvicorn {version('uvicorn')} lacks {missing}, "
+            f"which the app's limits need; pip install gradio=={TESTED_VERSION} -c constraints.txt"
         )

@@ -1,7 +1,7 @@
-"""What other sites show where someone links to the page: its name, a line and a picture.
+"""Add Open Graph and Twitter tags to the page, for link previews.
 
-They read the page as it is served and run no scripts, so that Gradio's `head`, which a script puts
-in, does not reach them; what it serves calls every page "Gradio", with a picture of Gradio's own.
+Other sites read the page as served and run no scripts, so they do not see Gradio's `head`, which a
+script inserts. The page that Gradio serves is called "Gradio" and has Gradio's own image.
 """
 
 from __future__ import annotations
@@ -16,37 +16,36 @@ GRADIO_META_TAGS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\
 
 
 def link_preview_tags(title: str, description: str, host: str | None) -> str:
-    """The tags of the card; its picture only where the host that serves it is known by name."""
-    about = {"og:type": "website", "og:title": title, "og:description": description}
+    """Return the tags; they include the image only if the name of the host is known."""
+    tags = {"og:type": "website", "og:title": title, "og:description": description}
     if host:
-        about |= {
+        tags |= {
             "og:url": f"https://{host}/",
             "og:image": f"https://{host}/gradio_api/file={CARD_IMAGE.name}",
             "og:image:width": "1200",
             "og:image:height": "630",
             "og:image:alt": "A cup of coffee, and its dream: a puppy's face looks out of the cup",
         }
-    lines = [
-        f'<meta property="{key}" content="{html.escape(each)}">' for key, each in about.items()
-    ]
+    lines = [f'<meta property="{key}" content="{html.escape(each)}">' for key, each in tags.items()]
     return "\n".join([*lines, '<meta name="twitter:card" content="summary_large_image">'])
 
 
 class LinkPreviewMiddleware:
-    """The app (ASGI), but for those tags in its page in the place of Gradio's."""
+    """ASGI middleware that replaces Gradio's tags in the page."""
 
     def __init__(self, app: Any, tags: str) -> None:
         self.app = app
         self.tags = tags.encode() + b"\n"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request; replace the tags in the page."""
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
             await self.app(scope, receive, send)
             return
         start: dict[str, Any] = {}
         body = b""
 
-        async def hold(message: Any) -> None:
+        async def replace_tags(message: Any) -> None:
             nonlocal start, body
             if message["type"] == "http.response.start":
                 start = message
@@ -60,4 +59,4 @@ class LinkPreviewMiddleware:
                 await send(start | {"headers": [*others, size]})
                 await send(message | {"body": page})
 
-        await self.app(scope, receive, hold)
+        await self.app(scope, receive, replace_tags)

@@ -1,6 +1,6 @@
-"""Links to pictures, fetched before the call that names them waits for the device.
+"""Download linked images before their call waits for the device.
 
-Gradio fetches them without bounds while the call holds the device.
+Gradio downloads them without limits while the call holds the device.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from dream.page.blocks import MAX_UPLOAD_BYTES, find_files
 from dream.page.refusal import SERVER_BUSY
 from dream.page.server.bodies import BodyError, check_disk
 
-# A call takes three pictures at most.
+# A call takes at most three images.
 MAX_LINKS = 8
-# For one link, and for all links of a call, which are fetched one after the other.
+# For one link, and for all links of a call, which are downloaded one after the other.
 LINK_SECONDS, CALL_SECONDS = 20.0, 40.0
-# At a time, for everybody; calls beyond these wait, with what they sent in memory.
+# At a time, for all callers. Waiting calls keep their bodies in memory.
 MAX_FETCHES, MAX_CALLS = 4, 16
 MAX_REDIRECTS = 5
 
 
 class LinkFetcher:
-    """Fetches the links of calls, few at a time."""
+    """Downloads the links in calls, a few at a time."""
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(MAX_FETCHES)
         self._calls = AddressShares(MAX_CALLS)
 
     async def fetch_links(self, sent: Any, address: str) -> bool:
-        """Replace the links in a call by the paths of files that are fetched from there.
+        """Replace the links in a call by the paths of downloaded files.
 
         Args:
-            sent: what was sent, in which links are replaced.
-            address: whose it is, as `public_address` returns it.
+            sent: The JSON of the call, changed in place.
+            address: The caller's address, as `public_address` returns it.
 
         Returns:
-            Whether there were any.
+            True if there was a link.
 
         Raises:
-            DreamError: if one cannot be fetched, there are more than `MAX_LINKS`, all together
-                take too long, or there are too many such calls at a time.
+            DreamError: If a download fails, there are more than `MAX_LINKS`, all of them take too
+                long, or too many such calls wait.
         """
         links = [(file, link) for file in find_files(sent) if (link := _link(file))]
         if len(links) > MAX_LINKS:
-            raise DreamError(f"a call may name {MAX_LINKS} links at most, not {len(links)}")
+            raise DreamError(f"a call may have at most {MAX_LINKS} links, not {len(links)}")
         if not links:
             return False
         if self._calls.total >= MAX_CALLS or not self._calls.enter(address):
@@ -66,29 +66,30 @@ class LinkFetcher:
                     async with self._turns:
                         file["path"] = await fetch_link(link)
         except TimeoutError as error:
-            said = f"the links of this call took more than {CALL_SECONDS:g} seconds"
-            raise DreamError(said) from error
+            message = f"the links of this call took more than {CALL_SECONDS:g} seconds"
+            raise DreamError(message) from error
         finally:
             self._calls.leave(address)
         return True
 
 
 def _link(file: dict[str, Any]) -> str:
+    """Return the http(s) link that a file of a call names, or ""."""
     link = file.get("path") or file.get("url")
     try:
         is_link = isinstance(link, str) and urlsplit(link).scheme in ("http", "https")
     except ValueError:
-        raise DreamError("a link is not a valid address of the web") from None
+        raise DreamError("a link is not a valid web address") from None
     return str(link) if is_link else ""
 
 
 async def fetch_link(link: str) -> str:
-    """Return the path of the file that a link leads to, in the folder of uploads.
+    """Download a link to the upload folder and return the file's path.
 
-    Only public addresses are asked, wherever they redirect to, for at most 50 MB and 20 seconds.
+    Only public addresses are requested, after redirects too, for at most 50 MB and 20 seconds.
 
     Raises:
-        DreamError: if it cannot be had so.
+        DreamError: If that fails.
     """
     host = urlsplit(link).hostname or "there"
     check_disk()
@@ -99,18 +100,18 @@ async def fetch_link(link: str) -> str:
     except DreamError:
         raise
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        said = f"the picture cannot be fetched from {host}: {first_line(error)}"
-        raise DreamError(said) from error
+        message = f"the image cannot be fetched from {host}: {first_line(error)}"
+        raise DreamError(message) from error
 
 
 async def _download(link: str) -> str:
     for _ in range(MAX_REDIRECTS + 1):
         host = httpx.URL(link).host
-        address = await safehttpx.async_validate_url(host)  # Gradio's own; it lets more pass.
+        address = await safehttpx.async_validate_url(host)  # Gradio's check accepts more.
         if not is_public(address):
             raise ValueError(f"Hostname {host} failed validation")
         transport = safehttpx.AsyncSecureTransport(address)
-        # A few bytes that are compressed can be hundreds of megabytes.
+        # A few compressed bytes can become hundreds of megabytes.
         headers = {"Accept-Encoding": "identity"}
         async with (
             httpx.AsyncClient(transport=transport) as client,
@@ -121,18 +122,18 @@ async def _download(link: str) -> str:
                 continue
             answer.raise_for_status()
             if answer.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-                raise ValueError("it is sent compressed")
+                raise ValueError("the server sends it compressed")
             name = Path(unquote(urlsplit(link).path)).name or "picture"
             return await _write(answer, "".join(filter(_is_plain, name))[-60:].lstrip("."))
     raise DreamError(f"the link redirects more than {MAX_REDIRECTS} times")
 
 
-def _is_plain(letter: str) -> bool:
-    return letter.isalnum() or letter in "-_. "
+def _is_plain(character: str) -> bool:
+    return character.isalnum() or character in "-_. "
 
 
 async def _write(answer: httpx.Response, name: str) -> str:
-    """Write what is answered, as it comes, to a file of that name in a new folder of uploads."""
+    """Write a response, as it arrives, to a file in a new upload folder."""
     path = Path(get_upload_folder(), uuid.uuid4().hex, name or "picture")
     path.parent.mkdir(parents=True)
     size = 0
@@ -143,7 +144,7 @@ async def _write(answer: httpx.Response, name: str) -> str:
                 if size > MAX_UPLOAD_BYTES:
                     raise DreamError(f"the link leads to more than {MAX_UPLOAD_BYTES / 1e6:.0f} MB")
                 await asyncio.to_thread(file.write, chunk)
-    except BaseException:  # Also if it takes too long.
+    except BaseException:  # Including the cancellation after a timeout.
         shutil.rmtree(path.parent, ignore_errors=True)
         raise
     return os.fspath(path)

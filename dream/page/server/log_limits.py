@@ -1,4 +1,4 @@
-"""What strangers can have libraries log as often as they like, once a minute at most."""
+"""Limit log lines that strangers can cause at will to one a minute."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import time
 from dream.errors import to_printable_line
 
 QUIET_SECONDS = 60.0
-# What asyncio says, as an error, of each connection that finds no file left to be opened.
+# asyncio logs this error for each connection if no more files can be opened.
 NO_FILE_LEFT = "socket.accept() out of system resource"
-# The loggers of libraries that read what strangers send, which warn of what is wrong with it.
+# Loggers of libraries that warn about malformed input of strangers.
 READERS = ("uvicorn.error", "python_multipart", "multipart", "mcp", "PIL")
 
 
 class OncePerMinute(logging.Filter):
-    """Lets pass, in one printable line a minute, what some loggers say that begins with some words;
-    without words all their warnings. All else passes as it is.
+    """Logging filter that passes matching records once a minute, as one printable line.
+
+    All other records pass unchanged.
 
     Args:
-        words: with which a record begins.
-        loggers: the names with which its logger's begins.
+        words: The beginning of matching records; "" matches all warnings of the loggers.
+        loggers: The beginnings of the loggers' names.
     """
 
     def __init__(self, words: str = "", loggers: tuple[str, ...] = ("",)) -> None:
@@ -28,8 +29,9 @@ class OncePerMinute(logging.Filter):
         self.words, self.loggers, self._quiet_until = words, loggers, 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        is_ours = record.name.startswith(self.loggers) and str(record.msg).startswith(self.words)
-        if not is_ours or (not self.words and record.levelno > logging.WARNING):
+        """Return whether the record is logged."""
+        is_match = record.name.startswith(self.loggers) and str(record.msg).startswith(self.words)
+        if not is_match or (not self.words and record.levelno > logging.WARNING):
             return True
         if time.monotonic() < self._quiet_until:
             return False
@@ -40,12 +42,13 @@ class OncePerMinute(logging.Filter):
 
 
 def limit_repeated_records() -> None:
-    """Limit the warnings of libraries that read what strangers send: uvicorn's of bytes that are no
-    HTTP, and others' that no handler of their own takes; and asyncio's errors where there are too
-    many connections.
+    """Limit the warnings of libraries that read strangers' input, and asyncio's errors.
+
+    uvicorn warns about bytes that are not HTTP; other libraries log without a handler of their own.
+    asyncio reports an error for each connection too many.
     """
     once = OncePerMinute(loggers=READERS)
     logging.getLogger("uvicorn.error").addFilter(once)
-    if logging.lastResort:  # The handler of loggers that have none.
+    if logging.lastResort:  # The handler of loggers without one.
         logging.lastResort.addFilter(once)
     logging.getLogger("asyncio").addFilter(OncePerMinute(NO_FILE_LEFT))

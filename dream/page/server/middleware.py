@@ -1,7 +1,7 @@
-"""The door: what comes in is bounded and looked at before any of it waits for the device.
+"""Limit and validate requests before they enter the queue.
 
-Gradio checks a file that a call names only if the call says that it is one, fetches links without
-bounds while the call holds the device, keeps what is not read, and takes bodies of any size.
+Gradio checks a file only if the call marks it as a file, downloads links without limits while the
+call holds the device, keeps answers that nobody reads, and accepts bodies of any size.
 """
 
 from __future__ import annotations
@@ -25,14 +25,12 @@ from dream.page.server.routes import API_PREFIX, route_kind
 from dream.page.server.upload_progress import UPLOAD_ID, bounded_progress
 
 CALL_ROUTES = ("call", "queue", "run", "api")
-# By which Gradio would look for another page, or the state of a visit in a file.
+# Parameters that make Gradio look for another page, or for a visit's state in a file.
 UNUSED_QUERY = {"page", "deep_link"}
 
 
 class RequestLimits:
-    """The server of a page (ASGI) behind bounds: how much may be sent, in what time links are
-    fetched, and how long a call lasts whose answer nobody reads.
-    """
+    """ASGI middleware that limits the bodies, links, uploads and unread answers of a page."""
 
     def __init__(self, app: Any, page: ValidatedBlocks) -> None:
         self.app, self.page = app, page
@@ -43,6 +41,7 @@ class RequestLimits:
         self.upload_slots = bodies.UploadSlots(bodies.MAX_UPLOADS)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a request by its purpose, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -61,7 +60,7 @@ class RequestLimits:
             answer = self._handle_upload if kind == "upload" else self.app
             upload_id = query.get("upload_id", "")
             if not UPLOAD_ID.fullmatch(upload_id):
-                await refuse(send, 422, "an upload_id has at most 64 letters and digits")
+                await refuse(send, 422, "upload_id may have at most 64 letters and digits")
                 return
             with bounded_progress(upload_id, kind == "upload"):
                 await answer(scope, receive, send)
@@ -88,40 +87,47 @@ class RequestLimits:
             await refuse(send, error.status, str(error))
 
     async def _handle_post(self, kind: str, rest: str, scope: Any, receive: Any, send: Any) -> None:
-        bounds: Any = (bodies.MAX_JSON_BYTES, self.json_budget)
+        limits: Any = (bodies.MAX_JSON_BYTES, self.json_budget)
         if kind == "mcp":
-            bounds = (bodies.MAX_MCP_BYTES, self.mcp_budget, bodies.MIN_BYTES_PER_SECOND)
+            limits = (bodies.MAX_MCP_BYTES, self.mcp_budget, bodies.MIN_BYTES_PER_SECOND)
         try:
-            async with bodies.json_body(scope, receive, *bounds) as body:
+            async with bodies.json_body(scope, receive, *limits) as body:
                 await self._answer(kind, rest, body, scope, receive, send)
         except bodies.BodyError as error:
             await refuse(send, error.status, str(error))
 
     async def _answer(
-        self, kind: str, rest: str, content: bytes, scope: Any, receive: Any, send: Any
+        self, kind: str, rest: str, body: bytes, scope: Any, receive: Any, send: Any
     ) -> None:
-        body: bytes | None = content
-        begun = False
+        """Check a call, download its links, and pass it to the app."""
         try:
-            sent = json.loads(content)
+            sent = json.loads(body)
         except (ValueError, RecursionError):
-            sent = None  # Gradio says so.
-        about = sent if isinstance(sent, dict) else {}
-        event = {"stream": rest, "cancel": about.get("event_id")}.get(kind)
-        if self.readers.is_of_another(event, about.get("session_hash")):
+            sent = None  # Gradio reports it.
+        values = sent if isinstance(sent, dict) else {}
+        event = {"stream": rest, "cancel": values.get("event_id")}.get(kind)
+        if self.readers.is_of_another(event, values.get("session_hash")):
             await refuse(send, 404, "there is no such run of this session")
             return
         try:
-            # MCP has strings for files; one named otherwise its server would upload by itself.
+            # MCP names files by strings; the MCP server would itself upload any other kind.
             if kind == "mcp" and any(find_files(sent)):
                 raise DreamError(NOT_UPLOADED_MESSAGE)
             if kind in CALL_ROUTES and await self.links.fetch_links(sent, _address(scope)):
-                body = content = json.dumps(sent).encode()
+                body = json.dumps(sent).encode()
         except bodies.BodyError:
             raise
         except DreamError as error:
             await refuse(send, 422, str(error))
             return
+        await self._forward(kind, rest, body, sent, scope, receive, send)
+
+    async def _forward(
+        self, kind: str, rest: str, content: bytes, sent: Any, scope: Any, receive: Any, send: Any
+    ) -> None:
+        """Pass a call to the app, watch for its event, and turn Gradio's errors into refusals."""
+        body: bytes | None = content
+        has_begun = False
 
         async def replay() -> Any:
             nonlocal body
@@ -132,8 +138,8 @@ class RequestLimits:
             return message
 
         async def watch(message: Any) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal has_begun
+            has_begun = True
             if kind in ("call", "queue") and message["type"] == "http.response.body":
                 self.readers.await_reader(message.get("body", b""), sent)
             await send(message)
@@ -143,18 +149,16 @@ class RequestLimits:
         try:
             await self.app(scope | {"headers": [*headers, size]}, replay, watch)
         except (KeyError, FnIndexInferError):
-            if begun or kind not in CALL_ROUTES:
+            if has_begun or kind not in CALL_ROUTES:
                 raise
-            named = to_printable_line(f"/{rest.removeprefix('v2/')}")
-            await refuse(
-                send, 404, f"there is no call {named} of that sort; {API_PREFIX}info has all"
-            )
-        except TypeError as error:  # A parameter is missing, or is none of the call's.
-            if begun or kind != "call":
+            name = to_printable_line(f"/{rest.removeprefix('v2/')}")
+            await refuse(send, 404, f"there is no endpoint {name}; {API_PREFIX}info lists all")
+        except TypeError as error:  # A parameter is missing or unknown.
+            if has_begun or kind != "call":
                 raise
             await refuse(send, 422, str(error).partition(". ")[0])
 
 
 def _address(scope: Any) -> str:
-    """Return the public address that a request comes from, "" if it is not known."""
+    """Return the public address that a request comes from, or "" if there is none."""
     return public_address(scope["client"][0]) if scope.get("client") else ""

@@ -1,7 +1,8 @@
-"""What holds for all answers: browsers guess no types, and who breaks off fills no log."""
+"""Add a header to all answers, and keep clients that disconnect out of the log."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -10,18 +11,18 @@ NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 class ResponseHeaders:
-    """The app (ASGI), with a header in each answer, and without the faults of those who leave."""
+    """ASGI middleware that forbids content type guessing and ignores disconnected clients."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def send_unguessed(message: Any) -> None:
+        """Serve a request."""
+
+        async def send_nosniff(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message = message | {"headers": [*message.get("headers", ()), NOSNIFF]}
             await send(message)
 
-        try:
-            await self.app(scope, receive, send_unguessed)
-        except ClientDisconnect:
-            pass
+        with suppress(ClientDisconnect):
+            await self.app(scope, receive, send_nosniff)

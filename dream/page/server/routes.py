@@ -1,6 +1,6 @@
-"""Which of Gradio's routes are open: those that the page, the API, its clients and MCP need.
+"""The list of open Gradio routes: those that the page, the API, its clients and MCP need.
 
-All others are answered with 404 before Gradio sees them, also what its next version adds: a test
+All others get 404 before Gradio sees them, including routes that its next version adds. A test
 compares this table with the routes of the installed Gradio.
 """
 
@@ -11,12 +11,12 @@ import re
 from starlette.routing import compile_path
 
 API_PREFIX = "/gradio_api/"
-# Methods and paths, as Gradio writes them, by what they are for.
+# Methods and paths, as Gradio writes them, by purpose.
 OPEN_ROUTES: dict[str, tuple[str, ...]] = {
     "page": (
         *("GET /", "HEAD /", "GET /config", "GET /config/", "GET /theme.css"),
         *("GET /favicon.ico", "GET /robots.txt", "GET /manifest.json", "GET /gradio_api/theme.css"),
-        # The sizes in the manifest; any other would be made, as large as there is memory for.
+        # The sizes in the manifest; Gradio would render any other size that fits into memory.
         *("GET /pwa_icon", "GET /pwa_icon/192", "GET /pwa_icon/512"),
         *("GET /static/{path:path}", "GET /assets/{path:path}", "GET /gradio_api/app_id"),
         "GET /gradio_api/startup-events",
@@ -52,9 +52,9 @@ OPEN_ROUTES: dict[str, tuple[str, ...]] = {
         "POST /gradio_api/mcp/messages/",
     ),
 }
-# Longer ones are no files anywhere, which Gradio finds out by an error.
+# No file system accepts longer names; Gradio would fail with an error.
 NAME_BYTES, PATH_LENGTH = 255, 2000
-# Characters in no path of ours, which logs and URLs do not bear.
+# Control and surrogate characters, which no path of ours has and logs and URLs cannot show.
 UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PATTERNS = [
     (kind, method, compile_path(template)[0])
@@ -64,7 +64,7 @@ _PATTERNS = [
 
 
 def route_kind(method: str, path: str) -> str:
-    """Return what a request is for, one of `OPEN_ROUTES`, or "" if nothing is open there."""
+    """Return the purpose of a request, a key of `OPEN_ROUTES`, or "" if the route is closed."""
     parts = path.encode(errors="replace").split(b"/")
     if UNSAFE.search(path) or len(path) > PATH_LENGTH or max(map(len, parts)) > NAME_BYTES:
         return ""

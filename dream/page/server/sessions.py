@@ -1,7 +1,7 @@
-"""What the server keeps of a visit: what was changed in it, as long as there is room.
+"""Store for each visit only what it changed, within a memory limit.
 
-Gradio keeps a session, with the configuration of every component, for whoever calls anything, and
-lets the one that was used longest ago give way to the next.
+Gradio stores a session with the configuration of every component for each caller, and drops the
+least recently used one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import gradio.mcp
 import gradio.route_utils
 from gradio.state_holder import SessionState, StateHolder
 
-# Some tens of kilobytes each; what a stranger sends as a state may be two million.
+# Sessions take some tens of kilobytes; a stranger's state may take two megabytes.
 MAX_SESSIONS, MAX_STATE_BYTES = 500, 50_000_000
 
 
 def state_bytes(value: Any) -> int:
-    """What a state of JSON takes in memory, roughly."""
+    """Return roughly how many bytes a JSON state takes in memory."""
     if isinstance(value, dict):
         return 100 + sum(map(state_bytes, (*value, *value.values())))
     if isinstance(value, list | tuple):
@@ -31,28 +31,28 @@ def state_bytes(value: Any) -> int:
     return 50 + (len(value) if isinstance(value, str | bytes) else 0)
 
 
-def _looks(component: Any) -> dict[str, Any]:
-    """What a component was made with, but for its value, which the browser holds."""
-    about = component.constructor_args.items()
-    return {name: each for name, each in about if name not in ("value", "render")}
+def _appearance(component: Any) -> dict[str, Any]:
+    """Return a component's arguments except its value, which the browser has."""
+    arguments = component.constructor_args.items()
+    return {name: value for name, value in arguments if name not in ("value", "render")}
 
 
 class Session(SessionState):
-    """The states of a visit, and the components that look otherwise than on the page as it opens.
+    """The state of a visit, and its components that differ from the page as it opens.
 
-    `keep` is called with it when something is put into it.
+    It calls `keep` with itself when something is stored in it.
     """
 
     def __init__(self, blocks: gr.Blocks, keep: Callable[[Session], None]) -> None:
-        # Of no blocks: Gradio would take down how each of them is configured, for deep links.
+        # Without blocks: Gradio would store the configuration of each of them, for deep links.
         page: Any = SimpleNamespace(default_config=blocks.default_config, blocks=())
         super().__init__(page)
         self.keep, self.size = keep, 0
 
     def __setitem__(self, key: int, value: Any) -> None:
         block = self.blocks_config.blocks.get(key)
-        # Gradio makes a component anew for each change, even if only its value changes, or nothing.
-        if block and not block.stateful and _looks(block) == _looks(value):
+        # Gradio rebuilds a component for each update, even if only its value changes, or nothing.
+        if block and not block.stateful and _appearance(block) == _appearance(value):
             return
         super().__setitem__(key, value)
         self.config_values.clear()
@@ -67,12 +67,12 @@ class Session(SessionState):
 
 
 class Sessions(StateHolder):
-    """The sessions of those visits in which something was changed, the latest last."""
+    """The sessions of visits that changed something, the latest last."""
 
     def __init__(self, blocks: gr.Blocks) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.set_blocks(blocks)
-        # Of the others, as long as an event uses one, so that two at a time use the same.
+        # Unchanged sessions that an event uses, so that concurrent events share one.
         self._in_use: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
     def __getitem__(self, session_id: str) -> SessionState:
@@ -80,7 +80,7 @@ class Sessions(StateHolder):
         if session is None:
             session = Session(self.blocks, partial(self._keep, session_id))
             self._in_use[session_id] = session
-        session.is_closed = False  # One whose line was cut is back.
+        session.is_closed = False  # A visitor whose connection broke is back.
         self.update(session_id)
         return session
 
@@ -89,8 +89,10 @@ class Sessions(StateHolder):
         self.update(session_id)
 
     def update(self, session_id: str) -> None:
-        """Note that it is used now; where there are too many, the oldest gives way in which there
-        is nothing that a visitor made, or else the oldest; where they take too much, the largest.
+        """Record that a session is used now, and drop others above the limits.
+
+        Of too many, the oldest with empty states is dropped, else the oldest. Above the memory
+        limit, the largest is dropped.
         """
         with self.lock:
             if session_id in self.session_data:
@@ -107,9 +109,9 @@ class Sessions(StateHolder):
 
 @asynccontextmanager
 async def keep_sessions(app: Any) -> AsyncIterator[None]:
-    """For the life of a server, in the place of Gradio's own holder: its `lifespan`."""
+    """Replace Gradio's session store for the life of a server; this is its `lifespan`."""
     app.state_holder = Sessions(app.get_blocks())
-    # A call of no session has one of its own; Gradio's takes a tenth of a second of everybody's.
+    # A call without a session gets a temporary one; making Gradio's blocks the server for 0.1 s.
     for module in (gradio.route_utils, gradio.mcp):
         vars(module)["SessionState"] = lambda blocks: Session(blocks, lambda session: None)
     yield

@@ -1,6 +1,7 @@
-"""Where what visitors send, and what they are sent, lies: a folder of this process's own.
+"""Keep uploads and results in a temporary folder of this process, and delete old files.
 
-It goes with the process; where that was killed, within a day of another's running and minutes.
+The folder is deleted when the process exits. If it was killed, a later process deletes the folder
+after a day.
 """
 
 from __future__ import annotations
@@ -23,89 +24,91 @@ from dream.errors import PictureError, first_line
 
 FOLDER_PREFIX = "dream-visitors-"
 MAX_AGE_SECONDS, SWEEP_INTERVAL = 86_400.0, 120.0
-# So many bytes are kept at most, the latest.
+# The latest files within this size are kept.
 MAX_TOTAL_BYTES = 4e9
 
 
 def create_temp_folder() -> Path:
-    """Have all temporary files of this process in a folder of its own, in GRADIO_TEMP_DIR or where
-    temporary files lie here. SIGTERM and Ctrl-C end the process at once, and the folder.
+    """Create a folder for all temporary files of this process, and return it.
+
+    It lies in GRADIO_TEMP_DIR or in the system's temporary folder. SIGTERM and Ctrl-C delete it and
+    end the process at once.
 
     Raises:
-        PictureError: if it cannot be written there.
+        PictureError: If the folder cannot be created.
     """
     try:
         base = os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
         Path(base).mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=base))
-        # Apart, so that Gradio copies what it shall keep.
+        # Two folders, so that Gradio copies the files that it keeps.
         temporary, files = str(folder / "work"), str(folder / "files")
         for each in (temporary, files):
             Path(each).mkdir()
     except OSError as error:
         raise PictureError(
-            f"no files can be kept in {error.filename}: {first_line(error)}; let GRADIO_TEMP_DIR "
-            "name a folder that can be written"
+            f"cannot write to {error.filename}: {first_line(error)}; set GRADIO_TEMP_DIR to a "
+            "writable folder"
         ) from error
     tempfile.tempdir = temporary
     os.environ["GRADIO_TEMP_DIR"] = files
-    gradio.mcp.DEFAULT_TEMP_DIR = files  # Which asked the environment as it was imported.
-    process = os.getpid()
+    gradio.mcp.DEFAULT_TEMP_DIR = files  # It read the environment when it was imported.
+    process_id = os.getpid()
 
-    def leave(number: int, _: Any) -> None:
-        # What is at work sees its folder go; nobody need hear of it.
+    def delete_and_exit(number: int, _: Any) -> None:
+        # Running work fails when its folder disappears; discard its errors.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        if os.getpid() == process:  # Not one that was forked for a GPU.
-            for _ in range(20):  # While others still write there.
+        if os.getpid() == process_id:  # Not in a process forked for a GPU.
+            for _ in range(20):  # Other threads may still write there.
                 shutil.rmtree(folder, ignore_errors=True)
         os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
+        signal.signal(number, delete_and_exit)
     return folder
 
 
 def start_sweeper(folder: Path) -> None:
-    """From now on remove what is older than a day, or too much, from the folder, but for what lies
-    there now, and what other processes left beside it.
+    """Start a thread that deletes old files every two minutes (see `remove_old_files`).
+
+    It keeps the files that are in the folder now.
     """
     keep = set(folder.rglob("*"))
 
-    def go_on() -> None:
+    def sweep_forever() -> None:
         while True:
-            folder.touch()  # It is in use.
+            folder.touch()  # Marks the folder as used.
             remove_old_files(folder, keep)
             time.sleep(SWEEP_INTERVAL)
 
-    threading.Thread(target=go_on, daemon=True).start()
+    threading.Thread(target=sweep_forever, daemon=True).start()
 
 
 def remove_old_files(
-    folder: Path, keep: Collection[Path] = (), most: float = MAX_TOTAL_BYTES
+    folder: Path, keep: Collection[Path] = (), max_bytes: float = MAX_TOTAL_BYTES
 ) -> None:
-    """Remove what is older than a day: files in the folder, and whole folders of its kind; and the
-    oldest files, where all take more than so many bytes.
+    """Delete files older than a day, and the oldest files above `max_bytes`.
+
+    Also delete neighbouring folders that other processes left more than a day ago.
     """
-    old = max(time.time() - MAX_AGE_SECONDS, _size_cutoff_time(folder, keep, most))
+    old = max(time.time() - MAX_AGE_SECONDS, _size_cutoff_time(folder, keep, max_bytes))
     for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
         if other != folder and _change_time(other) < time.time() - MAX_AGE_SECONDS:
             shutil.rmtree(other, ignore_errors=True)
-    # What is deepest comes first, so that folders are empty when their turn comes.
+    # The deepest paths come first, so that folders are empty when they are reached.
     for path in sorted(folder.rglob("*"), reverse=True):
-        try:
+        with suppress(OSError):  # In use, or already deleted.
             if path not in keep and _change_time(path) < old:
                 path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-        except OSError:
-            pass  # In use, or gone.
 
 
-def _size_cutoff_time(folder: Path, keep: Collection[Path], most: float) -> float:
-    """When that was made which all that is younger leaves no room for."""
+def _size_cutoff_time(folder: Path, keep: Collection[Path], max_bytes: float) -> float:
+    """Return the change time below which files exceed `max_bytes`."""
     files = [(_change_time(path), path) for path in folder.rglob("*") if path not in keep]
     for changed, path in sorted(files, reverse=True):
         with suppress(OSError):
-            most -= path.lstat().st_size if path.is_file() else 0
-        if most < 0:
+            max_bytes -= path.lstat().st_size if path.is_file() else 0
+        if max_bytes < 0:
             return math.nextafter(changed, math.inf)
     return 0.0
 

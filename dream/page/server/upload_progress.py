@@ -1,4 +1,4 @@
-"""What Gradio keeps of the progress of uploads, under names that whoever uploads chooses."""
+"""Delete Gradio's records of upload progress, whose IDs the clients choose."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from gradio.routes import file_upload_statuses
 
 UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{0,64}")
 KEPT_SECONDS = 60.0
-_under_way: Counter[str] = Counter()
+_running_uploads: Counter[str] = Counter()
 
 
 @contextmanager
 def bounded_progress(upload_id: str, is_upload: bool) -> Iterator[None]:
-    """Serve an upload, or its progress, which is dropped some time after the upload has ended.
+    """Serve an upload or a progress request, and delete the record some time after the upload.
 
-    A page may ask again for the progress of an upload that is under way, as its line was cut.
-    Gradio keeps it, and each name that anybody asked for, until the server ends.
+    A page may request the progress again after its connection broke. Gradio keeps the record, and
+    each ID that anybody requested, until the server ends.
     """
     if is_upload:
-        _under_way[upload_id] += 1
+        _running_uploads[upload_id] += 1
     try:
         yield
     finally:
         if is_upload:
-            _under_way[upload_id] -= 1
-        if not _under_way[upload_id]:
-            del _under_way[upload_id]
+            _running_uploads[upload_id] -= 1
+        if not _running_uploads[upload_id]:
+            del _running_uploads[upload_id]
             asyncio.get_running_loop().call_later(KEPT_SECONDS, _forget, upload_id)
 
 
 def _forget(upload_id: str) -> None:
-    if upload_id not in _under_way:
+    if upload_id not in _running_uploads:
         file_upload_statuses.stop_tracking(upload_id)
         file_upload_statuses._signals.pop(upload_id, None)

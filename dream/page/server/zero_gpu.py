@@ -1,4 +1,4 @@
-"""ZeroGPU's errors in one line for visitors: a quota that is used up, a GPU that is taken back."""
+"""Turn ZeroGPU's errors into one line for visitors: quota used up, lease ended."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ import httpx
 
 from dream.errors import TIME_LIMIT_ADVICE, LeaseError, first_line
 
-# What `spaces` says where the process with the GPU was killed, as when its seconds are over.
+# `spaces` reports these if the GPU process was killed, for example at the end of its lease.
 WORKER_ERROR, ABORTED = "ZeroGPU worker error", "GPU task aborted"
 LOGGER = logging.getLogger(__name__)
 
 
 def with_lease_errors(gpu: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the decorator `spaces.GPU` with what it raises as `LeaseError`s.
+    """Wrap the decorator `spaces.GPU` so that its errors become `LeaseError`s.
 
-    Outside of ZeroGPU it returns the function itself, as `gpu` does.
+    Outside ZeroGPU, it returns the function itself, as `gpu` does.
     """
 
-    def lend(**options: Any) -> Callable[..., Any]:
+    def lease(**options: Any) -> Callable[..., Any]:
         def decorate(task: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
             leased = gpu(**options)(task)
             return task if leased is task else partial(_run_leased, leased)
 
         return decorate
 
-    return lend
+    return lease
 
 
 def _run_leased(leased: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
     try:
         yield from leased(*arguments)
     except gr.Error as error:
-        words = str(error.message).strip()  # Of a message in HTML this is its text.
-        if words == ABORTED:
-            words = f"the GPU was taken back before the end; {TIME_LIMIT_ADVICE}"
-        elif error.title == WORKER_ERROR:  # A fault of ours, which `spaces` logged.
+        message = str(error.message).strip()  # `spaces` keeps the text of an HTML message here.
+        if message == ABORTED:
+            message = f"the GPU was taken back before the end; {TIME_LIMIT_ADVICE}"
+        elif error.title == WORKER_ERROR:  # A bug of ours, which `spaces` logged.
             raise
-        raise LeaseError(words) from error
+        raise LeaseError(message) from error
     except (RuntimeError, httpx.HTTPError) as error:
         LOGGER.warning("ZeroGPU: %s", first_line(error))
         raise LeaseError("ZeroGPU lends no GPU right now; try again in a minute") from error

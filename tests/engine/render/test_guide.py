@@ -150,7 +150,7 @@ def test_the_means_that_come_with_dreamlet_are_those_of_its_layers(network: Netw
     shipped = load_file(ROOT / "dream" / "networks" / network.card.means_file)
     assert list(shipped) and set(shipped) == {layer.name for layer in network.card.layers}
     photos = [
-        each for path in sorted(EXAMPLES.glob("*.jpg")) for each in means.pictures(load_image(path))
+        each for path in sorted(EXAMPLES.glob("*.jpg")) for each in means.crops(load_image(path))
     ]
     made = guides.average_activation(network, "inception4c", photos)
     assert torch.allclose(made, shipped["inception4c"], rtol=1e-3, atol=1e-4)
