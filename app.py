@@ -112,10 +112,10 @@ def main() -> None:
     torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
     use_deterministic_cudnn()
     # One at a time where there is one device; on ZeroGPU each has one of its own.
-    at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
-    at_a_time = read_env_number("DREAM_CONCURRENCY", at_a_time, 1, 1000)
+    concurrency = 8 if "SPACES_ZERO_GPU" in os.environ else 1
+    concurrency = read_env_number("DREAM_CONCURRENCY", concurrency, 1, 1000)
     engine = Engine(shipped=[components.EXAMPLES / "channels"], threads=threads)
-    work = JobRunner(engine, with_lease_errors(spaces.GPU) if spaces else None, at_a_time)
+    work = JobRunner(engine, with_lease_errors(spaces.GPU) if spaces else None, concurrency)
     try:
         work.warm_up(deep_dream.opening_recipe(work.engine))
     except WeightsError as error:
@@ -130,7 +130,7 @@ def main() -> None:
     ]
     # One more has its photo read, and waits for its turn at the device.
     # A dream that is called past the queue would hold a thread and end at its first step.
-    page.queue(max_size=20, default_concurrency_limit=at_a_time + 1, api_open=False)
+    page.queue(max_size=20, default_concurrency_limit=concurrency + 1, api_open=False)
     temp_files.start_sweeper(folder)
     bound_connections()
     page.launch(

@@ -11,18 +11,18 @@ def _no_stub_files() -> Iterator[None]:
     """As it is imported, Gradio writes a stub (.pyi) of each component beside its source: it takes
     half of that time. It writes none of what lies in no file.
     """
-    found = inspect.getfile
+    original_getfile = inspect.getfile
 
-    def getfile(of: Any) -> str:
-        if isinstance(of, type) and of.__module__.startswith("gradio."):
+    def getfile(target: Any) -> str:
+        if isinstance(target, type) and target.__module__.startswith("gradio."):
             raise OSError("no stub is wanted")
-        return found(of)
+        return original_getfile(target)
 
     inspect.getfile = getfile  # type: ignore[assignment]
     try:
         yield
     finally:
-        inspect.getfile = found
+        inspect.getfile = original_getfile
 
 
 with _no_stub_files():

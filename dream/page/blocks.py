@@ -23,30 +23,30 @@ from dream.page.event_values import INVALID_VALUE, check_event, check_text, chec
 MAX_UPLOAD_BYTES = 50_000_000
 FILE_META = {"_type": "gradio.FileData"}
 NOT_UPLOADED_MESSAGE = "only pictures that were uploaded here, or links to some, can be used"
-NO_LONGER_HERE = "this file is no longer kept here; upload it again, or reload the page"
+FILE_GONE_MESSAGE = "this file is no longer kept here; upload it again, or reload the page"
 # An upload by its folder, which is named for its content or at random, and its own name.
-UPLOAD = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{64})/[^/\0]{1,255}")
+UPLOAD_NAME = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{64})/[^/\0]{1,255}")
 
 
 def find_files(data: Any) -> Iterator[dict[str, Any]]:
     """All that names a file in what was sent, however deep."""
-    left = [data]
-    while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            if each.get("path") or each.get("url"):
-                yield each
-            left += each.values()
-        elif isinstance(each, list):
-            left += each
+    pending = [data]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            if value.get("path") or value.get("url"):
+                yield value
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
 
 
-def _without_folder(data: Any) -> Any:
+def _strip_upload_folder(data: Any) -> Any:
     """Return a copy of what describes components, which names uploads as `upload_name` does."""
     if isinstance(data, dict):
-        return {name: _without_folder(each) for name, each in data.items()}
+        return {name: _strip_upload_folder(each) for name, each in data.items()}
     if isinstance(data, (list, tuple)):
-        return [_without_folder(each) for each in data]
+        return [_strip_upload_folder(each) for each in data]
     return data.replace(f"{get_upload_folder()}/", "") if isinstance(data, str) else data
 
 
@@ -71,30 +71,30 @@ def upload_name(path: Any) -> str:
 
 def upload_path(name: Any) -> str:
     """Where an upload of that name lies here, if it still does; "" if none has such a name."""
-    named = isinstance(name, str) and UPLOAD.fullmatch(name)
-    return os.path.join(get_upload_folder(), name) if named else ""
+    is_valid = isinstance(name, str) and UPLOAD_NAME.fullmatch(name)
+    return os.path.join(get_upload_folder(), name) if is_valid else ""
 
 
-def _upload_here(path: Any) -> str:
+def _resolve_upload(path: Any) -> str:
     """The path of that upload here: a page that was opened before a restart names a folder of then.
 
     Raises:
         DreamError: if there is none.
     """
-    for each in (path, here := upload_path(upload_name(path))):
-        if is_uploaded(each):
-            return str(each)
-    raise DreamError(NO_LONGER_HERE if here else NOT_UPLOADED_MESSAGE)
+    for candidate in (path, local_path := upload_path(upload_name(path))):
+        if is_uploaded(candidate):
+            return str(candidate)
+    raise DreamError(FILE_GONE_MESSAGE if local_path else NOT_UPLOADED_MESSAGE)
 
 
-def check_before_queue(begun: Any, check: Callable[..., Any]) -> None:
+def check_before_queue(event: Any, check: Callable[..., Any]) -> None:
     """Before an event of the page being built waits in line, `check` what was sent, as it came.
 
     What it raises, if that is a DreamError, is the answer.
     """
     page = Context.root_block
     assert isinstance(page, ValidatedBlocks)
-    page.checks[begun["id"]] = check
+    page.checks[event["id"]] = check
 
 
 class ValidatedBlocks(gr.Blocks):
@@ -105,8 +105,8 @@ class ValidatedBlocks(gr.Blocks):
 
     _queue: CallQueue
 
-    def __init__(self, **about: Any) -> None:
-        super().__init__(**about)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.checks: dict[int, Callable[..., Any]] = {}
         self._limits = CallLimits()
 
@@ -128,16 +128,16 @@ class ValidatedBlocks(gr.Blocks):
         """
         config = super().get_config_file()
         config["connect_heartbeat"] = False
-        config["components"] = _without_folder(config["components"])
+        config["components"] = _strip_upload_folder(config["components"])
         return config
 
-    def queue(self, *given: Any, **about: Any) -> Any:
+    def queue(self, *args: Any, **kwargs: Any) -> Any:
         """Have events wait in a `CallQueue`, with these settings of Gradio's queue."""
-        super().queue(*given, **about)
+        super().queue(*args, **kwargs)
         self._queue = CallQueue.from_queue(self._queue)
         return self
 
-    async def process_api(self, block_fn: Any, inputs: list[Any], *rest: Any, **about: Any) -> Any:
+    async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> Any:
         """What an event answers: at once if Gradio's queue sends it, else when its turn comes.
 
         Raises:
@@ -147,56 +147,58 @@ class ValidatedBlocks(gr.Blocks):
         try:
             if not fn.fn:
                 raise DreamError(f"{INVALID_VALUE}: this event runs in the browser alone")
-            check_session(about.get("session_hash"))
-            check_text([about.get("session_hash"), inputs])
-            if about.get("event_id"):
-                return await super().process_api(fn, inputs, *rest, **about)
-            client = getattr(about.get("request"), "client", None)  # Of a call over HTTP.
+            check_session(kwargs.get("session_hash"))
+            check_text([kwargs.get("session_hash"), inputs])
+            if kwargs.get("event_id"):
+                return await super().process_api(fn, inputs, *args, **kwargs)
+            client = getattr(kwargs.get("request"), "client", None)  # Of a call over HTTP.
             address = public_address(client.host) if client else ""
-            session = about.get("session_hash")
+            session = kwargs.get("session_hash")
             async with self._limits.admit(session, fn.concurrency_id, address):
-                return await super().process_api(fn, inputs, *rest, **about)
+                return await super().process_api(fn, inputs, *args, **kwargs)
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any) -> list[Any]:
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any) -> list[Any]:
         """What the handler is given.
 
         Raises:
             gr.Error: in one line, if it names other files, or does not fit the fields.
         """
         try:
-            given = list(zip(block_fn.inputs, inputs, strict=False))
-            given = [(block, value) for block, value in given if not _is_camera_frame(block, value)]
-            for block, value in given:
-                named = isinstance(value, dict) and value.get("path")
-                if isinstance(block, gr.Image) and not (named or value is None):
+            values = list(zip(block_fn.inputs, inputs, strict=False))
+            values = [
+                (block, value) for block, value in values if not _is_camera_frame(block, value)
+            ]
+            for block, value in values:
+                has_path = isinstance(value, dict) and value.get("path")
+                if isinstance(block, gr.Image) and not (has_path or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
                 if block_fn.api_visibility != "public":  # Recipes say what is wrong with others.
                     check_value(block, value)
-            for file in find_files([value for _, value in given]):
-                file |= {"path": _upload_here(file.get("path")), "meta": FILE_META}
-            made: list[Any] = await super().preprocess_data(block_fn, inputs, *rest)
+            for file in find_files([value for _, value in values]):
+                file |= {"path": _resolve_upload(file.get("path")), "meta": FILE_META}
+            arguments: list[Any] = await super().preprocess_data(block_fn, inputs, *args)
         except gr.Error as error:
             raise gr.Error(to_printable_line(str(error.message)), print_exception=False) from error
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:  # Gradio's components raise anything on values of other kinds.
-            said = DreamError(f"{INVALID_VALUE}: {str(error).strip()[:200]}")
-            raise gr.Error(str(said), print_exception=False) from error
-        return made
+            reason = DreamError(f"{INVALID_VALUE}: {str(error).strip()[:200]}")
+            raise gr.Error(str(reason), print_exception=False) from error
+        return arguments
 
-    async def call_function(self, block_fn: Any, *given: Any, **about: Any) -> Any:
+    async def call_function(self, block_fn: Any, *args: Any, **kwargs: Any) -> Any:
         """What the handler answers; what is wrong with a recipe is an answer, no fault of ours."""
         try:
-            state = next((each for each in given if isinstance(each, SessionState)), None)
-            for event in [each for each in given if isinstance(each, gr.EventData)]:
+            state = next((each for each in args if isinstance(each, SessionState)), None)
+            for event in [each for each in args if isinstance(each, gr.EventData)]:
                 if block_fn.collects_event_data:
                     check_event(block_fn, event, state)
                 # A click on a picture of a gallery names its file; a camera's frame names none.
                 for file in find_files(event._data):
                     if path := file.get("path"):
-                        file["path"] = _upload_here(path)
-            return await super().call_function(block_fn, *given, **about)
+                        file["path"] = _resolve_upload(path)
+            return await super().call_function(block_fn, *args, **kwargs)
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -39,8 +39,8 @@ MAX_SESSION_CALLS, MAX_SESSION_WAITING = 8, 32
 # can be under way or wait, all sessions together may have no more.
 MAX_UNREAD, MAX_SESSION_UNREAD = 2000, 25
 # Gradio keeps the name that a caller gives to its session; its own clients take 36 characters.
-SESSION_LENGTH = 100
-TOO_MANY = "too many calls at a time; wait until some have ended"
+MAX_SESSION_NAME = 100
+TOO_MANY_CALLS = "too many calls at a time; wait until some have ended"
 
 Result = TypeVar("Result")
 _call_limiter: ContextVar[CapacityLimiter | None] = ContextVar("call_limiter", default=None)
@@ -51,9 +51,9 @@ class _Share:
     is.
     """
 
-    def __init__(self, at_a_time: int, max_waiting: int) -> None:
-        self.max_calls, self.count = at_a_time + max_waiting, 0
-        self._turn = asyncio.Semaphore(at_a_time)
+    def __init__(self, max_running: int, max_waiting: int) -> None:
+        self.max_calls, self.count = max_running + max_waiting, 0
+        self._turn = asyncio.Semaphore(max_running)
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
@@ -63,7 +63,7 @@ class _Share:
             DreamError: if too many wait already.
         """
         if self.count >= self.max_calls:
-            raise DreamError(TOO_MANY)
+            raise DreamError(TOO_MANY_CALLS)
         self.count += 1
         try:
             async with self._turn:
@@ -112,8 +112,8 @@ class CallLimits:
 
 def check_session(session: str | None) -> None:
     """Raise DreamError if the name of a session is longer than any client's."""
-    if session and len(session) > SESSION_LENGTH:
-        raise DreamError(f"a session_hash has at most {SESSION_LENGTH} characters")
+    if session and len(session) > MAX_SESSION_NAME:
+        raise DreamError(f"a session_hash has at most {MAX_SESSION_NAME} characters")
 
 
 def thread_limiter() -> CapacityLimiter | None:
@@ -121,9 +121,9 @@ def thread_limiter() -> CapacityLimiter | None:
     return _call_limiter.get()
 
 
-async def run_in_thread(function: Callable[..., Result], *given: Any, **about: Any) -> Result:
+async def run_in_thread(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
     """Run what takes long in a thread, of which the call under way has so many."""
-    return await to_thread.run_sync(partial(function, *given, **about), limiter=thread_limiter())
+    return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=thread_limiter())
 
 
 class CallQueue(Queue):
@@ -133,8 +133,8 @@ class CallQueue(Queue):
     Gradio keeps the answers of the latest 2,000 sessions, and drops the oldest even in mid-dream.
     """
 
-    def __init__(self, *given: Any, **about: Any) -> None:
-        super().__init__(*given, **about)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.pending_messages_per_session = LRUCache(sys.maxsize)
         self.ANALYTICS_MAX_EVENTS = 1
         self.max_waiting: int | None = None
@@ -143,7 +143,7 @@ class CallQueue(Queue):
     @classmethod
     def from_queue(cls, queue: Queue) -> CallQueue:
         """Return a new one with the settings of a queue."""
-        calls = cls(
+        call_queue = cls(
             live_updates=queue.live_updates,
             concurrency_count=queue.max_thread_count,
             update_intervals=queue.update_intervals,
@@ -151,8 +151,8 @@ class CallQueue(Queue):
             blocks=queue.blocks,
             default_concurrency_limit=queue.default_concurrency_limit,
         )
-        calls.max_waiting = queue.max_size
-        return calls
+        call_queue.max_waiting = queue.max_size
+        return call_queue
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Take an event, unless too many wait that dream, or do not, as it does, or too many
@@ -167,8 +167,8 @@ class CallQueue(Queue):
             return False, str(error), "error"
         if self.max_waiting is not None and body.fn_index is not None:
             dreams = get_fn(self.blocks, None, body).queue
-            lines = self.event_queue_per_concurrency_id.values()
-            waiting = sum(event.fn.queue == dreams for line in lines for event in line.queue)
+            queues = self.event_queue_per_concurrency_id.values()
+            waiting = sum(event.fn.queue == dreams for line in queues for event in line.queue)
             if waiting >= self.max_waiting:
                 return False, f"Queue is full. At most {self.max_waiting} wait.", "queue_full"
         if not self._has_room(body.session_hash):
@@ -188,8 +188,8 @@ class CallQueue(Queue):
             return False
         excess = sum(map(len, pending.values())) - MAX_UNREAD + 1
         if excess > 0:
-            live = {event.session_hash for event in self.event_ids_to_events.values()}
-            finished = [each for each in pending if each not in live]
+            active = {event.session_hash for event in self.event_ids_to_events.values()}
+            finished = [each for each in pending if each not in active]
             for each in sorted(finished, key=lambda name: self.readers[name] > 0):
                 if excess > 0:
                     excess -= len(pending[each])

@@ -66,12 +66,12 @@ def stream_top_channels(
 
     def stream() -> RenderUpdates:
         response, frames = work.respond_and_render(image, recipe, count, spot, in_photo=in_photo)
-        found = response.top(count, spot)
-        if not found:
+        top_channels = response.top(count, spot)
+        if not top_channels:
             raise DreamError(
                 f"no channel of {recipe.layer} answers there; try another spot or layer"
             )
-        yield RenderUpdate("", response=(response, found))
+        yield RenderUpdate("", response=(response, top_channels))
         yield from frame_updates(((frame, None) for frame in frames), photo if in_photo else None)
 
     return stream_in_turn(work, recipe.model, RenderUpdate, stream())
@@ -90,7 +90,7 @@ class ChannelGrid:
     and who is silent.
     """
 
-    moment: RenderUpdate
+    update: RenderUpdate
     files: dict[int, str]
     recipes: dict[int, Recipe]
     silent: tuple[int, ...]
@@ -101,15 +101,17 @@ def stream_grid(
     stream: Iterator[RenderUpdate], recipes: Sequence[ChannelRecipe]
 ) -> Iterator[ChannelGrid]:
     """Channels as they form, in the order of their recipes."""
-    waiting = new_output_folder() / "waiting.jpg"
-    save_preview(Image.new("RGB", (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE), "grey"), waiting)
-    files = {recipe.channel: str(waiting) for recipe in recipes}
-    made: dict[int, Recipe] = {recipe.channel: recipe for recipe in recipes}
+    placeholder = new_output_folder() / "waiting.jpg"
+    save_preview(Image.new("RGB", (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE), "grey"), placeholder)
+    files = {recipe.channel: str(placeholder) for recipe in recipes}
+    made_recipes: dict[int, Recipe] = {recipe.channel: recipe for recipe in recipes}
     silent: tuple[int, ...] = ()
-    for moment in stream:
-        frame = moment.frame
+    for update in stream:
+        frame = update.frame
         if frame:
-            files |= zip(frame.channels, moment.files, strict=True)
-            made |= zip(frame.channels, frame.recipes, strict=True)
+            files |= zip(frame.channels, update.files, strict=True)
+            made_recipes |= zip(frame.channels, frame.recipes, strict=True)
             silent += frame.silent if frame.finished else ()
-        yield ChannelGrid(moment, dict(files), dict(made), silent, bool(frame and frame.done == 1))
+        yield ChannelGrid(
+            update, dict(files), dict(made_recipes), silent, bool(frame and frame.done == 1)
+        )

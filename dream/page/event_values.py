@@ -16,22 +16,22 @@ from dream.errors import DreamError
 INVALID_VALUE = "what was sent does not fit"
 
 
-def check_text(sent: Any) -> None:
+def check_text(data: Any) -> None:
     """See that all text in what was sent, however deep, is text.
 
     Raises:
         DreamError: if there is half of a surrogate pair, which JSON can spell and no answer can.
     """
-    left = [sent]
-    while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            left += [*each, *each.values()]
-        elif isinstance(each, list | tuple):
-            left += each
-        elif isinstance(each, str) and not each.isascii():
+    pending = [data]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            pending += value
+        elif isinstance(value, str) and not value.isascii():
             try:
-                each.encode()
+                value.encode()
             except UnicodeEncodeError as error:
                 raise DreamError(
                     f"{INVALID_VALUE}: a text holds half of a surrogate pair"
@@ -44,19 +44,19 @@ def check_value(block: Any, value: Any) -> None:
     Raises:
         DreamError: if it is of another.
     """
-    is_fit = True
+    is_valid = True
     match block:
         case gr.Dataset():  # Of examples: the place of one.
-            is_fit, value = isinstance(value, int), value or 0
+            is_valid, value = isinstance(value, int), value or 0
         case gr.Checkbox():
-            is_fit = isinstance(value, bool)
+            is_valid = isinstance(value, bool)
         case gr.Slider() | gr.Number():
-            is_fit = _is_number(value)
+            is_valid = _is_number(value)
         case gr.Dropdown(multiselect=True):
-            is_fit = isinstance(value, list) and all(isinstance(each, str) for each in value)
+            is_valid = isinstance(value, list) and all(isinstance(each, str) for each in value)
         case gr.Textbox() | gr.Dropdown() | gr.Radio():
-            is_fit = isinstance(value, str)
-    if not (is_fit or value is None):
+            is_valid = isinstance(value, str)
+    if not (is_valid or value is None):
         raise DreamError(f"{INVALID_VALUE}: {block.label or block.get_block_name()} cannot be that")
 
 
@@ -69,19 +69,19 @@ def check_event(fn: Any, event: Any, state: Any) -> None:
         DreamError: if it is not.
     """
     check_text(event._data)
-    own = state.blocks_config.blocks if state else {}
+    session_blocks = state.blocks_config.blocks if state else {}
     target = event.target
-    kinds = {kind for number, kind in fn.targets if target and own.get(number) is target}
+    kinds = {kind for number, kind in fn.targets if target and session_blocks.get(number) is target}
     data = event._data
     if not kinds:
         raise DreamError(f"{INVALID_VALUE}: this event belongs to another component")
     if "select" in kinds:
         index: Any = data.get("index") if isinstance(data, dict) else None
         if isinstance(target, gr.Gallery):
-            is_fit = isinstance(index, int) and index >= 0
+            is_valid = isinstance(index, int) and index >= 0
         else:
-            is_fit = isinstance(index, list) and len(index) == 2 and all(map(_is_number, index))
-        if not (is_fit and "value" in data):
+            is_valid = isinstance(index, list) and len(index) == 2 and all(map(_is_number, index))
+        if not (is_valid and "value" in data):
             raise DreamError(f"{INVALID_VALUE}: there is nothing at such a place")
 
 

@@ -32,10 +32,10 @@ from dream.service.job_runner import JobRunner
 
 # So many previews stay behind the one that is shown: ten seconds of them, for those who are slow to
 # fetch them.
-KEPT_PREVIEWS = 25
+MAX_PREVIEWS = 25
 # For how many seconds one waits for what a stop leaves: a step has to end, a video to be written.
-STOP_TIMEOUT = 20.0
-SECONDS_BETWEEN_LOOKS = 0.2
+STOP_TIMEOUT_SECONDS = 20.0
+POLL_SECONDS = 0.2
 LOGGER = logging.getLogger(__name__)
 
 
@@ -54,7 +54,7 @@ class RenderUpdate:
     frame: Frame | None = None
     files: tuple[str, ...] = ()
     seconds: float = 0.0
-    left: str = ""
+    remaining: str = ""
     verdict: Verdict | None = None
     response: tuple[LayerResponse, list[ChannelResponse]] | None = None
 
@@ -70,8 +70,8 @@ def stream_render(
     *,
     use_cache: bool = False,
     with_verdict: bool = False,
-    files: bool = True,
-    stopped: str = status_line.STOPPED,
+    with_files: bool = True,
+    stopped_text: str = status_line.STOPPED,
 ) -> RenderUpdates:
     """Pictures by those recipes, from noise or in a photo; all is checked before this returns.
 
@@ -82,16 +82,16 @@ def stream_render(
     Raises:
         DreamError: as `load_image`, `Work.paint` and `Engine.fetch`.
     """
-    picture = load_image(photo) if photo else None
+    image = load_image(photo) if photo else None
     if with_verdict:
         (recipe,) = recipes
         assert isinstance(recipe, ClassRecipe)
-        frames: Iterator[tuple[Frame, Verdict | None]] = work.render_class_image(recipe, picture)
+        frames: Iterator[tuple[Frame, Verdict | None]] = work.render_class_image(recipe, image)
     else:
-        painted = work.render(recipes, picture, use_cache=use_cache)
-        frames = ((frame, None) for frame in painted)
+        rendered = work.render(recipes, image, use_cache=use_cache)
+        frames = ((frame, None) for frame in rendered)
     return stream_in_turn(
-        work, recipes[0].model, RenderUpdate, frame_updates(frames, photo, files, stopped)
+        work, recipes[0].model, RenderUpdate, frame_updates(frames, photo, with_files, stopped_text)
     )
 
 
@@ -117,47 +117,47 @@ def stream_in_turn(
 
 def queue_status(seconds: float) -> str:
     """The status while another's turn takes about so many seconds more."""
-    more = f", for about {math.ceil(seconds)} s more" if seconds else ""
-    return status_line.progress_html(f"1 dream before yours{more}.")
+    wait = f", for about {math.ceil(seconds)} s more" if seconds else ""
+    return status_line.progress_html(f"1 dream before yours{wait}.")
 
 
 def frame_updates(
     frames: Iterator[tuple[Frame, Verdict | None]],
     photo: str | None,
-    files: bool = True,
-    stopped: str = status_line.STOPPED,
+    with_files: bool = True,
+    stopped_text: str = status_line.STOPPED,
 ) -> RenderUpdates:
     """The moments of frames; as `moments`.
 
     Raises:
         TimeIsUp: after the picture so far, where there was no time for more.
     """
-    folder, previews = new_output_folder() if files else Path(), deque[tuple[str, ...]]()
+    folder, previews = new_output_folder() if with_files else Path(), deque[tuple[str, ...]]()
     start, clock = time.monotonic(), status_line.Clock()
     frame, remark = None, ""
     paths: tuple[str, ...] = ()
     try:
         for frame, verdict in frames:
-            seconds, left = time.monotonic() - start, clock.left(frame.done)
-            paths = tuple(_write_images(frame, photo, folder)) if files else ()
-            if files and frame.step and not (frame.finished or frame.ended):
+            elapsed, remaining = time.monotonic() - start, clock.remaining_text(frame.done)
+            paths = tuple(_write_images(frame, photo, folder)) if with_files else ()
+            if with_files and frame.step and not (frame.finished or frame.ended):
                 previews.append(paths)
             if frame.remark != remark:
                 status_line.show_toast(frame.remark, "Made smaller")
                 remark = frame.remark
-            words = status_line.progress_text(frame, left, stopped)
-            yield RenderUpdate(words, frame, paths, seconds, left, verdict)
+            status = status_line.progress_text(frame, remaining, stopped_text)
+            yield RenderUpdate(status, frame, paths, elapsed, remaining, verdict)
             if frame.ended:
                 raise TimeLimitReached(frame.ended)
-            if len(previews) > KEPT_PREVIEWS:
+            if len(previews) > MAX_PREVIEWS:
                 for path in previews.popleft():
                     Path(path).unlink(missing_ok=True)
     finally:
         # Where it was stopped one may go on from here: from all of the picture, not from a JPEG.
         if frame and paths and not (frame.finished or frame.ended):
             with suppress(PictureError):  # The disk is full.
-                whole = Path(paths[0]).with_suffix(".png")
-                save_image(frame.picture(), whole, photo=bool(photo))
+                png_path = Path(paths[0]).with_suffix(".png")
+                save_image(frame.picture(), png_path, photo=bool(photo))
 
 
 def lossless_path(path: str) -> str:
@@ -170,17 +170,17 @@ def lossless_path(path: str) -> str:
     return str(next(Path(path).parent.glob("*.png"), path))
 
 
-async def wait_for_stopped_image(path: str, patience: float = STOP_TIMEOUT) -> Any:
+async def wait_for_stopped_image(path: str, timeout: float = STOP_TIMEOUT_SECONDS) -> Any:
     """What is downloaded after a stop: all of the picture that was put out, once it is there.
 
     No thread waits for it: anyone may ask, as often as they like.
     """
-    until, folder = time.monotonic() + patience, Path(path).parent
-    while not (whole := lossless_path(path)).endswith(".png"):
-        if not (path and folder.is_dir()) or time.monotonic() > until:
+    deadline, folder = time.monotonic() + timeout, Path(path).parent
+    while not (png_path := lossless_path(path)).endswith(".png"):
+        if not (path and folder.is_dir()) or time.monotonic() > deadline:
             return gr.skip()
-        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-    return whole if Path(whole).is_file() else gr.skip()
+        await asyncio.sleep(POLL_SECONDS)
+    return png_path if Path(png_path).is_file() else gr.skip()
 
 
 def new_output_folder() -> Path:
@@ -199,22 +199,22 @@ def new_output_folder() -> Path:
 
 def _write_images(frame: Frame, photo: str | None, folder: Path) -> Iterator[str]:
     """The frame's pictures in files: to look at, or with their recipes to keep."""
-    for recipe, picture in zip(frame.recipes, frame.pictures(), strict=True):
+    for recipe, image in zip(frame.recipes, frame.pictures(), strict=True):
         path = folder / recipe.file_stem(photo_stem(photo) if photo else "")
         if frame.finished:
             path = path.with_name(f"{path.name}.png")
-            save_image(picture, path, recipe, photo=bool(photo))
+            save_image(image, path, recipe, photo=bool(photo))
         elif frame.ended:
             path = path.with_name(f"{path.name}-{frame.step}.png")
-            save_image(picture, path, photo=bool(photo))
+            save_image(image, path, photo=bool(photo))
         else:
             path = path.with_name(f"{path.name}-{frame.step}.jpg")
-            save_preview(picture, path, photo=bool(photo))
+            save_preview(image, path, photo=bool(photo))
         yield str(path)
 
 
 def photo_stem(photo: str) -> str:
     """What a photo is called, also where it is a dream of ours fed back in."""
     stem = Path(photo).stem
-    dreamed = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+(-\d+)?", stem)
-    return re.sub(r"[^\w-]+", "-", dreamed[1] if dreamed else stem)[:40].strip("-") or "photo"
+    match = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+(-\d+)?", stem)
+    return re.sub(r"[^\w-]+", "-", match[1] if match else stem)[:40].strip("-") or "photo"

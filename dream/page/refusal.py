@@ -25,11 +25,18 @@ async def refuse_misfit(request: Any, error: RequestValidationError) -> Response
     """What is answered to a body that has none of the shape asked for. FastAPI's own answer holds
     all that was sent, and fails where no JSON can say that again.
     """
-    wrong = error.errors()[0]
-    message = to_printable_line(f"{'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}")
+    first_error = error.errors()[0]
+    message = to_printable_line(
+        f"{'.'.join(map(str, first_error['loc'][1:]))}: {first_error['msg']}"
+    )
     return Response(_error_body(message), 422, media_type="application/json")
 
 
 def _error_body(message: str) -> bytes:
-    said = {"__type__": "validate", "is_valid": False, "parameter_name": "call", "message": message}
-    return json.dumps({"detail": [said]}).encode()
+    detail = {
+        "__type__": "validate",
+        "is_valid": False,
+        "parameter_name": "call",
+        "message": message,
+    }
+    return json.dumps({"detail": [detail]}).encode()

@@ -13,18 +13,18 @@ from dream.errors import DreamError
 from dream.networks.download import DownloadProgress
 from dream.render.loop import Frame
 
-STATUS_INTERVAL = 0.4
+DOWNLOAD_STATUS_SECONDS = 0.4
 STOPPED = "Stopped."
 
 
-def status_html(text: str, mark: str = "") -> str:
+def status_html(text: str, attributes: str = "") -> str:
     """A line for the status, read out as it changes."""
-    return f'<span role="status"{mark}>{html.escape(text)}</span>'
+    return f'<span role="status"{attributes}>{html.escape(text)}</span>'
 
 
-def progress_html(text: str, stopped: str = STOPPED) -> str:
+def progress_html(text: str, stopped_text: str = STOPPED) -> str:
     """A line for the status that holds only while something runs, and what it becomes by a stop."""
-    return status_html(text, f' data-under-way="{html.escape(stopped)}"')
+    return status_html(text, f' data-under-way="{html.escape(stopped_text)}"')
 
 
 def warning_html(error: DreamError, title: str) -> str:
@@ -50,35 +50,35 @@ class Clock:
     """How long work still takes, by how long its own steps took, not what came before them."""
 
     def __init__(self) -> None:
-        self.begun = time.monotonic()
+        self.start = time.monotonic()
 
-    def left(self, done: float) -> str:
+    def remaining_text(self, fraction: float) -> str:
         """In words, when that share of the work, from 0 to 1, is done."""
         now = time.monotonic()
-        if not done:
-            self.begun = now
+        if not fraction:
+            self.start = now
             return "some time left"
-        seconds = (now - self.begun) / done * (1 - done)
+        seconds = (now - self.start) / fraction * (1 - fraction)
         return f"{seconds:.{int(seconds < 60)}f} s left"
 
 
-def progress_text(frame: Frame, left: str, stopped: str = STOPPED) -> str:
+def progress_text(frame: Frame, remaining: str, stopped_text: str = STOPPED) -> str:
     """Where a dream is, and how long it still takes, in words."""
     if frame.step == 0:
         return progress_html("Falling asleep …")
-    said = f"Step {frame.step} of {frame.total}"
+    text = f"Step {frame.step} of {frame.total}"
     if frame.octaves > 1:
         step = f"step {frame.octave_step} of {frame.octave_steps}"
-        said = f"Octave {frame.octave} of {frame.octaves}, {step}"
-    return progress_html(f"{said}, {left}. {to_sentence(frame.remark)}".strip(), stopped)
+        text = f"Octave {frame.octave} of {frame.octaves}, {step}"
+    return progress_html(f"{text}, {remaining}. {to_sentence(frame.remark)}".strip(), stopped_text)
 
 
 def download_status(downloads: Iterator[DownloadProgress]) -> Iterator[str]:
     """The status while the weights of a network are fetched, twice a second at most."""
-    shown = -math.inf
-    for each in downloads:
-        if time.monotonic() - shown > STATUS_INTERVAL:
+    last_shown = -math.inf
+    for progress in downloads:
+        if time.monotonic() - last_shown > DOWNLOAD_STATUS_SECONDS:
             yield progress_html(
-                f"Fetching {each.model} from {each.source}, once: {each.megabytes}."
+                f"Fetching {progress.model} from {progress.source}, once: {progress.megabytes}."
             )
-            shown = time.monotonic()
+            last_shown = time.monotonic()

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, Playwright, expect, sync_playwright
 from dream import DreamError, PictureError
 from dream.files.video_reader import read_video_info
 from dream.page.tabs import live
-from dream.page.tabs.live import FRAME_SIDE
+from dream.page.tabs.live import MAX_FRAME_SIDE
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, watched
 from tests.support.stream import streaming
 from tests.support.videos import camera, panned
@@ -39,9 +39,9 @@ def uri(size: tuple[int, int], kind: str = "JPEG") -> str:
 
 
 def test_frames_are_small_jpegs() -> None:
-    assert live._decode_frame(uri((FRAME_SIDE, 1))).size == (FRAME_SIDE, 1)
+    assert live._decode_frame(uri((MAX_FRAME_SIDE, 1))).size == (MAX_FRAME_SIDE, 1)
     for sent in (
-        uri((FRAME_SIDE + 1, 1)),
+        uri((MAX_FRAME_SIDE + 1, 1)),
         uri((4, 4), "PNG"),
         uri((999, 999))[:400],
         "",

@@ -61,10 +61,10 @@ def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     visit = History.read(made)
     assert visit.shown.file.endswith(NAME) and len(visit.dreams) == MAX_DREAMS
     assert visit.to_browser() == {**made, "dreams": [[NAME] * 3] * MAX_DREAMS}
-    assert not visit.shown.found()  # There is no such file.
+    assert not visit.shown.resolve()  # There is no such file.
     assert (
         History.read(History(shown=OPENING).to_browser()) == History()
-        and OPENING.found() == OPENING
+        and OPENING.resolve() == OPENING
     )
 
 

@@ -213,7 +213,7 @@ def test_how_long_is_left_is_right_from_the_first_step(
             now += took[frame.octave - 1] if frame.step else 5
             yield frame, None
 
-    moments = frame_updates(timed(), CAT, files=False)
+    moments = frame_updates(timed(), CAT, with_files=False)
     assert "Falling asleep" in next(moments).status
     for moment in moments:
         (left,) = re.findall(r", ([\d.]+) s left", moment.status)

@@ -25,7 +25,7 @@ from dream.page.call_limits import (
     MAX_ADDRESS_CALLS,
     MAX_ADDRESS_WAITING,
     SLOW_THREADS,
-    TOO_MANY,
+    TOO_MANY_CALLS,
 )
 from dream.page.widgets import components
 from tests.conftest import EXAMPLES
@@ -36,7 +36,7 @@ from tests.support.stream import streaming
 
 # Of an own server: what fits by chance is dreamed for so long, and a stopped video waited for.
 TIME_LIMIT, PATIENCE = 2, 8.0
-SERVER = f"import app; from dream.page import video_stream; video_stream.STOP_TIMEOUT = {PATIENCE}; app.main()"
+SERVER = f"import app; from dream.page import video_stream; video_stream.STOP_TIMEOUT_SECONDS = {PATIENCE}; app.main()"
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -163,7 +163,7 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
         assert answer.status_code == 200
     assert time.monotonic() - start < PATIENCE / 2
     assert sum(thread.is_alive() for thread in threads) >= 60  # They do wait.
-    assert said == [TOO_MANY] * 20
+    assert said == [TOO_MANY_CALLS] * 20
     parts_of_it.rmdir()
     for thread in threads:
         thread.join()
@@ -241,7 +241,7 @@ def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> Non
         return [str(each) for each in await waiting if isinstance(each, Exception)]
 
     refused = asyncio.run(all_of_them())
-    assert refused == [repr(TOO_MANY)] * (40 - MAX_ADDRESS_CALLS - MAX_ADDRESS_WAITING)
+    assert refused == [repr(TOO_MANY_CALLS)] * (40 - MAX_ADDRESS_CALLS - MAX_ADDRESS_WAITING)
 
 
 def test_opening_the_page_reads_its_pictures_in_a_thread(

@@ -37,7 +37,7 @@ from dream.files.video_reader import read_video_info
 from dream.networks.architecture import TRACE_LOCK
 from dream.page.channel_stream import stream_top_channels
 from dream.page.image_stream import (
-    KEPT_PREVIEWS,
+    MAX_PREVIEWS,
     frame_updates,
     lossless_path,
     new_output_folder,
@@ -401,12 +401,12 @@ def test_of_a_dreams_previews_the_first_and_the_last_stay(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    recipe = DreamRecipe(max_side=48, octaves=1, iterations=KEPT_PREVIEWS + 9)
+    recipe = DreamRecipe(max_side=48, octaves=1, iterations=MAX_PREVIEWS + 9)
     frames = ((frame, None) for frame in engine.dream(load_image(CAT), recipe))
     shown = [moment.files[0] for moment in frame_updates(frames, CAT)]
-    assert len(shown) == KEPT_PREVIEWS + 10
+    assert len(shown) == MAX_PREVIEWS + 10
     there = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
-    assert there == {shown[0], *shown[-1 - KEPT_PREVIEWS :]}
+    assert there == {shown[0], *shown[-1 - MAX_PREVIEWS :]}
 
 
 def test_the_next_photo_is_read_while_another_dreams(engine: Engine, tmp_path: Path) -> None:

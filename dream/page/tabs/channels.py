@@ -13,7 +13,7 @@ from dream.engine import Engine
 from dream.errors import DreamError
 from dream.files.image import save_image
 from dream.page import status_line
-from dream.page.blocks import NO_LONGER_HERE, is_uploaded, upload_name, upload_path
+from dream.page.blocks import FILE_GONE_MESSAGE, is_uploaded, upload_name, upload_path
 from dream.page.channel_stream import (
     GRID_CHANNELS,
     TOP_CHANNELS,
@@ -72,45 +72,49 @@ def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None
     first = work.engine.settle(ChannelRecipe())
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            asked = _build_inputs(first)
+            inputs = _build_inputs(first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             outputs = _build_outputs(work.engine, first)
     shown, carry, gallery = outputs["shown"], outputs["carry"], outputs["gallery"]
-    every = list(outputs.values())
-    given = {"model": asked.choice.model, "layer": asked.choice.layer, **asked.controls}
-    run = Run(asked.go_button, asked.stop_button, [asked.whole_photo_button], outputs["status"])
-    show, see = partial(_show_channels, work), partial(_show_top_channels, work)
+    all_outputs = list(outputs.values())
+    layer_inputs = {"model": inputs.choice.model, "layer": inputs.choice.layer, **inputs.controls}
+    run = Run(inputs.go_button, inputs.stop_button, [inputs.whole_photo_button], outputs["status"])
+    show_channels, show_top = partial(_show_channels, work), partial(_show_top_channels, work)
     run.start_on(
-        asked.go_button.click,
-        show,
-        {"numbers": asked.numbers, **given},
+        inputs.go_button.click,
+        show_channels,
+        {"numbers": inputs.numbers, **layer_inputs},
         outputs,
         _requested_recipes,
     )
     spot = gr.State(None)
-    seen = {"photo": asked.photo, "spot": spot, **given}
-    everywhere = asked.whole_photo_button.click(
+    photo_inputs = {"photo": inputs.photo, "spot": spot, **layer_inputs}
+    whole_photo_clicked = inputs.whole_photo_button.click(
         lambda: None, None, spot, **components.IMMEDIATE_EVENT
     )
-    there = asked.photo.select(_clicked_spot, None, spot, **components.IMMEDIATE_EVENT)
-    for event in (everywhere, there):
+    spot_clicked = inputs.photo.select(_clicked_spot, None, spot, **components.IMMEDIATE_EVENT)
+    for event in (whole_photo_clicked, spot_clicked):
         run.start_on(
-            event.then, see, seen, outputs, partial(components.check_recipe, ChannelRecipe)
+            event.then,
+            show_top,
+            photo_inputs,
+            outputs,
+            partial(components.check_recipe, ChannelRecipe),
         )
     run.connect_stop()
 
-    def peek(**knobs: Any) -> tuple[Any, ...]:
+    def show_cached(**knobs: Any) -> tuple[Any, ...]:
         return next(stream_outputs(_show_cached_grid(work.engine, **knobs), outputs))
 
-    def select(event: gr.SelectData, shown: Any) -> tuple[Any, ...]:
-        return fill_outputs(_select_channel(_read(shown), int(event.index)), outputs)
+    def select_channel(event: gr.SelectData, shown: Any) -> tuple[Any, ...]:
+        return fill_outputs(_select_channel(_read_gallery_state(shown), int(event.index)), outputs)
 
     # What forms, or was enlarged, gives way to the first one of another layer.
-    emptied = asked.choice.on_change(
+    cleared = inputs.choice.on_change(
         lambda: [], None, gallery, js=STOP_SCRIPT, **components.IMMEDIATE_EVENT
     )
-    emptied.then(peek, None, every, inputs_kwargs=given, **components.SLOW_LOOK)
-    gallery.select(select, shown, every, **components.IMMEDIATE_EVENT)
+    cleared.then(show_cached, None, all_outputs, inputs_kwargs=layer_inputs, **components.SLOW_LOOK)
+    gallery.select(select_channel, shown, all_outputs, **components.IMMEDIATE_EVENT)
     components.send_to_dream_tab(
         carry.click, _channel_to_dream, shown, [tabs, *dreams.settable_by_tabs]
     )
@@ -120,14 +124,14 @@ def _clicked_spot(event: gr.SelectData) -> Any:
     return event.index
 
 
-def _read(kept: Any) -> GalleryState:
+def _read_gallery_state(saved: Any) -> GalleryState:
     """What the gallery shows, as a browser says.
 
     Raises:
         DreamError: if it says something else.
     """
     try:
-        shown = GalleryState(**kept)
+        shown = GalleryState(**saved)
         for channel in [*shown.channels, shown.selected or 0]:
             ChannelRecipe(model=shown.model, layer=shown.layer, channel=channel)
     except TypeError as error:
@@ -135,7 +139,7 @@ def _read(kept: Any) -> GalleryState:
     return shown
 
 
-def _file(name: str) -> str:
+def _find_upload(name: str) -> str:
     """The upload of that name.
 
     Raises:
@@ -143,20 +147,20 @@ def _file(name: str) -> str:
     """
     if is_uploaded(path := upload_path(name)):
         return path
-    raise DreamError(NO_LONGER_HERE)
+    raise DreamError(FILE_GONE_MESSAGE)
 
 
-def _channel_to_dream(kept: Any) -> tuple[Any, ...]:
+def _channel_to_dream(saved: Any) -> tuple[Any, ...]:
     """The tab that dreams, with the channel that is selected."""
-    shown = _read(kept)
+    shown = _read_gallery_state(saved)
     layer = picker_updates(shown.model, shown.layer)
-    channel, photo = str(shown.selected), _file(shown.photo) if shown.photo else gr.skip()
+    channel, photo = str(shown.selected), _find_upload(shown.photo) if shown.photo else gr.skip()
     return gr.Tabs(selected="dream"), *layer, channel, photo, None
 
 
 def _build_inputs(first: ChannelRecipe) -> Inputs:
     gr.Markdown("**What it sees:** each channel of a layer looks for one thing.")
-    choice = build_layer_picker(
+    layer_picker = build_layer_picker(
         first.model, first.layer, "Which layer to look into", "Its channels are shown."
     )
     numbers = gr.Textbox(
@@ -165,7 +169,9 @@ def _build_inputs(first: ChannelRecipe) -> Inputs:
         info="As 3,7,12 or 0-15; empty for some of every kind.",
         elem_id="numbers",
     )
-    go, stop = components.go_and_stop_buttons("Show its channels", "show", "stop-show")
+    go_button, stop_button = components.go_and_stop_buttons(
+        "Show its channels", "show", "stop-show"
+    )
     gr.Markdown("**What does it see in my photo?**")
     photo = components.photo_input(
         value=str(EXAMPLE_PHOTO),
@@ -173,19 +179,19 @@ def _build_inputs(first: ChannelRecipe) -> Inputs:
         label="Click on a spot",
         elem_id="seen",
     )
-    everywhere = gr.Button("What does it see in all of it?", elem_id="see")
+    whole_photo = gr.Button("What does it see in all of it?", elem_id="see")
     with gr.Accordion("Advanced", open=False):
         controls = {
             name: components.knob_control(ChannelRecipe, name, getattr(first, name))
             for name in ADVANCED_KNOBS
         }
-    return Inputs(choice, numbers, go, stop, photo, everywhere, controls)
+    return Inputs(layer_picker, numbers, go_button, stop_button, photo, whole_photo, controls)
 
 
 def _build_outputs(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
     """What is put out, by name."""
-    files, about = _cached_files(engine, first)
-    opening = _select_first(first, tuple(files))
+    files, text = _cached_files(engine, first)
+    initial = _select_first(first, tuple(files))
     gallery = components.thumbnail_gallery(
         value=_gallery_items(files),
         columns=4,
@@ -194,18 +200,18 @@ def _build_outputs(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
         buttons=["download", "fullscreen"],
         elem_id="channels",
     )
-    status = gr.HTML(status_line.status_html(about), elem_id="show-status", elem_classes="status")
-    label, known = opening["carry"]["value"], opening["carry"]["interactive"]
-    carry = gr.Button(label, interactive=known, elem_id="carry")
-    where = gr.Image(
+    status = gr.HTML(status_line.status_html(text), elem_id="show-status", elem_classes="status")
+    label, is_known = initial["carry"]["value"], initial["carry"]["interactive"]
+    carry = gr.Button(label, interactive=is_known, elem_id="carry")
+    heatmap = gr.Image(
         label="Where it answers", visible=False, interactive=False, buttons=[], elem_id="where"
     )
     return {
         "gallery": gallery,
         "status": status,
-        "shown": gr.JSON(opening["shown"], visible=False),
+        "shown": gr.JSON(initial["shown"], visible=False),
         "carry": carry,
-        "where": where,
+        "where": heatmap,
     }
 
 
@@ -228,47 +234,47 @@ def _show_top_channels(
     photo = components.require_photo(photo)
     recipe = ChannelRecipe(**knobs)
     stream = stream_top_channels(work, photo, recipe, spot, TOP_CHANNELS)
-    while not (moment := next(stream)).response:
-        yield {"status": moment.status}
-    response, found = moment.response
+    while not (update := next(stream)).response:
+        yield {"status": update.status}
+    response, top_channels = update.response
     place = "at that spot" if spot else "in all of it"
-    about = f"What {recipe.layer} sees {place}, by how strongly it answers."
-    captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in found}
+    text = f"What {recipe.layer} sees {place}, by how strongly it answers."
+    captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in top_channels}
     recipes = [recipe.with_changes(channel=channel) for channel in captions]
     maps = tuple(write_heatmap(response, channel) for channel in captions)
-    yield {"where": _heatmap_update(found[0].channel, maps[0])}
-    yield from _stream_gallery(stream, recipes, about, captions, photo, maps)
+    yield {"where": _heatmap_update(top_channels[0].channel, maps[0])}
+    yield from _stream_gallery(stream, recipes, text, captions, photo, maps)
 
 
 def _stream_gallery(
     stream: Iterator[RenderUpdate],
     recipes: Sequence[ChannelRecipe],
-    about: str,
+    text: str,
     captions: Mapping[int, str] | None = None,
     photo: str | None = None,
     maps: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
     """The gallery, and what is said of it, while the pictures form."""
     channels = tuple(recipe.channel for recipe in recipes)
-    cleared = False
+    is_cleared = False
     for grid in stream_grid(stream, recipes):
-        status = grid.moment.status
+        status = grid.update.status
         if grid.done:
             silent = silent_channels_message(recipes[0].layer, grid.silent) if grid.silent else ""
-            status = status_line.status_html(f"{about} {status_line.to_sentence(silent)}")
-        if grid.moment.frame and not cleared:
+            status = status_line.status_html(f"{text} {status_line.to_sentence(silent)}")
+        if grid.update.frame and not is_cleared:
             # What was enlarged gives way to the first one.
             yield {"gallery": [], **_select_first(recipes[0], channels, photo, maps)}
-            cleared = True
-        gallery = {"gallery": _gallery_items(grid.files, captions)} if cleared else {}
+            is_cleared = True
+        gallery = {"gallery": _gallery_items(grid.files, captions)} if is_cleared else {}
         yield {**gallery, "status": status}
 
 
 def _show_cached_grid(engine: Engine, **knobs: Any) -> Iterator[dict[str, Any]]:
     """The grid of a layer just chosen, where it is kept; else what to press for it."""
     recipe = ChannelRecipe(**knobs)
-    files, about = _cached_files(engine, recipe)
-    status = status_line.status_html(about)
+    files, text = _cached_files(engine, recipe)
+    status = status_line.status_html(text)
     yield {
         "gallery": _gallery_items(files),
         "status": status,
@@ -300,7 +306,7 @@ def _gallery_items(
     files: Mapping[int, str], captions: Mapping[int, str] | None = None
 ) -> list[tuple[str, str]]:
     """What the gallery shows: each file with its caption, by default the channel."""
-    return [(path, (captions or {}).get(each, str(each))) for each, path in files.items()]
+    return [(path, (captions or {}).get(channel, str(channel))) for channel, path in files.items()]
 
 
 def _select_first(
@@ -323,19 +329,19 @@ def _select_first(
     }
 
 
-def _select_channel(shown: GalleryState, place: int) -> dict[str, Any]:
+def _select_channel(shown: GalleryState, index: int) -> dict[str, Any]:
     """A channel chosen in the gallery, and where in the photo it answers, if there is one."""
-    if place >= len(shown.channels):
+    if index >= len(shown.channels):
         return {}  # It was shown a moment ago.
-    channel = shown.channels[place]
-    chosen = {
+    channel = shown.channels[index]
+    changes = {
         "shown": asdict(replace(shown, selected=channel)),
         "carry": _carry_button_update(channel),
     }
     return (
-        {**chosen, "where": _heatmap_update(channel, _file(shown.heatmaps[place]))}
+        {**changes, "where": _heatmap_update(channel, _find_upload(shown.heatmaps[index]))}
         if shown.heatmaps
-        else chosen
+        else changes
     )
 
 

@@ -44,23 +44,23 @@ def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None
     first = work.engine.settle(read_recipe(EXAMPLE_IMAGE, ClassRecipe))
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            go, stop, inputs = _build_inputs(first)
+            go_button, stop_button, inputs = _build_inputs(first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            carry, outputs = _build_outputs(first)
+            dream_button, outputs = _build_outputs(first)
     download = outputs["download"]
-    run = Run(go, stop, [carry, download], outputs["status"])
+    run = Run(go_button, stop_button, [dream_button, download], outputs["status"])
     run.start_on(
-        go.click,
+        go_button.click,
         partial(_stream_class_image, work),
         inputs,
         {**outputs, "seed": inputs["seed"]},
         _check_recipe,
     )
     run.connect_stop()
-    run.stop.click(_stopped, outputs["made"], download, **components.IMMEDIATE_EVENT)
-    carried = [tabs, dreams.photo]
+    run.stop.click(_download_after_stop, outputs["made"], download, **components.IMMEDIATE_EVENT)
+    dream_inputs = [tabs, dreams.photo]
     components.send_to_dream_tab(
-        carry.click, lambda path: (gr.Tabs(selected="dream"), path), download, carried
+        dream_button.click, lambda path: (gr.Tabs(selected="dream"), path), download, dream_inputs
     )
 
 
@@ -74,23 +74,23 @@ def _build_inputs(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, A
         info="Type a part of its name, or several as goldfish:1,jellyfish:0.5.",
     )
     go, stop = components.go_and_stop_buttons("Show me", "make", "stop-make")
-    picks = [[pick] for pick in EXAMPLE_TARGETS.values()]
-    gr.Examples(picks, target, label="Or one of these", example_labels=list(EXAMPLE_TARGETS))
-    ways = [(words, name) for name, words in MODE_LABELS.items()]
-    mode = gr.Radio(ways, value=first.mode, label="How")
+    examples = [[pick] for pick in EXAMPLE_TARGETS.values()]
+    gr.Examples(examples, target, label="Or one of these", example_labels=list(EXAMPLE_TARGETS))
+    modes = [(words, name) for name, words in MODE_LABELS.items()]
+    mode = gr.Radio(modes, value=first.mode, label="How")
     with gr.Accordion("Make my photo more of it", open=False):
         photo = components.photo_input(elem_id="class-photo")
     model = network_dropdown(first.model)
     with gr.Accordion("Advanced", open=False):
         controls = {name: _knob_control(name, getattr(first, name)) for name in ADVANCED_KNOBS}
         random_seed = gr.Checkbox(False, label="Random seed")
-    given = {"photo": photo, "random_seed": random_seed, "model": model, "target": target}
-    return go, stop, {**given, "mode": mode, **controls}
+    inputs = {"photo": photo, "random_seed": random_seed, "model": model, "target": target}
+    return go, stop, {**inputs, "mode": mode, **controls}
 
 
 def _build_outputs(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
     """The button that dreams on, and what is put out, by name."""
-    words, seen = _example_verdicts(first)
+    text, probabilities = _example_verdicts(first)
     picture = gr.Image(
         str(EXAMPLE_IMAGE),
         type="filepath",
@@ -99,19 +99,19 @@ def _build_outputs(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
         buttons=["fullscreen"],
         elem_id="class-image",
     )
-    status = gr.HTML(status_line.status_html(words), elem_id="make-status", elem_classes="status")
-    bars = gr.Label(seen, num_top_classes=5, label="What the network sees", elem_id="bars")
+    status = gr.HTML(status_line.status_html(text), elem_id="make-status", elem_classes="status")
+    bars = gr.Label(probabilities, num_top_classes=5, label="What the network sees", elem_id="bars")
     with gr.Row():
-        carry = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
+        dream_button = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
         download = gr.DownloadButton(
             "Download", str(EXAMPLE_IMAGE), elem_id="class-download", min_width=120
         )
-    shown = {"picture": picture, "status": status, "bars": bars, "download": download}
+    outputs = {"picture": picture, "status": status, "bars": bars, "download": download}
     # What the picture is an upload of, for the browser to keep: the server may forget.
-    return carry, {**shown, "made": gr.Textbox(visible=False)}
+    return dream_button, {**outputs, "made": gr.Textbox(visible=False)}
 
 
-async def _stopped(made: str) -> Any:
+async def _download_after_stop(made: str) -> Any:
     return await wait_for_stopped_image(upload_path(made))
 
 
@@ -122,19 +122,19 @@ def _stream_class_image(
     recipe = ClassRecipe(**_zeros_to_none(knobs))
     if random_seed:
         recipe = recipe.with_changes(seed=components.random_seed())
-    before, path = None, ""
+    first_verdict, path = None, ""
     try:
-        for moment in stream_render(work, [recipe], photo, with_verdict=True):
-            if not (moment.frame and moment.verdict):
-                yield {"status": moment.status}
+        for update in stream_render(work, [recipe], photo, with_verdict=True):
+            if not (update.frame and update.verdict):
+                yield {"status": update.status}
                 continue
-            before = before or moment.verdict
-            (path,) = moment.files
+            first_verdict = first_verdict or update.verdict
+            (path,) = update.files
             changes: dict[str, Any] = {"picture": path, "made": upload_name(path)}
-            changes |= {"bars": dict(moment.verdict.seen), "status": moment.status}
+            changes |= {"bars": dict(update.verdict.seen), "status": update.status}
             changes["seed"] = recipe.seed
-            if moment.frame.finished:
-                words = status_line.status_html(_describe_verdicts(before, moment.verdict))
+            if update.frame.finished:
+                words = status_line.status_html(_describe_verdicts(first_verdict, update.verdict))
                 changes |= {"status": words, "download": path}
             yield changes
     except Exception:  # Whatever went wrong, what is downloaded is what is shown.
@@ -175,8 +175,8 @@ def _knob_control(name: str, value: Any) -> Any:
     """The control of a knob; what the mode or a photo decides may be left at 0."""
     knob = knobs(ClassRecipe)[name]
     if knob.derived_default:
-        about = f"{knob.help} 0: {knob.derived_default}."
-        return gr.Number(0, label=components.knob_label(name, knob), info=about, precision=0)
+        help_text = f"{knob.help} 0: {knob.derived_default}."
+        return gr.Number(0, label=components.knob_label(name, knob), info=help_text, precision=0)
     return components.knob_control(ClassRecipe, name, value)
 
 

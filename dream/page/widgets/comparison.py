@@ -61,7 +61,7 @@ def build_comparison(controls: RecipeControls) -> ComparisonSection:
             value=[str(each) for each in DEFAULT_INTENSITIES],
             label="Intensities",
         )
-        go = gr.Button("Make a sheet", elem_id="make-sheet")
+        go_button = gr.Button("Make a sheet", elem_id="make-sheet")
     sheet = gr.Image(
         type="filepath",
         label="Contact sheet",
@@ -77,7 +77,7 @@ def build_comparison(controls: RecipeControls) -> ComparisonSection:
         layers,
         **components.IMMEDIATE_EVENT,
     )
-    return ComparisonSection(layers, intensities, go, sheet)
+    return ComparisonSection(layers, intensities, go_button, sheet)
 
 
 def stream_sheet(
@@ -91,27 +91,27 @@ def stream_sheet(
     """The sheet and the status, as one dream after the other is done."""
     photo = components.require_photo(photo)
     recipes = _variation_recipes(read_controls(random_seed, knobs), layers, intensities)
-    late = None
+    time_limit_error = None
     try:
-        for moment, made in stream_dreams(work, recipes, photo):
-            if moment.frame:
-                at = min(len(made) + 1, len(recipes))
+        for update, dreams in stream_dreams(work, recipes, photo):
+            if update.frame:
+                position = min(len(dreams) + 1, len(recipes))
                 yield {
                     "status": status_line.progress_html(
-                        f"Dream {at} of {len(recipes)}, {moment.left}."
+                        f"Dream {position} of {len(recipes)}, {update.remaining}."
                     )
                 }
             else:
-                yield {"status": moment.status}
+                yield {"status": update.status}
     except TimeLimitReached as error:
-        late = error
-    path = write_sheet(recipes, made, photo)
+        time_limit_error = error
+    path = write_sheet(recipes, dreams, photo)
     yield {
         "sheet": gr.update(value=path, visible=True),
-        "status": status_line.status_html(f"{len(made)} dreams in {moment.seconds:.1f} s."),
+        "status": status_line.status_html(f"{len(dreams)} dreams in {update.seconds:.1f} s."),
     }
-    if late:
-        raise late
+    if time_limit_error:
+        raise time_limit_error
 
 
 def check_comparison(layers: Sequence[str], intensities: Sequence[str], **values: Any) -> None:
@@ -130,11 +130,11 @@ def stream_dreams(
     work: JobRunner, recipes: Sequence[DreamRecipe], photo: str
 ) -> Iterator[tuple[RenderUpdate, list[Image.Image]]]:
     """The dreams of a sheet as they are made, and those that are done, or as far as they came."""
-    made: list[Image.Image] = []
-    for moment in stream_render(work, recipes, photo, files=False):
-        if moment.frame and (moment.frame.finished or moment.frame.ended):
-            made.append(moment.frame.picture())
-        yield moment, made
+    dreams: list[Image.Image] = []
+    for update in stream_render(work, recipes, photo, with_files=False):
+        if update.frame and (update.frame.finished or update.frame.ended):
+            dreams.append(update.frame.picture())
+        yield update, dreams
 
 
 def write_sheet(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image], photo: str) -> str:

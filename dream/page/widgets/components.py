@@ -37,13 +37,13 @@ SLOW_LOOK: dict[str, Any] = {
 HEAVY_LOOK: dict[str, Any] = {**SLOW_LOOK, "concurrency_id": HEAVY}
 
 
-def derive_component(base: type, **own: Any) -> Any:
+def derive_component(base: type, **members: Any) -> Any:
     """A class of component that is `base` but for what is given.
 
     A class, since Gradio makes components anew for each session, from their classes; and made so,
     since its metaclass would write a stub beside this file.
     """
-    return ABCMeta.__new__(ComponentMeta, base.__name__, (base,), {"is_template": True, **own})
+    return ABCMeta.__new__(ComponentMeta, base.__name__, (base,), {"is_template": True, **members})
 
 
 def _payload_path(self: gr.Image, payload: Any) -> Any:
@@ -65,58 +65,62 @@ RawNumber = derive_component(gr.Number, preprocess=_raw_payload)
 RawInteger = partial(RawNumber, precision=0)
 
 
-def photo_input(**about: Any) -> gr.Image:
+def photo_input(**options: Any) -> gr.Image:
     """A picture input that hands on the path of the file as it came."""
-    usual: dict[str, Any] = {"label": "Your photo", "height": 230, "buttons": []}
-    usual["sources"] = ["upload", "webcam", "clipboard"]
-    usual["webcam_options"] = gr.WebcamOptions(mirror=False)  # A photo is no mirror; see `page.js`.
-    photo: gr.Image = ImageInput(type="filepath", image_mode=None, **usual | about)
+    defaults: dict[str, Any] = {"label": "Your photo", "height": 230, "buttons": []}
+    defaults["sources"] = ["upload", "webcam", "clipboard"]
+    defaults["webcam_options"] = gr.WebcamOptions(
+        mirror=False
+    )  # A photo is no mirror; see `page.js`.
+    photo: gr.Image = ImageInput(type="filepath", image_mode=None, **defaults | options)
     return photo
 
 
-def thumbnail_gallery(**about: Any) -> gr.Gallery:
+def thumbnail_gallery(**options: Any) -> gr.Gallery:
     """Small pictures, one of which can be chosen."""
-    usual: dict[str, Any] = {"object_fit": "cover", "allow_preview": False, "buttons": []}
-    return gr.Gallery(height="auto", interactive=False, show_label=False, **usual | about)
+    defaults: dict[str, Any] = {"object_fit": "cover", "allow_preview": False, "buttons": []}
+    return gr.Gallery(height="auto", interactive=False, show_label=False, **defaults | options)
 
 
-def go_and_stop_buttons(words: str, go: str, stop: str) -> tuple[gr.Button, gr.Button]:
+def go_and_stop_buttons(label: str, go_id: str, stop_id: str) -> tuple[gr.Button, gr.Button]:
     """The button of a tab, which Enter presses, and the one in its place while it runs."""
-    button = gr.Button(words, variant="primary", elem_id=go, elem_classes="go")
-    return button, gr.Button(
-        "Stop", variant="stop", visible=False, elem_id=stop, elem_classes="stop"
+    go_button = gr.Button(label, variant="primary", elem_id=go_id, elem_classes="go")
+    return go_button, gr.Button(
+        "Stop", variant="stop", visible=False, elem_id=stop_id, elem_classes="stop"
     )
 
 
 def send_to_dream_tab(
-    event: Callable[..., Any], chosen: Callable[..., Any], given: Any, carried: list[Any]
+    event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: list[Any]
 ) -> None:
     """On that event the first tab is given what is chosen, and dreams it, if there is anything."""
-    event(chosen, given, carried, **SLOW_LOOK).success(
+    event(handler, inputs, outputs, **SLOW_LOOK).success(
         None, js="() => dreamThis()", api_visibility="private"
     )
 
 
-def video_input(**about: Any) -> gr.File:
+def video_input(**options: Any) -> gr.File:
     """A video input that hands on the path of the file as it came; Gradio's own takes no GIF."""
-    video: gr.File = FileInput(file_types=[".mp4", ".mov", ".webm", ".gif"], **about)
+    video: gr.File = FileInput(file_types=[".mp4", ".mov", ".webm", ".gif"], **options)
     return video
 
 
-def knob_control(kind: type[Recipe], name: str, value: Any, **about: Any) -> Any:
+def knob_control(kind: type[Recipe], name: str, value: Any, **options: Any) -> Any:
     """The slider of a knob; a plain number where that is too coarse, a choice among names."""
     knob = knobs(kind)[name]
-    about |= {"label": knob_label(name, knob), "info": knob.help}
+    options |= {"label": knob_label(name, knob), "info": knob.help}
     if knob.value_type is bool:
-        return gr.Checkbox(value, **about)
+        return gr.Checkbox(value, **options)
     if knob.choices and knob.derived_default:
-        own = ("automatic", "")
-        return gr.Dropdown([own, *zip(knob.choices, knob.choices, strict=True)], value="", **about)
+        automatic = ("automatic", "")
+        return gr.Dropdown(
+            [automatic, *zip(knob.choices, knob.choices, strict=True)], value="", **options
+        )
     if knob.choices:
-        return gr.Radio(list(knob.choices), value=value, **about)
+        return gr.Radio(list(knob.choices), value=value, **options)
     if knob.high > 10_000:
-        return gr.Number(value, precision=0, **about)
-    return gr.Slider(knob.low, knob.high, value, step=knob.slider_step, **about)
+        return gr.Number(value, precision=0, **options)
+    return gr.Slider(knob.low, knob.high, value, step=knob.slider_step, **options)
 
 
 def require_photo(photo: str | None) -> str:
@@ -136,11 +140,13 @@ def check_recipe(kind: type[AnyRecipe], **values: Any) -> AnyRecipe:
     Raises:
         RecipeError: if there can be none.
     """
-    about = knobs(kind)
-    given = {name: each for name, each in values.items() if name in about and each is not None}
+    recipe_knobs = knobs(kind)
+    given = {
+        name: each for name, each in values.items() if name in recipe_knobs and each is not None
+    }
     return kind(
         **{
-            name: DATA_URI_PREFIX if each and about[name].is_image else each
+            name: DATA_URI_PREFIX if each and recipe_knobs[name].is_image else each
             for name, each in given.items()
         }
     )

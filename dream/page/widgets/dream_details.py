@@ -13,7 +13,7 @@ import gradio as gr
 from dream.errors import DreamError
 from dream.networks.model_card import Layer
 from dream.page import status_line
-from dream.page.blocks import NO_LONGER_HERE, find_files
+from dream.page.blocks import FILE_GONE_MESSAGE, find_files
 from dream.page.image_stream import stream_render
 from dream.page.widgets import components
 from dream.page.widgets.layer_picker import picker_updates
@@ -59,13 +59,15 @@ def other_layers_gallery(photo: gr.Image) -> gr.Gallery:
 def build_details(first: DreamRecipe, dreams: gr.Gallery) -> DreamDetails:
     """The section, which phones do not show."""
     with gr.Column(elem_classes="beside"):
-        made_of = gr.HTML(describe_recipe(first), elem_id="made-of")
+        summary = gr.HTML(describe_recipe(first), elem_id="made-of")
         with gr.Row():
-            go = gr.Button(f"Try {OTHER_LAYERS} other layers", size="sm", elem_id="try-layers")
-            share = gr.Button("Copy a link to this recipe", size="sm", elem_id="share")
+            try_button = gr.Button(
+                f"Try {OTHER_LAYERS} other layers", size="sm", elem_id="try-layers"
+            )
+            share_button = gr.Button("Copy a link to this recipe", size="sm", elem_id="share")
         link = link_field("shared-link")
         dreams.render()  # type: ignore[no-untyped-call]
-    return DreamDetails(made_of, go, share, link, dreams)
+    return DreamDetails(summary, try_button, share_button, link, dreams)
 
 
 def detail_updates(recipe: DreamRecipe) -> dict[str, Any]:
@@ -73,12 +75,12 @@ def detail_updates(recipe: DreamRecipe) -> dict[str, Any]:
 
     How the one before it came about is hidden.
     """
-    said = {
+    changes = {
         "recipe": recipe.to_json(),
         "linkable": linkable_json(recipe),
         "made_of": describe_recipe(recipe),
     }
-    return {**said, "making": gr.update(visible=False)}
+    return {**changes, "making": gr.update(visible=False)}
 
 
 def describe_recipe(recipe: DreamRecipe) -> str:
@@ -101,10 +103,10 @@ def describe_recipe(recipe: DreamRecipe) -> str:
 
 def pick_other_layers(recipe: DreamRecipe) -> list[Layer]:
     """Layers of the same network that the dream is not at, from low to high."""
-    own = {name for name, _ in recipe.layers}
-    there = [layer for layer in recipe.card.layers if layer.name not in own]
-    count = min(OTHER_LAYERS, len(there))
-    return [there[(2 * place + 1) * len(there) // (2 * count)] for place in range(count)]
+    used = {name for name, _ in recipe.layers}
+    others = [layer for layer in recipe.card.layers if layer.name not in used]
+    count = min(OTHER_LAYERS, len(others))
+    return [others[(2 * index + 1) * len(others) // (2 * count)] for index in range(count)]
 
 
 def dream_other_layers(
@@ -117,32 +119,32 @@ def dream_other_layers(
     recipes = [recipe.with_changes(layer=layer.name, max_side=THUMBNAIL_SIDE) for layer in layers]
     items: list[tuple[str, str]] = []
     yield {"dreams": gr.update(value=[], visible=True)}
-    for moment in stream_render(work, recipes, photo):
-        if moment.frame and moment.frame.finished:
-            items.append((moment.files[0], layers[len(items)].effect))
+    for update in stream_render(work, recipes, photo):
+        if update.frame and update.frame.finished:
+            items.append((update.files[0], layers[len(items)].effect))
             yield {"dreams": items}
-        elif not moment.frame:
-            yield {"status": moment.status}
+        elif not update.frame:
+            yield {"status": update.status}
     yield {"status": status_line.status_html(f"{len(items)} other layers. Click one to choose it.")}
 
 
 def connect(
-    beside: DreamDetails, controls: RecipeControls, status: gr.HTML, linkable: gr.Textbox
+    details: DreamDetails, controls: RecipeControls, status: gr.HTML, link_recipe: gr.Textbox
 ) -> None:
     """A click on a small dream chooses its layer; another copies the link."""
-    copy_link(beside.share_button, linkable, beside.link)
+    copy_link(details.share_button, link_recipe, details.link)
 
-    def choose(event: gr.SelectData) -> tuple[Any, ...]:
+    def choose_layer(event: gr.SelectData) -> tuple[Any, ...]:
         recipe = next((recipe_in_photo(file.get("path")) for file in find_files(event.value)), None)
         if not recipe:
-            raise DreamError(NO_LONGER_HERE)
-        said = status_line.status_html(
+            raise DreamError(FILE_GONE_MESSAGE)
+        text = status_line.status_html(
             f"The layer is {recipe.layer} now. Dream this photo at its full size."
         )
-        return *picker_updates(recipe.model, recipe.layer), "", said
+        return *picker_updates(recipe.model, recipe.layer), "", text
 
-    beside.gallery.select(
-        choose,
+    details.gallery.select(
+        choose_layer,
         None,
         [*controls.layer_picker.components, controls.by_name["channels"], status],
         **controls.event_options,

@@ -32,20 +32,20 @@ ROWS_TO_TEXT_SCRIPT = """(values) => {
 }""".replace("OCTAVES", json.dumps(OCTAVE_GROUPS))
 
 
-def build_mixer(choice: LayerPicker, model: str, layer: str) -> list[Any]:
+def build_mixer(layer_picker: LayerPicker, model: str, layer: str) -> list[Any]:
     """A few rows of layer, weight and octaves, which write the text of the chosen layer."""
     fields: list[Any] = []
     gr.Markdown(
         "Each with its weight; below 0 to see less of it. Coarse octaves make large shapes."
     )
-    for place, (name, weight, octaves) in enumerate(parse_rows(model, layer), start=1):
+    for number, (name, weight, octaves) in enumerate(parse_rows(model, layer), start=1):
         with gr.Row():
             fields += [
                 gr.Dropdown(
                     [("none", ""), *layer_choices(model)],
                     value=name,
                     allow_custom_value=True,
-                    label=f"Layer {place}",
+                    label=f"Layer {number}",
                     min_width=80,
                 ),
                 gr.Number(weight, label="Weight", step=0.1, min_width=80),
@@ -53,21 +53,30 @@ def build_mixer(choice: LayerPicker, model: str, layer: str) -> list[Any]:
             ]
 
     # In the browser: an answer that came late would undo what was chosen meanwhile.
-    chosen, skipped = json.dumps(gr.update(selected_index=NO_SELECTION)), json.dumps(gr.skip())
+    cleared_gallery, unchanged = (
+        json.dumps(gr.update(selected_index=NO_SELECTION)),
+        json.dumps(gr.skip()),
+    )
     gr.on(
         [field.input for field in fields],
         None,
-        [choice.layer, *fields],
-        [choice.gallery, choice.layer],
+        [layer_picker.layer, *fields],
+        [layer_picker.gallery, layer_picker.layer],
         js=f"""(layer, ...values) => {{
           const text = ({ROWS_TO_TEXT_SCRIPT})(values);
-          return text ? [{chosen}, text] : [{skipped}, layer];
+          return text ? [{cleared_gallery}, text] : [{unchanged}, layer];
         }}""",
         api_visibility="private",
     )
     # Two networks may have layers of one name, and then only their lists differ.
-    which = [choice.model, choice.layer]
-    gr.on([each.change for each in which], row_updates, which, fields, **components.IMMEDIATE_EVENT)
+    picker_inputs = [layer_picker.model, layer_picker.layer]
+    gr.on(
+        [each.change for each in picker_inputs],
+        row_updates,
+        picker_inputs,
+        fields,
+        **components.IMMEDIATE_EVENT,
+    )
     return fields
 
 

@@ -54,18 +54,18 @@ def selected_layer(event: gr.EventData) -> str:
     Raises:
         DreamError: if there are not so many.
     """
-    names, place = _layer_names_with_image(DEFAULT_MODEL), int(event.index)
-    if place >= len(names):
-        raise DreamError(f"there is no picture {place + 1} of a layer; reload the page")
-    return names[place]
+    names, index = _layer_names_with_image(DEFAULT_MODEL), int(event.index)
+    if index >= len(names):
+        raise DreamError(f"there is no picture {index + 1} of a layer; reload the page")
+    return names[index]
 
 
 def build_layer_picker(model: str, layer: str, title: str, info: str) -> LayerPicker:
     """The pictures of Dreamlet's layers, all networks, and all their layers."""
-    pictures = layer_gallery(layer if model == DEFAULT_MODEL else "", title)
+    gallery = layer_gallery(layer if model == DEFAULT_MODEL else "", title)
     with gr.Row():
-        networks = network_dropdown(model, scale=4, min_width=150)
-        layers = gr.Dropdown(
+        network_list = network_dropdown(model, scale=4, min_width=150)
+        layer_list = gr.Dropdown(
             layer_choices(model),
             value=layer,
             allow_custom_value=True,
@@ -79,27 +79,27 @@ def build_layer_picker(model: str, layer: str, title: str, info: str) -> LayerPi
         # A session has components of its own: they are told apart by their kinds and labels.
         if isinstance(event.target, gr.Gallery):
             return picker_updates(DEFAULT_MODEL, selected_layer(event))
-        if getattr(event.target, "label", None) == networks.label:
+        if getattr(event.target, "label", None) == network_list.label:
             return picker_updates(model, catalogue.get_card(model).default_layer)
         return picker_updates(model, layer)[0], gr.skip(), gr.skip()
 
-    choosing = gr.on(
-        [pictures.select, networks.input, layers.input],
+    chosen = gr.on(
+        [gallery.select, network_list.input, layer_list.input],
         choose,
-        [networks, layers],
-        [pictures, networks, layers],
+        [network_list, layer_list],
+        [gallery, network_list, layer_list],
         **components.IMMEDIATE_EVENT,
     )
-    return LayerPicker(pictures, networks, layers, choosing.then)
+    return LayerPicker(gallery, network_list, layer_list, chosen.then)
 
 
 def picker_updates(model: str, layer: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
     """How the components of a `LayerChoice` look when that layer is chosen."""
     names = _layer_names_with_image(model)
     # None would leave it as it is: a gallery lets go of what is selected for a place it has not.
-    place = names.index(layer) if layer in names else NO_SELECTION
+    index = names.index(layer) if layer in names else NO_SELECTION
     return (
-        gr.update(selected_index=place),
+        gr.update(selected_index=index),
         model,
         gr.update(choices=layer_choices(model), value=layer),
     )
@@ -128,11 +128,11 @@ def network_label(card: ModelCard) -> str:
     return f"{card.name} · {size}"
 
 
-def network_dropdown(model: str, **about: Any) -> gr.Dropdown:
+def network_dropdown(model: str, **options: Any) -> gr.Dropdown:
     """All networks."""
     networks = [(network_label(card), name) for name, card in catalogue.CARDS.items()]
     info = "Others are fetched once."
-    return gr.Dropdown(networks, value=model, label="Network", info=info, **about)
+    return gr.Dropdown(networks, value=model, label="Network", info=info, **options)
 
 
 def layer_choices(model: str) -> list[tuple[str, str]]:

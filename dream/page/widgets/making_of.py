@@ -51,14 +51,16 @@ def build_button() -> gr.Button:
     return gr.Button("How it came about", elem_id="came-about", min_width=90)
 
 
-def build_section(go: gr.Button) -> MakingOfSection:
+def build_section(go_button: gr.Button) -> MakingOfSection:
     """What is below the dream, hidden as yet."""
-    with gr.Column(visible=False) as below:
-        way = gr.Radio(list(PLAYBACK_MODES), value="Once", show_label=False, label="How it runs")
+    with gr.Column(visible=False) as section:
+        mode = gr.Radio(list(PLAYBACK_MODES), value="Once", show_label=False, label="How it runs")
         picture = players.still_image("The dream, forming", "making-picture")
-        film = players.video_player(None, "How it came about", visible=False, elem_id="making-film")
+        video = players.video_player(
+            None, "How it came about", visible=False, elem_id="making-film"
+        )
         download = gr.DownloadButton("Download the video", elem_id="making-download")
-    return MakingOfSection(go, below, way, picture, film, download)
+    return MakingOfSection(go_button, section, mode, picture, video, download)
 
 
 def stream_making_of(work: JobRunner, visit: Any, way: str) -> Iterator[dict[str, Any]]:
@@ -67,16 +69,16 @@ def stream_making_of(work: JobRunner, visit: Any, way: str) -> Iterator[dict[str
     Raises:
         DreamError: if no recipe makes it, or as `films.making_of`.
     """
-    made = History.read(visit).found()
-    if not (recipe := recipe_in_photo(made.file)):
+    entry = History.read(visit).require_shown()
+    if not (recipe := recipe_in_photo(entry.file)):
         raise DreamError("this dream was stopped on its way; let one come to its end first")
     loop, ending = PLAYBACK_MODES.get(way, PLAYBACK_MODES["Once"])
-    for moment in video_stream.stream_making_of(
-        work, recipe, made.photo, MakingOf(loop=loop), ending
+    for update in video_stream.stream_making_of(
+        work, recipe, entry.photo, MakingOf(loop=loop), ending
     ):
-        changes: dict[str, Any] = {"status": moment.status}
-        if moment.done:
-            picture, film = players.player_updates(moment.path)
-            changes |= {"making": gr.update(visible=True), "made_download": moment.path}
-            changes |= {"made_picture": picture, "made_film": film}
+        changes: dict[str, Any] = {"status": update.status}
+        if update.done:
+            picture, video = players.player_updates(update.path)
+            changes |= {"making": gr.update(visible=True), "made_download": update.path}
+            changes |= {"made_picture": picture, "made_film": video}
         yield changes

@@ -9,11 +9,11 @@ import gradio as gr
 
 def still_image(label: str, elem_id: str) -> gr.Image:
     """What shows a frame, or a GIF, in the place of a player; hidden as yet."""
-    about: dict[str, Any] = {"interactive": False, "visible": False, "buttons": []}
-    return gr.Image(type="filepath", label=label, elem_id=elem_id, **about)
+    options: dict[str, Any] = {"interactive": False, "visible": False, "buttons": []}
+    return gr.Image(type="filepath", label=label, elem_id=elem_id, **options)
 
 
-def video_player(value: str | None, label: str, **about: Any) -> gr.Video:
+def video_player(value: str | None, label: str, **options: Any) -> gr.Video:
     """What plays a video, again and again."""
     return gr.Video(
         value,
@@ -22,7 +22,7 @@ def video_player(value: str | None, label: str, **about: Any) -> gr.Video:
         autoplay=True,
         loop=True,
         buttons=[],
-        **about,
+        **options,
     )
 
 

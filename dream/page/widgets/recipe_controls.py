@@ -21,7 +21,7 @@ from dream.recipe.knob import knobs
 from dream.tensors import to_pil_image
 
 # The objective that is chosen, if it goes with what is given; else the automatic one.
-FITTING = f"""(guide, channels, objective) => {{
+OBJECTIVE_SCRIPT = f"""(guide, channels, objective) => {{
   const need = {json.dumps(OBJECTIVE_REQUIREMENTS)}[objective];
   return (need ? {{ guide, channels }}[need] : !guide && !channels) ? objective : "";
 }}"""
@@ -83,7 +83,7 @@ class RecipeControls:
         """
         values: dict[str, Any] = {name: getattr(recipe, name) for name in self.by_name}
         skip = [*skip, *(name for name, value in values.items() if value is None)]
-        pictures, _, values["layer"] = picker_updates(recipe.model, recipe.layer)
+        gallery_update, _, values["layer"] = picker_updates(recipe.model, recipe.layer)
         if recipe.objective == recipe.with_changes(objective=None).objective:
             values["objective"] = ""
         values["guide"] = _guide_image(recipe.guide)
@@ -93,7 +93,7 @@ class RecipeControls:
             updates[self.painted_photo] = photo
         if "seed" not in skip:
             updates[self.random_seed] = False
-        return updates | {self.layer_picker.gallery: pictures}
+        return updates | {self.layer_picker.gallery: gallery_update}
 
 
 def read_controls(random_seed: bool, knobs: Mapping[str, Any]) -> DreamRecipe:
@@ -102,12 +102,12 @@ def read_controls(random_seed: bool, knobs: Mapping[str, Any]) -> DreamRecipe:
     Raises:
         RecipeError: if they cannot go together.
     """
-    given = dict(knobs)
-    given["guide"] = embedded_images.embed_guide(given["guide"]) if given["guide"] else ""
-    given["mask"] = mask_editor.encode_painted_mask(given["mask"])
+    values = dict(knobs)
+    values["guide"] = embedded_images.embed_guide(values["guide"]) if values["guide"] else ""
+    values["mask"] = mask_editor.encode_painted_mask(values["mask"])
     if random_seed:
-        given["seed"] = components.random_seed()
-    return DreamRecipe(**given)
+        values["seed"] = components.random_seed()
+    return DreamRecipe(**values)
 
 
 def check_embedded_images(recipe: DreamRecipe) -> DreamRecipe:
@@ -135,21 +135,23 @@ def recipe_in_photo(photo: str | None) -> DreamRecipe | None:
 
 def build_controls(first: DreamRecipe, photo: gr.Image, opening: str) -> RecipeControls:
     """The controls, set to that recipe; the page opens on that file of a photo."""
-    made: dict[str, Any] = {}
-    about = knobs(DreamRecipe)
+    by_name: dict[str, Any] = {}
+    recipe_knobs = knobs(DreamRecipe)
 
-    def make(*names: str) -> None:
+    def add_controls(*names: str) -> None:
         for name in names:
-            made[name] = components.knob_control(DreamRecipe, name, getattr(first, name))
+            by_name[name] = components.knob_control(DreamRecipe, name, getattr(first, name))
 
     # Gradio's reset button would not count as input, and leave iterations and step behind.
-    made["intensity"] = components.knob_control(
+    by_name["intensity"] = components.knob_control(
         DreamRecipe, "intensity", first.intensity, buttons=[]
     )
-    choice = build_layer_picker(first.model, first.layer, "What to dream of", "Mix several below.")
-    made |= {"model": choice.model, "layer": choice.layer}
+    layer_picker = build_layer_picker(
+        first.model, first.layer, "What to dream of", "Mix several below."
+    )
+    by_name |= {"model": layer_picker.model, "layer": layer_picker.layer}
     with gr.Accordion("Dream of another picture", open=False, elem_id="guiding"):
-        made["guide"] = components.photo_input(
+        by_name["guide"] = components.photo_input(
             sources=["upload", "clipboard"],
             label="Guide",
             height=200,
@@ -157,78 +159,82 @@ def build_controls(first: DreamRecipe, photo: gr.Image, opening: str) -> RecipeC
             elem_id="guide",
         )
         gr.Markdown("The photo dreams of what is in the guide: its things, or its texture.")
-        make("objective")
+        add_controls("objective")
     with gr.Accordion("Dream in a part of the photo", open=False, elem_id="masking"):
         gr.Markdown("Paint where to dream; the rest stays as it is, to the last bit.")
-        made["mask"] = mask_editor.build_mask_editor(opening)
-        painted = components.photo_input(visible=False)
-        make("feather")
+        by_name["mask"] = mask_editor.build_mask_editor(opening)
+        mask_layer = components.photo_input(visible=False)
+        add_controls("feather")
     with gr.Accordion("Mix layers and channels", open=False, elem_id="mixing"):
-        layer_mixer.build_mixer(choice, first.model, first.layer)
-        made["channels"] = gr.Textbox(
+        layer_mixer.build_mixer(layer_picker, first.model, first.layer)
+        by_name["channels"] = gr.Textbox(
             "",
             label="Channels",
-            info=about["channels"].help,
+            info=recipe_knobs["channels"].help,
             placeholder="all of the layer",
             elem_id="only",
         )
-        make("border")
+        add_controls("border")
     with gr.Accordion("Advanced", open=False):
-        make(*(name for name in about if name not in made))
+        add_controls(*(name for name in recipe_knobs if name not in by_name))
         random_seed = gr.Checkbox(False, label="Random seed")
         reset = gr.Button("Reset all")
-    together = RecipeControls(
-        {name: made[name] for name in about}, choice, random_seed, gr.State(None), painted
+    controls = RecipeControls(
+        {name: by_name[name] for name in recipe_knobs},
+        layer_picker,
+        random_seed,
+        gr.State(None),
+        mask_layer,
     )
-    _connect(together, first, photo, reset)
-    return together
+    _connect(controls, first, photo, reset)
+    return controls
 
 
 def _connect(
-    together: RecipeControls, first: DreamRecipe, photo: gr.Image, reset: gr.Button
+    controls: RecipeControls, first: DreamRecipe, photo: gr.Image, reset_button: gr.Button
 ) -> None:
     """What follows from a choice is shown at once."""
-    by_name, choice = together.by_name, together.layer_picker
-    painter, guide, layer = by_name["mask"], by_name["guide"], by_name["layer"]
+    by_name, layer_picker = controls.by_name, controls.layer_picker
+    editor, guide, layer = by_name["mask"], by_name["guide"], by_name["layer"]
 
-    def repaint(photo: str | None, ground: str | None) -> Any:
-        if photo and photo == ground:
+    def update_editor(photo: str | None, painted_photo: str | None) -> Any:
+        if photo and photo == painted_photo:
             return gr.skip()
         recipe = recipe_in_photo(photo)
         return mask_editor.editor_update(photo, recipe.mask if recipe else "")
 
-    def guided(guide: str | None, model: str, layer: str) -> tuple[Any, ...]:
+    def update_layer(guide: str | None, model: str, layer: str) -> tuple[Any, ...]:
         card = catalogue.get_card(model)
-        own, other = card.default_layer, card.high_layer
-        if guide and layer == own:
-            return *picker_updates(model, other), ""
-        if not guide and layer == other:
-            return *picker_updates(model, own), gr.skip()
+        default, for_guide = card.default_layer, card.high_layer
+        if guide and layer == default:
+            return *picker_updates(model, for_guide), ""
+        if not guide and layer == for_guide:
+            return *picker_updates(model, default), gr.skip()
         return gr.skip(), gr.skip(), gr.skip(), "" if guide else gr.skip()
 
-    def start_over(photo: str | None) -> dict[Any, Any]:
-        return together.recipe_updates(first, photo)
+    def reset_controls(photo: str | None) -> dict[Any, Any]:
+        return controls.recipe_updates(first, photo)
 
-    glance = {
+    event_options = {
         **components.SLOW_LOOK,
         "show_progress_on": photo,
     }  # Not on the painter; see `at_once`.
-    photo.change(repaint, [photo, together.painted_photo], painter, **glance)
+    photo.change(update_editor, [photo, controls.painted_photo], editor, **event_options)
     # The bin would take the photo away too.
-    painter.clear(mask_editor.empty_editor_update, photo, painter, **glance)
+    editor.clear(mask_editor.empty_editor_update, photo, editor, **event_options)
     # Channels are those of one layer.
-    choice.on_change(lambda: "", None, by_name["channels"], **components.IMMEDIATE_EVENT)
-    choice.model.input(
+    layer_picker.on_change(lambda: "", None, by_name["channels"], **components.IMMEDIATE_EVENT)
+    layer_picker.model.input(
         lambda model: catalogue.get_card(model).laplacian_bands,
-        choice.model,
+        layer_picker.model,
         by_name["laplacian"],
         **components.IMMEDIATE_EVENT,
     )
     gr.on(
         [guide.upload, guide.clear],
-        guided,
-        [guide, choice.model, layer],
-        [*choice.components, by_name["channels"]],
+        update_layer,
+        [guide, layer_picker.model, layer],
+        [*layer_picker.components, by_name["channels"]],
         **components.IMMEDIATE_EVENT,
     )
     # An objective that needs what is gone, or does not go with what came, would be refused.
@@ -237,19 +243,19 @@ def _connect(
         None,
         [guide, by_name["channels"], by_name["objective"]],
         by_name["objective"],
-        js=FITTING,
+        js=OBJECTIVE_SCRIPT,
         api_visibility="private",
     )
-    follow = [[iterations, step] for step, iterations in INTENSITIES]
+    schedule = [[iterations, step] for step, iterations in INTENSITIES]
     by_name["intensity"].input(
         None,
         by_name["intensity"],
         [by_name["iterations"], by_name["step"]],
         # What is typed beyond the bounds will be brought back to them.
-        js=f"(typed) => {follow}[Math.min(Math.max(Math.round(typed), 1), {len(follow)}) - 1]",
+        js=f"(typed) => {schedule}[Math.min(Math.max(Math.round(typed), 1), {len(schedule)}) - 1]",
         api_visibility="private",
     )
-    reset.click(start_over, photo, together.outputs, **together.event_options)
+    reset_button.click(reset_controls, photo, controls.outputs, **controls.event_options)
 
 
 def _guide_image(uri: str) -> Image.Image | None:

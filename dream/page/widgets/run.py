@@ -34,7 +34,7 @@ class Run:
         self.status = status
         self.stop = stop
         # What the browser has of a run, by a name of its own: see `beginRun` in `page.js`.
-        self.shown = [status, *([view] if view else [])]
+        self.shown_components = [status, *([view] if view else [])]
         self.name = json.dumps(stop.elem_id)
         # Which press is under way, and which was stopped last: what is stopped while its files are
         # on their way here must not begin when they have come.
@@ -47,13 +47,13 @@ class Run:
     def start_on(
         self,
         event: Callable[..., Any],
-        source: Callable[..., Iterator[dict[str, Any]]],
+        handler: Callable[..., Iterator[dict[str, Any]]],
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any],
         check: Callable[..., Any] | None = None,
         before: Callable[[Callable[..., Any]], Any] | None = None,
         photo: gr.Image | None = None,
-        **about: Any,
+        **options: Any,
     ) -> Any:
         """On that event show what comes from a source: changes of the outputs, by name.
 
@@ -66,23 +66,23 @@ class Run:
         def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
             last = fill_outputs({}, outputs)  # A handler that puts out nothing would clear all.
             if press != stopped:
-                for last in stream_outputs(source(**values), outputs):
+                for last in stream_outputs(handler(**values), outputs):
                     yield *last, gr.skip()
             # All of the last once more: Gradio takes out of its values what is left out.
             yield *last, press
 
-        words = json.dumps(status_line.progress_html("One moment …"))
-        ready = event(
+        waiting_status = json.dumps(status_line.progress_html("One moment …"))
+        click_event = event(
             None,
-            [*self.shown, *([photo] if photo else [])],
-            [*self.buttons, self.press_id, *self.shown],
+            [*self.shown_components, *([photo] if photo else [])],
+            [*self.buttons, self.press_id, *self.shown_components],
             js=f"""(...shown) => [...{self._button_updates(True)}, String(Math.random()),
-                ...beginRun({self.name}, {words}, {len(self.shown)}, ...shown)]""",
+                ...beginRun({self.name}, {waiting_status}, {len(self.shown_components)}, ...shown)]""",
             api_visibility="private",
         )
         if before:
-            ready = before(ready.then)
-        begun = ready.then(
+            click_event = before(click_event.then)
+        run_event = click_event.then(
             run,
             [self.press_id, self.stopped_press],
             [*outputs.values(), self.ended_press],
@@ -90,37 +90,38 @@ class Run:
             show_progress="minimal",
             show_progress_on=self.status,
             api_visibility="private",
-            **about,
+            **options,
             **components.QUEUED_EVENT,
         )
         if check:
-            seen = check
+            validate = check
             check_before_queue(
-                begun, lambda press, stopped, *rest: seen(**dict(zip(inputs, rest, strict=True)))
+                run_event,
+                lambda press, stopped, *rest: validate(**dict(zip(inputs, rest, strict=True))),
             )
-        self._restore_buttons(begun)
-        self.started_events.append(begun)
-        return begun
+        self._restore_buttons(run_event)
+        self.started_events.append(run_event)
+        return run_event
 
-    def _restore_buttons(self, begun: Any) -> None:
+    def _restore_buttons(self, run_event: Any) -> None:
         """Have the buttons as before when that has ended.
 
         A busy browser shows frames that it had received before the stop after the stop's words: so
         they are said once more. `then` does not follow what the queue refused.
         """
-        outputs = [*self.buttons, *self.shown]
-        as_it_is = json.dumps([gr.skip()] * len(outputs))
+        outputs = [*self.buttons, *self.shown_components]
+        unchanged = json.dumps([gr.skip()] * len(outputs))
         for ended, is_over, failed in (
-            (begun.then, "press === ended", "false"),
-            (begun.failure, "true", "true"),
+            (run_event.then, "press === ended", "false"),
+            (run_event.failure, "true", "true"),
         ):
             ended(
                 None,
-                [self.press_id, self.ended_press, *self.shown],
+                [self.press_id, self.ended_press, *self.shown_components],
                 outputs,
                 js=f"""(press, ended, ...shown) => {is_over}
                     ? [...{self._button_updates(False)}, ...endRun({self.name}, {failed}, ...shown)]
-                    : {as_it_is}""",
+                    : {unchanged}""",
                 trigger_mode="multiple",
                 api_visibility="private",
             )
@@ -130,8 +131,8 @@ class Run:
         pressed = gr.update(interactive=False)
         self.stop.click(
             None,
-            [self.press_id, *self.shown],
-            [self.stop, self.ended_press, *self.shown],
+            [self.press_id, *self.shown_components],
+            [self.stop, self.ended_press, *self.shown_components],
             js=f"""(press, ...shown) =>
                 [{json.dumps(pressed)}, press, ...endRun({self.name}, false, ...shown)]""",
             api_visibility="private",
@@ -144,10 +145,10 @@ class Run:
             **components.IMMEDIATE_EVENT,
         )
 
-    def _button_updates(self, busy: bool) -> str:
+    def _button_updates(self, is_busy: bool) -> str:
         """How the buttons look in and out of a run, as the browser is told."""
-        others = [gr.update(interactive=not busy)] * (len(self.buttons) - 2)
-        first = [gr.update(visible=not busy), gr.update(visible=busy, interactive=True)]
+        others = [gr.update(interactive=not is_busy)] * (len(self.buttons) - 2)
+        first = [gr.update(visible=not is_busy), gr.update(visible=is_busy, interactive=True)]
         return json.dumps([*first, *others])
 
 

@@ -21,7 +21,7 @@ EXAMPLE_PHOTO = components.EXAMPLES / "coffee.jpg"
 EXAMPLE_DREAM = components.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
 # So many dreams are in the strip, the latest.
 MAX_DREAMS = 24
-RECIPE_LETTERS = 20_000
+MAX_RECIPE_LENGTH = 20_000
 
 
 class HistoryEntry(NamedTuple):
@@ -33,10 +33,10 @@ class HistoryEntry(NamedTuple):
     photo: str
     before: str
 
-    def found(self) -> HistoryEntry | None:
+    def resolve(self) -> HistoryEntry | None:
         """The same with its whole picture, if all of it is here."""
-        made = self._replace(file=lossless_path(self.file))
-        return made if all(is_uploaded(path) or path in OPENING for path in made) else None
+        entry = self._replace(file=lossless_path(self.file))
+        return entry if all(is_uploaded(path) or path in OPENING for path in entry) else None
 
 
 # What a page shows that nothing was dreamed on yet.
@@ -53,14 +53,18 @@ class History:
     dreams: tuple[HistoryEntry, ...] = ()
 
     @classmethod
-    def read(cls, kept: Any) -> History:
+    def read(cls, saved: Any) -> History:
         """What a browser says that it kept; nothing of what is malformed."""
-        kept = kept if isinstance(kept, dict) else {}
-        dreams, recipe = kept.get("dreams"), kept.get("recipe")
-        strip = [_read(each) for each in dreams[-MAX_DREAMS:]] if isinstance(dreams, list) else []
-        is_text = isinstance(recipe, str) and len(recipe) < RECIPE_LETTERS
+        saved = saved if isinstance(saved, dict) else {}
+        dreams, recipe = saved.get("dreams"), saved.get("recipe")
+        strip = (
+            [_parse_entry(each) for each in dreams[-MAX_DREAMS:]]
+            if isinstance(dreams, list)
+            else []
+        )
+        is_text = isinstance(recipe, str) and len(recipe) < MAX_RECIPE_LENGTH
         return cls(
-            _read(kept.get("shown")) or OPENING,
+            _parse_entry(saved.get("shown")) or OPENING,
             recipe if is_text else "",
             tuple(each for each in strip if each),
         )
@@ -72,14 +76,14 @@ class History:
         )
         return {"shown": shown, "recipe": self.recipe, "dreams": dreams}
 
-    def found(self) -> HistoryEntry:
+    def require_shown(self) -> HistoryEntry:
         """What is shown, as a file.
 
         Raises:
             DreamError: if it is no longer here.
         """
-        if made := self.shown.found():
-            return made
+        if entry := self.shown.resolve():
+            return entry
         raise DreamError("this dream is no longer kept here; dream the photo again")
 
 
@@ -88,7 +92,7 @@ def browser_state(name: str) -> gr.BrowserState:
     return gr.BrowserState(storage_key=f"deep-dream-{name}", secret="deep-dream")
 
 
-def _read(names: Any) -> HistoryEntry | None:
+def _parse_entry(names: Any) -> HistoryEntry | None:
     if not (isinstance(names, list) and len(names) == len(OPENING)):
         return None
     paths = [SHIPPED.get(str(name)) or upload_path(name) for name in names]
