@@ -1,7 +1,6 @@
-"""What a page says of an event, checked before a handler reads it: strangers send anything there.
+"""Validate what a client sends with an event, before a handler reads it.
 
-Components check little of what they are sent. What goes wrong after these checks is a fault of ours
-and stays in the log.
+Gradio's components check little. An error after these checks is a bug of ours and is logged.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import gradio as gr
 
 from dream.errors import DreamError
 
-INVALID_VALUE = "what was sent does not fit"
+INVALID_VALUE = "invalid request"
 
 
 def check_text(data: Any) -> None:
-    """See that all text in what was sent, however deep, is text.
+    """Check all text in nested request data.
 
     Raises:
-        DreamError: if there is half of a surrogate pair, which JSON can spell and no answer can.
+        DreamError: if it has half of a surrogate pair, which JSON can spell but UTF-8 cannot.
     """
     pending = [data]
     while pending:
@@ -33,20 +32,14 @@ def check_text(data: Any) -> None:
             try:
                 value.encode()
             except UnicodeEncodeError as error:
-                raise DreamError(
-                    f"{INVALID_VALUE}: a text holds half of a surrogate pair"
-                ) from error
+                raise DreamError(f"{INVALID_VALUE}: a text has half of a surrogate pair") from error
 
 
 def check_value(block: Any, value: Any) -> None:
-    """See that a value is of the kind that a component of the page sends.
-
-    Raises:
-        DreamError: if it is of another.
-    """
+    """Raise DreamError if a value does not have the type that the component sends."""
     is_valid = True
     match block:
-        case gr.Dataset():  # Of examples: the place of one.
+        case gr.Dataset():  # The index of an example.
             is_valid, value = isinstance(value, int), value or 0
         case gr.Checkbox():
             is_valid = isinstance(value, bool)
@@ -57,16 +50,20 @@ def check_value(block: Any, value: Any) -> None:
         case gr.Textbox() | gr.Dropdown() | gr.Radio():
             is_valid = isinstance(value, str)
     if not (is_valid or value is None):
-        raise DreamError(f"{INVALID_VALUE}: {block.label or block.get_block_name()} cannot be that")
+        name = block.label or block.get_block_name()
+        raise DreamError(f"{INVALID_VALUE}: {name} has a wrong type")
 
 
 def check_event(fn: Any, event: Any, state: Any) -> None:
-    """See that an event is one that its component has: of a choice, with the place that was chosen.
+    """Check that an event belongs to its component, and that a selection has a valid index.
 
-    `state` is the session's, which may have components of its own.
+    Args:
+        fn: the page's event.
+        event: what the client sent.
+        state: the session's state, which may have its own components.
 
     Raises:
-        DreamError: if it is not.
+        DreamError: if it does not.
     """
     check_text(event._data)
     session_blocks = state.blocks_config.blocks if state else {}
@@ -82,10 +79,10 @@ def check_event(fn: Any, event: Any, state: Any) -> None:
         else:
             is_valid = isinstance(index, list) and len(index) == 2 and all(map(_is_number, index))
         if not (is_valid and "value" in data):
-            raise DreamError(f"{INVALID_VALUE}: there is nothing at such a place")
+            raise DreamError(f"{INVALID_VALUE}: the selected index does not exist")
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value is a number that a float can hold; not so NaN."""
+    """Return whether a value is a number within the range of a float, and not NaN."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and abs(value) <= sys.float_info.max

@@ -1,4 +1,4 @@
-"""Videos while they are made: what there is to show of them, and the file that they become."""
+"""Stream the updates of a running video job, and write the video file."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from dream.render.video_job import VideoJob, dream_video_job, zoom_video_job
 from dream.service.job_runner import JobRunner
 from dream.tensors import size_of
 
-# What the page takes of a video; the command line takes more.
+# Limits for uploaded videos; the command line allows more.
 UPLOAD_LIMITS = VideoLimits(seconds=30, side=4096, frames=1800, rate=60)
 LIMITS_TEXT = (
-    f"MP4, MOV, WebM or GIF: up to {UPLOAD_LIMITS.seconds:g} seconds, {UPLOAD_LIMITS.frames} frames, "
-    f"{UPLOAD_LIMITS.rate:g} a second (of more some are left out), {UPLOAD_LIMITS.side} pixels a side and 50 MB. "
-    "Sound is kept."
+    f"MP4, MOV, WebM or GIF, up to {UPLOAD_LIMITS.seconds:g} seconds, "
+    f"{UPLOAD_LIMITS.frames} frames, {UPLOAD_LIMITS.side} pixels per side and 50 MB. "
+    f"Frames beyond {UPLOAD_LIMITS.rate:g} per second are dropped. The sound is kept."
 )
 PREVIEW_SECONDS = 0.25
 PREVIEW_SIDE = 1024
@@ -46,10 +46,15 @@ FORMAT_NAMES = tuple(ending.removeprefix(".") for ending in OUTPUT_FORMATS)
 
 @dataclass(frozen=True)
 class VideoUpdate:
-    """A moment of the work on a video, in words for the status.
+    """A status line, and the state of a video job.
 
-    `path` is where the video will be; it is there when `done` says so. `picture` is the path of the
-    frame that is worked on (JPEG), if it is a new one. `ended` says why there is not all of it.
+    Attributes:
+        status: HTML of the status line.
+        path: path of the video, which exists once `done` is True.
+        recipe: the recipe of the video.
+        preview: path of a JPEG of the current frame; "" if it has not changed.
+        done: whether the video is written.
+        ended: why the video is incomplete; "" if it is complete.
     """
 
     status: str
@@ -66,10 +71,10 @@ VideoUpdates = Generator[VideoUpdate, None, None]
 def stream_zoom(
     work: JobRunner, recipe: ZoomRecipe, photo: str, ending: str = "mp4"
 ) -> VideoUpdates:
-    """A zoom into a photo; all is checked before this returns.
+    """Stream a zoom into a photo; all inputs are checked before this returns.
 
     Raises:
-        DreamError: as `load_image`, `Work.film` and `Engine.fetch`.
+        DreamError: as `load_image`, `JobRunner.render_video` and `Engine.fetch`.
     """
     image = load_image(photo)
     (job,) = work.engine.plan([check_length(recipe)], size_of(image))
@@ -77,15 +82,11 @@ def stream_zoom(
 
 
 def check_length(recipe: ZoomRecipe) -> ZoomRecipe:
-    """The zoom, if it is none that takes long even to be planned.
-
-    Raises:
-        OutOfTime: if it has too many frames.
-    """
+    """Return the recipe, or raise OutOfTime if it has too many frames to plan quickly."""
     if recipe.frame_count > UPLOAD_LIMITS.frames:
         raise OutOfTime(
-            f"this zoom has {recipe.frame_count} frames, and {UPLOAD_LIMITS.frames} are made here at most; "
-            "a shorter one, or fewer a second"
+            f"this zoom has {recipe.frame_count} frames; the limit is {UPLOAD_LIMITS.frames}; "
+            "make it shorter, or lower the frame rate"
         )
     return recipe
 
@@ -93,7 +94,7 @@ def check_length(recipe: ZoomRecipe) -> ZoomRecipe:
 def stream_video(
     work: JobRunner, recipe: VideoRecipe, path: str, ending: str = "mp4"
 ) -> VideoUpdates:
-    """A video, dreamed; all is checked before this returns. Raises as `zoom`."""
+    """Stream a dreamed video; checks inputs and raises as `stream_zoom`."""
     video = read_video_info(path, UPLOAD_LIMITS)
     (job,) = work.engine.plan([recipe], video.size)
     return _stream_video_job(work, dream_video_job(job, video), path, ending)
@@ -102,7 +103,7 @@ def stream_video(
 def stream_making_of(
     work: JobRunner, recipe: DreamRecipe, photo: str, making: MakingOf, ending: str = "mp4"
 ) -> VideoUpdates:
-    """How a dream came about; all is checked before this returns. Raises as `zoom`."""
+    """Stream a video of a dream as it forms; checks inputs and raises as `stream_zoom`."""
     image = load_image(photo)
     (job,) = work.engine.plan([recipe], size_of(image))
     settled, size = job.recipes[0], making_of_size(job.stages[-1].size)
@@ -123,7 +124,7 @@ def stream_making_of(
             yield from stream_in_turn(work, settled.model, updates.update, stream())
             writer.finish(with_recipe=not updates.ended)
             yield updates.final_update(
-                f"The dream as it forms, {len(making.frame_order)} frames, made in"
+                f"The dream as it forms: {len(making.frame_order)} frames, made in"
             )
         finally:
             writer.discard_parts()
@@ -142,14 +143,11 @@ def _stream_video_job(work: JobRunner, job: VideoJob, source: str, ending: str) 
     def stream() -> VideoUpdates:
         yield updates.starting_update()
         for video_frame in video_frames:
-            updates.frames, left = (
-                video_frame.frames_done,
-                clock.remaining_text(video_frame.fraction),
-            )
-            if video_frame.frame.finished or video_frame.frames_done == 0:
-                status = status_line.progress_html(
-                    f"Frame {video_frame.frames_done} of {video_frame.frames_total}, {left}."
-                )
+            updates.frames = count = video_frame.frames_done
+            remaining = clock.remaining_text(video_frame.fraction)
+            if video_frame.frame.finished or count == 0:
+                text = f"Frame {count} of {video_frame.frames_total}, {remaining}."
+                status = status_line.progress_html(text)
                 yield from updates.throttled_updates(status, video_frame.frame.picture)
 
     def render() -> VideoUpdates:
@@ -163,17 +161,17 @@ def _stream_video_job(work: JobRunner, job: VideoJob, source: str, ending: str) 
             if not writer.finish(job.video):
                 if isinstance(error, LeaseError):
                     raise
-                message = f"time was up before the first frame was there; {TIME_LIMIT_ADVICE}"
+                message = f"time ran out before the first frame was finished; {TIME_LIMIT_ADVICE}"
                 raise OutOfTime(message) from error
             progress = f"after {updates.frames} of {job.frame_count} frames"
             updates.ended = (
                 f"{progress}: {error}"
                 if isinstance(error, LeaseError)
-                else f"time was up {progress}, this is how far it came; a shorter video, or {TIME_LIMIT_ADVICE}"
+                else f"time ran out {progress}; make the video shorter, or {TIME_LIMIT_ADVICE}"
             )
             yield updates.final_update()
         finally:
-            # Where it was stopped, or took too long, what there is shall be seen.
+            # After a stop or a timeout, write the frames that exist as a video.
             video_frames.close()
             if not writer.path.exists():
                 writer.finish(job.video)
@@ -183,9 +181,7 @@ def _stream_video_job(work: JobRunner, job: VideoJob, source: str, ending: str) 
 
 
 class _UpdateWriter:
-    """What is said and shown of a film as it is made: how many `frames` of it there are, and why
-    it has `ended` before its end.
-    """
+    """Makes the updates of a video job: counts finished `frames`, knows why it `ended` early."""
 
     def __init__(self, writer: VideoWriter) -> None:
         self.writer = writer
@@ -198,50 +194,44 @@ class _UpdateWriter:
         return time.monotonic() - self.start
 
     def starting_update(self) -> VideoUpdate:
-        """What is said as it begins."""
+        """Restart the clock and return the first update."""
         self.start = time.monotonic()
-        return self.update(status_line.progress_html("Falling asleep …"))
+        return self.update(status_line.progress_html("Starting …"))
 
     def throttled_updates(
-        self, words: str, picture: Callable[[], Image.Image]
+        self, status: str, make_image: Callable[[], Image.Image]
     ) -> Iterator[VideoUpdate]:
-        """Those words and that picture, unless the last ones were only just shown."""
+        """Yield an update with a preview, unless the last one is too recent."""
         if time.monotonic() - self.last_preview < PREVIEW_SECONDS:
             return
         self.last_preview = time.monotonic()
         path = self.writer.path.with_name(f"{uuid.uuid4().hex}.jpg")
-        image = picture()
+        image = make_image()
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
         save_preview(image, path)
         self.previews.append(path)
         if len(self.previews) > MAX_PREVIEWS:
             self.previews.popleft().unlink(missing_ok=True)
-        yield self.update(words, str(path))
+        yield self.update(status, str(path))
 
-    def final_update(self, words: str = "") -> VideoUpdate:
-        """What is said when it is there, or as much of it as there was time for."""
+    def final_update(self, text: str = "") -> VideoUpdate:
+        """Return the update for the finished video, or for its frames up to the time limit."""
         if self.ended:
             status_line.show_toast(self.ended, "Ended early")
-            words = f"{status_line.to_sentence(self.ended)} What there is plays; it was made in"
+            text = f"{status_line.to_sentence(self.ended)} The finished frames play; made in"
         if self.writer.remark:
-            status_line.show_toast(self.writer.remark, "Without its sound")
+            status_line.show_toast(self.writer.remark, "No sound")
         remark = status_line.to_sentence(self.writer.remark)
-        moment = self.update(
-            status_line.status_html(f"{words} {self.seconds:.1f} s. {remark}".strip())
-        )
-        return replace(moment, done=True, ended=self.ended)
+        status = status_line.status_html(f"{text} {self.seconds:.1f} s. {remark}".strip())
+        return replace(self.update(status), done=True, ended=self.ended)
 
-    def update(self, words: str, picture: str = "") -> VideoUpdate:
-        """What there is now: those words, and that picture if it is a new one."""
-        return VideoUpdate(words, str(self.writer.path), self.writer.recipe, picture)
+    def update(self, status: str, preview: str = "") -> VideoUpdate:
+        """Return an update with a status and the path of a new preview, if any."""
+        return VideoUpdate(status, str(self.writer.path), self.writer.recipe, preview)
 
 
 def _output_path(recipe: Recipe, source: str, ending: str, prefix: str = "") -> Path:
-    """Where a video is put: in a folder of its own.
-
-    Raises:
-        RecipeError: if it is none that is written here.
-    """
+    """Return the path for a video in a new folder; raise RecipeError for an unknown format."""
     if ending not in FORMAT_NAMES:
         raise RecipeError(
             f"format must be {' or '.join(FORMAT_NAMES)}, not {describe_value(ending)}"
@@ -250,9 +240,9 @@ def _output_path(recipe: Recipe, source: str, ending: str, prefix: str = "") -> 
 
 
 async def wait_for_stopped_video(path: str) -> str:
-    """The video at that path, when it has been put together after a stop; "" if there is none.
+    """Return `path` once the video is written after a stop; "" if there is none.
 
-    No thread waits for it, as `stopped_at`.
+    This polls without a thread, as `wait_for_stopped_image` does.
     """
     if not path:
         return ""

@@ -1,4 +1,4 @@
-"""The tab "Channel visualization": a layer's channels, and those that answer a photo."""
+"""The "Channel visualization" tab: channels of a layer, and the most active ones in a photo."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ ADVANCED_KNOBS = [
 
 @dataclass(frozen=True)
 class GalleryState:
-    """What a visitor's gallery shows, and the photo it answers, if any: where, in a file each.
+    """What the gallery shows, and the photo with a heatmap file per channel, if there is one.
 
-    The browser keeps it, with the files by their names as uploads: the server may forget.
+    The browser stores it, with files by their upload names, because the server may lose sessions.
     """
 
     model: str
@@ -56,9 +56,9 @@ class GalleryState:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is asked for."""
+    """The input components of the tab."""
 
-    choice: LayerPicker
+    layer_picker: LayerPicker
     numbers: gr.Textbox
     go_button: gr.Button
     stop_button: gr.Button
@@ -68,7 +68,7 @@ class Inputs:
 
 
 def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
-    """The tab; a channel of it can be carried over to the one that dreams."""
+    """Build the tab; a channel can be sent to the Deep Dream tab."""
     first = work.engine.settle(ChannelRecipe())
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
@@ -77,30 +77,21 @@ def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None
             outputs = _build_outputs(work.engine, first)
     shown, carry, gallery = outputs["shown"], outputs["carry"], outputs["gallery"]
     all_outputs = list(outputs.values())
-    layer_inputs = {"model": inputs.choice.model, "layer": inputs.choice.layer, **inputs.controls}
+    picker = inputs.layer_picker
+    layer_inputs = {"model": picker.model, "layer": picker.layer, **inputs.controls}
     run = Run(inputs.go_button, inputs.stop_button, [inputs.whole_photo_button], outputs["status"])
     show_channels, show_top = partial(_show_channels, work), partial(_show_top_channels, work)
-    run.start_on(
-        inputs.go_button.click,
-        show_channels,
-        {"numbers": inputs.numbers, **layer_inputs},
-        outputs,
-        _requested_recipes,
-    )
+    grid_inputs = {"numbers": inputs.numbers, **layer_inputs}
+    run.start_on(inputs.go_button.click, show_channels, grid_inputs, outputs, _requested_recipes)
     spot = gr.State(None)
     photo_inputs = {"photo": inputs.photo, "spot": spot, **layer_inputs}
     whole_photo_clicked = inputs.whole_photo_button.click(
         lambda: None, None, spot, **components.IMMEDIATE_EVENT
     )
     spot_clicked = inputs.photo.select(_clicked_spot, None, spot, **components.IMMEDIATE_EVENT)
+    check = partial(components.check_recipe, ChannelRecipe)
     for event in (whole_photo_clicked, spot_clicked):
-        run.start_on(
-            event.then,
-            show_top,
-            photo_inputs,
-            outputs,
-            partial(components.check_recipe, ChannelRecipe),
-        )
+        run.start_on(event.then, show_top, photo_inputs, outputs, check)
     run.connect_stop()
 
     def show_cached(**knobs: Any) -> tuple[Any, ...]:
@@ -109,8 +100,8 @@ def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None
     def select_channel(event: gr.SelectData, shown: Any) -> tuple[Any, ...]:
         return fill_outputs(_select_channel(_read_gallery_state(shown), int(event.index)), outputs)
 
-    # What forms, or was enlarged, gives way to the first one of another layer.
-    cleared = inputs.choice.on_change(
+    # Stop the run and clear the gallery when another layer is chosen.
+    cleared = picker.on_change(
         lambda: [], None, gallery, js=STOP_SCRIPT, **components.IMMEDIATE_EVENT
     )
     cleared.then(show_cached, None, all_outputs, inputs_kwargs=layer_inputs, **components.SLOW_LOOK)
@@ -125,33 +116,25 @@ def _clicked_spot(event: gr.SelectData) -> Any:
 
 
 def _read_gallery_state(saved: Any) -> GalleryState:
-    """What the gallery shows, as a browser says.
-
-    Raises:
-        DreamError: if it says something else.
-    """
+    """Return the gallery state that a browser sent; raise DreamError if it is invalid."""
     try:
         shown = GalleryState(**saved)
         for channel in [*shown.channels, shown.selected or 0]:
             ChannelRecipe(model=shown.model, layer=shown.layer, channel=channel)
     except TypeError as error:
-        raise DreamError("these channels are not known here; show them again") from error
+        raise DreamError("these channels are unknown; press Show channels again") from error
     return shown
 
 
 def _find_upload(name: str) -> str:
-    """The upload of that name.
-
-    Raises:
-        DreamError: if it is no longer here.
-    """
+    """Return the path of an upload; raise DreamError if the file is gone."""
     if is_uploaded(path := upload_path(name)):
         return path
     raise DreamError(FILE_GONE_MESSAGE)
 
 
 def _channel_to_dream(saved: Any) -> tuple[Any, ...]:
-    """The tab that dreams, with the channel that is selected."""
+    """Open the Deep Dream tab with the selected channel, and its photo if there is one."""
     shown = _read_gallery_state(saved)
     layer = picker_updates(shown.model, shown.layer)
     channel, photo = str(shown.selected), _find_upload(shown.photo) if shown.photo else gr.skip()
@@ -159,37 +142,35 @@ def _channel_to_dream(saved: Any) -> tuple[Any, ...]:
 
 
 def _build_inputs(first: ChannelRecipe) -> Inputs:
-    gr.Markdown("**What it sees:** each channel of a layer looks for one thing.")
+    gr.Markdown("Each channel of a layer detects one kind of pattern.")
     layer_picker = build_layer_picker(
-        first.model, first.layer, "Which layer to look into", "Its channels are shown."
+        first.model, first.layer, "Layer to show", "The gallery shows its channels."
     )
     numbers = gr.Textbox(
         label="Channels",
-        placeholder=f"{GRID_CHANNELS} spread over the layer",
-        info="As 3,7,12 or 0-15; empty for some of every kind.",
+        placeholder=f"{GRID_CHANNELS} channels spread over the layer",
+        info="For example 3,7,12 or 0-15. Leave empty for a selection.",
         elem_id="numbers",
     )
-    go_button, stop_button = components.go_and_stop_buttons(
-        "Show its channels", "show", "stop-show"
-    )
-    gr.Markdown("**What does it see in my photo?**")
+    go, stop = components.go_and_stop_buttons("Show channels", "show", "stop-show")
+    gr.Markdown("**Most active channels in a photo**")
     photo = components.photo_input(
         value=str(EXAMPLE_PHOTO),
         sources=["upload", "clipboard"],
-        label="Click on a spot",
+        label="Click a spot in the photo",
         elem_id="seen",
     )
-    whole_photo = gr.Button("What does it see in all of it?", elem_id="see")
+    whole_photo = gr.Button("Most active channels in the whole photo", elem_id="see")
     with gr.Accordion("Advanced", open=False):
         controls = {
             name: components.knob_control(ChannelRecipe, name, getattr(first, name))
             for name in ADVANCED_KNOBS
         }
-    return Inputs(layer_picker, numbers, go_button, stop_button, photo, whole_photo, controls)
+    return Inputs(layer_picker, numbers, go, stop, photo, whole_photo, controls)
 
 
 def _build_outputs(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
-    """What is put out, by name."""
+    """Build the output components, by name."""
     files, text = _cached_files(engine, first)
     initial = _select_first(first, tuple(files))
     gallery = components.thumbnail_gallery(
@@ -204,7 +185,7 @@ def _build_outputs(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
     label, is_known = initial["carry"]["value"], initial["carry"]["interactive"]
     carry = gr.Button(label, interactive=is_known, elem_id="carry")
     heatmap = gr.Image(
-        label="Where it answers", visible=False, interactive=False, buttons=[], elem_id="where"
+        label="Where it is active", visible=False, interactive=False, buttons=[], elem_id="where"
     )
     return {
         "gallery": gallery,
@@ -220,7 +201,7 @@ def _requested_recipes(numbers: str, **knobs: Any) -> list[ChannelRecipe]:
 
 
 def _show_channels(work: JobRunner, numbers: str, **knobs: Any) -> Iterator[dict[str, Any]]:
-    """The channels of a layer, as they form."""
+    """Yield the channels of a layer as they form."""
     recipes = _requested_recipes(numbers, **knobs)
     yield from _stream_gallery(
         stream_render(work, recipes, use_cache=True), recipes, _caption(recipes)
@@ -230,15 +211,16 @@ def _show_channels(work: JobRunner, numbers: str, **knobs: Any) -> Iterator[dict
 def _show_top_channels(
     work: JobRunner, photo: str | None, spot: tuple[float, float] | None, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
-    """The channels that answer a photo, all of it or a spot (across, down) in pixels."""
+    """Yield the most active channels in the photo, or at a spot (across, down) in pixels."""
     photo = components.require_photo(photo)
     recipe = ChannelRecipe(**knobs)
     stream = stream_top_channels(work, photo, recipe, spot, TOP_CHANNELS)
     while not (update := next(stream)).response:
         yield {"status": update.status}
     response, top_channels = update.response
-    place = "at that spot" if spot else "in all of it"
-    text = f"What {recipe.layer} sees {place}, by how strongly it answers."
+    where = "at this spot" if spot else "in the whole photo"
+    layer = status_line.layer_label(recipe.card, recipe.layer)
+    text = f"{layer}: most active channels {where}, strongest first."
     captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in top_channels}
     recipes = [recipe.with_changes(channel=channel) for channel in captions]
     maps = tuple(write_heatmap(response, channel) for channel in captions)
@@ -254,16 +236,17 @@ def _stream_gallery(
     photo: str | None = None,
     maps: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
-    """The gallery, and what is said of it, while the pictures form."""
+    """Yield the gallery and its status while the images form."""
     channels = tuple(recipe.channel for recipe in recipes)
     is_cleared = False
     for grid in stream_grid(stream, recipes):
         status = grid.update.status
         if grid.done:
-            silent = silent_channels_message(recipes[0].layer, grid.silent) if grid.silent else ""
+            layer = status_line.layer_label(recipes[0].card, recipes[0].layer)
+            silent = silent_channels_message(layer, grid.silent) if grid.silent else ""
             status = status_line.status_html(f"{text} {status_line.to_sentence(silent)}")
         if grid.update.frame and not is_cleared:
-            # What was enlarged gives way to the first one.
+            # An enlarged image of the last run would stay, so clear the gallery first.
             yield {"gallery": [], **_select_first(recipes[0], channels, photo, maps)}
             is_cleared = True
         gallery = {"gallery": _gallery_items(grid.files, captions)} if is_cleared else {}
@@ -271,7 +254,7 @@ def _stream_gallery(
 
 
 def _show_cached_grid(engine: Engine, **knobs: Any) -> Iterator[dict[str, Any]]:
-    """The grid of a layer just chosen, where it is kept; else what to press for it."""
+    """Yield the cached grid of a layer; without one, the status says which button to press."""
     recipe = ChannelRecipe(**knobs)
     files, text = _cached_files(engine, recipe)
     status = status_line.status_html(text)
@@ -283,11 +266,12 @@ def _show_cached_grid(engine: Engine, **knobs: Any) -> Iterator[dict[str, Any]]:
 
 
 def _cached_files(engine: Engine, recipe: ChannelRecipe) -> tuple[dict[int, str], str]:
-    """The files of a layer's channels if they were made before, and what is to be said."""
+    """Return the files of a layer's cached channels, if any, and the status text."""
     recipes = [engine.settle(each) for each in channel_recipes(recipe, "")]
     images = engine.cached_channels(recipes)
     if not images:
-        return {}, f"Press the button to see {len(recipes)} channels of {recipe.layer}."
+        label = status_line.layer_label(recipe.card, recipe.layer)
+        return {}, f"{label}: press Show channels to see {len(recipes)} of them."
     folder = new_output_folder()
     files = {}
     for image, recipe in zip(images, recipes, strict=True):
@@ -298,14 +282,15 @@ def _cached_files(engine: Engine, recipe: ChannelRecipe) -> tuple[dict[int, str]
 
 
 def _caption(recipes: Sequence[ChannelRecipe]) -> str:
-    many = f"{len(recipes)} channels" if len(recipes) > 1 else f"channel {recipes[0].channel}"
-    return f"{many} of {recipes[0].layer}. Click one to enlarge it."
+    first = recipes[0]
+    count = f"{len(recipes)} channels" if len(recipes) > 1 else f"channel {first.channel}"
+    return f"{status_line.layer_label(first.card, first.layer)}: {count}. Click one to enlarge it."
 
 
 def _gallery_items(
     files: Mapping[int, str], captions: Mapping[int, str] | None = None
 ) -> list[tuple[str, str]]:
-    """What the gallery shows: each file with its caption, by default the channel."""
+    """Return each file with its caption, by default the channel number."""
     return [(path, (captions or {}).get(channel, str(channel))) for channel, path in files.items()]
 
 
@@ -315,7 +300,7 @@ def _select_first(
     photo: str | None = None,
     maps: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """The first of these channels as the one that is chosen."""
+    """Return the changes that select the first of these channels."""
     first = channels[0] if channels else None
     return {
         "shown": asdict(
@@ -330,9 +315,9 @@ def _select_first(
 
 
 def _select_channel(shown: GalleryState, index: int) -> dict[str, Any]:
-    """A channel chosen in the gallery, and where in the photo it answers, if there is one."""
+    """Return the changes for a click in the gallery, with the channel's heatmap if there is one."""
     if index >= len(shown.channels):
-        return {}  # It was shown a moment ago.
+        return {}  # The click was on an older gallery.
     channel = shown.channels[index]
     changes = {
         "shown": asdict(replace(shown, selected=channel)),
@@ -347,7 +332,7 @@ def _select_channel(shown: GalleryState, index: int) -> dict[str, Any]:
 
 def _heatmap_update(channel: int, path: str) -> dict[str, Any]:
     return gr.update(
-        value=path, visible=True, interactive=False, label=f"Where channel {channel} answers"
+        value=path, visible=True, interactive=False, label=f"Where channel {channel} is active"
     )
 
 

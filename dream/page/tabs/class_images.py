@@ -1,4 +1,4 @@
-"""The tab "Class image": what a network takes for a class, and what it says of it."""
+"""The "Class image" tab: an image that a network classifies as a class, and its predictions."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ EXAMPLE_TARGETS = {
 }
 MODE_LABELS = {
     "growing": "One large subject",
-    "fourier": "Many small ones",
+    "fourier": "Many small subjects",
     "octaves": "Bold shapes",
     "phase": "Painterly",
-    "classic": "Classic, 2013",
+    "classic": "Classic (2013)",
 }
 ADVANCED_KNOBS = [name for name in knobs(ClassRecipe) if name not in ("model", "target", "mode")]
 
 
 def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
-    """The tab: a class to choose, its picture, and what the network says of it."""
+    """Build the tab; its image can be sent to the Deep Dream tab."""
     first = work.engine.settle(read_recipe(EXAMPLE_IMAGE, ClassRecipe))
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            go_button, stop_button, inputs = _build_inputs(first)
+            go, stop, inputs = _build_inputs(first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             dream_button, outputs = _build_outputs(first)
     download = outputs["download"]
-    run = Run(go_button, stop_button, [dream_button, download], outputs["status"])
+    run = Run(go, stop, [dream_button, download], outputs["status"])
     run.start_on(
-        go_button.click,
+        go.click,
         partial(_stream_class_image, work),
         inputs,
         {**outputs, "seed": inputs["seed"]},
@@ -65,20 +65,22 @@ def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None
 
 
 def _build_inputs(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, Any]]:
-    """The buttons to go and to stop, and what is asked for, by name."""
+    """Build the go and stop buttons, and the input components by name."""
     target = gr.Dropdown(
         list(imagenet_classes.class_names()),
         value=first.target,
         allow_custom_value=True,
         label="Class",
-        info="Type a part of its name, or several as goldfish:1,jellyfish:0.5.",
+        info="Type part of a name, or several classes with weights: goldfish:1,jellyfish:0.5.",
     )
-    go, stop = components.go_and_stop_buttons("Show me", "make", "stop-make")
+    go, stop = components.go_and_stop_buttons("Make class image", "make", "stop-make")
     examples = [[pick] for pick in EXAMPLE_TARGETS.values()]
-    gr.Examples(examples, target, label="Or one of these", example_labels=list(EXAMPLE_TARGETS))
+    gr.Examples(
+        examples, target, label="Or choose an example", example_labels=list(EXAMPLE_TARGETS)
+    )
     modes = [(words, name) for name, words in MODE_LABELS.items()]
-    mode = gr.Radio(modes, value=first.mode, label="How")
-    with gr.Accordion("Make my photo more of it", open=False):
+    mode = gr.Radio(modes, value=first.mode, label="Style")
+    with gr.Accordion("Push my photo towards this class", open=False):
         photo = components.photo_input(elem_id="class-photo")
     model = network_dropdown(first.model)
     with gr.Accordion("Advanced", open=False):
@@ -89,7 +91,7 @@ def _build_inputs(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, A
 
 
 def _build_outputs(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
-    """The button that dreams on, and what is put out, by name."""
+    """Build the button to the Deep Dream tab, and the output components by name."""
     text, probabilities = _example_verdicts(first)
     picture = gr.Image(
         str(EXAMPLE_IMAGE),
@@ -100,14 +102,14 @@ def _build_outputs(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
         elem_id="class-image",
     )
     status = gr.HTML(status_line.status_html(text), elem_id="make-status", elem_classes="status")
-    bars = gr.Label(probabilities, num_top_classes=5, label="What the network sees", elem_id="bars")
+    bars = gr.Label(probabilities, num_top_classes=5, label="Predicted classes", elem_id="bars")
     with gr.Row():
-        dream_button = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
+        dream_button = gr.Button("Dream this image", elem_id="dream-on", min_width=120)
         download = gr.DownloadButton(
             "Download", str(EXAMPLE_IMAGE), elem_id="class-download", min_width=120
         )
     outputs = {"picture": picture, "status": status, "bars": bars, "download": download}
-    # What the picture is an upload of, for the browser to keep: the server may forget.
+    # The browser stores the upload name of the image, because the server may lose sessions.
     return dream_button, {**outputs, "made": gr.Textbox(visible=False)}
 
 
@@ -118,7 +120,7 @@ async def _download_after_stop(made: str) -> Any:
 def _stream_class_image(
     work: JobRunner, photo: str | None, random_seed: bool, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
-    """What the tab puts out, as the picture forms."""
+    """Yield the changes of the tab's outputs as the image forms."""
     recipe = ClassRecipe(**_zeros_to_none(knobs))
     if random_seed:
         recipe = recipe.with_changes(seed=components.random_seed())
@@ -137,16 +139,16 @@ def _stream_class_image(
                 words = status_line.status_html(_describe_verdicts(first_verdict, update.verdict))
                 changes |= {"status": words, "download": path}
             yield changes
-    except Exception:  # Whatever went wrong, what is downloaded is what is shown.
+    except Exception:  # After any error, let the visitor download the image that is shown.
         if path:
             yield {"download": lossless_path(path)}
         raise
 
 
 def _example_verdicts(recipe: ClassRecipe) -> tuple[str, dict[str, float]]:
-    """What the network says of the picture that the page opens on, in one line and by class.
+    """Return the status text and the predictions for the example image.
 
-    On the CPU: where GPUs are lent there is none as yet.
+    This runs on the CPU, because on ZeroGPU no GPU is leased yet.
     """
     engine = Engine("cpu")
     try:
@@ -159,7 +161,7 @@ def _example_verdicts(recipe: ClassRecipe) -> tuple[str, dict[str, float]]:
 
 
 def _describe_verdicts(before: Verdict, after: Verdict) -> str:
-    """Whether it worked, in one line."""
+    """Describe in one line how the network's verdict changed."""
     return (
         f"{after.target}: probability {before.probability:.1%} → {after.probability:.1%}, "
         f"logit {before.logit:.1f} → {after.logit:.1f}, rank {before.rank} → {after.rank} of 1000."
@@ -167,12 +169,12 @@ def _describe_verdicts(before: Verdict, after: Verdict) -> str:
 
 
 def _check_recipe(**values: Any) -> None:
-    """See that there can be such a picture; raises as `parts.checked`."""
+    """Check the knobs; raises as `components.check_recipe`."""
     components.check_recipe(ClassRecipe, **_zeros_to_none(values))
 
 
 def _knob_control(name: str, value: Any) -> Any:
-    """The control of a knob; what the mode or a photo decides may be left at 0."""
+    """Return the control of a knob; 0 stands for a default that depends on other knobs."""
     knob = knobs(ClassRecipe)[name]
     if knob.derived_default:
         help_text = f"{knob.help} 0: {knob.derived_default}."
@@ -181,6 +183,6 @@ def _knob_control(name: str, value: Any) -> Any:
 
 
 def _zeros_to_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, and what is 0, or empty, left open: Gradio shows an empty number as 0."""
+    """Replace 0 or "" by None for automatic knobs, because Gradio shows an empty number as 0."""
     automatic = {name for name, knob in knobs(ClassRecipe).items() if knob.derived_default}
     return {name: each or None if name in automatic else each for name, each in values.items()}

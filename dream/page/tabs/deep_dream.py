@@ -1,4 +1,4 @@
-"""The Deep Dream tab: a photo, one button, and the dream beside it."""
+"""The "Deep Dream" tab: a photo, its controls, and the dream."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO, History
 from dream.recipe.dream import DreamRecipe
 from dream.service.job_runner import JobRunner
 
-STOPPED = f"{status_line.STOPPED} Dream again goes on from here."
+STOPPED = f"{status_line.STOPPED} Press Dream deeper to continue from here."
 EXAMPLE_PHOTOS = [
     components.EXAMPLES / f"{name}.jpg"
     for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
@@ -38,17 +38,15 @@ EXAMPLE_PHOTOS = [
 
 
 def opening_recipe(engine: Engine) -> DreamRecipe:
-    """The recipe that the page opens on: with Dreamlet, one press makes again what is shown."""
-    example, model = (
-        read_recipe(EXAMPLE_DREAM, DreamRecipe).with_changes(max_side=None),
-        engine.default_model(),
-    )
+    """Return the initial recipe; with Dreamlet, it reproduces the example dream."""
+    example = read_recipe(EXAMPLE_DREAM, DreamRecipe).with_changes(max_side=None)
+    model = engine.default_model()
     return engine.settle(example if model == example.model else example.with_changes(model=model))
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is asked for; other tabs may set the photo, the layer, its channels and the guide."""
+    """The input components; other tabs may set the photo, layer, channels and guide."""
 
     photo: gr.Image
     go_button: gr.Button
@@ -63,7 +61,7 @@ class Inputs:
 
     @property
     def settable_by_tabs(self) -> list[Any]:
-        """What another tab sets before it has this one dream."""
+        """Components that another tab sets before it starts a dream here."""
         by_name = self.controls.by_name
         return [
             *self.controls.layer_picker.components,
@@ -73,7 +71,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Result:
-    """What was dreamed."""
+    """The output components."""
 
     view: gr.ImageSlider
     status: gr.HTML
@@ -85,7 +83,7 @@ class Result:
 
 
 def build_tab(work: JobRunner, page_load: Callable[..., Any]) -> Inputs:
-    """The tab; `page_load` is the event of the page's opening, whose link may carry a recipe."""
+    """Build the tab; `page_load` is the page's load event, whose link may have a recipe."""
     example = read_recipe(EXAMPLE_DREAM, DreamRecipe)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
@@ -118,31 +116,24 @@ def build_tab(work: JobRunner, page_load: Callable[..., Any]) -> Inputs:
 def _build_inputs(work: JobRunner, first: DreamRecipe, example: DreamRecipe) -> Inputs:
     photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="photo")
     other_layers = dream_details.other_layers_gallery(photo)
-    go_button, stop_button = components.go_and_stop_buttons("Dream this photo", "go", "stop")
+    go, stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
     text = estimate.estimate_text(work, first, estimate.photo_size(str(EXAMPLE_PHOTO)))
     estimate_line = gr.HTML(text, elem_id="expected", elem_classes="expected")
     gr.Examples(
-        [str(path) for path in EXAMPLE_PHOTOS], photo, label="Or one of these", elem_id="photos"
+        [str(path) for path in EXAMPLE_PHOTOS],
+        photo,
+        label="Or choose an example",
+        elem_id="photos",
     )
-    gr.Markdown("**Start from**")
+    gr.Markdown("**Presets**")
     presets = gr.Row(elem_id="presets")
     controls = build_controls(first, photo, str(EXAMPLE_PHOTO))
     with presets:
         recipe_sharing.build_presets_row(controls, photo)
     recipe, link_recipe, load_from = recipe_sharing.build_recipe_box(example)
-    comparison_section = comparison.build_comparison(controls)
-    return Inputs(
-        photo,
-        go_button,
-        stop_button,
-        estimate_line,
-        controls,
-        recipe,
-        link_recipe,
-        load_from,
-        comparison_section,
-        other_layers,
-    )
+    sheet = comparison.build_comparison(controls)
+    fields = (controls, recipe, link_recipe, load_from, sheet, other_layers)
+    return Inputs(photo, go, stop, estimate_line, *fields)
 
 
 def _build_outputs(inputs: Inputs, example: DreamRecipe) -> Result:
@@ -156,10 +147,10 @@ def _build_outputs(inputs: Inputs, example: DreamRecipe) -> Result:
         buttons=["fullscreen"],
         elem_id="view",
     )
-    text = status_line.status_html("Drag the line, or dream a photo of yours.")
+    text = status_line.status_html("Drag the divider to compare, or upload your own photo.")
     status = gr.HTML(text, elem_id="status", elem_classes="status")
     with gr.Row():
-        again_button = gr.Button("Dream again", elem_id="again", min_width=90)
+        again_button = gr.Button("Dream deeper", elem_id="again", min_width=90)
         download = gr.DownloadButton(
             "Download", str(EXAMPLE_DREAM), elem_id="download", min_width=90
         )
@@ -174,7 +165,7 @@ def _build_outputs(inputs: Inputs, example: DreamRecipe) -> Result:
 def _connect_buttons(
     work: JobRunner, inputs: Inputs, result: Result, shown_outputs: dict[str, Any]
 ) -> None:
-    """What the buttons start; each is a dream, or several."""
+    """Connect the buttons that start dreams, and Stop."""
     others = [
         result.again_button,
         result.download,
@@ -198,23 +189,10 @@ def _connect_buttons(
     check = partial(components.check_recipe, DreamRecipe)
     other_layer_outputs = {"dreams": result.details.gallery, **status}
     dream_inputs = photo | visit_inputs
-    run.start_on(
-        inputs.go_button.click,
-        partial(stream_dream, work),
-        dream_inputs,
-        outputs,
-        check,
-        fetch_mask,
-        inputs.photo,
-    )
-    run.start_on(
-        result.again_button.click,
-        partial(_dream_again, work),
-        visit_inputs,
-        outputs,
-        check,
-        fetch_mask,
-    )
+    dream, dream_again = partial(stream_dream, work), partial(_dream_again, work)
+    rest = (outputs, check, fetch_mask)
+    run.start_on(inputs.go_button.click, dream, dream_inputs, *rest, inputs.photo)
+    run.start_on(result.again_button.click, dream_again, visit_inputs, *rest)
     run.start_on(
         inputs.comparison.go_button.click,
         partial(comparison.stream_sheet, work),
@@ -224,10 +202,9 @@ def _connect_buttons(
         fetch_mask,
         scroll_to_output=True,
     )
+    make = partial(making_of.stream_making_of, work)
     for event in (result.making.go_button.click, result.making.playback_mode.input):
-        run.start_on(
-            event, partial(making_of.stream_making_of, work), making_of_inputs, making_of_outputs
-        )
+        run.start_on(event, make, making_of_inputs, making_of_outputs)
     run.start_on(
         result.details.try_button.click,
         partial(dream_details.dream_other_layers, work),
@@ -247,7 +224,7 @@ async def _download_after_stop(visit: Any) -> Any:
 
 
 def _dream_again(work: JobRunner, visit: Any, **values: Any) -> Iterator[dict[str, Any]]:
-    """The dream dreamed on, beside what the first one was of."""
+    """Dream of the shown dream, and keep its photo as the "before" image."""
     entry = History.read(visit).require_shown()
     yield from stream_dream(work, entry.file, visit, before=entry.before, **values)
 
@@ -260,7 +237,7 @@ def stream_dream(
     before: str | None = None,
     **knobs: Any,
 ) -> Iterator[dict[str, Any]]:
-    """What the tab puts out as a dream goes on; `visit` is what the browser kept."""
+    """Yield the changes of the tab's outputs; `visit` is the history from the browser."""
     photo = components.require_photo(photo)
     recipe = work.engine.settle(read_controls(random_seed, knobs))
     after = ""
@@ -270,7 +247,7 @@ def stream_dream(
                 yield {"status": update.status}
                 continue
             (made,), (after,) = update.frame.recipes, update.files
-            assert isinstance(made, DreamRecipe)  # Smaller than asked for, where memory was scarce.
+            assert isinstance(made, DreamRecipe)  # Its size is reduced if memory was scarce.
             before = before or after
             changes = {"view": (before, after), "status": update.status, "seed": made.seed}
             new_visit = replace(
@@ -281,15 +258,15 @@ def stream_dream(
             if update.frame.step == 0 or update.frame.finished:
                 changes |= {**dream_details.detail_updates(made), "visit": new_visit.to_browser()}
             if update.frame.finished:
-                where = " ".join(filter(None, (made.layer, made.channels)))
-                said = f"Dreamed in {update.seconds:.1f} s at {where}, seed {made.seed}."
+                label = status_line.layers_label(made)
+                text = f"Dreamed in {update.seconds:.1f} s: {label}, seed {made.seed}."
                 changes |= {
-                    "status": status_line.status_html(said),
+                    "status": status_line.status_html(text),
                     "download": after,
                     **history.append_dream(new_visit),
                 }
             yield changes
-    except Exception:  # Whatever went wrong, what is downloaded is what is shown.
+    except Exception:  # After any error, let the visitor download the image that is shown.
         if after:
             yield {"download": lossless_path(after)}
         raise

@@ -1,4 +1,4 @@
-"""What the tabs share: inputs, the status line, and files to show."""
+"""Components, event options and input checks that the tabs share."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ from dream.recipe.knob import DATA_URI_PREFIX, Knob, knobs
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
-# How events run: the work in line, as many at a time as `app.py` says; looks, and what follows from
-# a click, at once, however many dreams wait.
+# Event options. Renders wait in Gradio's queue; display updates run immediately.
 QUEUED_EVENT: dict[str, Any] = {"concurrency_id": "dream"}
 IMMEDIATE_EVENT: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
     "api_visibility": "private",
 }
-# Looks that read visitors' pictures, and what handles ZIPs and videos: few at a time of either, so
-# that they hold up no others.
+# Few updates that read images, or ZIPs and videos, run at a time, so they do not delay the others.
 SLOW_LOOK: dict[str, Any] = {
     **IMMEDIATE_EVENT,
     "concurrency_id": SLOW,
@@ -38,23 +36,21 @@ HEAVY_LOOK: dict[str, Any] = {**SLOW_LOOK, "concurrency_id": HEAVY}
 
 
 def derive_component(base: type, **members: Any) -> Any:
-    """A class of component that is `base` but for what is given.
+    """Return a subclass of a Gradio component with changed members.
 
-    A class, since Gradio makes components anew for each session, from their classes; and made so,
-    since its metaclass would write a stub beside this file.
+    Gradio creates components per session from their classes, so instances cannot be patched. The
+    metaclass is bypassed, because it would write a stub file next to this module.
     """
     return ABCMeta.__new__(ComponentMeta, base.__name__, (base,), {"is_template": True, **members})
 
 
 def _payload_path(self: gr.Image, payload: Any) -> Any:
-    """The path of the file as it came: Gradio would open it first, and answer a bad one with a bare
-    "Error"; `load_image` says what is wrong with it.
-    """
+    """Return the path of the file unread: Gradio reports a bad file only as "Error"."""
     return payload.path if payload else None
 
 
 def _raw_payload(self: Any, payload: Any) -> Any:
-    """What was sent: the recipe says what is wrong with it, where Gradio would answer nothing."""
+    """Return the value unchecked, because the recipe reports a bad one better than Gradio."""
     return payload
 
 
@@ -66,26 +62,25 @@ RawInteger = partial(RawNumber, precision=0)
 
 
 def photo_input(**options: Any) -> gr.Image:
-    """A picture input that hands on the path of the file as it came."""
+    """Build an image input whose value is the path of the unread file."""
     defaults: dict[str, Any] = {"label": "Your photo", "height": 230, "buttons": []}
     defaults["sources"] = ["upload", "webcam", "clipboard"]
-    defaults["webcam_options"] = gr.WebcamOptions(
-        mirror=False
-    )  # A photo is no mirror; see `page.js`.
+    # `page.js` mirrors the preview only.
+    defaults["webcam_options"] = gr.WebcamOptions(mirror=False)
     photo: gr.Image = ImageInput(type="filepath", image_mode=None, **defaults | options)
     return photo
 
 
 def thumbnail_gallery(**options: Any) -> gr.Gallery:
-    """Small pictures, one of which can be chosen."""
+    """Build a gallery of thumbnails, one of which can be selected."""
     defaults: dict[str, Any] = {"object_fit": "cover", "allow_preview": False, "buttons": []}
     return gr.Gallery(height="auto", interactive=False, show_label=False, **defaults | options)
 
 
 def go_and_stop_buttons(label: str, go_id: str, stop_id: str) -> tuple[gr.Button, gr.Button]:
-    """The button of a tab, which Enter presses, and the one in its place while it runs."""
-    go_button = gr.Button(label, variant="primary", elem_id=go_id, elem_classes="go")
-    return go_button, gr.Button(
+    """Build a tab's main button, which Enter presses, and the Stop button that replaces it."""
+    button = gr.Button(label, variant="primary", elem_id=go_id, elem_classes="go")
+    return button, gr.Button(
         "Stop", variant="stop", visible=False, elem_id=stop_id, elem_classes="stop"
     )
 
@@ -93,20 +88,20 @@ def go_and_stop_buttons(label: str, go_id: str, stop_id: str) -> tuple[gr.Button
 def send_to_dream_tab(
     event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: list[Any]
 ) -> None:
-    """On that event the first tab is given what is chosen, and dreams it, if there is anything."""
+    """On `event`, set the inputs of the Deep Dream tab from `handler`, and start the dream."""
     event(handler, inputs, outputs, **SLOW_LOOK).success(
         None, js="() => dreamThis()", api_visibility="private"
     )
 
 
 def video_input(**options: Any) -> gr.File:
-    """A video input that hands on the path of the file as it came; Gradio's own takes no GIF."""
+    """Build a video input whose value is the path of the unread file; Gradio's rejects GIFs."""
     video: gr.File = FileInput(file_types=[".mp4", ".mov", ".webm", ".gif"], **options)
     return video
 
 
 def knob_control(kind: type[Recipe], name: str, value: Any, **options: Any) -> Any:
-    """The slider of a knob; a plain number where that is too coarse, a choice among names."""
+    """Build the control of a knob: checkbox, choice, slider, or number if the range is large."""
     knob = knobs(kind)[name]
     options |= {"label": knob_label(name, knob), "info": knob.help}
     if knob.value_type is bool:
@@ -124,21 +119,17 @@ def knob_control(kind: type[Recipe], name: str, value: Any, **options: Any) -> A
 
 
 def require_photo(photo: str | None) -> str:
-    """The photo.
-
-    Raises:
-        DreamError: if there is none.
-    """
+    """Return the photo; raise DreamError if there is none."""
     if not photo:
-        raise DreamError("Drop a photo first, or pick one of the examples.")
+        raise DreamError("Upload a photo first, or choose an example.")
     return photo
 
 
 def check_recipe(kind: type[AnyRecipe], **values: Any) -> AnyRecipe:
-    """A recipe of that kind by the knobs among those values, before its pictures are read.
+    """Return a recipe from the knobs among `values`, without reading its images.
 
     Raises:
-        RecipeError: if there can be none.
+        RecipeError: if a knob has an invalid value.
     """
     recipe_knobs = knobs(kind)
     given = {
@@ -153,17 +144,17 @@ def check_recipe(kind: type[AnyRecipe], **values: Any) -> AnyRecipe:
 
 
 def knob_label(name: str, knob: Knob) -> str:
-    """What a knob is called on the page."""
+    """Return the label of a knob."""
     return name.replace("_", " ").capitalize() + (f", {knob.unit}" if knob.unit else "")
 
 
 def random_seed() -> int:
-    """A seed that nobody chose."""
+    """Return a random seed."""
     return randint(0, SEED_LIMIT)
 
 
 def knob_description(kind: type[Recipe], name: str) -> str:
-    """What a knob does, what it may be and what it is when nothing is said, in one line."""
+    """Describe the effect, bounds and default of a knob in one line."""
     knob = knobs(kind)[name]
     if knob.value_type in (int, float):
         bounds = f" {knob.low:.10g} to {knob.high:.10g} {knob.unit}".rstrip() + "."

@@ -1,4 +1,4 @@
-"""What stands below the dream where there is room: what it was made of, and other layers to try."""
+"""The details section below a dream: recipe summary and previews at other layers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ THUMBNAIL_SIDE = 240
 
 @dataclass(frozen=True)
 class DreamDetails:
-    """What a dream was made of, and small dreams at other layers; a click chooses one."""
+    """The recipe summary of a dream, its link, and selectable previews at other layers."""
 
     summary: gr.HTML
     try_button: gr.Button
@@ -38,15 +38,15 @@ class DreamDetails:
 
 
 def other_layers_gallery(photo: gr.Image) -> gr.Gallery:
-    """The small dreams, left to be put where there is room; they go with the photo they are of.
+    """Build the unrendered gallery of previews, which is hidden when the photo changes.
 
-    At once, so that must be the first that the photo's change does: Gradio has what asks the server
-    answered before it goes on, and new ones may form by then.
+    This must be the photo's first `change` handler: Gradio waits for server handlers, and new
+    previews could appear meanwhile.
     """
     dreams = components.thumbnail_gallery(
         columns=OTHER_LAYERS,
         rows=1,
-        label="At other layers",
+        label="Previews at other layers",
         visible=False,
         render=False,
         elem_id="others",
@@ -57,24 +57,21 @@ def other_layers_gallery(photo: gr.Image) -> gr.Gallery:
 
 
 def build_details(first: DreamRecipe, dreams: gr.Gallery) -> DreamDetails:
-    """The section, which phones do not show."""
+    """Build the section, which is hidden on phones."""
     with gr.Column(elem_classes="beside"):
         summary = gr.HTML(describe_recipe(first), elem_id="made-of")
         with gr.Row():
             try_button = gr.Button(
                 f"Try {OTHER_LAYERS} other layers", size="sm", elem_id="try-layers"
             )
-            share_button = gr.Button("Copy a link to this recipe", size="sm", elem_id="share")
+            share_button = gr.Button("Copy link to this recipe", size="sm", elem_id="share")
         link = link_field("shared-link")
         dreams.render()  # type: ignore[no-untyped-call]
     return DreamDetails(summary, try_button, share_button, link, dreams)
 
 
 def detail_updates(recipe: DreamRecipe) -> dict[str, Any]:
-    """What is said of the dream that is shown: its recipe, as a link has it too, and in words.
-
-    How the one before it came about is hidden.
-    """
+    """Return the changes for a new dream: its recipe, link and summary; hide the old making-of."""
     changes = {
         "recipe": recipe.to_json(),
         "linkable": linkable_json(recipe),
@@ -84,25 +81,24 @@ def detail_updates(recipe: DreamRecipe) -> dict[str, Any]:
 
 
 def describe_recipe(recipe: DreamRecipe) -> str:
-    """What a dream is made of, a line each."""
-    brings = {layer.name: f" ({layer.effect.lower()})" for layer in recipe.card.layers}
-    layers = " and ".join(f"{name}{brings.get(name, '')}" for name, _ in recipe.layers)
-    raised = f", channels {recipe.channels}" if recipe.channels else ""
+    """Describe a recipe as HTML, one paragraph per line."""
+    mixed = [status_line.layer_label(recipe.card, name) for name, _ in recipe.layers]
+    label = status_line.layers_label(recipe) if len(mixed) == 1 else " + ".join(mixed)
     lines = [
-        f"{recipe.model.capitalize()} at {layers}{raised}",
-        f"Intensity {recipe.intensity}: {recipe.iterations} steps of {recipe.step:g} grey levels "
-        f"at each of {recipe.octaves} sizes",
+        f"{recipe.model.capitalize()}: {label}",
+        f"Intensity {recipe.intensity}: {recipe.iterations} steps per octave, "
+        f"{recipe.octaves} octaves, step {recipe.step:g}/255",
     ]
     if recipe.guide:
-        lines.append(f"A guide, by {recipe.objective}")
+        lines.append(f"With a guide image, objective {recipe.objective}")
     if recipe.mask:
-        lines.append("Only where it was painted")
-    lines.append(f"Seed {recipe.seed}, at most {recipe.max_side} pixels a side")
+        lines.append("With a mask")
+    lines.append(f"Seed {recipe.seed}, at most {recipe.max_side} pixels per side")
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
 def pick_other_layers(recipe: DreamRecipe) -> list[Layer]:
-    """Layers of the same network that the dream is not at, from low to high."""
+    """Return evenly spread layers of the same network that the recipe does not use."""
     used = {name for name, _ in recipe.layers}
     others = [layer for layer in recipe.card.layers if layer.name not in used]
     count = min(OTHER_LAYERS, len(others))
@@ -112,7 +108,7 @@ def pick_other_layers(recipe: DreamRecipe) -> list[Layer]:
 def dream_other_layers(
     work: JobRunner, photo: str | None, random_seed: bool, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
-    """Small dreams of the photo at other layers, one after the other."""
+    """Yield small dreams of the photo at other layers, one after another."""
     photo = components.require_photo(photo)
     recipe = read_controls(random_seed, {**knobs, "channels": ""})
     layers = pick_other_layers(recipe)
@@ -125,21 +121,23 @@ def dream_other_layers(
             yield {"dreams": items}
         elif not update.frame:
             yield {"status": update.status}
-    yield {"status": status_line.status_html(f"{len(items)} other layers. Click one to choose it.")}
+    text = f"Previews at {len(items)} other layers. Click one to choose its layer."
+    yield {"status": status_line.status_html(text)}
 
 
 def connect(
     details: DreamDetails, controls: RecipeControls, status: gr.HTML, link_recipe: gr.Textbox
 ) -> None:
-    """A click on a small dream chooses its layer; another copies the link."""
+    """Choose the layer of a clicked preview, and copy the link on a click on its button."""
     copy_link(details.share_button, link_recipe, details.link)
 
     def choose_layer(event: gr.SelectData) -> tuple[Any, ...]:
         recipe = next((recipe_in_photo(file.get("path")) for file in find_files(event.value)), None)
         if not recipe:
             raise DreamError(FILE_GONE_MESSAGE)
+        label = status_line.layers_label(recipe)
         text = status_line.status_html(
-            f"The layer is {recipe.layer} now. Dream this photo at its full size."
+            f"The layer is set to {label}. Press Dream this photo for the full size."
         )
         return *picker_updates(recipe.model, recipe.layer), "", text
 

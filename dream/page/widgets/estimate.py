@@ -1,4 +1,4 @@
-"""What a dream will take, said before anyone asks for it."""
+"""Estimated duration of a dream, shown before it starts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ COST_KNOBS = (
 
 
 def estimate_text(work: JobRunner, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
-    """The network, the device, and about how long a picture of a photo of that (height, width)
-    takes there; of a video of so many frames.
+    """Return the network, device, download size and estimated duration as HTML.
+
+    The duration is for `frames` images of `size` (height, width); left out if that is None.
     """
     device = "a CPU" if work.engine.device.type == "cpu" else "a GPU"
     parts = [f"{recipe.model.capitalize()} on {device}"]
@@ -38,17 +39,17 @@ def estimate_text(work: JobRunner, recipe: Recipe, size: Size | None, frames: in
         if size:
             seconds = frames * work.estimate_seconds([recipe], size)
             parts.append(format_duration(seconds))
-            # A picture is one lease, however long; a film is cut into several.
+            # An image takes one lease, however long; a video is split over several.
             is_video = isinstance(recipe, MotionRecipe)
             if work.uses_leased_gpu and is_video and (leases := work.lease_count(seconds)) > 1:
-                parts.append(f"in {leases} leases of your minutes")
+                parts.append(f"in {leases} GPU leases from your quota")
     except DreamError:
-        pass  # The button says what is wrong.
+        pass  # The button shows the error.
     return f"<span>{html.escape(', '.join(parts))}</span>"
 
 
 def photo_size(photo: str | None) -> Size | None:
-    """The (height, width) of a photo; None if there is none that can be read."""
+    """Return the (height, width) of a photo; None if it cannot be read."""
     try:
         return image_size(photo) if photo else None
     except DreamError:
@@ -58,7 +59,7 @@ def photo_size(photo: str | None) -> Size | None:
 def connect(
     work: JobRunner, line: gr.HTML, photo: gr.Image, controls: RecipeControls, dreams: gr.Gallery
 ) -> None:
-    """The line follows the photo, the controls, and what was learned by each of the dreams."""
+    """Update the estimate when the photo, a control or the list of finished dreams changes."""
 
     def update_line(photo: str | None, *values: Any) -> str:
         try:

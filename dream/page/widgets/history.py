@@ -1,4 +1,4 @@
-"""The dreams of one visit, side by side: a click brings one back with its recipe, or packs all."""
+"""The strip of dreams of one visit: a click restores one, a button downloads all as a ZIP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DOWNLOAD_SCRIPT = """(file) => {
 
 @dataclass(frozen=True)
 class HistoryStrip:
-    """The dreams made so far, and all of them in one file."""
+    """The strip of dreams, its stored history and the download of all."""
 
     dreams: gr.Gallery
     history: gr.BrowserState
@@ -40,11 +40,11 @@ class HistoryStrip:
 
 
 def build_strip() -> HistoryStrip:
-    """The strip, hidden while there is no dream."""
+    """Build the strip, which is hidden while it is empty."""
     dreams = components.thumbnail_gallery(
         type="filepath",
         format="png",
-        label="Your dreams",
+        label="Dreams of this visit",
         columns=MAX_DREAMS,
         rows=1,
         visible=False,
@@ -57,12 +57,12 @@ def build_strip() -> HistoryStrip:
 
 
 def append_dream(visit: History) -> dict[str, Any]:
-    """What changes with one more dream, the one that is shown: the visit, and the strip."""
+    """Return the changes that add the shown dream to the history and the strip."""
     return strip_updates(replace(visit, dreams=(*visit.dreams, visit.shown)))
 
 
 def strip_updates(visit: History) -> dict[str, Any]:
-    """The strip, and whether there are several to pack, with what is still here of a visit."""
+    """Return the changes that show the dreams of a visit whose files still exist."""
     entries = [
         (entry, recipe_in_photo(entry.file)) for each in visit.dreams if (entry := each.resolve())
     ]
@@ -76,33 +76,30 @@ def strip_updates(visit: History) -> dict[str, Any]:
 
 
 def caption(recipe: DreamRecipe) -> str:
-    """A dream in a few words: what its layer brings, and the intensity."""
+    """Return a short caption: the layer's friendly name and the intensity."""
     effects = {layer.name: layer.effect for layer in catalogue.get_card(recipe.model).layers}
     return f"{effects.get(recipe.layer, recipe.layer)} · {recipe.intensity}"
 
 
 def zip_history(saved: Any) -> tuple[str | None, str]:
-    """The dreams of a visit, as the browser kept it, in one ZIP, and what is said of it."""
+    """Write the dreams of a stored visit to a ZIP; return its path and the status."""
     visit = History.read(saved)
     paths = [Path(entry.file) for each in visit.dreams if (entry := each.resolve())]
     try:
         if not paths:
-            raise DreamError("These dreams are no longer kept here.")
+            raise DreamError("These dreams are no longer on the server.")
         path = new_output_folder() / "dreams.zip"
         write_zip(paths, path)
     except DreamError as error:
         return None, status_line.status_html(status_line.to_sentence(error))
-    text = f"{len(paths)} dreams and their recipes, in one ZIP"
-    missing = len(visit.dreams) - len(paths)
-    return str(path), status_line.status_html(
-        f"{text}; {missing} more no longer kept here." if missing else f"{text}."
-    )
+    text = f"The ZIP has {len(paths)} dreams and their recipes."
+    if missing := len(visit.dreams) - len(paths):
+        text += f" {missing} more are no longer on the server."
+    return str(path), status_line.status_html(text)
 
 
 def visit_updates(visit: History, recipe: DreamRecipe) -> dict[str, Any]:
-    """What changes where what a visit shows is shown again: made by that recipe, or a photo that is
-    about to be.
-    """
+    """Return the changes that show the current image of a visit again, and its recipe."""
     entry = visit.shown
     is_dream = entry.file != entry.photo
     download = gr.update(value=entry.file if is_dream else None, interactive=is_dream)
@@ -115,15 +112,15 @@ def visit_updates(visit: History, recipe: DreamRecipe) -> dict[str, Any]:
 
 
 def connect(strip: HistoryStrip, controls: RecipeControls, outputs: dict[str, Any]) -> None:
-    """A click on a dream shows it again, with its photo, and sets every control as it was made."""
+    """Restore a clicked dream with its photo and every control; download all on a click."""
     status = outputs["status"]
 
     def show_dream(event: gr.SelectData, saved: Any) -> dict[Any, Any]:
         visit, index = History.read(saved), int(event.index)
         entry = visit.dreams[index].resolve() if index < len(visit.dreams) else None
         if not (entry and (recipe := recipe_in_photo(entry.file))):
-            return {status: status_line.status_html("This dream is no longer kept here.")}
-        text = status_line.status_html(f"Dream {index + 1} of this visit, and its recipe.")
+            return {status: status_line.status_html("This dream is no longer on the server.")}
+        text = status_line.status_html(f"Dream {index + 1} of this visit and its recipe are back.")
         changes = {
             "photo": entry.photo,
             **visit_updates(replace(visit, shown=entry), recipe),

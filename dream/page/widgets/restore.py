@@ -1,6 +1,6 @@
-"""What the page opens on: what its link asks for, or the last visit, as the browser kept it.
+"""Restore the recipe of a link, or the last visit from the browser's storage, on page load.
 
-The browser alone keeps the settings, as they change; a visit changes as dreams are made.
+The browser stores the settings whenever they change, and the history with each dream.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from dream.page.widgets.recipe_sharing import linkable_json, refusal_html
 from dream.page.widgets.saved_visit import OPENING, History, HistoryEntry, browser_state
 from dream.recipe.dream import DreamRecipe
 
-# For how long the page looks for a dream that was under way when it went: a step has to end.
+# To wait for a dream that was running when the page was closed: its current step must end.
 WAIT_SECONDS = 5.0
-RESTORED = "Your last visit is back."
-STOPPED = f"{RESTORED} Its dream was stopped on its way; Dream again goes on from here."
-UNDER_WAY = f"{RESTORED} Its dream is still being made; reload the page to look for it again."
+RESTORED = "Your last visit is restored."
+STOPPED = f"{RESTORED} Its dream was stopped early. Press Dream deeper to continue from here."
+UNDER_WAY = f"{RESTORED} Its dream is still running. Reload the page to see it."
 
 Updates = dict[Any, Any]
 Changes = dict[str, Any]
@@ -47,38 +47,35 @@ def connect(
     photo: gr.Image,
     outputs: dict[str, Any],
 ) -> None:
-    """Have the browser keep the settings, and the page open on what it kept; outputs by name."""
+    """Store the settings in the browser and restore them on page load."""
     outputs = {**outputs, "photo": photo}
     settings = browser_state("settings")
-    kept = {"photo": photo, "random_seed": controls.random_seed, **controls.by_name}
-    del kept["mask"]  # Strokes are in no file as yet; those of a dream are in its recipe.
+    fields = {"photo": photo, "random_seed": controls.random_seed, **controls.by_name}
+    del fields["mask"]  # The strokes are in no file yet; a finished dream's are in its recipe.
 
-    async def open_page(kept: Any, visit: Any, shown: str, request: gr.Request) -> Updates:
-        settings = kept if isinstance(kept, dict) else {}
+    async def open_page(saved: Any, visit: Any, shown: str, request: gr.Request) -> Updates:
+        settings = saved if isinstance(saved, dict) else {}
         link, last = request.query_params.get("recipe"), History.read(visit)
         if link and link != settings.get("link"):
             updates, changes = await run_in_thread(_open_link, controls, link, shown, last)
         else:
             if last.shown != OPENING and last.shown.file != last.shown.photo:
-                await wait_for_stopped_image(
-                    last.shown.file, WAIT_SECONDS
-                )  # It may have been under way.
-            updates, changes = await run_in_thread(
-                _open_last_visit, controls, settings, shown, last
-            )
+                # The dream may have been running.
+                await wait_for_stopped_image(last.shown.file, WAIT_SECONDS)
+            updates, changes = await run_in_thread(_open_visit, controls, settings, shown, last)
         return updates | {outputs[name]: value for name, value in changes.items()}
 
     every = [*controls.outputs, *outputs.values()]
     opened = page_load(
         open_page, [settings, outputs["visit"], photo], every, **controls.event_options
     )
-    changed = [each.change for each in kept.values()]
+    changed = [each.change for each in fields.values()]
     for event, is_open in ((opened.then, "true"), (partial(gr.on, changed), "false")):
         event(
             fn=None,
-            inputs=[settings, *kept.values()],
+            inputs=[settings, *fields.values()],
             outputs=settings,
-            js=f"(...kept) => keepSettings({json.dumps(list(kept))}, kept, {is_open})",
+            js=f"(...values) => keepSettings({json.dumps(list(fields))}, values, {is_open})",
             api_visibility="private",
         )
 
@@ -86,9 +83,7 @@ def connect(
 def _open_link(
     controls: RecipeControls, link: str, photo: str, visit: History
 ) -> tuple[Updates, Changes]:
-    """The controls, and what else changes, by the recipe of a link. There is no dream of it yet:
-    the photo is shown as it is.
-    """
+    """Return the updates of the controls and other outputs for a link; the photo is not dreamed."""
     try:
         recipe = check_embedded_images(DreamRecipe.from_json(link))
         updates = controls.recipe_updates(recipe, photo)
@@ -96,7 +91,7 @@ def _open_link(
         return {}, {**history.strip_updates(visit), "status": refusal_html(error)}
     visit = replace(visit, shown=HistoryEntry(photo, photo, photo), recipe=linkable_json(recipe))
     text = status_line.status_html(
-        "The controls are set to the recipe of the link. Dream this photo by it."
+        "The controls are set to the recipe of the link. Press Dream this photo to use it."
     )
     return updates, {
         **history.visit_updates(visit, recipe),
@@ -105,14 +100,14 @@ def _open_link(
     }
 
 
-def _open_last_visit(
+def _open_visit(
     controls: RecipeControls, settings: dict[str, Any], shown: str, visit: History
 ) -> tuple[Updates, Changes]:
-    """The controls, and what else changes, as in the last visit; what is gone is left out."""
+    """Return the updates of the controls and other outputs for the last visit's existing files."""
     visit, recipe, text = _find_shown_dream(visit)
-    missing = [] if text else ["what was shown"]
+    missing = [] if text else ["the last dream"]
     if lost_count := sum(not each.resolve() for each in visit.dreams):
-        missing.append(f"dreams of the strip ({lost_count})")
+        missing.append(f"dreams of this visit ({lost_count})")
     files = {name: upload_path(settings.get(name)) for name in ("photo", "guide")}
     missing += [f"the {name}" for name, path in files.items() if path and not is_uploaded(path)]
     photo, guide = (path if is_uploaded(path) else "" for path in files.values())
@@ -133,16 +128,14 @@ def _open_last_visit(
     if photo not in ("", shown):
         changes["photo"] = photo
     if missing:
-        text = f"{RESTORED} No longer kept here, and left out: {', '.join(missing)}."
+        text = f"{RESTORED} No longer on the server: {', '.join(missing)}."
     if missing or "photo" in changes or visit != History():
         changes["status"] = status_line.status_html(text)
     return updates, changes
 
 
 def _find_shown_dream(visit: History) -> tuple[History, DreamRecipe | None, str]:
-    """The visit, the recipe of what it shows if that is here, and what is said; nothing is where it
-    is gone.
-    """
+    """Return the visit, the recipe of its shown dream if it exists, and the status; "" if lost."""
     shown = visit.shown
     if shown == OPENING:
         return visit, None, RESTORED
