@@ -161,13 +161,13 @@ def _stream_video_job(work: JobRunner, job: VideoJob, source: str, ending: str) 
             if not writer.finish(job.video):
                 if isinstance(error, LeaseError):
                     raise
-                message = f"time ran out before the first frame was finished; {TIME_LIMIT_ADVICE}"
+                message = f"time was up before the first frame was finished; {TIME_LIMIT_ADVICE}"
                 raise OutOfTime(message) from error
             progress = f"after {updates.frames} of {job.frame_count} frames"
             updates.ended = (
                 f"{progress}: {error}"
                 if isinstance(error, LeaseError)
-                else f"time ran out {progress}; make the video shorter, or {TIME_LIMIT_ADVICE}"
+                else f"time was up {progress}; make the video shorter, or {TIME_LIMIT_ADVICE}"
             )
             yield updates.final_update()
         finally:

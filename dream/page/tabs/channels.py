@@ -122,7 +122,7 @@ def _read_gallery_state(saved: Any) -> GalleryState:
         for channel in [*shown.channels, shown.selected or 0]:
             ChannelRecipe(model=shown.model, layer=shown.layer, channel=channel)
     except TypeError as error:
-        raise DreamError("these channels are unknown; press Show channels again") from error
+        raise DreamError('these channels are unknown; press "Show channels" again') from error
     return shown
 
 
@@ -271,7 +271,7 @@ def _cached_files(engine: Engine, recipe: ChannelRecipe) -> tuple[dict[int, str]
     images = engine.cached_channels(recipes)
     if not images:
         label = status_line.layer_label(recipe.card, recipe.layer)
-        return {}, f"{label}: press Show channels to see {len(recipes)} of them."
+        return {}, f'{label}: press "Show channels" to see {len(recipes)} of them.'
     folder = new_output_folder()
     files = {}
     for image, recipe in zip(images, recipes, strict=True):

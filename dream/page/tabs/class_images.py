@@ -177,7 +177,7 @@ def _knob_control(name: str, value: Any) -> Any:
     """Return the control of a knob; 0 stands for a default that depends on other knobs."""
     knob = knobs(ClassRecipe)[name]
     if knob.derived_default:
-        help_text = f"{knob.help} 0: {knob.derived_default}."
+        help_text = f"{knob.help} 0 for the default: {knob.derived_default}."
         return gr.Number(0, label=components.knob_label(name, knob), info=help_text, precision=0)
     return components.knob_control(ClassRecipe, name, value)
 

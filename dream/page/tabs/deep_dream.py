@@ -30,7 +30,7 @@ from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO, History
 from dream.recipe.dream import DreamRecipe
 from dream.service.job_runner import JobRunner
 
-STOPPED = f"{status_line.STOPPED} Press Dream deeper to continue from here."
+STOPPED = f"{status_line.STOPPED} Dream deeper to continue from here."
 EXAMPLE_PHOTOS = [
     components.EXAMPLES / f"{name}.jpg"
     for name in ("coffee", "cat", "clouds", "rocket", "galaxies")

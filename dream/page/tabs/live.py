@@ -191,7 +191,7 @@ def _build_outputs() -> tuple[Any, ...]:
         buttons = [
             gr.Button(words, min_width=90, elem_id=name)
             for name, words in (
-                ("freeze", "Dream this frame"),
+                ("freeze", "Dream frame"),
                 ("keep", f"Save last {CLIP_SECONDS:.0f} s"),
                 ("fill-screen", "Full screen"),
                 ("leave-screen", "Exit full screen"),

@@ -121,7 +121,7 @@ def _build_outputs() -> dict[str, Any]:
     picture = still_image("Current frame", "frame")
     player = video_player(str(EXAMPLE_ZOOM), "Video", elem_id="player")
     text = status_line.status_html(
-        "This zoom is an example. Press Zoom into this photo to make your own."
+        "This zoom is an example. Zoom into your own photo to replace it."
     )
     status = gr.HTML(text, elem_id="film-status", elem_classes="status")
     download = gr.DownloadButton("Download", str(EXAMPLE_ZOOM), elem_id="film-download")

@@ -145,7 +145,8 @@ def check_recipe(kind: type[AnyRecipe], **values: Any) -> AnyRecipe:
 
 def knob_label(name: str, knob: Knob) -> str:
     """Return the label of a knob."""
-    return name.replace("_", " ").capitalize() + (f", {knob.unit}" if knob.unit else "")
+    label = "FPS" if name == "fps" else name.replace("_", " ").capitalize()
+    return f"{label}, {knob.unit}" if knob.unit else label
 
 
 def random_seed() -> int:

@@ -137,7 +137,7 @@ def connect(
             raise DreamError(FILE_GONE_MESSAGE)
         label = status_line.layers_label(recipe)
         text = status_line.status_html(
-            f"The layer is set to {label}. Press Dream this photo for the full size."
+            f"The layer is set to {label}. Dream this photo to see it at full size."
         )
         return *picker_updates(recipe.model, recipe.layer), "", text
 

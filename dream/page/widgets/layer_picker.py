@@ -120,9 +120,9 @@ def _layer_image(layer: str) -> Path:
 
 
 def network_label(card: ModelCard) -> str:
-    """Return the name of a network with its download size."""
-    size = "included" if card.source.is_shipped else f"{card.source.megabytes:.0f} MB"
-    return f"{card.name} · {size}"
+    """Return the name of a network, with its download size if it needs a download."""
+    size = "" if card.source.is_shipped else f" · {card.source.megabytes:.0f} MB"
+    return f"{card.name}{size}"
 
 
 def network_dropdown(model: str, **options: Any) -> gr.Dropdown:

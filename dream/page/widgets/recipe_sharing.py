@@ -50,7 +50,7 @@ def build_recipe_box(first: DreamRecipe) -> tuple[gr.Textbox, gr.Textbox, dict[s
         recipe_box = gr.Textbox(
             first.to_json(),
             label="Recipe of the current dream",
-            info="To use another recipe, paste it here and press Set the controls. With Dreamlet, "
+            info="To use another recipe, paste it here, then set the controls. With Dreamlet, "
             "the same photo and recipe gave the same image, bit for bit, on every x86-64 CPU "
             "tested. A GPU or an Arm chip, as in a Mac, gives a very similar one.",
             lines=3,

@@ -34,7 +34,7 @@ from dream.recipe.dream import DreamRecipe
 # To wait for a dream that was running when the page was closed: its current step must end.
 WAIT_SECONDS = 5.0
 RESTORED = "Your last visit is restored."
-STOPPED = f"{RESTORED} Its dream was stopped early. Press Dream deeper to continue from here."
+STOPPED = f"{RESTORED} Its dream was stopped early. Dream deeper to continue from here."
 UNDER_WAY = f"{RESTORED} Its dream is still running. Reload the page to see it."
 
 Updates = dict[Any, Any]
@@ -91,7 +91,7 @@ def _open_link(
         return {}, {**history.strip_updates(visit), "status": refusal_html(error)}
     visit = replace(visit, shown=HistoryEntry(photo, photo, photo), recipe=linkable_json(recipe))
     text = status_line.status_html(
-        "The controls are set to the recipe of the link. Press Dream this photo to use it."
+        "The controls are set to the recipe of the link. Dream this photo to use it."
     )
     return updates, {
         **history.visit_updates(visit, recipe),
