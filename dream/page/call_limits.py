@@ -165,7 +165,7 @@ class CallQueue(Queue):
                 reason = f"Queue is full ({self.max_waiting} calls wait). Try again later."
                 return False, reason, "queue_full"
         if not self._has_room(body.session_hash):
-            return False, "Queue is full. Read the answers of earlier calls first.", "queue_full"
+            return False, "Queue is full. Too many answers wait to be read.", "queue_full"
         return await super().push(body, request, username)
 
     def compute_analytics_summary(self, records: Any) -> Any:

@@ -20,7 +20,7 @@ from dream.page.widgets.recipe_controls import (
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.presets import presets
 
-# Longer links break in mail and chat programs, so leave larger guides and masks out of them.
+# Longer links break in transit, so leave larger guides and masks out of them.
 MAX_LINK_IMAGE_LENGTH = 2000
 
 ShowRecipe = Callable[[DreamRecipe], dict[Any, Any]]
