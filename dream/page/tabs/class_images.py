@@ -93,7 +93,7 @@ def _build_inputs(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, A
 def _build_outputs(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
     """Build the button to the Deep Dream tab, and the output components by name."""
     text, probabilities = _example_verdicts(first)
-    picture = gr.Image(
+    image = gr.Image(
         str(EXAMPLE_IMAGE),
         type="filepath",
         label="Class image",
@@ -108,7 +108,7 @@ def _build_outputs(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
         download = gr.DownloadButton(
             "Download", str(EXAMPLE_IMAGE), elem_id="class-download", min_width=120
         )
-    outputs = {"picture": picture, "status": status, "bars": bars, "download": download}
+    outputs = {"picture": image, "status": status, "bars": bars, "download": download}
     # The browser stores the upload name of the image, because the server may lose sessions.
     return dream_button, {**outputs, "made": gr.Textbox(visible=False)}
 

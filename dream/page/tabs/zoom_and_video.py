@@ -118,7 +118,7 @@ def _build_inputs(work: JobRunner, first: ZoomRecipe) -> dict[str, Any]:
 
 def _build_outputs() -> dict[str, Any]:
     """Build the output components, by name."""
-    picture = still_image("Current frame", "frame")
+    image = still_image("Current frame", "frame")
     player = video_player(str(EXAMPLE_ZOOM), "Video", elem_id="player")
     text = status_line.status_html(
         "This zoom is an example. Zoom into your own photo to replace it."
@@ -127,7 +127,7 @@ def _build_outputs() -> dict[str, Any]:
     download = gr.DownloadButton("Download", str(EXAMPLE_ZOOM), elem_id="film-download")
     with gr.Row(elem_classes="examples"):
         buttons = [gr.Button(name, size="sm", min_width=110) for name in EXAMPLE_VIDEOS]
-    example_outputs = [picture, player, download, status]
+    example_outputs = [image, player, download, status]
     gr.on(
         [button.click for button in buttons],
         _show_example,
@@ -136,7 +136,7 @@ def _build_outputs() -> dict[str, Any]:
         **components.IMMEDIATE_EVENT,
     )
     return {
-        "picture": picture,
+        "picture": image,
         "film": player,
         "status": status,
         "download": download,

@@ -31,7 +31,7 @@ class MakingOfSection:
     go_button: gr.Button
     result: gr.Column
     playback_mode: gr.Radio
-    picture: gr.Image
+    image: gr.Image
     video: gr.Video
     download: gr.DownloadButton
 
@@ -40,7 +40,7 @@ class MakingOfSection:
         """Outputs of `stream_making_of`, without the status."""
         return {
             "making": self.result,
-            "made_picture": self.picture,
+            "made_picture": self.image,
             "made_film": self.video,
             "made_download": self.download,
         }
@@ -55,12 +55,12 @@ def build_section(go_button: gr.Button) -> MakingOfSection:
     """Build the section, which is hidden at first."""
     with gr.Column(visible=False) as section:
         mode = gr.Radio(list(PLAYBACK_MODES), value="Once", show_label=False, label="Playback")
-        picture = players.still_image("The dream as it forms", "making-picture")
+        image = players.still_image("The dream as it forms", "making-picture")
         video = players.video_player(
             None, "The dream as it forms", visible=False, elem_id="making-film"
         )
         download = gr.DownloadButton("Download the video", elem_id="making-download")
-    return MakingOfSection(go_button, section, mode, picture, video, download)
+    return MakingOfSection(go_button, section, mode, image, video, download)
 
 
 def stream_making_of(work: JobRunner, visit: Any, way: str) -> Iterator[dict[str, Any]]:
@@ -78,7 +78,7 @@ def stream_making_of(work: JobRunner, visit: Any, way: str) -> Iterator[dict[str
     ):
         changes: dict[str, Any] = {"status": update.status}
         if update.done:
-            picture, video = players.player_updates(update.path)
+            image, video = players.player_updates(update.path)
             changes |= {"making": gr.update(visible=True), "made_download": update.path}
-            changes |= {"made_picture": picture, "made_film": video}
+            changes |= {"made_picture": image, "made_film": video}
         yield changes
