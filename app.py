@@ -1,4 +1,4 @@
-"""The page: Gradio around `dream`. Each tab is a file in `dream/page`."""
+"""Start the Gradio page. Each tab is a module in `dream/page/tabs`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-try:  # Before torch, as ZeroGPU wants it; only a Space has it.
+try:  # ZeroGPU requires this import before torch. Only a Space has the package.
     import spaces
 except ImportError:
     spaces = None
 
-import dream.page  # noqa: F401  # Before Gradio, which it imports in half the time.
+import dream.page  # noqa: F401  # First, because it imports Gradio in half the time.
 
 # isort: split
 import gradio as gr
@@ -48,14 +48,14 @@ from dream.service.job_runner import JobRunner, use_few_malloc_arenas
 
 TITLE = "Deep Dream"
 TAGLINE = "Watch a neural network dream into your photo."
-# Soft's own indigo and grey are too light to be read by everybody.
+# The default indigo and grey of Soft have too little contrast.
 THEME = gr.themes.Soft(
     primary_hue="indigo",
     secondary_hue="rose",
     neutral_hue="slate",
     font=["system-ui", "sans-serif"],
 ).set(
-    background_fill_primary="*neutral_50",  # Soft's own, which set() would lose.
+    background_fill_primary="*neutral_50",  # Soft's default, which set() would reset.
     body_text_color_subdued="*neutral_500",
     block_label_text_color="*primary_700",
     block_title_text_color="*primary_700",
@@ -69,7 +69,7 @@ PAGE_FOLDER = Path(__file__).parent / "dream" / "page"
 
 
 def build_page(work: JobRunner) -> ValidatedBlocks:
-    """The whole page, and its endpoints."""
+    """Build the page and its API endpoints."""
     with ValidatedBlocks(title=TITLE, analytics_enabled=False) as page:
         with gr.Row(elem_id="head"):
             gr.HTML(f"<h1>{TITLE}</h1><p>{TAGLINE}</p>", elem_id="title")
@@ -92,34 +92,34 @@ def build_page(work: JobRunner) -> ValidatedBlocks:
 
 @asynccontextmanager
 async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None]:
-    """Wrap Gradio's middleware, which reads headers too, in checks of them; start the decoder."""
+    """Check headers before Gradio's own middleware reads them, and start the decoder."""
     app.middleware_stack = ResponseHeaders(HostCheck(app.middleware_stack, hosts))
     limit_repeated_records()
-    # What comes from here on is sent by strangers.
+    # From here on, input comes from strangers, so decode it in a separate process.
     os.environ["DREAM_DECODER"] = os.environ.get("DREAM_DECODER") or "process"
-    start_decoder()  # Beside the first visitor's page, not beside the start.
+    start_decoder()  # Here, so that it does not delay the start of the server.
     async with keep_sessions(app):
         yield
 
 
 def main() -> None:
-    """Serve the page; GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where."""
+    """Serve the page at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
     check_gradio()
     use_few_malloc_arenas()
     hosts = allowed_hosts()
-    uses_decoder_process()  # Raises an error here if the variable names neither.
+    uses_decoder_process()  # Raises an error now if DREAM_DECODER has an invalid value.
     threads = allowed_threads()
-    torch.set_num_threads(1)  # All but one thread: two teams would be in each other's way.
+    torch.set_num_threads(1)  # The renderer has its own thread team; two would compete.
     use_deterministic_cudnn()
-    # One at a time where there is one device; on ZeroGPU each has one of its own.
-    at_a_time = 8 if "SPACES_ZERO_GPU" in os.environ else 1
-    at_a_time = read_env_number("DREAM_CONCURRENCY", at_a_time, 1, 1000)
+    # One job at a time on one device; on ZeroGPU each job leases its own GPU.
+    concurrency = 8 if "SPACES_ZERO_GPU" in os.environ else 1
+    concurrency = read_env_number("DREAM_CONCURRENCY", concurrency, 1, 1000)
     engine = Engine(shipped=[components.EXAMPLES / "channels"], threads=threads)
-    work = JobRunner(engine, with_lease_errors(spaces.GPU) if spaces else None, at_a_time)
+    work = JobRunner(engine, with_lease_errors(spaces.GPU) if spaces else None, concurrency)
     try:
         work.warm_up(deep_dream.opening_recipe(work.engine))
     except WeightsError as error:
-        print(f"The page opens all the same, but {error}")
+        print(f"The page starts without the default network: {error}")
     tags = link_preview.link_preview_tags(TITLE, TAGLINE, os.environ.get("SPACE_HOST"))
     folder = temp_files.create_temp_folder()
     page = build_page(work)
@@ -128,9 +128,9 @@ def main() -> None:
         Middleware(RequestLimits, page),
         Middleware(link_preview.LinkPreviewMiddleware, tags),
     ]
-    # One more has its photo read, and waits for its turn at the device.
-    # A dream that is called past the queue would hold a thread and end at its first step.
-    page.queue(max_size=20, default_concurrency_limit=at_a_time + 1, api_open=False)
+    # One more job than the device runs may read its photo and wait for its turn. `api_open` is off
+    # because a dream called outside the queue would hold a thread and end at its first step.
+    page.queue(max_size=20, default_concurrency_limit=concurrency + 1, api_open=False)
     temp_files.start_sweeper(folder)
     bound_connections()
     page.launch(
@@ -143,14 +143,14 @@ def main() -> None:
             "middleware": middleware,
             "exception_handlers": {RequestValidationError: refuse_misfit},
         },
-        ssr_mode=False,  # Else Node would serve the page, without the card.
+        ssr_mode=False,  # With it, Node would serve the page without the link preview tags.
         max_file_size=MAX_UPLOAD_BYTES,
         state_session_capacity=MAX_SESSIONS,
         enable_monitoring=False,
-        # With it a page on another port reads the buckets of whoever runs this, by their token.
+        # With it, a page on another port could list the operator's buckets by their token.
         run_history=False,
         footer_links=["api", "gradio", "settings"],
-        # Else Gradio asks for the page once, and ends the app where that takes three seconds.
+        # With it, Gradio requests the page at start and exits if that takes over three seconds.
         _frontend=False,
         mcp_server=importlib.util.find_spec("mcp") is not None,
     )
@@ -159,5 +159,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except DreamError as error:  # A variable of the environment that names what cannot be.
+    except DreamError as error:  # An environment variable has an invalid value.
         sys.exit(f"Error: {error}")

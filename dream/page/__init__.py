@@ -1,4 +1,4 @@
-"""The page: of this package the only room that knows Gradio."""
+"""The web page; the only package that imports Gradio."""
 
 import inspect
 from collections.abc import Iterator
@@ -8,21 +8,19 @@ from typing import Any
 
 @contextmanager
 def _no_stub_files() -> Iterator[None]:
-    """As it is imported, Gradio writes a stub (.pyi) of each component beside its source: it takes
-    half of that time. It writes none of what lies in no file.
-    """
-    found = inspect.getfile
+    """Keep Gradio from writing a stub (.pyi) per component, which takes half of its import time."""
+    original_getfile = inspect.getfile
 
-    def getfile(of: Any) -> str:
-        if isinstance(of, type) and of.__module__.startswith("gradio."):
-            raise OSError("no stub is wanted")
-        return found(of)
+    def getfile(target: Any) -> str:
+        if isinstance(target, type) and target.__module__.startswith("gradio."):
+            raise OSError("skip this stub")  # Gradio skips a class that has no source file.
+        return original_getfile(target)
 
     inspect.getfile = getfile  # type: ignore[assignment]
     try:
         yield
     finally:
-        inspect.getfile = found
+        inspect.getfile = original_getfile
 
 
 with _no_stub_files():

@@ -1,12 +1,12 @@
-"""IP addresses: which are public, whose they are, and how much each may have of what all share."""
+"""Classify IP addresses and limit the share that each public address may use."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections import Counter
 
-# `ipaddress` changed its mind about some of these between Python 3.11 and 3.13, and takes multicast
-# for global. Of IPv6 only 2000::/3 is routed; inside it Teredo and 6to4 lead to an IPv4 address.
+# `ipaddress` classifies some of these differently in Python 3.11 and 3.13, and counts multicast as
+# global. Only 2000::/3 of IPv6 is routed; in it, Teredo and 6to4 lead to an IPv4 address.
 IPV6_ROUTED = ipaddress.ip_network("2000::/3")
 NOT_PUBLIC = tuple(
     ipaddress.ip_network(network)
@@ -18,10 +18,10 @@ NOT_PUBLIC = tuple(
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address is on the public internet, and no way to another address.
+    """Return whether an IP address is public and does not tunnel to another address.
 
     Raises:
-        ValueError: if it is no IP address.
+        ValueError: if `address` is not an IP address.
     """
     ip = ipaddress.ip_address(address)
     is_routed = ip.version == 4 or ip in IPV6_ROUTED
@@ -29,7 +29,7 @@ def is_public(address: str) -> bool:
 
 
 def public_address(host: str) -> str:
-    """Return what distinguishes a stranger's address from others; "" if it is not a public one.
+    """Return the address (IPv4) or network (IPv6) that identifies a client; "" if not public.
 
     >>> public_address("93.184.215.14"), public_address("2606:2800:21f:cb07:1::2")
     ('93.184.215.14', '2606:2800:21f:cb07::/64')
@@ -43,14 +43,14 @@ def public_address(host: str) -> str:
     ip = getattr(ip, "ipv4_mapped", None) or ip
     if not is_public(str(ip)):
         return ""
-    # Whoever has one IPv6 address has 2**64.
+    # One IPv6 client usually has a whole /64 network.
     return str(ip if ip.version == 4 else ipaddress.ip_network((ip, 64), False))
 
 
 class AddressShares:
-    """How many of `limit` things each public address has: a quarter of them at most.
+    """Counts per address; each public address gets at most a quarter of `limit`.
 
-    Behind a proxy all come from one address, which is private, and has all of them.
+    Behind a proxy, all requests come from one private address, which has no share limit.
     """
 
     def __init__(self, limit: int) -> None:
@@ -59,22 +59,18 @@ class AddressShares:
 
     @property
     def total(self) -> int:
-        """How many things all addresses have."""
+        """Sum over all addresses."""
         return self._counts.total()
 
     def enter(self, address: str) -> bool:
-        """Count one more of an address, as `public_address` returns it.
-
-        Returns:
-            False, and counts nothing, if the address has its quarter already.
-        """
+        """Count one more for a `public_address`; return False if its share is used up."""
         if address and self._counts[address] >= self.limit // 4:
             return False
         self._counts[address] += 1
         return True
 
     def leave(self, address: str) -> None:
-        """Count one less of an address that entered."""
+        """Count one less for an address that entered."""
         self._counts[address] -= 1
         if not self._counts[address]:
             del self._counts[address]

@@ -1,7 +1,7 @@
-"""How much of the server calls may have: what does not dream waits for no dream, and holds none up.
+"""Limit concurrent calls, so that quick calls and renders do not block each other.
 
-Gradio runs un-queued calls in the threads that also make dreams and hand out files, so that forty
-that take long would stop everybody; and has one bound for all that waits in its queue.
+Gradio runs unqueued calls in the threads that also render and serve files, so forty slow calls
+would block everybody. It also has a single size limit for its whole queue.
 """
 
 from __future__ import annotations
@@ -25,45 +25,38 @@ from gradio.utils import LRUCache
 from dream.errors import DreamError
 from dream.page.refusal import SERVER_BUSY
 
-# The concurrency ids of un-queued events that may take long: those that read pictures, as a
-# page that opens and its estimates do, and those that take longer, with ZIPs and videos. Each kind
-# has threads of its own.
+# Concurrency ids of slow unqueued events: SLOW ones read images (opening the page, estimates),
+# HEAVY ones read or write ZIPs and videos. Each kind has its own threads.
 SLOW, HEAVY = "slow", "heavy"
 SLOW_THREADS, QUICK_THREADS = 4, 8
 MAX_SLOW_WAITING = 100
-# Of either kind, how many calls of a public address run, and how many more wait.
+# Running and waiting calls of each kind per public address.
 MAX_ADDRESS_CALLS, MAX_ADDRESS_WAITING = 2, 25
-# A page sends several at once where one choice changes many controls.
+# A page sends several calls at once when one choice changes many controls.
 MAX_SESSION_CALLS, MAX_SESSION_WAITING = 8, 32
-# Answers that were not read, and those under way: of all, and of one session. Of the 80 calls that
-# can be under way or wait, all sessions together may have no more.
+# Limits on unread and pending answers, of all sessions and of one. Up to 80 calls run or wait at a
+# time, and all sessions together may have no more of them.
 MAX_UNREAD, MAX_SESSION_UNREAD = 2000, 25
-# Gradio keeps the name that a caller gives to its session; its own clients take 36 characters.
-SESSION_LENGTH = 100
-TOO_MANY = "too many calls at a time; wait until some have ended"
+# Gradio stores the session name that a caller sends; its own clients send 36 characters.
+MAX_SESSION_NAME = 100
+TOO_MANY_CALLS = "too many calls at a time; wait until some have finished"
 
 Result = TypeVar("Result")
 _call_limiter: ContextVar[CapacityLimiter | None] = ContextVar("call_limiter", default=None)
 
 
 class _Share:
-    """The un-queued calls of one session, or of one address: how many there are, and whose turn it
-    is.
-    """
+    """The running and waiting unqueued calls of one session or one address."""
 
-    def __init__(self, at_a_time: int, max_waiting: int) -> None:
-        self.max_calls, self.count = at_a_time + max_waiting, 0
-        self._turn = asyncio.Semaphore(at_a_time)
+    def __init__(self, max_running: int, max_waiting: int) -> None:
+        self.max_calls, self.count = max_running + max_waiting, 0
+        self._turn = asyncio.Semaphore(max_running)
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
-        """Wait for the turn of a call.
-
-        Raises:
-            DreamError: if too many wait already.
-        """
+        """Wait for a turn; raise DreamError if too many calls wait already."""
         if self.count >= self.max_calls:
-            raise DreamError(TOO_MANY)
+            raise DreamError(TOO_MANY_CALLS)
         self.count += 1
         try:
             async with self._turn:
@@ -73,25 +66,25 @@ class _Share:
 
 
 class CallLimits:
-    """The limits of a page's un-queued calls."""
+    """Limits on the unqueued calls of a page."""
 
     def __init__(self) -> None:
         self._quick = CapacityLimiter(QUICK_THREADS)
         self._slow = {kind: CapacityLimiter(SLOW_THREADS) for kind in (SLOW, HEAVY)}
-        # A share is forgotten with its last call.
+        # A share is deleted with its last call.
         self._shares: WeakValueDictionary[tuple[str, str], _Share] = WeakValueDictionary()
 
     @asynccontextmanager
     async def admit(self, session: str | None, kind: Any, address: str) -> AsyncIterator[None]:
-        """Wait for the turn of a call, whose threads are then limited by `thread_limiter`.
+        """Wait for the turn of a call, then limit its threads by `thread_limiter`.
 
         Args:
-            session: whose it is; the threads alone limit the calls of none.
-            kind: the concurrency id of its event; quick is what is neither `SLOW` nor `HEAVY`.
-            address: whose it is, as `public_address` returns it; "" for one that many may share.
+            session: its session; calls without one are limited by threads only.
+            kind: the concurrency id of its event; all but `SLOW` and `HEAVY` are quick.
+            address: from `public_address`; "" for an address that many clients may share.
 
         Raises:
-            DreamError: if too many wait already.
+            DreamError: if too many calls wait already.
         """
         limiter = self._slow.get(kind, self._quick)
         async with AsyncExitStack() as shares:
@@ -111,39 +104,39 @@ class CallLimits:
 
 
 def check_session(session: str | None) -> None:
-    """Raise DreamError if the name of a session is longer than any client's."""
-    if session and len(session) > SESSION_LENGTH:
-        raise DreamError(f"a session_hash has at most {SESSION_LENGTH} characters")
+    """Raise DreamError if the name of a session is too long."""
+    if session and len(session) > MAX_SESSION_NAME:
+        raise DreamError(f"a session_hash has at most {MAX_SESSION_NAME} characters")
 
 
 def thread_limiter() -> CapacityLimiter | None:
-    """Return what limits the threads of the call under way; None for those of queued events."""
+    """Return the thread limiter of the current call; None for queued events."""
     return _call_limiter.get()
 
 
-async def run_in_thread(function: Callable[..., Result], *given: Any, **about: Any) -> Result:
-    """Run what takes long in a thread, of which the call under way has so many."""
-    return await to_thread.run_sync(partial(function, *given, **about), limiter=thread_limiter())
+async def run_in_thread(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    """Run a slow function in a thread, within the thread limit of the current call."""
+    return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=thread_limiter())
 
 
 class CallQueue(Queue):
-    """Gradio's queue with bounds: for what waits, apart for calls that dream and all others, which
-    clients send there as well; and for the answers that wait to be read.
+    """Gradio's queue with limits on waiting calls (renders and others apart) and unread answers.
 
-    Gradio keeps the answers of the latest 2,000 sessions, and drops the oldest even in mid-dream.
+    Gradio itself keeps the answers of the latest 2,000 sessions and drops the oldest, even if its
+    job still runs.
     """
 
-    def __init__(self, *given: Any, **about: Any) -> None:
-        super().__init__(*given, **about)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.pending_messages_per_session = LRUCache(sys.maxsize)
         self.ANALYTICS_MAX_EVENTS = 1
         self.max_waiting: int | None = None
-        self.readers: Counter[str] = Counter()  # Streams that read a session's answers.
+        self.readers: Counter[str] = Counter()  # Open answer streams per session.
 
     @classmethod
     def from_queue(cls, queue: Queue) -> CallQueue:
-        """Return a new one with the settings of a queue."""
-        calls = cls(
+        """Return a call queue with the settings of `queue`."""
+        call_queue = cls(
             live_updates=queue.live_updates,
             concurrency_count=queue.max_thread_count,
             update_intervals=queue.update_intervals,
@@ -151,15 +144,14 @@ class CallQueue(Queue):
             blocks=queue.blocks,
             default_concurrency_limit=queue.default_concurrency_limit,
         )
-        calls.max_waiting = queue.max_size
-        return calls
+        call_queue.max_waiting = queue.max_size
+        return call_queue
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
-        """Take an event, unless too many wait that dream, or do not, as it does, or too many
-        answers wait to be read.
+        """Accept an event, unless too many events of its kind or unread answers wait.
 
         Returns:
-            Whether it is taken, its id or why it is not, and Gradio's name for that.
+            Whether it is accepted, its id or the reason why not, and Gradio's name for the result.
         """
         try:
             check_session(body.session_hash)
@@ -167,29 +159,32 @@ class CallQueue(Queue):
             return False, str(error), "error"
         if self.max_waiting is not None and body.fn_index is not None:
             dreams = get_fn(self.blocks, None, body).queue
-            lines = self.event_queue_per_concurrency_id.values()
-            waiting = sum(event.fn.queue == dreams for line in lines for event in line.queue)
+            queues = self.event_queue_per_concurrency_id.values()
+            waiting = sum(event.fn.queue == dreams for line in queues for event in line.queue)
             if waiting >= self.max_waiting:
-                return False, f"Queue is full. At most {self.max_waiting} wait.", "queue_full"
+                reason = f"Queue is full ({self.max_waiting} calls wait). Try again later."
+                return False, reason, "queue_full"
         if not self._has_room(body.session_hash):
             return False, "Queue is full. Too many answers wait to be read.", "queue_full"
         return await super().push(body, request, username)
 
     def compute_analytics_summary(self, records: Any) -> Any:
-        """Return no summary of calls: it takes pandas after each, and nobody can ask for it."""
+        """Skip the summary of calls, which is slow (pandas) and which no route serves."""
         return self.cached_event_analytics_summary
 
     def _has_room(self, session: str | None) -> bool:
-        """Return whether one more answer of a session may wait to be read. Where there are too
-        many, the oldest sessions of which nothing is under way lose theirs, unread ones first.
+        """Return whether one more answer of a session may wait to be read.
+
+        To make room, drop the answers of the oldest sessions without running jobs, first of those
+        that nobody reads.
         """
         pending = self.pending_event_ids_session
         if len(pending.get(session or "", ())) >= MAX_SESSION_UNREAD:
             return False
         excess = sum(map(len, pending.values())) - MAX_UNREAD + 1
         if excess > 0:
-            live = {event.session_hash for event in self.event_ids_to_events.values()}
-            finished = [each for each in pending if each not in live]
+            active = {event.session_hash for event in self.event_ids_to_events.values()}
+            finished = [each for each in pending if each not in active]
             for each in sorted(finished, key=lambda name: self.readers[name] > 0):
                 if excess > 0:
                     excess -= len(pending[each])
@@ -197,7 +192,7 @@ class CallQueue(Queue):
         return excess <= 0
 
     def forget_session(self, session: str) -> None:
-        """Drop the answers of a session; a reader that waits for more is told that none comes."""
+        """Drop the answers of a session and end the stream of a waiting reader."""
         self.pending_event_ids_session.pop(session, None)
         if messages := self.pending_messages_per_session.pop(session, None):
             messages.put_nowait(CloseStreamMessage())

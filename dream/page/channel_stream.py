@@ -1,4 +1,4 @@
-"""Which channels: those that were asked for, or those that answer a photo."""
+"""Stream channel images: requested channels, or the most active ones in a photo."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PIL import Image
 
 from dream.errors import DreamError
 from dream.files.image import image_size, load_image, save_preview
+from dream.page import status_line
 from dream.page.image_stream import (
     RenderUpdate,
     RenderUpdates,
@@ -24,12 +25,11 @@ from dream.service.job_runner import JobRunner
 PLACEHOLDER_SIDE = 160
 
 GRID_CHANNELS = 16
-# How many channels answer, where nothing is said.
 TOP_CHANNELS = 8
 
 
 def channel_recipes(recipe: ChannelRecipe, numbers: str) -> list[ChannelRecipe]:
-    """A recipe for each channel that was asked for; for some of every kind if none was."""
+    """Return a recipe per requested channel; for evenly spaced channels if `numbers` is empty."""
     if numbers.strip():
         channels = parse_channels(numbers, recipe.model, recipe.layer)
     else:
@@ -46,39 +46,48 @@ def stream_top_channels(
     *,
     in_photo: bool = False,
 ) -> RenderUpdates:
-    """What a layer answers to a photo and its channels that answer most, at a spot in pixels or all
-    over, as the moment that is `seen`; and then those as they form, from noise or `raised` in it.
+    """Yield the most active channels in a photo, then their images as they form.
+
+    Args:
+        work: runs the job.
+        photo: path of the photo.
+        recipe: the knobs of the channel images.
+        spot: (across, down) in pixels; None for the whole photo.
+        count: number of channels.
+        in_photo: start from the photo, not from noise.
 
     Raises:
-        DreamError: if it cannot be told, or none answers.
+        DreamError: if the spot lies outside the photo, or no channel is active.
     """
     image = load_image(photo)
     if spot:
-        height, width = image_size(photo)  # Of all of it, where it is read at a half; not upright.
+        # The stored size, where `load_image` reduces the photo; but without the EXIF rotation.
+        height, width = image_size(photo)
         if (height > width) != (image.shape[2] > image.shape[3]):
             height, width = width, height
         if not (0 <= spot[0] < width and 0 <= spot[1] < height):
             raise DreamError(
-                f"the spot {spot[0]:g}, {spot[1]:g} lies outside of the picture, "
-                f"which is {width} x {height} pixels"
+                f"the spot {spot[0]:g}, {spot[1]:g} lies outside the photo, "
+                f"which is {width} x {height} pixels; choose a spot inside it"
             )
         spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
 
     def stream() -> RenderUpdates:
         response, frames = work.respond_and_render(image, recipe, count, spot, in_photo=in_photo)
-        found = response.top(count, spot)
-        if not found:
+        top_channels = response.top(count, spot)
+        if not top_channels:
             raise DreamError(
-                f"no channel of {recipe.layer} answers there; try another spot or layer"
+                f"no channel of {status_line.layer_label(recipe.card, recipe.layer)} is active "
+                "there; choose another spot or layer"
             )
-        yield RenderUpdate("", response=(response, found))
+        yield RenderUpdate("", response=(response, top_channels))
         yield from frame_updates(((frame, None) for frame in frames), photo if in_photo else None)
 
     return stream_in_turn(work, recipe.model, RenderUpdate, stream())
 
 
 def write_heatmap(response: LayerResponse, channel: int) -> str:
-    """The path of the photo, marked where a channel answers."""
+    """Write the photo with a heatmap of a channel's activation and return its path."""
     path = new_output_folder() / f"where-{channel}.jpg"
     save_preview(response.overlay_heatmap(channel), path)
     return str(path)
@@ -86,11 +95,9 @@ def write_heatmap(response: LayerResponse, channel: int) -> str:
 
 @dataclass(frozen=True)
 class ChannelGrid:
-    """A grid of channels as it is now: a file for each, grey ones at first, what each is made by,
-    and who is silent.
-    """
+    """The state of a channel grid: files (grey at first), recipes and silent channels."""
 
-    moment: RenderUpdate
+    update: RenderUpdate
     files: dict[int, str]
     recipes: dict[int, Recipe]
     silent: tuple[int, ...]
@@ -100,16 +107,18 @@ class ChannelGrid:
 def stream_grid(
     stream: Iterator[RenderUpdate], recipes: Sequence[ChannelRecipe]
 ) -> Iterator[ChannelGrid]:
-    """Channels as they form, in the order of their recipes."""
-    waiting = new_output_folder() / "waiting.jpg"
-    save_preview(Image.new("RGB", (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE), "grey"), waiting)
-    files = {recipe.channel: str(waiting) for recipe in recipes}
-    made: dict[int, Recipe] = {recipe.channel: recipe for recipe in recipes}
+    """Yield the grid, in the order of the recipes, after each update."""
+    placeholder = new_output_folder() / "waiting.jpg"
+    save_preview(Image.new("RGB", (PLACEHOLDER_SIDE, PLACEHOLDER_SIDE), "grey"), placeholder)
+    files = {recipe.channel: str(placeholder) for recipe in recipes}
+    made_recipes: dict[int, Recipe] = {recipe.channel: recipe for recipe in recipes}
     silent: tuple[int, ...] = ()
-    for moment in stream:
-        frame = moment.frame
+    for update in stream:
+        frame = update.frame
         if frame:
-            files |= zip(frame.channels, moment.files, strict=True)
-            made |= zip(frame.channels, frame.recipes, strict=True)
+            files |= zip(frame.channels, update.files, strict=True)
+            made_recipes |= zip(frame.channels, frame.recipes, strict=True)
             silent += frame.silent if frame.finished else ()
-        yield ChannelGrid(moment, dict(files), dict(made), silent, bool(frame and frame.done == 1))
+        yield ChannelGrid(
+            update, dict(files), dict(made_recipes), silent, bool(frame and frame.done == 1)
+        )

@@ -1,7 +1,6 @@
-"""What a page says of an event, checked before a handler reads it: strangers send anything there.
+"""Validate what a client sends with an event, before a handler reads it.
 
-Components check little of what they are sent. What goes wrong after these checks is a fault of ours
-and stays in the log.
+Gradio's components check little. An error after these checks is a bug of ours and is logged.
 """
 
 from __future__ import annotations
@@ -13,79 +12,77 @@ import gradio as gr
 
 from dream.errors import DreamError
 
-INVALID_VALUE = "what was sent does not fit"
+INVALID_VALUE = "invalid request"
 
 
-def check_text(sent: Any) -> None:
-    """See that all text in what was sent, however deep, is text.
+def check_text(data: Any) -> None:
+    """Check all text in nested request data.
 
     Raises:
-        DreamError: if there is half of a surrogate pair, which JSON can spell and no answer can.
+        DreamError: if it has half of a surrogate pair, which JSON can spell but UTF-8 cannot.
     """
-    left = [sent]
-    while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            left += [*each, *each.values()]
-        elif isinstance(each, list | tuple):
-            left += each
-        elif isinstance(each, str) and not each.isascii():
+    pending = [data]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            pending += value
+        elif isinstance(value, str) and not value.isascii():
             try:
-                each.encode()
+                value.encode()
             except UnicodeEncodeError as error:
-                raise DreamError(
-                    f"{INVALID_VALUE}: a text holds half of a surrogate pair"
-                ) from error
+                raise DreamError(f"{INVALID_VALUE}: a text has half of a surrogate pair") from error
 
 
 def check_value(block: Any, value: Any) -> None:
-    """See that a value is of the kind that a component of the page sends.
-
-    Raises:
-        DreamError: if it is of another.
-    """
-    is_fit = True
+    """Raise DreamError if a value does not have the type that the component sends."""
+    is_valid = True
     match block:
-        case gr.Dataset():  # Of examples: the place of one.
-            is_fit, value = isinstance(value, int), value or 0
+        case gr.Dataset():  # The index of an example.
+            is_valid, value = isinstance(value, int), value or 0
         case gr.Checkbox():
-            is_fit = isinstance(value, bool)
+            is_valid = isinstance(value, bool)
         case gr.Slider() | gr.Number():
-            is_fit = _is_number(value)
+            is_valid = _is_number(value)
         case gr.Dropdown(multiselect=True):
-            is_fit = isinstance(value, list) and all(isinstance(each, str) for each in value)
+            is_valid = isinstance(value, list) and all(isinstance(each, str) for each in value)
         case gr.Textbox() | gr.Dropdown() | gr.Radio():
-            is_fit = isinstance(value, str)
-    if not (is_fit or value is None):
-        raise DreamError(f"{INVALID_VALUE}: {block.label or block.get_block_name()} cannot be that")
+            is_valid = isinstance(value, str)
+    if not (is_valid or value is None):
+        name = block.label or block.get_block_name()
+        raise DreamError(f"{INVALID_VALUE}: {name} has a wrong type")
 
 
 def check_event(fn: Any, event: Any, state: Any) -> None:
-    """See that an event is one that its component has: of a choice, with the place that was chosen.
+    """Check that an event belongs to its component, and that a selection has a valid index.
 
-    `state` is the session's, which may have components of its own.
+    Args:
+        fn: the page's event.
+        event: what the client sent.
+        state: the session's state, which may have its own components.
 
     Raises:
-        DreamError: if it is not.
+        DreamError: if it does not.
     """
     check_text(event._data)
-    own = state.blocks_config.blocks if state else {}
+    session_blocks = state.blocks_config.blocks if state else {}
     target = event.target
-    kinds = {kind for number, kind in fn.targets if target and own.get(number) is target}
+    kinds = {kind for number, kind in fn.targets if target and session_blocks.get(number) is target}
     data = event._data
     if not kinds:
         raise DreamError(f"{INVALID_VALUE}: this event belongs to another component")
     if "select" in kinds:
         index: Any = data.get("index") if isinstance(data, dict) else None
         if isinstance(target, gr.Gallery):
-            is_fit = isinstance(index, int) and index >= 0
+            is_valid = isinstance(index, int) and index >= 0
         else:
-            is_fit = isinstance(index, list) and len(index) == 2 and all(map(_is_number, index))
-        if not (is_fit and "value" in data):
-            raise DreamError(f"{INVALID_VALUE}: there is nothing at such a place")
+            is_valid = isinstance(index, list) and len(index) == 2 and all(map(_is_number, index))
+        if not (is_valid and "value" in data):
+            raise DreamError(f"{INVALID_VALUE}: the selected index does not exist")
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value is a number that a float can hold; not so NaN."""
+    """Return whether a value is a number within the range of a float, and not NaN."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and abs(value) <= sys.float_info.max

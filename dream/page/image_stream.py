@@ -1,6 +1,4 @@
-"""What there is to show of pictures while they are made: tabs put it on the page, endpoints answer
-with it.
-"""
+"""Stream the updates of a running job: tabs display them, endpoints return them."""
 
 from __future__ import annotations
 
@@ -30,31 +28,34 @@ from dream.render.loop import Frame
 from dream.render.response import ChannelResponse, LayerResponse
 from dream.service.job_runner import JobRunner
 
-# So many previews stay behind the one that is shown: ten seconds of them, for those who are slow to
-# fetch them.
-KEPT_PREVIEWS = 25
-# For how many seconds one waits for what a stop leaves: a step has to end, a video to be written.
-STOP_TIMEOUT = 20.0
-SECONDS_BETWEEN_LOOKS = 0.2
+# Previews kept behind the current one: about ten seconds of them, for slow connections.
+MAX_PREVIEWS = 25
+# To wait for the result after Stop: the current step must end and the video must be written.
+STOP_TIMEOUT_SECONDS = 20.0
+POLL_SECONDS = 0.2
 LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RenderUpdate:
-    """A moment of the work, in words for the status; without a frame while weights are fetched, or
-    others are before it.
+    """A status line, and the state of the job; no frame while weights download or the job waits.
 
-    `files` are the paths of the frame's pictures: previews (JPEG), in the end PNGs with their
-    recipes, which one that ended before it was done has none of. Of the previews the first and the
-    last ones stay. `left` is how long it still takes, in words, `seen` what a layer answers to a
-    photo, and its channels that answer most.
+    Attributes:
+        status: HTML of the status line.
+        frame: the progress frame.
+        files: paths of the frame's images: JPEG previews, of which the first and the latest are
+            kept; in the end PNGs, with recipes unless the time limit ended the job.
+        seconds: time since the job started.
+        remaining: remaining time in words.
+        verdict: what the network predicts for a class image.
+        response: activations of a layer for a photo, and the most active channels.
     """
 
     status: str
     frame: Frame | None = None
     files: tuple[str, ...] = ()
     seconds: float = 0.0
-    left: str = ""
+    remaining: str = ""
     verdict: Verdict | None = None
     response: tuple[LayerResponse, list[ChannelResponse]] | None = None
 
@@ -70,43 +71,48 @@ def stream_render(
     *,
     use_cache: bool = False,
     with_verdict: bool = False,
-    files: bool = True,
-    stopped: str = status_line.STOPPED,
+    with_files: bool = True,
+    stopped_text: str = status_line.STOPPED,
 ) -> RenderUpdates:
-    """Pictures by those recipes, from noise or in a photo; all is checked before this returns.
+    """Stream images by recipes, from noise or a photo; all inputs are checked before this returns.
 
-    `kept` lets those that were made before be taken (see `Engine.plan`), `judged` has the one class
-    image judged at each frame; `files` may be left out where they are not shown. `stopped` is what
-    is said of a step where one stops.
+    Args:
+        work: runs the job.
+        recipes: one recipe per image.
+        photo: path of the photo to start from.
+        use_cache: return cached channel images (see `Engine.plan`).
+        with_verdict: evaluate the one class image at each frame.
+        with_files: write the images to files.
+        stopped_text: the status after Stop.
 
     Raises:
-        DreamError: as `load_image`, `Work.paint` and `Engine.fetch`.
+        DreamError: as `load_image`, `JobRunner.render` and `Engine.fetch`.
     """
-    picture = load_image(photo) if photo else None
+    image = load_image(photo) if photo else None
     if with_verdict:
         (recipe,) = recipes
         assert isinstance(recipe, ClassRecipe)
-        frames: Iterator[tuple[Frame, Verdict | None]] = work.render_class_image(recipe, picture)
+        frames: Iterator[tuple[Frame, Verdict | None]] = work.render_class_image(recipe, image)
     else:
-        painted = work.render(recipes, picture, use_cache=use_cache)
-        frames = ((frame, None) for frame in painted)
+        rendered = work.render(recipes, image, use_cache=use_cache)
+        frames = ((frame, None) for frame in rendered)
     return stream_in_turn(
-        work, recipes[0].model, RenderUpdate, frame_updates(frames, photo, files, stopped)
+        work, recipes[0].model, RenderUpdate, frame_updates(frames, photo, with_files, stopped_text)
     )
 
 
 def stream_in_turn(
     work: JobRunner, model: str, make_update: Callable[[str], Update], stream: Iterator[Update]
 ) -> Generator[Update, None, None]:
-    """That stream, once its network is there and its turn has come; what is `said` before that.
+    """Yield status updates while the weights download and the job waits, then the stream.
 
     Raises:
-        DreamError: if no source has its weights, in words for visitors; and as the stream does.
+        DreamError: if the weights are unavailable, in words for visitors; and as the stream does.
     """
     try:
         yield from map(make_update, status_line.download_status(work.engine.fetch(model)))
     except WeightsUnavailable as error:
-        LOGGER.warning(error)  # With the details, which only the operator can act on.
+        LOGGER.warning(error)  # The log has the details, which help only the operator.
         is_shipped = catalogue.get_card(model).source.is_shipped
         cause = "is damaged on this server" if is_shipped else "cannot be downloaded right now"
         raise DreamError(f"{model} {cause}. Choose another network.") from error
@@ -116,105 +122,103 @@ def stream_in_turn(
 
 
 def queue_status(seconds: float) -> str:
-    """The status while another's turn takes about so many seconds more."""
-    more = f", for about {math.ceil(seconds)} s more" if seconds else ""
-    return status_line.progress_html(f"1 dream before yours{more}.")
+    """Return the status while another job has its turn for about `seconds` more."""
+    wait = f", about {math.ceil(seconds)} s" if seconds else ""
+    return status_line.progress_html(f"1 dream before yours{wait}.")
 
 
 def frame_updates(
     frames: Iterator[tuple[Frame, Verdict | None]],
     photo: str | None,
-    files: bool = True,
-    stopped: str = status_line.STOPPED,
+    with_files: bool = True,
+    stopped_text: str = status_line.STOPPED,
 ) -> RenderUpdates:
-    """The moments of frames; as `moments`.
+    """Yield an update per frame; arguments as in `stream_render`.
 
     Raises:
-        TimeIsUp: after the picture so far, where there was no time for more.
+        TimeLimitReached: after the update with the unfinished image, if time ran out.
     """
-    folder, previews = new_output_folder() if files else Path(), deque[tuple[str, ...]]()
+    folder, previews = new_output_folder() if with_files else Path(), deque[tuple[str, ...]]()
     start, clock = time.monotonic(), status_line.Clock()
     frame, remark = None, ""
     paths: tuple[str, ...] = ()
     try:
         for frame, verdict in frames:
-            seconds, left = time.monotonic() - start, clock.left(frame.done)
-            paths = tuple(_write_images(frame, photo, folder)) if files else ()
-            if files and frame.step and not (frame.finished or frame.ended):
+            elapsed, remaining = time.monotonic() - start, clock.remaining_text(frame.done)
+            paths = tuple(_write_images(frame, photo, folder)) if with_files else ()
+            if with_files and frame.step and not (frame.finished or frame.ended):
                 previews.append(paths)
             if frame.remark != remark:
-                status_line.show_toast(frame.remark, "Made smaller")
+                status_line.show_toast(frame.remark, "Size reduced")
                 remark = frame.remark
-            words = status_line.progress_text(frame, left, stopped)
-            yield RenderUpdate(words, frame, paths, seconds, left, verdict)
+            status = status_line.progress_text(frame, remaining, stopped_text)
+            yield RenderUpdate(status, frame, paths, elapsed, remaining, verdict)
             if frame.ended:
                 raise TimeLimitReached(frame.ended)
-            if len(previews) > KEPT_PREVIEWS:
+            if len(previews) > MAX_PREVIEWS:
                 for path in previews.popleft():
                     Path(path).unlink(missing_ok=True)
     finally:
-        # Where it was stopped one may go on from here: from all of the picture, not from a JPEG.
+        # A stopped dream can be continued, so save the full image as PNG, not as JPEG.
         if frame and paths and not (frame.finished or frame.ended):
-            with suppress(PictureError):  # The disk is full.
-                whole = Path(paths[0]).with_suffix(".png")
-                save_image(frame.picture(), whole, photo=bool(photo))
+            with suppress(PictureError):  # The disk may be full.
+                png_path = Path(paths[0]).with_suffix(".png")
+                save_image(frame.picture(), png_path, photo=bool(photo))
 
 
 def lossless_path(path: str) -> str:
-    """The picture of which a preview is shown, without what JPEG took from it, where it was stopped
-    at; the preview itself if that is not there.
-    """
+    """Return the path of the lossless PNG behind a preview; the preview's own if there is none."""
     if path.endswith(".png"):
         return path
-    # By another name, if a step ended that was not put out.
+    # The PNG has another name if one more step finished after the last preview.
     return str(next(Path(path).parent.glob("*.png"), path))
 
 
-async def wait_for_stopped_image(path: str, patience: float = STOP_TIMEOUT) -> Any:
-    """What is downloaded after a stop: all of the picture that was put out, once it is there.
+async def wait_for_stopped_image(path: str, timeout: float = STOP_TIMEOUT_SECONDS) -> Any:
+    """Return the path of the full image after a stop, as soon as it is written.
 
-    No thread waits for it: anyone may ask, as often as they like.
+    This polls without a thread, because anyone may call it as often as they like.
     """
-    until, folder = time.monotonic() + patience, Path(path).parent
-    while not (whole := lossless_path(path)).endswith(".png"):
-        if not (path and folder.is_dir()) or time.monotonic() > until:
+    deadline, folder = time.monotonic() + timeout, Path(path).parent
+    while not (png_path := lossless_path(path)).endswith(".png"):
+        if not (path and folder.is_dir()) or time.monotonic() > deadline:
             return gr.skip()
-        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-    return whole if Path(whole).is_file() else gr.skip()
+        await asyncio.sleep(POLL_SECONDS)
+    return png_path if Path(png_path).is_file() else gr.skip()
 
 
 def new_output_folder() -> Path:
-    """A new folder whose files the page may show, until they are a day old.
+    """Create a folder whose files the page may show; the sweeper deletes it after a day.
 
     Raises:
-        PictureError: if there can be none.
+        PictureError: if it cannot be created.
     """
     folder = Path(get_upload_folder(), uuid.uuid4().hex)
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise PictureError(f"no picture can be kept here: {error.strerror}") from error
+        raise PictureError(f"the server cannot save images: {error.strerror}") from error
     return folder
 
 
 def _write_images(frame: Frame, photo: str | None, folder: Path) -> Iterator[str]:
-    """The frame's pictures in files: to look at, or with their recipes to keep."""
-    for recipe, picture in zip(frame.recipes, frame.pictures(), strict=True):
+    """Write the frame's images, as previews or as PNGs with their recipes, and yield the paths."""
+    for recipe, image in zip(frame.recipes, frame.pictures(), strict=True):
         path = folder / recipe.file_stem(photo_stem(photo) if photo else "")
         if frame.finished:
             path = path.with_name(f"{path.name}.png")
-            save_image(picture, path, recipe, photo=bool(photo))
+            save_image(image, path, recipe, photo=bool(photo))
         elif frame.ended:
             path = path.with_name(f"{path.name}-{frame.step}.png")
-            save_image(picture, path, photo=bool(photo))
+            save_image(image, path, photo=bool(photo))
         else:
             path = path.with_name(f"{path.name}-{frame.step}.jpg")
-            save_preview(picture, path, photo=bool(photo))
+            save_preview(image, path, photo=bool(photo))
         yield str(path)
 
 
 def photo_stem(photo: str) -> str:
-    """What a photo is called, also where it is a dream of ours fed back in."""
+    """Return a short file stem for a photo; for one of our dreams, that of its photo."""
     stem = Path(photo).stem
-    dreamed = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+(-\d+)?", stem)
-    return re.sub(r"[^\w-]+", "-", dreamed[1] if dreamed else stem)[:40].strip("-") or "photo"
+    match = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+(-\d+)?", stem)
+    return re.sub(r"[^\w-]+", "-", match[1] if match else stem)[:40].strip("-") or "photo"

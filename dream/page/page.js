@@ -1,7 +1,7 @@
-// What Gradio's page lacks: keys, names for those who do not see it, and the queue in words.
+// Additions to Gradio's page: keyboard control, accessible names, and the queue status in words.
 
-// Enter presses the button of the open tab, Escape stops; but not the Escape that closes a list, or a
-// picture that fills the screen: seen before they see it.
+// Enter presses the main button of the open tab and Escape its Stop button. This runs in the capture
+// phase, to ignore an Escape that closes a list or leaves full screen.
 document.addEventListener(
   "keydown",
   (event) => {
@@ -15,29 +15,29 @@ document.addEventListener(
   true,
 );
 
-// What stood in a tab when its button was pressed: it stands again where nothing came of it.
-const stood = {};
-const AS_IT_IS = { __type__: "update" };
+// Status and view of each tab before its run, to restore if the run produces nothing.
+const savedOutputs = {};
+const UNCHANGED = { __type__: "update" };
 
-// The words and, of a tab that has one, the view as a run begins: the photo on either side.
-function beginRun(name, words, many, said, view, photo) {
-  stood[name] = { words, said, view, photo };
-  return [words, photo ? [photo, photo] : AS_IT_IS].slice(0, many);
+// Returns the status and, if the tab has a view, the photo on both sides of it, as a run begins.
+function beginRun(name, waiting, count, status, view, photo) {
+  savedOutputs[name] = { waiting, status, view, photo };
+  return [waiting, photo ? [photo, photo] : UNCHANGED].slice(0, count);
 }
 
-// The same as it ends: words that held while it ran become what they say of a stop.
-function endRun(name, failed, said, ...views) {
-  const before = stood[name];
-  const stopped = /data-under-way="([^"]*)"/.exec(said)?.[1];
-  const after = failed && said === before?.words ? before.said : `<span role="status">${stopped}</span>`;
+// Returns the same as a run ends: a progress status becomes its text for a stopped run.
+function endRun(name, failed, status, ...views) {
+  const before = savedOutputs[name];
+  const stopped = /data-under-way="([^"]*)"/.exec(status)?.[1];
+  const after = failed && status === before?.waiting ? before.status : `<span role="status">${stopped}</span>`;
   const shown = views.map((view) => {
-    const nothing = before?.photo && view?.[1]?.url === before.photo.url;
-    return nothing ? before.view : AS_IT_IS;
+    const isPhoto = before?.photo && view?.[1]?.url === before.photo.url;
+    return isPhoto ? before.view : UNCHANGED;
   });
-  return [stopped ? after : AS_IT_IS, ...shown];
+  return [stopped ? after : UNCHANGED, ...shown];
 }
 
-// Another tab has set what to dream of: what is under way makes room for it.
+// Starts the dream that another tab has set up, and stops the current one.
 function dreamThis() {
   document.querySelector("#stop")?.click();
   const begin = () => {
@@ -48,8 +48,8 @@ function dreamThis() {
   setTimeout(begin, 50);
 }
 
-// The address of the page with a recipe: on the clipboard, or, where a page may not write there (over
-// plain http, in some frames), selected in its field for a hand to copy.
+// Copies a link to the page with a recipe. Where a page may not write to the clipboard (plain http, some
+// frames), the link is selected in its field, to be copied by hand.
 async function copyLink(recipe, field) {
   const link = new URL(window.location.href);
   link.search = link.hash = "";
@@ -62,12 +62,12 @@ async function copyLink(recipe, field) {
     else setTimeout(selectWhenShown, 50);
   };
   if (!isCopied) selectWhenShown();
-  const label = isCopied ? "The link is on the clipboard" : "Copy this link to the page with the recipe";
+  const label = isCopied ? "Link copied to the clipboard" : "Copy this link to the page with the recipe";
   return { __type__: "update", visible: true, value: link.href, label };
 }
 
-// The settings as the browser keeps them once the page is open on the last ones: files by the names of
-// their folders and their own, which a server may still have; and the link that they began from.
+// Returns the settings for the browser to store, once the page has restored the last ones: files as
+// "folder/name", which the server may still have, and the recipe link that the page was opened with.
 let settingsAreKept = false;
 function keepSettings(names, [before, ...values], pageIsOpen) {
   settingsAreKept ||= pageIsOpen;
@@ -77,7 +77,7 @@ function keepSettings(names, [before, ...values], pageIsOpen) {
   return { link, ...Object.fromEntries(names.map((name, place) => [name, kept[place]])) };
 }
 
-// The camera's button, by what it does now: "start recording" or "stop recording".
+// Returns the camera's button by its current action: "start recording" or "stop recording".
 function cameraButton(does) {
   return document.querySelector(`#camera [title="${does}"]`)?.closest("button");
 }
@@ -86,8 +86,8 @@ function stopCamera() {
   cameraButton("stop recording")?.click();
 }
 
-// The dream alone, as large as the screen; as the window where a page may not fill the screen, as on
-// iPhones and in some frames. Escape leaves it, and a button does.
+// Shows the dream in full screen, or in the full window where full screen is not allowed (iPhones, some
+// frames). Escape or a button leaves it.
 function fillScreen() {
   document.body.classList.add("wall", "filled");
   document.documentElement.requestFullscreen?.().catch(() => {});
@@ -102,20 +102,19 @@ document.addEventListener("fullscreenchange", () => {
   if (!document.fullscreenElement) leaveScreen();
 });
 
-// A camera is seen as in a mirror, unless it looks away from its visitor. What it sends never is
-// mirrored: neither photos nor what is kept of a live dream.
+// Mirrors the camera's view unless it is the rear camera. Images sent to the server are not mirrored.
 document.addEventListener(
   "loadedmetadata",
   ({ target }) => {
     if (!target.srcObject) return;
     const facing = target.srcObject.getVideoTracks()[0]?.getSettings().facingMode;
-    for (const seen of target.closest("#camera") ? [target, document.body] : [target])
-      seen.toggleAttribute("data-mirrored", facing !== "environment");
+    for (const element of target.closest("#camera") ? [target, document.body] : [target])
+      element.toggleAttribute("data-mirrored", facing !== "environment");
   },
   true,
 );
 
-// On a wall, at ?wall, nothing need be pressed: it begins by itself, and again when it has ended.
+// At ?wall (an installation), the live dream starts by itself, and again whenever it has ended.
 if (new URLSearchParams(location.search).has("wall")) {
   setInterval(() => {
     document.body.classList.add("wall");
@@ -126,17 +125,17 @@ if (new URLSearchParams(location.search).has("wall")) {
   }, 1000);
 }
 
-// A picture without words is called by its file: "dream coffee inception4c i5 seed0".
+// Returns an alt text from an image's file name: "dream coffee inception4c i5 seed0".
 function nameOf(image) {
   if (!image.src.startsWith("http")) return "";
   let file = new URL(image.src).pathname.split("/").pop();
   try {
     file = decodeURIComponent(file);
-  } catch {} // A stray % stays.
+  } catch {} // Keep a stray %.
   return file.replace(/\.\w+$/, "").replace(/[-_+]+/g, " ");
 }
 
-function namePictures() {
+function setAltTexts() {
   for (const image of document.querySelectorAll("img")) {
     if (image.alt && image.alt !== image.dataset.named) continue;
     const name = nameOf(image);
@@ -144,16 +143,16 @@ function namePictures() {
   }
 }
 
-// A button that shows words is called by them, not "Thumbnail 3 of 9".
-function nameButtons() {
+// Labels a button by its visible text, not "Thumbnail 3 of 9".
+function setButtonLabels() {
   for (const button of document.querySelectorAll("button[aria-label]")) {
     const words = button.textContent.replace(/\s+/g, " ").trim();
     if (words && !button.ariaLabel.includes(words)) button.ariaLabel = words;
   }
 }
 
-// The line between before and after is moved by the arrow keys too: as if it were dragged.
-function slideByKeys() {
+// Lets the arrow keys move the divider between before and after, by mouse events as if it were dragged.
+function addDividerKeys() {
   for (const line of document.querySelectorAll("[data-testid=slider][role=none]")) {
     const place = (moved = 0) => {
       const [box, whole] = [line, line.parentElement].map((each) => each.getBoundingClientRect());
@@ -164,7 +163,7 @@ function slideByKeys() {
     };
     line.role = "slider";
     line.tabIndex = 0;
-    line.ariaLabel = "The line between before and after";
+    line.ariaLabel = "Divider between before and after";
     place();
     line.addEventListener("focus", () => place());
     line.addEventListener("keydown", (event) => {
@@ -181,9 +180,9 @@ function slideByKeys() {
   }
 }
 
-// Gradio's "queue: 2/3 | 1.0/6.1s" as "3 dreams before yours, about 6 s.": beside those in its line
-// there are one at work and one whose turn is next.
-function tellQueue() {
+// Shows Gradio's "queue: 2/3 | 1.0/6.1s" as "3 dreams before yours, about 6 s.": besides the queued
+// jobs before it, one job is running and one is next.
+function showQueueStatus() {
   for (const tracker of document.querySelectorAll(".status > [data-testid=status-tracker]")) {
     const words = tracker.parentElement.querySelector("[role=status]");
     const place = /queue: (\d+)\/\d+\s*\|\s*([\d.]+)(?:\/([\d.]+))?s/.exec(tracker.textContent);
@@ -191,10 +190,10 @@ function tellQueue() {
     if (place) {
       const [, before, waited, whole] = place;
       const left = Math.ceil(whole - waited);
-      const said = `${Number(before) + 1} dreams before yours`;
+      const position = `${Number(before) + 1} dreams before yours`;
       words.dataset.own ??= words.textContent;
-      const told = left > 0 ? `${said}, about ${left} s.` : `${said}.`;
-      if (words.textContent !== told) words.textContent = told;
+      const text = left > 0 ? `${position}, about ${left} s.` : `${position}.`;
+      if (words.textContent !== text) words.textContent = text;
     } else if (words.dataset.own !== undefined) {
       words.textContent = words.dataset.own;
       delete words.dataset.own;
@@ -208,10 +207,10 @@ new MutationObserver(() => {
   due = true;
   requestAnimationFrame(() => {
     due = false;
-    namePictures();
-    nameButtons();
-    slideByKeys();
-    tellQueue();
+    setAltTexts();
+    setButtonLabels();
+    addDividerKeys();
+    showQueueStatus();
   });
 }).observe(document.documentElement, {
   attributeFilter: ["alt", "src", "aria-label"],

@@ -1,4 +1,4 @@
-"""Answers (ASGI) that refuse a request, in one line."""
+"""ASGI responses that refuse a request, with a message of one line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from dream.errors import to_printable_line
 
-SERVER_BUSY = "the server is busy; try again in some seconds"
+SERVER_BUSY = "the server is busy; try again in a few seconds"
 
 
 async def refuse(send: Any, status: int, message: str) -> None:
-    """An answer that people read, and that Gradio's clients show as they show their own."""
+    """Send an error in the JSON form that Gradio's clients show."""
     body = _error_body(message)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -22,14 +22,16 @@ async def refuse(send: Any, status: int, message: str) -> None:
 
 
 async def refuse_misfit(request: Any, error: RequestValidationError) -> Response:
-    """What is answered to a body that has none of the shape asked for. FastAPI's own answer holds
-    all that was sent, and fails where no JSON can say that again.
+    """Return the response to a malformed body.
+
+    FastAPI's own response repeats the whole body, and fails where that cannot be JSON.
     """
-    wrong = error.errors()[0]
-    message = to_printable_line(f"{'.'.join(map(str, wrong['loc'][1:]))}: {wrong['msg']}")
+    first_error = error.errors()[0]
+    place = ".".join(map(str, first_error["loc"][1:]))
+    message = to_printable_line(f"{place}: {first_error['msg']}")
     return Response(_error_body(message), 422, media_type="application/json")
 
 
 def _error_body(message: str) -> bytes:
-    said = {"__type__": "validate", "is_valid": False, "parameter_name": "call", "message": message}
-    return json.dumps({"detail": [said]}).encode()
+    detail = {"__type__": "validate", "is_valid": False, "parameter_name": "call"}
+    return json.dumps({"detail": [detail | {"message": message}]}).encode()

@@ -1,4 +1,4 @@
-"""Status lines and progress messages, as HTML for the page."""
+"""Status lines, layer labels and progress messages of the page."""
 
 from __future__ import annotations
 
@@ -11,74 +11,94 @@ import gradio as gr
 
 from dream.errors import DreamError
 from dream.networks.download import DownloadProgress
+from dream.networks.model_card import ModelCard
+from dream.recipe import DreamRecipe
 from dream.render.loop import Frame
 
-STATUS_INTERVAL = 0.4
+DOWNLOAD_STATUS_SECONDS = 0.4
 STOPPED = "Stopped."
 
 
-def status_html(text: str, mark: str = "") -> str:
-    """A line for the status, read out as it changes."""
-    return f'<span role="status"{mark}>{html.escape(text)}</span>'
+def status_html(text: str, attributes: str = "") -> str:
+    """Return status HTML, which screen readers announce when it changes."""
+    return f'<span role="status"{attributes}>{html.escape(text)}</span>'
 
 
-def progress_html(text: str, stopped: str = STOPPED) -> str:
-    """A line for the status that holds only while something runs, and what it becomes by a stop."""
-    return status_html(text, f' data-under-way="{html.escape(stopped)}"')
+def progress_html(text: str, stopped_text: str = STOPPED) -> str:
+    """Return status HTML that is replaced by `stopped_text` when the run is stopped."""
+    return status_html(text, f' data-under-way="{html.escape(stopped_text)}"')
 
 
 def warning_html(error: DreamError, title: str) -> str:
-    """A line for the status that says what went wrong, which a toast says too."""
+    """Show an error as a toast and return it as status HTML."""
     show_toast(error, title)
     return status_html(to_sentence(error))
 
 
 def show_toast(text: DreamError | str, title: str) -> None:
-    """Say it in a corner of the page; clients of the API find it among the messages of a job."""
+    """Show a Gradio warning toast. API clients receive it as a log message of the job."""
     gr.Warning(html.escape(to_sentence(text)), title=title)
 
 
 def to_sentence(error: DreamError | str) -> str:
-    """What there is to say as a sentence; a file's name at its start keeps its letters."""
+    """Return a message as a sentence; a file name at its start keeps its case."""
     text = str(error)
     if text.split(" ")[0].isalpha():
         text = text[:1].upper() + text[1:]
     return f"{text}." if text and not text.endswith(".") else text
 
 
+def layer_label(card: ModelCard, name: str) -> str:
+    """Return the friendly name of a layer with its module name: "Faces, fur (inception4c)"."""
+    for layer in card.layers:
+        if name in (layer.name, layer.alias):
+            return f"{layer.effect} ({layer.alias or layer.name})"
+    return name
+
+
+def layers_label(recipe: DreamRecipe) -> str:
+    """Return the label of a dream's layer with its channels; of several, how many are mixed."""
+    if len(recipe.layers) > 1:
+        return f"a mix of {len(recipe.layers)} layers"
+    label = layer_label(recipe.card, recipe.layers[0][0])
+    channels = "channels" if len(recipe.channel_weights) > 1 else "channel"
+    return f"{label}, {channels} {recipe.channels}" if recipe.channels else label
+
+
 class Clock:
-    """How long work still takes, by how long its own steps took, not what came before them."""
+    """Estimate of the remaining time, from the time that the steps took."""
 
     def __init__(self) -> None:
-        self.begun = time.monotonic()
+        self.start = time.monotonic()
 
-    def left(self, done: float) -> str:
-        """In words, when that share of the work, from 0 to 1, is done."""
+    def remaining_text(self, fraction: float) -> str:
+        """Return the remaining time in words when `fraction` (0 to 1) of the work is done."""
         now = time.monotonic()
-        if not done:
-            self.begun = now
-            return "some time left"
-        seconds = (now - self.begun) / done * (1 - done)
+        if not fraction:
+            self.start = now
+            return "estimating the time left"
+        seconds = (now - self.start) / fraction * (1 - fraction)
         return f"{seconds:.{int(seconds < 60)}f} s left"
 
 
-def progress_text(frame: Frame, left: str, stopped: str = STOPPED) -> str:
-    """Where a dream is, and how long it still takes, in words."""
+def progress_text(frame: Frame, remaining: str, stopped_text: str = STOPPED) -> str:
+    """Return the progress status: octave, step and remaining time."""
     if frame.step == 0:
-        return progress_html("Falling asleep …")
-    said = f"Step {frame.step} of {frame.total}"
+        return progress_html("Starting …")
+    text = f"Step {frame.step} of {frame.total}"
     if frame.octaves > 1:
         step = f"step {frame.octave_step} of {frame.octave_steps}"
-        said = f"Octave {frame.octave} of {frame.octaves}, {step}"
-    return progress_html(f"{said}, {left}. {to_sentence(frame.remark)}".strip(), stopped)
+        text = f"Octave {frame.octave} of {frame.octaves}, {step}"
+    return progress_html(f"{text}, {remaining}. {to_sentence(frame.remark)}".strip(), stopped_text)
 
 
 def download_status(downloads: Iterator[DownloadProgress]) -> Iterator[str]:
-    """The status while the weights of a network are fetched, twice a second at most."""
-    shown = -math.inf
-    for each in downloads:
-        if time.monotonic() - shown > STATUS_INTERVAL:
+    """Yield the status while weights download, at most twice a second."""
+    last_shown = -math.inf
+    for progress in downloads:
+        if time.monotonic() - last_shown > DOWNLOAD_STATUS_SECONDS:
             yield progress_html(
-                f"Fetching {each.model} from {each.source}, once: {each.megabytes}."
+                f"Downloading {progress.model} from {progress.source} (first use only): "
+                f"{progress.megabytes}."
             )
-            shown = time.monotonic()
+            last_shown = time.monotonic()

@@ -1,4 +1,4 @@
-"""Videos while they are made: what there is to show of them, and the file that they become."""
+"""Stream the updates of a running video job, and write the video file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dream.files.video_reader import read_video_info
 from dream.files.video_writer import OUTPUT_FORMATS, VideoWriter
 from dream.page import status_line
 from dream.page.image_stream import (
-    KEPT_PREVIEWS,
-    SECONDS_BETWEEN_LOOKS,
-    STOP_TIMEOUT,
+    MAX_PREVIEWS,
+    POLL_SECONDS,
+    STOP_TIMEOUT_SECONDS,
     new_output_folder,
     photo_stem,
     stream_in_turn,
@@ -33,24 +33,29 @@ from dream.render.video_job import VideoJob, dream_video_job, zoom_video_job
 from dream.service.job_runner import JobRunner
 from dream.tensors import size_of
 
-# What the page takes of a video; the command line takes more.
+# Limits for uploaded videos; the command line allows more.
 UPLOAD_LIMITS = VideoLimits(seconds=30, side=4096, frames=1800, rate=60)
 LIMITS_TEXT = (
-    f"MP4, MOV, WebM or GIF: up to {UPLOAD_LIMITS.seconds:g} seconds, {UPLOAD_LIMITS.frames} frames, "
-    f"{UPLOAD_LIMITS.rate:g} a second (of more some are left out), {UPLOAD_LIMITS.side} pixels a side and 50 MB. "
-    "Sound is kept."
+    f"MP4, MOV, WebM or GIF, up to {UPLOAD_LIMITS.seconds:g} seconds, "
+    f"{UPLOAD_LIMITS.frames} frames, {UPLOAD_LIMITS.side} pixels per side and 50 MB. "
+    f"Frames beyond {UPLOAD_LIMITS.rate:g} per second are dropped. The sound is kept."
 )
-PREVIEW_INTERVAL = 0.25
+PREVIEW_SECONDS = 0.25
 PREVIEW_SIDE = 1024
 FORMAT_NAMES = tuple(ending.removeprefix(".") for ending in OUTPUT_FORMATS)
 
 
 @dataclass(frozen=True)
 class VideoUpdate:
-    """A moment of the work on a video, in words for the status.
+    """A status line, and the state of a video job.
 
-    `path` is where the video will be; it is there when `done` says so. `picture` is the path of the
-    frame that is worked on (JPEG), if it is a new one. `ended` says why there is not all of it.
+    Attributes:
+        status: HTML of the status line.
+        path: path of the video, which exists once `done` is True.
+        recipe: the recipe of the video.
+        preview: path of a JPEG of the current frame; "" if it has not changed.
+        done: whether the video is written.
+        ended: why the video is incomplete; "" if it is complete.
     """
 
     status: str
@@ -67,26 +72,22 @@ VideoUpdates = Generator[VideoUpdate, None, None]
 def stream_zoom(
     work: JobRunner, recipe: ZoomRecipe, photo: str, ending: str = "mp4"
 ) -> VideoUpdates:
-    """A zoom into a photo; all is checked before this returns.
+    """Stream a zoom into a photo; all inputs are checked before this returns.
 
     Raises:
-        DreamError: as `load_image`, `Work.film` and `Engine.fetch`.
+        DreamError: as `load_image`, `JobRunner.render_video` and `Engine.fetch`.
     """
-    picture = load_image(photo)
-    (job,) = work.engine.plan([check_length(recipe)], size_of(picture))
-    return _stream_video_job(work, zoom_video_job(job, picture), photo, ending)
+    image = load_image(photo)
+    (job,) = work.engine.plan([check_length(recipe)], size_of(image))
+    return _stream_video_job(work, zoom_video_job(job, image), photo, ending)
 
 
 def check_length(recipe: ZoomRecipe) -> ZoomRecipe:
-    """The zoom, if it is none that takes long even to be planned.
-
-    Raises:
-        OutOfTime: if it has too many frames.
-    """
+    """Return the recipe, or raise OutOfTime if it has too many frames to plan quickly."""
     if recipe.frame_count > UPLOAD_LIMITS.frames:
         raise OutOfTime(
-            f"this zoom has {recipe.frame_count} frames, and {UPLOAD_LIMITS.frames} are made here at most; "
-            "a shorter one, or fewer a second"
+            f"this zoom has {recipe.frame_count} frames; the limit is {UPLOAD_LIMITS.frames}; "
+            "make it shorter, or lower the frame rate"
         )
     return recipe
 
@@ -94,166 +95,160 @@ def check_length(recipe: ZoomRecipe) -> ZoomRecipe:
 def stream_video(
     work: JobRunner, recipe: VideoRecipe, path: str, ending: str = "mp4"
 ) -> VideoUpdates:
-    """A video, dreamed; all is checked before this returns. Raises as `zoom`."""
-    seen = read_video_info(path, UPLOAD_LIMITS)
-    (job,) = work.engine.plan([recipe], seen.size)
-    return _stream_video_job(work, dream_video_job(job, seen), path, ending)
+    """Stream a dreamed video; checks inputs and raises as `stream_zoom`."""
+    video = read_video_info(path, UPLOAD_LIMITS)
+    (job,) = work.engine.plan([recipe], video.size)
+    return _stream_video_job(work, dream_video_job(job, video), path, ending)
 
 
 def stream_making_of(
     work: JobRunner, recipe: DreamRecipe, photo: str, making: MakingOf, ending: str = "mp4"
 ) -> VideoUpdates:
-    """How a dream came about; all is checked before this returns. Raises as `zoom`."""
-    picture = load_image(photo)
-    (job,) = work.engine.plan([recipe], size_of(picture))
+    """Stream a video of a dream as it forms; checks inputs and raises as `stream_zoom`."""
+    image = load_image(photo)
+    (job,) = work.engine.plan([recipe], size_of(image))
     settled, size = job.recipes[0], making_of_size(job.stages[-1].size)
     path = _output_path(settled, photo, ending, "making-of-")
-    film = VideoWriter(path, settled, size, making.frame_rate, 1 / making.frame_rate)
-    frames = work.render([recipe], picture, every_frame=True)
-    said, clock = _UpdateWriter(film), status_line.Clock()
+    writer = VideoWriter(path, settled, size, making.frame_rate, 1 / making.frame_rate)
+    frames = work.render([recipe], image, every_frame=True)
+    updates, clock = _UpdateWriter(writer), status_line.Clock()
 
     def stream() -> VideoUpdates:
-        yield said.starting()
-        for frame in record_making_of(frames, making, film):
-            said.ended = frame.ended
-            words = status_line.progress_text(frame, clock.left(frame.done))
-            yield from said.throttled(words, frame.picture)
+        yield updates.starting_update()
+        for frame in record_making_of(frames, making, writer):
+            updates.ended = frame.ended
+            status = status_line.progress_text(frame, clock.remaining_text(frame.done))
+            yield from updates.throttled_updates(status, frame.picture)
 
-    def made() -> VideoUpdates:
+    def record() -> VideoUpdates:
         try:
-            yield from stream_in_turn(work, settled.model, said.update, stream())
-            film.finish(with_recipe=not said.ended)
-            yield said.final_update(
-                f"The dream as it forms, {len(making.frame_order)} frames, made in"
+            yield from stream_in_turn(work, settled.model, updates.update, stream())
+            writer.finish(with_recipe=not updates.ended)
+            yield updates.final_update(
+                f"The dream as it forms: {len(making.frame_order)} frames, made in"
             )
         finally:
-            film.discard_parts()
+            writer.discard_parts()
 
-    return made()
+    return record()
 
 
-def _stream_video_job(work: JobRunner, reel: VideoJob, source: str, ending: str) -> VideoUpdates:
-    (recipe,) = reel.job.recipes
-    film = VideoWriter(
-        _output_path(recipe, source, ending), recipe, reel.size, reel.frame_rate, reel.time_base
+def _stream_video_job(work: JobRunner, job: VideoJob, source: str, ending: str) -> VideoUpdates:
+    (recipe,) = job.job.recipes
+    writer = VideoWriter(
+        _output_path(recipe, source, ending), recipe, job.size, job.frame_rate, job.time_base
     )
-    shots = work.render_video(reel, film)
-    said, clock = _UpdateWriter(film), status_line.Clock()
+    video_frames = work.render_video(job, writer)
+    updates, clock = _UpdateWriter(writer), status_line.Clock()
 
     def stream() -> VideoUpdates:
-        yield said.starting()
-        for shot in shots:
-            said.frames, left = shot.frames_done, clock.left(shot.fraction)
-            if shot.frame.finished or shot.frames_done == 0:
-                words = status_line.progress_html(
-                    f"Frame {shot.frames_done} of {shot.frames_total}, {left}."
-                )
-                yield from said.throttled(words, shot.frame.picture)
+        yield updates.starting_update()
+        for video_frame in video_frames:
+            updates.frames = count = video_frame.frames_done
+            remaining = clock.remaining_text(video_frame.fraction)
+            if video_frame.frame.finished or count == 0:
+                text = f"Frame {count} of {video_frame.frames_total}, {remaining}."
+                status = status_line.progress_html(text)
+                yield from updates.throttled_updates(status, video_frame.frame.picture)
 
-    def made() -> VideoUpdates:
+    def render() -> VideoUpdates:
         try:
-            yield from stream_in_turn(work, recipe.model, said.update, stream())
-            film.finish(reel.video)
-            yield said.final_update(
-                f"{reel.frame_count} frames, {float(reel.times[-1]):g} seconds, made in"
+            yield from stream_in_turn(work, recipe.model, updates.update, stream())
+            writer.finish(job.video)
+            yield updates.final_update(
+                f"{job.frame_count} frames, {float(job.times[-1]):g} seconds, made in"
             )
         except OutOfTime as error:
-            if not film.finish(reel.video):
+            if not writer.finish(job.video):
                 if isinstance(error, LeaseError):
                     raise
-                none = f"time was up before the first frame was there; {TIME_LIMIT_ADVICE}"
-                raise OutOfTime(none) from error
-            so_far = f"after {said.frames} of {reel.frame_count} frames"
-            said.ended = (
-                f"{so_far}: {error}"
+                message = f"time was up before the first frame was finished; {TIME_LIMIT_ADVICE}"
+                raise OutOfTime(message) from error
+            progress = f"after {updates.frames} of {job.frame_count} frames"
+            updates.ended = (
+                f"{progress}: {error}"
                 if isinstance(error, LeaseError)
-                else f"time was up {so_far}, this is how far it came; a shorter video, {TIME_LIMIT_ADVICE}"
+                else f"time was up {progress}; make the video shorter, or {TIME_LIMIT_ADVICE}"
             )
-            yield said.final_update()
+            yield updates.final_update()
         finally:
-            # Where it was stopped, or took too long, what there is shall be seen.
-            shots.close()
-            if not film.path.exists():
-                film.finish(reel.video)
-            film.discard_parts()
+            # After a stop or a timeout, write the frames that exist as a video.
+            video_frames.close()
+            if not writer.path.exists():
+                writer.finish(job.video)
+            writer.discard_parts()
 
-    return made()
+    return render()
 
 
 class _UpdateWriter:
-    """What is said and shown of a film as it is made: how many `frames` of it there are, and why
-    it has `ended` before its end.
-    """
+    """Makes the updates of a video job: counts finished `frames`, knows why it `ended` early."""
 
-    def __init__(self, film: VideoWriter) -> None:
-        self.film = film
-        self.started, self.last_preview = time.monotonic(), -math.inf
+    def __init__(self, writer: VideoWriter) -> None:
+        self.writer = writer
+        self.start, self.last_preview = time.monotonic(), -math.inf
         self.previews: deque[Path] = deque()
         self.frames, self.ended = 0, ""
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.started
+        return time.monotonic() - self.start
 
-    def starting(self) -> VideoUpdate:
-        """What is said as it begins."""
-        self.started = time.monotonic()
-        return self.update(status_line.progress_html("Falling asleep …"))
+    def starting_update(self) -> VideoUpdate:
+        """Restart the clock and return the first update."""
+        self.start = time.monotonic()
+        return self.update(status_line.progress_html("Starting …"))
 
-    def throttled(self, words: str, picture: Callable[[], Image.Image]) -> Iterator[VideoUpdate]:
-        """Those words and that picture, unless the last ones were only just shown."""
-        if time.monotonic() - self.last_preview < PREVIEW_INTERVAL:
+    def throttled_updates(
+        self, status: str, make_image: Callable[[], Image.Image]
+    ) -> Iterator[VideoUpdate]:
+        """Yield an update with a preview, unless the last one is too recent."""
+        if time.monotonic() - self.last_preview < PREVIEW_SECONDS:
             return
         self.last_preview = time.monotonic()
-        path = self.film.path.with_name(f"{uuid.uuid4().hex}.jpg")
-        image = picture()
+        path = self.writer.path.with_name(f"{uuid.uuid4().hex}.jpg")
+        image = make_image()
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
         save_preview(image, path)
         self.previews.append(path)
-        if len(self.previews) > KEPT_PREVIEWS:
+        if len(self.previews) > MAX_PREVIEWS:
             self.previews.popleft().unlink(missing_ok=True)
-        yield self.update(words, str(path))
+        yield self.update(status, str(path))
 
-    def final_update(self, words: str = "") -> VideoUpdate:
-        """What is said when it is there, or as much of it as there was time for."""
+    def final_update(self, text: str = "") -> VideoUpdate:
+        """Return the update for the finished video, or for its frames up to the time limit."""
         if self.ended:
             status_line.show_toast(self.ended, "Ended early")
-            words = f"{status_line.to_sentence(self.ended)} What there is plays; it was made in"
-        if self.film.remark:
-            status_line.show_toast(self.film.remark, "Without its sound")
-        remark = status_line.to_sentence(self.film.remark)
-        moment = self.update(
-            status_line.status_html(f"{words} {self.seconds:.1f} s. {remark}".strip())
-        )
-        return replace(moment, done=True, ended=self.ended)
+            text = f"{status_line.to_sentence(self.ended)} The finished frames play; made in"
+        if self.writer.remark:
+            status_line.show_toast(self.writer.remark, "No sound")
+        remark = status_line.to_sentence(self.writer.remark)
+        status = status_line.status_html(f"{text} {self.seconds:.1f} s. {remark}".strip())
+        return replace(self.update(status), done=True, ended=self.ended)
 
-    def update(self, words: str, picture: str = "") -> VideoUpdate:
-        """What there is now: those words, and that picture if it is a new one."""
-        return VideoUpdate(words, str(self.film.path), self.film.recipe, picture)
+    def update(self, status: str, preview: str = "") -> VideoUpdate:
+        """Return an update with a status and the path of a new preview, if any."""
+        return VideoUpdate(status, str(self.writer.path), self.writer.recipe, preview)
 
 
-def _output_path(recipe: Recipe, source: str, ending: str, before: str = "") -> Path:
-    """Where a video is put: in a folder of its own.
-
-    Raises:
-        RecipeError: if it is none that is written here.
-    """
+def _output_path(recipe: Recipe, source: str, ending: str, prefix: str = "") -> Path:
+    """Return the path for a video in a new folder; raise RecipeError for an unknown format."""
     if ending not in FORMAT_NAMES:
         raise RecipeError(
             f"format must be {' or '.join(FORMAT_NAMES)}, not {describe_value(ending)}"
         )
-    return new_output_folder() / f"{before}{recipe.file_stem(photo_stem(source))}.{ending}"
+    return new_output_folder() / f"{prefix}{recipe.file_stem(photo_stem(source))}.{ending}"
 
 
 async def wait_for_stopped_video(path: str) -> str:
-    """The video at that path, when it has been put together after a stop; "" if there is none.
+    """Return `path` once the video is written after a stop; "" if there is none.
 
-    No thread waits for it, as `stopped_at`.
+    This polls without a thread, as `wait_for_stopped_image` does.
     """
     if not path:
         return ""
-    until, film = time.monotonic() + STOP_TIMEOUT, Path(path)
-    parts_of_it = film.with_name(f".{film.name}.parts")
-    while parts_of_it.exists() and time.monotonic() < until:
-        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-    return path if film.is_file() else ""
+    deadline, video = time.monotonic() + STOP_TIMEOUT_SECONDS, Path(path)
+    parts = video.with_name(f".{video.name}.parts")
+    while parts.exists() and time.monotonic() < deadline:
+        await asyncio.sleep(POLL_SECONDS)
+    return path if video.is_file() else ""

@@ -216,7 +216,7 @@ def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -
     assert shown(page) == before
     # A picture of what Dreamlet brings leads back to it.
     page.locator(".layers:visible button", has_text="Rings").click()
-    expect(page.get_by_label("Network", exact=True)).to_have_value("dreamlet · here")
+    expect(page.get_by_label("Network", exact=True)).to_have_value("dreamlet")
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
 
 
@@ -257,7 +257,7 @@ def test_a_bad_file_is_answered_in_one_sentence(
 def test_without_a_photo_it_asks_for_one(page: Page) -> None:
     page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
     page.click("#go")
-    expect(status(page)).to_contain_text("Drop a photo first")
+    expect(status(page)).to_contain_text("Upload a photo first")
 
 
 def open_channels(page: Page) -> None:
@@ -276,12 +276,12 @@ def thumbnails(page: Page) -> Locator:
 def test_the_second_tab_opens_on_a_full_grid(page: Page) -> None:
     open_channels(page)
     expect(thumbnails(page)).to_have_count(16)
-    expect(said(page)).to_have_text("16 channels of inception4c. Click one to enlarge it.")
+    expect(said(page)).to_contain_text("Faces, fur (inception4c): 16 channels. Click one")
     page.locator(".layers:visible button", has_text="Scales").click()
-    expect(said(page)).to_contain_text("16 channels of inception5a.")
+    expect(said(page)).to_contain_text("Scales (inception5a): 16 channels.")
     expect(thumbnails(page)).to_have_count(16)
     page.locator(".layers:visible button", has_text="Eye fields").click()
-    expect(said(page)).to_have_text("Press the button to see 16 channels of inception4a.")
+    expect(said(page)).to_contain_text('Eye fields (inception4a): press "Show channels" to')
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
@@ -291,7 +291,7 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
     upload(page, small("coffee.jpg", tmp_path))
     open_channels(page)
     page.locator(".layers:visible button", has_text="Rings").click()
-    expect(said(page)).to_contain_text("16 channels of inception3b.")
+    expect(said(page)).to_contain_text("Rings, eyes (inception3b): 16 channels.")
     # Others on the phone than at the desk: what was made once is there at once.
     channel = page.viewport_size["width"] % 300  # type: ignore[index]
     page.locator("#numbers textarea, #numbers input").fill(f"5,{channel}")
@@ -301,7 +301,7 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
     expect(said(page)).to_contain_text("s left.")
     expect(page.locator("#stop-show")).to_be_visible()
     expect(said(page)).to_have_text(
-        "2 channels of inception3b. Click one to enlarge it.", timeout=60 * SECONDS
+        "Rings, eyes (inception3b): 2 channels. Click one to enlarge it.", timeout=60 * SECONDS
     )
     expect(page.locator("#show")).to_be_visible()
     expect(thumbnails(page)).to_have_count(2)
@@ -310,7 +310,8 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
     expect(page.locator("#carry")).to_have_text(f"Dream my photo with channel {channel}")
     page.click("#carry")
     expect(page.locator("#go")).to_be_visible()
-    expect(status(page)).to_contain_text(f"at inception3b {channel}, seed 0", timeout=60 * SECONDS)
+    done = f"(inception3b), channel {channel}, seed 0"
+    expect(status(page)).to_contain_text(done, timeout=60 * SECONDS)
     expect(page.get_by_label("Layer", exact=True).first).to_have_value("Rings, eyes · inception3b")
     path = download(page, tmp_path)
     assert path.name == f"dream-coffee-inception3b+{channel}-i5-seed0.png"
@@ -337,7 +338,8 @@ def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page, tmp_path
     photo.click(position={"x": 0.5 * box["width"], "y": 0.3 * box["height"]})
     expect(page.locator("#where img")).to_be_visible()
     expect(said(page)).to_have_text(
-        "What inception4c sees at that spot, by how strongly it answers.", timeout=60 * SECONDS
+        "Faces, fur (inception4c): most active channels at this spot, strongest first.",
+        timeout=60 * SECONDS,
     )
     captions = page.locator("#channels .caption-label").all_inner_texts()
     strengths = [float(caption.split(" · ")[1]) for caption in captions]
@@ -348,7 +350,7 @@ def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page, tmp_path
     channel = captions[3].split(" · ")[0]
     expect(page.locator("#carry")).to_have_text(f"Dream my photo with channel {channel}")
     page.click("#carry")
-    expect(status(page)).to_contain_text(f"at inception4c {channel}", timeout=60 * SECONDS)
+    expect(status(page)).to_contain_text(f"(inception4c), channel {channel}", timeout=60 * SECONDS)
     expect_photo(page, "coffee.jpg")
 
 
@@ -377,7 +379,7 @@ def test_channels_that_form_give_way_to_those_of_another_layer(page: Page) -> No
     show_channels(page, "1-16")
     expect(said(page)).to_contain_text("s left.")
     page.locator(".layers:visible button", has_text="Rings").click()
-    kept = "16 channels of inception3b. Click one to enlarge it."
+    kept = "Rings, eyes (inception3b): 16 channels. Click one to enlarge it."
     expect(said(page)).to_have_text(kept)
     expect(page.locator("#show")).to_be_visible()
     page.wait_for_timeout(2 * SECONDS)
@@ -450,7 +452,7 @@ def open_section(page: Page, name: str) -> None:
 
 def painted(page: Page) -> Locator:
     """The painter, open and with the photo on it."""
-    open_section(page, "Dream in a part of the photo")
+    open_section(page, "Mask")
     expect(page.locator("#mask button[aria-label='Brush']")).to_be_visible()
     page.wait_for_timeout(1.5 * SECONDS)
     return page.locator("#mask canvas").first
@@ -524,7 +526,7 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     dreamed(page)
     assert not read_recipe(download(page, tmp_path / "whole"), DreamRecipe).mask
     page.set_input_files("#photo input[type=file]", path)
-    expect(status(page)).to_contain_text("was dreamed here; the controls are set to its recipe")
+    expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
     expect_on_painter(page, path)
     dreamed(page)
     recipe = read_recipe(path, DreamRecipe)
@@ -532,7 +534,7 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     # So it does where nobody opens the painter.
     page.goto(address)
     page.set_input_files("#photo input[type=file]", path)
-    expect(status(page)).to_contain_text("was dreamed here; the controls are set to its recipe")
+    expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
     dreamed(page)
     assert read_recipe(download(page, tmp_path / "unopened"), DreamRecipe) == recipe
 
@@ -541,14 +543,14 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
 def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path) -> None:
     upload(page, small("coffee.jpg", tmp_path))
     fill(page, "Intensity", 2)
-    open_section(page, "Dream of another picture")
+    open_section(page, "Guide image")
     page.set_input_files("#guide input[type=file]", EXAMPLES / "rocket.jpg")
     layer = page.get_by_label("Layer", exact=True)
     expect(layer).to_have_value("Scales · inception5a")
     objective = page.get_by_label("Objective", exact=True)
     objective.click()
     page.get_by_role("option", name="texture").click()
-    dreamed(page, "at inception5a, seed 0")
+    dreamed(page, "Scales (inception5a), seed 0")
     guided = download(page, tmp_path)
     recipe = read_recipe(guided, DreamRecipe)
     assert recipe.objective == "texture" and recipe.guide
@@ -558,7 +560,7 @@ def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path
     expect(layer).to_have_value("Faces, fur · inception4c")
     expect(objective).to_have_value("automatic")  # Texture needs a guide.
     # From the recipe alone the very same picture comes again.
-    open_section(page, "Recipe: keep, share, load")
+    open_section(page, "Recipe: save, share, load")
     text = page.locator("#recipe textarea").input_value()
     assert DreamRecipe.from_json(text) == recipe
     said = page.locator("#recipe-said [role=status]")
@@ -587,7 +589,7 @@ def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
 ) -> None:
     absent = f"Object.defineProperty(navigator, 'clipboard', {{ value: {clipboard} }})"
     page.evaluate(absent)
-    open_section(page, "Recipe: keep, share, load")
+    open_section(page, "Recipe: save, share, load")
     page.click("#copy-link")
     expect(page.locator("#link")).to_contain_text("Copy this link to the page with the recipe")
     link = page.locator("#link textarea, #link input")
@@ -598,7 +600,7 @@ def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
 
 @at_the_desk
 def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
-    open_section(page, "Recipe: keep, share, load")
+    open_section(page, "Recipe: save, share, load")
     page.click("#copy-link")
     link = page.locator("#link textarea, #link input")
     expect(link).to_have_value(re.compile("recipe="))
@@ -664,9 +666,9 @@ def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) ->
     assert waiting.value.suggested_filename == "dreams.zip"
     with ZipFile(waiting.value.path()) as archive:
         assert archive.read(first.name) == first.read_bytes() and len(archive.namelist()) == 3
-    expect(status(page)).to_have_text("2 dreams and their recipes, in one ZIP.")
+    expect(status(page)).to_have_text("The ZIP has 2 dreams and their recipes.")
     items.first.click()
-    expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
+    expect(status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
     expect(number(page, "Intensity")).to_have_value("1")
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Faces, fur · inception4c")
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 1:")
@@ -684,7 +686,7 @@ def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> 
         page.locator("#comparing").get_by_label(intensity, exact=True).uncheck()
     page.locator("#comparing").get_by_label("1", exact=True).check()
     page.click("#make-sheet")
-    expect(status(page)).to_contain_text("6 dreams in", timeout=60 * SECONDS)
+    expect(status(page)).to_contain_text("Contact sheet of 6 dreams, made in", timeout=60 * SECONDS)
     sheet = page.locator("#sheet img")
     page.locator("#sheet").scroll_into_view_if_needed()
     expect(sheet).to_be_visible()
@@ -724,7 +726,7 @@ def test_an_older_dream_brings_its_photo_along(page: Page, tmp_path: Path) -> No
         upload(page, small(name, tmp_path))
         dreamed(page)
     page.locator("#strip button.thumbnail-item").first.click()
-    expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
+    expect(status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
     expect_photo(page, "coffee.jpg")
     painted(page)
     expect_on_painter(page, EXAMPLES / "coffee.jpg")
@@ -763,7 +765,7 @@ def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Pag
     fill(page, "Intensity", 1)
     open_channels(page)
     page.click("#carry")
-    expect(status(page)).to_contain_text("at inception4c 0, seed 0", timeout=60 * SECONDS)
+    expect(status(page)).to_contain_text("(inception4c), channel 0, seed 0", timeout=60 * SECONDS)
     expect(page.locator("#go")).to_be_visible()
 
 
@@ -774,14 +776,14 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     page.click("#go")
     expect(status(page)).to_contain_text("Octave 2")
     page.click("#stop")
-    expect(status(page)).to_contain_text("Stopped. Dream again goes on from here.")
+    expect(status(page)).to_contain_text("Stopped. Dream deeper to continue from here.")
     expect(page.locator("#go")).to_be_visible()
     before = shown(page)
     # What is shown is what is downloaded: all of it, of which no recipe is told.
     named = r"dream-clouds-inception4c-i10-seed0-\d+\.png"
     assert load_image(download_after_a_stop(page, tmp_path, named)).shape[3] == 640
     page.click("#came-about")
-    expect(status(page)).to_contain_text("This dream was stopped on its way; let one come to its")
+    expect(status(page)).to_contain_text("This dream was stopped early. Finish a dream first.")
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 10:")
     fill(page, "Intensity", 1)
     page.click("#again")
@@ -798,7 +800,7 @@ def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
     before = shown(page)
     page.route("**/queue/join*", lambda route: None)  # The server has much to do.
     page.click("#go")
-    expect(status(page)).to_have_text("One moment …")
+    expect(status(page)).to_have_text("Waiting for the server …")
     photo = page.locator("#photo img").get_attribute("src")
     assert "cat.jpg" in str(photo) and shown(page) == [photo, photo]
     page.click("#stop")
@@ -810,14 +812,14 @@ def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
 @at_the_desk
 def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
     lines = page.locator("#made-of p")
-    expect(lines.first).to_have_text("Dreamlet at inception4c (faces, fur)")
+    expect(lines.first).to_have_text("Dreamlet: Faces, fur (inception4c)")
     held: list[Any] = []  # What else follows from the photo, on a server that has much to do.
     page.route("**/run/predict*", lambda route: held.append(route))
     upload(page, small("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.click("#try-layers")
     expect(status(page)).to_have_text(
-        "4 other layers. Click one to choose it.", timeout=60 * SECONDS
+        "Previews at 4 other layers. Click one to choose its layer.", timeout=60 * SECONDS
     )
     for route in held:
         route.continue_()
@@ -827,12 +829,12 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     expect(others).to_have_count(4)
     others.nth(3).click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Scales · inception5a")
-    dreamed(page, "at inception5a, seed 0")
-    expect(lines.first).to_have_text("Dreamlet at inception5a (scales)")
-    expect(lines.nth(1)).to_have_text(re.compile("^Intensity 1: 6 steps of 0.35 grey levels"))
+    dreamed(page, "Scales (inception5a), seed 0")
+    expect(lines.first).to_have_text("Dreamlet: Scales (inception5a)")
+    expect(lines.nth(1)).to_have_text("Intensity 1: 6 steps per octave, 5 octaves, step 0.35/255")
     page.evaluate("() => (navigator.clipboard.writeText = async (text) => (window.copied = text))")
     page.click("#share")
-    expect(page.locator("#shared-link")).to_contain_text("The link is on the clipboard")
+    expect(page.locator("#shared-link")).to_contain_text("Link copied to the clipboard")
     assert page.evaluate("window.copied").startswith(page.url.partition("?")[0])
     expect(others).to_have_count(4)
     upload(page, small("coffee.jpg", tmp_path))  # Which has not been dreamed at those.

@@ -61,13 +61,13 @@ def test_dreams_that_are_gone_are_passed_over_in_words(tmp_path: Path) -> None:
     paths = dreams("dream-1.png", "dream-2.png", "dream-3.png")
     paths[0].unlink()
     path, said = zip_history(visit_of(paths))
-    assert path and "2 dreams" in said and "1 more no longer kept here" in said
+    assert path and "2 dreams" in said and "1 more are no longer on the server" in said
     with ZipFile(path) as archive:
         assert archive.namelist() == ["dream-2.png", "dream-3.png", "recipes.jsonl"]
     for each in paths[1:]:
         each.unlink()
     path, said = zip_history(visit_of(paths))
-    assert path is None and "no longer kept here" in said
+    assert path is None and "no longer on the server" in said
 
 
 @told

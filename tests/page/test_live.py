@@ -15,7 +15,7 @@ from playwright.sync_api import Page, Playwright, expect, sync_playwright
 from dream import DreamError, PictureError
 from dream.files.video_reader import read_video_info
 from dream.page.tabs import live
-from dream.page.tabs.live import FRAME_SIDE
+from dream.page.tabs.live import MAX_FRAME_SIDE
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, watched
 from tests.support.stream import streaming
 from tests.support.videos import camera, panned
@@ -39,15 +39,15 @@ def uri(size: tuple[int, int], kind: str = "JPEG") -> str:
 
 
 def test_frames_are_small_jpegs() -> None:
-    assert live._decode_frame(uri((FRAME_SIDE, 1))).size == (FRAME_SIDE, 1)
+    assert live._decode_frame(uri((MAX_FRAME_SIDE, 1))).size == (MAX_FRAME_SIDE, 1)
     for sent in (
-        uri((FRAME_SIDE + 1, 1)),
+        uri((MAX_FRAME_SIDE + 1, 1)),
         uri((4, 4), "PNG"),
         uri((999, 999))[:400],
         "",
         "x" * 999,
     ):
-        with pytest.raises(PictureError, match="this is no frame of a camera: "):
+        with pytest.raises(PictureError, match="this is not a camera frame: "):
             live._decode_frame(sent)
 
 
@@ -161,7 +161,7 @@ def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
             )
             page.goto(address)
             page.get_by_role("tab", name="Class image").click()
-            page.get_by_role("button", name="Make my photo more of it").click()
+            page.get_by_role("button", name="Push my photo towards this class").click()
             page.locator("#class-photo").get_by_label("Capture from camera").click()
             page.locator("#class-photo [title='grant webcam access'] button").click()
             expect(page.locator("#class-photo video")).to_have_css("transform", "none")
@@ -199,5 +199,5 @@ def test_what_is_no_frame_ends_the_stream_in_one_line(address: str, sent: str) -
     with streaming(address) as send:
         while not send(Image.new("RGB", (64, 48), "red")):
             pass  # The one before has only just gone.
-        with pytest.raises(DreamError, match="this is no frame of a camera: .*$"):
+        with pytest.raises(DreamError, match="this is not a camera frame: .*$"):
             send(sent)

@@ -58,7 +58,7 @@ def test_links_and_recipes_that_are_markup_are_refused_as_text(
         page.goto(f"{address}/?recipe={quote(recipe)}")
         expect(status(page)).to_contain_text("This recipe cannot be used")
         assert_nothing_ran(page)
-    page.get_by_role("button", name="Recipe: keep, share, load").click()
+    page.get_by_role("button", name="Recipe: save, share, load").click()
     said = page.locator("#recipe-said [role=status]")
     for recipe in RECIPES[:2]:
         page.locator("#recipe textarea").fill(recipe)
@@ -86,7 +86,7 @@ def test_a_photo_whose_name_and_recipe_are_markup_is_dreamed(page: Page, tmp_pat
         page.click("#download")
     assert re.fullmatch(r"[\w.-]+\.png", waiting.value.suggested_filename)
     page.reload()
-    expect(status(page)).to_have_text("Your last visit is back.")
+    expect(status(page)).to_have_text("Your last visit is restored.")
     expect(page.locator("#strip button.thumbnail-item")).to_have_count(1)
     assert_nothing_ran(page)
 

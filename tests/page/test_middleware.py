@@ -125,7 +125,7 @@ def test_tab_reaches_every_control_in_reading_order(page: Page) -> None:
     order = (
         *("Deep Dream", "Class image", "Upload file", "Dream this photo", "cat", "Creatures"),
         *("number input for Intensity", "Eye fields", "Network", "Layer", "Advanced ▼"),
-        *("The line between before and after", "Dream again", "Download", "Settings"),
+        *("Divider between before and after", "Dream deeper", "Download", "Settings"),
     )
     assert all(reached.index(one) < reached.index(next) for one, next in pairwise(order))
 
@@ -147,7 +147,7 @@ def test_enter_dreams_and_escape_stops_without_a_mouse(page: Page) -> None:
 
 @needs_chromium
 def test_arrow_keys_move_the_line_between_before_and_after(page: Page) -> None:
-    line = page.get_by_role("slider", name="The line between before and after")
+    line = page.get_by_role("slider", name="Divider between before and after")
     box = page.locator("#view img").first.bounding_box()
     assert box
     where = [line.bounding_box()]

@@ -61,10 +61,10 @@ def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     visit = History.read(made)
     assert visit.shown.file.endswith(NAME) and len(visit.dreams) == MAX_DREAMS
     assert visit.to_browser() == {**made, "dreams": [[NAME] * 3] * MAX_DREAMS}
-    assert not visit.shown.found()  # There is no such file.
+    assert not visit.shown.resolve()  # There is no such file.
     assert (
         History.read(History(shown=OPENING).to_browser()) == History()
-        and OPENING.found() == OPENING
+        and OPENING.resolve() == OPENING
     )
 
 
@@ -104,7 +104,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     fill(page, "Intensity", 4)
     page.wait_for_timeout(0.5 * SECONDS)
     page.reload()
-    expect(status(page)).to_have_text("Your last visit is back.")
+    expect(status(page)).to_have_text("Your last visit is restored.")
     expect_photo(page, "cat.jpg")
     expect(number(page, "Intensity")).to_have_value("4")
     expect(layer(page)).to_have_value("Rings, eyes · inception3b")
@@ -113,7 +113,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 2:")
     assert download(page, tmp_path / "again").read_bytes() == first.read_bytes()
     strip(page).first.click()
-    expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
+    expect(status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
     # A link wins over what was kept, once; the strip stays.
     page.goto(f'{address}/?recipe={{"intensity": 8}}')
     expect(status(page)).to_have_text(
@@ -129,7 +129,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     fill(page, "Intensity", 3)
     page.wait_for_timeout(0.5 * SECONDS)
     page.reload()
-    expect(status(page)).to_have_text("Your last visit is back.")
+    expect(status(page)).to_have_text("Your last visit is restored.")
     expect_photo(page, "cat.jpg")
     expect(number(page, "Intensity")).to_have_value("3")
     # What is malformed, and was put there by another hand, is a page as new.
@@ -180,15 +180,15 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
         film = download(page, tmp_path, "#making-download")
         assert film.name == "making-of-dream-cat-inception4c-i2-seed0.mp4"
         strip(page).first.click()
-        expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
+        expect(status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
         page.locator("#photos .gallery-item img, #photos .gallery img").nth(2).click()
         expect_photo(page, "clouds.jpg")
         page.wait_for_timeout(0.5 * SECONDS)
     with served(log, **port):
         page.reload()
         expect(status(page)).to_have_text(
-            "Your last visit is back. No longer kept here, and left out: what was shown, "
-            "dreams of the strip (3)."
+            "Your last visit is restored. No longer on the server: the last dream, "
+            "dreams of this visit (3)."
         )
         expect(number(page, "Intensity")).to_have_value("1")
         expect_photo(page, "clouds.jpg")  # Which ships.
@@ -218,8 +218,8 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
         page.wait_for_timeout((3 if server_knows else 15) * SECONDS)
         line.mend()
         # The page comes back by itself.
-        ended = "Its dream was stopped on its way; Dream again goes on from here."
-        said = f"Your last visit is back. {ended}" if server_knows else "Your last visit is back."
+        ended = "Its dream was stopped early. Dream deeper to continue from here."
+        said = "Your last visit is restored." + (f" {ended}" if server_knows else "")
         expect(status(page)).to_have_text(said, timeout=60 * SECONDS)
         expect_photo(page, "rocket.jpg")
         expect(strip(page)).to_have_count(0 if server_knows else 1)

@@ -106,9 +106,9 @@ def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
 def test_a_layer_that_no_painter_made_is_refused_unopened(tmp_path: Path) -> None:
     for side in (513, 9000, 100_000):
         (tmp_path / "huge.png").write_bytes(png_header(side, side))
-        with pytest.raises(RecipeError, match="is no picture of at most 512 pixels a side; paint"):
+        with pytest.raises(RecipeError, match="is not an image of at most 512 pixels per side"):
             painter.encode_painted_mask(str(tmp_path / "huge.png"))
-    with pytest.raises(RecipeError, match="what was painted is no picture of at most 512 pixels"):
+    with pytest.raises(RecipeError, match="the mask is not an image of at most 512 pixels"):
         painter.encode_painted_mask(__file__)
 
 

@@ -56,7 +56,7 @@ def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> Non
     work, size = JobRunner(engine, lender), estimate.photo_size(CAT)
     monkeypatch.setattr(work, "estimate_seconds", lambda recipes, size: 40.0)
     assert "leases" not in estimate.estimate_text(work, DreamRecipe(), size)
-    assert "in 2 leases of your minutes" in estimate.estimate_text(work, ZoomRecipe(), size)
+    assert "in 2 GPU leases from your quota" in estimate.estimate_text(work, ZoomRecipe(), size)
     # As the work itself asks for it.
     monkeypatch.setattr(work, "_estimate_jobs", lambda jobs: 40.0)
     *_, frame = work.render([DreamRecipe(**QUICK)], load_image(CAT))
@@ -128,7 +128,7 @@ def test_the_page_opens_without_dreamlet_and_says_what_is_wrong(tmp_path: Path) 
                 else:
                     client.predict(target="goldfish", api_name="/class_image")
     said = log.read_text()
-    assert said.startswith("The page opens all the same, but the weights of dreamlet, which ship")
+    assert said.startswith("The page starts without the default network: the weights of dreamlet")
     assert "Traceback" not in said
 
 

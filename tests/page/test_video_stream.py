@@ -55,7 +55,7 @@ def shown(path: str) -> torch.Tensor:
 def test_a_zoom_begins_at_once_and_ends_in_a_file_with_its_recipe(engine: Engine) -> None:
     made = video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT)
     first, second = next(made), next(made)
-    assert "Falling asleep" in first.status and "Frame 0 of 11" in second.status
+    assert "Starting" in first.status and "Frame 0 of 11" in second.status
     # At once: where it takes longer, the first pictures go as others come.
     with Image.open(second.preview) as image:
         assert image.format == "JPEG" and image.size == (48, 32)
@@ -100,7 +100,7 @@ def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) ->
             OutOfTime, match=rf"about \d+ seconds, and the limit is {limit} here"
         ):
             video_stream.stream_zoom(work, ZOOM, CAT)
-    with pytest.raises(OutOfTime, match="has 3600 frames, and 1800 are made here at most"):
+    with pytest.raises(OutOfTime, match="has 3600 frames; the limit is 1800"):
         video_stream.stream_zoom(JobRunner(engine), ZoomRecipe(seconds=60, fps=60), CAT)
     with pytest.raises(RecipeError, match="format must be mp4 or webm or gif, not 'exe'"):
         video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT, "exe")
@@ -113,7 +113,7 @@ def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine)
     done = last(video_stream.stream_zoom(work, ZOOM.with_changes(seconds=60), CAT))
     # In the midst of a frame, or between two.
     assert re.search(r"Time was up after|longer than it may", done.status)
-    assert done.done and "What there is plays" in done.status
+    assert done.done and "The finished frames play" in done.status
     assert 2 <= read_video_info(done.path).frame_count < 1000
 
 
@@ -213,8 +213,8 @@ def test_how_long_is_left_is_right_from_the_first_step(
             now += took[frame.octave - 1] if frame.step else 5
             yield frame, None
 
-    moments = frame_updates(timed(), CAT, files=False)
-    assert "Falling asleep" in next(moments).status
+    moments = frame_updates(timed(), CAT, with_files=False)
+    assert "Starting" in next(moments).status
     for moment in moments:
         (left,) = re.findall(r", ([\d.]+) s left", moment.status)
         assert float(left) == pytest.approx(end - now, abs=0.06)

@@ -46,8 +46,8 @@ def plays(page: Page, player: str, width: int) -> float:
 def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Zoom and video").click()
     plays(page, "#player", 360)  # It opens on a finished one.
-    page.get_by_role("button", name="A dreamed video").click()
-    expect(said(page)).to_contain_text("A dreamed video")
+    page.get_by_role("button", name="Dreamed video").click()
+    expect(said(page)).to_contain_text("Dreamed video")
     page.get_by_role("button", name="Advanced").locator("visible=true").click()
     page.wait_for_timeout(500)
     fill(page, "Max side", 96)
@@ -81,7 +81,8 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     expect(page.locator("#frame img")).to_be_visible()
     expect(said(page)).to_have_text(re.compile(r"Frame [1-9]\d* of 720, .* left\."))
     page.keyboard.press("Escape")
-    expect(said(page)).to_have_text(re.compile(r"Stopped; \d+ frames, [\d.]+ seconds, are kept\."))
+    stopped = re.compile(r"Stopped\. The video has \d+ frames, [\d.]+ seconds\.")
+    expect(said(page)).to_have_text(stopped)
     assert 0 < plays(page, "#player", 96) < 30
     expect(page.locator("#film")).to_be_visible()
 

@@ -189,7 +189,7 @@ def test_bad_channels_are_answered_with_what_is_allowed(
     ("wrong", "message"),
     [
         ({"x": 5}, "a spot needs both x and y"),
-        ({"x": 451, "y": 5}, "the spot 451, 5 lies outside of the picture, .* 451 x 300"),
+        ({"x": 451, "y": 5}, "the spot 451, 5 lies outside the photo, .* 451 x 300"),
         ({"count": 99}, "count must be a whole number from 1 to 32"),
     ],
 )

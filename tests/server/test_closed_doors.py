@@ -166,7 +166,7 @@ def test_a_page_from_before_a_restart_finds_what_is_here_by_its_content(
 ) -> None:
     before = f"/tmp/dream-visitors-before/files/{blocks.upload_name(cat['path'])}"
     other = before.replace(before.split("/")[-2], "0" * 64)
-    assert refusal(api, "deep_dream", {"image": {"path": other}}) == blocks.NO_LONGER_HERE
+    assert refusal(api, "deep_dream", {"image": {"path": other}}) == blocks.FILE_GONE_MESSAGE
     # All is well with the picture, so it is the next thing that is said to be wrong.
     said = refusal(api, "deep_dream", {"image": {"path": before}, "octaves": 99})
     assert "octaves must be" in said

@@ -102,6 +102,6 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
         visit = {"shown": [name] * 3, "recipe": "{}", "dreams": [[name] * 3]}
         answer = called(api, open_page, {"photo": name}, visit, None)
         assert answer.status_code == 200
-        lost = "what was shown, dreams of the strip (1), the photo"
-        assert f"No longer kept here, and left out: {lost}" in answer.text
+        lost = "the last dream, dreams of this visit (1), the photo"
+        assert f"No longer on the server: {lost}" in answer.text
     assert "Traceback" not in log.read_text()

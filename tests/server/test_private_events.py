@@ -25,7 +25,7 @@ from dream.page.call_limits import (
     MAX_ADDRESS_CALLS,
     MAX_ADDRESS_WAITING,
     SLOW_THREADS,
-    TOO_MANY,
+    TOO_MANY_CALLS,
 )
 from dream.page.widgets import components
 from tests.conftest import EXAMPLES
@@ -36,7 +36,7 @@ from tests.support.stream import streaming
 
 # Of an own server: what fits by chance is dreamed for so long, and a stopped video waited for.
 TIME_LIMIT, PATIENCE = 2, 8.0
-SERVER = f"import app; from dream.page import video_stream; video_stream.STOP_TIMEOUT = {PATIENCE}; app.main()"
+SERVER = f"import app; from dream.page import video_stream; video_stream.STOP_TIMEOUT_SECONDS = {PATIENCE}; app.main()"
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -78,19 +78,19 @@ HUGE = {"index": [10**400, 0], "value": 1}
 @pytest.mark.parametrize(
     ("name", "body", "said"),
     [
-        ("set_to", {"trigger_id": 1, "data": [None]}, "belongs to another component"),
-        ("set_to", {"data": [None]}, "belongs to another component"),
-        ("choose_1", {"event_data": {"index": 99, "value": None}}, "no longer kept here"),
-        ("pictured_layer", {"event_data": {"index": 99, "value": 0}}, "no picture 100 of a layer"),
-        ("bring_back", {"event_data": {"index": -1, "value": 0}, "data": [None]}, "such a place"),
-        ("_spot_of", {"event_data": {"index": 3, "value": None}}, "nothing at such a place"),
-        ("_spot_of", {"event_data": HUGE}, "nothing at such a place"),
-        ("set_to", {"fn_index": float("inf"), "data": [None]}, "fn_index: "),
-        ("pasted", {"session_hash": "\ud800", "data": ["{}", None]}, "half of a surrogate pair"),
-        ("pasted", {"data": ["\ud800", None]}, "half of a surrogate pair"),
-        ("shown", {"data": [[], {}]}, "Network cannot be that"),
-        ("loaded", {"data": [None, None]}, "Choose a PNG or JSON file first"),
-        *(("pictured_layer", {"event_data": each}, "nothing at such a place") for each in CHOSEN),
+        ("apply_preset", {"trigger_id": 1, "data": [None]}, "belongs to another component"),
+        ("apply_preset", {"data": [None]}, "belongs to another component"),
+        ("choose_layer", {"event_data": {"index": 99, "value": None}}, "no longer on the server"),
+        ("selected_layer", {"event_data": {"index": 99, "value": 0}}, "no layer image 100"),
+        ("show_dream", {"event_data": {"index": -1, "value": 0}, "data": [None]}, "does not exist"),
+        ("_clicked_spot", {"event_data": {"index": 3, "value": None}}, "index does not exist"),
+        ("_clicked_spot", {"event_data": HUGE}, "index does not exist"),
+        ("apply_preset", {"fn_index": float("inf"), "data": [None]}, "fn_index: "),
+        ("apply_pasted", {"session_hash": "\ud800", "data": ["{}", None]}, "half of a surrogate"),
+        ("apply_pasted", {"data": ["\ud800", None]}, "half of a surrogate pair"),
+        ("row_updates", {"data": [[], {}]}, "Network has a wrong type"),
+        ("apply_file", {"data": [None, None]}, "Choose a PNG or JSON file first"),
+        *(("selected_layer", {"event_data": each}, "index does not exist") for each in CHOSEN),
     ],
 )
 def test_nonsense_is_refused_in_one_line(
@@ -98,7 +98,7 @@ def test_nonsense_is_refused_in_one_line(
 ) -> None:
     event = events[name]
     about = {"fn_index": event["id"], "trigger_id": (event["targets"] or [[None]])[0][0]}
-    if name == "set_to":
+    if name == "apply_preset":
         about.pop("trigger_id")
     status, answer = asked(api, name, **about | body)
     assert said in answer and answer.isprintable() and status in (422, 500)
@@ -110,7 +110,7 @@ def test_an_event_that_has_no_handler_and_a_dream_past_the_queue_are_refused(
 ) -> None:
     config = httpx.get(f"{own_address}/config").json()
     inert = next(each["id"] for each in config["dependencies"] if not each["backend_fn"])
-    assert "in the browser alone" in asked(api, "x", fn_index=inert)[1]
+    assert "in the browser only" in asked(api, "x", fn_index=inert)[1]
     answer = api.post("/run/deep_dream", json={"data": [None] * 25})
     assert answer.status_code == 404
 
@@ -163,7 +163,7 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
         assert answer.status_code == 200
     assert time.monotonic() - start < PATIENCE / 2
     assert sum(thread.is_alive() for thread in threads) >= 60  # They do wait.
-    assert said == [TOO_MANY] * 20
+    assert said == [TOO_MANY_CALLS] * 20
     parts_of_it.rmdir()
     for thread in threads:
         thread.join()
@@ -241,7 +241,7 @@ def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> Non
         return [str(each) for each in await waiting if isinstance(each, Exception)]
 
     refused = asyncio.run(all_of_them())
-    assert refused == [repr(TOO_MANY)] * (40 - MAX_ADDRESS_CALLS - MAX_ADDRESS_WAITING)
+    assert refused == [repr(TOO_MANY_CALLS)] * (40 - MAX_ADDRESS_CALLS - MAX_ADDRESS_WAITING)
 
 
 def test_opening_the_page_reads_its_pictures_in_a_thread(

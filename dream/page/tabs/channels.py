@@ -1,4 +1,4 @@
-"""The tab "Channel visualization": a layer's channels, and those that answer a photo."""
+"""The "Channel visualization" tab: channels of a layer, and the most active ones in a photo."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dream.engine import Engine
 from dream.errors import DreamError
 from dream.files.image import save_image
 from dream.page import status_line
-from dream.page.blocks import NO_LONGER_HERE, is_uploaded, upload_name, upload_path
+from dream.page.blocks import FILE_GONE_MESSAGE, is_uploaded, upload_name, upload_path
 from dream.page.channel_stream import (
     GRID_CHANNELS,
     TOP_CHANNELS,
@@ -41,9 +41,9 @@ ADVANCED_KNOBS = [
 
 @dataclass(frozen=True)
 class GalleryState:
-    """What a visitor's gallery shows, and the photo it answers, if any: where, in a file each.
+    """What the gallery shows, and the photo with a heatmap file per channel, if there is one.
 
-    The browser keeps it, with the files by their names as uploads: the server may forget.
+    The browser stores it, with files by their upload names, because the server may lose sessions.
     """
 
     model: str
@@ -56,9 +56,9 @@ class GalleryState:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is asked for."""
+    """The input components of the tab."""
 
-    choice: LayerPicker
+    layer_picker: LayerPicker
     numbers: gr.Textbox
     go_button: gr.Button
     stop_button: gr.Button
@@ -68,49 +68,44 @@ class Inputs:
 
 
 def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
-    """The tab; a channel of it can be carried over to the one that dreams."""
+    """Build the tab; a channel can be sent to the Deep Dream tab."""
     first = work.engine.settle(ChannelRecipe())
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            asked = _build_inputs(first)
+            inputs = _build_inputs(first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             outputs = _build_outputs(work.engine, first)
     shown, carry, gallery = outputs["shown"], outputs["carry"], outputs["gallery"]
-    every = list(outputs.values())
-    given = {"model": asked.choice.model, "layer": asked.choice.layer, **asked.controls}
-    run = Run(asked.go_button, asked.stop_button, [asked.whole_photo_button], outputs["status"])
-    show, see = partial(_show_channels, work), partial(_show_top_channels, work)
-    run.start_on(
-        asked.go_button.click,
-        show,
-        {"numbers": asked.numbers, **given},
-        outputs,
-        _requested_recipes,
-    )
+    all_outputs = list(outputs.values())
+    picker = inputs.layer_picker
+    layer_inputs = {"model": picker.model, "layer": picker.layer, **inputs.controls}
+    run = Run(inputs.go_button, inputs.stop_button, [inputs.whole_photo_button], outputs["status"])
+    show_channels, show_top = partial(_show_channels, work), partial(_show_top_channels, work)
+    grid_inputs = {"numbers": inputs.numbers, **layer_inputs}
+    run.start_on(inputs.go_button.click, show_channels, grid_inputs, outputs, _requested_recipes)
     spot = gr.State(None)
-    seen = {"photo": asked.photo, "spot": spot, **given}
-    everywhere = asked.whole_photo_button.click(
+    photo_inputs = {"photo": inputs.photo, "spot": spot, **layer_inputs}
+    whole_photo_clicked = inputs.whole_photo_button.click(
         lambda: None, None, spot, **components.IMMEDIATE_EVENT
     )
-    there = asked.photo.select(_clicked_spot, None, spot, **components.IMMEDIATE_EVENT)
-    for event in (everywhere, there):
-        run.start_on(
-            event.then, see, seen, outputs, partial(components.check_recipe, ChannelRecipe)
-        )
+    spot_clicked = inputs.photo.select(_clicked_spot, None, spot, **components.IMMEDIATE_EVENT)
+    check = partial(components.check_recipe, ChannelRecipe)
+    for event in (whole_photo_clicked, spot_clicked):
+        run.start_on(event.then, show_top, photo_inputs, outputs, check)
     run.connect_stop()
 
-    def peek(**knobs: Any) -> tuple[Any, ...]:
+    def show_cached(**knobs: Any) -> tuple[Any, ...]:
         return next(stream_outputs(_show_cached_grid(work.engine, **knobs), outputs))
 
-    def select(event: gr.SelectData, shown: Any) -> tuple[Any, ...]:
-        return fill_outputs(_select_channel(_read(shown), int(event.index)), outputs)
+    def select_channel(event: gr.SelectData, shown: Any) -> tuple[Any, ...]:
+        return fill_outputs(_select_channel(_read_gallery_state(shown), int(event.index)), outputs)
 
-    # What forms, or was enlarged, gives way to the first one of another layer.
-    emptied = asked.choice.on_change(
+    # Stop the run and clear the gallery when another layer is chosen.
+    cleared = picker.on_change(
         lambda: [], None, gallery, js=STOP_SCRIPT, **components.IMMEDIATE_EVENT
     )
-    emptied.then(peek, None, every, inputs_kwargs=given, **components.SLOW_LOOK)
-    gallery.select(select, shown, every, **components.IMMEDIATE_EVENT)
+    cleared.then(show_cached, None, all_outputs, inputs_kwargs=layer_inputs, **components.SLOW_LOOK)
+    gallery.select(select_channel, shown, all_outputs, **components.IMMEDIATE_EVENT)
     components.send_to_dream_tab(
         carry.click, _channel_to_dream, shown, [tabs, *dreams.settable_by_tabs]
     )
@@ -120,72 +115,64 @@ def _clicked_spot(event: gr.SelectData) -> Any:
     return event.index
 
 
-def _read(kept: Any) -> GalleryState:
-    """What the gallery shows, as a browser says.
-
-    Raises:
-        DreamError: if it says something else.
-    """
+def _read_gallery_state(saved: Any) -> GalleryState:
+    """Return the gallery state that a browser sent; raise DreamError if it is invalid."""
     try:
-        shown = GalleryState(**kept)
+        shown = GalleryState(**saved)
         for channel in [*shown.channels, shown.selected or 0]:
             ChannelRecipe(model=shown.model, layer=shown.layer, channel=channel)
     except TypeError as error:
-        raise DreamError("these channels are not known here; show them again") from error
+        raise DreamError('these channels are unknown; press "Show channels" again') from error
     return shown
 
 
-def _file(name: str) -> str:
-    """The upload of that name.
-
-    Raises:
-        DreamError: if it is no longer here.
-    """
+def _find_upload(name: str) -> str:
+    """Return the path of an upload; raise DreamError if the file is gone."""
     if is_uploaded(path := upload_path(name)):
         return path
-    raise DreamError(NO_LONGER_HERE)
+    raise DreamError(FILE_GONE_MESSAGE)
 
 
-def _channel_to_dream(kept: Any) -> tuple[Any, ...]:
-    """The tab that dreams, with the channel that is selected."""
-    shown = _read(kept)
+def _channel_to_dream(saved: Any) -> tuple[Any, ...]:
+    """Open the Deep Dream tab with the selected channel, and its photo if there is one."""
+    shown = _read_gallery_state(saved)
     layer = picker_updates(shown.model, shown.layer)
-    channel, photo = str(shown.selected), _file(shown.photo) if shown.photo else gr.skip()
+    channel, photo = str(shown.selected), _find_upload(shown.photo) if shown.photo else gr.skip()
     return gr.Tabs(selected="dream"), *layer, channel, photo, None
 
 
 def _build_inputs(first: ChannelRecipe) -> Inputs:
-    gr.Markdown("**What it sees:** each channel of a layer looks for one thing.")
-    choice = build_layer_picker(
-        first.model, first.layer, "Which layer to look into", "Its channels are shown."
+    gr.Markdown("Each channel of a layer detects one kind of pattern.")
+    layer_picker = build_layer_picker(
+        first.model, first.layer, "Layer to show", "The gallery shows its channels."
     )
     numbers = gr.Textbox(
         label="Channels",
-        placeholder=f"{GRID_CHANNELS} spread over the layer",
-        info="As 3,7,12 or 0-15; empty for some of every kind.",
+        placeholder=f"{GRID_CHANNELS} channels spread over the layer",
+        info="For example 3,7,12 or 0-15. Leave empty for a selection.",
         elem_id="numbers",
     )
-    go, stop = components.go_and_stop_buttons("Show its channels", "show", "stop-show")
-    gr.Markdown("**What does it see in my photo?**")
+    go, stop = components.go_and_stop_buttons("Show channels", "show", "stop-show")
+    gr.Markdown("**Most active channels in a photo**")
     photo = components.photo_input(
         value=str(EXAMPLE_PHOTO),
         sources=["upload", "clipboard"],
-        label="Click on a spot",
+        label="Click a spot in the photo",
         elem_id="seen",
     )
-    everywhere = gr.Button("What does it see in all of it?", elem_id="see")
+    whole_photo = gr.Button("Most active channels in the whole photo", elem_id="see")
     with gr.Accordion("Advanced", open=False):
         controls = {
             name: components.knob_control(ChannelRecipe, name, getattr(first, name))
             for name in ADVANCED_KNOBS
         }
-    return Inputs(choice, numbers, go, stop, photo, everywhere, controls)
+    return Inputs(layer_picker, numbers, go, stop, photo, whole_photo, controls)
 
 
 def _build_outputs(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
-    """What is put out, by name."""
-    files, about = _cached_files(engine, first)
-    opening = _select_first(first, tuple(files))
+    """Build the output components, by name."""
+    files, text = _cached_files(engine, first)
+    initial = _select_first(first, tuple(files))
     gallery = components.thumbnail_gallery(
         value=_gallery_items(files),
         columns=4,
@@ -194,18 +181,18 @@ def _build_outputs(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
         buttons=["download", "fullscreen"],
         elem_id="channels",
     )
-    status = gr.HTML(status_line.status_html(about), elem_id="show-status", elem_classes="status")
-    label, known = opening["carry"]["value"], opening["carry"]["interactive"]
-    carry = gr.Button(label, interactive=known, elem_id="carry")
-    where = gr.Image(
-        label="Where it answers", visible=False, interactive=False, buttons=[], elem_id="where"
+    status = gr.HTML(status_line.status_html(text), elem_id="show-status", elem_classes="status")
+    label, is_known = initial["carry"]["value"], initial["carry"]["interactive"]
+    carry = gr.Button(label, interactive=is_known, elem_id="carry")
+    heatmap = gr.Image(
+        label="Where it is active", visible=False, interactive=False, buttons=[], elem_id="where"
     )
     return {
         "gallery": gallery,
         "status": status,
-        "shown": gr.JSON(opening["shown"], visible=False),
+        "shown": gr.JSON(initial["shown"], visible=False),
         "carry": carry,
-        "where": where,
+        "where": heatmap,
     }
 
 
@@ -214,7 +201,7 @@ def _requested_recipes(numbers: str, **knobs: Any) -> list[ChannelRecipe]:
 
 
 def _show_channels(work: JobRunner, numbers: str, **knobs: Any) -> Iterator[dict[str, Any]]:
-    """The channels of a layer, as they form."""
+    """Yield the channels of a layer as they form."""
     recipes = _requested_recipes(numbers, **knobs)
     yield from _stream_gallery(
         stream_render(work, recipes, use_cache=True), recipes, _caption(recipes)
@@ -224,51 +211,53 @@ def _show_channels(work: JobRunner, numbers: str, **knobs: Any) -> Iterator[dict
 def _show_top_channels(
     work: JobRunner, photo: str | None, spot: tuple[float, float] | None, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
-    """The channels that answer a photo, all of it or a spot (across, down) in pixels."""
+    """Yield the most active channels in the photo, or at a spot (across, down) in pixels."""
     photo = components.require_photo(photo)
     recipe = ChannelRecipe(**knobs)
     stream = stream_top_channels(work, photo, recipe, spot, TOP_CHANNELS)
-    while not (moment := next(stream)).response:
-        yield {"status": moment.status}
-    response, found = moment.response
-    place = "at that spot" if spot else "in all of it"
-    about = f"What {recipe.layer} sees {place}, by how strongly it answers."
-    captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in found}
+    while not (update := next(stream)).response:
+        yield {"status": update.status}
+    response, top_channels = update.response
+    where = "at this spot" if spot else "in the whole photo"
+    layer = status_line.layer_label(recipe.card, recipe.layer)
+    text = f"{layer}: most active channels {where}, strongest first."
+    captions = {each.channel: f"{each.channel} · {each.strength:.1f}" for each in top_channels}
     recipes = [recipe.with_changes(channel=channel) for channel in captions]
     maps = tuple(write_heatmap(response, channel) for channel in captions)
-    yield {"where": _heatmap_update(found[0].channel, maps[0])}
-    yield from _stream_gallery(stream, recipes, about, captions, photo, maps)
+    yield {"where": _heatmap_update(top_channels[0].channel, maps[0])}
+    yield from _stream_gallery(stream, recipes, text, captions, photo, maps)
 
 
 def _stream_gallery(
     stream: Iterator[RenderUpdate],
     recipes: Sequence[ChannelRecipe],
-    about: str,
+    text: str,
     captions: Mapping[int, str] | None = None,
     photo: str | None = None,
     maps: tuple[str, ...] = (),
 ) -> Iterator[dict[str, Any]]:
-    """The gallery, and what is said of it, while the pictures form."""
+    """Yield the gallery and its status while the images form."""
     channels = tuple(recipe.channel for recipe in recipes)
-    cleared = False
+    is_cleared = False
     for grid in stream_grid(stream, recipes):
-        status = grid.moment.status
+        status = grid.update.status
         if grid.done:
-            silent = silent_channels_message(recipes[0].layer, grid.silent) if grid.silent else ""
-            status = status_line.status_html(f"{about} {status_line.to_sentence(silent)}")
-        if grid.moment.frame and not cleared:
-            # What was enlarged gives way to the first one.
+            layer = status_line.layer_label(recipes[0].card, recipes[0].layer)
+            silent = silent_channels_message(layer, grid.silent) if grid.silent else ""
+            status = status_line.status_html(f"{text} {status_line.to_sentence(silent)}")
+        if grid.update.frame and not is_cleared:
+            # An enlarged image of the last run would stay, so clear the gallery first.
             yield {"gallery": [], **_select_first(recipes[0], channels, photo, maps)}
-            cleared = True
-        gallery = {"gallery": _gallery_items(grid.files, captions)} if cleared else {}
+            is_cleared = True
+        gallery = {"gallery": _gallery_items(grid.files, captions)} if is_cleared else {}
         yield {**gallery, "status": status}
 
 
 def _show_cached_grid(engine: Engine, **knobs: Any) -> Iterator[dict[str, Any]]:
-    """The grid of a layer just chosen, where it is kept; else what to press for it."""
+    """Yield the cached grid of a layer; without one, the status says which button to press."""
     recipe = ChannelRecipe(**knobs)
-    files, about = _cached_files(engine, recipe)
-    status = status_line.status_html(about)
+    files, text = _cached_files(engine, recipe)
+    status = status_line.status_html(text)
     yield {
         "gallery": _gallery_items(files),
         "status": status,
@@ -277,11 +266,12 @@ def _show_cached_grid(engine: Engine, **knobs: Any) -> Iterator[dict[str, Any]]:
 
 
 def _cached_files(engine: Engine, recipe: ChannelRecipe) -> tuple[dict[int, str], str]:
-    """The files of a layer's channels if they were made before, and what is to be said."""
+    """Return the files of a layer's cached channels, if any, and the status text."""
     recipes = [engine.settle(each) for each in channel_recipes(recipe, "")]
     images = engine.cached_channels(recipes)
     if not images:
-        return {}, f"Press the button to see {len(recipes)} channels of {recipe.layer}."
+        label = status_line.layer_label(recipe.card, recipe.layer)
+        return {}, f'{label}: press "Show channels" to see {len(recipes)} of them.'
     folder = new_output_folder()
     files = {}
     for image, recipe in zip(images, recipes, strict=True):
@@ -292,15 +282,16 @@ def _cached_files(engine: Engine, recipe: ChannelRecipe) -> tuple[dict[int, str]
 
 
 def _caption(recipes: Sequence[ChannelRecipe]) -> str:
-    many = f"{len(recipes)} channels" if len(recipes) > 1 else f"channel {recipes[0].channel}"
-    return f"{many} of {recipes[0].layer}. Click one to enlarge it."
+    first = recipes[0]
+    count = f"{len(recipes)} channels" if len(recipes) > 1 else f"channel {first.channel}"
+    return f"{status_line.layer_label(first.card, first.layer)}: {count}. Click one to enlarge it."
 
 
 def _gallery_items(
     files: Mapping[int, str], captions: Mapping[int, str] | None = None
 ) -> list[tuple[str, str]]:
-    """What the gallery shows: each file with its caption, by default the channel."""
-    return [(path, (captions or {}).get(each, str(each))) for each, path in files.items()]
+    """Return each file with its caption, by default the channel number."""
+    return [(path, (captions or {}).get(channel, str(channel))) for channel, path in files.items()]
 
 
 def _select_first(
@@ -309,7 +300,7 @@ def _select_first(
     photo: str | None = None,
     maps: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """The first of these channels as the one that is chosen."""
+    """Return the changes that select the first of these channels."""
     first = channels[0] if channels else None
     return {
         "shown": asdict(
@@ -323,25 +314,25 @@ def _select_first(
     }
 
 
-def _select_channel(shown: GalleryState, place: int) -> dict[str, Any]:
-    """A channel chosen in the gallery, and where in the photo it answers, if there is one."""
-    if place >= len(shown.channels):
-        return {}  # It was shown a moment ago.
-    channel = shown.channels[place]
-    chosen = {
+def _select_channel(shown: GalleryState, index: int) -> dict[str, Any]:
+    """Return the changes for a click in the gallery, with the channel's heatmap if there is one."""
+    if index >= len(shown.channels):
+        return {}  # The click was on an older gallery.
+    channel = shown.channels[index]
+    changes = {
         "shown": asdict(replace(shown, selected=channel)),
         "carry": _carry_button_update(channel),
     }
     return (
-        {**chosen, "where": _heatmap_update(channel, _file(shown.heatmaps[place]))}
+        {**changes, "where": _heatmap_update(channel, _find_upload(shown.heatmaps[index]))}
         if shown.heatmaps
-        else chosen
+        else changes
     )
 
 
 def _heatmap_update(channel: int, path: str) -> dict[str, Any]:
     return gr.update(
-        value=path, visible=True, interactive=False, label=f"Where channel {channel} answers"
+        value=path, visible=True, interactive=False, label=f"Where channel {channel} is active"
     )
 
 

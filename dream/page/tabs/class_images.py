@@ -1,4 +1,4 @@
-"""The tab "Class image": what a network takes for a class, and what it says of it."""
+"""The "Class image" tab: an image that a network classifies as a class, and its predictions."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ EXAMPLE_TARGETS = {
 }
 MODE_LABELS = {
     "growing": "One large subject",
-    "fourier": "Many small ones",
+    "fourier": "Many small subjects",
     "octaves": "Bold shapes",
     "phase": "Painterly",
-    "classic": "Classic, 2013",
+    "classic": "Classic (2013)",
 }
 ADVANCED_KNOBS = [name for name in knobs(ClassRecipe) if name not in ("model", "target", "mode")]
 
 
 def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
-    """The tab: a class to choose, its picture, and what the network says of it."""
+    """Build the tab; its image can be sent to the Deep Dream tab."""
     first = work.engine.settle(read_recipe(EXAMPLE_IMAGE, ClassRecipe))
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
             go, stop, inputs = _build_inputs(first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            carry, outputs = _build_outputs(first)
+            dream_button, outputs = _build_outputs(first)
     download = outputs["download"]
-    run = Run(go, stop, [carry, download], outputs["status"])
+    run = Run(go, stop, [dream_button, download], outputs["status"])
     run.start_on(
         go.click,
         partial(_stream_class_image, work),
@@ -57,41 +57,43 @@ def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None
         _check_recipe,
     )
     run.connect_stop()
-    run.stop.click(_stopped, outputs["made"], download, **components.IMMEDIATE_EVENT)
-    carried = [tabs, dreams.photo]
+    run.stop.click(_download_after_stop, outputs["made"], download, **components.IMMEDIATE_EVENT)
+    dream_inputs = [tabs, dreams.photo]
     components.send_to_dream_tab(
-        carry.click, lambda path: (gr.Tabs(selected="dream"), path), download, carried
+        dream_button.click, lambda path: (gr.Tabs(selected="dream"), path), download, dream_inputs
     )
 
 
 def _build_inputs(first: ClassRecipe) -> tuple[gr.Button, gr.Button, dict[str, Any]]:
-    """The buttons to go and to stop, and what is asked for, by name."""
+    """Build the go and stop buttons, and the input components by name."""
     target = gr.Dropdown(
         list(imagenet_classes.class_names()),
         value=first.target,
         allow_custom_value=True,
         label="Class",
-        info="Type a part of its name, or several as goldfish:1,jellyfish:0.5.",
+        info="Type part of a name, or several classes with weights: goldfish:1,jellyfish:0.5.",
     )
-    go, stop = components.go_and_stop_buttons("Show me", "make", "stop-make")
-    picks = [[pick] for pick in EXAMPLE_TARGETS.values()]
-    gr.Examples(picks, target, label="Or one of these", example_labels=list(EXAMPLE_TARGETS))
-    ways = [(words, name) for name, words in MODE_LABELS.items()]
-    mode = gr.Radio(ways, value=first.mode, label="How")
-    with gr.Accordion("Make my photo more of it", open=False):
+    go, stop = components.go_and_stop_buttons("Make class image", "make", "stop-make")
+    examples = [[pick] for pick in EXAMPLE_TARGETS.values()]
+    gr.Examples(
+        examples, target, label="Or choose an example", example_labels=list(EXAMPLE_TARGETS)
+    )
+    modes = [(words, name) for name, words in MODE_LABELS.items()]
+    mode = gr.Radio(modes, value=first.mode, label="Style")
+    with gr.Accordion("Push my photo towards this class", open=False):
         photo = components.photo_input(elem_id="class-photo")
     model = network_dropdown(first.model)
     with gr.Accordion("Advanced", open=False):
         controls = {name: _knob_control(name, getattr(first, name)) for name in ADVANCED_KNOBS}
         random_seed = gr.Checkbox(False, label="Random seed")
-    given = {"photo": photo, "random_seed": random_seed, "model": model, "target": target}
-    return go, stop, {**given, "mode": mode, **controls}
+    inputs = {"photo": photo, "random_seed": random_seed, "model": model, "target": target}
+    return go, stop, {**inputs, "mode": mode, **controls}
 
 
 def _build_outputs(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
-    """The button that dreams on, and what is put out, by name."""
-    words, seen = _example_verdicts(first)
-    picture = gr.Image(
+    """Build the button to the Deep Dream tab, and the output components by name."""
+    text, probabilities = _example_verdicts(first)
+    image = gr.Image(
         str(EXAMPLE_IMAGE),
         type="filepath",
         label="Class image",
@@ -99,54 +101,54 @@ def _build_outputs(first: ClassRecipe) -> tuple[gr.Button, dict[str, Any]]:
         buttons=["fullscreen"],
         elem_id="class-image",
     )
-    status = gr.HTML(status_line.status_html(words), elem_id="make-status", elem_classes="status")
-    bars = gr.Label(seen, num_top_classes=5, label="What the network sees", elem_id="bars")
+    status = gr.HTML(status_line.status_html(text), elem_id="make-status", elem_classes="status")
+    bars = gr.Label(probabilities, num_top_classes=5, label="Predicted classes", elem_id="bars")
     with gr.Row():
-        carry = gr.Button("Dream on with this", elem_id="dream-on", min_width=120)
+        dream_button = gr.Button("Dream this image", elem_id="dream-on", min_width=120)
         download = gr.DownloadButton(
             "Download", str(EXAMPLE_IMAGE), elem_id="class-download", min_width=120
         )
-    shown = {"picture": picture, "status": status, "bars": bars, "download": download}
-    # What the picture is an upload of, for the browser to keep: the server may forget.
-    return carry, {**shown, "made": gr.Textbox(visible=False)}
+    outputs = {"picture": image, "status": status, "bars": bars, "download": download}
+    # The browser stores the upload name of the image, because the server may lose sessions.
+    return dream_button, {**outputs, "made": gr.Textbox(visible=False)}
 
 
-async def _stopped(made: str) -> Any:
+async def _download_after_stop(made: str) -> Any:
     return await wait_for_stopped_image(upload_path(made))
 
 
 def _stream_class_image(
     work: JobRunner, photo: str | None, random_seed: bool, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
-    """What the tab puts out, as the picture forms."""
+    """Yield the changes of the tab's outputs as the image forms."""
     recipe = ClassRecipe(**_zeros_to_none(knobs))
     if random_seed:
         recipe = recipe.with_changes(seed=components.random_seed())
-    before, path = None, ""
+    first_verdict, path = None, ""
     try:
-        for moment in stream_render(work, [recipe], photo, with_verdict=True):
-            if not (moment.frame and moment.verdict):
-                yield {"status": moment.status}
+        for update in stream_render(work, [recipe], photo, with_verdict=True):
+            if not (update.frame and update.verdict):
+                yield {"status": update.status}
                 continue
-            before = before or moment.verdict
-            (path,) = moment.files
+            first_verdict = first_verdict or update.verdict
+            (path,) = update.files
             changes: dict[str, Any] = {"picture": path, "made": upload_name(path)}
-            changes |= {"bars": dict(moment.verdict.seen), "status": moment.status}
+            changes |= {"bars": dict(update.verdict.seen), "status": update.status}
             changes["seed"] = recipe.seed
-            if moment.frame.finished:
-                words = status_line.status_html(_describe_verdicts(before, moment.verdict))
+            if update.frame.finished:
+                words = status_line.status_html(_describe_verdicts(first_verdict, update.verdict))
                 changes |= {"status": words, "download": path}
             yield changes
-    except Exception:  # Whatever went wrong, what is downloaded is what is shown.
+    except Exception:  # After any error, let the visitor download the image that is shown.
         if path:
             yield {"download": lossless_path(path)}
         raise
 
 
 def _example_verdicts(recipe: ClassRecipe) -> tuple[str, dict[str, float]]:
-    """What the network says of the picture that the page opens on, in one line and by class.
+    """Return the status text and the predictions for the example image.
 
-    On the CPU: where GPUs are lent there is none as yet.
+    This runs on the CPU, because on ZeroGPU no GPU is leased yet.
     """
     engine = Engine("cpu")
     try:
@@ -159,7 +161,7 @@ def _example_verdicts(recipe: ClassRecipe) -> tuple[str, dict[str, float]]:
 
 
 def _describe_verdicts(before: Verdict, after: Verdict) -> str:
-    """Whether it worked, in one line."""
+    """Describe in one line how the network's verdict changed."""
     return (
         f"{after.target}: probability {before.probability:.1%} → {after.probability:.1%}, "
         f"logit {before.logit:.1f} → {after.logit:.1f}, rank {before.rank} → {after.rank} of 1000."
@@ -167,20 +169,20 @@ def _describe_verdicts(before: Verdict, after: Verdict) -> str:
 
 
 def _check_recipe(**values: Any) -> None:
-    """See that there can be such a picture; raises as `parts.checked`."""
+    """Check the knobs; raises as `components.check_recipe`."""
     components.check_recipe(ClassRecipe, **_zeros_to_none(values))
 
 
 def _knob_control(name: str, value: Any) -> Any:
-    """The control of a knob; what the mode or a photo decides may be left at 0."""
+    """Return the control of a knob; 0 stands for a default that depends on other knobs."""
     knob = knobs(ClassRecipe)[name]
     if knob.derived_default:
-        about = f"{knob.help} 0: {knob.derived_default}."
-        return gr.Number(0, label=components.knob_label(name, knob), info=about, precision=0)
+        help_text = f"{knob.help} 0 for the default: {knob.derived_default}."
+        return gr.Number(0, label=components.knob_label(name, knob), info=help_text, precision=0)
     return components.knob_control(ClassRecipe, name, value)
 
 
 def _zeros_to_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, and what is 0, or empty, left open: Gradio shows an empty number as 0."""
+    """Replace 0 or "" by None for automatic knobs, because Gradio shows an empty number as 0."""
     automatic = {name for name, knob in knobs(ClassRecipe).items() if knob.derived_default}
     return {name: each or None if name in automatic else each for name, each in values.items()}

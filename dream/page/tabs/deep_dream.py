@@ -1,4 +1,4 @@
-"""The Deep Dream tab: a photo, one button, and the dream beside it."""
+"""The "Deep Dream" tab: a photo, its controls, and the dream."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO, History
 from dream.recipe.dream import DreamRecipe
 from dream.service.job_runner import JobRunner
 
-STOPPED = f"{status_line.STOPPED} Dream again goes on from here."
+STOPPED = f"{status_line.STOPPED} Dream deeper to continue from here."
 EXAMPLE_PHOTOS = [
     components.EXAMPLES / f"{name}.jpg"
     for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
@@ -38,17 +38,15 @@ EXAMPLE_PHOTOS = [
 
 
 def opening_recipe(engine: Engine) -> DreamRecipe:
-    """The recipe that the page opens on: with Dreamlet, one press makes again what is shown."""
-    shown, model = (
-        read_recipe(EXAMPLE_DREAM, DreamRecipe).with_changes(max_side=None),
-        engine.default_model(),
-    )
-    return engine.settle(shown if model == shown.model else shown.with_changes(model=model))
+    """Return the initial recipe; with Dreamlet, it reproduces the example dream."""
+    example = read_recipe(EXAMPLE_DREAM, DreamRecipe).with_changes(max_side=None)
+    model = engine.default_model()
+    return engine.settle(example if model == example.model else example.with_changes(model=model))
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is asked for; other tabs may set the photo, the layer, its channels and the guide."""
+    """The input components; other tabs may set the photo, layer, channels and guide."""
 
     photo: gr.Image
     go_button: gr.Button
@@ -63,7 +61,7 @@ class Inputs:
 
     @property
     def settable_by_tabs(self) -> list[Any]:
-        """What another tab sets before it has this one dream."""
+        """Components that another tab sets before it starts a dream here."""
         by_name = self.controls.by_name
         return [
             *self.controls.layer_picker.components,
@@ -73,7 +71,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Result:
-    """What was dreamed."""
+    """The output components."""
 
     view: gr.ImageSlider
     status: gr.HTML
@@ -85,56 +83,60 @@ class Result:
 
 
 def build_tab(work: JobRunner, page_load: Callable[..., Any]) -> Inputs:
-    """The tab; `page_load` is the event of the page's opening, whose link may carry a recipe."""
-    shown = read_recipe(EXAMPLE_DREAM, DreamRecipe)
+    """Build the tab; `page_load` is the page's load event, whose link may have a recipe."""
+    example = read_recipe(EXAMPLE_DREAM, DreamRecipe)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            asked = _build_inputs(work, opening_recipe(work.engine), shown)
+            inputs = _build_inputs(work, opening_recipe(work.engine), example)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            made = _build_outputs(asked, shown)
-    controls = asked.controls
-    shown_now = {
-        "view": made.view,
-        "status": made.status,
-        "download": made.download,
-        "visit": made.strip.history,
-        "recipe": asked.recipe,
-        "linkable": asked.link_recipe,
-        "made_of": made.details.summary,
-        "making": made.making.result,
+            result = _build_outputs(inputs, example)
+    controls = inputs.controls
+    shown_outputs = {
+        "view": result.view,
+        "status": result.status,
+        "download": result.download,
+        "visit": result.strip.history,
+        "recipe": inputs.recipe,
+        "linkable": inputs.link_recipe,
+        "made_of": result.details.summary,
+        "making": result.making.result,
     }
-    _connect_buttons(work, asked, made, shown_now)
-    estimate.connect(work, asked.estimate_line, asked.photo, controls, made.strip.dreams)
+    _connect_buttons(work, inputs, result, shown_outputs)
+    estimate.connect(work, inputs.estimate_line, inputs.photo, controls, result.strip.dreams)
     recipe_sharing.connect(
-        controls, asked.photo, made.status, asked.recipe, asked.link_recipe, asked.load_from
+        controls, inputs.photo, result.status, inputs.recipe, inputs.link_recipe, inputs.load_from
     )
-    history.connect(made.strip, controls, {"photo": asked.photo, **shown_now})
-    dream_details.connect(made.details, controls, made.status, asked.link_recipe)
-    strip = {"strip": made.strip.dreams, "all": made.strip.download_all_button}
-    restore.wire(page_load, controls, asked.photo, {**shown_now, **strip})
-    return asked
+    history.connect(result.strip, controls, {"photo": inputs.photo, **shown_outputs})
+    dream_details.connect(result.details, controls, result.status, inputs.link_recipe)
+    strip = {"strip": result.strip.dreams, "all": result.strip.download_all_button}
+    restore.connect(page_load, controls, inputs.photo, {**shown_outputs, **strip})
+    return inputs
 
 
-def _build_inputs(work: JobRunner, first: DreamRecipe, shown: DreamRecipe) -> Inputs:
+def _build_inputs(work: JobRunner, first: DreamRecipe, example: DreamRecipe) -> Inputs:
     photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="photo")
-    small = dream_details.other_layers_gallery(photo)
+    other_layers = dream_details.other_layers_gallery(photo)
     go, stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
-    words = estimate.estimate_text(work, first, estimate.photo_size(str(EXAMPLE_PHOTO)))
-    expected = gr.HTML(words, elem_id="expected", elem_classes="expected")
+    text = estimate.estimate_text(work, first, estimate.photo_size(str(EXAMPLE_PHOTO)))
+    estimate_line = gr.HTML(text, elem_id="expected", elem_classes="expected")
     gr.Examples(
-        [str(path) for path in EXAMPLE_PHOTOS], photo, label="Or one of these", elem_id="photos"
+        [str(path) for path in EXAMPLE_PHOTOS],
+        photo,
+        label="Or choose an example",
+        elem_id="photos",
     )
-    gr.Markdown("**Start from**")
+    gr.Markdown("**Presets**")
     presets = gr.Row(elem_id="presets")
-    made = build_controls(first, photo, str(EXAMPLE_PHOTO))
+    controls = build_controls(first, photo, str(EXAMPLE_PHOTO))
     with presets:
-        recipe_sharing.build_presets_row(made, photo)
-    recipe, linkable, load_from = recipe_sharing.build_recipe_box(shown)
-    compared = comparison.build_comparison(made)
-    return Inputs(photo, go, stop, expected, made, recipe, linkable, load_from, compared, small)
+        recipe_sharing.build_presets_row(controls, photo)
+    recipe, link_recipe, load_from = recipe_sharing.build_recipe_box(example)
+    sheet = comparison.build_comparison(controls)
+    fields = (controls, recipe, link_recipe, load_from, sheet, other_layers)
+    return Inputs(photo, go, stop, estimate_line, *fields)
 
 
-def _build_outputs(asked: Inputs, shown: DreamRecipe) -> Result:
+def _build_outputs(inputs: Inputs, example: DreamRecipe) -> Result:
     view = gr.ImageSlider(
         (str(EXAMPLE_PHOTO), str(EXAMPLE_DREAM)),
         type="filepath",
@@ -145,82 +147,75 @@ def _build_outputs(asked: Inputs, shown: DreamRecipe) -> Result:
         buttons=["fullscreen"],
         elem_id="view",
     )
-    words = status_line.status_html("Drag the line, or dream a photo of yours.")
-    status = gr.HTML(words, elem_id="status", elem_classes="status")
+    text = status_line.status_html("Drag the divider to compare, or upload your own photo.")
+    status = gr.HTML(text, elem_id="status", elem_classes="status")
     with gr.Row():
-        again = gr.Button("Dream again", elem_id="again", min_width=90)
+        again_button = gr.Button("Dream deeper", elem_id="again", min_width=90)
         download = gr.DownloadButton(
             "Download", str(EXAMPLE_DREAM), elem_id="download", min_width=90
         )
-        came = making_of.build_button()
+        making_of_button = making_of.build_button()
     strip = history.build_strip()
-    asked.comparison.sheet.render()  # type: ignore[no-untyped-call]
-    how = making_of.build_section(came)
-    below = dream_details.build_details(shown, asked.other_layers)
-    return Result(view, status, again, download, strip, how, below)
+    inputs.comparison.sheet.render()  # type: ignore[no-untyped-call]
+    making = making_of.build_section(making_of_button)
+    details = dream_details.build_details(example, inputs.other_layers)
+    return Result(view, status, again_button, download, strip, making, details)
 
 
 def _connect_buttons(
-    work: JobRunner, asked: Inputs, made: Result, shown_now: dict[str, Any]
+    work: JobRunner, inputs: Inputs, result: Result, shown_outputs: dict[str, Any]
 ) -> None:
-    """What the buttons start; each is a dream, or several."""
+    """Connect the buttons that start dreams, and Stop."""
     others = [
-        made.again_button,
-        made.download,
-        asked.comparison.go_button,
-        made.making.go_button,
-        made.details.try_button,
+        result.again_button,
+        result.download,
+        inputs.comparison.go_button,
+        result.making.go_button,
+        result.details.try_button,
     ]
-    run = Run(asked.go_button, asked.stop_button, others, made.status, made.view)
-    status, controls = {"status": made.status}, asked.controls
+    run = Run(inputs.go_button, inputs.stop_button, others, result.status, result.view)
+    status, controls = {"status": result.status}, inputs.controls
     outputs = {
-        **shown_now,
+        **shown_outputs,
         "seed": controls.by_name["seed"],
-        "strip": made.strip.dreams,
-        "all": made.strip.download_all_button,
+        "strip": result.strip.dreams,
+        "all": result.strip.download_all_button,
     }
-    photo, knobs, first = {"photo": asked.photo}, controls.inputs, controls.fetch_mask_then
-    knobs_and_kept = {**knobs, "visit": made.strip.history}
-    sheet = {"sheet": asked.comparison.sheet, **status}
-    forming = {"visit": made.strip.history, "way": made.making.playback_mode}
-    formed = {**made.making.outputs, **status}
+    photo, knobs, fetch_mask = {"photo": inputs.photo}, controls.inputs, controls.fetch_mask_then
+    visit_inputs = {**knobs, "visit": result.strip.history}
+    sheet_outputs = {"sheet": inputs.comparison.sheet, **status}
+    making_of_inputs = {"visit": result.strip.history, "way": result.making.playback_mode}
+    making_of_outputs = {**result.making.outputs, **status}
     check = partial(components.check_recipe, DreamRecipe)
-    small = {"dreams": made.details.gallery, **status}
-    inputs = photo | knobs_and_kept
+    other_layer_outputs = {"dreams": result.details.gallery, **status}
+    dream_inputs = photo | visit_inputs
+    dream, dream_again = partial(stream_dream, work), partial(_dream_again, work)
+    rest = (outputs, check, fetch_mask)
+    run.start_on(inputs.go_button.click, dream, dream_inputs, *rest, inputs.photo)
+    run.start_on(result.again_button.click, dream_again, visit_inputs, *rest)
     run.start_on(
-        asked.go_button.click,
-        partial(stream_dream, work),
-        inputs,
-        outputs,
-        check,
-        first,
-        asked.photo,
-    )
-    run.start_on(
-        made.again_button.click, partial(_dream_again, work), knobs_and_kept, outputs, check, first
-    )
-    run.start_on(
-        asked.comparison.go_button.click,
+        inputs.comparison.go_button.click,
         partial(comparison.stream_sheet, work),
-        {**photo, **asked.comparison.inputs, **knobs},
-        sheet,
+        {**photo, **inputs.comparison.inputs, **knobs},
+        sheet_outputs,
         comparison.check_comparison,
-        first,
+        fetch_mask,
         scroll_to_output=True,
     )
-    for event in (made.making.go_button.click, made.making.playback_mode.input):
-        run.start_on(event, partial(making_of.stream_making_of, work), forming, formed)
+    make = partial(making_of.stream_making_of, work)
+    for event in (result.making.go_button.click, result.making.playback_mode.input):
+        run.start_on(event, make, making_of_inputs, making_of_outputs)
     run.start_on(
-        made.details.try_button.click,
+        result.details.try_button.click,
         partial(dream_details.dream_other_layers, work),
         photo | knobs,
-        small,
+        other_layer_outputs,
         check,
-        first,
+        fetch_mask,
     )
     run.connect_stop()
-    asked.stop_button.click(
-        _download_after_stop, made.strip.history, made.download, **components.IMMEDIATE_EVENT
+    inputs.stop_button.click(
+        _download_after_stop, result.strip.history, result.download, **components.IMMEDIATE_EVENT
     )
 
 
@@ -229,9 +224,9 @@ async def _download_after_stop(visit: Any) -> Any:
 
 
 def _dream_again(work: JobRunner, visit: Any, **values: Any) -> Iterator[dict[str, Any]]:
-    """The dream dreamed on, beside what the first one was of."""
-    made = History.read(visit).found()
-    yield from stream_dream(work, made.file, visit, before=made.before, **values)
+    """Dream of the shown dream, and keep its photo as the "before" image."""
+    entry = History.read(visit).require_shown()
+    yield from stream_dream(work, entry.file, visit, before=entry.before, **values)
 
 
 def stream_dream(
@@ -242,36 +237,36 @@ def stream_dream(
     before: str | None = None,
     **knobs: Any,
 ) -> Iterator[dict[str, Any]]:
-    """What the tab puts out as a dream goes on; `visit` is what the browser kept."""
+    """Yield the changes of the tab's outputs; `visit` is the history from the browser."""
     photo = components.require_photo(photo)
     recipe = work.engine.settle(read_controls(random_seed, knobs))
     after = ""
     try:
-        for moment in stream_render(work, [recipe], photo, stopped=STOPPED):
-            if not moment.frame:
-                yield {"status": moment.status}
+        for update in stream_render(work, [recipe], photo, stopped_text=STOPPED):
+            if not update.frame:
+                yield {"status": update.status}
                 continue
-            (made,), (after,) = moment.frame.recipes, moment.files
-            assert isinstance(made, DreamRecipe)  # Smaller than asked for, where memory was scarce.
+            (made,), (after,) = update.frame.recipes, update.files
+            assert isinstance(made, DreamRecipe)  # Its size is reduced if memory was scarce.
             before = before or after
-            changes = {"view": (before, after), "status": moment.status, "seed": made.seed}
-            now = replace(
+            changes = {"view": (before, after), "status": update.status, "seed": made.seed}
+            new_visit = replace(
                 History.read(visit),
                 shown=HistoryEntry(after, photo, before),
                 recipe=linkable_json(made),
             )
-            if moment.frame.step == 0 or moment.frame.finished:
-                changes |= {**dream_details.detail_updates(made), "visit": now.to_browser()}
-            if moment.frame.finished:
-                where = " ".join(filter(None, (made.layer, made.channels)))
-                said = f"Dreamed in {moment.seconds:.1f} s at {where}, seed {made.seed}."
+            if update.frame.step == 0 or update.frame.finished:
+                changes |= {**dream_details.detail_updates(made), "visit": new_visit.to_browser()}
+            if update.frame.finished:
+                label = status_line.layers_label(made)
+                text = f"Dreamed in {update.seconds:.1f} s: {label}, seed {made.seed}."
                 changes |= {
-                    "status": status_line.status_html(said),
+                    "status": status_line.status_html(text),
                     "download": after,
-                    **history.append_dream(now),
+                    **history.append_dream(new_visit),
                 }
             yield changes
-    except Exception:  # Whatever went wrong, what is downloaded is what is shown.
+    except Exception:  # After any error, let the visitor download the image that is shown.
         if after:
             yield {"download": lossless_path(after)}
         raise

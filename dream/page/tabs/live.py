@@ -1,4 +1,4 @@
-"""The tab "Live": the camera dreams while you move."""
+"""The "Live" tab: dream the frames of a camera."""
 
 from __future__ import annotations
 
@@ -31,50 +31,46 @@ from dream.service.live_process import LiveProcess
 from dream.tensors import even_size
 
 EXAMPLE_IMAGE = components.EXAMPLES / "films" / "live-cat-inception4c-seed0.jpg"
-# What a camera is asked for, on a CPU and on a GPU; and what is taken of one that has no such size.
+# Requested camera size on a CPU and on a GPU, and limits for cameras that have no such size.
 CAMERA_SIZES = ((320, 240), (640, 480))
-FRAME_BYTES, FRAME_SIDE = 1_000_000, 2048
-# So often the browser sends a frame, in seconds, on a CPU and on a GPU.
+MAX_FRAME_BYTES, MAX_FRAME_SIDE = 1_000_000, 2048
+# Seconds between frames that the browser sends, on a CPU and on a GPU.
 FRAME_INTERVALS = (0.08, 0.03)
-# For how many seconds of work one stream may be dreamed, and how long a film is kept of it.
+# Limit on the processing time of one stream, and length of the clip that can be saved.
 MAX_STREAM_SECONDS, CLIP_SECONDS = 300, 10.0
-# For how many seconds after a stream one may still have its still, or its film.
+# Time after a stream in which its last frame and its clip can be saved.
 SESSION_SECONDS = 120
 JPEG_QUALITY = 85
-STATUS_INTERVAL, STATUS_HOLD = 2.0, 8.0
+STATUS_SECONDS, CLIP_STATUS_SECONDS = 2.0, 8.0
 LIVE_KNOBS = ("intensity", "memory")
 MIN_FPS, MAX_FPS = 1.0, 60.0
 TIME_BASE = Fraction(1, 1000)
-START_MESSAGE = "Allow the camera, then press Record: what stays still fills with creatures."
-ENDED_MESSAGE = "The mirror sleeps; press Record to wake it."
+START_MESSAGE = "Allow the camera, then press Record. Whatever stays still fills with creatures."
+ENDED_MESSAGE = "The live dream is stopped. Press Record to start it."
 TURN_OVER_MESSAGE = (
-    "Others wait, and your minute is over. Press Record to have your turn after theirs."
+    "Other visitors are waiting and your minute is over. Press Record to join the queue again."
 )
 
 
 def _camera_payload(self: gr.Image, payload: Any) -> str | None:
-    """What a browser sent: `_frame` says what is wrong with it."""
+    """Return the data URI that a browser sent; `_decode_frame` checks it."""
     return payload.url if payload else None
 
 
-def _decode_frame(sent: str) -> Image.Image:
-    """The frame in a data URI.
-
-    Raises:
-        PictureError: if there is none.
-    """
+def _decode_frame(data_uri: str) -> Image.Image:
+    """Return the frame in a data URI; raise PictureError if there is none."""
     try:
-        content = base64.b64decode(sent.partition("base64,")[2][: 4 * FRAME_BYTES // 3])
+        content = base64.b64decode(data_uri.partition("base64,")[2][: 4 * MAX_FRAME_BYTES // 3])
         image = Image.open(io.BytesIO(content), formats=["JPEG"])
-        if max(image.size) > FRAME_SIDE:
-            raise OSError(f"it has more than {FRAME_SIDE} pixels a side")
+        if max(image.size) > MAX_FRAME_SIDE:
+            raise OSError(f"it has more than {MAX_FRAME_SIDE} pixels a side")
         return image.convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:
-        raise PictureError(f"this is no frame of a camera: {first_line(error)}") from error
+        raise PictureError(f"this is not a camera frame: {first_line(error)}") from error
 
 
 def _jpeg_payload(self: gr.Image, jpeg: bytes | None) -> Base64ImageData | None:
-    """A JPEG as the browser is sent it; it leaves no file."""
+    """Return a JPEG as a data URI for the browser; no file is written."""
     if not jpeg:
         return None
     return Base64ImageData(url=f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}")
@@ -92,7 +88,7 @@ LiveView = components.derive_component(gr.Image, postprocess=_jpeg_payload)
 
 @dataclass
 class LiveSession:
-    """What there is of one visitor's stream, from frame to frame; nobody else has it."""
+    """The state of one visitor's stream, kept between frames."""
 
     dreamer: LiveDreamer | LiveProcess
     turn: StreamTurn
@@ -103,50 +99,52 @@ class LiveSession:
     last_status: float = 0.0
     end_message: str = ENDED_MESSAGE
 
-    def dream_frame(self, seen: Image.Image, recipe: LiveRecipe) -> bytes:
-        """The dream of the next frame, as a JPEG, which the film keeps."""
+    def dream_frame(self, image: Image.Image, recipe: LiveRecipe) -> bytes:
+        """Return the dream of the next frame as a JPEG, and add it to the recent frames."""
         now = time.monotonic()
         if self.recent_frames and now - self.recent_frames[-1][0] < 1 / MIN_FPS:
             self.interval += 0.1 * (now - self.recent_frames[-1][0] - self.interval)
         fps = min(max(1 / self.interval, MIN_FPS), MAX_FPS)
         self.recipe = recipe.with_changes(fps=round(fps, 1))
-        self.still = self.dreamer.dream_frame(seen, self.recipe)
+        self.still = self.dreamer.dream_frame(image, self.recipe)
         self.recent_frames.append((now, _encode_jpeg(self.still)))
         while now - self.recent_frames[0][0] > CLIP_SECONDS:
             self.recent_frames.popleft()
         return self.recent_frames[-1][1]
 
     def status_update(self) -> Any:
-        """How fast it goes, now and then."""
-        if time.monotonic() - self.last_status < STATUS_INTERVAL:
+        """Return the frame rate as a status, every `STATUS_SECONDS`."""
+        if time.monotonic() - self.last_status < STATUS_SECONDS:
             return gr.skip()
         self.last_status = time.monotonic()
-        return f"<span>{self.recipe.fps:.0f} frames a second.</span>"
+        return f"<span>{self.recipe.fps:.0f} frames per second.</span>"
 
 
 def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
-    """The tab; a still of it can be carried over to the one that dreams."""
+    """Build the tab; a frame can be sent to the Deep Dream tab."""
     first = LiveRecipe()
-    on_gpu = work.engine.device.type != "cpu" and not work.uses_leased_gpu
+    has_gpu = work.engine.device.type != "cpu" and not work.uses_leased_gpu
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            camera = _build_camera(*CAMERA_SIZES[on_gpu])
-            # The browser keeps the layer, which the server would forget with the visit.
+            camera = _build_camera(*CAMERA_SIZES[has_gpu])
+            # The browser stores the layer, because the server may lose the session.
             layer = gr.Textbox(first.layer, visible=False)
             visit = gr.State(None, time_to_live=SESSION_SECONDS)
-            pictures = layer_gallery(first.layer, "What to dream of")
+            layer_images = layer_gallery(first.layer, "What to dream of")
             knobs = {
                 name: components.knob_control(LiveRecipe, name, getattr(first, name))
                 for name in LIVE_KNOBS
             }
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            view, status, film, freeze, keep, wall, leave = _build_outputs()
-    pictures.select(selected_layer, None, layer, **components.IMMEDIATE_EVENT)
-    begun = camera.stream(
+            view, status, clip, freeze_button, keep_button, fill_button, leave_button = (
+                _build_outputs()
+            )
+    layer_images.select(selected_layer, None, layer, **components.IMMEDIATE_EVENT)
+    stream_event = camera.stream(
         partial(_dream_camera_frame, work),
         [camera, visit, layer, *knobs.values()],
         [view, status, visit],
-        stream_every=FRAME_INTERVALS[on_gpu],
+        stream_every=FRAME_INTERVALS[has_gpu],
         time_limit=MAX_STREAM_SECONDS,
         show_progress="hidden",
         api_visibility="private",
@@ -154,14 +152,14 @@ def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None
         if work.uses_leased_gpu
         else components.QUEUED_EVENT["concurrency_id"],
     )
-    for ended in (begun.then, begun.failure):
-        ended(_end_stream, visit, status, **components.HEAVY_LOOK)  # A frame may be under way.
-    components.send_to_dream_tab(freeze.click, _freeze_frame, visit, [tabs, dreams.photo])
-    # What nobody sees is not dreamed.
+    for ended in (stream_event.then, stream_event.failure):
+        ended(_end_stream, visit, status, **components.HEAVY_LOOK)  # It waits for a running frame.
+    components.send_to_dream_tab(freeze_button.click, _freeze_frame, visit, [tabs, dreams.photo])
+    # Stop the camera when its tab is hidden.
     tabs.change(None, js="() => stopCamera()", api_visibility="private")
-    keep.click(_save_clip, visit, [film, status], **components.HEAVY_LOOK)
-    for button, does in ((wall, "fillScreen"), (leave, "leaveScreen")):
-        button.click(None, js=f"() => {does}()", api_visibility="private")
+    keep_button.click(_save_clip, visit, [clip, status], **components.HEAVY_LOOK)
+    for button, function in ((fill_button, "fillScreen"), (leave_button, "leaveScreen")):
+        button.click(None, js=f"() => {function}()", api_visibility="private")
 
 
 def _build_camera(width: int, height: int) -> gr.Image:
@@ -178,10 +176,10 @@ def _build_camera(width: int, height: int) -> gr.Image:
 
 
 def _build_outputs() -> tuple[Any, ...]:
-    """The dream, what is said of it, the film, and the buttons."""
+    """Build the view, the status, the clip and the buttons."""
     view = LiveView(
         EXAMPLE_IMAGE.read_bytes(),
-        label="The dream",
+        label="Live dream",
         interactive=False,
         buttons=["fullscreen"],
         elem_id="mirror",
@@ -193,52 +191,52 @@ def _build_outputs() -> tuple[Any, ...]:
         buttons = [
             gr.Button(words, min_width=90, elem_id=name)
             for name, words in (
-                ("freeze", "Freeze"),
-                ("keep", f"Keep {CLIP_SECONDS:.0f} s"),
+                ("freeze", "Dream frame"),
+                ("keep", f"Save last {CLIP_SECONDS:.0f} s"),
                 ("fill-screen", "Full screen"),
-                ("leave-screen", "Leave"),
+                ("leave-screen", "Exit full screen"),
             )
         ]
-    film = video_player(None, "The film", visible=False, elem_id="live-film")
+    clip = video_player(None, "Saved clip", visible=False, elem_id="live-film")
     gr.Markdown(
-        f"A stream lasts for {MAX_STREAM_SECONDS // 60} minutes of work; while others wait, for {MAX_SHARED_SECONDS:.0f} "
-        f"seconds. Frames are dreamed, and forgotten after {SESSION_SECONDS} seconds; nobody else sees "
-        "them."
+        f"A session is limited to {MAX_STREAM_SECONDS // 60} minutes of processing. While others "
+        f"wait, a turn lasts {MAX_SHARED_SECONDS:.0f} seconds. Frames are deleted after "
+        f"{SESSION_SECONDS} seconds, and nobody else sees them."
     )
-    return view, status, film, *buttons
+    return view, status, clip, *buttons
 
 
 def _dream_camera_frame(
-    work: JobRunner, sent: str | None, visit: LiveSession | None, layer: str, *values: Any
+    work: JobRunner, data_uri: str | None, visit: LiveSession | None, layer: str, *values: Any
 ) -> tuple[Any, ...]:
-    """The dream of a frame, what is said, and what is kept for the next one."""
+    """Return the dream of a frame, the status, and the session for the next frame."""
     visit = visit or LiveSession(*work.open_live_session())
-    if not sent:
+    if not data_uri:
         return gr.skip(), gr.skip(), visit
     if visit.turn.is_expired:
         visit.end_message = TURN_OVER_MESSAGE
-        raise gr.Error(TURN_OVER_MESSAGE, title="Others wait", print_exception=False)
+        raise gr.Error(TURN_OVER_MESSAGE, title="Your turn is over", print_exception=False)
     recipe = LiveRecipe(layer=layer, **dict(zip(LIVE_KNOBS, values, strict=True)))
-    with visit.turn.hold() as here:
-        if not here:
+    with visit.turn.hold() as has_turn:
+        if not has_turn:
             return gr.skip(), queue_status(visit.turn.queue.expected_wait), visit
-        picture = visit.dream_frame(
-            _decode_frame(sent), recipe.with_defaults(work.engine.device.type, photo=True)
+        image = visit.dream_frame(
+            _decode_frame(data_uri), recipe.with_defaults(work.engine.device.type, photo=True)
         )
-    return picture, visit.status_update(), visit
+    return image, visit.status_update(), visit
 
 
 def _end_stream(visit: LiveSession | None) -> str:
-    """What is said when a stream has ended, whose place is free then."""
+    """Release the turn of a stream that has ended, and return the status."""
     if not visit:
         return status_line.status_html(START_MESSAGE)
     visit.turn.release()
-    said, visit.end_message = visit.end_message, ENDED_MESSAGE
-    return status_line.status_html(said)
+    message, visit.end_message = visit.end_message, ENDED_MESSAGE
+    return status_line.status_html(message)
 
 
 def _freeze_frame(visit: LiveSession | None) -> tuple[Any, ...]:
-    """A still of the dream as the photo of the first tab, twice as large."""
+    """Send the latest dreamed frame, at twice its size, to the Deep Dream tab as the photo."""
     still = _require_started(visit).still
     assert still
     path = new_output_folder() / "mirror.png"
@@ -248,36 +246,36 @@ def _freeze_frame(visit: LiveSession | None) -> tuple[Any, ...]:
 
 def _require_started(visit: LiveSession | None) -> LiveSession:
     if not (visit and visit.recent_frames):
-        said = (
-            f"No dream is here that is younger than {SESSION_SECONDS} seconds; press Record first."
-        )
-        raise gr.Error(said, print_exception=False)
+        message = f"There is no live dream from the last {SESSION_SECONDS} seconds. Press Record."
+        raise gr.Error(message, print_exception=False)
     return visit
 
 
 def _save_clip(visit: LiveSession | None) -> tuple[Any, ...]:
-    """The last seconds as a video, each frame for as long as it was shown."""
+    """Save the last seconds as a video; each frame lasts as long as it was shown."""
     visit = _require_started(visit)
     assert visit.still
     frames = list(visit.recent_frames)
     size = even_size((visit.still.height, visit.still.width))
     rate = Fraction(max(1, round(1 / visit.interval)))
     path = new_output_folder() / f"{visit.recipe.file_stem()}.mp4"
-    film = VideoWriter(path, visit.recipe, size, rate, TIME_BASE)
+    writer = VideoWriter(path, visit.recipe, size, rate, TIME_BASE)
     ends = [time for time, _ in frames[1:]] + [frames[-1][0] + visit.interval]
     try:
-        with film.open_part(Fraction(0)) as part:
+        with writer.open_part(Fraction(0)) as part:
             for (start, jpeg), end in zip(frames, ends, strict=True):
-                begun, stop = (_round_to_time_base(each - frames[0][0]) for each in (start, end))
+                frame_start, frame_end = (
+                    _round_to_time_base(each - frames[0][0]) for each in (start, end)
+                )
                 image = Image.open(io.BytesIO(jpeg)).resize((size[1], size[0]))
-                part.add(image, begun, stop - begun)
-        film.finish()
+                part.add(image, frame_start, frame_end - frame_start)
+        writer.finish()
     finally:
-        film.discard_parts()
+        writer.discard_parts()
     seconds = ends[-1] - frames[0][0]
-    said = f"{len(frames)} frames, the last {seconds:.1f} seconds, are kept below."
-    visit.last_status = time.monotonic() + STATUS_HOLD
-    return gr.update(value=str(path), visible=True), status_line.status_html(said)
+    text = f"The last {seconds:.1f} seconds ({len(frames)} frames) are saved below."
+    visit.last_status = time.monotonic() + CLIP_STATUS_SECONDS
+    return gr.update(value=str(path), visible=True), status_line.status_html(text)
 
 
 def _round_to_time_base(seconds: float) -> Fraction:

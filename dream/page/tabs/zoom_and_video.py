@@ -1,4 +1,4 @@
-"""The tab "Zoom and video": a photo that one zooms into for ever, and a video that is dreamed."""
+"""The "Zoom and video" tab: endless zoom videos and dreamed videos."""
 
 from __future__ import annotations
 
@@ -30,71 +30,69 @@ EXAMPLE_FOLDER = components.EXAMPLES / "films"
 EXAMPLE_ZOOM = EXAMPLE_FOLDER / "zoom-coffee-inception4c-seed0.mp4"
 EXAMPLE_VIDEOS = {
     "Endless zoom": EXAMPLE_ZOOM,
-    "A dreamed video": EXAMPLE_FOLDER / "video-cat-inception4c-seed0.mp4",
-    "How a dream came about": EXAMPLE_FOLDER / "making-of-dream-coffee-inception4c-i5-seed0.mp4",
+    "Dreamed video": EXAMPLE_FOLDER / "video-cat-inception4c-seed0.mp4",
+    "How a dream forms": EXAMPLE_FOLDER / "making-of-dream-coffee-inception4c-i5-seed0.mp4",
 }
-# What the slider goes up to.
 MAX_SLIDER_SECONDS = 30
 FORMAT_CHOICES = {"MP4": "mp4", "WebM": "webm", "GIF": "gif"}
-SHOWN = ("picture", "film", "download")
-# The knobs in reach; the others of a frame are folded.
+VIDEO_OUTPUTS = ("picture", "film", "download")
+# Knobs that are always visible; the others are in the Advanced section.
 MAIN_KNOBS = ("seconds", "zoom", "rotation")
 ADVANCED_KNOBS = ("right", "down", "fps")
 FRAME_KNOBS = [name for name in knobs(MotionRecipe) if name not in ("model", "layer")]
 
 
 def build_tab(work: JobRunner) -> None:
-    """The tab."""
+    """Build the tab."""
     first = work.engine.settle(ZoomRecipe(model=work.engine.default_model()))
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            asked = _build_inputs(work, first)
+            inputs = _build_inputs(work, first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             outputs = _build_outputs()
-    go, other, stop = asked.pop("go"), asked.pop("other"), asked.pop("stop")
-    expected, priced = asked.pop("expected"), asked.pop("priced")
-    dream = {name: asked[name] for name in ("model", "layer", *FRAME_KNOBS)}
-    moves = {name: asked[name] for name in (*MAIN_KNOBS, *ADVANCED_KNOBS)}
-    given = {"ending": asked["ending"], "random_seed": asked["random_seed"], **dream}
-    run = Run(go, stop, [other, outputs["download"]], outputs["status"])
-    zoomed = {"photo": asked["photo"], **given, **moves}
-    dreamed = {"video": asked["video"], "carry": asked["carry"], **given}
-    run.start_on(
-        go.click,
-        partial(_stream_zoom, work),
-        zoomed,
-        outputs,
-        partial(components.check_recipe, ZoomRecipe),
-    )
-    check = partial(components.check_recipe, VideoRecipe)
-    run.start_on(other.click, partial(_stream_video, work), dreamed, outputs, check)
+    go, video_button, stop = map(inputs.pop, ("go", "video_button", "stop"))
+    zoom_estimate, video_estimate = map(inputs.pop, ("zoom_estimate", "video_estimate"))
+    dream_knobs = {name: inputs[name] for name in ("model", "layer", *FRAME_KNOBS)}
+    motion_knobs = {name: inputs[name] for name in (*MAIN_KNOBS, *ADVANCED_KNOBS)}
+    common_inputs = {name: inputs[name] for name in ("ending", "random_seed")} | dream_knobs
+    run = Run(go, stop, [video_button, outputs["download"]], outputs["status"])
+    zoom_inputs = {"photo": inputs["photo"], **common_inputs, **motion_knobs}
+    video_inputs = {"video": inputs["video"], "carry": inputs["carry"], **common_inputs}
+    check_zoom = partial(components.check_recipe, ZoomRecipe)
+    check_video = partial(components.check_recipe, VideoRecipe)
+    stream_video = partial(_stream_video, work)
+    run.start_on(go.click, partial(_stream_zoom, work), zoom_inputs, outputs, check_zoom)
+    run.start_on(video_button.click, stream_video, video_inputs, outputs, check_video)
     run.connect_stop()
-    told = [outputs[name] for name in (*SHOWN, "status")]
-    stop.click(
-        _stopped_video, [outputs["made"], outputs["download"]], told, **components.HEAVY_LOOK
+    last_videos = [outputs["made"], outputs["download"]]
+    stop_outputs = [outputs[name] for name in (*VIDEO_OUTPUTS, "status")]
+    stop.click(_stopped_video, last_videos, stop_outputs, **components.HEAVY_LOOK)
+    _connect_estimates(
+        work, zoom_estimate, video_estimate, inputs, dream_knobs, motion_knobs, outputs["film"]
     )
-    _connect_estimates(work, expected, priced, asked, dream, moves, outputs["film"])
 
 
 def _build_inputs(work: JobRunner, first: ZoomRecipe) -> dict[str, Any]:
-    """What is asked for, by name, with the buttons and what is said beside them."""
+    """Build the input components by name, with the buttons and the estimates."""
     photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="zoom-photo")
     go, stop = components.go_and_stop_buttons("Zoom into this photo", "film", "stop-film")
-    expected = gr.HTML(_zoom_estimate(work, first, str(EXAMPLE_PHOTO)), elem_classes="expected")
+    text = _zoom_estimate(work, first, str(EXAMPLE_PHOTO))
+    zoom_estimate = gr.HTML(text, elem_classes="expected")
     controls = {
         name: components.knob_control(ZoomRecipe, name, getattr(first, name)) for name in MAIN_KNOBS
     }
     controls["seconds"].maximum = MAX_SLIDER_SECONDS
     controls["layer"] = gr.Textbox(
         first.layer,
-        label="Layer, or layers along the way",
-        info="As inception4c; in a zoom also by key frames, as 0 s: inception4c; 3 s: inception3b.",
+        label="Layer, or layers by keyframe",
+        info="For example inception4c; in a zoom also 0 s: inception4c; 3 s: inception3b.",
         elem_id="zoom-layer",
     )
     with gr.Accordion("Dream a video", open=False, elem_id="dreaming-video"):
         video = components.video_input(label="Your video", height=120, elem_id="video")
-        other = gr.Button("Dream this video", elem_id="dream-video")
-        priced = gr.HTML(f"<span>{video_stream.LIMITS_TEXT}</span>", elem_classes="expected")
+        video_button = gr.Button("Dream this video", elem_id="dream-video")
+        text = f"<span>{video_stream.LIMITS_TEXT}</span>"
+        video_estimate = gr.HTML(text, elem_classes="expected")
         controls["carry"] = components.knob_control(
             VideoRecipe, "carry", knobs(VideoRecipe)["carry"].default
         )
@@ -112,33 +110,34 @@ def _build_inputs(work: JobRunner, first: ZoomRecipe) -> dict[str, Any]:
         controls["layer"],
         **components.IMMEDIATE_EVENT,
     )
-    asked = {"photo": photo, "video": video, "ending": ending, "random_seed": random_seed}
-    buttons = {"go": go, "other": other, "stop": stop, "expected": expected, "priced": priced}
-    return {**asked, **buttons, **controls}
+    inputs = {"photo": photo, "video": video, "ending": ending, "random_seed": random_seed}
+    buttons = {"go": go, "video_button": video_button, "stop": stop}
+    estimates = {"zoom_estimate": zoom_estimate, "video_estimate": video_estimate}
+    return {**inputs, **buttons, **estimates, **controls}
 
 
 def _build_outputs() -> dict[str, Any]:
-    """What is put out, by name."""
-    picture = still_image("The frame that is dreamed", "frame")
-    film = video_player(str(EXAMPLE_ZOOM), "The video", elem_id="player")
-    words = status_line.status_html(
-        "A zoom that was made here; press the button to make one of your photo."
+    """Build the output components, by name."""
+    image = still_image("Current frame", "frame")
+    player = video_player(str(EXAMPLE_ZOOM), "Video", elem_id="player")
+    text = status_line.status_html(
+        "This zoom is an example. Zoom into your own photo to replace it."
     )
-    status = gr.HTML(words, elem_id="film-status", elem_classes="status")
+    status = gr.HTML(text, elem_id="film-status", elem_classes="status")
     download = gr.DownloadButton("Download", str(EXAMPLE_ZOOM), elem_id="film-download")
     with gr.Row(elem_classes="examples"):
         buttons = [gr.Button(name, size="sm", min_width=110) for name in EXAMPLE_VIDEOS]
-    shown = [picture, film, download, status]
+    example_outputs = [image, player, download, status]
     gr.on(
         [button.click for button in buttons],
         _show_example,
         None,
-        shown,
+        example_outputs,
         **components.IMMEDIATE_EVENT,
     )
     return {
-        "picture": picture,
-        "film": film,
+        "picture": image,
+        "film": player,
         "status": status,
         "download": download,
         "made": gr.Textbox(visible=False),
@@ -149,7 +148,7 @@ def _show_example(event: gr.EventData) -> tuple[Any, ...]:
     assert isinstance(event.target, gr.Button)
     name = str(event.target.value)
     path = str(EXAMPLE_VIDEOS[name])
-    return *player_updates(path), path, status_line.status_html(f"{name}, made here.")
+    return *player_updates(path), path, status_line.status_html(f"Example: {name}.")
 
 
 def _stream_zoom(
@@ -165,7 +164,7 @@ def _stream_video(
     work: JobRunner, video: str | None, ending: str, random_seed: bool, **given: Any
 ) -> Iterator[dict[str, Any]]:
     if not video:
-        raise DreamError("Drop a video first.")
+        raise DreamError("Upload a video first.")
     recipe = VideoRecipe(**_with_random_seed(given, random_seed))
     yield from video_outputs(video_stream.stream_video(work, recipe, video, ending))
 
@@ -174,42 +173,43 @@ def _with_random_seed(given: dict[str, Any], random_seed: bool) -> dict[str, Any
     return {**given, "seed": components.random_seed()} if random_seed else given
 
 
-def video_outputs(made: video_stream.VideoUpdates) -> Iterator[dict[str, Any]]:
-    """What is put out as a video is made; what there is of one that fails, or the one before."""
+def video_outputs(updates: video_stream.VideoUpdates) -> Iterator[dict[str, Any]]:
+    """Yield the changes of the outputs; after an error, show the unfinished or previous video."""
     path = ""
     try:
-        for moment in made:
-            changes: dict[str, Any] = {"status": moment.status, "made": upload_name(moment.path)}
-            if moment.preview:
-                changes["picture"] = gr.update(value=moment.preview, visible=True)
+        for update in updates:
+            changes: dict[str, Any] = {"status": update.status, "made": upload_name(update.path)}
+            if update.preview:
+                changes["picture"] = gr.update(value=update.preview, visible=True)
                 changes["film"] = gr.update(visible=False)
-                path = moment.path
-            if moment.done:
-                changes |= show_video(moment.path)
+                path = update.path
+            if update.done:
+                changes |= finished_video_updates(update.path)
             yield changes
-    except Exception:  # Whatever went wrong, what is downloaded is what is shown.
+    except Exception:  # After any error, let the visitor download the video that is shown.
         if path:
             yield (
-                show_video(path)
+                finished_video_updates(path)
                 if Path(path).is_file()
                 else {"picture": gr.update(visible=False), "film": gr.update(visible=True)}
             )
         raise
 
 
-def show_video(path: str) -> dict[str, Any]:
-    """What shows that video, and hands it over."""
-    return dict(zip(SHOWN, (*player_updates(path), path), strict=True))
+def finished_video_updates(path: str) -> dict[str, Any]:
+    """Return the changes that show a video and offer it for download."""
+    return dict(zip(VIDEO_OUTPUTS, (*player_updates(path), path), strict=True))
 
 
-async def _stopped_video(made: str, whole: str | None) -> tuple[Any, ...]:
-    """What there is of a video that was stopped, to be played; else the `whole` one before."""
+async def _stopped_video(made: str, previous: str | None) -> tuple[Any, ...]:
+    """Return the outputs for the frames of a stopped video; without any, the `previous` video."""
     path = upload_path(made)
-    if path == whole or not (film := await video_stream.wait_for_stopped_video(path)):
-        return *player_updates(whole or str(EXAMPLE_ZOOM)), gr.skip(), gr.skip()
-    video = await run_in_thread(read_video_info, film)
-    words = f"Stopped; {video.frame_count} frames, {float(video.times[-1]):.1f} seconds, are kept."
-    return *player_updates(film), film, status_line.status_html(words)
+    if path == previous or not (video_path := await video_stream.wait_for_stopped_video(path)):
+        return *player_updates(previous or str(EXAMPLE_ZOOM)), gr.skip(), gr.skip()
+    video = await run_in_thread(read_video_info, video_path)
+    seconds = float(video.times[-1])
+    text = f"Stopped. The video has {video.frame_count} frames, {seconds:.1f} seconds."
+    return *player_updates(video_path), video_path, status_line.status_html(text)
 
 
 def _zoom_estimate(work: JobRunner, recipe: ZoomRecipe, photo: str | None) -> str:
@@ -218,47 +218,47 @@ def _zoom_estimate(work: JobRunner, recipe: ZoomRecipe, photo: str | None) -> st
 
 def _connect_estimates(
     work: JobRunner,
-    expected: gr.HTML,
-    priced: gr.HTML,
-    asked: dict[str, Any],
-    dream: dict[str, Any],
-    moves: dict[str, Any],
-    made: gr.Video,
+    zoom_estimate: gr.HTML,
+    video_estimate: gr.HTML,
+    inputs: dict[str, Any],
+    dream_knobs: dict[str, Any],
+    motion_knobs: dict[str, Any],
+    player: gr.Video,
 ) -> None:
-    """What a zoom, or the video that was dropped, will take: said as it is chosen."""
+    """Update the estimated times of a zoom and of an uploaded video when inputs change."""
 
-    def zoom_price(photo: str | None, **given: Any) -> str:
+    def estimate_zoom(photo: str | None, **values: Any) -> str:
         try:
-            return _zoom_estimate(work, video_stream.check_length(ZoomRecipe(**given)), photo)
+            return _zoom_estimate(work, video_stream.check_length(ZoomRecipe(**values)), photo)
         except DreamError:
-            return ""  # The button says what is wrong.
+            return ""  # The button shows the error.
 
-    def video_price(video: str | None, **given: Any) -> str:
+    def estimate_video(video: str | None, **values: Any) -> str:
         try:
             if not video:
                 return f"<span>{video_stream.LIMITS_TEXT}</span>"
-            seen = read_video_info(video, video_stream.UPLOAD_LIMITS)
-            return estimate.estimate_text(work, VideoRecipe(**given), seen.size, seen.frame_count)
+            info = read_video_info(video, video_stream.UPLOAD_LIMITS)
+            return estimate.estimate_text(work, VideoRecipe(**values), info.size, info.frame_count)
         except DreamError as error:
             return f"<span>{html.escape(status_line.to_sentence(error))}</span>"
 
-    costly = [*dream.values(), *moves.values()]
-    follow = {"photo": asked["photo"], **dream, **moves}
+    cost_inputs = [*dream_knobs.values(), *motion_knobs.values()]
+    zoom_inputs = {"photo": inputs["photo"], **dream_knobs, **motion_knobs}
     gr.on(
-        [asked["photo"].change, made.change, *(each.change for each in costly)],
-        zoom_price,
+        [inputs["photo"].change, player.change, *(each.change for each in cost_inputs)],
+        estimate_zoom,
         None,
-        expected,
-        inputs_kwargs=follow,
+        zoom_estimate,
+        inputs_kwargs=zoom_inputs,
         trigger_mode="always_last",
         **components.SLOW_LOOK,
     )
     gr.on(
-        [asked["video"].change, *(each.change for each in dream.values())],
-        video_price,
+        [inputs["video"].change, *(each.change for each in dream_knobs.values())],
+        estimate_video,
         None,
-        priced,
-        inputs_kwargs={"video": asked["video"], **dream},
+        video_estimate,
+        inputs_kwargs={"video": inputs["video"], **dream_knobs},
         trigger_mode="always_last",
         **components.HEAVY_LOOK,
     )

@@ -1,4 +1,4 @@
-"""Comparing: the photo at several layers and intensities, on one sheet."""
+"""Contact sheets that compare layers and intensities for one photo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEFAULT_INTENSITIES = (3, 5, 8)
 
 @dataclass(frozen=True)
 class ComparisonSection:
-    """What chooses a sheet, and where it is put."""
+    """The inputs of a contact sheet, its button and its image."""
 
     layers: gr.Dropdown
     intensities: gr.CheckboxGroup
@@ -36,15 +36,12 @@ class ComparisonSection:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What `sheet` is given."""
+        """Inputs of `stream_sheet`, by name."""
         return {"layers": self.layers, "intensities": self.intensities}
 
 
 def build_comparison(controls: RecipeControls) -> ComparisonSection:
-    """Layers and intensities to compare; all else is as the controls are set.
-
-    The sheet itself is left to be put where there is room.
-    """
+    """Build the inputs for layers and intensities; the caller renders the sheet itself."""
     model = controls.layer_picker.model
     card = catalogue.get_card(model.value)
     with gr.Accordion("Compare layers and intensities", open=False, elem_id="comparing"):
@@ -54,14 +51,14 @@ def build_comparison(controls: RecipeControls) -> ComparisonSection:
             multiselect=True,
             allow_custom_value=True,
             label="Layers",
-            info="None for the one chosen above.",
+            info="Leave empty to use the layer chosen above.",
         )
         intensities = gr.CheckboxGroup(
             [str(each) for each in range(1, 11)],
             value=[str(each) for each in DEFAULT_INTENSITIES],
             label="Intensities",
         )
-        go = gr.Button("Make a sheet", elem_id="make-sheet")
+        go_button = gr.Button("Make contact sheet", elem_id="make-sheet")
     sheet = gr.Image(
         type="filepath",
         label="Contact sheet",
@@ -77,7 +74,7 @@ def build_comparison(controls: RecipeControls) -> ComparisonSection:
         layers,
         **components.IMMEDIATE_EVENT,
     )
-    return ComparisonSection(layers, intensities, go, sheet)
+    return ComparisonSection(layers, intensities, go_button, sheet)
 
 
 def stream_sheet(
@@ -88,34 +85,29 @@ def stream_sheet(
     random_seed: bool,
     **knobs: Any,
 ) -> Iterator[dict[str, Any]]:
-    """The sheet and the status, as one dream after the other is done."""
+    """Yield the status after each step, and the sheet at the end or at the time limit."""
     photo = components.require_photo(photo)
     recipes = _variation_recipes(read_controls(random_seed, knobs), layers, intensities)
-    late = None
+    time_limit_error = None
     try:
-        for moment, made in stream_dreams(work, recipes, photo):
-            if moment.frame:
-                at = min(len(made) + 1, len(recipes))
-                yield {
-                    "status": status_line.progress_html(
-                        f"Dream {at} of {len(recipes)}, {moment.left}."
-                    )
-                }
+        for update, dreams in stream_dreams(work, recipes, photo):
+            if update.frame:
+                position = min(len(dreams) + 1, len(recipes))
+                text = f"Dream {position} of {len(recipes)}, {update.remaining}."
+                yield {"status": status_line.progress_html(text)}
             else:
-                yield {"status": moment.status}
+                yield {"status": update.status}
     except TimeLimitReached as error:
-        late = error
-    path = write_sheet(recipes, made, photo)
-    yield {
-        "sheet": gr.update(value=path, visible=True),
-        "status": status_line.status_html(f"{len(made)} dreams in {moment.seconds:.1f} s."),
-    }
-    if late:
-        raise late
+        time_limit_error = error
+    path = write_sheet(recipes, dreams, photo)
+    text = f"Contact sheet of {len(dreams)} dreams, made in {update.seconds:.1f} s."
+    yield {"sheet": gr.update(value=path, visible=True), "status": status_line.status_html(text)}
+    if time_limit_error:
+        raise time_limit_error
 
 
 def check_comparison(layers: Sequence[str], intensities: Sequence[str], **values: Any) -> None:
-    """See that there is something to compare; raises as `variations`."""
+    """Check that there is something to compare; raises as `variations`."""
     _variation_recipes(components.check_recipe(DreamRecipe, **values), layers, intensities)
 
 
@@ -129,16 +121,16 @@ def _variation_recipes(
 def stream_dreams(
     work: JobRunner, recipes: Sequence[DreamRecipe], photo: str
 ) -> Iterator[tuple[RenderUpdate, list[Image.Image]]]:
-    """The dreams of a sheet as they are made, and those that are done, or as far as they came."""
-    made: list[Image.Image] = []
-    for moment in stream_render(work, recipes, photo, files=False):
-        if moment.frame and (moment.frame.finished or moment.frame.ended):
-            made.append(moment.frame.picture())
-        yield moment, made
+    """Yield each update with the dreams so far, which end with one cut by the time limit."""
+    dreams: list[Image.Image] = []
+    for update in stream_render(work, recipes, photo, with_files=False):
+        if update.frame and (update.frame.finished or update.frame.ended):
+            dreams.append(update.frame.picture())
+        yield update, dreams
 
 
 def write_sheet(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image], photo: str) -> str:
-    """The path of a sheet."""
+    """Write the contact sheet and return its path."""
     path = new_output_folder() / f"sheet-{photo_stem(photo)}.png"
     save_image(contact.variations_sheet(recipes, dreams), path, photo=True)
     return str(path)

@@ -1,4 +1,4 @@
-"""What the tabs share: inputs, the status line, and files to show."""
+"""Components, event options and input checks that the tabs share."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ from dream.recipe.knob import DATA_URI_PREFIX, Knob, knobs
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
-# How events run: the work in line, as many at a time as `app.py` says; looks, and what follows from
-# a click, at once, however many dreams wait.
+# Event options. Renders wait in Gradio's queue; display updates run immediately.
 QUEUED_EVENT: dict[str, Any] = {"concurrency_id": "dream"}
 IMMEDIATE_EVENT: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
     "api_visibility": "private",
 }
-# Looks that read visitors' pictures, and what handles ZIPs and videos: few at a time of either, so
-# that they hold up no others.
+# Few updates that read images, or ZIPs and videos, run at a time, so they do not delay the others.
 SLOW_LOOK: dict[str, Any] = {
     **IMMEDIATE_EVENT,
     "concurrency_id": SLOW,
@@ -37,24 +35,22 @@ SLOW_LOOK: dict[str, Any] = {
 HEAVY_LOOK: dict[str, Any] = {**SLOW_LOOK, "concurrency_id": HEAVY}
 
 
-def derive_component(base: type, **own: Any) -> Any:
-    """A class of component that is `base` but for what is given.
+def derive_component(base: type, **members: Any) -> Any:
+    """Return a subclass of a Gradio component with changed members.
 
-    A class, since Gradio makes components anew for each session, from their classes; and made so,
-    since its metaclass would write a stub beside this file.
+    Gradio creates components per session from their classes, so instances cannot be patched. The
+    metaclass is bypassed, because it would write a stub file next to this module.
     """
-    return ABCMeta.__new__(ComponentMeta, base.__name__, (base,), {"is_template": True, **own})
+    return ABCMeta.__new__(ComponentMeta, base.__name__, (base,), {"is_template": True, **members})
 
 
 def _payload_path(self: gr.Image, payload: Any) -> Any:
-    """The path of the file as it came: Gradio would open it first, and answer a bad one with a bare
-    "Error"; `load_image` says what is wrong with it.
-    """
+    """Return the path of the file unread: Gradio reports a bad file only as "Error"."""
     return payload.path if payload else None
 
 
 def _raw_payload(self: Any, payload: Any) -> Any:
-    """What was sent: the recipe says what is wrong with it, where Gradio would answer nothing."""
+    """Return the value unchecked, because the recipe reports a bad one better than Gradio."""
     return payload
 
 
@@ -65,99 +61,101 @@ RawNumber = derive_component(gr.Number, preprocess=_raw_payload)
 RawInteger = partial(RawNumber, precision=0)
 
 
-def photo_input(**about: Any) -> gr.Image:
-    """A picture input that hands on the path of the file as it came."""
-    usual: dict[str, Any] = {"label": "Your photo", "height": 230, "buttons": []}
-    usual["sources"] = ["upload", "webcam", "clipboard"]
-    usual["webcam_options"] = gr.WebcamOptions(mirror=False)  # A photo is no mirror; see `page.js`.
-    photo: gr.Image = ImageInput(type="filepath", image_mode=None, **usual | about)
+def photo_input(**options: Any) -> gr.Image:
+    """Build an image input whose value is the path of the unread file."""
+    defaults: dict[str, Any] = {"label": "Your photo", "height": 230, "buttons": []}
+    defaults["sources"] = ["upload", "webcam", "clipboard"]
+    # `page.js` mirrors the preview only.
+    defaults["webcam_options"] = gr.WebcamOptions(mirror=False)
+    photo: gr.Image = ImageInput(type="filepath", image_mode=None, **defaults | options)
     return photo
 
 
-def thumbnail_gallery(**about: Any) -> gr.Gallery:
-    """Small pictures, one of which can be chosen."""
-    usual: dict[str, Any] = {"object_fit": "cover", "allow_preview": False, "buttons": []}
-    return gr.Gallery(height="auto", interactive=False, show_label=False, **usual | about)
+def thumbnail_gallery(**options: Any) -> gr.Gallery:
+    """Build a gallery of thumbnails, one of which can be selected."""
+    defaults: dict[str, Any] = {"object_fit": "cover", "allow_preview": False, "buttons": []}
+    return gr.Gallery(height="auto", interactive=False, show_label=False, **defaults | options)
 
 
-def go_and_stop_buttons(words: str, go: str, stop: str) -> tuple[gr.Button, gr.Button]:
-    """The button of a tab, which Enter presses, and the one in its place while it runs."""
-    button = gr.Button(words, variant="primary", elem_id=go, elem_classes="go")
+def go_and_stop_buttons(label: str, go_id: str, stop_id: str) -> tuple[gr.Button, gr.Button]:
+    """Build a tab's main button, which Enter presses, and the Stop button that replaces it."""
+    button = gr.Button(label, variant="primary", elem_id=go_id, elem_classes="go")
     return button, gr.Button(
-        "Stop", variant="stop", visible=False, elem_id=stop, elem_classes="stop"
+        "Stop", variant="stop", visible=False, elem_id=stop_id, elem_classes="stop"
     )
 
 
 def send_to_dream_tab(
-    event: Callable[..., Any], chosen: Callable[..., Any], given: Any, carried: list[Any]
+    event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: list[Any]
 ) -> None:
-    """On that event the first tab is given what is chosen, and dreams it, if there is anything."""
-    event(chosen, given, carried, **SLOW_LOOK).success(
+    """On `event`, set the inputs of the Deep Dream tab from `handler`, and start the dream."""
+    event(handler, inputs, outputs, **SLOW_LOOK).success(
         None, js="() => dreamThis()", api_visibility="private"
     )
 
 
-def video_input(**about: Any) -> gr.File:
-    """A video input that hands on the path of the file as it came; Gradio's own takes no GIF."""
-    video: gr.File = FileInput(file_types=[".mp4", ".mov", ".webm", ".gif"], **about)
+def video_input(**options: Any) -> gr.File:
+    """Build a video input whose value is the path of the unread file; Gradio's rejects GIFs."""
+    video: gr.File = FileInput(file_types=[".mp4", ".mov", ".webm", ".gif"], **options)
     return video
 
 
-def knob_control(kind: type[Recipe], name: str, value: Any, **about: Any) -> Any:
-    """The slider of a knob; a plain number where that is too coarse, a choice among names."""
+def knob_control(kind: type[Recipe], name: str, value: Any, **options: Any) -> Any:
+    """Build the control of a knob: checkbox, choice, slider, or number if the range is large."""
     knob = knobs(kind)[name]
-    about |= {"label": knob_label(name, knob), "info": knob.help}
+    options |= {"label": knob_label(name, knob), "info": knob.help}
     if knob.value_type is bool:
-        return gr.Checkbox(value, **about)
+        return gr.Checkbox(value, **options)
     if knob.choices and knob.derived_default:
-        own = ("automatic", "")
-        return gr.Dropdown([own, *zip(knob.choices, knob.choices, strict=True)], value="", **about)
+        automatic = ("automatic", "")
+        return gr.Dropdown(
+            [automatic, *zip(knob.choices, knob.choices, strict=True)], value="", **options
+        )
     if knob.choices:
-        return gr.Radio(list(knob.choices), value=value, **about)
+        return gr.Radio(list(knob.choices), value=value, **options)
     if knob.high > 10_000:
-        return gr.Number(value, precision=0, **about)
-    return gr.Slider(knob.low, knob.high, value, step=knob.slider_step, **about)
+        return gr.Number(value, precision=0, **options)
+    return gr.Slider(knob.low, knob.high, value, step=knob.slider_step, **options)
 
 
 def require_photo(photo: str | None) -> str:
-    """The photo.
-
-    Raises:
-        DreamError: if there is none.
-    """
+    """Return the photo; raise DreamError if there is none."""
     if not photo:
-        raise DreamError("Drop a photo first, or pick one of the examples.")
+        raise DreamError("Upload a photo first, or choose an example.")
     return photo
 
 
 def check_recipe(kind: type[AnyRecipe], **values: Any) -> AnyRecipe:
-    """A recipe of that kind by the knobs among those values, before its pictures are read.
+    """Return a recipe from the knobs among `values`, without reading its images.
 
     Raises:
-        RecipeError: if there can be none.
+        RecipeError: if a knob has an invalid value.
     """
-    about = knobs(kind)
-    given = {name: each for name, each in values.items() if name in about and each is not None}
+    recipe_knobs = knobs(kind)
+    given = {
+        name: each for name, each in values.items() if name in recipe_knobs and each is not None
+    }
     return kind(
         **{
-            name: DATA_URI_PREFIX if each and about[name].is_image else each
+            name: DATA_URI_PREFIX if each and recipe_knobs[name].is_image else each
             for name, each in given.items()
         }
     )
 
 
 def knob_label(name: str, knob: Knob) -> str:
-    """What a knob is called on the page."""
-    return name.replace("_", " ").capitalize() + (f", {knob.unit}" if knob.unit else "")
+    """Return the label of a knob."""
+    label = "FPS" if name == "fps" else name.replace("_", " ").capitalize()
+    return f"{label}, {knob.unit}" if knob.unit else label
 
 
 def random_seed() -> int:
-    """A seed that nobody chose."""
+    """Return a random seed."""
     return randint(0, SEED_LIMIT)
 
 
 def knob_description(kind: type[Recipe], name: str) -> str:
-    """What a knob does, what it may be and what it is when nothing is said, in one line."""
+    """Describe the effect, bounds and default of a knob in one line."""
     knob = knobs(kind)[name]
     if knob.value_type in (int, float):
         bounds = f" {knob.low:.10g} to {knob.high:.10g} {knob.unit}".rstrip() + "."

@@ -1,4 +1,4 @@
-"""What stands below the dream where there is room: what it was made of, and other layers to try."""
+"""The details section below a dream: recipe summary and previews at other layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import gradio as gr
 from dream.errors import DreamError
 from dream.networks.model_card import Layer
 from dream.page import status_line
-from dream.page.blocks import NO_LONGER_HERE, find_files
+from dream.page.blocks import FILE_GONE_MESSAGE, find_files
 from dream.page.image_stream import stream_render
 from dream.page.widgets import components
 from dream.page.widgets.layer_picker import picker_updates
@@ -28,7 +28,7 @@ THUMBNAIL_SIDE = 240
 
 @dataclass(frozen=True)
 class DreamDetails:
-    """What a dream was made of, and small dreams at other layers; a click chooses one."""
+    """The recipe summary of a dream, its link, and selectable previews at other layers."""
 
     summary: gr.HTML
     try_button: gr.Button
@@ -38,15 +38,15 @@ class DreamDetails:
 
 
 def other_layers_gallery(photo: gr.Image) -> gr.Gallery:
-    """The small dreams, left to be put where there is room; they go with the photo they are of.
+    """Build the unrendered gallery of previews, which is hidden when the photo changes.
 
-    At once, so that must be the first that the photo's change does: Gradio has what asks the server
-    answered before it goes on, and new ones may form by then.
+    This must be the photo's first `change` handler: Gradio waits for server handlers, and new
+    previews could appear meanwhile.
     """
     dreams = components.thumbnail_gallery(
         columns=OTHER_LAYERS,
         rows=1,
-        label="At other layers",
+        label="Previews at other layers",
         visible=False,
         render=False,
         elem_id="others",
@@ -57,92 +57,92 @@ def other_layers_gallery(photo: gr.Image) -> gr.Gallery:
 
 
 def build_details(first: DreamRecipe, dreams: gr.Gallery) -> DreamDetails:
-    """The section, which phones do not show."""
+    """Build the section, which is hidden on phones."""
     with gr.Column(elem_classes="beside"):
-        made_of = gr.HTML(describe_recipe(first), elem_id="made-of")
+        summary = gr.HTML(describe_recipe(first), elem_id="made-of")
         with gr.Row():
-            go = gr.Button(f"Try {OTHER_LAYERS} other layers", size="sm", elem_id="try-layers")
-            share = gr.Button("Copy a link to this recipe", size="sm", elem_id="share")
+            try_button = gr.Button(
+                f"Try {OTHER_LAYERS} other layers", size="sm", elem_id="try-layers"
+            )
+            share_button = gr.Button("Copy link to this recipe", size="sm", elem_id="share")
         link = link_field("shared-link")
         dreams.render()  # type: ignore[no-untyped-call]
-    return DreamDetails(made_of, go, share, link, dreams)
+    return DreamDetails(summary, try_button, share_button, link, dreams)
 
 
 def detail_updates(recipe: DreamRecipe) -> dict[str, Any]:
-    """What is said of the dream that is shown: its recipe, as a link has it too, and in words.
-
-    How the one before it came about is hidden.
-    """
-    said = {
+    """Return the changes for a new dream: its recipe, link and summary; hide the old making-of."""
+    changes = {
         "recipe": recipe.to_json(),
         "linkable": linkable_json(recipe),
         "made_of": describe_recipe(recipe),
     }
-    return {**said, "making": gr.update(visible=False)}
+    return {**changes, "making": gr.update(visible=False)}
 
 
 def describe_recipe(recipe: DreamRecipe) -> str:
-    """What a dream is made of, a line each."""
-    brings = {layer.name: f" ({layer.effect.lower()})" for layer in recipe.card.layers}
-    layers = " and ".join(f"{name}{brings.get(name, '')}" for name, _ in recipe.layers)
-    raised = f", channels {recipe.channels}" if recipe.channels else ""
+    """Describe a recipe as HTML, one paragraph per line."""
+    mixed = [status_line.layer_label(recipe.card, name) for name, _ in recipe.layers]
+    label = status_line.layers_label(recipe) if len(mixed) == 1 else " + ".join(mixed)
     lines = [
-        f"{recipe.model.capitalize()} at {layers}{raised}",
-        f"Intensity {recipe.intensity}: {recipe.iterations} steps of {recipe.step:g} grey levels "
-        f"at each of {recipe.octaves} sizes",
+        f"{recipe.model.capitalize()}: {label}",
+        f"Intensity {recipe.intensity}: {recipe.iterations} steps per octave, "
+        f"{recipe.octaves} octaves, step {recipe.step:g}/255",
     ]
     if recipe.guide:
-        lines.append(f"A guide, by {recipe.objective}")
+        lines.append(f"With a guide image, objective {recipe.objective}")
     if recipe.mask:
-        lines.append("Only where it was painted")
-    lines.append(f"Seed {recipe.seed}, at most {recipe.max_side} pixels a side")
+        lines.append("With a mask")
+    lines.append(f"Seed {recipe.seed}, at most {recipe.max_side} pixels per side")
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
 def pick_other_layers(recipe: DreamRecipe) -> list[Layer]:
-    """Layers of the same network that the dream is not at, from low to high."""
-    own = {name for name, _ in recipe.layers}
-    there = [layer for layer in recipe.card.layers if layer.name not in own]
-    count = min(OTHER_LAYERS, len(there))
-    return [there[(2 * place + 1) * len(there) // (2 * count)] for place in range(count)]
+    """Return evenly spread layers of the same network that the recipe does not use."""
+    used = {name for name, _ in recipe.layers}
+    others = [layer for layer in recipe.card.layers if layer.name not in used]
+    count = min(OTHER_LAYERS, len(others))
+    return [others[(2 * index + 1) * len(others) // (2 * count)] for index in range(count)]
 
 
 def dream_other_layers(
     work: JobRunner, photo: str | None, random_seed: bool, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
-    """Small dreams of the photo at other layers, one after the other."""
+    """Yield small dreams of the photo at other layers, one after another."""
     photo = components.require_photo(photo)
     recipe = read_controls(random_seed, {**knobs, "channels": ""})
     layers = pick_other_layers(recipe)
     recipes = [recipe.with_changes(layer=layer.name, max_side=THUMBNAIL_SIDE) for layer in layers]
     items: list[tuple[str, str]] = []
     yield {"dreams": gr.update(value=[], visible=True)}
-    for moment in stream_render(work, recipes, photo):
-        if moment.frame and moment.frame.finished:
-            items.append((moment.files[0], layers[len(items)].effect))
+    for update in stream_render(work, recipes, photo):
+        if update.frame and update.frame.finished:
+            items.append((update.files[0], layers[len(items)].effect))
             yield {"dreams": items}
-        elif not moment.frame:
-            yield {"status": moment.status}
-    yield {"status": status_line.status_html(f"{len(items)} other layers. Click one to choose it.")}
+        elif not update.frame:
+            yield {"status": update.status}
+    text = f"Previews at {len(items)} other layers. Click one to choose its layer."
+    yield {"status": status_line.status_html(text)}
 
 
 def connect(
-    beside: DreamDetails, controls: RecipeControls, status: gr.HTML, linkable: gr.Textbox
+    details: DreamDetails, controls: RecipeControls, status: gr.HTML, link_recipe: gr.Textbox
 ) -> None:
-    """A click on a small dream chooses its layer; another copies the link."""
-    copy_link(beside.share_button, linkable, beside.link)
+    """Choose the layer of a clicked preview, and copy the link on a click on its button."""
+    copy_link(details.share_button, link_recipe, details.link)
 
-    def choose(event: gr.SelectData) -> tuple[Any, ...]:
+    def choose_layer(event: gr.SelectData) -> tuple[Any, ...]:
         recipe = next((recipe_in_photo(file.get("path")) for file in find_files(event.value)), None)
         if not recipe:
-            raise DreamError(NO_LONGER_HERE)
-        said = status_line.status_html(
-            f"The layer is {recipe.layer} now. Dream this photo at its full size."
+            raise DreamError(FILE_GONE_MESSAGE)
+        label = status_line.layers_label(recipe)
+        text = status_line.status_html(
+            f"The layer is set to {label}. Dream this photo to see it at full size."
         )
-        return *picker_updates(recipe.model, recipe.layer), "", said
+        return *picker_updates(recipe.model, recipe.layer), "", text
 
-    beside.gallery.select(
-        choose,
+    details.gallery.select(
+        choose_layer,
         None,
         [*controls.layer_picker.components, controls.by_name["channels"], status],
         **controls.event_options,

@@ -1,4 +1,4 @@
-"""What a dream will take, said before anyone asks for it."""
+"""Estimated duration of a dream, shown before it starts."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ COST_KNOBS = (
 
 
 def estimate_text(work: JobRunner, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
-    """The network, the device, and about how long a picture of a photo of that (height, width)
-    takes there; of a video of so many frames.
+    """Return the network, device, download size and estimated duration as HTML.
+
+    The duration is for `frames` images of `size` (height, width); left out if that is None.
     """
     device = "a CPU" if work.engine.device.type == "cpu" else "a GPU"
-    about = [f"{recipe.model.capitalize()} on {device}"]
+    parts = [f"{recipe.model.capitalize()} on {device}"]
     card = catalogue.get_card(recipe.model)
     if not (recipe.model in work.engine.files or weights.find_weights(card)):
-        about.append(f"{card.source.megabytes:.0f} MB to download first")
+        parts.append(f"{card.source.megabytes:.0f} MB to download first")
     try:
         if size:
             seconds = frames * work.estimate_seconds([recipe], size)
-            about.append(format_duration(seconds))
-            # A picture is one lease, however long; a film is cut into several.
-            is_film = isinstance(recipe, MotionRecipe)
-            if work.uses_leased_gpu and is_film and (leases := work.lease_count(seconds)) > 1:
-                about.append(f"in {leases} leases of your minutes")
+            parts.append(format_duration(seconds))
+            # An image takes one lease, however long; a video is split over several.
+            is_video = isinstance(recipe, MotionRecipe)
+            if work.uses_leased_gpu and is_video and (leases := work.lease_count(seconds)) > 1:
+                parts.append(f"in {leases} GPU leases from your quota")
     except DreamError:
-        pass  # The button says what is wrong.
-    return f"<span>{html.escape(', '.join(about))}</span>"
+        pass  # The button shows the error.
+    return f"<span>{html.escape(', '.join(parts))}</span>"
 
 
 def photo_size(photo: str | None) -> Size | None:
-    """The (height, width) of a photo; None if there is none that can be read."""
+    """Return the (height, width) of a photo; None if it cannot be read."""
     try:
         return image_size(photo) if photo else None
     except DreamError:
@@ -58,20 +59,20 @@ def photo_size(photo: str | None) -> Size | None:
 def connect(
     work: JobRunner, line: gr.HTML, photo: gr.Image, controls: RecipeControls, dreams: gr.Gallery
 ) -> None:
-    """The line follows the photo, the controls, and what was learned by each of the dreams."""
+    """Update the estimate when the photo, a control or the list of finished dreams changes."""
 
-    def follow(photo: str | None, *values: Any) -> str:
+    def update_line(photo: str | None, *values: Any) -> str:
         try:
             recipe = DreamRecipe(**dict(zip(COST_KNOBS, values, strict=True)))
         except DreamError:
             return ""
         return estimate_text(work, recipe, photo_size(photo))
 
-    costly = [controls.by_name[name] for name in COST_KNOBS]
+    cost_inputs = [controls.by_name[name] for name in COST_KNOBS]
     gr.on(
-        [photo.change, dreams.change, *(each.change for each in costly)],
-        follow,
-        [photo, *costly],
+        [photo.change, dreams.change, *(each.change for each in cost_inputs)],
+        update_line,
+        [photo, *cost_inputs],
         line,
         trigger_mode="always_last",
         **components.SLOW_LOOK,

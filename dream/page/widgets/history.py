@@ -1,4 +1,4 @@
-"""The dreams of one visit, side by side: a click brings one back with its recipe, or packs all."""
+"""The strip of dreams of one visit: a click restores one, a button downloads all as a ZIP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DOWNLOAD_SCRIPT = """(file) => {
 
 @dataclass(frozen=True)
 class HistoryStrip:
-    """The dreams made so far, and all of them in one file."""
+    """The strip of dreams, its stored history and the download of all."""
 
     dreams: gr.Gallery
     history: gr.BrowserState
@@ -40,71 +40,70 @@ class HistoryStrip:
 
 
 def build_strip() -> HistoryStrip:
-    """The strip, hidden while there is no dream."""
+    """Build the strip, which is hidden while it is empty."""
     dreams = components.thumbnail_gallery(
         type="filepath",
         format="png",
-        label="Your dreams",
+        label="Dreams of this visit",
         columns=MAX_DREAMS,
         rows=1,
         visible=False,
         elem_id="strip",
     )
-    everything = gr.Button("Download all", size="sm", visible=False, elem_id="download-all")
+    download_all = gr.Button("Download all", size="sm", visible=False, elem_id="download-all")
     return HistoryStrip(
-        dreams, browser_state("visit"), everything, gr.DownloadButton(visible=False)
+        dreams, browser_state("visit"), download_all, gr.DownloadButton(visible=False)
     )
 
 
 def append_dream(visit: History) -> dict[str, Any]:
-    """What changes with one more dream, the one that is shown: the visit, and the strip."""
-    return strip_of(replace(visit, dreams=(*visit.dreams, visit.shown)))
+    """Return the changes that add the shown dream to the history and the strip."""
+    return strip_updates(replace(visit, dreams=(*visit.dreams, visit.shown)))
 
 
-def strip_of(visit: History) -> dict[str, Any]:
-    """The strip, and whether there are several to pack, with what is still here of a visit."""
-    found = [(made, recipe_in_photo(made.file)) for each in visit.dreams if (made := each.found())]
-    there = [(made, recipe) for made, recipe in found if recipe][-MAX_DREAMS:]
-    items = [(made.file, caption(recipe)) for made, recipe in there]
+def strip_updates(visit: History) -> dict[str, Any]:
+    """Return the changes that show the dreams of a visit whose files still exist."""
+    entries = [
+        (entry, recipe_in_photo(entry.file)) for each in visit.dreams if (entry := each.resolve())
+    ]
+    available = [(entry, recipe) for entry, recipe in entries if recipe][-MAX_DREAMS:]
+    items = [(entry.file, caption(recipe)) for entry, recipe in available]
     return {
         "strip": gr.update(value=items, selected_index=None, visible=bool(items)),
-        "visit": replace(visit, dreams=tuple(made for made, _ in there)).to_browser(),
+        "visit": replace(visit, dreams=tuple(entry for entry, _ in available)).to_browser(),
         "all": gr.update(visible=len(items) > 1),
     }
 
 
 def caption(recipe: DreamRecipe) -> str:
-    """A dream in a few words: what its layer brings, and the intensity."""
-    brings = {layer.name: layer.effect for layer in catalogue.get_card(recipe.model).layers}
-    return f"{brings.get(recipe.layer, recipe.layer)} · {recipe.intensity}"
+    """Return a short caption: the layer's friendly name and the intensity."""
+    effects = {layer.name: layer.effect for layer in catalogue.get_card(recipe.model).layers}
+    return f"{effects.get(recipe.layer, recipe.layer)} · {recipe.intensity}"
 
 
-def zip_history(kept: Any) -> tuple[str | None, str]:
-    """The dreams of a visit, as the browser kept it, in one ZIP, and what is said of it."""
-    visit = History.read(kept)
-    there = [Path(made.file) for each in visit.dreams if (made := each.found())]
+def zip_history(saved: Any) -> tuple[str | None, str]:
+    """Write the dreams of a stored visit to a ZIP; return its path and the status."""
+    visit = History.read(saved)
+    paths = [Path(entry.file) for each in visit.dreams if (entry := each.resolve())]
     try:
-        if not there:
-            raise DreamError("These dreams are no longer kept here.")
+        if not paths:
+            raise DreamError("These dreams are no longer on the server.")
         path = new_output_folder() / "dreams.zip"
-        write_zip(there, path)
+        write_zip(paths, path)
     except DreamError as error:
         return None, status_line.status_html(status_line.to_sentence(error))
-    said = f"{len(there)} dreams and their recipes, in one ZIP"
-    gone = len(visit.dreams) - len(there)
-    return str(path), status_line.status_html(
-        f"{said}; {gone} more no longer kept here." if gone else f"{said}."
-    )
+    text = f"The ZIP has {len(paths)} dreams and their recipes."
+    if missing := len(visit.dreams) - len(paths):
+        text += f" {missing} more are no longer on the server."
+    return str(path), status_line.status_html(text)
 
 
-def show_visit(visit: History, recipe: DreamRecipe) -> dict[str, Any]:
-    """What changes where what a visit shows is shown again: made by that recipe, or a photo that is
-    about to be.
-    """
-    made = visit.shown
-    is_dream = made.file != made.photo
-    download = gr.update(value=made.file if is_dream else None, interactive=is_dream)
-    changes = {"view": (made.before, made.file), "download": download}
+def visit_updates(visit: History, recipe: DreamRecipe) -> dict[str, Any]:
+    """Return the changes that show the current image of a visit again, and its recipe."""
+    entry = visit.shown
+    is_dream = entry.file != entry.photo
+    download = gr.update(value=entry.file if is_dream else None, interactive=is_dream)
+    changes = {"view": (entry.before, entry.file), "download": download}
     return {
         **changes,
         "visit": replace(visit, recipe=linkable_json(recipe)).to_browser(),
@@ -113,25 +112,25 @@ def show_visit(visit: History, recipe: DreamRecipe) -> dict[str, Any]:
 
 
 def connect(strip: HistoryStrip, controls: RecipeControls, outputs: dict[str, Any]) -> None:
-    """A click on a dream shows it again, with its photo, and sets every control as it was made."""
+    """Restore a clicked dream with its photo and every control; download all on a click."""
     status = outputs["status"]
 
-    def bring_back(event: gr.SelectData, kept: Any) -> dict[Any, Any]:
-        visit, place = History.read(kept), int(event.index)
-        made = visit.dreams[place].found() if place < len(visit.dreams) else None
-        if not (made and (recipe := recipe_in_photo(made.file))):
-            return {status: status_line.status_html("This dream is no longer kept here.")}
-        said = status_line.status_html(f"Dream {place + 1} of this visit, and its recipe.")
+    def show_dream(event: gr.SelectData, saved: Any) -> dict[Any, Any]:
+        visit, index = History.read(saved), int(event.index)
+        entry = visit.dreams[index].resolve() if index < len(visit.dreams) else None
+        if not (entry and (recipe := recipe_in_photo(entry.file))):
+            return {status: status_line.status_html("This dream is no longer on the server.")}
+        text = status_line.status_html(f"Dream {index + 1} of this visit and its recipe are back.")
         changes = {
-            "photo": made.photo,
-            **show_visit(replace(visit, shown=made), recipe),
-            "status": said,
+            "photo": entry.photo,
+            **visit_updates(replace(visit, shown=entry), recipe),
+            "status": text,
         }
         changed = {outputs[name]: value for name, value in changes.items()}
-        return controls.recipe_updates(recipe, made.photo) | changed
+        return controls.recipe_updates(recipe, entry.photo) | changed
 
-    every = [*controls.outputs, *outputs.values()]
-    strip.dreams.select(bring_back, strip.history, every, **controls.event_options)
+    all_outputs = [*controls.outputs, *outputs.values()]
+    strip.dreams.select(show_dream, strip.history, all_outputs, **controls.event_options)
     strip.download_all_button.click(
         zip_history, strip.history, [strip.zip_download, status], **components.HEAVY_LOOK
     ).then(None, strip.zip_download, None, js=DOWNLOAD_SCRIPT, api_visibility="private")

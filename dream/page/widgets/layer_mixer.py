@@ -1,4 +1,4 @@
-"""Mixing layers: several with weights, others at coarse octaves than at fine ones."""
+"""The layer mixer: several layers with weights, for coarse octaves, fine ones or all."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dream.page.widgets.layer_picker import NO_SELECTION, LayerPicker, layer_cho
 from dream.recipe.dream import DreamRecipe
 
 ROW_COUNT = 3
-# Which of the two groups of octaves, coarse and fine, a row belongs to.
+# The groups of octaves (0 coarse, 1 fine) that a row belongs to.
 OCTAVE_GROUPS = {"all": (0, 1), "coarse": (0,), "fine": (1,)}
 EMPTY_ROW = ("", 1.0, "all")
 
 MixRow = tuple[str, float, str]
 
-# The rows, all their values one after the other, as a recipe has them; "" if all are empty.
+# Turns the values of all rows, in order, into the text of a recipe; "" if all rows are empty.
 ROWS_TO_TEXT_SCRIPT = """(values) => {
   const groups = [[], []];
   for (let place = 0; place < values.length; place += 3) {
@@ -32,47 +32,50 @@ ROWS_TO_TEXT_SCRIPT = """(values) => {
 }""".replace("OCTAVES", json.dumps(OCTAVE_GROUPS))
 
 
-def build_mixer(choice: LayerPicker, model: str, layer: str) -> list[Any]:
-    """A few rows of layer, weight and octaves, which write the text of the chosen layer."""
+def build_mixer(layer_picker: LayerPicker, model: str, layer: str) -> list[Any]:
+    """Build rows of layer, weight and octaves, which set the layer of the picker."""
     fields: list[Any] = []
     gr.Markdown(
-        "Each with its weight; below 0 to see less of it. Coarse octaves make large shapes."
+        "Give each layer a weight; a negative one suppresses what the layer detects. "
+        "Coarse octaves make large shapes."
     )
-    for place, (name, weight, octaves) in enumerate(parse_rows(model, layer), start=1):
+    for number, (name, weight, octaves) in enumerate(parse_rows(model, layer), start=1):
         with gr.Row():
             fields += [
                 gr.Dropdown(
                     [("none", ""), *layer_choices(model)],
                     value=name,
                     allow_custom_value=True,
-                    label=f"Layer {place}",
+                    label=f"Layer {number}",
                     min_width=80,
                 ),
                 gr.Number(weight, label="Weight", step=0.1, min_width=80),
                 gr.Dropdown(list(OCTAVE_GROUPS), value=octaves, label="Octaves", min_width=80),
             ]
 
-    # In the browser: an answer that came late would undo what was chosen meanwhile.
-    chosen, skipped = json.dumps(gr.update(selected_index=NO_SELECTION)), json.dumps(gr.skip())
+    # This runs in the browser, because a late server response would undo newer choices.
+    cleared_gallery = json.dumps(gr.update(selected_index=NO_SELECTION))
+    unchanged = json.dumps(gr.skip())
     gr.on(
         [field.input for field in fields],
         None,
-        [choice.layer, *fields],
-        [choice.gallery, choice.layer],
+        [layer_picker.layer, *fields],
+        [layer_picker.gallery, layer_picker.layer],
         js=f"""(layer, ...values) => {{
           const text = ({ROWS_TO_TEXT_SCRIPT})(values);
-          return text ? [{chosen}, text] : [{skipped}, layer];
+          return text ? [{cleared_gallery}, text] : [{unchanged}, layer];
         }}""",
         api_visibility="private",
     )
-    # Two networks may have layers of one name, and then only their lists differ.
-    which = [choice.model, choice.layer]
-    gr.on([each.change for each in which], row_updates, which, fields, **components.IMMEDIATE_EVENT)
+    # Two networks may have a layer of the same name; then only their lists differ.
+    inputs = [layer_picker.model, layer_picker.layer]
+    changes = [each.change for each in inputs]
+    gr.on(changes, row_updates, inputs, fields, **components.IMMEDIATE_EVENT)
     return fields
 
 
 def row_updates(model: str, layer: str) -> list[Any]:
-    """How the rows look for that text."""
+    """Return the updates of the rows for the layer text of a recipe."""
     updates: list[Any] = []
     for name, weight, octaves in parse_rows(model, layer):
         updates += [
@@ -84,9 +87,9 @@ def row_updates(model: str, layer: str) -> list[Any]:
 
 
 def parse_rows(model: str, layer: str) -> list[MixRow]:
-    """What `WRITTEN` wrote, as rows; empty ones where the text says more than they can.
+    """Parse the text of `ROWS_TO_TEXT_SCRIPT`; return empty rows if it does not fit into them.
 
-    >>> rows_of("dreamlet", "inception5a>inception3b:0.5")[:2]
+    >>> parse_rows("dreamlet", "inception5a>inception3b:0.5")[:2]
     [('inception5a', 1.0, 'coarse'), ('inception3b', 0.5, 'fine')]
     """
     try:

@@ -1,4 +1,4 @@
-"""Choosing a layer: by a picture of what it brings, or by network and name."""
+"""The layer picker: by an image of its effect, or by network and name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_SELECTION = -1
 
 @dataclass(frozen=True)
 class LayerPicker:
-    """The components that choose a layer, and what is called when one is chosen."""
+    """The components that choose a layer, and the event of a choice."""
 
     gallery: gr.Gallery
     model: gr.Dropdown
@@ -29,11 +29,12 @@ class LayerPicker:
 
     @property
     def components(self) -> tuple[gr.Gallery, gr.Dropdown, gr.Dropdown]:
+        """Gallery, network and layer, as `picker_updates` returns them."""
         return self.gallery, self.model, self.layer
 
 
 def layer_gallery(layer: str, title: str) -> gr.Gallery:
-    """The pictures of Dreamlet's layers; see `pictured_layer`."""
+    """Build the gallery of Dreamlet's layers; see `selected_layer`."""
     names = _layer_names_with_image(DEFAULT_MODEL)
     gr.Markdown(f"**{title}**")
     return components.thumbnail_gallery(
@@ -49,23 +50,19 @@ def layer_gallery(layer: str, title: str) -> gr.Gallery:
 
 
 def selected_layer(event: gr.EventData) -> str:
-    """The layer whose picture was chosen.
-
-    Raises:
-        DreamError: if there are not so many.
-    """
-    names, place = _layer_names_with_image(DEFAULT_MODEL), int(event.index)
-    if place >= len(names):
-        raise DreamError(f"there is no picture {place + 1} of a layer; reload the page")
-    return names[place]
+    """Return the layer of a clicked image; raise DreamError if there is none."""
+    names, index = _layer_names_with_image(DEFAULT_MODEL), int(event.index)
+    if index >= len(names):
+        raise DreamError(f"there is no layer image {index + 1}; reload the page")
+    return names[index]
 
 
 def build_layer_picker(model: str, layer: str, title: str, info: str) -> LayerPicker:
-    """The pictures of Dreamlet's layers, all networks, and all their layers."""
-    pictures = layer_gallery(layer if model == DEFAULT_MODEL else "", title)
+    """Build the gallery of Dreamlet's layers, and the lists of all networks and layers."""
+    gallery = layer_gallery(layer if model == DEFAULT_MODEL else "", title)
     with gr.Row():
-        networks = network_dropdown(model, scale=4, min_width=150)
-        layers = gr.Dropdown(
+        network_list = network_dropdown(model, scale=4, min_width=150)
+        layer_list = gr.Dropdown(
             layer_choices(model),
             value=layer,
             allow_custom_value=True,
@@ -76,37 +73,37 @@ def build_layer_picker(model: str, layer: str, title: str, info: str) -> LayerPi
         )
 
     def choose(event: gr.EventData, model: str, layer: str) -> tuple[Any, ...]:
-        # A session has components of its own: they are told apart by their kinds and labels.
+        # Each session has its own components, so identify the target by type and label.
         if isinstance(event.target, gr.Gallery):
             return picker_updates(DEFAULT_MODEL, selected_layer(event))
-        if getattr(event.target, "label", None) == networks.label:
+        if getattr(event.target, "label", None) == network_list.label:
             return picker_updates(model, catalogue.get_card(model).default_layer)
         return picker_updates(model, layer)[0], gr.skip(), gr.skip()
 
-    choosing = gr.on(
-        [pictures.select, networks.input, layers.input],
+    chosen = gr.on(
+        [gallery.select, network_list.input, layer_list.input],
         choose,
-        [networks, layers],
-        [pictures, networks, layers],
+        [network_list, layer_list],
+        [gallery, network_list, layer_list],
         **components.IMMEDIATE_EVENT,
     )
-    return LayerPicker(pictures, networks, layers, choosing.then)
+    return LayerPicker(gallery, network_list, layer_list, chosen.then)
 
 
 def picker_updates(model: str, layer: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    """How the components of a `LayerChoice` look when that layer is chosen."""
+    """Return the updates of the picker's components for a layer."""
     names = _layer_names_with_image(model)
-    # None would leave it as it is: a gallery lets go of what is selected for a place it has not.
-    place = names.index(layer) if layer in names else NO_SELECTION
+    # None would leave the selection unchanged; an index that does not exist clears it.
+    index = names.index(layer) if layer in names else NO_SELECTION
     return (
-        gr.update(selected_index=place),
+        gr.update(selected_index=index),
         model,
         gr.update(choices=layer_choices(model), value=layer),
     )
 
 
 def _layers_with_image(model: str) -> list[Layer]:
-    """The layers of a network of which there is a picture: those of Dreamlet."""
+    """Return the layers of a network that have an image; only Dreamlet has any."""
     return [
         layer
         for layer in catalogue.get_card(model).layers
@@ -123,20 +120,20 @@ def _layer_image(layer: str) -> Path:
 
 
 def network_label(card: ModelCard) -> str:
-    """A network and what it costs to have it."""
-    size = "here" if card.source.is_shipped else f"{card.source.megabytes:.0f} MB"
-    return f"{card.name} · {size}"
+    """Return the name of a network, with its download size if it needs a download."""
+    size = "" if card.source.is_shipped else f" · {card.source.megabytes:.0f} MB"
+    return f"{card.name}{size}"
 
 
-def network_dropdown(model: str, **about: Any) -> gr.Dropdown:
-    """All networks."""
+def network_dropdown(model: str, **options: Any) -> gr.Dropdown:
+    """Build the list of all networks."""
     networks = [(network_label(card), name) for name, card in catalogue.CARDS.items()]
-    info = "Others are fetched once."
-    return gr.Dropdown(networks, value=model, label="Network", info=info, **about)
+    info = "Other networks are downloaded on first use."
+    return gr.Dropdown(networks, value=model, label="Network", info=info, **options)
 
 
 def layer_choices(model: str) -> list[tuple[str, str]]:
-    """The layers of a network by what they bring."""
+    """Return the (label, name) pairs of a network's layers."""
     return [
         (f"{layer.effect} · {layer.alias or layer.name}", layer.name)
         for layer in catalogue.get_card(model).layers

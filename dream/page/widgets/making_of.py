@@ -1,4 +1,4 @@
-"""How a dream came about: the one that is shown, as a video of itself forming."""
+"""The making-of section: the shown dream as a video of how it forms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dream.page.widgets.saved_visit import History
 from dream.render.making_of import MakingOf
 from dream.service.job_runner import JobRunner
 
-# How it runs, and what it is written as.
+# Whether the video runs back to its start, and its file format.
 PLAYBACK_MODES = {
     "Once": (False, "mp4"),
     "As a loop": (True, "mp4"),
@@ -26,57 +26,59 @@ PLAYBACK_MODES = {
 
 @dataclass(frozen=True)
 class MakingOfSection:
-    """The button, and what is below the dream once it was pressed: how it runs, and the video."""
+    """The button, and the section it opens: playback mode, video and download."""
 
     go_button: gr.Button
     result: gr.Column
     playback_mode: gr.Radio
-    picture: gr.Image
+    image: gr.Image
     video: gr.Video
     download: gr.DownloadButton
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """What `stream_making_of` puts out, but for the status."""
+        """Outputs of `stream_making_of`, without the status."""
         return {
             "making": self.result,
-            "made_picture": self.picture,
+            "made_picture": self.image,
             "made_film": self.video,
             "made_download": self.download,
         }
 
 
 def build_button() -> gr.Button:
-    """The button, which stands beside others."""
-    return gr.Button("How it came about", elem_id="came-about", min_width=90)
+    """Build the button that opens the section."""
+    return gr.Button("Watch it form", elem_id="came-about", min_width=90)
 
 
-def build_section(go: gr.Button) -> MakingOfSection:
-    """What is below the dream, hidden as yet."""
-    with gr.Column(visible=False) as below:
-        way = gr.Radio(list(PLAYBACK_MODES), value="Once", show_label=False, label="How it runs")
-        picture = players.still_image("The dream, forming", "making-picture")
-        film = players.video_player(None, "How it came about", visible=False, elem_id="making-film")
+def build_section(go_button: gr.Button) -> MakingOfSection:
+    """Build the section, which is hidden at first."""
+    with gr.Column(visible=False) as section:
+        mode = gr.Radio(list(PLAYBACK_MODES), value="Once", show_label=False, label="Playback")
+        image = players.still_image("The dream as it forms", "making-picture")
+        video = players.video_player(
+            None, "The dream as it forms", visible=False, elem_id="making-film"
+        )
         download = gr.DownloadButton("Download the video", elem_id="making-download")
-    return MakingOfSection(go, below, way, picture, film, download)
+    return MakingOfSection(go_button, section, mode, image, video, download)
 
 
 def stream_making_of(work: JobRunner, visit: Any, way: str) -> Iterator[dict[str, Any]]:
-    """The video of a dream that was made of that photo.
+    """Yield the changes of the outputs while the video is made.
 
     Raises:
-        DreamError: if no recipe makes it, or as `films.making_of`.
+        DreamError: if the dream was stopped early, or as `video_stream.stream_making_of`.
     """
-    made = History.read(visit).found()
-    if not (recipe := recipe_in_photo(made.file)):
-        raise DreamError("this dream was stopped on its way; let one come to its end first")
+    entry = History.read(visit).require_shown()
+    if not (recipe := recipe_in_photo(entry.file)):
+        raise DreamError("This dream was stopped early. Finish a dream first.")
     loop, ending = PLAYBACK_MODES.get(way, PLAYBACK_MODES["Once"])
-    for moment in video_stream.stream_making_of(
-        work, recipe, made.photo, MakingOf(loop=loop), ending
+    for update in video_stream.stream_making_of(
+        work, recipe, entry.photo, MakingOf(loop=loop), ending
     ):
-        changes: dict[str, Any] = {"status": moment.status}
-        if moment.done:
-            picture, film = players.player_updates(moment.path)
-            changes |= {"making": gr.update(visible=True), "made_download": moment.path}
-            changes |= {"made_picture": picture, "made_film": film}
+        changes: dict[str, Any] = {"status": update.status}
+        if update.done:
+            image, video = players.player_updates(update.path)
+            changes |= {"making": gr.update(visible=True), "made_download": update.path}
+            changes |= {"made_picture": image, "made_film": video}
         yield changes

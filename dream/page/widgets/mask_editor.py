@@ -1,4 +1,4 @@
-"""The mask painter: white strokes over the photo, where it shall dream."""
+"""The mask editor: white strokes on the photo mark the area to dream in."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from dream.files.image import fits_within, load_image, load_thumbnail
 from dream.page.widgets import components
 from dream.tensors import to_pil_image
 
-# Larger canvases make a stroke as thin as a hair, and slow to send.
+# On larger canvases, strokes are too thin and slow to send.
 CANVAS_SIDE = 512
 BRUSH_COLOUR = ("#ffffff", 0.6)
-# What was painted, out of all that the painter holds.
+# Takes the layer with the strokes from the editor's value.
 MASK_LAYER_SCRIPT = "(painter) => painter?.layers?.find(Boolean) ?? null"
 
-# Gradio would keep the strokes of visitors for ever.
+# Without this, Gradio would store the strokes of all visitors until the server stops.
 MaskEditor = components.derive_component(
     gr.ImageEditor, blob_storage=property(lambda self: {}, lambda self, none: None)
 )
 
 
 def build_mask_editor(photo: str) -> gr.ImageEditor:
-    """The photo to paint on, with a brush and an eraser and nothing else.
+    """Build the editor: the photo, a brush and an eraser.
 
-    It belongs to no event that runs here, but for `Controls.hand_over`: Gradio would have it send
-    all that it holds, again and again, whenever progress is told of any event that it was part of.
+    Use it in no server event except `RecipeControls.fetch_mask_then`: Gradio sends its full value
+    on each progress message.
     """
     editor: gr.ImageEditor = MaskEditor(
         **_editor_value(_load_background(photo)),
@@ -50,17 +50,17 @@ def build_mask_editor(photo: str) -> gr.ImageEditor:
 
 
 def empty_editor_update(photo: str | None) -> dict[str, Any]:
-    """How the painter looks with that photo and nothing painted."""
+    """Return the update that shows a photo without strokes."""
     try:
         return (
             gr.update(**_editor_value(_load_background(photo))) if photo else gr.update(value=None)
         )
-    except DreamError:  # It is said when the photo shall be dreamed.
+    except DreamError:  # The dream button shows the error.
         return gr.update(value=None)
 
 
 def editor_update(photo: str | None, mask: str) -> dict[str, Any]:
-    """How the painter looks with that photo and the mask of a recipe, if it has one."""
+    """Return the update that shows a photo with the mask of a recipe, if it has one."""
     if not photo or not mask:
         return empty_editor_update(photo)
     try:
@@ -74,17 +74,17 @@ def editor_update(photo: str | None, mask: str) -> dict[str, Any]:
 
 
 def encode_painted_mask(layer: str | None) -> str:
-    """What was painted as the mask of a recipe; "" if nothing was.
+    """Return the painted layer as the mask of a recipe; "" if it is empty.
 
     Raises:
-        RecipeError: if it is no layer of the painter's.
-        PictureError: if that is damaged.
+        RecipeError: if the layer is too large.
+        PictureError: if it is damaged.
     """
     if not layer:
         return ""
     if not fits_within(layer, CANVAS_SIDE):
         raise RecipeError(
-            f"what was painted is no picture of at most {CANVAS_SIDE} pixels a side; paint it again"
+            f"the mask is not an image of at most {CANVAS_SIDE} pixels per side; paint it again"
         )
     mask = (load_image(layer, background="black") > 0).float()
     return embedded_images.encode_mask(mask) if mask.any() else ""
@@ -95,6 +95,6 @@ def _load_background(photo: str) -> Image.Image:
 
 
 def _editor_value(image: Image.Image, *layers: Image.Image) -> dict[str, Any]:
-    # Layers lie where they belong only on a canvas of their own size.
+    # Layers are aligned only on a canvas of the same size.
     value = {"background": image, "layers": list(layers), "composite": None}
     return {"value": value, "canvas_size": image.size}

@@ -1,4 +1,4 @@
-"""The controls of a dream: one for each knob of its recipe, set from a recipe and read as one."""
+"""The controls of a dream, one per knob, with conversions from and to a recipe."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from dream.recipe.dream import INTENSITIES, OBJECTIVE_REQUIREMENTS, DreamRecipe
 from dream.recipe.knob import knobs
 from dream.tensors import to_pil_image
 
-# The objective that is chosen, if it goes with what is given; else the automatic one.
-FITTING = f"""(guide, channels, objective) => {{
+# Keeps the chosen objective if the guide and channels allow it; else selects the automatic one.
+OBJECTIVE_SCRIPT = f"""(guide, channels, objective) => {{
   const need = {json.dumps(OBJECTIVE_REQUIREMENTS)}[objective];
   return (need ? {{ guide, channels }}[need] : !guide && !channels) ? objective : "";
 }}"""
-# What a preset leaves as it is: what belongs to the photo and to the machine.
+# Knobs that presets do not change, because they depend on the photo or the machine.
 UNSHARED_KNOBS = ("mask", "feather", "seed", "max_side", "tile")
 
 
 @dataclass(frozen=True)
 class RecipeControls:
-    """The component of each knob, in the recipe's order, and what stands beside them.
+    """The component of each knob, in the recipe's order, and the components next to them.
 
-    `ground` is the photo that the mask painter was last given by a recipe; `painted` is the field
-    that what was painted goes through.
+    `painted_photo` is the photo for which a recipe last set the mask editor; `mask_layer` receives
+    the painted layer from the browser.
     """
 
     by_name: dict[str, Any]
@@ -45,12 +45,12 @@ class RecipeControls:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What `recipe_of` reads, once `hand_over` was."""
+        """Inputs of `read_controls`, to be read after `fetch_mask_then`."""
         return {"random_seed": self.random_seed, **self.by_name, "mask": self.mask_layer}
 
     @property
     def outputs(self) -> list[Any]:
-        """What `show` may change."""
+        """Components that `recipe_updates` may change."""
         return [
             self.layer_picker.gallery,
             self.random_seed,
@@ -60,11 +60,11 @@ class RecipeControls:
 
     @property
     def event_options(self) -> dict[str, Any]:
-        """How an event goes that may `show` a recipe; its progress is none of the painter's."""
+        """Event options for handlers that update the controls; no progress on the mask editor."""
         return {**components.SLOW_LOOK, "show_progress_on": self.random_seed}
 
     def fetch_mask_then(self, event: Callable[..., Any]) -> Any:
-        """On that event what was painted is fetched; `then` a handler may read the inputs."""
+        """On `event`, copy the painted layer to `mask_layer`, so that handlers can read it."""
         return event(
             None,
             self.by_name["mask"],
@@ -76,14 +76,14 @@ class RecipeControls:
     def recipe_updates(
         self, recipe: DreamRecipe, photo: str | None, skip: Sequence[str] = ()
     ) -> dict[Any, Any]:
-        """How each component looks with that recipe, but for those knobs and what it leaves open.
+        """Return the updates that show a recipe, except for skipped and open (None) knobs.
 
         Raises:
-            RecipeError: if its guide is no picture.
+            RecipeError: if the guide is not an image.
         """
         values: dict[str, Any] = {name: getattr(recipe, name) for name in self.by_name}
         skip = [*skip, *(name for name, value in values.items() if value is None)]
-        pictures, _, values["layer"] = picker_updates(recipe.model, recipe.layer)
+        gallery_update, _, values["layer"] = picker_updates(recipe.model, recipe.layer)
         if recipe.objective == recipe.with_changes(objective=None).objective:
             values["objective"] = ""
         values["guide"] = _guide_image(recipe.guide)
@@ -93,28 +93,24 @@ class RecipeControls:
             updates[self.painted_photo] = photo
         if "seed" not in skip:
             updates[self.random_seed] = False
-        return updates | {self.layer_picker.gallery: pictures}
+        return updates | {self.layer_picker.gallery: gallery_update}
 
 
 def read_controls(random_seed: bool, knobs: Mapping[str, Any]) -> DreamRecipe:
-    """The recipe that the controls are set to.
-
-    Raises:
-        RecipeError: if they cannot go together.
-    """
-    given = dict(knobs)
-    given["guide"] = embedded_images.embed_guide(given["guide"]) if given["guide"] else ""
-    given["mask"] = mask_editor.encode_painted_mask(given["mask"])
+    """Return the recipe that the controls are set to; raise RecipeError if it is invalid."""
+    values = dict(knobs)
+    values["guide"] = embedded_images.embed_guide(values["guide"]) if values["guide"] else ""
+    values["mask"] = mask_editor.encode_painted_mask(values["mask"])
     if random_seed:
-        given["seed"] = components.random_seed()
-    return DreamRecipe(**given)
+        values["seed"] = components.random_seed()
+    return DreamRecipe(**values)
 
 
 def check_embedded_images(recipe: DreamRecipe) -> DreamRecipe:
-    """That recipe, which was read from a file or a link, if the pictures in it are good.
+    """Check the images in a recipe from a file or a link, and return the recipe.
 
     Raises:
-        RecipeError: if it holds what is no guide or mask.
+        RecipeError: if the guide or the mask has a wrong format.
         PictureError: if one is damaged.
     """
     if recipe.guide:
@@ -126,7 +122,7 @@ def check_embedded_images(recipe: DreamRecipe) -> DreamRecipe:
 
 
 def recipe_in_photo(photo: str | None) -> DreamRecipe | None:
-    """The recipe that a dreamed picture carries; None where there is none that can be used."""
+    """Return the recipe stored in an image; None if there is no valid one."""
     try:
         return check_embedded_images(read_recipe(photo, DreamRecipe)) if photo else None
     except DreamError:
@@ -134,124 +130,130 @@ def recipe_in_photo(photo: str | None) -> DreamRecipe | None:
 
 
 def build_controls(first: DreamRecipe, photo: gr.Image, opening: str) -> RecipeControls:
-    """The controls, set to that recipe; the page opens on that file of a photo."""
-    made: dict[str, Any] = {}
-    about = knobs(DreamRecipe)
+    """Build the controls, set to a recipe, with the photo file `opening` in the mask editor."""
+    by_name: dict[str, Any] = {}
+    recipe_knobs = knobs(DreamRecipe)
 
-    def make(*names: str) -> None:
+    def add_controls(*names: str) -> None:
         for name in names:
-            made[name] = components.knob_control(DreamRecipe, name, getattr(first, name))
+            by_name[name] = components.knob_control(DreamRecipe, name, getattr(first, name))
 
-    # Gradio's reset button would not count as input, and leave iterations and step behind.
-    made["intensity"] = components.knob_control(
+    # Gradio's reset button triggers no `input` event, so iterations and step would not follow.
+    by_name["intensity"] = components.knob_control(
         DreamRecipe, "intensity", first.intensity, buttons=[]
     )
-    choice = build_layer_picker(first.model, first.layer, "What to dream of", "Mix several below.")
-    made |= {"model": choice.model, "layer": choice.layer}
-    with gr.Accordion("Dream of another picture", open=False, elem_id="guiding"):
-        made["guide"] = components.photo_input(
+    layer_picker = build_layer_picker(
+        first.model, first.layer, "What to dream of", "Mix several layers below."
+    )
+    by_name |= {"model": layer_picker.model, "layer": layer_picker.layer}
+    with gr.Accordion("Guide image", open=False, elem_id="guiding"):
+        by_name["guide"] = components.photo_input(
             sources=["upload", "clipboard"],
-            label="Guide",
+            label="Guide image",
             height=200,
             format="png",
             elem_id="guide",
         )
-        gr.Markdown("The photo dreams of what is in the guide: its things, or its texture.")
-        make("objective")
-    with gr.Accordion("Dream in a part of the photo", open=False, elem_id="masking"):
-        gr.Markdown("Paint where to dream; the rest stays as it is, to the last bit.")
-        made["mask"] = mask_editor.build_mask_editor(opening)
-        painted = components.photo_input(visible=False)
-        make("feather")
+        gr.Markdown("The dream takes its objects or its texture from the guide image.")
+        add_controls("objective")
+    with gr.Accordion("Mask", open=False, elem_id="masking"):
+        gr.Markdown("Paint the area to dream in. The rest of the photo stays unchanged.")
+        by_name["mask"] = mask_editor.build_mask_editor(opening)
+        mask_layer = components.photo_input(visible=False)
+        add_controls("feather")
     with gr.Accordion("Mix layers and channels", open=False, elem_id="mixing"):
-        layer_mixer.build_mixer(choice, first.model, first.layer)
-        made["channels"] = gr.Textbox(
+        layer_mixer.build_mixer(layer_picker, first.model, first.layer)
+        by_name["channels"] = gr.Textbox(
             "",
             label="Channels",
-            info=about["channels"].help,
-            placeholder="all of the layer",
+            info=recipe_knobs["channels"].help,
+            placeholder="all channels of the layer",
             elem_id="only",
         )
-        make("border")
+        add_controls("border")
     with gr.Accordion("Advanced", open=False):
-        make(*(name for name in about if name not in made))
+        add_controls(*(name for name in recipe_knobs if name not in by_name))
         random_seed = gr.Checkbox(False, label="Random seed")
         reset = gr.Button("Reset all")
-    together = RecipeControls(
-        {name: made[name] for name in about}, choice, random_seed, gr.State(None), painted
+    controls = RecipeControls(
+        {name: by_name[name] for name in recipe_knobs},
+        layer_picker,
+        random_seed,
+        gr.State(None),
+        mask_layer,
     )
-    _connect(together, first, photo, reset)
-    return together
+    _connect(controls, first, photo, reset)
+    return controls
 
 
 def _connect(
-    together: RecipeControls, first: DreamRecipe, photo: gr.Image, reset: gr.Button
+    controls: RecipeControls, first: DreamRecipe, photo: gr.Image, reset_button: gr.Button
 ) -> None:
-    """What follows from a choice is shown at once."""
-    by_name, choice = together.by_name, together.layer_picker
-    painter, guide, layer = by_name["mask"], by_name["guide"], by_name["layer"]
+    """Update dependent controls when another control changes."""
+    by_name, layer_picker = controls.by_name, controls.layer_picker
+    editor, guide, layer = by_name["mask"], by_name["guide"], by_name["layer"]
 
-    def repaint(photo: str | None, ground: str | None) -> Any:
-        if photo and photo == ground:
+    def update_editor(photo: str | None, painted_photo: str | None) -> Any:
+        if photo and photo == painted_photo:
             return gr.skip()
         recipe = recipe_in_photo(photo)
         return mask_editor.editor_update(photo, recipe.mask if recipe else "")
 
-    def guided(guide: str | None, model: str, layer: str) -> tuple[Any, ...]:
+    def update_layer(guide: str | None, model: str, layer: str) -> tuple[Any, ...]:
         card = catalogue.get_card(model)
-        own, other = card.default_layer, card.high_layer
-        if guide and layer == own:
-            return *picker_updates(model, other), ""
-        if not guide and layer == other:
-            return *picker_updates(model, own), gr.skip()
+        default, for_guide = card.default_layer, card.high_layer
+        if guide and layer == default:
+            return *picker_updates(model, for_guide), ""
+        if not guide and layer == for_guide:
+            return *picker_updates(model, default), gr.skip()
         return gr.skip(), gr.skip(), gr.skip(), "" if guide else gr.skip()
 
-    def start_over(photo: str | None) -> dict[Any, Any]:
-        return together.recipe_updates(first, photo)
+    def reset_controls(photo: str | None) -> dict[Any, Any]:
+        return controls.recipe_updates(first, photo)
 
-    glance = {
+    event_options = {
         **components.SLOW_LOOK,
         "show_progress_on": photo,
     }  # Not on the painter; see `at_once`.
-    photo.change(repaint, [photo, together.painted_photo], painter, **glance)
-    # The bin would take the photo away too.
-    painter.clear(mask_editor.empty_editor_update, photo, painter, **glance)
-    # Channels are those of one layer.
-    choice.on_change(lambda: "", None, by_name["channels"], **components.IMMEDIATE_EVENT)
-    choice.model.input(
+    photo.change(update_editor, [photo, controls.painted_photo], editor, **event_options)
+    # The editor's own Clear button would remove the photo too.
+    editor.clear(mask_editor.empty_editor_update, photo, editor, **event_options)
+    # Channel numbers belong to one layer, so clear them.
+    layer_picker.on_change(lambda: "", None, by_name["channels"], **components.IMMEDIATE_EVENT)
+    layer_picker.model.input(
         lambda model: catalogue.get_card(model).laplacian_bands,
-        choice.model,
+        layer_picker.model,
         by_name["laplacian"],
         **components.IMMEDIATE_EVENT,
     )
     gr.on(
         [guide.upload, guide.clear],
-        guided,
-        [guide, choice.model, layer],
-        [*choice.components, by_name["channels"]],
+        update_layer,
+        [guide, layer_picker.model, layer],
+        [*layer_picker.components, by_name["channels"]],
         **components.IMMEDIATE_EVENT,
     )
-    # An objective that needs what is gone, or does not go with what came, would be refused.
+    # Reset an objective that does not fit the guide and channels, because a recipe rejects it.
     gr.on(
         [guide.change, by_name["channels"].change],
         None,
         [guide, by_name["channels"], by_name["objective"]],
         by_name["objective"],
-        js=FITTING,
+        js=OBJECTIVE_SCRIPT,
         api_visibility="private",
     )
-    follow = [[iterations, step] for step, iterations in INTENSITIES]
+    schedule = [[iterations, step] for step, iterations in INTENSITIES]
     by_name["intensity"].input(
         None,
         by_name["intensity"],
         [by_name["iterations"], by_name["step"]],
-        # What is typed beyond the bounds will be brought back to them.
-        js=f"(typed) => {follow}[Math.min(Math.max(Math.round(typed), 1), {len(follow)}) - 1]",
+        # Gradio clamps a typed number to the bounds later, so clamp it here too.
+        js=f"(typed) => {schedule}[Math.min(Math.max(Math.round(typed), 1), {len(schedule)}) - 1]",
         api_visibility="private",
     )
-    reset.click(start_over, photo, together.outputs, **together.event_options)
+    reset_button.click(reset_controls, photo, controls.outputs, **controls.event_options)
 
 
 def _guide_image(uri: str) -> Image.Image | None:
-    """The guide of a recipe as a picture to show."""
+    """Return the guide of a recipe as an image to show."""
     return to_pil_image(embedded_images.decode_guide(uri)) if uri else None

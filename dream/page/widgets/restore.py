@@ -1,6 +1,6 @@
-"""What the page opens on: what its link asks for, or the last visit, as the browser kept it.
+"""Restore the recipe of a link, or the last visit from the browser's storage, on page load.
 
-The browser alone keeps the settings, as they change; a visit changes as dreams are made.
+The browser stores the settings whenever they change, and the history with each dream.
 """
 
 from __future__ import annotations
@@ -27,88 +27,89 @@ from dream.page.widgets.recipe_controls import (
     check_embedded_images,
     recipe_in_photo,
 )
-from dream.page.widgets.recipe_sharing import linkable_json, refusal
+from dream.page.widgets.recipe_sharing import linkable_json, refusal_html
 from dream.page.widgets.saved_visit import OPENING, History, HistoryEntry, browser_state
 from dream.recipe.dream import DreamRecipe
 
-# For how long the page looks for a dream that was under way when it went: a step has to end.
-SECONDS_TO_END = 5.0
-BACK = "Your last visit is back."
-STOPPED = f"{BACK} Its dream was stopped on its way; Dream again goes on from here."
-UNDER_WAY = f"{BACK} Its dream is still being made; reload the page to look for it again."
+# To wait for a dream that was running when the page was closed: its current step must end.
+WAIT_SECONDS = 5.0
+RESTORED = "Your last visit is restored."
+STOPPED = f"{RESTORED} Its dream was stopped early. Dream deeper to continue from here."
+UNDER_WAY = f"{RESTORED} Its dream is still running. Reload the page to see it."
 
 Updates = dict[Any, Any]
 Changes = dict[str, Any]
 
 
-def wire(
+def connect(
     page_load: Callable[..., Any],
     controls: RecipeControls,
     photo: gr.Image,
     outputs: dict[str, Any],
 ) -> None:
-    """Have the browser keep the settings, and the page open on what it kept; outputs by name."""
+    """Store the settings in the browser and restore them on page load."""
     outputs = {**outputs, "photo": photo}
     settings = browser_state("settings")
-    kept = {"photo": photo, "random_seed": controls.random_seed, **controls.by_name}
-    del kept["mask"]  # Strokes are in no file as yet; those of a dream are in its recipe.
+    fields = {"photo": photo, "random_seed": controls.random_seed, **controls.by_name}
+    del fields["mask"]  # The strokes are in no file yet; a finished dream's are in its recipe.
 
-    async def open_page(kept: Any, visit: Any, shown: str, request: gr.Request) -> Updates:
-        settings = kept if isinstance(kept, dict) else {}
+    async def open_page(saved: Any, visit: Any, shown: str, request: gr.Request) -> Updates:
+        settings = saved if isinstance(saved, dict) else {}
         link, last = request.query_params.get("recipe"), History.read(visit)
         if link and link != settings.get("link"):
-            updates, changes = await run_in_thread(_linked, controls, link, shown, last)
+            updates, changes = await run_in_thread(_open_link, controls, link, shown, last)
         else:
             if last.shown != OPENING and last.shown.file != last.shown.photo:
-                await wait_for_stopped_image(
-                    last.shown.file, SECONDS_TO_END
-                )  # It may have been under way.
-            updates, changes = await run_in_thread(_last_visit, controls, settings, shown, last)
+                # The dream may have been running.
+                await wait_for_stopped_image(last.shown.file, WAIT_SECONDS)
+            updates, changes = await run_in_thread(_open_visit, controls, settings, shown, last)
         return updates | {outputs[name]: value for name, value in changes.items()}
 
     every = [*controls.outputs, *outputs.values()]
     opened = page_load(
         open_page, [settings, outputs["visit"], photo], every, **controls.event_options
     )
-    changed = [each.change for each in kept.values()]
+    changed = [each.change for each in fields.values()]
     for event, is_open in ((opened.then, "true"), (partial(gr.on, changed), "false")):
         event(
             fn=None,
-            inputs=[settings, *kept.values()],
+            inputs=[settings, *fields.values()],
             outputs=settings,
-            js=f"(...kept) => keepSettings({json.dumps(list(kept))}, kept, {is_open})",
+            js=f"(...values) => keepSettings({json.dumps(list(fields))}, values, {is_open})",
             api_visibility="private",
         )
 
 
-def _linked(
+def _open_link(
     controls: RecipeControls, link: str, photo: str, visit: History
 ) -> tuple[Updates, Changes]:
-    """The controls, and what else changes, by the recipe of a link. There is no dream of it yet:
-    the photo is shown as it is.
-    """
+    """Return the updates of the controls and other outputs for a link; the photo is not dreamed."""
     try:
         recipe = check_embedded_images(DreamRecipe.from_json(link))
         updates = controls.recipe_updates(recipe, photo)
     except DreamError as error:
-        return {}, {**history.strip_of(visit), "status": refusal(error)}
+        return {}, {**history.strip_updates(visit), "status": refusal_html(error)}
     visit = replace(visit, shown=HistoryEntry(photo, photo, photo), recipe=linkable_json(recipe))
-    said = status_line.status_html(
-        "The controls are set to the recipe of the link. Dream this photo by it."
+    text = status_line.status_html(
+        "The controls are set to the recipe of the link. Dream this photo to use it."
     )
-    return updates, {**history.show_visit(visit, recipe), **history.strip_of(visit), "status": said}
+    return updates, {
+        **history.visit_updates(visit, recipe),
+        **history.strip_updates(visit),
+        "status": text,
+    }
 
 
-def _last_visit(
+def _open_visit(
     controls: RecipeControls, settings: dict[str, Any], shown: str, visit: History
 ) -> tuple[Updates, Changes]:
-    """The controls, and what else changes, as in the last visit; what is gone is left out."""
-    visit, recipe, said = _look_for_dream(visit)
-    gone = [] if said else ["what was shown"]
-    if lost := sum(not each.found() for each in visit.dreams):
-        gone.append(f"dreams of the strip ({lost})")
+    """Return the updates of the controls and other outputs for the last visit's existing files."""
+    visit, recipe, text = _find_shown_dream(visit)
+    missing = [] if text else ["the last dream"]
+    if lost_count := sum(not each.resolve() for each in visit.dreams):
+        missing.append(f"dreams of this visit ({lost_count})")
     files = {name: upload_path(settings.get(name)) for name in ("photo", "guide")}
-    gone += [f"the {name}" for name, path in files.items() if path and not is_uploaded(path)]
+    missing += [f"the {name}" for name, path in files.items() if path and not is_uploaded(path)]
     photo, guide = (path if is_uploaded(path) else "" for path in files.values())
     updates: Updates = {}
     with suppress(DreamError):
@@ -120,36 +121,37 @@ def _last_visit(
         if settings:
             updates = controls.recipe_updates(DreamRecipe(**knobs), photo or shown)
             updates[controls.random_seed] = settings.get("random_seed") is True
-    changes = {**(history.show_visit(visit, recipe) if recipe else {}), **history.strip_of(visit)}
+    changes = {
+        **(history.visit_updates(visit, recipe) if recipe else {}),
+        **history.strip_updates(visit),
+    }
     if photo not in ("", shown):
         changes["photo"] = photo
-    if gone:
-        said = f"{BACK} No longer kept here, and left out: {', '.join(gone)}."
-    if gone or "photo" in changes or visit != History():
-        changes["status"] = status_line.status_html(said)
+    if missing:
+        text = f"{RESTORED} No longer on the server: {', '.join(missing)}."
+    if missing or "photo" in changes or visit != History():
+        changes["status"] = status_line.status_html(text)
     return updates, changes
 
 
-def _look_for_dream(visit: History) -> tuple[History, DreamRecipe | None, str]:
-    """The visit, the recipe of what it shows if that is here, and what is said; nothing is where it
-    is gone.
-    """
+def _find_shown_dream(visit: History) -> tuple[History, DreamRecipe | None, str]:
+    """Return the visit, the recipe of its shown dream if it exists, and the status; "" if lost."""
     shown = visit.shown
     if shown == OPENING:
-        return visit, None, BACK
-    made = shown.found()
-    finished = recipe_in_photo(made.file) if made else None
-    if made and (recipe := finished or _read(visit.recipe)):
-        if finished and made not in visit.dreams:
-            visit = replace(visit, dreams=(*visit.dreams, made))
-        is_whole = finished or made.file == made.photo
-        return replace(visit, shown=made), recipe, BACK if is_whole else STOPPED
+        return visit, None, RESTORED
+    entry = shown.resolve()
+    finished = recipe_in_photo(entry.file) if entry else None
+    if entry and (recipe := finished or _parse_recipe(visit.recipe)):
+        if finished and entry not in visit.dreams:
+            visit = replace(visit, dreams=(*visit.dreams, entry))
+        is_complete = finished or entry.file == entry.photo
+        return replace(visit, shown=entry), recipe, RESTORED if is_complete else STOPPED
     if Path(shown.file).parent.is_dir():
         return visit, None, UNDER_WAY
     return replace(visit, shown=OPENING, recipe=""), None, ""
 
 
-def _read(recipe: str) -> DreamRecipe | None:
+def _parse_recipe(recipe: str) -> DreamRecipe | None:
     try:
         return check_embedded_images(DreamRecipe.from_json(recipe))
     except DreamError:

@@ -1,4 +1,4 @@
-"""A run of the page: what a button starts, Stop ends as a whole, and the buttons tell."""
+"""Connect a button, its Stop button and the outputs of one run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dream.page.widgets import components
 
 
 class Run:
-    """What a button (or more than one) starts, and `stop` ends.
+    """The runs that one or more buttons start and `stop` ends.
 
-    While it is under way `go` gives way to `stop`, and the `others` can not be pressed. All that
-    happens in the browser, in one order: nothing that comes late can undo it. After a stop they
-    come back when the run has ended: Gradio may still be cancelling, and take the next one along.
+    During a run, `stop` replaces `go`, and the `others` are disabled. This happens in the browser,
+    in order, so that no late server response can undo it. After a stop, the buttons return only
+    when the run has ended, because Gradio may still be cancelling and would cancel a new run too.
     """
 
     def __init__(
@@ -33,56 +33,62 @@ class Run:
         self.buttons = [go, stop, *others]
         self.status = status
         self.stop = stop
-        # What the browser has of a run, by a name of its own: see `beginRun` in `page.js`.
-        self.shown = [status, *([view] if view else [])]
+        # Outputs that the browser saves by the run's name; see `beginRun` in `page.js`.
+        self.shown_components = [status, *([view] if view else [])]
         self.name = json.dumps(stop.elem_id)
-        # Which press is under way, and which was stopped last: what is stopped while its files are
-        # on their way here must not begin when they have come.
+        # IDs of the current and the last stopped press. A press that was stopped during its upload
+        # must not start after the upload.
         self.press_id = gr.Textbox(visible=False)
         self.stopped_press = gr.State(None)
-        # Which press has ended: what was stopped may end once more, when the next is under way.
+        # ID of the last ended press. A stopped press may end again while the next one runs.
         self.ended_press = gr.Textbox(visible=False)
         self.started_events: list[Any] = []
 
     def start_on(
         self,
         event: Callable[..., Any],
-        source: Callable[..., Iterator[dict[str, Any]]],
+        handler: Callable[..., Iterator[dict[str, Any]]],
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any],
         check: Callable[..., Any] | None = None,
         before: Callable[[Callable[..., Any]], Any] | None = None,
         photo: gr.Image | None = None,
-        **about: Any,
+        **options: Any,
     ) -> Any:
-        """On that event show what comes from a source: changes of the outputs, by name.
+        """On `event`, stream the changes that a handler yields to the outputs.
 
-        The source is given the inputs by name, and so is `check`, which says what is wrong with
-        them before they wait in line; `first` is an event before, which fetches what is needed.
-        What goes wrong later is said in the output "status". A `photo` is shown in the view until
-        something is made of it.
+        Args:
+            event: the Gradio event that starts the run.
+            handler: receives the inputs by name and yields changes of outputs by name; its errors
+                appear in the output "status".
+            inputs: input components by name.
+            outputs: output components by name.
+            check: validates the inputs before the run is queued.
+            before: registers an event that runs first, to fetch inputs.
+            photo: shown in the view until the first image is made.
+            options: more options of the Gradio event.
         """
 
         def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
-            last = fill_outputs({}, outputs)  # A handler that puts out nothing would clear all.
+            last = fill_outputs({}, outputs)  # Without any yield, Gradio clears the outputs.
             if press != stopped:
-                for last in stream_outputs(source(**values), outputs):
+                for last in stream_outputs(handler(**values), outputs):
                     yield *last, gr.skip()
-            # All of the last once more: Gradio takes out of its values what is left out.
+            # Yield every output again, because Gradio drops those that the final update omits.
             yield *last, press
 
-        words = json.dumps(status_line.progress_html("One moment …"))
-        ready = event(
+        waiting = json.dumps(status_line.progress_html("Waiting for the server …"))
+        click_event = event(
             None,
-            [*self.shown, *([photo] if photo else [])],
-            [*self.buttons, self.press_id, *self.shown],
+            [*self.shown_components, *([photo] if photo else [])],
+            [*self.buttons, self.press_id, *self.shown_components],
             js=f"""(...shown) => [...{self._button_updates(True)}, String(Math.random()),
-                ...beginRun({self.name}, {words}, {len(self.shown)}, ...shown)]""",
+                ...beginRun({self.name}, {waiting}, {len(self.shown_components)}, ...shown)]""",
             api_visibility="private",
         )
         if before:
-            ready = before(ready.then)
-        begun = ready.then(
+            click_event = before(click_event.then)
+        run_event = click_event.then(
             run,
             [self.press_id, self.stopped_press],
             [*outputs.values(), self.ended_press],
@@ -90,48 +96,48 @@ class Run:
             show_progress="minimal",
             show_progress_on=self.status,
             api_visibility="private",
-            **about,
+            **options,
             **components.QUEUED_EVENT,
         )
         if check:
-            seen = check
+            validate = check
             check_before_queue(
-                begun, lambda press, stopped, *rest: seen(**dict(zip(inputs, rest, strict=True)))
+                run_event,
+                lambda press, stopped, *rest: validate(**dict(zip(inputs, rest, strict=True))),
             )
-        self._restore_buttons(begun)
-        self.started_events.append(begun)
-        return begun
+        self._restore_buttons(run_event)
+        self.started_events.append(run_event)
+        return run_event
 
-    def _restore_buttons(self, begun: Any) -> None:
-        """Have the buttons as before when that has ended.
+    def _restore_buttons(self, run_event: Any) -> None:
+        """Restore the buttons when a run has ended, or when the queue refused it (`failure`).
 
-        A busy browser shows frames that it had received before the stop after the stop's words: so
-        they are said once more. `then` does not follow what the queue refused.
+        This sets the status again, because a slow browser shows frames from before a stop late.
         """
-        outputs = [*self.buttons, *self.shown]
-        as_it_is = json.dumps([gr.skip()] * len(outputs))
+        outputs = [*self.buttons, *self.shown_components]
+        unchanged = json.dumps([gr.skip()] * len(outputs))
         for ended, is_over, failed in (
-            (begun.then, "press === ended", "false"),
-            (begun.failure, "true", "true"),
+            (run_event.then, "press === ended", "false"),
+            (run_event.failure, "true", "true"),
         ):
             ended(
                 None,
-                [self.press_id, self.ended_press, *self.shown],
+                [self.press_id, self.ended_press, *self.shown_components],
                 outputs,
                 js=f"""(press, ended, ...shown) => {is_over}
                     ? [...{self._button_updates(False)}, ...endRun({self.name}, {failed}, ...shown)]
-                    : {as_it_is}""",
+                    : {unchanged}""",
                 trigger_mode="multiple",
                 api_visibility="private",
             )
 
     def connect_stop(self) -> None:
-        """Let Stop end all that was put on this run."""
+        """Let Stop cancel every event of this run."""
         pressed = gr.update(interactive=False)
         self.stop.click(
             None,
-            [self.press_id, *self.shown],
-            [self.stop, self.ended_press, *self.shown],
+            [self.press_id, *self.shown_components],
+            [self.stop, self.ended_press, *self.shown_components],
             js=f"""(press, ...shown) =>
                 [{json.dumps(pressed)}, press, ...endRun({self.name}, false, ...shown)]""",
             api_visibility="private",
@@ -144,28 +150,26 @@ class Run:
             **components.IMMEDIATE_EVENT,
         )
 
-    def _button_updates(self, busy: bool) -> str:
-        """How the buttons look in and out of a run, as the browser is told."""
-        others = [gr.update(interactive=not busy)] * (len(self.buttons) - 2)
-        first = [gr.update(visible=not busy), gr.update(visible=busy, interactive=True)]
+    def _button_updates(self, is_busy: bool) -> str:
+        """Return the updates of the buttons during or after a run, as JSON."""
+        others = [gr.update(interactive=not is_busy)] * (len(self.buttons) - 2)
+        first = [gr.update(visible=not is_busy), gr.update(visible=is_busy, interactive=True)]
         return json.dumps([*first, *others])
 
 
 def stream_outputs(
     source: Iterator[dict[str, Any]], outputs: Mapping[str, Any]
 ) -> Iterator[tuple[Any, ...]]:
-    """What is put out of the changes that come, where only they do; what goes wrong is said."""
+    """Yield a full tuple of outputs per dict of changes; turn a DreamError into a status."""
     try:
         for changes in source:
             yield fill_outputs(changes, outputs)
     except TimeLimitReached as error:
         yield fill_outputs({"status": status_line.warning_html(error, "Ended early")}, outputs)
     except DreamError as error:
-        yield fill_outputs(
-            {"status": status_line.warning_html(error, "This cannot be made")}, outputs
-        )
+        yield fill_outputs({"status": status_line.warning_html(error, "Run failed")}, outputs)
 
 
 def fill_outputs(changes: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """All outputs, as they are but for those changes."""
+    """Return one value per output: the change if there is one, else `gr.skip()`."""
     return tuple(changes.get(name, gr.skip()) for name in outputs)

@@ -1,8 +1,8 @@
-"""What the browser keeps of a visit: the dream that is shown, and those of its strip.
+"""The history of a visit, stored in the browser: the shown dream and those of the strip.
 
-The server keeps none of it. So a session that Gradio lets go and a reload lose nothing, and a
-restart or a day only the files. What comes from a browser is read as a stranger's: it may name
-uploads, whose folders nobody guesses, and nothing else.
+The server stores none of it, so neither a reload nor an expired session loses anything; a restart,
+or a day, loses only the files. Data from a browser is not trusted: it may name uploads, whose
+folders cannot be guessed, and nothing else.
 """
 
 from __future__ import annotations
@@ -19,76 +19,80 @@ from dream.page.widgets import components
 
 EXAMPLE_PHOTO = components.EXAMPLES / "coffee.jpg"
 EXAMPLE_DREAM = components.EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
-# So many dreams are in the strip, the latest.
+# The strip shows the latest dreams.
 MAX_DREAMS = 24
-RECIPE_LETTERS = 20_000
+MAX_RECIPE_LENGTH = 20_000
 
 
 class HistoryEntry(NamedTuple):
-    """A dream, the photo it is of, and what is shown beside it: another photo where a dream was
-    dreamed again. Of a dream that is under way or was stopped, `file` may be any of its previews.
+    """The files of a dream.
+
+    Attributes:
+        file: the dream; any of its previews if it is running or was stopped.
+        photo: the photo that was dreamed; of a dream dreamed deeper, the previous dream.
+        before: the image that is shown before the dream.
     """
 
     file: str
     photo: str
     before: str
 
-    def found(self) -> HistoryEntry | None:
-        """The same with its whole picture, if all of it is here."""
-        made = self._replace(file=lossless_path(self.file))
-        return made if all(is_uploaded(path) or path in OPENING for path in made) else None
+    def resolve(self) -> HistoryEntry | None:
+        """Return the entry with its full image; None if a file is missing."""
+        entry = self._replace(file=lossless_path(self.file))
+        return entry if all(is_uploaded(path) or path in OPENING for path in entry) else None
 
 
-# What a page shows that nothing was dreamed on yet.
+# What the page shows before the first dream.
 OPENING = HistoryEntry(str(EXAMPLE_DREAM), str(EXAMPLE_PHOTO), str(EXAMPLE_PHOTO))
 SHIPPED = {upload_name(path): path for path in OPENING}
 
 
 @dataclass(frozen=True)
 class History:
-    """What is shown and the strip. `recipe` is that of what is shown, as a link has it."""
+    """The shown dream with its recipe (JSON, as in a link), and the dreams of the strip."""
 
     shown: HistoryEntry = OPENING
     recipe: str = ""
     dreams: tuple[HistoryEntry, ...] = ()
 
     @classmethod
-    def read(cls, kept: Any) -> History:
-        """What a browser says that it kept; nothing of what is malformed."""
-        kept = kept if isinstance(kept, dict) else {}
-        dreams, recipe = kept.get("dreams"), kept.get("recipe")
-        strip = [_read(each) for each in dreams[-MAX_DREAMS:]] if isinstance(dreams, list) else []
-        is_text = isinstance(recipe, str) and len(recipe) < RECIPE_LETTERS
+    def read(cls, saved: Any) -> History:
+        """Parse the history from a browser, and ignore malformed parts."""
+        saved = saved if isinstance(saved, dict) else {}
+        dreams, recipe = saved.get("dreams"), saved.get("recipe")
+        strip = (
+            [_parse_entry(each) for each in dreams[-MAX_DREAMS:]]
+            if isinstance(dreams, list)
+            else []
+        )
+        is_text = isinstance(recipe, str) and len(recipe) < MAX_RECIPE_LENGTH
         return cls(
-            _read(kept.get("shown")) or OPENING,
+            _parse_entry(saved.get("shown")) or OPENING,
             recipe if is_text else "",
             tuple(each for each in strip if each),
         )
 
     def to_browser(self) -> dict[str, Any]:
-        """The same, for a browser to keep."""
+        """Return the history as JSON data for the browser."""
         shown, *dreams = (
             [upload_name(path) for path in each] for each in (self.shown, *self.dreams)
         )
         return {"shown": shown, "recipe": self.recipe, "dreams": dreams}
 
-    def found(self) -> HistoryEntry:
-        """What is shown, as a file.
-
-        Raises:
-            DreamError: if it is no longer here.
-        """
-        if made := self.shown.found():
-            return made
-        raise DreamError("this dream is no longer kept here; dream the photo again")
+    def require_shown(self) -> HistoryEntry:
+        """Return the shown dream with its full image; raise DreamError if a file is missing."""
+        if entry := self.shown.resolve():
+            return entry
+        raise DreamError("this dream is no longer on the server; dream the photo again")
 
 
 def browser_state(name: str) -> gr.BrowserState:
-    """What the browser keeps by that name, and finds again after a restart, since the key stays."""
+    """Build a state in the browser's storage; the fixed key survives a server restart."""
     return gr.BrowserState(storage_key=f"deep-dream-{name}", secret="deep-dream")
 
 
-def _read(names: Any) -> HistoryEntry | None:
+def _parse_entry(names: Any) -> HistoryEntry | None:
     if not (isinstance(names, list) and len(names) == len(OPENING)):
         return None
     paths = [SHIPPED.get(str(name)) or upload_path(name) for name in names]
