@@ -26,7 +26,7 @@ from dream.recipe import Recipe
 from dream.render import kinds
 from dream.render.loop import run_jobs
 from dream.tensors import size_of
-from tests.support.server import served
+from tests.support.server import run_app
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -40,13 +40,13 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 
 # Where what ships is made anew bit by bit: on any x86-64, with the torch that made it.
-MADE_WITH = "2.14."
-SHIPPED_BITS = HAS_DETERMINISTIC_ONEDNN and torch.__version__.startswith(MADE_WITH)
+SHIPPED_TORCH_VERSION = "2.14."
+CAN_REMAKE = HAS_DETERMINISTIC_ONEDNN and torch.__version__.startswith(SHIPPED_TORCH_VERSION)
 
 
 # `make test` gives file after file to three processes. The longest begin first, and those with a
 # browser stand far enough apart that there is one at a time.
-FIRST = [
+FILES_TO_RUN_FIRST = [
     f"test_{name}"
     for name in (
         *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tile"),
@@ -59,12 +59,12 @@ FIRST = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(FIRST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
+    places = {name: place for place, name in enumerate(FILES_TO_RUN_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(FILES_TO_RUN_FIRST)))
 
 
 # Values of knobs that each change the picture of a small dream.
-KNOBS: dict[str, Any] = {
+KNOB_VALUES: dict[str, Any] = {
     "layer": "inception5a>inception3b:0.5",
     "channels": "7,12:0.5",
     "objective": "mean",
@@ -105,7 +105,7 @@ def whole_network_activation(network: Network, picture: Tensor, layer: str) -> T
     return seen[0]
 
 
-def painted(
+def render_recipes(
     network: Network, recipes: Sequence[Recipe], picture: Tensor | None = None
 ) -> Iterator[Frame]:
     """The frames of recipes on that very network, without an engine."""
@@ -114,13 +114,13 @@ def painted(
     return run_jobs(jobs, [kinds.ascents(network, job, picture) for job in jobs], lambda _: 1.0)
 
 
-def change(one: Tensor, other: Tensor) -> float:
+def difference(one: Tensor, other: Tensor) -> float:
     """Mean absolute difference in grey levels of 255."""
     return (one - other).abs().mean().item() * 255
 
 
 @contextmanager
-def on_threads(count: int) -> Iterator[None]:
+def use_threads(count: int) -> Iterator[None]:
     """Torch on so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -130,7 +130,7 @@ def on_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def dreamlet(dtype: torch.dtype = torch.float32) -> Network:
+def load_dreamlet(dtype: torch.dtype = torch.float32) -> Network:
     """Dreamlet on the CPU, with the weights that ship."""
     card = catalogue.get_card("dreamlet")
     path = weights.find_weights(card)
@@ -155,20 +155,20 @@ def address(app_log: Path) -> Iterator[str]:
     """Where the app is served, as it is at home; to be left as it was found."""
     at_home = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": ""}
     at_home["DREAM_TIME_LIMIT"] = "600"  # What is slow is the machine, with three tests at a time.
-    with served(app_log, **at_home) as address:
+    with run_app(app_log, **at_home) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def network() -> Network:
     """Dreamlet in float32, to compare with references."""
-    return dreamlet()
+    return load_dreamlet()
 
 
 @pytest.fixture(scope="session")
 def exact() -> Network:
     """Dreamlet in float64, to be compared with: the same on every processor."""
-    return dreamlet(torch.float64)
+    return load_dreamlet(torch.float64)
 
 
 @pytest.fixture(scope="session")
@@ -192,7 +192,7 @@ def quick() -> DreamRecipe:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Torch on one thread, for what is compared bit by bit across threads."""
-    with on_threads(1):
+    with use_threads(1):
         yield
 
 

@@ -41,7 +41,7 @@ def save_random_weights(card: ModelCard, path: Path) -> None:
     safetensors.torch.save_file(network.state_dict(), path)
 
 
-def alike(one: Tensor, other: Tensor, start: Tensor) -> float:
+def correlation(one: Tensor, other: Tensor, start: Tensor) -> float:
     """Correlate what two pictures changed of a start (N, 3, H, W).
 
     Returns:

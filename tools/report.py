@@ -19,7 +19,7 @@ class Report:
         self.tables: dict[str, list[dict[str, Any]]] = {}
         self.failures: list[str] = []
 
-    def row(self, table: str, **row: Any) -> None:
+    def add_row(self, table: str, **row: Any) -> None:
         """Add a row to a table, and print it."""
         self.tables.setdefault(table, []).append(row)
         words = ", ".join(f"{key} {_short(value)}" for key, value in row.items())
@@ -31,13 +31,13 @@ class Report:
             self.failures.append(failure)
             print(f"FAILED: {failure}", flush=True)
 
-    def line(self, name: str, unit: str, xs: list[float], ys: list[float]) -> None:
+    def add_line_fit(self, name: str, unit: str, xs: list[float], ys: list[float]) -> None:
         """How `ys` grow with `xs`: a straight line, and how far the farthest lies from it."""
         # Relative to each, so that the small ones count as the large ones do.
         design = np.array([[x, 1.0] for x in xs]) / np.array(ys)[:, None]
         slope, start = np.linalg.lstsq(design, np.ones(len(xs)), rcond=None)[0]
         misfit = max(abs((slope * x + start) / y - 1) for x, y in zip(xs, ys, strict=True))
-        self.row(
+        self.add_row(
             "growth", of=name, per=unit, slope=slope, start=start, misfit=misfit, at=xs, took=ys
         )
 
@@ -50,7 +50,7 @@ class Report:
         return parts
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """The date, the processor, its threads, and the version of torch."""
     return {
         "date": datetime.date.today().isoformat(),

@@ -104,7 +104,7 @@ def measure(report: Report) -> None:
                 how: statistics.median(one for (one,) in each) for how, each in rounds(name, here)
             }
             quiet, *busy = took.values()
-            report.row("busy", job=name, **took, ratios=[each / quiet for each in busy])
+            report.add_row("busy", job=name, **took, ratios=[each / quiet for each in busy])
 
 
 def against(checkout: Path) -> None:

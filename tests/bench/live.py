@@ -29,9 +29,9 @@ from dream.render.live import LiveDreamer
 from dream.render.loop import to_batch
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.server import served
-from tests.support.videos import camera
+from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS
+from tests.support.server import run_app
+from tests.support.videos import write_camera_file
 from tools.report import Report
 
 WARM, FRAMES = 10, 60
@@ -98,7 +98,9 @@ def still(engine: Engine, report: Report) -> None:
             contrast.append(float(now.contrast / look.contrast.clamp(MIN_CONTRAST)))
             colour.append(float(now.colourfulness / look.colourfulness.clamp(MIN_COLOURFULNESS)))
     for name, shares in (("contrast", contrast), ("colour", colour)):
-        report.row("ten minutes of a still camera", of=name, least=min(shares), most=max(shares))
+        report.add_row(
+            "ten minutes of a still camera", of=name, least=min(shares), most=max(shares)
+        )
 
 
 def views(count: int, width: int, height: int) -> Iterator[Image.Image]:
@@ -133,7 +135,7 @@ def piped(report: Report, width: int, height: int) -> None:
 
 def _row(report: Report, of: str, rate: float, delays: list[float], **more: Any) -> None:
     delay = 1000 * statistics.median(delays)
-    report.row("live", of=of, **{"frames a second": rate, "delay in ms": delay}, **more)
+    report.add_row("live", of=of, **{"frames a second": rate, "delay in ms": delay}, **more)
 
 
 def parts(engine: Engine, report: Report, width: int, height: int) -> None:
@@ -171,17 +173,19 @@ def parts(engine: Engine, report: Report, width: int, height: int) -> None:
         for view in views(WARM + FRAMES, width, height):
             dreamed(view, recipe)
     times = {part: 1000 * statistics.median(each[WARM:]) for part, each in took.items()}
-    report.row("a live frame in ms", of=f"{width} x {height}", **times)
+    report.add_row("a live frame in ms", of=f"{width} x {height}", **times)
 
 
 def in_browser(report: Report, folder: Path) -> None:
     """The page in Chromium, on the same cores."""
     from playwright.sync_api import sync_playwright
 
-    seen = camera(folder / "seen.mjpeg", [*map(coded, range(2**BITS), views(2**BITS, 320, 240))])
+    seen = write_camera_file(
+        folder / "seen.mjpeg", [*map(coded, range(2**BITS), views(2**BITS, 320, 240))]
+    )
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    flags = [*FLAGS, *fake, f"--use-file-for-fake-video-capture={seen}"]
-    with served(folder / "log") as address, sync_playwright() as playwright:
+    flags = [*CHROMIUM_FLAGS, *fake, f"--use-file-for-fake-video-capture={seen}"]
+    with run_app(folder / "log") as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(address)

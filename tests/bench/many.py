@@ -43,7 +43,7 @@ def measure(report: Report) -> None:
             ):
                 rates.setdefault(name, []).append(_rate(who, given))
         for name, made in rates.items():
-            report.row(
+            report.add_row(
                 "pictures a minute",
                 made=name,
                 best=max(made),
@@ -55,7 +55,7 @@ def measure(report: Report) -> None:
                 cluster.workers = workers
                 rate = _rate(cluster, together)
                 cluster.close()
-                report.row(
+                report.add_row(
                     "pictures a minute",
                     made=f"by {workers} of Ray's",
                     best=rate,

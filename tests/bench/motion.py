@@ -98,7 +98,7 @@ def _row(engine: Engine, report: Report, name: str, reel: reels.VideoJob, path: 
         _filmed(engine, reel, path)
         whole = time.perf_counter() - start
     shares = {part: seconds / whole for part, seconds in took.items()}
-    report.row(
+    report.add_row(
         "motion",
         of=name,
         **{"frames a second": reel.frame_count / whole},
@@ -118,7 +118,7 @@ def flicker(engine: Engine, report: Report, clip: VideoInfo, dreamed: VideoInfo)
     for name, frames in (("together", together[8:16]), ("one by one", torch.cat(alone))):
         own = seen[8:16] if name == "together" else seen[:8]
         apart, changed = _flicker(own, frames), float((frames - own).abs().mean()) * 255
-        report.row("flicker", dreamed=name, levels=apart, change=changed, share=apart / changed)
+        report.add_row("flicker", dreamed=name, levels=apart, change=changed, share=apart / changed)
 
 
 def _flicker(seen: Tensor, frames: Tensor) -> float:

@@ -24,10 +24,10 @@ from dream import __main__ as command_line
 from dream.commands.options import build_recipe
 from dream.networks import catalogue
 from dream.recipe.base import Recipe
-from tests.conftest import EXAMPLES, ROOT, SHIPPED_BITS
-from tests.support.sync import sent_files
+from tests.conftest import CAN_REMAKE, EXAMPLES, ROOT
+from tests.support.sync import space_files
 from tests.tools import tables
-from tools.measure import alike
+from tools.measure import correlation
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -143,9 +143,9 @@ def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert read_recipe(made) == settled == read_recipe(ships)
     # The page opens on what its recipe makes.
     shown, again = (load_image(path) for path in (ships, made))
-    assert torch.equal(shown, again) or not SHIPPED_BITS
+    assert torch.equal(shown, again) or not CAN_REMAKE
     # Elsewhere it is another goldfish, but in the same places.
-    assert alike(shown, again, torch.zeros_like(shown)) > 0.4
+    assert correlation(shown, again, torch.zeros_like(shown)) > 0.4
     assert read_recipe(tmp_path / "dogs.png") == ChannelRecipe(channel=80, size=64, steps=8)
     assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").with_changes(
         octaves=5
@@ -190,7 +190,7 @@ def test_what_a_page_links_to_is_there(name: str) -> None:
 
 
 def test_a_space_has_what_the_pages_it_gets_link_to() -> None:
-    sent = sent_files()
+    sent = space_files()
     pages = [name for name in sent if name.endswith(".md")]
     assert {"README.md", *(f"docs/{page.name}" for page in PAGES)} < set(pages)
     for name in pages:

@@ -19,8 +19,8 @@ import pytest
 
 from dream import __main__ as command_line
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.api import called, uploaded
-from tests.support.videos import panned, steady
+from tests.support.api import call, upload
+from tests.support.videos import pan_noise, write_video
 
 # As "0 s: inception4c; 5 s: inception3b seed 7", "inception5a>inception3b:0.5", "0-15", "as 7".
 EXAMPLE = re.compile(
@@ -46,8 +46,8 @@ def api(address: str) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A photo and a video, uploaded, by what fields of them are called."""
-    film = steady(tmp_path_factory.mktemp("film") / "film.mp4", panned(2))
-    photo, video = ({"path": uploaded(api, each)} for each in (CAT, film))
+    film = write_video(tmp_path_factory.mktemp("film") / "film.mp4", pan_noise(2))
+    photo, video = ({"path": upload(api, each)} for each in (CAT, film))
     return {"image": photo, "Your photo": photo, "video": video, "Your video": video}
 
 
@@ -89,7 +89,7 @@ def test_the_api_takes_its_examples(api: httpx.Client, files: dict[str, Any]) ->
     tried = set()
     for endpoint, name, about, example in endpoints():
         small = {each: value for each, value in (files | SMALL | SHEET).items() if each in about}
-        good, said = called(api, endpoint, small | {name: example})
+        good, said = call(api, endpoint, small | {name: example})
         assert good, (endpoint, name, example, said)
         tried.add(endpoint)
     assert len(tried) == 7
@@ -141,7 +141,7 @@ def test_the_command_line_takes_its_examples(
 ) -> None:
     (tmp_path / "photos").mkdir()
     shutil.copy(CAT, tmp_path / "photos")
-    film = steady(tmp_path / "film.mp4", panned(2))
+    film = write_video(tmp_path / "film.mp4", pan_noise(2))
     out = {name: ["-o", str(tmp_path / "out.png")] for name in ("image", "sheet", "channel")}
     out |= {name: ["-o", str(tmp_path / "out.mp4")] for name in ("zoom", "video", "making-of")}
     out |= {"pipe": ["--size", "320x240"], "batch": [str(tmp_path / "out"), "--yes"]}

@@ -23,7 +23,7 @@ from dream.networks.convolution import (
 )
 from dream.networks.network import MAX_EXTRACTORS, Network
 from dream.render.canvas import FourierCanvas
-from tests.conftest import dreamlet, on_threads
+from tests.conftest import load_dreamlet, use_threads
 
 freezes = pytest.mark.skipif(not HAS_DETERMINISTIC_ONEDNN, reason="no x86-64, or no oneDNN")
 
@@ -92,7 +92,7 @@ def test_threads_do_not_decide_over_the_gradient_of_the_first_convolution(
     x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
     gradients: list[Tensor] = []
     for threads in range(1, 9):
-        with on_threads(threads):
+        with use_threads(threads):
             gradients += torch.autograd.grad(first(x).square().sum(), x)
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
 
@@ -150,7 +150,7 @@ def test_convolutions_that_are_one_make_what_each_made(relu: bool) -> None:
 
 @freezes
 def test_each_block_of_inception_reads_its_input_once() -> None:
-    extractor = dreamlet().get_extractor(("inception4c",))
+    extractor = load_dreamlet().get_extractor(("inception4c",))
     several = [
         each
         for each in extractor.modules()
@@ -180,7 +180,7 @@ def test_what_cannot_be_frozen_stays_as_it_is(plain: nn.Conv2d) -> None:
 
 @freezes
 def test_layer_sets_share_their_frozen_convolutions() -> None:
-    network = dreamlet()
+    network = load_dreamlet()
     alone = network.bytes
     for layers in (("inception5b",), ("inception3b", "inception4c"), ("conv3",)):
         network.get_extractor(layers)

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.support.browser import CHROMIUM, FLAGS, SECONDS, watched
+from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS, SECONDS, open_page
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 
@@ -30,6 +30,6 @@ def window(browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def page(window: Page, address: str) -> Iterator[Page]:
     """The page at a desk, its scripts at work."""
-    with watched(window, address, "desk") as page:
+    with open_page(window, address, "desk") as page:
         page.wait_for_timeout(1 * SECONDS)
         yield page

@@ -19,19 +19,19 @@ from tests.conftest import EXAMPLES
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,
-    SIZES,
+    WINDOW_SIZES,
     download,
     download_after_a_stop,
     expect_photo,
     fill,
     number,
     open_advanced,
-    shown,
-    slowed,
-    small,
+    open_page,
+    slow_cpu,
+    small_photo,
+    sources,
     status,
     upload,
-    watched,
 )
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
@@ -47,14 +47,14 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(params=WINDOW_SIZES)
 def page(request: Any, window: Page, address: str) -> Iterator[Page]:
-    with watched(window, address, request.param) as page:
+    with open_page(window, address, request.param) as page:
         yield page
 
 
 def test_the_page_opens_on_a_finished_dream(page: Page, tmp_path: Path) -> None:
-    assert len(set(shown(page))) == 2
+    assert len(set(sources(page))) == 2
     path = download(page, tmp_path)
     assert read_recipe(path, DreamRecipe).layer == "inception4c"
     width = page.evaluate("document.documentElement.scrollWidth")
@@ -111,7 +111,7 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     seen = set()
     while "Dreamed" not in (text := status(page).inner_text()):
         if match := re.match(r"Octave (\d) of (\d), step (\d+) of (\d+), ([\d.]+) s left", text):
-            seen.add((match[1], shown(page)[-1]))
+            seen.add((match[1], sources(page)[-1]))
         page.wait_for_timeout(50)
     # It changed before one's eyes, in more than one octave.
     assert len({picture for _, picture in seen}) >= 3 and len({octave for octave, _ in seen}) >= 2
@@ -144,13 +144,13 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page, tmp_path
     expect(page.locator("#stop")).to_be_visible()
     page.keyboard.press("Escape")
     page.wait_for_timeout(1 * SECONDS)
-    after_a_second = shown(page)
+    after_a_second = sources(page)
     # The words may come a little later than the stop where the machine has more to do.
     expect(status(page)).to_contain_text("Stopped", timeout=3 * SECONDS)
     expect(page.locator("#go")).to_be_visible()
     page.wait_for_timeout(1.5 * SECONDS)
-    assert shown(page) == after_a_second  # nothing goes on behind it
-    upload(page, small("cat.jpg", tmp_path))
+    assert sources(page) == after_a_second  # nothing goes on behind it
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.click("#go")
     expect(status(page)).to_contain_text("Dreamed in")
@@ -206,14 +206,14 @@ def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
 
 @at_the_desk
 def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -> None:
-    before = shown(page)
+    before = sources(page)
     page.get_by_label("Network", exact=True).click()
     page.get_by_role("option", name="vgg16 · 553 MB").click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Eyes, arches · relu4_3")
     page.click("#go")
     said = "vgg16 cannot be downloaded right now. Choose another network."
     expect(status(page)).to_have_text(said)
-    assert shown(page) == before
+    assert sources(page) == before
     # A picture of what Dreamlet brings leads back to it.
     page.locator(".layers:visible button", has_text="Rings").click()
     expect(page.get_by_label("Network", exact=True)).to_have_value("dreamlet · here")
@@ -222,7 +222,7 @@ def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -
 
 @at_the_desk
 def test_enter_dreams(page: Page, tmp_path: Path) -> None:
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.locator("#title").click()
     page.keyboard.press("Enter")
@@ -240,7 +240,7 @@ def test_enter_dreams(page: Page, tmp_path: Path) -> None:
 def test_a_bad_file_is_answered_in_one_sentence(
     name: str, content: bytes | None, message: str, page: Page, tmp_path: Path
 ) -> None:
-    before = shown(page)
+    before = sources(page)
     if content is None:
         Image.new("1", (9000, 9000)).save(tmp_path / name)
     else:
@@ -249,7 +249,7 @@ def test_a_bad_file_is_answered_in_one_sentence(
     page.click("#go")
     expect(status(page)).to_contain_text(message)
     expect(page.locator("#go")).to_be_visible()
-    assert shown(page) == before
+    assert sources(page) == before
     assert "Traceback" not in page.content()
 
 
@@ -288,7 +288,7 @@ def test_the_second_tab_opens_on_a_full_grid(page: Page) -> None:
 
 @at_the_desk
 def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path: Path) -> None:
-    upload(page, small("coffee.jpg", tmp_path))
+    upload(page, small_photo("coffee.jpg", tmp_path))
     open_channels(page)
     page.locator(".layers:visible button", has_text="Rings").click()
     expect(said(page)).to_contain_text("16 channels of inception3b.")
@@ -329,7 +329,7 @@ def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page, tmp_path
     open_advanced(page)
     fill(page, "Size", 112)
     fill(page, "Steps", 32)
-    page.set_input_files("#seen input[type=file]", small("coffee.jpg", tmp_path))
+    page.set_input_files("#seen input[type=file]", small_photo("coffee.jpg", tmp_path))
     photo = page.locator("#seen img")
     expect(photo).to_have_attribute("src", re.compile("coffee"))
     box = photo.bounding_box()
@@ -431,7 +431,7 @@ def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(
     page.get_by_label("Class", exact=True).fill("pizza")
     page.keyboard.press("Tab")
     # In a browser as slow as a phone's, which has frames to show yet when the stop comes.
-    with slowed(page):
+    with slow_cpu(page):
         page.click("#make")
         expect(page.locator("#stop-make")).to_be_visible()
         expect(verdict(page)).to_contain_text("s left.")
@@ -471,12 +471,12 @@ def stroke(page: Page, canvas: Locator) -> None:
 
 def dreamed(page: Page, what: str = "Dreamed in") -> None:
     """Press the button, and wait for a dream that was not there before."""
-    before = shown(page)[-1]
+    before = sources(page)[-1]
     page.click("#go")
     expect(page.locator("#stop")).to_be_visible()
     expect(page.locator("#go")).to_be_visible(timeout=60 * SECONDS)
     expect(status(page)).to_contain_text(what)
-    assert shown(page)[-1] != before
+    assert sources(page)[-1] != before
 
 
 def colour(image: Image.Image) -> Any:
@@ -504,7 +504,7 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     open_advanced(page)
     for label, value in (("Octaves", 2), ("Iterations", 5)):
         fill(page, label, value)
-    cat, galaxies = EXAMPLES / "cat.jpg", small("galaxies.jpg", tmp_path)
+    cat, galaxies = EXAMPLES / "cat.jpg", small_photo("galaxies.jpg", tmp_path)
     canvas = painted(page)
     upload(page, cat)
     expect_on_painter(page, cat)
@@ -539,7 +539,7 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
 
 @at_the_desk
 def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path) -> None:
-    upload(page, small("coffee.jpg", tmp_path))
+    upload(page, small_photo("coffee.jpg", tmp_path))
     fill(page, "Intensity", 2)
     open_section(page, "Dream of another picture")
     page.set_input_files("#guide input[type=file]", EXAMPLES / "rocket.jpg")
@@ -640,7 +640,7 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
     expect(page.get_by_label("Layer 2")).to_have_value("none")
     page.get_by_role("button", name="Subtle").click()
     expect(number(page, "Intensity")).to_have_value(str(presets()["Subtle"].intensity))
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     dreamed(page)
     recipe = read_recipe(download(page, tmp_path), DreamRecipe)
     assert recipe == presets()["Subtle"].with_changes(max_side=640)
@@ -648,7 +648,7 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
 
 @at_the_desk
 def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) -> None:
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     dreamed(page)
     everything = page.get_by_role("button", name="Download all")
@@ -671,14 +671,14 @@ def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) ->
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Faces, fur · inception4c")
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 1:")
     assert download(page, tmp_path / "back").read_bytes() == first.read_bytes()
-    assert first.name in shown(page)[-1]
+    assert first.name in sources(page)[-1]
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
 
 @on_the_phone
 def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> None:
-    upload(page, small("coffee.jpg", tmp_path))
+    upload(page, small_photo("coffee.jpg", tmp_path))
     open_section(page, "Compare layers and intensities")
     for intensity in ("3", "8"):
         page.locator("#comparing").get_by_label(intensity, exact=True).uncheck()
@@ -694,10 +694,10 @@ def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> 
 
 @at_the_desk
 def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> None:
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     stroke(page, painted(page))
-    before = shown(page)
+    before = sources(page)
     held: list[Any] = []
     page.route("**/upload*", lambda route: held.append(route))
     page.click("#go")
@@ -713,7 +713,7 @@ def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> No
     page.wait_for_timeout(3 * SECONDS)
     expect(status(page)).to_contain_text("Stopped.")
     expect(page.locator("#go")).to_be_visible()
-    assert shown(page) == before
+    assert sources(page) == before
     dreamed(page)
 
 
@@ -721,7 +721,7 @@ def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> No
 def test_an_older_dream_brings_its_photo_along(page: Page, tmp_path: Path) -> None:
     fill(page, "Intensity", 1)
     for name in ("coffee.jpg", "galaxies.jpg"):
-        upload(page, small(name, tmp_path))
+        upload(page, small_photo(name, tmp_path))
         dreamed(page)
     page.locator("#strip button.thumbnail-item").first.click()
     expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
@@ -776,7 +776,7 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     page.click("#stop")
     expect(status(page)).to_contain_text("Stopped. Dream again goes on from here.")
     expect(page.locator("#go")).to_be_visible()
-    before = shown(page)
+    before = sources(page)
     # What is shown is what is downloaded: all of it, of which no recipe is told.
     named = r"dream-clouds-inception4c-i10-seed0-\d+\.png"
     assert load_image(download_after_a_stop(page, tmp_path, named)).shape[3] == 640
@@ -788,22 +788,22 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     expect(page.locator("#stop")).to_be_visible()
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
     assert download(page, tmp_path).name == "dream-clouds-inception4c-i1-seed0.png"
-    assert shown(page)[0] == before[0]
+    assert sources(page)[0] == before[0]
 
 
 def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
     page: Page, tmp_path: Path
 ) -> None:
-    upload(page, small("cat.jpg", tmp_path))
-    before = shown(page)
+    upload(page, small_photo("cat.jpg", tmp_path))
+    before = sources(page)
     page.route("**/queue/join*", lambda route: None)  # The server has much to do.
     page.click("#go")
     expect(status(page)).to_have_text("One moment …")
     photo = page.locator("#photo img").get_attribute("src")
-    assert "cat.jpg" in str(photo) and shown(page) == [photo, photo]
+    assert "cat.jpg" in str(photo) and sources(page) == [photo, photo]
     page.click("#stop")
     expect(status(page)).to_have_text("Stopped.")
-    assert shown(page) == before
+    assert sources(page) == before
     page.unroute("**/queue/join*")
 
 
@@ -813,7 +813,7 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     expect(lines.first).to_have_text("Dreamlet at inception4c (faces, fur)")
     held: list[Any] = []  # What else follows from the photo, on a server that has much to do.
     page.route("**/run/predict*", lambda route: held.append(route))
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.click("#try-layers")
     expect(status(page)).to_have_text(
@@ -835,7 +835,7 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     expect(page.locator("#shared-link")).to_contain_text("The link is on the clipboard")
     assert page.evaluate("window.copied").startswith(page.url.partition("?")[0])
     expect(others).to_have_count(4)
-    upload(page, small("coffee.jpg", tmp_path))  # Which has not been dreamed at those.
+    upload(page, small_photo("coffee.jpg", tmp_path))  # Which has not been dreamed at those.
     expect(others).to_have_count(0)
 
 

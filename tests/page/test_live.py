@@ -16,9 +16,9 @@ from dream import DreamError, PictureError
 from dream.files.video_reader import read_video_info
 from dream.page.tabs import live
 from dream.page.tabs.live import FRAME_SIDE
-from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, watched
-from tests.support.stream import streaming
-from tests.support.videos import camera, panned
+from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS, SECONDS, expect_photo, open_page
+from tests.support.stream import open_stream
+from tests.support.videos import pan_noise, write_camera_file
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
 
@@ -54,11 +54,11 @@ def test_frames_are_small_jpegs() -> None:
 @contextmanager
 def looking(playwright: Playwright, address: str, seen: Path) -> Iterator[Page]:
     """The tab in a browser of its own, whose camera sees that; it records."""
-    flags = [*FLAGS, *CAMERA, f"--use-file-for-fake-video-capture={seen}"]
+    flags = [*CHROMIUM_FLAGS, *CAMERA, f"--use-file-for-fake-video-capture={seen}"]
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
     window = browser.new_page()
     window.set_default_timeout(30 * SECONDS)
-    with watched(window, address, "desk") as page:
+    with open_page(window, address, "desk") as page:
         page.get_by_role("tab", name="Live").click()
         expect(page.locator("#mirror img")).to_be_visible()  # It opens on a dream.
         page.locator("#camera [title='grant webcam access'] button").click()
@@ -90,14 +90,14 @@ def mirrored(page: Page, before: str = "") -> tuple[str, np.ndarray]:
 def tinted(colour: tuple[int, int, int]) -> list[Image.Image]:
     """A pan over smooth noise in that colour."""
     tint = Image.new("RGB", (160, 120), colour)
-    return [Image.blend(image, tint, 0.7) for image in panned(20, (120, 160))]
+    return [Image.blend(image, tint, 0.7) for image in pan_noise(20, (120, 160))]
 
 
 def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itself(
     address: str, tmp_path: Path
 ) -> None:
-    red = camera(tmp_path / "red.mjpeg", tinted((220, 40, 40)))
-    blue = camera(tmp_path / "blue.mjpeg", tinted((40, 40, 220)))
+    red = write_camera_file(tmp_path / "red.mjpeg", tinted((220, 40, 40)))
+    blue = write_camera_file(tmp_path / "blue.mjpeg", tinted((40, 40, 220)))
     with sync_playwright() as playwright:
         with looking(playwright, address, red) as one:
             source = ""
@@ -149,7 +149,9 @@ def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
     halves = Image.new("RGB", (160, 120), "blue")
     halves.paste("red", (0, 0, 80, 120))
     with sync_playwright() as playwright:
-        with looking(playwright, address, camera(tmp_path / "halves.mjpeg", [halves] * 10)) as page:
+        with looking(
+            playwright, address, write_camera_file(tmp_path / "halves.mjpeg", [halves] * 10)
+        ) as page:
             source, _ = mirrored(page)
             content = base64.b64decode(source.partition(",")[2])
             assert np.asarray(Image.open(io.BytesIO(content)))[60, 20].argmax() == 0
@@ -189,14 +191,14 @@ def test_who_goes_leaves_no_stream_behind(address: str) -> None:
     """Without a word, too: Gradio would keep the place for five minutes."""
     frame = Image.new("RGB", (64, 48), "red")
     for _ in range(3):  # Two have a place.
-        with streaming(address) as send:
+        with open_stream(address) as send:
             while not send(frame):
                 pass  # The one before has only just gone.
 
 
 @pytest.mark.parametrize("sent", ["garbage", "http://127.0.0.1/x"])
 def test_what_is_no_frame_ends_the_stream_in_one_line(address: str, sent: str) -> None:
-    with streaming(address) as send:
+    with open_stream(address) as send:
         while not send(Image.new("RGB", (64, 48), "red")):
             pass  # The one before has only just gone.
         with pytest.raises(DreamError, match="this is no frame of a camera: .*$"):

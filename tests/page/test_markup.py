@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from playwright.sync_api import Page, expect
 
 from tests.conftest import EXAMPLES
-from tests.support.browser import CHROMIUM, SECONDS, fill, open_advanced, shown, status
+from tests.support.browser import CHROMIUM, SECONDS, fill, open_advanced, sources, status
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
 MARK = "<img src=x onerror=window.ran=1><svg onload=window.ran=1>"
@@ -81,7 +81,7 @@ def test_a_photo_whose_name_and_recipe_are_markup_is_dreamed(page: Page, tmp_pat
     fill(page, "Intensity", 1)
     page.click("#go")
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-    assert not any("<" in each for each in shown(page))
+    assert not any("<" in each for each in sources(page))
     with page.expect_download() as waiting:
         page.click("#download")
     assert re.fullmatch(r"[\w.-]+\.png", waiting.value.suggested_filename)

@@ -13,16 +13,16 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.api import begun, called, uploaded
+from tests.support.api import call, start_call, upload
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,
-    SIZES,
+    WINDOW_SIZES,
     fill,
-    left,
+    leave_page,
     status,
 )
-from tests.support.server import served
+from tests.support.server import run_app
 from tests.tools import site as door
 
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
@@ -41,13 +41,13 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app as it is on a Space."""
     log = tmp_path_factory.mktemp("space") / "log"
     known = {"SYSTEM": "spaces", "SPACE_ID": "someone/dreams", "SPACE_HOST": HOST}
-    with served(log, **known) as address:
+    with run_app(log, **known) as address:
         yield address
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(params=WINDOW_SIZES)
 def size(request: Any) -> ViewportSize:
-    width, height = SIZES[request.param]
+    width, height = WINDOW_SIZES[request.param]
     return {"width": width, "height": height}
 
 
@@ -64,7 +64,7 @@ def opened(window: Page, address: str, size: ViewportSize) -> Page:
 @pytest.fixture
 def page(window: Page, address: str, size: ViewportSize) -> Iterator[Page]:
     yield opened(window, address, size)
-    left(window)
+    leave_page(window)
 
 
 def bottom(page: Page, selector: str) -> float:
@@ -77,7 +77,7 @@ def bottom(page: Page, selector: str) -> float:
 @needs_axe
 @pytest.mark.parametrize(("shape", "theme"), [("desk", "dark"), ("phone", "light")])
 def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme: str) -> None:
-    width, height = SIZES[shape]
+    width, height = WINDOW_SIZES[shape]
     page = opened(window, f"{address}/?__theme={theme}", {"width": width, "height": height})
     assert page.locator("body.dark").count() == (theme == "dark")
     page.evaluate(AXE.read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme
             for node in violation["nodes"]
         ]
         assert not serious, tab
-    left(page)
+    leave_page(page)
 
 
 CONTROLS = """() => [...document.querySelectorAll("button, input, textarea, a, [tabindex='0']")]
@@ -200,12 +200,12 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
     for page in (second, third):
         fill(page, "Intensity", 1)
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
-        photo = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+        photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
         # Once a dream was done at either door it can be said how long one takes.
         second.click("#go")
         expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-        assert called(api, "deep_dream", {"image": photo, "octaves": 1, "max_side": 128})[0]
-        first = begun(api, "deep_dream", {"image": photo, "octaves": 8, "iterations": 100})
+        assert call(api, "deep_dream", {"image": photo, "octaves": 1, "max_side": 128})[0]
+        first = start_call(api, "deep_dream", {"image": photo, "octaves": 8, "iterations": 100})
         with api.stream("GET", f"/call/deep_dream/{first}") as dream:
             lines = dream.iter_lines()
             assert any("generating" in line for line in lines)
@@ -237,7 +237,7 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
             second.keyboard.press("Escape")
             expect(status(second)).to_contain_text("Stopped.")
     expect(status(third)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-    left(window)
+    leave_page(window)
     second.close()
 
 
@@ -260,7 +260,7 @@ def test_a_space_can_be_duplicated(window: Page, space: str, size: ViewportSize)
         assert (
             beside or button["y"] >= box["bottom"] or button["y"] + button["height"] <= box["top"]
         )
-    left(page)
+    leave_page(page)
 
 
 @needs_chromium
@@ -329,7 +329,7 @@ def test_pictures_and_streams_are_sent_as_they_are(space: str) -> None:
     assert part.status_code == 206 and "content-encoding" not in part.headers
     assert part.content == (EXAMPLES / "site" / "card.jpg").read_bytes()[10:110]
     with httpx.Client(base_url=f"{space}/gradio_api", timeout=60) as api:
-        event = begun(api, "presets", {})
+        event = start_call(api, "presets", {})
         headers = {"accept-encoding": "gzip"}
         with api.stream("GET", f"/call/presets/{event}", headers=headers) as line:
             assert "content-encoding" not in line.headers

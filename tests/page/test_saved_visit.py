@@ -14,20 +14,20 @@ from dream.page.widgets.saved_visit import MAX_DREAMS, OPENING, History
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,
-    SIZES,
+    WINDOW_SIZES,
     download,
     expect_photo,
     fill,
-    left,
+    leave_page,
     number,
-    shown,
-    small,
+    open_page,
+    small_photo,
+    sources,
     status,
     upload,
-    watched,
 )
-from tests.support.line import line_to
-from tests.support.server import free_port, served
+from tests.support.line import open_line
+from tests.support.server import free_port, run_app
 
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
 NAME = "0" * 32 + "/dream.png"
@@ -68,16 +68,16 @@ def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     )
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(params=WINDOW_SIZES)
 def page(request: Any, window: Page, address: str) -> Iterator[Page]:
-    with watched(window, address, request.param) as page:
+    with open_page(window, address, request.param) as page:
         yield page
 
 
 def dream_small(page: Page, folder: Path, *intensities: int) -> None:
     """Dream a small photo of a cat, so often."""
     page.wait_for_timeout(1 * SECONDS)
-    upload(page, small("cat.jpg", folder))
+    upload(page, small_photo("cat.jpg", folder))
     for count, intensity in enumerate(intensities, 1):
         fill(page, "Intensity", intensity)
         page.click("#go")
@@ -98,7 +98,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     page: Page, address: str, tmp_path: Path
 ) -> None:
     dream_small(page, tmp_path, 1, 2)
-    made, first = shown(page), download(page, tmp_path)
+    made, first = sources(page), download(page, tmp_path)
     page.locator(".layers:visible button", has_text="Rings").click()
     expect(layer(page)).to_have_value("Rings, eyes · inception3b")
     fill(page, "Intensity", 4)
@@ -109,7 +109,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     expect(number(page, "Intensity")).to_have_value("4")
     expect(layer(page)).to_have_value("Rings, eyes · inception3b")
     expect(strip(page)).to_have_count(2)
-    assert shown(page) == made
+    assert sources(page) == made
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 2:")
     assert download(page, tmp_path / "again").read_bytes() == first.read_bytes()
     strip(page).first.click()
@@ -121,11 +121,11 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     )
     expect(number(page, "Intensity")).to_have_value("8")
     expect_photo(page, "coffee.jpg")
-    assert all("coffee.jpg" in each for each in shown(page))
+    assert all("coffee.jpg" in each for each in sources(page))
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 8:")
     expect(page.locator("#download")).to_be_disabled()
     expect(strip(page)).to_have_count(2)
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 3)
     page.wait_for_timeout(0.5 * SECONDS)
     page.reload()
@@ -146,10 +146,10 @@ FORGETFUL = "import app; app.MAX_SESSIONS = 1; app.main()"
 @pytest.fixture
 def alone(window: Page) -> Iterator[Page]:
     """A window for a server of one's own."""
-    width, height = SIZES["phone"]
+    width, height = WINDOW_SIZES["phone"]
     window.set_viewport_size({"width": width, "height": height})
     yield window
-    left(window)
+    leave_page(window)
 
 
 def opened(page: Page, address: str) -> None:
@@ -162,7 +162,7 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
     alone: Page, browser: Browser, tmp_path: Path
 ) -> None:
     page, log, port = alone, tmp_path / "log", {"GRADIO_SERVER_PORT": str(free_port())}
-    with served(log, "-c", FORGETFUL, **port) as address:
+    with run_app(log, "-c", FORGETFUL, **port) as address:
         opened(page, address)
         dream_small(page, tmp_path, 1, 2)
         other = browser.new_page()  # Its session takes the place of the page's.
@@ -170,10 +170,10 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
         other.get_by_role("button", name="Creatures").click()
         expect(number(other, "Intensity")).to_have_value("7")
         other.close()
-        first = shown(page)[0]
+        first = sources(page)[0]
         page.click("#again")
         expect(strip(page)).to_have_count(3, timeout=60 * SECONDS)
-        assert shown(page)[0] == first
+        assert sources(page)[0] == first
         assert download(page, tmp_path).name == "dream-cat-inception4c-i2-seed0.png"
         page.click("#came-about")
         expect(status(page)).to_contain_text("The dream as it forms", timeout=60 * SECONDS)
@@ -184,7 +184,7 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
         page.locator("#photos .gallery-item img, #photos .gallery img").nth(2).click()
         expect_photo(page, "clouds.jpg")
         page.wait_for_timeout(0.5 * SECONDS)
-    with served(log, **port):
+    with run_app(log, **port):
         page.reload()
         expect(status(page)).to_have_text(
             "Your last visit is back. No longer kept here, and left out: what was shown, "
@@ -206,17 +206,17 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
 def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
     server_knows: bool, page: Page, address: str, tmp_path: Path
 ) -> None:
-    with line_to(address) as line:
+    with open_line(address) as line:
         opened(page, f"http://127.0.0.1:{line.port}")
         page.wait_for_timeout(1 * SECONDS)
-        upload(page, small("rocket.jpg", tmp_path))
+        upload(page, small_photo("rocket.jpg", tmp_path))
         fill(page, "Intensity", 10)
         page.click("#go")
         expect(status(page)).to_contain_text("Octave 2", timeout=60 * SECONDS)
         line.cut(server_knows)
         expect(page.locator(".toast-body")).to_contain_text("Connection to the server was lost")
         page.wait_for_timeout((3 if server_knows else 15) * SECONDS)
-        line.mend()
+        line.listen()
         # The page comes back by itself.
         ended = "Its dream was stopped on its way; Dream again goes on from here."
         said = f"Your last visit is back. {ended}" if server_knows else "Your last visit is back."
@@ -226,7 +226,7 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
         path = download(page, tmp_path)
         made = "" if server_knows else ".png"
         assert re.match(rf"dream-rocket-inception4c-i10-seed0{made or '-[0-9]+.png'}$", path.name)
-        assert shown(page)[-1].endswith(path.name)
+        assert sources(page)[-1].endswith(path.name)
         expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 10:")
         page.evaluate("localStorage.clear()")
         page.goto("about:blank")

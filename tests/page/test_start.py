@@ -26,8 +26,8 @@ from dream.page.widgets import estimate
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.lend import Lender
-from tests.support.server import served
-from tests.support.sync import sent_files
+from tests.support.server import run_app
+from tests.support.sync import space_files
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
@@ -60,7 +60,7 @@ def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> Non
     # As the work itself asks for it.
     monkeypatch.setattr(work, "_estimate_jobs", lambda jobs: 40.0)
     *_, frame = work.render([DreamRecipe(**QUICK)], load_image(CAT))
-    assert frame.finished and lender.asked == [60]
+    assert frame.finished and lender.durations == [60]
 
 
 def test_a_photo_that_cannot_be_dreamed_leaves_the_seconds_out(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
     safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
     homes = dict.fromkeys(("HOME", "HF_HOME", "TORCH_HOME", "DREAM_WEIGHTS_DIR"), str(folder))
-    with served(
+    with run_app(
         log,
         DREAM_DEFAULT_MODEL="vgg16",
         DREAM_TIME_LIMIT="2",
@@ -112,13 +112,13 @@ def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
 
 @slow
 def test_the_page_opens_without_dreamlet_and_says_what_is_wrong(tmp_path: Path) -> None:
-    for name in sent_files():
+    for name in space_files():
         (tmp_path / "app" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / "app" / name)
     (tmp_path / "app" / "dream" / "networks" / "dreamlet.safetensors").write_bytes(b"damaged")
     run = f"import os, runpy, sys; os.chdir({str(tmp_path / 'app')!r}); sys.path[0] = os.getcwd(); "
     log = tmp_path / "log"
-    with served(log, "-c", f"{run}runpy.run_path('app.py', run_name='__main__')") as address:
+    with run_app(log, "-c", f"{run}runpy.run_path('app.py', run_name='__main__')") as address:
         assert "Class image" in httpx.get(address).text
         for photo, folder in ((CAT, "dream"), (None, "class")):
             client = Client(address, verbose=False, download_files=str(tmp_path / folder))

@@ -34,9 +34,9 @@ from dream.render.loop import to_batch
 from dream.render.making_of import MakingOf
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from dream.tensors import size_of, to_tensor
-from tests.conftest import EXAMPLES, change
+from tests.conftest import EXAMPLES, difference
 from tests.support.lend import Lender
-from tests.support.videos import panned, steady, with_sound
+from tests.support.videos import add_beeps, pan_noise, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 ZOOM = ZoomRecipe(seconds=2.2, fps=5, max_side=48, iterations=1)
@@ -71,7 +71,7 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
     lender = Lender()
     lent = JobRunner(engine, lender)
     monkeypatch.setattr(lent, "lease_count", lambda expected: 3)
-    clip = str(steady(tmp_path / "clip.mp4", panned(8)))
+    clip = str(write_video(tmp_path / "clip.mp4", pan_noise(8)))
     video = VideoRecipe(max_side=48, iterations=1)
     for there, here, leases in (
         (
@@ -85,12 +85,12 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
             3,
         ),
     ):
-        before = len(lender.asked)
+        before = len(lender.durations)
         pictures = shown(last(there).path), shown(last(here).path)
         # Frames are the same; where parts begin, the codec begins anew.
-        assert change(*pictures) < 5
-        assert len(lender.asked) - before == leases
-    assert max(lender.asked) <= MAX_LEASE_SECONDS
+        assert difference(*pictures) < 5
+        assert len(lender.durations) - before == leases
+    assert max(lender.durations) <= MAX_LEASE_SECONDS
 
 
 def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) -> None:
@@ -181,12 +181,12 @@ def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
     pictures = shown(made.path)
     start, *_, dreamed = engine.dream(to_tensor(Image.open(CAT).convert("RGB")), recipe)
     photo, end = start.tensor[:, :, : pictures.shape[2]], dreamed.tensor[:, :, : pictures.shape[2]]
-    apart = change(photo, end)
-    away = [change(picture, photo) for picture in pictures.split(1)]
+    apart = difference(photo, end)
+    away = [difference(picture, photo) for picture in pictures.split(1)]
     assert away[0] < 0.5 * apart
     # Until it is there it goes on, in the end to the dream; a loop comes back to the photo.
     top = away.index(max(away))
-    assert change(pictures[top : top + 1], end) < 0.6 * apart
+    assert difference(pictures[top : top + 1], end) < 0.6 * apart
     assert len(away) == len(making.frame_order)
     if loop:
         assert away[-1] < 0.6 * max(away) and min(away[top:]) == pytest.approx(away[1], abs=3)
@@ -240,8 +240,8 @@ def test_every_kind_has_a_price(engine: Engine) -> None:
 def test_a_video_whose_sound_cannot_be_had_is_there_and_the_page_says_so(
     engine: Engine, tmp_path: Path
 ) -> None:
-    silent = steady(tmp_path / "silent.mp4", panned(3))
-    clip = with_sound(tmp_path / "law.mov", silent, [], "pcm_alaw")
+    silent = write_video(tmp_path / "silent.mp4", pan_noise(3))
+    clip = add_beeps(tmp_path / "law.mov", silent, [], "pcm_alaw")
     recipe = VideoRecipe(max_side=48, iterations=1)
     with pytest.warns(UserWarning, match="^Its sound is in pcm_alaw, which .* is left out"):
         done = last(video_stream.stream_video(JobRunner(engine), recipe, str(clip)))

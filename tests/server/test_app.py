@@ -25,8 +25,8 @@ from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
 from dream.service.job_runner import JobRunner
-from tests.conftest import EXAMPLES, KNOBS, ROOT, SHIPPED_BITS
-from tools.measure import alike
+from tests.conftest import CAN_REMAKE, EXAMPLES, KNOB_VALUES, ROOT
+from tools.measure import correlation
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
@@ -102,10 +102,10 @@ def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine)
     assert DreamRecipe.from_dict(recipe) == opening
     made, shown = load_image(path), load_image(EXAMPLE_DREAM)
     photo = load_image(EXAMPLE_PHOTO)
-    if SHIPPED_BITS and engine.precision("dreamlet") == torch.float32:
+    if CAN_REMAKE and engine.precision("dreamlet") == torch.float32:
         assert torch.equal(made, shown)
     else:
-        assert alike(made, shown, photo) > 0.4
+        assert correlation(made, shown, photo) > 0.4
 
 
 def test_weights_that_cannot_be_had_are_answered_with_what_to_do(
@@ -398,10 +398,10 @@ def test_bad_new_knobs_are_answered_too(
         dream(client, **wrong)
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", KNOB_VALUES)
 def test_every_knob_arrives_in_the_recipe(name: str, client: Client, engine: Engine) -> None:
     # What the recipe makes of it, `test_render` tries.
-    given = {"max_side": 128, "iterations": 0} | {name: KNOBS[name]}
+    given = {"max_side": 128, "iterations": 0} | {name: KNOB_VALUES[name]}
     path, recipe = dream(client, **given)
     expected = engine.settle(DreamRecipe(**given))
     assert DreamRecipe.from_dict(recipe) == read_recipe(path) == expected

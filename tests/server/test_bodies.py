@@ -21,10 +21,10 @@ import pytest
 from dream.page.server import bodies
 from dream.page.server.middleware import RequestLimits
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, served_by, uploaded
-from tests.support.attacks import EVENT, Attack, hold_half_sent_bodies, send_value_bombs
-from tests.support.memory import resident
-from tests.support.server import served
+from tests.support.api import JSON, find_listener, upload
+from tests.support.attacks import UNQUEUED_EVENT, Attack, hold_half_sent_bodies, send_value_bombs
+from tests.support.memory import resident_mb
+from tests.support.server import run_app
 
 SECONDS, TOTAL = 2.0, 6_000_000
 # The app, with less time and room for bodies.
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 @pytest.fixture(scope="module")
 def hurried(log: Path) -> Iterator[str]:
     """The address of an app that gives bodies two seconds, and room for three."""
-    with served(log, "-c", CODE, GRADIO_TEMP_DIR=str(log.parent)) as address:
+    with run_app(log, "-c", CODE, GRADIO_TEMP_DIR=str(log.parent)) as address:
         yield address
 
 
@@ -122,15 +122,15 @@ def test_what_a_page_sends_stays_far_below_what_is_taken(address: str) -> None:
 
 
 def test_bodies_that_are_refused_or_fail_leave_nothing_in_memory(address: str) -> None:
-    process = served_by(urlsplit(address).port or 0)
+    process = find_listener(urlsplit(address).port or 0)
     if process is None:
         pytest.skip("no /proc to read a process's memory from")
     send_value_bombs(address, 2, values=3_000)
-    before = resident(process)
+    before = resident_mb(process)
     assert send_value_bombs(address, 6).statuses == {413: 6}
     assert send_value_bombs(address, 6, values=3_000).statuses == {500: 6}
     # One of the six takes 41 MB once it is built.
-    assert resident(process) - before < 20
+    assert resident_mb(process) - before < 20
 
 
 def test_mcp_is_not_read_where_it_is_not_served(address: str) -> None:
@@ -140,7 +140,7 @@ def test_mcp_is_not_read_where_it_is_not_served(address: str) -> None:
 
 def test_a_body_that_is_announced_too_large_is_refused_before_a_byte_is_read(address: str) -> None:
     place = urlsplit(address)
-    for path, size in ((EVENT, bodies.MAX_JSON_BYTES), ("/gradio_api/upload", 50_100_000)):
+    for path, size in ((UNQUEUED_EVENT, bodies.MAX_JSON_BYTES), ("/gradio_api/upload", 50_100_000)):
         with socket.create_connection((place.hostname, place.port), timeout=5) as line:
             kind = "multipart/form-data; boundary=x"
             head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
@@ -348,7 +348,7 @@ def test_a_form_that_cannot_be_read_is_said_in_a_line(address: str) -> None:
 
 def test_of_an_upload_nothing_is_left_that_is_not_handed_on(hurried: str) -> None:
     with httpx.Client(base_url=f"{hurried}/gradio_api") as api:
-        folder = Path(uploaded(api, EXAMPLES / "cat.jpg")).parents[1]
+        folder = Path(upload(api, EXAMPLES / "cat.jpg")).parents[1]
         before = set(folder.rglob("*"))
         headers, form = multipart(FILE, bytes(5_000))
         endless = api.post("/upload", content=form[:-8], headers=headers)
@@ -363,7 +363,7 @@ def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
 ) -> None:
     place = urlsplit(hurried)
     with httpx.Client(base_url=f"{hurried}/gradio_api") as api:
-        folder = Path(uploaded(api, EXAMPLES / "cat.jpg")).parents[1]
+        folder = Path(upload(api, EXAMPLES / "cat.jpg")).parents[1]
     before, said = set(folder.rglob("*")), log.read_text()
     headers, form = multipart(FILE, bytes(500_000))
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -22,14 +22,22 @@ from dream.page import blocks
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
 from dream.page.server import answer_readers, middleware, temp_files
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, begun, called, ended, refusal, served_by, uploaded
+from tests.support.api import (
+    JSON,
+    call,
+    find_listener,
+    refusal,
+    start_call,
+    upload,
+    wait_for_result,
+)
 from tests.support.corpus import corpus
-from tests.support.crowd import crowd
-from tests.support.memory import resident
+from tests.support.crowd import call_in_crowd
+from tests.support.memory import resident_mb
 from tests.support.processes import children_of, is_decoder
-from tests.support.server import served
-from tests.support.trial import sent, tried
-from tests.support.videos import panned, steady
+from tests.support.server import run_app
+from tests.support.trial import api_reader, try_files
+from tests.support.videos import pan_noise, write_video
 
 NOTHING: dict[str, Any] = {"octaves": 1, "iterations": 0, "max_side": 64}
 MOVING = ("/zoom", "/dream_video", "/making_of")
@@ -57,14 +65,14 @@ def api(address: str) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def cat(api: httpx.Client) -> dict[str, str]:
     """A picture that was uploaded."""
-    return {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+    return {"path": upload(api, EXAMPLES / "cat.jpg")}
 
 
 @pytest.fixture(scope="module")
 def film(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A video that was uploaded."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
-    return {"path": uploaded(api, steady(path, panned(2)))}
+    return {"path": upload(api, write_video(path, pan_noise(2)))}
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +210,7 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
         for name in names:
             value = wrong[tried % len(wrong)]
             tried += 1
-            good, said = called(api, path[1:], base | {name: value})
+            good, said = call(api, path[1:], base | {name: value})
             if good:
                 assert value in (True, "1" * 100, "abc", -1), (path, name, value)
                 continue
@@ -237,14 +245,14 @@ def test_what_is_sent_is_bounded(api: httpx.Client) -> None:
 @pytest.mark.slow
 def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
     port = int(address.rpartition(":")[2])
-    process = served_by(port)
+    process = find_listener(port)
     if process is None:
         pytest.skip("no /proc to read a process's memory from")
 
     def after(calls: int) -> float:
         for _ in range(calls):
             refusal(api, "top_channels", {"image": None, "layer": "x" * 100_000})
-        return resident(process)
+        return resident_mb(process)
 
     before = after(30)
     # 100 kB a call and more, were each kept.
@@ -253,16 +261,18 @@ def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
 
 @pytest.mark.slow
 def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -> None:
-    with served(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "temp")) as address:
-        process = served_by(int(address.rpartition(":")[2]))
+    with run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "temp")) as address:
+        process = find_listener(int(address.rpartition(":")[2]))
         if process is None:
             pytest.skip("no /proc to find the process in")
         with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
-            photo = uploaded(api, EXAMPLES / "cat.jpg")
+            photo = upload(api, EXAMPLES / "cat.jpg")
             killed = [each for each in children_of(process) if is_decoder(each)]
             for each in killed:  # As a file might: the next call works.
                 os.kill(each, signal.SIGSEGV)
-            begun(api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60})
+            start_call(
+                api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60}
+            )
         assert Path(photo).is_relative_to(tmp_path / "temp") and Path(photo).is_file()
         while not (decoders := [each for each in children_of(process) if is_decoder(each)]):
             time.sleep(0.05)
@@ -300,7 +310,7 @@ def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
         "readers.UNREAD_TIMEOUT = 6.0; app.main()"
     )
     with (
-        served(tmp_path / "log", "-c", sooner, SYSTEM="", SPACE_ID="") as address,
+        run_app(tmp_path / "log", "-c", sooner, SYSTEM="", SPACE_ID="") as address,
         # A busy server may close a connection that is kept just as it is used again.
         httpx.Client(
             base_url=f"{address}/gradio_api",
@@ -308,13 +318,13 @@ def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
             limits=httpx.Limits(max_keepalive_connections=0),
         ) as api,
     ):
-        cat = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+        cat = {"path": upload(api, EXAMPLES / "cat.jpg")}
         long = {"image": cat, "octaves": 8, "iterations": 40}
-        unread = [begun(api, "deep_dream", long) for _ in range(5)]
+        unread = [start_call(api, "deep_dream", long) for _ in range(5)]
         start = time.monotonic()
-        assert called(api, "deep_dream", {"image": cat, **NOTHING})[0]
+        assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
         assert time.monotonic() - start < 3 * 6  # one alone would take longer
-        good, said = ended(api, "deep_dream", unread[-1])
+        good, said = wait_for_result(api, "deep_dream", unread[-1])
         assert not good and said["error"] == "nobody asked for the answer within 6 seconds"
 
 
@@ -332,7 +342,7 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
     long = {"image": cat, "octaves": 8, "iterations": 100}
-    held, after = (f"/call/deep_dream/{begun(api, 'deep_dream', long)}" for _ in range(2))
+    held, after = (f"/call/deep_dream/{start_call(api, 'deep_dream', long)}" for _ in range(2))
     with api.stream("GET", held) as dream, api.stream("GET", after) as next_one:
         events, others = (
             (line for line in each.iter_lines() if line.startswith("event: "))
@@ -347,27 +357,27 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
 
 @pytest.mark.slow
 def test_a_crowd_is_served_each_its_own_while_the_page_answers_others(address: str) -> None:
-    came = crowd(address, 50)
+    came = call_in_crowd(address, 50)
     assert came.answered + came.full == 50 and came.answered >= 20, came
-    assert came.patience < 3  # Half a second where nothing else is at work: `make soak` says.
+    assert came.slow_look < 3  # Half a second where nothing else is at work: `make soak` says.
 
 
 @pytest.mark.slow
 def test_who_leaves_in_the_midst_of_a_dream_frees_the_line(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
-    long = begun(api, "deep_dream", {"image": cat, "octaves": 8, "iterations": 40})
+    long = start_call(api, "deep_dream", {"image": cat, "octaves": 8, "iterations": 40})
     with api.stream("GET", f"/call/deep_dream/{long}") as dream:
         next(line for line in dream.iter_lines() if line == "event: generating")
     start = time.monotonic()
-    assert called(api, "deep_dream", {"image": cat, **NOTHING})[0]
+    assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
     assert time.monotonic() - start < 4  # All of the other takes ten times as long.
 
 
 @pytest.mark.slow
 def test_hostile_files_are_dreamed_or_refused_in_a_line(api: httpx.Client, address: str) -> None:
-    process = served_by(int(address.rpartition(":")[2])) or "self"
-    trial = tried(corpus()[3::30], sent(api), process, least=32)
+    process = find_listener(int(address.rpartition(":")[2])) or "self"
+    trial = try_files(corpus()[3::30], api_reader(api), process, least=32)
     assert not trial.wrong and trial.fine and trial.refused
 
 
@@ -380,8 +390,8 @@ def test_neither_what_strangers_say_nor_whose_photo_it_is_comes_out_again(
 ) -> None:
     start = app_log.stat().st_size
     (photo,) = (made.content for made in corpus() if made.name == "laden-gps.jpg")
-    path = uploaded(api, (f"secret{NOISE}.jpg", photo))
-    event = begun(api, "deep_dream", {"image": {"path": path}, "octaves": 1, "iterations": 3})
+    path = upload(api, (f"secret{NOISE}.jpg", photo))
+    event = start_call(api, "deep_dream", {"image": {"path": path}, "octaves": 1, "iterations": 3})
     answers = api.get(f"/call/deep_dream/{event}").text
     shown = [json.loads(line[6:])[0]["path"] for line in answers.splitlines() if "path" in line]
     assert len(shown) >= 2

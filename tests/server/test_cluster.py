@@ -22,7 +22,13 @@ from dream.files.embedded_images import embed_guide
 from dream.recipe.variations import sweep
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES
-from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
+from tests.support.many import (
+    QUICK,
+    RECIPE,
+    add_unreadable_photos,
+    make_photos,
+    manifest,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -60,8 +66,8 @@ def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    photos, out = folder_of(tmp_path / "in", 2), tmp_path / "out"
-    broken(photos)
+    photos, out = make_photos(tmp_path / "in", 2), tmp_path / "out"
+    add_unreadable_photos(photos)
     add, rows = Manifest.add, 0
 
     def counted(self: Manifest, row: Any) -> None:
@@ -120,7 +126,7 @@ def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
         return from_items(items, **about)
 
     monkeypatch.setattr(ray.data, "from_items", raced)
-    photos, out = folder_of(tmp_path / "in", 1), tmp_path / "out"
+    photos, out = make_photos(tmp_path / "in", 1), tmp_path / "out"
     guide = str(EXAMPLES / "rocket.jpg")
     given = ["batch", str(photos), str(out), *QUICK, "--guide", guide, "--sweep", "seed=1,2"]
     assert main([*given, "--ray"]) == 0
@@ -163,7 +169,7 @@ def test_a_cluster_that_is_not_there_is_one_line(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    photos = folder_of(tmp_path / "in", 1)
+    photos = make_photos(tmp_path / "in", 1)
     assert main(["batch", str(photos), str(tmp_path / "out"), *QUICK, "--ray", address]) == 2
     printed = capsys.readouterr().err
     assert printed.startswith(f"python -m dream: no Ray cluster at {address}: ")

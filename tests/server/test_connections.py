@@ -19,9 +19,9 @@ from dream.page.addresses import public_address
 from dream.page.server.connections import Connection, Connections, raise_open_files
 from dream.page.server.log_limits import OncePerMinute
 from tests.conftest import EXAMPLES
-from tests.support.api import begun, uploaded
+from tests.support.api import start_call, upload
 from tests.support.attacks import hold_half_sent_requests
-from tests.support.server import served
+from tests.support.server import run_app
 
 SECONDS, STALLED, FILES = 3.0, 2.0, 256
 # The app, with few files to open, and less time for headers, and for who takes nothing.
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 @pytest.fixture(scope="module")
 def hurried(log: Path) -> Iterator[str]:
     pytest.importorskip("resource")
-    with served(log, "-c", CODE) as address:
+    with run_app(log, "-c", CODE) as address:
         yield address
 
 
@@ -93,8 +93,8 @@ def test_who_comes_back_later_on_the_same_connection_is_answered(hurried: str) -
 
 def test_an_answer_that_takes_long_is_not_cut(hurried: str) -> None:
     with httpx.Client(base_url=f"{hurried}/gradio_api", timeout=60) as api:
-        cat = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
-        event = begun(api, "deep_dream", {"image": cat, "iterations": 40})
+        cat = {"path": upload(api, EXAMPLES / "cat.jpg")}
+        event = start_call(api, "deep_dream", {"image": cat, "iterations": 40})
         start = time.monotonic()
         with api.stream("GET", f"/call/deep_dream/{event}") as answer:
             for _ in answer.iter_lines():
@@ -106,7 +106,7 @@ def test_an_answer_that_takes_long_is_not_cut(hurried: str) -> None:
 
 def test_who_takes_nothing_of_an_answer_is_cut(hurried: str) -> None:
     with httpx.Client(base_url=f"{hurried}/gradio_api", timeout=60) as api:
-        path = uploaded(api, ("large.png", bytes(LARGE)))
+        path = upload(api, ("large.png", bytes(LARGE)))
     with connected(hurried) as line:
         line.sendall(f"GET /gradio_api/file={path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
         time.sleep(STALLED + 3)

@@ -18,8 +18,8 @@ from starlette.responses import PlainTextResponse
 from dream import DreamError
 from dream.page.server.hosts import VARIABLE, HostCheck, allowed_hosts
 from tests.conftest import EXAMPLES
-from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.server import served
+from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS
+from tests.support.server import run_app
 
 API = "/gradio_api"
 PHOTO = {"files": ("cat.jpg", (EXAMPLES / "cat.jpg").read_bytes())}
@@ -207,12 +207,14 @@ SEND = """async ([address, mode]) => {
 def test_in_a_browser_no_other_page_uploads_or_reads(tmp_path: Path, elsewhere: str) -> None:
     files = tmp_path / "files"
     with (
-        served(tmp_path / "log", GRADIO_TEMP_DIR=str(files)) as address,
+        run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(files)) as address,
         sync_playwright() as playwright,
     ):
         port = urlsplit(address).port
         rebound = f"--host-resolver-rules=MAP evil.example 127.0.0.1:{port}"
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rebound])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*CHROMIUM_FLAGS, rebound]
+        )
         page = browser.new_page()
         page.goto(f"http://{elsewhere}/")
         for mode in ("cors", "no-cors"):

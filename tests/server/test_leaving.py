@@ -18,8 +18,8 @@ from dream.page.blocks import upload_name
 from dream.page.server.temp_files import FOLDER_PREFIX
 from dream.page.widgets.saved_visit import EXAMPLE_DREAM
 from tests.conftest import EXAMPLES
-from tests.support.api import served_by, uploaded
-from tests.support.server import served
+from tests.support.api import find_listener, upload
+from tests.support.server import run_app
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -49,14 +49,14 @@ def called(api: httpx.Client, event: Any, *data: Any, **about: Any) -> httpx.Res
 
 def test_who_leaves_while_a_zip_is_packed_leaves_no_half_of_one(tmp_path: Path) -> None:
     with (
-        served(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "files")) as address,
+        run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "files")) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
         packed = events(address)[0]["packed"]
-        name = upload_name(uploaded(api, EXAMPLE_DREAM))
+        name = upload_name(upload(api, EXAMPLE_DREAM))
         visit = {"shown": [name] * 3, "recipe": "", "dreams": [[name] * 3] * 12}
         assert called(api, packed, visit).status_code == 200
-        process = served_by(int(address.rpartition(":")[2]))
+        process = find_listener(int(address.rpartition(":")[2]))
         before = len(os.listdir(f"/proc/{process}/task"))
         for _ in range(3):
             with pytest.raises(httpx.ReadTimeout):
@@ -76,14 +76,14 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
     files, log = tmp_path / "files", tmp_path / "log"
     about = {"GRADIO_TEMP_DIR": str(files), "DREAM_TIME_LIMIT": "600"}
     with (
-        served(log, **about) as address,
+        run_app(log, **about) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
         mine = (EXAMPLES / "cat.jpg").read_bytes() + b"."  # What ships is there after a restart.
-        photo = {"path": uploaded(api, ("mine.jpg", mine))}
+        photo = {"path": upload(api, ("mine.jpg", mine))}
         given = {"image": photo, "seconds": 10, "max_side": 128, "octaves": 1, "iterations": 4}
         event = api.post("/call/v2/zoom", json=given).json()["event_id"]
-        process = served_by(int(address.rpartition(":")[2]))
+        process = find_listener(int(address.rpartition(":")[2]))
         assert process
         with pytest.raises(httpx.HTTPError), api.stream("GET", f"/call/zoom/{event}") as answers:
             assert soon(lambda: bool(list(files.rglob("*.parts/*"))))
@@ -93,7 +93,7 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
     (left,) = files.glob(f"{FOLDER_PREFIX}*")
     assert list(left.rglob("*.parts"))  # A killed process sweeps nothing.
     with (
-        served(log, "-c", IMPATIENT, **about) as address,
+        run_app(log, "-c", IMPATIENT, **about) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
         assert soon(lambda: not left.exists())

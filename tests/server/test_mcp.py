@@ -30,7 +30,7 @@ from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.attacks import send_strings, send_value_bombs
 from tests.support.packages import install
-from tests.support.server import served
+from tests.support.server import run_app
 
 CAT = EXAMPLES / "cat.jpg"
 PINS = ROOT / "tests" / "support" / "mcp-requirements.txt"
@@ -49,7 +49,7 @@ def extra(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def address(extra: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=extra) as address:
+    with run_app(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=extra) as address:
         yield address
 
 

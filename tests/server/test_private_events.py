@@ -29,10 +29,10 @@ from dream.page.call_limits import (
 )
 from dream.page.widgets import components
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, uploaded
+from tests.support.api import JSON, upload
 from tests.support.event_fuzz import fuzz_events
-from tests.support.server import served
-from tests.support.stream import streaming
+from tests.support.server import run_app
+from tests.support.stream import open_stream
 
 # Of an own server: what fits by chance is dreamed for so long, and a stopped video waited for.
 TIME_LIMIT, PATIENCE = 2, 8.0
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 def own_address(log: Path) -> Iterator[str]:
     """A server that these tests have for themselves."""
     about = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": "", "DREAM_TIME_LIMIT": str(TIME_LIMIT)}
-    with served(log, "-c", SERVER, **about) as address:
+    with run_app(log, "-c", SERVER, **about) as address:
         yield address
 
 
@@ -138,7 +138,7 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
     api: httpx.Client, events: dict[str, Any]
 ) -> None:
     """Sixty of one session, and sixty more of one each: forty took all threads there were."""
-    path = Path(uploaded(api, ("film.mp4", b"none as yet")))
+    path = Path(upload(api, ("film.mp4", b"none as yet")))
     parts_of_it = path.with_name(f".{path.name}.parts")
     parts_of_it.mkdir()
     about = {
@@ -250,7 +250,7 @@ def test_opening_the_page_reads_its_pictures_in_a_thread(
     """A visit names a photo that takes a while to read: the server answers others meanwhile."""
     large = io.BytesIO()
     Image.new("RGB", (5000, 5000), "red").save(large, "PNG")
-    settings = {"photo": upload_name(uploaded(api, ("photo.png", large.getvalue()))), "seed": 1}
+    settings = {"photo": upload_name(upload(api, ("photo.png", large.getvalue()))), "seed": 1}
     about = {"fn_index": events["open_page"]["id"], "data": [settings, None, None]}
 
     def open_page(number: int) -> int:
@@ -270,7 +270,7 @@ def test_another_session_neither_feeds_nor_stops_a_run_whose_id_it_knows(
 ) -> None:
     red, blue = (Image.new("RGB", (64, 48), each) for each in ("red", "blue"))
     ids: list[str] = []
-    with streaming(own_address, ids) as send:
+    with open_stream(own_address, ids) as send:
         assert send(red)
         event, session = ids
         stolen = {"data": [None] * 5, "session_hash": "thief", "fn_index": 0, "event_id": event}
@@ -288,7 +288,7 @@ def test_another_session_neither_feeds_nor_stops_a_run_whose_id_it_knows(
 
 def test_presets_wait_for_no_dream(api: httpx.Client, events: dict[str, Any]) -> None:
     """The line of dreams is full; what does not dream is answered all the same, every time."""
-    photo = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+    photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
     # Of a price within the limit, since others leave the line as soon as it is their turn.
     given = {"image": photo, "max_side": 160, "octaves": 1, "iterations": 40}
 

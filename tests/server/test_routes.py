@@ -23,7 +23,7 @@ from gradio.routes import App, file_upload_statuses
 from dream.page.server import upload_progress
 from dream.page.server.routes import OPEN_ROUTES
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.api import begun, called, uploaded
+from tests.support.api import call, start_call, upload
 
 API = "/gradio_api"
 # Of no use to the page, the API, its clients or MCP. What a new Gradio adds is in neither list: see
@@ -155,8 +155,8 @@ def test_a_file_is_served_by_path_and_by_name_in_parts_and_with_no_header_of_the
     api: httpx.Client,
 ) -> None:
     photo = (EXAMPLES / "cat.jpg").read_bytes()
-    path = uploaded(api, EXAMPLES / "cat.jpg")
-    page = uploaded(api, ("page.html", b"<script>alert(1)</script>"))
+    path = upload(api, EXAMPLES / "cat.jpg")
+    page = upload(api, ("page.html", b"<script>alert(1)</script>"))
     for name in (path, "/".join(Path(path).parts[-2:])):
         answer = api.get(f"/file={name}", headers={"range": "bytes=10-19", "x-mine": "secret"})
         assert answer.status_code == 206 and answer.content == photo[10:20]
@@ -184,7 +184,7 @@ def test_what_describes_the_page_names_no_path_of_the_server(address: str) -> No
 
 def test_an_event_is_not_there_once_its_answer_was_read(api: httpx.Client) -> None:
     small = {"channels": "7", "size": 64, "steps": 1}
-    event = begun(api, "visualize_channel", small)
+    event = start_call(api, "visualize_channel", small)
     address = str(api.base_url)
     late: list[str] = []
 
@@ -321,7 +321,7 @@ def test_who_breaks_off_leaves_no_traceback_in_the_log(address: str, app_log: Pa
     for path in ("queue/data?session_hash=none", "upload_progress?upload_id=none"):
         exchange(address, f"GET {API}/{path} HTTP/1.1", wait=0)
     with httpx.Client(base_url=address + API, timeout=60) as api:
-        event = begun(api, "visualize_channel", {"channels": "7"})
+        event = start_call(api, "visualize_channel", {"channels": "7"})
         for route in (
             f"call/x/none?session_hash={event}",
             f"queue/data?session_hash={event}&session_hash=none",
@@ -329,7 +329,7 @@ def test_who_breaks_off_leaves_no_traceback_in_the_log(address: str, app_log: Pa
         ):
             assert api.get(f"/{route}").status_code == 404
         exchange(address, f"GET {API}/call/x/{event} HTTP/1.1", wait=0)
-        assert called(api, "presets", {})[0]  # The others were dealt with by then.
+        assert call(api, "presets", {})[0]  # The others were dealt with by then.
     # Nothing but what the reader of forms warns of.
     assert is_a_line_at_most(app_log.read_bytes()[start:])
 

@@ -27,10 +27,10 @@ from huggingface_hub import SpaceCard
 from dream import ClassRecipe, DreamRecipe, Engine, VideoRecipe, ZoomRecipe, load_image, read_recipe
 from dream.files.video_reader import read_video_info
 from dream.tensors import to_tensor
-from tests.conftest import EXAMPLES, ROOT, change, on_threads
+from tests.conftest import EXAMPLES, ROOT, difference, use_threads
 from tests.support.packages import install
-from tests.support.server import free_port, running
-from tests.support.sync import sent_files
+from tests.support.server import free_port, run_server
+from tests.support.sync import space_files
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
@@ -60,7 +60,7 @@ def machine() -> Iterator[Path]:
     umask = os.umask(0o022)
     try:
         folder.chmod(0o755)
-        for name in sent_files():
+        for name in space_files():
             (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / "app" / name)
         for own in ("home", "temp"):
@@ -148,7 +148,7 @@ def space(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "HF_HUB_OFFLINE": "1",
     }
     log = tmp_path_factory.mktemp("space") / "log"
-    with running(
+    with run_server(
         [str(machine / "venv" / "bin" / "python"), "app.py"],
         log,
         port,
@@ -216,10 +216,10 @@ def test_it_answers_in_time(space: Space) -> None:
 def test_it_dreams_what_python_dreams(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DREAM_PRECISION", raising=False)  # A Space has none.
     path, recipe = client.predict(handle_file(str(CAT)), **QUICK, api_name="/deep_dream")
-    with on_threads(2):  # as many as the Space has cores
+    with use_threads(2):  # as many as the Space has cores
         *_, frame = Engine("cpu").dream(load_image(CAT), DreamRecipe(**QUICK))
     # Its torch may be a newer one than that of these tests.
-    assert change(load_image(path), to_tensor(frame.picture())) < 1
+    assert difference(load_image(path), to_tensor(frame.picture())) < 1
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)
 
 

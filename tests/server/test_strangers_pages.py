@@ -15,9 +15,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.support.api import called
-from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.server import served
+from tests.support.api import call
+from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS
+from tests.support.server import run_app
 
 TOKEN = "hf_dummy"
 # The app, to which a host of strangers on this machine passes for a public one.
@@ -75,7 +75,7 @@ def address(listener: Listener, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The app of an operator who is logged in at the hub."""
     hub = {"HF_ENDPOINT": f"http://127.0.0.1:{listener.port}", "HF_HUB_OFFLINE": "0"}
     log: Path = tmp_path_factory.mktemp("strangers") / "log"
-    with served(log, "-c", APP, HF_TOKEN=TOKEN, **hub) as address:
+    with run_app(log, "-c", APP, HF_TOKEN=TOKEN, **hub) as address:
         yield address
 
 
@@ -84,7 +84,7 @@ def browser() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 
@@ -131,7 +131,7 @@ def test_no_run_is_written_to_a_bucket(address: str, listener: Listener) -> None
     listener.requests.clear()
     header = {"x-gradio-history-bucket": "someone/else"}
     with httpx.Client(base_url=f"{address}/gradio_api", headers=header, timeout=60) as api:
-        good, _ = called(api, "visualize_channel", {"channels": "7", "size": 64, "steps": 1})
+        good, _ = call(api, "visualize_channel", {"channels": "7", "size": 64, "steps": 1})
         assert good
         answer = api.post("/run-history/connect", json={"bucket_id": "someone/else"})
         assert answer.status_code == 404

@@ -14,8 +14,14 @@ import pytest
 from dream import DreamRecipe, Engine, load_image
 from dream.__main__ import main
 from dream.batch.mlflow_tracker import MlflowTracker
-from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
-from tests.support.server import free_port, running
+from tests.support.many import (
+    QUICK,
+    RECIPE,
+    add_unreadable_photos,
+    make_photos,
+    manifest,
+)
+from tests.support.server import free_port, run_server
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command += ["--artifacts-destination", str(folder / "artifacts")]
     without = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     log, environment = folder / "log", os.environ | without
-    with running(command, log, port, cwd=folder, env=environment) as address:
+    with run_server(command, log, port, cwd=folder, env=environment) as address:
         yield address
 
 
@@ -58,8 +64,8 @@ def runs(address: str, experiment: str) -> dict[str, Any]:
 def test_a_batch_is_an_experiment_and_each_picture_a_run(
     server: str, tmp_path: Path, engine: Engine
 ) -> None:
-    photos, out = folder_of(tmp_path / "in", 2), tmp_path / "night"
-    broken(photos)
+    photos, out = make_photos(tmp_path / "in", 2), tmp_path / "night"
+    add_unreadable_photos(photos)
     assert main(["batch", str(photos), str(out), *QUICK, "--mlflow", server]) == 0
     made = runs(server, "night")
     rows = {row["output"]: row for row in manifest(out)}
@@ -82,7 +88,7 @@ def test_a_batch_is_an_experiment_and_each_picture_a_run(
 
 
 def test_a_single_dream_is_a_run_too(server: str, tmp_path: Path) -> None:
-    photo, out = folder_of(tmp_path / "in", 1) / "photo00.png", tmp_path / "dream.png"
+    photo, out = make_photos(tmp_path / "in", 1) / "photo00.png", tmp_path / "dream.png"
     assert main(["image", str(photo), "-o", str(out), *QUICK, "--mlflow", server]) == 0
     (run,) = runs(server, "dreams").values()
     metrics = {each["key"]: each["step"] for each in run["data"]["metrics"]}
@@ -96,7 +102,7 @@ def test_a_server_that_does_not_answer_is_one_line_before_anything_is_made(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    photos, out, uri = folder_of(tmp_path / "in", 1), tmp_path / "out", "http://127.0.0.1:9"
+    photos, out, uri = make_photos(tmp_path / "in", 1), tmp_path / "out", "http://127.0.0.1:9"
     given = [photos, out] if command == "batch" else [photos / "photo00.png", "-o", f"{out}.png"]
     assert main([command, *map(str, given), *QUICK, "--mlflow", uri]) == 2
     printed = capsys.readouterr().err
@@ -109,7 +115,7 @@ def test_a_database_is_enough_and_what_is_none_says_what_to_give(
     has_sql: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    photo, uri = folder_of(tmp_path / "in", 1) / "photo00.png", f"sqlite:///{has_sql}.db"
+    photo, uri = make_photos(tmp_path / "in", 1) / "photo00.png", f"sqlite:///{has_sql}.db"
     if not has_sql:
         unregistered(monkeypatch)
     for given in (["--mlflow", uri], ["--mlflow", "runs"], ["--mlflow=nosuch://x"]):
@@ -135,7 +141,7 @@ def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_not_logged_is_not_finished(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos, out, logged = folder_of(tmp_path / "in", 3), tmp_path / "away", 0
+    photos, out, logged = make_photos(tmp_path / "in", 3), tmp_path / "away", 0
     log = MlflowTracker.log
 
     def lost(self: MlflowTracker, *given: Any) -> None:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from dream import DreamRecipe
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.sync import sent_files, sync_script
+from tests.support.sync import load_sync_script, space_files
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -100,11 +100,11 @@ def test_only_what_passed_on_main_is_synced() -> None:
 
 @pytest.fixture
 def script() -> ModuleType:
-    return sync_script()
+    return load_sync_script()
 
 
 def test_a_space_gets_the_app_and_nothing_else() -> None:
-    sent = sent_files()
+    sent = space_files()
     assert {
         "README.md",
         "app.py",
@@ -164,7 +164,7 @@ def test_the_readme_of_a_space_names_its_picture(script: ModuleType) -> None:
     assert SpaceCard(upload["readme"]).text == SpaceCard(here).text
     # What it names is among what is uploaded, and our own checkout stays as it is.
     picture = SpaceCard(upload["readme"]).data.to_dict()["thumbnail"].removeprefix(address)
-    assert picture in sent_files()
+    assert picture in space_files()
     assert "thumbnail" not in SpaceCard(here).data.to_dict()
 
 

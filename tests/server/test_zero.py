@@ -33,10 +33,10 @@ from dream.page.tabs import deep_dream
 from dream.page.widgets.run import stream_outputs
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from tests.conftest import EXAMPLES
-from tests.support.server import served
-from tests.support.stream import streaming
-from tests.support.videos import panned
-from tests.support.zero import FILM_LEASES, DeviceApi, device_api
+from tests.support.server import run_app
+from tests.support.stream import open_stream
+from tests.support.videos import pan_noise
+from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api
 
 pytest.importorskip("spaces", reason="the spaces package is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -107,7 +107,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
             "HOME": str(folder),
         }
         log = folder / "log"
-        with served(log, "-m", "tests.support.zero", **environment) as address:
+        with run_app(log, "-m", "tests.support.zero", **environment) as address:
             client = Client(
                 address,
                 verbose=False,
@@ -365,7 +365,7 @@ def test_a_zoom_in_several_leases_and_a_making_of_cross_too(
         read_recipe(making, DreamRecipe).iterations == 2
         and read_video_info(making).frame_count == 47
     )
-    leases = FILM_LEASES + 1
+    leases = VIDEO_LEASES + 1
     assert len(space.asked("/release")) == len(space.asked("/schedule")) == leases
 
 
@@ -380,7 +380,7 @@ def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
 
 
 def test_a_live_dream_runs_aside_and_asks_for_no_gpu(space: Space) -> None:
-    with streaming(space.client.src.rstrip("/")) as send:
-        dreams = [send(frame) for frame in panned(3, (240, 320))]
+    with open_stream(space.client.src.rstrip("/")) as send:
+        dreams = [send(frame) for frame in pan_noise(3, (240, 320))]
     assert all(dream and dream.size == (240, 180) for dream in dreams)
     assert not space.api.calls

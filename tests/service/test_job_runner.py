@@ -56,7 +56,7 @@ from dream.service.job_runner import MAX_LEASE_SECONDS, PREVIEW_SIDE, JobRunner,
 from tests.conftest import EXAMPLES
 from tests.support import nights
 from tests.support.lend import Lender
-from tests.support.videos import panned, steady
+from tests.support.videos import pan_noise, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 
@@ -113,11 +113,11 @@ def test_more_seconds_are_asked_for_what_takes_longer_and_never_too_many(
     for recipe in (quick, quick.with_changes(max_side=448, iterations=100)):
         expected = lent.estimate_seconds([lent.engine.settle(recipe)], (300, 451))
         next(lent.render([recipe], cat))
-        assert expected < lender.asked[-1] <= MAX_LEASE_SECONDS
-    assert lender.asked[0] < lender.asked[1]
+        assert expected < lender.durations[-1] <= MAX_LEASE_SECONDS
+    assert lender.durations[0] < lender.durations[1]
     with pytest.raises(DreamError, match=r"about \d+ seconds of the GPU, and at most 60 are lent"):
         lent.render([DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000))
-    assert len(lender.asked) == 2
+    assert len(lender.durations) == 2
 
 
 def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
@@ -129,13 +129,13 @@ def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
         lent.respond_and_render(cat[:, :, :8], ChannelRecipe(), 8)
     with pytest.raises(PictureError, match="the network needs"):
         lent.render_class_image(ClassRecipe(size=32), cat)
-    assert not lender.asked
+    assert not lender.durations
 
 
 def test_channels_that_are_kept_ask_for_no_gpu(lender: Lender) -> None:
     engine = Engine("cpu", shipped=[EXAMPLES / "channels"])
     (frame,) = JobRunner(engine, lender).render([ChannelRecipe(channel=20)], use_cache=True)
-    assert frame.finished and not lender.asked
+    assert frame.finished and not lender.durations
 
 
 def broken(engine: Engine, seconds: float) -> Generator[Frame, None, None]:
@@ -240,7 +240,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     work = JobRunner(engine)
     work._slowdown = 0.0
     small: dict[str, Any] = {"max_side": 48, "octaves": 1, "iterations": 1}
-    clip = str(steady(tmp_path / "clip.mp4", panned(60, speed=1)))
+    clip = str(write_video(tmp_path / "clip.mp4", pan_noise(60, speed=1)))
     for ending in ("mp4", "webm", "gif"):
         work.time_limit = 1.0
         *_, (path, recipe, _) = api.zoom(work, CAT, ending, small | {"seconds": 20, "fps": 10})
@@ -365,7 +365,7 @@ def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: T
 
 def test_nothing_is_run_beforehand_where_gpus_are_lent(lent: JobRunner, lender: Lender) -> None:
     lent.warm_up(lent.engine.settle(DreamRecipe()))
-    assert not lender.asked and lent._slowdown == 1.0
+    assert not lender.durations and lent._slowdown == 1.0
 
 
 def test_busy_hours_never_keep_a_default_dream_out(
@@ -501,7 +501,7 @@ def test_a_night_of_dreams_leaves_memory_files_and_networks_bounded(
 ) -> None:
     for name, value in nights.environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    first, *_, last = nights.dreams(tmp_path, 30, 10)
+    first, *_, last = nights.make_dreams(tmp_path, 30, 10)
     assert last.done == 30 and last.networks == 1
     assert last.megabytes < 1.1 * first.megabytes
-    assert sum(path.stat().st_size for path in tmp_path.rglob("*.png")) < 3 * nights.KEPT
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.png")) < 3 * nights.MAX_KEPT_BYTES

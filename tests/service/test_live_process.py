@@ -12,14 +12,14 @@ from dream.render.live import LiveDreamer
 from dream.render.loop import to_batch
 from dream.service import live_process
 from dream.service.live_process import MAX_SIDE, LiveProcess
-from tests.conftest import EXAMPLES, on_threads
+from tests.conftest import EXAMPLES, use_threads
 
 
 def test_its_process_works_on_the_cores_that_a_space_may_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CPU_CORES", "2")
-    with on_threads(3), open(os.devnull) as nothing_comes:
+    with use_threads(3), open(os.devnull) as nothing_comes:
         monkeypatch.setattr(sys, "stdin", nothing_comes)
         live_process.main()
         assert torch.get_num_threads() == 2

@@ -12,37 +12,37 @@ import httpx
 JSON = {"content-type": "application/json"}
 
 
-def uploaded(api: httpx.Client, file: Path | tuple[str, bytes]) -> str:
+def upload(api: httpx.Client, file: Path | tuple[str, bytes]) -> str:
     """The path of a file, or of content by a name, on the server."""
     name, content = file if isinstance(file, tuple) else (file.name, file.read_bytes())
     (path,) = api.post("/upload", files={"files": (name, content)}).json()
     return str(path)
 
 
-def begun(api: httpx.Client, name: str, given: Any) -> str:
+def start_call(api: httpx.Client, name: str, given: Any) -> str:
     answer = api.post(f"/call/v2/{name}", content=json.dumps(given), headers=JSON)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["event_id"])
 
 
-def called(api: httpx.Client, name: str, given: Any) -> tuple[bool, Any]:
+def call(api: httpx.Client, name: str, given: Any) -> tuple[bool, Any]:
     """Whether a call, as curl makes it, ends well, and what it answers last."""
-    return ended(api, name, begun(api, name, given))
+    return wait_for_result(api, name, start_call(api, name, given))
 
 
-def ended(api: httpx.Client, name: str, event: str) -> tuple[bool, Any]:
+def wait_for_result(api: httpx.Client, name: str, event: str) -> tuple[bool, Any]:
     last = api.get(f"/call/{name}/{event}").text.strip().rpartition("event: ")[2]
     kind, _, data = last.partition("\ndata: ")
     return kind == "complete", json.loads(data)
 
 
 def refusal(api: httpx.Client, name: str, given: Any) -> str:
-    good, said = called(api, name, given)
+    good, said = call(api, name, given)
     assert not good and isinstance(said["error"], str), said
     return str(said["error"])
 
 
-def served_by(port: int) -> int | None:
+def find_listener(port: int) -> int | None:
     """The process that listens on a port, where that can be told."""
     try:
         tables = [

@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
-from tests.support.api import JSON, served_by
-from tests.support.memory import forget_peak, peak, resident
+from tests.support.api import JSON, find_listener
+from tests.support.memory import peak_mb, reset_peak, resident_mb
 
 # An event of the page that waits in no line, and refuses what is in the bombs.
-EVENT = "/gradio_api/run/choose_2"
+UNQUEUED_EVENT = "/gradio_api/run/choose_2"
 
 
 @dataclass
@@ -45,13 +45,13 @@ class Attack:
 
 
 @contextmanager
-def _watched(address: str) -> Iterator[Attack]:
+def _watch_server(address: str) -> Iterator[Attack]:
     """An attack, while another visitor looks at the page ten times a second."""
     seen, over = Attack(), threading.Event()
-    process = served_by(urlsplit(address).port or 80)
+    process = find_listener(urlsplit(address).port or 80)
     if process:
-        forget_peak(process)
-        seen.before = resident(process)
+        reset_peak(process)
+        seen.before = resident_mb(process)
 
     def look() -> None:
         while not over.is_set():
@@ -73,11 +73,11 @@ def _watched(address: str) -> Iterator[Attack]:
         visitor.join()
         seen.seconds = time.perf_counter() - start
         if process:
-            seen.peak, seen.after = peak(process), resident(process)
+            seen.peak, seen.after = peak_mb(process), resident_mb(process)
 
 
 def send_value_bombs(
-    address: str, count: int, at_once: int = 1, values: int = 633_000, path: str = EVENT
+    address: str, count: int, at_once: int = 1, values: int = 633_000, path: str = UNQUEUED_EVENT
 ) -> Attack:
     """So many bodies of empty lists, three bytes each, that take sixty once they are built, each
     in a session of its own.
@@ -105,13 +105,13 @@ def _send_bodies(address: str, path: str, bodies: Iterable[bytes], at_once: int)
         except httpx.TransportError:
             return 0
 
-    with _watched(address) as seen, ThreadPoolExecutor(at_once) as pool:
+    with _watch_server(address) as seen, ThreadPoolExecutor(at_once) as pool:
         seen.statuses.update(pool.map(send, bodies))
     return seen
 
 
 def hold_half_sent_bodies(
-    address: str, count: int, size: int = 1_990_000, seconds: float = 30, path: str = EVENT
+    address: str, count: int, size: int = 1_990_000, seconds: float = 30, path: str = UNQUEUED_EVENT
 ) -> Attack:
     """So many posts of which all but a hundredth of the size in bytes comes, and no more."""
     host = urlsplit(address).netloc
@@ -128,7 +128,7 @@ def hold_half_sent_requests(address: str, count: int, seconds: float = 30) -> At
 def _hold(address: str, count: int, start: bytes, seconds: float) -> Attack:
     """Begin so many requests, and wait so long for the server to answer or to cut them."""
     place = urlsplit(address)
-    with _watched(address) as seen, ExitStack() as stack:
+    with _watch_server(address) as seen, ExitStack() as stack:
         latest, lines = time.monotonic() + seconds, []
         for _ in range(count):
             line = socket.create_connection((place.hostname, place.port), timeout=10)

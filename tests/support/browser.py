@@ -15,15 +15,20 @@ from tests.conftest import EXAMPLES
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+]
 SECONDS = 1000.0
-SIZES = {"desk": (1280, 800), "phone": (390, 844)}
+WINDOW_SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 
 
 @contextmanager
-def watched(window: Page, address: str, size: str) -> Iterator[Page]:
+def open_page(window: Page, address: str, size: str) -> Iterator[Page]:
     """The page, opened anew in that window at a size by its name; in the end it had no errors."""
-    width, height = SIZES[size]
+    width, height = WINDOW_SIZES[size]
     window.set_viewport_size({"width": width, "height": height})
     errors: list[str] = []
 
@@ -35,11 +40,11 @@ def watched(window: Page, address: str, size: str) -> Iterator[Page]:
     expect(window.locator("#view img")).to_have_count(2)
     yield window
     window.remove_listener("pageerror", failed)
-    left(window)
+    leave_page(window)
     assert not errors
 
 
-def left(window: Page) -> None:
+def leave_page(window: Page) -> None:
     """Leave the page, as a visitor of whom nothing stays."""
     window.context.clear_cookies()
     origin = window.evaluate("sessionStorage.clear(); location.origin")
@@ -52,7 +57,7 @@ def left(window: Page) -> None:
 
 
 @contextmanager
-def slowed(page: Page) -> Iterator[None]:
+def slow_cpu(page: Page) -> Iterator[None]:
     """In a browser as slow as a phone's."""
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setCPUThrottlingRate", {"rate": 6})
@@ -62,7 +67,7 @@ def slowed(page: Page) -> Iterator[None]:
         session.detach()
 
 
-def small(name: str, folder: Path) -> Path:
+def small_photo(name: str, folder: Path) -> Path:
     """An example photo of 192 pixels, of which a dream is there at once."""
     with Image.open(EXAMPLES / name) as image:
         image.thumbnail((192, 192))
@@ -95,7 +100,7 @@ def open_advanced(page: Page) -> None:
     page.wait_for_timeout(500)
 
 
-def shown(page: Page) -> list[str]:
+def sources(page: Page) -> list[str]:
     """The addresses of the two pictures of the slider."""
     sources = page.locator("#view img").evaluate_all("images => images.map(image => image.src)")
     return [source for source in sources if source]

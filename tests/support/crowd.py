@@ -13,12 +13,12 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests.support.api import ended, uploaded
-from tests.support.trial import pixels
+from tests.support.api import upload, wait_for_result
+from tests.support.trial import read_pixels
 
-SIDE, BLOCKS = 64, 8
+MARK_SIDE, MARK_BLOCKS = 64, 8
 # Enough of a dream to hold the line for a while, and too little to hide the mark.
-GENTLE = {"octaves": 1, "iterations": 4, "step": 0.2}
+GENTLE_KNOBS = {"octaves": 1, "iterations": 4, "step": 0.2}
 
 
 @dataclass
@@ -29,22 +29,26 @@ class Crowd:
     full: int = 0
     lost: int = 0
     mixed_up: int = 0
-    looks: list[float] = field(default_factory=list)
-    waits: list[float] = field(default_factory=list)
+    look_seconds: list[float] = field(default_factory=list)
+    wait_seconds: list[float] = field(default_factory=list)
 
     @property
-    def patience(self) -> float:
+    def slow_look(self) -> float:
         """Seconds within which 95 of a hundred looks at the page were answered."""
-        return float(np.percentile(self.looks, 95))
+        return float(np.percentile(self.look_seconds, 95))
 
 
-def mark(number: int) -> np.ndarray:
+def draw_mark(number: int) -> np.ndarray:
     """Squares of black and white (H, W, 3) that no other number has."""
-    squares = np.random.default_rng(number).integers(0, 2, (BLOCKS, BLOCKS), np.uint8) * 255
-    return np.kron(squares, np.ones((SIDE // BLOCKS,) * 2, np.uint8))[..., None].repeat(3, 2)
+    squares = (
+        np.random.default_rng(number).integers(0, 2, (MARK_BLOCKS, MARK_BLOCKS), np.uint8) * 255
+    )
+    return np.kron(squares, np.ones((MARK_SIDE // MARK_BLOCKS,) * 2, np.uint8))[..., None].repeat(
+        3, 2
+    )
 
 
-def crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
+def call_in_crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
     """So many callers at once, each of whom takes no for an answer; or calls again and again, a
     second after each no, for so many seconds.
     """
@@ -62,7 +66,7 @@ def crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
                 with counting:
                     setattr(came, outcome, getattr(came, outcome) + 1)
                 if outcome == "answered":
-                    came.waits.append(time.monotonic() - start)
+                    came.wait_seconds.append(time.monotonic() - start)
                 number += callers
                 if outcome == "full":
                     time.sleep(min(1.0, seconds))
@@ -71,19 +75,23 @@ def crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
 
         def call(number: int) -> str:
             file = io.BytesIO()
-            Image.fromarray(mark(number)).save(file, "PNG")
-            photo = uploaded(api, (f"mark-{number}.png", file.getvalue()))
-            given = {"image": {"path": photo}, "seed": number, **GENTLE}
+            Image.fromarray(draw_mark(number)).save(file, "PNG")
+            photo = upload(api, (f"mark-{number}.png", file.getvalue()))
+            given = {"image": {"path": photo}, "seed": number, **GENTLE_KNOBS}
             answer = api.post("/call/v2/deep_dream", json=given)
             if answer.status_code == 503:
                 return "full"
             if answer.status_code != 200:
                 return "lost"
-            good, said = ended(api, "deep_dream", answer.json()["event_id"])
+            good, said = wait_for_result(api, "deep_dream", answer.json()["event_id"])
             if not good:
                 return "full" if "full" in str(said) else "lost"
-            seen = pixels(Path(said[0]["path"])).astype(float)
-            off = np.abs(seen - mark(number)).mean() if seen.shape == (SIDE, SIDE, 3) else 255
+            seen = read_pixels(Path(said[0]["path"])).astype(float)
+            off = (
+                np.abs(seen - draw_mark(number)).mean()
+                if seen.shape == (MARK_SIDE, MARK_SIDE, 3)
+                else 255
+            )
             return "answered" if off < 16 and said[1]["seed"] == number else "mixed_up"
 
         def look() -> None:
@@ -91,7 +99,7 @@ def crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
                 for path in ("/", "/config", "/gradio_api/info"):
                     start = time.perf_counter()
                     httpx.get(f"{address}{path}", timeout=60).raise_for_status()
-                    came.looks.append(time.perf_counter() - start)
+                    came.look_seconds.append(time.perf_counter() - start)
                 over.wait(0.05)
 
         looker = threading.Thread(target=look)

@@ -13,7 +13,7 @@ import httpx
 from tests.support.api import JSON
 from tests.support.trial import Trial
 
-ODD: list[Any] = [
+ODD_VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1, 99, 2**31, 2**63, 10**400, 0.5, -0.0, 1e39),
     *(float("nan"), float("inf"), -float("inf")),
     *(
@@ -38,8 +38,14 @@ ODD: list[Any] = [
 ]
 INDICES: list[Any] = [0, 1, [3, 5], -1, 99, 10**9, [1], [[1]], [10**400, 0], "0", None, 1.5]
 # What is small enough to be made where all of it fits by chance.
-SMALL = {"Iterations": 1, "Octaves": 1, "Max side, pixels": 64, "Steps": 1, "Size, pixels": 64}
-SECONDS = 30.0
+SMALL_VALUES = {
+    "Iterations": 1,
+    "Octaves": 1,
+    "Max side, pixels": 64,
+    "Steps": 1,
+    "Size, pixels": 64,
+}
+TIMEOUT_SECONDS = 30.0
 
 
 def _nested(depth: int) -> Any:
@@ -54,17 +60,17 @@ class _Sender:
 
     def __init__(self, address: str, seed: int) -> None:
         self.random = random.Random(seed)
-        self.api = httpx.Client(base_url=f"{address}/gradio_api", timeout=SECONDS)
+        self.api = httpx.Client(base_url=f"{address}/gradio_api", timeout=TIMEOUT_SECONDS)
         config = httpx.get(f"{address}/config").json()
         self.events = [each for each in config["dependencies"] if each["backend_fn"]]
         self.values = {
-            each["id"]: SMALL.get(each["props"].get("label"), each["props"].get("value"))
+            each["id"]: SMALL_VALUES.get(each["props"].get("label"), each["props"].get("value"))
             for each in config["components"]
         }
         self.turn = 0
 
-    def odd(self) -> Any:
-        return self.random.choice([*ODD, _nested(self.random.randrange(60))])
+    def odd_value(self) -> Any:
+        return self.random.choice([*ODD_VALUES, _nested(self.random.randrange(60))])
 
     def body(self, event: Any) -> dict[str, Any]:
         """What the browser would send, with some of it changed."""
@@ -72,17 +78,17 @@ class _Sender:
         data: Any = [self.values.get(each) for each in event["inputs"]]
         for place in range(len(data)):
             if choose.random() < 0.3:
-                data[place] = self.odd()
+                data[place] = self.odd_value()
         match choose.randrange(12):
             case 0:
                 data = data[: choose.randrange(len(data) + 1)]
             case 1:
-                data += [self.odd()] * choose.randrange(4)
+                data += [self.odd_value()] * choose.randrange(4)
             case 2:
-                data = self.odd()
-        index = choose.choice([*INDICES, self.odd()])
+                data = self.odd_value()
+        index = choose.choice([*INDICES, self.odd_value()])
         chosen = choose.choice(
-            [{"index": index, "value": self.odd()}, {"index": index}, self.odd()]
+            [{"index": index, "value": self.odd_value()}, {"index": index}, self.odd_value()]
         )
         body = {
             "data": data,
@@ -100,7 +106,7 @@ class _Sender:
             "simple_format",
         ):
             if choose.random() < 0.03:
-                body[name] = self.odd()
+                body[name] = self.odd_value()
         return body
 
     def send(self) -> bool:
@@ -115,12 +121,14 @@ class _Sender:
         content = json.dumps(body).replace("Infinity", "1e400")
         if not event["queue"] and self.random.random() < 0.8:
             answer = self.api.post(f"/run/{event['api_name']}", content=content, headers=JSON)
-            return _judged(answer)
+            return _check_answer(answer)
         answer = self.api.post("/queue/join", content=content, headers=JSON)
-        return _judged(answer) and self._ended(body["session_hash"], answer.json()["event_id"])
+        return _check_answer(answer) and self._wait_for_result(
+            body["session_hash"], answer.json()["event_id"]
+        )
 
-    def _ended(self, session: Any, event: str) -> bool:
-        until = time.monotonic() + SECONDS
+    def _wait_for_result(self, session: Any, event: str) -> bool:
+        until = time.monotonic() + TIMEOUT_SECONDS
         with self.api.stream("GET", "/queue/data", params={"session_hash": session}) as lines:
             for line in lines.iter_lines():
                 assert time.monotonic() < until, "it has no end"
@@ -134,7 +142,7 @@ class _Sender:
         raise AssertionError("the answer broke off")
 
 
-def _judged(answer: httpx.Response) -> bool:
+def _check_answer(answer: httpx.Response) -> bool:
     said = answer.json()
     if answer.status_code == 200:
         return True

@@ -21,21 +21,21 @@ class Hub:
     commit: str = COMMIT
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, int | str] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    closed: threading.Event = field(default_factory=threading.Event)
+    requests: list[str] = field(default_factory=list)
+    closing: threading.Event = field(default_factory=threading.Event)
 
     def put(self, path: str, content: bytes) -> str:
         """Serve that content; gives its sha256."""
         self.files[path] = content
         return hashlib.sha256(content).hexdigest()
 
-    def transfers(self) -> int:
+    def transfer_count(self) -> int:
         """How often a file was sent; the client asks for other things too."""
-        return sum(request.removeprefix("GET ") in self.files for request in self.asked)
+        return sum(request.removeprefix("GET ") in self.files for request in self.requests)
 
 
 @contextmanager
-def running_hub() -> Iterator[Hub]:
+def run_hub() -> Iterator[Hub]:
     hub = Hub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -48,7 +48,7 @@ def running_hub() -> Iterator[Hub]:
             self.answer(body=True)
 
         def answer(self, body: bool) -> None:
-            hub.asked.append(f"{self.command} {self.path}")
+            hub.requests.append(f"{self.command} {self.path}")
             content, fault = hub.files.get(self.path), hub.faults.get(self.path)
             if content is None:
                 return self.fail(404, "EntryNotFound")
@@ -80,7 +80,7 @@ def running_hub() -> Iterator[Hub]:
                 self.wfile.write(content[:-1] + bytes([content[-1] ^ 1]))
             elif fault == "stall":
                 self.wfile.write(content[: len(content) // 2])
-                hub.closed.wait(60)
+                hub.closing.wait(60)
             elif fault == "slow":
                 for start in range(0, len(content), 65536):
                     self.wfile.write(content[start : start + 65536])
@@ -103,6 +103,6 @@ def running_hub() -> Iterator[Hub]:
     try:
         yield hub
     finally:
-        hub.closed.set()
+        hub.closing.set()
         server.shutdown()
         server.server_close()

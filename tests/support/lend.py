@@ -11,12 +11,12 @@ class Lender:
     """A `spaces.GPU` that lends at once, keeps what was asked for, and pickles what crosses."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.durations: list[int] = []
 
     def __call__(self, duration: Callable[..., int]) -> Callable[..., Any]:
         def decorated(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
             def elsewhere(*given: Any) -> Iterator[Any]:
-                self.asked.append(duration(*given))
+                self.durations.append(duration(*given))
                 for answer in run(*pickle.loads(pickle.dumps(given))):
                     yield pickle.loads(pickle.dumps(answer))
 

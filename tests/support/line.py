@@ -17,13 +17,13 @@ class Line:
         self._listener: socket.socket | None = None
         self._ends: list[tuple[socket.socket, socket.socket]] = []
         self.port = 0
-        self.mend()
+        self.listen()
 
-    def mend(self) -> None:
+    def listen(self) -> None:
         """Take connections, at the same port as before."""
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._take, args=[self._listener], daemon=True).start()
+        threading.Thread(target=self._accept_all, args=[self._listener], daemon=True).start()
 
     def cut(self, server_knows: bool) -> None:
         """End all connections and take no more; a phone out of reach does not tell the server."""
@@ -37,7 +37,7 @@ class Line:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
-    def _take(self, listener: socket.socket) -> None:
+    def _accept_all(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 browser, _ = listener.accept()
@@ -57,7 +57,7 @@ class Line:
 
 
 @contextmanager
-def line_to(address: str) -> Iterator[Line]:
+def open_line(address: str) -> Iterator[Line]:
     """A line to the server at that address."""
     line = Line(int(address.rpartition(":")[2]))
     try:

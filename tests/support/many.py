@@ -15,7 +15,7 @@ QUICK = ["--octaves", "1", "--iterations", "2", "--max-side", "64"]
 RECIPE = DreamRecipe(octaves=1, iterations=2, max_side=64)
 
 
-def folder_of(folder: Path, count: int) -> Path:
+def make_photos(folder: Path, count: int) -> Path:
     """A folder with so many photos of noise, photo00.png and so on, the first one larger."""
     folder.mkdir()
     generator = torch.Generator().manual_seed(5)
@@ -25,7 +25,7 @@ def folder_of(folder: Path, count: int) -> Path:
     return folder
 
 
-def broken(folder: Path) -> None:
+def add_unreadable_photos(folder: Path) -> None:
     """Three more that cannot be read, or not be dreamed."""
     (folder / "garbage.png").write_bytes(b"garbage")
     (folder / "cut.png").write_bytes((folder / "photo00.png").read_bytes()[:900])
@@ -33,8 +33,8 @@ def broken(folder: Path) -> None:
 
 
 def manifest(
-    folder: Path, name: str = "manifest.jsonl", whole: bool = True
+    folder: Path, name: str = "manifest.jsonl", is_complete: bool = True
 ) -> list[dict[str, Any]]:
     """The rows of the manifests of that name; unless `whole`, what is half a line is left out."""
     lines = [line for path in folder.glob(name) for line in path.read_text().splitlines(True)]
-    return [json.loads(line) for line in lines if whole or line.endswith("\n")]
+    return [json.loads(line) for line in lines if is_complete or line.endswith("\n")]

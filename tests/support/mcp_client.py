@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 
-async def answer(address: str, calls: list[tuple[str, dict[str, Any], bool]]) -> dict[str, Any]:
+async def call_tools(address: str, calls: list[tuple[str, dict[str, Any], bool]]) -> dict[str, Any]:
     """List the tools, make the calls one after the other, and give all of it as plain data."""
     # Here, since pytest imports this file where there is no mcp.
     from mcp import ClientSession
@@ -44,4 +44,4 @@ async def answer(address: str, calls: list[tuple[str, dict[str, Any], bool]]) ->
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(json.dumps(asyncio.run(answer(sys.argv[1], json.loads(line)))), flush=True)
+        print(json.dumps(asyncio.run(call_tools(sys.argv[1], json.loads(line)))), flush=True)

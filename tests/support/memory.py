@@ -15,7 +15,7 @@ from dream import load_image, save_image
 from tests.conftest import EXAMPLES, ROOT
 
 # Not getrusage: its peak may be that of the process which started this one.
-MEASURED = """
+MEASURING_SCRIPT = """
 import re, sys
 from dream.__main__ import main
 code = main(sys.argv[1:])
@@ -24,13 +24,13 @@ sys.exit(code)
 """
 
 
-def large_dream(folder: Path, side: int, *options: str) -> tuple[int, float]:
+def measure_large_dream(folder: Path, side: int, *options: str) -> tuple[int, float]:
     """The peak in MiB (Linux only), and the seconds, of dreaming a square photo of that side."""
     save_image(F.interpolate(load_image(EXAMPLES / "cat.jpg"), (side, side)), folder / "large.png")
     paths = ["image", "large.png", "-o", "dream.png", "--max-side", str(side)]
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, *paths, *options],
+        [sys.executable, "-c", MEASURING_SCRIPT, *paths, *options],
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "PATH": "", "DREAM_DEVICE": "cpu", "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -41,13 +41,13 @@ def large_dream(folder: Path, side: int, *options: str) -> tuple[int, float]:
     return int(done.stdout.split()[-1]), time.perf_counter() - start
 
 
-def resident(process: int | str = "self") -> float:
+def resident_mb(process: int | str = "self") -> float:
     """Megabytes that a process takes now (Linux only)."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def peak(process: int | str = "self") -> float:
+def peak_mb(process: int | str = "self") -> float:
     """Megabytes that a process took at most since `forget_peak`, where that can be told; else 0."""
     try:
         told = Path(f"/proc/{process}/status").read_text()
@@ -56,7 +56,7 @@ def peak(process: int | str = "self") -> float:
     return int(re.search(r"VmHWM:\s+(\d+)", told)[1]) * 1024 / 1e6  # type: ignore[index]
 
 
-def forget_peak(process: int | str = "self") -> None:
+def reset_peak(process: int | str = "self") -> None:
     try:
         Path(f"/proc/{process}/clear_refs").write_text("5")
     except OSError:

@@ -21,11 +21,11 @@ from typing import Any
 from tests.conftest import EXAMPLES, ROOT
 
 # So many bytes of what visitors are sent are kept.
-KEPT = 3_000_000
+MAX_KEPT_BYTES = 3_000_000
 
 
 @dataclass(frozen=True)
-class Hour:
+class Progress:
     """How many dreams were made by now, and what they take."""
 
     done: int
@@ -34,7 +34,7 @@ class Hour:
     networks: int
 
 
-def night(count: int, every: int) -> list[Hour]:
+def run_dreams(count: int, every: int) -> list[Progress]:
     """What a process of its own tells after each `every` dreams of `count`."""
     told = subprocess.run(
         [sys.executable, "-m", "tests.support.nights", str(count), str(every)],
@@ -45,7 +45,9 @@ def night(count: int, every: int) -> list[Hour]:
     )
     assert not told.returncode, told.stderr
     rows = [line.split() for line in told.stdout.splitlines()]
-    return [Hour(int(done), float(size), int(files), int(nets)) for done, size, files, nets in rows]
+    return [
+        Progress(int(done), float(size), int(files), int(nets)) for done, size, files, nets in rows
+    ]
 
 
 def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
@@ -89,7 +91,7 @@ def main(count: int, every: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="dream-night-"))
     os.environ |= environment(folder)
     try:
-        for hour in dreams(folder, count, every):
+        for hour in make_dreams(folder, count, every):
             print(*astuple(hour), flush=True)
     finally:
         shutil.rmtree(folder)
@@ -107,7 +109,7 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
+def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
     """So many dreams, and how things stand after each `every` of them."""
     import safetensors.torch
     import torch
@@ -118,7 +120,7 @@ def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
     from dream.page import image_stream as page
     from dream.page.server import temp_files
     from dream.service.job_runner import JobRunner
-    from tests.support.memory import resident
+    from tests.support.memory import resident_mb
 
     torch.manual_seed(0)
     weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
@@ -134,9 +136,9 @@ def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
         words += [moment.status for moment in stream]
         assert all(words)
         if done % every == 0:
-            temp_files.remove_old_files(folder / "files", most=KEPT)
+            temp_files.remove_old_files(folder / "files", most=MAX_KEPT_BYTES)
             files = sum(1 for path in folder.rglob("*") if path.is_file())
-            yield Hour(done, resident(), files, len(work.engine.networks._loaded))
+            yield Progress(done, resident_mb(), files, len(work.engine.networks._loaded))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from tests.conftest import ROOT
 
-REAL = ROOT.parent / "shared" / "weights"
-TEN = (
+REAL_WEIGHTS_FOLDER = ROOT.parent / "shared" / "weights"
+TEN_CLASSES = (
     *("goldfish", "green snake", "flamingo", "tabby", "ladybug"),
     *("volcano", "pizza", "daisy", "school bus", "jellyfish"),
 )

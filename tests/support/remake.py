@@ -30,11 +30,11 @@ AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 OTHER_MKL = {"MKL_CBWR": "COMPATIBLE"}
 
 # More threads than cores would else wait for each other by turning round and round.
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-PRECISE = {"DREAM_PRECISION": "float32"}
+PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE"}
+FLOAT32 = {"DREAM_PRECISION": "float32"}
 
 
-def digest(engine: Engine, job: Job) -> str:
+def picture_digest(engine: Engine, job: Job) -> str:
     """What tells the last picture of a job, in float32, from any other. A video has two frames: the
     photo, and the photo moved by three pixels.
     """
@@ -50,12 +50,12 @@ def digest(engine: Engine, job: Job) -> str:
     return hashlib.sha256(frame.tensor.contiguous().numpy().tobytes()).hexdigest()
 
 
-def digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str]) -> list[str]:
+def remake_digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str]) -> list[str]:
     """The same of each job, made in another process with so many threads and those settings."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.remake"],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), **PATIENT, **PRECISE, **settings},
+        env=os.environ | {"OMP_NUM_THREADS": str(threads), **PASSIVE_WAIT, **FLOAT32, **settings},
         input=json.dumps([(recipe.to_dict(), photo) for recipe, photo in jobs]),
         capture_output=True,
         text=True,
@@ -67,4 +67,4 @@ def digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str]) -> l
 if __name__ == "__main__":
     here = Engine("cpu")
     for given, name in json.load(sys.stdin):
-        print(digest(here, (Recipe.from_dict(given), name)))
+        print(picture_digest(here, (Recipe.from_dict(given), name)))

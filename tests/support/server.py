@@ -25,20 +25,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(log: Path, *command: str, **environment: str) -> Iterator[str]:
+def run_app(log: Path, *command: str, **environment: str) -> Iterator[str]:
     """Start `python app.py`, or another command of Python's, on a free port or that of the
     environment, wait until it answers, and give its address.
     """
     port = int(environment.get("GRADIO_SERVER_PORT", 0)) or free_port()
     variables = os.environ | {"GRADIO_SERVER_PORT": str(port), **environment}
-    with running(
+    with run_server(
         [sys.executable, *(command or ["app.py"])], log, port, cwd=ROOT, env=variables
     ) as address:
         yield address
 
 
 @contextmanager
-def running(command: list[str], log: Path, port: int, **how: Any) -> Iterator[str]:
+def run_server(command: list[str], log: Path, port: int, **how: Any) -> Iterator[str]:
     """Start a server, wait until it answers on its port, and give its address.
 
     `how` goes to `subprocess.Popen`.

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
-NAME = "meta"
+DEVICE_NAME = "meta"
 aten = torch.ops.aten
 COPIES = (aten._to_copy.default, aten.copy_.default)
 INDEXING = (
@@ -27,8 +27,8 @@ INDEXING = (
     *(aten.index_put_.default, aten._index_put_impl_.default),
 )
 # What gives the CPU a number, or a shape that depends on numbers.
-ANSWERS = (aten._local_scalar_dense.default, aten.nonzero.default, aten.equal.default)
-DOUBLES = (torch.float64, torch.complex128)
+READS_TO_CPU = (aten._local_scalar_dense.default, aten.nonzero.default, aten.equal.default)
+FLOAT64_DTYPES = (torch.float64, torch.complex128)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class DeviceTensor(torch.Tensor):
             strides=numbers.stride(),
             storage_offset=numbers.storage_offset(),
             dtype=numbers.dtype,
-            device=torch.device(NAME),
+            device=torch.device(DEVICE_NAME),
         )
         made.numbers = numbers
         return made
@@ -82,7 +82,7 @@ class _Operations(TorchDispatchMode):
         tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         is_read = any(isinstance(each, DeviceTensor) for each in tensors)
         target = kwargs.get("device")
-        is_made = is_read if target is None else target.type == NAME
+        is_made = is_read if target is None else target.type == DEVICE_NAME
         if not is_read and not is_made:
             return func(*args, **kwargs)
         if func is aten.copy_.default:
@@ -95,7 +95,7 @@ class _Operations(TorchDispatchMode):
         if not is_made:
             return made
         results = [each for each in tree_leaves(made) if isinstance(each, Tensor)]
-        if any(each.dtype in DOUBLES for each in results):
+        if any(each.dtype in FLOAT64_DTYPES for each in results):
             self.device.doubles.append(str(func))
         made = tree_map(lambda each: DeviceTensor(each) if isinstance(each, Tensor) else each, made)
         return return_and_correct_aliasing(func, args, kwargs, made) if is_read else made
@@ -115,11 +115,11 @@ class _Operations(TorchDispatchMode):
                 if isinstance(each, Tensor)
             )
         else:
-            is_across = func in ANSWERS
+            is_across = func in READS_TO_CPU
             if is_read and others:
                 raise RuntimeError(
                     f"Expected all tensors to be on the same device, but found at least two, "
-                    f"{NAME} and cpu, in {func}"
+                    f"{DEVICE_NAME} and cpu, in {func}"
                 )
         if is_across:
             self.device.waits.append(str(func))
@@ -136,11 +136,11 @@ class _Literals(TorchFunctionMode):
         self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if func is torch.tensor and torch.device(kwargs.get("device") or "cpu").type == NAME:
+        if func is torch.tensor and torch.device(kwargs.get("device") or "cpu").type == DEVICE_NAME:
             device = kwargs.pop("device")
             return torch.tensor(*args, **kwargs).to(device)
         if func is torch.Tensor.new_tensor and isinstance(args[0], DeviceTensor):
-            return torch.tensor(args[1], dtype=args[0].dtype).to(NAME)
+            return torch.tensor(args[1], dtype=args[0].dtype).to(DEVICE_NAME)
         if func is torch.Tensor.tolist and isinstance(args[0], DeviceTensor):
             return args[0].cpu().tolist()
         return func(*args, **kwargs)

@@ -10,7 +10,7 @@ from types import ModuleType
 from tests.conftest import ROOT
 
 
-def sync_script() -> ModuleType:
+def load_sync_script() -> ModuleType:
     """`.github/sync.py` as a module."""
     spec = importlib.util.spec_from_file_location("sync", ROOT / ".github" / "sync.py")
     assert spec and spec.loader
@@ -19,9 +19,11 @@ def sync_script() -> ModuleType:
     return module
 
 
-def sent_files() -> list[str]:
+def space_files() -> list[str]:
     """Which files of this repository a Space gets."""
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    return [name for name in listed if any(fnmatch(name, each) for each in sync_script().FILES)]
+    return [
+        name for name in listed if any(fnmatch(name, each) for each in load_sync_script().FILES)
+    ]

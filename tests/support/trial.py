@@ -17,16 +17,16 @@ from PIL import Image
 from dream import DreamError, load_image
 from dream.__main__ import main
 from dream.tensors import to_pil_image
-from tests.support.api import called, uploaded
-from tests.support.corpus import Made, right_looking
-from tests.support.memory import forget_peak, peak, resident
+from tests.support.api import call, upload
+from tests.support.corpus import Sample, looks_right
+from tests.support.memory import peak_mb, reset_peak, resident_mb
 
-SECONDS = 12.0
-MEGABYTES = 1000.0
-STILL = {"octaves": 1, "iterations": 0}
+MAX_SECONDS = 12.0
+MAX_MEGABYTES = 1000.0
+NO_STEPS = {"octaves": 1, "iterations": 0}
 
 # A door is given a file; it brings its pixels (H, W, 3), or says in words why not.
-Door = Callable[[Made], np.ndarray | str]
+Reader = Callable[[Sample], np.ndarray | str]
 
 
 @dataclass
@@ -45,12 +45,14 @@ class Trial:
         return self.fine + self.refused + len(self.wrong)
 
 
-def tried(files: Iterable[Made], door: Door, process: int | str = "self", least: int = 0) -> Trial:
+def try_files(
+    files: Iterable[Sample], door: Reader, process: int | str = "self", least: int = 0
+) -> Trial:
     """The files sent through a door one by one; pictures with a side below `least` are refused."""
     trial = Trial()
     for made in files:
-        forget_peak(process)
-        before, start = resident(process), time.perf_counter()
+        reset_peak(process)
+        before, start = resident_mb(process), time.perf_counter()
         try:
             came = door(made)
         except BaseException as error:
@@ -59,7 +61,7 @@ def tried(files: Iterable[Made], door: Door, process: int | str = "self", least:
             trial.wrong.append(f"{made.name}: {type(error).__name__}: {error}"[:300])
             continue
         took = time.perf_counter() - start
-        grown = max(0.0, peak(process) - before)
+        grown = max(0.0, peak_mb(process) - before)
         trial.seconds += took
         trial.slowest = max(trial.slowest, took)
         trial.megabytes = max(trial.megabytes, grown)
@@ -72,25 +74,25 @@ def tried(files: Iterable[Made], door: Door, process: int | str = "self", least:
     return trial
 
 
-def _fault(made: Made, came: np.ndarray | str, took: float, grown: float, least: int) -> str:
-    if took > SECONDS:
+def _fault(made: Sample, came: np.ndarray | str, took: float, grown: float, least: int) -> str:
+    if took > MAX_SECONDS:
         return f"took {took:.1f} seconds"
-    if grown > MEGABYTES:
+    if grown > MAX_MEGABYTES:
         return f"took {grown:.0f} MB"
     if isinstance(came, str):
         if not came or "\n" in came or not came.isprintable() or "Traceback" in came:
             return f"was refused in other than one line: {came[:200]!r}"
         small = least and "the network needs" in came
-        return "" if made.comes_to in ("refused", "either") or small else f"was refused: {came}"
+        return "" if made.expected in ("refused", "either") or small else f"was refused: {came}"
     if min(came.shape[:2]) < least:
         return "was dreamed though it is too small"
-    return "" if right_looking(came, made) else f"came out wrong, {came.shape}"
+    return "" if looks_right(came, made) else f"came out wrong, {came.shape}"
 
 
-def loaded(folder: Path) -> Door:
+def loader_reader(folder: Path) -> Reader:
     """The loader."""
 
-    def door(made: Made) -> np.ndarray | str:
+    def door(made: Sample) -> np.ndarray | str:
         path = folder / made.name
         path.write_bytes(made.content)
         try:
@@ -103,10 +105,10 @@ def loaded(folder: Path) -> Door:
     return door
 
 
-def commanded(folder: Path) -> Door:
+def command_reader(folder: Path) -> Reader:
     """The command line."""
 
-    def door(made: Made) -> np.ndarray | str:
+    def door(made: Sample) -> np.ndarray | str:
         path, out = folder / made.name, folder / "out.png"
         path.write_bytes(made.content)
         out.unlink(missing_ok=True)
@@ -116,27 +118,27 @@ def commanded(folder: Path) -> Door:
             code = main(["image", str(path), "-o", str(out), *options])
         path.unlink()
         assert code == (0 if out.exists() else 2), code
-        return pixels(out) if code == 0 else said.getvalue().rstrip("\n")
+        return read_pixels(out) if code == 0 else said.getvalue().rstrip("\n")
 
     return door
 
 
-def sent(api: httpx.Client) -> Door:
+def api_reader(api: httpx.Client) -> Reader:
     """The API of a server on this machine."""
 
-    def door(made: Made) -> np.ndarray | str:
-        path = uploaded(api, (made.name, made.content))
-        good, said = called(api, "deep_dream", {"image": {"path": path}, **STILL})
-        return pixels(Path(said[0]["path"])) if good else str(said["error"])
+    def door(made: Sample) -> np.ndarray | str:
+        path = upload(api, (made.name, made.content))
+        good, said = call(api, "deep_dream", {"image": {"path": path}, **NO_STEPS})
+        return read_pixels(Path(said[0]["path"])) if good else str(said["error"])
 
     return door
 
 
-def pixels(path: Path) -> np.ndarray:
+def read_pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
-def counted(files: Iterable[Made]) -> Counter[str]:
+def count_by_kind(files: Iterable[Sample]) -> Counter[str]:
     """How many there are of each kind, by the start of their names."""
     return Counter(made.name.split("-")[0].split(".")[0] for made in files)

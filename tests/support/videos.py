@@ -18,12 +18,12 @@ from dream.files.video_writer import VideoWriter
 from dream.recipe import VideoRecipe
 from dream.tensors import Size, to_pil_image
 
-SOUND_RATE = 48_000
+AUDIO_RATE = 48_000
 # What of a tkhd box lies between its name and its matrix.
-MATRIX_AT = 4 + 40
+MATRIX_OFFSET = 4 + 40
 
 
-def panned(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.Image]:
+def pan_noise(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.Image]:
     """Smooth noise that moves to the right by so many pixels a frame."""
     generator = torch.Generator().manual_seed(3)
     wide = torch.rand(1, 3, size[0] // 16, size[1] // 8, generator=generator)
@@ -35,7 +35,7 @@ def panned(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.
     return images
 
 
-def written(
+def write_timed_video(
     path: Path, images: Sequence[Image.Image], times: Sequence[Fraction], time_base: Fraction
 ) -> Path:
     """A video of those pictures, shown at those times (one more says when it ends)."""
@@ -50,13 +50,13 @@ def written(
     return path
 
 
-def steady(path: Path, images: Sequence[Image.Image], rate: Fraction = Fraction(24)) -> Path:
+def write_video(path: Path, images: Sequence[Image.Image], rate: Fraction = Fraction(24)) -> Path:
     """A video of those pictures, so many a second."""
     times = [frame / rate for frame in range(len(images) + 1)]
-    return written(path, images, times, 1 / rate)
+    return write_timed_video(path, images, times, 1 / rate)
 
 
-def encoded(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
+def encode_video(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
     """A video of those pictures, 24 a second, by any encoder that PyAV has."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=24)
@@ -69,7 +69,7 @@ def encoded(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) 
     return path
 
 
-def of_frames(
+def write_frames(
     path: Path, frames: Sequence[av.VideoFrame], codec: str = "libx264", **about: Any
 ) -> Path:
     """A video of those frames as they are, 24 a second; `options` are those of the encoder,
@@ -90,20 +90,20 @@ def of_frames(
     return path
 
 
-def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
+def add_beeps(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
     """The same video with a tenth of a second of sound at each of those times."""
     length = float(read_video_info(video).times[-1])
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         pictures = source.streams.video[0]
         stream = target.add_stream_from_template(pictures)
-        sound = target.add_stream(codec, rate=SOUND_RATE)
+        sound = target.add_stream(codec, rate=AUDIO_RATE)
         sound.codec_context.layout = "mono"
-        time = np.arange(int(length * SOUND_RATE)) / SOUND_RATE
+        time = np.arange(int(length * AUDIO_RATE)) / AUDIO_RATE
         loud = sum(((time >= beep) & (time < beep + 0.1)).astype(np.float32) for beep in beeps)
         samples = (0.5 * np.sin(2 * np.pi * 880 * time) * loud).astype(np.float32)
-        resampler = av.AudioResampler("fltp", "mono", SOUND_RATE, 1024)
+        resampler = av.AudioResampler("fltp", "mono", AUDIO_RATE, 1024)
         frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = SOUND_RATE, 0
+        frame.sample_rate, frame.pts = AUDIO_RATE, 0
         for packet in source.demux(pictures):
             if packet.size:
                 packet.stream = stream
@@ -114,7 +114,7 @@ def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aa
     return path
 
 
-def beeps_of(path: Path) -> list[float]:
+def find_beeps(path: Path) -> list[float]:
     """When a sound begins in a video, in seconds from its first frame."""
     found: list[float] = []
     with av.open(str(path)) as container:
@@ -134,7 +134,7 @@ def beeps_of(path: Path) -> list[float]:
     return found
 
 
-def turned(path: Path, video: Path, by: tuple[int, int, int, int] = (0, 1, -1, 0)) -> Path:
+def set_matrix(path: Path, video: Path, by: tuple[int, int, int, int] = (0, 1, -1, 0)) -> Path:
     """The same MP4 with that matrix; as a phone writes it that was held upright, where none is
     given: to be turned to the right.
     """
@@ -142,12 +142,12 @@ def turned(path: Path, video: Path, by: tuple[int, int, int, int] = (0, 1, -1, 0
     box = content.index(b"tkhd")
     a, b, c, d = (each << 16 for each in by)
     matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    content[box + MATRIX_AT : box + MATRIX_AT + 36] = matrix
+    content[box + MATRIX_OFFSET : box + MATRIX_OFFSET + 36] = matrix
     path.write_bytes(content)
     return path
 
 
-def camera(path: Path, images: Sequence[Image.Image]) -> Path:
+def write_camera_file(path: Path, images: Sequence[Image.Image]) -> Path:
     """What Chromium takes for a camera that sees those pictures again and again (MJPEG)."""
     with path.open("wb") as file:
         for image in images:

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 # A film is made in so many leases: of a small one, a single lease could do all.
-FILM_LEASES = 3
+VIDEO_LEASES = 3
 
 
 @dataclass
@@ -95,7 +95,7 @@ def main() -> None:
     spaces.zero.wrappers.torch.move = lambda callback: None
     from dream.service.job_runner import JobRunner
 
-    JobRunner.lease_count = lambda self, expected: FILM_LEASES  # type: ignore[method-assign]
+    JobRunner.lease_count = lambda self, expected: VIDEO_LEASES  # type: ignore[method-assign]
     import app
 
     app.main()

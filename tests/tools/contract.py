@@ -13,7 +13,7 @@ from typing import Any
 
 from gradio_client import Client
 
-from tests.support.server import served
+from tests.support.server import run_app
 
 FILE = Path(__file__).parents[1] / "contract.json"
 
@@ -40,7 +40,7 @@ def parameter(about: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder) / "log") as address:
+    with tempfile.TemporaryDirectory() as folder, run_app(Path(folder) / "log") as address:
         FILE.write_text(of(Client(address, verbose=False)))
     print(f"{FILE.name} is what the app promises now; git diff says what changed.")
 

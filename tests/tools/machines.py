@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.remake import AVX2, OTHER_MKL, PATIENT
+from tests.support.remake import AVX2, OTHER_MKL, PASSIVE_WAIT
 
 # By name: which flag of the processor it takes, and what makes the libraries stop there.
 PROCESSORS = {
@@ -54,7 +54,7 @@ def run(settings: dict[str, str]) -> tuple[bool, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *PLUGINS, "-k", OTHERS, *files],
         cwd=ROOT,
-        env=os.environ | PATIENT | settings,
+        env=os.environ | PASSIVE_WAIT | settings,
         capture_output=True,
         text=True,
     )

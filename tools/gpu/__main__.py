@@ -23,13 +23,13 @@ import torch
 from dream.networks.device import pick_device
 from tools.gpu import comparison, memory, speed, trials
 from tools.gpu.settings import Settings
-from tools.report import Report, in_words, machine
+from tools.report import Report, describe_machine, in_words
 
 # The parts that check come first, so that only measurements are left out for time.
 PARTS = {
     "pictures": comparison.compare_with_cpu,
     "repeat": comparison.check_repeatability,
-    "full": memory.fill,
+    "full": memory.fill_memory,
     "sizes": memory.dream_many_sizes,
     "speed": speed.time_dreams,
     "live": speed.time_live,
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run_part(name: str, settings: Settings, report: Report) -> None:
     """Run a part, unless the time is over; what goes wrong in it is a failure in the report."""
     if settings.is_late:
-        report.row("left out", part=name)
+        report.add_row("left out", part=name)
         return
     start = time.perf_counter()
     try:
@@ -75,12 +75,12 @@ def run_part(name: str, settings: Settings, report: Report) -> None:
     except Exception as error:
         report.check(False, f"{name}: {type(error).__name__}: {error}")
         traceback.print_exc()
-    report.row("parts", part=name, seconds=time.perf_counter() - start)
+    report.add_row("parts", part=name, seconds=time.perf_counter() - start)
 
 
 def describe(device: torch.device) -> dict[str, Any]:
     """The machine, and its GPU where there is one."""
-    about = machine() | {"device": str(device)}
+    about = describe_machine() | {"device": str(device)}
     if device.type == "cuda":
         known = torch.cuda.get_device_properties(device)
         about |= {

@@ -53,7 +53,7 @@ class Case:
     frames: int = 1
     is_continued: bool = False
 
-    def paint(self, engine: Engine) -> Iterator[Frame]:
+    def render(self, engine: Engine) -> Iterator[Frame]:
         """Paint it: a frame before each picture and after each step."""
         size = None if self.pictures is None else size_of(self.pictures)
         jobs = [

@@ -16,7 +16,7 @@ from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
 from dream.tensors import to_pil_image
 from tools.gpu.cases import Case, cases, use_known_flow
 from tools.gpu.settings import Settings, cudnn, last_frame
-from tools.measure import alike
+from tools.measure import correlation
 from tools.report import Report
 
 # How alike the change of the first step must be to the CPU's, as a correlation: later steps are
@@ -55,7 +55,7 @@ def compare_with_cpu(settings: Settings, report: Report) -> None:
             for name in rows:
                 _compare(name, known[name], engine, precision, rows, report)
     if remark:
-        report.row("remarks", remark=remark)
+        report.add_row("remarks", remark=remark)
     sheet = [[start, *ends] for start, _, *ends in rows.values()]
     save_sheet(settings.folder / "cases.png", sheet)
 
@@ -78,11 +78,13 @@ def _compare(
         rows[name].append(torch.zeros_like(start))
         return
     rows[name].append(own_last)
-    at_first, at_last = alike(first, own_first, start), alike(last, own_last, start)
+    at_first, at_last = correlation(first, own_first, start), correlation(last, own_last, start)
     waits = max(counts, default=None)
     numbers = {"alike after a step": at_first, "at the end": at_last}
     counted = "" if waits is None else waits
-    report.row("pictures", case=name, precision=precision, **numbers, **{"waits a step": counted})
+    report.add_row(
+        "pictures", case=name, precision=precision, **numbers, **{"waits a step": counted}
+    )
     is_picture = bool(((own_last >= 0) & (own_last <= 1)).all())  # Which NaN is not.
     about = f"{name} in {precision}"
     report.check(is_picture, f"{about}: values outside of [0, 1]")
@@ -113,7 +115,7 @@ def _start_and_steps(
         The pictures (N, 3, H, W) before the first step, after it, and at the end, on the CPU.
     """
     start = first = last = torch.empty(0)
-    frames = case.paint(engine)
+    frames = case.render(engine)
     while True:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -158,14 +160,14 @@ def check_repeatability(settings: Settings, report: Report) -> None:
             with cudnn(deterministic=is_exact):
                 pair = [last_frame(engine.dream(photo, recipe)).tensor.cpu() for _ in range(2)]
             apart = (pair[0] - pair[1]).abs()
-            report.row(
+            report.add_row(
                 "the same recipe twice",
                 precision=precision,
                 **{
                     "repeat exactly": str(is_exact),
                     "grey levels apart": float(apart.mean() * 255),
-                    "alike": alike(pair[0], pair[1], photo),
-                    "alike to the CPU's": alike(pair[0], cpu, photo),
+                    "alike": correlation(pair[0], pair[1], photo),
+                    "alike to the CPU's": correlation(pair[0], cpu, photo),
                 },
             )
         report.check(

@@ -45,22 +45,22 @@ class SmallMemory(TorchDispatchMode):
         return made
 
 
-def fill(settings: Settings, report: Report) -> None:
+def fill_memory(settings: Settings, report: Report) -> None:
     """Dream ever larger pictures on a GPU that is full but for 1 GB, until one is made smaller.
 
     On a CPU a memory that runs out is made of `SmallMemory`. Writes `full.png`.
     """
     if not (settings.is_cuda or settings.is_small):
-        report.row("a full GPU", remark="needs CUDA")
+        report.add_row("a full GPU", remark="needs CUDA")
         return
     engine = settings.engine()
     sides: Sequence[int] = (128, 144) if settings.is_small else FILL_SIDES
     original = load_image(EXAMPLES / "cat.jpg")
     before = reserved_megabytes(settings)
-    with _fill(settings):
+    with _fill_device(settings):
         said, side, tensor = _first_smaller(engine, original, sides)
     after = reserved_megabytes(settings)
-    report.row("a full GPU", side=side, said=said, **{"MB held before": before, "after": after})
+    report.add_row("a full GPU", side=side, said=said, **{"MB held before": before, "after": after})
     report.check(
         bool(re.search(r"made at \d+", said)), f"a full GPU: nothing was made smaller, but: {said}"
     )
@@ -89,7 +89,7 @@ def _first_smaller(
 
 
 @contextmanager
-def _fill(settings: Settings) -> Iterator[None]:
+def _fill_device(settings: Settings) -> Iterator[None]:
     if settings.is_small:
         with SmallMemory(FIRST_LAYER_NUMBERS):  # The first layer of a picture of 128 x 96.
             yield
@@ -145,6 +145,6 @@ def dream_many_sizes(settings: Settings, report: Report) -> None:
             "at the peak": statistics["allocated_bytes.all.peak"] / MEGABYTE,
             "reserved": statistics["reserved_bytes.all.current"] / MEGABYTE,
         }
-    report.row("dreams of changing sizes", dreams=len(allocated), **row)
+    report.add_row("dreams of changing sizes", dreams=len(allocated), **row)
     grown = allocated[-1] - allocated[0]
     report.check(grown <= MAX_LEAK_MEGABYTES, f"{len(allocated)} dreams keep {grown:.0f} MB")

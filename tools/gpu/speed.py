@@ -17,7 +17,7 @@ from dream.render.loop import to_batch
 from dream.tensors import Size, size_of, to_pil_image
 from tools.gpu.cases import EXAMPLES, PAN_PIXELS, use_known_flow
 from tools.gpu.settings import Settings, last_frame
-from tools.measure import alike, min_seconds
+from tools.measure import correlation, min_seconds
 from tools.report import Report
 
 WARM_TRIES = 5
@@ -31,7 +31,7 @@ def time_dreams(settings: Settings, report: Report) -> None:
     engine = settings.engine()
     dtype = engine.precision("dreamlet")
     rate = matrix_rate(settings, dtype)
-    report.row("matrix rate", precision=str(dtype), **{"flops a second": rate})
+    report.add_row("matrix rate", precision=str(dtype), **{"flops a second": rate})
     sizes: tuple[Size, ...] = ((450, 600), (900, 1200))
     for model in (*settings.classics, "dreamlet"):
         recipe = settings.shorten(DreamRecipe(model=model))
@@ -59,7 +59,7 @@ def _time_dream(
     (job,) = engine.plan([recipe], size)
     # Forward, and back to the picture: twice the same sums.
     flops = 2 * cost.total_cost(job.stages).flops
-    report.row(
+    report.add_row(
         "dreams",
         model=recipe.model,
         size=f"{size[1]} x {size[0]}",
@@ -99,7 +99,9 @@ def time_live(settings: Settings, report: Report) -> None:
         seconds = settings.seconds(
             lambda: [mirror.dream_frame(each, recipe) for each in camera[1:]]
         )
-    report.row("live", size=f"{size[1]} x {size[0]}", **{"frames a second": (count - 1) / seconds})
+    report.add_row(
+        "live", size=f"{size[1]} x {size[0]}", **{"frames a second": (count - 1) / seconds}
+    )
 
 
 def profile_dream(settings: Settings, report: Report) -> None:
@@ -120,14 +122,16 @@ def profile_dream(settings: Settings, report: Report) -> None:
             times[each.key] = float(each.self_device_time_total)
     whole = math.fsum(times.values()) or 1.0
     for name in sorted(times, key=times.__getitem__, reverse=True)[:MAX_PROFILE_ROWS]:
-        report.row("profile", operation=name[:60], ms=times[name] / 1e3, share=times[name] / whole)
+        report.add_row(
+            "profile", operation=name[:60], ms=times[name] / 1e3, share=times[name] / whole
+        )
 
 
 def dream_on_all_gpus(settings: Settings, report: Report) -> None:
     """Dream on every GPU at once: what each paints, and how much longer it takes than on one."""
     count = torch.cuda.device_count() if settings.is_cuda else 0
     if count < 2:
-        report.row("several GPUs", devices=count, remark="fewer than two are here")
+        report.add_row("several GPUs", devices=count, remark="fewer than two are here")
         return
     photo = load_image(EXAMPLES / "cat.jpg")
     recipe = DreamRecipe(max_side=max(size_of(photo)))
@@ -141,8 +145,8 @@ def dream_on_all_gpus(settings: Settings, report: Report) -> None:
             torch.cuda.synchronize(each)
 
     one = settings.seconds(lambda: last_frame(engines[0].dream(photo, recipe)))
-    least = min(alike(pictures[0], other, photo) for other in pictures[1:])
-    report.row(
+    least = min(correlation(pictures[0], other, photo) for other in pictures[1:])
+    report.add_row(
         "several GPUs",
         devices=count,
         **{"times one alone": settings.seconds(dream_on_all) / one, "alike": least},

@@ -34,7 +34,7 @@ def try_improvements(settings: Settings, report: Report) -> None:
     picture = settings.photo(size).to(settings.device)
     as_it_is = _make_step(network, objective, picture)
     pace = _seconds_a_step(settings, as_it_is)
-    report.row("trials", trial="as it is", **{"ms a step": pace * 1e3, "ratio": 1.0})
+    report.add_row("trials", trial="as it is", **{"ms a step": pace * 1e3, "ratio": 1.0})
     for name, is_cuda_only, prepare in (
         ("contiguous memory", False, _make_contiguous_step),
         ("four tiles, one by one", False, _make_tile_steps),
@@ -44,10 +44,10 @@ def try_improvements(settings: Settings, report: Report) -> None:
         ("torch.compile", True, _make_compiled_step),
     ):
         if is_cuda_only and not settings.is_cuda:
-            report.row("trials", trial=name, remark="needs CUDA")
+            report.add_row("trials", trial=name, remark="needs CUDA")
             continue
         if settings.is_late:
-            report.row("trials", trial=name, remark="left out, the time is over")
+            report.add_row("trials", trial=name, remark="left out, the time is over")
             continue
         # cuDNN keeps its choice for a shape and a setting of TF32. With another setting, which
         # means nothing in bfloat16, it has to choose again.
@@ -62,9 +62,9 @@ def try_improvements(settings: Settings, report: Report) -> None:
                 own = _seconds_a_step(settings, step)
             base = _seconds_a_step(settings, as_it_is)
         except Exception as error:  # The table says that it does not run here, and why.
-            report.row("trials", trial=name, remark=f"{type(error).__name__}: {error}"[:200])
+            report.add_row("trials", trial=name, remark=f"{type(error).__name__}: {error}"[:200])
             continue
-        report.row(
+        report.add_row(
             "trials", trial=name, **{"ms a step": own * 1e3, "ratio": own / base, "ready s": ready}
         )
 

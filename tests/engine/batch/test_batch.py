@@ -33,8 +33,8 @@ from dream.networks.network import Network
 from dream.recipe.variations import sweep
 from dream.tensors import to_pil_image
 from tests.conftest import ROOT
-from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
-from tests.support.videos import panned, steady
+from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
+from tests.support.videos import pan_noise, write_video
 
 Printed = pytest.CaptureFixture[str]
 
@@ -42,7 +42,7 @@ Printed = pytest.CaptureFixture[str]
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Three photos, two of one size, and something else."""
-    folder = folder_of(tmp_path / "in", 3)
+    folder = make_photos(tmp_path / "in", 3)
     (folder / "notes.txt").write_text("no picture")
     return folder
 
@@ -159,8 +159,8 @@ def test_what_is_too_much_together_is_made_one_by_one(
 
 
 def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(tmp_path: Path) -> None:
-    photos, out = folder_of(tmp_path / "in", 37), tmp_path / "out"
-    broken(photos)
+    photos, out = make_photos(tmp_path / "in", 37), tmp_path / "out"
+    add_unreadable_photos(photos)
     command = [sys.executable, "-m", "dream", "batch", str(photos), str(out), *QUICK]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     written = out / "manifest.jsonl"
@@ -173,7 +173,7 @@ def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(tmp_path: P
         file.write(b'{"input": "half a li')
     for each in out.glob("*.png"):
         load_image(each)  # Whatever there is is whole.
-    before = [row["output"] for row in manifest(out, whole=False) if not row["error"]]
+    before = [row["output"] for row in manifest(out, is_complete=False) if not row["error"]]
     assert len(before) < 37
     assert batch(photos, out, *QUICK) == 0
     rows = manifest(out)
@@ -254,7 +254,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_one_line_and_what_was_finished_is_found_again(
     tmp_path: Path, small_disk: Path, capsys: Printed
 ) -> None:
-    photos = folder_of(tmp_path / "in", 9)
+    photos = make_photos(tmp_path / "in", 9)
     assert batch(photos, small_disk, *QUICK) == 2
     printed = capsys.readouterr()
     assert printed.err.endswith("No space left on device\n") and printed.err.count("\n") == 1
@@ -317,7 +317,7 @@ def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     assert batch("-", tmp_path / "out", *QUICK) == 0
     made = [Path(row["input"]).name for row in manifest(tmp_path / "out")]
     assert sorted(made) == ["photo00.png", "photo02.png"]
-    clip = steady(tmp_path / "clip.mp4", panned(4), Fraction(12))
+    clip = write_video(tmp_path / "clip.mp4", pan_noise(4), Fraction(12))
     assert batch(clip, tmp_path / "frames", *QUICK) == 0
     made = sorted(each.name for each in (tmp_path / "frames").glob("dream-*.png"))
     assert [name[:17] for name in made] == [f"dream-clip+00000{place}" for place in range(1, 5)]
@@ -334,7 +334,10 @@ def test_a_closed_stdin_is_needed_for_a_list_alone(
 
 
 def test_the_frames_of_a_video_are_as_large_as_the_largest_dream_of_them(tmp_path: Path) -> None:
-    clip, out = steady(tmp_path / "clip.mp4", panned(2, (96, 128)), Fraction(12)), tmp_path / "out"
+    clip, out = (
+        write_video(tmp_path / "clip.mp4", pan_noise(2, (96, 128)), Fraction(12)),
+        tmp_path / "out",
+    )
     for side in ("48", "96"):
         assert batch(clip, out, *QUICK[:4], "--max-side", side) == 0
     assert batch(clip, out, *QUICK, "--sweep", "max_side=64,128") == 0
@@ -355,13 +358,13 @@ def test_the_frames_of_a_video_are_as_large_as_the_largest_dream_of_them(tmp_pat
 
 def test_a_batch_of_which_every_photo_fails_has_failed(tmp_path: Path, capsys: Printed) -> None:
     photos, out = tmp_path / "in", tmp_path / "out"
-    broken(folder_of(photos, 1))
+    add_unreadable_photos(make_photos(photos, 1))
     (photos / "photo00.png").unlink()
     for _ in range(2):
         assert batch(photos, out, *QUICK) == 2
         said = "python -m dream: no picture could be dreamed; the manifest says why\n"
         assert capsys.readouterr().err.endswith(said)
-    folder_of(tmp_path / "good", 1)
+    make_photos(tmp_path / "good", 1)
     (tmp_path / "good" / "photo00.png").rename(photos / "photo00.png")
     for _ in range(2):
         assert batch(photos, out, *QUICK) == 0
@@ -373,7 +376,7 @@ def test_photos_of_one_name_are_all_dreamed_and_have_a_sheet_each(
     photos, out = tmp_path / "in", tmp_path / "in" / "out"
     photos.mkdir()
     for name in ("100APPLE", "101APPLE"):
-        folder_of(photos / name, 1)
+        make_photos(photos / name, 1)
     photo = load_image(photos / "100APPLE" / "photo00.png")
     to_pil_image(photo).save(photos / "100APPLE" / "photo00.jpg")
     (photos / "100APPLE" / "more.heic").touch()
@@ -407,8 +410,8 @@ def test_pictures_are_never_among_their_dreams(tmp_path: Path, capsys: Printed) 
     photos = tmp_path / "in"
     photos.mkdir()
     (photos / "101APPLE").mkdir()
-    folder_of(photos / "100APPLE", 1)
-    folder_of(photos / "101APPLE" / "old", 1)
+    make_photos(photos / "100APPLE", 1)
+    make_photos(photos / "101APPLE" / "old", 1)
     for out in (photos, photos / "100APPLE", photos / "101APPLE"):
         for _ in range(2):
             assert batch(photos, out, *QUICK, "--recursive") == 2
@@ -421,7 +424,7 @@ def test_a_folder_is_passed_over_only_if_it_is_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in").mkdir()
-    folder_of(tmp_path / "in" / "here", 1)
+    make_photos(tmp_path / "in" / "here", 1)
     monkeypatch.chdir(tmp_path / "in" / "here")
     (found,), _ = list_images(str(tmp_path / "in"), recursive=True)
     assert found.endswith("photo00.png")
@@ -492,7 +495,7 @@ def test_bad_input_is_one_line(
     (places["OTHER"] / "folder").mkdir(parents=True)
     (places["OTHER"] / "photo.heic").touch()
     if "{CLIP}" in given:
-        steady(places["CLIP"], panned(2), Fraction(12))
+        write_video(places["CLIP"], pan_noise(2), Fraction(12))
     assert batch(*(word.format(**places) for word in given)) == 2
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1 and re.search(said, printed), printed
@@ -521,6 +524,6 @@ def test_a_package_that_is_not_there_is_one_line_that_says_how_to_get_it(
 
 
 def test_a_bad_sweep_takes_no_video_apart(tmp_path: Path, capsys: Printed) -> None:
-    clip = steady(tmp_path / "clip.mp4", panned(2), Fraction(12))
+    clip = write_video(tmp_path / "clip.mp4", pan_noise(2), Fraction(12))
     assert batch(clip, tmp_path / "out", "--sweep", "octaves=1,99") == 2
     assert "octaves must be" in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dream import DreamRecipe
 from dream.batch.tasks import make_tasks, names
 from dream.recipe.variations import sweep
-from tests.support.fuzz import limited
+from tests.support.fuzz import limit_cases
 from tests.support.many import RECIPE
 
 LAYERS = ["conv3", "inception3a", "inception3b", "inception4c"]
@@ -49,7 +49,7 @@ def recipes(draw: st.DrawFn) -> DreamRecipe:
     return DreamRecipe(**chosen)
 
 
-@limited(8)
+@limit_cases(8)
 @given(st.lists(recipes(), min_size=40, max_size=40))
 def test_two_recipes_never_share_a_name(drawn: list[DreamRecipe]) -> None:
     drawn = list(dict.fromkeys(drawn))
@@ -82,14 +82,16 @@ FILES = st.lists(
 )
 
 
-@limited(200)
+@limit_cases(200)
 @given(FILES)
 def test_two_photos_never_share_a_name(files: list[str]) -> None:
     found = names(files)
     assert len({name.casefold() for name in found.values()}) == len(found) == len(files)
     assert found == names(files[::-1])
     made = make_tasks(
-        files, [RECIPE, RECIPE.with_changes(layer="conv3, inception3a", jitter=7)], "cpu"
+        files,
+        [RECIPE, RECIPE.with_changes(layer="conv3, inception3a", jitter=7)],
+        "cpu",
     )
     assert len({task.output.casefold() for task in made}) == len(made) == 2 * len(files)
     assert max(len(task.output.encode()) for task in made) < 256

@@ -16,7 +16,14 @@ from PIL import Image
 from dream import PictureError
 from dream.batch.video_frames import is_video_file
 from dream.files.video_reader import VideoInfo, read_frames, read_video_info
-from tests.support.videos import encoded, of_frames, panned, steady, turned, with_sound
+from tests.support.videos import (
+    add_beeps,
+    encode_video,
+    pan_noise,
+    set_matrix,
+    write_frames,
+    write_video,
+)
 
 
 def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
@@ -63,7 +70,7 @@ def test_what_does_not_say_its_colours_is_bt_709_from_720_lines_on(
     colour = (40, 180, 60)
     frames = [plain(as_yuv(colour, *matrix, full), (64, lines)) for _ in range(2)]
     about: Any = {"colorspace": tag, "color_range": 2 if full else 0, "options": EXACT}
-    path = of_frames(tmp_path / "in.mp4", frames, **about)
+    path = write_frames(tmp_path / "in.mp4", frames, **about)
     assert middle(path) == pytest.approx(colour, abs=3)
 
 
@@ -81,20 +88,20 @@ def test_hdr_is_brought_to_sdr(transfer: int, greys: dict[float, int], tmp_path:
         grey = [round(64 + 876 * share), 512, 512]
         frames = [plain(grey, (64, 48), "yuv420p10le") for _ in range(2)]
         about: Any = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer}
-        path = of_frames(tmp_path / "in.mp4", frames, options=EXACT, **about)
+        path = write_frames(tmp_path / "in.mp4", frames, options=EXACT, **about)
         assert middle(path) == pytest.approx([expected] * 3, abs=3), share
 
 
 def test_display_p3_in_a_video_becomes_srgb(tmp_path: Path) -> None:
     frames = [plain(as_yuv((200, 60, 60), *BT709, False), (64, 48)) for _ in range(2)]
     about: Any = {"colorspace": 1, "color_primaries": 12, "color_trc": 13, "options": EXACT}
-    seen = middle(of_frames(tmp_path / "in.mp4", frames, **about))
+    seen = middle(write_frames(tmp_path / "in.mp4", frames, **about))
     assert seen == pytest.approx((217, 42, 52), abs=5)
 
 
 def test_a_matrix_that_the_scaler_does_not_know_costs_no_video(tmp_path: Path) -> None:
     frames = [plain(as_yuv((40, 180, 60), *BT601, False), (64, 48)) for _ in range(2)]
-    path = of_frames(tmp_path / "in.mp4", frames, colorspace=8, options=EXACT)
+    path = write_frames(tmp_path / "in.mp4", frames, colorspace=8, options=EXACT)
     assert middle(path) == pytest.approx((40, 180, 60), abs=3)
 
 
@@ -108,7 +115,7 @@ def test_a_video_is_turned_and_mirrored_as_its_matrix_says(
 ) -> None:
     image = Image.new("RGB", (64, 48), "black")
     image.paste("red", (0, 0, 32, 24))
-    path = turned(tmp_path / "in.mp4", steady(tmp_path / "flat.mp4", [image] * 3), matrix)
+    path = set_matrix(tmp_path / "in.mp4", write_video(tmp_path / "flat.mp4", [image] * 3), matrix)
     video, (upright, *_) = read(path)
     assert video.size == ((48, 64) if matrix[0] else (64, 48))
     # Where the corner at the file's left and top comes to lie: x' = ax + cy, y' = bx + dy.
@@ -130,7 +137,7 @@ def test_an_interlaced_video_is_not_combed(tmp_path: Path) -> None:
         combed = np.ascontiguousarray(fields.swapaxes(0, 1).reshape(96, 128, 3))
         frames.append(av.VideoFrame.from_ndarray(combed).reformat(format="yuv420p"))
     options = {"x264-params": "interlaced=1", "qp": "10"}
-    video, images = read(of_frames(tmp_path / "in.mp4", frames, options=options))
+    video, images = read(write_frames(tmp_path / "in.mp4", frames, options=options))
     assert len(images) == video.frame_count == 6
     pixels = np.stack([np.asarray(image.convert("L"), float) for image in images])
     assert pixels.max() > 200 and np.abs(np.diff(pixels, axis=1)).mean() < 2
@@ -171,7 +178,7 @@ def moved(packets: list[av.Packet], stream: Any, by: int) -> list[av.Packet]:
 
 
 def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_path: Path) -> None:
-    good = encoded(tmp_path / "good.webm", panned(8), "libvpx", "yuv420p")
+    good = encode_video(tmp_path / "good.webm", pan_noise(8), "libvpx", "yuv420p")
     with av.open(str(good)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for at, old in enumerate(packet for packet in source.demux() if packet.size):
@@ -190,8 +197,8 @@ def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_pa
 
 
 def test_a_video_that_was_cut_begins_with_the_first_frame_that_can_be_read(tmp_path: Path) -> None:
-    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in panned(12)]
-    whole = of_frames(tmp_path / "whole.mp4", frames, options={"g": "8", "bf": "0"})
+    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in pan_noise(12)]
+    whole = write_frames(tmp_path / "whole.mp4", frames, options={"g": "8", "bf": "0"})
     with av.open(str(whole)) as source, av.open(str(tmp_path / "cut.mp4"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in [packet for packet in source.demux() if packet.size][5:]:
@@ -207,7 +214,7 @@ def test_what_is_transparent_in_a_video_is_white(tmp_path: Path) -> None:
     image.paste((250, 0, 0, 255), (0, 0, 32, 48))
     pixels = av.VideoFrame.from_ndarray(np.array(image), format="rgba")
     frames = [pixels.reformat(format="yuva420p") for _ in range(4)]
-    path = of_frames(tmp_path / "in.webm", frames, "libvpx-vp9", metadata={"alpha_mode": "1"})
+    path = write_frames(tmp_path / "in.webm", frames, "libvpx-vp9", metadata={"alpha_mode": "1"})
     video, (first, *_) = read(path)
     assert video.frame_count == 4
     assert first.getpixel((16, 24)) == pytest.approx((250, 0, 0), abs=8)
@@ -215,16 +222,16 @@ def test_what_is_transparent_in_a_video_is_white(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_video_is_refused(tmp_path: Path) -> None:
-    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in panned(4)]
+    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in pan_noise(4)]
     secret = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "a7" * 16}
     about = {"encryption_scheme": "cenc-aes-ctr", **secret}
-    path = of_frames(tmp_path / "in.mp4", frames, container=about)
+    path = write_frames(tmp_path / "in.mp4", frames, container=about)
     with pytest.raises(PictureError, match="^in.mp4 is encrypted; give one that is not$"):
         read_video_info(path)
 
 
 def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
-    path = encoded(tmp_path / "clear.webm", panned(3), "libvpx", "yuv420p")
+    path = encode_video(tmp_path / "clear.webm", pan_noise(3), "libvpx", "yuv420p")
     with av.open(str(path)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         stream.metadata["title"] = "x" * 33
@@ -253,8 +260,8 @@ def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
 def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
     codec: str, ending: str, pixels: str, tmp_path: Path
 ) -> None:
-    images = [image.resize((176, 144)) for image in panned(3)]
-    path = encoded(tmp_path / f"in.{ending}", images, codec, pixels)
+    images = [image.resize((176, 144)) for image in pan_noise(3)]
+    path = encode_video(tmp_path / f"in.{ending}", images, codec, pixels)
     with pytest.raises(
         PictureError, match=f"in.{ending} is in {codec}, which .*; save it as H.264"
     ):
@@ -262,11 +269,11 @@ def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
 
 
 def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path: Path) -> None:
-    video = steady(tmp_path / "a.mp4", panned(9))
-    mute = read_video_info(with_sound(tmp_path / "mute.mov", video, [], "pcm_alaw"))
+    video = write_video(tmp_path / "a.mp4", pan_noise(9))
+    mute = read_video_info(add_beeps(tmp_path / "mute.mov", video, [], "pcm_alaw"))
     assert not mute.has_audio and "sound is in pcm_alaw, which" in mute.remark
     assert not read_video_info(video).remark
-    apple = with_sound(tmp_path / "apple.mov", video, [0.1])
+    apple = add_beeps(tmp_path / "apple.mov", video, [0.1])
     assert read_video_info(apple).has_audio
     content = apple.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"dapa")
     apple.write_bytes(content)
@@ -276,9 +283,9 @@ def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path:
 
 def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
     song = tmp_path / "song.mkv"
-    with_sound(tmp_path / "a.mp4", steady(tmp_path / "silent.mp4", panned(9)), [0.1])
+    add_beeps(tmp_path / "a.mp4", write_video(tmp_path / "silent.mp4", pan_noise(9)), [0.1])
     cover = io.BytesIO()
-    panned(1)[0].save(cover, "JPEG")
+    pan_noise(1)[0].save(cover, "JPEG")
     with av.open(str(tmp_path / "a.mp4")) as source, av.open(str(song), "w") as target:
         own = source.streams.audio[0]
         stream = target.add_stream_from_template(own)
@@ -292,7 +299,7 @@ def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
 
 
 def test_what_is_broken_is_said_in_our_words_and_without_its_folder(tmp_path: Path) -> None:
-    good = steady(tmp_path / "good.mp4", panned(8)).read_bytes()
+    good = write_video(tmp_path / "good.mp4", pan_noise(8)).read_bytes()
     for size in (40, len(good) // 3, len(good) * 2 // 3):
         (tmp_path / "cut.mp4").write_bytes(good[:size])
         with pytest.raises(PictureError, match="^cut.mp4 .*is damaged") as caught:

@@ -15,8 +15,8 @@ from dream.__main__ import main
 from dream.files.video_reader import VideoInfo, VideoLimits, read_frames, read_video_info
 from dream.files.video_writer import OUTPUT_FORMATS, VideoPart, VideoWriter
 from dream.tensors import to_tensor
-from tests.conftest import EXAMPLES, change
-from tests.support.videos import encoded, panned, steady, turned, written
+from tests.conftest import EXAMPLES, difference
+from tests.support.videos import encode_video, pan_noise, set_matrix, write_timed_video, write_video
 
 RATES = (12, "24000/1001", 24, 30, 60)
 
@@ -28,16 +28,16 @@ def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
 
 @pytest.mark.parametrize("rate", [Fraction(rate) for rate in RATES], ids=str)
 def test_frames_rate_and_length_are_exact(rate: Fraction, tmp_path: Path) -> None:
-    images = panned(17)
-    video, frames = read(steady(tmp_path / "steady.mp4", images, rate))
+    images = pan_noise(17)
+    video, frames = read(write_video(tmp_path / "steady.mp4", images, rate))
     assert video.frame_count == len(frames) == 17 and video.frame_rate == rate
     assert video.times == tuple(frame / rate for frame in range(18))
-    assert max(change(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
+    assert max(difference(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
 
 
 def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
     times = [Fraction(at, 600) for at in (0, 20, 25, 60, 61, 200, 230)]
-    path = written(tmp_path / "variable.mp4", panned(6), times, Fraction(1, 600))
+    path = write_timed_video(tmp_path / "variable.mp4", pan_noise(6), times, Fraction(1, 600))
     video, frames = read(path)
     assert video.times == tuple(times) and len(frames) == 6
     # From the middle on, as one that goes on.
@@ -46,7 +46,7 @@ def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", OUTPUT_FORMATS)
 def test_a_film_of_several_parts_carries_its_recipe(ending: str, tmp_path: Path) -> None:
-    layer, base, images = "0 s: conv3; 5 s: inception3b", Fraction(1, 25), panned(30)
+    layer, base, images = "0 s: conv3; 5 s: inception3b", Fraction(1, 25), pan_noise(30)
     recipe = ZoomRecipe(layer=layer, seed=7, seconds=1.2, fps=25)
     film = VideoWriter(tmp_path / f"film{ending}", recipe, (48, 64), 1 / base, base)
     for first in (0, 12, 24):
@@ -60,26 +60,26 @@ def test_a_film_of_several_parts_carries_its_recipe(ending: str, tmp_path: Path)
     video, frames = read(film.path)
     assert video.frame_count == 30 and video.size == (48, 64)
     assert float(video.times[-1]) == pytest.approx(30 / 25, abs=0.001)
-    assert max(change(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
+    assert max(difference(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
 
 
 def test_colours_are_those_of_films(tmp_path: Path) -> None:
     colours = [(250, 20, 30), (20, 200, 60), (30, 40, 220), (200, 200, 200)]
     images = [Image.new("RGB", (64, 48), colour) for colour in colours]
     for ending in (".mp4", ".webm"):
-        _, frames = read(steady(tmp_path / f"colours{ending}", images))
+        _, frames = read(write_video(tmp_path / f"colours{ending}", images))
         for image, frame in zip(images, frames, strict=True):
-            assert change(to_tensor(image), to_tensor(frame)) < 4
+            assert difference(to_tensor(image), to_tensor(frame)) < 4
 
 
 def test_an_mp4_begins_at_once_and_tells_nothing_else(tmp_path: Path) -> None:
-    content = steady(tmp_path / "fast.mp4", panned(5)).read_bytes()
+    content = write_video(tmp_path / "fast.mp4", pan_noise(5)).read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
     assert str(tmp_path).encode() not in content
 
 
 def test_a_gif_is_no_quicker_than_browsers_show(tmp_path: Path) -> None:
-    path = steady(tmp_path / "quick.gif", panned(30), Fraction(60))
+    path = write_video(tmp_path / "quick.gif", pan_noise(30), Fraction(60))
     with Image.open(path) as image:
         delays = []
         for at in range(image.n_frames):  # type: ignore[attr-defined]
@@ -89,7 +89,7 @@ def test_a_gif_is_no_quicker_than_browsers_show(tmp_path: Path) -> None:
 
 
 def test_a_film_goes_on_from_its_last_part_and_from_its_own_only(tmp_path: Path) -> None:
-    base, images = Fraction(1, 10), panned(6)
+    base, images = Fraction(1, 10), pan_noise(6)
 
     def film(recipe: ZoomRecipe) -> VideoWriter:
         return VideoWriter(tmp_path / "film.mp4", recipe, (48, 64), 1 / base, base)
@@ -247,7 +247,7 @@ def test_a_name_too_long_for_its_parts_is_refused_in_a_line(
 def test_the_video_of_a_phone_comes_out_upright(tmp_path: Path) -> None:
     image = Image.new("RGB", (64, 48), "black")
     image.paste("red", (0, 0, 32, 48))  # The left half: the upper one of what was filmed.
-    path = turned(tmp_path / "phone.mp4", steady(tmp_path / "flat.mp4", [image] * 3))
+    path = set_matrix(tmp_path / "phone.mp4", write_video(tmp_path / "flat.mp4", [image] * 3))
     video, (upright, *_) = read(path)
     assert video.size == (64, 48)
     top, bottom = upright.getpixel((24, 8)), upright.getpixel((24, 56))
@@ -255,7 +255,7 @@ def test_the_video_of_a_phone_comes_out_upright(tmp_path: Path) -> None:
 
 
 def test_what_is_no_video_to_dream_is_refused_in_one_line(tmp_path: Path) -> None:
-    good = steady(tmp_path / "good.mp4", panned(8)).read_bytes()
+    good = write_video(tmp_path / "good.mp4", pan_noise(8)).read_bytes()
     bad = {
         "corrupt.mp4": good[: len(good) // 3],
         "noise.mp4": good[:40] + os.urandom(2000),
@@ -273,7 +273,7 @@ def test_what_is_no_video_to_dream_is_refused_in_one_line(tmp_path: Path) -> Non
 
 
 def test_tags_that_are_no_utf_8_do_no_harm(tmp_path: Path) -> None:
-    path = steady(tmp_path / "tagged.mp4", panned(3))
+    path = write_video(tmp_path / "tagged.mp4", pan_noise(3))
     path.write_bytes(path.read_bytes().replace(b'"dreamlet"', b'"dreamle\xe9"'))
     assert read_video_info(path).frame_count == 3
     with pytest.raises(RecipeError, match="dreamle\N{REPLACEMENT CHARACTER}"):
@@ -292,10 +292,10 @@ CODECS_TO_READ = [
 def test_what_cameras_and_browsers_write_is_read(
     codec: str, ending: str, pixels: str, tmp_path: Path
 ) -> None:
-    images = panned(8)
-    video, frames = read(encoded(tmp_path / f"in.{ending}", images, codec, pixels))
+    images = pan_noise(8)
+    video, frames = read(encode_video(tmp_path / f"in.{ending}", images, codec, pixels))
     assert video.frame_count == 8 and float(video.frame_rate) == pytest.approx(24, abs=0.1)
-    assert max(change(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 8
+    assert max(difference(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 8
 
 
 @pytest.mark.parametrize(
@@ -305,31 +305,31 @@ def test_what_cameras_and_browsers_write_is_read(
 def test_of_slow_motion_some_frames_are_left_out(
     rate: int, ending: str, every: int, tmp_path: Path
 ) -> None:
-    images = panned(24)
-    video, frames = read(steady(tmp_path / f"slow.{ending}", images, Fraction(rate)))
+    images = pan_noise(24)
+    video, frames = read(write_video(tmp_path / f"slow.{ending}", images, Fraction(rate)))
     assert video.frame_count == len(frames) == 24 / every and video.frame_rate <= 121
     assert float(video.times[-1]) == pytest.approx(24 / rate, abs=0.003)
     for at, frame in enumerate(frames):
         near = images[max(0, every * at - 1) : every * at + 2]
-        assert min(change(to_tensor(frame), to_tensor(image)) for image in near) < 8
+        assert min(difference(to_tensor(frame), to_tensor(image)) for image in near) < 8
 
 
 def test_no_more_of_slow_motion_is_decoded_than_four_times_what_is_taken(tmp_path: Path) -> None:
-    images, limits = panned(21), VideoLimits(frames=5, rate=60)
-    slow = steady(tmp_path / "slow.mp4", images[:20], Fraction(240))
+    images, limits = pan_noise(21), VideoLimits(frames=5, rate=60)
+    slow = write_video(tmp_path / "slow.mp4", images[:20], Fraction(240))
     assert read_video_info(slow, limits).frame_count == 5
-    steady(slow, images, Fraction(240))
+    write_video(slow, images, Fraction(240))
     said = "^slow.mp4 has more than 20 frames, of which 5 are taken at most; cut it$"
     with pytest.raises(PictureError, match=said):
         read_video_info(slow, limits)
 
 
 def test_a_video_beyond_the_limits_is_refused_in_one_line(tmp_path: Path) -> None:
-    images = panned(3)
+    images = pan_noise(3)
     hours = [Fraction(0), Fraction(60), Fraction(120), Fraction(36_000)]
-    written(tmp_path / "long.mp4", images, hours, Fraction(1))
-    steady(tmp_path / "one.mp4", images[:1])
-    gif = bytearray(steady(tmp_path / "large.gif", images).read_bytes())
+    write_timed_video(tmp_path / "long.mp4", images, hours, Fraction(1))
+    write_video(tmp_path / "one.mp4", images[:1])
+    gif = bytearray(write_video(tmp_path / "large.gif", images).read_bytes())
     gif[6:10] = (16_384).to_bytes(2, "little") * 2
     (tmp_path / "large.gif").write_bytes(gif)
     for name, said in {
@@ -340,7 +340,7 @@ def test_a_video_beyond_the_limits_is_refused_in_one_line(tmp_path: Path) -> Non
         with pytest.raises(PictureError) as caught:
             read_video_info(tmp_path / name)
         assert str(caught.value) == said
-    good = steady(tmp_path / "good.mp4", images)
+    good = write_video(tmp_path / "good.mp4", images)
     with pytest.raises(PictureError, match="good.mp4 has a side of 64 pixels; shrink it"):
         read_video_info(good, VideoLimits(side=60))
     with pytest.raises(PictureError, match="good.mp4 has 3 frames; cut it: the limit is 2"):

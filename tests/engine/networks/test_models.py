@@ -17,7 +17,7 @@ from dream.networks.architecture import build
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
 from dream.render.objective import energy
-from tests.conftest import painted
+from tests.conftest import render_recipes
 
 FETCHED = [card for card in catalogue.CARDS.values() if not card.source.is_shipped]
 NINE = {
@@ -112,7 +112,7 @@ def test_it_dreams_at_its_smallest_side_and_at_224(
         recipe = DreamRecipe(
             model=card.name, layer=layer, octaves=2, iterations=1, jitter=0, max_side=224
         )
-        *_, frame = painted(network, [recipe], picture[:, :, :side, :side])
+        *_, frame = render_recipes(network, [recipe], picture[:, :, :side, :side])
         change = (frame.tensor - picture[:, :, :side, :side]).abs().mean() * 255
         assert 0.5 < change < 10, layer
 

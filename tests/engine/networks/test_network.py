@@ -11,7 +11,7 @@ from dream.networks.architecture import channel_count
 from dream.networks.graph_rewrite import redirected_relu
 from dream.networks.network import Network
 from dream.render.objective import Objective, channel, energy
-from tests.conftest import dreamlet, whole_network_activation
+from tests.conftest import load_dreamlet, whole_network_activation
 
 LAYERS = [layer.name for layer in catalogue.get_card("dreamlet").layers]
 
@@ -78,7 +78,7 @@ def test_objectives_are_values() -> None:
 
 def test_a_layer_is_checked_while_another_thread_is_within_a_forward(noise: Tensor) -> None:
     card = catalogue.get_card("dreamlet")
-    network = dreamlet()
+    network = load_dreamlet()
     within, go_on = threading.Event(), threading.Event()
 
     def wait(*_: object) -> None:
@@ -98,7 +98,7 @@ def test_a_layer_is_checked_while_another_thread_is_within_a_forward(noise: Tens
 
 def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor) -> None:
     # torch.fx patches nn.Module for all threads while it traces.
-    network = dreamlet()
+    network = load_dreamlet()
     expected = network.activations(noise, ("inception3b",))["inception3b"]
     stop, wrong = threading.Event(), []
 
@@ -114,7 +114,7 @@ def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor)
     thread = threading.Thread(target=read_all_the_time)
     thread.start()
     for layer in LAYERS:
-        dreamlet().activations(noise, (layer,))
+        load_dreamlet().activations(noise, (layer,))
     stop.set()
     thread.join()
     assert not wrong

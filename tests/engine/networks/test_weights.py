@@ -32,8 +32,8 @@ from dream.networks.network import Network
 from dream.page import status_line
 from dream.render.objective import energy
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.hub import Hub, running_hub
-from tests.support.real import REAL
+from tests.support.hub import Hub, run_hub
+from tests.support.real import REAL_WEIGHTS_FOLDER
 
 MODEL = "squeezenet1_1"
 REPO, FILE, REVISION = "somebody/networks", "squeezenet1_1.safetensors", "a" * 40
@@ -68,7 +68,7 @@ def point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub, empty caches, and nothing of this machine's own."""
-    with running_hub() as hub:
+    with run_hub() as hub:
         point_at(hub.address, monkeypatch)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
@@ -125,17 +125,17 @@ def test_the_first_start_downloads_and_the_second_asks_for_nothing(
 ) -> None:
     path, steps = fetched(card)
     assert same_weights(path) and path == weights.find_weights(card)
-    assert {step.source for step in steps} == {"the hub"} and hub.transfers() == 1
-    hub.asked.clear()
+    assert {step.source for step in steps} == {"the hub"} and hub.transfer_count() == 1
+    hub.requests.clear()
     assert fetched(card) == (path, [])
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_a_dream_fetches_what_it_needs(hub: Hub, card: ModelCard, cat: torch.Tensor) -> None:
     recipe = DreamRecipe(model=MODEL, octaves=1, iterations=2, max_side=96)
     engine = Engine("cpu")
     *_, frame = engine.dream(cat, recipe)
-    assert frame.step == 2 and hub.transfers() == 1
+    assert frame.step == 2 and hub.transfer_count() == 1
     assert engine.network(MODEL) is engine.network(MODEL)
 
 
@@ -181,8 +181,8 @@ def test_what_the_hub_fails_at_torchvision_makes_good(
     hub.faults[HUB_PATH] = fault
     path, _ = fetched(card)
     assert path.suffix == ".pth" and same_weights(path)
-    hub.asked.clear()
-    assert fetched(card) == (path, []) and hub.asked == []  # It is cached as well as the hub's.
+    hub.requests.clear()
+    assert fetched(card) == (path, []) and hub.requests == []  # It is cached as well as the hub's.
     # And where torchvision fails too, all of it is told.
     path.unlink()
     hub.faults[torchvision_path(card)] = 503
@@ -243,9 +243,9 @@ def test_a_cached_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCar
     path, _ = fetched(card)
     blob = path.resolve()
     blob.write_bytes(blob.read_bytes()[:-1] + b"?")
-    hub.asked.clear()
+    hub.requests.clear()
     again, _ = fetched(card)
-    assert same_weights(again) and hub.transfers() == 1
+    assert same_weights(again) and hub.transfer_count() == 1
     again.resolve().write_bytes(b"half")
     hub.faults |= {HUB_PATH: "gated", torchvision_path(card): "gated"}
     with pytest.raises(WeightsUnavailable, match="here: .* is damaged.*the hub: .*restricted"):
@@ -285,10 +285,10 @@ def test_a_newer_file_of_another_program_is_left_in_the_hubs_cache(
     hub: Hub, moving: ModelCard, theirs: Path
 ) -> None:
     newer = theirs.read_bytes()
-    hub.asked.clear()
+    hub.requests.clear()
     assert weights.find_weights(moving) is None
     assert fetched(moving)[0].suffix == ".pth"  # Torchvision's; the hub has ours no more.
-    assert theirs.read_bytes() == newer and f"GET {MAIN}" not in hub.asked
+    assert theirs.read_bytes() == newer and f"GET {MAIN}" not in hub.requests
 
 
 def test_ours_is_fetched_beside_another_programs_newer_file(
@@ -308,7 +308,7 @@ def test_offline_asks_for_nothing_and_says_so(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(WeightsUnavailable, match="HF_HUB_OFFLINE is set.*HF_HUB_OFFLINE is set"):
         fetched(card)
-    assert hub.asked == []
+    assert hub.requests == []
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     path, _ = fetched(card)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -356,7 +356,7 @@ def test_a_file_whose_sha256_is_not_known_is_not_taken_from_the_hub(
 ) -> None:
     unknown = replace(card, source=replace(card.source, sha256=""))
     assert fetched(unknown)[0].suffix == ".pth"
-    assert not [request for request in hub.asked if REPO in request]
+    assert not [request for request in hub.requests if REPO in request]
 
 
 SCRIPT = """
@@ -418,7 +418,7 @@ def test_weights_of_ones_own_come_first_and_need_no_hub(
     (tmp_path / f"{MODEL}.safetensors").write_bytes(content)
     monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
     assert fetched(card) == (tmp_path / f"{MODEL}.safetensors", [])
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> None:
@@ -493,11 +493,11 @@ def test_dreamlet_is_found_beside_its_card_and_not_trusted_blindly(
     assert (
         path == weights.find_weights(card) == ROOT / "dream" / "networks" / "dreamlet.safetensors"
     )
-    assert not steps and not hub.asked
+    assert not steps and not hub.requests
     altered = replace(card, source=replace(card.source, sha256="0" * 64))
     with pytest.raises(WeightsUnavailable, match="here: dreamlet.safetensors is damaged"):
         fetched(altered)
-    assert path.is_file() and hub.asked == []
+    assert path.is_file() and hub.requests == []
 
 
 def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
@@ -651,7 +651,7 @@ def test_two_who_fetch_the_same_share_one_download(hub: Hub, card: ModelCard) ->
     first.close()
     assert next(second).bytes_done > 0
     *_, last = second
-    assert last.bytes_done <= last.bytes_total and hub.transfers() == 1
+    assert last.bytes_done <= last.bytes_total and hub.transfer_count() == 1
     assert list(engine.fetch(MODEL)) == []
 
 
@@ -665,7 +665,7 @@ def test_a_download_goes_on_until_the_last_who_follows_it_leaves(hub: Hub, card:
         fetching.close()
     time.sleep(1)
     assert weights.find_weights(card) is None
-    assert engine.network(MODEL) and hub.transfers() == 2
+    assert engine.network(MODEL) and hub.transfer_count() == 2
 
 
 def test_all_who_follow_a_download_are_told_why_it_failed(
@@ -696,7 +696,7 @@ def test_two_threads_share_one_loading(
     monkeypatch.setattr("dream.networks.network_cache.Network", counted)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         networks = list(pool.map(lambda _: engine.network(MODEL), range(4)))
-    assert len(made) == 1 and hub.transfers() == 1
+    assert len(made) == 1 and hub.transfer_count() == 1
     assert all(network is networks[0] for network in networks)
 
 
@@ -732,9 +732,9 @@ def test_every_architecture_is_fetched_and_dreams(
     recipe = DreamRecipe(model=model, octaves=1, iterations=1, max_side=160)
     *_, frame = Engine("cpu").dream(cat, recipe)
     assert frame.step == 1 and frame.tensor.isfinite().all()
-    hub.asked.clear()
+    hub.requests.clear()
     Engine("cpu").network(model)
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 @pytest.mark.parametrize(
@@ -744,11 +744,11 @@ def test_every_architecture_is_fetched_and_dreams(
         ("mobilenet_v2", ("features.6", "features.13", "features.16")),
     ],
 )
-@pytest.mark.skipif(not REAL.is_dir(), reason="no real weights beside this checkout")
+@pytest.mark.skipif(not REAL_WEIGHTS_FOLDER.is_dir(), reason="no real weights beside this checkout")
 def test_real_weights_from_the_hub_see_and_dream(
     model: str, layers: tuple[str, ...], hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = (REAL / f"{model}.safetensors").read_bytes()
+    content = (REAL_WEIGHTS_FOLDER / f"{model}.safetensors").read_bytes()
     path = f"/{REPO}/resolve/{REVISION}/{model}.safetensors"
     source = Source(
         f"{model}.safetensors", 0, hub.put(path, content), REPO, REVISION, hub.address + "/x-0.pth"

@@ -14,8 +14,8 @@ from dream.recipe.channel import evenly_spaced_channels
 from dream.render import ascent
 from dream.render.channel import silent_channels_message
 from dream.tensors import to_tensor
-from tests.conftest import EXAMPLES, change, painted
-from tools.measure import alike
+from tests.conftest import EXAMPLES, difference, render_recipes
+from tools.measure import correlation
 
 PHOTOS = sorted(EXAMPLES.glob("*.jpg"))
 
@@ -65,17 +65,17 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
 
 def test_two_channels_give_two_pictures(fresh: Engine) -> None:
     pictures = made(fresh, recipes("inception4c", [80, 120], size=96, steps=24))
-    assert change(pictures[80], pictures[120]) > 20
+    assert difference(pictures[80], pictures[120]) > 20
 
 
 def test_in_a_batch_each_picture_is_what_it_is_alone(network: Network) -> None:
     # In few steps, so that last bits, which differ by what the batch is, do not grow.
     wanted = recipes("inception4a", [3, 50, 200], size=64, steps=5)
-    *_, together = painted(network, wanted)
-    assert change(together.tensor[0], together.tensor[1]) > 1
+    *_, together = render_recipes(network, wanted)
+    assert difference(together.tensor[0], together.tensor[1]) > 1
     for place, recipe in enumerate(wanted):
-        *_, alone = painted(network, [recipe])
-        assert change(together.tensor[place], alone.tensor[0]) < 0.05
+        *_, alone = render_recipes(network, [recipe])
+        assert difference(together.tensor[place], alone.tensor[0]) < 0.05
 
 
 def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
@@ -86,7 +86,7 @@ def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
         for seed in (3, 3, 4)
     )
     assert torch.equal(one, same)
-    assert change(one, other) > 2
+    assert difference(one, other) > 2
 
 
 def test_frames_count_from_the_noise_to_the_result(fresh: Engine) -> None:
@@ -129,9 +129,9 @@ def test_without_redirected_relus_channels_would_stay_grey(
 ) -> None:
     wanted = recipes("inception5a", list(evenly_spaced_channels(24, "dreamlet", "inception5a")))
     wanted = [recipe.with_changes(size=92, steps=6) for recipe in wanted]  # One batch.
-    *_, awake = painted(network, wanted)
+    *_, awake = render_recipes(network, wanted)
     monkeypatch.setattr(ascent, "REDIRECTED_RELU_STEPS", 0)
-    *_, asleep = painted(network, wanted)
+    *_, asleep = render_recipes(network, wanted)
     assert len(asleep.silent) >= 4 > len(awake.silent)
     assert set(asleep.silent) <= {recipe.channel for recipe in wanted}
     assert "silent: nothing in the picture excites" in silent_channels_message("x", asleep.silent)
@@ -259,7 +259,7 @@ def test_what_ships_is_what_the_recipes_make(monkeypatch: pytest.MonkeyPatch) ->
     unaided = Engine("cpu")
     unaided.cache.max_bytes = 0
     anew = made(unaided, recipes("inception3b", [0]))[0]
-    assert alike(to_tensor(kept), anew, torch.full_like(anew, 0.5)) > 0.4
+    assert correlation(to_tensor(kept), anew, torch.full_like(anew, 0.5)) > 0.4
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_every_listed_layer_has_channels(model: str) -> None:
 def test_one_picture_of_a_frame_is_made_alone(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (frame,) = painted(network, recipes("inception4a", [3, 50, 200], size=48, steps=0))
+    (frame,) = render_recipes(network, recipes("inception4a", [3, 50, 200], size=48, steps=0))
     made: list[object] = []
     monkeypatch.setattr("dream.render.loop.to_pil_image", made.append)
     frame.picture()

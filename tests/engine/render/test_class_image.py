@@ -22,8 +22,8 @@ from dream.networks.architecture import build
 from dream.networks.network import Network
 from dream.recipe.knob import knobs
 from dream.render.class_image import MODES, class_objective, classify, select_best
-from tests.conftest import painted
-from tests.support.real import REAL, TEN
+from tests.conftest import render_recipes
+from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
 
 
 def last(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
@@ -42,8 +42,8 @@ def logits_of(network: Network, picture: Tensor) -> np.ndarray:
 @pytest.fixture(scope="module")
 def four(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
     """Four classes and their pictures, in float32; `make bench` makes and judges ten."""
-    recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN[:4]]
-    frames = (frame for frame in painted(network, recipes) if frame.finished)
+    recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN_CLASSES[:4]]
+    frames = (frame for frame in render_recipes(network, recipes) if frame.finished)
     return [(recipe, frame.tensor) for recipe, frame in zip(recipes, frames, strict=True)]
 
 
@@ -63,9 +63,9 @@ def test_most_class_images_are_what_the_network_takes_them_for(
 def test_another_network_takes_most_for_the_same(
     model: str, four: list[tuple[ClassRecipe, Tensor]]
 ) -> None:
-    path = REAL / f"{model}.safetensors"
+    path = REAL_WEIGHTS_FOLDER / f"{model}.safetensors"
     if not path.exists():
-        pytest.skip(f"no {path.name} in {REAL}")
+        pytest.skip(f"no {path.name} in {REAL_WEIGHTS_FOLDER}")
     judge = Engine("cpu", {model: path})
     ranks = [
         judge.verdict(picture, recipe.with_changes(model=model)).rank for recipe, picture in four
@@ -75,7 +75,7 @@ def test_another_network_takes_most_for_the_same(
 
 def test_classic_equals_a_ten_line_reference(exact: Network) -> None:
     recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=12, penalty=0.01, seed=3)
-    frames = list(painted(exact, [recipe]))
+    frames = list(render_recipes(exact, [recipe]))
     picture = frames[0].tensor.double()
     for frame in frames[1:]:
         leaf = picture.clone().requires_grad_()
@@ -91,7 +91,7 @@ def test_a_larger_penalty_makes_the_norm_fall(network: Network) -> None:
     norms = []
     for penalty in (0.0, 0.01, 0.1):
         recipe = ClassRecipe(mode="classic", size=64, steps=40, penalty=penalty)
-        *_, frame = painted(network, [recipe])
+        *_, frame = render_recipes(network, [recipe])
         norms.append(((frame.tensor - network.mean) / network.std).square().sum().item())
     assert norms[0] > norms[1] > norms[2]
 
@@ -130,19 +130,19 @@ def test_the_best_of_several_tries_goes_on(network: Network, cat: Tensor) -> Non
 
 
 def test_frames_count_the_steps_of_each_size(network: Network) -> None:
-    frames = list(painted(network, [ClassRecipe(size=64, steps=10)]))[1:]
+    frames = list(render_recipes(network, [ClassRecipe(size=64, steps=10)]))[1:]
     assert [(frame.octave, frame.octave_step, frame.octave_steps) for frame in frames] == [
         *((1, step, 5) for step in range(1, 6)),
         *((2, step, 3) for step in range(1, 4)),
         *((3, step, 2) for step in range(1, 3)),
     ]
     # A size may have no step, and the picture is finished all the same.
-    *_, last = painted(network, [ClassRecipe(size=64, steps=1)])
+    *_, last = render_recipes(network, [ClassRecipe(size=64, steps=1)])
     assert (last.octave, last.finished) == (1, True) or (last.octave, last.finished) == (2, True)
 
 
 def test_tries_are_shown_as_one_picture(network: Network) -> None:
-    frames = list(painted(network, [ClassRecipe(size=128, steps=20, tries=4)]))
+    frames = list(render_recipes(network, [ClassRecipe(size=128, steps=20, tries=4)]))
     assert {tuple(frame.tensor.shape) for frame in frames} == {(1, 3, 128, 128)}
     assert [frame.octave for frame in frames] == sorted(frame.octave for frame in frames)
     assert {frame.octave for frame in frames} == {1, 2, 3}

@@ -11,7 +11,7 @@ import torch
 from dream import DreamRecipe, Engine
 from dream.render import cpu_threads
 from dream.render.cpu_threads import MAX_CALM_SECONDS, MIN_CALM_SECONDS, CpuThreads
-from tests.conftest import on_threads
+from tests.conftest import use_threads
 
 STEP = 0.125
 
@@ -45,7 +45,7 @@ class Machine:
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    with on_threads(2):
+    with use_threads(2):
         yield
 
 

@@ -20,7 +20,7 @@ from tests.support.software_device import SoftwareDevice, software_device
 from tools.gpu import comparison
 from tools.gpu.__main__ import PARTS, main
 from tools.gpu.cases import Case, cases
-from tools.measure import alike
+from tools.measure import correlation
 
 CASES = cases(side=64, steps=2)
 
@@ -39,7 +39,7 @@ def there(device: SoftwareDevice) -> Engine:
 
 def first_step(case: Case, engine: Engine) -> tuple[Tensor, Tensor]:
     """What is there before the first step and after it, on the CPU."""
-    before, after, *_ = (frame.tensor.cpu() for frame in case.paint(engine))
+    before, after, *_ = (frame.tensor.cpu() for frame in case.render(engine))
     return before, after
 
 
@@ -48,7 +48,7 @@ def test_every_picture_is_painted_on_a_device_that_no_step_waits_for(
     name: str, engine: Engine, there: Engine, device: SoftwareDevice
 ) -> None:
     device.doubles.clear()
-    frames = CASES[name].paint(there)
+    frames = CASES[name].render(there)
     start, first = next(frames).tensor, next(frames).tensor
     device.waits.clear()
     for frame in frames:
@@ -58,7 +58,7 @@ def test_every_picture_is_painted_on_a_device_that_no_step_waits_for(
         device.waits.clear()
     assert not device.doubles
     before, after = first_step(CASES[name], engine)
-    assert alike(first.cpu(), after, before) > 0.99
+    assert correlation(first.cpu(), after, before) > 0.99
     assert (start.cpu() - before).abs().max() < 0.5 / 255
 
 
@@ -69,11 +69,11 @@ def test_a_tensor_of_the_cpu_in_a_step_is_refused(
         objective, "_device_constant", lambda numbers, dtype, _: torch.tensor(numbers)
     )
     with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
-        list(CASES["dream, channels"].paint(there))
+        list(CASES["dream, channels"].render(there))
 
 
 def test_a_step_that_asks_for_a_number_is_seen(there: Engine, device: SoftwareDevice) -> None:
-    frames = CASES["dream"].paint(there)
+    frames = CASES["dream"].render(there)
     next(frames)
     device.waits.clear()
     assert len(next(frames).values) == 1
@@ -121,7 +121,7 @@ class Broken(Case):
     error: str = ""
 
     def paint(self, engine: Engine) -> Iterator[Frame]:
-        for frame in super().paint(engine):
+        for frame in super().render(engine):
             if engine.network("dreamlet").dtype == torch.float32:
                 yield frame
             elif self.error:

@@ -19,7 +19,7 @@ from dream.networks.network import Network
 from dream.render import guide as guides
 from dream.render import objective
 from dream.render.objective import Match, match, texture
-from tests.conftest import EXAMPLES, ROOT, painted
+from tests.conftest import EXAMPLES, ROOT, render_recipes
 from tests.tools import means
 
 LAYER = "inception5a"
@@ -59,7 +59,7 @@ def dreams(network: Network) -> Dreams:
         for guide, how in guided
     ]
     free = DreamRecipe(layer=LAYER, **SMALL)  # type: ignore[arg-type]
-    frames = [each for each in painted(network, [*recipes, free], clouds) if each.finished]
+    frames = [each for each in render_recipes(network, [*recipes, free], clouds) if each.finished]
     pictures = [frame.tensor for frame in frames]
     size = pictures[0].shape[2:]
     before = F.interpolate(clouds, size, mode="bicubic", antialias=True).clamp(0, 1)

@@ -24,8 +24,8 @@ from dream.render.loop import Frame, to_batch
 from dream.render.plan import AnyJob
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from dream.tensors import resize_clamped, to_pil_image
-from tests.conftest import EXAMPLES, ROOT, change
-from tools.measure import alike
+from tests.conftest import EXAMPLES, ROOT, difference
+from tools.measure import correlation
 
 RECIPE = LiveRecipe(max_side=180, intensity=8)
 
@@ -65,12 +65,14 @@ def test_what_moves_takes_its_dream_along(mirror: LiveDreamer) -> None:
     frames = dreamed(mirror, [with_square(left) for left in places])
     first, last = (square(frames[at], places[at]) for at in (9, -1))
     own = square(to_batch([with_square(10)]), 10)
-    assert change(first, own) > 8
-    assert alike(first, last, own) > 0.5 and change(last, own) > 0.8 * change(first, own)
+    assert difference(first, own) > 8
+    assert correlation(first, last, own) > 0.5 and difference(last, own) > 0.8 * difference(
+        first, own
+    )
     # Where it jumped there, nothing could be followed.
     jumped = LiveDreamer(mirror.render)
     jump = dreamed(jumped, [with_square(10)] * 10 + [with_square(100)])[-1]
-    assert change(square(jump, 100), own) < 0.5 * change(first, own)
+    assert difference(square(jump, 100), own) < 0.5 * difference(first, own)
 
 
 def square(picture: Tensor, left: int) -> Tensor:
@@ -82,7 +84,7 @@ def test_what_is_new_is_seen_within_two_frames(mirror: LiveDreamer) -> None:
     dreamed(mirror, [with_square(None)] * 12)
     *_, shown = dreamed(mirror, [with_square(40)] * 2)
     own, none = (square(to_batch([with_square(left)]), 40) for left in (40, None))
-    assert change(square(shown, 40), own) < 0.4 * change(square(shown, 40), none)
+    assert difference(square(shown, 40), own) < 0.4 * difference(square(shown, 40), none)
 
 
 def test_a_still_camera_never_burns_out(mirror: LiveDreamer) -> None:
@@ -97,7 +99,7 @@ def test_a_still_camera_never_burns_out(mirror: LiveDreamer) -> None:
             look.colourfulness / like.colourfulness.clamp(MIN_COLOURFULNESS)
         ) == pytest.approx(1, abs=0.1)
     shown = to_batch([mirror.last_pair[1]])
-    assert change(shown, to_batch([seen])) > 8  # It dreams.
+    assert difference(shown, to_batch([seen])) > 8  # It dreams.
 
 
 def test_two_who_look_see_nothing_of_each_other(engine: Engine) -> None:

@@ -16,13 +16,13 @@ from dream.render.objective import Energy
 from dream.tensors import resize
 from tests.conftest import (
     EXAMPLES,
-    KNOBS,
-    change,
-    dreamlet,
-    painted,
+    KNOB_VALUES,
+    difference,
+    load_dreamlet,
+    render_recipes,
     whole_network_activation,
 )
-from tools.measure import alike
+from tools.measure import correlation
 
 
 def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
@@ -39,14 +39,14 @@ def test_zero_iterations_give_back_the_picture_exactly(
 
 
 def test_a_step_of_nothing_changes_nothing_that_can_be_seen(engine: Engine, cat: Tensor) -> None:
-    assert change(last(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
+    assert difference(last(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["cat", "clouds", "galaxies"])
 def test_intensity_is_visible_and_rises(name: str, engine: Engine) -> None:
     picture = F.interpolate(load_image(EXAMPLES / f"{name}.jpg"), size=(96, 144))
     two, five, nine = (
-        change(last(engine, picture, DreamRecipe(intensity=intensity)), picture)
+        difference(last(engine, picture, DreamRecipe(intensity=intensity)), picture)
         for intensity in (2, 5, 9)
     )
     assert 5 <= five <= 40
@@ -58,12 +58,12 @@ def test_intensity_is_visible_and_rises(name: str, engine: Engine) -> None:
 def test_a_dream_at_defaults_is_plain_to_see(name: str, engine: Engine) -> None:
     picture = load_image(EXAMPLES / f"{name}.jpg")
     first, *_, frame = engine.dream(picture, DreamRecipe(max_side=320))
-    assert 5 <= change(frame.tensor, first.tensor) <= 40
+    assert 5 <= difference(frame.tensor, first.tensor) <= 40
 
 
 def test_a_dream_equals_a_plain_loop(exact: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(octaves=3, iterations=2, jitter=0, smoothing=0, max_side=451)
-    *_, frame = painted(exact, [recipe], cat)
+    *_, frame = render_recipes(exact, [recipe], cat)
 
     detail = torch.zeros(1, 3, 1, 1)
     for height, width in ((153, 230), (214, 322), (300, 451)):
@@ -76,8 +76,8 @@ def test_a_dream_equals_a_plain_loop(exact: Network, cat: Tensor) -> None:
             (gradient,) = torch.autograd.grad(seen.square().sum() / 2, leaf)
             picture = (picture + 1.6 / 255 * gradient / gradient.abs().mean()).clamp(0, 1)
         detail = picture - base
-    assert change(picture, cat) > 1
-    assert change(frame.tensor, picture) < 0.01
+    assert difference(picture, cat) > 1
+    assert difference(frame.tensor, picture) < 0.01
 
 
 def test_only_detail_that_there_is_goes_from_octave_to_octave(
@@ -91,7 +91,7 @@ def test_only_detail_that_there_is_goes_from_octave_to_octave(
 
     monkeypatch.setattr("dream.render.dream.resize", counted)
     recipe = DreamRecipe(octaves=3, iterations=1, max_side=128)
-    *_, frame = painted(network, [recipe], cat)
+    *_, frame = render_recipes(network, [recipe], cat)
     assert frame.finished and len(resized) == 2 and all(detail.any() for detail in resized)
 
 
@@ -104,10 +104,10 @@ def test_the_same_seed_gives_the_same_picture(
 
 def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
     # In few steps; from step to step they part further, as another seed's do.
-    half = dreamlet(torch.bfloat16)
+    half = load_dreamlet(torch.bfloat16)
     recipe = DreamRecipe(max_side=128, iterations=3)
     small, whole, rounded, other = (
-        list(painted(each, [knobs], cat))[-1].tensor
+        list(render_recipes(each, [knobs], cat))[-1].tensor
         for each, knobs in (
             (network, recipe.with_changes(iterations=0)),
             (network, recipe),
@@ -116,7 +116,7 @@ def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
         )
     )
     assert not torch.equal(rounded, whole)
-    assert alike(rounded, whole, small) > 0.9 > alike(other, whole, small)
+    assert correlation(rounded, whole, small) > 0.9 > correlation(other, whole, small)
 
 
 def test_frames_tell_how_far_the_dream_has_come(engine: Engine, cat: Tensor) -> None:
@@ -276,7 +276,7 @@ def test_an_adam_dream_equals_that_of_torch(exact: Network, cat: Tensor) -> None
     recipe = DreamRecipe(
         rule="adam", octaves=1, iterations=4, step=2.0, jitter=0, smoothing=0, max_side=128
     )
-    *_, frame = painted(exact, [recipe], cat)
+    *_, frame = render_recipes(exact, [recipe], cat)
     picture = F.interpolate(cat, (85, 128), mode="bicubic", antialias=True).clamp(0, 1)
     parameter = torch.nn.Parameter(picture.clone())
     optimizer = torch.optim.Adam([parameter], lr=2 / 255, maximize=True)
@@ -286,8 +286,8 @@ def test_an_adam_dream_equals_that_of_torch(exact: Network, cat: Tensor) -> None
         (seen.square().sum() / 2).backward()
         optimizer.step()
         parameter.data.clamp_(0, 1)
-    assert change(frame.tensor, parameter.detach()) < 0.05
-    assert change(frame.tensor, picture) > 2
+    assert difference(frame.tensor, parameter.detach()) < 0.05
+    assert difference(frame.tensor, picture) > 2
 
 
 def test_adam_takes_the_strides_that_its_step_says(engine: Engine, cat: Tensor) -> None:
@@ -295,7 +295,7 @@ def test_adam_takes_the_strides_that_its_step_says(engine: Engine, cat: Tensor) 
     recipe = DreamRecipe(octaves=1, iterations=20, max_side=200)
     small = F.interpolate(cat, (133, 200), mode="bicubic", antialias=True).clamp(0, 1)
     normal, adam = (
-        change(last(engine, cat, recipe.with_changes(rule=rule)), small)
+        difference(last(engine, cat, recipe.with_changes(rule=rule)), small)
         for rule in ("normalised", "adam")
     )
     assert 0.5 < adam / normal < 2
@@ -305,8 +305,8 @@ def test_coarse_and_fine_octaves_have_layers_of_their_own(network: Network, cat:
     mixed = DreamRecipe(
         layer="inception5a>inception3b", octaves=2, iterations=2, smoothing=0, max_side=128
     )
-    frames = list(painted(network, [mixed], cat))
-    coarse = list(painted(network, [mixed.with_changes(layer="inception5a")], cat))
+    frames = list(render_recipes(network, [mixed], cat))
+    coarse = list(render_recipes(network, [mixed.with_changes(layer="inception5a")], cat))
     assert torch.equal(frames[2].tensor, coarse[2].tensor)
     assert not torch.equal(frames[3].tensor, coarse[3].tensor)
     # The second octave is one at inception3b that starts from where the first ended.
@@ -316,7 +316,7 @@ def test_coarse_and_fine_octaves_have_layers_of_their_own(network: Network, cat:
 @pytest.mark.parametrize("objective", ["norm", "mean", "absolute"])
 def test_every_objective_rises_on_its_way(objective: str, network: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(objective=objective, octaves=1, jitter=0, max_side=128)
-    values = [frame.value for frame in painted(network, [recipe], cat)][1:]
+    values = [frame.value for frame in render_recipes(network, [recipe], cat)][1:]
     assert values[-1] > 1.2 * values[0]
 
 
@@ -332,10 +332,10 @@ def test_laplacian_normalisation_raises_low_frequencies(engine: Engine, cat: Ten
 
 def test_the_border_of_a_layer_counts_for_nothing(network: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(octaves=1, iterations=1, jitter=0, smoothing=0, max_side=256, border=4)
-    *_, frame = painted(network, [recipe], cat)
+    *_, frame = render_recipes(network, [recipe], cat)
     small = F.interpolate(cat, (170, 256), mode="bicubic", antialias=True).clamp(0, 1)
     changed = (frame.tensor - small).abs().sum(1)[0]
-    *_, whole = painted(network, [recipe.with_changes(border=0)], cat)
+    *_, whole = render_recipes(network, [recipe.with_changes(border=0)], cat)
     without = (whole.tensor - small).abs().sum(1)[0]
     edge = torch.ones_like(changed, dtype=torch.bool)
     edge[12:-12, 12:-12] = False
@@ -347,14 +347,14 @@ TINY = DreamRecipe(octaves=2, iterations=2, max_side=200)
 
 def test_every_knob_that_is_no_picture_is_tried_below() -> None:
     others = {"model", "guide", "mask", "feather"}  # In tests of their own.
-    assert set(KNOBS) == set(knobs(DreamRecipe)) - others
+    assert set(KNOB_VALUES) == set(knobs(DreamRecipe)) - others
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", KNOB_VALUES)
 def test_every_knob_changes_the_picture(name: str, engine: Engine, cat: Tensor) -> None:
     # Small pictures have no tiles.
     recipe = TINY.with_changes(max_side=451) if name == "tile" else TINY
     without = last(engine, cat, recipe)
-    changed = last(engine, cat, recipe.with_changes(**{name: KNOBS[name]}))
+    changed = last(engine, cat, recipe.with_changes(**{name: KNOB_VALUES[name]}))
     # Tiles, each seen in its surroundings, change least.
-    assert without.shape != changed.shape or change(without, changed) > 0.005
+    assert without.shape != changed.shape or difference(without, changed) > 0.005

@@ -9,7 +9,7 @@ from dream.files import embedded_images
 from dream.networks.convolution import HAS_DETERMINISTIC_ONEDNN
 from dream.recipe import LiveRecipe
 from tests.conftest import EXAMPLES
-from tests.support.remake import AVX2, OTHER_MKL, Job, digest, digests
+from tests.support.remake import AVX2, OTHER_MKL, Job, picture_digest, remake_digests
 
 pytestmark = [
     pytest.mark.slow,
@@ -67,7 +67,7 @@ def here(jobs: list[Job]) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DREAM_PRECISION", "float32")
         engine = Engine("cpu")
-        return [digest(engine, job) for job in jobs]
+        return [picture_digest(engine, job) for job in jobs]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def here(jobs: list[Job]) -> list[str]:
 def test_other_processors_and_threads_make_the_same_bits(
     threads: int, settings: dict[str, str], jobs: list[Job], here: list[str]
 ) -> None:
-    there = digests(jobs, threads, settings)
+    there = remake_digests(jobs, threads, settings)
     differing = [
         recipe.kind
         for (recipe, _), ours, theirs in zip(jobs, here, there, strict=True)

@@ -21,7 +21,7 @@ from dream.render.objective import NormalisedBlend, Objective, absolute, energy,
 from dream.render.tiling import GRID_STRIDE, TILE_MARGIN, tile_spans, tiled_value_and_grad
 from dream.render.transform import random_shift, roll
 from tests.conftest import EXAMPLES
-from tests.support.memory import large_dream
+from tests.support.memory import measure_large_dream
 
 
 @pytest.fixture(scope="module")
@@ -223,5 +223,5 @@ def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_dream_of_1536_pixels_takes_less_than_a_gigabyte_and_a_quarter(tmp_path: Path) -> None:
     # `make bench` tries 4096.
-    peak, _ = large_dream(tmp_path, 1536, "--octaves", "1", "--iterations", "1")
+    peak, _ = measure_large_dream(tmp_path, 1536, "--octaves", "1", "--iterations", "1")
     assert peak * 1024**2 < 1.25e9

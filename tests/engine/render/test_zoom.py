@@ -22,8 +22,8 @@ from dream.render.transform import affine, blur
 from dream.render.video_job import render_video, zoom_video_job
 from dream.render.zoom import ImageStats
 from dream.tensors import luminance, size_of
-from tests.conftest import EXAMPLES, ROOT, change, dreamlet
-from tools.measure import alike
+from tests.conftest import EXAMPLES, ROOT, difference, load_dreamlet
+from tools.measure import correlation
 
 CAT = str(EXAMPLES / "cat.jpg")
 TINY = {"max_side": 48, "iterations": 1}
@@ -44,7 +44,7 @@ def enlarged(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
         moved = affine(before, angle=angle, zoom=zoom, shift=(0, 0))
         height, width = size_of(after)
         inner = (..., slice(height // 6, -height // 6), slice(width // 6, -width // 6))
-        fits[zoom] = alike(moved[inner], after[inner], torch.zeros(1))
+        fits[zoom] = correlation(moved[inner], after[inner], torch.zeros(1))
     return max(fits, key=lambda zoom: fits[zoom])
 
 
@@ -104,8 +104,8 @@ def test_a_zoom_dreams_and_never_comes_to_rest(engine: Engine, cat: Tensor) -> N
     recipe = ZoomRecipe(seconds=1, fps=8, max_side=96, iterations=2)
     dreamed = frames(engine, cat, recipe)
     still = frames(engine, cat, recipe.with_changes(step=0))
-    assert change(dreamed[-1], still[-1]) > 5
-    assert all(change(one, next) > 2 for one, next in zip(dreamed, dreamed[1:], strict=False))
+    assert difference(dreamed[-1], still[-1]) > 5
+    assert all(difference(one, next) > 2 for one, next in zip(dreamed, dreamed[1:], strict=False))
 
 
 def test_between_key_frames_layers_and_seeds_change_over() -> None:
@@ -118,7 +118,7 @@ def test_between_key_frames_layers_and_seeds_change_over() -> None:
 
 
 def test_a_blend_pulls_as_its_shares_say_whatever_the_layers_answer(cat: Tensor) -> None:
-    network, picture = dreamlet(), F.interpolate(cat, (64, 96))
+    network, picture = load_dreamlet(), F.interpolate(cat, (64, 96))
     low, high = energy("conv3"), 1e6 * energy("inception4c")
 
     def gradient(objective: NormalisedBlend) -> Tensor:
@@ -186,7 +186,7 @@ def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
     assert read_recipe(whole) == engine.settle(recipe)
     shown = to_batch(list(read_frames(video, video.size)))
     for seen, frame in zip(shown.split(1), frames(engine, cat, recipe), strict=True):
-        assert change(seen, frame) < 8
+        assert difference(seen, frame) < 8
 
 
 @pytest.mark.slow
@@ -235,4 +235,4 @@ def test_a_frame_is_a_dream_of_the_one_before(engine: Engine, cat: Tensor) -> No
     recipe = DreamRecipe(octaves=1, iterations=3, step=1.5, max_side=96)
     start, *_, dreamed = engine.dream(cat, recipe)
     assert first.shape == dreamed.tensor.shape
-    assert alike(first, dreamed.tensor, start.tensor) > 0.8
+    assert correlation(first, dreamed.tensor, start.tensor) > 0.8
