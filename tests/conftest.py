@@ -166,7 +166,7 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="session")
-def exact() -> Network:
+def exact_network() -> Network:
     """Dreamlet in float64, to be compared with: the same on every processor."""
     return load_dreamlet(torch.float64)
 
@@ -184,7 +184,7 @@ def noise() -> Tensor:
 
 
 @pytest.fixture
-def quick() -> DreamRecipe:
+def small_dream() -> DreamRecipe:
     """A dream of a second or less: two octaves of two steps."""
     return DreamRecipe(octaves=2, iterations=2, max_side=128)
 

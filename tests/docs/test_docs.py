@@ -81,14 +81,14 @@ def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
     assert set(data["models"]) == {source.repo for source in sources}
 
 
-def blocks(language: str) -> list[str]:
+def code_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
 
 
 def test_the_python_snippets_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    snippets = [block for block in blocks("python") if "gradio_client" not in block]
+    snippets = [block for block in code_blocks("python") if "gradio_client" not in block]
     assert len(snippets) == 4
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
@@ -105,20 +105,20 @@ def test_the_python_snippets_run(
 
 COMMANDS = [
     shlex.split(line, comments=True)[3:]
-    for block in blocks("sh")
+    for block in code_blocks("sh")
     for line in block.splitlines()
     if line.startswith("python -m dream")
 ]
-MADE = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
+OUTPUT_FILES = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
 # How the commands that make them are run; the class image as it stands, to be the one that ships.
-SMALLER = {"image": ["--max-side", "160"], "channel": ["--size", "64", "--steps", "8"]}
+SMALL_OPTIONS = {"image": ["--max-side", "160"], "channel": ["--size", "64", "--steps", "8"]}
 
 
 def test_every_command_is_one_that_the_program_takes() -> None:
     assert len(COMMANDS) == 34
     for arguments in COMMANDS:
         given = command_line._build_parser().parse_args(arguments)
-        if getattr(given, "recipe", None) in MADE:
+        if getattr(given, "recipe", None) in OUTPUT_FILES:
             given.recipe = None  # It is tried below.
         kinds: dict[str, type[Recipe]] = {"image": DreamRecipe, "sheet": DreamRecipe}
         kinds |= {"channel": ChannelRecipe, "class": ClassRecipe, "pipe": LiveRecipe}
@@ -135,8 +135,8 @@ def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DREAM_PRECISION", "float32")  # In which they were made.
     for arguments in COMMANDS:
-        if "-o" in arguments and arguments[arguments.index("-o") + 1] in MADE:
-            small = SMALLER.get(arguments[0], [])
+        if "-o" in arguments and arguments[arguments.index("-o") + 1] in OUTPUT_FILES:
+            small = SMALL_OPTIONS.get(arguments[0], [])
             assert command_line.main([*arguments, *small]) == 0, arguments
     settled = Engine("cpu").settle(ClassRecipe())
     ships, made = EXAMPLES / "class-goldfish-seed0.png", tmp_path / "goldfish.png"
@@ -171,12 +171,12 @@ def anchors(page: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-LISTED = subprocess.run(
+TRACKED_FILES = subprocess.run(
     ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
 ).stdout.split("\n")[:-1]
 
 
-@pytest.mark.parametrize("name", [name for name in LISTED if name.endswith(".md")])
+@pytest.mark.parametrize("name", [name for name in TRACKED_FILES if name.endswith(".md")])
 def test_what_a_page_links_to_is_there(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)]+)\)|(?:src|href)=\"([^\"]+)\"", text):
@@ -184,7 +184,7 @@ def test_what_a_page_links_to_is_there(name: str) -> None:
         if path.startswith("https://"):
             continue
         target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
-        assert str(target.relative_to(ROOT)) in LISTED, link
+        assert str(target.relative_to(ROOT)) in TRACKED_FILES, link
         if anchor:
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
@@ -255,6 +255,6 @@ def test_the_space_installs_ranges_that_hold_the_tested_versions() -> None:
 
 
 def test_no_file_is_too_large_for_a_space() -> None:
-    sizes = {name: (ROOT / name).stat().st_size for name in LISTED}
+    sizes = {name: (ROOT / name).stat().st_size for name in TRACKED_FILES}
     assert sizes and max(sizes.values()) < 10_000_000
     assert all(size < 1_000_000 for name, size in sizes.items() if name.startswith("examples/"))

@@ -52,7 +52,7 @@ def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 @lru_cache
-def docs() -> dict[str, str]:
+def endpoint_docs() -> dict[str, str]:
     """What is said of each endpoint; in a process of its own: a page that is not served leaves
     event loops open.
     """
@@ -66,16 +66,16 @@ def docs() -> dict[str, str]:
     return told
 
 
-def endpoints() -> Iterator[tuple[str, str, dict[str, Any], str]]:
+def api_examples() -> Iterator[tuple[str, str, dict[str, Any], str]]:
     """The examples of the API: its endpoint, the parameter, all that it takes, and the example."""
-    for endpoint, doc in docs().items():
+    for endpoint, doc in endpoint_docs().items():
         about = dict(re.findall(r"^ +(\w+): (.*)$", doc, re.MULTILINE))
         for name, said in about.items():
             for example in EXAMPLE.findall(said):
                 yield endpoint, name, about, example
 
 
-def commands() -> Iterator[tuple[str, argparse.ArgumentParser, str, str]]:
+def command_examples() -> Iterator[tuple[str, argparse.ArgumentParser, str, str]]:
     """The examples of the command line: its command, the option and the example."""
     actions = command_line._build_parser()._actions
     (below,) = (each for each in actions if isinstance(each, argparse._SubParsersAction))
@@ -87,7 +87,7 @@ def commands() -> Iterator[tuple[str, argparse.ArgumentParser, str, str]]:
 
 def test_the_api_takes_its_examples(api: httpx.Client, files: dict[str, Any]) -> None:
     tried = set()
-    for endpoint, name, about, example in endpoints():
+    for endpoint, name, about, example in api_examples():
         small = {each: value for each, value in (files | SMALL | SHEET).items() if each in about}
         good, said = call(api, endpoint, small | {name: example})
         assert good, (endpoint, name, example, said)
@@ -105,24 +105,28 @@ def test_the_page_takes_its_examples(
         hints = f"{about.get('info')} {about.get('placeholder')}"
         runs = [each for each in config["dependencies"] if each["backend_fn"] and each["queue"]]
         for run in (each for each in runs if field in each["inputs"]):
-            values = {each: value_of(fields[each], files) for each in run["inputs"]}
+            values = {each: field_value(fields[each], files) for each in run["inputs"]}
             films = "Your video" in [fields[each].get("label") for each in values]
             for example in EXAMPLE.findall(hints):
                 data = list((values | {field: example}).values())
                 refused = f"{ZOOM_ONLY}." if films and " s: " in example else ""
-                assert warned(api, run["id"], data) == refused, (about["label"], run, example)
+                assert send_for_warning(api, run["id"], data) == refused, (
+                    about["label"],
+                    run,
+                    example,
+                )
                 tried += 1
     assert tried >= 10
 
 
-def value_of(about: dict[str, Any], files: dict[str, Any]) -> Any:
+def field_value(about: dict[str, Any], files: dict[str, Any]) -> Any:
     """What a field has as the page opens, or something small; that of a press has no label."""
     name = about.get("label") or ""
     knob = name.partition(",")[0].lower().replace(" ", "_")
     return files.get(name) or SMALL.get(knob, about.get("value") if name else "pressed")
 
 
-def warned(api: httpx.Client, run: int, data: list[Any]) -> str:
+def send_for_warning(api: httpx.Client, run: int, data: list[Any]) -> str:
     """What the page says is wrong, where an event of it is sent that."""
     visit = uuid4().hex
     sent = {"fn_index": run, "data": data, "session_hash": visit}
@@ -146,7 +150,7 @@ def test_the_command_line_takes_its_examples(
     out |= {name: ["-o", str(tmp_path / "out.mp4")] for name in ("zoom", "video", "making-of")}
     out |= {"pipe": ["--size", "320x240"], "batch": [str(tmp_path / "out"), "--yes"]}
     taken = {"channel": [], "pipe": [], "video": [str(film)], "batch": [str(tmp_path / "photos")]}
-    for command, parser, option, example in commands():
+    for command, parser, option, example in command_examples():
         given = [*taken.get(command, [str(CAT)]), *out[command]]
         for name, value in (SMALL | SHEET).items():
             own = f"--{name.replace('_', '-')}"
@@ -166,6 +170,6 @@ def test_docs_give_no_other_examples() -> None:
     texts = re.sub(r"^```.*?^```$", "", docs, flags=re.DOTALL | re.MULTILINE)
     spans = re.findall(r"`([^`\n]+)`", texts)
     shown = {example for each in spans for example in EXAMPLE.findall(each)} - {"cuda:1"}
-    tried = {example for *_, example in (*endpoints(), *commands())}
+    tried = {example for *_, example in (*api_examples(), *command_examples())}
     # A sweep's, of layers as any; tried with the commands of docs/.
     assert shown - {"inception3b:0.5,inception4c"} <= tried and len(shown) >= 4

@@ -25,10 +25,10 @@ from dream.networks.network import MAX_EXTRACTORS, Network
 from dream.render.canvas import FourierCanvas
 from tests.conftest import load_dreamlet, use_threads
 
-freezes = pytest.mark.skipif(not HAS_DETERMINISTIC_ONEDNN, reason="no x86-64, or no oneDNN")
+needs_avx2 = pytest.mark.skipif(not HAS_DETERMINISTIC_ONEDNN, reason="no x86-64, or no oneDNN")
 
 
-def convolution(
+def random_convolution(
     channels: int, width: int, kernel: int | tuple[int, int], stride: int = 1, padding: int = 0
 ) -> nn.Conv2d:
     """A convolution with random weights and bias."""
@@ -37,7 +37,7 @@ def convolution(
     return made.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def one_by_one(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -> Tensor:
+def sequential_convolution(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -> Tensor:
     """A convolution of stride 1 as a chain of fused multiplications and additions: row by row,
     column by column, channel by channel, the bias last.
     """
@@ -56,7 +56,7 @@ def one_by_one(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -> Tensor:
     return total + bias.view(1, -1, 1, 1)
 
 
-@freezes
+@needs_avx2
 @pytest.mark.parametrize(
     ("channels", "width", "kernel"),
     [
@@ -76,19 +76,19 @@ def test_a_frozen_convolution_adds_up_one_by_one(
     channels: int, width: int, kernel: int, size: tuple[int, int, int]
 ) -> None:
     # Also where PyTorch would take another library: for one thread, or a small picture.
-    plain = convolution(channels, width, kernel, padding=kernel // 2)
+    plain = random_convolution(channels, width, kernel, padding=kernel // 2)
     x = torch.randn(size[0], channels, *size[1:], generator=torch.Generator().manual_seed(1))
     assert isinstance(freeze_convolution(plain), FrozenConv) and plain.bias is not None
-    expected = one_by_one(x, plain.weight, plain.bias, kernel // 2)
+    expected = sequential_convolution(x, plain.weight, plain.bias, kernel // 2)
     assert torch.equal(freeze_convolution(plain)(x), expected)
 
 
-@freezes
+@needs_avx2
 @pytest.mark.parametrize("size", [(96, 96), (133, 200), (297, 447)])
 def test_threads_do_not_decide_over_the_gradient_of_the_first_convolution(
     size: tuple[int, int],
 ) -> None:
-    first = freeze_convolution(convolution(3, 40, 7, 2, 3))
+    first = freeze_convolution(random_convolution(3, 40, 7, 2, 3))
     x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
     gradients: list[Tensor] = []
     for threads in range(1, 9):
@@ -97,7 +97,7 @@ def test_threads_do_not_decide_over_the_gradient_of_the_first_convolution(
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
 
 
-@freezes
+@needs_avx2
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (45, 67), (64, 31)])
 @pytest.mark.parametrize(
     ("channels", "kernel", "stride", "padding"),
@@ -109,7 +109,7 @@ def test_threads_do_not_decide_over_the_gradient_of_the_first_convolution(
 def test_a_frozen_convolution_equals_the_one_it_was(
     channels: int, kernel: int, stride: int, padding: int, size: tuple[int, int]
 ) -> None:
-    plain = convolution(channels, 8, kernel, stride, padding)
+    plain = random_convolution(channels, 8, kernel, stride, padding)
     frozen = freeze_convolution(plain)
     assert type(frozen) is (FrozenStridedConv if stride > 1 else FrozenConv)
     generator = torch.Generator().manual_seed(1)
@@ -124,11 +124,11 @@ def test_a_frozen_convolution_equals_the_one_it_was(
     assert gradient.shape == x.shape and (gradient - right).abs().max() < 1e-5
 
 
-@freezes
+@needs_avx2
 @pytest.mark.parametrize("relu", [False, True])
 def test_convolutions_that_are_one_make_what_each_made(relu: bool) -> None:
     widths = (8, 1, 12)
-    plain = [convolution(16, width, 1) for width in widths]
+    plain = [random_convolution(16, width, 1) for width in widths]
     frozen = [freeze_convolution(each) for each in plain]
     one = merge_pointwise([each for each in frozen if isinstance(each, FrozenConv)])
     generator = torch.Generator().manual_seed(1)
@@ -148,7 +148,7 @@ def test_convolutions_that_are_one_make_what_each_made(relu: bool) -> None:
         assert (gradient - right).abs().max() < 1e-5
 
 
-@freezes
+@needs_avx2
 def test_each_block_of_inception_reads_its_input_once() -> None:
     extractor = load_dreamlet().get_extractor(("inception4c",))
     several = [
@@ -178,7 +178,7 @@ def test_what_cannot_be_frozen_stays_as_it_is(plain: nn.Conv2d) -> None:
     assert freeze_convolution(plain) is plain
 
 
-@freezes
+@needs_avx2
 def test_layer_sets_share_their_frozen_convolutions() -> None:
     network = load_dreamlet()
     alone = network.bytes
@@ -201,7 +201,7 @@ def resnet(tmp_path: Path) -> Network:
     return Network(card, torch.device("cpu"), torch.float32, path)
 
 
-@freezes
+@needs_avx2
 def test_folded_batch_norms_are_shared_too(resnet: Network) -> None:
     one, other = (resnet.get_extractor((layer,)) for layer in ("layer1", "layer2"))
     shared = {id(each) for each in one.modules()} & {id(each) for each in other.modules()}
@@ -210,7 +210,7 @@ def test_folded_batch_norms_are_shared_too(resnet: Network) -> None:
     assert not any(isinstance(each, nn.BatchNorm2d) for each in other.modules())
 
 
-@freezes
+@needs_avx2
 def test_what_is_frozen_counts_and_goes_with_the_layers_it_is_for(resnet: Network) -> None:
     gc.disable()
     try:

@@ -37,8 +37,8 @@ from tests.support.browser import (
 expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
 
 # What does the same at either size is tried at one of them.
-at_the_desk = pytest.mark.parametrize("page", ["desk"], indirect=True)
-on_the_phone = pytest.mark.parametrize("page", ["phone"], indirect=True)
+on_desktop = pytest.mark.parametrize("page", ["desk"], indirect=True)
+on_phone = pytest.mark.parametrize("page", ["phone"], indirect=True)
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
@@ -61,7 +61,7 @@ def test_the_page_opens_on_a_finished_dream(page: Page, tmp_path: Path) -> None:
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
 
-@on_the_phone
+@on_phone
 def test_what_a_dream_will_take_is_said_before_and_follows_the_controls(page: Page) -> None:
     line = page.locator("#expected span")
     expect(line).to_have_text(re.compile(r"^Dreamlet on a CPU, about \d+ seconds?$"))
@@ -102,7 +102,7 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str
     page.close()
 
 
-@on_the_phone
+@on_phone
 def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: Path) -> None:
     upload(page, EXAMPLES / "cat.jpg")
     fill(page, "Intensity", 7)
@@ -135,7 +135,7 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     assert 0 < further < change / 2
 
 
-@on_the_phone
+@on_phone
 def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page, tmp_path: Path) -> None:
     upload(page, EXAMPLES / "rocket.jpg")
     fill(page, "Intensity", 10)
@@ -156,7 +156,7 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page, tmp_path
     expect(status(page)).to_contain_text("Dreamed in")
 
 
-@on_the_phone
+@on_phone
 def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
     page.wait_for_timeout(1 * SECONDS)  # A click on a page that is not alive yet is lost.
     page.locator(".gallery-item img, .gallery img").nth(2).click()
@@ -173,7 +173,7 @@ def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -
     assert path.name == "dream-clouds-inception3b-i1-seed0.png"
 
 
-@at_the_desk
+@on_desktop
 def test_the_advanced_controls_are_obeyed_and_reset(page: Page, tmp_path: Path) -> None:
     open_advanced(page)
     for label, value in (("Octaves", 2), ("Iterations", 3), ("Max side", 200)):
@@ -191,7 +191,7 @@ def test_the_advanced_controls_are_obeyed_and_reset(page: Page, tmp_path: Path) 
     expect(page.get_by_label("Random seed")).not_to_be_checked()
 
 
-@on_the_phone
+@on_phone
 def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
     open_advanced(page)
     fill(page, "Intensity", 8)
@@ -204,7 +204,7 @@ def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
     expect(number(page, "Iterations")).to_have_value("10")
 
 
-@at_the_desk
+@on_desktop
 def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -> None:
     before = sources(page)
     page.get_by_label("Network", exact=True).click()
@@ -220,7 +220,7 @@ def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
 
 
-@at_the_desk
+@on_desktop
 def test_enter_dreams(page: Page, tmp_path: Path) -> None:
     upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
@@ -229,7 +229,7 @@ def test_enter_dreams(page: Page, tmp_path: Path) -> None:
     expect(status(page)).to_contain_text("Dreamed in")
 
 
-@at_the_desk
+@on_desktop
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -253,7 +253,7 @@ def test_a_bad_file_is_answered_in_one_sentence(
     assert "Traceback" not in page.content()
 
 
-@on_the_phone
+@on_phone
 def test_without_a_photo_it_asks_for_one(page: Page) -> None:
     page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
     page.click("#go")
@@ -286,7 +286,7 @@ def test_the_second_tab_opens_on_a_full_grid(page: Page) -> None:
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
 
-@at_the_desk
+@on_desktop
 def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path: Path) -> None:
     upload(page, small_photo("coffee.jpg", tmp_path))
     open_channels(page)
@@ -322,7 +322,7 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
     expect(page.locator("#only textarea, #only input")).to_have_value("")
 
 
-@on_the_phone
+@on_phone
 def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page, tmp_path: Path) -> None:
     fill(page, "Intensity", 1)
     open_channels(page)
@@ -357,7 +357,7 @@ def show_channels(page: Page, numbers: str) -> None:
     page.click("#show")
 
 
-@at_the_desk
+@on_desktop
 def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
     open_channels(page)
     show_channels(page, "7,320")
@@ -371,7 +371,7 @@ def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
     expect(page.locator("#show")).to_be_visible()
 
 
-@at_the_desk
+@on_desktop
 def test_channels_that_form_give_way_to_those_of_another_layer(page: Page) -> None:
     open_channels(page)
     show_channels(page, "1-16")
@@ -391,7 +391,7 @@ def verdict(page: Page) -> Any:
     return page.locator("#make-status [role=status]")
 
 
-@on_the_phone
+@on_phone
 def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Class image").click()
     expect(verdict(page)).to_contain_text("goldfish: probability")
@@ -419,7 +419,7 @@ def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> Non
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
 
 
-@at_the_desk
+@on_desktop
 def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(
     page: Page, tmp_path: Path
 ) -> None:
@@ -448,7 +448,7 @@ def open_section(page: Page, name: str) -> None:
     page.wait_for_timeout(500)
 
 
-def painted(page: Page) -> Locator:
+def open_painter(page: Page) -> Locator:
     """The painter, open and with the photo on it."""
     open_section(page, "Dream in a part of the photo")
     expect(page.locator("#mask button[aria-label='Brush']")).to_be_visible()
@@ -469,7 +469,7 @@ def stroke(page: Page, canvas: Locator) -> None:
     page.wait_for_timeout(0.5 * SECONDS)
 
 
-def dreamed(page: Page, what: str = "Dreamed in") -> None:
+def dream_and_wait(page: Page, what: str = "Dreamed in") -> None:
     """Press the button, and wait for a dream that was not there before."""
     before = sources(page)[-1]
     page.click("#go")
@@ -479,7 +479,7 @@ def dreamed(page: Page, what: str = "Dreamed in") -> None:
     assert sources(page)[-1] != before
 
 
-def colour(image: Image.Image) -> Any:
+def mean_colour(image: Image.Image) -> Any:
     """The mean colour of what is not as white as the page."""
     pixels = np.asarray(image.convert("RGB"))
     return pixels[pixels.min(2) < 230].mean(0)
@@ -488,16 +488,16 @@ def colour(image: Image.Image) -> Any:
 def expect_on_painter(page: Page, photo: Path) -> None:
     """Wait until the painter shows that photo."""
     with Image.open(photo) as image:
-        wanted = colour(image)
+        wanted = mean_colour(image)
     for _ in range(60):
-        seen = colour(Image.open(io.BytesIO(page.locator("#mask canvas").first.screenshot())))
+        seen = mean_colour(Image.open(io.BytesIO(page.locator("#mask canvas").first.screenshot())))
         if abs(seen - wanted).max() < 20:
             return
         page.wait_for_timeout(0.25 * SECONDS)
     raise AssertionError(f"the painter shows {seen}, not {wanted}")
 
 
-@on_the_phone
+@on_phone
 def test_a_mask_is_painted_dreamed_and_brought_back(
     page: Page, address: str, tmp_path: Path
 ) -> None:
@@ -505,13 +505,13 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     for label, value in (("Octaves", 2), ("Iterations", 5)):
         fill(page, label, value)
     cat, galaxies = EXAMPLES / "cat.jpg", small_photo("galaxies.jpg", tmp_path)
-    canvas = painted(page)
+    canvas = open_painter(page)
     upload(page, cat)
     expect_on_painter(page, cat)
     stroke(page, canvas)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
-    dreamed(page)
+    dream_and_wait(page)
     # The photo, the strokes and both together, once: more would take minutes on a slow line.
     assert sum(url.endswith("/upload") for url in sent) == 3
     path = download(page, tmp_path)
@@ -521,23 +521,23 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     # Another photo has no mask; the dreamed one brings its own.
     upload(page, galaxies)
     expect_on_painter(page, galaxies)
-    dreamed(page)
+    dream_and_wait(page)
     assert not read_recipe(download(page, tmp_path / "whole"), DreamRecipe).mask
     page.set_input_files("#photo input[type=file]", path)
     expect(status(page)).to_contain_text("was dreamed here; the controls are set to its recipe")
     expect_on_painter(page, path)
-    dreamed(page)
+    dream_and_wait(page)
     recipe = read_recipe(path, DreamRecipe)
     assert read_recipe(download(page, tmp_path / "again"), DreamRecipe) == recipe
     # So it does where nobody opens the painter.
     page.goto(address)
     page.set_input_files("#photo input[type=file]", path)
     expect(status(page)).to_contain_text("was dreamed here; the controls are set to its recipe")
-    dreamed(page)
+    dream_and_wait(page)
     assert read_recipe(download(page, tmp_path / "unopened"), DreamRecipe) == recipe
 
 
-@at_the_desk
+@on_desktop
 def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path) -> None:
     upload(page, small_photo("coffee.jpg", tmp_path))
     fill(page, "Intensity", 2)
@@ -548,7 +548,7 @@ def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path
     objective = page.get_by_label("Objective", exact=True)
     objective.click()
     page.get_by_role("option", name="texture").click()
-    dreamed(page, "at inception5a, seed 0")
+    dream_and_wait(page, "at inception5a, seed 0")
     guided = download(page, tmp_path)
     recipe = read_recipe(guided, DreamRecipe)
     assert recipe.objective == "texture" and recipe.guide
@@ -596,7 +596,7 @@ def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
     assert selected == link.input_value() and "?recipe=" in selected
 
 
-@at_the_desk
+@on_desktop
 def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
     open_section(page, "Recipe: keep, share, load")
     page.click("#copy-link")
@@ -624,7 +624,7 @@ def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None
     expect(number(page, "Intensity")).to_have_value("5")
 
 
-@on_the_phone
+@on_phone
 def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Creatures").click()
     layer = page.get_by_label("Layer", exact=True)
@@ -641,22 +641,22 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
     page.get_by_role("button", name="Subtle").click()
     expect(number(page, "Intensity")).to_have_value(str(presets()["Subtle"].intensity))
     upload(page, small_photo("cat.jpg", tmp_path))
-    dreamed(page)
+    dream_and_wait(page)
     recipe = read_recipe(download(page, tmp_path), DreamRecipe)
     assert recipe == presets()["Subtle"].with_changes(max_side=640)
 
 
-@at_the_desk
+@on_desktop
 def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) -> None:
     upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
-    dreamed(page)
+    dream_and_wait(page)
     everything = page.get_by_role("button", name="Download all")
     expect(everything).to_be_hidden()
     first = download(page, tmp_path)
     page.locator(".layers:visible button", has_text="Rings").click()
     fill(page, "Intensity", 2)
-    dreamed(page)
+    dream_and_wait(page)
     items = page.locator("#strip button.thumbnail-item")
     expect(items).to_have_count(2)
     with page.expect_download() as waiting:
@@ -676,7 +676,7 @@ def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) ->
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
 
-@on_the_phone
+@on_phone
 def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> None:
     upload(page, small_photo("coffee.jpg", tmp_path))
     open_section(page, "Compare layers and intensities")
@@ -692,11 +692,11 @@ def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> 
     assert width == 2 * (192 + 6) + 6 and height == 3 * (128 + 18 + 6) + 6
 
 
-@at_the_desk
+@on_desktop
 def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> None:
     upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
-    stroke(page, painted(page))
+    stroke(page, open_painter(page))
     before = sources(page)
     held: list[Any] = []
     page.route("**/upload*", lambda route: held.append(route))
@@ -714,23 +714,23 @@ def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> No
     expect(status(page)).to_contain_text("Stopped.")
     expect(page.locator("#go")).to_be_visible()
     assert sources(page) == before
-    dreamed(page)
+    dream_and_wait(page)
 
 
-@at_the_desk
+@on_desktop
 def test_an_older_dream_brings_its_photo_along(page: Page, tmp_path: Path) -> None:
     fill(page, "Intensity", 1)
     for name in ("coffee.jpg", "galaxies.jpg"):
         upload(page, small_photo(name, tmp_path))
-        dreamed(page)
+        dream_and_wait(page)
     page.locator("#strip button.thumbnail-item").first.click()
     expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
     expect_photo(page, "coffee.jpg")
-    painted(page)
+    open_painter(page)
     expect_on_painter(page, EXAMPLES / "coffee.jpg")
 
 
-@at_the_desk
+@on_desktop
 def test_what_is_typed_beyond_the_bounds_brings_the_steps_of_the_bound(page: Page) -> None:
     open_advanced(page)
     for typed, iterations, step in ((11, "36", "4.5"), (0, "6", "0.35")):
@@ -739,7 +739,7 @@ def test_what_is_typed_beyond_the_bounds_brings_the_steps_of_the_bound(page: Pag
         expect(number(page, "Step")).to_have_value(step)
 
 
-@at_the_desk
+@on_desktop
 def test_the_escape_that_closes_a_list_stops_nothing(page: Page) -> None:
     fill(page, "Intensity", 10)
     page.click("#go")
@@ -755,7 +755,7 @@ def test_the_escape_that_closes_a_list_stops_nothing(page: Page) -> None:
     expect(status(page)).to_contain_text("Stopped.")
 
 
-@at_the_desk
+@on_desktop
 def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Page) -> None:
     fill(page, "Intensity", 10)
     page.click("#go")
@@ -767,7 +767,7 @@ def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Pag
     expect(page.locator("#go")).to_be_visible()
 
 
-@at_the_desk
+@on_desktop
 def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: Path) -> None:
     upload(page, EXAMPLES / "clouds.jpg")
     fill(page, "Intensity", 10)
@@ -807,7 +807,7 @@ def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
     page.unroute("**/queue/join*")
 
 
-@at_the_desk
+@on_desktop
 def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
     lines = page.locator("#made-of p")
     expect(lines.first).to_have_text("Dreamlet at inception4c (faces, fur)")
@@ -827,7 +827,7 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     expect(others).to_have_count(4)
     others.nth(3).click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Scales · inception5a")
-    dreamed(page, "at inception5a, seed 0")
+    dream_and_wait(page, "at inception5a, seed 0")
     expect(lines.first).to_have_text("Dreamlet at inception5a (scales)")
     expect(lines.nth(1)).to_have_text(re.compile("^Intensity 1: 6 steps of 0.35 grey levels"))
     page.evaluate("() => (navigator.clipboard.writeText = async (text) => (window.copied = text))")
@@ -839,7 +839,7 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     expect(others).to_have_count(0)
 
 
-@on_the_phone
+@on_phone
 def test_a_phones_page_is_no_longer_for_it(page: Page) -> None:
     expect(page.locator("#made-of")).to_be_hidden()
     expect(page.locator("#try-layers")).to_be_hidden()

@@ -17,7 +17,7 @@ from dream.page.widgets.history import append_dream, zip_history
 from dream.page.widgets.saved_visit import MAX_DREAMS, History, HistoryEntry
 
 # Out of a page, what a toast says is a warning.
-told = pytest.mark.filterwarnings("default:These dreams")
+warns_of_dreams = pytest.mark.filterwarnings("default:These dreams")
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
 
 
-def dreams(*names: str) -> list[Path]:
+def write_dreams(*names: str) -> list[Path]:
     """A dream by each of those names, each in a folder and with a recipe of its own."""
     paths = []
     for seed, name in enumerate(names):
@@ -34,7 +34,7 @@ def dreams(*names: str) -> list[Path]:
     return paths
 
 
-def visit_of(paths: list[Path]) -> dict[str, Any]:
+def browser_visit(paths: list[Path]) -> dict[str, Any]:
     """A visit of those dreams, as a browser keeps it."""
     return History(dreams=tuple(HistoryEntry(*[str(path)] * 3) for path in paths)).to_browser()
 
@@ -42,7 +42,7 @@ def visit_of(paths: list[Path]) -> dict[str, Any]:
 def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
     tmp_path: Path,
 ) -> None:
-    paths = dreams("dream-cat.png", "dream-é.png", "dream-cat.png", "Dream-cat.png")
+    paths = write_dreams("dream-cat.png", "dream-é.png", "dream-cat.png", "Dream-cat.png")
     names = ["dream-cat.png", "dream-é.png", "dream-cat (2).png", "Dream-cat (3).png"]
     write_zip(paths, tmp_path / "dreams.zip")
     with ZipFile(tmp_path / "dreams.zip") as archive:
@@ -56,34 +56,34 @@ def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
         assert DreamRecipe.from_json(json.dumps(line["recipe"])) == read_recipe(path)
 
 
-@told
+@warns_of_dreams
 def test_dreams_that_are_gone_are_passed_over_in_words(tmp_path: Path) -> None:
-    paths = dreams("dream-1.png", "dream-2.png", "dream-3.png")
+    paths = write_dreams("dream-1.png", "dream-2.png", "dream-3.png")
     paths[0].unlink()
-    path, said = zip_history(visit_of(paths))
+    path, said = zip_history(browser_visit(paths))
     assert path and "2 dreams" in said and "1 more no longer kept here" in said
     with ZipFile(path) as archive:
         assert archive.namelist() == ["dream-2.png", "dream-3.png", "recipes.jsonl"]
     for each in paths[1:]:
         each.unlink()
-    path, said = zip_history(visit_of(paths))
+    path, said = zip_history(browser_visit(paths))
     assert path is None and "no longer kept here" in said
 
 
-@told
+@warns_of_dreams
 def test_what_is_too_large_to_pack_is_said_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = dreams("dream-1.png", "dream-2.png")
+    paths = write_dreams("dream-1.png", "dream-2.png")
     monkeypatch.setattr(packing, "MAX_ZIP_BYTES", 100.0)
     with pytest.raises(PictureError, match="0 MB are packed here at most; download them one"):
         write_zip(paths, tmp_path / "dreams.zip")
     assert not (tmp_path / "dreams.zip").exists()
-    assert zip_history(visit_of(paths))[0] is None
+    assert zip_history(browser_visit(paths))[0] is None
 
 
 def test_a_visit_keeps_its_latest_dreams_and_offers_all_of_several() -> None:
-    paths = [str(path) for path in dreams(*(f"{each}.png" for each in range(MAX_DREAMS + 2)))]
+    paths = [str(path) for path in write_dreams(*(f"{each}.png" for each in range(MAX_DREAMS + 2)))]
     visit = History()
     for count, path in enumerate(paths, 1):
         changes = append_dream(replace(visit, shown=HistoryEntry(path, path, path)))

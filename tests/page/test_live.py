@@ -32,18 +32,18 @@ FLIPPED = "matrix(-1, 0, 0, 1, 0, 0)"
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
-def uri(size: tuple[int, int], kind: str = "JPEG") -> str:
+def data_uri(size: tuple[int, int], kind: str = "JPEG") -> str:
     content = io.BytesIO()
     Image.new("RGB", size).save(content, kind)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def test_frames_are_small_jpegs() -> None:
-    assert live._decode_frame(uri((FRAME_SIDE, 1))).size == (FRAME_SIDE, 1)
+    assert live._decode_frame(data_uri((FRAME_SIDE, 1))).size == (FRAME_SIDE, 1)
     for sent in (
-        uri((FRAME_SIDE + 1, 1)),
-        uri((4, 4), "PNG"),
-        uri((999, 999))[:400],
+        data_uri((FRAME_SIDE + 1, 1)),
+        data_uri((4, 4), "PNG"),
+        data_uri((999, 999))[:400],
         "",
         "x" * 999,
     ):
@@ -52,7 +52,7 @@ def test_frames_are_small_jpegs() -> None:
 
 
 @contextmanager
-def looking(playwright: Playwright, address: str, seen: Path) -> Iterator[Page]:
+def open_camera_page(playwright: Playwright, address: str, seen: Path) -> Iterator[Page]:
     """The tab in a browser of its own, whose camera sees that; it records."""
     flags = [*CHROMIUM_FLAGS, *CAMERA, f"--use-file-for-fake-video-capture={seen}"]
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
@@ -71,7 +71,7 @@ def said(page: Page) -> str:
     return page.locator("#live-status .html-container").inner_text()
 
 
-def mirrored(page: Page, before: str = "") -> tuple[str, np.ndarray]:
+def next_dream(page: Page, before: str = "") -> tuple[str, np.ndarray]:
     """What the mirror shows next, and its mean colour."""
     page.wait_for_function(
         """before => {
@@ -87,7 +87,7 @@ def mirrored(page: Page, before: str = "") -> tuple[str, np.ndarray]:
     return source, np.asarray(Image.open(io.BytesIO(content))).mean((0, 1))
 
 
-def tinted(colour: tuple[int, int, int]) -> list[Image.Image]:
+def tinted_pan(colour: tuple[int, int, int]) -> list[Image.Image]:
     """A pan over smooth noise in that colour."""
     tint = Image.new("RGB", (160, 120), colour)
     return [Image.blend(image, tint, 0.7) for image in pan_noise(20, (120, 160))]
@@ -96,13 +96,13 @@ def tinted(colour: tuple[int, int, int]) -> list[Image.Image]:
 def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itself(
     address: str, tmp_path: Path
 ) -> None:
-    red = write_camera_file(tmp_path / "red.mjpeg", tinted((220, 40, 40)))
-    blue = write_camera_file(tmp_path / "blue.mjpeg", tinted((40, 40, 220)))
+    red = write_camera_file(tmp_path / "red.mjpeg", tinted_pan((220, 40, 40)))
+    blue = write_camera_file(tmp_path / "blue.mjpeg", tinted_pan((40, 40, 220)))
     with sync_playwright() as playwright:
-        with looking(playwright, address, red) as one:
+        with open_camera_page(playwright, address, red) as one:
             source = ""
             for _ in range(3):
-                source, colour = mirrored(one, source)
+                source, colour = next_dream(one, source)
                 assert colour[0] > colour[2] + 40
             assert re.search(r"[\d.]+ frames? a second", said(one))
             one.click("#keep")
@@ -111,12 +111,12 @@ def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itsel
             (tmp_path / "film.mp4").write_bytes(one.request.get(film).body())
             kept = read_video_info(tmp_path / "film.mp4")
             assert kept.frame_count >= 3 and 0 < float(kept.times[-1]) < 11
-            stack = looking(playwright, address, blue)
+            stack = open_camera_page(playwright, address, blue)
             other = stack.__enter__()
             expect(other.locator("#live-status")).to_contain_text("1 dream before yours")
-            mirrored(one, source)  # It goes on.
+            next_dream(one, source)  # It goes on.
         # The one is closed, so it is the other's turn.
-        _, colour = mirrored(other)
+        _, colour = next_dream(other)
         assert colour[2] > colour[0] + 40
         other.click("#freeze")
         expect_photo(other, "mirror.png")
@@ -126,15 +126,15 @@ def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itsel
         other.get_by_role("tab", name="Live").click()
         expect(other.locator("#camera [title='start recording']")).to_be_visible()
         expect(other.locator("#live-status")).to_contain_text("press Record to wake it")
-        on_a_wall(other, address)
+        check_wall_view(other, address)
         stack.__exit__(None, None, None)
 
 
-def on_a_wall(page: Page, address: str) -> None:
+def check_wall_view(page: Page, address: str) -> None:
     """Nothing need be pressed, and there is nothing else to be seen."""
     page.set_viewport_size({"width": 640, "height": 400})
     page.goto(f"{address}/?wall")
-    _, colour = mirrored(page)
+    _, colour = next_dream(page)
     assert colour[2] > colour[0] + 40
     box = page.locator("#mirror img").bounding_box()
     assert box == {"x": 0, "y": 0, "width": 640, "height": 400}
@@ -149,15 +149,15 @@ def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
     halves = Image.new("RGB", (160, 120), "blue")
     halves.paste("red", (0, 0, 80, 120))
     with sync_playwright() as playwright:
-        with looking(
+        with open_camera_page(
             playwright, address, write_camera_file(tmp_path / "halves.mjpeg", [halves] * 10)
         ) as page:
-            source, _ = mirrored(page)
+            source, _ = next_dream(page)
             content = base64.b64decode(source.partition(",")[2])
             assert np.asarray(Image.open(io.BytesIO(content)))[60, 20].argmax() == 0
             for seen in ("#camera video", "#mirror img"):
                 expect(page.locator(seen)).to_have_css("transform", FLIPPED)
-            fills_the_window(page)
+            check_filled_window(page)
             page.add_init_script(
                 "MediaStreamTrack.prototype.getSettings = () => ({ facingMode: 'environment' })"
             )
@@ -173,7 +173,7 @@ def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
             assert np.asarray(taken)[60, 20].argmax() == 0
 
 
-def fills_the_window(page: Page) -> None:
+def check_filled_window(page: Page) -> None:
     """As on an iPhone, where no element fills the screen; a button and Escape lead back."""
     page.evaluate("delete Element.prototype.requestFullscreen")
     for leave in (lambda: page.click("#leave-screen"), lambda: page.keyboard.press("Escape")):

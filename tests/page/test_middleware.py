@@ -51,7 +51,7 @@ def size(request: Any) -> ViewportSize:
     return {"width": width, "height": height}
 
 
-def opened(window: Page, address: str, size: ViewportSize) -> Page:
+def open_at_size(window: Page, address: str, size: ViewportSize) -> Page:
     window.set_viewport_size(size)
     window.goto(address)
     expect(window.locator("#view img")).to_have_count(2)
@@ -63,11 +63,11 @@ def opened(window: Page, address: str, size: ViewportSize) -> Page:
 
 @pytest.fixture
 def page(window: Page, address: str, size: ViewportSize) -> Iterator[Page]:
-    yield opened(window, address, size)
+    yield open_at_size(window, address, size)
     leave_page(window)
 
 
-def bottom(page: Page, selector: str) -> float:
+def bottom_edge(page: Page, selector: str) -> float:
     box = page.locator(selector).bounding_box()
     assert box
     return box["y"] + box["height"]
@@ -78,7 +78,7 @@ def bottom(page: Page, selector: str) -> float:
 @pytest.mark.parametrize(("shape", "theme"), [("desk", "dark"), ("phone", "light")])
 def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme: str) -> None:
     width, height = WINDOW_SIZES[shape]
-    page = opened(window, f"{address}/?__theme={theme}", {"width": width, "height": height})
+    page = open_at_size(window, f"{address}/?__theme={theme}", {"width": width, "height": height})
     assert page.locator("body.dark").count() == (theme == "dark")
     page.evaluate(AXE.read_text(encoding="utf-8"))
     for tab in TABS:
@@ -185,7 +185,7 @@ def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> 
 def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(page: Page) -> None:
     assert page.viewport_size
     for selector in ("#view", "#status", "#go", "#expected span"):
-        assert bottom(page, selector) <= page.viewport_size["height"]
+        assert bottom_edge(page, selector) <= page.viewport_size["height"]
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(1 * SECONDS)
@@ -196,7 +196,7 @@ def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(pa
 @needs_chromium
 def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, address: str) -> None:
     shape: ViewportSize = {"width": 800, "height": 800}
-    second, third = (opened(each, address, shape) for each in (browser.new_page(), window))
+    second, third = (open_at_size(each, address, shape) for each in (browser.new_page(), window))
     for page in (second, third):
         fill(page, "Intensity", 1)
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
@@ -243,7 +243,7 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
 
 @needs_chromium
 def test_a_space_can_be_duplicated(window: Page, space: str, size: ViewportSize) -> None:
-    page = opened(window, space, size)
+    page = open_at_size(window, space, size)
     page.evaluate("window.open = (address) => { window.asked = address }")
     page.get_by_role("button", name="Duplicate this Space").click()
     page.wait_for_function("window.asked")
@@ -251,7 +251,7 @@ def test_a_space_can_be_duplicated(window: Page, space: str, size: ViewportSize)
         "https://huggingface.co/spaces/someone/dreams?duplicate=true"
     )
     # It takes no room of its own, and covers no words.
-    assert bottom(page, "#go") <= size["height"]
+    assert bottom_edge(page, "#go") <= size["height"]
     button = page.locator("#duplicate").bounding_box()
     assert button and button["x"] + button["width"] <= size["width"]
     for words in ("h1", "p"):
@@ -269,7 +269,7 @@ def test_at_home_there_is_nothing_to_duplicate(page: Page) -> None:
     expect(page.locator("#duplicate")).to_have_count(0)
 
 
-def card(address: str) -> dict[str, str]:
+def card_tags(address: str) -> dict[str, str]:
     """What a site that shows a card reads in the page."""
     tags = re.findall(
         r'<meta\s+(?:property|name)="((?:og|twitter):[^"]+)"\s+content="([^"]*)"',
@@ -280,7 +280,7 @@ def card(address: str) -> dict[str, str]:
 
 
 def test_a_link_to_the_page_shows_its_name_and_a_dream(space: str) -> None:
-    about = card(space)
+    about = card_tags(space)
     assert about["og:title"] == "Deep Dream" and "neural network" in about["og:description"]
     assert about["twitter:card"] == "summary_large_image"
     where = urlsplit(about["og:image"])
@@ -302,7 +302,7 @@ def test_a_link_to_the_page_shows_its_name_and_a_dream(space: str) -> None:
 
 
 def test_where_the_address_is_not_known_the_card_has_no_picture(address: str) -> None:
-    about = card(address)
+    about = card_tags(address)
     assert about["og:title"] == "Deep Dream"
     assert not [key for key in about if "image" in key or "url" in key]
 
@@ -324,7 +324,7 @@ def test_what_describes_the_page_is_sent_compressed(path: str, address: str) -> 
 
 
 def test_pictures_and_streams_are_sent_as_they_are(space: str) -> None:
-    picture = space + urlsplit(card(space)["og:image"]).path
+    picture = space + urlsplit(card_tags(space)["og:image"]).path
     part = httpx.get(picture, headers={"range": "bytes=10-109", "accept-encoding": "gzip"})
     assert part.status_code == 206 and "content-encoding" not in part.headers
     assert part.content == (EXAMPLES / "site" / "card.jpg").read_bytes()[10:110]

@@ -144,7 +144,7 @@ FORGETFUL = "import app; app.MAX_SESSIONS = 1; app.main()"
 
 
 @pytest.fixture
-def alone(window: Page) -> Iterator[Page]:
+def phone_window(window: Page) -> Iterator[Page]:
     """A window for a server of one's own."""
     width, height = WINDOW_SIZES["phone"]
     window.set_viewport_size({"width": width, "height": height})
@@ -152,21 +152,21 @@ def alone(window: Page) -> Iterator[Page]:
     leave_page(window)
 
 
-def opened(page: Page, address: str) -> None:
+def open_app(page: Page, address: str) -> None:
     page.goto(address)
     expect(page.locator("#view img")).to_have_count(2, timeout=60 * SECONDS)
 
 
 @in_a_browser
 def test_a_session_that_was_let_go_and_a_restart_take_only_files(
-    alone: Page, browser: Browser, tmp_path: Path
+    phone_window: Page, browser: Browser, tmp_path: Path
 ) -> None:
-    page, log, port = alone, tmp_path / "log", {"GRADIO_SERVER_PORT": str(free_port())}
+    page, log, port = phone_window, tmp_path / "log", {"GRADIO_SERVER_PORT": str(free_port())}
     with run_app(log, "-c", FORGETFUL, **port) as address:
-        opened(page, address)
+        open_app(page, address)
         dream_small(page, tmp_path, 1, 2)
         other = browser.new_page()  # Its session takes the place of the page's.
-        opened(other, address)
+        open_app(other, address)
         other.get_by_role("button", name="Creatures").click()
         expect(number(other, "Intensity")).to_have_value("7")
         other.close()
@@ -207,7 +207,7 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
     server_knows: bool, page: Page, address: str, tmp_path: Path
 ) -> None:
     with open_line(address) as line:
-        opened(page, f"http://127.0.0.1:{line.port}")
+        open_app(page, f"http://127.0.0.1:{line.port}")
         page.wait_for_timeout(1 * SECONDS)
         upload(page, small_photo("rocket.jpg", tmp_path))
         fill(page, "Intensity", 10)
@@ -230,4 +230,4 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
         expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 10:")
         page.evaluate("localStorage.clear()")
         page.goto("about:blank")
-        opened(page, address)
+        open_app(page, address)

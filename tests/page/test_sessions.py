@@ -55,23 +55,23 @@ class Visits:
         return list(self.page.state_holder.session_data)
 
 
-async def inside_a_loop(make: Callable[[], Any]) -> Any:
+async def call_in_loop(make: Callable[[], Any]) -> Any:
     """What that makes: outside of a loop Gradio begins one, and leaves it open."""
     return make()
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Visits]:
-    visits = asyncio.run(inside_a_loop(Visits))
+def shared_visits() -> Iterator[Visits]:
+    visits = asyncio.run(call_in_loop(Visits))
     with visits.client:
         yield visits
 
 
 @pytest.fixture
-def visits(served: Visits) -> Visits:
+def visits(shared_visits: Visits) -> Visits:
     """With nothing kept yet."""
-    served.page.state_holder.session_data.clear()
-    return served
+    shared_visits.page.state_holder.session_data.clear()
+    return shared_visits
 
 
 def test_calls_that_leave_nothing_push_out_no_visitor(visits: Visits) -> None:
@@ -133,7 +133,7 @@ def test_a_visit_whose_line_was_cut_goes_on(visits: Visits) -> None:
 
 
 def test_a_session_of_the_page_is_small(engine: Engine) -> None:
-    page = asyncio.run(inside_a_loop(lambda: main.build_page(JobRunner(engine))))
+    page = asyncio.run(call_in_loop(lambda: main.build_page(JobRunner(engine))))
     holder = sessions.Sessions(page)
     changed = [block for block in page.blocks.values() if isinstance(block, gr.Dropdown)]
     tracemalloc.start()
@@ -151,7 +151,7 @@ def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_n
 ) -> None:
     monkeypatch.setattr(answer_readers, "UNREAD_TIMEOUT", 0.01)
     monkeypatch.setattr(answer_readers, "UNREAD_KEPT_SECONDS", 0.01)
-    queue: Any = asyncio.run(inside_a_loop(ValidatedBlocks))._queue
+    queue: Any = asyncio.run(call_in_loop(ValidatedBlocks))._queue
     messages = queue.pending_messages_per_session
     waited_for = queue.pending_event_ids_session
 

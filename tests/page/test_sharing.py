@@ -56,7 +56,7 @@ def test_a_dropped_picture_brings_its_recipe_if_it_has_one(engine: Engine, tmp_p
         assert recipe_in_photo(other) is None
 
 
-def strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
+def write_strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
     """The file of a painted layer: one box, half transparent."""
     layer = Image.new("RGBA", size, (255, 255, 255, 0))
     layer.paste((255, 255, 255, 153), (100, 50, 180, 90))
@@ -78,7 +78,7 @@ def test_a_recipe_whose_picture_is_none_is_refused(
 
 
 def test_what_was_painted_comes_back_as_it_was(tmp_path: Path) -> None:
-    layer = strokes(tmp_path / "layer.png")
+    layer = write_strokes(tmp_path / "layer.png")
     uri = painter.encode_painted_mask(layer)
     assert (decode_mask(uri, (300, 451)) > 0).sum() == 80 * 40
     shown = painter.editor_update(CAT, uri)["value"]
@@ -131,10 +131,10 @@ def test_strokes_that_are_sent_and_never_dreamed_are_not_kept() -> None:
 )
 def test_the_rows_of_a_mix_say_what_the_text_says(layer: str) -> None:
     rows = parse_rows("dreamlet", layer)
-    assert len(rows) == ROW_COUNT and written(rows) == layer
+    assert len(rows) == ROW_COUNT and rows_to_text(rows) == layer
 
 
-def written(rows: list[tuple[str, float, str]]) -> str:
+def rows_to_text(rows: list[tuple[str, float, str]]) -> str:
     """Those rows as the page's script writes them."""
     if not shutil.which("node"):
         pytest.skip("no node here")
@@ -149,4 +149,4 @@ def test_a_text_that_says_more_than_the_rows_is_left_alone() -> None:
         "x",
     ):
         assert parse_rows("dreamlet", layer) == [EMPTY_ROW] * ROW_COUNT
-    assert written([EMPTY_ROW] * ROW_COUNT) == ""
+    assert rows_to_text([EMPTY_ROW] * ROW_COUNT) == ""

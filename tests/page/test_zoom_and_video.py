@@ -31,7 +31,7 @@ def fill(page: Page, label: str, value: float) -> None:
     field.press("Tab")
 
 
-def plays(page: Page, player: str, width: int) -> float:
+def wait_for_playback(page: Page, player: str, width: int) -> float:
     """Wait until a player plays a video of that width; how long it is, in seconds."""
     page.wait_for_function(
         f"(() => {{ const film = document.querySelector('{player} video');"
@@ -45,7 +45,7 @@ def plays(page: Page, player: str, width: int) -> float:
 
 def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Zoom and video").click()
-    plays(page, "#player", 360)  # It opens on a finished one.
+    wait_for_playback(page, "#player", 360)  # It opens on a finished one.
     page.get_by_role("button", name="A dreamed video").click()
     expect(said(page)).to_contain_text("A dreamed video")
     page.get_by_role("button", name="Advanced").locator("visible=true").click()
@@ -56,7 +56,7 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     page.click("#film")
     expect(page.locator("#stop-film")).to_be_visible()
     expect(said(page)).to_have_text(re.compile(r"24 frames, 1 seconds, made in [\d.]+ s\."))
-    assert plays(page, "#player", 96) == pytest.approx(1)
+    assert wait_for_playback(page, "#player", 96) == pytest.approx(1)
     path = download(page, tmp_path, "#film-download")
     assert path.name == "zoom-coffee-inception4c-seed0.mp4"
     assert read_recipe(path).kind == "zoom"
@@ -82,7 +82,7 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     expect(said(page)).to_have_text(re.compile(r"Frame [1-9]\d* of 720, .* left\."))
     page.keyboard.press("Escape")
     expect(said(page)).to_have_text(re.compile(r"Stopped; \d+ frames, [\d.]+ seconds, are kept\."))
-    assert 0 < plays(page, "#player", 96) < 30
+    assert 0 < wait_for_playback(page, "#player", 96) < 30
     expect(page.locator("#film")).to_be_visible()
 
 
@@ -103,7 +103,7 @@ def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
     page.get_by_label("WebM").check()
     page.click("#dream-video")
     expect(said(page)).to_contain_text("12 frames, 0.5 seconds, made in")
-    assert plays(page, "#player", 96) == pytest.approx(0.5, abs=0.1)
+    assert wait_for_playback(page, "#player", 96) == pytest.approx(0.5, abs=0.1)
     assert read_video_info(download(page, tmp_path, "#film-download")).has_audio
 
 
@@ -117,7 +117,7 @@ def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> N
     expect(page.locator("#status [role=status]")).to_contain_text(
         "The dream as it forms, 95 frames"
     )
-    plays(page, "#making-film", 96)
+    wait_for_playback(page, "#making-film", 96)
     page.get_by_label("As a looping GIF").check()
     expect(page.locator("#making-picture img")).to_have_attribute(
         "src", re.compile(r"\.gif$"), timeout=60 * SECONDS

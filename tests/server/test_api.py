@@ -44,12 +44,12 @@ pytestmark = pytest.mark.filterwarnings("default")
 CALL = re.compile(r'api_name="(/\w+)"|client\.predict\("(/\w+)"|\$API/call/v2(/\w+)')
 
 
-def pages() -> list[str]:
+def doc_pages() -> list[str]:
     """Where snippets stand: README has the first one."""
     return [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/api.md")]
 
 
-def called(snippet: str) -> str:
+def called_endpoint(snippet: str) -> str:
     """The one endpoint that a snippet calls."""
     (endpoint,) = ("".join(found) for found in CALL.findall(snippet))
     return endpoint
@@ -57,9 +57,9 @@ def called(snippet: str) -> str:
 
 def snippets() -> list[tuple[str, str, str]]:
     """The snippets that call the API, each as endpoint, language and code."""
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", "\n".join(pages()), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", "\n".join(doc_pages()), re.DOTALL | re.MULTILINE)
     return [
-        (called(code), language, code)
+        (called_endpoint(code), language, code)
         for language, code in blocks
         if language in LANGUAGES and "http://127.0.0.1:7860" in code
     ]
@@ -79,7 +79,7 @@ def test_every_endpoint_is_shown_once_in_every_language() -> None:
 
 
 def test_a_snippet_stands_below_the_endpoint_that_it_calls() -> None:
-    readme, api = pages()
+    readme, api = doc_pages()
     section = api.split("\n## The API\n")[1].split("\n## ")[0]
     _, *parts = re.split(r"^### `(/\w+)`$", section, flags=re.MULTILINE)
     assert set(parts[::2]) == set(PROMISED)
@@ -121,7 +121,7 @@ def test_the_snippets_do_what_they_say(
     said, wrong = capfd.readouterr()
     print(said)  # what the server answered, where a check fails
     assert not wrong, wrong
-    CHECKS[endpoint](said, pictures(said, tmp_path), engine)
+    CHECKS[endpoint](said, printed_files(said, tmp_path), engine)
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
@@ -142,7 +142,7 @@ def test_curl_prints_why_a_call_is_refused_and_the_log_stays_short(
     assert "Traceback" not in app_log.read_text()[before:]
 
 
-def pictures(said: str, folder: Path) -> list[Path]:
+def printed_files(said: str, folder: Path) -> list[Path]:
     """The pictures that a snippet printed: links where there are any, else files."""
     kind = r"[^\s'\"]+\.(?:png|jpg|mp4|webm|gif)"
     links = dict.fromkeys(re.findall(rf"https?://{kind}", said))
@@ -153,7 +153,7 @@ def pictures(said: str, folder: Path) -> list[Path]:
     return [Path(path) for path in dict.fromkeys(re.findall(rf"/{kind}", said))]
 
 
-def of(name: str, said: str) -> list[str]:
+def values_of(name: str, said: str) -> list[str]:
     """The values of a name in what was printed, by Python, by JavaScript or as JSON."""
     found = re.findall(rf"\b{name}['\"]?: (?:['\"](.*?)['\"]|([\w.-]+))", said)
     return [text or number for text, number in found]
@@ -162,15 +162,15 @@ def of(name: str, said: str) -> list[str]:
 def check_dream(said: str, made: list[Path], engine: Engine) -> None:
     (dream,) = made
     assert read_recipe(dream) == engine.settle(DreamRecipe(layer="inception3b", intensity=4))
-    assert (of("layer", said), of("intensity", said)) == (["inception3b"], ["4"])
+    assert (values_of("layer", said), values_of("intensity", said)) == (["inception3b"], ["4"])
     with Image.open(dream) as picture, Image.open(EXAMPLES / "cat.jpg") as photo:
         assert picture.size == photo.size
 
 
 def check_sheet(said: str, made: list[Path], engine: Engine) -> None:
     (sheet,) = made
-    assert of("layer", said) == ["inception3b"] * 2 + ["inception4c"] * 2
-    assert of("intensity", said) == ["3", "6"] * 2
+    assert values_of("layer", said) == ["inception3b"] * 2 + ["inception4c"] * 2
+    assert values_of("intensity", said) == ["3", "6"] * 2
     with Image.open(sheet) as picture:
         assert picture.size == (2 * (160 + 6) + 6, 2 * (106 + 18 + 6) + 6)
 
@@ -179,7 +179,7 @@ def check_presets(said: str, made: list[Path], engine: Engine) -> None:
     creatures = presets()["Creatures"]
     said = said.split("Creatures")[-1]  # curl prints them all
     for name in ("layer", "intensity", "octaves", "scale"):
-        assert of(name, said)[0] == str(getattr(creatures, name)), name
+        assert values_of(name, said)[0] == str(getattr(creatures, name)), name
 
 
 def check_channels(said: str, made: list[Path], engine: Engine) -> None:
@@ -195,9 +195,11 @@ def check_top(said: str, made: list[Path], engine: Engine) -> None:
     top = response.top(3, (180 / photo.shape[3], 110 / photo.shape[2]))
     channels = [each.channel for each in top]
     assert [read_recipe(each, ChannelRecipe).channel for each in shown] == channels
-    assert [int(each) for each in of("channel", said)] == channels
+    assert [int(each) for each in values_of("channel", said)] == channels
     strengths = [each.strength for each in top]
-    assert [float(each) for each in of("strength", said)] == pytest.approx(strengths, rel=0.02)
+    assert [float(each) for each in values_of("strength", said)] == pytest.approx(
+        strengths, rel=0.02
+    )
     with Image.open(where) as picture:
         assert picture.size == (448, 298)
 
@@ -207,7 +209,7 @@ def check_class(said: str, made: list[Path], engine: Engine) -> None:
     assert read_recipe(picture, ClassRecipe) == engine.settle(
         ClassRecipe(target="flamingo", size=128, steps=80)
     )
-    assert of("target", said)[-1] == "flamingo" and int(of("rank", said)[-1]) <= 3
+    assert values_of("target", said)[-1] == "flamingo" and int(values_of("rank", said)[-1]) <= 3
 
 
 def check_zoom(said: str, made: list[Path], engine: Engine) -> None:

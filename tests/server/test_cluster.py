@@ -37,7 +37,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # What Ray says of itself is not ours to mend.
 ]
 # A node that is gone is found out in a second or two.
-SOON = {
+FAST_HEALTH_CHECK = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 2000,
@@ -52,7 +52,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     about = {"num_cpus": 1, "object_store_memory": 80 * 10**6}
-    head = about | {"include_dashboard": False, "_system_config": SOON}
+    head = about | {"include_dashboard": False, "_system_config": FAST_HEALTH_CHECK}
     made = Cluster(initialize_head=True, head_node_args=head)
     made.second = made.add_node(**about)
     yield made
@@ -92,7 +92,7 @@ def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
 
 
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def started_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A cluster that `ray start` began on this machine."""
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:  # Sockets have short names.
         monkeypatch.setenv("RAY_TMPDIR", folder)
@@ -112,7 +112,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
-    tmp_path: Path, engine: Engine, started: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, engine: Engine, started_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray.data
 

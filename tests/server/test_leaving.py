@@ -24,10 +24,10 @@ from tests.support.server import run_app
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 # A server to which what others left is old at once.
-IMPATIENT = "from dream.page.server import temp_files; temp_files.MAX_AGE_SECONDS = 0.5; import app; app.main()"
+APP_SCRIPT = "from dream.page.server import temp_files; temp_files.MAX_AGE_SECONDS = 0.5; import app; app.main()"
 
 
-def soon(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
+def becomes_true(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Whether it becomes so within that time."""
     until = time.monotonic() + seconds
     while not (came := is_so()) and time.monotonic() < until:
@@ -35,14 +35,14 @@ def soon(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
     return came
 
 
-def events(address: str) -> tuple[dict[str, Any], dict[int, Any]]:
+def page_events(address: str) -> tuple[dict[str, Any], dict[int, Any]]:
     """The events of a page by name, and the values that its components open with."""
     config = httpx.get(f"{address}/config").json()
     values = {each["id"]: each["props"].get("value") for each in config["components"]}
     return {each["api_name"]: each for each in config["dependencies"]}, values
 
 
-def called(api: httpx.Client, event: Any, *data: Any, **about: Any) -> httpx.Response:
+def send_event(api: httpx.Client, event: Any, *data: Any, **about: Any) -> httpx.Response:
     body = {"fn_index": event["id"], "data": data, "session_hash": uuid.uuid4().hex}
     return api.post(f"/run/{event['api_name']}", json=body, **about)
 
@@ -52,21 +52,21 @@ def test_who_leaves_while_a_zip_is_packed_leaves_no_half_of_one(tmp_path: Path) 
         run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "files")) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
-        packed = events(address)[0]["packed"]
+        packed = page_events(address)[0]["packed"]
         name = upload_name(upload(api, EXAMPLE_DREAM))
         visit = {"shown": [name] * 3, "recipe": "", "dreams": [[name] * 3] * 12}
-        assert called(api, packed, visit).status_code == 200
+        assert send_event(api, packed, visit).status_code == 200
         process = find_listener(int(address.rpartition(":")[2]))
         before = len(os.listdir(f"/proc/{process}/task"))
         for _ in range(3):
             with pytest.raises(httpx.ReadTimeout):
-                called(api, packed, visit, timeout=0.01)
+                send_event(api, packed, visit, timeout=0.01)
         made = lambda: list((tmp_path / "files").rglob("dreams.zip"))  # noqa: E731
-        assert soon(lambda: len(made()) == 4)
+        assert becomes_true(lambda: len(made()) == 4)
         assert all(map(zipfile.is_zipfile, made()))
         assert not list((tmp_path / "files").rglob(".*.part"))
         assert len(os.listdir(f"/proc/{process}/task")) <= before + 4
-        assert called(api, packed, visit).status_code == 200
+        assert send_event(api, packed, visit).status_code == 200
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
@@ -86,21 +86,21 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
         process = find_listener(int(address.rpartition(":")[2]))
         assert process
         with pytest.raises(httpx.HTTPError), api.stream("GET", f"/call/zoom/{event}") as answers:
-            assert soon(lambda: bool(list(files.rglob("*.parts/*"))))
+            assert becomes_true(lambda: bool(list(files.rglob("*.parts/*"))))
             os.kill(process, signal.SIGKILL)
             for _ in answers.iter_lines():
                 pass
     (left,) = files.glob(f"{FOLDER_PREFIX}*")
     assert list(left.rglob("*.parts"))  # A killed process sweeps nothing.
     with (
-        run_app(log, "-c", IMPATIENT, **about) as address,
+        run_app(log, "-c", APP_SCRIPT, **about) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
-        assert soon(lambda: not left.exists())
-        open_page = events(address)[0]["open_page"]
+        assert becomes_true(lambda: not left.exists())
+        open_page = page_events(address)[0]["open_page"]
         name = upload_name(photo["path"])
         visit = {"shown": [name] * 3, "recipe": "{}", "dreams": [[name] * 3]}
-        answer = called(api, open_page, {"photo": name}, visit, None)
+        answer = send_event(api, open_page, {"photo": name}, visit, None)
         assert answer.status_code == 200
         lost = "what was shown, dreams of the strip (1), the photo"
         assert f"No longer kept here, and left out: {lost}" in answer.text

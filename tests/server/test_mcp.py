@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture(scope="module")
-def extra(tmp_path_factory: pytest.TempPathFactory) -> str:
+def mcp_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with gradio's extra "mcp"."""
     folder = tmp_path_factory.mktemp("extra")
     install("--no-deps", "--target", str(folder), "-r", str(PINS))
@@ -48,13 +48,13 @@ def extra(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def address(extra: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with run_app(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=extra) as address:
+def address(mcp_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with run_app(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=mcp_folder) as address:
         yield address
 
 
 @dataclass(frozen=True)
-class Asker:
+class McpSession:
     """A client of the server, in a process of its own."""
 
     process: subprocess.Popen[str]
@@ -75,32 +75,32 @@ class Asker:
 
 
 @pytest.fixture(scope="module")
-def mcp(address: str, extra: str) -> Iterator[Asker]:
+def mcp(address: str, mcp_folder: str) -> Iterator[McpSession]:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.support.mcp_client", address],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": extra},
+        env=os.environ | {"PYTHONPATH": mcp_folder},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        yield Asker(process)
+        yield McpSession(process)
         process.kill()
 
 
-def as_uri(path: Path) -> str:
+def to_data_uri(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 @pytest.fixture(scope="module")
-def tools(mcp: Asker) -> dict[str, dict[str, Any]]:
+def tools(mcp: McpSession) -> dict[str, dict[str, Any]]:
     """The tools by name."""
     answer = mcp.ask()
     assert answer["server"] == "Deep Dream"
     return {tool["name"]: tool for tool in answer["tools"]}
 
 
-def test_the_folder_holds_what_gradios_extra_asks_for(extra: str) -> None:
+def test_the_folder_holds_what_gradios_extra_asks_for(mcp_folder: str) -> None:
     pinned = {
         requirement.name: next(iter(requirement.specifier)).version
         for requirement in map(Requirement, re.findall(r"^[^#].*", PINS.read_text(), re.M))
@@ -114,7 +114,7 @@ def test_the_folder_holds_what_gradios_extra_asks_for(extra: str) -> None:
         ):
             assert asked.specifier.contains(pinned[asked.name]), asked
     # Every one of them finds what it needs, in the folder or in the environment.
-    environment = os.environ | {"PYTHONPATH": extra}
+    environment = os.environ | {"PYTHONPATH": mcp_folder}
     subprocess.run([sys.executable, "-m", "pip", "check"], env=environment, check=True)
 
 
@@ -146,39 +146,39 @@ def test_every_tool_and_parameter_is_explained_in_whole_sentences(
             assert re.fullmatch(r"\S.{14,}\.", schema.get("description", "")), (name, parameter)
 
 
-def recipe_behind(link: str, folder: Path) -> DreamRecipe:
+def linked_recipe(link: str, folder: Path) -> DreamRecipe:
     """The recipe in the file that an address gives."""
     (folder / "dream.png").write_bytes(httpx.get(link).raise_for_status().content)
     return read_recipe(folder / "dream.png", DreamRecipe)
 
 
-def test_an_llm_dreams_and_sees_the_dream(mcp: Asker, engine: Engine, tmp_path: Path) -> None:
-    error, (picture, link, said) = mcp.call("deep_dream", image=as_uri(CAT), **QUICK)
+def test_an_llm_dreams_and_sees_the_dream(mcp: McpSession, engine: Engine, tmp_path: Path) -> None:
+    error, (picture, link, said) = mcp.call("deep_dream", image=to_data_uri(CAT), **QUICK)
     assert not error and picture["type"] == "image" and picture["mimeType"] == "image/png"
     recipe = DreamRecipe(**QUICK)
     *_, frame = engine.dream(load_image(CAT), recipe)
     seen = Image.open(io.BytesIO(base64.b64decode(picture["data"])))
     assert seen.tobytes() == frame.picture().tobytes()
     assert str(engine.settle(recipe).to_dict()) == said["text"]
-    found = recipe_behind(link["text"].removeprefix("Image URL: "), tmp_path)
+    found = linked_recipe(link["text"].removeprefix("Image URL: "), tmp_path)
     assert found == engine.settle(recipe)
 
 
 def test_a_client_that_asks_for_no_progress_gets_the_address_of_the_dream(
-    address: str, mcp: Asker, engine: Engine, tmp_path: Path
+    address: str, mcp: McpSession, engine: Engine, tmp_path: Path
 ) -> None:
-    error, (said,) = mcp.call("deep_dream", False, image=as_uri(CAT), **QUICK)
+    error, (said,) = mcp.call("deep_dream", False, image=to_data_uri(CAT), **QUICK)
     (link,) = re.findall(rf"'url': '({address}/gradio_api/file=[^']+\.png)'", said["text"])
-    assert not error and recipe_behind(link, tmp_path) == engine.settle(DreamRecipe(**QUICK))
+    assert not error and linked_recipe(link, tmp_path) == engine.settle(DreamRecipe(**QUICK))
 
 
-def test_the_presets_are_told(mcp: Asker) -> None:
+def test_the_presets_are_told(mcp: McpSession) -> None:
     error, (said,) = mcp.call("presets")
     assert not error
     assert said["text"] == str({name: recipe.to_dict() for name, recipe in presets().items()})
 
 
-def test_channels_and_class_images_are_made(mcp: Asker) -> None:
+def test_channels_and_class_images_are_made(mcp: McpSession) -> None:
     shown = ("visualize_channel", {"channels": "7,80", "size": 64, "steps": 2})
     made = ("class_image", {"target": "flamingo", "size": 64, "steps": 2})
     channels, flamingo = mcp.ask(shown, made)["results"]
@@ -198,8 +198,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_what_is_wrong_is_said(progress: bool, mcp: Asker) -> None:
-    base = {"image": as_uri(CAT), **QUICK}
+def test_what_is_wrong_is_said(progress: bool, mcp: McpSession) -> None:
+    base = {"image": to_data_uri(CAT), **QUICK}
     calls = [("deep_dream", base | wrong) for wrong, _ in WRONG]
     results = mcp.ask(*calls, progress=progress)["results"]
     for result, (_, message) in zip(results, WRONG, strict=True):
@@ -207,7 +207,9 @@ def test_what_is_wrong_is_said(progress: bool, mcp: Asker) -> None:
         assert result["isError"] and re.search(message, said["text"])
 
 
-def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, mcp: Asker) -> None:
+def test_an_address_within_the_servers_own_network_is_not_fetched(
+    address: str, mcp: McpSession
+) -> None:
     with CAT.open("rb") as file:
         (path,) = httpx.post(f"{address}/gradio_api/upload", files={"files": file}).json()
     link = f"{address}/gradio_api/file={path}"

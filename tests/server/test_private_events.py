@@ -63,7 +63,7 @@ def events(own_address: str) -> dict[str, Any]:
     return {each["api_name"]: each for each in config["dependencies"] if each["backend_fn"]}
 
 
-def asked(api: httpx.Client, name: str, **body: Any) -> tuple[int, Any]:
+def send_event(api: httpx.Client, name: str, **body: Any) -> tuple[int, Any]:
     """What an un-queued event answers to that body; 1e400 where it says infinity."""
     content = json.dumps({"data": [], "session_hash": "one", **body}).replace("Infinity", "1e400")
     answer = api.post(f"/run/{name}", content=content, headers=JSON)
@@ -100,7 +100,7 @@ def test_nonsense_is_refused_in_one_line(
     about = {"fn_index": event["id"], "trigger_id": (event["targets"] or [[None]])[0][0]}
     if name == "set_to":
         about.pop("trigger_id")
-    status, answer = asked(api, name, **about | body)
+    status, answer = send_event(api, name, **about | body)
     assert said in answer and answer.isprintable() and status in (422, 500)
     assert "Traceback" not in log.read_text()
 
@@ -110,7 +110,7 @@ def test_an_event_that_has_no_handler_and_a_dream_past_the_queue_are_refused(
 ) -> None:
     config = httpx.get(f"{own_address}/config").json()
     inert = next(each["id"] for each in config["dependencies"] if not each["backend_fn"])
-    assert "in the browser alone" in asked(api, "x", fn_index=inert)[1]
+    assert "in the browser alone" in send_event(api, "x", fn_index=inert)[1]
     answer = api.post("/run/deep_dream", json={"data": [None] * 25})
     assert answer.status_code == 404
 

@@ -28,7 +28,7 @@ from tests.support.api import call, start_call, upload
 API = "/gradio_api"
 # Of no use to the page, the API, its clients or MCP. What a new Gradio adds is in neither list: see
 # what it does before it goes into one.
-SHUT = """
+CLOSED_ROUTES = """
 GET /gradio_api/app_id/
 POST /gradio_api/component_server
 POST /gradio_api/component_server/
@@ -104,12 +104,12 @@ def test_every_route_of_the_installed_gradio_is_open_or_shut_on_purpose() -> Non
 
     gradios = set(routes(asyncio.run(created()).routes))
     ours = set(itertools.chain(*OPEN_ROUTES.values()))
-    assert gradios - ours == set(SHUT)
+    assert gradios - ours == set(CLOSED_ROUTES)
     narrowed = {"GET /pwa_icon/192", "GET /pwa_icon/512"}
     assert {row for row in ours - gradios if f"{API}/mcp" not in row} == narrowed
 
 
-@pytest.mark.parametrize("row", SHUT)
+@pytest.mark.parametrize("row", CLOSED_ROUTES)
 def test_a_route_that_is_shut_is_not_there(row: str, address: str) -> None:
     method, _, path = row.partition(" ")
     answer = httpx.request(method, address + re.sub("{[^}]*}", "1", path), timeout=5)
@@ -274,7 +274,7 @@ def test_nonsense_leaves_nothing_in_the_log(address: str, app_log: Path) -> None
     start = app_log.stat().st_size
     paths = {
         re.sub("{[^}]*}", "none", row.partition(" ")[2])
-        for row in (*itertools.chain(*OPEN_ROUTES.values()), *SHUT)
+        for row in (*itertools.chain(*OPEN_ROUTES.values()), *CLOSED_ROUTES)
     }
     forged = f"{API}/custom_component/x%0AFORGED%1b%07/client/b/c"
     for turn, path in enumerate(sorted(paths | {forged, f"{API}/file=card.jpg"})):
@@ -331,10 +331,10 @@ def test_who_breaks_off_leaves_no_traceback_in_the_log(address: str, app_log: Pa
         exchange(address, f"GET {API}/call/x/{event} HTTP/1.1", wait=0)
         assert call(api, "presets", {})[0]  # The others were dealt with by then.
     # Nothing but what the reader of forms warns of.
-    assert is_a_line_at_most(app_log.read_bytes()[start:])
+    assert is_one_line(app_log.read_bytes()[start:])
 
 
-def is_a_line_at_most(said: bytes) -> bool:
+def is_one_line(said: bytes) -> bool:
     return said.count(b"\n") <= 1 and said.decode().strip().isprintable()
 
 
@@ -343,4 +343,4 @@ def test_what_is_no_request_leaves_a_line_a_minute_at_most(address: str, app_log
     for nonsense in ("\x16\x03\x01\x1b]0;x\x07", "PRI * HTTP/2.0", "GET / HTTP/9.9", "GET"):
         for _ in range(5):
             exchange(address, nonsense)
-    assert is_a_line_at_most(app_log.read_bytes()[start:])
+    assert is_one_line(app_log.read_bytes()[start:])

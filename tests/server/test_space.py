@@ -46,7 +46,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 
-def as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProcess[str]":
+def run_as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProcess[str]":
     """Run something as that user."""
     return subprocess.run(
         [str(each) for each in command], cwd="/", capture_output=True, text=True, **AS_USER, **about
@@ -54,7 +54,7 @@ def as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProcess[
 
 
 @pytest.fixture(scope="module")
-def machine() -> Iterator[Path]:
+def space_folder() -> Iterator[Path]:
     """A folder with the app, its environment, and the home and temporary files of its user."""
     folder = Path(tempfile.mkdtemp(prefix="space-"))
     umask = os.umask(0o022)
@@ -67,7 +67,7 @@ def machine() -> Iterator[Path]:
             (folder / own).mkdir()
             if IS_ROOT:
                 os.chown(folder / own, USER, USER)
-        base = [str(python_for_everyone(folder)), str(folder / "venv")]
+        base = [str(find_shared_python(folder)), str(folder / "venv")]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LD_LIBRARY_PATH", str(folder / "python" / "lib"))
             uv = [sys.executable, "-m", "uv", "venv", "-q", "--python"]
@@ -82,7 +82,7 @@ def machine() -> Iterator[Path]:
         atexit.register(subprocess.Popen(["rm", "-rf", folder]).wait)
 
 
-def python_for_everyone(folder: Path) -> Path:
+def find_shared_python(folder: Path) -> Path:
     """The Python that README names where there is one, or that of these tests: a copy of it in that
     folder where it lies in a home closed to others.
     """
@@ -98,7 +98,7 @@ def python_for_everyone(folder: Path) -> Path:
                 break
     base, name = Path(asked.stdout.split()[0]), asked.stdout.split()[1]
     with suppress(PermissionError):
-        if not as_user(base / "bin" / name, "-c", told).returncode:
+        if not run_as_user(base / "bin" / name, "-c", told).returncode:
             return base / "bin" / name
     (folder / "python" / "bin").mkdir(parents=True)
     copy = Path(shutil.copy2(base / "bin" / name, folder / "python" / "bin"))
@@ -119,15 +119,15 @@ class Space:
 
 
 @pytest.fixture(scope="module")
-def space(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+def space(space_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
     """The app, as a Space of two cores and no GPU starts it."""
     port = free_port()
     environment = {
-        "PATH": f"{machine}/venv/bin:{PATH}",
+        "PATH": f"{space_folder}/venv/bin:{PATH}",
         "LD_LIBRARY_PATH": os.environ["LD_LIBRARY_PATH"],
-        "HOME": str(machine / "home"),
-        "TMPDIR": str(machine / "temp"),
-        "PYTHONPATH": str(machine / "app"),
+        "HOME": str(space_folder / "home"),
+        "TMPDIR": str(space_folder / "temp"),
+        "PYTHONPATH": str(space_folder / "app"),
         "PYTHONUNBUFFERED": "1",
         "SYSTEM": "spaces",
         "SPACE_ID": "someone/deep-dream",
@@ -149,17 +149,17 @@ def space(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     }
     log = tmp_path_factory.mktemp("space") / "log"
     with run_server(
-        [str(machine / "venv" / "bin" / "python"), "app.py"],
+        [str(space_folder / "venv" / "bin" / "python"), "app.py"],
         log,
         port,
-        cwd=machine / "app",
+        cwd=space_folder / "app",
         env=environment,
         **AS_USER,
     ) as address:
-        yield Space(address, worked(machine / "app"), log)
+        yield Space(address, cpu_seconds(space_folder / "app"), log)
 
 
-def worked(folder: Path) -> float:
+def cpu_seconds(folder: Path) -> float:
     """For how many seconds the processes in that folder have worked: no clock, as others work too.
 
     0 where there is no /proc.
@@ -179,12 +179,12 @@ def client(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Client:
     return Client(space.address, verbose=False, download_files=files)
 
 
-def test_its_gradio_is_the_one_that_readme_names(machine: Path) -> None:
+def test_its_gradio_is_the_one_that_readme_names(space_folder: Path) -> None:
     told = (
         "from importlib.metadata import distributions as d; import sys; "
         "print({e.name: e.version for e in d()} | {'python': sys.version})"
     )
-    said = as_user(machine / "venv/bin/python", "-c", told).stdout
+    said = run_as_user(space_folder / "venv/bin/python", "-c", told).stdout
     versions: dict[str, str] = ast.literal_eval(said)
     assert versions["gradio"] == CARD["sdk_version"]
     if shutil.which(f"python{CARD['python_version']}"):
@@ -194,16 +194,16 @@ def test_its_gradio_is_the_one_that_readme_names(machine: Path) -> None:
 
 
 @needs_root
-def test_its_user_can_write_to_home_and_temporary_files_alone(machine: Path) -> None:
+def test_its_user_can_write_to_home_and_temporary_files_alone(space_folder: Path) -> None:
     for folder in ("home", "temp"):
-        assert as_user("touch", machine / folder / "mine").returncode == 0
-    inside = [machine / each for each in (".", "app", "app/dream", "venv", "venv/lib")]
+        assert run_as_user("touch", space_folder / folder / "mine").returncode == 0
+    inside = [space_folder / each for each in (".", "app", "app/dream", "venv", "venv/lib")]
     outside = [Path(each) for each in ("/", "/usr", "/etc", "/root", "/var/lib")]
     for place in (*inside, *outside, ROOT):
-        tried = as_user("touch", place / "mine")
+        tried = run_as_user("touch", place / "mine")
         assert tried.returncode and "Permission denied" in tried.stderr, place
-    assert as_user("rm", machine / "app" / "app.py").returncode
-    assert as_user("sh", "-c", f"echo >> {machine}/app/app.py").returncode
+    assert run_as_user("rm", space_folder / "app" / "app.py").returncode
+    assert run_as_user("sh", "-c", f"echo >> {space_folder}/app/app.py").returncode
 
 
 def test_it_answers_in_time(space: Space) -> None:
@@ -243,23 +243,25 @@ def test_it_zooms_and_dreams_a_video(client: Client) -> None:
     )
 
 
-def test_it_keeps_pictures_of_channels_in_its_home(client: Client, machine: Path) -> None:
+def test_it_keeps_pictures_of_channels_in_its_home(client: Client, space_folder: Path) -> None:
     client.predict(channels="7", size=64, steps=2, api_name="/visualize_channel")
-    (kept,) = (machine / "home" / ".cache" / "dream").glob("*.png")
+    (kept,) = (space_folder / "home" / ".cache" / "dream").glob("*.png")
     assert kept.name.startswith("dreamlet-inception4c-7-")
     assert not IS_ROOT or kept.stat().st_uid == USER
 
 
 @needs_root
-def test_it_writes_to_its_home_and_temporary_files_alone(client: Client, machine: Path) -> None:
+def test_it_writes_to_its_home_and_temporary_files_alone(
+    client: Client, space_folder: Path
+) -> None:
     client.predict(api_name="/presets")  # It still runs.
-    assert any((machine / "temp").rglob("*.png"))
+    assert any((space_folder / "temp").rglob("*.png"))
     # Where everyone may write it could; such a file would be found.
     stray = Path(tempfile.gettempdir(), f"stray-{USER}")
-    assert as_user("touch", stray).returncode == 0
+    assert run_as_user("touch", stray).returncode == 0
     apart = ["-path", "/proc", "-o", "-path", "/sys"]
     for own in ("home", "temp"):
-        apart += ["-o", "-path", str(machine / own)]
+        apart += ["-o", "-path", str(space_folder / own)]
     found = subprocess.run(
         ["find", "/", "(", *apart, ")", "-prune", "-o", "-uid", str(USER), "-print"],
         stdout=subprocess.PIPE,

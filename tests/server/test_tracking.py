@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def asked(address: str, what: str, **given: Any) -> Any:
+def query_server(address: str, what: str, **given: Any) -> Any:
     """What the server answers to a search."""
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/{what}",
@@ -53,11 +53,11 @@ def asked(address: str, what: str, **given: Any) -> Any:
     return json.load(urllib.request.urlopen(request, timeout=60))
 
 
-def runs(address: str, experiment: str) -> dict[str, Any]:
+def runs_by_name(address: str, experiment: str) -> dict[str, Any]:
     """The runs of an experiment by name."""
-    found = asked(address, f"experiments/get-by-name?experiment_name={experiment}")
+    found = query_server(address, f"experiments/get-by-name?experiment_name={experiment}")
     number = found["experiment"]["experiment_id"]
-    made = asked(address, "runs/search", experiment_ids=[number])["runs"]
+    made = query_server(address, "runs/search", experiment_ids=[number])["runs"]
     return {run["info"]["run_name"]: run for run in made}
 
 
@@ -67,7 +67,7 @@ def test_a_batch_is_an_experiment_and_each_picture_a_run(
     photos, out = make_photos(tmp_path / "in", 2), tmp_path / "night"
     add_unreadable_photos(photos)
     assert main(["batch", str(photos), str(out), *QUICK, "--mlflow", server]) == 0
-    made = runs(server, "night")
+    made = runs_by_name(server, "night")
     rows = {row["output"]: row for row in manifest(out)}
     assert made.keys() == rows.keys() and len(made) == 5
     for name, run in made.items():
@@ -79,7 +79,9 @@ def test_a_batch_is_an_experiment_and_each_picture_a_run(
         assert run["info"]["status"] == ("FAILED" if row["error"] else "FINISHED")
     (name,) = (name for name in rows if name.startswith("dream-photo01"))
     number = made[name]["info"]["run_id"]
-    told = asked(server, f"metrics/get-history?run_id={number}&metric_key=objective")["metrics"]
+    told = query_server(server, f"metrics/get-history?run_id={number}&metric_key=objective")[
+        "metrics"
+    ]
     frames = list(engine.dream(load_image(photos / "photo01.png"), RECIPE))
     assert [each["step"] for each in told] == [0, 1]
     assert [each["value"] for each in told] == pytest.approx([each.value for each in frames[1:]])
@@ -90,7 +92,7 @@ def test_a_batch_is_an_experiment_and_each_picture_a_run(
 def test_a_single_dream_is_a_run_too(server: str, tmp_path: Path) -> None:
     photo, out = make_photos(tmp_path / "in", 1) / "photo00.png", tmp_path / "dream.png"
     assert main(["image", str(photo), "-o", str(out), *QUICK, "--mlflow", server]) == 0
-    (run,) = runs(server, "dreams").values()
+    (run,) = runs_by_name(server, "dreams").values()
     metrics = {each["key"]: each["step"] for each in run["data"]["metrics"]}
     assert metrics == {"seconds": 0, "objective": 1}
     params = {each["key"]: each["value"] for each in run["data"]["params"]}
@@ -117,7 +119,7 @@ def test_a_database_is_enough_and_what_is_none_says_what_to_give(
     monkeypatch.chdir(tmp_path)
     photo, uri = make_photos(tmp_path / "in", 1) / "photo00.png", f"sqlite:///{has_sql}.db"
     if not has_sql:
-        unregistered(monkeypatch)
+        remove_databases(monkeypatch)
     for given in (["--mlflow", uri], ["--mlflow", "runs"], ["--mlflow=nosuch://x"]):
         expected = 0 if has_sql and uri in given else 2
         assert main(["image", *given, str(photo), "-o", "out.png", *QUICK]) == expected
@@ -129,7 +131,7 @@ def test_a_database_is_enough_and_what_is_none_says_what_to_give(
     assert (tmp_path / f"{has_sql}.db").exists() == (tmp_path / "out.png").exists() == has_sql
 
 
-def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
+def remove_databases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave MLflow without databases, as mlflow-skinny is."""
     from mlflow.tracking._tracking_service import utils
 
@@ -161,4 +163,4 @@ def test_what_was_not_logged_is_not_finished(
     assert "does not answer" in printed.err and printed.err.count("\n") == 1
     assert "1 were made and are kept" in printed.out and len(manifest(out)) == 1
     assert main(given) == 0
-    assert len(manifest(out)) == len(runs(server, "away")) == 3
+    assert len(manifest(out)) == len(runs_by_name(server, "away")) == 3

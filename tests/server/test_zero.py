@@ -95,7 +95,7 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+def running_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
     folder = tmp_path_factory.mktemp("zero")
     (folder / "weights").mkdir()
     (folder / "weights" / "squeezenet1_1.safetensors").write_bytes(b"no weights")
@@ -118,18 +118,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
 
 
 @pytest.fixture
-def space(running: Space) -> Iterator[Space]:
+def space(running_space: Space) -> Iterator[Space]:
     """The Space, with what it asked before forgotten; its log has no traceback in the end."""
-    running.api.calls.clear()
-    before = running.log.stat().st_size
-    yield running
-    running.api.seconds_left = None
-    assert b"Traceback" not in running.log.read_bytes()[before:]
+    running_space.api.calls.clear()
+    before = running_space.log.stat().st_size
+    yield running_space
+    running_space.api.seconds_left = None
+    assert b"Traceback" not in running_space.log.read_bytes()[before:]
 
 
-def test_it_reports_that_it_started_and_settles_for_a_gpu(running: Space) -> None:
-    assert running.api.calls[0] == ("/startup-report", {})
-    _, recipe = running.dream(octaves=1, iterations=0)
+def test_it_reports_that_it_started_and_settles_for_a_gpu(running_space: Space) -> None:
+    assert running_space.api.calls[0] == ("/startup-report", {})
+    _, recipe = running_space.dream(octaves=1, iterations=0)
     assert recipe["max_side"] == 1024
 
 

@@ -9,7 +9,7 @@ from dream.service import device_queue
 from dream.service.device_queue import IDLE_SECONDS, DeviceQueue, StreamTurn
 
 
-def waits(line: DeviceQueue) -> threading.Thread:
+def start_waiter(line: DeviceQueue) -> threading.Thread:
     """Someone who waits until it is their turn, and gives it back at once."""
 
     def wait() -> None:
@@ -63,7 +63,7 @@ def test_a_place_is_over_after_a_minute_if_others_wait(monkeypatch: pytest.Monke
     place = StreamTurn(one)
     with place.hold():
         pass
-    other = waits(one)
+    other = start_waiter(one)
     assert not place.is_expired
     monkeypatch.setattr(device_queue, "MAX_SHARED_SECONDS", 0.0)
     while not place.is_expired:

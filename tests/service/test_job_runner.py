@@ -67,39 +67,39 @@ def lender() -> Lender:
 
 
 @pytest.fixture
-def lent(engine: Engine, lender: Lender) -> JobRunner:
+def leased_runner(engine: Engine, lender: Lender) -> JobRunner:
     return JobRunner(engine, lender)
 
 
-def as_decorated_elsewhere(duration: Any) -> Callable[..., Any]:
+def undecorated_gpu(duration: Any) -> Callable[..., Any]:
     """What `spaces.GPU` is where no GPUs are lent."""
     return lambda run: run
 
 
-@pytest.mark.parametrize("lend", [None, as_decorated_elsewhere, Lender()])
+@pytest.mark.parametrize("lend", [None, undecorated_gpu, Lender()])
 def test_a_dream_is_the_same_wherever_it_runs(
-    engine: Engine, cat: Tensor, quick: DreamRecipe, lend: Any
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe, lend: Any
 ) -> None:
-    *_, expected = engine.dream(cat, quick)
-    first, *_, last = JobRunner(engine, lend).render([quick], cat)
+    *_, expected = engine.dream(cat, small_dream)
+    first, *_, last = JobRunner(engine, lend).render([small_dream], cat)
     assert (first.step, last.step, last.finished) == (0, 4, True)
     assert last.picture().tobytes() == expected.picture().tobytes()
     assert last.values == expected.values
 
 
-def test_all_other_work_crosses_too(engine: Engine, lent: JobRunner, cat: Tensor) -> None:
+def test_all_other_work_crosses_too(engine: Engine, leased_runner: JobRunner, cat: Tensor) -> None:
     engine.cache.max_bytes = 0
     channels = [ChannelRecipe(channel=each, size=64, steps=2) for each in (3, 9)]
     *_, expected = engine.channels(channels)
-    *_, frame = lent.render(channels)
+    *_, frame = leased_runner.render(channels)
     assert frame.channels == (3, 9) and frame.values == expected.values
     assert frame.pictures()[1].tobytes() == expected.pictures()[1].tobytes()
-    *_, raised = lent.render([ChannelRecipe(channel=3, size=96, steps=4)], cat)
+    *_, raised = leased_runner.render([ChannelRecipe(channel=3, size=96, steps=4)], cat)
     assert raised.channels == (3,)
     recipe = ClassRecipe(size=64, steps=3)
-    *_, (shown, verdict) = lent.render_class_image(recipe)
+    *_, (shown, verdict) = leased_runner.render_class_image(recipe)
     assert shown.finished and verdict == engine.verdict(shown.tensor, engine.settle(recipe))
-    response, frames = lent.respond_and_render(cat, ChannelRecipe(size=48, steps=2), 3)
+    response, frames = leased_runner.respond_and_render(cat, ChannelRecipe(size=48, steps=2), 3)
     here = engine.response(cat)
     *_, frame = frames
     assert [*frame.channels] == [each.channel for each in here.top(3)]
@@ -108,27 +108,29 @@ def test_all_other_work_crosses_too(engine: Engine, lent: JobRunner, cat: Tensor
 
 
 def test_more_seconds_are_asked_for_what_takes_longer_and_never_too_many(
-    lent: JobRunner, lender: Lender, cat: Tensor, quick: DreamRecipe
+    leased_runner: JobRunner, lender: Lender, cat: Tensor, small_dream: DreamRecipe
 ) -> None:
-    for recipe in (quick, quick.with_changes(max_side=448, iterations=100)):
-        expected = lent.estimate_seconds([lent.engine.settle(recipe)], (300, 451))
-        next(lent.render([recipe], cat))
+    for recipe in (small_dream, small_dream.with_changes(max_side=448, iterations=100)):
+        expected = leased_runner.estimate_seconds([leased_runner.engine.settle(recipe)], (300, 451))
+        next(leased_runner.render([recipe], cat))
         assert expected < lender.durations[-1] <= MAX_LEASE_SECONDS
     assert lender.durations[0] < lender.durations[1]
     with pytest.raises(DreamError, match=r"about \d+ seconds of the GPU, and at most 60 are lent"):
-        lent.render([DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000))
+        leased_runner.render(
+            [DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000)
+        )
     assert len(lender.durations) == 2
 
 
 def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
-    lent: JobRunner, lender: Lender, cat: Tensor
+    leased_runner: JobRunner, lender: Lender, cat: Tensor
 ) -> None:
     with pytest.raises(PictureError, match="the network needs"):
-        lent.render([DreamRecipe(max_side=32)], cat)
+        leased_runner.render([DreamRecipe(max_side=32)], cat)
     with pytest.raises(PictureError, match="the network needs"):
-        lent.respond_and_render(cat[:, :, :8], ChannelRecipe(), 8)
+        leased_runner.respond_and_render(cat[:, :, :8], ChannelRecipe(), 8)
     with pytest.raises(PictureError, match="the network needs"):
-        lent.render_class_image(ClassRecipe(size=32), cat)
+        leased_runner.render_class_image(ClassRecipe(size=32), cat)
     assert not lender.durations
 
 
@@ -138,19 +140,19 @@ def test_channels_that_are_kept_ask_for_no_gpu(lender: Lender) -> None:
     assert frame.finished and not lender.durations
 
 
-def broken(engine: Engine, seconds: float) -> Generator[Frame, None, None]:
+def raise_out_of_memory(engine: Engine, seconds: float) -> Generator[Frame, None, None]:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
     yield
 
 
-def test_too_little_memory_is_said_in_a_sentence(engine: Engine, lent: JobRunner) -> None:
-    for work in (lent, JobRunner(engine)):
+def test_too_little_memory_is_said_in_a_sentence(engine: Engine, leased_runner: JobRunner) -> None:
+    for work in (leased_runner, JobRunner(engine)):
         with pytest.raises(DreamError, match="too much for the memory of the GPU; a smaller"):
-            list(work._start_task(broken, 1.0))
+            list(work._start_task(raise_out_of_memory, 1.0))
 
 
 @pytest.fixture(params=["here", "lent"])
-def hurried(request: Any, engine: Engine, lender: Lender) -> JobRunner:
+def limited_runner(request: Any, engine: Engine, lender: Lender) -> JobRunner:
     """Work that has a moment for what it takes to be quick."""
     work = JobRunner(engine, lender if request.param == "lent" else None)
     work.time_limit = 0.3
@@ -159,23 +161,23 @@ def hurried(request: Any, engine: Engine, lender: Lender) -> JobRunner:
 
 
 def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
-    hurried: JobRunner, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+    limited_runner: JobRunner, cat: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dream.service.job_runner.LEASE_STARTUP_SECONDS", 0.3)
     recipe = DreamRecipe(max_side=128, octaves=1, iterations=100)
     monkeypatch.setattr("dream.service.job_runner.PREVIEW_SIDE", 100)
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slowly(0.05))
-    *before, last = hurried.render([recipe], cat)
+    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(0.05))
+    *before, last = limited_runner.render([recipe], cat)
     assert 0 < last.step < last.total == 100 and not last.finished
     assert not any(frame.ended for frame in before)
     said = rf"time was up after {last.step} of 100 steps, .* far it came; fewer steps, or a smaller"
     assert re.match(said, last.ended)
     # As large as it shall be, and the one that so many steps make.
-    *_, expected = hurried.engine.dream(cat, recipe.with_changes(iterations=last.step))
+    *_, expected = limited_runner.engine.dream(cat, recipe.with_changes(iterations=last.step))
     assert last.picture().tobytes() == expected.picture().tobytes()
 
 
-def slowly(seconds: float) -> Callable[..., Any]:
+def slow_ascent(seconds: float) -> Callable[..., Any]:
     """The ascent, each step of which takes so much longer."""
 
     def ascend(*given: Any, **about: Any) -> Iterator[Any]:
@@ -191,7 +193,7 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slowly(0.05))
+    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(0.05))
     work = JobRunner(engine)
     work.time_limit = 0.8
     work._slowdown = 0.0
@@ -236,7 +238,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slowly(0.05))
+    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(0.05))
     work = JobRunner(engine)
     work._slowdown = 0.0
     small: dict[str, Any] = {"max_side": 48, "octaves": 1, "iterations": 1}
@@ -273,7 +275,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     save_image(Image.new("RGB", (48, 32)), shown.file, DreamRecipe(**dreamed))
     *_, changes = stream_making_of(work, History(shown).to_browser(), "Once")
     assert "Time was up after" in changes["status"] and changes["made_download"].endswith(".mp4")
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slowly(2))
+    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(2))
     with pytest.raises(OutOfTime, match="time was up before the first frame was there; fewer"):
         list(api.zoom(work, CAT, "mp4", small | {"iterations": 2}))
 
@@ -314,7 +316,9 @@ def test_previews_are_shrunk_and_results_are_not(engine: Engine) -> None:
     assert first.picture().width == PREVIEW_SIDE and last.picture().width == PREVIEW_SIDE + 400
 
 
-def test_a_closed_dream_stops_its_engine(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
+def test_a_closed_dream_stops_its_engine(
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe
+) -> None:
     closed: list[bool] = []
 
     def watched(engine: Engine, seconds: float) -> Generator[int, None, None]:
@@ -363,9 +367,11 @@ def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: T
     assert work.estimate_seconds([recipe], (300, 451)) < before
 
 
-def test_nothing_is_run_beforehand_where_gpus_are_lent(lent: JobRunner, lender: Lender) -> None:
-    lent.warm_up(lent.engine.settle(DreamRecipe()))
-    assert not lender.durations and lent._slowdown == 1.0
+def test_nothing_is_run_beforehand_where_gpus_are_lent(
+    leased_runner: JobRunner, lender: Lender
+) -> None:
+    leased_runner.warm_up(leased_runner.engine.settle(DreamRecipe()))
+    assert not lender.durations and leased_runner._slowdown == 1.0
 
 
 def test_busy_hours_never_keep_a_default_dream_out(

@@ -40,7 +40,7 @@ OTHERS = "not gigabyte and not every_network and not every_listed"
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def chosen(item: pytest.Item) -> bool:
         assert isinstance(item, pytest.Function)
-        engines = {"engine", "fresh"} & set(item.fixturenames)
+        engines = {"engine", "new_engine"} & set(item.fixturenames)
         return bool(engines) or "Engine(" in inspect.getsource(item.function)
 
     if os.environ["DREAM_PRECISION"] == "bfloat16":

@@ -45,7 +45,7 @@ def decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
     yield decoder._decoders(os.getpid())
 
 
-def outcome(read: Callable[..., Any], *given: Any) -> Any:
+def result_or_error(read: Callable[..., Any], *given: Any) -> Any:
     """What a reading comes to: a picture's bytes and strides, an error's line, or the value."""
     try:
         value = read(*given)
@@ -56,11 +56,13 @@ def outcome(read: Callable[..., Any], *given: Any) -> Any:
     return (value.size, value.tobytes()) if isinstance(value, Image.Image) else value
 
 
-def in_both(monkeypatch: pytest.MonkeyPatch, read: Callable[..., Any], *given: Any) -> list[Any]:
+def read_in_both(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[..., Any], *given: Any
+) -> list[Any]:
     outcomes = []
     for place in ("here", "process"):
         monkeypatch.setenv("DREAM_DECODER", place)
-        outcomes.append(outcome(read, *given))
+        outcomes.append(result_or_error(read, *given))
     return outcomes
 
 
@@ -71,13 +73,15 @@ def test_every_file_comes_to_the_same_picture_or_line_in_either_place(
         path = tmp_path / made.name
         path.write_bytes(made.content)
         for read, *more in ((load_image, "black"), (load_thumbnail, 20), (read_recipe,)):
-            here, process = in_both(monkeypatch, read, path, *more)
+            here, process = read_in_both(monkeypatch, read, path, *more)
             assert here == process, made.name
-        here, process = in_both(monkeypatch, lambda made=made: load_image(io.BytesIO(made.content)))
+        here, process = read_in_both(
+            monkeypatch, lambda made=made: load_image(io.BytesIO(made.content))
+        )
         assert here == process, made.name
     for wrong in (tmp_path, tmp_path / "none.png", "\0.png"):
         for either in (load_image, image_size, read_video_info):
-            here, process = in_both(monkeypatch, either, wrong)
+            here, process = read_in_both(monkeypatch, either, wrong)
             assert here == process
 
 
@@ -97,7 +101,7 @@ def test_every_video_comes_to_the_same_frames_or_line_in_either_place(
 
     for path in (*sorted(tmp_path.iterdir()), FILM):
         for read in (frames, read_recipe):
-            here, process = in_both(monkeypatch, read, path)
+            here, process = read_in_both(monkeypatch, read, path)
             assert here == process, path.name
 
 
@@ -160,7 +164,7 @@ def test_memory_and_processor_have_limits(
 
 # What it is like in there: each of these must be refused, by one of the kernel's two means alone,
 # too.
-PROBE = (
+PROBE_SCRIPT = (
     decoder.START.replace("main; main()", "call_numbers, confine, load_readers; ")
     + """
 import ctypes, fcntl, os, platform, resource, signal, socket, threading
@@ -238,7 +242,7 @@ def test_a_decoder_changes_no_file_reaches_no_network_and_touches_no_process(
 ) -> None:
     (tmp_path / "file").write_text("a file")
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, str(ROOT / "dream"), str(tmp_path / "file"), only],
+        [sys.executable, "-c", PROBE_SCRIPT, str(ROOT / "dream"), str(tmp_path / "file"), only],
         cwd=ROOT,
         env={**os.environ, **decoder.THREADS},
         capture_output=True,
@@ -267,14 +271,14 @@ def test_a_decoder_knows_no_secret_and_no_torch(
         started.close()
 
 
-def numbers(*values: Any) -> list[bytes]:
+def number_messages(*values: Any) -> list[bytes]:
     said = [json.dumps(value).encode() for value in values]
     return [HEADER.pack(NUMBERS, len(each)) + each for each in said]
 
 
-def answered(*answers: bytes, protections: Sequence[str] = ("seccomp",)) -> str:
+def answering_script(*answers: bytes, protections: Sequence[str] = ("seccomp",)) -> str:
     """A decoder that says so, whatever it is asked."""
-    (start,) = numbers(protections)
+    (start,) = number_messages(protections)
     return (
         f"import os; os.write(0, {start!r}); os.read(0, 9);"
         f"[os.write(0, each) for each in {answers}]\nwhile os.read(0, 9999): pass"
@@ -299,14 +303,14 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
         [HEADER.pack(NUMBERS, 2) + b"{]"],
         [HEADER.pack(NUMBERS, 1001) + b"[" * 1001],
         [HEADER.pack(b"e", 0)],
-        numbers(None, [10**9, 10**9]),
-        numbers(None, [-1, 1]),
-        numbers(None, [float("inf"), 1]),
-        numbers(None, ["\ud800", {}]),
-        numbers(None, [9, 9], [9, 9]),
-        numbers(None, [2, 2], [[[1, 1, 1], [1, 1, 1]], [[1, 1, 1], [1, 1, 1]]]),
-        [*numbers(None, [2, 2]), HEADER.pack(PIXELS, 11) + bytes(11)],
-        [*numbers(None, [2, 2]), HEADER.pack(b"e", 0)],
+        number_messages(None, [10**9, 10**9]),
+        number_messages(None, [-1, 1]),
+        number_messages(None, [float("inf"), 1]),
+        number_messages(None, ["\ud800", {}]),
+        number_messages(None, [9, 9], [9, 9]),
+        number_messages(None, [2, 2], [[[1, 1, 1], [1, 1, 1]], [[1, 1, 1], [1, 1, 1]]]),
+        [*number_messages(None, [2, 2]), HEADER.pack(PIXELS, 11) + bytes(11)],
+        [*number_messages(None, [2, 2]), HEADER.pack(b"e", 0)],
         [HEADER.pack(b"w", 3) + b"\xff\n\x1b"],
         [b"cposix\nsystem\n(S'touch pickled'\ntR." * 9],
     ],
@@ -318,7 +322,7 @@ def test_what_a_broken_decoder_says_is_not_believed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 5.0)
-    monkeypatch.setattr(decoder, "START", answered(*answers))
+    monkeypatch.setattr(decoder, "START", answering_script(*answers))
     with pytest.raises(PictureError, match="^cat.jpg cannot be read: its decoder ended early; "):
         load_image(CAT)
     (record,) = caplog.records
@@ -330,7 +334,7 @@ def test_an_answer_far_too_deep_is_not_believed(
     pool: Decoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = HEADER.pack(NUMBERS, 100_000) + b"[" * 100_000
-    monkeypatch.setattr(decoder, "START", answered(deep))
+    monkeypatch.setattr(decoder, "START", answering_script(deep))
     with pytest.raises(DreamError, match="its decoder ended early"):
         read_recipe(FILM)
 
@@ -375,8 +379,8 @@ def test_a_kernel_that_confines_nothing_is_warned_of_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     decoder._warn_of_no_protection.cache_clear()
-    answers = [*numbers([300, 451]), HEADER.pack(b"e", 0)]
-    monkeypatch.setattr(decoder, "START", answered(*answers, protections=protections))
+    answers = [*number_messages([300, 451]), HEADER.pack(b"e", 0)]
+    monkeypatch.setattr(decoder, "START", answering_script(*answers, protections=protections))
     for _ in range(2):
         assert image_size(CAT) == (300, 451)
         pool._close()
@@ -491,8 +495,8 @@ def test_frames_that_are_left_out_before_the_first_one_take_the_time_of_many_ans
         frames = list(video_container.read_frames(file, "", video.to_dict(), (48, 64), 7))
     assert frames[:3] == [None] * 3 and None not in frames[3:]
     assert len(frames) == 3 + video.frame_count - 7
-    heartbeats = numbers(*[None] * 3) + [HEADER.pack(PIXELS, 12) + bytes(range(12))]
-    monkeypatch.setattr(decoder, "START", answered(*heartbeats))
+    heartbeats = number_messages(*[None] * 3) + [HEADER.pack(PIXELS, 12) + bytes(range(12))]
+    monkeypatch.setattr(decoder, "START", answering_script(*heartbeats))
     pool = Decoders()
     monkeypatch.setattr(decoder, "_decoders", lambda process: pool)
     assert next(read_frames(video, (2, 2), 7)).tobytes() == bytes(range(12))
@@ -538,7 +542,7 @@ def test_ffmpeg_has_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         assert stream.codec_context.thread_count == 4
 
 
-ENDS = """
+EXIT_SCRIPT = """
 import os, signal, sys, time
 from dream.files import decoder, image
 image.load_image(sys.argv[1])
@@ -550,7 +554,7 @@ time.sleep(float(sys.argv[2]))
 @pytest.mark.parametrize("number", [0, signal.SIGKILL])
 def test_a_decoder_ends_with_its_parent(number: int) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", ENDS, str(CAT), "60" if number else "0"],
+        [sys.executable, "-c", EXIT_SCRIPT, str(CAT), "60" if number else "0"],
         cwd=ROOT,
         env={**os.environ, "DREAM_DECODER": "process"},
         stdout=subprocess.PIPE,
@@ -570,7 +574,7 @@ def test_a_decoder_ends_with_its_parent(number: int) -> None:
 
 
 # While another thread decodes: that lock is never opened in the fork.
-FORKED = """
+FORK_SCRIPT = """
 import os, sys
 from dream.files import decoder, image
 image.load_image(sys.argv[1])
@@ -589,7 +593,7 @@ sys.exit(status)
 
 def test_a_fork_has_decoders_of_its_own_and_waits_for_no_lock_of_its_parent() -> None:
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKED, str(CAT)],
+        [sys.executable, "-W", "ignore", "-c", FORK_SCRIPT, str(CAT)],
         cwd=ROOT,
         env={**os.environ, "DREAM_DECODER": "process"},
         check=True,

@@ -31,7 +31,9 @@ def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
     return video, list(read_frames(video, video.size))
 
 
-def plain(values: Sequence[int], size: tuple[int, int], pixels: str = "yuv420p") -> av.VideoFrame:
+def flat_frame(
+    values: Sequence[int], size: tuple[int, int], pixels: str = "yuv420p"
+) -> av.VideoFrame:
     """A frame of that (width, height) whose planes have those values all over."""
     frame = av.VideoFrame(*size, pixels)
     for plane, value in zip(frame.planes, values, strict=True):
@@ -40,12 +42,12 @@ def plain(values: Sequence[int], size: tuple[int, int], pixels: str = "yuv420p")
     return frame
 
 
-def middle(path: Path) -> tuple[int, ...]:
+def middle_colour(path: Path) -> tuple[int, ...]:
     _, (image, *_) = read(path)
     return image.getpixel((image.width // 2, image.height // 2))  # type: ignore[return-value]
 
 
-def as_yuv(colour: tuple[int, int, int], red: float, blue: float, full: bool) -> list[int]:
+def to_yuv(colour: tuple[int, int, int], red: float, blue: float, full: bool) -> list[int]:
     """A colour by a matrix of those shares of red and blue, as ITU-R BT.601 and BT.709 say."""
     r, g, b = (each / 255 for each in colour)
     y = red * r + (1 - red - blue) * g + blue * b
@@ -56,7 +58,7 @@ def as_yuv(colour: tuple[int, int, int], red: float, blue: float, full: bool) ->
 
 
 BT601, BT709 = (0.299, 0.114), (0.2126, 0.0722)
-EXACT = {"qp": "0"}
+LOSSLESS = {"qp": "0"}
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -68,10 +70,10 @@ def test_what_does_not_say_its_colours_is_bt_709_from_720_lines_on(
     lines: int, matrix: tuple[float, float], tag: int, full: bool, tmp_path: Path
 ) -> None:
     colour = (40, 180, 60)
-    frames = [plain(as_yuv(colour, *matrix, full), (64, lines)) for _ in range(2)]
-    about: Any = {"colorspace": tag, "color_range": 2 if full else 0, "options": EXACT}
+    frames = [flat_frame(to_yuv(colour, *matrix, full), (64, lines)) for _ in range(2)]
+    about: Any = {"colorspace": tag, "color_range": 2 if full else 0, "options": LOSSLESS}
     path = write_frames(tmp_path / "in.mp4", frames, **about)
-    assert middle(path) == pytest.approx(colour, abs=3)
+    assert middle_colour(path) == pytest.approx(colour, abs=3)
 
 
 @pytest.mark.parametrize(
@@ -86,23 +88,23 @@ def test_what_does_not_say_its_colours_is_bt_709_from_720_lines_on(
 def test_hdr_is_brought_to_sdr(transfer: int, greys: dict[float, int], tmp_path: Path) -> None:
     for share, expected in greys.items():
         grey = [round(64 + 876 * share), 512, 512]
-        frames = [plain(grey, (64, 48), "yuv420p10le") for _ in range(2)]
+        frames = [flat_frame(grey, (64, 48), "yuv420p10le") for _ in range(2)]
         about: Any = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer}
-        path = write_frames(tmp_path / "in.mp4", frames, options=EXACT, **about)
-        assert middle(path) == pytest.approx([expected] * 3, abs=3), share
+        path = write_frames(tmp_path / "in.mp4", frames, options=LOSSLESS, **about)
+        assert middle_colour(path) == pytest.approx([expected] * 3, abs=3), share
 
 
 def test_display_p3_in_a_video_becomes_srgb(tmp_path: Path) -> None:
-    frames = [plain(as_yuv((200, 60, 60), *BT709, False), (64, 48)) for _ in range(2)]
-    about: Any = {"colorspace": 1, "color_primaries": 12, "color_trc": 13, "options": EXACT}
-    seen = middle(write_frames(tmp_path / "in.mp4", frames, **about))
+    frames = [flat_frame(to_yuv((200, 60, 60), *BT709, False), (64, 48)) for _ in range(2)]
+    about: Any = {"colorspace": 1, "color_primaries": 12, "color_trc": 13, "options": LOSSLESS}
+    seen = middle_colour(write_frames(tmp_path / "in.mp4", frames, **about))
     assert seen == pytest.approx((217, 42, 52), abs=5)
 
 
 def test_a_matrix_that_the_scaler_does_not_know_costs_no_video(tmp_path: Path) -> None:
-    frames = [plain(as_yuv((40, 180, 60), *BT601, False), (64, 48)) for _ in range(2)]
-    path = write_frames(tmp_path / "in.mp4", frames, colorspace=8, options=EXACT)
-    assert middle(path) == pytest.approx((40, 180, 60), abs=3)
+    frames = [flat_frame(to_yuv((40, 180, 60), *BT601, False), (64, 48)) for _ in range(2)]
+    path = write_frames(tmp_path / "in.mp4", frames, colorspace=8, options=LOSSLESS)
+    assert middle_colour(path) == pytest.approx((40, 180, 60), abs=3)
 
 
 @pytest.mark.parametrize(
@@ -156,10 +158,10 @@ def test_an_interlaced_video_may_become_another_kind(pixels: str, tmp_path: Path
         small.time_base, small.options = Fraction(1, 24), options
         for encoder, colour, begin in ((stream, (81, 90, 240), 0), (small, (145, 54, 34), 4)):
             for at in range(4):
-                frame = plain(colour, (encoder.width, encoder.height), encoder.pix_fmt)
+                frame = flat_frame(colour, (encoder.width, encoder.height), encoder.pix_fmt)
                 frame.pts, frame.time_base = at, Fraction(1, 24)
-                target.mux(moved(encoder.encode(frame), stream, begin))
-            target.mux(moved(encoder.encode(None), stream, begin))
+                target.mux(delay_packets(encoder.encode(frame), stream, begin))
+            target.mux(delay_packets(encoder.encode(None), stream, begin))
     video, images = read(tmp_path / "in.mp4")
     assert video.frame_count == len(images) == 8 and video.size == (192, 128)
     for at, image in enumerate(images):
@@ -168,7 +170,7 @@ def test_an_interlaced_video_may_become_another_kind(pixels: str, tmp_path: Path
             assert (red > 200 > 50 > green) if at < 4 else (green > 200 > 50 > red)
 
 
-def moved(packets: list[av.Packet], stream: Any, by: int) -> list[av.Packet]:
+def delay_packets(packets: list[av.Packet], stream: Any, by: int) -> list[av.Packet]:
     """Packets of a stream, so many frames at 24 a second later."""
     for packet in packets:
         assert packet.pts is not None and packet.dts is not None

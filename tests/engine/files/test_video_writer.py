@@ -111,14 +111,14 @@ def test_a_film_goes_on_from_its_last_part_and_from_its_own_only(tmp_path: Path)
     )
 
 
-BEGUN = ["--max-side", "48", "--iterations", "1", "--fps", "2", "--octaves", "1"]
+ZOOM_OPTIONS = ["--max-side", "48", "--iterations", "1", "--fps", "2", "--octaves", "1"]
 
 
-def zoomed(out: Path, *options: str) -> int:
-    return main(["zoom", str(EXAMPLES / "cat.jpg"), "-o", str(out), *BEGUN, *options])
+def run_zoom(out: Path, *options: str) -> int:
+    return main(["zoom", str(EXAMPLES / "cat.jpg"), "-o", str(out), *ZOOM_OPTIONS, *options])
 
 
-def stopped_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no film come further than so many frames."""
     add = VideoPart.add
 
@@ -137,8 +137,8 @@ def test_by_other_options_an_unfinished_film_is_neither_gone_on_with_nor_lost(
 ) -> None:
     out, parts = tmp_path / "zoom.mp4", tmp_path / ".zoom.mp4.parts"
     with monkeypatch.context() as patch:
-        stopped_after(6, patch)
-        assert zoomed(out, "--layer", "0 s: conv3; 2 s: inception3b") == 130
+        stop_after(6, patch)
+        assert run_zoom(out, "--layer", "0 s: conv3; 2 s: inception3b") == 130
     before = {each.name: each.read_bytes() for each in (out, *parts.iterdir())}
     assert sum(name[0].isdigit() and name.endswith("mp4") for name in before) == 3
     capsys.readouterr()
@@ -146,14 +146,14 @@ def test_by_other_options_an_unfinished_film_is_neither_gone_on_with_nor_lost(
         ("--layer", "conv3"): "--layer '0 s: conv3; 2 s: inception3b'",
         ("--layer", "0 s: conv3; 2 s: inception3b", "--zoom", "2.1"): "--zoom 2.0",
     }.items():
-        assert zoomed(out, *options) == 2
+        assert run_zoom(out, *options) == 2
         assert capsys.readouterr().err == (
             f"python -m dream: {out} was begun with {said}, and 6 frames of it are there: the same "
             f"again goes on; give another name for OUT, or delete {parts} to begin anew\n"
         )
     other = ["making-of", str(EXAMPLES / "cat.jpg"), "-o", str(out), "--max-side", "48"]
     assert main(other) == 2 and "was begun as a zoom, and 6" in capsys.readouterr().err
-    photo = [str(EXAMPLES / "clouds.jpg"), "-o", str(out), *BEGUN]
+    photo = [str(EXAMPLES / "clouds.jpg"), "-o", str(out), *ZOOM_OPTIONS]
     assert main(["zoom", *photo, "--layer", "0 s: conv3; 2 s: inception3b"]) == 2
     assert "was begun with another picture or video, and 6" in capsys.readouterr().err
     assert {each.name: each.read_bytes() for each in (out, *parts.iterdir())} == before
@@ -163,10 +163,10 @@ def test_by_other_options_an_unfinished_film_is_neither_gone_on_with_nor_lost(
         "film.json": "was begun by another version of this program, and 6 frames",
     }.items():
         (parts / name).unlink()
-        assert zoomed(out, "--layer", "0 s: conv3; 2 s: inception3b") == 2
+        assert run_zoom(out, "--layer", "0 s: conv3; 2 s: inception3b") == 2
         assert said in capsys.readouterr().err
         (parts / name).write_bytes(before[name])
-    assert zoomed(out, "--layer", "0 s: conv3; 2 s: inception3b") == 0 and not parts.exists()
+    assert run_zoom(out, "--layer", "0 s: conv3; 2 s: inception3b") == 0 and not parts.exists()
 
 
 @pytest.mark.parametrize("ending", OUTPUT_FORMATS)
@@ -177,18 +177,18 @@ def test_parts_are_kept_where_a_disk_is_full_and_it_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out, whole = tmp_path / f"zoom{ending}", tmp_path / f"whole{ending}"
-    assert zoomed(whole) == 0
+    assert run_zoom(whole) == 0
     for frames, lasts in ((0, 0), (5, 2), (6, 4)):
-        with monkeypatch.context() as patch, full_disk_after(frames, patch):
+        with monkeypatch.context() as patch, fill_disk_after(frames, patch):
             capsys.readouterr()
-            assert zoomed(out) == 2
+            assert run_zoom(out) == 2
         printed = capsys.readouterr()
         said = "python -m dream: the video cannot be written: File too large\n"
         assert printed.err == said and not out.exists()
         parts = out.with_name(f".{out.name}.parts")
         there = f"{parts} has what there is, {lasts}.0 seconds; the same again goes on\n"
         assert printed.out == (there if lasts else "")
-    assert zoomed(out) == 0 and sorted(tmp_path.iterdir()) == sorted([out, whole])
+    assert run_zoom(out) == 0 and sorted(tmp_path.iterdir()) == sorted([out, whole])
     assert out.read_bytes() == whole.read_bytes()
 
 
@@ -200,7 +200,7 @@ def test_a_making_of_on_a_full_disk_ends_in_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     making = ["making-of", str(EXAMPLES / "cat.jpg"), "-o", str(tmp_path / "m.mp4")]
-    with full_disk_after(frames, monkeypatch):
+    with fill_disk_after(frames, monkeypatch):
         assert main([*making, "--max-side", "48", "--octaves", "1", "--iterations", "1"]) == 2
     assert capsys.readouterr().err == (
         "python -m dream: the video cannot be written: File too large\n"
@@ -209,7 +209,7 @@ def test_a_making_of_on_a_full_disk_ends_in_a_line(
 
 
 @contextmanager
-def full_disk_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fill_disk_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No file can grow to more than a few bytes any more, once a film has so many frames."""
     before, add = resource.getrlimit(resource.RLIMIT_FSIZE), VideoPart.add
 

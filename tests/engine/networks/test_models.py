@@ -19,8 +19,8 @@ from dream.networks.network import Network
 from dream.render.objective import energy
 from tests.conftest import render_recipes
 
-FETCHED = [card for card in catalogue.CARDS.values() if not card.source.is_shipped]
-NINE = {
+DOWNLOADED_CARDS = [card for card in catalogue.CARDS.values() if not card.source.is_shipped]
+NINE_NETWORKS = {
     *("vgg16", "vgg19", "googlenet", "inception_v3", "resnet50"),
     *("alexnet", "squeezenet1_1", "mobilenet_v2", "densenet121"),
 }
@@ -40,7 +40,7 @@ def random_network(card: ModelCard) -> nn.Module:
     return network
 
 
-@pytest.fixture(scope="module", params=FETCHED, ids=lambda card: card.name)
+@pytest.fixture(scope="module", params=DOWNLOADED_CARDS, ids=lambda card: card.name)
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Network, nn.Module]:
@@ -66,7 +66,7 @@ def picture() -> Tensor:
     return torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
 
 
-def seen_by_hooks(network: Network, whole: nn.Module, picture: Tensor) -> dict[str, Tensor]:
+def hook_activations(network: Network, whole: nn.Module, picture: Tensor) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
 
     def keep(layer: str) -> RemovableHandle:
@@ -84,7 +84,7 @@ def seen_by_hooks(network: Network, whole: nn.Module, picture: Tensor) -> dict[s
 
 
 def test_the_catalogue_has_what_people_dream_with() -> None:
-    assert {card.name for card in FETCHED} == NINE
+    assert {card.name for card in DOWNLOADED_CARDS} == NINE_NETWORKS
     assert list(catalogue.CARDS)[0] == "dreamlet" == DreamRecipe().model
 
 
@@ -92,7 +92,7 @@ def test_a_layer_equals_the_whole_network_there(
     pair: tuple[Network, nn.Module], picture: Tensor
 ) -> None:
     network, whole = pair
-    for layer, expected in seen_by_hooks(network, whole, picture).items():
+    for layer, expected in hook_activations(network, whole, picture).items():
         ours = network.activations(picture, (layer,))[layer]
         assert (ours - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1), layer
 

@@ -18,9 +18,9 @@ LAYERS = [layer.name for layer in catalogue.get_card("dreamlet").layers]
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_layer_equals_the_whole_network_there(
-    layer: str, network: Network, exact: Network, noise: Tensor
+    layer: str, network: Network, exact_network: Network, noise: Tensor
 ) -> None:
-    expected = whole_network_activation(exact, noise, layer)
+    expected = whole_network_activation(exact_network, noise, layer)
     seen = network.activations(noise, (layer,))[layer]
     assert seen.dtype == torch.float32 and seen.shape == expected.shape
     assert (seen - expected).abs().max() < 1e-5 * expected.abs().max()
@@ -33,11 +33,11 @@ def test_the_forward_stops_at_the_deepest_layer(network: Network) -> None:
 
 
 def test_value_and_gradient_equal_autograd_on_the_whole_network(
-    network: Network, exact: Network, noise: Tensor
+    network: Network, exact_network: Network, noise: Tensor
 ) -> None:
     leaf = noise.clone().requires_grad_()
     expected = sum(
-        weight * 0.5 * (whole_network_activation(exact, leaf, layer) ** 2).sum()
+        weight * 0.5 * (whole_network_activation(exact_network, leaf, layer) ** 2).sum()
         for layer, weight in (("inception3b", 0.5), ("inception4c", -1.0))
     )
     assert isinstance(expected, Tensor)
@@ -127,7 +127,7 @@ def test_half_the_squared_norm_is_summed_in_float32() -> None:
     assert value.item() == pytest.approx(90_000 * activation[0, 0, 0, 0].item() ** 2 / 2, rel=1e-4)
 
 
-def shut(network: Network, layer: str, picture: Tensor) -> list[int]:
+def silent_channels(network: Network, layer: str, picture: Tensor) -> list[int]:
     """The channels of a layer that answer nowhere in a picture."""
     activation = network.activations(picture, (layer,))[layer]
     return (activation.amax((0, 2, 3)) == 0).nonzero().flatten().tolist()
@@ -135,7 +135,7 @@ def shut(network: Network, layer: str, picture: Tensor) -> list[int]:
 
 def test_a_redirected_relu_lets_a_gradient_through_where_all_is_shut(network: Network) -> None:
     grey = torch.full((1, 3, 96, 96), 0.5)
-    silent = shut(network, "inception5a", grey)
+    silent = silent_channels(network, "inception5a", grey)
     assert len(silent) > 50
     objective = channel("inception5a", silent[0])
     value, stopped = network.value_and_grad(objective)(grey)

@@ -31,12 +31,14 @@ class Hostile:
 NESTED: list[Any] = []
 for _ in range(990):
     NESTED = [NESTED]
-ANYTHING: list[Any] = [
+ODD_VALUES: list[Any] = [
     *(None, True, b"x", [1], {"a": 1}, Hostile(), NESTED, object, 1j, 10**5000, -(10**5000)),
     *(math.nan, math.inf, np.int64(3), np.zeros((9, 9)), np.array("x"), np.str_("x"), Path("a")),
     *("x" * 1_000_000, "," * 1_000_000, "9" * 5000, "a\0b", "\ud800", "\n\x1b[31m", "data:image/"),
 ]
-NUMBERS = [name for name, knob in knobs(DreamRecipe).items() if knob.value_type in (int, float)]
+NUMBER_KNOBS = [
+    name for name, knob in knobs(DreamRecipe).items() if knob.value_type in (int, float)
+]
 
 
 def test_defaults_are_those_of_the_command_line() -> None:
@@ -68,7 +70,7 @@ def test_a_recipe_cannot_be_changed() -> None:
         DreamRecipe().octaves = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", NUMBER_KNOBS)
 def test_every_number_is_held_to_its_bounds(name: str) -> None:
     knob = knobs(DreamRecipe)[name]
     inside: Any
@@ -80,7 +82,7 @@ def test_every_number_is_held_to_its_bounds(name: str) -> None:
             DreamRecipe(**{name: outside})
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", NUMBER_KNOBS)
 @pytest.mark.parametrize("wrong", ["5", True, [1], {}])
 def test_what_is_no_number_is_refused(name: str, wrong: Any) -> None:
     with pytest.raises(RecipeError, match=f"^{name} must be"):
@@ -310,7 +312,7 @@ def test_what_is_true_or_false_is_nothing_else() -> None:
 
 @pytest.mark.parametrize("kind", [DreamRecipe, ChannelRecipe, ClassRecipe])
 def test_whatever_a_knob_is_given_is_taken_or_refused_in_one_line(kind: type[Recipe]) -> None:
-    for value in ANYTHING:
+    for value in ODD_VALUES:
         for name in knobs(kind):
             for attempt in (kind, kind().with_changes, lambda **given: kind.from_dict(given)):
                 try:

@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 SIZES = [(32, 32), (33, 47), (40, 31), (96, 64)]
 
 
-def painted_by_numpy(variables: np.ndarray, size: tuple[int, int], decay: float) -> np.ndarray:
+def numpy_reference(variables: np.ndarray, size: tuple[int, int], decay: float) -> np.ndarray:
     """The same picture, written out: spectrum, waves, colours, sigmoid."""
     height, width = size
     picture = np.empty((height, width, 3))
@@ -44,7 +44,7 @@ def test_fourier_paints_what_numpy_paints(size: tuple[int, int], decay: float) -
     generator = torch.Generator().manual_seed(1)
     canvas = FourierCanvas(size, CPU, decay)
     variables = 0.3 * torch.randn(1, 3, size[0], size[1] // 2 + 1, 2, generator=generator)
-    expected = painted_by_numpy(variables.numpy(), size, decay)
+    expected = numpy_reference(variables.numpy(), size, decay)
     ours = canvas.to_image(variables)[0].permute(1, 2, 0).numpy()
     assert ours.shape == (*size, 3)
     assert np.abs(ours - expected).max() < 1e-4

@@ -26,12 +26,12 @@ from tests.conftest import render_recipes
 from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
 
 
-def last(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
+def last_frame(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
     *_, frame = engine.class_image(recipe, image)
     return frame
 
 
-def logits_of(network: Network, picture: Tensor) -> np.ndarray:
+def whole_network_logits(network: Network, picture: Tensor) -> np.ndarray:
     """By the whole network as it is, which the package itself never runs."""
     eight_bits = (picture * 255).round() / 255
     with torch.no_grad():
@@ -40,7 +40,7 @@ def logits_of(network: Network, picture: Tensor) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def four(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
+def four_classes(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
     """Four classes and their pictures, in float32; `make bench` makes and judges ten."""
     recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN_CLASSES[:4]]
     frames = (frame for frame in render_recipes(network, recipes) if frame.finished)
@@ -49,11 +49,11 @@ def four(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
 
 @pytest.mark.slow
 def test_most_class_images_are_what_the_network_takes_them_for(
-    four: list[tuple[ClassRecipe, Tensor]], network: Network
+    four_classes: list[tuple[ClassRecipe, Tensor]], network: Network
 ) -> None:
     first = [
-        int(logits_of(network, picture).argmax()) == recipe.targets[0][0]
-        for recipe, picture in four
+        int(whole_network_logits(network, picture).argmax()) == recipe.targets[0][0]
+        for recipe, picture in four_classes
     ]
     assert sum(first) >= 3
 
@@ -61,26 +61,27 @@ def test_most_class_images_are_what_the_network_takes_them_for(
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["squeezenet1_1", "mobilenet_v2"])
 def test_another_network_takes_most_for_the_same(
-    model: str, four: list[tuple[ClassRecipe, Tensor]]
+    model: str, four_classes: list[tuple[ClassRecipe, Tensor]]
 ) -> None:
     path = REAL_WEIGHTS_FOLDER / f"{model}.safetensors"
     if not path.exists():
         pytest.skip(f"no {path.name} in {REAL_WEIGHTS_FOLDER}")
     judge = Engine("cpu", {model: path})
     ranks = [
-        judge.verdict(picture, recipe.with_changes(model=model)).rank for recipe, picture in four
+        judge.verdict(picture, recipe.with_changes(model=model)).rank
+        for recipe, picture in four_classes
     ]
     assert sum(rank <= 5 for rank in ranks) >= 3
 
 
-def test_classic_equals_a_ten_line_reference(exact: Network) -> None:
+def test_classic_equals_a_ten_line_reference(exact_network: Network) -> None:
     recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=12, penalty=0.01, seed=3)
-    frames = list(render_recipes(exact, [recipe]))
+    frames = list(render_recipes(exact_network, [recipe]))
     picture = frames[0].tensor.double()
     for frame in frames[1:]:
         leaf = picture.clone().requires_grad_()
-        seen = (leaf - exact.mean) / exact.std
-        score = exact.network(seen)[0, 1] - 0.01 * (seen**2).sum()
+        seen = (leaf - exact_network.mean) / exact_network.std
+        score = exact_network.network(seen)[0, 1] - 0.01 * (seen**2).sum()
         (gradient,) = torch.autograd.grad(score, leaf)
         picture = picture + gradient / gradient.abs().mean() * (2.0 / 255)
         assert (frame.tensor - picture.clamp(0, 1)).abs().max() < 1e-4
@@ -114,7 +115,7 @@ def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
     engine: Engine, one_thread: None
 ) -> None:
     one, same, other = (
-        last(engine, ClassRecipe(size=96, steps=12, seed=seed)).tensor for seed in (3, 3, 4)
+        last_frame(engine, ClassRecipe(size=96, steps=12, seed=seed)).tensor for seed in (3, 3, 4)
     )
     assert torch.equal(one, same)
     assert (one - other).abs().mean() * 255 > 2
@@ -123,7 +124,7 @@ def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
 def test_the_best_of_several_tries_goes_on(network: Network, cat: Tensor) -> None:
     recipe = ClassRecipe(target="tabby")
     pictures = torch.cat([cat.flip(1), cat, 1 - cat])
-    scores = [logits_of(network, picture)[281] for picture in pictures.split(1)]
+    scores = [whole_network_logits(network, picture)[281] for picture in pictures.split(1)]
     assert np.argmax(scores) == 1
     objective = class_objective(network.card, recipe)
     assert torch.equal(select_best(network, objective, pictures), cat)
@@ -160,14 +161,14 @@ def test_a_photo_keeps_its_shape_and_becomes_more_of_the_class(engine: Engine, c
 
 def test_several_classes_are_raised_together(engine: Engine) -> None:
     recipe = ClassRecipe(target="goldfish:1,jellyfish:1", size=96, steps=60)
-    seen = dict(engine.verdict(last(engine, recipe).tensor, recipe).seen)
+    seen = dict(engine.verdict(last_frame(engine, recipe).tensor, recipe).seen)
     assert {"goldfish", "jellyfish"} <= set(seen)
 
 
 def test_the_verdict_is_that_of_the_whole_network(network: Network, cat: Tensor) -> None:
     recipe = ClassRecipe(target="tabby")
     said = classify(network, cat, recipe)
-    logits = logits_of(network, cat)
+    logits = whole_network_logits(network, cat)
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     assert said.target == "tabby" and said.logit == pytest.approx(logits[281], rel=1e-4)
     assert said.probability == pytest.approx(shares[281], rel=1e-3)
@@ -201,7 +202,7 @@ def test_weights_of_other_classes_are_numbered_and_checked(tmp_path: Path) -> No
     safetensors.torch.save_file(whole.state_dict(), path)
     engine = Engine("cpu", {"squeezenet1_1": path})
     recipe = ClassRecipe(model="squeezenet1_1", target="7", size=64, steps=1)
-    assert engine.verdict(last(engine, recipe).tensor, recipe).target == "7"
+    assert engine.verdict(last_frame(engine, recipe).tensor, recipe).target == "7"
     with pytest.raises(RecipeError, match="know classes 0 to 11, not 963"):
         next(engine.class_image(recipe.with_changes(target="pizza")))
 

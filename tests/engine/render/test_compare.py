@@ -77,11 +77,13 @@ def test_a_sheet_has_a_row_for_each_layer_however_often_one_is_named() -> None:
     assert variations_sheet(recipes, pictures).size == (2 * 46 + 6, 2 * 54 + 6)
 
 
-def test_several_dreams_are_each_as_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
+def test_several_dreams_are_each_as_alone(
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe
+) -> None:
     recipes = [
-        quick,
-        quick.with_changes(layer="inception3b", seed=5),
-        quick.with_changes(iterations=0),
+        small_dream,
+        small_dream.with_changes(layer="inception3b", seed=5),
+        small_dream.with_changes(iterations=0),
     ]
     frames = list(engine.dreams(cat, recipes))
     done = [frame.done for frame in frames]
@@ -120,13 +122,13 @@ def test_every_preset_dreams_of_something_else(engine: Engine, cat: Tensor) -> N
     for recipe in presets().values():
         *_, frame = engine.dream(cat, recipe.with_changes(max_side=128))
         pictures.append(frame.tensor)
-    change = [(picture - shrunk(cat, picture)).abs().mean() * 255 for picture in pictures]
+    change = [(picture - shrink_like(cat, picture)).abs().mean() * 255 for picture in pictures]
     assert 1 < change[0] < change[1] and all(each > 5 for each in change[1:])
     for place, one in enumerate(pictures):
         assert all((one - other).abs().mean() * 255 > 2 for other in pictures[:place])
 
 
-def shrunk(photo: Tensor, like: Tensor) -> Tensor:
+def shrink_like(photo: Tensor, like: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(
         photo, like.shape[2:], mode="bicubic", antialias=True
     ).clamp(0, 1)

@@ -32,7 +32,7 @@ def device() -> Iterator[SoftwareDevice]:
 
 
 @pytest.fixture(scope="module")
-def there(device: SoftwareDevice) -> Engine:
+def meta_engine(device: SoftwareDevice) -> Engine:
     """An engine on the device in software."""
     return Engine("meta")
 
@@ -45,10 +45,10 @@ def first_step(case: Case, engine: Engine) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_picture_is_painted_on_a_device_that_no_step_waits_for(
-    name: str, engine: Engine, there: Engine, device: SoftwareDevice
+    name: str, engine: Engine, meta_engine: Engine, device: SoftwareDevice
 ) -> None:
     device.doubles.clear()
-    frames = CASES[name].render(there)
+    frames = CASES[name].render(meta_engine)
     start, first = next(frames).tensor, next(frames).tensor
     device.waits.clear()
     for frame in frames:
@@ -63,17 +63,17 @@ def test_every_picture_is_painted_on_a_device_that_no_step_waits_for(
 
 
 def test_a_tensor_of_the_cpu_in_a_step_is_refused(
-    there: Engine, monkeypatch: pytest.MonkeyPatch
+    meta_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         objective, "_device_constant", lambda numbers, dtype, _: torch.tensor(numbers)
     )
     with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
-        list(CASES["dream, channels"].render(there))
+        list(CASES["dream, channels"].render(meta_engine))
 
 
-def test_a_step_that_asks_for_a_number_is_seen(there: Engine, device: SoftwareDevice) -> None:
-    frames = CASES["dream"].render(there)
+def test_a_step_that_asks_for_a_number_is_seen(meta_engine: Engine, device: SoftwareDevice) -> None:
+    frames = CASES["dream"].render(meta_engine)
     next(frames)
     device.waits.clear()
     assert len(next(frames).values) == 1
@@ -81,7 +81,7 @@ def test_a_step_that_asks_for_a_number_is_seen(there: Engine, device: SoftwareDe
 
 
 # A process in which nothing but what the kit needs can be imported.
-KIT_ALONE = """
+KIT_IMPORTS_SCRIPT = """
 import sys
 needed = {"torch", "torchvision", "numpy", "PIL", "safetensors"}
 class Missing:
@@ -98,7 +98,15 @@ OTHERS = ("gradio", "huggingface_hub", "av", "cv2", "pytest", "ray", "mlflow", "
 
 def test_the_kit_runs_on_a_cpu_with_few_packages(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KIT_ALONE % (OTHERS,), "--device", "cpu", "--out", str(tmp_path)],
+        [
+            sys.executable,
+            "-c",
+            KIT_IMPORTS_SCRIPT % (OTHERS,),
+            "--device",
+            "cpu",
+            "--out",
+            str(tmp_path),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -115,7 +123,7 @@ def test_the_kit_runs_on_a_cpu_with_few_packages(tmp_path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Broken(Case):
+class BrokenCase(Case):
     """A case that another device than the CPU does not paint, or not as a picture."""
 
     error: str = ""
@@ -135,8 +143,8 @@ def test_the_kit_lists_what_fails(
 ) -> None:
     case = CASES["dream"]
     broken = {
-        "a dream": Broken(case.recipes, case.pictures, error="no kernel image is available"),
-        "another": Broken(case.recipes, case.pictures),
+        "a dream": BrokenCase(case.recipes, case.pictures, error="no kernel image is available"),
+        "another": BrokenCase(case.recipes, case.pictures),
     }
     monkeypatch.setattr(comparison, "cases", lambda *_, **__: broken)
     monkeypatch.setattr(comparison, "SMALL_CASES", broken)
@@ -146,10 +154,10 @@ def test_the_kit_lists_what_fails(
     assert "FAILED: another in bfloat16: values outside of [0, 1]" in failures
 
 
-def test_what_answers_on_the_device_is_mapped_on_a_picture_of_it(there: Engine) -> None:
+def test_what_answers_on_the_device_is_mapped_on_a_picture_of_it(meta_engine: Engine) -> None:
     photo = CASES["dream"].pictures
     assert photo is not None
-    response = there.response(photo.to("meta"))
+    response = meta_engine.response(photo.to("meta"))
     assert response.overlay_heatmap(response.top(1)[0].channel).size == (
         photo.shape[3],
         photo.shape[2],

@@ -33,7 +33,7 @@ def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
     return frame.tensor
 
 
-def likeness(network: Network, picture: Tensor, guide: str) -> float:
+def guide_similarity(network: Network, picture: Tensor, guide: str) -> float:
     """The mean, over positions of the picture, of the largest cosine to one of the guide."""
     mean = guides.mean_activation(network, LAYER)
     seen, wanted = (
@@ -72,7 +72,7 @@ def test_a_guide_is_approached_more_than_without(
     guide: str, how: str, network: Network, dreams: Dreams
 ) -> None:
     before, guided, free = (
-        likeness(network, dreams[each], guide)
+        guide_similarity(network, dreams[each], guide)
         for each in (("", "before"), (guide, how), ("", "free"))
     )
     assert guided - before > 0.05 and guided > free + 0.03
@@ -81,10 +81,10 @@ def test_a_guide_is_approached_more_than_without(
 def test_each_guide_leads_to_its_own_things(network: Network, dreams: Dreams) -> None:
     for guide, other in ((GOLDFISH, ROCKET), (ROCKET, GOLDFISH)):
         own, others = dreams[guide, "match"], dreams[other, "match"]
-        assert likeness(network, own, guide) > likeness(network, others, guide)
+        assert guide_similarity(network, own, guide) > guide_similarity(network, others, guide)
 
 
-def reference(seen: np.ndarray, guide: np.ndarray, mean: np.ndarray) -> float:
+def best_match(seen: np.ndarray, guide: np.ndarray, mean: np.ndarray) -> float:
     """The best match, position by position: seen (P, C), guide (M, C) centred."""
     total = 0.0
     for position in seen:
@@ -103,7 +103,7 @@ def test_the_best_match_equals_a_plain_loop_however_it_is_cut(
     guide, mean = torch.randn(11, 6, generator=generator), torch.randn(6, generator=generator)
     value = match("layer", guide, mean)({"layer": seen})
     positions = seen.detach()[0].flatten(1).T.numpy()
-    assert value.item() == pytest.approx(reference(positions, guide.numpy(), mean.numpy()), 1e-4)
+    assert value.item() == pytest.approx(best_match(positions, guide.numpy(), mean.numpy()), 1e-4)
     # What is matched is not moved by it: the gradient at a position is the guide's vector.
     (gradient,) = torch.autograd.grad(value.sum(), seen)
     for vector in gradient[0].flatten(1).T:

@@ -39,7 +39,7 @@ SQUARE = load_image(CAT)[..., :64, :64]
 
 
 @pytest.fixture
-def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+def limit_pixels(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Make room for pictures of so many pixels, and no more."""
 
     def make(pixels: int) -> None:
@@ -61,11 +61,11 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def test_a_dream_is_made_one_size_smaller_and_says_so(
-    engine: Engine, cat: Tensor, quick: DreamRecipe, room: Callable[[int], None]
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe, limit_pixels: Callable[[int], None]
 ) -> None:
-    *_, expected = engine.dream(cat, quick.with_changes(max_side=91))
-    room(91 * 70)
-    before, *_ = frames = list(engine.dream(cat, quick))
+    *_, expected = engine.dream(cat, small_dream.with_changes(max_side=91))
+    limit_pixels(91 * 70)
+    before, *_ = frames = list(engine.dream(cat, small_dream))
     (said,) = {frame.remark for frame in frames} - {""}
     assert said == f"{SAID.format(128)}: made at 91" and not before.remark
     last = frames[-1]
@@ -75,19 +75,19 @@ def test_a_dream_is_made_one_size_smaller_and_says_so(
 
 
 def test_what_is_too_much_even_so_is_refused_in_one_line(
-    engine: Engine, cat: Tensor, quick: DreamRecipe, room: Callable[[int], None]
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe, limit_pixels: Callable[[int], None]
 ) -> None:
-    room(100)
+    limit_pixels(100)
     with pytest.raises(DeviceError, match=f"^{SAID.format(91)}; give a smaller picture, or fewer$"):
-        list(engine.dream(cat, quick))
+        list(engine.dream(cat, small_dream))
     with pytest.raises(DeviceError, match=f"^{SAID.format(64)}, and .*the network needs 32"):
-        list(engine.dream(cat, quick.with_changes(max_side=64)))
+        list(engine.dream(cat, small_dream.with_changes(max_side=64)))
 
 
 def test_other_pictures_are_made_smaller_too_and_those_already_there_stay(
-    engine: Engine, cat: Tensor, room: Callable[[int], None]
+    engine: Engine, cat: Tensor, limit_pixels: Callable[[int], None]
 ) -> None:
-    room(64 * 64 + 1)
+    limit_pixels(64 * 64 + 1)
     first = ChannelRecipe(channel=3, size=64, steps=2, seed=77)
     kinds = (first, first.with_changes(channel=4, size=90))
     done = [frame for frame in engine.render(engine.plan(kinds)) if frame.finished]
@@ -97,8 +97,10 @@ def test_other_pictures_are_made_smaller_too_and_those_already_there_stay(
     assert last.recipes[0].size == 57 and last.tensor.shape[3] == 57  # type: ignore[attr-defined]
 
 
-def test_a_batch_becomes_smaller_not_longer(engine: Engine, room: Callable[[int], None]) -> None:
-    room(4 * 80 * 80)
+def test_a_batch_becomes_smaller_not_longer(
+    engine: Engine, limit_pixels: Callable[[int], None]
+) -> None:
+    limit_pixels(4 * 80 * 80)
     batch = [ChannelRecipe(channel=each, size=96, steps=1, seed=77) for each in range(4)]
     jobs = engine.plan(batch)
     *_, last = engine.render(jobs)
@@ -161,9 +163,9 @@ def test_a_film_keeps_its_size_and_says_what_to_type(
 
 
 def test_live_dreams_become_smaller_and_each_has_its_own_seed(
-    engine: Engine, room: Callable[[int], None]
+    engine: Engine, limit_pixels: Callable[[int], None]
 ) -> None:
-    room(50 * 50)
+    limit_pixels(50 * 50)
     (job,) = engine.plan([LiveRecipe(max_side=64)], (64, 64))
     shown = [
         [frame.picture() for frame in engine.render([replace(job, first_frame=first)], SQUARE)][-1]
@@ -175,16 +177,16 @@ def test_live_dreams_become_smaller_and_each_has_its_own_seed(
 
 def test_page_and_command_line_say_so_and_the_recipe_is_that_of_the_picture(
     engine: Engine,
-    quick: DreamRecipe,
-    room: Callable[[int], None],
+    small_dream: DreamRecipe,
+    limit_pixels: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    room(91 * 70)
+    limit_pixels(91 * 70)
     with pytest.warns(UserWarning, match="^Too much for the memory of the GPU at 128 .* at 91"):
-        shown = list(stream_render(JobRunner(engine), [quick], CAT))
+        shown = list(stream_render(JobRunner(engine), [small_dream], CAT))
     assert read_recipe(shown[-1].files[0], DreamRecipe).max_side == 91
     assert any(re.search(r"left\. Too much for .* made at 91\.", each.status) for each in shown)
     options = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]

@@ -61,9 +61,9 @@ def test_a_dream_at_defaults_is_plain_to_see(name: str, engine: Engine) -> None:
     assert 5 <= difference(frame.tensor, first.tensor) <= 40
 
 
-def test_a_dream_equals_a_plain_loop(exact: Network, cat: Tensor) -> None:
+def test_a_dream_equals_a_plain_loop(exact_network: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(octaves=3, iterations=2, jitter=0, smoothing=0, max_side=451)
-    *_, frame = render_recipes(exact, [recipe], cat)
+    *_, frame = render_recipes(exact_network, [recipe], cat)
 
     detail = torch.zeros(1, 3, 1, 1)
     for height, width in ((153, 230), (214, 322), (300, 451)):
@@ -72,7 +72,7 @@ def test_a_dream_equals_a_plain_loop(exact: Network, cat: Tensor) -> None:
         picture = (base + detail).clamp(0, 1)
         for _ in range(2):
             leaf = picture.clone().requires_grad_()
-            seen = whole_network_activation(exact, leaf, "inception4c")
+            seen = whole_network_activation(exact_network, leaf, "inception4c")
             (gradient,) = torch.autograd.grad(seen.square().sum() / 2, leaf)
             picture = (picture + 1.6 / 255 * gradient / gradient.abs().mean()).clamp(0, 1)
         detail = picture - base
@@ -96,10 +96,12 @@ def test_only_detail_that_there_is_goes_from_octave_to_octave(
 
 
 def test_the_same_seed_gives_the_same_picture(
-    engine: Engine, cat: Tensor, quick: DreamRecipe
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe
 ) -> None:
-    assert torch.equal(last(engine, cat, quick), last(engine, cat, quick))
-    assert not torch.equal(last(engine, cat, quick), last(engine, cat, quick.with_changes(seed=1)))
+    assert torch.equal(last(engine, cat, small_dream), last(engine, cat, small_dream))
+    assert not torch.equal(
+        last(engine, cat, small_dream), last(engine, cat, small_dream.with_changes(seed=1))
+    )
 
 
 def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
@@ -134,26 +136,28 @@ def test_frames_tell_how_far_the_dream_has_come(engine: Engine, cat: Tensor) -> 
 
 
 def test_the_first_frame_is_the_photo_and_every_frame_has_its_full_size(
-    engine: Engine, cat: Tensor, quick: DreamRecipe
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe
 ) -> None:
-    frames = list(engine.dream(cat, quick))
+    frames = list(engine.dream(cat, small_dream))
     small = F.interpolate(cat, (85, 128), mode="bicubic", antialias=True).clamp(0, 1)
     assert torch.equal(frames[0].tensor, small)
     assert {frame.picture().size for frame in frames} == {(128, 85)}
     assert frames[1].picture().mode == "RGB"
 
 
-def test_a_frame_kept_stays_as_it_was(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
-    frames = engine.dream(cat, quick)
+def test_a_frame_kept_stays_as_it_was(
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe
+) -> None:
+    frames = engine.dream(cat, small_dream)
     kept = [next(frames), next(frames)]
     pictures = [frame.tensor.clone() for frame in kept]
     list(frames)
     assert all(map(torch.equal, pictures, (frame.tensor for frame in kept)))
 
 
-def test_the_input_is_left_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
+def test_the_input_is_left_alone(engine: Engine, cat: Tensor, small_dream: DreamRecipe) -> None:
     before = cat.clone()
-    last(engine, cat, quick)
+    last(engine, cat, small_dream)
     assert torch.equal(cat, before)
 
 
@@ -202,24 +206,24 @@ def traces(network: Network) -> list[object]:
 
 
 def test_a_closed_dream_leaves_the_network_as_it_was(
-    engine: Engine, cat: Tensor, quick: DreamRecipe
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe
 ) -> None:
     network = engine.network("dreamlet")
-    before, expected = traces(network), last(engine, cat, quick)
-    frames = engine.dream(cat, quick)
+    before, expected = traces(network), last(engine, cat, small_dream)
+    frames = engine.dream(cat, small_dream)
     next(frames), next(frames)
     frames.close()  # type: ignore[attr-defined]
     assert traces(network) == before
     assert torch.is_grad_enabled()
-    assert torch.equal(last(engine, cat, quick), expected)
+    assert torch.equal(last(engine, cat, small_dream), expected)
 
 
 def test_an_error_in_mid_dream_leaves_the_network_as_it_was(
-    engine: Engine, cat: Tensor, quick: DreamRecipe, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = engine.network("dreamlet")
-    before, expected = traces(network), last(engine, cat, quick)
-    frames = engine.dream(cat, quick)
+    before, expected = traces(network), last(engine, cat, small_dream)
+    frames = engine.dream(cat, small_dream)
     next(frames), next(frames)
 
     def broken(self: Energy, activations: Activations) -> Tensor:
@@ -230,13 +234,13 @@ def test_an_error_in_mid_dream_leaves_the_network_as_it_was(
         with pytest.raises(RuntimeError, match="in mid-dream"):
             next(frames)
     assert traces(network) == before
-    assert torch.equal(last(engine, cat, quick), expected)
+    assert torch.equal(last(engine, cat, small_dream), expected)
 
 
 def test_two_dreams_step_by_step_equal_the_two_alone(
-    engine: Engine, cat: Tensor, quick: DreamRecipe
+    engine: Engine, cat: Tensor, small_dream: DreamRecipe
 ) -> None:
-    recipes = [quick, quick.with_changes(layer="inception3b", seed=5)]
+    recipes = [small_dream, small_dream.with_changes(layer="inception3b", seed=5)]
     alone = [last(engine, cat, recipe) for recipe in recipes]
     ends: list[Frame | None] = [None, None]
     for frames in zip_longest(*(engine.dream(cat, recipe) for recipe in recipes)):
@@ -272,17 +276,17 @@ def test_two_dreams_in_two_threads_equal_the_two_alone(
     assert all(torch.equal(together[index], alone[index]) for index in together)
 
 
-def test_an_adam_dream_equals_that_of_torch(exact: Network, cat: Tensor) -> None:
+def test_an_adam_dream_equals_that_of_torch(exact_network: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(
         rule="adam", octaves=1, iterations=4, step=2.0, jitter=0, smoothing=0, max_side=128
     )
-    *_, frame = render_recipes(exact, [recipe], cat)
+    *_, frame = render_recipes(exact_network, [recipe], cat)
     picture = F.interpolate(cat, (85, 128), mode="bicubic", antialias=True).clamp(0, 1)
     parameter = torch.nn.Parameter(picture.clone())
     optimizer = torch.optim.Adam([parameter], lr=2 / 255, maximize=True)
     for _ in range(4):
         optimizer.zero_grad()
-        seen = whole_network_activation(exact, parameter, "inception4c")
+        seen = whole_network_activation(exact_network, parameter, "inception4c")
         (seen.square().sum() / 2).backward()
         optimizer.step()
         parameter.data.clamp_(0, 1)

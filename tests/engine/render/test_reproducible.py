@@ -62,7 +62,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 
 
 @pytest.fixture(scope="module")
-def here(jobs: list[Job]) -> list[str]:
+def local_digests(jobs: list[Job]) -> list[str]:
     """The pictures as this processor makes them, with as many threads as these tests have."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DREAM_PRECISION", "float32")
@@ -76,12 +76,12 @@ def here(jobs: list[Job]) -> list[str]:
     ids=["avx2-one-thread", "another-mkl-three-threads"],
 )
 def test_other_processors_and_threads_make_the_same_bits(
-    threads: int, settings: dict[str, str], jobs: list[Job], here: list[str]
+    threads: int, settings: dict[str, str], jobs: list[Job], local_digests: list[str]
 ) -> None:
     there = remake_digests(jobs, threads, settings)
     differing = [
         recipe.kind
-        for (recipe, _), ours, theirs in zip(jobs, here, there, strict=True)
+        for (recipe, _), ours, theirs in zip(jobs, local_digests, there, strict=True)
         if ours != theirs
     ]
-    assert not differing and len(set(here)) == len(jobs)
+    assert not differing and len(set(local_digests)) == len(jobs)

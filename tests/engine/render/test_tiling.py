@@ -30,7 +30,7 @@ def coffee() -> Tensor:
     return load_image(EXAMPLES / "coffee.jpg")
 
 
-def still(picture: Tensor) -> tuple[int, int]:
+def no_jitter(picture: Tensor) -> tuple[int, int]:
     return 0, 0
 
 
@@ -64,7 +64,9 @@ def test_a_gradient_of_tiles_is_nearly_that_of_the_whole(network: Network, coffe
     value_and_grad = network.value_and_grad(energy("inception4c"))
     generator = torch.Generator().manual_seed(0)
     _, whole = value_and_grad(coffee)
-    _, pieces = tiled_value_and_grad(lambda edges: value_and_grad, 160, still, generator)(coffee)
+    _, pieces = tiled_value_and_grad(lambda edges: value_and_grad, 160, no_jitter, generator)(
+        coffee
+    )
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
 
 
@@ -91,7 +93,7 @@ def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
     generator = torch.Generator().manual_seed(0)
     _, whole = network.value_and_grad(objective)(coffee)
     read = tiled_value_and_grad(
-        lambda edges: network.value_and_grad(objective.for_window(edges)), 160, still, generator
+        lambda edges: network.value_and_grad(objective.for_window(edges)), 160, no_jitter, generator
     )
     _, pieces = read(coffee)
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.99
@@ -109,7 +111,7 @@ def test_a_blend_in_tiles_is_divided_by_what_it_is_worth_in_all_of_the_picture(
     blend = NormalisedBlend(((0.5, energy("inception3b")), (0.5, mean("conv2"))))
     borders = torch.Generator().manual_seed(0)
     whole, pieces = (
-        _image_value_and_grad(network, blend, tile, still, borders, math.inf, False)(picture)[
+        _image_value_and_grad(network, blend, tile, no_jitter, borders, math.inf, False)(picture)[
             1
         ].flatten(1)
         for tile in (0, 160)
@@ -156,9 +158,9 @@ def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
 
     until = time.monotonic() + 0.12
     with pytest.raises(OutOfTime, match="takes longer than it may here; fewer steps"):
-        tiled_value_and_grad(lambda edges: value_and_grad, 128, still, torch.Generator(), until)(
-            picture
-        )
+        tiled_value_and_grad(
+            lambda edges: value_and_grad, 128, no_jitter, torch.Generator(), until
+        )(picture)
     assert len(looked) <= 3
 
 
@@ -173,33 +175,33 @@ def test_tiles_look_at_the_rolled_picture(network: Network, coffee: Tensor) -> N
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
 
 
-def change(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
+def dream_change(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
     *_, frame = engine.dream(picture, recipe)
     return frame.tensor - picture
 
 
 # Its finest octaves are cut: the last one alone, or the last two.
-CUT = DreamRecipe(octaves=2, iterations=3)
+TILED_RECIPE = DreamRecipe(octaves=2, iterations=3)
 
 
 @pytest.fixture(scope="module")
-def whole(engine: Engine, coffee: Tensor) -> Tensor:
+def full_change(engine: Engine, coffee: Tensor) -> Tensor:
     """What a dream changes in the photo, seen whole."""
-    return change(engine, coffee, CUT.with_changes(tile=2048))
+    return dream_change(engine, coffee, TILED_RECIPE.with_changes(tile=2048))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tile", [128, 240])
 def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
-    tile: int, engine: Engine, coffee: Tensor, whole: Tensor
+    tile: int, engine: Engine, coffee: Tensor, full_change: Tensor
 ) -> None:
-    pieces = change(engine, coffee, CUT.with_changes(tile=tile))
-    assert not torch.equal(whole, pieces)
-    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.9
+    pieces = dream_change(engine, coffee, TILED_RECIPE.with_changes(tile=tile))
+    assert not torch.equal(full_change, pieces)
+    assert torch.corrcoef(torch.stack([full_change.flatten(), pieces.flatten()]))[0, 1] > 0.9
     for dim, side in ((2, 400), (3, 600)):
         # How much steeper the dream is where borders lie on the mean than elsewhere; the picture
         # itself may be so there.
-        steps = [each.diff(dim=dim).abs().mean((0, 1, 5 - dim)) for each in (pieces, whole)]
+        steps = [each.diff(dim=dim).abs().mean((0, 1, 5 - dim)) for each in (pieces, full_change)]
         count = math.ceil(side / tile)
         borders = [place * math.ceil(side / count) - 1 for place in range(1, count)]
         near = torch.tensor([border + each for border in borders for each in range(-4, 5)])
@@ -209,13 +211,14 @@ def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
 
 def test_tiles_are_the_same_for_the_same_seed(engine: Engine, coffee: Tensor) -> None:
     recipe = DreamRecipe(tile=200, octaves=1, iterations=2)
-    assert torch.equal(change(engine, coffee, recipe), change(engine, coffee, recipe))
+    assert torch.equal(dream_change(engine, coffee, recipe), dream_change(engine, coffee, recipe))
 
 
 def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
     recipe = DreamRecipe(octaves=1, iterations=2)
     assert torch.equal(
-        change(engine, coffee, recipe), change(engine, coffee, recipe.with_changes(tile=600))
+        dream_change(engine, coffee, recipe),
+        dream_change(engine, coffee, recipe.with_changes(tile=600)),
     )
 
 

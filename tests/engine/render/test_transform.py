@@ -58,14 +58,14 @@ def test_blur_reads_pictures_smaller_than_its_kernel() -> None:
     assert blur(torch.ones(1, 3, 4, 5), 4.0) == pytest.approx(torch.ones(1, 3, 4, 5))
 
 
-def dot(height: int, width: int, row: int, column: int) -> torch.Tensor:
+def dot_image(height: int, width: int, row: int, column: int) -> torch.Tensor:
     """Black, but for a blob of light a pixel wide."""
     picture = torch.zeros(1, 3, height, width)
     picture[:, :, row, column] = 1
     return picture
 
 
-def brightest(picture: torch.Tensor) -> tuple[int, int]:
+def brightest_pixel(picture: torch.Tensor) -> tuple[int, int]:
     place = int(picture[0, 0].argmax())
     return place // picture.shape[3], place % picture.shape[3]
 
@@ -91,11 +91,11 @@ def test_affine_moves_a_known_pixel_where_it_should(
 ) -> None:
     # 61 x 81: the middle is the pixel (30, 40), and the light stands ten pixels above it.
     still: dict[str, Any] = {"angle": 0.0, "zoom": 1.0, "shift": (0.0, 0.0)}
-    moved = affine(dot(61, 81, 20, 40), **(still | how))
+    moved = affine(dot_image(61, 81, 20, 40), **(still | how))
     if how.get("zoom") == 0.5:
         # Shrunk, a single pixel may fall between samples; its place is a blob's middle.
-        moved = affine(blur(dot(61, 81, 20, 40), 2.0), angle=0, zoom=0.5, shift=(0, 0))
-    assert brightest(moved) == place
+        moved = affine(blur(dot_image(61, 81, 20, 40), 2.0), angle=0, zoom=0.5, shift=(0, 0))
+    assert brightest_pixel(moved) == place
 
 
 def test_affine_equals_a_numpy_bilinear_reading(noise: torch.Tensor) -> None:
@@ -138,8 +138,8 @@ def test_a_random_affine_treats_a_batch_alike_and_follows_the_generator() -> Non
 def test_random_affines_stay_within_their_bounds() -> None:
     generator = torch.Generator().manual_seed(0)
     # Where the middle goes tells the shift; ten degrees, a tenth and eight pixels at most.
-    light = blur(dot(101, 101, 50, 50), 2.0)
-    places = [brightest(random_affine(light, generator)) for _ in range(100)]
+    light = blur(dot_image(101, 101, 50, 50), 2.0)
+    places = [brightest_pixel(random_affine(light, generator)) for _ in range(100)]
     down, right = zip(*places, strict=True)
     assert 42 <= min(down) < 46 and 54 < max(down) <= 58
     assert 42 <= min(right) < 46 and 54 < max(right) <= 58

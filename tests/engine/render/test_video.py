@@ -33,7 +33,7 @@ from tests.support.videos import (
 TINY = {"max_side": 48, "iterations": 1}
 
 
-def dreamed(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tensor]:
+def dream_video(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tensor]:
     """The frames (N, 3, H, W) of a video, dreamed."""
     (job,) = engine.plan([recipe], size_of(seen))
     job = replace(job, stages=job.stages * len(seen))
@@ -67,7 +67,7 @@ def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine:
     seen = to_batch(pan_noise(7, (64, 96), 2.0))
 
     def share_of_flicker(recipe: VideoRecipe) -> float:
-        frames = dreamed(engine, seen, recipe)
+        frames = dream_video(engine, seen, recipe)
         changes = []
         for at in range(3, len(frames)):
             flow = backward_flow(seen[at - 1 : at], seen[at : at + 1])
@@ -80,12 +80,12 @@ def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine:
     assert together < 0.5 * alone
 
 
-UNSTEADY = [Fraction(at, 20) for at in (0, 2, 3, 12, 13, 30, 32, 38)]
+UNEVEN_TIMES = [Fraction(at, 20) for at in (0, 2, 3, 12, 13, 30, 32, 38)]
 
 
 @pytest.mark.parametrize(
     ("times", "base"),
-    [([Fraction(at, 24) for at in range(8)], 24), (UNSTEADY, 20)],
+    [([Fraction(at, 24) for at in range(8)], 24), (UNEVEN_TIMES, 20)],
     ids=["steady", "variable"],
 )
 def test_a_dreamed_video_has_the_times_and_the_recipe(
@@ -117,7 +117,7 @@ def test_sound_is_there_and_in_step(source: str, codec: str, ending: str, tmp_pa
     assert float(read_video_info(out).times[-1]) == pytest.approx(2, abs=0.001)
 
 
-def damaged(video: Path, packets: range) -> Path:
+def damage_audio(video: Path, packets: range) -> Path:
     """The same video with nonsense for those packets of its sound, in place."""
     content = bytearray(video.read_bytes())
     with av.open(str(video)) as container:
@@ -132,14 +132,14 @@ def damaged(video: Path, packets: range) -> Path:
 @pytest.mark.parametrize("ending", ["webm", "mp4"])
 def test_damaged_sound_costs_no_film(ending: str, tmp_path: Path) -> None:
     silent = write_video(tmp_path / "silent.mp4", pan_noise(24), Fraction(12))
-    path = damaged(add_beeps(tmp_path / "in.mp4", silent, [0.5, 1.5]), range(40, 44))
-    out = finished(tmp_path / f"out.{ending}", path)
+    path = damage_audio(add_beeps(tmp_path / "in.mp4", silent, [0.5, 1.5]), range(40, 44))
+    out = write_with_audio(tmp_path / f"out.{ending}", path)
     assert not out.remark and read_video_info(out.path).frame_count == 2
     if ending == "webm":  # An MP4 has it as it was, damage and all.
         assert find_beeps(out.path)[0] == pytest.approx(0.5, abs=0.03)
 
 
-def finished(path: Path, source: Path) -> VideoWriter:
+def write_with_audio(path: Path, source: Path) -> VideoWriter:
     """A film of two seconds, with the sound of that video."""
     film = VideoWriter(path, VideoRecipe(), (48, 64), Fraction(1), Fraction(1))
     with film.open_part(Fraction(0)) as part:
@@ -170,7 +170,7 @@ def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
             patch.setattr("dream.commands.videos.show_progress_bar", stopped)
             assert command_line.main(["video", str(unknown), *options]) == code
         assert capsys.readouterr().err.startswith(said) and read_video_info(out).frame_count < 4
-    assert not finished(tmp_path / "out.gif", unknown).remark  # A GIF has no sound at all.
+    assert not write_with_audio(tmp_path / "out.gif", unknown).remark  # A GIF has no sound at all.
     heard = add_beeps(tmp_path / "in.mp4", silent, [0.05])
 
     def fails(*_: Any) -> Any:
@@ -178,7 +178,7 @@ def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
         yield
 
     monkeypatch.setattr(film_module, "_encode_audio", fails)
-    without = finished(tmp_path / "out.webm", heard)
+    without = write_with_audio(tmp_path / "out.webm", heard)
     assert (
         read_video_info(without.path).frame_count == 2
         and not read_video_info(without.path).has_audio
@@ -191,7 +191,7 @@ def test_sound_of_one_channel_stays_of_one(tmp_path: Path) -> None:
     with av.open(str(add_beeps(tmp_path / "in.mov", silent, [0.5], "alac"))) as container:
         channels = [container.streams.audio[0].codec_context.layout.nb_channels]
     for ending in ("mp4", "webm"):
-        out = finished(tmp_path / f"out.{ending}", tmp_path / "in.mov").path
+        out = write_with_audio(tmp_path / f"out.{ending}", tmp_path / "in.mov").path
         with av.open(str(out)) as container:
             channels.append(container.streams.audio[0].codec_context.layout.nb_channels)
     assert channels[1:] == [channels[0]] * 2 and channels[0] == 1
@@ -239,7 +239,7 @@ def test_a_bad_video_ends_in_one_line_and_leaves_nothing(
     one = write_video(tmp_path / "one.mp4", pan_noise(1))
     sound = tmp_path / "sound.mp4"
     add_beeps(tmp_path / "both.mp4", write_video(tmp_path / "silent.mp4", pan_noise(9)), [0.1])
-    only_sound(tmp_path / "both.mp4", sound)
+    copy_audio(tmp_path / "both.mp4", sound)
     there = sorted(tmp_path.iterdir())
     for path, said in {
         one: "one.mp4 has one frame; a video has more, and this is a picture",
@@ -250,7 +250,7 @@ def test_a_bad_video_ends_in_one_line_and_leaves_nothing(
     assert sorted(tmp_path.iterdir()) == there
 
 
-def only_sound(video: Path, path: Path) -> None:
+def copy_audio(video: Path, path: Path) -> None:
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         own = source.streams.audio[0]
         stream = target.add_stream_from_template(own)

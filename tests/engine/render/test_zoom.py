@@ -29,11 +29,11 @@ CAT = str(EXAMPLES / "cat.jpg")
 TINY = {"max_side": 48, "iterations": 1}
 
 
-def frames(engine: Engine, photo: Tensor, recipe: ZoomRecipe) -> list[Tensor]:
+def zoom_frames(engine: Engine, photo: Tensor, recipe: ZoomRecipe) -> list[Tensor]:
     return [frame.tensor for frame in engine.zoom(photo, recipe) if frame.finished]
 
 
-def enlarged(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
+def measure_zoom(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
     """How many times larger things are in the second picture, by what fits its middle best.
 
     By brightness alone: colours and contrast are held, whatever comes into sight.
@@ -52,15 +52,15 @@ def enlarged(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
 def test_a_second_zooms_as_far_as_asked_for_at_any_rate(fps: int, engine: Engine) -> None:
     photo = blur(F.interpolate(load_image(CAT), (72, 108)), 2.0)
     recipe = ZoomRecipe(seconds=1 + 1 / fps, fps=fps, zoom=2.2, step=0, iterations=1, max_side=108)
-    first, *_, last = frames(engine, photo, recipe)
-    assert enlarged(first, last) == pytest.approx(2.2, rel=0.03)
+    first, *_, last = zoom_frames(engine, photo, recipe)
+    assert measure_zoom(first, last) == pytest.approx(2.2, rel=0.03)
 
 
 def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tensor) -> None:
     recipe = ZoomRecipe(
         seconds=1.1, fps=10, zoom=1.0, rotation=40, right=0.1, down=-0.05, step=0, max_side=96
     )
-    first, *_, last = frames(engine, cat, recipe)
+    first, *_, last = zoom_frames(engine, cat, recipe)
 
     def fit(degrees: float, right: float, down: float) -> float:
         height, width = size_of(first)
@@ -88,7 +88,7 @@ def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> No
     recipe = ZoomRecipe(seconds=12.5, fps=24, max_side=48, iterations=1)
     looks = [
         ImageStats.of(each)
-        for each in frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
+        for each in zoom_frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
     ]
     assert len(looks) == 300
     for at in (60, 100, 200, 299):
@@ -102,8 +102,8 @@ def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> No
 
 def test_a_zoom_dreams_and_never_comes_to_rest(engine: Engine, cat: Tensor) -> None:
     recipe = ZoomRecipe(seconds=1, fps=8, max_side=96, iterations=2)
-    dreamed = frames(engine, cat, recipe)
-    still = frames(engine, cat, recipe.with_changes(step=0))
+    dreamed = zoom_frames(engine, cat, recipe)
+    still = zoom_frames(engine, cat, recipe.with_changes(step=0))
     assert difference(dreamed[-1], still[-1]) > 5
     assert all(difference(one, next) > 2 for one, next in zip(dreamed, dreamed[1:], strict=False))
 
@@ -185,7 +185,7 @@ def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
     ] == Fraction(13, 5)
     assert read_recipe(whole) == engine.settle(recipe)
     shown = to_batch(list(read_frames(video, video.size)))
-    for seen, frame in zip(shown.split(1), frames(engine, cat, recipe), strict=True):
+    for seen, frame in zip(shown.split(1), zoom_frames(engine, cat, recipe), strict=True):
         assert difference(seen, frame) < 8
 
 
@@ -231,7 +231,7 @@ def test_a_plan_makes_nothing_for_each_frame_that_is_alike(layer: str, engine: E
 
 def test_a_frame_is_a_dream_of_the_one_before(engine: Engine, cat: Tensor) -> None:
     """The first one, that of the photo: an ordinary dream of few steps."""
-    first, *_ = frames(engine, cat, ZoomRecipe(seconds=0.1, fps=10, max_side=96, iterations=3))
+    first, *_ = zoom_frames(engine, cat, ZoomRecipe(seconds=0.1, fps=10, max_side=96, iterations=3))
     recipe = DreamRecipe(octaves=1, iterations=3, step=1.5, max_side=96)
     start, *_, dreamed = engine.dream(cat, recipe)
     assert first.shape == dreamed.tensor.shape
