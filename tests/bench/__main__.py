@@ -1,10 +1,10 @@
-"""What dreams and channels cost on this machine: `make bench`.
+"""Measure what dreams and channels cost on this machine: `make bench`.
 
 The rows of a table do the same work, run in turn, so that a machine that slows down slows them all;
 compare within one run only. A dream is cat.jpg at 448 x 298, 4 octaves of 10 steps at inception4c;
 channels are eight of inception4c from noise, 160 x 160, 128 steps. The large dream, of 4096 x 4096
-pixels, takes one step at each of four octaves, in a process of its own. A pace is what
-`dream/render/cost.py` holds of a machine like this; what is said of a dream the page says before it.
+pixels, takes one step at each of four octaves, in its own process. A pace is what
+`dream/render/cost.py` assumes of such a machine; the page shows estimates made from it.
 Class images are judged by other real networks, where `../shared/weights` has them: how often is the
 class first, or among the first five, of what they see?
 """
@@ -153,8 +153,9 @@ def class_images(engine: Engine, report: Report) -> None:
 
 
 def paces(engine: Engine, report: Report) -> None:
-    """Fit what `cost.Pace` holds, over steps of all networks at three sizes; and say how much of
-    what the machine reaches in a product of matrices of 2048 the steps at default layers reach.
+    """Fit `cost.Pace` over steps of all networks at three sizes.
+
+    Also report the rate of steps at default layers relative to a matrix product of side 2048.
     """
     rows: list[tuple[float, float, float]] = []
     times: list[float] = []

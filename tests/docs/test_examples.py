@@ -45,7 +45,7 @@ def api(address: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A photo and a video, uploaded, by what fields of them are called."""
+    """Upload a photo and a video; return them by the names of their fields."""
     film = write_video(tmp_path_factory.mktemp("film") / "film.mp4", pan_noise(2))
     photo, video = ({"path": upload(api, each)} for each in (CAT, film))
     return {"image": photo, "Your photo": photo, "video": video, "Your video": video}
@@ -53,11 +53,13 @@ def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 @lru_cache
 def endpoint_docs() -> dict[str, str]:
-    """What is said of each endpoint; in a process of its own: a page that is not served leaves
-    event loops open.
+    """Return each endpoint's docstring, read in a subprocess.
+
+    A page that is built but not served leaves event loops open.
     """
     code = (
-        "import json, app; page = app.build_page(app.JobRunner(app.Engine('cpu'))); print(json.dumps({"
+        "import json, app; page = app.build_page(app.JobRunner(app.Engine('cpu')));"
+        "print(json.dumps({"
         "str(run.api_name): run.fn.__doc__ or '' for run in page.fns.values()"
         " if run.api_visibility == 'public'}))"
     )
@@ -67,7 +69,7 @@ def endpoint_docs() -> dict[str, str]:
 
 
 def api_examples() -> Iterator[tuple[str, str, dict[str, Any], str]]:
-    """The examples of the API: its endpoint, the parameter, all that it takes, and the example."""
+    """Yield endpoint, parameter, all parameters' texts and example, for each API example."""
     for endpoint, doc in endpoint_docs().items():
         about = dict(re.findall(r"^ +(\w+): (.*)$", doc, re.MULTILINE))
         for name, said in about.items():
@@ -76,7 +78,7 @@ def api_examples() -> Iterator[tuple[str, str, dict[str, Any], str]]:
 
 
 def command_examples() -> Iterator[tuple[str, argparse.ArgumentParser, str, str]]:
-    """The examples of the command line: its command, the option and the example."""
+    """Yield command, parser, option and example, for each example of the command line."""
     actions = command_line._build_parser()._actions
     (below,) = (each for each in actions if isinstance(each, argparse._SubParsersAction))
     for name, parser in below.choices.items():
@@ -120,14 +122,14 @@ def test_the_page_takes_its_examples(
 
 
 def field_value(about: dict[str, Any], files: dict[str, Any]) -> Any:
-    """What a field has as the page opens, or something small; that of a press has no label."""
+    """Return a field's initial value or a small one; a button press has no label."""
     name = about.get("label") or ""
     knob = name.partition(",")[0].lower().replace(" ", "_")
     return files.get(name) or SMALL.get(knob, about.get("value") if name else "pressed")
 
 
 def send_for_warning(api: httpx.Client, run: int, data: list[Any]) -> str:
-    """What the page says is wrong, where an event of it is sent that."""
+    """Send an event of the page this data; return the warnings it logs."""
     visit = uuid4().hex
     sent = {"fn_index": run, "data": data, "session_hash": visit}
     answer = api.post("/queue/join", json=sent)

@@ -31,15 +31,16 @@ needs_avx2 = pytest.mark.skipif(not HAS_DETERMINISTIC_ONEDNN, reason="no x86-64,
 def random_convolution(
     channels: int, width: int, kernel: int | tuple[int, int], stride: int = 1, padding: int = 0
 ) -> nn.Conv2d:
-    """A convolution with random weights and bias."""
+    """Return a convolution with random weights and bias."""
     torch.manual_seed(0)
     made = nn.Conv2d(channels, width, kernel, stride, padding=padding)
     return made.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def sequential_convolution(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -> Tensor:
-    """A convolution of stride 1 as a chain of fused multiplications and additions: row by row,
-    column by column, channel by channel, the bias last.
+    """Convolve at stride 1 by one chain of fused multiply-adds.
+
+    The order is row by row, column by column, channel by channel, the bias last.
     """
     height, width = (
         side + 2 * edge - kernel + 1

@@ -148,29 +148,31 @@ def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
 ) -> None:
     halves = Image.new("RGB", (160, 120), "blue")
     halves.paste("red", (0, 0, 80, 120))
-    with sync_playwright() as playwright:
-        with open_camera_page(
+    with (
+        sync_playwright() as playwright,
+        open_camera_page(
             playwright, address, write_camera_file(tmp_path / "halves.mjpeg", [halves] * 10)
-        ) as page:
-            source, _ = next_dream(page)
-            content = base64.b64decode(source.partition(",")[2])
-            assert np.asarray(Image.open(io.BytesIO(content)))[60, 20].argmax() == 0
-            for seen in ("#camera video", "#mirror img"):
-                expect(page.locator(seen)).to_have_css("transform", FLIPPED)
-            check_filled_window(page)
-            page.add_init_script(
-                "MediaStreamTrack.prototype.getSettings = () => ({ facingMode: 'environment' })"
-            )
-            page.goto(address)
-            page.get_by_role("tab", name="Class image").click()
-            page.get_by_role("button", name="Make my photo more of it").click()
-            page.locator("#class-photo").get_by_label("Capture from camera").click()
-            page.locator("#class-photo [title='grant webcam access'] button").click()
-            expect(page.locator("#class-photo video")).to_have_css("transform", "none")
-            page.locator("#class-photo [title='capture photo']").click()
-            photo = page.locator("#class-photo img").get_attribute("src") or ""
-            taken = Image.open(io.BytesIO(page.request.get(photo).body())).convert("RGB")
-            assert np.asarray(taken)[60, 20].argmax() == 0
+        ) as page,
+    ):
+        source, _ = next_dream(page)
+        content = base64.b64decode(source.partition(",")[2])
+        assert np.asarray(Image.open(io.BytesIO(content)))[60, 20].argmax() == 0
+        for seen in ("#camera video", "#mirror img"):
+            expect(page.locator(seen)).to_have_css("transform", FLIPPED)
+        check_filled_window(page)
+        page.add_init_script(
+            "MediaStreamTrack.prototype.getSettings = () => ({ facingMode: 'environment' })"
+        )
+        page.goto(address)
+        page.get_by_role("tab", name="Class image").click()
+        page.get_by_role("button", name="Make my photo more of it").click()
+        page.locator("#class-photo").get_by_label("Capture from camera").click()
+        page.locator("#class-photo [title='grant webcam access'] button").click()
+        expect(page.locator("#class-photo video")).to_have_css("transform", "none")
+        page.locator("#class-photo [title='capture photo']").click()
+        photo = page.locator("#class-photo img").get_attribute("src") or ""
+        taken = Image.open(io.BytesIO(page.request.get(photo).body())).convert("RGB")
+        assert np.asarray(taken)[60, 20].argmax() == 0
 
 
 def check_filled_window(page: Page) -> None:
@@ -201,5 +203,5 @@ def test_what_is_no_frame_ends_the_stream_in_one_line(address: str, sent: str) -
     with open_stream(address) as send:
         while not send(Image.new("RGB", (64, 48), "red")):
             pass  # The one before has only just gone.
-        with pytest.raises(DreamError, match="this is no frame of a camera: .*$"):
+        with pytest.raises(DreamError, match=r"this is no frame of a camera: .*$"):
             send(sent)

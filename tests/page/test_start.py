@@ -122,7 +122,7 @@ def test_the_page_opens_without_dreamlet_and_says_what_is_wrong(tmp_path: Path) 
         assert "Class image" in httpx.get(address).text
         for photo, folder in ((CAT, "dream"), (None, "class")):
             client = Client(address, verbose=False, download_files=str(tmp_path / folder))
-            with pytest.raises(AppError, match=r"^dreamlet is damaged .*Choose another network\.$"):
+            with pytest.raises(AppError, match=r"^dreamlet is damaged .*Choose another network\.$"):  # noqa: PT012
                 if photo:
                     dream(client, **QUICK)
                 else:
@@ -210,7 +210,7 @@ def test_a_place_for_temporary_files_that_is_none_is_refused(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / place))
-    with pytest.raises(DreamError, match="file.*; let GRADIO_TEMP_DIR name a folder that can be"):
+    with pytest.raises(DreamError, match=r"file.*; let GRADIO_TEMP_DIR name a folder that can be"):
         temp_files.create_temp_folder()
 
 

@@ -148,7 +148,7 @@ def test_what_fails_on_its_way_is_handed_over_as_far_as_it_is_shown(
 
     def put_out(source: Iterator[dict[str, Any]]) -> dict[str, Any]:
         changes: dict[str, Any] = {}
-        with pytest.raises(DeviceError):
+        with pytest.raises(DeviceError):  # noqa: PT012
             for each in source:
                 changes |= each
         return changes
@@ -229,7 +229,7 @@ def test_a_making_of_is_as_long_as_asked_for() -> None:
     assert len(MakingOf(seconds=2, fps=24).frame_order) == 47 + 24
     loop = MakingOf(seconds=1, fps=10, loop=True).frame_order
     assert loop[:5] == [0] * 5 and loop.count(9) == 5 and len(loop) == 26
-    with pytest.raises(RecipeError, match="seconds must be a number from 0.5 to 60, not 0"):
+    with pytest.raises(RecipeError, match=r"seconds must be a number from 0.5 to 60, not 0"):
         MakingOf(seconds=0)
 
 

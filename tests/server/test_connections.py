@@ -74,7 +74,7 @@ def test_a_request_is_waited_for_a_while_only(start: bytes, hasty_app: str) -> N
 
 
 def test_headers_that_drip_are_cut_too(hasty_app: str) -> None:
-    with connect(hasty_app) as line, pytest.raises(OSError):
+    with connect(hasty_app) as line, pytest.raises(ConnectionError):  # noqa: PT012
         for _ in range(40):
             line.sendall(b"G")
             time.sleep(SECONDS / 10)
@@ -120,7 +120,7 @@ def test_who_takes_nothing_of_an_answer_is_cut(hasty_app: str) -> None:
 
 
 class FakeTransport:
-    """The transport and the clock of a connection, of which so much is left at each timer."""
+    """A connection's transport and clock; `left` are the unsent bytes at each timer."""
 
     def __init__(self, *left: int) -> None:
         self.left, self.is_cut = list(left), False
@@ -171,7 +171,7 @@ def test_an_upgrade_is_answered_as_any_request_and_nonsense_fills_no_log(
 
 
 class FakeConnection:
-    """A connection from an address, as far as others look at it."""
+    """A connection from an address, with what `Connections` reads of it."""
 
     def __init__(self, address: str) -> None:
         self.address, self.is_open, self.is_sending = public_address(address), True, False
@@ -187,7 +187,7 @@ def enter_all(connections: Connections, *addresses: str) -> list[Any]:
 
 def test_who_waits_longest_without_a_request_gives_way() -> None:
     connections = Connections(4)
-    first, second, third, fourth = lines = enter_all(connections, *["127.0.0.1"] * 4)
+    first, second, _, fourth = lines = enter_all(connections, *["127.0.0.1"] * 4)
     connections.wait(first, True)
     connections.wait(second, True)
     connections.wait(second, False)  # It has its answer, and waits again.

@@ -26,7 +26,7 @@ def test_a_gradio_that_lost_some_of_it_ends_the_start_in_one_line(
 
     with monkeypatch.context() as change:
         change.delattr(gr.Blocks, "get_config_file")
-        with pytest.raises(DreamError, match="has no Blocks.get_config_file") as refusal:
+        with pytest.raises(DreamError, match=r"has no Blocks.get_config_file") as refusal:
             check_gradio()
         assert str(refusal.value).isprintable() and "pip install gradio==" in str(refusal.value)
     with monkeypatch.context() as change:

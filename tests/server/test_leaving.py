@@ -23,12 +23,15 @@ from tests.support.server import run_app
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-# A server to which what others left is old at once.
-APP_SCRIPT = "from dream.page.server import temp_files; temp_files.MAX_AGE_SECONDS = 0.5; import app; app.main()"
+# A server that removes files which others left after half a second.
+APP_SCRIPT = (
+    "from dream.page.server import temp_files; temp_files.MAX_AGE_SECONDS = 0.5;"
+    "import app; app.main()"
+)
 
 
 def becomes_true(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
-    """Whether it becomes so within that time."""
+    """Return whether `is_so` becomes true within that time."""
     until = time.monotonic() + seconds
     while not (came := is_so()) and time.monotonic() < until:
         time.sleep(0.1)
@@ -36,7 +39,7 @@ def becomes_true(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
 
 
 def page_events(address: str) -> tuple[dict[str, Any], dict[int, Any]]:
-    """The events of a page by name, and the values that its components open with."""
+    """Return the page's events by name, and its components' initial values."""
     config = httpx.get(f"{address}/config").json()
     values = {each["id"]: each["props"].get("value") for each in config["components"]}
     return {each["api_name"]: each for each in config["dependencies"]}, values
@@ -61,9 +64,9 @@ def test_who_leaves_while_a_zip_is_packed_leaves_no_half_of_one(tmp_path: Path) 
         for _ in range(3):
             with pytest.raises(httpx.ReadTimeout):
                 send_event(api, packed, visit, timeout=0.01)
-        made = lambda: list((tmp_path / "files").rglob("dreams.zip"))  # noqa: E731
-        assert becomes_true(lambda: len(made()) == 4)
-        assert all(map(zipfile.is_zipfile, made()))
+        folder = tmp_path / "files"
+        assert becomes_true(lambda: len(list(folder.rglob("dreams.zip"))) == 4)
+        assert all(map(zipfile.is_zipfile, folder.rglob("dreams.zip")))
         assert not list((tmp_path / "files").rglob(".*.part"))
         assert len(os.listdir(f"/proc/{process}/task")) <= before + 4
         assert send_event(api, packed, visit).status_code == 200
@@ -85,7 +88,7 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
         event = api.post("/call/v2/zoom", json=given).json()["event_id"]
         process = find_listener(int(address.rpartition(":")[2]))
         assert process
-        with pytest.raises(httpx.HTTPError), api.stream("GET", f"/call/zoom/{event}") as answers:
+        with pytest.raises(httpx.HTTPError), api.stream("GET", f"/call/zoom/{event}") as answers:  # noqa: PT012
             assert becomes_true(lambda: bool(list(files.rglob("*.parts/*"))))
             os.kill(process, signal.SIGKILL)
             for _ in answers.iter_lines():

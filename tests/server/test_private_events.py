@@ -34,16 +34,19 @@ from tests.support.event_fuzz import fuzz_events
 from tests.support.server import run_app
 from tests.support.stream import open_stream
 
-# Of an own server: what fits by chance is dreamed for so long, and a stopped video waited for.
-TIME_LIMIT, PATIENCE = 2, 8.0
-SERVER = f"import app; from dream.page import video_stream; video_stream.STOP_TIMEOUT = {PATIENCE}; app.main()"
+# Seconds that this file's own server dreams at most, and waits for a stopped video.
+TIME_LIMIT, STOP_TIMEOUT = 2, 8.0
+SERVER = (
+    "import app; from dream.page import video_stream;"
+    f"video_stream.STOP_TIMEOUT = {STOP_TIMEOUT}; app.main()"
+)
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
 def own_address(log: Path) -> Iterator[str]:
-    """A server that these tests have for themselves."""
+    """Run a server for this file alone; yield its address."""
     about = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": "", "DREAM_TIME_LIMIT": str(TIME_LIMIT)}
     with run_app(log, "-c", SERVER, **about) as address:
         yield address
@@ -64,7 +67,7 @@ def events(own_address: str) -> dict[str, Any]:
 
 
 def send_event(api: httpx.Client, name: str, **body: Any) -> tuple[int, Any]:
-    """What an un-queued event answers to that body; 1e400 where it says infinity."""
+    """Post a body to an un-queued event, infinity as 1e400; return the status and message."""
     content = json.dumps({"data": [], "session_hash": "one", **body}).replace("Infinity", "1e400")
     answer = api.post(f"/run/{name}", content=content, headers=JSON)
     said = answer.json()
@@ -161,7 +164,7 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
     for session in ("other", "another"):
         answer = api.post("/run/presets", json={"data": [], "session_hash": session})
         assert answer.status_code == 200
-    assert time.monotonic() - start < PATIENCE / 2
+    assert time.monotonic() - start < STOP_TIMEOUT / 2
     assert sum(thread.is_alive() for thread in threads) >= 60  # They do wait.
     assert said == [TOO_MANY] * 20
     parts_of_it.rmdir()

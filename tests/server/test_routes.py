@@ -87,7 +87,7 @@ def api(address: str) -> Iterator[httpx.Client]:
 
 
 def routes(inside: Iterable[Any]) -> Iterator[str]:
-    """The routes of an app, and of what is included in it, as "METHOD path"."""
+    """Yield the routes of an app and of its included routers as "METHOD path"."""
     for route in inside:
         # FastAPI includes routers as objects of their own from 0.165 on, before as their routes.
         if included := getattr(getattr(route, "original_router", route), "routes", None):
@@ -246,8 +246,9 @@ def test_the_progress_of_an_upload_that_is_under_way_is_kept_for_who_asks_again(
 
 
 def exchange(address: str, *lines: str | bytes, body: bytes = b"", wait: float = 5) -> str:
-    """The beginning of what a server answers to a request of those lines; `wait` 0 is to cut the
-    connection instead of reading.
+    """Send a request of those lines; return the start of the answer.
+
+    With `wait` 0 seconds, cut the connection instead of reading.
     """
     host = address.rpartition("/")[2]
     head = [line.encode("latin-1") if isinstance(line, str) else line for line in lines]

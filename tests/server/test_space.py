@@ -47,7 +47,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 
 def run_as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProcess[str]":
-    """Run something as that user."""
+    """Run a command as `USER`."""
     return subprocess.run(
         [str(each) for each in command], cwd="/", capture_output=True, text=True, **AS_USER, **about
     )
@@ -55,7 +55,7 @@ def run_as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProc
 
 @pytest.fixture(scope="module")
 def space_folder() -> Iterator[Path]:
-    """A folder with the app, its environment, and the home and temporary files of its user."""
+    """Make a folder with the app, its environment, and its user's home and temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="space-"))
     umask = os.umask(0o022)
     try:
@@ -83,8 +83,9 @@ def space_folder() -> Iterator[Path]:
 
 
 def find_shared_python(folder: Path) -> Path:
-    """The Python that README names where there is one, or that of these tests: a copy of it in that
-    folder where it lies in a home closed to others.
+    """Return the Python that README names, else the one that runs the tests.
+
+    A Python inside a home closed to other users is copied to the folder first.
     """
     name = f"python{CARD['python_version']}"
     installed = sorted(Path.home().glob(f".pyenv/versions/*/bin/{name}"))
@@ -111,7 +112,7 @@ def find_shared_python(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Space:
-    """A Space that runs: where, after how many seconds of processors, and its log."""
+    """A running Space: its address, the CPU seconds it took to start, and its log."""
 
     address: str
     seconds: float
@@ -120,7 +121,7 @@ class Space:
 
 @pytest.fixture(scope="module")
 def space(space_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
-    """The app, as a Space of two cores and no GPU starts it."""
+    """Run the app as a Space of two cores without a GPU does."""
     port = free_port()
     environment = {
         "PATH": f"{space_folder}/venv/bin:{PATH}",
@@ -160,10 +161,7 @@ def space(space_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def cpu_seconds(folder: Path) -> float:
-    """For how many seconds the processes in that folder have worked: no clock, as others work too.
-
-    0 where there is no /proc.
-    """
+    """Return the CPU seconds of processes in that folder, 0 where there is no /proc."""
     ticks = 0
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # It has ended.

@@ -1,6 +1,4 @@
-"""What a page of somebody else's may not do through the app: run under its address, or reach the
-operator's account at the hub.
-"""
+"""A stranger's page neither runs under the app's address nor reaches the operator's hub account."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS
 from tests.support.server import run_app
 
 TOKEN = "hf_dummy"
-# The app, to which a host of strangers on this machine passes for a public one.
+# The app, which takes a stranger's host on this machine for a public one.
 APP = """
 import safehttpx
 
@@ -41,7 +39,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 @dataclass
 class Listener:
-    """Both the host of strangers and the hub; `requests` are all that reached it."""
+    """The stranger's host and the hub in one; `requests` are all that reached it."""
 
     port: int
     requests: list[str] = field(default_factory=list)
@@ -58,7 +56,7 @@ def listener() -> Iterator[Listener]:
             self.end_headers()
             self.wfile.write(SCRIPT)
 
-        do_POST = do_PUT = do_HEAD = do_GET
+        do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass

@@ -21,7 +21,7 @@ API = "/gradio_api"
 
 
 class Visit:
-    """A page with a dream that ends when it is told to, and presets, called in one process."""
+    """A page in this process with presets and a dream that ends once `awake` is set."""
 
     def __init__(self) -> None:
         self.awake = asyncio.Event()
@@ -74,9 +74,7 @@ def run_visit(do: Callable[[Visit], Awaitable[None]]) -> None:
 
 
 def test_calls_of_strangers_take_no_dream_from_its_visitor() -> None:
-    """As many as throw out the oldest of 2,000 sessions, where the oldest dreams, entered as
-    Gradio's queue enters each.
-    """
+    """Enough calls to evict the oldest of 2,000 sessions, which dreams."""
 
     async def flood(visit: Visit) -> None:
         event = (await visit.begin("dream", "visitor")).json()["event_id"]

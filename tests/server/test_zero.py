@@ -183,7 +183,7 @@ def test_what_can_be_refused_costs_no_second_of_a_gpu(
 
 
 def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
-    with pytest.raises(AppError, match="squeezenet1_1.safetensors is no weights file"):
+    with pytest.raises(AppError, match=r"squeezenet1_1.safetensors is no weights file"):
         space.dream(**QUICK, model="squeezenet1_1")
     (given_back,) = space.asked("/release")
     assert given_back["fail"] == "false"

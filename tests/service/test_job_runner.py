@@ -420,7 +420,7 @@ def test_the_next_photo_is_read_while_another_dreams(engine: Engine, tmp_path: P
     with closing(stream_render(work, [recipe], CAT)) as first:
         assert next(first).frame
         (tmp_path / "bad.png").write_bytes(b"no picture")
-        with pytest.raises(PictureError, match="bad.png is no picture"):
+        with pytest.raises(PictureError, match=r"bad.png is no picture"):
             stream_render(work, [recipe], str(tmp_path / "bad.png"))
         with (
             closing(stream_render(work, [recipe], CAT)) as second,
@@ -450,7 +450,7 @@ def test_a_spot_in_a_photo_that_is_read_at_a_half_is_in_pixels_of_its_file(
     with pytest.raises(DreamError, match="asked"):
         list(stream_top_channels(work, photo, ChannelRecipe(), (2000, 29_000), 2))
     assert asked == [(2000.5 / 2200, 29_000.5 / 29_900)]
-    with pytest.raises(DreamError, match="the spot 2200, 5 .* is 2200 x 29900 pixels"):
+    with pytest.raises(DreamError, match=r"the spot 2200, 5 .* is 2200 x 29900 pixels"):
         stream_top_channels(work, photo, ChannelRecipe(), (2200, 5), 2)
 
 
@@ -497,7 +497,9 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", no_room)
-    with pytest.raises(PictureError, match="^no picture can be kept here: No space left on device"):
+    with pytest.raises(
+        PictureError, match=r"^no picture can be kept here: No space left on device"
+    ):
         new_output_folder()
 
 

@@ -78,7 +78,7 @@ LEAST = 32
 
 
 def api(folder: Path) -> Iterator[Row]:
-    with _server(folder) as (address, process):
+    with _Server(folder) as (address, process):
         with httpx.Client(base_url=f"{address}/gradio_api", timeout=120) as client:
             trial = try_files(corpus(), api_reader(client), process, least=LEAST)
         yield _of("the corpus, by the API", trial)
@@ -102,7 +102,7 @@ def fuzz(folder: Path) -> Iterator[Row]:
 
 
 def events(folder: Path) -> Iterator[Row]:
-    with _server(folder, DREAM_TIME_LIMIT="2") as (address, process):
+    with _Server(folder, DREAM_TIME_LIMIT="2") as (address, process):
         trial = fuzz_events(address, EVENTS, seed=int(time.time()))
         trial.megabytes = peak_mb(process)
         yield _of("nonsense to every private event of the page", trial)
@@ -112,7 +112,7 @@ def events(folder: Path) -> Iterator[Row]:
 def attacks(folder: Path) -> Iterator[Row]:
     """Each on a server of its own, so that what one leaves is not taken for the next one's."""
     for what, attack in ATTACKS.items():
-        with _server(folder) as (address, _):
+        with _Server(folder) as (address, _):
             seen = attack(address)
         dead = seen.statuses.pop(-1, 0)  # Looks at the page that got no answer.
         yield {
@@ -139,7 +139,7 @@ ATTACKS: dict[str, Callable[[str], Attack]] = {
 
 
 def crowds(folder: Path) -> Iterator[Row]:
-    with _server(folder) as (address, process):
+    with _Server(folder) as (address, process):
         sizes = [resident_mb(process)]
         for number in range(1, ROUNDS + 1):
             yield _crowd_row(
@@ -243,7 +243,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Row]]] = {
 }
 
 
-class _server:
+class _Server:
     """The app on a port of its own, and its process."""
 
     def __init__(self, folder: Path, **environment: str) -> None:

@@ -1,4 +1,4 @@
-"""A real Chromium, and what a hand does on the page."""
+"""A real Chromium, and what a visitor does on the page."""
 
 import re
 import shutil
@@ -21,13 +21,13 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-sync",
 ]
-SECONDS = 1000.0
+SECONDS = 1000.0  # In milliseconds, the unit of Playwright's timeouts.
 WINDOW_SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 
 
 @contextmanager
 def open_page(window: Page, address: str, size: str) -> Iterator[Page]:
-    """The page, opened anew in that window at a size by its name; in the end it had no errors."""
+    """Open the page in a window of a named size; check at the end that no script failed."""
     width, height = WINDOW_SIZES[size]
     window.set_viewport_size({"width": width, "height": height})
     errors: list[str] = []
@@ -45,11 +45,11 @@ def open_page(window: Page, address: str, size: str) -> Iterator[Page]:
 
 
 def leave_page(window: Page) -> None:
-    """Leave the page, as a visitor of whom nothing stays."""
+    """Leave the page and clear the visitor's storage and cookies."""
     window.context.clear_cookies()
     origin = window.evaluate("sessionStorage.clear(); location.origin")
     window.goto("about:blank")
-    # After the page has gone: until then an answer that comes late may be stored.
+    # After leaving: until then a late answer may still be stored.
     session = window.context.new_cdp_session(window)
     about = {"origin": origin, "storageTypes": "local_storage"}
     session.send("Storage.clearDataForOrigin", about)
@@ -58,7 +58,7 @@ def leave_page(window: Page) -> None:
 
 @contextmanager
 def slow_cpu(page: Page) -> Iterator[None]:
-    """In a browser as slow as a phone's."""
+    """Slow the browser down to a phone's speed."""
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setCPUThrottlingRate", {"rate": 6})
     try:
@@ -68,7 +68,7 @@ def slow_cpu(page: Page) -> Iterator[None]:
 
 
 def small_photo(name: str, folder: Path) -> Path:
-    """An example photo of 192 pixels, of which a dream is there at once."""
+    """Write an example photo of 192 pixels, which is dreamed at once."""
     with Image.open(EXAMPLES / name) as image:
         image.thumbnail((192, 192))
         image.save(folder / name)
@@ -85,7 +85,7 @@ def expect_photo(page: Page, name: str) -> None:
 
 
 def number(page: Page, label: str) -> Locator:
-    """The number field beside a slider."""
+    """Return the number field of a slider."""
     return page.locator(f'input[type=number][aria-label*="{label}"]')
 
 
@@ -96,12 +96,12 @@ def fill(page: Page, label: str, value: float) -> None:
 
 def open_advanced(page: Page) -> None:
     page.get_by_role("button", name="Advanced").click()
-    # Gradio fills the fields once more as they come into being, faster than a hand types.
+    # Gradio refills the fields right after it creates them, faster than a visitor types.
     page.wait_for_timeout(500)
 
 
 def sources(page: Page) -> list[str]:
-    """The addresses of the two pictures of the slider."""
+    """Return the addresses of the comparison slider's two images."""
     sources = page.locator("#view img").evaluate_all("images => images.map(image => image.src)")
     return [source for source in sources if source]
 
@@ -119,7 +119,7 @@ def download(page: Page, folder: Path, button: str = "#download") -> Path:
 
 
 def download_after_a_stop(page: Page, folder: Path, name: str, button: str = "#download") -> Path:
-    """What is downloaded once the step that was under way has ended: a picture by such a name."""
+    """Download until the file's name matches: the running step ends first."""
     for _ in range(50):
         path = download(page, folder, button)
         if re.fullmatch(name, path.name):

@@ -1,4 +1,4 @@
-"""Nonsense sent to every event of the page, over HTTP: each answered, or refused in one line."""
+"""Send nonsense to every event of the page over HTTP; each is answered or refused in one line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ODD_VALUES: list[Any] = [
     *({"background": {}, "layers": [0], "composite": 1}, {"video": {"path": 1}}),
 ]
 INDICES: list[Any] = [0, 1, [3, 5], -1, 99, 10**9, [1], [[1]], [10**400, 0], "0", None, 1.5]
-# What is small enough to be made where all of it fits by chance.
+# Small enough to be dreamed where a body is valid by chance.
 SMALL_VALUES = {
     "Iterations": 1,
     "Octaves": 1,
@@ -56,7 +56,7 @@ def _nested(depth: int) -> Any:
 
 
 class _Sender:
-    """One page's events, and what a random hand makes of the bodies that its browser would send."""
+    """Sends a page's events random variants of the bodies that a browser would send."""
 
     def __init__(self, address: str, seed: int) -> None:
         self.random = random.Random(seed)
@@ -73,7 +73,7 @@ class _Sender:
         return self.random.choice([*ODD_VALUES, _nested(self.random.randrange(60))])
 
     def body(self, event: Any) -> dict[str, Any]:
-        """What the browser would send, with some of it changed."""
+        """Return the body that the browser would send, with some of it changed."""
         choose = self.random
         data: Any = [self.values.get(each) for each in event["inputs"]]
         for place in range(len(data)):
@@ -110,10 +110,10 @@ class _Sender:
         return body
 
     def send(self) -> bool:
-        """Send the next event something; whether it was answered, or refused in one line.
+        """Send the next event a body; return whether it was answered, not refused in one line.
 
         Raises:
-            AssertionError: if it was neither.
+            AssertionError: The event neither answered nor refused.
         """
         event = self.events[self.turn % len(self.events)]
         self.turn += 1
@@ -132,7 +132,7 @@ class _Sender:
         with self.api.stream("GET", "/queue/data", params={"session_hash": session}) as lines:
             for line in lines.iter_lines():
                 assert time.monotonic() < until, "it has no end"
-                if "process_streaming" in line:  # A camera's, which goes on as long as frames come.
+                if "process_streaming" in line:  # The camera's, which lasts as long as frames come.
                     return True
                 if "process_completed" in line and event in line:
                     message = json.loads(line.removeprefix("data: "))
@@ -160,16 +160,16 @@ def _check_line(said: Any) -> None:
 
 
 def fuzz_events(address: str, count: int, seed: int) -> Trial:
-    """Send so many bodies of nonsense to the events of a page, one event after the other.
+    """Send `count` random bodies to the events of a page in turn.
 
     Args:
-        address: where the page is served; best with a `DREAM_TIME_LIMIT` of a second or two, as
-            what fits by chance is dreamed.
-        count: how many bodies; some hundred are sent to each event in five minutes.
-        seed: of what is sent: the same bodies for the same seed and page.
+        address: Of a page, best with a `DREAM_TIME_LIMIT` of a second or two, since a body that
+            is valid by chance is dreamed.
+        count: Number of bodies; five minutes suffice for some hundred per event.
+        seed: The same seed and page give the same bodies.
 
     Returns:
-        How many were answered (`fine`) and refused; what was wrong, with the event.
+        The counts of answered (`fine`) and refused bodies, and the faults with their events.
     """
     sender, trial = _Sender(address, seed), Trial()
     with sender.api:

@@ -1,4 +1,4 @@
-"""A `spaces.GPU` that lends at once, to tests."""
+"""A stand-in for `spaces.GPU`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Lender:
-    """A `spaces.GPU` that lends at once, keeps what was asked for, and pickles what crosses."""
+    """A `spaces.GPU` that lends at once, records durations, and pickles arguments and answers."""
 
     def __init__(self) -> None:
         self.durations: list[int] = []

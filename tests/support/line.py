@@ -1,4 +1,4 @@
-"""A line between a browser and a server, which can be cut."""
+"""A TCP proxy between a browser and a server that can be cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Line:
-    """Passes on what comes to its own port, both ways, until it is cut."""
+    """Forwards its port to a server, both ways, until it is cut."""
 
     def __init__(self, port: int) -> None:
         self._server = ("127.0.0.1", port)
@@ -20,13 +20,13 @@ class Line:
         self.listen()
 
     def listen(self) -> None:
-        """Take connections, at the same port as before."""
+        """Accept connections, at the same port as before."""
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept_all, args=[self._listener], daemon=True).start()
 
     def cut(self, server_knows: bool) -> None:
-        """End all connections and take no more; a phone out of reach does not tell the server."""
+        """Close all connections and accept no more; an unreachable phone does not tell the server."""
         assert self._listener
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -47,7 +47,7 @@ class Line:
                     threading.Thread(target=self._pass_on, args=(ends, *way), daemon=True).start()
 
     def _pass_on(self, ends: Any, source: socket.socket, target: socket.socket) -> None:
-        """What comes out of the source goes into the target, or nowhere once the line was cut."""
+        """Forward the source to the target, or discard it once the line is cut."""
         with suppress(OSError):
             while content := source.recv(65536):
                 with suppress(OSError):
@@ -58,7 +58,7 @@ class Line:
 
 @contextmanager
 def open_line(address: str) -> Iterator[Line]:
-    """A line to the server at that address."""
+    """Yield a proxy to the server at an address."""
     line = Line(int(address.rpartition(":")[2]))
     try:
         yield line

@@ -1,4 +1,4 @@
-"""How much memory a process takes, and a command at its peak, in a process of its own."""
+"""Measure the memory of processes, and the peak of a command in a subprocess."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from dream import load_image, save_image
 from tests.conftest import EXAMPLES, ROOT
 
-# Not getrusage: its peak may be that of the process which started this one.
+# Not getrusage: its peak may be that of the parent process.
 MEASURING_SCRIPT = """
 import re, sys
 from dream.__main__ import main
@@ -25,7 +26,7 @@ sys.exit(code)
 
 
 def measure_large_dream(folder: Path, side: int, *options: str) -> tuple[int, float]:
-    """The peak in MiB (Linux only), and the seconds, of dreaming a square photo of that side."""
+    """Dream a square photo of that side; return the peak in MiB (Linux only) and the seconds."""
     save_image(F.interpolate(load_image(EXAMPLES / "cat.jpg"), (side, side)), folder / "large.png")
     paths = ["image", "large.png", "-o", "dream.png", "--max-side", str(side)]
     start = time.perf_counter()
@@ -42,7 +43,7 @@ def measure_large_dream(folder: Path, side: int, *options: str) -> tuple[int, fl
 
 
 def resident_mb(process: int | str = "self") -> float:
-    """Megabytes that a process takes now (Linux only)."""
+    """Return the MB that a process uses now (Linux only)."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -50,14 +51,13 @@ def resident_mb(process: int | str = "self") -> float:
 def peak_mb(process: int | str = "self") -> float:
     """Megabytes that a process took at most since `forget_peak`, where that can be told; else 0."""
     try:
-        told = Path(f"/proc/{process}/status").read_text()
+        status = Path(f"/proc/{process}/status").read_text()
     except OSError:
         return 0.0
-    return int(re.search(r"VmHWM:\s+(\d+)", told)[1]) * 1024 / 1e6  # type: ignore[index]
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 1e6  # type: ignore[index]
 
 
 def reset_peak(process: int | str = "self") -> None:
-    try:
+    """Reset the peak; where that fails, it stays the one since the process began."""
+    with suppress(OSError):
         Path(f"/proc/{process}/clear_refs").write_text("5")
-    except OSError:
-        pass  # Then it is the peak since the process began, which is no less.

@@ -1,8 +1,8 @@
-"""A long night: so many dreams of all sorts in one process, whose memory is told as it goes.
+"""A soak run: many dreams of all kinds in one process, with its memory over time.
 
     python -m tests.support.nights COUNT EVERY
 
-prints a line after each EVERY of them: dreams done, megabytes resident, files, networks loaded.
+prints a line after each EVERY dreams: dreams done, resident MB, files, networks loaded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 from tests.conftest import EXAMPLES, ROOT
 
-# So many bytes of what visitors are sent are kept.
+# Bytes of visitors' files that are kept.
 MAX_KEPT_BYTES = 3_000_000
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How many dreams were made by now, and what they take."""
+    """The dreams done so far, and the resources in use."""
 
     done: int
     megabytes: float
@@ -35,7 +35,7 @@ class Progress:
 
 
 def run_dreams(count: int, every: int) -> list[Progress]:
-    """What a process of its own tells after each `every` dreams of `count`."""
+    """Run `count` dreams in a subprocess; return its progress after each `every` of them."""
     told = subprocess.run(
         [sys.executable, "-m", "tests.support.nights", str(count), str(every)],
         cwd=ROOT,
@@ -51,7 +51,7 @@ def run_dreams(count: int, every: int) -> list[Progress]:
 
 
 def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
-    """Recipes of every kind, size and layer, and whether each is of a photo."""
+    """Yield recipes of every kind, size and layer, and whether each needs a photo."""
     from dream import ChannelRecipe, ClassRecipe, DreamRecipe
     from dream.files.embedded_images import embed_guide
     from dream.networks import catalogue
@@ -98,7 +98,7 @@ def main(count: int, every: int) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Little room for files and networks, all of it in a folder."""
+    """Return variables that allow few files and networks, all in one folder."""
     return {
         "GRADIO_TEMP_DIR": str(folder / "files"),
         "DREAM_CACHE_DIR": str(folder / "cache"),
@@ -110,7 +110,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
-    """So many dreams, and how things stand after each `every` of them."""
+    """Make `count` dreams; yield the progress after each `every` of them."""
     import safetensors.torch
     import torch
 
@@ -132,7 +132,7 @@ def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
         stream = page.stream_render(work, [recipe], chance.choice(photos) if photo else None)
         words = [next(stream).status]
         if chance.random() < 0.1:
-            stream.close()  # Somebody who left.
+            stream.close()  # As a visitor who left does.
         words += [moment.status for moment in stream]
         assert all(words)
         if done % every == 0:

@@ -1,4 +1,4 @@
-"""Real networks beside this checkout, where there are some, and classes that they judge."""
+"""The folder of real networks beside this checkout, if any, and ten classes they judge."""
 
 from tests.conftest import ROOT
 

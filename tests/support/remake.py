@@ -1,7 +1,7 @@
-"""Pictures made anew in another process, as another processor or other threads would make them.
+"""Remake images in a subprocess, as another processor or other threads would.
 
-As a program it reads jobs (recipes, each with the name of an example photo or none) from its input,
-and prints what tells the pictures apart bit by bit.
+As a program it reads jobs from stdin, recipes each with the name of an example photo or none, and
+prints a hash of each image.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ from dream.recipe.base import Recipe
 from dream.tensors import resize_clamped, size_of
 from tests.conftest import EXAMPLES, ROOT
 
-# A recipe, and the example photo that it is made of.
+# A recipe, and its example photo.
 Job = tuple[Recipe, str | None]
 
-# What makes the libraries compute as on a processor that has no more than AVX2.
+# Make the libraries compute as on a processor with AVX2 at most.
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-# And MKL as on one that is not Intel's, or very old.
+# Make MKL compute as on a non-Intel or very old processor.
 OTHER_MKL = {"MKL_CBWR": "COMPATIBLE"}
 
-# More threads than cores would else wait for each other by turning round and round.
+# With more threads than cores, busy-waiting would take the cores from threads with work.
 PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE"}
 FLOAT32 = {"DREAM_PRECISION": "float32"}
 
 
 def picture_digest(engine: Engine, job: Job) -> str:
-    """What tells the last picture of a job, in float32, from any other. A video has two frames: the
-    photo, and the photo moved by three pixels.
+    """Return the SHA-256 of a job's last image in float32.
+
+    A video has two frames: the photo, and the photo moved by three pixels.
     """
     recipe, photo = job
     picture = load_image(EXAMPLES / photo) if photo else None
@@ -51,7 +52,7 @@ def picture_digest(engine: Engine, job: Job) -> str:
 
 
 def remake_digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str]) -> list[str]:
-    """The same of each job, made in another process with so many threads and those settings."""
+    """Return the jobs' digests, computed in a subprocess with those threads and settings."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.remake"],
         cwd=ROOT,

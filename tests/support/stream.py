@@ -1,4 +1,4 @@
-"""A visitor's camera without a browser: frames go to the tab "Live", and dreams come back."""
+"""A camera without a browser: send frames to the tab "Live" and receive dreams."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from dream import DreamError
 def open_stream(
     address: str, ids: list[str] | None = None
 ) -> Iterator[Callable[[Image.Image | str], Image.Image | None]]:
-    """What sends a frame, or anything in its place, and gives its dream, or None while others are
-    before; the event's and the session's id are added to `ids`.
+    """Yield a function that sends a frame and returns its dream, None while others wait before it.
 
-    Raises:
-        DreamError: with what is said, when the stream was ended.
+    The ids of the event and the session are appended to `ids`. The function raises `DreamError`
+    with the page's message once the stream has ended.
     """
     config = httpx.get(f"{address}/config").json()
-    event = next(each for each in config["dependencies"] if ["stream"] == _event_names(each))
+    event = next(each for each in config["dependencies"] if _event_names(each) == ["stream"])
     values = {each["id"]: each["props"].get("value") for each in config["components"]}
     body: dict[str, Any] = {"fn_index": event["id"], "session_hash": uuid.uuid4().hex}
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:

@@ -1,4 +1,4 @@
-"""The script that puts the app on a Space, and what it uploads."""
+"""The script that uploads the app to a Space, and the files it uploads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 
 def load_sync_script() -> ModuleType:
-    """`.github/sync.py` as a module."""
+    """Load `.github/sync.py` as a module."""
     spec = importlib.util.spec_from_file_location("sync", ROOT / ".github" / "sync.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -20,7 +20,7 @@ def load_sync_script() -> ModuleType:
 
 
 def space_files() -> list[str]:
-    """Which files of this repository a Space gets."""
+    """Return the files of this repository that are uploaded to a Space."""
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()

@@ -200,5 +200,5 @@ def test_a_tiff_of_a_kind_that_is_not_read_is_called_one(
         data=data,
     )
     (tmp_path / "deep.tif").write_bytes(content)
-    with pytest.raises(PictureError, match="^deep.tif is .* a kind of TIFF .* save it as PNG$"):
+    with pytest.raises(PictureError, match=r"^deep.tif is .* a kind of TIFF .* save it as PNG$"):
         load_image(tmp_path / "deep.tif")

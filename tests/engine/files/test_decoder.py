@@ -38,15 +38,15 @@ CAT, FILM = EXAMPLES / "cat.jpg", EXAMPLES / "films" / "video-cat-inception4c-se
 
 
 @pytest.fixture
-def decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
-    """Those of this process, which are used and of which one is warm."""
+def decoders(monkeypatch: pytest.MonkeyPatch) -> Decoders:
+    """Turn this process's decoders on and return them, one of them warm."""
     monkeypatch.setenv("DREAM_DECODER", "process")
     load_image(CAT)
-    yield decoder._decoders(os.getpid())
+    return decoder._decoders(os.getpid())
 
 
 def result_or_error(read: Callable[..., Any], *given: Any) -> Any:
-    """What a reading comes to: a picture's bytes and strides, an error's line, or the value."""
+    """Return a picture's bytes and strides, an error's type and line, or the value."""
     try:
         value = read(*given)
     except DreamError as error:
@@ -135,12 +135,12 @@ def test_a_decoder_that_hangs_is_ended(decoders: Decoders, monkeypatch: pytest.M
     process = decoders._free[-1].process
     os.kill(process.pid, signal.SIGSTOP)
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 0.5)
-    for read in (read_video_info, image_size):
-        kind = "H.264" if read is read_video_info else "PNG"
-        with pytest.raises(PictureError, match=f"takes too long to read; save it as {kind} and"):
-            read(FILM if read is read_video_info else CAT)
-            os.kill(decoders._free[-1].process.pid, signal.SIGSTOP)
-            image_size(CAT)
+    with pytest.raises(PictureError, match="takes too long to read; save it as H.264 and"):
+        read_video_info(FILM)
+    image_size(CAT)
+    os.kill(decoders._free[-1].process.pid, signal.SIGSTOP)
+    with pytest.raises(PictureError, match="takes too long to read; save it as PNG and"):
+        image_size(CAT)
     assert process.poll() == -signal.SIGKILL
     monkeypatch.undo()
 
@@ -151,12 +151,12 @@ def test_memory_and_processor_have_limits(
     Image.new("RGBA", (5000, 4000), (9, 99, 199, 9)).save(tmp_path / "large.png", compress_level=1)
     with monkeypatch.context() as patched:
         patched.setattr(decoder, "MAX_IMAGE_BYTES", 50_000_000)
-        with pytest.raises(PictureError, match="large.png takes too much memory to read; shrink"):
+        with pytest.raises(PictureError, match=r"large.png takes too much memory to read; shrink"):
             load_image(tmp_path / "large.png")
     process = decoders._free[-1].process
     with monkeypatch.context() as patched:
         patched.setattr(decoder, "MAX_CPU_SECONDS", -1)
-        with pytest.raises(PictureError, match="large.png takes too long to read; save it as PNG"):
+        with pytest.raises(PictureError, match=r"large.png takes too long to read; save it as PNG"):
             load_image(tmp_path / "large.png")
     assert process.poll() == -signal.SIGXCPU
     assert load_image(tmp_path / "large.png").shape == (1, 3, 4000, 5000)
@@ -277,7 +277,7 @@ def number_messages(*values: Any) -> list[bytes]:
 
 
 def answering_script(*answers: bytes, protections: Sequence[str] = ("seccomp",)) -> str:
-    """A decoder that says so, whatever it is asked."""
+    """Return the script of a decoder that sends these answers to any request."""
     (start,) = number_messages(protections)
     return (
         f"import os; os.write(0, {start!r}); os.read(0, 9);"
@@ -287,7 +287,7 @@ def answering_script(*answers: bytes, protections: Sequence[str] = ("seccomp",))
 
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoders]:
-    """Decoders of this process that are used, of which none is there yet."""
+    """Turn this process's decoders on; none has started yet."""
     monkeypatch.setenv("DREAM_DECODER", "process")
     pool = Decoders()
     monkeypatch.setattr(decoder, "_decoders", lambda process: pool)
@@ -323,7 +323,7 @@ def test_what_a_broken_decoder_says_is_not_believed(
 ) -> None:
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 5.0)
     monkeypatch.setattr(decoder, "START", answering_script(*answers))
-    with pytest.raises(PictureError, match="^cat.jpg cannot be read: its decoder ended early; "):
+    with pytest.raises(PictureError, match=r"^cat.jpg cannot be read: its decoder ended early; "):
         load_image(CAT)
     (record,) = caplog.records
     said = r"The decoder for pixels (sent an invalid answer \(|ended ).*\(return code (0|-9)\)"
@@ -434,7 +434,7 @@ def test_too_little_memory_for_the_picture_is_one_line(
 
     monkeypatch.setenv("DREAM_DECODER", place)
     monkeypatch.setattr(np, "empty", empty)
-    with pytest.raises(PictureError, match="cat.jpg takes too much memory to read; shrink it"):
+    with pytest.raises(PictureError, match=r"cat.jpg takes too much memory to read; shrink it"):
         load_image(CAT)
 
 
@@ -495,7 +495,7 @@ def test_frames_that_are_left_out_before_the_first_one_take_the_time_of_many_ans
         frames = list(video_container.read_frames(file, "", video.to_dict(), (48, 64), 7))
     assert frames[:3] == [None] * 3 and None not in frames[3:]
     assert len(frames) == 3 + video.frame_count - 7
-    heartbeats = number_messages(*[None] * 3) + [HEADER.pack(PIXELS, 12) + bytes(range(12))]
+    heartbeats = [*number_messages(*[None] * 3), HEADER.pack(PIXELS, 12) + bytes(range(12))]
     monkeypatch.setattr(decoder, "START", answering_script(*heartbeats))
     pool = Decoders()
     monkeypatch.setattr(decoder, "_decoders", lambda process: pool)
@@ -520,8 +520,7 @@ def test_a_video_that_none_can_be_is_refused(wrong: dict[str, Any]) -> None:
     video = read_video_info(FILM)
     assert VideoInfo.from_dict(str(FILM), video.to_dict()) == video
     with pytest.raises((ArithmeticError, ValueError)):
-        found = VideoInfo.from_dict(str(FILM), video.to_dict() | wrong)
-        check_limits(found, VideoLimits(), "")
+        check_limits(VideoInfo.from_dict(str(FILM), video.to_dict() | wrong), VideoLimits(), "")
 
 
 def test_a_limit_is_no_higher_than_whoever_started_the_program_allows() -> None:

@@ -1,5 +1,6 @@
-"""What strangers might send as pictures and recipes: each is read as it should be, or refused in a
-line, in bounded time and memory. `make soak` sends all of it through every door, and far more.
+"""Hostile images and recipes are read correctly, or refused in one line, in bounded time and memory.
+
+`make soak` sends many more of them through every interface.
 """
 
 from collections import Counter

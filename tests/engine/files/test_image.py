@@ -202,16 +202,16 @@ def test_a_huge_picture_is_refused_by_its_header(side: int, tmp_path: Path) -> N
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(png_header(side, side))
     start = time.monotonic()
-    with pytest.raises(PictureError, match="bomb.png has .*megapixels; the limit is 64"):
+    with pytest.raises(PictureError, match=r"bomb.png has .*megapixels; the limit is 64"):
         load_image(bomb)
     assert time.monotonic() - start < 1
 
 
 def test_sixty_four_megapixels_are_the_limit() -> None:
-    with pytest.raises(PictureError, match="64.0 megapixels; the limit is 64"):
+    with pytest.raises(PictureError, match=r"64.0 megapixels; the limit is 64"):
         load_image(encode(Image.new("1", (8001, 8000)), "PNG"))
     progressive = encode(Image.new("L", (8001, 8000)), "JPEG", quality=20, progressive=True)
-    with pytest.raises(PictureError, match="64.0 megapixels; the limit is 64"):
+    with pytest.raises(PictureError, match=r"64.0 megapixels; the limit is 64"):
         load_image(progressive)
 
 
@@ -240,7 +240,7 @@ def test_what_is_larger_than_pillow_reads_is_read_at_a_half_or_refused() -> None
     photo = encode(Image.new("RGB", (64, 48), RED), "JPEG").getvalue()
     large = with_header_size(photo, 16_320, 12_240)  # 200 megapixels.
     assert load_image(large).shape == (1, 3, 6120, 8160)
-    with pytest.raises(PictureError, match="256.0 megapixels; the limit is 256"):
+    with pytest.raises(PictureError, match=r"256.0 megapixels; the limit is 256"):
         load_image(with_header_size(photo, 16_000, 16_001))
 
 
@@ -249,7 +249,7 @@ def test_a_jpeg_whose_coefficients_lie_in_memory_is_no_larger_than_others() -> N
     scan = photo.index(b"\xff\xda")
     of_one_component = photo[: scan + 4] + b"\1" + photo[scan + 5 :]
     for jpeg in (photo[:-2] + photo[scan:], of_one_component):
-        with pytest.raises(PictureError, match="72.0 megapixels; the limit is 64"):
+        with pytest.raises(PictureError, match=r"72.0 megapixels; the limit is 64"):
             image_size(with_header_size(jpeg, 9000, 8000))
     assert image_size(with_header_size(photo, 9000, 8000)) == (8000, 9000)
 
@@ -276,7 +276,7 @@ def test_what_is_no_whole_picture_is_refused_in_one_line(
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="there is no file nope.png"):
+    with pytest.raises(PictureError, match=r"there is no file nope.png"):
         load_image(tmp_path / "nope.png")
     with pytest.raises(PictureError, match="cannot be read"):
         load_image(tmp_path)
@@ -290,10 +290,12 @@ def test_damaged_files_are_read_or_refused_but_never_crash(kind: str) -> None:
         damaged = bytearray(whole)
         for _ in range(chance.randint(1, 8)):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        message = ""
         try:
             check_image(load_image(io.BytesIO(damaged)))
         except PictureError as error:
-            assert "\n" not in str(error)
+            message = str(error)
+        assert "\n" not in message
 
 
 Tag = tuple[int, int, list[int]]
@@ -447,7 +449,7 @@ def test_a_file_is_not_read_over_and_over(monkeypatch: pytest.MonkeyPatch) -> No
 def test_sides_and_bytes_have_limits(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(png_header(30_001, 10))
-    with pytest.raises(PictureError, match="large.png has a side of 30001 pixels; the .* 30000"):
+    with pytest.raises(PictureError, match=r"large.png has a side of 30001 pixels; the .* 30000"):
         image_size(path)
     save_image(quarters(), path, DreamRecipe(seed=3))
     os.truncate(path, limited_reader.MAX_FILE_BYTES + 10**6)
@@ -628,16 +630,16 @@ def test_a_recipe_is_read_from_json_too(tmp_path: Path) -> None:
 )
 def test_a_file_without_a_recipe_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file.png").write_bytes(content)
-    with pytest.raises(RecipeError, match="file.png (holds no recipe|cannot be read)") as caught:
+    with pytest.raises(RecipeError, match=r"file.png (holds no recipe|cannot be read)") as caught:
         read_recipe(tmp_path / "file.png")
     assert "\n" not in str(caught.value)
 
 
 def test_a_png_without_a_recipe_is_refused(tmp_path: Path) -> None:
     save_image(quarters(), tmp_path / "plain.png")
-    with pytest.raises(RecipeError, match="plain.png holds no recipe"):
+    with pytest.raises(RecipeError, match=r"plain.png holds no recipe"):
         read_recipe(tmp_path / "plain.png")
-    with pytest.raises(RecipeError, match="nope.png cannot be read: No such file"):
+    with pytest.raises(RecipeError, match=r"nope.png cannot be read: No such file"):
         read_recipe(tmp_path / "nope.png")
 
 
@@ -667,7 +669,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
 @pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0b.png", "file.png/x.png"])
 def test_a_name_that_no_file_can_have_is_refused_beforehand(name: str, tmp_path: Path) -> None:
     (tmp_path / "file.png").touch()
-    with pytest.raises(PictureError, match="cannot be written: .") as caught:
+    with pytest.raises(PictureError, match=r"cannot be written: .") as caught:
         check_destination(tmp_path / name)
     assert str(caught.value).isprintable()
 

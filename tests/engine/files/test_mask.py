@@ -151,7 +151,7 @@ def test_a_mask_that_is_black_is_refused_before_the_first_frame(
     for refused in (lambda: embed_mask(tmp_path / "black.png"), lambda: engine.dream(cat, black)):
         with pytest.raises(RecipeError, match="mask is black all over; make white what shall"):
             refused()
-    with pytest.raises(PictureError, match="there is no file nope.png"):
+    with pytest.raises(PictureError, match=r"there is no file nope.png"):
         embed_mask("nope.png")
 
 

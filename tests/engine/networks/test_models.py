@@ -85,7 +85,7 @@ def hook_activations(network: Network, whole: nn.Module, picture: Tensor) -> dic
 
 def test_the_catalogue_has_what_people_dream_with() -> None:
     assert {card.name for card in DOWNLOADED_CARDS} == NINE_NETWORKS
-    assert list(catalogue.CARDS)[0] == "dreamlet" == DreamRecipe().model
+    assert next(iter(catalogue.CARDS)) == "dreamlet" == DreamRecipe().model
 
 
 def test_a_layer_equals_the_whole_network_there(

@@ -209,7 +209,7 @@ def test_a_hub_that_is_not_there_fails_within_half_a_minute(
     point_at("http://127.0.0.1:9", monkeypatch)
     nowhere = replace(card, source=replace(card.source, url="http://127.0.0.1:9/a-12345678.pth"))
     start = time.monotonic()
-    with pytest.raises(WeightsUnavailable, match="the hub: .*refused.*torchvision: .*refused"):
+    with pytest.raises(WeightsUnavailable, match=r"the hub: .*refused.*torchvision: .*refused"):
         fetch(nowhere)
     assert time.monotonic() - start < 30
 
@@ -248,7 +248,7 @@ def test_a_cached_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCar
     assert has_same_weights(again) and hub.transfer_count() == 1
     again.resolve().write_bytes(b"half")
     hub.faults |= {HUB_PATH: "gated", torchvision_path(card): "gated"}
-    with pytest.raises(WeightsUnavailable, match="here: .* is damaged.*the hub: .*restricted"):
+    with pytest.raises(WeightsUnavailable, match=r"here: .* is damaged.*the hub: .*restricted"):
         fetch(card)
     assert again.read_bytes() == b"half"  # It was found, not downloaded, so it is not removed.
 
@@ -260,7 +260,7 @@ def test_a_torchvision_file_that_was_altered_is_fetched_anew(hub: Hub, card: Mod
     assert has_same_weights(fetch(card)[0])
     hub.faults[torchvision_path(card)] = "cut"
     path.write_bytes(b"half")
-    with pytest.raises(WeightsUnavailable, match="torchvision: .*(broke off|IncompleteRead)"):
+    with pytest.raises(WeightsUnavailable, match=r"torchvision: .*(broke off|IncompleteRead)"):
         fetch(card)
     assert [each.read_bytes() for each in path.parent.iterdir()] == [b"half"]
 
@@ -306,7 +306,7 @@ def test_offline_asks_for_nothing_and_says_so(
     hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsUnavailable, match="HF_HUB_OFFLINE is set.*HF_HUB_OFFLINE is set"):
+    with pytest.raises(WeightsUnavailable, match=r"HF_HUB_OFFLINE is set.*HF_HUB_OFFLINE is set"):
         fetch(card)
     assert hub.requests == []
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
@@ -321,7 +321,7 @@ def test_a_cache_that_cannot_be_written_is_told(
     # /proc takes no folders, not even from root.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", "/proc/hub")
     monkeypatch.setenv("TORCH_HOME", "/proc/torch")
-    with pytest.raises(WeightsUnavailable, match="the hub: .*; torchvision: .*"):
+    with pytest.raises(WeightsUnavailable, match=r"the hub: .*; torchvision: .*"):
         fetch(card)
 
 
@@ -444,14 +444,14 @@ def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> No
 def test_a_file_that_is_no_weights_file_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match="mine.safetensors is no weights file"):
+    with pytest.raises(WeightsError, match=r"mine.safetensors is no weights file"):
         state_dict.load_network(catalogue.get_card(MODEL), path, head=False)
 
 
 def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"features.0.weight": Path("/etc")}, path)
-    with pytest.raises(WeightsError, match="evil.pth is no weights file"):
+    with pytest.raises(WeightsError, match=r"evil.pth is no weights file"):
         state_dict.load_network(catalogue.get_card(MODEL), path, head=False)
 
 
@@ -495,7 +495,7 @@ def test_dreamlet_is_found_beside_its_card_and_not_trusted_blindly(
     )
     assert not steps and not hub.requests
     altered = replace(card, source=replace(card.source, sha256="0" * 64))
-    with pytest.raises(WeightsUnavailable, match="here: dreamlet.safetensors is damaged"):
+    with pytest.raises(WeightsUnavailable, match=r"here: dreamlet.safetensors is damaged"):
         fetch(altered)
     assert path.is_file() and hub.requests == []
 

@@ -81,5 +81,5 @@ def test_a_panorama_that_becomes_too_thin_says_how_large_is_enough(
     if "would do" in said:
         (job,) = kinds.plan([recipe.with_max_side(1280).with_defaults("cpu", True)], size)
         assert min(job.stages[-1].size) >= 32
-    with pytest.raises(PictureError, match="on each side$"):
+    with pytest.raises(PictureError, match=r"on each side$"):
         kinds.plan([recipe.with_defaults("cpu", True)], (20, 800))  # No size is enough.

@@ -183,9 +183,9 @@ def test_what_is_no_recipe_of_a_dream_is_refused(wrong: Any, engine: Engine, cat
     for attempt in (engine.dream, lambda *given: engine.dreams(given[0], [given[1]])):
         with pytest.raises(RecipeError, match="a DreamRecipe is needed here, not "):
             attempt(cat, wrong)
-    with pytest.raises(RecipeError, match="is not known|must be a name"):
+    with pytest.raises(RecipeError, match=r"is not known|must be a name"):
         engine.response(cat, wrong)
-    with pytest.raises(RecipeError, match="is not in dreamlet|must be a name"):
+    with pytest.raises(RecipeError, match=r"is not in dreamlet|must be a name"):
         engine.response(cat, "dreamlet", [wrong])  # type: ignore[arg-type]
 
 
