@@ -1,7 +1,7 @@
-"""Some hundred files that a stranger might send for a picture, made here, the same each time.
+"""Some hundred files that a stranger might send as an image, the same each time.
 
-Each says what it must come to: red, green, blue and white `quarters`, `any` picture at all, a
-`refused` one, or `either` of the last two.
+Each has an expected result: red, green, blue and white `quarters`, `any` image, `refused`, or
+`either` of the last two.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True)
 class Sample:
-    """A file, and what reading it must come to; `grey` allows for pictures without colours."""
+    """A file and the expected result of reading it; `is_grey` allows an image without colours."""
 
     name: str
     content: bytes
@@ -39,7 +39,7 @@ class Sample:
 
 @lru_cache
 def corpus() -> tuple[Sample, ...]:
-    """All of them."""
+    """Return all samples."""
     groups = (
         mode_files,
         orientation_files,
@@ -59,7 +59,7 @@ def corpus() -> tuple[Sample, ...]:
 
 
 def looks_right(pixels: np.ndarray, made: Sample) -> bool:
-    """Whether a picture (H, W, 3) in 0 to 255 is what the file must come to."""
+    """Return whether pixels (H, W, 3) in 0 to 255 match the sample's expected result."""
     if made.expected in ("any", "either"):
         return bool(np.isfinite(pixels).all())
     if made.expected != "quarters" or pixels.shape != (HEIGHT, WIDTH, 3):
@@ -86,7 +86,7 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def quarters_file(kind: str) -> bytes:
-    """The quarters as a usual file of that format."""
+    """Return the quarters as a plain file of that format."""
     fine: Options = {"quality": 95, "subsampling": 0} if kind in ("JPEG", "MPO") else {}
     fine |= {"lossless": True} if kind == "WEBP" else {}
     return encode(quarters("P" if kind == "GIF" else "RGB"), kind, **fine)
@@ -97,7 +97,7 @@ def suffix(kind: str) -> str:
 
 
 def mode_files() -> Iterator[Sample]:
-    """Each format in each mode that it has."""
+    """Yield each format in each of its modes."""
     fine: Options = {"quality": 95, "subsampling": 0}
     kinds: list[tuple[str, str, Options]] = [
         *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")),
@@ -125,14 +125,14 @@ def mode_files() -> Iterator[Sample]:
     ]
     for place, (kind, mode, options) in enumerate(kinds):
         image = quarters("L").convert(mode) if mode in ("I", "F") else quarters(mode)
-        image.info.clear()  # A profile of LAB's that tells the time.
+        image.info.clear()  # LAB's profile holds the current time.
         name = f"whole-{place}-{mode.replace(';', '')}.{suffix(kind)}"
         grey = mode in ("1", "L", "LA", "I", "F")
-        # One bit is what dithering made of it.
+        # One-bit images are dithered.
         comes_to = "any" if mode == "1" else "quarters"
         yield Sample(name, encode(image, kind, **options), comes_to, grey)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    profile = profile[:24] + bytes(12) + profile[36:]  # Without when it was made.
+    profile = profile[:24] + bytes(12) + profile[36:]  # Without its date.
     for kind, mode in (("JPEG", "CMYK"), ("TIFF", "CMYK"), ("PNG", "RGB"), ("WEBP", "RGB")):
         for name, icc in (("srgb", profile), ("none", b"not a profile"), ("cut", profile[:300])):
             options = {"icc_profile": icc, **({"lossless": True} if kind == "WEBP" else {})}
@@ -144,7 +144,7 @@ def mode_files() -> Iterator[Sample]:
 
 
 def orientation_files() -> Iterator[Sample]:
-    """Every orientation that EXIF knows."""
+    """Yield every EXIF orientation."""
     undone = [None, None, 0, 3, 1, 5, 2, 6, 4]
     for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
         for orientation in range(1, 9):
@@ -165,7 +165,7 @@ def orientation_files() -> Iterator[Sample]:
 
 
 def misnamed_files() -> Iterator[Sample]:
-    """Pictures under the names of others, and of what is none."""
+    """Yield images with the suffix of another format, or of no image."""
     for kind in FORMATS:
         for name in ("png", "jpg", "gif", "txt", "svg"):
             if name != suffix(kind):
@@ -173,7 +173,7 @@ def misnamed_files() -> Iterator[Sample]:
 
 
 def damaged_files() -> Iterator[Sample]:
-    """Cut off at many places, and with bits turned over."""
+    """Yield images cut off at many places, and with flipped bits."""
     for kind in FORMATS:
         content = quarters_file(kind)
         for part in range(10):
@@ -201,7 +201,7 @@ Tag = tuple[int, int, int, int]
 
 
 def tiff(width: int, height: int, *tags: Tag, data: bytes = b"") -> bytes:
-    """A grey TIFF of those sides; a tag is its number, type, count and value."""
+    """Return a grey TIFF of that size; a tag is (number, type, count, value)."""
     own: dict[int, Tag] = {
         tag[0]: tag
         for tag in (
@@ -226,7 +226,7 @@ def tiff(width: int, height: int, *tags: Tag, data: bytes = b"") -> bytes:
 
 
 def bomb_files() -> Iterator[Sample]:
-    """Little files that say, or unpack to, huge pictures."""
+    """Yield small files that claim, or unpack to, huge images."""
     for side in (9000, 13_000, 60_000, 2**31 - 1):
         yield Sample(f"bomb-header-{side}.png", png(side, side, chunk(b"IDAT", b"")), "refused")
     for side in (8200, 16_000):
@@ -270,7 +270,7 @@ def bomb_files() -> Iterator[Sample]:
     place = webp.index(b"VP8X") + 12
     webp[place : place + 6] = b"\xff\x3f\0\xff\x3f\0"
     yield Sample("bomb.webp", bytes(webp), "refused")
-    # What unpacks to fifty megabytes: a text, a profile, and far more rows than there are.
+    # Chunks that unpack to 50 MB: a text, a profile, and more rows than the image has.
     many = zlib.compress(bytes(50_000_000))
     row = chunk(b"IDAT", zlib.compress(bytes((1 + 3 * 40) * 40)))
     yield Sample("bomb-text.png", png(40, 40, chunk(b"zTXt", b"a\0\0" + many), row), "either")
@@ -285,7 +285,7 @@ def bomb_files() -> Iterator[Sample]:
 
 
 def size_files() -> Iterator[Sample]:
-    """The least, the thinnest, the longest."""
+    """Yield the smallest, thinnest and longest images."""
     for width, height in ((1, 1), (2, 3), (1, 20_000), (20_000, 1), (31, 33), (30_000, 1)):
         image = Image.new("RGB", (width, height), "red")
         yield Sample(f"size-{width}x{height}.png", encode(image, "PNG"), "any")
@@ -298,7 +298,7 @@ def size_files() -> Iterator[Sample]:
 
 
 def animated_files() -> Iterator[Sample]:
-    """Animations, of which the first picture counts."""
+    """Yield animations, whose first image counts."""
     others = [Image.new("RGB", (WIDTH, HEIGHT), each) for each in ("black", "teal", "white")]
     for kind in ("GIF", "WEBP", "PNG", "TIFF"):
         options = {"lossless": True} if kind == "WEBP" else {}
@@ -310,7 +310,7 @@ def animated_files() -> Iterator[Sample]:
 
 
 def deep_files() -> Iterator[Sample]:
-    """More than 8 bits, as other programs write them."""
+    """Yield images of more than 8 bits, as other programs write them."""
     grey = np.asarray(quarters("L"))
     wide: dict[str, Any] = {
         "uint16": grey.astype(np.uint16) * 257,
@@ -332,7 +332,7 @@ def deep_files() -> Iterator[Sample]:
 
 
 def non_image_files() -> Iterator[Sample]:
-    """What is no picture, or one of a format that is not read here, under a picture's name."""
+    """Yield files with an image's name that are no image, or of an unsupported format."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr(zipfile.ZipInfo("photo.png"), bytes(1_000_000))
@@ -365,7 +365,7 @@ def non_image_files() -> Iterator[Sample]:
             mode = "1" if kind == "MSP" else "RGB"
             contents[kind.lower()] = encode(quarters(mode), kind)
         except (KeyError, OSError, ValueError):
-            continue  # Pillow was built without it.
+            continue  # This Pillow lacks the format.
     for name, content in contents.items():
         yield Sample(f"strange-{name}.png", content, "refused")
     for kind, start in (
@@ -381,7 +381,7 @@ def non_image_files() -> Iterator[Sample]:
 
 
 def metadata_files() -> Iterator[Sample]:
-    """Pictures with much beside the picture."""
+    """Yield images with large metadata."""
     exif = Image.Exif()
     exif[271] = "A camera" * 2000
     exif.get_ifd(34853)[1] = "N"
@@ -452,7 +452,7 @@ HOSTILE: dict[str, Any] = {
 
 
 def recipe_files() -> Iterator[Sample]:
-    """Good pictures with recipes that are none."""
+    """Yield good images with invalid recipes."""
     texts = {name: json.dumps(each) for name, each in HOSTILE.items()}
     texts |= {
         "nested": "[" * 200_000,

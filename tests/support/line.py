@@ -26,7 +26,7 @@ class Line:
         threading.Thread(target=self._accept_all, args=[self._listener], daemon=True).start()
 
     def cut(self, server_knows: bool) -> None:
-        """Close all connections and accept no more; an unreachable phone does not tell the server."""
+        """Close all connections and accept no more; a lost phone does not tell the server."""
         assert self._listener
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)

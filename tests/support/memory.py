@@ -49,7 +49,7 @@ def resident_mb(process: int | str = "self") -> float:
 
 
 def peak_mb(process: int | str = "self") -> float:
-    """Megabytes that a process took at most since `forget_peak`, where that can be told; else 0."""
+    """Return the most MB that a process used since `reset_peak`, 0 where unknown."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
     except OSError:

@@ -1,11 +1,10 @@
-"""The corpus sent to the doors of the program: each file a right-looking picture, or one line."""
+"""Send the corpus to the program's readers: each returns a correct image or one line."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +24,13 @@ MAX_SECONDS = 12.0
 MAX_MEGABYTES = 1000.0
 NO_STEPS = {"octaves": 1, "iterations": 0}
 
-# A door is given a file; it brings its pixels (H, W, 3), or says in words why not.
+# Reads a file; returns its pixels (H, W, 3), or a message why not.
 Reader = Callable[[Sample], np.ndarray | str]
 
 
 @dataclass
 class Trial:
-    """What came of the files: how many were fine and refused, and what went wrong, in words."""
+    """Counts of accepted and refused cases, the faults in words, and the worst time and memory."""
 
     fine: int = 0
     refused: int = 0
@@ -46,55 +45,57 @@ class Trial:
 
 
 def try_files(
-    files: Iterable[Sample], door: Reader, process: int | str = "self", least: int = 0
+    files: Iterable[Sample], reader: Reader, process: int | str = "self", least: int = 0
 ) -> Trial:
-    """The files sent through a door one by one; pictures with a side below `least` are refused."""
+    """Send the files to a reader in turn; it must refuse images with a side below `least`."""
     trial = Trial()
-    for made in files:
+    for sample in files:
         reset_peak(process)
         before, start = resident_mb(process), time.perf_counter()
         try:
-            came = door(made)
+            result = reader(sample)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            trial.wrong.append(f"{made.name}: {type(error).__name__}: {error}"[:300])
+            trial.wrong.append(f"{sample.name}: {type(error).__name__}: {error}"[:300])
             continue
         took = time.perf_counter() - start
-        grown = max(0.0, peak_mb(process) - before)
+        megabytes = max(0.0, peak_mb(process) - before)
         trial.seconds += took
         trial.slowest = max(trial.slowest, took)
-        trial.megabytes = max(trial.megabytes, grown)
-        if fault := _fault(made, came, took, grown, least):
-            trial.wrong.append(f"{made.name}: {fault}")
-        elif isinstance(came, str):
+        trial.megabytes = max(trial.megabytes, megabytes)
+        if fault := _fault(sample, result, took, megabytes, least):
+            trial.wrong.append(f"{sample.name}: {fault}")
+        elif isinstance(result, str):
             trial.refused += 1
         else:
             trial.fine += 1
     return trial
 
 
-def _fault(made: Sample, came: np.ndarray | str, took: float, grown: float, least: int) -> str:
+def _fault(
+    sample: Sample, result: np.ndarray | str, took: float, megabytes: float, least: int
+) -> str:
     if took > MAX_SECONDS:
         return f"took {took:.1f} seconds"
-    if grown > MAX_MEGABYTES:
-        return f"took {grown:.0f} MB"
-    if isinstance(came, str):
-        if not came or "\n" in came or not came.isprintable() or "Traceback" in came:
-            return f"was refused in other than one line: {came[:200]!r}"
-        small = least and "the network needs" in came
-        return "" if made.expected in ("refused", "either") or small else f"was refused: {came}"
-    if min(came.shape[:2]) < least:
+    if megabytes > MAX_MEGABYTES:
+        return f"took {megabytes:.0f} MB"
+    if isinstance(result, str):
+        if not result or "\n" in result or not result.isprintable() or "Traceback" in result:
+            return f"was refused in other than one line: {result[:200]!r}"
+        small = least and "the network needs" in result
+        return "" if sample.expected in ("refused", "either") or small else f"was refused: {result}"
+    if min(result.shape[:2]) < least:
         return "was dreamed though it is too small"
-    return "" if looks_right(came, made) else f"came out wrong, {came.shape}"
+    return "" if looks_right(result, sample) else f"came out wrong, {result.shape}"
 
 
 def loader_reader(folder: Path) -> Reader:
-    """The loader."""
+    """Return a reader that loads the file."""
 
-    def door(made: Sample) -> np.ndarray | str:
-        path = folder / made.name
-        path.write_bytes(made.content)
+    def reader(sample: Sample) -> np.ndarray | str:
+        path = folder / sample.name
+        path.write_bytes(sample.content)
         try:
             return np.asarray(to_pil_image(load_image(path)))
         except DreamError as error:
@@ -102,15 +103,15 @@ def loader_reader(folder: Path) -> Reader:
         finally:
             path.unlink()
 
-    return door
+    return reader
 
 
 def command_reader(folder: Path) -> Reader:
-    """The command line."""
+    """Return a reader that runs the command line."""
 
-    def door(made: Sample) -> np.ndarray | str:
-        path, out = folder / made.name, folder / "out.png"
-        path.write_bytes(made.content)
+    def reader(sample: Sample) -> np.ndarray | str:
+        path, out = folder / sample.name, folder / "out.png"
+        path.write_bytes(sample.content)
         out.unlink(missing_ok=True)
         said = io.StringIO()
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
@@ -120,25 +121,20 @@ def command_reader(folder: Path) -> Reader:
         assert code == (0 if out.exists() else 2), code
         return read_pixels(out) if code == 0 else said.getvalue().rstrip("\n")
 
-    return door
+    return reader
 
 
 def api_reader(api: httpx.Client) -> Reader:
-    """The API of a server on this machine."""
+    """Return a reader that calls the API of a server on this machine."""
 
-    def door(made: Sample) -> np.ndarray | str:
-        path = upload(api, (made.name, made.content))
+    def reader(sample: Sample) -> np.ndarray | str:
+        path = upload(api, (sample.name, sample.content))
         good, said = call(api, "deep_dream", {"image": {"path": path}, **NO_STEPS})
         return read_pixels(Path(said[0]["path"])) if good else str(said["error"])
 
-    return door
+    return reader
 
 
 def read_pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def count_by_kind(files: Iterable[Sample]) -> Counter[str]:
-    """How many there are of each kind, by the start of their names."""
-    return Counter(made.name.split("-")[0].split(".")[0] for made in files)

@@ -1,4 +1,4 @@
-"""Videos that the tests make: of pictures that move as told, with sound where asked for."""
+"""Write test videos: moving images, with sound on request."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dream.recipe import VideoRecipe
 from dream.tensors import Size, to_pil_image
 
 AUDIO_RATE = 48_000
-# What of a tkhd box lies between its name and its matrix.
+# Bytes from the name of a tkhd box to its matrix.
 MATRIX_OFFSET = 4 + 40
 
 
 def pan_noise(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.Image]:
-    """Smooth noise that moves to the right by so many pixels a frame."""
+    """Return frames of smooth noise that moves right by `speed` pixels a frame."""
     generator = torch.Generator().manual_seed(3)
     wide = torch.rand(1, 3, size[0] // 16, size[1] // 8, generator=generator)
     wide = torch.nn.functional.interpolate(wide, (size[0], 2 * size[1]), mode="bicubic").clamp(0, 1)
@@ -38,7 +38,7 @@ def pan_noise(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Ima
 def write_timed_video(
     path: Path, images: Sequence[Image.Image], times: Sequence[Fraction], time_base: Fraction
 ) -> Path:
-    """A video of those pictures, shown at those times (one more says when it ends)."""
+    """Write a video whose images start at those times; one more time is its end."""
     size = (images[0].height, images[0].width)
     rate = (len(images) / (times[-1] - times[0])).limit_denominator(1001)
     film = VideoWriter(path, VideoRecipe(), size, rate, time_base)
@@ -51,13 +51,13 @@ def write_timed_video(
 
 
 def write_video(path: Path, images: Sequence[Image.Image], rate: Fraction = Fraction(24)) -> Path:
-    """A video of those pictures, so many a second."""
+    """Write a video of those images at a constant frame rate."""
     times = [frame / rate for frame in range(len(images) + 1)]
     return write_timed_video(path, images, times, 1 / rate)
 
 
 def encode_video(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
-    """A video of those pictures, 24 a second, by any encoder that PyAV has."""
+    """Write a video of those images, 24 a second, by any encoder of PyAV."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=24)
         stream.width, stream.height = images[0].size
@@ -72,11 +72,12 @@ def encode_video(path: Path, images: Sequence[Image.Image], codec: str, pixels: 
 def write_frames(
     path: Path, frames: Sequence[av.VideoFrame], codec: str = "libx264", **about: Any
 ) -> Path:
-    """A video of those frames as they are, 24 a second; `options` are those of the encoder,
-    `container` those of the file, and all else is set at the encoder: its colours.
+    """Write a video of those frames unchanged, 24 a second.
+
+    `options` go to the encoder, `container` to the file, and others become the codec's attributes.
     """
-    options, said = about.pop("options", {}), about.pop("container", {})
-    with av.open(str(path), "w", options=said) as container:
+    options, file_options = about.pop("options", {}), about.pop("container", {})
+    with av.open(str(path), "w", options=file_options) as container:
         stream = container.add_stream(codec, rate=24, options=options)
         stream.width, stream.height = frames[0].width, frames[0].height
         stream.pix_fmt = frames[0].format.name
@@ -91,7 +92,7 @@ def write_frames(
 
 
 def add_beeps(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
-    """The same video with a tenth of a second of sound at each of those times."""
+    """Copy a video and add a tenth of a second of sound at each of those times."""
     length = float(read_video_info(video).times[-1])
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         pictures = source.streams.video[0]
@@ -115,7 +116,7 @@ def add_beeps(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac
 
 
 def find_beeps(path: Path) -> list[float]:
-    """When a sound begins in a video, in seconds from its first frame."""
+    """Return when sounds begin in a video, in seconds from its first frame."""
     found: list[float] = []
     with av.open(str(path)) as container:
         start = next(container.decode(video=0)).time
@@ -135,9 +136,7 @@ def find_beeps(path: Path) -> list[float]:
 
 
 def set_matrix(path: Path, video: Path, by: tuple[int, int, int, int] = (0, 1, -1, 0)) -> Path:
-    """The same MP4 with that matrix; as a phone writes it that was held upright, where none is
-    given: to be turned to the right.
-    """
+    """Copy an MP4 with that matrix, by default an upright phone's: turned to the right."""
     content = bytearray(video.read_bytes())
     box = content.index(b"tkhd")
     a, b, c, d = (each << 16 for each in by)
@@ -148,7 +147,7 @@ def set_matrix(path: Path, video: Path, by: tuple[int, int, int, int] = (0, 1, -
 
 
 def write_camera_file(path: Path, images: Sequence[Image.Image]) -> Path:
-    """What Chromium takes for a camera that sees those pictures again and again (MJPEG)."""
+    """Write an MJPEG that Chromium plays as a camera, over and over."""
     with path.open("wb") as file:
         for image in images:
             image.save(file, "JPEG", quality=90)

@@ -1,7 +1,6 @@
-"""Makes the page's favicon, the card that is shown where it is linked to, and what the tab "Live"
-opens on: `make pictures`.
+"""Draw the page's favicon, its link preview and the first image of the tab "Live": `make pictures`.
 
-The first two are of the dream that the page opens on.
+The first two show the dream that the page opens on.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def test_a_decoder_that_hangs_is_ended(decoders: Decoders, monkeypatch: pytest.M
     process = decoders._free[-1].process
     os.kill(process.pid, signal.SIGSTOP)
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 0.5)
-    with pytest.raises(PictureError, match="takes too long to read; save it as H.264 and"):
+    with pytest.raises(PictureError, match=r"takes too long to read; save it as H.264 and"):
         read_video_info(FILM)
     image_size(CAT)
     os.kill(decoders._free[-1].process.pid, signal.SIGSTOP)

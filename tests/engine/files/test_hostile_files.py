@@ -1,4 +1,4 @@
-"""Hostile images and recipes are read correctly, or refused in one line, in bounded time and memory.
+"""Hostile images and recipes are read correctly or refused in a line, in bounded time and memory.
 
 `make soak` sends many more of them through every interface.
 """
