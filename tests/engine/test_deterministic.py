@@ -1,4 +1,4 @@
-"""Sums come out the same in whatever order they are taken, and are right."""
+"""Deterministic sums are correct and independent of their order."""
 
 import gc
 from pathlib import Path
@@ -76,7 +76,7 @@ def sequential_convolution(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -
 def test_a_frozen_convolution_adds_up_one_by_one(
     channels: int, width: int, kernel: int, size: tuple[int, int, int]
 ) -> None:
-    # Also where PyTorch would take another library: for one thread, or a small picture.
+    # Also where PyTorch would use another library: for one thread, or a small image.
     plain = random_convolution(channels, width, kernel, padding=kernel // 2)
     x = torch.randn(size[0], channels, *size[1:], generator=torch.Generator().manual_seed(1))
     assert isinstance(freeze_convolution(plain), FrozenConv) and plain.bias is not None
@@ -133,7 +133,11 @@ def test_convolutions_that_are_one_make_what_each_made(relu: bool) -> None:
     frozen = [freeze_convolution(each) for each in plain]
     one = merge_pointwise([each for each in frozen if isinstance(each, FrozenConv)])
     generator = torch.Generator().manual_seed(1)
-    for size in ((33, 47), (5, 9), (33, 47)):  # The weight is kept for one size at a time.
+    for size in (
+        (33, 47),
+        (5, 9),
+        (33, 47),
+    ):  # The prepared weight is cached for one size at a time.
         x = torch.randn(2, 16, *size, generator=generator).requires_grad_()
         made = one(x, relu)
         alone = [each(x) for each in frozen]
@@ -189,13 +193,13 @@ def test_layer_sets_share_their_frozen_convolutions() -> None:
     for name, module in others[0].named_modules():
         if isinstance(module, FrozenConv):
             assert first.get_submodule(name) is module
-    # What oneDNN reads is counted, twice the weights, for it has the gradients' turned around.
+    # Counts oneDNN's copies, twice the weights: the gradients use them transposed.
     assert 2.5 * alone < network.bytes < 3.1 * alone
 
 
 @pytest.fixture
 def resnet(tmp_path: Path) -> Network:
-    """ResNet-50 with random weights."""
+    """Return ResNet-50 with random weights."""
     torch.manual_seed(0)
     card, path = catalogue.get_card("resnet50"), tmp_path / "resnet50.safetensors"
     safetensors.torch.save_file(build(card).state_dict(), path)
@@ -237,10 +241,10 @@ def test_rounding_forgets_the_errors_of_float64_and_nothing_that_is_seen() -> No
     rounded, largest = deterministic.round_to_float32(values), values.abs().amax((1, 2, 3))
     wrong = values + 1e-12 * largest.view(2, 1, 1, 1) * errors
     assert torch.equal(rounded, deterministic.round_to_float32(wrong))
-    assert not torch.equal(values.float(), wrong.float())  # Without, some last bits are others.
+    assert not torch.equal(values.float(), wrong.float())  # Without it some last bits differ.
     assert rounded.dtype == torch.float32
     assert ((rounded - values).abs().amax((1, 2, 3)) <= largest * 2.0**-20).all()
-    # Each picture by itself, whatever is beside it.
+    # Each image is independent of the rest of its batch.
     assert torch.equal(rounded[:1], deterministic.round_to_float32(values[:1]))
 
 
@@ -277,7 +281,7 @@ def test_a_canvas_paints_the_same_by_any_fourier_transform(
     plain = torch.fft.irfft2
 
     def in_thirds(waves: Tensor, **how: Any) -> Tensor:
-        """The same transform, whose last bits are others."""
+        """Return the same transform with other last bits."""
         return 3 * plain(waves / 3, **how)
 
     waves = torch.view_as_complex(variables.double()) * canvas.amplitude

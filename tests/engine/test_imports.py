@@ -1,4 +1,4 @@
-"""The engine knows no UI, rooms import downwards only, and what is public is sorted."""
+"""The engine imports no UI, layers import lower layers alone, and public names are sorted."""
 
 import ast
 import subprocess
@@ -9,14 +9,14 @@ import dream
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "dream"
-# Rooms and files of the package, from the ground up: each imports what lies below it alone.
+# Folders and files of the package from the lowest up; each imports lower ones alone.
 LAYERS = [
     *("errors", "deterministic", "tensors"),
     *("networks", "recipe", "files", "render"),
     *("engine", "__init__", "service"),
     *("page", "page/widgets", "page/tabs", "page/server", "batch", "commands", "__main__"),
 ]
-# Networks and recipes are looked up before torch, which takes seconds, is loaded.
+# These load without torch, whose import takes seconds.
 WITHOUT_TORCH = [
     "errors",
     "recipe",
@@ -27,7 +27,7 @@ WITHOUT_TORCH = [
 
 
 def imported_names(path: Path) -> set[str]:
-    """Every module a file imports, in full, wherever in the file."""
+    """Return the full names of all modules that a file imports anywhere."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -38,12 +38,12 @@ def imported_names(path: Path) -> set[str]:
 
 
 def files_of(room: str) -> list[Path]:
-    """The Python files of a room, or the one that is one."""
+    """Return the Python files of a layer, which is a folder or a file."""
     return sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / f"{room}.py"]
 
 
 def imported_modules(path: Path) -> list[str]:
-    """The modules of this package that a file imports, in full: dream.render.canvas."""
+    """Return the package's modules that a file imports, such as dream.render.canvas."""
     found = []
     for name in imported_names(path):
         where = ROOT / name.replace(".", "/")
@@ -55,7 +55,7 @@ def imported_modules(path: Path) -> list[str]:
 
 
 def layer_of(module: str) -> str:
-    """The room or file that a module is in: render, page/tabs, engine."""
+    """Return the layer of a module: render, page/tabs, engine."""
     folder, _, name = module.removeprefix("dream.").replace(".", "/").rpartition("/")
     return folder or name
 
@@ -79,7 +79,7 @@ def test_tabs_and_server_do_not_import_each_other() -> None:
 
 
 def test_no_two_files_of_a_room_import_one_another() -> None:
-    """In whatever way round: no circle, not even inside of functions."""
+    """There is no circle, imports within functions included."""
     below = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): set(imported_modules(path))
         for path in PACKAGE.glob("**/*.py")
@@ -114,7 +114,7 @@ def run_script(script: str) -> None:
 
 
 def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
-    """Which take a second to load; the page needs no video either until there is one."""
+    """They take a second to load; the page loads video code with the first video."""
     script = (
         "import sys, dream.__main__, dream.page.tabs.zoom_and_video;"
         "from dream.networks import catalogue;"
@@ -125,7 +125,7 @@ def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
 
 
 def test_a_dream_loads_no_compiler() -> None:
-    """Of torch's, which takes a third of a second."""
+    """Torch's compiler takes a third of a second to load."""
     script = (
         "import sys, torch; from dream import DreamRecipe, Engine;"
         "list(Engine('cpu').dream(torch.rand(1, 3, 64, 64), DreamRecipe(octaves=1, iterations=1)));"
@@ -135,7 +135,7 @@ def test_a_dream_loads_no_compiler() -> None:
 
 
 def test_gradio_writes_no_stubs_as_the_page_imports_it() -> None:
-    """Which takes half of the time of its import."""
+    """The stubs take half of the import's time."""
     script = (
         "import sys; sys.addaudithook(lambda event, given: event == 'open'"
         " and 'components' in str(given[0]) and '.pyi' in str(given[0])"

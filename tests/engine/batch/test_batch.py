@@ -1,4 +1,4 @@
-"""`python -m dream batch`: many pictures, each once, whatever happens in between."""
+"""`python -m dream batch` makes each image once, across interruptions and errors."""
 
 import io
 import os
@@ -41,7 +41,7 @@ Printed = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three photos, two of one size, and something else."""
+    """Return a folder of three photos, two of one size, and a text file."""
     folder = make_photos(tmp_path / "in", 3)
     (folder / "notes.txt").write_text("no picture")
     return folder
@@ -92,13 +92,13 @@ def test_a_second_start_makes_only_what_is_missing_by_content(
     assert "3 are there; nothing is left to make" in capsys.readouterr().out
     gone, changed = sorted(before)[:2]
     (out / gone).unlink()
-    (photos / "photo00.png").touch()  # Another time is no other content.
+    (photos / "photo00.png").touch()  # Another modification time is the same content.
     (photos / "photo02.png").rename(photos / "photo01.png")
     assert run_batch(photos, out, *QUICK) == 0
     after = {each.name: each.stat().st_mtime_ns for each in out.glob("*.png")}
     assert {name for name in before if before[name] != after[name]} == {gone, changed}
     assert len(manifest(out)) == 5
-    # By another recipe they have other names.
+    # Another recipe gives other names.
     assert run_batch(photos, out, *QUICK, "--smoothing", "1") == 0
     assert len(list(out.glob("*.png"))) == 5
 
@@ -172,7 +172,7 @@ def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(tmp_path: P
     with written.open("ab") as file:
         file.write(b'{"input": "half a li')
     for each in out.glob("*.png"):
-        load_image(each)  # Whatever there is is whole.
+        load_image(each)  # Every file is complete.
     before = [row["output"] for row in manifest(out, is_complete=False) if not row["error"]]
     assert len(before) < 37
     assert run_batch(photos, out, *QUICK) == 0
@@ -241,7 +241,7 @@ def test_ctrl_c_keeps_what_is_finished(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk with room for two dreams."""
+    """Mount a disk with room for two dreams."""
     disk = tmp_path / "disk"
     disk.mkdir()
     made = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(disk)]
@@ -348,7 +348,7 @@ def test_the_frames_of_a_video_are_as_large_as_the_largest_dream_of_them(tmp_pat
     for row in rows:
         with Image.open(out / row["output"]) as picture:
             assert picture.width == row["recipe"]["max_side"]
-    # What is missing of the frames is written again.
+    # Missing frames are written again.
     (gone,) = out.glob("frames-clip-*-128x96/clip-000001.png")
     before = gone.read_bytes()
     gone.unlink()
@@ -384,7 +384,7 @@ def test_photos_of_one_name_are_all_dreamed_and_have_a_sheet_each(
     given = [photos, out, *QUICK, "--sweep", "seed=1,2", "--sheet"]
     assert run_batch(*given) == 2
     assert "no picture is in" in capsys.readouterr().err
-    for _ in range(2):  # OUT lies within.
+    for _ in range(2):  # OUT lies within the input folder.
         assert run_batch(*given, "--recursive") == 0
         assert "\npassed over: 1 .heic (not read here)\n" in capsys.readouterr().out
     called = ["photo00.jpg", "100APPLE+photo00.png", "101APPLE+photo00.png"]

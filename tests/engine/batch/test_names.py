@@ -1,4 +1,4 @@
-"""The names of what a batch makes: no two pictures share one, whatever photos and recipes are."""
+"""File names of a batch's images are unique for any photos and recipes."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ RED = "data:image/png;base64,red"
 
 
 def mix(draw: st.DrawFn, names: list[str], most: int) -> str:
-    """Some of those names, each with a weight or without, parted by what parts them in a recipe."""
+    """Draw a mix of names, weighted or not, with the separators of a recipe."""
     chosen = draw(st.lists(st.sampled_from(names), min_size=1, max_size=most, unique=True))
     weights = draw(st.lists(st.sampled_from(["", ":1", ":-1", ":0.5"]), min_size=most))
     parts = draw(st.lists(st.sampled_from([",", ", ", ">"]), min_size=most))
@@ -32,7 +32,7 @@ def mix(draw: st.DrawFn, names: list[str], most: int) -> str:
 
 @st.composite
 def recipes(draw: st.DrawFn) -> DreamRecipe:
-    """A recipe with a few knobs that are other than usual."""
+    """Draw a recipe with a few knobs off their defaults."""
     several = draw(st.booleans())
     chosen: dict[str, Any] = {
         "layer": mix(draw, LAYERS, 4) if several else draw(st.sampled_from(LAYERS)),

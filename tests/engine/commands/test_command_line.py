@@ -1,4 +1,4 @@
-"""`python -m dream`: a photo in, a PNG out; bad input ends in one line and exit code 2."""
+"""`python -m dream` turns a photo into a PNG; bad input ends in one line and exit code 2."""
 
 import io
 import json
@@ -65,7 +65,7 @@ def test_a_photo_becomes_a_dream_with_its_recipe(
     )
     assert read_recipe(out) == recipe
     assert capsys.readouterr().out.startswith(f"{out}: 128 x 85, inception3b, seed 3, ")
-    # What the command line makes is what Python makes, to the level.
+    # The command line's image equals Python's, level by level.
     *_, frame = engine.dream(load_image(CAT), recipe)
     expected = (frame.tensor * 255).round() / 255
     assert torch.equal(load_image(out), expected)
@@ -183,7 +183,7 @@ def test_what_is_read_is_never_written_over(
 def test_a_film_is_never_written_over_what_it_is_made_of(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = write_video(tmp_path / "clip.gif", pan_noise(3))  # A GIF is a photo to zoom into, too.
+    source = write_video(tmp_path / "clip.gif", pan_noise(3))  # A GIF counts as a photo.
     before = source.read_bytes()
     (tmp_path / "link.gif").symlink_to(source)
     assert run(command, str(source), "-o", str(tmp_path / "link.gif")) == 2
@@ -404,7 +404,7 @@ def test_a_grid_is_one_labelled_sheet(tmp_path: Path) -> None:
     assert run(*few, "--grid", "4", "-o", str(grid)) == 0
     assert run(*few, "--channels", "80,0,160", "-o", str(some)) == 0
     with Image.open(grid) as sheet, Image.open(some) as other:
-        # Two by two, in the order asked for: 0, 80, 160, 240 and 80, 0, 160.
+        # Two by two, in the requested order: 0, 80, 160, 240 and 80, 0, 160.
         assert sheet.size == other.size == (146, 182)
         left, right = (6, 6, 70, 70), (76, 6, 140, 70)
         zero, eighty = (to_tensor(sheet.crop(place)) for place in (left, right))
@@ -545,7 +545,7 @@ def test_a_dream_makes_two_recipes_and_paints_its_picture_once(
     monkeypatch.setattr(Recipe, "__post_init__", counted)
     monkeypatch.setattr("dream.render.loop.to_pil_image", image)
     assert run("image", CAT, "-o", str(tmp_path / "out.png"), "--iterations", "0") == 0
-    # As it was asked for, and settled: none for the options' own sake.
+    # The requested knobs with their defaults, none because of an option alone.
     assert len(made) == 2 and len(painted) == 1
 
 
@@ -557,10 +557,10 @@ def test_a_mask_and_colours_are_options(tmp_path: Path) -> None:
     assert torch.equal(dreamed[..., 225:], photo[..., 225:])
     change = (dreamed - photo)[..., :225] * 255
     assert change.abs().mean() > 1
-    assert torch.allclose(change[:, 0], change[:, 2], atol=1.01)  # The same in every colour.
+    assert torch.allclose(change[:, 0], change[:, 2], atol=1.01)  # Equal in all colours.
     recipe = read_recipe(out, DreamRecipe)
     assert recipe.keep_colours and recipe.mask.startswith("data:image/png;base64,")
-    # The mask's own file is needed no more.
+    # The mask's file is no longer needed.
     Path(path).unlink()
     again = tmp_path / "again.png"
     assert run("image", CAT, "-o", str(again), "--recipe", str(out)) == 0
@@ -667,7 +667,7 @@ def test_bad_pictures_and_lists_end_in_one_line(
 def test_every_knob_is_an_option(name: str, tmp_path: Path, engine: Engine) -> None:
     out, option = tmp_path / "out.png", f"--{name.replace('_', '-')}"
     given = [option] if KNOB_VALUES[name] is True else [option, str(KNOB_VALUES[name])]
-    # What the recipe makes of it, `test_render` tries.
+    # `test_render` tests what the recipe does.
     still: dict[str, Any] = {"max_side": 128, "iterations": 0}
     before = ["--max-side", "128", "--iterations", "0"]
     assert run("image", CAT, "-o", str(out), *before, *given) == 0

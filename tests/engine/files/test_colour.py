@@ -1,4 +1,4 @@
-"""Colours, alpha and bits come out as other programs show them, whatever file they are in."""
+"""Colours, alpha and bit depths are read as other programs show them, in all formats."""
 
 import io
 import struct
@@ -21,7 +21,7 @@ P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.066
 def profile(
     name: str = "sRGB built-in", colorants: Any = (), linear: bool = False, grey: bool = False
 ) -> bytes:
-    """The profile of sRGB under that name (of as many letters), with what is asked for changed."""
+    """Return the profile of sRGB with a name of the same length and other changes."""
     content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     for at in range(132, 132 + 12 * content[131], 12):
         tag, place, _ = struct.unpack(">4sLL", content[at : at + 12])
@@ -48,7 +48,7 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> io.BytesIO:
 
 
 def read_colours(file: io.BytesIO, *places: tuple[int, int], **about: Any) -> list[list[int]]:
-    """The colours, from 0 to 255, in those columns and rows of a picture."""
+    """Return the colours, 0 to 255, at those columns and rows of an image."""
     pixels = (load_image(file, **about)[0] * 255).round().int()
     return [pixels[:, row, column].tolist() for column, row in places or [(1, 1)]]
 
@@ -57,7 +57,7 @@ def read_colours(file: io.BytesIO, *places: tuple[int, int], **about: Any) -> li
 @pytest.mark.parametrize(
     ("icc", "colour", "expected"),
     [
-        # By lcms, and by the numbers that W3C's CSS Color 4 gives for display-p3.
+        # By lcms, and by the numbers of W3C's CSS Color 4 for display-p3.
         (profile("P3 with sRGB ", P3), (200, 60, 60), (217, 42, 52)),
         (profile("Linear sRGB  ", linear=True), (55, 55, 55), (128, 128, 128)),
         (profile("Another name "), (201, 61, 59), (201, 61, 59)),
@@ -103,7 +103,7 @@ def test_gamma_and_cicp_of_a_png_are_heeded() -> None:
 
 
 def deep_tiff(values: np.ndarray, planar: bool, photometric: int, compression: int = 1) -> bytes:
-    """A TIFF of 16 bits, little endian, of those values (H, W, bands); a strip a plane."""
+    """Return a little-endian 16-bit TIFF of values (H, W, bands), one strip per plane."""
     height, width, bands = values.shape
     planes = [values[..., band] for band in range(bands)] if planar else [values]
     strips = [plane.astype("<u2").tobytes() for plane in planes]
@@ -177,7 +177,7 @@ def test_art_on_transparency_is_seen_be_it_white_or_not(mode: str) -> None:
         image.paste((art, 255), (10, 10, 30, 30))
         below, on = read_colours(encode(image.convert(mode)), (1, 1), (20, 20))
         assert (below[0], on[0]) == (expected, art)
-        # Who names a background gets it.
+        # A given background is used.
         assert read_colours(encode(image.convert(mode)), background="black") == [[0] * 3]
     clear = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
     assert read_colours(encode(clear)) == [[255] * 3]

@@ -1,4 +1,4 @@
-"""Strangers' files decoded in a process of their own: the same pictures, and no harm by any."""
+"""Strangers' files are decoded in a subprocess: the same images, and no harm by hostile files."""
 
 import io
 import json
@@ -162,8 +162,7 @@ def test_memory_and_processor_have_limits(
     assert load_image(tmp_path / "large.png").shape == (1, 3, 4000, 5000)
 
 
-# What it is like in there: each of these must be refused, by one of the kernel's two means alone,
-# too.
+# Each of these must be refused in the decoder, even by one of the kernel's two mechanisms alone.
 PROBE_SCRIPT = (
     decoder.START.replace("main; main()", "call_numbers, confine, load_readers; ")
     + """
@@ -266,7 +265,7 @@ def test_a_decoder_knows_no_secret_and_no_torch(
         about = Path(f"/proc/{started.process.pid}")
         assert b"a-secret" not in about.joinpath("environ").read_bytes()
         assert "torch" not in about.joinpath("maps").read_text()
-        assert len(list(about.joinpath("task").iterdir())) == 1  # Landlock holds for a thread.
+        assert len(list(about.joinpath("task").iterdir())) == 1  # Landlock applies per thread.
     finally:
         started.close()
 
@@ -395,7 +394,7 @@ def test_what_a_decoder_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> 
         time.sleep(0.01)
     started.close()
     time.sleep(0.1)
-    for each in forked:  # It is gone, or waits for who reaps it.
+    for each in forked:  # It has ended, or is a zombie.
         path = Path(f"/proc/{each}/cmdline")
         assert not path.exists() or not path.read_bytes()
 
@@ -464,7 +463,7 @@ def test_two_hundred_files_leave_no_descriptor_and_no_process(decoders: Decoders
 def test_a_film_has_a_decoder_of_its_own_which_ends_where_the_film_is_left(
     decoders: Decoders,
 ) -> None:
-    # A worker of pytest may have a server for other tests.
+    # A worker of pytest may run a server for other tests.
     others = {each for each in children_of(os.getpid()) if not is_decoder(each)}
     frames = read_frames(read_video_info(FILM), (48, 64))
     next(frames)
@@ -481,7 +480,7 @@ def test_the_decoder_of_a_film_takes_the_next_file_once_all_frames_are_there(
 ) -> None:
     video, process = read_video_info(FILM), decoders._free[-1].process
     frames = read_frames(video, (48, 64), video.frame_count - 2)
-    assert len(list(islice(frames, 2))) == 2  # Nobody asks for a third.
+    assert len(list(islice(frames, 2))) == 2  # No third one is started.
     assert [each.process for each in decoders._free] == [process]
     assert not list(frames) and not list(read_frames(video, (48, 64), video.frame_count))
 
@@ -572,7 +571,7 @@ def test_a_decoder_ends_with_its_parent(number: int) -> None:
     pytest.fail("it is still there")
 
 
-# While another thread decodes: that lock is never opened in the fork.
+# While another thread decodes: the fork inherits a lock that is never released.
 FORK_SCRIPT = """
 import os, sys
 from dream.files import decoder, image

@@ -1,4 +1,4 @@
-"""Every kind of picture file comes out as right-looking RGB; every bad one as one clear line."""
+"""Every kind of image file is read as correct RGB, or refused in one clear line."""
 
 import io
 import math
@@ -53,7 +53,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 def quarters(mode: str = "RGB") -> Image.Image:
-    """Red, green, blue and white quarters, 48 x 32."""
+    """Return red, green, blue and white quarters, 48 x 32."""
     image = Image.new("RGB", (48, 32))
     for index, colour in enumerate((RED, GREEN, BLUE, WHITE)):
         image.paste(
@@ -70,7 +70,7 @@ def encode(image: Image.Image, kind: str, **options: Any) -> io.BytesIO:
 
 
 def centres(picture: torch.Tensor) -> np.ndarray:
-    """The colours in the middle of the quarters, 0 to 255."""
+    """Return the colours at the quarters' centres, 0 to 255."""
     height, width = picture.shape[2:]
     rows, columns = (height // 4, height * 3 // 4), (width // 4, width * 3 // 4)
     pixels = (picture[0] * 255).numpy()
@@ -156,7 +156,7 @@ def test_half_transparent_red_is_pink() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_honoured(orientation: int) -> None:
-    turns = [None, None, 0, 3, 1, 5, 2, 6, 4]  # what undoes each, as Image.Transpose values
+    turns = [None, None, 0, 3, 1, 5, 2, 6, 4]  # The Image.Transpose that undoes each orientation.
     stored = quarters()
     undone = turns[orientation]
     if undone is not None:
@@ -182,7 +182,7 @@ def test_the_first_frame_of_an_animation_is_taken() -> None:
 
 
 def test_a_colour_profile_is_converted_to_srgb() -> None:
-    # The profile of sRGB with its red and green exchanged, under another name.
+    # The profile of sRGB with red and green swapped, under another name.
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile = profile.replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
     for one, other in ((b"rXYZ", b"gXYZ"), (b"rTRC", b"gTRC")):
@@ -218,7 +218,7 @@ def test_sixty_four_megapixels_are_the_limit() -> None:
 def test_a_photo_of_a_phone_becomes_the_same_picture_by_command_and_in_python(
     tmp_path: Path, engine: Engine
 ) -> None:
-    """17 megapixels, and all of them count: a step less is another picture."""
+    """All of its 17 megapixels count: reading fewer gives another image."""
     noise = np.random.default_rng(0).integers(0, 256, (3600, 4800), np.uint8)
     Image.fromarray(noise).save(tmp_path / "photo.jpg", quality=90)
     picture = load_image(tmp_path / "photo.jpg")
@@ -231,7 +231,7 @@ def test_a_photo_of_a_phone_becomes_the_same_picture_by_command_and_in_python(
 
 
 def with_header_size(jpeg: bytes, width: int, height: int) -> io.BytesIO:
-    """The same JPEG, whose header says that size: what is not there is grey."""
+    """Return the JPEG with that size in its header; the missing part is grey."""
     place = jpeg.index(b"\xff\xc0") + 5
     return io.BytesIO(jpeg[:place] + struct.pack(">2H", height, width) + jpeg[place + 4 :])
 
@@ -302,9 +302,9 @@ Tag = tuple[int, int, list[int]]
 
 
 def tiff(*tags: Tag, inner: bytes = b"", data: bytes = b"") -> bytes:
-    """A grey TIFF of those tags (number, type, values), and an inner list of tags at its end.
+    """Return a grey TIFF of tags (number, type, values) with an inner list of tags at its end.
 
-    A tag without values is the place of that list, or of the data.
+    A tag without values holds the offset of that list, or of the data.
     """
     grey = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1}
     entries = sorted([*((tag, 3, [value]) for tag, value in grey.items()), *tags])
@@ -323,7 +323,7 @@ def tiff(*tags: Tag, inner: bytes = b"", data: bytes = b"") -> bytes:
 WHOLE = zlib.compress(bytes(64 * 64))
 MILLION_VALUES = struct.pack("<HHHLL", 1, 900, 3, 10**6, 0)
 STRIP: list[Tag] = [(273, 4, []), (278, 4, [64]), (279, 4, [len(WHOLE)])]
-# Empty blocks before all that is read of a strip.
+# Empty blocks before any data of a strip.
 LONG_DEFLATE = b"\x78\x01" + b"\0\0\0\xff\xff" * 180_000 + WHOLE[2:]
 
 
@@ -364,7 +364,7 @@ def test_a_tiff_that_would_cost_far_more_than_its_picture_is_refused(
 
 
 def jpeg_with_scans(more: int) -> bytes:
-    """A progressive JPEG whose last scan comes so many times more."""
+    """Return a progressive JPEG whose last scan is repeated `more` times."""
     content = encode(Image.new("L", (640, 480), 90), "JPEG", progressive=True).getvalue()
     last = content[content.rindex(b"\xff\xda") : -2]
     return content[:-2] + last * more + content[-2:]
@@ -377,7 +377,7 @@ def test_a_jpeg_of_scans_without_end_is_refused() -> None:
 
 
 def growing_exif(tags: int, length: int) -> bytes:
-    """EXIF of so many bytes, each tag of which is nearly all of them, turning the picture."""
+    """Return EXIF of `length` bytes that rotates the image; each tag spans nearly all of it."""
     entries = b"".join(struct.pack("<HHLL", 1000 + n, 7, length - 1, 1) for n in range(tags))
     start = struct.pack("<2sHLHHHLL", b"II", 42, 8, tags + 1, 274, 3, 1, 6)
     return (start + entries).ljust(length, b"\0")
@@ -395,21 +395,21 @@ def test_exif_that_would_become_gigabytes_is_passed_over() -> None:
 
 
 def png_with_chunks(count: int) -> bytes:
-    """A PNG that begins with so many empty chunks."""
+    """Return a PNG that begins with `count` empty chunks."""
     content = encode(quarters(), "PNG").getvalue()
     chunk = struct.pack(">L4sL", 0, b"abCd", zlib.crc32(b"abCd"))
     return content[:33] + chunk * count + content[33:]
 
 
 def gif_with_comment(blocks: int) -> bytes:
-    """A GIF that begins with a comment of so many blocks."""
+    """Return a GIF that begins with a comment of so many blocks."""
     content = encode(quarters("P"), "GIF").getvalue()
     start = 13 + 3 * 2 ** ((content[10] & 7) + 1)
     return content[:start] + b"!\xfe" + (b"\xff" + bytes(255)) * blocks + b"\0" + content[start:]
 
 
 def jpeg_with_junk(count: int) -> bytes:
-    """A JPEG that begins with so many bytes that are no marker."""
+    """Return a JPEG that begins with `count` bytes that are no marker."""
     content = encode(quarters(), "JPEG").getvalue()
     return content[:20] + bytes(count) + content[20:]
 
@@ -457,7 +457,7 @@ def test_sides_and_bytes_have_limits(tmp_path: Path) -> None:
         for each, name in ((path, "large.png"), (file, "the file")):
             with pytest.raises(PictureError, match=f"{name} has 251.0 MB; the limit is 250"):
                 load_image(each)
-    assert read_recipe(path, DreamRecipe).seed == 3  # That of a large dream is only its beginning.
+    assert read_recipe(path, DreamRecipe).seed == 3  # For a large file this is only its beginning.
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")
@@ -577,7 +577,7 @@ def test_a_saved_dream_carries_its_recipe_and_that_a_network_made_it_and_nothing
 
 
 def digital_source_type(path: Path) -> str | None:
-    """Where a picture says that it is from, as IPTC's programs read it."""
+    """Return the IPTC digital source type of an image file."""
     with Image.open(path) as image:
         packet = image.info.get(XMP_KEY) or image.info.get("xmp")
     if packet is None:
@@ -600,7 +600,7 @@ def digital_source_type(path: Path) -> str | None:
         (ChannelRecipe(), None, FROM_NOISE),
         (ChannelRecipe(), True, FROM_PHOTO),
         (ClassRecipe(), False, FROM_NOISE),
-        (None, True, FROM_PHOTO),  # A sheet.
+        (None, True, FROM_PHOTO),  # A contact sheet.
         (None, False, FROM_NOISE),
         (None, None, None),
     ],
@@ -732,13 +732,13 @@ def test_readings_side_by_side_leave_the_filters_of_warnings_as_they_were() -> N
     with ExitStack() as first, ExitStack() as second:
         for reading in (first, second):
             next(reading.enter_context(decoder.read_in_decoder("pixels", EXAMPLES / "cat.jpg")))
-        first.close()  # Not the last one opened, as it comes with threads.
+        first.close()  # Not the last opened file, since threads open others.
     assert warnings.filters == before
 
 
 def test_pillow_warns_nobody(tmp_path: Path) -> None:
     (tmp_path / "huge.png").write_bytes(png_header(10_000, 10_000))
-    # It would log that this one has too many samples.
+    # Pillow would log that this one has too many samples.
     (deep,) = (made.content for made in corpus() if made.name == "flipped-12.tif")
     (tmp_path / "deep.tif").write_bytes(deep)
     script = "import sys, dream; [dream.files.image.fits_within(each, 9) for each in sys.argv[1:]]"

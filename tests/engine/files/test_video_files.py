@@ -1,4 +1,4 @@
-"""Videos of all kinds are seen as players show them, or are refused in words that say why."""
+"""Videos of all kinds are read as players show them, or refused with the reason."""
 
 import io
 import os
@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
 def flat_frame(
     values: Sequence[int], size: tuple[int, int], pixels: str = "yuv420p"
 ) -> av.VideoFrame:
-    """A frame of that (width, height) whose planes have those values all over."""
+    """Return a frame of (width, height) whose planes are constant."""
     frame = av.VideoFrame(*size, pixels)
     for plane, value in zip(frame.planes, values, strict=True):
         kind = "<u2" if pixels.endswith("le") else "u1"
@@ -48,7 +48,7 @@ def middle_colour(path: Path) -> tuple[int, ...]:
 
 
 def to_yuv(colour: tuple[int, int, int], red: float, blue: float, full: bool) -> list[int]:
-    """A colour by a matrix of those shares of red and blue, as ITU-R BT.601 and BT.709 say."""
+    """Convert a colour by the weights of red and blue, as in ITU-R BT.601 and BT.709."""
     r, g, b = (each / 255 for each in colour)
     y = red * r + (1 - red - blue) * g + blue * b
     u, v = (b - y) / (2 - 2 * blue), (r - y) / (2 - 2 * red)
@@ -78,7 +78,7 @@ def test_what_does_not_say_its_colours_is_bt_709_from_720_lines_on(
 
 @pytest.mark.parametrize(
     ("transfer", "greys"),
-    # The first three as swscale 9.5 maps them; then white that light is measured by, and the peak.
+    # The first three as swscale 9.5 maps them; then the reference white and the peak.
     [
         (18, {0.25: 61, 0.38: 100, 0.5: 137, 0.75: 228, 1: 255}),
         (16, {0.1: 5, 0.25: 44, 0.38: 99, 0.58: 223, 0.75: 253}),
@@ -120,7 +120,7 @@ def test_a_video_is_turned_and_mirrored_as_its_matrix_says(
     path = set_matrix(tmp_path / "in.mp4", write_video(tmp_path / "flat.mp4", [image] * 3), matrix)
     video, (upright, *_) = read(path)
     assert video.size == ((48, 64) if matrix[0] else (64, 48))
-    # Where the corner at the file's left and top comes to lie: x' = ax + cy, y' = bx + dy.
+    # Where the file's top left corner goes: x' = ax + cy, y' = bx + dy.
     a, b, c, d = matrix
     corner = (-a - c, -b - d)
     for across, down in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
@@ -131,7 +131,7 @@ def test_a_video_is_turned_and_mirrored_as_its_matrix_says(
 
 def test_an_interlaced_video_is_not_combed(tmp_path: Path) -> None:
     frames = []
-    for at in range(6):  # A bar that moves from field to field.
+    for at in range(6):  # A bar that moves between fields.
         fields = np.zeros((2, 48, 128, 3), np.uint8)
         for field in range(2):
             left = 8 * (2 * at + field)
@@ -171,7 +171,7 @@ def test_an_interlaced_video_may_become_another_kind(pixels: str, tmp_path: Path
 
 
 def delay_packets(packets: list[av.Packet], stream: Any, by: int) -> list[av.Packet]:
-    """Packets of a stream, so many frames at 24 a second later."""
+    """Delay packets by so many frames at 24 a second."""
     for packet in packets:
         assert packet.pts is not None and packet.dts is not None
         later = int(by / 24 / packet.time_base)
@@ -186,7 +186,7 @@ def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_pa
         for at, old in enumerate(packet for packet in source.demux() if packet.size):
             content = bytearray(bytes(old))
             if at in (3, 4):
-                content[0] &= ~0x10  # A frame of VP8 that is not shown.
+                content[0] &= ~0x10  # A hidden frame of VP8.
             new = av.Packet(bytes(content))
             new.pts, new.dts, new.time_base = old.pts, old.dts, old.time_base
             new.is_keyframe, new.stream = old.is_keyframe, stream
@@ -241,7 +241,7 @@ def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    # In the title's place: ContentEncodings of Matroska, AES and the identifier of a key.
+    # Replaces the title: Matroska's ContentEncodings with AES and a key's identifier.
     encryption = b"\x50\x35\x97\x47\xe1\x81\5\x47\xe2\x90" + 16 * b"k"
     encodings = b"\x6d\x80\xa1\x62\x40\x9e\x50\x33\x81\1" + encryption
     content = (tmp_path / "in.webm").read_bytes()

@@ -1,4 +1,4 @@
-"""Videos in files: frames, rates, lengths, colours and recipes come back as they were written."""
+"""Video files keep frames, rates, lengths, colours and recipes as written."""
 
 import os
 import resource
@@ -101,7 +101,7 @@ def test_a_film_goes_on_from_its_last_part_and_from_its_own_only(tmp_path: Path)
     with pytest.raises(KeyboardInterrupt), begun.open_part(3 * base) as part:  # noqa: PT012
         part.add(images[3], Fraction(0), base)
         raise KeyboardInterrupt
-    # What there is can be looked at.
+    # The partial video plays.
     assert begun.finish() and read(begun.path)[0].frame_count == 4
     again = film(ZoomRecipe())
     assert (
@@ -119,7 +119,7 @@ def run_zoom(out: Path, *options: str) -> int:
 
 
 def stop_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no film come further than so many frames."""
+    """Interrupt the writing of videos after so many frames."""
     add = VideoPart.add
 
     def counted(self: VideoPart, image: Image.Image, start: Fraction, duration: Fraction) -> None:
@@ -210,7 +210,7 @@ def test_a_making_of_on_a_full_disk_ends_in_a_line(
 
 @contextmanager
 def fill_disk_after(frames: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No file can grow to more than a few bytes any more, once a film has so many frames."""
+    """Limit files to a few bytes once a video has so many frames."""
     before, add = resource.getrlimit(resource.RLIMIT_FSIZE), VideoPart.add
 
     def fill() -> None:
@@ -246,7 +246,7 @@ def test_a_name_too_long_for_its_parts_is_refused_in_a_line(
 
 def test_the_video_of_a_phone_comes_out_upright(tmp_path: Path) -> None:
     image = Image.new("RGB", (64, 48), "black")
-    image.paste("red", (0, 0, 32, 48))  # The left half: the upper one of what was filmed.
+    image.paste("red", (0, 0, 32, 48))  # The left half shows the top of the scene.
     path = set_matrix(tmp_path / "phone.mp4", write_video(tmp_path / "flat.mp4", [image] * 3))
     video, (upright, *_) = read(path)
     assert video.size == (64, 48)

@@ -1,4 +1,4 @@
-"""The network that ships with the project computes what its card says."""
+"""The shipped network computes what its card says."""
 
 import json
 

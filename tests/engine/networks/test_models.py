@@ -1,4 +1,4 @@
-"""Every network of the catalogue is built, read, dreamed and named as its card says."""
+"""Every network of the catalogue builds, reads layers, dreams and has the names of its card."""
 
 import random
 import re
@@ -27,7 +27,7 @@ NINE_NETWORKS = {
 
 
 def random_network(card: ModelCard) -> nn.Module:
-    """Random weights, and batch norms that are not the identity."""
+    """Return a network with random weights whose batch norms are not the identity."""
     torch.manual_seed(0)
     network = build(card).eval()
     for module in network.modules():
@@ -44,7 +44,7 @@ def random_network(card: ModelCard) -> nn.Module:
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Network, nn.Module]:
-    """A network as the package loads it, in float32, and the whole of it as torchvision has it."""
+    """Return a network as the package loads it, in float32, and as torchvision builds it."""
     card: ModelCard = request.param
     whole = random_network(card)
     path = tmp_path_factory.mktemp("weights") / f"{card.name}.safetensors"
@@ -53,7 +53,7 @@ def pair(
         {
             name: tensor.contiguous()
             for name, tensor in whole.state_dict().items()
-            # Half a gigabyte that is not read, see test_weights.
+            # Half a gigabyte that is never read, see test_weights.
             if not (card.head and name.startswith(head))
         },
         path,
@@ -70,7 +70,7 @@ def hook_activations(network: Network, whole: nn.Module, picture: Tensor) -> dic
     seen: dict[str, Tensor] = {}
 
     def keep(layer: str) -> RemovableHandle:
-        # A copy, since the layer behind may work in place.
+        # A copy, since the next layer may work in place.
         return whole.get_submodule(layer).register_forward_hook(
             lambda _module, _input, output: seen.update({layer: output.clone()})
         )
@@ -162,7 +162,7 @@ def test_a_card_is_whole(card: ModelCard) -> None:
     if not (source := card.source).is_shipped:
         assert re.fullmatch(r"[0-9a-f]{40}|main", source.revision)
         assert re.fullmatch(r"[0-9a-f]{64}|", source.sha256)
-        # A name that may move is taken only where the content is pinned.
+        # A branch name is allowed only where the content is pinned.
         assert source.revision != "main" or source.sha256
         assert urlparse(source.url).hostname == "download.pytorch.org"
         assert re.search(r"-[0-9a-f]{8}\.pth$", source.url) and source.file.endswith(".safetensors")
@@ -218,7 +218,7 @@ def test_batch_norms_are_folded_away(tmp_path: Path) -> None:
     network = Network(card, torch.device("cpu"), torch.float32, path)
     kinds = [type(module) for module in network.get_extractor(("layer2",)).modules()]
     assert nn.Conv2d in kinds and nn.BatchNorm2d not in kinds
-    # But for one whose convolution is asked for; and the network keeps all of its own.
+    # Except where a convolution is requested; the network itself keeps all of its layers.
     kinds = [type(module) for module in network.get_extractor(("layer1.0.conv2",)).modules()]
     assert kinds.count(nn.BatchNorm2d) == 0
     layers = ("layer1.0.conv2", "layer1.0.bn2")

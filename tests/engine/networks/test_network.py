@@ -1,4 +1,4 @@
-"""Layers are read as the whole network makes them, and gradients point uphill."""
+"""Layers are read as the whole network computes them, and gradients point uphill."""
 
 import threading
 
@@ -128,7 +128,7 @@ def test_half_the_squared_norm_is_summed_in_float32() -> None:
 
 
 def silent_channels(network: Network, layer: str, picture: Tensor) -> list[int]:
-    """The channels of a layer that answer nowhere in a picture."""
+    """Return the channels of a layer that are zero everywhere in an image."""
     activation = network.activations(picture, (layer,))[layer]
     return (activation.amax((0, 2, 3)) == 0).nonzero().flatten().tolist()
 
@@ -167,7 +167,7 @@ def test_a_redirected_relu_follows_its_rule_sample_by_sample() -> None:
     assert made.tolist() == [[0, 2, 0], [0, 0, 0], [6, 0, 6]]
     (gradient,) = torch.autograd.grad(made, x, slope)
     assert gradient.tolist() == [
-        [0, 1, 0],  # one is open: the ordinary gradient
-        [1, 0, 0.5],  # all are shut: what pushes lower still is stopped, the rest goes through
-        [0, 0, -2],  # all are shut above or below: back into range only
+        [0, 1, 0],  # One ReLU is active: the ordinary gradient.
+        [1, 0, 0.5],  # All are inactive: a push further down is stopped, the rest passes.
+        [0, 0, -2],  # All are clipped above or below: only a push back into range passes.
     ]

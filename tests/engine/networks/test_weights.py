@@ -1,4 +1,4 @@
-"""Weights come from the hub checked and cached; whatever goes wrong is told, and not trusted."""
+"""Weights from the hub are checked and cached; failures are reported and bad files rejected."""
 
 import concurrent.futures
 import gc
@@ -58,7 +58,7 @@ def content() -> bytes:
 
 
 def point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What HF_ENDPOINT does, after the client has read it."""
+    """Point the client at a hub, as HF_ENDPOINT does before its import."""
     constants = huggingface_hub.constants
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -67,12 +67,12 @@ def point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub, empty caches, and nothing of this machine's own."""
+    """Run a hub with empty caches, without this machine's settings."""
     with run_hub() as hub:
         point_at(hub.address, monkeypatch)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-        # The client tells its progress every 10 MB; these files are smaller.
+        # The client reports progress every 10 MB; these files are smaller.
         monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 65536)
         monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
         monkeypatch.delenv("DREAM_WEIGHTS_DIR", raising=False)
@@ -81,7 +81,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture
 def card(hub: Hub, content: bytes, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
-    """SqueezeNet with random weights, on the hub and at torchvision's address."""
+    """Put a SqueezeNet with random weights on the hub and at torchvision's address."""
     pickled = io.BytesIO()
     torch.save(random_state(), pickled)
     digits = hashlib.sha256(pickled.getvalue()).hexdigest()[:8]
@@ -182,8 +182,8 @@ def test_what_the_hub_fails_at_torchvision_makes_good(
     path, _ = fetch(card)
     assert path.suffix == ".pth" and has_same_weights(path)
     hub.requests.clear()
-    assert fetch(card) == (path, []) and hub.requests == []  # It is cached as well as the hub's.
-    # And where torchvision fails too, all of it is told.
+    assert fetch(card) == (path, []) and hub.requests == []  # It is cached like the hub's.
+    # Where torchvision fails too, the message names both failures.
     path.unlink()
     hub.faults[torchvision_path(card)] = 503
     start = time.monotonic()
@@ -193,7 +193,7 @@ def test_what_the_hub_fails_at_torchvision_makes_good(
     assert reason in message and "torchvision: HTTP Error 503" in message
     assert "dreamlet, which needs no download" in message and "\n" not in message
     assert time.monotonic() - start < 30
-    assert weights.find_weights(card) is None  # nothing is left that the next start would trust
+    assert weights.find_weights(card) is None  # No file is left that the next start would trust.
 
 
 def test_a_hub_without_the_file_is_told(hub: Hub, card: ModelCard) -> None:
@@ -250,7 +250,7 @@ def test_a_cached_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCar
     hub.faults |= {HUB_PATH: "gated", torchvision_path(card): "gated"}
     with pytest.raises(WeightsUnavailable, match=r"here: .* is damaged.*the hub: .*restricted"):
         fetch(card)
-    assert again.read_bytes() == b"half"  # It was found, not downloaded, so it is not removed.
+    assert again.read_bytes() == b"half"  # The user's own file is not removed.
 
 
 def test_a_torchvision_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
@@ -270,13 +270,13 @@ MAIN_PATH = f"/{REPO}/resolve/main/{FILE}"
 
 @pytest.fixture
 def main_card(card: ModelCard) -> ModelCard:
-    """As two networks are known, by `main` and their sha256; `main` may move on."""
+    """Return the card pinned by `main` and its SHA-256, as two networks are; `main` may move."""
     return replace(card, source=replace(card.source, revision="main"))
 
 
 @pytest.fixture
 def newer_file(hub: Hub, content: bytes) -> Path:
-    """A newer file of `main` in the cache, which another program fetched."""
+    """Put a newer file of `main` into the cache, as another program would."""
     hub.put(MAIN_PATH, content[:-1] + bytes([content[-1] ^ 1]))
     return Path(huggingface_hub.hf_hub_download(REPO, FILE)).resolve()
 
@@ -287,7 +287,7 @@ def test_a_newer_file_of_another_program_is_left_in_the_hubs_cache(
     newer = newer_file.read_bytes()
     hub.requests.clear()
     assert weights.find_weights(main_card) is None
-    assert fetch(main_card)[0].suffix == ".pth"  # Torchvision's; the hub has ours no more.
+    assert fetch(main_card)[0].suffix == ".pth"  # Torchvision's; the hub no longer has ours.
     assert newer_file.read_bytes() == newer and f"GET {MAIN_PATH}" not in hub.requests
 
 
@@ -318,7 +318,7 @@ def test_offline_asks_for_nothing_and_says_so(
 def test_a_cache_that_cannot_be_written_is_told(
     card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # /proc takes no folders, not even from root.
+    # /proc accepts no folders, even from root.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", "/proc/hub")
     monkeypatch.setenv("TORCH_HOME", "/proc/torch")
     with pytest.raises(WeightsUnavailable, match=r"the hub: .*; torchvision: .*"):
@@ -327,7 +327,7 @@ def test_a_cache_that_cannot_be_written_is_told(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """Mount a disk of one megabyte."""
     place = tmp_path / "small"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
@@ -471,13 +471,13 @@ def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
 def test_weights_of_ones_own_for_dreamlet_are_checked_as_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DREAM_PRECISION", "float32")  # As the file has them.
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # The file's names.
     own = {"dreamlet": tmp_path / "mine.safetensors"}
     tensors = random_state("dreamlet")
     own["dreamlet"].write_bytes(to_safetensors(tensors))
     network = Engine("cpu", own).network("dreamlet")
     assert torch.equal(network.network.get_parameter("fc.weight"), tensors["fc.weight"])
-    assert not network.means  # Those that ship are of the weights that ship.
+    assert not network.means  # The shipped means belong to the shipped weights.
     del tensors["conv1.conv.weight"]
     own["dreamlet"].write_bytes(to_safetensors(tensors))
     said = "mine.safetensors does not fit dreamlet: missing: conv1.conv.weight"
@@ -513,7 +513,7 @@ def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
 
 
 class TinyVGG(nn.Module):
-    """VGG's three parts, in small."""
+    """A small network with VGG's three parts."""
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
@@ -533,7 +533,7 @@ class TinyVGG(nn.Module):
 
 @pytest.fixture
 def tiny_vgg(tmp_path: Path) -> tuple[ModelCard, TinyVGG, Path]:
-    """A tiny VGG, its weights under the hub's names with its layers as convolutions."""
+    """Write a tiny VGG's weights under the hub's names, with linear layers as convolutions."""
     card = replace(
         catalogue.get_card("vgg16"), builder="tests.engine.networks.test_weights:TinyVGG"
     )
@@ -634,7 +634,7 @@ def test_what_is_frozen_for_layers_makes_other_networks_go(
     squeezenet, dreamlet = engine.network(MODEL), engine.network("dreamlet")
     assert engine.network(MODEL) is squeezenet  # 5 MB and 12 MB
     engine.network("dreamlet")
-    dreamlet.get_extractor(("inception5b",))  # Its convolutions, turned around: 10 MB more.
+    dreamlet.get_extractor(("inception5b",))  # Its convolutions transposed: 10 MB more.
     assert dreamlet.bytes > 2e7
     assert engine.network("dreamlet") is dreamlet and engine.network(MODEL) is not squeezenet
 
@@ -645,7 +645,7 @@ def test_two_who_fetch_the_same_share_one_download(hub: Hub, card: ModelCard) ->
     first, second = engine.fetch(MODEL), engine.fetch(MODEL)
     next(first)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        # It is told how far the download is while the first one, who began it, looks elsewhere.
+        # The second sees the progress although the first, who began it, no longer reads it.
         while pool.submit(next, second).result(timeout=5).bytes_done == 0:
             pass
     first.close()
@@ -679,7 +679,7 @@ def test_all_who_follow_a_download_are_told_why_it_failed(
     with pytest.raises(WeightsUnavailable, match="torchvision: HTTP Error 503"):
         list(first)
     hub.faults.clear()
-    assert list(engine.fetch(MODEL))  # Whoever comes later tries again.
+    assert list(engine.fetch(MODEL))  # A later call tries again.
     with pytest.raises(WeightsUnavailable, match="torchvision: HTTP Error 503"):
         list(second)
 
@@ -701,7 +701,7 @@ def test_two_threads_share_one_loading(
 
 
 def random_hub_state(card: ModelCard) -> dict[str, torch.Tensor]:
-    """Random weights under the hub's names; a heavy head, which no dream reads, in small."""
+    """Return random weights under the hub's names, a heavy head, which no dream reads, shrunk."""
     torch.manual_seed(0)
     with torch.device("meta"):
         whole = build(card).state_dict()
@@ -764,7 +764,9 @@ def test_real_weights_from_the_hub_see_and_dream(
         picture = resize(load_image(EXAMPLES / f"{name}.jpg"), (224, 224)).clamp(0, 1)
         top = catalogue.get_card(model).last_weight_layer
         logits = network.activations(picture, (top,))[top].flatten(1)
-        if logits.shape[1] > 1000:  # SqueezeNet's last layer is a convolution; its mean decides.
+        if (
+            logits.shape[1] > 1000
+        ):  # SqueezeNet's last layer is a convolution; its mean is the logit.
             logits = logits.view(1, 1000, -1).mean(2)
         assert int(logits.argmax()) in expected, name
     cat = load_image(EXAMPLES / "cat.jpg")

@@ -1,4 +1,4 @@
-"""Classes are found by name, part of it or number; what is unclear is listed."""
+"""Classes are found by name, part of a name or number; ambiguous names list their matches."""
 
 import pytest
 

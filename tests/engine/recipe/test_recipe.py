@@ -1,4 +1,4 @@
-"""A recipe that exists is valid and complete, and survives the way to JSON and back."""
+"""A recipe is always valid and complete, and survives a round trip through JSON."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from dream.recipe.knob import knobs, read_env_number
 
 
 class Hostile:
-    """A value that nothing can be asked of."""
+    """A value whose every operation raises."""
 
     __hash__ = None  # type: ignore[assignment]
 

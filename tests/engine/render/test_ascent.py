@@ -1,4 +1,4 @@
-"""A step goes uphill by so many grey levels, whatever the gradient's own size."""
+"""A step goes uphill by its size in grey levels, whatever the gradient's magnitude."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ def run_ascent(
 
 
 def ramp_objective(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """An objective whose gradient is known: bright on the left, dark on the right."""
+    """An objective with a known gradient: bright on the left, dark on the right."""
     ramp = torch.linspace(1, -1, picture.shape[3]).expand_as(picture)
     return (picture * ramp).sum(), ramp.clone()
 
@@ -53,7 +53,7 @@ def test_the_picture_stays_in_range(noise: Tensor) -> None:
 
 
 def test_the_jitter_is_undone(noise: Tensor) -> None:
-    # A gradient that follows the rolled picture comes back to where it belongs.
+    # The gradient of a rolled image is rolled back.
     (after,) = run_ascent(noise, lambda x: (x.sum(), x - 0.5), steps=1, limit=16, step=1.0)
     expected = noise + (noise - 0.5) / (noise - 0.5).abs().mean() / 255
     assert (after - expected.clamp(0, 1)).abs().max() < 1e-6
@@ -107,7 +107,7 @@ def test_adam_equals_torchs(noise: Tensor) -> None:
 
 
 def test_the_gradient_is_carried_back_through_view_and_canvas(noise: Tensor) -> None:
-    # paint doubles and view mirrors: the slope of the sum of weights times views is known
+    # The canvas doubles and the transform mirrors, so the gradient is known.
     weights = torch.rand(noise.shape, generator=torch.Generator().manual_seed(5))
     seen: list[Tensor] = []
 
@@ -129,7 +129,7 @@ def test_the_gradient_is_carried_back_through_view_and_canvas(noise: Tensor) -> 
 
 
 def circular_objective(seed: int = 0) -> ValueAndGrad:
-    """The energy of two convolutions on a torus, where a roll of the picture changes nothing."""
+    """Return the energy of two circular convolutions; a roll of the image leaves it unchanged."""
     generator = torch.Generator().manual_seed(seed)
     weights = [torch.randn(8, 3, 3, 3, generator=generator)]
     weights.append(torch.randn(4, 8, 3, 3, generator=generator))

@@ -1,4 +1,4 @@
-"""Channel visualization: what a channel looks for really excites it, and is its own picture."""
+"""Channel visualizations excite their channel, and differ from each other."""
 
 import random
 from pathlib import Path
@@ -22,7 +22,7 @@ PHOTOS = sorted(EXAMPLES.glob("*.jpg"))
 
 @pytest.fixture(scope="module")
 def new_engine() -> Engine:
-    """An engine that takes nothing from any cache."""
+    """Return an engine without an image cache."""
     engine = Engine("cpu")
     engine.cache.max_bytes = 0
     return engine
@@ -33,7 +33,7 @@ def recipes(layer: str, channels: list[int], **knobs: int) -> list[ChannelRecipe
 
 
 def make_channels(engine: Engine, wanted: list[ChannelRecipe]) -> dict[int, Tensor]:
-    """The finished pictures, each (1, 3, H, W) of 8 bits, by channel."""
+    """Return the finished images, each (1, 3, H, W) in 8-bit levels, by channel."""
     pictures: dict[int, Tensor] = {}
     for frame in engine.channels(wanted):
         if frame.finished:
@@ -42,7 +42,7 @@ def make_channels(engine: Engine, wanted: list[ChannelRecipe]) -> dict[int, Tens
 
 
 def channel_activations(network: Network, picture: Tensor, layer: str) -> Tensor:
-    """Each channel's answer (C, positions) on a fresh pass, without any transform."""
+    """Return the activations (C, positions) of a fresh pass, without transforms."""
     return network.activations(picture, (layer,))[layer][0].float().flatten(1)
 
 
@@ -51,7 +51,7 @@ def channel_activations(network: Network, picture: Tensor, layer: str) -> Tensor
 def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
     layer: str, new_engine: Engine, network: Network
 ) -> None:
-    # All of the picture on average, against the 99th percentile of positions in photographs.
+    # The mean over the image, against the 99th percentile of positions in photographs.
     channels = random.Random(4).sample(
         range(catalogue.get_card("dreamlet").channel_count(layer)), 3
     )
@@ -71,7 +71,7 @@ def test_two_channels_give_two_pictures(new_engine: Engine) -> None:
 
 
 def test_in_a_batch_each_picture_is_what_it_is_alone(network: Network) -> None:
-    # In few steps, so that last bits, which differ by what the batch is, do not grow.
+    # Few steps, so that last bits, which differ between batches, do not grow.
     wanted = recipes("inception4a", [3, 50, 200], size=64, steps=5)
     *_, together = render_recipes(network, wanted)
     assert difference(together.tensor[0], together.tensor[1]) > 1
@@ -117,7 +117,7 @@ def test_frames_stay_as_they_are(new_engine: Engine) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["inception4a", "inception5a"])
 def test_no_channel_stays_grey(layer: str, new_engine: Engine, network: Network) -> None:
-    # 16 spread over the layer, of which the start noise leaves up to a third silent.
+    # 16 across the layer; the start noise leaves up to a third of them silent.
     channels = list(evenly_spaced_channels(16, "dreamlet", layer))
     wanted = recipes(layer, channels, size=96, steps=ascent.REDIRECTED_RELU_STEPS + 4)
     silent: tuple[int, ...] = ()
@@ -149,7 +149,7 @@ def test_the_other_choices_raise_what_they_say(
     middle = seen[seen.shape[0] // 2, seen.shape[1] // 2]
     assert (middle if recipe.objective == "neuron" else seen.mean()) > 5
     if recipe.objective == "neuron":
-        # What the middle does not see stays as it was: the corners do not answer.
+        # The centre does not see the corners, which stay as they were.
         assert middle > 3 * seen[[0, 0, -1, -1], [0, -1, 0, -1]].max()
 
 
@@ -212,7 +212,7 @@ def test_what_was_made_in_another_precision_is_made_anew(
         monkeypatch.setenv("DREAM_PRECISION", precision)
         *_, frame = Engine("cpu").channels(recipes("inception3a", [1], size=48, steps=4))
         pictures.append(frame.tensor)
-        assert frame.values  # It was made.
+        assert frame.values  # It was rendered, not cached.
     assert not torch.equal(*pictures)
     assert len(list(tmp_path.glob("*.png"))) == 2
 
@@ -252,13 +252,13 @@ def test_a_photo_too_small_is_refused_before_anything_is_loaded(new_engine: Engi
 
 
 def test_what_ships_is_what_the_recipes_make(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DREAM_PRECISION", "float32")  # In which it was made.
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # The precision in which it was rendered.
     engine = Engine("cpu", shipped=[EXAMPLES / "channels"])
     engine.cache.folder = Path("/proc/none")
     for layer in ("inception3b", "inception4c", "inception5a"):
         wanted = recipes(layer, list(evenly_spaced_channels(16, "dreamlet", layer)))
         assert len(engine.cached_channels(wanted)) == 16
-    # One alone; they were made in batches of eight, whose bits may be others (`test_same`).
+    # One alone; batches of eight may have other bits (`test_reproducible`).
     (kept,) = engine.cached_channels(recipes("inception3b", [0]))
     unaided = Engine("cpu")
     unaided.cache.max_bytes = 0

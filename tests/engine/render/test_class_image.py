@@ -1,4 +1,4 @@
-"""Class images: the network takes them for the class, and says so itself on a fresh pass."""
+"""Class images: the network classifies them as the class on a fresh pass."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def last_frame(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None)
 
 
 def whole_network_logits(network: Network, picture: Tensor) -> np.ndarray:
-    """By the whole network as it is, which the package itself never runs."""
+    """Return the logits of the unmodified network, which the package never runs."""
     eight_bits = (picture * 255).round() / 255
     with torch.no_grad():
         logits = network.network((eight_bits - network.mean) / network.std)
@@ -41,7 +41,7 @@ def whole_network_logits(network: Network, picture: Tensor) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def four_classes(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
-    """Four classes and their pictures, in float32; `make bench` makes and judges ten."""
+    """Return four classes and their images, in float32; `make bench` judges ten."""
     recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN_CLASSES[:4]]
     frames = (frame for frame in render_recipes(network, recipes) if frame.finished)
     return [(recipe, frame.tensor) for recipe, frame in zip(recipes, frames, strict=True)]
@@ -137,7 +137,7 @@ def test_frames_count_the_steps_of_each_size(network: Network) -> None:
         *((2, step, 3) for step in range(1, 4)),
         *((3, step, 2) for step in range(1, 3)),
     ]
-    # A size may have no step, and the picture is finished all the same.
+    # A size without a step still finishes the image.
     *_, last = render_recipes(network, [ClassRecipe(size=64, steps=1)])
     assert (last.octave, last.finished) == (1, True) or (last.octave, last.finished) == (2, True)
 
@@ -156,7 +156,7 @@ def test_a_photo_keeps_its_shape_and_becomes_more_of_the_class(engine: Engine, c
     assert {frame.picture().size for frame in frames[::8]} == {(160, 106)}
     assert after.probability > 0.5 > before.probability
     change = (frames[-1].tensor - frames[0].tensor).abs().mean() * 255
-    assert 5 < change < 50  # still the photo
+    assert 5 < change < 50  # Still the photo.
 
 
 def test_several_classes_are_raised_together(engine: Engine) -> None:
@@ -190,7 +190,7 @@ def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Pa
     recipe = ClassRecipe(model=model, size=max(96, card.min_side), steps=2, tries=1)
     frames = list(engine.class_image(recipe))
     assert len(frames) == 3 and not torch.equal(frames[0].tensor, frames[-1].tensor)
-    # Heads that depend on a size get it; the verdict is that of the whole network there.
+    # A head that needs a fixed size gets it; the verdict equals the whole network's.
     said = engine.verdict(torch.rand(1, 3, 224, 224), recipe)
     assert len(said.seen) == 5 and 1 <= said.rank <= 1000
 

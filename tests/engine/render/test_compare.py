@@ -1,4 +1,4 @@
-"""Sheets compare layers and intensities; presets are recipes; several dreams are as each alone."""
+"""Sheets compare layers and intensities; presets are recipes; batched dreams equal single ones."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What holds a dream back does so: colours, total variation, the pull to the photo."""
+"""Constraints work: kept colours, total variation, the pull to the photo."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def dream_image(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Image.I
 
 
 def chroma(image: Image.Image) -> np.ndarray:
-    """Blue and red less the brightness, unrounded, of 255 (ITU-R BT.601)."""
+    """Return unrounded chroma, blue and red minus luma, of 255 (ITU-R BT.601)."""
     red, green, blue = np.moveaxis(np.asarray(image, dtype=float), 2, 0)
     brightness = 0.299 * red + 0.587 * green + 0.114 * blue
     return np.stack([0.564 * (blue - brightness), 0.713 * (red - brightness)])

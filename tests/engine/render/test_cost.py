@@ -1,4 +1,4 @@
-"""What a picture costs is counted before it is made; how long that takes, `make bench` measures."""
+"""The cost of an image is counted before rendering; `make bench` measures the time."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""All threads of the machine paint as one team, which makes way for other programs."""
+"""All CPU threads work as one team, which yields to other programs."""
 
 import gc
 import itertools
@@ -75,7 +75,7 @@ def test_it_makes_way_for_one_who_comes_later_until_he_has_gone(machine: Machine
 
 
 def test_where_it_wakes_too_early_it_waits_longer_each_time(machine: Machine) -> None:
-    # As beside a program that leaves a core to a team that sleeps.
+    # As with a program that leaves a core to a sleeping team.
     machine.lost = {True: 0.0, False: 0.5}
     woke = [step for step, slept in enumerate(machine.run(2000)) if not slept]
     pauses = [later - earlier for earlier, later in itertools.pairwise(woke)]
@@ -105,7 +105,7 @@ def test_where_torch_takes_fewer_threads_one_thread_does_all_work(two_threads: N
     thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    assert later == [2]  # What the team took is no one else's.
+    assert later == [2]  # The team's own CPU time does not count as another program's.
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

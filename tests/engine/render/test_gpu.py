@@ -1,4 +1,4 @@
-"""A device of its own memory: nothing is mixed, nothing waits, and the kit for GPUs runs."""
+"""On a device with its own memory no tensors mix, nothing waits, and the GPU kit runs."""
 
 import json
 import math
@@ -33,12 +33,12 @@ def device() -> Iterator[SoftwareDevice]:
 
 @pytest.fixture(scope="module")
 def meta_engine(device: SoftwareDevice) -> Engine:
-    """An engine on the device in software."""
+    """Return an engine on the software device."""
     return Engine("meta")
 
 
 def first_step(case: Case, engine: Engine) -> tuple[Tensor, Tensor]:
-    """What is there before the first step and after it, on the CPU."""
+    """Return the images before and after the first step, on the CPU."""
     before, after, *_ = (frame.tensor.cpu() for frame in case.render(engine))
     return before, after
 
@@ -52,7 +52,7 @@ def test_every_picture_is_painted_on_a_device_that_no_step_waits_for(
     start, first = next(frames).tensor, next(frames).tensor
     device.waits.clear()
     for frame in frames:
-        # The first step of a stage may fetch what it needs; a finished picture is handed over.
+        # The first step of a stage may load data; a finished image is handed over.
         if frame.octave_step > 1 and not frame.finished:
             assert not device.waits
         device.waits.clear()
@@ -80,7 +80,7 @@ def test_a_step_that_asks_for_a_number_is_seen(meta_engine: Engine, device: Soft
     assert device.waits == ["aten._to_copy.default"]
 
 
-# A process in which nothing but what the kit needs can be imported.
+# A process that can import nothing but the kit's requirements.
 KIT_IMPORTS_SCRIPT = """
 import sys
 needed = {"torch", "torchvision", "numpy", "PIL", "safetensors"}
@@ -124,7 +124,7 @@ def test_the_kit_runs_on_a_cpu_with_few_packages(tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class BrokenCase(Case):
-    """A case that another device than the CPU does not paint, or not as a picture."""
+    """A case that fails, or renders NaN, on other devices than the CPU."""
 
     error: str = ""
 

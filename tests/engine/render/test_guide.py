@@ -1,4 +1,4 @@
-"""A guided dream becomes like what is in its guide, whatever the guide's size."""
+"""A guided dream becomes similar to its guide, whatever the guide's size."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
 
 
 def guide_similarity(network: Network, picture: Tensor, guide: str) -> float:
-    """The mean, over positions of the picture, of the largest cosine to one of the guide."""
+    """Return the mean over positions of the largest cosine to any position of the guide."""
     mean = guides.mean_activation(network, LAYER)
     seen, wanted = (
         F.normalize(network.activations(each, (LAYER,))[LAYER][0].flatten(1).T - mean)
@@ -48,9 +48,9 @@ Dreams = dict[tuple[str, str], Tensor]
 
 @pytest.fixture(scope="module")
 def dreams(network: Network) -> Dreams:
-    """Dreams of the clouds by each guide and way to follow it, by none, and what they began with.
+    """Dream the clouds with each guide and objective, and without; return these and the start.
 
-    In float32: beside bfloat16's own noise the difference is small.
+    In float32, since the noise of bfloat16 hides the small difference.
     """
     clouds = load_image(EXAMPLES / "clouds.jpg")
     guided = [(guide, how) for guide in (GOLDFISH, ROCKET) for how in ("match", "texture")]
@@ -85,7 +85,7 @@ def test_each_guide_leads_to_its_own_things(network: Network, dreams: Dreams) ->
 
 
 def best_match(seen: np.ndarray, guide: np.ndarray, mean: np.ndarray) -> float:
-    """The best match, position by position: seen (P, C), guide (M, C) centred."""
+    """Compute the best match, position by position: seen (P, C), guide (M, C) centred."""
     total = 0.0
     for position in seen:
         cosines = [(position - mean) @ each / np.linalg.norm(each) for each in guide]
@@ -104,7 +104,7 @@ def test_the_best_match_equals_a_plain_loop_however_it_is_cut(
     value = match("layer", guide, mean)({"layer": seen})
     positions = seen.detach()[0].flatten(1).T.numpy()
     assert value.item() == pytest.approx(best_match(positions, guide.numpy(), mean.numpy()), 1e-4)
-    # What is matched is not moved by it: the gradient at a position is the guide's vector.
+    # The match is constant: the gradient at a position is the guide's vector.
     (gradient,) = torch.autograd.grad(value.sum(), seen)
     for vector in gradient[0].flatten(1).T:
         assert (guide - vector).abs().sum(1).min() < 1e-6
@@ -187,7 +187,7 @@ def test_a_guide_in_a_recipe_is_small_and_stays_the_same(engine: Engine, tmp_pat
     assert recipe.with_changes(seed=1).guide == recipe.guide and engine.settle(recipe) == recipe
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "dream.png", recipe)
     assert read_recipe(tmp_path / "dream.png") == recipe
-    # Shown on the page and read back it is the same, bit for bit.
+    # Shown on the page and read back it is bit-identical.
     save_image(embedded_images.decode_guide(recipe.guide), tmp_path / "guide.png")
     assert embed_guide(tmp_path / "guide.png") == recipe.guide
     assert max(load_image(tmp_path / "guide.png").shape) == embedded_images.GUIDE_SIDE

@@ -1,4 +1,4 @@
-"""A live dream: what moves takes its dream along, what is new is seen, and nothing burns out."""
+"""A live dream moves with its object, new objects appear, and nothing burns out."""
 
 import io
 import os
@@ -46,14 +46,14 @@ def dream_frames(
 
 
 def texture(size: tuple[int, int], seed: int) -> Tensor:
-    """Coarse noise: what has something to be followed everywhere."""
+    """Return coarse noise, which optical flow can follow everywhere."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(1, 3, size[0] // 6, size[1] // 6, generator=generator)
     return torch.nn.functional.interpolate(noise, size, mode="bicubic").clamp(0, 1)
 
 
 def image_with_square(left: int | None) -> Image.Image:
-    """A texture, and on it, that far from the left, a square of another."""
+    """Return a texture with a square of another texture at `left` pixels, if given."""
     picture = 0.3 + 0.4 * texture((120, 180), 1)
     if left is not None:
         picture[..., 30:90, left : left + 60] = texture((60, 60), 2)
@@ -69,14 +69,14 @@ def test_what_moves_takes_its_dream_along(dreamer: LiveDreamer) -> None:
     assert correlation(first, last, own) > 0.5 and difference(last, own) > 0.8 * difference(
         first, own
     )
-    # Where it jumped there, nothing could be followed.
+    # A jump there leaves nothing to follow.
     jumped = LiveDreamer(dreamer.render)
     jump = dream_frames(jumped, [image_with_square(10)] * 10 + [image_with_square(100)])[-1]
     assert difference(square_region(jump, 100), own) < 0.5 * difference(first, own)
 
 
 def square_region(picture: Tensor, left: int) -> Tensor:
-    """What is within the square that far from the left."""
+    """Return the inside of the square at `left` pixels."""
     return picture[..., 36:84, left + 6 : left + 54]
 
 
@@ -90,7 +90,7 @@ def test_what_is_new_is_seen_within_two_frames(dreamer: LiveDreamer) -> None:
 
 
 def test_a_still_camera_never_burns_out(dreamer: LiveDreamer) -> None:
-    """Ten minutes of it are in `make bench`."""
+    """`make bench` runs ten minutes of it."""
     with Image.open(EXAMPLES / "coffee.jpg") as photo:
         seen = photo.convert("RGB").resize((48, 36))
     like = ImageStats.of(to_batch([seen]))
@@ -167,7 +167,7 @@ class Pipe(io.TextIOWrapper):
 def run_pipe(
     monkeypatch: pytest.MonkeyPatch, content: bytes, *options: str, size: str = "48x32"
 ) -> tuple[int, bytes]:
-    """The exit code and what comes out of `pipe`, given that on stdin."""
+    """Run `pipe` with that stdin; return the exit code and stdout."""
     out = io.BytesIO()
     monkeypatch.setattr(sys, "stdin", Pipe(io.BytesIO(content)))
     monkeypatch.setattr(sys, "stdout", Pipe(out))
@@ -217,7 +217,7 @@ def test_what_the_pipe_cannot_take_is_said_in_one_line(
 def test_the_pipe_ends_quietly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """When who reads has had enough, and at Ctrl-C."""
+    """When the reader closes the pipe, and at Ctrl-C."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
@@ -236,7 +236,7 @@ def test_the_pipe_ends_quietly(
 
 @pytest.mark.parametrize("end", ["reader", "interrupt"])
 def test_the_pipe_ends_quietly_while_a_camera_goes_on(end: str) -> None:
-    """Its thread waits for a frame at that moment."""
+    """Its thread waits for a frame meanwhile."""
     command = [sys.executable, "-m", "dream", "pipe", "--size", "48x32", "--latest"]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT

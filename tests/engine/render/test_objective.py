@@ -1,4 +1,4 @@
-"""Objectives add, subtract and scale; each equals what NumPy makes of the same activations."""
+"""Objectives add, subtract and scale; each equals a NumPy reference on the same activations."""
 
 import pickle
 
@@ -26,7 +26,7 @@ from dream.render.objective import (
 
 @pytest.fixture
 def activations() -> dict[str, Tensor]:
-    """Activations of two pictures at two layers and the logits."""
+    """Return activations of two images at two layers, and logits."""
     generator = torch.Generator().manual_seed(2)
     return {
         "a": torch.randn(2, 5, 4, 7, generator=generator),
@@ -48,7 +48,7 @@ def test_each_term_equals_numpy(activations: dict[str, Tensor]) -> None:
         (mean("a"), a.mean((1, 2, 3))),
         (absolute("a"), np.abs(a).mean((1, 2, 3))),
         (energy("a", border=1), (a[:, :, 1:-1, 1:-1] ** 2).sum((1, 2, 3)) / 2),
-        # Of four rows one at least must stay of each half; of seven columns one.
+        # The border leaves at least one row of each half of four, and one of seven columns.
         (mean("a", border=8), a[:, :, 1:3, 3:4].mean((1, 2, 3))),
         (
             direction("a", {1: 0.5, 4: -2.0}, border=1),

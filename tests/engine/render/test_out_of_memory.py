@@ -1,4 +1,4 @@
-"""What is too much for the memory of a GPU is made one size smaller, and says so."""
+"""An image too large for GPU memory is rendered one size smaller, with a remark."""
 
 import re
 from collections.abc import Callable
@@ -40,7 +40,7 @@ SQUARE = load_image(CAT)[..., :64, :64]
 
 @pytest.fixture
 def limit_pixels(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Make room for pictures of so many pixels, and no more."""
+    """Limit memory to images of so many pixels."""
 
     def make(pixels: int) -> None:
         evaluate = Network.value_and_grad
@@ -70,7 +70,7 @@ def test_a_dream_is_made_one_size_smaller_and_says_so(
     assert said == f"{SAID.format(128)}: made at 91" and not before.remark
     last = frames[-1]
     assert last.finished and last.remark == said and last.done == 1 and last.step == last.total
-    assert last.recipes == expected.recipes  # What a PNG says makes it again.
+    assert last.recipes == expected.recipes  # The recipe in a PNG remakes it.
     assert last.picture().tobytes() == expected.picture().tobytes()
 
 

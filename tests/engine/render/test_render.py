@@ -1,4 +1,4 @@
-"""A dream: from the photo, octave by octave, the same each time, and nothing of it left behind."""
+"""Dreams go from the photo octave by octave, repeat exactly, and leave nothing behind."""
 
 import threading
 from itertools import zip_longest
@@ -105,7 +105,7 @@ def test_the_same_seed_gives_the_same_picture(
 
 
 def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
-    # In few steps; from step to step they part further, as another seed's do.
+    # Few steps: later ones diverge, as with another seed.
     half = load_dreamlet(torch.bfloat16)
     recipe = DreamRecipe(max_side=128, iterations=3)
     small, whole, rounded, other = (
@@ -128,9 +128,9 @@ def test_frames_tell_how_far_the_dream_has_come(engine: Engine, cat: Tensor) -> 
     assert [frame.octave for frame in frames[1:]] == [1] * 4 + [2] * 4 + [3] * 4
     done = [frame.done for frame in frames]
     assert done == sorted(done) and (done[0], done[-1]) == (0, 1)
-    # A step in a larger octave is more of the work.
+    # A step of a larger octave is a larger share of the work.
     assert done[12] - done[11] > 1.2 * (done[4] - done[3])
-    assert frames[0].value != frames[0].value  # NaN: nothing was measured yet
+    assert frames[0].value != frames[0].value  # NaN: nothing was measured yet.
     assert all(frame.value > 0 for frame in frames[1:])
     assert frames[4].value > frames[1].value
 
@@ -195,7 +195,7 @@ def test_a_wrong_tensor_is_refused_before_the_first_frame(engine: Engine) -> Non
 
 
 def traces(network: Network) -> list[object]:
-    """All that a dream could leave behind in a network."""
+    """Return everything that a dream could leave behind in a network."""
     modules = list(network.network.modules())
     hooks = [module._forward_hooks or module._backward_hooks for module in modules]
     weights = list(network.network.parameters())
@@ -252,7 +252,7 @@ def test_two_dreams_step_by_step_equal_the_two_alone(
 def test_two_dreams_in_two_threads_equal_the_two_alone(
     cat: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Threads of Python's own have as many of torch's as they please, and so other bits in bfloat16.
+    # Python threads may get other numbers of torch threads, and so other bits in bfloat16.
     monkeypatch.setenv("DREAM_PRECISION", "float32")
     engine = Engine("cpu")
     recipes = [
@@ -263,7 +263,7 @@ def test_two_dreams_in_two_threads_equal_the_two_alone(
     together: dict[int, Tensor] = {}
 
     def work(index: int) -> None:
-        # An engine of its own for every other one, which loads and traces while others dream.
+        # Every other thread has its own engine, which loads and traces while others dream.
         own = engine if index % 2 else Engine("cpu")
         together[index] = last(own, cat, recipes[index])
 
@@ -295,7 +295,7 @@ def test_an_adam_dream_equals_that_of_torch(exact_network: Network, cat: Tensor)
 
 
 def test_adam_takes_the_strides_that_its_step_says(engine: Engine, cat: Tensor) -> None:
-    # As the normalised rule at the same knobs, within a factor of two: 20 steps, one octave.
+    # Within a factor of two of the normalised rule at the same knobs: 20 steps, one octave.
     recipe = DreamRecipe(octaves=1, iterations=20, max_side=200)
     small = F.interpolate(cat, (133, 200), mode="bicubic", antialias=True).clamp(0, 1)
     normal, adam = (
@@ -313,7 +313,7 @@ def test_coarse_and_fine_octaves_have_layers_of_their_own(network: Network, cat:
     coarse = list(render_recipes(network, [mixed.with_changes(layer="inception5a")], cat))
     assert torch.equal(frames[2].tensor, coarse[2].tensor)
     assert not torch.equal(frames[3].tensor, coarse[3].tensor)
-    # The second octave is one at inception3b that starts from where the first ended.
+    # The second octave dreams at inception3b from where the first ended.
     assert frames[3].value != coarse[3].value
 
 
@@ -350,15 +350,15 @@ TINY = DreamRecipe(octaves=2, iterations=2, max_side=200)
 
 
 def test_every_knob_that_is_no_picture_is_tried_below() -> None:
-    others = {"model", "guide", "mask", "feather"}  # In tests of their own.
+    others = {"model", "guide", "mask", "feather"}  # These have their own tests.
     assert set(KNOB_VALUES) == set(knobs(DreamRecipe)) - others
 
 
 @pytest.mark.parametrize("name", KNOB_VALUES)
 def test_every_knob_changes_the_picture(name: str, engine: Engine, cat: Tensor) -> None:
-    # Small pictures have no tiles.
+    # Small images have no tiles.
     recipe = TINY.with_changes(max_side=451) if name == "tile" else TINY
     without = last(engine, cat, recipe)
     changed = last(engine, cat, recipe.with_changes(**{name: KNOB_VALUES[name]}))
-    # Tiles, each seen in its surroundings, change least.
+    # Tiles with their surroundings change least.
     assert without.shape != changed.shape or difference(without, changed) > 0.005

@@ -1,4 +1,4 @@
-"""The same recipe gives the same picture, bit by bit, on any x86-64 and any number of threads."""
+"""A recipe gives the same image bit by bit on any x86-64 and with any number of threads."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ SMALL = {"max_side": 160, "iterations": 3}
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
-    """All kinds of pictures, with all that goes into them; none of them large."""
+    """Return recipes of all kinds and knobs, all of them small."""
     disc = np.hypot(*(np.mgrid[:300, :451] - np.array([[[150]], [[200]]]))) < 100
     mask = tmp_path_factory.mktemp("same") / "mask.png"
     Image.fromarray((disc * 255).astype(np.uint8)).save(mask)
@@ -35,7 +35,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
         DreamRecipe(guide=guide, objective="texture", pull=0.05, **SMALL),  # type: ignore[arg-type]
         DreamRecipe(rule="adam", octaves=1, iterations=8, smoothing=2.0, max_side=131),
         DreamRecipe(channels="7,12:0.5", keep_colours=True, total_variation=0.5, **SMALL),  # type: ignore[arg-type]
-        DreamRecipe(octaves=1, iterations=8, max_side=448),  # Sums that threads share.
+        DreamRecipe(octaves=1, iterations=8, max_side=448),  # Sums that several threads share.
         DreamRecipe(tile=128, octaves=1, iterations=1, max_side=400),
     ]
     channels = [
@@ -63,7 +63,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 
 @pytest.fixture(scope="module")
 def local_digests(jobs: list[Job]) -> list[str]:
-    """The pictures as this processor makes them, with as many threads as these tests have."""
+    """Return the digests of the images on this processor, with the tests' threads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DREAM_PRECISION", "float32")
         engine = Engine("cpu")

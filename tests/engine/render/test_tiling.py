@@ -26,7 +26,7 @@ from tests.support.memory import measure_large_dream
 
 @pytest.fixture(scope="module")
 def coffee() -> Tensor:
-    """A photo of 600 x 400."""
+    """Return a photo of 600 x 400."""
     return load_image(EXAMPLES / "coffee.jpg")
 
 
@@ -74,7 +74,7 @@ def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> N
     picture = F.interpolate(noise, (450, 670))
 
     def value_and_grad(seen: Tensor) -> tuple[Tensor, Tensor]:
-        return seen.sum((1, 2, 3)), 2 * seen  # A gradient that says where it was looked for.
+        return seen.sum((1, 2, 3)), 2 * seen  # A gradient that encodes its position.
 
     shift = partial(random_shift, jitter=128, generator=torch.Generator().manual_seed(5))
     for _ in range(4):
@@ -97,7 +97,7 @@ def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
     )
     _, pieces = read(coffee)
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.99
-    # As strong everywhere: at the borders between tiles as within them, at the edges as inside.
+    # Equally strong at tile borders, within tiles, and at the edges.
     strength = [F.avg_pool2d(each.abs().mean(1, keepdim=True), 40) for each in (whole, pieces)]
     share = strength[1] / strength[0].clamp(min=strength[0].mean() / 5)
     share = share[strength[0] > strength[0].mean() / 5]
@@ -180,13 +180,13 @@ def dream_change(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor
     return frame.tensor - picture
 
 
-# Its finest octaves are cut: the last one alone, or the last two.
+# Tiles are used in the last octave alone, or in the last two.
 TILED_RECIPE = DreamRecipe(octaves=2, iterations=3)
 
 
 @pytest.fixture(scope="module")
 def full_change(engine: Engine, coffee: Tensor) -> Tensor:
-    """What a dream changes in the photo, seen whole."""
+    """Return the change by a dream without tiles."""
     return dream_change(engine, coffee, TILED_RECIPE.with_changes(tile=2048))
 
 
@@ -225,6 +225,6 @@ def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_dream_of_1536_pixels_takes_less_than_a_gigabyte_and_a_quarter(tmp_path: Path) -> None:
-    # `make bench` tries 4096.
+    # `make bench` measures 4096.
     peak, _ = measure_large_dream(tmp_path, 1536, "--octaves", "1", "--iterations", "1")
     assert peak * 1024**2 < 1.25e9

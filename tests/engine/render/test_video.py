@@ -1,4 +1,4 @@
-"""A dreamed video: what was dreamed moves along, sound and times stay, and it goes on when cut."""
+"""In a dreamed video the dream moves along, sound and times stay, and it resumes."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -34,7 +34,7 @@ TINY = {"max_side": 48, "iterations": 1}
 
 
 def dream_video(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tensor]:
-    """The frames (N, 3, H, W) of a video, dreamed."""
+    """Dream the frames (N, 3, H, W) of a video."""
     (job,) = engine.plan([recipe], size_of(seen))
     job = replace(job, stages=job.stages * len(seen))
     return [frame.tensor for frame in engine.render([job], seen) if frame.finished]
@@ -42,13 +42,13 @@ def dream_video(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tenso
 
 def test_a_flow_leads_from_the_new_frame_back_to_the_old_one(cat: Tensor) -> None:
     photo = resize_clamped(cat, (120, 180))
-    before, seen = photo[..., 10:-10], photo[..., 6:-14]  # Things move to the right by 4.
+    before, seen = photo[..., 10:-10], photo[..., 6:-14]  # The image moves right by 4 pixels.
     flow = backward_flow(before, seen)
     inner = (slice(10, -10), slice(15, -15))
     off = np.hypot(flow[inner][..., 0] + 4, flow[inner][..., 1])
     assert float(np.median(off)) < 0.15
     assert difference(warp(before, flow)[(..., *inner)], seen[(..., *inner)]) < 3
-    # What comes in from beyond the edge was nowhere.
+    # The part that enters at the edge has no source.
     assert in_bounds_mask(flow)[..., 20:-20, 2].mean() < 0.1 and in_bounds_mask(flow)[..., 60].all()
 
 
@@ -118,7 +118,7 @@ def test_sound_is_there_and_in_step(source: str, codec: str, ending: str, tmp_pa
 
 
 def damage_audio(video: Path, packets: range) -> Path:
-    """The same video with nonsense for those packets of its sound, in place."""
+    """Overwrite those audio packets of a video with nonsense, in place."""
     content = bytearray(video.read_bytes())
     with av.open(str(video)) as container:
         sound = [packet for packet in container.demux(audio=0) if packet.size]
@@ -135,12 +135,12 @@ def test_damaged_sound_costs_no_film(ending: str, tmp_path: Path) -> None:
     path = damage_audio(add_beeps(tmp_path / "in.mp4", silent, [0.5, 1.5]), range(40, 44))
     out = write_with_audio(tmp_path / f"out.{ending}", path)
     assert not out.remark and read_video_info(out.path).frame_count == 2
-    if ending == "webm":  # An MP4 has it as it was, damage and all.
+    if ending == "webm":  # An MP4 copies the audio unchanged, damage included.
         assert find_beeps(out.path)[0] == pytest.approx(0.5, abs=0.03)
 
 
 def write_with_audio(path: Path, source: Path) -> VideoWriter:
-    """A film of two seconds, with the sound of that video."""
+    """Write a video of two seconds with the sound of another one."""
     film = VideoWriter(path, VideoRecipe(), (48, 64), Fraction(1), Fraction(1))
     with film.open_part(Fraction(0)) as part:
         for at, image in enumerate(pan_noise(2)):
@@ -170,7 +170,7 @@ def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
             patch.setattr("dream.commands.videos.show_progress_bar", stopped)
             assert command_line.main(["video", str(unknown), *options]) == code
         assert capsys.readouterr().err.startswith(said) and read_video_info(out).frame_count < 4
-    assert not write_with_audio(tmp_path / "out.gif", unknown).remark  # A GIF has no sound at all.
+    assert not write_with_audio(tmp_path / "out.gif", unknown).remark  # A GIF has no sound.
     heard = add_beeps(tmp_path / "in.mp4", silent, [0.05])
 
     def fails(*_: Any) -> Any:

@@ -1,4 +1,4 @@
-"""An endless zoom: as fast as asked for at any rate, as bright at the end, and cut anywhere."""
+"""A zoom has its speed at any frame rate, stays bright, and can be interrupted anywhere."""
 
 import itertools
 import math
@@ -35,9 +35,9 @@ def zoom_frames(engine: Engine, photo: Tensor, recipe: ZoomRecipe) -> list[Tenso
 
 
 def measure_zoom(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
-    """How many times larger things are in the second picture, by what fits its middle best.
+    """Return how many times larger the second image shows things, by the best fit of its middle.
 
-    By brightness alone: colours and contrast are held, whatever comes into sight.
+    Uses brightness alone, since a zoom keeps colours and contrast.
     """
     before, after, fits = luminance(before), luminance(after), {}
     for step in range(100, 400):
@@ -97,7 +97,7 @@ def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> No
         assert looks[at].colourfulness.item() == pytest.approx(
             looks[29].colourfulness.item(), rel=0.05
         )
-    # What was dull is not any more.
+    # The dull image has gained contrast.
     assert looks[29].contrast.item() > 0.19
 
 
@@ -174,7 +174,7 @@ def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
 
     assert paint("whole.mp4", 1000)
     assert not paint("cut.mp4", 9)
-    # It has what was painted when it was stopped, and plays.
+    # It holds the frames finished before the stop, and plays.
     assert read_video_info(tmp_path / "cut.mp4").frame_count == 7
     assert not paint("cut.mp4", 3) and paint("cut.mp4", 1000)
     whole, cut = (tmp_path / f"{name}.mp4" for name in ("whole", "cut"))
@@ -231,7 +231,7 @@ def test_a_plan_makes_nothing_for_each_frame_that_is_alike(layer: str, engine: E
 
 
 def test_a_frame_is_a_dream_of_the_one_before(engine: Engine, cat: Tensor) -> None:
-    """The first one, that of the photo: an ordinary dream of few steps."""
+    """The first frame is an ordinary dream of the photo in few steps."""
     first, *_ = zoom_frames(engine, cat, ZoomRecipe(seconds=0.1, fps=10, max_side=96, iterations=3))
     recipe = DreamRecipe(octaves=1, iterations=3, step=1.5, max_side=96)
     start, *_, dreamed = engine.dream(cat, recipe)
