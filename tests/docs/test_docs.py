@@ -1,4 +1,4 @@
-"""README and docs/ say what is so: tables, commands, snippets, links, the Space's front matter."""
+"""README and docs/ are correct: tables, commands, snippets, links, the Space's front matter."""
 
 import re
 import shlex
@@ -31,9 +31,9 @@ from tools.measure import correlation
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-# What is run, README first.
+# Pages whose commands run, README first.
 DOCS = "\n".join([README, *(page.read_text(encoding="utf-8") for page in PAGES)])
-# What is read.
+# Pages that are only read.
 TEXT = DOCS + "".join(
     (ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md")
 )
@@ -75,7 +75,7 @@ def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
     sources = [card.source for card in catalogue.CARDS.values() if card.source.repo]
     pinned = {f"{source.repo} {source.file} {source.revision}" for source in sources}
     assert set(data["preload_from_hub"]) <= pinned
-    # A build fails with the repository it preloads from; all others have torchvision behind them.
+    # A Space's build fails with the repository it preloads; others fall back to torchvision.
     assert all(line.startswith("timm/") for line in data["preload_from_hub"])
     assert all(source.url.startswith(catalogue.TORCHVISION_URL) for source in sources)
     assert set(data["models"]) == {source.repo for source in sources}
@@ -99,7 +99,7 @@ def test_the_python_snippets_run(
     }
     assert re.findall(r"channel \d+ answers \d+\.\d\d\n", capsys.readouterr().out)
     assert read_recipe(tmp_path / "dream.png", DreamRecipe).layer == "inception3b"
-    # What was given as a file travels as a picture.
+    # A file argument is embedded as an image.
     assert read_recipe(tmp_path / "fish.png", DreamRecipe).guide.startswith("data:image/")
 
 
@@ -110,7 +110,7 @@ COMMANDS = [
     if line.startswith("python -m dream")
 ]
 OUTPUT_FILES = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
-# How the commands that make them are run; the class image as it stands, to be the one that ships.
+# Options that shrink commands; the class image runs unchanged, to equal the shipped one.
 SMALL_OPTIONS = {"image": ["--max-side", "160"], "channel": ["--size", "64", "--steps", "8"]}
 
 
@@ -119,7 +119,7 @@ def test_every_command_is_one_that_the_program_takes() -> None:
     for arguments in COMMANDS:
         given = command_line._build_parser().parse_args(arguments)
         if getattr(given, "recipe", None) in OUTPUT_FILES:
-            given.recipe = None  # It is tried below.
+            given.recipe = None  # Tested below.
         kinds: dict[str, type[Recipe]] = {"image": DreamRecipe, "sheet": DreamRecipe}
         kinds |= {"channel": ChannelRecipe, "class": ClassRecipe, "pipe": LiveRecipe}
         kinds |= {"zoom": ZoomRecipe, "video": VideoRecipe, "making-of": DreamRecipe}
@@ -133,7 +133,7 @@ def test_every_command_is_one_that_the_program_takes() -> None:
 def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DREAM_PRECISION", "float32")  # In which they were made.
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # The precision in which they were made.
     for arguments in COMMANDS:
         if "-o" in arguments and arguments[arguments.index("-o") + 1] in OUTPUT_FILES:
             small = SMALL_OPTIONS.get(arguments[0], [])
@@ -141,10 +141,10 @@ def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     settled = Engine("cpu").settle(ClassRecipe())
     ships, made = EXAMPLES / "class-goldfish-seed0.png", tmp_path / "goldfish.png"
     assert read_recipe(made) == settled == read_recipe(ships)
-    # The page opens on what its recipe makes.
+    # The page opens with its recipe's image.
     shown, again = (load_image(path) for path in (ships, made))
     assert torch.equal(shown, again) or not CAN_REMAKE
-    # Elsewhere it is another goldfish, but in the same places.
+    # Elsewhere it is another goldfish in the same places.
     assert correlation(shown, again, torch.zeros_like(shown)) > 0.4
     assert read_recipe(tmp_path / "dogs.png") == ChannelRecipe(channel=80, size=64, steps=8)
     assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").with_changes(
@@ -166,7 +166,7 @@ def test_the_make_targets_it_names_are_there() -> None:
 
 
 def anchors(page: str) -> set[str]:
-    """What may stand behind the # of a link to that page: its headings, as GitHub spells them."""
+    """Return the anchors of a page: its headings, as GitHub spells them."""
     titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -224,7 +224,7 @@ def test_the_front_matter_is_valid_for_a_space() -> None:
     assert data["title"].strip() and re.fullmatch(r"[\U0001F300-\U0001FAFF]", data["emoji"])
     assert data["suggested_hardware"] in {each.value for each in SpaceHardware}
     assert all(isinstance(tag, str) for tag in data["tags"])
-    # Others the hub ignores without a word, as `hardware`; `thumbnail` comes with the sync.
+    # The hub silently ignores others, such as `hardware`; the sync adds `thumbnail`.
     assert set(data) == {
         *("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version"),
         *("app_file", "short_description", "suggested_hardware", "license", "models"),

@@ -1,4 +1,4 @@
-"""The page, the API and the command line take each example that a help, a field or docs/ gives."""
+"""Page, API and command line accept each example of help texts, fields and docs/."""
 
 import argparse
 import io
@@ -22,14 +22,14 @@ from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import call, upload
 from tests.support.videos import pan_noise, write_video
 
-# As "0 s: inception4c; 5 s: inception3b seed 7", "inception5a>inception3b:0.5", "0-15", "as 7".
+# Such as "0 s: inception4c; 5 s: inception3b seed 7", "inception5a>inception3b:0.5", "0-15".
 EXAMPLE = re.compile(
     r"(?:\d+ s: \w+(?: seed \d+)?(?:; )?)+"
     r"|\b[A-Za-z]\w*(?:[:,>]\w+(?:\.\d+)?)+|\b\d+(?:[:,-]\d+(?:\.\d+)?)+|(?<=\b[Aa]s )\w*\d\w*"
 )
 ZOOM_ONLY = "Key frames are for a zoom; give a layer, as inception4c"
 CAT = EXAMPLES / "cat.jpg"
-# All else is small; a sheet of the API or the command line has two dreams.
+# Everything else is small; a sheet of the API or the command line has two dreams.
 SMALL: dict[str, Any] = {"octaves": 1, "iterations": 1, "steps": 1, "tries": 1, "count": 1}
 SMALL |= {"max_side": 64, "size": 64, "seconds": 0.5, "fps": 4}
 SHEET = {"intensities": "3,6"}
@@ -173,5 +173,5 @@ def test_docs_give_no_other_examples() -> None:
     spans = re.findall(r"`([^`\n]+)`", texts)
     shown = {example for each in spans for example in EXAMPLE.findall(each)} - {"cuda:1"}
     tried = {example for *_, example in (*api_examples(), *command_examples())}
-    # A sweep's, of layers as any; tried with the commands of docs/.
+    # A sweep's example, tested with the commands of docs/.
     assert shown - {"inception3b:0.5,inception4c"} <= tried and len(shown) >= 4

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, at desk and phone size: upload, dream, watch, stop, download."""
+"""The page in a real Chromium, at desktop and phone size: upload, dream, watch, stop, download."""
 
 import io
 import re
@@ -34,9 +34,9 @@ from tests.support.browser import (
     upload,
 )
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
-# What does the same at either size is tried at one of them.
+# Tests that do the same at both sizes run at one of them.
 on_desktop = pytest.mark.parametrize("page", ["desk"], indirect=True)
 on_phone = pytest.mark.parametrize("page", ["phone"], indirect=True)
 
@@ -76,7 +76,7 @@ def test_what_a_dream_will_take_is_said_before_and_follows_the_controls(page: Pa
     upload(page, EXAMPLES / "galaxies.jpg")
     open_advanced(page)
     fill(page, "Iterations", 1)
-    # How long exactly, a busy machine had learned.
+    # The exact time depends on what the busy machine measured.
     expect(line).to_have_text(re.compile(r"about [1-9] seconds?$"))
     assert seconds() < most
 
@@ -93,7 +93,7 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str
     page.wait_for_timeout(2 * SECONDS)
     assert asked
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
-    # Nor does it hold a connection, of which a browser has six: a seventh page would stay blank.
+    # It holds no connection either: a browser has six, and a seventh page would stay blank.
     for _ in range(60):
         if not (open_still := set(asked) - set(ended)):
             break
@@ -113,7 +113,7 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
         if match := re.match(r"Octave (\d) of (\d), step (\d+) of (\d+), ([\d.]+) s left", text):
             seen.add((match[1], sources(page)[-1]))
         page.wait_for_timeout(50)
-    # It changed before one's eyes, in more than one octave.
+    # The preview changed in more than one octave.
     assert len({picture for _, picture in seen}) >= 3 and len({octave for octave, _ in seen}) >= 2
     expect(page.locator("#go")).to_be_visible()
     expect(page.locator("#stop")).to_be_hidden()
@@ -123,7 +123,7 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 17, 2.4)
     change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
     assert 15 < change < 45
-    # Again: not of the photo, but of what was dreamed.
+    # The second dream starts from the first, not from the photo.
     fill(page, "Intensity", 1)
     with page.expect_response(re.compile("/queue/data|/call/")):
         page.click("#again")
@@ -145,11 +145,11 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page, tmp_path
     page.keyboard.press("Escape")
     page.wait_for_timeout(1 * SECONDS)
     after_a_second = sources(page)
-    # The words may come a little later than the stop where the machine has more to do.
+    # On a busy machine the status may follow the stop a little later.
     expect(status(page)).to_contain_text("Stopped", timeout=3 * SECONDS)
     expect(page.locator("#go")).to_be_visible()
     page.wait_for_timeout(1.5 * SECONDS)
-    assert sources(page) == after_a_second  # nothing goes on behind it
+    assert sources(page) == after_a_second  # Nothing continues after it.
     upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.click("#go")
@@ -158,7 +158,7 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page, tmp_path
 
 @on_phone
 def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
-    page.wait_for_timeout(1 * SECONDS)  # A click on a page that is not alive yet is lost.
+    page.wait_for_timeout(1 * SECONDS)  # A click before the scripts run is lost.
     page.locator(".gallery-item img, .gallery img").nth(2).click()
     expect_photo(page, "clouds.jpg")
     page.locator(".layers:visible button", has_text="Rings").click()
@@ -214,7 +214,7 @@ def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -
     said = "vgg16 cannot be downloaded right now. Choose another network."
     expect(status(page)).to_have_text(said)
     assert sources(page) == before
-    # A picture of what Dreamlet brings leads back to it.
+    # An image that Dreamlet made selects Dreamlet again.
     page.locator(".layers:visible button", has_text="Rings").click()
     expect(page.get_by_label("Network", exact=True)).to_have_value("dreamlet · here")
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
@@ -292,7 +292,7 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
     open_channels(page)
     page.locator(".layers:visible button", has_text="Rings").click()
     expect(said(page)).to_contain_text("16 channels of inception3b.")
-    # Others on the phone than at the desk: what was made once is there at once.
+    # Other channels on the phone than on the desktop, since cached ones appear at once.
     channel = page.viewport_size["width"] % 300  # type: ignore[index]
     page.locator("#numbers textarea, #numbers input").fill(f"5,{channel}")
     open_advanced(page)
@@ -430,7 +430,7 @@ def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(
     expect(verdict(page)).to_contain_text("There is no class 'unicorn'; try")
     page.get_by_label("Class", exact=True).fill("pizza")
     page.keyboard.press("Tab")
-    # In a browser as slow as a phone's, which has frames to show yet when the stop comes.
+    # A browser as slow as a phone's still has frames to show when the stop comes.
     with slow_cpu(page):
         page.click("#make")
         expect(page.locator("#stop-make")).to_be_visible()
@@ -449,7 +449,7 @@ def open_section(page: Page, name: str) -> None:
 
 
 def open_painter(page: Page) -> Locator:
-    """The painter, open and with the photo on it."""
+    """Open the painter; return its canvas with the photo."""
     open_section(page, "Dream in a part of the photo")
     expect(page.locator("#mask button[aria-label='Brush']")).to_be_visible()
     page.wait_for_timeout(1.5 * SECONDS)
@@ -457,7 +457,7 @@ def open_painter(page: Page) -> Locator:
 
 
 def stroke(page: Page, canvas: Locator) -> None:
-    """A stroke over the middle of the picture."""
+    """Paint a stroke over the middle of the image."""
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box
@@ -470,7 +470,7 @@ def stroke(page: Page, canvas: Locator) -> None:
 
 
 def dream_and_wait(page: Page, what: str = "Dreamed in") -> None:
-    """Press the button, and wait for a dream that was not there before."""
+    """Press the button and wait for a new dream."""
     before = sources(page)[-1]
     page.click("#go")
     expect(page.locator("#stop")).to_be_visible()
@@ -480,7 +480,7 @@ def dream_and_wait(page: Page, what: str = "Dreamed in") -> None:
 
 
 def mean_colour(image: Image.Image) -> Any:
-    """The mean colour of what is not as white as the page."""
+    """Return the mean colour of pixels that are not as white as the page."""
     pixels = np.asarray(image.convert("RGB"))
     return pixels[pixels.min(2) < 230].mean(0)
 
@@ -512,13 +512,13 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
     dream_and_wait(page)
-    # The photo, the strokes and both together, once: more would take minutes on a slow line.
+    # The photo, the strokes and both combined, once: more would take minutes on a slow connection.
     assert sum(url.endswith("/upload") for url in sent) == 3
     path = download(page, tmp_path)
     change = (load_image(path) - load_image(cat)).abs().sum(1)
     inside = (change > 0).float().mean()
     assert 0.005 < inside < 0.3 and change.max() * 255 > 20
-    # Another photo has no mask; the dreamed one brings its own.
+    # Another photo has no mask; the dream brings its own.
     upload(page, galaxies)
     expect_on_painter(page, galaxies)
     dream_and_wait(page)
@@ -529,7 +529,7 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     dream_and_wait(page)
     recipe = read_recipe(path, DreamRecipe)
     assert read_recipe(download(page, tmp_path / "again"), DreamRecipe) == recipe
-    # So it does where nobody opens the painter.
+    # The same without opening the painter.
     page.goto(address)
     page.set_input_files("#photo input[type=file]", path)
     expect(status(page)).to_contain_text("was dreamed here; the controls are set to its recipe")
@@ -557,7 +557,7 @@ def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path
     ).first.click()
     expect(layer).to_have_value("Faces, fur · inception4c")
     expect(objective).to_have_value("automatic")  # Texture needs a guide.
-    # From the recipe alone the very same picture comes again.
+    # The recipe alone gives the same image.
     open_section(page, "Recipe: keep, share, load")
     text = page.locator("#recipe textarea").input_value()
     assert DreamRecipe.from_json(text) == recipe
@@ -777,7 +777,7 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     expect(status(page)).to_contain_text("Stopped. Dream again goes on from here.")
     expect(page.locator("#go")).to_be_visible()
     before = sources(page)
-    # What is shown is what is downloaded: all of it, of which no recipe is told.
+    # The whole shown image is downloaded, without a recipe.
     named = r"dream-clouds-inception4c-i10-seed0-\d+\.png"
     assert load_image(download_after_a_stop(page, tmp_path, named)).shape[3] == 640
     page.click("#came-about")
@@ -796,7 +796,7 @@ def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
 ) -> None:
     upload(page, small_photo("cat.jpg", tmp_path))
     before = sources(page)
-    page.route("**/queue/join*", lambda route: None)  # The server has much to do.
+    page.route("**/queue/join*", lambda route: None)  # The server is busy.
     page.click("#go")
     expect(status(page)).to_have_text("One moment …")
     photo = page.locator("#photo img").get_attribute("src")
@@ -811,7 +811,7 @@ def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
 def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
     lines = page.locator("#made-of p")
     expect(lines.first).to_have_text("Dreamlet at inception4c (faces, fur)")
-    held: list[Any] = []  # What else follows from the photo, on a server that has much to do.
+    held: list[Any] = []  # The photo's other updates, on a busy server.
     page.route("**/run/predict*", lambda route: held.append(route))
     upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
@@ -835,7 +835,7 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     expect(page.locator("#shared-link")).to_contain_text("The link is on the clipboard")
     assert page.evaluate("window.copied").startswith(page.url.partition("?")[0])
     expect(others).to_have_count(4)
-    upload(page, small_photo("coffee.jpg", tmp_path))  # Which has not been dreamed at those.
+    upload(page, small_photo("coffee.jpg", tmp_path))  # It was not dreamed at these.
     expect(others).to_have_count(0)
 
 

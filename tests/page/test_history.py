@@ -1,4 +1,4 @@
-"""The dreams of a visit, packed."""
+"""The ZIP of a visit's dreams."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from dream.page.image_stream import new_output_folder
 from dream.page.widgets.history import append_dream, zip_history
 from dream.page.widgets.saved_visit import MAX_DREAMS, History, HistoryEntry
 
-# Out of a page, what a toast says is a warning.
+# Outside a page a toast becomes a warning.
 warns_of_dreams = pytest.mark.filterwarnings("default:These dreams")
 
 
@@ -26,7 +26,7 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_dreams(*names: str) -> list[Path]:
-    """A dream by each of those names, each in a folder and with a recipe of its own."""
+    """Write a dream of each name, each with its own folder and recipe."""
     paths = []
     for seed, name in enumerate(names):
         paths.append(new_output_folder() / name)
@@ -35,7 +35,7 @@ def write_dreams(*names: str) -> list[Path]:
 
 
 def browser_visit(paths: list[Path]) -> dict[str, Any]:
-    """A visit of those dreams, as a browser keeps it."""
+    """Return a visit with those dreams, as a browser stores it."""
     return History(dreams=tuple(HistoryEntry(*[str(path)] * 3) for path in paths)).to_browser()
 
 

@@ -1,4 +1,4 @@
-"""The tab "Live" in a real Chromium, whose camera is a video that is made here."""
+"""The tab "Live" in a real Chromium, whose camera plays a test video."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS, SECONDS, expect_phot
 from tests.support.stream import open_stream
 from tests.support.videos import pan_noise, write_camera_file
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
@@ -53,14 +53,14 @@ def test_frames_are_small_jpegs() -> None:
 
 @contextmanager
 def open_camera_page(playwright: Playwright, address: str, seen: Path) -> Iterator[Page]:
-    """The tab in a browser of its own, whose camera sees that; it records."""
+    """Open the tab in a new browser whose camera plays a file, and start recording."""
     flags = [*CHROMIUM_FLAGS, *CAMERA, f"--use-file-for-fake-video-capture={seen}"]
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
     window = browser.new_page()
     window.set_default_timeout(30 * SECONDS)
     with open_page(window, address, "desk") as page:
         page.get_by_role("tab", name="Live").click()
-        expect(page.locator("#mirror img")).to_be_visible()  # It opens on a dream.
+        expect(page.locator("#mirror img")).to_be_visible()  # It opens with a dream.
         page.locator("#camera [title='grant webcam access'] button").click()
         page.locator("#camera [title='start recording']").click()
         yield page
@@ -72,7 +72,7 @@ def said(page: Page) -> str:
 
 
 def next_dream(page: Page, before: str = "") -> tuple[str, np.ndarray]:
-    """What the mirror shows next, and its mean colour."""
+    """Wait for the next dream; return its source and mean colour."""
     page.wait_for_function(
         """before => {
           const now = document.querySelector("#mirror img")?.src;
@@ -88,7 +88,7 @@ def next_dream(page: Page, before: str = "") -> tuple[str, np.ndarray]:
 
 
 def tinted_pan(colour: tuple[int, int, int]) -> list[Image.Image]:
-    """A pan over smooth noise in that colour."""
+    """Return a pan over smooth noise tinted with that colour."""
     tint = Image.new("RGB", (160, 120), colour)
     return [Image.blend(image, tint, 0.7) for image in pan_noise(20, (120, 160))]
 
@@ -114,8 +114,8 @@ def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itsel
             stack = open_camera_page(playwright, address, blue)
             other = stack.__enter__()
             expect(other.locator("#live-status")).to_contain_text("1 dream before yours")
-            next_dream(one, source)  # It goes on.
-        # The one is closed, so it is the other's turn.
+            next_dream(one, source)  # It continues.
+        # The first is closed, so the second gets its turn.
         _, colour = next_dream(other)
         assert colour[2] > colour[0] + 40
         other.click("#freeze")
@@ -131,7 +131,7 @@ def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itsel
 
 
 def check_wall_view(page: Page, address: str) -> None:
-    """Nothing need be pressed, and there is nothing else to be seen."""
+    """Nothing has to be pressed, and nothing else is visible."""
     page.set_viewport_size({"width": 640, "height": 400})
     page.goto(f"{address}/?wall")
     _, colour = next_dream(page)
@@ -140,7 +140,7 @@ def check_wall_view(page: Page, address: str) -> None:
     assert box == {"x": 0, "y": 0, "width": 640, "height": 400}
     expect(page.locator("#camera")).to_be_hidden()
     expect(page.locator("#leave-screen")).to_be_hidden()
-    expect(page.locator("#camera video")).to_be_visible()  # Or Safari would have no frames of it.
+    expect(page.locator("#camera video")).to_be_visible()  # Else Safari would get no frames of it.
 
 
 def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
@@ -176,7 +176,7 @@ def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
 
 
 def check_filled_window(page: Page) -> None:
-    """As on an iPhone, where no element fills the screen; a button and Escape lead back."""
+    """As on an iPhone, which has no full screen for elements; a button and Escape lead back."""
     page.evaluate("delete Element.prototype.requestFullscreen")
     for leave in (lambda: page.click("#leave-screen"), lambda: page.keyboard.press("Escape")):
         page.click("#fill-screen")
@@ -186,22 +186,22 @@ def check_filled_window(page: Page) -> None:
         leave()
         expect(page.locator("#freeze")).to_be_visible()
         expect(page.locator("#leave-screen")).to_be_hidden()
-    expect(page.locator("#camera [title='stop recording']")).to_be_visible()  # It goes on.
+    expect(page.locator("#camera [title='stop recording']")).to_be_visible()  # It continues.
 
 
 def test_who_goes_leaves_no_stream_behind(address: str) -> None:
-    """Without a word, too: Gradio would keep the place for five minutes."""
+    """Also when the browser just vanishes; Gradio would keep the turn for five minutes."""
     frame = Image.new("RGB", (64, 48), "red")
-    for _ in range(3):  # Two have a place.
+    for _ in range(3):  # Two streams may run.
         with open_stream(address) as send:
             while not send(frame):
-                pass  # The one before has only just gone.
+                pass  # The previous one has only just left.
 
 
 @pytest.mark.parametrize("sent", ["garbage", "http://127.0.0.1/x"])
 def test_what_is_no_frame_ends_the_stream_in_one_line(address: str, sent: str) -> None:
     with open_stream(address) as send:
         while not send(Image.new("RGB", (64, 48), "red")):
-            pass  # The one before has only just gone.
+            pass  # The previous one has only just left.
         with pytest.raises(DreamError, match=r"this is no frame of a camera: .*$"):
             send(sent)

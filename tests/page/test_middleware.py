@@ -1,4 +1,4 @@
-"""The front door: who can use the page, what waiting visitors are told, how it looks outside."""
+"""Accessibility, the queue's messages, and the page as other sites and Spaces show it."""
 
 import json
 import re
@@ -29,7 +29,7 @@ AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("Deep Dream", "Channel visualization", "Class image", "Zoom and video")
 HOST = "someone-dreams.hf.space"
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
@@ -38,7 +38,7 @@ needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: make 
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as it is on a Space."""
+    """Run the app as on a Space; yield its address."""
     log = tmp_path_factory.mktemp("space") / "log"
     known = {"SYSTEM": "spaces", "SPACE_ID": "someone/dreams", "SPACE_HOST": HOST}
     with run_app(log, **known) as address:
@@ -55,7 +55,7 @@ def open_at_size(window: Page, address: str, size: ViewportSize) -> Page:
     window.set_viewport_size(size)
     window.goto(address)
     expect(window.locator("#view img")).to_have_count(2)
-    # The script that names pictures has run, and Gradio listens.
+    # The script that sets alt texts has run, and Gradio listens.
     expect(window.locator("#view img").first).to_have_attribute("alt", "coffee")
     window.wait_for_timeout(1 * SECONDS)
     return window
@@ -86,7 +86,7 @@ def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme
         folded = page.locator("button.label-wrap:not(.open):visible")
         while folded.count():
             folded.first.click()
-        page.wait_for_timeout(0.5 * SECONDS)  # What fades has faded.
+        page.wait_for_timeout(0.5 * SECONDS)  # Transitions have ended.
         found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
         assert len(found["passes"]) > 15
         serious = [
@@ -106,7 +106,7 @@ NAME = """(each) => each.ariaLabel || each.textContent.trim() ||
   each.querySelector("img")?.alt || each.id"""
 
 
-# Where the words of an element lie, which itself may be wider.
+# The box of an element's text, since the element may be wider.
 WORDS = """(each) => {
   const range = document.createRange();
   range.selectNodeContents(each);
@@ -201,7 +201,7 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
         fill(page, "Intensity", 1)
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
         photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
-        # Once a dream was done at either door it can be said how long one takes.
+        # After a dream by page or API the time of one is known.
         second.click("#go")
         expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
         assert call(api, "deep_dream", {"image": photo, "octaves": 1, "max_side": 128})[0]
@@ -220,7 +220,7 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
             second.click("#go")
             expect(status(second)).to_contain_text("1 dream before yours")
             expect(status(second)).to_contain_text(re.compile(r"for about \d+ s more\."))
-            # What is wrong is said at once, and the buttons are as before.
+            # The error appears at once, and the buttons are as before.
             third.get_by_role("button", name="Mix layers").click()
             third.locator("#only textarea, #only input").fill("4096")
             third.click("#go")
@@ -233,7 +233,7 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
             assert status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
             told = third.evaluate("window.told")
             assert any(re.search(r"2 dreams before yours, about \d+ s\.", each) for each in told)
-            # One who gives up is told so; when the first one leaves, the last one's turn comes.
+            # The one who stops is told so; when the first leaves, it is the last one's turn.
             second.keyboard.press("Escape")
             expect(status(second)).to_contain_text("Stopped.")
     expect(status(third)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
@@ -250,7 +250,7 @@ def test_a_space_can_be_duplicated(window: Page, space: str, size: ViewportSize)
     assert page.evaluate("window.asked") == (
         "https://huggingface.co/spaces/someone/dreams?duplicate=true"
     )
-    # It takes no room of its own, and covers no words.
+    # It takes no space and covers no text.
     assert bottom_edge(page, "#go") <= size["height"]
     button = page.locator("#duplicate").bounding_box()
     assert button and button["x"] + button["width"] <= size["width"]
@@ -270,12 +270,12 @@ def test_at_home_there_is_nothing_to_duplicate(page: Page) -> None:
 
 
 def card_tags(address: str) -> dict[str, str]:
-    """What a site that shows a card reads in the page."""
+    """Return the page's tags that sites with link previews read."""
     tags = re.findall(
         r'<meta\s+(?:property|name)="((?:og|twitter):[^"]+)"\s+content="([^"]*)"',
         httpx.get(address).text,
     )
-    assert len(dict(tags)) == len(tags)  # none twice: they would take Gradio's
+    assert len(dict(tags)) == len(tags)  # No duplicates: sites would take Gradio's.
     return dict(tags)
 
 
@@ -288,7 +288,7 @@ def test_a_link_to_the_page_shows_its_name_and_a_dream(space: str) -> None:
     answer = httpx.get(space + where.path)
     assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
     assert answer.content == (EXAMPLES / "site" / "card.jpg").read_bytes()
-    # The picture can be read by everybody, its path by nobody, nor any other file.
+    # Everyone can read the image, but not its path or any other file.
     start, _, path = where.path.partition("=")
     assert path == "card.jpg"
     for name in (
@@ -355,7 +355,7 @@ def test_endpoints_share_the_fields_that_are_alike(address: str) -> None:
 def test_make_pictures_makes_favicon_and_card(
     name: str, make: Callable[[], Image.Image], size: tuple[int, int]
 ) -> None:
-    # Seen from afar: JPEG, and fonts, differ a little from one library to the next.
+    # Compared at low resolution, since JPEG and fonts differ between library versions.
     with Image.open(EXAMPLES / "site" / name) as image:
         assert image.size == size
         kept, made = (each.convert("RGBA").resize((32, 32)).tobytes() for each in (image, make()))

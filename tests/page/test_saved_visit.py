@@ -1,4 +1,4 @@
-"""A visit survives: a reload, a session that is let go, a restart, a line that is cut."""
+"""A visit survives a reload, a dropped session, a restart and a cut connection."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.browser import (
 from tests.support.line import open_line
 from tests.support.server import free_port, run_app
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 NAME = "0" * 32 + "/dream.png"
 
 
@@ -61,7 +61,7 @@ def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     visit = History.read(made)
     assert visit.shown.file.endswith(NAME) and len(visit.dreams) == MAX_DREAMS
     assert visit.to_browser() == {**made, "dreams": [[NAME] * 3] * MAX_DREAMS}
-    assert not visit.shown.found()  # There is no such file.
+    assert not visit.shown.found()  # The file does not exist.
     assert (
         History.read(History(shown=OPENING).to_browser()) == History()
         and OPENING.found() == OPENING
@@ -75,7 +75,7 @@ def page(request: Any, window: Page, address: str) -> Iterator[Page]:
 
 
 def dream_small(page: Page, folder: Path, *intensities: int) -> None:
-    """Dream a small photo of a cat, so often."""
+    """Dream a small photo of a cat at each intensity."""
     page.wait_for_timeout(1 * SECONDS)
     upload(page, small_photo("cat.jpg", folder))
     for count, intensity in enumerate(intensities, 1):
@@ -114,7 +114,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     assert download(page, tmp_path / "again").read_bytes() == first.read_bytes()
     strip(page).first.click()
     expect(status(page)).to_have_text("Dream 1 of this visit, and its recipe.")
-    # A link wins over what was kept, once; the strip stays.
+    # A link overrides the saved recipe once; the strip stays.
     page.goto(f'{address}/?recipe={{"intensity": 8}}')
     expect(status(page)).to_have_text(
         "The controls are set to the recipe of the link. Dream this photo by it."
@@ -132,7 +132,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     expect(status(page)).to_have_text("Your last visit is back.")
     expect_photo(page, "cat.jpg")
     expect(number(page, "Intensity")).to_have_value("3")
-    # What is malformed, and was put there by another hand, is a page as new.
+    # Malformed storage, written by others, opens a new page.
     page.evaluate("Object.keys(localStorage).forEach(key => localStorage[key] = 'x:y')")
     page.goto(address)
     expect(number(page, "Intensity")).to_have_value("5")
@@ -145,7 +145,7 @@ FORGETFUL = "import app; app.MAX_SESSIONS = 1; app.main()"
 
 @pytest.fixture
 def phone_window(window: Page) -> Iterator[Page]:
-    """A window for a server of one's own."""
+    """Yield a phone-size window for a test's own server."""
     width, height = WINDOW_SIZES["phone"]
     window.set_viewport_size({"width": width, "height": height})
     yield window
@@ -165,7 +165,7 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
     with run_app(log, "-c", FORGETFUL, **port) as address:
         open_app(page, address)
         dream_small(page, tmp_path, 1, 2)
-        other = browser.new_page()  # Its session takes the place of the page's.
+        other = browser.new_page()  # Its session evicts the page's.
         open_app(other, address)
         other.get_by_role("button", name="Creatures").click()
         expect(number(other, "Intensity")).to_have_value("7")
@@ -191,9 +191,9 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
             "dreams of the strip (3)."
         )
         expect(number(page, "Intensity")).to_have_value("1")
-        expect_photo(page, "clouds.jpg")  # Which ships.
+        expect_photo(page, "clouds.jpg")  # A shipped example.
         expect(strip(page)).to_have_count(0)
-        page.click("#again")  # The opening picture, which is shown.
+        page.click("#again")  # The opening image, which is shown.
         expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
         assert download(page, tmp_path).name.startswith("dream-coffee-inception4c-i1-")
     assert "Traceback" not in log.read_text()
@@ -217,7 +217,7 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
         expect(page.locator(".toast-body")).to_contain_text("Connection to the server was lost")
         page.wait_for_timeout((3 if server_knows else 15) * SECONDS)
         line.listen()
-        # The page comes back by itself.
+        # The page recovers by itself.
         ended = "Its dream was stopped on its way; Dream again goes on from here."
         said = f"Your last visit is back. {ended}" if server_knows else "Your last visit is back."
         expect(status(page)).to_have_text(said, timeout=60 * SECONDS)

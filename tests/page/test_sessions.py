@@ -1,4 +1,4 @@
-"""What is kept of a visit: by whom, how much, and who gives way when there is no more room."""
+"""Sessions: who has one, how many are kept, and which is evicted first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOM = 5
 
 
 class Visits:
-    """A page that keeps what is said to it, as visitors and callers of its API use it."""
+    """A page that stores its input, as visitors and API callers use it."""
 
     def __init__(self) -> None:
         with ValidatedBlocks() as self.page:
@@ -43,7 +43,7 @@ class Visits:
         self.client = TestClient(app)
 
     def call(self, name: str, visitor: str | None, given: str | None = None) -> Any:
-        """What it answers to that visitor, or to a call without a session."""
+        """Return the answer to a visitor, or to a call without a session."""
         sent = {"data": [given], "session_hash": visitor}
         answer = self.client.post(f"/gradio_api/run/{name}", json=sent)
         assert answer.status_code == 200, answer.text
@@ -51,12 +51,12 @@ class Visits:
 
     @property
     def kept(self) -> list[str]:
-        """Of whom something is kept, the latest last."""
+        """Return the visitors with stored state, the latest last."""
         return list(self.page.state_holder.session_data)
 
 
 async def call_in_loop(make: Callable[[], Any]) -> Any:
-    """What that makes: outside of a loop Gradio begins one, and leaves it open."""
+    """Call `make` in an event loop, since Gradio would else start one and leave it open."""
     return make()
 
 
@@ -69,7 +69,7 @@ def shared_visits() -> Iterator[Visits]:
 
 @pytest.fixture
 def visits(shared_visits: Visits) -> Visits:
-    """With nothing kept yet."""
+    """Return the shared visits without sessions."""
     shared_visits.page.state_holder.session_data.clear()
     return shared_visits
 
@@ -90,7 +90,7 @@ def test_visits_in_which_nothing_was_made_give_way_first(visits: Visits) -> None
         visits.call("offer", f"looker {number}", "another")
     lookers = [f"looker {number}" for number in range(ROOM + 1, 2 * ROOM)]
     assert visits.kept == ["visitor", *lookers]
-    # Where all made something, it is the one that was used longest ago.
+    # If all have results, the least recently used one is evicted.
     for number in range(ROOM - 1):
         visits.call("keep", f"other {number}", "dog")
     assert visits.call("kept", "visitor") == "cat"

@@ -1,4 +1,4 @@
-"""Recipes travel as links and text, and never name a file of the server."""
+"""Recipes are shared as links and text, and never name a file of the server."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ def test_a_dropped_picture_brings_its_recipe_if_it_has_one(engine: Engine, tmp_p
 
 
 def write_strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
-    """The file of a painted layer: one box, half transparent."""
+    """Write a painted layer: one half-transparent box."""
     layer = Image.new("RGBA", size, (255, 255, 255, 0))
     layer.paste((255, 255, 255, 153), (100, 50, 180, 90))
     layer.save(path)
@@ -135,7 +135,7 @@ def test_the_rows_of_a_mix_say_what_the_text_says(layer: str) -> None:
 
 
 def rows_to_text(rows: list[tuple[str, float, str]]) -> str:
-    """Those rows as the page's script writes them."""
+    """Convert rows to text by the page's script."""
     if not shutil.which("node"):
         pytest.skip("no node here")
     script = f"process.stdout.write(({ROWS_TO_TEXT_SCRIPT})({json.dumps(sum(rows, ()))}))"

@@ -1,4 +1,4 @@
-"""How the app starts, from what its environment says; and what the page says before a dream."""
+"""How the app starts by its environment, and the estimate before a dream."""
 
 import importlib.util
 import re
@@ -34,7 +34,7 @@ QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
 
 
 def slow(test: Callable[..., None]) -> Any:
-    """A test with a server."""
+    """Mark a test that runs a server."""
     return pytest.mark.slow(pytest.mark.filterwarnings("default")(test))
 
 
@@ -57,7 +57,7 @@ def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(work, "estimate_seconds", lambda recipes, size: 40.0)
     assert "leases" not in estimate.estimate_text(work, DreamRecipe(), size)
     assert "in 2 leases of your minutes" in estimate.estimate_text(work, ZoomRecipe(), size)
-    # As the work itself asks for it.
+    # As the runner itself asks for it.
     monkeypatch.setattr(work, "_estimate_jobs", lambda jobs: 40.0)
     *_, frame = work.render([DreamRecipe(**QUICK)], load_image(CAT))
     assert frame.finished and lender.durations == [60]
@@ -81,7 +81,7 @@ def test_the_page_opens_on_the_first_network_and_its_own_layer(
 
 @pytest.fixture(scope="module")
 def configured_client(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the app, whose environment says all that it may."""
+    """Yield a client of an app with every environment variable set."""
     folder = tmp_path_factory.mktemp("home")
     torch.manual_seed(0)
     weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
@@ -106,7 +106,7 @@ def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
     configured_client: Client, log: Path
 ) -> None:
     _, recipe = dream(configured_client, **QUICK)
-    assert recipe["model"] == "dreamlet"  # What the API promises stays.
+    assert recipe["model"] == "dreamlet"  # The API's defaults stay.
     assert "the weights of vgg16 could not be fetched" in log.read_text()
 
 

@@ -1,4 +1,4 @@
-"""Videos as the page makes them: priced, cut into leases, stopped with what there is, and shown."""
+"""Videos on the page: estimated, split into leases, kept when stopped, and shown."""
 
 import asyncio
 import itertools
@@ -56,7 +56,7 @@ def test_a_zoom_begins_at_once_and_ends_in_a_file_with_its_recipe(engine: Engine
     made = video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT)
     first, second = next(made), next(made)
     assert "Falling asleep" in first.status and "Frame 0 of 11" in second.status
-    # At once: where it takes longer, the first pictures go as others come.
+    # At once; in a longer run old frames would drop out as new ones come.
     with Image.open(second.preview) as image:
         assert image.format == "JPEG" and image.size == (48, 32)
     done = last_update(made)
@@ -90,7 +90,7 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
             read_video_tensor(last_update(there).path),
             read_video_tensor(last_update(here).path),
         )
-        # Frames are the same; where parts begin, the codec begins anew.
+        # The frames are equal; the codec restarts at each part.
         assert difference(*pictures) < 5
         assert len(lender.durations) - before == leases
     assert max(lender.durations) <= MAX_LEASE_SECONDS
@@ -112,9 +112,9 @@ def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) ->
 @pytest.mark.filterwarnings("ignore:Time was up")
 def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine) -> None:
     work = JobRunner(engine)
-    work.time_limit, work._slowdown = 0.5, 0.0  # It is thought to be quick.
+    work.time_limit, work._slowdown = 0.5, 0.0  # Its estimate is short.
     done = last_update(video_stream.stream_zoom(work, ZOOM.with_changes(seconds=60), CAT))
-    # In the midst of a frame, or between two.
+    # Within a frame, or between two.
     assert re.search(r"Time was up after|longer than it may", done.status)
     assert done.done and "What there is plays" in done.status
     assert 2 <= read_video_info(done.path).frame_count < 1000
@@ -189,7 +189,7 @@ def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
     apart = difference(photo, end)
     away = [difference(picture, photo) for picture in pictures.split(1)]
     assert away[0] < 0.5 * apart
-    # Until it is there it goes on, in the end to the dream; a loop comes back to the photo.
+    # It runs until the dream is complete; a loop returns to the photo.
     top = away.index(max(away))
     assert difference(pictures[top : top + 1], end) < 0.6 * apart
     assert len(away) == len(making.frame_order)
@@ -202,7 +202,7 @@ def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
 def test_how_long_is_left_is_right_from_the_first_step(
     engine: Engine, cat: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a machine that is as fast as was foretold, once its network is in memory."""
+    """On a machine as fast as estimated, with its network in memory."""
     recipe = DreamRecipe(max_side=160)
     (job,) = engine.plan([recipe], size_of(cat))
     took = [engine.seconds(stage) / stage.steps for stage in job.stages]

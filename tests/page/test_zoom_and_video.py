@@ -12,7 +12,7 @@ from dream.files.video_reader import read_video_info
 from tests.support.browser import CHROMIUM, SECONDS, download
 from tests.support.videos import add_beeps, pan_noise, write_video
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
@@ -32,7 +32,7 @@ def fill(page: Page, label: str, value: float) -> None:
 
 
 def wait_for_playback(page: Page, player: str, width: int) -> float:
-    """Wait until a player plays a video of that width; how long it is, in seconds."""
+    """Wait until a player plays a video of that width; return its seconds."""
     page.wait_for_function(
         f"(() => {{ const film = document.querySelector('{player} video');"
         f" return film && film.videoWidth == {width} && film.readyState >= 3"
@@ -45,7 +45,7 @@ def wait_for_playback(page: Page, player: str, width: int) -> float:
 
 def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Zoom and video").click()
-    wait_for_playback(page, "#player", 360)  # It opens on a finished one.
+    wait_for_playback(page, "#player", 360)  # It opens with a finished one.
     page.get_by_role("button", name="A dreamed video").click()
     expect(said(page)).to_contain_text("A dreamed video")
     page.get_by_role("button", name="Advanced").locator("visible=true").click()
@@ -60,8 +60,8 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     path = download(page, tmp_path, "#film-download")
     assert path.name == "zoom-coffee-inception4c-seed0.mp4"
     assert read_recipe(path).kind == "zoom"
-    # What was stopped before it began leaves nothing, takes nothing for its own, and does not end
-    # what was begun since.
+    # A video that was stopped before its start leaves nothing, takes over nothing, and does not stop
+    # a later one.
     held: list[Route] = []
     page.route("**/queue/join*", lambda route: held.append(route))
     page.click("#film")
@@ -126,5 +126,5 @@ def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> N
     expect(page.locator("#making-picture img")).to_be_hidden()
     path = download(page, tmp_path, "#making-download")
     assert read_recipe(path, DreamRecipe).max_side == 96
-    page.click("#go")  # Another dream came about in another way.
+    page.click("#go")  # Another dream formed differently.
     expect(page.locator("#making-film")).to_be_hidden()

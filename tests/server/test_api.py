@@ -1,4 +1,4 @@
-"""The API as its clients know it: what it promises, and the docs' snippets in three languages."""
+"""The API as clients see it: its contract, and the docs' snippets in three languages."""
 
 import itertools
 import json
@@ -40,23 +40,23 @@ NODE_MODULES = ROOT / "tests" / "node_modules"
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-# By what a snippet calls, in each language.
+# How a snippet names its endpoint, in each language.
 CALL = re.compile(r'api_name="(/\w+)"|client\.predict\("(/\w+)"|\$API/call/v2(/\w+)')
 
 
 def doc_pages() -> list[str]:
-    """Where snippets stand: README has the first one."""
+    """Return the pages with snippets, README first."""
     return [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/api.md")]
 
 
 def called_endpoint(snippet: str) -> str:
-    """The one endpoint that a snippet calls."""
+    """Return the one endpoint that a snippet calls."""
     (endpoint,) = ("".join(found) for found in CALL.findall(snippet))
     return endpoint
 
 
 def snippets() -> list[tuple[str, str, str]]:
-    """The snippets that call the API, each as endpoint, language and code."""
+    """Return the snippets that call the API as (endpoint, language, code)."""
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", "\n".join(doc_pages()), re.DOTALL | re.MULTILINE)
     return [
         (called_endpoint(code), language, code)
@@ -114,12 +114,12 @@ def test_the_snippets_do_what_they_say(
     (snippet,) = (code for *which, code in snippets() if which == [endpoint, language])
     snippet = snippet.replace("http://127.0.0.1:7860", address)
     if language == "python" and endpoint != "/deep_dream":
-        # One of them starts Python anew, as its user does.
+        # One snippet starts Python itself, as its user does.
         exec(compile(snippet, endpoint, "exec"), {})
     else:
         subprocess.run([*command, snippet], timeout=180, check=True)
     said, wrong = capfd.readouterr()
-    print(said)  # what the server answered, where a check fails
+    print(said)  # The server's answer, shown where a check fails.
     assert not wrong, wrong
     CHECKS[endpoint](said, printed_files(said, tmp_path), engine)
 
@@ -143,7 +143,7 @@ def test_curl_prints_why_a_call_is_refused_and_the_log_stays_short(
 
 
 def printed_files(said: str, folder: Path) -> list[Path]:
-    """The pictures that a snippet printed: links where there are any, else files."""
+    """Return the files that a snippet printed, downloaded where it printed links."""
     kind = r"[^\s'\"]+\.(?:png|jpg|mp4|webm|gif)"
     links = dict.fromkeys(re.findall(rf"https?://{kind}", said))
     for link in links:
@@ -154,7 +154,7 @@ def printed_files(said: str, folder: Path) -> list[Path]:
 
 
 def values_of(name: str, said: str) -> list[str]:
-    """The values of a name in what was printed, by Python, by JavaScript or as JSON."""
+    """Return a name's values in the output of Python or JavaScript, or in JSON."""
     found = re.findall(rf"\b{name}['\"]?: (?:['\"](.*?)['\"]|([\w.-]+))", said)
     return [text or number for text, number in found]
 
@@ -177,7 +177,7 @@ def check_sheet(said: str, made: list[Path], engine: Engine) -> None:
 
 def check_presets(said: str, made: list[Path], engine: Engine) -> None:
     creatures = presets()["Creatures"]
-    said = said.split("Creatures")[-1]  # curl prints them all
+    said = said.split("Creatures")[-1]  # curl prints all presets.
     for name in ("layer", "intensity", "octaves", "scale"):
         assert values_of(name, said)[0] == str(getattr(creatures, name)), name
 

@@ -1,4 +1,4 @@
-"""The app through its API, on a real server: what it answers, promises and refuses."""
+"""The app through its API on a real server: answers, contract and refusals."""
 
 import concurrent.futures
 import inspect
@@ -54,7 +54,7 @@ def test_deep_dream_returns_the_png_and_its_recipe(client: Client, engine: Engin
     assert read_recipe(path) == DreamRecipe.from_dict(recipe) == expected
     *_, frame = engine.dream(load_image(CAT), expected)
     with Image.open(path) as image:
-        assert image.tobytes() == frame.picture().tobytes()  # the same as in Python
+        assert image.tobytes() == frame.picture().tobytes()  # The same as in Python.
 
 
 def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None:
@@ -91,7 +91,7 @@ def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine:
             bounds = {f"{knob.low:.10g}", f"{knob.high:.10g}"}
             assert bounds <= set(re.findall(r"[\d.]*\d", said[name])), name
         assert knob.help in said[name] and all(choice in said[name] for choice in knob.choices)
-    # What is left out comes as None, and is left to the recipe.
+    # Omitted parameters arrive as None, for which the recipe has defaults.
     values = {"image": "photo.jpg", "step": 2}
     assert next(handler(*(values.get(name) for name in names))) == {"step": 2}
 
@@ -118,7 +118,7 @@ def test_weights_that_cannot_be_had_are_answered_with_what_to_do(
 
 
 def visualize(client: Client, **knobs: Any) -> tuple[dict[int, Path], dict[str, Any]]:
-    """The pictures by channel, and what comes with them."""
+    """Return the images by channel, and the other outputs."""
     gallery, made = client.predict(api_name="/visualize_channel", **knobs)
     return {int(each["caption"]): Path(each["image"]) for each in gallery}, made
 
@@ -133,7 +133,7 @@ def test_channels_are_shown_and_carry_their_recipes(client: Client, engine: Engi
         *_, frame = engine.channel(expected)
         with Image.open(pictures[channel]) as image:
             difference = np.abs(np.asarray(image, float) - np.asarray(frame.picture(), float))
-        assert difference.mean() < 1  # made in a batch there, alone here
+        assert difference.mean() < 1  # There in a batch, here alone.
 
 
 def test_channels_are_raised_in_a_photo(client: Client) -> None:
@@ -305,7 +305,7 @@ def test_a_cancelled_job_frees_the_line(client: Client) -> None:
     job.cancel()
     start = time.monotonic()
     dream(client, **QUICK)
-    assert time.monotonic() - start < 10  # the whole dream would take half a minute and more
+    assert time.monotonic() - start < 10  # The whole dream would take more than half a minute.
 
 
 def test_callers_at_once_get_what_callers_alone_get(client: Client) -> None:
@@ -400,7 +400,7 @@ def test_bad_new_knobs_are_answered_too(
 
 @pytest.mark.parametrize("name", KNOB_VALUES)
 def test_every_knob_arrives_in_the_recipe(name: str, client: Client, engine: Engine) -> None:
-    # What the recipe makes of it, `test_render` tries.
+    # `test_render` tests what the recipe does.
     given = {"max_side": 128, "iterations": 0} | {name: KNOB_VALUES[name]}
     path, recipe = dream(client, **given)
     expected = engine.settle(DreamRecipe(**given))

@@ -1,4 +1,4 @@
-"""Bodies that would take the server's memory or time, by what they hold or by how they come."""
+"""Bodies that would exhaust the server's memory or time, by their content or their pace."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.memory import resident_mb
 from tests.support.server import run_app
 
 BODY_SECONDS, TOTAL_BYTES = 2.0, 6_000_000
-# The app, with less time and room for bodies.
+# The app with less time and memory for bodies.
 APP_SCRIPT = f"""
 import app
 from dream.page.server import bodies
@@ -109,7 +109,7 @@ def test_what_would_be_built_to_too_much_is_refused_wherever_it_is_sent(
 
 
 def test_what_a_page_sends_stays_far_below_what_is_taken(address: str) -> None:
-    """A visit that is as full as it gets: 24 dreams, each with a recipe, beside all controls."""
+    """The largest possible visit: 24 dreams, each with a recipe, and all controls."""
     config = httpx.get(f"{address}/config").json()
     most = max(len(each["inputs"]) for each in config["dependencies"])
     dream = [f"{'0' * 64}/dream.png", json.dumps({f"knob{i}": i for i in range(60)}), 1, 2]
@@ -129,7 +129,7 @@ def test_bodies_that_are_refused_or_fail_leave_nothing_in_memory(address: str) -
     before = resident_mb(process)
     assert send_value_bombs(address, 6).statuses == {413: 6}
     assert send_value_bombs(address, 6, values=3_000).statuses == {500: 6}
-    # One of the six takes 41 MB once it is built.
+    # One of the six takes 41 MB once parsed.
     assert resident_mb(process) - before < 20
 
 
@@ -146,7 +146,7 @@ def test_a_body_that_is_announced_too_large_is_refused_before_a_byte_is_read(add
             head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
             line.sendall(f"{head}content-length: {size + 1}\r\n\r\n".encode())
             assert line.recv(100).startswith(b"HTTP/1.1 413")
-            # And the connection ends, whatever else would come.
+            # The connection ends, even if more would arrive.
             while line.recv(1000):
                 pass
 
@@ -205,7 +205,7 @@ def test_bodies_that_are_answered_leave_room_to_those_on_their_way() -> None:
         assert not is_refused(coming)
         with pytest.raises(bodies.BodyError, match="busy"):
             budget.add(body_of(60_000, is_complete=True))
-        budget.add(body_of(40_000, is_complete=True))  # Small ones are always let in.
+        budget.add(body_of(40_000, is_complete=True))  # Small bodies are always accepted.
         budget.remove(answered[0])
         budget.add(body_of(60_000, is_complete=True))
 
@@ -230,7 +230,7 @@ def test_a_body_that_gave_way_takes_no_other_one_along() -> None:
         for body in (large, small, other):
             budget.add(body)
         assert is_refused(large)
-        large.size = 700_000  # What had come before it was told.
+        large.size = 700_000  # The bytes that arrived before it was cut.
         with pytest.raises(bodies.BodyError, match="busy"):
             budget.add(large)
         assert not is_refused(small) and not is_refused(other)
@@ -257,7 +257,7 @@ def test_the_slowest_upload_gives_way_and_one_that_begins_does_not() -> None:
             for body in new:
                 stack.enter_context(slots.hold(body, ""))
             assert all(map(is_refused, drips)) and not any(map(is_refused, (*honest, *new)))
-            # Of those that bring nothing one may begin after the other.
+            # Bodies that send nothing may start one after the other.
             for _ in range(20):
                 stack.enter_context(slots.hold(partial_upload(0, 0.1), ""))
             assert not any(map(is_refused, honest))
@@ -273,7 +273,12 @@ def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
                 stack.enter_context(slots.hold(body_of(0), stranger))
             with pytest.raises(bodies.BodyError, match="busy"):
                 stack.enter_context(slots.hold(body_of(0), stranger))
-            for address in ("", "", "", "93.184.215.15"):  # Behind a proxy nobody is told apart.
+            for address in (
+                "",
+                "",
+                "",
+                "93.184.215.15",
+            ):  # Behind a proxy all visitors share an address.
                 stack.enter_context(slots.hold(body_of(0), address))
         stack.enter_context(slots.hold(body_of(0), stranger))
 
@@ -378,7 +383,7 @@ def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
         ) as line:
             line.sendall(start.encode() + form[:50_000])
             while set(folder.rglob("*")) == before:
-                time.sleep(0.05)  # It has begun.
+                time.sleep(0.05)  # It has started.
             assert not stays or line.recv(100).startswith(b"HTTP/1.1 400")
         latest = time.monotonic() + 10
         while set(folder.rglob("*")) != before and time.monotonic() < latest:

@@ -1,4 +1,4 @@
-"""What a stranger may not do: read the server's files, fill its memory, hold its only worker."""
+"""Strangers cannot read the server's files, fill its memory or hold its only worker."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.support.videos import pan_noise, write_video
 
 NOTHING: dict[str, Any] = {"octaves": 1, "iterations": 0, "max_side": 64}
 MOVING = ("/zoom", "/dream_video", "/making_of")
-# What a field that takes a picture is called, in each endpoint that has one.
+# The fields that take an image or a video, by endpoint.
 FIELDS = [
     *(("deep_dream", name) for name in ("image", "guide", "mask")),
     *(("compare", name) for name in ("image", "guide", "mask")),
@@ -64,20 +64,20 @@ def api(address: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def cat(api: httpx.Client) -> dict[str, str]:
-    """A picture that was uploaded."""
+    """Upload a photo."""
     return {"path": upload(api, EXAMPLES / "cat.jpg")}
 
 
 @pytest.fixture(scope="module")
 def film(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A video that was uploaded."""
+    """Upload a video."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     return {"path": upload(api, write_video(path, pan_noise(2)))}
 
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What is there on the server, and what is not: a picture, a folder, a pipe, and nothing."""
+    """Return paths on the server: an image, a folder, a pipe, and a missing file."""
     folder = tmp_path_factory.mktemp("secret")
     Image.new("RGB", (64, 64), "red").save(folder / "picture.png")
     os.mkfifo(folder / "pipe")
@@ -92,7 +92,7 @@ def test_no_file_of_the_server_is_read_and_whether_it_is_there_is_not_told(
 ) -> None:
     marked = {"path": secrets[0], "meta": {"_type": "gradio.FileData"}}
     linked = {"path": secrets[0], "url": "https://example.com/cat.jpg"}
-    # All else is as it should be.
+    # All other parameters are valid.
     good = {"image": cat, **({"layers": "conv2,conv3"} if name == "compare" else {})}
     for file in (*({"path": secret} for secret in secrets), marked, linked):
         given = {field: file} if field == "video" else good | {field: file}
@@ -103,7 +103,7 @@ def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list
     config = httpx.get(f"{address}/config").json()
     takes = {each["id"]: each["type"] for each in config["components"]}
     shown = {each["id"]: each["props"].get("value") for each in config["components"]}
-    # What waits in line is checked before its files are: here all but those is as it should be.
+    # Queued calls are checked before their files; here all but the files is valid.
     shown |= {
         each["id"]: "2, 3"
         for each in config["components"]
@@ -150,14 +150,14 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
     ]
     assert len(events) == 8
     gone = f"{'0' * 32}/none.png"
-    mine = blocks.upload_name(cat["path"])  # No dream of this page's, nor a preview of one.
+    mine = blocks.upload_name(cat["path"])  # Neither a dream of this page nor a preview of one.
     names: list[Any] = [*secrets, gone, mine, None, {}, [[]]]
     for name in names:
         kept = {"shown": [gone if name == mine else name] * 3, "dreams": [[name] * 3]}
         kept |= {"recipe": '{"octaves": 99}', "photo": name, "guide": name, "layer": {}}
         for event, target, inputs in events:
             if any(kind not in ("browserstate", "image") for kind in inputs):
-                continue  # The device makes those wait.
+                continue  # The device would make these wait.
             given = {"browserstate": kept, "image": cat}
             sent = {"fn_index": event, "data": [given[kind] for kind in inputs]}
             about = {"session_hash": "forged", "event_data": {"index": 0, "value": None}}
@@ -175,7 +175,7 @@ def test_a_page_from_before_a_restart_finds_what_is_here_by_its_content(
     before = f"/tmp/dream-visitors-before/files/{blocks.upload_name(cat['path'])}"
     other = before.replace(before.split("/")[-2], "0" * 64)
     assert refusal(api, "deep_dream", {"image": {"path": other}}) == blocks.NO_LONGER_HERE
-    # All is well with the picture, so it is the next thing that is said to be wrong.
+    # The image is fine, so the next fault is reported.
     said = refusal(api, "deep_dream", {"image": {"path": before}, "octaves": 99})
     assert "octaves must be" in said
 
@@ -255,7 +255,7 @@ def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
         return resident_mb(process)
 
     before = after(30)
-    # 100 kB a call and more, were each kept.
+    # 100 kB a call and more, if each were kept.
     assert after(40) - before < 10
 
 
@@ -268,7 +268,7 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -
         with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
             photo = upload(api, EXAMPLES / "cat.jpg")
             killed = [each for each in children_of(process) if is_decoder(each)]
-            for each in killed:  # As a file might: the next call works.
+            for each in killed:  # As a hostile file might; the next call works.
                 os.kill(each, signal.SIGSEGV)
             start_call(
                 api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60}
@@ -282,7 +282,7 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -
         while is_running(process):
             time.sleep(0.05)
         assert time.monotonic() - start < 4
-    for _ in range(600):  # Those that are still starting find that they are not needed.
+    for _ in range(600):  # Processes that are still starting end, since they are not needed.
         if not any(map(is_decoder, [*killed, *decoders])):
             break
         time.sleep(0.05)
@@ -295,7 +295,7 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -
 
 
 def is_running(process: int) -> bool:
-    """Whether there is such a process, and it is more than a name to be waited for."""
+    """Return whether a process exists and is no zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except OSError:
@@ -304,14 +304,14 @@ def is_running(process: int) -> bool:
 
 @pytest.mark.slow
 def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
-    assert answer_readers.UNREAD_TIMEOUT == 60  # A phone may be out of reach for a while.
+    assert answer_readers.UNREAD_TIMEOUT == 60  # A phone may be unreachable for a while.
     sooner = (
         "import app; from dream.page.server import answer_readers as readers; "
         "readers.UNREAD_TIMEOUT = 6.0; app.main()"
     )
     with (
         run_app(tmp_path / "log", "-c", sooner, SYSTEM="", SPACE_ID="") as address,
-        # A busy server may close a connection that is kept just as it is used again.
+        # A busy server may close an idle connection just as it is reused.
         httpx.Client(
             base_url=f"{address}/gradio_api",
             timeout=60,
@@ -323,7 +323,7 @@ def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
         unread = [start_call(api, "deep_dream", long) for _ in range(5)]
         start = time.monotonic()
         assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
-        assert time.monotonic() - start < 3 * 6  # one alone would take longer
+        assert time.monotonic() - start < 3 * 6  # One alone would take longer.
         good, said = wait_for_result(api, "deep_dream", unread[-1])
         assert not good and said["error"] == "nobody asked for the answer within 6 seconds"
 
@@ -359,7 +359,7 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
 def test_a_crowd_is_served_each_its_own_while_the_page_answers_others(address: str) -> None:
     came = call_in_crowd(address, 50)
     assert came.answered + came.full == 50 and came.answered >= 20, came
-    assert came.slow_look < 3  # Half a second where nothing else is at work: `make soak` says.
+    assert came.slow_look < 3  # Half a second on an idle machine, by `make soak`.
 
 
 @pytest.mark.slow
@@ -371,7 +371,7 @@ def test_who_leaves_in_the_midst_of_a_dream_frees_the_line(
         next(line for line in dream.iter_lines() if line == "event: generating")
     start = time.monotonic()
     assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
-    assert time.monotonic() - start < 4  # All of the other takes ten times as long.
+    assert time.monotonic() - start < 4  # The whole other one takes ten times as long.
 
 
 @pytest.mark.slow

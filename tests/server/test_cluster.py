@@ -1,4 +1,4 @@
-"""Batches on a Ray cluster: the same files as without one, even if a node dies in mid-run."""
+"""Batches on a Ray cluster give the same files as without one, even if a node dies midway."""
 
 import importlib.util
 import pickle
@@ -34,9 +34,9 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed here"),
     pytest.mark.skipif(sys.platform != "linux", reason="Ray has several nodes on Linux alone"),
-    pytest.mark.filterwarnings("ignore"),  # What Ray says of itself is not ours to mend.
+    pytest.mark.filterwarnings("ignore"),  # Ray's own warnings.
 ]
-# A node that is gone is found out in a second or two.
+# A lost node is detected within a second or two.
 FAST_HEALTH_CHECK = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
@@ -47,7 +47,7 @@ FAST_HEALTH_CHECK = {
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Two nodes of a core each, on this machine."""
+    """Start two nodes of one core each on this machine."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
@@ -93,8 +93,10 @@ def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
 
 @pytest.fixture
 def started_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cluster that `ray start` began on this machine."""
-    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:  # Sockets have short names.
+    """Start a cluster by `ray start` on this machine."""
+    with tempfile.TemporaryDirectory(
+        prefix="r", dir="/tmp"
+    ) as folder:  # Socket paths must be short.
         monkeypatch.setenv("RAY_TMPDIR", folder)
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         monkeypatch.setenv("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
@@ -121,7 +123,7 @@ def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
 
     def raced(items: list[Any], **about: Any) -> Any:
         sent.append(pickle.dumps(items))
-        if len(sent) < 3:  # As where several shards begin at once.
+        if len(sent) < 3:  # As when several shards start at once.
             raise ray.exceptions.ActorAlreadyExistsError("datasets_stats_actor already exists")
         return from_items(items, **about)
 
@@ -140,7 +142,7 @@ def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
 
 
 def test_clusters_of_one_machine_begin_one_after_the_other() -> None:
-    """Four at once were none in the 30 seconds that Ray has for it, on two busy cores."""
+    """Of four at once none started within Ray's limit of 30 seconds, on two busy cores."""
     begun: list[str] = []
 
     def begin(_: int) -> None:

@@ -1,4 +1,4 @@
-"""Connections that would be held open, so that nobody else gets in."""
+"""Connections held open to keep other visitors out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.attacks import hold_half_sent_requests
 from tests.support.server import run_app
 
 SECONDS, STALLED, FILES = 3.0, 2.0, 256
-# The app, with few files to open, and less time for headers, and for who takes nothing.
+# The app with few file descriptors, and less time for headers and stalled readers.
 APP_SCRIPT = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES},) * 2)
@@ -33,7 +33,7 @@ from dream.page.server import connections
 connections.HEADER_SECONDS, connections.STALLED_SECONDS = {SECONDS}, {STALLED}
 app.main()
 """
-LARGE_BYTES = 30_000_000  # More bytes than a system holds of what is not taken.
+LARGE_BYTES = 30_000_000  # More bytes than a system buffers for a stalled reader.
 GET_REQUEST = b"GET /robots.txt HTTP/1.1\r\nhost: localhost\r\n"
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -69,7 +69,7 @@ def test_half_sent_requests_keep_nobody_out(hasty_app: str, log: Path) -> None:
 def test_a_request_is_waited_for_a_while_only(start: bytes, hasty_app: str) -> None:
     with connect(hasty_app) as line:
         line.sendall(start)
-        # After an answer uvicorn waits for five seconds, unless there is some of the next request.
+        # After an answer uvicorn waits five seconds, unless the next request has begun.
         assert seconds_until_cut(line) < SECONDS + 6
 
 
@@ -190,12 +190,12 @@ def test_who_waits_longest_without_a_request_gives_way() -> None:
     first, second, _, fourth = lines = enter_all(connections, *["127.0.0.1"] * 4)
     connections.wait(first, True)
     connections.wait(second, True)
-    connections.wait(second, False)  # It has its answer, and waits again.
+    connections.wait(second, False)  # It was answered, and waits again.
     (fifth,) = enter_all(connections, "127.0.0.1")
     assert [each.is_open for each in (*lines, fifth)] == [True, True, False, True, True]
     for line in (fourth, second, fifth):
         connections.wait(line, True)
-    (sixth,) = enter_all(connections, "127.0.0.1")  # All are answered: the first one began first.
+    (sixth,) = enter_all(connections, "127.0.0.1")  # All are answered; the first one waits longest.
     assert not first.is_open and sixth.is_open
 
 
@@ -221,7 +221,7 @@ def test_a_system_that_allows_fewer_open_files_than_it_says_is_believed(
 
         monkeypatch.setattr(resource, "setrlimit", refuse)
         assert raise_open_files() == 256
-    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # It is clamped in silence.
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # It is clamped silently.
     assert raise_open_files() == 256
 
 
@@ -231,7 +231,7 @@ def test_one_public_address_has_a_quarter_at_most() -> None:
     mine = enter_all(connections, *(f"2606:2800:21f:cb07::{number}" for number in range(4)))
     assert [each.is_open for each in (other, *mine)] == [True, True, True, False, False]
     connections.leave(mine[0])
-    connections.leave(mine[0])  # Twice is once.
+    connections.leave(mine[0])  # Twice counts once.
     assert all(each.is_open for each in enter_all(connections, "2606:2800:21f:cb07::9"))
     assert all(each.is_open for each in enter_all(connections, *["10.0.0.1"] * 5))
 

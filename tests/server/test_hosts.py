@@ -1,4 +1,4 @@
-"""By which names the app answers, and which pages may use it, at home and where it is open."""
+"""The host names that the app answers to, and the pages that may use it, at home and in public."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 def post_photo(address: str, **headers: str) -> httpx.Response:
-    """What is answered to an upload."""
+    """Upload a photo with those headers."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.post(f"{address}{API}/upload", files=PHOTO, headers=names, timeout=30)
 
@@ -45,7 +45,7 @@ def refusal_message(answer: httpx.Response) -> str:
 def test_the_machines_own_names_are_answered_by_any_port(
     host: str, port: str, address: str
 ) -> None:
-    # Of which a tunnel has another, and a page's Origin has the tunnel's.
+    # A tunnel has another host, and a page's Origin has the tunnel's.
     name = host + port.format(own=urlsplit(address).port)
     assert httpx.get(address, headers={"host": name}).status_code == 200
     assert post_photo(address, host=name).status_code == 200
@@ -88,7 +88,7 @@ def test_other_pages_neither_send_nor_read_anything(origin: str, address: str) -
 def test_a_browser_that_names_no_page_says_whether_it_is_another_one(address: str) -> None:
     for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
         assert post_photo(address, sec_fetch_site=site).status_code == status
-        # A link to the page is followed from anywhere.
+        # Any site may link to the page.
         assert httpx.get(address, headers={"sec-fetch-site": site}).status_code == 200
     assert post_photo(address, sec_fetch_site="none").status_code == 200
 
@@ -146,7 +146,10 @@ def test_what_is_no_name_in_the_environment_is_said_in_a_line(
         ({"host": "dreams.example.org", "origin": "https://dreams.example.org"}, 200),
         ({"host": "127.0.0.1:7860", "origin": "https://dreams.example.org"}, 200),
         ({"host": "127.0.0.1:7860", "x-forwarded-host": "dreams.example.org"}, 200),
-        ({"host": "localhost:7860", "origin": "http://localhost:5173"}, 200),  # Being developed.
+        (
+            {"host": "localhost:7860", "origin": "http://localhost:5173"},
+            200,
+        ),  # In development mode.
         ({"host": "localhost:7860", "origin": "http://localhost:5174"}, 403),
         ({"host": "[2001:db8::1]:7860", "origin": "http://[2001:db8::1]:7860"}, 200),
         ({"host": "[2001:db8::1]"}, 200),
@@ -177,7 +180,7 @@ def test_behind_a_proxy_its_name_is_answered_however_it_is_passed_on(
 
 @pytest.fixture(scope="module")
 def other_page() -> Iterator[str]:
-    """A page on another port of this machine."""
+    """Serve a page on another port of this machine."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""What the app is built on inside libraries, and what they write into its log."""
+"""Library internals that the app relies on, and what libraries log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who leaves, or is killed, midway: nothing is held, and the next start finds its way."""
+"""Visitors and servers that leave midway hold nothing, and the next start works."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
         run_app(log, **about) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
-        mine = (EXAMPLES / "cat.jpg").read_bytes() + b"."  # What ships is there after a restart.
+        mine = (EXAMPLES / "cat.jpg").read_bytes() + b"."  # A shipped file would survive a restart.
         photo = {"path": upload(api, ("mine.jpg", mine))}
         given = {"image": photo, "seconds": 10, "max_side": 128, "octaves": 1, "iterations": 4}
         event = api.post("/call/v2/zoom", json=given).json()["event_id"]
@@ -94,7 +94,7 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
             for _ in answers.iter_lines():
                 pass
     (left,) = files.glob(f"{FOLDER_PREFIX}*")
-    assert list(left.rglob("*.parts"))  # A killed process sweeps nothing.
+    assert list(left.rglob("*.parts"))  # A killed process removes nothing.
     with (
         run_app(log, "-c", APP_SCRIPT, **about) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,

@@ -1,4 +1,4 @@
-"""Links to pictures: which addresses are asked, and how long and how much they may answer."""
+"""Links to images: which addresses are fetched, for how long and how many bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dream.page.server import links
 from dream.page.server.links import LinkFetcher, fetch_link
 from tests.conftest import EXAMPLES
 
-# What names of this test's own resolve to.
+# The addresses of this test's host names.
 RESOLVED = {"public.example": "127.0.0.1", "metadata.example": "100.100.100.200"}
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -37,7 +37,7 @@ def api(address: str) -> Iterator[httpx.Client]:
 
 
 class LinkHandler(http.server.BaseHTTPRequestHandler):
-    """Answers links: a picture, one that drips, one that never ends, and ways to elsewhere."""
+    """Serves an image, a slow one, an endless one, and redirects."""
 
     def do_GET(self) -> None:
         if self.path.startswith("/to="):
@@ -61,7 +61,7 @@ class LinkHandler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(bytes(1_000_000))
             self.wfile.write((EXAMPLES / "cat.jpg").read_bytes())
         except OSError:
-            pass  # The other side has had enough.
+            pass  # The client closed the connection.
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -69,7 +69,7 @@ class LinkHandler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An address that passes for a public one, whose name is public.example."""
+    """Serve links at public.example, which passes as public; yield the address."""
 
     async def validated(host: str) -> str:
         if host not in RESOLVED:
@@ -150,7 +150,7 @@ def test_nothing_is_fetched_where_the_disk_is_full(
 
 
 def fetch_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]:
-    """What comes of calls with two links each, and how many links were fetched at a time."""
+    """Call with two links per address; return the outcomes and the most simultaneous fetches."""
     under_way: list[int] = [0]
 
     async def slow(_: str) -> str:
@@ -171,7 +171,7 @@ def fetch_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]
     async def all_calls() -> list[str]:
         fetcher = LinkFetcher()
         said = await asyncio.gather(*(call(fetcher, each) for each in addresses))
-        assert await call(fetcher, addresses[0]) == said[0]  # All others are forgotten.
+        assert await call(fetcher, addresses[0]) == said[0]  # All others are dropped.
         return said
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,7 @@
-"""The app as tools for LLMs: what an MCP client finds, and what the tools answer it.
+"""The app as tools for LLMs: what an MCP client finds, and what the tools answer.
 
-Gradio's extra "mcp" needs an older pydantic than the rest is tested with, so it is put into a
-folder of its own that comes first on the path of the app and of the client.
+Gradio's extra "mcp" needs an older pydantic than the other tests use, so it is installed into its
+own folder, which comes first on the path of the app and the client.
 """
 
 import base64
@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 @pytest.fixture(scope="module")
 def mcp_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with gradio's extra "mcp"."""
+    """Install gradio's extra "mcp" into a folder."""
     folder = tmp_path_factory.mktemp("extra")
     install("--no-deps", "--target", str(folder), "-r", str(PINS))
     return str(folder)
@@ -55,12 +55,12 @@ def address(mcp_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @dataclass(frozen=True)
 class McpSession:
-    """A client of the server, in a process of its own."""
+    """A client of the server, in a subprocess."""
 
     process: subprocess.Popen[str]
 
     def ask(self, *calls: tuple[str, dict[str, Any]], progress: bool = True) -> dict[str, Any]:
-        """What it is told in a session."""
+        """Make calls in one session; return the client's answer."""
         assert self.process.stdin and self.process.stdout
         print(
             json.dumps([(*call, progress) for call in calls]), file=self.process.stdin, flush=True
@@ -69,7 +69,7 @@ class McpSession:
         return answer
 
     def call(self, tool: str, progress: bool = True, **arguments: Any) -> Any:
-        """What a tool answers: whether that is an error, and its contents."""
+        """Call a tool; return whether it failed, and its contents."""
         (result,) = self.ask((tool, arguments), progress=progress)["results"]
         return result["isError"], result["content"]
 
@@ -94,7 +94,7 @@ def to_data_uri(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def tools(mcp: McpSession) -> dict[str, dict[str, Any]]:
-    """The tools by name."""
+    """Return the tools by name."""
     answer = mcp.ask()
     assert answer["server"] == "Deep Dream"
     return {tool["name"]: tool for tool in answer["tools"]}
@@ -113,7 +113,7 @@ def test_the_folder_holds_what_gradios_extra_asks_for(mcp_folder: str) -> None:
             and asked.marker.evaluate({"extra": "mcp"})
         ):
             assert asked.specifier.contains(pinned[asked.name]), asked
-    # Every one of them finds what it needs, in the folder or in the environment.
+    # Each finds its requirements, in the folder or the environment.
     environment = os.environ | {"PYTHONPATH": mcp_folder}
     subprocess.run([sys.executable, "-m", "pip", "check"], env=environment, check=True)
 
@@ -131,7 +131,7 @@ def test_the_tools_are_the_endpoints_with_their_parameters_and_defaults(
         needed = [key for key, each in parameters.items() if not each["parameter_has_default"]]
         assert schema.get("required", []) == needed, name
         for key, parameter in parameters.items():
-            # Gradio leaves a default of 0, false or nothing out of a schema.
+            # Gradio omits falsy defaults from a schema.
             default = parameter["parameter_default"] if key not in needed else None
             assert schema["properties"][key].get("default") == (default or None), (name, key)
 
@@ -142,12 +142,12 @@ def test_every_tool_and_parameter_is_explained_in_whole_sentences(
     for name, tool in tools.items():
         assert len(tool["description"]) > 40, name
         for parameter, schema in tool["inputSchema"]["properties"].items():
-            # Gradio reads one line of each: what goes on in the next is lost.
+            # Gradio reads one line of each and drops the next.
             assert re.fullmatch(r"\S.{14,}\.", schema.get("description", "")), (name, parameter)
 
 
 def linked_recipe(link: str, folder: Path) -> DreamRecipe:
-    """The recipe in the file that an address gives."""
+    """Download a file; return its recipe."""
     (folder / "dream.png").write_bytes(httpx.get(link).raise_for_status().content)
     return read_recipe(folder / "dream.png", DreamRecipe)
 
@@ -219,7 +219,7 @@ def test_an_address_within_the_servers_own_network_is_not_fetched(
 
 
 def test_no_tool_has_the_server_upload_a_file_of_its_own(address: str) -> None:
-    # Gradio's client, which the server uses for itself, uploads what a dict names.
+    # Gradio's client, which the server uses internally, uploads files that a dict names.
     image = {"path": str(CAT), "meta": {"_type": "gradio.FileData"}}
     given = {"name": "deep_dream", "arguments": {"image": image}}
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": given}
@@ -233,7 +233,7 @@ def test_large_bodies_stop_nobody_and_larger_ones_are_refused(address: str) -> N
         assert send_strings(address, 8, size, path).statuses == {413: 8}
     assert send_value_bombs(address, 1, values=1_000_000, path=path).statuses == {413: 1}
     seen = send_strings(address, 8, MAX_MCP_BYTES - 4, path)
-    assert seen.statuses.keys() <= {200, 400, 406}, seen  # It is no message of MCP's.
+    assert seen.statuses.keys() <= {200, 400, 406}, seen  # This is no MCP message.
     assert seen.peak - seen.before < 250 and seen.longest_wait < 3
 
 

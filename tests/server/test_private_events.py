@@ -1,4 +1,4 @@
-"""What the page's own events do for strangers: nothing is broken, held, read or fed by nonsense."""
+"""The page's private events survive nonsense: nothing breaks, hangs, leaks or fills up."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_fuzzer_finds_no_event_that_breaks(own_address: str, log: Path) -> Non
 
 
 def test_a_fault_of_ours_with_sane_input_is_not_taken_for_nonsense() -> None:
-    """So Gradio writes its traceback into the log, where the operator sees it."""
+    """Gradio logs its traceback, where the operator sees it."""
 
     async def call() -> None:
         with ValidatedBlocks() as page:
@@ -140,7 +140,7 @@ def test_a_fault_of_ours_with_sane_input_is_not_taken_for_nonsense() -> None:
 def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
     api: httpx.Client, events: dict[str, Any]
 ) -> None:
-    """Sixty of one session, and sixty more of one each: forty took all threads there were."""
+    """Sixty of one session and sixty sessions of one: forty took all threads."""
     path = Path(upload(api, ("film.mp4", b"none as yet")))
     parts_of_it = path.with_name(f".{path.name}.parts")
     parts_of_it.mkdir()
@@ -165,7 +165,7 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
         answer = api.post("/run/presets", json={"data": [], "session_hash": session})
         assert answer.status_code == 200
     assert time.monotonic() - start < STOP_TIMEOUT / 2
-    assert sum(thread.is_alive() for thread in threads) >= 60  # They do wait.
+    assert sum(thread.is_alive() for thread in threads) >= 60  # They are waiting.
     assert said == [TOO_MANY] * 20
     parts_of_it.rmdir()
     for thread in threads:
@@ -225,7 +225,7 @@ def test_a_full_line_of_zips_and_videos_is_not_that_of_a_page_that_opens() -> No
 
 
 def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> None:
-    """Of a public address, which a proxy does not tell, a few calls run, and not many wait."""
+    """A public address that no proxy hides may run a few calls and queue some more."""
     opened = threading.Event()
     stranger: Any = SimpleNamespace(client=SimpleNamespace(host="9.9.9.9"))
     visitor: Any = SimpleNamespace(client=SimpleNamespace(host="8.8.8.8"))
@@ -250,7 +250,7 @@ def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> Non
 def test_opening_the_page_reads_its_pictures_in_a_thread(
     api: httpx.Client, events: dict[str, Any]
 ) -> None:
-    """A visit names a photo that takes a while to read: the server answers others meanwhile."""
+    """While it reads a visit's large photo, the server answers others."""
     large = io.BytesIO()
     Image.new("RGB", (5000, 5000), "red").save(large, "PNG")
     settings = {"photo": upload_name(upload(api, ("photo.png", large.getvalue()))), "seed": 1}
@@ -279,10 +279,8 @@ def test_another_session_neither_feeds_nor_stops_a_run_whose_id_it_knows(
         stolen = {"data": [None] * 5, "session_hash": "thief", "fn_index": 0, "event_id": event}
         seen = [api.post(door, json=stolen) for door in (f"/stream/{event}", "/cancel")]
         assert [each.status_code for each in seen] == [404, 404]
-        assert (
-            api.post("/reset", json={"event_id": event}).status_code == 200
-        )  # Which does nothing.
-        assert send(blue)  # It goes on.
+        assert api.post("/reset", json={"event_id": event}).status_code == 200  # It does nothing.
+        assert send(blue)  # It continues.
         own = {**stolen, "session_hash": session}
         assert api.post("/cancel", json=own).status_code == 200
         with pytest.raises(DreamError):
@@ -290,9 +288,9 @@ def test_another_session_neither_feeds_nor_stops_a_run_whose_id_it_knows(
 
 
 def test_presets_wait_for_no_dream(api: httpx.Client, events: dict[str, Any]) -> None:
-    """The line of dreams is full; what does not dream is answered all the same, every time."""
+    """Events that do not dream are answered although the queue of dreams is full."""
     photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
-    # Of a price within the limit, since others leave the line as soon as it is their turn.
+    # Within the cost limit, since others would leave the queue at their turn.
     given = {"image": photo, "max_side": 160, "octaves": 1, "iterations": 40}
 
     def dream(_: int) -> int:

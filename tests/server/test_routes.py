@@ -1,4 +1,4 @@
-"""Which of Gradio's routes are open, and that nobody writes into the log by any of them."""
+"""Gradio's open routes are listed, and none lets a stranger write into the log."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import call, start_call, upload
 
 API = "/gradio_api"
-# Of no use to the page, the API, its clients or MCP. What a new Gradio adds is in neither list: see
-# what it does before it goes into one.
+# Not used by the page, the API, its clients or MCP. A new Gradio's routes are in neither list:
+# check what they do before you add them to one.
 CLOSED_ROUTES = """
 GET /gradio_api/app_id/
 POST /gradio_api/component_server
@@ -89,7 +89,7 @@ def api(address: str) -> Iterator[httpx.Client]:
 def routes(inside: Iterable[Any]) -> Iterator[str]:
     """Yield the routes of an app and of its included routers as "METHOD path"."""
     for route in inside:
-        # FastAPI includes routers as objects of their own from 0.165 on, before as their routes.
+        # FastAPI includes routers as objects since 0.165, before that as their routes.
         if included := getattr(getattr(route, "original_router", route), "routes", None):
             yield from routes(included)
         else:
@@ -97,7 +97,7 @@ def routes(inside: Iterable[Any]) -> Iterator[str]:
 
 
 def test_every_route_of_the_installed_gradio_is_open_or_shut_on_purpose() -> None:
-    async def created() -> App:  # In a loop, of which Gradio would leave one behind.
+    async def created() -> App:  # In a loop, since Gradio would leave one open.
         with gr.Blocks() as page:
             gr.Button()
         return App.create_app(page)
@@ -194,7 +194,7 @@ def test_an_event_is_not_there_once_its_answer_was_read(api: httpx.Client) -> No
     other = threading.Thread(target=read_too)
     other.start()
     api.get(f"/call/visualize_channel/{event}")
-    other.join(8)  # Both wait for one end, which one of them is told.
+    other.join(8)  # Both wait for the same end; one of them gets it.
     assert late and not other.is_alive()
     for name in (
         "call/visualize_channel/",
@@ -235,7 +235,7 @@ def test_the_progress_of_an_upload_that_is_under_way_is_kept_for_who_asks_again(
     async def ask_twice() -> None:
         with upload_progress.bounded_progress("long", is_upload=True):
             file_upload_statuses.track("long")
-            for _ in range(2):  # The line of the first is cut.
+            for _ in range(2):  # The first connection is cut.
                 with upload_progress.bounded_progress("long", is_upload=False):
                     assert await asyncio.wait_for(file_upload_statuses.is_tracked("long"), 1)
                 await asyncio.sleep(0.01)
@@ -330,8 +330,8 @@ def test_who_breaks_off_leaves_no_traceback_in_the_log(address: str, app_log: Pa
         ):
             assert api.get(f"/{route}").status_code == 404
         exchange(address, f"GET {API}/call/x/{event} HTTP/1.1", wait=0)
-        assert call(api, "presets", {})[0]  # The others were dealt with by then.
-    # Nothing but what the reader of forms warns of.
+        assert call(api, "presets", {})[0]  # The others have been handled by then.
+    # Only the form parser's warning.
     assert is_one_line(app_log.read_bytes()[start:])
 
 

@@ -1,8 +1,8 @@
-"""A Space, rehearsed: what a Space gets, installed and started as a Space does it.
+"""A Space's files, installed and started as a Space does.
 
-The app runs on the Python and the Gradio that README names, in an environment of its own with what
-requirements.txt asks for and nothing else: no constraints, so today's newest. Where root starts it,
-it runs as a user who may write to a home and a folder for temporary files, and nowhere else.
+The app runs on README's Python and Gradio, in an environment with requirements.txt alone, without
+constraints and so with today's newest versions. Started by root, it runs as a user who may write to
+a home and a folder for temporary files only.
 """
 
 import ast
@@ -36,7 +36,7 @@ CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
 CARD: dict[str, Any] = SpaceCard((ROOT / "README.md").read_text(encoding="utf-8")).data.to_dict()
 IS_ROOT = os.geteuid() == 0
-# A user that nobody is: what belongs to it was written by the app.
+# An unused user id: its files were written by the app.
 USER = 61184
 AS_USER: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []} if IS_ROOT else {}
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can start it as another user")
@@ -78,7 +78,7 @@ def space_folder() -> Iterator[Path]:
             yield folder
     finally:
         os.umask(umask)
-        # Several gigabytes: the next tests need not wait for it, but their end does.
+        # Several gigabytes: removed while the next tests run, but before they end.
         atexit.register(subprocess.Popen(["rm", "-rf", folder]).wait)
 
 
@@ -95,7 +95,7 @@ def find_shared_python(folder: Path) -> Path:
     for python in (shutil.which(name), *installed, sys.executable):
         if python:
             asked = subprocess.run([python, "-c", told], capture_output=True, text=True)
-            if not asked.returncode:  # A shim of pyenv's may lead nowhere.
+            if not asked.returncode:  # A pyenv shim may lead nowhere.
                 break
     base, name = Path(asked.stdout.split()[0]), asked.stdout.split()[1]
     with suppress(PermissionError):
@@ -164,7 +164,7 @@ def cpu_seconds(folder: Path) -> float:
     """Return the CPU seconds of processes in that folder, 0 where there is no /proc."""
     ticks = 0
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # It has ended.
+        with suppress(OSError):  # The process has ended.
             if (process / "cwd").resolve() == folder:
                 told = (process / "stat").read_text().rpartition(")")[2].split()
                 ticks += int(told[11]) + int(told[12])
@@ -214,9 +214,9 @@ def test_it_answers_in_time(space: Space) -> None:
 def test_it_dreams_what_python_dreams(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DREAM_PRECISION", raising=False)  # A Space has none.
     path, recipe = client.predict(handle_file(str(CAT)), **QUICK, api_name="/deep_dream")
-    with use_threads(2):  # as many as the Space has cores
+    with use_threads(2):  # As many as the Space's cores.
         *_, frame = Engine("cpu").dream(load_image(CAT), DreamRecipe(**QUICK))
-    # Its torch may be a newer one than that of these tests.
+    # Its torch may be newer than the tests'.
     assert difference(load_image(path), to_tensor(frame.picture())) < 1
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)
 
@@ -252,9 +252,9 @@ def test_it_keeps_pictures_of_channels_in_its_home(client: Client, space_folder:
 def test_it_writes_to_its_home_and_temporary_files_alone(
     client: Client, space_folder: Path
 ) -> None:
-    client.predict(api_name="/presets")  # It still runs.
+    client.predict(api_name="/presets")  # The app still runs.
     assert any((space_folder / "temp").rglob("*.png"))
-    # Where everyone may write it could; such a file would be found.
+    # It could write where everyone may; such a file would be found.
     stray = Path(tempfile.gettempdir(), f"stray-{USER}")
     assert run_as_user("touch", stray).returncode == 0
     apart = ["-path", "/proc", "-o", "-path", "/sys"]
@@ -263,7 +263,7 @@ def test_it_writes_to_its_home_and_temporary_files_alone(
     found = subprocess.run(
         ["find", "/", "(", *apart, ")", "-prune", "-o", "-uid", str(USER), "-print"],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # What went away meanwhile.
+        stderr=subprocess.DEVNULL,  # Files that disappeared meanwhile.
         text=True,
     ).stdout.splitlines()
     stray.unlink()
@@ -273,6 +273,6 @@ def test_it_writes_to_its_home_and_temporary_files_alone(
 def test_its_log_has_no_errors(client: Client, space: Space) -> None:
     log = space.log.read_text()
     wrong = {line for line in log.splitlines() if re.search(r"(Error|Warning): ", line)}
-    # A real Space has that package; it is for developing on the Space itself.
+    # A real Space has that package, for development on the Space.
     assert wrong <= {"RuntimeError: `spaces` package is required to run hot-reloading in Spaces"}
     assert "with SSR" not in log  # The app serves its page itself, with its card.

@@ -49,7 +49,7 @@ class Listener:
 def listener() -> Iterator[Listener]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path != "/favicon.ico":  # Which Chromium asks for when it likes.
+            if self.path != "/favicon.ico":  # Chromium requests it at any time.
                 heard.requests.append(f"{self.path} {self.headers.get('Authorization', '')}")
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
@@ -70,7 +70,7 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(scope="module")
 def address(listener: Listener, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app of an operator who is logged in at the hub."""
+    """Run the app of an operator who is logged in at the hub."""
     hub = {"HF_ENDPOINT": f"http://127.0.0.1:{listener.port}", "HF_HUB_OFFLINE": "0"}
     log: Path = tmp_path_factory.mktemp("strangers") / "log"
     with run_app(log, "-c", APP, HF_TOKEN=TOKEN, **hub) as address:
@@ -96,7 +96,7 @@ def test_no_page_of_strangers_is_served_under_the_apps_address(
     link = f"{address}/gradio_api/{spelling}://evil.example:{listener.port}/evil.png"
     answer = page.goto(link)
     assert answer and answer.status == 404
-    page.wait_for_timeout(500)  # In which a script would run.
+    page.wait_for_timeout(500)  # A script would run in these.
     assert page.title() != "it ran" and not listener.requests
     page.close()
     for method in ("GET", "HEAD"):
@@ -108,7 +108,7 @@ def test_no_page_on_another_port_reads_the_operators_buckets(
     address: str, listener: Listener, browser: Browser
 ) -> None:
     page = browser.new_page()
-    # Idle: what that page's own script asks for has come.
+    # Idle: the requests of that page's script have ended.
     page.goto(f"http://127.0.0.1:{listener.port}/", wait_until="networkidle")
     listener.requests.clear()
     read = """async ([address, path]) => {
@@ -133,5 +133,5 @@ def test_no_run_is_written_to_a_bucket(address: str, listener: Listener) -> None
         assert good
         answer = api.post("/run-history/connect", json={"bucket_id": "someone/else"})
         assert answer.status_code == 404
-    time.sleep(2)  # Gradio writes after it has answered.
+    time.sleep(2)  # Gradio writes after its answer.
     assert not [each for each in listener.requests if TOKEN in each or "bucket" in each]

@@ -1,4 +1,4 @@
-"""A record of pictures in MLflow, asked for over its own API; by a real server."""
+"""Images are recorded in MLflow, checked by the API of a real server."""
 
 import importlib.util
 import json
@@ -26,13 +26,13 @@ from tests.support.server import free_port, run_server
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not importlib.util.find_spec("flask"), reason="MLflow's server is not here"),
-    pytest.mark.filterwarnings("ignore"),  # What MLflow says of itself is not ours to mend.
+    pytest.mark.filterwarnings("ignore"),  # MLflow's own warnings.
 ]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of MLflow's that keeps all in a folder."""
+    """Run an MLflow server that stores everything in a folder."""
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/runs.db"]
@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def query_server(address: str, what: str, **given: Any) -> Any:
-    """What the server answers to a search."""
+    """Send the server a query; return its answer."""
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/{what}",
         json.dumps(given).encode() if given else None,
@@ -54,7 +54,7 @@ def query_server(address: str, what: str, **given: Any) -> Any:
 
 
 def runs_by_name(address: str, experiment: str) -> dict[str, Any]:
-    """The runs of an experiment by name."""
+    """Return the runs of an experiment by name."""
     found = query_server(address, f"experiments/get-by-name?experiment_name={experiment}")
     number = found["experiment"]["experiment_id"]
     made = query_server(address, "runs/search", experiment_ids=[number])["runs"]

@@ -1,4 +1,4 @@
-"""Answers that nobody reads: their number is bounded, and none of them costs another visitor's."""
+"""Unread answers are bounded, and none evicts another visitor's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Visit:
         return await self.api.post(door, json=sent)
 
     async def read(self, event: str) -> str:
-        """What that event says in the end."""
+        """Return an event's last message."""
         return (await self.api.get(f"/call/x/{event}")).text
 
     def is_idle(self) -> bool:

@@ -1,4 +1,4 @@
-"""The workflows are valid, ask for little, and sync no more than a Space needs."""
+"""The workflows are valid, have few permissions, and sync only a Space's files."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 def read_workflow(name: str) -> dict[str, Any]:
-    # By the rules of YAML 1.2, as GitHub reads it: `on` is no truth value.
+    # YAML 1.2, as GitHub reads it: `on` is no boolean.
     workflow: dict[str, Any] = YAML(typ="safe").load(ROOT / ".github" / "workflows" / name)
     return workflow
 
@@ -48,7 +48,7 @@ def test_a_workflow_may_do_little_and_pins_what_it_uses(path: Path) -> None:
                 assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
             if step.get("uses", "").startswith("actions/checkout"):
                 assert step["with"]["persist-credentials"] is False
-            # What a stranger may write never becomes part of a command.
+            # Text by strangers never becomes part of a command.
             assert "${{" not in step.get("run", "")
 
 
@@ -119,7 +119,7 @@ def test_a_space_gets_the_app_and_nothing_else() -> None:
 
 
 class Hub:
-    """A hub whose Space goes through these stages, each with the commit that it runs."""
+    """A hub whose Space passes through (stage, commit) pairs."""
 
     def __init__(self, *stages: tuple[str, str]) -> None:
         self.stages = list(stages)
@@ -160,9 +160,9 @@ def test_the_readme_of_a_space_names_its_picture(script: ModuleType) -> None:
     data = SpaceCard(upload["readme"]).data.to_dict()
     address = "https://huggingface.co/spaces/someone/dreams/resolve/main/"
     assert data.pop("thumbnail").startswith(address)
-    assert data == SpaceCard(here).data.to_dict()  # all else is as it was
+    assert data == SpaceCard(here).data.to_dict()  # Everything else is unchanged.
     assert SpaceCard(upload["readme"]).text == SpaceCard(here).text
-    # What it names is among what is uploaded, and our own checkout stays as it is.
+    # The files it names are uploaded, and this checkout stays unchanged.
     picture = SpaceCard(upload["readme"]).data.to_dict()["thumbnail"].removeprefix(address)
     assert picture in space_files()
     assert "thumbnail" not in SpaceCard(here).data.to_dict()

@@ -1,4 +1,4 @@
-"""The app on ZeroGPU, emulated: the real `spaces` package, a device API of our own, no GPU."""
+"""The app on an emulated ZeroGPU: the real `spaces` package, our device API, no GPU."""
 
 import base64
 import math
@@ -45,15 +45,15 @@ CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
 FILM: dict[str, Any] = {"seconds": 1.0, "fps": 6.0, "max_side": 48, "iterations": 1}
 LONGER_FILM = FILM | {"seconds": 3.0, "iterations": 10}
-# The token of a visitor with an account, as the hub's proxy would add it.
+# The token that the hub's proxy adds for a visitor with an account.
 VISITOR = f"{{}}.{base64.urlsafe_b64encode(b'{}').decode()}.{{}}"
-# By how much ZeroGPU multiplies what is asked for on its present machines.
+# ZeroGPU's multiplier of requested seconds on its present machines.
 FACTOR = 1.5
 
 
 @dataclass(frozen=True)
 class Space:
-    """A client of the app, the device API that it asks for GPUs, and the app's log."""
+    """A client of the app, its device API, and its log."""
 
     client: Client
     api: DeviceApi
@@ -63,11 +63,11 @@ class Space:
         return [given for path, given in self.api.calls if path == name]
 
     def begin(self, name: str, **knobs: Any) -> Job:
-        """Submit a job about the photo, and wait until some of it is dreamed."""
+        """Submit a job with the photo and wait until its dream has begun."""
         job = self.client.submit(handle_file(str(CAT)), api_name=f"/{name}", **knobs)
-        path = -1 if name == "zoom" else 0  # Where in an answer the picture is.
+        path = -1 if name == "zoom" else 0  # The position of the image in an answer.
 
-        # The first one is the photo itself.
+        # The first image is the photo itself.
         def pictures() -> list[Any]:
             return [each for each in job.outputs() if each and each[path]]
 
@@ -83,11 +83,7 @@ class Space:
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something is so.
-
-    Raises:
-        AssertionError: if it is not so within that many seconds.
-    """
+    """Wait until `is_so`, or raise AssertionError after that many seconds."""
     start = time.monotonic()
     while not is_so():
         assert time.monotonic() - start < seconds
@@ -119,7 +115,7 @@ def running_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
 
 @pytest.fixture
 def space(running_space: Space) -> Iterator[Space]:
-    """The Space, with what it asked before forgotten; its log has no traceback in the end."""
+    """Yield the Space with its calls cleared; check that its log has no traceback."""
     running_space.api.calls.clear()
     before = running_space.log.stat().st_size
     yield running_space
@@ -153,14 +149,14 @@ def test_a_default_dream_asks_for_little_of_what_a_visitor_has_and_more_for_more
     space.begin("deep_dream", max_side=448, iterations=100).cancel()
     little, more = (int(asked["durationSeconds"]) for asked in space.asked("/schedule"))
     assert little < more <= MAX_LEASE_SECONDS * FACTOR
-    assert little <= 20  # of 120 that a visitor without an account has in a day
+    assert little <= 20  # Of a visitor's 120 a day without an account.
 
 
 def test_the_process_of_before_is_asked_again(space: Space) -> None:
     for seed in (1, 2):
         space.dream(**QUICK, seed=seed)
     assert len(space.asked("/schedule")) == 2
-    assert len(space.asked("/allow")) <= 1  # Said by each new process.
+    assert len(space.asked("/allow")) <= 1  # Logged by each new process.
 
 
 @pytest.mark.parametrize(
@@ -187,7 +183,7 @@ def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
         space.dream(**QUICK, model="squeezenet1_1")
     (given_back,) = space.asked("/release")
     assert given_back["fail"] == "false"
-    space.dream(**QUICK)  # The process lives on.
+    space.dream(**QUICK)  # The process keeps running.
 
 
 def test_a_cancelled_dream_gives_the_gpu_back_at_once(space: Space) -> None:
@@ -240,7 +236,7 @@ def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
     channel = {"channels": "5", "size": 64, "steps": 1}
     with pytest.raises(AppError, match=words):
         space.client.predict(**channel, api_name="/visualize_channel")
-    # The minutes of a whole Space, for visitors of whom nothing is known.
+    # The minutes of a whole Space, for unknown visitors.
     stranger = Client(space.client.src, verbose=False)
     with pytest.raises(AppError, match="Space app has reached its GPU limit"):
         stranger.predict(**channel, api_name="/visualize_channel")
@@ -304,7 +300,7 @@ def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
     assert re.match(r"after \d+ of \d+ steps: the GPU was taken back", recipes[1]["ended"])
     assert sheet and load_image(sheet).shape[3] == 64 + 6 + 6
     *_, (path, recipe) = api.deep_dream(work, str(CAT), small)
-    assert path and recipe and recipe["iterations"] == 2  # All of it was there.
+    assert path and recipe and recipe["iterations"] == 2  # It was complete.
 
 
 def test_channels_that_were_made_before_need_no_gpu(space: Space) -> None:
@@ -312,7 +308,7 @@ def test_channels_that_were_made_before_need_no_gpu(space: Space) -> None:
         channels="0", layer="inception4c", api_name="/visualize_channel"
     )
     assert len(pictures) == len(made["recipes"]) == 1
-    assert not space.asked("/schedule")  # It comes with the app.
+    assert not space.asked("/schedule")  # Shipped with the app.
 
 
 def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: Engine) -> None:
@@ -348,7 +344,7 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
         photo, layers="inception3b,inception4c", **QUICK, api_name="/compare"
     )
     assert [each["layer"] for each in recipes] == ["inception3b", "inception4c"]
-    # A GPU is lent once a call, also where what answers is then shown.
+    # One lease per call, also where the answer is shown afterwards.
     assert len(space.asked("/release")) == len(space.asked("/schedule")) == 5
 
 

@@ -1,4 +1,4 @@
-"""What the tabs ask for runs the same here and in a process that is lent a GPU."""
+"""Jobs run the same here and in a process with a leased GPU."""
 
 import itertools
 import os
@@ -72,7 +72,7 @@ def leased_runner(engine: Engine, lender: Lender) -> JobRunner:
 
 
 def undecorated_gpu(duration: Any) -> Callable[..., Any]:
-    """What `spaces.GPU` is where no GPUs are lent."""
+    """Return the decorator that `spaces.GPU` is outside ZeroGPU."""
     return lambda run: run
 
 
@@ -153,7 +153,7 @@ def test_too_little_memory_is_said_in_a_sentence(engine: Engine, leased_runner: 
 
 @pytest.fixture(params=["here", "lent"])
 def limited_runner(request: Any, engine: Engine, lender: Lender) -> JobRunner:
-    """Work that has a moment for what it takes to be quick."""
+    """Return a runner with a limit of 0.3 seconds."""
     work = JobRunner(engine, lender if request.param == "lent" else None)
     work.time_limit = 0.3
     work._slowdown = 0.0
@@ -172,13 +172,13 @@ def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
     assert not any(frame.ended for frame in before)
     said = rf"time was up after {last.step} of 100 steps, .* far it came; fewer steps, or a smaller"
     assert re.match(said, last.ended)
-    # As large as it shall be, and the one that so many steps make.
+    # It has the full size, and equals a dream of that many steps.
     *_, expected = limited_runner.engine.dream(cat, recipe.with_changes(iterations=last.step))
     assert last.picture().tobytes() == expected.picture().tobytes()
 
 
 def slow_ascent(seconds: float) -> Callable[..., Any]:
-    """The ascent, each step of which takes so much longer."""
+    """Return an ascent whose steps take that many seconds longer."""
 
     def ascend(*given: Any, **about: Any) -> Iterator[Any]:
         for step in ascent.gradient_ascent(*given, **about):
@@ -201,7 +201,9 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     *_, (path, recipe) = api.deep_dream(work, CAT, small)
     assert path and path.endswith(".png") and load_image(path).shape[3] == 64
     assert recipe and recipe["ended"].startswith("time was up after ")
-    with pytest.raises(RecipeError, match="holds no recipe"):  # It is not what the recipe makes.
+    with pytest.raises(
+        RecipeError, match="holds no recipe"
+    ):  # The recipe would make another image.
         read_recipe(path)
     *_, (path, made, verdict) = api.class_image(work, None, {"size": 48, "steps": 50})
     assert made and "ended" in made and verdict and verdict["after"]
@@ -212,13 +214,13 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     *_, (items, where, answers) = api.top_channels(work, CAT, 90, 60, 2, channels)
     assert len(items) == 2 and where and answers
     assert [set(each) for each in answers] == [{"channel", "strength"}] * 2 + [{"ended"}]
-    # Of several dreams it is those that are done, and the one that is under way.
+    # Of several dreams the finished ones and the current one are kept.
     work.time_limit = 2.0
     *_, (path, recipes) = api.compare(work, CAT, "conv2", "1,2,3,4,5,6,7,8", small)
     assert path and recipes and 2 <= len(recipes) <= 8 and set(recipes[-1]) == {"ended"}
     assert [each["intensity"] for each in recipes[:-1]] == [*range(1, len(recipes))]
     assert load_image(path).shape[3] == len(recipes) * (64 + 6) + 6
-    # On the page it is what is downloaded then, and the status says why.
+    # The page downloads it, and the status says why.
     knobs = asdict(DreamRecipe(**small)) | {"mask": None}
     names = ("status", "view", "download")
     stream = deep_dream.stream_dream(work, CAT, (), random_seed=False, **knobs)
@@ -250,7 +252,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
         count = read_video_info(path).frame_count
         said = rf"time was up after {count} of 200 frames, .* far it came; a shorter video, or"
         assert re.match(said, recipe["ended"])
-        # The same again, and no more: what it is made of is in the file.
+        # The same again; the file holds its recipe.
         made = read_recipe(path, ZoomRecipe)
         assert made.frame_count == count and made.with_changes(seconds=20) == ZoomRecipe(
             **small, seconds=20, fps=10
@@ -396,7 +398,7 @@ def test_channels_that_are_kept_teach_nothing_of_how_fast_the_machine_is(
     shipped = [ChannelRecipe(channel=channel) for channel in range(0, 320, 20)]
     for seed in (1001, 1002, 1003):
         one = ChannelRecipe(channel=7, size=64, steps=2, seed=seed)
-        # Priced alone: all the others are there.
+        # Estimated alone, since the others are cached.
         assert len(work.engine.plan([*shipped, one], use_cache=True)) == 2
         *_, frame = work.render([*shipped, one], use_cache=True)
         assert frame.finished and frame.done == 1
@@ -430,7 +432,7 @@ def test_the_next_photo_is_read_while_another_dreams(engine: Engine, tmp_path: P
         ):
             for stream in (second, third):
                 assert "1 dream before yours" in next(stream).status
-    # It is given up, and so is a turn that was waited for.
+    # It is released, and so is a turn it waited for.
     assert next(stream_render(work, [recipe], CAT)).frame
 
 
@@ -444,7 +446,7 @@ def test_a_spot_in_a_photo_that_is_read_at_a_half_is_in_pixels_of_its_file(
         raise DreamError("asked")
 
     exif, work, photo = Image.Exif(), JobRunner(engine), str(tmp_path / "large.jpg")
-    exif[274] = 6  # To be turned by a right angle.
+    exif[274] = 6  # Its orientation is a quarter turn.
     Image.new("L", (29_900, 2200)).save(photo, exif=exif)
     monkeypatch.setattr(work, "respond_and_render", ask)
     with pytest.raises(DreamError, match="asked"):

@@ -199,8 +199,8 @@ def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
     assert not torch.equal(full_change, pieces)
     assert torch.corrcoef(torch.stack([full_change.flatten(), pieces.flatten()]))[0, 1] > 0.9
     for dim, side in ((2, 400), (3, 600)):
-        # How much steeper the dream is where borders lie on the mean than elsewhere; the picture
-        # itself may be so there.
+        # How much steeper the dream is at tile borders than elsewhere, on average; the image itself
+        # may be steeper there.
         steps = [each.diff(dim=dim).abs().mean((0, 1, 5 - dim)) for each in (pieces, full_change)]
         count = math.ceil(side / tile)
         borders = [place * math.ceil(side / count) - 1 for place in range(1, count)]
