@@ -60,7 +60,7 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     path = download(page, tmp_path, "#film-download")
     assert path.name == "zoom-coffee-inception4c-seed0.mp4"
     assert read_recipe(path).kind == "zoom"
-    # A video that was stopped before its start leaves nothing, takes over nothing, and does not stop
+    # A video stopped before its start leaves nothing, takes over nothing, and does not stop
     # a later one.
     held: list[Route] = []
     page.route("**/queue/join*", lambda route: held.append(route))
