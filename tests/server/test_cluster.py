@@ -22,13 +22,7 @@ from dream.files.embedded_images import embed_guide
 from dream.recipe.variations import sweep
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES
-from tests.support.many import (
-    QUICK,
-    RECIPE,
-    add_unreadable_photos,
-    make_photos,
-    manifest,
-)
+from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,13 +14,7 @@ import pytest
 from dream import DreamRecipe, Engine, load_image
 from dream.__main__ import main
 from dream.batch.mlflow_tracker import MlflowTracker
-from tests.support.many import (
-    QUICK,
-    RECIPE,
-    add_unreadable_photos,
-    make_photos,
-    manifest,
-)
+from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
 from tests.support.server import free_port, run_server
 
 pytestmark = [

@@ -89,9 +89,7 @@ def test_two_photos_never_share_a_name(files: list[str]) -> None:
     assert len({name.casefold() for name in found.values()}) == len(found) == len(files)
     assert found == names(files[::-1])
     made = make_tasks(
-        files,
-        [RECIPE, RECIPE.with_changes(layer="conv3, inception3a", jitter=7)],
-        "cpu",
+        files, [RECIPE, RECIPE.with_changes(layer="conv3, inception3a", jitter=7)], "cpu"
     )
     assert len({task.output.casefold() for task in made}) == len(made) == 2 * len(files)
     assert max(len(task.output.encode()) for task in made) < 256
