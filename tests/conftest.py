@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from torch import Tensor
@@ -119,6 +120,12 @@ def difference(one: Tensor, other: Tensor) -> float:
     return (one - other).abs().mean().item() * 255
 
 
+def dream_tensor(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
+    """Return the finished dream (1, 3, H, W) of an image."""
+    *_, frame = engine.dream(picture, recipe)
+    return frame.tensor
+
+
 @contextmanager
 def use_threads(count: int) -> Iterator[None]:
     """Let torch use `count` threads until the block ends."""
@@ -159,6 +166,13 @@ def address(app_log: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def api(address: str) -> Iterator[httpx.Client]:
+    """Yield a client of the app's API."""
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
+        yield client
+
+
 @pytest.fixture(scope="session")
 def network() -> Network:
     """Return Dreamlet in float32, to compare with references."""
@@ -166,7 +180,7 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="session")
-def exact_network() -> Network:
+def network64() -> Network:
     """Return Dreamlet in float64, a reference that is the same on every processor."""
     return load_dreamlet(torch.float64)
 
@@ -184,7 +198,7 @@ def noise() -> Tensor:
 
 
 @pytest.fixture
-def small_dream() -> DreamRecipe:
+def quick() -> DreamRecipe:
     """Return a dream of a second or less: two octaves of two steps."""
     return DreamRecipe(octaves=2, iterations=2, max_side=128)
 

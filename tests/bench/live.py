@@ -29,7 +29,7 @@ from dream.render.live import LiveDreamer
 from dream.render.loop import to_batch
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS
+from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.server import run_app
 from tests.support.videos import write_camera_file
 from tools.report import Report
@@ -184,7 +184,7 @@ def in_browser(report: Report, folder: Path) -> None:
         folder / "seen.mjpeg", [*map(coded, range(2**BITS), views(2**BITS, 320, 240))]
     )
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    flags = [*CHROMIUM_FLAGS, *fake, f"--use-file-for-fake-video-capture={seen}"]
+    flags = [*FLAGS, *fake, f"--use-file-for-fake-video-capture={seen}"]
     with run_app(folder / "log") as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         page = browser.new_page(viewport={"width": 1280, "height": 800})

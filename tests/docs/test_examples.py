@@ -38,12 +38,6 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def api(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Upload a photo and a video; return them by the names of their fields."""
     film = write_video(tmp_path_factory.mktemp("film") / "film.mp4", pan_noise(2))

@@ -133,11 +133,7 @@ def test_convolutions_that_are_one_make_what_each_made(relu: bool) -> None:
     frozen = [freeze_convolution(each) for each in plain]
     one = merge_pointwise([each for each in frozen if isinstance(each, FrozenConv)])
     generator = torch.Generator().manual_seed(1)
-    for size in (
-        (33, 47),
-        (5, 9),
-        (33, 47),
-    ):  # The prepared weight is cached for one size at a time.
+    for size in ((33, 47), (5, 9), (33, 47)):  # The weight is cached for one size at a time.
         x = torch.randn(2, 16, *size, generator=generator).requires_grad_()
         made = one(x, relu)
         alone = [each(x) for each in frozen]

@@ -16,7 +16,7 @@ from dream import DreamError, PictureError
 from dream.files.video_reader import read_video_info
 from dream.page.tabs import live
 from dream.page.tabs.live import FRAME_SIDE
-from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS, SECONDS, expect_photo, open_page
+from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, open_page
 from tests.support.stream import open_stream
 from tests.support.videos import pan_noise, write_camera_file
 
@@ -54,7 +54,7 @@ def test_frames_are_small_jpegs() -> None:
 @contextmanager
 def open_camera_page(playwright: Playwright, address: str, seen: Path) -> Iterator[Page]:
     """Open the tab in a new browser whose camera plays a file, and start recording."""
-    flags = [*CHROMIUM_FLAGS, *CAMERA, f"--use-file-for-fake-video-capture={seen}"]
+    flags = [*FLAGS, *CAMERA, f"--use-file-for-fake-video-capture={seen}"]
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
     window = browser.new_page()
     window.set_default_timeout(30 * SECONDS)

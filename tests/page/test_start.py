@@ -80,7 +80,7 @@ def test_the_page_opens_on_the_first_network_and_its_own_layer(
 
 
 @pytest.fixture(scope="module")
-def configured_client(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Yield a client of an app with every environment variable set."""
     folder = tmp_path_factory.mktemp("home")
     torch.manual_seed(0)
@@ -103,9 +103,9 @@ def dream(client: Client, **knobs: Any) -> Any:
 
 @slow
 def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
-    configured_client: Client, log: Path
+    configured: Client, log: Path
 ) -> None:
-    _, recipe = dream(configured_client, **QUICK)
+    _, recipe = dream(configured, **QUICK)
     assert recipe["model"] == "dreamlet"  # The API's defaults stay.
     assert "the weights of vgg16 could not be fetched" in log.read_text()
 
@@ -133,34 +133,32 @@ def test_the_page_opens_without_dreamlet_and_says_what_is_wrong(tmp_path: Path) 
 
 
 @slow
-def test_weights_of_ones_own_are_used(configured_client: Client) -> None:
-    path, recipe = dream(configured_client, **QUICK, model="squeezenet1_1", layer="fire5")
+def test_weights_of_ones_own_are_used(configured: Client) -> None:
+    path, recipe = dream(configured, **QUICK, model="squeezenet1_1", layer="fire5")
     assert Path(path).name == "dream-cat-squeezenet1_1.fire5-i5-seed0.png"
     assert (recipe["model"], recipe["layer"]) == ("squeezenet1_1", "fire5")
     with pytest.raises(AppError, match="layer 'fire1' is not in squeezenet1_1; try fire"):
-        dream(configured_client, **QUICK, model="squeezenet1_1", layer="fire1")
+        dream(configured, **QUICK, model="squeezenet1_1", layer="fire1")
 
 
 @slow
-def test_a_dream_beyond_the_time_limit_is_ended_with_advice(configured_client: Client) -> None:
+def test_a_dream_beyond_the_time_limit_is_ended_with_advice(configured: Client) -> None:
     with pytest.raises(AppError, match="seconds here, and at most 2 are given; fewer steps"):
-        dream(configured_client, iterations=100, octaves=10)
-    assert dream(configured_client, **QUICK)[1]["octaves"] == 1
+        dream(configured, iterations=100, octaves=10)
+    assert dream(configured, **QUICK)[1]["octaves"] == 1
 
 
 @slow
-def test_it_is_served_under_the_path_of_a_proxy(configured_client: Client) -> None:
-    assert configured_client.config["root"].endswith("/dream")
+def test_it_is_served_under_the_path_of_a_proxy(configured: Client) -> None:
+    assert configured.config["root"].endswith("/dream")
 
 
 @slow
-def test_without_the_extra_there_is_no_mcp_and_no_complaint(
-    configured_client: Client, log: Path
-) -> None:
+def test_without_the_extra_there_is_no_mcp_and_no_complaint(configured: Client, log: Path) -> None:
     if importlib.util.find_spec("mcp"):
         pytest.skip("the extra is installed in this environment")
-    assert httpx.get(f"{configured_client.src}gradio_api/mcp/").status_code == 404
-    assert httpx.get(configured_client.src).status_code == 200
+    assert httpx.get(f"{configured.src}gradio_api/mcp/").status_code == 404
+    assert httpx.get(configured.src).status_code == 200
     assert "mcp" not in log.read_text().lower()
 
 

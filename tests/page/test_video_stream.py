@@ -42,12 +42,12 @@ CAT = str(EXAMPLES / "cat.jpg")
 ZOOM = ZoomRecipe(seconds=2.2, fps=5, max_side=48, iterations=1)
 
 
-def last_update(made: VideoUpdates) -> VideoUpdate:
+def last(made: VideoUpdates) -> VideoUpdate:
     *_, moment = made
     return moment
 
 
-def read_video_tensor(path: str) -> torch.Tensor:
+def read_tensor(path: str) -> torch.Tensor:
     video = read_video_info(path)
     return to_batch(list(read_frames(video, video.size)))
 
@@ -59,7 +59,7 @@ def test_a_zoom_begins_at_once_and_ends_in_a_file_with_its_recipe(engine: Engine
     # At once; in a longer run old frames would drop out as new ones come.
     with Image.open(second.preview) as image:
         assert image.format == "JPEG" and image.size == (48, 32)
-    done = last_update(made)
+    done = last(made)
     assert done.done and Path(done.path).name == "zoom-cat-inception4c-seed0.mp4"
     assert read_recipe(done.path) == ZOOM
     assert not list(Path(done.path).parent.glob(".*"))
@@ -86,10 +86,7 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
         ),
     ):
         before = len(lender.durations)
-        pictures = (
-            read_video_tensor(last_update(there).path),
-            read_video_tensor(last_update(here).path),
-        )
+        pictures = read_tensor(last(there).path), read_tensor(last(here).path)
         # The frames are equal; the codec restarts at each part.
         assert difference(*pictures) < 5
         assert len(lender.durations) - before == leases
@@ -113,7 +110,7 @@ def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) ->
 def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine) -> None:
     work = JobRunner(engine)
     work.time_limit, work._slowdown = 0.5, 0.0  # Its estimate is short.
-    done = last_update(video_stream.stream_zoom(work, ZOOM.with_changes(seconds=60), CAT))
+    done = last(video_stream.stream_zoom(work, ZOOM.with_changes(seconds=60), CAT))
     # Within a frame, or between two.
     assert re.search(r"Time was up after|longer than it may", done.status)
     assert done.done and "What there is plays" in done.status
@@ -179,11 +176,9 @@ def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
 ) -> None:
     recipe = DreamRecipe(octaves=2, iterations=4, step=6, max_side=96)
     making = MakingOf(seconds=1, fps=10, loop=loop)
-    made = last_update(
-        video_stream.stream_making_of(JobRunner(engine), recipe, CAT, making, ending)
-    )
+    made = last(video_stream.stream_making_of(JobRunner(engine), recipe, CAT, making, ending))
     assert read_recipe(made.path) == recipe
-    pictures = read_video_tensor(made.path)
+    pictures = read_tensor(made.path)
     start, *_, dreamed = engine.dream(to_tensor(Image.open(CAT).convert("RGB")), recipe)
     photo, end = start.tensor[:, :, : pictures.shape[2]], dreamed.tensor[:, :, : pictures.shape[2]]
     apart = difference(photo, end)
@@ -249,5 +244,5 @@ def test_a_video_whose_sound_cannot_be_had_is_there_and_the_page_says_so(
     clip = add_beeps(tmp_path / "law.mov", silent, [], "pcm_alaw")
     recipe = VideoRecipe(max_side=48, iterations=1)
     with pytest.warns(UserWarning, match="^Its sound is in pcm_alaw, which .* is left out"):
-        done = last_update(video_stream.stream_video(JobRunner(engine), recipe, str(clip)))
+        done = last(video_stream.stream_video(JobRunner(engine), recipe, str(clip)))
     assert "Its sound is in pcm_alaw" in done.status and read_video_info(done.path).frame_count == 3

@@ -273,12 +273,8 @@ def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
                 stack.enter_context(slots.hold(body_of(0), stranger))
             with pytest.raises(bodies.BodyError, match="busy"):
                 stack.enter_context(slots.hold(body_of(0), stranger))
-            for address in (
-                "",
-                "",
-                "",
-                "93.184.215.15",
-            ):  # Behind a proxy all visitors share an address.
+            # Behind a proxy all visitors share an address.
+            for address in ("", "", "", "93.184.215.15"):
                 stack.enter_context(slots.hold(body_of(0), address))
         stack.enter_context(slots.hold(body_of(0), stranger))
 

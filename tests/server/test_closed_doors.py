@@ -9,7 +9,6 @@ import re
 import signal
 import time
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,15 +21,7 @@ from dream.page import blocks
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
 from dream.page.server import answer_readers, middleware, temp_files
 from tests.conftest import EXAMPLES
-from tests.support.api import (
-    JSON,
-    call,
-    find_listener,
-    refusal,
-    start_call,
-    upload,
-    wait_for_result,
-)
+from tests.support.api import JSON, call, find_listener, refusal, result_of, start_call, upload
 from tests.support.corpus import corpus
 from tests.support.crowd import call_in_crowd
 from tests.support.memory import resident_mb
@@ -54,12 +45,6 @@ FIELDS = [
 ]
 
 pytestmark = pytest.mark.filterwarnings("default")
-
-
-@pytest.fixture(scope="module")
-def api(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +309,7 @@ def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
         start = time.monotonic()
         assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
         assert time.monotonic() - start < 3 * 6  # One alone would take longer.
-        good, said = wait_for_result(api, "deep_dream", unread[-1])
+        good, said = result_of(api, "deep_dream", unread[-1])
         assert not good and said["error"] == "nobody asked for the answer within 6 seconds"
 
 

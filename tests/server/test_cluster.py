@@ -88,9 +88,7 @@ def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
 @pytest.fixture
 def started_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Start a cluster by `ray start` on this machine."""
-    with tempfile.TemporaryDirectory(
-        prefix="r", dir="/tmp"
-    ) as folder:  # Socket paths must be short.
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:  # Sockets' paths are short.
         monkeypatch.setenv("RAY_TMPDIR", folder)
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         monkeypatch.setenv("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")

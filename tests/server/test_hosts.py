@@ -18,7 +18,7 @@ from starlette.responses import PlainTextResponse
 from dream import DreamError
 from dream.page.server.hosts import VARIABLE, HostCheck, allowed_hosts
 from tests.conftest import EXAMPLES
-from tests.support.browser import CHROMIUM, CHROMIUM_FLAGS
+from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.server import run_app
 
 API = "/gradio_api"
@@ -146,10 +146,7 @@ def test_what_is_no_name_in_the_environment_is_said_in_a_line(
         ({"host": "dreams.example.org", "origin": "https://dreams.example.org"}, 200),
         ({"host": "127.0.0.1:7860", "origin": "https://dreams.example.org"}, 200),
         ({"host": "127.0.0.1:7860", "x-forwarded-host": "dreams.example.org"}, 200),
-        (
-            {"host": "localhost:7860", "origin": "http://localhost:5173"},
-            200,
-        ),  # In development mode.
+        ({"host": "localhost:7860", "origin": "http://localhost:5173"}, 200),  # In development.
         ({"host": "localhost:7860", "origin": "http://localhost:5174"}, 403),
         ({"host": "[2001:db8::1]:7860", "origin": "http://[2001:db8::1]:7860"}, 200),
         ({"host": "[2001:db8::1]"}, 200),
@@ -215,9 +212,7 @@ def test_in_a_browser_no_other_page_uploads_or_reads(tmp_path: Path, other_page:
     ):
         port = urlsplit(address).port
         rebound = f"--host-resolver-rules=MAP evil.example 127.0.0.1:{port}"
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*CHROMIUM_FLAGS, rebound]
-        )
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rebound])
         page = browser.new_page()
         page.goto(f"http://{other_page}/")
         for mode in ("cors", "no-cors"):

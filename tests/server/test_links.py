@@ -30,12 +30,6 @@ RESOLVED = {"public.example": "127.0.0.1", "metadata.example": "100.100.100.200"
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-@pytest.fixture(scope="module")
-def api(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
-        yield client
-
-
 class LinkHandler(http.server.BaseHTTPRequestHandler):
     """Serves an image, a slow one, an endless one, and redirects."""
 

@@ -80,12 +80,6 @@ GET /svelte/{path:path}
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-@pytest.fixture(scope="module")
-def api(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=address + API, timeout=60) as client:
-        yield client
-
-
 def routes(inside: Iterable[Any]) -> Iterator[str]:
     """Yield the routes of an app and of its included routers as "METHOD path"."""
     for route in inside:

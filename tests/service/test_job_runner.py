@@ -67,7 +67,7 @@ def lender() -> Lender:
 
 
 @pytest.fixture
-def leased_runner(engine: Engine, lender: Lender) -> JobRunner:
+def runner(engine: Engine, lender: Lender) -> JobRunner:
     return JobRunner(engine, lender)
 
 
@@ -78,28 +78,28 @@ def undecorated_gpu(duration: Any) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("lend", [None, undecorated_gpu, Lender()])
 def test_a_dream_is_the_same_wherever_it_runs(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe, lend: Any
+    engine: Engine, cat: Tensor, quick: DreamRecipe, lend: Any
 ) -> None:
-    *_, expected = engine.dream(cat, small_dream)
-    first, *_, last = JobRunner(engine, lend).render([small_dream], cat)
+    *_, expected = engine.dream(cat, quick)
+    first, *_, last = JobRunner(engine, lend).render([quick], cat)
     assert (first.step, last.step, last.finished) == (0, 4, True)
     assert last.picture().tobytes() == expected.picture().tobytes()
     assert last.values == expected.values
 
 
-def test_all_other_work_crosses_too(engine: Engine, leased_runner: JobRunner, cat: Tensor) -> None:
+def test_all_other_work_crosses_too(engine: Engine, runner: JobRunner, cat: Tensor) -> None:
     engine.cache.max_bytes = 0
     channels = [ChannelRecipe(channel=each, size=64, steps=2) for each in (3, 9)]
     *_, expected = engine.channels(channels)
-    *_, frame = leased_runner.render(channels)
+    *_, frame = runner.render(channels)
     assert frame.channels == (3, 9) and frame.values == expected.values
     assert frame.pictures()[1].tobytes() == expected.pictures()[1].tobytes()
-    *_, raised = leased_runner.render([ChannelRecipe(channel=3, size=96, steps=4)], cat)
+    *_, raised = runner.render([ChannelRecipe(channel=3, size=96, steps=4)], cat)
     assert raised.channels == (3,)
     recipe = ClassRecipe(size=64, steps=3)
-    *_, (shown, verdict) = leased_runner.render_class_image(recipe)
+    *_, (shown, verdict) = runner.render_class_image(recipe)
     assert shown.finished and verdict == engine.verdict(shown.tensor, engine.settle(recipe))
-    response, frames = leased_runner.respond_and_render(cat, ChannelRecipe(size=48, steps=2), 3)
+    response, frames = runner.respond_and_render(cat, ChannelRecipe(size=48, steps=2), 3)
     here = engine.response(cat)
     *_, frame = frames
     assert [*frame.channels] == [each.channel for each in here.top(3)]
@@ -108,29 +108,27 @@ def test_all_other_work_crosses_too(engine: Engine, leased_runner: JobRunner, ca
 
 
 def test_more_seconds_are_asked_for_what_takes_longer_and_never_too_many(
-    leased_runner: JobRunner, lender: Lender, cat: Tensor, small_dream: DreamRecipe
+    runner: JobRunner, lender: Lender, cat: Tensor, quick: DreamRecipe
 ) -> None:
-    for recipe in (small_dream, small_dream.with_changes(max_side=448, iterations=100)):
-        expected = leased_runner.estimate_seconds([leased_runner.engine.settle(recipe)], (300, 451))
-        next(leased_runner.render([recipe], cat))
+    for recipe in (quick, quick.with_changes(max_side=448, iterations=100)):
+        expected = runner.estimate_seconds([runner.engine.settle(recipe)], (300, 451))
+        next(runner.render([recipe], cat))
         assert expected < lender.durations[-1] <= MAX_LEASE_SECONDS
     assert lender.durations[0] < lender.durations[1]
     with pytest.raises(DreamError, match=r"about \d+ seconds of the GPU, and at most 60 are lent"):
-        leased_runner.render(
-            [DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000)
-        )
+        runner.render([DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000))
     assert len(lender.durations) == 2
 
 
 def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
-    leased_runner: JobRunner, lender: Lender, cat: Tensor
+    runner: JobRunner, lender: Lender, cat: Tensor
 ) -> None:
     with pytest.raises(PictureError, match="the network needs"):
-        leased_runner.render([DreamRecipe(max_side=32)], cat)
+        runner.render([DreamRecipe(max_side=32)], cat)
     with pytest.raises(PictureError, match="the network needs"):
-        leased_runner.respond_and_render(cat[:, :, :8], ChannelRecipe(), 8)
+        runner.respond_and_render(cat[:, :, :8], ChannelRecipe(), 8)
     with pytest.raises(PictureError, match="the network needs"):
-        leased_runner.render_class_image(ClassRecipe(size=32), cat)
+        runner.render_class_image(ClassRecipe(size=32), cat)
     assert not lender.durations
 
 
@@ -145,8 +143,8 @@ def raise_out_of_memory(engine: Engine, seconds: float) -> Generator[Frame, None
     yield
 
 
-def test_too_little_memory_is_said_in_a_sentence(engine: Engine, leased_runner: JobRunner) -> None:
-    for work in (leased_runner, JobRunner(engine)):
+def test_too_little_memory_is_said_in_a_sentence(engine: Engine, runner: JobRunner) -> None:
+    for work in (runner, JobRunner(engine)):
         with pytest.raises(DreamError, match="too much for the memory of the GPU; a smaller"):
             list(work._start_task(raise_out_of_memory, 1.0))
 
@@ -201,9 +199,7 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     *_, (path, recipe) = api.deep_dream(work, CAT, small)
     assert path and path.endswith(".png") and load_image(path).shape[3] == 64
     assert recipe and recipe["ended"].startswith("time was up after ")
-    with pytest.raises(
-        RecipeError, match="holds no recipe"
-    ):  # The recipe would make another image.
+    with pytest.raises(RecipeError, match="holds no recipe"):  # It would make another image.
         read_recipe(path)
     *_, (path, made, verdict) = api.class_image(work, None, {"size": 48, "steps": 50})
     assert made and "ended" in made and verdict and verdict["after"]
@@ -318,9 +314,7 @@ def test_previews_are_shrunk_and_results_are_not(engine: Engine) -> None:
     assert first.picture().width == PREVIEW_SIDE and last.picture().width == PREVIEW_SIDE + 400
 
 
-def test_a_closed_dream_stops_its_engine(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe
-) -> None:
+def test_a_closed_dream_stops_its_engine(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
     closed: list[bool] = []
 
     def watched(engine: Engine, seconds: float) -> Generator[int, None, None]:
@@ -369,11 +363,9 @@ def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: T
     assert work.estimate_seconds([recipe], (300, 451)) < before
 
 
-def test_nothing_is_run_beforehand_where_gpus_are_lent(
-    leased_runner: JobRunner, lender: Lender
-) -> None:
-    leased_runner.warm_up(leased_runner.engine.settle(DreamRecipe()))
-    assert not lender.durations and leased_runner._slowdown == 1.0
+def test_nothing_is_run_beforehand_where_gpus_are_lent(runner: JobRunner, lender: Lender) -> None:
+    runner.warm_up(runner.engine.settle(DreamRecipe()))
+    assert not lender.durations and runner._slowdown == 1.0
 
 
 def test_busy_hours_never_keep_a_default_dream_out(

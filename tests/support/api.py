@@ -28,10 +28,10 @@ def start_call(api: httpx.Client, name: str, given: Any) -> str:
 
 def call(api: httpx.Client, name: str, given: Any) -> tuple[bool, Any]:
     """Call an endpoint; return whether it succeeded, and its last answer."""
-    return wait_for_result(api, name, start_call(api, name, given))
+    return result_of(api, name, start_call(api, name, given))
 
 
-def wait_for_result(api: httpx.Client, name: str, event: str) -> tuple[bool, Any]:
+def result_of(api: httpx.Client, name: str, event: str) -> tuple[bool, Any]:
     last = api.get(f"/call/{name}/{event}").text.strip().rpartition("event: ")[2]
     kind, _, data = last.partition("\ndata: ")
     return kind == "complete", json.loads(data)

@@ -15,12 +15,7 @@ from tests.conftest import EXAMPLES
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-sync",
-]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 SECONDS = 1000.0  # In milliseconds, the unit of Playwright's timeouts.
 WINDOW_SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 

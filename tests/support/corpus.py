@@ -41,17 +41,8 @@ class Sample:
 def corpus() -> tuple[Sample, ...]:
     """Return all samples."""
     groups = (
-        mode_files,
-        orientation_files,
-        misnamed_files,
-        damaged_files,
-        bomb_files,
-        size_files,
-        animated_files,
-        deep_files,
-        non_image_files,
-        metadata_files,
-        recipe_files,
+        *(mode_files, orientation_files, misnamed_files, damaged_files, bomb_files, size_files),
+        *(animated_files, deep_files, non_image_files, metadata_files, recipe_files),
     )
     made = tuple(each for group in groups for each in group())
     assert len({each.name for each in made}) == len(made)

@@ -13,10 +13,10 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests.support.api import upload, wait_for_result
+from tests.support.api import result_of, upload
 from tests.support.trial import read_pixels
 
-MARK_SIDE, MARK_BLOCKS = 64, 8
+SIDE, BLOCKS = 64, 8
 # Enough of a dream to keep the queue busy, too little to hide the mark.
 GENTLE_KNOBS = {"octaves": 1, "iterations": 4, "step": 0.2}
 
@@ -40,12 +40,8 @@ class Crowd:
 
 def draw_mark(number: int) -> np.ndarray:
     """Return black and white squares (H, W, 3), different for each number."""
-    squares = (
-        np.random.default_rng(number).integers(0, 2, (MARK_BLOCKS, MARK_BLOCKS), np.uint8) * 255
-    )
-    return np.kron(squares, np.ones((MARK_SIDE // MARK_BLOCKS,) * 2, np.uint8))[..., None].repeat(
-        3, 2
-    )
+    squares = np.random.default_rng(number).integers(0, 2, (BLOCKS, BLOCKS), np.uint8) * 255
+    return np.kron(squares, np.ones((SIDE // BLOCKS,) * 2, np.uint8))[..., None].repeat(3, 2)
 
 
 def _call(api: httpx.Client, number: int) -> str:
@@ -57,7 +53,7 @@ def _call(api: httpx.Client, number: int) -> str:
     answer = api.post("/call/v2/deep_dream", json=knobs)
     if answer.status_code != 200:
         return "full" if answer.status_code == 503 else "lost"
-    good, said = wait_for_result(api, "deep_dream", answer.json()["event_id"])
+    good, said = result_of(api, "deep_dream", answer.json()["event_id"])
     if not good:
         return "full" if "full" in str(said) else "lost"
     pixels = read_pixels(Path(said[0]["path"])).astype(float)

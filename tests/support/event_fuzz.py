@@ -38,13 +38,7 @@ ODD_VALUES: list[Any] = [
 ]
 INDICES: list[Any] = [0, 1, [3, 5], -1, 99, 10**9, [1], [[1]], [10**400, 0], "0", None, 1.5]
 # Small enough to be dreamed where a body is valid by chance.
-SMALL_VALUES = {
-    "Iterations": 1,
-    "Octaves": 1,
-    "Max side, pixels": 64,
-    "Steps": 1,
-    "Size, pixels": 64,
-}
+SMALL = {"Iterations": 1, "Octaves": 1, "Max side, pixels": 64, "Steps": 1, "Size, pixels": 64}
 TIMEOUT_SECONDS = 30.0
 
 
@@ -64,7 +58,7 @@ class _Sender:
         config = httpx.get(f"{address}/config").json()
         self.events = [each for each in config["dependencies"] if each["backend_fn"]]
         self.values = {
-            each["id"]: SMALL_VALUES.get(each["props"].get("label"), each["props"].get("value"))
+            each["id"]: SMALL.get(each["props"].get("label"), each["props"].get("value"))
             for each in config["components"]
         }
         self.turn = 0

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dream.files.video_reader import read_video_info
+from dream.files.video_info import VideoInfo
+from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import VideoWriter
 from dream.recipe import VideoRecipe
 from dream.tensors import Size, to_pil_image
@@ -56,7 +57,7 @@ def write_video(path: Path, images: Sequence[Image.Image], rate: Fraction = Frac
     return write_timed_video(path, images, times, 1 / rate)
 
 
-def encode_video(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
+def encode(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
     """Write a video of those images, 24 a second, by any encoder of PyAV."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=24)
@@ -113,6 +114,12 @@ def add_beeps(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac
             target.mux(sound.encode(part))
         target.mux(sound.encode(None))
     return path
+
+
+def read_video(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
+    """Return a video's info and frames."""
+    video = read_video_info(path)
+    return video, list(read_frames(video, video.size))
 
 
 def find_beeps(path: Path) -> list[float]:

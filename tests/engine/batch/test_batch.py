@@ -334,10 +334,8 @@ def test_a_closed_stdin_is_needed_for_a_list_alone(
 
 
 def test_the_frames_of_a_video_are_as_large_as_the_largest_dream_of_them(tmp_path: Path) -> None:
-    clip, out = (
-        write_video(tmp_path / "clip.mp4", pan_noise(2, (96, 128)), Fraction(12)),
-        tmp_path / "out",
-    )
+    clip = write_video(tmp_path / "clip.mp4", pan_noise(2, (96, 128)), Fraction(12))
+    out = tmp_path / "out"
     for side in ("48", "96"):
         assert run_batch(clip, out, *QUICK[:4], "--max-side", side) == 0
     assert run_batch(clip, out, *QUICK, "--sweep", "max_side=64,128") == 0

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, PictureError, RecipeError, read_recipe, save_image
 from dream.files.embedded_images import decode_mask, embed_mask, feather_mask
-from tests.conftest import png_header
+from tests.conftest import dream_tensor, png_header
 
 SIZE = (300, 451)
 
@@ -26,11 +26,6 @@ def disc(path: Path, size: tuple[int, int] = SIZE, value: int = 255) -> str:
     inside = (rows / height - 0.5) ** 2 + (columns / width - 0.4) ** 2 < 0.04
     Image.fromarray((inside * value).astype(np.uint8)).save(path)
     return str(path)
-
-
-def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
-    *_, frame = engine.dream(picture, recipe)
-    return frame.tensor
 
 
 @pytest.mark.parametrize(
@@ -62,7 +57,7 @@ def test_inside_a_mask_a_dream_is_as_strong_as_without(
     path = disc(tmp_path / "mask.png")
     white = decode_mask(embed_mask(path), SIZE)[0, 0] > 0
     masked, free = (
-        (last(engine, cat, DreamRecipe(octaves=2, mask=each, feather=0)) - cat)[0][:, white]
+        (dream_tensor(engine, cat, DreamRecipe(octaves=2, mask=each, feather=0)) - cat)[0][:, white]
         .abs()
         .mean()
         for each in (embed_mask(path), "")
@@ -201,4 +196,4 @@ def test_the_recipe_of_a_masked_dream_is_whole_by_itself(
     Path(path).unlink()
     found = read_recipe(tmp_path / "dream.png", DreamRecipe)
     assert found == recipe == engine.settle(found)
-    assert torch.equal(last(engine, cat, found), frame.tensor)
+    assert torch.equal(dream_tensor(engine, cat, found), frame.tensor)

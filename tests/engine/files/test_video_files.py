@@ -15,15 +15,9 @@ from PIL import Image
 
 from dream import PictureError
 from dream.batch.video_frames import is_video_file
-from dream.files.video_reader import VideoInfo, read_frames, read_video_info
-from tests.support.videos import (
-    add_beeps,
-    encode_video,
-    pan_noise,
-    set_matrix,
-    write_frames,
-    write_video,
-)
+from dream.files.video_info import VideoInfo
+from dream.files.video_reader import read_frames, read_video_info
+from tests.support.videos import add_beeps, encode, pan_noise, set_matrix, write_frames, write_video
 
 
 def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
@@ -180,7 +174,7 @@ def delay_packets(packets: list[av.Packet], stream: Any, by: int) -> list[av.Pac
 
 
 def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_path: Path) -> None:
-    good = encode_video(tmp_path / "good.webm", pan_noise(8), "libvpx", "yuv420p")
+    good = encode(tmp_path / "good.webm", pan_noise(8), "libvpx", "yuv420p")
     with av.open(str(good)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for at, old in enumerate(packet for packet in source.demux() if packet.size):
@@ -233,7 +227,7 @@ def test_an_encrypted_video_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
-    path = encode_video(tmp_path / "clear.webm", pan_noise(3), "libvpx", "yuv420p")
+    path = encode(tmp_path / "clear.webm", pan_noise(3), "libvpx", "yuv420p")
     with av.open(str(path)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         stream.metadata["title"] = "x" * 33
@@ -264,7 +258,7 @@ def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
     codec: str, ending: str, pixels: str, tmp_path: Path
 ) -> None:
     images = [image.resize((176, 144)) for image in pan_noise(3)]
-    path = encode_video(tmp_path / f"in.{ending}", images, codec, pixels)
+    path = encode(tmp_path / f"in.{ending}", images, codec, pixels)
     with pytest.raises(
         PictureError, match=f"in.{ending} is in {codec}, which .*; save it as H.264"
     ):

@@ -12,24 +12,26 @@ from PIL import Image
 
 from dream import PictureError, RecipeError, ZoomRecipe, read_recipe
 from dream.__main__ import main
-from dream.files.video_reader import VideoInfo, VideoLimits, read_frames, read_video_info
+from dream.files.video_reader import VideoLimits, read_frames, read_video_info
 from dream.files.video_writer import OUTPUT_FORMATS, VideoPart, VideoWriter
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES, difference
-from tests.support.videos import encode_video, pan_noise, set_matrix, write_timed_video, write_video
+from tests.support.videos import (
+    encode,
+    pan_noise,
+    read_video,
+    set_matrix,
+    write_timed_video,
+    write_video,
+)
 
 RATES = (12, "24000/1001", 24, 30, 60)
-
-
-def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
-    video = read_video_info(path)
-    return video, list(read_frames(video, video.size))
 
 
 @pytest.mark.parametrize("rate", [Fraction(rate) for rate in RATES], ids=str)
 def test_frames_rate_and_length_are_exact(rate: Fraction, tmp_path: Path) -> None:
     images = pan_noise(17)
-    video, frames = read(write_video(tmp_path / "steady.mp4", images, rate))
+    video, frames = read_video(write_video(tmp_path / "steady.mp4", images, rate))
     assert video.frame_count == len(frames) == 17 and video.frame_rate == rate
     assert video.times == tuple(frame / rate for frame in range(18))
     assert max(difference(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
@@ -38,7 +40,7 @@ def test_frames_rate_and_length_are_exact(rate: Fraction, tmp_path: Path) -> Non
 def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
     times = [Fraction(at, 600) for at in (0, 20, 25, 60, 61, 200, 230)]
     path = write_timed_video(tmp_path / "variable.mp4", pan_noise(6), times, Fraction(1, 600))
-    video, frames = read(path)
+    video, frames = read_video(path)
     assert video.times == tuple(times) and len(frames) == 6
     # From the middle, as a resumed video reads them.
     assert next(iter(read_frames(video, video.size, 4))).tobytes() == frames[4].tobytes()
@@ -57,7 +59,7 @@ def test_a_film_of_several_parts_carries_its_recipe(ending: str, tmp_path: Path)
     film.discard_parts()
     assert [path.name for path in tmp_path.iterdir()] == [f"film{ending}"]
     assert read_recipe(film.path) == recipe
-    video, frames = read(film.path)
+    video, frames = read_video(film.path)
     assert video.frame_count == 30 and video.size == (48, 64)
     assert float(video.times[-1]) == pytest.approx(30 / 25, abs=0.001)
     assert max(difference(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
@@ -67,7 +69,7 @@ def test_colours_are_those_of_films(tmp_path: Path) -> None:
     colours = [(250, 20, 30), (20, 200, 60), (30, 40, 220), (200, 200, 200)]
     images = [Image.new("RGB", (64, 48), colour) for colour in colours]
     for ending in (".mp4", ".webm"):
-        _, frames = read(write_video(tmp_path / f"colours{ending}", images))
+        _, frames = read_video(write_video(tmp_path / f"colours{ending}", images))
         for image, frame in zip(images, frames, strict=True):
             assert difference(to_tensor(image), to_tensor(frame)) < 4
 
@@ -102,7 +104,7 @@ def test_a_film_goes_on_from_its_last_part_and_from_its_own_only(tmp_path: Path)
         part.add(images[3], Fraction(0), base)
         raise KeyboardInterrupt
     # The partial video plays.
-    assert begun.finish() and read(begun.path)[0].frame_count == 4
+    assert begun.finish() and read_video(begun.path)[0].frame_count == 4
     again = film(ZoomRecipe())
     assert (
         again.frames_done == 3
@@ -248,7 +250,7 @@ def test_the_video_of_a_phone_comes_out_upright(tmp_path: Path) -> None:
     image = Image.new("RGB", (64, 48), "black")
     image.paste("red", (0, 0, 32, 48))  # The left half shows the top of the scene.
     path = set_matrix(tmp_path / "phone.mp4", write_video(tmp_path / "flat.mp4", [image] * 3))
-    video, (upright, *_) = read(path)
+    video, (upright, *_) = read_video(path)
     assert video.size == (64, 48)
     top, bottom = upright.getpixel((24, 8)), upright.getpixel((24, 56))
     assert top[0] > 200 > 50 > bottom[0]  # type: ignore[index]
@@ -293,7 +295,7 @@ def test_what_cameras_and_browsers_write_is_read(
     codec: str, ending: str, pixels: str, tmp_path: Path
 ) -> None:
     images = pan_noise(8)
-    video, frames = read(encode_video(tmp_path / f"in.{ending}", images, codec, pixels))
+    video, frames = read_video(encode(tmp_path / f"in.{ending}", images, codec, pixels))
     assert video.frame_count == 8 and float(video.frame_rate) == pytest.approx(24, abs=0.1)
     assert max(difference(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 8
 
@@ -306,7 +308,7 @@ def test_of_slow_motion_some_frames_are_left_out(
     rate: int, ending: str, every: int, tmp_path: Path
 ) -> None:
     images = pan_noise(24)
-    video, frames = read(write_video(tmp_path / f"slow.{ending}", images, Fraction(rate)))
+    video, frames = read_video(write_video(tmp_path / f"slow.{ending}", images, Fraction(rate)))
     assert video.frame_count == len(frames) == 24 / every and video.frame_rate <= 121
     assert float(video.times[-1]) == pytest.approx(24 / rate, abs=0.003)
     for at, frame in enumerate(frames):

@@ -18,9 +18,9 @@ LAYERS = [layer.name for layer in catalogue.get_card("dreamlet").layers]
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_layer_equals_the_whole_network_there(
-    layer: str, network: Network, exact_network: Network, noise: Tensor
+    layer: str, network: Network, network64: Network, noise: Tensor
 ) -> None:
-    expected = whole_network_activation(exact_network, noise, layer)
+    expected = whole_network_activation(network64, noise, layer)
     seen = network.activations(noise, (layer,))[layer]
     assert seen.dtype == torch.float32 and seen.shape == expected.shape
     assert (seen - expected).abs().max() < 1e-5 * expected.abs().max()
@@ -33,11 +33,11 @@ def test_the_forward_stops_at_the_deepest_layer(network: Network) -> None:
 
 
 def test_value_and_gradient_equal_autograd_on_the_whole_network(
-    network: Network, exact_network: Network, noise: Tensor
+    network: Network, network64: Network, noise: Tensor
 ) -> None:
     leaf = noise.clone().requires_grad_()
     expected = sum(
-        weight * 0.5 * (whole_network_activation(exact_network, leaf, layer) ** 2).sum()
+        weight * 0.5 * (whole_network_activation(network64, leaf, layer) ** 2).sum()
         for layer, weight in (("inception3b", 0.5), ("inception4c", -1.0))
     )
     assert isinstance(expected, Tensor)

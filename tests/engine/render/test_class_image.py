@@ -74,14 +74,14 @@ def test_another_network_takes_most_for_the_same(
     assert sum(rank <= 5 for rank in ranks) >= 3
 
 
-def test_classic_equals_a_ten_line_reference(exact_network: Network) -> None:
+def test_classic_equals_a_ten_line_reference(network64: Network) -> None:
     recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=12, penalty=0.01, seed=3)
-    frames = list(render_recipes(exact_network, [recipe]))
+    frames = list(render_recipes(network64, [recipe]))
     picture = frames[0].tensor.double()
     for frame in frames[1:]:
         leaf = picture.clone().requires_grad_()
-        seen = (leaf - exact_network.mean) / exact_network.std
-        score = exact_network.network(seen)[0, 1] - 0.01 * (seen**2).sum()
+        seen = (leaf - network64.mean) / network64.std
+        score = network64.network(seen)[0, 1] - 0.01 * (seen**2).sum()
         (gradient,) = torch.autograd.grad(score, leaf)
         picture = picture + gradient / gradient.abs().mean() * (2.0 / 255)
         assert (frame.tensor - picture.clamp(0, 1)).abs().max() < 1e-4

@@ -77,13 +77,11 @@ def test_a_sheet_has_a_row_for_each_layer_however_often_one_is_named() -> None:
     assert variations_sheet(recipes, pictures).size == (2 * 46 + 6, 2 * 54 + 6)
 
 
-def test_several_dreams_are_each_as_alone(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe
-) -> None:
+def test_several_dreams_are_each_as_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
     recipes = [
-        small_dream,
-        small_dream.with_changes(layer="inception3b", seed=5),
-        small_dream.with_changes(iterations=0),
+        quick,
+        quick.with_changes(layer="inception3b", seed=5),
+        quick.with_changes(iterations=0),
     ]
     frames = list(engine.dreams(cat, recipes))
     done = [frame.done for frame in frames]

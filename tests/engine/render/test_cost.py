@@ -17,10 +17,10 @@ SIZE = (300, 451)
 
 
 def dream_cost(**knobs: object) -> Cost:
-    return recipes_cost([DreamRecipe(**knobs)], SIZE)  # type: ignore[arg-type]
+    return cost_of([DreamRecipe(**knobs)], SIZE)  # type: ignore[arg-type]
 
 
-def recipes_cost(recipes: Sequence[Recipe], size: Size | None = None) -> Cost:
+def cost_of(recipes: Sequence[Recipe], size: Size | None = None) -> Cost:
     jobs = Engine("cpu").plan(recipes, size)
     return total_cost(stage for job in jobs for stage in job.stages)
 
@@ -82,37 +82,35 @@ def test_tiles_are_counted_with_what_surrounds_them() -> None:
 
 def test_channels_in_a_batch_share_their_calls() -> None:
     eight = [ChannelRecipe(channel=channel) for channel in range(8)]
-    one, batch = recipes_cost(eight[:1]), recipes_cost(eight)
+    one, batch = cost_of(eight[:1]), cost_of(eight)
     assert batch.operations == one.operations
     assert batch.flops == pytest.approx(8 * one.flops)
-    assert recipes_cost([*eight, ChannelRecipe(channel=8)]).operations == 2 * one.operations
-    assert recipes_cost(eight[:2], SIZE) == recipes_cost(eight[:1], SIZE) + recipes_cost(
-        eight[:1], SIZE
-    )
+    assert cost_of([*eight, ChannelRecipe(channel=8)]).operations == 2 * one.operations
+    assert cost_of(eight[:2], SIZE) == cost_of(eight[:1], SIZE) + cost_of(eight[:1], SIZE)
 
 
 @pytest.mark.parametrize(("count", "size", "batches"), [(2, 1024, 2), (9, 300, 5), (17, 160, 3)])
 def test_batches_are_counted_as_they_are_made(count: int, size: int, batches: int) -> None:
     many = [ChannelRecipe(channel=channel, size=size, steps=1) for channel in range(count)]
     assert len(Engine("cpu").plan(many)) == batches
-    assert recipes_cost(many).operations == batches * recipes_cost(many[:1]).operations
+    assert cost_of(many).operations == batches * cost_of(many[:1]).operations
 
 
 def test_every_mode_of_class_images_has_a_cost() -> None:
-    assert recipes_cost([ClassRecipe()]).flops < recipes_cost([ClassRecipe(tries=8)]).flops
-    assert recipes_cost([ClassRecipe(mode="phase", steps=8)]).flops == pytest.approx(
-        2 * recipes_cost([ClassRecipe(mode="fourier", steps=8)]).flops
+    assert cost_of([ClassRecipe()]).flops < cost_of([ClassRecipe(tries=8)]).flops
+    assert cost_of([ClassRecipe(mode="phase", steps=8)]).flops == pytest.approx(
+        2 * cost_of([ClassRecipe(mode="fourier", steps=8)]).flops
     )
     for mode in ("octaves", "classic"):
-        assert recipes_cost([ClassRecipe(mode=mode)]).flops > 0
-    assert recipes_cost([ClassRecipe()], SIZE).flops > 0
+        assert cost_of([ClassRecipe(mode=mode)]).flops > 0
+    assert cost_of([ClassRecipe()], SIZE).flops > 0
 
 
 def test_what_cannot_be_made_has_no_cost() -> None:
     with pytest.raises(PictureError, match="the network needs"):
-        recipes_cost([DreamRecipe()], (8, 8))
+        cost_of([DreamRecipe()], (8, 8))
     with pytest.raises(PictureError, match="a dream is made of a photo; give one"):
-        recipes_cost([DreamRecipe()])
+        cost_of([DreamRecipe()])
 
 
 def test_seconds_are_those_of_calls_of_flops_and_of_values() -> None:

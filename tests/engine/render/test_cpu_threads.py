@@ -133,13 +133,13 @@ def test_the_machine_tells_what_a_thread_waited_for_or_nothing(
 
 
 def test_busy_or_not_here_or_elsewhere_a_dream_is_the_same(
-    two_threads: None, cat: torch.Tensor, small_dream: DreamRecipe, monkeypatch: pytest.MonkeyPatch
+    two_threads: None, cat: torch.Tensor, quick: DreamRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DREAM_PRECISION", "float32")
     here, elsewhere = Engine("cpu"), Engine("cpu", threads=4)
     here.threads.is_passive = False
-    *_, expected = here.dream(cat, small_dream)
-    *_, made = elsewhere.dream(cat, small_dream)
+    *_, expected = here.dream(cat, quick)
+    *_, made = elsewhere.dream(cat, quick)
     assert elsewhere.threads.is_passive is not None
     assert torch.equal(made.tensor, expected.tensor)
 

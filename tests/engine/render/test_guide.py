@@ -19,18 +19,13 @@ from dream.networks.network import Network
 from dream.render import guide as guides
 from dream.render import objective
 from dream.render.objective import Match, match, texture
-from tests.conftest import EXAMPLES, ROOT, render_recipes
+from tests.conftest import EXAMPLES, ROOT, dream_tensor, render_recipes
 from tests.tools import means
 
 LAYER = "inception5a"
 GOLDFISH = str(EXAMPLES / "class-goldfish-seed0.png")
 ROCKET = str(EXAMPLES / "rocket.jpg")
 SMALL = {"max_side": 180, "intensity": 6}
-
-
-def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
-    *_, frame = engine.dream(picture, recipe)
-    return frame.tensor
 
 
 def guide_similarity(network: Network, picture: Tensor, guide: str) -> float:
@@ -125,7 +120,8 @@ def test_a_guide_may_have_any_size(
     guide = embed_guide(tmp_path / "guide.png")
     recipe = DreamRecipe(guide=guide, iterations=1, octaves=1, max_side=96)
     assert not torch.equal(
-        last(engine, cat, recipe), last(engine, cat, recipe.with_changes(iterations=0))
+        dream_tensor(engine, cat, recipe),
+        dream_tensor(engine, cat, recipe.with_changes(iterations=0)),
     )
 
 
@@ -136,7 +132,7 @@ def test_a_guide_is_followed_at_every_layer_of_a_mix(engine: Engine, cat: Tensor
         iterations=1,
         max_side=96,
     )
-    assert torch.isfinite(last(engine, cat, recipe)).all()
+    assert torch.isfinite(dream_tensor(engine, cat, recipe)).all()
 
 
 def test_the_guided_objective_reads_centred_activations(network: Network) -> None:
@@ -237,5 +233,5 @@ def test_a_guide_is_decoded_to_check_it_and_once_more_for_all_layers(
         return load_image(*given, **about)
 
     monkeypatch.setattr(embedded_images, "load_image", counted)
-    last(engine, cat, recipe)
+    dream_tensor(engine, cat, recipe)
     assert len(read) == 2

@@ -52,7 +52,7 @@ def texture(size: tuple[int, int], seed: int) -> Tensor:
     return torch.nn.functional.interpolate(noise, size, mode="bicubic").clamp(0, 1)
 
 
-def image_with_square(left: int | None) -> Image.Image:
+def with_square(left: int | None) -> Image.Image:
     """Return a texture with a square of another texture at `left` pixels, if given."""
     picture = 0.3 + 0.4 * texture((120, 180), 1)
     if left is not None:
@@ -62,31 +62,29 @@ def image_with_square(left: int | None) -> Image.Image:
 
 def test_what_moves_takes_its_dream_along(dreamer: LiveDreamer) -> None:
     places = [10] * 10 + [10 + 3 * step for step in range(1, 11)]
-    frames = dream_frames(dreamer, [image_with_square(left) for left in places])
-    first, last = (square_region(frames[at], places[at]) for at in (9, -1))
-    own = square_region(to_batch([image_with_square(10)]), 10)
+    frames = dream_frames(dreamer, [with_square(left) for left in places])
+    first, last = (square(frames[at], places[at]) for at in (9, -1))
+    own = square(to_batch([with_square(10)]), 10)
     assert difference(first, own) > 8
     assert correlation(first, last, own) > 0.5 and difference(last, own) > 0.8 * difference(
         first, own
     )
     # A jump there leaves nothing to follow.
     jumped = LiveDreamer(dreamer.render)
-    jump = dream_frames(jumped, [image_with_square(10)] * 10 + [image_with_square(100)])[-1]
-    assert difference(square_region(jump, 100), own) < 0.5 * difference(first, own)
+    jump = dream_frames(jumped, [with_square(10)] * 10 + [with_square(100)])[-1]
+    assert difference(square(jump, 100), own) < 0.5 * difference(first, own)
 
 
-def square_region(picture: Tensor, left: int) -> Tensor:
+def square(picture: Tensor, left: int) -> Tensor:
     """Return the inside of the square at `left` pixels."""
     return picture[..., 36:84, left + 6 : left + 54]
 
 
 def test_what_is_new_is_seen_within_two_frames(dreamer: LiveDreamer) -> None:
-    dream_frames(dreamer, [image_with_square(None)] * 12)
-    *_, shown = dream_frames(dreamer, [image_with_square(40)] * 2)
-    own, none = (square_region(to_batch([image_with_square(left)]), 40) for left in (40, None))
-    assert difference(square_region(shown, 40), own) < 0.4 * difference(
-        square_region(shown, 40), none
-    )
+    dream_frames(dreamer, [with_square(None)] * 12)
+    *_, shown = dream_frames(dreamer, [with_square(40)] * 2)
+    own, none = (square(to_batch([with_square(left)]), 40) for left in (40, None))
+    assert difference(square(shown, 40), own) < 0.4 * difference(square(shown, 40), none)
 
 
 def test_a_still_camera_never_burns_out(dreamer: LiveDreamer) -> None:
@@ -105,7 +103,7 @@ def test_a_still_camera_never_burns_out(dreamer: LiveDreamer) -> None:
 
 
 def test_two_who_look_see_nothing_of_each_other(engine: Engine) -> None:
-    one, other = [image_with_square(10)] * 6, [to_pil_image(texture((72, 96), 5))] * 6
+    one, other = [with_square(10)] * 6, [to_pil_image(texture((72, 96), 5))] * 6
     alone = dream_frames(make_dreamer(engine), one)
     shared = make_dreamer(engine)
     first, second = LiveDreamer(shared.render), LiveDreamer(shared.render)
@@ -124,8 +122,8 @@ def test_another_layer_comes_within_a_second(dreamer: LiveDreamer) -> None:
         return real(job, given)
 
     real, dreamer.render = dreamer.render, paint
-    dream_frames(dreamer, [image_with_square(10)] * 2)
-    dream_frames(dreamer, [image_with_square(10)] * 11, other)
+    dream_frames(dreamer, [with_square(10)] * 2)
+    dream_frames(dreamer, [with_square(10)] * 11, other)
     assert mixes[1] == (("inception4c", 1.0),) and mixes[-1] == (("inception3b", 1.0),)
     shares = [dict(mix).get("inception3b", 0.0) for mix in mixes[1:]]
     assert shares == sorted(shares) and len(set(shares)) > 8
@@ -140,8 +138,8 @@ def test_growth_and_memory_are_the_same_at_any_rate() -> None:
 
 
 def test_a_frame_of_another_size_begins_anew(dreamer: LiveDreamer) -> None:
-    dream_frames(dreamer, [image_with_square(10)] * 2)
-    (shown,) = dream_frames(dreamer, [image_with_square(10).resize((50, 67))])
+    dream_frames(dreamer, [with_square(10)] * 2)
+    (shown,) = dream_frames(dreamer, [with_square(10).resize((50, 67))])
     assert shown.shape == (1, 3, 67, 50)
     with pytest.raises(PictureError):
         dreamer.dream_frame(Image.new("RGB", (96, 2)), RECIPE)
@@ -154,9 +152,9 @@ def test_a_wrong_layer_is_refused_at_once() -> None:
 
 def test_weights_that_come_to_nothing_are_mixed_too(dreamer: LiveDreamer) -> None:
     dream_frames(
-        dreamer, [image_with_square(10)], RECIPE.with_changes(layer="inception3a, inception3b:-1")
+        dreamer, [with_square(10)], RECIPE.with_changes(layer="inception3a, inception3b:-1")
     )
-    dream_frames(dreamer, [image_with_square(10)] * 2, RECIPE.with_changes(layer="conv3:0"))
+    dream_frames(dreamer, [with_square(10)] * 2, RECIPE.with_changes(layer="conv3:0"))
 
 
 class Pipe(io.TextIOWrapper):
@@ -277,7 +275,7 @@ def test_files_in_the_place_of_raw_frames_are_named(
 ) -> None:
     file = io.BytesIO(b"YUV4MPEG2 W48 H32 F25:1\n")
     if kind != "Y4M":
-        image_with_square(10).save(file, kind)
+        with_square(10).save(file, kind)
     code, _ = run_pipe(monkeypatch, file.getvalue() + raw_frames(1))
     assert code == 2 and f"this is {name}, and raw frames are needed" in capsys.readouterr().err
 

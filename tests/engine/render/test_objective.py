@@ -101,14 +101,12 @@ def test_a_batch_gives_each_picture_its_own_objective(activations: dict[str, Ten
     assert torch.allclose(batch(activations), torch.stack([first, second]))
 
 
-def test_a_batch_has_the_gradients_of_its_pictures_alone(
-    exact_network: Network, noise: Tensor
-) -> None:
+def test_a_batch_has_the_gradients_of_its_pictures_alone(network64: Network, noise: Tensor) -> None:
     pictures = torch.cat([noise, noise.flip(3), noise.flip(2)])
     objectives = (channel("inception3b", 5), energy("conv3"), neuron("inception4a", 285))
-    values, gradients = exact_network.value_and_grad(BatchObjective(objectives))(pictures)
+    values, gradients = network64.value_and_grad(BatchObjective(objectives))(pictures)
     for place, objective in enumerate(objectives):
-        value, gradient = exact_network.value_and_grad(objective)(pictures[place : place + 1])
+        value, gradient = network64.value_and_grad(objective)(pictures[place : place + 1])
         assert torch.allclose(values[place], value, rtol=1e-4)
         assert gradient.any()
         assert (gradients[place] - gradient[0]).abs().max() < 1e-5 * gradient.abs().max()

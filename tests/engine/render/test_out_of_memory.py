@@ -61,11 +61,11 @@ def limit_pixels(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def test_a_dream_is_made_one_size_smaller_and_says_so(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe, limit_pixels: Callable[[int], None]
+    engine: Engine, cat: Tensor, quick: DreamRecipe, limit_pixels: Callable[[int], None]
 ) -> None:
-    *_, expected = engine.dream(cat, small_dream.with_changes(max_side=91))
+    *_, expected = engine.dream(cat, quick.with_changes(max_side=91))
     limit_pixels(91 * 70)
-    before, *_ = frames = list(engine.dream(cat, small_dream))
+    before, *_ = frames = list(engine.dream(cat, quick))
     (said,) = {frame.remark for frame in frames} - {""}
     assert said == f"{SAID.format(128)}: made at 91" and not before.remark
     last = frames[-1]
@@ -75,13 +75,13 @@ def test_a_dream_is_made_one_size_smaller_and_says_so(
 
 
 def test_what_is_too_much_even_so_is_refused_in_one_line(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe, limit_pixels: Callable[[int], None]
+    engine: Engine, cat: Tensor, quick: DreamRecipe, limit_pixels: Callable[[int], None]
 ) -> None:
     limit_pixels(100)
     with pytest.raises(DeviceError, match=f"^{SAID.format(91)}; give a smaller picture, or fewer$"):
-        list(engine.dream(cat, small_dream))
+        list(engine.dream(cat, quick))
     with pytest.raises(DeviceError, match=f"^{SAID.format(64)}, and .*the network needs 32"):
-        list(engine.dream(cat, small_dream.with_changes(max_side=64)))
+        list(engine.dream(cat, quick.with_changes(max_side=64)))
 
 
 def test_other_pictures_are_made_smaller_too_and_those_already_there_stay(
@@ -177,7 +177,7 @@ def test_live_dreams_become_smaller_and_each_has_its_own_seed(
 
 def test_page_and_command_line_say_so_and_the_recipe_is_that_of_the_picture(
     engine: Engine,
-    small_dream: DreamRecipe,
+    quick: DreamRecipe,
     limit_pixels: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -186,7 +186,7 @@ def test_page_and_command_line_say_so_and_the_recipe_is_that_of_the_picture(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     limit_pixels(91 * 70)
     with pytest.warns(UserWarning, match="^Too much for the memory of the GPU at 128 .* at 91"):
-        shown = list(stream_render(JobRunner(engine), [small_dream], CAT))
+        shown = list(stream_render(JobRunner(engine), [quick], CAT))
     assert read_recipe(shown[-1].files[0], DreamRecipe).max_side == 91
     assert any(re.search(r"left\. Too much for .* made at 91\.", each.status) for each in shown)
     options = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]

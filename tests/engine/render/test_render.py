@@ -18,6 +18,7 @@ from tests.conftest import (
     EXAMPLES,
     KNOB_VALUES,
     difference,
+    dream_tensor,
     load_dreamlet,
     render_recipes,
     whole_network_activation,
@@ -25,28 +26,23 @@ from tests.conftest import (
 from tools.measure import correlation
 
 
-def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
-    *_, frame = engine.dream(picture, recipe)
-    return frame.tensor
-
-
 @pytest.mark.parametrize("size", [(300, 451), (33, 517), (32, 32), (129, 67)])
 def test_zero_iterations_give_back_the_picture_exactly(
     size: tuple[int, int], engine: Engine, cat: Tensor
 ) -> None:
     picture = F.interpolate(cat, size=size)
-    assert torch.equal(last(engine, picture, DreamRecipe(iterations=0)), picture)
+    assert torch.equal(dream_tensor(engine, picture, DreamRecipe(iterations=0)), picture)
 
 
 def test_a_step_of_nothing_changes_nothing_that_can_be_seen(engine: Engine, cat: Tensor) -> None:
-    assert difference(last(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
+    assert difference(dream_tensor(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["cat", "clouds", "galaxies"])
 def test_intensity_is_visible_and_rises(name: str, engine: Engine) -> None:
     picture = F.interpolate(load_image(EXAMPLES / f"{name}.jpg"), size=(96, 144))
     two, five, nine = (
-        difference(last(engine, picture, DreamRecipe(intensity=intensity)), picture)
+        difference(dream_tensor(engine, picture, DreamRecipe(intensity=intensity)), picture)
         for intensity in (2, 5, 9)
     )
     assert 5 <= five <= 40
@@ -61,9 +57,9 @@ def test_a_dream_at_defaults_is_plain_to_see(name: str, engine: Engine) -> None:
     assert 5 <= difference(frame.tensor, first.tensor) <= 40
 
 
-def test_a_dream_equals_a_plain_loop(exact_network: Network, cat: Tensor) -> None:
+def test_a_dream_equals_a_plain_loop(network64: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(octaves=3, iterations=2, jitter=0, smoothing=0, max_side=451)
-    *_, frame = render_recipes(exact_network, [recipe], cat)
+    *_, frame = render_recipes(network64, [recipe], cat)
 
     detail = torch.zeros(1, 3, 1, 1)
     for height, width in ((153, 230), (214, 322), (300, 451)):
@@ -72,7 +68,7 @@ def test_a_dream_equals_a_plain_loop(exact_network: Network, cat: Tensor) -> Non
         picture = (base + detail).clamp(0, 1)
         for _ in range(2):
             leaf = picture.clone().requires_grad_()
-            seen = whole_network_activation(exact_network, leaf, "inception4c")
+            seen = whole_network_activation(network64, leaf, "inception4c")
             (gradient,) = torch.autograd.grad(seen.square().sum() / 2, leaf)
             picture = (picture + 1.6 / 255 * gradient / gradient.abs().mean()).clamp(0, 1)
         detail = picture - base
@@ -96,11 +92,11 @@ def test_only_detail_that_there_is_goes_from_octave_to_octave(
 
 
 def test_the_same_seed_gives_the_same_picture(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe
+    engine: Engine, cat: Tensor, quick: DreamRecipe
 ) -> None:
-    assert torch.equal(last(engine, cat, small_dream), last(engine, cat, small_dream))
+    assert torch.equal(dream_tensor(engine, cat, quick), dream_tensor(engine, cat, quick))
     assert not torch.equal(
-        last(engine, cat, small_dream), last(engine, cat, small_dream.with_changes(seed=1))
+        dream_tensor(engine, cat, quick), dream_tensor(engine, cat, quick.with_changes(seed=1))
     )
 
 
@@ -136,33 +132,36 @@ def test_frames_tell_how_far_the_dream_has_come(engine: Engine, cat: Tensor) -> 
 
 
 def test_the_first_frame_is_the_photo_and_every_frame_has_its_full_size(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe
+    engine: Engine, cat: Tensor, quick: DreamRecipe
 ) -> None:
-    frames = list(engine.dream(cat, small_dream))
+    frames = list(engine.dream(cat, quick))
     small = F.interpolate(cat, (85, 128), mode="bicubic", antialias=True).clamp(0, 1)
     assert torch.equal(frames[0].tensor, small)
     assert {frame.picture().size for frame in frames} == {(128, 85)}
     assert frames[1].picture().mode == "RGB"
 
 
-def test_a_frame_kept_stays_as_it_was(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe
-) -> None:
-    frames = engine.dream(cat, small_dream)
+def test_a_frame_kept_stays_as_it_was(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
+    frames = engine.dream(cat, quick)
     kept = [next(frames), next(frames)]
     pictures = [frame.tensor.clone() for frame in kept]
     list(frames)
     assert all(map(torch.equal, pictures, (frame.tensor for frame in kept)))
 
 
-def test_the_input_is_left_alone(engine: Engine, cat: Tensor, small_dream: DreamRecipe) -> None:
+def test_the_input_is_left_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
     before = cat.clone()
-    last(engine, cat, small_dream)
+    dream_tensor(engine, cat, quick)
     assert torch.equal(cat, before)
 
 
 def test_a_large_picture_is_shrunk_in_proportion(engine: Engine, cat: Tensor) -> None:
-    assert last(engine, cat, DreamRecipe(iterations=0, max_side=200)).shape == (1, 3, 133, 200)
+    assert dream_tensor(engine, cat, DreamRecipe(iterations=0, max_side=200)).shape == (
+        1,
+        3,
+        133,
+        200,
+    )
 
 
 def test_the_longest_side_follows_the_device(engine: Engine) -> None:
@@ -206,24 +205,24 @@ def traces(network: Network) -> list[object]:
 
 
 def test_a_closed_dream_leaves_the_network_as_it_was(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe
+    engine: Engine, cat: Tensor, quick: DreamRecipe
 ) -> None:
     network = engine.network("dreamlet")
-    before, expected = traces(network), last(engine, cat, small_dream)
-    frames = engine.dream(cat, small_dream)
+    before, expected = traces(network), dream_tensor(engine, cat, quick)
+    frames = engine.dream(cat, quick)
     next(frames), next(frames)
     frames.close()  # type: ignore[attr-defined]
     assert traces(network) == before
     assert torch.is_grad_enabled()
-    assert torch.equal(last(engine, cat, small_dream), expected)
+    assert torch.equal(dream_tensor(engine, cat, quick), expected)
 
 
 def test_an_error_in_mid_dream_leaves_the_network_as_it_was(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, cat: Tensor, quick: DreamRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = engine.network("dreamlet")
-    before, expected = traces(network), last(engine, cat, small_dream)
-    frames = engine.dream(cat, small_dream)
+    before, expected = traces(network), dream_tensor(engine, cat, quick)
+    frames = engine.dream(cat, quick)
     next(frames), next(frames)
 
     def broken(self: Energy, activations: Activations) -> Tensor:
@@ -234,14 +233,14 @@ def test_an_error_in_mid_dream_leaves_the_network_as_it_was(
         with pytest.raises(RuntimeError, match="in mid-dream"):
             next(frames)
     assert traces(network) == before
-    assert torch.equal(last(engine, cat, small_dream), expected)
+    assert torch.equal(dream_tensor(engine, cat, quick), expected)
 
 
 def test_two_dreams_step_by_step_equal_the_two_alone(
-    engine: Engine, cat: Tensor, small_dream: DreamRecipe
+    engine: Engine, cat: Tensor, quick: DreamRecipe
 ) -> None:
-    recipes = [small_dream, small_dream.with_changes(layer="inception3b", seed=5)]
-    alone = [last(engine, cat, recipe) for recipe in recipes]
+    recipes = [quick, quick.with_changes(layer="inception3b", seed=5)]
+    alone = [dream_tensor(engine, cat, recipe) for recipe in recipes]
     ends: list[Frame | None] = [None, None]
     for frames in zip_longest(*(engine.dream(cat, recipe) for recipe in recipes)):
         ends = [new or old for new, old in zip(frames, ends, strict=True)]
@@ -259,13 +258,13 @@ def test_two_dreams_in_two_threads_equal_the_two_alone(
         DreamRecipe(max_side=128, seed=seed, layer=layer)
         for seed, layer in enumerate(("inception3b", "inception4c", "inception5a", "inception4a"))
     ]
-    alone = [last(engine, cat, recipe) for recipe in recipes]
+    alone = [dream_tensor(engine, cat, recipe) for recipe in recipes]
     together: dict[int, Tensor] = {}
 
     def work(index: int) -> None:
         # Every other thread has its own engine, which loads and traces while others dream.
         own = engine if index % 2 else Engine("cpu")
-        together[index] = last(own, cat, recipes[index])
+        together[index] = dream_tensor(own, cat, recipes[index])
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(len(recipes))]
     for thread in threads:
@@ -276,17 +275,17 @@ def test_two_dreams_in_two_threads_equal_the_two_alone(
     assert all(torch.equal(together[index], alone[index]) for index in together)
 
 
-def test_an_adam_dream_equals_that_of_torch(exact_network: Network, cat: Tensor) -> None:
+def test_an_adam_dream_equals_that_of_torch(network64: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(
         rule="adam", octaves=1, iterations=4, step=2.0, jitter=0, smoothing=0, max_side=128
     )
-    *_, frame = render_recipes(exact_network, [recipe], cat)
+    *_, frame = render_recipes(network64, [recipe], cat)
     picture = F.interpolate(cat, (85, 128), mode="bicubic", antialias=True).clamp(0, 1)
     parameter = torch.nn.Parameter(picture.clone())
     optimizer = torch.optim.Adam([parameter], lr=2 / 255, maximize=True)
     for _ in range(4):
         optimizer.zero_grad()
-        seen = whole_network_activation(exact_network, parameter, "inception4c")
+        seen = whole_network_activation(network64, parameter, "inception4c")
         (seen.square().sum() / 2).backward()
         optimizer.step()
         parameter.data.clamp_(0, 1)
@@ -299,7 +298,7 @@ def test_adam_takes_the_strides_that_its_step_says(engine: Engine, cat: Tensor) 
     recipe = DreamRecipe(octaves=1, iterations=20, max_side=200)
     small = F.interpolate(cat, (133, 200), mode="bicubic", antialias=True).clamp(0, 1)
     normal, adam = (
-        difference(last(engine, cat, recipe.with_changes(rule=rule)), small)
+        difference(dream_tensor(engine, cat, recipe.with_changes(rule=rule)), small)
         for rule in ("normalised", "adam")
     )
     assert 0.5 < adam / normal < 2
@@ -327,8 +326,8 @@ def test_every_objective_rises_on_its_way(objective: str, network: Network, cat:
 def test_laplacian_normalisation_raises_low_frequencies(engine: Engine, cat: Tensor) -> None:
     def coarseness(laplacian: int) -> float:
         recipe = DreamRecipe(laplacian=laplacian, max_side=256, octaves=1)
-        small = last(engine, cat, recipe.with_changes(iterations=0))
-        changed = last(engine, cat, recipe) - small
+        small = dream_tensor(engine, cat, recipe.with_changes(iterations=0))
+        changed = dream_tensor(engine, cat, recipe) - small
         return (F.avg_pool2d(changed, 8).abs().mean() / changed.abs().mean()).item()
 
     assert coarseness(4) > 1.3 * coarseness(1)
@@ -358,7 +357,7 @@ def test_every_knob_that_is_no_picture_is_tried_below() -> None:
 def test_every_knob_changes_the_picture(name: str, engine: Engine, cat: Tensor) -> None:
     # Small images have no tiles.
     recipe = TINY.with_changes(max_side=451) if name == "tile" else TINY
-    without = last(engine, cat, recipe)
-    changed = last(engine, cat, recipe.with_changes(**{name: KNOB_VALUES[name]}))
+    without = dream_tensor(engine, cat, recipe)
+    changed = dream_tensor(engine, cat, recipe.with_changes(**{name: KNOB_VALUES[name]}))
     # Tiles with their surroundings change least.
     assert without.shape != changed.shape or difference(without, changed) > 0.005

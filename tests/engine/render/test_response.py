@@ -13,12 +13,12 @@ from tests.conftest import whole_network_activation
 
 
 def test_the_ranking_equals_a_direct_computation(
-    cat: Tensor, exact_network: Network, monkeypatch: pytest.MonkeyPatch
+    cat: Tensor, network64: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DREAM_PRECISION", "float32")
     response = Engine("cpu").response(cat, "dreamlet", "inception4c")
     shrunk = resize(cat, (298, 448)).clamp(0, 1)
-    activation = whole_network_activation(exact_network, shrunk, "inception4c")[0].detach().numpy()
+    activation = whole_network_activation(network64, shrunk, "inception4c")[0].detach().numpy()
     for spot, strengths in (
         (None, activation.mean((1, 2))),
         ((0.5, 0.25), activation[:, int(0.25 * activation.shape[1]), activation.shape[2] // 2]),
