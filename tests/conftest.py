@@ -115,7 +115,7 @@ def render_recipes(
     return run_jobs(jobs, [kinds.ascents(network, job, picture) for job in jobs], lambda _: 1.0)
 
 
-def difference(one: Tensor, other: Tensor) -> float:
+def change(one: Tensor, other: Tensor) -> float:
     """Return the mean absolute difference in grey levels of 255."""
     return (one - other).abs().mean().item() * 255
 

@@ -20,7 +20,7 @@ import pytest
 from dream import __main__ as command_line
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import call, upload
-from tests.support.videos import pan_noise, write_video
+from tests.support.videos import pan, write_video
 
 # Such as "0 s: inception4c; 5 s: inception3b seed 7", "inception5a>inception3b:0.5", "0-15".
 EXAMPLE = re.compile(
@@ -40,17 +40,14 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
 @pytest.fixture(scope="module")
 def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Upload a photo and a video; return them by the names of their fields."""
-    film = write_video(tmp_path_factory.mktemp("film") / "film.mp4", pan_noise(2))
+    film = write_video(tmp_path_factory.mktemp("film") / "film.mp4", pan(2))
     photo, video = ({"path": upload(api, each)} for each in (CAT, film))
     return {"image": photo, "Your photo": photo, "video": video, "Your video": video}
 
 
 @lru_cache
 def endpoint_docs() -> dict[str, str]:
-    """Return each endpoint's docstring, read in a subprocess.
-
-    A page that is built but not served leaves event loops open.
-    """
+    """Read the endpoints' docstrings in a subprocess: an unserved page leaves event loops open."""
     code = (
         "import json, app; page = app.build_page(app.JobRunner(app.Engine('cpu')));"
         "print(json.dumps({"
@@ -106,11 +103,7 @@ def test_the_page_takes_its_examples(
             for example in EXAMPLE.findall(hints):
                 data = list((values | {field: example}).values())
                 refused = f"{ZOOM_ONLY}." if films and " s: " in example else ""
-                assert send_for_warning(api, run["id"], data) == refused, (
-                    about["label"],
-                    run,
-                    example,
-                )
+                assert warning_of(api, run["id"], data) == refused, (about["label"], run, example)
                 tried += 1
     assert tried >= 10
 
@@ -122,7 +115,7 @@ def field_value(about: dict[str, Any], files: dict[str, Any]) -> Any:
     return files.get(name) or SMALL.get(knob, about.get("value") if name else "pressed")
 
 
-def send_for_warning(api: httpx.Client, run: int, data: list[Any]) -> str:
+def warning_of(api: httpx.Client, run: int, data: list[Any]) -> str:
     """Send an event of the page this data; return the warnings it logs."""
     visit = uuid4().hex
     sent = {"fn_index": run, "data": data, "session_hash": visit}
@@ -141,7 +134,7 @@ def test_the_command_line_takes_its_examples(
 ) -> None:
     (tmp_path / "photos").mkdir()
     shutil.copy(CAT, tmp_path / "photos")
-    film = write_video(tmp_path / "film.mp4", pan_noise(2))
+    film = write_video(tmp_path / "film.mp4", pan(2))
     out = {name: ["-o", str(tmp_path / "out.png")] for name in ("image", "sheet", "channel")}
     out |= {name: ["-o", str(tmp_path / "out.mp4")] for name in ("zoom", "video", "making-of")}
     out |= {"pipe": ["--size", "320x240"], "batch": [str(tmp_path / "out"), "--yes"]}

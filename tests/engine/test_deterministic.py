@@ -38,10 +38,7 @@ def random_convolution(
 
 
 def sequential_convolution(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -> Tensor:
-    """Convolve at stride 1 by one chain of fused multiply-adds.
-
-    The order is row by row, column by column, channel by channel, the bias last.
-    """
+    """Convolve at stride 1 by fused multiply-adds: by row, column and channel, the bias last."""
     height, width = (
         side + 2 * edge - kernel + 1
         for side, kernel in zip(x.shape[2:], weight.shape[2:], strict=True)
@@ -262,9 +259,7 @@ def test_work_done_widely_and_its_gradient_are_those_of_float64() -> None:
     assert made.dtype == gradient.dtype == torch.float32
 
 
-def test_a_canvas_paints_the_same_by_any_fourier_transform(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_canvas_paints_the_same_by_any_fourier_transform(monkeypatch: pytest.MonkeyPatch) -> None:
     canvas = FourierCanvas((45, 64), torch.device("cpu"))
     variables = canvas.random_variables(torch.Generator().manual_seed(0)) * 30
 

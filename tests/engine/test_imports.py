@@ -26,7 +26,7 @@ WITHOUT_TORCH = [
 ]
 
 
-def imported_names(path: Path) -> set[str]:
+def imports(path: Path) -> set[str]:
     """Return the full names of all modules that a file imports anywhere."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -45,7 +45,7 @@ def files_of(room: str) -> list[Path]:
 def imported_modules(path: Path) -> list[str]:
     """Return the package's modules that a file imports, such as dream.render.canvas."""
     found = []
-    for name in imported_names(path):
+    for name in imports(path):
         where = ROOT / name.replace(".", "/")
         if name.startswith("dream.") and where.with_suffix(".py").exists():
             found.append(name)
@@ -95,17 +95,13 @@ def test_the_engine_knows_no_ui() -> None:
         if room.startswith("page"):
             continue
         for path in files_of(room):
-            assert not {name.split(".")[0] for name in imported_names(path)} & {
-                "gradio",
-                "spaces",
-                "app",
-            }
+            assert not {name.split(".")[0] for name in imports(path)} & {"gradio", "spaces", "app"}
 
 
 def test_plain_data_loads_no_torch() -> None:
     for room in WITHOUT_TORCH:
         for path in files_of(room):
-            roots = {name.split(".")[0] for name in imported_names(path)}
+            roots = {name.split(".")[0] for name in imports(path)}
             assert not roots & {"torch", "torchvision", "numpy"}, path
 
 
@@ -165,5 +161,5 @@ def test_spaces_comes_before_all_that_may_know_cuda() -> None:
 
 def test_no_test_file_imports_another() -> None:
     for path in (ROOT / "tests").rglob("test_*.py"):
-        others = [name for name in imported_names(path) if ".test_" in name]
+        others = [name for name in imports(path) if ".test_" in name]
         assert not others, f"{path} imports {others}"

@@ -18,7 +18,7 @@ from dream.page.tabs import live
 from dream.page.tabs.live import FRAME_SIDE
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, open_page
 from tests.support.stream import open_stream
-from tests.support.videos import pan_noise, write_camera_file
+from tests.support.videos import pan, write_camera_file
 
 expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
@@ -90,7 +90,7 @@ def next_dream(page: Page, before: str = "") -> tuple[str, np.ndarray]:
 def tinted_pan(colour: tuple[int, int, int]) -> list[Image.Image]:
     """Return a pan over smooth noise tinted with that colour."""
     tint = Image.new("RGB", (160, 120), colour)
-    return [Image.blend(image, tint, 0.7) for image in pan_noise(20, (120, 160))]
+    return [Image.blend(image, tint, 0.7) for image in pan(20, (120, 160))]
 
 
 def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itself(

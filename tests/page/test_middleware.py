@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.api import call, start_call, upload
+from tests.support.api import begin, call, upload
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,
@@ -205,7 +205,7 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
         second.click("#go")
         expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
         assert call(api, "deep_dream", {"image": photo, "octaves": 1, "max_side": 128})[0]
-        first = start_call(api, "deep_dream", {"image": photo, "octaves": 8, "iterations": 100})
+        first = begin(api, "deep_dream", {"image": photo, "octaves": 8, "iterations": 100})
         with api.stream("GET", f"/call/deep_dream/{first}") as dream:
             lines = dream.iter_lines()
             assert any("generating" in line for line in lines)
@@ -329,7 +329,7 @@ def test_pictures_and_streams_are_sent_as_they_are(space: str) -> None:
     assert part.status_code == 206 and "content-encoding" not in part.headers
     assert part.content == (EXAMPLES / "site" / "card.jpg").read_bytes()[10:110]
     with httpx.Client(base_url=f"{space}/gradio_api", timeout=60) as api:
-        event = start_call(api, "presets", {})
+        event = begin(api, "presets", {})
         headers = {"accept-encoding": "gzip"}
         with api.stream("GET", f"/call/presets/{event}", headers=headers) as line:
             assert "content-encoding" not in line.headers

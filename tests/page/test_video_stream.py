@@ -34,9 +34,9 @@ from dream.render.loop import to_batch
 from dream.render.making_of import MakingOf
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from dream.tensors import size_of, to_tensor
-from tests.conftest import EXAMPLES, difference
+from tests.conftest import EXAMPLES, change
 from tests.support.lend import Lender
-from tests.support.videos import add_beeps, pan_noise, write_video
+from tests.support.videos import add_beeps, pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 ZOOM = ZoomRecipe(seconds=2.2, fps=5, max_side=48, iterations=1)
@@ -71,7 +71,7 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
     lender = Lender()
     lent = JobRunner(engine, lender)
     monkeypatch.setattr(lent, "lease_count", lambda expected: 3)
-    clip = str(write_video(tmp_path / "clip.mp4", pan_noise(8)))
+    clip = str(write_video(tmp_path / "clip.mp4", pan(8)))
     video = VideoRecipe(max_side=48, iterations=1)
     for there, here, leases in (
         (
@@ -88,7 +88,7 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
         before = len(lender.durations)
         pictures = read_tensor(last(there).path), read_tensor(last(here).path)
         # The frames are equal; the codec restarts at each part.
-        assert difference(*pictures) < 5
+        assert change(*pictures) < 5
         assert len(lender.durations) - before == leases
     assert max(lender.durations) <= MAX_LEASE_SECONDS
 
@@ -181,12 +181,12 @@ def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
     pictures = read_tensor(made.path)
     start, *_, dreamed = engine.dream(to_tensor(Image.open(CAT).convert("RGB")), recipe)
     photo, end = start.tensor[:, :, : pictures.shape[2]], dreamed.tensor[:, :, : pictures.shape[2]]
-    apart = difference(photo, end)
-    away = [difference(picture, photo) for picture in pictures.split(1)]
+    apart = change(photo, end)
+    away = [change(picture, photo) for picture in pictures.split(1)]
     assert away[0] < 0.5 * apart
     # It runs until the dream is complete; a loop returns to the photo.
     top = away.index(max(away))
-    assert difference(pictures[top : top + 1], end) < 0.6 * apart
+    assert change(pictures[top : top + 1], end) < 0.6 * apart
     assert len(away) == len(making.frame_order)
     if loop:
         assert away[-1] < 0.6 * max(away) and min(away[top:]) == pytest.approx(away[1], abs=3)
@@ -240,7 +240,7 @@ def test_every_kind_has_a_price(engine: Engine) -> None:
 def test_a_video_whose_sound_cannot_be_had_is_there_and_the_page_says_so(
     engine: Engine, tmp_path: Path
 ) -> None:
-    silent = write_video(tmp_path / "silent.mp4", pan_noise(3))
+    silent = write_video(tmp_path / "silent.mp4", pan(3))
     clip = add_beeps(tmp_path / "law.mov", silent, [], "pcm_alaw")
     recipe = VideoRecipe(max_side=48, iterations=1)
     with pytest.warns(UserWarning, match="^Its sound is in pcm_alaw, which .* is left out"):

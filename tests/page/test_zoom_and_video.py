@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Route, expect
 from dream import DreamRecipe, read_recipe
 from dream.files.video_reader import read_video_info
 from tests.support.browser import CHROMIUM, SECONDS, download
-from tests.support.videos import add_beeps, pan_noise, write_video
+from tests.support.videos import add_beeps, pan, write_video
 
 expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
@@ -89,11 +89,11 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
 def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
     page: Page, tmp_path: Path
 ) -> None:
-    silent = write_video(tmp_path / "silent.mp4", pan_noise(12, (64, 96)))
+    silent = write_video(tmp_path / "silent.mp4", pan(12, (64, 96)))
     clip = add_beeps(tmp_path / "clip.mp4", silent, [0.2])
     page.get_by_role("tab", name="Zoom and video").click()
     page.get_by_role("button", name="Dream a video").click()
-    one = write_video(tmp_path / "one.mp4", pan_noise(1))
+    one = write_video(tmp_path / "one.mp4", pan(1))
     page.set_input_files("#video input[type=file]", one)
     expect(page.locator(".expected:visible").last).to_contain_text("one.mp4 has one frame")
     page.locator("#video").get_by_label(re.compile("clear|remove", re.I)).first.click()

@@ -26,12 +26,12 @@ from tests.support.attacks import UNQUEUED_EVENT, Attack, hold_half_sent_bodies,
 from tests.support.memory import resident_mb
 from tests.support.server import run_app
 
-BODY_SECONDS, TOTAL_BYTES = 2.0, 6_000_000
+SECONDS, TOTAL_BYTES = 2.0, 6_000_000
 # The app with less time and memory for bodies.
 APP_SCRIPT = f"""
 import app
 from dream.page.server import bodies
-bodies.BODY_SECONDS, bodies.MAX_TOTAL_BYTES = {BODY_SECONDS}, {TOTAL_BYTES}
+bodies.SECONDS, bodies.MAX_TOTAL_BYTES = {SECONDS}, {TOTAL_BYTES}
 app.main()
 """
 ROUTES = [
@@ -152,15 +152,15 @@ def test_a_body_that_is_announced_too_large_is_refused_before_a_byte_is_read(add
 
 
 def test_half_a_body_is_held_for_a_while_only(hasty_app: str) -> None:
-    seen = hold_half_sent_bodies(hasty_app, 2, seconds=BODY_SECONDS + 8)
+    seen = hold_half_sent_bodies(hasty_app, 2, seconds=SECONDS + 8)
     assert (seen.statuses, seen.held) == ({408: 2}, 0)
-    assert BODY_SECONDS <= seen.seconds < BODY_SECONDS + 8
+    assert SECONDS <= seen.seconds < SECONDS + 8
 
 
 def test_many_bodies_have_no_more_than_their_room_and_others_get_in(hasty_app: str) -> None:
     seen: list[Attack] = []
     attack = threading.Thread(
-        target=lambda: seen.append(hold_half_sent_bodies(hasty_app, 6, seconds=BODY_SECONDS + 8))
+        target=lambda: seen.append(hold_half_sent_bodies(hasty_app, 6, seconds=SECONDS + 8))
     )
     attack.start()
     while attack.is_alive():
@@ -285,7 +285,7 @@ def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
 def test_what_speaks_mcp_may_take_longer_if_it_keeps_coming(
     path: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "SECONDS", 0.2)
     answers: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -324,12 +324,12 @@ def test_an_upload_may_take_longer_if_it_keeps_coming(hasty_app: str) -> None:
     def drip() -> Iterator[bytes]:
         for start in range(0, len(form), len(form) // 8 + 1):
             yield form[start : start + len(form) // 8 + 1]
-            time.sleep(BODY_SECONDS / 6)
+            time.sleep(SECONDS / 6)
 
     answer = httpx.post(
         f"{hasty_app}/gradio_api/upload", content=drip(), headers=headers, timeout=20
     )
-    assert answer.status_code == 200 and answer.elapsed.total_seconds() > BODY_SECONDS
+    assert answer.status_code == 200 and answer.elapsed.total_seconds() > SECONDS
 
 
 @pytest.mark.parametrize(
@@ -374,9 +374,7 @@ def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
     head = f"host: localhost\r\n{head}content-length: {len(form)}\r\n\r\n"
     start = f"POST /gradio_api/upload HTTP/1.1\r\n{head}"
     for stays in (False, True):
-        with socket.create_connection(
-            (place.hostname, place.port), timeout=BODY_SECONDS + 30
-        ) as line:
+        with socket.create_connection((place.hostname, place.port), timeout=SECONDS + 30) as line:
             line.sendall(start.encode() + form[:50_000])
             while set(folder.rglob("*")) == before:
                 time.sleep(0.05)  # It has started.

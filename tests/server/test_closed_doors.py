@@ -21,14 +21,14 @@ from dream.page import blocks
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
 from dream.page.server import answer_readers, middleware, temp_files
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, call, find_listener, refusal, result_of, start_call, upload
+from tests.support.api import JSON, begin, call, find_listener, refusal, result_of, upload
 from tests.support.corpus import corpus
 from tests.support.crowd import call_in_crowd
 from tests.support.memory import resident_mb
 from tests.support.processes import children_of, is_decoder
 from tests.support.server import run_app
 from tests.support.trial import api_reader, try_files
-from tests.support.videos import pan_noise, write_video
+from tests.support.videos import pan, write_video
 
 NOTHING: dict[str, Any] = {"octaves": 1, "iterations": 0, "max_side": 64}
 MOVING = ("/zoom", "/dream_video", "/making_of")
@@ -57,7 +57,7 @@ def cat(api: httpx.Client) -> dict[str, str]:
 def film(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Upload a video."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
-    return {"path": upload(api, write_video(path, pan_noise(2)))}
+    return {"path": upload(api, write_video(path, pan(2)))}
 
 
 @pytest.fixture(scope="module")
@@ -255,9 +255,7 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -
             killed = [each for each in children_of(process) if is_decoder(each)]
             for each in killed:  # As a hostile file might; the next call works.
                 os.kill(each, signal.SIGSEGV)
-            start_call(
-                api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60}
-            )
+            begin(api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60})
         assert Path(photo).is_relative_to(tmp_path / "temp") and Path(photo).is_file()
         while not (decoders := [each for each in children_of(process) if is_decoder(each)]):
             time.sleep(0.05)
@@ -305,7 +303,7 @@ def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
     ):
         cat = {"path": upload(api, EXAMPLES / "cat.jpg")}
         long = {"image": cat, "octaves": 8, "iterations": 40}
-        unread = [start_call(api, "deep_dream", long) for _ in range(5)]
+        unread = [begin(api, "deep_dream", long) for _ in range(5)]
         start = time.monotonic()
         assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
         assert time.monotonic() - start < 3 * 6  # One alone would take longer.
@@ -327,7 +325,7 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
     long = {"image": cat, "octaves": 8, "iterations": 100}
-    held, after = (f"/call/deep_dream/{start_call(api, 'deep_dream', long)}" for _ in range(2))
+    held, after = (f"/call/deep_dream/{begin(api, 'deep_dream', long)}" for _ in range(2))
     with api.stream("GET", held) as dream, api.stream("GET", after) as next_one:
         events, others = (
             (line for line in each.iter_lines() if line.startswith("event: "))
@@ -351,7 +349,7 @@ def test_a_crowd_is_served_each_its_own_while_the_page_answers_others(address: s
 def test_who_leaves_in_the_midst_of_a_dream_frees_the_line(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
-    long = start_call(api, "deep_dream", {"image": cat, "octaves": 8, "iterations": 40})
+    long = begin(api, "deep_dream", {"image": cat, "octaves": 8, "iterations": 40})
     with api.stream("GET", f"/call/deep_dream/{long}") as dream:
         next(line for line in dream.iter_lines() if line == "event: generating")
     start = time.monotonic()
@@ -376,7 +374,7 @@ def test_neither_what_strangers_say_nor_whose_photo_it_is_comes_out_again(
     start = app_log.stat().st_size
     (photo,) = (made.content for made in corpus() if made.name == "laden-gps.jpg")
     path = upload(api, (f"secret{NOISE}.jpg", photo))
-    event = start_call(api, "deep_dream", {"image": {"path": path}, "octaves": 1, "iterations": 3})
+    event = begin(api, "deep_dream", {"image": {"path": path}, "octaves": 1, "iterations": 3})
     answers = api.get(f"/call/deep_dream/{event}").text
     shown = [json.loads(line[6:])[0]["path"] for line in answers.splitlines() if "path" in line]
     assert len(shown) >= 2

@@ -19,7 +19,7 @@ from dream.page.addresses import public_address
 from dream.page.server.connections import Connection, Connections, raise_open_files
 from dream.page.server.log_limits import OncePerMinute
 from tests.conftest import EXAMPLES
-from tests.support.api import start_call, upload
+from tests.support.api import begin, upload
 from tests.support.attacks import hold_half_sent_requests
 from tests.support.server import run_app
 
@@ -94,7 +94,7 @@ def test_who_comes_back_later_on_the_same_connection_is_answered(hasty_app: str)
 def test_an_answer_that_takes_long_is_not_cut(hasty_app: str) -> None:
     with httpx.Client(base_url=f"{hasty_app}/gradio_api", timeout=60) as api:
         cat = {"path": upload(api, EXAMPLES / "cat.jpg")}
-        event = start_call(api, "deep_dream", {"image": cat, "iterations": 40})
+        event = begin(api, "deep_dream", {"image": cat, "iterations": 40})
         start = time.monotonic()
         with api.stream("GET", f"/call/deep_dream/{event}") as answer:
             for _ in answer.iter_lines():

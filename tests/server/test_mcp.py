@@ -54,7 +54,7 @@ def address(mcp_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @dataclass(frozen=True)
-class McpSession:
+class Session:
     """A client of the server, in a subprocess."""
 
     process: subprocess.Popen[str]
@@ -75,7 +75,7 @@ class McpSession:
 
 
 @pytest.fixture(scope="module")
-def mcp(address: str, mcp_folder: str) -> Iterator[McpSession]:
+def mcp(address: str, mcp_folder: str) -> Iterator[Session]:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.support.mcp_client", address],
         cwd=ROOT,
@@ -84,7 +84,7 @@ def mcp(address: str, mcp_folder: str) -> Iterator[McpSession]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        yield McpSession(process)
+        yield Session(process)
         process.kill()
 
 
@@ -93,7 +93,7 @@ def to_data_uri(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def tools(mcp: McpSession) -> dict[str, dict[str, Any]]:
+def tools(mcp: Session) -> dict[str, dict[str, Any]]:
     """Return the tools by name."""
     answer = mcp.ask()
     assert answer["server"] == "Deep Dream"
@@ -152,7 +152,7 @@ def linked_recipe(link: str, folder: Path) -> DreamRecipe:
     return read_recipe(folder / "dream.png", DreamRecipe)
 
 
-def test_an_llm_dreams_and_sees_the_dream(mcp: McpSession, engine: Engine, tmp_path: Path) -> None:
+def test_an_llm_dreams_and_sees_the_dream(mcp: Session, engine: Engine, tmp_path: Path) -> None:
     error, (picture, link, said) = mcp.call("deep_dream", image=to_data_uri(CAT), **QUICK)
     assert not error and picture["type"] == "image" and picture["mimeType"] == "image/png"
     recipe = DreamRecipe(**QUICK)
@@ -165,20 +165,20 @@ def test_an_llm_dreams_and_sees_the_dream(mcp: McpSession, engine: Engine, tmp_p
 
 
 def test_a_client_that_asks_for_no_progress_gets_the_address_of_the_dream(
-    address: str, mcp: McpSession, engine: Engine, tmp_path: Path
+    address: str, mcp: Session, engine: Engine, tmp_path: Path
 ) -> None:
     error, (said,) = mcp.call("deep_dream", False, image=to_data_uri(CAT), **QUICK)
     (link,) = re.findall(rf"'url': '({address}/gradio_api/file=[^']+\.png)'", said["text"])
     assert not error and linked_recipe(link, tmp_path) == engine.settle(DreamRecipe(**QUICK))
 
 
-def test_the_presets_are_told(mcp: McpSession) -> None:
+def test_the_presets_are_told(mcp: Session) -> None:
     error, (said,) = mcp.call("presets")
     assert not error
     assert said["text"] == str({name: recipe.to_dict() for name, recipe in presets().items()})
 
 
-def test_channels_and_class_images_are_made(mcp: McpSession) -> None:
+def test_channels_and_class_images_are_made(mcp: Session) -> None:
     shown = ("visualize_channel", {"channels": "7,80", "size": 64, "steps": 2})
     made = ("class_image", {"target": "flamingo", "size": 64, "steps": 2})
     channels, flamingo = mcp.ask(shown, made)["results"]
@@ -198,7 +198,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_what_is_wrong_is_said(progress: bool, mcp: McpSession) -> None:
+def test_what_is_wrong_is_said(progress: bool, mcp: Session) -> None:
     base = {"image": to_data_uri(CAT), **QUICK}
     calls = [("deep_dream", base | wrong) for wrong, _ in WRONG]
     results = mcp.ask(*calls, progress=progress)["results"]
@@ -208,7 +208,7 @@ def test_what_is_wrong_is_said(progress: bool, mcp: McpSession) -> None:
 
 
 def test_an_address_within_the_servers_own_network_is_not_fetched(
-    address: str, mcp: McpSession
+    address: str, mcp: Session
 ) -> None:
     with CAT.open("rb") as file:
         (path,) = httpx.post(f"{address}/gradio_api/upload", files={"files": file}).json()

@@ -21,12 +21,7 @@ from PIL import Image
 
 from dream import DreamError
 from dream.page.blocks import ValidatedBlocks, upload_name
-from dream.page.call_limits import (
-    MAX_ADDRESS_CALLS,
-    MAX_ADDRESS_WAITING,
-    SLOW_THREADS,
-    TOO_MANY,
-)
+from dream.page.call_limits import MAX_ADDRESS_CALLS, MAX_ADDRESS_WAITING, SLOW_THREADS, TOO_MANY
 from dream.page.widgets import components
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, upload
@@ -144,10 +139,7 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
     path = Path(upload(api, ("film.mp4", b"none as yet")))
     parts_of_it = path.with_name(f".{path.name}.parts")
     parts_of_it.mkdir()
-    about = {
-        "fn_index": events["_stopped_video"]["id"],
-        "data": [upload_name(str(path)), None],
-    }
+    about = {"fn_index": events["_stopped_video"]["id"], "data": [upload_name(str(path)), None]}
     said: list[str] = []
 
     def wait(session: str) -> None:

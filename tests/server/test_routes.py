@@ -23,7 +23,7 @@ from gradio.routes import App, file_upload_statuses
 from dream.page.server import upload_progress
 from dream.page.server.routes import OPEN_ROUTES
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.api import call, start_call, upload
+from tests.support.api import begin, call, upload
 
 API = "/gradio_api"
 # Not used by the page, the API, its clients or MCP. A new Gradio's routes are in neither list:
@@ -178,7 +178,7 @@ def test_what_describes_the_page_names_no_path_of_the_server(address: str) -> No
 
 def test_an_event_is_not_there_once_its_answer_was_read(api: httpx.Client) -> None:
     small = {"channels": "7", "size": 64, "steps": 1}
-    event = start_call(api, "visualize_channel", small)
+    event = begin(api, "visualize_channel", small)
     address = str(api.base_url)
     late: list[str] = []
 
@@ -240,10 +240,7 @@ def test_the_progress_of_an_upload_that_is_under_way_is_kept_for_who_asks_again(
 
 
 def exchange(address: str, *lines: str | bytes, body: bytes = b"", wait: float = 5) -> str:
-    """Send a request of those lines; return the start of the answer.
-
-    With `wait` 0 seconds, cut the connection instead of reading.
-    """
+    """Send a request; return the answer's start, or cut the connection if `wait` is 0 seconds."""
     host = address.rpartition("/")[2]
     head = [line.encode("latin-1") if isinstance(line, str) else line for line in lines]
     if not any(line.lower().startswith(b"host:") for line in head):
@@ -316,7 +313,7 @@ def test_who_breaks_off_leaves_no_traceback_in_the_log(address: str, app_log: Pa
     for path in ("queue/data?session_hash=none", "upload_progress?upload_id=none"):
         exchange(address, f"GET {API}/{path} HTTP/1.1", wait=0)
     with httpx.Client(base_url=address + API, timeout=60) as api:
-        event = start_call(api, "visualize_channel", {"channels": "7"})
+        event = begin(api, "visualize_channel", {"channels": "7"})
         for route in (
             f"call/x/none?session_hash={event}",
             f"queue/data?session_hash={event}&session_hash=none",

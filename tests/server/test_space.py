@@ -27,7 +27,7 @@ from huggingface_hub import SpaceCard
 from dream import ClassRecipe, DreamRecipe, Engine, VideoRecipe, ZoomRecipe, load_image, read_recipe
 from dream.files.video_reader import read_video_info
 from dream.tensors import to_tensor
-from tests.conftest import EXAMPLES, ROOT, difference, use_threads
+from tests.conftest import EXAMPLES, ROOT, change, use_threads
 from tests.support.packages import install
 from tests.support.server import free_port, run_server
 from tests.support.sync import space_files
@@ -83,10 +83,7 @@ def space_folder() -> Iterator[Path]:
 
 
 def find_shared_python(folder: Path) -> Path:
-    """Return the Python that README names, else the one that runs the tests.
-
-    A Python inside a home closed to other users is copied to the folder first.
-    """
+    """Return README's Python, else the tests' own; copy it to `folder` if its home is closed."""
     name = f"python{CARD['python_version']}"
     installed = sorted(Path.home().glob(f".pyenv/versions/*/bin/{name}"))
     told = (
@@ -217,7 +214,7 @@ def test_it_dreams_what_python_dreams(client: Client, monkeypatch: pytest.Monkey
     with use_threads(2):  # As many as the Space's cores.
         *_, frame = Engine("cpu").dream(load_image(CAT), DreamRecipe(**QUICK))
     # Its torch may be newer than the tests'.
-    assert difference(load_image(path), to_tensor(frame.picture())) < 1
+    assert change(load_image(path), to_tensor(frame.picture())) < 1
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)
 
 

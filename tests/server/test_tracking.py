@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def query_server(address: str, what: str, **given: Any) -> Any:
+def query(address: str, what: str, **given: Any) -> Any:
     """Send the server a query; return its answer."""
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/{what}",
@@ -49,9 +49,9 @@ def query_server(address: str, what: str, **given: Any) -> Any:
 
 def runs_by_name(address: str, experiment: str) -> dict[str, Any]:
     """Return the runs of an experiment by name."""
-    found = query_server(address, f"experiments/get-by-name?experiment_name={experiment}")
+    found = query(address, f"experiments/get-by-name?experiment_name={experiment}")
     number = found["experiment"]["experiment_id"]
-    made = query_server(address, "runs/search", experiment_ids=[number])["runs"]
+    made = query(address, "runs/search", experiment_ids=[number])["runs"]
     return {run["info"]["run_name"]: run for run in made}
 
 
@@ -73,9 +73,7 @@ def test_a_batch_is_an_experiment_and_each_picture_a_run(
         assert run["info"]["status"] == ("FAILED" if row["error"] else "FINISHED")
     (name,) = (name for name in rows if name.startswith("dream-photo01"))
     number = made[name]["info"]["run_id"]
-    told = query_server(server, f"metrics/get-history?run_id={number}&metric_key=objective")[
-        "metrics"
-    ]
+    told = query(server, f"metrics/get-history?run_id={number}&metric_key=objective")["metrics"]
     frames = list(engine.dream(load_image(photos / "photo01.png"), RECIPE))
     assert [each["step"] for each in told] == [0, 1]
     assert [each["value"] for each in told] == pytest.approx([each.value for each in frames[1:]])

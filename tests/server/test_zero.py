@@ -35,7 +35,7 @@ from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from tests.conftest import EXAMPLES
 from tests.support.server import run_app
 from tests.support.stream import open_stream
-from tests.support.videos import pan_noise
+from tests.support.videos import pan
 from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api
 
 pytest.importorskip("spaces", reason="the spaces package is not installed")
@@ -348,9 +348,7 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
     assert len(space.asked("/release")) == len(space.asked("/schedule")) == 5
 
 
-def test_a_zoom_in_several_leases_and_a_making_of_cross_too(
-    space: Space,
-) -> None:
+def test_a_zoom_in_several_leases_and_a_making_of_cross_too(space: Space) -> None:
     photo = handle_file(str(CAT))
     film, recipe, _ = space.client.predict(photo, **FILM, api_name="/zoom")
     assert (
@@ -377,6 +375,6 @@ def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
 
 def test_a_live_dream_runs_aside_and_asks_for_no_gpu(space: Space) -> None:
     with open_stream(space.client.src.rstrip("/")) as send:
-        dreams = [send(frame) for frame in pan_noise(3, (240, 320))]
+        dreams = [send(frame) for frame in pan(3, (240, 320))]
     assert all(dream and dream.size == (240, 180) for dream in dreams)
     assert not space.api.calls

@@ -56,7 +56,7 @@ from dream.service.job_runner import MAX_LEASE_SECONDS, PREVIEW_SIDE, JobRunner,
 from tests.conftest import EXAMPLES
 from tests.support import nights
 from tests.support.lend import Lender
-from tests.support.videos import pan_noise, write_video
+from tests.support.videos import pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 
@@ -240,7 +240,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     work = JobRunner(engine)
     work._slowdown = 0.0
     small: dict[str, Any] = {"max_side": 48, "octaves": 1, "iterations": 1}
-    clip = str(write_video(tmp_path / "clip.mp4", pan_noise(60, speed=1)))
+    clip = str(write_video(tmp_path / "clip.mp4", pan(60, speed=1)))
     for ending in ("mp4", "webm", "gif"):
         work.time_limit = 1.0
         *_, (path, recipe, _) = api.zoom(work, CAT, ending, small | {"seconds": 20, "fps": 10})

@@ -19,7 +19,7 @@ def upload(api: httpx.Client, file: Path | tuple[str, bytes]) -> str:
     return str(path)
 
 
-def start_call(api: httpx.Client, name: str, given: Any) -> str:
+def begin(api: httpx.Client, name: str, given: Any) -> str:
     """Start a call of an endpoint; return its event id."""
     answer = api.post(f"/call/v2/{name}", content=json.dumps(given), headers=JSON)
     assert answer.status_code == 200, answer.text
@@ -28,7 +28,7 @@ def start_call(api: httpx.Client, name: str, given: Any) -> str:
 
 def call(api: httpx.Client, name: str, given: Any) -> tuple[bool, Any]:
     """Call an endpoint; return whether it succeeded, and its last answer."""
-    return result_of(api, name, start_call(api, name, given))
+    return result_of(api, name, begin(api, name, given))
 
 
 def result_of(api: httpx.Client, name: str, event: str) -> tuple[bool, Any]:

@@ -62,10 +62,7 @@ def _call(api: httpx.Client, number: int) -> str:
 
 
 def call_in_crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
-    """Let `callers` call at once.
-
-    Each calls once, or again and again for `seconds`, waiting a second after each refusal.
-    """
+    """Let `callers` call at once, or repeatedly for `seconds`, a second after each refusal."""
     result, over, counting = Crowd(), threading.Event(), threading.Lock()
     until = time.monotonic() + seconds
     with httpx.Client(

@@ -35,10 +35,7 @@ FLOAT32 = {"DREAM_PRECISION": "float32"}
 
 
 def picture_digest(engine: Engine, job: Job) -> str:
-    """Return the SHA-256 of a job's last image in float32.
-
-    A video has two frames: the photo, and the photo moved by three pixels.
-    """
+    """Hash a job's last float32 image; a video is the photo, then the photo moved by 3 pixels."""
     recipe, photo = job
     picture = load_image(EXAMPLES / photo) if photo else None
     (planned,) = engine.plan([recipe], None if picture is None else size_of(picture))

@@ -26,10 +26,7 @@ def free_port() -> int:
 
 @contextmanager
 def run_app(log: Path, *command: str, **environment: str) -> Iterator[str]:
-    """Run `python app.py`, or other arguments of Python, until the block ends; yield its address.
-
-    The port is `GRADIO_SERVER_PORT` of `environment`, else a free one.
-    """
+    """Run `python app.py`, or Python with `command`, until the block ends; yield its address."""
     port = int(environment.get("GRADIO_SERVER_PORT", 0)) or free_port()
     variables = os.environ | {"GRADIO_SERVER_PORT": str(port), **environment}
     with run_server(
@@ -40,10 +37,7 @@ def run_app(log: Path, *command: str, **environment: str) -> Iterator[str]:
 
 @contextmanager
 def run_server(command: list[str], log: Path, port: int, **options: Any) -> Iterator[str]:
-    """Run a server until the block ends; yield its address once it answers.
-
-    `options` go to `subprocess.Popen`.
-    """
+    """Run a server, with `Popen` options, until the block ends; yield its address once it answers."""
     address = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(

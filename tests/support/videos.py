@@ -24,7 +24,7 @@ AUDIO_RATE = 48_000
 MATRIX_OFFSET = 4 + 40
 
 
-def pan_noise(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.Image]:
+def pan(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.Image]:
     """Return frames of smooth noise that moves right by `speed` pixels a frame."""
     generator = torch.Generator().manual_seed(3)
     wide = torch.rand(1, 3, size[0] // 16, size[1] // 8, generator=generator)
@@ -36,7 +36,7 @@ def pan_noise(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Ima
     return images
 
 
-def write_timed_video(
+def write_timed(
     path: Path, images: Sequence[Image.Image], times: Sequence[Fraction], time_base: Fraction
 ) -> Path:
     """Write a video whose images start at those times; one more time is its end."""
@@ -54,7 +54,7 @@ def write_timed_video(
 def write_video(path: Path, images: Sequence[Image.Image], rate: Fraction = Fraction(24)) -> Path:
     """Write a video of those images at a constant frame rate."""
     times = [frame / rate for frame in range(len(images) + 1)]
-    return write_timed_video(path, images, times, 1 / rate)
+    return write_timed(path, images, times, 1 / rate)
 
 
 def encode(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:

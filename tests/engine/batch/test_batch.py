@@ -34,7 +34,7 @@ from dream.recipe.variations import sweep
 from dream.tensors import to_pil_image
 from tests.conftest import ROOT
 from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
-from tests.support.videos import pan_noise, write_video
+from tests.support.videos import pan, write_video
 
 Printed = pytest.CaptureFixture[str]
 
@@ -317,7 +317,7 @@ def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     assert run_batch("-", tmp_path / "out", *QUICK) == 0
     made = [Path(row["input"]).name for row in manifest(tmp_path / "out")]
     assert sorted(made) == ["photo00.png", "photo02.png"]
-    clip = write_video(tmp_path / "clip.mp4", pan_noise(4), Fraction(12))
+    clip = write_video(tmp_path / "clip.mp4", pan(4), Fraction(12))
     assert run_batch(clip, tmp_path / "frames", *QUICK) == 0
     made = sorted(each.name for each in (tmp_path / "frames").glob("dream-*.png"))
     assert [name[:17] for name in made] == [f"dream-clip+00000{place}" for place in range(1, 5)]
@@ -334,7 +334,7 @@ def test_a_closed_stdin_is_needed_for_a_list_alone(
 
 
 def test_the_frames_of_a_video_are_as_large_as_the_largest_dream_of_them(tmp_path: Path) -> None:
-    clip = write_video(tmp_path / "clip.mp4", pan_noise(2, (96, 128)), Fraction(12))
+    clip = write_video(tmp_path / "clip.mp4", pan(2, (96, 128)), Fraction(12))
     out = tmp_path / "out"
     for side in ("48", "96"):
         assert run_batch(clip, out, *QUICK[:4], "--max-side", side) == 0
@@ -493,7 +493,7 @@ def test_bad_input_is_one_line(
     (places["OTHER"] / "folder").mkdir(parents=True)
     (places["OTHER"] / "photo.heic").touch()
     if "{CLIP}" in given:
-        write_video(places["CLIP"], pan_noise(2), Fraction(12))
+        write_video(places["CLIP"], pan(2), Fraction(12))
     assert run_batch(*(word.format(**places) for word in given)) == 2
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1 and re.search(said, printed), printed
@@ -522,6 +522,6 @@ def test_a_package_that_is_not_there_is_one_line_that_says_how_to_get_it(
 
 
 def test_a_bad_sweep_takes_no_video_apart(tmp_path: Path, capsys: Printed) -> None:
-    clip = write_video(tmp_path / "clip.mp4", pan_noise(2), Fraction(12))
+    clip = write_video(tmp_path / "clip.mp4", pan(2), Fraction(12))
     assert run_batch(clip, tmp_path / "out", "--sweep", "octaves=1,99") == 2
     assert "octaves must be" in capsys.readouterr().err and not (tmp_path / "out").exists()

@@ -33,8 +33,8 @@ from dream.networks.download import DownloadProgress
 from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_pil_image, to_tensor
-from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, difference
-from tests.support.videos import pan_noise, write_video
+from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, change
+from tests.support.videos import pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
@@ -183,7 +183,7 @@ def test_what_is_read_is_never_written_over(
 def test_a_film_is_never_written_over_what_it_is_made_of(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = write_video(tmp_path / "clip.gif", pan_noise(3))  # A GIF counts as a photo.
+    source = write_video(tmp_path / "clip.gif", pan(3))  # A GIF counts as a photo.
     before = source.read_bytes()
     (tmp_path / "link.gif").symlink_to(source)
     assert run(command, str(source), "-o", str(tmp_path / "link.gif")) == 2
@@ -408,9 +408,9 @@ def test_a_grid_is_one_labelled_sheet(tmp_path: Path) -> None:
         assert sheet.size == other.size == (146, 182)
         left, right = (6, 6, 70, 70), (76, 6, 140, 70)
         zero, eighty = (to_tensor(sheet.crop(place)) for place in (left, right))
-        apart = difference(zero, eighty)
-        assert difference(zero, to_tensor(other.crop(right))) < 0.2 * apart
-        assert difference(eighty, to_tensor(other.crop(left))) < 0.2 * apart
+        apart = change(zero, eighty)
+        assert change(zero, to_tensor(other.crop(right))) < 0.2 * apart
+        assert change(eighty, to_tensor(other.crop(left))) < 0.2 * apart
         labels = sheet.crop((6, 71, 70, 88)).convert("L")
         assert labels.getextrema()[0] < 60  # type: ignore[operator]
 

@@ -31,7 +31,7 @@ from dream.files.video_reader import VideoInfo, VideoLimits, read_frames, read_v
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.corpus import corpus
 from tests.support.processes import children_of, is_decoder
-from tests.support.videos import pan_noise, set_matrix, write_video
+from tests.support.videos import pan, set_matrix, write_video
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files are decoded here")
 CAT, FILM = EXAMPLES / "cat.jpg", EXAMPLES / "films" / "video-cat-inception4c-seed0.mp4"
@@ -88,12 +88,12 @@ def test_every_file_comes_to_the_same_picture_or_line_in_either_place(
 def test_every_video_comes_to_the_same_frames_or_line_in_either_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upright = write_video(tmp_path / "upright.mp4", pan_noise(5))
+    upright = write_video(tmp_path / "upright.mp4", pan(5))
     set_matrix(tmp_path / "turned.mp4", upright)
     content = upright.read_bytes()
     (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
     (tmp_path / "none.mp4").write_bytes(b"\0\0\0\x18ftyp" + bytes(99))
-    write_video(tmp_path / "moving.webm", pan_noise(4))
+    write_video(tmp_path / "moving.webm", pan(4))
 
     def frames(path: Path) -> Any:
         video = read_video_info(path)

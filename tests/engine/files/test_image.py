@@ -324,7 +324,7 @@ WHOLE = zlib.compress(bytes(64 * 64))
 MILLION_VALUES = struct.pack("<HHHLL", 1, 900, 3, 10**6, 0)
 STRIP: list[Tag] = [(273, 4, []), (278, 4, [64]), (279, 4, [len(WHOLE)])]
 # Empty blocks before any data of a strip.
-LONG_DEFLATE = b"\x78\x01" + b"\0\0\0\xff\xff" * 180_000 + WHOLE[2:]
+LONG = b"\x78\x01" + b"\0\0\0\xff\xff" * 180_000 + WHOLE[2:]
 
 
 @pytest.mark.parametrize(
@@ -344,12 +344,7 @@ LONG_DEFLATE = b"\x78\x01" + b"\0\0\0\xff\xff" * 180_000 + WHOLE[2:]
             "more than 500000 numbers in its tags",
         ),
         (
-            tiff(
-                (273, 4, [0] * 64),
-                (278, 4, [1]),
-                (279, 4, [len(LONG_DEFLATE)] * 64),
-                data=LONG_DEFLATE,
-            ),
+            tiff((273, 4, [0] * 64), (278, 4, [1]), (279, 4, [len(LONG)] * 64), data=LONG),
             "its tiles or strips share their bytes",
         ),
     ],

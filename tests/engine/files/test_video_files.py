@@ -17,7 +17,7 @@ from dream import PictureError
 from dream.batch.video_frames import is_video_file
 from dream.files.video_info import VideoInfo
 from dream.files.video_reader import read_frames, read_video_info
-from tests.support.videos import add_beeps, encode, pan_noise, set_matrix, write_frames, write_video
+from tests.support.videos import add_beeps, encode, pan, set_matrix, write_frames, write_video
 
 
 def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
@@ -174,7 +174,7 @@ def delay_packets(packets: list[av.Packet], stream: Any, by: int) -> list[av.Pac
 
 
 def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_path: Path) -> None:
-    good = encode(tmp_path / "good.webm", pan_noise(8), "libvpx", "yuv420p")
+    good = encode(tmp_path / "good.webm", pan(8), "libvpx", "yuv420p")
     with av.open(str(good)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for at, old in enumerate(packet for packet in source.demux() if packet.size):
@@ -193,7 +193,7 @@ def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_pa
 
 
 def test_a_video_that_was_cut_begins_with_the_first_frame_that_can_be_read(tmp_path: Path) -> None:
-    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in pan_noise(12)]
+    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in pan(12)]
     whole = write_frames(tmp_path / "whole.mp4", frames, options={"g": "8", "bf": "0"})
     with av.open(str(whole)) as source, av.open(str(tmp_path / "cut.mp4"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
@@ -218,7 +218,7 @@ def test_what_is_transparent_in_a_video_is_white(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_video_is_refused(tmp_path: Path) -> None:
-    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in pan_noise(4)]
+    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in pan(4)]
     secret = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "a7" * 16}
     about = {"encryption_scheme": "cenc-aes-ctr", **secret}
     path = write_frames(tmp_path / "in.mp4", frames, container=about)
@@ -227,7 +227,7 @@ def test_an_encrypted_video_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
-    path = encode(tmp_path / "clear.webm", pan_noise(3), "libvpx", "yuv420p")
+    path = encode(tmp_path / "clear.webm", pan(3), "libvpx", "yuv420p")
     with av.open(str(path)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         stream.metadata["title"] = "x" * 33
@@ -257,7 +257,7 @@ def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
 def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
     codec: str, ending: str, pixels: str, tmp_path: Path
 ) -> None:
-    images = [image.resize((176, 144)) for image in pan_noise(3)]
+    images = [image.resize((176, 144)) for image in pan(3)]
     path = encode(tmp_path / f"in.{ending}", images, codec, pixels)
     with pytest.raises(
         PictureError, match=f"in.{ending} is in {codec}, which .*; save it as H.264"
@@ -266,7 +266,7 @@ def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
 
 
 def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path: Path) -> None:
-    video = write_video(tmp_path / "a.mp4", pan_noise(9))
+    video = write_video(tmp_path / "a.mp4", pan(9))
     mute = read_video_info(add_beeps(tmp_path / "mute.mov", video, [], "pcm_alaw"))
     assert not mute.has_audio and "sound is in pcm_alaw, which" in mute.remark
     assert not read_video_info(video).remark
@@ -280,9 +280,9 @@ def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path:
 
 def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
     song = tmp_path / "song.mkv"
-    add_beeps(tmp_path / "a.mp4", write_video(tmp_path / "silent.mp4", pan_noise(9)), [0.1])
+    add_beeps(tmp_path / "a.mp4", write_video(tmp_path / "silent.mp4", pan(9)), [0.1])
     cover = io.BytesIO()
-    pan_noise(1)[0].save(cover, "JPEG")
+    pan(1)[0].save(cover, "JPEG")
     with av.open(str(tmp_path / "a.mp4")) as source, av.open(str(song), "w") as target:
         own = source.streams.audio[0]
         stream = target.add_stream_from_template(own)
@@ -296,7 +296,7 @@ def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
 
 
 def test_what_is_broken_is_said_in_our_words_and_without_its_folder(tmp_path: Path) -> None:
-    good = write_video(tmp_path / "good.mp4", pan_noise(8)).read_bytes()
+    good = write_video(tmp_path / "good.mp4", pan(8)).read_bytes()
     for size in (40, len(good) // 3, len(good) * 2 // 3):
         (tmp_path / "cut.mp4").write_bytes(good[:size])
         with pytest.raises(PictureError, match=r"^cut.mp4 .*is damaged") as caught:

@@ -15,31 +15,24 @@ from dream.__main__ import main
 from dream.files.video_reader import VideoLimits, read_frames, read_video_info
 from dream.files.video_writer import OUTPUT_FORMATS, VideoPart, VideoWriter
 from dream.tensors import to_tensor
-from tests.conftest import EXAMPLES, difference
-from tests.support.videos import (
-    encode,
-    pan_noise,
-    read_video,
-    set_matrix,
-    write_timed_video,
-    write_video,
-)
+from tests.conftest import EXAMPLES, change
+from tests.support.videos import encode, pan, read_video, set_matrix, write_timed, write_video
 
 RATES = (12, "24000/1001", 24, 30, 60)
 
 
 @pytest.mark.parametrize("rate", [Fraction(rate) for rate in RATES], ids=str)
 def test_frames_rate_and_length_are_exact(rate: Fraction, tmp_path: Path) -> None:
-    images = pan_noise(17)
+    images = pan(17)
     video, frames = read_video(write_video(tmp_path / "steady.mp4", images, rate))
     assert video.frame_count == len(frames) == 17 and video.frame_rate == rate
     assert video.times == tuple(frame / rate for frame in range(18))
-    assert max(difference(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
+    assert max(change(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
 
 
 def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
     times = [Fraction(at, 600) for at in (0, 20, 25, 60, 61, 200, 230)]
-    path = write_timed_video(tmp_path / "variable.mp4", pan_noise(6), times, Fraction(1, 600))
+    path = write_timed(tmp_path / "variable.mp4", pan(6), times, Fraction(1, 600))
     video, frames = read_video(path)
     assert video.times == tuple(times) and len(frames) == 6
     # From the middle, as a resumed video reads them.
@@ -48,7 +41,7 @@ def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", OUTPUT_FORMATS)
 def test_a_film_of_several_parts_carries_its_recipe(ending: str, tmp_path: Path) -> None:
-    layer, base, images = "0 s: conv3; 5 s: inception3b", Fraction(1, 25), pan_noise(30)
+    layer, base, images = "0 s: conv3; 5 s: inception3b", Fraction(1, 25), pan(30)
     recipe = ZoomRecipe(layer=layer, seed=7, seconds=1.2, fps=25)
     film = VideoWriter(tmp_path / f"film{ending}", recipe, (48, 64), 1 / base, base)
     for first in (0, 12, 24):
@@ -62,7 +55,7 @@ def test_a_film_of_several_parts_carries_its_recipe(ending: str, tmp_path: Path)
     video, frames = read_video(film.path)
     assert video.frame_count == 30 and video.size == (48, 64)
     assert float(video.times[-1]) == pytest.approx(30 / 25, abs=0.001)
-    assert max(difference(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
+    assert max(change(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 6
 
 
 def test_colours_are_those_of_films(tmp_path: Path) -> None:
@@ -71,17 +64,17 @@ def test_colours_are_those_of_films(tmp_path: Path) -> None:
     for ending in (".mp4", ".webm"):
         _, frames = read_video(write_video(tmp_path / f"colours{ending}", images))
         for image, frame in zip(images, frames, strict=True):
-            assert difference(to_tensor(image), to_tensor(frame)) < 4
+            assert change(to_tensor(image), to_tensor(frame)) < 4
 
 
 def test_an_mp4_begins_at_once_and_tells_nothing_else(tmp_path: Path) -> None:
-    content = write_video(tmp_path / "fast.mp4", pan_noise(5)).read_bytes()
+    content = write_video(tmp_path / "fast.mp4", pan(5)).read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
     assert str(tmp_path).encode() not in content
 
 
 def test_a_gif_is_no_quicker_than_browsers_show(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "quick.gif", pan_noise(30), Fraction(60))
+    path = write_video(tmp_path / "quick.gif", pan(30), Fraction(60))
     with Image.open(path) as image:
         delays = []
         for at in range(image.n_frames):  # type: ignore[attr-defined]
@@ -91,7 +84,7 @@ def test_a_gif_is_no_quicker_than_browsers_show(tmp_path: Path) -> None:
 
 
 def test_a_film_goes_on_from_its_last_part_and_from_its_own_only(tmp_path: Path) -> None:
-    base, images = Fraction(1, 10), pan_noise(6)
+    base, images = Fraction(1, 10), pan(6)
 
     def film(recipe: ZoomRecipe) -> VideoWriter:
         return VideoWriter(tmp_path / "film.mp4", recipe, (48, 64), 1 / base, base)
@@ -173,10 +166,7 @@ def test_by_other_options_an_unfinished_film_is_neither_gone_on_with_nor_lost(
 
 @pytest.mark.parametrize("ending", OUTPUT_FORMATS)
 def test_parts_are_kept_where_a_disk_is_full_and_it_goes_on(
-    ending: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, whole = tmp_path / f"zoom{ending}", tmp_path / f"whole{ending}"
     assert run_zoom(whole) == 0
@@ -196,10 +186,7 @@ def test_parts_are_kept_where_a_disk_is_full_and_it_goes_on(
 
 @pytest.mark.parametrize("frames", [0, 40])
 def test_a_making_of_on_a_full_disk_ends_in_a_line(
-    frames: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    frames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     making = ["making-of", str(EXAMPLES / "cat.jpg"), "-o", str(tmp_path / "m.mp4")]
     with fill_disk_after(frames, monkeypatch):
@@ -257,7 +244,7 @@ def test_the_video_of_a_phone_comes_out_upright(tmp_path: Path) -> None:
 
 
 def test_what_is_no_video_to_dream_is_refused_in_one_line(tmp_path: Path) -> None:
-    good = write_video(tmp_path / "good.mp4", pan_noise(8)).read_bytes()
+    good = write_video(tmp_path / "good.mp4", pan(8)).read_bytes()
     bad = {
         "corrupt.mp4": good[: len(good) // 3],
         "noise.mp4": good[:40] + os.urandom(2000),
@@ -275,7 +262,7 @@ def test_what_is_no_video_to_dream_is_refused_in_one_line(tmp_path: Path) -> Non
 
 
 def test_tags_that_are_no_utf_8_do_no_harm(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "tagged.mp4", pan_noise(3))
+    path = write_video(tmp_path / "tagged.mp4", pan(3))
     path.write_bytes(path.read_bytes().replace(b'"dreamlet"', b'"dreamle\xe9"'))
     assert read_video_info(path).frame_count == 3
     with pytest.raises(RecipeError, match="dreamle\N{REPLACEMENT CHARACTER}"):
@@ -294,10 +281,10 @@ CODECS_TO_READ = [
 def test_what_cameras_and_browsers_write_is_read(
     codec: str, ending: str, pixels: str, tmp_path: Path
 ) -> None:
-    images = pan_noise(8)
+    images = pan(8)
     video, frames = read_video(encode(tmp_path / f"in.{ending}", images, codec, pixels))
     assert video.frame_count == 8 and float(video.frame_rate) == pytest.approx(24, abs=0.1)
-    assert max(difference(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 8
+    assert max(change(*map(to_tensor, pair)) for pair in zip(images, frames, strict=True)) < 8
 
 
 @pytest.mark.parametrize(
@@ -307,17 +294,17 @@ def test_what_cameras_and_browsers_write_is_read(
 def test_of_slow_motion_some_frames_are_left_out(
     rate: int, ending: str, every: int, tmp_path: Path
 ) -> None:
-    images = pan_noise(24)
+    images = pan(24)
     video, frames = read_video(write_video(tmp_path / f"slow.{ending}", images, Fraction(rate)))
     assert video.frame_count == len(frames) == 24 / every and video.frame_rate <= 121
     assert float(video.times[-1]) == pytest.approx(24 / rate, abs=0.003)
     for at, frame in enumerate(frames):
         near = images[max(0, every * at - 1) : every * at + 2]
-        assert min(difference(to_tensor(frame), to_tensor(image)) for image in near) < 8
+        assert min(change(to_tensor(frame), to_tensor(image)) for image in near) < 8
 
 
 def test_no_more_of_slow_motion_is_decoded_than_four_times_what_is_taken(tmp_path: Path) -> None:
-    images, limits = pan_noise(21), VideoLimits(frames=5, rate=60)
+    images, limits = pan(21), VideoLimits(frames=5, rate=60)
     slow = write_video(tmp_path / "slow.mp4", images[:20], Fraction(240))
     assert read_video_info(slow, limits).frame_count == 5
     write_video(slow, images, Fraction(240))
@@ -327,9 +314,9 @@ def test_no_more_of_slow_motion_is_decoded_than_four_times_what_is_taken(tmp_pat
 
 
 def test_a_video_beyond_the_limits_is_refused_in_one_line(tmp_path: Path) -> None:
-    images = pan_noise(3)
+    images = pan(3)
     hours = [Fraction(0), Fraction(60), Fraction(120), Fraction(36_000)]
-    write_timed_video(tmp_path / "long.mp4", images, hours, Fraction(1))
+    write_timed(tmp_path / "long.mp4", images, hours, Fraction(1))
     write_video(tmp_path / "one.mp4", images[:1])
     gif = bytearray(write_video(tmp_path / "large.gif", images).read_bytes())
     gif[6:10] = (16_384).to_bytes(2, "little") * 2

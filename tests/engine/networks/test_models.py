@@ -156,7 +156,7 @@ def test_a_card_is_whole(card: ModelCard) -> None:
     assert card.licence and card.description and len(set(names)) == len(names)
     for layer in card.layers:
         assert layer.effect and layer.kind in {
-            *("edges", "textures", "patterns", "parts", "creatures"),
+            *("edges", "textures", "patterns", "parts", "creatures")
         }
         assert layer.alias == "" or card.resolve_layer(layer.alias) == layer.name
     if not (source := card.source).is_shipped:

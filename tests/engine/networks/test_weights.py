@@ -462,10 +462,7 @@ def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
     path.write_bytes(to_safetensors(tensors))
     assert state_dict.load_network(catalogue.get_card("resnet50"), path, head=True)(
         torch.zeros(1, 3, 64, 64)
-    ).shape == (
-        1,
-        365,
-    )
+    ).shape == (1, 365)
 
 
 def test_weights_of_ones_own_for_dreamlet_are_checked_as_any(

@@ -264,10 +264,7 @@ def test_layers_by_octave_are_groups_from_coarse_to_fine() -> None:
         "inception3b": 1.0,
         "conv3": 0.5,
     }
-    assert DreamRecipe(layer="conv3>conv3:2").layer_groups == (
-        (("conv3", 1.0),),
-        (("conv3", 2.0),),
-    )
+    assert DreamRecipe(layer="conv3>conv3:2").layer_groups == ((("conv3", 1.0),), (("conv3", 2.0),))
     for wrong, message in (
         ("conv3>", "layer '' is not in dreamlet"),
         ("conv3>foo", "layer 'foo' is not in dreamlet"),

@@ -14,7 +14,7 @@ from dream.recipe.channel import evenly_spaced_channels
 from dream.render import ascent
 from dream.render.channel import silent_channels_message
 from dream.tensors import to_tensor
-from tests.conftest import EXAMPLES, difference, render_recipes
+from tests.conftest import EXAMPLES, change, render_recipes
 from tools.measure import correlation
 
 PHOTOS = sorted(EXAMPLES.glob("*.jpg"))
@@ -67,17 +67,17 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
 
 def test_two_channels_give_two_pictures(new_engine: Engine) -> None:
     pictures = make_channels(new_engine, recipes("inception4c", [80, 120], size=96, steps=24))
-    assert difference(pictures[80], pictures[120]) > 20
+    assert change(pictures[80], pictures[120]) > 20
 
 
 def test_in_a_batch_each_picture_is_what_it_is_alone(network: Network) -> None:
     # Few steps, so that last bits, which differ between batches, do not grow.
     wanted = recipes("inception4a", [3, 50, 200], size=64, steps=5)
     *_, together = render_recipes(network, wanted)
-    assert difference(together.tensor[0], together.tensor[1]) > 1
+    assert change(together.tensor[0], together.tensor[1]) > 1
     for place, recipe in enumerate(wanted):
         *_, alone = render_recipes(network, [recipe])
-        assert difference(together.tensor[place], alone.tensor[0]) < 0.05
+        assert change(together.tensor[place], alone.tensor[0]) < 0.05
 
 
 def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
@@ -88,7 +88,7 @@ def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
         for seed in (3, 3, 4)
     )
     assert torch.equal(one, same)
-    assert difference(one, other) > 2
+    assert change(one, other) > 2
 
 
 def test_frames_count_from_the_noise_to_the_result(new_engine: Engine) -> None:

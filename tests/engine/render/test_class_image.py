@@ -8,15 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dream import (
-    ChannelRecipe,
-    ClassRecipe,
-    DreamRecipe,
-    Engine,
-    Frame,
-    PictureError,
-    RecipeError,
-)
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, PictureError, RecipeError
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.network import Network

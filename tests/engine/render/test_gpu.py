@@ -81,7 +81,7 @@ def test_a_step_that_asks_for_a_number_is_seen(meta_engine: Engine, device: Soft
 
 
 # A process that can import nothing but the kit's requirements.
-KIT_IMPORTS_SCRIPT = """
+KIT_ALONE = """
 import sys
 needed = {"torch", "torchvision", "numpy", "PIL", "safetensors"}
 class Missing:
@@ -98,15 +98,7 @@ OTHERS = ("gradio", "huggingface_hub", "av", "cv2", "pytest", "ray", "mlflow", "
 
 def test_the_kit_runs_on_a_cpu_with_few_packages(tmp_path: Path) -> None:
     done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            KIT_IMPORTS_SCRIPT % (OTHERS,),
-            "--device",
-            "cpu",
-            "--out",
-            str(tmp_path),
-        ],
+        [sys.executable, "-c", KIT_ALONE % (OTHERS,), "--device", "cpu", "--out", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ from dream.render.loop import Frame, to_batch
 from dream.render.plan import AnyJob
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from dream.tensors import resize_clamped, to_pil_image
-from tests.conftest import EXAMPLES, ROOT, difference
+from tests.conftest import EXAMPLES, ROOT, change
 from tools.measure import correlation
 
 RECIPE = LiveRecipe(max_side=180, intensity=8)
@@ -65,14 +65,12 @@ def test_what_moves_takes_its_dream_along(dreamer: LiveDreamer) -> None:
     frames = dream_frames(dreamer, [with_square(left) for left in places])
     first, last = (square(frames[at], places[at]) for at in (9, -1))
     own = square(to_batch([with_square(10)]), 10)
-    assert difference(first, own) > 8
-    assert correlation(first, last, own) > 0.5 and difference(last, own) > 0.8 * difference(
-        first, own
-    )
+    assert change(first, own) > 8
+    assert correlation(first, last, own) > 0.5 and change(last, own) > 0.8 * change(first, own)
     # A jump there leaves nothing to follow.
     jumped = LiveDreamer(dreamer.render)
     jump = dream_frames(jumped, [with_square(10)] * 10 + [with_square(100)])[-1]
-    assert difference(square(jump, 100), own) < 0.5 * difference(first, own)
+    assert change(square(jump, 100), own) < 0.5 * change(first, own)
 
 
 def square(picture: Tensor, left: int) -> Tensor:
@@ -84,7 +82,7 @@ def test_what_is_new_is_seen_within_two_frames(dreamer: LiveDreamer) -> None:
     dream_frames(dreamer, [with_square(None)] * 12)
     *_, shown = dream_frames(dreamer, [with_square(40)] * 2)
     own, none = (square(to_batch([with_square(left)]), 40) for left in (40, None))
-    assert difference(square(shown, 40), own) < 0.4 * difference(square(shown, 40), none)
+    assert change(square(shown, 40), own) < 0.4 * change(square(shown, 40), none)
 
 
 def test_a_still_camera_never_burns_out(dreamer: LiveDreamer) -> None:
@@ -99,7 +97,7 @@ def test_a_still_camera_never_burns_out(dreamer: LiveDreamer) -> None:
             look.colourfulness / like.colourfulness.clamp(MIN_COLOURFULNESS)
         ) == pytest.approx(1, abs=0.1)
     shown = to_batch([dreamer.last_pair[1]])
-    assert difference(shown, to_batch([seen])) > 8  # It dreams.
+    assert change(shown, to_batch([seen])) > 8  # It dreams.
 
 
 def test_two_who_look_see_nothing_of_each_other(engine: Engine) -> None:

@@ -29,7 +29,7 @@ from dream.page.image_stream import stream_render
 from dream.recipe.motion import MotionRecipe
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES
-from tests.support.videos import pan_noise, write_video
+from tests.support.videos import pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 SAID = "too much for the memory of the GPU at {} pixels a side"
@@ -148,7 +148,7 @@ def test_a_film_keeps_its_size_and_says_what_to_type(
         inner = evaluate(self, *given, **about)
         return within
 
-    source, out = write_video(tmp_path / "in.gif", pan_noise(3)), tmp_path / "out.mp4"
+    source, out = write_video(tmp_path / "in.gif", pan(3)), tmp_path / "out.mp4"
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     command = [recipe.kind, str(source), "-o", str(out), "--recipe", str(tmp_path / "recipe.json")]
     with monkeypatch.context() as patch:

@@ -17,7 +17,7 @@ from dream.tensors import resize
 from tests.conftest import (
     EXAMPLES,
     KNOB_VALUES,
-    difference,
+    change,
     dream_tensor,
     load_dreamlet,
     render_recipes,
@@ -35,14 +35,14 @@ def test_zero_iterations_give_back_the_picture_exactly(
 
 
 def test_a_step_of_nothing_changes_nothing_that_can_be_seen(engine: Engine, cat: Tensor) -> None:
-    assert difference(dream_tensor(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
+    assert change(dream_tensor(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["cat", "clouds", "galaxies"])
 def test_intensity_is_visible_and_rises(name: str, engine: Engine) -> None:
     picture = F.interpolate(load_image(EXAMPLES / f"{name}.jpg"), size=(96, 144))
     two, five, nine = (
-        difference(dream_tensor(engine, picture, DreamRecipe(intensity=intensity)), picture)
+        change(dream_tensor(engine, picture, DreamRecipe(intensity=intensity)), picture)
         for intensity in (2, 5, 9)
     )
     assert 5 <= five <= 40
@@ -54,7 +54,7 @@ def test_intensity_is_visible_and_rises(name: str, engine: Engine) -> None:
 def test_a_dream_at_defaults_is_plain_to_see(name: str, engine: Engine) -> None:
     picture = load_image(EXAMPLES / f"{name}.jpg")
     first, *_, frame = engine.dream(picture, DreamRecipe(max_side=320))
-    assert 5 <= difference(frame.tensor, first.tensor) <= 40
+    assert 5 <= change(frame.tensor, first.tensor) <= 40
 
 
 def test_a_dream_equals_a_plain_loop(network64: Network, cat: Tensor) -> None:
@@ -72,8 +72,8 @@ def test_a_dream_equals_a_plain_loop(network64: Network, cat: Tensor) -> None:
             (gradient,) = torch.autograd.grad(seen.square().sum() / 2, leaf)
             picture = (picture + 1.6 / 255 * gradient / gradient.abs().mean()).clamp(0, 1)
         detail = picture - base
-    assert difference(picture, cat) > 1
-    assert difference(frame.tensor, picture) < 0.01
+    assert change(picture, cat) > 1
+    assert change(frame.tensor, picture) < 0.01
 
 
 def test_only_detail_that_there_is_goes_from_octave_to_octave(
@@ -289,8 +289,8 @@ def test_an_adam_dream_equals_that_of_torch(network64: Network, cat: Tensor) -> 
         (seen.square().sum() / 2).backward()
         optimizer.step()
         parameter.data.clamp_(0, 1)
-    assert difference(frame.tensor, parameter.detach()) < 0.05
-    assert difference(frame.tensor, picture) > 2
+    assert change(frame.tensor, parameter.detach()) < 0.05
+    assert change(frame.tensor, picture) > 2
 
 
 def test_adam_takes_the_strides_that_its_step_says(engine: Engine, cat: Tensor) -> None:
@@ -298,7 +298,7 @@ def test_adam_takes_the_strides_that_its_step_says(engine: Engine, cat: Tensor) 
     recipe = DreamRecipe(octaves=1, iterations=20, max_side=200)
     small = F.interpolate(cat, (133, 200), mode="bicubic", antialias=True).clamp(0, 1)
     normal, adam = (
-        difference(dream_tensor(engine, cat, recipe.with_changes(rule=rule)), small)
+        change(dream_tensor(engine, cat, recipe.with_changes(rule=rule)), small)
         for rule in ("normalised", "adam")
     )
     assert 0.5 < adam / normal < 2
@@ -360,4 +360,4 @@ def test_every_knob_changes_the_picture(name: str, engine: Engine, cat: Tensor) 
     without = dream_tensor(engine, cat, recipe)
     changed = dream_tensor(engine, cat, recipe.with_changes(**{name: KNOB_VALUES[name]}))
     # Tiles with their surroundings change least.
-    assert without.shape != changed.shape or difference(without, changed) > 0.005
+    assert without.shape != changed.shape or change(without, changed) > 0.005

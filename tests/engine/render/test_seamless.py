@@ -11,7 +11,7 @@ from dream.render.objective import energy
 from dream.render.seamless import make_periodic, with_wrap_padding
 from dream.render.transform import blur, total_variation_gradient
 from dream.tensors import resize
-from tests.conftest import difference
+from tests.conftest import change
 
 SMALL = {"max_side": 128, "octaves": 2, "iterations": 3}
 
@@ -41,7 +41,7 @@ def test_no_edge_stands_out_where_it_lies_beside_itself(
     assert min(seams["none"]) > 2
     assert seams["across"][1] < 1.5 and seams["across"][0] > 2
     assert max(seams["all"]) < 1.5
-    assert difference(pictures["all"], pictures["none"]) > 2
+    assert change(pictures["all"], pictures["none"]) > 2
 
 
 def test_edges_are_made_to_meet_and_little_else_changes(cat: Tensor) -> None:
@@ -50,10 +50,10 @@ def test_edges_are_made_to_meet_and_little_else_changes(cat: Tensor) -> None:
         for dim in (2, 3):
             assert (seam(met, dim) < 1.5) == (dim in around)
         inner = (..., slice(60, -60), slice(90, -90))
-        assert difference(met[inner], cat[inner]) < 0.5 * difference(met, cat)
+        assert change(met[inner], cat[inner]) < 0.5 * change(met, cat)
     # A panorama, whose sides already meet, is unchanged.
     panorama = torch.cat((cat, cat.flip(3)), 3)
-    assert difference(make_periodic(panorama, (3,)), panorama) < 0.01
+    assert change(make_periodic(panorama, (3,)), panorama) < 0.01
     assert make_periodic(cat, ()) is cat
 
 

@@ -20,15 +20,8 @@ from dream.render.loop import to_batch
 from dream.render.video import backward_flow, in_bounds_mask, warp, warp_previous_dream
 from dream.render.video_job import dream_video_job, render_video
 from dream.tensors import resize_clamped, size_of
-from tests.conftest import difference
-from tests.support.videos import (
-    add_beeps,
-    find_beeps,
-    pan_noise,
-    set_matrix,
-    write_timed_video,
-    write_video,
-)
+from tests.conftest import change
+from tests.support.videos import add_beeps, find_beeps, pan, set_matrix, write_timed, write_video
 
 TINY = {"max_side": 48, "iterations": 1}
 
@@ -47,7 +40,7 @@ def test_a_flow_leads_from_the_new_frame_back_to_the_old_one(cat: Tensor) -> Non
     inner = (slice(10, -10), slice(15, -15))
     off = np.hypot(flow[inner][..., 0] + 4, flow[inner][..., 1])
     assert float(np.median(off)) < 0.15
-    assert difference(warp(before, flow)[(..., *inner)], seen[(..., *inner)]) < 3
+    assert change(warp(before, flow)[(..., *inner)], seen[(..., *inner)]) < 3
     # The part that enters at the edge has no source.
     assert in_bounds_mask(flow)[..., 20:-20, 2].mean() < 0.1 and in_bounds_mask(flow)[..., 60].all()
 
@@ -58,13 +51,13 @@ def test_what_comes_into_sight_begins_anew(cat: Tensor) -> None:
     seen[..., 30:60, 40:80] = torch.tensor([0.1, 0.9, 0.1]).view(3, 1, 1)
     begun = warp_previous_dream(dream, before, seen, 0.9)
     covered, still = (..., slice(35, 55), slice(45, 75)), (..., slice(75, 90), slice(100, 140))
-    assert difference(begun[covered], seen[covered]) < 8
-    assert difference(begun[still], seen[still].lerp(dream[still], 0.9)) < 8
+    assert change(begun[covered], seen[covered]) < 8
+    assert change(begun[still], seen[still].lerp(dream[still], 0.9)) < 8
     assert torch.equal(warp_previous_dream(dream, before, before, 0.0), before)
 
 
 def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine: Engine) -> None:
-    seen = to_batch(pan_noise(7, (64, 96), 2.0))
+    seen = to_batch(pan(7, (64, 96), 2.0))
 
     def share_of_flicker(recipe: VideoRecipe) -> float:
         frames = dream_video(engine, seen, recipe)
@@ -73,7 +66,7 @@ def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine:
             flow = backward_flow(seen[at - 1 : at], seen[at : at + 1])
             apart = (warp(frames[at - 1], flow) - frames[at]).abs() * in_bounds_mask(flow)
             changes.append(float(apart.mean() / in_bounds_mask(flow).mean()) * 255)
-        return sum(changes) / len(changes) / difference(torch.cat(frames), seen)
+        return sum(changes) / len(changes) / change(torch.cat(frames), seen)
 
     recipe = VideoRecipe(max_side=96, iterations=3)
     together, alone = share_of_flicker(recipe), share_of_flicker(recipe.with_changes(carry=0))
@@ -91,7 +84,7 @@ UNEVEN_TIMES = [Fraction(at, 20) for at in (0, 2, 3, 12, 13, 30, 32, 38)]
 def test_a_dreamed_video_has_the_times_and_the_recipe(
     times: list[Fraction], base: int, engine: Engine, tmp_path: Path
 ) -> None:
-    path = write_timed_video(tmp_path / "in.mp4", pan_noise(7), times, Fraction(1, base))
+    path = write_timed(tmp_path / "in.mp4", pan(7), times, Fraction(1, base))
     out = tmp_path / "out.mp4"
     options = ["--max-side", "48", "--iterations", "1"]
     assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
@@ -106,7 +99,7 @@ def test_a_dreamed_video_has_the_times_and_the_recipe(
     [("mp4", "aac", "mp4"), ("webm", "libopus", "mp4"), ("mp4", "aac", "webm")],
 )
 def test_sound_is_there_and_in_step(source: str, codec: str, ending: str, tmp_path: Path) -> None:
-    video = write_video(tmp_path / f"silent.{source}", pan_noise(24), Fraction(12))
+    video = write_video(tmp_path / f"silent.{source}", pan(24), Fraction(12))
     path = add_beeps(tmp_path / f"in.{source}", video, [0.5, 1.25], codec)
     heard = find_beeps(path)
     assert heard == pytest.approx([0.5, 1.25], abs=0.03)
@@ -131,7 +124,7 @@ def damage_audio(video: Path, packets: range) -> Path:
 
 @pytest.mark.parametrize("ending", ["webm", "mp4"])
 def test_damaged_sound_costs_no_film(ending: str, tmp_path: Path) -> None:
-    silent = write_video(tmp_path / "silent.mp4", pan_noise(24), Fraction(12))
+    silent = write_video(tmp_path / "silent.mp4", pan(24), Fraction(12))
     path = damage_audio(add_beeps(tmp_path / "in.mp4", silent, [0.5, 1.5]), range(40, 44))
     out = write_with_audio(tmp_path / f"out.{ending}", path)
     assert not out.remark and read_video_info(out.path).frame_count == 2
@@ -143,7 +136,7 @@ def write_with_audio(path: Path, source: Path) -> VideoWriter:
     """Write a video of two seconds with the sound of another one."""
     film = VideoWriter(path, VideoRecipe(), (48, 64), Fraction(1), Fraction(1))
     with film.open_part(Fraction(0)) as part:
-        for at, image in enumerate(pan_noise(2)):
+        for at, image in enumerate(pan(2)):
             part.add(image, Fraction(at), Fraction(1))
     assert film.finish(read_video_info(source))
     film.discard_parts()
@@ -153,7 +146,7 @@ def write_with_audio(path: Path, source: Path) -> VideoWriter:
 def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    silent = write_video(tmp_path / "silent.mp4", pan_noise(4))
+    silent = write_video(tmp_path / "silent.mp4", pan(4))
     unknown = add_beeps(tmp_path / "law.mov", silent, [], "pcm_alaw")
     out = tmp_path / "out.mp4"
     options = ["-o", str(out), "--max-side", "48", "--iterations", "1"]
@@ -187,7 +180,7 @@ def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
 
 
 def test_sound_of_one_channel_stays_of_one(tmp_path: Path) -> None:
-    silent = write_video(tmp_path / "silent.mp4", pan_noise(24), Fraction(12))
+    silent = write_video(tmp_path / "silent.mp4", pan(24), Fraction(12))
     with av.open(str(add_beeps(tmp_path / "in.mov", silent, [0.5], "alac"))) as container:
         channels = [container.streams.audio[0].codec_context.layout.nb_channels]
     for ending in ("mp4", "webm"):
@@ -200,7 +193,7 @@ def test_sound_of_one_channel_stays_of_one(tmp_path: Path) -> None:
 def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
     engine: Engine, tmp_path: Path
 ) -> None:
-    silent = write_video(tmp_path / "silent.mp4", pan_noise(14), Fraction(5))
+    silent = write_video(tmp_path / "silent.mp4", pan(14), Fraction(5))
     video = read_video_info(add_beeps(tmp_path / "in.mp4", silent, [0.4, 2.0]))
     (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
     reel = dream_video_job(job, video)
@@ -226,7 +219,7 @@ def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
 
 
 def test_a_phones_video_is_dreamed_upright(tmp_path: Path) -> None:
-    path = set_matrix(tmp_path / "phone.mp4", write_video(tmp_path / "flat.mp4", pan_noise(3)))
+    path = set_matrix(tmp_path / "phone.mp4", write_video(tmp_path / "flat.mp4", pan(3)))
     out = tmp_path / "out.gif"
     options = ["--max-side", "64", "--iterations", "1"]
     assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
@@ -236,9 +229,9 @@ def test_a_phones_video_is_dreamed_upright(tmp_path: Path) -> None:
 def test_a_bad_video_ends_in_one_line_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = write_video(tmp_path / "one.mp4", pan_noise(1))
+    one = write_video(tmp_path / "one.mp4", pan(1))
     sound = tmp_path / "sound.mp4"
-    add_beeps(tmp_path / "both.mp4", write_video(tmp_path / "silent.mp4", pan_noise(9)), [0.1])
+    add_beeps(tmp_path / "both.mp4", write_video(tmp_path / "silent.mp4", pan(9)), [0.1])
     copy_audio(tmp_path / "both.mp4", sound)
     there = sorted(tmp_path.iterdir())
     for path, said in {
@@ -261,7 +254,7 @@ def copy_audio(video: Path, path: Path) -> None:
 
 
 def test_a_video_is_split_where_memory_or_a_second_ends(engine: Engine, tmp_path: Path) -> None:
-    video = read_video_info(write_video(tmp_path / "in.mp4", pan_noise(9), Fraction(4)))
+    video = read_video_info(write_video(tmp_path / "in.mp4", pan(9), Fraction(4)))
     (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
     reel = dream_video_job(job, video)
     assert list(reel.split_parts()) == [(0, 4), (4, 8), (8, 9)]

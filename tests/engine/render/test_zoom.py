@@ -23,7 +23,7 @@ from dream.render.transform import affine, blur
 from dream.render.video_job import render_video, zoom_video_job
 from dream.render.zoom import ImageStats
 from dream.tensors import luminance, size_of
-from tests.conftest import EXAMPLES, ROOT, difference, load_dreamlet
+from tests.conftest import EXAMPLES, ROOT, change, load_dreamlet
 from tools.measure import correlation
 
 CAT = str(EXAMPLES / "cat.jpg")
@@ -105,8 +105,8 @@ def test_a_zoom_dreams_and_never_comes_to_rest(engine: Engine, cat: Tensor) -> N
     recipe = ZoomRecipe(seconds=1, fps=8, max_side=96, iterations=2)
     dreamed = zoom_frames(engine, cat, recipe)
     still = zoom_frames(engine, cat, recipe.with_changes(step=0))
-    assert difference(dreamed[-1], still[-1]) > 5
-    assert all(difference(one, next) > 2 for one, next in itertools.pairwise(dreamed))
+    assert change(dreamed[-1], still[-1]) > 5
+    assert all(change(one, next) > 2 for one, next in itertools.pairwise(dreamed))
 
 
 def test_between_key_frames_layers_and_seeds_change_over() -> None:
@@ -187,7 +187,7 @@ def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
     assert read_recipe(whole) == engine.settle(recipe)
     shown = to_batch(list(read_frames(video, video.size)))
     for seen, frame in zip(shown.split(1), zoom_frames(engine, cat, recipe), strict=True):
-        assert difference(seen, frame) < 8
+        assert change(seen, frame) < 8
 
 
 @pytest.mark.slow
