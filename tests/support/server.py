@@ -37,7 +37,7 @@ def run_app(log: Path, *command: str, **environment: str) -> Iterator[str]:
 
 @contextmanager
 def run_server(command: list[str], log: Path, port: int, **options: Any) -> Iterator[str]:
-    """Run a server, with `Popen` options, until the block ends; yield its address once it answers."""
+    """Run a server until the block ends; yield its address once it answers."""
     address = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
