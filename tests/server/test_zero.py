@@ -59,7 +59,7 @@ class Space:
     api: DeviceApi
     log: Path
 
-    def asked(self, name: str) -> list[dict[str, str]]:
+    def calls(self, name: str) -> list[dict[str, str]]:
         return [given for path, given in self.api.calls if path == name]
 
     def begin(self, name: str, **knobs: Any) -> Job:
@@ -137,7 +137,7 @@ def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(
     with Image.open(path) as image:
         assert image.tobytes() == frame.picture().tobytes()
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)
-    (asked,), (given_back,) = space.asked("/schedule"), space.asked("/release")
+    (asked,), (given_back,) = space.calls("/schedule"), space.calls("/release")
     assert given_back["fail"] == "false"
     assert int(asked["durationSeconds"]) < 10 * FACTOR
 
@@ -147,7 +147,7 @@ def test_a_default_dream_asks_for_little_of_what_a_visitor_has_and_more_for_more
 ) -> None:
     space.dream(max_side=240)
     space.begin("deep_dream", max_side=448, iterations=100).cancel()
-    little, more = (int(asked["durationSeconds"]) for asked in space.asked("/schedule"))
+    little, more = (int(asked["durationSeconds"]) for asked in space.calls("/schedule"))
     assert little < more <= MAX_LEASE_SECONDS * FACTOR
     assert little <= 20  # Of a visitor's 120 a day without an account.
 
@@ -155,8 +155,8 @@ def test_a_default_dream_asks_for_little_of_what_a_visitor_has_and_more_for_more
 def test_the_process_of_before_is_asked_again(space: Space) -> None:
     for seed in (1, 2):
         space.dream(**QUICK, seed=seed)
-    assert len(space.asked("/schedule")) == 2
-    assert len(space.asked("/allow")) <= 1  # Logged by each new process.
+    assert len(space.calls("/schedule")) == 2
+    assert len(space.calls("/allow")) <= 1  # Logged by each new process.
 
 
 @pytest.mark.parametrize(
@@ -175,13 +175,13 @@ def test_what_can_be_refused_costs_no_second_of_a_gpu(
     Image.new("RGB", (4000, 3000), "teal").save(photo)
     with pytest.raises(AppError, match=said):
         space.client.predict(handle_file(str(photo)), api_name="/deep_dream", **knobs)
-    assert not space.asked("/schedule")
+    assert not space.calls("/schedule")
 
 
 def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
     with pytest.raises(AppError, match=r"squeezenet1_1.safetensors is no weights file"):
         space.dream(**QUICK, model="squeezenet1_1")
-    (given_back,) = space.asked("/release")
+    (given_back,) = space.calls("/release")
     assert given_back["fail"] == "false"
     space.dream(**QUICK)  # The process keeps running.
 
@@ -189,7 +189,7 @@ def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
 def test_a_cancelled_dream_gives_the_gpu_back_at_once(space: Space) -> None:
     job = space.begin("deep_dream", max_side=448, iterations=100)
     job.cancel()
-    wait_until(lambda: bool(space.asked("/release")))
+    wait_until(lambda: bool(space.calls("/release")))
     space.dream(**QUICK)
 
 
@@ -203,26 +203,26 @@ def test_a_lease_that_ends_in_mid_dream_leaves_the_picture_so_far(space: Space) 
         recipe["ended"],
     )
     assert load_image(path).shape[3] <= 448
-    assert space.asked("/release")[-1]["fail"] == "true"
+    assert space.calls("/release")[-1]["fail"] == "true"
     space.dream(**QUICK)
 
 
 def test_a_zoom_whose_lease_ends_is_there_as_far_as_it_came(space: Space) -> None:
     job = space.begin("zoom", **LONGER_FILM)
-    wait_until(lambda: len(space.asked("/schedule")) == 2)
+    wait_until(lambda: len(space.calls("/schedule")) == 2)
     space.api.end_lease()
     film, recipe, _ = job.result(timeout=60)
     assert re.match(r"after \d+ of 18 frames: the GPU was taken back", recipe["ended"])
     assert 6 <= read_video_info(film).frame_count < 12
-    assert len(space.asked("/schedule")) == 2
+    assert len(space.calls("/schedule")) == 2
 
 
 def test_a_zoom_that_is_cancelled_gives_its_gpu_back_and_asks_for_no_more(space: Space) -> None:
     job = space.begin("zoom", **LONGER_FILM)
     job.cancel()
-    wait_until(lambda: bool(space.asked("/release")))
+    wait_until(lambda: bool(space.calls("/release")))
     time.sleep(0.5)
-    assert len(space.asked("/schedule")) == 1
+    assert len(space.calls("/schedule")) == 1
     space.dream(**QUICK)
 
 
@@ -240,7 +240,7 @@ def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
     stranger = Client(space.client.src, verbose=False)
     with pytest.raises(AppError, match="Space app has reached its GPU limit"):
         stranger.predict(**channel, api_name="/visualize_channel")
-    assert not space.asked("/release")
+    assert not space.calls("/release")
 
 
 def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) -> None:
@@ -308,7 +308,7 @@ def test_channels_that_were_made_before_need_no_gpu(space: Space) -> None:
         channels="0", layer="inception4c", api_name="/visualize_channel"
     )
     assert len(pictures) == len(made["recipes"]) == 1
-    assert not space.asked("/schedule")  # Shipped with the app.
+    assert not space.calls("/schedule")  # Shipped with the app.
 
 
 def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: Engine) -> None:
@@ -345,7 +345,7 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
     )
     assert [each["layer"] for each in recipes] == ["inception3b", "inception4c"]
     # One lease per call, also where the answer is shown afterwards.
-    assert len(space.asked("/release")) == len(space.asked("/schedule")) == 5
+    assert len(space.calls("/release")) == len(space.calls("/schedule")) == 5
 
 
 def test_a_zoom_in_several_leases_and_a_making_of_cross_too(space: Space) -> None:
@@ -360,7 +360,7 @@ def test_a_zoom_in_several_leases_and_a_making_of_cross_too(space: Space) -> Non
         and read_video_info(making).frame_count == 47
     )
     leases = VIDEO_LEASES + 1
-    assert len(space.asked("/release")) == len(space.asked("/schedule")) == leases
+    assert len(space.calls("/release")) == len(space.calls("/schedule")) == leases
 
 
 def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
@@ -370,7 +370,7 @@ def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
     ]
     dreamed = [Path(job.result()[0]).read_bytes() for job in jobs]
     assert len(set(dreamed)) == 3
-    assert len(space.asked("/release")) == 3
+    assert len(space.calls("/release")) == 3
 
 
 def test_a_live_dream_runs_aside_and_asks_for_no_gpu(space: Space) -> None:

@@ -120,7 +120,7 @@ class BrokenCase(Case):
 
     error: str = ""
 
-    def paint(self, engine: Engine) -> Iterator[Frame]:
+    def render(self, engine: Engine) -> Iterator[Frame]:
         for frame in super().render(engine):
             if engine.network("dreamlet").dtype == torch.float32:
                 yield frame
