@@ -19,29 +19,30 @@ def upload(api: httpx.Client, file: Path | tuple[str, bytes]) -> str:
     return str(path)
 
 
-def begin(api: httpx.Client, name: str, given: Any) -> str:
+def begin(api: httpx.Client, name: str, knobs: Any) -> str:
     """Start a call of an endpoint; return its event id."""
-    answer = api.post(f"/call/v2/{name}", content=json.dumps(given), headers=JSON)
+    answer = api.post(f"/call/v2/{name}", content=json.dumps(knobs), headers=JSON)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["event_id"])
 
 
-def call(api: httpx.Client, name: str, given: Any) -> tuple[bool, Any]:
+def call(api: httpx.Client, name: str, knobs: Any) -> tuple[bool, Any]:
     """Call an endpoint; return whether it succeeded, and its last answer."""
-    return result_of(api, name, begin(api, name, given))
+    return result_of(api, name, begin(api, name, knobs))
 
 
 def result_of(api: httpx.Client, name: str, event: str) -> tuple[bool, Any]:
+    """Wait for a call; return whether it succeeded, and its last answer."""
     last = api.get(f"/call/{name}/{event}").text.strip().rpartition("event: ")[2]
     kind, _, data = last.partition("\ndata: ")
     return kind == "complete", json.loads(data)
 
 
-def refusal(api: httpx.Client, name: str, given: Any) -> str:
+def refusal(api: httpx.Client, name: str, knobs: Any) -> str:
     """Call an endpoint that refuses; return its message."""
-    good, said = call(api, name, given)
-    assert not good and isinstance(said["error"], str), said
-    return str(said["error"])
+    good, answer = call(api, name, knobs)
+    assert not good and isinstance(answer["error"], str), answer
+    return str(answer["error"])
 
 
 def find_listener(port: int) -> int | None:

@@ -36,15 +36,15 @@ class Progress:
 
 def run_dreams(count: int, every: int) -> list[Progress]:
     """Run `count` dreams in a subprocess; return its progress after each `every` of them."""
-    told = subprocess.run(
+    run = subprocess.run(
         [sys.executable, "-m", "tests.support.nights", str(count), str(every)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "DREAM_DEVICE": "cpu"},
         capture_output=True,
         text=True,
     )
-    assert not told.returncode, told.stderr
-    rows = [line.split() for line in told.stdout.splitlines()]
+    assert not run.returncode, run.stderr
+    rows = [line.split() for line in run.stdout.splitlines()]
     return [
         Progress(int(done), float(size), int(files), int(nets)) for done, size, files, nets in rows
     ]

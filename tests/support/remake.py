@@ -63,6 +63,6 @@ def remake_digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str
 
 
 if __name__ == "__main__":
-    here = Engine("cpu")
-    for given, name in json.load(sys.stdin):
-        print(picture_digest(here, (Recipe.from_dict(given), name)))
+    engine = Engine("cpu")
+    for fields, name in json.load(sys.stdin):
+        print(picture_digest(engine, (Recipe.from_dict(fields), name)))

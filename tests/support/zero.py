@@ -40,15 +40,15 @@ class DeviceApi:
         """Kill the process with the GPU, as ZeroGPU does when its seconds are over."""
         os.kill(self.worker, signal.SIGKILL)
 
-    def answer(self, path: str, given: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    def answer(self, path: str, parameters: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Answer a call; return the status and the JSON."""
-        self.calls.append((path, given))
+        self.calls.append((path, parameters))
         if path == "/allow":
-            self.worker = int(given["pid"])
+            self.worker = int(parameters["pid"])
         if path != "/schedule":
             return 200, {}
         if self.seconds_left is not None:
-            if (seconds := int(given["durationSeconds"])) > self.seconds_left:
+            if (seconds := int(parameters["durationSeconds"])) > self.seconds_left:
                 return 429, {"left": self.seconds_left, "wait": 1800}
             self.seconds_left -= seconds
         token = f"token-{len(self.calls)}"
@@ -63,11 +63,11 @@ def device_api() -> Iterator[DeviceApi]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             parts = urlsplit(self.path)
-            given = dict(parse_qsl(parts.query))
-            status, answer = api.answer(parts.path, given)
+            parameters = dict(parse_qsl(parts.query))
+            status, answer = api.answer(parts.path, parameters)
             body = json.dumps(answer).encode()
             self.send_response(status)
-            if "token" in given:
+            if "token" in parameters:
                 self.send_header("X-Authenticated", "regular")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

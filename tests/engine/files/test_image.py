@@ -47,19 +47,9 @@ from dream.files.provenance import FROM_NOISE, FROM_PHOTO, XMP_KEY
 from dream.recipe import Recipe
 from dream.tensors import check_image, to_pil_image, to_tensor
 from tests.conftest import EXAMPLES, ROOT, png_header
-from tests.support.corpus import corpus
+from tests.support.corpus import corpus, quarters
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
-
-
-def quarters(mode: str = "RGB") -> Image.Image:
-    """Return red, green, blue and white quarters, 48 x 32."""
-    image = Image.new("RGB", (48, 32))
-    for index, colour in enumerate((RED, GREEN, BLUE, WHITE)):
-        image.paste(
-            colour, (index % 2 * 24, index // 2 * 16, index % 2 * 24 + 24, index // 2 * 16 + 16)
-        )
-    return image.convert(mode)
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> io.BytesIO:
