@@ -75,6 +75,7 @@ def sync(space: str, hub: Any, client: Any, message: str, pause: float = 15.0) -
 
 
 def main() -> None:
+    """Upload this checkout to the Space named on the command line."""
     commit = os.environ.get("GITHUB_SHA", "")[:7]
     print(sync(sys.argv[1], HfApi(), Client, f"Sync {commit}".strip()))
 

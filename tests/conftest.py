@@ -1,4 +1,4 @@
-"""What the tests share: real Dreamlet weights, the example photos, and small pictures."""
+"""Shared fixtures and helpers: Dreamlet's weights, example photos and small images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from torch import Tensor
@@ -26,45 +27,45 @@ from dream.recipe import Recipe
 from dream.render import kinds
 from dream.render.loop import run_jobs
 from dream.tensors import size_of
-from tests.support.server import served
+from tests.support.server import run_app
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Nothing is kept from one run to the next, nor found in the home of whoever runs them.
+# Each run has its own cache and ignores the one in the user's home.
 os.environ["DREAM_CACHE_DIR"] = tempfile.mkdtemp(prefix="dream-tests-")
 atexit.register(shutil.rmtree, os.environ["DREAM_CACHE_DIR"], ignore_errors=True)
-# What a shell runs in the background is deaf to Ctrl-C, and so would be the commands tried.
+# A shell's background jobs ignore Ctrl-C, and the tested commands would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 
-# Where what ships is made anew bit by bit: on any x86-64, with the torch that made it.
-MADE_WITH = "2.14."
-SHIPPED_BITS = HAS_DETERMINISTIC_ONEDNN and torch.__version__.startswith(MADE_WITH)
+# Shipped images are remade bit by bit on any x86-64 with the torch that made them.
+SHIPPED_TORCH_VERSION = "2.14."
+CAN_REMAKE = HAS_DETERMINISTIC_ONEDNN and torch.__version__.startswith(SHIPPED_TORCH_VERSION)
 
 
-# `make test` gives file after file to three processes. The longest begin first, and those with a
-# browser stand far enough apart that there is one at a time.
-FIRST = [
+# `make test` deals files to three processes. The longest start first, and those with a browser
+# stand so far apart that one runs at a time.
+FILES_TO_RUN_FIRST = [
     f"test_{name}"
     for name in (
-        *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tile"),
+        *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tiling"),
         *("tracking", "docs", "cluster"),
-        *("same", "gpu", "channels", "door", "class_image", "weights", "space", "mcp", "zoom"),
-        *("saved_visit", "command_line", "many", "work", "start", "guide", "picture", "motion"),
-        *("mask", "films", "live", "markup", "decoder"),
+        *("reproducible", "gpu", "channels", "middleware", "class_image", "weights", "space"),
+        *("mcp", "zoom", "saved_visit", "command_line", "batch", "job_runner", "start", "guide"),
+        *("image", "video", "mask", "video_stream", "live", "markup", "decoder"),
     )
 ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(FIRST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
+    places = {name: place for place, name in enumerate(FILES_TO_RUN_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(FILES_TO_RUN_FIRST)))
 
 
-# Values of knobs that each change the picture of a small dream.
-KNOBS: dict[str, Any] = {
+# Values of knobs that each change a small dream.
+KNOB_VALUES: dict[str, Any] = {
     "layer": "inception5a>inception3b:0.5",
     "channels": "7,12:0.5",
     "objective": "mean",
@@ -89,14 +90,14 @@ KNOBS: dict[str, Any] = {
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is that large."""
+    """Return a PNG of a few bytes whose header claims that size."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
 
 
 def whole_network_activation(network: Network, picture: Tensor, layer: str) -> Tensor:
-    """By a hook on the whole network, which the package itself never uses."""
+    """Read a layer by a hook on the whole network, which the package never uses."""
     seen: list[Tensor] = []
     module = network.network.get_submodule(layer)
     handle = module.register_forward_hook(lambda _module, _input, output: seen.append(output))
@@ -105,23 +106,29 @@ def whole_network_activation(network: Network, picture: Tensor, layer: str) -> T
     return seen[0]
 
 
-def painted(
+def render_recipes(
     network: Network, recipes: Sequence[Recipe], picture: Tensor | None = None
 ) -> Iterator[Frame]:
-    """The frames of recipes on that very network, without an engine."""
+    """Yield the frames of recipes on this network, without an engine."""
     settled = [recipe.with_defaults("cpu", picture is not None) for recipe in recipes]
     jobs = kinds.plan(settled, None if picture is None else size_of(picture))
     return run_jobs(jobs, [kinds.ascents(network, job, picture) for job in jobs], lambda _: 1.0)
 
 
 def change(one: Tensor, other: Tensor) -> float:
-    """Mean absolute difference in grey levels of 255."""
+    """Return the mean absolute difference in grey levels of 255."""
     return (one - other).abs().mean().item() * 255
 
 
+def dream_tensor(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
+    """Return the finished dream (1, 3, H, W) of an image."""
+    *_, frame = engine.dream(picture, recipe)
+    return frame.tensor
+
+
 @contextmanager
-def on_threads(count: int) -> Iterator[None]:
-    """Torch on so many threads."""
+def use_threads(count: int) -> Iterator[None]:
+    """Let torch use `count` threads until the block ends."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -130,8 +137,8 @@ def on_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def dreamlet(dtype: torch.dtype = torch.float32) -> Network:
-    """Dreamlet on the CPU, with the weights that ship."""
+def load_dreamlet(dtype: torch.dtype = torch.float32) -> Network:
+    """Load Dreamlet on the CPU, with the shipped weights."""
     card = catalogue.get_card("dreamlet")
     path = weights.find_weights(card)
     assert path
@@ -140,63 +147,70 @@ def dreamlet(dtype: torch.dtype = torch.float32) -> Network:
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
-    """An engine on the CPU, in the precision that Dreamlet has there or `DREAM_PRECISION` says."""
+    """Return an engine on the CPU, in Dreamlet's default precision or `DREAM_PRECISION`."""
     return Engine("cpu")
 
 
 @pytest.fixture(scope="session")
 def app_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the app at `address` says."""
+    """Return the path of the log of the app at `address`."""
     return tmp_path_factory.mktemp("app") / "log"
 
 
 @pytest.fixture(scope="session")
 def address(app_log: Path) -> Iterator[str]:
-    """Where the app is served, as it is at home; to be left as it was found."""
+    """Run the app with no Space's settings; yield its address. Tests must not change its state."""
     at_home = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": ""}
-    at_home["DREAM_TIME_LIMIT"] = "600"  # What is slow is the machine, with three tests at a time.
-    with served(app_log, **at_home) as address:
+    at_home["DREAM_TIME_LIMIT"] = "600"  # Three tests at a time slow the machine down.
+    with run_app(app_log, **at_home) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def api(address: str) -> Iterator[httpx.Client]:
+    """Yield a client of the app's API."""
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
 def network() -> Network:
-    """Dreamlet in float32, to compare with references."""
-    return dreamlet()
+    """Return Dreamlet in float32, to compare with references."""
+    return load_dreamlet()
 
 
 @pytest.fixture(scope="session")
-def exact() -> Network:
-    """Dreamlet in float64, to be compared with: the same on every processor."""
-    return dreamlet(torch.float64)
+def network64() -> Network:
+    """Return Dreamlet in float64, a reference that is the same on every processor."""
+    return load_dreamlet(torch.float64)
 
 
 @pytest.fixture(scope="session")
 def cat() -> Tensor:
-    """A photo of 451 x 300."""
+    """Return a photo of 451 x 300."""
     return load_image(EXAMPLES / "cat.jpg")
 
 
 @pytest.fixture
 def noise() -> Tensor:
-    """A small odd-sized picture of noise, 67 x 45."""
+    """Return a small noise image with odd sides, 67 x 45."""
     return torch.rand(1, 3, 45, 67, generator=torch.Generator().manual_seed(7))
 
 
 @pytest.fixture
 def quick() -> DreamRecipe:
-    """A dream of a second or less: two octaves of two steps."""
+    """Return a dream of a second or less: two octaves of two steps."""
     return DreamRecipe(octaves=2, iterations=2, max_side=128)
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Torch on one thread, for what is compared bit by bit across threads."""
-    with on_threads(1):
+    """Let torch use one thread, for comparisons bit by bit across threads."""
+    with use_threads(1):
         yield
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The log of a server that the tests of a file have for themselves."""
+    """Return the path of the log of a file's own server."""
     return tmp_path_factory.mktemp("server") / "log"

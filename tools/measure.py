@@ -1,4 +1,4 @@
-"""What measurements share: timing, random weights, and how alike two pictures are."""
+"""Shared by measurements: timing, random weights, and the similarity of images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dream.networks.model_card import ModelCard
 
 
 def min_seconds(work: Callable[[], object], tries: int = 4) -> float:
-    """Measure the seconds of the quickest of some tries."""
+    """Return the seconds of the fastest try."""
     times = []
     for _ in range(tries):
         start = time.perf_counter()
@@ -26,7 +26,7 @@ def min_seconds(work: Callable[[], object], tries: int = 4) -> float:
 
 
 def save_random_weights(card: ModelCard, path: Path) -> None:
-    """Write random weights of a network, which take as long as those that have learned.
+    """Write random weights of a network, which run as long as trained ones.
 
     They keep the scale of activations from layer to layer (He et al. 2015).
     """
@@ -41,11 +41,11 @@ def save_random_weights(card: ModelCard, path: Path) -> None:
     safetensors.torch.save_file(network.state_dict(), path)
 
 
-def alike(one: Tensor, other: Tensor, start: Tensor) -> float:
-    """Correlate what two pictures changed of a start (N, 3, H, W).
+def correlation(one: Tensor, other: Tensor, start: Tensor) -> float:
+    """Correlate the changes of two images from a start, all (N, 3, H, W).
 
     Returns:
-        1 where the changes are the same but for their strength, 0 where nothing is alike.
+        1 where the changes differ by their strength alone, 0 where they are unrelated.
     """
     changes = torch.stack([(each - start).flatten() for each in (one, other)])
     return float(torch.corrcoef(changes)[0, 1])

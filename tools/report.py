@@ -1,4 +1,4 @@
-"""Rows of numbers by table: printed as they come, then written as JSON and as Markdown."""
+"""Tables of numbers, printed row by row and written as Markdown."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ import torch
 
 
 class Report:
-    """Rows of numbers by table, and what failed; each row is printed when it is added."""
+    """Rows by table, and failures; each row is printed when it is added."""
 
     def __init__(self) -> None:
         self.tables: dict[str, list[dict[str, Any]]] = {}
         self.failures: list[str] = []
 
-    def row(self, table: str, **row: Any) -> None:
+    def add_row(self, table: str, **row: Any) -> None:
         """Add a row to a table, and print it."""
         self.tables.setdefault(table, []).append(row)
         words = ", ".join(f"{key} {_short(value)}" for key, value in row.items())
         print(f"{table}: {words}", flush=True)
 
     def check(self, holds: bool, failure: str) -> None:
-        """Note a failure, in a line, unless the check holds."""
+        """Record a failure, in one line, unless the check holds."""
         if not holds:
             self.failures.append(failure)
             print(f"FAILED: {failure}", flush=True)
 
-    def line(self, name: str, unit: str, xs: list[float], ys: list[float]) -> None:
-        """How `ys` grow with `xs`: a straight line, and how far the farthest lies from it."""
-        # Relative to each, so that the small ones count as the large ones do.
+    def add_line_fit(self, name: str, unit: str, xs: list[float], ys: list[float]) -> None:
+        """Fit a line to `ys` over `xs`; add its slope, start and largest relative misfit."""
+        # Relative errors, so that small values count as much as large ones.
         design = np.array([[x, 1.0] for x in xs]) / np.array(ys)[:, None]
         slope, start = np.linalg.lstsq(design, np.ones(len(xs)), rcond=None)[0]
         misfit = max(abs((slope * x + start) / y - 1) for x, y in zip(xs, ys, strict=True))
-        self.row(
+        self.add_row(
             "growth", of=name, per=unit, slope=slope, start=start, misfit=misfit, at=xs, took=ys
         )
 
     def markdown(self) -> list[str]:
-        """The tables as parts of a Markdown page."""
+        """Return the tables as parts of a Markdown page."""
         parts = []
         for name, rows in self.tables.items():
             parts += [f"## {name.capitalize()}", _table(rows)]
@@ -50,8 +50,8 @@ class Report:
         return parts
 
 
-def machine() -> dict[str, Any]:
-    """The date, the processor, its threads, and the version of torch."""
+def describe_machine() -> dict[str, Any]:
+    """Return the date, the processor, its threads, and torch's version."""
     return {
         "date": datetime.date.today().isoformat(),
         "processor": _processor(),
@@ -61,7 +61,7 @@ def machine() -> dict[str, Any]:
 
 
 def in_words(about: dict[str, Any]) -> str:
-    """A machine in a line.
+    """Describe a machine in one line.
 
     >>> in_words({"date": "2026-11-29", "threads": 2})
     'date 2026-11-29, threads 2'
@@ -74,7 +74,7 @@ def _short(value: Any) -> str:
         return f"{value:.3g}"
     if isinstance(value, list):
         return " ".join(map(_short, value))
-    # Neither a line break nor a bar may end a cell.
+    # A line break or a bar would end a cell.
     return " ".join(str(value).split()).replace("|", "/")
 
 
@@ -86,7 +86,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _plot(row: dict[str, Any]) -> str:
-    """What was measured and the line through it, as GitHub draws it."""
+    """Return a chart of the measurements and their line, as GitHub draws it."""
     fitted = [row["slope"] * x + row["start"] for x in row["at"]]
     lines = [
         "```mermaid",

@@ -4,7 +4,7 @@ The rows of a table do the same work in turn, so that a machine that slows down 
 compare within one run only. A dream is cat.jpg at 448 x 298, 4 octaves of 10 steps at inception4c;
 channels are eight of inception4c from noise, 160 x 160, 128 steps. The large dream, of 4096 x 4096
 pixels, takes one step at each of four octaves, in its own process. `dream/render/cost.py` stores
-the pace of machines like this; "estimates" compares what the page announces with the measurement.
+the pace of such machines; "estimates" compares what the page announces with the measurement.
 Other real networks judge class images if `../shared/weights` has them: how often is the class their
 first guess, or among their first five?
 """
@@ -35,11 +35,11 @@ from dream.render.objective import energy
 from dream.service.job_runner import JobRunner
 from dream.tensors import resize_clamped, size_of
 from tests.bench import busy, live, many, motion
-from tests.conftest import EXAMPLES, ROOT, painted
-from tests.support.memory import large_dream
-from tests.support.real import REAL, TEN
+from tests.conftest import EXAMPLES, ROOT, render_recipes
+from tests.support.memory import measure_large_dream
+from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
 from tools.measure import min_seconds, save_random_weights
-from tools.report import Report, in_words, machine
+from tools.report import Report, describe_machine, in_words
 
 PHOTO = EXAMPLES / "cat.jpg"
 
@@ -71,7 +71,7 @@ def table(rounds: int, rows: Mapping[str, Callable[[], object]], report: Report,
     first = next(iter(rows))
     for row, times in seconds.items():
         ratios = [one / base for one, base in zip(times, seconds[first], strict=True)]
-        report.row(
+        report.add_row(
             name,
             of=row,
             median=statistics.median(times),
@@ -94,7 +94,7 @@ def dreams(engine: Engine, report: Report) -> None:
     networks["whole network, float32, hook"] = plain
 
     def work(network: Network) -> None:
-        *_, frame = painted(network, [recipe], photo)
+        *_, frame = render_recipes(network, [recipe], photo)
         frame.picture()
 
     rows = {name: partial(work, network) for name, network in networks.items()}
@@ -107,7 +107,7 @@ def channels(engine: Engine, report: Report) -> None:
 
     def work(batches: list[list[ChannelRecipe]]) -> None:
         for batch in batches:
-            *_, frame = painted(network, batch)
+            *_, frame = render_recipes(network, batch)
             frame.pictures()
 
     table(
@@ -124,12 +124,13 @@ def channels(engine: Engine, report: Report) -> None:
 
 def class_images(engine: Engine, report: Report) -> None:
     judges = {
-        path.stem: Engine("cpu", {path.stem: path}) for path in sorted(REAL.glob("*.safetensors"))
+        path.stem: Engine("cpu", {path.stem: path})
+        for path in sorted(REAL_WEIGHTS_FOLDER.glob("*.safetensors"))
     }
     seconds: list[float] = []
     ranks: list[int] = []
     own: list[int] = []
-    for target in TEN:
+    for target in TEN_CLASSES:
         recipe = ClassRecipe(target=target)
         start = time.perf_counter()
         *_, frame = engine.class_image(recipe)
@@ -138,17 +139,17 @@ def class_images(engine: Engine, report: Report) -> None:
         own.append(engine.verdict(picture, recipe).rank)
         for model, judge in judges.items():
             ranks.append(judge.verdict(picture, recipe.with_changes(model=model)).rank)
-    report.row(
+    report.add_row(
         "class images",
         median=statistics.median(seconds),
         best=min(seconds),
         **{"first for dreamlet itself, of ten": sum(rank == 1 for rank in own)},
     )
     if not judges:
-        print(f"no other networks in {REAL}, so none judges the class images")
+        print(f"no other networks in {REAL_WEIGHTS_FOLDER}, so none judges the class images")
         return
     first, five = (sum(rank <= most for rank in ranks) / len(ranks) for most in (1, 5))
-    report.row("judged by " + ", ".join(judges), first=first, **{"among five": five})
+    report.add_row("judged by " + ", ".join(judges), first=first, **{"among five": five})
 
 
 def paces(engine: Engine, report: Report) -> None:
@@ -175,7 +176,7 @@ def paces(engine: Engine, report: Report) -> None:
                     # The forward and the backward pass do the same sums.
                     shares.append(2 * side**2 * one.flops / best / rate)
         names = ("at 128", "at 256", "at 512")
-        report.row(
+        report.add_row(
             "share of the matrix rate", network=model, **dict(zip(names, shares, strict=True))
         )
     amounts, seconds = np.array(rows), np.array(times)
@@ -191,7 +192,7 @@ def paces(engine: Engine, report: Report) -> None:
         fitted += np.clip(change, -0.5, 0.5)
     pace = cost.Pace(*map(float, np.exp(fitted)))
     ratio = np.exp(off)
-    report.row(
+    report.add_row(
         "pace",
         **{
             "s an operation": pace.per_operation,
@@ -215,7 +216,7 @@ def growth(engine: Engine, report: Report) -> None:
             frame.picture()
 
         took = [min_seconds(partial(work, recipe), 5) for recipe in recipes]
-        report.line(name, unit, amounts, took)
+        report.add_line_fit(name, unit, amounts, took)
 
     one = DreamRecipe(octaves=1, iterations=5)
     recipes = [one.with_changes(max_side=side) for side in (128, 256, 384, 512, 640)]
@@ -239,8 +240,8 @@ def growth(engine: Engine, report: Report) -> None:
     sides = (512, 1024, 1536, 2048)
     with tempfile.TemporaryDirectory() as folder:
         for side in sides:
-            peaks.append(float(large_dream(Path(folder), side, "--iterations", "1")[0]))
-    report.line("MB at the peak", "pixels", [float(side**2) for side in sides], peaks)
+            peaks.append(float(measure_large_dream(Path(folder), side, "--iterations", "1")[0]))
+    report.add_line_fit("MB at the peak", "pixels", [float(side**2) for side in sides], peaks)
 
 
 def _pixels(engine: Engine, recipe: DreamRecipe, photo: torch.Tensor) -> float:
@@ -281,7 +282,7 @@ def estimates(engine: Engine, report: Report) -> None:
             pass
         took = time.perf_counter() - start
         off.append(max(said / took, took / said))
-        report.row("estimates", job=name, said=said, took=took)
+        report.add_row("estimates", job=name, said=said, took=took)
     print(f"farthest off: {max(off):.2f} times")
 
 
@@ -296,13 +297,13 @@ def _made(work: JobRunner, recipe: Recipe, photo: torch.Tensor) -> Iterator[obje
 
 def large(report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        peak, seconds = large_dream(Path(folder), 4096, "--iterations", "1")
-    report.row("4096 x 4096 on the CPU", MB=peak, seconds=seconds)
+        peak, seconds = measure_large_dream(Path(folder), 4096, "--iterations", "1")
+    report.add_row("4096 x 4096 on the CPU", MB=peak, seconds=seconds)
 
 
 def write(report: Report) -> None:
     """Write the measurements to `docs/performance.md` and `docs/performance.json`."""
-    docs, about = ROOT / "docs", machine()
+    docs, about = ROOT / "docs", describe_machine()
     numbers = {"machine": about, **report.tables}
     (docs / "performance.json").write_text(json.dumps(numbers, indent=1) + "\n")
     intro = (
@@ -325,7 +326,7 @@ def main() -> None:
     large(report)
     class_images(engine, report)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    report.row("memory of all of it", MB=peak)
+    report.add_row("memory of all of it", MB=peak)
     write(report)
 
 

@@ -112,7 +112,7 @@ def measure(report: Report) -> None:
                 for how, each in measure_rounds(name, here)
             }
             quiet, *busy = took.values()
-            report.row("busy", job=name, **took, ratios=[each / quiet for each in busy])
+            report.add_row("busy", job=name, **took, ratios=[each / quiet for each in busy])
 
 
 def compare_with(checkout: Path) -> None:

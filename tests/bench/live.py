@@ -29,8 +29,8 @@ from dream.render.loop import to_batch
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.server import served
-from tests.support.videos import camera
+from tests.support.server import run_app
+from tests.support.videos import write_camera_file
 from tools.report import Report
 
 WARM_UP_FRAMES, FRAMES = 10, 60
@@ -97,7 +97,9 @@ def measure_still_camera(engine: Engine, report: Report) -> None:
                 float(stats.colourfulness / target.colourfulness.clamp(MIN_COLOURFULNESS))
             )
     for name, shares in (("contrast", contrast), ("colour", colour)):
-        report.row("ten minutes of a still camera", of=name, least=min(shares), most=max(shares))
+        report.add_row(
+            "ten minutes of a still camera", of=name, least=min(shares), most=max(shares)
+        )
 
 
 def views(count: int, width: int, height: int) -> Iterator[Image.Image]:
@@ -132,7 +134,7 @@ def measure_pipe(report: Report, width: int, height: int) -> None:
 
 def _row(report: Report, of: str, rate: float, delays: list[float], **more: Any) -> None:
     delay = 1000 * statistics.median(delays)
-    report.row("live", of=of, **{"frames a second": rate, "delay in ms": delay}, **more)
+    report.add_row("live", of=of, **{"frames a second": rate, "delay in ms": delay}, **more)
 
 
 def measure_parts(engine: Engine, report: Report, width: int, height: int) -> None:
@@ -170,19 +172,19 @@ def measure_parts(engine: Engine, report: Report, width: int, height: int) -> No
         for view in views(WARM_UP_FRAMES + FRAMES, width, height):
             dream_frame(view, recipe)
     times = {part: 1000 * statistics.median(each[WARM_UP_FRAMES:]) for part, each in took.items()}
-    report.row("a live frame in ms", of=f"{width} x {height}", **times)
+    report.add_row("a live frame in ms", of=f"{width} x {height}", **times)
 
 
 def measure_in_browser(report: Report, folder: Path) -> None:
     """Measure the page in Chromium, on the same cores."""
     from playwright.sync_api import sync_playwright
 
-    seen = camera(
+    seen = write_camera_file(
         folder / "seen.mjpeg", [*map(draw_number, range(2**BITS), views(2**BITS, 320, 240))]
     )
     fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     flags = [*FLAGS, *fake, f"--use-file-for-fake-video-capture={seen}"]
-    with served(folder / "log") as address, sync_playwright() as playwright:
+    with run_app(folder / "log") as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(address)

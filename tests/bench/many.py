@@ -47,7 +47,7 @@ def measure(report: Report) -> None:
             ):
                 rates.setdefault(name, []).append(_rate(pool, batches))
         for name, made in rates.items():
-            report.row(
+            report.add_row(
                 "pictures a minute",
                 made=name,
                 best=max(made),
@@ -59,7 +59,7 @@ def measure(report: Report) -> None:
                 cluster.worker_count = workers
                 rate = _rate(cluster, together)
                 cluster.close()
-                report.row(
+                report.add_row(
                     "pictures a minute",
                     made=f"by {workers} of Ray's",
                     best=rate,

@@ -100,7 +100,7 @@ def _row(
         _write_video(engine, clip_job, path)
         whole = time.perf_counter() - start
     shares = {part: seconds / whole for part, seconds in took.items()}
-    report.row(
+    report.add_row(
         "motion",
         of=name,
         **{"frames a second": clip_job.frame_count / whole},
@@ -120,7 +120,7 @@ def flicker(engine: Engine, report: Report, clip: VideoInfo, dreamed: VideoInfo)
     for name, frames in (("together", together[8:16]), ("one by one", torch.cat(alone))):
         own = seen[8:16] if name == "together" else seen[:8]
         apart, changed = _flicker(own, frames), float((frames - own).abs().mean()) * 255
-        report.row("flicker", dreamed=name, levels=apart, change=changed, share=apart / changed)
+        report.add_row("flicker", dreamed=name, levels=apart, change=changed, share=apart / changed)
 
 
 def _flicker(seen: Tensor, frames: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""README and docs/ say what is so: tables, commands, snippets, links, the Space's front matter."""
+"""README and docs/ are correct: tables, commands, snippets, links, the Space's front matter."""
 
 import re
 import shlex
@@ -24,16 +24,16 @@ from dream import __main__ as command_line
 from dream.commands.options import build_recipe
 from dream.networks import catalogue
 from dream.recipe.base import Recipe
-from tests.conftest import EXAMPLES, ROOT, SHIPPED_BITS
-from tests.support.sync import sent_files
+from tests.conftest import CAN_REMAKE, EXAMPLES, ROOT
+from tests.support.sync import space_files
 from tests.tools import tables
-from tools.measure import alike
+from tools.measure import correlation
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-# What is run, README first.
+# Pages whose commands run, README first.
 DOCS = "\n".join([README, *(page.read_text(encoding="utf-8") for page in PAGES)])
-# What is read.
+# Pages that are only read.
 TEXT = DOCS + "".join(
     (ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "SECURITY.md")
 )
@@ -75,20 +75,20 @@ def test_what_the_space_preloads_is_what_the_catalogue_pins() -> None:
     sources = [card.source for card in catalogue.CARDS.values() if card.source.repo]
     pinned = {f"{source.repo} {source.file} {source.revision}" for source in sources}
     assert set(data["preload_from_hub"]) <= pinned
-    # A build fails with the repository it preloads from; all others have torchvision behind them.
+    # A Space's build fails with the repository it preloads; others fall back to torchvision.
     assert all(line.startswith("timm/") for line in data["preload_from_hub"])
     assert all(source.url.startswith(catalogue.TORCHVISION_URL) for source in sources)
     assert set(data["models"]) == {source.repo for source in sources}
 
 
-def blocks(language: str) -> list[str]:
+def code_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
 
 
 def test_the_python_snippets_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    snippets = [block for block in blocks("python") if "gradio_client" not in block]
+    snippets = [block for block in code_blocks("python") if "gradio_client" not in block]
     assert len(snippets) == 4
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
@@ -99,27 +99,27 @@ def test_the_python_snippets_run(
     }
     assert re.findall(r"channel \d+ answers \d+\.\d\d\n", capsys.readouterr().out)
     assert read_recipe(tmp_path / "dream.png", DreamRecipe).layer == "inception3b"
-    # What was given as a file travels as a picture.
+    # A file argument is embedded as an image.
     assert read_recipe(tmp_path / "fish.png", DreamRecipe).guide.startswith("data:image/")
 
 
 COMMANDS = [
     shlex.split(line, comments=True)[3:]
-    for block in blocks("sh")
+    for block in code_blocks("sh")
     for line in block.splitlines()
     if line.startswith("python -m dream")
 ]
-MADE = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
-# How the commands that make them are run; the class image as it stands, to be the one that ships.
-SMALLER = {"image": ["--max-side", "160"], "channel": ["--size", "64", "--steps", "8"]}
+OUTPUT_FILES = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
+# Options that shrink commands; the class image runs unchanged, to equal the shipped one.
+SMALL_OPTIONS = {"image": ["--max-side", "160"], "channel": ["--size", "64", "--steps", "8"]}
 
 
 def test_every_command_is_one_that_the_program_takes() -> None:
     assert len(COMMANDS) == 34
     for arguments in COMMANDS:
         given = command_line._build_parser().parse_args(arguments)
-        if getattr(given, "recipe", None) in MADE:
-            given.recipe = None  # It is tried below.
+        if getattr(given, "recipe", None) in OUTPUT_FILES:
+            given.recipe = None  # Tested below.
         kinds: dict[str, type[Recipe]] = {"image": DreamRecipe, "sheet": DreamRecipe}
         kinds |= {"channel": ChannelRecipe, "class": ClassRecipe, "pipe": LiveRecipe}
         kinds |= {"zoom": ZoomRecipe, "video": VideoRecipe, "making-of": DreamRecipe}
@@ -133,19 +133,19 @@ def test_every_command_is_one_that_the_program_takes() -> None:
 def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DREAM_PRECISION", "float32")  # In which they were made.
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # The precision in which they were made.
     for arguments in COMMANDS:
-        if "-o" in arguments and arguments[arguments.index("-o") + 1] in MADE:
-            small = SMALLER.get(arguments[0], [])
+        if "-o" in arguments and arguments[arguments.index("-o") + 1] in OUTPUT_FILES:
+            small = SMALL_OPTIONS.get(arguments[0], [])
             assert command_line.main([*arguments, *small]) == 0, arguments
     settled = Engine("cpu").settle(ClassRecipe())
     ships, made = EXAMPLES / "class-goldfish-seed0.png", tmp_path / "goldfish.png"
     assert read_recipe(made) == settled == read_recipe(ships)
-    # The page opens on what its recipe makes.
+    # The page opens with its recipe's image.
     shown, again = (load_image(path) for path in (ships, made))
-    assert torch.equal(shown, again) or not SHIPPED_BITS
-    # Elsewhere it is another goldfish, but in the same places.
-    assert alike(shown, again, torch.zeros_like(shown)) > 0.4
+    assert torch.equal(shown, again) or not CAN_REMAKE
+    # Elsewhere it is another goldfish in the same places.
+    assert correlation(shown, again, torch.zeros_like(shown)) > 0.4
     assert read_recipe(tmp_path / "dogs.png") == ChannelRecipe(channel=80, size=64, steps=8)
     assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").with_changes(
         octaves=5
@@ -166,17 +166,17 @@ def test_the_make_targets_it_names_are_there() -> None:
 
 
 def anchors(page: str) -> set[str]:
-    """What may stand behind the # of a link to that page: its headings, as GitHub spells them."""
+    """Return the anchors of a page: its headings, as GitHub spells them."""
     titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-LISTED = subprocess.run(
+TRACKED_FILES = subprocess.run(
     ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
 ).stdout.split("\n")[:-1]
 
 
-@pytest.mark.parametrize("name", [name for name in LISTED if name.endswith(".md")])
+@pytest.mark.parametrize("name", [name for name in TRACKED_FILES if name.endswith(".md")])
 def test_what_a_page_links_to_is_there(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)]+)\)|(?:src|href)=\"([^\"]+)\"", text):
@@ -184,13 +184,13 @@ def test_what_a_page_links_to_is_there(name: str) -> None:
         if path.startswith("https://"):
             continue
         target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
-        assert str(target.relative_to(ROOT)) in LISTED, link
+        assert str(target.relative_to(ROOT)) in TRACKED_FILES, link
         if anchor:
             assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
 def test_a_space_has_what_the_pages_it_gets_link_to() -> None:
-    sent = sent_files()
+    sent = space_files()
     pages = [name for name in sent if name.endswith(".md")]
     assert {"README.md", *(f"docs/{page.name}" for page in PAGES)} < set(pages)
     for name in pages:
@@ -224,7 +224,7 @@ def test_the_front_matter_is_valid_for_a_space() -> None:
     assert data["title"].strip() and re.fullmatch(r"[\U0001F300-\U0001FAFF]", data["emoji"])
     assert data["suggested_hardware"] in {each.value for each in SpaceHardware}
     assert all(isinstance(tag, str) for tag in data["tags"])
-    # Others the hub ignores without a word, as `hardware`; `thumbnail` comes with the sync.
+    # The hub silently ignores others, such as `hardware`; the sync adds `thumbnail`.
     assert set(data) == {
         *("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version"),
         *("app_file", "short_description", "suggested_hardware", "license", "models"),
@@ -255,6 +255,6 @@ def test_the_space_installs_ranges_that_hold_the_tested_versions() -> None:
 
 
 def test_no_file_is_too_large_for_a_space() -> None:
-    sizes = {name: (ROOT / name).stat().st_size for name in LISTED}
+    sizes = {name: (ROOT / name).stat().st_size for name in TRACKED_FILES}
     assert sizes and max(sizes.values()) < 10_000_000
     assert all(size < 1_000_000 for name, size in sizes.items() if name.startswith("examples/"))

@@ -1,4 +1,4 @@
-"""The page, the API and the command line take each example that a help, a field or docs/ gives."""
+"""Page, API and command line accept each example of help texts, fields and docs/."""
 
 import argparse
 import io
@@ -19,17 +19,17 @@ import pytest
 
 from dream import __main__ as command_line
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.api import called, uploaded
-from tests.support.videos import panned, steady
+from tests.support.api import call, upload
+from tests.support.videos import pan, write_video
 
-# As "0 s: inception4c; 5 s: inception3b seed 7", "inception5a>inception3b:0.5", "0-15", "as 7".
+# Such as "0 s: inception4c; 5 s: inception3b seed 7", "inception5a>inception3b:0.5", "0-15".
 EXAMPLE = re.compile(
     r"(?:\d+ s: \w+(?: seed \d+)?(?:; )?)+"
     r"|\b[A-Za-z]\w*(?:[:,>]\w+(?:\.\d+)?)+|\b\d+(?:[:,-]\d+(?:\.\d+)?)+|(?<=\b[Aa]s )\w*\d\w*"
 )
 ZOOM_ONLY = "Only a zoom takes keyframes; give a layer such as inception4c"
 CAT = EXAMPLES / "cat.jpg"
-# All else is small; a sheet of the API or the command line has two dreams.
+# Everything else is small; a sheet of the API or the command line has two dreams.
 SMALL: dict[str, Any] = {"octaves": 1, "iterations": 1, "steps": 1, "tries": 1, "count": 1}
 SMALL |= {"max_side": 64, "size": 64, "seconds": 0.5, "fps": 4}
 SHEET = {"intensities": "3,6"}
@@ -38,26 +38,19 @@ pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def api(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A photo and a video, uploaded, by what fields of them are called."""
-    film = steady(tmp_path_factory.mktemp("film") / "film.mp4", panned(2))
-    photo, video = ({"path": uploaded(api, each)} for each in (CAT, film))
+    """Upload a photo and a video; return them by the names of their fields."""
+    film = write_video(tmp_path_factory.mktemp("film") / "film.mp4", pan(2))
+    photo, video = ({"path": upload(api, each)} for each in (CAT, film))
     return {"image": photo, "Your photo": photo, "video": video, "Your video": video}
 
 
 @lru_cache
-def docs() -> dict[str, str]:
-    """What is said of each endpoint; in a process of its own: a page that is not served leaves
-    event loops open.
-    """
+def endpoint_docs() -> dict[str, str]:
+    """Read the endpoints' docstrings in a subprocess: an unserved page leaves event loops open."""
     code = (
-        "import json, app; page = app.build_page(app.JobRunner(app.Engine('cpu'))); print(json.dumps({"
+        "import json, app; page = app.build_page(app.JobRunner(app.Engine('cpu')));"
+        "print(json.dumps({"
         "str(run.api_name): run.fn.__doc__ or '' for run in page.fns.values()"
         " if run.api_visibility == 'public'}))"
     )
@@ -66,17 +59,17 @@ def docs() -> dict[str, str]:
     return told
 
 
-def endpoints() -> Iterator[tuple[str, str, dict[str, Any], str]]:
-    """The examples of the API: its endpoint, the parameter, all that it takes, and the example."""
-    for endpoint, doc in docs().items():
+def api_examples() -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """Yield endpoint, parameter, all parameters' texts and example, for each API example."""
+    for endpoint, doc in endpoint_docs().items():
         about = dict(re.findall(r"^ +(\w+): (.*)$", doc, re.MULTILINE))
         for name, said in about.items():
             for example in EXAMPLE.findall(said):
                 yield endpoint, name, about, example
 
 
-def commands() -> Iterator[tuple[str, argparse.ArgumentParser, str, str]]:
-    """The examples of the command line: its command, the option and the example."""
+def command_examples() -> Iterator[tuple[str, argparse.ArgumentParser, str, str]]:
+    """Yield command, parser, option and example, for each example of the command line."""
     actions = command_line._build_parser()._actions
     (below,) = (each for each in actions if isinstance(each, argparse._SubParsersAction))
     for name, parser in below.choices.items():
@@ -87,9 +80,9 @@ def commands() -> Iterator[tuple[str, argparse.ArgumentParser, str, str]]:
 
 def test_the_api_takes_its_examples(api: httpx.Client, files: dict[str, Any]) -> None:
     tried = set()
-    for endpoint, name, about, example in endpoints():
+    for endpoint, name, about, example in api_examples():
         small = {each: value for each, value in (files | SMALL | SHEET).items() if each in about}
-        good, said = called(api, endpoint, small | {name: example})
+        good, said = call(api, endpoint, small | {name: example})
         assert good, (endpoint, name, example, said)
         tried.add(endpoint)
     assert len(tried) == 7
@@ -105,25 +98,25 @@ def test_the_page_takes_its_examples(
         hints = f"{about.get('info')} {about.get('placeholder')}"
         runs = [each for each in config["dependencies"] if each["backend_fn"] and each["queue"]]
         for run in (each for each in runs if field in each["inputs"]):
-            values = {each: value_of(fields[each], files) for each in run["inputs"]}
+            values = {each: field_value(fields[each], files) for each in run["inputs"]}
             films = "Your video" in [fields[each].get("label") for each in values]
             for example in EXAMPLE.findall(hints):
                 data = list((values | {field: example}).values())
                 refused = f"{ZOOM_ONLY}." if films and " s: " in example else ""
-                assert warned(api, run["id"], data) == refused, (about["label"], run, example)
+                assert warning_of(api, run["id"], data) == refused, (about["label"], run, example)
                 tried += 1
     assert tried >= 10
 
 
-def value_of(about: dict[str, Any], files: dict[str, Any]) -> Any:
-    """What a field has as the page opens, or something small; that of a press has no label."""
+def field_value(about: dict[str, Any], files: dict[str, Any]) -> Any:
+    """Return a field's initial value or a small one; a button press has no label."""
     name = about.get("label") or ""
     knob = name.partition(",")[0].lower().replace(" ", "_")
     return files.get(name) or SMALL.get(knob, about.get("value") if name else "pressed")
 
 
-def warned(api: httpx.Client, run: int, data: list[Any]) -> str:
-    """What the page says is wrong, where an event of it is sent that."""
+def warning_of(api: httpx.Client, run: int, data: list[Any]) -> str:
+    """Send an event of the page this data; return the warnings it logs."""
     visit = uuid4().hex
     sent = {"fn_index": run, "data": data, "session_hash": visit}
     answer = api.post("/queue/join", json=sent)
@@ -141,12 +134,12 @@ def test_the_command_line_takes_its_examples(
 ) -> None:
     (tmp_path / "photos").mkdir()
     shutil.copy(CAT, tmp_path / "photos")
-    film = steady(tmp_path / "film.mp4", panned(2))
+    film = write_video(tmp_path / "film.mp4", pan(2))
     out = {name: ["-o", str(tmp_path / "out.png")] for name in ("image", "sheet", "channel")}
     out |= {name: ["-o", str(tmp_path / "out.mp4")] for name in ("zoom", "video", "making-of")}
     out |= {"pipe": ["--size", "320x240"], "batch": [str(tmp_path / "out"), "--yes"]}
     taken = {"channel": [], "pipe": [], "video": [str(film)], "batch": [str(tmp_path / "photos")]}
-    for command, parser, option, example in commands():
+    for command, parser, option, example in command_examples():
         given = [*taken.get(command, [str(CAT)]), *out[command]]
         for name, value in (SMALL | SHEET).items():
             own = f"--{name.replace('_', '-')}"
@@ -166,6 +159,6 @@ def test_docs_give_no_other_examples() -> None:
     texts = re.sub(r"^```.*?^```$", "", docs, flags=re.DOTALL | re.MULTILINE)
     spans = re.findall(r"`([^`\n]+)`", texts)
     shown = {example for each in spans for example in EXAMPLE.findall(each)} - {"cuda:1"}
-    tried = {example for *_, example in (*endpoints(), *commands())}
-    # A sweep's, of layers as any; tried with the commands of docs/.
+    tried = {example for *_, example in (*api_examples(), *command_examples())}
+    # A sweep's example, tested with the commands of docs/.
     assert shown - {"inception3b:0.5,inception4c"} <= tried and len(shown) >= 4

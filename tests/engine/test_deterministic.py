@@ -1,4 +1,4 @@
-"""Sums come out the same in whatever order they are taken, and are right."""
+"""Deterministic sums are correct and independent of their order."""
 
 import gc
 from pathlib import Path
@@ -23,24 +23,22 @@ from dream.networks.convolution import (
 )
 from dream.networks.network import MAX_EXTRACTORS, Network
 from dream.render.canvas import FourierCanvas
-from tests.conftest import dreamlet, on_threads
+from tests.conftest import load_dreamlet, use_threads
 
-freezes = pytest.mark.skipif(not HAS_DETERMINISTIC_ONEDNN, reason="no x86-64, or no oneDNN")
+needs_avx2 = pytest.mark.skipif(not HAS_DETERMINISTIC_ONEDNN, reason="no x86-64, or no oneDNN")
 
 
-def convolution(
+def random_convolution(
     channels: int, width: int, kernel: int | tuple[int, int], stride: int = 1, padding: int = 0
 ) -> nn.Conv2d:
-    """A convolution with random weights and bias."""
+    """Return a convolution with random weights and bias."""
     torch.manual_seed(0)
     made = nn.Conv2d(channels, width, kernel, stride, padding=padding)
     return made.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def one_by_one(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -> Tensor:
-    """A convolution of stride 1 as a chain of fused multiplications and additions: row by row,
-    column by column, channel by channel, the bias last.
-    """
+def sequential_convolution(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -> Tensor:
+    """Convolve at stride 1 by fused multiply-adds: by row, column and channel, the bias last."""
     height, width = (
         side + 2 * edge - kernel + 1
         for side, kernel in zip(x.shape[2:], weight.shape[2:], strict=True)
@@ -56,7 +54,7 @@ def one_by_one(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -> Tensor:
     return total + bias.view(1, -1, 1, 1)
 
 
-@freezes
+@needs_avx2
 @pytest.mark.parametrize(
     ("channels", "width", "kernel"),
     [
@@ -75,29 +73,29 @@ def one_by_one(x: Tensor, weight: Tensor, bias: Tensor, edge: int) -> Tensor:
 def test_a_frozen_convolution_adds_up_one_by_one(
     channels: int, width: int, kernel: int, size: tuple[int, int, int]
 ) -> None:
-    # Also where PyTorch would take another library: for one thread, or a small picture.
-    plain = convolution(channels, width, kernel, padding=kernel // 2)
+    # Also where PyTorch would use another library: for one thread, or a small image.
+    plain = random_convolution(channels, width, kernel, padding=kernel // 2)
     x = torch.randn(size[0], channels, *size[1:], generator=torch.Generator().manual_seed(1))
     assert isinstance(freeze_convolution(plain), FrozenConv) and plain.bias is not None
-    expected = one_by_one(x, plain.weight, plain.bias, kernel // 2)
+    expected = sequential_convolution(x, plain.weight, plain.bias, kernel // 2)
     assert torch.equal(freeze_convolution(plain)(x), expected)
 
 
-@freezes
+@needs_avx2
 @pytest.mark.parametrize("size", [(96, 96), (133, 200), (297, 447)])
 def test_threads_do_not_decide_over_the_gradient_of_the_first_convolution(
     size: tuple[int, int],
 ) -> None:
-    first = freeze_convolution(convolution(3, 40, 7, 2, 3))
+    first = freeze_convolution(random_convolution(3, 40, 7, 2, 3))
     x = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_()
     gradients: list[Tensor] = []
     for threads in range(1, 9):
-        with on_threads(threads):
+        with use_threads(threads):
             gradients += torch.autograd.grad(first(x).square().sum(), x)
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
 
 
-@freezes
+@needs_avx2
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (45, 67), (64, 31)])
 @pytest.mark.parametrize(
     ("channels", "kernel", "stride", "padding"),
@@ -109,7 +107,7 @@ def test_threads_do_not_decide_over_the_gradient_of_the_first_convolution(
 def test_a_frozen_convolution_equals_the_one_it_was(
     channels: int, kernel: int, stride: int, padding: int, size: tuple[int, int]
 ) -> None:
-    plain = convolution(channels, 8, kernel, stride, padding)
+    plain = random_convolution(channels, 8, kernel, stride, padding)
     frozen = freeze_convolution(plain)
     assert type(frozen) is (FrozenStridedConv if stride > 1 else FrozenConv)
     generator = torch.Generator().manual_seed(1)
@@ -124,15 +122,15 @@ def test_a_frozen_convolution_equals_the_one_it_was(
     assert gradient.shape == x.shape and (gradient - right).abs().max() < 1e-5
 
 
-@freezes
+@needs_avx2
 @pytest.mark.parametrize("relu", [False, True])
 def test_convolutions_that_are_one_make_what_each_made(relu: bool) -> None:
     widths = (8, 1, 12)
-    plain = [convolution(16, width, 1) for width in widths]
+    plain = [random_convolution(16, width, 1) for width in widths]
     frozen = [freeze_convolution(each) for each in plain]
     one = merge_pointwise([each for each in frozen if isinstance(each, FrozenConv)])
     generator = torch.Generator().manual_seed(1)
-    for size in ((33, 47), (5, 9), (33, 47)):  # The weight is kept for one size at a time.
+    for size in ((33, 47), (5, 9), (33, 47)):  # The weight is cached for one size at a time.
         x = torch.randn(2, 16, *size, generator=generator).requires_grad_()
         made = one(x, relu)
         alone = [each(x) for each in frozen]
@@ -148,9 +146,9 @@ def test_convolutions_that_are_one_make_what_each_made(relu: bool) -> None:
         assert (gradient - right).abs().max() < 1e-5
 
 
-@freezes
+@needs_avx2
 def test_each_block_of_inception_reads_its_input_once() -> None:
-    extractor = dreamlet().get_extractor(("inception4c",))
+    extractor = load_dreamlet().get_extractor(("inception4c",))
     several = [
         each
         for each in extractor.modules()
@@ -178,9 +176,9 @@ def test_what_cannot_be_frozen_stays_as_it_is(plain: nn.Conv2d) -> None:
     assert freeze_convolution(plain) is plain
 
 
-@freezes
+@needs_avx2
 def test_layer_sets_share_their_frozen_convolutions() -> None:
-    network = dreamlet()
+    network = load_dreamlet()
     alone = network.bytes
     for layers in (("inception5b",), ("inception3b", "inception4c"), ("conv3",)):
         network.get_extractor(layers)
@@ -188,20 +186,20 @@ def test_layer_sets_share_their_frozen_convolutions() -> None:
     for name, module in others[0].named_modules():
         if isinstance(module, FrozenConv):
             assert first.get_submodule(name) is module
-    # What oneDNN reads is counted, twice the weights, for it has the gradients' turned around.
+    # Counts oneDNN's copies, twice the weights: the gradients use them transposed.
     assert 2.5 * alone < network.bytes < 3.1 * alone
 
 
 @pytest.fixture
 def resnet(tmp_path: Path) -> Network:
-    """ResNet-50 with random weights."""
+    """Return ResNet-50 with random weights."""
     torch.manual_seed(0)
     card, path = catalogue.get_card("resnet50"), tmp_path / "resnet50.safetensors"
     safetensors.torch.save_file(build(card).state_dict(), path)
     return Network(card, torch.device("cpu"), torch.float32, path)
 
 
-@freezes
+@needs_avx2
 def test_folded_batch_norms_are_shared_too(resnet: Network) -> None:
     one, other = (resnet.get_extractor((layer,)) for layer in ("layer1", "layer2"))
     shared = {id(each) for each in one.modules()} & {id(each) for each in other.modules()}
@@ -210,7 +208,7 @@ def test_folded_batch_norms_are_shared_too(resnet: Network) -> None:
     assert not any(isinstance(each, nn.BatchNorm2d) for each in other.modules())
 
 
-@freezes
+@needs_avx2
 def test_what_is_frozen_counts_and_goes_with_the_layers_it_is_for(resnet: Network) -> None:
     gc.disable()
     try:
@@ -236,10 +234,10 @@ def test_rounding_forgets_the_errors_of_float64_and_nothing_that_is_seen() -> No
     rounded, largest = deterministic.round_to_float32(values), values.abs().amax((1, 2, 3))
     wrong = values + 1e-12 * largest.view(2, 1, 1, 1) * errors
     assert torch.equal(rounded, deterministic.round_to_float32(wrong))
-    assert not torch.equal(values.float(), wrong.float())  # Without, some last bits are others.
+    assert not torch.equal(values.float(), wrong.float())  # Without it some last bits differ.
     assert rounded.dtype == torch.float32
     assert ((rounded - values).abs().amax((1, 2, 3)) <= largest * 2.0**-20).all()
-    # Each picture by itself, whatever is beside it.
+    # Each image is independent of the rest of its batch.
     assert torch.equal(rounded[:1], deterministic.round_to_float32(values[:1]))
 
 
@@ -261,9 +259,7 @@ def test_work_done_widely_and_its_gradient_are_those_of_float64() -> None:
     assert made.dtype == gradient.dtype == torch.float32
 
 
-def test_a_canvas_paints_the_same_by_any_fourier_transform(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_canvas_paints_the_same_by_any_fourier_transform(monkeypatch: pytest.MonkeyPatch) -> None:
     canvas = FourierCanvas((45, 64), torch.device("cpu"))
     variables = canvas.random_variables(torch.Generator().manual_seed(0)) * 30
 
@@ -276,7 +272,7 @@ def test_a_canvas_paints_the_same_by_any_fourier_transform(
     plain = torch.fft.irfft2
 
     def in_thirds(waves: Tensor, **how: Any) -> Tensor:
-        """The same transform, whose last bits are others."""
+        """Return the same transform with other last bits."""
         return 3 * plain(waves / 3, **how)
 
     waves = torch.view_as_complex(variables.double()) * canvas.amplitude

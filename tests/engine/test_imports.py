@@ -1,4 +1,4 @@
-"""The engine knows no UI, rooms import downwards only, and what is public is sorted."""
+"""The engine imports no UI, layers import lower layers alone, and public names are sorted."""
 
 import ast
 import subprocess
@@ -9,14 +9,14 @@ import dream
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "dream"
-# Rooms and files of the package, from the ground up: each imports what lies below it alone.
-FLOORS = [
+# Folders and files of the package from the lowest up; each imports lower ones alone.
+LAYERS = [
     *("errors", "deterministic", "tensors"),
     *("networks", "recipe", "files", "render"),
     *("engine", "__init__", "service"),
     *("page", "page/widgets", "page/tabs", "page/server", "batch", "commands", "__main__"),
 ]
-# Networks and recipes are looked up before torch, which takes seconds, is loaded.
+# These load without torch, whose import takes seconds.
 WITHOUT_TORCH = [
     "errors",
     "recipe",
@@ -27,7 +27,7 @@ WITHOUT_TORCH = [
 
 
 def imports(path: Path) -> set[str]:
-    """Every module a file imports, in full, wherever in the file."""
+    """Return the full names of all modules that a file imports anywhere."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -37,13 +37,13 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def files(room: str) -> list[Path]:
-    """The Python files of a room, or the one that is one."""
+def files_of(room: str) -> list[Path]:
+    """Return the Python files of a layer, which is a folder or a file."""
     return sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / f"{room}.py"]
 
 
-def modules(path: Path) -> list[str]:
-    """The modules of this package that a file imports, in full: dream.render.canvas."""
+def imported_modules(path: Path) -> list[str]:
+    """Return the package's modules that a file imports, such as dream.render.canvas."""
     found = []
     for name in imports(path):
         where = ROOT / name.replace(".", "/")
@@ -54,34 +54,34 @@ def modules(path: Path) -> list[str]:
     return found
 
 
-def room_of(module: str) -> str:
-    """The room or file that a module is in: render, page/tabs, engine."""
+def layer_of(module: str) -> str:
+    """Return the layer of a module: render, page/tabs, engine."""
     folder, _, name = module.removeprefix("dream.").replace(".", "/").rpartition("/")
     return folder or name
 
 
 def test_every_file_is_in_a_room_or_on_a_floor_of_its_own() -> None:
     there = {path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.glob("**/*.py")}
-    assert {room_of(str(path)) for path in there} == set(FLOORS)
+    assert {layer_of(str(path)) for path in there} == set(LAYERS)
 
 
 def test_rooms_import_lower_ones_only() -> None:
-    for height, room in enumerate(FLOORS):
-        for path in files(room):
-            rooms = {room_of(name) for name in modules(path)}
-            assert rooms <= set(FLOORS[: height + 1]), f"{path} imports {rooms}"
+    for height, room in enumerate(LAYERS):
+        for path in files_of(room):
+            rooms = {layer_of(name) for name in imported_modules(path)}
+            assert rooms <= set(LAYERS[: height + 1]), f"{path} imports {rooms}"
 
 
 def test_tabs_and_server_do_not_import_each_other() -> None:
     for room, other in (("page/tabs", "page/server"), ("page/server", "page/tabs")):
-        for path in files(room):
-            assert other not in {room_of(name) for name in modules(path)}, path
+        for path in files_of(room):
+            assert other not in {layer_of(name) for name in imported_modules(path)}, path
 
 
 def test_no_two_files_of_a_room_import_one_another() -> None:
-    """In whatever way round: no circle, not even inside of functions."""
+    """There is no circle, imports within functions included."""
     below = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): set(modules(path))
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): set(imported_modules(path))
         for path in PACKAGE.glob("**/*.py")
     }
     while free := [name for name, needs in below.items() if not needs & below.keys()]:
@@ -91,54 +91,54 @@ def test_no_two_files_of_a_room_import_one_another() -> None:
 
 
 def test_the_engine_knows_no_ui() -> None:
-    for room in FLOORS:
+    for room in LAYERS:
         if room.startswith("page"):
             continue
-        for path in files(room):
+        for path in files_of(room):
             assert not {name.split(".")[0] for name in imports(path)} & {"gradio", "spaces", "app"}
 
 
 def test_plain_data_loads_no_torch() -> None:
     for room in WITHOUT_TORCH:
-        for path in files(room):
+        for path in files_of(room):
             roots = {name.split(".")[0] for name in imports(path)}
             assert not roots & {"torch", "torchvision", "numpy"}, path
 
 
-def in_a_process_of_its_own(script: str) -> None:
+def run_script(script: str) -> None:
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
 def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
-    """Which take a second to load; the page needs no video either until there is one."""
+    """They take a second to load; the page loads video code with the first video."""
     script = (
         "import sys, dream.__main__, dream.page.tabs.zoom_and_video;"
         "from dream.networks import catalogue;"
         "catalogue.get_card('dreamlet').channel_count('inception4c');"
         "assert not {'torchvision', 'av', 'cv2'} & sys.modules.keys()"
     )
-    in_a_process_of_its_own(script)
+    run_script(script)
 
 
 def test_a_dream_loads_no_compiler() -> None:
-    """Of torch's, which takes a third of a second."""
+    """Torch's compiler takes a third of a second to load."""
     script = (
         "import sys, torch; from dream import DreamRecipe, Engine;"
         "list(Engine('cpu').dream(torch.rand(1, 3, 64, 64), DreamRecipe(octaves=1, iterations=1)));"
         "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()"
     )
-    in_a_process_of_its_own(script)
+    run_script(script)
 
 
 def test_gradio_writes_no_stubs_as_the_page_imports_it() -> None:
-    """Which takes half of the time of its import."""
+    """The stubs take half of the import's time."""
     script = (
         "import sys; sys.addaudithook(lambda event, given: event == 'open'"
         " and 'components' in str(given[0]) and '.pyi' in str(given[0])"
         " and sys.exit(f'{given[0]} was opened'));"
         "import app, inspect; assert inspect.getfile(app.main) == app.__file__"
     )
-    in_a_process_of_its_own(script)
+    run_script(script)
 
 
 def test_what_is_public_is_sorted_and_there() -> None:
@@ -146,7 +146,7 @@ def test_what_is_public_is_sorted_and_there() -> None:
     assert all(hasattr(dream, name) for name in dream.__all__)
 
 
-def is_of_python(name: str | None) -> bool:
+def is_standard(name: str | None) -> bool:
     return str(name).split(".")[0] in sys.stdlib_module_names
 
 
@@ -156,7 +156,7 @@ def test_spaces_comes_before_all_that_may_know_cuda() -> None:
         for node in ast.walk(ast.parse((ROOT / "app.py").read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
     )
-    assert next(name for _, name in lines if not is_of_python(name)) == "spaces"
+    assert next(name for _, name in lines if not is_standard(name)) == "spaces"
 
 
 def test_no_test_file_imports_another() -> None:

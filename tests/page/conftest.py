@@ -1,11 +1,11 @@
-"""What the tests in a browser share."""
+"""Fixtures of the browser tests."""
 
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.support.browser import CHROMIUM, FLAGS, SECONDS, watched
+from tests.support.browser import CHROMIUM, FLAGS, SECONDS, open_page
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +18,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def window(browser: Browser) -> Iterator[Page]:
-    """A window that test after test opens the page in: what a new one costs is to read all of its
-    scripts again.
-    """
+    """Yield a window that all tests of a file share; a new one would load all scripts again."""
     page = browser.new_page()
     page.set_default_timeout(30 * SECONDS)
     yield page
@@ -29,7 +27,7 @@ def window(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def page(window: Page, address: str) -> Iterator[Page]:
-    """The page at a desk, its scripts at work."""
-    with watched(window, address, "desk") as page:
+    """Yield the page at desktop size, its scripts running."""
+    with open_page(window, address, "desk") as page:
         page.wait_for_timeout(1 * SECONDS)
         yield page

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, at desk and phone size: upload, dream, watch, stop, download."""
+"""The page in a real Chromium, at desktop and phone size: upload, dream, watch, stop, download."""
 
 import io
 import re
@@ -19,26 +19,26 @@ from tests.conftest import EXAMPLES
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,
-    SIZES,
+    WINDOW_SIZES,
     download,
     download_after_a_stop,
     expect_photo,
     fill,
     number,
     open_advanced,
-    shown,
-    slowed,
-    small,
+    open_page,
+    slow_cpu,
+    small_photo,
+    sources,
     status,
     upload,
-    watched,
 )
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
-# What does the same at either size is tried at one of them.
-at_the_desk = pytest.mark.parametrize("page", ["desk"], indirect=True)
-on_the_phone = pytest.mark.parametrize("page", ["phone"], indirect=True)
+# Tests that do the same at both sizes run at one of them.
+on_desktop = pytest.mark.parametrize("page", ["desk"], indirect=True)
+on_phone = pytest.mark.parametrize("page", ["phone"], indirect=True)
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
@@ -47,21 +47,21 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(params=WINDOW_SIZES)
 def page(request: Any, window: Page, address: str) -> Iterator[Page]:
-    with watched(window, address, request.param) as page:
+    with open_page(window, address, request.param) as page:
         yield page
 
 
 def test_the_page_opens_on_a_finished_dream(page: Page, tmp_path: Path) -> None:
-    assert len(set(shown(page))) == 2
+    assert len(set(sources(page))) == 2
     path = download(page, tmp_path)
     assert read_recipe(path, DreamRecipe).layer == "inception4c"
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
 
-@on_the_phone
+@on_phone
 def test_what_a_dream_will_take_is_said_before_and_follows_the_controls(page: Page) -> None:
     line = page.locator("#expected span")
     expect(line).to_have_text(re.compile(r"^Dreamlet on a CPU, about \d+ seconds?$"))
@@ -76,7 +76,7 @@ def test_what_a_dream_will_take_is_said_before_and_follows_the_controls(page: Pa
     upload(page, EXAMPLES / "galaxies.jpg")
     open_advanced(page)
     fill(page, "Iterations", 1)
-    # How long exactly, a busy machine had learned.
+    # The exact time depends on what the busy machine measured.
     expect(line).to_have_text(re.compile(r"about [1-9] seconds?$"))
     assert seconds() < most
 
@@ -93,7 +93,7 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str
     page.wait_for_timeout(2 * SECONDS)
     assert asked
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
-    # Nor does it hold a connection, of which a browser has six: a seventh page would stay blank.
+    # It holds no connection either: a browser has six, and a seventh page would stay blank.
     for _ in range(60):
         if not (open_still := set(asked) - set(ended)):
             break
@@ -102,7 +102,7 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str
     page.close()
 
 
-@on_the_phone
+@on_phone
 def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: Path) -> None:
     upload(page, EXAMPLES / "cat.jpg")
     fill(page, "Intensity", 7)
@@ -111,9 +111,9 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     seen = set()
     while "Dreamed" not in (text := status(page).inner_text()):
         if match := re.match(r"Octave (\d) of (\d), step (\d+) of (\d+), ([\d.]+) s left", text):
-            seen.add((match[1], shown(page)[-1]))
+            seen.add((match[1], sources(page)[-1]))
         page.wait_for_timeout(50)
-    # It changed before one's eyes, in more than one octave.
+    # The preview changed in more than one octave.
     assert len({picture for _, picture in seen}) >= 3 and len({octave for octave, _ in seen}) >= 2
     expect(page.locator("#go")).to_be_visible()
     expect(page.locator("#stop")).to_be_hidden()
@@ -123,7 +123,7 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 17, 2.4)
     change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
     assert 15 < change < 45
-    # Again: not of the photo, but of what was dreamed.
+    # The second dream starts from the first, not from the photo.
     fill(page, "Intensity", 1)
     with page.expect_response(re.compile("/queue/data|/call/")):
         page.click("#again")
@@ -135,7 +135,7 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     assert 0 < further < change / 2
 
 
-@on_the_phone
+@on_phone
 def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page, tmp_path: Path) -> None:
     upload(page, EXAMPLES / "rocket.jpg")
     fill(page, "Intensity", 10)
@@ -144,21 +144,21 @@ def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page, tmp_path
     expect(page.locator("#stop")).to_be_visible()
     page.keyboard.press("Escape")
     page.wait_for_timeout(1 * SECONDS)
-    after_a_second = shown(page)
-    # The words may come a little later than the stop where the machine has more to do.
+    after_a_second = sources(page)
+    # On a busy machine the status may follow the stop a little later.
     expect(status(page)).to_contain_text("Stopped", timeout=3 * SECONDS)
     expect(page.locator("#go")).to_be_visible()
     page.wait_for_timeout(1.5 * SECONDS)
-    assert shown(page) == after_a_second  # nothing goes on behind it
-    upload(page, small("cat.jpg", tmp_path))
+    assert sources(page) == after_a_second  # Nothing continues after it.
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.click("#go")
     expect(status(page)).to_contain_text("Dreamed in")
 
 
-@on_the_phone
+@on_phone
 def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
-    page.wait_for_timeout(1 * SECONDS)  # A click on a page that is not alive yet is lost.
+    page.wait_for_timeout(1 * SECONDS)  # A click before the scripts run is lost.
     page.locator(".gallery-item img, .gallery img").nth(2).click()
     expect_photo(page, "clouds.jpg")
     page.locator(".layers:visible button", has_text="Rings").click()
@@ -173,7 +173,7 @@ def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -
     assert path.name == "dream-clouds-inception3b-i1-seed0.png"
 
 
-@at_the_desk
+@on_desktop
 def test_the_advanced_controls_are_obeyed_and_reset(page: Page, tmp_path: Path) -> None:
     open_advanced(page)
     for label, value in (("Octaves", 2), ("Iterations", 3), ("Max side", 200)):
@@ -191,7 +191,7 @@ def test_the_advanced_controls_are_obeyed_and_reset(page: Page, tmp_path: Path) 
     expect(page.get_by_label("Random seed")).not_to_be_checked()
 
 
-@on_the_phone
+@on_phone
 def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
     open_advanced(page)
     fill(page, "Intensity", 8)
@@ -204,32 +204,32 @@ def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
     expect(number(page, "Iterations")).to_have_value("10")
 
 
-@at_the_desk
+@on_desktop
 def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -> None:
-    before = shown(page)
+    before = sources(page)
     page.get_by_label("Network", exact=True).click()
     page.get_by_role("option", name="vgg16 · 553 MB").click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Eyes, arches · relu4_3")
     page.click("#go")
     said = "vgg16 cannot be downloaded right now. Choose another network."
     expect(status(page)).to_have_text(said)
-    assert shown(page) == before
-    # A picture of what Dreamlet brings leads back to it.
+    assert sources(page) == before
+    # An image that Dreamlet made selects Dreamlet again.
     page.locator(".layers:visible button", has_text="Rings").click()
     expect(page.get_by_label("Network", exact=True)).to_have_value("dreamlet")
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
 
 
-@at_the_desk
+@on_desktop
 def test_enter_dreams(page: Page, tmp_path: Path) -> None:
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.locator("#title").click()
     page.keyboard.press("Enter")
     expect(status(page)).to_contain_text("Dreamed in")
 
 
-@at_the_desk
+@on_desktop
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -240,7 +240,7 @@ def test_enter_dreams(page: Page, tmp_path: Path) -> None:
 def test_a_bad_file_is_answered_in_one_sentence(
     name: str, content: bytes | None, message: str, page: Page, tmp_path: Path
 ) -> None:
-    before = shown(page)
+    before = sources(page)
     if content is None:
         Image.new("1", (9000, 9000)).save(tmp_path / name)
     else:
@@ -249,11 +249,11 @@ def test_a_bad_file_is_answered_in_one_sentence(
     page.click("#go")
     expect(status(page)).to_contain_text(message)
     expect(page.locator("#go")).to_be_visible()
-    assert shown(page) == before
+    assert sources(page) == before
     assert "Traceback" not in page.content()
 
 
-@on_the_phone
+@on_phone
 def test_without_a_photo_it_asks_for_one(page: Page) -> None:
     page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
     page.click("#go")
@@ -286,13 +286,13 @@ def test_the_second_tab_opens_on_a_full_grid(page: Page) -> None:
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
 
-@at_the_desk
+@on_desktop
 def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path: Path) -> None:
-    upload(page, small("coffee.jpg", tmp_path))
+    upload(page, small_photo("coffee.jpg", tmp_path))
     open_channels(page)
     page.locator(".layers:visible button", has_text="Rings").click()
     expect(said(page)).to_contain_text("Rings, eyes (inception3b): 16 channels.")
-    # Others on the phone than at the desk: what was made once is there at once.
+    # Other channels on the phone than on the desktop, since cached ones appear at once.
     channel = page.viewport_size["width"] % 300  # type: ignore[index]
     page.locator("#numbers textarea, #numbers input").fill(f"5,{channel}")
     open_advanced(page)
@@ -323,14 +323,14 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
     expect(page.locator("#only textarea, #only input")).to_have_value("")
 
 
-@on_the_phone
+@on_phone
 def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page, tmp_path: Path) -> None:
     fill(page, "Intensity", 1)
     open_channels(page)
     open_advanced(page)
     fill(page, "Size", 112)
     fill(page, "Steps", 32)
-    page.set_input_files("#seen input[type=file]", small("coffee.jpg", tmp_path))
+    page.set_input_files("#seen input[type=file]", small_photo("coffee.jpg", tmp_path))
     photo = page.locator("#seen img")
     expect(photo).to_have_attribute("src", re.compile("coffee"))
     box = photo.bounding_box()
@@ -359,7 +359,7 @@ def show_channels(page: Page, numbers: str) -> None:
     page.click("#show")
 
 
-@at_the_desk
+@on_desktop
 def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
     open_channels(page)
     show_channels(page, "7,320")
@@ -373,7 +373,7 @@ def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
     expect(page.locator("#show")).to_be_visible()
 
 
-@at_the_desk
+@on_desktop
 def test_channels_that_form_give_way_to_those_of_another_layer(page: Page) -> None:
     open_channels(page)
     show_channels(page, "1-16")
@@ -393,7 +393,7 @@ def verdict(page: Page) -> Any:
     return page.locator("#make-status [role=status]")
 
 
-@on_the_phone
+@on_phone
 def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Class image").click()
     expect(verdict(page)).to_contain_text("goldfish: probability")
@@ -421,7 +421,7 @@ def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> Non
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
 
 
-@at_the_desk
+@on_desktop
 def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(
     page: Page, tmp_path: Path
 ) -> None:
@@ -432,8 +432,8 @@ def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(
     expect(verdict(page)).to_contain_text("There is no class 'unicorn'; try")
     page.get_by_label("Class", exact=True).fill("pizza")
     page.keyboard.press("Tab")
-    # In a browser as slow as a phone's, which has frames to show yet when the stop comes.
-    with slowed(page):
+    # A browser as slow as a phone's still has frames to show when the stop comes.
+    with slow_cpu(page):
         page.click("#make")
         expect(page.locator("#stop-make")).to_be_visible()
         expect(verdict(page)).to_contain_text("s left.")
@@ -450,8 +450,8 @@ def open_section(page: Page, name: str) -> None:
     page.wait_for_timeout(500)
 
 
-def painted(page: Page) -> Locator:
-    """The painter, open and with the photo on it."""
+def open_painter(page: Page) -> Locator:
+    """Open the painter; return its canvas with the photo."""
     open_section(page, "Mask")
     expect(page.locator("#mask button[aria-label='Brush']")).to_be_visible()
     page.wait_for_timeout(1.5 * SECONDS)
@@ -459,7 +459,7 @@ def painted(page: Page) -> Locator:
 
 
 def stroke(page: Page, canvas: Locator) -> None:
-    """A stroke over the middle of the picture."""
+    """Paint a stroke over the middle of the image."""
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box
@@ -471,18 +471,18 @@ def stroke(page: Page, canvas: Locator) -> None:
     page.wait_for_timeout(0.5 * SECONDS)
 
 
-def dreamed(page: Page, what: str = "Dreamed in") -> None:
-    """Press the button, and wait for a dream that was not there before."""
-    before = shown(page)[-1]
+def dream_and_wait(page: Page, what: str = "Dreamed in") -> None:
+    """Press the button and wait for a new dream."""
+    before = sources(page)[-1]
     page.click("#go")
     expect(page.locator("#stop")).to_be_visible()
     expect(page.locator("#go")).to_be_visible(timeout=60 * SECONDS)
     expect(status(page)).to_contain_text(what)
-    assert shown(page)[-1] != before
+    assert sources(page)[-1] != before
 
 
-def colour(image: Image.Image) -> Any:
-    """The mean colour of what is not as white as the page."""
+def mean_colour(image: Image.Image) -> Any:
+    """Return the mean colour of pixels that are not as white as the page."""
     pixels = np.asarray(image.convert("RGB"))
     return pixels[pixels.min(2) < 230].mean(0)
 
@@ -490,58 +490,58 @@ def colour(image: Image.Image) -> Any:
 def expect_on_painter(page: Page, photo: Path) -> None:
     """Wait until the painter shows that photo."""
     with Image.open(photo) as image:
-        wanted = colour(image)
+        wanted = mean_colour(image)
     for _ in range(60):
-        seen = colour(Image.open(io.BytesIO(page.locator("#mask canvas").first.screenshot())))
+        seen = mean_colour(Image.open(io.BytesIO(page.locator("#mask canvas").first.screenshot())))
         if abs(seen - wanted).max() < 20:
             return
         page.wait_for_timeout(0.25 * SECONDS)
     raise AssertionError(f"the painter shows {seen}, not {wanted}")
 
 
-@on_the_phone
+@on_phone
 def test_a_mask_is_painted_dreamed_and_brought_back(
     page: Page, address: str, tmp_path: Path
 ) -> None:
     open_advanced(page)
     for label, value in (("Octaves", 2), ("Iterations", 5)):
         fill(page, label, value)
-    cat, galaxies = EXAMPLES / "cat.jpg", small("galaxies.jpg", tmp_path)
-    canvas = painted(page)
+    cat, galaxies = EXAMPLES / "cat.jpg", small_photo("galaxies.jpg", tmp_path)
+    canvas = open_painter(page)
     upload(page, cat)
     expect_on_painter(page, cat)
     stroke(page, canvas)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
-    dreamed(page)
-    # The photo, the strokes and both together, once: more would take minutes on a slow line.
+    dream_and_wait(page)
+    # The photo, the strokes and both combined, once: more would take minutes on a slow connection.
     assert sum(url.endswith("/upload") for url in sent) == 3
     path = download(page, tmp_path)
     change = (load_image(path) - load_image(cat)).abs().sum(1)
     inside = (change > 0).float().mean()
     assert 0.005 < inside < 0.3 and change.max() * 255 > 20
-    # Another photo has no mask; the dreamed one brings its own.
+    # Another photo has no mask; the dream brings its own.
     upload(page, galaxies)
     expect_on_painter(page, galaxies)
-    dreamed(page)
+    dream_and_wait(page)
     assert not read_recipe(download(page, tmp_path / "whole"), DreamRecipe).mask
     page.set_input_files("#photo input[type=file]", path)
     expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
     expect_on_painter(page, path)
-    dreamed(page)
+    dream_and_wait(page)
     recipe = read_recipe(path, DreamRecipe)
     assert read_recipe(download(page, tmp_path / "again"), DreamRecipe) == recipe
-    # So it does where nobody opens the painter.
+    # The same without opening the painter.
     page.goto(address)
     page.set_input_files("#photo input[type=file]", path)
     expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
-    dreamed(page)
+    dream_and_wait(page)
     assert read_recipe(download(page, tmp_path / "unopened"), DreamRecipe) == recipe
 
 
-@at_the_desk
+@on_desktop
 def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path) -> None:
-    upload(page, small("coffee.jpg", tmp_path))
+    upload(page, small_photo("coffee.jpg", tmp_path))
     fill(page, "Intensity", 2)
     open_section(page, "Guide image")
     page.set_input_files("#guide input[type=file]", EXAMPLES / "rocket.jpg")
@@ -550,7 +550,7 @@ def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path
     objective = page.get_by_label("Objective", exact=True)
     objective.click()
     page.get_by_role("option", name="texture").click()
-    dreamed(page, "Scales (inception5a), seed 0")
+    dream_and_wait(page, "Scales (inception5a), seed 0")
     guided = download(page, tmp_path)
     recipe = read_recipe(guided, DreamRecipe)
     assert recipe.objective == "texture" and recipe.guide
@@ -559,7 +559,7 @@ def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path
     ).first.click()
     expect(layer).to_have_value("Faces, fur · inception4c")
     expect(objective).to_have_value("automatic")  # Texture needs a guide.
-    # From the recipe alone the very same picture comes again.
+    # The recipe alone gives the same image.
     open_section(page, "Recipe: save, share, load")
     text = page.locator("#recipe textarea").input_value()
     assert DreamRecipe.from_json(text) == recipe
@@ -598,7 +598,7 @@ def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
     assert selected == link.input_value() and "?recipe=" in selected
 
 
-@at_the_desk
+@on_desktop
 def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
     open_section(page, "Recipe: save, share, load")
     page.click("#copy-link")
@@ -626,7 +626,7 @@ def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None
     expect(number(page, "Intensity")).to_have_value("5")
 
 
-@on_the_phone
+@on_phone
 def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Creatures").click()
     layer = page.get_by_label("Layer", exact=True)
@@ -642,23 +642,23 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
     expect(page.get_by_label("Layer 2")).to_have_value("none")
     page.get_by_role("button", name="Subtle").click()
     expect(number(page, "Intensity")).to_have_value(str(presets()["Subtle"].intensity))
-    upload(page, small("cat.jpg", tmp_path))
-    dreamed(page)
+    upload(page, small_photo("cat.jpg", tmp_path))
+    dream_and_wait(page)
     recipe = read_recipe(download(page, tmp_path), DreamRecipe)
     assert recipe == presets()["Subtle"].with_changes(max_side=640)
 
 
-@at_the_desk
+@on_desktop
 def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) -> None:
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
-    dreamed(page)
+    dream_and_wait(page)
     everything = page.get_by_role("button", name="Download all")
     expect(everything).to_be_hidden()
     first = download(page, tmp_path)
     page.locator(".layers:visible button", has_text="Rings").click()
     fill(page, "Intensity", 2)
-    dreamed(page)
+    dream_and_wait(page)
     items = page.locator("#strip button.thumbnail-item")
     expect(items).to_have_count(2)
     with page.expect_download() as waiting:
@@ -673,14 +673,14 @@ def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) ->
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Faces, fur · inception4c")
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 1:")
     assert download(page, tmp_path / "back").read_bytes() == first.read_bytes()
-    assert first.name in shown(page)[-1]
+    assert first.name in sources(page)[-1]
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= page.viewport_size["width"]  # type: ignore[index]
 
 
-@on_the_phone
+@on_phone
 def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> None:
-    upload(page, small("coffee.jpg", tmp_path))
+    upload(page, small_photo("coffee.jpg", tmp_path))
     open_section(page, "Compare layers and intensities")
     for intensity in ("3", "8"):
         page.locator("#comparing").get_by_label(intensity, exact=True).uncheck()
@@ -694,12 +694,12 @@ def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> 
     assert width == 2 * (192 + 6) + 6 and height == 3 * (128 + 18 + 6) + 6
 
 
-@at_the_desk
+@on_desktop
 def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> None:
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
-    stroke(page, painted(page))
-    before = shown(page)
+    stroke(page, open_painter(page))
+    before = sources(page)
     held: list[Any] = []
     page.route("**/upload*", lambda route: held.append(route))
     page.click("#go")
@@ -715,24 +715,24 @@ def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> No
     page.wait_for_timeout(3 * SECONDS)
     expect(status(page)).to_contain_text("Stopped.")
     expect(page.locator("#go")).to_be_visible()
-    assert shown(page) == before
-    dreamed(page)
+    assert sources(page) == before
+    dream_and_wait(page)
 
 
-@at_the_desk
+@on_desktop
 def test_an_older_dream_brings_its_photo_along(page: Page, tmp_path: Path) -> None:
     fill(page, "Intensity", 1)
     for name in ("coffee.jpg", "galaxies.jpg"):
-        upload(page, small(name, tmp_path))
-        dreamed(page)
+        upload(page, small_photo(name, tmp_path))
+        dream_and_wait(page)
     page.locator("#strip button.thumbnail-item").first.click()
     expect(status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
     expect_photo(page, "coffee.jpg")
-    painted(page)
+    open_painter(page)
     expect_on_painter(page, EXAMPLES / "coffee.jpg")
 
 
-@at_the_desk
+@on_desktop
 def test_what_is_typed_beyond_the_bounds_brings_the_steps_of_the_bound(page: Page) -> None:
     open_advanced(page)
     for typed, iterations, step in ((11, "36", "4.5"), (0, "6", "0.35")):
@@ -741,7 +741,7 @@ def test_what_is_typed_beyond_the_bounds_brings_the_steps_of_the_bound(page: Pag
         expect(number(page, "Step")).to_have_value(step)
 
 
-@at_the_desk
+@on_desktop
 def test_the_escape_that_closes_a_list_stops_nothing(page: Page) -> None:
     fill(page, "Intensity", 10)
     page.click("#go")
@@ -757,7 +757,7 @@ def test_the_escape_that_closes_a_list_stops_nothing(page: Page) -> None:
     expect(status(page)).to_contain_text("Stopped.")
 
 
-@at_the_desk
+@on_desktop
 def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Page) -> None:
     fill(page, "Intensity", 10)
     page.click("#go")
@@ -769,7 +769,7 @@ def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Pag
     expect(page.locator("#go")).to_be_visible()
 
 
-@at_the_desk
+@on_desktop
 def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: Path) -> None:
     upload(page, EXAMPLES / "clouds.jpg")
     fill(page, "Intensity", 10)
@@ -778,8 +778,8 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     page.click("#stop")
     expect(status(page)).to_contain_text("Stopped. Dream deeper to continue from here.")
     expect(page.locator("#go")).to_be_visible()
-    before = shown(page)
-    # What is shown is what is downloaded: all of it, of which no recipe is told.
+    before = sources(page)
+    # The whole shown image is downloaded, without a recipe.
     named = r"dream-clouds-inception4c-i10-seed0-\d+\.png"
     assert load_image(download_after_a_stop(page, tmp_path, named)).shape[3] == 640
     page.click("#came-about")
@@ -790,32 +790,32 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     expect(page.locator("#stop")).to_be_visible()
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
     assert download(page, tmp_path).name == "dream-clouds-inception4c-i1-seed0.png"
-    assert shown(page)[0] == before[0]
+    assert sources(page)[0] == before[0]
 
 
 def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
     page: Page, tmp_path: Path
 ) -> None:
-    upload(page, small("cat.jpg", tmp_path))
-    before = shown(page)
-    page.route("**/queue/join*", lambda route: None)  # The server has much to do.
+    upload(page, small_photo("cat.jpg", tmp_path))
+    before = sources(page)
+    page.route("**/queue/join*", lambda route: None)  # The server is busy.
     page.click("#go")
     expect(status(page)).to_have_text("Waiting for the server …")
     photo = page.locator("#photo img").get_attribute("src")
-    assert "cat.jpg" in str(photo) and shown(page) == [photo, photo]
+    assert "cat.jpg" in str(photo) and sources(page) == [photo, photo]
     page.click("#stop")
     expect(status(page)).to_have_text("Stopped.")
-    assert shown(page) == before
+    assert sources(page) == before
     page.unroute("**/queue/join*")
 
 
-@at_the_desk
+@on_desktop
 def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
     lines = page.locator("#made-of p")
     expect(lines.first).to_have_text("Dreamlet: Faces, fur (inception4c)")
-    held: list[Any] = []  # What else follows from the photo, on a server that has much to do.
+    held: list[Any] = []  # The photo's other updates, on a busy server.
     page.route("**/run/predict*", lambda route: held.append(route))
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 1)
     page.click("#try-layers")
     expect(status(page)).to_have_text(
@@ -829,7 +829,7 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     expect(others).to_have_count(4)
     others.nth(3).click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Scales · inception5a")
-    dreamed(page, "Scales (inception5a), seed 0")
+    dream_and_wait(page, "Scales (inception5a), seed 0")
     expect(lines.first).to_have_text("Dreamlet: Scales (inception5a)")
     expect(lines.nth(1)).to_have_text("Intensity 1: 6 steps per octave, 5 octaves, step 0.35/255")
     page.evaluate("() => (navigator.clipboard.writeText = async (text) => (window.copied = text))")
@@ -837,11 +837,11 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     expect(page.locator("#shared-link")).to_contain_text("Link copied to the clipboard")
     assert page.evaluate("window.copied").startswith(page.url.partition("?")[0])
     expect(others).to_have_count(4)
-    upload(page, small("coffee.jpg", tmp_path))  # Which has not been dreamed at those.
+    upload(page, small_photo("coffee.jpg", tmp_path))  # It was not dreamed at these.
     expect(others).to_have_count(0)
 
 
-@on_the_phone
+@on_phone
 def test_a_phones_page_is_no_longer_for_it(page: Page) -> None:
     expect(page.locator("#made-of")).to_be_hidden()
     expect(page.locator("#try-layers")).to_be_hidden()

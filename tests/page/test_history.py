@@ -1,4 +1,4 @@
-"""The dreams of a visit, packed."""
+"""The ZIP of a visit's dreams."""
 
 import json
 from dataclasses import replace
@@ -16,8 +16,8 @@ from dream.page.image_stream import new_output_folder
 from dream.page.widgets.history import append_dream, zip_history
 from dream.page.widgets.saved_visit import MAX_DREAMS, History, HistoryEntry
 
-# Out of a page, what a toast says is a warning.
-told = pytest.mark.filterwarnings("default:These dreams")
+# Outside a page a toast becomes a warning.
+warns_of_dreams = pytest.mark.filterwarnings("default:These dreams")
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +25,8 @@ def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
 
 
-def dreams(*names: str) -> list[Path]:
-    """A dream by each of those names, each in a folder and with a recipe of its own."""
+def write_dreams(*names: str) -> list[Path]:
+    """Write a dream of each name, each with its own folder and recipe."""
     paths = []
     for seed, name in enumerate(names):
         paths.append(new_output_folder() / name)
@@ -34,15 +34,15 @@ def dreams(*names: str) -> list[Path]:
     return paths
 
 
-def visit_of(paths: list[Path]) -> dict[str, Any]:
-    """A visit of those dreams, as a browser keeps it."""
+def browser_visit(paths: list[Path]) -> dict[str, Any]:
+    """Return a visit with those dreams, as a browser stores it."""
     return History(dreams=tuple(HistoryEntry(*[str(path)] * 3) for path in paths)).to_browser()
 
 
 def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
     tmp_path: Path,
 ) -> None:
-    paths = dreams("dream-cat.png", "dream-é.png", "dream-cat.png", "Dream-cat.png")
+    paths = write_dreams("dream-cat.png", "dream-é.png", "dream-cat.png", "Dream-cat.png")
     names = ["dream-cat.png", "dream-é.png", "dream-cat (2).png", "Dream-cat (3).png"]
     write_zip(paths, tmp_path / "dreams.zip")
     with ZipFile(tmp_path / "dreams.zip") as archive:
@@ -56,34 +56,34 @@ def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
         assert DreamRecipe.from_json(json.dumps(line["recipe"])) == read_recipe(path)
 
 
-@told
+@warns_of_dreams
 def test_dreams_that_are_gone_are_passed_over_in_words(tmp_path: Path) -> None:
-    paths = dreams("dream-1.png", "dream-2.png", "dream-3.png")
+    paths = write_dreams("dream-1.png", "dream-2.png", "dream-3.png")
     paths[0].unlink()
-    path, said = zip_history(visit_of(paths))
+    path, said = zip_history(browser_visit(paths))
     assert path and "2 dreams" in said and "1 more are no longer on the server" in said
     with ZipFile(path) as archive:
         assert archive.namelist() == ["dream-2.png", "dream-3.png", "recipes.jsonl"]
     for each in paths[1:]:
         each.unlink()
-    path, said = zip_history(visit_of(paths))
+    path, said = zip_history(browser_visit(paths))
     assert path is None and "no longer on the server" in said
 
 
-@told
+@warns_of_dreams
 def test_what_is_too_large_to_pack_is_said_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = dreams("dream-1.png", "dream-2.png")
+    paths = write_dreams("dream-1.png", "dream-2.png")
     monkeypatch.setattr(packing, "MAX_ZIP_BYTES", 100.0)
-    with pytest.raises(PictureError, match="a ZIP here is 0 MB. Download them one"):
+    with pytest.raises(PictureError, match=r"a ZIP here is 0 MB. Download them one"):
         write_zip(paths, tmp_path / "dreams.zip")
     assert not (tmp_path / "dreams.zip").exists()
-    assert zip_history(visit_of(paths))[0] is None
+    assert zip_history(browser_visit(paths))[0] is None
 
 
 def test_a_visit_keeps_its_latest_dreams_and_offers_all_of_several() -> None:
-    paths = [str(path) for path in dreams(*(f"{each}.png" for each in range(MAX_DREAMS + 2)))]
+    paths = [str(path) for path in write_dreams(*(f"{each}.png" for each in range(MAX_DREAMS + 2)))]
     visit = History()
     for count, path in enumerate(paths, 1):
         changes = append_dream(replace(visit, shown=HistoryEntry(path, path, path)))

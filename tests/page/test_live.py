@@ -1,4 +1,4 @@
-"""The tab "Live" in a real Chromium, whose camera is a video that is made here."""
+"""The tab "Live" in a real Chromium, whose camera plays a test video."""
 
 import base64
 import io
@@ -16,11 +16,11 @@ from dream import DreamError, PictureError
 from dream.files.video_reader import read_video_info
 from dream.page.tabs import live
 from dream.page.tabs.live import MAX_FRAME_SIDE
-from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, watched
-from tests.support.stream import streaming
-from tests.support.videos import camera, panned
+from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, open_page
+from tests.support.stream import open_stream
+from tests.support.videos import pan, write_camera_file
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
@@ -32,18 +32,18 @@ FLIPPED = "matrix(-1, 0, 0, 1, 0, 0)"
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
-def uri(size: tuple[int, int], kind: str = "JPEG") -> str:
+def data_uri(size: tuple[int, int], kind: str = "JPEG") -> str:
     content = io.BytesIO()
     Image.new("RGB", size).save(content, kind)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 def test_frames_are_small_jpegs() -> None:
-    assert live._decode_frame(uri((MAX_FRAME_SIDE, 1))).size == (MAX_FRAME_SIDE, 1)
+    assert live._decode_frame(data_uri((MAX_FRAME_SIDE, 1))).size == (MAX_FRAME_SIDE, 1)
     for sent in (
-        uri((MAX_FRAME_SIDE + 1, 1)),
-        uri((4, 4), "PNG"),
-        uri((999, 999))[:400],
+        data_uri((MAX_FRAME_SIDE + 1, 1)),
+        data_uri((4, 4), "PNG"),
+        data_uri((999, 999))[:400],
         "",
         "x" * 999,
     ):
@@ -52,15 +52,15 @@ def test_frames_are_small_jpegs() -> None:
 
 
 @contextmanager
-def looking(playwright: Playwright, address: str, seen: Path) -> Iterator[Page]:
-    """The tab in a browser of its own, whose camera sees that; it records."""
+def open_camera_page(playwright: Playwright, address: str, seen: Path) -> Iterator[Page]:
+    """Open the tab in a new browser whose camera plays a file, and start recording."""
     flags = [*FLAGS, *CAMERA, f"--use-file-for-fake-video-capture={seen}"]
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
     window = browser.new_page()
     window.set_default_timeout(30 * SECONDS)
-    with watched(window, address, "desk") as page:
+    with open_page(window, address, "desk") as page:
         page.get_by_role("tab", name="Live").click()
-        expect(page.locator("#mirror img")).to_be_visible()  # It opens on a dream.
+        expect(page.locator("#mirror img")).to_be_visible()  # It opens with a dream.
         page.locator("#camera [title='grant webcam access'] button").click()
         page.locator("#camera [title='start recording']").click()
         yield page
@@ -71,8 +71,8 @@ def said(page: Page) -> str:
     return page.locator("#live-status .html-container").inner_text()
 
 
-def mirrored(page: Page, before: str = "") -> tuple[str, np.ndarray]:
-    """What the mirror shows next, and its mean colour."""
+def next_dream(page: Page, before: str = "") -> tuple[str, np.ndarray]:
+    """Wait for the next dream; return its source and mean colour."""
     page.wait_for_function(
         """before => {
           const now = document.querySelector("#mirror img")?.src;
@@ -87,22 +87,22 @@ def mirrored(page: Page, before: str = "") -> tuple[str, np.ndarray]:
     return source, np.asarray(Image.open(io.BytesIO(content))).mean((0, 1))
 
 
-def tinted(colour: tuple[int, int, int]) -> list[Image.Image]:
-    """A pan over smooth noise in that colour."""
+def tinted_pan(colour: tuple[int, int, int]) -> list[Image.Image]:
+    """Return a pan over smooth noise tinted with that colour."""
     tint = Image.new("RGB", (160, 120), colour)
-    return [Image.blend(image, tint, 0.7) for image in panned(20, (120, 160))]
+    return [Image.blend(image, tint, 0.7) for image in pan(20, (120, 160))]
 
 
 def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itself(
     address: str, tmp_path: Path
 ) -> None:
-    red = camera(tmp_path / "red.mjpeg", tinted((220, 40, 40)))
-    blue = camera(tmp_path / "blue.mjpeg", tinted((40, 40, 220)))
+    red = write_camera_file(tmp_path / "red.mjpeg", tinted_pan((220, 40, 40)))
+    blue = write_camera_file(tmp_path / "blue.mjpeg", tinted_pan((40, 40, 220)))
     with sync_playwright() as playwright:
-        with looking(playwright, address, red) as one:
+        with open_camera_page(playwright, address, red) as one:
             source = ""
             for _ in range(3):
-                source, colour = mirrored(one, source)
+                source, colour = next_dream(one, source)
                 assert colour[0] > colour[2] + 40
             assert re.search(r"[\d.]+ frames? a second", said(one))
             one.click("#keep")
@@ -111,12 +111,12 @@ def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itsel
             (tmp_path / "film.mp4").write_bytes(one.request.get(film).body())
             kept = read_video_info(tmp_path / "film.mp4")
             assert kept.frame_count >= 3 and 0 < float(kept.times[-1]) < 11
-            stack = looking(playwright, address, blue)
+            stack = open_camera_page(playwright, address, blue)
             other = stack.__enter__()
             expect(other.locator("#live-status")).to_contain_text("1 dream before yours")
-            mirrored(one, source)  # It goes on.
-        # The one is closed, so it is the other's turn.
-        _, colour = mirrored(other)
+            next_dream(one, source)  # It continues.
+        # The first is closed, so the second gets its turn.
+        _, colour = next_dream(other)
         assert colour[2] > colour[0] + 40
         other.click("#freeze")
         expect_photo(other, "mirror.png")
@@ -126,21 +126,21 @@ def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itsel
         other.get_by_role("tab", name="Live").click()
         expect(other.locator("#camera [title='start recording']")).to_be_visible()
         expect(other.locator("#live-status")).to_contain_text("press Record to wake it")
-        on_a_wall(other, address)
+        check_wall_view(other, address)
         stack.__exit__(None, None, None)
 
 
-def on_a_wall(page: Page, address: str) -> None:
-    """Nothing need be pressed, and there is nothing else to be seen."""
+def check_wall_view(page: Page, address: str) -> None:
+    """Nothing has to be pressed, and nothing else is visible."""
     page.set_viewport_size({"width": 640, "height": 400})
     page.goto(f"{address}/?wall")
-    _, colour = mirrored(page)
+    _, colour = next_dream(page)
     assert colour[2] > colour[0] + 40
     box = page.locator("#mirror img").bounding_box()
     assert box == {"x": 0, "y": 0, "width": 640, "height": 400}
     expect(page.locator("#camera")).to_be_hidden()
     expect(page.locator("#leave-screen")).to_be_hidden()
-    expect(page.locator("#camera video")).to_be_visible()  # Or Safari would have no frames of it.
+    expect(page.locator("#camera video")).to_be_visible()  # Else Safari would get no frames of it.
 
 
 def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
@@ -148,31 +148,35 @@ def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
 ) -> None:
     halves = Image.new("RGB", (160, 120), "blue")
     halves.paste("red", (0, 0, 80, 120))
-    with sync_playwright() as playwright:
-        with looking(playwright, address, camera(tmp_path / "halves.mjpeg", [halves] * 10)) as page:
-            source, _ = mirrored(page)
-            content = base64.b64decode(source.partition(",")[2])
-            assert np.asarray(Image.open(io.BytesIO(content)))[60, 20].argmax() == 0
-            for seen in ("#camera video", "#mirror img"):
-                expect(page.locator(seen)).to_have_css("transform", FLIPPED)
-            fills_the_window(page)
-            page.add_init_script(
-                "MediaStreamTrack.prototype.getSettings = () => ({ facingMode: 'environment' })"
-            )
-            page.goto(address)
-            page.get_by_role("tab", name="Class image").click()
-            page.get_by_role("button", name="Push my photo towards this class").click()
-            page.locator("#class-photo").get_by_label("Capture from camera").click()
-            page.locator("#class-photo [title='grant webcam access'] button").click()
-            expect(page.locator("#class-photo video")).to_have_css("transform", "none")
-            page.locator("#class-photo [title='capture photo']").click()
-            photo = page.locator("#class-photo img").get_attribute("src") or ""
-            taken = Image.open(io.BytesIO(page.request.get(photo).body())).convert("RGB")
-            assert np.asarray(taken)[60, 20].argmax() == 0
+    with (
+        sync_playwright() as playwright,
+        open_camera_page(
+            playwright, address, write_camera_file(tmp_path / "halves.mjpeg", [halves] * 10)
+        ) as page,
+    ):
+        source, _ = next_dream(page)
+        content = base64.b64decode(source.partition(",")[2])
+        assert np.asarray(Image.open(io.BytesIO(content)))[60, 20].argmax() == 0
+        for seen in ("#camera video", "#mirror img"):
+            expect(page.locator(seen)).to_have_css("transform", FLIPPED)
+        check_filled_window(page)
+        page.add_init_script(
+            "MediaStreamTrack.prototype.getSettings = () => ({ facingMode: 'environment' })"
+        )
+        page.goto(address)
+        page.get_by_role("tab", name="Class image").click()
+        page.get_by_role("button", name="Push my photo towards this class").click()
+        page.locator("#class-photo").get_by_label("Capture from camera").click()
+        page.locator("#class-photo [title='grant webcam access'] button").click()
+        expect(page.locator("#class-photo video")).to_have_css("transform", "none")
+        page.locator("#class-photo [title='capture photo']").click()
+        photo = page.locator("#class-photo img").get_attribute("src") or ""
+        taken = Image.open(io.BytesIO(page.request.get(photo).body())).convert("RGB")
+        assert np.asarray(taken)[60, 20].argmax() == 0
 
 
-def fills_the_window(page: Page) -> None:
-    """As on an iPhone, where no element fills the screen; a button and Escape lead back."""
+def check_filled_window(page: Page) -> None:
+    """As on an iPhone, which has no full screen for elements; a button and Escape lead back."""
     page.evaluate("delete Element.prototype.requestFullscreen")
     for leave in (lambda: page.click("#leave-screen"), lambda: page.keyboard.press("Escape")):
         page.click("#fill-screen")
@@ -182,22 +186,22 @@ def fills_the_window(page: Page) -> None:
         leave()
         expect(page.locator("#freeze")).to_be_visible()
         expect(page.locator("#leave-screen")).to_be_hidden()
-    expect(page.locator("#camera [title='stop recording']")).to_be_visible()  # It goes on.
+    expect(page.locator("#camera [title='stop recording']")).to_be_visible()  # It continues.
 
 
 def test_who_goes_leaves_no_stream_behind(address: str) -> None:
-    """Without a word, too: Gradio would keep the place for five minutes."""
+    """Also when the browser just vanishes; Gradio would keep the turn for five minutes."""
     frame = Image.new("RGB", (64, 48), "red")
-    for _ in range(3):  # Two have a place.
-        with streaming(address) as send:
+    for _ in range(3):  # Two streams may run.
+        with open_stream(address) as send:
             while not send(frame):
-                pass  # The one before has only just gone.
+                pass  # The previous one has only just left.
 
 
 @pytest.mark.parametrize("sent", ["garbage", "http://127.0.0.1/x"])
 def test_what_is_no_frame_ends_the_stream_in_one_line(address: str, sent: str) -> None:
-    with streaming(address) as send:
+    with open_stream(address) as send:
         while not send(Image.new("RGB", (64, 48), "red")):
-            pass  # The one before has only just gone.
-        with pytest.raises(DreamError, match="this is not a camera frame: .*$"):
+            pass  # The previous one has only just left.
+        with pytest.raises(DreamError, match=r"this is not a camera frame: .*$"):
             send(sent)

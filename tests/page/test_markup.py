@@ -1,4 +1,4 @@
-"""What strangers write is shown as text: nothing of it runs, wherever the page repeats it."""
+"""Strangers' text is shown as text wherever the page repeats it; none of it runs."""
 
 import json
 import re
@@ -11,11 +11,11 @@ from PIL import Image, PngImagePlugin
 from playwright.sync_api import Page, expect
 
 from tests.conftest import EXAMPLES
-from tests.support.browser import CHROMIUM, SECONDS, fill, open_advanced, shown, status
+from tests.support.browser import CHROMIUM, SECONDS, fill, open_advanced, sources, status
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 MARK = "<img src=x onerror=window.ran=1><svg onload=window.ran=1>"
-# How a file may be called: without a slash, at most 200 letters.
+# A valid file name: no slash, at most 200 characters.
 NAMED = "<img src=x onerror=window.ran=1>"
 
 pytestmark = [
@@ -26,13 +26,13 @@ pytestmark = [
 
 
 def assert_nothing_ran(page: Page) -> None:
-    page.wait_for_timeout(0.3 * SECONDS)  # An image that is none says so a moment later.
+    page.wait_for_timeout(0.3 * SECONDS)  # A broken image reports its error a moment later.
     assert page.evaluate("window.ran") is None
     assert page.locator("img[src='x'], svg[onload]").count() == 0
 
 
 def photo(folder: Path, recipe: str | None = None) -> Path:
-    """A small photo whose name is markup, and that recipe in it."""
+    """Write a small photo whose name is markup, with that recipe in it."""
     path, info = folder / f"{NAMED}.png", PngImagePlugin.PngInfo()
     if recipe is not None:
         info.add_itxt("deepdream", recipe)
@@ -81,7 +81,7 @@ def test_a_photo_whose_name_and_recipe_are_markup_is_dreamed(page: Page, tmp_pat
     fill(page, "Intensity", 1)
     page.click("#go")
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-    assert not any("<" in each for each in shown(page))
+    assert not any("<" in each for each in sources(page))
     with page.expect_download() as waiting:
         page.click("#download")
     assert re.fullmatch(r"[\w.-]+\.png", waiting.value.suggested_filename)
@@ -92,7 +92,7 @@ def test_a_photo_whose_name_and_recipe_are_markup_is_dreamed(page: Page, tmp_pat
 
 
 def choose(page: Page, label: str, text: str) -> None:
-    """Type what is none of the choices into a field that takes any text."""
+    """Type a value that is no choice into a field that accepts any text."""
     field = page.locator(f"input[aria-label='{label}']:visible").first
     field.fill(text)
     field.press("Enter")

@@ -1,4 +1,4 @@
-"""The front door: who can use the page, what waiting visitors are told, how it looks outside."""
+"""Accessibility, the queue's messages, and the page as other sites and Spaces show it."""
 
 import json
 import re
@@ -13,23 +13,23 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.api import begun, called, uploaded
+from tests.support.api import begin, call, upload
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,
-    SIZES,
+    WINDOW_SIZES,
     fill,
-    left,
+    leave_page,
     status,
 )
-from tests.support.server import served
+from tests.support.server import run_app
 from tests.tools import site as door
 
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("Deep Dream", "Channel visualization", "Class image", "Zoom and video")
 HOST = "someone-dreams.hf.space"
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
@@ -38,24 +38,24 @@ needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: make 
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app as it is on a Space."""
+    """Run the app as on a Space; yield its address."""
     log = tmp_path_factory.mktemp("space") / "log"
     known = {"SYSTEM": "spaces", "SPACE_ID": "someone/dreams", "SPACE_HOST": HOST}
-    with served(log, **known) as address:
+    with run_app(log, **known) as address:
         yield address
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(params=WINDOW_SIZES)
 def size(request: Any) -> ViewportSize:
-    width, height = SIZES[request.param]
+    width, height = WINDOW_SIZES[request.param]
     return {"width": width, "height": height}
 
 
-def opened(window: Page, address: str, size: ViewportSize) -> Page:
+def open_at_size(window: Page, address: str, size: ViewportSize) -> Page:
     window.set_viewport_size(size)
     window.goto(address)
     expect(window.locator("#view img")).to_have_count(2)
-    # The script that names pictures has run, and Gradio listens.
+    # The script that sets alt texts has run, and Gradio listens.
     expect(window.locator("#view img").first).to_have_attribute("alt", "coffee")
     window.wait_for_timeout(1 * SECONDS)
     return window
@@ -63,11 +63,11 @@ def opened(window: Page, address: str, size: ViewportSize) -> Page:
 
 @pytest.fixture
 def page(window: Page, address: str, size: ViewportSize) -> Iterator[Page]:
-    yield opened(window, address, size)
-    left(window)
+    yield open_at_size(window, address, size)
+    leave_page(window)
 
 
-def bottom(page: Page, selector: str) -> float:
+def bottom_edge(page: Page, selector: str) -> float:
     box = page.locator(selector).bounding_box()
     assert box
     return box["y"] + box["height"]
@@ -77,8 +77,8 @@ def bottom(page: Page, selector: str) -> float:
 @needs_axe
 @pytest.mark.parametrize(("shape", "theme"), [("desk", "dark"), ("phone", "light")])
 def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme: str) -> None:
-    width, height = SIZES[shape]
-    page = opened(window, f"{address}/?__theme={theme}", {"width": width, "height": height})
+    width, height = WINDOW_SIZES[shape]
+    page = open_at_size(window, f"{address}/?__theme={theme}", {"width": width, "height": height})
     assert page.locator("body.dark").count() == (theme == "dark")
     page.evaluate(AXE.read_text(encoding="utf-8"))
     for tab in TABS:
@@ -86,7 +86,7 @@ def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme
         folded = page.locator("button.label-wrap:not(.open):visible")
         while folded.count():
             folded.first.click()
-        page.wait_for_timeout(0.5 * SECONDS)  # What fades has faded.
+        page.wait_for_timeout(0.5 * SECONDS)  # Transitions have ended.
         found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
         assert len(found["passes"]) > 15
         serious = [
@@ -96,7 +96,7 @@ def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme
             for node in violation["nodes"]
         ]
         assert not serious, tab
-    left(page)
+    leave_page(page)
 
 
 CONTROLS = """() => [...document.querySelectorAll("button, input, textarea, a, [tabindex='0']")]
@@ -106,7 +106,7 @@ NAME = """(each) => each.ariaLabel || each.textContent.trim() ||
   each.querySelector("img")?.alt || each.id"""
 
 
-# Where the words of an element lie, which itself may be wider.
+# The box of an element's text, since the element may be wider.
 WORDS = """(each) => {
   const range = document.createRange();
   range.selectNodeContents(each);
@@ -185,7 +185,7 @@ def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> 
 def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(page: Page) -> None:
     assert page.viewport_size
     for selector in ("#view", "#status", "#go", "#expected span"):
-        assert bottom(page, selector) <= page.viewport_size["height"]
+        assert bottom_edge(page, selector) <= page.viewport_size["height"]
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(1 * SECONDS)
@@ -196,16 +196,16 @@ def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(pa
 @needs_chromium
 def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, address: str) -> None:
     shape: ViewportSize = {"width": 800, "height": 800}
-    second, third = (opened(each, address, shape) for each in (browser.new_page(), window))
+    second, third = (open_at_size(each, address, shape) for each in (browser.new_page(), window))
     for page in (second, third):
         fill(page, "Intensity", 1)
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
-        photo = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
-        # Once a dream was done at either door it can be said how long one takes.
+        photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
+        # After a dream by page or API the time of one is known.
         second.click("#go")
         expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-        assert called(api, "deep_dream", {"image": photo, "octaves": 1, "max_side": 128})[0]
-        first = begun(api, "deep_dream", {"image": photo, "octaves": 8, "iterations": 100})
+        assert call(api, "deep_dream", {"image": photo, "octaves": 1, "max_side": 128})[0]
+        first = begin(api, "deep_dream", {"image": photo, "octaves": 8, "iterations": 100})
         with api.stream("GET", f"/call/deep_dream/{first}") as dream:
             lines = dream.iter_lines()
             assert any("generating" in line for line in lines)
@@ -220,7 +220,7 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
             second.click("#go")
             expect(status(second)).to_contain_text("1 dream before yours")
             expect(status(second)).to_contain_text(re.compile(r"for about \d+ s more\."))
-            # What is wrong is said at once, and the buttons are as before.
+            # The error appears at once, and the buttons are as before.
             third.get_by_role("button", name="Mix layers").click()
             third.locator("#only textarea, #only input").fill("4096")
             third.click("#go")
@@ -233,25 +233,25 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
             assert status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
             told = third.evaluate("window.told")
             assert any(re.search(r"2 dreams before yours, about \d+ s\.", each) for each in told)
-            # One who gives up is told so; when the first one leaves, the last one's turn comes.
+            # The one who stops is told so; when the first leaves, it is the last one's turn.
             second.keyboard.press("Escape")
             expect(status(second)).to_contain_text("Stopped.")
     expect(status(third)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-    left(window)
+    leave_page(window)
     second.close()
 
 
 @needs_chromium
 def test_a_space_can_be_duplicated(window: Page, space: str, size: ViewportSize) -> None:
-    page = opened(window, space, size)
+    page = open_at_size(window, space, size)
     page.evaluate("window.open = (address) => { window.asked = address }")
     page.get_by_role("button", name="Duplicate this Space").click()
     page.wait_for_function("window.asked")
     assert page.evaluate("window.asked") == (
         "https://huggingface.co/spaces/someone/dreams?duplicate=true"
     )
-    # It takes no room of its own, and covers no words.
-    assert bottom(page, "#go") <= size["height"]
+    # It takes no space and covers no text.
+    assert bottom_edge(page, "#go") <= size["height"]
     button = page.locator("#duplicate").bounding_box()
     assert button and button["x"] + button["width"] <= size["width"]
     for words in ("h1", "p"):
@@ -260,7 +260,7 @@ def test_a_space_can_be_duplicated(window: Page, space: str, size: ViewportSize)
         assert (
             beside or button["y"] >= box["bottom"] or button["y"] + button["height"] <= box["top"]
         )
-    left(page)
+    leave_page(page)
 
 
 @needs_chromium
@@ -269,18 +269,18 @@ def test_at_home_there_is_nothing_to_duplicate(page: Page) -> None:
     expect(page.locator("#duplicate")).to_have_count(0)
 
 
-def card(address: str) -> dict[str, str]:
-    """What a site that shows a card reads in the page."""
+def card_tags(address: str) -> dict[str, str]:
+    """Return the page's tags that sites with link previews read."""
     tags = re.findall(
         r'<meta\s+(?:property|name)="((?:og|twitter):[^"]+)"\s+content="([^"]*)"',
         httpx.get(address).text,
     )
-    assert len(dict(tags)) == len(tags)  # none twice: they would take Gradio's
+    assert len(dict(tags)) == len(tags)  # No duplicates: sites would take Gradio's.
     return dict(tags)
 
 
 def test_a_link_to_the_page_shows_its_name_and_a_dream(space: str) -> None:
-    about = card(space)
+    about = card_tags(space)
     assert about["og:title"] == "Deep Dream" and "neural network" in about["og:description"]
     assert about["twitter:card"] == "summary_large_image"
     where = urlsplit(about["og:image"])
@@ -288,7 +288,7 @@ def test_a_link_to_the_page_shows_its_name_and_a_dream(space: str) -> None:
     answer = httpx.get(space + where.path)
     assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
     assert answer.content == (EXAMPLES / "site" / "card.jpg").read_bytes()
-    # The picture can be read by everybody, its path by nobody, nor any other file.
+    # Everyone can read the image, but not its path or any other file.
     start, _, path = where.path.partition("=")
     assert path == "card.jpg"
     for name in (
@@ -302,7 +302,7 @@ def test_a_link_to_the_page_shows_its_name_and_a_dream(space: str) -> None:
 
 
 def test_where_the_address_is_not_known_the_card_has_no_picture(address: str) -> None:
-    about = card(address)
+    about = card_tags(address)
     assert about["og:title"] == "Deep Dream"
     assert not [key for key in about if "image" in key or "url" in key]
 
@@ -324,12 +324,12 @@ def test_what_describes_the_page_is_sent_compressed(path: str, address: str) -> 
 
 
 def test_pictures_and_streams_are_sent_as_they_are(space: str) -> None:
-    picture = space + urlsplit(card(space)["og:image"]).path
+    picture = space + urlsplit(card_tags(space)["og:image"]).path
     part = httpx.get(picture, headers={"range": "bytes=10-109", "accept-encoding": "gzip"})
     assert part.status_code == 206 and "content-encoding" not in part.headers
     assert part.content == (EXAMPLES / "site" / "card.jpg").read_bytes()[10:110]
     with httpx.Client(base_url=f"{space}/gradio_api", timeout=60) as api:
-        event = begun(api, "presets", {})
+        event = begin(api, "presets", {})
         headers = {"accept-encoding": "gzip"}
         with api.stream("GET", f"/call/presets/{event}", headers=headers) as line:
             assert "content-encoding" not in line.headers
@@ -355,7 +355,7 @@ def test_endpoints_share_the_fields_that_are_alike(address: str) -> None:
 def test_make_pictures_makes_favicon_and_card(
     name: str, make: Callable[[], Image.Image], size: tuple[int, int]
 ) -> None:
-    # Seen from afar: JPEG, and fonts, differ a little from one library to the next.
+    # Compared at low resolution, since JPEG and fonts differ between library versions.
     with Image.open(EXAMPLES / "site" / name) as image:
         assert image.size == size
         kept, made = (each.convert("RGBA").resize((32, 32)).tobytes() for each in (image, make()))

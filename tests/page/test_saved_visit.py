@@ -1,4 +1,4 @@
-"""A visit survives: a reload, a session that is let go, a restart, a line that is cut."""
+"""A visit survives a reload, a dropped session, a restart and a cut connection."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from dream.page.widgets.saved_visit import MAX_DREAMS, OPENING, History
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,
-    SIZES,
+    WINDOW_SIZES,
     download,
     expect_photo,
     fill,
-    left,
+    leave_page,
     number,
-    shown,
-    small,
+    open_page,
+    small_photo,
+    sources,
     status,
     upload,
-    watched,
 )
-from tests.support.line import line_to
-from tests.support.server import free_port, served
+from tests.support.line import open_line
+from tests.support.server import free_port, run_app
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 NAME = "0" * 32 + "/dream.png"
 
 
@@ -61,23 +61,23 @@ def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     visit = History.read(made)
     assert visit.shown.file.endswith(NAME) and len(visit.dreams) == MAX_DREAMS
     assert visit.to_browser() == {**made, "dreams": [[NAME] * 3] * MAX_DREAMS}
-    assert not visit.shown.resolve()  # There is no such file.
+    assert not visit.shown.resolve()  # The file does not exist.
     assert (
         History.read(History(shown=OPENING).to_browser()) == History()
         and OPENING.resolve() == OPENING
     )
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(params=WINDOW_SIZES)
 def page(request: Any, window: Page, address: str) -> Iterator[Page]:
-    with watched(window, address, request.param) as page:
+    with open_page(window, address, request.param) as page:
         yield page
 
 
 def dream_small(page: Page, folder: Path, *intensities: int) -> None:
-    """Dream a small photo of a cat, so often."""
+    """Dream a small photo of a cat at each intensity."""
     page.wait_for_timeout(1 * SECONDS)
-    upload(page, small("cat.jpg", folder))
+    upload(page, small_photo("cat.jpg", folder))
     for count, intensity in enumerate(intensities, 1):
         fill(page, "Intensity", intensity)
         page.click("#go")
@@ -98,7 +98,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     page: Page, address: str, tmp_path: Path
 ) -> None:
     dream_small(page, tmp_path, 1, 2)
-    made, first = shown(page), download(page, tmp_path)
+    made, first = sources(page), download(page, tmp_path)
     page.locator(".layers:visible button", has_text="Rings").click()
     expect(layer(page)).to_have_value("Rings, eyes · inception3b")
     fill(page, "Intensity", 4)
@@ -109,30 +109,30 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     expect(number(page, "Intensity")).to_have_value("4")
     expect(layer(page)).to_have_value("Rings, eyes · inception3b")
     expect(strip(page)).to_have_count(2)
-    assert shown(page) == made
+    assert sources(page) == made
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 2:")
     assert download(page, tmp_path / "again").read_bytes() == first.read_bytes()
     strip(page).first.click()
     expect(status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
-    # A link wins over what was kept, once; the strip stays.
+    # A link overrides the saved recipe once; the strip stays.
     page.goto(f'{address}/?recipe={{"intensity": 8}}')
     expect(status(page)).to_have_text(
         "The controls are set to the recipe of the link. Dream this photo by it."
     )
     expect(number(page, "Intensity")).to_have_value("8")
     expect_photo(page, "coffee.jpg")
-    assert all("coffee.jpg" in each for each in shown(page))
+    assert all("coffee.jpg" in each for each in sources(page))
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 8:")
     expect(page.locator("#download")).to_be_disabled()
     expect(strip(page)).to_have_count(2)
-    upload(page, small("cat.jpg", tmp_path))
+    upload(page, small_photo("cat.jpg", tmp_path))
     fill(page, "Intensity", 3)
     page.wait_for_timeout(0.5 * SECONDS)
     page.reload()
     expect(status(page)).to_have_text("Your last visit is restored.")
     expect_photo(page, "cat.jpg")
     expect(number(page, "Intensity")).to_have_value("3")
-    # What is malformed, and was put there by another hand, is a page as new.
+    # Malformed storage, written by others, opens a new page.
     page.evaluate("Object.keys(localStorage).forEach(key => localStorage[key] = 'x:y')")
     page.goto(address)
     expect(number(page, "Intensity")).to_have_value("5")
@@ -144,36 +144,36 @@ FORGETFUL = "import app; app.MAX_SESSIONS = 1; app.main()"
 
 
 @pytest.fixture
-def alone(window: Page) -> Iterator[Page]:
-    """A window for a server of one's own."""
-    width, height = SIZES["phone"]
+def phone_window(window: Page) -> Iterator[Page]:
+    """Yield a phone-size window for a test's own server."""
+    width, height = WINDOW_SIZES["phone"]
     window.set_viewport_size({"width": width, "height": height})
     yield window
-    left(window)
+    leave_page(window)
 
 
-def opened(page: Page, address: str) -> None:
+def open_app(page: Page, address: str) -> None:
     page.goto(address)
     expect(page.locator("#view img")).to_have_count(2, timeout=60 * SECONDS)
 
 
 @in_a_browser
 def test_a_session_that_was_let_go_and_a_restart_take_only_files(
-    alone: Page, browser: Browser, tmp_path: Path
+    phone_window: Page, browser: Browser, tmp_path: Path
 ) -> None:
-    page, log, port = alone, tmp_path / "log", {"GRADIO_SERVER_PORT": str(free_port())}
-    with served(log, "-c", FORGETFUL, **port) as address:
-        opened(page, address)
+    page, log, port = phone_window, tmp_path / "log", {"GRADIO_SERVER_PORT": str(free_port())}
+    with run_app(log, "-c", FORGETFUL, **port) as address:
+        open_app(page, address)
         dream_small(page, tmp_path, 1, 2)
-        other = browser.new_page()  # Its session takes the place of the page's.
-        opened(other, address)
+        other = browser.new_page()  # Its session evicts the page's.
+        open_app(other, address)
         other.get_by_role("button", name="Creatures").click()
         expect(number(other, "Intensity")).to_have_value("7")
         other.close()
-        first = shown(page)[0]
+        first = sources(page)[0]
         page.click("#again")
         expect(strip(page)).to_have_count(3, timeout=60 * SECONDS)
-        assert shown(page)[0] == first
+        assert sources(page)[0] == first
         assert download(page, tmp_path).name == "dream-cat-inception4c-i2-seed0.png"
         page.click("#came-about")
         expect(status(page)).to_contain_text("The dream as it forms", timeout=60 * SECONDS)
@@ -184,16 +184,16 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
         page.locator("#photos .gallery-item img, #photos .gallery img").nth(2).click()
         expect_photo(page, "clouds.jpg")
         page.wait_for_timeout(0.5 * SECONDS)
-    with served(log, **port):
+    with run_app(log, **port):
         page.reload()
         expect(status(page)).to_have_text(
             "Your last visit is restored. No longer on the server: the last dream, "
             "dreams of this visit (3)."
         )
         expect(number(page, "Intensity")).to_have_value("1")
-        expect_photo(page, "clouds.jpg")  # Which ships.
+        expect_photo(page, "clouds.jpg")  # A shipped example.
         expect(strip(page)).to_have_count(0)
-        page.click("#again")  # The opening picture, which is shown.
+        page.click("#again")  # The opening image, which is shown.
         expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
         assert download(page, tmp_path).name.startswith("dream-coffee-inception4c-i1-")
     assert "Traceback" not in log.read_text()
@@ -206,18 +206,18 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
 def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
     server_knows: bool, page: Page, address: str, tmp_path: Path
 ) -> None:
-    with line_to(address) as line:
-        opened(page, f"http://127.0.0.1:{line.port}")
+    with open_line(address) as line:
+        open_app(page, f"http://127.0.0.1:{line.port}")
         page.wait_for_timeout(1 * SECONDS)
-        upload(page, small("rocket.jpg", tmp_path))
+        upload(page, small_photo("rocket.jpg", tmp_path))
         fill(page, "Intensity", 10)
         page.click("#go")
         expect(status(page)).to_contain_text("Octave 2", timeout=60 * SECONDS)
         line.cut(server_knows)
         expect(page.locator(".toast-body")).to_contain_text("Connection to the server was lost")
         page.wait_for_timeout((3 if server_knows else 15) * SECONDS)
-        line.mend()
-        # The page comes back by itself.
+        line.listen()
+        # The page recovers by itself.
         ended = "Its dream was stopped early. Dream deeper to continue from here."
         said = "Your last visit is restored." + (f" {ended}" if server_knows else "")
         expect(status(page)).to_have_text(said, timeout=60 * SECONDS)
@@ -226,8 +226,8 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
         path = download(page, tmp_path)
         made = "" if server_knows else ".png"
         assert re.match(rf"dream-rocket-inception4c-i10-seed0{made or '-[0-9]+.png'}$", path.name)
-        assert shown(page)[-1].endswith(path.name)
+        assert sources(page)[-1].endswith(path.name)
         expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 10:")
         page.evaluate("localStorage.clear()")
         page.goto("about:blank")
-        opened(page, address)
+        open_app(page, address)

@@ -1,4 +1,4 @@
-"""What is kept of a visit: by whom, how much, and who gives way when there is no more room."""
+"""Sessions: who has one, how many are kept, and which is evicted first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOM = 5
 
 
 class Visits:
-    """A page that keeps what is said to it, as visitors and callers of its API use it."""
+    """A page that stores its input, as visitors and API callers use it."""
 
     def __init__(self) -> None:
         with ValidatedBlocks() as self.page:
@@ -43,7 +43,7 @@ class Visits:
         self.client = TestClient(app)
 
     def call(self, name: str, visitor: str | None, given: str | None = None) -> Any:
-        """What it answers to that visitor, or to a call without a session."""
+        """Return the answer to a visitor, or to a call without a session."""
         sent = {"data": [given], "session_hash": visitor}
         answer = self.client.post(f"/gradio_api/run/{name}", json=sent)
         assert answer.status_code == 200, answer.text
@@ -51,27 +51,27 @@ class Visits:
 
     @property
     def kept(self) -> list[str]:
-        """Of whom something is kept, the latest last."""
+        """Return the visitors with stored state, the latest last."""
         return list(self.page.state_holder.session_data)
 
 
-async def inside_a_loop(make: Callable[[], Any]) -> Any:
-    """What that makes: outside of a loop Gradio begins one, and leaves it open."""
+async def call_in_loop(make: Callable[[], Any]) -> Any:
+    """Call `make` in an event loop, since Gradio would else start one and leave it open."""
     return make()
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Visits]:
-    visits = asyncio.run(inside_a_loop(Visits))
+def shared_visits() -> Iterator[Visits]:
+    visits = asyncio.run(call_in_loop(Visits))
     with visits.client:
         yield visits
 
 
 @pytest.fixture
-def visits(served: Visits) -> Visits:
-    """With nothing kept yet."""
-    served.page.state_holder.session_data.clear()
-    return served
+def visits(shared_visits: Visits) -> Visits:
+    """Return the shared visits without sessions."""
+    shared_visits.page.state_holder.session_data.clear()
+    return shared_visits
 
 
 def test_calls_that_leave_nothing_push_out_no_visitor(visits: Visits) -> None:
@@ -90,7 +90,7 @@ def test_visits_in_which_nothing_was_made_give_way_first(visits: Visits) -> None
         visits.call("offer", f"looker {number}", "another")
     lookers = [f"looker {number}" for number in range(ROOM + 1, 2 * ROOM)]
     assert visits.kept == ["visitor", *lookers]
-    # Where all made something, it is the one that was used longest ago.
+    # If all have results, the least recently used one is evicted.
     for number in range(ROOM - 1):
         visits.call("keep", f"other {number}", "dog")
     assert visits.call("kept", "visitor") == "cat"
@@ -133,7 +133,7 @@ def test_a_visit_whose_line_was_cut_goes_on(visits: Visits) -> None:
 
 
 def test_a_session_of_the_page_is_small(engine: Engine) -> None:
-    page = asyncio.run(inside_a_loop(lambda: main.build_page(JobRunner(engine))))
+    page = asyncio.run(call_in_loop(lambda: main.build_page(JobRunner(engine))))
     holder = sessions.Sessions(page)
     changed = [block for block in page.blocks.values() if isinstance(block, gr.Dropdown)]
     tracemalloc.start()
@@ -151,7 +151,7 @@ def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_n
 ) -> None:
     monkeypatch.setattr(answer_readers, "UNREAD_TIMEOUT", 0.01)
     monkeypatch.setattr(answer_readers, "UNREAD_KEPT_SECONDS", 0.01)
-    queue: Any = asyncio.run(inside_a_loop(ValidatedBlocks))._queue
+    queue: Any = asyncio.run(call_in_loop(ValidatedBlocks))._queue
     messages = queue.pending_messages_per_session
     waited_for = queue.pending_event_ids_session
 

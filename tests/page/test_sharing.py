@@ -1,4 +1,4 @@
-"""Recipes travel as links and text, and never name a file of the server."""
+"""Recipes are shared as links and text, and never name a file of the server."""
 
 import base64
 import json
@@ -56,8 +56,8 @@ def test_a_dropped_picture_brings_its_recipe_if_it_has_one(engine: Engine, tmp_p
         assert recipe_in_photo(other) is None
 
 
-def strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
-    """The file of a painted layer: one box, half transparent."""
+def write_strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
+    """Write a painted layer: one half-transparent box."""
     layer = Image.new("RGBA", size, (255, 255, 255, 0))
     layer.paste((255, 255, 255, 153), (100, 50, 180, 90))
     layer.save(path)
@@ -78,7 +78,7 @@ def test_a_recipe_whose_picture_is_none_is_refused(
 
 
 def test_what_was_painted_comes_back_as_it_was(tmp_path: Path) -> None:
-    layer = strokes(tmp_path / "layer.png")
+    layer = write_strokes(tmp_path / "layer.png")
     uri = painter.encode_painted_mask(layer)
     assert (decode_mask(uri, (300, 451)) > 0).sum() == 80 * 40
     shown = painter.editor_update(CAT, uri)["value"]
@@ -131,11 +131,11 @@ def test_strokes_that_are_sent_and_never_dreamed_are_not_kept() -> None:
 )
 def test_the_rows_of_a_mix_say_what_the_text_says(layer: str) -> None:
     rows = parse_rows("dreamlet", layer)
-    assert len(rows) == ROW_COUNT and written(rows) == layer
+    assert len(rows) == ROW_COUNT and rows_to_text(rows) == layer
 
 
-def written(rows: list[tuple[str, float, str]]) -> str:
-    """Those rows as the page's script writes them."""
+def rows_to_text(rows: list[tuple[str, float, str]]) -> str:
+    """Convert rows to text by the page's script."""
     if not shutil.which("node"):
         pytest.skip("no node here")
     script = f"process.stdout.write(({ROWS_TO_TEXT_SCRIPT})({json.dumps(sum(rows, ()))}))"
@@ -149,4 +149,4 @@ def test_a_text_that_says_more_than_the_rows_is_left_alone() -> None:
         "x",
     ):
         assert parse_rows("dreamlet", layer) == [EMPTY_ROW] * ROW_COUNT
-    assert written([EMPTY_ROW] * ROW_COUNT) == ""
+    assert rows_to_text([EMPTY_ROW] * ROW_COUNT) == ""

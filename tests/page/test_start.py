@@ -1,4 +1,4 @@
-"""How the app starts, from what its environment says; and what the page says before a dream."""
+"""How the app starts by its environment, and the estimate before a dream."""
 
 import importlib.util
 import re
@@ -26,15 +26,15 @@ from dream.page.widgets import estimate
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.lend import Lender
-from tests.support.server import served
-from tests.support.sync import sent_files
+from tests.support.server import run_app
+from tests.support.sync import space_files
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
 
 
 def slow(test: Callable[..., None]) -> Any:
-    """A test with a server."""
+    """Mark a test that runs a server."""
     return pytest.mark.slow(pytest.mark.filterwarnings("default")(test))
 
 
@@ -57,10 +57,10 @@ def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(work, "estimate_seconds", lambda recipes, size: 40.0)
     assert "leases" not in estimate.estimate_text(work, DreamRecipe(), size)
     assert "in 2 GPU leases from your quota" in estimate.estimate_text(work, ZoomRecipe(), size)
-    # As the work itself asks for it.
+    # As the runner itself asks for it.
     monkeypatch.setattr(work, "_estimate_jobs", lambda jobs: 40.0)
     *_, frame = work.render([DreamRecipe(**QUICK)], load_image(CAT))
-    assert frame.finished and lender.asked == [60]
+    assert frame.finished and lender.durations == [60]
 
 
 def test_a_photo_that_cannot_be_dreamed_leaves_the_seconds_out(tmp_path: Path) -> None:
@@ -81,13 +81,13 @@ def test_the_page_opens_on_the_first_network_and_its_own_layer(
 
 @pytest.fixture(scope="module")
 def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the app, whose environment says all that it may."""
+    """Yield a client of an app with every environment variable set."""
     folder = tmp_path_factory.mktemp("home")
     torch.manual_seed(0)
     weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
     safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
     homes = dict.fromkeys(("HOME", "HF_HOME", "TORCH_HOME", "DREAM_WEIGHTS_DIR"), str(folder))
-    with served(
+    with run_app(
         log,
         DREAM_DEFAULT_MODEL="vgg16",
         DREAM_TIME_LIMIT="2",
@@ -106,23 +106,23 @@ def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
     configured: Client, log: Path
 ) -> None:
     _, recipe = dream(configured, **QUICK)
-    assert recipe["model"] == "dreamlet"  # What the API promises stays.
+    assert recipe["model"] == "dreamlet"  # The API's defaults stay.
     assert "the weights of vgg16 could not be downloaded" in log.read_text()
 
 
 @slow
 def test_the_page_opens_without_dreamlet_and_says_what_is_wrong(tmp_path: Path) -> None:
-    for name in sent_files():
+    for name in space_files():
         (tmp_path / "app" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / "app" / name)
     (tmp_path / "app" / "dream" / "networks" / "dreamlet.safetensors").write_bytes(b"damaged")
     run = f"import os, runpy, sys; os.chdir({str(tmp_path / 'app')!r}); sys.path[0] = os.getcwd(); "
     log = tmp_path / "log"
-    with served(log, "-c", f"{run}runpy.run_path('app.py', run_name='__main__')") as address:
+    with run_app(log, "-c", f"{run}runpy.run_path('app.py', run_name='__main__')") as address:
         assert "Class image" in httpx.get(address).text
         for photo, folder in ((CAT, "dream"), (None, "class")):
             client = Client(address, verbose=False, download_files=str(tmp_path / folder))
-            with pytest.raises(AppError, match=r"^dreamlet is damaged .*Choose another network\.$"):
+            with pytest.raises(AppError, match=r"^dreamlet is damaged .*Choose another network\.$"):  # noqa: PT012
                 if photo:
                     dream(client, **QUICK)
                 else:
@@ -208,7 +208,7 @@ def test_a_place_for_temporary_files_that_is_none_is_refused(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / place))
-    with pytest.raises(DreamError, match="file.*; set GRADIO_TEMP_DIR to a writable folder"):
+    with pytest.raises(DreamError, match=r"file.*; set GRADIO_TEMP_DIR to a writable folder"):
         temp_files.create_temp_folder()
 
 

@@ -1,4 +1,4 @@
-"""Videos as the page makes them: priced, cut into leases, stopped with what there is, and shown."""
+"""Videos on the page: estimated, split into leases, kept when stopped, and shown."""
 
 import asyncio
 import itertools
@@ -36,7 +36,7 @@ from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from dream.tensors import size_of, to_tensor
 from tests.conftest import EXAMPLES, change
 from tests.support.lend import Lender
-from tests.support.videos import panned, steady, with_sound
+from tests.support.videos import add_beeps, pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 ZOOM = ZoomRecipe(seconds=2.2, fps=5, max_side=48, iterations=1)
@@ -47,7 +47,7 @@ def last(made: VideoUpdates) -> VideoUpdate:
     return moment
 
 
-def shown(path: str) -> torch.Tensor:
+def read_tensor(path: str) -> torch.Tensor:
     video = read_video_info(path)
     return to_batch(list(read_frames(video, video.size)))
 
@@ -56,7 +56,7 @@ def test_a_zoom_begins_at_once_and_ends_in_a_file_with_its_recipe(engine: Engine
     made = video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT)
     first, second = next(made), next(made)
     assert "Starting" in first.status and "Frame 0 of 11" in second.status
-    # At once: where it takes longer, the first pictures go as others come.
+    # At once; in a longer run old frames would drop out as new ones come.
     with Image.open(second.preview) as image:
         assert image.format == "JPEG" and image.size == (48, 32)
     done = last(made)
@@ -71,7 +71,7 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
     lender = Lender()
     lent = JobRunner(engine, lender)
     monkeypatch.setattr(lent, "lease_count", lambda expected: 3)
-    clip = str(steady(tmp_path / "clip.mp4", panned(8)))
+    clip = str(write_video(tmp_path / "clip.mp4", pan(8)))
     video = VideoRecipe(max_side=48, iterations=1)
     for there, here, leases in (
         (
@@ -85,20 +85,18 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
             3,
         ),
     ):
-        before = len(lender.asked)
-        pictures = shown(last(there).path), shown(last(here).path)
-        # Frames are the same; where parts begin, the codec begins anew.
+        before = len(lender.durations)
+        pictures = read_tensor(last(there).path), read_tensor(last(here).path)
+        # The frames are equal; the codec restarts at each part.
         assert change(*pictures) < 5
-        assert len(lender.asked) - before == leases
-    assert max(lender.asked) <= MAX_LEASE_SECONDS
+        assert len(lender.durations) - before == leases
+    assert max(lender.durations) <= MAX_LEASE_SECONDS
 
 
 def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) -> None:
     for work, limit in ((JobRunner(engine), 120), (JobRunner(engine, Lender()), 120)):
         work._slowdown = 1e5
-        with pytest.raises(
-            OutOfTime, match=rf"about \d+ seconds, and the limit is {limit} here"
-        ):
+        with pytest.raises(OutOfTime, match=rf"about \d+ seconds, and the limit is {limit} here"):
             video_stream.stream_zoom(work, ZOOM, CAT)
     with pytest.raises(OutOfTime, match="has 3600 frames; the limit is 1800"):
         video_stream.stream_zoom(JobRunner(engine), ZoomRecipe(seconds=60, fps=60), CAT)
@@ -109,9 +107,9 @@ def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) ->
 @pytest.mark.filterwarnings("ignore:Time was up")
 def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine) -> None:
     work = JobRunner(engine)
-    work.time_limit, work._slowdown = 0.5, 0.0  # It is thought to be quick.
+    work.time_limit, work._slowdown = 0.5, 0.0  # Its estimate is short.
     done = last(video_stream.stream_zoom(work, ZOOM.with_changes(seconds=60), CAT))
-    # In the midst of a frame, or between two.
+    # Within a frame, or between two.
     assert re.search(r"Time was up after|longer than it may", done.status)
     assert done.done and "The finished frames play" in done.status
     assert 2 <= read_video_info(done.path).frame_count < 1000
@@ -145,7 +143,7 @@ def test_what_fails_on_its_way_is_handed_over_as_far_as_it_is_shown(
 
     def put_out(source: Iterator[dict[str, Any]]) -> dict[str, Any]:
         changes: dict[str, Any] = {}
-        with pytest.raises(DeviceError):
+        with pytest.raises(DeviceError):  # noqa: PT012
             for each in source:
                 changes |= each
         return changes
@@ -178,13 +176,13 @@ def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
     making = MakingOf(seconds=1, fps=10, loop=loop)
     made = last(video_stream.stream_making_of(JobRunner(engine), recipe, CAT, making, ending))
     assert read_recipe(made.path) == recipe
-    pictures = shown(made.path)
+    pictures = read_tensor(made.path)
     start, *_, dreamed = engine.dream(to_tensor(Image.open(CAT).convert("RGB")), recipe)
     photo, end = start.tensor[:, :, : pictures.shape[2]], dreamed.tensor[:, :, : pictures.shape[2]]
     apart = change(photo, end)
     away = [change(picture, photo) for picture in pictures.split(1)]
     assert away[0] < 0.5 * apart
-    # Until it is there it goes on, in the end to the dream; a loop comes back to the photo.
+    # It runs until the dream is complete; a loop returns to the photo.
     top = away.index(max(away))
     assert change(pictures[top : top + 1], end) < 0.6 * apart
     assert len(away) == len(making.frame_order)
@@ -197,7 +195,7 @@ def test_a_making_of_begins_with_the_photo_and_ends_with_the_dream(
 def test_how_long_is_left_is_right_from_the_first_step(
     engine: Engine, cat: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a machine that is as fast as was foretold, once its network is in memory."""
+    """On a machine as fast as estimated, with its network in memory."""
     recipe = DreamRecipe(max_side=160)
     (job,) = engine.plan([recipe], size_of(cat))
     took = [engine.seconds(stage) / stage.steps for stage in job.stages]
@@ -224,7 +222,7 @@ def test_a_making_of_is_as_long_as_asked_for() -> None:
     assert len(MakingOf(seconds=2, fps=24).frame_order) == 47 + 24
     loop = MakingOf(seconds=1, fps=10, loop=True).frame_order
     assert loop[:5] == [0] * 5 and loop.count(9) == 5 and len(loop) == 26
-    with pytest.raises(RecipeError, match="seconds must be a number from 0.5 to 60, not 0"):
+    with pytest.raises(RecipeError, match=r"seconds must be a number from 0.5 to 60, not 0"):
         MakingOf(seconds=0)
 
 
@@ -240,8 +238,8 @@ def test_every_kind_has_a_price(engine: Engine) -> None:
 def test_a_video_whose_sound_cannot_be_had_is_there_and_the_page_says_so(
     engine: Engine, tmp_path: Path
 ) -> None:
-    silent = steady(tmp_path / "silent.mp4", panned(3))
-    clip = with_sound(tmp_path / "law.mov", silent, [], "pcm_alaw")
+    silent = write_video(tmp_path / "silent.mp4", pan(3))
+    clip = add_beeps(tmp_path / "law.mov", silent, [], "pcm_alaw")
     recipe = VideoRecipe(max_side=48, iterations=1)
     with pytest.warns(UserWarning, match="^Its audio is in pcm_alaw, which .* is left out"):
         done = last(video_stream.stream_video(JobRunner(engine), recipe, str(clip)))

@@ -10,9 +10,9 @@ from playwright.sync_api import Page, Route, expect
 from dream import DreamRecipe, read_recipe
 from dream.files.video_reader import read_video_info
 from tests.support.browser import CHROMIUM, SECONDS, download
-from tests.support.videos import panned, steady, with_sound
+from tests.support.videos import add_beeps, pan, write_video
 
-expect.set_options(timeout=15 * SECONDS)  # The machine may have more to do.
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
@@ -31,8 +31,8 @@ def fill(page: Page, label: str, value: float) -> None:
     field.press("Tab")
 
 
-def plays(page: Page, player: str, width: int) -> float:
-    """Wait until a player plays a video of that width; how long it is, in seconds."""
+def wait_for_playback(page: Page, player: str, width: int) -> float:
+    """Wait until a player plays a video of that width; return its seconds."""
     page.wait_for_function(
         f"(() => {{ const film = document.querySelector('{player} video');"
         f" return film && film.videoWidth == {width} && film.readyState >= 3"
@@ -45,7 +45,7 @@ def plays(page: Page, player: str, width: int) -> float:
 
 def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: Path) -> None:
     page.get_by_role("tab", name="Zoom and video").click()
-    plays(page, "#player", 360)  # It opens on a finished one.
+    wait_for_playback(page, "#player", 360)  # It opens with a finished one.
     page.get_by_role("button", name="Dreamed video").click()
     expect(said(page)).to_contain_text("Dreamed video")
     page.get_by_role("button", name="Advanced").locator("visible=true").click()
@@ -56,12 +56,12 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     page.click("#film")
     expect(page.locator("#stop-film")).to_be_visible()
     expect(said(page)).to_have_text(re.compile(r"24 frames, 1 seconds, made in [\d.]+ s\."))
-    assert plays(page, "#player", 96) == pytest.approx(1)
+    assert wait_for_playback(page, "#player", 96) == pytest.approx(1)
     path = download(page, tmp_path, "#film-download")
     assert path.name == "zoom-coffee-inception4c-seed0.mp4"
     assert read_recipe(path).kind == "zoom"
-    # What was stopped before it began leaves nothing, takes nothing for its own, and does not end
-    # what was begun since.
+    # A video stopped before its start leaves nothing, takes over nothing, and does not stop
+    # a later one.
     held: list[Route] = []
     page.route("**/queue/join*", lambda route: held.append(route))
     page.click("#film")
@@ -83,18 +83,18 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     page.keyboard.press("Escape")
     stopped = re.compile(r"Stopped\. The video has \d+ frames, [\d.]+ seconds\.")
     expect(said(page)).to_have_text(stopped)
-    assert 0 < plays(page, "#player", 96) < 30
+    assert 0 < wait_for_playback(page, "#player", 96) < 30
     expect(page.locator("#film")).to_be_visible()
 
 
 def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
     page: Page, tmp_path: Path
 ) -> None:
-    silent = steady(tmp_path / "silent.mp4", panned(12, (64, 96)))
-    clip = with_sound(tmp_path / "clip.mp4", silent, [0.2])
+    silent = write_video(tmp_path / "silent.mp4", pan(12, (64, 96)))
+    clip = add_beeps(tmp_path / "clip.mp4", silent, [0.2])
     page.get_by_role("tab", name="Zoom and video").click()
     page.get_by_role("button", name="Dream a video").click()
-    one = steady(tmp_path / "one.mp4", panned(1))
+    one = write_video(tmp_path / "one.mp4", pan(1))
     page.set_input_files("#video input[type=file]", one)
     expect(page.locator(".expected:visible").last).to_contain_text("one.mp4 has one frame")
     page.locator("#video").get_by_label(re.compile("clear|remove", re.I)).first.click()
@@ -104,7 +104,7 @@ def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
     page.get_by_label("WebM").check()
     page.click("#dream-video")
     expect(said(page)).to_contain_text("12 frames, 0.5 seconds, made in")
-    assert plays(page, "#player", 96) == pytest.approx(0.5, abs=0.1)
+    assert wait_for_playback(page, "#player", 96) == pytest.approx(0.5, abs=0.1)
     assert read_video_info(download(page, tmp_path, "#film-download")).has_audio
 
 
@@ -118,7 +118,7 @@ def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> N
     expect(page.locator("#status [role=status]")).to_contain_text(
         "The dream as it forms, 95 frames"
     )
-    plays(page, "#making-film", 96)
+    wait_for_playback(page, "#making-film", 96)
     page.get_by_label("As a looping GIF").check()
     expect(page.locator("#making-picture img")).to_have_attribute(
         "src", re.compile(r"\.gif$"), timeout=60 * SECONDS
@@ -127,5 +127,5 @@ def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> N
     expect(page.locator("#making-picture img")).to_be_hidden()
     path = download(page, tmp_path, "#making-download")
     assert read_recipe(path, DreamRecipe).max_side == 96
-    page.click("#go")  # Another dream came about in another way.
+    page.click("#go")  # Another dream formed differently.
     expect(page.locator("#making-film")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""The API as its clients know it: what it promises, and the docs' snippets in three languages."""
+"""The API as clients see it: its contract, and the docs' snippets in three languages."""
 
 import itertools
 import json
@@ -40,26 +40,26 @@ NODE_MODULES = ROOT / "tests" / "node_modules"
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-# By what a snippet calls, in each language.
+# How a snippet names its endpoint, in each language.
 CALL = re.compile(r'api_name="(/\w+)"|client\.predict\("(/\w+)"|\$API/call/v2(/\w+)')
 
 
-def pages() -> list[str]:
-    """Where snippets stand: README has the first one."""
+def doc_pages() -> list[str]:
+    """Return the pages with snippets, README first."""
     return [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/api.md")]
 
 
-def called(snippet: str) -> str:
-    """The one endpoint that a snippet calls."""
+def called_endpoint(snippet: str) -> str:
+    """Return the one endpoint that a snippet calls."""
     (endpoint,) = ("".join(found) for found in CALL.findall(snippet))
     return endpoint
 
 
 def snippets() -> list[tuple[str, str, str]]:
-    """The snippets that call the API, each as endpoint, language and code."""
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", "\n".join(pages()), re.DOTALL | re.MULTILINE)
+    """Return the snippets that call the API as (endpoint, language, code)."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", "\n".join(doc_pages()), re.DOTALL | re.MULTILINE)
     return [
-        (called(code), language, code)
+        (called_endpoint(code), language, code)
         for language, code in blocks
         if language in LANGUAGES and "http://127.0.0.1:7860" in code
     ]
@@ -79,7 +79,7 @@ def test_every_endpoint_is_shown_once_in_every_language() -> None:
 
 
 def test_a_snippet_stands_below_the_endpoint_that_it_calls() -> None:
-    readme, api = pages()
+    readme, api = doc_pages()
     section = api.split("\n## The API\n")[1].split("\n## ")[0]
     _, *parts = re.split(r"^### `(/\w+)`$", section, flags=re.MULTILINE)
     assert set(parts[::2]) == set(PROMISED)
@@ -114,14 +114,14 @@ def test_the_snippets_do_what_they_say(
     (snippet,) = (code for *which, code in snippets() if which == [endpoint, language])
     snippet = snippet.replace("http://127.0.0.1:7860", address)
     if language == "python" and endpoint != "/deep_dream":
-        # One of them starts Python anew, as its user does.
+        # One snippet starts Python itself, as its user does.
         exec(compile(snippet, endpoint, "exec"), {})
     else:
         subprocess.run([*command, snippet], timeout=180, check=True)
     said, wrong = capfd.readouterr()
-    print(said)  # what the server answered, where a check fails
+    print(said)  # The server's answer, shown where a check fails.
     assert not wrong, wrong
-    CHECKS[endpoint](said, pictures(said, tmp_path), engine)
+    CHECKS[endpoint](said, printed_files(said, tmp_path), engine)
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
@@ -142,8 +142,8 @@ def test_curl_prints_why_a_call_is_refused_and_the_log_stays_short(
     assert "Traceback" not in app_log.read_text()[before:]
 
 
-def pictures(said: str, folder: Path) -> list[Path]:
-    """The pictures that a snippet printed: links where there are any, else files."""
+def printed_files(said: str, folder: Path) -> list[Path]:
+    """Return the files that a snippet printed, downloaded where it printed links."""
     kind = r"[^\s'\"]+\.(?:png|jpg|mp4|webm|gif)"
     links = dict.fromkeys(re.findall(rf"https?://{kind}", said))
     for link in links:
@@ -153,8 +153,8 @@ def pictures(said: str, folder: Path) -> list[Path]:
     return [Path(path) for path in dict.fromkeys(re.findall(rf"/{kind}", said))]
 
 
-def of(name: str, said: str) -> list[str]:
-    """The values of a name in what was printed, by Python, by JavaScript or as JSON."""
+def values_of(name: str, said: str) -> list[str]:
+    """Return a name's values in the output of Python or JavaScript, or in JSON."""
     found = re.findall(rf"\b{name}['\"]?: (?:['\"](.*?)['\"]|([\w.-]+))", said)
     return [text or number for text, number in found]
 
@@ -162,24 +162,24 @@ def of(name: str, said: str) -> list[str]:
 def check_dream(said: str, made: list[Path], engine: Engine) -> None:
     (dream,) = made
     assert read_recipe(dream) == engine.settle(DreamRecipe(layer="inception3b", intensity=4))
-    assert (of("layer", said), of("intensity", said)) == (["inception3b"], ["4"])
+    assert (values_of("layer", said), values_of("intensity", said)) == (["inception3b"], ["4"])
     with Image.open(dream) as picture, Image.open(EXAMPLES / "cat.jpg") as photo:
         assert picture.size == photo.size
 
 
 def check_sheet(said: str, made: list[Path], engine: Engine) -> None:
     (sheet,) = made
-    assert of("layer", said) == ["inception3b"] * 2 + ["inception4c"] * 2
-    assert of("intensity", said) == ["3", "6"] * 2
+    assert values_of("layer", said) == ["inception3b"] * 2 + ["inception4c"] * 2
+    assert values_of("intensity", said) == ["3", "6"] * 2
     with Image.open(sheet) as picture:
         assert picture.size == (2 * (160 + 6) + 6, 2 * (106 + 18 + 6) + 6)
 
 
 def check_presets(said: str, made: list[Path], engine: Engine) -> None:
     creatures = presets()["Creatures"]
-    said = said.split("Creatures")[-1]  # curl prints them all
+    said = said.split("Creatures")[-1]  # curl prints all presets.
     for name in ("layer", "intensity", "octaves", "scale"):
-        assert of(name, said)[0] == str(getattr(creatures, name)), name
+        assert values_of(name, said)[0] == str(getattr(creatures, name)), name
 
 
 def check_channels(said: str, made: list[Path], engine: Engine) -> None:
@@ -195,9 +195,11 @@ def check_top(said: str, made: list[Path], engine: Engine) -> None:
     top = response.top(3, (180 / photo.shape[3], 110 / photo.shape[2]))
     channels = [each.channel for each in top]
     assert [read_recipe(each, ChannelRecipe).channel for each in shown] == channels
-    assert [int(each) for each in of("channel", said)] == channels
+    assert [int(each) for each in values_of("channel", said)] == channels
     strengths = [each.strength for each in top]
-    assert [float(each) for each in of("strength", said)] == pytest.approx(strengths, rel=0.02)
+    assert [float(each) for each in values_of("strength", said)] == pytest.approx(
+        strengths, rel=0.02
+    )
     with Image.open(where) as picture:
         assert picture.size == (448, 298)
 
@@ -207,7 +209,7 @@ def check_class(said: str, made: list[Path], engine: Engine) -> None:
     assert read_recipe(picture, ClassRecipe) == engine.settle(
         ClassRecipe(target="flamingo", size=128, steps=80)
     )
-    assert of("target", said)[-1] == "flamingo" and int(of("rank", said)[-1]) <= 3
+    assert values_of("target", said)[-1] == "flamingo" and int(values_of("rank", said)[-1]) <= 3
 
 
 def check_zoom(said: str, made: list[Path], engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""The app through its API, on a real server: what it answers, promises and refuses."""
+"""The app through its API on a real server: answers, contract and refusals."""
 
 import concurrent.futures
 import inspect
@@ -25,8 +25,8 @@ from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
 from dream.service.job_runner import JobRunner
-from tests.conftest import EXAMPLES, KNOBS, ROOT, SHIPPED_BITS
-from tools.measure import alike
+from tests.conftest import CAN_REMAKE, EXAMPLES, KNOB_VALUES, ROOT
+from tools.measure import correlation
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
@@ -54,7 +54,7 @@ def test_deep_dream_returns_the_png_and_its_recipe(client: Client, engine: Engin
     assert read_recipe(path) == DreamRecipe.from_dict(recipe) == expected
     *_, frame = engine.dream(load_image(CAT), expected)
     with Image.open(path) as image:
-        assert image.tobytes() == frame.picture().tobytes()  # the same as in Python
+        assert image.tobytes() == frame.picture().tobytes()  # The same as in Python.
 
 
 def test_all_but_the_image_has_the_default_of_the_recipe(client: Client) -> None:
@@ -91,7 +91,7 @@ def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine:
             bounds = {f"{knob.low:.10g}", f"{knob.high:.10g}"}
             assert bounds <= set(re.findall(r"[\d.]*\d", said[name])), name
         assert knob.help in said[name] and all(choice in said[name] for choice in knob.choices)
-    # What is left out comes as None, and is left to the recipe.
+    # Omitted parameters arrive as None, for which the recipe has defaults.
     values = {"image": "photo.jpg", "step": 2}
     assert next(handler(*(values.get(name) for name in names))) == {"step": 2}
 
@@ -102,10 +102,10 @@ def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine)
     assert DreamRecipe.from_dict(recipe) == opening
     made, shown = load_image(path), load_image(EXAMPLE_DREAM)
     photo = load_image(EXAMPLE_PHOTO)
-    if SHIPPED_BITS and engine.precision("dreamlet") == torch.float32:
+    if CAN_REMAKE and engine.precision("dreamlet") == torch.float32:
         assert torch.equal(made, shown)
     else:
-        assert alike(made, shown, photo) > 0.4
+        assert correlation(made, shown, photo) > 0.4
 
 
 def test_weights_that_cannot_be_had_are_answered_with_what_to_do(
@@ -118,7 +118,7 @@ def test_weights_that_cannot_be_had_are_answered_with_what_to_do(
 
 
 def visualize(client: Client, **knobs: Any) -> tuple[dict[int, Path], dict[str, Any]]:
-    """The pictures by channel, and what comes with them."""
+    """Return the images by channel, and the other outputs."""
     gallery, made = client.predict(api_name="/visualize_channel", **knobs)
     return {int(each["caption"]): Path(each["image"]) for each in gallery}, made
 
@@ -133,7 +133,7 @@ def test_channels_are_shown_and_carry_their_recipes(client: Client, engine: Engi
         *_, frame = engine.channel(expected)
         with Image.open(pictures[channel]) as image:
             difference = np.abs(np.asarray(image, float) - np.asarray(frame.picture(), float))
-        assert difference.mean() < 1  # made in a batch there, alone here
+        assert difference.mean() < 1  # There in a batch, here alone.
 
 
 def test_channels_are_raised_in_a_photo(client: Client) -> None:
@@ -279,7 +279,7 @@ def test_a_file_that_is_no_picture_is_answered_in_plain_words(
 def test_a_huge_picture_is_refused(client: Client, tmp_path: Path) -> None:
     Image.new("1", (13_000, 13_000)).save(tmp_path / "bomb.png")
     start = time.monotonic()
-    with pytest.raises(AppError, match="bomb.png has 169.0 megapixels; the limit is 64"):
+    with pytest.raises(AppError, match=r"bomb.png has 169.0 megapixels; the limit is 64"):
         dream(client, tmp_path / "bomb.png")
     assert time.monotonic() - start < 10
 
@@ -305,7 +305,7 @@ def test_a_cancelled_job_frees_the_line(client: Client) -> None:
     job.cancel()
     start = time.monotonic()
     dream(client, **QUICK)
-    assert time.monotonic() - start < 10  # the whole dream would take half a minute and more
+    assert time.monotonic() - start < 10  # The whole dream would take more than half a minute.
 
 
 def test_callers_at_once_get_what_callers_alone_get(client: Client) -> None:
@@ -398,10 +398,10 @@ def test_bad_new_knobs_are_answered_too(
         dream(client, **wrong)
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", KNOB_VALUES)
 def test_every_knob_arrives_in_the_recipe(name: str, client: Client, engine: Engine) -> None:
-    # What the recipe makes of it, `test_render` tries.
-    given = {"max_side": 128, "iterations": 0} | {name: KNOBS[name]}
+    # `test_render` tests what the recipe does.
+    given = {"max_side": 128, "iterations": 0} | {name: KNOB_VALUES[name]}
     path, recipe = dream(client, **given)
     expected = engine.settle(DreamRecipe(**given))
     assert DreamRecipe.from_dict(recipe) == read_recipe(path) == expected

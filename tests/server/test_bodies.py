@@ -1,4 +1,4 @@
-"""Bodies that would take the server's memory or time, by what they hold or by how they come."""
+"""Bodies that would exhaust the server's memory or time, by their content or their pace."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ import pytest
 from dream.page.server import bodies
 from dream.page.server.middleware import RequestLimits
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, served_by, uploaded
-from tests.support.attacks import EVENT, Attack, hold_half_sent_bodies, send_value_bombs
-from tests.support.memory import resident
-from tests.support.server import served
+from tests.support.api import JSON, find_listener, upload
+from tests.support.attacks import UNQUEUED_EVENT, Attack, hold_half_sent_bodies, send_value_bombs
+from tests.support.memory import resident_mb
+from tests.support.server import run_app
 
-SECONDS, TOTAL = 2.0, 6_000_000
-# The app, with less time and room for bodies.
-CODE = f"""
+SECONDS, TOTAL_BYTES = 2.0, 6_000_000
+# The app with less time and memory for bodies.
+APP_SCRIPT = f"""
 import app
 from dream.page.server import bodies
-bodies.BODY_SECONDS, bodies.MAX_TOTAL_BYTES = {SECONDS}, {TOTAL}
+bodies.SECONDS, bodies.MAX_TOTAL_BYTES = {SECONDS}, {TOTAL_BYTES}
 app.main()
 """
 ROUTES = [
@@ -43,27 +43,27 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
-def hurried(log: Path) -> Iterator[str]:
-    """The address of an app that gives bodies two seconds, and room for three."""
-    with served(log, "-c", CODE, GRADIO_TEMP_DIR=str(log.parent)) as address:
+def hasty_app(log: Path) -> Iterator[str]:
+    """Run an app that allows a body two seconds and all bodies 6 MB; yield its address."""
+    with run_app(log, "-c", APP_SCRIPT, GRADIO_TEMP_DIR=str(log.parent)) as address:
         yield address
 
 
-def nested(rng: random.Random, depth: int) -> Any:
-    """A value with all that looks like JSON in its strings."""
+def nested_value(rng: random.Random, depth: int) -> Any:
+    """Return a random JSON value whose strings hold JSON syntax."""
     words = ['"', "\\", '\\"', "[", "]", "{}", ",", ":", "é", "\u2028", "", "\\\\"]
     text = "".join(rng.choices(words, k=rng.randrange(6)))
     if depth == 0:
         return rng.choice([text, 1.5e3, None, True, -7])
-    items = [nested(rng, depth - 1) for _ in range(rng.randrange(4))]
+    items = [nested_value(rng, depth - 1) for _ in range(rng.randrange(4))]
     return items if rng.random() < 0.5 else {f"{text}{i}": each for i, each in enumerate(items)}
 
 
-def counted(value: Any) -> tuple[int, int]:
-    """How many values there are, an empty list or object as two, and how deep they lie."""
+def count_values(value: Any) -> tuple[int, int]:
+    """Count the values, an empty list or object as two, and their depth."""
     if not isinstance(value, list | dict):
         return 1, 0
-    inner = [counted(each) for each in (value.values() if isinstance(value, dict) else value)]
+    inner = [count_values(each) for each in (value.values() if isinstance(value, dict) else value)]
     values, depths = [each[0] for each in inner], [each[1] for each in inner]
     return 1 + (sum(values) or 1), 1 + max(depths, default=0)
 
@@ -71,8 +71,8 @@ def counted(value: Any) -> tuple[int, int]:
 @pytest.mark.parametrize("seed", range(20))
 def test_values_are_counted_however_they_come(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(seed)
-    value = nested(rng, 4)
-    values, depth = counted(value)
+    value = nested_value(rng, 4)
+    values, depth = count_values(value)
     text = json.dumps(value, ensure_ascii=rng.random() < 0.5).encode()
     monkeypatch.setattr(bodies, "MAX_DEPTH", depth)
     for size in (1, 2, 3, 7, len(text)):
@@ -109,7 +109,7 @@ def test_what_would_be_built_to_too_much_is_refused_wherever_it_is_sent(
 
 
 def test_what_a_page_sends_stays_far_below_what_is_taken(address: str) -> None:
-    """A visit that is as full as it gets: 24 dreams, each with a recipe, beside all controls."""
+    """The largest possible visit: 24 dreams, each with a recipe, and all controls."""
     config = httpx.get(f"{address}/config").json()
     most = max(len(each["inputs"]) for each in config["dependencies"])
     dream = [f"{'0' * 64}/dream.png", json.dumps({f"knob{i}": i for i in range(60)}), 1, 2]
@@ -122,15 +122,15 @@ def test_what_a_page_sends_stays_far_below_what_is_taken(address: str) -> None:
 
 
 def test_bodies_that_are_refused_or_fail_leave_nothing_in_memory(address: str) -> None:
-    process = served_by(urlsplit(address).port or 0)
+    process = find_listener(urlsplit(address).port or 0)
     if process is None:
         pytest.skip("no /proc to read a process's memory from")
     send_value_bombs(address, 2, values=3_000)
-    before = resident(process)
+    before = resident_mb(process)
     assert send_value_bombs(address, 6).statuses == {413: 6}
     assert send_value_bombs(address, 6, values=3_000).statuses == {500: 6}
-    # One of the six takes 41 MB once it is built.
-    assert resident(process) - before < 20
+    # One of the six takes 41 MB once parsed.
+    assert resident_mb(process) - before < 20
 
 
 def test_mcp_is_not_read_where_it_is_not_served(address: str) -> None:
@@ -140,37 +140,37 @@ def test_mcp_is_not_read_where_it_is_not_served(address: str) -> None:
 
 def test_a_body_that_is_announced_too_large_is_refused_before_a_byte_is_read(address: str) -> None:
     place = urlsplit(address)
-    for path, size in ((EVENT, bodies.MAX_JSON_BYTES), ("/gradio_api/upload", 50_100_000)):
+    for path, size in ((UNQUEUED_EVENT, bodies.MAX_JSON_BYTES), ("/gradio_api/upload", 50_100_000)):
         with socket.create_connection((place.hostname, place.port), timeout=5) as line:
             kind = "multipart/form-data; boundary=x"
             head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
             line.sendall(f"{head}content-length: {size + 1}\r\n\r\n".encode())
             assert line.recv(100).startswith(b"HTTP/1.1 413")
-            # And the connection ends, whatever else would come.
+            # The connection ends, even if more would arrive.
             while line.recv(1000):
                 pass
 
 
-def test_half_a_body_is_held_for_a_while_only(hurried: str) -> None:
-    seen = hold_half_sent_bodies(hurried, 2, seconds=SECONDS + 8)
+def test_half_a_body_is_held_for_a_while_only(hasty_app: str) -> None:
+    seen = hold_half_sent_bodies(hasty_app, 2, seconds=SECONDS + 8)
     assert (seen.statuses, seen.held) == ({408: 2}, 0)
     assert SECONDS <= seen.seconds < SECONDS + 8
 
 
-def test_many_bodies_have_no_more_than_their_room_and_others_get_in(hurried: str) -> None:
+def test_many_bodies_have_no_more_than_their_room_and_others_get_in(hasty_app: str) -> None:
     seen: list[Attack] = []
     attack = threading.Thread(
-        target=lambda: seen.append(hold_half_sent_bodies(hurried, 6, seconds=SECONDS + 8))
+        target=lambda: seen.append(hold_half_sent_bodies(hasty_app, 6, seconds=SECONDS + 8))
     )
     attack.start()
     while attack.is_alive():
-        answer = httpx.post(f"{hurried}/gradio_api/call/v2/presets", json={}, timeout=10)
+        answer = httpx.post(f"{hasty_app}/gradio_api/call/v2/presets", json={}, timeout=10)
         assert answer.status_code == 200
     assert seen[0].statuses == {503: 3, 408: 3}
 
 
 def body_of(size: int, *, is_complete: bool = False, limit: int = 10**9) -> bodies.Body:
-    """A body of which so many bytes have come, and no more do."""
+    """Return a body of which `size` bytes have arrived and no more will."""
 
     async def receive() -> Any:
         await asyncio.Event().wait()
@@ -180,16 +180,17 @@ def body_of(size: int, *, is_complete: bool = False, limit: int = 10**9) -> bodi
     return body
 
 
-def gives_way(body: bodies.Body) -> bool:
+def is_refused(body: bodies.Body) -> bool:
+    status = 0
     try:
         body.check_room()
     except bodies.BodyError as error:
-        assert error.status == 503
-        return True
-    return False
+        status = error.status
+    assert status in (0, 503)
+    return status == 503
 
 
-def in_a_loop(test: Coroutine[Any, Any, None]) -> None:
+def run_in_loop(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(test)
 
 
@@ -201,14 +202,14 @@ def test_bodies_that_are_answered_leave_room_to_those_on_their_way() -> None:
             budget.add(body)
         coming = body_of(600_000)
         budget.add(coming)
-        assert not gives_way(coming)
+        assert not is_refused(coming)
         with pytest.raises(bodies.BodyError, match="busy"):
             budget.add(body_of(60_000, is_complete=True))
-        budget.add(body_of(40_000, is_complete=True))  # Small ones are always let in.
+        budget.add(body_of(40_000, is_complete=True))  # Small bodies are always accepted.
         budget.remove(answered[0])
         budget.add(body_of(60_000, is_complete=True))
 
-    in_a_loop(test())
+    run_in_loop(test())
 
 
 def test_small_bodies_get_in_where_the_room_is_full_and_take_none() -> None:
@@ -217,9 +218,9 @@ def test_small_bodies_get_in_where_the_room_is_full_and_take_none() -> None:
         large, small = body_of(100_000), [body_of(bodies.SMALL_BYTES) for _ in range(20)]
         for body in (large, *small):
             budget.add(body)
-        assert not any(map(gives_way, (large, *small)))
+        assert not any(map(is_refused, (large, *small)))
 
-    in_a_loop(test())
+    run_in_loop(test())
 
 
 def test_a_body_that_gave_way_takes_no_other_one_along() -> None:
@@ -228,16 +229,16 @@ def test_a_body_that_gave_way_takes_no_other_one_along() -> None:
         large, small, other = body_of(600_000), body_of(300_000), body_of(200_000)
         for body in (large, small, other):
             budget.add(body)
-        assert gives_way(large)
-        large.size = 700_000  # What had come before it was told.
+        assert is_refused(large)
+        large.size = 700_000  # The bytes that arrived before it was cut.
         with pytest.raises(bodies.BodyError, match="busy"):
             budget.add(large)
-        assert not gives_way(small) and not gives_way(other)
+        assert not is_refused(small) and not is_refused(other)
 
-    in_a_loop(test())
+    run_in_loop(test())
 
 
-def upload_of(size: int, seconds: float) -> bodies.Body:
+def partial_upload(size: int, seconds: float) -> bodies.Body:
     body = body_of(size)
     body._begun -= seconds
     return body
@@ -246,22 +247,22 @@ def upload_of(size: int, seconds: float) -> bodies.Body:
 def test_the_slowest_upload_gives_way_and_one_that_begins_does_not() -> None:
     async def test() -> None:
         slots = bodies.UploadSlots(8)
-        honest = [upload_of(10_000_000, 100), upload_of(60_000, 1)]
-        drips = [upload_of(12 * seconds, seconds) for seconds in range(20, 26)]
+        honest = [partial_upload(10_000_000, 100), partial_upload(60_000, 1)]
+        drips = [partial_upload(12 * seconds, seconds) for seconds in range(20, 26)]
         with ExitStack() as stack:
             for body in (*honest, *drips):
                 stack.enter_context(slots.hold(body, ""))
-            assert not any(map(gives_way, (*honest, *drips)))
-            new = [upload_of(0, 0) for _ in drips]
+            assert not any(map(is_refused, (*honest, *drips)))
+            new = [partial_upload(0, 0) for _ in drips]
             for body in new:
                 stack.enter_context(slots.hold(body, ""))
-            assert all(map(gives_way, drips)) and not any(map(gives_way, (*honest, *new)))
-            # Of those that bring nothing one may begin after the other.
+            assert all(map(is_refused, drips)) and not any(map(is_refused, (*honest, *new)))
+            # Bodies that send nothing may start one after the other.
             for _ in range(20):
-                stack.enter_context(slots.hold(upload_of(0, 0.1), ""))
-            assert not any(map(gives_way, honest))
+                stack.enter_context(slots.hold(partial_upload(0, 0.1), ""))
+            assert not any(map(is_refused, honest))
 
-    in_a_loop(test())
+    run_in_loop(test())
 
 
 def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
@@ -272,18 +273,19 @@ def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
                 stack.enter_context(slots.hold(body_of(0), stranger))
             with pytest.raises(bodies.BodyError, match="busy"):
                 stack.enter_context(slots.hold(body_of(0), stranger))
-            for address in ("", "", "", "93.184.215.15"):  # Behind a proxy nobody is told apart.
+            # Behind a proxy all visitors share an address.
+            for address in ("", "", "", "93.184.215.15"):
                 stack.enter_context(slots.hold(body_of(0), address))
         stack.enter_context(slots.hold(body_of(0), stranger))
 
-    in_a_loop(test())
+    run_in_loop(test())
 
 
 @pytest.mark.parametrize(("path", "status"), [("mcp/", 200), ("queue/join", 408)])
 def test_what_speaks_mcp_may_take_longer_if_it_keeps_coming(
     path: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "SECONDS", 0.2)
     answers: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -316,7 +318,7 @@ def multipart(name: str, content: bytes, *, files: int = 1) -> tuple[dict[str, s
 FILE = 'name="files"; filename="cat.jpg"'
 
 
-def test_an_upload_may_take_longer_if_it_keeps_coming(hurried: str) -> None:
+def test_an_upload_may_take_longer_if_it_keeps_coming(hasty_app: str) -> None:
     headers, form = multipart(FILE, (EXAMPLES / "cat.jpg").read_bytes() + bytes(200_000))
 
     def drip() -> Iterator[bytes]:
@@ -324,7 +326,9 @@ def test_an_upload_may_take_longer_if_it_keeps_coming(hurried: str) -> None:
             yield form[start : start + len(form) // 8 + 1]
             time.sleep(SECONDS / 6)
 
-    answer = httpx.post(f"{hurried}/gradio_api/upload", content=drip(), headers=headers, timeout=20)
+    answer = httpx.post(
+        f"{hasty_app}/gradio_api/upload", content=drip(), headers=headers, timeout=20
+    )
     assert answer.status_code == 200 and answer.elapsed.total_seconds() > SECONDS
 
 
@@ -346,9 +350,9 @@ def test_a_form_that_cannot_be_read_is_said_in_a_line(address: str) -> None:
     assert answer.status_code == 400 and "the form cannot be read" in answer.text
 
 
-def test_of_an_upload_nothing_is_left_that_is_not_handed_on(hurried: str) -> None:
-    with httpx.Client(base_url=f"{hurried}/gradio_api") as api:
-        folder = Path(uploaded(api, EXAMPLES / "cat.jpg")).parents[1]
+def test_of_an_upload_nothing_is_left_that_is_not_handed_on(hasty_app: str) -> None:
+    with httpx.Client(base_url=f"{hasty_app}/gradio_api") as api:
+        folder = Path(upload(api, EXAMPLES / "cat.jpg")).parents[1]
         before = set(folder.rglob("*"))
         headers, form = multipart(FILE, bytes(5_000))
         endless = api.post("/upload", content=form[:-8], headers=headers)
@@ -359,11 +363,11 @@ def test_of_an_upload_nothing_is_left_that_is_not_handed_on(hurried: str) -> Non
 
 
 def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
-    hurried: str, log: Path
+    hasty_app: str, log: Path
 ) -> None:
-    place = urlsplit(hurried)
-    with httpx.Client(base_url=f"{hurried}/gradio_api") as api:
-        folder = Path(uploaded(api, EXAMPLES / "cat.jpg")).parents[1]
+    place = urlsplit(hasty_app)
+    with httpx.Client(base_url=f"{hasty_app}/gradio_api") as api:
+        folder = Path(upload(api, EXAMPLES / "cat.jpg")).parents[1]
     before, said = set(folder.rglob("*")), log.read_text()
     headers, form = multipart(FILE, bytes(500_000))
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -373,7 +377,7 @@ def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
         with socket.create_connection((place.hostname, place.port), timeout=SECONDS + 30) as line:
             line.sendall(start.encode() + form[:50_000])
             while set(folder.rglob("*")) == before:
-                time.sleep(0.05)  # It has begun.
+                time.sleep(0.05)  # It has started.
             assert not stays or line.recv(100).startswith(b"HTTP/1.1 400")
         latest = time.monotonic() + 10
         while set(folder.rglob("*")) != before and time.monotonic() < latest:

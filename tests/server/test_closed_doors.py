@@ -1,4 +1,4 @@
-"""What a stranger may not do: read the server's files, fill its memory, hold its only worker."""
+"""Strangers cannot read the server's files, fill its memory or hold its only worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import re
 import signal
 import time
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,18 +21,18 @@ from dream.page import blocks
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
 from dream.page.server import answer_readers, middleware, temp_files
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, begun, called, ended, refusal, served_by, uploaded
+from tests.support.api import JSON, begin, call, find_listener, refusal, result_of, upload
 from tests.support.corpus import corpus
-from tests.support.crowd import crowd
-from tests.support.memory import resident
+from tests.support.crowd import call_in_crowd
+from tests.support.memory import resident_mb
 from tests.support.processes import children_of, is_decoder
-from tests.support.server import served
-from tests.support.trial import sent, tried
-from tests.support.videos import panned, steady
+from tests.support.server import run_app
+from tests.support.trial import api_reader, try_files
+from tests.support.videos import pan, write_video
 
 NOTHING: dict[str, Any] = {"octaves": 1, "iterations": 0, "max_side": 64}
 MOVING = ("/zoom", "/dream_video", "/making_of")
-# What a field that takes a picture is called, in each endpoint that has one.
+# The fields that take an image or a video, by endpoint.
 FIELDS = [
     *(("deep_dream", name) for name in ("image", "guide", "mask")),
     *(("compare", name) for name in ("image", "guide", "mask")),
@@ -49,27 +48,21 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
-def api(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def cat(api: httpx.Client) -> dict[str, str]:
-    """A picture that was uploaded."""
-    return {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+    """Upload a photo."""
+    return {"path": upload(api, EXAMPLES / "cat.jpg")}
 
 
 @pytest.fixture(scope="module")
 def film(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A video that was uploaded."""
+    """Upload a video."""
     path = tmp_path_factory.mktemp("film") / "film.mp4"
-    return {"path": uploaded(api, steady(path, panned(2)))}
+    return {"path": upload(api, write_video(path, pan(2)))}
 
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What is there on the server, and what is not: a picture, a folder, a pipe, and nothing."""
+    """Return paths on the server: an image, a folder, a pipe, and a missing file."""
     folder = tmp_path_factory.mktemp("secret")
     Image.new("RGB", (64, 64), "red").save(folder / "picture.png")
     os.mkfifo(folder / "pipe")
@@ -84,7 +77,7 @@ def test_no_file_of_the_server_is_read_and_whether_it_is_there_is_not_told(
 ) -> None:
     marked = {"path": secrets[0], "meta": {"_type": "gradio.FileData"}}
     linked = {"path": secrets[0], "url": "https://example.com/cat.jpg"}
-    # All else is as it should be.
+    # All other parameters are valid.
     good = {"image": cat, **({"layers": "conv2,conv3"} if name == "compare" else {})}
     for file in (*({"path": secret} for secret in secrets), marked, linked):
         given = {field: file} if field == "video" else good | {field: file}
@@ -95,7 +88,7 @@ def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list
     config = httpx.get(f"{address}/config").json()
     takes = {each["id"]: each["type"] for each in config["components"]}
     shown = {each["id"]: each["props"].get("value") for each in config["components"]}
-    # What waits in line is checked before its files are: here all but those is as it should be.
+    # Queued calls are checked before their files; here all but the files is valid.
     shown |= {
         each["id"]: "2, 3"
         for each in config["components"]
@@ -142,14 +135,14 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
     ]
     assert len(events) == 8
     gone = f"{'0' * 32}/none.png"
-    mine = blocks.upload_name(cat["path"])  # No dream of this page's, nor a preview of one.
+    mine = blocks.upload_name(cat["path"])  # Neither a dream of this page nor a preview of one.
     names: list[Any] = [*secrets, gone, mine, None, {}, [[]]]
     for name in names:
         kept = {"shown": [gone if name == mine else name] * 3, "dreams": [[name] * 3]}
         kept |= {"recipe": '{"octaves": 99}', "photo": name, "guide": name, "layer": {}}
         for event, target, inputs in events:
             if any(kind not in ("browserstate", "image") for kind in inputs):
-                continue  # The device makes those wait.
+                continue  # The device would make these wait.
             given = {"browserstate": kept, "image": cat}
             sent = {"fn_index": event, "data": [given[kind] for kind in inputs]}
             about = {"session_hash": "forged", "event_data": {"index": 0, "value": None}}
@@ -167,7 +160,7 @@ def test_a_page_from_before_a_restart_finds_what_is_here_by_its_content(
     before = f"/tmp/dream-visitors-before/files/{blocks.upload_name(cat['path'])}"
     other = before.replace(before.split("/")[-2], "0" * 64)
     assert refusal(api, "deep_dream", {"image": {"path": other}}) == blocks.FILE_GONE_MESSAGE
-    # All is well with the picture, so it is the next thing that is said to be wrong.
+    # The image is fine, so the next fault is reported.
     said = refusal(api, "deep_dream", {"image": {"path": before}, "octaves": 99})
     assert "octaves must be" in said
 
@@ -202,7 +195,7 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
         for name in names:
             value = wrong[tried % len(wrong)]
             tried += 1
-            good, said = called(api, path[1:], base | {name: value})
+            good, said = call(api, path[1:], base | {name: value})
             if good:
                 assert value in (True, "1" * 100, "abc", -1), (path, name, value)
                 continue
@@ -237,32 +230,32 @@ def test_what_is_sent_is_bounded(api: httpx.Client) -> None:
 @pytest.mark.slow
 def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
     port = int(address.rpartition(":")[2])
-    process = served_by(port)
+    process = find_listener(port)
     if process is None:
         pytest.skip("no /proc to read a process's memory from")
 
     def after(calls: int) -> float:
         for _ in range(calls):
             refusal(api, "top_channels", {"image": None, "layer": "x" * 100_000})
-        return resident(process)
+        return resident_mb(process)
 
     before = after(30)
-    # 100 kB a call and more, were each kept.
+    # 100 kB a call and more, if each were kept.
     assert after(40) - before < 10
 
 
 @pytest.mark.slow
 def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -> None:
-    with served(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "temp")) as address:
-        process = served_by(int(address.rpartition(":")[2]))
+    with run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "temp")) as address:
+        process = find_listener(int(address.rpartition(":")[2]))
         if process is None:
             pytest.skip("no /proc to find the process in")
         with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
-            photo = uploaded(api, EXAMPLES / "cat.jpg")
+            photo = upload(api, EXAMPLES / "cat.jpg")
             killed = [each for each in children_of(process) if is_decoder(each)]
-            for each in killed:  # As a file might: the next call works.
+            for each in killed:  # As a hostile file might; the next call works.
                 os.kill(each, signal.SIGSEGV)
-            begun(api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60})
+            begin(api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60})
         assert Path(photo).is_relative_to(tmp_path / "temp") and Path(photo).is_file()
         while not (decoders := [each for each in children_of(process) if is_decoder(each)]):
             time.sleep(0.05)
@@ -272,7 +265,7 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -
         while is_running(process):
             time.sleep(0.05)
         assert time.monotonic() - start < 4
-    for _ in range(600):  # Those that are still starting find that they are not needed.
+    for _ in range(600):  # Processes that are still starting end, since they are not needed.
         if not any(map(is_decoder, [*killed, *decoders])):
             break
         time.sleep(0.05)
@@ -285,7 +278,7 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -
 
 
 def is_running(process: int) -> bool:
-    """Whether there is such a process, and it is more than a name to be waited for."""
+    """Return whether a process exists and is no zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except OSError:
@@ -294,27 +287,27 @@ def is_running(process: int) -> bool:
 
 @pytest.mark.slow
 def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
-    assert answer_readers.UNREAD_TIMEOUT == 60  # A phone may be out of reach for a while.
+    assert answer_readers.UNREAD_TIMEOUT == 60  # A phone may be unreachable for a while.
     sooner = (
         "import app; from dream.page.server import answer_readers as readers; "
         "readers.UNREAD_TIMEOUT = 6.0; app.main()"
     )
     with (
-        served(tmp_path / "log", "-c", sooner, SYSTEM="", SPACE_ID="") as address,
-        # A busy server may close a connection that is kept just as it is used again.
+        run_app(tmp_path / "log", "-c", sooner, SYSTEM="", SPACE_ID="") as address,
+        # A busy server may close an idle connection just as it is reused.
         httpx.Client(
             base_url=f"{address}/gradio_api",
             timeout=60,
             limits=httpx.Limits(max_keepalive_connections=0),
         ) as api,
     ):
-        cat = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
+        cat = {"path": upload(api, EXAMPLES / "cat.jpg")}
         long = {"image": cat, "octaves": 8, "iterations": 40}
-        unread = [begun(api, "deep_dream", long) for _ in range(5)]
+        unread = [begin(api, "deep_dream", long) for _ in range(5)]
         start = time.monotonic()
-        assert called(api, "deep_dream", {"image": cat, **NOTHING})[0]
-        assert time.monotonic() - start < 3 * 6  # one alone would take longer
-        good, said = ended(api, "deep_dream", unread[-1])
+        assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
+        assert time.monotonic() - start < 3 * 6  # One alone would take longer.
+        good, said = result_of(api, "deep_dream", unread[-1])
         assert not good and said["error"] == "nobody requested the answer within 6 seconds"
 
 
@@ -332,7 +325,7 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
     long = {"image": cat, "octaves": 8, "iterations": 100}
-    held, after = (f"/call/deep_dream/{begun(api, 'deep_dream', long)}" for _ in range(2))
+    held, after = (f"/call/deep_dream/{begin(api, 'deep_dream', long)}" for _ in range(2))
     with api.stream("GET", held) as dream, api.stream("GET", after) as next_one:
         events, others = (
             (line for line in each.iter_lines() if line.startswith("event: "))
@@ -347,27 +340,27 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
 
 @pytest.mark.slow
 def test_a_crowd_is_served_each_its_own_while_the_page_answers_others(address: str) -> None:
-    came = crowd(address, 50)
+    came = call_in_crowd(address, 50)
     assert came.answered + came.full == 50 and came.answered >= 20, came
-    assert came.patience < 3  # Half a second where nothing else is at work: `make soak` says.
+    assert came.slow_look < 3  # Half a second on an idle machine, by `make soak`.
 
 
 @pytest.mark.slow
 def test_who_leaves_in_the_midst_of_a_dream_frees_the_line(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
-    long = begun(api, "deep_dream", {"image": cat, "octaves": 8, "iterations": 40})
+    long = begin(api, "deep_dream", {"image": cat, "octaves": 8, "iterations": 40})
     with api.stream("GET", f"/call/deep_dream/{long}") as dream:
         next(line for line in dream.iter_lines() if line == "event: generating")
     start = time.monotonic()
-    assert called(api, "deep_dream", {"image": cat, **NOTHING})[0]
-    assert time.monotonic() - start < 4  # All of the other takes ten times as long.
+    assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
+    assert time.monotonic() - start < 4  # The whole other one takes ten times as long.
 
 
 @pytest.mark.slow
 def test_hostile_files_are_dreamed_or_refused_in_a_line(api: httpx.Client, address: str) -> None:
-    process = served_by(int(address.rpartition(":")[2])) or "self"
-    trial = tried(corpus()[3::30], sent(api), process, least=32)
+    process = find_listener(int(address.rpartition(":")[2])) or "self"
+    trial = try_files(corpus()[3::30], api_reader(api), process, least=32)
     assert not trial.wrong and trial.fine and trial.refused
 
 
@@ -380,8 +373,8 @@ def test_neither_what_strangers_say_nor_whose_photo_it_is_comes_out_again(
 ) -> None:
     start = app_log.stat().st_size
     (photo,) = (made.content for made in corpus() if made.name == "laden-gps.jpg")
-    path = uploaded(api, (f"secret{NOISE}.jpg", photo))
-    event = begun(api, "deep_dream", {"image": {"path": path}, "octaves": 1, "iterations": 3})
+    path = upload(api, (f"secret{NOISE}.jpg", photo))
+    event = begin(api, "deep_dream", {"image": {"path": path}, "octaves": 1, "iterations": 3})
     answers = api.get(f"/call/deep_dream/{event}").text
     shown = [json.loads(line[6:])[0]["path"] for line in answers.splitlines() if "path" in line]
     assert len(shown) >= 2

@@ -1,4 +1,4 @@
-"""Batches on a Ray cluster: the same files as without one, even if a node dies in mid-run."""
+"""Batches on a Ray cluster give the same files as without one, even if a node dies midway."""
 
 import importlib.util
 import pickle
@@ -22,16 +22,16 @@ from dream.files.embedded_images import embed_guide
 from dream.recipe.variations import sweep
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES
-from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
+from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed here"),
     pytest.mark.skipif(sys.platform != "linux", reason="Ray has several nodes on Linux alone"),
-    pytest.mark.filterwarnings("ignore"),  # What Ray says of itself is not ours to mend.
+    pytest.mark.filterwarnings("ignore"),  # Ray's own warnings.
 ]
-# A node that is gone is found out in a second or two.
-SOON = {
+# A lost node is detected within a second or two.
+FAST_HEALTH_CHECK = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 2000,
@@ -41,12 +41,12 @@ SOON = {
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Two nodes of a core each, on this machine."""
+    """Start two nodes of one core each on this machine."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
     about = {"num_cpus": 1, "object_store_memory": 80 * 10**6}
-    head = about | {"include_dashboard": False, "_system_config": SOON}
+    head = about | {"include_dashboard": False, "_system_config": FAST_HEALTH_CHECK}
     made = Cluster(initialize_head=True, head_node_args=head)
     made.second = made.add_node(**about)
     yield made
@@ -60,8 +60,8 @@ def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    photos, out = folder_of(tmp_path / "in", 2), tmp_path / "out"
-    broken(photos)
+    photos, out = make_photos(tmp_path / "in", 2), tmp_path / "out"
+    add_unreadable_photos(photos)
     add, rows = Manifest.add, 0
 
     def counted(self: Manifest, row: Any) -> None:
@@ -86,9 +86,9 @@ def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
 
 
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cluster that `ray start` began on this machine."""
-    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:  # Sockets have short names.
+def started_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start a cluster by `ray start` on this machine."""
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:  # Sockets' paths are short.
         monkeypatch.setenv("RAY_TMPDIR", folder)
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         monkeypatch.setenv("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
@@ -106,7 +106,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
-    tmp_path: Path, engine: Engine, started: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, engine: Engine, started_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray.data
 
@@ -115,12 +115,12 @@ def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
 
     def raced(items: list[Any], **about: Any) -> Any:
         sent.append(pickle.dumps(items))
-        if len(sent) < 3:  # As where several shards begin at once.
+        if len(sent) < 3:  # As when several shards start at once.
             raise ray.exceptions.ActorAlreadyExistsError("datasets_stats_actor already exists")
         return from_items(items, **about)
 
     monkeypatch.setattr(ray.data, "from_items", raced)
-    photos, out = folder_of(tmp_path / "in", 1), tmp_path / "out"
+    photos, out = make_photos(tmp_path / "in", 1), tmp_path / "out"
     guide = str(EXAMPLES / "rocket.jpg")
     given = ["batch", str(photos), str(out), *QUICK, "--guide", guide, "--sweep", "seed=1,2"]
     assert main([*given, "--ray"]) == 0
@@ -134,7 +134,7 @@ def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
 
 
 def test_clusters_of_one_machine_begin_one_after_the_other() -> None:
-    """Four at once were none in the 30 seconds that Ray has for it, on two busy cores."""
+    """Of four at once none started within Ray's limit of 30 seconds, on two busy cores."""
     begun: list[str] = []
 
     def begin(_: int) -> None:
@@ -163,7 +163,7 @@ def test_a_cluster_that_is_not_there_is_one_line(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    photos = folder_of(tmp_path / "in", 1)
+    photos = make_photos(tmp_path / "in", 1)
     assert main(["batch", str(photos), str(tmp_path / "out"), *QUICK, "--ray", address]) == 2
     printed = capsys.readouterr().err
     assert printed.startswith(f"python -m dream: no Ray cluster at {address}: ")

@@ -1,4 +1,4 @@
-"""Connections that would be held open, so that nobody else gets in."""
+"""Connections held open to keep other visitors out."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dream.page.addresses import public_address
 from dream.page.server.connections import Connection, Connections, raise_open_files
 from dream.page.server.log_limits import OncePerMinute
 from tests.conftest import EXAMPLES
-from tests.support.api import begun, uploaded
+from tests.support.api import begin, upload
 from tests.support.attacks import hold_half_sent_requests
-from tests.support.server import served
+from tests.support.server import run_app
 
 SECONDS, STALLED, FILES = 3.0, 2.0, 256
-# The app, with few files to open, and less time for headers, and for who takes nothing.
-CODE = f"""
+# The app with few file descriptors, and less time for headers and stalled readers.
+APP_SCRIPT = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES},) * 2)
 import app
@@ -33,20 +33,20 @@ from dream.page.server import connections
 connections.HEADER_SECONDS, connections.STALLED_SECONDS = {SECONDS}, {STALLED}
 app.main()
 """
-LARGE = 30_000_000  # More bytes than a system holds of what is not taken.
-GET = b"GET /robots.txt HTTP/1.1\r\nhost: localhost\r\n"
+LARGE_BYTES = 30_000_000  # More bytes than a system buffers for a stalled reader.
+GET_REQUEST = b"GET /robots.txt HTTP/1.1\r\nhost: localhost\r\n"
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
-def hurried(log: Path) -> Iterator[str]:
+def hasty_app(log: Path) -> Iterator[str]:
     pytest.importorskip("resource")
-    with served(log, "-c", CODE) as address:
+    with run_app(log, "-c", APP_SCRIPT) as address:
         yield address
 
 
-def connected(address: str) -> socket.socket:
+def connect(address: str) -> socket.socket:
     place = urlsplit(address)
     return socket.create_connection((place.hostname, place.port), timeout=30)
 
@@ -58,30 +58,30 @@ def seconds_until_cut(line: socket.socket) -> float:
     return time.monotonic() - start
 
 
-def test_half_sent_requests_keep_nobody_out(hurried: str, log: Path) -> None:
+def test_half_sent_requests_keep_nobody_out(hasty_app: str, log: Path) -> None:
     said = log.read_text()
-    seen = hold_half_sent_requests(hurried, FILES + 50, seconds=4 * SECONDS)
+    seen = hold_half_sent_requests(hasty_app, FILES + 50, seconds=4 * SECONDS)
     assert seen.held == 0 and seen.statuses == {0: FILES + 50}
     assert log.read_text() == said
 
 
-@pytest.mark.parametrize("start", [b"", b"GET", GET, GET + b"\r\n" + GET])
-def test_a_request_is_waited_for_a_while_only(start: bytes, hurried: str) -> None:
-    with connected(hurried) as line:
+@pytest.mark.parametrize("start", [b"", b"GET", GET_REQUEST, GET_REQUEST + b"\r\n" + GET_REQUEST])
+def test_a_request_is_waited_for_a_while_only(start: bytes, hasty_app: str) -> None:
+    with connect(hasty_app) as line:
         line.sendall(start)
-        # After an answer uvicorn waits for five seconds, unless there is some of the next request.
+        # After an answer uvicorn waits five seconds, unless the next request has begun.
         assert seconds_until_cut(line) < SECONDS + 6
 
 
-def test_headers_that_drip_are_cut_too(hurried: str) -> None:
-    with connected(hurried) as line, pytest.raises(OSError):
+def test_headers_that_drip_are_cut_too(hasty_app: str) -> None:
+    with connect(hasty_app) as line, pytest.raises(ConnectionError):  # noqa: PT012
         for _ in range(40):
             line.sendall(b"G")
             time.sleep(SECONDS / 10)
 
 
-def test_who_comes_back_later_on_the_same_connection_is_answered(hurried: str) -> None:
-    place = urlsplit(hurried)
+def test_who_comes_back_later_on_the_same_connection_is_answered(hasty_app: str) -> None:
+    place = urlsplit(hasty_app)
     line = http.client.HTTPConnection(str(place.hostname), place.port, timeout=30)
     for wait in (SECONDS * 1.2, 0, 0):
         line.request("GET", "/robots.txt")
@@ -91,10 +91,10 @@ def test_who_comes_back_later_on_the_same_connection_is_answered(hurried: str) -
     line.close()
 
 
-def test_an_answer_that_takes_long_is_not_cut(hurried: str) -> None:
-    with httpx.Client(base_url=f"{hurried}/gradio_api", timeout=60) as api:
-        cat = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
-        event = begun(api, "deep_dream", {"image": cat, "iterations": 40})
+def test_an_answer_that_takes_long_is_not_cut(hasty_app: str) -> None:
+    with httpx.Client(base_url=f"{hasty_app}/gradio_api", timeout=60) as api:
+        cat = {"path": upload(api, EXAMPLES / "cat.jpg")}
+        event = begin(api, "deep_dream", {"image": cat, "iterations": 40})
         start = time.monotonic()
         with api.stream("GET", f"/call/deep_dream/{event}") as answer:
             for _ in answer.iter_lines():
@@ -104,10 +104,10 @@ def test_an_answer_that_takes_long_is_not_cut(hurried: str) -> None:
                 raise AssertionError("the answer broke off")
 
 
-def test_who_takes_nothing_of_an_answer_is_cut(hurried: str) -> None:
-    with httpx.Client(base_url=f"{hurried}/gradio_api", timeout=60) as api:
-        path = uploaded(api, ("large.png", bytes(LARGE)))
-    with connected(hurried) as line:
+def test_who_takes_nothing_of_an_answer_is_cut(hasty_app: str) -> None:
+    with httpx.Client(base_url=f"{hasty_app}/gradio_api", timeout=60) as api:
+        path = upload(api, ("large.png", bytes(LARGE_BYTES)))
+    with connect(hasty_app) as line:
         line.sendall(f"GET /gradio_api/file={path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
         time.sleep(STALLED + 3)
         came = 0
@@ -116,11 +116,11 @@ def test_who_takes_nothing_of_an_answer_is_cut(hurried: str) -> None:
                 came += len(chunk)
         except OSError:
             pass
-    assert 0 < came < LARGE
+    assert 0 < came < LARGE_BYTES
 
 
-class Taken:
-    """The transport and the clock of a connection, of which so much is left at each timer."""
+class FakeTransport:
+    """A connection's transport and clock; `left` are the unsent bytes at each timer."""
 
     def __init__(self, *left: int) -> None:
         self.left, self.is_cut = list(left), False
@@ -148,7 +148,7 @@ def test_who_takes_an_answer_slowly_is_not_cut_while_anything_is_taken(
     left: list[int], is_cut: bool
 ) -> None:
     connection: Any = Connection.__new__(Connection)
-    connection.transport = connection.loop = taken = Taken(*left)
+    connection.transport = connection.loop = taken = FakeTransport(*left)
     connection.flow = SimpleNamespace(pause_writing=lambda: None, resume_writing=lambda: None)
     connection._stall_timer = None
     connection.pause_writing()
@@ -156,30 +156,30 @@ def test_who_takes_an_answer_slowly_is_not_cut_while_anything_is_taken(
 
 
 def test_an_upgrade_is_answered_as_any_request_and_nonsense_fills_no_log(
-    hurried: str, log: Path
+    hasty_app: str, log: Path
 ) -> None:
     said = log.read_text()
     for _ in range(3):
-        with connected(hurried) as line:
-            line.sendall(GET + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        with connect(hasty_app) as line:
+            line.sendall(GET_REQUEST + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n")
             assert line.recv(100).startswith(b"HTTP/1.1 200")
     for _ in range(20):
-        with connected(hurried) as line:
+        with connect(hasty_app) as line:
             line.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
             assert line.recv(100).startswith(b"HTTP/1.1 400")
     assert len(log.read_text()[len(said) :].splitlines()) <= 1
 
 
-class Line:
-    """A connection from an address, as far as others look at it."""
+class FakeConnection:
+    """A connection from an address, with what `Connections` reads of it."""
 
     def __init__(self, address: str) -> None:
         self.address, self.is_open, self.is_sending = public_address(address), True, False
         self.transport = SimpleNamespace(abort=lambda: setattr(self, "is_open", False))
 
 
-def entered(connections: Connections, *addresses: str) -> list[Any]:
-    lines: list[Any] = [Line(address) for address in addresses]
+def enter_all(connections: Connections, *addresses: str) -> list[Any]:
+    lines: list[Any] = [FakeConnection(address) for address in addresses]
     for line in lines:
         connections.enter(line)
     return lines
@@ -187,25 +187,25 @@ def entered(connections: Connections, *addresses: str) -> list[Any]:
 
 def test_who_waits_longest_without_a_request_gives_way() -> None:
     connections = Connections(4)
-    first, second, third, fourth = lines = entered(connections, *["127.0.0.1"] * 4)
+    first, second, _, fourth = lines = enter_all(connections, *["127.0.0.1"] * 4)
     connections.update(first, True)
     connections.update(second, True)
-    connections.update(second, False)  # It has its answer, and waits again.
-    (fifth,) = entered(connections, "127.0.0.1")
+    connections.update(second, False)  # It was answered, and waits again.
+    (fifth,) = enter_all(connections, "127.0.0.1")
     assert [each.is_open for each in (*lines, fifth)] == [True, True, False, True, True]
     for line in (fourth, second, fifth):
         connections.update(line, True)
-    (sixth,) = entered(connections, "127.0.0.1")  # All are answered: the first one began first.
+    (sixth,) = enter_all(connections, "127.0.0.1")  # All are answered; the first one waits longest.
     assert not first.is_open and sixth.is_open
 
 
 def test_of_those_that_are_answered_one_that_still_sends_gives_way_first() -> None:
     connections = Connections(3)
-    lines = entered(connections, *["127.0.0.1"] * 3)
+    lines = enter_all(connections, *["127.0.0.1"] * 3)
     for line in lines:
         connections.update(line, True)
     lines[1].is_sending = True
-    entered(connections, "127.0.0.1")
+    enter_all(connections, "127.0.0.1")
     assert [line.is_open for line in lines] == [True, False, True]
 
 
@@ -221,19 +221,19 @@ def test_a_system_that_allows_fewer_open_files_than_it_says_is_believed(
 
         monkeypatch.setattr(resource, "setrlimit", refuse)
         assert raise_open_files() == 256
-    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # It is clamped in silence.
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)  # It is clamped silently.
     assert raise_open_files() == 256
 
 
 def test_one_public_address_has_a_quarter_at_most() -> None:
     connections = Connections(8)
-    (other,) = entered(connections, "93.184.215.14")
-    mine = entered(connections, *(f"2606:2800:21f:cb07::{number}" for number in range(4)))
+    (other,) = enter_all(connections, "93.184.215.14")
+    mine = enter_all(connections, *(f"2606:2800:21f:cb07::{number}" for number in range(4)))
     assert [each.is_open for each in (other, *mine)] == [True, True, True, False, False]
     connections.leave(mine[0])
-    connections.leave(mine[0])  # Twice is once.
-    assert all(each.is_open for each in entered(connections, "2606:2800:21f:cb07::9"))
-    assert all(each.is_open for each in entered(connections, *["10.0.0.1"] * 5))
+    connections.leave(mine[0])  # Twice counts once.
+    assert all(each.is_open for each in enter_all(connections, "2606:2800:21f:cb07::9"))
+    assert all(each.is_open for each in enter_all(connections, *["10.0.0.1"] * 5))
 
 
 def test_what_strangers_can_have_said_is_said_once_a_minute_in_a_line() -> None:

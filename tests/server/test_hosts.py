@@ -1,4 +1,4 @@
-"""By which names the app answers, and which pages may use it, at home and where it is open."""
+"""The host names that the app answers to, and the pages that may use it, at home and in public."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dream import DreamError
 from dream.page.server.hosts import VARIABLE, HostCheck, allowed_hosts
 from tests.conftest import EXAMPLES
 from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.server import served
+from tests.support.server import run_app
 
 API = "/gradio_api"
 PHOTO = {"files": ("cat.jpg", (EXAMPLES / "cat.jpg").read_bytes())}
@@ -27,13 +27,13 @@ PHOTO = {"files": ("cat.jpg", (EXAMPLES / "cat.jpg").read_bytes())}
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def posted(address: str, **headers: str) -> httpx.Response:
-    """What is answered to an upload."""
+def post_photo(address: str, **headers: str) -> httpx.Response:
+    """Upload a photo with those headers."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.post(f"{address}{API}/upload", files=PHOTO, headers=names, timeout=30)
 
 
-def message(answer: httpx.Response) -> str:
+def refusal_message(answer: httpx.Response) -> str:
     assert answer.status_code == 403, answer.text
     (said,) = answer.json()["detail"]
     assert "\n" not in said["message"]
@@ -45,11 +45,11 @@ def message(answer: httpx.Response) -> str:
 def test_the_machines_own_names_are_answered_by_any_port(
     host: str, port: str, address: str
 ) -> None:
-    # Of which a tunnel has another, and a page's Origin has the tunnel's.
+    # A tunnel has another host, and a page's Origin has the tunnel's.
     name = host + port.format(own=urlsplit(address).port)
     assert httpx.get(address, headers={"host": name}).status_code == 200
-    assert posted(address, host=name).status_code == 200
-    assert posted(address, host=name, origin=f"http://{name}").status_code == 200
+    assert post_photo(address, host=name).status_code == 200
+    assert post_photo(address, host=name, origin=f"http://{name}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_other_names_are_refused_whatever_leads_them_here(host: str, address: st
     name = host.format(own=urlsplit(address).port)
     for path in ("/", "/config", f"{API}/info", "/none", "/favicon.ico"):
         answer = httpx.get(address + path, headers={"host": name})
-        assert f"whoever runs the app can allow it with {VARIABLE}=" in message(answer)
-    assert message(posted(address, host=name, origin=f"http://{name}"))
-    assert message(posted(address, x_forwarded_host=name or "x"))
+        assert f"whoever runs the app can allow it with {VARIABLE}=" in refusal_message(answer)
+    assert refusal_message(post_photo(address, host=name, origin=f"http://{name}"))
+    assert refusal_message(post_photo(address, x_forwarded_host=name or "x"))
     asked = {"host": name, "origin": f"http://{name}", "access-control-request-method": "POST"}
-    assert message(httpx.request("OPTIONS", f"{address}{API}/upload", headers=asked))
+    assert refusal_message(httpx.request("OPTIONS", f"{address}{API}/upload", headers=asked))
 
 
 @pytest.mark.parametrize(
@@ -79,28 +79,28 @@ def test_other_names_are_refused_whatever_leads_them_here(host: str, address: st
 )
 def test_other_pages_neither_send_nor_read_anything(origin: str, address: str) -> None:
     page = origin.format(own=urlsplit(address).netloc)
-    assert "may not use the app" in message(posted(address, origin=page))
+    assert "may not use the app" in refusal_message(post_photo(address, origin=page))
     for path in ("/config", f"{API}/info", f"{API}/queue/data?session_hash=x"):
         answer = httpx.get(address + path, headers={"origin": page})
-        assert message(answer) and "access-control-allow-origin" not in answer.headers
+        assert refusal_message(answer) and "access-control-allow-origin" not in answer.headers
 
 
 def test_a_browser_that_names_no_page_says_whether_it_is_another_one(address: str) -> None:
     for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
-        assert posted(address, sec_fetch_site=site).status_code == status
-        # A link to the page is followed from anywhere.
+        assert post_photo(address, sec_fetch_site=site).status_code == status
+        # Any site may link to the page.
         assert httpx.get(address, headers={"sec-fetch-site": site}).status_code == 200
-    assert posted(address, sec_fetch_site="none").status_code == 200
+    assert post_photo(address, sec_fetch_site="none").status_code == 200
 
 
-OPENED = (
+OPEN_SETTINGS = (
     *({"GRADIO_SERVER_NAME": name} for name in ("0.0.0.0", "::", "[::]", "192.168.0.2", "box")),
     *({"SPACE_HOST": "someone-dreams.hf.space"}, {"GRADIO_SHARE": "True"}),
     {"SYSTEM": "spaces", "SPACE_ID": "someone/dreams"},
 )
 
 
-@pytest.mark.parametrize("environment", OPENED)
+@pytest.mark.parametrize("environment", OPEN_SETTINGS)
 def test_a_server_that_is_open_to_others_answers_by_any_name(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +146,7 @@ def test_what_is_no_name_in_the_environment_is_said_in_a_line(
         ({"host": "dreams.example.org", "origin": "https://dreams.example.org"}, 200),
         ({"host": "127.0.0.1:7860", "origin": "https://dreams.example.org"}, 200),
         ({"host": "127.0.0.1:7860", "x-forwarded-host": "dreams.example.org"}, 200),
-        ({"host": "localhost:7860", "origin": "http://localhost:5173"}, 200),  # Being developed.
+        ({"host": "localhost:7860", "origin": "http://localhost:5173"}, 200),  # In development.
         ({"host": "localhost:7860", "origin": "http://localhost:5174"}, 403),
         ({"host": "[2001:db8::1]:7860", "origin": "http://[2001:db8::1]:7860"}, 200),
         ({"host": "[2001:db8::1]"}, 200),
@@ -176,8 +176,8 @@ def test_behind_a_proxy_its_name_is_answered_however_it_is_passed_on(
 
 
 @pytest.fixture(scope="module")
-def elsewhere() -> Iterator[str]:
-    """A page on another port of this machine."""
+def other_page() -> Iterator[str]:
+    """Serve a page on another port of this machine."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -194,7 +194,7 @@ def elsewhere() -> Iterator[str]:
         server.shutdown()
 
 
-SEND = """async ([address, mode]) => {
+SEND_SCRIPT = """async ([address, mode]) => {
   const body = new FormData();
   body.append("files", new Blob(["blind"]), "blind.png");
   const sent = fetch(`${address}/gradio_api/upload`, { method: "POST", mode, body });
@@ -204,24 +204,24 @@ SEND = """async ([address, mode]) => {
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
-def test_in_a_browser_no_other_page_uploads_or_reads(tmp_path: Path, elsewhere: str) -> None:
+def test_in_a_browser_no_other_page_uploads_or_reads(tmp_path: Path, other_page: str) -> None:
     files = tmp_path / "files"
     with (
-        served(tmp_path / "log", GRADIO_TEMP_DIR=str(files)) as address,
+        run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(files)) as address,
         sync_playwright() as playwright,
     ):
         port = urlsplit(address).port
         rebound = f"--host-resolver-rules=MAP evil.example 127.0.0.1:{port}"
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rebound])
         page = browser.new_page()
-        page.goto(f"http://{elsewhere}/")
+        page.goto(f"http://{other_page}/")
         for mode in ("cors", "no-cors"):
-            assert page.evaluate(SEND, [address, mode]) in ("nothing was read", "")
+            assert page.evaluate(SEND_SCRIPT, [address, mode]) in ("nothing was read", "")
         answer = page.goto("http://evil.example/config")
         assert answer and answer.status == 403 and VARIABLE in answer.text()
-        assert VARIABLE in page.evaluate(SEND, ["", "cors"])
+        assert VARIABLE in page.evaluate(SEND_SCRIPT, ["", "cors"])
         assert not list(files.rglob("blind.png"))
         page.goto(address)
-        assert "blind.png" in page.evaluate(SEND, ["", "cors"])
+        assert "blind.png" in page.evaluate(SEND_SCRIPT, ["", "cors"])
         assert len(list(files.rglob("blind.png"))) == 1
         browser.close()

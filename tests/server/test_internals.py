@@ -1,4 +1,4 @@
-"""What the app is built on inside libraries, and what they write into its log."""
+"""Library internals that the app relies on, and what libraries log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_gradio_that_lost_some_of_it_ends_the_start_in_one_line(
 
     with monkeypatch.context() as change:
         change.delattr(gr.Blocks, "get_config_file")
-        with pytest.raises(DreamError, match="lacks Blocks.get_config_file") as refusal:
+        with pytest.raises(DreamError, match=r"lacks Blocks.get_config_file") as refusal:
             check_gradio()
         assert str(refusal.value).isprintable() and "pip install gradio==" in str(refusal.value)
     with monkeypatch.context() as change:

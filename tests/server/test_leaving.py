@@ -1,4 +1,4 @@
-"""Who leaves, or is killed, midway: nothing is held, and the next start finds its way."""
+"""Visitors and servers that leave midway hold nothing, and the next start works."""
 
 from __future__ import annotations
 
@@ -18,55 +18,58 @@ from dream.page.blocks import upload_name
 from dream.page.server.temp_files import FOLDER_PREFIX
 from dream.page.widgets.saved_visit import EXAMPLE_DREAM
 from tests.conftest import EXAMPLES
-from tests.support.api import served_by, uploaded
-from tests.support.server import served
+from tests.support.api import find_listener, upload
+from tests.support.server import run_app
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-# A server to which what others left is old at once.
-IMPATIENT = "from dream.page.server import temp_files; temp_files.MAX_AGE_SECONDS = 0.5; import app; app.main()"
+# A server that removes files which others left after half a second.
+APP_SCRIPT = (
+    "from dream.page.server import temp_files; temp_files.MAX_AGE_SECONDS = 0.5;"
+    "import app; app.main()"
+)
 
 
-def soon(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
-    """Whether it becomes so within that time."""
+def becomes_true(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
+    """Return whether `is_so` becomes true within that time."""
     until = time.monotonic() + seconds
     while not (came := is_so()) and time.monotonic() < until:
         time.sleep(0.1)
     return came
 
 
-def events(address: str) -> tuple[dict[str, Any], dict[int, Any]]:
-    """The events of a page by name, and the values that its components open with."""
+def page_events(address: str) -> tuple[dict[str, Any], dict[int, Any]]:
+    """Return the page's events by name, and its components' initial values."""
     config = httpx.get(f"{address}/config").json()
     values = {each["id"]: each["props"].get("value") for each in config["components"]}
     return {each["api_name"]: each for each in config["dependencies"]}, values
 
 
-def called(api: httpx.Client, event: Any, *data: Any, **about: Any) -> httpx.Response:
+def send_event(api: httpx.Client, event: Any, *data: Any, **about: Any) -> httpx.Response:
     body = {"fn_index": event["id"], "data": data, "session_hash": uuid.uuid4().hex}
     return api.post(f"/run/{event['api_name']}", json=body, **about)
 
 
 def test_who_leaves_while_a_zip_is_packed_leaves_no_half_of_one(tmp_path: Path) -> None:
     with (
-        served(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "files")) as address,
+        run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "files")) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
-        packed = events(address)[0]["packed"]
-        name = upload_name(uploaded(api, EXAMPLE_DREAM))
+        packed = page_events(address)[0]["packed"]
+        name = upload_name(upload(api, EXAMPLE_DREAM))
         visit = {"shown": [name] * 3, "recipe": "", "dreams": [[name] * 3] * 12}
-        assert called(api, packed, visit).status_code == 200
-        process = served_by(int(address.rpartition(":")[2]))
+        assert send_event(api, packed, visit).status_code == 200
+        process = find_listener(int(address.rpartition(":")[2]))
         before = len(os.listdir(f"/proc/{process}/task"))
         for _ in range(3):
             with pytest.raises(httpx.ReadTimeout):
-                called(api, packed, visit, timeout=0.01)
-        made = lambda: list((tmp_path / "files").rglob("dreams.zip"))  # noqa: E731
-        assert soon(lambda: len(made()) == 4)
-        assert all(map(zipfile.is_zipfile, made()))
+                send_event(api, packed, visit, timeout=0.01)
+        folder = tmp_path / "files"
+        assert becomes_true(lambda: len(list(folder.rglob("dreams.zip"))) == 4)
+        assert all(map(zipfile.is_zipfile, folder.rglob("dreams.zip")))
         assert not list((tmp_path / "files").rglob(".*.part"))
         assert len(os.listdir(f"/proc/{process}/task")) <= before + 4
-        assert called(api, packed, visit).status_code == 200
+        assert send_event(api, packed, visit).status_code == 200
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
@@ -76,31 +79,31 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
     files, log = tmp_path / "files", tmp_path / "log"
     about = {"GRADIO_TEMP_DIR": str(files), "DREAM_TIME_LIMIT": "600"}
     with (
-        served(log, **about) as address,
+        run_app(log, **about) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
-        mine = (EXAMPLES / "cat.jpg").read_bytes() + b"."  # What ships is there after a restart.
-        photo = {"path": uploaded(api, ("mine.jpg", mine))}
+        mine = (EXAMPLES / "cat.jpg").read_bytes() + b"."  # A shipped file would survive a restart.
+        photo = {"path": upload(api, ("mine.jpg", mine))}
         given = {"image": photo, "seconds": 10, "max_side": 128, "octaves": 1, "iterations": 4}
         event = api.post("/call/v2/zoom", json=given).json()["event_id"]
-        process = served_by(int(address.rpartition(":")[2]))
+        process = find_listener(int(address.rpartition(":")[2]))
         assert process
-        with pytest.raises(httpx.HTTPError), api.stream("GET", f"/call/zoom/{event}") as answers:
-            assert soon(lambda: bool(list(files.rglob("*.parts/*"))))
+        with pytest.raises(httpx.HTTPError), api.stream("GET", f"/call/zoom/{event}") as answers:  # noqa: PT012
+            assert becomes_true(lambda: bool(list(files.rglob("*.parts/*"))))
             os.kill(process, signal.SIGKILL)
             for _ in answers.iter_lines():
                 pass
     (left,) = files.glob(f"{FOLDER_PREFIX}*")
-    assert list(left.rglob("*.parts"))  # A killed process sweeps nothing.
+    assert list(left.rglob("*.parts"))  # A killed process removes nothing.
     with (
-        served(log, "-c", IMPATIENT, **about) as address,
+        run_app(log, "-c", APP_SCRIPT, **about) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
-        assert soon(lambda: not left.exists())
-        open_page = events(address)[0]["open_page"]
+        assert becomes_true(lambda: not left.exists())
+        open_page = page_events(address)[0]["open_page"]
         name = upload_name(photo["path"])
         visit = {"shown": [name] * 3, "recipe": "{}", "dreams": [[name] * 3]}
-        answer = called(api, open_page, {"photo": name}, visit, None)
+        answer = send_event(api, open_page, {"photo": name}, visit, None)
         assert answer.status_code == 200
         lost = "the last dream, dreams of this visit (1), the photo"
         assert f"No longer on the server: {lost}" in answer.text

@@ -1,4 +1,4 @@
-"""Links to pictures: which addresses are asked, and how long and how much they may answer."""
+"""Links to images: which addresses are fetched, for how long and how many bytes."""
 
 from __future__ import annotations
 
@@ -24,20 +24,14 @@ from dream.page.server import links
 from dream.page.server.links import LinkFetcher, fetch_link
 from tests.conftest import EXAMPLES
 
-# What names of this test's own resolve to.
+# The addresses of this test's host names.
 RESOLVED = {"public.example": "127.0.0.1", "metadata.example": "100.100.100.200"}
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-@pytest.fixture(scope="module")
-def api(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as client:
-        yield client
-
-
-class Links(http.server.BaseHTTPRequestHandler):
-    """Answers links: a picture, one that drips, one that never ends, and ways to elsewhere."""
+class LinkHandler(http.server.BaseHTTPRequestHandler):
+    """Serves an image, a slow one, an endless one, and redirects."""
 
     def do_GET(self) -> None:
         if self.path.startswith("/to="):
@@ -61,7 +55,7 @@ class Links(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(bytes(1_000_000))
             self.wfile.write((EXAMPLES / "cat.jpg").read_bytes())
         except OSError:
-            pass  # The other side has had enough.
+            pass  # The client closed the connection.
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -69,7 +63,7 @@ class Links(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An address that passes for a public one, whose name is public.example."""
+    """Serve links at public.example, which passes as public; yield the address."""
 
     async def validated(host: str) -> str:
         if host not in RESOLVED:
@@ -83,7 +77,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr("dream.page.server.links.is_public", is_public_or_here)
     monkeypatch.setattr("dream.page.server.links.MAX_UPLOAD_BYTES", 3_000_000)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Links)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), LinkHandler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://public.example:{server.server_port}"
@@ -129,13 +123,13 @@ def test_a_link_that_drips_or_never_ends_or_leads_astray_is_refused(
 
 def test_what_was_asked_for_is_not_compressed(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    answer = Links.do_GET
+    answer = LinkHandler.do_GET
 
-    def look(self: Links) -> None:
+    def look(self: LinkHandler) -> None:
         seen.append(self.headers["Accept-Encoding"])
         answer(self)
 
-    monkeypatch.setattr(Links, "do_GET", look)
+    monkeypatch.setattr(LinkHandler, "do_GET", look)
     asyncio.run(fetch_link(f"{site}/cat.jpg"))
     assert seen == ["identity"]
 
@@ -149,8 +143,8 @@ def test_nothing_is_fetched_where_the_disk_is_full(
     assert not list(tmp_path.iterdir())
 
 
-def calls_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]:
-    """What comes of calls with two links each, and how many links were fetched at a time."""
+def fetch_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]:
+    """Call with two links per address; return the outcomes and the most simultaneous fetches."""
     under_way: list[int] = [0]
 
     async def slow(_: str) -> str:
@@ -171,7 +165,7 @@ def calls_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]
     async def all_calls() -> list[str]:
         fetcher = LinkFetcher()
         said = await asyncio.gather(*(call(fetcher, each) for each in addresses))
-        assert await call(fetcher, addresses[0]) == said[0]  # All others are forgotten.
+        assert await call(fetcher, addresses[0]) == said[0]  # All others are dropped.
         return said
 
     with pytest.MonkeyPatch.context() as patch:
@@ -180,20 +174,20 @@ def calls_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]
 
 
 def test_few_links_are_fetched_at_a_time() -> None:
-    said, at_once = calls_at_once([""] * (links.MAX_CALLS + 2), 0.01)
+    said, at_once = fetch_at_once([""] * (links.MAX_CALLS + 2), 0.01)
     assert (
         said == [""] * links.MAX_CALLS + [refusal.SERVER_BUSY] * 2 and at_once == links.MAX_FETCHES
     )
 
 
 def test_a_public_address_has_a_quarter_of_the_calls_with_links() -> None:
-    said, _ = calls_at_once(["93.184.215.14"] * 6 + ["2606:2800:21f:cb07::/64"], 0.01)
+    said, _ = fetch_at_once(["93.184.215.14"] * 6 + ["2606:2800:21f:cb07::/64"], 0.01)
     assert said == [""] * 4 + [refusal.SERVER_BUSY] * 2 + [""]
 
 
 def test_all_links_of_a_call_have_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "CALL_SECONDS", 0.3)
-    said, _ = calls_at_once([""], 0.2)
+    said, _ = fetch_at_once([""], 0.2)
     assert said == ["the links of this call took more than 0.3 seconds"]
 
 
@@ -249,17 +243,17 @@ def test_public_addresses_are_public(address: str) -> None:
     assert is_public(address)
 
 
-OWN = (
+OWN_ADDRESSES = (
     *("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"),
     *("169.254.169.254", "10.0.0.1", "192.168.0.1", "user@127.0.0.1", "127.1", "[fd00::1]"),
 )
 
 
-@pytest.mark.parametrize("host", OWN)
+@pytest.mark.parametrize("host", OWN_ADDRESSES)
 def test_no_link_reaches_the_servers_own_network(host: str, api: httpx.Client) -> None:
     asked: list[str] = []
 
-    class Handler(Links):
+    class Handler(LinkHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
 

@@ -1,7 +1,7 @@
-"""The app as tools for LLMs: what an MCP client finds, and what the tools answer it.
+"""The app as tools for LLMs: what an MCP client finds, and what the tools answer.
 
-Gradio's extra "mcp" needs an older pydantic than the rest is tested with, so it is put into a
-folder of its own that comes first on the path of the app and of the client.
+Gradio's extra "mcp" needs an older pydantic than the other tests use, so it is installed into its
+own folder, which comes first on the path of the app and the client.
 """
 
 import base64
@@ -30,7 +30,7 @@ from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.attacks import send_strings, send_value_bombs
 from tests.support.packages import install
-from tests.support.server import served
+from tests.support.server import run_app
 
 CAT = EXAMPLES / "cat.jpg"
 PINS = ROOT / "tests" / "support" / "mcp-requirements.txt"
@@ -40,27 +40,27 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture(scope="module")
-def extra(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with gradio's extra "mcp"."""
+def mcp_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Install gradio's extra "mcp" into a folder."""
     folder = tmp_path_factory.mktemp("extra")
     install("--no-deps", "--target", str(folder), "-r", str(PINS))
     return str(folder)
 
 
 @pytest.fixture(scope="module")
-def address(extra: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=extra) as address:
+def address(mcp_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with run_app(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=mcp_folder) as address:
         yield address
 
 
 @dataclass(frozen=True)
-class Asker:
-    """A client of the server, in a process of its own."""
+class Session:
+    """A client of the server, in a subprocess."""
 
     process: subprocess.Popen[str]
 
     def ask(self, *calls: tuple[str, dict[str, Any]], progress: bool = True) -> dict[str, Any]:
-        """What it is told in a session."""
+        """Make calls in one session; return the client's answer."""
         assert self.process.stdin and self.process.stdout
         print(
             json.dumps([(*call, progress) for call in calls]), file=self.process.stdin, flush=True
@@ -69,38 +69,38 @@ class Asker:
         return answer
 
     def call(self, tool: str, progress: bool = True, **arguments: Any) -> Any:
-        """What a tool answers: whether that is an error, and its contents."""
+        """Call a tool; return whether it failed, and its contents."""
         (result,) = self.ask((tool, arguments), progress=progress)["results"]
         return result["isError"], result["content"]
 
 
 @pytest.fixture(scope="module")
-def mcp(address: str, extra: str) -> Iterator[Asker]:
+def mcp(address: str, mcp_folder: str) -> Iterator[Session]:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.support.mcp_client", address],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": extra},
+        env=os.environ | {"PYTHONPATH": mcp_folder},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        yield Asker(process)
+        yield Session(process)
         process.kill()
 
 
-def as_uri(path: Path) -> str:
+def to_data_uri(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 @pytest.fixture(scope="module")
-def tools(mcp: Asker) -> dict[str, dict[str, Any]]:
-    """The tools by name."""
+def tools(mcp: Session) -> dict[str, dict[str, Any]]:
+    """Return the tools by name."""
     answer = mcp.ask()
     assert answer["server"] == "Deep Dream"
     return {tool["name"]: tool for tool in answer["tools"]}
 
 
-def test_the_folder_holds_what_gradios_extra_asks_for(extra: str) -> None:
+def test_the_folder_holds_what_gradios_extra_asks_for(mcp_folder: str) -> None:
     pinned = {
         requirement.name: next(iter(requirement.specifier)).version
         for requirement in map(Requirement, re.findall(r"^[^#].*", PINS.read_text(), re.M))
@@ -113,8 +113,8 @@ def test_the_folder_holds_what_gradios_extra_asks_for(extra: str) -> None:
             and asked.marker.evaluate({"extra": "mcp"})
         ):
             assert asked.specifier.contains(pinned[asked.name]), asked
-    # Every one of them finds what it needs, in the folder or in the environment.
-    environment = os.environ | {"PYTHONPATH": extra}
+    # Each finds its requirements, in the folder or the environment.
+    environment = os.environ | {"PYTHONPATH": mcp_folder}
     subprocess.run([sys.executable, "-m", "pip", "check"], env=environment, check=True)
 
 
@@ -131,7 +131,7 @@ def test_the_tools_are_the_endpoints_with_their_parameters_and_defaults(
         needed = [key for key, each in parameters.items() if not each["parameter_has_default"]]
         assert schema.get("required", []) == needed, name
         for key, parameter in parameters.items():
-            # Gradio leaves a default of 0, false or nothing out of a schema.
+            # Gradio omits falsy defaults from a schema.
             default = parameter["parameter_default"] if key not in needed else None
             assert schema["properties"][key].get("default") == (default or None), (name, key)
 
@@ -142,43 +142,43 @@ def test_every_tool_and_parameter_is_explained_in_whole_sentences(
     for name, tool in tools.items():
         assert len(tool["description"]) > 40, name
         for parameter, schema in tool["inputSchema"]["properties"].items():
-            # Gradio reads one line of each: what goes on in the next is lost.
+            # Gradio reads one line of each and drops the next.
             assert re.fullmatch(r"\S.{14,}\.", schema.get("description", "")), (name, parameter)
 
 
-def recipe_behind(link: str, folder: Path) -> DreamRecipe:
-    """The recipe in the file that an address gives."""
+def linked_recipe(link: str, folder: Path) -> DreamRecipe:
+    """Download a file; return its recipe."""
     (folder / "dream.png").write_bytes(httpx.get(link).raise_for_status().content)
     return read_recipe(folder / "dream.png", DreamRecipe)
 
 
-def test_an_llm_dreams_and_sees_the_dream(mcp: Asker, engine: Engine, tmp_path: Path) -> None:
-    error, (picture, link, said) = mcp.call("deep_dream", image=as_uri(CAT), **QUICK)
+def test_an_llm_dreams_and_sees_the_dream(mcp: Session, engine: Engine, tmp_path: Path) -> None:
+    error, (picture, link, said) = mcp.call("deep_dream", image=to_data_uri(CAT), **QUICK)
     assert not error and picture["type"] == "image" and picture["mimeType"] == "image/png"
     recipe = DreamRecipe(**QUICK)
     *_, frame = engine.dream(load_image(CAT), recipe)
     seen = Image.open(io.BytesIO(base64.b64decode(picture["data"])))
     assert seen.tobytes() == frame.picture().tobytes()
     assert str(engine.settle(recipe).to_dict()) == said["text"]
-    found = recipe_behind(link["text"].removeprefix("Image URL: "), tmp_path)
+    found = linked_recipe(link["text"].removeprefix("Image URL: "), tmp_path)
     assert found == engine.settle(recipe)
 
 
 def test_a_client_that_asks_for_no_progress_gets_the_address_of_the_dream(
-    address: str, mcp: Asker, engine: Engine, tmp_path: Path
+    address: str, mcp: Session, engine: Engine, tmp_path: Path
 ) -> None:
-    error, (said,) = mcp.call("deep_dream", False, image=as_uri(CAT), **QUICK)
+    error, (said,) = mcp.call("deep_dream", False, image=to_data_uri(CAT), **QUICK)
     (link,) = re.findall(rf"'url': '({address}/gradio_api/file=[^']+\.png)'", said["text"])
-    assert not error and recipe_behind(link, tmp_path) == engine.settle(DreamRecipe(**QUICK))
+    assert not error and linked_recipe(link, tmp_path) == engine.settle(DreamRecipe(**QUICK))
 
 
-def test_the_presets_are_told(mcp: Asker) -> None:
+def test_the_presets_are_told(mcp: Session) -> None:
     error, (said,) = mcp.call("presets")
     assert not error
     assert said["text"] == str({name: recipe.to_dict() for name, recipe in presets().items()})
 
 
-def test_channels_and_class_images_are_made(mcp: Asker) -> None:
+def test_channels_and_class_images_are_made(mcp: Session) -> None:
     shown = ("visualize_channel", {"channels": "7,80", "size": 64, "steps": 2})
     made = ("class_image", {"target": "flamingo", "size": 64, "steps": 2})
     channels, flamingo = mcp.ask(shown, made)["results"]
@@ -198,8 +198,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_what_is_wrong_is_said(progress: bool, mcp: Asker) -> None:
-    base = {"image": as_uri(CAT), **QUICK}
+def test_what_is_wrong_is_said(progress: bool, mcp: Session) -> None:
+    base = {"image": to_data_uri(CAT), **QUICK}
     calls = [("deep_dream", base | wrong) for wrong, _ in WRONG]
     results = mcp.ask(*calls, progress=progress)["results"]
     for result, (_, message) in zip(results, WRONG, strict=True):
@@ -207,7 +207,9 @@ def test_what_is_wrong_is_said(progress: bool, mcp: Asker) -> None:
         assert result["isError"] and re.search(message, said["text"])
 
 
-def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, mcp: Asker) -> None:
+def test_an_address_within_the_servers_own_network_is_not_fetched(
+    address: str, mcp: Session
+) -> None:
     with CAT.open("rb") as file:
         (path,) = httpx.post(f"{address}/gradio_api/upload", files={"files": file}).json()
     link = f"{address}/gradio_api/file={path}"
@@ -217,7 +219,7 @@ def test_an_address_within_the_servers_own_network_is_not_fetched(address: str, 
 
 
 def test_no_tool_has_the_server_upload_a_file_of_its_own(address: str) -> None:
-    # Gradio's client, which the server uses for itself, uploads what a dict names.
+    # Gradio's client, which the server uses internally, uploads files that a dict names.
     image = {"path": str(CAT), "meta": {"_type": "gradio.FileData"}}
     given = {"name": "deep_dream", "arguments": {"image": image}}
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": given}
@@ -231,7 +233,7 @@ def test_large_bodies_stop_nobody_and_larger_ones_are_refused(address: str) -> N
         assert send_strings(address, 8, size, path).statuses == {413: 8}
     assert send_value_bombs(address, 1, values=1_000_000, path=path).statuses == {413: 1}
     seen = send_strings(address, 8, MAX_MCP_BYTES - 4, path)
-    assert seen.statuses.keys() <= {200, 400, 406}, seen  # It is no message of MCP's.
+    assert seen.statuses.keys() <= {200, 400, 406}, seen  # This is no MCP message.
     assert seen.peak - seen.before < 250 and seen.longest_wait < 3
 
 

@@ -1,4 +1,4 @@
-"""What the page's own events do for strangers: nothing is broken, held, read or fed by nonsense."""
+"""The page's private events survive nonsense: nothing breaks, hangs, leaks or fills up."""
 
 from __future__ import annotations
 
@@ -29,23 +29,26 @@ from dream.page.call_limits import (
 )
 from dream.page.widgets import components
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, uploaded
+from tests.support.api import JSON, upload
 from tests.support.event_fuzz import fuzz_events
-from tests.support.server import served
-from tests.support.stream import streaming
+from tests.support.server import run_app
+from tests.support.stream import open_stream
 
-# Of an own server: what fits by chance is dreamed for so long, and a stopped video waited for.
-TIME_LIMIT, PATIENCE = 2, 8.0
-SERVER = f"import app; from dream.page import video_stream; video_stream.STOP_TIMEOUT_SECONDS = {PATIENCE}; app.main()"
+# Seconds that this file's own server dreams at most, and waits for a stopped video.
+TIME_LIMIT, STOP_TIMEOUT = 2, 8.0
+SERVER = (
+    "import app; from dream.page import video_stream;"
+    f"video_stream.STOP_TIMEOUT_SECONDS = {STOP_TIMEOUT}; app.main()"
+)
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")
 def own_address(log: Path) -> Iterator[str]:
-    """A server that these tests have for themselves."""
+    """Run a server for this file alone; yield its address."""
     about = {"SYSTEM": "", "SPACE_ID": "", "SPACE_HOST": "", "DREAM_TIME_LIMIT": str(TIME_LIMIT)}
-    with served(log, "-c", SERVER, **about) as address:
+    with run_app(log, "-c", SERVER, **about) as address:
         yield address
 
 
@@ -63,8 +66,8 @@ def events(own_address: str) -> dict[str, Any]:
     return {each["api_name"]: each for each in config["dependencies"] if each["backend_fn"]}
 
 
-def asked(api: httpx.Client, name: str, **body: Any) -> tuple[int, Any]:
-    """What an un-queued event answers to that body; 1e400 where it says infinity."""
+def send_event(api: httpx.Client, name: str, **body: Any) -> tuple[int, Any]:
+    """Post a body to an un-queued event, infinity as 1e400; return the status and message."""
     content = json.dumps({"data": [], "session_hash": "one", **body}).replace("Infinity", "1e400")
     answer = api.post(f"/run/{name}", content=content, headers=JSON)
     said = answer.json()
@@ -100,7 +103,7 @@ def test_nonsense_is_refused_in_one_line(
     about = {"fn_index": event["id"], "trigger_id": (event["targets"] or [[None]])[0][0]}
     if name == "apply_preset":
         about.pop("trigger_id")
-    status, answer = asked(api, name, **about | body)
+    status, answer = send_event(api, name, **about | body)
     assert said in answer and answer.isprintable() and status in (422, 500)
     assert "Traceback" not in log.read_text()
 
@@ -110,7 +113,7 @@ def test_an_event_that_has_no_handler_and_a_dream_past_the_queue_are_refused(
 ) -> None:
     config = httpx.get(f"{own_address}/config").json()
     inert = next(each["id"] for each in config["dependencies"] if not each["backend_fn"])
-    assert "in the browser only" in asked(api, "x", fn_index=inert)[1]
+    assert "in the browser only" in send_event(api, "x", fn_index=inert)[1]
     answer = api.post("/run/deep_dream", json={"data": [None] * 25})
     assert answer.status_code == 404
 
@@ -123,7 +126,7 @@ def test_a_fuzzer_finds_no_event_that_breaks(own_address: str, log: Path) -> Non
 
 
 def test_a_fault_of_ours_with_sane_input_is_not_taken_for_nonsense() -> None:
-    """So Gradio writes its traceback into the log, where the operator sees it."""
+    """Gradio logs its traceback, where the operator sees it."""
 
     async def call() -> None:
         with ValidatedBlocks() as page:
@@ -137,14 +140,11 @@ def test_a_fault_of_ours_with_sane_input_is_not_taken_for_nonsense() -> None:
 def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
     api: httpx.Client, events: dict[str, Any]
 ) -> None:
-    """Sixty of one session, and sixty more of one each: forty took all threads there were."""
-    path = Path(uploaded(api, ("film.mp4", b"none as yet")))
+    """Sixty of one session and sixty sessions of one: forty took all threads."""
+    path = Path(upload(api, ("film.mp4", b"none as yet")))
     parts_of_it = path.with_name(f".{path.name}.parts")
     parts_of_it.mkdir()
-    about = {
-        "fn_index": events["_stopped_video"]["id"],
-        "data": [upload_name(str(path)), None],
-    }
+    about = {"fn_index": events["_stopped_video"]["id"], "data": [upload_name(str(path)), None]}
     said: list[str] = []
 
     def wait(session: str) -> None:
@@ -161,8 +161,8 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
     for session in ("other", "another"):
         answer = api.post("/run/presets", json={"data": [], "session_hash": session})
         assert answer.status_code == 200
-    assert time.monotonic() - start < PATIENCE / 2
-    assert sum(thread.is_alive() for thread in threads) >= 60  # They do wait.
+    assert time.monotonic() - start < STOP_TIMEOUT / 2
+    assert sum(thread.is_alive() for thread in threads) >= 60  # They are waiting.
     assert said == [TOO_MANY_CALLS] * 20
     parts_of_it.rmdir()
     for thread in threads:
@@ -222,7 +222,7 @@ def test_a_full_line_of_zips_and_videos_is_not_that_of_a_page_that_opens() -> No
 
 
 def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> None:
-    """Of a public address, which a proxy does not tell, a few calls run, and not many wait."""
+    """A public address that no proxy hides may run a few calls and queue some more."""
     opened = threading.Event()
     stranger: Any = SimpleNamespace(client=SimpleNamespace(host="9.9.9.9"))
     visitor: Any = SimpleNamespace(client=SimpleNamespace(host="8.8.8.8"))
@@ -247,10 +247,10 @@ def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> Non
 def test_opening_the_page_reads_its_pictures_in_a_thread(
     api: httpx.Client, events: dict[str, Any]
 ) -> None:
-    """A visit names a photo that takes a while to read: the server answers others meanwhile."""
+    """While it reads a visit's large photo, the server answers others."""
     large = io.BytesIO()
     Image.new("RGB", (5000, 5000), "red").save(large, "PNG")
-    settings = {"photo": upload_name(uploaded(api, ("photo.png", large.getvalue()))), "seed": 1}
+    settings = {"photo": upload_name(upload(api, ("photo.png", large.getvalue()))), "seed": 1}
     about = {"fn_index": events["open_page"]["id"], "data": [settings, None, None]}
 
     def open_page(number: int) -> int:
@@ -270,16 +270,14 @@ def test_another_session_neither_feeds_nor_stops_a_run_whose_id_it_knows(
 ) -> None:
     red, blue = (Image.new("RGB", (64, 48), each) for each in ("red", "blue"))
     ids: list[str] = []
-    with streaming(own_address, ids) as send:
+    with open_stream(own_address, ids) as send:
         assert send(red)
         event, session = ids
         stolen = {"data": [None] * 5, "session_hash": "thief", "fn_index": 0, "event_id": event}
         seen = [api.post(door, json=stolen) for door in (f"/stream/{event}", "/cancel")]
         assert [each.status_code for each in seen] == [404, 404]
-        assert (
-            api.post("/reset", json={"event_id": event}).status_code == 200
-        )  # Which does nothing.
-        assert send(blue)  # It goes on.
+        assert api.post("/reset", json={"event_id": event}).status_code == 200  # It does nothing.
+        assert send(blue)  # It continues.
         own = {**stolen, "session_hash": session}
         assert api.post("/cancel", json=own).status_code == 200
         with pytest.raises(DreamError):
@@ -287,9 +285,9 @@ def test_another_session_neither_feeds_nor_stops_a_run_whose_id_it_knows(
 
 
 def test_presets_wait_for_no_dream(api: httpx.Client, events: dict[str, Any]) -> None:
-    """The line of dreams is full; what does not dream is answered all the same, every time."""
-    photo = {"path": uploaded(api, EXAMPLES / "cat.jpg")}
-    # Of a price within the limit, since others leave the line as soon as it is their turn.
+    """Events that do not dream are answered although the queue of dreams is full."""
+    photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
+    # Within the cost limit, since others would leave the queue at their turn.
     given = {"image": photo, "max_side": 160, "octaves": 1, "iterations": 40}
 
     def dream(_: int) -> int:

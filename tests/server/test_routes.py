@@ -1,4 +1,4 @@
-"""Which of Gradio's routes are open, and that nobody writes into the log by any of them."""
+"""Gradio's open routes are listed, and none lets a stranger write into the log."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from gradio.routes import App, file_upload_statuses
 from dream.page.server import upload_progress
 from dream.page.server.routes import OPEN_ROUTES
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.api import begun, called, uploaded
+from tests.support.api import begin, call, upload
 
 API = "/gradio_api"
-# Of no use to the page, the API, its clients or MCP. What a new Gradio adds is in neither list: see
-# what it does before it goes into one.
-SHUT = """
+# Not used by the page, the API, its clients or MCP. A new Gradio's routes are in neither list:
+# check what they do before you add them to one.
+CLOSED_ROUTES = """
 GET /gradio_api/app_id/
 POST /gradio_api/component_server
 POST /gradio_api/component_server/
@@ -80,16 +80,10 @@ GET /svelte/{path:path}
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-@pytest.fixture(scope="module")
-def api(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=address + API, timeout=60) as client:
-        yield client
-
-
 def routes(inside: Iterable[Any]) -> Iterator[str]:
-    """The routes of an app, and of what is included in it, as "METHOD path"."""
+    """Yield the routes of an app and of its included routers as "METHOD path"."""
     for route in inside:
-        # FastAPI includes routers as objects of their own from 0.165 on, before as their routes.
+        # FastAPI includes routers as objects since 0.165, before that as their routes.
         if included := getattr(getattr(route, "original_router", route), "routes", None):
             yield from routes(included)
         else:
@@ -97,19 +91,19 @@ def routes(inside: Iterable[Any]) -> Iterator[str]:
 
 
 def test_every_route_of_the_installed_gradio_is_open_or_shut_on_purpose() -> None:
-    async def created() -> App:  # In a loop, of which Gradio would leave one behind.
+    async def created() -> App:  # In a loop, since Gradio would leave one open.
         with gr.Blocks() as page:
             gr.Button()
         return App.create_app(page)
 
     gradios = set(routes(asyncio.run(created()).routes))
     ours = set(itertools.chain(*OPEN_ROUTES.values()))
-    assert gradios - ours == set(SHUT)
+    assert gradios - ours == set(CLOSED_ROUTES)
     narrowed = {"GET /pwa_icon/192", "GET /pwa_icon/512"}
     assert {row for row in ours - gradios if f"{API}/mcp" not in row} == narrowed
 
 
-@pytest.mark.parametrize("row", SHUT)
+@pytest.mark.parametrize("row", CLOSED_ROUTES)
 def test_a_route_that_is_shut_is_not_there(row: str, address: str) -> None:
     method, _, path = row.partition(" ")
     answer = httpx.request(method, address + re.sub("{[^}]*}", "1", path), timeout=5)
@@ -155,8 +149,8 @@ def test_a_file_is_served_by_path_and_by_name_in_parts_and_with_no_header_of_the
     api: httpx.Client,
 ) -> None:
     photo = (EXAMPLES / "cat.jpg").read_bytes()
-    path = uploaded(api, EXAMPLES / "cat.jpg")
-    page = uploaded(api, ("page.html", b"<script>alert(1)</script>"))
+    path = upload(api, EXAMPLES / "cat.jpg")
+    page = upload(api, ("page.html", b"<script>alert(1)</script>"))
     for name in (path, "/".join(Path(path).parts[-2:])):
         answer = api.get(f"/file={name}", headers={"range": "bytes=10-19", "x-mine": "secret"})
         assert answer.status_code == 206 and answer.content == photo[10:20]
@@ -184,7 +178,7 @@ def test_what_describes_the_page_names_no_path_of_the_server(address: str) -> No
 
 def test_an_event_is_not_there_once_its_answer_was_read(api: httpx.Client) -> None:
     small = {"channels": "7", "size": 64, "steps": 1}
-    event = begun(api, "visualize_channel", small)
+    event = begin(api, "visualize_channel", small)
     address = str(api.base_url)
     late: list[str] = []
 
@@ -194,7 +188,7 @@ def test_an_event_is_not_there_once_its_answer_was_read(api: httpx.Client) -> No
     other = threading.Thread(target=read_too)
     other.start()
     api.get(f"/call/visualize_channel/{event}")
-    other.join(8)  # Both wait for one end, which one of them is told.
+    other.join(8)  # Both wait for the same end; one of them gets it.
     assert late and not other.is_alive()
     for name in (
         "call/visualize_channel/",
@@ -235,7 +229,7 @@ def test_the_progress_of_an_upload_that_is_under_way_is_kept_for_who_asks_again(
     async def ask_twice() -> None:
         with upload_progress.bounded_progress("long", is_upload=True):
             file_upload_statuses.track("long")
-            for _ in range(2):  # The line of the first is cut.
+            for _ in range(2):  # The first connection is cut.
                 with upload_progress.bounded_progress("long", is_upload=False):
                     assert await asyncio.wait_for(file_upload_statuses.is_tracked("long"), 1)
                 await asyncio.sleep(0.01)
@@ -246,9 +240,7 @@ def test_the_progress_of_an_upload_that_is_under_way_is_kept_for_who_asks_again(
 
 
 def exchange(address: str, *lines: str | bytes, body: bytes = b"", wait: float = 5) -> str:
-    """The beginning of what a server answers to a request of those lines; `wait` 0 is to cut the
-    connection instead of reading.
-    """
+    """Send a request; return the answer's start, or cut the connection if `wait` is 0 seconds."""
     host = address.rpartition("/")[2]
     head = [line.encode("latin-1") if isinstance(line, str) else line for line in lines]
     if not any(line.lower().startswith(b"host:") for line in head):
@@ -274,7 +266,7 @@ def test_nonsense_leaves_nothing_in_the_log(address: str, app_log: Path) -> None
     start = app_log.stat().st_size
     paths = {
         re.sub("{[^}]*}", "none", row.partition(" ")[2])
-        for row in (*itertools.chain(*OPEN_ROUTES.values()), *SHUT)
+        for row in (*itertools.chain(*OPEN_ROUTES.values()), *CLOSED_ROUTES)
     }
     forged = f"{API}/custom_component/x%0AFORGED%1b%07/client/b/c"
     for turn, path in enumerate(sorted(paths | {forged, f"{API}/file=card.jpg"})):
@@ -321,7 +313,7 @@ def test_who_breaks_off_leaves_no_traceback_in_the_log(address: str, app_log: Pa
     for path in ("queue/data?session_hash=none", "upload_progress?upload_id=none"):
         exchange(address, f"GET {API}/{path} HTTP/1.1", wait=0)
     with httpx.Client(base_url=address + API, timeout=60) as api:
-        event = begun(api, "visualize_channel", {"channels": "7"})
+        event = begin(api, "visualize_channel", {"channels": "7"})
         for route in (
             f"call/x/none?session_hash={event}",
             f"queue/data?session_hash={event}&session_hash=none",
@@ -329,12 +321,12 @@ def test_who_breaks_off_leaves_no_traceback_in_the_log(address: str, app_log: Pa
         ):
             assert api.get(f"/{route}").status_code == 404
         exchange(address, f"GET {API}/call/x/{event} HTTP/1.1", wait=0)
-        assert called(api, "presets", {})[0]  # The others were dealt with by then.
-    # Nothing but what the reader of forms warns of.
-    assert is_a_line_at_most(app_log.read_bytes()[start:])
+        assert call(api, "presets", {})[0]  # The others have been handled by then.
+    # Only the form parser's warning.
+    assert is_one_line(app_log.read_bytes()[start:])
 
 
-def is_a_line_at_most(said: bytes) -> bool:
+def is_one_line(said: bytes) -> bool:
     return said.count(b"\n") <= 1 and said.decode().strip().isprintable()
 
 
@@ -343,4 +335,4 @@ def test_what_is_no_request_leaves_a_line_a_minute_at_most(address: str, app_log
     for nonsense in ("\x16\x03\x01\x1b]0;x\x07", "PRI * HTTP/2.0", "GET / HTTP/9.9", "GET"):
         for _ in range(5):
             exchange(address, nonsense)
-    assert is_a_line_at_most(app_log.read_bytes()[start:])
+    assert is_one_line(app_log.read_bytes()[start:])

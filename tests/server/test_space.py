@@ -1,8 +1,8 @@
-"""A Space, rehearsed: what a Space gets, installed and started as a Space does it.
+"""A Space's files, installed and started as a Space does.
 
-The app runs on the Python and the Gradio that README names, in an environment of its own with what
-requirements.txt asks for and nothing else: no constraints, so today's newest. Where root starts it,
-it runs as a user who may write to a home and a folder for temporary files, and nowhere else.
+The app runs on README's Python and Gradio, in an environment with requirements.txt alone, without
+constraints and so with today's newest versions. Started by root, it runs as a user who may write to
+a home and a folder for temporary files only.
 """
 
 import ast
@@ -27,16 +27,16 @@ from huggingface_hub import SpaceCard
 from dream import ClassRecipe, DreamRecipe, Engine, VideoRecipe, ZoomRecipe, load_image, read_recipe
 from dream.files.video_reader import read_video_info
 from dream.tensors import to_tensor
-from tests.conftest import EXAMPLES, ROOT, change, on_threads
+from tests.conftest import EXAMPLES, ROOT, change, use_threads
 from tests.support.packages import install
-from tests.support.server import free_port, running
-from tests.support.sync import sent_files
+from tests.support.server import free_port, run_server
+from tests.support.sync import space_files
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
 CARD: dict[str, Any] = SpaceCard((ROOT / "README.md").read_text(encoding="utf-8")).data.to_dict()
 IS_ROOT = os.geteuid() == 0
-# A user that nobody is: what belongs to it was written by the app.
+# An unused user id: its files were written by the app.
 USER = 61184
 AS_USER: dict[str, Any] = {"user": USER, "group": USER, "extra_groups": []} if IS_ROOT else {}
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can start it as another user")
@@ -46,28 +46,28 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 
-def as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProcess[str]":
-    """Run something as that user."""
+def run_as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProcess[str]":
+    """Run a command as `USER`."""
     return subprocess.run(
         [str(each) for each in command], cwd="/", capture_output=True, text=True, **AS_USER, **about
     )
 
 
 @pytest.fixture(scope="module")
-def machine() -> Iterator[Path]:
-    """A folder with the app, its environment, and the home and temporary files of its user."""
+def space_folder() -> Iterator[Path]:
+    """Make a folder with the app, its environment, and its user's home and temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="space-"))
     umask = os.umask(0o022)
     try:
         folder.chmod(0o755)
-        for name in sent_files():
+        for name in space_files():
             (folder / "app" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / "app" / name)
         for own in ("home", "temp"):
             (folder / own).mkdir()
             if IS_ROOT:
                 os.chown(folder / own, USER, USER)
-        base = [str(python_for_everyone(folder)), str(folder / "venv")]
+        base = [str(find_shared_python(folder)), str(folder / "venv")]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LD_LIBRARY_PATH", str(folder / "python" / "lib"))
             uv = [sys.executable, "-m", "uv", "venv", "-q", "--python"]
@@ -78,14 +78,12 @@ def machine() -> Iterator[Path]:
             yield folder
     finally:
         os.umask(umask)
-        # Several gigabytes: the next tests need not wait for it, but their end does.
+        # Several gigabytes: removed while the next tests run, but before they end.
         atexit.register(subprocess.Popen(["rm", "-rf", folder]).wait)
 
 
-def python_for_everyone(folder: Path) -> Path:
-    """The Python that README names where there is one, or that of these tests: a copy of it in that
-    folder where it lies in a home closed to others.
-    """
+def find_shared_python(folder: Path) -> Path:
+    """Return README's Python, else the tests' own; copy it to `folder` if its home is closed."""
     name = f"python{CARD['python_version']}"
     installed = sorted(Path.home().glob(f".pyenv/versions/*/bin/{name}"))
     told = (
@@ -94,11 +92,11 @@ def python_for_everyone(folder: Path) -> Path:
     for python in (shutil.which(name), *installed, sys.executable):
         if python:
             asked = subprocess.run([python, "-c", told], capture_output=True, text=True)
-            if not asked.returncode:  # A shim of pyenv's may lead nowhere.
+            if not asked.returncode:  # A pyenv shim may lead nowhere.
                 break
     base, name = Path(asked.stdout.split()[0]), asked.stdout.split()[1]
     with suppress(PermissionError):
-        if not as_user(base / "bin" / name, "-c", told).returncode:
+        if not run_as_user(base / "bin" / name, "-c", told).returncode:
             return base / "bin" / name
     (folder / "python" / "bin").mkdir(parents=True)
     copy = Path(shutil.copy2(base / "bin" / name, folder / "python" / "bin"))
@@ -111,7 +109,7 @@ def python_for_everyone(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Space:
-    """A Space that runs: where, after how many seconds of processors, and its log."""
+    """A running Space: its address, the CPU seconds it took to start, and its log."""
 
     address: str
     seconds: float
@@ -119,15 +117,15 @@ class Space:
 
 
 @pytest.fixture(scope="module")
-def space(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
-    """The app, as a Space of two cores and no GPU starts it."""
+def space(space_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    """Run the app as a Space of two cores without a GPU does."""
     port = free_port()
     environment = {
-        "PATH": f"{machine}/venv/bin:{PATH}",
+        "PATH": f"{space_folder}/venv/bin:{PATH}",
         "LD_LIBRARY_PATH": os.environ["LD_LIBRARY_PATH"],
-        "HOME": str(machine / "home"),
-        "TMPDIR": str(machine / "temp"),
-        "PYTHONPATH": str(machine / "app"),
+        "HOME": str(space_folder / "home"),
+        "TMPDIR": str(space_folder / "temp"),
+        "PYTHONPATH": str(space_folder / "app"),
         "PYTHONUNBUFFERED": "1",
         "SYSTEM": "spaces",
         "SPACE_ID": "someone/deep-dream",
@@ -148,25 +146,22 @@ def space(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         "HF_HUB_OFFLINE": "1",
     }
     log = tmp_path_factory.mktemp("space") / "log"
-    with running(
-        [str(machine / "venv" / "bin" / "python"), "app.py"],
+    with run_server(
+        [str(space_folder / "venv" / "bin" / "python"), "app.py"],
         log,
         port,
-        cwd=machine / "app",
+        cwd=space_folder / "app",
         env=environment,
         **AS_USER,
     ) as address:
-        yield Space(address, worked(machine / "app"), log)
+        yield Space(address, cpu_seconds(space_folder / "app"), log)
 
 
-def worked(folder: Path) -> float:
-    """For how many seconds the processes in that folder have worked: no clock, as others work too.
-
-    0 where there is no /proc.
-    """
+def cpu_seconds(folder: Path) -> float:
+    """Return the CPU seconds of processes in that folder, 0 where there is no /proc."""
     ticks = 0
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # It has ended.
+        with suppress(OSError):  # The process has ended.
             if (process / "cwd").resolve() == folder:
                 told = (process / "stat").read_text().rpartition(")")[2].split()
                 ticks += int(told[11]) + int(told[12])
@@ -179,12 +174,12 @@ def client(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Client:
     return Client(space.address, verbose=False, download_files=files)
 
 
-def test_its_gradio_is_the_one_that_readme_names(machine: Path) -> None:
+def test_its_gradio_is_the_one_that_readme_names(space_folder: Path) -> None:
     told = (
         "from importlib.metadata import distributions as d; import sys; "
         "print({e.name: e.version for e in d()} | {'python': sys.version})"
     )
-    said = as_user(machine / "venv/bin/python", "-c", told).stdout
+    said = run_as_user(space_folder / "venv/bin/python", "-c", told).stdout
     versions: dict[str, str] = ast.literal_eval(said)
     assert versions["gradio"] == CARD["sdk_version"]
     if shutil.which(f"python{CARD['python_version']}"):
@@ -194,16 +189,16 @@ def test_its_gradio_is_the_one_that_readme_names(machine: Path) -> None:
 
 
 @needs_root
-def test_its_user_can_write_to_home_and_temporary_files_alone(machine: Path) -> None:
+def test_its_user_can_write_to_home_and_temporary_files_alone(space_folder: Path) -> None:
     for folder in ("home", "temp"):
-        assert as_user("touch", machine / folder / "mine").returncode == 0
-    inside = [machine / each for each in (".", "app", "app/dream", "venv", "venv/lib")]
+        assert run_as_user("touch", space_folder / folder / "mine").returncode == 0
+    inside = [space_folder / each for each in (".", "app", "app/dream", "venv", "venv/lib")]
     outside = [Path(each) for each in ("/", "/usr", "/etc", "/root", "/var/lib")]
     for place in (*inside, *outside, ROOT):
-        tried = as_user("touch", place / "mine")
+        tried = run_as_user("touch", place / "mine")
         assert tried.returncode and "Permission denied" in tried.stderr, place
-    assert as_user("rm", machine / "app" / "app.py").returncode
-    assert as_user("sh", "-c", f"echo >> {machine}/app/app.py").returncode
+    assert run_as_user("rm", space_folder / "app" / "app.py").returncode
+    assert run_as_user("sh", "-c", f"echo >> {space_folder}/app/app.py").returncode
 
 
 def test_it_answers_in_time(space: Space) -> None:
@@ -216,9 +211,9 @@ def test_it_answers_in_time(space: Space) -> None:
 def test_it_dreams_what_python_dreams(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DREAM_PRECISION", raising=False)  # A Space has none.
     path, recipe = client.predict(handle_file(str(CAT)), **QUICK, api_name="/deep_dream")
-    with on_threads(2):  # as many as the Space has cores
+    with use_threads(2):  # As many as the Space's cores.
         *_, frame = Engine("cpu").dream(load_image(CAT), DreamRecipe(**QUICK))
-    # Its torch may be a newer one than that of these tests.
+    # Its torch may be newer than the tests'.
     assert change(load_image(path), to_tensor(frame.picture())) < 1
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)
 
@@ -243,27 +238,29 @@ def test_it_zooms_and_dreams_a_video(client: Client) -> None:
     )
 
 
-def test_it_keeps_pictures_of_channels_in_its_home(client: Client, machine: Path) -> None:
+def test_it_keeps_pictures_of_channels_in_its_home(client: Client, space_folder: Path) -> None:
     client.predict(channels="7", size=64, steps=2, api_name="/visualize_channel")
-    (kept,) = (machine / "home" / ".cache" / "dream").glob("*.png")
+    (kept,) = (space_folder / "home" / ".cache" / "dream").glob("*.png")
     assert kept.name.startswith("dreamlet-inception4c-7-")
     assert not IS_ROOT or kept.stat().st_uid == USER
 
 
 @needs_root
-def test_it_writes_to_its_home_and_temporary_files_alone(client: Client, machine: Path) -> None:
-    client.predict(api_name="/presets")  # It still runs.
-    assert any((machine / "temp").rglob("*.png"))
-    # Where everyone may write it could; such a file would be found.
+def test_it_writes_to_its_home_and_temporary_files_alone(
+    client: Client, space_folder: Path
+) -> None:
+    client.predict(api_name="/presets")  # The app still runs.
+    assert any((space_folder / "temp").rglob("*.png"))
+    # It could write where everyone may; such a file would be found.
     stray = Path(tempfile.gettempdir(), f"stray-{USER}")
-    assert as_user("touch", stray).returncode == 0
+    assert run_as_user("touch", stray).returncode == 0
     apart = ["-path", "/proc", "-o", "-path", "/sys"]
     for own in ("home", "temp"):
-        apart += ["-o", "-path", str(machine / own)]
+        apart += ["-o", "-path", str(space_folder / own)]
     found = subprocess.run(
         ["find", "/", "(", *apart, ")", "-prune", "-o", "-uid", str(USER), "-print"],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # What went away meanwhile.
+        stderr=subprocess.DEVNULL,  # Files that disappeared meanwhile.
         text=True,
     ).stdout.splitlines()
     stray.unlink()
@@ -273,6 +270,6 @@ def test_it_writes_to_its_home_and_temporary_files_alone(client: Client, machine
 def test_its_log_has_no_errors(client: Client, space: Space) -> None:
     log = space.log.read_text()
     wrong = {line for line in log.splitlines() if re.search(r"(Error|Warning): ", line)}
-    # A real Space has that package; it is for developing on the Space itself.
+    # A real Space has that package, for development on the Space.
     assert wrong <= {"RuntimeError: `spaces` package is required to run hot-reloading in Spaces"}
     assert "with SSR" not in log  # The app serves its page itself, with its card.

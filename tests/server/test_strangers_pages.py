@@ -1,6 +1,4 @@
-"""What a page of somebody else's may not do through the app: run under its address, or reach the
-operator's account at the hub.
-"""
+"""A stranger's page neither runs under the app's address nor reaches the operator's hub account."""
 
 from __future__ import annotations
 
@@ -15,12 +13,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.support.api import called
+from tests.support.api import call
 from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.server import served
+from tests.support.server import run_app
 
 TOKEN = "hf_dummy"
-# The app, to which a host of strangers on this machine passes for a public one.
+# The app, which takes a stranger's host on this machine for a public one.
 APP = """
 import safehttpx
 
@@ -41,7 +39,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 @dataclass
 class Listener:
-    """Both the host of strangers and the hub; `requests` are all that reached it."""
+    """The stranger's host and the hub in one; `requests` are all that reached it."""
 
     port: int
     requests: list[str] = field(default_factory=list)
@@ -51,14 +49,14 @@ class Listener:
 def listener() -> Iterator[Listener]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path != "/favicon.ico":  # Which Chromium asks for when it likes.
+            if self.path != "/favicon.ico":  # Chromium requests it at any time.
                 heard.requests.append(f"{self.path} {self.headers.get('Authorization', '')}")
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
             self.wfile.write(SCRIPT)
 
-        do_POST = do_PUT = do_HEAD = do_GET
+        do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
@@ -72,10 +70,10 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(scope="module")
 def address(listener: Listener, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The app of an operator who is logged in at the hub."""
+    """Run the app of an operator who is logged in at the hub."""
     hub = {"HF_ENDPOINT": f"http://127.0.0.1:{listener.port}", "HF_HUB_OFFLINE": "0"}
     log: Path = tmp_path_factory.mktemp("strangers") / "log"
-    with served(log, "-c", APP, HF_TOKEN=TOKEN, **hub) as address:
+    with run_app(log, "-c", APP, HF_TOKEN=TOKEN, **hub) as address:
         yield address
 
 
@@ -98,7 +96,7 @@ def test_no_page_of_strangers_is_served_under_the_apps_address(
     link = f"{address}/gradio_api/{spelling}://evil.example:{listener.port}/evil.png"
     answer = page.goto(link)
     assert answer and answer.status == 404
-    page.wait_for_timeout(500)  # In which a script would run.
+    page.wait_for_timeout(500)  # A script would run in these.
     assert page.title() != "it ran" and not listener.requests
     page.close()
     for method in ("GET", "HEAD"):
@@ -110,7 +108,7 @@ def test_no_page_on_another_port_reads_the_operators_buckets(
     address: str, listener: Listener, browser: Browser
 ) -> None:
     page = browser.new_page()
-    # Idle: what that page's own script asks for has come.
+    # Idle: the requests of that page's script have ended.
     page.goto(f"http://127.0.0.1:{listener.port}/", wait_until="networkidle")
     listener.requests.clear()
     read = """async ([address, path]) => {
@@ -131,9 +129,9 @@ def test_no_run_is_written_to_a_bucket(address: str, listener: Listener) -> None
     listener.requests.clear()
     header = {"x-gradio-history-bucket": "someone/else"}
     with httpx.Client(base_url=f"{address}/gradio_api", headers=header, timeout=60) as api:
-        good, _ = called(api, "visualize_channel", {"channels": "7", "size": 64, "steps": 1})
+        good, _ = call(api, "visualize_channel", {"channels": "7", "size": 64, "steps": 1})
         assert good
         answer = api.post("/run-history/connect", json={"bucket_id": "someone/else"})
         assert answer.status_code == 404
-    time.sleep(2)  # Gradio writes after it has answered.
+    time.sleep(2)  # Gradio writes after its answer.
     assert not [each for each in listener.requests if TOKEN in each or "bucket" in each]

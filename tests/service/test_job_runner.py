@@ -1,4 +1,4 @@
-"""What the tabs ask for runs the same here and in a process that is lent a GPU."""
+"""Jobs run the same here and in a process with a leased GPU."""
 
 import itertools
 import os
@@ -56,7 +56,7 @@ from dream.service.job_runner import MAX_LEASE_SECONDS, PREVIEW_SIDE, JobRunner,
 from tests.conftest import EXAMPLES
 from tests.support import nights
 from tests.support.lend import Lender
-from tests.support.videos import panned, steady
+from tests.support.videos import pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 
@@ -67,16 +67,16 @@ def lender() -> Lender:
 
 
 @pytest.fixture
-def lent(engine: Engine, lender: Lender) -> JobRunner:
+def runner(engine: Engine, lender: Lender) -> JobRunner:
     return JobRunner(engine, lender)
 
 
-def as_decorated_elsewhere(duration: Any) -> Callable[..., Any]:
-    """What `spaces.GPU` is where no GPUs are lent."""
+def undecorated_gpu(duration: Any) -> Callable[..., Any]:
+    """Return the decorator that `spaces.GPU` is outside ZeroGPU."""
     return lambda run: run
 
 
-@pytest.mark.parametrize("lend", [None, as_decorated_elsewhere, Lender()])
+@pytest.mark.parametrize("lend", [None, undecorated_gpu, Lender()])
 def test_a_dream_is_the_same_wherever_it_runs(
     engine: Engine, cat: Tensor, quick: DreamRecipe, lend: Any
 ) -> None:
@@ -87,19 +87,19 @@ def test_a_dream_is_the_same_wherever_it_runs(
     assert last.values == expected.values
 
 
-def test_all_other_work_crosses_too(engine: Engine, lent: JobRunner, cat: Tensor) -> None:
+def test_all_other_work_crosses_too(engine: Engine, runner: JobRunner, cat: Tensor) -> None:
     engine.cache.max_bytes = 0
     channels = [ChannelRecipe(channel=each, size=64, steps=2) for each in (3, 9)]
     *_, expected = engine.channels(channels)
-    *_, frame = lent.render(channels)
+    *_, frame = runner.render(channels)
     assert frame.channels == (3, 9) and frame.values == expected.values
     assert frame.pictures()[1].tobytes() == expected.pictures()[1].tobytes()
-    *_, raised = lent.render([ChannelRecipe(channel=3, size=96, steps=4)], cat)
+    *_, raised = runner.render([ChannelRecipe(channel=3, size=96, steps=4)], cat)
     assert raised.channels == (3,)
     recipe = ClassRecipe(size=64, steps=3)
-    *_, (shown, verdict) = lent.render_class_image(recipe)
+    *_, (shown, verdict) = runner.render_class_image(recipe)
     assert shown.finished and verdict == engine.verdict(shown.tensor, engine.settle(recipe))
-    response, frames = lent.respond_and_render(cat, ChannelRecipe(size=48, steps=2), 3)
+    response, frames = runner.respond_and_render(cat, ChannelRecipe(size=48, steps=2), 3)
     here = engine.response(cat)
     *_, frame = frames
     assert [*frame.channels] == [each.channel for each in here.top(3)]
@@ -108,50 +108,50 @@ def test_all_other_work_crosses_too(engine: Engine, lent: JobRunner, cat: Tensor
 
 
 def test_more_seconds_are_asked_for_what_takes_longer_and_never_too_many(
-    lent: JobRunner, lender: Lender, cat: Tensor, quick: DreamRecipe
+    runner: JobRunner, lender: Lender, cat: Tensor, quick: DreamRecipe
 ) -> None:
     for recipe in (quick, quick.with_changes(max_side=448, iterations=100)):
-        expected = lent.estimate_seconds([lent.engine.settle(recipe)], (300, 451))
-        next(lent.render([recipe], cat))
-        assert expected < lender.asked[-1] <= MAX_LEASE_SECONDS
-    assert lender.asked[0] < lender.asked[1]
+        expected = runner.estimate_seconds([runner.engine.settle(recipe)], (300, 451))
+        next(runner.render([recipe], cat))
+        assert expected < lender.durations[-1] <= MAX_LEASE_SECONDS
+    assert lender.durations[0] < lender.durations[1]
     with pytest.raises(DreamError, match=r"about \d+ seconds of GPU time, and the limit is 60"):
-        lent.render([DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000))
-    assert len(lender.asked) == 2
+        runner.render([DreamRecipe(max_side=2000, iterations=100)], torch.zeros(1, 3, 2000, 2000))
+    assert len(lender.durations) == 2
 
 
 def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
-    lent: JobRunner, lender: Lender, cat: Tensor
+    runner: JobRunner, lender: Lender, cat: Tensor
 ) -> None:
     with pytest.raises(PictureError, match="the network needs"):
-        lent.render([DreamRecipe(max_side=32)], cat)
+        runner.render([DreamRecipe(max_side=32)], cat)
     with pytest.raises(PictureError, match="the network needs"):
-        lent.respond_and_render(cat[:, :, :8], ChannelRecipe(), 8)
+        runner.respond_and_render(cat[:, :, :8], ChannelRecipe(), 8)
     with pytest.raises(PictureError, match="the network needs"):
-        lent.render_class_image(ClassRecipe(size=32), cat)
-    assert not lender.asked
+        runner.render_class_image(ClassRecipe(size=32), cat)
+    assert not lender.durations
 
 
 def test_channels_that_are_kept_ask_for_no_gpu(lender: Lender) -> None:
     engine = Engine("cpu", shipped=[EXAMPLES / "channels"])
     (frame,) = JobRunner(engine, lender).render([ChannelRecipe(channel=20)], use_cache=True)
-    assert frame.finished and not lender.asked
+    assert frame.finished and not lender.durations
 
 
-def broken(engine: Engine, seconds: float) -> Generator[Frame, None, None]:
+def raise_out_of_memory(engine: Engine, seconds: float) -> Generator[Frame, None, None]:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.")
     yield
 
 
-def test_too_little_memory_is_said_in_a_sentence(engine: Engine, lent: JobRunner) -> None:
-    for work in (lent, JobRunner(engine)):
+def test_too_little_memory_is_said_in_a_sentence(engine: Engine, runner: JobRunner) -> None:
+    for work in (runner, JobRunner(engine)):
         with pytest.raises(DreamError, match="too much for the memory of the GPU; give a smaller"):
-            list(work._start_task(broken, 1.0))
+            list(work._start_task(raise_out_of_memory, 1.0))
 
 
 @pytest.fixture(params=["here", "lent"])
-def hurried(request: Any, engine: Engine, lender: Lender) -> JobRunner:
-    """Work that has a moment for what it takes to be quick."""
+def limited_runner(request: Any, engine: Engine, lender: Lender) -> JobRunner:
+    """Return a runner with a limit of 0.3 seconds."""
     work = JobRunner(engine, lender if request.param == "lent" else None)
     work.time_limit = 0.3
     work._slowdown = 0.0
@@ -159,24 +159,24 @@ def hurried(request: Any, engine: Engine, lender: Lender) -> JobRunner:
 
 
 def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
-    hurried: JobRunner, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+    limited_runner: JobRunner, cat: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dream.service.job_runner.LEASE_STARTUP_SECONDS", 0.3)
     recipe = DreamRecipe(max_side=128, octaves=1, iterations=100)
     monkeypatch.setattr("dream.service.job_runner.PREVIEW_SIDE", 100)
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slowly(0.05))
-    *before, last = hurried.render([recipe], cat)
+    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(0.05))
+    *before, last = limited_runner.render([recipe], cat)
     assert 0 < last.step < last.total == 100 and not last.finished
     assert not any(frame.ended for frame in before)
     said = rf"time was up after {last.step} of 100 steps, .* far it came; fewer steps or a smaller"
     assert re.match(said, last.ended)
-    # As large as it shall be, and the one that so many steps make.
-    *_, expected = hurried.engine.dream(cat, recipe.with_changes(iterations=last.step))
+    # It has the full size, and equals a dream of that many steps.
+    *_, expected = limited_runner.engine.dream(cat, recipe.with_changes(iterations=last.step))
     assert last.picture().tobytes() == expected.picture().tobytes()
 
 
-def slowly(seconds: float) -> Callable[..., Any]:
-    """The ascent, each step of which takes so much longer."""
+def slow_ascent(seconds: float) -> Callable[..., Any]:
+    """Return an ascent whose steps take that many seconds longer."""
 
     def ascend(*given: Any, **about: Any) -> Iterator[Any]:
         for step in ascent.gradient_ascent(*given, **about):
@@ -191,7 +191,7 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slowly(0.05))
+    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(0.05))
     work = JobRunner(engine)
     work.time_limit = 0.8
     work._slowdown = 0.0
@@ -199,7 +199,7 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     *_, (path, recipe) = api.deep_dream(work, CAT, small)
     assert path and path.endswith(".png") and load_image(path).shape[3] == 64
     assert recipe and recipe["ended"].startswith("time was up after ")
-    with pytest.raises(RecipeError, match="has no recipe"):  # It is not what the recipe makes.
+    with pytest.raises(RecipeError, match="has no recipe"):  # It would make another image.
         read_recipe(path)
     *_, (path, made, verdict) = api.class_image(work, None, {"size": 48, "steps": 50})
     assert made and "ended" in made and verdict and verdict["after"]
@@ -210,13 +210,13 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     *_, (items, where, answers) = api.top_channels(work, CAT, 90, 60, 2, channels)
     assert len(items) == 2 and where and answers
     assert [set(each) for each in answers] == [{"channel", "strength"}] * 2 + [{"ended"}]
-    # Of several dreams it is those that are done, and the one that is under way.
+    # Of several dreams the finished ones and the current one are kept.
     work.time_limit = 2.0
     *_, (path, recipes) = api.compare(work, CAT, "conv2", "1,2,3,4,5,6,7,8", small)
     assert path and recipes and 2 <= len(recipes) <= 8 and set(recipes[-1]) == {"ended"}
     assert [each["intensity"] for each in recipes[:-1]] == [*range(1, len(recipes))]
     assert load_image(path).shape[3] == len(recipes) * (64 + 6) + 6
-    # On the page it is what is downloaded then, and the status says why.
+    # The page downloads it, and the status says why.
     knobs = asdict(DreamRecipe(**small)) | {"mask": None}
     names = ("status", "view", "download")
     stream = deep_dream.stream_dream(work, CAT, (), random_seed=False, **knobs)
@@ -236,11 +236,11 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slowly(0.05))
+    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(0.05))
     work = JobRunner(engine)
     work._slowdown = 0.0
     small: dict[str, Any] = {"max_side": 48, "octaves": 1, "iterations": 1}
-    clip = str(steady(tmp_path / "clip.mp4", panned(60, speed=1)))
+    clip = str(write_video(tmp_path / "clip.mp4", pan(60, speed=1)))
     for ending in ("mp4", "webm", "gif"):
         work.time_limit = 1.0
         *_, (path, recipe, _) = api.zoom(work, CAT, ending, small | {"seconds": 20, "fps": 10})
@@ -248,7 +248,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
         count = read_video_info(path).frame_count
         said = rf"time was up after {count} of 200 frames; make the video shorter, or"
         assert re.match(said, recipe["ended"])
-        # The same again, and no more: what it is made of is in the file.
+        # The same again; the file holds its recipe.
         made = read_recipe(path, ZoomRecipe)
         assert made.frame_count == count and made.with_changes(seconds=20) == ZoomRecipe(
             **small, seconds=20, fps=10
@@ -273,7 +273,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     save_image(Image.new("RGB", (48, 32)), shown.file, DreamRecipe(**dreamed))
     *_, changes = stream_making_of(work, History(shown).to_browser(), "Once")
     assert "Time was up after" in changes["status"] and changes["made_download"].endswith(".mp4")
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slowly(2))
+    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(2))
     with pytest.raises(OutOfTime, match="time was up before the first frame was finished; fewer"):
         list(api.zoom(work, CAT, "mp4", small | {"iterations": 2}))
 
@@ -363,9 +363,9 @@ def test_the_machine_is_timed_and_each_dream_teaches_more(engine: Engine, cat: T
     assert work.estimate_seconds([recipe], (300, 451)) < before
 
 
-def test_nothing_is_run_beforehand_where_gpus_are_lent(lent: JobRunner, lender: Lender) -> None:
-    lent.warm_up(lent.engine.settle(DreamRecipe()))
-    assert not lender.asked and lent._slowdown == 1.0
+def test_nothing_is_run_beforehand_where_gpus_are_lent(runner: JobRunner, lender: Lender) -> None:
+    runner.warm_up(runner.engine.settle(DreamRecipe()))
+    assert not lender.durations and runner._slowdown == 1.0
 
 
 def test_busy_hours_never_keep_a_default_dream_out(
@@ -390,7 +390,7 @@ def test_channels_that_are_kept_teach_nothing_of_how_fast_the_machine_is(
     shipped = [ChannelRecipe(channel=channel) for channel in range(0, 320, 20)]
     for seed in (1001, 1002, 1003):
         one = ChannelRecipe(channel=7, size=64, steps=2, seed=seed)
-        # Priced alone: all the others are there.
+        # Estimated alone, since the others are cached.
         assert len(work.engine.plan([*shipped, one], use_cache=True)) == 2
         *_, frame = work.render([*shipped, one], use_cache=True)
         assert frame.finished and frame.done == 1
@@ -414,7 +414,7 @@ def test_the_next_photo_is_read_while_another_dreams(engine: Engine, tmp_path: P
     with closing(stream_render(work, [recipe], CAT)) as first:
         assert next(first).frame
         (tmp_path / "bad.png").write_bytes(b"no picture")
-        with pytest.raises(PictureError, match="bad.png is not an image"):
+        with pytest.raises(PictureError, match=r"bad.png is not an image"):
             stream_render(work, [recipe], str(tmp_path / "bad.png"))
         with (
             closing(stream_render(work, [recipe], CAT)) as second,
@@ -424,7 +424,7 @@ def test_the_next_photo_is_read_while_another_dreams(engine: Engine, tmp_path: P
         ):
             for stream in (second, third):
                 assert "1 dream before yours" in next(stream).status
-    # It is given up, and so is a turn that was waited for.
+    # It is released, and so is a turn it waited for.
     assert next(stream_render(work, [recipe], CAT)).frame
 
 
@@ -438,13 +438,13 @@ def test_a_spot_in_a_photo_that_is_read_at_a_half_is_in_pixels_of_its_file(
         raise DreamError("asked")
 
     exif, work, photo = Image.Exif(), JobRunner(engine), str(tmp_path / "large.jpg")
-    exif[274] = 6  # To be turned by a right angle.
+    exif[274] = 6  # Its orientation is a quarter turn.
     Image.new("L", (29_900, 2200)).save(photo, exif=exif)
     monkeypatch.setattr(work, "respond_and_render", ask)
     with pytest.raises(DreamError, match="asked"):
         list(stream_top_channels(work, photo, ChannelRecipe(), (2000, 29_000), 2))
     assert asked == [(2000.5 / 2200, 29_000.5 / 29_900)]
-    with pytest.raises(DreamError, match="the spot 2200, 5 .* is 2200 x 29900 pixels"):
+    with pytest.raises(DreamError, match=r"the spot 2200, 5 .* is 2200 x 29900 pixels"):
         stream_top_channels(work, photo, ChannelRecipe(), (2200, 5), 2)
 
 
@@ -491,7 +491,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", no_room)
-    with pytest.raises(PictureError, match="^the server cannot save images: No space"):
+    with pytest.raises(PictureError, match=r"^the server cannot save images: No space"):
         new_output_folder()
 
 
@@ -501,7 +501,7 @@ def test_a_night_of_dreams_leaves_memory_files_and_networks_bounded(
 ) -> None:
     for name, value in nights.environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    first, *_, last = nights.dreams(tmp_path, 30, 10)
+    first, *_, last = nights.make_dreams(tmp_path, 30, 10)
     assert last.done == 30 and last.networks == 1
     assert last.megabytes < 1.1 * first.megabytes
-    assert sum(path.stat().st_size for path in tmp_path.rglob("*.png")) < 3 * nights.KEPT
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.png")) < 3 * nights.MAX_KEPT_BYTES

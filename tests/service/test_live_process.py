@@ -1,4 +1,4 @@
-"""Live dreams in a process of their own, where GPUs are lent."""
+"""Live dreams in a subprocess, on ZeroGPU."""
 
 import os
 import sys
@@ -12,14 +12,14 @@ from dream.render.live import LiveDreamer
 from dream.render.loop import to_batch
 from dream.service import live_process
 from dream.service.live_process import MAX_SIDE, LiveProcess
-from tests.conftest import EXAMPLES, on_threads
+from tests.conftest import EXAMPLES, use_threads
 
 
 def test_its_process_works_on_the_cores_that_a_space_may_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CPU_CORES", "2")
-    with on_threads(3), open(os.devnull) as nothing_comes:
+    with use_threads(3), open(os.devnull) as nothing_comes:
         monkeypatch.setattr(sys, "stdin", nothing_comes)
         live_process.main()
         assert torch.get_num_threads() == 2
@@ -32,7 +32,7 @@ def test_a_process_of_its_own_dreams_the_same_smaller_and_goes(engine: Engine) -
     recipe, there = LiveRecipe(max_side=320), LiveProcess()
     mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
     for _ in range(2):
-        dream = there.dream_frame(seen, recipe)  # It shrinks what it is given.
+        dream = there.dream_frame(seen, recipe)  # It shrinks its frames.
         assert max(seen.size) == MAX_SIDE
         assert dream.tobytes() == mirror.dream_frame(seen, recipe.with_max_side(MAX_SIDE)).tobytes()
     with pytest.raises(DreamError, match="pixels"):
@@ -41,5 +41,5 @@ def test_a_process_of_its_own_dreams_the_same_smaller_and_goes(engine: Engine) -
     assert process and process.stdin
     process.stdin.close()
     assert process.wait(timeout=30) == 0
-    assert there.dream_frame(seen, recipe).size == dream.size  # By another one.
+    assert there.dream_frame(seen, recipe).size == dream.size  # By another process.
     there.close()

@@ -24,7 +24,7 @@ import httpx
 import numpy as np
 
 from tests.conftest import ROOT
-from tests.support.api import served_by
+from tests.support.api import find_listener
 from tests.support.attacks import (
     Attack,
     hold_half_sent_bodies,
@@ -32,13 +32,13 @@ from tests.support.attacks import (
     send_value_bombs,
 )
 from tests.support.corpus import corpus
-from tests.support.crowd import crowd
+from tests.support.crowd import call_in_crowd
 from tests.support.event_fuzz import fuzz_events
-from tests.support.fuzz import fuzzed_files, fuzzed_recipes
-from tests.support.memory import forget_peak, peak, resident
-from tests.support.nights import night
-from tests.support.server import served
-from tests.support.trial import Trial, commanded, loaded, sent, tried
+from tests.support.fuzz import fuzz_files, fuzz_recipes
+from tests.support.memory import peak_mb, reset_peak, resident_mb
+from tests.support.nights import run_dreams
+from tests.support.server import run_app
+from tests.support.trial import Trial, api_reader, command_reader, loader_reader, try_files
 
 FUZZ = 20_000
 EVENTS = 2000
@@ -65,12 +65,12 @@ def _trial_row(what: str, trial: Trial, note: str = "") -> Row:
 
 
 def loader(folder: Path) -> Iterator[Row]:
-    yield _trial_row("corpus, through `load_image`", tried(corpus(), loaded(folder)))
+    yield _trial_row("corpus, through `load_image`", try_files(corpus(), loader_reader(folder)))
 
 
 def command(folder: Path) -> Iterator[Row]:
     yield _trial_row(
-        "corpus, through the command line", tried(corpus(), commanded(folder), least=LEAST)
+        "corpus, through the command line", try_files(corpus(), command_reader(folder), least=LEAST)
     )
 
 
@@ -80,14 +80,14 @@ LEAST = 32
 def api(folder: Path) -> Iterator[Row]:
     with _Server(folder) as (address, process):
         with httpx.Client(base_url=f"{address}/gradio_api", timeout=120) as client:
-            trial = tried(corpus(), sent(client), process, least=LEAST)
+            trial = try_files(corpus(), api_reader(client), process, least=LEAST)
         yield _trial_row("corpus, through the API", trial)
     log = (folder / "log").read_text()
     assert "Traceback" not in log, log[-3000:]
 
 
 def fuzz(folder: Path) -> Iterator[Row]:
-    for what, work in (("files", fuzzed_files), ("recipes", fuzzed_recipes)):
+    for what, work in (("files", fuzz_files), ("recipes", fuzz_recipes)):
         start = time.perf_counter()
         tally = work(FUZZ)
         yield {
@@ -96,7 +96,7 @@ def fuzz(folder: Path) -> Iterator[Row]:
             "fine": tally.fine,
             "refused": tally.refused,
             "crashed": 0,  # A crash would have ended this process.
-            "peak MB": f"{peak():.0f}",
+            "peak MB": f"{peak_mb():.0f}",
             "seconds": f"{time.perf_counter() - start:.0f}",
         }
 
@@ -104,7 +104,7 @@ def fuzz(folder: Path) -> Iterator[Row]:
 def events(folder: Path) -> Iterator[Row]:
     with _Server(folder, DREAM_TIME_LIMIT="2") as (address, process):
         trial = fuzz_events(address, EVENTS, seed=int(time.time()))
-        trial.megabytes = peak(process)
+        trial.megabytes = peak_mb(process)
         yield _trial_row("nonsense to every private event of the page", trial)
     assert "Traceback" not in (folder / "log").read_text()
 
@@ -140,41 +140,43 @@ ATTACKS: dict[str, Callable[[str], Attack]] = {
 
 def crowds(folder: Path) -> Iterator[Row]:
     with _Server(folder) as (address, process):
-        sizes = [resident(process)]
+        sizes = [resident_mb(process)]
         for number in range(1, ROUNDS + 1):
             yield _crowd_row(
                 f"{CALLERS} callers at once, round {number}", address, process, CALLERS
             )
-            sizes.append(resident(process))
+            sizes.append(resident_mb(process))
         what = f"{CLIENTS} clients for {CROWD_SECONDS:.0f} seconds, calling repeatedly"
         yield _crowd_row(what, address, process, CLIENTS, CROWD_SECONDS)
         time.sleep(5)
-        sizes.append(resident(process))
+        sizes.append(resident_mb(process))
         print(f"  resident at first and after each: {' '.join(f'{size:.0f}' for size in sizes)} MB")
 
 
 def _crowd_row(what: str, address: str, process: int, callers: int, seconds: float = 0.0) -> Row:
     start = time.perf_counter()
-    forget_peak(process)
-    came = crowd(address, callers, seconds)
+    reset_peak(process)
+    came = call_in_crowd(address, callers, seconds)
     took = time.perf_counter() - start
-    waits = f"median answer after {np.median(came.waits):.1f} s; " if came.waits else ""
+    waits = (
+        f"median answer after {np.median(came.wait_seconds):.1f} s; " if came.wait_seconds else ""
+    )
     return {
-        "what": f"{what}; {waits}95% of page requests within {came.patience * 1000:.0f} ms",
+        "what": f"{what}; {waits}95% of page requests within {came.slow_look * 1000:.0f} ms",
         "cases": came.answered + came.full + came.lost + came.mixed_up,
         "fine": came.answered,
         "refused": came.full,
         "crashed": 0,
         "lost": came.lost,
         "mixed up": came.mixed_up,
-        "peak MB": f"{peak(process):.0f}",
+        "peak MB": f"{peak_mb(process):.0f}",
         "seconds": f"{took:.0f}",
     }
 
 
 def nights(folder: Path) -> Iterator[Row]:
     start = time.perf_counter()
-    hours = night(DREAMS, EVERY)
+    hours = run_dreams(DREAMS, EVERY)
     sizes = [hour.megabytes for hour in hours]
     print(f"  resident, every {EVERY}: {' '.join(f'{size:.0f}' for size in sizes)} MB")
     yield {
@@ -241,11 +243,11 @@ class _Server:
     """The app on a free port, and the ID of its process."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self._served = served(folder / "log", GRADIO_TEMP_DIR=str(folder), **environment)
+        self._served = run_app(folder / "log", GRADIO_TEMP_DIR=str(folder), **environment)
 
     def __enter__(self) -> tuple[str, int]:
         address = self._served.__enter__()
-        process = served_by(int(address.rpartition(":")[2]))
+        process = find_listener(int(address.rpartition(":")[2]))
         assert process, "no /proc to find the process in"
         return address, process
 

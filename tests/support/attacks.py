@@ -1,4 +1,4 @@
-"""What a stranger sends to take a server's memory, time or connections from everybody else."""
+"""Attacks that try to exhaust a server's memory, time or connections."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 
-from tests.support.api import JSON, served_by
-from tests.support.memory import forget_peak, peak, resident
+from tests.support.api import JSON, find_listener
+from tests.support.memory import peak_mb, reset_peak, resident_mb
 
-# An event of the page that waits in no line, and refuses what is in the bombs.
-EVENT = "/gradio_api/run/choose_2"
+# An event of the page that is not queued and refuses the bombs' values.
+UNQUEUED_EVENT = "/gradio_api/run/choose_2"
 
 
 @dataclass
 class Attack:
-    """What was seen of one: the answers by their status (0 where the connection was cut), those
-    connections that the server still held in the end, its memory in megabytes (0 where that cannot
-    be told), and how many seconds other visitors waited for the page.
+    """Measurements of an attack.
+
+    `statuses` counts answers by status, 0 where the connection was cut and -1 where the page did
+    not load. `held` counts connections still open at the end. `before`, `peak` and `after` are the
+    server's memory in MB, 0 where unknown; `waits` are seconds that another visitor waited.
     """
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -45,13 +47,13 @@ class Attack:
 
 
 @contextmanager
-def _watched(address: str) -> Iterator[Attack]:
-    """An attack, while another visitor looks at the page ten times a second."""
+def _watch_server(address: str) -> Iterator[Attack]:
+    """Measure an attack while another visitor loads the page ten times a second."""
     seen, over = Attack(), threading.Event()
-    process = served_by(urlsplit(address).port or 80)
+    process = find_listener(urlsplit(address).port or 80)
     if process:
-        forget_peak(process)
-        seen.before = resident(process)
+        reset_peak(process)
+        seen.before = resident_mb(process)
 
     def look() -> None:
         while not over.is_set():
@@ -73,15 +75,13 @@ def _watched(address: str) -> Iterator[Attack]:
         visitor.join()
         seen.seconds = time.perf_counter() - start
         if process:
-            seen.peak, seen.after = peak(process), resident(process)
+            seen.peak, seen.after = peak_mb(process), resident_mb(process)
 
 
 def send_value_bombs(
-    address: str, count: int, at_once: int = 1, values: int = 633_000, path: str = EVENT
+    address: str, count: int, at_once: int = 1, values: int = 633_000, path: str = UNQUEUED_EVENT
 ) -> Attack:
-    """So many bodies of empty lists, three bytes each, that take sixty once they are built, each
-    in a session of its own.
-    """
+    """Send bodies of empty lists, 3 bytes each but 60 once parsed, each in its own session."""
     bomb = b"[" + b"[]," * values + b"0]"
 
     def body(number: int) -> bytes:
@@ -93,7 +93,7 @@ def send_value_bombs(
 def send_strings(
     address: str, count: int, size: int = 15_990_000, path: str = "/gradio_api/mcp/"
 ) -> Attack:
-    """So many bodies of one long string each, all at once."""
+    """Send `count` bodies at once, each one string of `size` bytes."""
     body = json.dumps(["a" * size]).encode()
     return _send_bodies(address, path, [body] * count, at_once=count)
 
@@ -105,15 +105,15 @@ def _send_bodies(address: str, path: str, bodies: Iterable[bytes], at_once: int)
         except httpx.TransportError:
             return 0
 
-    with _watched(address) as seen, ThreadPoolExecutor(at_once) as pool:
+    with _watch_server(address) as seen, ThreadPoolExecutor(at_once) as pool:
         seen.statuses.update(pool.map(send, bodies))
     return seen
 
 
 def hold_half_sent_bodies(
-    address: str, count: int, size: int = 1_990_000, seconds: float = 30, path: str = EVENT
+    address: str, count: int, size: int = 1_990_000, seconds: float = 30, path: str = UNQUEUED_EVENT
 ) -> Attack:
-    """So many posts of which all but a hundredth of the size in bytes comes, and no more."""
+    """Hold `count` posts open after 99% of their `size` bytes."""
     host = urlsplit(address).netloc
     head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
     start = f'{head}content-length: {size}\r\n\r\n["'.encode() + b"a" * int(size * 0.99)
@@ -121,22 +121,20 @@ def hold_half_sent_bodies(
 
 
 def hold_half_sent_requests(address: str, count: int, seconds: float = 30) -> Attack:
-    """So many requests of which the headers never end."""
+    """Hold `count` requests open whose headers never end."""
     return _hold(address, count, b"GET / HTTP/1.1\r\nhost: x\r\n", seconds)
 
 
 def _hold(address: str, count: int, start: bytes, seconds: float) -> Attack:
-    """Begin so many requests, and wait so long for the server to answer or to cut them."""
+    """Start `count` requests; wait up to `seconds` for the server to answer or cut them."""
     place = urlsplit(address)
-    with _watched(address) as seen, ExitStack() as stack:
+    with _watch_server(address) as seen, ExitStack() as stack:
         latest, lines = time.monotonic() + seconds, []
         for _ in range(count):
             line = socket.create_connection((place.hostname, place.port), timeout=10)
             lines.append(stack.enter_context(line))
-            try:
+            with suppress(OSError):  # The answer, if there is one, says why.
                 line.sendall(start)
-            except OSError:
-                pass  # Its answer, if there is one, says why.
         for line in lines:
             line.settimeout(max(0.001, latest - time.monotonic()))
             try:

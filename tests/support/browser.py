@@ -1,4 +1,4 @@
-"""A real Chromium, and what a hand does on the page."""
+"""A real Chromium, and what a visitor does on the page."""
 
 import re
 import shutil
@@ -16,14 +16,14 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-SECONDS = 1000.0
-SIZES = {"desk": (1280, 800), "phone": (390, 844)}
+SECONDS = 1000.0  # In milliseconds, the unit of Playwright's timeouts.
+WINDOW_SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 
 
 @contextmanager
-def watched(window: Page, address: str, size: str) -> Iterator[Page]:
-    """The page, opened anew in that window at a size by its name; in the end it had no errors."""
-    width, height = SIZES[size]
+def open_page(window: Page, address: str, size: str) -> Iterator[Page]:
+    """Open the page in a window of a named size; check at the end that no script failed."""
+    width, height = WINDOW_SIZES[size]
     window.set_viewport_size({"width": width, "height": height})
     errors: list[str] = []
 
@@ -35,16 +35,16 @@ def watched(window: Page, address: str, size: str) -> Iterator[Page]:
     expect(window.locator("#view img")).to_have_count(2)
     yield window
     window.remove_listener("pageerror", failed)
-    left(window)
+    leave_page(window)
     assert not errors
 
 
-def left(window: Page) -> None:
-    """Leave the page, as a visitor of whom nothing stays."""
+def leave_page(window: Page) -> None:
+    """Leave the page and clear the visitor's storage and cookies."""
     window.context.clear_cookies()
     origin = window.evaluate("sessionStorage.clear(); location.origin")
     window.goto("about:blank")
-    # After the page has gone: until then an answer that comes late may be stored.
+    # After leaving: until then a late answer may still be stored.
     session = window.context.new_cdp_session(window)
     about = {"origin": origin, "storageTypes": "local_storage"}
     session.send("Storage.clearDataForOrigin", about)
@@ -52,8 +52,8 @@ def left(window: Page) -> None:
 
 
 @contextmanager
-def slowed(page: Page) -> Iterator[None]:
-    """In a browser as slow as a phone's."""
+def slow_cpu(page: Page) -> Iterator[None]:
+    """Slow the browser down to a phone's speed."""
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setCPUThrottlingRate", {"rate": 6})
     try:
@@ -62,8 +62,8 @@ def slowed(page: Page) -> Iterator[None]:
         session.detach()
 
 
-def small(name: str, folder: Path) -> Path:
-    """An example photo of 192 pixels, of which a dream is there at once."""
+def small_photo(name: str, folder: Path) -> Path:
+    """Write an example photo of 192 pixels, which is dreamed at once."""
     with Image.open(EXAMPLES / name) as image:
         image.thumbnail((192, 192))
         image.save(folder / name)
@@ -80,7 +80,7 @@ def expect_photo(page: Page, name: str) -> None:
 
 
 def number(page: Page, label: str) -> Locator:
-    """The number field beside a slider."""
+    """Return the number field of a slider."""
     return page.locator(f'input[type=number][aria-label*="{label}"]')
 
 
@@ -91,12 +91,12 @@ def fill(page: Page, label: str, value: float) -> None:
 
 def open_advanced(page: Page) -> None:
     page.get_by_role("button", name="Advanced").click()
-    # Gradio fills the fields once more as they come into being, faster than a hand types.
+    # Gradio refills the fields right after it creates them, faster than a visitor types.
     page.wait_for_timeout(500)
 
 
-def shown(page: Page) -> list[str]:
-    """The addresses of the two pictures of the slider."""
+def sources(page: Page) -> list[str]:
+    """Return the addresses of the comparison slider's two images."""
     sources = page.locator("#view img").evaluate_all("images => images.map(image => image.src)")
     return [source for source in sources if source]
 
@@ -114,7 +114,7 @@ def download(page: Page, folder: Path, button: str = "#download") -> Path:
 
 
 def download_after_a_stop(page: Page, folder: Path, name: str, button: str = "#download") -> Path:
-    """What is downloaded once the step that was under way has ended: a picture by such a name."""
+    """Download until the file's name matches: the running step ends first."""
     for _ in range(50):
         path = download(page, folder, button)
         if re.fullmatch(name, path.name):

@@ -1,7 +1,7 @@
-"""Some hundred files that a stranger might send for a picture, made here, the same each time.
+"""Some hundred files that a stranger might send as an image, the same each time.
 
-Each says what it must come to: red, green, blue and white `quarters`, `any` picture at all, a
-`refused` one, or `either` of the last two.
+Each has an expected result: red, green, blue and white `quarters`, `any` image, `refused`, or
+`either` of the last two.
 """
 
 from __future__ import annotations
@@ -28,33 +28,36 @@ Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Made:
-    """A file, and what reading it must come to; `grey` allows for pictures without colours."""
+class Sample:
+    """A file and the expected result of reading it; `is_grey` allows an image without colours."""
 
     name: str
     content: bytes
-    comes_to: str
-    grey: bool = False
+    expected: str
+    is_grey: bool = False
 
 
 @lru_cache
-def corpus() -> tuple[Made, ...]:
-    """All of them."""
-    groups = (whole, turned, misnamed, damaged, bombs, sizes, moving, deep, strange, laden, recipes)
+def corpus() -> tuple[Sample, ...]:
+    """Return all samples."""
+    groups = (
+        *(mode_files, orientation_files, misnamed_files, damaged_files, bomb_files, size_files),
+        *(animated_files, deep_files, non_image_files, metadata_files, recipe_files),
+    )
     made = tuple(each for group in groups for each in group())
     assert len({each.name for each in made}) == len(made)
     return made
 
 
-def right_looking(pixels: np.ndarray, made: Made) -> bool:
-    """Whether a picture (H, W, 3) in 0 to 255 is what the file must come to."""
-    if made.comes_to in ("any", "either"):
+def looks_right(pixels: np.ndarray, made: Sample) -> bool:
+    """Return whether pixels (H, W, 3) in 0 to 255 match the sample's expected result."""
+    if made.expected in ("any", "either"):
         return bool(np.isfinite(pixels).all())
-    if made.comes_to != "quarters" or pixels.shape != (HEIGHT, WIDTH, 3):
+    if made.expected != "quarters" or pixels.shape != (HEIGHT, WIDTH, 3):
         return False
     rows, columns = (HEIGHT // 4, HEIGHT * 3 // 4), (WIDTH // 4, WIDTH * 3 // 4)
     seen = np.array([pixels[row, column] for row in rows for column in columns], float)
-    if made.grey:
+    if made.is_grey:
         return bool(seen[3].min() > 230 and seen[:3].max() < 230)
     return bool(np.abs(seen - COLOURS).max() < 40)
 
@@ -67,25 +70,25 @@ def quarters(mode: str = "RGB") -> Image.Image:
     return image.convert(mode)
 
 
-def written(image: Image.Image, kind: str, **options: Any) -> bytes:
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
-def usual(kind: str) -> bytes:
-    """The quarters as a usual file of that format."""
+def quarters_file(kind: str) -> bytes:
+    """Return the quarters as a plain file of that format."""
     fine: Options = {"quality": 95, "subsampling": 0} if kind in ("JPEG", "MPO") else {}
     fine |= {"lossless": True} if kind == "WEBP" else {}
-    return written(quarters("P" if kind == "GIF" else "RGB"), kind, **fine)
+    return encode(quarters("P" if kind == "GIF" else "RGB"), kind, **fine)
 
 
 def suffix(kind: str) -> str:
     return {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}.get(kind, kind.lower())
 
 
-def whole() -> Iterator[Made]:
-    """Each format in each mode that it has."""
+def mode_files() -> Iterator[Sample]:
+    """Yield each format in each of its modes."""
     fine: Options = {"quality": 95, "subsampling": 0}
     kinds: list[tuple[str, str, Options]] = [
         *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")),
@@ -113,26 +116,26 @@ def whole() -> Iterator[Made]:
     ]
     for place, (kind, mode, options) in enumerate(kinds):
         image = quarters("L").convert(mode) if mode in ("I", "F") else quarters(mode)
-        image.info.clear()  # A profile of LAB's that tells the time.
+        image.info.clear()  # LAB's profile holds the current time.
         name = f"whole-{place}-{mode.replace(';', '')}.{suffix(kind)}"
         grey = mode in ("1", "L", "LA", "I", "F")
-        # One bit is what dithering made of it.
+        # One-bit images are dithered.
         comes_to = "any" if mode == "1" else "quarters"
-        yield Made(name, written(image, kind, **options), comes_to, grey)
+        yield Sample(name, encode(image, kind, **options), comes_to, grey)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    profile = profile[:24] + bytes(12) + profile[36:]  # Without when it was made.
+    profile = profile[:24] + bytes(12) + profile[36:]  # Without its date.
     for kind, mode in (("JPEG", "CMYK"), ("TIFF", "CMYK"), ("PNG", "RGB"), ("WEBP", "RGB")):
         for name, icc in (("srgb", profile), ("none", b"not a profile"), ("cut", profile[:300])):
             options = {"icc_profile": icc, **({"lossless": True} if kind == "WEBP" else {})}
-            content = written(quarters(mode), kind, **options)
-            yield Made(f"profile-{name}-{mode}.{suffix(kind)}", content, "quarters")
+            content = encode(quarters(mode), kind, **options)
+            yield Sample(f"profile-{name}-{mode}.{suffix(kind)}", content, "quarters")
     image = quarters("RGBA")
     image.putalpha(Image.linear_gradient("L").resize(image.size))
-    yield Made("transparent.png", written(image, "PNG"), "any")
+    yield Sample("transparent.png", encode(image, "PNG"), "any")
 
 
-def turned() -> Iterator[Made]:
-    """Every orientation that EXIF knows."""
+def orientation_files() -> Iterator[Sample]:
+    """Yield every EXIF orientation."""
     undone = [None, None, 0, 3, 1, 5, 2, 6, 4]
     for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
         for orientation in range(1, 9):
@@ -143,36 +146,36 @@ def turned() -> Iterator[Made]:
             exif[274] = orientation
             options: Options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
             options |= {"lossless": True} if kind == "WEBP" else {}
-            content = written(stored, kind, exif=exif, **options)
-            yield Made(f"turned-{orientation}.{suffix(kind)}", content, "quarters")
+            content = encode(stored, kind, exif=exif, **options)
+            yield Sample(f"turned-{orientation}.{suffix(kind)}", content, "quarters")
     for value in (0, 9, 255, 65535):
         exif = Image.Exif()
         exif[274] = value
-        content = written(quarters(), "PNG", exif=exif)
-        yield Made(f"turned-{value}.png", content, "quarters")
+        content = encode(quarters(), "PNG", exif=exif)
+        yield Sample(f"turned-{value}.png", content, "quarters")
 
 
-def misnamed() -> Iterator[Made]:
-    """Pictures under the names of others, and of what is none."""
+def misnamed_files() -> Iterator[Sample]:
+    """Yield images with the suffix of another format, or of no image."""
     for kind in FORMATS:
         for name in ("png", "jpg", "gif", "txt", "svg"):
             if name != suffix(kind):
-                yield Made(f"{kind.lower()}-as.{name}", usual(kind), "quarters")
+                yield Sample(f"{kind.lower()}-as.{name}", quarters_file(kind), "quarters")
 
 
-def damaged() -> Iterator[Made]:
-    """Cut off at many places, and with bits turned over."""
+def damaged_files() -> Iterator[Sample]:
+    """Yield images cut off at many places, and with flipped bits."""
     for kind in FORMATS:
-        content = usual(kind)
+        content = quarters_file(kind)
         for part in range(10):
             cut = content[: len(content) * part // 10]
-            yield Made(f"cut-{part}.{suffix(kind)}", cut, "either")
+            yield Sample(f"cut-{part}.{suffix(kind)}", cut, "either")
         chance = random.Random(kind)
         for number in range(14):
             flipped = bytearray(content)
             for _ in range(chance.randint(1, 12)):
                 flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
-            yield Made(f"flipped-{number}.{suffix(kind)}", bytes(flipped), "either")
+            yield Sample(f"flipped-{number}.{suffix(kind)}", bytes(flipped), "either")
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -189,7 +192,7 @@ Tag = tuple[int, int, int, int]
 
 
 def tiff(width: int, height: int, *tags: Tag, data: bytes = b"") -> bytes:
-    """A grey TIFF of those sides; a tag is its number, type, count and value."""
+    """Return a grey TIFF of that size; a tag is (number, type, count, value)."""
     own: dict[int, Tag] = {
         tag[0]: tag
         for tag in (
@@ -213,21 +216,21 @@ def tiff(width: int, height: int, *tags: Tag, data: bytes = b"") -> bytes:
     )
 
 
-def bombs() -> Iterator[Made]:
-    """Little files that say, or unpack to, huge pictures."""
+def bomb_files() -> Iterator[Sample]:
+    """Yield small files that claim, or unpack to, huge images."""
     for side in (9000, 13_000, 60_000, 2**31 - 1):
-        yield Made(f"bomb-header-{side}.png", png(side, side, chunk(b"IDAT", b"")), "refused")
+        yield Sample(f"bomb-header-{side}.png", png(side, side, chunk(b"IDAT", b"")), "refused")
     for side in (8200, 16_000):
         rows = chunk(b"IDAT", zlib.compress(bytes((1 + side // 8) * side)))
-        yield Made(f"bomb-{side}.png", png(side, side, rows, depth=1, colours=0), "refused")
-    content = written(Image.new("1", (8200, 8200)), "TIFF", compression="group4")
-    yield Made("bomb.tif", content, "refused")
-    yield Made(
+        yield Sample(f"bomb-{side}.png", png(side, side, rows, depth=1, colours=0), "refused")
+    content = encode(Image.new("1", (8200, 8200)), "TIFF", compression="group4")
+    yield Sample("bomb.tif", content, "refused")
+    yield Sample(
         "bomb-deflate.tif",
         tiff(100_000, 100_000, (278, 4, 1, 9), (273, 4, 1, 8), (279, 4, 1, 9), data=b"x" * 9),
         "refused",
     )
-    yield Made(
+    yield Sample(
         "bomb-tile.tif",
         tiff(
             64,
@@ -240,65 +243,65 @@ def bombs() -> Iterator[Made]:
         ),
         "refused",
     )
-    jpeg = bytearray(usual("JPEG"))
+    jpeg = bytearray(quarters_file("JPEG"))
     place = jpeg.index(b"\xff\xc0") + 5
     jpeg[place : place + 4] = b"\xff\xdc\xff\xdc"
-    yield Made("bomb.jpg", bytes(jpeg), "refused")
-    gif = bytearray(usual("GIF"))
+    yield Sample("bomb.jpg", bytes(jpeg), "refused")
+    gif = bytearray(quarters_file("GIF"))
     gif[6:10] = b"\xff\xff\xff\xff"
-    yield Made("bomb-header.gif", bytes(gif), "refused")
-    bmp = bytearray(usual("BMP"))
+    yield Sample("bomb-header.gif", bytes(gif), "refused")
+    bmp = bytearray(quarters_file("BMP"))
     bmp[18:26] = struct.pack("<ll", 100_000, 100_000)
-    yield Made("bomb.bmp", bytes(bmp), "refused")
+    yield Sample("bomb.bmp", bytes(bmp), "refused")
     bmp[18:26] = struct.pack("<ll", -64, -64)
-    yield Made("bomb-negative.bmp", bytes(bmp), "either")
+    yield Sample("bomb-negative.bmp", bytes(bmp), "either")
     webp = bytearray(
-        written(Image.new("RGBA", (64, 64)), "WEBP", lossless=True, exif=b"Exif\0\0II*\0")
+        encode(Image.new("RGBA", (64, 64)), "WEBP", lossless=True, exif=b"Exif\0\0II*\0")
     )
     place = webp.index(b"VP8X") + 12
     webp[place : place + 6] = b"\xff\x3f\0\xff\x3f\0"
-    yield Made("bomb.webp", bytes(webp), "refused")
-    # What unpacks to fifty megabytes: a text, a profile, and far more rows than there are.
+    yield Sample("bomb.webp", bytes(webp), "refused")
+    # Chunks that unpack to 50 MB: a text, a profile, and more rows than the image has.
     many = zlib.compress(bytes(50_000_000))
     row = chunk(b"IDAT", zlib.compress(bytes((1 + 3 * 40) * 40)))
-    yield Made("bomb-text.png", png(40, 40, chunk(b"zTXt", b"a\0\0" + many), row), "either")
-    yield Made("bomb-profile.png", png(40, 40, chunk(b"iCCP", b"a\0\0" + many), row), "either")
-    yield Made("bomb-rows.png", png(40, 40, chunk(b"IDAT", many)), "either")
-    progressive = written(Image.new("L", (640, 480), 90), "JPEG", progressive=True)
+    yield Sample("bomb-text.png", png(40, 40, chunk(b"zTXt", b"a\0\0" + many), row), "either")
+    yield Sample("bomb-profile.png", png(40, 40, chunk(b"iCCP", b"a\0\0" + many), row), "either")
+    yield Sample("bomb-rows.png", png(40, 40, chunk(b"IDAT", many)), "either")
+    progressive = encode(Image.new("L", (640, 480), 90), "JPEG", progressive=True)
     last = progressive[progressive.rindex(b"\xff\xda") : -2]
-    yield Made("bomb-scans.jpg", progressive[:-2] + last * 60 + progressive[-2:], "refused")
+    yield Sample("bomb-scans.jpg", progressive[:-2] + last * 60 + progressive[-2:], "refused")
     entries = b"".join(struct.pack("<HHLL", 1000 + n, 7, 59_000, 1) for n in range(4000))
     exif = struct.pack("<2sHLH", b"II", 42, 8, 4000) + entries
-    yield Made("bomb-exif.png", written(quarters(), "PNG", exif=exif), "quarters")
+    yield Sample("bomb-exif.png", encode(quarters(), "PNG", exif=exif), "quarters")
 
 
-def sizes() -> Iterator[Made]:
-    """The least, the thinnest, the longest."""
+def size_files() -> Iterator[Sample]:
+    """Yield the smallest, thinnest and longest images."""
     for width, height in ((1, 1), (2, 3), (1, 20_000), (20_000, 1), (31, 33), (30_000, 1)):
         image = Image.new("RGB", (width, height), "red")
-        yield Made(f"size-{width}x{height}.png", written(image, "PNG"), "any")
+        yield Sample(f"size-{width}x{height}.png", encode(image, "PNG"), "any")
     image = Image.new("RGB", (30_001, 1), "red")
-    yield Made("size-30001x1.png", written(image, "PNG"), "refused")
+    yield Sample("size-30001x1.png", encode(image, "PNG"), "refused")
     for kind in ("BMP", "GIF", "JPEG", "TIFF", "WEBP"):
-        yield Made(f"size-1x1.{suffix(kind)}", written(Image.new("RGB", (1, 1)), kind), "any")
+        yield Sample(f"size-1x1.{suffix(kind)}", encode(Image.new("RGB", (1, 1)), kind), "any")
     for width, height in ((0, 0), (0, 9), (9, 0)):
-        yield Made(f"size-{width}x{height}.png", png(width, height), "refused")
+        yield Sample(f"size-{width}x{height}.png", png(width, height), "refused")
 
 
-def moving() -> Iterator[Made]:
-    """Animations, of which the first picture counts."""
+def animated_files() -> Iterator[Sample]:
+    """Yield animations, whose first image counts."""
     others = [Image.new("RGB", (WIDTH, HEIGHT), each) for each in ("black", "teal", "white")]
     for kind in ("GIF", "WEBP", "PNG", "TIFF"):
         options = {"lossless": True} if kind == "WEBP" else {}
-        content = written(quarters(), kind, save_all=True, append_images=others, **options)
-        yield Made(f"moving.{suffix(kind)}", content, "quarters")
-    many = written(quarters(), "GIF", save_all=True, append_images=others * 100)
-    yield Made("moving-300.gif", many, "quarters")
-    yield Made("moving-cut.gif", many[: len(many) // 2], "either")
+        content = encode(quarters(), kind, save_all=True, append_images=others, **options)
+        yield Sample(f"moving.{suffix(kind)}", content, "quarters")
+    many = encode(quarters(), "GIF", save_all=True, append_images=others * 100)
+    yield Sample("moving-300.gif", many, "quarters")
+    yield Sample("moving-cut.gif", many[: len(many) // 2], "either")
 
 
-def deep() -> Iterator[Made]:
-    """More than 8 bits, as other programs write them."""
+def deep_files() -> Iterator[Sample]:
+    """Yield images of more than 8 bits, as other programs write them."""
     grey = np.asarray(quarters("L"))
     wide: dict[str, Any] = {
         "uint16": grey.astype(np.uint16) * 257,
@@ -307,20 +310,20 @@ def deep() -> Iterator[Made]:
         "huge": grey.astype(np.float32) * 1e30,
     }
     for name, values in wide.items():
-        content = written(Image.fromarray(values), "TIFF")
-        yield Made(f"deep-{name}.tif", content, "quarters", True)
-    yield Made("deep.png", written(Image.fromarray(wide["uint16"]), "PNG"), "quarters", True)
+        content = encode(Image.fromarray(values), "TIFF")
+        yield Sample(f"deep-{name}.tif", content, "quarters", True)
+    yield Sample("deep.png", encode(Image.fromarray(wide["uint16"]), "PNG"), "quarters", True)
     for name, value in (("nan", np.nan), ("inf", np.inf)):
         image = Image.fromarray(np.full((HEIGHT, WIDTH), value, np.float32))
-        yield Made(f"deep-{name}.tif", written(image, "TIFF"), "any")
+        yield Sample(f"deep-{name}.tif", encode(image, "TIFF"), "any")
     colours = np.asarray(quarters(), np.uint16) * 257
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
     content = png(WIDTH, HEIGHT, chunk(b"IDAT", zlib.compress(rows)), depth=16)
-    yield Made("deep-48.png", content, "quarters")
+    yield Sample("deep-48.png", content, "quarters")
 
 
-def strange() -> Iterator[Made]:
-    """What is no picture, or one of a format that is not read here, under a picture's name."""
+def non_image_files() -> Iterator[Sample]:
+    """Yield files with an image's name that are no image, or of an unsupported format."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr(zipfile.ZipInfo("photo.png"), bytes(1_000_000))
@@ -335,7 +338,7 @@ def strange() -> Iterator[Made]:
         "entity": entity,
         "html": b"<html><script>alert(1)</script></html>",
         "zip": packed.getvalue(),
-        "gzip": gzip.compress(usual("PNG"), mtime=0),
+        "gzip": gzip.compress(quarters_file("PNG"), mtime=0),
         "pdf": b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF",
         "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(ls) system\n",
         "json": b'{"layer": "inception3b"}',
@@ -351,11 +354,11 @@ def strange() -> Iterator[Made]:
     for kind in ("ICO", "PPM", "TGA", "PCX", "SGI", "JPEG2000", "IM", "MSP", "DIB", "AVIF"):
         try:
             mode = "1" if kind == "MSP" else "RGB"
-            contents[kind.lower()] = written(quarters(mode), kind)
+            contents[kind.lower()] = encode(quarters(mode), kind)
         except (KeyError, OSError, ValueError):
-            continue  # Pillow was built without it.
+            continue  # This Pillow lacks the format.
     for name, content in contents.items():
-        yield Made(f"strange-{name}.png", content, "refused")
+        yield Sample(f"strange-{name}.png", content, "refused")
     for kind, start in (
         ("PNG", b"\x89PNG\r\n\x1a\n"),
         ("JPEG", b"\xff\xd8\xff\xe0"),
@@ -364,12 +367,12 @@ def strange() -> Iterator[Made]:
         ("BMP", b"BM"),
         ("WEBP", b"RIFF\x24\0\0\0WEBPVP8 "),
     ):
-        yield Made(f"strange-start.{suffix(kind)}", start + bytes(40), "refused")
-        yield Made(f"strange-twice.{suffix(kind)}", start + usual(kind), "either")
+        yield Sample(f"strange-start.{suffix(kind)}", start + bytes(40), "refused")
+        yield Sample(f"strange-twice.{suffix(kind)}", start + quarters_file(kind), "either")
 
 
-def laden() -> Iterator[Made]:
-    """Pictures with much beside the picture."""
+def metadata_files() -> Iterator[Sample]:
+    """Yield images with large metadata."""
     exif = Image.Exif()
     exif[271] = "A camera" * 2000
     exif.get_ifd(34853)[1] = "N"
@@ -377,38 +380,38 @@ def laden() -> Iterator[Made]:
     for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
         options: Options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
         options |= {"lossless": True} if kind == "WEBP" else {}
-        yield Made(
-            f"laden-gps.{suffix(kind)}", written(quarters(), kind, exif=exif, **options), "quarters"
+        yield Sample(
+            f"laden-gps.{suffix(kind)}", encode(quarters(), kind, exif=exif, **options), "quarters"
         )
         broken = {"exif": b"Exif\0\0MM\0*\0\0\xff\xff"}
         if kind != "TIFF":
-            content = written(quarters(), kind, **broken, **options)
-            yield Made(f"laden-broken.{suffix(kind)}", content, "quarters")
+            content = encode(quarters(), kind, **broken, **options)
+            yield Sample(f"laden-broken.{suffix(kind)}", content, "quarters")
     text = PngImagePlugin.PngInfo()
     for number in range(200):
         text.add_text(f"key{number}", "x" * 4000)
-    yield Made("laden-text.png", written(quarters(), "PNG", pnginfo=text), "quarters")
-    yield Made(
+    yield Sample("laden-text.png", encode(quarters(), "PNG", pnginfo=text), "quarters")
+    yield Sample(
         "laden-comment.jpg",
-        written(quarters(), "JPEG", quality=95, subsampling=0, comment=b"x" * 60_000),
+        encode(quarters(), "JPEG", quality=95, subsampling=0, comment=b"x" * 60_000),
         "quarters",
     )
-    yield Made("laden-comment.gif", written(quarters(), "GIF", comment=b"x" * 60_000), "quarters")
-    yield Made(
-        "laden-xmp.webp",
-        written(quarters(), "WEBP", lossless=True, xmp=b"<x>" * 50_000),
-        "quarters",
+    yield Sample("laden-comment.gif", encode(quarters(), "GIF", comment=b"x" * 60_000), "quarters")
+    yield Sample(
+        "laden-xmp.webp", encode(quarters(), "WEBP", lossless=True, xmp=b"<x>" * 50_000), "quarters"
     )
-    yield Made("laden-behind.png", usual("PNG") + random.Random(1).randbytes(500_000), "quarters")
-    yield Made("laden-before.png", b"\n" + usual("PNG"), "refused")
-    content = usual("PNG")
+    yield Sample(
+        "laden-behind.png", quarters_file("PNG") + random.Random(1).randbytes(500_000), "quarters"
+    )
+    yield Sample("laden-before.png", b"\n" + quarters_file("PNG"), "refused")
+    content = quarters_file("PNG")
     nothing = chunk(b"abCd", b"") * 20_000
-    yield Made("laden-chunks.png", content[:33] + nothing + content[33:], "quarters")
+    yield Sample("laden-chunks.png", content[:33] + nothing + content[33:], "quarters")
     tail = (273, 4, 1, 8), (278, 4, 1, 64), (279, 4, 1, 9)
-    yield Made(
+    yield Sample(
         "laden-circle.tif", tiff(64, 64, *tail, (34665, 4, 1, 8 + 9), data=b"x" * 9), "either"
     )
-    yield Made(
+    yield Sample(
         "laden-million.tif", tiff(64, 64, *tail, (900, 3, 10**6, 0), data=b"x" * 9), "refused"
     )
 
@@ -439,8 +442,8 @@ HOSTILE: dict[str, Any] = {
 }
 
 
-def recipes() -> Iterator[Made]:
-    """Good pictures with recipes that are none."""
+def recipe_files() -> Iterator[Sample]:
+    """Yield good images with invalid recipes."""
     texts = {name: json.dumps(each) for name, each in HOSTILE.items()}
     texts |= {
         "nested": "[" * 200_000,
@@ -451,4 +454,4 @@ def recipes() -> Iterator[Made]:
     for name, text in texts.items():
         info = PngImagePlugin.PngInfo()
         info.add_itxt("deepdream", text, zip=len(text) > 10_000)
-        yield Made(f"recipe-{name}.png", written(quarters(), "PNG", pnginfo=info), "quarters")
+        yield Sample(f"recipe-{name}.png", encode(quarters(), "PNG", pnginfo=info), "quarters")

@@ -1,4 +1,4 @@
-"""A crowd that calls at once, each with a picture that carries its mark, while others look on."""
+"""Many callers at once, each with an image that carries its mark, while a visitor loads pages."""
 
 from __future__ import annotations
 
@@ -13,42 +13,57 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests.support.api import ended, uploaded
-from tests.support.trial import pixels
+from tests.support.api import result_of, upload
+from tests.support.trial import read_pixels
 
 SIDE, BLOCKS = 64, 8
-# Enough of a dream to hold the line for a while, and too little to hide the mark.
-GENTLE = {"octaves": 1, "iterations": 4, "step": 0.2}
+# Enough of a dream to keep the queue busy, too little to hide the mark.
+GENTLE_KNOBS = {"octaves": 1, "iterations": 4, "step": 0.2}
 
 
 @dataclass
 class Crowd:
-    """What became of the callers, and how long the page took to answer others meanwhile."""
+    """Counts of the calls' outcomes, and the seconds that callers and the visitor waited."""
 
     answered: int = 0
     full: int = 0
     lost: int = 0
     mixed_up: int = 0
-    looks: list[float] = field(default_factory=list)
-    waits: list[float] = field(default_factory=list)
+    look_seconds: list[float] = field(default_factory=list)
+    wait_seconds: list[float] = field(default_factory=list)
 
     @property
-    def patience(self) -> float:
-        """Seconds within which 95 of a hundred looks at the page were answered."""
-        return float(np.percentile(self.looks, 95))
+    def slow_look(self) -> float:
+        """The 95th percentile of the visitor's waits for a page, in seconds."""
+        return float(np.percentile(self.look_seconds, 95))
 
 
-def mark(number: int) -> np.ndarray:
-    """Squares of black and white (H, W, 3) that no other number has."""
+def draw_mark(number: int) -> np.ndarray:
+    """Return black and white squares (H, W, 3), different for each number."""
     squares = np.random.default_rng(number).integers(0, 2, (BLOCKS, BLOCKS), np.uint8) * 255
     return np.kron(squares, np.ones((SIDE // BLOCKS,) * 2, np.uint8))[..., None].repeat(3, 2)
 
 
-def crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
-    """So many callers at once, each of whom takes no for an answer; or calls again and again, a
-    second after each no, for so many seconds.
-    """
-    came, over, counting = Crowd(), threading.Event(), threading.Lock()
+def _call(api: httpx.Client, number: int) -> str:
+    """Dream the mark of a number; return the name of the outcome in `Crowd`."""
+    file, mark = io.BytesIO(), draw_mark(number)
+    Image.fromarray(mark).save(file, "PNG")
+    photo = upload(api, (f"mark-{number}.png", file.getvalue()))
+    knobs = {"image": {"path": photo}, "seed": number, **GENTLE_KNOBS}
+    answer = api.post("/call/v2/deep_dream", json=knobs)
+    if answer.status_code != 200:
+        return "full" if answer.status_code == 503 else "lost"
+    good, said = result_of(api, "deep_dream", answer.json()["event_id"])
+    if not good:
+        return "full" if "full" in str(said) else "lost"
+    pixels = read_pixels(Path(said[0]["path"])).astype(float)
+    error = np.abs(pixels - mark).mean() if pixels.shape == mark.shape else 255
+    return "answered" if error < 16 and said[1]["seed"] == number else "mixed_up"
+
+
+def call_in_crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
+    """Let `callers` call at once, or repeatedly for `seconds`, a second after each refusal."""
+    result, over, counting = Crowd(), threading.Event(), threading.Lock()
     until = time.monotonic() + seconds
     with httpx.Client(
         base_url=f"{address}/gradio_api", timeout=300, limits=httpx.Limits(max_connections=None)
@@ -58,40 +73,23 @@ def crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
             number = caller
             while True:
                 start = time.monotonic()
-                outcome = call(number)
+                outcome = _call(api, number)
                 with counting:
-                    setattr(came, outcome, getattr(came, outcome) + 1)
+                    setattr(result, outcome, getattr(result, outcome) + 1)
                 if outcome == "answered":
-                    came.waits.append(time.monotonic() - start)
+                    result.wait_seconds.append(time.monotonic() - start)
                 number += callers
                 if outcome == "full":
                     time.sleep(min(1.0, seconds))
                 if time.monotonic() >= until:
                     return
 
-        def call(number: int) -> str:
-            file = io.BytesIO()
-            Image.fromarray(mark(number)).save(file, "PNG")
-            photo = uploaded(api, (f"mark-{number}.png", file.getvalue()))
-            given = {"image": {"path": photo}, "seed": number, **GENTLE}
-            answer = api.post("/call/v2/deep_dream", json=given)
-            if answer.status_code == 503:
-                return "full"
-            if answer.status_code != 200:
-                return "lost"
-            good, said = ended(api, "deep_dream", answer.json()["event_id"])
-            if not good:
-                return "full" if "full" in str(said) else "lost"
-            seen = pixels(Path(said[0]["path"])).astype(float)
-            off = np.abs(seen - mark(number)).mean() if seen.shape == (SIDE, SIDE, 3) else 255
-            return "answered" if off < 16 and said[1]["seed"] == number else "mixed_up"
-
         def look() -> None:
             while not over.is_set():
                 for path in ("/", "/config", "/gradio_api/info"):
                     start = time.perf_counter()
                     httpx.get(f"{address}{path}", timeout=60).raise_for_status()
-                    came.looks.append(time.perf_counter() - start)
+                    result.look_seconds.append(time.perf_counter() - start)
                 over.wait(0.05)
 
         looker = threading.Thread(target=look)
@@ -102,4 +100,4 @@ def crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
         finally:
             over.set()
             looker.join()
-    return came
+    return result

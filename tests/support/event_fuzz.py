@@ -1,4 +1,4 @@
-"""Nonsense sent to every event of the page, over HTTP: each answered, or refused in one line."""
+"""Send nonsense to every event of the page over HTTP; each is answered or refused in one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import httpx
 from tests.support.api import JSON
 from tests.support.trial import Trial
 
-ODD: list[Any] = [
+ODD_VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1, 99, 2**31, 2**63, 10**400, 0.5, -0.0, 1e39),
     *(float("nan"), float("inf"), -float("inf")),
     *(
@@ -37,9 +37,9 @@ ODD: list[Any] = [
     *({"background": {}, "layers": [0], "composite": 1}, {"video": {"path": 1}}),
 ]
 INDICES: list[Any] = [0, 1, [3, 5], -1, 99, 10**9, [1], [[1]], [10**400, 0], "0", None, 1.5]
-# What is small enough to be made where all of it fits by chance.
+# Small enough to be dreamed where a body is valid by chance.
 SMALL = {"Iterations": 1, "Octaves": 1, "Max side, pixels": 64, "Steps": 1, "Size, pixels": 64}
-SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 def _nested(depth: int) -> Any:
@@ -50,11 +50,11 @@ def _nested(depth: int) -> Any:
 
 
 class _Sender:
-    """One page's events, and what a random hand makes of the bodies that its browser would send."""
+    """Sends a page's events random variants of the bodies that a browser would send."""
 
     def __init__(self, address: str, seed: int) -> None:
         self.random = random.Random(seed)
-        self.api = httpx.Client(base_url=f"{address}/gradio_api", timeout=SECONDS)
+        self.api = httpx.Client(base_url=f"{address}/gradio_api", timeout=TIMEOUT_SECONDS)
         config = httpx.get(f"{address}/config").json()
         self.events = [each for each in config["dependencies"] if each["backend_fn"]]
         self.values = {
@@ -63,26 +63,26 @@ class _Sender:
         }
         self.turn = 0
 
-    def odd(self) -> Any:
-        return self.random.choice([*ODD, _nested(self.random.randrange(60))])
+    def odd_value(self) -> Any:
+        return self.random.choice([*ODD_VALUES, _nested(self.random.randrange(60))])
 
     def body(self, event: Any) -> dict[str, Any]:
-        """What the browser would send, with some of it changed."""
+        """Return the body that the browser would send, with some of it changed."""
         choose = self.random
         data: Any = [self.values.get(each) for each in event["inputs"]]
         for place in range(len(data)):
             if choose.random() < 0.3:
-                data[place] = self.odd()
+                data[place] = self.odd_value()
         match choose.randrange(12):
             case 0:
                 data = data[: choose.randrange(len(data) + 1)]
             case 1:
-                data += [self.odd()] * choose.randrange(4)
+                data += [self.odd_value()] * choose.randrange(4)
             case 2:
-                data = self.odd()
-        index = choose.choice([*INDICES, self.odd()])
+                data = self.odd_value()
+        index = choose.choice([*INDICES, self.odd_value()])
         chosen = choose.choice(
-            [{"index": index, "value": self.odd()}, {"index": index}, self.odd()]
+            [{"index": index, "value": self.odd_value()}, {"index": index}, self.odd_value()]
         )
         body = {
             "data": data,
@@ -100,14 +100,14 @@ class _Sender:
             "simple_format",
         ):
             if choose.random() < 0.03:
-                body[name] = self.odd()
+                body[name] = self.odd_value()
         return body
 
     def send(self) -> bool:
-        """Send the next event something; whether it was answered, or refused in one line.
+        """Send the next event a body; return whether it was answered, not refused in one line.
 
         Raises:
-            AssertionError: if it was neither.
+            AssertionError: The event neither answered nor refused.
         """
         event = self.events[self.turn % len(self.events)]
         self.turn += 1
@@ -115,16 +115,18 @@ class _Sender:
         content = json.dumps(body).replace("Infinity", "1e400")
         if not event["queue"] and self.random.random() < 0.8:
             answer = self.api.post(f"/run/{event['api_name']}", content=content, headers=JSON)
-            return _judged(answer)
+            return _check_answer(answer)
         answer = self.api.post("/queue/join", content=content, headers=JSON)
-        return _judged(answer) and self._ended(body["session_hash"], answer.json()["event_id"])
+        return _check_answer(answer) and self._wait_for_result(
+            body["session_hash"], answer.json()["event_id"]
+        )
 
-    def _ended(self, session: Any, event: str) -> bool:
-        until = time.monotonic() + SECONDS
+    def _wait_for_result(self, session: Any, event: str) -> bool:
+        until = time.monotonic() + TIMEOUT_SECONDS
         with self.api.stream("GET", "/queue/data", params={"session_hash": session}) as lines:
             for line in lines.iter_lines():
                 assert time.monotonic() < until, "it has no end"
-                if "process_streaming" in line:  # A camera's, which goes on as long as frames come.
+                if "process_streaming" in line:  # The camera's, which lasts as long as frames come.
                     return True
                 if "process_completed" in line and event in line:
                     message = json.loads(line.removeprefix("data: "))
@@ -134,7 +136,7 @@ class _Sender:
         raise AssertionError("the answer broke off")
 
 
-def _judged(answer: httpx.Response) -> bool:
+def _check_answer(answer: httpx.Response) -> bool:
     said = answer.json()
     if answer.status_code == 200:
         return True
@@ -152,16 +154,16 @@ def _check_line(said: Any) -> None:
 
 
 def fuzz_events(address: str, count: int, seed: int) -> Trial:
-    """Send so many bodies of nonsense to the events of a page, one event after the other.
+    """Send `count` random bodies to the events of a page in turn.
 
     Args:
-        address: where the page is served; best with a `DREAM_TIME_LIMIT` of a second or two, as
-            what fits by chance is dreamed.
-        count: how many bodies; some hundred are sent to each event in five minutes.
-        seed: of what is sent: the same bodies for the same seed and page.
+        address: Of a page, best with a `DREAM_TIME_LIMIT` of a second or two, since a body that
+            is valid by chance is dreamed.
+        count: Number of bodies; five minutes suffice for some hundred per event.
+        seed: The same seed and page give the same bodies.
 
     Returns:
-        How many were answered (`fine`) and refused; what was wrong, with the event.
+        The counts of answered (`fine`) and refused bodies, and the faults with their events.
     """
     sender, trial = _Sender(address, seed), Trial()
     with sender.api:

@@ -1,4 +1,4 @@
-"""Files and recipes that no one thought of, a fixed number of them, the same each time."""
+"""Random hostile files and recipes, a fixed number, the same each time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from dream.recipe.knob import knobs
 from dream.tensors import check_image
 from tests.support.corpus import corpus
 
-KINDS = (DreamRecipe, ChannelRecipe, ClassRecipe)
-NAMES = sorted({name for kind in KINDS for name in knobs(kind)} | {"kind", "deepdream"})
-# Small ones: it is what stands in them that matters.
-SEEDS = [each.content for each in corpus() if 0 < len(each.content) < 20_000]
+RECIPE_TYPES = (DreamRecipe, ChannelRecipe, ClassRecipe)
+KNOB_NAMES = sorted({name for kind in RECIPE_TYPES for name in knobs(kind)} | {"kind", "deepdream"})
+# Small files: their content matters, not their size.
+SEED_FILES = [each.content for each in corpus() if 0 < len(each.content) < 20_000]
 WORDS = ["inception3b", "dreamlet", "goldfish", "channels", "nan", "1e39", ":", ",", ">", "-", "\0"]
 
 
-def limited(cases: int) -> Callable[[Any], Any]:
-    """So many cases, the same each time, however long each takes."""
+def limit_cases(cases: int) -> Callable[[Any], Any]:
+    """Make hypothesis run so many cases, the same each time, without a deadline."""
     return settings(
         max_examples=cases,
         derandomize=True,
@@ -38,8 +38,8 @@ def limited(cases: int) -> Callable[[Any], Any]:
 
 @st.composite
 def files(draw: st.DrawFn) -> bytes:
-    """A file of the corpus with some of its bytes changed, taken out, doubled or put in."""
-    content = bytearray(draw(st.sampled_from(SEEDS)))
+    """Draw a file of the corpus with bytes changed, removed, doubled or inserted."""
+    content = bytearray(draw(st.sampled_from(SEED_FILES)))
     for _ in range(draw(st.integers(1, 4))):
         if not content:
             break
@@ -69,14 +69,16 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-NUMBERS = ["octaves", "intensity", "iterations", "seed", "step", "jitter", "feather", "pull"]
-LIKELY = st.dictionaries(st.sampled_from(NUMBERS), st.integers(-1, 3) | st.floats(0, 2), max_size=3)
-OBJECTS = st.dictionaries(st.one_of(st.sampled_from(NAMES), TEXTS), VALUES, max_size=6)
+NUMBER_KNOBS = ["octaves", "intensity", "iterations", "seed", "step", "jitter", "feather", "pull"]
+LIKELY_KNOBS = st.dictionaries(
+    st.sampled_from(NUMBER_KNOBS), st.integers(-1, 3) | st.floats(0, 2), max_size=3
+)
+OBJECTS = st.dictionaries(st.one_of(st.sampled_from(KNOB_NAMES), TEXTS), VALUES, max_size=6)
 
 
 @st.composite
 def recipes(draw: st.DrawFn) -> str | bytes:
-    """The text of a recipe: of any JSON, of knobs with any values, or one with a piece changed."""
+    """Draw a recipe's text: bytes, any JSON, knobs with any values, or a recipe cut apart."""
     way = draw(st.integers(0, 4))
     if way == 0:
         return draw(st.binary(max_size=60))
@@ -85,56 +87,58 @@ def recipes(draw: st.DrawFn) -> str | bytes:
     if way == 2:
         return json.dumps(draw(OBJECTS))
     if way == 3:
-        return json.dumps(draw(LIKELY))
-    text = draw(st.sampled_from(KINDS))().to_json()
+        return json.dumps(draw(LIKELY_KNOBS))
+    text = draw(st.sampled_from(RECIPE_TYPES))().to_json()
     at, to = sorted(draw(st.tuples(*[st.integers(0, len(text))] * 2)))
     return text[:at] + draw(st.one_of(TEXTS, st.just(""))) + text[max(at, min(to, at + 30)) :]
 
 
 class Tally:
-    """How many cases were fine and refused."""
+    """Counts of accepted and refused cases."""
 
     def __init__(self) -> None:
         self.fine = self.refused = 0
 
-    def take(self, work: Callable[[], Any]) -> None:
-        """One case: it ends well, or in one line."""
+    def count_case(self, work: Callable[[], Any]) -> None:
+        """Run a case: it must succeed, or be refused in one line."""
         try:
             work()
         except DreamError as error:
-            assert str(error).isprintable() and 0 < len(str(error)) <= 1000
-            self.refused += 1
+            message = str(error)
         else:
             self.fine += 1
+            return
+        assert message.isprintable() and 0 < len(message) <= 1000
+        self.refused += 1
 
 
-def fuzzed_files(cases: int) -> Tally:
-    """Files read in every way that there is."""
+def fuzz_files(cases: int) -> Tally:
+    """Read random files through every loader."""
     tally = Tally()
 
-    @limited(cases)
+    @limit_cases(cases)
     @given(files())
     def read(content: bytes) -> None:
-        tally.take(lambda: check_image(load_image(io.BytesIO(content))))
+        tally.count_case(lambda: check_image(load_image(io.BytesIO(content))))
         for other in (image_size, lambda file: load_thumbnail(file, 16)):
-            Tally().take(lambda other=other: other(io.BytesIO(content)))  # type: ignore[misc]
+            Tally().count_case(lambda other=other: other(io.BytesIO(content)))  # type: ignore[misc]
 
     read()
     return tally
 
 
-def fuzzed_recipes(cases: int) -> Tally:
-    """Recipes read from text; what was read is written and read again as it is."""
+def fuzz_recipes(cases: int) -> Tally:
+    """Read random recipes; an accepted one must survive writing and reading again."""
     tally = Tally()
 
-    @limited(cases)
+    @limit_cases(cases)
     @given(recipes())
     def read(text: str | bytes) -> None:
         def again() -> None:
             recipe = Recipe.from_json(text)
             assert Recipe.from_json(recipe.to_json()) == recipe
 
-        tally.take(again)
+        tally.count_case(again)
 
     read()
     return tally

@@ -1,4 +1,4 @@
-"""A `spaces.GPU` that lends at once, to tests."""
+"""A stand-in for `spaces.GPU`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 
 class Lender:
-    """A `spaces.GPU` that lends at once, keeps what was asked for, and pickles what crosses."""
+    """A `spaces.GPU` that lends at once, records durations, and pickles arguments and answers."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.durations: list[int] = []
 
     def __call__(self, duration: Callable[..., int]) -> Callable[..., Any]:
         def decorated(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
             def elsewhere(*given: Any) -> Iterator[Any]:
-                self.asked.append(duration(*given))
+                self.durations.append(duration(*given))
                 for answer in run(*pickle.loads(pickle.dumps(given))):
                     yield pickle.loads(pickle.dumps(answer))
 

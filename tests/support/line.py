@@ -1,4 +1,4 @@
-"""A line between a browser and a server, which can be cut."""
+"""A TCP proxy between a browser and a server that can be cut."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 
 
 class Line:
-    """Passes on what comes to its own port, both ways, until it is cut."""
+    """Forwards its port to a server, both ways, until it is cut."""
 
     def __init__(self, port: int) -> None:
         self._server = ("127.0.0.1", port)
         self._listener: socket.socket | None = None
         self._ends: list[tuple[socket.socket, socket.socket]] = []
         self.port = 0
-        self.mend()
+        self.listen()
 
-    def mend(self) -> None:
-        """Take connections, at the same port as before."""
+    def listen(self) -> None:
+        """Accept connections, at the same port as before."""
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._take, args=[self._listener], daemon=True).start()
+        threading.Thread(target=self._accept_all, args=[self._listener], daemon=True).start()
 
     def cut(self, server_knows: bool) -> None:
-        """End all connections and take no more; a phone out of reach does not tell the server."""
+        """Close all connections and accept no more; a lost phone does not tell the server."""
         assert self._listener
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -37,7 +37,7 @@ class Line:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
-    def _take(self, listener: socket.socket) -> None:
+    def _accept_all(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 browser, _ = listener.accept()
@@ -47,7 +47,7 @@ class Line:
                     threading.Thread(target=self._pass_on, args=(ends, *way), daemon=True).start()
 
     def _pass_on(self, ends: Any, source: socket.socket, target: socket.socket) -> None:
-        """What comes out of the source goes into the target, or nowhere once the line was cut."""
+        """Forward the source to the target, or discard it once the line is cut."""
         with suppress(OSError):
             while content := source.recv(65536):
                 with suppress(OSError):
@@ -57,8 +57,8 @@ class Line:
 
 
 @contextmanager
-def line_to(address: str) -> Iterator[Line]:
-    """A line to the server at that address."""
+def open_line(address: str) -> Iterator[Line]:
+    """Yield a proxy to the server at an address."""
     line = Line(int(address.rpartition(":")[2]))
     try:
         yield line

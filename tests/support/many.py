@@ -1,4 +1,4 @@
-"""Folders of small photos, and what a batch wrote of them."""
+"""Folders of small photos for batches, and their manifests."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 
 from dream import DreamRecipe, save_image
 
-# A dream of a moment, as options and as a recipe.
+# A very short dream, as options and as a recipe.
 QUICK = ["--octaves", "1", "--iterations", "2", "--max-side", "64"]
 RECIPE = DreamRecipe(octaves=1, iterations=2, max_side=64)
 
 
-def folder_of(folder: Path, count: int) -> Path:
-    """A folder with so many photos of noise, photo00.png and so on, the first one larger."""
+def make_photos(folder: Path, count: int) -> Path:
+    """Make a folder of noise photos, photo00.png and so on, the first of another size."""
     folder.mkdir()
     generator = torch.Generator().manual_seed(5)
     for place in range(count):
@@ -25,16 +25,16 @@ def folder_of(folder: Path, count: int) -> Path:
     return folder
 
 
-def broken(folder: Path) -> None:
-    """Three more that cannot be read, or not be dreamed."""
+def add_unreadable_photos(folder: Path) -> None:
+    """Add three files that cannot be read or dreamed."""
     (folder / "garbage.png").write_bytes(b"garbage")
     (folder / "cut.png").write_bytes((folder / "photo00.png").read_bytes()[:900])
     save_image(torch.zeros(1, 3, 8, 40), folder / "tiny.png")
 
 
 def manifest(
-    folder: Path, name: str = "manifest.jsonl", whole: bool = True
+    folder: Path, name: str = "manifest.jsonl", is_complete: bool = True
 ) -> list[dict[str, Any]]:
-    """The rows of the manifests of that name; unless `whole`, what is half a line is left out."""
+    """Return the rows of manifests by name; skip cut lines unless it `is_complete`."""
     lines = [line for path in folder.glob(name) for line in path.read_text().splitlines(True)]
-    return [json.loads(line) for line in lines if whole or line.endswith("\n")]
+    return [json.loads(line) for line in lines if is_complete or line.endswith("\n")]

@@ -1,9 +1,9 @@
-"""An MCP client for `test_mcp`, which runs it as a process of its own, with gradio's extra "mcp".
+"""An MCP client that `test_mcp` runs as a subprocess with gradio's extra "mcp".
 
     python -m tests.support.mcp_client ADDRESS <calls.jsonl >answers.jsonl
 
-Each line has calls for a session of their own, a call is [tool, arguments, whether to ask for
-progress]. The answer holds the tools that the server lists, and what each call brought.
+Each line holds the calls of one session, each as [tool, arguments, whether to ask for progress].
+The answer holds the tools that the server lists and the result of each call.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sys
 from typing import Any
 
 
-async def answer(address: str, calls: list[tuple[str, dict[str, Any], bool]]) -> dict[str, Any]:
-    """List the tools, make the calls one after the other, and give all of it as plain data."""
-    # Here, since pytest imports this file where there is no mcp.
+async def call_tools(address: str, calls: list[tuple[str, dict[str, Any], bool]]) -> dict[str, Any]:
+    """List the tools, make the calls in turn, and return both as plain data."""
+    # Imported here, since pytest imports this file without mcp.
     from mcp import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 
@@ -44,4 +44,4 @@ async def answer(address: str, calls: list[tuple[str, dict[str, Any], bool]]) ->
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(json.dumps(asyncio.run(answer(sys.argv[1], json.loads(line)))), flush=True)
+        print(json.dumps(asyncio.run(call_tools(sys.argv[1], json.loads(line)))), flush=True)

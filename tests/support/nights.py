@@ -1,8 +1,8 @@
-"""A long night: so many dreams of all sorts in one process, whose memory is told as it goes.
+"""A soak run: many dreams of all kinds in one process, with its memory over time.
 
     python -m tests.support.nights COUNT EVERY
 
-prints a line after each EVERY of them: dreams done, megabytes resident, files, networks loaded.
+prints a line after each EVERY dreams: dreams done, resident MB, files, networks loaded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 from tests.conftest import EXAMPLES, ROOT
 
-# So many bytes of what visitors are sent are kept.
-KEPT = 3_000_000
+# Bytes of visitors' files that are kept.
+MAX_KEPT_BYTES = 3_000_000
 
 
 @dataclass(frozen=True)
-class Hour:
-    """How many dreams were made by now, and what they take."""
+class Progress:
+    """The dreams done so far, and the resources in use."""
 
     done: int
     megabytes: float
@@ -34,22 +34,24 @@ class Hour:
     networks: int
 
 
-def night(count: int, every: int) -> list[Hour]:
-    """What a process of its own tells after each `every` dreams of `count`."""
-    told = subprocess.run(
+def run_dreams(count: int, every: int) -> list[Progress]:
+    """Run `count` dreams in a subprocess; return its progress after each `every` of them."""
+    run = subprocess.run(
         [sys.executable, "-m", "tests.support.nights", str(count), str(every)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "DREAM_DEVICE": "cpu"},
         capture_output=True,
         text=True,
     )
-    assert not told.returncode, told.stderr
-    rows = [line.split() for line in told.stdout.splitlines()]
-    return [Hour(int(done), float(size), int(files), int(nets)) for done, size, files, nets in rows]
+    assert not run.returncode, run.stderr
+    rows = [line.split() for line in run.stdout.splitlines()]
+    return [
+        Progress(int(done), float(size), int(files), int(nets)) for done, size, files, nets in rows
+    ]
 
 
 def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
-    """Recipes of every kind, size and layer, and whether each is of a photo."""
+    """Yield recipes of every kind, size and layer, and whether each needs a photo."""
     from dream import ChannelRecipe, ClassRecipe, DreamRecipe
     from dream.files.embedded_images import embed_guide
     from dream.networks import catalogue
@@ -89,14 +91,14 @@ def main(count: int, every: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="dream-night-"))
     os.environ |= environment(folder)
     try:
-        for hour in dreams(folder, count, every):
+        for hour in make_dreams(folder, count, every):
             print(*astuple(hour), flush=True)
     finally:
         shutil.rmtree(folder)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Little room for files and networks, all of it in a folder."""
+    """Return variables that allow few files and networks, all in one folder."""
     return {
         "GRADIO_TEMP_DIR": str(folder / "files"),
         "DREAM_CACHE_DIR": str(folder / "cache"),
@@ -107,8 +109,8 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
-    """So many dreams, and how things stand after each `every` of them."""
+def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
+    """Make `count` dreams; yield the progress after each `every` of them."""
     import safetensors.torch
     import torch
 
@@ -118,7 +120,7 @@ def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
     from dream.page import image_stream as page
     from dream.page.server import temp_files
     from dream.service.job_runner import JobRunner
-    from tests.support.memory import resident
+    from tests.support.memory import resident_mb
 
     torch.manual_seed(0)
     weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
@@ -130,13 +132,13 @@ def dreams(folder: Path, count: int, every: int) -> Iterator[Hour]:
         stream = page.stream_render(work, [recipe], chance.choice(photos) if photo else None)
         words = [next(stream).status]
         if chance.random() < 0.1:
-            stream.close()  # Somebody who left.
+            stream.close()  # As a visitor who left does.
         words += [moment.status for moment in stream]
         assert all(words)
         if done % every == 0:
-            temp_files.remove_old_files(folder / "files", max_bytes=KEPT)
+            temp_files.remove_old_files(folder / "files", max_bytes=MAX_KEPT_BYTES)
             files = sum(1 for path in folder.rglob("*") if path.is_file())
-            yield Hour(done, resident(), files, len(work.engine.networks._loaded))
+            yield Progress(done, resident_mb(), files, len(work.engine.networks._loaded))
 
 
 if __name__ == "__main__":

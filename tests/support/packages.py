@@ -1,6 +1,6 @@
-"""Packages from PyPI, for tests that need an environment of their own.
+"""Install packages from PyPI, for tests that need their own environment.
 
-uv keeps what it fetched and unpacked once, and links it: gigabytes of torch are there in seconds.
+uv caches what it unpacked and links it, so gigabytes of torch install in seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 
 def install(*arguments: str, python: str | Path = sys.executable) -> None:
-    """`pip install` those; skip the test where PyPI cannot be reached, but on GitHub."""
+    """Install packages; skip the test where PyPI is unreachable, except on GitHub."""
     command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python)]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True)
     unreached = re.search("error sending request|dns error|timed out", done.stderr)

@@ -1,4 +1,4 @@
-"""Processes as /proc has them (Linux only)."""
+"""Processes by /proc (Linux only)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from pathlib import Path
 
 
 def children_of(process: int) -> dict[int, str]:
-    """The processes that one has started and that are there, or are to be waited for (Z), with the
-    letter of their state.
-    """
+    """Return the child processes, zombies (Z) included, each with the letter of its state."""
     found = {}
     for path in Path("/proc").iterdir():
         try:
@@ -21,7 +19,7 @@ def children_of(process: int) -> dict[int, str]:
 
 
 def is_decoder(process: int) -> bool:
-    """Whether a process is there and decodes for another one."""
+    """Return whether a process exists and is a decoder."""
     try:
         return b"decoder_process" in Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:

@@ -1,9 +1,9 @@
-"""Real networks beside this checkout, where there are some, and classes that they judge."""
+"""The folder of real networks beside this checkout, if any, and ten classes they judge."""
 
 from tests.conftest import ROOT
 
-REAL = ROOT.parent / "shared" / "weights"
-TEN = (
+REAL_WEIGHTS_FOLDER = ROOT.parent / "shared" / "weights"
+TEN_CLASSES = (
     *("goldfish", "green snake", "flamingo", "tabby", "ladybug"),
     *("volcano", "pizza", "daisy", "school bus", "jellyfish"),
 )

@@ -1,7 +1,7 @@
-"""Pictures made anew in another process, as another processor or other threads would make them.
+"""Remake images in a subprocess, as another processor or other threads would.
 
-As a program it reads jobs (recipes, each with the name of an example photo or none) from its input,
-and prints what tells the pictures apart bit by bit.
+As a program it reads jobs from stdin, recipes each with the name of an example photo or none, and
+prints a hash of each image.
 """
 
 from __future__ import annotations
@@ -21,23 +21,21 @@ from dream.recipe.base import Recipe
 from dream.tensors import resize_clamped, size_of
 from tests.conftest import EXAMPLES, ROOT
 
-# A recipe, and the example photo that it is made of.
+# A recipe, and its example photo.
 Job = tuple[Recipe, str | None]
 
-# What makes the libraries compute as on a processor that has no more than AVX2.
+# Make the libraries compute as on a processor with AVX2 at most.
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-# And MKL as on one that is not Intel's, or very old.
+# Make MKL compute as on a non-Intel or very old processor.
 OTHER_MKL = {"MKL_CBWR": "COMPATIBLE"}
 
-# More threads than cores would else wait for each other by turning round and round.
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-PRECISE = {"DREAM_PRECISION": "float32"}
+# With more threads than cores, busy-waiting would take the cores from threads with work.
+PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE"}
+FLOAT32 = {"DREAM_PRECISION": "float32"}
 
 
-def digest(engine: Engine, job: Job) -> str:
-    """What tells the last picture of a job, in float32, from any other. A video has two frames: the
-    photo, and the photo moved by three pixels.
-    """
+def picture_digest(engine: Engine, job: Job) -> str:
+    """Hash a job's last float32 image; a video is the photo, then the photo moved by 3 pixels."""
     recipe, photo = job
     picture = load_image(EXAMPLES / photo) if photo else None
     (planned,) = engine.plan([recipe], None if picture is None else size_of(picture))
@@ -50,12 +48,12 @@ def digest(engine: Engine, job: Job) -> str:
     return hashlib.sha256(frame.tensor.contiguous().numpy().tobytes()).hexdigest()
 
 
-def digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str]) -> list[str]:
-    """The same of each job, made in another process with so many threads and those settings."""
+def remake_digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str]) -> list[str]:
+    """Return the jobs' digests, computed in a subprocess with those threads and settings."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.remake"],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), **PATIENT, **PRECISE, **settings},
+        env=os.environ | {"OMP_NUM_THREADS": str(threads), **PASSIVE_WAIT, **FLOAT32, **settings},
         input=json.dumps([(recipe.to_dict(), photo) for recipe, photo in jobs]),
         capture_output=True,
         text=True,
@@ -65,6 +63,6 @@ def digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str]) -> l
 
 
 if __name__ == "__main__":
-    here = Engine("cpu")
-    for given, name in json.load(sys.stdin):
-        print(digest(here, (Recipe.from_dict(given), name)))
+    engine = Engine("cpu")
+    for fields, name in json.load(sys.stdin):
+        print(picture_digest(engine, (Recipe.from_dict(fields), name)))

@@ -1,4 +1,4 @@
-"""The app as a real server in a process of its own, for the tests that use it from outside."""
+"""The app as a real server in a subprocess."""
 
 from __future__ import annotations
 
@@ -25,28 +25,23 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(log: Path, *command: str, **environment: str) -> Iterator[str]:
-    """Start `python app.py`, or another command of Python's, on a free port or that of the
-    environment, wait until it answers, and give its address.
-    """
+def run_app(log: Path, *command: str, **environment: str) -> Iterator[str]:
+    """Run `python app.py`, or Python with `command`, until the block ends; yield its address."""
     port = int(environment.get("GRADIO_SERVER_PORT", 0)) or free_port()
     variables = os.environ | {"GRADIO_SERVER_PORT": str(port), **environment}
-    with running(
+    with run_server(
         [sys.executable, *(command or ["app.py"])], log, port, cwd=ROOT, env=variables
     ) as address:
         yield address
 
 
 @contextmanager
-def running(command: list[str], log: Path, port: int, **how: Any) -> Iterator[str]:
-    """Start a server, wait until it answers on its port, and give its address.
-
-    `how` goes to `subprocess.Popen`.
-    """
+def run_server(command: list[str], log: Path, port: int, **options: Any) -> Iterator[str]:
+    """Run a server until the block ends; yield its address once it answers."""
     address = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, start_new_session=True, **how
+            command, stdout=output, stderr=output, start_new_session=True, **options
         )
     try:
         for _ in range(3000):

@@ -1,9 +1,8 @@
-"""A device in software: its tensors have a memory of their own, and it refuses what CUDA refuses.
+"""A device in software that refuses what CUDA refuses.
 
-Its name is torch's `meta`, which every machine has; within `software_device()` tensors of that
-device hold numbers, worked out on the CPU. To mix them with the CPU's is an error, as it is on
-CUDA; each time that the CPU has to wait for the device is noted, and so is each result in float64,
-which MPS does not have.
+It takes the name of torch's `meta`, which every machine has; within `software_device()` tensors of
+that device hold numbers, computed on the CPU. Mixing them with CPU tensors is an error, as on CUDA.
+Each wait of the CPU for the device is recorded, and each result in float64, which MPS lacks.
 """
 
 from __future__ import annotations
@@ -19,34 +18,34 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
-NAME = "meta"
+DEVICE_NAME = "meta"
 aten = torch.ops.aten
 COPIES = (aten._to_copy.default, aten.copy_.default)
 INDEXING = (
     *(aten.index.Tensor, aten.index_put.default),
     *(aten.index_put_.default, aten._index_put_impl_.default),
 )
-# What gives the CPU a number, or a shape that depends on numbers.
-ANSWERS = (aten._local_scalar_dense.default, aten.nonzero.default, aten.equal.default)
-DOUBLES = (torch.float64, torch.complex128)
+# Operations that give the CPU a number, or a shape that depends on numbers.
+READS_TO_CPU = (aten._local_scalar_dense.default, aten.nonzero.default, aten.equal.default)
+FLOAT64_DTYPES = (torch.float64, torch.complex128)
 
 
 @dataclass
 class SoftwareDevice:
-    """What was noted so far: the operations that made the CPU wait, and those in float64."""
+    """The operations so far that made the CPU wait, and those in float64."""
 
     waits: list[str] = field(default_factory=list)
     doubles: list[str] = field(default_factory=list)
 
 
 class DeviceTensor(torch.Tensor):
-    """A tensor on the device. `numbers` is where it really is: on the CPU."""
+    """A tensor on the device; `numbers` holds its values on the CPU."""
 
     numbers: Tensor
 
     @staticmethod
     def __new__(cls, numbers: Tensor) -> DeviceTensor:
-        # A conjugate that is still to be taken is a flag, which the tensor outside does not have.
+        # A lazy conjugate is a flag, which the wrapper does not have.
         numbers = numbers.resolve_conj().resolve_neg()
         made: DeviceTensor = torch.Tensor._make_wrapper_subclass(
             cls,
@@ -54,7 +53,7 @@ class DeviceTensor(torch.Tensor):
             strides=numbers.stride(),
             storage_offset=numbers.storage_offset(),
             dtype=numbers.dtype,
-            device=torch.device(NAME),
+            device=torch.device(DEVICE_NAME),
         )
         made.numbers = numbers
         return made
@@ -69,7 +68,7 @@ class DeviceTensor(torch.Tensor):
 
 
 class _Operations(TorchDispatchMode):
-    """Works out what happens on the device."""
+    """Computes the operations of the device."""
 
     def __init__(self, device: SoftwareDevice) -> None:
         super().__init__()
@@ -82,7 +81,7 @@ class _Operations(TorchDispatchMode):
         tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
         is_read = any(isinstance(each, DeviceTensor) for each in tensors)
         target = kwargs.get("device")
-        is_made = is_read if target is None else target.type == NAME
+        is_made = is_read if target is None else target.type == DEVICE_NAME
         if not is_read and not is_made:
             return func(*args, **kwargs)
         if func is aten.copy_.default:
@@ -95,7 +94,7 @@ class _Operations(TorchDispatchMode):
         if not is_made:
             return made
         results = [each for each in tree_leaves(made) if isinstance(each, Tensor)]
-        if any(each.dtype in DOUBLES for each in results):
+        if any(each.dtype in FLOAT64_DTYPES for each in results):
             self.device.doubles.append(str(func))
         made = tree_map(lambda each: DeviceTensor(each) if isinstance(each, Tensor) else each, made)
         return return_and_correct_aliasing(func, args, kwargs, made) if is_read else made
@@ -103,7 +102,7 @@ class _Operations(TorchDispatchMode):
     def _refuse_or_note(
         self, func: Any, args: Any, tensors: list[Tensor], is_read: bool, is_made: bool
     ) -> None:
-        # Numbers without a dimension may come from the CPU, as they do on CUDA.
+        # Tensors without dimensions may come from the CPU, as on CUDA.
         others = [each for each in tensors if each.dim() and not isinstance(each, DeviceTensor)]
         if func in COPIES:
             is_across = is_read != is_made or (is_made and bool(others))
@@ -115,11 +114,11 @@ class _Operations(TorchDispatchMode):
                 if isinstance(each, Tensor)
             )
         else:
-            is_across = func in ANSWERS
+            is_across = func in READS_TO_CPU
             if is_read and others:
                 raise RuntimeError(
                     f"Expected all tensors to be on the same device, but found at least two, "
-                    f"{NAME} and cpu, in {func}"
+                    f"{DEVICE_NAME} and cpu, in {func}"
                 )
         if is_across:
             self.device.waits.append(str(func))
@@ -130,17 +129,17 @@ def _numbers(value: Any) -> Any:
 
 
 class _Literals(TorchFunctionMode):
-    """What torch does below its operations, where nothing of the device would be noted."""
+    """Functions that torch computes below its operations, unseen by `_Operations`."""
 
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if func is torch.tensor and torch.device(kwargs.get("device") or "cpu").type == NAME:
+        if func is torch.tensor and torch.device(kwargs.get("device") or "cpu").type == DEVICE_NAME:
             device = kwargs.pop("device")
             return torch.tensor(*args, **kwargs).to(device)
         if func is torch.Tensor.new_tensor and isinstance(args[0], DeviceTensor):
-            return torch.tensor(args[1], dtype=args[0].dtype).to(NAME)
+            return torch.tensor(args[1], dtype=args[0].dtype).to(DEVICE_NAME)
         if func is torch.Tensor.tolist and isinstance(args[0], DeviceTensor):
             return args[0].cpu().tolist()
         return func(*args, **kwargs)
@@ -148,7 +147,7 @@ class _Literals(TorchFunctionMode):
 
 @contextmanager
 def software_device() -> Iterator[SoftwareDevice]:
-    """Have the device `meta` hold numbers in this thread; yields what is noted of it."""
+    """Let the device `meta` hold numbers in this thread; yield its records."""
     device = SoftwareDevice()
     with _Literals(), _Operations(device):
         yield device

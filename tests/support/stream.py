@@ -1,4 +1,4 @@
-"""A visitor's camera without a browser: frames go to the tab "Live", and dreams come back."""
+"""A camera without a browser: send frames to the tab "Live" and receive dreams."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from dream import DreamError
 
 
 @contextmanager
-def streaming(
+def open_stream(
     address: str, ids: list[str] | None = None
 ) -> Iterator[Callable[[Image.Image | str], Image.Image | None]]:
-    """What sends a frame, or anything in its place, and gives its dream, or None while others are
-    before; the event's and the session's id are added to `ids`.
+    """Yield a function that sends a frame and returns its dream, None while others wait before it.
 
-    Raises:
-        DreamError: with what is said, when the stream was ended.
+    The ids of the event and the session are appended to `ids`. The function raises `DreamError`
+    with the page's message once the stream has ended.
     """
     config = httpx.get(f"{address}/config").json()
-    event = next(each for each in config["dependencies"] if ["stream"] == _events(each))
+    event = next(each for each in config["dependencies"] if _event_names(each) == ["stream"])
     values = {each["id"]: each["props"].get("value") for each in config["components"]}
     body: dict[str, Any] = {"fn_index": event["id"], "session_hash": uuid.uuid4().hex}
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
         begun: list[Any] = []
 
         def send(frame: Image.Image | str) -> Image.Image | None:
-            uri = frame if isinstance(frame, str) else _uri(frame)
+            uri = frame if isinstance(frame, str) else _to_data_uri(frame)
             data = [{"url": uri}, *(values[each] for each in event["inputs"][1:])]
             if not begun:
                 joined = api.post("/queue/join", json={**body, "data": data})
@@ -48,7 +47,7 @@ def streaming(
             for line in begun[2]:
                 message = json.loads(line.removeprefix("data: ") or "{}")
                 if message.get("msg") == "process_streaming":
-                    return _image(message["output"]["data"][0])
+                    return _decode_image(message["output"]["data"][0])
                 if message.get("msg") == "process_completed":
                     raise DreamError(str(message["output"].get("error")))
             raise DreamError("the stream broke off")
@@ -60,17 +59,17 @@ def streaming(
                 begun[1].__exit__(None, None, None)
 
 
-def _events(dependency: Any) -> list[str]:
+def _event_names(dependency: Any) -> list[str]:
     return [event for _, event in dependency["targets"]]
 
 
-def _uri(frame: Image.Image) -> str:
+def _to_data_uri(frame: Image.Image) -> str:
     content = io.BytesIO()
     frame.save(content, "JPEG")
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def _image(sent: Any) -> Image.Image | None:
+def _decode_image(sent: Any) -> Image.Image | None:
     if not (isinstance(sent, dict) and "url" in sent):
         return None
     return Image.open(io.BytesIO(base64.b64decode(sent["url"].partition(",")[2])))

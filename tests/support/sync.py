@@ -1,4 +1,4 @@
-"""The script that puts the app on a Space, and what it uploads."""
+"""The script that uploads the app to a Space, and the files it uploads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from types import ModuleType
 from tests.conftest import ROOT
 
 
-def sync_script() -> ModuleType:
-    """`.github/sync.py` as a module."""
+def load_sync_script() -> ModuleType:
+    """Load `.github/sync.py` as a module."""
     spec = importlib.util.spec_from_file_location("sync", ROOT / ".github" / "sync.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -19,9 +19,11 @@ def sync_script() -> ModuleType:
     return module
 
 
-def sent_files() -> list[str]:
-    """Which files of this repository a Space gets."""
+def space_files() -> list[str]:
+    """Return the files of this repository that are uploaded to a Space."""
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    return [name for name in listed if any(fnmatch(name, each) for each in sync_script().FILES)]
+    return [
+        name for name in listed if any(fnmatch(name, each) for each in load_sync_script().FILES)
+    ]

@@ -1,11 +1,10 @@
-"""The corpus sent to the doors of the program: each file a right-looking picture, or one line."""
+"""Send the corpus to the program's readers: each returns a correct image or one line."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,21 +16,21 @@ from PIL import Image
 from dream import DreamError, load_image
 from dream.__main__ import main
 from dream.tensors import to_pil_image
-from tests.support.api import called, uploaded
-from tests.support.corpus import Made, right_looking
-from tests.support.memory import forget_peak, peak, resident
+from tests.support.api import call, upload
+from tests.support.corpus import Sample, looks_right
+from tests.support.memory import peak_mb, reset_peak, resident_mb
 
-SECONDS = 12.0
-MEGABYTES = 1000.0
-STILL = {"octaves": 1, "iterations": 0}
+MAX_SECONDS = 12.0
+MAX_MEGABYTES = 1000.0
+NO_STEPS = {"octaves": 1, "iterations": 0}
 
-# A door is given a file; it brings its pixels (H, W, 3), or says in words why not.
-Door = Callable[[Made], np.ndarray | str]
+# Reads a file; returns its pixels (H, W, 3), or a message why not.
+Reader = Callable[[Sample], np.ndarray | str]
 
 
 @dataclass
 class Trial:
-    """What came of the files: how many were fine and refused, and what went wrong, in words."""
+    """Counts of accepted and refused cases, the faults in words, and the worst time and memory."""
 
     fine: int = 0
     refused: int = 0
@@ -45,54 +44,58 @@ class Trial:
         return self.fine + self.refused + len(self.wrong)
 
 
-def tried(files: Iterable[Made], door: Door, process: int | str = "self", least: int = 0) -> Trial:
-    """The files sent through a door one by one; pictures with a side below `least` are refused."""
+def try_files(
+    files: Iterable[Sample], reader: Reader, process: int | str = "self", least: int = 0
+) -> Trial:
+    """Send the files to a reader in turn; it must refuse images with a side below `least`."""
     trial = Trial()
-    for made in files:
-        forget_peak(process)
-        before, start = resident(process), time.perf_counter()
+    for sample in files:
+        reset_peak(process)
+        before, start = resident_mb(process), time.perf_counter()
         try:
-            came = door(made)
+            result = reader(sample)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            trial.wrong.append(f"{made.name}: {type(error).__name__}: {error}"[:300])
+            trial.wrong.append(f"{sample.name}: {type(error).__name__}: {error}"[:300])
             continue
         took = time.perf_counter() - start
-        grown = max(0.0, peak(process) - before)
+        megabytes = max(0.0, peak_mb(process) - before)
         trial.seconds += took
         trial.slowest = max(trial.slowest, took)
-        trial.megabytes = max(trial.megabytes, grown)
-        if fault := _fault(made, came, took, grown, least):
-            trial.wrong.append(f"{made.name}: {fault}")
-        elif isinstance(came, str):
+        trial.megabytes = max(trial.megabytes, megabytes)
+        if fault := _fault(sample, result, took, megabytes, least):
+            trial.wrong.append(f"{sample.name}: {fault}")
+        elif isinstance(result, str):
             trial.refused += 1
         else:
             trial.fine += 1
     return trial
 
 
-def _fault(made: Made, came: np.ndarray | str, took: float, grown: float, least: int) -> str:
-    if took > SECONDS:
+def _fault(
+    sample: Sample, result: np.ndarray | str, took: float, megabytes: float, least: int
+) -> str:
+    if took > MAX_SECONDS:
         return f"took {took:.1f} seconds"
-    if grown > MEGABYTES:
-        return f"took {grown:.0f} MB"
-    if isinstance(came, str):
-        if not came or "\n" in came or not came.isprintable() or "Traceback" in came:
-            return f"was refused in other than one line: {came[:200]!r}"
-        small = least and "the network needs" in came
-        return "" if made.comes_to in ("refused", "either") or small else f"was refused: {came}"
-    if min(came.shape[:2]) < least:
+    if megabytes > MAX_MEGABYTES:
+        return f"took {megabytes:.0f} MB"
+    if isinstance(result, str):
+        if not result or "\n" in result or not result.isprintable() or "Traceback" in result:
+            return f"was refused in other than one line: {result[:200]!r}"
+        small = least and "the network needs" in result
+        return "" if sample.expected in ("refused", "either") or small else f"was refused: {result}"
+    if min(result.shape[:2]) < least:
         return "was dreamed though it is too small"
-    return "" if right_looking(came, made) else f"came out wrong, {came.shape}"
+    return "" if looks_right(result, sample) else f"came out wrong, {result.shape}"
 
 
-def loaded(folder: Path) -> Door:
-    """The loader."""
+def loader_reader(folder: Path) -> Reader:
+    """Return a reader that loads the file."""
 
-    def door(made: Made) -> np.ndarray | str:
-        path = folder / made.name
-        path.write_bytes(made.content)
+    def reader(sample: Sample) -> np.ndarray | str:
+        path = folder / sample.name
+        path.write_bytes(sample.content)
         try:
             return np.asarray(to_pil_image(load_image(path)))
         except DreamError as error:
@@ -100,15 +103,15 @@ def loaded(folder: Path) -> Door:
         finally:
             path.unlink()
 
-    return door
+    return reader
 
 
-def commanded(folder: Path) -> Door:
-    """The command line."""
+def command_reader(folder: Path) -> Reader:
+    """Return a reader that runs the command line."""
 
-    def door(made: Made) -> np.ndarray | str:
-        path, out = folder / made.name, folder / "out.png"
-        path.write_bytes(made.content)
+    def reader(sample: Sample) -> np.ndarray | str:
+        path, out = folder / sample.name, folder / "out.png"
+        path.write_bytes(sample.content)
         out.unlink(missing_ok=True)
         said = io.StringIO()
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
@@ -116,27 +119,22 @@ def commanded(folder: Path) -> Door:
             code = main(["image", str(path), "-o", str(out), *options])
         path.unlink()
         assert code == (0 if out.exists() else 2), code
-        return pixels(out) if code == 0 else said.getvalue().rstrip("\n")
+        return read_pixels(out) if code == 0 else said.getvalue().rstrip("\n")
 
-    return door
-
-
-def sent(api: httpx.Client) -> Door:
-    """The API of a server on this machine."""
-
-    def door(made: Made) -> np.ndarray | str:
-        path = uploaded(api, (made.name, made.content))
-        good, said = called(api, "deep_dream", {"image": {"path": path}, **STILL})
-        return pixels(Path(said[0]["path"])) if good else str(said["error"])
-
-    return door
+    return reader
 
 
-def pixels(path: Path) -> np.ndarray:
+def api_reader(api: httpx.Client) -> Reader:
+    """Return a reader that calls the API of a server on this machine."""
+
+    def reader(sample: Sample) -> np.ndarray | str:
+        path = upload(api, (sample.name, sample.content))
+        good, said = call(api, "deep_dream", {"image": {"path": path}, **NO_STEPS})
+        return read_pixels(Path(said[0]["path"])) if good else str(said["error"])
+
+    return reader
+
+
+def read_pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def counted(files: Iterable[Made]) -> Counter[str]:
-    """How many there are of each kind, by the start of their names."""
-    return Counter(made.name.split("-")[0].split(".")[0] for made in files)

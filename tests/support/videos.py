@@ -1,4 +1,4 @@
-"""Videos that the tests make: of pictures that move as told, with sound where asked for."""
+"""Write test videos: moving images, with sound on request."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dream.files.video_reader import read_video_info
+from dream.files.video_info import VideoInfo
+from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import VideoWriter
 from dream.recipe import VideoRecipe
 from dream.tensors import Size, to_pil_image
 
-SOUND_RATE = 48_000
-# What of a tkhd box lies between its name and its matrix.
-MATRIX_AT = 4 + 40
+AUDIO_RATE = 48_000
+# Bytes from the name of a tkhd box to its matrix.
+MATRIX_OFFSET = 4 + 40
 
 
-def panned(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.Image]:
-    """Smooth noise that moves to the right by so many pixels a frame."""
+def pan(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.Image]:
+    """Return frames of smooth noise that moves right by `speed` pixels a frame."""
     generator = torch.Generator().manual_seed(3)
     wide = torch.rand(1, 3, size[0] // 16, size[1] // 8, generator=generator)
     wide = torch.nn.functional.interpolate(wide, (size[0], 2 * size[1]), mode="bicubic").clamp(0, 1)
@@ -35,10 +36,10 @@ def panned(count: int, size: Size = (48, 64), speed: float = 2.0) -> list[Image.
     return images
 
 
-def written(
+def write_timed(
     path: Path, images: Sequence[Image.Image], times: Sequence[Fraction], time_base: Fraction
 ) -> Path:
-    """A video of those pictures, shown at those times (one more says when it ends)."""
+    """Write a video whose images start at those times; one more time is its end."""
     size = (images[0].height, images[0].width)
     rate = (len(images) / (times[-1] - times[0])).limit_denominator(1001)
     film = VideoWriter(path, VideoRecipe(), size, rate, time_base)
@@ -50,14 +51,14 @@ def written(
     return path
 
 
-def steady(path: Path, images: Sequence[Image.Image], rate: Fraction = Fraction(24)) -> Path:
-    """A video of those pictures, so many a second."""
+def write_video(path: Path, images: Sequence[Image.Image], rate: Fraction = Fraction(24)) -> Path:
+    """Write a video of those images at a constant frame rate."""
     times = [frame / rate for frame in range(len(images) + 1)]
-    return written(path, images, times, 1 / rate)
+    return write_timed(path, images, times, 1 / rate)
 
 
-def encoded(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
-    """A video of those pictures, 24 a second, by any encoder that PyAV has."""
+def encode(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
+    """Write a video of those images, 24 a second, by any encoder of PyAV."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=24)
         stream.width, stream.height = images[0].size
@@ -69,14 +70,15 @@ def encoded(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) 
     return path
 
 
-def of_frames(
+def write_frames(
     path: Path, frames: Sequence[av.VideoFrame], codec: str = "libx264", **about: Any
 ) -> Path:
-    """A video of those frames as they are, 24 a second; `options` are those of the encoder,
-    `container` those of the file, and all else is set at the encoder: its colours.
+    """Write a video of those frames unchanged, 24 a second.
+
+    `options` go to the encoder, `container` to the file, and others become the codec's attributes.
     """
-    options, said = about.pop("options", {}), about.pop("container", {})
-    with av.open(str(path), "w", options=said) as container:
+    options, file_options = about.pop("options", {}), about.pop("container", {})
+    with av.open(str(path), "w", options=file_options) as container:
         stream = container.add_stream(codec, rate=24, options=options)
         stream.width, stream.height = frames[0].width, frames[0].height
         stream.pix_fmt = frames[0].format.name
@@ -90,20 +92,20 @@ def of_frames(
     return path
 
 
-def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
-    """The same video with a tenth of a second of sound at each of those times."""
+def add_beeps(path: Path, video: Path, beeps: Sequence[float], codec: str = "aac") -> Path:
+    """Copy a video and add a tenth of a second of sound at each of those times."""
     length = float(read_video_info(video).times[-1])
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         pictures = source.streams.video[0]
         stream = target.add_stream_from_template(pictures)
-        sound = target.add_stream(codec, rate=SOUND_RATE)
+        sound = target.add_stream(codec, rate=AUDIO_RATE)
         sound.codec_context.layout = "mono"
-        time = np.arange(int(length * SOUND_RATE)) / SOUND_RATE
+        time = np.arange(int(length * AUDIO_RATE)) / AUDIO_RATE
         loud = sum(((time >= beep) & (time < beep + 0.1)).astype(np.float32) for beep in beeps)
         samples = (0.5 * np.sin(2 * np.pi * 880 * time) * loud).astype(np.float32)
-        resampler = av.AudioResampler("fltp", "mono", SOUND_RATE, 1024)
+        resampler = av.AudioResampler("fltp", "mono", AUDIO_RATE, 1024)
         frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = SOUND_RATE, 0
+        frame.sample_rate, frame.pts = AUDIO_RATE, 0
         for packet in source.demux(pictures):
             if packet.size:
                 packet.stream = stream
@@ -114,8 +116,14 @@ def with_sound(path: Path, video: Path, beeps: Sequence[float], codec: str = "aa
     return path
 
 
-def beeps_of(path: Path) -> list[float]:
-    """When a sound begins in a video, in seconds from its first frame."""
+def read_video(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
+    """Return a video's info and frames."""
+    video = read_video_info(path)
+    return video, list(read_frames(video, video.size))
+
+
+def find_beeps(path: Path) -> list[float]:
+    """Return when sounds begin in a video, in seconds from its first frame."""
     found: list[float] = []
     with av.open(str(path)) as container:
         start = next(container.decode(video=0)).time
@@ -134,21 +142,19 @@ def beeps_of(path: Path) -> list[float]:
     return found
 
 
-def turned(path: Path, video: Path, by: tuple[int, int, int, int] = (0, 1, -1, 0)) -> Path:
-    """The same MP4 with that matrix; as a phone writes it that was held upright, where none is
-    given: to be turned to the right.
-    """
+def set_matrix(path: Path, video: Path, by: tuple[int, int, int, int] = (0, 1, -1, 0)) -> Path:
+    """Copy an MP4 with that matrix, by default an upright phone's: turned to the right."""
     content = bytearray(video.read_bytes())
     box = content.index(b"tkhd")
     a, b, c, d = (each << 16 for each in by)
     matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    content[box + MATRIX_AT : box + MATRIX_AT + 36] = matrix
+    content[box + MATRIX_OFFSET : box + MATRIX_OFFSET + 36] = matrix
     path.write_bytes(content)
     return path
 
 
-def camera(path: Path, images: Sequence[Image.Image]) -> Path:
-    """What Chromium takes for a camera that sees those pictures again and again (MJPEG)."""
+def write_camera_file(path: Path, images: Sequence[Image.Image]) -> Path:
+    """Write an MJPEG that Chromium plays as a camera, over and over."""
     with path.open("wb") as file:
         for image in images:
             image.save(file, "JPEG", quality=90)

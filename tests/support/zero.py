@@ -1,9 +1,9 @@
-"""ZeroGPU without one: its device API, served here, and the app as it runs there, on the CPU.
+"""ZeroGPU without a GPU: its device API served here, and the app as it runs there, on the CPU.
 
     python -m tests.support.zero
 
-serves the app with the real `spaces` package. In the processes that it forks there is no GPU to be
-had, so two things are left out: CUDA is not started, and weights are not moved to it.
+serves the app with the real `spaces` package. Its forked processes have no GPU, so they neither
+start CUDA nor move weights to it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-# A film is made in so many leases: of a small one, a single lease could do all.
-FILM_LEASES = 3
+# Leases per video; one lease would suffice for a small video.
+VIDEO_LEASES = 3
 
 
 @dataclass
 class DeviceApi:
-    """The device API: all calls so far with what they asked, and how many seconds a visitor has
-    left, None for as many as are asked for. `worker` is the process to which a GPU was lent last.
+    """The device API.
+
+    `calls` are all calls with their parameters; `seconds_left` are a visitor's, None for no limit;
+    `worker` is the process that leased a GPU last.
     """
 
     address: str = ""
@@ -38,15 +40,15 @@ class DeviceApi:
         """Kill the process with the GPU, as ZeroGPU does when its seconds are over."""
         os.kill(self.worker, signal.SIGKILL)
 
-    def answer(self, path: str, given: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        """The status and the JSON that a call gets."""
-        self.calls.append((path, given))
+    def answer(self, path: str, parameters: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """Answer a call; return the status and the JSON."""
+        self.calls.append((path, parameters))
         if path == "/allow":
-            self.worker = int(given["pid"])
+            self.worker = int(parameters["pid"])
         if path != "/schedule":
             return 200, {}
         if self.seconds_left is not None:
-            if (seconds := int(given["durationSeconds"])) > self.seconds_left:
+            if (seconds := int(parameters["durationSeconds"])) > self.seconds_left:
                 return 429, {"left": self.seconds_left, "wait": 1800}
             self.seconds_left -= seconds
         token = f"token-{len(self.calls)}"
@@ -55,17 +57,17 @@ class DeviceApi:
 
 @contextmanager
 def device_api() -> Iterator[DeviceApi]:
-    """Serve a device API that lends a GPU to whoever asks and has seconds left."""
+    """Serve a device API that lends a GPU to visitors with seconds left."""
     api = DeviceApi()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             parts = urlsplit(self.path)
-            given = dict(parse_qsl(parts.query))
-            status, answer = api.answer(parts.path, given)
+            parameters = dict(parse_qsl(parts.query))
+            status, answer = api.answer(parts.path, parameters)
             body = json.dumps(answer).encode()
             self.send_response(status)
-            if "token" in given:
+            if "token" in parameters:
                 self.send_header("X-Authenticated", "regular")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -95,7 +97,7 @@ def main() -> None:
     spaces.zero.wrappers.torch.move = lambda callback: None
     from dream.service.job_runner import JobRunner
 
-    JobRunner.lease_count = lambda self, expected: FILM_LEASES  # type: ignore[method-assign]
+    JobRunner.lease_count = lambda self, expected: VIDEO_LEASES  # type: ignore[method-assign]
     import app
 
     app.main()

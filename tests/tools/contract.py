@@ -12,7 +12,7 @@ from typing import Any
 
 from gradio_client import Client
 
-from tests.support.server import served
+from tests.support.server import run_app
 
 FILE = Path(__file__).parents[1] / "contract.json"
 
@@ -39,7 +39,7 @@ def parameter(about: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder) / "log") as address:
+    with tempfile.TemporaryDirectory() as folder, run_app(Path(folder) / "log") as address:
         FILE.write_text(contract_json(Client(address, verbose=False)))
     print(f"{FILE.name} matches the app now; git diff shows what changed.")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.remake import AVX2, OTHER_MKL, PATIENT
+from tests.support.remake import AVX2, OTHER_MKL, PASSIVE_WAIT
 
 # By name: the CPU flag it needs, and the variables that limit the libraries to it.
 PROCESSORS = {
@@ -40,7 +40,7 @@ OTHERS = "not gigabyte and not every_network and not every_listed"
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def chosen(item: pytest.Item) -> bool:
         assert isinstance(item, pytest.Function)
-        engines = {"engine", "fresh"} & set(item.fixturenames)
+        engines = {"engine", "new_engine"} & set(item.fixturenames)
         return bool(engines) or "Engine(" in inspect.getsource(item.function)
 
     if os.environ["DREAM_PRECISION"] == "bfloat16":
@@ -54,7 +54,7 @@ def run(settings: dict[str, str]) -> tuple[bool, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *PLUGINS, "-k", OTHERS, *files],
         cwd=ROOT,
-        env=os.environ | PATIENT | settings,
+        env=os.environ | PASSIVE_WAIT | settings,
         capture_output=True,
         text=True,
     )

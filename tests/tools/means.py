@@ -11,7 +11,7 @@ from torch import Tensor
 from dream import load_image
 from dream.render.guide import average_activation
 from dream.tensors import limit_size, resize_clamped
-from tests.conftest import EXAMPLES, ROOT, dreamlet
+from tests.conftest import EXAMPLES, ROOT, load_dreamlet
 
 SIDES = (448, 320, 224)
 
@@ -27,7 +27,7 @@ def crops(photo: Tensor) -> list[Tensor]:
 
 
 def main() -> None:
-    network = dreamlet()
+    network = load_dreamlet()
     card = network.card
     images = [each for path in sorted(EXAMPLES.glob("*.jpg")) for each in crops(load_image(path))]
     means = {layer.name: average_activation(network, layer.name, images) for layer in card.layers}

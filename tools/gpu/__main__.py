@@ -1,4 +1,4 @@
-"""Proves the engine on a GPU, and measures it there: `make gpu`.
+"""Check and measure the engine on a GPU: `make gpu`.
 
     python -m tools.gpu [--device cuda] [--out gpu-report] [--minutes 6]
 
@@ -23,13 +23,13 @@ import torch
 from dream.networks.device import pick_device
 from tools.gpu import comparison, memory, speed, trials
 from tools.gpu.settings import Settings
-from tools.report import Report, in_words, machine
+from tools.report import Report, describe_machine, in_words
 
-# The parts that check come first, so that only measurements are left out for time.
+# Checks come first, so that only measurements are skipped when time runs out.
 PARTS = {
     "pictures": comparison.compare_with_cpu,
     "repeat": comparison.check_repeatability,
-    "full": memory.fill,
+    "full": memory.fill_memory,
     "sizes": memory.dream_many_sizes,
     "speed": speed.time_dreams,
     "live": speed.time_live,
@@ -40,7 +40,7 @@ PARTS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the parts that are asked for, write what they say, and return the exit code."""
+    """Run the requested parts, write their report, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.gpu", description=__doc__)
     parser.add_argument("--device", help="as cuda, cuda:1, mps or cpu; the best there is")
     parser.add_argument("--out", default="gpu-report", type=Path, help="the folder to write to")
@@ -58,16 +58,16 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings(device, options.out, Path(folder), deadline, device.type == "cpu")
         for name in options.parts.split(","):
             run_part(name, settings, report)
-            write(options.out, about, report)  # Also where it is killed in the next part.
+            write(options.out, about, report)  # After each part, in case the next one is killed.
     for failure in report.failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     return int(bool(report.failures))
 
 
 def run_part(name: str, settings: Settings, report: Report) -> None:
-    """Run a part, unless the time is over; what goes wrong in it is a failure in the report."""
+    """Run a part unless the deadline has passed; report its errors as failures."""
     if settings.is_late:
-        report.row("left out", part=name)
+        report.add_row("left out", part=name)
         return
     start = time.perf_counter()
     try:
@@ -75,12 +75,12 @@ def run_part(name: str, settings: Settings, report: Report) -> None:
     except Exception as error:
         report.check(False, f"{name}: {type(error).__name__}: {error}")
         traceback.print_exc()
-    report.row("parts", part=name, seconds=time.perf_counter() - start)
+    report.add_row("parts", part=name, seconds=time.perf_counter() - start)
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """The machine, and its GPU where there is one."""
-    about = machine() | {"device": str(device)}
+    """Return the machine's description, with its GPU if there is one."""
+    about = describe_machine() | {"device": str(device)}
     if device.type == "cuda":
         known = torch.cuda.get_device_properties(device)
         about |= {

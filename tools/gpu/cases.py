@@ -1,6 +1,6 @@
-"""Every kind of picture once, small.
+"""Every kind of image once, small.
 
-A case is painted by an engine, so that the same one runs on any device. The software device of
+An engine renders a case, so that the same case runs on any device. The software device of
 `tests/support/software_device.py` runs them too, where there is no GPU.
 """
 
@@ -34,17 +34,17 @@ from dream.render import video
 from dream.tensors import resize_clamped, size_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# How far the camera of the film pans between two frames, in pixels.
+# How far the video's camera pans between two frames, in pixels.
 PAN_PIXELS = 4
 STEPS = 3
 
 
 @dataclass(frozen=True)
 class Case:
-    """A recipe, and the pictures (N, 3, H, W) in [0, 1] that it is painted in, if any.
+    """A recipe, and the start images (N, 3, H, W) in [0, 1] if it has any.
 
-    `copies` photos are dreamed in one batch; of a film there are so many `frames`, the first two
-    pictures being the frame before and its dream where `is_continued`.
+    `copies` photos are dreamed in one batch; a video has `frames` frames. Where `is_continued`, the
+    first two images are the previous frame and its dream.
     """
 
     recipes: tuple[Recipe, ...]
@@ -53,8 +53,8 @@ class Case:
     frames: int = 1
     is_continued: bool = False
 
-    def paint(self, engine: Engine) -> Iterator[Frame]:
-        """Paint it: a frame before each picture and after each step."""
+    def render(self, engine: Engine) -> Iterator[Frame]:
+        """Yield a frame before each image and after each step."""
         size = None if self.pictures is None else size_of(self.pictures)
         jobs = [
             replace(
@@ -66,7 +66,7 @@ class Case:
 
 
 def cases(side: int, steps: int = STEPS) -> dict[str, Case]:
-    """All cases by name, of pictures of about that side in pixels and so many steps a stage."""
+    """Return all cases by name, with images of about `side` pixels and `steps` a stage."""
     photo = load_image(EXAMPLES / "cat.jpg")
     photo = resize_clamped(photo, (side * 3 // 4 // 2 * 2, side // 2 * 2))
     height, width = size_of(photo)
@@ -134,7 +134,7 @@ def cases(side: int, steps: int = STEPS) -> dict[str, Case]:
 
 @contextmanager
 def use_known_flow() -> Iterator[str]:
-    """Give films the flow of their pan where OpenCV is missing; yields a remark, or nothing."""
+    """Give videos the known flow of their pan where OpenCV is missing; yield a remark or ""."""
     try:
         import cv2  # noqa: F401
     except ImportError:

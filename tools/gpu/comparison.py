@@ -1,4 +1,4 @@
-"""Whether a device paints what the CPU paints, without waiting for it, and the same one twice."""
+"""Check that a device renders the CPU's images, without waits, and the same image twice."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
 from dream.tensors import to_pil_image
 from tools.gpu.cases import Case, cases, use_known_flow
 from tools.gpu.settings import Settings, cudnn, last_frame
-from tools.measure import alike
+from tools.measure import correlation
 from tools.report import Report
 
-# How alike the change of the first step must be to the CPU's, as a correlation: later steps are
-# chaotic, and the last bits of a sum become another picture.
+# Least correlation of the first step's change with the CPU's. Later steps are chaotic: the last
+# bits of a sum lead to another image.
 MIN_CORRELATION = {"float32": 0.97, "bfloat16": 0.9}
-# From noise, and by Adam, a first step is little more than the sign of a gradient.
+# From noise, and by Adam, a first step is little more than the gradient's sign.
 MIN_CORRELATION_FROM_NOISE, MIN_CORRELATION_OF_PIXELS = 0.6, 0.35
 WAIT = "called a synchronizing CUDA operation"
 DIFFERENCE_GAIN = 8
-# On a CPU one of each kind is enough: there the tests paint all of them.
+# On a CPU one case of each kind suffices, since the tests render all of them.
 SMALL_CASES = ("dream", "channels, a batch", "class image, growing", "zoom", "video", "live")
 
 
 def compare_with_cpu(settings: Settings, report: Report) -> None:
-    """Paint every case in both precisions, and on the CPU in float32.
+    """Render every case in both precisions, and on the CPU in float32.
 
-    Writes `cases.png`: of each case a row with the start, the CPU's, float32 and bfloat16.
+    Writes `cases.png`: for each case a row of start, CPU, float32 and bfloat16.
     """
     known = cases(160)
     if settings.is_small:
@@ -41,7 +41,7 @@ def compare_with_cpu(settings: Settings, report: Report) -> None:
     # On a CPU float32 would be compared with itself.
     precisions = ["bfloat16"] if settings.is_small else list(MIN_CORRELATION)
     rows: dict[str, list[Tensor]] = {}
-    # In TF32, which cuDNN takes for float32 by default, a first step from noise is another one.
+    # By default cuDNN computes float32 in TF32, which changes a first step from noise.
     with use_known_flow() as remark, cudnn(allow_tf32=False):
         cpu = settings.engine("float32", "cpu")
         for name, case in known.items():
@@ -55,7 +55,7 @@ def compare_with_cpu(settings: Settings, report: Report) -> None:
             for name in rows:
                 _compare(name, known[name], engine, precision, rows, report)
     if remark:
-        report.row("remarks", remark=remark)
+        report.add_row("remarks", remark=remark)
     sheet = [[start, *ends] for start, _, *ends in rows.values()]
     save_sheet(settings.folder / "cases.png", sheet)
 
@@ -78,12 +78,14 @@ def _compare(
         rows[name].append(torch.zeros_like(start))
         return
     rows[name].append(own_last)
-    at_first, at_last = alike(first, own_first, start), alike(last, own_last, start)
+    at_first, at_last = correlation(first, own_first, start), correlation(last, own_last, start)
     waits = max(counts, default=None)
     numbers = {"alike after a step": at_first, "at the end": at_last}
     counted = "" if waits is None else waits
-    report.row("pictures", case=name, precision=precision, **numbers, **{"waits a step": counted})
-    is_picture = bool(((own_last >= 0) & (own_last <= 1)).all())  # Which NaN is not.
+    report.add_row(
+        "pictures", case=name, precision=precision, **numbers, **{"waits a step": counted}
+    )
+    is_picture = bool(((own_last >= 0) & (own_last <= 1)).all())  # False for NaN.
     about = f"{name} in {precision}"
     report.check(is_picture, f"{about}: values outside of [0, 1]")
     is_alike = at_first >= _min_correlation(case, precision)
@@ -92,7 +94,7 @@ def _compare(
 
 
 def _min_correlation(case: Case, precision: str) -> float:
-    """How alike the first step of a case must be to that of the CPU."""
+    """Return the least correlation of a case's first step with the CPU's."""
     recipe = case.recipes[0]
     if precision == "float32" or not isinstance(recipe, ChannelRecipe | ClassRecipe):
         return MIN_CORRELATION[precision]
@@ -103,24 +105,20 @@ def _min_correlation(case: Case, precision: str) -> float:
 def _start_and_steps(
     case: Case, engine: Engine, waits: list[int] | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Paint a case.
+    """Render a case; return its images (N, 3, H, W) before and after the first step and at the end.
 
-    Args:
-        waits: A list to add to, for each step but the first of a stage and the last, how often the
-            CPU waited for the device.
-
-    Returns:
-        The pictures (N, 3, H, W) before the first step, after it, and at the end, on the CPU.
+    How often the CPU waited for the device is appended to `waits` for each step but a stage's first
+    and the last.
     """
     start = first = last = torch.empty(0)
-    frames = case.paint(engine)
+    frames = case.render(engine)
     while True:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             frame = next(frames, None)
         if frame is None:
             return start, first, last
-        # The last step hands a picture over, which the CPU has to wait for.
+        # The last step hands over its image, for which the CPU has to wait.
         if waits is not None and frame.octave_step > 1 and not frame.finished:
             waits.append(sum(WAIT in str(each.message) for each in caught))
         if not frame.step:
@@ -132,7 +130,7 @@ def _start_and_steps(
 
 @contextmanager
 def count_waits() -> Iterator[list[int]]:
-    """Have CUDA warn each time that the CPU waits for it; yields a list for the counts."""
+    """Make CUDA warn whenever the CPU waits for it; yield a list for the counts."""
     has_cuda = torch.cuda.is_available()
     if has_cuda:
         torch.cuda.set_sync_debug_mode("warn")
@@ -144,9 +142,9 @@ def count_waits() -> Iterator[list[int]]:
 
 
 def check_repeatability(settings: Settings, report: Report) -> None:
-    """Dream the same recipe twice as the page does, twice as programs do, and on the CPU.
+    """Dream a recipe twice as the page does, twice as programs do, and on the CPU.
 
-    Writes `repeat_*.png`: the photo, the CPU's, two of the device, and where those two differ.
+    Writes `repeat_*.png`: the photo, the CPU's dream, two of the device, and their difference.
     """
     photo = settings.photo((72, 96) if settings.is_small else (450, 600))
     recipe = settings.shorten(DreamRecipe(max_side=max(photo.shape[2:])))
@@ -158,14 +156,14 @@ def check_repeatability(settings: Settings, report: Report) -> None:
             with cudnn(deterministic=is_exact):
                 pair = [last_frame(engine.dream(photo, recipe)).tensor.cpu() for _ in range(2)]
             apart = (pair[0] - pair[1]).abs()
-            report.row(
+            report.add_row(
                 "the same recipe twice",
                 precision=precision,
                 **{
                     "repeat exactly": str(is_exact),
                     "grey levels apart": float(apart.mean() * 255),
-                    "alike": alike(pair[0], pair[1], photo),
-                    "alike to the CPU's": alike(pair[0], cpu, photo),
+                    "alike": correlation(pair[0], pair[1], photo),
+                    "alike to the CPU's": correlation(pair[0], cpu, photo),
                 },
             )
         report.check(
@@ -176,7 +174,7 @@ def check_repeatability(settings: Settings, report: Report) -> None:
 
 
 def save_sheet(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
-    """Write rows of pictures (N, 3, H, W), of each the first, as one PNG."""
+    """Write rows of images (N, 3, H, W), the first of each batch, as one PNG."""
     images = [[to_pil_image(each[:1].nan_to_num().clamp(0, 1)) for each in row] for row in rows]
     width = max(sum(image.width for image in row) for row in images)
     heights = [max(image.height for image in row) for row in images]

@@ -1,4 +1,4 @@
-"""What memory a device has left: when it is full, and after many dreams."""
+"""Check a device's memory: when it is full, and after many dreams."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tools.gpu.settings import Settings
 from tools.report import Report
 
 MEGABYTE = 1 << 20
-# What is left of a full GPU, and how much of it may be gone after a dream.
+# Free memory of a full GPU, and how much of it a dream may leak.
 ROOM_MEGABYTES, MAX_LEAK_MEGABYTES = 1024, 64
-# The first layer of Dreamlet for 128 x 96 pixels: what a memory of software has room for.
+# Dreamlet's first layer for 128 x 96 pixels: the largest tensor that `SmallMemory` allows.
 FIRST_LAYER_NUMBERS = 40 * 64 * 48
-# The sides of the pictures that are tried on a full GPU, one after the other.
+# Sides in pixels of the images that are tried on a full GPU in turn.
 FILL_SIDES = tuple(round(1024 * 1.2**power) for power in range(12))
 
 
 class SmallMemory(TorchDispatchMode):
-    """A memory that runs out: no tensor of more than so many numbers can be made."""
+    """Raises OutOfMemoryError for tensors of more than so many numbers."""
 
     def __init__(self, numbers: int) -> None:
         super().__init__()
@@ -45,22 +45,22 @@ class SmallMemory(TorchDispatchMode):
         return made
 
 
-def fill(settings: Settings, report: Report) -> None:
-    """Dream ever larger pictures on a GPU that is full but for 1 GB, until one is made smaller.
+def fill_memory(settings: Settings, report: Report) -> None:
+    """Dream larger and larger images on a GPU with 1 GB free, until one is made smaller.
 
-    On a CPU a memory that runs out is made of `SmallMemory`. Writes `full.png`.
+    On a CPU `SmallMemory` stands for the full GPU. Writes `full.png`.
     """
     if not (settings.is_cuda or settings.is_small):
-        report.row("a full GPU", remark="needs CUDA")
+        report.add_row("a full GPU", remark="needs CUDA")
         return
     engine = settings.engine()
     sides: Sequence[int] = (128, 144) if settings.is_small else FILL_SIDES
     original = load_image(EXAMPLES / "cat.jpg")
     before = reserved_megabytes(settings)
-    with _fill(settings):
+    with _fill_device(settings):
         said, side, tensor = _first_smaller(engine, original, sides)
     after = reserved_megabytes(settings)
-    report.row("a full GPU", side=side, said=said, **{"MB held before": before, "after": after})
+    report.add_row("a full GPU", side=side, said=said, **{"MB held before": before, "after": after})
     report.check(
         bool(re.search(r"made at \d+", said)), f"a full GPU: nothing was made smaller, but: {said}"
     )
@@ -73,7 +73,7 @@ def fill(settings: Settings, report: Report) -> None:
 def _first_smaller(
     engine: Engine, original: Tensor, sides: Sequence[int]
 ) -> tuple[str, int, Tensor | None]:
-    """What the first dream says that is too large, its side, and its picture."""
+    """Return the remark of the first dream that is too large, its side, and its image."""
     recipe = DreamRecipe(octaves=1, iterations=2, tile=2048)
     for side in sides:
         photo = resize_clamped(original, (side * 3 // 4, side))
@@ -89,9 +89,9 @@ def _first_smaller(
 
 
 @contextmanager
-def _fill(settings: Settings) -> Iterator[None]:
+def _fill_device(settings: Settings) -> Iterator[None]:
     if settings.is_small:
-        with SmallMemory(FIRST_LAYER_NUMBERS):  # The first layer of a picture of 128 x 96.
+        with SmallMemory(FIRST_LAYER_NUMBERS):
             yield
         return
     torch.cuda.empty_cache()
@@ -107,9 +107,9 @@ def _fill(settings: Settings) -> Iterator[None]:
 
 
 def reserved_megabytes(settings: Settings) -> float:
-    """How much memory the allocator holds once it gave back what nobody uses.
+    """Return the MB that the allocator holds after it gave back unused memory.
 
-    What is free on the GPU says less: kernels that are loaded on the way stay there.
+    The GPU's free memory would mislead: kernels loaded meanwhile stay there.
     """
     if not settings.is_cuda:
         return 0.0
@@ -120,7 +120,7 @@ def reserved_megabytes(settings: Settings) -> float:
 
 
 def dream_many_sizes(settings: Settings, report: Report) -> None:
-    """Dream 200 pictures of changing sizes; what is allocated afterwards must not have grown."""
+    """Dream 200 images of changing sizes; allocated memory must not grow."""
     engine, count = settings.engine(), 6 if settings.is_small else 200
     sizes, allocated = random.Random(0), list[float]()
     if settings.is_cuda:
@@ -145,6 +145,6 @@ def dream_many_sizes(settings: Settings, report: Report) -> None:
             "at the peak": statistics["allocated_bytes.all.peak"] / MEGABYTE,
             "reserved": statistics["reserved_bytes.all.current"] / MEGABYTE,
         }
-    report.row("dreams of changing sizes", dreams=len(allocated), **row)
+    report.add_row("dreams of changing sizes", dreams=len(allocated), **row)
     grown = allocated[-1] - allocated[0]
     report.check(grown <= MAX_LEAK_MEGABYTES, f"{len(allocated)} dreams keep {grown:.0f} MB")

@@ -1,4 +1,4 @@
-"""What every part of the kit is given: the device, how large, where to write, until when."""
+"""Settings of the GPU kit: device, size, folders and deadline."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ from dream.tensors import Size, resize_clamped
 from tools.gpu.cases import EXAMPLES
 from tools.measure import save_random_weights
 
-# The networks that are timed beside Dreamlet; on a CPU one that is soon made.
+# The networks that are timed besides Dreamlet; on a CPU a small one.
 CLASSICS, SMALL_CLASSICS = ("vgg16", "googlenet"), ("squeezenet1_1",)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A device, where to write reports and weights, when to end (by `time.monotonic`), and whether
-    sizes are small ones.
+    """A device, folders for reports and weights, a deadline by `time.monotonic`, and the size.
 
-    Small sizes are for a CPU, on which the kit only shows that it runs.
+    Small sizes are for a CPU, where the kit only shows that it runs.
     """
 
     device: torch.device
@@ -41,17 +40,17 @@ class Settings:
 
     @property
     def is_cuda(self) -> bool:
-        """Whether the device is a GPU of CUDA's."""
+        """Whether the device is a CUDA GPU."""
         return self.device.type == "cuda"
 
     @property
     def is_late(self) -> bool:
-        """Whether the time is over."""
+        """Whether the deadline has passed."""
         return time.monotonic() > self.deadline
 
     @property
     def classics(self) -> tuple[str, ...]:
-        """The networks that are timed beside Dreamlet."""
+        """The networks that are timed besides Dreamlet."""
         return SMALL_CLASSICS if self.is_small else CLASSICS
 
     @cached_property
@@ -67,23 +66,23 @@ class Settings:
         return found
 
     def engine(self, precision: str = "", device: str = "") -> Engine:
-        """Make an engine on the device, or another, whose Dreamlet runs in that precision."""
+        """Return an engine on the device, or another, whose Dreamlet runs in that precision."""
         with patch.dict(os.environ, {"DREAM_PRECISION": precision} if precision else {}):
             engine = Engine(device or str(self.device), self.weights)
-            engine.network("dreamlet")  # Loaded, its precision stays.
+            engine.network("dreamlet")  # Once loaded, its precision is fixed.
             engine.network("dreamlet", head=True)
         return engine
 
     def shorten(self, recipe: DreamRecipe) -> DreamRecipe:
-        """The recipe, of few steps where all is small."""
+        """Return the recipe, with few steps where sizes are small."""
         return recipe.with_changes(iterations=2) if self.is_small else recipe
 
     def photo(self, size: Size) -> Tensor:
-        """The example photo at that (height, width)."""
+        """Return the example photo at that (height, width)."""
         return resize_clamped(load_image(EXAMPLES / "cat.jpg"), size)
 
     def seconds(self, work: Callable[[], object]) -> float:
-        """Measure how long something takes, until the device has done all of it."""
+        """Measure the seconds of some work until the device has finished it."""
         self.synchronize()
         start = time.perf_counter()
         work()
@@ -91,19 +90,19 @@ class Settings:
         return time.perf_counter() - start
 
     def synchronize(self) -> None:
-        """Wait until the device has nothing left to do."""
+        """Wait until the device is idle."""
         if self.is_cuda:
             torch.cuda.synchronize(self.device)
 
 
 def last_frame(frames: Iterator[Frame]) -> Frame:
-    """Paint all of it, and hold no other frame than the last: each has a tensor on the device."""
+    """Render all frames and keep the last alone, since each holds a tensor on the device."""
     return deque(frames, maxlen=1).pop()
 
 
 @contextmanager
 def cudnn(**settings: bool) -> Iterator[None]:
-    """Set flags of cuDNN for a while, as `deterministic` or `benchmark`."""
+    """Set flags of cuDNN, such as `deterministic` or `benchmark`, until the block ends."""
     before = {name: getattr(torch.backends.cudnn, name) for name in settings}
     try:
         for name, value in settings.items():

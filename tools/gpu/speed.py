@@ -1,4 +1,4 @@
-"""How fast a device dreams, and which operations take the time."""
+"""Measure how fast a device dreams, and which operations take the time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dream.render.loop import to_batch
 from dream.tensors import Size, size_of, to_pil_image
 from tools.gpu.cases import EXAMPLES, PAN_PIXELS, use_known_flow
 from tools.gpu.settings import Settings, last_frame
-from tools.measure import alike, min_seconds
+from tools.measure import correlation, min_seconds
 from tools.report import Report
 
 WARM_TRIES = 5
 MAX_PROFILE_ROWS = 10
-# The aim for a first dream at a size that was never seen: so much more than twice a warm one.
+# Goal for the first dream at a new size: at most twice a warm dream plus this.
 EXTRA_FIRST_SECONDS = 0.1
 
 
@@ -31,7 +31,7 @@ def time_dreams(settings: Settings, report: Report) -> None:
     engine = settings.engine()
     dtype = engine.precision("dreamlet")
     rate = matrix_rate(settings, dtype)
-    report.row("matrix rate", precision=str(dtype), **{"flops a second": rate})
+    report.add_row("matrix rate", precision=str(dtype), **{"flops a second": rate})
     sizes: tuple[Size, ...] = ((450, 600), (900, 1200))
     for model in (*settings.classics, "dreamlet"):
         recipe = settings.shorten(DreamRecipe(model=model))
@@ -57,9 +57,9 @@ def _time_dream(
     tries = 1 if settings.is_small else WARM_TRIES
     warm = statistics.median(settings.seconds(dream) for _ in range(tries))
     (job,) = engine.plan([recipe], size)
-    # Forward, and back to the picture: twice the same sums.
+    # The backward pass to the image costs as much as the forward pass.
     flops = 2 * cost.total_cost(job.stages).flops
-    report.row(
+    report.add_row(
         "dreams",
         model=recipe.model,
         size=f"{size[1]} x {size[0]}",
@@ -74,7 +74,7 @@ def _time_dream(
 
 
 def matrix_rate(settings: Settings, dtype: torch.dtype) -> float:
-    """Measure how many floating-point operations a second a product of matrices reaches."""
+    """Measure the floating-point operations per second of a matrix product."""
     side = 512 if settings.is_small else 8192
     matrix = torch.randn(side, side, device=settings.device, dtype=dtype)
 
@@ -87,23 +87,25 @@ def matrix_rate(settings: Settings, dtype: torch.dtype) -> float:
 
 
 def time_live(settings: Settings, report: Report) -> None:
-    """Dream the frames of a camera that pans, 640 x 480, one after the other."""
+    """Dream the frames of a panning camera, 640 x 480, in turn."""
     engine, count = settings.engine(), 3 if settings.is_small else 60
     size = (72, 96) if settings.is_small else (480, 640)
     photo = settings.photo(size)
     camera = [to_pil_image(torch.roll(photo, -PAN_PIXELS * place, 3)) for place in range(count)]
     recipe = engine.settle(LiveRecipe(max_side=max(size)), photo)
-    mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
     with use_known_flow():
-        mirror.dream_frame(camera[0], recipe)
+        dreamer.dream_frame(camera[0], recipe)
         seconds = settings.seconds(
-            lambda: [mirror.dream_frame(each, recipe) for each in camera[1:]]
+            lambda: [dreamer.dream_frame(each, recipe) for each in camera[1:]]
         )
-    report.row("live", size=f"{size[1]} x {size[0]}", **{"frames a second": (count - 1) / seconds})
+    report.add_row(
+        "live", size=f"{size[1]} x {size[0]}", **{"frames a second": (count - 1) / seconds}
+    )
 
 
 def profile_dream(settings: Settings, report: Report) -> None:
-    """Say which operations a warm dream spends its time in, by PyTorch's profiler."""
+    """Report the operations that take most of a warm dream, by PyTorch's profiler."""
     engine = settings.engine()
     size = (72, 96) if settings.is_small else (450, 600)
     photo, recipe = settings.photo(size), DreamRecipe(model=settings.classics[0], iterations=2)
@@ -113,21 +115,23 @@ def profile_dream(settings: Settings, report: Report) -> None:
         settings.synchronize()
     times = {}
     for each in profiler.key_averages():
-        # On CUDA kernels alone: operators have the same time once more.
+        # On CUDA count kernels alone, since operators repeat their time.
         if not settings.is_cuda:
             times[each.key] = float(each.self_cpu_time_total)
         elif each.device_type == DeviceType.CUDA and not each.is_user_annotation:
             times[each.key] = float(each.self_device_time_total)
     whole = math.fsum(times.values()) or 1.0
     for name in sorted(times, key=times.__getitem__, reverse=True)[:MAX_PROFILE_ROWS]:
-        report.row("profile", operation=name[:60], ms=times[name] / 1e3, share=times[name] / whole)
+        report.add_row(
+            "profile", operation=name[:60], ms=times[name] / 1e3, share=times[name] / whole
+        )
 
 
 def dream_on_all_gpus(settings: Settings, report: Report) -> None:
-    """Dream on every GPU at once: what each paints, and how much longer it takes than on one."""
+    """Dream on every GPU at once; compare the images, and the time with one GPU's."""
     count = torch.cuda.device_count() if settings.is_cuda else 0
     if count < 2:
-        report.row("several GPUs", devices=count, remark="fewer than two are here")
+        report.add_row("several GPUs", devices=count, remark="fewer than two are here")
         return
     photo = load_image(EXAMPLES / "cat.jpg")
     recipe = DreamRecipe(max_side=max(size_of(photo)))
@@ -141,8 +145,8 @@ def dream_on_all_gpus(settings: Settings, report: Report) -> None:
             torch.cuda.synchronize(each)
 
     one = settings.seconds(lambda: last_frame(engines[0].dream(photo, recipe)))
-    least = min(alike(pictures[0], other, photo) for other in pictures[1:])
-    report.row(
+    least = min(correlation(pictures[0], other, photo) for other in pictures[1:])
+    report.add_row(
         "several GPUs",
         devices=count,
         **{"times one alone": settings.seconds(dream_on_all) / one, "alike": least},

@@ -1,7 +1,7 @@
-"""What may make a step faster, tried in turn: each with its ratio to the step as it is.
+"""Try possible speed-ups of a step, each with its ratio to the step as it is.
 
-A step reads VGG-16 as a dream of 600 x 450 does. None of this is in the engine: what helps on a GPU
-goes in after it was measured there.
+A step reads VGG-16 as a dream of 600 x 450 does. The engine has none of these: one that helps goes
+in after it was measured on a GPU.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Step = Callable[[], object]
 
 
 def try_improvements(settings: Settings, report: Report) -> None:
-    """Time a step as it is, and with each improvement; in turn, so that ratios are fair."""
+    """Time a step as it is and with each improvement, in turn, so that ratios are fair."""
     network = settings.engine().network(settings.classics[0])
     layer = network.card.resolve_layer(network.card.default_layer)
     objective = energy(layer)
@@ -34,7 +34,7 @@ def try_improvements(settings: Settings, report: Report) -> None:
     picture = settings.photo(size).to(settings.device)
     as_it_is = _make_step(network, objective, picture)
     pace = _seconds_a_step(settings, as_it_is)
-    report.row("trials", trial="as it is", **{"ms a step": pace * 1e3, "ratio": 1.0})
+    report.add_row("trials", trial="as it is", **{"ms a step": pace * 1e3, "ratio": 1.0})
     for name, is_cuda_only, prepare in (
         ("contiguous memory", False, _make_contiguous_step),
         ("four tiles, one by one", False, _make_tile_steps),
@@ -44,13 +44,13 @@ def try_improvements(settings: Settings, report: Report) -> None:
         ("torch.compile", True, _make_compiled_step),
     ):
         if is_cuda_only and not settings.is_cuda:
-            report.row("trials", trial=name, remark="needs CUDA")
+            report.add_row("trials", trial=name, remark="needs CUDA")
             continue
         if settings.is_late:
-            report.row("trials", trial=name, remark="left out, the time is over")
+            report.add_row("trials", trial=name, remark="left out, the time is over")
             continue
-        # cuDNN keeps its choice for a shape and a setting of TF32. With another setting, which
-        # means nothing in bfloat16, it has to choose again.
+        # cuDNN caches its choice by shape and TF32 setting. Another setting, which has no effect in
+        # bfloat16, makes it choose again.
         flags = {"benchmark": True, "allow_tf32": False} if name == AUTOTUNER else {}
         try:
             with cudnn(**flags):
@@ -61,10 +61,10 @@ def try_improvements(settings: Settings, report: Report) -> None:
                 ready = time.perf_counter() - start
                 own = _seconds_a_step(settings, step)
             base = _seconds_a_step(settings, as_it_is)
-        except Exception as error:  # The table says that it does not run here, and why.
-            report.row("trials", trial=name, remark=f"{type(error).__name__}: {error}"[:200])
+        except Exception as error:  # The table says why it does not run here.
+            report.add_row("trials", trial=name, remark=f"{type(error).__name__}: {error}"[:200])
             continue
-        report.row(
+        report.add_row(
             "trials", trial=name, **{"ms a step": own * 1e3, "ratio": own / base, "ready s": ready}
         )
 
@@ -87,7 +87,7 @@ def _make_own_step(
     picture: Tensor,
     memory: torch.memory_format,
 ) -> Step:
-    """What `Network.value_and_grad` does, through another extractor or in another memory format."""
+    """Return `Network.value_and_grad` with another extractor or memory format."""
 
     def step() -> tuple[Tensor, Tensor]:
         leaf = picture.detach().requires_grad_()
@@ -101,7 +101,7 @@ def _make_own_step(
 
 
 def _make_contiguous_step(network: Network, objective: Objective, picture: Tensor) -> Step:
-    """The step with channels first, as PyTorch has it by default."""
+    """Return the step in PyTorch's default memory format, channels first."""
     plain = copy.deepcopy(network.network).to(memory_format=torch.contiguous_format)
     extractor = architecture.create_extractor(plain, objective.layers)
     return _make_own_step(extractor, network, objective, picture, torch.contiguous_format)
@@ -124,7 +124,7 @@ def _make_batch_step(network: Network, objective: Objective, picture: Tensor) ->
 
 
 def _make_graph_step(network: Network, objective: Objective, picture: Tensor) -> Step:
-    """The step, captured at this size: replayed, it costs the CPU one call."""
+    """Return the step captured at this size, whose replay costs the CPU one call."""
     step = _make_step(network, objective, picture.clone())
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -138,7 +138,7 @@ def _make_graph_step(network: Network, objective: Objective, picture: Tensor) ->
 
     def replay() -> Step:
         graph.replay()
-        return step  # It holds the picture, which the graph reads where it lay.
+        return step  # Keeps the image alive, which the graph reads in place.
 
     return replay
 

@@ -1,4 +1,4 @@
-"""`python -m dream batch`: many pictures, each once, whatever happens in between."""
+"""`python -m dream batch` makes each image once, across interruptions and errors."""
 
 import io
 import os
@@ -33,21 +33,21 @@ from dream.networks.network import Network
 from dream.recipe.variations import sweep
 from dream.tensors import to_pil_image
 from tests.conftest import ROOT
-from tests.support.many import QUICK, RECIPE, broken, folder_of, manifest
-from tests.support.videos import panned, steady
+from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
+from tests.support.videos import pan, write_video
 
 Printed = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three photos, two of one size, and something else."""
-    folder = folder_of(tmp_path / "in", 3)
+    """Return a folder of three photos, two of one size, and a text file."""
+    folder = make_photos(tmp_path / "in", 3)
     (folder / "notes.txt").write_text("no picture")
     return folder
 
 
-def batch(*given: object) -> int:
+def run_batch(*given: object) -> int:
     try:
         return main(["batch", *map(str, given)])
     except SystemExit as stop:
@@ -59,7 +59,7 @@ def test_each_photo_is_dreamed_by_each_recipe_as_it_is_alone(
 ) -> None:
     out = tmp_path / "out"
     sweeps = ["--sweep", "layer=inception3b,conv3", "--sweep", "intensity=2,9"]
-    assert batch(photos, out, *QUICK, *sweeps, "--sheet") == 0
+    assert run_batch(photos, out, *QUICK, *sweeps, "--sheet") == 0
     first, *_, sheet = capsys.readouterr().out.splitlines()
     assert first.startswith("12 to do, about ") and first.endswith(f" MB, into {out}")
     assert sheet == "sheet-photo02.png: contact sheet of the sweep"
@@ -86,20 +86,20 @@ def test_a_second_start_makes_only_what_is_missing_by_content(
     photos: Path, tmp_path: Path, capsys: Printed
 ) -> None:
     out = tmp_path / "out"
-    assert batch(photos, out, *QUICK) == 0
+    assert run_batch(photos, out, *QUICK) == 0
     before = {each.name: each.stat().st_mtime_ns for each in out.glob("*.png")}
-    assert batch(photos, out, *QUICK) == 0
+    assert run_batch(photos, out, *QUICK) == 0
     assert "3 exist already; nothing left to do" in capsys.readouterr().out
     gone, changed = sorted(before)[:2]
     (out / gone).unlink()
-    (photos / "photo00.png").touch()  # Another time is no other content.
+    (photos / "photo00.png").touch()  # Another modification time is the same content.
     (photos / "photo02.png").rename(photos / "photo01.png")
-    assert batch(photos, out, *QUICK) == 0
+    assert run_batch(photos, out, *QUICK) == 0
     after = {each.name: each.stat().st_mtime_ns for each in out.glob("*.png")}
     assert {name for name in before if before[name] != after[name]} == {gone, changed}
     assert len(manifest(out)) == 5
-    # By another recipe they have other names.
-    assert batch(photos, out, *QUICK, "--smoothing", "1") == 0
+    # Another recipe gives other names.
+    assert run_batch(photos, out, *QUICK, "--smoothing", "1") == 0
     assert len(list(out.glob("*.png"))) == 5
 
 
@@ -135,7 +135,7 @@ def test_only_small_pictures_of_one_size_and_recipe_climb_together() -> None:
     ]
     assert sorted(map(len, made)) == [1, 1, 1, 1, 4, 16]
     assert sorted(chain(*made)) == sorted([*map(str, range(20)), "x", "y", "z", "z"])
-    assert 600 * 900 > MAX_BATCH_PIXELS / 2
+    assert MAX_BATCH_PIXELS / 2 < 600 * 900
 
 
 def test_what_is_too_much_together_is_made_one_by_one(
@@ -154,13 +154,13 @@ def test_what_is_too_much_together_is_made_one_by_one(
         return within
 
     monkeypatch.setattr(Network, "value_and_grad", with_little_room)
-    assert batch(photos, tmp_path / "out", *QUICK) == 0
+    assert run_batch(photos, tmp_path / "out", *QUICK) == 0
     assert [(row["error"], row["remark"]) for row in manifest(tmp_path / "out")] == [("", "")] * 3
 
 
 def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(tmp_path: Path) -> None:
-    photos, out = folder_of(tmp_path / "in", 37), tmp_path / "out"
-    broken(photos)
+    photos, out = make_photos(tmp_path / "in", 37), tmp_path / "out"
+    add_unreadable_photos(photos)
     command = [sys.executable, "-m", "dream", "batch", str(photos), str(out), *QUICK]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     written = out / "manifest.jsonl"
@@ -172,10 +172,10 @@ def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(tmp_path: P
     with written.open("ab") as file:
         file.write(b'{"input": "half a li')
     for each in out.glob("*.png"):
-        load_image(each)  # Whatever there is is whole.
-    before = [row["output"] for row in manifest(out, whole=False) if not row["error"]]
+        load_image(each)  # Every file is complete.
+    before = [row["output"] for row in manifest(out, is_complete=False) if not row["error"]]
     assert len(before) < 37
-    assert batch(photos, out, *QUICK) == 0
+    assert run_batch(photos, out, *QUICK) == 0
     rows = manifest(out)
     good, bad = ([row["output"] for row in rows if bool(row["error"]) == wrong] for wrong in (0, 1))
     assert len(good) == len(set(good)) == 37 and good[: len(before)] == before
@@ -192,13 +192,13 @@ def test_a_manifest_that_is_a_link_loses_nothing_of_what_it_leads_to(
     (out / "manifest.jsonl").symlink_to(target)
     for before in ('{"output": "x", "error": ""}', "my notes", '{"inputs": 3', "[" * 200_000):
         target.write_text(before)
-        assert batch(photos, out, *QUICK) == 0
+        assert run_batch(photos, out, *QUICK) == 0
         assert target.read_text().startswith(f"{before}\n")
         for each in out.glob("*.png"):
             each.unlink()
     for half in ('{"in', '{"input": "half a li'):
         target.write_text(f"first\n{half}")
-        assert batch(photos, out, *QUICK) == 0
+        assert run_batch(photos, out, *QUICK) == 0
         assert target.read_text().startswith('first\n{"input": "/')
         for each in out.glob("*.png"):
             each.unlink()
@@ -214,7 +214,7 @@ def test_a_pipe_keeps_nobody_waiting(
     if place == "listed":
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{pipe}\n".encode())))
     source = {"IN": pipe, "manifest": photos, "listed": "-"}[place]
-    assert batch(source, out, *QUICK) == 2
+    assert run_batch(source, out, *QUICK) == 2
     said = {
         "IN": f"there is no folder {pipe}",
         "manifest": f"{out} cannot be read: manifest.jsonl is not a regular file",
@@ -234,14 +234,16 @@ def test_ctrl_c_keeps_what_is_finished(
         add(self, row)
 
     monkeypatch.setattr(Manifest, "add", interrupted)
-    assert batch(photos, tmp_path / "out", *QUICK) == 130
-    assert capsys.readouterr().out.endswith("2 images were saved; run the same command again to resume\n")
+    assert run_batch(photos, tmp_path / "out", *QUICK) == 130
+    assert capsys.readouterr().out.endswith(
+        "2 images were saved; run the same command again to resume\n"
+    )
     assert len(manifest(tmp_path / "out")) == 2
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk with room for two dreams."""
+    """Mount a disk with room for two dreams."""
     disk = tmp_path / "disk"
     disk.mkdir()
     made = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(disk)]
@@ -254,8 +256,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_one_line_and_what_was_finished_is_found_again(
     tmp_path: Path, small_disk: Path, capsys: Printed
 ) -> None:
-    photos = folder_of(tmp_path / "in", 9)
-    assert batch(photos, small_disk, *QUICK) == 2
+    photos = make_photos(tmp_path / "in", 9)
+    assert run_batch(photos, small_disk, *QUICK) == 2
     printed = capsys.readouterr()
     assert printed.err.endswith("No space left on device\n") and printed.err.count("\n") == 1
     rows = manifest(small_disk)
@@ -264,7 +266,7 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_found_again(
         row["output"] for row in rows
     }
     subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
-    assert batch(photos, small_disk, *QUICK) == 0
+    assert run_batch(photos, small_disk, *QUICK) == 0
     assert len(manifest(small_disk)) == 9
     assert f"{len(rows)} exist already; {9 - len(rows)} to do" in capsys.readouterr().out
 
@@ -277,7 +279,7 @@ def test_shards_part_the_work_and_share_a_folder(photos: Path, tmp_path: Path) -
     assert sorted(map(hash, chain(*parts))) == sorted(map(hash, all_tasks))
     assert min(map(len, parts)) > 10
     for shard in ("1/2", "2/2"):
-        assert batch(photos, tmp_path / "out", *QUICK, "--shard", shard) == 0
+        assert run_batch(photos, tmp_path / "out", *QUICK, "--shard", shard) == 0
     assert len(manifest(tmp_path / "out", "manifest-*of2.jsonl")) == 3
 
 
@@ -297,11 +299,11 @@ def test_a_picture_has_its_share_and_its_name_whatever_is_put_beside_it(
     alone = shares("/in", files, "cpu")
     assert alone == shares("/in", files + beside, "cpu")
     assert alone == shares("/elsewhere/in", moved, "cuda") and all(alone)
-    assert batch(photos, out, *QUICK) == 0
+    assert run_batch(photos, out, *QUICK) == 0
     before = {each.name for each in out.glob("*.png")}
     to_pil_image(load_image(photos / "photo00.png")).save(photos / "photo00.jpg")
     for there in (3, 4):
-        assert batch(photos, out, *QUICK) == 0
+        assert run_batch(photos, out, *QUICK) == 0
         assert f"{there} exist already; " in capsys.readouterr().out
     (new,) = {each.name for each in out.glob("*.png")} - before
     assert new.startswith("dream-photo00.jpg-") and len(manifest(out)) == 4
@@ -314,11 +316,11 @@ def test_a_list_and_the_frames_of_a_video_go_through_the_same_door(
     monkeypatch.setattr(
         sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + listed.encode()))
     )
-    assert batch("-", tmp_path / "out", *QUICK) == 0
+    assert run_batch("-", tmp_path / "out", *QUICK) == 0
     made = [Path(row["input"]).name for row in manifest(tmp_path / "out")]
     assert sorted(made) == ["photo00.png", "photo02.png"]
-    clip = steady(tmp_path / "clip.mp4", panned(4), Fraction(12))
-    assert batch(clip, tmp_path / "frames", *QUICK) == 0
+    clip = write_video(tmp_path / "clip.mp4", pan(4), Fraction(12))
+    assert run_batch(clip, tmp_path / "frames", *QUICK) == 0
     made = sorted(each.name for each in (tmp_path / "frames").glob("dream-*.png"))
     assert [name[:17] for name in made] == [f"dream-clip+00000{place}" for place in range(1, 5)]
 
@@ -327,44 +329,45 @@ def test_a_closed_stdin_is_needed_for_a_list_alone(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    assert batch("-", tmp_path / "out", *QUICK) == 2
+    assert run_batch("-", tmp_path / "out", *QUICK) == 2
     said = "python -m dream: the list is read from stdin, which is closed; give a folder for IN\n"
     assert capsys.readouterr().err == said
-    assert batch(photos, tmp_path / "out", *QUICK) == 0
+    assert run_batch(photos, tmp_path / "out", *QUICK) == 0
 
 
 def test_the_frames_of_a_video_are_as_large_as_the_largest_dream_of_them(tmp_path: Path) -> None:
-    clip, out = steady(tmp_path / "clip.mp4", panned(2, (96, 128)), Fraction(12)), tmp_path / "out"
+    clip = write_video(tmp_path / "clip.mp4", pan(2, (96, 128)), Fraction(12))
+    out = tmp_path / "out"
     for side in ("48", "96"):
-        assert batch(clip, out, *QUICK[:4], "--max-side", side) == 0
-    assert batch(clip, out, *QUICK, "--sweep", "max_side=64,128") == 0
+        assert run_batch(clip, out, *QUICK[:4], "--max-side", side) == 0
+    assert run_batch(clip, out, *QUICK, "--sweep", "max_side=64,128") == 0
     recipe = ["--octaves", "1", "--iterations", "2", "--max-side", "48", "--seed", "1"]
-    assert batch(clip, out, *recipe, "--sweep", "max_side=48,80") == 0
+    assert run_batch(clip, out, *recipe, "--sweep", "max_side=48,80") == 0
     rows = manifest(out)
     assert len(rows) == 2 * 6
     for row in rows:
         with Image.open(out / row["output"]) as picture:
             assert picture.width == row["recipe"]["max_side"]
-    # What is missing of the frames is written again.
+    # Missing frames are written again.
     (gone,) = out.glob("frames-clip-*-128x96/clip-000001.png")
     before = gone.read_bytes()
     gone.unlink()
-    assert batch(clip, out, *QUICK[:4], "--max-side", "128") == 0
+    assert run_batch(clip, out, *QUICK[:4], "--max-side", "128") == 0
     assert gone.read_bytes() == before
 
 
 def test_a_batch_of_which_every_photo_fails_has_failed(tmp_path: Path, capsys: Printed) -> None:
     photos, out = tmp_path / "in", tmp_path / "out"
-    broken(folder_of(photos, 1))
+    add_unreadable_photos(make_photos(photos, 1))
     (photos / "photo00.png").unlink()
     for _ in range(2):
-        assert batch(photos, out, *QUICK) == 2
+        assert run_batch(photos, out, *QUICK) == 2
         said = "python -m dream: no image could be dreamed; the manifest has the errors\n"
         assert capsys.readouterr().err.endswith(said)
-    folder_of(tmp_path / "good", 1)
+    make_photos(tmp_path / "good", 1)
     (tmp_path / "good" / "photo00.png").rename(photos / "photo00.png")
     for _ in range(2):
-        assert batch(photos, out, *QUICK) == 0
+        assert run_batch(photos, out, *QUICK) == 0
 
 
 def test_photos_of_one_name_are_all_dreamed_and_have_a_sheet_each(
@@ -373,16 +376,16 @@ def test_photos_of_one_name_are_all_dreamed_and_have_a_sheet_each(
     photos, out = tmp_path / "in", tmp_path / "in" / "out"
     photos.mkdir()
     for name in ("100APPLE", "101APPLE"):
-        folder_of(photos / name, 1)
+        make_photos(photos / name, 1)
     photo = load_image(photos / "100APPLE" / "photo00.png")
     to_pil_image(photo).save(photos / "100APPLE" / "photo00.jpg")
     (photos / "100APPLE" / "more.heic").touch()
     (photos / "101APPLE" / "back").symlink_to(photos)
     given = [photos, out, *QUICK, "--sweep", "seed=1,2", "--sheet"]
-    assert batch(*given) == 2
+    assert run_batch(*given) == 2
     assert "there is no image in" in capsys.readouterr().err
-    for _ in range(2):  # OUT lies within.
-        assert batch(*given, "--recursive") == 0
+    for _ in range(2):  # OUT lies within the input folder.
+        assert run_batch(*given, "--recursive") == 0
         assert "\nskipped: 1 .heic (not supported)\n" in capsys.readouterr().out
     called = ["photo00.jpg", "100APPLE+photo00.png", "101APPLE+photo00.png"]
     rest = "octaves1-iterations2-max_side64.png"
@@ -399,7 +402,7 @@ def test_the_folder_of_a_picture_is_not_written_into_by_another_name(
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "photo.png").symlink_to(photos / "photo00.png")
     for source, out in ((photos, "link"), (tmp_path / "link", "in/."), (tmp_path / "links", "in")):
-        assert batch(source, f"{tmp_path}/{out}", *QUICK) == 2
+        assert run_batch(source, f"{tmp_path}/{out}", *QUICK) == 2
         assert "has the input images; give another folder" in capsys.readouterr().err
 
 
@@ -407,11 +410,11 @@ def test_pictures_are_never_among_their_dreams(tmp_path: Path, capsys: Printed) 
     photos = tmp_path / "in"
     photos.mkdir()
     (photos / "101APPLE").mkdir()
-    folder_of(photos / "100APPLE", 1)
-    folder_of(photos / "101APPLE" / "old", 1)
+    make_photos(photos / "100APPLE", 1)
+    make_photos(photos / "101APPLE" / "old", 1)
     for out in (photos, photos / "100APPLE", photos / "101APPLE"):
         for _ in range(2):
-            assert batch(photos, out, *QUICK, "--recursive") == 2
+            assert run_batch(photos, out, *QUICK, "--recursive") == 2
             said = f"{out} has the input images; give another folder for OUT\n"
             assert capsys.readouterr().err == f"python -m dream: {said}"
     assert not [*photos.rglob("dream-*"), *photos.rglob("*.jsonl")]
@@ -421,7 +424,7 @@ def test_a_folder_is_passed_over_only_if_it_is_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in").mkdir()
-    folder_of(tmp_path / "in" / "here", 1)
+    make_photos(tmp_path / "in" / "here", 1)
     monkeypatch.chdir(tmp_path / "in" / "here")
     (found,), _ = list_images(str(tmp_path / "in"), recursive=True)
     assert found.endswith("photo00.png")
@@ -444,8 +447,8 @@ def test_several_devices_work_side_by_side(photos: Path, tmp_path: Path, engine:
 
 def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Printed) -> None:
     out = "memory://bucket/dreams"
-    assert batch(photos, out, *QUICK) == 0
-    assert batch(photos, out, *QUICK) == 0
+    assert run_batch(photos, out, *QUICK) == 0
+    assert run_batch(photos, out, *QUICK) == 0
     assert "3 exist already; nothing left to do" in capsys.readouterr().out
     names = [each.rsplit("/", 1)[1] for each in fsspec.filesystem("memory").ls(out, detail=False)]
     assert len([name for name in names if name.endswith(".png")]) == 3
@@ -492,8 +495,8 @@ def test_bad_input_is_one_line(
     (places["OTHER"] / "folder").mkdir(parents=True)
     (places["OTHER"] / "photo.heic").touch()
     if "{CLIP}" in given:
-        steady(places["CLIP"], panned(2), Fraction(12))
-    assert batch(*(word.format(**places) for word in given)) == 2
+        write_video(places["CLIP"], pan(2), Fraction(12))
+    assert run_batch(*(word.format(**places) for word in given)) == 2
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1 and re.search(said, printed), printed
     assert not places["OUT"].exists()
@@ -515,12 +518,12 @@ def test_a_package_that_is_not_there_is_one_line_that_says_how_to_get_it(
     capsys: Printed,
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    assert batch(photos, tmp_path / "out", *QUICK, f"--{package}") == 2
+    assert run_batch(photos, tmp_path / "out", *QUICK, f"--{package}") == 2
     assert capsys.readouterr().err == f"python -m dream: {said}\n"
     assert not (tmp_path / "out").exists()
 
 
 def test_a_bad_sweep_takes_no_video_apart(tmp_path: Path, capsys: Printed) -> None:
-    clip = steady(tmp_path / "clip.mp4", panned(2), Fraction(12))
-    assert batch(clip, tmp_path / "out", "--sweep", "octaves=1,99") == 2
+    clip = write_video(tmp_path / "clip.mp4", pan(2), Fraction(12))
+    assert run_batch(clip, tmp_path / "out", "--sweep", "octaves=1,99") == 2
     assert "octaves must be" in capsys.readouterr().err and not (tmp_path / "out").exists()

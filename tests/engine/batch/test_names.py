@@ -1,4 +1,4 @@
-"""The names of what a batch makes: no two pictures share one, whatever photos and recipes are."""
+"""File names of a batch's images are unique for any photos and recipes."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dream import DreamRecipe
 from dream.batch.tasks import make_tasks, unique_names
 from dream.recipe.variations import sweep
-from tests.support.fuzz import limited
+from tests.support.fuzz import limit_cases
 from tests.support.many import RECIPE
 
 LAYERS = ["conv3", "inception3a", "inception3b", "inception4c"]
@@ -17,7 +17,7 @@ RED = "data:image/png;base64,red"
 
 
 def mix(draw: st.DrawFn, names: list[str], most: int) -> str:
-    """Some of those names, each with a weight or without, parted by what parts them in a recipe."""
+    """Draw a mix of names, weighted or not, with the separators of a recipe."""
     chosen = draw(st.lists(st.sampled_from(names), min_size=1, max_size=most, unique=True))
     weights = draw(st.lists(st.sampled_from(["", ":1", ":-1", ":0.5"]), min_size=most))
     parts = draw(st.lists(st.sampled_from([",", ", ", ">"]), min_size=most))
@@ -32,7 +32,7 @@ def mix(draw: st.DrawFn, names: list[str], most: int) -> str:
 
 @st.composite
 def recipes(draw: st.DrawFn) -> DreamRecipe:
-    """A recipe with a few knobs that are other than usual."""
+    """Draw a recipe with a few knobs off their defaults."""
     several = draw(st.booleans())
     chosen: dict[str, Any] = {
         "layer": mix(draw, LAYERS, 4) if several else draw(st.sampled_from(LAYERS)),
@@ -49,7 +49,7 @@ def recipes(draw: st.DrawFn) -> DreamRecipe:
     return DreamRecipe(**chosen)
 
 
-@limited(8)
+@limit_cases(8)
 @given(st.lists(recipes(), min_size=40, max_size=40))
 def test_two_recipes_never_share_a_name(drawn: list[DreamRecipe]) -> None:
     drawn = list(dict.fromkeys(drawn))
@@ -82,7 +82,7 @@ FILES = st.lists(
 )
 
 
-@limited(200)
+@limit_cases(200)
 @given(FILES)
 def test_two_photos_never_share_a_name(files: list[str]) -> None:
     found = unique_names(files)
@@ -96,5 +96,7 @@ def test_two_photos_never_share_a_name(files: list[str]) -> None:
 
 
 def test_photos_of_one_name_are_told_apart_by_what_differs() -> None:
-    found = unique_names(["/in/cat.jpg", "/in/cat.png", "/in/a/dog.jpg", "/in/b/dog.jpg", "/in/b/cow.jpg"])
+    found = unique_names(
+        ["/in/cat.jpg", "/in/cat.png", "/in/a/dog.jpg", "/in/b/dog.jpg", "/in/b/cow.jpg"]
+    )
     assert list(found.values()) == ["cat.jpg", "cat.png", "a+dog.jpg", "b+dog.jpg", "cow"]

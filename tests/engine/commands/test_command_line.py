@@ -1,4 +1,4 @@
-"""`python -m dream`: a photo in, a PNG out; bad input ends in one line and exit code 2."""
+"""`python -m dream` turns a photo into a PNG; bad input ends in one line and exit code 2."""
 
 import io
 import json
@@ -33,8 +33,8 @@ from dream.networks.download import DownloadProgress
 from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_pil_image, to_tensor
-from tests.conftest import EXAMPLES, KNOBS, ROOT, change
-from tests.support.videos import panned, steady
+from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, change
+from tests.support.videos import pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
@@ -65,7 +65,7 @@ def test_a_photo_becomes_a_dream_with_its_recipe(
     )
     assert read_recipe(out) == recipe
     assert capsys.readouterr().out.startswith(f"{out}: 128 x 85, inception3b, seed 3, ")
-    # What the command line makes is what Python makes, to the level.
+    # The command line's image equals Python's, level by level.
     *_, frame = engine.dream(load_image(CAT), recipe)
     expected = (frame.tensor * 255).round() / 255
     assert torch.equal(load_image(out), expected)
@@ -183,7 +183,7 @@ def test_what_is_read_is_never_written_over(
 def test_a_film_is_never_written_over_what_it_is_made_of(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = steady(tmp_path / "clip.gif", panned(3))  # A GIF is a photo to zoom into, too.
+    source = write_video(tmp_path / "clip.gif", pan(3))  # A GIF counts as a photo.
     before = source.read_bytes()
     (tmp_path / "link.gif").symlink_to(source)
     assert run(command, str(source), "-o", str(tmp_path / "link.gif")) == 2
@@ -404,7 +404,7 @@ def test_a_grid_is_one_labelled_sheet(tmp_path: Path) -> None:
     assert run(*few, "--grid", "4", "-o", str(grid)) == 0
     assert run(*few, "--channels", "80,0,160", "-o", str(some)) == 0
     with Image.open(grid) as sheet, Image.open(some) as other:
-        # Two by two, in the order asked for: 0, 80, 160, 240 and 80, 0, 160.
+        # Two by two, in the requested order: 0, 80, 160, 240 and 80, 0, 160.
         assert sheet.size == other.size == (146, 182)
         left, right = (6, 6, 70, 70), (76, 6, 140, 70)
         zero, eighty = (to_tensor(sheet.crop(place)) for place in (left, right))
@@ -437,7 +437,10 @@ def test_a_dream_of_single_channels(tmp_path: Path) -> None:
         (["channel", "--grid", "0"], "a grid has 1 to 64 channels, not 0"),
         (["channel", "--grid", "many"], "a grid has 1 to 64 channels, not 'many'"),
         (["channel", "--channels", "1,x"], "inception4c has channels 0 to 319, not 'x'"),
-        (["channel", "--grid", "4", "--image", CAT], "give only one of --grid, --channels and --image"),
+        (
+            ["channel", "--grid", "4", "--image", CAT],
+            "give only one of --grid, --channels and --image",
+        ),
         (["channel", "--recipe", str(EXAMPLES / "layers/conv3.png")], "has kind 'dream'; kind"),
         (
             ["channel", "--grid", "2", "--model", "resnet50", "--weights", "x.safetensors"],
@@ -545,7 +548,7 @@ def test_a_dream_makes_two_recipes_and_paints_its_picture_once(
     monkeypatch.setattr(Recipe, "__post_init__", counted)
     monkeypatch.setattr("dream.render.loop.to_pil_image", image)
     assert run("image", CAT, "-o", str(tmp_path / "out.png"), "--iterations", "0") == 0
-    # As it was asked for, and settled: none for the options' own sake.
+    # The requested knobs with their defaults, none because of an option alone.
     assert len(made) == 2 and len(painted) == 1
 
 
@@ -557,10 +560,10 @@ def test_a_mask_and_colours_are_options(tmp_path: Path) -> None:
     assert torch.equal(dreamed[..., 225:], photo[..., 225:])
     change = (dreamed - photo)[..., :225] * 255
     assert change.abs().mean() > 1
-    assert torch.allclose(change[:, 0], change[:, 2], atol=1.01)  # The same in every colour.
+    assert torch.allclose(change[:, 0], change[:, 2], atol=1.01)  # Equal in all colours.
     recipe = read_recipe(out, DreamRecipe)
     assert recipe.keep_colours and recipe.mask.startswith("data:image/png;base64,")
-    # The mask's own file is needed no more.
+    # The mask's file is no longer needed.
     Path(path).unlink()
     again = tmp_path / "again.png"
     assert run("image", CAT, "-o", str(again), "--recipe", str(out)) == 0
@@ -663,12 +666,12 @@ def test_bad_pictures_and_lists_end_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", KNOB_VALUES)
 def test_every_knob_is_an_option(name: str, tmp_path: Path, engine: Engine) -> None:
     out, option = tmp_path / "out.png", f"--{name.replace('_', '-')}"
-    given = [option] if KNOBS[name] is True else [option, str(KNOBS[name])]
-    # What the recipe makes of it, `test_render` tries.
+    given = [option] if KNOB_VALUES[name] is True else [option, str(KNOB_VALUES[name])]
+    # `test_render` tests what the recipe does.
     still: dict[str, Any] = {"max_side": 128, "iterations": 0}
     before = ["--max-side", "128", "--iterations", "0"]
     assert run("image", CAT, "-o", str(out), *before, *given) == 0
-    assert read_recipe(out) == engine.settle(DreamRecipe(**still | {name: KNOBS[name]}))
+    assert read_recipe(out) == engine.settle(DreamRecipe(**still | {name: KNOB_VALUES[name]}))

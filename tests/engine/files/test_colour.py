@@ -1,4 +1,4 @@
-"""Colours, alpha and bits come out as other programs show them, whatever file they are in."""
+"""Colours, alpha and bit depths are read as other programs show them, in all formats."""
 
 import io
 import struct
@@ -14,19 +14,19 @@ from dream import PictureError, load_image
 from dream.files.embedded_images import embed_mask
 from tests.support.corpus import chunk, png, tiff
 
-S15 = 65536
+ONE_S15 = 65536
 P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
 
 
 def profile(
     name: str = "sRGB built-in", colorants: Any = (), linear: bool = False, grey: bool = False
 ) -> bytes:
-    """The profile of sRGB under that name (of as many letters), with what is asked for changed."""
+    """Return the profile of sRGB with a name of the same length and other changes."""
     content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     for at in range(132, 132 + 12 * content[131], 12):
         tag, place, _ = struct.unpack(">4sLL", content[at : at + 12])
         if tag in (b"rXYZ", b"gXYZ", b"bXYZ") and colorants:
-            colorant = [round(each * S15) for each in colorants["rgb".index(chr(tag[0]))]]
+            colorant = [round(each * ONE_S15) for each in colorants["rgb".index(chr(tag[0]))]]
             content[place + 8 : place + 20] = struct.pack(">3l", *colorant)
         if tag == b"rTRC":
             if linear:
@@ -40,15 +40,15 @@ def profile(
     return bytes(content.replace(old, name.encode("utf-16-be")))
 
 
-def written(image: Image.Image, kind: str = "PNG", **options: Any) -> io.BytesIO:
+def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> io.BytesIO:
     file = io.BytesIO()
     image.save(file, kind, **options)
     file.seek(0)
     return file
 
 
-def colours(file: io.BytesIO, *places: tuple[int, int], **about: Any) -> list[list[int]]:
-    """The colours, from 0 to 255, in those columns and rows of a picture."""
+def read_colours(file: io.BytesIO, *places: tuple[int, int], **about: Any) -> list[list[int]]:
+    """Return the colours, 0 to 255, at those columns and rows of an image."""
     pixels = (load_image(file, **about)[0] * 255).round().int()
     return [pixels[:, row, column].tolist() for column, row in places or [(1, 1)]]
 
@@ -57,7 +57,7 @@ def colours(file: io.BytesIO, *places: tuple[int, int], **about: Any) -> list[li
 @pytest.mark.parametrize(
     ("icc", "colour", "expected"),
     [
-        # By lcms, and by the numbers that W3C's CSS Color 4 gives for display-p3.
+        # By lcms, and by the numbers of W3C's CSS Color 4 for display-p3.
         (profile("P3 with sRGB ", P3), (200, 60, 60), (217, 42, 52)),
         (profile("Linear sRGB  ", linear=True), (55, 55, 55), (128, 128, 128)),
         (profile("Another name "), (201, 61, 59), (201, 61, 59)),
@@ -70,7 +70,7 @@ def test_a_profile_is_known_by_what_it_does_not_by_its_name(
     options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
     options |= {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
     image = Image.new("RGB", (16, 16), colour)
-    (seen,) = colours(written(image, kind, icc_profile=icc, **options))
+    (seen,) = read_colours(encode(image, kind, icc_profile=icc, **options))
     exactly = kind != "JPEG" and "Another" in icc.decode("utf-16-be", "replace")
     assert seen == pytest.approx(expected, abs=0 if exactly else 3)
 
@@ -80,10 +80,10 @@ def test_the_profile_of_a_grey_picture_counts_with_alpha_and_with_16_bits_too(mo
     deep = Image.fromarray(np.full((9, 9), 55 * 257, np.uint16))
     image = deep if mode == "I;16" else Image.new("L", (9, 9), 55).convert(mode)
     icc = profile("Linear sRGB  ", linear=True, grey=True)
-    assert colours(written(image, icc_profile=icc)) == [[128] * 3]
+    assert read_colours(encode(image, icc_profile=icc)) == [[128] * 3]
 
 
-def coded(*chunks: bytes, colour: tuple[int, int, int]) -> io.BytesIO:
+def png_of(*chunks: bytes, colour: tuple[int, int, int]) -> io.BytesIO:
     rows = chunk(b"IDAT", zlib.compress((b"\0" + bytes(colour) * 4) * 4))
     return io.BytesIO(png(4, 4, *chunks, rows))
 
@@ -92,18 +92,18 @@ def test_gamma_and_cicp_of_a_png_are_heeded() -> None:
     linear, usual = (chunk(b"gAMA", struct.pack(">L", each)) for each in (100_000, 45_455))
     p3, srgb = (chunk(b"cICP", bytes([primaries, 13, 0, 1])) for primaries in (12, 1))
     is_srgb = chunk(b"sRGB", b"\0")
-    assert colours(coded(linear, colour=(55, 55, 55))) == [[128] * 3]
+    assert read_colours(png_of(linear, colour=(55, 55, 55))) == [[128] * 3]
     for harmless in ([usual], [srgb], [is_srgb, linear], [srgb, linear]):
-        assert colours(coded(*harmless, colour=(200, 60, 55))) == [[200, 60, 55]]
-    (seen,) = colours(coded(p3, linear, colour=(200, 60, 60)))
+        assert read_colours(png_of(*harmless, colour=(200, 60, 55))) == [[200, 60, 55]]
+    (seen,) = read_colours(png_of(p3, linear, colour=(200, 60, 60)))
     assert seen == pytest.approx((217, 42, 52), abs=3)
     hlg = chunk(b"cICP", bytes([9, 18, 0, 1]))
-    (white,) = colours(coded(hlg, colour=(191, 191, 191)))
+    (white,) = read_colours(png_of(hlg, colour=(191, 191, 191)))
     assert white[0] == white[1] == white[2] and 215 < white[0] < 245
 
 
 def deep_tiff(values: np.ndarray, planar: bool, photometric: int, compression: int = 1) -> bytes:
-    """A TIFF of 16 bits, little endian, of those values (H, W, bands); a strip a plane."""
+    """Return a little-endian 16-bit TIFF of values (H, W, bands), one strip per plane."""
     height, width, bands = values.shape
     planes = [values[..., band] for band in range(bands)] if planar else [values]
     strips = [plane.astype("<u2").tobytes() for plane in planes]
@@ -142,7 +142,7 @@ def test_16_bit_grey_of_which_white_is_zero_is_no_negative(compression: int) -> 
 def test_12_bits_in_16_are_not_black() -> None:
     values = np.linspace(0, 4095, 64).round().astype(np.uint16)
     for file in (
-        written(Image.fromarray(values[None].repeat(4, 0))),
+        encode(Image.fromarray(values[None].repeat(4, 0))),
         io.BytesIO(deep_tiff(values.reshape(1, 64, 1).repeat(4, 0), False, 1)),
     ):
         seen = load_image(file)[0, 0, 0] * 255
@@ -157,7 +157,7 @@ def test_a_grey_that_a_png_says_is_transparent_is_so_at_every_depth(depth: int) 
     row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
     clear = chunk(b"tRNS", struct.pack(">H", greys[2]))
     content = png(4, 2, clear, chunk(b"IDAT", zlib.compress(row * 2)), depth=depth, colours=0)
-    seen = [each[0] for each in colours(io.BytesIO(content), *((x, 1) for x in range(4)))]
+    seen = [each[0] for each in read_colours(io.BytesIO(content), *((x, 1) for x in range(4)))]
     assert seen == ([0, 255, 0, 0] if depth == 1 else [0, 255, 255, 0])
 
 
@@ -166,7 +166,7 @@ def test_a_colour_that_a_png_says_is_transparent_is_so_at_16_bits() -> None:
     row = b"\0" + struct.pack(">6H", *clear, *other)
     key = chunk(b"tRNS", struct.pack(">3H", *clear))
     content = png(2, 2, key, chunk(b"IDAT", zlib.compress(row * 2)), depth=16)
-    seen = colours(io.BytesIO(content), (0, 1), (1, 1))
+    seen = read_colours(io.BytesIO(content), (0, 1), (1, 1))
     assert seen == [[255, 255, 255], [0x9A, 0x12, 0x56]]
 
 
@@ -175,15 +175,15 @@ def test_art_on_transparency_is_seen_be_it_white_or_not(mode: str) -> None:
     for art, expected in ((255, 0), (250, 0), (120, 255), (0, 255)):
         image = Image.new("LA", (40, 40), (255, 0))
         image.paste((art, 255), (10, 10, 30, 30))
-        below, on = colours(written(image.convert(mode)), (1, 1), (20, 20))
+        below, on = read_colours(encode(image.convert(mode)), (1, 1), (20, 20))
         assert (below[0], on[0]) == (expected, art)
-        # Who names a background gets it.
-        assert colours(written(image.convert(mode)), background="black") == [[0] * 3]
+        # A given background is used.
+        assert read_colours(encode(image.convert(mode)), background="black") == [[0] * 3]
     clear = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
-    assert colours(written(clear)) == [[255] * 3]
+    assert read_colours(encode(clear)) == [[255] * 3]
     image = Image.new("RGBA", (64, 64), (255, 255, 255, 0))
     image.paste("white", (0, 0, 32, 64))
-    assert embed_mask(written(image)) == embed_mask(written(image.convert("RGBa").convert("RGB")))
+    assert embed_mask(encode(image)) == embed_mask(encode(image.convert("RGBa").convert("RGB")))
 
 
 @pytest.mark.parametrize(
@@ -200,5 +200,5 @@ def test_a_tiff_of_a_kind_that_is_not_read_is_called_one(
         data=data,
     )
     (tmp_path / "deep.tif").write_bytes(content)
-    with pytest.raises(PictureError, match="^deep.tif is .* a kind of TIFF .* save it as PNG$"):
+    with pytest.raises(PictureError, match=r"^deep.tif is .* a kind of TIFF .* save it as PNG$"):
         load_image(tmp_path / "deep.tif")

@@ -1,4 +1,4 @@
-"""Strangers' files decoded in a process of their own: the same pictures, and no harm by any."""
+"""Strangers' files are decoded in a subprocess: the same images, and no harm by hostile files."""
 
 import io
 import json
@@ -31,22 +31,22 @@ from dream.files.video_reader import read_frames, read_video_info
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.corpus import corpus
 from tests.support.processes import children_of, is_decoder
-from tests.support.videos import panned, steady, turned
+from tests.support.videos import pan, set_matrix, write_video
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files are decoded here")
 CAT, FILM = EXAMPLES / "cat.jpg", EXAMPLES / "films" / "video-cat-inception4c-seed0.mp4"
 
 
 @pytest.fixture
-def decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[DecoderPool]:
-    """Those of this process, which are used and of which one is warm."""
+def decoders(monkeypatch: pytest.MonkeyPatch) -> DecoderPool:
+    """Turn this process's decoders on and return them, one of them warm."""
     monkeypatch.setenv("DREAM_DECODER", "process")
     load_image(CAT)
-    yield decoder._decoder_pool(os.getpid())
+    return decoder._decoder_pool(os.getpid())
 
 
-def outcome(read: Callable[..., Any], *given: Any) -> Any:
-    """What a reading comes to: a picture's bytes and strides, an error's line, or the value."""
+def result_or_error(read: Callable[..., Any], *given: Any) -> Any:
+    """Return a picture's bytes and strides, an error's type and line, or the value."""
     try:
         value = read(*given)
     except DreamError as error:
@@ -56,11 +56,13 @@ def outcome(read: Callable[..., Any], *given: Any) -> Any:
     return (value.size, value.tobytes()) if isinstance(value, Image.Image) else value
 
 
-def in_both(monkeypatch: pytest.MonkeyPatch, read: Callable[..., Any], *given: Any) -> list[Any]:
+def read_in_both(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[..., Any], *given: Any
+) -> list[Any]:
     outcomes = []
     for place in ("here", "process"):
         monkeypatch.setenv("DREAM_DECODER", place)
-        outcomes.append(outcome(read, *given))
+        outcomes.append(result_or_error(read, *given))
     return outcomes
 
 
@@ -71,25 +73,27 @@ def test_every_file_comes_to_the_same_picture_or_line_in_either_place(
         path = tmp_path / made.name
         path.write_bytes(made.content)
         for read, *more in ((load_image, "black"), (load_thumbnail, 20), (read_recipe,)):
-            here, process = in_both(monkeypatch, read, path, *more)
+            here, process = read_in_both(monkeypatch, read, path, *more)
             assert here == process, made.name
-        here, process = in_both(monkeypatch, lambda made=made: load_image(io.BytesIO(made.content)))
+        here, process = read_in_both(
+            monkeypatch, lambda made=made: load_image(io.BytesIO(made.content))
+        )
         assert here == process, made.name
     for wrong in (tmp_path, tmp_path / "none.png", "\0.png"):
         for either in (load_image, image_size, read_video_info):
-            here, process = in_both(monkeypatch, either, wrong)
+            here, process = read_in_both(monkeypatch, either, wrong)
             assert here == process
 
 
 def test_every_video_comes_to_the_same_frames_or_line_in_either_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upright = steady(tmp_path / "upright.mp4", panned(5))
-    turned(tmp_path / "turned.mp4", upright)
+    upright = write_video(tmp_path / "upright.mp4", pan(5))
+    set_matrix(tmp_path / "turned.mp4", upright)
     content = upright.read_bytes()
     (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
     (tmp_path / "none.mp4").write_bytes(b"\0\0\0\x18ftyp" + bytes(99))
-    steady(tmp_path / "moving.webm", panned(4))
+    write_video(tmp_path / "moving.webm", pan(4))
 
     def frames(path: Path) -> Any:
         video = read_video_info(path)
@@ -97,7 +101,7 @@ def test_every_video_comes_to_the_same_frames_or_line_in_either_place(
 
     for path in (*sorted(tmp_path.iterdir()), FILM):
         for read in (frames, read_recipe):
-            here, process = in_both(monkeypatch, read, path)
+            here, process = read_in_both(monkeypatch, read, path)
             assert here == process, path.name
 
 
@@ -133,12 +137,12 @@ def test_a_decoder_that_hangs_is_ended(
     process = decoders._free[-1].process
     os.kill(process.pid, signal.SIGSTOP)
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 0.5)
-    for read in (read_video_info, image_size):
-        kind = "H.264" if read is read_video_info else "PNG"
-        with pytest.raises(PictureError, match=f"takes too long to read; save it as {kind} and"):
-            read(FILM if read is read_video_info else CAT)
-            os.kill(decoders._free[-1].process.pid, signal.SIGSTOP)
-            image_size(CAT)
+    with pytest.raises(PictureError, match=r"takes too long to read; save it as H.264 and"):
+        read_video_info(FILM)
+    with pytest.raises(PictureError, match="takes too long to read; save it as PNG and"):  # noqa: PT012
+        image_size(CAT)  # Where the new decoder starts within the limit.
+        os.kill(decoders._free[-1].process.pid, signal.SIGSTOP)
+        image_size(CAT)
     assert process.poll() == -signal.SIGKILL
     monkeypatch.undo()
 
@@ -149,20 +153,19 @@ def test_memory_and_processor_have_limits(
     Image.new("RGBA", (5000, 4000), (9, 99, 199, 9)).save(tmp_path / "large.png", compress_level=1)
     with monkeypatch.context() as patched:
         patched.setattr(decoder, "IMAGE_MEMORY_BYTES", 50_000_000)
-        with pytest.raises(PictureError, match="large.png takes too much memory to read; shrink"):
+        with pytest.raises(PictureError, match=r"large.png takes too much memory to read; shrink"):
             load_image(tmp_path / "large.png")
     process = decoders._free[-1].process
     with monkeypatch.context() as patched:
         patched.setattr(decoder, "MAX_CPU_SECONDS", -1)
-        with pytest.raises(PictureError, match="large.png takes too long to read; save it as PNG"):
+        with pytest.raises(PictureError, match=r"large.png takes too long to read; save it as PNG"):
             load_image(tmp_path / "large.png")
     assert process.poll() == -signal.SIGXCPU
     assert load_image(tmp_path / "large.png").shape == (1, 3, 4000, 5000)
 
 
-# What it is like in there: each of these must be refused, by one of the kernel's two means alone,
-# too.
-PROBE = (
+# Each of these must be refused in the decoder, even by one of the kernel's two mechanisms alone.
+PROBE_SCRIPT = (
     decoder.START_CODE.replace("main; main()", "call_numbers, confine, load_readers; ")
     + """
 import ctypes, fcntl, os, platform, resource, signal, socket, threading
@@ -240,7 +243,7 @@ def test_a_decoder_changes_no_file_reaches_no_network_and_touches_no_process(
 ) -> None:
     (tmp_path / "file").write_text("a file")
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, str(ROOT / "dream"), str(tmp_path / "file"), only],
+        [sys.executable, "-c", PROBE_SCRIPT, str(ROOT / "dream"), str(tmp_path / "file"), only],
         cwd=ROOT,
         env={**os.environ, **decoder.THREAD_VARIABLES},
         capture_output=True,
@@ -264,19 +267,19 @@ def test_a_decoder_knows_no_secret_and_no_torch(
         about = Path(f"/proc/{started.process.pid}")
         assert b"a-secret" not in about.joinpath("environ").read_bytes()
         assert "torch" not in about.joinpath("maps").read_text()
-        assert len(list(about.joinpath("task").iterdir())) == 1  # Landlock holds for a thread.
+        assert len(list(about.joinpath("task").iterdir())) == 1  # Landlock applies per thread.
     finally:
         started.close()
 
 
-def numbers(*values: Any) -> list[bytes]:
+def number_messages(*values: Any) -> list[bytes]:
     said = [json.dumps(value).encode() for value in values]
     return [HEADER.pack(JSON_VALUE, len(each)) + each for each in said]
 
 
-def answered(*answers: bytes, protections: Sequence[str] = ("seccomp",)) -> str:
-    """A decoder that says so, whatever it is asked."""
-    (start,) = numbers(protections)
+def answering_script(*answers: bytes, protections: Sequence[str] = ("seccomp",)) -> str:
+    """Return the script of a decoder that sends these answers to any request."""
+    (start,) = number_messages(protections)
     return (
         f"import os; os.write(0, {start!r}); os.read(0, 9);"
         f"[os.write(0, each) for each in {answers}]\nwhile os.read(0, 9999): pass"
@@ -285,7 +288,7 @@ def answered(*answers: bytes, protections: Sequence[str] = ("seccomp",)) -> str:
 
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[DecoderPool]:
-    """Decoders of this process that are used, of which none is there yet."""
+    """Turn this process's decoders on; none has started yet."""
     monkeypatch.setenv("DREAM_DECODER", "process")
     pool = DecoderPool()
     monkeypatch.setattr(decoder, "_decoder_pool", lambda process: pool)
@@ -301,14 +304,14 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[DecoderPool]:
         [HEADER.pack(JSON_VALUE, 2) + b"{]"],
         [HEADER.pack(JSON_VALUE, 1001) + b"[" * 1001],
         [HEADER.pack(b"e", 0)],
-        numbers(None, [10**9, 10**9]),
-        numbers(None, [-1, 1]),
-        numbers(None, [float("inf"), 1]),
-        numbers(None, ["\ud800", {}]),
-        numbers(None, [9, 9], [9, 9]),
-        numbers(None, [2, 2], [[[1, 1, 1], [1, 1, 1]], [[1, 1, 1], [1, 1, 1]]]),
-        [*numbers(None, [2, 2]), HEADER.pack(PIXELS, 11) + bytes(11)],
-        [*numbers(None, [2, 2]), HEADER.pack(b"e", 0)],
+        number_messages(None, [10**9, 10**9]),
+        number_messages(None, [-1, 1]),
+        number_messages(None, [float("inf"), 1]),
+        number_messages(None, ["\ud800", {}]),
+        number_messages(None, [9, 9], [9, 9]),
+        number_messages(None, [2, 2], [[[1, 1, 1], [1, 1, 1]], [[1, 1, 1], [1, 1, 1]]]),
+        [*number_messages(None, [2, 2]), HEADER.pack(PIXELS, 11) + bytes(11)],
+        [*number_messages(None, [2, 2]), HEADER.pack(b"e", 0)],
         [HEADER.pack(b"w", 3) + b"\xff\n\x1b"],
         [b"cposix\nsystem\n(S'touch pickled'\ntR." * 9],
     ],
@@ -320,8 +323,8 @@ def test_what_a_broken_decoder_says_is_not_believed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 5.0)
-    monkeypatch.setattr(decoder, "START_CODE", answered(*answers))
-    with pytest.raises(PictureError, match="^cat.jpg cannot be read: its decoder ended early; "):
+    monkeypatch.setattr(decoder, "START_CODE", answering_script(*answers))
+    with pytest.raises(PictureError, match=r"^cat.jpg cannot be read: its decoder ended early; "):
         load_image(CAT)
     (record,) = caplog.records
     said = r"The decoder for pixels (sent an invalid answer \(|ended ).*\(return code (0|-9)\)"
@@ -332,7 +335,7 @@ def test_an_answer_far_too_deep_is_not_believed(
     pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = HEADER.pack(JSON_VALUE, 100_000) + b"[" * 100_000
-    monkeypatch.setattr(decoder, "START_CODE", answered(deep))
+    monkeypatch.setattr(decoder, "START_CODE", answering_script(deep))
     with pytest.raises(DreamError, match="its decoder ended early"):
         read_recipe(FILM)
 
@@ -377,8 +380,8 @@ def test_a_kernel_that_confines_nothing_is_warned_of_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     decoder._warn_of_no_protection.cache_clear()
-    answers = [*numbers([300, 451]), HEADER.pack(b"e", 0)]
-    monkeypatch.setattr(decoder, "START_CODE", answered(*answers, protections=protections))
+    answers = [*number_messages([300, 451]), HEADER.pack(b"e", 0)]
+    monkeypatch.setattr(decoder, "START_CODE", answering_script(*answers, protections=protections))
     for _ in range(2):
         assert image_size(CAT) == (300, 451)
         pool._close()
@@ -393,7 +396,7 @@ def test_what_a_decoder_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> 
         time.sleep(0.01)
     started.close()
     time.sleep(0.1)
-    for each in forked:  # It is gone, or waits for who reaps it.
+    for each in forked:  # It has ended, or is a zombie.
         path = Path(f"/proc/{each}/cmdline")
         assert not path.exists() or not path.read_bytes()
 
@@ -432,7 +435,7 @@ def test_too_little_memory_for_the_picture_is_one_line(
 
     monkeypatch.setenv("DREAM_DECODER", place)
     monkeypatch.setattr(np, "empty", empty)
-    with pytest.raises(PictureError, match="cat.jpg takes too much memory to read; shrink it"):
+    with pytest.raises(PictureError, match=r"cat.jpg takes too much memory to read; shrink it"):
         load_image(CAT)
 
 
@@ -462,7 +465,7 @@ def test_two_hundred_files_leave_no_descriptor_and_no_process(decoders: DecoderP
 def test_a_film_has_a_decoder_of_its_own_which_ends_where_the_film_is_left(
     decoders: DecoderPool,
 ) -> None:
-    # A worker of pytest may have a server for other tests.
+    # A worker of pytest may run a server for other tests.
     others = {each for each in children_of(os.getpid()) if not is_decoder(each)}
     frames = read_frames(read_video_info(FILM), (48, 64))
     next(frames)
@@ -479,7 +482,7 @@ def test_the_decoder_of_a_film_takes_the_next_file_once_all_frames_are_there(
 ) -> None:
     video, process = read_video_info(FILM), decoders._free[-1].process
     frames = read_frames(video, (48, 64), video.frame_count - 2)
-    assert len(list(islice(frames, 2))) == 2  # Nobody asks for a third.
+    assert len(list(islice(frames, 2))) == 2  # No third one is started.
     assert [each.process for each in decoders._free] == [process]
     assert not list(frames) and not list(read_frames(video, (48, 64), video.frame_count))
 
@@ -493,8 +496,8 @@ def test_frames_that_are_left_out_before_the_first_one_take_the_time_of_many_ans
         frames = list(video_container.read_frames(file, "", video.to_dict(), (48, 64), 7))
     assert frames[:3] == [None] * 3 and None not in frames[3:]
     assert len(frames) == 3 + video.frame_count - 7
-    heartbeats = numbers(*[None] * 3) + [HEADER.pack(PIXELS, 12) + bytes(range(12))]
-    monkeypatch.setattr(decoder, "START_CODE", answered(*heartbeats))
+    heartbeats = [*number_messages(*[None] * 3), HEADER.pack(PIXELS, 12) + bytes(range(12))]
+    monkeypatch.setattr(decoder, "START_CODE", answering_script(*heartbeats))
     pool = DecoderPool()
     monkeypatch.setattr(decoder, "_decoder_pool", lambda process: pool)
     assert next(read_frames(video, (2, 2), 7)).tobytes() == bytes(range(12))
@@ -518,8 +521,7 @@ def test_a_video_that_none_can_be_is_refused(wrong: dict[str, Any]) -> None:
     video = read_video_info(FILM)
     assert VideoInfo.from_dict(str(FILM), video.to_dict()) == video
     with pytest.raises((ArithmeticError, ValueError)):
-        found = VideoInfo.from_dict(str(FILM), video.to_dict() | wrong)
-        check_limits(found, VideoLimits(), "")
+        check_limits(VideoInfo.from_dict(str(FILM), video.to_dict() | wrong), VideoLimits(), "")
 
 
 def test_a_limit_is_no_higher_than_whoever_started_the_program_allows() -> None:
@@ -540,7 +542,7 @@ def test_ffmpeg_has_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         assert stream.codec_context.thread_count == 4
 
 
-ENDS = """
+EXIT_SCRIPT = """
 import os, signal, sys, time
 from dream.files import decoder, image
 image.load_image(sys.argv[1])
@@ -552,7 +554,7 @@ time.sleep(float(sys.argv[2]))
 @pytest.mark.parametrize("number", [0, signal.SIGKILL])
 def test_a_decoder_ends_with_its_parent(number: int) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", ENDS, str(CAT), "60" if number else "0"],
+        [sys.executable, "-c", EXIT_SCRIPT, str(CAT), "60" if number else "0"],
         cwd=ROOT,
         env={**os.environ, "DREAM_DECODER": "process"},
         stdout=subprocess.PIPE,
@@ -571,8 +573,8 @@ def test_a_decoder_ends_with_its_parent(number: int) -> None:
     pytest.fail("it is still there")
 
 
-# While another thread decodes: that lock is never opened in the fork.
-FORKED = """
+# While another thread decodes: the fork inherits a lock that is never released.
+FORK_SCRIPT = """
 import os, sys
 from dream.files import decoder, image
 image.load_image(sys.argv[1])
@@ -591,7 +593,7 @@ sys.exit(status)
 
 def test_a_fork_has_decoders_of_its_own_and_waits_for_no_lock_of_its_parent() -> None:
     subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKED, str(CAT)],
+        [sys.executable, "-W", "ignore", "-c", FORK_SCRIPT, str(CAT)],
         cwd=ROOT,
         env={**os.environ, "DREAM_DECODER": "process"},
         check=True,

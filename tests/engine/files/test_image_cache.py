@@ -1,4 +1,4 @@
-"""Visualizations are kept by recipe, within bounds, and damage costs nothing but time."""
+"""Visualizations are cached by recipe, within bounds; a damaged file is made again."""
 
 import os
 import time
@@ -78,7 +78,7 @@ def test_it_stays_within_its_bounds_and_the_least_used_goes(
     cache = ImageCache()
     for channel in range(8):
         cache.put(picture("noise"), RECIPE.with_changes(channel=channel), "")
-        if cache.get(RECIPE.with_changes(channel=0), ""):  # looked at all the time
+        if cache.get(RECIPE.with_changes(channel=0), ""):  # Read all the time.
             pass
         time.sleep(0.02)
     files = list(tmp_path.glob("*.png"))

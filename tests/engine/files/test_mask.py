@@ -1,4 +1,4 @@
-"""Where a mask is black nothing changes; a recipe carries its mask."""
+"""Nothing changes where a mask is black; a recipe carries its mask."""
 
 import base64
 import time
@@ -14,23 +14,18 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, PictureError, RecipeError, read_recipe, save_image
 from dream.files.embedded_images import decode_mask, embed_mask, feather_mask
-from tests.conftest import png_header
+from tests.conftest import dream_tensor, png_header
 
 SIZE = (300, 451)
 
 
 def disc(path: Path, size: tuple[int, int] = SIZE, value: int = 255) -> str:
-    """The file of a white disc left of the middle, on black."""
+    """Write a white disc left of the centre on black; return its path."""
     height, width = size
     rows, columns = np.mgrid[:height, :width]
     inside = (rows / height - 0.5) ** 2 + (columns / width - 0.4) ** 2 < 0.04
     Image.fromarray((inside * value).astype(np.uint8)).save(path)
     return str(path)
-
-
-def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
-    *_, frame = engine.dream(picture, recipe)
-    return frame.tensor
 
 
 @pytest.mark.parametrize(
@@ -50,7 +45,7 @@ def test_mask_leaves_outside_untouched(
     recipe = DreamRecipe(mask=embed_mask(path), iterations=3).with_changes(**knobs)
     frames = list(engine.dream(cat, recipe))
     white = torch.from_numpy(np.array(Image.open(path))) > 0
-    for frame in frames:  # In every preview, too.
+    for frame in frames:  # Also in every preview.
         assert torch.equal(frame.tensor[0][:, ~white], cat[0][:, ~white])
     change = (frames[-1].tensor - cat)[0][:, white].abs().mean().item() * 255
     assert change > 2
@@ -62,7 +57,7 @@ def test_inside_a_mask_a_dream_is_as_strong_as_without(
     path = disc(tmp_path / "mask.png")
     white = decode_mask(embed_mask(path), SIZE)[0, 0] > 0
     masked, free = (
-        (last(engine, cat, DreamRecipe(octaves=2, mask=each, feather=0)) - cat)[0][:, white]
+        (dream_tensor(engine, cat, DreamRecipe(octaves=2, mask=each, feather=0)) - cat)[0][:, white]
         .abs()
         .mean()
         for each in (embed_mask(path), "")
@@ -79,7 +74,7 @@ def test_a_mask_of_any_size_covers_no_more_than_it_says(
     white = np.array(Image.open(path)) > 0
     assert 0.02 < covered.float().mean() < 0.16
     for row, column in covered.nonzero()[:: 97 if size != SIZE else 1].tolist():
-        # All of the mask that falls on this pixel is white.
+        # The mask is white all over this pixel.
         top, left = row * size[0] // SIZE[0], column * size[1] // SIZE[1]
         bottom, right = -(-(row + 1) * size[0] // SIZE[0]), -(-(column + 1) * size[1] // SIZE[1])
         assert white[top : max(bottom, top + 1), left : max(right, left + 1)].any()
@@ -93,7 +88,7 @@ def test_the_edge_of_a_mask_rises_inwards() -> None:
     soft = feather_mask(given, 4)[0, 0].numpy()
     expected = np.zeros((40, 40))
     for row in range(10, 30):
-        for column in range(5, 40):  # The edge of the picture is no edge of the mask.
+        for column in range(5, 40):  # The border of the image is no edge of the mask.
             depth = min(row - 9, 30 - row, column - 4)
             expected[row, column] = 0.8 * min(depth, 4) / 4
     assert np.allclose(soft, expected)
@@ -151,7 +146,7 @@ def test_a_mask_that_is_black_is_refused_before_the_first_frame(
     for refused in (lambda: embed_mask(tmp_path / "black.png"), lambda: engine.dream(cat, black)):
         with pytest.raises(RecipeError, match="mask is completely black; paint white the area"):
             refused()
-    with pytest.raises(PictureError, match="there is no file nope.png"):
+    with pytest.raises(PictureError, match=r"there is no file nope.png"):
         embed_mask("nope.png")
 
 
@@ -201,4 +196,4 @@ def test_the_recipe_of_a_masked_dream_is_whole_by_itself(
     Path(path).unlink()
     found = read_recipe(tmp_path / "dream.png", DreamRecipe)
     assert found == recipe == engine.settle(found)
-    assert torch.equal(last(engine, cat, found), frame.tensor)
+    assert torch.equal(dream_tensor(engine, cat, found), frame.tensor)

@@ -1,4 +1,4 @@
-"""Videos of all kinds are seen as players show them, or are refused in words that say why."""
+"""Videos of all kinds are read as players show them, or refused with the reason."""
 
 import io
 import os
@@ -17,7 +17,7 @@ from dream import PictureError
 from dream.batch.video_frames import is_video_file
 from dream.files.video_info import VideoInfo
 from dream.files.video_reader import read_frames, read_video_info
-from tests.support.videos import encoded, of_frames, panned, steady, turned, with_sound
+from tests.support.videos import add_beeps, encode, pan, set_matrix, write_frames, write_video
 
 
 def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
@@ -25,8 +25,10 @@ def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
     return video, list(read_frames(video, video.size))
 
 
-def plain(values: Sequence[int], size: tuple[int, int], pixels: str = "yuv420p") -> av.VideoFrame:
-    """A frame of that (width, height) whose planes have those values all over."""
+def flat_frame(
+    values: Sequence[int], size: tuple[int, int], pixels: str = "yuv420p"
+) -> av.VideoFrame:
+    """Return a frame of (width, height) whose planes are constant."""
     frame = av.VideoFrame(*size, pixels)
     for plane, value in zip(frame.planes, values, strict=True):
         kind = "<u2" if pixels.endswith("le") else "u1"
@@ -34,13 +36,13 @@ def plain(values: Sequence[int], size: tuple[int, int], pixels: str = "yuv420p")
     return frame
 
 
-def middle(path: Path) -> tuple[int, ...]:
+def middle_colour(path: Path) -> tuple[int, ...]:
     _, (image, *_) = read(path)
     return image.getpixel((image.width // 2, image.height // 2))  # type: ignore[return-value]
 
 
-def as_yuv(colour: tuple[int, int, int], red: float, blue: float, full: bool) -> list[int]:
-    """A colour by a matrix of those shares of red and blue, as ITU-R BT.601 and BT.709 say."""
+def to_yuv(colour: tuple[int, int, int], red: float, blue: float, full: bool) -> list[int]:
+    """Convert a colour by the weights of red and blue, as in ITU-R BT.601 and BT.709."""
     r, g, b = (each / 255 for each in colour)
     y = red * r + (1 - red - blue) * g + blue * b
     u, v = (b - y) / (2 - 2 * blue), (r - y) / (2 - 2 * red)
@@ -50,7 +52,7 @@ def as_yuv(colour: tuple[int, int, int], red: float, blue: float, full: bool) ->
 
 
 BT601, BT709 = (0.299, 0.114), (0.2126, 0.0722)
-EXACT = {"qp": "0"}
+LOSSLESS = {"qp": "0"}
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -62,15 +64,15 @@ def test_what_does_not_say_its_colours_is_bt_709_from_720_lines_on(
     lines: int, matrix: tuple[float, float], tag: int, full: bool, tmp_path: Path
 ) -> None:
     colour = (40, 180, 60)
-    frames = [plain(as_yuv(colour, *matrix, full), (64, lines)) for _ in range(2)]
-    about: Any = {"colorspace": tag, "color_range": 2 if full else 0, "options": EXACT}
-    path = of_frames(tmp_path / "in.mp4", frames, **about)
-    assert middle(path) == pytest.approx(colour, abs=3)
+    frames = [flat_frame(to_yuv(colour, *matrix, full), (64, lines)) for _ in range(2)]
+    about: Any = {"colorspace": tag, "color_range": 2 if full else 0, "options": LOSSLESS}
+    path = write_frames(tmp_path / "in.mp4", frames, **about)
+    assert middle_colour(path) == pytest.approx(colour, abs=3)
 
 
 @pytest.mark.parametrize(
     ("transfer", "greys"),
-    # The first three as swscale 9.5 maps them; then white that light is measured by, and the peak.
+    # The first three as swscale 9.5 maps them; then the reference white and the peak.
     [
         (18, {0.25: 61, 0.38: 100, 0.5: 137, 0.75: 228, 1: 255}),
         (16, {0.1: 5, 0.25: 44, 0.38: 99, 0.58: 223, 0.75: 253}),
@@ -80,23 +82,23 @@ def test_what_does_not_say_its_colours_is_bt_709_from_720_lines_on(
 def test_hdr_is_brought_to_sdr(transfer: int, greys: dict[float, int], tmp_path: Path) -> None:
     for share, expected in greys.items():
         grey = [round(64 + 876 * share), 512, 512]
-        frames = [plain(grey, (64, 48), "yuv420p10le") for _ in range(2)]
+        frames = [flat_frame(grey, (64, 48), "yuv420p10le") for _ in range(2)]
         about: Any = {"colorspace": 9, "color_primaries": 9, "color_trc": transfer}
-        path = of_frames(tmp_path / "in.mp4", frames, options=EXACT, **about)
-        assert middle(path) == pytest.approx([expected] * 3, abs=3), share
+        path = write_frames(tmp_path / "in.mp4", frames, options=LOSSLESS, **about)
+        assert middle_colour(path) == pytest.approx([expected] * 3, abs=3), share
 
 
 def test_display_p3_in_a_video_becomes_srgb(tmp_path: Path) -> None:
-    frames = [plain(as_yuv((200, 60, 60), *BT709, False), (64, 48)) for _ in range(2)]
-    about: Any = {"colorspace": 1, "color_primaries": 12, "color_trc": 13, "options": EXACT}
-    seen = middle(of_frames(tmp_path / "in.mp4", frames, **about))
+    frames = [flat_frame(to_yuv((200, 60, 60), *BT709, False), (64, 48)) for _ in range(2)]
+    about: Any = {"colorspace": 1, "color_primaries": 12, "color_trc": 13, "options": LOSSLESS}
+    seen = middle_colour(write_frames(tmp_path / "in.mp4", frames, **about))
     assert seen == pytest.approx((217, 42, 52), abs=5)
 
 
 def test_a_matrix_that_the_scaler_does_not_know_costs_no_video(tmp_path: Path) -> None:
-    frames = [plain(as_yuv((40, 180, 60), *BT601, False), (64, 48)) for _ in range(2)]
-    path = of_frames(tmp_path / "in.mp4", frames, colorspace=8, options=EXACT)
-    assert middle(path) == pytest.approx((40, 180, 60), abs=3)
+    frames = [flat_frame(to_yuv((40, 180, 60), *BT601, False), (64, 48)) for _ in range(2)]
+    path = write_frames(tmp_path / "in.mp4", frames, colorspace=8, options=LOSSLESS)
+    assert middle_colour(path) == pytest.approx((40, 180, 60), abs=3)
 
 
 @pytest.mark.parametrize(
@@ -109,10 +111,10 @@ def test_a_video_is_turned_and_mirrored_as_its_matrix_says(
 ) -> None:
     image = Image.new("RGB", (64, 48), "black")
     image.paste("red", (0, 0, 32, 24))
-    path = turned(tmp_path / "in.mp4", steady(tmp_path / "flat.mp4", [image] * 3), matrix)
+    path = set_matrix(tmp_path / "in.mp4", write_video(tmp_path / "flat.mp4", [image] * 3), matrix)
     video, (upright, *_) = read(path)
     assert video.size == ((48, 64) if matrix[0] else (64, 48))
-    # Where the corner at the file's left and top comes to lie: x' = ax + cy, y' = bx + dy.
+    # Where the file's top left corner goes: x' = ax + cy, y' = bx + dy.
     a, b, c, d = matrix
     corner = (-a - c, -b - d)
     for across, down in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
@@ -123,7 +125,7 @@ def test_a_video_is_turned_and_mirrored_as_its_matrix_says(
 
 def test_an_interlaced_video_is_not_combed(tmp_path: Path) -> None:
     frames = []
-    for at in range(6):  # A bar that moves from field to field.
+    for at in range(6):  # A bar that moves between fields.
         fields = np.zeros((2, 48, 128, 3), np.uint8)
         for field in range(2):
             left = 8 * (2 * at + field)
@@ -131,12 +133,12 @@ def test_an_interlaced_video_is_not_combed(tmp_path: Path) -> None:
         combed = np.ascontiguousarray(fields.swapaxes(0, 1).reshape(96, 128, 3))
         frames.append(av.VideoFrame.from_ndarray(combed).reformat(format="yuv420p"))
     options = {"x264-params": "interlaced=1", "qp": "10"}
-    video, images = read(of_frames(tmp_path / "in.mp4", frames, options=options))
+    video, images = read(write_frames(tmp_path / "in.mp4", frames, options=options))
     assert len(images) == video.frame_count == 6
     pixels = np.stack([np.asarray(image.convert("L"), float) for image in images])
     assert pixels.max() > 200 and np.abs(np.diff(pixels, axis=1)).mean() < 2
-    # From the middle on, as one that goes on.
-    assert [*read_frames(video, video.size, 3)][0].tobytes() == images[3].tobytes()
+    # From the middle, as a resumed video reads them.
+    assert next(iter(read_frames(video, video.size, 3))).tobytes() == images[3].tobytes()
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p"])
@@ -150,10 +152,10 @@ def test_an_interlaced_video_may_become_another_kind(pixels: str, tmp_path: Path
         small.time_base, small.options = Fraction(1, 24), options
         for encoder, colour, begin in ((stream, (81, 90, 240), 0), (small, (145, 54, 34), 4)):
             for at in range(4):
-                frame = plain(colour, (encoder.width, encoder.height), encoder.pix_fmt)
+                frame = flat_frame(colour, (encoder.width, encoder.height), encoder.pix_fmt)
                 frame.pts, frame.time_base = at, Fraction(1, 24)
-                target.mux(moved(encoder.encode(frame), stream, begin))
-            target.mux(moved(encoder.encode(None), stream, begin))
+                target.mux(delay_packets(encoder.encode(frame), stream, begin))
+            target.mux(delay_packets(encoder.encode(None), stream, begin))
     video, images = read(tmp_path / "in.mp4")
     assert video.frame_count == len(images) == 8 and video.size == (192, 128)
     for at, image in enumerate(images):
@@ -162,8 +164,8 @@ def test_an_interlaced_video_may_become_another_kind(pixels: str, tmp_path: Path
             assert (red > 200 > 50 > green) if at < 4 else (green > 200 > 50 > red)
 
 
-def moved(packets: list[av.Packet], stream: Any, by: int) -> list[av.Packet]:
-    """Packets of a stream, so many frames at 24 a second later."""
+def delay_packets(packets: list[av.Packet], stream: Any, by: int) -> list[av.Packet]:
+    """Delay packets by so many frames at 24 a second."""
     for packet in packets:
         assert packet.pts is not None and packet.dts is not None
         later = int(by / 24 / packet.time_base)
@@ -172,13 +174,13 @@ def moved(packets: list[av.Packet], stream: Any, by: int) -> list[av.Packet]:
 
 
 def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_path: Path) -> None:
-    good = encoded(tmp_path / "good.webm", panned(8), "libvpx", "yuv420p")
+    good = encode(tmp_path / "good.webm", pan(8), "libvpx", "yuv420p")
     with av.open(str(good)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for at, old in enumerate(packet for packet in source.demux() if packet.size):
             content = bytearray(bytes(old))
             if at in (3, 4):
-                content[0] &= ~0x10  # A frame of VP8 that is not shown.
+                content[0] &= ~0x10  # A hidden frame of VP8.
             new = av.Packet(bytes(content))
             new.pts, new.dts, new.time_base = old.pts, old.dts, old.time_base
             new.is_keyframe, new.stream = old.is_keyframe, stream
@@ -191,8 +193,8 @@ def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_pa
 
 
 def test_a_video_that_was_cut_begins_with_the_first_frame_that_can_be_read(tmp_path: Path) -> None:
-    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in panned(12)]
-    whole = of_frames(tmp_path / "whole.mp4", frames, options={"g": "8", "bf": "0"})
+    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in pan(12)]
+    whole = write_frames(tmp_path / "whole.mp4", frames, options={"g": "8", "bf": "0"})
     with av.open(str(whole)) as source, av.open(str(tmp_path / "cut.mp4"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in [packet for packet in source.demux() if packet.size][5:]:
@@ -208,7 +210,7 @@ def test_what_is_transparent_in_a_video_is_white(tmp_path: Path) -> None:
     image.paste((250, 0, 0, 255), (0, 0, 32, 48))
     pixels = av.VideoFrame.from_ndarray(np.array(image), format="rgba")
     frames = [pixels.reformat(format="yuva420p") for _ in range(4)]
-    path = of_frames(tmp_path / "in.webm", frames, "libvpx-vp9", metadata={"alpha_mode": "1"})
+    path = write_frames(tmp_path / "in.webm", frames, "libvpx-vp9", metadata={"alpha_mode": "1"})
     video, (first, *_) = read(path)
     assert video.frame_count == 4
     assert first.getpixel((16, 24)) == pytest.approx((250, 0, 0), abs=8)
@@ -216,16 +218,16 @@ def test_what_is_transparent_in_a_video_is_white(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_video_is_refused(tmp_path: Path) -> None:
-    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in panned(4)]
+    frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in pan(4)]
     secret = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "a7" * 16}
     about = {"encryption_scheme": "cenc-aes-ctr", **secret}
-    path = of_frames(tmp_path / "in.mp4", frames, container=about)
-    with pytest.raises(PictureError, match="^in.mp4 is encrypted; use an unencrypted video$"):
+    path = write_frames(tmp_path / "in.mp4", frames, container=about)
+    with pytest.raises(PictureError, match=r"^in.mp4 is encrypted; use an unencrypted video$"):
         read_video_info(path)
 
 
 def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
-    path = encoded(tmp_path / "clear.webm", panned(3), "libvpx", "yuv420p")
+    path = encode(tmp_path / "clear.webm", pan(3), "libvpx", "yuv420p")
     with av.open(str(path)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         stream.metadata["title"] = "x" * 33
@@ -233,13 +235,14 @@ def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    # In the title's place: ContentEncodings of Matroska, AES and the identifier of a key.
+    # Replaces the title: Matroska's ContentEncodings with AES and a key's identifier.
     encryption = b"\x50\x35\x97\x47\xe1\x81\5\x47\xe2\x90" + 16 * b"k"
     encodings = b"\x6d\x80\xa1\x62\x40\x9e\x50\x33\x81\1" + encryption
     content = (tmp_path / "in.webm").read_bytes()
-    assert (title := b"\x53\x6e\xa1" + b"x" * 33) in content
+    title = b"\x53\x6e\xa1" + b"x" * 33
+    assert title in content
     (tmp_path / "in.webm").write_bytes(content.replace(title, encodings))
-    with pytest.raises(PictureError, match="^in.webm is encrypted; use an unencrypted video$"):
+    with pytest.raises(PictureError, match=r"^in.webm is encrypted; use an unencrypted video$"):
         read_video_info(tmp_path / "in.webm")
 
 
@@ -254,8 +257,8 @@ def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
 def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
     codec: str, ending: str, pixels: str, tmp_path: Path
 ) -> None:
-    images = [image.resize((176, 144)) for image in panned(3)]
-    path = encoded(tmp_path / f"in.{ending}", images, codec, pixels)
+    images = [image.resize((176, 144)) for image in pan(3)]
+    path = encode(tmp_path / f"in.{ending}", images, codec, pixels)
     with pytest.raises(
         PictureError, match=f"in.{ending} is in {codec}, which .*; save it as H.264"
     ):
@@ -263,11 +266,11 @@ def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
 
 
 def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path: Path) -> None:
-    video = steady(tmp_path / "a.mp4", panned(9))
-    mute = read_video_info(with_sound(tmp_path / "mute.mov", video, [], "pcm_alaw"))
+    video = write_video(tmp_path / "a.mp4", pan(9))
+    mute = read_video_info(add_beeps(tmp_path / "mute.mov", video, [], "pcm_alaw"))
     assert not mute.has_audio and "audio is in pcm_alaw, which" in mute.remark
     assert not read_video_info(video).remark
-    apple = with_sound(tmp_path / "apple.mov", video, [0.1])
+    apple = add_beeps(tmp_path / "apple.mov", video, [0.1])
     assert read_video_info(apple).has_audio
     content = apple.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"dapa")
     apple.write_bytes(content)
@@ -277,9 +280,9 @@ def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path:
 
 def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
     song = tmp_path / "song.mkv"
-    with_sound(tmp_path / "a.mp4", steady(tmp_path / "silent.mp4", panned(9)), [0.1])
+    add_beeps(tmp_path / "a.mp4", write_video(tmp_path / "silent.mp4", pan(9)), [0.1])
     cover = io.BytesIO()
-    panned(1)[0].save(cover, "JPEG")
+    pan(1)[0].save(cover, "JPEG")
     with av.open(str(tmp_path / "a.mp4")) as source, av.open(str(song), "w") as target:
         own = source.streams.audio[0]
         stream = target.add_stream_from_template(own)
@@ -288,15 +291,17 @@ def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    with pytest.raises(PictureError, match="^song.mkv has no video but a cover image, only audio$"):
+    with pytest.raises(
+        PictureError, match=r"^song.mkv has no video but a cover image, only audio$"
+    ):
         read_video_info(song)
 
 
 def test_what_is_broken_is_said_in_our_words_and_without_its_folder(tmp_path: Path) -> None:
-    good = steady(tmp_path / "good.mp4", panned(8)).read_bytes()
+    good = write_video(tmp_path / "good.mp4", pan(8)).read_bytes()
     for size in (40, len(good) // 3, len(good) * 2 // 3):
         (tmp_path / "cut.mp4").write_bytes(good[:size])
-        with pytest.raises(PictureError, match="^cut.mp4 .*is damaged") as caught:
+        with pytest.raises(PictureError, match=r"^cut.mp4 .*is damaged") as caught:
             read(tmp_path / "cut.mp4")
         assert "Errno" not in str(caught.value) and str(tmp_path) not in str(caught.value)
 
@@ -304,6 +309,6 @@ def test_what_is_broken_is_said_in_our_words_and_without_its_folder(tmp_path: Pa
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    with pytest.raises(PictureError, match="pipe.mp4 is not a regular file"):
+    with pytest.raises(PictureError, match=r"pipe.mp4 is not a regular file"):
         read_video_info(tmp_path / "pipe.mp4")
     assert not is_video_file(str(tmp_path / "pipe.mp4"))

@@ -1,4 +1,4 @@
-"""The device is picked once, by name, by DREAM_DEVICE or by what there is."""
+"""The device is picked once: by name, by DREAM_DEVICE, or the best available."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_the_gain_is_what_a_convolution_takes_in_one_to_what_it_takes_in_the_oth
     clock, ran = [0.0], list[tuple[torch.dtype, torch.dtype]]()
 
     def convolve(x: torch.Tensor, weight: torch.Tensor, padding: int) -> None:
-        # The processor is busy with something else now and then.
+        # Other work may occupy the processor meanwhile.
         clock[0] += (half if x.dtype == torch.bfloat16 else 1.0) * (1 + 9 * (len(ran) == 2))
         ran.append((x.dtype, weight.dtype))
 

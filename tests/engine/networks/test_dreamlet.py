@@ -1,4 +1,4 @@
-"""The network that ships with the project computes what its card says."""
+"""The shipped network computes what its card says."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dream.networks.network import Network
-from tests.conftest import ROOT, dreamlet
+from tests.conftest import ROOT, load_dreamlet
 
 CHECK = json.loads((ROOT / "tests" / "engine" / "dreamlet_check.json").read_text())
 
@@ -18,7 +18,7 @@ def fixed_input() -> torch.Tensor:
 
 def test_logits_meet_the_card(fixed_input: torch.Tensor) -> None:
     with torch.no_grad():
-        logits = dreamlet().network(fixed_input)
+        logits = load_dreamlet().network(fixed_input)
     assert logits.shape == (1, 1000)
     assert logits[0, :8].tolist() == pytest.approx(CHECK["logits_first8"], abs=1e-3)
     assert logits.mean().item() == pytest.approx(CHECK["logits_mean"], abs=1e-3)
@@ -36,7 +36,7 @@ def test_activations_meet_the_card(layer: str, fixed_input: torch.Tensor, networ
 
 
 def test_weights_are_float32_and_complete() -> None:
-    weights = dreamlet().network.state_dict()
+    weights = load_dreamlet().network.state_dict()
     assert len(weights) == 116
     assert sum(tensor.numel() for tensor in weights.values()) == 3_057_632
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}

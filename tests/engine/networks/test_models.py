@@ -1,4 +1,4 @@
-"""Every network of the catalogue is built, read, dreamed and named as its card says."""
+"""Every network of the catalogue builds, reads layers, dreams and has the names of its card."""
 
 import random
 import re
@@ -17,17 +17,17 @@ from dream.networks.architecture import build
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
 from dream.render.objective import energy
-from tests.conftest import painted
+from tests.conftest import render_recipes
 
-FETCHED = [card for card in catalogue.CARDS.values() if not card.source.is_shipped]
-NINE = {
+DOWNLOADED_CARDS = [card for card in catalogue.CARDS.values() if not card.source.is_shipped]
+NINE_NETWORKS = {
     *("vgg16", "vgg19", "googlenet", "inception_v3", "resnet50"),
     *("alexnet", "squeezenet1_1", "mobilenet_v2", "densenet121"),
 }
 
 
 def random_network(card: ModelCard) -> nn.Module:
-    """Random weights, and batch norms that are not the identity."""
+    """Return a network with random weights whose batch norms are not the identity."""
     torch.manual_seed(0)
     network = build(card).eval()
     for module in network.modules():
@@ -40,11 +40,11 @@ def random_network(card: ModelCard) -> nn.Module:
     return network
 
 
-@pytest.fixture(scope="module", params=FETCHED, ids=lambda card: card.name)
+@pytest.fixture(scope="module", params=DOWNLOADED_CARDS, ids=lambda card: card.name)
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Network, nn.Module]:
-    """A network as the package loads it, in float32, and the whole of it as torchvision has it."""
+    """Return a network as the package loads it, in float32, and as torchvision builds it."""
     card: ModelCard = request.param
     whole = random_network(card)
     path = tmp_path_factory.mktemp("weights") / f"{card.name}.safetensors"
@@ -53,7 +53,7 @@ def pair(
         {
             name: tensor.contiguous()
             for name, tensor in whole.state_dict().items()
-            # Half a gigabyte that is not read, see test_weights.
+            # Half a gigabyte that is never read, see test_weights.
             if not (card.head and name.startswith(head))
         },
         path,
@@ -66,11 +66,11 @@ def picture() -> Tensor:
     return torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
 
 
-def seen_by_hooks(network: Network, whole: nn.Module, picture: Tensor) -> dict[str, Tensor]:
+def hook_activations(network: Network, whole: nn.Module, picture: Tensor) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
 
     def keep(layer: str) -> RemovableHandle:
-        # A copy, since the layer behind may work in place.
+        # A copy, since the next layer may work in place.
         return whole.get_submodule(layer).register_forward_hook(
             lambda _module, _input, output: seen.update({layer: output.clone()})
         )
@@ -84,15 +84,15 @@ def seen_by_hooks(network: Network, whole: nn.Module, picture: Tensor) -> dict[s
 
 
 def test_the_catalogue_has_what_people_dream_with() -> None:
-    assert {card.name for card in FETCHED} == NINE
-    assert list(catalogue.CARDS)[0] == "dreamlet" == DreamRecipe().model
+    assert {card.name for card in DOWNLOADED_CARDS} == NINE_NETWORKS
+    assert next(iter(catalogue.CARDS)) == "dreamlet" == DreamRecipe().model
 
 
 def test_a_layer_equals_the_whole_network_there(
     pair: tuple[Network, nn.Module], picture: Tensor
 ) -> None:
     network, whole = pair
-    for layer, expected in seen_by_hooks(network, whole, picture).items():
+    for layer, expected in hook_activations(network, whole, picture).items():
         ours = network.activations(picture, (layer,))[layer]
         assert (ours - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1), layer
 
@@ -112,7 +112,7 @@ def test_it_dreams_at_its_smallest_side_and_at_224(
         recipe = DreamRecipe(
             model=card.name, layer=layer, octaves=2, iterations=1, jitter=0, max_side=224
         )
-        *_, frame = painted(network, [recipe], picture[:, :, :side, :side])
+        *_, frame = render_recipes(network, [recipe], picture[:, :, :side, :side])
         change = (frame.tensor - picture[:, :, :side, :side]).abs().mean() * 255
         assert 0.5 < change < 10, layer
 
@@ -156,13 +156,13 @@ def test_a_card_is_whole(card: ModelCard) -> None:
     assert card.licence and card.description and len(set(names)) == len(names)
     for layer in card.layers:
         assert layer.effect and layer.kind in {
-            *("edges", "textures", "patterns", "parts", "creatures"),
+            *("edges", "textures", "patterns", "parts", "creatures")
         }
         assert layer.alias == "" or card.resolve_layer(layer.alias) == layer.name
     if not (source := card.source).is_shipped:
         assert re.fullmatch(r"[0-9a-f]{40}|main", source.revision)
         assert re.fullmatch(r"[0-9a-f]{64}|", source.sha256)
-        # A name that may move is taken only where the content is pinned.
+        # A branch name is allowed only where the content is pinned.
         assert source.revision != "main" or source.sha256
         assert urlparse(source.url).hostname == "download.pytorch.org"
         assert re.search(r"-[0-9a-f]{8}\.pth$", source.url) and source.file.endswith(".safetensors")
@@ -218,7 +218,7 @@ def test_batch_norms_are_folded_away(tmp_path: Path) -> None:
     network = Network(card, torch.device("cpu"), torch.float32, path)
     kinds = [type(module) for module in network.get_extractor(("layer2",)).modules()]
     assert nn.Conv2d in kinds and nn.BatchNorm2d not in kinds
-    # But for one whose convolution is asked for; and the network keeps all of its own.
+    # Except where a convolution is requested; the network itself keeps all of its layers.
     kinds = [type(module) for module in network.get_extractor(("layer1.0.conv2",)).modules()]
     assert kinds.count(nn.BatchNorm2d) == 0
     layers = ("layer1.0.conv2", "layer1.0.bn2")

@@ -1,4 +1,4 @@
-"""Layers are read as the whole network makes them, and gradients point uphill."""
+"""Layers are read as the whole network computes them, and gradients point uphill."""
 
 import threading
 
@@ -11,16 +11,16 @@ from dream.networks.architecture import channel_count
 from dream.networks.graph_rewrite import redirected_relu
 from dream.networks.network import Network
 from dream.render.objective import Objective, channel, energy
-from tests.conftest import dreamlet, whole_network_activation
+from tests.conftest import load_dreamlet, whole_network_activation
 
 LAYERS = [layer.name for layer in catalogue.get_card("dreamlet").layers]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_layer_equals_the_whole_network_there(
-    layer: str, network: Network, exact: Network, noise: Tensor
+    layer: str, network: Network, network64: Network, noise: Tensor
 ) -> None:
-    expected = whole_network_activation(exact, noise, layer)
+    expected = whole_network_activation(network64, noise, layer)
     seen = network.activations(noise, (layer,))[layer]
     assert seen.dtype == torch.float32 and seen.shape == expected.shape
     assert (seen - expected).abs().max() < 1e-5 * expected.abs().max()
@@ -33,11 +33,11 @@ def test_the_forward_stops_at_the_deepest_layer(network: Network) -> None:
 
 
 def test_value_and_gradient_equal_autograd_on_the_whole_network(
-    network: Network, exact: Network, noise: Tensor
+    network: Network, network64: Network, noise: Tensor
 ) -> None:
     leaf = noise.clone().requires_grad_()
     expected = sum(
-        weight * 0.5 * (whole_network_activation(exact, leaf, layer) ** 2).sum()
+        weight * 0.5 * (whole_network_activation(network64, leaf, layer) ** 2).sum()
         for layer, weight in (("inception3b", 0.5), ("inception4c", -1.0))
     )
     assert isinstance(expected, Tensor)
@@ -78,7 +78,7 @@ def test_objectives_are_values() -> None:
 
 def test_a_layer_is_checked_while_another_thread_is_within_a_forward(noise: Tensor) -> None:
     card = catalogue.get_card("dreamlet")
-    network = dreamlet()
+    network = load_dreamlet()
     within, go_on = threading.Event(), threading.Event()
 
     def wait(*_: object) -> None:
@@ -98,7 +98,7 @@ def test_a_layer_is_checked_while_another_thread_is_within_a_forward(noise: Tens
 
 def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor) -> None:
     # torch.fx patches nn.Module for all threads while it traces.
-    network = dreamlet()
+    network = load_dreamlet()
     expected = network.activations(noise, ("inception3b",))["inception3b"]
     stop, wrong = threading.Event(), []
 
@@ -114,7 +114,7 @@ def test_reading_new_layers_disturbs_no_forward_in_another_thread(noise: Tensor)
     thread = threading.Thread(target=read_all_the_time)
     thread.start()
     for layer in LAYERS:
-        dreamlet().activations(noise, (layer,))
+        load_dreamlet().activations(noise, (layer,))
     stop.set()
     thread.join()
     assert not wrong
@@ -127,15 +127,15 @@ def test_half_the_squared_norm_is_summed_in_float32() -> None:
     assert value.item() == pytest.approx(90_000 * activation[0, 0, 0, 0].item() ** 2 / 2, rel=1e-4)
 
 
-def shut(network: Network, layer: str, picture: Tensor) -> list[int]:
-    """The channels of a layer that answer nowhere in a picture."""
+def silent_channels(network: Network, layer: str, picture: Tensor) -> list[int]:
+    """Return the channels of a layer that are zero everywhere in an image."""
     activation = network.activations(picture, (layer,))[layer]
     return (activation.amax((0, 2, 3)) == 0).nonzero().flatten().tolist()
 
 
 def test_a_redirected_relu_lets_a_gradient_through_where_all_is_shut(network: Network) -> None:
     grey = torch.full((1, 3, 96, 96), 0.5)
-    silent = shut(network, "inception5a", grey)
+    silent = silent_channels(network, "inception5a", grey)
     assert len(silent) > 50
     objective = channel("inception5a", silent[0])
     value, stopped = network.value_and_grad(objective)(grey)
@@ -167,7 +167,7 @@ def test_a_redirected_relu_follows_its_rule_sample_by_sample() -> None:
     assert made.tolist() == [[0, 2, 0], [0, 0, 0], [6, 0, 6]]
     (gradient,) = torch.autograd.grad(made, x, slope)
     assert gradient.tolist() == [
-        [0, 1, 0],  # one is open: the ordinary gradient
-        [1, 0, 0.5],  # all are shut: what pushes lower still is stopped, the rest goes through
-        [0, 0, -2],  # all are shut above or below: back into range only
+        [0, 1, 0],  # One ReLU is active: the ordinary gradient.
+        [1, 0, 0.5],  # All are inactive: a push further down is stopped, the rest passes.
+        [0, 0, -2],  # All are clipped above or below: only a push back into range passes.
     ]

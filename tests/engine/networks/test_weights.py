@@ -1,4 +1,4 @@
-"""Weights come from the hub checked and cached; whatever goes wrong is told, and not trusted."""
+"""Weights from the hub are checked and cached; failures are reported and bad files rejected."""
 
 import concurrent.futures
 import gc
@@ -32,13 +32,13 @@ from dream.networks.network import Network
 from dream.page import status_line
 from dream.render.objective import energy
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.hub import Hub, running_hub
-from tests.support.real import REAL
+from tests.support.hub import Hub, run_hub
+from tests.support.real import REAL_WEIGHTS_FOLDER
 
 MODEL = "squeezenet1_1"
 REPO, FILE, REVISION = "somebody/networks", "squeezenet1_1.safetensors", "a" * 40
 HUB_PATH = f"/{REPO}/resolve/{REVISION}/{FILE}"
-BYTES_OF_WEIGHTS = 1_000_000
+MIN_WEIGHTS_BYTES = 1_000_000
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -48,17 +48,17 @@ def random_state(model: str = MODEL) -> dict[str, torch.Tensor]:
     return build(catalogue.get_card(model)).state_dict()
 
 
-def safetensors_of(tensors: dict[str, torch.Tensor]) -> bytes:
+def to_safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
     return safetensors.torch.save({name: each.contiguous() for name, each in tensors.items()})
 
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    return safetensors_of(random_state())
+    return to_safetensors(random_state())
 
 
 def point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What HF_ENDPOINT does, after the client has read it."""
+    """Point the client at a hub, as HF_ENDPOINT does before its import."""
     constants = huggingface_hub.constants
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -67,12 +67,12 @@ def point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub, empty caches, and nothing of this machine's own."""
-    with running_hub() as hub:
+    """Run a hub with empty caches, without this machine's settings."""
+    with run_hub() as hub:
         point_at(hub.address, monkeypatch)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-        # The client tells its progress every 10 MB; these files are smaller.
+        # The client reports progress every 10 MB; these files are smaller.
         monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 65536)
         monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
         monkeypatch.delenv("DREAM_WEIGHTS_DIR", raising=False)
@@ -81,7 +81,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture
 def card(hub: Hub, content: bytes, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
-    """SqueezeNet with random weights, on the hub and at torchvision's address."""
+    """Put a SqueezeNet with random weights on the hub and at torchvision's address."""
     pickled = io.BytesIO()
     torch.save(random_state(), pickled)
     digits = hashlib.sha256(pickled.getvalue()).hexdigest()[:8]
@@ -103,7 +103,7 @@ def torchvision_path(card: ModelCard) -> str:
     return "/" + card.source.url.split("/", 3)[3]
 
 
-def fetched(card: ModelCard) -> tuple[Path, list[DownloadProgress]]:
+def fetch(card: ModelCard) -> tuple[Path, list[DownloadProgress]]:
     steps, fetching = [], weights.fetch_weights(card)
     while True:
         try:
@@ -112,7 +112,7 @@ def fetched(card: ModelCard) -> tuple[Path, list[DownloadProgress]]:
             return done.value, steps
 
 
-def same_weights(path: Path) -> bool:
+def has_same_weights(path: Path) -> bool:
     ours, network = (
         random_state(),
         state_dict.load_network(catalogue.get_card(MODEL), path, head=True),
@@ -123,25 +123,25 @@ def same_weights(path: Path) -> bool:
 def test_the_first_start_downloads_and_the_second_asks_for_nothing(
     hub: Hub, card: ModelCard
 ) -> None:
-    path, steps = fetched(card)
-    assert same_weights(path) and path == weights.find_weights(card)
-    assert {step.source for step in steps} == {"the hub"} and hub.transfers() == 1
-    hub.asked.clear()
-    assert fetched(card) == (path, [])
-    assert hub.asked == []
+    path, steps = fetch(card)
+    assert has_same_weights(path) and path == weights.find_weights(card)
+    assert {step.source for step in steps} == {"the hub"} and hub.transfer_count() == 1
+    hub.requests.clear()
+    assert fetch(card) == (path, [])
+    assert hub.requests == []
 
 
 def test_a_dream_fetches_what_it_needs(hub: Hub, card: ModelCard, cat: torch.Tensor) -> None:
     recipe = DreamRecipe(model=MODEL, octaves=1, iterations=2, max_side=96)
     engine = Engine("cpu")
     *_, frame = engine.dream(cat, recipe)
-    assert frame.step == 2 and hub.transfers() == 1
+    assert frame.step == 2 and hub.transfer_count() == 1
     assert engine.network(MODEL) is engine.network(MODEL)
 
 
 def test_progress_is_told_in_bytes(hub: Hub, card: ModelCard, content: bytes) -> None:
     hub.faults[HUB_PATH] = "slow"
-    _, steps = fetched(card)
+    _, steps = fetch(card)
     done = [step.bytes_done for step in steps]
     assert done == sorted(done) and len(set(done)) > 3 and done[-1] <= len(content)
     assert {(step.model, step.bytes_total) for step in steps} == {(MODEL, len(content))}
@@ -180,27 +180,27 @@ def test_what_the_hub_fails_at_torchvision_makes_good(
     fault: int | str, reason: str, hub: Hub, card: ModelCard
 ) -> None:
     hub.faults[HUB_PATH] = fault
-    path, _ = fetched(card)
-    assert path.suffix == ".pth" and same_weights(path)
-    hub.asked.clear()
-    assert fetched(card) == (path, []) and hub.asked == []  # It is cached as well as the hub's.
-    # And where torchvision fails too, all of it is told.
+    path, _ = fetch(card)
+    assert path.suffix == ".pth" and has_same_weights(path)
+    hub.requests.clear()
+    assert fetch(card) == (path, []) and hub.requests == []  # It is cached like the hub's.
+    # Where torchvision fails too, the message names both failures.
     path.unlink()
     hub.faults[torchvision_path(card)] = 503
     start = time.monotonic()
     with pytest.raises(WeightsUnavailable) as caught:
-        fetched(card)
+        fetch(card)
     message = str(caught.value)
     assert reason in message and "torchvision: HTTP Error 503" in message
     assert "dreamlet, which needs no download" in message and "\n" not in message
     assert time.monotonic() - start < 30
-    assert weights.find_weights(card) is None  # nothing is left that the next start would trust
+    assert weights.find_weights(card) is None  # No file is left that the next start would trust.
 
 
 def test_a_hub_without_the_file_is_told(hub: Hub, card: ModelCard) -> None:
     hub.files.clear()
     with pytest.raises(WeightsUnavailable, match="the hub: there is no such file; torchvision: "):
-        fetched(card)
+        fetch(card)
 
 
 @pytest.mark.slow
@@ -210,8 +210,8 @@ def test_a_hub_that_is_not_there_fails_within_half_a_minute(
     point_at("http://127.0.0.1:9", monkeypatch)
     nowhere = replace(card, source=replace(card.source, url="http://127.0.0.1:9/a-12345678.pth"))
     start = time.monotonic()
-    with pytest.raises(WeightsUnavailable, match="the hub: .*refused.*torchvision: .*refused"):
-        fetched(nowhere)
+    with pytest.raises(WeightsUnavailable, match=r"the hub: .*refused.*torchvision: .*refused"):
+        fetch(nowhere)
     assert time.monotonic() - start < 30
 
 
@@ -221,7 +221,7 @@ def test_a_hub_that_is_busy_is_left_for_torchvision_within_half_a_minute(
 ) -> None:
     hub.faults[HUB_PATH] = 503
     start = time.monotonic()
-    assert fetched(card)[0].suffix == ".pth"
+    assert fetch(card)[0].suffix == ".pth"
     assert time.monotonic() - start < 30
 
 
@@ -235,100 +235,100 @@ def test_transfers_that_stall_are_given_up_within_half_a_minute(
     hub.faults |= {HUB_PATH: "stall", torchvision_path(card): "stall"}
     start = time.monotonic()
     with pytest.raises(WeightsUnavailable, match="nothing arrived for 2 seconds; torchvision: "):
-        fetched(card)
+        fetch(card)
     assert time.monotonic() - start < 15
     assert weights.find_weights(card) is None
 
 
 def test_a_cached_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
-    path, _ = fetched(card)
+    path, _ = fetch(card)
     blob = path.resolve()
     blob.write_bytes(blob.read_bytes()[:-1] + b"?")
-    hub.asked.clear()
-    again, _ = fetched(card)
-    assert same_weights(again) and hub.transfers() == 1
+    hub.requests.clear()
+    again, _ = fetch(card)
+    assert has_same_weights(again) and hub.transfer_count() == 1
     again.resolve().write_bytes(b"half")
     hub.faults |= {HUB_PATH: "gated", torchvision_path(card): "gated"}
-    with pytest.raises(WeightsUnavailable, match="here: .* is damaged.*the hub: .*restricted"):
-        fetched(card)
-    assert again.read_bytes() == b"half"  # It was found, not downloaded, so it is not removed.
+    with pytest.raises(WeightsUnavailable, match=r"here: .* is damaged.*the hub: .*restricted"):
+        fetch(card)
+    assert again.read_bytes() == b"half"  # The user's own file is not removed.
 
 
 def test_a_torchvision_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
     hub.faults[HUB_PATH] = "gated"
-    path, _ = fetched(card)
-    path.write_bytes(path.read_bytes()[: BYTES_OF_WEIGHTS // 2])
-    assert same_weights(fetched(card)[0])
+    path, _ = fetch(card)
+    path.write_bytes(path.read_bytes()[: MIN_WEIGHTS_BYTES // 2])
+    assert has_same_weights(fetch(card)[0])
     hub.faults[torchvision_path(card)] = "cut"
     path.write_bytes(b"half")
-    with pytest.raises(WeightsUnavailable, match="torchvision: .*(interrupted|IncompleteRead)"):
-        fetched(card)
+    with pytest.raises(WeightsUnavailable, match=r"torchvision: .*(interrupted|IncompleteRead)"):
+        fetch(card)
     assert [each.read_bytes() for each in path.parent.iterdir()] == [b"half"]
 
 
-MAIN = f"/{REPO}/resolve/main/{FILE}"
+MAIN_PATH = f"/{REPO}/resolve/main/{FILE}"
 
 
 @pytest.fixture
-def moving(card: ModelCard) -> ModelCard:
-    """As two networks are known, by `main` and their sha256; `main` may move on."""
+def main_card(card: ModelCard) -> ModelCard:
+    """Return the card pinned by `main` and its SHA-256, as two networks are; `main` may move."""
     return replace(card, source=replace(card.source, revision="main"))
 
 
 @pytest.fixture
-def theirs(hub: Hub, content: bytes) -> Path:
-    """A newer file of `main` in the cache, which another program fetched."""
-    hub.put(MAIN, content[:-1] + bytes([content[-1] ^ 1]))
+def newer_file(hub: Hub, content: bytes) -> Path:
+    """Put a newer file of `main` into the cache, as another program would."""
+    hub.put(MAIN_PATH, content[:-1] + bytes([content[-1] ^ 1]))
     return Path(huggingface_hub.hf_hub_download(REPO, FILE)).resolve()
 
 
 def test_a_newer_file_of_another_program_is_left_in_the_hubs_cache(
-    hub: Hub, moving: ModelCard, theirs: Path
+    hub: Hub, main_card: ModelCard, newer_file: Path
 ) -> None:
-    newer = theirs.read_bytes()
-    hub.asked.clear()
-    assert weights.find_weights(moving) is None
-    assert fetched(moving)[0].suffix == ".pth"  # Torchvision's; the hub has ours no more.
-    assert theirs.read_bytes() == newer and f"GET {MAIN}" not in hub.asked
+    newer = newer_file.read_bytes()
+    hub.requests.clear()
+    assert weights.find_weights(main_card) is None
+    assert fetch(main_card)[0].suffix == ".pth"  # Torchvision's; the hub no longer has ours.
+    assert newer_file.read_bytes() == newer and f"GET {MAIN_PATH}" not in hub.requests
 
 
 def test_ours_is_fetched_beside_another_programs_newer_file(
-    hub: Hub, moving: ModelCard, theirs: Path, content: bytes
+    hub: Hub, main_card: ModelCard, newer_file: Path, content: bytes
 ) -> None:
-    newer = theirs.read_bytes()
-    hub.put(MAIN, content)
+    newer = newer_file.read_bytes()
+    hub.put(MAIN_PATH, content)
     hub.commit = REVISION
-    ours, _ = fetched(moving)
-    assert same_weights(ours) and ours.suffix == ".safetensors"
-    assert theirs.read_bytes() == newer
+    ours, _ = fetch(main_card)
+    assert has_same_weights(ours) and ours.suffix == ".safetensors"
+    assert newer_file.read_bytes() == newer
 
 
 def test_offline_asks_for_nothing_and_says_so(
     hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsUnavailable, match="HF_HUB_OFFLINE is set.*HF_HUB_OFFLINE is set"):
-        fetched(card)
-    assert hub.asked == []
+    with pytest.raises(WeightsUnavailable, match=r"HF_HUB_OFFLINE is set.*HF_HUB_OFFLINE is set"):
+        fetch(card)
+    assert hub.requests == []
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    path, _ = fetched(card)
+    path, _ = fetch(card)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert fetched(card) == (path, [])
+    assert fetch(card) == (path, [])
 
 
 def test_a_cache_that_cannot_be_written_is_told(
     card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # /proc takes no folders, not even from root.
+    # /proc accepts no folders, even from root.
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", "/proc/hub")
     monkeypatch.setenv("TORCH_HOME", "/proc/torch")
-    with pytest.raises(WeightsUnavailable, match="the hub: .*; torchvision: .*"):
-        fetched(card)
+    with pytest.raises(WeightsUnavailable, match=r"the hub: .*; torchvision: .*"):
+        fetch(card)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """Mount a disk of one megabyte."""
     place = tmp_path / "small"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
@@ -348,7 +348,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(small_disk / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(small_disk / "torch"))
     with pytest.raises(WeightsUnavailable, match="No space left on device"):
-        fetched(card)
+        fetch(card)
     assert weights.find_weights(card) is None
 
 
@@ -356,8 +356,8 @@ def test_a_file_whose_sha256_is_not_known_is_not_taken_from_the_hub(
     hub: Hub, card: ModelCard
 ) -> None:
     unknown = replace(card, source=replace(card.source, sha256=""))
-    assert fetched(unknown)[0].suffix == ".pth"
-    assert not [request for request in hub.asked if REPO in request]
+    assert fetch(unknown)[0].suffix == ".pth"
+    assert not [request for request in hub.requests if REPO in request]
 
 
 SCRIPT = """
@@ -399,14 +399,14 @@ def test_two_processes_at_once_share_one_cache_by_the_environment(
     paths = {out.strip() for out, _ in said}
     assert len(paths) == 1
     path = Path(paths.pop())
-    assert path.is_relative_to(tmp_path / "home") and same_weights(path)
+    assert path.is_relative_to(tmp_path / "home") and has_same_weights(path)
 
 
 def test_where_what_ships_is_missing_no_path_is_told_and_no_other_such_network_advised() -> None:
     card = catalogue.get_card("dreamlet")
     gone = replace(card, source=replace(card.source, file="none.safetensors"))
     with pytest.raises(WeightsUnavailable) as caught:
-        fetched(gone)
+        fetch(gone)
     assert str(caught.value) == (
         "the weights of dreamlet, which ship with this program, are missing or damaged (here: No "
         "such file or directory). Install it again, or choose another network."
@@ -418,8 +418,8 @@ def test_weights_of_ones_own_come_first_and_need_no_hub(
 ) -> None:
     (tmp_path / f"{MODEL}.safetensors").write_bytes(content)
     monkeypatch.setenv("DREAM_WEIGHTS_DIR", str(tmp_path))
-    assert fetched(card) == (tmp_path / f"{MODEL}.safetensors", [])
-    assert hub.asked == []
+    assert fetch(card) == (tmp_path / f"{MODEL}.safetensors", [])
+    assert hub.requests == []
 
 
 def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> None:
@@ -430,7 +430,7 @@ def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> No
     for number in range(5):
         tensors[f"extra.{number}"] = torch.zeros(1)
     path = tmp_path / "mine.safetensors"
-    path.write_bytes(safetensors_of(tensors))
+    path.write_bytes(to_safetensors(tensors))
     with pytest.raises(WeightsError) as caught:
         state_dict.load_network(catalogue.get_card(MODEL), path, head=True)
     assert str(caught.value) == (
@@ -445,14 +445,14 @@ def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> No
 def test_a_file_that_is_no_weights_file_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match="mine.safetensors is not a weights file"):
+    with pytest.raises(WeightsError, match=r"mine.safetensors is not a weights file"):
         state_dict.load_network(catalogue.get_card(MODEL), path, head=False)
 
 
 def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"features.0.weight": Path("/etc")}, path)
-    with pytest.raises(WeightsError, match="evil.pth is not a weights file"):
+    with pytest.raises(WeightsError, match=r"evil.pth is not a weights file"):
         state_dict.load_network(catalogue.get_card(MODEL), path, head=False)
 
 
@@ -460,27 +460,24 @@ def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
     tensors = random_state("resnet50")
     tensors["fc.weight"], tensors["fc.bias"] = torch.zeros(365, 2048), torch.zeros(365)
     path = tmp_path / "places.safetensors"
-    path.write_bytes(safetensors_of(tensors))
+    path.write_bytes(to_safetensors(tensors))
     assert state_dict.load_network(catalogue.get_card("resnet50"), path, head=True)(
         torch.zeros(1, 3, 64, 64)
-    ).shape == (
-        1,
-        365,
-    )
+    ).shape == (1, 365)
 
 
 def test_weights_of_ones_own_for_dreamlet_are_checked_as_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DREAM_PRECISION", "float32")  # As the file has them.
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # The file's names.
     own = {"dreamlet": tmp_path / "mine.safetensors"}
     tensors = random_state("dreamlet")
-    own["dreamlet"].write_bytes(safetensors_of(tensors))
+    own["dreamlet"].write_bytes(to_safetensors(tensors))
     network = Engine("cpu", own).network("dreamlet")
     assert torch.equal(network.network.get_parameter("fc.weight"), tensors["fc.weight"])
-    assert not network.means  # Those that ship are of the weights that ship.
+    assert not network.means  # The shipped means belong to the shipped weights.
     del tensors["conv1.conv.weight"]
-    own["dreamlet"].write_bytes(safetensors_of(tensors))
+    own["dreamlet"].write_bytes(to_safetensors(tensors))
     said = "mine.safetensors does not fit dreamlet: missing: conv1.conv.weight"
     with pytest.raises(WeightsError, match=said):
         Engine("cpu", own).network("dreamlet")
@@ -490,15 +487,15 @@ def test_dreamlet_is_found_beside_its_card_and_not_trusted_blindly(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = catalogue.get_card("dreamlet")
-    path, steps = fetched(card)
+    path, steps = fetch(card)
     assert (
         path == weights.find_weights(card) == ROOT / "dream" / "networks" / "dreamlet.safetensors"
     )
-    assert not steps and not hub.asked
+    assert not steps and not hub.requests
     altered = replace(card, source=replace(card.source, sha256="0" * 64))
-    with pytest.raises(WeightsUnavailable, match="here: dreamlet.safetensors is damaged"):
-        fetched(altered)
-    assert path.is_file() and hub.asked == []
+    with pytest.raises(WeightsUnavailable, match=r"here: dreamlet.safetensors is damaged"):
+        fetch(altered)
+    assert path.is_file() and hub.requests == []
 
 
 def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
@@ -506,7 +503,7 @@ def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
     tensors = {name: each for name, each in tensors.items() if "num_batches" not in name}
     tensors["AuxLogits.fc.bias"] = torch.zeros(7)
     path = tmp_path / "v3.safetensors"
-    path.write_bytes(safetensors_of(tensors))
+    path.write_bytes(to_safetensors(tensors))
     loaded = state_dict.load_network(
         catalogue.get_card("inception_v3"), path, head=True
     ).state_dict()
@@ -514,7 +511,7 @@ def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
 
 
 class TinyVGG(nn.Module):
-    """VGG's three parts, in small."""
+    """A small network with VGG's three parts."""
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
@@ -533,8 +530,8 @@ class TinyVGG(nn.Module):
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> tuple[ModelCard, TinyVGG, Path]:
-    """A tiny VGG, its weights under the hub's names with its layers as convolutions."""
+def tiny_vgg(tmp_path: Path) -> tuple[ModelCard, TinyVGG, Path]:
+    """Write a tiny VGG's weights under the hub's names, with linear layers as convolutions."""
     card = replace(
         catalogue.get_card("vgg16"), builder="tests.engine.networks.test_weights:TinyVGG"
     )
@@ -549,14 +546,14 @@ def tiny(tmp_path: Path) -> tuple[ModelCard, TinyVGG, Path]:
                     tensor = tensor.reshape(len(tensor), -1, side, side)
         stored[name] = tensor
     path = tmp_path / "tiny.safetensors"
-    path.write_bytes(safetensors_of(stored))
+    path.write_bytes(to_safetensors(stored))
     return card, network, path
 
 
 def test_the_hubs_vgg_is_torchvisions_under_other_names(
-    tiny: tuple[ModelCard, TinyVGG, Path],
+    tiny_vgg: tuple[ModelCard, TinyVGG, Path],
 ) -> None:
-    card, network, path = tiny
+    card, network, path = tiny_vgg
     loaded = state_dict.load_network(card, path, head=True)
     expected = network.state_dict()
     assert loaded.state_dict().keys() == expected.keys()
@@ -567,9 +564,9 @@ def test_the_hubs_vgg_is_torchvisions_under_other_names(
 
 
 def test_a_dream_at_a_layer_reads_no_classifier(
-    tiny: tuple[ModelCard, TinyVGG, Path], monkeypatch: pytest.MonkeyPatch
+    tiny_vgg: tuple[ModelCard, TinyVGG, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card, _, path = tiny
+    card, _, path = tiny_vgg
     read = []
     whole = state_dict.WeightsFile.__getitem__
 
@@ -635,7 +632,7 @@ def test_what_is_frozen_for_layers_makes_other_networks_go(
     squeezenet, dreamlet = engine.network(MODEL), engine.network("dreamlet")
     assert engine.network(MODEL) is squeezenet  # 5 MB and 12 MB
     engine.network("dreamlet")
-    dreamlet.get_extractor(("inception5b",))  # Its convolutions, turned around: 10 MB more.
+    dreamlet.get_extractor(("inception5b",))  # Its convolutions transposed: 10 MB more.
     assert dreamlet.bytes > 2e7
     assert engine.network("dreamlet") is dreamlet and engine.network(MODEL) is not squeezenet
 
@@ -646,13 +643,13 @@ def test_two_who_fetch_the_same_share_one_download(hub: Hub, card: ModelCard) ->
     first, second = engine.fetch(MODEL), engine.fetch(MODEL)
     next(first)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        # It is told how far the download is while the first one, who began it, looks elsewhere.
+        # The second sees the progress although the first, who began it, no longer reads it.
         while pool.submit(next, second).result(timeout=5).bytes_done == 0:
             pass
     first.close()
     assert next(second).bytes_done > 0
     *_, last = second
-    assert last.bytes_done <= last.bytes_total and hub.transfers() == 1
+    assert last.bytes_done <= last.bytes_total and hub.transfer_count() == 1
     assert list(engine.fetch(MODEL)) == []
 
 
@@ -666,7 +663,7 @@ def test_a_download_goes_on_until_the_last_who_follows_it_leaves(hub: Hub, card:
         fetching.close()
     time.sleep(1)
     assert weights.find_weights(card) is None
-    assert engine.network(MODEL) and hub.transfers() == 2
+    assert engine.network(MODEL) and hub.transfer_count() == 2
 
 
 def test_all_who_follow_a_download_are_told_why_it_failed(
@@ -680,7 +677,7 @@ def test_all_who_follow_a_download_are_told_why_it_failed(
     with pytest.raises(WeightsUnavailable, match="torchvision: HTTP Error 503"):
         list(first)
     hub.faults.clear()
-    assert list(engine.fetch(MODEL))  # Whoever comes later tries again.
+    assert list(engine.fetch(MODEL))  # A later call tries again.
     with pytest.raises(WeightsUnavailable, match="torchvision: HTTP Error 503"):
         list(second)
 
@@ -697,12 +694,12 @@ def test_two_threads_share_one_loading(
     monkeypatch.setattr("dream.networks.network_cache.Network", counted)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         networks = list(pool.map(lambda _: engine.network(MODEL), range(4)))
-    assert len(made) == 1 and hub.transfers() == 1
+    assert len(made) == 1 and hub.transfer_count() == 1
     assert all(network is networks[0] for network in networks)
 
 
-def hubs_names(card: ModelCard) -> dict[str, torch.Tensor]:
-    """Random weights under the hub's names; a heavy head, which no dream reads, in small."""
+def random_hub_state(card: ModelCard) -> dict[str, torch.Tensor]:
+    """Return random weights under the hub's names, a heavy head, which no dream reads, shrunk."""
     torch.manual_seed(0)
     with torch.device("meta"):
         whole = build(card).state_dict()
@@ -728,14 +725,14 @@ def test_every_architecture_is_fetched_and_dreams(
     card = catalogue.get_card(model)
     source = replace(card.source, revision=REVISION, url=f"{hub.address}/none-00000000.pth")
     path = f"/{source.repo}/resolve/{REVISION}/{source.file}"
-    source = replace(source, sha256=hub.put(path, safetensors_of(hubs_names(card))))
+    source = replace(source, sha256=hub.put(path, to_safetensors(random_hub_state(card))))
     monkeypatch.setitem(catalogue.CARDS, model, replace(card, source=source))
     recipe = DreamRecipe(model=model, octaves=1, iterations=1, max_side=160)
     *_, frame = Engine("cpu").dream(cat, recipe)
     assert frame.step == 1 and frame.tensor.isfinite().all()
-    hub.asked.clear()
+    hub.requests.clear()
     Engine("cpu").network(model)
-    assert hub.asked == []
+    assert hub.requests == []
 
 
 @pytest.mark.parametrize(
@@ -745,11 +742,11 @@ def test_every_architecture_is_fetched_and_dreams(
         ("mobilenet_v2", ("features.6", "features.13", "features.16")),
     ],
 )
-@pytest.mark.skipif(not REAL.is_dir(), reason="no real weights beside this checkout")
+@pytest.mark.skipif(not REAL_WEIGHTS_FOLDER.is_dir(), reason="no real weights beside this checkout")
 def test_real_weights_from_the_hub_see_and_dream(
     model: str, layers: tuple[str, ...], hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = (REAL / f"{model}.safetensors").read_bytes()
+    content = (REAL_WEIGHTS_FOLDER / f"{model}.safetensors").read_bytes()
     path = f"/{REPO}/resolve/{REVISION}/{model}.safetensors"
     source = Source(
         f"{model}.safetensors", 0, hub.put(path, content), REPO, REVISION, hub.address + "/x-0.pth"
@@ -765,7 +762,9 @@ def test_real_weights_from_the_hub_see_and_dream(
         picture = resize(load_image(EXAMPLES / f"{name}.jpg"), (224, 224)).clamp(0, 1)
         top = catalogue.get_card(model).last_weight_layer
         logits = network.activations(picture, (top,))[top].flatten(1)
-        if logits.shape[1] > 1000:  # SqueezeNet's last layer is a convolution; its mean decides.
+        if (
+            logits.shape[1] > 1000
+        ):  # SqueezeNet's last layer is a convolution; its mean is the logit.
             logits = logits.view(1, 1000, -1).mean(2)
         assert int(logits.argmax()) in expected, name
     cat = load_image(EXAMPLES / "cat.jpg")

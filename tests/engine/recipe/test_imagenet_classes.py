@@ -1,4 +1,4 @@
-"""Classes are found by name, part of it or number; what is unclear is listed."""
+"""Classes are found by name, part of a name or number; ambiguous names list their matches."""
 
 import pytest
 
@@ -73,10 +73,7 @@ def test_classes_are_mixed_with_weights_and_written_down_by_name() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (
-            {"target": "goldfish:much"},
-            "the weight of class goldfish must be a number from",
-        ),
+        ({"target": "goldfish:much"}, "the weight of class goldfish must be a number from"),
         ({"target": "goldfish:1e39"}, "from -1000 to 1000, not '1e39'"),
         ({"target": "goldfish,1"}, "target lists a class twice"),
         ({"target": "goldfish,"}, "there is no class ''"),

@@ -1,4 +1,4 @@
-"""A step goes uphill by so many grey levels, whatever the gradient's own size."""
+"""A step goes uphill by its size in grey levels, whatever the gradient's magnitude."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from dream.render.objective import energy
 from dream.render.transform import blur, jitter, roll
 
 
-def climb(
+def run_ascent(
     picture: Tensor,
     value_and_grad: ValueAndGrad,
     *,
@@ -28,8 +28,8 @@ def climb(
     return [picture for picture, _ in ascent]
 
 
-def pattern(picture: Tensor) -> tuple[Tensor, Tensor]:
-    """An objective whose gradient is known: bright on the left, dark on the right."""
+def ramp_objective(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """An objective with a known gradient: bright on the left, dark on the right."""
     ramp = torch.linspace(1, -1, picture.shape[3]).expand_as(picture)
     return (picture * ramp).sum(), ramp.clone()
 
@@ -37,24 +37,24 @@ def pattern(picture: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("size", [1e-8, 1.0, 1e8])
 def test_a_step_moves_pixels_by_its_grey_levels_on_the_mean(size: float) -> None:
     grey = torch.full((1, 3, 40, 40), 0.5)
-    (after,) = climb(grey, lambda x: (x.sum(), pattern(x)[1] * size), steps=1, step=2.0)
+    (after,) = run_ascent(grey, lambda x: (x.sum(), ramp_objective(x)[1] * size), steps=1, step=2.0)
     assert (after - grey).abs().mean().item() * 255 == pytest.approx(2.0, rel=1e-3)
     assert after[0, 0, 0, 0] > 0.5 > after[0, 0, 0, -1]
 
 
 def test_a_gradient_of_zeros_leaves_the_picture_as_it_is(noise: Tensor) -> None:
-    (after,) = climb(noise, lambda x: (x.sum(), torch.zeros_like(x)), steps=1)
+    (after,) = run_ascent(noise, lambda x: (x.sum(), torch.zeros_like(x)), steps=1)
     assert torch.equal(after, noise)
 
 
 def test_the_picture_stays_in_range(noise: Tensor) -> None:
-    last = climb(noise, pattern, steps=20, step=20.0)[-1]
+    last = run_ascent(noise, ramp_objective, steps=20, step=20.0)[-1]
     assert (last.min().item(), last.max().item()) == (0, 1)
 
 
 def test_the_jitter_is_undone(noise: Tensor) -> None:
-    # A gradient that follows the rolled picture comes back to where it belongs.
-    (after,) = climb(noise, lambda x: (x.sum(), x - 0.5), steps=1, limit=16, step=1.0)
+    # The gradient of a rolled image is rolled back.
+    (after,) = run_ascent(noise, lambda x: (x.sum(), x - 0.5), steps=1, limit=16, step=1.0)
     expected = noise + (noise - 0.5) / (noise - 0.5).abs().mean() / 255
     assert (after - expected.clamp(0, 1)).abs().max() < 1e-6
 
@@ -71,7 +71,7 @@ def test_steps_equal_a_plain_loop(network: Network, noise: Tensor) -> None:
         gradient = blur(roll(view.grad, (-shift[0], -shift[1])), 0.5)
         step = 1.5 / 255 * gradient / gradient.abs().mean()
         expected = (expected + step).clamp(0, 1).detach()
-    last = climb(noise, value_and_grad, limit=8, smoothing=0.5)[-1]
+    last = run_ascent(noise, value_and_grad, limit=8, smoothing=0.5)[-1]
     assert (last - expected).abs().max() < 1e-5
 
 
@@ -87,8 +87,8 @@ def test_the_objective_rises_more_than_by_a_shuffled_gradient(
         return value, gradient.flatten()[order].view_as(gradient)
 
     before = value_and_grad(picture)[0]
-    dreamed = value_and_grad(climb(picture, value_and_grad, steps=10, limit=8)[-1])[0]
-    control = value_and_grad(climb(picture, shuffled, steps=10, limit=8)[-1])[0]
+    dreamed = value_and_grad(run_ascent(picture, value_and_grad, steps=10, limit=8)[-1])[0]
+    control = value_and_grad(run_ascent(picture, shuffled, steps=10, limit=8)[-1])[0]
     assert dreamed > 2 * before
     assert dreamed - before > 4 * abs(control - before)
 
@@ -107,7 +107,7 @@ def test_adam_equals_torchs(noise: Tensor) -> None:
 
 
 def test_the_gradient_is_carried_back_through_view_and_canvas(noise: Tensor) -> None:
-    # paint doubles and view mirrors: the slope of the sum of weights times views is known
+    # The canvas doubles and the transform mirrors, so the gradient is known.
     weights = torch.rand(noise.shape, generator=torch.Generator().manual_seed(5))
     seen: list[Tensor] = []
 
@@ -128,8 +128,8 @@ def test_the_gradient_is_carried_back_through_view_and_canvas(noise: Tensor) -> 
     assert value.item() == pytest.approx((2 * noise.flip(3) * weights).sum().item(), rel=1e-5)
 
 
-def circular(seed: int = 0) -> ValueAndGrad:
-    """The energy of two convolutions on a torus, where a roll of the picture changes nothing."""
+def circular_objective(seed: int = 0) -> ValueAndGrad:
+    """Return the energy of two circular convolutions; a roll of the image leaves it unchanged."""
     generator = torch.Generator().manual_seed(seed)
     weights = [torch.randn(8, 3, 3, 3, generator=generator)]
     weights.append(torch.randn(4, 8, 3, 3, generator=generator))
@@ -153,7 +153,7 @@ def test_the_moments_of_adam_move_along_with_the_jitter(noise: Tensor) -> None:
                 noise,
                 lambda x: x,
                 partial(jitter, limit=limit, generator=torch.Generator().manual_seed(3)),
-                circular(),
+                circular_objective(),
                 Adam(2 / 255),
                 steps=12,
             )

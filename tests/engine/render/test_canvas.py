@@ -1,4 +1,4 @@
-"""Canvases paint what NumPy paints, and find the variables of a picture again."""
+"""Canvases render what NumPy computes, and recover the variables of an image."""
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ CPU = torch.device("cpu")
 SIZES = [(32, 32), (33, 47), (40, 31), (96, 64)]
 
 
-def painted_by_numpy(variables: np.ndarray, size: tuple[int, int], decay: float) -> np.ndarray:
-    """The same picture, written out: spectrum, waves, colours, sigmoid."""
+def numpy_reference(variables: np.ndarray, size: tuple[int, int], decay: float) -> np.ndarray:
+    """Compute the image step by step: spectrum, inverse FFT, colours, sigmoid."""
     height, width = size
     picture = np.empty((height, width, 3))
     for color in range(3):
@@ -44,7 +44,7 @@ def test_fourier_paints_what_numpy_paints(size: tuple[int, int], decay: float) -
     generator = torch.Generator().manual_seed(1)
     canvas = FourierCanvas(size, CPU, decay)
     variables = 0.3 * torch.randn(1, 3, size[0], size[1] // 2 + 1, 2, generator=generator)
-    expected = painted_by_numpy(variables.numpy(), size, decay)
+    expected = numpy_reference(variables.numpy(), size, decay)
     ours = canvas.to_image(variables)[0].permute(1, 2, 0).numpy()
     assert ours.shape == (*size, 3)
     assert np.abs(ours - expected).max() < 1e-4
@@ -76,7 +76,7 @@ def test_noise_is_faint_grey_and_follows_the_generator(
 
 
 def test_fourier_moves_large_shapes_where_pixels_move_single_ones() -> None:
-    # The same slope everywhere: a step on waves changes low frequencies most, as nature has them.
+    # A constant gradient: a step on frequencies changes low ones most, as in natural images.
     canvas = FourierCanvas((64, 64), CPU)
     variables = torch.zeros(1, 3, 64, 33, 2)
     target = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Channel visualization: what a channel looks for really excites it, and is its own picture."""
+"""Channel visualizations excite their channel, and differ from each other."""
 
 import random
 from pathlib import Path
@@ -14,15 +14,15 @@ from dream.recipe.channel import evenly_spaced_channels
 from dream.render import ascent
 from dream.render.channel import silent_channels_message
 from dream.tensors import to_tensor
-from tests.conftest import EXAMPLES, change, painted
-from tools.measure import alike
+from tests.conftest import EXAMPLES, change, render_recipes
+from tools.measure import correlation
 
 PHOTOS = sorted(EXAMPLES.glob("*.jpg"))
 
 
 @pytest.fixture(scope="module")
-def fresh() -> Engine:
-    """An engine that takes nothing from any cache."""
+def new_engine() -> Engine:
+    """Return an engine without an image cache."""
     engine = Engine("cpu")
     engine.cache.max_bytes = 0
     return engine
@@ -32,8 +32,8 @@ def recipes(layer: str, channels: list[int], **knobs: int) -> list[ChannelRecipe
     return [ChannelRecipe(layer=layer, channel=channel, **knobs) for channel in channels]  # type: ignore[arg-type]
 
 
-def made(engine: Engine, wanted: list[ChannelRecipe]) -> dict[int, Tensor]:
-    """The finished pictures, each (1, 3, H, W) of 8 bits, by channel."""
+def make_channels(engine: Engine, wanted: list[ChannelRecipe]) -> dict[int, Tensor]:
+    """Return the finished images, each (1, 3, H, W) in 8-bit levels, by channel."""
     pictures: dict[int, Tensor] = {}
     for frame in engine.channels(wanted):
         if frame.finished:
@@ -41,56 +41,58 @@ def made(engine: Engine, wanted: list[ChannelRecipe]) -> dict[int, Tensor]:
     return {channel: (picture * 255).round() / 255 for channel, picture in pictures.items()}
 
 
-def answer(network: Network, picture: Tensor, layer: str) -> Tensor:
-    """Each channel's answer (C, positions) on a fresh pass, without any transform."""
+def channel_activations(network: Network, picture: Tensor, layer: str) -> Tensor:
+    """Return the activations (C, positions) of a fresh pass, without transforms."""
     return network.activations(picture, (layer,))[layer][0].float().flatten(1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["inception3b", "inception4c", "inception5a"])
 def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
-    layer: str, fresh: Engine, network: Network
+    layer: str, new_engine: Engine, network: Network
 ) -> None:
-    # All of the picture on average, against the 99th percentile of positions in photographs.
+    # The mean over the image, against the 99th percentile of positions in photographs.
     channels = random.Random(4).sample(
         range(catalogue.get_card("dreamlet").channel_count(layer)), 3
     )
-    seen = torch.cat([answer(network, load_image(photo), layer) for photo in PHOTOS], dim=1)
+    seen = torch.cat(
+        [channel_activations(network, load_image(photo), layer) for photo in PHOTOS], dim=1
+    )
     highest = torch.quantile(seen[channels], 0.99, dim=1)
-    pictures = made(fresh, recipes(layer, channels, size=112, steps=48))
+    pictures = make_channels(new_engine, recipes(layer, channels, size=112, steps=48))
     for place, channel in enumerate(channels):
-        mean = answer(network, pictures[channel], layer)[channel].mean()
+        mean = channel_activations(network, pictures[channel], layer)[channel].mean()
         assert mean > highest[place], f"channel {channel}"
 
 
-def test_two_channels_give_two_pictures(fresh: Engine) -> None:
-    pictures = made(fresh, recipes("inception4c", [80, 120], size=96, steps=24))
+def test_two_channels_give_two_pictures(new_engine: Engine) -> None:
+    pictures = make_channels(new_engine, recipes("inception4c", [80, 120], size=96, steps=24))
     assert change(pictures[80], pictures[120]) > 20
 
 
 def test_in_a_batch_each_picture_is_what_it_is_alone(network: Network) -> None:
-    # In few steps, so that last bits, which differ by what the batch is, do not grow.
+    # Few steps, so that last bits, which differ between batches, do not grow.
     wanted = recipes("inception4a", [3, 50, 200], size=64, steps=5)
-    *_, together = painted(network, wanted)
+    *_, together = render_recipes(network, wanted)
     assert change(together.tensor[0], together.tensor[1]) > 1
     for place, recipe in enumerate(wanted):
-        *_, alone = painted(network, [recipe])
+        *_, alone = render_recipes(network, [recipe])
         assert change(together.tensor[place], alone.tensor[0]) < 0.05
 
 
 def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
-    fresh: Engine, one_thread: None
+    new_engine: Engine, one_thread: None
 ) -> None:
     one, same, other = (
-        list(fresh.channel(ChannelRecipe(channel=7, size=64, steps=6, seed=seed)))[-1].tensor
+        list(new_engine.channel(ChannelRecipe(channel=7, size=64, steps=6, seed=seed)))[-1].tensor
         for seed in (3, 3, 4)
     )
     assert torch.equal(one, same)
     assert change(one, other) > 2
 
 
-def test_frames_count_from_the_noise_to_the_result(fresh: Engine) -> None:
-    frames = list(fresh.channel(ChannelRecipe(channel=7, size=64, steps=5)))
+def test_frames_count_from_the_noise_to_the_result(new_engine: Engine) -> None:
+    frames = list(new_engine.channel(ChannelRecipe(channel=7, size=64, steps=5)))
     assert [frame.step for frame in frames] == list(range(6))
     assert [frame.finished for frame in frames] == [False] * 5 + [True]
     assert frames[0].values == [] and frames[-1].done == 1
@@ -99,13 +101,13 @@ def test_frames_count_from_the_noise_to_the_result(fresh: Engine) -> None:
     assert frames[-1].value > frames[1].value
 
 
-def test_no_steps_give_the_noise(fresh: Engine) -> None:
-    (frame,) = fresh.channel(ChannelRecipe(size=64, steps=0))
+def test_no_steps_give_the_noise(new_engine: Engine) -> None:
+    (frame,) = new_engine.channel(ChannelRecipe(size=64, steps=0))
     assert frame.finished and (frame.tensor - 0.5).abs().max() < 0.1
 
 
-def test_frames_stay_as_they_are(fresh: Engine) -> None:
-    frames = fresh.channel(ChannelRecipe(channel=7, size=64, steps=3))
+def test_frames_stay_as_they_are(new_engine: Engine) -> None:
+    frames = new_engine.channel(ChannelRecipe(channel=7, size=64, steps=3))
     first = next(frames)
     before = first.tensor.clone()
     list(frames)
@@ -114,12 +116,12 @@ def test_frames_stay_as_they_are(fresh: Engine) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["inception4a", "inception5a"])
-def test_no_channel_stays_grey(layer: str, fresh: Engine, network: Network) -> None:
-    # 16 spread over the layer, of which the start noise leaves up to a third silent.
+def test_no_channel_stays_grey(layer: str, new_engine: Engine, network: Network) -> None:
+    # 16 across the layer; the start noise leaves up to a third of them silent.
     channels = list(evenly_spaced_channels(16, "dreamlet", layer))
     wanted = recipes(layer, channels, size=96, steps=ascent.REDIRECTED_RELU_STEPS + 4)
     silent: tuple[int, ...] = ()
-    for frame in fresh.channels(wanted):
+    for frame in new_engine.channels(wanted):
         silent += frame.silent if frame.finished else ()
     assert silent == ()
 
@@ -129,9 +131,9 @@ def test_without_redirected_relus_channels_would_stay_grey(
 ) -> None:
     wanted = recipes("inception5a", list(evenly_spaced_channels(24, "dreamlet", "inception5a")))
     wanted = [recipe.with_changes(size=92, steps=6) for recipe in wanted]  # One batch.
-    *_, awake = painted(network, wanted)
+    *_, awake = render_recipes(network, wanted)
     monkeypatch.setattr(ascent, "REDIRECTED_RELU_STEPS", 0)
-    *_, asleep = painted(network, wanted)
+    *_, asleep = render_recipes(network, wanted)
     assert len(asleep.silent) >= 4 > len(awake.silent)
     assert set(asleep.silent) <= {recipe.channel for recipe in wanted}
     assert "silent: nothing in the image activates" in silent_channels_message("x", asleep.silent)
@@ -139,53 +141,55 @@ def test_without_redirected_relus_channels_would_stay_grey(
 
 @pytest.mark.parametrize("changes", [{"objective": "neuron"}, {"canvas": "pixels"}])
 def test_the_other_choices_raise_what_they_say(
-    changes: dict[str, str], fresh: Engine, network: Network
+    changes: dict[str, str], new_engine: Engine, network: Network
 ) -> None:
     recipe = ChannelRecipe(layer="inception4a", channel=100, size=96, steps=40, **changes)  # type: ignore[arg-type]
-    *_, frame = fresh.channel(recipe)
+    *_, frame = new_engine.channel(recipe)
     seen = network.activations(frame.tensor, ("inception4a",))["inception4a"][0, 100].float()
     middle = seen[seen.shape[0] // 2, seen.shape[1] // 2]
     assert (middle if recipe.objective == "neuron" else seen.mean()) > 5
     if recipe.objective == "neuron":
-        # What the middle does not see stays as it was: the corners do not answer.
+        # The centre does not see the corners, which stay as they were.
         assert middle > 3 * seen[[0, 0, -1, -1], [0, -1, 0, -1]].max()
 
 
 def test_a_photo_keeps_its_shape_and_answers_more(
-    fresh: Engine, network: Network, cat: Tensor
+    new_engine: Engine, network: Network, cat: Tensor
 ) -> None:
     recipe = ChannelRecipe(layer="inception4c", channel=80, size=160, steps=16)
-    frames = list(fresh.channel(recipe, cat))
+    frames = list(new_engine.channel(recipe, cat))
     assert torch.equal(frames[0].tensor, frames[0].tensor.clamp(0, 1))
     assert {frame.picture().size for frame in frames} == {(160, 106)}
     assert frames[-1].total == 16 and frames[-1].octaves == 4
     before, after = (
-        answer(network, frame.tensor, "inception4c").mean(1) for frame in (frames[0], frames[-1])
+        channel_activations(network, frame.tensor, "inception4c").mean(1)
+        for frame in (frames[0], frames[-1])
     )
     rise = after - before
     assert rise[80] > 1 and rise[80] > 5 * rise.median()
 
 
-def test_a_silent_channel_of_a_photo_is_woken(fresh: Engine, network: Network) -> None:
+def test_a_silent_channel_of_a_photo_is_woken(new_engine: Engine, network: Network) -> None:
     grey = torch.full((1, 3, 96, 128), 0.5)
-    silent = (answer(network, grey, "inception5a").amax(1) == 0).nonzero()[0].item()
+    silent = (channel_activations(network, grey, "inception5a").amax(1) == 0).nonzero()[0].item()
     recipe = ChannelRecipe(layer="inception5a", channel=silent, size=128, steps=32)  # type: ignore[arg-type]
-    *_, frame = fresh.channel(recipe, grey)
-    assert frame.silent == () and answer(network, frame.tensor, "inception5a")[silent].max() > 0  # type: ignore[index]
+    *_, frame = new_engine.channel(recipe, grey)
+    activations = channel_activations(network, frame.tensor, "inception5a")
+    assert frame.silent == () and activations[silent].max() > 0  # type: ignore[index]
 
 
 def test_what_is_kept_comes_at_once_and_is_the_same(tmp_path: Path) -> None:
     engine = Engine("cpu")
     engine.cache.folder = tmp_path
     wanted = recipes("inception3a", [1, 5], size=64, steps=4)
-    first = made(engine, wanted[:1])
+    first = make_channels(engine, wanted[:1])
     assert engine.cached_channels(wanted) == []
     frames = list(engine.channels(wanted))
     assert frames[0].finished and frames[0].channels == (1,) and not frames[0].values
     assert frames[-1].finished and frames[-1].channels == (5,) and frames[-1].total == 4
     (only,) = engine.channels(wanted)
     assert only.finished and only.done == 1 and only.channels == (1, 5)
-    again = made(engine, wanted)
+    again = make_channels(engine, wanted)
     assert torch.equal(again[1], first[1])
     assert [image.size for image in engine.cached_channels(wanted)] == [(64, 64)] * 2
 
@@ -208,7 +212,7 @@ def test_what_was_made_in_another_precision_is_made_anew(
         monkeypatch.setenv("DREAM_PRECISION", precision)
         *_, frame = Engine("cpu").channels(recipes("inception3a", [1], size=48, steps=4))
         pictures.append(frame.tensor)
-        assert frame.values  # It was made.
+        assert frame.values  # It was rendered, not cached.
     assert not torch.equal(*pictures)
     assert len(list(tmp_path.glob("*.png"))) == 2
 
@@ -224,42 +228,42 @@ def test_weights_of_ones_own_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_a_large_grid_comes_in_batches_that_bound_its_memory(
-    fresh: Engine, monkeypatch: pytest.MonkeyPatch
+    new_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dream.render.channel.BATCH_PIXELS", 3 * 64**2)
-    frames = list(fresh.channels(recipes("conv2", [0, 1, 2, 3, 4], size=64, steps=2)))
+    frames = list(new_engine.channels(recipes("conv2", [0, 1, 2, 3, 4], size=64, steps=2)))
     assert {len(frame.tensor) for frame in frames} == {3, 2}
     assert [frame.step for frame in frames if frame.finished] == [2, 4]
     assert [frame.done for frame in frames] == sorted(frame.done for frame in frames)
 
 
-def test_recipes_that_differ_in_more_than_the_channel_climb_apart(fresh: Engine) -> None:
+def test_recipes_that_differ_in_more_than_the_channel_climb_apart(new_engine: Engine) -> None:
     seeds = [ChannelRecipe(seed=seed, size=48, steps=3) for seed in (1, 1, 2)]
-    finished = [frame for frame in fresh.channels(seeds) if frame.finished]
+    finished = [frame for frame in new_engine.channels(seeds) if frame.finished]
     assert [frame.recipes for frame in finished] == [(seeds[0],), (seeds[2],)]
     for frame in finished:
-        *_, alone = fresh.channel(frame.recipes[0])  # type: ignore[arg-type]
+        *_, alone = new_engine.channel(frame.recipes[0])  # type: ignore[arg-type]
         assert torch.equal(frame.tensor, alone.tensor)
 
 
-def test_a_photo_too_small_is_refused_before_anything_is_loaded(fresh: Engine) -> None:
+def test_a_photo_too_small_is_refused_before_anything_is_loaded(new_engine: Engine) -> None:
     with pytest.raises(PictureError, match="the network needs 32 or more"):
-        fresh.channel(ChannelRecipe(), torch.zeros(1, 3, 20, 50))
+        new_engine.channel(ChannelRecipe(), torch.zeros(1, 3, 20, 50))
 
 
 def test_what_ships_is_what_the_recipes_make(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DREAM_PRECISION", "float32")  # In which it was made.
+    monkeypatch.setenv("DREAM_PRECISION", "float32")  # The precision in which it was rendered.
     engine = Engine("cpu", shipped=[EXAMPLES / "channels"])
     engine.cache.folder = Path("/proc/none")
     for layer in ("inception3b", "inception4c", "inception5a"):
         wanted = recipes(layer, list(evenly_spaced_channels(16, "dreamlet", layer)))
         assert len(engine.cached_channels(wanted)) == 16
-    # One alone; they were made in batches of eight, whose bits may be others (`test_same`).
+    # One alone; batches of eight may have other bits (`test_reproducible`).
     (kept,) = engine.cached_channels(recipes("inception3b", [0]))
     unaided = Engine("cpu")
     unaided.cache.max_bytes = 0
-    anew = made(unaided, recipes("inception3b", [0]))[0]
-    assert alike(to_tensor(kept), anew, torch.full_like(anew, 0.5)) > 0.4
+    anew = make_channels(unaided, recipes("inception3b", [0]))[0]
+    assert correlation(to_tensor(kept), anew, torch.full_like(anew, 0.5)) > 0.4
 
 
 @pytest.mark.parametrize(
@@ -301,7 +305,7 @@ def test_every_listed_layer_has_channels(model: str) -> None:
 def test_one_picture_of_a_frame_is_made_alone(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (frame,) = painted(network, recipes("inception4a", [3, 50, 200], size=48, steps=0))
+    (frame,) = render_recipes(network, recipes("inception4a", [3, 50, 200], size=48, steps=0))
     made: list[object] = []
     monkeypatch.setattr("dream.render.loop.to_pil_image", made.append)
     frame.picture()
@@ -310,5 +314,5 @@ def test_one_picture_of_a_frame_is_made_alone(
     assert len(made) == 4
 
 
-def test_pictures_of_no_channels_are_none(fresh: Engine) -> None:
-    assert fresh.cached_channels([]) == []
+def test_pictures_of_no_channels_are_none(new_engine: Engine) -> None:
+    assert new_engine.cached_channels([]) == []

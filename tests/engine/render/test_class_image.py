@@ -1,4 +1,4 @@
-"""Class images: the network takes them for the class, and says so itself on a fresh pass."""
+"""Class images: the network classifies them as the class on a fresh pass."""
 
 from pathlib import Path
 
@@ -8,31 +8,23 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dream import (
-    ChannelRecipe,
-    ClassRecipe,
-    DreamRecipe,
-    Engine,
-    Frame,
-    PictureError,
-    RecipeError,
-)
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, PictureError, RecipeError
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.network import Network
 from dream.recipe.knob import knobs
 from dream.render.class_image import MODES, class_objective, classify, select_best
-from tests.conftest import painted
-from tests.support.real import REAL, TEN
+from tests.conftest import render_recipes
+from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
 
 
-def last(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
+def last_frame(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
     *_, frame = engine.class_image(recipe, image)
     return frame
 
 
-def logits_of(network: Network, picture: Tensor) -> np.ndarray:
-    """By the whole network as it is, which the package itself never runs."""
+def whole_network_logits(network: Network, picture: Tensor) -> np.ndarray:
+    """Return the logits of the unmodified network, which the package never runs."""
     eight_bits = (picture * 255).round() / 255
     with torch.no_grad():
         logits = network.network((eight_bits - network.mean) / network.std)
@@ -40,20 +32,20 @@ def logits_of(network: Network, picture: Tensor) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def four(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
-    """Four classes and their pictures, in float32; `make bench` makes and judges ten."""
-    recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN[:4]]
-    frames = (frame for frame in painted(network, recipes) if frame.finished)
+def four_classes(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
+    """Return four classes and their images, in float32; `make bench` judges ten."""
+    recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN_CLASSES[:4]]
+    frames = (frame for frame in render_recipes(network, recipes) if frame.finished)
     return [(recipe, frame.tensor) for recipe, frame in zip(recipes, frames, strict=True)]
 
 
 @pytest.mark.slow
 def test_most_class_images_are_what_the_network_takes_them_for(
-    four: list[tuple[ClassRecipe, Tensor]], network: Network
+    four_classes: list[tuple[ClassRecipe, Tensor]], network: Network
 ) -> None:
     first = [
-        int(logits_of(network, picture).argmax()) == recipe.targets[0][0]
-        for recipe, picture in four
+        int(whole_network_logits(network, picture).argmax()) == recipe.targets[0][0]
+        for recipe, picture in four_classes
     ]
     assert sum(first) >= 3
 
@@ -61,26 +53,27 @@ def test_most_class_images_are_what_the_network_takes_them_for(
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["squeezenet1_1", "mobilenet_v2"])
 def test_another_network_takes_most_for_the_same(
-    model: str, four: list[tuple[ClassRecipe, Tensor]]
+    model: str, four_classes: list[tuple[ClassRecipe, Tensor]]
 ) -> None:
-    path = REAL / f"{model}.safetensors"
+    path = REAL_WEIGHTS_FOLDER / f"{model}.safetensors"
     if not path.exists():
-        pytest.skip(f"no {path.name} in {REAL}")
+        pytest.skip(f"no {path.name} in {REAL_WEIGHTS_FOLDER}")
     judge = Engine("cpu", {model: path})
     ranks = [
-        judge.verdict(picture, recipe.with_changes(model=model)).rank for recipe, picture in four
+        judge.verdict(picture, recipe.with_changes(model=model)).rank
+        for recipe, picture in four_classes
     ]
     assert sum(rank <= 5 for rank in ranks) >= 3
 
 
-def test_classic_equals_a_ten_line_reference(exact: Network) -> None:
+def test_classic_equals_a_ten_line_reference(network64: Network) -> None:
     recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=12, penalty=0.01, seed=3)
-    frames = list(painted(exact, [recipe]))
+    frames = list(render_recipes(network64, [recipe]))
     picture = frames[0].tensor.double()
     for frame in frames[1:]:
         leaf = picture.clone().requires_grad_()
-        seen = (leaf - exact.mean) / exact.std
-        score = exact.network(seen)[0, 1] - 0.01 * (seen**2).sum()
+        seen = (leaf - network64.mean) / network64.std
+        score = network64.network(seen)[0, 1] - 0.01 * (seen**2).sum()
         (gradient,) = torch.autograd.grad(score, leaf)
         picture = picture + gradient / gradient.abs().mean() * (2.0 / 255)
         assert (frame.tensor - picture.clamp(0, 1)).abs().max() < 1e-4
@@ -91,7 +84,7 @@ def test_a_larger_penalty_makes_the_norm_fall(network: Network) -> None:
     norms = []
     for penalty in (0.0, 0.01, 0.1):
         recipe = ClassRecipe(mode="classic", size=64, steps=40, penalty=penalty)
-        *_, frame = painted(network, [recipe])
+        *_, frame = render_recipes(network, [recipe])
         norms.append(((frame.tensor - network.mean) / network.std).square().sum().item())
     assert norms[0] > norms[1] > norms[2]
 
@@ -114,7 +107,7 @@ def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
     engine: Engine, one_thread: None
 ) -> None:
     one, same, other = (
-        last(engine, ClassRecipe(size=96, steps=12, seed=seed)).tensor for seed in (3, 3, 4)
+        last_frame(engine, ClassRecipe(size=96, steps=12, seed=seed)).tensor for seed in (3, 3, 4)
     )
     assert torch.equal(one, same)
     assert (one - other).abs().mean() * 255 > 2
@@ -123,26 +116,26 @@ def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
 def test_the_best_of_several_tries_goes_on(network: Network, cat: Tensor) -> None:
     recipe = ClassRecipe(target="tabby")
     pictures = torch.cat([cat.flip(1), cat, 1 - cat])
-    scores = [logits_of(network, picture)[281] for picture in pictures.split(1)]
+    scores = [whole_network_logits(network, picture)[281] for picture in pictures.split(1)]
     assert np.argmax(scores) == 1
     objective = class_objective(network.card, recipe)
     assert torch.equal(select_best(network, objective, pictures), cat)
 
 
 def test_frames_count_the_steps_of_each_size(network: Network) -> None:
-    frames = list(painted(network, [ClassRecipe(size=64, steps=10)]))[1:]
+    frames = list(render_recipes(network, [ClassRecipe(size=64, steps=10)]))[1:]
     assert [(frame.octave, frame.octave_step, frame.octave_steps) for frame in frames] == [
         *((1, step, 5) for step in range(1, 6)),
         *((2, step, 3) for step in range(1, 4)),
         *((3, step, 2) for step in range(1, 3)),
     ]
-    # A size may have no step, and the picture is finished all the same.
-    *_, last = painted(network, [ClassRecipe(size=64, steps=1)])
+    # A size without a step still finishes the image.
+    *_, last = render_recipes(network, [ClassRecipe(size=64, steps=1)])
     assert (last.octave, last.finished) == (1, True) or (last.octave, last.finished) == (2, True)
 
 
 def test_tries_are_shown_as_one_picture(network: Network) -> None:
-    frames = list(painted(network, [ClassRecipe(size=128, steps=20, tries=4)]))
+    frames = list(render_recipes(network, [ClassRecipe(size=128, steps=20, tries=4)]))
     assert {tuple(frame.tensor.shape) for frame in frames} == {(1, 3, 128, 128)}
     assert [frame.octave for frame in frames] == sorted(frame.octave for frame in frames)
     assert {frame.octave for frame in frames} == {1, 2, 3}
@@ -155,19 +148,19 @@ def test_a_photo_keeps_its_shape_and_becomes_more_of_the_class(engine: Engine, c
     assert {frame.picture().size for frame in frames[::8]} == {(160, 106)}
     assert after.probability > 0.5 > before.probability
     change = (frames[-1].tensor - frames[0].tensor).abs().mean() * 255
-    assert 5 < change < 50  # still the photo
+    assert 5 < change < 50  # Still the photo.
 
 
 def test_several_classes_are_raised_together(engine: Engine) -> None:
     recipe = ClassRecipe(target="goldfish:1,jellyfish:1", size=96, steps=60)
-    seen = dict(engine.verdict(last(engine, recipe).tensor, recipe).seen)
+    seen = dict(engine.verdict(last_frame(engine, recipe).tensor, recipe).seen)
     assert {"goldfish", "jellyfish"} <= set(seen)
 
 
 def test_the_verdict_is_that_of_the_whole_network(network: Network, cat: Tensor) -> None:
     recipe = ClassRecipe(target="tabby")
     said = classify(network, cat, recipe)
-    logits = logits_of(network, cat)
+    logits = whole_network_logits(network, cat)
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     assert said.target == "tabby" and said.logit == pytest.approx(logits[281], rel=1e-4)
     assert said.probability == pytest.approx(shares[281], rel=1e-3)
@@ -189,7 +182,7 @@ def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Pa
     recipe = ClassRecipe(model=model, size=max(96, card.min_side), steps=2, tries=1)
     frames = list(engine.class_image(recipe))
     assert len(frames) == 3 and not torch.equal(frames[0].tensor, frames[-1].tensor)
-    # Heads that depend on a size get it; the verdict is that of the whole network there.
+    # A head that needs a fixed size gets it; the verdict equals the whole network's.
     said = engine.verdict(torch.rand(1, 3, 224, 224), recipe)
     assert len(said.seen) == 5 and 1 <= said.rank <= 1000
 
@@ -201,7 +194,7 @@ def test_weights_of_other_classes_are_numbered_and_checked(tmp_path: Path) -> No
     safetensors.torch.save_file(whole.state_dict(), path)
     engine = Engine("cpu", {"squeezenet1_1": path})
     recipe = ClassRecipe(model="squeezenet1_1", target="7", size=64, steps=1)
-    assert engine.verdict(last(engine, recipe).tensor, recipe).target == "7"
+    assert engine.verdict(last_frame(engine, recipe).tensor, recipe).target == "7"
     with pytest.raises(RecipeError, match="have classes 0 to 11, not 963"):
         next(engine.class_image(recipe.with_changes(target="pizza")))
 

@@ -1,4 +1,4 @@
-"""Sheets compare layers and intensities; presets are recipes; several dreams are as each alone."""
+"""Sheets compare layers and intensities; presets are recipes; batched dreams equal single ones."""
 
 import json
 from typing import Any
@@ -62,7 +62,9 @@ def test_a_sheet_has_a_limit_in_pixels() -> None:
 def test_lists_are_read_or_refused() -> None:
     assert parse_names(" a, b ,,c ") == ["a", "b", "c"] and parse_names("") == []
     assert parse_integers("3, 5,8") == [3, 5, 8] and parse_integers("") == []
-    with pytest.raises(RecipeError, match="intensities must be whole numbers such as 3,5,8, not '3,five'"):
+    with pytest.raises(
+        RecipeError, match="intensities must be whole numbers such as 3,5,8, not '3,five'"
+    ):
         parse_integers("3,five")
 
 
@@ -120,13 +122,13 @@ def test_every_preset_dreams_of_something_else(engine: Engine, cat: Tensor) -> N
     for recipe in presets().values():
         *_, frame = engine.dream(cat, recipe.with_changes(max_side=128))
         pictures.append(frame.tensor)
-    change = [(picture - shrunk(cat, picture)).abs().mean() * 255 for picture in pictures]
+    change = [(picture - shrink_like(cat, picture)).abs().mean() * 255 for picture in pictures]
     assert 1 < change[0] < change[1] and all(each > 5 for each in change[1:])
     for place, one in enumerate(pictures):
         assert all((one - other).abs().mean() * 255 > 2 for other in pictures[:place])
 
 
-def shrunk(photo: Tensor, like: Tensor) -> Tensor:
+def shrink_like(photo: Tensor, like: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(
         photo, like.shape[2:], mode="bicubic", antialias=True
     ).clamp(0, 1)

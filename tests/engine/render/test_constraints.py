@@ -1,4 +1,4 @@
-"""What holds a dream back does so: colours, total variation, the pull to the photo."""
+"""Constraints work: kept colours, total variation, the pull to the photo."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ from dream.tensors import luminance
 from tests.conftest import EXAMPLES
 
 
-def dreamed(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Image.Image:
+def dream_image(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Image.Image:
     *_, frame = engine.dream(picture, recipe)
     return frame.picture()
 
 
 def chroma(image: Image.Image) -> np.ndarray:
-    """Blue and red less the brightness, unrounded, of 255 (ITU-R BT.601)."""
+    """Return unrounded chroma, blue and red minus luma, of 255 (ITU-R BT.601)."""
     red, green, blue = np.moveaxis(np.asarray(image, dtype=float), 2, 0)
     brightness = 0.299 * red + 0.587 * green + 0.114 * blue
     return np.stack([0.564 * (blue - brightness), 0.713 * (red - brightness)])
@@ -29,12 +29,12 @@ def chroma(image: Image.Image) -> np.ndarray:
 def test_colours_kept_are_unchanged_to_a_level(name: str, engine: Engine) -> None:
     photo = load_image(EXAMPLES / f"{name}.jpg")
     recipe = DreamRecipe(intensity=8, max_side=160)
-    before = dreamed(engine, photo, recipe.with_changes(iterations=0))
-    kept = dreamed(engine, photo, recipe.with_changes(keep_colours=True))
+    before = dream_image(engine, photo, recipe.with_changes(iterations=0))
+    kept = dream_image(engine, photo, recipe.with_changes(keep_colours=True))
     assert np.abs(chroma(kept) - chroma(before)).max() <= 1
     change = np.abs(np.asarray(kept, dtype=float) - np.asarray(before)).mean()
     assert change > 5
-    free = dreamed(engine, photo, recipe)
+    free = dream_image(engine, photo, recipe)
     assert np.abs(chroma(free) - chroma(before)).max() > 20
 
 
@@ -49,14 +49,14 @@ def test_what_is_held_stays_in_range_and_in_hue(noise: Tensor) -> None:
     assert (got * wanted >= -1e-9).all() and (got.abs() <= wanted.abs() + 1e-6).all()
 
 
-def variation(image: Image.Image) -> float:
+def total_variation(image: Image.Image) -> float:
     pixels = np.asarray(image, dtype=float)
     return float(np.abs(np.diff(pixels, axis=0)).mean() + np.abs(np.diff(pixels, axis=1)).mean())
 
 
 def test_total_variation_falls_with_its_knob(engine: Engine, cat: Tensor) -> None:
     none, some, much = (
-        variation(dreamed(engine, cat, DreamRecipe(max_side=160, total_variation=knob)))
+        total_variation(dream_image(engine, cat, DreamRecipe(max_side=160, total_variation=knob)))
         for knob in (0.0, 0.5, 2.0)
     )
     assert much < 0.9 * some and some < 0.95 * none

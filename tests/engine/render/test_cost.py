@@ -1,4 +1,4 @@
-"""What a picture costs is counted before it is made; how long that takes, `make bench` measures."""
+"""The cost of an image is counted before rendering; `make bench` measures the time."""
 
 import math
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from dream.tensors import Size
 SIZE = (300, 451)
 
 
-def dreaming(**knobs: object) -> Cost:
-    return costs([DreamRecipe(**knobs)], SIZE)  # type: ignore[arg-type]
+def dream_cost(**knobs: object) -> Cost:
+    return cost_of([DreamRecipe(**knobs)], SIZE)  # type: ignore[arg-type]
 
 
-def costs(recipes: Sequence[Recipe], size: Size | None = None) -> Cost:
+def cost_of(recipes: Sequence[Recipe], size: Size | None = None) -> Cost:
     jobs = Engine("cpu").plan(recipes, size)
     return total_cost(stage for job in jobs for stage in job.stages)
 
@@ -51,66 +51,66 @@ def test_a_network_costs_what_its_convolutions_multiply(model: str, layer: str) 
 
 
 def test_a_dream_costs_by_its_steps() -> None:
-    ten, twenty = dreaming(iterations=10), dreaming(iterations=20)
+    ten, twenty = dream_cost(iterations=10), dream_cost(iterations=20)
     assert twenty == Cost(2 * ten.operations, 2 * ten.flops, 2 * ten.values_written)
-    assert dreaming(iterations=0) == Cost()
+    assert dream_cost(iterations=0) == Cost()
 
 
 def test_a_dream_costs_by_the_pixels_of_its_octaves() -> None:
-    one, network = dreaming(octaves=1, iterations=1), network_cost("dreamlet", ("inception4c",))
+    one, network = dream_cost(octaves=1, iterations=1), network_cost("dreamlet", ("inception4c",))
     assert one.flops == pytest.approx(math.prod(SIZE) * network.flops)
     assert one.operations == network.operations + STEP_OVERHEAD.operations
-    assert dreaming(octaves=2, iterations=1).flops == pytest.approx(
+    assert dream_cost(octaves=2, iterations=1).flops == pytest.approx(
         (math.prod(SIZE) + 214 * 322) * network.flops
     )
-    assert dreaming(octaves=1, iterations=1, max_side=226).flops < one.flops / 3.9
+    assert dream_cost(octaves=1, iterations=1, max_side=226).flops < one.flops / 3.9
 
 
 def test_layers_further_up_and_more_bands_cost_more() -> None:
-    low, high = dreaming(layer="inception3b"), dreaming(layer="inception5a")
+    low, high = dream_cost(layer="inception3b"), dream_cost(layer="inception5a")
     assert low.operations < high.operations and low.flops < high.flops
-    assert dreaming(layer="inception3b:0.5,inception5a") == high
-    assert low.flops < dreaming(layer="inception3b>inception5a").flops < high.flops
-    assert dreaming(laplacian=4).values_written > dreaming().values_written
+    assert dream_cost(layer="inception3b:0.5,inception5a") == high
+    assert low.flops < dream_cost(layer="inception3b>inception5a").flops < high.flops
+    assert dream_cost(laplacian=4).values_written > dream_cost().values_written
 
 
 def test_tiles_are_counted_with_what_surrounds_them() -> None:
-    whole, tiled = dreaming(octaves=1, tile=512), dreaming(octaves=1, tile=128)
+    whole, tiled = dream_cost(octaves=1, tile=512), dream_cost(octaves=1, tile=128)
     assert 1.1 * whole.flops < tiled.flops < 4 * whole.flops
     assert tiled.operations > 2 * whole.operations
 
 
 def test_channels_in_a_batch_share_their_calls() -> None:
     eight = [ChannelRecipe(channel=channel) for channel in range(8)]
-    one, batch = costs(eight[:1]), costs(eight)
+    one, batch = cost_of(eight[:1]), cost_of(eight)
     assert batch.operations == one.operations
     assert batch.flops == pytest.approx(8 * one.flops)
-    assert costs([*eight, ChannelRecipe(channel=8)]).operations == 2 * one.operations
-    assert costs(eight[:2], SIZE) == costs(eight[:1], SIZE) + costs(eight[:1], SIZE)
+    assert cost_of([*eight, ChannelRecipe(channel=8)]).operations == 2 * one.operations
+    assert cost_of(eight[:2], SIZE) == cost_of(eight[:1], SIZE) + cost_of(eight[:1], SIZE)
 
 
 @pytest.mark.parametrize(("count", "size", "batches"), [(2, 1024, 2), (9, 300, 5), (17, 160, 3)])
 def test_batches_are_counted_as_they_are_made(count: int, size: int, batches: int) -> None:
     many = [ChannelRecipe(channel=channel, size=size, steps=1) for channel in range(count)]
     assert len(Engine("cpu").plan(many)) == batches
-    assert costs(many).operations == batches * costs(many[:1]).operations
+    assert cost_of(many).operations == batches * cost_of(many[:1]).operations
 
 
 def test_every_mode_of_class_images_has_a_cost() -> None:
-    assert costs([ClassRecipe()]).flops < costs([ClassRecipe(tries=8)]).flops
-    assert costs([ClassRecipe(mode="phase", steps=8)]).flops == pytest.approx(
-        2 * costs([ClassRecipe(mode="fourier", steps=8)]).flops
+    assert cost_of([ClassRecipe()]).flops < cost_of([ClassRecipe(tries=8)]).flops
+    assert cost_of([ClassRecipe(mode="phase", steps=8)]).flops == pytest.approx(
+        2 * cost_of([ClassRecipe(mode="fourier", steps=8)]).flops
     )
     for mode in ("octaves", "classic"):
-        assert costs([ClassRecipe(mode=mode)]).flops > 0
-    assert costs([ClassRecipe()], SIZE).flops > 0
+        assert cost_of([ClassRecipe(mode=mode)]).flops > 0
+    assert cost_of([ClassRecipe()], SIZE).flops > 0
 
 
 def test_what_cannot_be_made_has_no_cost() -> None:
     with pytest.raises(PictureError, match="the network needs"):
-        costs([DreamRecipe()], (8, 8))
+        cost_of([DreamRecipe()], (8, 8))
     with pytest.raises(PictureError, match="a dream needs a photo; give one"):
-        costs([DreamRecipe()])
+        cost_of([DreamRecipe()])
 
 
 def test_seconds_are_those_of_calls_of_flops_and_of_values() -> None:

@@ -1,6 +1,7 @@
-"""All threads of the machine paint as one team, which makes way for other programs."""
+"""All CPU threads work as one team, which yields to other programs."""
 
 import gc
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -11,14 +12,15 @@ import torch
 from dream import DreamRecipe, Engine
 from dream.render import cpu_threads
 from dream.render.cpu_threads import MAX_CALM_SECONDS, MIN_CALM_SECONDS, CpuThreads
-from tests.conftest import on_threads
+from tests.conftest import use_threads
 
 STEP = 0.125
 
 
 class Machine:
-    """A machine whose clock stands still but for steps. `lost` is the share of each for which it
-    waits for a core, with the team asleep, and with the team awake.
+    """A machine whose clock advances by steps alone.
+
+    `lost` is the share of a step spent waiting for a core, by whether the team sleeps.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -36,8 +38,8 @@ class Machine:
             self.waited += STEP * self.lost[self.slept[-1]]
             yield step
 
-    def paint(self, count: int) -> list[bool]:
-        """Whether the team slept at each of so many steps."""
+    def run(self, count: int) -> list[bool]:
+        """Run `count` steps; return whether the team slept at each."""
         self.slept.clear()
         assert list(self.team.run_steps(self.steps(count))) == list(range(count))
         return list(self.slept)
@@ -45,7 +47,7 @@ class Machine:
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    with on_threads(2):
+    with use_threads(2):
         yield
 
 
@@ -55,28 +57,28 @@ def machine(monkeypatch: pytest.MonkeyPatch, two_threads: None) -> Machine:
 
 
 def test_alone_the_team_wakes_once_it_knows_and_stays_so(machine: Machine) -> None:
-    assert machine.paint(20) == [True] * 2 + [False] * 18
-    assert machine.paint(3) == [False] * 3
+    assert machine.run(20) == [True] * 2 + [False] * 18
+    assert machine.run(3) == [False] * 3
 
 
 def test_beside_a_program_on_every_core_it_sleeps(machine: Machine) -> None:
     machine.lost = {True: 0.3, False: 0.5}
-    assert all(machine.paint(100))
+    assert all(machine.run(100))
 
 
 def test_it_makes_way_for_one_who_comes_later_until_he_has_gone(machine: Machine) -> None:
-    machine.paint(10)
+    machine.run(10)
     machine.lost = {True: 0.3, False: 0.5}
-    assert machine.paint(10) == [False] + [True] * 9
+    assert machine.run(10) == [False] + [True] * 9
     machine.lost = {True: 0.0, False: 0.0}
-    assert machine.paint(10) == [True] * 5 + [False] * 5
+    assert machine.run(10) == [True] * 5 + [False] * 5
 
 
 def test_where_it_wakes_too_early_it_waits_longer_each_time(machine: Machine) -> None:
-    # As beside a program that leaves a core to a team that sleeps.
+    # As with a program that leaves a core to a sleeping team.
     machine.lost = {True: 0.0, False: 0.5}
-    woke = [step for step, slept in enumerate(machine.paint(2000)) if not slept]
-    pauses = [later - earlier for earlier, later in zip(woke, woke[1:], strict=False)]
+    woke = [step for step, slept in enumerate(machine.run(2000)) if not slept]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(woke)]
     assert pauses == sorted(pauses) and pauses[0] <= 5 * MIN_CALM_SECONDS / STEP + 1
     assert pauses[-1] >= MAX_CALM_SECONDS / STEP
 
@@ -84,10 +86,10 @@ def test_where_it_wakes_too_early_it_waits_longer_each_time(machine: Machine) ->
 def test_a_team_that_sleeps_is_one_of_two_and_one_that_is_awake_is_alone(machine: Machine) -> None:
     before = set(threading.enumerate())
     machine.lost = {True: 0.3, False: 0.5}
-    machine.paint(3)
+    machine.run(3)
     (other,) = set(threading.enumerate()) - before
     machine.lost = {True: 0.0, False: 0.0}
-    machine.paint(3)
+    machine.run(3)
     other.join(10)
     assert not other.is_alive() and not set(threading.enumerate()) - before
 
@@ -103,7 +105,7 @@ def test_where_torch_takes_fewer_threads_one_thread_does_all_work(two_threads: N
     thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    assert later == [2]  # What the team took is no one else's.
+    assert later == [2]  # The team's own CPU time does not count as another program's.
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -1,4 +1,4 @@
-"""A device of its own memory: nothing is mixed, nothing waits, and the kit for GPUs runs."""
+"""On a device with its own memory no tensors mix, nothing waits, and the GPU kit runs."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from tests.support.software_device import SoftwareDevice, software_device
 from tools.gpu import comparison
 from tools.gpu.__main__ import PARTS, main
 from tools.gpu.cases import Case, cases
-from tools.measure import alike
+from tools.measure import correlation
 
 CASES = cases(side=64, steps=2)
 
@@ -32,55 +32,55 @@ def device() -> Iterator[SoftwareDevice]:
 
 
 @pytest.fixture(scope="module")
-def there(device: SoftwareDevice) -> Engine:
-    """An engine on the device in software."""
+def meta_engine(device: SoftwareDevice) -> Engine:
+    """Return an engine on the software device."""
     return Engine("meta")
 
 
 def first_step(case: Case, engine: Engine) -> tuple[Tensor, Tensor]:
-    """What is there before the first step and after it, on the CPU."""
-    before, after, *_ = (frame.tensor.cpu() for frame in case.paint(engine))
+    """Return the images before and after the first step, on the CPU."""
+    before, after, *_ = (frame.tensor.cpu() for frame in case.render(engine))
     return before, after
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_picture_is_painted_on_a_device_that_no_step_waits_for(
-    name: str, engine: Engine, there: Engine, device: SoftwareDevice
+    name: str, engine: Engine, meta_engine: Engine, device: SoftwareDevice
 ) -> None:
     device.doubles.clear()
-    frames = CASES[name].paint(there)
+    frames = CASES[name].render(meta_engine)
     start, first = next(frames).tensor, next(frames).tensor
     device.waits.clear()
     for frame in frames:
-        # The first step of a stage may fetch what it needs; a finished picture is handed over.
+        # The first step of a stage may load data; a finished image is handed over.
         if frame.octave_step > 1 and not frame.finished:
             assert not device.waits
         device.waits.clear()
     assert not device.doubles
     before, after = first_step(CASES[name], engine)
-    assert alike(first.cpu(), after, before) > 0.99
+    assert correlation(first.cpu(), after, before) > 0.99
     assert (start.cpu() - before).abs().max() < 0.5 / 255
 
 
 def test_a_tensor_of_the_cpu_in_a_step_is_refused(
-    there: Engine, monkeypatch: pytest.MonkeyPatch
+    meta_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         objective, "_device_constant", lambda numbers, dtype, _: torch.tensor(numbers)
     )
     with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
-        list(CASES["dream, channels"].paint(there))
+        list(CASES["dream, channels"].render(meta_engine))
 
 
-def test_a_step_that_asks_for_a_number_is_seen(there: Engine, device: SoftwareDevice) -> None:
-    frames = CASES["dream"].paint(there)
+def test_a_step_that_asks_for_a_number_is_seen(meta_engine: Engine, device: SoftwareDevice) -> None:
+    frames = CASES["dream"].render(meta_engine)
     next(frames)
     device.waits.clear()
     assert len(next(frames).values) == 1
     assert device.waits == ["aten._to_copy.default"]
 
 
-# A process in which nothing but what the kit needs can be imported.
+# A process that can import nothing but the kit's requirements.
 KIT_ALONE = """
 import sys
 needed = {"torch", "torchvision", "numpy", "PIL", "safetensors"}
@@ -115,13 +115,13 @@ def test_the_kit_runs_on_a_cpu_with_few_packages(tmp_path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Broken(Case):
-    """A case that another device than the CPU does not paint, or not as a picture."""
+class BrokenCase(Case):
+    """A case that fails, or renders NaN, on other devices than the CPU."""
 
     error: str = ""
 
-    def paint(self, engine: Engine) -> Iterator[Frame]:
-        for frame in super().paint(engine):
+    def render(self, engine: Engine) -> Iterator[Frame]:
+        for frame in super().render(engine):
             if engine.network("dreamlet").dtype == torch.float32:
                 yield frame
             elif self.error:
@@ -135,8 +135,8 @@ def test_the_kit_lists_what_fails(
 ) -> None:
     case = CASES["dream"]
     broken = {
-        "a dream": Broken(case.recipes, case.pictures, error="no kernel image is available"),
-        "another": Broken(case.recipes, case.pictures),
+        "a dream": BrokenCase(case.recipes, case.pictures, error="no kernel image is available"),
+        "another": BrokenCase(case.recipes, case.pictures),
     }
     monkeypatch.setattr(comparison, "cases", lambda *_, **__: broken)
     monkeypatch.setattr(comparison, "SMALL_CASES", broken)
@@ -146,10 +146,10 @@ def test_the_kit_lists_what_fails(
     assert "FAILED: another in bfloat16: values outside of [0, 1]" in failures
 
 
-def test_what_answers_on_the_device_is_mapped_on_a_picture_of_it(there: Engine) -> None:
+def test_what_answers_on_the_device_is_mapped_on_a_picture_of_it(meta_engine: Engine) -> None:
     photo = CASES["dream"].pictures
     assert photo is not None
-    response = there.response(photo.to("meta"))
+    response = meta_engine.response(photo.to("meta"))
     assert response.overlay_heatmap(response.top(1)[0].channel).size == (
         photo.shape[3],
         photo.shape[2],

@@ -1,4 +1,4 @@
-"""A guided dream becomes like what is in its guide, whatever the guide's size."""
+"""A guided dream becomes similar to its guide, whatever the guide's size."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dream.networks.network import Network
 from dream.render import guide as guides
 from dream.render import objective
 from dream.render.objective import Match, match, texture
-from tests.conftest import EXAMPLES, ROOT, painted
+from tests.conftest import EXAMPLES, ROOT, dream_tensor, render_recipes
 from tests.tools import means
 
 LAYER = "inception5a"
@@ -28,13 +28,8 @@ ROCKET = str(EXAMPLES / "rocket.jpg")
 SMALL = {"max_side": 180, "intensity": 6}
 
 
-def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
-    *_, frame = engine.dream(picture, recipe)
-    return frame.tensor
-
-
-def likeness(network: Network, picture: Tensor, guide: str) -> float:
-    """The mean, over positions of the picture, of the largest cosine to one of the guide."""
+def guide_similarity(network: Network, picture: Tensor, guide: str) -> float:
+    """Return the mean over positions of the largest cosine to any position of the guide."""
     mean = guides.mean_activation(network, LAYER)
     seen, wanted = (
         F.normalize(network.activations(each, (LAYER,))[LAYER][0].flatten(1).T - mean)
@@ -48,9 +43,9 @@ Dreams = dict[tuple[str, str], Tensor]
 
 @pytest.fixture(scope="module")
 def dreams(network: Network) -> Dreams:
-    """Dreams of the clouds by each guide and way to follow it, by none, and what they began with.
+    """Dream the clouds with each guide and objective, and without; return these and the start.
 
-    In float32: beside bfloat16's own noise the difference is small.
+    In float32, since the noise of bfloat16 hides the small difference.
     """
     clouds = load_image(EXAMPLES / "clouds.jpg")
     guided = [(guide, how) for guide in (GOLDFISH, ROCKET) for how in ("match", "texture")]
@@ -59,7 +54,7 @@ def dreams(network: Network) -> Dreams:
         for guide, how in guided
     ]
     free = DreamRecipe(layer=LAYER, **SMALL)  # type: ignore[arg-type]
-    frames = [each for each in painted(network, [*recipes, free], clouds) if each.finished]
+    frames = [each for each in render_recipes(network, [*recipes, free], clouds) if each.finished]
     pictures = [frame.tensor for frame in frames]
     size = pictures[0].shape[2:]
     before = F.interpolate(clouds, size, mode="bicubic", antialias=True).clamp(0, 1)
@@ -72,7 +67,7 @@ def test_a_guide_is_approached_more_than_without(
     guide: str, how: str, network: Network, dreams: Dreams
 ) -> None:
     before, guided, free = (
-        likeness(network, dreams[each], guide)
+        guide_similarity(network, dreams[each], guide)
         for each in (("", "before"), (guide, how), ("", "free"))
     )
     assert guided - before > 0.05 and guided > free + 0.03
@@ -81,11 +76,11 @@ def test_a_guide_is_approached_more_than_without(
 def test_each_guide_leads_to_its_own_things(network: Network, dreams: Dreams) -> None:
     for guide, other in ((GOLDFISH, ROCKET), (ROCKET, GOLDFISH)):
         own, others = dreams[guide, "match"], dreams[other, "match"]
-        assert likeness(network, own, guide) > likeness(network, others, guide)
+        assert guide_similarity(network, own, guide) > guide_similarity(network, others, guide)
 
 
-def reference(seen: np.ndarray, guide: np.ndarray, mean: np.ndarray) -> float:
-    """The best match, position by position: seen (P, C), guide (M, C) centred."""
+def best_match(seen: np.ndarray, guide: np.ndarray, mean: np.ndarray) -> float:
+    """Compute the best match, position by position: seen (P, C), guide (M, C) centred."""
     total = 0.0
     for position in seen:
         cosines = [(position - mean) @ each / np.linalg.norm(each) for each in guide]
@@ -103,8 +98,8 @@ def test_the_best_match_equals_a_plain_loop_however_it_is_cut(
     guide, mean = torch.randn(11, 6, generator=generator), torch.randn(6, generator=generator)
     value = match("layer", guide, mean)({"layer": seen})
     positions = seen.detach()[0].flatten(1).T.numpy()
-    assert value.item() == pytest.approx(reference(positions, guide.numpy(), mean.numpy()), 1e-4)
-    # What is matched is not moved by it: the gradient at a position is the guide's vector.
+    assert value.item() == pytest.approx(best_match(positions, guide.numpy(), mean.numpy()), 1e-4)
+    # The match is constant: the gradient at a position is the guide's vector.
     (gradient,) = torch.autograd.grad(value.sum(), seen)
     for vector in gradient[0].flatten(1).T:
         assert (guide - vector).abs().sum(1).min() < 1e-6
@@ -125,7 +120,8 @@ def test_a_guide_may_have_any_size(
     guide = embed_guide(tmp_path / "guide.png")
     recipe = DreamRecipe(guide=guide, iterations=1, octaves=1, max_side=96)
     assert not torch.equal(
-        last(engine, cat, recipe), last(engine, cat, recipe.with_changes(iterations=0))
+        dream_tensor(engine, cat, recipe),
+        dream_tensor(engine, cat, recipe.with_changes(iterations=0)),
     )
 
 
@@ -136,7 +132,7 @@ def test_a_guide_is_followed_at_every_layer_of_a_mix(engine: Engine, cat: Tensor
         iterations=1,
         max_side=96,
     )
-    assert torch.isfinite(last(engine, cat, recipe)).all()
+    assert torch.isfinite(dream_tensor(engine, cat, recipe)).all()
 
 
 def test_the_guided_objective_reads_centred_activations(network: Network) -> None:
@@ -187,7 +183,7 @@ def test_a_guide_in_a_recipe_is_small_and_stays_the_same(engine: Engine, tmp_pat
     assert recipe.with_changes(seed=1).guide == recipe.guide and engine.settle(recipe) == recipe
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "dream.png", recipe)
     assert read_recipe(tmp_path / "dream.png") == recipe
-    # Shown on the page and read back it is the same, bit for bit.
+    # Shown on the page and read back it is bit-identical.
     save_image(embedded_images.decode_guide(recipe.guide), tmp_path / "guide.png")
     assert embed_guide(tmp_path / "guide.png") == recipe.guide
     assert max(load_image(tmp_path / "guide.png").shape) == embedded_images.GUIDE_SIDE
@@ -204,7 +200,9 @@ def test_a_guide_brings_its_layer_and_objective() -> None:
     kept = DreamRecipe(layer="inception3b").with_changes(guide=GUIDE, objective="texture")
     assert (kept.layer, kept.objective) == ("inception3b", "texture")
     assert kept.with_changes(guide=GUIDE + "A").objective == "texture"
-    with pytest.raises(RecipeError, match="with guide set, objective must be match or texture, not norm"):
+    with pytest.raises(
+        RecipeError, match="with guide set, objective must be match or texture, not norm"
+    ):
         DreamRecipe(guide=GUIDE, objective="norm")
     with pytest.raises(RecipeError, match="objective match needs guide"):
         DreamRecipe(objective="match")
@@ -237,5 +235,5 @@ def test_a_guide_is_decoded_to_check_it_and_once_more_for_all_layers(
         return load_image(*given, **about)
 
     monkeypatch.setattr(embedded_images, "load_image", counted)
-    last(engine, cat, recipe)
+    dream_tensor(engine, cat, recipe)
     assert len(read) == 2

@@ -1,4 +1,4 @@
-"""A live dream: what moves takes its dream along, what is new is seen, and nothing burns out."""
+"""A live dream moves with its object, new objects appear, and nothing burns out."""
 
 import io
 import os
@@ -25,93 +25,93 @@ from dream.render.plan import AnyJob
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from dream.tensors import resize_clamped, to_pil_image
 from tests.conftest import EXAMPLES, ROOT, change
-from tools.measure import alike
+from tools.measure import correlation
 
 RECIPE = LiveRecipe(max_side=180, intensity=8)
 
 
 @pytest.fixture
-def mirror(engine: Engine) -> LiveDreamer:
-    return mirror_of(engine)
+def dreamer(engine: Engine) -> LiveDreamer:
+    return make_dreamer(engine)
 
 
-def mirror_of(engine: Engine) -> LiveDreamer:
+def make_dreamer(engine: Engine) -> LiveDreamer:
     return LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
 
 
-def dreamed(
-    mirror: LiveDreamer, seen: Sequence[Image.Image], recipe: LiveRecipe = RECIPE
+def dream_frames(
+    dreamer: LiveDreamer, seen: Sequence[Image.Image], recipe: LiveRecipe = RECIPE
 ) -> list[Tensor]:
-    return [to_batch([mirror.dream_frame(each, recipe)]) for each in seen]
+    return [to_batch([dreamer.dream_frame(each, recipe)]) for each in seen]
 
 
 def texture(size: tuple[int, int], seed: int) -> Tensor:
-    """Coarse noise: what has something to be followed everywhere."""
+    """Return coarse noise, which optical flow can follow everywhere."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand(1, 3, size[0] // 6, size[1] // 6, generator=generator)
     return torch.nn.functional.interpolate(noise, size, mode="bicubic").clamp(0, 1)
 
 
 def with_square(left: int | None) -> Image.Image:
-    """A texture, and on it, that far from the left, a square of another."""
+    """Return a texture with a square of another texture at `left` pixels, if given."""
     picture = 0.3 + 0.4 * texture((120, 180), 1)
     if left is not None:
         picture[..., 30:90, left : left + 60] = texture((60, 60), 2)
     return to_pil_image(picture)
 
 
-def test_what_moves_takes_its_dream_along(mirror: LiveDreamer) -> None:
+def test_what_moves_takes_its_dream_along(dreamer: LiveDreamer) -> None:
     places = [10] * 10 + [10 + 3 * step for step in range(1, 11)]
-    frames = dreamed(mirror, [with_square(left) for left in places])
+    frames = dream_frames(dreamer, [with_square(left) for left in places])
     first, last = (square(frames[at], places[at]) for at in (9, -1))
     own = square(to_batch([with_square(10)]), 10)
     assert change(first, own) > 8
-    assert alike(first, last, own) > 0.5 and change(last, own) > 0.8 * change(first, own)
-    # Where it jumped there, nothing could be followed.
-    jumped = LiveDreamer(mirror.render)
-    jump = dreamed(jumped, [with_square(10)] * 10 + [with_square(100)])[-1]
+    assert correlation(first, last, own) > 0.5 and change(last, own) > 0.8 * change(first, own)
+    # A jump there leaves nothing to follow.
+    jumped = LiveDreamer(dreamer.render)
+    jump = dream_frames(jumped, [with_square(10)] * 10 + [with_square(100)])[-1]
     assert change(square(jump, 100), own) < 0.5 * change(first, own)
 
 
 def square(picture: Tensor, left: int) -> Tensor:
-    """What is within the square that far from the left."""
+    """Return the inside of the square at `left` pixels."""
     return picture[..., 36:84, left + 6 : left + 54]
 
 
-def test_what_is_new_is_seen_within_two_frames(mirror: LiveDreamer) -> None:
-    dreamed(mirror, [with_square(None)] * 12)
-    *_, shown = dreamed(mirror, [with_square(40)] * 2)
+def test_what_is_new_is_seen_within_two_frames(dreamer: LiveDreamer) -> None:
+    dream_frames(dreamer, [with_square(None)] * 12)
+    *_, shown = dream_frames(dreamer, [with_square(40)] * 2)
     own, none = (square(to_batch([with_square(left)]), 40) for left in (40, None))
     assert change(square(shown, 40), own) < 0.4 * change(square(shown, 40), none)
 
 
-def test_a_still_camera_never_burns_out(mirror: LiveDreamer) -> None:
-    """Ten minutes of it are in `make bench`."""
+def test_a_still_camera_never_burns_out(dreamer: LiveDreamer) -> None:
+    """`make bench` runs ten minutes of it."""
     with Image.open(EXAMPLES / "coffee.jpg") as photo:
         seen = photo.convert("RGB").resize((48, 36))
     like = ImageStats.of(to_batch([seen]))
-    looks = [ImageStats.of(frame) for frame in dreamed(mirror, [seen] * 160)[20:]]
+    looks = [ImageStats.of(frame) for frame in dream_frames(dreamer, [seen] * 160)[20:]]
     for look in looks:
         assert float(look.contrast / like.contrast.clamp(MIN_CONTRAST)) == pytest.approx(1, abs=0.1)
         assert float(
             look.colourfulness / like.colourfulness.clamp(MIN_COLOURFULNESS)
         ) == pytest.approx(1, abs=0.1)
-    shown = to_batch([mirror.last_pair[1]])
+    shown = to_batch([dreamer.last_pair[1]])
     assert change(shown, to_batch([seen])) > 8  # It dreams.
 
 
 def test_two_who_look_see_nothing_of_each_other(engine: Engine) -> None:
     one, other = [with_square(10)] * 6, [to_pil_image(texture((72, 96), 5))] * 6
-    alone = dreamed(mirror_of(engine), one)
-    shared = mirror_of(engine)
+    alone = dream_frames(make_dreamer(engine), one)
+    shared = make_dreamer(engine)
     first, second = LiveDreamer(shared.render), LiveDreamer(shared.render)
     for left, right, expected in zip(one, other, alone, strict=True):
-        (mine,) = dreamed(first, [left])
-        dreamed(second, [right])
+        (mine,) = dream_frames(first, [left])
+        dream_frames(second, [right])
         assert torch.equal(mine, expected)
 
 
-def test_another_layer_comes_within_a_second(mirror: LiveDreamer) -> None:
+def test_another_layer_comes_within_a_second(dreamer: LiveDreamer) -> None:
     other = RECIPE.with_changes(layer="inception3b")
     mixes = []
 
@@ -119,9 +119,9 @@ def test_another_layer_comes_within_a_second(mirror: LiveDreamer) -> None:
         mixes.append(job.recipes[0].layers)
         return real(job, given)
 
-    real, mirror.render = mirror.render, paint
-    dreamed(mirror, [with_square(10)] * 2)
-    dreamed(mirror, [with_square(10)] * 11, other)
+    real, dreamer.render = dreamer.render, paint
+    dream_frames(dreamer, [with_square(10)] * 2)
+    dream_frames(dreamer, [with_square(10)] * 11, other)
     assert mixes[1] == (("inception4c", 1.0),) and mixes[-1] == (("inception3b", 1.0),)
     shares = [dict(mix).get("inception3b", 0.0) for mix in mixes[1:]]
     assert shares == sorted(shares) and len(set(shares)) > 8
@@ -135,12 +135,12 @@ def test_growth_and_memory_are_the_same_at_any_rate() -> None:
         assert recipe.frame_carry ** (2 * fps) == pytest.approx(np.exp(-1))
 
 
-def test_a_frame_of_another_size_begins_anew(mirror: LiveDreamer) -> None:
-    dreamed(mirror, [with_square(10)] * 2)
-    (shown,) = dreamed(mirror, [with_square(10).resize((50, 67))])
+def test_a_frame_of_another_size_begins_anew(dreamer: LiveDreamer) -> None:
+    dream_frames(dreamer, [with_square(10)] * 2)
+    (shown,) = dream_frames(dreamer, [with_square(10).resize((50, 67))])
     assert shown.shape == (1, 3, 67, 50)
     with pytest.raises(PictureError):
-        mirror.dream_frame(Image.new("RGB", (96, 2)), RECIPE)
+        dreamer.dream_frame(Image.new("RGB", (96, 2)), RECIPE)
 
 
 def test_a_wrong_layer_is_refused_at_once() -> None:
@@ -148,51 +148,53 @@ def test_a_wrong_layer_is_refused_at_once() -> None:
         LiveRecipe(layer="inception9")
 
 
-def test_weights_that_come_to_nothing_are_mixed_too(mirror: LiveDreamer) -> None:
-    dreamed(mirror, [with_square(10)], RECIPE.with_changes(layer="inception3a, inception3b:-1"))
-    dreamed(mirror, [with_square(10)] * 2, RECIPE.with_changes(layer="conv3:0"))
+def test_weights_that_come_to_nothing_are_mixed_too(dreamer: LiveDreamer) -> None:
+    dream_frames(
+        dreamer, [with_square(10)], RECIPE.with_changes(layer="inception3a, inception3b:-1")
+    )
+    dream_frames(dreamer, [with_square(10)] * 2, RECIPE.with_changes(layer="conv3:0"))
 
 
-class Pipes(io.TextIOWrapper):
+class Pipe(io.TextIOWrapper):
     def isatty(self) -> bool:
         return False
 
 
-def piped(
+def run_pipe(
     monkeypatch: pytest.MonkeyPatch, content: bytes, *options: str, size: str = "48x32"
 ) -> tuple[int, bytes]:
-    """The exit code and what comes out of `pipe`, given that on stdin."""
+    """Run `pipe` with that stdin; return the exit code and stdout."""
     out = io.BytesIO()
-    monkeypatch.setattr(sys, "stdin", Pipes(io.BytesIO(content)))
-    monkeypatch.setattr(sys, "stdout", Pipes(out))
+    monkeypatch.setattr(sys, "stdin", Pipe(io.BytesIO(content)))
+    monkeypatch.setattr(sys, "stdout", Pipe(out))
     code = command_line.main(["pipe", "--size", size, *options])
     return code, out.getvalue()
 
 
-def raw(count: int) -> bytes:
+def raw_frames(count: int) -> bytes:
     return to_pil_image(resize_clamped(texture((72, 96), 1), (32, 48))).tobytes() * count
 
 
 def test_the_pipe_gives_a_frame_for_each(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
-    code, out = piped(monkeypatch, raw(3), "--fps", "5", "--layer", "inception3b")
-    assert code == 0 and len(out) == len(raw(3))
+    code, out = run_pipe(monkeypatch, raw_frames(3), "--fps", "5", "--layer", "inception3b")
+    assert code == 0 and len(out) == len(raw_frames(3))
     recipe = LiveRecipe(fps=5, layer="inception3b", max_side=48)
-    seen = Image.frombytes("RGB", (48, 32), raw(1))
-    mirror = mirror_of(engine)
+    seen = Image.frombytes("RGB", (48, 32), raw_frames(1))
+    mirror = make_dreamer(engine)
     assert out == b"".join(mirror.dream_frame(seen, recipe).tobytes() for _ in range(3))
 
 
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
-        (raw(2) + b"half a frame", {}, "stdin ended 12 bytes after 2 frames"),
-        (raw(2) + b"half a frame", {"latest": "yes"}, "stdin ended 12 bytes after 2 frames"),
-        (raw(2), {"size": "48x33"}, "check --size"),
+        (raw_frames(2) + b"half a frame", {}, "stdin ended 12 bytes after 2 frames"),
+        (raw_frames(2) + b"half a frame", {"latest": "yes"}, "stdin ended 12 bytes after 2 frames"),
+        (raw_frames(2), {"size": "48x33"}, "check --size"),
         (b"", {}, "no frames arrived"),
         ((EXAMPLES / "cat.jpg").read_bytes(), {}, "stdin is JPEG"),
-        (raw(1), {"size": "garbage"}, "--size must be as 320x240"),
-        (raw(1), {"size": "0x0"}, "--size must be as 320x240"),
-        (raw(1), {"size": "99999x48"}, "--size must be as 320x240"),
+        (raw_frames(1), {"size": "garbage"}, "--size must be as 320x240"),
+        (raw_frames(1), {"size": "0x0"}, "--size must be as 320x240"),
+        (raw_frames(1), {"size": "99999x48"}, "--size must be as 320x240"),
     ],
 )
 def test_what_the_pipe_cannot_take_is_said_in_one_line(
@@ -203,7 +205,7 @@ def test_what_the_pipe_cannot_take_is_said_in_one_line(
     said: str,
 ) -> None:
     latest = ["--latest"] if options.pop("latest", "") else []
-    code, _ = piped(monkeypatch, content, *latest, **options)
+    code, _ = run_pipe(monkeypatch, content, *latest, **options)
     lines = capsys.readouterr().err.splitlines()
     assert code == 2 and len(lines) == 1 and said in lines[0]
 
@@ -211,11 +213,11 @@ def test_what_the_pipe_cannot_take_is_said_in_one_line(
 def test_the_pipe_ends_quietly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """When who reads has had enough, and at Ctrl-C."""
+    """When the reader closes the pipe, and at Ctrl-C."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as closed:
-        monkeypatch.setattr(sys, "stdin", Pipes(io.BytesIO(raw(2))))
+        monkeypatch.setattr(sys, "stdin", Pipe(io.BytesIO(raw_frames(2))))
         monkeypatch.setattr(sys, "stdout", closed)
         assert command_line.main(["pipe", "--size", "48x32"]) == 0
 
@@ -223,25 +225,25 @@ def test_the_pipe_ends_quietly(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "_read_frames", lambda _: iter(partial(interrupted, None), None))
-    monkeypatch.setattr(sys, "stdout", Pipes(io.BytesIO()))
+    monkeypatch.setattr(sys, "stdout", Pipe(io.BytesIO()))
     assert command_line.main(["pipe", "--size", "48x32"]) == 130
     assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", ["reader", "interrupt"])
 def test_the_pipe_ends_quietly_while_a_camera_goes_on(end: str) -> None:
-    """Its thread waits for a frame at that moment."""
+    """Its thread waits for a frame meanwhile."""
     command = [sys.executable, "-m", "dream", "pipe", "--size", "48x32", "--latest"]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     )
     assert process.stdin and process.stdout and process.stderr
-    process.stdin.write(raw(1))
+    process.stdin.write(raw_frames(1))
     process.stdin.flush()
-    assert len(process.stdout.read(len(raw(1)))) == len(raw(1))
+    assert len(process.stdout.read(len(raw_frames(1)))) == len(raw_frames(1))
     if end == "reader":
         process.stdout.close()
-        process.stdin.write(raw(1))
+        process.stdin.write(raw_frames(1))
         process.stdin.flush()
     else:
         process.send_signal(signal.SIGINT)
@@ -258,8 +260,8 @@ def test_the_pipe_ends_quietly_while_a_camera_goes_on(end: str) -> None:
 def test_pixels_that_look_like_the_head_of_a_file_are_pixels(
     first: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out = piped(monkeypatch, first + raw(2)[len(first) :])
-    assert code == 0 and len(out) == len(raw(2))
+    code, out = run_pipe(monkeypatch, first + raw_frames(2)[len(first) :])
+    assert code == 0 and len(out) == len(raw_frames(2))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +274,7 @@ def test_files_in_the_place_of_raw_frames_are_named(
     file = io.BytesIO(b"YUV4MPEG2 W48 H32 F25:1\n")
     if kind != "Y4M":
         with_square(10).save(file, kind)
-    code, _ = piped(monkeypatch, file.getvalue() + raw(1))
+    code, _ = run_pipe(monkeypatch, file.getvalue() + raw_frames(1))
     assert code == 2 and f"stdin is {name}, but raw frames are needed" in capsys.readouterr().err
 
 

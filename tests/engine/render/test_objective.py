@@ -1,4 +1,4 @@
-"""Objectives add, subtract and scale; each equals what NumPy makes of the same activations."""
+"""Objectives add, subtract and scale; each equals a NumPy reference on the same activations."""
 
 import pickle
 
@@ -25,8 +25,8 @@ from dream.render.objective import (
 
 
 @pytest.fixture
-def seen() -> dict[str, Tensor]:
-    """Activations of two pictures at two layers and the logits."""
+def activations() -> dict[str, Tensor]:
+    """Return activations of two images at two layers, and logits."""
     generator = torch.Generator().manual_seed(2)
     return {
         "a": torch.randn(2, 5, 4, 7, generator=generator),
@@ -35,8 +35,8 @@ def seen() -> dict[str, Tensor]:
     }
 
 
-def test_each_term_equals_numpy(seen: dict[str, Tensor]) -> None:
-    a, fc = seen["a"].numpy(), seen["fc"].numpy()
+def test_each_term_equals_numpy(activations: dict[str, Tensor]) -> None:
+    a, fc = activations["a"].numpy(), activations["fc"].numpy()
     for objective, expected in (
         (energy("a"), (a**2).sum((1, 2, 3)) / 2),
         (channel("a", 3), a[:, 3].mean((1, 2))),
@@ -48,7 +48,7 @@ def test_each_term_equals_numpy(seen: dict[str, Tensor]) -> None:
         (mean("a"), a.mean((1, 2, 3))),
         (absolute("a"), np.abs(a).mean((1, 2, 3))),
         (energy("a", border=1), (a[:, :, 1:-1, 1:-1] ** 2).sum((1, 2, 3)) / 2),
-        # Of four rows one at least must stay of each half; of seven columns one.
+        # The border leaves at least one row of each half of four, and one of seven columns.
         (mean("a", border=8), a[:, :, 1:3, 3:4].mean((1, 2, 3))),
         (
             direction("a", {1: 0.5, 4: -2.0}, border=1),
@@ -57,14 +57,14 @@ def test_each_term_equals_numpy(seen: dict[str, Tensor]) -> None:
         (absolute("fc", border=3), np.abs(fc).mean(1)),
         (logit_margin("fc", 7, 0.4), fc[:, 7] - 0.4 * np.log(np.exp(fc).sum(1))),
     ):
-        assert np.allclose(objective(seen).numpy(), expected, atol=1e-5), objective
+        assert np.allclose(objective(activations).numpy(), expected, atol=1e-5), objective
 
 
-def test_objectives_compose(seen: dict[str, Tensor]) -> None:
+def test_objectives_compose(activations: dict[str, Tensor]) -> None:
     one, two = channel("a", 0), energy("b")
     combined = 2 * one - two * 0.5 + -logit("fc", 1)
-    expected = 2 * one(seen) - 0.5 * two(seen) - seen["fc"][:, 1]
-    assert torch.allclose(combined(seen), expected)
+    expected = 2 * one(activations) - 0.5 * two(activations) - activations["fc"][:, 1]
+    assert torch.allclose(combined(activations), expected)
     assert combined.layers == ("a", "b", "fc")
 
 
@@ -93,20 +93,20 @@ def test_a_blend_counts_each_objective_as_one_on_any_number_of_threads() -> None
         assert all(map(torch.equal, each, gradients[0]))
 
 
-def test_a_batch_gives_each_picture_its_own_objective(seen: dict[str, Tensor]) -> None:
+def test_a_batch_gives_each_picture_its_own_objective(activations: dict[str, Tensor]) -> None:
     batch = BatchObjective((channel("a", 0), energy("b") - logit("fc", 4)))
     assert batch.layers == ("a", "b", "fc")
-    first = channel("a", 0)(seen)[0]
-    second = (energy("b") - logit("fc", 4))(seen)[1]
-    assert torch.allclose(batch(seen), torch.stack([first, second]))
+    first = channel("a", 0)(activations)[0]
+    second = (energy("b") - logit("fc", 4))(activations)[1]
+    assert torch.allclose(batch(activations), torch.stack([first, second]))
 
 
-def test_a_batch_has_the_gradients_of_its_pictures_alone(exact: Network, noise: Tensor) -> None:
+def test_a_batch_has_the_gradients_of_its_pictures_alone(network64: Network, noise: Tensor) -> None:
     pictures = torch.cat([noise, noise.flip(3), noise.flip(2)])
     objectives = (channel("inception3b", 5), energy("conv3"), neuron("inception4a", 285))
-    values, gradients = exact.value_and_grad(BatchObjective(objectives))(pictures)
+    values, gradients = network64.value_and_grad(BatchObjective(objectives))(pictures)
     for place, objective in enumerate(objectives):
-        value, gradient = exact.value_and_grad(objective)(pictures[place : place + 1])
+        value, gradient = network64.value_and_grad(objective)(pictures[place : place + 1])
         assert torch.allclose(values[place], value, rtol=1e-4)
         assert gradient.any()
         assert (gradients[place] - gradient[0]).abs().max() < 1e-5 * gradient.abs().max()

@@ -1,4 +1,4 @@
-"""Octaves end at the full size, keep the proportions, and leave out what is too small."""
+"""Octaves end at the full size, keep the aspect ratio, and skip sizes that are too small."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_octaves_keep_proportions_and_end_at_the_full_size(
     assert sizes[-1] == size
     assert sizes == sorted(sizes)
     for index, (height, width) in enumerate(reversed(sizes)):
-        # Rounded once, from the full size: never more than half a pixel off, however small.
+        # Each size is rounded once from the full size: at most half a pixel off.
         assert abs(height - size[0] / scale**index) <= 0.5
         assert abs(width - size[1] / scale**index) <= 0.5
         assert min(height, width) >= 32
@@ -53,7 +53,7 @@ def test_resizing_averages_instead_of_skipping() -> None:
     stripes = torch.zeros(1, 3, 64, 64)
     stripes[..., ::2] = 1
     small = resize(stripes, (16, 16))
-    # Nearest-neighbour would give all 0 or all 1.
+    # Nearest neighbour would give all 0 or all 1.
     assert (small[..., 2:-2, 2:-2] - 0.5).abs().max() < 0.05
 
 
@@ -81,5 +81,5 @@ def test_a_panorama_that_becomes_too_thin_says_how_large_is_enough(
     if "max_side" in said:
         (job,) = kinds.plan([recipe.with_max_side(1280).with_defaults("cpu", True)], size)
         assert min(job.stages[-1].size) >= 32
-    with pytest.raises(PictureError, match="on each side$"):
-        kinds.plan([recipe.with_defaults("cpu", True)], (20, 800))  # No size is enough.
+    with pytest.raises(PictureError, match=r"on each side$"):
+        kinds.plan([recipe.with_defaults("cpu", True)], (20, 800))  # Every size is too small.

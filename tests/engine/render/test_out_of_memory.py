@@ -1,4 +1,4 @@
-"""What is too much for the memory of a GPU is made one size smaller, and says so."""
+"""An image too large for GPU memory is rendered one size smaller, with a remark."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from dream.page.image_stream import stream_render
 from dream.recipe.motion import MotionRecipe
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES
-from tests.support.videos import panned, steady
+from tests.support.videos import pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
 SAID = "too much for the memory of the GPU at {} pixels a side"
@@ -39,8 +39,8 @@ SQUARE = load_image(CAT)[..., :64, :64]
 
 
 @pytest.fixture
-def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Make room for pictures of so many pixels, and no more."""
+def limit_pixels(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Limit memory to images of so many pixels."""
 
     def make(pixels: int) -> None:
         evaluate = Network.value_and_grad
@@ -61,23 +61,23 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def test_a_dream_is_made_one_size_smaller_and_says_so(
-    engine: Engine, cat: Tensor, quick: DreamRecipe, room: Callable[[int], None]
+    engine: Engine, cat: Tensor, quick: DreamRecipe, limit_pixels: Callable[[int], None]
 ) -> None:
     *_, expected = engine.dream(cat, quick.with_changes(max_side=91))
-    room(91 * 70)
+    limit_pixels(91 * 70)
     before, *_ = frames = list(engine.dream(cat, quick))
     (said,) = {frame.remark for frame in frames} - {""}
     assert said == f"{SAID.format(128)}: made at 91" and not before.remark
     last = frames[-1]
     assert last.finished and last.remark == said and last.done == 1 and last.step == last.total
-    assert last.recipes == expected.recipes  # What a PNG says makes it again.
+    assert last.recipes == expected.recipes  # The recipe in a PNG remakes it.
     assert last.picture().tobytes() == expected.picture().tobytes()
 
 
 def test_what_is_too_much_even_so_is_refused_in_one_line(
-    engine: Engine, cat: Tensor, quick: DreamRecipe, room: Callable[[int], None]
+    engine: Engine, cat: Tensor, quick: DreamRecipe, limit_pixels: Callable[[int], None]
 ) -> None:
-    room(100)
+    limit_pixels(100)
     with pytest.raises(DeviceError, match=f"^{SAID.format(91)}; give a smaller image, or fewer$"):
         list(engine.dream(cat, quick))
     with pytest.raises(DeviceError, match=f"^{SAID.format(64)}, and .*the network needs 32"):
@@ -85,9 +85,9 @@ def test_what_is_too_much_even_so_is_refused_in_one_line(
 
 
 def test_other_pictures_are_made_smaller_too_and_those_already_there_stay(
-    engine: Engine, cat: Tensor, room: Callable[[int], None]
+    engine: Engine, cat: Tensor, limit_pixels: Callable[[int], None]
 ) -> None:
-    room(64 * 64 + 1)
+    limit_pixels(64 * 64 + 1)
     first = ChannelRecipe(channel=3, size=64, steps=2, seed=77)
     kinds = (first, first.with_changes(channel=4, size=90))
     done = [frame for frame in engine.render(engine.plan(kinds)) if frame.finished]
@@ -97,8 +97,10 @@ def test_other_pictures_are_made_smaller_too_and_those_already_there_stay(
     assert last.recipes[0].size == 57 and last.tensor.shape[3] == 57  # type: ignore[attr-defined]
 
 
-def test_a_batch_becomes_smaller_not_longer(engine: Engine, room: Callable[[int], None]) -> None:
-    room(4 * 80 * 80)
+def test_a_batch_becomes_smaller_not_longer(
+    engine: Engine, limit_pixels: Callable[[int], None]
+) -> None:
+    limit_pixels(4 * 80 * 80)
     batch = [ChannelRecipe(channel=each, size=96, steps=1, seed=77) for each in range(4)]
     jobs = engine.plan(batch)
     *_, last = engine.render(jobs)
@@ -146,7 +148,7 @@ def test_a_film_keeps_its_size_and_says_what_to_type(
         inner = evaluate(self, *given, **about)
         return within
 
-    source, out = steady(tmp_path / "in.gif", panned(3)), tmp_path / "out.mp4"
+    source, out = write_video(tmp_path / "in.gif", pan(3)), tmp_path / "out.mp4"
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     command = [recipe.kind, str(source), "-o", str(out), "--recipe", str(tmp_path / "recipe.json")]
     with monkeypatch.context() as patch:
@@ -161,9 +163,9 @@ def test_a_film_keeps_its_size_and_says_what_to_type(
 
 
 def test_live_dreams_become_smaller_and_each_has_its_own_seed(
-    engine: Engine, room: Callable[[int], None]
+    engine: Engine, limit_pixels: Callable[[int], None]
 ) -> None:
-    room(50 * 50)
+    limit_pixels(50 * 50)
     (job,) = engine.plan([LiveRecipe(max_side=64)], (64, 64))
     shown = [
         [frame.picture() for frame in engine.render([replace(job, first_frame=first)], SQUARE)][-1]
@@ -176,13 +178,13 @@ def test_live_dreams_become_smaller_and_each_has_its_own_seed(
 def test_page_and_command_line_say_so_and_the_recipe_is_that_of_the_picture(
     engine: Engine,
     quick: DreamRecipe,
-    room: Callable[[int], None],
+    limit_pixels: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    room(91 * 70)
+    limit_pixels(91 * 70)
     with pytest.warns(UserWarning, match="^Too much for the memory of the GPU at 128 .* at 91"):
         shown = list(stream_render(JobRunner(engine), [quick], CAT))
     assert read_recipe(shown[-1].files[0], DreamRecipe).max_side == 91

@@ -1,4 +1,4 @@
-"""A dream: from the photo, octave by octave, the same each time, and nothing of it left behind."""
+"""Dreams go from the photo octave by octave, repeat exactly, and leave nothing behind."""
 
 import threading
 from itertools import zip_longest
@@ -16,18 +16,14 @@ from dream.render.objective import Energy
 from dream.tensors import resize
 from tests.conftest import (
     EXAMPLES,
-    KNOBS,
+    KNOB_VALUES,
     change,
-    dreamlet,
-    painted,
+    dream_tensor,
+    load_dreamlet,
+    render_recipes,
     whole_network_activation,
 )
-from tools.measure import alike
-
-
-def last(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
-    *_, frame = engine.dream(picture, recipe)
-    return frame.tensor
+from tools.measure import correlation
 
 
 @pytest.mark.parametrize("size", [(300, 451), (33, 517), (32, 32), (129, 67)])
@@ -35,18 +31,18 @@ def test_zero_iterations_give_back_the_picture_exactly(
     size: tuple[int, int], engine: Engine, cat: Tensor
 ) -> None:
     picture = F.interpolate(cat, size=size)
-    assert torch.equal(last(engine, picture, DreamRecipe(iterations=0)), picture)
+    assert torch.equal(dream_tensor(engine, picture, DreamRecipe(iterations=0)), picture)
 
 
 def test_a_step_of_nothing_changes_nothing_that_can_be_seen(engine: Engine, cat: Tensor) -> None:
-    assert change(last(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
+    assert change(dream_tensor(engine, cat, DreamRecipe(step=0, iterations=1)), cat) < 1e-4
 
 
 @pytest.mark.parametrize("name", ["cat", "clouds", "galaxies"])
 def test_intensity_is_visible_and_rises(name: str, engine: Engine) -> None:
     picture = F.interpolate(load_image(EXAMPLES / f"{name}.jpg"), size=(96, 144))
     two, five, nine = (
-        change(last(engine, picture, DreamRecipe(intensity=intensity)), picture)
+        change(dream_tensor(engine, picture, DreamRecipe(intensity=intensity)), picture)
         for intensity in (2, 5, 9)
     )
     assert 5 <= five <= 40
@@ -61,9 +57,9 @@ def test_a_dream_at_defaults_is_plain_to_see(name: str, engine: Engine) -> None:
     assert 5 <= change(frame.tensor, first.tensor) <= 40
 
 
-def test_a_dream_equals_a_plain_loop(exact: Network, cat: Tensor) -> None:
+def test_a_dream_equals_a_plain_loop(network64: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(octaves=3, iterations=2, jitter=0, smoothing=0, max_side=451)
-    *_, frame = painted(exact, [recipe], cat)
+    *_, frame = render_recipes(network64, [recipe], cat)
 
     detail = torch.zeros(1, 3, 1, 1)
     for height, width in ((153, 230), (214, 322), (300, 451)):
@@ -72,7 +68,7 @@ def test_a_dream_equals_a_plain_loop(exact: Network, cat: Tensor) -> None:
         picture = (base + detail).clamp(0, 1)
         for _ in range(2):
             leaf = picture.clone().requires_grad_()
-            seen = whole_network_activation(exact, leaf, "inception4c")
+            seen = whole_network_activation(network64, leaf, "inception4c")
             (gradient,) = torch.autograd.grad(seen.square().sum() / 2, leaf)
             picture = (picture + 1.6 / 255 * gradient / gradient.abs().mean()).clamp(0, 1)
         detail = picture - base
@@ -91,23 +87,25 @@ def test_only_detail_that_there_is_goes_from_octave_to_octave(
 
     monkeypatch.setattr("dream.render.dream.resize", counted)
     recipe = DreamRecipe(octaves=3, iterations=1, max_side=128)
-    *_, frame = painted(network, [recipe], cat)
+    *_, frame = render_recipes(network, [recipe], cat)
     assert frame.finished and len(resized) == 2 and all(detail.any() for detail in resized)
 
 
 def test_the_same_seed_gives_the_same_picture(
     engine: Engine, cat: Tensor, quick: DreamRecipe
 ) -> None:
-    assert torch.equal(last(engine, cat, quick), last(engine, cat, quick))
-    assert not torch.equal(last(engine, cat, quick), last(engine, cat, quick.with_changes(seed=1)))
+    assert torch.equal(dream_tensor(engine, cat, quick), dream_tensor(engine, cat, quick))
+    assert not torch.equal(
+        dream_tensor(engine, cat, quick), dream_tensor(engine, cat, quick.with_changes(seed=1))
+    )
 
 
 def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
-    # In few steps; from step to step they part further, as another seed's do.
-    half = dreamlet(torch.bfloat16)
+    # Few steps: later ones diverge, as with another seed.
+    half = load_dreamlet(torch.bfloat16)
     recipe = DreamRecipe(max_side=128, iterations=3)
     small, whole, rounded, other = (
-        list(painted(each, [knobs], cat))[-1].tensor
+        list(render_recipes(each, [knobs], cat))[-1].tensor
         for each, knobs in (
             (network, recipe.with_changes(iterations=0)),
             (network, recipe),
@@ -116,7 +114,7 @@ def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
         )
     )
     assert not torch.equal(rounded, whole)
-    assert alike(rounded, whole, small) > 0.9 > alike(other, whole, small)
+    assert correlation(rounded, whole, small) > 0.9 > correlation(other, whole, small)
 
 
 def test_frames_tell_how_far_the_dream_has_come(engine: Engine, cat: Tensor) -> None:
@@ -126,9 +124,9 @@ def test_frames_tell_how_far_the_dream_has_come(engine: Engine, cat: Tensor) -> 
     assert [frame.octave for frame in frames[1:]] == [1] * 4 + [2] * 4 + [3] * 4
     done = [frame.done for frame in frames]
     assert done == sorted(done) and (done[0], done[-1]) == (0, 1)
-    # A step in a larger octave is more of the work.
+    # A step of a larger octave is a larger share of the work.
     assert done[12] - done[11] > 1.2 * (done[4] - done[3])
-    assert frames[0].value != frames[0].value  # NaN: nothing was measured yet
+    assert frames[0].value != frames[0].value  # NaN: nothing was measured yet.
     assert all(frame.value > 0 for frame in frames[1:])
     assert frames[4].value > frames[1].value
 
@@ -153,12 +151,17 @@ def test_a_frame_kept_stays_as_it_was(engine: Engine, cat: Tensor, quick: DreamR
 
 def test_the_input_is_left_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
     before = cat.clone()
-    last(engine, cat, quick)
+    dream_tensor(engine, cat, quick)
     assert torch.equal(cat, before)
 
 
 def test_a_large_picture_is_shrunk_in_proportion(engine: Engine, cat: Tensor) -> None:
-    assert last(engine, cat, DreamRecipe(iterations=0, max_side=200)).shape == (1, 3, 133, 200)
+    assert dream_tensor(engine, cat, DreamRecipe(iterations=0, max_side=200)).shape == (
+        1,
+        3,
+        133,
+        200,
+    )
 
 
 def test_the_longest_side_follows_the_device(engine: Engine) -> None:
@@ -179,9 +182,9 @@ def test_what_is_no_recipe_of_a_dream_is_refused(wrong: Any, engine: Engine, cat
     for attempt in (engine.dream, lambda *given: engine.dreams(given[0], [given[1]])):
         with pytest.raises(RecipeError, match="expected a DreamRecipe, not "):
             attempt(cat, wrong)
-    with pytest.raises(RecipeError, match="is not known|must be text"):
+    with pytest.raises(RecipeError, match=r"is not known|must be text"):
         engine.response(cat, wrong)
-    with pytest.raises(RecipeError, match="is not in dreamlet|must be text"):
+    with pytest.raises(RecipeError, match=r"is not in dreamlet|must be text"):
         engine.response(cat, "dreamlet", [wrong])  # type: ignore[arg-type]
 
 
@@ -191,7 +194,7 @@ def test_a_wrong_tensor_is_refused_before_the_first_frame(engine: Engine) -> Non
 
 
 def traces(network: Network) -> list[object]:
-    """All that a dream could leave behind in a network."""
+    """Return everything that a dream could leave behind in a network."""
     modules = list(network.network.modules())
     hooks = [module._forward_hooks or module._backward_hooks for module in modules]
     weights = list(network.network.parameters())
@@ -205,20 +208,20 @@ def test_a_closed_dream_leaves_the_network_as_it_was(
     engine: Engine, cat: Tensor, quick: DreamRecipe
 ) -> None:
     network = engine.network("dreamlet")
-    before, expected = traces(network), last(engine, cat, quick)
+    before, expected = traces(network), dream_tensor(engine, cat, quick)
     frames = engine.dream(cat, quick)
     next(frames), next(frames)
     frames.close()  # type: ignore[attr-defined]
     assert traces(network) == before
     assert torch.is_grad_enabled()
-    assert torch.equal(last(engine, cat, quick), expected)
+    assert torch.equal(dream_tensor(engine, cat, quick), expected)
 
 
 def test_an_error_in_mid_dream_leaves_the_network_as_it_was(
     engine: Engine, cat: Tensor, quick: DreamRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = engine.network("dreamlet")
-    before, expected = traces(network), last(engine, cat, quick)
+    before, expected = traces(network), dream_tensor(engine, cat, quick)
     frames = engine.dream(cat, quick)
     next(frames), next(frames)
 
@@ -230,14 +233,14 @@ def test_an_error_in_mid_dream_leaves_the_network_as_it_was(
         with pytest.raises(RuntimeError, match="in mid-dream"):
             next(frames)
     assert traces(network) == before
-    assert torch.equal(last(engine, cat, quick), expected)
+    assert torch.equal(dream_tensor(engine, cat, quick), expected)
 
 
 def test_two_dreams_step_by_step_equal_the_two_alone(
     engine: Engine, cat: Tensor, quick: DreamRecipe
 ) -> None:
     recipes = [quick, quick.with_changes(layer="inception3b", seed=5)]
-    alone = [last(engine, cat, recipe) for recipe in recipes]
+    alone = [dream_tensor(engine, cat, recipe) for recipe in recipes]
     ends: list[Frame | None] = [None, None]
     for frames in zip_longest(*(engine.dream(cat, recipe) for recipe in recipes)):
         ends = [new or old for new, old in zip(frames, ends, strict=True)]
@@ -248,20 +251,20 @@ def test_two_dreams_step_by_step_equal_the_two_alone(
 def test_two_dreams_in_two_threads_equal_the_two_alone(
     cat: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Threads of Python's own have as many of torch's as they please, and so other bits in bfloat16.
+    # Python threads may get other numbers of torch threads, and so other bits in bfloat16.
     monkeypatch.setenv("DREAM_PRECISION", "float32")
     engine = Engine("cpu")
     recipes = [
         DreamRecipe(max_side=128, seed=seed, layer=layer)
         for seed, layer in enumerate(("inception3b", "inception4c", "inception5a", "inception4a"))
     ]
-    alone = [last(engine, cat, recipe) for recipe in recipes]
+    alone = [dream_tensor(engine, cat, recipe) for recipe in recipes]
     together: dict[int, Tensor] = {}
 
     def work(index: int) -> None:
-        # An engine of its own for every other one, which loads and traces while others dream.
+        # Every other thread has its own engine, which loads and traces while others dream.
         own = engine if index % 2 else Engine("cpu")
-        together[index] = last(own, cat, recipes[index])
+        together[index] = dream_tensor(own, cat, recipes[index])
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(len(recipes))]
     for thread in threads:
@@ -272,17 +275,17 @@ def test_two_dreams_in_two_threads_equal_the_two_alone(
     assert all(torch.equal(together[index], alone[index]) for index in together)
 
 
-def test_an_adam_dream_equals_that_of_torch(exact: Network, cat: Tensor) -> None:
+def test_an_adam_dream_equals_that_of_torch(network64: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(
         rule="adam", octaves=1, iterations=4, step=2.0, jitter=0, smoothing=0, max_side=128
     )
-    *_, frame = painted(exact, [recipe], cat)
+    *_, frame = render_recipes(network64, [recipe], cat)
     picture = F.interpolate(cat, (85, 128), mode="bicubic", antialias=True).clamp(0, 1)
     parameter = torch.nn.Parameter(picture.clone())
     optimizer = torch.optim.Adam([parameter], lr=2 / 255, maximize=True)
     for _ in range(4):
         optimizer.zero_grad()
-        seen = whole_network_activation(exact, parameter, "inception4c")
+        seen = whole_network_activation(network64, parameter, "inception4c")
         (seen.square().sum() / 2).backward()
         optimizer.step()
         parameter.data.clamp_(0, 1)
@@ -291,11 +294,11 @@ def test_an_adam_dream_equals_that_of_torch(exact: Network, cat: Tensor) -> None
 
 
 def test_adam_takes_the_strides_that_its_step_says(engine: Engine, cat: Tensor) -> None:
-    # As the normalised rule at the same knobs, within a factor of two: 20 steps, one octave.
+    # Within a factor of two of the normalised rule at the same knobs: 20 steps, one octave.
     recipe = DreamRecipe(octaves=1, iterations=20, max_side=200)
     small = F.interpolate(cat, (133, 200), mode="bicubic", antialias=True).clamp(0, 1)
     normal, adam = (
-        change(last(engine, cat, recipe.with_changes(rule=rule)), small)
+        change(dream_tensor(engine, cat, recipe.with_changes(rule=rule)), small)
         for rule in ("normalised", "adam")
     )
     assert 0.5 < adam / normal < 2
@@ -305,26 +308,26 @@ def test_coarse_and_fine_octaves_have_layers_of_their_own(network: Network, cat:
     mixed = DreamRecipe(
         layer="inception5a>inception3b", octaves=2, iterations=2, smoothing=0, max_side=128
     )
-    frames = list(painted(network, [mixed], cat))
-    coarse = list(painted(network, [mixed.with_changes(layer="inception5a")], cat))
+    frames = list(render_recipes(network, [mixed], cat))
+    coarse = list(render_recipes(network, [mixed.with_changes(layer="inception5a")], cat))
     assert torch.equal(frames[2].tensor, coarse[2].tensor)
     assert not torch.equal(frames[3].tensor, coarse[3].tensor)
-    # The second octave is one at inception3b that starts from where the first ended.
+    # The second octave dreams at inception3b from where the first ended.
     assert frames[3].value != coarse[3].value
 
 
 @pytest.mark.parametrize("objective", ["norm", "mean", "absolute"])
 def test_every_objective_rises_on_its_way(objective: str, network: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(objective=objective, octaves=1, jitter=0, max_side=128)
-    values = [frame.value for frame in painted(network, [recipe], cat)][1:]
+    values = [frame.value for frame in render_recipes(network, [recipe], cat)][1:]
     assert values[-1] > 1.2 * values[0]
 
 
 def test_laplacian_normalisation_raises_low_frequencies(engine: Engine, cat: Tensor) -> None:
     def coarseness(laplacian: int) -> float:
         recipe = DreamRecipe(laplacian=laplacian, max_side=256, octaves=1)
-        small = last(engine, cat, recipe.with_changes(iterations=0))
-        changed = last(engine, cat, recipe) - small
+        small = dream_tensor(engine, cat, recipe.with_changes(iterations=0))
+        changed = dream_tensor(engine, cat, recipe) - small
         return (F.avg_pool2d(changed, 8).abs().mean() / changed.abs().mean()).item()
 
     assert coarseness(4) > 1.3 * coarseness(1)
@@ -332,10 +335,10 @@ def test_laplacian_normalisation_raises_low_frequencies(engine: Engine, cat: Ten
 
 def test_the_border_of_a_layer_counts_for_nothing(network: Network, cat: Tensor) -> None:
     recipe = DreamRecipe(octaves=1, iterations=1, jitter=0, smoothing=0, max_side=256, border=4)
-    *_, frame = painted(network, [recipe], cat)
+    *_, frame = render_recipes(network, [recipe], cat)
     small = F.interpolate(cat, (170, 256), mode="bicubic", antialias=True).clamp(0, 1)
     changed = (frame.tensor - small).abs().sum(1)[0]
-    *_, whole = painted(network, [recipe.with_changes(border=0)], cat)
+    *_, whole = render_recipes(network, [recipe.with_changes(border=0)], cat)
     without = (whole.tensor - small).abs().sum(1)[0]
     edge = torch.ones_like(changed, dtype=torch.bool)
     edge[12:-12, 12:-12] = False
@@ -346,15 +349,15 @@ TINY = DreamRecipe(octaves=2, iterations=2, max_side=200)
 
 
 def test_every_knob_that_is_no_picture_is_tried_below() -> None:
-    others = {"model", "guide", "mask", "feather"}  # In tests of their own.
-    assert set(KNOBS) == set(knobs(DreamRecipe)) - others
+    others = {"model", "guide", "mask", "feather"}  # These have their own tests.
+    assert set(KNOB_VALUES) == set(knobs(DreamRecipe)) - others
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", KNOB_VALUES)
 def test_every_knob_changes_the_picture(name: str, engine: Engine, cat: Tensor) -> None:
-    # Small pictures have no tiles.
+    # Small images have no tiles.
     recipe = TINY.with_changes(max_side=451) if name == "tile" else TINY
-    without = last(engine, cat, recipe)
-    changed = last(engine, cat, recipe.with_changes(**{name: KNOBS[name]}))
-    # Tiles, each seen in its surroundings, change least.
+    without = dream_tensor(engine, cat, recipe)
+    changed = dream_tensor(engine, cat, recipe.with_changes(**{name: KNOB_VALUES[name]}))
+    # Tiles with their surroundings change least.
     assert without.shape != changed.shape or change(without, changed) > 0.005

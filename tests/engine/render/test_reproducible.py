@@ -1,4 +1,4 @@
-"""The same recipe gives the same picture, bit by bit, on any x86-64 and any number of threads."""
+"""A recipe gives the same image bit by bit on any x86-64 and with any number of threads."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from dream.files import embedded_images
 from dream.networks.convolution import HAS_DETERMINISTIC_ONEDNN
 from dream.recipe import LiveRecipe
 from tests.conftest import EXAMPLES
-from tests.support.remake import AVX2, OTHER_MKL, Job, digest, digests
+from tests.support.remake import AVX2, OTHER_MKL, Job, picture_digest, remake_digests
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,7 +23,7 @@ SMALL = {"max_side": 160, "iterations": 3}
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
-    """All kinds of pictures, with all that goes into them; none of them large."""
+    """Return recipes of all kinds and knobs, all of them small."""
     disc = np.hypot(*(np.mgrid[:300, :451] - np.array([[[150]], [[200]]]))) < 100
     mask = tmp_path_factory.mktemp("same") / "mask.png"
     Image.fromarray((disc * 255).astype(np.uint8)).save(mask)
@@ -35,7 +35,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
         DreamRecipe(guide=guide, objective="texture", pull=0.05, **SMALL),  # type: ignore[arg-type]
         DreamRecipe(rule="adam", octaves=1, iterations=8, smoothing=2.0, max_side=131),
         DreamRecipe(channels="7,12:0.5", keep_colours=True, total_variation=0.5, **SMALL),  # type: ignore[arg-type]
-        DreamRecipe(octaves=1, iterations=8, max_side=448),  # Sums that threads share.
+        DreamRecipe(octaves=1, iterations=8, max_side=448),  # Sums that several threads share.
         DreamRecipe(tile=128, octaves=1, iterations=1, max_side=400),
     ]
     channels = [
@@ -62,12 +62,12 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
 
 
 @pytest.fixture(scope="module")
-def here(jobs: list[Job]) -> list[str]:
-    """The pictures as this processor makes them, with as many threads as these tests have."""
+def local_digests(jobs: list[Job]) -> list[str]:
+    """Return the digests of the images on this processor, with the tests' threads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DREAM_PRECISION", "float32")
         engine = Engine("cpu")
-        return [digest(engine, job) for job in jobs]
+        return [picture_digest(engine, job) for job in jobs]
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def here(jobs: list[Job]) -> list[str]:
     ids=["avx2-one-thread", "another-mkl-three-threads"],
 )
 def test_other_processors_and_threads_make_the_same_bits(
-    threads: int, settings: dict[str, str], jobs: list[Job], here: list[str]
+    threads: int, settings: dict[str, str], jobs: list[Job], local_digests: list[str]
 ) -> None:
-    there = digests(jobs, threads, settings)
+    there = remake_digests(jobs, threads, settings)
     differing = [
         recipe.kind
-        for (recipe, _), ours, theirs in zip(jobs, here, there, strict=True)
+        for (recipe, _), ours, theirs in zip(jobs, local_digests, there, strict=True)
         if ours != theirs
     ]
-    assert not differing and len(set(here)) == len(jobs)
+    assert not differing and len(set(local_digests)) == len(jobs)

@@ -1,4 +1,4 @@
-"""What a layer answers: the ranking is that of the activations, at a spot or all over."""
+"""Responses rank channels by their activations, at a spot or in the whole image."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,12 @@ from tests.conftest import whole_network_activation
 
 
 def test_the_ranking_equals_a_direct_computation(
-    cat: Tensor, exact: Network, monkeypatch: pytest.MonkeyPatch
+    cat: Tensor, network64: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DREAM_PRECISION", "float32")
     response = Engine("cpu").response(cat, "dreamlet", "inception4c")
     shrunk = resize(cat, (298, 448)).clamp(0, 1)
-    activation = whole_network_activation(exact, shrunk, "inception4c")[0].detach().numpy()
+    activation = whole_network_activation(network64, shrunk, "inception4c")[0].detach().numpy()
     for spot, strengths in (
         (None, activation.mean((1, 2))),
         ((0.5, 0.25), activation[:, int(0.25 * activation.shape[1]), activation.shape[2] // 2]),
@@ -60,7 +60,7 @@ def test_the_map_marks_where_a_channel_answers() -> None:
     image = np.asarray(response.overlay_heatmap(1)).astype(int)
     marked, elsewhere = image[4, 60], image[60, 4]
     assert marked[0] > marked[1] + 50 and elsewhere[0] == elsewhere[1] == elsewhere[2]
-    assert response.heatmap(0).max() == 0  # a channel that answers nowhere
+    assert response.heatmap(0).max() == 0  # A channel that is zero everywhere.
 
 
 def test_logits_answer_too(cat: Tensor, engine: Engine) -> None:

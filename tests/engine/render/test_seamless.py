@@ -1,4 +1,4 @@
-"""A seamless dream: no edge stands out where it lies beside itself, across or all around."""
+"""A seamless dream shows no edge when repeated, across or in both directions."""
 
 import pytest
 import torch
@@ -17,9 +17,9 @@ SMALL = {"max_side": 128, "octaves": 2, "iterations": 3}
 
 
 def seam(picture: Tensor, dim: int) -> float:
-    """How much the edges differ along a dimension, in terms of neighbours anywhere in it.
+    """Return the step between opposite edges, relative to the mean step between neighbours.
 
-    The picture is rolled by half, so that the edges lie side by side in its middle.
+    The image is rolled by half, so that the edges meet in its middle.
     """
     half = picture.shape[dim] // 2
     steps = torch.roll(picture, half, dim).diff(dim=dim).abs()
@@ -37,7 +37,7 @@ def test_no_edge_stands_out_where_it_lies_beside_itself(
         *_, frame = engine.dream(cat, recipe)
         pictures[name] = frame.tensor
     seams = {name: [seam(each, dim) for dim in (2, 3)] for name, each in pictures.items()}
-    # The control: those of an ordinary dream do.
+    # Control: an ordinary dream's edges do.
     assert min(seams["none"]) > 2
     assert seams["across"][1] < 1.5 and seams["across"][0] > 2
     assert max(seams["all"]) < 1.5
@@ -51,7 +51,7 @@ def test_edges_are_made_to_meet_and_little_else_changes(cat: Tensor) -> None:
             assert (seam(met, dim) < 1.5) == (dim in around)
         inner = (..., slice(60, -60), slice(90, -90))
         assert change(met[inner], cat[inner]) < 0.5 * change(met, cat)
-    # A panorama, whose sides meet already, stays as it is.
+    # A panorama, whose sides already meet, is unchanged.
     panorama = torch.cat((cat, cat.flip(3)), 3)
     assert change(make_periodic(panorama, (3,)), panorama) < 0.01
     assert make_periodic(cat, ()) is cat
@@ -71,7 +71,7 @@ def test_shrinking_blurring_and_smoothing_go_round(noise: Tensor) -> None:
 
 
 def test_the_gradient_is_that_of_what_goes_on(network: Network, cat: Tensor) -> None:
-    """As that of three copies side by side."""
+    """It equals the gradient of three copies side by side."""
     picture = F.interpolate(cat, (64, 96))
     value_and_grad = network.value_and_grad(energy("conv3"))
     _, gradient = with_wrap_padding(value_and_grad, (3,))(picture)

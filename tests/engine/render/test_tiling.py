@@ -21,16 +21,16 @@ from dream.render.objective import NormalisedBlend, Objective, absolute, energy,
 from dream.render.tiling import GRID_STRIDE, TILE_MARGIN, tile_spans, tiled_value_and_grad
 from dream.render.transform import random_shift, roll
 from tests.conftest import EXAMPLES
-from tests.support.memory import large_dream
+from tests.support.memory import measure_large_dream
 
 
 @pytest.fixture(scope="module")
 def coffee() -> Tensor:
-    """A photo of 600 x 400."""
+    """Return a photo of 600 x 400."""
     return load_image(EXAMPLES / "coffee.jpg")
 
 
-def still(picture: Tensor) -> tuple[int, int]:
+def no_jitter(picture: Tensor) -> tuple[int, int]:
     return 0, 0
 
 
@@ -64,7 +64,9 @@ def test_a_gradient_of_tiles_is_nearly_that_of_the_whole(network: Network, coffe
     value_and_grad = network.value_and_grad(energy("inception4c"))
     generator = torch.Generator().manual_seed(0)
     _, whole = value_and_grad(coffee)
-    _, pieces = tiled_value_and_grad(lambda edges: value_and_grad, 160, still, generator)(coffee)
+    _, pieces = tiled_value_and_grad(lambda edges: value_and_grad, 160, no_jitter, generator)(
+        coffee
+    )
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
 
 
@@ -72,7 +74,7 @@ def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> N
     picture = F.interpolate(noise, (450, 670))
 
     def value_and_grad(seen: Tensor) -> tuple[Tensor, Tensor]:
-        return seen.sum((1, 2, 3)), 2 * seen  # A gradient that says where it was looked for.
+        return seen.sum((1, 2, 3)), 2 * seen  # A gradient that encodes its position.
 
     shift = partial(random_shift, jitter=128, generator=torch.Generator().manual_seed(5))
     for _ in range(4):
@@ -91,11 +93,11 @@ def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
     generator = torch.Generator().manual_seed(0)
     _, whole = network.value_and_grad(objective)(coffee)
     read = tiled_value_and_grad(
-        lambda edges: network.value_and_grad(objective.for_window(edges)), 160, still, generator
+        lambda edges: network.value_and_grad(objective.for_window(edges)), 160, no_jitter, generator
     )
     _, pieces = read(coffee)
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.99
-    # As strong everywhere: at the borders between tiles as within them, at the edges as inside.
+    # Equally strong at tile borders, within tiles, and at the edges.
     strength = [F.avg_pool2d(each.abs().mean(1, keepdim=True), 40) for each in (whole, pieces)]
     share = strength[1] / strength[0].clamp(min=strength[0].mean() / 5)
     share = share[strength[0] > strength[0].mean() / 5]
@@ -109,7 +111,7 @@ def test_a_blend_in_tiles_is_divided_by_what_it_is_worth_in_all_of_the_picture(
     blend = NormalisedBlend(((0.5, energy("inception3b")), (0.5, mean("conv2"))))
     borders = torch.Generator().manual_seed(0)
     whole, pieces = (
-        _image_value_and_grad(network, blend, tile, still, borders, math.inf, False)(picture)[
+        _image_value_and_grad(network, blend, tile, no_jitter, borders, math.inf, False)(picture)[
             1
         ].flatten(1)
         for tile in (0, 160)
@@ -156,9 +158,9 @@ def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
 
     until = time.monotonic() + 0.12
     with pytest.raises(OutOfTime, match="exceeds the time limit; fewer steps"):
-        tiled_value_and_grad(lambda edges: value_and_grad, 128, still, torch.Generator(), until)(
-            picture
-        )
+        tiled_value_and_grad(
+            lambda edges: value_and_grad, 128, no_jitter, torch.Generator(), until
+        )(picture)
     assert len(looked) <= 3
 
 
@@ -173,33 +175,33 @@ def test_tiles_look_at_the_rolled_picture(network: Network, coffee: Tensor) -> N
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
 
 
-def change(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
+def dream_change(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
     *_, frame = engine.dream(picture, recipe)
     return frame.tensor - picture
 
 
-# Its finest octaves are cut: the last one alone, or the last two.
-CUT = DreamRecipe(octaves=2, iterations=3)
+# Tiles are used in the last octave alone, or in the last two.
+TILED_RECIPE = DreamRecipe(octaves=2, iterations=3)
 
 
 @pytest.fixture(scope="module")
-def whole(engine: Engine, coffee: Tensor) -> Tensor:
-    """What a dream changes in the photo, seen whole."""
-    return change(engine, coffee, CUT.with_changes(tile=2048))
+def full_change(engine: Engine, coffee: Tensor) -> Tensor:
+    """Return the change by a dream without tiles."""
+    return dream_change(engine, coffee, TILED_RECIPE.with_changes(tile=2048))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tile", [128, 240])
 def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
-    tile: int, engine: Engine, coffee: Tensor, whole: Tensor
+    tile: int, engine: Engine, coffee: Tensor, full_change: Tensor
 ) -> None:
-    pieces = change(engine, coffee, CUT.with_changes(tile=tile))
-    assert not torch.equal(whole, pieces)
-    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.9
+    pieces = dream_change(engine, coffee, TILED_RECIPE.with_changes(tile=tile))
+    assert not torch.equal(full_change, pieces)
+    assert torch.corrcoef(torch.stack([full_change.flatten(), pieces.flatten()]))[0, 1] > 0.9
     for dim, side in ((2, 400), (3, 600)):
-        # How much steeper the dream is where borders lie on the mean than elsewhere; the picture
-        # itself may be so there.
-        steps = [each.diff(dim=dim).abs().mean((0, 1, 5 - dim)) for each in (pieces, whole)]
+        # How much steeper the dream is at tile borders than elsewhere, on average; the image itself
+        # may be steeper there.
+        steps = [each.diff(dim=dim).abs().mean((0, 1, 5 - dim)) for each in (pieces, full_change)]
         count = math.ceil(side / tile)
         borders = [place * math.ceil(side / count) - 1 for place in range(1, count)]
         near = torch.tensor([border + each for border in borders for each in range(-4, 5)])
@@ -209,19 +211,20 @@ def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
 
 def test_tiles_are_the_same_for_the_same_seed(engine: Engine, coffee: Tensor) -> None:
     recipe = DreamRecipe(tile=200, octaves=1, iterations=2)
-    assert torch.equal(change(engine, coffee, recipe), change(engine, coffee, recipe))
+    assert torch.equal(dream_change(engine, coffee, recipe), dream_change(engine, coffee, recipe))
 
 
 def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
     recipe = DreamRecipe(octaves=1, iterations=2)
     assert torch.equal(
-        change(engine, coffee, recipe), change(engine, coffee, recipe.with_changes(tile=600))
+        dream_change(engine, coffee, recipe),
+        dream_change(engine, coffee, recipe.with_changes(tile=600)),
     )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_dream_of_1536_pixels_takes_less_than_a_gigabyte_and_a_quarter(tmp_path: Path) -> None:
-    # `make bench` tries 4096.
-    peak, _ = large_dream(tmp_path, 1536, "--octaves", "1", "--iterations", "1")
+    # `make bench` measures 4096.
+    peak, _ = measure_large_dream(tmp_path, 1536, "--octaves", "1", "--iterations", "1")
     assert peak * 1024**2 < 1.25e9

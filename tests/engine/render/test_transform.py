@@ -1,4 +1,4 @@
-"""Rolling is undone exactly, shifts stay in bounds, blurring equals a plain convolution."""
+"""Rolls are undone exactly, shifts stay in bounds, and blur equals a plain convolution."""
 
 import math
 from typing import Any
@@ -36,7 +36,7 @@ def test_shifts_reach_the_jitter_and_no_further() -> None:
     shifts = [random_shift(torch.zeros(1, 3, 400, 20), 9, generator) for _ in range(500)]
     down, right = zip(*shifts, strict=True)
     assert (min(down), max(down)) == (-9, 9)
-    assert (min(right), max(right)) == (-5, 5)  # a quarter of the side
+    assert (min(right), max(right)) == (-5, 5)  # A quarter of the side.
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.3, 4.0])
@@ -58,14 +58,14 @@ def test_blur_reads_pictures_smaller_than_its_kernel() -> None:
     assert blur(torch.ones(1, 3, 4, 5), 4.0) == pytest.approx(torch.ones(1, 3, 4, 5))
 
 
-def dot(height: int, width: int, row: int, column: int) -> torch.Tensor:
-    """Black, but for a blob of light a pixel wide."""
+def dot_image(height: int, width: int, row: int, column: int) -> torch.Tensor:
+    """Return a black image with one white pixel."""
     picture = torch.zeros(1, 3, height, width)
     picture[:, :, row, column] = 1
     return picture
 
 
-def brightest(picture: torch.Tensor) -> tuple[int, int]:
+def brightest_pixel(picture: torch.Tensor) -> tuple[int, int]:
     place = int(picture[0, 0].argmax())
     return place // picture.shape[3], place % picture.shape[3]
 
@@ -78,24 +78,24 @@ def test_affine_without_change_gives_the_same_picture(noise: torch.Tensor) -> No
 @pytest.mark.parametrize(
     ("how", "place"),
     [
-        ({"shift": (3, -5)}, (23, 35)),  # down and left
-        ({"angle": math.pi / 2}, (30, 50)),  # what was above the middle goes to its right
+        ({"shift": (3, -5)}, (23, 35)),  # Down and left.
+        ({"angle": math.pi / 2}, (30, 50)),  # What was above the centre goes to its right.
         ({"angle": -math.pi / 2}, (30, 30)),
-        ({"zoom": 2.0}, (10, 40)),  # twice as far from the middle
+        ({"zoom": 2.0}, (10, 40)),  # Twice as far from the centre.
         ({"zoom": 0.5}, (25, 40)),
-        ({"angle": math.pi / 2, "shift": (4, 6)}, (34, 56)),  # turned first, then moved
+        ({"angle": math.pi / 2, "shift": (4, 6)}, (34, 56)),  # Rotated, then shifted.
     ],
 )
 def test_affine_moves_a_known_pixel_where_it_should(
     how: dict[str, Any], place: tuple[int, int]
 ) -> None:
-    # 61 x 81: the middle is the pixel (30, 40), and the light stands ten pixels above it.
+    # 61 x 81: the centre is (30, 40), and the dot is ten pixels above it.
     still: dict[str, Any] = {"angle": 0.0, "zoom": 1.0, "shift": (0.0, 0.0)}
-    moved = affine(dot(61, 81, 20, 40), **(still | how))
+    moved = affine(dot_image(61, 81, 20, 40), **(still | how))
     if how.get("zoom") == 0.5:
-        # Shrunk, a single pixel may fall between samples; its place is a blob's middle.
-        moved = affine(blur(dot(61, 81, 20, 40), 2.0), angle=0, zoom=0.5, shift=(0, 0))
-    assert brightest(moved) == place
+        # When shrunk, a single pixel may fall between samples; a blob's centre shows its place.
+        moved = affine(blur(dot_image(61, 81, 20, 40), 2.0), angle=0, zoom=0.5, shift=(0, 0))
+    assert brightest_pixel(moved) == place
 
 
 def test_affine_equals_a_numpy_bilinear_reading(noise: torch.Tensor) -> None:
@@ -137,9 +137,9 @@ def test_a_random_affine_treats_a_batch_alike_and_follows_the_generator() -> Non
 
 def test_random_affines_stay_within_their_bounds() -> None:
     generator = torch.Generator().manual_seed(0)
-    # Where the middle goes tells the shift; ten degrees, a tenth and eight pixels at most.
-    light = blur(dot(101, 101, 50, 50), 2.0)
-    places = [brightest(random_affine(light, generator)) for _ in range(100)]
+    # The centre shows the shift; at most ten degrees, a tenth and eight pixels.
+    light = blur(dot_image(101, 101, 50, 50), 2.0)
+    places = [brightest_pixel(random_affine(light, generator)) for _ in range(100)]
     down, right = zip(*places, strict=True)
     assert 42 <= min(down) < 46 and 54 < max(down) <= 58
     assert 42 <= min(right) < 46 and 54 < max(right) <= 58
@@ -156,7 +156,7 @@ def test_crops_are_parts_of_the_picture_at_its_size() -> None:
         assert column.max() - column.min() == pytest.approx(0.5, abs=0.02)
         assert column.min() >= 0 and column.max() <= 1
         starts.add(round(column[0].item(), 1))
-    assert {0.0, 0.2, 0.4} <= starts  # from anywhere
+    assert {0.0, 0.2, 0.4} <= starts  # From anywhere.
 
 
 def test_crops_of_a_batch_come_crop_by_crop() -> None:
@@ -174,7 +174,7 @@ def test_bands_are_brought_to_one_strength(size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     fine = torch.randn(2, 3, *size, generator=generator)
     ramp = torch.linspace(-1, 1, size[1]).expand_as(fine)
-    gradient = fine + 0.05 * ramp  # the large shape is drowned
+    gradient = fine + 0.05 * ramp  # The large shape is drowned out.
     even = normalise_pyramid(gradient, 4)
     assert even.shape == gradient.shape and even.isfinite().all()
     if min(size) >= 45:
@@ -183,7 +183,7 @@ def test_bands_are_brought_to_one_strength(size: tuple[int, int]) -> None:
             for each in (gradient, even)
         )
         assert after > 1.5 * before
-    # Strength does not matter, nor what else is in the batch.
+    # Neither strength nor the rest of the batch matters.
     assert torch.allclose(normalise_pyramid(1000 * gradient, 4), even, rtol=1e-3, atol=1e-4)
     assert torch.allclose(normalise_pyramid(gradient[:1], 4), even[:1], atol=1e-5)
 
@@ -204,6 +204,6 @@ def test_where_mirrored_edges_are_missing_the_sampling_runs_on_the_cpu(
     sample = F.grid_sample
     monkeypatch.setattr(F, "grid_sample", noted)
     monkeypatch.setattr(transform, "NO_REFLECTION_DEVICES", ("cuda",))
-    with FakeTensorMode():  # Which has the shapes and devices of a GPU, and no GPU.
+    with FakeTensorMode():  # Meta tensors have the shapes and devices of a GPU without one.
         view = affine(torch.empty(1, 3, 8, 9, device="cuda"), angle=0.1, zoom=1.1, shift=(1, 2))
     assert seen == [("cpu", "cpu")] and view.device.type == "cuda"

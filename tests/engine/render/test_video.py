@@ -1,4 +1,4 @@
-"""A dreamed video: what was dreamed moves along, sound and times stay, and it goes on when cut."""
+"""In a dreamed video the dream moves along, sound and times stay, and it resumes."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -21,13 +21,13 @@ from dream.render.video import backward_flow, in_bounds_mask, warp, warp_previou
 from dream.render.video_job import dream_video_job, render_video
 from dream.tensors import resize_clamped, size_of
 from tests.conftest import change
-from tests.support.videos import beeps_of, panned, steady, turned, with_sound, written
+from tests.support.videos import add_beeps, find_beeps, pan, set_matrix, write_timed, write_video
 
 TINY = {"max_side": 48, "iterations": 1}
 
 
-def dreamed(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tensor]:
-    """The frames (N, 3, H, W) of a video, dreamed."""
+def dream_video(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tensor]:
+    """Dream the frames (N, 3, H, W) of a video."""
     (job,) = engine.plan([recipe], size_of(seen))
     job = replace(job, stages=job.stages * len(seen))
     return [frame.tensor for frame in engine.render([job], seen) if frame.finished]
@@ -35,13 +35,13 @@ def dreamed(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tensor]:
 
 def test_a_flow_leads_from_the_new_frame_back_to_the_old_one(cat: Tensor) -> None:
     photo = resize_clamped(cat, (120, 180))
-    before, seen = photo[..., 10:-10], photo[..., 6:-14]  # Things move to the right by 4.
+    before, seen = photo[..., 10:-10], photo[..., 6:-14]  # The image moves right by 4 pixels.
     flow = backward_flow(before, seen)
     inner = (slice(10, -10), slice(15, -15))
     off = np.hypot(flow[inner][..., 0] + 4, flow[inner][..., 1])
     assert float(np.median(off)) < 0.15
     assert change(warp(before, flow)[(..., *inner)], seen[(..., *inner)]) < 3
-    # What comes in from beyond the edge was nowhere.
+    # The part that enters at the edge has no source.
     assert in_bounds_mask(flow)[..., 20:-20, 2].mean() < 0.1 and in_bounds_mask(flow)[..., 60].all()
 
 
@@ -57,10 +57,10 @@ def test_what_comes_into_sight_begins_anew(cat: Tensor) -> None:
 
 
 def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine: Engine) -> None:
-    seen = to_batch(panned(7, (64, 96), 2.0))
+    seen = to_batch(pan(7, (64, 96), 2.0))
 
     def share_of_flicker(recipe: VideoRecipe) -> float:
-        frames = dreamed(engine, seen, recipe)
+        frames = dream_video(engine, seen, recipe)
         changes = []
         for at in range(3, len(frames)):
             flow = backward_flow(seen[at - 1 : at], seen[at : at + 1])
@@ -73,18 +73,18 @@ def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine:
     assert together < 0.5 * alone
 
 
-UNSTEADY = [Fraction(at, 20) for at in (0, 2, 3, 12, 13, 30, 32, 38)]
+UNEVEN_TIMES = [Fraction(at, 20) for at in (0, 2, 3, 12, 13, 30, 32, 38)]
 
 
 @pytest.mark.parametrize(
     ("times", "base"),
-    [([Fraction(at, 24) for at in range(8)], 24), (UNSTEADY, 20)],
+    [([Fraction(at, 24) for at in range(8)], 24), (UNEVEN_TIMES, 20)],
     ids=["steady", "variable"],
 )
 def test_a_dreamed_video_has_the_times_and_the_recipe(
     times: list[Fraction], base: int, engine: Engine, tmp_path: Path
 ) -> None:
-    path = written(tmp_path / "in.mp4", panned(7), times, Fraction(1, base))
+    path = write_timed(tmp_path / "in.mp4", pan(7), times, Fraction(1, base))
     out = tmp_path / "out.mp4"
     options = ["--max-side", "48", "--iterations", "1"]
     assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
@@ -99,19 +99,19 @@ def test_a_dreamed_video_has_the_times_and_the_recipe(
     [("mp4", "aac", "mp4"), ("webm", "libopus", "mp4"), ("mp4", "aac", "webm")],
 )
 def test_sound_is_there_and_in_step(source: str, codec: str, ending: str, tmp_path: Path) -> None:
-    video = steady(tmp_path / f"silent.{source}", panned(24), Fraction(12))
-    path = with_sound(tmp_path / f"in.{source}", video, [0.5, 1.25], codec)
-    heard = beeps_of(path)
+    video = write_video(tmp_path / f"silent.{source}", pan(24), Fraction(12))
+    path = add_beeps(tmp_path / f"in.{source}", video, [0.5, 1.25], codec)
+    heard = find_beeps(path)
     assert heard == pytest.approx([0.5, 1.25], abs=0.03)
     out = tmp_path / f"out.{ending}"
     options = ["--max-side", "48", "--iterations", "1"]
     assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
-    assert beeps_of(out) == pytest.approx(heard, abs=0.01)
+    assert find_beeps(out) == pytest.approx(heard, abs=0.01)
     assert float(read_video_info(out).times[-1]) == pytest.approx(2, abs=0.001)
 
 
-def damaged(video: Path, packets: range) -> Path:
-    """The same video with nonsense for those packets of its sound, in place."""
+def damage_audio(video: Path, packets: range) -> Path:
+    """Overwrite those audio packets of a video with nonsense, in place."""
     content = bytearray(video.read_bytes())
     with av.open(str(video)) as container:
         sound = [packet for packet in container.demux(audio=0) if packet.size]
@@ -124,19 +124,19 @@ def damaged(video: Path, packets: range) -> Path:
 
 @pytest.mark.parametrize("ending", ["webm", "mp4"])
 def test_damaged_sound_costs_no_film(ending: str, tmp_path: Path) -> None:
-    silent = steady(tmp_path / "silent.mp4", panned(24), Fraction(12))
-    path = damaged(with_sound(tmp_path / "in.mp4", silent, [0.5, 1.5]), range(40, 44))
-    out = finished(tmp_path / f"out.{ending}", path)
+    silent = write_video(tmp_path / "silent.mp4", pan(24), Fraction(12))
+    path = damage_audio(add_beeps(tmp_path / "in.mp4", silent, [0.5, 1.5]), range(40, 44))
+    out = write_with_audio(tmp_path / f"out.{ending}", path)
     assert not out.remark and read_video_info(out.path).frame_count == 2
-    if ending == "webm":  # An MP4 has it as it was, damage and all.
-        assert beeps_of(out.path)[0] == pytest.approx(0.5, abs=0.03)
+    if ending == "webm":  # An MP4 copies the audio unchanged, damage included.
+        assert find_beeps(out.path)[0] == pytest.approx(0.5, abs=0.03)
 
 
-def finished(path: Path, source: Path) -> VideoWriter:
-    """A film of two seconds, with the sound of that video."""
+def write_with_audio(path: Path, source: Path) -> VideoWriter:
+    """Write a video of two seconds with the sound of another one."""
     film = VideoWriter(path, VideoRecipe(), (48, 64), Fraction(1), Fraction(1))
     with film.open_part(Fraction(0)) as part:
-        for at, image in enumerate(panned(2)):
+        for at, image in enumerate(pan(2)):
             part.add(image, Fraction(at), Fraction(1))
     assert film.finish(read_video_info(source))
     film.discard_parts()
@@ -146,8 +146,8 @@ def finished(path: Path, source: Path) -> VideoWriter:
 def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    silent = steady(tmp_path / "silent.mp4", panned(4))
-    unknown = with_sound(tmp_path / "law.mov", silent, [], "pcm_alaw")
+    silent = write_video(tmp_path / "silent.mp4", pan(4))
+    unknown = add_beeps(tmp_path / "law.mov", silent, [], "pcm_alaw")
     out = tmp_path / "out.mp4"
     options = ["-o", str(out), "--max-side", "48", "--iterations", "1"]
     assert command_line.main(["video", str(unknown), *options]) == 0
@@ -163,15 +163,15 @@ def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
             patch.setattr("dream.commands.videos.show_progress_bar", stopped)
             assert command_line.main(["video", str(unknown), *options]) == code
         assert capsys.readouterr().err.startswith(said) and read_video_info(out).frame_count < 4
-    assert not finished(tmp_path / "out.gif", unknown).remark  # A GIF has no sound at all.
-    heard = with_sound(tmp_path / "in.mp4", silent, [0.05])
+    assert not write_with_audio(tmp_path / "out.gif", unknown).remark  # A GIF has no sound.
+    heard = add_beeps(tmp_path / "in.mp4", silent, [0.05])
 
     def fails(*_: Any) -> Any:
         raise PictureError("in.mp4 is damaged")
         yield
 
     monkeypatch.setattr(film_module, "_encode_audio", fails)
-    without = finished(tmp_path / "out.webm", heard)
+    without = write_with_audio(tmp_path / "out.webm", heard)
     assert (
         read_video_info(without.path).frame_count == 2
         and not read_video_info(without.path).has_audio
@@ -180,11 +180,11 @@ def test_a_film_whose_sound_cannot_be_had_is_there_without_it_and_says_so(
 
 
 def test_sound_of_one_channel_stays_of_one(tmp_path: Path) -> None:
-    silent = steady(tmp_path / "silent.mp4", panned(24), Fraction(12))
-    with av.open(str(with_sound(tmp_path / "in.mov", silent, [0.5], "alac"))) as container:
+    silent = write_video(tmp_path / "silent.mp4", pan(24), Fraction(12))
+    with av.open(str(add_beeps(tmp_path / "in.mov", silent, [0.5], "alac"))) as container:
         channels = [container.streams.audio[0].codec_context.layout.nb_channels]
     for ending in ("mp4", "webm"):
-        out = finished(tmp_path / f"out.{ending}", tmp_path / "in.mov").path
+        out = write_with_audio(tmp_path / f"out.{ending}", tmp_path / "in.mov").path
         with av.open(str(out)) as container:
             channels.append(container.streams.audio[0].codec_context.layout.nb_channels)
     assert channels[1:] == [channels[0]] * 2 and channels[0] == 1
@@ -193,8 +193,8 @@ def test_sound_of_one_channel_stays_of_one(tmp_path: Path) -> None:
 def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
     engine: Engine, tmp_path: Path
 ) -> None:
-    silent = steady(tmp_path / "silent.mp4", panned(14), Fraction(5))
-    video = read_video_info(with_sound(tmp_path / "in.mp4", silent, [0.4, 2.0]))
+    silent = write_video(tmp_path / "silent.mp4", pan(14), Fraction(5))
+    video = read_video_info(add_beeps(tmp_path / "in.mp4", silent, [0.4, 2.0]))
     (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
     reel = dream_video_job(job, video)
 
@@ -213,13 +213,13 @@ def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
 
     whole = paint("whole.mp4", 1000)
     cut = paint("cut.mp4", 9)
-    assert read_video_info(cut).frame_count == 7 and len(beeps_of(cut)) == 1
+    assert read_video_info(cut).frame_count == 7 and len(find_beeps(cut)) == 1
     assert paint("cut.mp4", 1000).read_bytes() == whole.read_bytes()
-    assert len(beeps_of(whole)) == 2
+    assert len(find_beeps(whole)) == 2
 
 
 def test_a_phones_video_is_dreamed_upright(tmp_path: Path) -> None:
-    path = turned(tmp_path / "phone.mp4", steady(tmp_path / "flat.mp4", panned(3)))
+    path = set_matrix(tmp_path / "phone.mp4", write_video(tmp_path / "flat.mp4", pan(3)))
     out = tmp_path / "out.gif"
     options = ["--max-side", "64", "--iterations", "1"]
     assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
@@ -229,10 +229,10 @@ def test_a_phones_video_is_dreamed_upright(tmp_path: Path) -> None:
 def test_a_bad_video_ends_in_one_line_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = steady(tmp_path / "one.mp4", panned(1))
+    one = write_video(tmp_path / "one.mp4", pan(1))
     sound = tmp_path / "sound.mp4"
-    with_sound(tmp_path / "both.mp4", steady(tmp_path / "silent.mp4", panned(9)), [0.1])
-    only_sound(tmp_path / "both.mp4", sound)
+    add_beeps(tmp_path / "both.mp4", write_video(tmp_path / "silent.mp4", pan(9)), [0.1])
+    copy_audio(tmp_path / "both.mp4", sound)
     there = sorted(tmp_path.iterdir())
     for path, said in {
         one: "one.mp4 has one frame; use it as an image, not as a video",
@@ -243,7 +243,7 @@ def test_a_bad_video_ends_in_one_line_and_leaves_nothing(
     assert sorted(tmp_path.iterdir()) == there
 
 
-def only_sound(video: Path, path: Path) -> None:
+def copy_audio(video: Path, path: Path) -> None:
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         own = source.streams.audio[0]
         stream = target.add_stream_from_template(own)
@@ -254,7 +254,7 @@ def only_sound(video: Path, path: Path) -> None:
 
 
 def test_a_video_is_split_where_memory_or_a_second_ends(engine: Engine, tmp_path: Path) -> None:
-    video = read_video_info(steady(tmp_path / "in.mp4", panned(9), Fraction(4)))
+    video = read_video_info(write_video(tmp_path / "in.mp4", pan(9), Fraction(4)))
     (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
     reel = dream_video_job(job, video)
     assert list(reel.split_parts()) == [(0, 4), (4, 8), (8, 9)]

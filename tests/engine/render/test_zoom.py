@@ -1,5 +1,6 @@
-"""An endless zoom: as fast as asked for at any rate, as bright at the end, and cut anywhere."""
+"""A zoom has its speed at any frame rate, stays bright, and can be interrupted anywhere."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -22,21 +23,21 @@ from dream.render.transform import affine, blur
 from dream.render.video_job import render_video, zoom_video_job
 from dream.render.zoom import ImageStats
 from dream.tensors import luminance, size_of
-from tests.conftest import EXAMPLES, ROOT, change, dreamlet
-from tools.measure import alike
+from tests.conftest import EXAMPLES, ROOT, change, load_dreamlet
+from tools.measure import correlation
 
 CAT = str(EXAMPLES / "cat.jpg")
 TINY = {"max_side": 48, "iterations": 1}
 
 
-def frames(engine: Engine, photo: Tensor, recipe: ZoomRecipe) -> list[Tensor]:
+def zoom_frames(engine: Engine, photo: Tensor, recipe: ZoomRecipe) -> list[Tensor]:
     return [frame.tensor for frame in engine.zoom(photo, recipe) if frame.finished]
 
 
-def enlarged(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
-    """How many times larger things are in the second picture, by what fits its middle best.
+def measure_zoom(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
+    """Return how many times larger the second image shows things, by the best fit of its middle.
 
-    By brightness alone: colours and contrast are held, whatever comes into sight.
+    Uses brightness alone, since a zoom keeps colours and contrast.
     """
     before, after, fits = luminance(before), luminance(after), {}
     for step in range(100, 400):
@@ -44,7 +45,7 @@ def enlarged(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
         moved = affine(before, angle=angle, zoom=zoom, shift=(0, 0))
         height, width = size_of(after)
         inner = (..., slice(height // 6, -height // 6), slice(width // 6, -width // 6))
-        fits[zoom] = alike(moved[inner], after[inner], torch.zeros(1))
+        fits[zoom] = correlation(moved[inner], after[inner], torch.zeros(1))
     return max(fits, key=lambda zoom: fits[zoom])
 
 
@@ -52,15 +53,15 @@ def enlarged(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
 def test_a_second_zooms_as_far_as_asked_for_at_any_rate(fps: int, engine: Engine) -> None:
     photo = blur(F.interpolate(load_image(CAT), (72, 108)), 2.0)
     recipe = ZoomRecipe(seconds=1 + 1 / fps, fps=fps, zoom=2.2, step=0, iterations=1, max_side=108)
-    first, *_, last = frames(engine, photo, recipe)
-    assert enlarged(first, last) == pytest.approx(2.2, rel=0.03)
+    first, *_, last = zoom_frames(engine, photo, recipe)
+    assert measure_zoom(first, last) == pytest.approx(2.2, rel=0.03)
 
 
 def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tensor) -> None:
     recipe = ZoomRecipe(
         seconds=1.1, fps=10, zoom=1.0, rotation=40, right=0.1, down=-0.05, step=0, max_side=96
     )
-    first, *_, last = frames(engine, cat, recipe)
+    first, *_, last = zoom_frames(engine, cat, recipe)
 
     def fit(degrees: float, right: float, down: float) -> float:
         height, width = size_of(first)
@@ -88,7 +89,7 @@ def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> No
     recipe = ZoomRecipe(seconds=12.5, fps=24, max_side=48, iterations=1)
     looks = [
         ImageStats.of(each)
-        for each in frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
+        for each in zoom_frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
     ]
     assert len(looks) == 300
     for at in (60, 100, 200, 299):
@@ -96,16 +97,16 @@ def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> No
         assert looks[at].colourfulness.item() == pytest.approx(
             looks[29].colourfulness.item(), rel=0.05
         )
-    # What was dull is not any more.
+    # The dull image has gained contrast.
     assert looks[29].contrast.item() > 0.19
 
 
 def test_a_zoom_dreams_and_never_comes_to_rest(engine: Engine, cat: Tensor) -> None:
     recipe = ZoomRecipe(seconds=1, fps=8, max_side=96, iterations=2)
-    dreamed = frames(engine, cat, recipe)
-    still = frames(engine, cat, recipe.with_changes(step=0))
+    dreamed = zoom_frames(engine, cat, recipe)
+    still = zoom_frames(engine, cat, recipe.with_changes(step=0))
     assert change(dreamed[-1], still[-1]) > 5
-    assert all(change(one, next) > 2 for one, next in zip(dreamed, dreamed[1:], strict=False))
+    assert all(change(one, next) > 2 for one, next in itertools.pairwise(dreamed))
 
 
 def test_between_key_frames_layers_and_seeds_change_over() -> None:
@@ -118,7 +119,7 @@ def test_between_key_frames_layers_and_seeds_change_over() -> None:
 
 
 def test_a_blend_pulls_as_its_shares_say_whatever_the_layers_answer(cat: Tensor) -> None:
-    network, picture = dreamlet(), F.interpolate(cat, (64, 96))
+    network, picture = load_dreamlet(), F.interpolate(cat, (64, 96))
     low, high = energy("conv3"), 1e6 * energy("inception4c")
 
     def gradient(objective: NormalisedBlend) -> Tensor:
@@ -173,7 +174,7 @@ def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
 
     assert paint("whole.mp4", 1000)
     assert not paint("cut.mp4", 9)
-    # It has what was painted when it was stopped, and plays.
+    # It holds the frames finished before the stop, and plays.
     assert read_video_info(tmp_path / "cut.mp4").frame_count == 7
     assert not paint("cut.mp4", 3) and paint("cut.mp4", 1000)
     whole, cut = (tmp_path / f"{name}.mp4" for name in ("whole", "cut"))
@@ -185,7 +186,7 @@ def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
     ] == Fraction(13, 5)
     assert read_recipe(whole) == engine.settle(recipe)
     shown = to_batch(list(read_frames(video, video.size)))
-    for seen, frame in zip(shown.split(1), frames(engine, cat, recipe), strict=True):
+    for seen, frame in zip(shown.split(1), zoom_frames(engine, cat, recipe), strict=True):
         assert change(seen, frame) < 8
 
 
@@ -230,9 +231,9 @@ def test_a_plan_makes_nothing_for_each_frame_that_is_alike(layer: str, engine: E
 
 
 def test_a_frame_is_a_dream_of_the_one_before(engine: Engine, cat: Tensor) -> None:
-    """The first one, that of the photo: an ordinary dream of few steps."""
-    first, *_ = frames(engine, cat, ZoomRecipe(seconds=0.1, fps=10, max_side=96, iterations=3))
+    """The first frame is an ordinary dream of the photo in few steps."""
+    first, *_ = zoom_frames(engine, cat, ZoomRecipe(seconds=0.1, fps=10, max_side=96, iterations=3))
     recipe = DreamRecipe(octaves=1, iterations=3, step=1.5, max_side=96)
     start, *_, dreamed = engine.dream(cat, recipe)
     assert first.shape == dreamed.tensor.shape
-    assert alike(first, dreamed.tensor, start.tensor) > 0.8
+    assert correlation(first, dreamed.tensor, start.tensor) > 0.8
