@@ -462,7 +462,7 @@ def test_a_bad_channel_ends_in_one_line(
 
 def test_a_spot_outside_of_the_photo_ends_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("top", CAT, "--spot", "2", "0.5") == 2
-    assert "the spot must lie in the picture" in capsys.readouterr().err
+    assert "the spot must be 0 to 1 across" in capsys.readouterr().err
 
 
 CLASS = ["class", "--size", "64", "--steps", "4"]

@@ -31,7 +31,7 @@ def test_the_ranking_equals_a_direct_computation(
 
 
 def test_a_spot_outside_is_refused(cat: Tensor, engine: Engine) -> None:
-    with pytest.raises(RecipeError, match="the spot must lie in the picture"):
+    with pytest.raises(RecipeError, match="the spot must be 0 to 1 across"):
         engine.response(cat).top(3, (1.2, 0.5))
 
 
