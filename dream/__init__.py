@@ -28,7 +28,7 @@ from dream.recipe import (
     VideoRecipe,
     ZoomRecipe,
 )
-from dream.render.loop import Frame
+from dream.render.job_loop import Frame
 
 __all__ = [
     "ChannelRecipe",

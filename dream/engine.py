@@ -28,9 +28,9 @@ from dream.recipe.motion import MotionRecipe
 from dream.render import class_image, cost, kinds
 from dream.render.class_image import Verdict
 from dream.render.cpu_threads import CpuThreads
-from dream.render.loop import Ascents, Frame, run_jobs
+from dream.render.job_loop import Ascents, Frame, run_jobs
+from dream.render.layer_response import LayerResponse
 from dream.render.plan import AnyJob, Job, Stage
-from dream.render.response import LayerResponse
 from dream.tensors import Size, check_image, limit_size, resize_clamped, size_of
 
 DEFAULT_MODEL_CACHE_GB = 4.0

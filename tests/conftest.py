@@ -25,7 +25,7 @@ from dream.networks.convolution import HAS_DETERMINISTIC_ONEDNN
 from dream.networks.network import Network
 from dream.recipe import Recipe
 from dream.render import kinds
-from dream.render.loop import run_jobs
+from dream.render.job_loop import run_jobs
 from dream.tensors import size_of
 from tests.support.server import run_app
 

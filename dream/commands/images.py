@@ -36,8 +36,8 @@ from dream.recipe.knob import knobs
 from dream.recipe.variations import parse_integers, parse_names, variations
 from dream.render.channel import silent_channels_message
 from dream.render.class_image import Verdict
-from dream.render.loop import Frame
-from dream.render.response import COUNT_KNOB
+from dream.render.job_loop import Frame
+from dream.render.layer_response import COUNT_KNOB
 from dream.tensors import to_tensor
 
 START_PHOTO_HELP = "start from this photo instead of noise"

@@ -15,8 +15,8 @@ from dream.commands.options import Command, add_recipe_options, build_engine, bu
 from dream.commands.progress import CommandInterruptedError, discard_stdout, download_with_progress
 from dream.errors import PictureError, describe_value
 from dream.recipe import LiveRecipe
+from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
-from dream.render.loop import to_batch
 from dream.tensors import Size
 
 SIDE_LIMITS = (32, 4096)

@@ -11,7 +11,7 @@ from torch import Tensor
 from dream.engine import Engine
 from dream.networks.download import DownloadProgress
 from dream.recipe import Recipe
-from dream.render.loop import Frame
+from dream.render.job_loop import Frame
 from dream.tensors import size_of
 
 BAR_WIDTH = 30

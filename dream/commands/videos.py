@@ -29,7 +29,7 @@ from dream.files.image import load_image
 from dream.files.video_reader import read_video_info
 from dream.files.video_writer import OUTPUT_FORMATS, VideoWriter, file_sha256
 from dream.recipe import DreamRecipe, VideoRecipe, ZoomRecipe
-from dream.render.loop import to_batch
+from dream.render.job_loop import to_batch
 from dream.render.making_of import (
     FPS_KNOB,
     SECONDS_KNOB,

@@ -29,7 +29,6 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from dream.errors import DreamError, PictureError, first_line
-from dream.files.decoder_answers import AnswerError, convert_invalid_answers
 from dream.files.decoder_process import (
     END,
     ERROR,
@@ -40,6 +39,7 @@ from dream.files.decoder_process import (
     PIXELS,
     READERS,
 )
+from dream.files.decoder_protocol import AnswerError, convert_invalid_answers
 from dream.files.limited_reader import (
     MAX_FILE_BYTES,
     Answers,

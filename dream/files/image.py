@@ -23,7 +23,7 @@ from dream.errors import PictureError, RecipeError, first_line
 from dream.files.atomic import atomic_write
 from dream.files.colour import CHUNK_ROWS
 from dream.files.decoder import read_in_decoder, wait_for_turn
-from dream.files.decoder_answers import next_answer, to_pixels, to_rgb_image
+from dream.files.decoder_protocol import next_answer, to_pixels, to_rgb_image
 from dream.files.limited_reader import PathOrFile, display_name, regular_file, unreadable_error
 from dream.files.pixels import MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXELS, MAX_SIDE
 from dream.files.provenance import XMP_KEY, provenance_xmp

@@ -15,9 +15,9 @@ from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError, to_printable_line
-from dream.page.addresses import public_address
 from dream.page.call_limits import CallLimits, CallQueue, check_session, thread_limiter
-from dream.page.event_values import INVALID_VALUE, check_event, check_text, check_value
+from dream.page.event_checks import INVALID_VALUE, check_event, check_text, check_value
+from dream.page.ip_addresses import public_address
 
 # Limit for an upload and for a file behind a link.
 MAX_UPLOAD_BYTES = 50_000_000

@@ -19,7 +19,7 @@ from dream.page.image_stream import (
 )
 from dream.recipe import Recipe
 from dream.recipe.channel import ChannelRecipe, evenly_spaced_channels, parse_channels
-from dream.render.response import LayerResponse
+from dream.render.layer_response import LayerResponse
 from dream.service.job_runner import JobRunner
 
 PLACEHOLDER_SIDE = 160

@@ -24,8 +24,8 @@ from dream.networks import catalogue
 from dream.page import status_line
 from dream.recipe import ClassRecipe, Recipe
 from dream.render.class_image import Verdict
-from dream.render.loop import Frame
-from dream.render.response import ChannelResponse, LayerResponse
+from dream.render.job_loop import Frame
+from dream.render.layer_response import ChannelResponse, LayerResponse
 from dream.service.job_runner import JobRunner
 
 # Previews kept behind the current one: about ten seconds of them, for slow connections.

@@ -13,7 +13,7 @@ from dream.errors import DreamError
 from dream.networks.download import DownloadProgress
 from dream.networks.model_card import ModelCard
 from dream.recipe import DreamRecipe
-from dream.render.loop import Frame
+from dream.render.job_loop import Frame
 
 DOWNLOAD_STATUS_SECONDS = 0.4
 STOPPED = "Stopped."

@@ -17,7 +17,7 @@ from dream.recipe.dream import DreamRecipe
 from dream.render import dream
 from dream.render.ascent import Adam, redirect_first_steps
 from dream.render.canvas import CANVASES
-from dream.render.loop import Ascent, Ascents
+from dream.render.job_loop import Ascent, Ascents
 from dream.render.objective import BatchObjective, Objective, channel, neuron
 from dream.render.plan import Job, Stage
 from dream.render.transform import random_affine

@@ -18,7 +18,7 @@ from dream.recipe import imagenet_classes
 from dream.recipe.class_image import ClassRecipe
 from dream.render.ascent import Adam, ImageFunction, NormalisedStep, Optimizer, SmoothedGradient
 from dream.render.canvas import Canvas, FourierCanvas, PhaseCanvas, RawPixelCanvas
-from dream.render.loop import Ascent, Ascents, identity
+from dream.render.job_loop import Ascent, Ascents, identity
 from dream.render.objective import Objective, logit, logit_margin, squared_norm
 from dream.render.octave import sizes_of
 from dream.render.plan import Job, Stage

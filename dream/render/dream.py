@@ -28,7 +28,7 @@ from dream.render.ascent import (
 )
 from dream.render.constraints import ConstrainedOptimizer, OctaveBase
 from dream.render.guide import centred_guide
-from dream.render.loop import Ascent, Ascents, identity
+from dream.render.job_loop import Ascent, Ascents, identity
 from dream.render.objective import (
     AnyObjective,
     NormalisedBlend,

@@ -21,7 +21,7 @@ from dream.recipe import (
     ZoomRecipe,
 )
 from dream.render import channel, class_image, dream, live, video, zoom
-from dream.render.loop import Ascents
+from dream.render.job_loop import Ascents
 from dream.render.plan import AnyJob
 from dream.tensors import Size
 

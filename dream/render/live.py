@@ -18,7 +18,7 @@ from dream.networks.network import Network
 from dream.recipe.base import SEED_LIMIT
 from dream.recipe.live import LiveRecipe
 from dream.render.dream import dream_ascents, dream_objective, plan_octaves, require_photo
-from dream.render.loop import Ascents
+from dream.render.job_loop import Ascents
 from dream.render.objective import NormalisedBlend
 from dream.render.plan import Job
 from dream.render.video import warp_previous_dream

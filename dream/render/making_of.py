@@ -12,7 +12,7 @@ from PIL import Image
 from dream.files.video_writer import VideoWriter, convert_write_errors
 from dream.recipe.knob import Knob
 from dream.recipe.zoom import exact_frame_rate
-from dream.render.loop import Frame
+from dream.render.job_loop import Frame
 from dream.tensors import Size, even_size, limit_size
 
 # Pixels of a video's longest side.

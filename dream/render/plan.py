@@ -1,7 +1,7 @@
 """Jobs and their stages, planned before a network is loaded.
 
-Planning checks a recipe, `dream.render.loop` runs the stages, and `dream.render.cost` sums their
-cost.
+Planning checks a recipe, `dream.render.job_loop` runs its stages, and `dream.render.cost` sums
+their cost.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch import Tensor
 from dream.networks.network import Network
 from dream.recipe.video import VideoRecipe
 from dream.render.dream import dream_ascents, plan_octaves, require_photo
-from dream.render.loop import Ascents
+from dream.render.job_loop import Ascents
 from dream.render.octave import sizes_of
 from dream.render.plan import Job
 from dream.render.transform import quantise_8bit

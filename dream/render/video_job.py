@@ -15,7 +15,7 @@ from torch import Tensor
 from dream.files.video_info import VideoInfo
 from dream.files.video_reader import read_frames
 from dream.files.video_writer import VideoWriter
-from dream.render.loop import Frame
+from dream.render.job_loop import Frame
 from dream.render.plan import AnyJob
 from dream.tensors import Size, resize_clamped, to_pil_image
 

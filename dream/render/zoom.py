@@ -26,7 +26,7 @@ from dream.render.dream import (
     plan_octaves,
     require_photo,
 )
-from dream.render.loop import Ascents
+from dream.render.job_loop import Ascents
 from dream.render.objective import NormalisedBlend
 from dream.render.octave import sizes_of
 from dream.render.plan import Job, Stage

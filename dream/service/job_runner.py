@@ -29,10 +29,10 @@ from dream.files.video_writer import VideoWriter
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import read_env_number
 from dream.render.class_image import Verdict
+from dream.render.job_loop import Frame, to_batch
+from dream.render.layer_response import LayerResponse
 from dream.render.live import LiveDreamer
-from dream.render.loop import Frame, to_batch
 from dream.render.plan import AnyJob, Job
-from dream.render.response import LayerResponse
 from dream.render.tiling import check_deadline
 from dream.render.video_job import VideoJob, VideoProgress, render_video
 from dream.service.device_queue import DeviceQueue, StreamTurn

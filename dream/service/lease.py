@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from dream.errors import LeaseError, TimeLimitReached
-from dream.render.loop import Frame
+from dream.render.job_loop import Frame
 
 
 def stream_until_lease_ends(results: Generator[Any, None, None]) -> Iterator[Any]:

@@ -21,8 +21,8 @@ from dream.engine import Engine
 from dream.errors import DreamError
 from dream.recipe import LiveRecipe
 from dream.render.cpu_threads import allowed_threads
+from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
-from dream.render.loop import to_batch
 
 # Longest side, in pixels; small, because these machines have few cores for many visitors.
 MAX_SIDE = 240

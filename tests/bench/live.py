@@ -24,8 +24,8 @@ from PIL import Image, ImageDraw
 from dream import Engine, LiveRecipe
 from dream.networks.network import Network, ObjectiveProtocol, ValueAndGrad
 from dream.render import live, video
+from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
-from dream.render.loop import to_batch
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.browser import CHROMIUM, FLAGS

@@ -23,7 +23,7 @@ from dream.files.video_info import VideoInfo
 from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import VideoPart, VideoWriter
 from dream.render import video, video_job
-from dream.render.loop import to_batch
+from dream.render.job_loop import to_batch
 from dream.render.video import backward_flow, in_bounds_mask, warp
 from dream.tensors import size_of
 from tests.conftest import EXAMPLES

@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 import app as main
 from dream import Engine
 from dream.page.blocks import ValidatedBlocks
-from dream.page.server import answer_readers, sessions
-from dream.page.server.answer_readers import AnswerReaders
+from dream.page.server import sessions, unread_answers
+from dream.page.server.unread_answers import AnswerReaders
 from dream.service.job_runner import JobRunner
 
 ROOM = 5
@@ -149,8 +149,8 @@ def test_a_session_of_the_page_is_small(engine: Engine) -> None:
 def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(answer_readers, "UNREAD_TIMEOUT", 0.01)
-    monkeypatch.setattr(answer_readers, "UNREAD_KEPT_SECONDS", 0.01)
+    monkeypatch.setattr(unread_answers, "UNREAD_TIMEOUT", 0.01)
+    monkeypatch.setattr(unread_answers, "UNREAD_KEPT_SECONDS", 0.01)
     queue: Any = asyncio.run(call_in_loop(ValidatedBlocks))._queue
     messages = queue.pending_messages_per_session
     waited_for = queue.pending_event_ids_session

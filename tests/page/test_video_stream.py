@@ -30,7 +30,7 @@ from dream.page.tabs import class_images, deep_dream, zoom_and_video
 from dream.page.video_stream import VideoUpdate, VideoUpdates
 from dream.recipe import Recipe
 from dream.recipe.knob import knobs
-from dream.render.loop import to_batch
+from dream.render.job_loop import to_batch
 from dream.render.making_of import MakingOf
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from dream.tensors import size_of, to_tensor

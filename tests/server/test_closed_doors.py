@@ -19,7 +19,7 @@ from PIL import Image
 
 from dream.page import blocks
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
-from dream.page.server import answer_readers, middleware, temp_files
+from dream.page.server import middleware, temp_files, unread_answers
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, begin, call, find_listener, refusal, result_of, upload
 from tests.support.corpus import corpus
@@ -287,9 +287,9 @@ def is_running(process: int) -> bool:
 
 @pytest.mark.slow
 def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
-    assert answer_readers.UNREAD_TIMEOUT == 60  # A phone may be unreachable for a while.
+    assert unread_answers.UNREAD_TIMEOUT == 60  # A phone may be unreachable for a while.
     sooner = (
-        "import app; from dream.page.server import answer_readers as readers; "
+        "import app; from dream.page.server import unread_answers as readers; "
         "readers.UNREAD_TIMEOUT = 6.0; app.main()"
     )
     with (
@@ -403,7 +403,7 @@ def test_an_upload_is_bounded_as_a_whole(api: httpx.Client) -> None:
 
 def test_no_upload_is_taken_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     full = types.SimpleNamespace(free=blocks.MAX_UPLOAD_BYTES)
-    monkeypatch.setattr("dream.page.server.bodies.shutil.disk_usage", lambda _: full)
+    monkeypatch.setattr("dream.page.server.request_bodies.shutil.disk_usage", lambda _: full)
     said: list[Any] = []
 
     async def send(message: Any) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from dream.page.addresses import public_address
+from dream.page.ip_addresses import public_address
 from dream.page.server.connections import Connection, Connections, raise_open_files
 from dream.page.server.log_limits import OncePerMinute
 from tests.conftest import EXAMPLES

@@ -19,7 +19,7 @@ import safehttpx
 
 from dream import DreamError
 from dream.page import blocks, refusal
-from dream.page.addresses import is_public
+from dream.page.ip_addresses import is_public
 from dream.page.server import links
 from dream.page.server.links import LinkFetcher, fetch_link
 from tests.conftest import EXAMPLES

@@ -25,7 +25,7 @@ from PIL import Image
 
 from dream import DreamRecipe, Engine, load_image, read_recipe
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
-from dream.page.server.bodies import MAX_MCP_BYTES
+from dream.page.server.request_bodies import MAX_MCP_BYTES
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.attacks import send_strings, send_value_bombs

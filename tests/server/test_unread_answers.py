@@ -14,8 +14,8 @@ from starlette.middleware import Middleware
 
 from dream.page import call_limits
 from dream.page.blocks import ValidatedBlocks
-from dream.page.server.answer_readers import AnswerReaders
 from dream.page.server.middleware import RequestLimits
+from dream.page.server.unread_answers import AnswerReaders
 
 API = "/gradio_api"
 

@@ -51,7 +51,7 @@ from dream.page.widgets.making_of import stream_making_of
 from dream.page.widgets.run import stream_outputs
 from dream.page.widgets.saved_visit import EXAMPLE_PHOTO, History, HistoryEntry
 from dream.render import ascent
-from dream.render.loop import Frame
+from dream.render.job_loop import Frame
 from dream.service.job_runner import MAX_LEASE_SECONDS, PREVIEW_SIDE, JobRunner, throttle_previews
 from tests.conftest import EXAMPLES
 from tests.support import nights
@@ -164,7 +164,7 @@ def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
     monkeypatch.setattr("dream.service.job_runner.LEASE_STARTUP_SECONDS", 0.3)
     recipe = DreamRecipe(max_side=128, octaves=1, iterations=100)
     monkeypatch.setattr("dream.service.job_runner.PREVIEW_SIDE", 100)
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(0.05))
+    monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(0.05))
     *before, last = limited_runner.render([recipe], cat)
     assert 0 < last.step < last.total == 100 and not last.finished
     assert not any(frame.ended for frame in before)
@@ -191,7 +191,7 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(0.05))
+    monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(0.05))
     work = JobRunner(engine)
     work.time_limit = 0.8
     work._slowdown = 0.0
@@ -236,7 +236,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(0.05))
+    monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(0.05))
     work = JobRunner(engine)
     work._slowdown = 0.0
     small: dict[str, Any] = {"max_side": 48, "octaves": 1, "iterations": 1}
@@ -273,7 +273,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     save_image(Image.new("RGB", (48, 32)), shown.file, DreamRecipe(**dreamed))
     *_, changes = stream_making_of(work, History(shown).to_browser(), "Once")
     assert "Time was up after" in changes["status"] and changes["made_download"].endswith(".mp4")
-    monkeypatch.setattr("dream.render.loop.gradient_ascent", slow_ascent(2))
+    monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(2))
     with pytest.raises(OutOfTime, match="time was up before the first frame was finished; fewer"):
         list(api.zoom(work, CAT, "mp4", small | {"iterations": 2}))
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from dream import DreamError, Engine, LiveRecipe
+from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
-from dream.render.loop import to_batch
 from dream.service import live_process
 from dream.service.live_process import MAX_SIDE, LiveProcess
 from tests.conftest import EXAMPLES, use_threads

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dream import Engine, LiveRecipe
 from dream.page.tabs.live import CAMERA_SIZES, EXAMPLE_IMAGE
+from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
-from dream.render.loop import to_batch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PHOTO = EXAMPLES / "coffee.jpg"

@@ -12,8 +12,8 @@ from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from dream import DreamRecipe, Engine, LiveRecipe
 from dream.files.image import load_image
 from dream.render import cost
+from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
-from dream.render.loop import to_batch
 from dream.tensors import Size, size_of, to_pil_image
 from tools.gpu.cases import EXAMPLES, PAN_PIXELS, use_known_flow
 from tools.gpu.settings import Settings, last_frame

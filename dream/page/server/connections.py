@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dream.page.addresses import AddressShares, public_address
+from dream.page.ip_addresses import AddressShares, public_address
 
 try:
     import resource

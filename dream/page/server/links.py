@@ -18,10 +18,10 @@ import safehttpx
 from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError, first_line
-from dream.page.addresses import AddressShares, is_public
 from dream.page.blocks import MAX_UPLOAD_BYTES, find_files
+from dream.page.ip_addresses import AddressShares, is_public
 from dream.page.refusal import SERVER_BUSY
-from dream.page.server.bodies import BodyError, check_disk
+from dream.page.server.request_bodies import BodyError, check_disk
 
 # A call takes at most three images.
 MAX_LINKS = 8

@@ -14,14 +14,14 @@ from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import QueryParams
 
 from dream.errors import DreamError, to_printable_line
-from dream.page.addresses import public_address
 from dream.page.blocks import NOT_UPLOADED_MESSAGE, ValidatedBlocks, find_files
+from dream.page.ip_addresses import public_address
 from dream.page.refusal import refuse
-from dream.page.server import bodies
-from dream.page.server.answer_readers import AnswerReaders
+from dream.page.server import request_bodies
 from dream.page.server.file_responses import send_file
 from dream.page.server.links import LinkFetcher
 from dream.page.server.routes import API_PREFIX, route_kind
+from dream.page.server.unread_answers import AnswerReaders
 from dream.page.server.upload_progress import UPLOAD_ID, bounded_progress
 
 CALL_ROUTES = ("call", "queue", "run", "api")
@@ -36,9 +36,9 @@ class RequestLimits:
         self.app, self.page = app, page
         self.readers = AnswerReaders(page)
         self.links = LinkFetcher()
-        self.json_budget = bodies.ByteBudget(bodies.MAX_TOTAL_BYTES)
-        self.mcp_budget = bodies.ByteBudget(bodies.MAX_TOTAL_BYTES)
-        self.upload_slots = bodies.UploadSlots(bodies.MAX_UPLOADS)
+        self.json_budget = request_bodies.ByteBudget(request_bodies.MAX_TOTAL_BYTES)
+        self.mcp_budget = request_bodies.ByteBudget(request_bodies.MAX_TOTAL_BYTES)
+        self.upload_slots = request_bodies.UploadSlots(request_bodies.MAX_UPLOADS)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request by its purpose, or refuse it."""
@@ -79,21 +79,25 @@ class RequestLimits:
 
     async def _handle_upload(self, scope: Any, receive: Any, send: Any) -> None:
         try:
-            with bodies.bounded_upload(
+            with request_bodies.bounded_upload(
                 scope, receive, self.upload_slots, _address(scope)
             ) as receive_within:
                 await self.app(scope, receive_within, send)
-        except bodies.BodyError as error:
+        except request_bodies.BodyError as error:
             await refuse(send, error.status, str(error))
 
     async def _handle_post(self, kind: str, rest: str, scope: Any, receive: Any, send: Any) -> None:
-        limits: Any = (bodies.MAX_JSON_BYTES, self.json_budget)
+        limits: Any = (request_bodies.MAX_JSON_BYTES, self.json_budget)
         if kind == "mcp":
-            limits = (bodies.MAX_MCP_BYTES, self.mcp_budget, bodies.MIN_BYTES_PER_SECOND)
+            limits = (
+                request_bodies.MAX_MCP_BYTES,
+                self.mcp_budget,
+                request_bodies.MIN_BYTES_PER_SECOND,
+            )
         try:
-            async with bodies.json_body(scope, receive, *limits) as body:
+            async with request_bodies.json_body(scope, receive, *limits) as body:
                 await self._answer(kind, rest, body, scope, receive, send)
-        except bodies.BodyError as error:
+        except request_bodies.BodyError as error:
             await refuse(send, error.status, str(error))
 
     async def _answer(
@@ -115,7 +119,7 @@ class RequestLimits:
                 raise DreamError(NOT_UPLOADED_MESSAGE)
             if kind in CALL_ROUTES and await self.links.fetch_links(sent, _address(scope)):
                 body = json.dumps(sent).encode()
-        except bodies.BodyError:
+        except request_bodies.BodyError:
             raise
         except DreamError as error:
             await refuse(send, 422, str(error))

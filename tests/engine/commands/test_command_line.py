@@ -546,7 +546,7 @@ def test_a_dream_makes_two_recipes_and_paints_its_picture_once(
         return to_pil_image(picture)
 
     monkeypatch.setattr(Recipe, "__post_init__", counted)
-    monkeypatch.setattr("dream.render.loop.to_pil_image", image)
+    monkeypatch.setattr("dream.render.job_loop.to_pil_image", image)
     assert run("image", CAT, "-o", str(tmp_path / "out.png"), "--iterations", "0") == 0
     # The requested knobs with their defaults, none because of an option alone.
     assert len(made) == 2 and len(painted) == 1

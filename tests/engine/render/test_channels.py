@@ -307,7 +307,7 @@ def test_one_picture_of_a_frame_is_made_alone(
 ) -> None:
     (frame,) = render_recipes(network, recipes("inception4a", [3, 50, 200], size=48, steps=0))
     made: list[object] = []
-    monkeypatch.setattr("dream.render.loop.to_pil_image", made.append)
+    monkeypatch.setattr("dream.render.job_loop.to_pil_image", made.append)
     frame.picture()
     assert len(made) == 1
     frame.pictures()

@@ -19,8 +19,8 @@ from dream import Engine, LiveRecipe, PictureError, RecipeError
 from dream import __main__ as command_line
 from dream.commands import pipe as command
 from dream.recipe.live import GROWTH_RATES
+from dream.render.job_loop import Frame, to_batch
 from dream.render.live import CROSSFADE_SECONDS, LiveDreamer
-from dream.render.loop import Frame, to_batch
 from dream.render.plan import AnyJob
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from dream.tensors import resize_clamped, to_pil_image

@@ -16,7 +16,7 @@ from dream import __main__ as command_line
 from dream.files import video_writer as film_module
 from dream.files.video_reader import read_video_info
 from dream.files.video_writer import VideoWriter
-from dream.render.loop import to_batch
+from dream.render.job_loop import to_batch
 from dream.render.video import backward_flow, in_bounds_mask, warp, warp_previous_dream
 from dream.render.video_job import dream_video_job, render_video
 from dream.tensors import resize_clamped, size_of

@@ -17,7 +17,7 @@ from torch import Tensor
 from dream import DreamRecipe, Engine, RecipeError, ZoomRecipe, load_image, read_recipe
 from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import VideoWriter
-from dream.render.loop import to_batch
+from dream.render.job_loop import to_batch
 from dream.render.objective import NormalisedBlend, energy
 from dream.render.transform import affine, blur
 from dream.render.video_job import render_video, zoom_video_job

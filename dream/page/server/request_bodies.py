@@ -21,8 +21,8 @@ from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException
 
 from dream.errors import DreamError
-from dream.page.addresses import AddressShares
 from dream.page.blocks import MAX_UPLOAD_BYTES
+from dream.page.ip_addresses import AddressShares
 from dream.page.refusal import SERVER_BUSY
 
 # Images are uploaded. Only MCP clients may send them in the body, as base64; the MCP server itself

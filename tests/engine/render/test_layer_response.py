@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dream import Engine, RecipeError
 from dream.networks.network import Network
-from dream.render.response import LayerResponse
+from dream.render.layer_response import LayerResponse
 from dream.tensors import resize
 from tests.conftest import whole_network_activation
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from dream.page.server import bodies
+from dream.page.server import request_bodies
 from dream.page.server.middleware import RequestLimits
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, find_listener, upload
@@ -30,8 +30,8 @@ SECONDS, TOTAL_BYTES = 2.0, 6_000_000
 # The app with less time and memory for bodies.
 APP_SCRIPT = f"""
 import app
-from dream.page.server import bodies
-bodies.SECONDS, bodies.MAX_TOTAL_BYTES = {SECONDS}, {TOTAL_BYTES}
+from dream.page.server import request_bodies
+request_bodies.BODY_SECONDS, request_bodies.MAX_TOTAL_BYTES = {SECONDS}, {TOTAL_BYTES}
 app.main()
 """
 ROUTES = [
@@ -74,16 +74,16 @@ def test_values_are_counted_however_they_come(seed: int, monkeypatch: pytest.Mon
     value = nested_value(rng, 4)
     values, depth = count_values(value)
     text = json.dumps(value, ensure_ascii=rng.random() < 0.5).encode()
-    monkeypatch.setattr(bodies, "MAX_DEPTH", depth)
+    monkeypatch.setattr(request_bodies, "MAX_DEPTH", depth)
     for size in (1, 2, 3, 7, len(text)):
-        scan = bodies.JsonScan(limit=10**6)
+        scan = request_bodies.JsonScan(limit=10**6)
         for start in range(0, len(text), size):
             scan.add(text[start : start + size])
         assert (scan.values, scan.depth) == (values, 0)
-    monkeypatch.setattr(bodies, "MAX_DEPTH", depth - 1)
+    monkeypatch.setattr(request_bodies, "MAX_DEPTH", depth - 1)
     if depth:
-        with pytest.raises(bodies.BodyError, match="deep"):
-            bodies.JsonScan(limit=10**6).add(text)
+        with pytest.raises(request_bodies.BodyError, match="deep"):
+            request_bodies.JsonScan(limit=10**6).add(text)
 
 
 LISTS = '{"data": [' + "[]," * 20_000 + "0]}"
@@ -116,9 +116,9 @@ def test_what_a_page_sends_stays_far_below_what_is_taken(address: str) -> None:
     kept = {"shown": [dream] * 3, "dreams": [dream] * 24, "recipe": "{}", "photo": "x"}
     picture = {"path": "x", "url": "x", "size": 1, "orig_name": "x", "meta": {"_type": "x"}}
     sent = {"data": [kept, *[picture] * most], "event_data": {"value": [picture] * 24}}
-    scan = bodies.JsonScan(bodies.MAX_JSON_BYTES)
+    scan = request_bodies.JsonScan(request_bodies.MAX_JSON_BYTES)
     scan.add(json.dumps(sent).encode())
-    assert most > 20 and scan.values < bodies.MAX_VALUES / 10
+    assert most > 20 and scan.values < request_bodies.MAX_VALUES / 10
 
 
 def test_bodies_that_are_refused_or_fail_leave_nothing_in_memory(address: str) -> None:
@@ -140,7 +140,10 @@ def test_mcp_is_not_read_where_it_is_not_served(address: str) -> None:
 
 def test_a_body_that_is_announced_too_large_is_refused_before_a_byte_is_read(address: str) -> None:
     place = urlsplit(address)
-    for path, size in ((UNQUEUED_EVENT, bodies.MAX_JSON_BYTES), ("/gradio_api/upload", 50_100_000)):
+    for path, size in (
+        (UNQUEUED_EVENT, request_bodies.MAX_JSON_BYTES),
+        ("/gradio_api/upload", 50_100_000),
+    ):
         with socket.create_connection((place.hostname, place.port), timeout=5) as line:
             kind = "multipart/form-data; boundary=x"
             head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
@@ -169,22 +172,22 @@ def test_many_bodies_have_no_more_than_their_room_and_others_get_in(hasty_app: s
     assert seen[0].statuses == {503: 3, 408: 3}
 
 
-def body_of(size: int, *, is_complete: bool = False, limit: int = 10**9) -> bodies.Body:
+def body_of(size: int, *, is_complete: bool = False, limit: int = 10**9) -> request_bodies.Body:
     """Return a body of which `size` bytes have arrived and no more will."""
 
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    body = bodies.Body(receive, limit)
+    body = request_bodies.Body(receive, limit)
     body.size, body.is_complete = size, is_complete
     return body
 
 
-def is_refused(body: bodies.Body) -> bool:
+def is_refused(body: request_bodies.Body) -> bool:
     status = 0
     try:
         body.check_room()
-    except bodies.BodyError as error:
+    except request_bodies.BodyError as error:
         status = error.status
     assert status in (0, 503)
     return status == 503
@@ -196,14 +199,14 @@ def run_in_loop(test: Coroutine[Any, Any, None]) -> None:
 
 def test_bodies_that_are_answered_leave_room_to_those_on_their_way() -> None:
     async def test() -> None:
-        budget = bodies.ByteBudget(1_000_000)
+        budget = request_bodies.ByteBudget(1_000_000)
         answered = [body_of(200_000, is_complete=True) for _ in range(5)]
         for body in answered:
             budget.add(body)
         coming = body_of(600_000)
         budget.add(coming)
         assert not is_refused(coming)
-        with pytest.raises(bodies.BodyError, match="busy"):
+        with pytest.raises(request_bodies.BodyError, match="busy"):
             budget.add(body_of(60_000, is_complete=True))
         budget.add(body_of(40_000, is_complete=True))  # Small bodies are always accepted.
         budget.remove(answered[0])
@@ -214,8 +217,8 @@ def test_bodies_that_are_answered_leave_room_to_those_on_their_way() -> None:
 
 def test_small_bodies_get_in_where_the_room_is_full_and_take_none() -> None:
     async def test() -> None:
-        budget = bodies.ByteBudget(100_000)
-        large, small = body_of(100_000), [body_of(bodies.SMALL_BYTES) for _ in range(20)]
+        budget = request_bodies.ByteBudget(100_000)
+        large, small = body_of(100_000), [body_of(request_bodies.SMALL_BYTES) for _ in range(20)]
         for body in (large, *small):
             budget.add(body)
         assert not any(map(is_refused, (large, *small)))
@@ -225,20 +228,20 @@ def test_small_bodies_get_in_where_the_room_is_full_and_take_none() -> None:
 
 def test_a_body_that_gave_way_takes_no_other_one_along() -> None:
     async def test() -> None:
-        budget = bodies.ByteBudget(1_000_000)
+        budget = request_bodies.ByteBudget(1_000_000)
         large, small, other = body_of(600_000), body_of(300_000), body_of(200_000)
         for body in (large, small, other):
             budget.add(body)
         assert is_refused(large)
         large.size = 700_000  # The bytes that arrived before it was cut.
-        with pytest.raises(bodies.BodyError, match="busy"):
+        with pytest.raises(request_bodies.BodyError, match="busy"):
             budget.add(large)
         assert not is_refused(small) and not is_refused(other)
 
     run_in_loop(test())
 
 
-def partial_upload(size: int, seconds: float) -> bodies.Body:
+def partial_upload(size: int, seconds: float) -> request_bodies.Body:
     body = body_of(size)
     body._begun -= seconds
     return body
@@ -246,7 +249,7 @@ def partial_upload(size: int, seconds: float) -> bodies.Body:
 
 def test_the_slowest_upload_gives_way_and_one_that_begins_does_not() -> None:
     async def test() -> None:
-        slots = bodies.UploadSlots(8)
+        slots = request_bodies.UploadSlots(8)
         honest = [partial_upload(10_000_000, 100), partial_upload(60_000, 1)]
         drips = [partial_upload(12 * seconds, seconds) for seconds in range(20, 26)]
         with ExitStack() as stack:
@@ -267,11 +270,11 @@ def test_the_slowest_upload_gives_way_and_one_that_begins_does_not() -> None:
 
 def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
     async def test() -> None:
-        slots, stranger = bodies.UploadSlots(8), "93.184.215.14"
+        slots, stranger = request_bodies.UploadSlots(8), "93.184.215.14"
         with ExitStack() as stack:
             for _ in range(2):
                 stack.enter_context(slots.hold(body_of(0), stranger))
-            with pytest.raises(bodies.BodyError, match="busy"):
+            with pytest.raises(request_bodies.BodyError, match="busy"):
                 stack.enter_context(slots.hold(body_of(0), stranger))
             # Behind a proxy all visitors share an address.
             for address in ("", "", "", "93.184.215.15"):
@@ -285,7 +288,7 @@ def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
 def test_what_speaks_mcp_may_take_longer_if_it_keeps_coming(
     path: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "SECONDS", 0.2)
+    monkeypatch.setattr(request_bodies, "BODY_SECONDS", 0.2)
     answers: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -334,7 +337,10 @@ def test_an_upload_may_take_longer_if_it_keeps_coming(hasty_app: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "files", "message"),
-    [(FILE, bodies.MAX_FILES + 1, "Too many files"), ('name="files"', 1, "only files can be")],
+    [
+        (FILE, request_bodies.MAX_FILES + 1, "Too many files"),
+        ('name="files"', 1, "only files can be"),
+    ],
 )
 def test_an_upload_holds_a_few_files_and_nothing_else(
     name: str, files: int, message: str, address: str
