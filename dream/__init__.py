@@ -19,7 +19,8 @@ from dream.errors import (
     WeightsUnavailable,
 )
 from dream.files.embedded_images import embed_guide, embed_mask
-from dream.files.image import load_image, read_recipe, save_image
+from dream.files.image import load_image, save_image
+from dream.files.metadata import read_recipe
 from dream.recipe import (
     ChannelRecipe,
     ClassRecipe,

@@ -5,35 +5,30 @@ Images are float tensors (1, 3, H, W), RGB in [0, 1].
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from torch import Tensor
 
-from dream.errors import PictureError, RecipeError, first_line
+from dream.errors import PictureError, first_line
 from dream.files.atomic import atomic_write
 from dream.files.colour import CHUNK_ROWS
 from dream.files.decoder import read_in_decoder, wait_for_turn
 from dream.files.decoder_protocol import next_answer, to_pixels, to_rgb_image
-from dream.files.limited_reader import PathOrFile, display_name, regular_file, unreadable_error
+from dream.files.limited_reader import PathOrFile, display_name
+from dream.files.metadata import png_metadata, provenance_xmp
 from dream.files.pixels import MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXELS, MAX_SIDE
-from dream.files.provenance import XMP_KEY, provenance_xmp
-from dream.files.video_container import RECIPE_KEY, detect_demuxer
-from dream.recipe.base import AnyRecipe, Recipe
-from dream.recipe.dream import DreamRecipe
+from dream.recipe.base import Recipe
 from dream.tensors import Size, to_pil_image
 
-# A recipe may contain a guide and a mask (see `embedded_images`).
-MAX_RECIPE_BYTES = 1_000_000
 # Decode one image at a time, to limit memory. Headers are read without the lock, because a hostile
 # one can take seconds.
 DECODE_LOCK = threading.Lock()
@@ -142,13 +137,7 @@ def save_image(
     """
     path = check_destination(path)
     image = to_pil_image(picture) if isinstance(picture, Tensor) else picture
-    info = PngImagePlugin.PngInfo()
-    if recipe:
-        info.add_itxt(RECIPE_KEY, recipe.to_json())
-    if recipe or photo is not None:
-        is_from_photo = bool(photo) or isinstance(recipe, DreamRecipe)
-        info.add_itxt(XMP_KEY, provenance_xmp(is_from_photo))
-    _write_image(image, path, "PNG", pnginfo=info)
+    _write_image(image, path, "PNG", pnginfo=png_metadata(recipe, photo))
 
 
 def save_preview(image: Image.Image, path: Path, *, photo: bool | None = None) -> None:
@@ -188,31 +177,3 @@ def check_destination(path: str | os.PathLike[str], *endings: str) -> Path:
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise PictureError(f"{path} cannot be written: {path.parent} is not a writable folder")
     return path
-
-
-@overload
-def read_recipe(path: str | os.PathLike[str]) -> Recipe: ...
-@overload
-def read_recipe(path: str | os.PathLike[str], kind: type[AnyRecipe]) -> AnyRecipe: ...
-def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Recipe:
-    """Return the recipe, of one kind or any, in a PNG or video made by this program, or in JSON.
-
-    Raises:
-        RecipeError: if the file is missing, has no recipe, or has one that cannot be used.
-    """
-    try:
-        with regular_file(path, display_name(path)) as file:
-            text = file.read(MAX_RECIPE_BYTES)
-        if text.startswith(b"\x89PNG") or detect_demuxer(text):
-            with read_in_decoder("text", path, key=RECIPE_KEY) as answers:
-                text = next_answer(answers, lambda answer: str(answer).encode())
-    except PictureError as error:
-        raise RecipeError(str(error)) from error
-    except Exception as error:
-        raise RecipeError(str(unreadable_error(display_name(path), error))) from error
-    head = text[:100].decode(json.detect_encoding(text), errors="replace")
-    if not head.lstrip("\ufeff \t\r\n").startswith("{"):
-        raise RecipeError(
-            f"{display_name(path)} has no recipe; use a PNG or video made by this program, or JSON"
-        )
-    return kind.from_json(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dream.errors import PictureError
 from dream.files.atomic import atomic_write
-from dream.files.image import read_recipe
+from dream.files.metadata import read_recipe
 
 RECIPES_FILE = "recipes.jsonl"
 MAX_ZIP_BYTES = 1e9

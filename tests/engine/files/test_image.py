@@ -43,7 +43,7 @@ from dream.files.image import (
     load_thumbnail,
     save_preview,
 )
-from dream.files.provenance import FROM_NOISE, FROM_PHOTO, XMP_KEY
+from dream.files.metadata import FROM_NOISE, FROM_PHOTO, XMP_KEY
 from dream.recipe import Recipe
 from dream.tensors import check_image, to_pil_image, to_tensor
 from tests.conftest import EXAMPLES, ROOT, png_header
