@@ -110,7 +110,7 @@ def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine)
     work.time_limit, work._slowdown = 0.5, 0.0  # Its estimate is short.
     done = last(video_stream.stream_zoom(work, ZOOM.with_changes(seconds=60), CAT))
     # Within a frame, or between two.
-    assert re.search(r"Time was up after|longer than it may", done.status)
+    assert re.search(r"Time was up after|exceeds the time limit", done.status)
     assert done.done and "The finished frames play" in done.status
     assert 2 <= read_video_info(done.path).frame_count < 1000
 
