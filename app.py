@@ -29,16 +29,16 @@ from dream import DreamError, Engine, WeightsError
 from dream.files.decoder import start_decoder, uses_decoder_process
 from dream.networks.device import use_deterministic_cudnn
 from dream.page.blocks import MAX_UPLOAD_BYTES, ValidatedBlocks
-from dream.page.refusal import refuse_misfit
+from dream.page.refusal import refuse_malformed_body
 from dream.page.server import api, link_preview, temp_files
 from dream.page.server.compression import Compression
-from dream.page.server.connections import bound_connections
+from dream.page.server.connections import limit_connections
 from dream.page.server.gradio_internals import check_gradio
 from dream.page.server.hosts import HostCheck, allowed_hosts
 from dream.page.server.log_limits import limit_repeated_records
 from dream.page.server.middleware import RequestLimits
 from dream.page.server.response_headers import ResponseHeaders
-from dream.page.server.sessions import MAX_SESSIONS, keep_sessions
+from dream.page.server.sessions import MAX_SESSIONS, replace_session_store
 from dream.page.server.zero_gpu import with_lease_errors
 from dream.page.tabs import channels, class_images, deep_dream, live, zoom_and_video
 from dream.page.widgets import components
@@ -68,7 +68,7 @@ THEME = gr.themes.Soft(
 PAGE_FOLDER = Path(__file__).parent / "dream" / "page"
 
 
-def build_page(work: JobRunner) -> ValidatedBlocks:
+def build_page(runner: JobRunner) -> ValidatedBlocks:
     """Build the page and its API endpoints."""
     with ValidatedBlocks(title=TITLE, analytics_enabled=False) as page:
         with gr.Row(elem_id="head"):
@@ -77,16 +77,16 @@ def build_page(work: JobRunner) -> ValidatedBlocks:
                 gr.DuplicateButton("Duplicate this Space", elem_id="duplicate")
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Deep Dream", id="dream"):
-                dreams = deep_dream.build_tab(work, page.load)
+                dream_inputs = deep_dream.build_tab(runner, page.load)
             with gr.Tab("Channel visualization", id="channels"):
-                channels.build_tab(work, tabs, dreams)
+                channels.build_tab(runner, tabs, dream_inputs)
             with gr.Tab("Class image", id="class"):
-                class_images.build_tab(work, tabs, dreams)
+                class_images.build_tab(runner, tabs, dream_inputs)
             with gr.Tab("Zoom and video", id="motion"):
-                zoom_and_video.build_tab(work)
+                zoom_and_video.build_tab(runner)
             with gr.Tab("Live", id="live"):
-                live.build_tab(work, tabs, dreams)
-        api.add_endpoints(work)
+                live.build_tab(runner, tabs, dream_inputs)
+        api.add_endpoints(runner)
     return page
 
 
@@ -98,8 +98,8 @@ async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None
     # From here on, input comes from strangers, so decode it in a separate process.
     os.environ["DREAM_DECODER"] = os.environ.get("DREAM_DECODER") or "process"
     start_decoder()  # Here, so that it does not delay the start of the server.
-    async with keep_sessions(app):
-        yield
+    replace_session_store(app)
+    yield
 
 
 def main() -> None:
@@ -114,15 +114,15 @@ def main() -> None:
     # One job at a time on one device; on ZeroGPU each job leases its own GPU.
     concurrency = 8 if "SPACES_ZERO_GPU" in os.environ else 1
     concurrency = read_env_number("DREAM_CONCURRENCY", concurrency, 1, 1000)
-    engine = Engine(shipped=[components.EXAMPLES / "channels"], threads=threads)
-    work = JobRunner(engine, with_lease_errors(spaces.GPU) if spaces else None, concurrency)
+    engine = Engine(shipped=[components.EXAMPLES_FOLDER / "channels"], threads=threads)
+    runner = JobRunner(engine, with_lease_errors(spaces.GPU) if spaces else None, concurrency)
     try:
-        work.warm_up(deep_dream.opening_recipe(work.engine))
+        runner.warm_up(deep_dream.opening_recipe(runner.engine))
     except WeightsError as error:
         print(f"The page starts without the default network: {error}")
     tags = link_preview.link_preview_tags(TITLE, TAGLINE, os.environ.get("SPACE_HOST"))
     folder = temp_files.create_temp_folder()
-    page = build_page(work)
+    page = build_page(runner)
     middleware = [
         Middleware(Compression),
         Middleware(RequestLimits, page),
@@ -132,16 +132,16 @@ def main() -> None:
     # because a dream called outside the queue would hold a thread and end at its first step.
     page.queue(max_size=20, default_concurrency_limit=concurrency + 1, api_open=False)
     temp_files.start_sweeper(folder)
-    bound_connections()
+    limit_connections()
     page.launch(
         theme=THEME,
         css_paths=PAGE_FOLDER / "page.css",
         head=f"<script>{(PAGE_FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
-        favicon_path=components.EXAMPLES / "site" / "favicon.png",
+        favicon_path=components.EXAMPLES_FOLDER / "site" / "favicon.png",
         app_kwargs={
             "lifespan": partial(lifespan, hosts=hosts),
             "middleware": middleware,
-            "exception_handlers": {RequestValidationError: refuse_misfit},
+            "exception_handlers": {RequestValidationError: refuse_malformed_body},
         },
         ssr_mode=False,  # With it, Node would serve the page without the link preview tags.
         max_file_size=MAX_UPLOAD_BYTES,

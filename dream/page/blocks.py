@@ -16,13 +16,13 @@ from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError, to_printable_line
 from dream.page.call_limits import CallLimits, CallQueue, check_session, thread_limiter
-from dream.page.event_checks import INVALID_VALUE, check_event, check_text, check_value
+from dream.page.event_checks import INVALID_REQUEST, check_event, check_text, check_value
 from dream.page.ip_addresses import public_address
 
 # Limit for an upload and for a file behind a link.
 MAX_UPLOAD_BYTES = 50_000_000
 FILE_META = {"_type": "gradio.FileData"}
-NOT_UPLOADED_MESSAGE = "this is no uploaded file; upload it first, or give a link to it"
+NOT_UPLOADED_MESSAGE = "this file was not uploaded; upload it first, or give a link to it"
 FILE_GONE_MESSAGE = "this file is no longer on the server; upload it again, or reload the page"
 # Folder (a hash of the content, or random) and file name of an upload.
 UPLOAD_NAME = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{64})/[^/\0]{1,255}")
@@ -121,7 +121,7 @@ class ValidatedBlocks(gr.Blocks):
 
         A browser opens six connections per host, so a seventh page would stay blank. Gradio uses
         the heartbeat to drop the state of closed pages after an hour; here newer sessions replace
-        old ones (see `sessions`), and `_end_streams` ends streams without a reader.
+        old ones (see `sessions`), and `AnswerReaders` ends streams without a reader.
         """
         config = super().get_config_file()
         config["connect_heartbeat"] = False
@@ -143,7 +143,7 @@ class ValidatedBlocks(gr.Blocks):
         fn = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
         try:
             if not fn.fn:
-                raise DreamError(f"{INVALID_VALUE}: this event runs in the browser only")
+                raise DreamError(f"{INVALID_REQUEST}: this event runs in the browser only")
             check_session(kwargs.get("session_hash"))
             check_text([kwargs.get("session_hash"), inputs])
             if kwargs.get("event_id"):
@@ -171,7 +171,7 @@ class ValidatedBlocks(gr.Blocks):
                 has_path = isinstance(value, dict) and value.get("path")
                 if isinstance(block, gr.Image) and not (has_path or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
-                if block_fn.api_visibility != "public":  # In others, recipes check it.
+                if block_fn.api_visibility != "public":  # Recipes check API values.
                     check_value(block, value)
             for file in find_files([value for _, value in values]):
                 file |= {"path": _resolve_upload(file.get("path")), "meta": FILE_META}
@@ -181,7 +181,7 @@ class ValidatedBlocks(gr.Blocks):
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:  # Gradio's components raise anything for wrong types.
-            reason = DreamError(f"{INVALID_VALUE}: {str(error).strip()[:200]}")
+            reason = DreamError(f"{INVALID_REQUEST}: {str(error).strip()[:200]}")
             raise gr.Error(str(reason), print_exception=False) from error
         return arguments
 

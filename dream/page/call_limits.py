@@ -23,7 +23,7 @@ from gradio.server_messages import CloseStreamMessage
 from gradio.utils import LRUCache
 
 from dream.errors import DreamError
-from dream.page.refusal import SERVER_BUSY
+from dream.page.refusal import SERVER_BUSY_MESSAGE
 
 # Concurrency ids of slow unqueued events: SLOW ones read images (opening the page, estimates),
 # HEAVY ones read or write ZIPs and videos. Each kind has its own threads.
@@ -34,35 +34,34 @@ MAX_SLOW_WAITING = 100
 MAX_ADDRESS_CALLS, MAX_ADDRESS_WAITING = 2, 25
 # A page sends several calls at once when one choice changes many controls.
 MAX_SESSION_CALLS, MAX_SESSION_WAITING = 8, 32
-# Limits on unread and pending answers, of all sessions and of one. Up to 80 calls run or wait at a
-# time, and all sessions together may have no more of them.
+# Limits on unread answers, of all sessions and of one, with those of calls that still run or wait.
 MAX_UNREAD, MAX_SESSION_UNREAD = 2000, 25
 # Gradio stores the session name that a caller sends; its own clients send 36 characters.
 MAX_SESSION_NAME = 100
-TOO_MANY_CALLS = "too many calls at a time; wait until some have finished"
+TOO_MANY_CALLS_MESSAGE = "too many calls at a time; wait until some have finished"
 
 Result = TypeVar("Result")
 _call_limiter: ContextVar[CapacityLimiter | None] = ContextVar("call_limiter", default=None)
 
 
-class _Share:
+class _CallQuota:
     """The running and waiting unqueued calls of one session or one address."""
 
     def __init__(self, max_running: int, max_waiting: int) -> None:
-        self.max_calls, self.count = max_running + max_waiting, 0
+        self.max_calls, self.call_count = max_running + max_waiting, 0
         self._turn = asyncio.Semaphore(max_running)
 
     @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
+    async def wait_for_turn(self) -> AsyncIterator[None]:
         """Wait for a turn; raise DreamError if too many calls wait already."""
-        if self.count >= self.max_calls:
-            raise DreamError(TOO_MANY_CALLS)
-        self.count += 1
+        if self.call_count >= self.max_calls:
+            raise DreamError(TOO_MANY_CALLS_MESSAGE)
+        self.call_count += 1
         try:
             async with self._turn:
                 yield
         finally:
-            self.count -= 1
+            self.call_count -= 1
 
 
 class CallLimits:
@@ -71,8 +70,8 @@ class CallLimits:
     def __init__(self) -> None:
         self._quick = CapacityLimiter(QUICK_THREADS)
         self._slow = {kind: CapacityLimiter(SLOW_THREADS) for kind in (SLOW, HEAVY)}
-        # A share is deleted with its last call.
-        self._shares: WeakValueDictionary[tuple[str, str], _Share] = WeakValueDictionary()
+        # A quota is deleted with its last call.
+        self._quotas: WeakValueDictionary[tuple[str, str], _CallQuota] = WeakValueDictionary()
 
     @asynccontextmanager
     async def admit(self, session: str | None, kind: Any, address: str) -> AsyncIterator[None]:
@@ -87,18 +86,18 @@ class CallLimits:
             DreamError: if too many calls wait already.
         """
         limiter = self._slow.get(kind, self._quick)
-        async with AsyncExitStack() as shares:
+        async with AsyncExitStack() as turns:
             if session:
-                share = _Share(MAX_SESSION_CALLS, MAX_SESSION_WAITING)
-                share = self._shares.setdefault(("session", session), share)
-                await shares.enter_async_context(share.take())
+                quota = _CallQuota(MAX_SESSION_CALLS, MAX_SESSION_WAITING)
+                quota = self._quotas.setdefault(("session", session), quota)
+                await turns.enter_async_context(quota.wait_for_turn())
             if limiter is not self._quick and address:
-                share = _Share(MAX_ADDRESS_CALLS, MAX_ADDRESS_WAITING)
-                share = self._shares.setdefault((kind, address), share)
-                await shares.enter_async_context(share.take())
+                quota = _CallQuota(MAX_ADDRESS_CALLS, MAX_ADDRESS_WAITING)
+                quota = self._quotas.setdefault((kind, address), quota)
+                await turns.enter_async_context(quota.wait_for_turn())
             waiting = limiter.statistics().tasks_waiting
             if limiter is not self._quick and waiting >= MAX_SLOW_WAITING:
-                raise DreamError(SERVER_BUSY)
+                raise DreamError(SERVER_BUSY_MESSAGE)
             _call_limiter.set(limiter)
             yield
 
@@ -158,9 +157,9 @@ class CallQueue(Queue):
         except DreamError as error:
             return False, str(error), "error"
         if self.max_waiting is not None and body.fn_index is not None:
-            dreams = get_fn(self.blocks, None, body).queue
+            is_queued = get_fn(self.blocks, None, body).queue
             queues = self.event_queue_per_concurrency_id.values()
-            waiting = sum(event.fn.queue == dreams for line in queues for event in line.queue)
+            waiting = sum(event.fn.queue == is_queued for each in queues for event in each.queue)
             if waiting >= self.max_waiting:
                 reason = f"Queue is full ({self.max_waiting} calls wait). Try again later."
                 return False, reason, "queue_full"

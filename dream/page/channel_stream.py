@@ -24,8 +24,8 @@ from dream.service.job_runner import JobRunner
 
 PLACEHOLDER_SIDE = 160
 
-GRID_CHANNELS = 16
-TOP_CHANNELS = 8
+GRID_COUNT = 16
+TOP_COUNT = 8
 
 
 def channel_recipes(recipe: ChannelRecipe, numbers: str) -> list[ChannelRecipe]:
@@ -33,12 +33,12 @@ def channel_recipes(recipe: ChannelRecipe, numbers: str) -> list[ChannelRecipe]:
     if numbers.strip():
         channels = parse_channels(numbers, recipe.model, recipe.layer)
     else:
-        channels = evenly_spaced_channels(GRID_CHANNELS, recipe.model, recipe.layer)
+        channels = evenly_spaced_channels(GRID_COUNT, recipe.model, recipe.layer)
     return [recipe.with_changes(channel=channel) for channel in channels]
 
 
 def stream_top_channels(
-    work: JobRunner,
+    runner: JobRunner,
     photo: str,
     recipe: ChannelRecipe,
     spot: tuple[float, float] | None,
@@ -49,7 +49,7 @@ def stream_top_channels(
     """Yield the most active channels in a photo, then their images as they form.
 
     Args:
-        work: runs the job.
+        runner: runs the job.
         photo: path of the photo.
         recipe: the knobs of the channel images.
         spot: (across, down) in pixels; None for the whole photo.
@@ -61,7 +61,7 @@ def stream_top_channels(
     """
     image = load_image(photo)
     if spot:
-        # The stored size, where `load_image` reduces the photo; but without the EXIF rotation.
+        # Spots are in pixels of the file, which `load_image` may reduce, rotated as EXIF says.
         height, width = image_size(photo)
         if (height > width) != (image.shape[2] > image.shape[3]):
             height, width = width, height
@@ -73,17 +73,17 @@ def stream_top_channels(
         spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
 
     def stream() -> RenderUpdates:
-        response, frames = work.respond_and_render(image, recipe, count, spot, in_photo=in_photo)
+        response, frames = runner.respond_and_render(image, recipe, count, spot, in_photo=in_photo)
         top_channels = response.top(count, spot)
         if not top_channels:
             raise DreamError(
                 f"no channel of {status_line.layer_label(recipe.card, recipe.layer)} is active "
                 "there; choose another spot or layer"
             )
-        yield RenderUpdate("", response=(response, top_channels))
+        yield RenderUpdate("", response=response, top_channels=top_channels)
         yield from frame_updates(((frame, None) for frame in frames), photo if in_photo else None)
 
-    return stream_in_turn(work, recipe.model, RenderUpdate, stream())
+    return stream_in_turn(runner, recipe.model, RenderUpdate, stream())
 
 
 def write_heatmap(response: LayerResponse, channel: int) -> str:

@@ -12,7 +12,7 @@ import gradio as gr
 
 from dream.errors import DreamError
 
-INVALID_VALUE = "invalid request"
+INVALID_REQUEST = "invalid request"
 
 
 def check_text(data: Any) -> None:
@@ -32,7 +32,8 @@ def check_text(data: Any) -> None:
             try:
                 value.encode()
             except UnicodeEncodeError as error:
-                raise DreamError(f"{INVALID_VALUE}: a text has half of a surrogate pair") from error
+                message = f"{INVALID_REQUEST}: a text has half of a surrogate pair"
+                raise DreamError(message) from error
 
 
 def check_value(block: Any, value: Any) -> None:
@@ -51,7 +52,7 @@ def check_value(block: Any, value: Any) -> None:
             is_valid = isinstance(value, str)
     if not (is_valid or value is None):
         name = block.label or block.get_block_name()
-        raise DreamError(f"{INVALID_VALUE}: {name} has a wrong type")
+        raise DreamError(f"{INVALID_REQUEST}: {name} has a wrong type")
 
 
 def check_event(fn: Any, event: Any, state: Any) -> None:
@@ -71,7 +72,7 @@ def check_event(fn: Any, event: Any, state: Any) -> None:
     kinds = {kind for number, kind in fn.targets if target and session_blocks.get(number) is target}
     data = event._data
     if not kinds:
-        raise DreamError(f"{INVALID_VALUE}: this event belongs to another component")
+        raise DreamError(f"{INVALID_REQUEST}: this event belongs to another component")
     if "select" in kinds:
         index: Any = data.get("index") if isinstance(data, dict) else None
         if isinstance(target, gr.Gallery):
@@ -79,7 +80,7 @@ def check_event(fn: Any, event: Any, state: Any) -> None:
         else:
             is_valid = isinstance(index, list) and len(index) == 2 and all(map(_is_number, index))
         if not (is_valid and "value" in data):
-            raise DreamError(f"{INVALID_VALUE}: the selected index does not exist")
+            raise DreamError(f"{INVALID_REQUEST}: the selected index does not exist")
 
 
 def _is_number(value: Any) -> bool:

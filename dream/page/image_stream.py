@@ -48,7 +48,8 @@ class RenderUpdate:
         seconds: time since the job started.
         remaining: remaining time in words.
         verdict: what the network predicts for a class image.
-        response: activations of a layer for a photo, and the most active channels.
+        response: activations of a layer for a photo.
+        top_channels: its most active channels, the strongest first.
     """
 
     status: str
@@ -57,7 +58,8 @@ class RenderUpdate:
     seconds: float = 0.0
     remaining: str = ""
     verdict: Verdict | None = None
-    response: tuple[LayerResponse, list[ChannelResponse]] | None = None
+    response: LayerResponse | None = None
+    top_channels: Sequence[ChannelResponse] = ()
 
 
 RenderUpdates = Generator[RenderUpdate, None, None]
@@ -65,19 +67,19 @@ Update = TypeVar("Update")
 
 
 def stream_render(
-    work: JobRunner,
+    runner: JobRunner,
     recipes: Sequence[Recipe],
     photo: str | None = None,
     *,
     use_cache: bool = False,
     with_verdict: bool = False,
     with_files: bool = True,
-    stopped_text: str = status_line.STOPPED,
+    stopped_text: str = status_line.STOPPED_MESSAGE,
 ) -> RenderUpdates:
     """Stream images by recipes, from noise or a photo; all inputs are checked before this returns.
 
     Args:
-        work: runs the job.
+        runner: runs the job.
         recipes: one recipe per image.
         photo: path of the photo to start from.
         use_cache: return cached channel images (see `Engine.plan`).
@@ -92,17 +94,16 @@ def stream_render(
     if with_verdict:
         (recipe,) = recipes
         assert isinstance(recipe, ClassRecipe)
-        frames: Iterator[tuple[Frame, Verdict | None]] = work.render_class_image(recipe, image)
+        frames: Iterator[tuple[Frame, Verdict | None]] = runner.render_class_image(recipe, image)
     else:
-        rendered = work.render(recipes, image, use_cache=use_cache)
+        rendered = runner.render(recipes, image, use_cache=use_cache)
         frames = ((frame, None) for frame in rendered)
-    return stream_in_turn(
-        work, recipes[0].model, RenderUpdate, frame_updates(frames, photo, with_files, stopped_text)
-    )
+    updates = frame_updates(frames, photo, with_files, stopped_text)
+    return stream_in_turn(runner, recipes[0].model, RenderUpdate, updates)
 
 
 def stream_in_turn(
-    work: JobRunner, model: str, make_update: Callable[[str], Update], stream: Iterator[Update]
+    runner: JobRunner, model: str, make_update: Callable[[str], Update], stream: Iterator[Update]
 ) -> Generator[Update, None, None]:
     """Yield status updates while the weights download and the job waits, then the stream.
 
@@ -110,13 +111,13 @@ def stream_in_turn(
         DreamError: if the weights are unavailable, in words for visitors; and as the stream does.
     """
     try:
-        yield from map(make_update, status_line.download_status(work.engine.fetch(model)))
+        yield from map(make_update, status_line.download_status(runner.engine.fetch(model)))
     except WeightsUnavailable as error:
         LOGGER.warning(error)  # The log has the details, which help only the operator.
         is_shipped = catalogue.get_card(model).source.is_shipped
         cause = "is damaged on this server" if is_shipped else "cannot be downloaded right now"
         raise DreamError(f"{model} {cause}. Choose another network.") from error
-    with work.turn() as waiting:
+    with runner.turn() as waiting:
         yield from (make_update(queue_status(seconds)) for seconds in waiting)
         yield from stream
 
@@ -131,7 +132,7 @@ def frame_updates(
     frames: Iterator[tuple[Frame, Verdict | None]],
     photo: str | None,
     with_files: bool = True,
-    stopped_text: str = status_line.STOPPED,
+    stopped_text: str = status_line.STOPPED_MESSAGE,
 ) -> RenderUpdates:
     """Yield an update per frame; arguments as in `stream_render`.
 
@@ -139,19 +140,19 @@ def frame_updates(
         TimeLimitReached: after the update with the unfinished image, if time ran out.
     """
     folder, previews = new_output_folder() if with_files else Path(), deque[tuple[str, ...]]()
-    start, clock = time.monotonic(), status_line.Clock()
+    start, remaining_time = time.monotonic(), status_line.RemainingTime()
     frame, remark = None, ""
     paths: tuple[str, ...] = ()
     try:
         for frame, verdict in frames:
-            elapsed, remaining = time.monotonic() - start, clock.remaining_text(frame.done)
+            elapsed, remaining = time.monotonic() - start, remaining_time.text(frame.done)
             paths = tuple(_write_images(frame, photo, folder)) if with_files else ()
             if with_files and frame.step and not (frame.finished or frame.ended):
                 previews.append(paths)
             if frame.remark != remark:
                 status_line.show_toast(frame.remark, "Size reduced")
                 remark = frame.remark
-            status = status_line.progress_text(frame, remaining, stopped_text)
+            status = status_line.frame_progress_html(frame, remaining, stopped_text)
             yield RenderUpdate(status, frame, paths, elapsed, remaining, verdict)
             if frame.ended:
                 raise TimeLimitReached(frame.ended)

@@ -7,8 +7,8 @@ from collections import Counter
 
 # `ipaddress` classifies some of these differently in Python 3.11 and 3.13, and counts multicast as
 # global. Only 2000::/3 of IPv6 is routed; in it, Teredo and 6to4 lead to an IPv4 address.
-IPV6_ROUTED = ipaddress.ip_network("2000::/3")
-NOT_PUBLIC = tuple(
+ROUTED_IPV6_NETWORK = ipaddress.ip_network("2000::/3")
+NON_PUBLIC_NETWORKS = tuple(
     ipaddress.ip_network(network)
     for network in (
         *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15"),
@@ -24,8 +24,8 @@ def is_public(address: str) -> bool:
         ValueError: if `address` is not an IP address.
     """
     ip = ipaddress.ip_address(address)
-    is_routed = ip.version == 4 or ip in IPV6_ROUTED
-    return ip.is_global and is_routed and not any(ip in network for network in NOT_PUBLIC)
+    is_routed = ip.version == 4 or ip in ROUTED_IPV6_NETWORK
+    return ip.is_global and is_routed and not any(ip in network for network in NON_PUBLIC_NETWORKS)
 
 
 def public_address(host: str) -> str:

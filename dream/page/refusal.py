@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from dream.errors import to_printable_line
 
-SERVER_BUSY = "the server is busy; try again in a few seconds"
+SERVER_BUSY_MESSAGE = "the server is busy; try again in a few seconds"
 
 
 async def refuse(send: Any, status: int, message: str) -> None:
@@ -21,7 +21,7 @@ async def refuse(send: Any, status: int, message: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def refuse_misfit(request: Any, error: RequestValidationError) -> Response:
+async def refuse_malformed_body(request: Any, error: RequestValidationError) -> Response:
     """Return the response to a malformed body.
 
     FastAPI's own response repeats the whole body, and fails where that cannot be JSON.

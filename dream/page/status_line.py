@@ -16,7 +16,7 @@ from dream.recipe import DreamRecipe
 from dream.render.job_loop import Frame
 
 DOWNLOAD_STATUS_SECONDS = 0.4
-STOPPED = "Stopped."
+STOPPED_MESSAGE = "Stopped."
 
 
 def status_html(text: str, attributes: str = "") -> str:
@@ -24,12 +24,12 @@ def status_html(text: str, attributes: str = "") -> str:
     return f'<span role="status"{attributes}>{html.escape(text)}</span>'
 
 
-def progress_html(text: str, stopped_text: str = STOPPED) -> str:
+def progress_html(text: str, stopped_text: str = STOPPED_MESSAGE) -> str:
     """Return status HTML that is replaced by `stopped_text` when the run is stopped."""
     return status_html(text, f' data-under-way="{html.escape(stopped_text)}"')
 
 
-def warning_html(error: DreamError, title: str) -> str:
+def show_warning(error: DreamError, title: str) -> str:
     """Show an error as a toast and return it as status HTML."""
     show_toast(error, title)
     return status_html(to_sentence(error))
@@ -56,7 +56,7 @@ def layer_label(card: ModelCard, name: str) -> str:
     return name
 
 
-def layers_label(recipe: DreamRecipe) -> str:
+def recipe_layer_label(recipe: DreamRecipe) -> str:
     """Return the label of a dream's layer with its channels; of several, how many are mixed."""
     if len(recipe.layers) > 1:
         return f"a mix of {len(recipe.layers)} layers"
@@ -65,13 +65,13 @@ def layers_label(recipe: DreamRecipe) -> str:
     return f"{label}, {channels} {recipe.channels}" if recipe.channels else label
 
 
-class Clock:
+class RemainingTime:
     """Estimate of the remaining time, from the time that the steps took."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()
 
-    def remaining_text(self, fraction: float) -> str:
+    def text(self, fraction: float) -> str:
         """Return the remaining time in words when `fraction` (0 to 1) of the work is done."""
         now = time.monotonic()
         if not fraction:
@@ -81,7 +81,7 @@ class Clock:
         return f"{seconds:.{int(seconds < 60)}f} s left"
 
 
-def progress_text(frame: Frame, remaining: str, stopped_text: str = STOPPED) -> str:
+def frame_progress_html(frame: Frame, remaining: str, stopped_text: str = STOPPED_MESSAGE) -> str:
     """Return the progress status: octave, step and remaining time."""
     if frame.step == 0:
         return progress_html("Starting …")
@@ -93,7 +93,7 @@ def progress_text(frame: Frame, remaining: str, stopped_text: str = STOPPED) -> 
 
 
 def download_status(downloads: Iterator[DownloadProgress]) -> Iterator[str]:
-    """Yield the status while weights download, at most twice a second."""
+    """Yield the status while weights download, once per `DOWNLOAD_STATUS_SECONDS` at most."""
     last_shown = -math.inf
     for progress in downloads:
         if time.monotonic() - last_shown > DOWNLOAD_STATUS_SECONDS:

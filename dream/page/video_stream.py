@@ -70,7 +70,7 @@ VideoUpdates = Generator[VideoUpdate, None, None]
 
 
 def stream_zoom(
-    work: JobRunner, recipe: ZoomRecipe, photo: str, ending: str = "mp4"
+    runner: JobRunner, recipe: ZoomRecipe, photo: str, ending: str = "mp4"
 ) -> VideoUpdates:
     """Stream a zoom into a photo; all inputs are checked before this returns.
 
@@ -78,11 +78,11 @@ def stream_zoom(
         DreamError: as `load_image`, `JobRunner.render_video` and `Engine.fetch`.
     """
     image = load_image(photo)
-    (job,) = work.engine.plan([check_length(recipe)], size_of(image))
-    return _stream_video_job(work, zoom_video_job(job, image), photo, ending)
+    (job,) = runner.engine.plan([check_frame_count(recipe)], size_of(image))
+    return _stream_video_job(runner, zoom_video_job(job, image), photo, ending)
 
 
-def check_length(recipe: ZoomRecipe) -> ZoomRecipe:
+def check_frame_count(recipe: ZoomRecipe) -> ZoomRecipe:
     """Return the recipe, or raise OutOfTime if it has too many frames to plan quickly."""
     if recipe.frame_count > UPLOAD_LIMITS.frames:
         raise OutOfTime(
@@ -93,59 +93,57 @@ def check_length(recipe: ZoomRecipe) -> ZoomRecipe:
 
 
 def stream_video(
-    work: JobRunner, recipe: VideoRecipe, path: str, ending: str = "mp4"
+    runner: JobRunner, recipe: VideoRecipe, path: str, ending: str = "mp4"
 ) -> VideoUpdates:
     """Stream a dreamed video; checks inputs and raises as `stream_zoom`."""
     video = read_video_info(path, UPLOAD_LIMITS)
-    (job,) = work.engine.plan([recipe], video.size)
-    return _stream_video_job(work, dream_video_job(job, video), path, ending)
+    (job,) = runner.engine.plan([recipe], video.size)
+    return _stream_video_job(runner, dream_video_job(job, video), path, ending)
 
 
 def stream_making_of(
-    work: JobRunner, recipe: DreamRecipe, photo: str, making: MakingOf, ending: str = "mp4"
+    runner: JobRunner, recipe: DreamRecipe, photo: str, options: MakingOf, ending: str = "mp4"
 ) -> VideoUpdates:
     """Stream a video of a dream as it forms; checks inputs and raises as `stream_zoom`."""
     image = load_image(photo)
-    (job,) = work.engine.plan([recipe], size_of(image))
+    (job,) = runner.engine.plan([recipe], size_of(image))
     settled, size = job.recipes[0], making_of_size(job.stages[-1].size)
     path = _output_path(settled, photo, ending, "making-of-")
-    writer = VideoWriter(path, settled, size, making.frame_rate, 1 / making.frame_rate)
-    frames = work.render([recipe], image, every_frame=True)
-    updates, clock = _UpdateWriter(writer), status_line.Clock()
+    writer = VideoWriter(path, settled, size, options.frame_rate, 1 / options.frame_rate)
+    frames = runner.render([recipe], image, every_frame=True)
+    updates, remaining_time = _UpdateWriter(writer), status_line.RemainingTime()
 
     def stream() -> VideoUpdates:
         yield updates.starting_update()
-        for frame in record_making_of(frames, making, writer):
+        for frame in record_making_of(frames, options, writer):
             updates.ended = frame.ended
-            status = status_line.progress_text(frame, clock.remaining_text(frame.done))
+            status = status_line.frame_progress_html(frame, remaining_time.text(frame.done))
             yield from updates.throttled_updates(status, frame.picture)
 
     def record() -> VideoUpdates:
         try:
-            yield from stream_in_turn(work, settled.model, updates.update, stream())
+            yield from stream_in_turn(runner, settled.model, updates.update, stream())
             writer.finish(with_recipe=not updates.ended)
-            yield updates.final_update(
-                f"The dream as it forms: {len(making.frame_order)} frames, made in"
-            )
+            yield updates.final_update(f"The dream as it forms: {len(options.frame_order)} frames.")
         finally:
             writer.discard_parts()
 
     return record()
 
 
-def _stream_video_job(work: JobRunner, job: VideoJob, source: str, ending: str) -> VideoUpdates:
+def _stream_video_job(runner: JobRunner, job: VideoJob, source: str, ending: str) -> VideoUpdates:
     (recipe,) = job.job.recipes
     writer = VideoWriter(
         _output_path(recipe, source, ending), recipe, job.size, job.frame_rate, job.time_base
     )
-    video_frames = work.render_video(job, writer)
-    updates, clock = _UpdateWriter(writer), status_line.Clock()
+    video_frames = runner.render_video(job, writer)
+    updates, remaining_time = _UpdateWriter(writer), status_line.RemainingTime()
 
     def stream() -> VideoUpdates:
         yield updates.starting_update()
         for video_frame in video_frames:
             updates.frames = count = video_frame.frames_done
-            remaining = clock.remaining_text(video_frame.fraction)
+            remaining = remaining_time.text(video_frame.fraction)
             if video_frame.frame.finished or count == 0:
                 text = f"Frame {count} of {video_frame.frames_total}, {remaining}."
                 status = status_line.progress_html(text)
@@ -153,10 +151,10 @@ def _stream_video_job(work: JobRunner, job: VideoJob, source: str, ending: str) 
 
     def render() -> VideoUpdates:
         try:
-            yield from stream_in_turn(work, recipe.model, updates.update, stream())
+            yield from stream_in_turn(runner, recipe.model, updates.update, stream())
             writer.finish(job.video)
             yield updates.final_update(
-                f"{job.frame_count} frames, {float(job.times[-1]):g} seconds, made in"
+                f"{job.frame_count} frames, {float(job.times[-1]):g} seconds."
             )
         except OutOfTime as error:
             if not writer.finish(job.video):
@@ -195,7 +193,7 @@ class _UpdateWriter:
         return time.monotonic() - self.start
 
     def starting_update(self) -> VideoUpdate:
-        """Restart the clock and return the first update."""
+        """Restart the time count and return the first update."""
         self.start = time.monotonic()
         return self.update(status_line.progress_html("Starting …"))
 
@@ -219,11 +217,11 @@ class _UpdateWriter:
         """Return the update for the finished video, or for its frames up to the time limit."""
         if self.ended:
             status_line.show_toast(self.ended, "Ended early")
-            text = f"{status_line.to_sentence(self.ended)} The finished frames play; made in"
+            text = f"{status_line.to_sentence(self.ended)} The finished frames play."
         if self.writer.remark:
             status_line.show_toast(self.writer.remark, "No sound")
         remark = status_line.to_sentence(self.writer.remark)
-        status = status_line.status_html(f"{text} {self.seconds:.1f} s. {remark}".strip())
+        status = status_line.status_html(f"{text} Made in {self.seconds:.1f} s. {remark}".strip())
         return replace(self.update(status), done=True, ended=self.ended)
 
     def update(self, status: str, preview: str = "") -> VideoUpdate:

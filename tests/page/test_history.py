@@ -13,8 +13,8 @@ from dream import DreamRecipe, PictureError, read_recipe, save_image
 from dream.files import zip_archive as packing
 from dream.files.zip_archive import write_zip
 from dream.page.image_stream import new_output_folder
-from dream.page.widgets.history import append_dream, zip_history
-from dream.page.widgets.saved_visit import MAX_DREAMS, History, HistoryEntry
+from dream.page.widgets.history import append_dream, zip_dreams
+from dream.page.widgets.saved_visit import MAX_DREAMS, Visit, VisitEntry
 
 # Outside a page a toast becomes a warning.
 warns_of_dreams = pytest.mark.filterwarnings("default:These dreams")
@@ -36,7 +36,7 @@ def write_dreams(*names: str) -> list[Path]:
 
 def browser_visit(paths: list[Path]) -> dict[str, Any]:
     """Return a visit with those dreams, as a browser stores it."""
-    return History(dreams=tuple(HistoryEntry(*[str(path)] * 3) for path in paths)).to_browser()
+    return Visit(dreams=tuple(VisitEntry(*[str(path)] * 3) for path in paths)).to_browser()
 
 
 def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
@@ -60,13 +60,13 @@ def test_a_zip_holds_dreams_as_they_are_by_names_of_their_own_and_their_recipes(
 def test_dreams_that_are_gone_are_passed_over_in_words(tmp_path: Path) -> None:
     paths = write_dreams("dream-1.png", "dream-2.png", "dream-3.png")
     paths[0].unlink()
-    path, said = zip_history(browser_visit(paths))
+    path, said = zip_dreams(browser_visit(paths))
     assert path and "2 dreams" in said and "1 more are no longer on the server" in said
     with ZipFile(path) as archive:
         assert archive.namelist() == ["dream-2.png", "dream-3.png", "recipes.jsonl"]
     for each in paths[1:]:
         each.unlink()
-    path, said = zip_history(browser_visit(paths))
+    path, said = zip_dreams(browser_visit(paths))
     assert path is None and "no longer on the server" in said
 
 
@@ -79,18 +79,18 @@ def test_what_is_too_large_to_pack_is_said_and_leaves_no_file(
     with pytest.raises(PictureError, match=r"a ZIP here is 0 MB. Download them one"):
         write_zip(paths, tmp_path / "dreams.zip")
     assert not (tmp_path / "dreams.zip").exists()
-    assert zip_history(browser_visit(paths))[0] is None
+    assert zip_dreams(browser_visit(paths))[0] is None
 
 
 def test_a_visit_keeps_its_latest_dreams_and_offers_all_of_several() -> None:
     paths = [str(path) for path in write_dreams(*(f"{each}.png" for each in range(MAX_DREAMS + 2)))]
-    visit = History()
+    visit = Visit()
     for count, path in enumerate(paths, 1):
-        changes = append_dream(replace(visit, shown=HistoryEntry(path, path, path)))
-        visit = History.read(changes["visit"])
+        changes = append_dream(replace(visit, shown=VisitEntry(path, path, path)))
+        visit = Visit.read(changes["visit"])
         assert changes["all"]["visible"] == (count > 1)
     assert [each.file for each in visit.dreams] == paths[2:]
     assert [file for file, _ in changes["strip"]["value"]] == paths[2:]
     Path(paths[5]).unlink()
     changes = append_dream(replace(visit, shown=visit.dreams[0]))
-    assert paths[5] not in [each.file for each in History.read(changes["visit"]).dreams]
+    assert paths[5] not in [each.file for each in Visit.read(changes["visit"]).dreams]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dream.page.widgets.saved_visit import MAX_DREAMS, OPENING, History
+from dream.page.widgets.saved_visit import MAX_DREAMS, OPENING_ENTRY, Visit
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,
@@ -53,18 +53,18 @@ def in_a_browser(test: Any) -> Any:
     ],
 )
 def test_what_no_page_keeps_is_read_as_nothing(kept: Any) -> None:
-    assert History.read(kept) == History()
+    assert Visit.read(kept) == Visit()
 
 
 def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     made = {"shown": [NAME] * 3, "recipe": "{}", "dreams": [[NAME] * 3] * (MAX_DREAMS + 5)}
-    visit = History.read(made)
+    visit = Visit.read(made)
     assert visit.shown.file.endswith(NAME) and len(visit.dreams) == MAX_DREAMS
     assert visit.to_browser() == {**made, "dreams": [[NAME] * 3] * MAX_DREAMS}
     assert not visit.shown.resolve()  # The file does not exist.
     assert (
-        History.read(History(shown=OPENING).to_browser()) == History()
-        and OPENING.resolve() == OPENING
+        Visit.read(Visit(shown=OPENING_ENTRY).to_browser()) == Visit()
+        and OPENING_ENTRY.resolve() == OPENING_ENTRY
     )
 
 

@@ -39,7 +39,8 @@ class Visits:
             ):
                 pressed(handler, given, outputs, api_name=name, queue=False)
         self.page.state_session_capacity = ROOM
-        app = App.create_app(self.page, app_kwargs={"lifespan": sessions.keep_sessions})
+        app = App.create_app(self.page)
+        sessions.replace_session_store(app)
         self.client = TestClient(app)
 
     def call(self, name: str, visitor: str | None, given: str | None = None) -> Any:
@@ -149,7 +150,7 @@ def test_a_session_of_the_page_is_small(engine: Engine) -> None:
 def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(unread_answers, "UNREAD_TIMEOUT", 0.01)
+    monkeypatch.setattr(unread_answers, "UNREAD_SECONDS", 0.01)
     monkeypatch.setattr(unread_answers, "UNREAD_KEPT_SECONDS", 0.01)
     queue: Any = asyncio.run(call_in_loop(ValidatedBlocks))._queue
     messages = queue.pending_messages_per_session

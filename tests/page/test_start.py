@@ -53,13 +53,13 @@ def test_the_page_says_who_dreams_where_and_for_how_long() -> None:
 
 def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     lender, engine = Lender(), Engine("cpu")
-    work, size = JobRunner(engine, lender), estimate.photo_size(CAT)
-    monkeypatch.setattr(work, "estimate_seconds", lambda recipes, size: 40.0)
-    assert "leases" not in estimate.estimate_text(work, DreamRecipe(), size)
-    assert "in 2 GPU leases from your quota" in estimate.estimate_text(work, ZoomRecipe(), size)
+    runner, size = JobRunner(engine, lender), estimate.photo_size(CAT)
+    monkeypatch.setattr(runner, "estimate_seconds", lambda recipes, size: 40.0)
+    assert "leases" not in estimate.estimate_text(runner, DreamRecipe(), size)
+    assert "in 2 GPU leases from your quota" in estimate.estimate_text(runner, ZoomRecipe(), size)
     # As the runner itself asks for it.
-    monkeypatch.setattr(work, "_estimate_jobs", lambda jobs: 40.0)
-    *_, frame = work.render([DreamRecipe(**QUICK)], load_image(CAT))
+    monkeypatch.setattr(runner, "_estimate_jobs", lambda jobs: 40.0)
+    *_, frame = runner.render([DreamRecipe(**QUICK)], load_image(CAT))
     assert frame.finished and lender.durations == [60]
 
 

@@ -94,10 +94,10 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
 
 
 def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) -> None:
-    for work, limit in ((JobRunner(engine), 120), (JobRunner(engine, Lender()), 120)):
-        work._slowdown = 1e5
+    for runner, limit in ((JobRunner(engine), 120), (JobRunner(engine, Lender()), 120)):
+        runner._slowdown = 1e5
         with pytest.raises(OutOfTime, match=rf"about \d+ seconds, and the limit is {limit} here"):
-            video_stream.stream_zoom(work, ZOOM, CAT)
+            video_stream.stream_zoom(runner, ZOOM, CAT)
     with pytest.raises(OutOfTime, match="has 3600 frames; the limit is 1800"):
         video_stream.stream_zoom(JobRunner(engine), ZoomRecipe(seconds=60, fps=60), CAT)
     with pytest.raises(RecipeError, match="format must be mp4 or webm or gif, not 'exe'"):
@@ -106,9 +106,9 @@ def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) ->
 
 @pytest.mark.filterwarnings("ignore:Time was up")
 def test_what_takes_too_long_after_all_is_kept_as_far_as_it_came(engine: Engine) -> None:
-    work = JobRunner(engine)
-    work.time_limit, work._slowdown = 0.5, 0.0  # Its estimate is short.
-    done = last(video_stream.stream_zoom(work, ZOOM.with_changes(seconds=60), CAT))
+    runner = JobRunner(engine)
+    runner.time_limit, runner._slowdown = 0.5, 0.0  # Its estimate is short.
+    done = last(video_stream.stream_zoom(runner, ZOOM.with_changes(seconds=60), CAT))
     # Within a frame, or between two.
     assert re.search(r"Time was up after|exceeds the time limit", done.status)
     assert done.done and "The finished frames play" in done.status
@@ -227,11 +227,11 @@ def test_a_making_of_is_as_long_as_asked_for() -> None:
 
 
 def test_every_kind_has_a_price(engine: Engine) -> None:
-    work = JobRunner(engine)
+    runner = JobRunner(engine)
     kinds: list[Recipe] = [ZOOM, VideoRecipe(max_side=48), DreamRecipe(max_side=48)]
-    assert all(work.estimate_seconds([each], (300, 451)) > 0 for each in kinds)
-    assert work.estimate_seconds([ZOOM.with_changes(seconds=4.4)], (300, 451)) == pytest.approx(
-        2 * work.estimate_seconds([ZOOM], (300, 451)), rel=0.01
+    assert all(runner.estimate_seconds([each], (300, 451)) > 0 for each in kinds)
+    assert runner.estimate_seconds([ZOOM.with_changes(seconds=4.4)], (300, 451)) == pytest.approx(
+        2 * runner.estimate_seconds([ZOOM], (300, 451)), rel=0.01
     )
 
 

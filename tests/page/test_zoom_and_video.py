@@ -55,7 +55,7 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     fill(page, "Seconds", 1)
     page.click("#film")
     expect(page.locator("#stop-film")).to_be_visible()
-    expect(said(page)).to_have_text(re.compile(r"24 frames, 1 seconds, made in [\d.]+ s\."))
+    expect(said(page)).to_have_text(re.compile(r"24 frames, 1 seconds\. Made in [\d.]+ s\."))
     assert wait_for_playback(page, "#player", 96) == pytest.approx(1)
     path = download(page, tmp_path, "#film-download")
     assert path.name == "zoom-coffee-inception4c-seed0.mp4"
@@ -103,7 +103,7 @@ def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
     page.get_by_role("button", name="Advanced").locator("visible=true").click()
     page.get_by_label("WebM").check()
     page.click("#dream-video")
-    expect(said(page)).to_contain_text("12 frames, 0.5 seconds, made in")
+    expect(said(page)).to_contain_text("12 frames, 0.5 seconds. Made in")
     assert wait_for_playback(page, "#player", 96) == pytest.approx(0.5, abs=0.1)
     assert read_video_info(download(page, tmp_path, "#film-download")).has_audio
 

@@ -75,9 +75,9 @@ def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine:
     information = client.view_api(return_format="dict", print_info=False)
     assert "then previews" in information["named_endpoints"]["/deep_dream"]["description"]
 
-    def run(work: JobRunner, image: str, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def run(runner: JobRunner, image: str, knob_values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Work."""
-        yield given
+        yield knob_values
 
     names = ["image", *knobs(DreamRecipe)]
     handler = make_handler(

@@ -17,7 +17,7 @@ import pytest
 
 from dream.page.ip_addresses import public_address
 from dream.page.server.connections import Connection, Connections, raise_open_files
-from dream.page.server.log_limits import OncePerMinute
+from dream.page.server.log_limits import RateLimitFilter
 from tests.conftest import EXAMPLES
 from tests.support.api import begin, upload
 from tests.support.attacks import hold_half_sent_requests
@@ -30,7 +30,7 @@ import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES},) * 2)
 import app
 from dream.page.server import connections
-connections.HEADER_SECONDS, connections.STALLED_SECONDS = {SECONDS}, {STALLED}
+connections.MAX_HEADER_SECONDS, connections.MAX_STALL_SECONDS = {SECONDS}, {STALLED}
 app.main()
 """
 LARGE_BYTES = 30_000_000  # More bytes than a system buffers for a stalled reader.
@@ -240,7 +240,7 @@ def test_what_strangers_can_have_said_is_said_once_a_minute_in_a_line() -> None:
     said = logging.makeLogRecord(
         {"name": "asyncio", "msg": "Invalid\nsocket: 7", "args": (1,), "exc_info": (1,)}
     )
-    once = OncePerMinute("Invalid")
+    once = RateLimitFilter("Invalid")
     assert once.filter(said) and said.getMessage() == "Invalid" and not said.exc_info
     assert not once.filter(said) and once.filter(
         logging.makeLogRecord({"name": "x", "msg": "other"})

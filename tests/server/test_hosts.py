@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from starlette.responses import PlainTextResponse
 
 from dream import DreamError
-from dream.page.server.hosts import VARIABLE, HostCheck, allowed_hosts
+from dream.page.server.hosts import HOSTS_ENV, HostCheck, allowed_hosts
 from tests.conftest import EXAMPLES
 from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.server import run_app
@@ -63,7 +63,7 @@ def test_other_names_are_refused_whatever_leads_them_here(host: str, address: st
     name = host.format(own=urlsplit(address).port)
     for path in ("/", "/config", f"{API}/info", "/none", "/favicon.ico"):
         answer = httpx.get(address + path, headers={"host": name})
-        assert f"whoever runs the app can allow it with {VARIABLE}=" in refusal_message(answer)
+        assert f"whoever runs the app can allow it with {HOSTS_ENV}=" in refusal_message(answer)
     assert refusal_message(post_photo(address, host=name, origin=f"http://{name}"))
     assert refusal_message(post_photo(address, x_forwarded_host=name or "x"))
     asked = {"host": name, "origin": f"http://{name}", "access-control-request-method": "POST"}
@@ -116,12 +116,12 @@ def test_a_server_that_is_open_to_others_answers_by_any_name(
         ({"GRADIO_SERVER_NAME": "127.0.0.1"}, set()),
         ({"GRADIO_SERVER_NAME": "[::1]"}, set()),
         ({"GRADIO_SERVER_NAME": "127.0.0.2"}, {"127.0.0.2"}),
-        ({VARIABLE: "[2001:db8::1],[2001:db8::2]:8000"}, {"2001:db8::1", "[2001:db8::2]:8000"}),
-        ({VARIABLE: " Dreams.example.org, box:8000,,"}, {"dreams.example.org", "box:8000"}),
-        ({VARIABLE: "localhost", "GRADIO_SERVER_NAME": "[::]"}, {"::"}),
+        ({HOSTS_ENV: "[2001:db8::1],[2001:db8::2]:8000"}, {"2001:db8::1", "[2001:db8::2]:8000"}),
+        ({HOSTS_ENV: " Dreams.example.org, box:8000,,"}, {"dreams.example.org", "box:8000"}),
+        ({HOSTS_ENV: "localhost", "GRADIO_SERVER_NAME": "[::]"}, {"::"}),
         ({"GRADIO_ROOT_PATH": "https://dreams.example.org/app"}, {"dreams.example.org"}),
         ({"GRADIO_ROOT_PATH": "/app"}, set()),
-        ({VARIABLE: "https://dreams.example.org/app"}, {"dreams.example.org"}),
+        ({HOSTS_ENV: "https://dreams.example.org/app"}, {"dreams.example.org"}),
     ],
 )
 def test_names_are_added_by_the_environment(
@@ -135,8 +135,8 @@ def test_names_are_added_by_the_environment(
 def test_what_is_no_name_in_the_environment_is_said_in_a_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "my dreams\x1b")
-    with pytest.raises(DreamError, match=rf"^{VARIABLE} takes host names, .* 'my dreams.x1b'$"):
+    monkeypatch.setenv(HOSTS_ENV, "my dreams\x1b")
+    with pytest.raises(DreamError, match=rf"^{HOSTS_ENV} takes host names, .* 'my dreams.x1b'$"):
         allowed_hosts()
 
 
@@ -158,7 +158,7 @@ def test_what_is_no_name_in_the_environment_is_said_in_a_line(
 def test_behind_a_proxy_its_name_is_answered_however_it_is_passed_on(
     sent: dict[str, str], status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "dreams.example.org,localhost:5173,[2001:db8::1]")
+    monkeypatch.setenv(HOSTS_ENV, "dreams.example.org,localhost:5173,[2001:db8::1]")
     seen: list[dict[bytes, bytes]] = []
 
     async def app(scope: Any, _: Any, send: Any) -> None:
@@ -218,8 +218,8 @@ def test_in_a_browser_no_other_page_uploads_or_reads(tmp_path: Path, other_page:
         for mode in ("cors", "no-cors"):
             assert page.evaluate(SEND_SCRIPT, [address, mode]) in ("nothing was read", "")
         answer = page.goto("http://evil.example/config")
-        assert answer and answer.status == 403 and VARIABLE in answer.text()
-        assert VARIABLE in page.evaluate(SEND_SCRIPT, ["", "cors"])
+        assert answer and answer.status == 403 and HOSTS_ENV in answer.text()
+        assert HOSTS_ENV in page.evaluate(SEND_SCRIPT, ["", "cors"])
         assert not list(files.rglob("blind.png"))
         page.goto(address)
         assert "blind.png" in page.evaluate(SEND_SCRIPT, ["", "cors"])

@@ -10,7 +10,7 @@ from gradio.queueing import Queue
 
 from dream import DreamError
 from dream.page.server.gradio_internals import INTERNALS, check_gradio, missing_internals
-from dream.page.server.log_limits import READERS, OncePerMinute
+from dream.page.server.log_limits import INPUT_LOGGERS, RateLimitFilter
 
 
 def test_the_installed_gradio_has_what_the_bounds_rest_on() -> None:
@@ -35,7 +35,7 @@ def test_a_gradio_that_lost_some_of_it_ends_the_start_in_one_line(
 
 
 def test_a_strangers_warnings_silence_no_other_library() -> None:
-    once = OncePerMinute(loggers=READERS)
+    once = RateLimitFilter(loggers=INPUT_LOGGERS)
 
     def passes(name: str, level: int = logging.WARNING) -> bool:
         return once.filter(logging.LogRecord(name, level, "", 0, "said", (), None))

@@ -100,20 +100,20 @@ def test_a_link_is_fetched_into_the_folder_of_uploads(path: str, site: str, tmp_
     [
         ("/drips", "public.example took more than 1 seconds"),
         ("/endless", "more than 3 MB"),
-        ("/compressed", "cannot be fetched from public.example: the server sends it compressed"),
-        ("/none", "cannot be fetched from public.example: .*404"),
+        ("/compressed", "cannot be downloaded from public.example: the server sends it compressed"),
+        ("/none", "cannot be downloaded from public.example: .*404"),
         ("/to=" * 7, "redirects more than 5 times"),
         ("/to=http://127.0.0.1/", "127.0.0.1 failed validation"),
         ("/to=/to=/to=http://10.0.0.1/", "10.0.0.1 failed validation"),
-        ("/to=http://metadata.example/", "metadata.example failed validation"),
-        ("/to=file:///etc/passwd", "cannot be fetched"),
+        ("/to=http://metadata.example/", "metadata.example is not a public address"),
+        ("/to=file:///etc/passwd", "cannot be downloaded"),
     ],
 )
 def test_a_link_that_drips_or_never_ends_or_leads_astray_is_refused(
     path: str, message: str, site: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if path == "/drips":
-        monkeypatch.setattr("dream.page.server.links.LINK_SECONDS", 1.0)
+        monkeypatch.setattr("dream.page.server.links.MAX_LINK_SECONDS", 1.0)
     start = time.monotonic()
     with pytest.raises(DreamError, match=message):
         asyncio.run(fetch_link(site + path))
@@ -176,17 +176,18 @@ def fetch_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]
 def test_few_links_are_fetched_at_a_time() -> None:
     said, at_once = fetch_at_once([""] * (links.MAX_CALLS + 2), 0.01)
     assert (
-        said == [""] * links.MAX_CALLS + [refusal.SERVER_BUSY] * 2 and at_once == links.MAX_FETCHES
+        said == [""] * links.MAX_CALLS + [refusal.SERVER_BUSY_MESSAGE] * 2
+        and at_once == links.MAX_FETCHES
     )
 
 
 def test_a_public_address_has_a_quarter_of_the_calls_with_links() -> None:
     said, _ = fetch_at_once(["93.184.215.14"] * 6 + ["2606:2800:21f:cb07::/64"], 0.01)
-    assert said == [""] * 4 + [refusal.SERVER_BUSY] * 2 + [""]
+    assert said == [""] * 4 + [refusal.SERVER_BUSY_MESSAGE] * 2 + [""]
 
 
 def test_all_links_of_a_call_have_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(links, "MAX_CALL_SECONDS", 0.3)
     said, _ = fetch_at_once([""], 0.2)
     assert said == ["the links of this call took more than 0.3 seconds"]
 
@@ -233,7 +234,7 @@ def test_no_name_leads_to_an_address_that_is_not_public(
 
     monkeypatch.setattr(safehttpx.AsyncSecureTransport, "handle_async_request", handle)
     monkeypatch.setattr(safehttpx, "async_resolve_hostname_google", no_others)
-    with pytest.raises(DreamError, match=r"stranger\.example failed validation"):
+    with pytest.raises(DreamError, match=r"stranger\.example is not a public address"):
         asyncio.run(fetch_link("http://stranger.example/cat.jpg"))
     assert not reached
 

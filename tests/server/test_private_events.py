@@ -25,7 +25,7 @@ from dream.page.call_limits import (
     MAX_ADDRESS_CALLS,
     MAX_ADDRESS_WAITING,
     SLOW_THREADS,
-    TOO_MANY_CALLS,
+    TOO_MANY_CALLS_MESSAGE,
 )
 from dream.page.widgets import components
 from tests.conftest import EXAMPLES
@@ -163,7 +163,7 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
         assert answer.status_code == 200
     assert time.monotonic() - start < STOP_TIMEOUT / 2
     assert sum(thread.is_alive() for thread in threads) >= 60  # They are waiting.
-    assert said == [TOO_MANY_CALLS] * 20
+    assert said == [TOO_MANY_CALLS_MESSAGE] * 20
     parts_of_it.rmdir()
     for thread in threads:
         thread.join()
@@ -183,7 +183,7 @@ def test_slow_looks_share_few_threads_and_hold_up_no_quick_one() -> None:
 
     async def all_of_them() -> float:
         with ValidatedBlocks() as page:
-            gr.Button().click(slow, None, None, **components.SLOW_LOOK)
+            gr.Button().click(slow, None, None, **components.SLOW_EVENT)
             gr.Button().click(lambda: None, None, None, **components.IMMEDIATE_EVENT)
         calls = [page.process_api(0, [], session_hash=str(each)) for each in range(20)]
         waiting = asyncio.gather(*calls)
@@ -208,8 +208,8 @@ def test_a_full_line_of_zips_and_videos_is_not_that_of_a_page_that_opens() -> No
 
     async def all_of_them() -> None:
         with ValidatedBlocks() as page:
-            gr.Button().click(pack, None, None, **components.HEAVY_LOOK)
-            gr.Button().click(lambda: seen.append("page"), None, None, **components.SLOW_LOOK)
+            gr.Button().click(pack, None, None, **components.HEAVY_EVENT)
+            gr.Button().click(lambda: seen.append("page"), None, None, **components.SLOW_EVENT)
         calls = [page.process_api(0, [], session_hash=str(each)) for each in range(20)]
         waiting = asyncio.gather(*calls)
         await asyncio.sleep(0.1)
@@ -229,8 +229,8 @@ def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> Non
 
     async def all_of_them() -> list[str]:
         with ValidatedBlocks() as page:
-            gr.Button().click(lambda: opened.wait(60), None, None, **components.SLOW_LOOK)
-            gr.Button().click(lambda: None, None, None, **components.SLOW_LOOK)
+            gr.Button().click(lambda: opened.wait(60), None, None, **components.SLOW_EVENT)
+            gr.Button().click(lambda: None, None, None, **components.SLOW_EVENT)
         calls = [
             page.process_api(0, [], session_hash=str(each), request=stranger) for each in range(40)
         ]
@@ -241,7 +241,8 @@ def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> Non
         return [str(each) for each in await waiting if isinstance(each, Exception)]
 
     refused = asyncio.run(all_of_them())
-    assert refused == [repr(TOO_MANY_CALLS)] * (40 - MAX_ADDRESS_CALLS - MAX_ADDRESS_WAITING)
+    expected = 40 - MAX_ADDRESS_CALLS - MAX_ADDRESS_WAITING
+    assert refused == [repr(TOO_MANY_CALLS_MESSAGE)] * expected
 
 
 def test_opening_the_page_reads_its_pictures_in_a_thread(

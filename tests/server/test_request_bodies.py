@@ -20,6 +20,7 @@ import pytest
 
 from dream.page.server import request_bodies
 from dream.page.server.middleware import RequestLimits
+from dream.page.server.request_bodies import RequestBody
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, find_listener, upload
 from tests.support.attacks import UNQUEUED_EVENT, Attack, hold_half_sent_bodies, send_value_bombs
@@ -31,7 +32,7 @@ SECONDS, TOTAL_BYTES = 2.0, 6_000_000
 APP_SCRIPT = f"""
 import app
 from dream.page.server import request_bodies
-request_bodies.BODY_SECONDS, request_bodies.MAX_TOTAL_BYTES = {SECONDS}, {TOTAL_BYTES}
+request_bodies.MAX_BODY_SECONDS, request_bodies.MAX_TOTAL_BYTES = {SECONDS}, {TOTAL_BYTES}
 app.main()
 """
 ROUTES = [
@@ -118,7 +119,7 @@ def test_what_a_page_sends_stays_far_below_what_is_taken(address: str) -> None:
     sent = {"data": [kept, *[picture] * most], "event_data": {"value": [picture] * 24}}
     scan = request_bodies.JsonScan(request_bodies.MAX_JSON_BYTES)
     scan.add(json.dumps(sent).encode())
-    assert most > 20 and scan.values < request_bodies.MAX_VALUES / 10
+    assert most > 20 and scan.values < request_bodies.MAX_JSON_VALUES / 10
 
 
 def test_bodies_that_are_refused_or_fail_leave_nothing_in_memory(address: str) -> None:
@@ -172,21 +173,21 @@ def test_many_bodies_have_no_more_than_their_room_and_others_get_in(hasty_app: s
     assert seen[0].statuses == {503: 3, 408: 3}
 
 
-def body_of(size: int, *, is_complete: bool = False, limit: int = 10**9) -> request_bodies.Body:
+def body_of(size: int, *, is_complete: bool = False, limit: int = 10**9) -> RequestBody:
     """Return a body of which `size` bytes have arrived and no more will."""
 
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    body = request_bodies.Body(receive, limit)
+    body = request_bodies.RequestBody(receive, limit)
     body.size, body.is_complete = size, is_complete
     return body
 
 
-def is_refused(body: request_bodies.Body) -> bool:
+def is_refused(body: request_bodies.RequestBody) -> bool:
     status = 0
     try:
-        body.check_room()
+        body.raise_if_cut_off()
     except request_bodies.BodyError as error:
         status = error.status
     assert status in (0, 503)
@@ -218,7 +219,8 @@ def test_bodies_that_are_answered_leave_room_to_those_on_their_way() -> None:
 def test_small_bodies_get_in_where_the_room_is_full_and_take_none() -> None:
     async def test() -> None:
         budget = request_bodies.ByteBudget(100_000)
-        large, small = body_of(100_000), [body_of(request_bodies.SMALL_BYTES) for _ in range(20)]
+        small = [body_of(request_bodies.UNCOUNTED_BYTES) for _ in range(20)]
+        large = body_of(100_000)
         for body in (large, *small):
             budget.add(body)
         assert not any(map(is_refused, (large, *small)))
@@ -241,7 +243,7 @@ def test_a_body_that_gave_way_takes_no_other_one_along() -> None:
     run_in_loop(test())
 
 
-def partial_upload(size: int, seconds: float) -> request_bodies.Body:
+def partial_upload(size: int, seconds: float) -> request_bodies.RequestBody:
     body = body_of(size)
     body._begun -= seconds
     return body
@@ -288,7 +290,7 @@ def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
 def test_what_speaks_mcp_may_take_longer_if_it_keeps_coming(
     path: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_bodies, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(request_bodies, "MAX_BODY_SECONDS", 0.2)
     answers: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -210,7 +210,7 @@ def test_the_progress_of_an_upload_is_forgotten_by_whatever_name_it_was_asked_fo
         with suppress(TimeoutError):
             await asyncio.wait_for(file_upload_statuses.is_tracked("asked"), 0.01)
         for name in ("sent", "asked"):
-            with upload_progress.bounded_progress(name, name == "sent"):
+            with upload_progress.delete_progress_later(name, name == "sent"):
                 pass
         await asyncio.sleep(0.01)
         return [*file_upload_statuses._statuses, *file_upload_statuses._signals]
@@ -227,10 +227,10 @@ def test_the_progress_of_an_upload_that_is_under_way_is_kept_for_who_asks_again(
     monkeypatch.setattr(upload_progress, "KEPT_SECONDS", 0.0)
 
     async def ask_twice() -> None:
-        with upload_progress.bounded_progress("long", is_upload=True):
+        with upload_progress.delete_progress_later("long", is_upload=True):
             file_upload_statuses.track("long")
             for _ in range(2):  # The first connection is cut.
-                with upload_progress.bounded_progress("long", is_upload=False):
+                with upload_progress.delete_progress_later("long", is_upload=False):
                     assert await asyncio.wait_for(file_upload_statuses.is_tracked("long"), 1)
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.01)

@@ -28,7 +28,7 @@ from dream import (
 )
 from dream.files.video_reader import read_video_info
 from dream.page.server import api
-from dream.page.server.zero_gpu import ABORTED, WORKER_ERROR, with_lease_errors
+from dream.page.server.zero_gpu import ABORT_ERROR, WORKER_ERROR, with_lease_errors
 from dream.page.tabs import deep_dream
 from dream.page.widgets.run import stream_outputs
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
@@ -255,7 +255,7 @@ def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) 
     ("raised", "words"),
     [
         (gr.Error("No quota. Try again in 0:30:00. "), ">No quota. Try again in 0:30:00.<"),
-        (gr.Error(ABORTED, title=WORKER_ERROR), "The GPU was taken back before the end; fewer"),
+        (gr.Error(ABORT_ERROR, title=WORKER_ERROR), "The GPU was taken back before the end; few"),
         (RuntimeError("/schedule error: 502"), "ZeroGPU lends no GPU right now; try again in a"),
     ],
 )
@@ -270,8 +270,8 @@ def test_why_no_gpu_is_lent_is_said_in_the_status_of_the_page(
         return lambda run: no_gpu
 
     knobs = asdict(DreamRecipe(**QUICK)) | {"mask": None}
-    work = JobRunner(engine, with_lease_errors(refuse))
-    stream = deep_dream.stream_dream(work, str(CAT), (), random_seed=False, **knobs)
+    runner = JobRunner(engine, with_lease_errors(refuse))
+    stream = deep_dream.stream_dream(runner, str(CAT), (), random_seed=False, **knobs)
     *_, (status,) = stream_outputs(stream, {"status": None})
     assert words in status
 
@@ -287,19 +287,19 @@ def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
                 for frame in run(*given):
                     yield frame
                     if frame.finished:
-                        raise gr.Error(ABORTED, title=WORKER_ERROR)
+                        raise gr.Error(ABORT_ERROR, title=WORKER_ERROR)
 
             return leased
 
         return decorate
 
-    work = JobRunner(engine, with_lease_errors(end_after_one))
+    runner = JobRunner(engine, with_lease_errors(end_after_one))
     small = {"max_side": 64, "octaves": 1, "iterations": 2}
-    *_, (sheet, recipes) = api.compare(work, str(CAT), "conv2", "5,6", small)
+    *_, (sheet, recipes) = api.compare(runner, str(CAT), "conv2", "5,6", small)
     assert recipes and len(recipes) == 2 and recipes[0]["intensity"] == 5
     assert re.match(r"after \d+ of \d+ steps: the GPU was taken back", recipes[1]["ended"])
     assert sheet and load_image(sheet).shape[3] == 64 + 6 + 6
-    *_, (path, recipe) = api.deep_dream(work, str(CAT), small)
+    *_, (path, recipe) = api.deep_dream(runner, str(CAT), small)
     assert path and recipe and recipe["iterations"] == 2  # It was complete.
 
 

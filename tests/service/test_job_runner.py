@@ -49,7 +49,7 @@ from dream.page.tabs import deep_dream
 from dream.page.widgets import comparison as comparing
 from dream.page.widgets.making_of import stream_making_of
 from dream.page.widgets.run import stream_outputs
-from dream.page.widgets.saved_visit import EXAMPLE_PHOTO, History, HistoryEntry
+from dream.page.widgets.saved_visit import EXAMPLE_PHOTO, Visit, VisitEntry
 from dream.render import ascent
 from dream.render.job_loop import Frame
 from dream.service.job_runner import MAX_LEASE_SECONDS, PREVIEW_SIDE, JobRunner, throttle_previews
@@ -267,11 +267,11 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
         and f"after {read_video_info(path).frame_count} of 60 frames" in recipe["ended"]
     )
     assert read_recipe(path) == engine.settle(VideoRecipe(**small))
-    shown = HistoryEntry(
+    shown = VisitEntry(
         str(new_output_folder() / "dream.png"), str(EXAMPLE_PHOTO), str(EXAMPLE_PHOTO)
     )
     save_image(Image.new("RGB", (48, 32)), shown.file, DreamRecipe(**dreamed))
-    *_, changes = stream_making_of(work, History(shown).to_browser(), "Once")
+    *_, changes = stream_making_of(work, Visit(shown).to_browser(), "Once")
     assert "Time was up after" in changes["status"] and changes["made_download"].endswith(".mp4")
     monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(2))
     with pytest.raises(OutOfTime, match="time was up before the first frame was finished; fewer"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from dream import Engine, LiveRecipe
-from dream.page.tabs.live import CAMERA_SIZES, EXAMPLE_IMAGE
+from dream.page.tabs.live import CPU_CAMERA_SIZE, EXAMPLE_IMAGE
 from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
 
@@ -61,9 +61,9 @@ def live() -> Image.Image:
     engine = Engine("cpu")
     dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
     with Image.open(EXAMPLES / "cat.jpg") as cat:
-        camera_frame = cat.convert("RGB").crop((60, 12, 436, 294)).resize(CAMERA_SIZES[0])
+        camera_frame = cat.convert("RGB").crop((60, 12, 436, 294)).resize(CPU_CAMERA_SIZE)
     for _ in range(40):
-        dream = dreamer.dream_frame(camera_frame, LiveRecipe(max_side=CAMERA_SIZES[0][0]))
+        dream = dreamer.dream_frame(camera_frame, LiveRecipe(max_side=CPU_CAMERA_SIZE[0]))
     return dream
 
 

@@ -14,7 +14,7 @@ from dream.errors import RecipeError, TimeLimitReached
 from dream.files.embedded_images import embed_files
 from dream.page import status_line, video_stream
 from dream.page.channel_stream import (
-    TOP_CHANNELS,
+    TOP_COUNT,
     channel_recipes,
     stream_grid,
     stream_top_channels,
@@ -22,8 +22,7 @@ from dream.page.channel_stream import (
 )
 from dream.page.image_stream import stream_render
 from dream.page.server.endpoint import Endpoints, Parameter
-from dream.page.widgets import comparison as comparing
-from dream.page.widgets import components
+from dream.page.widgets import comparison, components
 from dream.recipe import (
     ChannelRecipe,
     ClassRecipe,
@@ -31,17 +30,18 @@ from dream.recipe import (
     VideoRecipe,
     ZoomRecipe,
 )
-from dream.recipe import presets as library
 from dream.recipe.knob import Knob, knobs
+from dream.recipe.presets import presets as preset_recipes
 from dream.recipe.variations import parse_integers, parse_names, variations
-from dream.render import making_of as making
+from dream.render.making_of import FPS_KNOB, SECONDS_KNOB, MakingOf
 from dream.service.job_runner import JobRunner
 
-TOP_LIMIT = 32
+MAX_TOP_COUNT = 32
 SPOT_KNOB = Knob("", 0, 30_000, derived_default="the whole photo", value_type=float)
-COUNT_KNOB = Knob("", 1, TOP_LIMIT, value_type=int)
+COUNT_KNOB = Knob("", 1, MAX_TOP_COUNT, value_type=int)
 LOOP_KNOB = Knob("", value_type=bool)
 PNG = partial(gr.Image, format="png")
+KnobValues = dict[str, Any]
 
 
 IMAGE_PARAMETER = Parameter(
@@ -63,14 +63,14 @@ LIST_PARAMETERS = {
 }
 CHANNELS_PARAMETER = Parameter(
     gr.Textbox,
-    "As 7 or 3,7,12 or 0-15; top for the 8 most active in the image; empty for 16 of all.",
+    "Channels, such as 3,7 or 0-15; top for the image's 8 most active; empty for 16 of the layer.",
     default="0",
 )
 SPOT_PARAMETERS = {
-    "x": Parameter(components.RawNumber, "The spot, in pixels from the left; empty for anywhere."),
-    "y": Parameter(components.RawNumber, "The spot, in pixels from the top; empty for anywhere."),
+    "x": Parameter(components.RawNumber, "Spot, pixels from the left; empty for the whole image."),
+    "y": Parameter(components.RawNumber, "Spot, pixels from the top; empty for the whole image."),
     "count": Parameter(
-        components.RawInteger, f"How many channels, 1 to {TOP_LIMIT}.", default=TOP_CHANNELS
+        components.RawInteger, f"How many channels, 1 to {MAX_TOP_COUNT}.", default=TOP_COUNT
     ),
 }
 
@@ -88,20 +88,18 @@ FORMAT_PARAMETER = Parameter(
 )
 MAKING_OF_PARAMETERS = {
     "seconds": Parameter(
-        components.RawNumber, _knob_help(making.SECONDS_KNOB), default=making.SECONDS_KNOB.default
+        components.RawNumber, _knob_help(SECONDS_KNOB), default=SECONDS_KNOB.default
     ),
-    "fps": Parameter(
-        components.RawNumber, _knob_help(making.FPS_KNOB), default=making.FPS_KNOB.default
-    ),
+    "fps": Parameter(components.RawNumber, _knob_help(FPS_KNOB), default=FPS_KNOB.default),
     "loop": Parameter(
         gr.Checkbox, "Whether the video returns to the photo, so that it loops.", default=False
     ),
 }
 
 
-def add_endpoints(work: JobRunner) -> None:
+def add_endpoints(runner: JobRunner) -> None:
     """Add all endpoints to the page that is being built."""
-    endpoints = Endpoints(work)
+    endpoints = Endpoints(runner)
     add, field = endpoints.add, endpoints.field
     recipe, video = field(gr.JSON, "recipe"), field(gr.File, "video")
     dream_knobs = list(knobs(DreamRecipe))
@@ -116,7 +114,7 @@ def add_endpoints(work: JobRunner) -> None:
     names = ["model", "layer", "channels", "size", "steps", "image", "seed", "objective", "canvas"]
     parameters = {"channels": CHANNELS_PARAMETER, "image": OPTIONAL_IMAGE_PARAMETER}
     outputs = [field(gr.Gallery, "channels"), field(gr.JSON, "recipes")]
-    add(visualize_channel, ChannelRecipe, names, parameters, outputs, _parse_channels)
+    add(visualize_channel, ChannelRecipe, names, parameters, outputs, _parse_recipes)
     names = ["image", "model", "layer", "x", "y", "count", "size", "steps"]
     outputs = [field(gr.Gallery, "channels"), field(gr.Image, "where"), field(gr.JSON, "answers")]
     parameters = {"image": IMAGE_PARAMETER, **SPOT_PARAMETERS}
@@ -136,7 +134,7 @@ def add_endpoints(work: JobRunner) -> None:
 
 
 def deep_dream(
-    work: JobRunner, image: str, given: dict[str, Any]
+    runner: JobRunner, image: str, knob_values: KnobValues
 ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
     """Dream a photo: amplify what a layer of a neural network detects in it, octave by octave.
 
@@ -146,9 +144,9 @@ def deep_dream(
     recipe, and that recipe as JSON. If the time limit ends the dream early, the last answer is the
     dream so far, and "ended" with the reason instead of the recipe.
     """
-    recipe = DreamRecipe(**embed_files(DreamRecipe, given))
+    recipe = DreamRecipe(**embed_files(DreamRecipe, knob_values))
     try:
-        for update in stream_render(work, [recipe], image):
+        for update in stream_render(runner, [recipe], image):
             if update.frame is None:
                 yield None, None
             else:
@@ -159,7 +157,7 @@ def deep_dream(
 
 
 def compare(
-    work: JobRunner, image: str, layers: str, intensities: str, given: dict[str, Any]
+    runner: JobRunner, image: str, layers: str, intensities: str, knob_values: KnobValues
 ) -> Iterator[tuple[str | None, list[dict[str, Any]] | None]]:
     """Dream a photo at several layers or intensities, on one labelled contact sheet.
 
@@ -167,19 +165,19 @@ def compare(
     limit ends it early, the last image is the dream so far, with "ended" instead of a recipe.
     """
     recipes = _variation_recipes(
-        DreamRecipe(**embed_files(DreamRecipe, given)), layers, intensities
+        DreamRecipe(**embed_files(DreamRecipe, knob_values)), layers, intensities
     )
     images: list[Image.Image] = []
     made_by: list[dict[str, Any]] = []
     try:
-        for update, dreams in comparing.stream_dreams(work, recipes, image):
+        for update, dreams in comparison.stream_dreams(runner, recipes, image):
             images = dreams
             if update.frame and update.frame.finished:
                 made_by.append(update.frame.recipes[0].to_dict())
             yield None, None
     except TimeLimitReached as error:
         made_by.append(_time_limit_result(error))
-    yield comparing.write_sheet(recipes, images, image), made_by
+    yield comparison.write_sheet(recipes, images, image), made_by
 
 
 def _variation_recipes(
@@ -194,11 +192,11 @@ def presets() -> dict[str, dict[str, Any]]:
     All fields of a preset but deepdream and kind are parameters of deep_dream; leave out those that
     are empty or null.
     """
-    return {name: recipe.to_dict() for name, recipe in library.presets().items()}
+    return {name: recipe.to_dict() for name, recipe in preset_recipes().items()}
 
 
 def visualize_channel(
-    work: JobRunner, channels: str, image: str | None, given: dict[str, Any]
+    runner: JobRunner, channels: str, image: str | None, knob_values: KnobValues
 ) -> Iterator[tuple[list[tuple[str, str]], dict[str, Any] | None]]:
     """Show what channels of a neural network detect, at most 64, from noise or in a photo.
 
@@ -206,16 +204,16 @@ def visualize_channel(
     recipe, and as JSON those recipes and the channels that stayed silent: nothing in their image
     activates them.
     """
-    recipe = ChannelRecipe(**given)
-    recipes = _parse_channels(recipe, channels, image)
+    recipe = ChannelRecipe(**knob_values)
+    recipes = _parse_recipes(recipe, channels, image)
     if recipes:
-        stream = stream_render(work, recipes, image, use_cache=True)
+        stream = stream_render(runner, recipes, image, use_cache=True)
     else:
         assert image
-        stream = stream_top_channels(work, image, recipe, None, TOP_CHANNELS, in_photo=True)
-        while not (result := next(stream).response):
+        stream = stream_top_channels(runner, image, recipe, None, TOP_COUNT, in_photo=True)
+        while not (update := next(stream)).response:
             yield [], None
-        recipes = [recipe.with_changes(channel=each.channel) for each in result[1]]
+        recipes = [recipe.with_changes(channel=each.channel) for each in update.top_channels]
     try:
         for grid in stream_grid(stream, recipes):
             items = [(path, str(channel)) for channel, path in grid.files.items()]
@@ -226,7 +224,7 @@ def visualize_channel(
         yield items, summary | _time_limit_result(error)
 
 
-def _parse_channels(recipe: ChannelRecipe, channels: str, image: str | None) -> list[ChannelRecipe]:
+def _parse_recipes(recipe: ChannelRecipe, channels: str, image: str | None) -> list[ChannelRecipe]:
     """Return the recipes of the named channels; none for "top", the most active in an image."""
     if (channels or "").strip() != "top":
         return channel_recipes(recipe, channels or "")
@@ -236,7 +234,12 @@ def _parse_channels(recipe: ChannelRecipe, channels: str, image: str | None) -> 
 
 
 def top_channels(
-    work: JobRunner, image: str, x: float | None, y: float | None, count: int, given: dict[str, Any]
+    runner: JobRunner,
+    image: str,
+    x: float | None,
+    y: float | None,
+    count: int,
+    knob_values: KnobValues,
 ) -> Iterator[tuple[list[tuple[str, str]], str | None, list[dict[str, Any]] | None]]:
     """Find the most active channels of a layer in a photo, and show what they detect.
 
@@ -244,14 +247,14 @@ def top_channels(
     the first; and channels and strengths as JSON. If the time limit ends it early, the last item of
     that list is "ended" with the reason.
     """
-    recipe = ChannelRecipe(**given)
+    recipe = ChannelRecipe(**knob_values)
     spot, count = _check_spot(recipe, x, y, count)
-    stream = stream_top_channels(work, image, recipe, spot, count)
-    while not (result := next(stream).response):
+    stream = stream_top_channels(runner, image, recipe, spot, count)
+    while not (update := next(stream)).response:
         yield [], None, None
-    response, top = result
+    top = update.top_channels
     recipes = [recipe.with_changes(channel=each.channel) for each in top]
-    where = write_heatmap(response, top[0].channel)
+    where = write_heatmap(update.response, top[0].channel)
     answers = [asdict(each) for each in top]
     try:
         for grid in stream_grid(stream, recipes):
@@ -272,7 +275,7 @@ def _check_spot(
 
 
 def class_image(
-    work: JobRunner, image: str | None, given: dict[str, Any]
+    runner: JobRunner, image: str | None, knob_values: KnobValues
 ) -> Iterator[tuple[str | None, dict[str, Any] | None, dict[str, Any] | None]]:
     """Show what a neural network takes for a class of ImageNet, from noise or in a photo.
 
@@ -282,7 +285,7 @@ def class_image(
     """
     before = None
     try:
-        for update in stream_render(work, [ClassRecipe(**given)], image, with_verdict=True):
+        for update in stream_render(runner, [ClassRecipe(**knob_values)], image, with_verdict=True):
             if not (update.frame and update.verdict):
                 yield None, None, None
                 continue
@@ -304,41 +307,45 @@ def _time_limit_result(error: TimeLimitReached) -> dict[str, Any]:
 VideoResults = Iterator[tuple[str | None, dict[str, Any] | None, str | None]]
 
 
-def zoom(work: JobRunner, image: str, format: str, given: dict[str, Any]) -> VideoResults:
+def zoom(runner: JobRunner, image: str, format: str, knob_values: KnobValues) -> VideoResults:
     """Zoom endlessly into a photo, as a video: each frame is the last one, enlarged and dreamed.
 
     Sends frames (JPEG) while it renders. The last answer is the video, which carries its recipe,
     and that recipe as JSON.
     """
-    yield from _video_results(video_stream.stream_zoom(work, ZoomRecipe(**given), image, format))
+    recipe = ZoomRecipe(**knob_values)
+    yield from _video_results(video_stream.stream_zoom(runner, recipe, image, format))
 
 
-def dream_video(work: JobRunner, video: str, format: str, given: dict[str, Any]) -> VideoResults:
+def dream_video(
+    runner: JobRunner, video: str, format: str, knob_values: KnobValues
+) -> VideoResults:
     """Dream a video: the dream follows the motion. The sound is kept.
 
     Sends frames (JPEG) while it renders. The last answer is the video, which carries its recipe,
     and that recipe as JSON.
     """
-    yield from _video_results(video_stream.stream_video(work, VideoRecipe(**given), video, format))
+    recipe = VideoRecipe(**knob_values)
+    yield from _video_results(video_stream.stream_video(runner, recipe, video, format))
 
 
 def making_of(
-    work: JobRunner,
+    runner: JobRunner,
     image: str,
     seconds: float,
     fps: float,
     loop: bool,
     format: str,
-    given: dict[str, Any],
+    knob_values: KnobValues,
 ) -> VideoResults:
     """Show how a dream of a photo forms, as a short video, or as a loop there and back.
 
     Sends frames (JPEG) while it renders. The last answer is the video, which carries the recipe of
     the dream, and that recipe as JSON.
     """
-    recipe = DreamRecipe(**embed_files(DreamRecipe, given))
-    timing = making.MakingOf(seconds, fps, LOOP_KNOB.check("loop", loop))
-    yield from _video_results(video_stream.stream_making_of(work, recipe, image, timing, format))
+    recipe = DreamRecipe(**embed_files(DreamRecipe, knob_values))
+    options = MakingOf(seconds, fps, LOOP_KNOB.check("loop", loop))
+    yield from _video_results(video_stream.stream_making_of(runner, recipe, image, options, format))
 
 
 def _video_results(updates: video_stream.VideoUpdates) -> VideoResults:

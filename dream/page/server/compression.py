@@ -6,8 +6,8 @@ from typing import Any
 
 from starlette.middleware.gzip import GZipMiddleware
 
-COMPRESSED = ("/", "/config", "/gradio_api/info")
-LEVEL = 4  # The highest level takes more than twice as long and saves a tenth.
+COMPRESSED_PATHS = ("/", "/config", "/gradio_api/info")
+GZIP_LEVEL = 4  # The highest level takes more than twice as long and saves a tenth.
 
 
 class Compression:
@@ -15,9 +15,9 @@ class Compression:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self.compressed = GZipMiddleware(app, compresslevel=LEVEL)
+        self.compressed = GZipMiddleware(app, compresslevel=GZIP_LEVEL)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve a request."""
-        app = self.compressed if scope.get("path") in COMPRESSED else self.app
+        app = self.compressed if scope.get("path") in COMPRESSED_PATHS else self.app
         await app(scope, receive, send)

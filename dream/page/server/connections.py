@@ -21,48 +21,48 @@ try:
 except ImportError:  # Windows has no such limit.
     resource = None  # type: ignore[assignment]
 
-# For a request's first line and headers, from the start of the connection or of the request.
-HEADER_SECONDS = 10.0
-# For the rest of a body after its answer: a client that is still sending would lose the answer if
-# the connection closed at once.
-LINGER_SECONDS = 2.0
-# For which a client may read nothing of its answer.
-STALLED_SECONDS = 60.0
+# Time for a request's first line and headers, from the start of the connection or of the request.
+MAX_HEADER_SECONDS = 10.0
+# Time for the rest of a body after its answer: a client that is still sending would lose the answer
+# if the connection closed at once.
+MAX_LINGER_SECONDS = 2.0
+# Time in which a client may read nothing of its answer.
+MAX_STALL_SECONDS = 60.0
 MAX_CONNECTIONS, MAX_OPEN_FILES = 4096, 65_536
 
 
 class Connections:
     """The open connections of a server.
 
-    If there are too many, the one that has waited longest without a request is cut, else the oldest
-    one whose body is still arriving, else the one whose request began first. A public address may
-    have a quarter of them. A private one may have all: behind a proxy all requests come from it.
+    If there are too many, one is cut: the one that has waited longest for a request; without any,
+    the oldest whose body still arrives; without any, the one with the oldest request. A public
+    address may have a quarter. A private one may have all, because it may be a proxy's.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._waiting: dict[Connection, None] = {}  # Oldest first, as below.
-        self._answered: dict[Connection, None] = {}
+        self._answering: dict[Connection, None] = {}
         self._shares = AddressShares(limit)
 
     def enter(self, connection: Connection) -> None:
-        """Add a connection, and cut another if there are too many; cut it if its address has."""
+        """Add a connection and cut another above the limit; cut it if its address has too many."""
         if not self._shares.enter(connection.address):
             connection.transport.abort()
             return
         self._waiting[connection] = None
-        if len(self._waiting) + len(self._answered) > self.limit:
-            answered = [*(each for each in self._answered if each.is_sending), *self._answered]
+        if len(self._waiting) + len(self._answering) > self.limit:
+            answering = [*(each for each in self._answering if each.is_sending), *self._answering]
             oldest = next(iter(self._waiting))
-            if oldest is connection and answered:
-                oldest = answered[0]
+            if oldest is connection and answering:
+                oldest = answering[0]
             self.leave(oldest)
             oldest.transport.abort()
 
-    def update(self, connection: Connection, is_answered: bool) -> None:
-        """Record that a connection now waits for a request, or is answered."""
-        before, now = self._waiting, self._answered
-        if not is_answered:
+    def update(self, connection: Connection, is_answering: bool) -> None:
+        """Record that a connection now waits for a request, or is answering one."""
+        before, now = self._waiting, self._answering
+        if not is_answering:
             before, now = now, before
         if connection in before:
             del before[connection]
@@ -70,7 +70,7 @@ class Connections:
 
     def leave(self, connection: Connection) -> None:
         """Remove a connection; a second call does nothing."""
-        for each in (self._waiting, self._answered):
+        for each in (self._waiting, self._answering):
             if connection in each:
                 del each[connection]
                 self._shares.leave(connection.address)
@@ -98,7 +98,7 @@ class Connection(H11Protocol):
         """Start the timer for the headers, and count the connection."""
         super().connection_made(transport)
         self.address = public_address(self.client[0]) if self.client else ""
-        self._close_in(HEADER_SECONDS)
+        self._close_in(MAX_HEADER_SECONDS)
         self.pool.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -109,13 +109,13 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Restart the timer for the headers unless a complete request arrived."""
+        """Stop the header timer at a complete request; start it for an incomplete next one."""
         super().data_received(data)
-        if self._is_answered():
+        if self._is_answering():
             self._close_in(None)
         elif self._close_timer is None:  # The next request is incomplete.
-            self._close_in(HEADER_SECONDS)
-        self.pool.update(self, self._is_answered())
+            self._close_in(MAX_HEADER_SECONDS)
+        self.pool.update(self, self._is_answering())
 
     def on_response_complete(self) -> None:
         """Give a client that is still sending some time to read its answer."""
@@ -123,9 +123,9 @@ class Connection(H11Protocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_writing()
-        if not (is_received or self._is_answered()):
-            self._close_in(LINGER_SECONDS)
-        self.pool.update(self, self._is_answered())
+        if not (is_received or self._is_answering()):
+            self._close_in(MAX_LINGER_SECONDS)
+        self.pool.update(self, self._is_answering())
 
     def pause_writing(self) -> None:
         """Watch for a client that stops reading."""
@@ -144,10 +144,10 @@ class Connection(H11Protocol):
         self._watch_writing()
 
     def _watch_writing(self) -> None:
-        """Cut the connection once its client has read nothing for `STALLED_SECONDS`."""
+        """Cut the connection once its client has read nothing for `MAX_STALL_SECONDS`."""
         self._stop_watching()
         if left := self.transport.get_write_buffer_size():
-            self._stall_timer = self.loop.call_later(STALLED_SECONDS, self._cut_if_stalled, left)
+            self._stall_timer = self.loop.call_later(MAX_STALL_SECONDS, self._cut_if_stalled, left)
 
     def _cut_if_stalled(self, left: int) -> None:
         if self.transport.get_write_buffer_size() < left:
@@ -159,7 +159,7 @@ class Connection(H11Protocol):
         if self._stall_timer:
             self._stall_timer.cancel()
 
-    def _is_answered(self) -> bool:
+    def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _close_in(self, seconds: float | None) -> None:
@@ -170,7 +170,7 @@ class Connection(H11Protocol):
         )
 
     def _close_unanswered(self) -> None:
-        if not self._is_answered():
+        if not self._is_answering():
             self.transport.close()
             self._watch_writing()
 
@@ -195,8 +195,8 @@ def raise_open_files() -> int:
     return MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
 
 
-def bound_connections() -> None:
-    """Replace the configuration of uvicorn, because Gradio passes it no settings."""
+def limit_connections() -> None:
+    """Make uvicorn use `Connection` and its limits, because Gradio passes it no settings."""
     files = raise_open_files()
     # A backlog of connections is accepted before the app sees one; the last quarter is for files.
     options: dict[str, Any] = {"ws": "none", "backlog": min(512, files // 4)}

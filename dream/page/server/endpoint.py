@@ -29,7 +29,7 @@ class Parameter:
 
 
 def make_handler(
-    work: JobRunner,
+    runner: JobRunner,
     run: Callable[..., Iterator[Any]],
     kind: type[Recipe],
     names: Sequence[str],
@@ -38,22 +38,22 @@ def make_handler(
     """Return the handler of an endpoint, whose signature and docstring Gradio shows to clients.
 
     Args:
-        work: Passed to `run`.
-        run: Gets `parameters` by name, and the knobs that were sent as the dict `given`.
+        runner: Passed to `run`.
+        run: Gets `parameters` by name, and the knobs that were sent as `knob_values`.
         kind: The recipe whose knobs the endpoint takes.
         names: All parameters in order: those in `parameters`, and knobs.
         parameters: The parameters that are not knobs.
     """
 
     def handler(*values: Any) -> Iterator[Any]:
-        given = dict(zip(names, values, strict=True))
-        others = {name: given.pop(name) for name in parameters}
+        by_name = dict(zip(names, values, strict=True))
+        others = {name: by_name.pop(name) for name in parameters}
         for name, each in parameters.items():
             if each.required and others[name] is None:
                 raise DreamError(f"{name} is missing; send a file")
         # Omitted files arrive as None, as do numbers and names with an automatic value.
-        sent = {name: value for name, value in given.items() if value is not None}
-        yield from run(work, **others, given=sent)
+        knob_values = {name: value for name, value in by_name.items() if value is not None}
+        yield from run(runner, **others, knob_values=knob_values)
 
     # Gradio uses the component's default; if that is empty, only None here makes it optional.
     position, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
@@ -83,8 +83,8 @@ class Endpoints:
     "2nd".)
     """
 
-    def __init__(self, work: JobRunner) -> None:
-        self.work = work
+    def __init__(self, runner: JobRunner) -> None:
+        self.runner = runner
         # Typed, because 1, 1.0 and True are equal but need fields of their own.
         self.field = lru_cache(maxsize=None, typed=True)(_hidden_field)
         self._button = gr.Button(visible=False)
@@ -108,16 +108,16 @@ class Endpoints:
             else self._knob_field(kind, name)
             for name in names
         ]
-        handler = make_handler(self.work, run, kind, names, parameters)
+        handler = make_handler(self.runner, run, kind, names, parameters)
         event = self._button.click(
             handler, fields, list(outputs), api_name=run.__name__, **components.QUEUED_EVENT
         )
 
         def check_inputs(*values: Any) -> None:
-            given = dict(zip(names, values, strict=True))
-            recipe = components.check_recipe(kind, **given)
+            by_name = dict(zip(names, values, strict=True))
+            recipe = components.check_recipe(kind, **by_name)
             if check:
-                check(recipe, **{name: given[name] for name in parameters})
+                check(recipe, **{name: by_name[name] for name in parameters})
 
         check_before_queue(event, check_inputs)
 

@@ -17,16 +17,16 @@ from typing import Any
 from dream.errors import DreamError
 
 TESTED_VERSION = "6.31.0"
-_QUEUE = (
+_QUEUE_ATTRIBUTES = (
     *("pending_messages_per_session", "pending_event_ids_session", "event_ids_to_events"),
     *("event_queue_per_concurrency_id", "ANALYTICS_MAX_EVENTS", "max_thread_count"),
     *("update_intervals", "max_size", "blocks", "default_concurrency_limit", "live_updates"),
 )
 # The overridden or replaced functions, and the names that they or their callers use there.
 INTERNALS: dict[str, tuple[str, ...]] = {
-    "gradio.queueing:Queue.__init__": _QUEUE,
-    "gradio.queueing:Queue.push": ("body", "request", "username", *_QUEUE[:4]),
-    "gradio.queueing:Queue.send_message": _QUEUE[:1],
+    "gradio.queueing:Queue.__init__": _QUEUE_ATTRIBUTES,
+    "gradio.queueing:Queue.push": ("body", "request", "username", *_QUEUE_ATTRIBUTES[:4]),
+    "gradio.queueing:Queue.send_message": _QUEUE_ATTRIBUTES[:1],
     "gradio.queueing:Queue.clean_events": ("session_hash", "event_id"),
     "gradio.queueing:Event.__init__": ("session_hash", "fn", "closed", "signal", "data"),
     "gradio.blocks:Blocks.process_api": ("block_fn", "inputs", "session_hash", "event_id"),

@@ -19,10 +19,10 @@ from gradio.utils import colab_check, get_space, is_hosted_notebook
 from dream.errors import RecipeError
 from dream.page.refusal import refuse
 
-VARIABLE = "DREAM_ALLOWED_HOSTS"
+HOSTS_ENV = "DREAM_ALLOWED_HOSTS"
 LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
 SAFE_METHODS = ("GET", "HEAD")
-HOST = re.compile(r"[a-z0-9.:\[\]-]{1,100}")
+HOST_PATTERN = re.compile(r"[a-z0-9.:\[\]-]{1,100}")
 # Gradio takes this header for the app's address; only Gradio's Node server sends it.
 NODE_HEADER = b"x-gradio-server"
 
@@ -35,13 +35,13 @@ def allowed_hosts() -> frozenset[str] | None:
     Raises:
         RecipeError: If one of them is not a valid host name.
     """
-    names = os.environ.get(VARIABLE, "").lower().split(",")
+    names = os.environ.get(HOSTS_ENV, "").lower().split(",")
     names.append(os.environ.get("GRADIO_ROOT_PATH", "").lower().partition("://")[2])
     hosts = {name.rpartition("://")[2].partition("/")[0] for name in map(str.strip, names)} - {""}
     for host in hosts:
-        if not HOST.fullmatch(host):
+        if not HOST_PATTERN.fullmatch(host):
             raise RecipeError(
-                f"{VARIABLE} takes host names, such as dreams.example.org, not {host!r}"
+                f"{HOSTS_ENV} takes host names, such as dreams.example.org, not {host!r}"
             )
     server = os.environ.get("GRADIO_SERVER_NAME", "").lower().strip("[]")
     is_shared = os.environ.get("GRADIO_SHARE", "").lower() == "true"
@@ -80,25 +80,25 @@ class HostCheck:
         else:
             await self.app(scope | {"headers": headers}, receive, send)
 
-    def _refusal(self, method: str, sent: dict[str, list[str]]) -> str:
+    def _refusal(self, method: str, headers: dict[str, list[str]]) -> str:
         """Return why a request with these headers is refused, or "" if it is allowed."""
-        hosts = sent.get("host", [])
-        if "origin" in sent and len(hosts) != 1:
+        hosts = headers.get("host", [])
+        if "origin" in headers and len(hosts) != 1:
             return "a request with an Origin needs exactly one Host"  # Gradio's CORS reads it.
         if self.hosts is None:
             return ""
         # The name that the proxy was called by; Gradio builds links from it.
-        forwarded = ",".join(sent.get("x-forwarded-host", []))
+        forwarded = ",".join(headers.get("x-forwarded-host", []))
         hosts = [*hosts, *filter(None, map(str.strip, forwarded.split(",")))]
         for host in hosts:
             if not self._is_allowed(host) and _name(host) not in LOCAL_HOSTS:
                 return f"the app does not answer to this name; {_how_to_add(host)}"
-        for origin in sent.get("origin", []):
+        for origin in headers.get("origin", []):
             scheme, _, page = origin.partition("://")
             if scheme not in ("http", "https") or not (page in hosts or self._is_allowed(page)):
                 return f"other pages may not use the app; {_how_to_add(page)}"
-        is_foreign = sent.get("sec-fetch-site", [""])[0] in ("cross-site", "same-site")
-        if is_foreign and "origin" not in sent and method not in SAFE_METHODS:
+        is_foreign = headers.get("sec-fetch-site", [""])[0] in ("cross-site", "same-site")
+        if is_foreign and "origin" not in headers and method not in SAFE_METHODS:
             return "other pages may not use the app"
         return ""
 
@@ -123,5 +123,5 @@ def _is_loopback(host: str) -> bool:
 
 
 def _how_to_add(host: str) -> str:
-    shown = host if HOST.fullmatch(host) else "NAME"
-    return f"whoever runs the app can allow it with {VARIABLE}={shown}"
+    shown = host if HOST_PATTERN.fullmatch(host) else "NAME"
+    return f"whoever runs the app can allow it with {HOSTS_ENV}={shown}"

@@ -20,13 +20,13 @@ from gradio.utils import get_upload_folder
 from dream.errors import DreamError, first_line
 from dream.page.blocks import MAX_UPLOAD_BYTES, find_files
 from dream.page.ip_addresses import AddressShares, is_public
-from dream.page.refusal import SERVER_BUSY
+from dream.page.refusal import SERVER_BUSY_MESSAGE
 from dream.page.server.request_bodies import BodyError, check_disk
 
 # A call takes at most three images.
 MAX_LINKS = 8
 # For one link, and for all links of a call, which are downloaded one after the other.
-LINK_SECONDS, CALL_SECONDS = 20.0, 40.0
+MAX_LINK_SECONDS, MAX_CALL_SECONDS = 20.0, 40.0
 # At a time, for all callers. Waiting calls keep their bodies in memory.
 MAX_FETCHES, MAX_CALLS = 4, 16
 MAX_REDIRECTS = 5
@@ -39,11 +39,11 @@ class LinkFetcher:
         self._turns = asyncio.Semaphore(MAX_FETCHES)
         self._calls = AddressShares(MAX_CALLS)
 
-    async def fetch_links(self, sent: Any, address: str) -> bool:
+    async def fetch_links(self, payload: Any, address: str) -> bool:
         """Replace the links in a call by the paths of downloaded files.
 
         Args:
-            sent: The JSON of the call, changed in place.
+            payload: The JSON of the call, changed in place.
             address: The caller's address, as `public_address` returns it.
 
         Returns:
@@ -53,20 +53,20 @@ class LinkFetcher:
             DreamError: If a download fails, there are more than `MAX_LINKS`, all of them take too
                 long, or too many such calls wait.
         """
-        links = [(file, link) for file in find_files(sent) if (link := _link(file))]
+        links = [(file, link) for file in find_files(payload) if (link := _link(file))]
         if len(links) > MAX_LINKS:
             raise DreamError(f"a call may have at most {MAX_LINKS} links, not {len(links)}")
         if not links:
             return False
         if self._calls.total >= MAX_CALLS or not self._calls.enter(address):
-            raise BodyError(503, SERVER_BUSY)
+            raise BodyError(503, SERVER_BUSY_MESSAGE)
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(MAX_CALL_SECONDS):
                 for file, link in links:
                     async with self._turns:
                         file["path"] = await fetch_link(link)
         except TimeoutError as error:
-            message = f"the links of this call took more than {CALL_SECONDS:g} seconds"
+            message = f"the links of this call took more than {MAX_CALL_SECONDS:g} seconds"
             raise DreamError(message) from error
         finally:
             self._calls.leave(address)
@@ -91,16 +91,16 @@ async def fetch_link(link: str) -> str:
     Raises:
         DreamError: If that fails.
     """
-    host = urlsplit(link).hostname or "there"
+    host = urlsplit(link).hostname or "the link"
     check_disk()
     try:
-        return await asyncio.wait_for(_download(link), LINK_SECONDS)
+        return await asyncio.wait_for(_download(link), MAX_LINK_SECONDS)
     except TimeoutError as error:
-        raise DreamError(f"{host} took more than {LINK_SECONDS:g} seconds") from error
+        raise DreamError(f"{host} took more than {MAX_LINK_SECONDS:g} seconds") from error
     except DreamError:
         raise
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        message = f"the image cannot be fetched from {host}: {first_line(error)}"
+        message = f"the file cannot be downloaded from {host}: {first_line(error)}"
         raise DreamError(message) from error
 
 
@@ -109,7 +109,7 @@ async def _download(link: str) -> str:
         host = httpx.URL(link).host
         address = await safehttpx.async_validate_url(host)  # Gradio's check accepts more.
         if not is_public(address):
-            raise ValueError(f"Hostname {host} failed validation")
+            raise ValueError(f"{host} is not a public address")
         transport = safehttpx.AsyncSecureTransport(address)
         # A few compressed bytes can become hundreds of megabytes.
         headers = {"Accept-Encoding": "identity"}

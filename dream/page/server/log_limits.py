@@ -9,12 +9,12 @@ from dream.errors import to_printable_line
 
 QUIET_SECONDS = 60.0
 # asyncio logs this error for each connection if no more files can be opened.
-NO_FILE_LEFT = "socket.accept() out of system resource"
+NO_FILE_LEFT_MESSAGE = "socket.accept() out of system resource"
 # Loggers of libraries that warn about malformed input of strangers.
-READERS = ("uvicorn.error", "python_multipart", "multipart", "mcp", "PIL")
+INPUT_LOGGERS = ("uvicorn.error", "python_multipart", "multipart", "mcp", "PIL")
 
 
-class OncePerMinute(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """Logging filter that passes matching records once a minute, as one printable line.
 
     All other records pass unchanged.
@@ -47,8 +47,8 @@ def limit_repeated_records() -> None:
     uvicorn warns about bytes that are not HTTP; other libraries log without a handler of their own.
     asyncio reports an error for each connection too many.
     """
-    once = OncePerMinute(loggers=READERS)
+    once = RateLimitFilter(loggers=INPUT_LOGGERS)
     logging.getLogger("uvicorn.error").addFilter(once)
     if logging.lastResort:  # The handler of loggers without one.
         logging.lastResort.addFilter(once)
-    logging.getLogger("asyncio").addFilter(OncePerMinute(NO_FILE_LEFT))
+    logging.getLogger("asyncio").addFilter(RateLimitFilter(NO_FILE_LEFT_MESSAGE))

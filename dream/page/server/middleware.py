@@ -22,7 +22,7 @@ from dream.page.server.file_responses import send_file
 from dream.page.server.links import LinkFetcher
 from dream.page.server.routes import API_PREFIX, route_kind
 from dream.page.server.unread_answers import AnswerReaders
-from dream.page.server.upload_progress import UPLOAD_ID, bounded_progress
+from dream.page.server.upload_progress import UPLOAD_ID, delete_progress_later
 
 CALL_ROUTES = ("call", "queue", "run", "api")
 # Parameters that make Gradio look for another page, or for a visit's state in a file.
@@ -62,7 +62,7 @@ class RequestLimits:
             if not UPLOAD_ID.fullmatch(upload_id):
                 await refuse(send, 422, "upload_id may have at most 64 letters and digits")
                 return
-            with bounded_progress(upload_id, kind == "upload"):
+            with delete_progress_later(upload_id, kind == "upload"):
                 await answer(scope, receive, send)
         elif scope["method"] == "POST":
             await self._handle_post(kind, rest, scope, receive, send)
@@ -79,10 +79,10 @@ class RequestLimits:
 
     async def _handle_upload(self, scope: Any, receive: Any, send: Any) -> None:
         try:
-            with request_bodies.bounded_upload(
+            with request_bodies.limit_upload(
                 scope, receive, self.upload_slots, _address(scope)
-            ) as receive_within:
-                await self.app(scope, receive_within, send)
+            ) as receive_limited:
+                await self.app(scope, receive_limited, send)
         except request_bodies.BodyError as error:
             await refuse(send, error.status, str(error))
 
@@ -95,7 +95,7 @@ class RequestLimits:
                 request_bodies.MIN_BYTES_PER_SECOND,
             )
         try:
-            async with request_bodies.json_body(scope, receive, *limits) as body:
+            async with request_bodies.read_json_body(scope, receive, *limits) as body:
                 await self._answer(kind, rest, body, scope, receive, send)
         except request_bodies.BodyError as error:
             await refuse(send, error.status, str(error))
@@ -105,32 +105,32 @@ class RequestLimits:
     ) -> None:
         """Check a call, download its links, and pass it to the app."""
         try:
-            sent = json.loads(body)
+            payload = json.loads(body)
         except (ValueError, RecursionError):
-            sent = None  # Gradio reports it.
-        values = sent if isinstance(sent, dict) else {}
-        event = {"stream": rest, "cancel": values.get("event_id")}.get(kind)
-        if self.readers.is_of_another(event, values.get("session_hash")):
+            payload = None  # Gradio reports it.
+        fields = payload if isinstance(payload, dict) else {}
+        event = {"stream": rest, "cancel": fields.get("event_id")}.get(kind)
+        if self.readers.belongs_to_other_session(event, fields.get("session_hash")):
             await refuse(send, 404, "there is no such run of this session")
             return
         try:
             # MCP names files by strings; the MCP server would itself upload any other kind.
-            if kind == "mcp" and any(find_files(sent)):
+            if kind == "mcp" and any(find_files(payload)):
                 raise DreamError(NOT_UPLOADED_MESSAGE)
-            if kind in CALL_ROUTES and await self.links.fetch_links(sent, _address(scope)):
-                body = json.dumps(sent).encode()
+            if kind in CALL_ROUTES and await self.links.fetch_links(payload, _address(scope)):
+                body = json.dumps(payload).encode()
         except request_bodies.BodyError:
             raise
         except DreamError as error:
             await refuse(send, 422, str(error))
             return
-        await self._forward(kind, rest, body, sent, scope, receive, send)
+        await self._forward(kind, rest, body, payload, scope, receive, send)
 
     async def _forward(
-        self, kind: str, rest: str, content: bytes, sent: Any, scope: Any, receive: Any, send: Any
+        self, kind: str, rest: str, raw: bytes, payload: Any, scope: Any, receive: Any, send: Any
     ) -> None:
         """Pass a call to the app, watch for its event, and turn Gradio's errors into refusals."""
-        body: bytes | None = content
+        body: bytes | None = raw
         has_begun = False
 
         async def replay() -> Any:
@@ -145,11 +145,11 @@ class RequestLimits:
             nonlocal has_begun
             has_begun = True
             if kind in ("call", "queue") and message["type"] == "http.response.body":
-                self.readers.await_reader(message.get("body", b""), sent)
+                self.readers.end_unless_read(message.get("body", b""), payload)
             await send(message)
 
         headers = [pair for pair in scope["headers"] if pair[0].lower() != b"content-length"]
-        size = (b"content-length", str(len(content)).encode())
+        size = (b"content-length", str(len(raw)).encode())
         try:
             await self.app(scope | {"headers": [*headers, size]}, replay, watch)
         except (KeyError, FnIndexInferError):

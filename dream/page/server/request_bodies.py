@@ -23,33 +23,33 @@ from starlette.formparsers import MultiPartException
 from dream.errors import DreamError
 from dream.page.blocks import MAX_UPLOAD_BYTES
 from dream.page.ip_addresses import AddressShares
-from dream.page.refusal import SERVER_BUSY
+from dream.page.refusal import SERVER_BUSY_MESSAGE
 
 # Images are uploaded. Only MCP clients may send them in the body, as base64; the MCP server itself
 # accepts 4 MiB.
 MAX_JSON_BYTES, MAX_MCP_BYTES = 2_000_000, 4_000_000
 # The page sends a few hundred values; each takes at least 50 bytes once it is parsed.
-MAX_VALUES, MAX_DEPTH = 10_000, 64
+MAX_JSON_VALUES, MAX_DEPTH = 10_000, 64
 # Base64 has one escape in 64 bytes if a client escapes its slashes.
 BYTES_PER_ESCAPE = 20
-BODY_SECONDS = 20.0
+MAX_BODY_SECONDS = 20.0
 # Uploads and MCP bodies may take longer at this rate or more, which slow phones reach.
 MIN_BYTES_PER_SECOND = 10_000
-# For all arriving JSON bodies, as much for those being answered, and both again for MCP.
+# Limit for all arriving JSON bodies, and again for those being answered; MCP has two of its own.
 MAX_TOTAL_BYTES = 64_000_000
 # Smaller bodies, as nearly all of the page's, are always accepted: the number of connections limits
 # them.
-SMALL_BYTES = 50_000
+UNCOUNTED_BYTES = 50_000
 # Each arriving file is open.
 MAX_UPLOADS, MAX_FILES = 100, 5
 # The multipart framing around an uploaded file.
 FORM_OVERHEAD_BYTES = 100_000
-# Every upload is credited with this much before it begins, so that a new one is neither the first
-# nor the last to be cut off.
-RATE_SECONDS, RATE_BYTES = 5.0, 100_000
+# Every upload is credited with this before it begins, so that a new one has an ordinary rate and is
+# not cut off first.
+INITIAL_RATE_SECONDS, INITIAL_RATE_BYTES = 5.0, 100_000
 
 # A JSON string, ended by a quote or by the chunk, possibly within an escape.
-STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
+JSON_STRING_PATTERN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOTALL)
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 Receive = Callable[[], Awaitable[Any]]
@@ -82,23 +82,24 @@ class JsonScan:
         self.escapes += chunk.count(b"\\")
         if self.escapes > self.max_escapes:
             raise BodyError(413, f"the body may have at most {self.max_escapes:,} escapes")
-        outside, *ends = STRING.split(self._unfinished + chunk, 2 * MAX_VALUES)
+        outside, *ends = JSON_STRING_PATTERN.split(self._unfinished + chunk, 2 * MAX_JSON_VALUES)
         self._unfinished = b'"' + ends[-2] if ends and ends[-2] != b'"' else b""
         outside = b"".join([outside, *ends[1::2]])
         self.values += sum(map(outside.count, (b",", b"[", b"{")))
         brackets = outside.translate(None, NOT_BRACKETS)
-        if self.values > MAX_VALUES or max(len(brackets), len(ends) // 2) >= 2 * MAX_VALUES:
-            raise BodyError(413, f"the body may have at most {MAX_VALUES:,} values")
+        added = max(len(brackets), len(ends) // 2)
+        if self.values > MAX_JSON_VALUES or added >= 2 * MAX_JSON_VALUES:
+            raise BodyError(413, f"the body may have at most {MAX_JSON_VALUES:,} values")
         for bracket in brackets:
             self.depth += 1 if bracket in b"[{" else -1
             if self.depth > MAX_DEPTH:
                 raise BodyError(413, f"values may be nested at most {MAX_DEPTH} deep")
 
 
-class Body:
+class RequestBody:
     """An arriving body.
 
-    `size` is the number of bytes so far. It may take `BODY_SECONDS`, and longer if it arrives at
+    `size` is the number of bytes so far. It may take `MAX_BODY_SECONDS`, and longer at a rate of
     `bytes_per_second` or more.
     """
 
@@ -113,7 +114,7 @@ class Body:
     def rate(self) -> float:
         """Bytes per second so far."""
         seconds = asyncio.get_running_loop().time() - self._begun
-        return (self.size + RATE_BYTES) / (seconds + RATE_SECONDS)
+        return (self.size + INITIAL_RATE_BYTES) / (seconds + INITIAL_RATE_SECONDS)
 
     async def read(self) -> bytes:
         """Return the next bytes.
@@ -121,13 +122,13 @@ class Body:
         Raises:
             BodyError: If they are late or too many, or the body was cut off.
         """
-        self.check_room()
-        latest = self._begun + BODY_SECONDS + self.size / self._bytes_per_second
+        self.raise_if_cut_off()
+        latest = self._begun + MAX_BODY_SECONDS + self.size / self._bytes_per_second
         try:
             async with asyncio.timeout_at(latest) as self._deadline:
                 message = await self._receive()
         except TimeoutError as error:
-            self.check_room()
+            self.raise_if_cut_off()
             raise BodyError(408, "the request arrives too slowly; try again") from error
         finally:
             self._deadline = None
@@ -137,7 +138,7 @@ class Body:
         self.size += len(chunk)
         self.is_complete = not message.get("more_body", False)
         if self.size > self.limit:
-            raise too_large(self.limit)
+            raise too_large_error(self.limit)
         return chunk
 
     def cut_off(self) -> None:
@@ -146,50 +147,50 @@ class Body:
         if self._deadline and not self._deadline.expired():
             self._deadline.reschedule(0)
 
-    def check_room(self) -> None:
+    def raise_if_cut_off(self) -> None:
         """Raise BodyError if the body was cut off."""
         if self._is_cut_off:
-            raise BodyError(503, SERVER_BUSY)
+            raise BodyError(503, SERVER_BUSY_MESSAGE)
 
 
 class ByteBudget:
-    """The bytes that arriving JSON bodies may take together, and those being answered as well.
+    """One limit in bytes for all arriving JSON bodies, and the same for those being answered.
 
-    Small bodies do not count.
+    Bodies of at most `UNCOUNTED_BYTES` do not count.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._arriving: dict[Body, int] = {}
-        self._answered: dict[Body, int] = {}
+        self._arriving: dict[RequestBody, int] = {}
+        self._answering: dict[RequestBody, int] = {}
 
-    def add(self, body: Body) -> None:
+    def add(self, body: RequestBody) -> None:
         """Count a body's bytes so far.
 
         If all arriving bodies exceed the limit, the largest is cut off; of equal ones, the oldest.
 
         Raises:
-            BodyError: If this body is cut off, or is complete and finds no room among the answered.
+            BodyError: If this body is cut off, or is complete and has no room among those answered.
         """
-        body.check_room()
-        if body.size <= SMALL_BYTES:
+        body.raise_if_cut_off()
+        if body.size <= UNCOUNTED_BYTES:
             return
         self._arriving[body] = body.size
         while sum(self._arriving.values()) > self.limit:
             largest = max(self._arriving, key=self._arriving.__getitem__)
             self.remove(largest)
             largest.cut_off()
-        body.check_room()
+        body.raise_if_cut_off()
         if body.is_complete:
             self.remove(body)
-            if sum(self._answered.values()) + body.size > self.limit:
-                raise BodyError(503, SERVER_BUSY)
-            self._answered[body] = body.size
+            if sum(self._answering.values()) + body.size > self.limit:
+                raise BodyError(503, SERVER_BUSY_MESSAGE)
+            self._answering[body] = body.size
 
-    def remove(self, body: Body) -> None:
+    def remove(self, body: RequestBody) -> None:
         """Stop counting a body."""
         self._arriving.pop(body, None)
-        self._answered.pop(body, None)
+        self._answering.pop(body, None)
 
 
 class UploadSlots:
@@ -200,18 +201,18 @@ class UploadSlots:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._bodies: list[Body] = []
+        self._bodies: list[RequestBody] = []
         self._shares = AddressShares(limit)
 
     @contextmanager
-    def hold(self, body: Body, address: str) -> Iterator[None]:
+    def hold(self, body: RequestBody, address: str) -> Iterator[None]:
         """Hold a slot for an upload from an address (see `public_address`).
 
         Raises:
             BodyError: If the address has too many.
         """
         if not self._shares.enter(address):
-            raise BodyError(503, SERVER_BUSY)
+            raise BodyError(503, SERVER_BUSY_MESSAGE)
         self._bodies.append(body)
         try:
             if len(self._bodies) > self.limit:
@@ -225,7 +226,7 @@ class UploadSlots:
                 self._bodies.remove(body)
 
 
-def too_large(limit: int) -> BodyError:
+def too_large_error(limit: int) -> BodyError:
     """Return the error for a body above the limit in bytes."""
     return BodyError(413, f"at most {limit / 1e6:g} MB may be sent here; upload images instead")
 
@@ -234,7 +235,7 @@ def check_length(scope: Any, limit: int) -> None:
     """Raise BodyError if the announced Content-Length exceeds the limit."""
     sizes = (value for name, value in scope["headers"] if name.lower() == b"content-length")
     if any(int(size) > limit for size in sizes):  # The server accepts digits only.
-        raise too_large(limit)
+        raise too_large_error(limit)
 
 
 def check_disk() -> None:
@@ -245,7 +246,7 @@ def check_disk() -> None:
 
 
 @asynccontextmanager
-async def json_body(
+async def read_json_body(
     scope: Any, receive: Receive, limit: int, budget: ByteBudget, bytes_per_second: float = math.inf
 ) -> AsyncIterator[bytes]:
     """Yield the body of a request, and count it in the budget while the request is answered.
@@ -254,7 +255,7 @@ async def json_body(
         BodyError: If it exceeds a limit, is too slow or breaks off, or the budget has no room.
     """
     check_length(scope, limit)
-    body, scan, chunks = Body(receive, limit, bytes_per_second), JsonScan(limit), []
+    body, scan, chunks = RequestBody(receive, limit, bytes_per_second), JsonScan(limit), []
     try:
         while not body.is_complete:
             chunks.append(await body.read())
@@ -268,7 +269,7 @@ async def json_body(
 
 
 @contextmanager
-def bounded_upload(
+def limit_upload(
     scope: Any, receive: Receive, slots: UploadSlots, address: str
 ) -> Iterator[Receive]:
     """Yield a `receive` that passes an upload to Gradio, limited to the bytes of one file.
@@ -280,9 +281,9 @@ def bounded_upload(
     """
     limit = MAX_UPLOAD_BYTES + FORM_OVERHEAD_BYTES
     check_disk()
-    body = Body(receive, limit, MIN_BYTES_PER_SECOND)
+    body = RequestBody(receive, limit, MIN_BYTES_PER_SECOND)
 
-    async def receive_within() -> Any:
+    async def receive_limited() -> Any:
         if body.is_complete:
             return await receive()
         try:
@@ -295,7 +296,7 @@ def bounded_upload(
         return {"type": "http.request", "body": chunk, "more_body": not body.is_complete}
 
     with slots.hold(body, address):
-        yield receive_within
+        yield receive_limited
 
 
 class UploadParser(route_utils.GradioMultiPartParser):

@@ -53,9 +53,9 @@ OPEN_ROUTES: dict[str, tuple[str, ...]] = {
     ),
 }
 # No file system accepts longer names; Gradio would fail with an error.
-NAME_BYTES, PATH_LENGTH = 255, 2000
+MAX_NAME_BYTES, MAX_PATH_LENGTH = 255, 2000
 # Control and surrogate characters, which no path of ours has and logs and URLs cannot show.
-UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+UNSAFE_CHARACTERS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PATTERNS = [
     (kind, method, compile_path(template)[0])
     for kind, rows in OPEN_ROUTES.items()
@@ -66,7 +66,8 @@ _PATTERNS = [
 def route_kind(method: str, path: str) -> str:
     """Return the purpose of a request, a key of `OPEN_ROUTES`, or "" if the route is closed."""
     parts = path.encode(errors="replace").split(b"/")
-    if UNSAFE.search(path) or len(path) > PATH_LENGTH or max(map(len, parts)) > NAME_BYTES:
+    is_long = len(path) > MAX_PATH_LENGTH or max(map(len, parts)) > MAX_NAME_BYTES
+    if is_long or UNSAFE_CHARACTERS.search(path):
         return ""
     matches = (kind for kind, allowed, row in _PATTERNS if allowed == method and row.match(path))
     return next(matches, "")

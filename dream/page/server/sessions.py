@@ -6,8 +6,7 @@ least recently used one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +30,7 @@ def state_bytes(value: Any) -> int:
     return 50 + (len(value) if isinstance(value, str | bytes) else 0)
 
 
-def _appearance(component: Any) -> dict[str, Any]:
+def _config_arguments(component: Any) -> dict[str, Any]:
     """Return a component's arguments except its value, which the browser has."""
     arguments = component.constructor_args.items()
     return {name: value for name, value in arguments if name not in ("value", "render")}
@@ -52,7 +51,7 @@ class Session(SessionState):
     def __setitem__(self, key: int, value: Any) -> None:
         block = self.blocks_config.blocks.get(key)
         # Gradio rebuilds a component for each update, even if only its value changes, or nothing.
-        if block and not block.stateful and _appearance(block) == _appearance(value):
+        if block and not block.stateful and _config_arguments(block) == _config_arguments(value):
             return
         super().__setitem__(key, value)
         self.config_values.clear()
@@ -107,11 +106,9 @@ class Sessions(StateHolder):
                 del self.session_data[largest], sizes[largest]
 
 
-@asynccontextmanager
-async def keep_sessions(app: Any) -> AsyncIterator[None]:
-    """Replace Gradio's session store for the life of a server; this is its `lifespan`."""
+def replace_session_store(app: Any) -> None:
+    """Make the server use `Sessions` as its session store."""
     app.state_holder = Sessions(app.get_blocks())
-    # A call without a session gets a temporary one; making Gradio's blocks the server for 0.1 s.
+    # Calls without a session get a temporary `Session`; Gradio's own would stall the server 0.1 s.
     for module in (gradio.route_utils, gradio.mcp):
         vars(module)["SessionState"] = lambda blocks: Session(blocks, lambda session: None)
-    yield

@@ -23,7 +23,7 @@ import gradio.mcp
 from dream.errors import PictureError, first_line
 
 FOLDER_PREFIX = "dream-visitors-"
-MAX_AGE_SECONDS, SWEEP_INTERVAL = 86_400.0, 120.0
+MAX_AGE_SECONDS, SWEEP_INTERVAL_SECONDS = 86_400.0, 120.0
 # The latest files within this size are kept.
 MAX_TOTAL_BYTES = 4e9
 
@@ -79,7 +79,7 @@ def start_sweeper(folder: Path) -> None:
         while True:
             folder.touch()  # Marks the folder as used.
             remove_old_files(folder, keep)
-            time.sleep(SWEEP_INTERVAL)
+            time.sleep(SWEEP_INTERVAL_SECONDS)
 
     threading.Thread(target=sweep_forever, daemon=True).start()
 

@@ -20,7 +20,7 @@ from dream.page import call_limits
 from dream.page.blocks import ValidatedBlocks
 from dream.page.refusal import refuse
 
-UNREAD_TIMEOUT = 60.0
+UNREAD_SECONDS = 60.0
 UNREAD_KEPT_SECONDS = 600.0
 
 
@@ -33,7 +33,7 @@ class AnswerReaders:
         self._waiting: dict[str, asyncio.Task[None]] = {}  # By event.
 
     def _session(self, key: str, is_event: bool) -> str | None:
-        """Return the session with this key, or of the event with it; None without messages."""
+        """Return the session of a key (a session or an event); None if it has no messages."""
         queue = self.page._queue
         if is_event and (event := queue.event_ids_to_events.get(key)):
             key = str(event.session_hash)
@@ -42,8 +42,8 @@ class AnswerReaders:
             key = next((name for name, events in sessions if key in events), key)
         return key if key in queue.pending_messages_per_session else None
 
-    def is_of_another(self, event: Any, session: Any) -> bool:
-        """Return whether another session started this event: only that one may feed or stop it."""
+    def belongs_to_other_session(self, event: Any, session: Any) -> bool:
+        """Return whether another session started an event: only that one may feed or cancel it."""
         if not isinstance(event, str):
             return False
         running = self.page._queue.event_ids_to_events.get(event)
@@ -85,21 +85,21 @@ class AnswerReaders:
                 event.closed = True
                 event.signal.set()
 
-    def await_reader(self, answer: bytes, sent: Any) -> None:
+    def end_unless_read(self, answer: bytes, payload: Any) -> None:
         """Schedule the end of an event that nobody reads; end it at once if its input is wrong.
 
         Args:
             answer: The response to the caller: JSON with an `event_id`, or a refusal.
-            sent: The JSON of the request.
+            payload: The JSON of the request.
         """
         try:
             event: str = json.loads(answer)["event_id"]
         except (ValueError, KeyError, TypeError):
             return
-        keys = {event, sent.get("session_hash")} if isinstance(sent, dict) else {event}
+        keys = {event, payload.get("session_hash")} if isinstance(payload, dict) else {event}
         refusal = self._find_refusal(event)
-        work = self._end(event, refusal) if refusal else self._end_if_unread(event, keys)
-        self._waiting[event] = asyncio.create_task(work)
+        ending = self._end(event, refusal) if refusal else self._end_if_unread(event, keys)
+        self._waiting[event] = asyncio.create_task(ending)
         self._waiting[event].add_done_callback(lambda _: self._waiting.pop(event, None))
         if len(self._waiting) >= 2 * call_limits.MAX_UNREAD:
             unread = set().union(*self.page._queue.pending_event_ids_session.values())
@@ -109,16 +109,16 @@ class AnswerReaders:
     def _find_refusal(self, event: str) -> str:
         """Return what is wrong with a queued event's input, "" if it is valid or starts at once."""
         queue = self.page._queue
-        sent = queue.event_ids_to_events.get(event)
-        check = sent and self.page.checks.get(sent.fn._id)
-        if not (sent and sent.data and check):
+        queued = queue.event_ids_to_events.get(event)
+        check = queued and self.page.checks.get(queued.fn._id)
+        if not (queued and queued.data and check):
             return ""
-        waiting = queue.event_queue_per_concurrency_id[sent.concurrency_id]
+        waiting = queue.event_queue_per_concurrency_id[queued.concurrency_id]
         limit = waiting.concurrency_limit or math.inf
-        if sent not in waiting.queue or waiting.current_concurrency < limit:
+        if queued not in waiting.queue or waiting.current_concurrency < limit:
             return ""
         try:
-            check(*sent.data.data)
+            check(*queued.data.data)
         except DreamError as error:
             return str(error)
         except Exception:  # The components report values of wrong types.
@@ -127,10 +127,10 @@ class AnswerReaders:
 
     async def _end_if_unread(self, event: str, keys: set[Any]) -> None:
         """End an event that has no reader after a minute, and drop its messages later."""
-        await asyncio.sleep(UNREAD_TIMEOUT)
+        await asyncio.sleep(UNREAD_SECONDS)
         if keys & self._readers.keys():
             return
-        await self._end(event, f"nobody requested the answer within {UNREAD_TIMEOUT:g} seconds")
+        await self._end(event, f"nobody requested the answer within {UNREAD_SECONDS:g} seconds")
         pending = self.page._queue.pending_event_ids_session
         unread = [key for key in keys if event in pending.get(key, ())]
         if unread:

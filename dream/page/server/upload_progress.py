@@ -16,8 +16,8 @@ _running_uploads: Counter[str] = Counter()
 
 
 @contextmanager
-def bounded_progress(upload_id: str, is_upload: bool) -> Iterator[None]:
-    """Serve an upload or a progress request, and delete the record some time after the upload.
+def delete_progress_later(upload_id: str, is_upload: bool) -> Iterator[None]:
+    """Count a running upload, and delete its progress record `KEPT_SECONDS` after the request.
 
     A page may request the progress again after its connection broke. Gradio keeps the record, and
     each ID that anybody requested, until the server ends.

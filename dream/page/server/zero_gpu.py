@@ -13,7 +13,7 @@ import httpx
 from dream.errors import TIME_LIMIT_ADVICE, LeaseError, first_line
 
 # `spaces` reports these if the GPU process was killed, for example at the end of its lease.
-WORKER_ERROR, ABORTED = "ZeroGPU worker error", "GPU task aborted"
+WORKER_ERROR, ABORT_ERROR = "ZeroGPU worker error", "GPU task aborted"
 LOGGER = logging.getLogger(__name__)
 
 
@@ -38,7 +38,7 @@ def _run_leased(leased: Callable[..., Iterator[Any]], *arguments: Any) -> Iterat
         yield from leased(*arguments)
     except gr.Error as error:
         message = str(error.message).strip()  # `spaces` keeps the text of an HTML message here.
-        if message == ABORTED:
+        if message == ABORT_ERROR:
             message = f"the GPU was taken back before the end; {TIME_LIMIT_ADVICE}"
         elif error.title == WORKER_ERROR:  # A bug of ours, which `spaces` logged.
             raise

@@ -15,8 +15,8 @@ from dream.files.image import save_image
 from dream.page import status_line
 from dream.page.blocks import FILE_GONE_MESSAGE, is_uploaded, upload_name, upload_path
 from dream.page.channel_stream import (
-    GRID_CHANNELS,
-    TOP_CHANNELS,
+    GRID_COUNT,
+    TOP_COUNT,
     channel_recipes,
     stream_grid,
     stream_top_channels,
@@ -26,13 +26,13 @@ from dream.page.image_stream import RenderUpdate, new_output_folder, stream_rend
 from dream.page.tabs import deep_dream
 from dream.page.widgets import components
 from dream.page.widgets.layer_picker import LayerPicker, build_layer_picker, picker_updates
-from dream.page.widgets.run import Run, fill_outputs, stream_outputs
+from dream.page.widgets.run import RunButtons, fill_outputs, stream_outputs
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.knob import knobs
 from dream.render.channel import silent_channels_message
 from dream.service.job_runner import JobRunner
 
-EXAMPLE_PHOTO = components.EXAMPLES / "cat.jpg"
+EXAMPLE_PHOTO = components.EXAMPLES_FOLDER / "cat.jpg"
 STOP_SCRIPT = "() => { document.querySelector('#stop-show')?.click(); return []; }"
 ADVANCED_KNOBS = [
     name for name in knobs(ChannelRecipe) if name not in ("model", "layer", "channel")
@@ -55,7 +55,7 @@ class GalleryState:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ChannelInputs:
     """The input components of the tab."""
 
     layer_picker: LayerPicker
@@ -67,22 +67,23 @@ class Inputs:
     controls: dict[str, Any]
 
 
-def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
+def build_tab(runner: JobRunner, tabs: gr.Tabs, dream_inputs: deep_dream.DreamInputs) -> None:
     """Build the tab; a channel can be sent to the Deep Dream tab."""
-    first = work.engine.settle(ChannelRecipe())
+    first = runner.engine.settle(ChannelRecipe())
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
             inputs = _build_inputs(first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            outputs = _build_outputs(work.engine, first)
+            outputs = _build_outputs(runner.engine, first)
     shown, carry, gallery = outputs["shown"], outputs["carry"], outputs["gallery"]
     all_outputs = list(outputs.values())
     picker = inputs.layer_picker
     layer_inputs = {"model": picker.model, "layer": picker.layer, **inputs.controls}
-    run = Run(inputs.go_button, inputs.stop_button, [inputs.whole_photo_button], outputs["status"])
-    show_channels, show_top = partial(_show_channels, work), partial(_show_top_channels, work)
+    go, stop = inputs.go_button, inputs.stop_button
+    run_buttons = RunButtons(go, stop, [inputs.whole_photo_button], outputs["status"])
+    show_channels, show_top = partial(_show_channels, runner), partial(_show_top_channels, runner)
     grid_inputs = {"numbers": inputs.numbers, **layer_inputs}
-    run.start_on(inputs.go_button.click, show_channels, grid_inputs, outputs, _requested_recipes)
+    run_buttons.start_on(go.click, show_channels, grid_inputs, outputs, _requested_recipes)
     spot = gr.State(None)
     photo_inputs = {"photo": inputs.photo, "spot": spot, **layer_inputs}
     whole_photo_clicked = inputs.whole_photo_button.click(
@@ -91,23 +92,23 @@ def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None
     spot_clicked = inputs.photo.select(_clicked_spot, None, spot, **components.IMMEDIATE_EVENT)
     check = partial(components.check_recipe, ChannelRecipe)
     for event in (whole_photo_clicked, spot_clicked):
-        run.start_on(event.then, show_top, photo_inputs, outputs, check)
-    run.connect_stop()
+        run_buttons.start_on(event.then, show_top, photo_inputs, outputs, check)
+    run_buttons.connect_stop()
 
     def show_cached(**knobs: Any) -> tuple[Any, ...]:
-        return next(stream_outputs(_show_cached_grid(work.engine, **knobs), outputs))
+        return next(stream_outputs(_show_cached_grid(runner.engine, **knobs), outputs))
 
     def select_channel(event: gr.SelectData, shown: Any) -> tuple[Any, ...]:
         return fill_outputs(_select_channel(_read_gallery_state(shown), int(event.index)), outputs)
 
     # Stop the run and clear the gallery when another layer is chosen.
-    cleared = picker.on_change(
+    clear = picker.on_change(
         lambda: [], None, gallery, js=STOP_SCRIPT, **components.IMMEDIATE_EVENT
     )
-    cleared.then(show_cached, None, all_outputs, inputs_kwargs=layer_inputs, **components.SLOW_LOOK)
+    clear.then(show_cached, None, all_outputs, inputs_kwargs=layer_inputs, **components.SLOW_EVENT)
     gallery.select(select_channel, shown, all_outputs, **components.IMMEDIATE_EVENT)
     components.send_to_dream_tab(
-        carry.click, _channel_to_dream, shown, [tabs, *dreams.settable_by_tabs]
+        carry.click, _channel_to_dream, shown, [tabs, *dream_inputs.components_set_by_tabs]
     )
 
 
@@ -141,14 +142,14 @@ def _channel_to_dream(saved: Any) -> tuple[Any, ...]:
     return gr.Tabs(selected="dream"), *layer, channel, photo, None
 
 
-def _build_inputs(first: ChannelRecipe) -> Inputs:
+def _build_inputs(first: ChannelRecipe) -> ChannelInputs:
     gr.Markdown("Each channel of a layer detects one kind of pattern.")
     layer_picker = build_layer_picker(
         first.model, first.layer, "Layer to show", "The gallery shows its channels."
     )
     numbers = gr.Textbox(
         label="Channels",
-        placeholder=f"{GRID_CHANNELS} channels spread over the layer",
+        placeholder=f"{GRID_COUNT} channels spread over the layer",
         info="For example 3,7,12 or 0-15. Leave empty for a selection.",
         elem_id="numbers",
     )
@@ -166,7 +167,7 @@ def _build_inputs(first: ChannelRecipe) -> Inputs:
             name: components.knob_control(ChannelRecipe, name, getattr(first, name))
             for name in ADVANCED_KNOBS
         }
-    return Inputs(layer_picker, numbers, go, stop, photo, whole_photo, controls)
+    return ChannelInputs(layer_picker, numbers, go, stop, photo, whole_photo, controls)
 
 
 def _build_outputs(engine: Engine, first: ChannelRecipe) -> dict[str, Any]:
@@ -200,24 +201,24 @@ def _requested_recipes(numbers: str, **knobs: Any) -> list[ChannelRecipe]:
     return channel_recipes(ChannelRecipe(**knobs), numbers)
 
 
-def _show_channels(work: JobRunner, numbers: str, **knobs: Any) -> Iterator[dict[str, Any]]:
+def _show_channels(runner: JobRunner, numbers: str, **knobs: Any) -> Iterator[dict[str, Any]]:
     """Yield the channels of a layer as they form."""
     recipes = _requested_recipes(numbers, **knobs)
     yield from _stream_gallery(
-        stream_render(work, recipes, use_cache=True), recipes, _caption(recipes)
+        stream_render(runner, recipes, use_cache=True), recipes, _caption(recipes)
     )
 
 
 def _show_top_channels(
-    work: JobRunner, photo: str | None, spot: tuple[float, float] | None, **knobs: Any
+    runner: JobRunner, photo: str | None, spot: tuple[float, float] | None, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
     """Yield the most active channels in the photo, or at a spot (across, down) in pixels."""
     photo = components.require_photo(photo)
     recipe = ChannelRecipe(**knobs)
-    stream = stream_top_channels(work, photo, recipe, spot, TOP_CHANNELS)
+    stream = stream_top_channels(runner, photo, recipe, spot, TOP_COUNT)
     while not (update := next(stream)).response:
         yield {"status": update.status}
-    response, top_channels = update.response
+    response, top_channels = update.response, update.top_channels
     where = "at this spot" if spot else "in the whole photo"
     layer = status_line.layer_label(recipe.card, recipe.layer)
     text = f"{layer}: most active channels {where}, strongest first."

@@ -18,14 +18,14 @@ from dream.page.image_stream import lossless_path, stream_render, wait_for_stopp
 from dream.page.tabs import deep_dream
 from dream.page.widgets import components
 from dream.page.widgets.layer_picker import network_dropdown
-from dream.page.widgets.run import Run
+from dream.page.widgets.run import RunButtons
 from dream.recipe import imagenet_classes
 from dream.recipe.class_image import ClassRecipe
 from dream.recipe.knob import knobs
 from dream.render.class_image import Verdict
 from dream.service.job_runner import JobRunner
 
-EXAMPLE_IMAGE = components.EXAMPLES / "class-goldfish-seed0.png"
+EXAMPLE_IMAGE = components.EXAMPLES_FOLDER / "class-goldfish-seed0.png"
 EXAMPLE_TARGETS = {
     **{name: name for name in ("flamingo", "tabby", "ladybug", "jellyfish", "school bus", "pizza")},
     "goldfish and volcano": "goldfish:1,volcano:1",
@@ -40,28 +40,28 @@ MODE_LABELS = {
 ADVANCED_KNOBS = [name for name in knobs(ClassRecipe) if name not in ("model", "target", "mode")]
 
 
-def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
+def build_tab(runner: JobRunner, tabs: gr.Tabs, dream_inputs: deep_dream.DreamInputs) -> None:
     """Build the tab; its image can be sent to the Deep Dream tab."""
-    first = work.engine.settle(read_recipe(EXAMPLE_IMAGE, ClassRecipe))
+    first = runner.engine.settle(read_recipe(EXAMPLE_IMAGE, ClassRecipe))
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
             go, stop, inputs = _build_inputs(first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             dream_button, outputs = _build_outputs(first)
     download = outputs["download"]
-    run = Run(go, stop, [dream_button, download], outputs["status"])
-    run.start_on(
+    run_buttons = RunButtons(go, stop, [dream_button, download], outputs["status"])
+    run_buttons.start_on(
         go.click,
-        partial(_stream_class_image, work),
+        partial(_stream_class_image, runner),
         inputs,
         {**outputs, "seed": inputs["seed"]},
         _check_recipe,
     )
-    run.connect_stop()
-    run.stop.click(_download_after_stop, outputs["made"], download, **components.IMMEDIATE_EVENT)
-    dream_inputs = [tabs, dreams.photo]
+    run_buttons.connect_stop()
+    stop.click(_download_after_stop, outputs["made"], download, **components.IMMEDIATE_EVENT)
+    targets = [tabs, dream_inputs.photo]
     components.send_to_dream_tab(
-        dream_button.click, lambda path: (gr.Tabs(selected="dream"), path), download, dream_inputs
+        dream_button.click, lambda path: (gr.Tabs(selected="dream"), path), download, targets
     )
 
 
@@ -119,15 +119,15 @@ async def _download_after_stop(made: str) -> Any:
 
 
 def _stream_class_image(
-    work: JobRunner, photo: str | None, random_seed: bool, **knobs: Any
+    runner: JobRunner, photo: str | None, random_seed: bool, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
     """Yield the changes of the tab's outputs as the image forms."""
     recipe = ClassRecipe(**_zeros_to_none(knobs))
     if random_seed:
-        recipe = recipe.with_changes(seed=components.random_seed())
+        recipe = recipe.with_changes(seed=components.draw_seed())
     first_verdict, path = None, ""
     try:
-        for update in stream_render(work, [recipe], photo, with_verdict=True):
+        for update in stream_render(runner, [recipe], photo, with_verdict=True):
             if not (update.frame and update.verdict):
                 yield {"status": update.status}
                 continue

@@ -25,14 +25,15 @@ from dream.page.widgets import (
 )
 from dream.page.widgets.recipe_controls import RecipeControls, build_controls, read_controls
 from dream.page.widgets.recipe_sharing import linkable_json
-from dream.page.widgets.run import Run
-from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO, History, HistoryEntry
+from dream.page.widgets.run import RunButtons
+from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO, Visit, VisitEntry
 from dream.recipe.dream import DreamRecipe
 from dream.service.job_runner import JobRunner
 
-STOPPED = f"{status_line.STOPPED} Dream deeper to continue from here."
+check_dream = partial(components.check_recipe, DreamRecipe)
+STOPPED_MESSAGE = f"{status_line.STOPPED_MESSAGE} Dream deeper to continue from here."
 EXAMPLE_PHOTOS = [
-    components.EXAMPLES / f"{name}.jpg"
+    components.EXAMPLES_FOLDER / f"{name}.jpg"
     for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
 ]
 
@@ -45,7 +46,7 @@ def opening_recipe(engine: Engine) -> DreamRecipe:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class DreamInputs:
     """The input components; other tabs may set the photo, layer, channels and guide."""
 
     photo: gr.Image
@@ -55,12 +56,12 @@ class Inputs:
     controls: RecipeControls
     recipe: gr.Textbox
     link_recipe: gr.Textbox
-    load_from: dict[str, Any]
+    recipe_loader: recipe_sharing.RecipeLoader
     comparison: comparison.ComparisonSection
     other_layers: gr.Gallery
 
     @property
-    def settable_by_tabs(self) -> list[Any]:
+    def components_set_by_tabs(self) -> list[Any]:
         """Components that another tab sets before it starts a dream here."""
         by_name = self.controls.by_name
         return [
@@ -82,12 +83,12 @@ class Result:
     details: dream_details.DreamDetails
 
 
-def build_tab(work: JobRunner, page_load: Callable[..., Any]) -> Inputs:
+def build_tab(runner: JobRunner, page_load: Callable[..., Any]) -> DreamInputs:
     """Build the tab; `page_load` is the page's load event, whose link may have a recipe."""
     example = read_recipe(EXAMPLE_DREAM, DreamRecipe)
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            inputs = _build_inputs(work, opening_recipe(work.engine), example)
+            inputs = _build_inputs(runner, opening_recipe(runner.engine), example)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             result = _build_outputs(inputs, example)
     controls = inputs.controls
@@ -95,16 +96,21 @@ def build_tab(work: JobRunner, page_load: Callable[..., Any]) -> Inputs:
         "view": result.view,
         "status": result.status,
         "download": result.download,
-        "visit": result.strip.history,
+        "visit": result.strip.visit,
         "recipe": inputs.recipe,
         "linkable": inputs.link_recipe,
         "made_of": result.details.summary,
         "making": result.making.result,
     }
-    _connect_buttons(work, inputs, result, shown_outputs)
-    estimate.connect(work, inputs.estimate_line, inputs.photo, controls, result.strip.dreams)
+    _connect_buttons(runner, inputs, result, shown_outputs)
+    estimate.connect(runner, inputs.estimate_line, inputs.photo, controls, result.strip.dreams)
     recipe_sharing.connect(
-        controls, inputs.photo, result.status, inputs.recipe, inputs.link_recipe, inputs.load_from
+        controls,
+        inputs.photo,
+        result.status,
+        inputs.recipe,
+        inputs.link_recipe,
+        inputs.recipe_loader,
     )
     history.connect(result.strip, controls, {"photo": inputs.photo, **shown_outputs})
     dream_details.connect(result.details, controls, result.status, inputs.link_recipe)
@@ -113,11 +119,11 @@ def build_tab(work: JobRunner, page_load: Callable[..., Any]) -> Inputs:
     return inputs
 
 
-def _build_inputs(work: JobRunner, first: DreamRecipe, example: DreamRecipe) -> Inputs:
+def _build_inputs(runner: JobRunner, first: DreamRecipe, example: DreamRecipe) -> DreamInputs:
     photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="photo")
     other_layers = dream_details.other_layers_gallery(photo)
     go, stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
-    text = estimate.estimate_text(work, first, estimate.photo_size(str(EXAMPLE_PHOTO)))
+    text = estimate.estimate_text(runner, first, estimate.photo_size(str(EXAMPLE_PHOTO)))
     estimate_line = gr.HTML(text, elem_id="expected", elem_classes="expected")
     gr.Examples(
         [str(path) for path in EXAMPLE_PHOTOS],
@@ -130,13 +136,13 @@ def _build_inputs(work: JobRunner, first: DreamRecipe, example: DreamRecipe) -> 
     controls = build_controls(first, photo, str(EXAMPLE_PHOTO))
     with presets:
         recipe_sharing.build_presets_row(controls, photo)
-    recipe, link_recipe, load_from = recipe_sharing.build_recipe_box(example)
+    recipe, link_recipe, recipe_loader = recipe_sharing.build_recipe_box(example)
     sheet = comparison.build_comparison(controls)
-    fields = (controls, recipe, link_recipe, load_from, sheet, other_layers)
-    return Inputs(photo, go, stop, estimate_line, *fields)
+    fields = (controls, recipe, link_recipe, recipe_loader, sheet, other_layers)
+    return DreamInputs(photo, go, stop, estimate_line, *fields)
 
 
-def _build_outputs(inputs: Inputs, example: DreamRecipe) -> Result:
+def _build_outputs(inputs: DreamInputs, example: DreamRecipe) -> Result:
     view = gr.ImageSlider(
         (str(EXAMPLE_PHOTO), str(EXAMPLE_DREAM)),
         type="filepath",
@@ -163,7 +169,7 @@ def _build_outputs(inputs: Inputs, example: DreamRecipe) -> Result:
 
 
 def _connect_buttons(
-    work: JobRunner, inputs: Inputs, result: Result, shown_outputs: dict[str, Any]
+    runner: JobRunner, inputs: DreamInputs, result: Result, shown_outputs: dict[str, Any]
 ) -> None:
     """Connect the buttons that start dreams, and Stop."""
     others = [
@@ -173,76 +179,92 @@ def _connect_buttons(
         result.making.go_button,
         result.details.try_button,
     ]
-    run = Run(inputs.go_button, inputs.stop_button, others, result.status, result.view)
-    status, controls = {"status": result.status}, inputs.controls
+    go, stop = inputs.go_button, inputs.stop_button
+    run_buttons = RunButtons(go, stop, others, result.status, result.view)
+    _connect_dreams(runner, run_buttons, inputs, result, shown_outputs)
+    _connect_sections(runner, run_buttons, inputs, result)
+    run_buttons.connect_stop()
+    download_options = components.IMMEDIATE_EVENT
+    stop.click(_download_after_stop, result.strip.visit, result.download, **download_options)
+
+
+def _connect_dreams(
+    runner: JobRunner,
+    run_buttons: RunButtons,
+    inputs: DreamInputs,
+    result: Result,
+    shown_outputs: dict[str, Any],
+) -> None:
+    controls = inputs.controls
     outputs = {
         **shown_outputs,
         "seed": controls.by_name["seed"],
         "strip": result.strip.dreams,
         "all": result.strip.download_all_button,
     }
-    photo, knobs, fetch_mask = {"photo": inputs.photo}, controls.inputs, controls.fetch_mask_then
-    visit_inputs = {**knobs, "visit": result.strip.history}
-    sheet_outputs = {"sheet": inputs.comparison.sheet, **status}
-    making_of_inputs = {"visit": result.strip.history, "way": result.making.playback_mode}
-    making_of_outputs = {**result.making.outputs, **status}
-    check = partial(components.check_recipe, DreamRecipe)
-    other_layer_outputs = {"dreams": result.details.gallery, **status}
-    dream_inputs = photo | visit_inputs
-    dream, dream_again = partial(stream_dream, work), partial(_dream_again, work)
-    rest = (outputs, check, fetch_mask)
-    run.start_on(inputs.go_button.click, dream, dream_inputs, *rest, inputs.photo)
-    run.start_on(result.again_button.click, dream_again, visit_inputs, *rest)
-    run.start_on(
-        inputs.comparison.go_button.click,
-        partial(comparison.stream_sheet, work),
-        {**photo, **inputs.comparison.inputs, **knobs},
-        sheet_outputs,
-        comparison.check_comparison,
-        fetch_mask,
+    again_inputs = {**controls.inputs, "visit": result.strip.visit}
+    go_inputs = {"photo": inputs.photo, **again_inputs}
+    dream, dream_again = partial(stream_dream, runner), partial(_dream_again, runner)
+    options: dict[str, Any] = {"check": check_dream, "fetch_inputs": controls.fetch_mask_then}
+    go, again = inputs.go_button.click, result.again_button.click
+    run_buttons.start_on(go, dream, go_inputs, outputs, photo=inputs.photo, **options)
+    run_buttons.start_on(again, dream_again, again_inputs, outputs, **options)
+
+
+def _connect_sections(
+    runner: JobRunner, run_buttons: RunButtons, inputs: DreamInputs, result: Result
+) -> None:
+    """Connect the buttons of the comparison, the making-of and the other layers."""
+    sheet, video, fetch_mask = inputs.comparison, result.making, inputs.controls.fetch_mask_then
+    photo_inputs = {"photo": inputs.photo, **inputs.controls.inputs}
+    status = {"status": result.status}
+    run_buttons.start_on(
+        sheet.go_button.click,
+        partial(comparison.stream_sheet, runner),
+        {**photo_inputs, **sheet.inputs},
+        {"sheet": sheet.sheet, **status},
+        check=comparison.check_comparison,
+        fetch_inputs=fetch_mask,
         scroll_to_output=True,
     )
-    make = partial(making_of.stream_making_of, work)
-    for event in (result.making.go_button.click, result.making.playback_mode.input):
-        run.start_on(event, make, making_of_inputs, making_of_outputs)
-    run.start_on(
+    make = partial(making_of.stream_making_of, runner)
+    making_of_inputs = {"visit": result.strip.visit, "playback_mode": video.playback_mode}
+    for event in (video.go_button.click, video.playback_mode.input):
+        run_buttons.start_on(event, make, making_of_inputs, {**video.outputs, **status})
+    run_buttons.start_on(
         result.details.try_button.click,
-        partial(dream_details.dream_other_layers, work),
-        photo | knobs,
-        other_layer_outputs,
-        check,
-        fetch_mask,
-    )
-    run.connect_stop()
-    inputs.stop_button.click(
-        _download_after_stop, result.strip.history, result.download, **components.IMMEDIATE_EVENT
+        partial(dream_details.dream_other_layers, runner),
+        photo_inputs,
+        {"dreams": result.details.gallery, **status},
+        check=check_dream,
+        fetch_inputs=fetch_mask,
     )
 
 
 async def _download_after_stop(visit: Any) -> Any:
-    return await wait_for_stopped_image(History.read(visit).shown.file)
+    return await wait_for_stopped_image(Visit.read(visit).shown.file)
 
 
-def _dream_again(work: JobRunner, visit: Any, **values: Any) -> Iterator[dict[str, Any]]:
+def _dream_again(runner: JobRunner, visit: Any, **values: Any) -> Iterator[dict[str, Any]]:
     """Dream of the shown dream, and keep its photo as the "before" image."""
-    entry = History.read(visit).require_shown()
-    yield from stream_dream(work, entry.file, visit, before=entry.before, **values)
+    entry = Visit.read(visit).require_shown()
+    yield from stream_dream(runner, entry.file, visit, before=entry.before, **values)
 
 
 def stream_dream(
-    work: JobRunner,
+    runner: JobRunner,
     photo: str | None,
     visit: Any,
     random_seed: bool,
     before: str | None = None,
     **knobs: Any,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the changes of the tab's outputs; `visit` is the history from the browser."""
+    """Yield the changes of the tab's outputs; `visit` comes from the browser."""
     photo = components.require_photo(photo)
-    recipe = work.engine.settle(read_controls(random_seed, knobs))
+    recipe = runner.engine.settle(read_controls(random_seed, knobs))
     after = ""
     try:
-        for update in stream_render(work, [recipe], photo, stopped_text=STOPPED):
+        for update in stream_render(runner, [recipe], photo, stopped_text=STOPPED_MESSAGE):
             if not update.frame:
                 yield {"status": update.status}
                 continue
@@ -251,14 +273,14 @@ def stream_dream(
             before = before or after
             changes = {"view": (before, after), "status": update.status, "seed": made.seed}
             new_visit = replace(
-                History.read(visit),
-                shown=HistoryEntry(after, photo, before),
+                Visit.read(visit),
+                shown=VisitEntry(after, photo, before),
                 recipe=linkable_json(made),
             )
             if update.frame.step == 0 or update.frame.finished:
                 changes |= {**dream_details.detail_updates(made), "visit": new_visit.to_browser()}
             if update.frame.finished:
-                label = status_line.layers_label(made)
+                label = status_line.recipe_layer_label(made)
                 text = f"Dreamed in {update.seconds:.1f} s: {label}, seed {made.seed}."
                 changes |= {
                     "status": status_line.status_html(text),

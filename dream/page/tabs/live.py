@@ -30,12 +30,12 @@ from dream.service.job_runner import JobRunner
 from dream.service.live_process import LiveProcess
 from dream.tensors import even_size
 
-EXAMPLE_IMAGE = components.EXAMPLES / "films" / "live-cat-inception4c-seed0.jpg"
-# Requested camera size on a CPU and on a GPU, and limits for cameras that have no such size.
-CAMERA_SIZES = ((320, 240), (640, 480))
+EXAMPLE_IMAGE = components.EXAMPLES_FOLDER / "films" / "live-cat-inception4c-seed0.jpg"
+# Requested camera sizes, and limits for cameras that have no such size.
+CPU_CAMERA_SIZE, GPU_CAMERA_SIZE = (320, 240), (640, 480)
 MAX_FRAME_BYTES, MAX_FRAME_SIDE = 1_000_000, 2048
-# Seconds between frames that the browser sends, on a CPU and on a GPU.
-FRAME_INTERVALS = (0.08, 0.03)
+# Time between frames that the browser sends.
+CPU_FRAME_SECONDS, GPU_FRAME_SECONDS = 0.08, 0.03
 # Limit on the processing time of one stream, and length of the clip that can be saved.
 MAX_STREAM_SECONDS, CLIP_SECONDS = 300, 10.0
 # Time after a stream in which its last frame and its clip can be saved.
@@ -120,16 +120,16 @@ class LiveSession:
         return f"<span>{self.recipe.fps:.0f} frames per second.</span>"
 
 
-def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None:
+def build_tab(runner: JobRunner, tabs: gr.Tabs, dream_inputs: deep_dream.DreamInputs) -> None:
     """Build the tab; a frame can be sent to the Deep Dream tab."""
     first = LiveRecipe()
-    has_gpu = work.engine.device.type != "cpu" and not work.uses_leased_gpu
+    has_gpu = runner.engine.device.type != "cpu" and not runner.uses_leased_gpu
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            camera = _build_camera(*CAMERA_SIZES[has_gpu])
+            camera = _build_camera(*(GPU_CAMERA_SIZE if has_gpu else CPU_CAMERA_SIZE))
             # The browser stores the layer, because the server may lose the session.
             layer = gr.Textbox(first.layer, visible=False)
-            visit = gr.State(None, time_to_live=SESSION_SECONDS)
+            session = gr.State(None, time_to_live=SESSION_SECONDS)
             layer_images = layer_gallery(first.layer, "What to dream of")
             knobs = {
                 name: components.knob_control(LiveRecipe, name, getattr(first, name))
@@ -141,23 +141,24 @@ def build_tab(work: JobRunner, tabs: gr.Tabs, dreams: deep_dream.Inputs) -> None
             )
     layer_images.select(selected_layer, None, layer, **components.IMMEDIATE_EVENT)
     stream_event = camera.stream(
-        partial(_dream_camera_frame, work),
-        [camera, visit, layer, *knobs.values()],
-        [view, status, visit],
-        stream_every=FRAME_INTERVALS[has_gpu],
+        partial(_dream_camera_frame, runner),
+        [camera, session, layer, *knobs.values()],
+        [view, status, session],
+        stream_every=GPU_FRAME_SECONDS if has_gpu else CPU_FRAME_SECONDS,
         time_limit=MAX_STREAM_SECONDS,
         show_progress="hidden",
         api_visibility="private",
         concurrency_id="live"
-        if work.uses_leased_gpu
+        if runner.uses_leased_gpu
         else components.QUEUED_EVENT["concurrency_id"],
     )
     for ended in (stream_event.then, stream_event.failure):
-        ended(_end_stream, visit, status, **components.HEAVY_LOOK)  # It waits for a running frame.
-    components.send_to_dream_tab(freeze_button.click, _freeze_frame, visit, [tabs, dreams.photo])
+        ended(_end_stream, session, status, **components.HEAVY_EVENT)  # It waits for the frame.
+    targets = [tabs, dream_inputs.photo]
+    components.send_to_dream_tab(freeze_button.click, _freeze_frame, session, targets)
     # Stop the camera when its tab is hidden.
     tabs.change(None, js="() => stopCamera()", api_visibility="private")
-    keep_button.click(_save_clip, visit, [clip, status], **components.HEAVY_LOOK)
+    keep_button.click(_save_clip, session, [clip, status], **components.HEAVY_EVENT)
     for button, function in ((fill_button, "fillScreen"), (leave_button, "leaveScreen")):
         button.click(None, js=f"() => {function}()", api_visibility="private")
 
@@ -207,60 +208,60 @@ def _build_outputs() -> tuple[Any, ...]:
 
 
 def _dream_camera_frame(
-    work: JobRunner, data_uri: str | None, visit: LiveSession | None, layer: str, *values: Any
+    runner: JobRunner, data_uri: str | None, session: LiveSession | None, layer: str, *values: Any
 ) -> tuple[Any, ...]:
     """Return the dream of a frame, the status, and the session for the next frame."""
-    visit = visit or LiveSession(*work.open_live_session())
+    session = session or LiveSession(*runner.open_live_session())
     if not data_uri:
-        return gr.skip(), gr.skip(), visit
-    if visit.turn.is_expired:
-        visit.end_message = TURN_OVER_MESSAGE
+        return gr.skip(), gr.skip(), session
+    if session.turn.is_expired:
+        session.end_message = TURN_OVER_MESSAGE
         raise gr.Error(TURN_OVER_MESSAGE, title="Your turn is over", print_exception=False)
     recipe = LiveRecipe(layer=layer, **dict(zip(LIVE_KNOBS, values, strict=True)))
-    with visit.turn.hold() as has_turn:
+    with session.turn.hold() as has_turn:
         if not has_turn:
-            return gr.skip(), queue_status(visit.turn.queue.expected_wait), visit
-        image = visit.dream_frame(
-            _decode_frame(data_uri), recipe.with_defaults(work.engine.device.type, photo=True)
+            return gr.skip(), queue_status(session.turn.queue.expected_wait), session
+        image = session.dream_frame(
+            _decode_frame(data_uri), recipe.with_defaults(runner.engine.device.type, photo=True)
         )
-    return image, visit.status_update(), visit
+    return image, session.status_update(), session
 
 
-def _end_stream(visit: LiveSession | None) -> str:
+def _end_stream(session: LiveSession | None) -> str:
     """Release the turn of a stream that has ended, and return the status."""
-    if not visit:
+    if not session:
         return status_line.status_html(START_MESSAGE)
-    visit.turn.release()
-    message, visit.end_message = visit.end_message, ENDED_MESSAGE
+    session.turn.release()
+    message, session.end_message = session.end_message, ENDED_MESSAGE
     return status_line.status_html(message)
 
 
-def _freeze_frame(visit: LiveSession | None) -> tuple[Any, ...]:
+def _freeze_frame(session: LiveSession | None) -> tuple[Any, ...]:
     """Send the latest dreamed frame, at twice its size, to the Deep Dream tab as the photo."""
-    still = _require_started(visit).still
+    still = _require_started(session).still
     assert still
     path = new_output_folder() / "mirror.png"
     still.resize((2 * still.width, 2 * still.height), Image.Resampling.LANCZOS).save(path)
     return gr.Tabs(selected="dream"), str(path)
 
 
-def _require_started(visit: LiveSession | None) -> LiveSession:
-    if not (visit and visit.recent_frames):
+def _require_started(session: LiveSession | None) -> LiveSession:
+    if not (session and session.recent_frames):
         message = f"There is no live dream from the last {SESSION_SECONDS} seconds. Press Record."
         raise gr.Error(message, print_exception=False)
-    return visit
+    return session
 
 
-def _save_clip(visit: LiveSession | None) -> tuple[Any, ...]:
+def _save_clip(session: LiveSession | None) -> tuple[Any, ...]:
     """Save the last seconds as a video; each frame lasts as long as it was shown."""
-    visit = _require_started(visit)
-    assert visit.still
-    frames = list(visit.recent_frames)
-    size = even_size((visit.still.height, visit.still.width))
-    rate = Fraction(max(1, round(1 / visit.interval)))
-    path = new_output_folder() / f"{visit.recipe.file_stem()}.mp4"
-    writer = VideoWriter(path, visit.recipe, size, rate, TIME_BASE)
-    ends = [time for time, _ in frames[1:]] + [frames[-1][0] + visit.interval]
+    session = _require_started(session)
+    assert session.still
+    frames = list(session.recent_frames)
+    size = even_size((session.still.height, session.still.width))
+    rate = Fraction(max(1, round(1 / session.interval)))
+    path = new_output_folder() / f"{session.recipe.file_stem()}.mp4"
+    writer = VideoWriter(path, session.recipe, size, rate, TIME_BASE)
+    ends = [time for time, _ in frames[1:]] + [frames[-1][0] + session.interval]
     try:
         with writer.open_part(Fraction(0)) as part:
             for (start, jpeg), end in zip(frames, ends, strict=True):
@@ -274,7 +275,7 @@ def _save_clip(visit: LiveSession | None) -> tuple[Any, ...]:
         writer.discard_parts()
     seconds = ends[-1] - frames[0][0]
     text = f"The last {seconds:.1f} seconds ({len(frames)} frames) are saved below."
-    visit.last_status = time.monotonic() + CLIP_STATUS_SECONDS
+    session.last_status = time.monotonic() + CLIP_STATUS_SECONDS
     return gr.update(value=str(path), visible=True), status_line.status_html(text)
 
 

@@ -19,14 +19,14 @@ from dream.page.call_limits import run_in_thread
 from dream.page.widgets import components, estimate
 from dream.page.widgets.layer_picker import network_dropdown
 from dream.page.widgets.players import player_updates, still_image, video_player
-from dream.page.widgets.run import Run
+from dream.page.widgets.run import RunButtons
 from dream.recipe import VideoRecipe, ZoomRecipe
 from dream.recipe.knob import knobs
 from dream.recipe.motion import MotionRecipe
 from dream.service.job_runner import JobRunner
 
-EXAMPLE_PHOTO = components.EXAMPLES / "coffee.jpg"
-EXAMPLE_FOLDER = components.EXAMPLES / "films"
+EXAMPLE_PHOTO = components.EXAMPLES_FOLDER / "coffee.jpg"
+EXAMPLE_FOLDER = components.EXAMPLES_FOLDER / "films"
 EXAMPLE_ZOOM = EXAMPLE_FOLDER / "zoom-coffee-inception4c-seed0.mp4"
 EXAMPLE_VIDEOS = {
     "Endless zoom": EXAMPLE_ZOOM,
@@ -42,12 +42,12 @@ ADVANCED_KNOBS = ("right", "down", "fps")
 FRAME_KNOBS = [name for name in knobs(MotionRecipe) if name not in ("model", "layer")]
 
 
-def build_tab(work: JobRunner) -> None:
+def build_tab(runner: JobRunner) -> None:
     """Build the tab."""
-    first = work.engine.settle(ZoomRecipe(model=work.engine.default_model()))
+    first = runner.engine.settle(ZoomRecipe(model=runner.engine.default_model()))
     with gr.Row(elem_classes="columns"):
         with gr.Column(scale=2, min_width=320):
-            inputs = _build_inputs(work, first)
+            inputs = _build_inputs(runner, first)
         with gr.Column(scale=3, min_width=320, elem_classes="result"):
             outputs = _build_outputs()
     go, video_button, stop = map(inputs.pop, ("go", "video_button", "stop"))
@@ -55,28 +55,28 @@ def build_tab(work: JobRunner) -> None:
     dream_knobs = {name: inputs[name] for name in ("model", "layer", *FRAME_KNOBS)}
     motion_knobs = {name: inputs[name] for name in (*MAIN_KNOBS, *ADVANCED_KNOBS)}
     common_inputs = {name: inputs[name] for name in ("ending", "random_seed")} | dream_knobs
-    run = Run(go, stop, [video_button, outputs["download"]], outputs["status"])
+    run_buttons = RunButtons(go, stop, [video_button, outputs["download"]], outputs["status"])
     zoom_inputs = {"photo": inputs["photo"], **common_inputs, **motion_knobs}
     video_inputs = {"video": inputs["video"], "carry": inputs["carry"], **common_inputs}
     check_zoom = partial(components.check_recipe, ZoomRecipe)
     check_video = partial(components.check_recipe, VideoRecipe)
-    stream_video = partial(_stream_video, work)
-    run.start_on(go.click, partial(_stream_zoom, work), zoom_inputs, outputs, check_zoom)
-    run.start_on(video_button.click, stream_video, video_inputs, outputs, check_video)
-    run.connect_stop()
+    stream_video = partial(_stream_video, runner)
+    run_buttons.start_on(go.click, partial(_stream_zoom, runner), zoom_inputs, outputs, check_zoom)
+    run_buttons.start_on(video_button.click, stream_video, video_inputs, outputs, check_video)
+    run_buttons.connect_stop()
     last_videos = [outputs["made"], outputs["download"]]
     stop_outputs = [outputs[name] for name in (*VIDEO_OUTPUTS, "status")]
-    stop.click(_stopped_video, last_videos, stop_outputs, **components.HEAVY_LOOK)
+    stop.click(_stopped_video, last_videos, stop_outputs, **components.HEAVY_EVENT)
     _connect_estimates(
-        work, zoom_estimate, video_estimate, inputs, dream_knobs, motion_knobs, outputs["film"]
+        runner, zoom_estimate, video_estimate, inputs, dream_knobs, motion_knobs, outputs["film"]
     )
 
 
-def _build_inputs(work: JobRunner, first: ZoomRecipe) -> dict[str, Any]:
+def _build_inputs(runner: JobRunner, first: ZoomRecipe) -> dict[str, Any]:
     """Build the input components by name, with the buttons and the estimates."""
     photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="zoom-photo")
     go, stop = components.go_and_stop_buttons("Zoom into this photo", "film", "stop-film")
-    text = _zoom_estimate(work, first, str(EXAMPLE_PHOTO))
+    text = _zoom_estimate(runner, first, str(EXAMPLE_PHOTO))
     zoom_estimate = gr.HTML(text, elem_classes="expected")
     controls = {
         name: components.knob_control(ZoomRecipe, name, getattr(first, name)) for name in MAIN_KNOBS
@@ -152,25 +152,25 @@ def _show_example(event: gr.EventData) -> tuple[Any, ...]:
 
 
 def _stream_zoom(
-    work: JobRunner, photo: str | None, ending: str, random_seed: bool, **given: Any
+    runner: JobRunner, photo: str | None, ending: str, random_seed: bool, **knob_values: Any
 ) -> Iterator[dict[str, Any]]:
-    recipe = ZoomRecipe(**_with_random_seed(given, random_seed))
+    recipe = ZoomRecipe(**_with_random_seed(knob_values, random_seed))
     yield from video_outputs(
-        video_stream.stream_zoom(work, recipe, components.require_photo(photo), ending)
+        video_stream.stream_zoom(runner, recipe, components.require_photo(photo), ending)
     )
 
 
 def _stream_video(
-    work: JobRunner, video: str | None, ending: str, random_seed: bool, **given: Any
+    runner: JobRunner, video: str | None, ending: str, random_seed: bool, **knob_values: Any
 ) -> Iterator[dict[str, Any]]:
     if not video:
         raise DreamError("Upload a video first.")
-    recipe = VideoRecipe(**_with_random_seed(given, random_seed))
-    yield from video_outputs(video_stream.stream_video(work, recipe, video, ending))
+    recipe = VideoRecipe(**_with_random_seed(knob_values, random_seed))
+    yield from video_outputs(video_stream.stream_video(runner, recipe, video, ending))
 
 
-def _with_random_seed(given: dict[str, Any], random_seed: bool) -> dict[str, Any]:
-    return {**given, "seed": components.random_seed()} if random_seed else given
+def _with_random_seed(knob_values: dict[str, Any], random_seed: bool) -> dict[str, Any]:
+    return {**knob_values, "seed": components.draw_seed()} if random_seed else knob_values
 
 
 def video_outputs(updates: video_stream.VideoUpdates) -> Iterator[dict[str, Any]]:
@@ -212,12 +212,12 @@ async def _stopped_video(made: str, previous: str | None) -> tuple[Any, ...]:
     return *player_updates(video_path), video_path, status_line.status_html(text)
 
 
-def _zoom_estimate(work: JobRunner, recipe: ZoomRecipe, photo: str | None) -> str:
-    return estimate.estimate_text(work, recipe, estimate.photo_size(photo))
+def _zoom_estimate(runner: JobRunner, recipe: ZoomRecipe, photo: str | None) -> str:
+    return estimate.estimate_text(runner, recipe, estimate.photo_size(photo))
 
 
 def _connect_estimates(
-    work: JobRunner,
+    runner: JobRunner,
     zoom_estimate: gr.HTML,
     video_estimate: gr.HTML,
     inputs: dict[str, Any],
@@ -229,7 +229,8 @@ def _connect_estimates(
 
     def estimate_zoom(photo: str | None, **values: Any) -> str:
         try:
-            return _zoom_estimate(work, video_stream.check_length(ZoomRecipe(**values)), photo)
+            recipe = video_stream.check_frame_count(ZoomRecipe(**values))
+            return _zoom_estimate(runner, recipe, photo)
         except DreamError:
             return ""  # The button shows the error.
 
@@ -238,7 +239,8 @@ def _connect_estimates(
             if not video:
                 return f"<span>{video_stream.LIMITS_TEXT}</span>"
             info = read_video_info(video, video_stream.UPLOAD_LIMITS)
-            return estimate.estimate_text(work, VideoRecipe(**values), info.size, info.frame_count)
+            recipe = VideoRecipe(**values)
+            return estimate.estimate_text(runner, recipe, info.size, info.frame_count)
         except DreamError as error:
             return f"<span>{html.escape(status_line.to_sentence(error))}</span>"
 
@@ -251,7 +253,7 @@ def _connect_estimates(
         zoom_estimate,
         inputs_kwargs=zoom_inputs,
         trigger_mode="always_last",
-        **components.SLOW_LOOK,
+        **components.SLOW_EVENT,
     )
     gr.on(
         [inputs["video"].change, *(each.change for each in dream_knobs.values())],
@@ -260,5 +262,5 @@ def _connect_estimates(
         video_estimate,
         inputs_kwargs={"video": inputs["video"], **dream_knobs},
         trigger_mode="always_last",
-        **components.HEAVY_LOOK,
+        **components.HEAVY_EVENT,
     )

@@ -78,7 +78,7 @@ def build_comparison(controls: RecipeControls) -> ComparisonSection:
 
 
 def stream_sheet(
-    work: JobRunner,
+    runner: JobRunner,
     photo: str | None,
     layers: Sequence[str],
     intensities: Sequence[str],
@@ -90,7 +90,7 @@ def stream_sheet(
     recipes = _variation_recipes(read_controls(random_seed, knobs), layers, intensities)
     time_limit_error = None
     try:
-        for update, dreams in stream_dreams(work, recipes, photo):
+        for update, dreams in stream_dreams(runner, recipes, photo):
             if update.frame:
                 position = min(len(dreams) + 1, len(recipes))
                 text = f"Dream {position} of {len(recipes)}, {update.remaining}."
@@ -119,11 +119,11 @@ def _variation_recipes(
 
 
 def stream_dreams(
-    work: JobRunner, recipes: Sequence[DreamRecipe], photo: str
+    runner: JobRunner, recipes: Sequence[DreamRecipe], photo: str
 ) -> Iterator[tuple[RenderUpdate, list[Image.Image]]]:
     """Yield each update with the dreams so far, which end with one cut by the time limit."""
     dreams: list[Image.Image] = []
-    for update in stream_render(work, recipes, photo, with_files=False):
+    for update in stream_render(runner, recipes, photo, with_files=False):
         if update.frame and (update.frame.finished or update.frame.ended):
             dreams.append(update.frame.picture())
         yield update, dreams

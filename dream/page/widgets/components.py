@@ -17,7 +17,7 @@ from dream.page.call_limits import HEAVY, SLOW, SLOW_THREADS
 from dream.recipe.base import SEED_LIMIT, AnyRecipe, Recipe
 from dream.recipe.knob import DATA_URI_PREFIX, Knob, knobs
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES_FOLDER = Path(__file__).parents[3] / "examples"
 
 # Event options. Renders wait in Gradio's queue; display updates run immediately.
 QUEUED_EVENT: dict[str, Any] = {"concurrency_id": "dream"}
@@ -27,12 +27,12 @@ IMMEDIATE_EVENT: dict[str, Any] = {
     "api_visibility": "private",
 }
 # Few updates that read images, or ZIPs and videos, run at a time, so they do not delay the others.
-SLOW_LOOK: dict[str, Any] = {
+SLOW_EVENT: dict[str, Any] = {
     **IMMEDIATE_EVENT,
     "concurrency_id": SLOW,
     "concurrency_limit": SLOW_THREADS,
 }
-HEAVY_LOOK: dict[str, Any] = {**SLOW_LOOK, "concurrency_id": HEAVY}
+HEAVY_EVENT: dict[str, Any] = {**SLOW_EVENT, "concurrency_id": HEAVY}
 
 
 def derive_component(base: type, **members: Any) -> Any:
@@ -89,7 +89,7 @@ def send_to_dream_tab(
     event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: list[Any]
 ) -> None:
     """On `event`, set the inputs of the Deep Dream tab from `handler`, and start the dream."""
-    event(handler, inputs, outputs, **SLOW_LOOK).success(
+    event(handler, inputs, outputs, **SLOW_EVENT).success(
         None, js="() => dreamThis()", api_visibility="private"
     )
 
@@ -149,7 +149,7 @@ def knob_label(name: str, knob: Knob) -> str:
     return f"{label}, {knob.unit}" if knob.unit else label
 
 
-def random_seed() -> int:
+def draw_seed() -> int:
     """Return a random seed."""
     return randint(0, SEED_LIMIT)
 

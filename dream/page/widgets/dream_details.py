@@ -22,7 +22,7 @@ from dream.page.widgets.recipe_sharing import copy_link, link_field, linkable_js
 from dream.recipe.dream import DreamRecipe
 from dream.service.job_runner import JobRunner
 
-OTHER_LAYERS = 4
+OTHER_LAYER_COUNT = 4
 THUMBNAIL_SIDE = 240
 
 
@@ -44,7 +44,7 @@ def other_layers_gallery(photo: gr.Image) -> gr.Gallery:
     previews could appear meanwhile.
     """
     dreams = components.thumbnail_gallery(
-        columns=OTHER_LAYERS,
+        columns=OTHER_LAYER_COUNT,
         rows=1,
         label="Previews at other layers",
         visible=False,
@@ -62,7 +62,7 @@ def build_details(first: DreamRecipe, dreams: gr.Gallery) -> DreamDetails:
         summary = gr.HTML(describe_recipe(first), elem_id="made-of")
         with gr.Row():
             try_button = gr.Button(
-                f"Try {OTHER_LAYERS} other layers", size="sm", elem_id="try-layers"
+                f"Try {OTHER_LAYER_COUNT} other layers", size="sm", elem_id="try-layers"
             )
             share_button = gr.Button("Copy link to this recipe", size="sm", elem_id="share")
         link = link_field("shared-link")
@@ -83,7 +83,7 @@ def detail_updates(recipe: DreamRecipe) -> dict[str, Any]:
 def describe_recipe(recipe: DreamRecipe) -> str:
     """Describe a recipe as HTML, one paragraph per line."""
     mixed = [status_line.layer_label(recipe.card, name) for name, _ in recipe.layers]
-    label = status_line.layers_label(recipe) if len(mixed) == 1 else " + ".join(mixed)
+    label = status_line.recipe_layer_label(recipe) if len(mixed) == 1 else " + ".join(mixed)
     lines = [
         f"{recipe.model.capitalize()}: {label}",
         f"Intensity {recipe.intensity}: {recipe.iterations} steps per octave, "
@@ -101,12 +101,12 @@ def pick_other_layers(recipe: DreamRecipe) -> list[Layer]:
     """Return evenly spread layers of the same network that the recipe does not use."""
     used = {name for name, _ in recipe.layers}
     others = [layer for layer in recipe.card.layers if layer.name not in used]
-    count = min(OTHER_LAYERS, len(others))
+    count = min(OTHER_LAYER_COUNT, len(others))
     return [others[(2 * index + 1) * len(others) // (2 * count)] for index in range(count)]
 
 
 def dream_other_layers(
-    work: JobRunner, photo: str | None, random_seed: bool, **knobs: Any
+    runner: JobRunner, photo: str | None, random_seed: bool, **knobs: Any
 ) -> Iterator[dict[str, Any]]:
     """Yield small dreams of the photo at other layers, one after another."""
     photo = components.require_photo(photo)
@@ -115,7 +115,7 @@ def dream_other_layers(
     recipes = [recipe.with_changes(layer=layer.name, max_side=THUMBNAIL_SIDE) for layer in layers]
     items: list[tuple[str, str]] = []
     yield {"dreams": gr.update(value=[], visible=True)}
-    for update in stream_render(work, recipes, photo):
+    for update in stream_render(runner, recipes, photo):
         if update.frame and update.frame.finished:
             items.append((update.files[0], layers[len(items)].effect))
             yield {"dreams": items}
@@ -135,7 +135,7 @@ def connect(
         recipe = next((recipe_in_photo(file.get("path")) for file in find_files(event.value)), None)
         if not recipe:
             raise DreamError(FILE_GONE_MESSAGE)
-        label = status_line.layers_label(recipe)
+        label = status_line.recipe_layer_label(recipe)
         text = status_line.status_html(
             f"The layer is set to {label}. Dream this photo to see it at full size."
         )

@@ -25,23 +25,23 @@ COST_KNOBS = (
 )
 
 
-def estimate_text(work: JobRunner, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
+def estimate_text(runner: JobRunner, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
     """Return the network, device, download size and estimated duration as HTML.
 
     The duration is for `frames` images of `size` (height, width); left out if that is None.
     """
-    device = "a CPU" if work.engine.device.type == "cpu" else "a GPU"
+    device = "a CPU" if runner.engine.device.type == "cpu" else "a GPU"
     parts = [f"{recipe.model.capitalize()} on {device}"]
     card = catalogue.get_card(recipe.model)
-    if not (recipe.model in work.engine.files or weights.find_weights(card)):
+    if not (recipe.model in runner.engine.files or weights.find_weights(card)):
         parts.append(f"{card.source.megabytes:.0f} MB to download first")
     try:
         if size:
-            seconds = frames * work.estimate_seconds([recipe], size)
+            seconds = frames * runner.estimate_seconds([recipe], size)
             parts.append(format_duration(seconds))
             # An image takes one lease, however long; a video is split over several.
             is_video = isinstance(recipe, MotionRecipe)
-            if work.uses_leased_gpu and is_video and (leases := work.lease_count(seconds)) > 1:
+            if runner.uses_leased_gpu and is_video and (leases := runner.lease_count(seconds)) > 1:
                 parts.append(f"in {leases} GPU leases from your quota")
     except DreamError:
         pass  # The button shows the error.
@@ -57,7 +57,7 @@ def photo_size(photo: str | None) -> Size | None:
 
 
 def connect(
-    work: JobRunner, line: gr.HTML, photo: gr.Image, controls: RecipeControls, dreams: gr.Gallery
+    runner: JobRunner, line: gr.HTML, photo: gr.Image, controls: RecipeControls, dreams: gr.Gallery
 ) -> None:
     """Update the estimate when the photo, a control or the list of finished dreams changes."""
 
@@ -66,7 +66,7 @@ def connect(
             recipe = DreamRecipe(**dict(zip(COST_KNOBS, values, strict=True)))
         except DreamError:
             return ""
-        return estimate_text(work, recipe, photo_size(photo))
+        return estimate_text(runner, recipe, photo_size(photo))
 
     cost_inputs = [controls.by_name[name] for name in COST_KNOBS]
     gr.on(
@@ -75,5 +75,5 @@ def connect(
         [photo, *cost_inputs],
         line,
         trigger_mode="always_last",
-        **components.SLOW_LOOK,
+        **components.SLOW_EVENT,
     )

@@ -17,7 +17,7 @@ from dream.page.widgets import components
 from dream.page.widgets.dream_details import detail_updates
 from dream.page.widgets.recipe_controls import RecipeControls, recipe_in_photo
 from dream.page.widgets.recipe_sharing import linkable_json
-from dream.page.widgets.saved_visit import MAX_DREAMS, History, browser_state
+from dream.page.widgets.saved_visit import MAX_DREAMS, Visit, browser_state
 from dream.recipe.dream import DreamRecipe
 
 DOWNLOAD_SCRIPT = """(file) => {
@@ -31,10 +31,10 @@ DOWNLOAD_SCRIPT = """(file) => {
 
 @dataclass(frozen=True)
 class HistoryStrip:
-    """The strip of dreams, its stored history and the download of all."""
+    """The strip of dreams, the stored visit and the download of all."""
 
     dreams: gr.Gallery
-    history: gr.BrowserState
+    visit: gr.BrowserState
     download_all_button: gr.Button
     zip_download: gr.DownloadButton
 
@@ -56,12 +56,12 @@ def build_strip() -> HistoryStrip:
     )
 
 
-def append_dream(visit: History) -> dict[str, Any]:
-    """Return the changes that add the shown dream to the history and the strip."""
+def append_dream(visit: Visit) -> dict[str, Any]:
+    """Return the changes that add the shown dream to the visit and the strip."""
     return strip_updates(replace(visit, dreams=(*visit.dreams, visit.shown)))
 
 
-def strip_updates(visit: History) -> dict[str, Any]:
+def strip_updates(visit: Visit) -> dict[str, Any]:
     """Return the changes that show the dreams of a visit whose files still exist."""
     entries = [
         (entry, recipe_in_photo(entry.file)) for each in visit.dreams if (entry := each.resolve())
@@ -81,9 +81,9 @@ def caption(recipe: DreamRecipe) -> str:
     return f"{effects.get(recipe.layer, recipe.layer)} · {recipe.intensity}"
 
 
-def zip_history(saved: Any) -> tuple[str | None, str]:
+def zip_dreams(saved: Any) -> tuple[str | None, str]:
     """Write the dreams of a stored visit to a ZIP; return its path and the status."""
-    visit = History.read(saved)
+    visit = Visit.read(saved)
     paths = [Path(entry.file) for each in visit.dreams if (entry := each.resolve())]
     try:
         if not paths:
@@ -98,7 +98,7 @@ def zip_history(saved: Any) -> tuple[str | None, str]:
     return str(path), status_line.status_html(text)
 
 
-def visit_updates(visit: History, recipe: DreamRecipe) -> dict[str, Any]:
+def visit_updates(visit: Visit, recipe: DreamRecipe) -> dict[str, Any]:
     """Return the changes that show the current image of a visit again, and its recipe."""
     entry = visit.shown
     is_dream = entry.file != entry.photo
@@ -116,7 +116,7 @@ def connect(strip: HistoryStrip, controls: RecipeControls, outputs: dict[str, An
     status = outputs["status"]
 
     def show_dream(event: gr.SelectData, saved: Any) -> dict[Any, Any]:
-        visit, index = History.read(saved), int(event.index)
+        visit, index = Visit.read(saved), int(event.index)
         entry = visit.dreams[index].resolve() if index < len(visit.dreams) else None
         if not (entry and (recipe := recipe_in_photo(entry.file))):
             return {status: status_line.status_html("This dream is no longer on the server.")}
@@ -130,7 +130,7 @@ def connect(strip: HistoryStrip, controls: RecipeControls, outputs: dict[str, An
         return controls.recipe_updates(recipe, entry.photo) | changed
 
     all_outputs = [*controls.outputs, *outputs.values()]
-    strip.dreams.select(show_dream, strip.history, all_outputs, **controls.event_options)
+    strip.dreams.select(show_dream, strip.visit, all_outputs, **controls.event_options)
     strip.download_all_button.click(
-        zip_history, strip.history, [strip.zip_download, status], **components.HEAVY_LOOK
+        zip_dreams, strip.visit, [strip.zip_download, status], **components.HEAVY_EVENT
     ).then(None, strip.zip_download, None, js=DOWNLOAD_SCRIPT, api_visibility="private")

@@ -116,7 +116,7 @@ def _layer_names_with_image(model: str) -> list[str]:
 
 
 def _layer_image(layer: str) -> Path:
-    return components.EXAMPLES / "layers" / f"{layer}.png"
+    return components.EXAMPLES_FOLDER / "layers" / f"{layer}.png"
 
 
 def network_label(card: ModelCard) -> str:

@@ -12,7 +12,7 @@ from dream.errors import DreamError
 from dream.page import video_stream
 from dream.page.widgets import players
 from dream.page.widgets.recipe_controls import recipe_in_photo
-from dream.page.widgets.saved_visit import History
+from dream.page.widgets.saved_visit import Visit
 from dream.render.making_of import MakingOf
 from dream.service.job_runner import JobRunner
 
@@ -63,18 +63,18 @@ def build_section(go_button: gr.Button) -> MakingOfSection:
     return MakingOfSection(go_button, section, mode, image, video, download)
 
 
-def stream_making_of(work: JobRunner, visit: Any, way: str) -> Iterator[dict[str, Any]]:
+def stream_making_of(runner: JobRunner, visit: Any, playback_mode: str) -> Iterator[dict[str, Any]]:
     """Yield the changes of the outputs while the video is made.
 
     Raises:
         DreamError: if the dream was stopped early, or as `video_stream.stream_making_of`.
     """
-    entry = History.read(visit).require_shown()
+    entry = Visit.read(visit).require_shown()
     if not (recipe := recipe_in_photo(entry.file)):
         raise DreamError("This dream was stopped early. Finish a dream first.")
-    loop, ending = PLAYBACK_MODES.get(way, PLAYBACK_MODES["Once"])
+    loop, ending = PLAYBACK_MODES.get(playback_mode, PLAYBACK_MODES["Once"])
     for update in video_stream.stream_making_of(
-        work, recipe, entry.photo, MakingOf(loop=loop), ending
+        runner, recipe, entry.photo, MakingOf(loop=loop), ending
     ):
         changes: dict[str, Any] = {"status": update.status}
         if update.done:

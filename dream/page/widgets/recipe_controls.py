@@ -33,14 +33,14 @@ UNSHARED_KNOBS = ("mask", "feather", "seed", "max_side", "tile")
 class RecipeControls:
     """The component of each knob, in the recipe's order, and the components next to them.
 
-    `painted_photo` is the photo for which a recipe last set the mask editor; `mask_layer` receives
+    `editor_photo` is the photo for which a recipe last set the mask editor; `mask_layer` receives
     the painted layer from the browser.
     """
 
     by_name: dict[str, Any]
     layer_picker: LayerPicker
     random_seed: gr.Checkbox
-    painted_photo: gr.State
+    editor_photo: gr.State
     mask_layer: gr.Image
 
     @property
@@ -54,14 +54,14 @@ class RecipeControls:
         return [
             self.layer_picker.gallery,
             self.random_seed,
-            self.painted_photo,
+            self.editor_photo,
             *self.by_name.values(),
         ]
 
     @property
     def event_options(self) -> dict[str, Any]:
         """Event options for handlers that update the controls; no progress on the mask editor."""
-        return {**components.SLOW_LOOK, "show_progress_on": self.random_seed}
+        return {**components.SLOW_EVENT, "show_progress_on": self.random_seed}
 
     def fetch_mask_then(self, event: Callable[..., Any]) -> Any:
         """On `event`, copy the painted layer to `mask_layer`, so that handlers can read it."""
@@ -90,7 +90,7 @@ class RecipeControls:
         values["mask"] = mask_editor.editor_update(photo, recipe.mask)
         updates = {self.by_name[name]: value for name, value in values.items() if name not in skip}
         if "mask" not in skip:
-            updates[self.painted_photo] = photo
+            updates[self.editor_photo] = photo
         if "seed" not in skip:
             updates[self.random_seed] = False
         return updates | {self.layer_picker.gallery: gallery_update}
@@ -102,7 +102,7 @@ def read_controls(random_seed: bool, knobs: Mapping[str, Any]) -> DreamRecipe:
     values["guide"] = embedded_images.embed_guide(values["guide"]) if values["guide"] else ""
     values["mask"] = mask_editor.encode_painted_mask(values["mask"])
     if random_seed:
-        values["seed"] = components.random_seed()
+        values["seed"] = components.draw_seed()
     return DreamRecipe(**values)
 
 
@@ -129,8 +129,8 @@ def recipe_in_photo(photo: str | None) -> DreamRecipe | None:
         return None
 
 
-def build_controls(first: DreamRecipe, photo: gr.Image, opening: str) -> RecipeControls:
-    """Build the controls, set to a recipe, with the photo file `opening` in the mask editor."""
+def build_controls(first: DreamRecipe, photo: gr.Image, opening_photo: str) -> RecipeControls:
+    """Build the controls, set to a recipe, with the file `opening_photo` in the mask editor."""
     by_name: dict[str, Any] = {}
     recipe_knobs = knobs(DreamRecipe)
 
@@ -158,7 +158,7 @@ def build_controls(first: DreamRecipe, photo: gr.Image, opening: str) -> RecipeC
         add_controls("objective")
     with gr.Accordion("Mask", open=False, elem_id="masking"):
         gr.Markdown("Paint the area to dream in. The rest of the photo stays unchanged.")
-        by_name["mask"] = mask_editor.build_mask_editor(opening)
+        by_name["mask"] = mask_editor.build_mask_editor(opening_photo)
         mask_layer = components.photo_input(visible=False)
         add_controls("feather")
     with gr.Accordion("Mix layers and channels", open=False, elem_id="mixing"):
@@ -193,8 +193,8 @@ def _connect(
     by_name, layer_picker = controls.by_name, controls.layer_picker
     editor, guide, layer = by_name["mask"], by_name["guide"], by_name["layer"]
 
-    def update_editor(photo: str | None, painted_photo: str | None) -> Any:
-        if photo and photo == painted_photo:
+    def update_editor(photo: str | None, editor_photo: str | None) -> Any:
+        if photo and photo == editor_photo:
             return gr.skip()
         recipe = recipe_in_photo(photo)
         return mask_editor.editor_update(photo, recipe.mask if recipe else "")
@@ -211,13 +211,11 @@ def _connect(
     def reset_controls(photo: str | None) -> dict[Any, Any]:
         return controls.recipe_updates(first, photo)
 
-    event_options = {
-        **components.SLOW_LOOK,
-        "show_progress_on": photo,
-    }  # Not on the painter; see `at_once`.
-    photo.change(update_editor, [photo, controls.painted_photo], editor, **event_options)
+    # Progress is shown on the photo, not on the mask editor; see `RecipeControls.event_options`.
+    photo_event_options = {**components.SLOW_EVENT, "show_progress_on": photo}
+    photo.change(update_editor, [photo, controls.editor_photo], editor, **photo_event_options)
     # The editor's own Clear button would remove the photo too.
-    editor.clear(mask_editor.empty_editor_update, photo, editor, **event_options)
+    editor.clear(mask_editor.empty_editor_update, photo, editor, **photo_event_options)
     # Channel numbers belong to one layer, so clear them.
     layer_picker.on_change(lambda: "", None, by_name["channels"], **components.IMMEDIATE_EVENT)
     layer_picker.model.input(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,14 @@ from dream.recipe.presets import presets
 # Longer links break in transit, so leave larger guides and masks out of them.
 MAX_LINK_IMAGE_LENGTH = 2000
 
-ShowRecipe = Callable[[DreamRecipe], dict[Any, Any]]
+
+@dataclass(frozen=True)
+class RecipeLoader:
+    """The buttons that load a recipe, pasted or from a file, and the message below them."""
+
+    use_button: gr.Button
+    file_button: gr.UploadButton
+    message: gr.HTML
 
 
 def build_presets_row(controls: RecipeControls, photo: gr.Image) -> None:
@@ -44,7 +52,7 @@ def build_presets_row(controls: RecipeControls, photo: gr.Image) -> None:
     )
 
 
-def build_recipe_box(first: DreamRecipe) -> tuple[gr.Textbox, gr.Textbox, dict[str, Any]]:
+def build_recipe_box(first: DreamRecipe) -> tuple[gr.Textbox, gr.Textbox, RecipeLoader]:
     """Build the section that shows the recipe of the current dream and loads others."""
     with gr.Accordion("Recipe: save, share, load", open=False, elem_id="sharing"):
         recipe_box = gr.Textbox(
@@ -73,7 +81,7 @@ def build_recipe_box(first: DreamRecipe) -> tuple[gr.Textbox, gr.Textbox, dict[s
         link = link_field("link")
     link_recipe = gr.Textbox(linkable_json(first), visible=False)
     copy_link(copy_button, link_recipe, link)
-    return recipe_box, link_recipe, {"use": use_button, "file": file_button, "said": message}
+    return recipe_box, link_recipe, RecipeLoader(use_button, file_button, message)
 
 
 def link_field(elem_id: str) -> gr.Textbox:
@@ -100,7 +108,7 @@ def connect(
     status: gr.HTML,
     text: gr.Textbox,
     link_recipe: gr.Textbox,
-    events: dict[str, Any],
+    loader: RecipeLoader,
 ) -> None:
     """Set every control from a recipe that is pasted, loaded, or part of an uploaded photo."""
     outputs = [*controls.outputs, text, link_recipe]
@@ -118,13 +126,13 @@ def connect(
 
     def apply_pasted(text: str, photo: str | None) -> dict[Any, Any]:
         message = "The controls are set to the recipe."
-        return apply_recipe(lambda: DreamRecipe.from_json(text), photo, message, events["said"])
+        return apply_recipe(lambda: DreamRecipe.from_json(text), photo, message, loader.message)
 
     def apply_file(file: str | None, photo: str | None) -> dict[Any, Any]:
         if not file:
             raise DreamError("Choose a PNG or JSON file first.")
         message = f"The controls are set to the recipe in {Path(file).name}."
-        return apply_recipe(lambda: read_recipe(file, DreamRecipe), photo, message, events["said"])
+        return apply_recipe(lambda: read_recipe(file, DreamRecipe), photo, message, loader.message)
 
     def apply_photo(photo: str | None) -> dict[Any, Any]:
         recipe = recipe_in_photo(photo)
@@ -133,12 +141,12 @@ def connect(
         message = "This photo is a dream. The controls are set to its recipe."
         return apply_recipe(lambda: recipe, photo, message)
 
-    outputs_with_message = [*outputs, events["said"]]
-    events["use"].click(apply_pasted, [text, photo], outputs_with_message, **controls.event_options)
-    events["file"].upload(
-        apply_file, [events["file"], photo], outputs_with_message, **controls.event_options
-    )
-    photo.upload(apply_photo, photo, [*outputs, status], **controls.event_options)
+    pasted_inputs, file_inputs = [text, photo], [loader.file_button, photo]
+    outputs_with_message = [*outputs, loader.message]
+    options = controls.event_options
+    loader.use_button.click(apply_pasted, pasted_inputs, outputs_with_message, **options)
+    loader.file_button.upload(apply_file, file_inputs, outputs_with_message, **options)
+    photo.upload(apply_photo, photo, [*outputs, status], **options)
 
 
 def refusal_html(error: DreamError) -> str:

@@ -1,6 +1,6 @@
 """Restore the recipe of a link, or the last visit from the browser's storage, on page load.
 
-The browser stores the settings whenever they change, and the history with each dream.
+The browser stores the settings whenever they change, and the visit with each dream.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ from dream.page.widgets.recipe_controls import (
     recipe_in_photo,
 )
 from dream.page.widgets.recipe_sharing import linkable_json, refusal_html
-from dream.page.widgets.saved_visit import OPENING, History, HistoryEntry, browser_state
+from dream.page.widgets.saved_visit import OPENING_ENTRY, Visit, VisitEntry, browser_state
 from dream.recipe.dream import DreamRecipe
 
 # To wait for a dream that was running when the page was closed: its current step must end.
 WAIT_SECONDS = 5.0
-RESTORED = "Your last visit is restored."
-STOPPED = f"{RESTORED} Its dream was stopped early. Dream deeper to continue from here."
-UNDER_WAY = f"{RESTORED} Its dream is still running. Reload the page to see it."
+RESTORED_MESSAGE = "Your last visit is restored."
+STOPPED_MESSAGE = (
+    f"{RESTORED_MESSAGE} Its dream was stopped early. Dream deeper to continue from here."
+)
+STILL_RUNNING_MESSAGE = f"{RESTORED_MESSAGE} Its dream is still running. Reload the page to see it."
 
 Updates = dict[Any, Any]
 Changes = dict[str, Any]
@@ -55,11 +57,11 @@ def connect(
 
     async def open_page(saved: Any, visit: Any, shown: str, request: gr.Request) -> Updates:
         settings = saved if isinstance(saved, dict) else {}
-        link, last = request.query_params.get("recipe"), History.read(visit)
+        link, last = request.query_params.get("recipe"), Visit.read(visit)
         if link and link != settings.get("link"):
             updates, changes = await run_in_thread(_open_link, controls, link, shown, last)
         else:
-            if last.shown != OPENING and last.shown.file != last.shown.photo:
+            if last.shown != OPENING_ENTRY and last.shown.file != last.shown.photo:
                 # The dream may have been running.
                 await wait_for_stopped_image(last.shown.file, WAIT_SECONDS)
             updates, changes = await run_in_thread(_open_visit, controls, settings, shown, last)
@@ -81,7 +83,7 @@ def connect(
 
 
 def _open_link(
-    controls: RecipeControls, link: str, photo: str, visit: History
+    controls: RecipeControls, link: str, photo: str, visit: Visit
 ) -> tuple[Updates, Changes]:
     """Return the updates of the controls and other outputs for a link; the photo is not dreamed."""
     try:
@@ -89,7 +91,7 @@ def _open_link(
         updates = controls.recipe_updates(recipe, photo)
     except DreamError as error:
         return {}, {**history.strip_updates(visit), "status": refusal_html(error)}
-    visit = replace(visit, shown=HistoryEntry(photo, photo, photo), recipe=linkable_json(recipe))
+    visit = replace(visit, shown=VisitEntry(photo, photo, photo), recipe=linkable_json(recipe))
     text = status_line.status_html(
         "The controls are set to the recipe of the link. Dream this photo to use it."
     )
@@ -101,54 +103,61 @@ def _open_link(
 
 
 def _open_visit(
-    controls: RecipeControls, settings: dict[str, Any], shown: str, visit: History
+    controls: RecipeControls, settings: dict[str, Any], current_photo: str, visit: Visit
 ) -> tuple[Updates, Changes]:
     """Return the updates of the controls and other outputs for the last visit's existing files."""
     visit, recipe, text = _find_shown_dream(visit)
-    missing = [] if text else ["the last dream"]
+    missing = ["the last dream"] if text is None else []
     if lost_count := sum(not each.resolve() for each in visit.dreams):
         missing.append(f"dreams of this visit ({lost_count})")
     files = {name: upload_path(settings.get(name)) for name in ("photo", "guide")}
     missing += [f"the {name}" for name, path in files.items() if path and not is_uploaded(path)]
     photo, guide = (path if is_uploaded(path) else "" for path in files.values())
+    if files["guide"] and not guide:
+        settings = {**settings, "objective": None}
+    mask = recipe.mask if recipe and visit.shown.photo == photo else ""
     updates: Updates = {}
     with suppress(DreamError):
-        knobs = {name: settings[name] for name in controls.by_name if name in settings}
-        knobs["mask"] = recipe.mask if recipe and visit.shown.photo == photo else ""
-        knobs["guide"] = embed_guide(guide) if guide else ""
-        if files["guide"] and not guide:
-            knobs.pop("objective", None)
         if settings:
-            updates = controls.recipe_updates(DreamRecipe(**knobs), photo or shown)
-            updates[controls.random_seed] = settings.get("random_seed") is True
+            updates = _settings_updates(controls, settings, photo or current_photo, guide, mask)
     changes = {
         **(history.visit_updates(visit, recipe) if recipe else {}),
         **history.strip_updates(visit),
     }
-    if photo not in ("", shown):
+    if photo not in ("", current_photo):
         changes["photo"] = photo
     if missing:
-        text = f"{RESTORED} No longer on the server: {', '.join(missing)}."
-    if missing or "photo" in changes or visit != History():
-        changes["status"] = status_line.status_html(text)
+        text = f"{RESTORED_MESSAGE} No longer on the server: {', '.join(missing)}."
+    if missing or "photo" in changes or visit != Visit():
+        changes["status"] = status_line.status_html(text or "")
     return updates, changes
 
 
-def _find_shown_dream(visit: History) -> tuple[History, DreamRecipe | None, str]:
-    """Return the visit, the recipe of its shown dream if it exists, and the status; "" if lost."""
+def _settings_updates(
+    controls: RecipeControls, settings: dict[str, Any], photo: str, guide: str, mask: str
+) -> Updates:
+    knobs = {name: settings[name] for name in controls.by_name if name in settings}
+    knobs |= {"mask": mask, "guide": embed_guide(guide) if guide else ""}
+    updates = controls.recipe_updates(DreamRecipe(**knobs), photo)
+    return updates | {controls.random_seed: settings.get("random_seed") is True}
+
+
+def _find_shown_dream(visit: Visit) -> tuple[Visit, DreamRecipe | None, str | None]:
+    """Return the visit, the recipe of its shown dream, and the status; None for what is lost."""
     shown = visit.shown
-    if shown == OPENING:
-        return visit, None, RESTORED
+    if shown == OPENING_ENTRY:
+        return visit, None, RESTORED_MESSAGE
     entry = shown.resolve()
     finished = recipe_in_photo(entry.file) if entry else None
     if entry and (recipe := finished or _parse_recipe(visit.recipe)):
         if finished and entry not in visit.dreams:
             visit = replace(visit, dreams=(*visit.dreams, entry))
         is_complete = finished or entry.file == entry.photo
-        return replace(visit, shown=entry), recipe, RESTORED if is_complete else STOPPED
+        message = RESTORED_MESSAGE if is_complete else STOPPED_MESSAGE
+        return replace(visit, shown=entry), recipe, message
     if Path(shown.file).parent.is_dir():
-        return visit, None, UNDER_WAY
-    return replace(visit, shown=OPENING, recipe=""), None, ""
+        return visit, None, STILL_RUNNING_MESSAGE
+    return replace(visit, shown=OPENING_ENTRY, recipe=""), None, None
 
 
 def _parse_recipe(recipe: str) -> DreamRecipe | None:

@@ -14,8 +14,8 @@ from dream.page.blocks import check_before_queue
 from dream.page.widgets import components
 
 
-class Run:
-    """The runs that one or more buttons start and `stop` ends.
+class RunButtons:
+    """The buttons that start and stop runs, and the outputs that these share.
 
     During a run, `stop` replaces `go`, and the `others` are disabled. This happens in the browser,
     in order, so that no late server response can undo it. After a stop, the buttons return only
@@ -51,7 +51,7 @@ class Run:
         inputs: Mapping[str, Any],
         outputs: Mapping[str, Any],
         check: Callable[..., Any] | None = None,
-        before: Callable[[Callable[..., Any]], Any] | None = None,
+        fetch_inputs: Callable[[Callable[..., Any]], Any] | None = None,
         photo: gr.Image | None = None,
         **options: Any,
     ) -> Any:
@@ -64,7 +64,7 @@ class Run:
             inputs: input components by name.
             outputs: output components by name.
             check: validates the inputs before the run is queued.
-            before: registers an event that runs first, to fetch inputs.
+            fetch_inputs: registers an event that runs first, to fetch inputs from the browser.
             photo: shown in the view until the first image is made.
             options: more options of the Gradio event.
         """
@@ -86,8 +86,8 @@ class Run:
                 ...beginRun({self.name}, {waiting}, {len(self.shown_components)}, ...shown)]""",
             api_visibility="private",
         )
-        if before:
-            click_event = before(click_event.then)
+        if fetch_inputs:
+            click_event = fetch_inputs(click_event.then)
         run_event = click_event.then(
             run,
             [self.press_id, self.stopped_press],
@@ -165,9 +165,9 @@ def stream_outputs(
         for changes in source:
             yield fill_outputs(changes, outputs)
     except TimeLimitReached as error:
-        yield fill_outputs({"status": status_line.warning_html(error, "Ended early")}, outputs)
+        yield fill_outputs({"status": status_line.show_warning(error, "Ended early")}, outputs)
     except DreamError as error:
-        yield fill_outputs({"status": status_line.warning_html(error, "Run failed")}, outputs)
+        yield fill_outputs({"status": status_line.show_warning(error, "Run failed")}, outputs)
 
 
 def fill_outputs(changes: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[Any, ...]:
