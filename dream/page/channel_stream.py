@@ -48,13 +48,8 @@ def stream_top_channels(
 ) -> RenderUpdates:
     """Yield the most active channels in a photo, then their images as they form.
 
-    Args:
-        runner: runs the job.
-        photo: path of the photo.
-        recipe: the knobs of the channel images.
-        spot: (across, down) in pixels; None for the whole photo.
-        count: number of channels.
-        in_photo: start from the photo, not from noise.
+    `spot` is (across, down) in pixels; None for the whole photo. With `in_photo`, the images start
+    from the photo, not from noise.
 
     Raises:
         DreamError: if the spot lies outside the photo, or no channel is active.

@@ -58,10 +58,7 @@ def check_value(block: Any, value: Any) -> None:
 def check_event(fn: Any, event: Any, state: Any) -> None:
     """Check that an event belongs to its component, and that a selection has a valid index.
 
-    Args:
-        fn: the page's event.
-        event: what the client sent.
-        state: the session's state, which may have its own components.
+    `fn` is the page's event; the session's `state` may have its own components.
 
     Raises:
         DreamError: if it does not.

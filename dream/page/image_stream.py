@@ -78,14 +78,8 @@ def stream_render(
 ) -> RenderUpdates:
     """Stream images by recipes, from noise or a photo; all inputs are checked before this returns.
 
-    Args:
-        runner: runs the job.
-        recipes: one recipe per image.
-        photo: path of the photo to start from.
-        use_cache: return cached channel images (see `Engine.plan`).
-        with_verdict: evaluate the one class image at each frame.
-        with_files: write the images to files.
-        stopped_text: the status after Stop.
+    `use_cache` returns cached channel images (see `Engine.plan`), `with_verdict` evaluates the one
+    class image at each frame, `with_files` writes the images, `stopped_text` is shown after Stop.
 
     Raises:
         DreamError: as `load_image`, `JobRunner.render` and `Engine.fetch`.

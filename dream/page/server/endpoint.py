@@ -37,12 +37,8 @@ def make_handler(
 ) -> Callable[..., Iterator[Any]]:
     """Return the handler of an endpoint, whose signature and docstring Gradio shows to clients.
 
-    Args:
-        runner: Passed to `run`.
-        run: Gets `parameters` by name, and the knobs that were sent as `knob_values`.
-        kind: The recipe whose knobs the endpoint takes.
-        names: All parameters in order: those in `parameters`, and knobs.
-        parameters: The parameters that are not knobs.
+    `run` gets the runner, the `parameters` by name, and as `knob_values` the knobs of `kind` that
+    were sent. `names` are all parameters in order: those in `parameters`, and knobs.
     """
 
     def handler(*values: Any) -> Iterator[Any]:

@@ -58,9 +58,7 @@ def allowed_hosts() -> frozenset[str] | None:
 class HostCheck:
     """ASGI middleware that refuses requests to other host names and from other pages.
 
-    Args:
-        app: The ASGI app.
-        hosts: The names as `allowed_hosts` returns them.
+    `hosts` are the names that `allowed_hosts` returns.
     """
 
     def __init__(self, app: Any, hosts: frozenset[str] | None) -> None:

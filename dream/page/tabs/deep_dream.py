@@ -181,51 +181,38 @@ def _connect_buttons(
     ]
     go, stop = inputs.go_button, inputs.stop_button
     run_buttons = RunButtons(go, stop, others, result.status, result.view)
-    _connect_dreams(runner, run_buttons, inputs, result, shown_outputs)
-    _connect_sections(runner, run_buttons, inputs, result)
-    run_buttons.connect_stop()
-    download_options = components.IMMEDIATE_EVENT
-    stop.click(_download_after_stop, result.strip.visit, result.download, **download_options)
-
-
-def _connect_dreams(
-    runner: JobRunner,
-    run_buttons: RunButtons,
-    inputs: DreamInputs,
-    result: Result,
-    shown_outputs: dict[str, Any],
-) -> None:
-    controls = inputs.controls
     outputs = {
         **shown_outputs,
-        "seed": controls.by_name["seed"],
+        "seed": inputs.controls.by_name["seed"],
         "strip": result.strip.dreams,
         "all": result.strip.download_all_button,
     }
-    again_inputs = {**controls.inputs, "visit": result.strip.visit}
+    again_inputs = {**inputs.controls.inputs, "visit": result.strip.visit}
     go_inputs = {"photo": inputs.photo, **again_inputs}
     dream, dream_again = partial(stream_dream, runner), partial(_dream_again, runner)
-    options: dict[str, Any] = {"check": check_dream, "fetch_inputs": controls.fetch_mask_then}
-    go, again = inputs.go_button.click, result.again_button.click
-    run_buttons.start_on(go, dream, go_inputs, outputs, photo=inputs.photo, **options)
-    run_buttons.start_on(again, dream_again, again_inputs, outputs, **options)
+    checks: Any = {"check": check_dream, "fetch_inputs": inputs.controls.fetch_mask_then}
+    run_buttons.start_on(go.click, dream, go_inputs, outputs, photo=inputs.photo, **checks)
+    again = result.again_button.click
+    run_buttons.start_on(again, dream_again, again_inputs, outputs, **checks)
+    _connect_sections(runner, run_buttons, inputs, result, checks)
+    run_buttons.connect_stop()
+    options = components.IMMEDIATE_EVENT
+    stop.click(_download_after_stop, result.strip.visit, result.download, **options)
 
 
 def _connect_sections(
-    runner: JobRunner, run_buttons: RunButtons, inputs: DreamInputs, result: Result
+    runner: JobRunner, run_buttons: RunButtons, inputs: DreamInputs, result: Result, checks: Any
 ) -> None:
     """Connect the buttons of the comparison, the making-of and the other layers."""
-    sheet, video, fetch_mask = inputs.comparison, result.making, inputs.controls.fetch_mask_then
-    photo_inputs = {"photo": inputs.photo, **inputs.controls.inputs}
-    status = {"status": result.status}
+    sheet, video, knobs = inputs.comparison, result.making, inputs.controls.inputs
+    photo, status = {"photo": inputs.photo}, {"status": result.status}
     run_buttons.start_on(
         sheet.go_button.click,
         partial(comparison.stream_sheet, runner),
-        {**photo_inputs, **sheet.inputs},
+        {**photo, **sheet.inputs, **knobs},
         {"sheet": sheet.sheet, **status},
-        check=comparison.check_comparison,
-        fetch_inputs=fetch_mask,
         scroll_to_output=True,
+        **{**checks, "check": comparison.check_comparison},
     )
     make = partial(making_of.stream_making_of, runner)
     making_of_inputs = {"visit": result.strip.visit, "playback_mode": video.playback_mode}
@@ -234,10 +221,9 @@ def _connect_sections(
     run_buttons.start_on(
         result.details.try_button.click,
         partial(dream_details.dream_other_layers, runner),
-        photo_inputs,
+        {**photo, **knobs},
         {"dreams": result.details.gallery, **status},
-        check=check_dream,
-        fetch_inputs=fetch_mask,
+        **checks,
     )
 
 

@@ -57,16 +57,10 @@ class RunButtons:
     ) -> Any:
         """On `event`, stream the changes that a handler yields to the outputs.
 
-        Args:
-            event: the Gradio event that starts the run.
-            handler: receives the inputs by name and yields changes of outputs by name; its errors
-                appear in the output "status".
-            inputs: input components by name.
-            outputs: output components by name.
-            check: validates the inputs before the run is queued.
-            fetch_inputs: registers an event that runs first, to fetch inputs from the browser.
-            photo: shown in the view until the first image is made.
-            options: more options of the Gradio event.
+        The handler receives the inputs by name and yields changes of outputs by name; its errors
+        appear in the output "status". Before that, `fetch_inputs` registers an event that fetches
+        inputs from the browser, and `check` validates the inputs before the run is queued. The view
+        shows `photo` until the first image is made.
         """
 
         def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
