@@ -117,7 +117,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     # A link overrides the saved recipe once; the strip stays.
     page.goto(f'{address}/?recipe={{"intensity": 8}}')
     expect(status(page)).to_have_text(
-        "The controls are set to the recipe of the link. Dream this photo by it."
+        "The controls are set to the recipe of the link. Dream this photo to use it."
     )
     expect(number(page, "Intensity")).to_have_value("8")
     expect_photo(page, "coffee.jpg")

@@ -41,8 +41,7 @@ SPOT_KNOB = Knob("", 0, 30_000, derived_default="the whole photo", value_type=fl
 COUNT_KNOB = Knob("", 1, MAX_TOP_COUNT, value_type=int)
 LOOP_KNOB = Knob("", value_type=bool)
 PNG = partial(gr.Image, format="png")
-KnobValues = dict[str, Any]
-
+Knobs = dict[str, Any]
 
 IMAGE_PARAMETER = Parameter(
     components.photo_input,
@@ -134,7 +133,7 @@ def add_endpoints(runner: JobRunner) -> None:
 
 
 def deep_dream(
-    runner: JobRunner, image: str, knob_values: KnobValues
+    runner: JobRunner, image: str, knob_values: Knobs
 ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
     """Dream a photo: amplify what a layer of a neural network detects in it, octave by octave.
 
@@ -157,7 +156,7 @@ def deep_dream(
 
 
 def compare(
-    runner: JobRunner, image: str, layers: str, intensities: str, knob_values: KnobValues
+    runner: JobRunner, image: str, layers: str, intensities: str, knob_values: Knobs
 ) -> Iterator[tuple[str | None, list[dict[str, Any]] | None]]:
     """Dream a photo at several layers or intensities, on one labelled contact sheet.
 
@@ -196,7 +195,7 @@ def presets() -> dict[str, dict[str, Any]]:
 
 
 def visualize_channel(
-    runner: JobRunner, channels: str, image: str | None, knob_values: KnobValues
+    runner: JobRunner, channels: str, image: str | None, knob_values: Knobs
 ) -> Iterator[tuple[list[tuple[str, str]], dict[str, Any] | None]]:
     """Show what channels of a neural network detect, at most 64, from noise or in a photo.
 
@@ -234,12 +233,7 @@ def _parse_recipes(recipe: ChannelRecipe, channels: str, image: str | None) -> l
 
 
 def top_channels(
-    runner: JobRunner,
-    image: str,
-    x: float | None,
-    y: float | None,
-    count: int,
-    knob_values: KnobValues,
+    runner: JobRunner, image: str, x: float | None, y: float | None, count: int, knob_values: Knobs
 ) -> Iterator[tuple[list[tuple[str, str]], str | None, list[dict[str, Any]] | None]]:
     """Find the most active channels of a layer in a photo, and show what they detect.
 
@@ -275,7 +269,7 @@ def _check_spot(
 
 
 def class_image(
-    runner: JobRunner, image: str | None, knob_values: KnobValues
+    runner: JobRunner, image: str | None, knob_values: Knobs
 ) -> Iterator[tuple[str | None, dict[str, Any] | None, dict[str, Any] | None]]:
     """Show what a neural network takes for a class of ImageNet, from noise or in a photo.
 
@@ -307,7 +301,7 @@ def _time_limit_result(error: TimeLimitReached) -> dict[str, Any]:
 VideoResults = Iterator[tuple[str | None, dict[str, Any] | None, str | None]]
 
 
-def zoom(runner: JobRunner, image: str, format: str, knob_values: KnobValues) -> VideoResults:
+def zoom(runner: JobRunner, image: str, format: str, knob_values: Knobs) -> VideoResults:
     """Zoom endlessly into a photo, as a video: each frame is the last one, enlarged and dreamed.
 
     Sends frames (JPEG) while it renders. The last answer is the video, which carries its recipe,
@@ -317,9 +311,7 @@ def zoom(runner: JobRunner, image: str, format: str, knob_values: KnobValues) ->
     yield from _video_results(video_stream.stream_zoom(runner, recipe, image, format))
 
 
-def dream_video(
-    runner: JobRunner, video: str, format: str, knob_values: KnobValues
-) -> VideoResults:
+def dream_video(runner: JobRunner, video: str, format: str, knob_values: Knobs) -> VideoResults:
     """Dream a video: the dream follows the motion. The sound is kept.
 
     Sends frames (JPEG) while it renders. The last answer is the video, which carries its recipe,
@@ -336,7 +328,7 @@ def making_of(
     fps: float,
     loop: bool,
     format: str,
-    knob_values: KnobValues,
+    knob_values: Knobs,
 ) -> VideoResults:
     """Show how a dream of a photo forms, as a short video, or as a loop there and back.
 

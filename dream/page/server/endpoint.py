@@ -47,7 +47,7 @@ def make_handler(
         for name, each in parameters.items():
             if each.required and others[name] is None:
                 raise DreamError(f"{name} is missing; send a file")
-        # Omitted files arrive as None, as do numbers and names with an automatic value.
+        # Omitted files arrive as None, as do numbers and names with a derived value.
         knob_values = {name: value for name, value in by_name.items() if value is not None}
         yield from run(runner, **others, knob_values=knob_values)
 
@@ -118,7 +118,7 @@ class Endpoints:
         check_before_queue(event, check_inputs)
 
     def _knob_field(self, kind: type[Recipe], name: str) -> Any:
-        """Return the field of a knob; it is empty for automatic values."""
+        """Return the field of a knob; it is empty for derived values."""
         knob = knobs(kind)[name]
         if knob.is_image:
             return self.field(components.photo_input, name)

@@ -56,10 +56,7 @@ def allowed_hosts() -> frozenset[str] | None:
 
 
 class HostCheck:
-    """ASGI middleware that refuses requests to other host names and from other pages.
-
-    `hosts` are the names that `allowed_hosts` returns.
-    """
+    """ASGI middleware that refuses requests to names other than `hosts`, and from other pages."""
 
     def __init__(self, app: Any, hosts: frozenset[str] | None) -> None:
         self.app, self.hosts = app, hosts

@@ -184,6 +184,6 @@ def _knob_control(name: str, value: Any) -> Any:
 
 
 def _zeros_to_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace 0 or "" by None for automatic knobs, because Gradio shows an empty number as 0."""
-    automatic = {name for name, knob in knobs(ClassRecipe).items() if knob.derived_default}
-    return {name: each or None if name in automatic else each for name, each in values.items()}
+    """Replace 0 or "" by None for derived knobs, because Gradio shows an empty number as 0."""
+    derived = {name for name, knob in knobs(ClassRecipe).items() if knob.derived_default}
+    return {name: each or None if name in derived else each for name, each in values.items()}

@@ -76,7 +76,7 @@ class RecipeControls:
     def recipe_updates(
         self, recipe: DreamRecipe, photo: str | None, skip: Sequence[str] = ()
     ) -> dict[Any, Any]:
-        """Return the updates that show a recipe, except for skipped and open (None) knobs.
+        """Return the updates that show a recipe, except for skipped and derived (None) knobs.
 
         Raises:
             RecipeError: if the guide is not an image.

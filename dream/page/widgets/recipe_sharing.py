@@ -141,11 +141,9 @@ def connect(
         message = "This photo is a dream. The controls are set to its recipe."
         return apply_recipe(lambda: recipe, photo, message)
 
-    pasted_inputs, file_inputs = [text, photo], [loader.file_button, photo]
-    outputs_with_message = [*outputs, loader.message]
-    options = controls.event_options
-    loader.use_button.click(apply_pasted, pasted_inputs, outputs_with_message, **options)
-    loader.file_button.upload(apply_file, file_inputs, outputs_with_message, **options)
+    options, all_outputs = controls.event_options, [*outputs, loader.message]
+    loader.use_button.click(apply_pasted, [text, photo], all_outputs, **options)
+    loader.file_button.upload(apply_file, [loader.file_button, photo], all_outputs, **options)
     photo.upload(apply_photo, photo, [*outputs, status], **options)
 
 
