@@ -109,7 +109,7 @@ async def _download(link: str) -> str:
         host = httpx.URL(link).host
         address = await safehttpx.async_validate_url(host)  # Gradio's check accepts more.
         if not is_public(address):
-            raise ValueError(f"{host} is not a public address")
+            raise ValueError(f"Hostname {host} failed validation")  # As safehttpx says it.
         transport = safehttpx.AsyncSecureTransport(address)
         # A few compressed bytes can become hundreds of megabytes.
         headers = {"Accept-Encoding": "identity"}
