@@ -33,7 +33,7 @@ from dream.recipe import (
 )
 from dream.recipe import presets as library
 from dream.recipe.knob import Knob, knobs
-from dream.recipe.variations import parse_integers, parse_names, variations
+from dream.recipe.variations import parse_intensities, parse_names, variations
 from dream.render import making_of as making
 from dream.service.job_runner import JobRunner
 
@@ -185,7 +185,7 @@ def compare(
 def _variation_recipes(
     recipe: DreamRecipe, layers: str, intensities: str, image: str | None = None
 ) -> list[DreamRecipe]:
-    return variations(recipe, parse_names(layers or ""), parse_integers(intensities or ""))
+    return variations(recipe, parse_names(layers or ""), parse_intensities(intensities or ""))
 
 
 def presets() -> dict[str, dict[str, Any]]:
