@@ -106,16 +106,16 @@ def _run_command(args: argparse.Namespace) -> None:
         stack.callback(workers.close)
         all_tasks = make_tasks(files, recipes, workers.device, source)
         tasks = select_shard(all_tasks, args.shard) if args.shard else all_tasks
-        weights = {}
+        weights_ids = {}
         for model in {task.recipe.model for task in tasks}:
             download_with_progress(workers.engine.fetch(model))
-            weights[model] = workers.engine.networks.weights_id(model)
+            weights_ids[model] = workers.engine.networks.weights_id(model)
         manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard or "")))
-        all_tasks = manifest.with_old_names(all_tasks)
+        all_tasks = manifest.with_old_names(all_tasks)  # A shard stays the same under other names.
         tasks = select_shard(all_tasks, args.shard) if args.shard else all_tasks
         missing = []
         for number, task in enumerate(tasks, start=1):
-            missing += [] if manifest.is_done(task, weights[task.recipe.model]) else [task]
+            missing += [] if manifest.is_done(task, weights_ids[task.recipe.model]) else [task]
             if manifest.rows:
                 show_progress_bar(number / len(tasks), "checking existing images")
         estimates = list(estimate_costs(workers.engine, workers.device, missing))

@@ -92,8 +92,8 @@ class Recipe(ABC):
     def with_changes(self: AnyRecipe, **changes: Any) -> AnyRecipe:
         """Return a copy with these knobs changed; knobs that depend on them are derived again.
 
-        If not changed too, a new model resets layer, channels and `laplacian`; a layer the channels;
-        an intensity `step` and `iterations`; a guide a default layer; any an objective without fit.
+        A new model resets layer, channels and `laplacian`; a new layer the channels; an intensity
+        `step` and `iterations`; a guide the default layer. An unfit objective is reset.
         """
         recipe_knobs = knobs(self)
         for name in recipe_knobs.keys() & changes:

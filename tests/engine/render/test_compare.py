@@ -104,7 +104,7 @@ def test_dreams_without_a_step_are_done_all_the_same(engine: Engine, cat: Tensor
 
 
 def test_every_dream_is_checked_before_the_first(engine: Engine, cat: Tensor) -> None:
-    with pytest.raises(RecipeError, match="no picture"):
+    with pytest.raises(RecipeError, match="the guide in the recipe is not an image"):
         engine.dreams(cat, [DreamRecipe(), DreamRecipe(guide="data:image/png")])
 
 
