@@ -96,7 +96,7 @@ class RayCluster:
                     ray.init(known, **quiet)
         except Exception as error:
             raise DeviceError(
-                f"no Ray cluster at {known or 'hand'}: {first_line(error)}"
+                f"no Ray cluster {f'at {known}' if known else 'can be started'}: {first_line(error)}"
             ) from error
         resources = ray.cluster_resources()
         self.device = "cuda" if resources.get("GPU", 0) >= 1 else "cpu"
