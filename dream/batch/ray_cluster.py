@@ -95,9 +95,8 @@ class RayCluster:
                 except ValueError:  # A cluster of `ray start` does not accept these options.
                     ray.init(known, **quiet)
         except Exception as error:
-            raise DeviceError(
-                f"no Ray cluster {f'at {known}' if known else 'can be started'}: {first_line(error)}"
-            ) from error
+            problem = f"at {known}" if known else "can be started"
+            raise DeviceError(f"no Ray cluster {problem}: {first_line(error)}") from error
         resources = ray.cluster_resources()
         self.device = "cuda" if resources.get("GPU", 0) >= 1 else "cpu"
         self.worker_count = max(1, int(resources.get("GPU" if self.device == "cuda" else "CPU", 0)))
