@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from dream.commands import batch, images, networks, pipe, videos
-from dream.commands.options import Parser, check_out
+from dream.commands.options import Parser, check_output_option
 from dream.commands.progress import CommandInterruptedError, discard_stdout
 from dream.engine import OUT_OF_MEMORY_MESSAGE
 from dream.errors import DreamError
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     use_deterministic_cudnn()
     try:
         if hasattr(args, "out"):
-            check_out(args)
+            check_output_option(args)
         command(args)
         if sys.stdout:  # None if it is closed.
             sys.stdout.flush()

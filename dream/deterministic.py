@@ -18,7 +18,7 @@ from torch import Tensor, fx
 # Values are rounded to a multiple of 2**-20 of about the largest one of their image; 8 bits are
 # shown. An error of float64 changes the rounding of about one value in 2**32: by estimate, in a few
 # images per thousand.
-KEPT_BITS = 20
+ROUNDING_BITS = 20
 
 
 def accumulation_dtype(device: torch.device) -> torch.dtype:
@@ -88,5 +88,5 @@ class _RoundToFloat32(torch.autograd.Function):
 def round_to_float32(values: Tensor) -> Tensor:
     """Round float64 values (N, …) to float32, with `KEPT_BITS` bits below the largest per image."""
     largest = values.abs().amax(tuple(range(1, values.dim())), keepdim=True)
-    step = torch.ldexp(torch.ones_like(largest), largest.frexp().exponent - KEPT_BITS)
+    step = torch.ldexp(torch.ones_like(largest), largest.frexp().exponent - ROUNDING_BITS)
     return ((values / step).round() * step).float()

@@ -22,7 +22,7 @@ from dream.networks.network import Network
 from dream.networks.network_cache import NetworkCache
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe, ZoomRecipe
 from dream.recipe.base import DEFAULT_MODEL, AnyRecipe
-from dream.recipe.channel import DEFAULT_SIZES
+from dream.recipe.channel import DEFAULT_PHOTO_SIDE
 from dream.recipe.knob import read_env_number
 from dream.recipe.motion import MotionRecipe
 from dream.render import class_image, cost, kinds
@@ -35,7 +35,7 @@ from dream.tensors import Size, check_image, limit_size, resize_clamped, size_of
 
 DEFAULT_MODEL_CACHE_GB = 4.0
 # Pixels of the longest side of a photo in `Engine.response`.
-RESPONSE_MAX_SIDE = DEFAULT_SIZES[1]
+RESPONSE_MAX_SIDE = DEFAULT_PHOTO_SIDE
 OUT_OF_MEMORY_MESSAGE = "too much for the memory of the GPU"
 
 
@@ -109,7 +109,7 @@ class Engine:
             RecipeError: if the model does not exist.
             WeightsError: if its weights are not available (`WeightsUnavailable`) or do not fit.
         """
-        return self.networks.network(model, head=head)
+        return self.networks.network(model, with_head=head)
 
     def fetch(self, model: str) -> DownloadSteps:
         """Download the weights of a network if they are missing; yield the progress.

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dream.errors import PictureError, first_line
 from dream.files.image import save_image
-from dream.files.limited_reader import regular_file
+from dream.files.limited_reader import open_regular_file
 from dream.recipe import Recipe
 
 
@@ -70,7 +70,7 @@ class Destination:
         """Return the content of a file."""
         try:
             if self.folder:
-                with regular_file(self.folder / name, name) as file:
+                with open_regular_file(self.folder / name, name) as file:
                     return file.read()
             content: bytes = self._filesystem.cat_file(f"{self._root}/{name}")
             return content

@@ -28,7 +28,7 @@ class CostEstimate(NamedTuple):
     """The cost of one image: device time in seconds and file size in bytes."""
 
     seconds: float = 0.0
-    bytes: float = 0.0
+    file_bytes: float = 0.0
 
 
 def estimate_costs(

@@ -38,11 +38,11 @@ def local_devices(side: int = 0) -> list[str]:
 
 
 class LocalWorkers:
-    """Workers on this machine, one per device; `files` are the user's weights by model."""
+    """Workers on this machine, one per device; `weights_files` are the user's weights by model."""
 
-    def __init__(self, files: Mapping[str, str], devices: Sequence[str]) -> None:
+    def __init__(self, weights_files: Mapping[str, str], devices: Sequence[str]) -> None:
         threads = 1 if len(devices) > 1 else None
-        self.workers = [BatchWorker(name, files, threads) for name in devices]
+        self.workers = [BatchWorker(name, weights_files, threads) for name in devices]
         self.engine = self.workers[0].engine
         self.device, self.worker_count = self.engine.device.type, len(self.workers)
 

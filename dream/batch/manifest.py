@@ -88,13 +88,13 @@ class Manifest:
 
         return [rename(task) for task in tasks]
 
-    def is_done(self, task: Task, weights: str) -> bool:
+    def is_done(self, task: Task, weights_id: str) -> bool:
         """Return whether the image exists, made from the same photo, recipe and weights."""
         row = self.rows.get(task.output, {})
         return (
             not row.get("error", True)
             and task.output in self.existing_files
-            and (row.get("recipe"), row.get("weights")) == (recipe_summary(task.recipe), weights)
+            and (row.get("recipe"), row.get("weights")) == (recipe_summary(task.recipe), weights_id)
             and row.get("sha256") == self._file_sha256(task.input)
         )
 

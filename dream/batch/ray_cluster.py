@@ -28,7 +28,7 @@ from dream.recipe import DreamRecipe
 RayBatch = dict[str, NDArray[Any]]
 # Object store of a cluster that is started on this machine.
 OBJECT_STORE_BYTES = 200 * 10**6
-CONNECT_TIMEOUT = 10.0  # Seconds.
+CONNECT_SECONDS = 10.0
 MAX_START_ATTEMPTS = 5
 # Send no usage statistics, and log nothing that Ray repairs by itself.
 RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
@@ -41,11 +41,11 @@ class RayWorker:
     """
 
     def __init__(
-        self, url: str, device: str, files: Mapping[str, str], recipes: Sequence[DreamRecipe]
+        self, url: str, device: str, weights_files: dict[str, str], recipes: Sequence[DreamRecipe]
     ) -> None:
         use_deterministic_cudnn()  # As `dream.__main__` does in its own process.
         self.destination, self.recipes = Destination(url), recipes
-        self.worker = BatchWorker(device, files, threads=1 if device == "cpu" else None)
+        self.worker = BatchWorker(device, weights_files, threads=1 if device == "cpu" else None)
 
     def __call__(self, batch: RayBatch) -> RayBatch:
         """Return the pickled manifest rows of a batch of tasks, or the error of all of them."""
@@ -63,7 +63,7 @@ class RayWorker:
 
 
 class RayCluster:
-    """A Ray cluster; `files` are the user's weights by model, at paths that all nodes can read.
+    """A Ray cluster; all nodes can read `weights_files`, the user's weights by model.
 
     Without an `address` it is that of `RAY_ADDRESS`, the one that `ray start` started on this
     machine, or a new one.
@@ -72,7 +72,7 @@ class RayCluster:
         DeviceError: if Ray is not installed or there is no such cluster.
     """
 
-    def __init__(self, address: str, files: Mapping[str, str]) -> None:
+    def __init__(self, address: str, weights_files: Mapping[str, str]) -> None:
         for name, value in RAY_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         try:
@@ -80,8 +80,8 @@ class RayCluster:
             import ray.data
         except ImportError as error:
             raise DeviceError('--ray needs Ray: pip install "ray[data]"') from error
-        self.ray, self.files = ray, files
-        self.engine = Engine("cpu", files)  # Only plans; it renders nothing.
+        self.ray, self.weights_files = ray, weights_files
+        self.engine = Engine("cpu", weights_files)  # Only plans; it renders nothing.
         known = address or os.environ.get("RAY_ADDRESS")
         new_cluster = (
             {} if known else {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
@@ -95,9 +95,8 @@ class RayCluster:
                 except ValueError:  # A cluster of `ray start` does not accept these options.
                     ray.init(known, **quiet)
         except Exception as error:
-            raise DeviceError(
-                f"no Ray cluster at {known or 'hand'}: {first_line(error)}"
-            ) from error
+            problem = f"at {known}" if known else "can be started"
+            raise DeviceError(f"no Ray cluster {problem}: {first_line(error)}") from error
         resources = ray.cluster_resources()
         self.device = "cuda" if resources.get("GPU", 0) >= 1 else "cpu"
         self.worker_count = max(1, int(resources.get("GPU" if self.device == "cuda" else "CPU", 0)))
@@ -136,7 +135,7 @@ class RayCluster:
         items = [{"tasks": tasks} for tasks in pickled_tasks]
         results = self.ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             RayWorker,
-            fn_constructor_args=(url, self.device, dict(self.files), recipes),
+            fn_constructor_args=(url, self.device, dict(self.weights_files), recipes),
             batch_size=1,
             concurrency=min(self.worker_count, len(items)),
             **resources,
@@ -170,4 +169,4 @@ def _check_reachable(address: str) -> None:
     """Raise an `OSError` if nothing listens at the address; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
-        socket.create_connection((host, int(port)), CONNECT_TIMEOUT).close()
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()

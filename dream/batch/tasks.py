@@ -69,7 +69,7 @@ def list_images(
     elif os.path.isfile(source):
         found = [source]
     else:
-        raise PictureError(f"there is no folder {source}")
+        raise PictureError(f"there is no file or folder {source}")
     skipped = ", ".join(f"{count} {what}" for what, count in sorted(skipped_counts.items()))
     if not found:
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))

@@ -7,7 +7,7 @@ from pathlib import Path
 from dream.batch.manifest_row import input_file_sha256
 from dream.errors import PictureError
 from dream.files.image import save_image
-from dream.files.limited_reader import regular_file
+from dream.files.limited_reader import open_regular_file
 from dream.files.video_container import detect_demuxer
 from dream.files.video_reader import read_frames, read_video_info
 from dream.recipe.base import safe_name
@@ -17,7 +17,7 @@ from dream.tensors import limit_size
 def is_video_file(source: str) -> bool:
     """Return whether a file starts like a video; a GIF counts as an image."""
     try:
-        with regular_file(source, source) as file:
+        with open_regular_file(source, source) as file:
             return detect_demuxer(file.read(8)) not in ("", "gif")
     except (OSError, PictureError):
         return False

@@ -24,12 +24,12 @@ RowBatches = Generator[list[ManifestRow], None, None]
 
 
 class BatchWorker:
-    """An engine that renders tasks to files; `files` are the user's weights by model."""
+    """An engine that renders tasks to files; `weights_files` are the user's, by model."""
 
     def __init__(
-        self, device: str | None, files: Mapping[str, str], threads: int | None = None
+        self, device: str | None, weights_files: Mapping[str, str], threads: int | None = None
     ) -> None:
-        self.engine = Engine(device, files, threads=threads)
+        self.engine = Engine(device, weights_files, threads=threads)
 
     def run(self, tasks: Sequence[Task], destination: Destination) -> RowBatches:
         """Render tasks to the destination, those with equal recipe and size as one batch.

@@ -60,7 +60,7 @@ BOOLEANS = {"true": True, "false": False}
 TaskEstimates = list[tuple[Task, Size | None, CostEstimate]]
 
 
-def _options(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="IN", help="folder of images, video, or - for a list of files on stdin"
     )
@@ -87,7 +87,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, DreamRecipe)
 
 
-def _batch(args: argparse.Namespace) -> None:
+def _run_command(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, DreamRecipe)
     swept_values = dict(_parse_sweep(each) for each in args.sweep)
     combinations = math.prod(map(len, swept_values.values()))
@@ -106,16 +106,16 @@ def _batch(args: argparse.Namespace) -> None:
         stack.callback(workers.close)
         all_tasks = make_tasks(files, recipes, workers.device, source)
         tasks = select_shard(all_tasks, args.shard) if args.shard else all_tasks
-        weights = {}
+        weights_ids = {}
         for model in {task.recipe.model for task in tasks}:
             download_with_progress(workers.engine.fetch(model))
-            weights[model] = workers.engine.networks.weights_id(model)
+            weights_ids[model] = workers.engine.networks.weights_id(model)
         manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard or "")))
-        all_tasks = manifest.with_old_names(all_tasks)
+        all_tasks = manifest.with_old_names(all_tasks)  # A shard stays the same under other names.
         tasks = select_shard(all_tasks, args.shard) if args.shard else all_tasks
         missing = []
         for number, task in enumerate(tasks, start=1):
-            missing += [] if manifest.is_done(task, weights[task.recipe.model]) else [task]
+            missing += [] if manifest.is_done(task, weights_ids[task.recipe.model]) else [task]
             if manifest.rows:
                 show_progress_bar(number / len(tasks), "checking existing images")
         estimates = list(estimate_costs(workers.engine, workers.device, missing))
@@ -131,12 +131,12 @@ def _batch(args: argparse.Namespace) -> None:
 
 
 def _make_workers(
-    args: argparse.Namespace, files: dict[str, str], side: int
+    args: argparse.Namespace, weights_files: dict[str, str], side: int
 ) -> LocalWorkers | RayCluster:
     """Return workers for images of this longest side; `files` are the user's weights."""
     if args.ray is None:
-        return LocalWorkers(files, local_devices(side))
-    return RayCluster(args.ray, files)
+        return LocalWorkers(weights_files, local_devices(side))
+    return RayCluster(args.ray, weights_files)
 
 
 def _parse_sweep(text: str) -> tuple[str, list[Any]]:
@@ -198,7 +198,7 @@ def _print_estimate(
     line = f"{existing} exist already; " if existing else ""
     if estimates:
         seconds = sum(cost.seconds for *_, cost in estimates) / workers
-        megabytes = sum(cost.bytes for *_, cost in estimates) / 1e6
+        megabytes = sum(cost.file_bytes for *_, cost in estimates) / 1e6
         line += f"{len(estimates)} to do, {format_duration(seconds)}, about {megabytes:.1f} MB, "
         line += f"into {destination}"
     else:
@@ -246,5 +246,5 @@ def _run_batch(
 
 
 COMMANDS: tuple[Command, ...] = (
-    ("batch", "dream many images with one or several recipes", _options, _batch),
+    ("batch", "dream many images with one or several recipes", _add_options, _run_command),
 )

@@ -33,7 +33,7 @@ from dream.files.image import load_image, save_image
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.channel import evenly_spaced_channels, parse_channels
 from dream.recipe.knob import knobs
-from dream.recipe.variations import parse_integers, parse_names, variations
+from dream.recipe.variations import parse_intensities, parse_names, variations
 from dream.render.channel import silent_channels_message
 from dream.render.class_image import Verdict
 from dream.render.job_loop import Frame
@@ -51,14 +51,14 @@ def _finished_images(frames: Iterator[Frame]) -> Iterator[tuple[Recipe, Image.Im
                 yield recipe, image, frame
 
 
-def _image_options(parser: argparse.ArgumentParser) -> None:
+def _add_image_options(parser: argparse.ArgumentParser) -> None:
     add_photo_option(parser)
     add_output_option(parser)
     add_mlflow_option(parser)
     add_recipe_options(parser, DreamRecipe)
 
 
-def _image(args: argparse.Namespace) -> None:
+def _run_image(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, DreamRecipe)
     photo = load_image(args.photo)
     tracker = None if args.mlflow is None else MlflowTracker(args.mlflow, "dreams")
@@ -77,7 +77,7 @@ def _image(args: argparse.Namespace) -> None:
         tracker.log(row, Path(args.out).read_bytes())
 
 
-def _sheet_options(parser: argparse.ArgumentParser) -> None:
+def _add_sheet_options(parser: argparse.ArgumentParser) -> None:
     add_photo_option(parser)
     parser.add_argument(
         "--layers", metavar="LIST", default="", help="layers to compare, as inception3b,inception4c"
@@ -89,9 +89,9 @@ def _sheet_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, DreamRecipe, skip=("layer", "intensity"))
 
 
-def _sheet(args: argparse.Namespace) -> None:
+def _run_sheet(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, DreamRecipe)
-    recipes = variations(recipe, parse_names(args.layers), parse_integers(args.intensities))
+    recipes = variations(recipe, parse_names(args.layers), parse_intensities(args.intensities))
     photo = load_image(args.photo)
     start = time.perf_counter()
     dreams = _finished_images(
@@ -101,7 +101,7 @@ def _sheet(args: argparse.Namespace) -> None:
     _save_and_report(args, sheet, f"{len(recipes)} dreams, seed {recipe.seed}", start)
 
 
-def _channel_options(parser: argparse.ArgumentParser) -> None:
+def _add_channel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", metavar="PHOTO", help=START_PHOTO_HELP)
     parser.add_argument(
         "--grid", metavar="N", type=parse_number, help="N channels of the layer on a contact sheet"
@@ -113,10 +113,10 @@ def _channel_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, ChannelRecipe)
 
 
-def _channel(args: argparse.Namespace) -> None:
+def _run_channel(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, ChannelRecipe)
     if args.grid is not None or args.channels is not None:
-        _channel_grid(args, recipe)
+        _make_channel_grid(args, recipe)
         return
     photo = load_image(args.image) if args.image else None
     start = time.perf_counter()
@@ -128,7 +128,7 @@ def _channel(args: argparse.Namespace) -> None:
         _warn_silent_channels(recipe, frame.silent)
 
 
-def _channel_grid(args: argparse.Namespace, recipe: ChannelRecipe) -> None:
+def _make_channel_grid(args: argparse.Namespace, recipe: ChannelRecipe) -> None:
     if args.image or (args.grid is not None and args.channels is not None):
         raise RecipeError("give only one of --grid, --channels and --image")
     if args.channels is not None:
@@ -151,7 +151,7 @@ def _channel_grid(args: argparse.Namespace, recipe: ChannelRecipe) -> None:
     )
 
 
-def _top_options(parser: argparse.ArgumentParser) -> None:
+def _add_top_options(parser: argparse.ArgumentParser) -> None:
     add_photo_option(parser)
     for name in ("model", "layer"):
         knob = knobs(ChannelRecipe)[name]
@@ -168,7 +168,7 @@ def _top_options(parser: argparse.ArgumentParser) -> None:
     add_weights_option(parser)
 
 
-def _top(args: argparse.Namespace) -> None:
+def _run_top(args: argparse.Namespace) -> None:
     COUNT_KNOB.check("count", args.count)
     engine = build_engine(args, args.model)
     recipe = ChannelRecipe(model=args.model, layer=args.layer)
@@ -179,7 +179,7 @@ def _top(args: argparse.Namespace) -> None:
         print(f"channel {channel.channel:5}   {channel.strength:8.2f}")
 
 
-def _class_options(parser: argparse.ArgumentParser) -> None:
+def _add_class_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target", metavar="CLASS", nargs="?", help="name, part of it, or number; see `classes`"
     )
@@ -188,7 +188,7 @@ def _class_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, ClassRecipe, skip=("target",))
 
 
-def _class(args: argparse.Namespace) -> None:
+def _run_class(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, ClassRecipe)
     if args.target is None and not args.recipe:
         raise RecipeError("give a class, as goldfish; python -m dream classes lists them")
@@ -233,9 +233,9 @@ def _warn_silent_channels(recipe: ChannelRecipe, silent: Sequence[int]) -> None:
 
 
 COMMANDS: tuple[Command, ...] = (
-    ("image", "dream a photo", _image_options, _image),
-    ("sheet", "compare layers and intensities on a contact sheet", _sheet_options, _sheet),
-    ("channel", "visualise channels of a layer", _channel_options, _channel),
-    ("top", "list the most active channels of a layer in a photo", _top_options, _top),
-    ("class", "make an image of an ImageNet class", _class_options, _class),
+    ("image", "dream a photo", _add_image_options, _run_image),
+    ("sheet", "compare layers and intensities on a contact sheet", _add_sheet_options, _run_sheet),
+    ("channel", "visualise channels of a layer", _add_channel_options, _run_channel),
+    ("top", "list the most active channels of a layer in a photo", _add_top_options, _run_top),
+    ("class", "make an image of an ImageNet class", _add_class_options, _run_class),
 )

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from dream.engine import Engine
 from dream.errors import PictureError, RecipeError, to_printable_line
 from dream.files.embedded_images import embed_files
-from dream.files.image import check_destination
+from dream.files.image import check_output_path
 from dream.files.metadata import read_recipe
 from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.base import AnyRecipe
@@ -90,13 +90,13 @@ def add_output_option(
     parser.set_defaults(endings=endings)
 
 
-def check_out(args: argparse.Namespace) -> None:
+def check_output_option(args: argparse.Namespace) -> None:
     """Check that OUT can be written and is not an input file, even by another name or link.
 
     Raises:
         PictureError: if the check fails.
     """
-    out = check_destination(args.out, *args.endings)
+    out = check_output_path(args.out, *args.endings)
     for source in filter(None, (getattr(args, name, None) for name in INPUT_OPTIONS)):
         if is_same_file(source, out):
             raise PictureError(f"{args.out} is an input of this command; give another name for OUT")

@@ -32,7 +32,7 @@ FILE_SIGNATURES = {
 }
 
 
-def _pipe_options(parser: argparse.ArgumentParser) -> None:
+def _add_pipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", required=True, metavar="WIDTHxHEIGHT", help="size of the frames, as 320x240"
     )
@@ -42,7 +42,7 @@ def _pipe_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, LiveRecipe, skip=["max_side"])
 
 
-def _pipe(args: argparse.Namespace) -> None:
+def _run_pipe(args: argparse.Namespace) -> None:
     """Dream frames (rgb24) from stdin to stdout until stdin ends."""
     size = _parse_size(args.size)
     recipe = build_recipe(args, LiveRecipe).with_max_side(max(size))
@@ -56,7 +56,7 @@ def _pipe(args: argparse.Namespace) -> None:
     dreamer = LiveDreamer(lambda job, images: engine.render([job], to_batch(images)))
     frames = _read_frames(size)
     try:
-        for frame in _latest_only(frames) if args.latest else frames:
+        for frame in _drop_stale_frames(frames) if args.latest else frames:
             sys.stdout.buffer.write(dreamer.dream_frame(frame, recipe).tobytes())
             sys.stdout.buffer.flush()
     except BrokenPipeError:  # The reader of stdout has closed it.
@@ -86,7 +86,7 @@ def _read_frames(size: Size) -> Iterator[Image.Image]:
     """
     height, width = size
     frame_bytes, count = 3 * height * width, 0
-    while content := _read(frame_bytes):
+    while content := _read_stdin(frame_bytes):
         kind = next((name for start, name in FILE_SIGNATURES.items() if start.match(content)), "")
         if kind and not count:
             raise PictureError(
@@ -94,8 +94,8 @@ def _read_frames(size: Size) -> Iterator[Image.Image]:
             )
         if len(content) < frame_bytes:
             raise PictureError(
-                f"stdin ended {len(content)} bytes after {count} frames, but a frame of "
-                f"{width} x {height} in rgb24 has {frame_bytes}; check --size"
+                f"stdin ended in frame {count + 1}, after {len(content)} of its {frame_bytes} "
+                f"bytes ({width} x {height} in rgb24); check --size"
             )
         yield Image.frombytes("RGB", (width, height), content)
         count += 1
@@ -103,20 +103,20 @@ def _read_frames(size: Size) -> Iterator[Image.Image]:
         raise PictureError("no frames arrived on stdin")
 
 
-def _read(count: int) -> bytes:
-    """Return `count` bytes of stdin, or fewer at its end.
+def _read_stdin(byte_count: int) -> bytes:
+    """Return `byte_count` bytes of stdin, or fewer at its end.
 
     It bypasses the buffer of stdin: a thread that waits for a camera would hold the lock of the
     buffer when the program ends, which is a fatal error in Python.
     """
     source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
     content = bytearray()
-    while len(content) < count and (part := source.read(count - len(content))):
+    while len(content) < byte_count and (part := source.read(byte_count - len(content))):
         content += part
     return bytes(content)
 
 
-def _latest_only(frames: Iterator[Image.Image]) -> Iterator[Image.Image]:
+def _drop_stale_frames(frames: Iterator[Image.Image]) -> Iterator[Image.Image]:
     """Yield the newest frame each time, without those that arrived in the meantime."""
     newest: deque[Image.Image] = deque(maxlen=1)
     end: list[PictureError | None] = []  # The error or None, once `frames` has ended.
@@ -149,5 +149,5 @@ def _latest_only(frames: Iterator[Image.Image]) -> Iterator[Image.Image]:
 
 
 COMMANDS: tuple[Command, ...] = (
-    ("pipe", "dream raw frames of a camera, from stdin to stdout", _pipe_options, _pipe),
+    ("pipe", "dream raw frames of a camera, from stdin to stdout", _add_pipe_options, _run_pipe),
 )

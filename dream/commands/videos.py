@@ -41,13 +41,13 @@ from dream.render.video_job import VideoJob, dream_video_job, render_video, zoom
 from dream.tensors import size_of
 
 
-def _zoom_options(parser: argparse.ArgumentParser) -> None:
+def _add_zoom_options(parser: argparse.ArgumentParser) -> None:
     add_photo_option(parser)
     add_output_option(parser, endings=[*OUTPUT_FORMATS])
     add_recipe_options(parser, ZoomRecipe)
 
 
-def _zoom(args: argparse.Namespace) -> None:
+def _run_zoom(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, ZoomRecipe)
     photo = load_image(args.photo)
     engine = build_engine(args, recipe.model)
@@ -55,13 +55,13 @@ def _zoom(args: argparse.Namespace) -> None:
     _render_video(args, engine, zoom_video_job(job, photo), args.photo)
 
 
-def _video_options(parser: argparse.ArgumentParser) -> None:
+def _add_video_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="IN", help="MP4, MOV, WebM or GIF")
     add_output_option(parser, endings=[*OUTPUT_FORMATS])
     add_recipe_options(parser, VideoRecipe)
 
 
-def _video(args: argparse.Namespace) -> None:
+def _run_video(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, VideoRecipe)
     video = read_video_info(args.video)
     engine = build_engine(args, recipe.model)
@@ -71,7 +71,7 @@ def _video(args: argparse.Namespace) -> None:
 
 def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, source: str) -> None:
     """Render or resume a video; after an interruption or error, write the finished part."""
-    (recipe,) = job.job.recipes
+    (recipe,) = job.render_job.recipes
     download_with_progress(engine.fetch(recipe.model))
     origin = {"source": file_sha256(source), "weights": engine.networks.weights_id(recipe.model)}
     writer = VideoWriter(args.out, recipe, job.size, job.frame_rate, job.time_base, origin)
@@ -106,7 +106,7 @@ def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, sourc
     _report(args, writer, job.frame_count, start)
 
 
-def _making_of_options(parser: argparse.ArgumentParser) -> None:
+def _add_making_of_options(parser: argparse.ArgumentParser) -> None:
     add_photo_option(parser)
     for name, knob in (("--seconds", SECONDS_KNOB), ("--fps", FPS_KNOB)):
         parser.add_argument(
@@ -121,7 +121,7 @@ def _making_of_options(parser: argparse.ArgumentParser) -> None:
     add_recipe_options(parser, DreamRecipe)
 
 
-def _making_of(args: argparse.Namespace) -> None:
+def _run_making_of(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, DreamRecipe)
     making = MakingOf(args.seconds, args.fps, args.loop)
     photo = load_image(args.photo)
@@ -153,7 +153,7 @@ def _print_remark(writer: VideoWriter) -> None:
 
 
 COMMANDS: tuple[Command, ...] = (
-    ("zoom", "make an endless zoom into a photo", _zoom_options, _zoom),
-    ("video", "dream a video", _video_options, _video),
-    ("making-of", "make a video of a dream as it forms", _making_of_options, _making_of),
+    ("zoom", "make an endless zoom into a photo", _add_zoom_options, _run_zoom),
+    ("video", "dream a video", _add_video_options, _run_video),
+    ("making-of", "make a video of a dream as it forms", _add_making_of_options, _run_making_of),
 )

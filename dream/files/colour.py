@@ -35,8 +35,8 @@ MAX_SRGB_DIFFERENCE = 3
 # To choose a background, an image is reduced to this side in pixels; pixels count as visible from
 # this alpha on, and as invisible on white from this grey level on.
 MAX_SAMPLE_SIDE, MIN_VISIBLE_ALPHA, MIN_NEARLY_WHITE = 256, 64, 240
-# Images are converted in chunks of rows, which needs less memory than all at once.
-CHUNK_ROWS = 256
+# Images are converted in chunks of rows; all at once would need four times the memory.
+ROWS_PER_CHUNK = 256
 
 
 def to_srgb(image: Image.Image, primaries: int, transfer: int) -> Image.Image:
@@ -91,8 +91,8 @@ def composite_on_background(image: Image.Image, background: str | None) -> Image
         grey = Image.alpha_composite(white, sample).convert("L").histogram()
         is_nearly_white = sum(grey[:MIN_NEARLY_WHITE]) <= sum(alpha[MIN_VISIBLE_ALPHA:]) / 50
         background = "black" if is_nearly_white and any(alpha[MIN_VISIBLE_ALPHA:]) else "white"
-    for top in range(0, image.height, CHUNK_ROWS):  # All at once would take four times the memory.
-        rows = image.crop((0, top, image.width, min(top + CHUNK_ROWS, image.height)))
+    for top in range(0, image.height, ROWS_PER_CHUNK):
+        rows = image.crop((0, top, image.width, min(top + ROWS_PER_CHUNK, image.height)))
         canvas = Image.new(image.mode, rows.size, background)
         image.paste(Image.alpha_composite(canvas, rows), (0, top))
     return image.convert("L" if image.mode == "LA" else "RGB")

@@ -46,7 +46,7 @@ from dream.files.limited_reader import (
     PathOrFile,
     convert_read_errors,
     display_name,
-    seekable_file,
+    open_seekable,
     too_much_memory_error,
 )
 
@@ -54,7 +54,7 @@ LOGGER = logging.getLogger(__name__)
 
 # Memory that decoding an image or a video (with threads) may use in addition to the program.
 IMAGE_MEMORY_BYTES, VIDEO_MEMORY_BYTES = 10**9, 2 * 10**9
-# Limits of each answer, in CPU time, of which reading may use 10 s (see `limit_reading`), and in
+# Limits of each answer in CPU time, of which `limit_reading` leaves 10 s to reading a file, and in
 # wall time.
 MAX_CPU_SECONDS, MAX_ANSWER_SECONDS = 30, 120.0
 # Pixels are sent as at most 256 rows of 30,000 pixels, or as frames of up to 8192 x 8192. JSON is
@@ -89,11 +89,11 @@ def read_in_decoder(reader: str, path: PathOrFile, **options: Any) -> Iterator[I
 
     Raises:
         PictureError: as the reader; or if the decoder ends early or takes too long.
-        DreamError: if `DREAM_DECODER` is neither `here` nor `process`.
+        DreamError: if `DREAM_DECODER` is neither "here" nor "process".
     """
     name, use_process = display_name(path), uses_decoder_process()
     try:
-        with seekable_file(path) as file:
+        with open_seekable(path) as file:
             if not use_process:
                 with closing(READERS[reader](file, name, **options)) as answers:
                     yield answers
@@ -117,7 +117,7 @@ def read_in_decoder(reader: str, path: PathOrFile, **options: Any) -> Iterator[I
 
 
 @contextmanager
-def wait_for_turn(lock: threading.Lock | threading.BoundedSemaphore, name: str) -> Iterator[None]:
+def hold_lock(lock: threading.Lock | threading.BoundedSemaphore, name: str) -> Iterator[None]:
     """Hold a lock while the file `name` is read.
 
     Raises:
@@ -135,16 +135,16 @@ def uses_decoder_process() -> bool:
     """Return whether files are decoded in another process, which only Linux supports.
 
     Raises:
-        DreamError: if `DREAM_DECODER` is neither `here` nor `process`.
+        DreamError: if `DREAM_DECODER` is neither "here" nor "process".
     """
     mode = os.environ.get("DREAM_DECODER") or "here"
     if mode not in ("here", "process"):
-        raise DreamError(f"DREAM_DECODER must be here or process, not {mode[:40]!r}")
+        raise DreamError(f'DREAM_DECODER must be "here" or "process", not {mode[:40]!r}')
     return mode == "process" and sys.platform == "linux"
 
 
 def start_decoder() -> None:
-    """Start a decoder, if they are used, without waiting; if it fails, only the first file does."""
+    """Start a decoder process, if they are used, but do not wait for it; reading reports errors."""
     if uses_decoder_process():
         with suppress(OSError):
             _decoder_pool(os.getpid()).warm_up()
@@ -197,7 +197,7 @@ class Decoder:
             if kind != JSON_VALUE:
                 raise AnswerError("sent an invalid answer at its start")
             if not protections:
-                _warn_of_no_protection()
+                _warn_unprotected()
             self.has_started = True
         with _file_with_descriptor(file, path) as sent, _convert_connection_errors():
             self.connection.settimeout(MAX_ANSWER_SECONDS)
@@ -261,7 +261,7 @@ class DecoderPool:
     """The free decoders of this process, and slots that limit how many are in use."""
 
     def __init__(self) -> None:
-        self._process_id, self._free = os.getpid(), list[Decoder]()
+        self._process_id, self._free_decoders = os.getpid(), list[Decoder]()
         self._header_slots = threading.BoundedSemaphore(MAX_DECODERS)
         self._pixel_slots = threading.BoundedSemaphore(MAX_DECODERS)
         atexit.register(self._close)
@@ -277,7 +277,7 @@ class DecoderPool:
         slot: AbstractContextManager[None] = nullcontext()
         if reader != "frames":
             slots = self._pixel_slots if reader in PIXEL_READERS else self._header_slots
-            slot = wait_for_turn(slots, name)
+            slot = hold_lock(slots, name)
         with slot:
             decoder = self._take_free_decoder()
             try:
@@ -290,8 +290,8 @@ class DecoderPool:
                 LOGGER.warning("The decoder for %s %s (return code %d)", reader, error, code)
                 raise
             finally:
-                if decoder.is_free and len(self._free) < MAX_IDLE_DECODERS:
-                    self._free.append(decoder)
+                if decoder.is_free and len(self._free_decoders) < MAX_IDLE_DECODERS:
+                    self._free_decoders.append(decoder)
                 else:
                     decoder.close()
                     if decoder.has_started:  # Otherwise another one would fail to start, too.
@@ -300,13 +300,13 @@ class DecoderPool:
 
     def warm_up(self) -> None:
         """Start a decoder if none is free."""
-        if not self._free:
-            self._free.append(Decoder())
+        if not self._free_decoders:
+            self._free_decoders.append(Decoder())
 
     def _take_free_decoder(self) -> Decoder:
         """Return a free decoder, or a new one."""
         with suppress(IndexError):
-            while not (decoder := self._free.pop()).is_running():
+            while not (decoder := self._free_decoders.pop()).is_running():
                 decoder.close()
             return decoder
         try:
@@ -316,8 +316,8 @@ class DecoderPool:
             raise AnswerError("cannot be started") from error
 
     def _close(self) -> None:
-        while self._free and os.getpid() == self._process_id:  # A fork must keep its parent's.
-            self._free.pop().close()
+        while self._free_decoders and os.getpid() == self._process_id:  # Not a fork.
+            self._free_decoders.pop().close()
 
 
 @lru_cache
@@ -327,7 +327,7 @@ def _decoder_pool(process_id: int) -> DecoderPool:
 
 
 @lru_cache
-def _warn_of_no_protection() -> None:
+def _warn_unprotected() -> None:
     LOGGER.warning(
         "Files are decoded in a process that has the same rights as this one: "
         "the kernel supports neither Landlock nor seccomp"

@@ -52,7 +52,7 @@ FILE_RIGHTS = (0, 0x1FFF, 0x3FFF, 0x7FFF, 0x7FFF, 0xFFFF)
 TCP_RIGHTS, SCOPES = 0b11, 0b11
 NO_NEW_PRIVILEGES, SET_SECCOMP, SECCOMP_FILTER = 38, 22, 2
 # From <linux/audit.h>: seccomp's number of an architecture, and its column in the tables below.
-PROCESSORS = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 # Refused system calls, with their numbers on x86_64 and aarch64 (from <asm/unistd.h>).
 REFUSED_CALLS = """
     Files      open 2 -  creat 85 -  openat 257 56  openat2 437 437  open_by_handle_at 304 265
@@ -199,7 +199,7 @@ def confine() -> list[str]:
         if _restrict_files(library):
             protections.append("landlock")
         is_64_bit = ctypes.sizeof(ctypes.c_void_p) == 8
-        if platform.machine() in PROCESSORS and is_64_bit and _filter_calls(library):
+        if platform.machine() in ARCHITECTURES and is_64_bit and _filter_calls(library):
             protections.append("seccomp")
     return protections
 
@@ -230,7 +230,7 @@ def _filter_calls(library: ctypes.CDLL) -> bool:
 
 def call_numbers(table: str, machine: str) -> dict[str, int]:
     """Return the numbers of a table's system calls on a machine, by name."""
-    column = PROCESSORS[machine][1]
+    column = ARCHITECTURES[machine][1]
     rows = re.findall(r"(\w+) (\d+|-) (\d+|-)", table)
     return {name: int(numbers[column]) for name, *numbers in rows if numbers[column] != "-"}
 
@@ -239,7 +239,7 @@ def _filter_lines(machine: str) -> list[FilterLine]:
     """Return the lines of a machine's system call filter, without the results at its end."""
     lines: list[FilterLine] = [
         (LOAD, 4, 0, 0),  # The architecture.
-        (JUMP_IF_EQUAL, PROCESSORS[machine][0], 0, "refuse"),
+        (JUMP_IF_EQUAL, ARCHITECTURES[machine][0], 0, "refuse"),
         (LOAD, 0, 0, 0),  # The number of the system call.
         (JUMP_IF_ABOVE, X32_CALLS_START, "refuse", 0),
     ]

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from dream.errors import PictureError, first_line
 from dream.files.atomic import atomic_write
-from dream.files.colour import CHUNK_ROWS
-from dream.files.decoder import read_in_decoder, wait_for_turn
+from dream.files.colour import ROWS_PER_CHUNK
+from dream.files.decoder import hold_lock, read_in_decoder
 from dream.files.decoder_protocol import next_answer, to_pixels, to_rgb_image
 from dream.files.limited_reader import PathOrFile, display_name
 from dream.files.metadata import png_metadata, provenance_xmp
-from dream.files.pixels import MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXELS, MAX_SIDE
+from dream.files.pixels import MAX_IMAGE_SIDE, MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXELS
 from dream.recipe.base import Recipe
 from dream.tensors import Size, to_pil_image
 
@@ -60,12 +60,12 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
     """
     with (
         read_in_decoder("pixels", path, background=background) as answers,
-        _decoding(answers, path),
+        _hold_decode_lock(answers, path),
     ):
         height, width = _next_size(answers)
         image = np.empty((height, width, 3), np.float32)
-        for top in range(0, height, CHUNK_ROWS):
-            rows = image[top : top + CHUNK_ROWS]
+        for top in range(0, height, ROWS_PER_CHUNK):
+            rows = image[top : top + ROWS_PER_CHUNK]
             pixels = next_answer(answers, partial(to_pixels, shape=rows.shape))
             np.divide(pixels, np.float32(255), out=rows)
         return torch.from_numpy(image).permute(2, 0, 1)[None]
@@ -90,15 +90,15 @@ def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
 
     Raises as `load_image`.
     """
-    with read_in_decoder("thumbnail", path, side=side) as answers, _decoding(answers, path):
+    with read_in_decoder("thumbnail", path, side=side) as answers, _hold_decode_lock(answers, path):
         return next_answer(answers, partial(to_rgb_image, size=_next_size(answers)))
 
 
 @contextmanager
-def _decoding(answers: Iterator[Any], path: PathOrFile) -> Iterator[None]:
+def _hold_decode_lock(answers: Iterator[Any], path: PathOrFile) -> Iterator[None]:
     """Wait until the header is read, then hold the lock of decoding."""
     next_answer(answers, bool)
-    with wait_for_turn(DECODE_LOCK, display_name(path)):
+    with hold_lock(DECODE_LOCK, display_name(path)):
         yield
 
 
@@ -107,7 +107,7 @@ def _next_size(answers: Iterator[Any], megapixels: float = 1.01 * MAX_MEGAPIXELS
 
     def to_size(answer: Any) -> Size:
         height, width = map(int, answer)
-        is_valid = 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE
+        is_valid = 0 < height <= MAX_IMAGE_SIDE and 0 < width <= MAX_IMAGE_SIDE
         if not (is_valid and height * width <= 1e6 * megapixels):
             raise ValueError("this is not the size of an image")
         return height, width
@@ -135,18 +135,18 @@ def save_image(
         PictureError: if the name does not end in .png, the file cannot be written, or the image is
             not finite.
     """
-    path = check_destination(path)
+    path = check_output_path(path)
     image = to_pil_image(picture) if isinstance(picture, Tensor) else picture
     _write_image(image, path, "PNG", pnginfo=png_metadata(recipe, photo))
 
 
-def save_preview(image: Image.Image, path: Path, *, photo: bool | None = None) -> None:
+def save_preview(image: Image.Image, path: Path, *, from_photo: bool | None = None) -> None:
     """Write a JPEG preview with the provenance, as `save_image`.
 
     Raises:
         PictureError: if the file cannot be written.
     """
-    xmp = {} if photo is None else {"xmp": provenance_xmp(photo).encode()}
+    xmp = {} if from_photo is None else {"xmp": provenance_xmp(from_photo).encode()}
     _write_image(image, path, "JPEG", quality=90, **xmp)
 
 
@@ -157,7 +157,7 @@ def _write_image(image: Image.Image, path: Path, kind: str, **options: Any) -> N
         image.save(partial, kind, **options)
 
 
-def check_destination(path: str | os.PathLike[str], *endings: str) -> Path:
+def check_output_path(path: str | os.PathLike[str], *endings: str) -> Path:
     """Return the path of a new PNG, or of a video if there are endings, if it seems writable.
 
     Raises:

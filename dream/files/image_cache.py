@@ -38,15 +38,15 @@ class ImageCache:
         self.shipped_folders = tuple(shipped)
         self._bytes_left = 0.0  # Bytes to write before the folder is listed again.
 
-    def get(self, recipe: ChannelRecipe, weights: str, device: str = "") -> Image.Image | None:
+    def get(self, recipe: ChannelRecipe, weights_id: str, device: str = "") -> Image.Image | None:
         """Return the cached image of a recipe, or None.
 
         The other arguments identify the weights of the network, and the device and precision, which
         do not matter for shipped images.
         """
-        paths = [folder / _file_name(recipe, weights) for folder in self.shipped_folders]
+        paths = [folder / _file_name(recipe, weights_id) for folder in self.shipped_folders]
         if self.max_bytes > 0:
-            paths.append(self.folder / _file_name(recipe, weights, device))
+            paths.append(self.folder / _file_name(recipe, weights_id, device))
         for path in paths:
             try:
                 with Image.open(path, formats=["PNG"]) as file:
@@ -59,14 +59,14 @@ class ImageCache:
         return None
 
     def put(
-        self, image: Image.Image, recipe: ChannelRecipe, weights: str, device: str = ""
+        self, image: Image.Image, recipe: ChannelRecipe, weights_id: str, device: str = ""
     ) -> None:
         """Store the image of a recipe, and delete old images beyond the limit."""
         if self.max_bytes <= 0:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / _file_name(recipe, weights, device)
+            path = self.folder / _file_name(recipe, weights_id, device)
             save_image(image, path, recipe)
             self._bytes_left -= path.stat().st_size
             if self._bytes_left < 0:
@@ -94,8 +94,8 @@ def _default_folder() -> Path:
         return Path(tempfile.gettempdir(), "dream")
 
 
-def _file_name(recipe: ChannelRecipe, weights: str, device: str = "") -> str:
+def _file_name(recipe: ChannelRecipe, weights_id: str, device: str = "") -> str:
     """Return a readable file name, unique to the recipe, weights and device."""
-    text = f"{CACHE_VERSION} {weights}{device} {recipe.to_json()}"
+    text = f"{CACHE_VERSION} {weights_id}{device} {recipe.to_json()}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f"{recipe.model}-{recipe.layer}-{recipe.channel}-{digest}.png"

@@ -41,7 +41,7 @@ MAX_TAG_VALUES = 500_000
 
 
 class LimitedReader:
-    """A file for Pillow that raises an error once reading takes too long.
+    """A file for Pillow that raises an error after too much CPU time or too many bytes read.
 
     In every format, Pillow's loops over chunks, comments and blocks call `read`.
     """
@@ -96,14 +96,14 @@ def convert_read_errors(name: str, *kinds: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
-def seekable_file(path: PathOrFile) -> Iterator[BinaryIO]:
+def open_seekable(path: PathOrFile) -> Iterator[BinaryIO]:
     """Open a file for reading and seeking; a `PictureError` says why it cannot be opened."""
     name = display_name(path)
     with ExitStack() as stack:
         with convert_read_errors(name, OSError, ValueError):
             try:
                 if isinstance(path, str | os.PathLike):
-                    file = stack.enter_context(regular_file(path, name))
+                    file = stack.enter_context(open_regular_file(path, name))
                 else:
                     file = path if path.seekable() else io.BytesIO(path.read(MAX_FILE_BYTES + 1))
             except FileNotFoundError as error:
@@ -112,7 +112,7 @@ def seekable_file(path: PathOrFile) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def regular_file(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
+def open_regular_file(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
     """Open a regular file for reading; errors call it `name`.
 
     Raises:
@@ -131,13 +131,13 @@ def _open_nonblocking(path: str, flags: int) -> int:
 
 
 def check_header(file: BinaryIO) -> tuple[bool, bool]:
-    """Refuse a JPEG or TIFF that would cost too much before Pillow reads on or knows its size.
+    """Refuse a JPEG or TIFF whose header shows that Pillow would need too much time or memory.
 
     Returns:
         Whether it is a TIFF, and whether it is a JPEG with all components in a single scan.
 
     Raises:
-        ValueError: if it would.
+        ValueError: if it has too many scans, EXIF bytes or tag values, or a tag twice.
     """
     file.seek(0)
     head, is_tiff, has_one_scan = file.read(16), False, False

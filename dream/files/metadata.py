@@ -11,7 +11,7 @@ from PIL import PngImagePlugin
 from dream.errors import PictureError, RecipeError
 from dream.files.decoder import read_in_decoder
 from dream.files.decoder_protocol import next_answer
-from dream.files.limited_reader import display_name, regular_file, unreadable_error
+from dream.files.limited_reader import display_name, open_regular_file, unreadable_error
 from dream.files.video_container import RECIPE_KEY, detect_demuxer
 from dream.recipe.base import AnyRecipe, Recipe
 from dream.recipe.dream import DreamRecipe
@@ -34,12 +34,12 @@ XMP_TEMPLATE = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="r"?>"""
 
 
-def provenance_xmp(photo: bool) -> str:
+def provenance_xmp(from_photo: bool) -> str:
     """Return XMP that says that a network made the image, from a photo or from noise.
 
     It uses IPTC's `DigitalSourceType` (https://cv.iptc.org/newscodes/digitalsourcetype/).
     """
-    return XMP_TEMPLATE.format(source=IPTC_TERMS + (FROM_PHOTO if photo else FROM_NOISE))
+    return XMP_TEMPLATE.format(source=IPTC_TERMS + (FROM_PHOTO if from_photo else FROM_NOISE))
 
 
 def png_metadata(recipe: Recipe | None, photo: bool | None) -> PngImagePlugin.PngInfo:
@@ -64,7 +64,7 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
         RecipeError: if the file is missing, has no recipe, or has one that cannot be used.
     """
     try:
-        with regular_file(path, display_name(path)) as file:
+        with open_regular_file(path, display_name(path)) as file:
             text = file.read(MAX_RECIPE_BYTES)
         if text.startswith(b"\x89PNG") or detect_demuxer(text):
             with read_in_decoder("text", path, key=RECIPE_KEY) as answers:

@@ -26,7 +26,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANA
 
 from dream.errors import PictureError
 from dream.files.colour import (
-    CHUNK_ROWS,
+    ROWS_PER_CHUNK,
     apply_gamma,
     composite_on_background,
     convert_by_profile,
@@ -52,7 +52,7 @@ MAX_WEBP_MEGAPIXELS = 40
 # A JPEG with one scan can be decoded at a reduced size. With several scans, as in a progressive
 # JPEG, the decoder stores all coefficients, which takes as much memory as the image.
 MAX_JPEG_MEGAPIXELS = 256
-MAX_SIDE = 30_000
+MAX_IMAGE_SIDE = 30_000
 # Longer EXIF is ignored, because it may expand.
 MAX_EXIF_LENGTHS = {"exif": MAX_EXIF_BYTES, "Raw profile type exif": 2 * MAX_EXIF_BYTES}
 # For PNG: our key for cICP in Pillow's `info`, and the gAMA value of sRGB images.
@@ -80,13 +80,13 @@ def read_pixels(file: BinaryIO, name: str, background: str | None = None) -> Ans
         rgb = _to_upright_rgb(image, background)
         image.close()  # Free the original, so that only the RGB copy is in memory.
         pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)
-        for top in range(0, rgb.height, CHUNK_ROWS):
-            rows = rgb.crop((0, top, rgb.width, min(top + CHUNK_ROWS, rgb.height)))
-            pixels[top : top + CHUNK_ROWS] = np.asarray(rows)
+        for top in range(0, rgb.height, ROWS_PER_CHUNK):
+            rows = rgb.crop((0, top, rgb.width, min(top + ROWS_PER_CHUNK, rgb.height)))
+            pixels[top : top + ROWS_PER_CHUNK] = np.asarray(rows)
         rgb.close()
         yield list(pixels.shape[:2])
-        for top in range(0, len(pixels), CHUNK_ROWS):
-            yield pixels[top : top + CHUNK_ROWS]
+        for top in range(0, len(pixels), ROWS_PER_CHUNK):
+            yield pixels[top : top + ROWS_PER_CHUNK]
 
 
 def read_size(file: BinaryIO, name: str) -> Answers:
@@ -155,8 +155,8 @@ def _check_size(image: Image.Image, name: str, has_one_scan: bool) -> None:
         limit = MAX_JPEG_MEGAPIXELS
     if megapixels > limit:
         raise _too_large_error(name, f"{megapixels:.1f} megapixels", limit)
-    if max(image.size) > MAX_SIDE:
-        raise _too_large_error(name, f"a side of {max(image.size)} pixels", MAX_SIDE)
+    if max(image.size) > MAX_IMAGE_SIDE:
+        raise _too_large_error(name, f"a side of {max(image.size)} pixels", MAX_IMAGE_SIDE)
 
 
 def _too_large_error(name: str, measure: str, limit: int) -> PictureError:

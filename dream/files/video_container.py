@@ -23,7 +23,7 @@ from dream.files.limited_reader import (
     convert_read_errors,
     display_name,
     limit_reading,
-    seekable_file,
+    open_seekable,
 )
 from dream.files.video_info import (
     VideoInfo,
@@ -117,10 +117,10 @@ def _frame_times(
     for count, packet in enumerate(container.demux(stream)):
         if packet.has_sidedata("encryption_info"):
             raise PictureError(f"{name} is encrypted; use an unencrypted video")
-        if count > (max_count := MAX_FRAMES_PER_OUTPUT * limits.frames):
+        if count > (max_count := MAX_FRAMES_PER_OUTPUT * limits.max_frames):
             raise PictureError(
-                f"{name} has more than {max_count} frames, of which at most {limits.frames} are "
-                "used; cut it and try again"
+                f"{name} has more than {max_count} frames, of which at most {limits.max_frames} "
+                "are used; cut it and try again"
             )
         if packet.pts is not None and packet.size and not packet.is_discard:
             spans.append((packet.pts, packet.duration or 0))
@@ -131,8 +131,8 @@ def _frame_times(
     duration = max(0, spans[-1][1]) or (points[-1] - points[-2] if len(points) > 1 else 1)
     base = Fraction(stream.time_base)
     times = [(point - points[0]) * base for point in (*points, points[-1] + duration)]
-    if len(points) > times[-1] * limits.rate > 0:
-        times = [*_thin_times(times[:-1], 1 / Fraction(limits.rate)), times[-1]]
+    if len(points) > times[-1] * limits.max_frame_rate > 0:
+        times = [*_thin_times(times[:-1], 1 / Fraction(limits.max_frame_rate)), times[-1]]
     check_frame_count(len(times) - 1, limits, name)
     return tuple(times), points[0] * base
 
@@ -161,8 +161,8 @@ def read_frames(
     def to_upright(frame: Any) -> Image.Image:
         check_side(max(frame.width, frame.height), VideoLimits(), name)
         image = _convert_to_rgb(frame)
-        if info.upright is not None:
-            image = image.transpose(info.upright)
+        if info.transposition is not None:
+            image = image.transpose(info.transposition)
         image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
         return to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
 
@@ -271,7 +271,7 @@ def open_video(path: PathOrFile, name: str = "") -> Iterator[Any]:
     name = name or display_name(path)
     with convert_read_errors(name, av.FFmpegError, OSError, ValueError):
         try:
-            with seekable_file(path) as file:
+            with open_seekable(path) as file:
                 file.seek(0)
                 if not (demuxer := detect_demuxer(file.read(8))):
                     raise PictureError(

@@ -24,10 +24,10 @@ class VideoLimits:
     A video with more frames per second, such as slow motion, loses some of its frames.
     """
 
-    seconds: float = 3600
-    side: int = 8192
-    frames: int = 216_000
-    rate: float = 120
+    max_seconds: float = 3600
+    max_side: int = 8192
+    max_frames: int = 216_000
+    max_frame_rate: float = 120
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class VideoInfo:
 
     `size` is (height, width) of an upright frame with square pixels. `times` are the seconds from
     the first frame to each frame, and to the end of the last; all are multiples of `time_base`.
-    `start` is the time of the first frame in the file, `upright` the transposition that makes a
-    frame upright, `remark` what in the file cannot be used.
+    `start` is the time of the first frame in the file, `transposition` what makes a frame
+    upright, `remark` what in the file cannot be used.
     """
 
     path: str
@@ -45,7 +45,7 @@ class VideoInfo:
     times: tuple[Fraction, ...]
     time_base: Fraction
     start: Fraction
-    upright: Image.Transpose | None
+    transposition: Image.Transpose | None
     has_audio: bool
     remark: str = ""
 
@@ -56,7 +56,7 @@ class VideoInfo:
             "times": [int(time / self.time_base) for time in self.times],
             "time_base": self.time_base.as_integer_ratio(),
             "start": self.start.as_integer_ratio(),
-            "upright": self.upright,
+            "upright": self.transposition,
             "sound": self.has_audio,
             "remark": self.remark,
         }
@@ -105,20 +105,20 @@ def check_limits(video: VideoInfo, limits: VideoLimits, name: str) -> None:
 
 def check_side(pixels: int, limits: VideoLimits, name: str) -> None:
     """Raise a `PictureError` if a side of a video is too long."""
-    if pixels > limits.side:
-        raise _limit_error(f"{name} has a side of {pixels} pixels", limits.side, "Shrink")
+    if pixels > limits.max_side:
+        raise _limit_error(f"{name} has a side of {pixels} pixels", limits.max_side, "Shrink")
 
 
 def check_duration(seconds: float, limits: VideoLimits, name: str) -> None:
     """Raise a `PictureError` if a video is too long."""
-    if seconds > limits.seconds:
-        raise _limit_error(f"{name} lasts {seconds:.10g} seconds", limits.seconds, "Cut")
+    if seconds > limits.max_seconds:
+        raise _limit_error(f"{name} lasts {seconds:.10g} seconds", limits.max_seconds, "Cut")
 
 
 def check_frame_count(count: int, limits: VideoLimits, name: str) -> None:
     """Raise a `PictureError` if a video has too many frames."""
-    if count > limits.frames:
-        raise _limit_error(f"{name} has {count} frames", limits.frames, "Cut")
+    if count > limits.max_frames:
+        raise _limit_error(f"{name} has {count} frames", limits.max_frames, "Cut")
 
 
 def _limit_error(text: str, limit: float, verb: str) -> PictureError:

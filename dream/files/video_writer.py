@@ -24,8 +24,8 @@ from PIL import Image
 
 from dream.errors import PictureError, first_line
 from dream.files.gif import write_gif
-from dream.files.image import check_destination, load_image
-from dream.files.limited_reader import regular_file
+from dream.files.image import check_output_path, load_image
+from dream.files.limited_reader import open_regular_file
 from dream.files.video_container import RECIPE_KEY, find_audio_stream, open_video
 from dream.files.video_info import VideoInfo
 from dream.recipe import Recipe
@@ -78,15 +78,16 @@ class VideoWriter:
         path: str | os.PathLike[str],
         recipe: Recipe,
         size: Size,
-        rate: Fraction,
+        frame_rate: Fraction,
         time_base: Fraction,
         sources: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = check_destination(path, *OUTPUT_FORMATS)
-        self.recipe, self.size, self.frame_rate, self.time_base = recipe, size, rate, time_base
+        self.path = check_output_path(path, *OUTPUT_FORMATS)
+        self.recipe, self.size = recipe, size
+        self.frame_rate, self.time_base = frame_rate, time_base
         self.folder = self.path.with_name(f".{self.path.name}.parts")
-        key = [PARTS_VERSION, self.path.suffix.lower(), recipe.to_dict(), dict(sources or {})]
-        self.key = json.dumps(key)
+        inputs = [PARTS_VERSION, self.path.suffix.lower(), recipe.to_dict(), dict(sources or {})]
+        self.parts_key = json.dumps(inputs)
         self.frames_done = 0
         self.last_frame: Image.Image | None = None
         self.remark = ""
@@ -109,7 +110,7 @@ class VideoWriter:
                 if first == self.frames_done:
                     self.frames_done = stop
                     self._starts[path] = Fraction((self.folder / f"{first}.start").read_text())
-            if self.frames_done and key == self.key:
+            if self.frames_done and key == self.parts_key:
                 self.last_frame = to_pil_image(load_image(self.folder / f"{self.frames_done}.png"))
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
@@ -118,9 +119,10 @@ class VideoWriter:
             raise self._resume_error(f"has damaged parts ({first_line(error)}): ") from error
         if not self.frames_done:
             self.discard_parts()
-        elif key != self.key:
-            state = f"was started {_describe_differences(key, self.key)} and has {self.frames_done}"
-            raise self._resume_error(f"{state} frames: run that again to resume it, or ")
+        elif key != self.parts_key:
+            differences = _describe_differences(key, self.parts_key)
+            state = f"was started {differences} and has {self.frames_done} frames"
+            raise self._resume_error(f"{state}: run that again to resume it, or ")
 
     def _resume_error(self, text: str) -> PictureError:
         return PictureError(
@@ -139,7 +141,7 @@ class VideoWriter:
             # Only the first part writes the key: on a full disk, writing it again would leave it
             # empty, and no part could be resumed.
             if not self.frames_done:
-                (self.folder / "film.json").write_text(self.key)
+                (self.folder / "film.json").write_text(self.parts_key)
             path = self.folder / "now.mp4"
             ending = self.path.suffix.lower()
             part = VideoPart(path, ending, self.size, self.frame_rate, self.time_base)
@@ -235,9 +237,9 @@ def _describe_differences(old_key: str, new_key: str) -> str:
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's content, in hex. Raises as `regular_file`."""
+    """Return the SHA-256 of a file's content, in hex. Raises as `open_regular_file`."""
     digest = hashlib.sha256()
-    with regular_file(path, os.fspath(path)) as file:
+    with open_regular_file(path, os.fspath(path)) as file:
         while content := file.read(1 << 20):
             digest.update(content)
     return digest.hexdigest()

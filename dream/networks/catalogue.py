@@ -32,7 +32,8 @@ TIMM_VGG_PREFIXES = (
     ("pre_logits.fc2.", "classifier.3."),
     ("head.fc.", "classifier.6."),
 )
-VISION_MODELS = ("theunnecessarythings/vision_models", "1cb71ed300bf5b1913894c0f000a0146cfb4b431")
+VISION_MODELS_REPO = "theunnecessarythings/vision_models"
+VISION_MODELS_REVISION = "1cb71ed300bf5b1913894c0f000a0146cfb4b431"
 
 CARDS = {
     card.name: card
@@ -123,9 +124,9 @@ CARDS = {
             layers=GOOGLENET_LAYERS,
             laplacian_bands=4,
             source=Source(
-                repo=VISION_MODELS[0],
+                repo=VISION_MODELS_REPO,
                 file="googlenet.safetensors",
-                revision=VISION_MODELS[1],
+                revision=VISION_MODELS_REVISION,
                 sha256="d65208bbda6eb067746e1d3ecaa7752932accabf5083fabf8f912eecbae6484c",
                 megabytes=26.6,
                 url=TORCHVISION_URL + "googlenet-1378be20.pth",
@@ -201,9 +202,9 @@ CARDS = {
             last_weight_layer="classifier.6",
             head_side=224,
             source=Source(
-                repo=VISION_MODELS[0],
+                repo=VISION_MODELS_REPO,
                 file="alexnet.safetensors",
-                revision=VISION_MODELS[1],
+                revision=VISION_MODELS_REVISION,
                 megabytes=244,
                 url=TORCHVISION_URL + "alexnet-owt-7be5be79.pth",
             ),
@@ -224,11 +225,11 @@ CARDS = {
             ),
             laplacian_bands=4,
             last_weight_layer="classifier.1",
-            output="classifier.3",
+            output_layer="classifier.3",
             source=Source(
-                repo=VISION_MODELS[0],
+                repo=VISION_MODELS_REPO,
                 file="squeezenet1_1.safetensors",
-                revision=VISION_MODELS[1],
+                revision=VISION_MODELS_REVISION,
                 megabytes=5,
                 url=TORCHVISION_URL + "squeezenet1_1-b8a52dc0.pth",
             ),
@@ -249,9 +250,9 @@ CARDS = {
             ),
             last_weight_layer="classifier.1",
             source=Source(
-                repo=VISION_MODELS[0],
+                repo=VISION_MODELS_REPO,
                 file="mobilenet_v2.safetensors",
-                revision=VISION_MODELS[1],
+                revision=VISION_MODELS_REVISION,
                 megabytes=14,
                 url=TORCHVISION_URL + "mobilenet_v2-b0353104.pth",
             ),

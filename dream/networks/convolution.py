@@ -58,7 +58,7 @@ def freeze_convolution(convolution: nn.Conv2d) -> nn.Module:
 class FrozenConv(nn.Module):
     """A convolution of stride 1 without gradients of weights.
 
-    With `sizes` it is several merged convolutions, with that many output channels each.
+    With `split_sizes` it is several merged convolutions, with that many output channels each.
     """
 
     weight: Tensor
@@ -69,12 +69,12 @@ class FrozenConv(nn.Module):
         weight: Tensor,
         bias: Tensor | None,
         padding: tuple[int, ...],
-        sizes: tuple[int, ...] = (),
+        split_sizes: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.register_buffer("weight", weight.detach().contiguous(memory_format=CHANNELS_LAST))
         self.register_buffer("bias", None if bias is None else bias.detach())
-        self.split_sizes = list(sizes) or [len(weight)]
+        self.split_sizes = list(split_sizes) or [len(weight)]
         sides = weight.shape[2:]
         backward_padding = [side - 1 - pad for side, pad in zip(sides, padding, strict=True)]
         self.forward_kernel = _Kernel(sides, padding)
@@ -142,7 +142,7 @@ class _Kernel:
         self.extra_padding = (columns, columns, rows, rows) if is_wide and (rows or columns) else ()
         self.padding = (0, 0) if is_wide else (rows, columns)
         # Dreams stay at one size for many steps. A tuple, because threads may use other sizes.
-        self.cached: tuple[torch.Size, Tensor] = torch.Size(), torch.empty(0)
+        self.cached_size_and_weight: tuple[torch.Size, Tensor] = torch.Size(), torch.empty(0)
 
     def __call__(
         self, x: Tensor, weight: Callable[[], Tensor], bias: Tensor | None, activation: str
@@ -150,10 +150,10 @@ class _Kernel:
         if self.extra_padding:
             x = F.pad(x, self.extra_padding)
         x = x.contiguous(memory_format=CHANNELS_LAST)
-        size, packed = self.cached
+        size, packed = self.cached_size_and_weight
         if size != x.shape:
             packed = _reorder_weight(weight(), self.padding, ONES, ONES, 1, x.shape)
-            self.cached = x.shape, packed
+            self.cached_size_and_weight = x.shape, packed
         output: Tensor = _convolve(x, packed, bias, self.padding, ONES, ONES, 1, activation, [], "")
         return output
 

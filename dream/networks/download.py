@@ -24,7 +24,7 @@ from dream.networks.model_card import Source
 
 # Seconds to wait for the hub's answer, for more of its file, and for torchvision: less than half a
 # minute in total.
-HUB_TIMEOUT, STALL_TIMEOUT, READ_TIMEOUT = 4, 12, 8
+HUB_SECONDS, STALL_SECONDS, READ_SECONDS = 4, 12, 8
 MAX_RESTARTS = 2
 CHUNK_BYTES = 1 << 20
 
@@ -72,7 +72,7 @@ def download_from_hub(model: str, source: Source) -> DownloadSteps:
     is_damaged = hub_cache_path(source) is not None  # Otherwise it would have been used.
     # The client retries for half a minute if the hub does not answer, so check that first.
     url = hf_hub_url(source.repo, source.file, revision=source.revision)
-    metadata = get_hf_file_metadata(url, timeout=HUB_TIMEOUT)
+    metadata = get_hf_file_metadata(url, timeout=HUB_SECONDS)
     if metadata.etag != source.sha256:
         raise WeightsError(f"{source.file} is a different file there now")
     done, restarts, is_stopped, outcome = 0, 0, False, Future[Any]()
@@ -113,8 +113,8 @@ def download_from_hub(model: str, source: Source) -> DownloadSteps:
             wait([outcome], 0.2)
             if done > max_done:
                 max_done, last_change = done, time.monotonic()
-            elif time.monotonic() - last_change > STALL_TIMEOUT and done < total:
-                raise WeightsError(f"nothing arrived for {STALL_TIMEOUT} seconds")
+            elif time.monotonic() - last_change > STALL_SECONDS and done < total:
+                raise WeightsError(f"nothing arrived for {STALL_SECONDS} seconds")
     finally:
         is_stopped = True
     return verify_sha256(Path(outcome.result()), source.sha256, delete_if_wrong=done > 0)
@@ -128,7 +128,7 @@ def download_from_torchvision(model: str, source: Source) -> DownloadSteps:
     # Torch's `download_url_to_file` cannot be stopped and has no timeout.
     try:
         with (
-            urllib.request.urlopen(source.url, timeout=READ_TIMEOUT) as response,
+            urllib.request.urlopen(source.url, timeout=READ_SECONDS) as response,
             open(partial, "wb") as file,
         ):
             total, done = int(response.headers.get("Content-Length") or 0), 0

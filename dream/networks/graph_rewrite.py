@@ -23,11 +23,13 @@ ModuleCache = WeakValueDictionary[SourceModules, nn.Module]
 _RELU_TARGETS = (torch.relu, torch.relu_, F.relu, "relu", "relu_")
 
 
-def optimise_graph(extractor: fx.GraphModule, module_cache: ModuleCache, redirected: bool) -> None:
+def optimise_graph(
+    extractor: fx.GraphModule, module_cache: ModuleCache, redirect_relus: bool
+) -> None:
     """Freeze and merge convolutions in place, and redirect the ReLUs or fuse them."""
     _disable_inplace(extractor)
     source_modules = _freeze_convolutions(extractor, module_cache)
-    if redirected:
+    if redirect_relus:
         _redirect_relus(extractor)
     else:
         _fuse_relus(extractor)

@@ -82,7 +82,7 @@ class ModelCard:
     min_side: int = 32
     head: str = ""
     last_weight_layer: str = "fc"
-    output: str = ""
+    output_layer: str = ""
     head_side: int = 0
     laplacian_bands: int = 1
     is_heavy: bool = False
@@ -148,7 +148,7 @@ class ModelCard:
     @property
     def logit_layer(self) -> str:
         """The layer whose channels are the logits of the classes."""
-        return self.output or self.last_weight_layer
+        return self.output_layer or self.last_weight_layer
 
     def needs_head(self, layers: tuple[str, ...]) -> bool:
         """Return whether one of those layers is in the head."""

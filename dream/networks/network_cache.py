@@ -19,16 +19,16 @@ from dream.networks.network import Network
 class NetworkCache:
     """LRU cache of the networks loaded on a device; threads may share it.
 
-    `files` maps models to weights files of the user. The least recently used networks are dropped
-    if all take more than `limit` bytes; the last used one stays.
+    `weights_files` maps models to files of the user. The least recently used networks are dropped
+    if all take more than `max_bytes` bytes; the last used one stays.
     """
 
-    def __init__(self, device: torch.device, files: Mapping[str, Path], limit: float) -> None:
-        self.device = device
-        self.files = files
-        self.max_bytes = limit
-        self._loaded: OrderedDict[tuple[str, bool], Network] = OrderedDict()
-        self._loading: dict[tuple[str, bool], threading.Lock] = {}
+    def __init__(
+        self, device: torch.device, weights_files: Mapping[str, Path], max_bytes: float
+    ) -> None:
+        self.device, self.weights_files, self.max_bytes = device, weights_files, max_bytes
+        self._networks: OrderedDict[tuple[str, bool], Network] = OrderedDict()
+        self._load_locks: dict[tuple[str, bool], threading.Lock] = {}
         self._verified_paths: dict[str, Path] = {}
         self._downloads: dict[str, SharedDownload] = {}
         # Re-entrant: the garbage collector may close a download at any time, which takes the lock.
@@ -38,7 +38,7 @@ class NetworkCache:
         """Return the precision of a model on this device (see `device.pick_dtype`)."""
         return device.pick_dtype(self.device, catalogue.get_card(model))
 
-    def network(self, model: str, *, head: bool = False) -> Network:
+    def network(self, model: str, *, with_head: bool = False) -> Network:
         """Return a network, with or without its head; download and load it on first use.
 
         Raises:
@@ -46,28 +46,28 @@ class NetworkCache:
             WeightsError: if its weights are unavailable (`WeightsUnavailable`) or do not fit.
         """
         card = catalogue.get_card(model)
-        key = (model, head and bool(card.head))
+        key = (model, with_head and bool(card.head))
         with self._lock:
-            loading = self._loading.setdefault(key, threading.Lock())
-        with loading:
+            load_lock = self._load_locks.setdefault(key, threading.Lock())
+        with load_lock:
             with self._lock:
-                if key in self._loaded:
-                    self._loaded.move_to_end(key)
-                    return self._loaded[key]
-            path = _run_to_end(self.fetch(model))
-            network = Network(card, self.device, self.precision(model), path, head, self._evict)
+                if key in self._networks:
+                    self._networks.move_to_end(key)
+                    return self._networks[key]
+            path, dtype = _run_to_end(self.fetch(model)), self.precision(model)
+            network = Network(card, self.device, dtype, path, with_head, self._evict)
             with self._lock:
-                self._loaded[key] = network
+                self._networks[key] = network
         self._evict()
         return network
 
     def _evict(self) -> None:
         with self._lock:
-            while len(self._loaded) > 1 and self._total_bytes() > self.max_bytes:
-                self._loaded.popitem(last=False)
+            while len(self._networks) > 1 and self._total_bytes() > self.max_bytes:
+                self._networks.popitem(last=False)
 
     def _total_bytes(self) -> int:
-        return sum(network.bytes for network in self._loaded.values())
+        return sum(network.memory_bytes for network in self._networks.values())
 
     def fetch(self, model: str) -> DownloadSteps:
         """Find or download the weights of a model; yield the progress, and return the path.
@@ -75,7 +75,7 @@ class NetworkCache:
         Callers share one download, which stops when the last one leaves. Raises as `fetch_weights`.
         """
         card = catalogue.get_card(model)
-        if user_file := self.files.get(model):
+        if user_file := self.weights_files.get(model):
             return user_file
         with self._lock:
             # Verify a file once, not for every dream.
@@ -84,15 +84,15 @@ class NetworkCache:
             shared = self._downloads.get(model)
             if not shared or not shared.is_active:
                 shared = self._downloads[model] = SharedDownload(weights.fetch_weights(card))
-            shared.followers += 1
+            shared.follower_count += 1
         try:
             path = self._verified_paths[model] = yield from shared.follow()
             return path
         finally:
             with self._lock:
-                shared.followers -= 1
-                if not shared.followers:
-                    shared.progress.close()
+                shared.follower_count -= 1
+                if not shared.follower_count:
+                    shared.steps.close()
 
     def weights_id(self, model: str) -> str:
         """Return an identifier of the user's weights for a model, or "" if there are none.
@@ -100,7 +100,7 @@ class NetworkCache:
         Raises:
             WeightsError: if the file does not exist.
         """
-        user_file = self.files.get(model) or weights.user_weights_file(model)
+        user_file = self.weights_files.get(model) or weights.user_weights_file(model)
         if user_file is None:
             return ""
         try:
@@ -114,16 +114,16 @@ class NetworkCache:
 class SharedDownload:
     """A download with several followers; whichever asks for progress advances it."""
 
-    def __init__(self, downloads: DownloadSteps) -> None:
-        self.progress = downloads
-        self.followers = 0
+    def __init__(self, steps: DownloadSteps) -> None:
+        self.steps = steps
+        self.follower_count = 0
         self._advance_lock = threading.Lock()
         self._outcome = Future[Path]()
 
     @property
     def is_active(self) -> bool:
         """Whether the download is running and has followers."""
-        return self.followers > 0 and not self._outcome.done()
+        return self.follower_count > 0 and not self._outcome.done()
 
     def follow(self) -> DownloadSteps:
         """Yield the progress, and return the path; every follower gets the same path or error."""
@@ -135,7 +135,7 @@ class SharedDownload:
         with self._advance_lock:
             if not self._outcome.done():
                 try:
-                    return next(self.progress)
+                    return next(self.steps)
                 except StopIteration as end:
                     self._outcome.set_result(end.value)
                 except Exception as error:

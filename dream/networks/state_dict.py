@@ -57,7 +57,7 @@ def _torchvision_key(name: str, key_prefixes: tuple[tuple[str, str], ...]) -> st
     return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.(\d)", r"\1\2", name)
 
 
-def load_network(card: ModelCard, path: Path, *, head: bool) -> nn.Module:
+def load_network(card: ModelCard, path: Path, *, with_head: bool) -> nn.Module:
     """Load a network from a weights file in float32, with or without its head.
 
     Only the needed tensors are read. The file may have another number of classes.
@@ -68,7 +68,7 @@ def load_network(card: ModelCard, path: Path, *, head: bool) -> nn.Module:
     tensors = WeightsFile(path, card.source.key_prefixes)
     last = tensors.shapes.get(f"{card.last_weight_layer}.weight")
     network = build_on_meta(card, **({"num_classes": last[0]} if last else {}))
-    if card.head and not head:
+    if card.head and not with_head:
         setattr(network, card.head, nn.Identity())
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     state = dict(_matching_tensors(card, tensors, shapes))

@@ -68,7 +68,7 @@ def stream_top_channels(
         spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
 
     def stream() -> RenderUpdates:
-        response, frames = runner.respond_and_render(image, recipe, count, spot, in_photo=in_photo)
+        response, frames = runner.render_top_channels(image, recipe, count, spot, in_photo=in_photo)
         top_channels = response.top(count, spot)
         if not top_channels:
             raise DreamError(

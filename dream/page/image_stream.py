@@ -208,7 +208,7 @@ def _write_images(frame: Frame, photo: str | None, folder: Path) -> Iterator[str
             save_image(image, path, photo=bool(photo))
         else:
             path = path.with_name(f"{path.name}-{frame.step}.jpg")
-            save_preview(image, path, photo=bool(photo))
+            save_preview(image, path, from_photo=bool(photo))
         yield str(path)
 
 

@@ -34,11 +34,11 @@ from dream.service.job_runner import JobRunner
 from dream.tensors import size_of
 
 # Limits for uploaded videos; the command line allows more.
-UPLOAD_LIMITS = VideoLimits(seconds=30, side=4096, frames=1800, rate=60)
+UPLOAD_LIMITS = VideoLimits(max_seconds=30, max_side=4096, max_frames=1800, max_frame_rate=60)
 LIMITS_TEXT = (
-    f"MP4, MOV, WebM or GIF, up to {UPLOAD_LIMITS.seconds:g} seconds, "
-    f"{UPLOAD_LIMITS.frames} frames, {UPLOAD_LIMITS.side} pixels per side and 50 MB. "
-    f"Frames beyond {UPLOAD_LIMITS.rate:g} per second are dropped. The sound is kept."
+    f"MP4, MOV, WebM or GIF, up to {UPLOAD_LIMITS.max_seconds:g} seconds, "
+    f"{UPLOAD_LIMITS.max_frames} frames, {UPLOAD_LIMITS.max_side} pixels per side and 50 MB. "
+    f"Frames beyond {UPLOAD_LIMITS.max_frame_rate:g} per second are dropped. The sound is kept."
 )
 PREVIEW_SECONDS = 0.25
 PREVIEW_SIDE = 1024
@@ -84,9 +84,9 @@ def stream_zoom(
 
 def check_frame_count(recipe: ZoomRecipe) -> ZoomRecipe:
     """Return the recipe, or raise OutOfTime if it has too many frames to plan quickly."""
-    if recipe.frame_count > UPLOAD_LIMITS.frames:
+    if recipe.frame_count > UPLOAD_LIMITS.max_frames:
         raise OutOfTime(
-            f"this zoom has {recipe.frame_count} frames; the limit is {UPLOAD_LIMITS.frames}; "
+            f"this zoom has {recipe.frame_count} frames; the limit is {UPLOAD_LIMITS.max_frames}; "
             "make it shorter, or lower the frame rate"
         )
     return recipe
@@ -110,7 +110,7 @@ def stream_making_of(
     settled, size = job.recipes[0], making_of_size(job.stages[-1].size)
     path = _output_path(settled, photo, ending, "making-of-")
     writer = VideoWriter(path, settled, size, options.frame_rate, 1 / options.frame_rate)
-    frames = runner.render([recipe], image, every_frame=True)
+    frames = runner.render([recipe], image, with_every_frame=True)
     updates, remaining_time = _UpdateWriter(writer), status_line.RemainingTime()
 
     def stream() -> VideoUpdates:
@@ -132,7 +132,7 @@ def stream_making_of(
 
 
 def _stream_video_job(runner: JobRunner, job: VideoJob, source: str, ending: str) -> VideoUpdates:
-    (recipe,) = job.job.recipes
+    (recipe,) = job.render_job.recipes
     writer = VideoWriter(
         _output_path(recipe, source, ending), recipe, job.size, job.frame_rate, job.time_base
     )

@@ -23,10 +23,10 @@ from dream.networks.model_card import ModelCard
 from dream.recipe.knob import knob, knobs
 
 FORMAT_VERSION = 1
-SEED_LIMIT = 2**31 - 1
-LIST_LIMIT = 64
+MAX_SEED = 2**31 - 1
+MAX_LIST_ITEMS = 64
 # Far more than a mix needs; weights above about 1e36 would overflow the sums.
-WEIGHT_LIMIT = 1000
+MAX_WEIGHT = 1000
 DEFAULT_MODEL = "dreamlet"
 DEFAULT_KIND = "dream"
 # Deprecated names of methods, which go with the next release.
@@ -39,7 +39,7 @@ WeightedNames = tuple[tuple[str, float], ...]
 
 def seed_knob() -> Any:
     """Return the `seed` field that all kinds of recipes have."""
-    return knob(0, 0, SEED_LIMIT, "Random seed; the same seed gives the same image.")
+    return knob(0, 0, MAX_SEED, "Random seed; the same seed gives the same image.")
 
 
 def size_knob(noise: int, photo: int) -> Any:
@@ -92,8 +92,8 @@ class Recipe(ABC):
     def with_changes(self: AnyRecipe, **changes: Any) -> AnyRecipe:
         """Return a copy with these knobs changed; knobs that depend on them are derived again.
 
-        A new intensity resets `step` and `iterations`, a new model the layer, a new layer the
-        channels, unless they are in `changes` too.
+        A new model resets layer, channels and `laplacian`; a new layer the channels; an intensity
+        `step` and `iterations`; a guide the default layer. An unfit objective is reset.
         """
         recipe_knobs = knobs(self)
         for name in recipe_knobs.keys() & changes:
@@ -106,13 +106,13 @@ class Recipe(ABC):
 
     def with_defaults(self: AnyRecipe, device: str, photo: bool) -> AnyRecipe:
         """Return a copy without None: defaults suit the device type, and noise or a photo."""
-        defaults = self._open_defaults(device, photo)
+        defaults = self._device_defaults(device, photo)
         changes = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return self.with_changes(**changes) if changes else self
 
     @abstractmethod
-    def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
-        """Return the values of knobs that may be None until the device is known."""
+    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
+        """Return the values of knobs that are derived once device and image are known."""
 
     def with_max_side(self: AnyRecipe, side: int) -> AnyRecipe:
         """Return a copy whose image has at most this many pixels a side."""
@@ -124,7 +124,7 @@ class Recipe(ABC):
 
     @abstractmethod
     def file_stem(self, photo: str = "") -> str:
-        """Return a file name, without suffix, for its image of the photo of this name."""
+        """Return the file stem for an image by this recipe; `photo` is the stem of its photo."""
 
     def _layer_label(self, layer: str) -> str:
         """Return a layer as part of a file name, with the model unless it is the default."""
@@ -203,23 +203,23 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^\w.]+", "+", name).encode()[:60].decode(errors="ignore")
 
 
-def parse_weighted_names(what: str, text: str) -> list[tuple[str, float]]:
+def parse_weighted_names(kind: str, text: str) -> list[tuple[str, float]]:
     """Return the names in "a:0.5, b" with their weights, 1 by default.
 
     Raises:
-        RecipeError: if a weight is not a number from -1000 to 1000; it calls the name `what`.
+        RecipeError: if a weight is not a number from -1000 to 1000; it names the `kind` of name.
     """
     weights = []
-    for part in text.split(",", LIST_LIMIT):
+    for part in text.split(",", MAX_LIST_ITEMS):
         name, _, weight = (each.strip() for each in part.partition(":"))
         try:
             number = float(weight or 1)
         except ValueError:
             number = math.nan
-        if not abs(number) <= WEIGHT_LIMIT:
+        if not abs(number) <= MAX_WEIGHT:
             raise RecipeError(
-                f"the weight of {what} {name:.60} must be a number "
-                f"from {-WEIGHT_LIMIT} to {WEIGHT_LIMIT}, not {describe_value(weight)}"
+                f"the weight of {kind} {name:.60} must be a number "
+                f"from {-MAX_WEIGHT} to {MAX_WEIGHT}, not {describe_value(weight)}"
             )
         weights.append((name, number))
     return weights

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 from dream.errors import RecipeError, describe_value
 from dream.networks import catalogue
-from dream.recipe.base import LIST_LIMIT, Recipe, WeightedNames, seed_knob, size_knob
+from dream.recipe.base import MAX_LIST_ITEMS, Recipe, WeightedNames, seed_knob, size_knob
 from dream.recipe.knob import knob
 
-# Sides and step counts: from noise, on a photo.
-DEFAULT_SIZES = (160, 448)
-DEFAULT_STEPS = (128, 48)
+DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE = 160, 448
+DEFAULT_NOISE_STEPS, DEFAULT_PHOTO_STEPS = 128, 48
 # Above every real channel; the model card checks the number for each layer.
 MAX_CHANNEL = 99_999_999
 
@@ -45,13 +44,13 @@ class ChannelRecipe(Recipe):
         "comparison; photos always use pixels.",
         choices=("fourier", "pixels"),
     )
-    size: int = size_knob(*DEFAULT_SIZES)
+    size: int = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
     steps: int = knob(
         None,
         0,
         400,
         "Number of steps; on a photo, spread over four octaves.",
-        derived_default=f"{DEFAULT_STEPS[0]}; on a photo {DEFAULT_STEPS[1]}",
+        derived_default=f"{DEFAULT_NOISE_STEPS}; on a photo {DEFAULT_PHOTO_STEPS}",
     )
     seed: int = seed_knob()
 
@@ -77,8 +76,10 @@ class ChannelRecipe(Recipe):
         parts = (photo, self._layer_label(self.layer), str(self.channel), f"seed{self.seed}")
         return "-".join(("channel", *filter(None, parts)))
 
-    def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
-        return {"size": DEFAULT_SIZES[photo], "steps": DEFAULT_STEPS[photo]}
+    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
+        if from_photo:
+            return {"size": DEFAULT_PHOTO_SIDE, "steps": DEFAULT_PHOTO_STEPS}
+        return {"size": DEFAULT_NOISE_SIDE, "steps": DEFAULT_NOISE_STEPS}
 
 
 def parse_channels(text: str, model: str, layer: str) -> tuple[int, ...]:
@@ -100,9 +101,9 @@ def parse_channels(text: str, model: str, layer: str) -> tuple[int, ...]:
             raise RecipeError(
                 f"a range of channels must ascend: {high}-{low}, not {describe_value(part.strip())}"
             )
-        numbers.extend(range(low, high + 1)[: LIST_LIMIT + 1])
-        if len(numbers) > LIST_LIMIT:
-            raise RecipeError(f"too many channels; give {LIST_LIMIT} or fewer")
+        numbers.extend(range(low, high + 1)[: MAX_LIST_ITEMS + 1])
+        if len(numbers) > MAX_LIST_ITEMS:
+            raise RecipeError(f"too many channels; give {MAX_LIST_ITEMS} or fewer")
     return tuple(dict.fromkeys(numbers))
 
 
@@ -114,8 +115,8 @@ def evenly_spaced_channels(count: int, model: str, layer: str) -> tuple[int, ...
     >>> evenly_spaced_channels(4, "dreamlet", "inception4c")
     (0, 80, 160, 240)
     """
-    if not isinstance(count, int) or not 1 <= count <= LIST_LIMIT:
-        raise RecipeError(f"a grid has 1 to {LIST_LIMIT} channels, not {describe_value(count)}")
+    if not isinstance(count, int) or not 1 <= count <= MAX_LIST_ITEMS:
+        raise RecipeError(f"a grid has 1 to {MAX_LIST_ITEMS} channels, not {describe_value(count)}")
     total = catalogue.get_card(model).channel_count(layer)
     count = min(count, total)
     return tuple(index * total // count for index in range(count))

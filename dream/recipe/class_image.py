@@ -19,8 +19,7 @@ from dream.recipe.base import (
 )
 from dream.recipe.knob import knob
 
-# Sides: from noise, on a photo.
-DEFAULT_SIZES = (224, 320)
+DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE = 224, 320
 # Default step count of each mode, from noise.
 DEFAULT_STEPS = {"growing": 248, "fourier": 128, "octaves": 192, "phase": 128, "classic": 200}
 DEFAULT_PHOTO_STEPS = 64
@@ -48,7 +47,7 @@ class ClassRecipe(Recipe):
         help="Method; growing gives one large subject, classic is that of Simonyan et al. 2013.",
         choices=tuple(DEFAULT_STEPS),
     )
-    size: int = size_knob(*DEFAULT_SIZES)
+    size: int = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
     steps: int = knob(
         None,
         0,
@@ -113,8 +112,8 @@ class ClassRecipe(Recipe):
         parts = (safe_name(self.target), photo, f"seed{self.seed}")
         return "-".join(("class", *filter(None, parts)))
 
-    def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
+    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
         return {
-            "size": DEFAULT_SIZES[photo],
-            "steps": DEFAULT_PHOTO_STEPS if photo else DEFAULT_STEPS[self.mode],
+            "size": DEFAULT_PHOTO_SIDE if from_photo else DEFAULT_NOISE_SIDE,
+            "steps": DEFAULT_PHOTO_STEPS if from_photo else DEFAULT_STEPS[self.mode],
         }

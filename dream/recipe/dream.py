@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 from dream.errors import RecipeError, describe_value
 from dream.networks import catalogue
-from dream.recipe.base import LIST_LIMIT, Recipe, WeightedNames, parse_weighted_names, seed_knob
+from dream.recipe.base import MAX_LIST_ITEMS, Recipe, WeightedNames, parse_weighted_names, seed_knob
 from dream.recipe.knob import knob
 
 # (step in grey levels, iterations per octave) for intensity 1 to 10, in visually even increments:
 # a mean change of 3 to 52 grey levels on photographs with Dreamlet at inception4c.
-INTENSITIES = (
+STEPS_BY_INTENSITY = (
     (0.35, 6),
     (0.55, 7),
     (0.8, 8),
@@ -192,14 +192,14 @@ class DreamRecipe(Recipe):
         for name, value in self._derived_defaults().items():
             if getattr(self, name) is None:
                 self._set(name, value)
-        self._check_objective()
+        self._check_combinations()
         # Parse these cached properties now, so that errors appear when the recipe is created.
         _ = self.layer_groups, self.channel_weights
 
     def _derived_defaults(self) -> dict[str, Any]:
         """Return the values of knobs that follow from other knobs."""
         card = self.card
-        step, iterations = INTENSITIES[self.intensity - 1]
+        step, iterations = STEPS_BY_INTENSITY[self.intensity - 1]
         return {
             "layer": card.high_layer if self.guide else card.default_layer,
             "objective": "match" if self.guide else "channels" if self.channels else "norm",
@@ -208,7 +208,7 @@ class DreamRecipe(Recipe):
             "laplacian": card.laplacian_bands,
         }
 
-    def _check_objective(self) -> None:
+    def _check_combinations(self) -> None:
         if self.mask and self.seamless != "none":
             raise RecipeError(
                 "a mask and seamless edges cannot be combined, because a mask keeps the edges as "
@@ -239,7 +239,7 @@ class DreamRecipe(Recipe):
         if re.match(r"\s*\d+(\.\d+)?\s*s\s*:", self.layer):
             raise RecipeError("only a zoom takes keyframes; give a layer such as inception4c")
         groups = []
-        for text in self.layer.split(">", LIST_LIMIT):
+        for text in self.layer.split(">", MAX_LIST_ITEMS):
             weights = parse_weighted_names("layer", text)
             group = tuple((self.card.resolve_layer(name), weight) for name, weight in weights)
             if len(dict(group)) < len(group):
@@ -288,7 +288,7 @@ class DreamRecipe(Recipe):
         layer = self._layer_label("+".join(filter(None, (self.layer, self.channels))))
         return f"dream-{photo}-{layer}-i{self.intensity}-seed{self.seed}"
 
-    def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
+    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
         return {"max_side": DEFAULT_CPU_SIDE if device == "cpu" else DEFAULT_GPU_SIDE}
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -303,6 +303,7 @@ class DreamRecipe(Recipe):
             resets["layer"] = None
         after = {"guide": self.guide, "channels": self.channels} | resets | dict(changes)
         need = OBJECTIVE_REQUIREMENTS[self.objective]
-        if not after[need] if need else after["guide"] or after["channels"]:
+        objective_fits = after[need] if need else not (after["guide"] or after["channels"])
+        if not objective_fits:
             resets["objective"] = None
         return resets

@@ -49,7 +49,7 @@ class Knob:
         """Return the value, converted to the type of the knob.
 
         Raises:
-            RecipeError: if it has the wrong type or is out of bounds; it calls the knob `name`.
+            RecipeError: for a wrong type or bound; the message calls the knob `name`.
         """
         if self.derived_default and (value is None or (isinstance(value, str) and not value)):
             return None

@@ -29,7 +29,8 @@ class LiveRecipe(PerFrameRecipe):
     """
 
     kind: ClassVar[str] = "live"
-    default_sides: ClassVar[tuple[int, int]] = (DEFAULT_CPU_SIDE, DEFAULT_GPU_SIDE)
+    default_cpu_side: ClassVar[int] = DEFAULT_CPU_SIDE
+    default_gpu_side: ClassVar[int] = DEFAULT_GPU_SIDE
 
     layer: str = copy_knob(DreamRecipe, "layer")
     intensity: int = knob(5, 1, 10, "Speed of growth, from subtle to extreme.")

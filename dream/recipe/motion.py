@@ -20,7 +20,8 @@ class PerFrameRecipe(Recipe):
     """A recipe that dreams frame by frame; `layer`, `laplacian` and `max_side` may be None."""
 
     size_knob_name: ClassVar[str] = "max_side"
-    default_sides: ClassVar[tuple[int, int]] = (DEFAULT_CPU_SIDE, DEFAULT_GPU_SIDE)
+    default_cpu_side: ClassVar[int] = DEFAULT_CPU_SIDE
+    default_gpu_side: ClassVar[int] = DEFAULT_GPU_SIDE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,8 +52,8 @@ class PerFrameRecipe(Recipe):
         parts = (self.kind, photo, self._layer_label(layers), f"seed{vars(self)['seed']}")
         return "-".join(filter(None, parts))
 
-    def _open_defaults(self, device: str, photo: bool) -> dict[str, Any]:
-        return {"max_side": self.default_sides[device != "cpu"]}
+    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
+        return {"max_side": self.default_cpu_side if device == "cpu" else self.default_gpu_side}
 
 
 @dataclass(frozen=True, kw_only=True)

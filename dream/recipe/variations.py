@@ -51,13 +51,13 @@ def variations(
     count = len(set(layers) or {recipe.layer}) * len(set(intensities) or {recipe.intensity})
     if not 2 <= count <= MAX_VARIATIONS:
         raise RecipeError(
-            f"a sheet compares 2 to {MAX_VARIATIONS} dreams, not {count}; "
+            f"a contact sheet compares 2 to {MAX_VARIATIONS} dreams, not {count}; "
             "give several layers, several intensities or both"
         )
     recipe = recipe.with_changes(max_side=recipe.max_side or DEFAULT_SIDE)
     if count * recipe.max_side**2 > MAX_SHEET_MEGAPIXELS * 1e6:
         side = int((MAX_SHEET_MEGAPIXELS * 1e6 / count) ** 0.5)
-        raise RecipeError(f"a sheet of {count} dreams needs a max_side of {side} or less")
+        raise RecipeError(f"a contact sheet of {count} dreams needs a max_side of {side} or less")
     values = {"layer": layers, "intensity": intensities}
     return sweep(recipe, {name: listed for name, listed in values.items() if listed})
 
@@ -67,8 +67,8 @@ def parse_names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def parse_integers(text: str) -> list[int]:
-    """Return the integers in "3, 5, 8".
+def parse_intensities(text: str) -> list[int]:
+    """Return the intensities in "3, 5, 8".
 
     Raises:
         RecipeError: if one is not an integer.

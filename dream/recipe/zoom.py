@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from dream.errors import RecipeError, describe_value
-from dream.recipe.base import LIST_LIMIT, SEED_LIMIT, Recipe, WeightedNames
+from dream.recipe.base import MAX_LIST_ITEMS, MAX_SEED, Recipe, WeightedNames
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import knob, knobs
 from dream.recipe.motion import MotionRecipe
@@ -88,7 +88,7 @@ class ZoomRecipe(MotionRecipe):
         >>> [keyframe.dream.layer for keyframe in recipe.keyframes]
         ['conv3', 'inception3b']
         """
-        parts = self.layer.split(";", LIST_LIMIT)
+        parts = self.layer.split(";", MAX_LIST_ITEMS)
         if len(parts) == 1 and not KEYFRAME_PATTERN.fullmatch(self.layer):
             return (Keyframe(0.0, self.frame_recipe()),)
         keyframes: list[Keyframe] = []
@@ -100,8 +100,8 @@ class ZoomRecipe(MotionRecipe):
                     f"not {describe_value(part.strip())}"
                 )
             seconds, seed = float(match[1]), int(match[3] or self.seed)
-            if seed > SEED_LIMIT:
-                raise RecipeError(f"the seed of a keyframe is at most {SEED_LIMIT}, not {seed}")
+            if seed > MAX_SEED:
+                raise RecipeError(f"the seed of a keyframe is at most {MAX_SEED}, not {seed}")
             if ">" in match[2]:
                 raise RecipeError("a keyframe has the same layers at all octaves; remove the >")
             if keyframes and seconds <= keyframes[-1].seconds:

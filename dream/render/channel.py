@@ -73,8 +73,8 @@ def ascents(
     canvas = CANVASES[recipe.canvas](stages[0].size, network.mean.device)
     noise = canvas.random_variables(generator)
     batch = BatchObjective(tuple(map(channel_objective, recipes)))
-    redirected = network.value_and_grad(batch, redirected=True)
-    plain = network.value_and_grad(batch, redirected=False)
+    redirected = network.value_and_grad(batch, redirect_relus=True)
+    plain = network.value_and_grad(batch, redirect_relus=False)
     yield Ascent(
         noise.expand(len(recipes), *noise.shape[1:]),
         redirect_first_steps(redirected, plain, itertools.count()),

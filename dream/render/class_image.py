@@ -20,7 +20,7 @@ from dream.render.ascent import Adam, ImageFunction, NormalisedStep, Optimizer, 
 from dream.render.canvas import Canvas, FourierCanvas, PhaseCanvas, RawPixelCanvas
 from dream.render.job_loop import Ascent, Ascents, identity
 from dream.render.objective import Objective, logit, logit_margin, squared_norm
-from dream.render.octave import sizes_of
+from dream.render.octave import recipe_sizes
 from dream.render.plan import Job, Stage
 from dream.render.transform import random_affine, random_crops
 from dream.tensors import Size, resize, resize_clamped, size_of
@@ -29,10 +29,10 @@ from dream.tensors import Size, resize, resize_clamped, size_of
 LEARNING_RATES = (0.05, 0.03, 0.02)
 PHOTO_LEARNING_RATE = 0.03
 PHASE_LEARNING_RATE = 1.0
-BANDS = 4
+BAND_COUNT = 4
 CROPS_PER_STEP = 2
 MIN_CROP_FRACTION = 0.6
-TOP_CLASSES = 5
+TOP_CLASS_COUNT = 5
 # Measured with two other networks (`make bench`): of 40 images the other network ranks 33 first and
 # 38 in its top five. With the decay of channel images, 1, and a weight of 0.3: 26 and 35.
 SPECTRUM_DECAY = 1.25
@@ -59,14 +59,14 @@ class Verdict:
 class Mode:
     """A way to make class images: canvas, random transform and optimizer.
 
-    `stages` are (share of the steps, share of the side) of each stage from noise; a stage starts
-    from the result of the one before. `views` is the number of random views per step.
+    `stage_shares` are (share of the steps, share of the side) of each stage from noise; a stage
+    starts from the result of the one before. `views` is the number of random views per step.
     """
 
     canvas: Callable[[Size, torch.device], Canvas]
     transform: Callable[[torch.Generator, int], ImageFunction]
     optimizer: Callable[[ClassRecipe, int, int], Optimizer]
-    stages: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
+    stage_shares: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
     views: int = 1
 
 
@@ -85,12 +85,12 @@ def plan(recipes: Sequence[ClassRecipe], size: Size | None) -> list[Job[ClassRec
 def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
     card, mode = recipe.card, MODES[recipe.mode]
     if size:
-        sizes = sizes_of(recipe, size)
+        sizes = recipe_sizes(recipe, size)
         counts = [recipe.steps]
     else:
-        sides = [round(recipe.size * share) for _, share in mode.stages]
+        sides = [round(recipe.size * share) for _, share in mode.stage_shares]
         sizes = [(max(side, card.min_side),) * 2 for side in sides]
-        counts = [round(recipe.steps * share) for share, _ in mode.stages[:-1]]
+        counts = [round(recipe.steps * share) for share, _ in mode.stage_shares[:-1]]
         counts.append(recipe.steps - sum(counts))
     return tuple(
         Stage(
@@ -161,7 +161,7 @@ def classify(network: Network, image: Tensor, recipe: ClassRecipe) -> Verdict:
         logits = network.activations(image, (layer,))[layer].float().flatten(1)[0].cpu()
     label, _ = max(recipe.targets, key=lambda target: target[1])
     probabilities = logits.softmax(0)
-    top = probabilities.topk(min(TOP_CLASSES, len(probabilities)))
+    top = probabilities.topk(min(TOP_CLASS_COUNT, len(probabilities)))
     names = list(imagenet_classes.class_names())
     if len(names) != len(logits):  # Custom weights may have other classes than ImageNet's.
         names = list(map(str, range(len(logits))))
@@ -250,7 +250,7 @@ def _phase_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimizer:
 
 
 def _smoothed_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimizer:
-    return SmoothedGradient(NormalisedStep(recipe.step), bands=BANDS)
+    return SmoothedGradient(NormalisedStep(recipe.step), bands=BAND_COUNT)
 
 
 def _unbounded_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimizer:
@@ -259,18 +259,18 @@ def _unbounded_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimiz
 
 # The first stages are small: they are cheap, and form large shapes, so that one subject fills the
 # image. At one size many small subjects would fill it.
-GROWING_STAGES = ((128 / 248, 96 / 224), (80 / 248, 144 / 224), (40 / 248, 1.0))
+GROWING_STAGE_SHARES = ((128 / 248, 96 / 224), (80 / 248, 144 / 224), (40 / 248, 1.0))
 MODES = {
     "growing": Mode(
         partial(FourierCanvas, decay=SPECTRUM_DECAY),
         _affine_transform,
         _fourier_optimizer,
-        GROWING_STAGES,
+        GROWING_STAGE_SHARES,
     ),
     "fourier": Mode(
         partial(FourierCanvas, decay=SPECTRUM_DECAY), _affine_transform, _fourier_optimizer
     ),
-    "octaves": Mode(RawPixelCanvas, _affine_transform, _smoothed_optimizer, GROWING_STAGES),
+    "octaves": Mode(RawPixelCanvas, _affine_transform, _smoothed_optimizer, GROWING_STAGE_SHARES),
     "phase": Mode(PhaseCanvas, _crop_transform, _phase_optimizer, views=CROPS_PER_STEP),
     "classic": Mode(RawPixelCanvas, _identity_transform, _unbounded_optimizer),
 }

@@ -54,16 +54,16 @@ class Pace:
     A `Cost` counts the forward pass only; these seconds include the backward pass.
     """
 
-    per_operation: float
-    per_flop: float
-    per_value: float
+    seconds_per_operation: float
+    seconds_per_flop: float
+    seconds_per_value: float
 
     def seconds(self, cost: Cost) -> float:
         """Return the seconds that the work takes."""
         return (
-            cost.operations * self.per_operation
-            + cost.flops * self.per_flop
-            + cost.values_written * self.per_value
+            cost.operations * self.seconds_per_operation
+            + cost.flops * self.seconds_per_flop
+            + cost.values_written * self.seconds_per_value
         )
 
 

@@ -30,8 +30,8 @@ BUSY_FRACTION = 0.2
 IDLE_FRACTION = 0.03
 # Time over which the share is measured: the kernel's clock ticks in milliseconds.
 WINDOW_SECONDS = 0.1
-# Working time for which the machine must be idle before the threads spin again: at first, and at
-# most, after spinning too early several times. A step that spins too early may take two seconds.
+# Working time for which the machine must be idle before the threads spin again: the initial and
+# the longest one. It grows when they spin too early, where a step may take two seconds.
 MIN_CALM_SECONDS = 0.15
 MAX_CALM_SECONDS = 30.0
 # Size of a tensor that torch processes with all threads.

@@ -33,22 +33,22 @@ from dream.render.objective import (
     AnyObjective,
     NormalisedBlend,
     Objective,
-    absolute,
     direction,
     energy,
     match,
     mean,
+    mean_absolute,
     texture,
 )
-from dream.render.octave import sizes_of
+from dream.render.octave import recipe_sizes
 from dream.render.plan import Job, Stage
 from dream.render.seamless import WRAP_DIMS, make_periodic, padded_size, with_wrap_padding
-from dream.render.tiling import ImageEdges, Shift, Window, no_shift, tiled_value_and_grad
+from dream.render.tiling import ImageEdges, Shift, Window, make_tiled_evaluator, no_shift
 from dream.render.transform import jitter, random_shift
 from dream.tensors import Size, resize, resize_clamped, size_of
 
-LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": absolute}
-UNBOUNDED = (-math.inf, math.inf)
+LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": mean_absolute}
+NO_BOUNDS = (-math.inf, math.inf)
 
 T = TypeVar("T")
 # Yields an ascent for each octave, is sent its result, and returns the final images.
@@ -68,7 +68,7 @@ def plan(recipes: Sequence[DreamRecipe], size: Size | None) -> list[Job[DreamRec
 
 def plan_octaves(recipe: DreamRecipe, size: Size) -> tuple[Stage, ...]:
     """Return a stage for each octave of a dream, the smallest first. Raises as `plan`."""
-    sizes = sizes_of(recipe, size, recipe.octaves, recipe.scale)
+    sizes = recipe_sizes(recipe, size, recipe.octaves, recipe.scale)
     if recipe.guide:
         embedded_images.decode_guide(recipe.guide)
     if recipe.mask:
@@ -132,10 +132,10 @@ def dream_ascents(
         layers: objective or dream_objective(network, recipe, layers, guide)
         for layers in recipe.layer_groups
     }
-    jittered: ImageFunction = partial(jitter, limit=recipe.jitter, generator=generator)
+    jittered: ImageFunction = partial(jitter, max_shift=recipe.jitter, generator=generator)
     # Tiles are shifted as they are read. A seamless image is jittered before it is padded, so its
     # tiles must not be shifted again.
-    shift: Shift = partial(random_shift, jitter=recipe.jitter, generator=generator)
+    shift: Shift = partial(random_shift, max_shift=recipe.jitter, generator=generator)
     shift = no_shift if wrap_dims else shift
     step_counter = itertools.count()
     base, reached = photo, photo.image
@@ -143,13 +143,13 @@ def dream_ascents(
         previous, base = base, photo.at_size(stage.size)
         start = base.image if octave == 1 else _add_detail(reached, previous, base)
         octave_objective = objectives[recipe.layers_at(octave, len(stages))]
-        evaluator = partial(
-            _image_value_and_grad,
+        make_evaluator = partial(
+            make_image_evaluator,
             *(network, octave_objective, stage.tile, shift, tile_generator, deadline),
         )
-        value_and_grad = evaluator(redirected=False)
+        value_and_grad = make_evaluator(redirect_relus=False)
         if recipe.channels:  # Redirected ReLUs give silent channels a gradient at first.
-            redirected = evaluator(redirected=True)
+            redirected = make_evaluator(redirect_relus=True)
             value_and_grad = redirect_first_steps(redirected, value_and_grad, step_counter)
         reached = yield Ascent(
             start,
@@ -172,23 +172,23 @@ def _preview_full_size(photo: OctaveBase, base: OctaveBase, dreamed: Tensor) -> 
     return dreamed if base is photo else _add_detail(dreamed, base, photo)
 
 
-def _image_value_and_grad(
+def make_image_evaluator(
     network: Network,
     objective: AnyObjective,
     tile: int,
     shift: Shift,
     tile_generator: torch.Generator,
     deadline: float,
-    redirected: bool,
+    redirect_relus: bool,
 ) -> ValueAndGrad:
     """Return a function for the values and gradient of an image, read in tiles if `tile`."""
     if not tile:
-        return network.value_and_grad(objective, redirected=redirected)
+        return network.value_and_grad(objective, redirect_relus=redirect_relus)
 
     measured = objective
 
     def evaluator_for(edges: ImageEdges) -> ValueAndGrad:
-        return network.value_and_grad(measured.for_window(edges), redirected=redirected)
+        return network.value_and_grad(measured.for_window(edges), redirect_relus=redirect_relus)
 
     def measure(windows: Iterator[Window]) -> None:
         nonlocal measured
@@ -201,7 +201,7 @@ def _image_value_and_grad(
         measured = replace(objective, magnitudes=torch.stack(magnitudes).sum(0))
 
     first_pass = measure if isinstance(objective, NormalisedBlend) else None
-    return tiled_value_and_grad(evaluator_for, tile, shift, tile_generator, deadline, first_pass)
+    return make_tiled_evaluator(evaluator_for, tile, shift, tile_generator, deadline, first_pass)
 
 
 def dream_objective(
@@ -236,7 +236,7 @@ def _make_optimizer(recipe: DreamRecipe, base: OctaveBase) -> Optimizer:
     """Return the optimizer of an octave, constrained to its base."""
     step = recipe.step / 255
     rule: Optimizer = (
-        Adam(step) if recipe.rule == "adam" else NormalisedStep(recipe.step, UNBOUNDED, base.mask)
+        Adam(step) if recipe.rule == "adam" else NormalisedStep(recipe.step, NO_BOUNDS, base.mask)
     )
     smoothed = SmoothedGradient(rule, recipe.smoothing, recipe.laplacian, base.wrap_dims)
     return ConstrainedOptimizer(smoothed, base, recipe.total_variation * step, recipe.pull)

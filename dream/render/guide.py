@@ -41,11 +41,11 @@ def mean_activation(network: Network, layer: str) -> Tensor:
     Some networks come with the means of their listed layers (`make means`). Other means are
     measured once, on blurred noise, which is nearly as good as photos.
     """
-    if layer not in network.means:
+    if layer not in network.mean_activations:
         side = max(NOISE_SIDE, network.card.min_side)
         noise = (image.to(network.mean.device) for image in blurred_noise(side))
-        network.means[layer] = average_activation(network, layer, noise)
-    return network.means[layer]
+        network.mean_activations[layer] = average_activation(network, layer, noise)
+    return network.mean_activations[layer]
 
 
 def average_activation(network: Network, layer: str, images: Iterable[Tensor]) -> Tensor:

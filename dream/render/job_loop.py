@@ -123,7 +123,7 @@ def run_jobs(
 ) -> Iterator[Frame]:
     """Run jobs one after the other; yield a frame before each and after each of its steps.
 
-    The last frame of a job is finished, as is the last one of each frame of a video. `seconds`
+    The last progress frame of a job is finished; so is the last one of each video frame. `seconds`
     estimates the duration of a stage. Close the iterator to stop.
     """
     total = sum(job.steps for job in jobs)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from dream.networks.network import Network
-from dream.recipe.base import SEED_LIMIT
+from dream.recipe.base import MAX_SEED
 from dream.recipe.live import LiveRecipe
 from dream.render.dream import dream_ascents, dream_objective, plan_octaves, require_photo
 from dream.render.job_loop import Ascents
@@ -56,12 +56,12 @@ def ascents(
     (recipe,) = job.recipes
     images = resize_clamped(require_photo(image), job.stages[0].size)
     *previous, start = torch.split(images, 1)
-    match_frame = partial(match_stats, target=ImageStats.of(start))
+    match_frame = partial(match_stats, target=ImageStats.measure(start))
     if previous:
         last_frame, last_dream = previous
         start = warp_previous_dream(last_dream, last_frame, start, recipe.frame_carry, fast=True)
     # A new seed for each frame: the same shifts would leave marks at the same places in all.
-    dream = recipe.frame_recipe(seed=(recipe.seed + job.first_frame) % SEED_LIMIT)
+    dream = recipe.frame_recipe(seed=(recipe.seed + job.first_frame) % MAX_SEED)
     blend = None
     if len(recipe.layers) > 1:
         blend = NormalisedBlend(
@@ -89,7 +89,7 @@ class LiveDreamer:
     seconds_since_change: float = CROSSFADE_SECONDS
 
     def dream_frame(self, frame: Image.Image, recipe: LiveRecipe) -> Image.Image:
-        """Return the dream of the next frame, by a settled recipe; a new frame size starts anew.
+        """Return the dream of the next frame, by a complete recipe; a new frame size starts anew.
 
         Raises:
             DreamError: as `render` does.
@@ -98,7 +98,7 @@ class LiveDreamer:
         frame = frame.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         if self.last_pair and self.last_pair[0].size != frame.size:
             self.last_pair = ()
-        (job,) = plan([self._crossfaded_recipe(recipe)], size)
+        (job,) = plan([self._advance_crossfade(recipe)], size)
         job = replace(job, first_frame=self.frame_count)
         *_, last = self.render(job, [*self.last_pair, frame])
         # The result is smaller than the frame if GPU memory ran out.
@@ -106,8 +106,8 @@ class LiveDreamer:
         self.frame_count += 1
         return self.last_pair[1]
 
-    def _crossfaded_recipe(self, recipe: LiveRecipe) -> LiveRecipe:
-        """Return the recipe with the previous layers mixed in during a crossfade."""
+    def _advance_crossfade(self, recipe: LiveRecipe) -> LiveRecipe:
+        """Advance the crossfade by one frame; return the recipe, mixed with the previous layers."""
         if self.recipe and recipe.layers != self.recipe.layers:
             self.previous_recipe, self.seconds_since_change = self._mix_layers(self.recipe), 0.0
         self.recipe = recipe

@@ -16,7 +16,7 @@ from dream.render.job_loop import Frame
 from dream.tensors import Size, even_size, limit_size
 
 # Pixels of a video's longest side.
-MAX_SIDE = 1280
+MAX_VIDEO_SIDE = 1280
 # How long the finished image is shown at the end, and each end of a loop.
 FINAL_HOLD_SECONDS, LOOP_HOLD_SECONDS = 1, Fraction(1, 2)
 SECONDS_KNOB = Knob(
@@ -67,7 +67,7 @@ class MakingOf:
 
 def making_of_size(size: Size) -> Size:
     """Return the (height, width) of the making-of of an image of that (height, width)."""
-    return even_size(limit_size(size, MAX_SIDE))
+    return even_size(limit_size(size, MAX_VIDEO_SIDE))
 
 
 def record_making_of(

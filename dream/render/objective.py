@@ -173,13 +173,13 @@ class Mean:
 
     layer: str
     border: Border = NO_BORDER
-    absolute: bool = False
+    uses_absolute_values: bool = False
 
     def __call__(self, activations: Activations) -> Tensor:
         """Return the values (N,)."""
         activation = activations[self.layer]
         values = _flatten_positions(activation, self.border)
-        values = (values.abs() if self.absolute else values).flatten(1).mean(1)
+        values = (values.abs() if self.uses_absolute_values else values).flatten(1).mean(1)
         return values * _border_scale(activation, self.border)
 
 
@@ -216,14 +216,14 @@ class Direction:
 class Match:
     """The similarity of each position of a layer to the most similar position of a guide.
 
-    `guide` (M, C) holds the guide's activations minus the layer's `mean` activation (C,). The most
+    `guide_activations` (M, C) are centred: minus the layer's `mean` activation (C,). The most
     similar guide position has the largest dot product of its activation, scaled to length 1, with
     that of the image, also centred. The value is the dot product of each position's activation with
     its match, summed over positions. Without centring, all guides give the same creature.
     """
 
     layer: str
-    guide: Tensor
+    guide_activations: Tensor
     mean: Tensor
     border: Border = NO_BORDER
 
@@ -231,13 +231,13 @@ class Match:
         """Return the values (N,)."""
         vectors = _flatten_positions(activations[self.layer], self.border).transpose(1, 2)
         with torch.no_grad():
-            directions = F.normalize(deterministic.upcast(self.guide)).T
-            chunk_size = max(1, MAX_SIMILARITIES // len(self.guide))
+            directions = F.normalize(deterministic.upcast(self.guide_activations)).T
+            chunk_size = max(1, MAX_SIMILARITIES // len(self.guide_activations))
             best = [
                 (deterministic.upcast(chunk - self.mean) @ directions).argmax(2)
                 for chunk in torch.split(vectors, chunk_size, 1)
             ]
-            target = self.guide[torch.cat(best, 1)]
+            target = self.guide_activations[torch.cat(best, 1)]
         return (vectors * target).sum((1, 2))
 
 
@@ -283,7 +283,7 @@ def _inner_spans(activation: Tensor, border: Border) -> dict[int, tuple[int, int
 
 
 def _border_scale(activation: Tensor, border: Border) -> float:
-    """Return the factor by which a window's mean weighs positions as windows without border do."""
+    """Return the share of positions inside an uneven border: all windows then weigh alike."""
     if len(set(border)) == 1 or activation.dim() == 2:
         return 1.0
     inner = [stop - start for start, stop in _inner_spans(activation, border).values()]
@@ -317,9 +317,9 @@ def mean(layer: str, border: int = 0) -> Objective:
     return _single_term(Mean(layer, _uniform_border(border)))
 
 
-def absolute(layer: str, border: int = 0) -> Objective:
+def mean_absolute(layer: str, border: int = 0) -> Objective:
     """Return the mean absolute activation, for layers before a ReLU, which have both signs."""
-    return _single_term(Mean(layer, _uniform_border(border), absolute=True))
+    return _single_term(Mean(layer, _uniform_border(border), uses_absolute_values=True))
 
 
 def direction(
@@ -332,17 +332,18 @@ def direction(
     return _single_term(Direction(layer, tuple(weights.items()), position, _uniform_border(border)))
 
 
-def match(layer: str, guide: Tensor, mean: Tensor, border: int = 0) -> Objective:
+def match(layer: str, guide_activations: Tensor, mean: Tensor, border: int = 0) -> Objective:
     """Return the similarity to a guide's (M, C) best matching positions: copies its objects.
 
-    `guide` is centred by `mean` (C,) (see `guide.centred_guide`).
+    They are centred by `mean` (C,) (see `guide.centred_guide`).
     """
-    return _single_term(Match(layer, guide, mean, _uniform_border(border)))
+    return _single_term(Match(layer, guide_activations, mean, _uniform_border(border)))
 
 
-def texture(layer: str, guide: Tensor, border: int = 0) -> Objective:
+def texture(layer: str, guide_activations: Tensor, border: int = 0) -> Objective:
     """Return the similarity to the mean of a centred guide (M, C): copies its stripes or scales."""
-    return direction(layer, dict(enumerate(deterministic.mean(guide, 0).tolist())), border=border)
+    weights = deterministic.mean(guide_activations, 0).tolist()
+    return direction(layer, dict(enumerate(weights)), border=border)
 
 
 def channel(layer: str, channel: int) -> Objective:

@@ -10,7 +10,7 @@ from dream.recipe.knob import knobs
 from dream.tensors import Size, limit_size, scale_size
 
 
-def sizes_of(recipe: Recipe, size: Size, octaves: int = 1, scale: float = 1.4) -> list[Size]:
+def recipe_sizes(recipe: Recipe, size: Size, octaves: int = 1, scale: float = 1.4) -> list[Size]:
     """Return the `octave_sizes` of an image of that (height, width), limited by the recipe's size.
 
     Raises:

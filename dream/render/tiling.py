@@ -31,7 +31,7 @@ def no_shift(image: Tensor) -> tuple[int, int]:
     return 0, 0
 
 
-def tiled_value_and_grad(
+def make_tiled_evaluator(
     evaluator_for: Callable[[ImageEdges], ValueAndGrad],
     tile: int,
     shift: Shift,

@@ -15,11 +15,11 @@ from dream.tensors import WrapDims, resize, size_of
 NO_REFLECTION_DEVICES = ("mps",)
 
 
-def random_shift(image: Tensor, jitter: int, generator: torch.Generator) -> tuple[int, int]:
+def random_shift(image: Tensor, max_shift: int, generator: torch.Generator) -> tuple[int, int]:
     """Return a random (down, right) shift, each up to `jitter` pixels or a quarter of the side."""
     down, right = (
         int(torch.randint(-limit, limit + 1, (), generator=generator))
-        for limit in (min(jitter, side // 4) for side in image.shape[2:])
+        for limit in (min(max_shift, side // 4) for side in image.shape[2:])
     )
     return down, right
 
@@ -125,13 +125,13 @@ def random_crops(image: Tensor, generator: torch.Generator, *, share: float, cou
             (1 - share) / share * side * (0.5 - uniform)
             for side, uniform in zip(image.shape[2:], draw, strict=True)
         )
-        crops.append(affine(image, angle=0, zoom=1 / share, shift=(down, right)))
+        crops.append(apply_affine(image, angle=0, zoom=1 / share, shift=(down, right)))
     return torch.cat(crops)
 
 
-def jitter(image: Tensor, limit: int, generator: torch.Generator) -> Tensor:
+def jitter(image: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
     """Shift the image circularly by a `random_shift` of up to `limit` pixels."""
-    return roll(image, random_shift(image, limit, generator))
+    return roll(image, random_shift(image, max_shift, generator))
 
 
 def random_affine(
@@ -148,7 +148,7 @@ def random_affine(
     pad, jitter, scale, rotate and jitter, with equally clean results.
     """
     draw = torch.rand(4, generator=generator).tolist()
-    return affine(
+    return apply_affine(
         image,
         angle=math.radians(degrees) * (2 * draw[0] - 1),
         zoom=zoom[0] + (zoom[1] - zoom[0]) * draw[1],
@@ -156,7 +156,7 @@ def random_affine(
     )
 
 
-def affine(image: Tensor, *, angle: float, zoom: float, shift: tuple[float, float]) -> Tensor:
+def apply_affine(image: Tensor, *, angle: float, zoom: float, shift: tuple[float, float]) -> Tensor:
     """Rotate clockwise by `angle` radians about the centre, enlarge `zoom` times, then shift.
 
     `shift` is (down, right) in pixels. Sampling is bilinear; edges are mirrored.

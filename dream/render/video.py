@@ -19,7 +19,7 @@ from dream.networks.network import Network
 from dream.recipe.video import VideoRecipe
 from dream.render.dream import dream_ascents, plan_octaves, require_photo
 from dream.render.job_loop import Ascents
-from dream.render.octave import sizes_of
+from dream.render.octave import recipe_sizes
 from dream.render.plan import Job
 from dream.render.transform import quantise_8bit
 from dream.tensors import Size, even_size, luminance, size_of
@@ -40,7 +40,7 @@ def plan(recipes: Sequence[VideoRecipe], size: Size | None) -> list[Job[VideoRec
     """
     jobs = []
     for recipe in recipes:
-        full_size = even_size(*sizes_of(recipe, require_photo(size)))
+        full_size = even_size(*recipe_sizes(recipe, require_photo(size)))
         *stages, last = plan_octaves(recipe.frame_recipe(), full_size)
         jobs.append(Job((recipe,), (*stages, replace(last, ends_frame=True))))
     return jobs

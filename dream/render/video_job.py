@@ -27,11 +27,11 @@ MAX_PART_PIXELS = 12_000_000
 class VideoJob:
     """A video to render, from a photo or from a video, whose sound it keeps.
 
-    `job` covers all frames. `times` are the seconds at which each frame starts, and the end of the
-    last one, as multiples of `time_base`.
+    `render_job` covers all frames. `times` are the seconds at which each frame starts, and the end
+    of the last one, as multiples of `time_base`.
     """
 
-    job: AnyJob
+    render_job: AnyJob
     times: Sequence[Fraction]
     time_base: Fraction
     photo: Image.Image | None = None
@@ -50,7 +50,7 @@ class VideoJob:
     @property
     def size(self) -> Size:
         """The (height, width) of a frame."""
-        return self.job.stages[-1].size
+        return self.render_job.stages[-1].size
 
     def split_parts(self, first: int = 0, frames_per_part: int = 0) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) frame numbers of each part, from the frame `first` on.
@@ -116,11 +116,12 @@ def render_video(
     It resumes after the frames that the writer has. When the iterator is closed, the writer keeps
     all finished frames. `frames_per_part` as in `VideoJob.split_parts`.
     """
-    resumed_at, stages_by_frame = writer.frames_done, job.job.stages_by_frame
+    render_job, resumed_at = job.render_job, writer.frames_done
+    frame_stages = render_job.stages_by_frame
     with closing(job.source_frames(max(resumed_at - 1, 0))) as source:  # Closing ends the decoder.
         source_images = [job.photo] if job.photo else list(islice(source, 1 if resumed_at else 0))
         for first, stop in job.split_parts(resumed_at, frames_per_part):
-            part = replace(job.job, stages=sum(stages_by_frame[first:stop], ()), first_frame=first)
+            part = replace(render_job, stages=sum(frame_stages[first:stop], ()), first_frame=first)
             new = list(islice(source, stop - first))
             last_dream = [writer.last_frame] if writer.last_frame else []
             start, done = job.times[first], first

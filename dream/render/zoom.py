@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dream import deterministic
 from dream.networks.network import Network
-from dream.recipe.base import SEED_LIMIT
+from dream.recipe.base import MAX_SEED
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.zoom import ZoomRecipe
 from dream.render.ascent import EPSILON, ImageFunction
@@ -28,9 +28,9 @@ from dream.render.dream import (
 )
 from dream.render.job_loop import Ascents
 from dream.render.objective import NormalisedBlend
-from dream.render.octave import sizes_of
+from dream.render.octave import recipe_sizes
 from dream.render.plan import Job, Stage
-from dream.render.transform import affine, quantise_8bit
+from dream.render.transform import apply_affine, quantise_8bit
 from dream.tensors import Size, even_size, luminance, resize_clamped, size_of
 
 # A zoom keeps the look of its photo, so that it does not become neon, within these limits: mean
@@ -54,7 +54,7 @@ def plan(recipes: Sequence[ZoomRecipe], size: Size | None) -> list[Job[ZoomRecip
 
 
 def _plan_stages(recipe: ZoomRecipe, size: Size) -> Iterator[Stage]:
-    full_size = even_size(*sizes_of(recipe, size))
+    full_size = even_size(*recipe_sizes(recipe, size))
     planned: dict[tuple[int, int], tuple[Stage, ...]] = {}  # By id: hashing a recipe is slow.
     for frame in range(recipe.frame_count):
         current, following, share = recipe.blend_at(frame)
@@ -62,12 +62,12 @@ def _plan_stages(recipe: ZoomRecipe, size: Size) -> Iterator[Stage]:
             following = current
         key = (id(current), id(following))
         if key not in planned:
-            planned[key] = _frame_octaves(current, following, full_size)
+            planned[key] = _frame_stages(current, following, full_size)
         yield from planned[key]
 
 
 @lru_cache(maxsize=64)
-def _frame_octaves(current: DreamRecipe, following: DreamRecipe, size: Size) -> tuple[Stage, ...]:
+def _frame_stages(current: DreamRecipe, following: DreamRecipe, size: Size) -> tuple[Stage, ...]:
     """Return the stages of a frame that blends two dreams; the last one ends the frame."""
     pairs = zip(plan_octaves(current, size), plan_octaves(following, size), strict=True)
     *stages, last = (replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in pairs)
@@ -83,7 +83,7 @@ def ascents(
     """
     (recipe,) = job.recipes
     images = resize_clamped(require_photo(image), job.stages[-1].size)
-    match_photo = partial(match_stats, target=ImageStats.of(images[:1]))
+    match_photo = partial(match_stats, target=ImageStats.measure(images[:1]))
     frame = images[-1:]
     for number, stages in enumerate(job.stages_by_frame, start=job.first_frame):
         current, following, share = recipe.blend_at(number)
@@ -91,7 +91,7 @@ def ascents(
         # Blend the seeds too: a growing share of the frames takes the following dream's seed.
         seed = (current if share < _golden_ratio_fraction(number) else following).seed
         # A new seed for each frame: the same shifts would leave marks at the same places in all.
-        dream = current.with_changes(seed=(seed + number) % SEED_LIMIT)
+        dream = current.with_changes(seed=(seed + number) % MAX_SEED)
         blend = None
         if share:
             blend = NormalisedBlend(
@@ -130,7 +130,7 @@ def apply_zoom(recipe: ZoomRecipe, frame: Tensor) -> Tensor:
     """Zoom, rotate and shift a frame by one frame's motion; bilinear, edges mirrored."""
     height, width = size_of(frame)
     seconds = float(1 / recipe.frame_rate)
-    return affine(
+    return apply_affine(
         frame,
         angle=math.radians(recipe.rotation) * seconds,
         zoom=recipe.zoom**seconds,
@@ -147,7 +147,7 @@ class ImageStats:
     colourfulness: Tensor
 
     @staticmethod
-    def of(image: Tensor) -> ImageStats:
+    def measure(image: Tensor) -> ImageStats:
         """Measure an image."""
         mean = deterministic.mean(image, (2, 3), keepdim=True)
         brightness = luminance(image - mean)
@@ -158,7 +158,7 @@ class ImageStats:
 
 def match_stats(image: Tensor, target: ImageStats) -> Tensor:
     """Move the look of an image towards the target, within the limits of a frame's correction."""
-    now = ImageStats.of(image)
+    now = ImageStats.measure(image)
     brightness = luminance(target.mean)
     mean = target.mean + brightness.clamp(*BRIGHTNESS_RANGE) - brightness
     mean = now.mean + (mean - now.mean).clamp(-MAX_MEAN_SHIFT, MAX_MEAN_SHIFT)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STATUS_INTERVAL = 0.4  # Seconds.
+STATUS_SECONDS = 0.4
 # A stream loses its turn after this time without a frame, because its visitor has probably left.
 IDLE_SECONDS = 0.5
 # Longest turn of a stream while others wait.
@@ -15,38 +15,38 @@ MAX_SHARED_SECONDS = 60.0
 
 
 class DeviceQueue:
-    """A queue that gives `at_a_time` turns at once.
+    """A queue that gives `concurrency` turns at once.
 
     `expected_free_at` is the estimated time, by `time.monotonic`, of the next free turn.
     """
 
-    def __init__(self, at_a_time: int) -> None:
+    def __init__(self, concurrency: int) -> None:
         self.expected_free_at = 0.0
-        self._free = threading.Semaphore(at_a_time)
-        self._waiting: set[object] = set()
+        self._turns = threading.Semaphore(concurrency)
+        self._waiters: set[object] = set()
 
     @property
     def has_waiters(self) -> bool:
         """Whether anyone waits for a turn."""
-        return bool(self._waiting)
+        return bool(self._waiters)
 
     @property
     def expected_wait(self) -> float:
         """The estimated wait in seconds."""
         return max(self.expected_free_at - time.monotonic(), 0)
 
-    def acquire(self, timeout: float = STATUS_INTERVAL) -> bool:
+    def acquire(self, timeout: float = STATUS_SECONDS) -> bool:
         """Wait up to `timeout` seconds for a turn and return whether it came."""
         waiter = object()
-        self._waiting.add(waiter)
+        self._waiters.add(waiter)
         try:
-            return self._free.acquire(timeout=timeout)
+            return self._turns.acquire(timeout=timeout)
         finally:
-            self._waiting.discard(waiter)
+            self._waiters.discard(waiter)
 
     def release(self) -> None:
         """Give a turn back."""
-        self._free.release()
+        self._turns.release()
 
     @contextmanager
     def turn(self) -> Iterator[Iterator[float]]:
@@ -92,7 +92,7 @@ class StreamTurn:
 
     @property
     def is_expired(self) -> bool:
-        """Whether the turn was long enough, given that others wait."""
+        """Whether others wait, and the turn has lasted `MAX_SHARED_SECONDS`."""
         return (
             self.queue.has_waiters and 0 < self.held_since < time.monotonic() - MAX_SHARED_SECONDS
         )

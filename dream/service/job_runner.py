@@ -40,9 +40,9 @@ from dream.service.lease import end_early, stream_until_lease_ends
 from dream.service.live_process import LiveProcess
 from dream.tensors import Size, size_of, to_pil_image, to_tensor
 
-PREVIEW_INTERVAL = 0.4  # Seconds.
+PREVIEW_SECONDS = 0.4
 PREVIEW_SIDE = 1600
-DEFAULT_TIME_LIMIT = 120.0
+DEFAULT_TIME_LIMIT_SECONDS = 120.0
 # A lease on ZeroGPU covers the start of the process and the network, and machines that are slower
 # than expected. A visitor without an account has two minutes a day, and ZeroGPU grants a lease only
 # if 1.5 times its length is left.
@@ -64,20 +64,20 @@ class JobRunner:
 
     `gpu_decorator` is `spaces.GPU`; where that leases GPUs, this engine only checks jobs and
     downloads weights, so that a bad recipe or image costs no GPU time. Elsewhere a job is limited
-    to `DREAM_TIME_LIMIT` seconds. `at_a_time` jobs may have a `turn` at once.
+    to `DREAM_TIME_LIMIT` seconds. `concurrency` jobs may have a `turn` at once.
 
     Raises:
         RecipeError: if `DREAM_TIME_LIMIT` is not a number from 1 to 86400.
     """
 
     def __init__(
-        self, engine: Engine, gpu_decorator: Callable[..., Any] | None = None, at_a_time: int = 1
+        self, engine: Engine, gpu_decorator: Callable[..., Any] | None = None, concurrency: int = 1
     ) -> None:
         self.engine = engine
-        self.queue = DeviceQueue(at_a_time)
+        self.queue = DeviceQueue(concurrency)
         self.turn = self.queue.turn
-        self.time_limit = read_env_number("DREAM_TIME_LIMIT", DEFAULT_TIME_LIMIT, 1, 86400)
-        self._process, self._process_engine = os.getpid(), engine
+        self.time_limit = read_env_number("DREAM_TIME_LIMIT", DEFAULT_TIME_LIMIT_SECONDS, 1, 86400)
+        self._process_id, self._process_engine = os.getpid(), engine
 
         def run(seconds: float, task: Task, *task_args: Any) -> Generator[Any, None, None]:
             try:
@@ -96,8 +96,8 @@ class JobRunner:
 
     def _local_engine(self) -> Engine:
         """Return this process's engine; a fork gets a new one, as inherited locks may be held."""
-        if os.getpid() != self._process:
-            self._process, self._process_engine = os.getpid(), self.engine.new_for_fork()
+        if os.getpid() != self._process_id:
+            self._process_id, self._process_engine = os.getpid(), self.engine.new_for_fork()
         return self._process_engine
 
     def warm_up(self, recipe: DreamRecipe) -> None:
@@ -133,7 +133,7 @@ class JobRunner:
         return seconds * self._slowdown
 
     def _start_task(
-        self, task: Task, expected: float, *task_args: Any, calibrates: bool = True
+        self, task: Task, expected: float, *task_args: Any, is_calibration: bool = True
     ) -> Iterator[Any]:
         """Start a task that should take `expected` seconds, and return its results.
 
@@ -151,7 +151,7 @@ class JobRunner:
         if self.uses_leased_gpu:
             seconds = min(LEASE_STARTUP_SECONDS + LEASE_SAFETY_FACTOR * expected, MAX_LEASE_SECONDS)
         run = self._run(seconds, task, *task_args)
-        return stream_until_lease_ends(self._task_results(expected if calibrates else 0.0, run))
+        return stream_until_lease_ends(self._task_results(expected if is_calibration else 0.0, run))
 
     def _task_results(
         self, expected: float, run: Generator[Any, None, None], seconds_left: float = 0.0
@@ -182,9 +182,9 @@ class JobRunner:
         image: Tensor | None = None,
         *,
         use_cache: bool = False,
-        every_frame: bool = False,
+        with_every_frame: bool = False,
     ) -> Iterator[Frame]:
-        """Check recipes, then return their frames: `every_frame`, or some for previews.
+        """Check recipes, then return their frames: `with_every_frame`, or some for previews.
 
         Images that are all cached need no GPU.
         """
@@ -192,7 +192,7 @@ class JobRunner:
         if all(job.cached_images for job in jobs):
             return self.engine.render(jobs)
         return self._start_task(
-            _render_task, self._estimate_jobs(jobs), jobs, _to_images(image), every_frame
+            _render_task, self._estimate_jobs(jobs), jobs, _to_images(image), with_every_frame
         )
 
     def render_video(
@@ -202,7 +202,7 @@ class JobRunner:
 
         On ZeroGPU the video is rendered in parts of one lease each.
         """
-        expected = self._estimate_jobs([job.job])
+        expected = self._estimate_jobs([job.render_job])
         limit, frames_per_part = self.time_limit, 0
         if self.uses_leased_gpu:
             limit = MAX_LEASED_VIDEO_SECONDS
@@ -234,10 +234,10 @@ class JobRunner:
             return LiveProcess(), turn
         return LiveDreamer(lambda job, images: self.engine.render([job], to_batch(images))), turn
 
-    def lease_count(self, expected: float) -> int:
-        """Return how many leases a video needs that takes `expected` seconds."""
+    def lease_count(self, expected_seconds: float) -> int:
+        """Return how many leases a video needs that takes so many seconds."""
         seconds_per_lease = (MAX_LEASE_SECONDS - LEASE_STARTUP_SECONDS) / LEASE_SAFETY_FACTOR
-        return math.ceil(expected / seconds_per_lease)
+        return math.ceil(expected_seconds / seconds_per_lease)
 
     def render_class_image(
         self, recipe: ClassRecipe, image: Tensor | None = None
@@ -248,7 +248,7 @@ class JobRunner:
             _class_image_task, self._estimate_jobs(jobs), jobs, _to_images(image)
         )
 
-    def respond_and_render(
+    def render_top_channels(
         self,
         image: Tensor,
         recipe: ChannelRecipe,
@@ -269,7 +269,7 @@ class JobRunner:
         size = size_of(image) if in_photo else None
         expected = self._estimate_jobs(self.engine.plan(recipes, size))
         task_args = (to_pil_image(image), recipe, count, spot, in_photo)
-        results = self._start_task(_top_channels_task, expected, *task_args, calibrates=False)
+        results = self._start_task(_top_channels_task, expected, *task_args, is_calibration=False)
         pixels, activation = next(results)
         return LayerResponse(torch.from_numpy(pixels), torch.from_numpy(activation)), results
 
@@ -312,11 +312,11 @@ def _render_task(
     seconds: float,
     jobs: Sequence[AnyJob],
     images: Sequence[Image.Image],
-    every_frame: bool = False,
+    with_every_frame: bool = False,
 ) -> Generator[Frame, None, None]:
     deadline = time.monotonic() + seconds
     frames = engine.render(jobs, to_batch(images) if images else None, deadline)
-    for frame in throttle_previews(frames, deadline, every_frame):
+    for frame in throttle_previews(frames, deadline, with_every_frame):
         yield _to_host(frame)
 
 
@@ -345,9 +345,9 @@ def _top_channels_task(
 
 
 def throttle_previews(
-    frames: Iterator[Frame], deadline: float, every_frame: bool = False
+    frames: Iterator[Frame], deadline: float, with_every_frame: bool = False
 ) -> Iterator[Frame]:
-    """Yield the first frame, one per interval, and all finished ones; or `every_frame`.
+    """Yield the first frame, one per interval, and all finished ones; or `with_every_frame`.
 
     The interval grows with the time that a preview takes. After `deadline` (`time.monotonic`) the
     last frame is the image so far.
@@ -357,7 +357,7 @@ def throttle_previews(
         TimeLimitReached: if the last frame is finished but others are missing.
     """
     last_shown = time.monotonic()
-    interval = PREVIEW_INTERVAL
+    interval = PREVIEW_SECONDS
     has_image = False
     try:
         for frame in frames:
@@ -366,15 +366,15 @@ def throttle_previews(
                 yield frame
                 continue
             check_deadline(deadline)
-            if every_frame or frame.step == 0 or now - last_shown > interval:
+            if with_every_frame or frame.step == 0 or now - last_shown > interval:
                 yield frame
                 last_shown = time.monotonic()
-                interval = max(PREVIEW_INTERVAL, 4 * (last_shown - now))
+                interval = max(PREVIEW_SECONDS, 4 * (last_shown - now))
     except OutOfTime:
         if not has_image:
             raise
-        so_far = f"time was up after {frame.step} of {frame.total} steps, this is how far it came"
-        yield end_early(frame, f"{so_far}; {TIME_LIMIT_ADVICE}")
+        text = f"time was up after {frame.step} of {frame.total} steps; this is the image so far"
+        yield end_early(frame, f"{text}; {TIME_LIMIT_ADVICE}")
 
 
 def require_complete(frames: Iterator[Frame]) -> Iterator[Frame]:

@@ -25,7 +25,7 @@ from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
 
 # Longest side, in pixels; small, because these machines have few cores for many visitors.
-MAX_SIDE = 240
+MAX_FRAME_SIDE = 240
 # The process exits after this time without a frame.
 IDLE_SECONDS = 10.0
 
@@ -37,16 +37,16 @@ class LiveProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def dream_frame(self, frame: Image.Image, recipe: LiveRecipe) -> Image.Image:
-        """Return `LiveDreamer.dream_frame` of the frame, reduced to `MAX_SIDE`."""
+        """Return `LiveDreamer.dream_frame` of the frame, reduced to `MAX_FRAME_SIDE`."""
         if not self._process or self._process.poll() is not None:
             self.close()
             self._process = _start_process()
         process = self._process
         assert process.stdin
         assert process.stdout
-        frame.thumbnail((MAX_SIDE, MAX_SIDE))
+        frame.thumbnail((MAX_FRAME_SIDE, MAX_FRAME_SIDE))
         try:
-            pickle.dump((frame, recipe.with_max_side(MAX_SIDE)), process.stdin)
+            pickle.dump((frame, recipe.with_max_side(MAX_FRAME_SIDE)), process.stdin)
             process.stdin.flush()
             result = pickle.load(process.stdout)
         except (EOFError, OSError) as error:

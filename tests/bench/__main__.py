@@ -48,7 +48,7 @@ class WholeNetwork(Network):
     """The usual implementation: the whole network runs, and a hook reads the layer."""
 
     def activations(
-        self, picture: torch.Tensor, layers: tuple[str, ...], *, redirected: bool = False
+        self, picture: torch.Tensor, layers: tuple[str, ...], *, redirect_relus: bool = False
     ) -> dict[str, torch.Tensor]:
         seen: dict[str, torch.Tensor] = {}
         (layer,) = layers
@@ -195,9 +195,9 @@ def paces(engine: Engine, report: Report) -> None:
     report.add_row(
         "pace",
         **{
-            "s an operation": pace.per_operation,
-            "s a flop": pace.per_flop,
-            "s a value": pace.per_value,
+            "s an operation": pace.seconds_per_operation,
+            "s a flop": pace.seconds_per_flop,
+            "s a value": pace.seconds_per_value,
         },
         matrix=rate,
         **{"within 2 times": float(np.mean(np.abs(off) < math.log(2)))},

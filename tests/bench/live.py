@@ -83,7 +83,7 @@ def measure_still_camera(engine: Engine, report: Report) -> None:
         seen = photo.convert("RGB").resize((64, 48))
     dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
     recipe = LiveRecipe()
-    target, noise = ImageStats.of(to_batch([seen])), np.random.default_rng(0)
+    target, noise = ImageStats.measure(to_batch([seen])), np.random.default_rng(0)
     contrast, colour = [], []
     for frame in range(MINUTES * 600):
         noisy = np.asarray(seen) + noise.normal(0, 2, (48, 64, 3))
@@ -91,7 +91,7 @@ def measure_still_camera(engine: Engine, report: Report) -> None:
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), recipe.with_max_side(64)
         )
         if frame >= 20:
-            stats = ImageStats.of(to_batch([dream]))
+            stats = ImageStats.measure(to_batch([dream]))
             contrast.append(float(stats.contrast / target.contrast.clamp(MIN_CONTRAST)))
             colour.append(
                 float(stats.colourfulness / target.colourfulness.clamp(MIN_COLOURFULNESS))
@@ -152,9 +152,9 @@ def measure_parts(engine: Engine, report: Report, width: int, height: int) -> No
         return run
 
     def step(
-        network: Network, objective: ObjectiveProtocol, *, redirected: bool = False
+        network: Network, objective: ObjectiveProtocol, *, redirect_relus: bool = False
     ) -> ValueAndGrad:
-        return timed("step", real(network, objective, redirected=redirected))
+        return timed("step", real(network, objective, redirect_relus=redirect_relus))
 
     real = Network.value_and_grad
     dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))

@@ -179,7 +179,7 @@ def test_what_cannot_be_frozen_stays_as_it_is(plain: nn.Conv2d) -> None:
 @needs_avx2
 def test_layer_sets_share_their_frozen_convolutions() -> None:
     network = load_dreamlet()
-    alone = network.bytes
+    alone = network.memory_bytes
     for layers in (("inception5b",), ("inception3b", "inception4c"), ("conv3",)):
         network.get_extractor(layers)
     first, *others = (network.get_extractor((each,)) for each in ("inception5b", "inception3b"))
@@ -187,7 +187,7 @@ def test_layer_sets_share_their_frozen_convolutions() -> None:
         if isinstance(module, FrozenConv):
             assert first.get_submodule(name) is module
     # Counts oneDNN's copies, twice the weights: the gradients use them transposed.
-    assert 2.5 * alone < network.bytes < 3.1 * alone
+    assert 2.5 * alone < network.memory_bytes < 3.1 * alone
 
 
 @pytest.fixture
@@ -212,15 +212,15 @@ def test_folded_batch_norms_are_shared_too(resnet: Network) -> None:
 def test_what_is_frozen_counts_and_goes_with_the_layers_it_is_for(resnet: Network) -> None:
     gc.disable()
     try:
-        alone = resnet.bytes
+        alone = resnet.memory_bytes
         resnet.get_extractor(("layer2",))
-        shallow = resnet.bytes
+        shallow = resnet.memory_bytes
         resnet.get_extractor(("layer4",))
-        assert shallow > alone and resnet.bytes > 2.5 * alone
+        assert shallow > alone and resnet.memory_bytes > 2.5 * alone
         for block in range(MAX_EXTRACTORS):
-            resnet.get_extractor((f"layer1.0.conv{block % 3 + 1}",), redirected=block > 2)
-            resnet.get_extractor(("layer1.1.conv1",), redirected=block > 2)
-        assert resnet.bytes < shallow
+            resnet.get_extractor((f"layer1.0.conv{block % 3 + 1}",), redirect_relus=block > 2)
+            resnet.get_extractor(("layer1.1.conv1",), redirect_relus=block > 2)
+        assert resnet.memory_bytes < shallow
         assert len(resnet._module_cache) < 12
     finally:
         gc.enable()

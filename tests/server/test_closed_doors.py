@@ -200,7 +200,7 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
                 assert value in (True, "1" * 100, "abc", -1), (path, name, value)
                 continue
             assert said["error"] and "\n" not in said["error"], (path, name, value)
-            words = (name.rstrip("s"), {"target": "class"}.get(name, "a sheet compares"))
+            words = (name.rstrip("s"), {"target": "class"}.get(name, "a contact sheet compares"))
             assert any(word in said["error"] for word in words), (path, name, said)
     assert tried > 100
 
@@ -314,7 +314,7 @@ def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("deep_dream", {"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
     ("deep_dream", {"guide": ..., "objective": "norm"}, "with guide set, objective must be"),
-    ("compare", {"layers": "inception4c", "intensities": "5"}, "a sheet compares 2 to 36"),
+    ("compare", {"layers": "inception4c", "intensities": "5"}, "a contact sheet compares 2 to 36"),
     ("visualize_channel", {"channels": "4096"}, "inception4c has channels 0 to 319"),
     ("top_channels", {"x": 5}, "a spot needs both x and y"),
     ("class_image", {"target": "goldfish", "steps": -1}, "steps must be a whole number"),

@@ -99,7 +99,7 @@ def test_all_other_work_crosses_too(engine: Engine, runner: JobRunner, cat: Tens
     recipe = ClassRecipe(size=64, steps=3)
     *_, (shown, verdict) = runner.render_class_image(recipe)
     assert shown.finished and verdict == engine.verdict(shown.tensor, engine.settle(recipe))
-    response, frames = runner.respond_and_render(cat, ChannelRecipe(size=48, steps=2), 3)
+    response, frames = runner.render_top_channels(cat, ChannelRecipe(size=48, steps=2), 3)
     here = engine.response(cat)
     *_, frame = frames
     assert [*frame.channels] == [each.channel for each in here.top(3)]
@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
     with pytest.raises(PictureError, match="the network needs"):
         runner.render([DreamRecipe(max_side=32)], cat)
     with pytest.raises(PictureError, match="the network needs"):
-        runner.respond_and_render(cat[:, :, :8], ChannelRecipe(), 8)
+        runner.render_top_channels(cat[:, :, :8], ChannelRecipe(), 8)
     with pytest.raises(PictureError, match="the network needs"):
         runner.render_class_image(ClassRecipe(size=32), cat)
     assert not lender.durations
@@ -168,7 +168,7 @@ def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
     *before, last = limited_runner.render([recipe], cat)
     assert 0 < last.step < last.total == 100 and not last.finished
     assert not any(frame.ended for frame in before)
-    said = rf"time was up after {last.step} of 100 steps, .* far it came; fewer steps or a smaller"
+    said = rf"time was up after {last.step} of 100 steps, .* so far; fewer steps or a smaller"
     assert re.match(said, last.ended)
     # It has the full size, and equals a dream of that many steps.
     *_, expected = limited_runner.engine.dream(cat, recipe.with_changes(iterations=last.step))
@@ -440,7 +440,7 @@ def test_a_spot_in_a_photo_that_is_read_at_a_half_is_in_pixels_of_its_file(
     exif, work, photo = Image.Exif(), JobRunner(engine), str(tmp_path / "large.jpg")
     exif[274] = 6  # Its orientation is a quarter turn.
     Image.new("L", (29_900, 2200)).save(photo, exif=exif)
-    monkeypatch.setattr(work, "respond_and_render", ask)
+    monkeypatch.setattr(work, "render_top_channels", ask)
     with pytest.raises(DreamError, match="asked"):
         list(stream_top_channels(work, photo, ChannelRecipe(), (2000, 29_000), 2))
     assert asked == [(2000.5 / 2200, 29_000.5 / 29_900)]
@@ -471,7 +471,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
     kind: str, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.service.job_runner.PREVIEW_INTERVAL", 0)
+    monkeypatch.setattr("dream.service.job_runner.PREVIEW_SECONDS", 0)
     save = Image.Image.save
 
     def on_a_full_disk(self: Image.Image, path: Path, format: str, **about: Any) -> None:

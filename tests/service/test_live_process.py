@@ -11,7 +11,7 @@ from dream import DreamError, Engine, LiveRecipe
 from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
 from dream.service import live_process
-from dream.service.live_process import MAX_SIDE, LiveProcess
+from dream.service.live_process import MAX_FRAME_SIDE, LiveProcess
 from tests.conftest import EXAMPLES, use_threads
 
 
@@ -33,8 +33,8 @@ def test_a_process_of_its_own_dreams_the_same_smaller_and_goes(engine: Engine) -
     mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
     for _ in range(2):
         dream = there.dream_frame(seen, recipe)  # It shrinks its frames.
-        assert max(seen.size) == MAX_SIDE
-        assert dream.tobytes() == mirror.dream_frame(seen, recipe.with_max_side(MAX_SIDE)).tobytes()
+        assert max(seen.size) == MAX_FRAME_SIDE
+        assert dream == mirror.dream_frame(seen, recipe.with_max_side(MAX_FRAME_SIDE))
     with pytest.raises(DreamError, match="pixels"):
         there.dream_frame(Image.new("RGB", (240, 4)), recipe)
     process = there._process

@@ -138,7 +138,7 @@ def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
         if done % every == 0:
             temp_files.remove_old_files(folder / "files", max_bytes=MAX_KEPT_BYTES)
             files = sum(1 for path in folder.rglob("*") if path.is_file())
-            yield Progress(done, resident_mb(), files, len(work.engine.networks._loaded))
+            yield Progress(done, resident_mb(), files, len(work.engine.networks._networks))
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def main() -> None:
     spaces.zero.wrappers.torch.move = lambda callback: None
     from dream.service.job_runner import JobRunner
 
-    JobRunner.lease_count = lambda self, expected: VIDEO_LEASES  # type: ignore[method-assign]
+    JobRunner.lease_count = lambda self, expected_seconds: VIDEO_LEASES  # type: ignore[method-assign]
     import app
 
     app.main()

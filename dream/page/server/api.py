@@ -32,7 +32,7 @@ from dream.recipe import (
 )
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import presets as preset_recipes
-from dream.recipe.variations import parse_integers, parse_names, variations
+from dream.recipe.variations import parse_intensities, parse_names, variations
 from dream.render.making_of import FPS_KNOB, SECONDS_KNOB, MakingOf
 from dream.service.job_runner import JobRunner
 
@@ -182,7 +182,7 @@ def compare(
 def _variation_recipes(
     recipe: DreamRecipe, layers: str, intensities: str, image: str | None = None
 ) -> list[DreamRecipe]:
-    return variations(recipe, parse_names(layers or ""), parse_integers(intensities or ""))
+    return variations(recipe, parse_names(layers or ""), parse_intensities(intensities or ""))
 
 
 def presets() -> dict[str, dict[str, Any]]:

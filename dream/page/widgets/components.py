@@ -14,7 +14,7 @@ from gradio.component_meta import ComponentMeta
 
 from dream.errors import DreamError
 from dream.page.call_limits import HEAVY, SLOW, SLOW_THREADS
-from dream.recipe.base import SEED_LIMIT, AnyRecipe, Recipe
+from dream.recipe.base import MAX_SEED, AnyRecipe, Recipe
 from dream.recipe.knob import DATA_URI_PREFIX, Knob, knobs
 
 EXAMPLES_FOLDER = Path(__file__).parents[3] / "examples"
@@ -151,7 +151,7 @@ def knob_label(name: str, knob: Knob) -> str:
 
 def draw_seed() -> int:
     """Return a random seed."""
-    return randint(0, SEED_LIMIT)
+    return randint(0, MAX_SEED)
 
 
 def knob_description(kind: type[Recipe], name: str) -> str:

@@ -16,7 +16,7 @@ from dream.files.metadata import read_recipe
 from dream.networks import catalogue
 from dream.page.widgets import components, layer_mixer, mask_editor
 from dream.page.widgets.layer_picker import LayerPicker, build_layer_picker, picker_updates
-from dream.recipe.dream import INTENSITIES, OBJECTIVE_REQUIREMENTS, DreamRecipe
+from dream.recipe.dream import OBJECTIVE_REQUIREMENTS, STEPS_BY_INTENSITY, DreamRecipe
 from dream.recipe.knob import knobs
 from dream.tensors import to_pil_image
 
@@ -240,7 +240,7 @@ def _connect(
         js=OBJECTIVE_SCRIPT,
         api_visibility="private",
     )
-    schedule = [[iterations, step] for step, iterations in INTENSITIES]
+    schedule = [[iterations, step] for step, iterations in STEPS_BY_INTENSITY]
     by_name["intensity"].input(
         None,
         by_name["intensity"],

@@ -216,7 +216,7 @@ def test_a_pipe_keeps_nobody_waiting(
     source = {"IN": pipe, "manifest": photos, "listed": "-"}[place]
     assert run_batch(source, out, *QUICK) == 2
     said = {
-        "IN": f"there is no folder {pipe}",
+        "IN": f"there is no file or folder {pipe}",
         "manifest": f"{out} cannot be read: manifest.jsonl is not a regular file",
         "listed": "no image could be dreamed; the manifest has the errors",
     }
@@ -461,7 +461,7 @@ def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Print
     [
         (["{IN}", "{IN}"], "in has the input images; give another folder for OUT"),
         (["{EMPTY}", "{OUT}"], "there is no image in .*empty; give files that end in .bmp, "),
-        (["nowhere", "{OUT}"], "there is no folder nowhere"),
+        (["nowhere", "{OUT}"], "there is no file or folder nowhere"),
         (["{IN}", "{OUT}", "--sweep", "layr=a"], "--sweep: there is no knob 'layr'; try layer"),
         (["{IN}", "{OUT}", "--sweep", "layer="], "--sweep layer= needs values, as layer=A,B"),
         (["{IN}", "{OUT}", "--sweep", "intensity=3,11"], "intensity must be a whole number from 1"),

@@ -645,7 +645,7 @@ def test_a_sheet_shows_layers_by_intensities(
         (["image", CAT, "-o", "OUT", "--rule", "sgd"], "rule must be normalised or adam"),
         (["image", CAT, "-o", "OUT", "--preset", "Neon"], "there is no preset 'Neon'; try"),
         (["image", CAT, "-o", "OUT", "--preset", "x", "--recipe", "y"], "one of --preset and"),
-        (["sheet", CAT], "a sheet compares 2 to 36 dreams, not 1"),
+        (["sheet", CAT], "a contact sheet compares 2 to 36 dreams, not 1"),
         (["sheet", CAT, "--layers", "conv3,foo"], "layer 'foo' is not in dreamlet"),
         (["sheet", CAT, "--intensities", "a,b"], "intensities must be whole numbers such as 3,5,8"),
         (["sheet", "nope.jpg", "--intensities", "3,5"], "there is no file nope.jpg"),

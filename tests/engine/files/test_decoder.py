@@ -109,11 +109,11 @@ def test_every_video_comes_to_the_same_frames_or_line_in_either_place(
 def test_a_file_that_kills_its_decoder_costs_one_line(
     decoders: DecoderPool, number: signal.Signals
 ) -> None:
-    process = decoders._free[-1].process
+    process = decoders._free_decoders[-1].process
     os.kill(process.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(load_image, CAT)
-        while decoders._free:
+        while decoders._free_decoders:
             time.sleep(0.01)
         for each in (number, signal.SIGCONT):
             os.kill(process.pid, each)
@@ -125,7 +125,7 @@ def test_a_file_that_kills_its_decoder_costs_one_line(
 
 
 def test_one_that_died_in_between_is_replaced_unseen(decoders: DecoderPool) -> None:
-    process = decoders._free[-1].process
+    process = decoders._free_decoders[-1].process
     process.kill()
     process.wait()
     assert load_image(CAT).shape == (1, 3, 300, 451)
@@ -134,14 +134,14 @@ def test_one_that_died_in_between_is_replaced_unseen(decoders: DecoderPool) -> N
 def test_a_decoder_that_hangs_is_ended(
     decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = decoders._free[-1].process
+    process = decoders._free_decoders[-1].process
     os.kill(process.pid, signal.SIGSTOP)
     monkeypatch.setattr(decoder, "MAX_ANSWER_SECONDS", 0.5)
     with pytest.raises(PictureError, match=r"takes too long to read; save it as H.264 and"):
         read_video_info(FILM)
     with pytest.raises(PictureError, match="takes too long to read; save it as PNG and"):  # noqa: PT012
         image_size(CAT)  # Where the new decoder starts within the limit.
-        os.kill(decoders._free[-1].process.pid, signal.SIGSTOP)
+        os.kill(decoders._free_decoders[-1].process.pid, signal.SIGSTOP)
         image_size(CAT)
     assert process.poll() == -signal.SIGKILL
     monkeypatch.undo()
@@ -155,7 +155,7 @@ def test_memory_and_processor_have_limits(
         patched.setattr(decoder, "IMAGE_MEMORY_BYTES", 50_000_000)
         with pytest.raises(PictureError, match=r"large.png takes too much memory to read; shrink"):
             load_image(tmp_path / "large.png")
-    process = decoders._free[-1].process
+    process = decoders._free_decoders[-1].process
     with monkeypatch.context() as patched:
         patched.setattr(decoder, "MAX_CPU_SECONDS", -1)
         with pytest.raises(PictureError, match=r"large.png takes too long to read; save it as PNG"):
@@ -350,10 +350,10 @@ def test_an_error_of_this_program_is_no_damage_of_the_file(decoders: DecoderPool
 def test_the_log_says_why_a_decoder_died(
     decoders: DecoderPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    decoders._free[-1].process.send_signal(signal.SIGSTOP)
+    decoders._free_decoders[-1].process.send_signal(signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
         size = threads.submit(image_size, CAT)
-        while decoders._free:
+        while decoders._free_decoders:
             time.sleep(0.01)
         (process,) = (each for each in children_of(os.getpid()) if is_decoder(each))
         os.kill(process, signal.SIGSEGV)
@@ -369,7 +369,7 @@ def test_a_decoder_that_never_answered_is_not_started_again(
     monkeypatch.setattr(decoder, "START_CODE", "raise SystemExit")
     with pytest.raises(PictureError, match="its decoder ended early"):
         load_image(CAT)
-    assert not pool._free
+    assert not pool._free_decoders
 
 
 @pytest.mark.parametrize("protections", [[], ["seccomp"]])
@@ -379,7 +379,7 @@ def test_a_kernel_that_confines_nothing_is_warned_of_once(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    decoder._warn_of_no_protection.cache_clear()
+    decoder._warn_unprotected.cache_clear()
     answers = [*number_messages([300, 451]), HEADER.pack(b"e", 0)]
     monkeypatch.setattr(decoder, "START_CODE", answering_script(*answers, protections=protections))
     for _ in range(2):
@@ -469,21 +469,21 @@ def test_a_film_has_a_decoder_of_its_own_which_ends_where_the_film_is_left(
     others = {each for each in children_of(os.getpid()) if not is_decoder(each)}
     frames = read_frames(read_video_info(FILM), (48, 64))
     next(frames)
-    assert not decoders._free
+    assert not decoders._free_decoders
     assert load_image(CAT).shape == (1, 3, 300, 451)
-    (other,) = decoders._free
+    (other,) = decoders._free_decoders
     frames.close()
-    assert decoders._free == [other] and not other.process.poll()
+    assert decoders._free_decoders == [other] and not other.process.poll()
     assert children_of(os.getpid()).keys() - others == {other.process.pid}
 
 
 def test_the_decoder_of_a_film_takes_the_next_file_once_all_frames_are_there(
     decoders: DecoderPool,
 ) -> None:
-    video, process = read_video_info(FILM), decoders._free[-1].process
+    video, process = read_video_info(FILM), decoders._free_decoders[-1].process
     frames = read_frames(video, (48, 64), video.frame_count - 2)
     assert len(list(islice(frames, 2))) == 2  # No third one is started.
-    assert [each.process for each in decoders._free] == [process]
+    assert [each.process for each in decoders._free_decoders] == [process]
     assert not list(frames) and not list(read_frames(video, (48, 64), video.frame_count))
 
 
@@ -546,7 +546,7 @@ EXIT_SCRIPT = """
 import os, signal, sys, time
 from dream.files import decoder, image
 image.load_image(sys.argv[1])
-print(decoder._decoder_pool(os.getpid())._free[0].process.pid, flush=True)
+print(decoder._decoder_pool(os.getpid())._free_decoders[0].process.pid, flush=True)
 time.sleep(float(sys.argv[2]))
 """
 
@@ -583,8 +583,9 @@ with image.DECODE_LOCK:
     if not child:
         own = decoder._decoder_pool(os.getpid())
         image.load_image(sys.argv[1])
-        before = decoder._decoder_pool(os.getppid())._free[0]
-        os._exit(own._free[0].process.pid == before.process.pid or before.process.poll() == -9)
+        before = decoder._decoder_pool(os.getppid())._free_decoders[0]
+        mine = own._free_decoders[0]
+        os._exit(mine.process.pid == before.process.pid or before.process.poll() == -9)
 _, status = os.waitpid(child, 0)
 image.load_image(sys.argv[1])
 sys.exit(status)
@@ -603,7 +604,7 @@ def test_a_fork_has_decoders_of_its_own_and_waits_for_no_lock_of_its_parent() ->
 
 def test_the_variable_names_one_of_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAM_DECODER", "elsewhere\x1b")
-    said = r"DREAM_DECODER must be here or process, not 'elsewhere\\x1b'"
+    said = r"DREAM_DECODER must be \"here\" or \"process\", not 'elsewhere\\x1b'"
     with pytest.raises(DreamError, match=said):
         load_image(CAT)
 

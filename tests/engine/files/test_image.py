@@ -37,7 +37,7 @@ from dream.__main__ import main
 from dream.files import decoder, limited_reader
 from dream.files.image import (
     DECODE_LOCK,
-    check_destination,
+    check_output_path,
     fits_within,
     image_size,
     load_thumbnail,
@@ -545,7 +545,7 @@ def test_a_saved_dream_carries_its_recipe_and_that_a_network_made_it_and_nothing
     photo = encode(quarters(), "JPEG", exif=exif, comment=b"secret", icc_profile=b"p" * 200)
     with Image.open(photo) as image:
         save_image(image, path, recipe)
-        save_preview(image, tmp_path / "preview.jpg", photo=True)
+        save_preview(image, tmp_path / "preview.jpg", from_photo=True)
     assert read_recipe(path) == recipe
     content = path.read_bytes()
     kinds, position = [], 8
@@ -655,7 +655,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
 def test_a_name_that_no_file_can_have_is_refused_beforehand(name: str, tmp_path: Path) -> None:
     (tmp_path / "file.png").touch()
     with pytest.raises(PictureError, match=r"cannot be written: .") as caught:
-        check_destination(tmp_path / name)
+        check_output_path(tmp_path / name)
     assert str(caught.value).isprintable()
 
 

@@ -305,7 +305,7 @@ def test_of_slow_motion_some_frames_are_left_out(
 
 
 def test_no_more_of_slow_motion_is_decoded_than_four_times_what_is_taken(tmp_path: Path) -> None:
-    images, limits = pan(21), VideoLimits(frames=5, rate=60)
+    images, limits = pan(21), VideoLimits(max_frames=5, max_frame_rate=60)
     slow = write_video(tmp_path / "slow.mp4", images[:20], Fraction(240))
     assert read_video_info(slow, limits).frame_count == 5
     write_video(slow, images, Fraction(240))
@@ -332,6 +332,6 @@ def test_a_video_beyond_the_limits_is_refused_in_one_line(tmp_path: Path) -> Non
         assert str(caught.value) == said
     good = write_video(tmp_path / "good.mp4", images)
     with pytest.raises(PictureError, match=r"good.mp4 has a side of 64 pixels; the limit is 60"):
-        read_video_info(good, VideoLimits(side=60))
+        read_video_info(good, VideoLimits(max_side=60))
     with pytest.raises(PictureError, match=r"good.mp4 has 3 frames; the limit is 2. Cut it"):
-        read_video_info(good, VideoLimits(frames=2))
+        read_video_info(good, VideoLimits(max_frames=2))

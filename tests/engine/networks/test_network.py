@@ -139,7 +139,7 @@ def test_a_redirected_relu_lets_a_gradient_through_where_all_is_shut(network: Ne
     assert len(silent) > 50
     objective = channel("inception5a", silent[0])
     value, stopped = network.value_and_grad(objective)(grey)
-    same, gradient = network.value_and_grad(objective, redirected=True)(grey)
+    same, gradient = network.value_and_grad(objective, redirect_relus=True)(grey)
     assert value == same == 0
     assert stopped.abs().max() == 0 and gradient.abs().max() > 0
 
@@ -149,14 +149,14 @@ def test_redirected_relus_change_no_activation_and_no_live_gradient(
 ) -> None:
     picture = cat[:, :, :128, :160]
     plain, redirected = (
-        network.activations(picture, ("inception4c",), redirected=redirected)["inception4c"]
+        network.activations(picture, ("inception4c",), redirect_relus=redirected)["inception4c"]
         for redirected in (False, True)
     )
     assert torch.equal(plain, redirected)
     live = int(plain.mean((0, 2, 3)).argmax())
     for objective in (channel("inception4c", live), energy("inception4c")):
         _, one = network.value_and_grad(objective)(picture)
-        _, other = network.value_and_grad(objective, redirected=True)(picture)
+        _, other = network.value_and_grad(objective, redirect_relus=True)(picture)
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-9)
 
 

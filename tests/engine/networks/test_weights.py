@@ -115,7 +115,7 @@ def fetch(card: ModelCard) -> tuple[Path, list[DownloadProgress]]:
 def has_same_weights(path: Path) -> bool:
     ours, network = (
         random_state(),
-        state_dict.load_network(catalogue.get_card(MODEL), path, head=True),
+        state_dict.load_network(catalogue.get_card(MODEL), path, with_head=True),
     )
     return all(torch.equal(ours[name], each) for name, each in network.state_dict().items())
 
@@ -229,9 +229,9 @@ def test_a_hub_that_is_busy_is_left_for_torchvision_within_half_a_minute(
 def test_transfers_that_stall_are_given_up_within_half_a_minute(
     hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert download.HUB_TIMEOUT + download.STALL_TIMEOUT + download.READ_TIMEOUT < 30
-    monkeypatch.setattr(download, "STALL_TIMEOUT", 2)
-    monkeypatch.setattr(download, "READ_TIMEOUT", 2)
+    assert download.HUB_SECONDS + download.STALL_SECONDS + download.READ_SECONDS < 30
+    monkeypatch.setattr(download, "STALL_SECONDS", 2)
+    monkeypatch.setattr(download, "READ_SECONDS", 2)
     hub.faults |= {HUB_PATH: "stall", torchvision_path(card): "stall"}
     start = time.monotonic()
     with pytest.raises(WeightsUnavailable, match="nothing arrived for 2 seconds; torchvision: "):
@@ -432,7 +432,7 @@ def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> No
     path = tmp_path / "mine.safetensors"
     path.write_bytes(to_safetensors(tensors))
     with pytest.raises(WeightsError) as caught:
-        state_dict.load_network(catalogue.get_card(MODEL), path, head=True)
+        state_dict.load_network(catalogue.get_card(MODEL), path, with_head=True)
     assert str(caught.value) == (
         "mine.safetensors does not fit squeezenet1_1: missing: features.0.bias, "
         "features.3.squeeze.weight, features.3.squeeze.bias; unexpected: extra.0, extra.1, "
@@ -446,14 +446,14 @@ def test_a_file_that_is_no_weights_file_is_refused(content: bytes, tmp_path: Pat
     path = tmp_path / "mine.safetensors"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"mine.safetensors is not a weights file"):
-        state_dict.load_network(catalogue.get_card(MODEL), path, head=False)
+        state_dict.load_network(catalogue.get_card(MODEL), path, with_head=False)
 
 
 def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.pth"
     torch.save({"features.0.weight": Path("/etc")}, path)
     with pytest.raises(WeightsError, match=r"evil.pth is not a weights file"):
-        state_dict.load_network(catalogue.get_card(MODEL), path, head=False)
+        state_dict.load_network(catalogue.get_card(MODEL), path, with_head=False)
 
 
 def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
@@ -461,7 +461,7 @@ def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
     tensors["fc.weight"], tensors["fc.bias"] = torch.zeros(365, 2048), torch.zeros(365)
     path = tmp_path / "places.safetensors"
     path.write_bytes(to_safetensors(tensors))
-    assert state_dict.load_network(catalogue.get_card("resnet50"), path, head=True)(
+    assert state_dict.load_network(catalogue.get_card("resnet50"), path, with_head=True)(
         torch.zeros(1, 3, 64, 64)
     ).shape == (1, 365)
 
@@ -475,7 +475,7 @@ def test_weights_of_ones_own_for_dreamlet_are_checked_as_any(
     own["dreamlet"].write_bytes(to_safetensors(tensors))
     network = Engine("cpu", own).network("dreamlet")
     assert torch.equal(network.network.get_parameter("fc.weight"), tensors["fc.weight"])
-    assert not network.means  # The shipped means belong to the shipped weights.
+    assert not network.mean_activations  # The shipped means belong to the shipped weights.
     del tensors["conv1.conv.weight"]
     own["dreamlet"].write_bytes(to_safetensors(tensors))
     said = "mine.safetensors does not fit dreamlet: missing: conv1.conv.weight"
@@ -505,7 +505,7 @@ def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
     path = tmp_path / "v3.safetensors"
     path.write_bytes(to_safetensors(tensors))
     loaded = state_dict.load_network(
-        catalogue.get_card("inception_v3"), path, head=True
+        catalogue.get_card("inception_v3"), path, with_head=True
     ).state_dict()
     assert all(torch.equal(loaded[name], each) for name, each in tensors.items() if name in loaded)
 
@@ -554,7 +554,7 @@ def test_the_hubs_vgg_is_torchvisions_under_other_names(
     tiny_vgg: tuple[ModelCard, TinyVGG, Path],
 ) -> None:
     card, network, path = tiny_vgg
-    loaded = state_dict.load_network(card, path, head=True)
+    loaded = state_dict.load_network(card, path, with_head=True)
     expected = network.state_dict()
     assert loaded.state_dict().keys() == expected.keys()
     for name, tensor in loaded.state_dict().items():
@@ -575,7 +575,7 @@ def test_a_dream_at_a_layer_reads_no_classifier(
         return whole(tensors, name)
 
     monkeypatch.setattr(state_dict.WeightsFile, "__getitem__", noted)
-    network = state_dict.load_network(card, path, head=False)
+    network = state_dict.load_network(card, path, with_head=False)
     assert sorted(read) == ["features.0.bias", "features.0.weight"]
     assert [name for name, _ in network.named_parameters()] == [
         "features.0.weight",
@@ -633,7 +633,7 @@ def test_what_is_frozen_for_layers_makes_other_networks_go(
     assert engine.network(MODEL) is squeezenet  # 5 MB and 12 MB
     engine.network("dreamlet")
     dreamlet.get_extractor(("inception5b",))  # Its convolutions transposed: 10 MB more.
-    assert dreamlet.bytes > 2e7
+    assert dreamlet.memory_bytes > 2e7
     assert engine.network("dreamlet") is dreamlet and engine.network(MODEL) is not squeezenet
 
 
@@ -669,7 +669,7 @@ def test_a_download_goes_on_until_the_last_who_follows_it_leaves(hub: Hub, card:
 def test_all_who_follow_a_download_are_told_why_it_failed(
     hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "STALL_TIMEOUT", 1)
+    monkeypatch.setattr(download, "STALL_SECONDS", 1)
     hub.faults |= {HUB_PATH: "stall", torchvision_path(card): 503}
     engine = Engine("cpu")
     first, second = engine.fetch(MODEL), engine.fetch(MODEL)

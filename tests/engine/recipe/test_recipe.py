@@ -13,7 +13,7 @@ from dream import ChannelRecipe, ClassRecipe, DreamError, DreamRecipe, RecipeErr
 from dream.errors import describe_value, to_printable_line
 from dream.recipe.base import Recipe
 from dream.recipe.channel import evenly_spaced_channels, parse_channels
-from dream.recipe.dream import INTENSITIES
+from dream.recipe.dream import STEPS_BY_INTENSITY
 from dream.recipe.knob import knobs, read_env_number
 
 
@@ -52,11 +52,11 @@ def test_defaults_are_those_of_the_command_line() -> None:
 @pytest.mark.parametrize("intensity", range(1, 11))
 def test_intensity_brings_its_step_and_iterations(intensity: int) -> None:
     recipe = DreamRecipe(intensity=intensity)
-    assert (recipe.step, recipe.iterations) == INTENSITIES[intensity - 1]
+    assert (recipe.step, recipe.iterations) == STEPS_BY_INTENSITY[intensity - 1]
 
 
 def test_every_intensity_goes_further_than_the_one_before() -> None:
-    reach = [step * iterations for step, iterations in INTENSITIES]
+    reach = [step * iterations for step, iterations in STEPS_BY_INTENSITY]
     assert reach == sorted(set(reach))
 
 

@@ -22,7 +22,7 @@ def run_ascent(
     limit: int = 0,
     smoothing: float = 0.0,
 ) -> list[Tensor]:
-    view = partial(jitter, limit=limit, generator=torch.Generator().manual_seed(3))
+    view = partial(jitter, max_shift=limit, generator=torch.Generator().manual_seed(3))
     rule = SmoothedGradient(NormalisedStep(step), smoothing)
     ascent = gradient_ascent(picture, lambda x: x, view, value_and_grad, rule, steps=steps)
     return [picture for picture, _ in ascent]
@@ -152,7 +152,7 @@ def test_the_moments_of_adam_move_along_with_the_jitter(noise: Tensor) -> None:
             gradient_ascent(
                 noise,
                 lambda x: x,
-                partial(jitter, limit=limit, generator=torch.Generator().manual_seed(3)),
+                partial(jitter, max_shift=limit, generator=torch.Generator().manual_seed(3)),
                 circular_objective(),
                 Adam(2 / 255),
                 steps=12,

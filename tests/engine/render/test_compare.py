@@ -11,7 +11,7 @@ from torch import Tensor
 from dream import DreamRecipe, Engine, RecipeError
 from dream.files.contact_sheet import recipe_label, variations_sheet
 from dream.recipe.presets import PRESETS_FILE, preset, presets
-from dream.recipe.variations import DEFAULT_SIDE, parse_integers, parse_names, variations
+from dream.recipe.variations import DEFAULT_SIDE, parse_intensities, parse_names, variations
 
 
 def test_variations_go_through_layers_and_intensities() -> None:
@@ -37,7 +37,7 @@ def test_variations_keep_what_is_not_compared() -> None:
 @pytest.mark.parametrize(
     ("layers", "intensities", "message"),
     [
-        ([], [], "a sheet compares 2 to 36 dreams, not 1"),
+        ([], [], "a contact sheet compares 2 to 36 dreams, not 1"),
         (["conv3"], [5], "not 1; give several layers, several intensities or both"),
         (["conv3", "conv3"], [5], "not 1"),
         (["conv3", "inception3a", "inception3b", "inception4a"], list(range(1, 11)), "not 40"),
@@ -55,21 +55,21 @@ def test_sheets_that_cannot_be_are_refused(
 def test_a_sheet_has_a_limit_in_pixels() -> None:
     wide = DreamRecipe(max_side=4096)
     assert len(variations(wide.with_changes(max_side=2000), [], [1, 2, 3, 4])) == 4
-    with pytest.raises(RecipeError, match="a sheet of 4 dreams needs a max_side of 4000 or"):
+    with pytest.raises(RecipeError, match="sheet of 4 dreams needs a max_side of 4000 or less"):
         variations(wide, [], [1, 2, 3, 4])
 
 
 def test_lists_are_read_or_refused() -> None:
     assert parse_names(" a, b ,,c ") == ["a", "b", "c"] and parse_names("") == []
-    assert parse_integers("3, 5,8") == [3, 5, 8] and parse_integers("") == []
+    assert parse_intensities("3, 5,8") == [3, 5, 8] and parse_intensities("") == []
     with pytest.raises(
         RecipeError, match="intensities must be whole numbers such as 3,5,8, not '3,five'"
     ):
-        parse_integers("3,five")
+        parse_intensities("3,five")
 
 
 def test_a_sheet_has_a_row_for_each_layer_however_often_one_is_named() -> None:
-    recipes = variations(DreamRecipe(), ["conv3", "inception3a"], parse_integers("3,3,5"))
+    recipes = variations(DreamRecipe(), ["conv3", "inception3a"], parse_intensities("3,3,5"))
     pictures = [Image.new("RGB", (40, 30)) for _ in recipes]
     assert len(recipes) == 4 and variations_sheet(recipes, pictures).size == (
         2 * 46 + 6,
@@ -104,7 +104,7 @@ def test_dreams_without_a_step_are_done_all_the_same(engine: Engine, cat: Tensor
 
 
 def test_every_dream_is_checked_before_the_first(engine: Engine, cat: Tensor) -> None:
-    with pytest.raises(RecipeError, match="no picture"):
+    with pytest.raises(RecipeError, match="the guide in the recipe is not an image"):
         engine.dreams(cat, [DreamRecipe(), DreamRecipe(guide="data:image/png")])
 
 

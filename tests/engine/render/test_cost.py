@@ -118,6 +118,6 @@ def test_seconds_are_those_of_calls_of_flops_and_of_values() -> None:
     for (device, dtype), known in CPU_PACES.items():
         assert pace(torch.device(device), dtype) == known
     assert (
-        pace(torch.device("cuda"), torch.bfloat16).per_flop
-        < pace(torch.device("cpu"), torch.bfloat16).per_flop
+        pace(torch.device("cuda"), torch.bfloat16).seconds_per_flop
+        < pace(torch.device("cpu"), torch.bfloat16).seconds_per_flop
     )

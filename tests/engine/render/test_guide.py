@@ -157,7 +157,7 @@ def test_blurred_noise_stands_in_where_no_means_come(
     layer: str, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = guides.mean_activation(network, layer)
-    monkeypatch.setattr(network, "means", {})
+    monkeypatch.setattr(network, "mean_activations", {})
     measured = guides.mean_activation(network, layer)
     assert torch.corrcoef(torch.stack([shipped, measured]))[0, 1] > 0.65
     inner = guides.mean_activation(network, f"{layer}.branch1")
@@ -171,7 +171,7 @@ def test_a_mean_is_measured_once(network: Network, monkeypatch: pytest.MonkeyPat
         counted.append(given)
         return activations(*given, **options)
 
-    monkeypatch.setattr(network, "means", {})
+    monkeypatch.setattr(network, "mean_activations", {})
     monkeypatch.setattr(network, "activations", noted)
     first, again = (guides.mean_activation(network, "conv2") for _ in range(2))
     assert torch.equal(first, again) and len(counted) == guides.NOISE_COUNT

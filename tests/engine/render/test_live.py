@@ -89,8 +89,8 @@ def test_a_still_camera_never_burns_out(dreamer: LiveDreamer) -> None:
     """`make bench` runs ten minutes of it."""
     with Image.open(EXAMPLES / "coffee.jpg") as photo:
         seen = photo.convert("RGB").resize((48, 36))
-    like = ImageStats.of(to_batch([seen]))
-    looks = [ImageStats.of(frame) for frame in dream_frames(dreamer, [seen] * 160)[20:]]
+    like = ImageStats.measure(to_batch([seen]))
+    looks = [ImageStats.measure(frame) for frame in dream_frames(dreamer, [seen] * 160)[20:]]
     for look in looks:
         assert float(look.contrast / like.contrast.clamp(MIN_CONTRAST)) == pytest.approx(1, abs=0.1)
         assert float(
@@ -187,8 +187,8 @@ def test_the_pipe_gives_a_frame_for_each(monkeypatch: pytest.MonkeyPatch, engine
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
-        (raw_frames(2) + b"half a frame", {}, "stdin ended 12 bytes after 2 frames"),
-        (raw_frames(2) + b"half a frame", {"latest": "yes"}, "stdin ended 12 bytes after 2 frames"),
+        (raw_frames(2) + b"half a frame", {}, "stdin ended in frame 3, after 12 of its"),
+        (raw_frames(2) + b"half a frame", {"latest": "yes"}, "ended in frame 3, after 12 of its"),
         (raw_frames(2), {"size": "48x33"}, "check --size"),
         (b"", {}, "no frames arrived"),
         ((EXAMPLES / "cat.jpg").read_bytes(), {}, "stdin is JPEG"),
@@ -289,7 +289,7 @@ def test_frames_that_come_while_one_is_looked_at_are_left_out() -> None:
         all_came.set()
 
     looking = threading.Event()
-    latest = command._latest_only(frames())
+    latest = command._drop_stale_frames(frames())
     seen = [next(latest)]
     looking.set()
     assert all_came.wait(10)

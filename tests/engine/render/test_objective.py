@@ -12,13 +12,13 @@ from dream.render.objective import (
     BatchObjective,
     NormalisedBlend,
     Objective,
-    absolute,
     channel,
     direction,
     energy,
     logit,
     logit_margin,
     mean,
+    mean_absolute,
     neuron,
     squared_norm,
 )
@@ -46,7 +46,7 @@ def test_each_term_equals_numpy(activations: dict[str, Tensor]) -> None:
         (logit("fc", 7), fc[:, 7]),
         (neuron("fc", 7), fc[:, 7]),
         (mean("a"), a.mean((1, 2, 3))),
-        (absolute("a"), np.abs(a).mean((1, 2, 3))),
+        (mean_absolute("a"), np.abs(a).mean((1, 2, 3))),
         (energy("a", border=1), (a[:, :, 1:-1, 1:-1] ** 2).sum((1, 2, 3)) / 2),
         # The border leaves at least one row of each half of four, and one of seven columns.
         (mean("a", border=8), a[:, :, 1:3, 3:4].mean((1, 2, 3))),
@@ -54,7 +54,7 @@ def test_each_term_equals_numpy(activations: dict[str, Tensor]) -> None:
             direction("a", {1: 0.5, 4: -2.0}, border=1),
             (0.5 * a[:, 1] - 2 * a[:, 4])[:, 1:-1, 1:-1].mean((1, 2)),
         ),
-        (absolute("fc", border=3), np.abs(fc).mean(1)),
+        (mean_absolute("fc", border=3), np.abs(fc).mean(1)),
         (logit_margin("fc", 7, 0.4), fc[:, 7] - 0.4 * np.log(np.exp(fc).sum(1))),
     ):
         assert np.allclose(objective(activations).numpy(), expected, atol=1e-5), objective

@@ -16,9 +16,9 @@ from torch import Tensor
 from dream import DreamRecipe, Engine, OutOfTime, load_image
 from dream.networks.network import Network, ValueAndGrad
 from dream.render import ascent
-from dream.render.dream import _image_value_and_grad
-from dream.render.objective import NormalisedBlend, Objective, absolute, energy, mean
-from dream.render.tiling import GRID_STRIDE, TILE_MARGIN, tile_spans, tiled_value_and_grad
+from dream.render.dream import make_image_evaluator
+from dream.render.objective import NormalisedBlend, Objective, energy, mean, mean_absolute
+from dream.render.tiling import GRID_STRIDE, TILE_MARGIN, make_tiled_evaluator, tile_spans
 from dream.render.transform import random_shift, roll
 from tests.conftest import EXAMPLES
 from tests.support.memory import measure_large_dream
@@ -64,7 +64,7 @@ def test_a_gradient_of_tiles_is_nearly_that_of_the_whole(network: Network, coffe
     value_and_grad = network.value_and_grad(energy("inception4c"))
     generator = torch.Generator().manual_seed(0)
     _, whole = value_and_grad(coffee)
-    _, pieces = tiled_value_and_grad(lambda edges: value_and_grad, 160, no_jitter, generator)(
+    _, pieces = make_tiled_evaluator(lambda edges: value_and_grad, 160, no_jitter, generator)(
         coffee
     )
     assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
@@ -76,23 +76,23 @@ def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> N
     def value_and_grad(seen: Tensor) -> tuple[Tensor, Tensor]:
         return seen.sum((1, 2, 3)), 2 * seen  # A gradient that encodes its position.
 
-    shift = partial(random_shift, jitter=128, generator=torch.Generator().manual_seed(5))
+    shift = partial(random_shift, max_shift=128, generator=torch.Generator().manual_seed(5))
     for _ in range(4):
         borders = torch.Generator().manual_seed(1)
-        _, gradient = tiled_value_and_grad(lambda edges: value_and_grad, 128, shift, borders)(
+        _, gradient = make_tiled_evaluator(lambda edges: value_and_grad, 128, shift, borders)(
             picture
         )
         assert torch.equal(gradient, 2 * picture)
 
 
-@pytest.mark.parametrize("raised", [energy, absolute])
+@pytest.mark.parametrize("raised", [energy, mean_absolute])
 def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
     raised: Callable[[str, int], Objective], network: Network, coffee: Tensor
 ) -> None:
     objective = raised("inception5a", 4)
     generator = torch.Generator().manual_seed(0)
     _, whole = network.value_and_grad(objective)(coffee)
-    read = tiled_value_and_grad(
+    read = make_tiled_evaluator(
         lambda edges: network.value_and_grad(objective.for_window(edges)), 160, no_jitter, generator
     )
     _, pieces = read(coffee)
@@ -111,7 +111,7 @@ def test_a_blend_in_tiles_is_divided_by_what_it_is_worth_in_all_of_the_picture(
     blend = NormalisedBlend(((0.5, energy("inception3b")), (0.5, mean("conv2"))))
     borders = torch.Generator().manual_seed(0)
     whole, pieces = (
-        _image_value_and_grad(network, blend, tile, no_jitter, borders, math.inf, False)(picture)[
+        make_image_evaluator(network, blend, tile, no_jitter, borders, math.inf, False)(picture)[
             1
         ].flatten(1)
         for tile in (0, 160)
@@ -130,10 +130,10 @@ def test_silent_channels_are_awakened_by_steps_however_many_tiles_there_are(
     ways: list[bool] = []
     plain = Network.value_and_grad
 
-    def watched(self: Network, objective: Any, *, redirected: bool = False) -> ValueAndGrad:
+    def watched(self: Network, objective: Any, *, redirect_relus: bool = False) -> ValueAndGrad:
         def evaluate(picture: Tensor) -> tuple[Tensor, Tensor]:
-            ways.append(redirected)
-            return plain(self, objective, redirected=redirected)(picture)
+            ways.append(redirect_relus)
+            return plain(self, objective, redirect_relus=redirect_relus)(picture)
 
         return evaluate
 
@@ -158,7 +158,7 @@ def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
 
     until = time.monotonic() + 0.12
     with pytest.raises(OutOfTime, match="exceeds the time limit; fewer steps"):
-        tiled_value_and_grad(
+        make_tiled_evaluator(
             lambda edges: value_and_grad, 128, no_jitter, torch.Generator(), until
         )(picture)
     assert len(looked) <= 3
@@ -167,7 +167,7 @@ def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
 def test_tiles_look_at_the_rolled_picture(network: Network, coffee: Tensor) -> None:
     value_and_grad = network.value_and_grad(energy("inception4c"))
     _, rolled = value_and_grad(roll(coffee, (13, -7)))
-    moved = tiled_value_and_grad(
+    moved = make_tiled_evaluator(
         lambda edges: value_and_grad, 160, lambda _: (13, -7), torch.Generator()
     )
     _, pieces = moved(coffee)

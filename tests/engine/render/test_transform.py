@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dream.render import transform
 from dream.render.transform import (
-    affine,
+    apply_affine,
     blur,
     normalise_pyramid,
     random_affine,
@@ -71,7 +71,7 @@ def brightest_pixel(picture: torch.Tensor) -> tuple[int, int]:
 
 
 def test_affine_without_change_gives_the_same_picture(noise: torch.Tensor) -> None:
-    same = affine(noise, angle=0, zoom=1, shift=(0, 0))
+    same = apply_affine(noise, angle=0, zoom=1, shift=(0, 0))
     assert (same - noise).abs().max() < 1e-5
 
 
@@ -91,16 +91,16 @@ def test_affine_moves_a_known_pixel_where_it_should(
 ) -> None:
     # 61 x 81: the centre is (30, 40), and the dot is ten pixels above it.
     still: dict[str, Any] = {"angle": 0.0, "zoom": 1.0, "shift": (0.0, 0.0)}
-    moved = affine(dot_image(61, 81, 20, 40), **(still | how))
+    moved = apply_affine(dot_image(61, 81, 20, 40), **(still | how))
     if how.get("zoom") == 0.5:
         # When shrunk, a single pixel may fall between samples; a blob's centre shows its place.
-        moved = affine(blur(dot_image(61, 81, 20, 40), 2.0), angle=0, zoom=0.5, shift=(0, 0))
+        moved = apply_affine(blur(dot_image(61, 81, 20, 40), 2.0), angle=0, zoom=0.5, shift=(0, 0))
     assert brightest_pixel(moved) == place
 
 
 def test_affine_equals_a_numpy_bilinear_reading(noise: torch.Tensor) -> None:
     angle, zoom, (down, right) = 0.13, 1.07, (2.5, -3.25)
-    ours = affine(noise, angle=angle, zoom=zoom, shift=(down, right))[0, 0].numpy()
+    ours = apply_affine(noise, angle=angle, zoom=zoom, shift=(down, right))[0, 0].numpy()
     picture = noise[0, 0].numpy()
     height, width = picture.shape
     middle = ((height - 1) / 2, (width - 1) / 2)
@@ -121,7 +121,7 @@ def test_affine_equals_a_numpy_bilinear_reading(noise: torch.Tensor) -> None:
 
 def test_affine_mirrors_the_edges() -> None:
     picture = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 3, 4, 8)
-    moved = affine(picture, angle=0, zoom=1, shift=(0, 3))
+    moved = apply_affine(picture, angle=0, zoom=1, shift=(0, 3))
     assert torch.allclose(moved[0, 0, 0], torch.tensor([2.0, 1, 0, 0, 1, 2, 3, 4]), atol=1e-4)
 
 
@@ -205,5 +205,7 @@ def test_where_mirrored_edges_are_missing_the_sampling_runs_on_the_cpu(
     monkeypatch.setattr(F, "grid_sample", noted)
     monkeypatch.setattr(transform, "NO_REFLECTION_DEVICES", ("cuda",))
     with FakeTensorMode():  # Meta tensors have the shapes and devices of a GPU without one.
-        view = affine(torch.empty(1, 3, 8, 9, device="cuda"), angle=0.1, zoom=1.1, shift=(1, 2))
+        view = apply_affine(
+            torch.empty(1, 3, 8, 9, device="cuda"), angle=0.1, zoom=1.1, shift=(1, 2)
+        )
     assert seen == [("cpu", "cpu")] and view.device.type == "cuda"

@@ -19,7 +19,7 @@ from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import VideoWriter
 from dream.render.job_loop import to_batch
 from dream.render.objective import NormalisedBlend, energy
-from dream.render.transform import affine, blur
+from dream.render.transform import apply_affine, blur
 from dream.render.video_job import render_video, zoom_video_job
 from dream.render.zoom import ImageStats
 from dream.tensors import luminance, size_of
@@ -42,7 +42,7 @@ def measure_zoom(before: Tensor, after: Tensor, angle: float = 0.0) -> float:
     before, after, fits = luminance(before), luminance(after), {}
     for step in range(100, 400):
         zoom = 1.01 ** (step - 100)
-        moved = affine(before, angle=angle, zoom=zoom, shift=(0, 0))
+        moved = apply_affine(before, angle=angle, zoom=zoom, shift=(0, 0))
         height, width = size_of(after)
         inner = (..., slice(height // 6, -height // 6), slice(width // 6, -width // 6))
         fits[zoom] = correlation(moved[inner], after[inner], torch.zeros(1))
@@ -67,7 +67,7 @@ def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tens
         height, width = size_of(first)
         moved = first
         for _ in range(10):
-            moved = affine(
+            moved = apply_affine(
                 moved,
                 angle=torch.pi * degrees / 1800,
                 zoom=1,
@@ -88,7 +88,7 @@ def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tens
 def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> None:
     recipe = ZoomRecipe(seconds=12.5, fps=24, max_side=48, iterations=1)
     looks = [
-        ImageStats.of(each)
+        ImageStats.measure(each)
         for each in zoom_frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
     ]
     assert len(looks) == 300
