@@ -104,7 +104,7 @@ def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itsel
             for _ in range(3):
                 source, colour = next_dream(one, source)
                 assert colour[0] > colour[2] + 40
-            assert re.search(r"[\d.]+ frames? a second", said(one))
+            assert re.search(r"[\d.]+ frames? per second", said(one))
             one.click("#keep")
             expect(one.locator("#live-film video")).to_be_visible()
             film = one.locator("#live-film video").get_attribute("src") or ""

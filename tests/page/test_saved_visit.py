@@ -136,7 +136,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
     page.evaluate("Object.keys(localStorage).forEach(key => localStorage[key] = 'x:y')")
     page.goto(address)
     expect(number(page, "Intensity")).to_have_value("5")
-    expect(status(page)).to_have_text("Drag the line, or dream a photo of yours.")
+    expect(status(page)).to_have_text("Drag the divider to compare, or upload your own photo.")
 
 
 # A server that keeps one session at a time.

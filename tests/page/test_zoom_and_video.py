@@ -116,7 +116,7 @@ def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> N
     expect(page.locator("#status [role=status]")).to_contain_text("Dreamed in")
     page.click("#came-about")
     expect(page.locator("#status [role=status]")).to_contain_text(
-        "The dream as it forms, 95 frames"
+        "The dream as it forms: 95 frames"
     )
     wait_for_playback(page, "#making-film", 96)
     page.get_by_label("As a looping GIF").check()

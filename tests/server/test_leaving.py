@@ -55,7 +55,7 @@ def test_who_leaves_while_a_zip_is_packed_leaves_no_half_of_one(tmp_path: Path) 
         run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "files")) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
-        packed = page_events(address)[0]["packed"]
+        packed = page_events(address)[0]["zip_dreams"]
         name = upload_name(upload(api, EXAMPLE_DREAM))
         visit = {"shown": [name] * 3, "recipe": "", "dreams": [[name] * 3] * 12}
         assert send_event(api, packed, visit).status_code == 200

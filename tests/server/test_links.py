@@ -200,7 +200,7 @@ def test_what_is_no_address_is_refused_in_a_line(link: str, api: httpx.Client) -
     for file in ({"path": link}, {"path": None, "url": link}):
         for route, sent in (
             ("call/v2/deep_dream", {"image": file}),
-            ("run/choose_2", {"data": [file, "x"]}),
+            ("run/choose_1", {"data": [file, "x"]}),
         ):
             answer = api.post(f"/{route}", json=sent)
             assert answer.status_code == 422, answer.text

@@ -36,7 +36,7 @@ request_bodies.MAX_BODY_SECONDS, request_bodies.MAX_TOTAL_BYTES = {SECONDS}, {TO
 app.main()
 """
 ROUTES = [
-    *("run/choose_2", "api/choose_2", "call/deep_dream", "call/v2/deep_dream", "queue/join"),
+    *("run/choose_1", "api/choose_1", "call/deep_dream", "call/v2/deep_dream", "queue/join"),
     *("stream/none", "stream/none/close", "cancel", "reset"),
 ]
 

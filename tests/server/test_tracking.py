@@ -118,8 +118,11 @@ def test_a_database_is_enough_and_what_is_none_says_what_to_give(
         printed = [each for each in capsys.readouterr().err.splitlines() if "INFO" not in each]
         if expected:
             (line,) = printed
-            assert f"no record at {given[-1].removeprefix('--mlflow=')}: give a server" in line
-            assert "or a database, as sqlite:///dreams.db" in line and line.endswith(")")
+            assert (
+                f"MLflow cannot write to {given[-1].removeprefix('--mlflow=')}: give a server"
+                in line
+            )
+            assert "or a database, such as sqlite:///dreams.db" in line and line.endswith(")")
     assert (tmp_path / f"{has_sql}.db").exists() == (tmp_path / "out.png").exists() == has_sql
 
 

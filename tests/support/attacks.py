@@ -21,7 +21,7 @@ from tests.support.api import JSON, find_listener
 from tests.support.memory import peak_mb, reset_peak, resident_mb
 
 # An event of the page that is not queued and refuses the bombs' values.
-UNQUEUED_EVENT = "/gradio_api/run/choose_2"
+UNQUEUED_EVENT = "/gradio_api/run/choose_1"
 
 
 @dataclass
