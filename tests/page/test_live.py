@@ -125,7 +125,7 @@ def test_the_camera_dreams_one_visitor_comes_after_the_other_and_a_wall_by_itsel
         other.keyboard.press("Escape")
         other.get_by_role("tab", name="Live").click()
         expect(other.locator("#camera [title='start recording']")).to_be_visible()
-        expect(other.locator("#live-status")).to_contain_text("press Record to wake it")
+        expect(other.locator("#live-status")).to_contain_text("Press Record to start it")
         check_wall_view(other, address)
         stack.__exit__(None, None, None)
 
