@@ -22,12 +22,12 @@ FINAL_HOLD_SECONDS, LOOP_HOLD_SECONDS = 1, Fraction(1, 2)
 SECONDS_KNOB = Knob(
     "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
 )
-FPS_KNOB = Knob("Frames a second.", 1, 60, default=24.0, value_type=float)
+FPS_KNOB = Knob("Frames per second.", 1, 60, default=24.0, value_type=float)
 
 
 @dataclass(frozen=True)
 class MakingOf:
-    """The options of a making-of: `seconds` to form, frames a second, and whether it is a loop.
+    """The options of a making-of: `seconds` to form, frames per second, and whether it is a loop.
 
     Raises:
         RecipeError: if a number is out of bounds.
@@ -43,7 +43,7 @@ class MakingOf:
 
     @property
     def frame_rate(self) -> Fraction:
-        """Frames a second."""
+        """Frames per second."""
         return exact_frame_rate(self.fps)
 
     @property

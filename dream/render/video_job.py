@@ -44,7 +44,7 @@ class VideoJob:
 
     @property
     def frame_rate(self) -> Fraction:
-        """Mean number of frames a second."""
+        """Mean number of frames per second."""
         return (self.frame_count / self.times[-1]).limit_denominator(1001)
 
     @property
