@@ -136,7 +136,7 @@ def test_curl_prints_why_a_call_is_refused_and_the_log_stays_short(
     refused = snippet.replace('{"path": "\'"$IMAGE"\'"}', '{"url": "http://127.0.0.1:9/cat.jpg"}')
     assert refused != snippet
     done = subprocess.run(["bash", "-c", refused], capture_output=True, text=True, timeout=60)
-    assert "cannot be fetched" in done.stdout and done.stdout.count("\n") <= 2, done.stdout
+    assert "cannot be downloaded" in done.stdout and done.stdout.count("\n") <= 2, done.stdout
     answer = httpx.get(f"{address}/gradio_api/call/deep_dream/__type__")
     assert answer.status_code == 404 and "there is no such call" in answer.text
     assert "Traceback" not in app_log.read_text()[before:]

@@ -168,7 +168,7 @@ def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
     *before, last = limited_runner.render([recipe], cat)
     assert 0 < last.step < last.total == 100 and not last.finished
     assert not any(frame.ended for frame in before)
-    said = rf"time was up after {last.step} of 100 steps, .* so far; fewer steps or a smaller"
+    said = rf"time was up after {last.step} of 100 steps; .* so far; fewer steps or a smaller"
     assert re.match(said, last.ended)
     # It has the full size, and equals a dream of that many steps.
     *_, expected = limited_runner.engine.dream(cat, recipe.with_changes(iterations=last.step))
