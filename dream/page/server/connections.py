@@ -198,7 +198,7 @@ def raise_open_files() -> int:
 def limit_connections() -> None:
     """Make uvicorn use `Connection` and its limits, because Gradio passes it no settings."""
     files = raise_open_files()
-    # A backlog of connections is accepted before the app sees one; the last quarter is for files.
-    options: dict[str, Any] = {"ws": "none", "backlog": min(512, files // 4)}
-    options["http"] = partial(Connection, Connections(min(MAX_CONNECTIONS, files // 2)))
+    # asyncio may accept three whole backlogs before it closes what was cut; the rest is for files.
+    options: dict[str, Any] = {"ws": "none", "backlog": min(512, files // 8)}
+    options["http"] = partial(Connection, Connections(min(MAX_CONNECTIONS, files // 4)))
     uvicorn.Config = partial(uvicorn.Config, **options)  # type: ignore
