@@ -19,8 +19,7 @@ from dream.errors import (
     WeightsUnavailable,
 )
 from dream.files.embedded_images import embed_guide, embed_mask
-from dream.files.image import load_image, save_image
-from dream.files.metadata import read_recipe
+from dream.files.image import load_image, read_recipe, save_image
 from dream.recipe import (
     ChannelRecipe,
     ClassRecipe,

@@ -14,8 +14,7 @@ from typing import Any, NoReturn
 from dream.engine import Engine
 from dream.errors import PictureError, RecipeError, to_printable_line
 from dream.files.embedded_images import embed_files
-from dream.files.image import check_output_path
-from dream.files.metadata import read_recipe
+from dream.files.image import check_output_path, read_recipe
 from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.base import AnyRecipe
 from dream.recipe.knob import Knob, knobs

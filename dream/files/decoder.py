@@ -2,8 +2,8 @@
 
 `DREAM_DECODER` selects `here`, the default of the command line and Python, or `process`, which the
 app uses on Linux. Decoder processes are reused. If one dies, takes too long or sends an invalid
-answer, only its file fails, and another process replaces it. Answers are never unpickled: numbers
-and text are JSON of limited length, pixels are bytes of a size known in advance.
+answer, only its file fails, and another process replaces it. Answers are untrusted and never
+unpickled: numbers and text are JSON of limited length, pixels are bytes of a size known in advance.
 """
 
 from __future__ import annotations
@@ -17,29 +17,19 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from dream.errors import DreamError, PictureError, first_line
-from dream.files.decoder_process import (
-    END,
-    ERROR,
-    HEADER,
-    JSON_VALUE,
-    LENGTH,
-    NEXT,
-    PIXELS,
-    READERS,
-)
-from dream.files.decoder_protocol import AnswerError, convert_invalid_answers
+from dream.files.decoder_process import END, ERROR, HEADER, JSON_VALUE, NEXT, PIXELS, READERS
 from dream.files.limited_reader import (
     MAX_FILE_BYTES,
     Answers,
@@ -49,8 +39,10 @@ from dream.files.limited_reader import (
     open_seekable,
     too_much_memory_error,
 )
+from dream.tensors import Size
 
 LOGGER = logging.getLogger(__name__)
+Value = TypeVar("Value")
 
 # Memory that decoding an image or a video (with threads) may use in addition to the program.
 IMAGE_MEMORY_BYTES, VIDEO_MEMORY_BYTES = 10**9, 2 * 10**9
@@ -77,6 +69,14 @@ START_CODE = (
 # The environment may contain secrets, so the decoder inherits only these.
 INHERITED_VARIABLES = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH")
 THREAD_VARIABLES = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+class AnswerError(Exception):
+    """A decoder ended, took too long or sent an invalid answer; the text is for the log."""
+
+    def __init__(self, text: str, is_timeout: bool = False) -> None:
+        super().__init__(text)
+        self.is_timeout = is_timeout
 
 
 @contextmanager
@@ -116,6 +116,36 @@ def read_in_decoder(reader: str, path: PathOrFile, **options: Any) -> Iterator[I
         raise PictureError(f"{text}; save it as {kind} and try again") from error
 
 
+def next_answer(answers: Iterator[Any], convert: Callable[[Any], Value]) -> Value:
+    """Return the next answer of `read_in_decoder`, converted.
+
+    Raises:
+        AnswerError: if there is no next answer, or `convert` fails on it.
+    """
+    for answer in answers:
+        with _convert_answer_errors():
+            return convert(answer)
+    raise AnswerError("ended its answers early")
+
+
+def to_pixels(answer: Any, shape: tuple[int, ...]) -> Any:
+    """Return an array of 8-bit RGB, reshaped.
+
+    Raises:
+        TypeError, ValueError: if the answer is not an array, or has another size.
+    """
+    if not isinstance(answer, np.ndarray):
+        raise TypeError("pixels are an array")
+    return answer.reshape(shape)
+
+
+def to_rgb_image(answer: Any, size: Size) -> Image.Image:
+    """Return an answer as an image of `size` (height, width). Raises as `to_pixels`."""
+    if isinstance(answer, Image.Image):
+        return answer
+    return Image.fromarray(to_pixels(answer, (*size, 3)))
+
+
 @contextmanager
 def hold_lock(lock: threading.Lock | threading.BoundedSemaphore, name: str) -> Iterator[None]:
     """Hold a lock while the file `name` is read.
@@ -146,15 +176,11 @@ def uses_decoder_process() -> bool:
 def start_decoder() -> None:
     """Start a decoder process, if they are used, but do not wait for it; reading reports errors."""
     if uses_decoder_process():
-        with suppress(OSError):
-            _decoder_pool(os.getpid()).warm_up()
+        _decoder_pool(os.getpid()).warm_up()
 
 
 class Decoder:
-    """A decoder process.
-
-    `is_free` is true while it waits for a file, `has_started` once it has answered.
-    """
+    """A decoder process; `is_free` while it waits for a file, `has_started` once it answered."""
 
     def __init__(self) -> None:
         self.connection, child_end = socket.socketpair()
@@ -199,9 +225,10 @@ class Decoder:
             if not protections:
                 _warn_unprotected()
             self.has_started = True
-        with _file_with_descriptor(file, path) as sent, _convert_connection_errors():
+        with _file_with_descriptor(file, path) as sent, _convert_answer_errors():
             self.connection.settimeout(MAX_ANSWER_SECONDS)
-            socket.send_fds(self.connection, [LENGTH.pack(len(content))], [sent.fileno()])
+            header = HEADER.pack(JSON_VALUE, len(content))
+            socket.send_fds(self.connection, [header], [sent.fileno()])
             self.connection.sendall(content)
         while True:
             kind, answer = self._receive_answer(reader)
@@ -212,13 +239,13 @@ class Decoder:
                 return
             yield answer
             if kind == JSON_VALUE:
-                with _convert_connection_errors():
+                with _convert_answer_errors():
                     self.connection.sendall(NEXT)
 
     def _receive_answer(self, reader: str) -> tuple[bytes, Any]:
         """Return the kind of the next answer, and its pixels, value or text."""
         deadline = time.monotonic() + MAX_ANSWER_SECONDS
-        with _convert_connection_errors(), convert_invalid_answers():
+        with _convert_answer_errors():
             kind, length = HEADER.unpack(self._receive(HEADER.size, deadline))
             is_long = kind == JSON_VALUE and reader in LONG_JSON_READERS
             if length > (MAX_LONG_JSON_BYTES if is_long else MAX_ANSWER_BYTES[kind]):
@@ -295,13 +322,13 @@ class DecoderPool:
                 else:
                     decoder.close()
                     if decoder.has_started:  # Otherwise another one would fail to start, too.
-                        with suppress(OSError):
-                            self.warm_up()
+                        self.warm_up()
 
     def warm_up(self) -> None:
-        """Start a decoder if none is free."""
+        """Start a decoder if none is free, and if that is possible."""
         if not self._free_decoders:
-            self._free_decoders.append(Decoder())
+            with suppress(OSError):
+                self._free_decoders.append(Decoder())
 
     def _take_free_decoder(self) -> Decoder:
         """Return a free decoder, or a new one."""
@@ -335,8 +362,8 @@ def _warn_unprotected() -> None:
 
 
 @contextmanager
-def _convert_connection_errors() -> Iterator[None]:
-    """Raise an `AnswerError` if the decoder ends or does not answer."""
+def _convert_answer_errors() -> Iterator[None]:
+    """Raise an `AnswerError` if the decoder ends, does not answer, or its answer is invalid."""
     try:
         yield
     except TimeoutError as error:
@@ -344,6 +371,8 @@ def _convert_connection_errors() -> Iterator[None]:
         raise AnswerError(text, is_timeout=True) from error
     except (EOFError, OSError) as error:
         raise AnswerError("ended early") from error
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise AnswerError(f"sent an invalid answer ({type(error).__name__})") from error
 
 
 @contextmanager
@@ -356,7 +385,7 @@ def _file_with_descriptor(file: BinaryIO, path: PathOrFile) -> Iterator[BinaryIO
     if isinstance(path, str | os.PathLike):
         yield file
         return
-    with _memory_file() as copy:
+    with os.fdopen(os.memfd_create("picture"), "w+b") as copy:
         with convert_read_errors(display_name(path), OSError, ValueError):
             if (size := file.seek(0, os.SEEK_END)) > MAX_FILE_BYTES:
                 copy.truncate(size)  # The reader refuses the file by its size alone.
@@ -365,11 +394,3 @@ def _file_with_descriptor(file: BinaryIO, path: PathOrFile) -> Iterator[BinaryIO
                 shutil.copyfileobj(file, copy)
             copy.flush()
         yield copy
-
-
-def _memory_file() -> BinaryIO:
-    """Return an empty file in memory, or on disk if memory files are not supported."""
-    try:
-        return open(os.memfd_create("picture"), "w+b")
-    except (AttributeError, OSError):
-        return cast(BinaryIO, tempfile.TemporaryFile())

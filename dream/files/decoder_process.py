@@ -21,6 +21,9 @@ from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any, BinaryIO
 
+with suppress(ImportError):  # Windows has none, and does not use this process.
+    import resource
+
 import numpy as np
 from PIL import Image
 
@@ -37,12 +40,12 @@ READERS: dict[str, Callable[..., Answers]] = {
     "thumbnail": read_thumbnail,
     "video": read_video,
 }
-# A request is a LENGTH, sent with the file's descriptor, and that many bytes of JSON. An answer is
-# a HEADER (kind and length) and its content: JSON for JSON_VALUE, 8-bit RGB for PIXELS, a message
-# for ERROR, nothing for END. After a JSON_VALUE the process waits until the parent sends NEXT;
+# Requests and answers are a HEADER (kind and length) and a content: JSON for JSON_VALUE, 8-bit RGB
+# for PIXELS, a message for ERROR, nothing for END. A request is a JSON_VALUE, whose HEADER is sent
+# with the file's descriptor. After a JSON_VALUE the process waits until the parent sends NEXT;
 # PIXELS are sent without waiting. Before the first request the process sends its protections as a
 # JSON_VALUE, for which the parent sends no NEXT.
-LENGTH, HEADER = struct.Struct(">I"), struct.Struct(">cI")
+HEADER = struct.Struct(">cI")
 JSON_VALUE, PIXELS, ERROR, END, NEXT = b"n", b"p", b"w", b"e", b"+"
 
 # From <linux/landlock.h>: file rights by ABI version; TCP rights, from version 4 on; and scopes
@@ -99,10 +102,10 @@ def main() -> None:
     os.dup2(null_device, 2)  # libtiff and ffmpeg print text from untrusted files.
     with socket.socket(fileno=0) as connection:
         _send(connection, JSON_VALUE, json.dumps(protections).encode())
-        while length_bytes := (received := socket.recv_fds(connection, LENGTH.size, 1))[0]:
+        while header := (received := socket.recv_fds(connection, HEADER.size, 1))[0]:
             with open(received[1][0], "rb") as file:
                 file.seek(0)
-                (length,) = LENGTH.unpack(length_bytes)
+                _, length = HEADER.unpack(header)
                 request = json.loads(connection.recv(length, socket.MSG_WAITALL))
                 _answer_request(connection, file, base_bytes, **request)
 
@@ -122,8 +125,6 @@ def _answer_request(
     A reader may use `memory_bytes` beyond the `base_bytes` of this process before the first
     request, and `cpu_seconds` for each answer.
     """
-    import resource
-
     set_limit(resource.RLIMIT_AS, base_bytes + memory_bytes)
     limit_cpu_seconds(cpu_seconds)
     kind, text = END, ""
@@ -154,15 +155,11 @@ def _send(connection: socket.socket, kind: bytes, content: Any) -> None:
 
 def limit_cpu_seconds(seconds: int) -> None:
     """Let the kernel end this process after this many more seconds of CPU time."""
-    import resource
-
     set_limit(resource.RLIMIT_CPU, int(sum(os.times()[:2])) + seconds + 1)
 
 
 def set_limit(kind: int, value: int) -> None:
     """Set a resource limit of this process, but no higher than its hard limit."""
-    import resource
-
     hard = resource.getrlimit(kind)[1]
     resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
@@ -188,8 +185,6 @@ def confine() -> list[str]:
     Returns:
         The protections that the kernel enforces from now on: `landlock`, `seccomp`, both or none.
     """
-    import resource
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     protections = []

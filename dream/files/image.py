@@ -5,30 +5,56 @@ Images are float tensors (1, 3, H, W), RGB in [0, 1].
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from dream.errors import PictureError, first_line
-from dream.files.atomic import atomic_write
+from dream.errors import PictureError, RecipeError, first_line
 from dream.files.colour import ROWS_PER_CHUNK
-from dream.files.decoder import hold_lock, read_in_decoder
-from dream.files.decoder_protocol import next_answer, to_pixels, to_rgb_image
-from dream.files.limited_reader import PathOrFile, display_name
-from dream.files.metadata import png_metadata, provenance_xmp
+from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels, to_rgb_image
+from dream.files.limited_reader import (
+    PathOrFile,
+    display_name,
+    open_regular_file,
+    unreadable_error,
+)
 from dream.files.pixels import MAX_IMAGE_SIDE, MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXELS
-from dream.recipe.base import Recipe
+from dream.files.video_container import RECIPE_KEY, detect_demuxer
+from dream.recipe.base import AnyRecipe, Recipe
+from dream.recipe.dream import DreamRecipe
 from dream.tensors import Size, to_pil_image
 
+# A recipe may contain a guide and a mask (see `embedded_images`).
+MAX_RECIPE_BYTES = 1_000_000
+# The PNG text key of XMP.
+XMP_KEY = "XML:com.adobe.xmp"
+IPTC_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+FROM_PHOTO, FROM_NOISE = "compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia"
+XMP_TEMPLATE = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about=""
+ xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc4xmpExt:DigitalSourceType="{source}"/>
+</rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="r"?>"""
+# A killed process leaves its temporary file behind; later writes to the folder delete it.
+TEMP_NAME = re.compile(r"\.[0-9a-f]{32}\.part")
+MAX_TEMP_AGE_SECONDS = 3600
 # Decode one image at a time, to limit memory. Headers are read without the lock, because a hostile
 # one can take seconds.
 DECODE_LOCK = threading.Lock()
@@ -177,3 +203,77 @@ def check_output_path(path: str | os.PathLike[str], *endings: str) -> Path:
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise PictureError(f"{path} cannot be written: {path.parent} is not a writable folder")
     return path
+
+
+def provenance_xmp(from_photo: bool) -> str:
+    """Return XMP that says that a network made the image, from a photo or from noise.
+
+    It uses IPTC's `DigitalSourceType` (https://cv.iptc.org/newscodes/digitalsourcetype/).
+    """
+    return XMP_TEMPLATE.format(source=IPTC_TERMS + (FROM_PHOTO if from_photo else FROM_NOISE))
+
+
+def png_metadata(recipe: Recipe | None, photo: bool | None) -> PngImagePlugin.PngInfo:
+    """Return the recipe (iTXt `deepdream`) and the provenance (XMP), as `save_image` needs them."""
+    info = PngImagePlugin.PngInfo()
+    if recipe:
+        info.add_itxt(RECIPE_KEY, recipe.to_json())
+    if recipe or photo is not None:
+        is_from_photo = bool(photo) or isinstance(recipe, DreamRecipe)
+        info.add_itxt(XMP_KEY, provenance_xmp(is_from_photo))
+    return info
+
+
+@overload
+def read_recipe(path: str | os.PathLike[str]) -> Recipe: ...
+@overload
+def read_recipe(path: str | os.PathLike[str], kind: type[AnyRecipe]) -> AnyRecipe: ...
+def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Recipe:
+    """Return the recipe, of one kind or any, in a PNG or video made by this program, or in JSON.
+
+    Raises:
+        RecipeError: if the file is missing, has no recipe, or has one that cannot be used.
+    """
+    try:
+        with open_regular_file(path, display_name(path)) as file:
+            text = file.read(MAX_RECIPE_BYTES)
+        if text.startswith(b"\x89PNG") or detect_demuxer(text):
+            with read_in_decoder("text", path, key=RECIPE_KEY) as answers:
+                text = next_answer(answers, lambda answer: str(answer).encode())
+    except PictureError as error:
+        raise RecipeError(str(error)) from error
+    except Exception as error:
+        raise RecipeError(str(unreadable_error(display_name(path), error))) from error
+    head = text[:100].decode(json.detect_encoding(text), errors="replace")
+    if not head.lstrip("\ufeff \t\r\n").startswith("{"):
+        raise RecipeError(
+            f"{display_name(path)} has no recipe; use a PNG or video made by this program, or JSON"
+        )
+    return kind.from_json(text)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces `path` atomically on success.
+
+    Raises:
+        PictureError: if the file cannot be written.
+    """
+    _remove_stale_files(path.parent, time.time() // MAX_TEMP_AGE_SECONDS)
+    partial = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise PictureError(f"{path.name} cannot be written: {first_line(error)}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=64)  # Runs once per folder and hour, because listing a large folder is slow.
+def _remove_stale_files(folder: Path, hour: float) -> None:
+    for path in folder.glob(".*.part"):
+        with suppress(OSError):  # Another process may delete it first, or own it.
+            is_stale = time.time() - path.lstat().st_mtime > MAX_TEMP_AGE_SECONDS
+            if is_stale and TEMP_NAME.fullmatch(path.name):
+                path.unlink()

@@ -9,8 +9,7 @@ from functools import partial
 
 from PIL import Image
 
-from dream.files.decoder import read_in_decoder
-from dream.files.decoder_protocol import next_answer, to_rgb_image
+from dream.files.decoder import next_answer, read_in_decoder, to_rgb_image
 from dream.files.limited_reader import display_name
 from dream.files.video_info import VideoInfo, VideoLimits, check_limits
 from dream.tensors import Size

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dream.errors import PictureError
-from dream.files.atomic import atomic_write
-from dream.files.metadata import read_recipe
+from dream.files.image import atomic_write, read_recipe
 
 RECIPES_FILE = "recipes.jsonl"
 MAX_ZIP_BYTES = 1e9

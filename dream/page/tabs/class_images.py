@@ -10,8 +10,7 @@ import gradio as gr
 
 from dream.engine import Engine
 from dream.errors import WeightsError
-from dream.files.image import load_image
-from dream.files.metadata import read_recipe
+from dream.files.image import load_image, read_recipe
 from dream.page import status_line
 from dream.page.blocks import upload_name, upload_path
 from dream.page.image_stream import lossless_path, stream_render, wait_for_stopped_image

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from dream.engine import Engine
-from dream.files.metadata import read_recipe
+from dream.files.image import read_recipe
 from dream.page import status_line
 from dream.page.image_stream import lossless_path, stream_render, wait_for_stopped_image
 from dream.page.widgets import (

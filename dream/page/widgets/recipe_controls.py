@@ -12,7 +12,7 @@ from PIL import Image
 
 from dream.errors import DreamError
 from dream.files import embedded_images
-from dream.files.metadata import read_recipe
+from dream.files.image import read_recipe
 from dream.networks import catalogue
 from dream.page.widgets import components, layer_mixer, mask_editor
 from dream.page.widgets.layer_picker import LayerPicker, build_layer_picker, picker_updates

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from dream.errors import DreamError
-from dream.files.metadata import read_recipe
+from dream.files.image import read_recipe
 from dream.page import status_line
 from dream.page.widgets.recipe_controls import (
     UNSHARED_KNOBS,

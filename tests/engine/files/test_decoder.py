@@ -401,13 +401,6 @@ def test_what_a_decoder_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> 
         assert not path.exists() or not path.read_bytes()
 
 
-def test_a_file_without_a_descriptor_needs_no_memfd(
-    decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(os, "memfd_create")
-    assert load_image(io.BytesIO(CAT.read_bytes())).shape == (1, 3, 300, 451)
-
-
 def test_slow_pictures_keep_no_header_waiting_and_others_not_for_ever(
     decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,13 +37,15 @@ from dream.__main__ import main
 from dream.files import decoder, limited_reader
 from dream.files.image import (
     DECODE_LOCK,
+    FROM_NOISE,
+    FROM_PHOTO,
+    XMP_KEY,
     check_output_path,
     fits_within,
     image_size,
     load_thumbnail,
     save_preview,
 )
-from dream.files.metadata import FROM_NOISE, FROM_PHOTO, XMP_KEY
 from dream.recipe import Recipe
 from dream.tensors import check_image, to_pil_image, to_tensor
 from tests.conftest import EXAMPLES, ROOT, png_header
