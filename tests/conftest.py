@@ -6,9 +6,7 @@ import atexit
 import os
 import shutil
 import signal
-import struct
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,13 +85,6 @@ KNOB_VALUES: dict[str, Any] = {
     "tile": 128,
     "seamless": "all",
 }
-
-
-def png_header(width: int, height: int) -> bytes:
-    """Return a PNG of a few bytes whose header claims that size."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
 
 
 def whole_network_activation(network: Network, picture: Tensor, layer: str) -> Tensor:

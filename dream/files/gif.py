@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import uuid
+import tempfile
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dream.files.video_container import open_video, pull_frames
 from dream.tensors import Size
@@ -17,15 +17,14 @@ MIN_FRAME_TICKS = 2
 
 
 def write_gif(path: Path, parts: Mapping[Path, Fraction], recipe: str, size: Size) -> None:
-    """Join the parts of a video, given by start in seconds, as a GIF of `size` (height, width).
+    """Join the parts of a video, given in order with their starts in seconds, as a GIF of `size` (height, width).
 
     Each frame has its own palette; the recipe becomes the comment.
     """
     import av
 
-    without_comment = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with av.open(str(without_comment), "w", format="gif") as container:
+    with tempfile.TemporaryFile(dir=path.parent) as gif:
+        with av.open(gif, "w", format="gif") as container:
             stream = container.add_stream("gif", rate=100)
             stream.pix_fmt, stream.codec_context.time_base = "pal8", GIF_TIME_BASE
             stream.height, stream.width = size
@@ -34,9 +33,8 @@ def write_gif(path: Path, parts: Mapping[Path, Fraction], recipe: str, size: Siz
                     packet.duration = frame.duration
                     container.mux(packet)
             container.mux(stream.encode(None))
-        _insert_comment(without_comment, path, recipe.encode())
-    finally:
-        without_comment.unlink(missing_ok=True)
+        gif.seek(0)
+        _copy_with_comment(gif, path, recipe.encode())
 
 
 def _gif_frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
@@ -45,7 +43,7 @@ def _gif_frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
     Frames are at least two ticks apart, because browsers slow down faster GIFs.
     """
     last = -MIN_FRAME_TICKS
-    for path, start in sorted(parts.items(), key=lambda part: part[1]):
+    for path, start in parts.items():
         with open_video(path) as container:
             for frame in container.decode(container.streams.video[0]):
                 base = frame.time_base
@@ -84,15 +82,15 @@ def _quantise_colours(frames: Iterator[Any]) -> Iterator[Any]:
         yield from pull_frames(graph)
 
 
-def _insert_comment(gif: Path, path: Path, text: bytes) -> None:
+def _copy_with_comment(gif: BinaryIO, path: Path, text: bytes) -> None:
     """Copy a GIF with a comment after its header and palette; ffmpeg writes no comments."""
     blocks = (text[start : start + 255] for start in range(0, len(text), 255))
-    with open(gif, "rb") as source, open(path, "wb") as target:
-        header = source.read(13)
+    with open(path, "wb") as target:
+        header = gif.read(13)
         palette_bytes = 3 << (header[10] % 8 + 1) if header[10] & 0x80 else 0
-        target.write(header + source.read(palette_bytes))
+        target.write(header + gif.read(palette_bytes))
         if text:
             target.write(b"\x21\xfe")
             target.writelines(bytes([len(block)]) + block for block in blocks)
             target.write(b"\0")
-        shutil.copyfileobj(source, target)
+        shutil.copyfileobj(gif, target)

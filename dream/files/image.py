@@ -25,12 +25,7 @@ from torch import Tensor
 from dream.errors import PictureError, RecipeError, first_line
 from dream.files.colour import ROWS_PER_CHUNK
 from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels, to_rgb_image
-from dream.files.limited_reader import (
-    PathOrFile,
-    display_name,
-    open_regular_file,
-    unreadable_error,
-)
+from dream.files.limited_reader import PathOrFile, display_name, open_regular_file, unreadable_error
 from dream.files.pixels import MAX_IMAGE_SIDE, MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXELS
 from dream.files.video_container import RECIPE_KEY, detect_demuxer
 from dream.recipe.base import AnyRecipe, Recipe

@@ -14,14 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from PIL import TiffImagePlugin
-from PIL.TiffImagePlugin import (
-    IMAGELENGTH,
-    IMAGEWIDTH,
-    STRIPBYTECOUNTS,
-    TILEBYTECOUNTS,
-    TILELENGTH,
-    TILEWIDTH,
-)
 
 from dream.errors import PictureError, first_line
 
@@ -231,12 +223,14 @@ def check_tiff_tiles(tiff: TiffImagePlugin.TiffImageFile, pixels: float) -> None
             twice as many, or tiles or strips share bytes.
     """
     tags = tiff.tag_v2
-    sides = (tags[IMAGEWIDTH], tags[IMAGELENGTH])
-    tile = (tags.get(TILEWIDTH, sides[0]), tags.get(TILELENGTH, sides[1]))
+    sides = (tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH])
+    tile_tags = (TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH)
+    tile = [tags.get(tag, side) for tag, side in zip(tile_tags, sides, strict=True)]
     total = math.prod(-(-side // step) * step for side, step in zip(sides, tile, strict=True))
     if max(math.prod(tile), total / 2) > pixels:
         raise ValueError(f"its tiles of {tile[0]} x {tile[1]} pixels are too large")
     assert tiff.fp
-    declared_bytes = sum(sum(tags.get(tag, ())) for tag in (STRIPBYTECOUNTS, TILEBYTECOUNTS))
+    count_tags = (TiffImagePlugin.STRIPBYTECOUNTS, TiffImagePlugin.TILEBYTECOUNTS)
+    declared_bytes = sum(sum(tags.get(tag, ())) for tag in count_tags)
     if declared_bytes > 2 * tiff.fp.seek(0, os.SEEK_END):
         raise ValueError("its tiles or strips share their bytes")

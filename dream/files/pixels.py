@@ -14,14 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import (
-    Image,
-    ImageFile,
-    ImageOps,
-    JpegImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-)
+from PIL import Image, ImageFile, ImageOps, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 
 from dream.errors import PictureError

@@ -25,13 +25,7 @@ from dream.files.limited_reader import (
     limit_reading,
     open_seekable,
 )
-from dream.files.video_info import (
-    VideoInfo,
-    VideoLimits,
-    check_duration,
-    check_frame_count,
-    check_side,
-)
+from dream.files.video_info import VideoInfo, VideoLimits
 
 RECIPE_KEY = "deepdream"
 # ffmpeg's demuxers by signature: no others are tried, and none that opens other files.
@@ -77,9 +71,9 @@ def _inspect_video(file: BinaryIO, name: str, limits: VideoLimits) -> VideoInfo:
     """Return the properties of a video, without its path; decode only the first frame."""
     with open_video(file, name) as container:
         stream = _video_stream(container, name)
-        check_side(max(stream.width, stream.height), limits, name)
         seconds = float((stream.duration or 0) * (stream.time_base or 0))
-        check_duration(max(seconds, (container.duration or 0) / 1e6), limits, name)
+        seconds = max(seconds, (container.duration or 0) / 1e6)
+        limits.check(name, side=max(stream.width, stream.height), seconds=seconds)
         times, first_time = _frame_times(container, stream, limits, name)
         base = Fraction(stream.time_base)
     with open_video(file, name) as container:
@@ -93,12 +87,11 @@ def _inspect_video(file: BinaryIO, name: str, limits: VideoLimits) -> VideoInfo:
             times = tuple(time - offset for time in times if time >= offset)
         if len(times) == 2:
             raise PictureError(f"{name} has one frame; use it as an image, not as a video")
-        check_side(max(frame.width, frame.height), limits, name)
-        check_duration(float(times[-1]), limits, name)
+        limits.check(name, side=max(frame.width, frame.height))
+        # Pixels become square; the caller checks the size that this gives.
         height, width = frame.height, frame.width
         if ratio := stream.sample_aspect_ratio:
             width = max(1, round(width * ratio))
-        check_side(width, limits, name)
         is_turned = matrix in TRANSPOSE_BY_MATRIX and not matrix[0]
         size = (width, height) if is_turned else (height, width)
         upright, has_audio = TRANSPOSE_BY_MATRIX.get(matrix), bool(find_audio_stream(container))
@@ -133,7 +126,7 @@ def _frame_times(
     times = [(point - points[0]) * base for point in (*points, points[-1] + duration)]
     if len(points) > times[-1] * limits.max_frame_rate > 0:
         times = [*_thin_times(times[:-1], 1 / Fraction(limits.max_frame_rate)), times[-1]]
-    check_frame_count(len(times) - 1, limits, name)
+    limits.check(name, frames=len(times) - 1)
     return tuple(times), points[0] * base
 
 
@@ -156,40 +149,38 @@ def read_frames(
     """
     info = VideoInfo.from_dict(name, video)
     index_by_time: dict[Any, int] = {time: index for index, time in enumerate(info.times[:-1])}
-    due, image, previous, skipped = first, None, None, 0
-
-    def to_upright(frame: Any) -> Image.Image:
-        check_side(max(frame.width, frame.height), VideoLimits(), name)
-        image = _convert_to_rgb(frame)
-        if info.transposition is not None:
-            image = image.transpose(info.transposition)
-        image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-        return to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
-
+    due, image, previous = first, None, None
     with open_video(file, name) as container:
-        for frame in _decode_frames(container, _video_stream(container, name)):
+        frames = _decode_frames(container, _video_stream(container, name))
+        for count, frame in enumerate(frames, 1):
             time = None if frame.pts is None else frame.pts * frame.time_base - info.start
             index = index_by_time.get(time, -1)
             if index < due:
                 previous = frame if index >= 0 else previous
-                skipped += 1
-                if skipped % HEARTBEAT_FRAMES == 0:
+                if count % HEARTBEAT_FRAMES == 0:
                     yield None
                 continue
             if due < index and image is None:
-                image = to_upright(previous or frame)
+                image = _to_upright(previous or frame, info, size)
             while image and due < index:  # Repeat the last frame in place of unreadable ones.
                 yield image
                 due += 1
-            image = to_upright(frame)
+            image = _to_upright(frame, info, size)
             yield image
             due = index + 1
             if due == info.frame_count:
                 return
-    if due < info.frame_count:
-        raise PictureError(
-            f"{name} is damaged: it ends after {due} of its {info.frame_count} frames"
-        )
+    raise PictureError(f"{name} is damaged: it ends after {due} of its {info.frame_count} frames")
+
+
+def _to_upright(frame: Any, info: VideoInfo, size: Sequence[int]) -> Image.Image:
+    """Return a frame as upright sRGB of `size` (height, width)."""
+    VideoLimits().check(info.path, side=max(frame.width, frame.height))
+    image = _convert_to_rgb(frame)
+    if info.transposition is not None:
+        image = image.transpose(info.transposition)
+    image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    return to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
 
 
 def _decode_frames(container: Any, stream: Any) -> Iterator[Any]:

@@ -29,6 +29,18 @@ class VideoLimits:
     max_frames: int = 216_000
     max_frame_rate: float = 120
 
+    def check(self, name: str, *, side: int = 0, seconds: float = 0, frames: int = 0) -> None:
+        """Raise a `PictureError` if a video exceeds a limit."""
+        if side > self.max_side:
+            problem = f"a side of {side} pixels; the limit is {self.max_side}. Shrink"
+            raise PictureError(f"{name} has {problem} it and try again.")
+        if seconds > self.max_seconds:
+            problem = f"{seconds:.10g} seconds; the limit is {self.max_seconds:g}. Cut"
+            raise PictureError(f"{name} lasts {problem} it and try again.")
+        if frames > self.max_frames:
+            problem = f"{frames} frames; the limit is {self.max_frames}. Cut"
+            raise PictureError(f"{name} has {problem} it and try again.")
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -94,32 +106,3 @@ class VideoInfo:
     def frame_rate(self) -> Fraction:
         """The mean number of frames per second."""
         return self.frame_count / self.times[-1]
-
-
-def check_limits(video: VideoInfo, limits: VideoLimits, name: str) -> None:
-    """Raise a `PictureError` if a video exceeds a limit."""
-    check_side(max(video.size), limits, name)
-    check_duration(float(video.times[-1]), limits, name)
-    check_frame_count(video.frame_count, limits, name)
-
-
-def check_side(pixels: int, limits: VideoLimits, name: str) -> None:
-    """Raise a `PictureError` if a side of a video is too long."""
-    if pixels > limits.max_side:
-        raise _limit_error(f"{name} has a side of {pixels} pixels", limits.max_side, "Shrink")
-
-
-def check_duration(seconds: float, limits: VideoLimits, name: str) -> None:
-    """Raise a `PictureError` if a video is too long."""
-    if seconds > limits.max_seconds:
-        raise _limit_error(f"{name} lasts {seconds:.10g} seconds", limits.max_seconds, "Cut")
-
-
-def check_frame_count(count: int, limits: VideoLimits, name: str) -> None:
-    """Raise a `PictureError` if a video has too many frames."""
-    if count > limits.max_frames:
-        raise _limit_error(f"{name} has {count} frames", limits.max_frames, "Cut")
-
-
-def _limit_error(text: str, limit: float, verb: str) -> PictureError:
-    return PictureError(f"{text}; the limit is {limit:g}. {verb} it and try again.")

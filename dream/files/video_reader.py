@@ -11,7 +11,7 @@ from PIL import Image
 
 from dream.files.decoder import next_answer, read_in_decoder, to_rgb_image
 from dream.files.limited_reader import display_name
-from dream.files.video_info import VideoInfo, VideoLimits, check_limits
+from dream.files.video_info import VideoInfo, VideoLimits
 from dream.tensors import Size
 
 
@@ -25,7 +25,10 @@ def read_video_info(path: str | os.PathLike[str], limits: VideoLimits | None = N
     limits = limits or VideoLimits()
     with read_in_decoder("video", path, limits=asdict(limits)) as answers:
         video = next_answer(answers, partial(VideoInfo.from_dict, str(path)))
-    check_limits(video, limits, display_name(path))
+    seconds = float(video.times[-1])
+    limits.check(
+        display_name(path), side=max(video.size), seconds=seconds, frames=video.frame_count
+    )
     return video
 
 

@@ -13,7 +13,6 @@ import json
 import os
 import shlex
 import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -24,7 +23,7 @@ from PIL import Image
 
 from dream.errors import PictureError, first_line
 from dream.files.gif import write_gif
-from dream.files.image import check_output_path, load_image
+from dream.files.image import atomic_write, check_output_path, load_image
 from dream.files.limited_reader import open_regular_file
 from dream.files.video_container import RECIPE_KEY, find_audio_stream, open_video
 from dream.files.video_info import VideoInfo
@@ -83,15 +82,16 @@ class VideoWriter:
         sources: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = check_output_path(path, *OUTPUT_FORMATS)
+        self.ending = self.path.suffix.lower()
         self.recipe, self.size = recipe, size
         self.frame_rate, self.time_base = frame_rate, time_base
         self.folder = self.path.with_name(f".{self.path.name}.parts")
-        inputs = [PARTS_VERSION, self.path.suffix.lower(), recipe.to_dict(), dict(sources or {})]
+        inputs = [PARTS_VERSION, self.ending, recipe.to_dict(), dict(sources or {})]
         self.parts_key = json.dumps(inputs)
         self.frames_done = 0
         self.last_frame: Image.Image | None = None
         self.remark = ""
-        self._starts: dict[Path, Fraction] = {}
+        self._starts: dict[Path, Fraction] = {}  # Of parts, in order.
         self._resume()
 
     def _resume(self) -> None:
@@ -143,8 +143,7 @@ class VideoWriter:
             if not self.frames_done:
                 (self.folder / "film.json").write_text(self.parts_key)
             path = self.folder / "now.mp4"
-            ending = self.path.suffix.lower()
-            part = VideoPart(path, ending, self.size, self.frame_rate, self.time_base)
+            part = VideoPart(path, self.ending, self.size, self.frame_rate, self.time_base)
             try:
                 yield part
             except BaseException:
@@ -169,35 +168,28 @@ class VideoWriter:
         Raises:
             PictureError: if the file cannot be written.
         """
-        if not audio_source or self.path.suffix.lower() not in AUDIO_CODECS:
-            return self._finish(None, with_recipe)
-        self.remark = audio_source.remark
-        try:
-            return self._finish(audio_source, with_recipe)
-        except PictureError as error:
-            if not audio_source.has_audio:
-                raise
-            has_parts = self._finish(None, with_recipe)
-            self.remark = f"its audio cannot be used, and is left out: {error}"
-            return has_parts
-
-    def _finish(self, audio_source: VideoInfo | None, with_recipe: bool) -> bool:
         if not self._starts:
             return False
-        partial = self.path.with_name(f".{uuid.uuid4().hex}.part")
-        try:
-            with convert_write_errors():
-                recipe = self.recipe.with_max_seconds(_total_seconds(self._starts))
-                recipe_text = recipe.to_json() if with_recipe else ""
-                ending = self.path.suffix.lower()
-                if ending == ".gif":
-                    write_gif(partial, self._starts, recipe_text, self.size)
-                else:
-                    _join_parts(partial, ending, self._starts, recipe_text, audio_source)
-                partial.replace(self.path)
-        finally:
-            partial.unlink(missing_ok=True)
+        if audio_source and self.ending in AUDIO_CODECS:
+            self.remark = audio_source.remark
+            if audio_source.has_audio:
+                try:
+                    self._join_parts(audio_source, with_recipe)
+                    return True
+                except PictureError as error:
+                    self.remark = f"its audio cannot be used, and is left out: {error}"
+        self._join_parts(None, with_recipe)
         return True
+
+    def _join_parts(self, audio: VideoInfo | None, with_recipe: bool) -> None:
+        """Write all parts to one file, with the audio of a video."""
+        with atomic_write(self.path) as partial, convert_write_errors():
+            recipe = self.recipe.with_max_seconds(_total_seconds(self._starts))
+            text = recipe.to_json() if with_recipe else ""
+            if self.ending == ".gif":
+                write_gif(partial, self._starts, text, self.size)
+            else:
+                _mux_parts(partial, self.ending, self._starts, text, audio)
 
     def discard_parts(self) -> None:
         """Delete all parts."""
@@ -238,11 +230,8 @@ def _describe_differences(old_key: str, new_key: str) -> str:
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's content, in hex. Raises as `open_regular_file`."""
-    digest = hashlib.sha256()
     with open_regular_file(path, os.fspath(path)) as file:
-        while content := file.read(1 << 20):
-            digest.update(content)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class VideoPart:
@@ -296,7 +285,7 @@ class VideoPart:
 
 def _video_packets(parts: Mapping[Path, Fraction], stream: Any) -> Iterator[tuple[Fraction, Any]]:
     """Yield the packets of all parts in order, each with its time in seconds."""
-    for path, start in sorted(parts.items(), key=lambda part: part[1]):
+    for path, start in parts.items():
         with open_video(path) as container:
             for packet in container.demux(container.streams.video[0]):
                 if packet.size:
@@ -307,15 +296,14 @@ def _video_packets(parts: Mapping[Path, Fraction], stream: Any) -> Iterator[tupl
                     yield time, packet
 
 
-def _join_parts(
+def _mux_parts(
     path: Path, ending: str, parts: Mapping[Path, Fraction], recipe: str, audio: VideoInfo | None
 ) -> None:
     """Write the parts, given by start in seconds, the recipe and a video's audio to one file."""
     import av
 
-    first = min(parts, key=lambda part: parts[part])
     with (
-        open_video(first) as template,
+        open_video(next(iter(parts))) as template,
         convert_write_errors(),  # Otherwise `open_video` would blame the first part.
         av.open(
             str(path), "w", format=OUTPUT_FORMATS[ending][0], options=MUXER_OPTIONS[ending]
@@ -324,7 +312,7 @@ def _join_parts(
         container.metadata[RECIPE_KEY] = recipe
         stream = container.add_stream_from_template(template.streams.video[0])
         tracks = [_video_packets(parts, stream)]
-        if audio and audio.has_audio:
+        if audio:
             tracks.append(_audio_packets(container, ending, audio, _total_seconds(parts)))
         for _, packet in heapq.merge(*tracks, key=lambda timed: timed[0]):
             container.mux(packet)
@@ -332,10 +320,10 @@ def _join_parts(
 
 def _total_seconds(parts: Mapping[Path, Fraction]) -> Fraction:
     """Return when the last part ends."""
-    last = max(parts, key=lambda part: parts[part])
-    with open_video(last) as container:
+    path, start = list(parts.items())[-1]
+    with open_video(path) as container:
         stream = container.streams.video[0]
-        return parts[last] + Fraction(stream.duration * stream.time_base)
+        return start + Fraction(stream.duration * stream.time_base)
 
 
 def _audio_packets(

@@ -110,9 +110,8 @@ def create_extractor(network: nn.Module, layers: tuple[str, ...]) -> fx.GraphMod
         raise ValueError(f"the forward pass does not use {missing[0]}")
     (output,) = graph.find_nodes(op="output")
     output.args = ({layer: tracer.outputs[layer] for layer in layers},)
-    for (
-        node
-    ) in graph.nodes:  # Otherwise fx wraps each function again, and keeps stack frames alive.
+    for node in graph.nodes:
+        # Otherwise fx wraps each function again, and keeps stack frames alive.
         node.meta.pop("is_wrapped", None)
     extractor = fx.GraphModule(network, graph)
     graph.eliminate_dead_code()

@@ -32,8 +32,21 @@ TIMM_VGG_PREFIXES = (
     ("pre_logits.fc2.", "classifier.3."),
     ("head.fc.", "classifier.6."),
 )
-VISION_MODELS_REPO = "theunnecessarythings/vision_models"
-VISION_MODELS_REVISION = "1cb71ed300bf5b1913894c0f000a0146cfb4b431"
+
+
+def _vision_models_source(
+    model: str, megabytes: float, torchvision_file: str, sha256: str = ""
+) -> Source:
+    """Return a source in a repository that has several networks."""
+    return Source(
+        repo="theunnecessarythings/vision_models",
+        file=f"{model}.safetensors",
+        revision="1cb71ed300bf5b1913894c0f000a0146cfb4b431",
+        sha256=sha256,
+        megabytes=megabytes,
+        url=TORCHVISION_URL + torchvision_file,
+    )
+
 
 CARDS = {
     card.name: card
@@ -123,13 +136,11 @@ CARDS = {
             high_layer="inception4e",
             layers=GOOGLENET_LAYERS,
             laplacian_bands=4,
-            source=Source(
-                repo=VISION_MODELS_REPO,
-                file="googlenet.safetensors",
-                revision=VISION_MODELS_REVISION,
+            source=_vision_models_source(
+                "googlenet",
+                26.6,
+                "googlenet-1378be20.pth",
                 sha256="d65208bbda6eb067746e1d3ecaa7752932accabf5083fabf8f912eecbae6484c",
-                megabytes=26.6,
-                url=TORCHVISION_URL + "googlenet-1378be20.pth",
             ),
         ),
         ModelCard(
@@ -201,13 +212,7 @@ CARDS = {
             head="classifier",
             last_weight_layer="classifier.6",
             head_side=224,
-            source=Source(
-                repo=VISION_MODELS_REPO,
-                file="alexnet.safetensors",
-                revision=VISION_MODELS_REVISION,
-                megabytes=244,
-                url=TORCHVISION_URL + "alexnet-owt-7be5be79.pth",
-            ),
+            source=_vision_models_source("alexnet", 244, "alexnet-owt-7be5be79.pth"),
         ),
         ModelCard(
             name="squeezenet1_1",
@@ -226,13 +231,7 @@ CARDS = {
             laplacian_bands=4,
             last_weight_layer="classifier.1",
             output_layer="classifier.3",
-            source=Source(
-                repo=VISION_MODELS_REPO,
-                file="squeezenet1_1.safetensors",
-                revision=VISION_MODELS_REVISION,
-                megabytes=5,
-                url=TORCHVISION_URL + "squeezenet1_1-b8a52dc0.pth",
-            ),
+            source=_vision_models_source("squeezenet1_1", 5, "squeezenet1_1-b8a52dc0.pth"),
         ),
         ModelCard(
             name="mobilenet_v2",
@@ -249,13 +248,7 @@ CARDS = {
                 Layer("features.17", "creatures", "Veins, faint"),
             ),
             last_weight_layer="classifier.1",
-            source=Source(
-                repo=VISION_MODELS_REPO,
-                file="mobilenet_v2.safetensors",
-                revision=VISION_MODELS_REVISION,
-                megabytes=14,
-                url=TORCHVISION_URL + "mobilenet_v2-b0353104.pth",
-            ),
+            source=_vision_models_source("mobilenet_v2", 14, "mobilenet_v2-b0353104.pth"),
         ),
         ModelCard(
             name="densenet121",

@@ -13,7 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Generator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,7 @@ def torchvision_cache_path(source: Source) -> Path:
 
 def download_from_hub(model: str, source: Source) -> DownloadSteps:
     """Download a file into the hub's cache, yield the progress, and return the path."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.utils.tqdm import tqdm
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     is_damaged = hub_cache_path(source) is not None  # Otherwise it would have been used.
     # The client retries for half a minute if the hub does not answer, so check that first.
@@ -75,7 +74,39 @@ def download_from_hub(model: str, source: Source) -> DownloadSteps:
     metadata = get_hf_file_metadata(url, timeout=HUB_SECONDS)
     if metadata.etag != source.sha256:
         raise WeightsError(f"{source.file} is a different file there now")
-    done, restarts, is_stopped, outcome = 0, 0, False, Future[Any]()
+    transfer = _Transfer()
+    arguments = (transfer, source, is_damaged)
+    threading.Thread(target=_run_hub_client, args=arguments, daemon=True).start()
+    try:
+        max_done, last_change, total = 0, time.monotonic(), metadata.size or 0
+        while not transfer.outcome.done():
+            yield DownloadProgress(model, "the hub", transfer.bytes_done, total)
+            wait([transfer.outcome], 0.2)
+            done = transfer.bytes_done
+            if done > max_done:
+                max_done, last_change = done, time.monotonic()
+            elif time.monotonic() - last_change > STALL_SECONDS and done < total:
+                raise WeightsError(f"nothing arrived for {STALL_SECONDS} seconds")
+    finally:
+        transfer.is_stopped = True
+    path, has_arrived = transfer.outcome.result(), transfer.bytes_done > 0
+    return verify_sha256(path, source.sha256, delete_if_wrong=has_arrived)
+
+
+@dataclass
+class _Transfer:
+    """The state of a download by the hub's client, which ends soon after `is_stopped` is set."""
+
+    bytes_done: int = 0
+    restarts: int = 0
+    is_stopped: bool = False
+    outcome: Future[Path] = field(default_factory=Future)
+
+
+def _run_hub_client(transfer: _Transfer, source: Source, force_download: bool) -> None:
+    """Download a file into the hub's cache, in a thread of its own."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.tqdm import tqdm
 
     class ProgressMeter(tqdm):
         def __init__(self, *_: Any, **options: Any) -> None:
@@ -83,41 +114,20 @@ def download_from_hub(model: str, source: Source) -> DownloadSteps:
             self.update(options.get("initial", 0))
 
         def update(self, n: float | None = 1) -> None:
-            nonlocal done, restarts
-            done += int(n or 0)
-            restarts += (n or 0) < 0
+            transfer.bytes_done += int(n or 0)
+            transfer.restarts += (n or 0) < 0
             # The client would restart without limit while each attempt receives a little more.
-            if restarts > MAX_RESTARTS:
+            if transfer.restarts > MAX_RESTARTS:
                 raise WeightsError("the transfer was interrupted several times")
-            if is_stopped:
+            if transfer.is_stopped:
                 raise WeightsError("the download was stopped")
 
-    def download() -> None:
-        try:
-            path = hf_hub_download(
-                source.repo,
-                source.file,
-                revision=source.revision,
-                force_download=is_damaged,
-                tqdm_class=ProgressMeter,
-            )
-            outcome.set_result(path)
-        except Exception as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=download, daemon=True).start()
+    options = {"revision": source.revision, "force_download": force_download}
     try:
-        max_done, last_change, total = 0, time.monotonic(), metadata.size or 0
-        while not outcome.done():
-            yield DownloadProgress(model, "the hub", done, total)
-            wait([outcome], 0.2)
-            if done > max_done:
-                max_done, last_change = done, time.monotonic()
-            elif time.monotonic() - last_change > STALL_SECONDS and done < total:
-                raise WeightsError(f"nothing arrived for {STALL_SECONDS} seconds")
-    finally:
-        is_stopped = True
-    return verify_sha256(Path(outcome.result()), source.sha256, delete_if_wrong=done > 0)
+        path = hf_hub_download(source.repo, source.file, tqdm_class=ProgressMeter, **options)
+        transfer.outcome.set_result(Path(path))
+    except Exception as error:
+        transfer.outcome.set_exception(error)
 
 
 def download_from_torchvision(model: str, source: Source) -> DownloadSteps:
@@ -147,16 +157,12 @@ def download_from_torchvision(model: str, source: Source) -> DownloadSteps:
 
 def verify_sha256(path: Path, sha256: str, *, delete_if_wrong: bool = False) -> Path:
     """Return the path of a file with that sha256 or prefix of it, or raise a `WeightsError`."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    if digest.hexdigest().startswith(sha256):
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest.startswith(sha256):
         return path
     if delete_if_wrong:
         target = path.resolve()  # In the hub's cache the path is a link.
         path.unlink(missing_ok=True)
         target.unlink(missing_ok=True)
-    raise WeightsError(
-        f"{path.name} is damaged or a different file: its sha256 is {digest.hexdigest()[:12]}…"
-    )
+    raise WeightsError(f"{path.name} is damaged or a different file: its sha256 is {digest[:12]}…")

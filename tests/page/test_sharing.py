@@ -18,7 +18,8 @@ from dream.page.widgets import mask_editor as painter
 from dream.page.widgets.layer_mixer import EMPTY_ROW, ROW_COUNT, ROWS_TO_TEXT_SCRIPT, parse_rows
 from dream.page.widgets.recipe_controls import check_embedded_images, recipe_in_photo
 from dream.page.widgets.recipe_sharing import MAX_LINK_IMAGE_LENGTH, linkable_json
-from tests.conftest import EXAMPLES, png_header
+from tests.conftest import EXAMPLES
+from tests.support.corpus import png_header
 
 CAT = str(EXAMPLES / "cat.jpg")
 

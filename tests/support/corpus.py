@@ -76,11 +76,22 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
+# Options by which a format loses no colour, or little.
+BEST: dict[str, Options] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "MPO": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+}
+
+
+def encode_quarters(kind: str, mode: str = "RGB", **options: Any) -> bytes:
+    """Return the quarters as a file of that format, at its best quality."""
+    return encode(quarters(mode), kind, **BEST.get(kind, {}) | options)
+
+
 def quarters_file(kind: str) -> bytes:
     """Return the quarters as a plain file of that format."""
-    fine: Options = {"quality": 95, "subsampling": 0} if kind in ("JPEG", "MPO") else {}
-    fine |= {"lossless": True} if kind == "WEBP" else {}
-    return encode(quarters("P" if kind == "GIF" else "RGB"), kind, **fine)
+    return encode_quarters(kind, "P" if kind == "GIF" else "RGB")
 
 
 def suffix(kind: str) -> str:
@@ -89,7 +100,7 @@ def suffix(kind: str) -> str:
 
 def mode_files() -> Iterator[Sample]:
     """Yield each format in each of its modes."""
-    fine: Options = {"quality": 95, "subsampling": 0}
+    fine = BEST["JPEG"]
     kinds: list[tuple[str, str, Options]] = [
         *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")),
         *(("BMP", mode, {}) for mode in ("1", "L", "P", "RGB", "RGBA")),
@@ -126,8 +137,7 @@ def mode_files() -> Iterator[Sample]:
     profile = profile[:24] + bytes(12) + profile[36:]  # Without its date.
     for kind, mode in (("JPEG", "CMYK"), ("TIFF", "CMYK"), ("PNG", "RGB"), ("WEBP", "RGB")):
         for name, icc in (("srgb", profile), ("none", b"not a profile"), ("cut", profile[:300])):
-            options = {"icc_profile": icc, **({"lossless": True} if kind == "WEBP" else {})}
-            content = encode(quarters(mode), kind, **options)
+            content = encode(quarters(mode), kind, icc_profile=icc, lossless=kind == "WEBP")
             yield Sample(f"profile-{name}-{mode}.{suffix(kind)}", content, "quarters")
     image = quarters("RGBA")
     image.putalpha(Image.linear_gradient("L").resize(image.size))
@@ -144,15 +154,12 @@ def orientation_files() -> Iterator[Sample]:
                 stored = stored.transpose(Image.Transpose(turn))
             exif = Image.Exif()
             exif[274] = orientation
-            options: Options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
-            options |= {"lossless": True} if kind == "WEBP" else {}
-            content = encode(stored, kind, exif=exif, **options)
+            content = encode(stored, kind, exif=exif, **BEST.get(kind, {}))
             yield Sample(f"turned-{orientation}.{suffix(kind)}", content, "quarters")
     for value in (0, 9, 255, 65535):
         exif = Image.Exif()
         exif[274] = value
-        content = encode(quarters(), "PNG", exif=exif)
-        yield Sample(f"turned-{value}.png", content, "quarters")
+        yield Sample(f"turned-{value}.png", encode_quarters("PNG", exif=exif), "quarters")
 
 
 def misnamed_files() -> Iterator[Sample]:
@@ -188,61 +195,39 @@ def png(width: int, height: int, *chunks: bytes, depth: int = 8, colours: int = 
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
 
 
+def png_header(width: int, height: int) -> bytes:
+    """Return a PNG of a few bytes whose header claims that size."""
+    return png(width, height, chunk(b"IDAT", b""))
+
+
 Tag = tuple[int, int, int, int]
 
 
 def tiff(width: int, height: int, *tags: Tag, data: bytes = b"") -> bytes:
-    """Return a grey TIFF of that size; a tag is (number, type, count, value)."""
-    own: dict[int, Tag] = {
-        tag[0]: tag
-        for tag in (
-            (256, 4, 1, width),
-            (257, 4, 1, height),
-            (258, 3, 1, 8),
-            (259, 3, 1, 8),
-            (262, 3, 1, 1),
-            (277, 3, 1, 1),
-            *tags,
-        )
-    }
-    start = 8 + len(data)
-    entries = b"".join(struct.pack("<HHLL", *own[number]) for number in sorted(own))
-    return (
-        struct.pack("<2sHL", b"II", 42, start)
-        + data
-        + struct.pack("<H", len(own))
-        + entries
-        + b"\0" * 4
-    )
+    """Return a grey TIFF with data at byte 8; a tag is (number, type, count, value)."""
+    given = {tag[0] for tag in tags}
+    size: list[Tag] = [(256, 4, 1, width), (257, 4, 1, height)]
+    grey = ((258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1))
+    all_tags = sorted([*size, *tags, *(tag for tag in grey if tag[0] not in given)])
+    entries = b"".join(struct.pack("<HHLL", *tag) for tag in all_tags)
+    count = struct.pack("<H", len(all_tags))
+    return struct.pack("<2sHL", b"II", 42, 8 + len(data)) + data + count + entries + bytes(4)
 
 
 def bomb_files() -> Iterator[Sample]:
     """Yield small files that claim, or unpack to, huge images."""
     for side in (9000, 13_000, 60_000, 2**31 - 1):
-        yield Sample(f"bomb-header-{side}.png", png(side, side, chunk(b"IDAT", b"")), "refused")
+        yield Sample(f"bomb-header-{side}.png", png_header(side, side), "refused")
     for side in (8200, 16_000):
         rows = chunk(b"IDAT", zlib.compress(bytes((1 + side // 8) * side)))
         yield Sample(f"bomb-{side}.png", png(side, side, rows, depth=1, colours=0), "refused")
     content = encode(Image.new("1", (8200, 8200)), "TIFF", compression="group4")
     yield Sample("bomb.tif", content, "refused")
-    yield Sample(
-        "bomb-deflate.tif",
-        tiff(100_000, 100_000, (278, 4, 1, 9), (273, 4, 1, 8), (279, 4, 1, 9), data=b"x" * 9),
-        "refused",
-    )
-    yield Sample(
-        "bomb-tile.tif",
-        tiff(
-            64,
-            64,
-            (322, 4, 1, 30_000),
-            (323, 4, 1, 70_000),
-            (324, 4, 1, 8),
-            (325, 4, 1, 9),
-            data=b"x" * 9,
-        ),
-        "refused",
-    )
+    strip = (278, 4, 1, 9), (273, 4, 1, 8), (279, 4, 1, 9)
+    content = tiff(100_000, 100_000, *strip, data=b"x" * 9)
+    yield Sample("bomb-deflate.tif", content, "refused")
+    tile = (322, 4, 1, 30_000), (323, 4, 1, 70_000), (324, 4, 1, 8), (325, 4, 1, 9)
+    yield Sample("bomb-tile.tif", tiff(64, 64, *tile, data=b"x" * 9), "refused")
     jpeg = bytearray(quarters_file("JPEG"))
     place = jpeg.index(b"\xff\xc0") + 5
     jpeg[place : place + 4] = b"\xff\xdc\xff\xdc"
@@ -267,12 +252,17 @@ def bomb_files() -> Iterator[Sample]:
     yield Sample("bomb-text.png", png(40, 40, chunk(b"zTXt", b"a\0\0" + many), row), "either")
     yield Sample("bomb-profile.png", png(40, 40, chunk(b"iCCP", b"a\0\0" + many), row), "either")
     yield Sample("bomb-rows.png", png(40, 40, chunk(b"IDAT", many)), "either")
-    progressive = encode(Image.new("L", (640, 480), 90), "JPEG", progressive=True)
-    last = progressive[progressive.rindex(b"\xff\xda") : -2]
-    yield Sample("bomb-scans.jpg", progressive[:-2] + last * 60 + progressive[-2:], "refused")
+    yield Sample("bomb-scans.jpg", jpeg_with_scans(60), "refused")
     entries = b"".join(struct.pack("<HHLL", 1000 + n, 7, 59_000, 1) for n in range(4000))
     exif = struct.pack("<2sHLH", b"II", 42, 8, 4000) + entries
-    yield Sample("bomb-exif.png", encode(quarters(), "PNG", exif=exif), "quarters")
+    yield Sample("bomb-exif.png", encode_quarters("PNG", exif=exif), "quarters")
+
+
+def jpeg_with_scans(more: int) -> bytes:
+    """Return a progressive JPEG of 640 x 480 whose last scan is repeated `more` times."""
+    content = encode(Image.new("L", (640, 480), 90), "JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * more + content[-2:]
 
 
 def size_files() -> Iterator[Sample]:
@@ -292,10 +282,9 @@ def animated_files() -> Iterator[Sample]:
     """Yield animations, whose first image counts."""
     others = [Image.new("RGB", (WIDTH, HEIGHT), each) for each in ("black", "teal", "white")]
     for kind in ("GIF", "WEBP", "PNG", "TIFF"):
-        options = {"lossless": True} if kind == "WEBP" else {}
-        content = encode(quarters(), kind, save_all=True, append_images=others, **options)
+        content = encode_quarters(kind, save_all=True, append_images=others)
         yield Sample(f"moving.{suffix(kind)}", content, "quarters")
-    many = encode(quarters(), "GIF", save_all=True, append_images=others * 100)
+    many = encode_quarters("GIF", save_all=True, append_images=others * 100)
     yield Sample("moving-300.gif", many, "quarters")
     yield Sample("moving-cut.gif", many[: len(many) // 2], "either")
 
@@ -378,42 +367,36 @@ def metadata_files() -> Iterator[Sample]:
     exif.get_ifd(34853)[1] = "N"
     exif.get_ifd(34853)[2] = (52.0, 31.0, 12.0)
     for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
-        options: Options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
-        options |= {"lossless": True} if kind == "WEBP" else {}
-        yield Sample(
-            f"laden-gps.{suffix(kind)}", encode(quarters(), kind, exif=exif, **options), "quarters"
-        )
-        broken = {"exif": b"Exif\0\0MM\0*\0\0\xff\xff"}
+        content = encode_quarters(kind, exif=exif)
+        yield Sample(f"laden-gps.{suffix(kind)}", content, "quarters")
         if kind != "TIFF":
-            content = encode(quarters(), kind, **broken, **options)
+            content = encode_quarters(kind, exif=b"Exif\0\0MM\0*\0\0\xff\xff")
             yield Sample(f"laden-broken.{suffix(kind)}", content, "quarters")
     text = PngImagePlugin.PngInfo()
     for number in range(200):
         text.add_text(f"key{number}", "x" * 4000)
-    yield Sample("laden-text.png", encode(quarters(), "PNG", pnginfo=text), "quarters")
-    yield Sample(
-        "laden-comment.jpg",
-        encode(quarters(), "JPEG", quality=95, subsampling=0, comment=b"x" * 60_000),
-        "quarters",
-    )
-    yield Sample("laden-comment.gif", encode(quarters(), "GIF", comment=b"x" * 60_000), "quarters")
-    yield Sample(
-        "laden-xmp.webp", encode(quarters(), "WEBP", lossless=True, xmp=b"<x>" * 50_000), "quarters"
-    )
-    yield Sample(
-        "laden-behind.png", quarters_file("PNG") + random.Random(1).randbytes(500_000), "quarters"
-    )
-    yield Sample("laden-before.png", b"\n" + quarters_file("PNG"), "refused")
     content = quarters_file("PNG")
-    nothing = chunk(b"abCd", b"") * 20_000
-    yield Sample("laden-chunks.png", content[:33] + nothing + content[33:], "quarters")
     tail = (273, 4, 1, 8), (278, 4, 1, 64), (279, 4, 1, 9)
-    yield Sample(
-        "laden-circle.tif", tiff(64, 64, *tail, (34665, 4, 1, 8 + 9), data=b"x" * 9), "either"
-    )
-    yield Sample(
-        "laden-million.tif", tiff(64, 64, *tail, (900, 3, 10**6, 0), data=b"x" * 9), "refused"
-    )
+    good = {
+        "text.png": encode_quarters("PNG", pnginfo=text),
+        "comment.jpg": encode_quarters("JPEG", comment=b"x" * 60_000),
+        "comment.gif": encode_quarters("GIF", comment=b"x" * 60_000),
+        "xmp.webp": encode_quarters("WEBP", xmp=b"<x>" * 50_000),
+        "behind.png": content + random.Random(1).randbytes(500_000),
+        "chunks.png": png_with_chunks(20_000),
+    }
+    yield from (Sample(f"laden-{name}", file, "quarters") for name, file in good.items())
+    yield Sample("laden-before.png", b"\n" + content, "refused")
+    circle = tiff(64, 64, *tail, (34665, 4, 1, 8 + 9), data=b"x" * 9)
+    yield Sample("laden-circle.tif", circle, "either")
+    million = tiff(64, 64, *tail, (900, 3, 10**6, 0), data=b"x" * 9)
+    yield Sample("laden-million.tif", million, "refused")
+
+
+def png_with_chunks(count: int) -> bytes:
+    """Return the quarters as a PNG that begins with `count` empty chunks."""
+    content = quarters_file("PNG")
+    return content[:33] + chunk(b"abCd", b"") * count + content[33:]
 
 
 HOSTILE: dict[str, Any] = {
@@ -454,4 +437,4 @@ def recipe_files() -> Iterator[Sample]:
     for name, text in texts.items():
         info = PngImagePlugin.PngInfo()
         info.add_itxt("deepdream", text, zip=len(text) > 10_000)
-        yield Sample(f"recipe-{name}.png", encode(quarters(), "PNG", pnginfo=info), "quarters")
+        yield Sample(f"recipe-{name}.png", encode_quarters("PNG", pnginfo=info), "quarters")

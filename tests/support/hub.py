@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "slow":
             for start in range(0, len(content), 65536):
                 self.wfile.write(content[start : start + 65536])
-                time.sleep(0.04)
+                time.sleep(0.02)
         else:
             self.wfile.write(content)
 

@@ -34,6 +34,7 @@ from dream.recipe.variations import sweep
 from dream.tensors import to_pil_image
 from tests.conftest import ROOT
 from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
+from tests.support.small_disk import mount_small_disk
 from tests.support.videos import pan, write_video
 
 Printed = pytest.CaptureFixture[str]
@@ -244,13 +245,8 @@ def test_ctrl_c_keeps_what_is_finished(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a disk with room for two dreams."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(disk)]
-    if sys.platform != "linux" or subprocess.run(made, capture_output=True).returncode:
-        pytest.skip("no disk can be made here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with mount_small_disk(tmp_path / "disk", "40k") as disk:
+        yield disk
 
 
 def test_a_full_disk_is_one_line_and_what_was_finished_is_found_again(

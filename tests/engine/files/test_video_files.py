@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from PIL import Image
 
 from dream import PictureError
 from dream.batch.video_frames import is_video_file
-from dream.files.video_info import VideoInfo
 from dream.files.video_reader import read_frames, read_video_info
-from tests.support.videos import add_beeps, encode, pan, set_matrix, write_frames, write_video
-
-
-def read(path: Path) -> tuple[VideoInfo, list[Image.Image]]:
-    video = read_video_info(path)
-    return video, list(read_frames(video, video.size))
+from tests.support.videos import (
+    add_beeps,
+    encode,
+    pan,
+    read_video,
+    set_matrix,
+    write_frames,
+    write_video,
+)
 
 
 def flat_frame(
@@ -37,7 +39,7 @@ def flat_frame(
 
 
 def middle_colour(path: Path) -> tuple[int, ...]:
-    _, (image, *_) = read(path)
+    _, (image, *_) = read_video(path)
     return image.getpixel((image.width // 2, image.height // 2))  # type: ignore[return-value]
 
 
@@ -112,7 +114,7 @@ def test_a_video_is_turned_and_mirrored_as_its_matrix_says(
     image = Image.new("RGB", (64, 48), "black")
     image.paste("red", (0, 0, 32, 24))
     path = set_matrix(tmp_path / "in.mp4", write_video(tmp_path / "flat.mp4", [image] * 3), matrix)
-    video, (upright, *_) = read(path)
+    video, (upright, *_) = read_video(path)
     assert video.size == ((48, 64) if matrix[0] else (64, 48))
     # Where the file's top left corner goes: x' = ax + cy, y' = bx + dy.
     a, b, c, d = matrix
@@ -133,7 +135,7 @@ def test_an_interlaced_video_is_not_combed(tmp_path: Path) -> None:
         combed = np.ascontiguousarray(fields.swapaxes(0, 1).reshape(96, 128, 3))
         frames.append(av.VideoFrame.from_ndarray(combed).reformat(format="yuv420p"))
     options = {"x264-params": "interlaced=1", "qp": "10"}
-    video, images = read(write_frames(tmp_path / "in.mp4", frames, options=options))
+    video, images = read_video(write_frames(tmp_path / "in.mp4", frames, options=options))
     assert len(images) == video.frame_count == 6
     pixels = np.stack([np.asarray(image.convert("L"), float) for image in images])
     assert pixels.max() > 200 and np.abs(np.diff(pixels, axis=1)).mean() < 2
@@ -156,7 +158,7 @@ def test_an_interlaced_video_may_become_another_kind(pixels: str, tmp_path: Path
                 frame.pts, frame.time_base = at, Fraction(1, 24)
                 target.mux(delay_packets(encoder.encode(frame), stream, begin))
             target.mux(delay_packets(encoder.encode(None), stream, begin))
-    video, images = read(tmp_path / "in.mp4")
+    video, images = read_video(tmp_path / "in.mp4")
     assert video.frame_count == len(images) == 8 and video.size == (192, 128)
     for at, image in enumerate(images):
         for place in ((2, 2), (125, 189)):
@@ -185,7 +187,7 @@ def test_what_cannot_be_read_is_like_the_frame_before_wherever_one_begins(tmp_pa
             new.pts, new.dts, new.time_base = old.pts, old.dts, old.time_base
             new.is_keyframe, new.stream = old.is_keyframe, stream
             target.mux(new)
-    video, images = read(tmp_path / "in.webm")
+    video, images = read_video(tmp_path / "in.webm")
     assert len(images) == 8 and images[2].tobytes() == images[3].tobytes() == images[4].tobytes()
     assert images[4].tobytes() != images[5].tobytes()
     for first in range(8):
@@ -200,8 +202,8 @@ def test_a_video_that_was_cut_begins_with_the_first_frame_that_can_be_read(tmp_p
         for packet in [packet for packet in source.demux() if packet.size][5:]:
             packet.stream = stream
             target.mux(packet)
-    video, images = read(tmp_path / "cut.mp4")
-    assert images == read(whole)[1][8:] and video.frame_count == 4
+    video, images = read_video(tmp_path / "cut.mp4")
+    assert images == read_video(whole)[1][8:] and video.frame_count == 4
     assert float(video.times[-1]) == pytest.approx(4 / 24, abs=0.003)
 
 
@@ -211,39 +213,44 @@ def test_what_is_transparent_in_a_video_is_white(tmp_path: Path) -> None:
     pixels = av.VideoFrame.from_ndarray(np.array(image), format="rgba")
     frames = [pixels.reformat(format="yuva420p") for _ in range(4)]
     path = write_frames(tmp_path / "in.webm", frames, "libvpx-vp9", metadata={"alpha_mode": "1"})
-    video, (first, *_) = read(path)
+    video, (first, *_) = read_video(path)
     assert video.frame_count == 4
     assert first.getpixel((16, 24)) == pytest.approx((250, 0, 0), abs=8)
     assert first.getpixel((48, 24)) == pytest.approx((255, 255, 255), abs=3)
 
 
-def test_an_encrypted_video_is_refused(tmp_path: Path) -> None:
+def encrypted_mp4(path: Path) -> None:
     frames = [av.VideoFrame.from_image(each).reformat(format="yuv420p") for each in pan(4)]
     secret = {"encryption_key": "76a6c65c5ea762046bd749a2e632ccbb", "encryption_kid": "a7" * 16}
-    about = {"encryption_scheme": "cenc-aes-ctr", **secret}
-    path = write_frames(tmp_path / "in.mp4", frames, container=about)
-    with pytest.raises(PictureError, match=r"^in.mp4 is encrypted; use an unencrypted video$"):
-        read_video_info(path)
+    write_frames(path, frames, container={"encryption_scheme": "cenc-aes-ctr", **secret})
 
 
-def test_an_encrypted_webm_is_refused(tmp_path: Path) -> None:
-    path = encode(tmp_path / "clear.webm", pan(3), "libvpx", "yuv420p")
-    with av.open(str(path)) as source, av.open(str(tmp_path / "in.webm"), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
+def encrypted_webm(path: Path) -> None:
+    title = b"\x53\x6e\xa1" + b"x" * 33
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("libvpx", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.metadata["title"] = "x" * 33
-        for packet in source.demux():
-            if packet.size:
-                packet.stream = stream
-                target.mux(packet)
+        for image in pan(3):
+            target.mux(stream.encode(av.VideoFrame.from_image(image)))
+        target.mux(stream.encode(None))
     # Replaces the title: Matroska's ContentEncodings with AES and a key's identifier.
     encryption = b"\x50\x35\x97\x47\xe1\x81\5\x47\xe2\x90" + 16 * b"k"
     encodings = b"\x6d\x80\xa1\x62\x40\x9e\x50\x33\x81\1" + encryption
-    content = (tmp_path / "in.webm").read_bytes()
-    title = b"\x53\x6e\xa1" + b"x" * 33
+    content = path.read_bytes()
     assert title in content
-    (tmp_path / "in.webm").write_bytes(content.replace(title, encodings))
-    with pytest.raises(PictureError, match=r"^in.webm is encrypted; use an unencrypted video$"):
-        read_video_info(tmp_path / "in.webm")
+    path.write_bytes(content.replace(title, encodings))
+
+
+@pytest.mark.parametrize(("write", "ending"), [(encrypted_mp4, "mp4"), (encrypted_webm, "webm")])
+def test_an_encrypted_video_is_refused(
+    write: Callable[[Path], None], ending: str, tmp_path: Path
+) -> None:
+    write(path := tmp_path / f"in.{ending}")
+    with pytest.raises(
+        PictureError, match=rf"^in.{ending} is encrypted; use an unencrypted video$"
+    ):
+        read_video_info(path)
 
 
 @pytest.mark.parametrize(
@@ -297,13 +304,24 @@ def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
         read_video_info(song)
 
 
-def test_what_is_broken_is_said_in_our_words_and_without_its_folder(tmp_path: Path) -> None:
+def test_what_is_no_whole_video_is_refused_in_one_line_without_its_folder(tmp_path: Path) -> None:
     good = write_video(tmp_path / "good.mp4", pan(8)).read_bytes()
-    for size in (40, len(good) // 3, len(good) * 2 // 3):
-        (tmp_path / "cut.mp4").write_bytes(good[:size])
-        with pytest.raises(PictureError, match=r"^cut.mp4 .*is damaged") as caught:
-            read(tmp_path / "cut.mp4")
-        assert "Errno" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+    bad = {f"cut{size}.mp4": good[:size] for size in (40, len(good) // 3, len(good) * 2 // 3)}
+    bad |= {
+        "noise.mp4": good[:40] + os.urandom(2000),
+        "empty.mp4": b"",
+        "list.mp4": b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+        "text.webm": b"hello",
+    }
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(PictureError, match=f"^{name} ") as caught:
+            read_video(tmp_path / name)
+        said = str(caught.value)
+        assert not any(each in said for each in ("\n", "Errno", str(tmp_path)))
+        assert "is damaged" in said or not name.startswith("cut")
+    with pytest.raises(PictureError, match=r"there is no file none.mp4"):
+        read_video_info(tmp_path / "none.mp4")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")

@@ -1,6 +1,5 @@
 """Video files keep frames, rates, lengths, colours and recipes as written."""
 
-import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import OUTPUT_FORMATS, VideoPart, VideoWriter
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES, change
-from tests.support.videos import encode, pan, read_video, set_matrix, write_timed, write_video
+from tests.support.videos import encode, pan, read_video, write_timed, write_video
 
 RATES = (12, "24000/1001", 24, 30, 60)
 
@@ -232,34 +231,6 @@ def test_a_name_too_long_for_its_parts_is_refused_in_a_line(
         "cannot be written: File name too long; use a shorter name for OUT\n"
     )
     assert not list(tmp_path.iterdir())
-
-
-def test_the_video_of_a_phone_comes_out_upright(tmp_path: Path) -> None:
-    image = Image.new("RGB", (64, 48), "black")
-    image.paste("red", (0, 0, 32, 48))  # The left half shows the top of the scene.
-    path = set_matrix(tmp_path / "phone.mp4", write_video(tmp_path / "flat.mp4", [image] * 3))
-    video, (upright, *_) = read_video(path)
-    assert video.size == (64, 48)
-    top, bottom = upright.getpixel((24, 8)), upright.getpixel((24, 56))
-    assert top[0] > 200 > 50 > bottom[0]  # type: ignore[index]
-
-
-def test_what_is_no_video_to_dream_is_refused_in_one_line(tmp_path: Path) -> None:
-    good = write_video(tmp_path / "good.mp4", pan(8)).read_bytes()
-    bad = {
-        "corrupt.mp4": good[: len(good) // 3],
-        "noise.mp4": good[:40] + os.urandom(2000),
-        "empty.mp4": b"",
-        "list.mp4": b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
-        "text.webm": b"hello",
-    }
-    for name, content in bad.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(PictureError, match=f"^{name} ") as caught:
-            read_video_info(tmp_path / name)
-        assert "\n" not in str(caught.value), caught.value
-    with pytest.raises(PictureError, match=r"there is no file none.mp4"):
-        read_video_info(tmp_path / "none.mp4")
 
 
 def test_tags_that_are_no_utf_8_do_no_harm(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from dream import DreamRecipe, RecipeError
 from dream.networks import catalogue
-from dream.networks.architecture import build
+from dream.networks.architecture import build_on_meta
 from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
 from dream.render.objective import energy
@@ -27,38 +27,40 @@ NINE_NETWORKS = {
 
 
 def random_network(card: ModelCard) -> nn.Module:
-    """Return a network with random weights whose batch norms are not the identity."""
+    """Return a network with random weights, without its head; batch norms are not the identity."""
     torch.manual_seed(0)
-    network = build(card).eval()
+    network = build_on_meta(card)
+    if card.head:  # Half a gigabyte that is never read, see test_weights.
+        setattr(network, card.head, nn.Identity())
+    network.to_empty(device="cpu").eval()
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            for tensor in (module.weight.data, module.running_var):
-                assert tensor is not None
-                tensor.uniform_(0.5, 1.5)
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.weight.data.uniform_(0.5, 1.5)
+            module.running_var.uniform_(0.5, 1.5)
             module.bias.data.normal_(0, 0.1)
             module.running_mean.normal_(0, 0.1)
     return network
+
+
+def load_random(card: ModelCard, folder: Path) -> tuple[Network, nn.Module]:
+    """Return a network as the package loads it, in float32, and as torchvision builds it."""
+    whole = random_network(card)
+    path = folder / f"{card.name}.safetensors"
+    state = {name: tensor.contiguous() for name, tensor in whole.state_dict().items()}
+    safetensors.torch.save_file(state, path)
+    return Network(card, torch.device("cpu"), torch.float32, path), whole
 
 
 @pytest.fixture(scope="module", params=DOWNLOADED_CARDS, ids=lambda card: card.name)
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Network, nn.Module]:
-    """Return a network as the package loads it, in float32, and as torchvision builds it."""
-    card: ModelCard = request.param
-    whole = random_network(card)
-    path = tmp_path_factory.mktemp("weights") / f"{card.name}.safetensors"
-    head = f"{card.head}."
-    safetensors.torch.save_file(
-        {
-            name: tensor.contiguous()
-            for name, tensor in whole.state_dict().items()
-            # Half a gigabyte that is never read, see test_weights.
-            if not (card.head and name.startswith(head))
-        },
-        path,
-    )
-    return Network(card, torch.device("cpu"), torch.float32, path), whole
+    return load_random(request.param, tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -92,23 +94,20 @@ def test_a_layer_equals_the_whole_network_there(
     pair: tuple[Network, nn.Module], picture: Tensor
 ) -> None:
     network, whole = pair
-    for layer, expected in hook_activations(network, whole, picture).items():
-        ours = network.activations(picture, (layer,))[layer]
-        assert (ours - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1), layer
+    all_expected = hook_activations(network, whole, picture)
+    at_once = network.activations(picture, tuple(all_expected))
+    for layer, expected in all_expected.items():
+        for ours in (at_once, network.activations(picture, (layer,))):
+            error = (ours[layer] - expected).abs().max()
+            assert error <= 1e-5 * expected.abs().max().clamp(min=1), layer
 
 
-@pytest.mark.parametrize("whole_picture", [False, True], ids=["smallest", "224"])
 def test_it_dreams_at_its_smallest_side_and_at_224(
-    pair: tuple[Network, nn.Module], picture: Tensor, whole_picture: bool
+    pair: tuple[Network, nn.Module], picture: Tensor
 ) -> None:
     network, _ = pair
     card = network.card
-    side = 224 if whole_picture else card.min_side
-    for layer in (
-        (card.high_layer,)
-        if whole_picture
-        else (card.low_layer, card.default_layer, card.high_layer)
-    ):
+    for side, layer in ((224, card.low_layer), (card.min_side, card.high_layer)):
         recipe = DreamRecipe(
             model=card.name, layer=layer, octaves=2, iterations=1, jitter=0, max_side=224
         )
@@ -120,7 +119,7 @@ def test_it_dreams_at_its_smallest_side_and_at_224(
 def test_any_module_can_be_dreamed_at(pair: tuple[Network, nn.Module], picture: Tensor) -> None:
     network, _ = pair
     names = [name for name in network.card.module_names if not name.startswith("class")]
-    for name in random.Random(0).sample(names, 12):
+    for name in random.Random(0).sample(names, 4):
         side = network.card.min_side
         _, gradient = network.value_and_grad(energy(name))(picture[:, :, :side, :side])
         assert gradient.isfinite().all(), name
@@ -137,14 +136,6 @@ def test_a_layer_that_cannot_be_read_leaves_the_network_as_it_was(
     assert not any(module.training for module in network.network.modules())
     network._extractors.clear()
     assert torch.equal(network.activations(picture, (layer,))[layer], before)
-
-
-def test_several_layers_are_read_at_once(pair: tuple[Network, nn.Module], picture: Tensor) -> None:
-    network, _ = pair
-    layers = (network.card.low_layer, network.card.high_layer)
-    both = network.activations(picture, layers)
-    for layer in layers:
-        assert torch.allclose(both[layer], network.activations(picture, (layer,))[layer], atol=1e-5)
 
 
 @pytest.mark.parametrize("card", catalogue.CARDS.values(), ids=lambda card: card.name)
@@ -166,17 +157,6 @@ def test_a_card_is_whole(card: ModelCard) -> None:
         assert source.revision != "main" or source.sha256
         assert urlparse(source.url).hostname == "download.pytorch.org"
         assert re.search(r"-[0-9a-f]{8}\.pth$", source.url) and source.file.endswith(".safetensors")
-
-
-def test_what_the_documents_use_is_one_choice_away() -> None:
-    for model, layers in {
-        "vgg16": ("features.22", "relu4_3", "features.30"),
-        "vgg19": (*(f"features.{index}" for index in range(5, 13)), "features.28", "conv5_1"),
-        "alexnet": ("classifier.6", "relu5"),
-        "inception_v3": ("mixed3", "mixed5"),
-    }.items():
-        for layer in layers:
-            assert DreamRecipe(model=model, layer=layer).layers[0][1] == 1
 
 
 def test_friendly_names_and_weights_are_resolved() -> None:
@@ -212,10 +192,7 @@ def test_the_head_is_read_only_where_it_is_dreamed() -> None:
 
 
 def test_batch_norms_are_folded_away(tmp_path: Path) -> None:
-    card = catalogue.get_card("resnet50")
-    path = tmp_path / "resnet50.safetensors"
-    safetensors.torch.save_file(random_network(card).state_dict(), path)
-    network = Network(card, torch.device("cpu"), torch.float32, path)
+    network, _ = load_random(catalogue.get_card("resnet50"), tmp_path)
     kinds = [type(module) for module in network.get_extractor(("layer2",)).modules()]
     assert nn.Conv2d in kinds and nn.BatchNorm2d not in kinds
     # Except where a convolution is requested; the network itself keeps all of its layers.

@@ -34,6 +34,7 @@ from dream.render.objective import energy
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.hub import Hub, run_hub
 from tests.support.real import REAL_WEIGHTS_FOLDER
+from tests.support.small_disk import mount_small_disk
 
 MODEL = "squeezenet1_1"
 REPO, FILE, REVISION = "somebody/networks", "squeezenet1_1.safetensors", "a" * 40
@@ -112,12 +113,14 @@ def fetch(card: ModelCard) -> tuple[Path, list[DownloadProgress]]:
             return done.value, steps
 
 
+def load_file(path: Path, model: str = MODEL, with_head: bool = True) -> nn.Module:
+    return state_dict.load_network(catalogue.get_card(model), path, with_head=with_head)
+
+
 def has_same_weights(path: Path) -> bool:
-    ours, network = (
-        random_state(),
-        state_dict.load_network(catalogue.get_card(MODEL), path, with_head=True),
-    )
-    return all(torch.equal(ours[name], each) for name, each in network.state_dict().items())
+    ours = random_state()
+    loaded = load_file(path).state_dict()
+    return all(torch.equal(ours[name], each) for name, each in loaded.items())
 
 
 def test_the_first_start_downloads_and_the_second_asks_for_nothing(
@@ -139,31 +142,17 @@ def test_a_dream_fetches_what_it_needs(hub: Hub, card: ModelCard, cat: torch.Ten
     assert engine.network(MODEL) is engine.network(MODEL)
 
 
-def test_progress_is_told_in_bytes(hub: Hub, card: ModelCard, content: bytes) -> None:
+def test_progress_is_told_in_bytes_and_on_the_page(
+    hub: Hub, card: ModelCard, content: bytes
+) -> None:
     hub.faults[HUB_PATH] = "slow"
     _, steps = fetch(card)
     done = [step.bytes_done for step in steps]
     assert done == sorted(done) and len(set(done)) > 3 and done[-1] <= len(content)
     assert {(step.model, step.bytes_total) for step in steps} == {(MODEL, len(content))}
-
-
-def test_the_page_tells_how_far_a_download_is(hub: Hub, card: ModelCard) -> None:
-    hub.faults[HUB_PATH] = "slow"
-    texts = list(status_line.download_status(weights.fetch_weights(card)))
-    assert len(texts) >= 3
-    for text in texts:
-        said = r"Downloading squeezenet1_1 from the hub \(first use only\): \d of 5 MB\."
-        assert re.search(said, text)
-
-
-def test_a_download_that_is_closed_stops(hub: Hub, card: ModelCard) -> None:
-    hub.faults[HUB_PATH] = "slow"
-    fetching = weights.fetch_weights(card)
-    while next(fetching).bytes_done == 0:
-        pass
-    fetching.close()
-    time.sleep(1)
-    assert weights.find_weights(card) is None
+    texts = list(status_line.download_status(step for step in steps))  # type: ignore[arg-type]
+    said = r"Downloading squeezenet1_1 from the hub \(first use only\): \d of 5 MB\."
+    assert len(texts) >= 3 and all(re.search(said, text) for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -326,30 +315,15 @@ def test_a_cache_that_cannot_be_written_is_told(
         fetch(card)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of one megabyte."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    try:
-        done = subprocess.run(mount, capture_output=True)
-    except OSError:
-        pytest.skip("there is no mount here to make a small disk with")
-    if done.returncode:
-        pytest.skip("this user may not mount a small disk")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
 def test_a_full_disk_is_told_and_leaves_nothing(
-    small_disk: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(small_disk / "hub"))
-    monkeypatch.setenv("TORCH_HOME", str(small_disk / "torch"))
-    with pytest.raises(WeightsUnavailable, match="No space left on device"):
-        fetch(card)
-    assert weights.find_weights(card) is None
+    with mount_small_disk(tmp_path / "small", "1m") as disk:
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(disk / "hub"))
+        monkeypatch.setenv("TORCH_HOME", str(disk / "torch"))
+        with pytest.raises(WeightsUnavailable, match="No space left on device"):
+            fetch(card)
+        assert weights.find_weights(card) is None
 
 
 def test_a_file_whose_sha256_is_not_known_is_not_taken_from_the_hub(
@@ -361,13 +335,12 @@ def test_a_file_whose_sha256_is_not_known_is_not_taken_from_the_hub(
 
 
 SCRIPT = """
-import dataclasses, json, os, sys
+import dataclasses, json, sys
 from dream.networks import catalogue, weights
 card = catalogue.get_card("squeezenet1_1")
-source = dataclasses.replace(card.source, **json.loads(os.environ["TEST_SOURCE"]))
-for _ in (fetching := weights.fetch_weights(dataclasses.replace(card, source=source))):
-    pass
-print(weights.find_weights(dataclasses.replace(card, source=source)))
+card = dataclasses.replace(card, source=dataclasses.replace(card.source, **json.loads(sys.argv[1])))
+list(weights.fetch_weights(card))
+print(weights.find_weights(card))
 """
 
 
@@ -377,27 +350,17 @@ def test_two_processes_at_once_share_one_cache_by_the_environment(
 ) -> None:
     hub.faults[HUB_PATH] = "slow"
     known = ("repo", "file", "revision", "sha256", "url")
-    variables = os.environ | {
-        "HF_ENDPOINT": hub.address,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_HUB_OFFLINE": "0",
-        "TEST_SOURCE": json.dumps({name: getattr(card.source, name) for name in known}),
-    }
+    source = json.dumps({name: getattr(card.source, name) for name in known})
+    home = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.address}
+    command = [sys.executable, "-c", SCRIPT, source]
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", SCRIPT],
-            cwd=ROOT,
-            env=variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            command, cwd=ROOT, env=os.environ | home, stdout=subprocess.PIPE, text=True
         )
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=120) for process in running]
-    assert [process.returncode for process in running] == [0, 0], said
-    paths = {out.strip() for out, _ in said}
-    assert len(paths) == 1
+    paths = {process.communicate(timeout=120)[0].strip() for process in running}
+    assert [process.returncode for process in running] == [0, 0] and len(paths) == 1
     path = Path(paths.pop())
     assert path.is_relative_to(tmp_path / "home") and has_same_weights(path)
 
@@ -432,7 +395,7 @@ def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> No
     path = tmp_path / "mine.safetensors"
     path.write_bytes(to_safetensors(tensors))
     with pytest.raises(WeightsError) as caught:
-        state_dict.load_network(catalogue.get_card(MODEL), path, with_head=True)
+        load_file(path)
     assert str(caught.value) == (
         "mine.safetensors does not fit squeezenet1_1: missing: features.0.bias, "
         "features.3.squeeze.weight, features.3.squeeze.bias; unexpected: extra.0, extra.1, "
@@ -441,19 +404,14 @@ def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> No
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100])
-def test_a_file_that_is_no_weights_file_is_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "mine.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"mine.safetensors is not a weights file"):
-        state_dict.load_network(catalogue.get_card(MODEL), path, with_head=False)
-
-
-def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "evil.pth"
-    torch.save({"features.0.weight": Path("/etc")}, path)
+def test_a_file_that_is_no_weights_file_or_holds_code_is_refused(tmp_path: Path) -> None:
+    for content in (b"", b"hello", b"\xff" * 100):
+        (tmp_path / "mine.safetensors").write_bytes(content)
+        with pytest.raises(WeightsError, match=r"mine.safetensors is not a weights file"):
+            load_file(tmp_path / "mine.safetensors", with_head=False)
+    torch.save({"features.0.weight": Path("/etc")}, tmp_path / "evil.pth")
     with pytest.raises(WeightsError, match=r"evil.pth is not a weights file"):
-        state_dict.load_network(catalogue.get_card(MODEL), path, with_head=False)
+        load_file(tmp_path / "evil.pth", with_head=False)
 
 
 def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
@@ -461,9 +419,7 @@ def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
     tensors["fc.weight"], tensors["fc.bias"] = torch.zeros(365, 2048), torch.zeros(365)
     path = tmp_path / "places.safetensors"
     path.write_bytes(to_safetensors(tensors))
-    assert state_dict.load_network(catalogue.get_card("resnet50"), path, with_head=True)(
-        torch.zeros(1, 3, 64, 64)
-    ).shape == (1, 365)
+    assert load_file(path, "resnet50")(torch.zeros(1, 3, 64, 64)).shape == (1, 365)
 
 
 def test_weights_of_ones_own_for_dreamlet_are_checked_as_any(
@@ -504,9 +460,7 @@ def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
     tensors["AuxLogits.fc.bias"] = torch.zeros(7)
     path = tmp_path / "v3.safetensors"
     path.write_bytes(to_safetensors(tensors))
-    loaded = state_dict.load_network(
-        catalogue.get_card("inception_v3"), path, with_head=True
-    ).state_dict()
+    loaded = load_file(path, "inception_v3").state_dict()
     assert all(torch.equal(loaded[name], each) for name, each in tensors.items() if name in loaded)
 
 
@@ -554,13 +508,10 @@ def test_the_hubs_vgg_is_torchvisions_under_other_names(
     tiny_vgg: tuple[ModelCard, TinyVGG, Path],
 ) -> None:
     card, network, path = tiny_vgg
-    loaded = state_dict.load_network(card, path, with_head=True)
+    loaded = state_dict.load_network(card, path, with_head=True).state_dict()
     expected = network.state_dict()
-    assert loaded.state_dict().keys() == expected.keys()
-    for name, tensor in loaded.state_dict().items():
-        assert torch.equal(tensor, expected[name]), name
-    picture = torch.rand(1, 3, 40, 40)
-    assert torch.allclose(loaded(picture), network(picture), atol=1e-5)
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.items())
 
 
 def test_a_dream_at_a_layer_reads_no_classifier(
@@ -576,11 +527,7 @@ def test_a_dream_at_a_layer_reads_no_classifier(
 
     monkeypatch.setattr(state_dict.WeightsFile, "__getitem__", noted)
     network = state_dict.load_network(card, path, with_head=False)
-    assert sorted(read) == ["features.0.bias", "features.0.weight"]
-    assert [name for name, _ in network.named_parameters()] == [
-        "features.0.weight",
-        "features.0.bias",
-    ]
+    assert set(read) == set(network.state_dict()) == {"features.0.bias", "features.0.weight"}
 
 
 def test_densenet_as_it_was_first_stored_fits() -> None:
@@ -661,7 +608,7 @@ def test_a_download_goes_on_until_the_last_who_follows_it_leaves(hub: Hub, card:
             pass
     for fetching in followers:
         fetching.close()
-    time.sleep(1)
+    time.sleep(1.6)  # All of it takes less.
     assert weights.find_weights(card) is None
     assert engine.network(MODEL) and hub.transfer_count() == 2
 
@@ -696,43 +643,6 @@ def test_two_threads_share_one_loading(
         networks = list(pool.map(lambda _: engine.network(MODEL), range(4)))
     assert len(made) == 1 and hub.transfer_count() == 1
     assert all(network is networks[0] for network in networks)
-
-
-def random_hub_state(card: ModelCard) -> dict[str, torch.Tensor]:
-    """Return random weights under the hub's names, a heavy head, which no dream reads, shrunk."""
-    torch.manual_seed(0)
-    with torch.device("meta"):
-        whole = build(card).state_dict()
-    stored = {}
-    for name, tensor in whole.items():
-        heavy = bool(card.head) and name.startswith(f"{card.head}.")
-        shape = (2,) * tensor.ndim if heavy else tensor.shape
-        for hubs, torchvisions in card.source.key_prefixes:
-            if name.startswith(torchvisions):
-                name = hubs + name.removeprefix(torchvisions)
-        if name.endswith("running_var"):
-            stored[name] = torch.ones(shape)
-        else:
-            stored[name] = (torch.randn(shape) * 0.03).to(tensor.dtype)
-    return stored
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", [name for name in catalogue.CARDS if name != "dreamlet"])
-def test_every_architecture_is_fetched_and_dreams(
-    model: str, hub: Hub, cat: torch.Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    card = catalogue.get_card(model)
-    source = replace(card.source, revision=REVISION, url=f"{hub.address}/none-00000000.pth")
-    path = f"/{source.repo}/resolve/{REVISION}/{source.file}"
-    source = replace(source, sha256=hub.put(path, to_safetensors(random_hub_state(card))))
-    monkeypatch.setitem(catalogue.CARDS, model, replace(card, source=source))
-    recipe = DreamRecipe(model=model, octaves=1, iterations=1, max_side=160)
-    *_, frame = Engine("cpu").dream(cat, recipe)
-    assert frame.step == 1 and frame.tensor.isfinite().all()
-    hub.requests.clear()
-    Engine("cpu").network(model)
-    assert hub.requests == []
 
 
 @pytest.mark.parametrize(
