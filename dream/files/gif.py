@@ -6,10 +6,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dream.files.video_container import open_video, pull_frames
+from dream.files.video_container import filter_frames, open_video
 from dream.tensors import Size
 
 GIF_TIME_BASE = Fraction(1, 100)
@@ -17,9 +18,9 @@ MIN_FRAME_TICKS = 2
 
 
 def write_gif(path: Path, parts: Mapping[Path, Fraction], recipe: str, size: Size) -> None:
-    """Join the parts of a video, given in order with their starts in seconds, as a GIF of `size` (height, width).
+    """Join the parts of a video, in order, each with its start in seconds, as a GIF of `size`.
 
-    Each frame has its own palette; the recipe becomes the comment.
+    `size` is (height, width). Each frame has its own palette; the recipe becomes the comment.
     """
     import av
 
@@ -56,30 +57,23 @@ def _gif_frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
 
 
 def _quantise_colours(frames: Iterator[Any]) -> Iterator[Any]:
-    """Yield the frames, each with the 256 colours that suit it best."""
+    """Return the frames, each with the 256 colours that suit it best."""
     import av
 
-    graph = None
-    for frame in frames:
-        if graph is None:
-            graph = av.filter.Graph()
-            source = graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=GIF_TIME_BASE
-            )
-            split = graph.add("split")
-            palettegen = graph.add("palettegen", "stats_mode=single")
-            paletteuse = graph.add("paletteuse", "new=1:dither=bayer")
-            source.link_to(split)
-            split.link_to(paletteuse, 0, 0)
-            split.link_to(palettegen, 1, 0)
-            palettegen.link_to(paletteuse, 0, 1)
-            paletteuse.link_to(graph.add("buffersink"))
-            graph.configure()
-        graph.push(frame)
-        yield from pull_frames(graph)
-    if graph:
-        graph.push(None)
-        yield from pull_frames(graph)
+    first, graph = next(frames), av.filter.Graph()
+    source = graph.add_buffer(
+        width=first.width, height=first.height, format=first.format, time_base=GIF_TIME_BASE
+    )
+    split = graph.add("split")
+    palettegen = graph.add("palettegen", "stats_mode=single")
+    paletteuse = graph.add("paletteuse", "new=1:dither=bayer")
+    source.link_to(split)
+    split.link_to(paletteuse, 0, 0)
+    split.link_to(palettegen, 1, 0)
+    palettegen.link_to(paletteuse, 0, 1)
+    paletteuse.link_to(graph.add("buffersink"))
+    graph.configure()
+    return filter_frames(graph, chain([first], frames, [None]))
 
 
 def _copy_with_comment(gif: BinaryIO, path: Path, text: bytes) -> None:

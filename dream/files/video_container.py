@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from typing import Any, BinaryIO
 
@@ -199,33 +199,27 @@ def _decode_frames(container: Any, stream: Any) -> Iterator[Any]:
     for frame in frames:
         format_ = {"width": frame.width, "height": frame.height, "format": frame.format.name}
         if graph and format_ != graph_format:  # A filter graph takes frames of one format.
-            graph.push(None)
-            yield from pull_frames(graph)
+            yield from filter_frames(graph, [None])
             graph = None
         if graph is None and frame.interlaced_frame:
             graph, graph_format = av.filter.Graph(), format_
             source = graph.add_buffer(time_base=frame.time_base, **graph_format)
             bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
             graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
-        if graph is None:
-            yield frame
-        else:
-            graph.push(frame)
-            yield from pull_frames(graph)
+        yield from filter_frames(graph, [frame]) if graph else [frame]
     if graph:
-        graph.push(None)
-        yield from pull_frames(graph)
+        yield from filter_frames(graph, [None])
 
 
-def pull_frames(graph: Any) -> Iterator[Any]:
-    """Yield the frames that a filter graph has ready."""
+def filter_frames(graph: Any, frames: Iterable[Any]) -> Iterator[Any]:
+    """Yield what a filter graph makes of frames; None after the last one ends its output."""
     import av
 
-    while True:
-        try:
-            yield graph.vpull()
-        except (av.BlockingIOError, av.EOFError):
-            return
+    for frame in frames:
+        graph.push(frame)
+        with suppress(av.BlockingIOError, av.EOFError):
+            while True:
+                yield graph.vpull()
 
 
 def _display_matrix(frame: Any) -> tuple[int, int, int, int]:
