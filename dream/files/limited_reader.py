@@ -95,7 +95,7 @@ def open_seekable(path: PathOrFile) -> Iterator[BinaryIO]:
         with convert_read_errors(name, OSError, ValueError):
             try:
                 if isinstance(path, str | os.PathLike):
-                    file = stack.enter_context(open_regular_file(path, name))
+                    file: BinaryIO = stack.enter_context(open_regular_file(path, name))
                 else:
                     file = path if path.seekable() else io.BytesIO(path.read(MAX_FILE_BYTES + 1))
             except FileNotFoundError as error:
@@ -104,7 +104,7 @@ def open_seekable(path: PathOrFile) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def open_regular_file(path: str | os.PathLike[str], name: str) -> Iterator[BinaryIO]:
+def open_regular_file(path: str | os.PathLike[str], name: str) -> Iterator[io.BufferedReader]:
     """Open a regular file for reading; errors call it `name`.
 
     Raises:

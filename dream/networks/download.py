@@ -122,7 +122,7 @@ def _run_hub_client(transfer: _Transfer, source: Source, force_download: bool) -
             if transfer.is_stopped:
                 raise WeightsError("the download was stopped")
 
-    options = {"revision": source.revision, "force_download": force_download}
+    options: Any = {"revision": source.revision, "force_download": force_download}
     try:
         path = hf_hub_download(source.repo, source.file, tqdm_class=ProgressMeter, **options)
         transfer.outcome.set_result(Path(path))

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, PictureError, RecipeError, read_recipe, save_image
 from dream.files.embedded_images import decode_mask, embed_mask, feather_mask
-from tests.conftest import dream_tensor, png_header
+from tests.conftest import dream_tensor
+from tests.support.corpus import png_header
 
 SIZE = (300, 451)
 

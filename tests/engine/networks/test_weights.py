@@ -150,7 +150,7 @@ def test_progress_is_told_in_bytes_and_on_the_page(
     done = [step.bytes_done for step in steps]
     assert done == sorted(done) and len(set(done)) > 3 and done[-1] <= len(content)
     assert {(step.model, step.bytes_total) for step in steps} == {(MODEL, len(content))}
-    texts = list(status_line.download_status(step for step in steps))  # type: ignore[arg-type]
+    texts = list(status_line.download_status(step for step in steps))
     said = r"Downloading squeezenet1_1 from the hub \(first use only\): \d of 5 MB\."
     assert len(texts) >= 3 and all(re.search(said, text) for text in texts)
 
