@@ -17,9 +17,9 @@ from dream.errors import DeviceError, DreamError, RecipeError, describe_value
 from dream.files.image_cache import ImageCache
 from dream.networks import catalogue, weights
 from dream.networks.device import pick_device
-from dream.networks.download import DownloadSteps
 from dream.networks.network import Network
 from dream.networks.network_cache import NetworkCache
+from dream.networks.weights import DownloadSteps
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe, ZoomRecipe
 from dream.recipe.base import DEFAULT_MODEL, AnyRecipe
 from dream.recipe.channel import DEFAULT_PHOTO_SIDE

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from dream.engine import Engine
-from dream.networks.download import DownloadProgress
+from dream.networks.weights import DownloadProgress
 from dream.recipe import Recipe
 from dream.render.job_loop import Frame
 from dream.tensors import size_of

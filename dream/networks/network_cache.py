@@ -12,8 +12,8 @@ import torch
 
 from dream.errors import WeightsError
 from dream.networks import catalogue, device, weights
-from dream.networks.download import DownloadProgress, DownloadSteps
 from dream.networks.network import Network
+from dream.networks.weights import DownloadProgress, DownloadSteps
 
 
 class NetworkCache:
@@ -63,11 +63,10 @@ class NetworkCache:
 
     def _evict(self) -> None:
         with self._lock:
-            while len(self._networks) > 1 and self._total_bytes() > self.max_bytes:
+            while sum(each.memory_bytes for each in self._networks.values()) > self.max_bytes:
+                if len(self._networks) == 1:
+                    break
                 self._networks.popitem(last=False)
-
-    def _total_bytes(self) -> int:
-        return sum(network.memory_bytes for network in self._networks.values())
 
     def fetch(self, model: str) -> DownloadSteps:
         """Find or download the weights of a model; yield the progress, and return the path.

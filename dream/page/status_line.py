@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import gradio as gr
 
 from dream.errors import DreamError
-from dream.networks.download import DownloadProgress
 from dream.networks.model_card import ModelCard
+from dream.networks.weights import DownloadProgress
 from dream.recipe import DreamRecipe
 from dream.render.job_loop import Frame
 

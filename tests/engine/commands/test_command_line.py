@@ -29,7 +29,7 @@ from dream.commands.progress import download_with_progress
 from dream.files.embedded_images import embed_guide
 from dream.networks import catalogue
 from dream.networks.architecture import build
-from dream.networks.download import DownloadProgress
+from dream.networks.weights import DownloadProgress
 from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_pil_image, to_tensor

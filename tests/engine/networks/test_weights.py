@@ -23,12 +23,12 @@ import torch
 from torch import nn
 
 from dream import DreamRecipe, Engine, WeightsError, WeightsUnavailable
-from dream.networks import catalogue, download, state_dict, weights
+from dream.networks import catalogue, state_dict, weights
 from dream.networks.architecture import build
 from dream.networks.convolution import HAS_DETERMINISTIC_ONEDNN
-from dream.networks.download import DownloadProgress
 from dream.networks.model_card import ModelCard, Source
 from dream.networks.network import Network
+from dream.networks.weights import DownloadProgress
 from dream.page import status_line
 from dream.render.objective import energy
 from tests.conftest import EXAMPLES, ROOT
@@ -218,9 +218,9 @@ def test_a_hub_that_is_busy_is_left_for_torchvision_within_half_a_minute(
 def test_transfers_that_stall_are_given_up_within_half_a_minute(
     hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert download.HUB_SECONDS + download.STALL_SECONDS + download.READ_SECONDS < 30
-    monkeypatch.setattr(download, "STALL_SECONDS", 2)
-    monkeypatch.setattr(download, "READ_SECONDS", 2)
+    assert weights.HUB_SECONDS + weights.STALL_SECONDS + weights.READ_SECONDS < 30
+    monkeypatch.setattr(weights, "STALL_SECONDS", 2)
+    monkeypatch.setattr(weights, "READ_SECONDS", 2)
     hub.faults |= {HUB_PATH: "stall", torchvision_path(card): "stall"}
     start = time.monotonic()
     with pytest.raises(WeightsUnavailable, match="nothing arrived for 2 seconds; torchvision: "):
@@ -616,7 +616,7 @@ def test_a_download_goes_on_until_the_last_who_follows_it_leaves(hub: Hub, card:
 def test_all_who_follow_a_download_are_told_why_it_failed(
     hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "STALL_SECONDS", 1)
+    monkeypatch.setattr(weights, "STALL_SECONDS", 1)
     hub.faults |= {HUB_PATH: "stall", torchvision_path(card): 503}
     engine = Engine("cpu")
     first, second = engine.fetch(MODEL), engine.fetch(MODEL)
