@@ -107,29 +107,23 @@ def main() -> None:
                 file.seek(0)
                 _, length = HEADER.unpack(header)
                 request = json.loads(connection.recv(length, socket.MSG_WAITALL))
-                _answer_request(connection, file, base_bytes, **request)
+                _answer_request(connection, file, base_bytes, request)
 
 
 def _answer_request(
-    connection: socket.socket,
-    file: BinaryIO,
-    base_bytes: int,
-    reader: str,
-    name: str,
-    memory_bytes: int,
-    cpu_seconds: int,
-    options: dict[str, Any],
+    connection: socket.socket, file: BinaryIO, base_bytes: int, request: dict[str, Any]
 ) -> None:
     """Send the answers of a reader of `READERS`.
 
     A reader may use `memory_bytes` beyond the `base_bytes` of this process before the first
     request, and `cpu_seconds` for each answer.
     """
-    set_limit(resource.RLIMIT_AS, base_bytes + memory_bytes)
+    name, cpu_seconds = request["name"], request["cpu_seconds"]
+    set_limit(resource.RLIMIT_AS, base_bytes + request["memory_bytes"])
     limit_cpu_seconds(cpu_seconds)
     kind, text = END, ""
     try:
-        for answer in READERS[reader](file, name, **options):
+        for answer in READERS[request["reader"]](file, name, **request["options"]):
             if isinstance(answer, np.ndarray | Image.Image):
                 _send(connection, PIXELS, np.ascontiguousarray(answer))
             else:
