@@ -40,7 +40,6 @@ from tests.support.small_disk import mount_small_disk
 MODEL = "squeezenet1_1"
 REPO, FILE, REVISION = "somebody/networks", "squeezenet1_1.safetensors", "a" * 40
 HUB_PATH = f"/{REPO}/resolve/{REVISION}/{FILE}"
-MIN_WEIGHTS_BYTES = 1_000_000
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -52,6 +51,11 @@ def random_state(model: str = MODEL) -> dict[str, torch.Tensor]:
 
 def to_safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
     return safetensors.torch.save({name: each.contiguous() for name, each in tensors.items()})
+
+
+def write_weights(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    path.write_bytes(to_safetensors(tensors))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +251,7 @@ def test_a_cached_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCar
 def test_a_torchvision_file_that_was_altered_is_fetched_anew(hub: Hub, card: ModelCard) -> None:
     hub.faults[HUB_PATH] = "gated"
     path, _ = fetch(card)
-    path.write_bytes(path.read_bytes()[: MIN_WEIGHTS_BYTES // 2])
+    path.write_bytes(path.read_bytes()[:500_000])
     assert has_same_weights(fetch(card)[0])
     hub.faults[torchvision_path(card)] = "cut"
     path.write_bytes(b"half")
@@ -256,39 +260,23 @@ def test_a_torchvision_file_that_was_altered_is_fetched_anew(hub: Hub, card: Mod
     assert [each.read_bytes() for each in path.parent.iterdir()] == [b"half"]
 
 
-MAIN_PATH = f"/{REPO}/resolve/main/{FILE}"
-
-
-@pytest.fixture
-def main_card(card: ModelCard) -> ModelCard:
-    """Return the card pinned by `main` and its SHA-256, as two networks are; `main` may move."""
-    return replace(card, source=replace(card.source, revision="main"))
-
-
-@pytest.fixture
-def newer_file(hub: Hub, content: bytes) -> Path:
-    """Put a newer file of `main` into the cache, as another program would."""
-    hub.put(MAIN_PATH, content[:-1] + bytes([content[-1] ^ 1]))
-    return Path(huggingface_hub.hf_hub_download(REPO, FILE)).resolve()
-
-
-def test_a_newer_file_of_another_program_is_left_in_the_hubs_cache(
-    hub: Hub, main_card: ModelCard, newer_file: Path
+def test_a_newer_file_of_another_program_stays_and_ours_is_fetched_beside_it(
+    hub: Hub, card: ModelCard, content: bytes
 ) -> None:
-    newer = newer_file.read_bytes()
+    # Two networks are pinned by `main` and their SHA-256; `main` may move.
+    card = replace(card, source=replace(card.source, revision="main"))
+    path = HUB_PATH.replace(REVISION, "main")
+    newer = content[:-1] + bytes([content[-1] ^ 1])
+    hub.put(path, newer)
+    newer_file = Path(huggingface_hub.hf_hub_download(REPO, FILE)).resolve()
     hub.requests.clear()
-    assert weights.find_weights(main_card) is None
-    assert fetch(main_card)[0].suffix == ".pth"  # Torchvision's; the hub no longer has ours.
-    assert newer_file.read_bytes() == newer and f"GET {MAIN_PATH}" not in hub.requests
-
-
-def test_ours_is_fetched_beside_another_programs_newer_file(
-    hub: Hub, main_card: ModelCard, newer_file: Path, content: bytes
-) -> None:
-    newer = newer_file.read_bytes()
-    hub.put(MAIN_PATH, content)
+    assert weights.find_weights(card) is None
+    torchvisions, _ = fetch(card)  # The hub no longer has ours.
+    assert torchvisions.suffix == ".pth" and f"GET {path}" not in hub.requests
+    torchvisions.unlink()
+    hub.put(path, content)
     hub.commit = REVISION
-    ours, _ = fetch(main_card)
+    ours, _ = fetch(card)
     assert has_same_weights(ours) and ours.suffix == ".safetensors"
     assert newer_file.read_bytes() == newer
 
@@ -393,10 +381,8 @@ def test_a_file_that_does_not_fit_is_told_tensor_by_tensor(tmp_path: Path) -> No
     tensors["features.0.weight"] = torch.zeros(64, 3, 5, 5)
     for number in range(5):
         tensors[f"extra.{number}"] = torch.zeros(1)
-    path = tmp_path / "mine.safetensors"
-    path.write_bytes(to_safetensors(tensors))
     with pytest.raises(WeightsError) as caught:
-        load_file(path)
+        load_file(write_weights(tmp_path / "mine.safetensors", tensors))
     assert str(caught.value) == (
         "mine.safetensors does not fit squeezenet1_1: missing: features.0.bias, "
         "features.3.squeeze.weight, features.3.squeeze.bias; unexpected: extra.0, extra.1, "
@@ -416,25 +402,23 @@ def test_a_file_that_is_no_weights_file_or_holds_code_is_refused(tmp_path: Path)
 
 
 def test_a_network_trained_for_other_classes_fits(tmp_path: Path) -> None:
-    tensors = random_state("resnet50")
-    tensors["fc.weight"], tensors["fc.bias"] = torch.zeros(365, 2048), torch.zeros(365)
-    path = tmp_path / "places.safetensors"
-    path.write_bytes(to_safetensors(tensors))
-    assert load_file(path, "resnet50")(torch.zeros(1, 3, 64, 64)).shape == (1, 365)
+    tensors = random_state("dreamlet")
+    tensors["fc.weight"], tensors["fc.bias"] = torch.zeros(365, 640), torch.zeros(365)
+    network = load_file(write_weights(tmp_path / "places.safetensors", tensors), "dreamlet")
+    assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 365)
 
 
 def test_weights_of_ones_own_for_dreamlet_are_checked_as_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DREAM_PRECISION", "float32")  # The file's names.
-    own = {"dreamlet": tmp_path / "mine.safetensors"}
     tensors = random_state("dreamlet")
-    own["dreamlet"].write_bytes(to_safetensors(tensors))
+    own = {"dreamlet": write_weights(tmp_path / "mine.safetensors", tensors)}
     network = Engine("cpu", own).network("dreamlet")
     assert torch.equal(network.network.get_parameter("fc.weight"), tensors["fc.weight"])
     assert not network.mean_activations  # The shipped means belong to the shipped weights.
     del tensors["conv1.conv.weight"]
-    own["dreamlet"].write_bytes(to_safetensors(tensors))
+    write_weights(own["dreamlet"], tensors)
     said = "mine.safetensors does not fit dreamlet: missing: conv1.conv.weight"
     with pytest.raises(WeightsError, match=said):
         Engine("cpu", own).network("dreamlet")
@@ -459,8 +443,7 @@ def test_unused_parts_and_counters_are_passed_by(tmp_path: Path) -> None:
     tensors = random_state("inception_v3")
     tensors = {name: each for name, each in tensors.items() if "num_batches" not in name}
     tensors["AuxLogits.fc.bias"] = torch.zeros(7)
-    path = tmp_path / "v3.safetensors"
-    path.write_bytes(to_safetensors(tensors))
+    path = write_weights(tmp_path / "v3.safetensors", tensors)
     loaded = load_file(path, "inception_v3").state_dict()
     assert all(torch.equal(loaded[name], each) for name, each in tensors.items() if name in loaded)
 
@@ -500,9 +483,7 @@ def tiny_vgg(tmp_path: Path) -> tuple[ModelCard, TinyVGG, Path]:
                     side = 7 if "fc1" in hubs else 1
                     tensor = tensor.reshape(len(tensor), -1, side, side)
         stored[name] = tensor
-    path = tmp_path / "tiny.safetensors"
-    path.write_bytes(to_safetensors(stored))
-    return card, network, path
+    return card, network, write_weights(tmp_path / "tiny.safetensors", stored)
 
 
 def test_the_hubs_vgg_is_torchvisions_under_other_names(
