@@ -107,7 +107,7 @@ def test_what_is_transparent_becomes_white() -> None:
     [
         *((png_header(side, side), "megapixels; the limit is 64") for side in (13_000, 2**31 - 1)),
         (png_header(8001, 8000), "64.0 megapixels; the limit is 64"),
-        (png_header(30_001, 10), "has a side of 30001 pixels; the limit is 30000"),
+        (png_header(30_001, 10), "a side of 30001 pixels; the limit is 30000"),
     ],
     ids=["large", "huge", "limit", "side"],
 )
