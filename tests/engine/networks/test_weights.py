@@ -139,14 +139,6 @@ def test_the_first_start_downloads_and_the_second_asks_for_nothing(
     assert hub.requests == []
 
 
-def test_a_dream_fetches_what_it_needs(hub: Hub, card: ModelCard, cat: torch.Tensor) -> None:
-    recipe = DreamRecipe(model=MODEL, octaves=1, iterations=2, max_side=96)
-    engine = Engine("cpu")
-    *_, frame = engine.dream(cat, recipe)
-    assert frame.step == 2 and hub.transfer_count() == 1
-    assert engine.network(MODEL) is engine.network(MODEL)
-
-
 def test_progress_is_told_in_bytes_and_on_the_page(
     hub: Hub, card: ModelCard, content: bytes
 ) -> None:
