@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dream.page.widgets.saved_visit import MAX_DREAMS, OPENING_ENTRY, Visit
+from dream.page.widgets.visit import MAX_DREAMS, OPENING_ENTRY, Visit
 from tests.support.browser import (
     CHROMIUM,
     SECONDS,

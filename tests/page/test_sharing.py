@@ -95,9 +95,9 @@ def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
     for layer in (None, "", str(tmp_path / "erased.png")):
         assert painter.encode_painted_mask(layer) == ""
     assert painter.editor_update(CAT, "")["value"]["layers"] == []
-    assert painter.empty_editor_update(str(tmp_path / "nothing.jpg"))["value"] is None
+    assert painter.editor_update(str(tmp_path / "nothing.jpg"))["value"] is None
     Image.new("RGB", (2000, 1000)).save(tmp_path / "large.png")
-    assert painter.empty_editor_update(str(tmp_path / "large.png"))["value"]["background"].size == (
+    assert painter.editor_update(str(tmp_path / "large.png"))["value"]["background"].size == (
         512,
         256,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
@@ -26,8 +27,11 @@ from dream.errors import DeviceError
 from dream.files.video_reader import read_frames, read_video_info
 from dream.page import blocks, status_line, video_stream
 from dream.page.image_stream import frame_updates
-from dream.page.tabs import class_images, deep_dream, zoom_and_video
+from dream.page.tabs.class_images import ClassImageTab
+from dream.page.tabs.deep_dream import DreamTab
+from dream.page.tabs.zoom_and_video import ZoomAndVideoTab
 from dream.page.video_stream import VideoUpdate, VideoUpdates
+from dream.page.widgets.components import Updates
 from dream.recipe import Recipe
 from dream.recipe.knob import knobs
 from dream.render.job_loop import to_batch
@@ -36,6 +40,7 @@ from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from dream.tensors import size_of, to_tensor
 from tests.conftest import EXAMPLES, change
 from tests.support.lend import Lender
+from tests.support.page import build_tab
 from tests.support.videos import add_beeps, pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
@@ -141,31 +146,35 @@ def test_what_fails_on_its_way_is_handed_over_as_far_as_it_is_shown(
         yield from itertools.islice(paint(*given), steps)
         raise DeviceError("no memory is left")
 
-    def put_out(source: Iterator[dict[str, Any]]) -> dict[str, Any]:
-        changes: dict[str, Any] = {}
+    def put_out(source: Iterator[Updates]) -> Updates:
+        changes: Updates = {}
         with pytest.raises(DeviceError):  # noqa: PT012
             for each in source:
                 changes |= each
         return changes
 
-    monkeypatch.setattr(engine, "render", failing)
-    made = put_out(
-        zoom_and_video.video_outputs(video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT))
+    runner = JobRunner(engine)
+    dream_tab, class_tab, zoom_tab = build_tab(
+        lambda page: (
+            (tab := DreamTab(runner, page.load)),
+            ClassImageTab(runner, gr.Tabs(), tab),
+            ZoomAndVideoTab(runner),
+        )
     )
-    assert made["film"]["visible"] and not made["picture"]["visible"]
-    assert made.get("download") == (blocks.upload_path(made["made"]) if is_there else None)
-    assert made["film"].get("value") == made.get("download")
+    monkeypatch.setattr(engine, "render", failing)
+    made = put_out(zoom_tab.show_video(video_stream.stream_zoom(runner, ZOOM, CAT)))
+    assert made[zoom_tab.player]["visible"] and not made[zoom_tab.image]["visible"]
+    download = blocks.upload_path(made[zoom_tab.made]) if is_there else None
+    assert made.get(zoom_tab.download) == download == made[zoom_tab.player].get("value")
     recipe = DreamRecipe(max_side=48, seed=3)
     given: dict[str, Any] = dict.fromkeys(knobs(DreamRecipe)) | {"guide": "", "mask": ""}
     given |= {name: getattr(recipe, name) for name in ("channels", "max_side", "iterations")}
     given = {name: each for name, each in given.items() if each is not None}
-    dreamed = put_out(deep_dream.stream_dream(JobRunner(engine), CAT, (), False, **given))
-    assert Path(dreamed["download"]).suffix == ".png"
-    assert Path(dreamed["download"]).parent == Path(dreamed["view"][1]).parent
-    made = put_out(
-        class_images._stream_class_image(JobRunner(engine), CAT, False, target="goldfish", size=64)
-    )
-    assert Path(made["download"]).parent == Path(made["picture"]).parent
+    dreamed, outputs = put_out(dream_tab.dream(CAT, (), False, **given)), dream_tab.outputs
+    assert Path(dreamed[outputs.download]).suffix == ".png"
+    assert Path(dreamed[outputs.download]).parent == Path(dreamed[outputs.view][1]).parent
+    made = put_out(class_tab.stream(CAT, False, target="goldfish", size=64))
+    assert Path(made[class_tab.download]).parent == Path(made[class_tab.image]).parent
 
 
 @pytest.mark.parametrize(("loop", "ending"), [(False, "mp4"), (True, "gif")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -32,7 +33,7 @@ ROWS_TO_TEXT_SCRIPT = """(values) => {
 }""".replace("OCTAVES", json.dumps(OCTAVE_GROUPS))
 
 
-def build_mixer(layer_picker: LayerPicker, model: str, layer: str) -> list[Any]:
+def build_mixer(layer_picker: LayerPicker, model: str, layer: str) -> None:
     """Build rows of layer, weight and octaves, which set the layer of the picker."""
     fields: list[Any] = []
     gr.Markdown(
@@ -40,49 +41,38 @@ def build_mixer(layer_picker: LayerPicker, model: str, layer: str) -> list[Any]:
         "Coarse octaves make large shapes."
     )
     for number, (name, weight, octaves) in enumerate(parse_rows(model, layer), start=1):
+        layers = [("none", ""), *layer_choices(model)]
+        options: dict[str, Any] = {"value": name, "allow_custom_value": True, "min_width": 80}
         with gr.Row():
             fields += [
-                gr.Dropdown(
-                    [("none", ""), *layer_choices(model)],
-                    value=name,
-                    allow_custom_value=True,
-                    label=f"Layer {number}",
-                    min_width=80,
-                ),
+                gr.Dropdown(layers, label=f"Layer {number}", **options),
                 gr.Number(weight, label="Weight", step=0.1, min_width=80),
                 gr.Dropdown(list(OCTAVE_GROUPS), value=octaves, label="Octaves", min_width=80),
             ]
 
     # This runs in the browser, because a late server response would undo newer choices.
     cleared_gallery = json.dumps(gr.update(selected_index=NO_SELECTION))
-    unchanged = json.dumps(gr.skip())
-    gr.on(
-        [field.input for field in fields],
-        None,
+    components.run_in_browser(
+        partial(gr.on, [field.input for field in fields]),
+        f"""(layer, ...values) => {{
+          const text = ({ROWS_TO_TEXT_SCRIPT})(values);
+          return text ? [{cleared_gallery}, text] : [{json.dumps(gr.skip())}, layer];
+        }}""",
         [layer_picker.layer, *fields],
         [layer_picker.gallery, layer_picker.layer],
-        js=f"""(layer, ...values) => {{
-          const text = ({ROWS_TO_TEXT_SCRIPT})(values);
-          return text ? [{cleared_gallery}, text] : [{unchanged}, layer];
-        }}""",
-        api_visibility="private",
     )
     # Two networks may have a layer of the same name; then only their lists differ.
     inputs = [layer_picker.model, layer_picker.layer]
     changes = [each.change for each in inputs]
     gr.on(changes, row_updates, inputs, fields, **components.IMMEDIATE_EVENT)
-    return fields
 
 
 def row_updates(model: str, layer: str) -> list[Any]:
     """Return the updates of the rows for the layer text of a recipe."""
     updates: list[Any] = []
     for name, weight, octaves in parse_rows(model, layer):
-        updates += [
-            gr.update(choices=[("none", ""), *layer_choices(model)], value=name),
-            weight,
-            octaves,
-        ]
+        choices = [("none", ""), *layer_choices(model)]
+        updates += [gr.update(choices=choices, value=name), weight, octaves]
     return updates
 
 

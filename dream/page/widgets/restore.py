@@ -21,14 +21,21 @@ from dream.page import status_line
 from dream.page.blocks import is_uploaded, upload_path
 from dream.page.call_limits import run_in_thread
 from dream.page.image_stream import wait_for_stopped_image
-from dream.page.widgets import history
+from dream.page.widgets import components
+from dream.page.widgets.components import Updates
 from dream.page.widgets.recipe_controls import (
     RecipeControls,
     check_embedded_images,
     recipe_in_photo,
 )
 from dream.page.widgets.recipe_sharing import linkable_json, refusal_html
-from dream.page.widgets.saved_visit import OPENING_ENTRY, Visit, VisitEntry, browser_state
+from dream.page.widgets.visit import (
+    OPENING_ENTRY,
+    Visit,
+    VisitEntry,
+    VisitOutputs,
+    browser_state,
+)
 from dream.recipe.dream import DreamRecipe
 
 # To wait for a dream that was running when the page was closed: its current step must end.
@@ -39,73 +46,66 @@ STOPPED_MESSAGE = (
 )
 STILL_RUNNING_MESSAGE = f"{RESTORED_MESSAGE} Its dream is still running. Reload the page to see it."
 
-Updates = dict[Any, Any]
-Changes = dict[str, Any]
 
-
-def connect(
-    page_load: Callable[..., Any],
-    controls: RecipeControls,
-    photo: gr.Image,
-    outputs: dict[str, Any],
-) -> None:
+def connect(page_load: Callable[..., Any], controls: RecipeControls, outputs: VisitOutputs) -> None:
     """Store the settings in the browser and restore them on page load."""
-    outputs = {**outputs, "photo": photo}
     settings = browser_state("settings")
-    fields = {"photo": photo, "random_seed": controls.random_seed, **controls.by_name}
+    fields = {"photo": controls.photo, "random_seed": controls.random_seed, **controls.by_name}
     del fields["mask"]  # The strokes are in no file yet; a finished dream's are in its recipe.
 
     async def open_page(saved: Any, visit: Any, shown: str, request: gr.Request) -> Updates:
         settings = saved if isinstance(saved, dict) else {}
         link, last = request.query_params.get("recipe"), Visit.read(visit)
         if link and link != settings.get("link"):
-            updates, changes = await run_in_thread(_open_link, controls, link, shown, last)
-        else:
-            if last.shown != OPENING_ENTRY and last.shown.file != last.shown.photo:
-                # The dream may have been running.
-                await wait_for_stopped_image(last.shown.file, WAIT_SECONDS)
-            updates, changes = await run_in_thread(_open_visit, controls, settings, shown, last)
-        return updates | {outputs[name]: value for name, value in changes.items()}
+            return await run_in_thread(_open_link, controls, outputs, link, shown, last)
+        if last.shown != OPENING_ENTRY and last.shown.file != last.shown.photo:
+            # The dream may have been running.
+            await wait_for_stopped_image(last.shown.file, WAIT_SECONDS)
+        return await run_in_thread(_open_visit, controls, outputs, settings, shown, last)
 
-    every = [*controls.outputs, *outputs.values()]
     opened = page_load(
-        open_page, [settings, outputs["visit"], photo], every, **controls.event_options
+        open_page,
+        [settings, outputs.visit, controls.photo],
+        [*controls.outputs, controls.photo, *vars(outputs).values()],
+        **controls.event_options,
     )
     changed = [each.change for each in fields.values()]
     for event, is_open in ((opened.then, "true"), (partial(gr.on, changed), "false")):
-        event(
-            fn=None,
-            inputs=[settings, *fields.values()],
-            outputs=settings,
-            js=f"(...values) => keepSettings({json.dumps(list(fields))}, values, {is_open})",
-            api_visibility="private",
+        components.run_in_browser(
+            event,
+            f"(...values) => keepSettings({json.dumps(list(fields))}, values, {is_open})",
+            [settings, *fields.values()],
+            settings,
         )
 
 
 def _open_link(
-    controls: RecipeControls, link: str, photo: str, visit: Visit
-) -> tuple[Updates, Changes]:
-    """Return the updates of the controls and other outputs for a link; the photo is not dreamed."""
+    controls: RecipeControls, outputs: VisitOutputs, link: str, photo: str, visit: Visit
+) -> Updates:
+    """Return the updates that set the controls by a link; the photo is not dreamed."""
     try:
         recipe = check_embedded_images(DreamRecipe.from_json(link))
         updates = controls.recipe_updates(recipe, photo)
     except DreamError as error:
-        return {}, {**history.strip_updates(visit), "status": refusal_html(error)}
+        return {**outputs.dreams(visit), outputs.status: refusal_html(error)}
     visit = replace(visit, shown=VisitEntry(photo, photo, photo), recipe=linkable_json(recipe))
-    text = status_line.status_html(
-        "The controls are set to the recipe of the link. Dream this photo to use it."
-    )
-    return updates, {
-        **history.visit_updates(visit, recipe),
-        **history.strip_updates(visit),
-        "status": text,
+    text = "The controls are set to the recipe of the link. Dream this photo to use it."
+    return {
+        **updates,
+        **outputs.shown_dream(visit, recipe),
+        **outputs.dreams(visit),
+        outputs.status: status_line.status_html(text),
     }
 
 
 def _open_visit(
-    controls: RecipeControls, settings: dict[str, Any], current_photo: str, visit: Visit
-) -> tuple[Updates, Changes]:
-    """Return the updates of the controls and other outputs for the last visit's existing files."""
+    controls: RecipeControls,
+    outputs: VisitOutputs,
+    settings: dict[str, Any],
+    current_photo: str,
+    visit: Visit,
+) -> Updates:
+    """Return the updates that show the last visit, as far as its files still exist."""
     visit, recipe, text = _find_shown_dream(visit)
     missing = ["the last dream"] if text is None else []
     if lost_count := sum(not each.resolve() for each in visit.dreams):
@@ -120,17 +120,14 @@ def _open_visit(
     with suppress(DreamError):
         if settings:
             updates = _settings_updates(controls, settings, photo or current_photo, guide, mask)
-    changes = {
-        **(history.visit_updates(visit, recipe) if recipe else {}),
-        **history.strip_updates(visit),
-    }
-    if photo not in ("", current_photo):
-        changes["photo"] = photo
+    updates |= (outputs.shown_dream(visit, recipe) if recipe else {}) | outputs.dreams(visit)
+    if is_other_photo := photo not in ("", current_photo):
+        updates[controls.photo] = photo
     if missing:
         text = f"{RESTORED_MESSAGE} No longer on the server: {', '.join(missing)}."
-    if missing or "photo" in changes or visit != Visit():
-        changes["status"] = status_line.status_html(text or "")
-    return updates, changes
+    if missing or is_other_photo or visit != Visit():
+        updates[outputs.status] = status_line.status_html(text or "")
+    return updates
 
 
 def _settings_updates(
