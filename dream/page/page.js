@@ -69,6 +69,33 @@ function dreamThis() {
   setTimeout(begin, 50);
 }
 
+// Returns the text of a recipe's layers from the values of all rows of the mixer, in order; "" if all are
+// empty. `octaves` has the groups of octaves (0 coarse, 1 fine) that each choice stands for.
+function mixText(octaves, values) {
+  const groups = [[], []];
+  for (let place = 0; place < values.length; place += 3) {
+    const [name, weight, choice] = values.slice(place, place + 3);
+    const text = [1, null].includes(weight) ? name : `${name}:${Number(weight.toPrecision(6))}`;
+    for (const group of name ? octaves[choice] : []) groups[group].push(text);
+  }
+  const texts = groups.filter((group) => group.length).map(String);
+  return [...new Set(texts)].length === 1 ? texts[0] : texts.join(">");
+}
+
+// Returns the updates of the layer gallery, which shows no mix, and of the layer.
+function mixLayers(octaves, layer, rows) {
+  const text = mixText(octaves, rows);
+  return text ? [update({ selected_index: -1 }), text] : [UNCHANGED, layer];
+}
+
+function downloadFile(file) {
+  if (!file) return;
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}
+
 // Copies a link to the page with a recipe. Where a page may not write to the clipboard (plain http, some
 // frames), the link is selected in its field, to be copied by hand.
 async function copyLink(recipe, field) {

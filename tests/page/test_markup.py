@@ -6,23 +6,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pytest
 from PIL import Image, PngImagePlugin
 from playwright.sync_api import Page, expect
 
 from tests.conftest import EXAMPLES
-from tests.support.browser import CHROMIUM, SECONDS, fill, open_advanced, sources, status
+from tests.support.browser import (
+    SECONDS,
+    download,
+    fill,
+    open_advanced,
+    open_section,
+    open_tab,
+    sources,
+    status,
+    strip,
+)
 
-expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 MARK = "<img src=x onerror=window.ran=1><svg onload=window.ran=1>"
 # A valid file name: no slash, at most 200 characters.
 NAMED = "<img src=x onerror=window.ran=1>"
-
-pytestmark = [
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
-    pytest.mark.filterwarnings("default"),
-    pytest.mark.slow,
-]
 
 
 def assert_nothing_ran(page: Page) -> None:
@@ -58,8 +60,8 @@ def test_links_and_recipes_that_are_markup_are_refused_as_text(
         page.goto(f"{address}/?recipe={quote(recipe)}")
         expect(status(page)).to_contain_text("This recipe cannot be used")
         assert_nothing_ran(page)
-    page.get_by_role("button", name="Recipe: save, share, load").click()
-    said = page.locator("#recipe-said [role=status]")
+    open_section(page, "Recipe: save, share, load")
+    said = status(page, "recipe-said")
     for recipe in RECIPES[:2]:
         page.locator("#recipe textarea").fill(recipe)
         page.click("#use")
@@ -82,12 +84,10 @@ def test_a_photo_whose_name_and_recipe_are_markup_is_dreamed(page: Page, tmp_pat
     page.click("#go")
     expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
     assert not any("<" in each for each in sources(page))
-    with page.expect_download() as waiting:
-        page.click("#download")
-    assert re.fullmatch(r"[\w.-]+\.png", waiting.value.suggested_filename)
+    assert re.fullmatch(r"[\w.-]+\.png", download(page, tmp_path).name)
     page.reload()
     expect(status(page)).to_have_text("Your last visit is restored.")
-    expect(page.locator("#strip button.thumbnail-item")).to_have_count(1)
+    expect(strip(page)).to_have_count(1)
     assert_nothing_ran(page)
 
 
@@ -104,7 +104,7 @@ def test_names_of_layers_channels_and_classes_that_are_markup_are_refused_as_tex
     choose(page, "Layer", MARK)
     page.click("#go")
     expect(status(page)).to_contain_text("onerror")
-    page.get_by_role("button", name="Mix layers and channels").click()
+    open_section(page, "Mix layers and channels")
     page.locator("#only textarea, #only input").fill(MARK)
     page.click("#go")
     expect(status(page)).to_contain_text("onerror")
@@ -112,18 +112,18 @@ def test_names_of_layers_channels_and_classes_that_are_markup_are_refused_as_tex
     expect(toast).to_contain_text("onerror")
     assert_nothing_ran(page)
     for tab, field, button, said in (
-        ("Channel visualization", "#numbers textarea, #numbers input", "#show", "#show-status"),
-        ("Zoom and video", "#zoom-layer textarea, #zoom-layer input", "#film", "#film-status"),
+        ("Channel visualization", "#numbers textarea, #numbers input", "#show", "show-status"),
+        ("Zoom and video", "#zoom-layer textarea, #zoom-layer input", "#film", "film-status"),
     ):
-        page.get_by_role("tab", name=tab).click()
+        open_tab(page, tab)
         page.locator(field).fill(MARK)
         page.click(button)
-        expect(page.locator(f"{said} [role=status]")).to_contain_text("onerror")
+        expect(status(page, said)).to_contain_text("onerror")
         assert_nothing_ran(page)
-    page.get_by_role("tab", name="Class image").click()
+    open_tab(page, "Class image")
     choose(page, "Class", MARK)
     page.click("#make")
-    expect(page.locator("#make-status [role=status]")).to_contain_text("onerror")
+    expect(status(page, "make-status")).to_contain_text("onerror")
     assert_nothing_ran(page)
 
 

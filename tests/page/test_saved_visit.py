@@ -12,35 +12,28 @@ from playwright.sync_api import Browser, Page, expect
 
 from dream.page.widgets.visit import MAX_DREAMS, OPENING_ENTRY, Visit
 from tests.support.browser import (
-    CHROMIUM,
     SECONDS,
     WINDOW_SIZES,
+    choose_layer,
     download,
+    dream_and_wait,
     expect_photo,
     fill,
+    go_to,
+    layer,
     leave_page,
     number,
-    open_page,
+    on_both,
     small_photo,
     sources,
     status,
+    strip,
     upload,
 )
 from tests.support.line import open_line
 from tests.support.server import free_port, run_app
 
-expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 NAME = "0" * 32 + "/dream.png"
-
-
-def in_a_browser(test: Any) -> Any:
-    for mark in (
-        pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
-        pytest.mark.filterwarnings("default"),
-        pytest.mark.slow,
-    ):
-        test = mark(test)
-    return test
 
 
 @pytest.mark.parametrize(
@@ -68,38 +61,22 @@ def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     )
 
 
-@pytest.fixture(params=WINDOW_SIZES)
-def page(request: Any, window: Page, address: str) -> Iterator[Page]:
-    with open_page(window, address, request.param) as page:
-        yield page
-
-
 def dream_small(page: Page, folder: Path, *intensities: int) -> None:
     """Dream a small photo of a cat at each intensity."""
-    page.wait_for_timeout(1 * SECONDS)
     upload(page, small_photo("cat.jpg", folder))
     for count, intensity in enumerate(intensities, 1):
         fill(page, "Intensity", intensity)
-        page.click("#go")
-        expect(strip(page)).to_have_count(count, timeout=60 * SECONDS)
-        expect(page.locator("#go")).to_be_visible()
+        dream_and_wait(page)
+        expect(strip(page)).to_have_count(count)
 
 
-def strip(page: Page) -> Any:
-    return page.locator("#strip button.thumbnail-item")
-
-
-def layer(page: Page) -> Any:
-    return page.get_by_label("Layer", exact=True).first
-
-
-@in_a_browser
+@on_both
 def test_a_reload_brings_back_photo_settings_dream_and_strip(
     page: Page, address: str, tmp_path: Path
 ) -> None:
     dream_small(page, tmp_path, 1, 2)
     made, first = sources(page), download(page, tmp_path)
-    page.locator(".layers:visible button", has_text="Rings").click()
+    choose_layer(page, "Rings")
     expect(layer(page)).to_have_value("Rings, eyes · inception3b")
     fill(page, "Intensity", 4)
     page.wait_for_timeout(0.5 * SECONDS)
@@ -152,21 +129,15 @@ def phone_window(window: Page) -> Iterator[Page]:
     leave_page(window)
 
 
-def open_app(page: Page, address: str) -> None:
-    page.goto(address)
-    expect(page.locator("#view img")).to_have_count(2, timeout=60 * SECONDS)
-
-
-@in_a_browser
 def test_a_session_that_was_let_go_and_a_restart_take_only_files(
     phone_window: Page, browser: Browser, tmp_path: Path
 ) -> None:
     page, log, port = phone_window, tmp_path / "log", {"GRADIO_SERVER_PORT": str(free_port())}
     with run_app(log, "-c", FORGETFUL, **port) as address:
-        open_app(page, address)
+        go_to(page, address)
         dream_small(page, tmp_path, 1, 2)
         other = browser.new_page()  # Its session evicts the page's.
-        open_app(other, address)
+        go_to(other, address)
         other.get_by_role("button", name="Creatures").click()
         expect(number(other, "Intensity")).to_have_value("7")
         other.close()
@@ -199,7 +170,6 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
     assert "Traceback" not in log.read_text()
 
 
-@in_a_browser
 @pytest.mark.parametrize(
     ("page", "server_knows"), [("desk", True), ("phone", False)], indirect=["page"]
 )
@@ -207,8 +177,7 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
     server_knows: bool, page: Page, address: str, tmp_path: Path
 ) -> None:
     with open_line(address) as line:
-        open_app(page, f"http://127.0.0.1:{line.port}")
-        page.wait_for_timeout(1 * SECONDS)
+        go_to(page, f"http://127.0.0.1:{line.port}")
         upload(page, small_photo("rocket.jpg", tmp_path))
         fill(page, "Intensity", 10)
         page.click("#go")
@@ -230,4 +199,4 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
         expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 10:")
         page.evaluate("localStorage.clear()")
         page.goto("about:blank")
-        open_app(page, address)
+        go_to(page, address)

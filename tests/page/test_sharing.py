@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,10 +16,10 @@ from PIL import Image, PngImagePlugin
 from dream import DreamError, DreamRecipe, Engine, RecipeError, save_image
 from dream.files.embedded_images import decode_mask, embed_guide, embed_mask
 from dream.page.widgets import mask_editor as painter
-from dream.page.widgets.layer_mixer import EMPTY_ROW, ROW_COUNT, ROWS_TO_TEXT_SCRIPT, parse_rows
+from dream.page.widgets.layer_picker import EMPTY_ROW, OCTAVE_GROUPS, ROW_COUNT, parse_rows
 from dream.page.widgets.recipe_controls import check_embedded_images, recipe_in_photo
 from dream.page.widgets.recipe_sharing import MAX_LINK_IMAGE_LENGTH, linkable_json
-from tests.conftest import EXAMPLES, png_header
+from tests.conftest import EXAMPLES, ROOT, png_header
 
 CAT = str(EXAMPLES / "cat.jpg")
 
@@ -138,7 +139,12 @@ def rows_to_text(rows: list[tuple[str, float, str]]) -> str:
     """Convert rows to text by the page's script."""
     if not shutil.which("node"):
         pytest.skip("no node here")
-    script = f"process.stdout.write(({ROWS_TO_TEXT_SCRIPT})({json.dumps(sum(rows, ()))}))"
+    script = (ROOT / "dream" / "page" / "page.js").read_text(encoding="utf-8")
+    function = script[
+        script.index("function mixText") : script.index("// Returns the updates of the la")
+    ]
+    values = f"{json.dumps(OCTAVE_GROUPS)}, {json.dumps(sum(rows, ()))}"
+    script = f"{function}; process.stdout.write(mixText({values}))"
     return subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
 
 

@@ -13,18 +13,10 @@ from dream.engine import Engine
 from dream.files.metadata import read_recipe
 from dream.page import status_line
 from dream.page.image_stream import lossless_path, stream_render, wait_for_stopped_image
-from dream.page.widgets import components, estimate, restore
+from dream.page.widgets import components, estimate, recipe_sharing
 from dream.page.widgets.components import Updates
 from dream.page.widgets.making_of import MakingOfSection
 from dream.page.widgets.recipe_controls import RecipeControls, read_controls
-from dream.page.widgets.recipe_sharing import (
-    RecipeBox,
-    build_presets_row,
-    copy_link,
-    describe_recipe,
-    link_field,
-    linkable_json,
-)
 from dream.page.widgets.run import RunButtons
 from dream.page.widgets.small_dreams import Comparison, OtherLayers
 from dream.page.widgets.visit import (
@@ -35,6 +27,7 @@ from dream.page.widgets.visit import (
     VisitOutputs,
     browser_state,
     build_strip,
+    connect_restore,
     connect_strip,
 )
 from dream.recipe.dream import DreamRecipe
@@ -72,7 +65,7 @@ class DreamTab:
         estimate.connect(runner, self.estimate_line, self.controls, self.outputs.strip)
         self.recipe_box.connect(self.controls, self.outputs.status)
         connect_strip(self.outputs, self.controls)
-        restore.connect(page_load, self.controls, self.outputs)
+        connect_restore(page_load, self.controls, self.outputs)
 
     @property
     def components_set_by_tabs(self) -> list[Any]:
@@ -92,8 +85,8 @@ class DreamTab:
         presets = gr.Row(elem_id="presets")
         self.controls = RecipeControls(first, self.photo, str(EXAMPLE_PHOTO))
         with presets:
-            build_presets_row(self.controls)
-        self.recipe_box = RecipeBox(example)
+            recipe_sharing.build_presets_row(self.controls)
+        self.recipe_box = recipe_sharing.RecipeBox(example)
         self.comparison = Comparison(self.controls)
 
     def _build_outputs(self, example: DreamRecipe) -> None:
@@ -135,13 +128,13 @@ class DreamTab:
     def _build_details(self, example: DreamRecipe) -> gr.HTML:
         """Build the summary of the recipe, its link and the previews; return the summary."""
         with gr.Column(elem_classes="beside"):  # Hidden on phones.
-            summary = gr.HTML(describe_recipe(example), elem_id="made-of")
+            summary = gr.HTML(recipe_sharing.describe_recipe(example), elem_id="made-of")
             with gr.Row():
                 self.other_layers.go_button.render()  # type: ignore[no-untyped-call]
                 share_button = gr.Button("Copy link to this recipe", size="sm", elem_id="share")
-            link = link_field("shared-link")
+            link = recipe_sharing.link_field("shared-link")
             self.other_layers.gallery.render()  # type: ignore[no-untyped-call]
-        copy_link(share_button, self.recipe_box.linkable, link)
+        recipe_sharing.copy_link(share_button, self.recipe_box.linkable, link)
         return summary
 
     def _connect_buttons(self) -> None:
@@ -194,14 +187,15 @@ class DreamTab:
                 updates: Updates = {outputs.status: update.status}
                 if frame := update.frame:
                     (made,), (after,) = frame.recipes, update.files
-                    assert isinstance(
-                        made, DreamRecipe
-                    )  # Its size is reduced if memory was scarce.
+                    # Its size is reduced if memory was scarce.
+                    assert isinstance(made, DreamRecipe)
                     before = before or after
                     updates |= {outputs.view: (before, after)}
                     updates |= {self.controls.by_name["seed"]: made.seed}
                     entry = VisitEntry(after, photo, before)
-                    shown = replace(Visit.read(visit), shown=entry, recipe=linkable_json(made))
+                    shown = replace(
+                        Visit.read(visit), shown=entry, recipe=recipe_sharing.linkable_json(made)
+                    )
                     if frame.step == 0 or frame.finished:
                         updates |= outputs.new_dream(made) | {outputs.visit: shown.to_browser()}
                     if frame.finished:

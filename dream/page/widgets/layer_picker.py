@@ -1,7 +1,9 @@
-"""The layer picker: by an image of its effect, or by network and name."""
+"""The layer picker, by an image of its effect or by network and name; the mixer of layers."""
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,15 @@ from dream.networks import catalogue
 from dream.networks.model_card import Layer
 from dream.page.widgets import components
 from dream.recipe.base import DEFAULT_MODEL
+from dream.recipe.dream import DreamRecipe
 
 NO_SELECTION = -1
+ROW_COUNT = 3
+# The groups of octaves (0 coarse, 1 fine) that a row belongs to.
+OCTAVE_GROUPS = {"all": (0, 1), "coarse": (0,), "fine": (1,)}
+EMPTY_ROW = ("", 1.0, "all")
+
+MixRow = tuple[str, float, str]
 
 
 def layer_gallery(layer: str, title: str) -> gr.Gallery:
@@ -118,3 +127,60 @@ def layer_choices(model: str) -> list[tuple[str, str]]:
         (f"{layer.effect} · {layer.alias or layer.name}", layer.name)
         for layer in catalogue.get_card(model).layers
     ]
+
+
+def build_mixer(layer_picker: LayerPicker, model: str, layer: str) -> None:
+    """Build rows of layer, weight and octaves, which set the layer of the picker."""
+    fields: list[Any] = []
+    gr.Markdown(
+        "Give each layer a weight; a negative one suppresses what the layer detects. "
+        "Coarse octaves make large shapes."
+    )
+    for number, (name, weight, octaves) in enumerate(parse_rows(model, layer), start=1):
+        layers = [("none", ""), *layer_choices(model)]
+        options: dict[str, Any] = {"value": name, "allow_custom_value": True, "min_width": 80}
+        with gr.Row():
+            fields += [
+                gr.Dropdown(layers, label=f"Layer {number}", **options),
+                gr.Number(weight, label="Weight", step=0.1, min_width=80),
+                gr.Dropdown(list(OCTAVE_GROUPS), value=octaves, label="Octaves", min_width=80),
+            ]
+
+    # This runs in the browser, because a late server response would undo newer choices.
+    components.run_in_browser(
+        partial(gr.on, [field.input for field in fields]),
+        f"(layer, ...rows) => mixLayers({json.dumps(OCTAVE_GROUPS)}, layer, rows)",
+        [layer_picker.layer, *fields],
+        [layer_picker.gallery, layer_picker.layer],
+    )
+    # Two networks may have a layer of the same name; then only their lists differ.
+    inputs = [layer_picker.model, layer_picker.layer]
+    changes = [each.change for each in inputs]
+    gr.on(changes, row_updates, inputs, fields, **components.IMMEDIATE_EVENT)
+
+
+def row_updates(model: str, layer: str) -> list[Any]:
+    """Return the updates of the rows for the layer text of a recipe."""
+    updates: list[Any] = []
+    for name, weight, octaves in parse_rows(model, layer):
+        choices = [("none", ""), *layer_choices(model)]
+        updates += [gr.update(choices=choices, value=name), weight, octaves]
+    return updates
+
+
+def parse_rows(model: str, layer: str) -> list[MixRow]:
+    """Parse the text of `mixText` in `page.js`; return empty rows if it does not fit into them.
+
+    >>> parse_rows("dreamlet", "inception5a>inception3b:0.5")[:2]
+    [('inception5a', 1.0, 'coarse'), ('inception3b', 0.5, 'fine')]
+    """
+    try:
+        groups = DreamRecipe(model=model, layer=layer).layer_groups
+    except DreamError:
+        return [EMPTY_ROW] * ROW_COUNT
+    coarse, fine = groups[0], groups[-1]
+    rows: list[MixRow] = [(*each, "all" if each in fine else "coarse") for each in coarse]
+    rows += [(*each, "fine") for each in fine if each not in coarse]
+    if len(groups) > 2 or len(rows) > ROW_COUNT:
+        return [EMPTY_ROW] * ROW_COUNT
+    return rows + [EMPTY_ROW] * (ROW_COUNT - len(rows))

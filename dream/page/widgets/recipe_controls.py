@@ -13,9 +13,9 @@ from dream.errors import DreamError
 from dream.files import embedded_images
 from dream.files.metadata import read_recipe
 from dream.networks import catalogue
-from dream.page.widgets import components, layer_mixer, mask_editor
+from dream.page.widgets import components, mask_editor
 from dream.page.widgets.components import Updates
-from dream.page.widgets.layer_picker import LayerPicker, picker_updates
+from dream.page.widgets.layer_picker import LayerPicker, build_mixer, picker_updates
 from dream.recipe.dream import OBJECTIVE_REQUIREMENTS, STEPS_BY_INTENSITY, DreamRecipe
 from dream.recipe.knob import knobs
 from dream.tensors import to_pil_image
@@ -78,7 +78,7 @@ class RecipeControls:
             self.mask_layer = components.photo_input(visible=False)
             built |= components.knob_controls(first, "feather")
         with gr.Accordion("Mix layers and channels", open=False, elem_id="mixing"):
-            layer_mixer.build_mixer(self.layer_picker, first.model, first.layer)
+            build_mixer(self.layer_picker, first.model, first.layer)
             built["channels"] = gr.Textbox(
                 "",
                 label="Channels",
