@@ -140,9 +140,7 @@ def rows_to_text(rows: list[tuple[str, float, str]]) -> str:
     if not shutil.which("node"):
         pytest.skip("no node here")
     script = (ROOT / "dream" / "page" / "page.js").read_text(encoding="utf-8")
-    function = script[
-        script.index("function mixText") : script.index("// Returns the updates of the la")
-    ]
+    (function,) = re.findall(r"^function mixText.*?^}", script, re.DOTALL | re.MULTILINE)
     values = f"{json.dumps(OCTAVE_GROUPS)}, {json.dumps(sum(rows, ()))}"
     script = f"{function}; process.stdout.write(mixText({values}))"
     return subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
