@@ -1,6 +1,5 @@
 """Masks, guides, links and presets in a real Chromium: set, dreamed and brought back."""
 
-import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,44 +29,6 @@ from tests.support.browser import (
     stroke,
     upload,
 )
-
-
-@on_phone
-def test_a_mask_is_painted_dreamed_and_brought_back(
-    page: Page, address: str, tmp_path: Path
-) -> None:
-    open_advanced(page, octaves=2, iterations=5)
-    cat, galaxies = EXAMPLES / "cat.jpg", small_photo("galaxies.jpg", tmp_path)
-    canvas = open_painter(page)
-    upload(page, cat)
-    expect_on_painter(page, cat)
-    stroke(page, canvas)
-    sent: list[str] = []
-    page.on("request", lambda request: sent.append(request.url))
-    dream_and_wait(page)
-    # The photo, the strokes and both combined, once: more would take minutes on a slow connection.
-    assert sum(url.endswith("/upload") for url in sent) == 3
-    path = download(page, tmp_path)
-    change = (load_image(path) - load_image(cat)).abs().sum(1)
-    inside = (change > 0).float().mean()
-    assert 0.005 < inside < 0.3 and change.max() * 255 > 20
-    # Another photo has no mask; the dream brings its own.
-    upload(page, galaxies)
-    expect_on_painter(page, galaxies)
-    dream_and_wait(page)
-    assert not read_recipe(download(page, tmp_path / "whole"), DreamRecipe).mask
-    page.set_input_files("#photo input[type=file]", path)
-    expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
-    expect_on_painter(page, path)
-    dream_and_wait(page)
-    recipe = read_recipe(path, DreamRecipe)
-    assert read_recipe(download(page, tmp_path / "again"), DreamRecipe) == recipe
-    # The same without opening the painter.
-    page.goto(address)
-    page.set_input_files("#photo input[type=file]", path)
-    expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
-    dream_and_wait(page)
-    assert read_recipe(download(page, tmp_path / "unopened"), DreamRecipe) == recipe
 
 
 def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> None:
@@ -147,33 +108,8 @@ def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
     expect(link).to_be_focused()
     selected = link.evaluate("each => each.value.slice(each.selectionStart, each.selectionEnd)")
     assert selected == link.input_value() and "?recipe=" in selected
-
-
-def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
-    open_section(page, "Recipe: save, share, load")
-    page.click("#copy-link")
-    link = page.locator("#link textarea, #link input")
-    expect(link).to_have_value(re.compile("recipe="))
-    fill(page, "Intensity", 2)
-    page.goto(link.input_value())
+    page.goto(selected)
     expect(status(page)).to_contain_text("The controls are set to the recipe of the link.")
-    expect(number(page, "Intensity")).to_have_value("5")
-    recipe = DreamRecipe(layer="inception5a>inception3b:0.5", intensity=8, keep_colours=True)
-    page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
-    expect(status(page)).to_contain_text("The controls are set to the recipe of the link.")
-    expect(number(page, "Intensity")).to_have_value("8")
-    expect(layer(page)).to_have_value(recipe.layer)
-    open_section(page, "Mix layers")
-    expect(page.get_by_label("Layer 1")).to_have_value("Scales · inception5a")
-    expect(page.get_by_label("Layer 2")).to_have_value("Rings, eyes · inception3b")
-    open_advanced(page)
-    expect(page.get_by_label("Keep colours")).to_be_checked()
-    wrong = quote('{"octaves": 99}')
-    page.goto(f"{address}/?recipe={wrong}")
-    expect(status(page)).to_contain_text(
-        "cannot be used: octaves must be a whole number from 1 to 10, not 99."
-    )
-    expect(number(page, "Intensity")).to_have_value("5")
 
 
 @on_phone
@@ -195,3 +131,59 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
     dream_and_wait(page)
     recipe = read_recipe(download(page, tmp_path), DreamRecipe)
     assert recipe == presets()["Subtle"].with_changes(max_side=640)
+
+
+@on_phone
+def test_a_mask_is_painted_dreamed_and_brought_back(
+    page: Page, address: str, tmp_path: Path
+) -> None:
+    open_advanced(page, octaves=2, iterations=2)
+    cat, galaxies = (small_photo(name, tmp_path) for name in ("cat.jpg", "galaxies.jpg"))
+    canvas = open_painter(page)
+    upload(page, cat)
+    expect_on_painter(page, cat)
+    stroke(page, canvas)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url))
+    dream_and_wait(page)
+    # The photo, the strokes and both combined, once: more would take minutes on a slow connection.
+    assert sum(url.endswith("/upload") for url in sent) == 3
+    path = download(page, tmp_path)
+    changed = (load_image(path) - load_image(cat)).abs().sum(1) > 0
+    assert 0.005 < changed.float().mean() < 0.3
+    # Another photo has no mask; the dream brings its own.
+    upload(page, galaxies)
+    expect_on_painter(page, galaxies)
+    dream_and_wait(page)
+    assert not read_recipe(download(page, tmp_path / "whole"), DreamRecipe).mask
+    page.set_input_files("#photo input[type=file]", path)
+    expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
+    expect_on_painter(page, path)
+    dream_and_wait(page)
+    recipe = read_recipe(path, DreamRecipe)
+    assert read_recipe(download(page, tmp_path / "again"), DreamRecipe) == recipe
+    # The same without opening the painter.
+    page.goto(address)
+    page.set_input_files("#photo input[type=file]", path)
+    expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
+    dream_and_wait(page)
+    assert read_recipe(download(page, tmp_path / "unopened"), DreamRecipe) == recipe
+
+
+def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
+    recipe = DreamRecipe(layer="inception5a>inception3b:0.5", intensity=8, keep_colours=True)
+    page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
+    expect(status(page)).to_contain_text("The controls are set to the recipe of the link.")
+    expect(number(page, "Intensity")).to_have_value("8")
+    expect(layer(page)).to_have_value(recipe.layer)
+    open_section(page, "Mix layers")
+    expect(page.get_by_label("Layer 1")).to_have_value("Scales · inception5a")
+    expect(page.get_by_label("Layer 2")).to_have_value("Rings, eyes · inception3b")
+    open_section(page, "Advanced")
+    expect(page.get_by_label("Keep colours")).to_be_checked()
+    wrong = quote('{"octaves": 99}')
+    page.goto(f"{address}/?recipe={wrong}")
+    expect(status(page)).to_contain_text(
+        "cannot be used: octaves must be a whole number from 1 to 10, not 99."
+    )
+    expect(number(page, "Intensity")).to_have_value("5")

@@ -8,7 +8,7 @@ from zipfile import ZipFile
 from playwright.sync_api import Browser, Page, expect
 
 from dream import DreamRecipe, load_image, read_recipe
-from tests.conftest import EXAMPLES
+from tests.conftest import EXAMPLES, change
 from tests.support.browser import (
     SECONDS,
     choose_layer,
@@ -54,25 +54,6 @@ def test_a_phones_page_is_no_longer_for_it(page: Page) -> None:
     assert len(set(tabs)) <= 2  # In two lines.
 
 
-@on_phone
-def test_what_a_dream_will_take_is_said_before_and_follows_the_controls(page: Page) -> None:
-    line = page.locator("#expected span")
-    expect(line).to_have_text(re.compile(r"^Dreamlet on a CPU, about \d+ seconds?$"))
-
-    def seconds() -> int:
-        return int(re.sub(r"\D", "", line.inner_text()))
-
-    before = seconds()
-    fill(page, "Intensity", 10)
-    expect(line).not_to_have_text(re.compile(rf"about {before} "))
-    assert (most := seconds()) > before
-    upload(page, EXAMPLES / "galaxies.jpg")
-    open_advanced(page, iterations=1)
-    # The exact time depends on what the busy machine measured.
-    expect(line).to_have_text(re.compile(r"about [1-9] seconds?$"))
-    assert seconds() < most
-
-
 def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str) -> None:
     page = browser.new_page()
     asked: list[str] = []
@@ -92,85 +73,6 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str
         page.wait_for_timeout(0.25 * SECONDS)
     assert not open_still
     page.close()
-
-
-@on_phone
-def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: Path) -> None:
-    upload(page, EXAMPLES / "cat.jpg")
-    fill(page, "Intensity", 7)
-    page.click("#go")
-    expect(page.locator("#stop")).to_be_visible()
-    seen = set()
-    while "Dreamed" not in (text := status(page).inner_text()):
-        if match := re.match(r"Octave (\d) of (\d), step (\d+) of (\d+), ([\d.]+) s left", text):
-            seen.add((match[1], sources(page)[-1]))
-        page.wait_for_timeout(50)
-    # The preview changed in more than one octave.
-    assert len({picture for _, picture in seen}) >= 3 and len({octave for octave, _ in seen}) >= 2
-    expect(page.locator("#go")).to_be_visible()
-    expect(page.locator("#stop")).to_be_hidden()
-    path = download(page, tmp_path)
-    assert path.name == "dream-cat-inception4c-i7-seed0.png"
-    recipe = read_recipe(path, DreamRecipe)
-    assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 17, 2.4)
-    change = (load_image(path) - load_image(EXAMPLES / "cat.jpg")).abs().mean().item() * 255
-    assert 15 < change < 45
-    # The second dream starts from the first, not from the photo.
-    fill(page, "Intensity", 1)
-    dream_and_wait(page, button="#again")
-    again = download(page, tmp_path / "again")
-    assert again.name == "dream-cat-inception4c-i1-seed0.png"
-    further = (load_image(again) - load_image(path)).abs().mean().item() * 255
-    assert 0 < further < change / 2
-
-
-@on_phone
-def test_stop_works_within_a_second_and_keeps_what_there_is(page: Page, tmp_path: Path) -> None:
-    upload(page, EXAMPLES / "rocket.jpg")
-    fill(page, "Intensity", 10)
-    page.locator("#title").click()
-    page.keyboard.press("Enter")
-    expect(status(page)).to_contain_text("Octave")
-    expect(page.locator("#stop")).to_be_visible()
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(1 * SECONDS)
-    after_a_second = sources(page)
-    # On a busy machine the status may follow the stop a little later.
-    expect(status(page)).to_contain_text("Stopped", timeout=3 * SECONDS)
-    expect(page.locator("#go")).to_be_visible()
-    page.wait_for_timeout(1.5 * SECONDS)
-    assert sources(page) == after_a_second  # Nothing continues after it.
-    upload(page, small_photo("cat.jpg", tmp_path))
-    fill(page, "Intensity", 1)
-    dream_and_wait(page)
-
-
-@on_phone
-def test_an_example_and_a_layer_are_one_click_each(page: Page, tmp_path: Path) -> None:
-    page.locator(".gallery-item img, .gallery img").nth(2).click()
-    expect_photo(page, "clouds.jpg")
-    choose_layer(page, "Rings")
-    expect(layer(page)).to_have_value("Rings, eyes · inception3b")
-    fill(page, "Intensity", 1)
-    open_advanced(page, max_side=200)
-    expect(number(page, "Iterations")).to_have_value("6")
-    dream_and_wait(page)
-    path = download(page, tmp_path)
-    assert path.name == "dream-clouds-inception3b-i1-seed0.png"
-
-
-def test_the_advanced_controls_are_obeyed_and_reset(page: Page, tmp_path: Path) -> None:
-    open_advanced(page, octaves=2, iterations=3, max_side=200)
-    page.get_by_label("Random seed").check()
-    dream_and_wait(page)
-    recipe = read_recipe(download(page, tmp_path), DreamRecipe)
-    assert (recipe.octaves, recipe.iterations, recipe.max_side) == (2, 3, 200)
-    assert recipe.seed > 0
-    expect(number(page, "Seed")).to_have_value(str(recipe.seed))
-    page.get_by_role("button", name="Reset all").click()
-    expect(number(page, "Seed")).to_have_value("0")
-    expect(number(page, "Iterations")).to_have_value("10")
-    expect(page.get_by_label("Random seed")).not_to_be_checked()
 
 
 def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
@@ -214,21 +116,6 @@ def test_a_bad_photo_and_none_are_answered_in_one_sentence(page: Page, tmp_path:
     expect(status(page)).to_contain_text("Upload a photo first")
 
 
-def test_the_escape_that_closes_a_list_stops_nothing(page: Page) -> None:
-    fill(page, "Intensity", 10)
-    page.click("#go")
-    expect(status(page)).to_contain_text("Octave")
-    page.get_by_label("Network", exact=True).click()
-    expect(page.get_by_role("listbox")).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("listbox")).to_be_hidden()
-    page.wait_for_timeout(0.5 * SECONDS)
-    expect(page.locator("#stop")).to_be_visible()
-    expect(status(page)).to_contain_text("Octave")
-    page.keyboard.press("Escape")
-    expect(status(page)).to_contain_text("Stopped.")
-
-
 def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: Path) -> None:
     upload(page, EXAMPLES / "clouds.jpg")
     fill(page, "Intensity", 10)
@@ -265,37 +152,6 @@ def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
     expect(status(page)).to_have_text("Stopped.")
     assert sources(page) == before
     page.unroute("**/queue/join*")
-
-
-def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
-    lines = page.locator("#made-of p")
-    expect(lines.first).to_have_text("Dreamlet: Faces, fur (inception4c)")
-    held: list[Any] = []  # The photo's other updates, on a busy server.
-    page.route("**/run/predict*", lambda route: held.append(route))
-    upload(page, small_photo("cat.jpg", tmp_path))
-    fill(page, "Intensity", 1)
-    page.click("#try-layers")
-    expect(status(page)).to_have_text(
-        "Previews at 4 other layers. Click one to choose its layer.", timeout=60 * SECONDS
-    )
-    for route in held:
-        route.continue_()
-    page.unroute("**/run/predict*")
-    page.wait_for_timeout(1 * SECONDS)
-    others = page.locator("#others button.thumbnail-item")
-    expect(others).to_have_count(4)
-    others.nth(3).click()
-    expect(layer(page)).to_have_value("Scales · inception5a")
-    dream_and_wait(page, "Scales (inception5a), seed 0")
-    expect(lines.first).to_have_text("Dreamlet: Scales (inception5a)")
-    expect(lines.nth(1)).to_have_text("Intensity 1: 6 steps per octave, 5 octaves, step 0.35/255")
-    page.evaluate("() => (navigator.clipboard.writeText = async (text) => (window.copied = text))")
-    page.click("#share")
-    expect(page.locator("#shared-link")).to_contain_text("Link copied to the clipboard")
-    assert page.evaluate("window.copied").startswith(page.url.partition("?")[0])
-    expect(others).to_have_count(4)
-    upload(page, small_photo("coffee.jpg", tmp_path))  # It was not dreamed at these.
-    expect(others).to_have_count(0)
 
 
 @on_phone
@@ -345,3 +201,125 @@ def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) ->
     expect_photo(page, "galaxies.jpg")
     open_painter(page)
     expect_on_painter(page, photo)
+
+
+@on_phone
+def test_what_a_dream_will_take_is_said_before_and_follows_the_controls(page: Page) -> None:
+    line = page.locator("#expected span")
+    expect(line).to_have_text(re.compile(r"^Dreamlet on a CPU, about \d+ seconds?$"))
+    before = line.inner_text()
+    fill(page, "Intensity", 10)
+    expect(line).not_to_have_text(before)
+    most = int(re.sub(r"\D", "", line.inner_text()))
+    assert most > int(re.sub(r"\D", "", before))
+    upload(page, EXAMPLES / "galaxies.jpg")
+    open_advanced(page, iterations=1)
+    # The exact time depends on what the busy machine measured.
+    expect(line).to_have_text(re.compile(r"about [1-9] seconds?$"))
+    assert int(re.sub(r"\D", "", line.inner_text())) < most
+
+
+@on_phone
+def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: Path) -> None:
+    cat = EXAMPLES / "cat.jpg"
+    upload(page, cat)
+    fill(page, "Intensity", 7)
+    page.click("#go")
+    expect(page.locator("#stop")).to_be_visible()
+    seen = set()
+    while "Dreamed" not in (text := status(page).inner_text()):
+        if match := re.match(r"Octave (\d) of (\d), step (\d+) of (\d+), ([\d.]+) s left", text):
+            seen.add((match[1], sources(page)[-1]))
+        page.wait_for_timeout(50)
+    # The preview changed in more than one octave.
+    assert len({picture for _, picture in seen}) >= 3 and len({octave for octave, _ in seen}) >= 2
+    expect(page.locator("#go")).to_be_visible()
+    expect(page.locator("#stop")).to_be_hidden()
+    path = download(page, tmp_path)
+    assert path.name == "dream-cat-inception4c-i7-seed0.png"
+    recipe = read_recipe(path, DreamRecipe)
+    assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 17, 2.4)
+    whole = change(load_image(path), load_image(cat))
+    assert 15 < whole < 45
+    # The second dream starts from the first, not from the photo.
+    fill(page, "Intensity", 1)
+    dream_and_wait(page, button="#again")
+    again = download(page, tmp_path / "again")
+    assert again.name == "dream-cat-inception4c-i1-seed0.png"
+    assert 0 < change(load_image(again), load_image(path)) < whole / 2
+
+
+@on_phone
+def test_enter_starts_and_escape_stops_within_a_second(page: Page, tmp_path: Path) -> None:
+    upload(page, EXAMPLES / "rocket.jpg")
+    fill(page, "Intensity", 10)
+    page.locator("#title").click()
+    page.keyboard.press("Enter")
+    expect(status(page)).to_contain_text("Octave")
+    # The Escape that closes a list stops nothing.
+    page.get_by_label("Network", exact=True).click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    page.wait_for_timeout(0.5 * SECONDS)
+    expect(page.locator("#stop")).to_be_visible()
+    expect(status(page)).to_contain_text("Octave")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(1 * SECONDS)
+    after_a_second = sources(page)
+    # On a busy machine the status may follow the stop a little later.
+    expect(status(page)).to_contain_text("Stopped", timeout=3 * SECONDS)
+    expect(page.locator("#go")).to_be_visible()
+    page.wait_for_timeout(1.5 * SECONDS)
+    assert sources(page) == after_a_second  # Nothing continues after it.
+    upload(page, small_photo("cat.jpg", tmp_path))
+    fill(page, "Intensity", 1)
+    dream_and_wait(page)
+
+
+def test_examples_layers_and_controls_are_obeyed_and_reset(page: Page, tmp_path: Path) -> None:
+    page.locator(".gallery-item img, .gallery img").nth(2).click()
+    expect_photo(page, "clouds.jpg")
+    choose_layer(page, "Rings")
+    expect(layer(page)).to_have_value("Rings, eyes · inception3b")
+    open_advanced(page, octaves=2, iterations=3, max_side=200)
+    page.get_by_label("Random seed").check()
+    dream_and_wait(page)
+    path = download(page, tmp_path)
+    assert re.fullmatch(r"dream-clouds-inception3b-i5-seed[1-9]\d*.png", path.name)
+    recipe = read_recipe(path, DreamRecipe)
+    assert (recipe.octaves, recipe.iterations, recipe.max_side) == (2, 3, 200)
+    expect(number(page, "Seed")).to_have_value(str(recipe.seed))
+    page.get_by_role("button", name="Reset all").click()
+    expect(number(page, "Seed")).to_have_value("0")
+    expect(number(page, "Iterations")).to_have_value("10")
+    expect(page.get_by_label("Random seed")).not_to_be_checked()
+
+
+def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
+    lines = page.locator("#made-of p")
+    expect(lines.first).to_have_text("Dreamlet: Faces, fur (inception4c)")
+    held: list[Any] = []  # The photo's other updates, on a busy server.
+    page.route("**/run/predict*", lambda route: held.append(route))
+    upload(page, small_photo("cat.jpg", tmp_path))
+    fill(page, "Intensity", 1)
+    page.click("#try-layers")
+    expect(status(page)).to_have_text(
+        "Previews at 4 other layers. Click one to choose its layer.", timeout=60 * SECONDS
+    )
+    for route in held:
+        route.continue_()
+    page.unroute("**/run/predict*")
+    page.wait_for_timeout(1 * SECONDS)
+    others = page.locator("#others button.thumbnail-item")
+    expect(others).to_have_count(4)
+    others.nth(3).click()
+    expect(layer(page)).to_have_value("Scales · inception5a")
+    dream_and_wait(page, "Scales (inception5a), seed 0")
+    expect(lines.first).to_have_text("Dreamlet: Scales (inception5a)")
+    expect(lines.nth(1)).to_have_text("Intensity 1: 6 steps per octave, 5 octaves, step 0.35/255")
+    page.evaluate("() => (navigator.clipboard.writeText = async (text) => (window.copied = text))")
+    page.click("#share")
+    expect(page.locator("#shared-link")).to_contain_text("Link copied to the clipboard")
+    assert page.evaluate("window.copied").startswith(page.url.partition("?")[0])
+    upload(page, small_photo("coffee.jpg", tmp_path))  # It was not dreamed at these.
+    expect(others).to_have_count(0)
