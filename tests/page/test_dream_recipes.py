@@ -10,32 +10,15 @@ from playwright.sync_api import Page, expect
 from dream import DreamRecipe, load_image, read_recipe
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES
-from tests.support.browser import (
-    SECONDS,
-    choose_layer,
-    download,
-    dream_and_wait,
-    expect_on_painter,
-    fill,
-    layer,
-    number,
-    on_phone,
-    open_advanced,
-    open_painter,
-    open_section,
-    small_photo,
-    sources,
-    status,
-    stroke,
-    upload,
-)
+from tests.support import browser as ui
+from tests.support.browser import SECONDS
 
 
 def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> None:
-    upload(page, small_photo("cat.jpg", tmp_path))
-    fill(page, "Intensity", 1)
-    stroke(page, open_painter(page))
-    before = sources(page)
+    ui.upload(page, ui.small_photo("cat.jpg", tmp_path))
+    ui.fill(page, "Intensity", 1)
+    ui.stroke(page, ui.open_painter(page))
+    before = ui.sources(page)
     held: list[Any] = []
     page.route("**/upload*", lambda route: held.append(route))
     page.click("#go")
@@ -44,40 +27,40 @@ def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> No
             break
         page.wait_for_timeout(50)
     page.click("#stop")
-    expect(status(page)).to_contain_text("Stopped.")
+    expect(ui.status(page)).to_contain_text("Stopped.")
     for route in held:
         route.continue_()
     page.unroute("**/upload*")
     page.wait_for_timeout(3 * SECONDS)
-    expect(status(page)).to_contain_text("Stopped.")
+    expect(ui.status(page)).to_contain_text("Stopped.")
     expect(page.locator("#go")).to_be_visible()
-    assert sources(page) == before
-    dream_and_wait(page)
+    assert ui.sources(page) == before
+    ui.dream_and_wait(page)
 
 
 def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path) -> None:
-    upload(page, small_photo("coffee.jpg", tmp_path))
-    fill(page, "Intensity", 2)
-    open_section(page, "Guide image")
+    ui.upload(page, ui.small_photo("coffee.jpg", tmp_path))
+    ui.fill(page, "Intensity", 2)
+    ui.open_section(page, "Guide image")
     page.set_input_files("#guide input[type=file]", EXAMPLES / "rocket.jpg")
-    expect(layer(page)).to_have_value("Scales · inception5a")
+    expect(ui.layer(page)).to_have_value("Scales · inception5a")
     objective = page.get_by_label("Objective", exact=True)
     objective.click()
     page.get_by_role("option", name="texture").click()
-    dream_and_wait(page, "Scales (inception5a), seed 0")
-    guided = download(page, tmp_path)
+    ui.dream_and_wait(page, "Scales (inception5a), seed 0")
+    guided = ui.download(page, tmp_path)
     recipe = read_recipe(guided, DreamRecipe)
     assert recipe.objective == "texture" and recipe.guide
     page.locator("#guide").get_by_label("Remove Image").or_(
         page.locator("#guide").get_by_label("Clear")
     ).first.click()
-    expect(layer(page)).to_have_value("Faces, fur · inception4c")
+    expect(ui.layer(page)).to_have_value("Faces, fur · inception4c")
     expect(objective).to_have_value("automatic")  # Texture needs a guide.
     # The recipe alone gives the same image.
-    open_section(page, "Recipe: save, share, load")
+    ui.open_section(page, "Recipe: save, share, load")
     text = page.locator("#recipe textarea").input_value()
     assert DreamRecipe.from_json(text) == recipe
-    said = status(page, "recipe-said")
+    said = ui.status(page, "recipe-said")
     page.locator("#recipe textarea").fill('{"octaves": 99}')
     page.click("#use")
     expect(said).to_have_text(
@@ -88,10 +71,10 @@ def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path
     page.click("#use")
     expect(said).to_have_text("The controls are set to the recipe.")
     expect(objective).to_have_value("texture")
-    expect(layer(page)).to_have_value("Scales · inception5a")
+    expect(ui.layer(page)).to_have_value("Scales · inception5a")
     expect(page.locator("#guide img")).to_be_visible()
-    dream_and_wait(page)
-    again = download(page, tmp_path / "again")
+    ui.dream_and_wait(page)
+    again = ui.download(page, tmp_path / "again")
     assert again.read_bytes() == guided.read_bytes()
 
 
@@ -101,7 +84,7 @@ def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
 ) -> None:
     absent = f"Object.defineProperty(navigator, 'clipboard', {{ value: {clipboard} }})"
     page.evaluate(absent)
-    open_section(page, "Recipe: save, share, load")
+    ui.open_section(page, "Recipe: save, share, load")
     page.click("#copy-link")
     expect(page.locator("#link")).to_contain_text("Copy this link to the page with the recipe")
     link = page.locator("#link textarea, #link input")
@@ -109,81 +92,81 @@ def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
     selected = link.evaluate("each => each.value.slice(each.selectionStart, each.selectionEnd)")
     assert selected == link.input_value() and "?recipe=" in selected
     page.goto(selected)
-    expect(status(page)).to_contain_text("The controls are set to the recipe of the link.")
+    expect(ui.status(page)).to_contain_text("The controls are set to the recipe of the link.")
 
 
-@on_phone
+@ui.on_phone
 def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Creatures").click()
-    expect(layer(page)).to_have_value("inception5a:2,inception4e")
-    expect(number(page, "Intensity")).to_have_value("7")
+    expect(ui.layer(page)).to_have_value("inception5a:2,inception4e")
+    expect(ui.number(page, "Intensity")).to_have_value("7")
     expect(page.locator(".layers:visible button.selected")).to_have_count(0)
-    open_section(page, "Mix layers")
+    ui.open_section(page, "Mix layers")
     page.get_by_label("Weight").first.fill("-1")
     page.get_by_label("Weight").first.press("Tab")
-    expect(layer(page)).to_have_value("inception5a:-1,inception4e")
-    choose_layer(page, "Rings")
+    expect(ui.layer(page)).to_have_value("inception5a:-1,inception4e")
+    ui.choose_layer(page, "Rings")
     expect(page.get_by_label("Layer 1")).to_have_value("Rings, eyes · inception3b")
     expect(page.get_by_label("Layer 2")).to_have_value("none")
     page.get_by_role("button", name="Subtle").click()
-    expect(number(page, "Intensity")).to_have_value(str(presets()["Subtle"].intensity))
-    upload(page, small_photo("cat.jpg", tmp_path))
-    dream_and_wait(page)
-    recipe = read_recipe(download(page, tmp_path), DreamRecipe)
+    expect(ui.number(page, "Intensity")).to_have_value(str(presets()["Subtle"].intensity))
+    ui.upload(page, ui.small_photo("cat.jpg", tmp_path))
+    ui.dream_and_wait(page)
+    recipe = read_recipe(ui.download(page, tmp_path), DreamRecipe)
     assert recipe == presets()["Subtle"].with_changes(max_side=640)
 
 
-@on_phone
+@ui.on_phone
 def test_a_mask_is_painted_dreamed_and_brought_back(
     page: Page, address: str, tmp_path: Path
 ) -> None:
-    open_advanced(page, octaves=2, iterations=2)
-    cat, galaxies = (small_photo(name, tmp_path) for name in ("cat.jpg", "galaxies.jpg"))
-    canvas = open_painter(page)
-    upload(page, cat)
-    expect_on_painter(page, cat)
-    stroke(page, canvas)
+    ui.open_advanced(page, octaves=2, iterations=2)
+    cat, galaxies = (ui.small_photo(name, tmp_path) for name in ("cat.jpg", "galaxies.jpg"))
+    canvas = ui.open_painter(page)
+    ui.upload(page, cat)
+    ui.expect_on_painter(page, cat)
+    ui.stroke(page, canvas)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
-    dream_and_wait(page)
+    ui.dream_and_wait(page)
     # The photo, the strokes and both combined, once: more would take minutes on a slow connection.
     assert sum(url.endswith("/upload") for url in sent) == 3
-    path = download(page, tmp_path)
+    path = ui.download(page, tmp_path)
     changed = (load_image(path) - load_image(cat)).abs().sum(1) > 0
     assert 0.005 < changed.float().mean() < 0.3
     # Another photo has no mask; the dream brings its own.
-    upload(page, galaxies)
-    expect_on_painter(page, galaxies)
-    dream_and_wait(page)
-    assert not read_recipe(download(page, tmp_path / "whole"), DreamRecipe).mask
+    ui.upload(page, galaxies)
+    ui.expect_on_painter(page, galaxies)
+    ui.dream_and_wait(page)
+    assert not read_recipe(ui.download(page, tmp_path / "whole"), DreamRecipe).mask
     page.set_input_files("#photo input[type=file]", path)
-    expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
-    expect_on_painter(page, path)
-    dream_and_wait(page)
+    expect(ui.status(page)).to_contain_text("This photo is a dream. The controls are set to its")
+    ui.expect_on_painter(page, path)
+    ui.dream_and_wait(page)
     recipe = read_recipe(path, DreamRecipe)
-    assert read_recipe(download(page, tmp_path / "again"), DreamRecipe) == recipe
+    assert read_recipe(ui.download(page, tmp_path / "again"), DreamRecipe) == recipe
     # The same without opening the painter.
     page.goto(address)
     page.set_input_files("#photo input[type=file]", path)
-    expect(status(page)).to_contain_text("This photo is a dream. The controls are set to its")
-    dream_and_wait(page)
-    assert read_recipe(download(page, tmp_path / "unopened"), DreamRecipe) == recipe
+    expect(ui.status(page)).to_contain_text("This photo is a dream. The controls are set to its")
+    ui.dream_and_wait(page)
+    assert read_recipe(ui.download(page, tmp_path / "unopened"), DreamRecipe) == recipe
 
 
 def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
     recipe = DreamRecipe(layer="inception5a>inception3b:0.5", intensity=8, keep_colours=True)
     page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
-    expect(status(page)).to_contain_text("The controls are set to the recipe of the link.")
-    expect(number(page, "Intensity")).to_have_value("8")
-    expect(layer(page)).to_have_value(recipe.layer)
-    open_section(page, "Mix layers")
+    expect(ui.status(page)).to_contain_text("The controls are set to the recipe of the link.")
+    expect(ui.number(page, "Intensity")).to_have_value("8")
+    expect(ui.layer(page)).to_have_value(recipe.layer)
+    ui.open_section(page, "Mix layers")
     expect(page.get_by_label("Layer 1")).to_have_value("Scales · inception5a")
     expect(page.get_by_label("Layer 2")).to_have_value("Rings, eyes · inception3b")
-    open_section(page, "Advanced")
+    ui.open_section(page, "Advanced")
     expect(page.get_by_label("Keep colours")).to_be_checked()
     wrong = quote('{"octaves": 99}')
     page.goto(f"{address}/?recipe={wrong}")
-    expect(status(page)).to_contain_text(
+    expect(ui.status(page)).to_contain_text(
         "cannot be used: octaves must be a whole number from 1 to 10, not 99."
     )
-    expect(number(page, "Intensity")).to_have_value("5")
+    expect(ui.number(page, "Intensity")).to_have_value("5")

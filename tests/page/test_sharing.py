@@ -48,12 +48,8 @@ def test_a_dropped_picture_brings_its_recipe_if_it_has_one(engine: Engine, tmp_p
     recipe = engine.settle(DreamRecipe(guide=embed_guide(CAT)))
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "dream.png", recipe)
     assert recipe_in_photo(str(tmp_path / "dream.png")) == recipe
-    for other in (
-        CAT,
-        str(tmp_path / "nothing.png"),
-        None,
-        str(EXAMPLES / "class-goldfish-seed0.png"),
-    ):
+    of_another_kind = str(EXAMPLES / "class-goldfish-seed0.png")
+    for other in (CAT, str(tmp_path / "nothing.png"), None, of_another_kind):
         assert recipe_in_photo(other) is None
 
 
@@ -98,10 +94,8 @@ def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
     assert painter.editor_update(CAT, "")["value"]["layers"] == []
     assert painter.editor_update(str(tmp_path / "nothing.jpg"))["value"] is None
     Image.new("RGB", (2000, 1000)).save(tmp_path / "large.png")
-    assert painter.editor_update(str(tmp_path / "large.png"))["value"]["background"].size == (
-        512,
-        256,
-    )
+    shown = painter.editor_update(str(tmp_path / "large.png"))["value"]
+    assert shown["background"].size == (512, 256)
 
 
 def test_a_layer_that_no_painter_made_is_refused_unopened(tmp_path: Path) -> None:
@@ -120,19 +114,13 @@ def test_strokes_that_are_sent_and_never_dreamed_are_not_kept() -> None:
     assert not editor.blob_storage
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        "inception4c",
-        "inception3b:0.5,inception4c",
-        "inception5a>inception3b",
-        "inception5a,conv3:-0.5>conv3:-0.5",
-        "conv3>conv3:2",
-    ],
-)
-def test_the_rows_of_a_mix_say_what_the_text_says(layer: str) -> None:
-    rows = parse_rows("dreamlet", layer)
-    assert len(rows) == ROW_COUNT and rows_to_text(rows) == layer
+def test_the_rows_of_a_mix_say_what_the_text_says() -> None:
+    for layer in (
+        *("inception4c", "inception3b:0.5,inception4c", "inception5a>inception3b"),
+        *("inception5a,conv3:-0.5>conv3:-0.5", "conv3>conv3:2"),
+    ):
+        rows = parse_rows("dreamlet", layer)
+        assert len(rows) == ROW_COUNT and rows_to_text(rows) == layer
 
 
 def rows_to_text(rows: list[tuple[str, float, str]]) -> str:
@@ -147,10 +135,7 @@ def rows_to_text(rows: list[tuple[str, float, str]]) -> str:
 
 
 def test_a_text_that_says_more_than_the_rows_is_left_alone() -> None:
-    for layer in (
-        "conv3>inception3b>inception4c",
-        "conv3,inception3a,inception3b,inception4c",
-        "x",
-    ):
+    four_layers = "conv3,inception3a,inception3b,inception4c"
+    for layer in ("conv3>inception3b>inception4c", four_layers, "x"):
         assert parse_rows("dreamlet", layer) == [EMPTY_ROW] * ROW_COUNT
     assert rows_to_text([EMPTY_ROW] * ROW_COUNT) == ""

@@ -152,6 +152,11 @@ def status(page: Page, elem_id: str = "status") -> Locator:
     return page.locator(f"#{elem_id} [role=status]")
 
 
+def expect_status(page: Page, text: str) -> None:
+    """Wait for a status that a dream takes a while to reach."""
+    expect(status(page)).to_contain_text(text, timeout=60 * SECONDS)
+
+
 def download(page: Page, folder: Path, button: str = "#download") -> Path:
     with page.expect_download() as waiting:
         page.click(button)
