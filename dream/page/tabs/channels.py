@@ -12,16 +12,8 @@ import gradio as gr
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.files.image import save_image
-from dream.page import status_line
+from dream.page import channel_stream, status_line
 from dream.page.blocks import FILE_GONE_MESSAGE, is_uploaded, upload_name, upload_path
-from dream.page.channel_stream import (
-    GRID_COUNT,
-    TOP_COUNT,
-    channel_recipes,
-    stream_grid,
-    stream_top_channels,
-    write_heatmap,
-)
 from dream.page.image_stream import RenderUpdate, new_output_folder, stream_render
 from dream.page.tabs.deep_dream import DreamTab
 from dream.page.widgets import components
@@ -83,7 +75,7 @@ class ChannelTab:
         )
         self.numbers = gr.Textbox(
             label="Channels",
-            placeholder=f"{GRID_COUNT} channels spread over the layer",
+            placeholder=f"{channel_stream.GRID_COUNT} channels spread over the layer",
             info="For example 3,7,12 or 0-15. Leave empty for a selection.",
             elem_id="numbers",
         )
@@ -186,16 +178,21 @@ class ChannelTab:
         """Yield the most active channels in the photo, or at a spot (across, down) in pixels."""
         photo = components.require_photo(photo)
         recipe = ChannelRecipe(**knobs)
-        stream = stream_top_channels(self.runner, photo, recipe, spot, TOP_COUNT)
+        stream = channel_stream.stream_top_channels(
+            self.runner, photo, recipe, spot, channel_stream.TOP_COUNT
+        )
         while not (update := next(stream)).response:
             yield {self.status: update.status}
         where = "at this spot" if spot else "in the whole photo"
-        layer = status_line.layer_label(recipe.card, recipe.layer)
+        layer = recipe.card.layer_label(recipe.layer)
         text = f"{layer}: most active channels {where}, strongest first."
         strengths = {each.channel: each.strength for each in update.top_channels}
         captions = {channel: f"{channel} · {each:.1f}" for channel, each in strengths.items()}
         recipes = [recipe.with_changes(channel=channel) for channel in strengths]
-        heatmaps = [upload_name(write_heatmap(update.response, channel)) for channel in strengths]
+        heatmaps = [
+            upload_name(channel_stream.write_heatmap(update.response, channel))
+            for channel in strengths
+        ]
         state = _select_first(recipe, strengths, upload_name(photo), heatmaps)
         yield {self.heatmap: self._selection_updates(state)[self.heatmap]}
         yield from self._stream_gallery(stream, recipes, text, state, captions)
@@ -210,10 +207,10 @@ class ChannelTab:
     ) -> Iterator[Updates]:
         """Yield the gallery and its status while the images form; at the end, `text`."""
         is_cleared = False
-        for grid in stream_grid(stream, recipes):
+        for grid in channel_stream.stream_grid(stream, recipes):
             status = grid.update.status
             if grid.done:
-                layer = status_line.layer_label(recipes[0].card, recipes[0].layer)
+                layer = recipes[0].card.layer_label(recipes[0].layer)
                 silent = silent_channels_message(layer, grid.silent) if grid.silent else ""
                 status = status_line.status_html(f"{text} {status_line.to_sentence(silent)}")
             if grid.update.frame and not is_cleared:
@@ -279,15 +276,15 @@ def _channel_to_dream(saved: Any) -> tuple[Any, ...]:
 
 
 def _requested_recipes(numbers: str, **knobs: Any) -> list[ChannelRecipe]:
-    return channel_recipes(ChannelRecipe(**knobs), numbers)
+    return channel_stream.channel_recipes(ChannelRecipe(**knobs), numbers)
 
 
 def _cached_files(engine: Engine, recipe: ChannelRecipe) -> tuple[dict[int, str], str]:
     """Return the files of a layer's cached channels, if any, and the status text."""
-    recipes = [engine.settle(each) for each in channel_recipes(recipe, "")]
+    recipes = [engine.settle(each) for each in channel_stream.channel_recipes(recipe, "")]
     images = engine.cached_channels(recipes)
     if not images:
-        label = status_line.layer_label(recipe.card, recipe.layer)
+        label = recipe.card.layer_label(recipe.layer)
         return {}, f'{label}: press "Show channels" to see {len(recipes)} of them.'
     folder = new_output_folder()
     files = {}
@@ -301,7 +298,7 @@ def _cached_files(engine: Engine, recipe: ChannelRecipe) -> tuple[dict[int, str]
 def _caption(recipes: Sequence[ChannelRecipe]) -> str:
     first = recipes[0]
     count = f"{len(recipes)} channels" if len(recipes) > 1 else f"channel {first.channel}"
-    return f"{status_line.layer_label(first.card, first.layer)}: {count}. Click one to enlarge it."
+    return f"{first.card.layer_label(first.layer)}: {count}. Click one to enlarge it."
 
 
 def _gallery_items(

@@ -13,23 +13,12 @@ from dream.engine import Engine
 from dream.files.metadata import read_recipe
 from dream.page import status_line
 from dream.page.image_stream import lossless_path, stream_render, wait_for_stopped_image
-from dream.page.widgets import components, estimate, recipe_sharing
+from dream.page.widgets import components, estimate, recipe_sharing, visit
 from dream.page.widgets.components import Updates
 from dream.page.widgets.making_of import MakingOfSection
 from dream.page.widgets.recipe_controls import RecipeControls, read_controls
 from dream.page.widgets.run import RunButtons
 from dream.page.widgets.small_dreams import Comparison, OtherLayers
-from dream.page.widgets.visit import (
-    EXAMPLE_DREAM,
-    EXAMPLE_PHOTO,
-    Visit,
-    VisitEntry,
-    VisitOutputs,
-    browser_state,
-    build_strip,
-    connect_restore,
-    connect_strip,
-)
 from dream.recipe.dream import DreamRecipe
 from dream.service.job_runner import JobRunner
 
@@ -42,7 +31,7 @@ EXAMPLE_PHOTOS = [
 
 def opening_recipe(engine: Engine) -> DreamRecipe:
     """Return the initial recipe; with Dreamlet, it reproduces the example dream."""
-    example = read_recipe(EXAMPLE_DREAM, DreamRecipe).with_changes(max_side=None)
+    example = read_recipe(visit.EXAMPLE_DREAM, DreamRecipe).with_changes(max_side=None)
     model = engine.default_model()
     return engine.settle(example if model == example.model else example.with_changes(model=model))
 
@@ -55,7 +44,7 @@ class DreamTab:
 
     def __init__(self, runner: JobRunner, page_load: Callable[..., Any]) -> None:
         self.runner = runner
-        example = read_recipe(EXAMPLE_DREAM, DreamRecipe)
+        example = read_recipe(visit.EXAMPLE_DREAM, DreamRecipe)
         with gr.Row(elem_classes="columns"):
             with gr.Column(scale=2, min_width=320):
                 self._build_inputs(opening_recipe(runner.engine), example)
@@ -64,8 +53,8 @@ class DreamTab:
         self._connect_buttons()
         estimate.connect(runner, self.estimate_line, self.controls, self.outputs.strip)
         self.recipe_box.connect(self.controls, self.outputs.status)
-        connect_strip(self.outputs, self.controls)
-        connect_restore(page_load, self.controls, self.outputs)
+        visit.connect_strip(self.outputs, self.controls)
+        visit.connect_restore(page_load, self.controls, self.outputs)
 
     @property
     def components_set_by_tabs(self) -> list[Any]:
@@ -75,15 +64,17 @@ class DreamTab:
         return [*picker, by_name["channels"], self.photo, by_name["guide"]]
 
     def _build_inputs(self, first: DreamRecipe, example: DreamRecipe) -> None:
-        self.photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="photo")
+        self.photo = components.photo_input(value=str(visit.EXAMPLE_PHOTO), elem_id="photo")
         self.other_layers = OtherLayers(self.photo)
         self.go, self.stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
-        text = estimate.estimate_text(self.runner, first, estimate.photo_size(str(EXAMPLE_PHOTO)))
+        text = estimate.estimate_text(
+            self.runner, first, estimate.photo_size(str(visit.EXAMPLE_PHOTO))
+        )
         self.estimate_line = gr.HTML(text, elem_id="expected", elem_classes="expected")
         gr.Examples(EXAMPLE_PHOTOS, self.photo, label="Or choose an example", elem_id="photos")
         gr.Markdown("**Presets**")
         presets = gr.Row(elem_id="presets")
-        self.controls = RecipeControls(first, self.photo, str(EXAMPLE_PHOTO))
+        self.controls = RecipeControls(first, self.photo, str(visit.EXAMPLE_PHOTO))
         with presets:
             recipe_sharing.build_presets_row(self.controls)
         self.recipe_box = recipe_sharing.RecipeBox(example)
@@ -91,7 +82,7 @@ class DreamTab:
 
     def _build_outputs(self, example: DreamRecipe) -> None:
         view = gr.ImageSlider(
-            (str(EXAMPLE_PHOTO), str(EXAMPLE_DREAM)),
+            (str(visit.EXAMPLE_PHOTO), str(visit.EXAMPLE_DREAM)),
             type="filepath",
             image_mode=None,
             label="Before and after",
@@ -105,18 +96,18 @@ class DreamTab:
         with gr.Row():
             self.again_button = gr.Button("Dream deeper", elem_id="again", min_width=90)
             download = gr.DownloadButton(
-                "Download", str(EXAMPLE_DREAM), elem_id="download", min_width=90
+                "Download", str(visit.EXAMPLE_DREAM), elem_id="download", min_width=90
             )
             making_of_button = gr.Button("Watch it form", elem_id="came-about", min_width=90)
-        strip = build_strip()
+        strip = visit.build_strip()
         download_all = gr.Button("Download all", size="sm", visible=False, elem_id="download-all")
         self.comparison.sheet.render()  # type: ignore[no-untyped-call]
         self.making_of = MakingOfSection(making_of_button)
-        self.outputs = VisitOutputs(
+        self.outputs = visit.VisitOutputs(
             view=view,
             status=status,
             download=download,
-            visit=browser_state("visit"),
+            visit=visit.browser_state("visit"),
             recipe=self.recipe_box.text,
             linkable=self.recipe_box.linkable,
             summary=self._build_details(example),
@@ -153,7 +144,7 @@ class DreamTab:
             "check": partial(components.check_recipe, DreamRecipe),
             "fetch_inputs": controls.fetch_mask_then,
         }
-        inputs = {**controls.inputs, "visit": outputs.visit}
+        inputs = {**controls.inputs, "saved": outputs.visit}
         go_inputs = {"photo": self.photo, **inputs}
         run_buttons.start_on(self.go.click, self.dream, go_inputs, photo=self.photo, **options)
         run_buttons.start_on(self.again_button.click, self.dream_again, inputs, **options)
@@ -165,20 +156,20 @@ class DreamTab:
             _download_after_stop, outputs.visit, outputs.download, **components.IMMEDIATE_EVENT
         )
 
-    def dream_again(self, visit: Any, **values: Any) -> Iterator[Updates]:
+    def dream_again(self, saved: Any, **values: Any) -> Iterator[Updates]:
         """Dream of the shown dream, and keep its photo as the "before" image."""
-        entry = Visit.read(visit).require_shown()
-        yield from self.dream(entry.file, visit, before=entry.before, **values)
+        entry = visit.Visit.read(saved).require_shown()
+        yield from self.dream(entry.file, saved, before=entry.before, **values)
 
     def dream(
         self,
         photo: str | None,
-        visit: Any,
+        saved: Any,
         random_seed: bool,
         before: str | None = None,
         **knobs: Any,
     ) -> Iterator[Updates]:
-        """Yield the updates of the outputs while a dream forms; `visit` is from the browser."""
+        """Yield the updates of the outputs while a dream forms; `saved` is the browser's visit."""
         photo = components.require_photo(photo)
         recipe = self.runner.engine.settle(read_controls(random_seed, knobs))
         outputs, after = self.outputs, ""
@@ -192,29 +183,33 @@ class DreamTab:
                     before = before or after
                     updates |= {outputs.view: (before, after)}
                     updates |= {self.controls.by_name["seed"]: made.seed}
-                    entry = VisitEntry(after, photo, before)
-                    shown = replace(
-                        Visit.read(visit), shown=entry, recipe=recipe_sharing.linkable_json(made)
+                    entry = visit.VisitEntry(after, photo, before)
+                    new_visit = replace(
+                        visit.Visit.read(saved),
+                        shown=entry,
+                        recipe=recipe_sharing.linkable_json(made),
                     )
                     if frame.step == 0 or frame.finished:
-                        updates |= outputs.new_dream(made) | {outputs.visit: shown.to_browser()}
+                        updates |= outputs.new_dream(made) | {outputs.visit: new_visit.to_browser()}
                     if frame.finished:
-                        updates |= self._finished_dream(made, shown, update.seconds)
+                        updates |= self._finished_dream(made, new_visit, update.seconds)
                 yield updates
         except Exception:  # After any error, let the visitor download the image that is shown.
             if after:
                 yield {outputs.download: lossless_path(after)}
             raise
 
-    def _finished_dream(self, recipe: DreamRecipe, visit: Visit, seconds: float) -> Updates:
+    def _finished_dream(
+        self, recipe: DreamRecipe, new_visit: visit.Visit, seconds: float
+    ) -> Updates:
         label = status_line.recipe_layer_label(recipe)
         text = f"Dreamed in {seconds:.1f} s: {label}, seed {recipe.seed}."
         return {
             self.outputs.status: status_line.status_html(text),
-            self.outputs.download: visit.shown.file,
-            **self.outputs.added_dream(visit),
+            self.outputs.download: new_visit.shown.file,
+            **self.outputs.added_dream(new_visit),
         }
 
 
-async def _download_after_stop(visit: Any) -> Any:
-    return await wait_for_stopped_image(Visit.read(visit).shown.file)
+async def _download_after_stop(saved: Any) -> Any:
+    return await wait_for_stopped_image(visit.Visit.read(saved).shown.file)

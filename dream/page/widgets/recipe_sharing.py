@@ -158,7 +158,7 @@ def linkable_json(recipe: DreamRecipe) -> str:
 
 def describe_recipe(recipe: DreamRecipe) -> str:
     """Describe a recipe as HTML, one paragraph per line."""
-    mixed = [status_line.layer_label(recipe.card, name) for name, _ in recipe.layers]
+    mixed = [recipe.card.layer_label(name) for name, _ in recipe.layers]
     label = status_line.recipe_layer_label(recipe) if len(mixed) == 1 else " + ".join(mixed)
     lines = [
         f"{recipe.model.capitalize()}: {label}",
