@@ -121,7 +121,7 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     page: Page, address: str, tmp_path: Path
 ) -> None:
     ui.open_advanced(page, octaves=2, iterations=2)
-    cat, galaxies = (ui.small_photo(name, tmp_path) for name in ("cat.jpg", "galaxies.jpg"))
+    cat, galaxies = EXAMPLES / "cat.jpg", ui.small_photo("galaxies.jpg", tmp_path)
     canvas = ui.open_painter(page)
     ui.upload(page, cat)
     ui.expect_on_painter(page, cat)
