@@ -138,6 +138,7 @@ def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Pag
 
 @ui.on_phone
 def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> None:
+    ui.fill(page, "Intensity", 1)
     ui.open_tab(page, "Class image")
     expect(verdict(page)).to_contain_text("goldfish: probability")
     expect(page.locator("#class-image img")).to_be_visible()
