@@ -77,15 +77,15 @@ def build_page(runner: JobRunner) -> ValidatedBlocks:
                 gr.DuplicateButton("Duplicate this Space", elem_id="duplicate")
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Deep Dream", id="dream"):
-                dream_inputs = deep_dream.build_tab(runner, page.load)
+                dream_tab = deep_dream.DreamTab(runner, page.load)
             with gr.Tab("Channel visualization", id="channels"):
-                channels.build_tab(runner, tabs, dream_inputs)
+                channels.ChannelTab(runner, tabs, dream_tab)
             with gr.Tab("Class image", id="class"):
-                class_images.build_tab(runner, tabs, dream_inputs)
+                class_images.ClassImageTab(runner, tabs, dream_tab)
             with gr.Tab("Zoom and video", id="motion"):
-                zoom_and_video.build_tab(runner)
+                zoom_and_video.ZoomAndVideoTab(runner)
             with gr.Tab("Live", id="live"):
-                live.build_tab(runner, tabs, dream_inputs)
+                live.LiveTab(runner, tabs, dream_tab)
         api.add_endpoints(runner)
     return page
 

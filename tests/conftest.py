@@ -48,8 +48,8 @@ CAN_REMAKE = HAS_DETERMINISTIC_ONEDNN and torch.__version__.startswith(SHIPPED_T
 FILES_TO_RUN_FIRST = [
     f"test_{name}"
     for name in (
-        *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tiling"),
-        *("tracking", "docs", "cluster"),
+        *("dream_tab", "api", "closed_doors", "app", "models", "zero", "render", "tiling"),
+        *("dream_recipes", "tracking", "docs", "cluster", "channel_and_class_tabs"),
         *("reproducible", "gpu", "channels", "middleware", "class_image", "weights", "space"),
         *("mcp", "zoom", "saved_visit", "command_line", "batch", "job_runner", "start", "guide"),
         *("image", "video", "mask", "video_stream", "live", "markup", "decoder"),

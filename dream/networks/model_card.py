@@ -116,6 +116,13 @@ class ModelCard:
 
         return module_names(self)
 
+    def layer_label(self, name: str) -> str:
+        """Return the friendly name of a layer with its module name: "Faces, fur (inception4c)"."""
+        for layer in self.layers:
+            if name in (layer.name, layer.alias):
+                return f"{layer.effect} ({layer.alias or layer.name})"
+        return name
+
     def channel_count(self, layer: str) -> int:
         """Return the number of channels of a layer.
 

@@ -9,7 +9,6 @@ from PIL import Image
 
 from dream.errors import DreamError
 from dream.files.image import image_size, load_image, save_preview
-from dream.page import status_line
 from dream.page.image_stream import (
     RenderUpdate,
     RenderUpdates,
@@ -72,7 +71,7 @@ def stream_top_channels(
         top_channels = response.top(count, spot)
         if not top_channels:
             raise DreamError(
-                f"no channel of {status_line.layer_label(recipe.card, recipe.layer)} is active "
+                f"no channel of {recipe.card.layer_label(recipe.layer)} is active "
                 "there; choose another spot or layer"
             )
         yield RenderUpdate("", response=response, top_channels=top_channels)

@@ -15,21 +15,42 @@ document.addEventListener(
   true,
 );
 
-// Status and view of each tab before its run, to restore if the run produces nothing.
+// The runs of a tab (see `RunButtons` in `run.py`): `name`, the status while it is `waiting`, and how many
+// `others` (buttons besides Go and Stop) and `shown` outputs (status, view) the page sets.
+// Status and view before a run are saved, to restore if the run produces nothing.
 const savedOutputs = {};
-const UNCHANGED = { __type__: "update" };
+const UNCHANGED = update({});
 
-// Returns the status and, if the tab has a view, the photo on both sides of it, as a run begins.
-function beginRun(name, waiting, count, status, view, photo) {
-  savedOutputs[name] = { waiting, status, view, photo };
-  return [waiting, photo ? [photo, photo] : UNCHANGED].slice(0, count);
+function update(changes) {
+  return { __type__: "update", ...changes };
 }
 
-// Returns the same as a run ends: a progress status becomes its text for a stopped run.
-function endRun(name, failed, status, ...views) {
+function runButtons({ others }, isBusy) {
+  const goAndStop = [update({ visible: !isBusy }), update({ visible: isBusy, interactive: true })];
+  return [...goAndStop, ...Array(others).fill(update({ interactive: !isBusy }))];
+}
+
+// As a run begins: the buttons, the id of this press, the status and the photo on both sides of the view.
+function beginRun(run, status, view, photo) {
+  savedOutputs[run.name] = { status, view, photo };
+  const shown = [run.waiting, photo ? [photo, photo] : UNCHANGED].slice(0, run.shown);
+  return [...runButtons(run, true), String(Math.random()), ...shown];
+}
+
+function endRun(run, isOver, failed, ...shown) {
+  if (!isOver) return Array(2 + run.others + run.shown).fill(UNCHANGED);
+  return [...runButtons(run, false), ...endedOutputs(run, failed, ...shown)];
+}
+
+function stopRun(run, press, ...shown) {
+  return [update({ interactive: false }), press, ...endedOutputs(run, false, ...shown)];
+}
+
+// Returns status and view as a run ends: a progress status becomes its text for a stopped run.
+function endedOutputs({ name, waiting }, failed, status, ...views) {
   const before = savedOutputs[name];
   const stopped = /data-under-way="([^"]*)"/.exec(status)?.[1];
-  const after = failed && status === before?.waiting ? before.status : `<span role="status">${stopped}</span>`;
+  const after = failed && before && status === waiting ? before.status : `<span role="status">${stopped}</span>`;
   const shown = views.map((view) => {
     const isPhoto = before?.photo && view?.[1]?.url === before.photo.url;
     return isPhoto ? before.view : UNCHANGED;
@@ -48,6 +69,33 @@ function dreamThis() {
   setTimeout(begin, 50);
 }
 
+// Returns the text of a recipe's layers from the values of all rows of the mixer, in order; "" if all are
+// empty. `octaves` has the groups of octaves (0 coarse, 1 fine) that each choice stands for.
+function mixText(octaves, values) {
+  const groups = [[], []];
+  for (let place = 0; place < values.length; place += 3) {
+    const [name, weight, choice] = values.slice(place, place + 3);
+    const text = [1, null].includes(weight) ? name : `${name}:${Number(weight.toPrecision(6))}`;
+    for (const group of name ? octaves[choice] : []) groups[group].push(text);
+  }
+  const texts = groups.filter((group) => group.length).map(String);
+  return [...new Set(texts)].length === 1 ? texts[0] : texts.join(">");
+}
+
+// Returns the updates of the layer gallery, which shows no mix, and of the layer.
+function mixLayers(octaves, layer, rows) {
+  const text = mixText(octaves, rows);
+  return text ? [update({ selected_index: -1 }), text] : [UNCHANGED, layer];
+}
+
+function downloadFile(file) {
+  if (!file) return;
+  const link = document.createElement("a");
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}
+
 // Copies a link to the page with a recipe. Where a page may not write to the clipboard (plain http, some
 // frames), the link is selected in its field, to be copied by hand.
 async function copyLink(recipe, field) {
@@ -63,7 +111,7 @@ async function copyLink(recipe, field) {
   };
   if (!isCopied) selectWhenShown();
   const label = isCopied ? "Link copied to the clipboard" : "Copy this link to the page with the recipe";
-  return { __type__: "update", visible: true, value: link.href, label };
+  return update({ visible: true, value: link.href, label });
 }
 
 // Returns the settings for the browser to store, once the page has restored the last ones: files as

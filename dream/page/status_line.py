@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import gradio as gr
 
 from dream.errors import DreamError
-from dream.networks.model_card import ModelCard
 from dream.networks.weights import DownloadProgress
 from dream.recipe import DreamRecipe
 from dream.render.job_loop import Frame
@@ -48,19 +47,11 @@ def to_sentence(error: DreamError | str) -> str:
     return f"{text}." if text and not text.endswith(".") else text
 
 
-def layer_label(card: ModelCard, name: str) -> str:
-    """Return the friendly name of a layer with its module name: "Faces, fur (inception4c)"."""
-    for layer in card.layers:
-        if name in (layer.name, layer.alias):
-            return f"{layer.effect} ({layer.alias or layer.name})"
-    return name
-
-
 def recipe_layer_label(recipe: DreamRecipe) -> str:
     """Return the label of a dream's layer with its channels; of several, how many are mixed."""
     if len(recipe.layers) > 1:
         return f"a mix of {len(recipe.layers)} layers"
-    label = layer_label(recipe.card, recipe.layers[0][0])
+    label = recipe.card.layer_label(recipe.layers[0][0])
     channels = "channels" if len(recipe.channel_weights) > 1 else "channel"
     return f"{label}, {channels} {recipe.channels}" if recipe.channels else label
 

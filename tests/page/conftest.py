@@ -1,11 +1,27 @@
-"""Fixtures of the browser tests."""
+"""Fixtures of the browser tests, which are slow and need Chromium."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, open_page
+
+IN_A_BROWSER = [
+    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.slow,
+]
+
+expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            for mark in IN_A_BROWSER:
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +42,7 @@ def window(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def page(window: Page, address: str) -> Iterator[Page]:
-    """Yield the page at desktop size, its scripts running."""
-    with open_page(window, address, "desk") as page:
-        page.wait_for_timeout(1 * SECONDS)
+def page(request: Any, window: Page, address: str) -> Iterator[Page]:
+    """Yield the page, its scripts running, at desktop size, or as `on_phone` and `on_both` ask."""
+    with open_page(window, address, getattr(request, "param", "desk")) as page:
         yield page

@@ -1,7 +1,7 @@
 """The ZIP of a visit's dreams."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
@@ -13,9 +13,10 @@ from dream import DreamRecipe, PictureError, read_recipe, save_image
 from dream.files import zip_archive as packing
 from dream.files.zip_archive import write_zip
 from dream.page.image_stream import new_output_folder
-from dream.page.widgets.history import append_dream, zip_dreams
-from dream.page.widgets.saved_visit import MAX_DREAMS, Visit, VisitEntry
+from dream.page.widgets.visit import MAX_DREAMS, Visit, VisitEntry, VisitOutputs, zip_dreams
 
+# Its updates are by name here, not by component.
+OUTPUTS = VisitOutputs(*(field.name for field in fields(VisitOutputs)))
 # Outside a page a toast becomes a warning.
 warns_of_dreams = pytest.mark.filterwarnings("default:These dreams")
 
@@ -86,11 +87,11 @@ def test_a_visit_keeps_its_latest_dreams_and_offers_all_of_several() -> None:
     paths = [str(path) for path in write_dreams(*(f"{each}.png" for each in range(MAX_DREAMS + 2)))]
     visit = Visit()
     for count, path in enumerate(paths, 1):
-        changes = append_dream(replace(visit, shown=VisitEntry(path, path, path)))
+        changes = OUTPUTS.added_dream(replace(visit, shown=VisitEntry(path, path, path)))
         visit = Visit.read(changes["visit"])
-        assert changes["all"]["visible"] == (count > 1)
+        assert changes["download_all"]["visible"] == (count > 1)
     assert [each.file for each in visit.dreams] == paths[2:]
     assert [file for file, _ in changes["strip"]["value"]] == paths[2:]
     Path(paths[5]).unlink()
-    changes = append_dream(replace(visit, shown=visit.dreams[0]))
+    changes = OUTPUTS.added_dream(replace(visit, shown=visit.dreams[0]))
     assert paths[5] not in [each.file for each in Visit.read(changes["visit"]).dreams]

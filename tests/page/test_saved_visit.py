@@ -10,37 +10,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dream.page.widgets.saved_visit import MAX_DREAMS, OPENING_ENTRY, Visit
-from tests.support.browser import (
-    CHROMIUM,
-    SECONDS,
-    WINDOW_SIZES,
-    download,
-    expect_photo,
-    fill,
-    leave_page,
-    number,
-    open_page,
-    small_photo,
-    sources,
-    status,
-    upload,
-)
+from dream.page.widgets.visit import MAX_DREAMS, OPENING_ENTRY, Visit
+from tests.support import browser as ui
+from tests.support.browser import SECONDS
 from tests.support.line import open_line
 from tests.support.server import free_port, run_app
 
-expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 NAME = "0" * 32 + "/dream.png"
-
-
-def in_a_browser(test: Any) -> Any:
-    for mark in (
-        pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
-        pytest.mark.filterwarnings("default"),
-        pytest.mark.slow,
-    ):
-        test = mark(test)
-    return test
 
 
 @pytest.mark.parametrize(
@@ -68,75 +44,54 @@ def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     )
 
 
-@pytest.fixture(params=WINDOW_SIZES)
-def page(request: Any, window: Page, address: str) -> Iterator[Page]:
-    with open_page(window, address, request.param) as page:
-        yield page
-
-
 def dream_small(page: Page, folder: Path, *intensities: int) -> None:
     """Dream a small photo of a cat at each intensity."""
-    page.wait_for_timeout(1 * SECONDS)
-    upload(page, small_photo("cat.jpg", folder))
+    ui.upload(page, ui.small_photo("cat.jpg", folder))
     for count, intensity in enumerate(intensities, 1):
-        fill(page, "Intensity", intensity)
-        page.click("#go")
-        expect(strip(page)).to_have_count(count, timeout=60 * SECONDS)
-        expect(page.locator("#go")).to_be_visible()
+        ui.fill(page, "Intensity", intensity)
+        ui.dream_and_wait(page)
+        expect(ui.strip(page)).to_have_count(count)
 
 
-def strip(page: Page) -> Any:
-    return page.locator("#strip button.thumbnail-item")
-
-
-def layer(page: Page) -> Any:
-    return page.get_by_label("Layer", exact=True).first
-
-
-@in_a_browser
+@ui.on_both
 def test_a_reload_brings_back_photo_settings_dream_and_strip(
     page: Page, address: str, tmp_path: Path
 ) -> None:
     dream_small(page, tmp_path, 1, 2)
-    made, first = sources(page), download(page, tmp_path)
-    page.locator(".layers:visible button", has_text="Rings").click()
-    expect(layer(page)).to_have_value("Rings, eyes · inception3b")
-    fill(page, "Intensity", 4)
+    made, first = ui.sources(page), ui.download(page, tmp_path)
+    ui.choose_layer(page, "Rings")
+    expect(ui.layer(page)).to_have_value("Rings, eyes · inception3b")
+    ui.fill(page, "Intensity", 4)
     page.wait_for_timeout(0.5 * SECONDS)
     page.reload()
-    expect(status(page)).to_have_text("Your last visit is restored.")
-    expect_photo(page, "cat.jpg")
-    expect(number(page, "Intensity")).to_have_value("4")
-    expect(layer(page)).to_have_value("Rings, eyes · inception3b")
-    expect(strip(page)).to_have_count(2)
-    assert sources(page) == made
+    expect(ui.status(page)).to_have_text("Your last visit is restored.")
+    ui.expect_photo(page, "cat.jpg")
+    expect(ui.number(page, "Intensity")).to_have_value("4")
+    expect(ui.layer(page)).to_have_value("Rings, eyes · inception3b")
+    expect(ui.strip(page)).to_have_count(2)
+    assert ui.sources(page) == made
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 2:")
-    assert download(page, tmp_path / "again").read_bytes() == first.read_bytes()
-    strip(page).first.click()
-    expect(status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
+    assert ui.download(page, tmp_path / "again").read_bytes() == first.read_bytes()
+    ui.strip(page).first.click()
+    expect(ui.status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
     # A link overrides the saved recipe once; the strip stays.
     page.goto(f'{address}/?recipe={{"intensity": 8}}')
-    expect(status(page)).to_have_text(
+    expect(ui.status(page)).to_have_text(
         "The controls are set to the recipe of the link. Dream this photo to use it."
     )
-    expect(number(page, "Intensity")).to_have_value("8")
-    expect_photo(page, "coffee.jpg")
-    assert all("coffee.jpg" in each for each in sources(page))
+    expect(ui.number(page, "Intensity")).to_have_value("8")
+    ui.expect_photo(page, "coffee.jpg")
+    assert all("coffee.jpg" in each for each in ui.sources(page))
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 8:")
     expect(page.locator("#download")).to_be_disabled()
-    expect(strip(page)).to_have_count(2)
-    upload(page, small_photo("cat.jpg", tmp_path))
-    fill(page, "Intensity", 3)
+    expect(ui.strip(page)).to_have_count(2)
+    ui.upload(page, ui.small_photo("cat.jpg", tmp_path))
+    ui.fill(page, "Intensity", 3)
     page.wait_for_timeout(0.5 * SECONDS)
     page.reload()
-    expect(status(page)).to_have_text("Your last visit is restored.")
-    expect_photo(page, "cat.jpg")
-    expect(number(page, "Intensity")).to_have_value("3")
-    # Malformed storage, written by others, opens a new page.
-    page.evaluate("Object.keys(localStorage).forEach(key => localStorage[key] = 'x:y')")
-    page.goto(address)
-    expect(number(page, "Intensity")).to_have_value("5")
-    expect(status(page)).to_have_text("Drag the divider to compare, or upload your own photo.")
+    expect(ui.status(page)).to_have_text("Your last visit is restored.")
+    ui.expect_photo(page, "cat.jpg")
+    expect(ui.number(page, "Intensity")).to_have_value("3")
 
 
 # A server that keeps one session at a time.
@@ -146,60 +101,53 @@ FORGETFUL = "import app; app.MAX_SESSIONS = 1; app.main()"
 @pytest.fixture
 def phone_window(window: Page) -> Iterator[Page]:
     """Yield a phone-size window for a test's own server."""
-    width, height = WINDOW_SIZES["phone"]
+    width, height = ui.WINDOW_SIZES["phone"]
     window.set_viewport_size({"width": width, "height": height})
     yield window
-    leave_page(window)
+    ui.leave_page(window)
 
 
-def open_app(page: Page, address: str) -> None:
-    page.goto(address)
-    expect(page.locator("#view img")).to_have_count(2, timeout=60 * SECONDS)
-
-
-@in_a_browser
 def test_a_session_that_was_let_go_and_a_restart_take_only_files(
     phone_window: Page, browser: Browser, tmp_path: Path
 ) -> None:
     page, log, port = phone_window, tmp_path / "log", {"GRADIO_SERVER_PORT": str(free_port())}
     with run_app(log, "-c", FORGETFUL, **port) as address:
-        open_app(page, address)
+        ui.go_to(page, address)
         dream_small(page, tmp_path, 1, 2)
         other = browser.new_page()  # Its session evicts the page's.
-        open_app(other, address)
+        ui.go_to(other, address)
         other.get_by_role("button", name="Creatures").click()
-        expect(number(other, "Intensity")).to_have_value("7")
+        expect(ui.number(other, "Intensity")).to_have_value("7")
         other.close()
-        first = sources(page)[0]
+        first = ui.sources(page)[0]
         page.click("#again")
-        expect(strip(page)).to_have_count(3, timeout=60 * SECONDS)
-        assert sources(page)[0] == first
-        assert download(page, tmp_path).name == "dream-cat-inception4c-i2-seed0.png"
+        expect(ui.strip(page)).to_have_count(3, timeout=60 * SECONDS)
+        assert ui.sources(page)[0] == first
+        assert ui.download(page, tmp_path).name == "dream-cat-inception4c-i2-seed0.png"
         page.click("#came-about")
-        expect(status(page)).to_contain_text("The dream as it forms", timeout=60 * SECONDS)
-        film = download(page, tmp_path, "#making-download")
+        ui.expect_status(page, "The dream as it forms")
+        film = ui.download(page, tmp_path, "#making-download")
         assert film.name == "making-of-dream-cat-inception4c-i2-seed0.mp4"
-        strip(page).first.click()
-        expect(status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
+        ui.strip(page).first.click()
+        expect(ui.status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
         page.locator("#photos .gallery-item img, #photos .gallery img").nth(2).click()
-        expect_photo(page, "clouds.jpg")
+        ui.expect_photo(page, "clouds.jpg")
         page.wait_for_timeout(0.5 * SECONDS)
     with run_app(log, **port):
         page.reload()
-        expect(status(page)).to_have_text(
+        expect(ui.status(page)).to_have_text(
             "Your last visit is restored. No longer on the server: the last dream, "
             "dreams of this visit (3)."
         )
-        expect(number(page, "Intensity")).to_have_value("1")
-        expect_photo(page, "clouds.jpg")  # A shipped example.
-        expect(strip(page)).to_have_count(0)
+        expect(ui.number(page, "Intensity")).to_have_value("1")
+        ui.expect_photo(page, "clouds.jpg")  # A shipped example.
+        expect(ui.strip(page)).to_have_count(0)
         page.click("#again")  # The opening image, which is shown.
-        expect(status(page)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-        assert download(page, tmp_path).name.startswith("dream-coffee-inception4c-i1-")
+        ui.expect_status(page, "Dreamed in")
+        assert ui.download(page, tmp_path).name.startswith("dream-coffee-inception4c-i1-")
     assert "Traceback" not in log.read_text()
 
 
-@in_a_browser
 @pytest.mark.parametrize(
     ("page", "server_knows"), [("desk", True), ("phone", False)], indirect=["page"]
 )
@@ -207,12 +155,11 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
     server_knows: bool, page: Page, address: str, tmp_path: Path
 ) -> None:
     with open_line(address) as line:
-        open_app(page, f"http://127.0.0.1:{line.port}")
-        page.wait_for_timeout(1 * SECONDS)
-        upload(page, small_photo("rocket.jpg", tmp_path))
-        fill(page, "Intensity", 10)
+        ui.go_to(page, f"http://127.0.0.1:{line.port}")
+        ui.upload(page, ui.small_photo("rocket.jpg", tmp_path))
+        ui.fill(page, "Intensity", 10)
         page.click("#go")
-        expect(status(page)).to_contain_text("Octave 2", timeout=60 * SECONDS)
+        ui.expect_status(page, "Octave 2")
         line.cut(server_knows)
         expect(page.locator(".toast-body")).to_contain_text("Connection to the server was lost")
         page.wait_for_timeout((3 if server_knows else 15) * SECONDS)
@@ -220,14 +167,14 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
         # The page recovers by itself.
         ended = "Its dream was stopped early. Dream deeper to continue from here."
         said = "Your last visit is restored." + (f" {ended}" if server_knows else "")
-        expect(status(page)).to_have_text(said, timeout=60 * SECONDS)
-        expect_photo(page, "rocket.jpg")
-        expect(strip(page)).to_have_count(0 if server_knows else 1)
-        path = download(page, tmp_path)
+        expect(ui.status(page)).to_have_text(said, timeout=60 * SECONDS)
+        ui.expect_photo(page, "rocket.jpg")
+        expect(ui.strip(page)).to_have_count(0 if server_knows else 1)
+        path = ui.download(page, tmp_path)
         made = "" if server_knows else ".png"
         assert re.match(rf"dream-rocket-inception4c-i10-seed0{made or '-[0-9]+.png'}$", path.name)
-        assert sources(page)[-1].endswith(path.name)
+        assert ui.sources(page)[-1].endswith(path.name)
         expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 10:")
         page.evaluate("localStorage.clear()")
         page.goto("about:blank")
-        open_app(page, address)
+        ui.go_to(page, address)

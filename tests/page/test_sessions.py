@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +19,7 @@ from dream.page.blocks import ValidatedBlocks
 from dream.page.server import sessions, unread_answers
 from dream.page.server.unread_answers import AnswerReaders
 from dream.service.job_runner import JobRunner
+from tests.support.page import build_in_loop
 
 ROOM = 5
 
@@ -56,14 +57,9 @@ class Visits:
         return list(self.page.state_holder.session_data)
 
 
-async def call_in_loop(make: Callable[[], Any]) -> Any:
-    """Call `make` in an event loop, since Gradio would else start one and leave it open."""
-    return make()
-
-
 @pytest.fixture(scope="module")
 def shared_visits() -> Iterator[Visits]:
-    visits = asyncio.run(call_in_loop(Visits))
+    visits = build_in_loop(Visits)
     with visits.client:
         yield visits
 
@@ -134,7 +130,7 @@ def test_a_visit_whose_line_was_cut_goes_on(visits: Visits) -> None:
 
 
 def test_a_session_of_the_page_is_small(engine: Engine) -> None:
-    page = asyncio.run(call_in_loop(lambda: main.build_page(JobRunner(engine))))
+    page = build_in_loop(lambda: main.build_page(JobRunner(engine)))
     holder = sessions.Sessions(page)
     changed = [block for block in page.blocks.values() if isinstance(block, gr.Dropdown)]
     tracemalloc.start()
@@ -152,7 +148,7 @@ def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_n
 ) -> None:
     monkeypatch.setattr(unread_answers, "UNREAD_SECONDS", 0.01)
     monkeypatch.setattr(unread_answers, "UNREAD_KEPT_SECONDS", 0.01)
-    queue: Any = asyncio.run(call_in_loop(ValidatedBlocks))._queue
+    queue: Any = build_in_loop(ValidatedBlocks)._queue
     messages = queue.pending_messages_per_session
     waited_for = queue.pending_event_ids_session
 

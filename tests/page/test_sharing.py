@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,10 +16,10 @@ from PIL import Image, PngImagePlugin
 from dream import DreamError, DreamRecipe, Engine, RecipeError, save_image
 from dream.files.embedded_images import decode_mask, embed_guide, embed_mask
 from dream.page.widgets import mask_editor as painter
-from dream.page.widgets.layer_mixer import EMPTY_ROW, ROW_COUNT, ROWS_TO_TEXT_SCRIPT, parse_rows
+from dream.page.widgets.layer_picker import EMPTY_ROW, OCTAVE_GROUPS, ROW_COUNT, parse_rows
 from dream.page.widgets.recipe_controls import check_embedded_images, recipe_in_photo
 from dream.page.widgets.recipe_sharing import MAX_LINK_IMAGE_LENGTH, linkable_json
-from tests.conftest import EXAMPLES
+from tests.conftest import EXAMPLES, ROOT
 from tests.support.corpus import png_header
 
 CAT = str(EXAMPLES / "cat.jpg")
@@ -48,12 +49,8 @@ def test_a_dropped_picture_brings_its_recipe_if_it_has_one(engine: Engine, tmp_p
     recipe = engine.settle(DreamRecipe(guide=embed_guide(CAT)))
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "dream.png", recipe)
     assert recipe_in_photo(str(tmp_path / "dream.png")) == recipe
-    for other in (
-        CAT,
-        str(tmp_path / "nothing.png"),
-        None,
-        str(EXAMPLES / "class-goldfish-seed0.png"),
-    ):
+    of_another_kind = str(EXAMPLES / "class-goldfish-seed0.png")
+    for other in (CAT, str(tmp_path / "nothing.png"), None, of_another_kind):
         assert recipe_in_photo(other) is None
 
 
@@ -96,12 +93,10 @@ def test_nothing_painted_is_no_mask(tmp_path: Path) -> None:
     for layer in (None, "", str(tmp_path / "erased.png")):
         assert painter.encode_painted_mask(layer) == ""
     assert painter.editor_update(CAT, "")["value"]["layers"] == []
-    assert painter.empty_editor_update(str(tmp_path / "nothing.jpg"))["value"] is None
+    assert painter.editor_update(str(tmp_path / "nothing.jpg"))["value"] is None
     Image.new("RGB", (2000, 1000)).save(tmp_path / "large.png")
-    assert painter.empty_editor_update(str(tmp_path / "large.png"))["value"]["background"].size == (
-        512,
-        256,
-    )
+    shown = painter.editor_update(str(tmp_path / "large.png"))["value"]
+    assert shown["background"].size == (512, 256)
 
 
 def test_a_layer_that_no_painter_made_is_refused_unopened(tmp_path: Path) -> None:
@@ -120,34 +115,28 @@ def test_strokes_that_are_sent_and_never_dreamed_are_not_kept() -> None:
     assert not editor.blob_storage
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        "inception4c",
-        "inception3b:0.5,inception4c",
-        "inception5a>inception3b",
-        "inception5a,conv3:-0.5>conv3:-0.5",
-        "conv3>conv3:2",
-    ],
-)
-def test_the_rows_of_a_mix_say_what_the_text_says(layer: str) -> None:
-    rows = parse_rows("dreamlet", layer)
-    assert len(rows) == ROW_COUNT and rows_to_text(rows) == layer
+def test_the_rows_of_a_mix_say_what_the_text_says() -> None:
+    for layer in (
+        *("inception4c", "inception3b:0.5,inception4c", "inception5a>inception3b"),
+        *("inception5a,conv3:-0.5>conv3:-0.5", "conv3>conv3:2"),
+    ):
+        rows = parse_rows("dreamlet", layer)
+        assert len(rows) == ROW_COUNT and rows_to_text(rows) == layer
 
 
 def rows_to_text(rows: list[tuple[str, float, str]]) -> str:
     """Convert rows to text by the page's script."""
     if not shutil.which("node"):
         pytest.skip("no node here")
-    script = f"process.stdout.write(({ROWS_TO_TEXT_SCRIPT})({json.dumps(sum(rows, ()))}))"
+    script = (ROOT / "dream" / "page" / "page.js").read_text(encoding="utf-8")
+    (function,) = re.findall(r"^function mixText.*?^}", script, re.DOTALL | re.MULTILINE)
+    values = f"{json.dumps(OCTAVE_GROUPS)}, {json.dumps(sum(rows, ()))}"
+    script = f"{function}; process.stdout.write(mixText({values}))"
     return subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True).stdout
 
 
 def test_a_text_that_says_more_than_the_rows_is_left_alone() -> None:
-    for layer in (
-        "conv3>inception3b>inception4c",
-        "conv3,inception3a,inception3b,inception4c",
-        "x",
-    ):
+    four_layers = "conv3,inception3a,inception3b,inception4c"
+    for layer in ("conv3>inception3b>inception4c", four_layers, "x"):
         assert parse_rows("dreamlet", layer) == [EMPTY_ROW] * ROW_COUNT
     assert rows_to_text([EMPTY_ROW] * ROW_COUNT) == ""

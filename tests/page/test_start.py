@@ -38,17 +38,20 @@ def slow(test: Callable[..., None]) -> Any:
     return pytest.mark.slow(pytest.mark.filterwarnings("default")(test))
 
 
-def said(recipe: DreamRecipe, photo: str | None = CAT) -> str:
-    return estimate.estimate_text(JobRunner(Engine("cpu")), recipe, estimate.photo_size(photo))
+def said(engine: Engine, photo: str | None = CAT, **knobs: Any) -> str:
+    recipe = DreamRecipe(**knobs)
+    return estimate.estimate_text(JobRunner(engine), recipe, estimate.photo_size(photo))
 
 
-def test_the_page_says_who_dreams_where_and_for_how_long() -> None:
-    usual = said(DreamRecipe())
+def test_the_page_says_who_dreams_where_and_for_how_long(engine: Engine, tmp_path: Path) -> None:
+    usual = said(engine)
     assert re.fullmatch(r"<span>Dreamlet on a CPU, about \d+ seconds?</span>", usual)
-    slow = said(DreamRecipe(iterations=100, octaves=6, layer="inception5a"))
+    slow = said(engine, iterations=100, octaves=6, layer="inception5a")
     assert int(re.sub(r"\D", "", slow)) > 3 * int(re.sub(r"\D", "", usual))
-    assert said(DreamRecipe(), None) == "<span>Dreamlet on a CPU</span>"
-    assert "Vgg16 on a CPU, 553 MB to download first, about " in said(DreamRecipe(model="vgg16"))
+    assert "Vgg16 on a CPU, 553 MB to download first, about " in said(engine, model="vgg16")
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    for photo in (None, str(tmp_path / "bad.jpg"), str(tmp_path / "none.jpg")):
+        assert said(engine, photo) == "<span>Dreamlet on a CPU</span>"
 
 
 def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,12 +64,6 @@ def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(runner, "_estimate_jobs", lambda jobs: 40.0)
     *_, frame = runner.render([DreamRecipe(**QUICK)], load_image(CAT))
     assert frame.finished and lender.durations == [60]
-
-
-def test_a_photo_that_cannot_be_dreamed_leaves_the_seconds_out(tmp_path: Path) -> None:
-    (tmp_path / "cat.jpg").write_bytes(b"no picture")
-    for photo in (str(tmp_path / "cat.jpg"), str(tmp_path / "none.jpg")):
-        assert said(DreamRecipe(), photo) == "<span>Dreamlet on a CPU</span>"
 
 
 def test_the_page_opens_on_the_first_network_and_its_own_layer(
@@ -107,6 +104,7 @@ def test_a_first_network_that_cannot_be_had_does_not_keep_the_page_from_opening(
 ) -> None:
     _, recipe = dream(configured, **QUICK)
     assert recipe["model"] == "dreamlet"  # The API's defaults stay.
+    assert configured.config["root"].endswith("/dream")  # It is served under a proxy's path.
     assert "the weights of vgg16 could not be downloaded" in log.read_text()
 
 
@@ -146,11 +144,6 @@ def test_a_dream_beyond_the_time_limit_is_ended_with_advice(configured: Client) 
     with pytest.raises(AppError, match="seconds here, and the limit is 2; fewer steps"):
         dream(configured, iterations=100, octaves=10)
     assert dream(configured, **QUICK)[1]["octaves"] == 1
-
-
-@slow
-def test_it_is_served_under_the_path_of_a_proxy(configured: Client) -> None:
-    assert configured.config["root"].endswith("/dream")
 
 
 @slow

@@ -4,10 +4,12 @@ import asyncio
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 import torch
 from PIL import Image
@@ -26,16 +28,19 @@ from dream.errors import DeviceError
 from dream.files.video_reader import read_frames, read_video_info
 from dream.page import blocks, status_line, video_stream
 from dream.page.image_stream import frame_updates
-from dream.page.tabs import class_images, deep_dream, zoom_and_video
+from dream.page.tabs.class_images import ClassImageTab
+from dream.page.tabs.deep_dream import DreamTab
+from dream.page.tabs.zoom_and_video import ZoomAndVideoTab
 from dream.page.video_stream import VideoUpdate, VideoUpdates
+from dream.page.widgets.components import Updates
 from dream.recipe import Recipe
-from dream.recipe.knob import knobs
 from dream.render.job_loop import to_batch
 from dream.render.making_of import MakingOf
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from dream.tensors import size_of, to_tensor
 from tests.conftest import EXAMPLES, change
 from tests.support.lend import Lender
+from tests.support.page import build_tab
 from tests.support.videos import add_beeps, pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
@@ -73,30 +78,21 @@ def test_where_gpus_are_lent_it_is_cut_into_leases_and_comes_out_the_same(
     monkeypatch.setattr(lent, "lease_count", lambda expected: 3)
     clip = str(write_video(tmp_path / "clip.mp4", pan(8)))
     video = VideoRecipe(max_side=48, iterations=1)
-    for there, here, leases in (
-        (
-            video_stream.stream_zoom(lent, ZOOM, CAT),
-            video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT),
-            3,
-        ),
-        (
-            video_stream.stream_video(lent, video, clip),
-            video_stream.stream_video(JobRunner(engine), video, clip),
-            3,
-        ),
-    ):
-        before = len(lender.durations)
-        pictures = read_tensor(last(there).path), read_tensor(last(here).path)
+    streams: list[Any] = [
+        (video_stream.stream_zoom, ZOOM, CAT),
+        (video_stream.stream_video, video, clip),
+    ]
+    for stream, *given in streams:
+        there, here = (last(stream(runner, *given)) for runner in (lent, JobRunner(engine)))
         # The frames are equal; the codec restarts at each part.
-        assert change(*pictures) < 5
-        assert len(lender.durations) - before == leases
-    assert max(lender.durations) <= MAX_LEASE_SECONDS
+        assert change(read_tensor(there.path), read_tensor(here.path)) < 5
+    assert len(lender.durations) == 2 * 3 and max(lender.durations) <= MAX_LEASE_SECONDS
 
 
 def test_what_would_take_too_long_is_refused_before_it_begins(engine: Engine) -> None:
-    for runner, limit in ((JobRunner(engine), 120), (JobRunner(engine, Lender()), 120)):
+    for runner in (JobRunner(engine), JobRunner(engine, Lender())):
         runner._slowdown = 1e5
-        with pytest.raises(OutOfTime, match=rf"about \d+ seconds, and the limit is {limit} here"):
+        with pytest.raises(OutOfTime, match=r"about \d+ seconds, and the limit is 120 here"):
             video_stream.stream_zoom(runner, ZOOM, CAT)
     with pytest.raises(OutOfTime, match="has 3600 frames; the limit is 1800"):
         video_stream.stream_zoom(JobRunner(engine), ZoomRecipe(seconds=60, fps=60), CAT)
@@ -141,31 +137,32 @@ def test_what_fails_on_its_way_is_handed_over_as_far_as_it_is_shown(
         yield from itertools.islice(paint(*given), steps)
         raise DeviceError("no memory is left")
 
-    def put_out(source: Iterator[dict[str, Any]]) -> dict[str, Any]:
-        changes: dict[str, Any] = {}
+    def put_out(source: Iterator[Updates]) -> Updates:
+        changes: Updates = {}
         with pytest.raises(DeviceError):  # noqa: PT012
             for each in source:
                 changes |= each
         return changes
 
+    runner = JobRunner(engine)
+    dream_tab, class_tab, zoom_tab = build_tab(
+        lambda page: (
+            (tab := DreamTab(runner, page.load)),
+            ClassImageTab(runner, gr.Tabs(), tab),
+            ZoomAndVideoTab(runner),
+        )
+    )
     monkeypatch.setattr(engine, "render", failing)
-    made = put_out(
-        zoom_and_video.video_outputs(video_stream.stream_zoom(JobRunner(engine), ZOOM, CAT))
-    )
-    assert made["film"]["visible"] and not made["picture"]["visible"]
-    assert made.get("download") == (blocks.upload_path(made["made"]) if is_there else None)
-    assert made["film"].get("value") == made.get("download")
-    recipe = DreamRecipe(max_side=48, seed=3)
-    given: dict[str, Any] = dict.fromkeys(knobs(DreamRecipe)) | {"guide": "", "mask": ""}
-    given |= {name: getattr(recipe, name) for name in ("channels", "max_side", "iterations")}
-    given = {name: each for name, each in given.items() if each is not None}
-    dreamed = put_out(deep_dream.stream_dream(JobRunner(engine), CAT, (), False, **given))
-    assert Path(dreamed["download"]).suffix == ".png"
-    assert Path(dreamed["download"]).parent == Path(dreamed["view"][1]).parent
-    made = put_out(
-        class_images._stream_class_image(JobRunner(engine), CAT, False, target="goldfish", size=64)
-    )
-    assert Path(made["download"]).parent == Path(made["picture"]).parent
+    made = put_out(zoom_tab.show_video(video_stream.stream_zoom(runner, ZOOM, CAT)))
+    assert made[zoom_tab.player]["visible"] and not made[zoom_tab.image]["visible"]
+    download = blocks.upload_path(made[zoom_tab.made]) if is_there else None
+    assert made.get(zoom_tab.download) == download == made[zoom_tab.player].get("value")
+    knobs = asdict(DreamRecipe(max_side=48, seed=3)) | {"mask": None}
+    dreamed, outputs = put_out(dream_tab.dream(CAT, (), False, **knobs)), dream_tab.outputs
+    assert Path(dreamed[outputs.download]).suffix == ".png"
+    assert Path(dreamed[outputs.download]).parent == Path(dreamed[outputs.view][1]).parent
+    made = put_out(class_tab.stream(CAT, False, target="goldfish", size=64))
+    assert Path(made[class_tab.download]).parent == Path(made[class_tab.image]).parent
 
 
 @pytest.mark.parametrize(("loop", "ending"), [(False, "mp4"), (True, "gif")])
@@ -199,10 +196,7 @@ def test_how_long_is_left_is_right_from_the_first_step(
     recipe = DreamRecipe(max_side=160)
     (job,) = engine.plan([recipe], size_of(cat))
     took = [engine.seconds(stage) / stage.steps for stage in job.stages]
-    end, now = (
-        5 + sum(stage.steps * each for stage, each in zip(job.stages, took, strict=True)),
-        0.0,
-    )
+    end, now = 5 + sum(engine.seconds(stage) for stage in job.stages), 0.0
     monkeypatch.setattr(status_line, "time", SimpleNamespace(monotonic=lambda: now))
 
     def timed() -> Iterator[tuple[Frame, None]]:

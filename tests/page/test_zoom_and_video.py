@@ -9,26 +9,13 @@ from playwright.sync_api import Page, Route, expect
 
 from dream import DreamRecipe, read_recipe
 from dream.files.video_reader import read_video_info
-from tests.support.browser import CHROMIUM, SECONDS, download
+from tests.support import browser as ui
+from tests.support.browser import SECONDS
 from tests.support.videos import add_beeps, pan, write_video
-
-expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
-
-pytestmark = [
-    pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
-    pytest.mark.filterwarnings("default"),
-    pytest.mark.slow,
-]
 
 
 def said(page: Page) -> Any:
-    return page.locator("#film-status [role=status]")
-
-
-def fill(page: Page, label: str, value: float) -> None:
-    field = page.locator(f'input[type=number][aria-label*="{label}"]:visible').first
-    field.fill(str(value))
-    field.press("Tab")
+    return ui.status(page, "film-status")
 
 
 def wait_for_playback(page: Page, player: str, width: int) -> float:
@@ -44,20 +31,16 @@ def wait_for_playback(page: Page, player: str, width: int) -> float:
 
 
 def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: Path) -> None:
-    page.get_by_role("tab", name="Zoom and video").click()
+    ui.open_tab(page, "Zoom and video")
     wait_for_playback(page, "#player", 360)  # It opens with a finished one.
     page.get_by_role("button", name="Dreamed video").click()
     expect(said(page)).to_contain_text("Dreamed video")
-    page.get_by_role("button", name="Advanced").locator("visible=true").click()
-    page.wait_for_timeout(500)
-    fill(page, "Max side", 96)
-    fill(page, "Iterations", 1)
-    fill(page, "Seconds", 1)
+    ui.open_advanced(page, max_side=96, iterations=1, seconds=1)
     page.click("#film")
     expect(page.locator("#stop-film")).to_be_visible()
     expect(said(page)).to_have_text(re.compile(r"24 frames, 1 seconds\. Made in [\d.]+ s\."))
     assert wait_for_playback(page, "#player", 96) == pytest.approx(1)
-    path = download(page, tmp_path, "#film-download")
+    path = ui.download(page, tmp_path, "#film-download")
     assert path.name == "zoom-coffee-inception4c-seed0.mp4"
     assert read_recipe(path).kind == "zoom"
     # A video stopped before its start leaves nothing, takes over nothing, and does not stop
@@ -69,7 +52,7 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     page.wait_for_timeout(1 * SECONDS)
     expect(said(page)).to_have_text("Stopped.")
     expect(page.locator("#film")).to_be_visible()
-    fill(page, "Seconds", 30)
+    ui.fill(page, "Seconds", 30)
     page.click("#film")
     page.wait_for_timeout(1 * SECONDS)
     with page.expect_response("**/queue/join*"):
@@ -92,32 +75,27 @@ def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
 ) -> None:
     silent = write_video(tmp_path / "silent.mp4", pan(12, (64, 96)))
     clip = add_beeps(tmp_path / "clip.mp4", silent, [0.2])
-    page.get_by_role("tab", name="Zoom and video").click()
-    page.get_by_role("button", name="Dream a video").click()
+    ui.open_tab(page, "Zoom and video")
+    ui.open_section(page, "Dream a video")
     one = write_video(tmp_path / "one.mp4", pan(1))
     page.set_input_files("#video input[type=file]", one)
     expect(page.locator(".expected:visible").last).to_contain_text("one.mp4 has one frame")
     page.locator("#video").get_by_label(re.compile("clear|remove", re.I)).first.click()
     page.set_input_files("#video input[type=file]", clip)
     expect(page.locator(".expected:visible").last).to_contain_text("Dreamlet on a CPU, about")
-    page.get_by_role("button", name="Advanced").locator("visible=true").click()
+    ui.open_section(page, "Advanced")
     page.get_by_label("WebM").check()
     page.click("#dream-video")
     expect(said(page)).to_contain_text("12 frames, 0.5 seconds. Made in")
     assert wait_for_playback(page, "#player", 96) == pytest.approx(0.5, abs=0.1)
-    assert read_video_info(download(page, tmp_path, "#film-download")).has_audio
+    assert read_video_info(ui.download(page, tmp_path, "#film-download")).has_audio
 
 
 def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> None:
-    page.get_by_role("button", name="Advanced").locator("visible=true").click()
-    page.wait_for_timeout(500)
-    fill(page, "Max side", 96)
-    page.click("#go")
-    expect(page.locator("#status [role=status]")).to_contain_text("Dreamed in")
+    ui.open_advanced(page, max_side=96)
+    ui.dream_and_wait(page)
     page.click("#came-about")
-    expect(page.locator("#status [role=status]")).to_contain_text(
-        "The dream as it forms: 95 frames"
-    )
+    expect(ui.status(page)).to_contain_text("The dream as it forms: 95 frames")
     wait_for_playback(page, "#making-film", 96)
     page.get_by_label("As a looping GIF").check()
     expect(page.locator("#making-picture img")).to_have_attribute(
@@ -125,7 +103,7 @@ def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> N
     )
     page.get_by_label("Once").check()
     expect(page.locator("#making-picture img")).to_be_hidden()
-    path = download(page, tmp_path, "#making-download")
+    path = ui.download(page, tmp_path, "#making-download")
     assert read_recipe(path, DreamRecipe).max_side == 96
     page.click("#go")  # Another dream formed differently.
     expect(page.locator("#making-film")).to_be_hidden()

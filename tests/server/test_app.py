@@ -21,7 +21,7 @@ from dream.files.embedded_images import embed_guide
 from dream.page.server import api
 from dream.page.server.endpoint import make_handler
 from dream.page.tabs import deep_dream
-from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO
+from dream.page.widgets.visit import EXAMPLE_DREAM, EXAMPLE_PHOTO
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
 from dream.service.job_runner import JobRunner

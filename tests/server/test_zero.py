@@ -29,10 +29,10 @@ from dream import (
 from dream.files.video_reader import read_video_info
 from dream.page.server import api
 from dream.page.server.zero_gpu import ABORT_ERROR, WORKER_ERROR, with_lease_errors
-from dream.page.tabs import deep_dream
-from dream.page.widgets.run import stream_outputs
+from dream.page.widgets.run import show_errors
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from tests.conftest import EXAMPLES
+from tests.support.page import build_dream_tab
 from tests.support.server import run_app
 from tests.support.stream import open_stream
 from tests.support.videos import pan
@@ -271,9 +271,10 @@ def test_why_no_gpu_is_lent_is_said_in_the_status_of_the_page(
 
     knobs = asdict(DreamRecipe(**QUICK)) | {"mask": None}
     runner = JobRunner(engine, with_lease_errors(refuse))
-    stream = deep_dream.stream_dream(runner, str(CAT), (), random_seed=False, **knobs)
-    *_, (status,) = stream_outputs(stream, {"status": None})
-    assert words in status
+    tab = build_dream_tab(runner)
+    stream = tab.dream(str(CAT), (), random_seed=False, **knobs)
+    *_, updates = show_errors(stream, tab.outputs.status)
+    assert words in updates[tab.outputs.status]
 
 
 def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(

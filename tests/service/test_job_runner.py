@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import pytest
 import torch
 from PIL import Image
@@ -45,17 +44,15 @@ from dream.page.image_stream import (
     stream_render,
 )
 from dream.page.server import api
-from dream.page.tabs import deep_dream
-from dream.page.widgets import comparison as comparing
-from dream.page.widgets.making_of import stream_making_of
-from dream.page.widgets.run import stream_outputs
-from dream.page.widgets.saved_visit import EXAMPLE_PHOTO, Visit, VisitEntry
+from dream.page.widgets.run import show_errors
+from dream.page.widgets.visit import EXAMPLE_PHOTO, Visit, VisitEntry
 from dream.render import ascent
 from dream.render.job_loop import Frame
 from dream.service.job_runner import MAX_LEASE_SECONDS, PREVIEW_SIDE, JobRunner, throttle_previews
 from tests.conftest import EXAMPLES
 from tests.support import nights
 from tests.support.lend import Lender
+from tests.support.page import build_dream_tab
 from tests.support.videos import pan, write_video
 
 CAT = str(EXAMPLES / "cat.jpg")
@@ -218,17 +215,17 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     assert load_image(path).shape[3] == len(recipes) * (64 + 6) + 6
     # The page downloads it, and the status says why.
     knobs = asdict(DreamRecipe(**small)) | {"mask": None}
-    names = ("status", "view", "download")
-    stream = deep_dream.stream_dream(work, CAT, (), random_seed=False, **knobs)
-    *_, (words, view, before), (*_, downloaded), (said, *_) = stream_outputs(
-        stream, dict.fromkeys(names)
-    )
-    assert "Step" in words and "Time was up after" in said and before == gr.skip()
-    assert view[1] == downloaded and downloaded.endswith(".png")
+    tab = build_dream_tab(work)
+    outputs, sheet = tab.outputs, tab.comparison.sheet
+    stream = tab.dream(CAT, (), random_seed=False, **knobs)
+    *_, shown, downloaded, said = show_errors(stream, outputs.status)
+    assert "Step" in shown[outputs.status] and "Time was up after" in said[outputs.status]
+    assert outputs.download not in shown and downloaded[outputs.download].endswith(".png")
+    assert shown[outputs.view][1] == downloaded[outputs.download]
     given = knobs | {"layers": ["conv2"], "intensities": ["9", "10"]}
-    stream = comparing.stream_sheet(work, CAT, random_seed=False, **given)
-    *_, (sheet, _), (_, said) = stream_outputs(stream, {"sheet": None, "status": None})
-    assert Path(sheet["value"]).is_file() and "Time was up after" in said
+    stream = tab.comparison.stream(work, outputs.status, CAT, random_seed=False, **given)
+    *_, shown, said = show_errors(stream, outputs.status)
+    assert Path(shown[sheet]["value"]).is_file() and "Time was up after" in said[outputs.status]
 
 
 @pytest.mark.filterwarnings("ignore:Time was up")
@@ -271,8 +268,10 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
         str(new_output_folder() / "dream.png"), str(EXAMPLE_PHOTO), str(EXAMPLE_PHOTO)
     )
     save_image(Image.new("RGB", (48, 32)), shown.file, DreamRecipe(**dreamed))
-    *_, changes = stream_making_of(work, Visit(shown).to_browser(), "Once")
-    assert "Time was up after" in changes["status"] and changes["made_download"].endswith(".mp4")
+    making_of = build_dream_tab(work).making_of
+    *_, changes = making_of.stream(work, "status", Visit(shown).to_browser(), "Once")
+    download = changes[making_of.video_outputs[-1]]
+    assert "Time was up after" in changes["status"] and download.endswith(".mp4")
     monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(2))
     with pytest.raises(OutOfTime, match="time was up before the first frame was finished; fewer"):
         list(api.zoom(work, CAT, "mp4", small | {"iterations": 2}))

@@ -22,7 +22,7 @@ from dream.page.channel_stream import (
 )
 from dream.page.image_stream import stream_render
 from dream.page.server.endpoint import Endpoints, Parameter
-from dream.page.widgets import comparison, components
+from dream.page.widgets import components, small_dreams
 from dream.recipe import (
     ChannelRecipe,
     ClassRecipe,
@@ -169,14 +169,14 @@ def compare(
     images: list[Image.Image] = []
     made_by: list[dict[str, Any]] = []
     try:
-        for update, dreams in comparison.stream_dreams(runner, recipes, image):
+        for update, dreams in small_dreams.stream_dreams(runner, recipes, image):
             images = dreams
             if update.frame and update.frame.finished:
                 made_by.append(update.frame.recipes[0].to_dict())
             yield None, None
     except TimeLimitReached as error:
         made_by.append(_time_limit_result(error))
-    yield comparison.write_sheet(recipes, images, image), made_by
+    yield small_dreams.write_sheet(recipes, images, image), made_by
 
 
 def _variation_recipes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,268 +13,203 @@ from dream.engine import Engine
 from dream.files.image import read_recipe
 from dream.page import status_line
 from dream.page.image_stream import lossless_path, stream_render, wait_for_stopped_image
-from dream.page.widgets import (
-    comparison,
-    components,
-    dream_details,
-    estimate,
-    history,
-    making_of,
-    recipe_sharing,
-    restore,
-)
-from dream.page.widgets.recipe_controls import RecipeControls, build_controls, read_controls
-from dream.page.widgets.recipe_sharing import linkable_json
+from dream.page.widgets import components, estimate, recipe_sharing, visit
+from dream.page.widgets.components import Updates
+from dream.page.widgets.making_of import MakingOfSection
+from dream.page.widgets.recipe_controls import RecipeControls, read_controls
 from dream.page.widgets.run import RunButtons
-from dream.page.widgets.saved_visit import EXAMPLE_DREAM, EXAMPLE_PHOTO, Visit, VisitEntry
+from dream.page.widgets.small_dreams import Comparison, OtherLayers
 from dream.recipe.dream import DreamRecipe
 from dream.service.job_runner import JobRunner
 
-check_dream = partial(components.check_recipe, DreamRecipe)
 STOPPED_MESSAGE = f"{status_line.STOPPED_MESSAGE} Dream deeper to continue from here."
 EXAMPLE_PHOTOS = [
-    components.EXAMPLES_FOLDER / f"{name}.jpg"
+    str(components.EXAMPLES_FOLDER / f"{name}.jpg")
     for name in ("coffee", "cat", "clouds", "rocket", "galaxies")
 ]
 
 
 def opening_recipe(engine: Engine) -> DreamRecipe:
     """Return the initial recipe; with Dreamlet, it reproduces the example dream."""
-    example = read_recipe(EXAMPLE_DREAM, DreamRecipe).with_changes(max_side=None)
+    example = read_recipe(visit.EXAMPLE_DREAM, DreamRecipe).with_changes(max_side=None)
     model = engine.default_model()
     return engine.settle(example if model == example.model else example.with_changes(model=model))
 
 
-@dataclass(frozen=True)
-class DreamInputs:
-    """The input components; other tabs may set the photo, layer, channels and guide."""
+class DreamTab:
+    """The tab; other tabs may set its photo, layer, channels and guide, and start a dream.
 
-    photo: gr.Image
-    go_button: gr.Button
-    stop_button: gr.Button
-    estimate_line: gr.HTML
-    controls: RecipeControls
-    recipe: gr.Textbox
-    link_recipe: gr.Textbox
-    recipe_loader: recipe_sharing.RecipeLoader
-    comparison: comparison.ComparisonSection
-    other_layers: gr.Gallery
+    `page_load` is the page's load event, whose link may have a recipe.
+    """
+
+    def __init__(self, runner: JobRunner, page_load: Callable[..., Any]) -> None:
+        self.runner = runner
+        example = read_recipe(visit.EXAMPLE_DREAM, DreamRecipe)
+        with gr.Row(elem_classes="columns"):
+            with gr.Column(scale=2, min_width=320):
+                self._build_inputs(opening_recipe(runner.engine), example)
+            with gr.Column(scale=3, min_width=320, elem_classes="result"):
+                self._build_outputs(example)
+        self._connect_buttons()
+        estimate.connect(runner, self.estimate_line, self.controls, self.outputs.strip)
+        self.recipe_box.connect(self.controls, self.outputs.status)
+        visit.connect_strip(self.outputs, self.controls)
+        visit.connect_restore(page_load, self.controls, self.outputs)
 
     @property
     def components_set_by_tabs(self) -> list[Any]:
         """Components that another tab sets before it starts a dream here."""
         by_name = self.controls.by_name
-        return [
-            *self.controls.layer_picker.components,
-            *(by_name["channels"], self.photo, by_name["guide"]),
-        ]
+        picker = self.controls.layer_picker.components
+        return [*picker, by_name["channels"], self.photo, by_name["guide"]]
 
-
-@dataclass(frozen=True)
-class Result:
-    """The output components."""
-
-    view: gr.ImageSlider
-    status: gr.HTML
-    again_button: gr.Button
-    download: gr.DownloadButton
-    strip: history.HistoryStrip
-    making: making_of.MakingOfSection
-    details: dream_details.DreamDetails
-
-
-def build_tab(runner: JobRunner, page_load: Callable[..., Any]) -> DreamInputs:
-    """Build the tab; `page_load` is the page's load event, whose link may have a recipe."""
-    example = read_recipe(EXAMPLE_DREAM, DreamRecipe)
-    with gr.Row(elem_classes="columns"):
-        with gr.Column(scale=2, min_width=320):
-            inputs = _build_inputs(runner, opening_recipe(runner.engine), example)
-        with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            result = _build_outputs(inputs, example)
-    controls = inputs.controls
-    shown_outputs = {
-        "view": result.view,
-        "status": result.status,
-        "download": result.download,
-        "visit": result.strip.visit,
-        "recipe": inputs.recipe,
-        "linkable": inputs.link_recipe,
-        "made_of": result.details.summary,
-        "making": result.making.result,
-    }
-    _connect_buttons(runner, inputs, result, shown_outputs)
-    estimate.connect(runner, inputs.estimate_line, inputs.photo, controls, result.strip.dreams)
-    recipe_sharing.connect(
-        controls,
-        inputs.photo,
-        result.status,
-        inputs.recipe,
-        inputs.link_recipe,
-        inputs.recipe_loader,
-    )
-    history.connect(result.strip, controls, {"photo": inputs.photo, **shown_outputs})
-    dream_details.connect(result.details, controls, result.status, inputs.link_recipe)
-    strip = {"strip": result.strip.dreams, "all": result.strip.download_all_button}
-    restore.connect(page_load, controls, inputs.photo, {**shown_outputs, **strip})
-    return inputs
-
-
-def _build_inputs(runner: JobRunner, first: DreamRecipe, example: DreamRecipe) -> DreamInputs:
-    photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="photo")
-    other_layers = dream_details.other_layers_gallery(photo)
-    go, stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
-    text = estimate.estimate_text(runner, first, estimate.photo_size(str(EXAMPLE_PHOTO)))
-    estimate_line = gr.HTML(text, elem_id="expected", elem_classes="expected")
-    gr.Examples(
-        [str(path) for path in EXAMPLE_PHOTOS],
-        photo,
-        label="Or choose an example",
-        elem_id="photos",
-    )
-    gr.Markdown("**Presets**")
-    presets = gr.Row(elem_id="presets")
-    controls = build_controls(first, photo, str(EXAMPLE_PHOTO))
-    with presets:
-        recipe_sharing.build_presets_row(controls, photo)
-    recipe, link_recipe, recipe_loader = recipe_sharing.build_recipe_box(example)
-    sheet = comparison.build_comparison(controls)
-    fields = (controls, recipe, link_recipe, recipe_loader, sheet, other_layers)
-    return DreamInputs(photo, go, stop, estimate_line, *fields)
-
-
-def _build_outputs(inputs: DreamInputs, example: DreamRecipe) -> Result:
-    view = gr.ImageSlider(
-        (str(EXAMPLE_PHOTO), str(EXAMPLE_DREAM)),
-        type="filepath",
-        image_mode=None,
-        label="Before and after",
-        max_height=560,
-        interactive=False,
-        buttons=["fullscreen"],
-        elem_id="view",
-    )
-    text = status_line.status_html("Drag the divider to compare, or upload your own photo.")
-    status = gr.HTML(text, elem_id="status", elem_classes="status")
-    with gr.Row():
-        again_button = gr.Button("Dream deeper", elem_id="again", min_width=90)
-        download = gr.DownloadButton(
-            "Download", str(EXAMPLE_DREAM), elem_id="download", min_width=90
+    def _build_inputs(self, first: DreamRecipe, example: DreamRecipe) -> None:
+        self.photo = components.photo_input(value=str(visit.EXAMPLE_PHOTO), elem_id="photo")
+        self.other_layers = OtherLayers(self.photo)
+        self.go, self.stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
+        text = estimate.estimate_text(
+            self.runner, first, estimate.photo_size(str(visit.EXAMPLE_PHOTO))
         )
-        making_of_button = making_of.build_button()
-    strip = history.build_strip()
-    inputs.comparison.sheet.render()  # type: ignore[no-untyped-call]
-    making = making_of.build_section(making_of_button)
-    details = dream_details.build_details(example, inputs.other_layers)
-    return Result(view, status, again_button, download, strip, making, details)
+        self.estimate_line = gr.HTML(text, elem_id="expected", elem_classes="expected")
+        gr.Examples(EXAMPLE_PHOTOS, self.photo, label="Or choose an example", elem_id="photos")
+        gr.Markdown("**Presets**")
+        presets = gr.Row(elem_id="presets")
+        self.controls = RecipeControls(first, self.photo, str(visit.EXAMPLE_PHOTO))
+        with presets:
+            recipe_sharing.build_presets_row(self.controls)
+        self.recipe_box = recipe_sharing.RecipeBox(example)
+        self.comparison = Comparison(self.controls)
 
-
-def _connect_buttons(
-    runner: JobRunner, inputs: DreamInputs, result: Result, shown_outputs: dict[str, Any]
-) -> None:
-    """Connect the buttons that start dreams, and Stop."""
-    others = [
-        result.again_button,
-        result.download,
-        inputs.comparison.go_button,
-        result.making.go_button,
-        result.details.try_button,
-    ]
-    go, stop = inputs.go_button, inputs.stop_button
-    run_buttons = RunButtons(go, stop, others, result.status, result.view)
-    outputs = {
-        **shown_outputs,
-        "seed": inputs.controls.by_name["seed"],
-        "strip": result.strip.dreams,
-        "all": result.strip.download_all_button,
-    }
-    again_inputs = {**inputs.controls.inputs, "visit": result.strip.visit}
-    go_inputs = {"photo": inputs.photo, **again_inputs}
-    dream, dream_again = partial(stream_dream, runner), partial(_dream_again, runner)
-    checks: Any = {"check": check_dream, "fetch_inputs": inputs.controls.fetch_mask_then}
-    run_buttons.start_on(go.click, dream, go_inputs, outputs, photo=inputs.photo, **checks)
-    again = result.again_button.click
-    run_buttons.start_on(again, dream_again, again_inputs, outputs, **checks)
-    _connect_sections(runner, run_buttons, inputs, result, checks)
-    run_buttons.connect_stop()
-    options = components.IMMEDIATE_EVENT
-    stop.click(_download_after_stop, result.strip.visit, result.download, **options)
-
-
-def _connect_sections(
-    runner: JobRunner, run_buttons: RunButtons, inputs: DreamInputs, result: Result, checks: Any
-) -> None:
-    """Connect the buttons of the comparison, the making-of and the other layers."""
-    sheet, video, knobs = inputs.comparison, result.making, inputs.controls.inputs
-    photo, status = {"photo": inputs.photo}, {"status": result.status}
-    run_buttons.start_on(
-        sheet.go_button.click,
-        partial(comparison.stream_sheet, runner),
-        {**photo, **sheet.inputs, **knobs},
-        {"sheet": sheet.sheet, **status},
-        scroll_to_output=True,
-        **{**checks, "check": comparison.check_comparison},
-    )
-    make = partial(making_of.stream_making_of, runner)
-    making_of_inputs = {"visit": result.strip.visit, "playback_mode": video.playback_mode}
-    for event in (video.go_button.click, video.playback_mode.input):
-        run_buttons.start_on(event, make, making_of_inputs, {**video.outputs, **status})
-    run_buttons.start_on(
-        result.details.try_button.click,
-        partial(dream_details.dream_other_layers, runner),
-        {**photo, **knobs},
-        {"dreams": result.details.gallery, **status},
-        **checks,
-    )
-
-
-async def _download_after_stop(visit: Any) -> Any:
-    return await wait_for_stopped_image(Visit.read(visit).shown.file)
-
-
-def _dream_again(runner: JobRunner, visit: Any, **values: Any) -> Iterator[dict[str, Any]]:
-    """Dream of the shown dream, and keep its photo as the "before" image."""
-    entry = Visit.read(visit).require_shown()
-    yield from stream_dream(runner, entry.file, visit, before=entry.before, **values)
-
-
-def stream_dream(
-    runner: JobRunner,
-    photo: str | None,
-    visit: Any,
-    random_seed: bool,
-    before: str | None = None,
-    **knobs: Any,
-) -> Iterator[dict[str, Any]]:
-    """Yield the changes of the tab's outputs; `visit` comes from the browser."""
-    photo = components.require_photo(photo)
-    recipe = runner.engine.settle(read_controls(random_seed, knobs))
-    after = ""
-    try:
-        for update in stream_render(runner, [recipe], photo, stopped_text=STOPPED_MESSAGE):
-            if not update.frame:
-                yield {"status": update.status}
-                continue
-            (made,), (after,) = update.frame.recipes, update.files
-            assert isinstance(made, DreamRecipe)  # Its size is reduced if memory was scarce.
-            before = before or after
-            changes = {"view": (before, after), "status": update.status, "seed": made.seed}
-            new_visit = replace(
-                Visit.read(visit),
-                shown=VisitEntry(after, photo, before),
-                recipe=linkable_json(made),
+    def _build_outputs(self, example: DreamRecipe) -> None:
+        view = gr.ImageSlider(
+            (str(visit.EXAMPLE_PHOTO), str(visit.EXAMPLE_DREAM)),
+            type="filepath",
+            image_mode=None,
+            label="Before and after",
+            max_height=560,
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="view",
+        )
+        text = "Drag the divider to compare, or upload your own photo."
+        status = components.status_field(text, "status")
+        with gr.Row():
+            self.again_button = gr.Button("Dream deeper", elem_id="again", min_width=90)
+            download = gr.DownloadButton(
+                "Download", str(visit.EXAMPLE_DREAM), elem_id="download", min_width=90
             )
-            if update.frame.step == 0 or update.frame.finished:
-                changes |= {**dream_details.detail_updates(made), "visit": new_visit.to_browser()}
-            if update.frame.finished:
-                label = status_line.recipe_layer_label(made)
-                text = f"Dreamed in {update.seconds:.1f} s: {label}, seed {made.seed}."
-                changes |= {
-                    "status": status_line.status_html(text),
-                    "download": after,
-                    **history.append_dream(new_visit),
-                }
-            yield changes
-    except Exception:  # After any error, let the visitor download the image that is shown.
-        if after:
-            yield {"download": lossless_path(after)}
-        raise
+            making_of_button = gr.Button("Watch it form", elem_id="came-about", min_width=90)
+        strip = visit.build_strip()
+        download_all = gr.Button("Download all", size="sm", visible=False, elem_id="download-all")
+        self.comparison.sheet.render()  # type: ignore[no-untyped-call]
+        self.making_of = MakingOfSection(making_of_button)
+        self.outputs = visit.VisitOutputs(
+            view=view,
+            status=status,
+            download=download,
+            visit=visit.browser_state("visit"),
+            recipe=self.recipe_box.text,
+            linkable=self.recipe_box.linkable,
+            summary=self._build_details(example),
+            making_of=self.making_of.column,
+            strip=strip,
+            download_all=download_all,
+        )
+
+    def _build_details(self, example: DreamRecipe) -> gr.HTML:
+        """Build the summary of the recipe, its link and the previews; return the summary."""
+        with gr.Column(elem_classes="beside"):  # Hidden on phones.
+            summary = gr.HTML(recipe_sharing.describe_recipe(example), elem_id="made-of")
+            with gr.Row():
+                self.other_layers.go_button.render()  # type: ignore[no-untyped-call]
+                share_button = gr.Button("Copy link to this recipe", size="sm", elem_id="share")
+            link = recipe_sharing.link_field("shared-link")
+            self.other_layers.gallery.render()  # type: ignore[no-untyped-call]
+        recipe_sharing.copy_link(share_button, self.recipe_box.linkable, link)
+        return summary
+
+    def _connect_buttons(self) -> None:
+        """Connect the buttons that start dreams, and Stop."""
+        outputs, controls = self.outputs, self.controls
+        others = [
+            self.again_button,
+            outputs.download,
+            self.comparison.go_button,
+            self.making_of.go_button,
+            self.other_layers.go_button,
+        ]
+        run_buttons = RunButtons(self.go, self.stop, others, outputs.status, outputs.view)
+        options: dict[str, Any] = {
+            "outputs": [*vars(outputs).values(), controls.by_name["seed"]],
+            "check": partial(components.check_recipe, DreamRecipe),
+            "fetch_inputs": controls.fetch_mask_then,
+        }
+        inputs = {**controls.inputs, "saved": outputs.visit}
+        go_inputs = {"photo": self.photo, **inputs}
+        run_buttons.start_on(self.go.click, self.dream, go_inputs, photo=self.photo, **options)
+        run_buttons.start_on(self.again_button.click, self.dream_again, inputs, **options)
+        self.comparison.connect(self.runner, run_buttons)
+        self.making_of.connect(self.runner, run_buttons, outputs.visit)
+        self.other_layers.connect(self.runner, run_buttons, controls)
+        run_buttons.connect_stop()
+        self.stop.click(
+            _download_after_stop, outputs.visit, outputs.download, **components.IMMEDIATE_EVENT
+        )
+
+    def dream_again(self, saved: Any, **values: Any) -> Iterator[Updates]:
+        """Dream of the shown dream, and keep its photo as the "before" image."""
+        entry = visit.Visit.read(saved).require_shown()
+        yield from self.dream(entry.file, saved, before=entry.before, **values)
+
+    def dream(
+        self,
+        photo: str | None,
+        saved: Any,
+        random_seed: bool,
+        before: str | None = None,
+        **knobs: Any,
+    ) -> Iterator[Updates]:
+        """Yield the updates of the outputs while a dream forms; `saved` is the browser's visit."""
+        photo = components.require_photo(photo)
+        recipe = self.runner.engine.settle(read_controls(random_seed, knobs))
+        outputs, after = self.outputs, ""
+        try:
+            for update in stream_render(self.runner, [recipe], photo, stopped_text=STOPPED_MESSAGE):
+                updates: Updates = {outputs.status: update.status}
+                if frame := update.frame:
+                    (made,), (after,) = frame.recipes, update.files
+                    # Its size is reduced if memory was scarce.
+                    assert isinstance(made, DreamRecipe)
+                    before = before or after
+                    updates |= {outputs.view: (before, after)}
+                    updates |= {self.controls.by_name["seed"]: made.seed}
+                    entry = visit.VisitEntry(after, photo, before)
+                    new_visit = replace(
+                        visit.Visit.read(saved),
+                        shown=entry,
+                        recipe=recipe_sharing.linkable_json(made),
+                    )
+                    if frame.step == 0 or frame.finished:
+                        updates |= outputs.new_dream(made) | {outputs.visit: new_visit.to_browser()}
+                    if frame.finished:
+                        updates |= self._finished_dream(made, new_visit, update.seconds)
+                yield updates
+        except Exception:  # After any error, let the visitor download the image that is shown.
+            if after:
+                yield {outputs.download: lossless_path(after)}
+            raise
+
+    def _finished_dream(
+        self, recipe: DreamRecipe, new_visit: visit.Visit, seconds: float
+    ) -> Updates:
+        label = status_line.recipe_layer_label(recipe)
+        text = f"Dreamed in {seconds:.1f} s: {label}, seed {recipe.seed}."
+        return {
+            self.outputs.status: status_line.status_html(text),
+            self.outputs.download: new_visit.shown.file,
+            **self.outputs.added_dream(new_visit),
+        }
+
+
+async def _download_after_stop(saved: Any) -> Any:
+    return await wait_for_stopped_image(visit.Visit.read(saved).shown.file)

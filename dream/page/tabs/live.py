@@ -8,7 +8,6 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -19,10 +18,9 @@ from dream.errors import PictureError, first_line
 from dream.files.video_writer import VideoWriter
 from dream.page import status_line
 from dream.page.image_stream import new_output_folder, queue_status
-from dream.page.tabs import deep_dream
+from dream.page.tabs.deep_dream import DreamTab
 from dream.page.widgets import components
 from dream.page.widgets.layer_picker import layer_gallery, selected_layer
-from dream.page.widgets.players import video_player
 from dream.recipe import LiveRecipe
 from dream.render.live import LiveDreamer
 from dream.service.device_queue import MAX_SHARED_SECONDS, StreamTurn
@@ -120,111 +118,105 @@ class LiveSession:
         return f"<span>{self.recipe.fps:.0f} frames per second.</span>"
 
 
-def build_tab(runner: JobRunner, tabs: gr.Tabs, dream_inputs: deep_dream.DreamInputs) -> None:
-    """Build the tab; a frame can be sent to the Deep Dream tab."""
-    first = LiveRecipe()
-    has_gpu = runner.engine.device.type != "cpu" and not runner.uses_leased_gpu
-    with gr.Row(elem_classes="columns"):
-        with gr.Column(scale=2, min_width=320):
-            camera = _build_camera(*(GPU_CAMERA_SIZE if has_gpu else CPU_CAMERA_SIZE))
-            # The browser stores the layer, because the server may lose the session.
-            layer = gr.Textbox(first.layer, visible=False)
-            session = gr.State(None, time_to_live=SESSION_SECONDS)
-            layer_images = layer_gallery(first.layer, "What to dream of")
-            knobs = {
-                name: components.knob_control(LiveRecipe, name, getattr(first, name))
-                for name in LIVE_KNOBS
-            }
-        with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            view, status, clip, freeze_button, keep_button, fill_button, leave_button = (
-                _build_outputs()
-            )
-    layer_images.select(selected_layer, None, layer, **components.IMMEDIATE_EVENT)
-    stream_event = camera.stream(
-        partial(_dream_camera_frame, runner),
-        [camera, session, layer, *knobs.values()],
-        [view, status, session],
-        stream_every=GPU_FRAME_SECONDS if has_gpu else CPU_FRAME_SECONDS,
-        time_limit=MAX_STREAM_SECONDS,
-        show_progress="hidden",
-        api_visibility="private",
-        concurrency_id="live"
-        if runner.uses_leased_gpu
-        else components.QUEUED_EVENT["concurrency_id"],
-    )
-    for ended in (stream_event.then, stream_event.failure):
-        ended(_end_stream, session, status, **components.HEAVY_EVENT)  # It waits for the frame.
-    targets = [tabs, dream_inputs.photo]
-    components.send_to_dream_tab(freeze_button.click, _freeze_frame, session, targets)
-    # Stop the camera when its tab is hidden.
-    tabs.change(None, js="() => stopCamera()", api_visibility="private")
-    keep_button.click(_save_clip, session, [clip, status], **components.HEAVY_EVENT)
-    for button, function in ((fill_button, "fillScreen"), (leave_button, "leaveScreen")):
-        button.click(None, js=f"() => {function}()", api_visibility="private")
+class LiveTab:
+    """The tab; a frame can be sent to the Deep Dream tab."""
 
-
-def _build_camera(width: int, height: int) -> gr.Image:
-    camera: gr.Image = CameraInput(
-        sources=["webcam"],
-        streaming=True,
-        label="Your camera",
-        webcam_options=gr.WebcamOptions(False, {"video": {"width": width, "height": height}}),
-        height=240,
-        buttons=[],
-        elem_id="camera",
-    )
-    return camera
-
-
-def _build_outputs() -> tuple[Any, ...]:
-    """Build the view, the status, the clip and the buttons."""
-    view = LiveView(
-        EXAMPLE_IMAGE.read_bytes(),
-        label="Live dream",
-        interactive=False,
-        buttons=["fullscreen"],
-        elem_id="mirror",
-    )
-    status = gr.HTML(
-        status_line.status_html(START_MESSAGE), elem_id="live-status", elem_classes="status"
-    )
-    with gr.Row():
-        buttons = [
-            gr.Button(words, min_width=90, elem_id=name)
-            for name, words in (
-                ("freeze", "Dream frame"),
-                ("keep", f"Save last {CLIP_SECONDS:.0f} s"),
-                ("fill-screen", "Full screen"),
-                ("leave-screen", "Exit full screen"),
-            )
-        ]
-    clip = video_player(None, "Saved clip", visible=False, elem_id="live-film")
-    gr.Markdown(
-        f"A session is limited to {MAX_STREAM_SECONDS // 60} minutes of processing. While others "
-        f"wait, a turn lasts {MAX_SHARED_SECONDS:.0f} seconds. Frames are deleted after "
-        f"{SESSION_SECONDS} seconds, and nobody else sees them."
-    )
-    return view, status, clip, *buttons
-
-
-def _dream_camera_frame(
-    runner: JobRunner, data_uri: str | None, session: LiveSession | None, layer: str, *values: Any
-) -> tuple[Any, ...]:
-    """Return the dream of a frame, the status, and the session for the next frame."""
-    session = session or LiveSession(*runner.open_live_session())
-    if not data_uri:
-        return gr.skip(), gr.skip(), session
-    if session.turn.is_expired:
-        session.end_message = TURN_OVER_MESSAGE
-        raise gr.Error(TURN_OVER_MESSAGE, title="Your turn is over", print_exception=False)
-    recipe = LiveRecipe(layer=layer, **dict(zip(LIVE_KNOBS, values, strict=True)))
-    with session.turn.hold() as has_turn:
-        if not has_turn:
-            return gr.skip(), queue_status(session.turn.queue.expected_wait), session
-        image = session.dream_frame(
-            _decode_frame(data_uri), recipe.with_defaults(runner.engine.device.type, photo=True)
+    def __init__(self, runner: JobRunner, tabs: gr.Tabs, dream_tab: DreamTab) -> None:
+        self.runner = runner
+        self.has_gpu = runner.engine.device.type != "cpu" and not runner.uses_leased_gpu
+        with gr.Row(elem_classes="columns"):
+            with gr.Column(scale=2, min_width=320):
+                self._build_inputs(LiveRecipe())
+            with gr.Column(scale=3, min_width=320, elem_classes="result"):
+                self._build_outputs()
+        self._connect_stream()
+        targets = [tabs, dream_tab.photo]
+        components.send_to_dream_tab(self.freeze.click, _freeze_frame, self.session, targets)
+        # Stop the camera when its tab is hidden.
+        components.run_in_browser(tabs.change, "() => stopCamera()")
+        self.keep.click(
+            _save_clip, self.session, [self.clip, self.status], **components.HEAVY_EVENT
         )
-    return image, session.status_update(), session
+        components.run_in_browser(self.fill_screen.click, "() => fillScreen()")
+        components.run_in_browser(self.leave_screen.click, "() => leaveScreen()")
+
+    def _build_inputs(self, first: LiveRecipe) -> None:
+        width, height = GPU_CAMERA_SIZE if self.has_gpu else CPU_CAMERA_SIZE
+        self.camera = CameraInput(
+            sources=["webcam"],
+            streaming=True,
+            label="Your camera",
+            webcam_options=gr.WebcamOptions(False, {"video": {"width": width, "height": height}}),
+            height=240,
+            buttons=[],
+            elem_id="camera",
+        )
+        # The browser stores the layer, because the server may lose the session.
+        self.layer = gr.Textbox(first.layer, visible=False)
+        self.session = gr.State(None, time_to_live=SESSION_SECONDS)
+        layer_images = layer_gallery(first.layer, "What to dream of")
+        layer_images.select(selected_layer, None, self.layer, **components.IMMEDIATE_EVENT)
+        self.knobs = components.knob_controls(first, *LIVE_KNOBS)
+
+    def _build_outputs(self) -> None:
+        self.view = LiveView(
+            EXAMPLE_IMAGE.read_bytes(),
+            label="Live dream",
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="mirror",
+        )
+        self.status = components.status_field(START_MESSAGE, "live-status")
+        with gr.Row():
+            self.freeze, self.keep, self.fill_screen, self.leave_screen = (
+                gr.Button(words, min_width=90, elem_id=name)
+                for name, words in (
+                    ("freeze", "Dream frame"),
+                    ("keep", f"Save last {CLIP_SECONDS:.0f} s"),
+                    ("fill-screen", "Full screen"),
+                    ("leave-screen", "Exit full screen"),
+                )
+            )
+        self.clip = components.video_player(None, "Saved clip", visible=False, elem_id="live-film")
+        gr.Markdown(
+            f"A session is limited to {MAX_STREAM_SECONDS // 60} minutes of processing. While "
+            f"others wait, a turn lasts {MAX_SHARED_SECONDS:.0f} seconds. Frames are deleted after "
+            f"{SESSION_SECONDS} seconds, and nobody else sees them."
+        )
+
+    def _connect_stream(self) -> None:
+        uses_lease = self.runner.uses_leased_gpu
+        stream_event = self.camera.stream(
+            self._dream_camera_frame,
+            [self.camera, self.session, self.layer, *self.knobs.values()],
+            [self.view, self.status, self.session],
+            stream_every=GPU_FRAME_SECONDS if self.has_gpu else CPU_FRAME_SECONDS,
+            time_limit=MAX_STREAM_SECONDS,
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_id="live" if uses_lease else components.QUEUED_EVENT["concurrency_id"],
+        )
+        for ended in (stream_event.then, stream_event.failure):
+            # It waits for the frame.
+            ended(_end_stream, self.session, self.status, **components.HEAVY_EVENT)
+
+    def _dream_camera_frame(
+        self, data_uri: str | None, session: LiveSession | None, layer: str, *values: Any
+    ) -> tuple[Any, ...]:
+        """Return the dream of a frame, the status, and the session for the next frame."""
+        session = session or LiveSession(*self.runner.open_live_session())
+        if not data_uri:
+            return gr.skip(), gr.skip(), session
+        if session.turn.is_expired:
+            session.end_message = TURN_OVER_MESSAGE
+            raise gr.Error(TURN_OVER_MESSAGE, title="Your turn is over", print_exception=False)
+        recipe = LiveRecipe(layer=layer, **dict(zip(LIVE_KNOBS, values, strict=True)))
+        recipe = recipe.with_defaults(self.runner.engine.device.type, photo=True)
+        with session.turn.hold() as has_turn:
+            if not has_turn:
+                return gr.skip(), queue_status(session.turn.queue.expected_wait), session
+            image = session.dream_frame(_decode_frame(data_uri), recipe)
+        return image, session.status_update(), session
 
 
 def _end_stream(session: LiveSession | None) -> str:

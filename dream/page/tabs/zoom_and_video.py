@@ -17,8 +17,8 @@ from dream.page import status_line, video_stream
 from dream.page.blocks import upload_name, upload_path
 from dream.page.call_limits import run_in_thread
 from dream.page.widgets import components, estimate
+from dream.page.widgets.components import Updates
 from dream.page.widgets.layer_picker import network_dropdown
-from dream.page.widgets.players import player_updates, still_image, video_player
 from dream.page.widgets.run import RunButtons
 from dream.recipe import VideoRecipe, ZoomRecipe
 from dream.recipe.knob import knobs
@@ -34,233 +34,211 @@ EXAMPLE_VIDEOS = {
     "How a dream forms": EXAMPLE_FOLDER / "making-of-dream-coffee-inception4c-i5-seed0.mp4",
 }
 MAX_SLIDER_SECONDS = 30
+LIMITS_HTML = f"<span>{video_stream.LIMITS_TEXT}</span>"
 FORMAT_CHOICES = {"MP4": "mp4", "WebM": "webm", "GIF": "gif"}
-VIDEO_OUTPUTS = ("picture", "film", "download")
 # Knobs that are always visible; the others are in the Advanced section.
 MAIN_KNOBS = ("seconds", "zoom", "rotation")
 ADVANCED_KNOBS = ("right", "down", "fps")
 FRAME_KNOBS = [name for name in knobs(MotionRecipe) if name not in ("model", "layer")]
 
 
-def build_tab(runner: JobRunner) -> None:
-    """Build the tab."""
-    first = runner.engine.settle(ZoomRecipe(model=runner.engine.default_model()))
-    with gr.Row(elem_classes="columns"):
-        with gr.Column(scale=2, min_width=320):
-            inputs = _build_inputs(runner, first)
-        with gr.Column(scale=3, min_width=320, elem_classes="result"):
-            outputs = _build_outputs()
-    go, video_button, stop = map(inputs.pop, ("go", "video_button", "stop"))
-    zoom_estimate, video_estimate = map(inputs.pop, ("zoom_estimate", "video_estimate"))
-    dream_knobs = {name: inputs[name] for name in ("model", "layer", *FRAME_KNOBS)}
-    motion_knobs = {name: inputs[name] for name in (*MAIN_KNOBS, *ADVANCED_KNOBS)}
-    common_inputs = {name: inputs[name] for name in ("ending", "random_seed")} | dream_knobs
-    run_buttons = RunButtons(go, stop, [video_button, outputs["download"]], outputs["status"])
-    zoom_inputs = {"photo": inputs["photo"], **common_inputs, **motion_knobs}
-    video_inputs = {"video": inputs["video"], "carry": inputs["carry"], **common_inputs}
-    check_zoom = partial(components.check_recipe, ZoomRecipe)
-    check_video = partial(components.check_recipe, VideoRecipe)
-    stream_video = partial(_stream_video, runner)
-    run_buttons.start_on(go.click, partial(_stream_zoom, runner), zoom_inputs, outputs, check_zoom)
-    run_buttons.start_on(video_button.click, stream_video, video_inputs, outputs, check_video)
-    run_buttons.connect_stop()
-    last_videos = [outputs["made"], outputs["download"]]
-    stop_outputs = [outputs[name] for name in (*VIDEO_OUTPUTS, "status")]
-    stop.click(_stopped_video, last_videos, stop_outputs, **components.HEAVY_EVENT)
-    _connect_estimates(
-        runner, zoom_estimate, video_estimate, inputs, dream_knobs, motion_knobs, outputs["film"]
-    )
+class ZoomAndVideoTab:
+    """The tab: a zoom into a photo, and a dreamed video; one player shows either.
 
+    `dream_knobs` are the knobs of both, `motion_knobs` those of a zoom only.
+    """
 
-def _build_inputs(runner: JobRunner, first: ZoomRecipe) -> dict[str, Any]:
-    """Build the input components by name, with the buttons and the estimates."""
-    photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="zoom-photo")
-    go, stop = components.go_and_stop_buttons("Zoom into this photo", "film", "stop-film")
-    text = _zoom_estimate(runner, first, str(EXAMPLE_PHOTO))
-    zoom_estimate = gr.HTML(text, elem_classes="expected")
-    controls = {
-        name: components.knob_control(ZoomRecipe, name, getattr(first, name)) for name in MAIN_KNOBS
-    }
-    controls["seconds"].maximum = MAX_SLIDER_SECONDS
-    controls["layer"] = gr.Textbox(
-        first.layer,
-        label="Layer, or layers by keyframe",
-        info="For example inception4c; in a zoom also 0 s: inception4c; 3 s: inception3b.",
-        elem_id="zoom-layer",
-    )
-    with gr.Accordion("Dream a video", open=False, elem_id="dreaming-video"):
-        video = components.video_input(label="Your video", height=120, elem_id="video")
-        video_button = gr.Button("Dream this video", elem_id="dream-video")
-        text = f"<span>{video_stream.LIMITS_TEXT}</span>"
-        video_estimate = gr.HTML(text, elem_classes="expected")
-        controls["carry"] = components.knob_control(
-            VideoRecipe, "carry", knobs(VideoRecipe)["carry"].default
+    def __init__(self, runner: JobRunner) -> None:
+        self.runner = runner
+        first = runner.engine.settle(ZoomRecipe(model=runner.engine.default_model()))
+        with gr.Row(elem_classes="columns"):
+            with gr.Column(scale=2, min_width=320):
+                self._build_inputs(first)
+            with gr.Column(scale=3, min_width=320, elem_classes="result"):
+                self._build_outputs()
+        self._connect_runs()
+        self._connect_estimates()
+
+    def _build_inputs(self, first: ZoomRecipe) -> None:
+        self.photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="zoom-photo")
+        self.go, self.stop = components.go_and_stop_buttons(
+            "Zoom into this photo", "film", "stop-film"
         )
-    with gr.Accordion("Advanced", open=False):
-        controls["model"] = network_dropdown(first.model)
-        controls |= {
-            name: components.knob_control(ZoomRecipe, name, getattr(first, name))
-            for name in (*ADVANCED_KNOBS, *FRAME_KNOBS)
-        }
-        random_seed = gr.Checkbox(False, label="Random seed")
-        ending = gr.Radio(list(FORMAT_CHOICES.items()), value="mp4", label="Format")
-    controls["model"].input(
-        lambda model: catalogue.get_card(model).default_layer,
-        controls["model"],
-        controls["layer"],
-        **components.IMMEDIATE_EVENT,
-    )
-    inputs = {"photo": photo, "video": video, "ending": ending, "random_seed": random_seed}
-    buttons = {"go": go, "video_button": video_button, "stop": stop}
-    estimates = {"zoom_estimate": zoom_estimate, "video_estimate": video_estimate}
-    return {**inputs, **buttons, **estimates, **controls}
+        text = self._zoom_estimate(first, str(EXAMPLE_PHOTO))
+        self.zoom_line = gr.HTML(text, elem_classes="expected")
+        self.motion_knobs = components.knob_controls(first, *MAIN_KNOBS)
+        self.motion_knobs["seconds"].maximum = MAX_SLIDER_SECONDS
+        layer = gr.Textbox(
+            first.layer,
+            label="Layer, or layers by keyframe",
+            info="For example inception4c; in a zoom also 0 s: inception4c; 3 s: inception3b.",
+            elem_id="zoom-layer",
+        )
+        with gr.Accordion("Dream a video", open=False, elem_id="dreaming-video"):
+            self.video = components.video_input(label="Your video", height=120, elem_id="video")
+            self.video_button = gr.Button("Dream this video", elem_id="dream-video")
+            self.video_line = gr.HTML(LIMITS_HTML, elem_classes="expected")
+            self.carry = components.knob_control(VideoRecipe(), "carry")
+        with gr.Accordion("Advanced", open=False):
+            model = network_dropdown(first.model)
+            self.motion_knobs |= components.knob_controls(first, *ADVANCED_KNOBS)
+            frame_knobs = components.knob_controls(first, *FRAME_KNOBS)
+            random_seed = gr.Checkbox(False, label="Random seed")
+            ending = gr.Radio(list(FORMAT_CHOICES.items()), value="mp4", label="Format")
+        self.dream_knobs = {"model": model, "layer": layer, **frame_knobs}
+        self.options = {"ending": ending, "random_seed": random_seed}
+        model.input(
+            lambda model: catalogue.get_card(model).default_layer,
+            model,
+            layer,
+            **components.IMMEDIATE_EVENT,
+        )
 
+    def _build_outputs(self) -> None:
+        self.image = components.still_image("Current frame", "frame")
+        self.player = components.video_player(str(EXAMPLE_ZOOM), "Video", elem_id="player")
+        text = "This zoom is an example. Zoom into your own photo to replace it."
+        self.status = components.status_field(text, "film-status")
+        self.download = gr.DownloadButton("Download", str(EXAMPLE_ZOOM), elem_id="film-download")
+        with gr.Row(elem_classes="examples"):
+            buttons = [gr.Button(name, size="sm", min_width=110) for name in EXAMPLE_VIDEOS]
+        self.made = gr.Textbox(visible=False)  # The upload name of the latest video.
+        gr.on(
+            [button.click for button in buttons],
+            self._show_example,
+            None,
+            [self.image, self.player, self.download, self.status],
+            **components.IMMEDIATE_EVENT,
+        )
 
-def _build_outputs() -> dict[str, Any]:
-    """Build the output components, by name."""
-    image = still_image("Current frame", "frame")
-    player = video_player(str(EXAMPLE_ZOOM), "Video", elem_id="player")
-    text = status_line.status_html(
-        "This zoom is an example. Zoom into your own photo to replace it."
-    )
-    status = gr.HTML(text, elem_id="film-status", elem_classes="status")
-    download = gr.DownloadButton("Download", str(EXAMPLE_ZOOM), elem_id="film-download")
-    with gr.Row(elem_classes="examples"):
-        buttons = [gr.Button(name, size="sm", min_width=110) for name in EXAMPLE_VIDEOS]
-    example_outputs = [image, player, download, status]
-    gr.on(
-        [button.click for button in buttons],
-        _show_example,
-        None,
-        example_outputs,
-        **components.IMMEDIATE_EVENT,
-    )
-    return {
-        "picture": image,
-        "film": player,
-        "status": status,
-        "download": download,
-        "made": gr.Textbox(visible=False),
-    }
+    def _connect_runs(self) -> None:
+        """Connect the buttons that start videos, and Stop."""
+        others = [self.video_button, self.download]
+        run_buttons = RunButtons(self.go, self.stop, others, self.status)
+        outputs = [self.image, self.player, self.download, self.made]
+        common_inputs = {**self.options, **self.dream_knobs}
+        run_buttons.start_on(
+            self.go.click,
+            self.stream_zoom,
+            {"photo": self.photo, **common_inputs, **self.motion_knobs},
+            outputs,
+            partial(components.check_recipe, ZoomRecipe),
+        )
+        run_buttons.start_on(
+            self.video_button.click,
+            self.stream_video,
+            {"video": self.video, "carry": self.carry, **common_inputs},
+            outputs,
+            partial(components.check_recipe, VideoRecipe),
+        )
+        run_buttons.connect_stop()
+        self.stop.click(
+            self._stopped_video,
+            [self.made, self.download],
+            [self.image, self.player, self.download, self.status],
+            **components.HEAVY_EVENT,
+        )
 
+    def _connect_estimates(self) -> None:
+        """Update the estimated times of a zoom and of an uploaded video when inputs change."""
+        zoom_knobs = {**self.dream_knobs, **self.motion_knobs}
+        zoom_changes = [self.photo, self.player, *zoom_knobs.values()]
+        gr.on(
+            [each.change for each in zoom_changes],
+            self.estimate_zoom,
+            None,
+            self.zoom_line,
+            inputs_kwargs={"photo": self.photo, **zoom_knobs},
+            trigger_mode="always_last",
+            **components.SLOW_EVENT,
+        )
+        gr.on(
+            [each.change for each in (self.video, *self.dream_knobs.values())],
+            self.estimate_video,
+            None,
+            self.video_line,
+            inputs_kwargs={"video": self.video, **self.dream_knobs},
+            trigger_mode="always_last",
+            **components.HEAVY_EVENT,
+        )
 
-def _show_example(event: gr.EventData) -> tuple[Any, ...]:
-    assert isinstance(event.target, gr.Button)
-    name = str(event.target.value)
-    path = str(EXAMPLE_VIDEOS[name])
-    return *player_updates(path), path, status_line.status_html(f"Example: {name}.")
-
-
-def _stream_zoom(
-    runner: JobRunner, photo: str | None, ending: str, random_seed: bool, **knob_values: Any
-) -> Iterator[dict[str, Any]]:
-    recipe = ZoomRecipe(**_with_random_seed(knob_values, random_seed))
-    yield from video_outputs(
-        video_stream.stream_zoom(runner, recipe, components.require_photo(photo), ending)
-    )
-
-
-def _stream_video(
-    runner: JobRunner, video: str | None, ending: str, random_seed: bool, **knob_values: Any
-) -> Iterator[dict[str, Any]]:
-    if not video:
-        raise DreamError("Upload a video first.")
-    recipe = VideoRecipe(**_with_random_seed(knob_values, random_seed))
-    yield from video_outputs(video_stream.stream_video(runner, recipe, video, ending))
-
-
-def _with_random_seed(knob_values: dict[str, Any], random_seed: bool) -> dict[str, Any]:
-    return {**knob_values, "seed": components.draw_seed()} if random_seed else knob_values
-
-
-def video_outputs(updates: video_stream.VideoUpdates) -> Iterator[dict[str, Any]]:
-    """Yield the changes of the outputs; after an error, show the unfinished or previous video."""
-    path = ""
-    try:
-        for update in updates:
-            changes: dict[str, Any] = {"status": update.status, "made": upload_name(update.path)}
-            if update.preview:
-                changes["picture"] = gr.update(value=update.preview, visible=True)
-                changes["film"] = gr.update(visible=False)
-                path = update.path
-            if update.done:
-                changes |= finished_video_updates(update.path)
-            yield changes
-    except Exception:  # After any error, let the visitor download the video that is shown.
-        if path:
-            yield (
-                finished_video_updates(path)
-                if Path(path).is_file()
-                else {"picture": gr.update(visible=False), "film": gr.update(visible=True)}
-            )
-        raise
-
-
-def finished_video_updates(path: str) -> dict[str, Any]:
-    """Return the changes that show a video and offer it for download."""
-    return dict(zip(VIDEO_OUTPUTS, (*player_updates(path), path), strict=True))
-
-
-async def _stopped_video(made: str, previous: str | None) -> tuple[Any, ...]:
-    """Return the outputs for the frames of a stopped video; without any, the `previous` video."""
-    path = upload_path(made)
-    if path == previous or not (video_path := await video_stream.wait_for_stopped_video(path)):
-        return *player_updates(previous or str(EXAMPLE_ZOOM)), gr.skip(), gr.skip()
-    video = await run_in_thread(read_video_info, video_path)
-    seconds = float(video.times[-1])
-    text = f"Stopped. The video has {video.frame_count} frames, {seconds:.1f} seconds."
-    return *player_updates(video_path), video_path, status_line.status_html(text)
-
-
-def _zoom_estimate(runner: JobRunner, recipe: ZoomRecipe, photo: str | None) -> str:
-    return estimate.estimate_text(runner, recipe, estimate.photo_size(photo))
-
-
-def _connect_estimates(
-    runner: JobRunner,
-    zoom_estimate: gr.HTML,
-    video_estimate: gr.HTML,
-    inputs: dict[str, Any],
-    dream_knobs: dict[str, Any],
-    motion_knobs: dict[str, Any],
-    player: gr.Video,
-) -> None:
-    """Update the estimated times of a zoom and of an uploaded video when inputs change."""
-
-    def estimate_zoom(photo: str | None, **values: Any) -> str:
+    def estimate_zoom(self, photo: str | None, **values: Any) -> str:
+        """Return the estimate of a zoom; "" for a recipe that the button refuses."""
         try:
             recipe = video_stream.check_frame_count(ZoomRecipe(**values))
-            return _zoom_estimate(runner, recipe, photo)
+            return self._zoom_estimate(recipe, photo)
         except DreamError:
-            return ""  # The button shows the error.
+            return ""
 
-    def estimate_video(video: str | None, **values: Any) -> str:
+    def _zoom_estimate(self, recipe: ZoomRecipe, photo: str | None) -> str:
+        return estimate.estimate_text(self.runner, recipe, estimate.photo_size(photo))
+
+    def estimate_video(self, video: str | None, **values: Any) -> str:
+        """Return the estimate of a video, the limits without one, or what is wrong with it."""
+        if not video:
+            return LIMITS_HTML
         try:
-            if not video:
-                return f"<span>{video_stream.LIMITS_TEXT}</span>"
             info = read_video_info(video, video_stream.UPLOAD_LIMITS)
             recipe = VideoRecipe(**values)
-            return estimate.estimate_text(runner, recipe, info.size, info.frame_count)
+            return estimate.estimate_text(self.runner, recipe, info.size, info.frame_count)
         except DreamError as error:
             return f"<span>{html.escape(status_line.to_sentence(error))}</span>"
 
-    cost_inputs = [*dream_knobs.values(), *motion_knobs.values()]
-    zoom_inputs = {"photo": inputs["photo"], **dream_knobs, **motion_knobs}
-    gr.on(
-        [inputs["photo"].change, player.change, *(each.change for each in cost_inputs)],
-        estimate_zoom,
-        None,
-        zoom_estimate,
-        inputs_kwargs=zoom_inputs,
-        trigger_mode="always_last",
-        **components.SLOW_EVENT,
-    )
-    gr.on(
-        [inputs["video"].change, *(each.change for each in dream_knobs.values())],
-        estimate_video,
-        None,
-        video_estimate,
-        inputs_kwargs={"video": inputs["video"], **dream_knobs},
-        trigger_mode="always_last",
-        **components.HEAVY_EVENT,
-    )
+    def stream_zoom(
+        self, photo: str | None, ending: str, random_seed: bool, **knob_values: Any
+    ) -> Iterator[Updates]:
+        """Yield the updates of the outputs while a zoom is made."""
+        recipe = ZoomRecipe(**components.with_random_seed(knob_values, random_seed))
+        photo = components.require_photo(photo)
+        yield from self.show_video(video_stream.stream_zoom(self.runner, recipe, photo, ending))
+
+    def stream_video(
+        self, video: str | None, ending: str, random_seed: bool, **knob_values: Any
+    ) -> Iterator[Updates]:
+        """Yield the updates of the outputs while a video is dreamed."""
+        if not video:
+            raise DreamError("Upload a video first.")
+        recipe = VideoRecipe(**components.with_random_seed(knob_values, random_seed))
+        yield from self.show_video(video_stream.stream_video(self.runner, recipe, video, ending))
+
+    def show_video(self, stream: video_stream.VideoUpdates) -> Iterator[Updates]:
+        """Yield the updates of the outputs; after an error, of the unfinished or previous video."""
+        path = ""
+        try:
+            for update in stream:
+                updates: Updates = {self.status: update.status, self.made: upload_name(update.path)}
+                if update.preview:
+                    updates[self.image] = gr.update(value=update.preview, visible=True)
+                    updates[self.player] = gr.update(visible=False)
+                    path = update.path
+                if update.done:
+                    updates |= self._finished_video(update.path)
+                yield updates
+        except Exception:  # After any error, let the visitor download the video that is shown.
+            if Path(path).is_file():
+                yield self._finished_video(path)
+            elif path:
+                yield {self.image: gr.update(visible=False), self.player: gr.update(visible=True)}
+            raise
+
+    def _finished_video(self, path: str) -> Updates:
+        """Return the updates that show a video and offer it for download."""
+        outputs = (self.image, self.player, self.download)
+        return dict(zip(outputs, components.player_updates(path), strict=True))
+
+    def _show_example(self, event: gr.EventData) -> Updates:
+        assert isinstance(event.target, gr.Button)
+        name = str(event.target.value)
+        text = status_line.status_html(f"Example: {name}.")
+        return {**self._finished_video(str(EXAMPLE_VIDEOS[name])), self.status: text}
+
+    async def _stopped_video(self, made: str, previous: str | None) -> Updates:
+        """Show the frames of a stopped video; without any, the `previous` video."""
+        path = upload_path(made)
+        if path == previous or not await video_stream.wait_for_stopped_video(path):
+            updates = self._finished_video(previous or str(EXAMPLE_ZOOM))
+            return {**updates, self.download: gr.skip()}
+        video = await run_in_thread(read_video_info, path)
+        seconds = float(video.times[-1])
+        text = f"Stopped. The video has {video.frame_count} frames, {seconds:.1f} seconds."
+        return {**self._finished_video(path), self.status: status_line.status_html(text)}

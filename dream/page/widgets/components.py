@@ -13,10 +13,12 @@ import gradio as gr
 from gradio.component_meta import ComponentMeta
 
 from dream.errors import DreamError
+from dream.page import status_line
 from dream.page.call_limits import HEAVY, SLOW, SLOW_THREADS
 from dream.recipe.base import MAX_SEED, AnyRecipe, Recipe
 from dream.recipe.knob import DATA_URI_PREFIX, Knob, knobs
 
+Updates = dict[Any, Any]  # New values, or `gr.update`s, by component.
 EXAMPLES_FOLDER = Path(__file__).parents[3] / "examples"
 
 # Event options. Renders wait in Gradio's queue; display updates run immediately.
@@ -61,6 +63,13 @@ RawNumber = derive_component(gr.Number, preprocess=_raw_payload)
 RawInteger = partial(RawNumber, precision=0)
 
 
+def run_in_browser(
+    event: Callable[..., Any], script: str, inputs: Any = None, outputs: Any = None, **options: Any
+) -> Any:
+    """On `event`, run a script that sets the outputs; the server does not take part."""
+    return event(None, inputs, outputs, js=script, api_visibility="private", **options)
+
+
 def photo_input(**options: Any) -> gr.Image:
     """Build an image input whose value is the path of the unread file."""
     defaults: dict[str, Any] = {"label": "Your photo", "height": 230, "buttons": []}
@@ -89,9 +98,7 @@ def send_to_dream_tab(
     event: Callable[..., Any], handler: Callable[..., Any], inputs: Any, outputs: list[Any]
 ) -> None:
     """On `event`, set the inputs of the Deep Dream tab from `handler`, and start the dream."""
-    event(handler, inputs, outputs, **SLOW_EVENT).success(
-        None, js="() => dreamThis()", api_visibility="private"
-    )
+    run_in_browser(event(handler, inputs, outputs, **SLOW_EVENT).success, "() => dreamThis()")
 
 
 def video_input(**options: Any) -> gr.File:
@@ -100,17 +107,45 @@ def video_input(**options: Any) -> gr.File:
     return video
 
 
-def knob_control(kind: type[Recipe], name: str, value: Any, **options: Any) -> Any:
+def status_field(text: str, elem_id: str) -> gr.HTML:
+    """Build the status line of a tab."""
+    return gr.HTML(status_line.status_html(text), elem_id=elem_id, elem_classes="status")
+
+
+def still_image(label: str, elem_id: str) -> gr.Image:
+    """Build a hidden image that shows a frame or a GIF in place of a player."""
+    options: dict[str, Any] = {"interactive": False, "visible": False, "buttons": []}
+    return gr.Image(type="filepath", label=label, elem_id=elem_id, **options)
+
+
+def video_player(value: str | None, label: str, **options: Any) -> gr.Video:
+    """Build a looping video player."""
+    return gr.Video(
+        value, label=label, interactive=False, autoplay=True, loop=True, buttons=[], **options
+    )
+
+
+def player_updates(path: str) -> tuple[Any, Any, str]:
+    """Return the updates of still image, player and download; browsers show a GIF as an image."""
+    is_gif = path.endswith(".gif")
+    still = gr.update(visible=is_gif, **({"value": path} if is_gif else {}))
+    return still, gr.update(visible=not is_gif, value=None if is_gif else path), path
+
+
+def knob_controls(recipe: Recipe, *names: str) -> dict[str, Any]:
+    """Build the control of each knob, set to the recipe's value."""
+    return {name: knob_control(recipe, name) for name in names}
+
+
+def knob_control(recipe: Recipe, name: str, **options: Any) -> Any:
     """Build the control of a knob: checkbox, choice, slider, or number if the range is large."""
-    knob = knobs(kind)[name]
+    knob, value = knobs(type(recipe))[name], getattr(recipe, name)
     options |= {"label": knob_label(name, knob), "info": knob.help}
     if knob.value_type is bool:
         return gr.Checkbox(value, **options)
     if knob.choices and knob.derived_default:
-        automatic = ("automatic", "")
-        return gr.Dropdown(
-            [automatic, *zip(knob.choices, knob.choices, strict=True)], value="", **options
-        )
+        choices = [("automatic", ""), *zip(knob.choices, knob.choices, strict=True)]
+        return gr.Dropdown(choices, value="", **options)
     if knob.choices:
         return gr.Radio(list(knob.choices), value=value, **options)
     if knob.high > 10_000:
@@ -131,16 +166,11 @@ def check_recipe(kind: type[AnyRecipe], **values: Any) -> AnyRecipe:
     Raises:
         RecipeError: if a knob has an invalid value.
     """
-    recipe_knobs = knobs(kind)
-    given = {
-        name: each for name, each in values.items() if name in recipe_knobs and each is not None
-    }
-    return kind(
-        **{
-            name: DATA_URI_PREFIX if each and recipe_knobs[name].is_image else each
-            for name, each in given.items()
-        }
-    )
+    given = {}
+    for name, knob in knobs(kind).items():
+        if (value := values.get(name)) is not None:
+            given[name] = DATA_URI_PREFIX if value and knob.is_image else value
+    return kind(**given)
 
 
 def knob_label(name: str, knob: Knob) -> str:
@@ -149,9 +179,9 @@ def knob_label(name: str, knob: Knob) -> str:
     return f"{label}, {knob.unit}" if knob.unit else label
 
 
-def draw_seed() -> int:
-    """Return a random seed."""
-    return randint(0, MAX_SEED)
+def with_random_seed(values: dict[str, Any], random_seed: bool) -> dict[str, Any]:
+    """Return the values of knobs, with a random seed if one is wanted."""
+    return {**values, "seed": randint(0, MAX_SEED)} if random_seed else values
 
 
 def knob_description(kind: type[Recipe], name: str) -> str:

@@ -56,24 +56,22 @@ def photo_size(photo: str | None) -> Size | None:
         return None
 
 
-def connect(
-    runner: JobRunner, line: gr.HTML, photo: gr.Image, controls: RecipeControls, dreams: gr.Gallery
-) -> None:
+def connect(runner: JobRunner, line: gr.HTML, controls: RecipeControls, dreams: gr.Gallery) -> None:
     """Update the estimate when the photo, a control or the list of finished dreams changes."""
 
-    def update_line(photo: str | None, *values: Any) -> str:
+    def update_line(photo: str | None, **values: Any) -> str:
         try:
-            recipe = DreamRecipe(**dict(zip(COST_KNOBS, values, strict=True)))
+            return estimate_text(runner, DreamRecipe(**values), photo_size(photo))
         except DreamError:
             return ""
-        return estimate_text(runner, recipe, photo_size(photo))
 
-    cost_inputs = [controls.by_name[name] for name in COST_KNOBS]
+    photo, fields = controls.photo, {name: controls.by_name[name] for name in COST_KNOBS}
     gr.on(
-        [photo.change, dreams.change, *(each.change for each in cost_inputs)],
+        [photo.change, dreams.change, *(each.change for each in fields.values())],
         update_line,
-        [photo, *cost_inputs],
+        photo,
         line,
+        inputs_kwargs=fields,
         trigger_mode="always_last",
         **components.SLOW_EVENT,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from dream.errors import DreamError
 from dream.page import video_stream
-from dream.page.widgets import players
+from dream.page.widgets import components
+from dream.page.widgets.components import Updates
 from dream.page.widgets.recipe_controls import recipe_in_photo
-from dream.page.widgets.saved_visit import Visit
+from dream.page.widgets.run import RunButtons
+from dream.page.widgets.visit import Visit
 from dream.render.making_of import MakingOf
 from dream.service.job_runner import JobRunner
 
@@ -24,61 +26,50 @@ PLAYBACK_MODES = {
 }
 
 
-@dataclass(frozen=True)
 class MakingOfSection:
-    """The button, and the section it opens: playback mode, video and download."""
+    """The section that `go_button` opens, hidden at first: playback mode, video and download."""
 
-    go_button: gr.Button
-    result: gr.Column
-    playback_mode: gr.Radio
-    image: gr.Image
-    video: gr.Video
-    download: gr.DownloadButton
+    def __init__(self, go_button: gr.Button) -> None:
+        self.go_button = go_button
+        with gr.Column(visible=False) as self.column:
+            self.mode = gr.Radio(
+                list(PLAYBACK_MODES), value="Once", show_label=False, label="Playback"
+            )
+            label = "The dream as it forms"
+            self.video_outputs = [
+                components.still_image(label, "making-picture"),
+                components.video_player(None, label, visible=False, elem_id="making-film"),
+                gr.DownloadButton("Download the video", elem_id="making-download"),
+            ]
 
-    @property
-    def outputs(self) -> dict[str, Any]:
-        """Outputs of `stream_making_of`, without the status."""
-        return {
-            "making": self.result,
-            "made_picture": self.image,
-            "made_film": self.video,
-            "made_download": self.download,
-        }
+    def connect(self, runner: JobRunner, run_buttons: RunButtons, visit: gr.BrowserState) -> None:
+        """Make the video on a click, and again when the playback mode changes."""
+        for event in (self.go_button.click, self.mode.input):
+            run_buttons.start_on(
+                event,
+                partial(self.stream, runner, run_buttons.status),
+                {"visit": visit, "playback_mode": self.mode},
+                [self.column, *self.video_outputs],
+            )
 
+    def stream(
+        self, runner: JobRunner, status: Any, visit: Any, playback_mode: str
+    ) -> Iterator[Updates]:
+        """Yield the status while the video is made, then the video.
 
-def build_button() -> gr.Button:
-    """Build the button that opens the section."""
-    return gr.Button("Watch it form", elem_id="came-about", min_width=90)
-
-
-def build_section(go_button: gr.Button) -> MakingOfSection:
-    """Build the section, which is hidden at first."""
-    with gr.Column(visible=False) as section:
-        mode = gr.Radio(list(PLAYBACK_MODES), value="Once", show_label=False, label="Playback")
-        image = players.still_image("The dream as it forms", "making-picture")
-        video = players.video_player(
-            None, "The dream as it forms", visible=False, elem_id="making-film"
-        )
-        download = gr.DownloadButton("Download the video", elem_id="making-download")
-    return MakingOfSection(go_button, section, mode, image, video, download)
-
-
-def stream_making_of(runner: JobRunner, visit: Any, playback_mode: str) -> Iterator[dict[str, Any]]:
-    """Yield the changes of the outputs while the video is made.
-
-    Raises:
-        DreamError: if the dream was stopped early, or as `video_stream.stream_making_of`.
-    """
-    entry = Visit.read(visit).require_shown()
-    if not (recipe := recipe_in_photo(entry.file)):
-        raise DreamError("This dream was stopped early. Finish a dream first.")
-    loop, ending = PLAYBACK_MODES.get(playback_mode, PLAYBACK_MODES["Once"])
-    for update in video_stream.stream_making_of(
-        runner, recipe, entry.photo, MakingOf(loop=loop), ending
-    ):
-        changes: dict[str, Any] = {"status": update.status}
-        if update.done:
-            image, video = players.player_updates(update.path)
-            changes |= {"making": gr.update(visible=True), "made_download": update.path}
-            changes |= {"made_picture": image, "made_film": video}
-        yield changes
+        Raises:
+            DreamError: if the dream was stopped early, or as `video_stream.stream_making_of`.
+        """
+        entry = Visit.read(visit).require_shown()
+        if not (recipe := recipe_in_photo(entry.file)):
+            raise DreamError("This dream was stopped early. Finish a dream first.")
+        loop, ending = PLAYBACK_MODES.get(playback_mode, PLAYBACK_MODES["Once"])
+        for update in video_stream.stream_making_of(
+            runner, recipe, entry.photo, MakingOf(loop=loop), ending
+        ):
+            updates: Updates = {status: update.status}
+            if update.done:
+                shown = components.player_updates(update.path)
+                updates |= {self.column: gr.update(visible=True)}
+                updates |= zip(self.video_outputs, shown, strict=True)
+            yield updates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -49,28 +50,22 @@ def build_mask_editor(photo: str) -> gr.ImageEditor:
     return editor
 
 
-def empty_editor_update(photo: str | None) -> dict[str, Any]:
-    """Return the update that shows a photo without strokes."""
-    try:
-        return (
-            gr.update(**_editor_value(_load_background(photo))) if photo else gr.update(value=None)
-        )
-    except DreamError:  # The dream button shows the error.
+def editor_update(photo: str | None, mask: str = "") -> dict[str, Any]:
+    """Return the update that shows a photo with the mask of a recipe, if it has a valid one."""
+    if not photo:
         return gr.update(value=None)
-
-
-def editor_update(photo: str | None, mask: str) -> dict[str, Any]:
-    """Return the update that shows a photo with the mask of a recipe, if it has one."""
-    if not photo or not mask:
-        return empty_editor_update(photo)
     try:
         image = _load_background(photo)
-        white = embedded_images.decode_mask(mask, (image.height, image.width)) > 0
-    except DreamError:
-        return empty_editor_update(photo)
-    layer = Image.new("RGBA", image.size, "white")
-    layer.putalpha(to_pil_image(white.float().expand(-1, 3, -1, -1) * BRUSH_COLOUR[1]).convert("L"))
-    return gr.update(**_editor_value(image, layer))
+    except DreamError:  # The dream button shows the error.
+        return gr.update(value=None)
+    layers = []
+    if mask:
+        with suppress(DreamError):
+            white = embedded_images.decode_mask(mask, (image.height, image.width)) > 0
+            strokes = white.float().expand(-1, 3, -1, -1) * BRUSH_COLOUR[1]
+            layers = [Image.new("RGBA", image.size, "white")]
+            layers[0].putalpha(to_pil_image(strokes).convert("L"))
+    return gr.update(**_editor_value(image, *layers))
 
 
 def encode_painted_mask(layer: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Connect a button, its Stop button and the outputs of one run."""
+"""Start and stop the runs of a tab, such that no late answer undoes what a visitor did after it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from dream.errors import DreamError, TimeLimitReached
 from dream.page import status_line
 from dream.page.blocks import check_before_queue
 from dream.page.widgets import components
+from dream.page.widgets.components import Updates
 
 
 class RunButtons:
     """The buttons that start and stop runs, and the outputs that these share.
 
-    During a run, `stop` replaces `go`, and the `others` are disabled. This happens in the browser,
-    in order, so that no late server response can undo it. After a stop, the buttons return only
-    when the run has ended, because Gradio may still be cancelling and would cancel a new run too.
+    Answers of the server may come late: after Stop, after the next press, or never. So `page.js`
+    sets the buttons and the status in the browser, in order, and each press has an id. The buttons
+    return only when the run has ended: Gradio may still be cancelling, and would cancel a new run.
+
+    Attributes:
+        buttons: go; Stop, which replaces it during a run; and others, disabled meanwhile.
+        status: the status line.
+        shown: status and view (if any), which the browser saves to restore them.
+        press_id: id of the latest press.
+        stopped_press: id of the last stopped press: it must not start after a slow upload.
+        ended_press: id of the last ended press: a stopped one may end again while the next runs.
+        script_options: what the scripts in `page.js` need to know, as JSON.
+        started_events: what Stop cancels.
     """
 
     def __init__(
@@ -32,60 +43,43 @@ class RunButtons:
     ) -> None:
         self.buttons = [go, stop, *others]
         self.status = status
-        self.stop = stop
-        # Outputs that the browser saves by the run's name; see `beginRun` in `page.js`.
-        self.shown_components = [status, *([view] if view else [])]
-        self.name = json.dumps(stop.elem_id)
-        # IDs of the current and the last stopped press. A press that was stopped during its upload
-        # must not start after the upload.
+        self.shown = [status, *([view] if view else [])]
         self.press_id = gr.Textbox(visible=False)
         self.stopped_press = gr.State(None)
-        # ID of the last ended press. A stopped press may end again while the next one runs.
         self.ended_press = gr.Textbox(visible=False)
+        self.script_options = json.dumps(
+            {
+                "name": stop.elem_id,
+                "others": len(others),
+                "shown": len(self.shown),
+                "waiting": status_line.progress_html("Waiting for the server …"),
+            }
+        )
         self.started_events: list[Any] = []
 
     def start_on(
         self,
         event: Callable[..., Any],
-        handler: Callable[..., Iterator[dict[str, Any]]],
+        handler: Callable[..., Iterator[Updates]],
         inputs: Mapping[str, Any],
-        outputs: Mapping[str, Any],
+        outputs: Sequence[Any],
         check: Callable[..., Any] | None = None,
         fetch_inputs: Callable[[Callable[..., Any]], Any] | None = None,
         photo: gr.Image | None = None,
         **options: Any,
-    ) -> Any:
-        """On `event`, stream the changes that a handler yields to the outputs.
+    ) -> None:
+        """On `event`, stream the updates of outputs that a handler yields, and its errors.
 
-        The handler receives the inputs by name and yields changes of outputs by name; its errors
-        appear in the output "status". Before that, `fetch_inputs` registers an event that fetches
-        inputs from the browser, and `check` validates the inputs before the run is queued. The view
-        shows `photo` until the first image is made.
+        The handler receives the inputs by name. Before it, `fetch_inputs` registers an event that
+        fetches inputs from the browser, and `check` validates the inputs before the run is queued.
+        The view shows `photo` until the first image is made.
         """
-
-        def run(press: str, stopped: str, **values: Any) -> Iterator[Any]:
-            last = fill_outputs({}, outputs)  # Without any yield, Gradio clears the outputs.
-            if press != stopped:
-                for last in stream_outputs(handler(**values), outputs):
-                    yield *last, gr.skip()
-            # Yield every output again, because Gradio drops those that the final update omits.
-            yield *last, press
-
-        waiting = json.dumps(status_line.progress_html("Waiting for the server …"))
-        click_event = event(
-            None,
-            [*self.shown_components, *([photo] if photo else [])],
-            [*self.buttons, self.press_id, *self.shown_components],
-            js=f"""(...shown) => [...{self._button_updates(True)}, String(Math.random()),
-                ...beginRun({self.name}, {waiting}, {len(self.shown_components)}, ...shown)]""",
-            api_visibility="private",
-        )
-        if fetch_inputs:
-            click_event = fetch_inputs(click_event.then)
-        run_event = click_event.then(
-            run,
+        pressed = self._begin_run(event, photo)
+        fetched = fetch_inputs(pressed.then) if fetch_inputs else pressed
+        run_event = fetched.then(
+            self._stream_handler(handler),
             [self.press_id, self.stopped_press],
-            [*outputs.values(), self.ended_press],
+            [*outputs, self.status, self.ended_press],
             inputs_kwargs=dict(inputs),
             show_progress="minimal",
             show_progress_on=self.status,
@@ -101,42 +95,56 @@ class RunButtons:
             )
         self._restore_buttons(run_event)
         self.started_events.append(run_event)
-        return run_event
+
+    def _begin_run(self, event: Callable[..., Any], photo: gr.Image | None) -> Any:
+        return components.run_in_browser(
+            event,
+            f"(...shown) => beginRun({self.script_options}, ...shown)",
+            [*self.shown, *([photo] if photo else [])],
+            [*self.buttons, self.press_id, *self.shown],
+        )
+
+    def _stream_handler(self, handler: Callable[..., Iterator[Updates]]) -> Callable[..., Any]:
+        """Return the handler as an event: it skips stopped presses and ends with the press id."""
+
+        def run(press: str, stopped: str, **values: Any) -> Iterator[Updates]:
+            last: Updates = {}
+            if press != stopped:
+                for last in show_errors(handler(**values), self.status):
+                    yield last
+            # Yield the last updates again, because Gradio drops those that the final one omits.
+            yield {**last, self.ended_press: press}
+
+        return run
 
     def _restore_buttons(self, run_event: Any) -> None:
         """Restore the buttons when a run has ended, or when the queue refused it (`failure`).
 
         This sets the status again, because a slow browser shows frames from before a stop late.
         """
-        outputs = [*self.buttons, *self.shown_components]
-        unchanged = json.dumps([gr.skip()] * len(outputs))
-        for ended, is_over, failed in (
+        for event, is_over, failed in (
             (run_event.then, "press === ended", "false"),
             (run_event.failure, "true", "true"),
         ):
-            ended(
-                None,
-                [self.press_id, self.ended_press, *self.shown_components],
-                outputs,
-                js=f"""(press, ended, ...shown) => {is_over}
-                    ? [...{self._button_updates(False)}, ...endRun({self.name}, {failed}, ...shown)]
-                    : {unchanged}""",
+            options = f"{self.script_options}, {is_over}, {failed}"
+            components.run_in_browser(
+                event,
+                f"(press, ended, ...shown) => endRun({options}, ...shown)",
+                [self.press_id, self.ended_press, *self.shown],
+                [*self.buttons, *self.shown],
                 trigger_mode="multiple",
-                api_visibility="private",
             )
 
     def connect_stop(self) -> None:
-        """Let Stop cancel every event of this run."""
-        pressed = gr.update(interactive=False)
-        self.stop.click(
-            None,
-            [self.press_id, *self.shown_components],
-            [self.stop, self.ended_press, *self.shown_components],
-            js=f"""(press, ...shown) =>
-                [{json.dumps(pressed)}, press, ...endRun({self.name}, false, ...shown)]""",
-            api_visibility="private",
+        """Let Stop cancel every event that `start_on` has registered."""
+        stop = self.buttons[1]
+        components.run_in_browser(
+            stop.click,
+            f"(press, ...shown) => stopRun({self.script_options}, press, ...shown)",
+            [self.press_id, *self.shown],
+            [stop, self.ended_press, *self.shown],
         )
-        self.stop.click(
+        stop.click(
             lambda press: press,
             self.press_id,
             self.stopped_press,
@@ -144,26 +152,11 @@ class RunButtons:
             **components.IMMEDIATE_EVENT,
         )
 
-    def _button_updates(self, is_busy: bool) -> str:
-        """Return the updates of the buttons during or after a run, as JSON."""
-        others = [gr.update(interactive=not is_busy)] * (len(self.buttons) - 2)
-        first = [gr.update(visible=not is_busy), gr.update(visible=is_busy, interactive=True)]
-        return json.dumps([*first, *others])
 
-
-def stream_outputs(
-    source: Iterator[dict[str, Any]], outputs: Mapping[str, Any]
-) -> Iterator[tuple[Any, ...]]:
-    """Yield a full tuple of outputs per dict of changes; turn a DreamError into a status."""
+def show_errors(updates: Iterator[Updates], status: Any) -> Iterator[Updates]:
+    """Yield the updates; turn a DreamError into a toast and the status."""
     try:
-        for changes in source:
-            yield fill_outputs(changes, outputs)
-    except TimeLimitReached as error:
-        yield fill_outputs({"status": status_line.show_warning(error, "Ended early")}, outputs)
+        yield from updates
     except DreamError as error:
-        yield fill_outputs({"status": status_line.show_warning(error, "Run failed")}, outputs)
-
-
-def fill_outputs(changes: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return one value per output: the change if there is one, else `gr.skip()`."""
-    return tuple(changes.get(name, gr.skip()) for name in outputs)
+        title = "Ended early" if isinstance(error, TimeLimitReached) else "Run failed"
+        yield {status: status_line.show_warning(error, title)}
