@@ -71,6 +71,30 @@ def runner(engine: Engine, lender: Lender) -> JobRunner:
     return JobRunner(engine, lender)
 
 
+def limited(engine: Engine, seconds: float, lend: Any = None) -> JobRunner:
+    """Return a runner with that time limit, which expects every job to take no time."""
+    runner = JobRunner(engine, lend)
+    runner.time_limit, runner._slowdown = seconds, 0.0
+    return runner
+
+
+@pytest.fixture
+def slow_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[float], None]:
+    """Return a function that makes steps take that many seconds longer."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+    def slow_down(seconds: float) -> None:
+        def ascend(*given: Any, **about: Any) -> Iterator[Any]:
+            for step in ascent.gradient_ascent(*given, **about):
+                time.sleep(seconds)
+                yield step
+
+        monkeypatch.setattr("dream.render.job_loop.gradient_ascent", ascend)
+
+    slow_down(0.05)
+    return slow_down
+
+
 def undecorated_gpu(duration: Any) -> Callable[..., Any]:
     """Return the decorator that `spaces.GPU` is outside ZeroGPU."""
     return lambda run: run
@@ -149,75 +173,55 @@ def test_too_little_memory_is_said_in_a_sentence(engine: Engine, runner: JobRunn
             list(work._start_task(raise_out_of_memory, 1.0))
 
 
-@pytest.fixture(params=["here", "lent"])
-def limited_runner(request: Any, engine: Engine, lender: Lender) -> JobRunner:
-    """Return a runner with a limit of 0.3 seconds."""
-    work = JobRunner(engine, lender if request.param == "lent" else None)
-    work.time_limit = 0.3
-    work._slowdown = 0.0
-    return work
-
-
+@pytest.mark.parametrize("lend", [None, Lender()])
 def test_a_dream_that_takes_too_long_ends_with_the_picture_so_far(
-    limited_runner: JobRunner, cat: Tensor, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, cat: Tensor, lend: Any, slow_steps: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dream.service.job_runner.LEASE_STARTUP_SECONDS", 0.3)
-    recipe = DreamRecipe(max_side=128, octaves=1, iterations=100)
     monkeypatch.setattr("dream.service.job_runner.PREVIEW_SIDE", 100)
-    monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(0.05))
-    *before, last = limited_runner.render([recipe], cat)
+    recipe = DreamRecipe(max_side=128, octaves=1, iterations=100)
+    *before, last = limited(engine, 0.3, lend).render([recipe], cat)
     assert 0 < last.step < last.total == 100 and not last.finished
     assert not any(frame.ended for frame in before)
     said = rf"time was up after {last.step} of 100 steps; .* so far; fewer steps or a smaller"
     assert re.match(said, last.ended)
     # It has the full size, and equals a dream of that many steps.
-    *_, expected = limited_runner.engine.dream(cat, recipe.with_changes(iterations=last.step))
+    *_, expected = engine.dream(cat, recipe.with_changes(iterations=last.step))
     assert last.picture().tobytes() == expected.picture().tobytes()
 
 
-def slow_ascent(seconds: float) -> Callable[..., Any]:
-    """Return an ascent whose steps take that many seconds longer."""
-
-    def ascend(*given: Any, **about: Any) -> Iterator[Any]:
-        for step in ascent.gradient_ascent(*given, **about):
-            time.sleep(seconds)
-            yield step
-
-    return ascend
+SMALL: dict[str, Any] = {"max_side": 64, "octaves": 1, "iterations": 50}
+CHANNELS: dict[str, Any] = {"size": 48, "steps": 50}
 
 
 @pytest.mark.filterwarnings("ignore:Time was up")
 def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    engine: Engine, slow_steps: Any
 ) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(0.05))
-    work = JobRunner(engine)
-    work.time_limit = 0.8
-    work._slowdown = 0.0
-    small: dict[str, Any] = {"max_side": 64, "octaves": 1, "iterations": 50}
-    *_, (path, recipe) = api.deep_dream(work, CAT, small)
+    work = limited(engine, 0.5)
+    *_, (path, recipe) = api.deep_dream(work, CAT, SMALL)
     assert path and path.endswith(".png") and load_image(path).shape[3] == 64
     assert recipe and recipe["ended"].startswith("time was up after ")
     with pytest.raises(RecipeError, match="has no recipe"):  # It would make another image.
         read_recipe(path)
-    *_, (path, made, verdict) = api.class_image(work, None, {"size": 48, "steps": 50})
+    *_, (path, made, verdict) = api.class_image(work, None, CHANNELS)
     assert made and "ended" in made and verdict and verdict["after"]
-    channels: dict[str, Any] = {"size": 48, "steps": 50}
-    *_, (items, about) = api.visualize_channel(work, "3,9", None, channels)
+    *_, (items, about) = api.visualize_channel(work, "3,9", None, CHANNELS)
     assert len(items) == 2 and about and "ended" in about and len(about["recipes"]) == 2
-    assert all(path.endswith(".png") for path, _ in items)
-    *_, (items, where, answers) = api.top_channels(work, CAT, 90, 60, 2, channels)
+    *_, (items, where, answers) = api.top_channels(work, CAT, 90, 60, 2, CHANNELS)
     assert len(items) == 2 and where and answers
     assert [set(each) for each in answers] == [{"channel", "strength"}] * 2 + [{"ended"}]
     # Of several dreams the finished ones and the current one are kept.
-    work.time_limit = 2.0
-    *_, (path, recipes) = api.compare(work, CAT, "conv2", "1,2,3,4,5,6,7,8", small)
+    several = SMALL | {"iterations": 5}
+    *_, (path, recipes) = api.compare(work, CAT, "conv2", "1,2,3,4,5,6,7,8", several)
     assert path and recipes and 2 <= len(recipes) <= 8 and set(recipes[-1]) == {"ended"}
     assert [each["intensity"] for each in recipes[:-1]] == [*range(1, len(recipes))]
     assert load_image(path).shape[3] == len(recipes) * (64 + 6) + 6
-    # The page downloads it, and the status says why.
-    knobs = asdict(DreamRecipe(**small)) | {"mask": None}
+
+
+@pytest.mark.filterwarnings("ignore:Time was up")
+def test_the_page_says_why_a_dream_ended_and_offers_it(engine: Engine, slow_steps: Any) -> None:
+    work, knobs = limited(engine, 0.5), asdict(DreamRecipe(**SMALL)) | {"mask": None}
     names = ("status", "view", "download")
     stream = deep_dream.stream_dream(work, CAT, (), random_seed=False, **knobs)
     *_, (words, view, before), (*_, downloaded), (said, *_) = stream_outputs(
@@ -231,51 +235,48 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     assert Path(sheet["value"]).is_file() and "Time was up after" in said
 
 
+FILM: dict[str, Any] = {"max_side": 48, "octaves": 1, "iterations": 1}
+
+
 @pytest.mark.filterwarnings("ignore:Time was up")
 def test_a_film_that_takes_too_long_says_what_it_is_made_of(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    engine: Engine, slow_steps: Any, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(0.05))
-    work = JobRunner(engine)
-    work._slowdown = 0.0
-    small: dict[str, Any] = {"max_side": 48, "octaves": 1, "iterations": 1}
+    work = limited(engine, 0.8)
+    *_, (path, recipe, _) = api.zoom(work, CAT, "webm", FILM | {"seconds": 20, "fps": 10})
+    assert path and recipe and set(recipe) == {"ended"}
+    count = read_video_info(path).frame_count
+    said = rf"time was up after {count} of 200 frames; make the video shorter, or"
+    assert re.match(said, recipe["ended"])
+    # The same again; the file holds its recipe.
+    made = read_recipe(path, ZoomRecipe)
+    whole = ZoomRecipe(**FILM, seconds=20, fps=10)
+    assert made.frame_count == count and made.with_changes(seconds=20) == whole
     clip = str(write_video(tmp_path / "clip.mp4", pan(60, speed=1)))
-    for ending in ("mp4", "webm", "gif"):
-        work.time_limit = 1.0
-        *_, (path, recipe, _) = api.zoom(work, CAT, ending, small | {"seconds": 20, "fps": 10})
-        assert path and recipe and set(recipe) == {"ended"}
-        count = read_video_info(path).frame_count
-        said = rf"time was up after {count} of 200 frames; make the video shorter, or"
-        assert re.match(said, recipe["ended"])
-        # The same again; the file holds its recipe.
-        made = read_recipe(path, ZoomRecipe)
-        assert made.frame_count == count and made.with_changes(seconds=20) == ZoomRecipe(
-            **small, seconds=20, fps=10
-        )
-        work.time_limit = 0.5
-        dreamed = small | {"iterations": 50}
-        *_, (path, recipe, _) = api.making_of(work, CAT, 3, 10, False, ending, dreamed)
-        assert path and recipe and recipe["ended"].startswith("time was up after ")
-        assert 10 < read_video_info(path).frame_count < 30
-        with pytest.raises(RecipeError, match="has no recipe"):
-            read_recipe(path)
-    *_, (path, recipe, _) = api.dream_video(work, clip, "mp4", small)
-    assert (
-        path
-        and recipe
-        and f"after {read_video_info(path).frame_count} of 60 frames" in recipe["ended"]
-    )
-    assert read_recipe(path) == engine.settle(VideoRecipe(**small))
-    shown = VisitEntry(
-        str(new_output_folder() / "dream.png"), str(EXAMPLE_PHOTO), str(EXAMPLE_PHOTO)
-    )
-    save_image(Image.new("RGB", (48, 32)), shown.file, DreamRecipe(**dreamed))
+    *_, (path, recipe, _) = api.dream_video(work, clip, "mp4", FILM)
+    assert path and recipe
+    assert f"after {read_video_info(path).frame_count} of 60 frames" in recipe["ended"]
+    assert read_recipe(path) == engine.settle(VideoRecipe(**FILM))
+    slow_steps(2)
+    with pytest.raises(OutOfTime, match="time was up before the first frame was finished; fewer"):
+        list(api.zoom(work, CAT, "mp4", FILM | {"iterations": 2}))
+
+
+@pytest.mark.filterwarnings("ignore:Time was up")
+def test_a_making_of_that_takes_too_long_shows_the_steps_so_far(
+    engine: Engine, slow_steps: Any
+) -> None:
+    work, knobs = limited(engine, 0.5), FILM | {"iterations": 50}
+    *_, (path, recipe, _) = api.making_of(work, CAT, 3, 10, False, "gif", knobs)
+    assert path and recipe and recipe["ended"].startswith("time was up after ")
+    assert 10 < read_video_info(path).frame_count < 30
+    with pytest.raises(RecipeError, match="has no recipe"):
+        read_recipe(path)
+    photo = str(EXAMPLE_PHOTO)
+    shown = VisitEntry(str(new_output_folder() / "dream.png"), photo, photo)
+    save_image(Image.new("RGB", (48, 32)), shown.file, DreamRecipe(**knobs))
     *_, changes = stream_making_of(work, Visit(shown).to_browser(), "Once")
     assert "Time was up after" in changes["status"] and changes["made_download"].endswith(".mp4")
-    monkeypatch.setattr("dream.render.job_loop.gradient_ascent", slow_ascent(2))
-    with pytest.raises(OutOfTime, match="time was up before the first frame was finished; fewer"):
-        list(api.zoom(work, CAT, "mp4", small | {"iterations": 2}))
 
 
 def test_between_two_pictures_time_is_up_after_the_first(engine: Engine, cat: Tensor) -> None:
@@ -286,12 +287,9 @@ def test_between_two_pictures_time_is_up_after_the_first(engine: Engine, cat: Te
 
 
 def test_a_dream_in_tiles_is_ended_within_its_only_step(engine: Engine) -> None:
-    work = JobRunner(engine)
-    work.time_limit = 0.3
-    work._slowdown = 0.0
     recipe = DreamRecipe(octaves=1, iterations=1, tile=128, max_side=1024)
     with pytest.raises(OutOfTime, match="exceeds the time limit; fewer steps"):
-        list(work.render([recipe], torch.rand(1, 3, 1024, 1024)))
+        list(limited(engine, 0.3).render([recipe], torch.rand(1, 3, 1024, 1024)))
 
 
 def test_what_is_expected_to_take_too_long_is_not_begun(engine: Engine, cat: Tensor) -> None:
