@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -59,25 +60,18 @@ def unique_names(files: Iterable[str]) -> dict[str, str]:
     dict_values(['cat.jpg', 'cat.png', 'dog'])
     """
     names = {file: safe_name(Path(file).stem) for file in files}
-    for longer_name in (_with_suffix, _with_folder, _with_digest):
+    for level in range(3):
         count = Counter(name.casefold() for name in names.values())
         for file, name in names.items():
             if count[name.casefold()] > 1:
-                names[file] = longer_name(file)
+                names[file] = _longer_names(file)[level]
     return names
 
 
-def _with_suffix(file: str) -> str:
-    return safe_name(Path(file).name)
-
-
-def _with_folder(file: str) -> str:
-    return safe_name("/".join(Path(file).parts[-2:]))
-
-
-def _with_digest(file: str) -> str:
-    digest = hashlib.sha256(os.fsencode(file)).hexdigest()
-    return f"{safe_name(Path(file).stem)}+{digest[:DIGEST_LENGTH]}"
+def _longer_names(file: str) -> tuple[str, str, str]:
+    path, digest = Path(file), hashlib.sha256(os.fsencode(file)).hexdigest()
+    with_folder = safe_name("/".join(path.parts[-2:]))
+    return safe_name(path.name), with_folder, f"{safe_name(path.stem)}+{digest[:DIGEST_LENGTH]}"
 
 
 def make_tasks(
@@ -156,25 +150,14 @@ def estimate_costs(
 
     The size is None and the cost zero if the photo cannot be dreamed.
     """
-    pace = {
-        model: cost.pace(torch.device(device), engine.precision(model))
-        for model in {task.recipe.model for task in tasks}
-    }
-    costs: dict[tuple[DreamRecipe, Size], CostEstimate] = {}
-    sizes: dict[str, Size | None] = {}
+    image_size_of, estimate_of = (
+        cache(_image_size_or_none),
+        cache(partial(_estimate, engine, device)),
+    )
     for task in tasks:
-        if task.input not in sizes:
-            sizes[task.input] = _image_size_or_none(task.input)
-        size = sizes[task.input]
-        if size and (task.recipe, size) not in costs:
-            try:
-                (job,) = engine.plan([task.recipe], size)
-                seconds = pace[task.recipe.model].seconds(cost.total_cost(job.stages))
-                file_bytes = BYTES_PER_PIXEL * math.prod(job.stages[-1].size)
-                costs[task.recipe, size] = CostEstimate(seconds, file_bytes)
-            except PictureError:
-                size = None
-        yield task, size, costs[task.recipe, size] if size else CostEstimate()
+        size = image_size_of(task.input)
+        estimate = estimate_of(task.recipe, size) if size else None
+        yield task, size if estimate else None, estimate or CostEstimate()
 
 
 def _image_size_or_none(file: str) -> Size | None:
@@ -182,6 +165,16 @@ def _image_size_or_none(file: str) -> Size | None:
         return image_size(file)
     except DreamError:
         return None
+
+
+def _estimate(engine: Engine, device: str, recipe: DreamRecipe, size: Size) -> CostEstimate | None:
+    try:
+        (job,) = engine.plan([recipe], size)
+    except PictureError:
+        return None
+    pace = cost.pace(torch.device(device), engine.precision(recipe.model))
+    file_bytes = BYTES_PER_PIXEL * math.prod(job.stages[-1].size)
+    return CostEstimate(pace.seconds(cost.total_cost(job.stages)), file_bytes)
 
 
 def group_batches(sized: Iterable[tuple[Task, Size | None]]) -> Iterator[list[Task]]:

@@ -114,7 +114,12 @@ def _dream_batch(args: argparse.Namespace) -> None:
         tracker = None
         if args.mlflow is not None:
             tracker = MlflowTracker(args.mlflow, Path(args.dest.rstrip("/")).name or "dreams")
-        workers = _make_workers(args, {recipe.model: args.weights} if args.weights else {}, side)
+        user_weights = {recipe.model: args.weights} if args.weights else {}
+        workers: LocalWorkers | RayCluster
+        if args.ray is None:
+            workers = LocalWorkers(user_weights, local_devices(side))
+        else:
+            workers = RayCluster(args.ray, user_weights)
         stack.callback(workers.close)
         all_tasks = make_tasks(files, recipes, workers.device, source)
         weights_ids = _fetch_weights(workers, select_shard(all_tasks, args.shard))
@@ -131,15 +136,6 @@ def _dream_batch(args: argparse.Namespace) -> None:
             raise PictureError("no image could be dreamed; the manifest has the errors")
         if args.sheet:
             _write_sheets(manifest.destination, all_tasks, list(swept_values))
-
-
-def _make_workers(
-    args: argparse.Namespace, weights_files: dict[str, str], side: int
-) -> LocalWorkers | RayCluster:
-    """Return workers for images of this longest side; the files are the user's, by model."""
-    if args.ray is None:
-        return LocalWorkers(weights_files, local_devices(side))
-    return RayCluster(args.ray, weights_files)
 
 
 def _parse_sweep(text: str) -> tuple[str, list[Any]]:

@@ -97,10 +97,17 @@ def option(*names: str, **settings: Any) -> Option:
 
 def knob_option(name: str, knob: Knob, **settings: Any) -> Option:
     """Return an option for a knob, whose value the recipe checks."""
-    settings.setdefault("metavar", knob_metavar(knob))
-    settings.setdefault("type", str if knob.value_type is str else parse_number)
-    text = f"{knob.help} Default: {knob.default_text}."
-    return option(f"--{name.replace('_', '-')}", help=text, **settings)
+    value_type: Callable[[str], Any] = parse_number
+    metavar = f"{knob.low:g}..{knob.high:g}"
+    if knob.value_type is str:
+        value_type, metavar = str, "|".join(knob.choices) or ("FILE" if knob.is_image else "NAME")
+    return option(
+        f"--{name.replace('_', '-')}",
+        type=value_type,
+        metavar=metavar,
+        help=f"{knob.help} Default: {knob.default_text}.",
+        **settings,
+    )
 
 
 def output(out: str | None = None, endings: Sequence[str] = ()) -> Option:
@@ -184,13 +191,6 @@ def parse_number(text: str) -> float | str:
         except ValueError:
             pass
     return text
-
-
-def knob_metavar(knob: Knob) -> str:
-    """Return a short placeholder for the value of a knob: choices, FILE, NAME or bounds."""
-    if knob.value_type is str:
-        return "|".join(knob.choices) or ("FILE" if knob.is_image else "NAME")
-    return f"{knob.low:g}..{knob.high:g}"
 
 
 def knob_changes(args: argparse.Namespace, kind: type[Recipe]) -> dict[str, Any]:

@@ -499,7 +499,7 @@ def test_a_night_of_dreams_leaves_memory_files_and_networks_bounded(
 ) -> None:
     for name, value in nights.environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    first, *_, last = nights.make_dreams(tmp_path, 30, 10)
-    assert last.done == 30 and last.networks == 1
+    first, *_, last = nights.make_dreams(tmp_path, 18, 6)
+    assert last.done == 18 and last.networks == 1
     assert last.megabytes < 1.1 * first.megabytes
     assert sum(path.stat().st_size for path in tmp_path.rglob("*.png")) < 3 * nights.MAX_KEPT_BYTES
