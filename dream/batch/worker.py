@@ -10,14 +10,13 @@ from dataclasses import replace
 from queue import SimpleQueue
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dream.batch.destination import Destination
 from dream.batch.manifest import ManifestRow, input_file_sha256
 from dream.batch.tasks import Task, recipe_summary
 from dream.engine import Engine
-from dream.errors import DeviceError, DreamError, PictureError
+from dream.errors import DeviceError, PictureError
 from dream.files.image import load_image
 from dream.networks.device import pick_device
 from dream.recipe import DreamRecipe
@@ -83,31 +82,27 @@ class BatchWorker:
                     raise DeviceError(frame.remark)
                 objectives += [] if frame.objective is None else [frame.objective]
                 yield []
-            results = [_to_image_or_error(image) for image in torch.split(frame.tensor, 1)]
+            results = torch.split(frame.tensor, 1)
         except DeviceError as error:
-            if len(group) > 1:  # The batch is too large for the memory; single images may fit.
-                for member in group:
-                    yield from self._dream_group(recipe, [member], destination)
+            if len(group) == 1:
+                yield [replace(group[0][0], error=str(error))]
                 return
-            results = [error]
-        seconds = (time.perf_counter() - start) / len(group)
+            for member in group:  # The batch is too large for the memory; single images may fit.
+                yield from self._dream_group(recipe, [member], destination)
+            return
         values_by_step = [objective.tolist() for objective in objectives]
+        seconds = (time.perf_counter() - start) / len(group)
         for index, ((row, _), result) in enumerate(zip(group, results, strict=True)):
-            if isinstance(result, DreamError):
-                yield [replace(row, error=str(result))]
+            try:
+                pil_image = to_pil_image(result)
+            except PictureError as error:
+                yield [replace(row, error=str(error))]
                 continue
-            destination.save_image(row.output, result, frame.recipes[index])
+            destination.save_image(row.output, pil_image, frame.recipes[index])
             trace = tuple(values[index] for values in values_by_step)
             last = trace[-1] if trace else None
             row = replace(row, seconds=seconds, objective=last, trace=trace)
             yield [replace(row, remark=frame.remark)]
-
-
-def _to_image_or_error(image: Tensor) -> Image.Image | DreamError:
-    try:
-        return to_pil_image(image)
-    except PictureError as error:
-        return error
 
 
 def local_devices(side: int = 0) -> list[str]:
@@ -143,9 +138,6 @@ class LocalWorkers:
             return
         for batch in batches:
             yield from self.workers[0].run(batch, Destination(url))
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to release."""
 
 
 def _run_parallel(

@@ -120,7 +120,7 @@ def _dream_batch(args: argparse.Namespace) -> None:
             workers = LocalWorkers(user_weights, local_devices(side))
         else:
             workers = RayCluster(args.ray, user_weights)
-        stack.callback(workers.close)
+            stack.callback(workers.close)
         all_tasks = make_tasks(files, recipes, workers.device, source)
         weights_ids = _fetch_weights(workers, select_shard(all_tasks, args.shard))
         manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard)))

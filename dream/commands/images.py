@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
-from torch import Tensor
 
 from dream.batch.manifest import ManifestRow, input_file_sha256
 from dream.batch.mlflow_tracker import MlflowTracker
@@ -42,7 +41,9 @@ from dream.render.job_loop import Frame
 from dream.render.layer_response import COUNT_KNOB
 from dream.tensors import to_tensor
 
-START_PHOTO = option("--image", metavar="PHOTO", help="start from this photo instead of noise")
+START_PHOTO = option(
+    "--image", dest="photo", metavar="PHOTO", help="start from this photo instead of noise"
+)
 
 
 @command("image", "dream a photo", PHOTO, output(), MLFLOW, recipe_options(DreamRecipe))
@@ -103,7 +104,8 @@ def _draw_channel(args: argparse.Namespace) -> None:
     if args.grid is not None or args.channels is not None:
         _draw_channel_grid(args, recipe)
         return
-    photo, engine = _start_photo(args), build_engine(args, recipe.model)
+    photo = load_image(args.photo) if args.photo else None
+    engine = build_engine(args, recipe.model)
     ((final, image, frame),) = _finished_images(render_with_progress(engine, [recipe], photo))
     label = f"channel {recipe.channel} of {recipe.layer}, seed {recipe.seed}"
     _save_and_report(args, image, label, final)
@@ -111,7 +113,7 @@ def _draw_channel(args: argparse.Namespace) -> None:
 
 
 def _draw_channel_grid(args: argparse.Namespace, recipe: ChannelRecipe) -> None:
-    if args.image or (args.grid is not None and args.channels is not None):
+    if args.photo or (args.grid is not None and args.channels is not None):
         raise RecipeError("give only one of --grid, --channels and --image")
     if args.channels is not None:
         channels = parse_channels(args.channels, recipe.model, recipe.layer)
@@ -172,7 +174,8 @@ def _draw_class(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, ClassRecipe)
     if args.target is None and not args.recipe:
         raise RecipeError("give a class, as goldfish; python -m dream classes lists them")
-    photo, engine = _start_photo(args), build_engine(args, recipe.model)
+    photo = load_image(args.photo) if args.photo else None
+    engine = build_engine(args, recipe.model)
     frames = render_with_progress(engine, [recipe], photo)
     first = next(frames)
     before = engine.verdict(first.tensor, recipe)
@@ -193,10 +196,6 @@ def _finished_images(frames: Iterator[Frame]) -> Iterator[tuple[Recipe, Image.Im
                 yield recipe, image, frame
 
 
-def _start_photo(args: argparse.Namespace) -> Tensor | None:
-    return load_image(args.image) if args.image else None
-
-
 def _format_verdict(verdict: Verdict) -> str:
     rank = f"rank {verdict.rank}"
     return f"logit {verdict.logit:.1f}, probability {verdict.probability:.1%}, {rank}"
@@ -206,8 +205,7 @@ def _save_and_report(
     args: argparse.Namespace, image: Image.Image, label: str, recipe: Recipe | None = None
 ) -> None:
     """Write an image, from a photo or not, and print its size and the seconds that it took."""
-    photo = bool(getattr(args, "photo", None) or getattr(args, "image", None))
-    save_image(image, args.out, recipe, photo=photo)
+    save_image(image, args.out, recipe, photo=bool(args.photo))
     print_report(args, f"{image.width} x {image.height}, {label}")
 
 

@@ -44,7 +44,7 @@ def command(
 
 
 # Options that name an input file.
-INPUT_OPTIONS = ("photo", "image", "video", "guide", "mask", "recipe", "weights")
+INPUT_OPTIONS = ("photo", "video", "guide", "mask", "recipe", "weights")
 # Options with an optional address, and addresses without a colon.
 ADDRESS_OPTIONS = ("--mlflow", "--ray")
 NAMED_ADDRESSES = ("auto", "local", "databricks")
