@@ -198,7 +198,7 @@ CHANNELS: dict[str, Any] = {"size": 48, "steps": 50}
 def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     engine: Engine, slow_steps: Any
 ) -> None:
-    work = limited(engine, 0.5)
+    work = limited(engine, 0.8)
     *_, (path, recipe) = api.deep_dream(work, CAT, SMALL)
     assert path and path.endswith(".png") and load_image(path).shape[3] == 64
     assert recipe and recipe["ended"].startswith("time was up after ")
@@ -212,8 +212,8 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     assert len(items) == 2 and where and answers
     assert [set(each) for each in answers] == [{"channel", "strength"}] * 2 + [{"ended"}]
     # Of several dreams the finished ones and the current one are kept.
-    several = SMALL | {"iterations": 5}
-    *_, (path, recipes) = api.compare(work, CAT, "conv2", "1,2,3,4,5,6,7,8", several)
+    work.time_limit = 2.0
+    *_, (path, recipes) = api.compare(work, CAT, "conv2", "1,2,3,4,5,6,7,8", SMALL)
     assert path and recipes and 2 <= len(recipes) <= 8 and set(recipes[-1]) == {"ended"}
     assert [each["intensity"] for each in recipes[:-1]] == [*range(1, len(recipes))]
     assert load_image(path).shape[3] == len(recipes) * (64 + 6) + 6
@@ -221,7 +221,7 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
 
 @pytest.mark.filterwarnings("ignore:Time was up")
 def test_the_page_says_why_a_dream_ended_and_offers_it(engine: Engine, slow_steps: Any) -> None:
-    work, knobs = limited(engine, 0.5), asdict(DreamRecipe(**SMALL)) | {"mask": None}
+    work, knobs = limited(engine, 0.8), asdict(DreamRecipe(**SMALL)) | {"mask": None}
     names = ("status", "view", "download")
     stream = deep_dream.stream_dream(work, CAT, (), random_seed=False, **knobs)
     *_, (words, view, before), (*_, downloaded), (said, *_) = stream_outputs(
@@ -242,7 +242,7 @@ FILM: dict[str, Any] = {"max_side": 48, "octaves": 1, "iterations": 1}
 def test_a_film_that_takes_too_long_says_what_it_is_made_of(
     engine: Engine, slow_steps: Any, tmp_path: Path
 ) -> None:
-    work = limited(engine, 0.8)
+    work = limited(engine, 1.0)
     *_, (path, recipe, _) = api.zoom(work, CAT, "webm", FILM | {"seconds": 20, "fps": 10})
     assert path and recipe and set(recipe) == {"ended"}
     count = read_video_info(path).frame_count
@@ -266,7 +266,7 @@ def test_a_film_that_takes_too_long_says_what_it_is_made_of(
 def test_a_making_of_that_takes_too_long_shows_the_steps_so_far(
     engine: Engine, slow_steps: Any
 ) -> None:
-    work, knobs = limited(engine, 0.5), FILM | {"iterations": 50}
+    work, knobs = limited(engine, 0.8), FILM | {"iterations": 50}
     *_, (path, recipe, _) = api.making_of(work, CAT, 3, 10, False, "gif", knobs)
     assert path and recipe and recipe["ended"].startswith("time was up after ")
     assert 10 < read_video_info(path).frame_count < 30
