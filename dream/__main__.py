@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 
 import torch
 
 from dream.commands import batch, images, networks, pipe, videos
-from dream.commands.options import Parser, check_output_option
+from dream.commands.options import Command, Parser, check_output_option
 from dream.commands.progress import CommandInterruptedError, discard_stdout
 from dream.engine import OUT_OF_MEMORY_MESSAGE
 from dream.errors import DreamError
 from dream.networks.device import use_deterministic_cudnn
 
-COMMAND_MODULES = (images, videos, pipe, batch, networks)
-COMMANDS = [command for module in COMMAND_MODULES for command in module.COMMANDS]
+MODULES = (images, videos, pipe, batch, networks)
+COMMANDS = [
+    each for module in MODULES for each in vars(module).values() if isinstance(each, Command)
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, 2 for bad input, 130 if interrupted, or 141 if stdout was closed."""
     args = _build_parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], None] = args.command
+    args.start = time.perf_counter()
     use_deterministic_cudnn()
     try:
         if hasattr(args, "out"):
             check_output_option(args)
-        command(args)
+        args.run(args)
         if sys.stdout:  # None if it is closed.
             sys.stdout.flush()
     except BrokenPipeError:
@@ -50,10 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _build_parser() -> Parser:
     parser = Parser(prog="python -m dream", description="Deep dreams of your photos.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, help_text, add_options, command in COMMANDS:
-        command_parser = commands.add_parser(name, help=help_text)
-        add_options(command_parser)
-        command_parser.set_defaults(command=command)
+    for command in COMMANDS:
+        command_parser = commands.add_parser(command.name, help=command.help)
+        for add_option in command.options:
+            add_option(command_parser)
+        command_parser.set_defaults(run=command.run)
     return parser
 
 

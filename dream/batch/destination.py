@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,61 +29,46 @@ class Destination:
     def __init__(self, url: str) -> None:
         self.url = url
         self.folder = None if "://" in url else Path(url)
-        try:
+        self._filesystem: Any = None
+        with self._rename_errors("written"):
             if self.folder:
                 self.folder.mkdir(parents=True, exist_ok=True)
             else:
+                import fsspec
+
+                self._filesystem, root = fsspec.url_to_fs(url)
+                self._root = root.rstrip("/")
                 self._filesystem.makedirs(self._root, exist_ok=True)
+
+    @contextmanager
+    def _rename_errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:  # Each store raises its own types.
-            raise self._to_error("written", error) from error
-
-    def _to_error(self, action: str, error: Exception) -> PictureError:
-        return PictureError(f"{self.url} cannot be {action}: {first_line(error)}")
-
-    @cached_property
-    def _filesystem_and_root(self) -> tuple[Any, str]:
-        import fsspec
-
-        filesystem, root = fsspec.url_to_fs(self.url)
-        return filesystem, root.rstrip("/")
-
-    @property
-    def _filesystem(self) -> Any:
-        return self._filesystem_and_root[0]
-
-    @property
-    def _root(self) -> str:
-        return self._filesystem_and_root[1]
+            raise PictureError(f"{self.url} cannot be {action}: {first_line(error)}") from error
 
     def list_files(self) -> set[str]:
         """Return the names of the existing files."""
-        try:
+        with self._rename_errors("read"):
             if self.folder:
                 return set(os.listdir(self.folder))
             self._filesystem.invalidate_cache()
-            return {
-                each.rsplit("/", 1)[-1] for each in self._filesystem.ls(self._root, detail=False)
-            }
-        except Exception as error:
-            raise self._to_error("read", error) from error
+            paths = self._filesystem.ls(self._root, detail=False)
+            return {path.rsplit("/", 1)[-1] for path in paths}
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        try:
+        with self._rename_errors("read"):
             if self.folder:
                 with open_regular_file(self.folder / name, name) as file:
                     return file.read()
             content: bytes = self._filesystem.cat_file(f"{self._root}/{name}")
             return content
-        except Exception as error:
-            raise self._to_error("read", error) from error
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file; only for URLs."""
-        try:
+        with self._rename_errors("written"):
             self._filesystem.pipe_file(f"{self._root}/{name}", content)
-        except Exception as error:
-            raise self._to_error("written", error) from error
 
     def save_image(self, name: str, pil_image: Image.Image, recipe: Recipe | None = None) -> None:
         """Write an image with its recipe inside, as `dream.save_image` does."""

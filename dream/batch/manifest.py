@@ -7,19 +7,55 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
+from functools import cache
 from typing import Any
 
 from dream.batch.destination import Destination
-from dream.batch.manifest_row import ManifestRow, input_file_sha256
 from dream.batch.tasks import Task, recipe_summary
 from dream.errors import PictureError
+from dream.files.video_writer import file_sha256
 
 # Files behind a URL cannot be appended to, so rows go into a new file at this interval.
 FLUSH_SECONDS = 30.0
 # The start of every row, which tells an incomplete row from foreign text.
 ROW_PREFIX = b'{"input": '
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """The result of one task: duration in seconds and final objective, or the error.
+
+    `sha256` is that of the photo file, `recipe` is `tasks.recipe_summary`, `weights` identify the
+    weights file, and `remark` says how the image differs from the request. `trace`, the objective
+    before each step, is not written to the manifest.
+    """
+
+    input: str
+    sha256: str
+    output: str
+    recipe: dict[str, Any]
+    weights: str = ""
+    seconds: float = 0.0
+    objective: float | None = None
+    error: str = ""
+    remark: str = ""
+    trace: tuple[float, ...] = ()
+
+    def to_json_line(self) -> bytes:
+        """Return the row as a line of JSON."""
+        fields = asdict(replace(self, seconds=round(self.seconds, 3)))
+        del fields["trace"]
+        return json.dumps(fields).encode() + b"\n"
+
+
+def input_file_sha256(file: str) -> str:
+    """Return the SHA-256 of a file, or "" if it cannot be read or is a pipe or device."""
+    try:
+        return file_sha256(file)
+    except (OSError, PictureError):
+        return ""
 
 
 class Manifest:
@@ -34,7 +70,7 @@ class Manifest:
         self.name = f"manifest{f'-{shard}' if shard else ''}".replace("/", "of")
         self.existing_files = destination.list_files()
         self.rows: dict[str, dict[str, Any]] = {}
-        self._sha256_by_file: dict[str, str] = {}
+        self._input_sha256 = cache(input_file_sha256)
         for name in sorted(
             name for name in self.existing_files if fnmatch(name, "manifest*.jsonl")
         ):
@@ -95,13 +131,8 @@ class Manifest:
             not row.get("error", True)
             and task.output in self.existing_files
             and (row.get("recipe"), row.get("weights")) == (recipe_summary(task.recipe), weights_id)
-            and row.get("sha256") == self._file_sha256(task.input)
+            and row.get("sha256") == self._input_sha256(task.input)
         )
-
-    def _file_sha256(self, file: str) -> str:
-        if file not in self._sha256_by_file:
-            self._sha256_by_file[file] = input_file_sha256(file)
-        return self._sha256_by_file[file]
 
     def add(self, row: ManifestRow) -> None:
         """Write a row, unless it repeats the error of an earlier run."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dream.batch.manifest_row import ManifestRow
+from dream.batch.manifest import ManifestRow
 from dream.errors import DreamError, first_line
 
 # The limit of MLflow servers.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dream.batch.destination import Destination
-from dream.batch.manifest_row import ManifestRow
+from dream.batch.manifest import ManifestRow
 from dream.batch.tasks import Task
 from dream.batch.worker import BatchWorker, RowBatches
 from dream.engine import Engine

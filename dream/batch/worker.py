@@ -1,23 +1,30 @@
-"""The worker of a batch run: an engine on one device that renders tasks to files."""
+"""The workers of a batch run, which render tasks to files on the devices of this machine."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from queue import SimpleQueue
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dream.batch.destination import Destination
-from dream.batch.manifest_row import ManifestRow, input_file_sha256
+from dream.batch.manifest import ManifestRow, input_file_sha256
 from dream.batch.tasks import Task, recipe_summary
 from dream.engine import Engine
-from dream.errors import DeviceError, DreamError, PictureError
+from dream.errors import DeviceError, PictureError
 from dream.files.image import load_image
+from dream.networks.device import pick_device
 from dream.recipe import DreamRecipe
 from dream.tensors import Size, size_of, to_pil_image
+
+MAX_CPU_WORKERS = 8
+# Longest side, in pixels, of images that several CPU workers render at the same time.
+MAX_PARALLEL_SIDE = 1024
 
 # Rows of finished tasks; an empty list after each step.
 RowBatches = Generator[list[ManifestRow], None, None]
@@ -75,28 +82,89 @@ class BatchWorker:
                     raise DeviceError(frame.remark)
                 objectives += [] if frame.objective is None else [frame.objective]
                 yield []
-            results = [_to_image_or_error(image) for image in torch.split(frame.tensor, 1)]
+            results = torch.split(frame.tensor, 1)
         except DeviceError as error:
-            if len(group) > 1:  # The batch is too large for the memory; single images may fit.
-                for member in group:
-                    yield from self._dream_group(recipe, [member], destination)
+            if len(group) == 1:
+                yield [replace(group[0][0], error=str(error))]
                 return
-            results = [error]
-        seconds = (time.perf_counter() - start) / len(group)
+            for member in group:  # The batch is too large for the memory; single images may fit.
+                yield from self._dream_group(recipe, [member], destination)
+            return
         values_by_step = [objective.tolist() for objective in objectives]
+        seconds = (time.perf_counter() - start) / len(group)
         for index, ((row, _), result) in enumerate(zip(group, results, strict=True)):
-            if isinstance(result, DreamError):
-                yield [replace(row, error=str(result))]
+            try:
+                pil_image = to_pil_image(result)
+            except PictureError as error:
+                yield [replace(row, error=str(error))]
                 continue
-            destination.save_image(row.output, result, frame.recipes[index])
+            destination.save_image(row.output, pil_image, frame.recipes[index])
             trace = tuple(values[index] for values in values_by_step)
             last = trace[-1] if trace else None
             row = replace(row, seconds=seconds, objective=last, trace=trace)
             yield [replace(row, remark=frame.remark)]
 
 
-def _to_image_or_error(image: Tensor) -> Image.Image | DreamError:
+def local_devices(side: int = 0) -> list[str]:
+    """Return one device name per worker for images of this longest side.
+
+    Each GPU is a worker. On a CPU each core is one, because threads that share an image wait for
+    each other; large images get a single worker, because several would need too much memory.
+    """
+    best = pick_device()
+    if best.type == "cuda" and best.index is None:
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    cores = (
+        min(torch.get_num_threads(), MAX_CPU_WORKERS)
+        if best.type == "cpu" and side <= MAX_PARALLEL_SIDE
+        else 1
+    )
+    return [str(best)] * cores
+
+
+class LocalWorkers:
+    """Workers on this machine, one per device; `weights_files` are the user's weights by model."""
+
+    def __init__(self, weights_files: Mapping[str, str], devices: Sequence[str]) -> None:
+        threads = 1 if len(devices) > 1 else None
+        self.workers = [BatchWorker(name, weights_files, threads) for name in devices]
+        self.engine = self.workers[0].engine
+        self.device, self.worker_count = self.engine.device.type, len(self.workers)
+
+    def run_batches(self, batches: Iterable[Sequence[Task]], url: str) -> RowBatches:
+        """Run batches in parallel as `BatchWorker.run`; close the iterator to stop."""
+        if self.worker_count > 1:
+            yield from _run_parallel(batches, self.workers, url)
+            return
+        for batch in batches:
+            yield from self.workers[0].run(batch, Destination(url))
+
+
+def _run_parallel(
+    batches: Iterable[Sequence[Task]], workers: Sequence[BatchWorker], url: str
+) -> RowBatches:
+    pending, stopped = iter([*batches]), threading.Event()  # Threads may share a list's iterator.
+    # Rows, or a worker's future once it has no more of them.
+    results: SimpleQueue[list[ManifestRow] | Future[None]] = SimpleQueue()
+
+    def work(worker: BatchWorker) -> None:
+        for batch in pending:
+            for rows in worker.run(batch, Destination(url)):
+                if stopped.is_set():
+                    return
+                results.put(rows)
+
+    previous_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # Applies to new threads: each worker has one core.
+    pool = ThreadPoolExecutor(len(workers))
     try:
-        return to_pil_image(image)
-    except PictureError as error:
-        return error
+        for worker in workers:
+            pool.submit(work, worker).add_done_callback(results.put)
+        for _ in workers:
+            while not isinstance(result := results.get(), Future):
+                yield result
+            result.result()  # Raises the worker's error.
+    finally:
+        stopped.set()
+        pool.shutdown()
+        torch.set_num_threads(previous_threads)

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import math
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from dream.batch.destination import Destination
-from dream.batch.estimate import CostEstimate, estimate_costs, group_batches
-from dream.batch.local_workers import LocalWorkers, local_devices
+from dream.batch.inputs import extract_frames, is_video_file, list_images
 from dream.batch.manifest import Manifest
 from dream.batch.mlflow_tracker import MlflowTracker
 from dream.batch.ray_cluster import RayCluster
-from dream.batch.sweep_sheets import write_sheets
-from dream.batch.tasks import Task, list_images, make_tasks, select_shard
-from dream.batch.video_frames import extract_frames, is_video_file
+from dream.batch.tasks import (
+    CostEstimate,
+    Task,
+    estimate_costs,
+    group_batches,
+    make_tasks,
+    select_shard,
+    unique_names,
+)
+from dream.batch.worker import LocalWorkers, local_devices
 from dream.commands.options import (
-    Command,
-    add_mlflow_option,
-    add_recipe_options,
+    MLFLOW,
     build_recipe,
+    command,
     is_same_file,
     knob_changes,
+    option,
     parse_number,
+    recipe_options,
 )
 from dream.commands.progress import (
     CommandInterruptedError,
@@ -44,6 +54,7 @@ from dream.errors import (
     suggest_names,
     to_printable_line,
 )
+from dream.files.contact_sheet import draw_contact_sheet
 from dream.files.embedded_images import embed_files
 from dream.recipe import DreamRecipe
 from dream.recipe.knob import knobs
@@ -54,45 +65,47 @@ from dream.tensors import Size
 # Larger runs need --yes.
 MAX_UNCONFIRMED = 10_000
 MAX_FRAME_SIDE = 8192
+# Longest side, in pixels, of an image on a contact sheet.
+THUMBNAIL_SIDE = 320
 BOOLEANS = {"true": True, "false": False}
 
 # Tasks with the (height, width) of the photo and the cost.
 TaskEstimates = list[tuple[Task, Size | None, CostEstimate]]
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+@command(
+    "batch",
+    "dream many images with one or several recipes",
+    option(
         "source", metavar="IN", help="folder of images, video, or - for a list of files on stdin"
-    )
-    parser.add_argument("dest", metavar="OUT", help="folder, or URL such as s3://bucket/dreams")
-    parser.add_argument("--recursive", action="store_true", help="include images in subfolders")
-    parser.add_argument(
+    ),
+    option("dest", metavar="OUT", help="folder, or URL such as s3://bucket/dreams"),
+    option("--recursive", action="store_true", help="include images in subfolders"),
+    option(
         "--sweep",
         metavar="KNOB=A,B",
         action="append",
         default=[],
         help="values to try for a knob, separated by commas or semicolons; may be repeated",
-    )
-    parser.add_argument(
+    ),
+    option(
         "--sheet", action="store_true", help="write a contact sheet of the sweep for each photo"
-    )
-    parser.add_argument("--shard", metavar="I/N", help="render only the I-th of N shards")
-    parser.add_argument(
+    ),
+    option("--shard", metavar="I/N", default="", help="render only the I-th of N shards"),
+    option(
         "--ray", metavar="ADDRESS", nargs="?", const="", help="run on a Ray cluster, or start one"
-    )
-    parser.add_argument(
-        "--yes", action="store_true", help=f"allow more than {MAX_UNCONFIRMED} images"
-    )
-    add_mlflow_option(parser)
-    add_recipe_options(parser, DreamRecipe)
-
-
-def _run_command(args: argparse.Namespace) -> None:
+    ),
+    option("--yes", action="store_true", help=f"allow more than {MAX_UNCONFIRMED} images"),
+    MLFLOW,
+    recipe_options(DreamRecipe),
+)
+def _dream_batch(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, DreamRecipe)
     swept_values = dict(_parse_sweep(each) for each in args.sweep)
     combinations = math.prod(map(len, swept_values.values()))
     _check_count(args, combinations)
     recipes = sweep(recipe, swept_values, **knob_changes(args, DreamRecipe))
+    side = max(each.max_side or 0 for each in recipes)
     files, source, skipped = _input_files(
         args, max(each.max_side or MAX_FRAME_SIDE for each in recipes)
     )
@@ -102,22 +115,18 @@ def _run_command(args: argparse.Namespace) -> None:
         if args.mlflow is not None:
             tracker = MlflowTracker(args.mlflow, Path(args.dest.rstrip("/")).name or "dreams")
         user_weights = {recipe.model: args.weights} if args.weights else {}
-        workers = _make_workers(args, user_weights, max(each.max_side or 0 for each in recipes))
-        stack.callback(workers.close)
+        workers: LocalWorkers | RayCluster
+        if args.ray is None:
+            workers = LocalWorkers(user_weights, local_devices(side))
+        else:
+            workers = RayCluster(args.ray, user_weights)
+            stack.callback(workers.close)
         all_tasks = make_tasks(files, recipes, workers.device, source)
-        tasks = select_shard(all_tasks, args.shard) if args.shard else all_tasks
-        weights_ids = {}
-        for model in {task.recipe.model for task in tasks}:
-            download_with_progress(workers.engine.fetch(model))
-            weights_ids[model] = workers.engine.networks.weights_id(model)
-        manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard or "")))
+        weights_ids = _fetch_weights(workers, select_shard(all_tasks, args.shard))
+        manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard)))
         all_tasks = manifest.with_old_names(all_tasks)  # A shard stays the same under other names.
-        tasks = select_shard(all_tasks, args.shard) if args.shard else all_tasks
-        missing = []
-        for number, task in enumerate(tasks, start=1):
-            missing += [] if manifest.is_done(task, weights_ids[task.recipe.model]) else [task]
-            if manifest.rows:
-                show_progress_bar(number / len(tasks), "checking existing images")
+        tasks = select_shard(all_tasks, args.shard)
+        missing = _missing_tasks(manifest, tasks, weights_ids)
         estimates = list(estimate_costs(workers.engine, workers.device, missing))
         _print_estimate(estimates, len(tasks) - len(missing), workers.worker_count, args.dest)
         if skipped:
@@ -126,17 +135,7 @@ def _run_command(args: argparse.Namespace) -> None:
         if estimates and not rendered and len(estimates) == len(tasks):
             raise PictureError("no image could be dreamed; the manifest has the errors")
         if args.sheet:
-            for name in write_sheets(manifest.destination, all_tasks, list(swept_values)):
-                print(to_printable_line(f"{name}: contact sheet of the sweep"))
-
-
-def _make_workers(
-    args: argparse.Namespace, weights_files: dict[str, str], side: int
-) -> LocalWorkers | RayCluster:
-    """Return workers for images of this longest side; `files` are the user's weights."""
-    if args.ray is None:
-        return LocalWorkers(weights_files, local_devices(side))
-    return RayCluster(args.ray, weights_files)
+            _write_sheets(manifest.destination, all_tasks, list(swept_values))
 
 
 def _parse_sweep(text: str) -> tuple[str, list[Any]]:
@@ -189,6 +188,27 @@ def _input_files(args: argparse.Namespace, side: int) -> tuple[list[str], str, s
     ):
         raise PictureError(f"{args.dest} has the input images; give another folder for OUT")
     return files, source if os.path.isdir(source) else "", skipped
+
+
+def _fetch_weights(workers: LocalWorkers | RayCluster, tasks: Sequence[Task]) -> dict[str, str]:
+    """Download the weights that tasks need, and return their identifiers by model."""
+    weights_ids = {}
+    for model in {task.recipe.model for task in tasks}:
+        download_with_progress(workers.engine.fetch(model))
+        weights_ids[model] = workers.engine.networks.weights_id(model)
+    return weights_ids
+
+
+def _missing_tasks(
+    manifest: Manifest, tasks: Sequence[Task], weights_ids: dict[str, str]
+) -> list[Task]:
+    """Return the tasks whose images do not exist."""
+    missing = []
+    for number, task in enumerate(tasks, start=1):
+        missing += [] if manifest.is_done(task, weights_ids[task.recipe.model]) else [task]
+        if manifest.rows:
+            show_progress_bar(number / len(tasks), "checking existing images")
+    return missing
 
 
 def _print_estimate(
@@ -245,6 +265,25 @@ def _run_batch(
     return done - failed
 
 
-COMMANDS: tuple[Command, ...] = (
-    ("batch", "dream many images with one or several recipes", _add_options, _run_command),
-)
+def _write_sheets(
+    destination: Destination, tasks: Sequence[Task], swept_knobs: Sequence[str]
+) -> None:
+    """Write a labelled contact sheet for each photo with two or more images; print its name."""
+    existing = destination.list_files()
+    tasks_by_photo: dict[str, list[Task]] = {}
+    for task in tasks:
+        tasks_by_photo.setdefault(task.input, []).extend([task] if task.output in existing else [])
+    for photo, stem in unique_names(tasks_by_photo).items():
+        labelled = []
+        for task in tasks_by_photo[photo]:
+            label = ", ".join(f"{name} {getattr(task.recipe, name)}"[:40] for name in swept_knobs)
+            labelled.append((label, _load_thumbnail(destination, task.output)))
+        if len(labelled) > 1:
+            destination.save_image(f"sheet-{stem}.png", draw_contact_sheet(labelled))
+            print(to_printable_line(f"sheet-{stem}.png: contact sheet of the sweep"))
+
+
+def _load_thumbnail(destination: Destination, name: str) -> Image.Image:
+    with Image.open(io.BytesIO(destination.read(name)), formats=["PNG"]) as image:
+        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        return image.convert("RGB")

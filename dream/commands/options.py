@@ -9,7 +9,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Any, NoReturn
+from functools import partial
+from operator import methodcaller
+from typing import Any, NamedTuple, NoReturn
 
 from dream.engine import Engine
 from dream.errors import PictureError, RecipeError, to_printable_line
@@ -20,13 +22,28 @@ from dream.recipe.base import AnyRecipe
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import preset, preset_names
 
-# Name, help text, function that adds the options, function that runs the command.
-Command = tuple[
-    str, str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]
-]
+# Adds an option, or several, to the parser of a command.
+Option = Callable[[argparse.ArgumentParser], Any]
+
+
+class Command(NamedTuple):
+    """A command of the command line; `run` is called with its parsed options."""
+
+    name: str
+    help: str
+    options: Sequence[Option]
+    run: Callable[[argparse.Namespace], None]
+
+
+def command(
+    name: str, help: str, *options: Option
+) -> Callable[[Callable[[argparse.Namespace], None]], Command]:
+    """Return a decorator that makes a command of a function."""
+    return partial(Command, name, help, options)
+
 
 # Options that name an input file.
-INPUT_OPTIONS = ("photo", "image", "video", "guide", "mask", "recipe", "weights")
+INPUT_OPTIONS = ("photo", "video", "guide", "mask", "recipe", "weights")
 # Options with an optional address, and addresses without a colon.
 ADDRESS_OPTIONS = ("--mlflow", "--ray")
 NAMED_ADDRESSES = ("auto", "local", "databricks")
@@ -72,21 +89,49 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {to_printable_line(message)}\n")
 
 
-def add_photo_option(parser: argparse.ArgumentParser) -> None:
-    """Add the positional argument PHOTO."""
-    parser.add_argument("photo", metavar="PHOTO", help="image file")
+def option(*names: str, **settings: Any) -> Option:
+    """Return an option as `ArgumentParser.add_argument` describes it."""
+    return methodcaller("add_argument", *names, **settings)
 
 
-def add_output_option(
-    parser: argparse.ArgumentParser, out: str | None = None, endings: Sequence[str] = ()
-) -> None:
-    """Add the option -o for the output file, with the default `out` and these endings or .png."""
-    text = "output file" + (f"; {out} by default" if out else "")
-    name = "OUT" + "|".join(endings or (".png",))
-    parser.add_argument(
-        "-o", dest="out", metavar=name, default=out, required=out is None, help=text
+def knob_option(name: str, knob: Knob, **settings: Any) -> Option:
+    """Return an option for a knob, whose value the recipe checks."""
+    value_type: Callable[[str], Any] = parse_number
+    metavar = f"{knob.low:g}..{knob.high:g}"
+    if knob.value_type is str:
+        value_type, metavar = str, "|".join(knob.choices) or ("FILE" if knob.is_image else "NAME")
+    return option(
+        f"--{name.replace('_', '-')}",
+        type=value_type,
+        metavar=metavar,
+        help=f"{knob.help} Default: {knob.default_text}.",
+        **settings,
     )
-    parser.set_defaults(endings=endings)
+
+
+def output(out: str | None = None, endings: Sequence[str] = ()) -> Option:
+    """Return the option -o for the output file: `out` by default, with these endings or .png."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        text = "output file" + (f"; {out} by default" if out else "")
+        name = "OUT" + "|".join(endings or (".png",))
+        parser.add_argument(
+            "-o", dest="out", metavar=name, default=out, required=not out, help=text
+        )
+        parser.set_defaults(endings=endings)
+
+    return add
+
+
+PHOTO = option("photo", metavar="PHOTO", help="image file")
+WEIGHTS = option("--weights", metavar="FILE.safetensors", help="your own weights for the network")
+MLFLOW = option(
+    "--mlflow",
+    metavar="URI",
+    nargs="?",
+    const="",
+    help="log to MLflow at this URI, or at MLFLOW_TRACKING_URI without one",
+)
 
 
 def check_output_option(args: argparse.Namespace) -> None:
@@ -114,51 +159,27 @@ def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> 
         return False
 
 
-def add_recipe_options(
-    parser: argparse.ArgumentParser, kind: type[Recipe], skip: Sequence[str] = ()
-) -> None:
-    """Add the knobs of a kind of recipe, --preset, --recipe and --weights."""
-    if kind is DreamRecipe:
-        names = ", ".join(preset_names())
-        parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
-    parser.add_argument(
-        "--recipe", metavar="FILE", help="start from the recipe in an image, video or JSON file"
-    )
-    add_weights_option(parser)
-    for name, knob in knobs(kind).items():
-        if name in skip:
-            continue
-        option = f"--{name.replace('_', '-')}"
-        if knob.value_type is bool:
-            parser.add_argument(
-                option, default=None, action=argparse.BooleanOptionalAction, help=knob.help
-            )
-            continue
+def recipe_options(kind: type[Recipe], skip: Sequence[str] = ()) -> Option:
+    """Return the knobs of a kind of recipe, --preset, --recipe and --weights."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        if kind is DreamRecipe:
+            names = ", ".join(preset_names())
+            parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
         parser.add_argument(
-            option,
-            default=argparse.SUPPRESS,
-            type=str if knob.value_type is str else parse_number,
-            metavar=knob_metavar(knob),
-            help=f"{knob.help} Default: {knob.default_text}.",
+            "--recipe", metavar="FILE", help="start from the recipe in an image, video or JSON file"
         )
+        WEIGHTS(parser)
+        for name, knob in knobs(kind).items():
+            if name in skip:
+                continue
+            if knob.value_type is bool:
+                action, flag = argparse.BooleanOptionalAction, f"--{name.replace('_', '-')}"
+                parser.add_argument(flag, default=None, action=action, help=knob.help)
+            else:
+                knob_option(name, knob, default=argparse.SUPPRESS)(parser)
 
-
-def add_weights_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option --weights for the user's weights."""
-    parser.add_argument(
-        "--weights", metavar="FILE.safetensors", help="your own weights for the network"
-    )
-
-
-def add_mlflow_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option --mlflow."""
-    parser.add_argument(
-        "--mlflow",
-        metavar="URI",
-        nargs="?",
-        const="",
-        help="log to MLflow at this URI, or at MLFLOW_TRACKING_URI without one",
-    )
+    return add
 
 
 def parse_number(text: str) -> float | str:
@@ -169,13 +190,6 @@ def parse_number(text: str) -> float | str:
         except ValueError:
             pass
     return text
-
-
-def knob_metavar(knob: Knob) -> str:
-    """Return a short placeholder for the value of a knob: choices, FILE, NAME or bounds."""
-    if knob.value_type is str:
-        return "|".join(knob.choices) or ("FILE" if knob.is_image else "NAME")
-    return f"{knob.low:g}..{knob.high:g}"
 
 
 def knob_changes(args: argparse.Namespace, kind: type[Recipe]) -> dict[str, Any]:

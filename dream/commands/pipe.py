@@ -5,13 +5,20 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections import deque
 from collections.abc import Iterator
-from threading import Condition, Thread
+from contextlib import suppress
+from queue import Empty, Queue
+from threading import Thread
 
 from PIL import Image
 
-from dream.commands.options import Command, add_recipe_options, build_engine, build_recipe
+from dream.commands.options import (
+    build_engine,
+    build_recipe,
+    command,
+    option,
+    recipe_options,
+)
 from dream.commands.progress import CommandInterruptedError, discard_stdout, download_with_progress
 from dream.errors import PictureError, describe_value
 from dream.recipe import LiveRecipe
@@ -32,17 +39,16 @@ FILE_SIGNATURES = {
 }
 
 
-def _add_pipe_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--size", required=True, metavar="WIDTHxHEIGHT", help="size of the frames, as 320x240"
-    )
-    parser.add_argument(
+@command(
+    "pipe",
+    "dream raw frames of a camera, from stdin to stdout",
+    option("--size", required=True, metavar="WIDTHxHEIGHT", help="size of the frames, as 320x240"),
+    option(
         "--latest", action="store_true", help="drop frames that arrive while another is dreamed"
-    )
-    add_recipe_options(parser, LiveRecipe, skip=["max_side"])
-
-
-def _run_pipe(args: argparse.Namespace) -> None:
+    ),
+    recipe_options(LiveRecipe, skip=["max_side"]),
+)
+def _dream_pipe(args: argparse.Namespace) -> None:
     """Dream frames (rgb24) from stdin to stdout until stdin ends."""
     size = _parse_size(args.size)
     recipe = build_recipe(args, LiveRecipe).with_max_side(max(size))
@@ -118,36 +124,20 @@ def _read_stdin(byte_count: int) -> bytes:
 
 def _drop_stale_frames(frames: Iterator[Image.Image]) -> Iterator[Image.Image]:
     """Yield the newest frame each time, without those that arrived in the meantime."""
-    newest: deque[Image.Image] = deque(maxlen=1)
-    end: list[PictureError | None] = []  # The error or None, once `frames` has ended.
-    changed = Condition()
+    latest: Queue[Image.Image | PictureError | None] = Queue(1)
 
     def read() -> None:
-        error = None
         try:
             for frame in frames:
-                with changed:
-                    newest.append(frame)
-                    changed.notify()
-        except PictureError as read_error:
-            error = read_error
-        with changed:
-            end.append(error)
-            changed.notify()
+                with suppress(Empty):
+                    latest.get_nowait()  # A newer frame is here.
+                latest.put(frame)
+            latest.put(None)
+        except PictureError as error:
+            latest.put(error)
 
     Thread(target=read, daemon=True).start()
-    while True:
-        with changed:
-            changed.wait_for(lambda: newest or end)
-            frame = newest.pop() if newest else None
-        if frame:
-            yield frame
-        elif error := end[0]:
-            raise error
-        else:
-            return
-
-
-COMMANDS: tuple[Command, ...] = (
-    ("pipe", "dream raw frames of a camera, from stdin to stdout", _add_pipe_options, _run_pipe),
-)
+    while isinstance(item := latest.get(), Image.Image):
+        yield item
+    if item:
+        raise item

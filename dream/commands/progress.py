@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
 from dream.engine import Engine
+from dream.errors import to_printable_line
 from dream.networks.weights import DownloadProgress
 from dream.recipe import Recipe
 from dream.render.job_loop import Frame
@@ -55,3 +58,9 @@ def show_progress_bar(done: float, label: str) -> None:
     if sys.stderr and sys.stderr.isatty():
         bar = ("#" * round(done * BAR_WIDTH)).ljust(BAR_WIDTH, "-")
         print(f"\r[{bar}] {label} ", end="\n" if done == 1 else "", file=sys.stderr, flush=True)
+
+
+def print_report(args: argparse.Namespace, text: str) -> None:
+    """Print the output file, what it holds, and the seconds since the command started."""
+    seconds = time.perf_counter() - args.start
+    print(to_printable_line(f"{args.out}: {text}, {seconds:.1f} s"))

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 from dream.commands.options import (
-    Command,
-    add_output_option,
-    add_photo_option,
-    add_recipe_options,
+    PHOTO,
     build_engine,
     build_recipe,
-    knob_metavar,
-    parse_number,
+    command,
+    knob_option,
+    option,
+    output,
+    recipe_options,
 )
 from dream.commands.progress import (
     CommandInterruptedError,
     download_with_progress,
+    print_report,
     render_with_progress,
     show_progress_bar,
 )
@@ -40,14 +40,11 @@ from dream.render.making_of import (
 from dream.render.video_job import VideoJob, dream_video_job, render_video, zoom_video_job
 from dream.tensors import size_of
 
-
-def _add_zoom_options(parser: argparse.ArgumentParser) -> None:
-    add_photo_option(parser)
-    add_output_option(parser, endings=[*OUTPUT_FORMATS])
-    add_recipe_options(parser, ZoomRecipe)
+OUTPUT = output(endings=[*OUTPUT_FORMATS])
 
 
-def _run_zoom(args: argparse.Namespace) -> None:
+@command("zoom", "make an endless zoom into a photo", PHOTO, OUTPUT, recipe_options(ZoomRecipe))
+def _zoom_into_photo(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, ZoomRecipe)
     photo = load_image(args.photo)
     engine = build_engine(args, recipe.model)
@@ -55,13 +52,14 @@ def _run_zoom(args: argparse.Namespace) -> None:
     _render_video(args, engine, zoom_video_job(job, photo), args.photo)
 
 
-def _add_video_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("video", metavar="IN", help="MP4, MOV, WebM or GIF")
-    add_output_option(parser, endings=[*OUTPUT_FORMATS])
-    add_recipe_options(parser, VideoRecipe)
-
-
-def _run_video(args: argparse.Namespace) -> None:
+@command(
+    "video",
+    "dream a video",
+    option("video", metavar="IN", help="MP4, MOV, WebM or GIF"),
+    OUTPUT,
+    recipe_options(VideoRecipe),
+)
+def _dream_video(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, VideoRecipe)
     video = read_video_info(args.video)
     engine = build_engine(args, recipe.model)
@@ -75,7 +73,6 @@ def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, sourc
     download_with_progress(engine.fetch(recipe.model))
     origin = {"source": file_sha256(source), "weights": engine.networks.weights_id(recipe.model)}
     writer = VideoWriter(args.out, recipe, job.size, job.frame_rate, job.time_base, origin)
-    start = time.perf_counter()
     updates = render_video(
         job, lambda part, images: engine.render([part], to_batch(images)), writer
     )
@@ -103,30 +100,24 @@ def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, sourc
         raise CommandInterruptedError from error
     writer.finish(job.video)
     writer.discard_parts()
-    _report(args, writer, job.frame_count, start)
+    _report(args, writer, job.frame_count)
 
 
-def _add_making_of_options(parser: argparse.ArgumentParser) -> None:
-    add_photo_option(parser)
-    for name, knob in (("--seconds", SECONDS_KNOB), ("--fps", FPS_KNOB)):
-        parser.add_argument(
-            name,
-            type=parse_number,
-            default=knob.default,
-            metavar=knob_metavar(knob),
-            help=f"{knob.help} Default: {knob.default_text}.",
-        )
-    parser.add_argument("--loop", action="store_true", help="then play backwards, for a loop")
-    add_output_option(parser, endings=[*OUTPUT_FORMATS])
-    add_recipe_options(parser, DreamRecipe)
-
-
-def _run_making_of(args: argparse.Namespace) -> None:
+@command(
+    "making-of",
+    "make a video of a dream as it forms",
+    PHOTO,
+    knob_option("seconds", SECONDS_KNOB, default=SECONDS_KNOB.default),
+    knob_option("fps", FPS_KNOB, default=FPS_KNOB.default),
+    option("--loop", action="store_true", help="then play backwards, for a loop"),
+    OUTPUT,
+    recipe_options(DreamRecipe),
+)
+def _make_making_of(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, DreamRecipe)
     making = MakingOf(args.seconds, args.fps, args.loop)
     photo = load_image(args.photo)
     engine = build_engine(args, recipe.model)
-    start = time.perf_counter()
     (job,) = engine.plan([recipe], size_of(photo))
     size = making_of_size(job.stages[-1].size)
     writer = VideoWriter(args.out, job.recipes[0], size, making.frame_rate, 1 / making.frame_rate)
@@ -136,24 +127,15 @@ def _run_making_of(args: argparse.Namespace) -> None:
         writer.finish()
     finally:
         writer.discard_parts()
-    _report(args, writer, len(making.frame_order), start)
+    _report(args, writer, len(making.frame_order))
 
 
-def _report(args: argparse.Namespace, writer: VideoWriter, frames: int, start: float) -> None:
-    """Print the size, the frames and the seconds since `start`."""
+def _report(args: argparse.Namespace, writer: VideoWriter, frames: int) -> None:
     _print_remark(writer)
     height, width = writer.size
-    seconds = time.perf_counter() - start
-    print(to_printable_line(f"{args.out}: {width} x {height}, {frames} frames, {seconds:.1f} s"))
+    print_report(args, f"{width} x {height}, {frames} frames")
 
 
 def _print_remark(writer: VideoWriter) -> None:
     if writer.remark:
         print(to_printable_line(writer.remark), file=sys.stderr)
-
-
-COMMANDS: tuple[Command, ...] = (
-    ("zoom", "make an endless zoom into a photo", _add_zoom_options, _run_zoom),
-    ("video", "dream a video", _add_video_options, _run_video),
-    ("making-of", "make a video of a dream as it forms", _add_making_of_options, _run_making_of),
-)

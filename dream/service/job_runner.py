@@ -87,7 +87,7 @@ class JobRunner:
             except torch.OutOfMemoryError:
                 yield DreamError("this is too much for the memory of the GPU; give a smaller image")
 
-        self._run: Task = gpu_decorator(duration=_lease_seconds)(run) if gpu_decorator else run
+        self._run: Task = gpu_decorator(duration=_whole_seconds)(run) if gpu_decorator else run
         self.uses_leased_gpu = self._run is not run
         # Measured time divided by `Engine.seconds`.
         self._slowdown = 1.0
@@ -135,23 +135,23 @@ class JobRunner:
     def _start_task(
         self, task: Task, expected: float, *task_args: Any, is_calibration: bool = True
     ) -> Iterator[Any]:
-        """Start a task that should take `expected` seconds, and return its results.
-
-        Raises:
-            OutOfTime: if `expected` is above the time limit or the longest lease.
-        """
-        seconds, limit = self.time_limit, f"here, and the limit is {self.time_limit:g}"
-        if self.uses_leased_gpu:
-            seconds = MAX_LEASE_SECONDS
-            limit = f"of GPU time, and the limit is {MAX_LEASE_SECONDS:g}"
-        if expected > seconds:
-            raise OutOfTime(
-                f"this would take about {expected:.0f} seconds {limit}; {TIME_LIMIT_ADVICE}"
-            )
-        if self.uses_leased_gpu:
-            seconds = min(LEASE_STARTUP_SECONDS + LEASE_SAFETY_FACTOR * expected, MAX_LEASE_SECONDS)
+        """Start a task that should take `expected` seconds, and return its results."""
+        self._check_time(expected, MAX_LEASE_SECONDS if self.uses_leased_gpu else self.time_limit)
+        seconds = self._lease_seconds(expected) if self.uses_leased_gpu else self.time_limit
         run = self._run(seconds, task, *task_args)
         return stream_until_lease_ends(self._task_results(expected if is_calibration else 0.0, run))
+
+    def _check_time(self, expected: float, limit: float, more_advice: str = "") -> None:
+        """Raise OutOfTime if a job that should take `expected` seconds is above the limit."""
+        if expected > limit:
+            where = "of GPU time" if self.uses_leased_gpu else "here"
+            raise OutOfTime(
+                f"this would take about {expected:.0f} seconds {where}, and the limit is "
+                f"{limit:g}; {more_advice}{TIME_LIMIT_ADVICE}"
+            )
+
+    def _lease_seconds(self, expected: float) -> float:
+        return min(LEASE_STARTUP_SECONDS + LEASE_SAFETY_FACTOR * expected, MAX_LEASE_SECONDS)
 
     def _task_results(
         self, expected: float, run: Generator[Any, None, None], seconds_left: float = 0.0
@@ -207,21 +207,15 @@ class JobRunner:
         if self.uses_leased_gpu:
             limit = MAX_LEASED_VIDEO_SECONDS
             frames_per_part = math.ceil(job.frame_count / self.lease_count(expected))
-        if expected > limit:
-            raise OutOfTime(
-                f"this would take about {expected:.0f} seconds, and the limit is {limit:g} here; "
-                f"a shorter video, {TIME_LIMIT_ADVICE}"
-            )
+        self._check_time(expected, limit, "a shorter video, ")
         start = 0.0
 
         def render(part: AnyJob, images: list[Image.Image]) -> Iterator[Frame]:
             nonlocal start
             start = start or time.monotonic()
             elapsed, part_seconds = time.monotonic() - start, self._estimate_jobs([part])
-            seconds = limit - elapsed
-            if self.uses_leased_gpu:
-                seconds = LEASE_STARTUP_SECONDS + LEASE_SAFETY_FACTOR * part_seconds
-                seconds = min(seconds, MAX_LEASE_SECONDS)
+            leased = self.uses_leased_gpu
+            seconds = self._lease_seconds(part_seconds) if leased else limit - elapsed
             run = self._run(seconds, _render_task, [part], images)
             return require_complete(self._task_results(part_seconds, run, expected - elapsed))
 
@@ -279,8 +273,7 @@ def _trim_memory() -> None:
 
     Otherwise glibc keeps fragments of it: 150 MB after some hundred dreams of all sizes.
     """
-    with suppress(AttributeError, OSError, TypeError):  # Not glibc.
-        ctypes.CDLL(None).malloc_trim(0)
+    _call_glibc("malloc_trim", 0)
 
 
 def use_few_malloc_arenas() -> None:
@@ -289,9 +282,12 @@ def use_few_malloc_arenas() -> None:
     With one for each of the forty threads that answer calls, glibc keeps 56 MB after twenty seconds
     of 100 clients; with two arenas it keeps 25 MB.
     """
-    arena_max = -8  # M_ARENA_MAX of malloc.h.
+    _call_glibc("mallopt", -8, 2)  # -8 is M_ARENA_MAX of malloc.h.
+
+
+def _call_glibc(function: str, *arguments: int) -> None:
     with suppress(AttributeError, OSError, TypeError):  # Not glibc.
-        ctypes.CDLL(None).mallopt(arena_max, 2)
+        getattr(ctypes.CDLL(None), function)(*arguments)
 
 
 def _size_or_none(image: Tensor | None) -> Size | None:
@@ -302,8 +298,8 @@ def _to_images(image: Tensor | None) -> list[Image.Image]:
     return [] if image is None else [to_pil_image(image)]
 
 
-def _lease_seconds(seconds: float, *_: Any) -> int:
-    """Return the lease that `run` needs; `spaces.GPU` passes all its arguments."""
+def _whole_seconds(seconds: float, *_: Any) -> int:
+    """Return the duration of a lease for `run`; `spaces.GPU` passes all its arguments."""
     return math.ceil(seconds)
 
 

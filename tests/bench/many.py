@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from dream import DreamRecipe, load_image, save_image
-from dream.batch.estimate import estimate_costs, group_batches
-from dream.batch.local_workers import LocalWorkers, local_devices
+from dream.batch.inputs import list_images
 from dream.batch.ray_cluster import RayCluster
-from dream.batch.tasks import Task, list_images, make_tasks
+from dream.batch.tasks import Task, estimate_costs, group_batches, make_tasks
+from dream.batch.worker import LocalWorkers, local_devices
 from dream.tensors import resize_clamped
 from tests.conftest import EXAMPLES
 from tools.report import Report

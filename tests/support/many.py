@@ -25,11 +25,12 @@ def make_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def add_unreadable_photos(folder: Path) -> None:
-    """Add three files that cannot be read or dreamed."""
+def add_unreadable_photos(folder: Path) -> Path:
+    """Add three files that cannot be read or dreamed; return the folder."""
     (folder / "garbage.png").write_bytes(b"garbage")
     (folder / "cut.png").write_bytes((folder / "photo00.png").read_bytes()[:900])
     save_image(torch.zeros(1, 3, 8, 40), folder / "tiny.png")
+    return folder
 
 
 def manifest(

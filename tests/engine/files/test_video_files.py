@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from dream import PictureError
-from dream.batch.video_frames import is_video_file
+from dream.batch.inputs import is_video_file
 from dream.files.video_reader import read_frames, read_video_info
 from tests.support.videos import (
     add_beeps,
