@@ -54,6 +54,18 @@ def size_knob(noise: int, photo: int) -> Any:
     )
 
 
+def max_side_knob(larger: str, high: int, default_sides: tuple[int, int]) -> Any:
+    """Return a `max_side` field with these defaults, on a CPU and on a GPU."""
+    return knob(
+        None,
+        32,
+        high,
+        f"{larger} reduced to this longest side.",
+        unit="pixels",
+        derived_default="{} on a CPU, {} on a GPU".format(*default_sides),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
     """Base class of all recipes: validation, changes, defaults and JSON."""

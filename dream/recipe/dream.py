@@ -11,7 +11,14 @@ from typing import Any, ClassVar
 
 from dream.errors import RecipeError, describe_value
 from dream.networks import catalogue
-from dream.recipe.base import MAX_LIST_ITEMS, Recipe, WeightedNames, parse_weighted_names, seed_knob
+from dream.recipe.base import (
+    MAX_LIST_ITEMS,
+    Recipe,
+    WeightedNames,
+    max_side_knob,
+    parse_weighted_names,
+    seed_knob,
+)
 from dream.recipe.knob import knob
 
 # (step in grey levels, iterations per octave) for intensity 1 to 10, in visually even increments:
@@ -29,8 +36,8 @@ STEPS_BY_INTENSITY = (
     (4.5, 36),
 )
 
-# Default longest side, in pixels.
-DEFAULT_CPU_SIDE, DEFAULT_GPU_SIDE = 640, 1024
+# Default longest side on a CPU and on a GPU, in pixels.
+DEFAULT_SIDES = (640, 1024)
 
 # Each objective with the knob that it needs.
 OBJECTIVE_REQUIREMENTS = {
@@ -41,6 +48,7 @@ OBJECTIVE_REQUIREMENTS = {
     "match": "guide",
     "texture": "guide",
 }
+DEFAULT_OBJECTIVES = {"": "norm", "channels": "channels", "guide": "match"}
 
 
 def _default_bands_text() -> str:
@@ -165,14 +173,7 @@ class DreamRecipe(Recipe):
         False, help="Keep the colours of the photo; only its brightness changes."
     )
     seed: int = seed_knob()
-    max_side: int = knob(
-        None,
-        32,
-        8192,
-        "A larger photo is reduced to this longest side.",
-        unit="pixels",
-        derived_default=f"{DEFAULT_CPU_SIDE} on a CPU, {DEFAULT_GPU_SIDE} on a GPU",
-    )
+    max_side: int = max_side_knob("A larger photo is", 8192, DEFAULT_SIDES)
     tile: int = knob(
         512,
         128,
@@ -202,7 +203,7 @@ class DreamRecipe(Recipe):
         step, iterations = STEPS_BY_INTENSITY[self.intensity - 1]
         return {
             "layer": card.high_layer if self.guide else card.default_layer,
-            "objective": "match" if self.guide else "channels" if self.channels else "norm",
+            "objective": DEFAULT_OBJECTIVES[_steering_knob(self.guide, self.channels)],
             "step": step,
             "iterations": iterations,
             "laplacian": card.laplacian_bands,
@@ -221,13 +222,11 @@ class DreamRecipe(Recipe):
             raise RecipeError(
                 f"objective {self.objective} needs {need}; set {need} or leave out the objective"
             )
-        for knob_name in ("guide", "channels"):
-            if getattr(self, knob_name) and need != knob_name:
-                fitting = [key for key, need in OBJECTIVE_REQUIREMENTS.items() if need == knob_name]
-                raise RecipeError(
-                    f"with {knob_name} set, objective must be {' or '.join(fitting)}, "
-                    f"not {self.objective}"
-                )
+        if need != (given := _steering_knob(self.guide, self.channels)):
+            fitting = [key for key, need in OBJECTIVE_REQUIREMENTS.items() if need == given]
+            raise RecipeError(
+                f"with {given} set, objective must be {' or '.join(fitting)}, not {self.objective}"
+            )
 
     @cached_property
     def layer_groups(self) -> tuple[WeightedNames, ...]:
@@ -289,7 +288,7 @@ class DreamRecipe(Recipe):
         return f"dream-{photo}-{layer}-i{self.intensity}-seed{self.seed}"
 
     def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        return {"max_side": DEFAULT_CPU_SIDE if device == "cpu" else DEFAULT_GPU_SIDE}
+        return {"max_side": DEFAULT_SIDES[device != "cpu"]}
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         resets = super()._reset_dependents(changes)
@@ -302,8 +301,12 @@ class DreamRecipe(Recipe):
         if "guide" in changes and self.layer == self._derived_defaults()["layer"]:
             resets["layer"] = None
         after = {"guide": self.guide, "channels": self.channels} | resets | dict(changes)
-        need = OBJECTIVE_REQUIREMENTS[self.objective]
-        objective_fits = after[need] if need else not (after["guide"] or after["channels"])
-        if not objective_fits:
+        given = _steering_knob(after["guide"], after["channels"])
+        if OBJECTIVE_REQUIREMENTS[self.objective] != given:
             resets["objective"] = None
         return resets
+
+
+def _steering_knob(guide: str, channels: str) -> str:
+    """Return the name of the knob that an objective must fit, or "" if neither is set."""
+    return "guide" if guide else "channels" if channels else ""

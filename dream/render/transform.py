@@ -1,4 +1,4 @@
-"""Random transforms of images (N, 3, H, W), and smoothing of gradients."""
+"""Transforms of images (N, 3, H, W): random ones, periodic edges, and smoothing of gradients."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from dream.tensors import WrapDims, resize, size_of
 
 # Device types where `grid_sample` lacks reflection padding or its backward pass (pytorch#169143).
 NO_REFLECTION_DEVICES = ("mps",)
+
+
+# Dimensions that wrap for each value of `DreamRecipe.seamless`.
+WRAP_DIMS: dict[str, WrapDims] = {"none": (), "across": (3,), "all": (2, 3)}
 
 
 def random_shift(image: Tensor, max_shift: int, generator: torch.Generator) -> tuple[int, int]:
@@ -45,6 +49,38 @@ def pad_edges(image: Tensor, down: int, right: int, wrap_dims: WrapDims) -> Tens
         mode = "circular" if dim in wrap_dims else "reflect"
         image = F.pad(image, pads, mode=mode) if any(pads) else image
     return image
+
+
+def make_periodic(image: Tensor, wrap_dims: WrapDims) -> Tensor:
+    """Return the periodic component of images (N, 3, H, W) in [0, 1], whose opposite edges match.
+
+    It is the image minus the smooth component of Moisan, "Periodic plus smooth image
+    decomposition", 2011: the smoothest image with the same jumps between opposite edges. Dimensions
+    that do not wrap are mirrored.
+    """
+    if not wrap_dims:
+        return image
+    upcast = deterministic.upcast(image)
+    jumps = torch.zeros_like(upcast)
+    for dim in wrap_dims:
+        last = upcast.shape[dim] - 1
+        jump = upcast.narrow(dim, last, 1) - upcast.narrow(dim, 0, 1)
+        jumps.narrow(dim, 0, 1).add_(jump)
+        jumps.narrow(dim, last, 1).sub_(jump)
+    for dim in {2, 3}.difference(wrap_dims):
+        jumps = torch.cat((jumps, jumps.flip(dim)), dim)
+    # Solve the Poisson equation in frequency space, where the Laplacian is a product.
+    indices = (torch.arange(side, device=image.device) for side in size_of(jumps))
+    rows, columns = (
+        2 * torch.cos(2 * math.pi * deterministic.upcast(index) / len(index)) for index in indices
+    )
+    laplacian = rows[:, None] + columns[: len(columns) // 2 + 1] - 4
+    laplacian[0, 0] = 1  # The mean of the jumps is 0; avoid 0 / 0.
+    smooth = torch.fft.irfft2(torch.fft.rfft2(jumps) / laplacian, s=size_of(jumps))
+    periodic: Tensor = upcast - smooth[:, :, : image.shape[2], : image.shape[3]]
+    if periodic.dtype == torch.float64:
+        periodic = deterministic.round_to_float32(periodic)
+    return periodic.clamp(0, 1)
 
 
 def blur(image: Tensor, sigma: float, wrap_dims: WrapDims = ()) -> Tensor:

@@ -69,13 +69,6 @@ def test_the_gradient_is_taken_even_where_autograd_is_off(network: Network, nois
     assert gradient.abs().sum() > 0
 
 
-def test_objectives_are_values() -> None:
-    one, same = (2.0 * energy("conv3") for _ in range(2))
-    assert one == same and hash(one) == hash(same)
-    assert one.layers == ("conv3",)
-    assert one != energy("conv3")
-
-
 def test_a_layer_is_checked_while_another_thread_is_within_a_forward(noise: Tensor) -> None:
     card = catalogue.get_card("dreamlet")
     network = load_dreamlet()

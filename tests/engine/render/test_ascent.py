@@ -8,7 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dream.networks.network import Network, ValueAndGrad
-from dream.render.ascent import Adam, NormalisedStep, SmoothedGradient, gradient_ascent
+from dream.render.ascent import (
+    Adam,
+    Ascent,
+    NormalisedStep,
+    Optimizer,
+    SmoothedGradient,
+    gradient_ascent,
+)
 from dream.render.objective import energy
 from dream.render.transform import blur, jitter, roll
 
@@ -21,11 +28,12 @@ def run_ascent(
     step: float = 1.5,
     limit: int = 0,
     smoothing: float = 0.0,
+    rule: Optimizer | None = None,
 ) -> list[Tensor]:
     view = partial(jitter, max_shift=limit, generator=torch.Generator().manual_seed(3))
-    rule = SmoothedGradient(NormalisedStep(step), smoothing)
-    ascent = gradient_ascent(picture, lambda x: x, view, value_and_grad, rule, steps=steps)
-    return [picture for picture, _ in ascent]
+    rule = rule or SmoothedGradient(NormalisedStep(step), smoothing)
+    ascent = Ascent(picture, value_and_grad, rule, transform=view)
+    return [ascent.variables for _ in gradient_ascent(ascent, steps)]
 
 
 def ramp_objective(picture: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,16 +123,15 @@ def test_the_gradient_is_carried_back_through_view_and_canvas(noise: Tensor) -> 
         seen.append(gradient)
         return variables
 
-    ascent = gradient_ascent(
+    ascent = Ascent(
         noise,
-        lambda x: 2 * x,
-        lambda x: x.flip(3),
         lambda x: ((x * weights).sum(), weights),
         rule,
-        steps=1,
+        render=lambda x: 2 * x,
+        transform=lambda x: x.flip(3),
     )
-    (_, value), *rest = ascent
-    assert not rest and torch.allclose(seen[0], 2 * weights.flip(3))
+    (value,) = gradient_ascent(ascent, 1)
+    assert torch.allclose(seen[0], 2 * weights.flip(3))
     assert value.item() == pytest.approx((2 * noise.flip(3) * weights).sum().item(), rel=1e-5)
 
 
@@ -148,16 +155,7 @@ def circular_objective(seed: int = 0) -> ValueAndGrad:
 
 def test_the_moments_of_adam_move_along_with_the_jitter(noise: Tensor) -> None:
     still, jittered = (
-        list(
-            gradient_ascent(
-                noise,
-                lambda x: x,
-                partial(jitter, max_shift=limit, generator=torch.Generator().manual_seed(3)),
-                circular_objective(),
-                Adam(2 / 255),
-                steps=12,
-            )
-        )[-1][0]
+        run_ascent(noise, circular_objective(), steps=12, limit=limit, rule=Adam(2 / 255))[-1]
         for limit in (0, 16)
     )
     assert (still - noise).abs().mean() * 255 > 5

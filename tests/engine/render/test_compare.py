@@ -10,8 +10,15 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, RecipeError
 from dream.files.contact_sheet import recipe_label, variations_sheet
-from dream.recipe.presets import PRESETS_FILE, preset, presets
-from dream.recipe.variations import DEFAULT_SIDE, parse_intensities, parse_names, variations
+from dream.recipe.presets import (
+    DEFAULT_SIDE,
+    PRESETS_FILE,
+    parse_intensities,
+    parse_names,
+    preset,
+    presets,
+    variations,
+)
 
 
 def test_variations_go_through_layers_and_intensities() -> None:

@@ -18,7 +18,7 @@ from dream.networks.architecture import build
 from dream.networks.network import Network
 from dream.render import guide as guides
 from dream.render import objective
-from dream.render.objective import Match, match, texture
+from dream.render.objective import match, texture
 from tests.conftest import EXAMPLES, ROOT, dream_tensor, render_recipes
 from tests.tools import means
 
@@ -139,7 +139,7 @@ def test_the_guided_objective_reads_centred_activations(network: Network) -> Non
     guide, mean = guides.centred_guide(network, LAYER, load_image(ROCKET))
     seen = network.activations(load_image(ROCKET), (LAYER,))[LAYER][0].flatten(1).T
     assert torch.allclose(guide + mean, seen, atol=1e-4)
-    assert Match(LAYER, guide, mean).layer == LAYER
+    assert match(LAYER, guide, mean).layers == (LAYER,)
 
 
 def test_the_means_that_come_with_dreamlet_are_those_of_its_layers(network: Network) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from dream import Engine, LiveRecipe, PictureError, RecipeError
 from dream import __main__ as command_line
 from dream.commands import pipe as command
-from dream.recipe.live import GROWTH_RATES
+from dream.recipe.motion import GROWTH_RATES
 from dream.render.job_loop import Frame, to_batch
 from dream.render.live import CROSSFADE_SECONDS, LiveDreamer
 from dream.render.plan import AnyJob

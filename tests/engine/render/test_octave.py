@@ -6,7 +6,7 @@ import torch
 from dream import ClassRecipe, DreamRecipe, PictureError, VideoRecipe, ZoomRecipe
 from dream.recipe import Recipe
 from dream.render import kinds
-from dream.render.octave import octave_sizes
+from dream.render.plan import octave_sizes
 from dream.tensors import limit_size, resize
 
 

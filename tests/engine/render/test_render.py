@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dream import ChannelRecipe, DreamRecipe, Engine, Frame, PictureError, RecipeError, load_image
-from dream.networks.network import Activations, Network
+from dream.networks.network import Network
 from dream.recipe.knob import knobs
-from dream.render.objective import Energy
 from dream.tensors import resize
 from tests.conftest import (
     EXAMPLES,
@@ -225,11 +224,11 @@ def test_an_error_in_mid_dream_leaves_the_network_as_it_was(
     frames = engine.dream(cat, quick)
     next(frames), next(frames)
 
-    def broken(self: Energy, activations: Activations) -> Tensor:
+    def broken(*_: object) -> Tensor:
         raise RuntimeError("in mid-dream")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Energy, "__call__", broken)
+        patch.setattr("dream.render.objective._flatten_positions", broken)
         with pytest.raises(RuntimeError, match="in mid-dream"):
             next(frames)
     assert traces(network) == before

@@ -8,8 +8,8 @@ from torch import Tensor
 from dream import DreamRecipe, Engine, RecipeError
 from dream.networks.network import Network
 from dream.render.objective import energy
-from dream.render.seamless import make_periodic, with_wrap_padding
-from dream.render.transform import blur, total_variation_gradient
+from dream.render.tiling import with_wrap_padding
+from dream.render.transform import blur, make_periodic, total_variation_gradient
 from dream.tensors import resize
 from tests.conftest import change
 
