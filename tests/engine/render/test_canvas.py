@@ -95,21 +95,6 @@ def test_a_recipe_may_name_every_canvas_there_is() -> None:
     assert set(knobs(ChannelRecipe)["canvas"].choices) == set(CANVASES)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_fourier_finds_the_variables_that_numpy_finds(size: tuple[int, int]) -> None:
-    picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3))
-    mix = np.array([[0.26, 0.09, 0.02], [0.27, 0, -0.05], [0.27, -0.09, 0.03]])
-    mix /= np.linalg.norm(mix, axis=0).max()
-    soft = picture[0].numpy().astype(float).clip(0.01, 0.99)
-    plain = np.einsum("cr,rhw->chw", np.linalg.inv(mix), np.log(soft / (1 - soft)))
-    spectrum = np.fft.rfft2(4 * plain) / np.sqrt(size[0] * size[1])
-    down, right = np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])
-    spectrum *= np.maximum(np.hypot(down[:, None], right), 1 / max(size))
-    ours = FourierCanvas(size, CPU).from_image(picture)[0].numpy()
-    assert np.abs(ours[..., 0] - spectrum.real).max() < 1e-3
-    assert np.abs(ours[..., 1] - spectrum.imag).max() < 1e-3
-
-
 def test_phases_move_and_strengths_stay() -> None:
     canvas = PhaseCanvas((48, 64), CPU)
     one, other = (
