@@ -19,7 +19,7 @@ from dream.files.metadata import read_recipe
 from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.base import AnyRecipe
 from dream.recipe.knob import Knob, knobs
-from dream.recipe.presets import preset, preset_names
+from dream.recipe.presets import preset, presets
 
 # Name, help text, function that adds the options, function that runs the command.
 Command = tuple[
@@ -120,7 +120,7 @@ def add_recipe_options(
 ) -> None:
     """Add the knobs of a kind of recipe, --preset, --recipe and --weights."""
     if kind is DreamRecipe:
-        names = ", ".join(preset_names())
+        names = ", ".join(presets())
         parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
     parser.add_argument(
         "--recipe", metavar="FILE", help="start from the recipe in an image, video or JSON file"

@@ -68,7 +68,12 @@ def max_side_knob(larger: str, high: int, default_sides: tuple[int, int]) -> Any
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
-    """Base class of all recipes: validation, changes, defaults and JSON."""
+    """Base class of all recipes: validation, changes, defaults and JSON.
+
+    Raises:
+        RecipeError: if a knob is out of bounds or does not fit the others, if there is no such
+            network, layer, channel or class, or if the size is too small for the network.
+    """
 
     kind: ClassVar[str] = ""
     # The knob that limits the size of the image.

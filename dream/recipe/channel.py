@@ -23,10 +23,6 @@ class ChannelRecipe(Recipe):
 
     `size` and `steps` may be None, because their defaults depend on whether there is a photo. The
     layer is stored by its module name.
-
-    Raises:
-        RecipeError: if a knob is out of bounds, if there is no such network, layer or channel, or
-            if the size is too small for the network.
     """
 
     kind: ClassVar[str] = "channel"

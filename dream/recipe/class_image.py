@@ -29,11 +29,8 @@ DEFAULT_PHOTO_STEPS = 64
 class ClassRecipe(Recipe):
     """An image that maximises ImageNet classes (Simonyan et al. 2013), from noise or a photo.
 
-    `size` and `steps` may be None, as in a `ChannelRecipe`. Targets are stored by name.
-
-    Raises:
-        RecipeError: if a knob is out of bounds, there is no such network, or a class is unknown or
-            ambiguous.
+    `size` and `steps` may be None, as in a `ChannelRecipe`. Targets are stored by name, and must
+    not be ambiguous.
     """
 
     kind: ClassVar[str] = "class"

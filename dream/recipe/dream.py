@@ -66,9 +66,6 @@ class DreamRecipe(Recipe):
     therefore stays the same when a default changes. `max_side` may stay None, because its default
     depends on the device. `guide` and `mask` are data URIs, which `embed_guide` and `embed_mask`
     make from files.
-
-    Raises:
-        RecipeError: if a knob is out of bounds, or there is no such network or layer.
     """
 
     kind: ClassVar[str] = "dream"

@@ -48,11 +48,7 @@ class PerFrameRecipe(Recipe):
 
     @abstractmethod
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
-        """Return the recipe of one frame, with these changes.
-
-        Raises:
-            RecipeError: if there is no such layer.
-        """
+        """Return the recipe of one frame, with these changes."""
 
     @property
     def layers(self) -> WeightedNames:
@@ -96,11 +92,7 @@ class MotionRecipe(PerFrameRecipe):
 
 @dataclass(frozen=True, kw_only=True)
 class VideoRecipe(MotionRecipe):
-    """A dreamed video: each frame starts from the previous dream, warped by the motion.
-
-    Raises:
-        RecipeError: if a knob is out of bounds, or there is no such network or layer.
-    """
+    """A dreamed video: each frame starts from the previous dream, warped by the motion."""
 
     kind: ClassVar[str] = "video"
 
@@ -125,11 +117,8 @@ class Keyframe:
 class ZoomRecipe(MotionRecipe):
     """An endless zoom: each frame is the previous one, moved and dreamed for a few steps.
 
-    Movement is per second, so it does not depend on the frame rate.
-
-    Raises:
-        RecipeError: if a knob is out of bounds, there is no such network or layer, or the times of
-            keyframes do not increase.
+    Movement is per second, so it does not depend on the frame rate. The times of keyframes must
+    increase.
     """
 
     kind: ClassVar[str] = "zoom"
@@ -225,11 +214,7 @@ class ZoomRecipe(MotionRecipe):
 class LiveRecipe(PerFrameRecipe):
     """A live dream: each frame starts from the previous dream, warped by the motion.
 
-    Growth and memory are per second, so they do not depend on the frame rate. `layer`, `laplacian`
-    and `max_side` may be None.
-
-    Raises:
-        RecipeError: if a knob is out of bounds, or there is no such network or layer.
+    Growth and memory are per second, so they do not depend on the frame rate.
     """
 
     kind: ClassVar[str] = "live"

@@ -20,15 +20,11 @@ MAX_SHEET_MEGAPIXELS = 64
 PRESETS_FILE = Path(__file__).with_suffix(".json")
 
 
-def preset_names() -> list[str]:
-    """Return the names of the presets, in display order."""
-    return list(_load_presets())
-
-
 @lru_cache(maxsize=1)
 def presets() -> dict[str, DreamRecipe]:
     """Return all presets by name, in display order."""
-    return {name: DreamRecipe.from_dict(knobs) for name, knobs in _load_presets().items()}
+    listed = json.loads(PRESETS_FILE.read_text(encoding="utf-8"))
+    return {name: DreamRecipe.from_dict(knobs) for name, knobs in listed.items()}
 
 
 def preset(name: str) -> DreamRecipe:
@@ -43,10 +39,6 @@ def preset(name: str) -> DreamRecipe:
     raise RecipeError(
         f"there is no preset {describe_value(name)}; {suggest_names(name.title(), presets())}"
     )
-
-
-def _load_presets() -> dict[str, Any]:
-    return dict(json.loads(PRESETS_FILE.read_text(encoding="utf-8")))
 
 
 def sweep(

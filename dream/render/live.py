@@ -20,7 +20,7 @@ from dream.recipe.motion import LiveRecipe
 from dream.render.ascent import Ascent
 from dream.render.dream import dream_ascents, dream_objective, plan_octaves
 from dream.render.objective import NormalisedBlend
-from dream.render.plan import Job
+from dream.render.plan import Job, video_frame
 from dream.render.video import warp_previous_dream
 from dream.render.video_job import RenderFunction
 from dream.render.zoom import ImageStats, match_stats
@@ -34,9 +34,8 @@ def plan(recipes: Sequence[LiveRecipe], size: Size) -> list[Job[LiveRecipe]]:
     """Plan a job of one frame of that (height, width) for each recipe."""
     jobs = []
     for recipe in recipes:
-        frame_size = limit_size(size, recipe.max_side)
-        (stage,) = plan_octaves(recipe.frame_recipe(), frame_size)
-        jobs.append(Job((recipe,), (replace(stage, ends_frame=True),)))
+        stages = plan_octaves(recipe.frame_recipe(), limit_size(size, recipe.max_side))
+        jobs.append(Job((recipe,), video_frame(stages)))
     return jobs
 
 

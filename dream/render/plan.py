@@ -7,7 +7,7 @@ their cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 
@@ -69,7 +69,12 @@ class Job(Generic[AnyRecipe]):
     @property
     def stages_by_frame(self) -> list[tuple[Stage, ...]]:
         """The stages of each video frame."""
-        return list(_split_by_frame(self.stages))
+        frames, start = [], 0
+        for stop, stage in enumerate(self.stages, start=1):
+            if stage.ends_frame:
+                frames.append(self.stages[start:stop])
+                start = stop
+        return frames
 
     def for_batch(self, count: int) -> Job[AnyRecipe]:
         """Return the job for `count` photos of one size, optimised together by one recipe."""
@@ -77,15 +82,12 @@ class Job(Generic[AnyRecipe]):
         return replace(self, recipes=self.recipes * count, stages=stages)
 
 
-def _split_by_frame(stages: tuple[Stage, ...]) -> Iterator[tuple[Stage, ...]]:
-    start = 0
-    for stop, stage in enumerate(stages, start=1):
-        if stage.ends_frame:
-            yield stages[start:stop]
-            start = stop
-
-
 AnyJob = Job[Any]
+
+
+def video_frame(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Return the stages of a video frame: the last one ends it."""
+    return (*stages[:-1], replace(stages[-1], ends_frame=True))
 
 
 def recipe_sizes(recipe: Recipe, size: Size, octaves: int = 1, scale: float = 1.4) -> list[Size]:

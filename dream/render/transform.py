@@ -20,7 +20,7 @@ WRAP_DIMS: dict[str, WrapDims] = {"none": (), "across": (3,), "all": (2, 3)}
 
 
 def random_shift(image: Tensor, max_shift: int, generator: torch.Generator) -> tuple[int, int]:
-    """Return a random (down, right) shift, each up to `jitter` pixels or a quarter of the side."""
+    """Return a random (down, right) shift, each up to `max_shift` pixels or a quarter of a side."""
     down, right = (
         int(torch.randint(-limit, limit + 1, (), generator=generator))
         for limit in (min(max_shift, side // 4) for side in image.shape[2:])
@@ -31,6 +31,11 @@ def random_shift(image: Tensor, max_shift: int, generator: torch.Generator) -> t
 def roll(image: Tensor, shift: tuple[int, int]) -> Tensor:
     """Shift the image circularly by (down, right) pixels."""
     return torch.roll(image, shift, dims=(2, 3))
+
+
+def jitter(image: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
+    """Shift the image circularly by a `random_shift`."""
+    return roll(image, random_shift(image, max_shift, generator))
 
 
 def quantise_8bit(image: Tensor) -> Tensor:
@@ -165,30 +170,19 @@ def random_crops(image: Tensor, generator: torch.Generator, *, share: float, cou
     return torch.cat(crops)
 
 
-def jitter(image: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
-    """Shift the image circularly by a `random_shift` of up to `limit` pixels."""
-    return roll(image, random_shift(image, max_shift, generator))
+def random_affine(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate, zoom and shift all images of a batch by the same random amounts.
 
-
-def random_affine(
-    image: Tensor,
-    generator: torch.Generator,
-    *,
-    degrees: float = 10.0,
-    zoom: tuple[float, float] = (0.9, 1.1),
-    shift: float = 8.0,
-) -> Tensor:
-    """Rotate, zoom and shift (in pixels) all images of a batch by the same random amounts.
-
-    This suppresses speckles, which do not survive such changes. One resampling replaces Lucid's
-    pad, jitter, scale, rotate and jitter, with equally clean results.
+    They are up to 10 degrees, a tenth and 8 pixels. This suppresses speckles, which do not survive
+    such changes. One resampling replaces Lucid's pad, jitter, scale, rotate and jitter, with
+    equally clean results.
     """
     draw = torch.rand(4, generator=generator).tolist()
     return apply_affine(
         image,
-        angle=math.radians(degrees) * (2 * draw[0] - 1),
-        zoom=zoom[0] + (zoom[1] - zoom[0]) * draw[1],
-        shift=(shift * (2 * draw[2] - 1), shift * (2 * draw[3] - 1)),
+        angle=math.radians(10) * (2 * draw[0] - 1),
+        zoom=0.9 + (1.1 - 0.9) * draw[1],
+        shift=(8 * (2 * draw[2] - 1), 8 * (2 * draw[3] - 1)),
     )
 
 

@@ -7,7 +7,6 @@ Pixels that were not visible before, or look different, start from the new frame
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from dream.networks.network import Network
 from dream.recipe.motion import VideoRecipe
 from dream.render.ascent import Ascent
 from dream.render.dream import dream_ascents, plan_octaves
-from dream.render.plan import Job, recipe_sizes
+from dream.render.plan import Job, recipe_sizes, video_frame
 from dream.render.transform import quantise_8bit
 from dream.tensors import Size, even_size, luminance, size_of
 
@@ -35,9 +34,8 @@ def plan(recipes: Sequence[VideoRecipe], size: Size) -> list[Job[VideoRecipe]]:
     """Plan a job of one frame of a video for each recipe."""
     jobs = []
     for recipe in recipes:
-        full_size = even_size(*recipe_sizes(recipe, size))
-        *stages, last = plan_octaves(recipe.frame_recipe(), full_size)
-        jobs.append(Job((recipe,), (*stages, replace(last, ends_frame=True))))
+        stages = plan_octaves(recipe.frame_recipe(), even_size(*recipe_sizes(recipe, size)))
+        jobs.append(Job((recipe,), video_frame(stages)))
     return jobs
 
 

@@ -21,7 +21,7 @@ from dream.recipe.motion import ZoomRecipe
 from dream.render.ascent import EPSILON, Ascent
 from dream.render.dream import dream_ascents, dream_objective, plan_octaves
 from dream.render.objective import NormalisedBlend
-from dream.render.plan import Job, Stage, recipe_sizes
+from dream.render.plan import Job, Stage, recipe_sizes, video_frame
 from dream.render.transform import apply_affine, quantise_8bit
 from dream.tensors import Size, even_size, luminance, resize_clamped, size_of
 
@@ -53,10 +53,11 @@ def _plan_stages(recipe: ZoomRecipe, size: Size) -> Iterator[Stage]:
 
 
 def _frame_stages(current: DreamRecipe, following: DreamRecipe, size: Size) -> tuple[Stage, ...]:
-    """Return the stages of a frame that blends two dreams; the last one ends the frame."""
+    """Return the stages of a frame that blends two dreams."""
     pairs = zip(plan_octaves(current, size), plan_octaves(following, size), strict=True)
-    *stages, last = (replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in pairs)
-    return (*stages, replace(last, ends_frame=True))
+    return video_frame(
+        [replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in pairs]
+    )
 
 
 def ascents(

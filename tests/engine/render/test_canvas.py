@@ -75,22 +75,6 @@ def test_noise_is_faint_grey_and_follows_the_generator(
     assert (one - 0.5).abs().max() < 0.1 and one.std() > 1e-4
 
 
-def test_fourier_moves_large_shapes_where_pixels_move_single_ones() -> None:
-    # A constant gradient: a step on frequencies changes low ones most, as in natural images.
-    canvas = FourierCanvas((64, 64), CPU)
-    variables = torch.zeros(1, 3, 64, 33, 2)
-    target = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-
-    def spectrum_of_step(variables: Tensor) -> Tensor:
-        leaf = variables.requires_grad_()
-        (gradient,) = torch.autograd.grad((canvas.to_image(leaf) * target).sum(), leaf)
-        step = canvas.to_image(leaf + 0.01 * gradient.sign()) - canvas.to_image(leaf)
-        return torch.fft.rfft2(step.detach()).abs()[0, 0]
-
-    power = spectrum_of_step(variables)
-    assert power[1:4, 1:4].mean() > 5 * power[20:28, 20:28].mean()
-
-
 def test_a_recipe_may_name_every_canvas_there_is() -> None:
     assert set(knobs(ChannelRecipe)["canvas"].choices) == set(CANVASES)
 
