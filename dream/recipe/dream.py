@@ -285,7 +285,8 @@ class DreamRecipe(Recipe):
         return f"dream-{photo}-{layer}-i{self.intensity}-seed{self.seed}"
 
     def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        return {"max_side": DEFAULT_SIDES[device != "cpu"]}
+        cpu_side, gpu_side = DEFAULT_SIDES
+        return {"max_side": cpu_side if device == "cpu" else gpu_side}
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         resets = super()._reset_dependents(changes)

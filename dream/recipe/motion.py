@@ -66,7 +66,8 @@ class PerFrameRecipe(Recipe):
         return "-".join(filter(None, parts))
 
     def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        return {"max_side": self.default_sides[device != "cpu"]}
+        cpu_side, gpu_side = self.default_sides
+        return {"max_side": cpu_side if device == "cpu" else gpu_side}
 
 
 @dataclass(frozen=True, kw_only=True)
