@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dream import ChannelRecipe, ClassRecipe, DreamError, DreamRecipe, RecipeError
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamError,
+    DreamRecipe,
+    LiveRecipe,
+    RecipeError,
+    ZoomRecipe,
+)
 from dream.errors import describe_value, to_printable_line
 from dream.recipe.base import Recipe
 from dream.recipe.channel import evenly_spaced_channels, parse_channels
@@ -85,9 +93,8 @@ def test_whole_numbers_may_come_as_floats_but_not_broken_ones() -> None:
 GUIDE = "data:image/png;base64,AAAA"
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
+REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
+    DreamRecipe: [
         ({"octaves": 2.5}, "octaves must be a whole number from 1 to 10, not 2.5"),
         ({"layer": "inception4"}, "^layer 'inception4' is not in dreamlet; try inception4"),
         ({"layer": "foo"}, "'foo' is not in dreamlet; try inception4c, conv3, "),
@@ -125,11 +132,53 @@ GUIDE = "data:image/png;base64,AAAA"
         ({"mask": GUIDE, "seamless": "all"}, "remove the mask or set seamless to none"),
         ({"seamless": "round"}, "seamless must be none or across or all, not 'round'"),
     ],
+    ChannelRecipe: [
+        ({"channel": 320}, "inception4c has channels 0 to 319, not 320"),
+        ({"channel": 99999}, "inception4c has channels 0 to 319, not 99999"),
+        ({"layer": "fc", "channel": 1000}, "fc has channels 0 to 999, not 1000"),
+        ({"channel": -1}, "channel must be a whole number from 0"),
+        ({"layer": "inception4z"}, "layer 'inception4z' is not in dreamlet; try"),
+        ({"layer": "inception3b,inception4c"}, "is not in dreamlet"),
+        ({"objective": "energy"}, "objective must be channel or neuron, not 'energy'"),
+        ({"canvas": "oil"}, "canvas must be fourier or pixels, not 'oil'"),
+        ({"size": 16}, "size must be a whole number from 32 to 1024, not 16"),
+        ({"model": "alexnet", "size": 40}, "alexnet needs a size of 63 pixels or more"),
+        ({"steps": 500}, "steps must be a whole number from 0 to 400"),
+    ],
+    ClassRecipe: [
+        ({"target": "goldfish:much"}, "the weight of class goldfish must be a number from"),
+        ({"target": "goldfish:1e39"}, "from -1000 to 1000, not '1e39'"),
+        ({"target": "goldfish,1"}, "target lists a class twice"),
+        ({"target": "goldfish,"}, "there is no class ''"),
+        ({"mode": "magic"}, "mode must be growing or fourier or octaves or phase or classic"),
+        ({"size": 8}, "size must be a whole number from 32"),
+        ({"model": "inception_v3", "size": 64}, "inception_v3 needs a size of 75 pixels or more"),
+        ({"penalty": -1}, "penalty must be a number from 0 to 1"),
+        ({"tries": 0}, "tries must be a whole number from 1 to 8"),
+        ({"target": 7}, "target must be text, not 7"),
+    ],
+    ZoomRecipe: [
+        ({"seconds": 0}, "seconds must be a number from 0.1 to 3600, not 0"),
+        ({"zoom": 0.5}, "zoom must be a number from 1 to 6, not 0.5"),
+        ({"layer": "5 s: conv3; 3 s: inception3b"}, "3 s cannot follow 5 s"),
+        ({"layer": "0 s: conv3; later: inception3b"}, "keyframes must look like 0 s: inception4c"),
+        ({"layer": "0 s: conv3; 2 s: nowhere"}, "layer 'nowhere' is not in dreamlet"),
+        ({"layer": "0 s: conv3; 2 s: conv3>inception3b"}, "remove the >"),
+        ({"layer": "0 s: conv3 seed 9999999999"}, "the seed of a keyframe is at most"),
+    ],
+    LiveRecipe: [({"layer": "inception9"}, "inception9")],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"), [(kind, *row) for kind, table in REFUSED.items() for row in table]
 )
-def test_a_dream_that_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:
+def test_a_recipe_that_cannot_be_is_refused_in_one_line(
+    kind: type[Recipe], given: dict[str, Any], message: str
+) -> None:
     with pytest.raises(RecipeError, match=message) as caught:
-        DreamRecipe(**given)
-    assert len(str(caught.value)) < 300
+        kind(**given)
+    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
 
 
 def test_layers_and_channels_have_weights() -> None:
