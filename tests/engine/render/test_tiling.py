@@ -200,11 +200,6 @@ def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
         assert tiles / without == pytest.approx(1, abs=0.05)
 
 
-def test_tiles_are_the_same_for_the_same_seed(engine: Engine, coffee: Tensor) -> None:
-    recipe = DreamRecipe(tile=200, octaves=1, iterations=2)
-    assert torch.equal(dream_change(engine, coffee, recipe), dream_change(engine, coffee, recipe))
-
-
 def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
     recipe = DreamRecipe(octaves=1, iterations=2)
     assert torch.equal(
