@@ -40,7 +40,7 @@ from dream.render.objective import (
     texture,
 )
 from dream.render.plan import Job, Stage, recipe_sizes
-from dream.render.tiling import make_image_evaluator, no_shift, padded_size, with_wrap_padding
+from dream.render.tiling import make_image_evaluator, padded_size, with_wrap_padding
 from dream.render.transform import WRAP_DIMS, jitter, make_periodic, random_shift
 from dream.tensors import Size, resize, resize_clamped, size_of
 
@@ -169,7 +169,7 @@ def _octave_readers(
         make_evaluator = partial(
             make_image_evaluator,
             *(network, objectives[recipe.layers_at(octave, len(stages))], stage.tile),
-            *(shift if shifts_tiles else no_shift, tile_generator, deadline),
+            *(shift if shifts_tiles else None, tile_generator, deadline),
         )
         evaluator = make_evaluator()
         if recipe.channels:  # Redirected ReLUs give silent channels a gradient at first.

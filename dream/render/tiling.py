@@ -27,16 +27,11 @@ TILE_MARGIN = 96
 GRID_STRIDE = 32
 
 
-def no_shift(image: Tensor) -> tuple[int, int]:
-    """Return a shift of zero."""
-    return 0, 0
-
-
 def make_image_evaluator(
     network: Network,
     objective: AnyObjective,
     tile: int,
-    shift: Shift,
+    shift: Shift | None,
     generator: torch.Generator,
     deadline: float = math.inf,
     *,
@@ -53,7 +48,7 @@ def make_image_evaluator(
         return network.value_and_grad(objective, redirect_relus=redirect_relus)
 
     def evaluate(image: Tensor) -> tuple[Tensor, Tensor]:
-        tiles = _cut_tiles(image, tile, shift(image), generator)
+        tiles = _cut_tiles(image, tile, shift(image) if shift else (0, 0), generator)
         whole = _measure_blend(network, objective, _timely(tiles, deadline), image)
         values, gradient = image.new_zeros(len(image)), torch.empty_like(image)
         for each in _timely(tiles, deadline):

@@ -22,7 +22,6 @@ from dream.render.tiling import (
     TILE_MARGIN,
     Shift,
     make_image_evaluator,
-    no_shift,
     tile_spans,
 )
 from dream.render.transform import random_shift, roll
@@ -37,7 +36,12 @@ def coffee() -> Tensor:
 
 
 def evaluate_tiles(
-    network: Any, objective: Any, tile: int, image: Tensor, shift: Shift = no_shift, **options: Any
+    network: Any,
+    objective: Any,
+    tile: int,
+    image: Tensor,
+    shift: Shift | None = None,
+    **options: Any,
 ) -> Tensor:
     """Return the gradient of the image, read in tiles; their borders have seed 0."""
     borders = torch.Generator().manual_seed(0)
