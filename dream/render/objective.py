@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -116,7 +116,7 @@ class NormalisedBlend:
     """
 
     weighted_objectives: tuple[tuple[float, Objective], ...]
-    magnitudes: Tensor | None = field(default=None, compare=False)
+    magnitudes: Tensor | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
