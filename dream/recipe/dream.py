@@ -96,7 +96,7 @@ class DreamRecipe(Recipe):
         derived_default="norm; channels with channels, match with a guide",
     )
     border: int = knob(
-        0, 0, 8, "Positions to ignore at each edge of the layer's activations.", unit="positions"
+        0, (0, 8), "Positions to ignore at each edge of the layer's activations.", unit="positions"
     )
     mask: str = knob(
         "",
@@ -104,23 +104,20 @@ class DreamRecipe(Recipe):
         is_image=True,
         empty_meaning="everywhere",
     )
-    feather: int = knob(8, 0, 64, "Width of the soft edge inside the mask.", unit="pixels")
-    intensity: int = knob(5, 1, 10, "Strength, from subtle to extreme.")
-    octaves: int = knob(4, 1, 10, "Number of octaves (image sizes); more give larger shapes.")
-    scale: float = knob(1.4, 1.1, 2.0, "Size ratio of successive octaves.", slider_step=0.05)
+    feather: int = knob(8, (0, 64), "Width of the soft edge inside the mask.", unit="pixels")
+    intensity: int = knob(5, (1, 10), "Strength, from subtle to extreme.")
+    octaves: int = knob(4, (1, 10), "Number of octaves (image sizes); more give larger shapes.")
+    scale: float = knob(1.4, (1.1, 2.0, 0.05), "Size ratio of successive octaves.")
     iterations: int = knob(
         None,
-        0,
-        100,
+        (0, 100),
         "Steps per octave; more make the dream stronger and cleaner.",
         derived_default="set by intensity",
     )
     step: float = knob(
         None,
-        0.0,
-        20.0,
+        (0.0, 20.0, 0.05),
         "Mean change of a pixel per step.",
-        slider_step=0.05,
         unit="grey levels",
         derived_default="set by intensity",
     )
@@ -131,40 +128,32 @@ class DreamRecipe(Recipe):
     )
     jitter: int = knob(
         32,
-        0,
-        128,
+        (0, 128),
         "Random shift before each step, at most a quarter of the side; hides grid artefacts.",
         unit="pixels",
     )
     smoothing: float = knob(
         0.5,
-        0.0,
-        4.0,
+        (0.0, 4.0, 0.1),
         "Gaussian blur of each step; more gives larger, softer shapes.",
-        slider_step=0.1,
         unit="pixels",
     )
     laplacian: int = knob(
         None,
-        1,
-        8,
+        (1, 8),
         "Frequency bands of the gradient that each step scales to equal strength; 1 for none.",
         unit="bands",
         derived_default=_default_bands_text(),
     )
     total_variation: float = knob(
         0.0,
-        0.0,
-        2.0,
+        (0.0, 2.0, 0.05),
         "Total-variation smoothing, as a share of the step; gives flat areas and sharp edges.",
-        slider_step=0.05,
     )
     pull: float = knob(
         0.0,
-        0.0,
-        1.0,
+        (0.0, 1.0, 0.01),
         "Pull towards the photo: share of the difference that each step undoes; 0.02 is subtle.",
-        slider_step=0.01,
     )
     keep_colours: bool = knob(
         False, help="Keep the colours of the photo; only its brightness changes."
@@ -173,8 +162,7 @@ class DreamRecipe(Recipe):
     max_side: int = max_side_knob("A larger photo is", 8192, DEFAULT_SIDES)
     tile: int = knob(
         512,
-        128,
-        2048,
+        (128, 2048),
         "Side of a tile; octaves of four tiles or more are processed in tiles to limit memory.",
         unit="pixels",
     )

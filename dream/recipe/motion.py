@@ -75,7 +75,7 @@ class MotionRecipe(PerFrameRecipe):
     """Base class of zooms and videos: the knobs of a `DreamRecipe` with fewer steps."""
 
     layer: str = copy_knob(DreamRecipe, "layer")
-    iterations: int = knob(4, 1, 50, "Steps per octave of each frame.")
+    iterations: int = knob(4, (1, 50), "Steps per octave of each frame.")
     step: float = copy_knob(DreamRecipe, "step", 1.5)
     octaves: int = copy_knob(DreamRecipe, "octaves", 1)
     scale: float = copy_knob(DreamRecipe, "scale")
@@ -99,10 +99,8 @@ class VideoRecipe(MotionRecipe):
 
     carry: float = knob(
         0.9,
-        0.0,
-        1.0,
+        (0.0, 1.0, 0.05),
         "Share of the previous dream that moves with the image; newly visible areas start fresh.",
-        slider_step=0.05,
     )
 
 
@@ -130,20 +128,16 @@ class ZoomRecipe(MotionRecipe):
         "0 s: inception4c; 5 s: inception3b seed 7.",
         derived_default="set by the network",
     )
-    seconds: float = knob(5.0, 0.1, 3600.0, "Length of the video in seconds.", slider_step=0.5)
-    fps: float = knob(
-        24.0, 1.0, 120.0, "Frames per second; 23.976 means 24000/1001.", slider_step=1.0
-    )
-    zoom: float = knob(2.0, 1.0, 6.0, "Zoom factor per second.", slider_step=0.1)
+    seconds: float = knob(5.0, (0.1, 3600.0, 0.5), "Length of the video in seconds.")
+    fps: float = knob(24.0, (1.0, 120.0, 1.0), "Frames per second; 23.976 means 24000/1001.")
+    zoom: float = knob(2.0, (1.0, 6.0, 0.1), "Zoom factor per second.")
     rotation: float = knob(
-        0.0, -180.0, 180.0, "Clockwise rotation per second.", slider_step=1.0, unit="degrees"
+        0.0, (-180.0, 180.0, 1.0), "Clockwise rotation per second.", unit="degrees"
     )
     right: float = knob(
-        0.0, -1.0, 1.0, "Movement to the right per second, in image widths.", slider_step=0.01
+        0.0, (-1.0, 1.0, 0.01), "Movement to the right per second, in image widths."
     )
-    down: float = knob(
-        0.0, -1.0, 1.0, "Movement downwards per second, in image heights.", slider_step=0.01
-    )
+    down: float = knob(0.0, (-1.0, 1.0, 0.01), "Movement downwards per second, in image heights.")
 
     @cached_property
     def frame_rate(self) -> Fraction:
@@ -222,23 +216,17 @@ class LiveRecipe(PerFrameRecipe):
     default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
 
     layer: str = copy_knob(DreamRecipe, "layer")
-    intensity: int = knob(5, 1, 10, "Speed of growth, from subtle to extreme.")
+    intensity: int = knob(5, (1, 10), "Speed of growth, from subtle to extreme.")
     memory: float = knob(
         2.0,
-        0.1,
-        10.0,
+        (0.1, 10.0, 0.1),
         "How long a dream persists; newly visible areas start fresh.",
-        slider_step=0.1,
         unit="seconds",
     )
     fps: float = knob(
-        10.0,
-        1.0,
-        120.0,
-        "Frames per second of the camera; growth and memory depend on it.",
-        slider_step=1.0,
+        10.0, (1.0, 120.0, 1.0), "Frames per second of the camera; growth and memory depend on it."
     )
-    iterations: int = knob(1, 1, 8, "Steps per frame; more are slower and cleaner.")
+    iterations: int = knob(1, (1, 8), "Steps per frame; more are slower and cleaner.")
     jitter: int = copy_knob(DreamRecipe, "jitter")
     smoothing: float = copy_knob(DreamRecipe, "smoothing")
     laplacian: int = copy_knob(DreamRecipe, "laplacian")
