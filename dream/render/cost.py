@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -34,7 +34,11 @@ class Cost:
     values_written: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Cost(
+            self.operations + other.operations,
+            self.flops + other.flops,
+            self.values_written + other.values_written,
+        )
 
 
 # A step outside the network: transforms, blurs and the update. Operations, and values per pixel.
