@@ -195,6 +195,8 @@ class ZoomRecipe(MotionRecipe):
     def blend_at(self, frame: int) -> tuple[DreamRecipe, DreamRecipe, float]:
         """Return the dreams before and after a frame, and the weight of the second, 0 to 1."""
         keys = self.keyframes
+        if len(keys) == 1:
+            return keys[0].dream, keys[0].dream, 0.0
         # Equal to `frame / self.frame_rate`, which is slow for each frame of an hour.
         seconds = frame * self.frame_rate.denominator / self.frame_rate.numerator
         after = bisect_right([key.seconds for key in keys], seconds)
