@@ -55,22 +55,17 @@ def in_float64_on_cpu(method: Callable[[Any, Tensor], Tensor]) -> Callable[[Any,
     def run_in_float64(self: Any, values: Tensor) -> Tensor:
         if accumulation_dtype(values.device) != torch.float64:
             return method(self, values)
-        rounded: Tensor = _RoundToFloat32.apply(method(self, _UpcastToFloat64.apply(values)))
+        upcast = values.double()
+        if upcast.requires_grad:
+            upcast.register_hook(_round_gradient)  # type: ignore[no-untyped-call]
+        rounded: Tensor = _RoundToFloat32.apply(method(self, upcast))
         return rounded
 
     return run_in_float64
 
 
-class _UpcastToFloat64(torch.autograd.Function):
-    """Converts to float64; rounds the gradient to float32."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return values.double()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return round_to_float32(gradient)
+def _round_gradient(gradient: Tensor) -> Tensor:
+    return round_to_float32(gradient).double()
 
 
 class _RoundToFloat32(torch.autograd.Function):
@@ -86,7 +81,7 @@ class _RoundToFloat32(torch.autograd.Function):
 
 
 def round_to_float32(values: Tensor) -> Tensor:
-    """Round float64 values (N, …) to float32, with `KEPT_BITS` bits below the largest per image."""
+    """Round float64 values (N, …) to float32: `ROUNDING_BITS` bits below each image's largest."""
     largest = values.abs().amax(tuple(range(1, values.dim())), keepdim=True)
     step = torch.ldexp(torch.ones_like(largest), largest.frexp().exponent - ROUNDING_BITS)
     return ((values / step).round() * step).float()

@@ -26,9 +26,10 @@ from dream.recipe.channel import DEFAULT_PHOTO_SIDE
 from dream.recipe.knob import read_env_number
 from dream.recipe.motion import MotionRecipe
 from dream.render import class_image, cost, kinds
+from dream.render.ascent import Ascent
 from dream.render.class_image import Verdict
 from dream.render.cpu_threads import CpuThreads
-from dream.render.job_loop import Ascents, Frame, run_jobs
+from dream.render.job_loop import Frame, run_jobs
 from dream.render.layer_response import LayerResponse
 from dream.render.plan import AnyJob, Job, Stage
 from dream.tensors import Size, check_image, limit_size, resize_clamped, size_of
@@ -129,8 +130,10 @@ class Engine:
         Raises:
             RecipeError: if it is not a recipe.
         """
-        recipe = _require_recipe_type(recipe, Recipe)
-        return recipe.with_defaults(self.device.type, image is not None)
+        return self._settle(recipe, image is not None)
+
+    def _settle(self, recipe: AnyRecipe, has_photo: bool) -> AnyRecipe:
+        return _require_recipe_type(recipe, Recipe).with_defaults(self.device.type, has_photo)
 
     def plan(
         self, recipes: Sequence[Recipe], size: Size | None = None, *, use_cache: bool = False
@@ -143,12 +146,9 @@ class Engine:
         Raises:
             PictureError, RecipeError: if a recipe cannot be rendered.
         """
-        settled = [
-            _require_recipe_type(each, Recipe).with_defaults(self.device.type, bool(size))
-            for each in recipes
-        ]
+        settled = [self._settle(each, bool(size)) for each in recipes]
         cached = self._find_cached(settled) if use_cache and not size else {}
-        by_size: dict[tuple[int, int], dict[Recipe, Image.Image]] = {}
+        by_size: dict[Size, dict[Recipe, Image.Image]] = {}
         for recipe, image in cached.items():
             by_size.setdefault(image.size, {})[recipe] = image
         jobs = [Job(tuple(each), cached_images=tuple(each.values())) for each in by_size.values()]
@@ -210,7 +210,7 @@ class Engine:
         except DreamError as error:
             raise DeviceError(f"{why}, and {error}") from error
 
-    def _ascents(self, job: AnyJob, image: Tensor | None, deadline: float) -> Ascents:
+    def _ascents(self, job: AnyJob, image: Tensor | None, deadline: float) -> Iterator[Ascent]:
         network = self._network_for(job.recipes[0])
         if image is not None:
             # Resize on the CPU: CUDA cannot shrink by a factor of 50 or more (pytorch#103589).
@@ -235,8 +235,7 @@ class Engine:
 
         `step`, `total` and `done` count over all of them. Checks and raises as `dream`.
         """
-        recipes = [_require_recipe_type(each, DreamRecipe) for each in recipes]
-        return self._plan_and_render(recipes, image)
+        return self._plan_and_render(DreamRecipe, recipes, image)
 
     def channel(self, recipe: ChannelRecipe, image: Tensor | None = None) -> Iterator[Frame]:
         """Visualize a channel from noise, or in an image (1, 3, H, W), RGB in [0, 1].
@@ -244,7 +243,7 @@ class Engine:
         Yields the start and a frame after each step; the last one is the result. It does not read
         the cache. Checks and raises as `dream`.
         """
-        return self._plan_and_render([_require_recipe_type(recipe, ChannelRecipe)], image)
+        return self._plan_and_render(ChannelRecipe, [recipe], image)
 
     def channels(
         self, recipes: Sequence[ChannelRecipe], image: Tensor | None = None
@@ -255,8 +254,7 @@ class Engine:
         rendered and cached. `step` and `done` count over all that are rendered. Checks and raises
         as `dream`.
         """
-        unique = dict.fromkeys(_require_recipe_type(each, ChannelRecipe) for each in recipes)
-        return self._plan_and_render(list(unique), image, use_cache=True)
+        return self._plan_and_render(ChannelRecipe, recipes, image, use_cache=True)
 
     def class_image(self, recipe: ClassRecipe, image: Tensor | None = None) -> Iterator[Frame]:
         """Optimise noise or an image (1, 3, H, W), RGB in [0, 1], for a class.
@@ -267,18 +265,25 @@ class Engine:
         Raises:
             RecipeError: at the first frame, if custom weights have fewer classes.
         """
-        return self._plan_and_render([_require_recipe_type(recipe, ClassRecipe)], image)
+        return self._plan_and_render(ClassRecipe, [recipe], image)
 
     def zoom(self, image: Tensor, recipe: ZoomRecipe) -> Iterator[Frame]:
         """Zoom endlessly into an image (1, 3, H, W), RGB in [0, 1]; yield a frame after each step.
 
         Frames of the video are finished. Checks and raises as `dream`.
         """
-        return self._plan_and_render([_require_recipe_type(recipe, ZoomRecipe)], image)
+        return self._plan_and_render(ZoomRecipe, [recipe], image)
 
     def _plan_and_render(
-        self, recipes: Sequence[Recipe], image: Tensor | None, use_cache: bool = False
+        self,
+        kind: type[Recipe],
+        recipes: Sequence[Recipe],
+        image: Tensor | None,
+        use_cache: bool = False,
     ) -> Iterator[Frame]:
+        recipes = [_require_recipe_type(each, kind) for each in recipes]
+        if use_cache:
+            recipes = list(dict.fromkeys(recipes))
         image = None if image is None else check_image(image)
         size = None if image is None else size_of(image)
         return self.render(self.plan(recipes, size, use_cache=use_cache), image)

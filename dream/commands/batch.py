@@ -58,7 +58,7 @@ from dream.files.contact_sheet import draw_contact_sheet
 from dream.files.embedded_images import embed_files
 from dream.recipe import DreamRecipe
 from dream.recipe.knob import knobs
-from dream.recipe.variations import sweep
+from dream.recipe.presets import sweep
 from dream.render.cost import format_duration
 from dream.tensors import Size
 

@@ -34,7 +34,7 @@ from dream.files.image import load_image, save_image
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.channel import evenly_spaced_channels, parse_channels
 from dream.recipe.knob import knobs
-from dream.recipe.variations import parse_intensities, parse_names, variations
+from dream.recipe.presets import parse_intensities, parse_names, variations
 from dream.render.channel import silent_channels_message
 from dream.render.class_image import Verdict
 from dream.render.job_loop import Frame

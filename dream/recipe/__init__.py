@@ -1,12 +1,10 @@
-"""Recipes: all knobs of an image or a video as plain data, one module per kind of recipe."""
+"""Recipes: all knobs of an image or a video as plain data, one class per kind of recipe."""
 
 from dream.recipe.base import Recipe
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.class_image import ClassRecipe
 from dream.recipe.dream import DreamRecipe
-from dream.recipe.live import LiveRecipe
-from dream.recipe.video import VideoRecipe
-from dream.recipe.zoom import ZoomRecipe
+from dream.recipe.motion import LiveRecipe, VideoRecipe, ZoomRecipe
 
 __all__ = [
     "ChannelRecipe",

@@ -39,24 +39,39 @@ WeightedNames = tuple[tuple[str, float], ...]
 
 def seed_knob() -> Any:
     """Return the `seed` field that all kinds of recipes have."""
-    return knob(0, 0, MAX_SEED, "Random seed; the same seed gives the same image.")
+    return knob(0, (0, MAX_SEED), "Random seed; the same seed gives the same image.")
 
 
 def size_knob(noise: int, photo: int) -> Any:
     """Return a `size` field with these default sides, from noise and on a photo."""
     return knob(
         None,
-        32,
-        1024,
+        (32, 1024),
         "Side of the image; a larger photo is reduced to this longest side.",
         unit="pixels",
         derived_default=f"{noise}; on a photo {photo}",
     )
 
 
+def max_side_knob(larger: str, high: int, default_sides: tuple[int, int]) -> Any:
+    """Return a `max_side` field with these defaults, on a CPU and on a GPU."""
+    return knob(
+        None,
+        (32, high),
+        f"{larger} reduced to this longest side.",
+        unit="pixels",
+        derived_default="{} on a CPU, {} on a GPU".format(*default_sides),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
-    """Base class of all recipes: validation, changes, defaults and JSON."""
+    """Base class of all recipes: validation, changes, defaults and JSON.
+
+    Raises:
+        RecipeError: if a knob is out of bounds or does not fit the others, if there is no such
+            network, layer, channel or class, or if the size is too small for the network.
+    """
 
     kind: ClassVar[str] = ""
     # The knob that limits the size of the image.

@@ -23,16 +23,12 @@ class ChannelRecipe(Recipe):
 
     `size` and `steps` may be None, because their defaults depend on whether there is a photo. The
     layer is stored by its module name.
-
-    Raises:
-        RecipeError: if a knob is out of bounds, if there is no such network, layer or channel, or
-            if the size is too small for the network.
     """
 
     kind: ClassVar[str] = "channel"
 
     layer: str = knob(None, help="Layer of the channel.", derived_default="set by the network")
-    channel: int = knob(0, 0, MAX_CHANNEL, "Channel number, starting at 0.")
+    channel: int = knob(0, (0, MAX_CHANNEL), "Channel number, starting at 0.")
     objective: str = knob(
         "channel",
         help="Maximise the channel over the whole image (channel) or only at its centre (neuron).",
@@ -47,8 +43,7 @@ class ChannelRecipe(Recipe):
     size: int = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
     steps: int = knob(
         None,
-        0,
-        400,
+        (0, 400),
         "Number of steps; on a photo, spread over four octaves.",
         derived_default=f"{DEFAULT_NOISE_STEPS}; on a photo {DEFAULT_PHOTO_STEPS}",
     )

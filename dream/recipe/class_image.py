@@ -29,11 +29,8 @@ DEFAULT_PHOTO_STEPS = 64
 class ClassRecipe(Recipe):
     """An image that maximises ImageNet classes (Simonyan et al. 2013), from noise or a photo.
 
-    `size` and `steps` may be None, as in a `ChannelRecipe`. Targets are stored by name.
-
-    Raises:
-        RecipeError: if a knob is out of bounds, there is no such network, or a class is unknown or
-            ambiguous.
+    `size` and `steps` may be None, as in a `ChannelRecipe`. Targets are stored by name, and must
+    not be ambiguous.
     """
 
     kind: ClassVar[str] = "class"
@@ -50,29 +47,24 @@ class ClassRecipe(Recipe):
     size: int = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
     steps: int = knob(
         None,
-        0,
-        1000,
+        (0, 1000),
         "Number of steps, over all octaves.",
         derived_default=", ".join(f"{steps} {mode}" for mode, steps in DEFAULT_STEPS.items())
         + f"; on a photo {DEFAULT_PHOTO_STEPS}",
     )
     step: float = knob(
         2.0,
-        0.0,
-        20.0,
+        (0.0, 20.0, 0.1),
         "Mean change of a pixel per step; used by octaves and classic.",
-        slider_step=0.1,
         unit="grey levels",
     )
     penalty: float = knob(
-        0.001,
-        0.0,
-        1.0,
-        "Weight (lambda) of the image's squared norm; used by classic.",
-        slider_step=0.001,
+        0.001, (0.0, 1.0, 0.001), "Weight (lambda) of the image's squared norm; used by classic."
     )
     tries: int = knob(
-        2, 1, 8, "Random starts at the smallest octave, best one kept; used by growing and octaves."
+        2,
+        (1, 8),
+        "Random starts at the smallest octave, best one kept; used by growing and octaves.",
     )
     seed: int = seed_knob()
 

@@ -11,7 +11,14 @@ from typing import Any, ClassVar
 
 from dream.errors import RecipeError, describe_value
 from dream.networks import catalogue
-from dream.recipe.base import MAX_LIST_ITEMS, Recipe, WeightedNames, parse_weighted_names, seed_knob
+from dream.recipe.base import (
+    MAX_LIST_ITEMS,
+    Recipe,
+    WeightedNames,
+    max_side_knob,
+    parse_weighted_names,
+    seed_knob,
+)
 from dream.recipe.knob import knob
 
 # (step in grey levels, iterations per octave) for intensity 1 to 10, in visually even increments:
@@ -29,8 +36,8 @@ STEPS_BY_INTENSITY = (
     (4.5, 36),
 )
 
-# Default longest side, in pixels.
-DEFAULT_CPU_SIDE, DEFAULT_GPU_SIDE = 640, 1024
+# Default longest side on a CPU and on a GPU, in pixels.
+DEFAULT_SIDES = (640, 1024)
 
 # Each objective with the knob that it needs.
 OBJECTIVE_REQUIREMENTS = {
@@ -41,6 +48,7 @@ OBJECTIVE_REQUIREMENTS = {
     "match": "guide",
     "texture": "guide",
 }
+DEFAULT_OBJECTIVES = {"": "norm", "channels": "channels", "guide": "match"}
 
 
 def _default_bands_text() -> str:
@@ -58,9 +66,6 @@ class DreamRecipe(Recipe):
     therefore stays the same when a default changes. `max_side` may stay None, because its default
     depends on the device. `guide` and `mask` are data URIs, which `embed_guide` and `embed_mask`
     make from files.
-
-    Raises:
-        RecipeError: if a knob is out of bounds, or there is no such network or layer.
     """
 
     kind: ClassVar[str] = "dream"
@@ -91,7 +96,7 @@ class DreamRecipe(Recipe):
         derived_default="norm; channels with channels, match with a guide",
     )
     border: int = knob(
-        0, 0, 8, "Positions to ignore at each edge of the layer's activations.", unit="positions"
+        0, (0, 8), "Positions to ignore at each edge of the layer's activations.", unit="positions"
     )
     mask: str = knob(
         "",
@@ -99,23 +104,20 @@ class DreamRecipe(Recipe):
         is_image=True,
         empty_meaning="everywhere",
     )
-    feather: int = knob(8, 0, 64, "Width of the soft edge inside the mask.", unit="pixels")
-    intensity: int = knob(5, 1, 10, "Strength, from subtle to extreme.")
-    octaves: int = knob(4, 1, 10, "Number of octaves (image sizes); more give larger shapes.")
-    scale: float = knob(1.4, 1.1, 2.0, "Size ratio of successive octaves.", slider_step=0.05)
+    feather: int = knob(8, (0, 64), "Width of the soft edge inside the mask.", unit="pixels")
+    intensity: int = knob(5, (1, 10), "Strength, from subtle to extreme.")
+    octaves: int = knob(4, (1, 10), "Number of octaves (image sizes); more give larger shapes.")
+    scale: float = knob(1.4, (1.1, 2.0, 0.05), "Size ratio of successive octaves.")
     iterations: int = knob(
         None,
-        0,
-        100,
+        (0, 100),
         "Steps per octave; more make the dream stronger and cleaner.",
         derived_default="set by intensity",
     )
     step: float = knob(
         None,
-        0.0,
-        20.0,
+        (0.0, 20.0, 0.05),
         "Mean change of a pixel per step.",
-        slider_step=0.05,
         unit="grey levels",
         derived_default="set by intensity",
     )
@@ -126,57 +128,41 @@ class DreamRecipe(Recipe):
     )
     jitter: int = knob(
         32,
-        0,
-        128,
+        (0, 128),
         "Random shift before each step, at most a quarter of the side; hides grid artefacts.",
         unit="pixels",
     )
     smoothing: float = knob(
         0.5,
-        0.0,
-        4.0,
+        (0.0, 4.0, 0.1),
         "Gaussian blur of each step; more gives larger, softer shapes.",
-        slider_step=0.1,
         unit="pixels",
     )
     laplacian: int = knob(
         None,
-        1,
-        8,
+        (1, 8),
         "Frequency bands of the gradient that each step scales to equal strength; 1 for none.",
         unit="bands",
         derived_default=_default_bands_text(),
     )
     total_variation: float = knob(
         0.0,
-        0.0,
-        2.0,
+        (0.0, 2.0, 0.05),
         "Total-variation smoothing, as a share of the step; gives flat areas and sharp edges.",
-        slider_step=0.05,
     )
     pull: float = knob(
         0.0,
-        0.0,
-        1.0,
+        (0.0, 1.0, 0.01),
         "Pull towards the photo: share of the difference that each step undoes; 0.02 is subtle.",
-        slider_step=0.01,
     )
     keep_colours: bool = knob(
         False, help="Keep the colours of the photo; only its brightness changes."
     )
     seed: int = seed_knob()
-    max_side: int = knob(
-        None,
-        32,
-        8192,
-        "A larger photo is reduced to this longest side.",
-        unit="pixels",
-        derived_default=f"{DEFAULT_CPU_SIDE} on a CPU, {DEFAULT_GPU_SIDE} on a GPU",
-    )
+    max_side: int = max_side_knob("A larger photo is", 8192, DEFAULT_SIDES)
     tile: int = knob(
         512,
-        128,
-        2048,
+        (128, 2048),
         "Side of a tile; octaves of four tiles or more are processed in tiles to limit memory.",
         unit="pixels",
     )
@@ -202,7 +188,7 @@ class DreamRecipe(Recipe):
         step, iterations = STEPS_BY_INTENSITY[self.intensity - 1]
         return {
             "layer": card.high_layer if self.guide else card.default_layer,
-            "objective": "match" if self.guide else "channels" if self.channels else "norm",
+            "objective": DEFAULT_OBJECTIVES[_steering_knob(self.guide, self.channels)],
             "step": step,
             "iterations": iterations,
             "laplacian": card.laplacian_bands,
@@ -221,13 +207,11 @@ class DreamRecipe(Recipe):
             raise RecipeError(
                 f"objective {self.objective} needs {need}; set {need} or leave out the objective"
             )
-        for knob_name in ("guide", "channels"):
-            if getattr(self, knob_name) and need != knob_name:
-                fitting = [key for key, need in OBJECTIVE_REQUIREMENTS.items() if need == knob_name]
-                raise RecipeError(
-                    f"with {knob_name} set, objective must be {' or '.join(fitting)}, "
-                    f"not {self.objective}"
-                )
+        if need != (given := _steering_knob(self.guide, self.channels)):
+            fitting = [key for key, need in OBJECTIVE_REQUIREMENTS.items() if need == given]
+            raise RecipeError(
+                f"with {given} set, objective must be {' or '.join(fitting)}, not {self.objective}"
+            )
 
     @cached_property
     def layer_groups(self) -> tuple[WeightedNames, ...]:
@@ -289,7 +273,8 @@ class DreamRecipe(Recipe):
         return f"dream-{photo}-{layer}-i{self.intensity}-seed{self.seed}"
 
     def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        return {"max_side": DEFAULT_CPU_SIDE if device == "cpu" else DEFAULT_GPU_SIDE}
+        cpu_side, gpu_side = DEFAULT_SIDES
+        return {"max_side": cpu_side if device == "cpu" else gpu_side}
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         resets = super()._reset_dependents(changes)
@@ -302,8 +287,12 @@ class DreamRecipe(Recipe):
         if "guide" in changes and self.layer == self._derived_defaults()["layer"]:
             resets["layer"] = None
         after = {"guide": self.guide, "channels": self.channels} | resets | dict(changes)
-        need = OBJECTIVE_REQUIREMENTS[self.objective]
-        objective_fits = after[need] if need else not (after["guide"] or after["channels"])
-        if not objective_fits:
+        given = _steering_knob(after["guide"], after["channels"])
+        if OBJECTIVE_REQUIREMENTS[self.objective] != given:
             resets["objective"] = None
         return resets
+
+
+def _steering_knob(guide: str, channels: str) -> str:
+    """Return the name of the knob that an objective must fit, or "" if neither is set."""
+    return "guide" if guide else "channels" if channels else ""

@@ -93,10 +93,17 @@ class Knob:
 
 
 def knob(
-    default: Any, low: float = -math.inf, high: float = math.inf, help: str = "", **options: Any
+    default: Any,
+    bounds: tuple[float, ...] = (-math.inf, math.inf),
+    help: str = "",
+    **options: Any,
 ) -> Any:
-    """Return a dataclass field with a `Knob`, whose type is the annotation of the field."""
-    metadata = {"knob": Knob(help, low, high, default=default, **options)}
+    """Return a dataclass field with a `Knob`, whose type is the annotation of the field.
+
+    `bounds` are the lowest and the highest value and, optionally, the step of a slider (1).
+    """
+    low, high, slider_step = (*bounds, 1)[:3]
+    metadata = {"knob": Knob(help, low, high, slider_step, default=default, **options)}
     return field(default=default, metadata=metadata)
 
 

@@ -1,18 +1,35 @@
-"""Base classes of the recipes of videos, whose frames are small dreams."""
+"""The recipes of what moves, whose frames are small dreams: zooms, videos and live dreams."""
 
 from __future__ import annotations
 
+import math
+import re
 from abc import abstractmethod
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 from typing import Any, ClassVar
 
-from dream.recipe.base import Recipe, WeightedNames, seed_knob
+from dream.errors import RecipeError, describe_value
+from dream.recipe.base import (
+    MAX_LIST_ITEMS,
+    MAX_SEED,
+    Recipe,
+    WeightedNames,
+    max_side_knob,
+    seed_knob,
+)
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import copy_knob, knob, knobs
 
-# Default longest side, in pixels.
-DEFAULT_CPU_SIDE, DEFAULT_GPU_SIDE = 512, 1024
+# Default longest side on a CPU and on a GPU, in pixels. Two CPU cores render 320 pixels ten times
+# per second.
+DEFAULT_SIDES, DEFAULT_LIVE_SIDES = (512, 1024), (320, 640)
+# Grey levels per second, for intensity 1 to 10.
+GROWTH_RATES = (4, 8, 13, 20, 30, 40, 52, 68, 85, 110)
+KEYFRAME_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(\d{1,10}))?\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,22 +37,18 @@ class PerFrameRecipe(Recipe):
     """A recipe that dreams frame by frame; `layer`, `laplacian` and `max_side` may be None."""
 
     size_knob_name: ClassVar[str] = "max_side"
-    default_cpu_side: ClassVar[int] = DEFAULT_CPU_SIDE
-    default_gpu_side: ClassVar[int] = DEFAULT_GPU_SIDE
+    default_sides: ClassVar[tuple[int, int]] = DEFAULT_SIDES
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("layer", "laplacian"):
             if getattr(self, name) is None:
                 self._set(name, getattr(DreamRecipe(model=self.model), name))
+        _ = self.layers  # Parse now, so that errors appear when the recipe is created.
 
     @abstractmethod
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
-        """Return the recipe of one frame, with these changes.
-
-        Raises:
-            RecipeError: if there is no such layer.
-        """
+        """Return the recipe of one frame, with these changes."""
 
     @property
     def layers(self) -> WeightedNames:
@@ -53,7 +66,8 @@ class PerFrameRecipe(Recipe):
         return "-".join(filter(None, parts))
 
     def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        return {"max_side": self.default_cpu_side if device == "cpu" else self.default_gpu_side}
+        cpu_side, gpu_side = self.default_sides
+        return {"max_side": cpu_side if device == "cpu" else gpu_side}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +75,7 @@ class MotionRecipe(PerFrameRecipe):
     """Base class of zooms and videos: the knobs of a `DreamRecipe` with fewer steps."""
 
     layer: str = copy_knob(DreamRecipe, "layer")
-    iterations: int = knob(4, 1, 50, "Steps per octave of each frame.")
+    iterations: int = knob(4, (1, 50), "Steps per octave of each frame.")
     step: float = copy_knob(DreamRecipe, "step", 1.5)
     octaves: int = copy_knob(DreamRecipe, "octaves", 1)
     scale: float = copy_knob(DreamRecipe, "scale")
@@ -69,16 +83,183 @@ class MotionRecipe(PerFrameRecipe):
     smoothing: float = copy_knob(DreamRecipe, "smoothing")
     laplacian: int = copy_knob(DreamRecipe, "laplacian")
     seed: int = seed_knob()
-    max_side: int = knob(
-        None,
-        32,
-        4096,
-        "A larger photo or video is reduced to this longest side.",
-        unit="pixels",
-        derived_default=f"{DEFAULT_CPU_SIDE} on a CPU, {DEFAULT_GPU_SIDE} on a GPU",
-    )
+    max_side: int = max_side_knob("A larger photo or video is", 4096, DEFAULT_SIDES)
 
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame from the knobs that both share."""
         shared = {name: getattr(self, name) for name in knobs(MotionRecipe)}
         return DreamRecipe(**{**shared, **changes})
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRecipe(MotionRecipe):
+    """A dreamed video: each frame starts from the previous dream, warped by the motion."""
+
+    kind: ClassVar[str] = "video"
+
+    carry: float = knob(
+        0.9,
+        (0.0, 1.0, 0.05),
+        "Share of the previous dream that moves with the image; newly visible areas start fresh.",
+    )
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """The dream of a zoom from a time on, in seconds."""
+
+    seconds: float
+    dream: DreamRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoomRecipe(MotionRecipe):
+    """An endless zoom: each frame is the previous one, moved and dreamed for a few steps.
+
+    Movement is per second, so it does not depend on the frame rate. The times of keyframes must
+    increase.
+    """
+
+    kind: ClassVar[str] = "zoom"
+
+    layer: str = knob(
+        None,
+        help="Layer to amplify; or keyframes of layers and seeds to blend between, as "
+        "0 s: inception4c; 5 s: inception3b seed 7.",
+        derived_default="set by the network",
+    )
+    seconds: float = knob(5.0, (0.1, 3600.0, 0.5), "Length of the video in seconds.")
+    fps: float = knob(24.0, (1.0, 120.0, 1.0), "Frames per second; 23.976 means 24000/1001.")
+    zoom: float = knob(2.0, (1.0, 6.0, 0.1), "Zoom factor per second.")
+    rotation: float = knob(
+        0.0, (-180.0, 180.0, 1.0), "Clockwise rotation per second.", unit="degrees"
+    )
+    right: float = knob(
+        0.0, (-1.0, 1.0, 0.01), "Movement to the right per second, in image widths."
+    )
+    down: float = knob(0.0, (-1.0, 1.0, 0.01), "Movement downwards per second, in image heights.")
+
+    @cached_property
+    def frame_rate(self) -> Fraction:
+        """Frames per second."""
+        return exact_frame_rate(self.fps)
+
+    @property
+    def frame_count(self) -> int:
+        """The number of frames, at least 1."""
+        return max(1, round(Fraction(self.seconds) * self.frame_rate))
+
+    def with_max_seconds(self, seconds: Fraction) -> Recipe:
+        """Return a recipe for only the first seconds of its video."""
+        frames = round(seconds * self.frame_rate)
+        shorter = max(knobs(self)["seconds"].low, float(frames / self.frame_rate))
+        return self.with_changes(seconds=shorter) if frames < self.frame_count else self
+
+    @cached_property
+    def keyframes(self) -> tuple[Keyframe, ...]:
+        """The keyframes in order of time; just one if `layer` has no times.
+
+        >>> recipe = ZoomRecipe(layer="0 s: conv3; 2.5 s: inception3b")
+        >>> [keyframe.dream.layer for keyframe in recipe.keyframes]
+        ['conv3', 'inception3b']
+        """
+        parts = self.layer.split(";", MAX_LIST_ITEMS)
+        if len(parts) == 1 and not KEYFRAME_PATTERN.fullmatch(self.layer):
+            return (Keyframe(0.0, self.frame_recipe()),)
+        keyframes: list[Keyframe] = []
+        for part in parts:
+            match = KEYFRAME_PATTERN.fullmatch(part)
+            if not match:
+                raise RecipeError(
+                    "keyframes must look like 0 s: inception4c; 5 s: inception3b, "
+                    f"not {describe_value(part.strip())}"
+                )
+            seconds, seed = float(match[1]), int(match[3] or self.seed)
+            if seed > MAX_SEED:
+                raise RecipeError(f"the seed of a keyframe is at most {MAX_SEED}, not {seed}")
+            if ">" in match[2]:
+                raise RecipeError("a keyframe has the same layers at all octaves; remove the >")
+            if keyframes and seconds <= keyframes[-1].seconds:
+                raise RecipeError(
+                    "the times of keyframes must increase: "
+                    f"{seconds:g} s cannot follow {keyframes[-1].seconds:g} s"
+                )
+            keyframes.append(Keyframe(seconds, self.frame_recipe(layer=match[2], seed=seed)))
+        return tuple(keyframes)
+
+    @property
+    def layers(self) -> WeightedNames:
+        """All modules of all keyframes, with their weights."""
+        return tuple(dict(layer for key in self.keyframes for layer in key.dream.layers).items())
+
+    def blend_at(self, frame: int) -> tuple[DreamRecipe, DreamRecipe, float]:
+        """Return the dreams before and after a frame, and the weight of the second, 0 to 1."""
+        keys = self.keyframes
+        if len(keys) == 1:
+            return keys[0].dream, keys[0].dream, 0.0
+        # Equal to `frame / self.frame_rate`, which is slow for each frame of an hour.
+        seconds = frame * self.frame_rate.denominator / self.frame_rate.numerator
+        after = bisect_right([key.seconds for key in keys], seconds)
+        first, second = keys[max(after - 1, 0)], keys[min(after, len(keys) - 1)]
+        if first is second or seconds <= first.seconds:
+            return first.dream, first.dream, 0.0
+        share = (seconds - first.seconds) / (second.seconds - first.seconds)
+        return first.dream, second.dream, share
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRecipe(PerFrameRecipe):
+    """A live dream: each frame starts from the previous dream, warped by the motion.
+
+    Growth and memory are per second, so they do not depend on the frame rate.
+    """
+
+    kind: ClassVar[str] = "live"
+    default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
+
+    layer: str = copy_knob(DreamRecipe, "layer")
+    intensity: int = knob(5, (1, 10), "Speed of growth, from subtle to extreme.")
+    memory: float = knob(
+        2.0,
+        (0.1, 10.0, 0.1),
+        "How long a dream persists; newly visible areas start fresh.",
+        unit="seconds",
+    )
+    fps: float = knob(
+        10.0, (1.0, 120.0, 1.0), "Frames per second of the camera; growth and memory depend on it."
+    )
+    iterations: int = knob(1, (1, 8), "Steps per frame; more are slower and cleaner.")
+    jitter: int = copy_knob(DreamRecipe, "jitter")
+    smoothing: float = copy_knob(DreamRecipe, "smoothing")
+    laplacian: int = copy_knob(DreamRecipe, "laplacian")
+    seed: int = seed_knob()
+    max_side: int = max_side_knob("Larger frames are", 4096, DEFAULT_LIVE_SIDES)
+
+    def frame_recipe(self, **changes: Any) -> DreamRecipe:
+        """Return the recipe of one frame: one octave, with a step that fits the frame rate."""
+        shared = ("model", "layer", "iterations", "jitter", "smoothing", "laplacian", "seed")
+        step = min(20.0, GROWTH_RATES[self.intensity - 1] / self.fps / self.iterations)
+        values = {name: getattr(self, name) for name in (*shared, "max_side")}
+        return DreamRecipe(**{**values, "step": step, "octaves": 1, **changes})
+
+    @property
+    def layers(self) -> WeightedNames:
+        """The modules of its single octave, with their weights."""
+        return self.frame_recipe().layers_at(1, 1)
+
+    @property
+    def frame_carry(self) -> float:
+        """The share of the previous dream that remains after one frame."""
+        return math.exp(-1 / (self.fps * self.memory))
+
+
+def exact_frame_rate(fps: float) -> Fraction:
+    """Return the exact rate that a rounded one stands for: 23.976 is 24000/1001 (NTSC).
+
+    >>> exact_frame_rate(23.976), exact_frame_rate(59.94), exact_frame_rate(12.5)
+    (Fraction(24000, 1001), Fraction(60000, 1001), Fraction(25, 2))
+    """
+    ntsc = Fraction(round(fps * 1001 / 1000) * 1000, 1001)
+    if fps != round(fps) and abs(ntsc - Fraction(fps)) < Fraction(1, 200):
+        return ntsc
+    return Fraction(fps).limit_denominator(1000)

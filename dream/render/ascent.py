@@ -1,7 +1,8 @@
-"""Gradient ascent: the step loop and its optimizers."""
+"""Gradient ascent: the step loop, its optimizers, and the constraints of a dream."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from dream import deterministic
 from dream.networks.network import ValueAndGrad
-from dream.render.transform import blur, normalise_pyramid
-from dream.tensors import WrapDims
+from dream.render.transform import blur, normalise_pyramid, total_variation_gradient
+from dream.tensors import Size, WrapDims, luminance, resize_clamped, size_of
 
 # Added to divisors, so that a gradient of all zeros (a dead channel) does not become NaN.
 EPSILON = 1e-12
@@ -24,36 +25,48 @@ ImageFunction = Callable[[Tensor], Tensor]
 # (variables, gradient) -> next variables. An optimizer may overwrite the gradient.
 Optimizer = Callable[[Tensor, Tensor], Tensor]
 
+NO_BOUNDS = (-math.inf, math.inf)
 
-def gradient_ascent(
-    variables: Tensor,
-    render: ImageFunction,
-    transform: ImageFunction,
-    value_and_grad: ValueAndGrad,
-    optimizer: Optimizer,
-    *,
-    steps: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Run gradient ascent; yield the variables after each step and the values (N,) before it.
 
-    A step renders the variables to images (N, 3, H, W), applies a random transform, computes the
-    objective's values and gradient on the transformed images, backpropagates the gradient through
-    transform and canvas to the variables, and passes it to the optimizer.
+def identity(image: Tensor) -> Tensor:
+    """Return the image unchanged."""
+    return image
+
+
+@dataclass
+class Ascent:
+    """One gradient ascent, for one stage; `variables` change with each step.
+
+    `render` turns variables into images (N, 3, H, W), `transform` is a random view of these, and
+    `preview` turns variables into images in [0, 1] at the full size, whatever the stage.
+    """
+
+    variables: Tensor
+    value_and_grad: ValueAndGrad
+    optimizer: Optimizer
+    render: ImageFunction = identity
+    transform: ImageFunction = identity
+    preview: ImageFunction = identity
+
+
+def gradient_ascent(ascent: Ascent, steps: int) -> Iterator[Tensor]:
+    """Take steps of an ascent; yield the values (N,) before each of them.
+
+    A step computes the objective's values and gradient on transformed images, backpropagates the
+    gradient through transform and canvas to the variables, and passes it to the optimizer.
     """
     for _ in range(steps):
-        values, gradient = _value_and_gradient(variables, render, transform, value_and_grad)
-        variables = optimizer(variables, gradient)
-        yield variables, values
+        values, gradient = _value_and_gradient(ascent)
+        ascent.variables = ascent.optimizer(ascent.variables, gradient)
+        yield values
 
 
-def _value_and_gradient(
-    variables: Tensor, render: ImageFunction, transform: ImageFunction, value_and_grad: ValueAndGrad
-) -> tuple[Tensor, Tensor]:
+def _value_and_gradient(ascent: Ascent) -> tuple[Tensor, Tensor]:
     """Return the values (N,) of the transformed images, and the gradient of the variables."""
-    leaf = variables.detach().requires_grad_()
+    leaf = ascent.variables.detach().requires_grad_()
     with torch.enable_grad():
-        transformed = transform(render(leaf))
-    values, gradient = value_and_grad(transformed)
+        transformed = ascent.transform(ascent.render(leaf))
+    values, gradient = ascent.value_and_grad(transformed)
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(_FixedGradient.apply(transformed, gradient), leaf)
     return values, gradient
@@ -76,9 +89,13 @@ class _FixedGradient(torch.autograd.Function):
 
 
 def redirect_first_steps(
-    redirected: ValueAndGrad, plain: ValueAndGrad, step_counter: Iterator[int]
+    make_evaluator: Callable[..., ValueAndGrad], step_counter: Iterator[int]
 ) -> ValueAndGrad:
-    """Return a function that calls `redirected` in the first counted steps, then `plain`."""
+    """Return an evaluator whose first counted steps redirect gradients through closed ReLUs.
+
+    `make_evaluator` is called with `redirect_relus`.
+    """
+    redirected, plain = make_evaluator(redirect_relus=True), make_evaluator(redirect_relus=False)
 
     def value_and_grad(image: Tensor) -> tuple[Tensor, Tensor]:
         return (redirected if next(step_counter) < REDIRECTED_RELU_STEPS else plain)(image)
@@ -157,3 +174,65 @@ class Adam:
         deviation = (self.second_moment / (1 - beta2**self.step_count)).sqrt()
         rate = self.learning_rate * self.learning_rate_decay ** (self.step_count - 1)
         return variables + rate * mean / (deviation + 1e-8)
+
+
+@dataclass(frozen=True)
+class OctaveBase:
+    """The image (1, 3, H, W) that an octave starts from, and what the dream must keep of it.
+
+    Where the `mask` (1, 1, H, W) is 0, pixels stay bit-equal. With `keep_colours` only the
+    brightness changes.
+    """
+
+    image: Tensor
+    mask: Tensor | None = None
+    keep_colours: bool = False
+    wrap_dims: WrapDims = ()
+
+    def at_size(self, size: Size) -> OctaveBase:
+        """Return this base resized to an octave's (height, width)."""
+        if size_of(self.image) == size:
+            return self
+        mask = None if self.mask is None else resize_clamped(self.mask, size)
+        image = resize_clamped(self.image, size, self.wrap_dims)
+        return OctaveBase(image, mask, self.keep_colours, self.wrap_dims)
+
+    def constrain(self, dreamed: Tensor) -> Tensor:
+        """Clamp `dreamed` to [0, 1] and restore masked pixels and colours; overwrites `dreamed`."""
+        if self.keep_colours:
+            # Limit the change so that no channel is clipped, which would change the hue.
+            change = luminance(dreamed.sub_(self.image))
+            low, high = self.image.amin(1, keepdim=True), self.image.amax(1, keepdim=True)
+            dreamed = self.image + change.clamp(-low, 1 - high)
+        dreamed = dreamed.clamp_(0, 1)
+        return dreamed if self.mask is None else torch.where(self.mask > 0, dreamed, self.image)
+
+
+@dataclass(frozen=True)
+class ConstrainedOptimizer:
+    """Optimizer wrapper that constrains each step to a base.
+
+    It lowers the total variation by about `total_variation_step` per pixel on average, scales the
+    change by the mask, moves the image a share `pull` of the way back to the base, and applies
+    `OctaveBase.constrain`.
+    """
+
+    optimizer: Optimizer
+    base: OctaveBase
+    total_variation_step: float = 0.0
+    pull: float = 0.0
+
+    def __call__(self, image: Tensor, gradient: Tensor) -> Tensor:
+        """Return the image after one constrained step."""
+        moved = self.optimizer(image, gradient)
+        if self.total_variation_step:
+            # Four neighbours contribute at most 1 each: the mean magnitude is about 2.
+            moved.sub_(
+                total_variation_gradient(image, self.base.wrap_dims),
+                alpha=self.total_variation_step / 2,
+            )
+        if self.base.mask is not None:
+            moved = torch.lerp(image, moved, self.base.mask)
+        if self.pull:
+            moved = moved.lerp_(self.base.image, self.pull)
+        return self.base.constrain(moved)

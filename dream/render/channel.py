@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -15,9 +15,8 @@ from dream.networks.network import Network
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.dream import DreamRecipe
 from dream.render import dream
-from dream.render.ascent import Adam, redirect_first_steps
+from dream.render.ascent import Adam, Ascent, redirect_first_steps
 from dream.render.canvas import CANVASES
-from dream.render.job_loop import Ascent, Ascents
 from dream.render.objective import BatchObjective, Objective, channel, neuron
 from dream.render.plan import Job, Stage
 from dream.render.transform import random_affine
@@ -35,9 +34,6 @@ def plan(recipes: Sequence[ChannelRecipe], size: Size | None) -> list[Job[Channe
 
     From noise, neighbouring recipes that differ only in their channel form batches, at one size; in
     a photo each recipe is a job of its own, with the octaves of a dream.
-
-    Raises:
-        PictureError: if a side of the photo is smaller than the network accepts.
     """
     if size:
         return [Job((one,), dream.plan_octaves(as_dream_recipe(one), size)) for one in recipes]
@@ -56,7 +52,7 @@ def plan(recipes: Sequence[ChannelRecipe], size: Size | None) -> list[Job[Channe
 
 def ascents(
     network: Network, job: Job[ChannelRecipe], image: Tensor | None, deadline: float
-) -> Ascents:
+) -> Iterator[Ascent]:
     """Yield the ascent of a batch from noise, or those of a channel in an image (1, 3, H, W).
 
     In a batch all images start from the same noise and get the same random transforms, so that each
@@ -73,11 +69,9 @@ def ascents(
     canvas = CANVASES[recipe.canvas](stages[0].size, network.mean.device)
     noise = canvas.random_variables(generator)
     batch = BatchObjective(tuple(map(channel_objective, recipes)))
-    redirected = network.value_and_grad(batch, redirect_relus=True)
-    plain = network.value_and_grad(batch, redirect_relus=False)
     yield Ascent(
         noise.expand(len(recipes), *noise.shape[1:]),
-        redirect_first_steps(redirected, plain, itertools.count()),
+        redirect_first_steps(partial(network.value_and_grad, batch), itertools.count()),
         Adam(LEARNING_RATE),
         canvas.to_image,
         partial(random_affine, generator=generator),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 
@@ -16,12 +15,18 @@ from dream.networks.model_card import ModelCard
 from dream.networks.network import Network
 from dream.recipe import imagenet_classes
 from dream.recipe.class_image import ClassRecipe
-from dream.render.ascent import Adam, ImageFunction, NormalisedStep, Optimizer, SmoothedGradient
+from dream.render.ascent import (
+    NO_BOUNDS,
+    Adam,
+    Ascent,
+    ImageFunction,
+    NormalisedStep,
+    Optimizer,
+    SmoothedGradient,
+)
 from dream.render.canvas import Canvas, FourierCanvas, PhaseCanvas, RawPixelCanvas
-from dream.render.job_loop import Ascent, Ascents, identity
 from dream.render.objective import Objective, logit, logit_margin, squared_norm
-from dream.render.octave import recipe_sizes
-from dream.render.plan import Job, Stage
+from dream.render.plan import Job, Stage, recipe_sizes
 from dream.render.transform import random_affine, random_crops
 from dream.tensors import Size, resize, resize_clamped, size_of
 
@@ -55,19 +60,18 @@ class Verdict:
     seen: tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True)
-class Mode:
-    """A way to make class images: canvas, random transform and optimizer.
-
-    `stage_shares` are (share of the steps, share of the side) of each stage from noise; a stage
-    starts from the result of the one before. `views` is the number of random views per step.
-    """
-
-    canvas: Callable[[Size, torch.device], Canvas]
-    transform: Callable[[torch.Generator, int], ImageFunction]
-    optimizer: Callable[[ClassRecipe, int, int], Optimizer]
-    stage_shares: tuple[tuple[float, float], ...] = ((1.0, 1.0),)
-    views: int = 1
+# The first stages are small: they are cheap, and form large shapes, so that one subject fills the
+# image. At one size many small subjects would fill it. Each stage starts from the result of the one
+# before: (share of the steps, share of the side).
+GROWING_STAGE_SHARES = ((128 / 248, 96 / 224), (80 / 248, 144 / 224), (40 / 248, 1.0))
+GROWING_MODES = ("growing", "octaves")
+CANVASES_BY_MODE: dict[str, Callable[[Size, torch.device], Canvas]] = {
+    "growing": partial(FourierCanvas, decay=SPECTRUM_DECAY),
+    "fourier": partial(FourierCanvas, decay=SPECTRUM_DECAY),
+    "octaves": RawPixelCanvas,
+    "phase": PhaseCanvas,
+    "classic": RawPixelCanvas,
+}
 
 
 def plan(recipes: Sequence[ClassRecipe], size: Size | None) -> list[Job[ClassRecipe]]:
@@ -75,22 +79,18 @@ def plan(recipes: Sequence[ClassRecipe], size: Size | None) -> list[Job[ClassRec
 
     From noise a job has the stages of its mode; in a photo one stage, at the photo's size as
     limited by the recipe.
-
-    Raises:
-        PictureError: if a side of the photo is smaller than the network accepts.
     """
     return [Job((recipe,), _plan_stages(recipe, size)) for recipe in recipes]
 
 
 def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
-    card, mode = recipe.card, MODES[recipe.mode]
+    card = recipe.card
     if size:
-        sizes = recipe_sizes(recipe, size)
-        counts = [recipe.steps]
+        sizes, counts = recipe_sizes(recipe, size), [recipe.steps]
     else:
-        sides = [round(recipe.size * share) for _, share in mode.stage_shares]
-        sizes = [(max(side, card.min_side),) * 2 for side in sides]
-        counts = [round(recipe.steps * share) for share, _ in mode.stage_shares[:-1]]
+        shares = GROWING_STAGE_SHARES if recipe.mode in GROWING_MODES else ((1.0, 1.0),)
+        sizes = [(max(round(recipe.size * share), card.min_side),) * 2 for _, share in shares]
+        counts = [round(recipe.steps * share) for share, _ in shares[:-1]]
         counts.append(recipe.steps - sum(counts))
     return tuple(
         Stage(
@@ -99,7 +99,7 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
             count,
             (card.logit_layer,),
             tries=recipe.tries if number == 0 and len(sizes) > 1 else 1,
-            views=mode.views,
+            views=CROPS_PER_STEP if recipe.mode == "phase" else 1,
             input_size=head_input_size(stage_size, card.head_side),
         )
         for number, (stage_size, count) in enumerate(zip(sizes, counts, strict=True))
@@ -108,7 +108,7 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
 
 def ascents(
     network: Network, job: Job[ClassRecipe], image: Tensor | None, deadline: float
-) -> Ascents:
+) -> Iterator[Ascent]:
     """Yield the ascents of a class image, from noise or an image (1, 3, H, W) in [0, 1].
 
     The first stage may try several noise images; later stages continue with the best one.
@@ -118,26 +118,26 @@ def ascents(
     """
     (recipe,), stages = job.recipes, job.stages
     _check_targets(network, recipe)
-    mode, full = MODES[recipe.mode], stages[-1].size
     generator = torch.Generator().manual_seed(recipe.seed)
     objective = class_objective(network.card, recipe)
     start = image
     for number, stage in enumerate(stages):
-        canvas = mode.canvas(stage.size, network.mean.device)
+        canvas = CANVASES_BY_MODE[recipe.mode](stage.size, network.mean.device)
         if start is None:
             variables = torch.cat([canvas.random_variables(generator) for _ in range(stage.tries)])
         else:
             best = select_best(network, objective, start)
             variables = canvas.from_image(resize_clamped(best, stage.size))
-        reached = yield Ascent(
+        ascent = Ascent(
             variables,
             network.value_and_grad(objective),
-            mode.optimizer(recipe, number if image is None else -1, stage.steps),
+            _make_optimizer(recipe, number, stage.steps, image is not None),
             canvas.to_image,
-            _with_head_resize(mode.transform(generator, stage.steps), network.card.head_side),
-            partial(_render_at_size, canvas, full),
+            _make_transform(recipe, generator, stage.steps),
+            partial(_render_at_size, canvas, stages[-1].size),
         )
-        start = canvas.to_image(reached).clamp(0, 1)
+        yield ascent
+        start = canvas.to_image(ascent.variables).clamp(0, 1)
 
 
 def class_objective(card: ModelCard, recipe: ClassRecipe) -> Objective:
@@ -190,10 +190,6 @@ def head_input_size(size: Size, side: int) -> Size:
     return round(size[0] * scale), round(size[1] * scale)
 
 
-def _with_head_resize(transform: ImageFunction, side: int) -> ImageFunction:
-    return lambda image: resize_for_head(transform(image), side)
-
-
 def _check_targets(network: Network, recipe: ClassRecipe) -> None:
     count = network.class_count
     for label, _ in recipe.targets:
@@ -218,59 +214,30 @@ def _render_at_size(canvas: Canvas, size: Size, variables: Tensor) -> Tensor:
     return resize_clamped(canvas.to_image(variables).clamp(0, 1), size)
 
 
-# Transforms of a mode: from a generator and the steps of the stage.
-
-
-def _affine_transform(generator: torch.Generator, steps: int) -> ImageFunction:
-    return partial(random_affine, generator=generator)
-
-
-def _identity_transform(generator: torch.Generator, steps: int) -> ImageFunction:
-    return identity
-
-
-def _crop_transform(generator: torch.Generator, steps: int) -> ImageFunction:
-    """Return random crops that shrink over the steps, from the whole image to the smallest."""
+def _make_transform(recipe: ClassRecipe, generator: torch.Generator, steps: int) -> ImageFunction:
+    """Return the random transform of a stage, followed by `resize_for_head`."""
+    # Crops shrink over the steps, from the whole image to the smallest.
     shares = iter(torch.linspace(1, MIN_CROP_FRACTION, max(steps, 1)).tolist())
-    return lambda image: random_crops(image, generator, share=next(shares), count=CROPS_PER_STEP)
+
+    def transform(image: Tensor) -> Tensor:
+        if recipe.mode == "phase":
+            image = random_crops(image, generator, share=next(shares), count=CROPS_PER_STEP)
+        elif recipe.mode != "classic":
+            image = random_affine(image, generator)
+        return resize_for_head(image, recipe.card.head_side)
+
+    return transform
 
 
-# Optimizers of a mode: from the recipe, the stage's number (-1 in a photo) and its steps.
-
-
-def _fourier_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimizer:
-    if stage == -1:
+def _make_optimizer(recipe: ClassRecipe, stage: int, steps: int, from_photo: bool) -> Optimizer:
+    """Return the optimizer of a stage, numbered from 0."""
+    if recipe.mode == "phase":
+        return Adam(PHASE_LEARNING_RATE)
+    if recipe.mode == "octaves":
+        return SmoothedGradient(NormalisedStep(recipe.step), bands=BAND_COUNT)
+    if recipe.mode == "classic":
+        return NormalisedStep(recipe.step, NO_BOUNDS)
+    if from_photo:
         return Adam(PHOTO_LEARNING_RATE)
-    last = stage == len(LEARNING_RATES) - 1
-    return Adam(LEARNING_RATES[stage], decay=0.1 ** (1 / max(steps, 1)) if last else 1.0)
-
-
-def _phase_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimizer:
-    return Adam(PHASE_LEARNING_RATE)
-
-
-def _smoothed_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimizer:
-    return SmoothedGradient(NormalisedStep(recipe.step), bands=BAND_COUNT)
-
-
-def _unbounded_optimizer(recipe: ClassRecipe, stage: int, steps: int) -> Optimizer:
-    return NormalisedStep(recipe.step, bounds=(-math.inf, math.inf))
-
-
-# The first stages are small: they are cheap, and form large shapes, so that one subject fills the
-# image. At one size many small subjects would fill it.
-GROWING_STAGE_SHARES = ((128 / 248, 96 / 224), (80 / 248, 144 / 224), (40 / 248, 1.0))
-MODES = {
-    "growing": Mode(
-        partial(FourierCanvas, decay=SPECTRUM_DECAY),
-        _affine_transform,
-        _fourier_optimizer,
-        GROWING_STAGE_SHARES,
-    ),
-    "fourier": Mode(
-        partial(FourierCanvas, decay=SPECTRUM_DECAY), _affine_transform, _fourier_optimizer
-    ),
-    "octaves": Mode(RawPixelCanvas, _affine_transform, _smoothed_optimizer, GROWING_STAGE_SHARES),
-    "phase": Mode(PhaseCanvas, _crop_transform, _phase_optimizer, views=CROPS_PER_STEP),
-    "classic": Mode(RawPixelCanvas, _identity_transform, _unbounded_optimizer),
-}
+    is_last = stage == len(LEARNING_RATES) - 1
+    return Adam(LEARNING_RATES[stage], decay=0.1 ** (1 / max(steps, 1)) if is_last else 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,37 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dream.networks.network import ValueAndGrad
 from dream.recipe.base import Recipe
 from dream.recipe.channel import ChannelRecipe
-from dream.render.ascent import ImageFunction, Optimizer, gradient_ascent
+from dream.render.ascent import Ascent, gradient_ascent
 from dream.render.plan import AnyJob, Stage
 from dream.tensors import to_pil_image, to_tensor
-
-
-def identity(image: Tensor) -> Tensor:
-    """Return the image unchanged."""
-    return image
-
-
-@dataclass(frozen=True)
-class Ascent:
-    """The set-up of one gradient ascent, for one stage.
-
-    `render` turns variables into images, `transform` is a random view of these, and `preview` turns
-    variables into images in [0, 1] at the full size, whatever the stage.
-    """
-
-    variables: Tensor
-    value_and_grad: ValueAndGrad
-    optimizer: Optimizer
-    render: ImageFunction = identity
-    transform: ImageFunction = identity
-    preview: ImageFunction = identity
-
-
-# Yields an ascent for each stage, and is sent the variables that the ascent reached.
-Ascents = Generator[Ascent, Tensor, None]
 
 
 @dataclass(frozen=True)
@@ -119,32 +93,34 @@ class Frame:
 
 
 def run_jobs(
-    jobs: Sequence[AnyJob], ascents: Sequence[Ascents], seconds: Callable[[Stage], float]
+    jobs: Sequence[AnyJob],
+    ascents: Sequence[Iterable[Ascent]],
+    seconds: Callable[[Stage], float],
 ) -> Iterator[Frame]:
     """Run jobs one after the other; yield a frame before each and after each of its steps.
 
-    The last progress frame of a job is finished; so is the last one of each video frame. `seconds`
-    estimates the duration of a stage. Close the iterator to stop.
+    `ascents` are those of each job, one for each stage; they are made one by one. The last progress
+    frame of a job is finished; so is the last one of each video frame. `seconds` estimates the
+    duration of a stage. Close the iterator to stop.
     """
     total = sum(job.steps for job in jobs)
     durations = [[seconds(stage) for stage in job.stages] for job in jobs]
     total_duration = sum(map(sum, durations))
-    step, elapsed = 0, 0.0
+    step, last, elapsed = 0, 0, 0.0
     for number, (job, job_ascents) in enumerate(zip(jobs, ascents, strict=True), start=1):
-        octaves, last = max(1, len(job.stages)), step + job.steps
+        last += job.steps
         for octave, octave_step, values, render in _run_job(job, job_ascents):
             stage = job.stages[octave - 1] if job.stages else None
             if stage and values is not None:
                 step += 1
                 elapsed += durations[number - 1][octave - 1] / stage.steps
+            share = elapsed / total_duration if step < total else 1.0
             yield Frame(
                 step,
                 total,
                 octave,
-                octaves,
-                (elapsed / total_duration if step < total else 1.0)
-                if total
-                else number / len(jobs),
+                max(1, len(job.stages)),
+                share if total else number / len(jobs),
                 step == last or bool(stage and stage.ends_frame and octave_step == stage.steps),
                 values,
                 render,
@@ -155,34 +131,19 @@ def run_jobs(
 
 
 def _run_job(
-    job: AnyJob, ascents: Ascents
+    job: AnyJob, ascents: Iterable[Ascent]
 ) -> Iterator[tuple[int, int, Tensor | None, Callable[[], Tensor]]]:
     """Yield (octave, octave step, values, render) at the start, without values, and per step."""
     if job.cached_images:
         yield 1, 0, None, partial(to_batch, job.cached_images)
-    steps_left = job.steps
-    reached: Tensor | None = None
-    for octave, stage in enumerate(job.stages, start=1):
-        if octave > 1 and not steps_left:
-            break  # The stages left have no steps.
-        ascent = next(ascents) if reached is None else ascents.send(reached)
-        reached = ascent.variables
+    for octave, (stage, ascent) in enumerate(zip(job.stages, ascents, strict=False), start=1):
         if octave == 1:
-            yield octave, 0, None, partial(ascent.preview, reached[: stage.batch_size])
-        steps = gradient_ascent(
-            reached,
-            ascent.render,
-            ascent.transform,
-            ascent.value_and_grad,
-            ascent.optimizer,
-            steps=stage.steps,
-        )
-        for octave_step, (reached, values) in enumerate(steps, start=1):
-            steps_left -= 1
-            best, values = reached, values.view(stage.views, -1).mean(0)
+            yield octave, 0, None, partial(ascent.preview, ascent.variables[: stage.batch_size])
+        for octave_step, values in enumerate(gradient_ascent(ascent, stage.steps), start=1):
+            best, values = ascent.variables, values.view(stage.views, -1).mean(0)
             if stage.tries > 1:  # Show the best one.
                 index = values.argmax(0, keepdim=True)
-                best, values = reached.index_select(0, index), values.index_select(0, index)
+                best, values = best.index_select(0, index), values.index_select(0, index)
             yield octave, octave_step, values, partial(ascent.preview, best)
 
 

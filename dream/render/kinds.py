@@ -1,15 +1,22 @@
-"""The kinds of recipes: the module that plans each, and that yields the ascents of its jobs."""
+"""The kinds of recipes: the module that plans each, and that yields the ascents of its jobs.
+
+Each module has two functions. `plan(recipes, size)` returns jobs for settled recipes, from noise or
+in a photo of that (height, width). `ascents(network, job, image, deadline)` yields an ascent for
+each stage, from noise or an image (1, 3, H, W) in [0, 1]; frames of a video start from several
+images (N, 3, H, W), and tiled steps end at the deadline, by `time.monotonic`.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from types import ModuleType
 
 from torch import Tensor
 
+from dream.errors import PictureError
 from dream.networks.network import Network
 from dream.recipe import (
     ChannelRecipe,
@@ -21,31 +28,19 @@ from dream.recipe import (
     ZoomRecipe,
 )
 from dream.render import channel, class_image, dream, live, video, zoom
-from dream.render.job_loop import Ascents
+from dream.render.ascent import Ascent
 from dream.render.plan import AnyJob
 from dream.tensors import Size
 
 # One octave: the default `scale` of a dream.
 SHRINK_FACTOR = 1.4
-
-
-class Kind(Protocol):
-    """Interface of the module of a kind."""
-
-    def plan(self, recipes: Any, size: Size | None) -> list[Any]:
-        """Return the jobs for settled recipes, from noise or a photo of that (height, width)."""
-
-    def ascents(self, network: Network, job: Any, image: Tensor | None, deadline: float) -> Ascents:
-        """Yield an ascent for each stage, from noise or an image (1, 3, H, W) in [0, 1].
-
-        Frames of a video start from several images (N, 3, H, W).
-        """
-
-
-KINDS: dict[type[Recipe], Kind] = {
-    DreamRecipe: dream,
+KINDS_FROM_NOISE: dict[type[Recipe], ModuleType] = {
     ChannelRecipe: channel,
     ClassRecipe: class_image,
+}
+KINDS: dict[type[Recipe], ModuleType] = {
+    **KINDS_FROM_NOISE,
+    DreamRecipe: dream,
     ZoomRecipe: zoom,
     VideoRecipe: video,
     LiveRecipe: live,
@@ -56,18 +51,18 @@ def plan(recipes: Sequence[Recipe], size: Size | None = None) -> list[AnyJob]:
     """Plan the jobs for settled recipes, from noise or in a photo of that (height, width).
 
     Raises:
-        PictureError, RecipeError: if one cannot be rendered (see the kinds).
+        PictureError: if a recipe needs a photo and there is none, a side of it is smaller than the
+            network accepts, or a recipe's guide or mask is damaged.
+        RecipeError: if a guide or mask cannot be used.
     """
-    groups = itertools.groupby(recipes, type)
-    return [job for kind, group in groups for job in KINDS[kind].plan(list(group), size)]
+    jobs: list[AnyJob] = []
+    for kind, group in itertools.groupby(recipes, type):
+        jobs += _module(kind, has_photo=size is not None).plan(list(group), size)
+    return jobs
 
 
 def shrink_job(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
-    """Plan a job again, one octave smaller; `first_frame` stays.
-
-    Raises:
-        PictureError, RecipeError: if it cannot be rendered at that size.
-    """
+    """Plan a job again, one octave smaller; `first_frame` stays. Raises as `plan`."""
     side = round(max(job.stages[-1].size) / SHRINK_FACTOR)
     smaller_jobs = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
     return [replace(smaller, first_frame=job.first_frame) for smaller in smaller_jobs]
@@ -75,6 +70,13 @@ def shrink_job(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
 
 def ascents(
     network: Network, job: AnyJob, image: Tensor | None = None, deadline: float = math.inf
-) -> Ascents:
-    """Yield the ascents of a job; tiled steps end at the deadline, by `time.monotonic`."""
-    return KINDS[type(job.recipes[0])].ascents(network, job, image, deadline)
+) -> Iterator[Ascent]:
+    """Yield the ascents of a job. Raises as `plan`."""
+    kind = _module(type(job.recipes[0]), has_photo=image is not None)
+    yield from kind.ascents(network, job, image, deadline)
+
+
+def _module(kind: type[Recipe], has_photo: bool) -> ModuleType:
+    if not has_photo and kind not in KINDS_FROM_NOISE:
+        raise PictureError("a dream needs a photo; give one")
+    return KINDS[kind]

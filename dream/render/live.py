@@ -6,7 +6,7 @@ dream (see `LiveDreamer`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,37 +16,32 @@ from torch import Tensor
 
 from dream.networks.network import Network
 from dream.recipe.base import MAX_SEED
-from dream.recipe.live import LiveRecipe
-from dream.render.dream import dream_ascents, dream_objective, plan_octaves, require_photo
-from dream.render.job_loop import Ascents
+from dream.recipe.motion import LiveRecipe
+from dream.render.ascent import Ascent
+from dream.render.dream import dream_ascents, dream_objective, plan_octaves
 from dream.render.objective import NormalisedBlend
-from dream.render.plan import Job
+from dream.render.plan import Job, video_frame
 from dream.render.video import warp_previous_dream
 from dream.render.video_job import RenderFunction
-from dream.render.zoom import ImageStats, constrain_previews, match_stats
+from dream.render.zoom import ImageStats, match_stats
 from dream.tensors import Size, limit_size, resize_clamped
 
 # Duration of the change from one layer to another.
 CROSSFADE_SECONDS = 1.0
 
 
-def plan(recipes: Sequence[LiveRecipe], size: Size | None) -> list[Job[LiveRecipe]]:
-    """Plan a job of one frame of that (height, width) for each recipe.
-
-    Raises:
-        PictureError: if there is no frame, or a side of it is smaller than the network accepts.
-    """
+def plan(recipes: Sequence[LiveRecipe], size: Size) -> list[Job[LiveRecipe]]:
+    """Plan a job of one frame of that (height, width) for each recipe."""
     jobs = []
     for recipe in recipes:
-        frame_size = limit_size(require_photo(size), recipe.max_side)
-        (stage,) = plan_octaves(recipe.frame_recipe(), frame_size)
-        jobs.append(Job((recipe,), (replace(stage, ends_frame=True),)))
+        stages = plan_octaves(recipe.frame_recipe(), limit_size(size, recipe.max_side))
+        jobs.append(Job((recipe,), video_frame(stages)))
     return jobs
 
 
 def ascents(
-    network: Network, job: Job[LiveRecipe], image: Tensor | None, deadline: float
-) -> Ascents:
+    network: Network, job: Job[LiveRecipe], image: Tensor, deadline: float
+) -> Iterator[Ascent]:
     """Yield the ascent of one frame.
 
     `image` is the first frame (1, 3, H, W) in [0, 1]; later it is (3, 3, H, W): the previous frame,
@@ -54,7 +49,7 @@ def ascents(
     their activations (see `NormalisedBlend`).
     """
     (recipe,) = job.recipes
-    images = resize_clamped(require_photo(image), job.stages[0].size)
+    images = resize_clamped(image, job.stages[0].size)
     *previous, start = torch.split(images, 1)
     match_frame = partial(match_stats, target=ImageStats.measure(start))
     if previous:
@@ -64,14 +59,12 @@ def ascents(
     dream = recipe.frame_recipe(seed=(recipe.seed + job.first_frame) % MAX_SEED)
     blend = None
     if len(recipe.layers) > 1:
-        blend = NormalisedBlend(
-            tuple(
-                (weight, dream_objective(network, dream, ((layer, 1.0),)))
-                for layer, weight in recipe.layers
-            )
+        objectives = (
+            (weight, dream_objective(network, dream, ((layer, 1.0),)))
+            for layer, weight in recipe.layers
         )
-    frame_ascents = dream_ascents(network, dream, start, job.stages, deadline, blend)
-    yield from constrain_previews(frame_ascents, match_frame)
+        blend = NormalisedBlend(tuple(objectives))
+    yield from dream_ascents(network, dream, start, job.stages, deadline, blend, match_frame)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dream.files.video_writer import VideoWriter, convert_write_errors
 from dream.recipe.knob import Knob
-from dream.recipe.zoom import exact_frame_rate
+from dream.recipe.motion import exact_frame_rate
 from dream.render.job_loop import Frame
 from dream.tensors import Size, even_size, limit_size
 

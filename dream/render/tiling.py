@@ -1,85 +1,135 @@
-"""Tiled gradients: large images in bounded memory, with tile borders that move at each step."""
+"""How a network reads an image: whole, in tiles of bounded memory, or with circular padding."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from dream.errors import TIME_LIMIT_ADVICE, OutOfTime
-from dream.networks.network import ValueAndGrad
+from dream.networks.network import Network, ValueAndGrad
+from dream.render.objective import AnyObjective, ImageEdges, NormalisedBlend
+from dream.render.transform import pad_edges
+from dream.tensors import Size, WrapDims, size_of
 
 Shift = Callable[[Tensor], tuple[int, int]]
-# Whether a window touches the image's top, bottom, left and right edge.
-ImageEdges = tuple[bool, bool, bool, bool]
-# The edges of a window and its pixels (N, 3, h, w). A window is a tile plus a margin.
-Window = tuple[ImageEdges, Tensor]
 
-# Pixels of context that the network reads around a tile. The gradient of the margin is dropped.
+# Pixels of context that the network reads around a tile, or beyond an edge that wraps. Their
+# gradient is dropped.
 TILE_MARGIN = 96
 # Windows start at multiples of the coarsest stride of all networks, so that a layer's positions lie
 # where they do when the image is read whole.
 GRID_STRIDE = 32
 
 
-def no_shift(image: Tensor) -> tuple[int, int]:
-    """Return a shift of zero."""
-    return 0, 0
-
-
-def make_tiled_evaluator(
-    evaluator_for: Callable[[ImageEdges], ValueAndGrad],
+def make_image_evaluator(
+    network: Network,
+    objective: AnyObjective,
     tile: int,
-    shift: Shift,
+    shift: Shift | None,
     generator: torch.Generator,
     deadline: float = math.inf,
-    measure: Callable[[Iterator[Window]], None] | None = None,
+    *,
+    redirect_relus: bool = False,
 ) -> ValueAndGrad:
-    """Return a function that computes values and gradient of images (N, 3, H, W) tile by tile.
+    """Return a function for the values and gradient of images (N, 3, H, W).
 
-    Tiles have about `tile` pixels a side. `generator` moves their borders at each call, so that no
-    seam forms. The image is read as if rolled by a random `shift`, without a rolled copy. Values
-    are summed over windows, so overlaps count twice. `measure` receives all windows first, for
-    quantities that depend on the whole image. No tile begins after the deadline.
+    They are read whole, or in tiles of about `tile` pixels a side. `generator` moves the borders of
+    tiles at each call, so that no seam forms. Tiles are read as if the image was rolled by a random
+    `shift`, without a rolled copy. Values are summed over windows, so overlaps count twice. No tile
+    begins after the deadline.
     """
+    if not tile:
+        return network.value_and_grad(objective, redirect_relus=redirect_relus)
 
     def evaluate(image: Tensor) -> tuple[Tensor, Tensor]:
-        down, right = shift(image)
-        height, width = image.shape[2:]
-        rows, columns = (tile_spans(side, tile, generator) for side in (height, width))
-        tiles = list(itertools.product(rows, columns))
-
-        def windows() -> Iterator[Window]:
-            for (_, row_window), (_, column_window) in tiles:
-                check_deadline(deadline)
-                edges = *_touches_edges(row_window, height), *_touches_edges(column_window, width)
-                yield (
-                    edges,
-                    _read_rolled(_read_rolled(image, row_window, down, 2), column_window, right, 3),
-                )
-
-        if measure:
-            measure(windows())
-        values = image.new_zeros(len(image))
-        gradient = torch.empty_like(image)
-        for (row, column), (edges, window) in zip(tiles, windows(), strict=True):
-            window_values, window_gradient = evaluator_for(edges)(window)
+        tiles = _cut_tiles(image, tile, shift(image) if shift else (0, 0), generator)
+        whole = _measure_blend(network, objective, _timely(tiles, deadline), image)
+        values, gradient = image.new_zeros(len(image)), torch.empty_like(image)
+        for each in _timely(tiles, deadline):
+            part = whole.for_window(each.edges)
+            value_and_grad = network.value_and_grad(part, redirect_relus=redirect_relus)
+            window_values, window_gradient = value_and_grad(each.read_window(image))
             values += window_values
-            inner = window_gradient[:, :, _relative_slice(*row), _relative_slice(*column)]
-            for to_rows, from_rows in _source_spans(row[0], down, height):
-                for to_columns, from_columns in _source_spans(column[0], right, width):
-                    gradient[:, :, to_rows, to_columns] = inner[:, :, from_rows, from_columns]
+            each.write_tile(gradient, window_gradient)
         return values, gradient
 
     return evaluate
 
 
-def _touches_edges(window: slice, side: int) -> tuple[bool, bool]:
-    return window.start == 0, window.stop == side
+def _measure_blend(
+    network: Network, objective: AnyObjective, tiles: Iterable[Tile], image: Tensor
+) -> AnyObjective:
+    """Return the objective; a blend with its magnitudes in the whole image, measured by tiles."""
+    if not isinstance(objective, NormalisedBlend):
+        return objective
+    magnitudes = []
+    with torch.no_grad():
+        for each in tiles:
+            activations = network.activations(each.read_window(image), objective.layers)
+            magnitudes.append(objective.for_window(each.edges).measure(activations))
+    return replace(objective, magnitudes=torch.stack(magnitudes).sum(0))
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile of an image rolled by `shift`, and its window: the tile plus a margin.
+
+    `spans` are the (tile, window) slices of rows and of columns, `edges` those of the image that
+    the window touches.
+    """
+
+    spans: tuple[tuple[slice, slice], ...]
+    shift: tuple[int, int]
+    edges: ImageEdges
+
+    def read_window(self, image: Tensor) -> Tensor:
+        """Return the window (N, 3, h, w) of the rolled image."""
+        for dim, ((_, window), shift) in enumerate(zip(self.spans, self.shift, strict=True), 2):
+            image = image.index_select(dim, _unrolled_indices(window, shift, image, dim))
+        return image
+
+    def write_tile(self, target: Tensor, window: Tensor) -> None:
+        """Copy the tile's part of a window to its place in the unrolled target."""
+        (tile_rows, window_rows), (tile_columns, window_columns) = self.spans
+        rows = _unrolled_indices(tile_rows, self.shift[0], target, 2)
+        columns = _unrolled_indices(tile_columns, self.shift[1], target, 3)
+        down, right = tile_rows.start - window_rows.start, tile_columns.start - window_columns.start
+        inner = window[:, :, down : down + len(rows), right : right + len(columns)]
+        target[:, :, rows[:, None], columns] = inner
+
+
+def _unrolled_indices(span: slice, shift: int, image: Tensor, dim: int) -> Tensor:
+    """Return where the positions of a span of a rolled side lie in the unrolled side."""
+    return torch.arange(span.start - shift, span.stop - shift, device=image.device).remainder(
+        image.shape[dim]
+    )
+
+
+def _cut_tiles(
+    image: Tensor, tile: int, shift: tuple[int, int], generator: torch.Generator
+) -> list[Tile]:
+    """Return the tiles of an image rolled by `shift`."""
+    height, width = size_of(image)
+    rows, columns = (tile_spans(side, tile, generator) for side in (height, width))
+    tiles = []
+    for row, column in itertools.product(rows, columns):
+        (_, across), (_, along) = row, column
+        edges = across.start == 0, across.stop == height, along.start == 0, along.stop == width
+        tiles.append(Tile((row, column), shift, edges))
+    return tiles
+
+
+def _timely(tiles: Iterable[Tile], deadline: float) -> Iterator[Tile]:
+    """Yield the tiles while there is time left. Raises as `check_deadline`."""
+    for each in tiles:
+        check_deadline(deadline)
+        yield each
 
 
 def check_deadline(deadline: float) -> None:
@@ -90,25 +140,6 @@ def check_deadline(deadline: float) -> None:
     """
     if time.monotonic() > deadline:
         raise OutOfTime(f"this exceeds the time limit; {TIME_LIMIT_ADVICE}")
-
-
-def _read_rolled(image: Tensor, span: slice, shift: int, dim: int) -> Tensor:
-    """Return a span of the image as if it were rolled by `shift` pixels along `dim`."""
-    pieces = _source_spans(span, shift, image.shape[dim])
-    return torch.cat([image.narrow(dim, at.start, at.stop - at.start) for at, _ in pieces], dim)
-
-
-def _source_spans(span: slice, shift: int, side: int) -> list[tuple[slice, slice]]:
-    """Return where a span of a rolled side lies in the unrolled side: one or two pieces.
-
-    Each piece is a pair: its slice of the unrolled side, and its slice of the span.
-    """
-    start, length = (span.start - shift) % side, span.stop - span.start
-    first = min(length, side - start)
-    pieces = [(slice(start, start + first), slice(0, first))]
-    if first < length:
-        pieces.append((slice(0, length - first), slice(first, length)))
-    return pieces
 
 
 def tile_spans(side: int, tile: int, generator: torch.Generator) -> list[tuple[slice, slice]]:
@@ -138,6 +169,28 @@ def _floor_to_grid(pixels: int) -> int:
     return pixels // GRID_STRIDE * GRID_STRIDE
 
 
-def _relative_slice(tile: slice, window: slice) -> slice:
-    """Return the tile's slice within its window."""
-    return slice(tile.start - window.start, tile.stop - window.start)
+def padded_size(size: Size, wrap_dims: WrapDims) -> Size:
+    """Return the (height, width) of an image after wrap padding."""
+    down, right = _wrap_margins(size, wrap_dims)
+    return size[0] + 2 * down, size[1] + 2 * right
+
+
+def with_wrap_padding(value_and_grad: ValueAndGrad, wrap_dims: WrapDims) -> ValueAndGrad:
+    """Return `value_and_grad` on images padded circularly; the padding's gradient is dropped."""
+    if not wrap_dims:
+        return value_and_grad
+
+    def evaluate(image: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = size_of(image)
+        down, right = _wrap_margins((height, width), wrap_dims)
+        values, gradient = value_and_grad(pad_edges(image, down, right, wrap_dims))
+        return values, gradient[:, :, down : down + height, right : right + width]
+
+    return evaluate
+
+
+def _wrap_margins(size: Size, wrap_dims: WrapDims) -> Size:
+    down, right = (
+        min(TILE_MARGIN, side) if dim in wrap_dims else 0 for dim, side in enumerate(size, start=2)
+    )
+    return down, right

@@ -1,4 +1,4 @@
-"""Random transforms of images (N, 3, H, W), and smoothing of gradients."""
+"""Transforms of images (N, 3, H, W): random ones, periodic edges, and smoothing of gradients."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from dream.tensors import WrapDims, resize, size_of
 NO_REFLECTION_DEVICES = ("mps",)
 
 
+# Dimensions that wrap for each value of `DreamRecipe.seamless`.
+WRAP_DIMS: dict[str, WrapDims] = {"none": (), "across": (3,), "all": (2, 3)}
+
+
 def random_shift(image: Tensor, max_shift: int, generator: torch.Generator) -> tuple[int, int]:
-    """Return a random (down, right) shift, each up to `jitter` pixels or a quarter of the side."""
+    """Return a random (down, right) shift, each up to `max_shift` pixels or a quarter of a side."""
     down, right = (
         int(torch.randint(-limit, limit + 1, (), generator=generator))
         for limit in (min(max_shift, side // 4) for side in image.shape[2:])
@@ -27,6 +31,11 @@ def random_shift(image: Tensor, max_shift: int, generator: torch.Generator) -> t
 def roll(image: Tensor, shift: tuple[int, int]) -> Tensor:
     """Shift the image circularly by (down, right) pixels."""
     return torch.roll(image, shift, dims=(2, 3))
+
+
+def jitter(image: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
+    """Shift the image circularly by a `random_shift`."""
+    return roll(image, random_shift(image, max_shift, generator))
 
 
 def quantise_8bit(image: Tensor) -> Tensor:
@@ -45,6 +54,38 @@ def pad_edges(image: Tensor, down: int, right: int, wrap_dims: WrapDims) -> Tens
         mode = "circular" if dim in wrap_dims else "reflect"
         image = F.pad(image, pads, mode=mode) if any(pads) else image
     return image
+
+
+def make_periodic(image: Tensor, wrap_dims: WrapDims) -> Tensor:
+    """Return the periodic component of images (N, 3, H, W) in [0, 1], whose opposite edges match.
+
+    It is the image minus the smooth component of Moisan, "Periodic plus smooth image
+    decomposition", 2011: the smoothest image with the same jumps between opposite edges. Dimensions
+    that do not wrap are mirrored.
+    """
+    if not wrap_dims:
+        return image
+    upcast = deterministic.upcast(image)
+    jumps = torch.zeros_like(upcast)
+    for dim in wrap_dims:
+        last = upcast.shape[dim] - 1
+        jump = upcast.narrow(dim, last, 1) - upcast.narrow(dim, 0, 1)
+        jumps.narrow(dim, 0, 1).add_(jump)
+        jumps.narrow(dim, last, 1).sub_(jump)
+    for dim in {2, 3}.difference(wrap_dims):
+        jumps = torch.cat((jumps, jumps.flip(dim)), dim)
+    # Solve the Poisson equation in frequency space, where the Laplacian is a product.
+    indices = (torch.arange(side, device=image.device) for side in size_of(jumps))
+    rows, columns = (
+        2 * torch.cos(2 * math.pi * deterministic.upcast(index) / len(index)) for index in indices
+    )
+    laplacian = rows[:, None] + columns[: len(columns) // 2 + 1] - 4
+    laplacian[0, 0] = 1  # The mean of the jumps is 0; avoid 0 / 0.
+    smooth = torch.fft.irfft2(torch.fft.rfft2(jumps) / laplacian, s=size_of(jumps))
+    periodic: Tensor = upcast - smooth[:, :, : image.shape[2], : image.shape[3]]
+    if periodic.dtype == torch.float64:
+        periodic = deterministic.round_to_float32(periodic)
+    return periodic.clamp(0, 1)
 
 
 def blur(image: Tensor, sigma: float, wrap_dims: WrapDims = ()) -> Tensor:
@@ -129,30 +170,19 @@ def random_crops(image: Tensor, generator: torch.Generator, *, share: float, cou
     return torch.cat(crops)
 
 
-def jitter(image: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
-    """Shift the image circularly by a `random_shift` of up to `limit` pixels."""
-    return roll(image, random_shift(image, max_shift, generator))
+def random_affine(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate, zoom and shift all images of a batch by the same random amounts.
 
-
-def random_affine(
-    image: Tensor,
-    generator: torch.Generator,
-    *,
-    degrees: float = 10.0,
-    zoom: tuple[float, float] = (0.9, 1.1),
-    shift: float = 8.0,
-) -> Tensor:
-    """Rotate, zoom and shift (in pixels) all images of a batch by the same random amounts.
-
-    This suppresses speckles, which do not survive such changes. One resampling replaces Lucid's
-    pad, jitter, scale, rotate and jitter, with equally clean results.
+    They are up to 10 degrees, a tenth and 8 pixels. This suppresses speckles, which do not survive
+    such changes. One resampling replaces Lucid's pad, jitter, scale, rotate and jitter, with
+    equally clean results.
     """
     draw = torch.rand(4, generator=generator).tolist()
     return apply_affine(
         image,
-        angle=math.radians(degrees) * (2 * draw[0] - 1),
-        zoom=zoom[0] + (zoom[1] - zoom[0]) * draw[1],
-        shift=(shift * (2 * draw[2] - 1), shift * (2 * draw[3] - 1)),
+        angle=math.radians(10) * (2 * draw[0] - 1),
+        zoom=0.9 + (1.1 - 0.9) * draw[1],
+        shift=(8 * (2 * draw[2] - 1), 8 * (2 * draw[3] - 1)),
     )
 
 

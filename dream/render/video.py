@@ -6,8 +6,7 @@ Pixels that were not visible before, or look different, start from the new frame
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dream.networks.network import Network
-from dream.recipe.video import VideoRecipe
-from dream.render.dream import dream_ascents, plan_octaves, require_photo
-from dream.render.job_loop import Ascents
-from dream.render.octave import recipe_sizes
-from dream.render.plan import Job
+from dream.recipe.motion import VideoRecipe
+from dream.render.ascent import Ascent
+from dream.render.dream import dream_ascents, plan_octaves
+from dream.render.plan import Job, recipe_sizes, video_frame
 from dream.render.transform import quantise_8bit
 from dream.tensors import Size, even_size, luminance, size_of
 
@@ -32,30 +30,25 @@ MISMATCH_TOLERANCE = 0.08
 MIN_MOTION_PIXELS = 0.3
 
 
-def plan(recipes: Sequence[VideoRecipe], size: Size | None) -> list[Job[VideoRecipe]]:
-    """Plan a job of one frame of a video of that (height, width) for each recipe.
-
-    Raises:
-        PictureError: if there is no video, or a side of it is smaller than the network accepts.
-    """
+def plan(recipes: Sequence[VideoRecipe], size: Size) -> list[Job[VideoRecipe]]:
+    """Plan a job of one frame of a video for each recipe."""
     jobs = []
     for recipe in recipes:
-        full_size = even_size(*recipe_sizes(recipe, require_photo(size)))
-        *stages, last = plan_octaves(recipe.frame_recipe(), full_size)
-        jobs.append(Job((recipe,), (*stages, replace(last, ends_frame=True))))
+        stages = plan_octaves(recipe.frame_recipe(), even_size(*recipe_sizes(recipe, size)))
+        jobs.append(Job((recipe,), video_frame(stages)))
     return jobs
 
 
 def ascents(
-    network: Network, job: Job[VideoRecipe], image: Tensor | None, deadline: float
-) -> Ascents:
+    network: Network, job: Job[VideoRecipe], image: Tensor, deadline: float
+) -> Iterator[Ascent]:
     """Yield the ascents of a part of a video.
 
     `image` holds the frames (N, 3, H, W) in [0, 1]; unless the part is the first, they follow the
     previous frame and its dream.
     """
     (recipe,) = job.recipes
-    frames = list(torch.split(require_photo(image), 1))
+    frames = list(torch.split(image, 1))
     previous, dream = (frames.pop(0), frames.pop(0)) if job.first_frame else (None, None)
     for frame, stages in zip(frames, job.stages_by_frame, strict=True):
         start = frame

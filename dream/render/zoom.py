@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 
 from torch import Tensor
 
@@ -17,19 +17,11 @@ from dream import deterministic
 from dream.networks.network import Network
 from dream.recipe.base import MAX_SEED
 from dream.recipe.dream import DreamRecipe
-from dream.recipe.zoom import ZoomRecipe
-from dream.render.ascent import EPSILON, ImageFunction
-from dream.render.dream import (
-    DreamAscents,
-    dream_ascents,
-    dream_objective,
-    plan_octaves,
-    require_photo,
-)
-from dream.render.job_loop import Ascents
+from dream.recipe.motion import ZoomRecipe
+from dream.render.ascent import EPSILON, Ascent
+from dream.render.dream import dream_ascents, dream_objective, plan_octaves
 from dream.render.objective import NormalisedBlend
-from dream.render.octave import recipe_sizes
-from dream.render.plan import Job, Stage
+from dream.render.plan import Job, Stage, recipe_sizes, video_frame
 from dream.render.transform import apply_affine, quantise_8bit
 from dream.tensors import Size, even_size, luminance, resize_clamped, size_of
 
@@ -44,86 +36,62 @@ MAX_MEAN_SHIFT = 0.02
 MIN_GAIN = 0.93
 
 
-def plan(recipes: Sequence[ZoomRecipe], size: Size | None) -> list[Job[ZoomRecipe]]:
-    """Plan a job for each recipe, in a photo of that (height, width), with stages for each frame.
-
-    Raises:
-        PictureError: if there is no photo, or a side of it is smaller than the network accepts.
-    """
-    return [Job((recipe,), tuple(_plan_stages(recipe, require_photo(size)))) for recipe in recipes]
+def plan(recipes: Sequence[ZoomRecipe], size: Size) -> list[Job[ZoomRecipe]]:
+    """Plan a job for each recipe, with stages for each frame."""
+    return [Job((recipe,), tuple(_plan_stages(recipe, size))) for recipe in recipes]
 
 
 def _plan_stages(recipe: ZoomRecipe, size: Size) -> Iterator[Stage]:
     full_size = even_size(*recipe_sizes(recipe, size))
     planned: dict[tuple[int, int], tuple[Stage, ...]] = {}  # By id: hashing a recipe is slow.
     for frame in range(recipe.frame_count):
-        current, following, share = recipe.blend_at(frame)
-        if not share:
-            following = current
+        current, following, _ = recipe.blend_at(frame)
         key = (id(current), id(following))
         if key not in planned:
             planned[key] = _frame_stages(current, following, full_size)
         yield from planned[key]
 
 
-@lru_cache(maxsize=64)
 def _frame_stages(current: DreamRecipe, following: DreamRecipe, size: Size) -> tuple[Stage, ...]:
-    """Return the stages of a frame that blends two dreams; the last one ends the frame."""
+    """Return the stages of a frame that blends two dreams."""
     pairs = zip(plan_octaves(current, size), plan_octaves(following, size), strict=True)
-    *stages, last = (replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in pairs)
-    return (*stages, replace(last, ends_frame=True))
+    return video_frame(
+        [replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in pairs]
+    )
 
 
 def ascents(
-    network: Network, job: Job[ZoomRecipe], image: Tensor | None, deadline: float
-) -> Ascents:
+    network: Network, job: Job[ZoomRecipe], image: Tensor, deadline: float
+) -> Iterator[Ascent]:
     """Yield the ascents of a zoom into a photo (1, 3, H, W) in [0, 1].
 
     When the zoom is resumed, `image` is (2, 3, H, W): the photo and the previous frame.
     """
     (recipe,) = job.recipes
-    images = resize_clamped(require_photo(image), job.stages[-1].size)
+    images = resize_clamped(image, job.stages[-1].size)
     match_photo = partial(match_stats, target=ImageStats.measure(images[:1]))
     frame = images[-1:]
     for number, stages in enumerate(job.stages_by_frame, start=job.first_frame):
         current, following, share = recipe.blend_at(number)
-        start = apply_zoom(recipe, frame) if number else frame
+        blend = None
+        if share:
+            dreams = ((1 - share, current), (share, following))
+            objectives = ((part, dream_objective(network, one, one.layers)) for part, one in dreams)
+            blend = NormalisedBlend(tuple(objectives))
         # Blend the seeds too: a growing share of the frames takes the following dream's seed.
         seed = (current if share < _golden_ratio_fraction(number) else following).seed
         # A new seed for each frame: the same shifts would leave marks at the same places in all.
         dream = current.with_changes(seed=(seed + number) % MAX_SEED)
-        blend = None
-        if share:
-            blend = NormalisedBlend(
-                (
-                    (1 - share, dream_objective(network, current, current.layers)),
-                    (share, dream_objective(network, following, following.layers)),
-                )
-            )
-        frame_ascents = dream_ascents(network, dream, start, stages, deadline, blend)
-        reached = yield from constrain_previews(frame_ascents, match_photo)
-        frame = quantise_8bit(match_photo(reached))
+        start = apply_zoom(recipe, frame) if number else frame
+        dreamed = yield from dream_ascents(
+            network, dream, start, stages, deadline, blend, match_photo
+        )
+        frame = quantise_8bit(dreamed)
 
 
 def _golden_ratio_fraction(frame: int) -> float:
     """Return a low-discrepancy number in [0, 1) for a frame (golden ratio sequence)."""
     return (frame * (math.sqrt(5) - 1) / 2) % 1
-
-
-def constrain_previews(ascents: DreamAscents, constrain: ImageFunction) -> DreamAscents:
-    """Yield the ascents with `constrain` applied to their previews; return their result."""
-    ascent = next(ascents)
-    while True:
-        try:
-            preview = _compose(ascent.preview, constrain)
-            ascent = ascents.send((yield replace(ascent, preview=preview)))
-        except StopIteration as end:
-            reached: Tensor = end.value
-            return reached
-
-
-def _compose(first: ImageFunction, second: ImageFunction) -> ImageFunction:
-    return lambda variables: second(first(variables))
 
 
 def apply_zoom(recipe: ZoomRecipe, frame: Tensor) -> Tensor:

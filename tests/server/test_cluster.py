@@ -19,7 +19,7 @@ from dream.__main__ import main
 from dream.batch.manifest import Manifest
 from dream.batch.ray_cluster import RayWorker, _cluster_start_lock
 from dream.files.embedded_images import embed_guide
-from dream.recipe.variations import sweep
+from dream.recipe.presets import sweep
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES
 from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest

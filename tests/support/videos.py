@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dream import Engine
 from dream.files.video_info import VideoInfo
 from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import VideoWriter
 from dream.recipe import VideoRecipe
+from dream.render.job_loop import to_batch
+from dream.render.video_job import VideoJob, render_video
 from dream.tensors import Size, to_pil_image
 
 AUDIO_RATE = 48_000
@@ -159,3 +162,17 @@ def write_camera_file(path: Path, images: Sequence[Image.Image]) -> Path:
         for image in images:
             image.save(file, "JPEG", quality=90)
     return path
+
+
+def render_some(engine: Engine, job: VideoJob, path: Path, steps: int) -> bool:
+    """Render up to `steps` steps of a video, resuming it; return whether it is complete."""
+    (recipe,) = job.render_job.recipes
+    writer = VideoWriter(path, recipe, job.size, job.frame_rate, job.time_base)
+    updates = render_video(job, lambda part, given: engine.render([part], to_batch(given)), writer)
+    for _ in zip(range(steps), updates, strict=False):
+        pass
+    updates.close()
+    writer.finish(job.video)
+    if is_complete := writer.frames_done == job.frame_count:
+        writer.discard_parts()
+    return is_complete

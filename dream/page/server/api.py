@@ -31,8 +31,8 @@ from dream.recipe import (
     ZoomRecipe,
 )
 from dream.recipe.knob import Knob, knobs
+from dream.recipe.presets import parse_intensities, parse_names, variations
 from dream.recipe.presets import presets as preset_recipes
-from dream.recipe.variations import parse_intensities, parse_names, variations
 from dream.render.making_of import FPS_KNOB, SECONDS_KNOB, MakingOf
 from dream.service.job_runner import JobRunner
 

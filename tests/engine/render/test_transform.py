@@ -27,10 +27,6 @@ def test_rolling_moves_pixels_down_and_right_around_the_edge() -> None:
     assert roll(picture, (2, 3))[0, :, 1, 2].tolist() == [1, 1, 1]
 
 
-def test_rolling_back_gives_the_same_picture(noise: torch.Tensor) -> None:
-    assert torch.equal(roll(roll(noise, (13, -29)), (-13, 29)), noise)
-
-
 def test_shifts_reach_the_jitter_and_no_further() -> None:
     generator = torch.Generator().manual_seed(0)
     shifts = [random_shift(torch.zeros(1, 3, 400, 20), 9, generator) for _ in range(500)]
@@ -50,11 +46,8 @@ def test_blur_equals_a_numpy_convolution(sigma: float, noise: torch.Tensor) -> N
     assert np.abs(blur(noise, sigma)[0].numpy() - expected).max() < 1e-5
 
 
-def test_blur_of_nothing_changes_nothing(noise: torch.Tensor) -> None:
+def test_blur_of_nothing_changes_nothing_and_small_pictures_are_read(noise: torch.Tensor) -> None:
     assert blur(noise, 0) is noise
-
-
-def test_blur_reads_pictures_smaller_than_its_kernel() -> None:
     assert blur(torch.ones(1, 3, 4, 5), 4.0) == pytest.approx(torch.ones(1, 3, 4, 5))
 
 
@@ -70,11 +63,6 @@ def brightest_pixel(picture: torch.Tensor) -> tuple[int, int]:
     return place // picture.shape[3], place % picture.shape[3]
 
 
-def test_affine_without_change_gives_the_same_picture(noise: torch.Tensor) -> None:
-    same = apply_affine(noise, angle=0, zoom=1, shift=(0, 0))
-    assert (same - noise).abs().max() < 1e-5
-
-
 @pytest.mark.parametrize(
     ("how", "place"),
     [
@@ -82,7 +70,6 @@ def test_affine_without_change_gives_the_same_picture(noise: torch.Tensor) -> No
         ({"angle": math.pi / 2}, (30, 50)),  # What was above the centre goes to its right.
         ({"angle": -math.pi / 2}, (30, 30)),
         ({"zoom": 2.0}, (10, 40)),  # Twice as far from the centre.
-        ({"zoom": 0.5}, (25, 40)),
         ({"angle": math.pi / 2, "shift": (4, 6)}, (34, 56)),  # Rotated, then shifted.
     ],
 )
@@ -92,9 +79,6 @@ def test_affine_moves_a_known_pixel_where_it_should(
     # 61 x 81: the centre is (30, 40), and the dot is ten pixels above it.
     still: dict[str, Any] = {"angle": 0.0, "zoom": 1.0, "shift": (0.0, 0.0)}
     moved = apply_affine(dot_image(61, 81, 20, 40), **(still | how))
-    if how.get("zoom") == 0.5:
-        # When shrunk, a single pixel may fall between samples; a blob's centre shows its place.
-        moved = apply_affine(blur(dot_image(61, 81, 20, 40), 2.0), angle=0, zoom=0.5, shift=(0, 0))
     assert brightest_pixel(moved) == place
 
 
@@ -165,10 +149,6 @@ def test_crops_of_a_batch_come_crop_by_crop() -> None:
     assert crops[:, 0, 10, 10].round().tolist() == [0, 1, 0, 1, 0, 1]
 
 
-def test_one_band_is_the_gradient_itself(noise: torch.Tensor) -> None:
-    assert normalise_pyramid(noise, 1) is noise
-
-
 @pytest.mark.parametrize("size", [(64, 64), (45, 67), (5, 90), (3, 3)])
 def test_bands_are_brought_to_one_strength(size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -188,7 +168,10 @@ def test_bands_are_brought_to_one_strength(size: tuple[int, int]) -> None:
     assert torch.allclose(normalise_pyramid(gradient[:1], 4), even[:1], atol=1e-5)
 
 
-def test_bands_of_nothing_are_nothing() -> None:
+def test_one_band_is_the_gradient_itself_and_bands_of_nothing_are_nothing(
+    noise: torch.Tensor,
+) -> None:
+    assert normalise_pyramid(noise, 1) is noise
     assert normalise_pyramid(torch.zeros(1, 3, 32, 32), 4).abs().max() == 0
 
 

@@ -18,10 +18,10 @@ from dream.files.video_reader import read_video_info
 from dream.files.video_writer import VideoWriter
 from dream.render.job_loop import to_batch
 from dream.render.video import backward_flow, in_bounds_mask, warp, warp_previous_dream
-from dream.render.video_job import dream_video_job, render_video
+from dream.render.video_job import dream_video_job
 from dream.tensors import resize_clamped, size_of
 from tests.conftest import change
-from tests.support.videos import add_beeps, find_beeps, pan, set_matrix, write_timed, write_video
+from tests.support.videos import add_beeps, find_beeps, pan, render_some, write_timed, write_video
 
 TINY = {"max_side": 48, "iterations": 1}
 
@@ -198,32 +198,11 @@ def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
     (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
     reel = dream_video_job(job, video)
 
-    def paint(name: str, steps: int) -> Path:
-        film = VideoWriter(
-            tmp_path / name, job.recipes[0], reel.size, reel.frame_rate, reel.time_base
-        )
-        shots = render_video(reel, lambda job, given: engine.render([job], to_batch(given)), film)
-        for _ in zip(range(steps), shots, strict=False):
-            pass
-        shots.close()
-        film.finish(reel.video)
-        if film.frames_done == reel.frame_count:
-            film.discard_parts()
-        return film.path
-
-    whole = paint("whole.mp4", 1000)
-    cut = paint("cut.mp4", 9)
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    assert render_some(engine, reel, whole, 1000) and not render_some(engine, reel, cut, 9)
     assert read_video_info(cut).frame_count == 7 and len(find_beeps(cut)) == 1
-    assert paint("cut.mp4", 1000).read_bytes() == whole.read_bytes()
+    assert render_some(engine, reel, cut, 1000) and cut.read_bytes() == whole.read_bytes()
     assert len(find_beeps(whole)) == 2
-
-
-def test_a_phones_video_is_dreamed_upright(tmp_path: Path) -> None:
-    path = set_matrix(tmp_path / "phone.mp4", write_video(tmp_path / "flat.mp4", pan(3)))
-    out = tmp_path / "out.gif"
-    options = ["--max-side", "64", "--iterations", "1"]
-    assert command_line.main(["video", str(path), "-o", str(out), *options]) == 0
-    assert read_video_info(out).size == (64, 48)
 
 
 def test_a_bad_video_ends_in_one_line_and_leaves_nothing(

@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, RecipeError, ZoomRecipe, load_image, read_recipe
+from dream import DreamRecipe, Engine, ZoomRecipe, load_image, read_recipe
 from dream.files.video_reader import read_frames, read_video_info
-from dream.files.video_writer import VideoWriter
 from dream.render.job_loop import to_batch
 from dream.render.objective import NormalisedBlend, energy
 from dream.render.transform import apply_affine, blur
-from dream.render.video_job import render_video, zoom_video_job
+from dream.render.video_job import zoom_video_job
 from dream.render.zoom import ImageStats
 from dream.tensors import luminance, size_of
 from tests.conftest import EXAMPLES, ROOT, change, load_dreamlet
+from tests.support.videos import render_some
 from tools.measure import correlation
 
 CAT = str(EXAMPLES / "cat.jpg")
@@ -65,18 +65,11 @@ def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tens
 
     def fit(degrees: float, right: float, down: float) -> float:
         height, width = size_of(first)
-        moved = first
+        shift, moved = (-down * height / 10, -right * width / 10), first
         for _ in range(10):
-            moved = apply_affine(
-                moved,
-                angle=torch.pi * degrees / 1800,
-                zoom=1,
-                shift=(-down * height / 10, -right * width / 10),
-            )
+            moved = apply_affine(moved, angle=math.radians(degrees) / 10, zoom=1, shift=shift)
         inner = (..., slice(20, -20), slice(30, -30))
-        return float(
-            torch.corrcoef(torch.stack([moved[inner].flatten(), last[inner].flatten()]))[0, 1]
-        )
+        return correlation(moved[inner], last[inner], moved[inner].mean())
 
     asked = fit(40, 0.1, -0.05)
     assert asked > 0.9
@@ -85,18 +78,16 @@ def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tens
 
 
 @pytest.mark.slow
-def test_contrast_and_colour_are_the_same_after_300_frames(engine: Engine) -> None:
-    recipe = ZoomRecipe(seconds=12.5, fps=24, max_side=48, iterations=1)
+def test_contrast_and_colour_are_the_same_after_150_frames(engine: Engine) -> None:
+    recipe = ZoomRecipe(seconds=6.25, fps=24, max_side=48, iterations=1)
     looks = [
         ImageStats.measure(each)
         for each in zoom_frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
     ]
-    assert len(looks) == 300
-    for at in (60, 100, 200, 299):
-        assert looks[at].contrast.item() == pytest.approx(looks[29].contrast.item(), rel=0.05)
-        assert looks[at].colourfulness.item() == pytest.approx(
-            looks[29].colourfulness.item(), rel=0.05
-        )
+    early = looks[29]
+    for look in (looks[60], looks[-1]):
+        assert look.contrast.item() == pytest.approx(early.contrast.item(), rel=0.05)
+        assert look.colourfulness.item() == pytest.approx(early.colourfulness.item(), rel=0.05)
     # The dull image has gained contrast.
     assert looks[29].contrast.item() > 0.19
 
@@ -131,24 +122,6 @@ def test_a_blend_pulls_as_its_shares_say_whatever_the_layers_answer(cat: Tensor)
     assert 0.02 < float(ends[0].abs().mean() / ends[1].abs().mean()) < 50
 
 
-@pytest.mark.parametrize(
-    ("knobs", "said"),
-    [
-        ({"seconds": 0}, "seconds must be a number from 0.1 to 3600, not 0"),
-        ({"zoom": 0.5}, "zoom must be a number from 1 to 6, not 0.5"),
-        ({"layer": "5 s: conv3; 3 s: inception3b"}, "3 s cannot follow 5 s"),
-        ({"layer": "0 s: conv3; later: inception3b"}, "keyframes must look like 0 s: inception4c"),
-        ({"layer": "0 s: conv3; 2 s: nowhere"}, "layer 'nowhere' is not in dreamlet"),
-        ({"layer": "0 s: conv3; 2 s: conv3>inception3b"}, "remove the >"),
-        ({"layer": "0 s: conv3 seed 9999999999"}, "the seed of a keyframe is at most"),
-    ],
-)
-def test_a_bad_zoom_is_refused_in_one_line(knobs: dict[str, object], said: str) -> None:
-    with pytest.raises(RecipeError, match=said) as caught:
-        ZoomRecipe(**knobs)  # type: ignore[arg-type]
-    assert "\n" not in str(caught.value)
-
-
 def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
     engine: Engine, cat: Tensor, tmp_path: Path
 ) -> None:
@@ -156,28 +129,12 @@ def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
     (job,) = engine.plan([recipe], size_of(cat))
     reel = zoom_video_job(job, cat)
 
-    def film(name: str) -> VideoWriter:
-        return VideoWriter(
-            tmp_path / name, job.recipes[0], reel.size, reel.frame_rate, reel.time_base
-        )
-
-    def paint(name: str, steps: int) -> bool:
-        into = film(name)
-        shots = render_video(reel, lambda job, given: engine.render([job], to_batch(given)), into)
-        for _ in zip(range(steps), shots, strict=False):
-            pass
-        shots.close()
-        into.finish()
-        if whole := into.frames_done == reel.frame_count:
-            into.discard_parts()
-        return whole
-
-    assert paint("whole.mp4", 1000)
-    assert not paint("cut.mp4", 9)
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    assert render_some(engine, reel, whole, 1000)
+    assert not render_some(engine, reel, cut, 9)
     # It holds the frames finished before the stop, and plays.
-    assert read_video_info(tmp_path / "cut.mp4").frame_count == 7
-    assert not paint("cut.mp4", 3) and paint("cut.mp4", 1000)
-    whole, cut = (tmp_path / f"{name}.mp4" for name in ("whole", "cut"))
+    assert read_video_info(cut).frame_count == 7
+    assert not render_some(engine, reel, cut, 3) and render_some(engine, reel, cut, 1000)
     assert whole.read_bytes() == cut.read_bytes()
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["cut.mp4", "whole.mp4"]
     video = read_video_info(whole)
