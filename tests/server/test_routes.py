@@ -20,7 +20,7 @@ import httpx
 import pytest
 from gradio.routes import App, file_upload_statuses
 
-from dream.page.server import upload_progress
+from dream.page.server import request_bodies
 from dream.page.server.routes import OPEN_ROUTES
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import begin, call, upload
@@ -202,15 +202,15 @@ def test_an_event_is_not_there_once_its_answer_was_read(api: httpx.Client) -> No
 def test_the_progress_of_an_upload_is_forgotten_by_whatever_name_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, api: httpx.Client
 ) -> None:
-    assert upload_progress.KEPT_SECONDS == 60
-    monkeypatch.setattr(upload_progress, "KEPT_SECONDS", 0.0)
+    assert request_bodies.KEPT_PROGRESS_SECONDS == 60
+    monkeypatch.setattr(request_bodies, "KEPT_PROGRESS_SECONDS", 0.0)
 
     async def kept() -> list[str]:
         file_upload_statuses.track("sent")
         with suppress(TimeoutError):
             await asyncio.wait_for(file_upload_statuses.is_tracked("asked"), 0.01)
         for name in ("sent", "asked"):
-            with upload_progress.delete_progress_later(name, name == "sent"):
+            with request_bodies.delete_progress_later(name, name == "sent"):
                 pass
         await asyncio.sleep(0.01)
         return [*file_upload_statuses._statuses, *file_upload_statuses._signals]
@@ -224,13 +224,13 @@ def test_the_progress_of_an_upload_is_forgotten_by_whatever_name_it_was_asked_fo
 def test_the_progress_of_an_upload_that_is_under_way_is_kept_for_who_asks_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(upload_progress, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(request_bodies, "KEPT_PROGRESS_SECONDS", 0.0)
 
     async def ask_twice() -> None:
-        with upload_progress.delete_progress_later("long", is_upload=True):
+        with request_bodies.delete_progress_later("long", is_upload=True):
             file_upload_statuses.track("long")
             for _ in range(2):  # The first connection is cut.
-                with upload_progress.delete_progress_later("long", is_upload=False):
+                with request_bodies.delete_progress_later("long", is_upload=False):
                     assert await asyncio.wait_for(file_upload_statuses.is_tracked("long"), 1)
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.01)
