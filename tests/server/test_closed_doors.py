@@ -19,9 +19,9 @@ from PIL import Image
 
 from dream.page import blocks
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
-from dream.page.server import middleware, temp_files, unread_answers
+from dream.page.server import middleware, temp_files
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, begin, call, find_listener, refusal, result_of, upload
+from tests.support.api import JSON, begin, call, find_listener, refusal, upload
 from tests.support.corpus import corpus
 from tests.support.crowd import call_in_crowd
 from tests.support.memory import resident_mb
@@ -285,32 +285,6 @@ def is_running(process: int) -> bool:
         return False
 
 
-@pytest.mark.slow
-def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
-    assert unread_answers.UNREAD_SECONDS == 60  # A phone may be unreachable for a while.
-    sooner = (
-        "import app; from dream.page.server import unread_answers as readers; "
-        "readers.UNREAD_SECONDS = 6.0; app.main()"
-    )
-    with (
-        run_app(tmp_path / "log", "-c", sooner, SYSTEM="", SPACE_ID="") as address,
-        # A busy server may close an idle connection just as it is reused.
-        httpx.Client(
-            base_url=f"{address}/gradio_api",
-            timeout=60,
-            limits=httpx.Limits(max_keepalive_connections=0),
-        ) as api,
-    ):
-        cat = {"path": upload(api, EXAMPLES / "cat.jpg")}
-        long = {"image": cat, "octaves": 8, "iterations": 40}
-        unread = [begin(api, "deep_dream", long) for _ in range(5)]
-        start = time.monotonic()
-        assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
-        assert time.monotonic() - start < 3 * 6  # One alone would take longer.
-        good, said = result_of(api, "deep_dream", unread[-1])
-        assert not good and said["error"] == "nobody requested the answer within 6 seconds"
-
-
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("deep_dream", {"octaves": 99}, "octaves must be a whole number from 1 to 10, not 99"),
     ("deep_dream", {"guide": ..., "objective": "norm"}, "with guide set, objective must be"),
@@ -335,6 +309,7 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
         for name, given, message in WRONG:
             given = {key: cat if each is ... else each for key, each in given.items()}
             assert refusal(api, name, {"image": cat, **given}).startswith(message)
+        assert call(api, "presets", {})[0]  # It waits for no dream.
         assert "generating" in next(events)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -15,7 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.support.api import call
 from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.server import run_app
+from tests.support.server import run_app, serve_http
 
 TOKEN = "hf_dummy"
 # The app, which takes a stranger's host on this machine for a public one.
@@ -47,7 +46,7 @@ class Listener:
 
 @pytest.fixture(scope="module")
 def listener() -> Iterator[Listener]:
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path != "/favicon.ico":  # Chromium requests it at any time.
                 heard.requests.append(f"{self.path} {self.headers.get('Authorization', '')}")
@@ -58,14 +57,9 @@ def listener() -> Iterator[Listener]:
 
         do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        heard = Listener(server.server_port)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serve_http(Handler) as port:
+        heard = Listener(port)
         yield heard
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ from tests.conftest import EXAMPLES
 from tests.support.server import run_app
 from tests.support.stream import open_stream
 from tests.support.videos import pan
+from tests.support.waiting import wait_until
 from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api
 
 pytest.importorskip("spaces", reason="the spaces package is not installed")
@@ -80,14 +81,6 @@ class Space:
             handle_file(str(CAT)), api_name="/deep_dream", **knobs
         )
         return answer
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until `is_so`, or raise AssertionError after that many seconds."""
-    start = time.monotonic()
-    while not is_so():
-        assert time.monotonic() - start < seconds
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +182,7 @@ def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
 def test_a_cancelled_dream_gives_the_gpu_back_at_once(space: Space) -> None:
     job = space.begin("deep_dream", max_side=448, iterations=100)
     job.cancel()
-    wait_until(lambda: bool(space.calls("/release")))
+    wait_until(lambda: space.calls("/release"))
     space.dream(**QUICK)
 
 
@@ -220,7 +213,7 @@ def test_a_zoom_whose_lease_ends_is_there_as_far_as_it_came(space: Space) -> Non
 def test_a_zoom_that_is_cancelled_gives_its_gpu_back_and_asks_for_no_more(space: Space) -> None:
     job = space.begin("zoom", **LONGER_FILM)
     job.cancel()
-    wait_until(lambda: bool(space.calls("/release")))
+    wait_until(lambda: space.calls("/release"))
     time.sleep(0.5)
     assert len(space.calls("/schedule")) == 1
     space.dream(**QUICK)
