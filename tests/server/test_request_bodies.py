@@ -156,6 +156,12 @@ def test_a_body_that_is_announced_too_large_is_refused_before_a_byte_is_read(add
                 pass
 
 
+def test_a_body_of_no_announced_size_is_bounded_too(api: httpx.Client) -> None:
+    chunks = iter([b" " * 500_000] * 5)
+    answer = api.post("/queue/join", content=chunks, headers=JSON)
+    assert answer.status_code == 413 and "at most 2 MB" in answer.text
+
+
 def test_half_a_body_is_held_for_a_while_only(hasty_app: str) -> None:
     seen = hold_half_sent_bodies(hasty_app, 2, seconds=SECONDS + 8)
     assert (seen.statuses, seen.held) == ({408: 2}, 0)
