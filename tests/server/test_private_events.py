@@ -167,8 +167,12 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
 
 def slow_page(slow: Callable[[], object], quick: dict[str, Any], **about: Any) -> ValidatedBlocks:
     """Return a page with a slow event (0) and one that does nothing (1)."""
+
+    def wait() -> None:
+        slow()
+
     with ValidatedBlocks() as page:
-        gr.Button().click(slow, None, None, **about or components.SLOW_EVENT)
+        gr.Button().click(wait, None, None, **about or components.SLOW_EVENT)
         gr.Button().click(lambda: None, None, None, **quick)
     return page
 
