@@ -29,15 +29,12 @@ from dream import DreamError, Engine, WeightsError
 from dream.files.decoder import start_decoder, uses_decoder_process
 from dream.networks.device import use_deterministic_cudnn
 from dream.page.blocks import MAX_UPLOAD_BYTES, ValidatedBlocks
-from dream.page.refusal import refuse_malformed_body
-from dream.page.server import api, link_preview, temp_files
-from dream.page.server.compression import Compression
+from dream.page.server import api, responses, temp_files
 from dream.page.server.connections import limit_connections
 from dream.page.server.gradio_internals import check_gradio
 from dream.page.server.hosts import HostCheck, allowed_hosts
 from dream.page.server.log_limits import limit_repeated_records
 from dream.page.server.middleware import RequestLimits
-from dream.page.server.response_headers import ResponseHeaders
 from dream.page.server.sessions import MAX_SESSIONS, replace_session_store
 from dream.page.server.zero_gpu import with_lease_errors
 from dream.page.tabs import channels, class_images, deep_dream, live, zoom_and_video
@@ -66,6 +63,22 @@ THEME = gr.themes.Soft(
     slider_color="*primary_600",
 )
 PAGE_FOLDER = Path(__file__).parent / "dream" / "page"
+LAUNCH_OPTIONS: dict[str, Any] = {
+    "theme": THEME,
+    "css_paths": PAGE_FOLDER / "page.css",
+    "head": f"<script>{(PAGE_FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
+    "favicon_path": components.EXAMPLES_FOLDER / "site" / "favicon.png",
+    "ssr_mode": False,  # With it, Node would serve the page without the link preview tags.
+    "max_file_size": MAX_UPLOAD_BYTES,
+    "state_session_capacity": MAX_SESSIONS,
+    "enable_monitoring": False,
+    # With it, a page on another port could list the operator's buckets by their token.
+    "run_history": False,
+    "footer_links": ["api", "gradio", "settings"],
+    # With it, Gradio requests the page at start and exits if that takes over three seconds.
+    "_frontend": False,
+    "mcp_server": importlib.util.find_spec("mcp") is not None,
+}
 
 
 def build_page(runner: JobRunner) -> ValidatedBlocks:
@@ -93,7 +106,7 @@ def build_page(runner: JobRunner) -> ValidatedBlocks:
 @asynccontextmanager
 async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None]:
     """Check headers before Gradio's own middleware reads them, and start the decoder."""
-    app.middleware_stack = ResponseHeaders(HostCheck(app.middleware_stack, hosts))
+    app.middleware_stack = responses.ResponseHeaders(HostCheck(app.middleware_stack, hosts))
     limit_repeated_records()
     # From here on, input comes from strangers, so decode it in a separate process.
     os.environ["DREAM_DECODER"] = os.environ.get("DREAM_DECODER") or "process"
@@ -102,57 +115,45 @@ async def lifespan(app: Any, hosts: frozenset[str] | None) -> AsyncIterator[None
     yield
 
 
-def main() -> None:
-    """Serve the page at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
-    check_gradio()
-    use_few_malloc_arenas()
-    hosts = allowed_hosts()
-    uses_decoder_process()  # Raises an error now if DREAM_DECODER has an invalid value.
+def start_runner(concurrency: int) -> JobRunner:
+    """Return the runner of all jobs, with the network that the page opens on, if possible."""
     threads = allowed_threads()
     torch.set_num_threads(1)  # The renderer has its own thread team; two would compete.
     use_deterministic_cudnn()
-    # One job at a time on one device; on ZeroGPU each job leases its own GPU.
-    concurrency = 8 if "SPACES_ZERO_GPU" in os.environ else 1
-    concurrency = read_env_number("DREAM_CONCURRENCY", concurrency, 1, 1000)
     engine = Engine(shipped=[components.EXAMPLES_FOLDER / "channels"], threads=threads)
     runner = JobRunner(engine, with_lease_errors(spaces.GPU) if spaces else None, concurrency)
     try:
         runner.warm_up(deep_dream.opening_recipe(runner.engine))
     except WeightsError as error:
         print(f"The page starts without the default network: {error}")
-    tags = link_preview.link_preview_tags(TITLE, TAGLINE, os.environ.get("SPACE_HOST"))
+    return runner
+
+
+def main() -> None:
+    """Serve the page at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
+    check_gradio()
+    use_few_malloc_arenas()
+    hosts = allowed_hosts()
+    uses_decoder_process()  # Raises an error now if DREAM_DECODER has an invalid value.
+    # One job at a time on one device; on ZeroGPU each job leases its own GPU.
+    concurrency = 8 if "SPACES_ZERO_GPU" in os.environ else 1
+    concurrency = read_env_number("DREAM_CONCURRENCY", concurrency, 1, 1000)
+    runner = start_runner(concurrency)
+    responses.set_link_preview(TITLE, TAGLINE, os.environ.get("SPACE_HOST"))
     folder = temp_files.create_temp_folder()
     page = build_page(runner)
-    middleware = [
-        Middleware(Compression),
-        Middleware(RequestLimits, page),
-        Middleware(link_preview.LinkPreviewMiddleware, tags),
-    ]
     # One more job than the device runs may read its photo and wait for its turn. `api_open` is off
     # because a dream called outside the queue would hold a thread and end at its first step.
     page.queue(max_size=20, default_concurrency_limit=concurrency + 1, api_open=False)
     temp_files.start_sweeper(folder)
     limit_connections()
     page.launch(
-        theme=THEME,
-        css_paths=PAGE_FOLDER / "page.css",
-        head=f"<script>{(PAGE_FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
-        favicon_path=components.EXAMPLES_FOLDER / "site" / "favicon.png",
         app_kwargs={
             "lifespan": partial(lifespan, hosts=hosts),
-            "middleware": middleware,
-            "exception_handlers": {RequestValidationError: refuse_malformed_body},
+            "middleware": [Middleware(responses.Compression), Middleware(RequestLimits, page)],
+            "exception_handlers": {RequestValidationError: responses.refuse_malformed_body},
         },
-        ssr_mode=False,  # With it, Node would serve the page without the link preview tags.
-        max_file_size=MAX_UPLOAD_BYTES,
-        state_session_capacity=MAX_SESSIONS,
-        enable_monitoring=False,
-        # With it, a page on another port could list the operator's buckets by their token.
-        run_history=False,
-        footer_links=["api", "gradio", "settings"],
-        # With it, Gradio requests the page at start and exits if that takes over three seconds.
-        _frontend=False,
-        mcp_server=importlib.util.find_spec("mcp") is not None,
+        **LAUNCH_OPTIONS,
     )
 
 

@@ -137,6 +137,12 @@ def load_dreamlet(dtype: torch.dtype = torch.float32) -> Network:
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Let tests that are coroutines (`pytest.mark.anyio`) run in asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def engine() -> Engine:
     """Return an engine on the CPU, in Dreamlet's default precision or `DREAM_PRECISION`."""
     return Engine("cpu")

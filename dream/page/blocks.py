@@ -1,9 +1,13 @@
-"""A subclass of Gradio's Blocks whose handlers receive only uploaded files; names of uploads."""
+"""A subclass of Gradio's Blocks that checks what clients send with an event; names of uploads.
+
+Gradio's components check little. An error after these checks is a bug of ours and is logged.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +20,11 @@ from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError, to_printable_line
 from dream.page.call_limits import CallLimits, CallQueue, check_session, thread_limiter
-from dream.page.event_checks import INVALID_REQUEST, check_event, check_text, check_value
 from dream.page.ip_addresses import public_address
 
 # Limit for an upload and for a file behind a link.
 MAX_UPLOAD_BYTES = 50_000_000
+INVALID_REQUEST = "invalid request"
 FILE_META = {"_type": "gradio.FileData"}
 NOT_UPLOADED_MESSAGE = "this file was not uploaded; upload it first, or give a link to it"
 FILE_GONE_MESSAGE = "this file is no longer on the server; upload it again, or reload the page"
@@ -87,6 +91,77 @@ def _resolve_upload(path: Any) -> str:
     raise DreamError(FILE_GONE_MESSAGE if local_path else NOT_UPLOADED_MESSAGE)
 
 
+def _check_text(data: Any) -> None:
+    """Check all text in nested request data.
+
+    Raises:
+        DreamError: if it has half of a surrogate pair, which JSON can spell but UTF-8 cannot.
+    """
+    pending = [data]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            pending += value
+        elif isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                message = f"{INVALID_REQUEST}: a text has half of a surrogate pair"
+                raise DreamError(message) from error
+
+
+def _check_value(block: Any, value: Any) -> None:
+    """Raise DreamError if a value does not have the type that the component sends."""
+    is_valid = True
+    match block:
+        case gr.Dataset():  # The index of an example.
+            is_valid, value = isinstance(value, int), value or 0
+        case gr.Checkbox():
+            is_valid = isinstance(value, bool)
+        case gr.Slider() | gr.Number():
+            is_valid = _is_number(value)
+        case gr.Dropdown(multiselect=True):
+            is_valid = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        case gr.Textbox() | gr.Dropdown() | gr.Radio():
+            is_valid = isinstance(value, str)
+    if not (is_valid or value is None):
+        name = block.label or block.get_block_name()
+        raise DreamError(f"{INVALID_REQUEST}: {name} has a wrong type")
+
+
+def _check_event(fn: Any, event: Any, state: Any) -> None:
+    """Check that an event belongs to its component, and that a selection has a valid index.
+
+    `fn` is the page's event; the session's `state` may have its own components.
+
+    Raises:
+        DreamError: if it does not.
+    """
+    _check_text(event._data)
+    session_blocks = state.blocks_config.blocks if state else {}
+    target = event.target
+    kinds = {kind for number, kind in fn.targets if target and session_blocks.get(number) is target}
+    data = event._data
+    if not kinds:
+        raise DreamError(f"{INVALID_REQUEST}: this event belongs to another component")
+    if "select" in kinds:
+        index: Any = data.get("index") if isinstance(data, dict) else None
+        if isinstance(target, gr.Gallery):
+            is_valid = isinstance(index, int) and index >= 0
+        else:
+            is_valid = isinstance(index, list) and len(index) == 2 and all(map(_is_number, index))
+        if not (is_valid and "value" in data):
+            raise DreamError(f"{INVALID_REQUEST}: the selected index does not exist")
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number within the range of a float, and not NaN."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max
+
+
 def check_before_queue(event: Any, check: Callable[..., Any]) -> None:
     """Register `check` to validate the raw inputs of an event before the event is queued.
 
@@ -145,7 +220,7 @@ class ValidatedBlocks(gr.Blocks):
             if not fn.fn:
                 raise DreamError(f"{INVALID_REQUEST}: this event runs in the browser only")
             check_session(kwargs.get("session_hash"))
-            check_text([kwargs.get("session_hash"), inputs])
+            _check_text([kwargs.get("session_hash"), inputs])
             if kwargs.get("event_id"):
                 return await super().process_api(fn, inputs, *args, **kwargs)
             client = getattr(kwargs.get("request"), "client", None)  # Only HTTP calls have one.
@@ -172,7 +247,7 @@ class ValidatedBlocks(gr.Blocks):
                 if isinstance(block, gr.Image) and not (has_path or value is None):
                     raise DreamError(f'{block.label} must be a file, as {{"path": "https://…"}}')
                 if block_fn.api_visibility != "public":  # Recipes check API values.
-                    check_value(block, value)
+                    _check_value(block, value)
             for file in find_files([value for _, value in values]):
                 file |= {"path": _resolve_upload(file.get("path")), "meta": FILE_META}
             arguments: list[Any] = await super().preprocess_data(block_fn, inputs, *args)
@@ -191,7 +266,7 @@ class ValidatedBlocks(gr.Blocks):
             state = next((each for each in args if isinstance(each, SessionState)), None)
             for event in [each for each in args if isinstance(each, gr.EventData)]:
                 if block_fn.collects_event_data:
-                    check_event(block_fn, event, state)
+                    _check_event(block_fn, event, state)
                 # A click in a gallery names the file of an image; a camera frame names none.
                 for file in find_files(event._data):
                     if path := file.get("path"):

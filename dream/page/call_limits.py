@@ -23,7 +23,6 @@ from gradio.server_messages import CloseStreamMessage
 from gradio.utils import LRUCache
 
 from dream.errors import DreamError
-from dream.page.refusal import SERVER_BUSY_MESSAGE
 
 # Concurrency ids of slow unqueued events: SLOW ones read images (opening the page, estimates),
 # HEAVY ones read or write ZIPs and videos. Each kind has its own threads.
@@ -38,6 +37,7 @@ MAX_SESSION_CALLS, MAX_SESSION_WAITING = 8, 32
 MAX_UNREAD, MAX_SESSION_UNREAD = 2000, 25
 # Gradio stores the session name that a caller sends; its own clients send 36 characters.
 MAX_SESSION_NAME = 100
+SERVER_BUSY_MESSAGE = "the server is busy; try again in a few seconds"
 TOO_MANY_CALLS_MESSAGE = "too many calls at a time; wait until some have finished"
 
 Result = TypeVar("Result")

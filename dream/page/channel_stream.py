@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
+from torch import Tensor
 
 from dream.errors import DreamError
 from dream.files.image import image_size, load_image, save_preview
@@ -54,21 +55,13 @@ def stream_top_channels(
         DreamError: if the spot lies outside the photo, or no channel is active.
     """
     image = load_image(photo)
-    if spot:
-        # Spots are in pixels of the file, which `load_image` may reduce, rotated as EXIF says.
-        height, width = image_size(photo)
-        if (height > width) != (image.shape[2] > image.shape[3]):
-            height, width = width, height
-        if not (0 <= spot[0] < width and 0 <= spot[1] < height):
-            raise DreamError(
-                f"the spot {spot[0]:g}, {spot[1]:g} lies outside the photo, "
-                f"which is {width} x {height} pixels; choose a spot inside it"
-            )
-        spot = ((spot[0] + 0.5) / width, (spot[1] + 0.5) / height)
+    place = _relative_spot(photo, image, spot) if spot else None
 
     def stream() -> RenderUpdates:
-        response, frames = runner.render_top_channels(image, recipe, count, spot, in_photo=in_photo)
-        top_channels = response.top(count, spot)
+        response, frames = runner.render_top_channels(
+            image, recipe, count, place, in_photo=in_photo
+        )
+        top_channels = response.top(count, place)
         if not top_channels:
             raise DreamError(
                 f"no channel of {recipe.card.layer_label(recipe.layer)} is active "
@@ -78,6 +71,22 @@ def stream_top_channels(
         yield from frame_updates(((frame, None) for frame in frames), photo if in_photo else None)
 
     return stream_in_turn(runner, recipe.model, RenderUpdate, stream())
+
+
+def _relative_spot(photo: str, image: Tensor, spot: tuple[float, float]) -> tuple[float, float]:
+    """Return the centre of a pixel of a photo's file as shares of its width and height.
+
+    `load_image` may have reduced the `image`, and rotated it as EXIF says.
+    """
+    height, width = image_size(photo)
+    if (height > width) != (image.shape[2] > image.shape[3]):
+        height, width = width, height
+    if not (0 <= spot[0] < width and 0 <= spot[1] < height):
+        raise DreamError(
+            f"the spot {spot[0]:g}, {spot[1]:g} lies outside the photo, "
+            f"which is {width} x {height} pixels; choose a spot inside it"
+        )
+    return (spot[0] + 0.5) / width, (spot[1] + 0.5) / height
 
 
 def write_heatmap(response: LayerResponse, channel: int) -> str:

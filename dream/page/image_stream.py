@@ -170,16 +170,25 @@ def lossless_path(path: str) -> str:
 
 
 async def wait_for_stopped_image(path: str, timeout: float = STOP_TIMEOUT_SECONDS) -> Any:
-    """Return the path of the full image after a stop, as soon as it is written.
+    """Return the path of the full image after a stop, as soon as it is written."""
+    folder = Path(path).parent
 
-    This polls without a thread, because anyone may call it as often as they like.
+    def is_expected() -> bool:
+        return bool(path) and folder.is_dir() and not lossless_path(path).endswith(".png")
+
+    await wait_while(is_expected, timeout)
+    png_path = lossless_path(path)
+    return png_path if png_path.endswith(".png") and Path(png_path).is_file() else gr.skip()
+
+
+async def wait_while(is_expected: Callable[[], bool], seconds: float) -> None:
+    """Wait while `is_expected`, at most for some seconds.
+
+    This polls without a thread, because anyone may wait as often as they like.
     """
-    deadline, folder = time.monotonic() + timeout, Path(path).parent
-    while not (png_path := lossless_path(path)).endswith(".png"):
-        if not (path and folder.is_dir()) or time.monotonic() > deadline:
-            return gr.skip()
+    deadline = time.monotonic() + seconds
+    while is_expected() and time.monotonic() < deadline:
         await asyncio.sleep(POLL_SECONDS)
-    return png_path if Path(png_path).is_file() else gr.skip()
 
 
 def new_output_folder() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 import uuid
@@ -21,15 +20,15 @@ from dream.files.video_writer import OUTPUT_FORMATS, VideoWriter
 from dream.page import status_line
 from dream.page.image_stream import (
     MAX_PREVIEWS,
-    POLL_SECONDS,
     STOP_TIMEOUT_SECONDS,
     new_output_folder,
     photo_stem,
     stream_in_turn,
+    wait_while,
 )
 from dream.recipe import DreamRecipe, Recipe, VideoRecipe, ZoomRecipe
 from dream.render.making_of import MakingOf, making_of_size, record_making_of
-from dream.render.video_job import VideoJob, dream_video_job, zoom_video_job
+from dream.render.video_job import VideoJob, VideoProgress, dream_video_job, zoom_video_job
 from dream.service.job_runner import JobRunner
 from dream.tensors import size_of
 
@@ -67,6 +66,8 @@ class VideoUpdate:
 
 
 VideoUpdates = Generator[VideoUpdate, None, None]
+# Statuses, with functions that make their images.
+Previews = Iterator[tuple[str, Callable[[], Image.Image]]]
 
 
 def stream_zoom(
@@ -111,18 +112,19 @@ def stream_making_of(
     path = _output_path(settled, photo, ending, "making-of-")
     writer = VideoWriter(path, settled, size, options.frame_rate, 1 / options.frame_rate)
     frames = runner.render([recipe], image, with_every_frame=True)
-    updates, remaining_time = _UpdateWriter(writer), status_line.RemainingTime()
+    updates = _UpdateWriter(writer)
 
-    def stream() -> VideoUpdates:
-        yield updates.starting_update()
+    def previews() -> Previews:
+        remaining_time = status_line.RemainingTime()
         for frame in record_making_of(frames, options, writer):
             updates.ended = frame.ended
-            status = status_line.frame_progress_html(frame, remaining_time.text(frame.done))
-            yield from updates.throttled_updates(status, frame.picture)
+            remaining = remaining_time.text(frame.done)
+            yield status_line.frame_progress_html(frame, remaining), frame.picture
 
     def record() -> VideoUpdates:
         try:
-            yield from stream_in_turn(runner, settled.model, updates.update, stream())
+            stream = updates.stream(previews())
+            yield from stream_in_turn(runner, settled.model, updates.update, stream)
             writer.finish(with_recipe=not updates.ended)
             yield updates.final_update(f"The dream as it forms: {len(options.frame_order)} frames.")
         finally:
@@ -137,37 +139,19 @@ def _stream_video_job(runner: JobRunner, job: VideoJob, source: str, ending: str
         _output_path(recipe, source, ending), recipe, job.size, job.frame_rate, job.time_base
     )
     video_frames = runner.render_video(job, writer)
-    updates, remaining_time = _UpdateWriter(writer), status_line.RemainingTime()
-
-    def stream() -> VideoUpdates:
-        yield updates.starting_update()
-        for video_frame in video_frames:
-            updates.frames = count = video_frame.frames_done
-            remaining = remaining_time.text(video_frame.fraction)
-            if video_frame.frame.finished or count == 0:
-                text = f"Frame {count} of {video_frame.frames_total}, {remaining}."
-                status = status_line.progress_html(text)
-                yield from updates.throttled_updates(status, video_frame.frame.picture)
+    updates = _UpdateWriter(writer)
 
     def render() -> VideoUpdates:
         try:
-            yield from stream_in_turn(runner, recipe.model, updates.update, stream())
+            stream = updates.stream(_job_previews(video_frames, updates))
+            yield from stream_in_turn(runner, recipe.model, updates.update, stream)
             writer.finish(job.video)
             yield updates.final_update(
                 f"{job.frame_count} frames, {float(job.times[-1]):g} seconds."
             )
         except OutOfTime as error:
-            if not writer.finish(job.video):
-                if isinstance(error, LeaseError):
-                    raise
-                message = f"time was up before the first frame was finished; {TIME_LIMIT_ADVICE}"
-                raise OutOfTime(message) from error
-            progress = f"after {updates.frames} of {job.frame_count} frames"
-            updates.ended = (
-                f"{progress}: {error}"
-                if isinstance(error, LeaseError)
-                else f"time was up {progress}; make the video shorter, or {TIME_LIMIT_ADVICE}"
-            )
+            has_frames = writer.finish(job.video)
+            updates.ended = _describe_early_end(error, updates.frames, job, has_frames)
             yield updates.final_update()
         finally:
             # After a stop or a timeout, write the frames that exist as a video.
@@ -179,39 +163,60 @@ def _stream_video_job(runner: JobRunner, job: VideoJob, source: str, ending: str
     return render()
 
 
+def _job_previews(video_frames: Iterator[VideoProgress], updates: _UpdateWriter) -> Previews:
+    """Yield the status and the image of each finished frame, and of the first steps."""
+    remaining_time = status_line.RemainingTime()
+    for video_frame in video_frames:
+        updates.frames = count = video_frame.frames_done
+        remaining = remaining_time.text(video_frame.fraction)
+        if video_frame.frame.finished or count == 0:
+            text = f"Frame {count} of {video_frame.frames_total}, {remaining}."
+            yield status_line.progress_html(text), video_frame.frame.picture
+
+
+def _describe_early_end(error: OutOfTime, count: int, job: VideoJob, has_frames: bool) -> str:
+    """Return why a video has only `count` frames.
+
+    Raises:
+        OutOfTime: if it has none.
+    """
+    progress = f"after {count} of {job.frame_count} frames"
+    if isinstance(error, LeaseError):
+        if not has_frames:
+            raise error
+        return f"{progress}: {error}"
+    if not has_frames:
+        message = f"time was up before the first frame was finished; {TIME_LIMIT_ADVICE}"
+        raise OutOfTime(message) from error
+    return f"time was up {progress}; make the video shorter, or {TIME_LIMIT_ADVICE}"
+
+
 class _UpdateWriter:
-    """Makes the updates of a video job: counts finished `frames`, knows why it `ended` early."""
+    """Makes the updates of a video job: knows finished `frames`, and why it `ended` early."""
 
     def __init__(self, writer: VideoWriter) -> None:
         self.writer = writer
-        self.start, self.last_preview = time.monotonic(), -math.inf
+        self.start = time.monotonic()
         self.previews: deque[Path] = deque()
         self.frames, self.ended = 0, ""
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.start
+    def stream(self, previews: Previews) -> VideoUpdates:
+        """Yield the first update, then one with a preview per `PREVIEW_SECONDS` at most."""
+        self.start, last_preview = time.monotonic(), -math.inf
+        yield self.update(status_line.progress_html("Starting …"))
+        for status, make_image in previews:
+            if time.monotonic() - last_preview >= PREVIEW_SECONDS:
+                last_preview = time.monotonic()
+                yield self.update(status, str(self._write_preview(make_image())))
 
-    def starting_update(self) -> VideoUpdate:
-        """Restart the time count and return the first update."""
-        self.start = time.monotonic()
-        return self.update(status_line.progress_html("Starting …"))
-
-    def throttled_updates(
-        self, status: str, make_image: Callable[[], Image.Image]
-    ) -> Iterator[VideoUpdate]:
-        """Yield an update with a preview, unless the last one is too recent."""
-        if time.monotonic() - self.last_preview < PREVIEW_SECONDS:
-            return
-        self.last_preview = time.monotonic()
+    def _write_preview(self, image: Image.Image) -> Path:
         path = self.writer.path.with_name(f"{uuid.uuid4().hex}.jpg")
-        image = make_image()
         image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
         save_preview(image, path)
         self.previews.append(path)
         if len(self.previews) > MAX_PREVIEWS:
             self.previews.popleft().unlink(missing_ok=True)
-        yield self.update(status, str(path))
+        return path
 
     def final_update(self, text: str = "") -> VideoUpdate:
         """Return the update for the finished video, or for its frames up to the time limit."""
@@ -220,8 +225,8 @@ class _UpdateWriter:
             text = f"{status_line.to_sentence(self.ended)} The finished frames play."
         if self.writer.remark:
             status_line.show_toast(self.writer.remark, "No sound")
-        remark = status_line.to_sentence(self.writer.remark)
-        status = status_line.status_html(f"{text} Made in {self.seconds:.1f} s. {remark}".strip())
+        seconds, remark = time.monotonic() - self.start, status_line.to_sentence(self.writer.remark)
+        status = status_line.status_html(f"{text} Made in {seconds:.1f} s. {remark}".strip())
         return replace(self.update(status), done=True, ended=self.ended)
 
     def update(self, status: str, preview: str = "") -> VideoUpdate:
@@ -239,14 +244,8 @@ def _output_path(recipe: Recipe, source: str, ending: str, prefix: str = "") -> 
 
 
 async def wait_for_stopped_video(path: str) -> str:
-    """Return `path` once the video is written after a stop; "" if there is none.
-
-    This polls without a thread, as `wait_for_stopped_image` does.
-    """
-    if not path:
-        return ""
-    deadline, video = time.monotonic() + STOP_TIMEOUT_SECONDS, Path(path)
-    parts = video.with_name(f".{video.name}.parts")
-    while parts.exists() and time.monotonic() < deadline:
-        await asyncio.sleep(POLL_SECONDS)
+    """Return `path` once the video is written after a stop; "" if there is none."""
+    video = Path(path)
+    if path:
+        await wait_while(video.with_name(f".{video.name}.parts").exists, STOP_TIMEOUT_SECONDS)
     return path if video.is_file() else ""

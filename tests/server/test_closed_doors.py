@@ -19,16 +19,17 @@ from PIL import Image
 
 from dream.page import blocks
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
-from dream.page.server import middleware, temp_files, unread_answers
+from dream.page.server import middleware, temp_files
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, begin, call, find_listener, refusal, result_of, upload
+from tests.support.api import begin, call, find_listener, refusal, upload
 from tests.support.corpus import corpus
 from tests.support.crowd import call_in_crowd
 from tests.support.memory import resident_mb
-from tests.support.processes import children_of, is_decoder
+from tests.support.processes import children_of, is_decoder, state_of
 from tests.support.server import run_app
 from tests.support.trial import api_reader, try_files
 from tests.support.videos import pan, write_video
+from tests.support.waiting import wait_until
 
 NOTHING: dict[str, Any] = {"octaves": 1, "iterations": 0, "max_side": 64}
 MOVING = ("/zoom", "/dream_video", "/making_of")
@@ -184,15 +185,18 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
     api: httpx.Client, address: str, cat: dict[str, str], film: dict[str, str]
 ) -> None:
     wrong = ["abc", float("nan"), [], {}, float("inf"), True, -1, [[[1]]], "1" * 100, 1e300]
-    endpoints = api.get("/info").json()["named_endpoints"]
+    endpoints = {
+        path: [each["parameter_name"] for each in about["parameters"]]
+        for path, about in api.get("/info").json()["named_endpoints"].items()
+    }
     tried = 0
-    for path, about in endpoints.items():
-        names = [each["parameter_name"] for each in about["parameters"]]
+    for path, names in endpoints.items():
         small = NOTHING | {"steps": 0, "size": 64, "count": 1, "tries": 1, "image": cat}
         if path in MOVING:
             small |= {"iterations": 1, "seconds": 0.5, "fps": 4, "video": film}
         base = {name: small[name] for name in names if name in small}
-        for name in names:
+        shared = endpoints["/deep_dream"] if path in ("/compare", "/making_of") else []
+        for name in [each for each in names if each not in shared]:
             value = wrong[tried % len(wrong)]
             tried += 1
             good, said = call(api, path[1:], base | {name: value})
@@ -202,7 +206,7 @@ def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
             assert said["error"] and "\n" not in said["error"], (path, name, value)
             words = (name.rstrip("s"), {"target": "class"}.get(name, "a contact sheet compares"))
             assert any(word in said["error"] for word in words), (path, name, said)
-    assert tried > 100
+    assert tried > 80
 
 
 @pytest.mark.parametrize(
@@ -219,12 +223,6 @@ def test_a_call_that_does_not_fit_is_no_fault_of_the_server(
     answer = api.post(f"/call/v2/{name}", json=given)
     assert answer.status_code == status
     assert message in answer.json()["detail"][0]["message"]
-
-
-def test_what_is_sent_is_bounded(api: httpx.Client) -> None:
-    for route in ("/call/v2/deep_dream", "/queue/join"):
-        answer = api.post(route, content=b" " * 2_000_001, headers=JSON)
-        assert answer.status_code == 413 and "at most 2 MB" in answer.text
 
 
 @pytest.mark.slow
@@ -246,69 +244,28 @@ def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
 
 @pytest.mark.slow
 def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -> None:
+    def decoders() -> list[int]:
+        return [each for each in children_of(process) if is_decoder(each)]
+
     with run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "temp")) as address:
-        process = find_listener(int(address.rpartition(":")[2]))
-        if process is None:
-            pytest.skip("no /proc to find the process in")
+        process = find_listener(int(address.rpartition(":")[2])) or 0
         with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
             photo = upload(api, EXAMPLES / "cat.jpg")
-            killed = [each for each in children_of(process) if is_decoder(each)]
-            for each in killed:  # As a hostile file might; the next call works.
+            started = decoders()
+            for each in started:  # As a hostile file might; the next call works.
                 os.kill(each, signal.SIGSEGV)
             begin(api, "deep_dream", {"image": {"path": photo}, "octaves": 8, "iterations": 60})
         assert Path(photo).is_relative_to(tmp_path / "temp") and Path(photo).is_file()
-        while not (decoders := [each for each in children_of(process) if is_decoder(each)]):
-            time.sleep(0.05)
+        wait_until(decoders)
+        started += decoders()
         time.sleep(0.5)
         os.kill(process, signal.SIGTERM)  # As Ctrl-C.
-        start = time.monotonic()
-        while is_running(process):
-            time.sleep(0.05)
-        assert time.monotonic() - start < 4
-    for _ in range(600):  # Processes that are still starting end, since they are not needed.
-        if not any(map(is_decoder, [*killed, *decoders])):
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("a decoder is still there")
-    assert killed
+        wait_until(lambda: state_of(process) in ("", "Z"), seconds=4)
+    # Processes that are still starting end, since they are not needed.
+    wait_until(lambda: not any(map(is_decoder, started)))
     assert not list((tmp_path / "temp").glob(f"{temp_files.FOLDER_PREFIX}*"))
     log = (tmp_path / "log").read_text()
     assert "terminate called" not in log and "Traceback" not in log
-
-
-def is_running(process: int) -> bool:
-    """Return whether a process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except OSError:
-        return False
-
-
-@pytest.mark.slow
-def test_calls_whose_answer_nobody_reads_are_given_up(tmp_path: Path) -> None:
-    assert unread_answers.UNREAD_SECONDS == 60  # A phone may be unreachable for a while.
-    sooner = (
-        "import app; from dream.page.server import unread_answers as readers; "
-        "readers.UNREAD_SECONDS = 6.0; app.main()"
-    )
-    with (
-        run_app(tmp_path / "log", "-c", sooner, SYSTEM="", SPACE_ID="") as address,
-        # A busy server may close an idle connection just as it is reused.
-        httpx.Client(
-            base_url=f"{address}/gradio_api",
-            timeout=60,
-            limits=httpx.Limits(max_keepalive_connections=0),
-        ) as api,
-    ):
-        cat = {"path": upload(api, EXAMPLES / "cat.jpg")}
-        long = {"image": cat, "octaves": 8, "iterations": 40}
-        unread = [begin(api, "deep_dream", long) for _ in range(5)]
-        start = time.monotonic()
-        assert call(api, "deep_dream", {"image": cat, **NOTHING})[0]
-        assert time.monotonic() - start < 3 * 6  # One alone would take longer.
-        good, said = result_of(api, "deep_dream", unread[-1])
-        assert not good and said["error"] == "nobody requested the answer within 6 seconds"
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
@@ -335,6 +292,7 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
         for name, given, message in WRONG:
             given = {key: cat if each is ... else each for key, each in given.items()}
             assert refusal(api, name, {"image": cat, **given}).startswith(message)
+        assert call(api, "presets", {})[0]  # It waits for no dream.
         assert "generating" in next(events)
 
 
@@ -392,13 +350,6 @@ def test_neither_what_strangers_say_nor_whose_photo_it_is_comes_out_again(
             assert answer.status_code != 500 or NOISE not in answer.text, route
     said = app_log.read_bytes()[start:].decode()
     assert not any(word in said for word in ("NOISE", "secret", "\x1b", "Traceback")), said
-
-
-def test_an_upload_is_bounded_as_a_whole(api: httpx.Client) -> None:
-    half = bytes(blocks.MAX_UPLOAD_BYTES * 3 // 5)
-    two = [("files", ("one.png", half)), ("files", ("two.png", half))]
-    answer = api.post("/upload", files=two)
-    assert answer.status_code == 413 and "maximum allowed size" in answer.text
 
 
 def test_no_upload_is_taken_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:

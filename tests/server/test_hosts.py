@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
-import threading
-from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,8 +16,9 @@ from starlette.responses import PlainTextResponse
 from dream import DreamError
 from dream.page.server.hosts import HOSTS_ENV, HostCheck, allowed_hosts
 from tests.conftest import EXAMPLES
+from tests.support.api import upload
 from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.server import run_app
+from tests.support.server import serve_http
 
 API = "/gradio_api"
 PHOTO = {"files": ("cat.jpg", (EXAMPLES / "cat.jpg").read_bytes())}
@@ -175,23 +174,13 @@ def test_behind_a_proxy_its_name_is_answered_however_it_is_passed_on(
     assert len(seen) == (status == 200) and not any(b"x-gradio-server" in each for each in seen)
 
 
-@pytest.fixture(scope="module")
-def other_page() -> Iterator[str]:
-    """Serve a page on another port of this machine."""
+class OtherPage(BaseHTTPRequestHandler):
+    """A page on another port of this machine."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
 
 
 SEND_SCRIPT = """async ([address, mode]) => {
@@ -204,17 +193,13 @@ SEND_SCRIPT = """async ([address, mode]) => {
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
-def test_in_a_browser_no_other_page_uploads_or_reads(tmp_path: Path, other_page: str) -> None:
-    files = tmp_path / "files"
-    with (
-        run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(files)) as address,
-        sync_playwright() as playwright,
-    ):
-        port = urlsplit(address).port
-        rebound = f"--host-resolver-rules=MAP evil.example 127.0.0.1:{port}"
+def test_in_a_browser_no_other_page_uploads_or_reads(address: str, api: httpx.Client) -> None:
+    files = Path(upload(api, ("own.png", b"own"))).parents[1]
+    with serve_http(OtherPage) as other_port, sync_playwright() as playwright:
+        rebound = f"--host-resolver-rules=MAP evil.example 127.0.0.1:{urlsplit(address).port}"
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, rebound])
         page = browser.new_page()
-        page.goto(f"http://{other_page}/")
+        page.goto(f"http://127.0.0.1:{other_port}/")
         for mode in ("cors", "no-cors"):
             assert page.evaluate(SEND_SCRIPT, [address, mode]) in ("nothing was read", "")
         answer = page.goto("http://evil.example/config")

@@ -44,3 +44,13 @@ def test_a_strangers_warnings_silence_no_other_library() -> None:
     assert not passes("python_multipart.multipart") and not passes("uvicorn.error")
     assert passes("torch.cuda") and passes("huggingface_hub.file_download") and passes("torch.cuda")
     assert passes("uvicorn.error", logging.ERROR)
+
+
+def test_what_strangers_can_have_said_is_said_once_a_minute_in_a_line() -> None:
+    said = logging.makeLogRecord(
+        {"name": "asyncio", "msg": "Invalid\nsocket: 7", "args": (1,), "exc_info": (1,)}
+    )
+    once = RateLimitFilter("Invalid")
+    assert once.filter(said) and said.getMessage() == "Invalid" and not said.exc_info
+    assert not once.filter(said)
+    assert once.filter(logging.makeLogRecord({"name": "x", "msg": "other"}))

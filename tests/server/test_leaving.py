@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 import uuid
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from dream.page.widgets.visit import EXAMPLE_DREAM
 from tests.conftest import EXAMPLES
 from tests.support.api import find_listener, upload
 from tests.support.server import run_app
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -28,14 +27,6 @@ APP_SCRIPT = (
     "from dream.page.server import temp_files; temp_files.MAX_AGE_SECONDS = 0.5;"
     "import app; app.main()"
 )
-
-
-def becomes_true(is_so: Callable[[], bool], seconds: float = 60.0) -> bool:
-    """Return whether `is_so` becomes true within that time."""
-    until = time.monotonic() + seconds
-    while not (came := is_so()) and time.monotonic() < until:
-        time.sleep(0.1)
-    return came
 
 
 def page_events(address: str) -> tuple[dict[str, Any], dict[int, Any]]:
@@ -50,27 +41,26 @@ def send_event(api: httpx.Client, event: Any, *data: Any, **about: Any) -> httpx
     return api.post(f"/run/{event['api_name']}", json=body, **about)
 
 
-def test_who_leaves_while_a_zip_is_packed_leaves_no_half_of_one(tmp_path: Path) -> None:
-    with (
-        run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "files")) as address,
-        httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
-    ):
-        packed = page_events(address)[0]["zip_dreams"]
-        name = upload_name(upload(api, EXAMPLE_DREAM))
-        visit = {"shown": [name] * 3, "recipe": "", "dreams": [[name] * 3] * 12}
-        assert send_event(api, packed, visit).status_code == 200
-        process = find_listener(int(address.rpartition(":")[2]))
-        before = len(os.listdir(f"/proc/{process}/task"))
-        for _ in range(3):
-            with pytest.raises(httpx.ReadTimeout):
-                send_event(api, packed, visit, timeout=0.01)
-        folder = tmp_path / "files"
-        assert becomes_true(lambda: len(list(folder.rglob("dreams.zip"))) == 4)
-        assert all(map(zipfile.is_zipfile, folder.rglob("dreams.zip")))
-        assert not list((tmp_path / "files").rglob(".*.part"))
-        assert len(os.listdir(f"/proc/{process}/task")) <= before + 4
-        assert send_event(api, packed, visit).status_code == 200
-    assert "Traceback" not in (tmp_path / "log").read_text()
+def test_who_leaves_while_a_zip_is_packed_leaves_no_half_of_one(
+    address: str, api: httpx.Client, app_log: Path
+) -> None:
+    packed = page_events(address)[0]["zip_dreams"]
+    photo = upload(api, EXAMPLE_DREAM)
+    folder, name = Path(photo).parents[1], upload_name(photo)
+    visit = {"shown": [name] * 3, "recipe": "", "dreams": [[name] * 3] * 12}
+    before = {*folder.rglob("*.zip")}
+    assert send_event(api, packed, visit).status_code == 200
+    process = find_listener(int(address.rpartition(":")[2]))
+    threads = len(os.listdir(f"/proc/{process}/task"))
+    for _ in range(3):
+        with pytest.raises(httpx.ReadTimeout):
+            send_event(api, packed, visit, timeout=0.01)
+    wait_until(lambda: len({*folder.rglob("dreams.zip")} - before) == 4)
+    assert all(map(zipfile.is_zipfile, {*folder.rglob("*.zip")} - before))
+    assert not list(folder.rglob(".*.part"))
+    assert len(os.listdir(f"/proc/{process}/task")) <= threads + 4
+    assert send_event(api, packed, visit).status_code == 200
+    assert "Traceback" not in app_log.read_text()
 
 
 def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_left(
@@ -89,7 +79,7 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
         process = find_listener(int(address.rpartition(":")[2]))
         assert process
         with pytest.raises(httpx.HTTPError), api.stream("GET", f"/call/zoom/{event}") as answers:  # noqa: PT012
-            assert becomes_true(lambda: bool(list(files.rglob("*.parts/*"))))
+            wait_until(lambda: list(files.rglob("*.parts/*")))
             os.kill(process, signal.SIGKILL)
             for _ in answers.iter_lines():
                 pass
@@ -99,7 +89,7 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
         run_app(log, "-c", APP_SCRIPT, **about) as address,
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
-        assert becomes_true(lambda: not left.exists())
+        wait_until(lambda: not left.exists())
         open_page = page_events(address)[0]["open_page"]
         name = upload_name(photo["path"])
         visit = {"shown": [name] * 3, "recipe": "{}", "dreams": [[name] * 3]}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import http.server
 import socket
-import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +17,13 @@ import pytest
 import safehttpx
 
 from dream import DreamError
-from dream.page import blocks, refusal
+from dream.page import blocks
+from dream.page.call_limits import SERVER_BUSY_MESSAGE
 from dream.page.ip_addresses import is_public
 from dream.page.server import links
 from dream.page.server.links import LinkFetcher, fetch_link
 from tests.conftest import EXAMPLES
+from tests.support.server import serve_http
 
 # The addresses of this test's host names.
 RESOLVED = {"public.example": "127.0.0.1", "metadata.example": "100.100.100.200"}
@@ -30,7 +31,7 @@ RESOLVED = {"public.example": "127.0.0.1", "metadata.example": "100.100.100.200"
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-class LinkHandler(http.server.BaseHTTPRequestHandler):
+class LinkHandler(BaseHTTPRequestHandler):
     """Serves an image, a slow one, an endless one, and redirects."""
 
     def do_GET(self) -> None:
@@ -57,9 +58,6 @@ class LinkHandler(http.server.BaseHTTPRequestHandler):
         except OSError:
             pass  # The client closed the connection.
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
@@ -77,12 +75,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr("dream.page.server.links.is_public", is_public_or_here)
     monkeypatch.setattr("dream.page.server.links.MAX_UPLOAD_BYTES", 3_000_000)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), LinkHandler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://public.example:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serve_http(LinkHandler) as port:
+        yield f"http://public.example:{port}"
 
 
 @pytest.mark.parametrize(
@@ -176,14 +170,13 @@ def fetch_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]
 def test_few_links_are_fetched_at_a_time() -> None:
     said, at_once = fetch_at_once([""] * (links.MAX_CALLS + 2), 0.01)
     assert (
-        said == [""] * links.MAX_CALLS + [refusal.SERVER_BUSY_MESSAGE] * 2
-        and at_once == links.MAX_FETCHES
+        said == [""] * links.MAX_CALLS + [SERVER_BUSY_MESSAGE] * 2 and at_once == links.MAX_FETCHES
     )
 
 
 def test_a_public_address_has_a_quarter_of_the_calls_with_links() -> None:
     said, _ = fetch_at_once(["93.184.215.14"] * 6 + ["2606:2800:21f:cb07::/64"], 0.01)
-    assert said == [""] * 4 + [refusal.SERVER_BUSY_MESSAGE] * 2 + [""]
+    assert said == [""] * 4 + [SERVER_BUSY_MESSAGE] * 2 + [""]
 
 
 def test_all_links_of_a_call_have_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,15 +247,13 @@ OWN_ADDRESSES = (
 def test_no_link_reaches_the_servers_own_network(host: str, api: httpx.Client) -> None:
     asked: list[str] = []
 
-    class Handler(LinkHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        link = f"http://{host}:{server.server_port}/cat.jpg"
+    with serve_http(Handler) as port:
+        link = f"http://{host}:{port}/cat.jpg"
         for file in ({"path": link}, {"path": None, "url": link}, {"path": link, "url": link}):
             answer = api.post("/call/v2/deep_dream", json={"image": file, "max_side": 64})
             assert answer.status_code == 422 and "\n" not in answer.json()["detail"][0]["message"]
-        server.shutdown()
     assert not asked

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +28,6 @@ from dream.page.call_limits import (
     TOO_MANY_CALLS_MESSAGE,
 )
 from dream.page.widgets import components
-from tests.conftest import EXAMPLES
 from tests.support.api import JSON, upload
 from tests.support.event_fuzz import fuzz_events
 from tests.support.server import run_app
@@ -125,16 +124,13 @@ def test_a_fuzzer_finds_no_event_that_breaks(own_address: str, log: Path) -> Non
     assert "Traceback" not in log.read_text()
 
 
-def test_a_fault_of_ours_with_sane_input_is_not_taken_for_nonsense() -> None:
+@pytest.mark.anyio
+async def test_a_fault_of_ours_with_sane_input_is_not_taken_for_nonsense() -> None:
     """Gradio logs its traceback, where the operator sees it."""
-
-    async def call() -> None:
-        with ValidatedBlocks() as page:
-            gr.Button().click(lambda: 1 / 0, None, None, **components.IMMEDIATE_EVENT)
-        await page.process_api(0, [], session_hash="one")
-
+    with ValidatedBlocks() as page:
+        gr.Button().click(lambda: 1 / 0, None, None, **components.IMMEDIATE_EVENT)
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(call())
+        await page.process_api(0, [], session_hash="one")
 
 
 def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
@@ -169,78 +165,69 @@ def test_who_waits_for_stopped_videos_holds_no_thread_of_others(
         thread.join()
 
 
-def test_slow_looks_share_few_threads_and_hold_up_no_quick_one() -> None:
-    running, most, lock = 0, 0, threading.Lock()
+def slow_page(slow: Callable[[], object], quick: dict[str, Any], **about: Any) -> ValidatedBlocks:
+    """Return a page with a slow event (0) and one that does nothing (1)."""
+
+    def wait() -> None:
+        slow()
+
+    with ValidatedBlocks() as page:
+        gr.Button().click(wait, None, None, **about or components.SLOW_EVENT)
+        gr.Button().click(lambda: None, None, None, **quick)
+    return page
+
+
+@pytest.mark.anyio
+async def test_slow_looks_share_few_threads_and_hold_up_no_quick_one() -> None:
+    opened = threading.Event()
+    running: list[int] = []
 
     def slow() -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0.3)
-        with lock:
-            running -= 1
-
-    async def all_of_them() -> float:
-        with ValidatedBlocks() as page:
-            gr.Button().click(slow, None, None, **components.SLOW_EVENT)
-            gr.Button().click(lambda: None, None, None, **components.IMMEDIATE_EVENT)
-        calls = [page.process_api(0, [], session_hash=str(each)) for each in range(20)]
-        waiting = asyncio.gather(*calls)
-        await asyncio.sleep(0.1)
-        start = time.monotonic()
-        await page.process_api(1, [], session_hash="other")
-        took = time.monotonic() - start
-        await waiting
-        return took
-
-    assert asyncio.run(all_of_them()) < 0.3
-    assert most == SLOW_THREADS
-
-
-def test_a_full_line_of_zips_and_videos_is_not_that_of_a_page_that_opens() -> None:
-    seen: list[str] = []
-    opened = threading.Event()
-
-    def pack() -> None:
+        running.append(1)
         opened.wait(60)
-        seen.append("ZIP")
 
-    async def all_of_them() -> None:
-        with ValidatedBlocks() as page:
-            gr.Button().click(pack, None, None, **components.HEAVY_EVENT)
-            gr.Button().click(lambda: seen.append("page"), None, None, **components.SLOW_EVENT)
-        calls = [page.process_api(0, [], session_hash=str(each)) for each in range(20)]
-        waiting = asyncio.gather(*calls)
-        await asyncio.sleep(0.1)
-        await page.process_api(1, [], session_hash="visitor")
-        opened.set()
-        await waiting
-
-    asyncio.run(all_of_them())
-    assert seen == ["page", *["ZIP"] * 20]
+    page = slow_page(slow, components.IMMEDIATE_EVENT)
+    calls = [page.process_api(0, [], session_hash=str(each)) for each in range(20)]
+    waiting = asyncio.gather(*calls)
+    await asyncio.sleep(0.1)
+    await page.process_api(1, [], session_hash="other")
+    assert len(running) == SLOW_THREADS
+    opened.set()
+    await waiting
+    assert len(running) == 20
 
 
-def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> None:
+@pytest.mark.anyio
+async def test_a_full_line_of_zips_and_videos_is_not_that_of_a_page_that_opens() -> None:
+    opened = threading.Event()
+    page = slow_page(lambda: opened.wait(60), components.SLOW_EVENT, **components.HEAVY_EVENT)
+    calls = [page.process_api(0, [], session_hash=str(each)) for each in range(20)]
+    waiting = asyncio.gather(*calls)
+    await asyncio.sleep(0.1)
+    await page.process_api(1, [], session_hash="visitor")
+    assert not waiting.done()
+    opened.set()
+    await waiting
+
+
+@pytest.mark.anyio
+async def test_a_stranger_of_many_sessions_leaves_threads_for_other_addresses() -> None:
     """A public address that no proxy hides may run a few calls and queue some more."""
     opened = threading.Event()
-    stranger: Any = SimpleNamespace(client=SimpleNamespace(host="9.9.9.9"))
-    visitor: Any = SimpleNamespace(client=SimpleNamespace(host="8.8.8.8"))
+    stranger, visitor = (
+        SimpleNamespace(client=SimpleNamespace(host=host)) for host in ("9.9.9.9", "8.8.8.8")
+    )
 
-    async def all_of_them() -> list[str]:
-        with ValidatedBlocks() as page:
-            gr.Button().click(lambda: opened.wait(60), None, None, **components.SLOW_EVENT)
-            gr.Button().click(lambda: None, None, None, **components.SLOW_EVENT)
-        calls = [
-            page.process_api(0, [], session_hash=str(each), request=stranger) for each in range(40)
-        ]
-        waiting = asyncio.gather(*calls, return_exceptions=True)
-        await asyncio.sleep(0.1)
-        await page.process_api(1, [], session_hash="visitor", request=visitor)
-        opened.set()
-        return [str(each) for each in await waiting if isinstance(each, Exception)]
+    async def ask(event: int, session: str, request: Any) -> Any:
+        return await page.process_api(event, [], session_hash=session, request=request)
 
-    refused = asyncio.run(all_of_them())
+    page = slow_page(lambda: opened.wait(60), components.SLOW_EVENT)
+    calls = [ask(0, str(each), stranger) for each in range(40)]
+    waiting = asyncio.gather(*calls, return_exceptions=True)
+    await asyncio.sleep(0.1)
+    await ask(1, "visitor", visitor)
+    opened.set()
+    refused = [str(each) for each in await waiting if isinstance(each, Exception)]
     expected = 40 - MAX_ADDRESS_CALLS - MAX_ADDRESS_WAITING
     assert refused == [repr(TOO_MANY_CALLS_MESSAGE)] * expected
 
@@ -283,25 +270,3 @@ def test_another_session_neither_feeds_nor_stops_a_run_whose_id_it_knows(
         assert api.post("/cancel", json=own).status_code == 200
         with pytest.raises(DreamError):
             send(red)
-
-
-def test_presets_wait_for_no_dream(api: httpx.Client, events: dict[str, Any]) -> None:
-    """Events that do not dream are answered although the queue of dreams is full."""
-    photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
-    # Within the cost limit, since others would leave the queue at their turn.
-    given = {"image": photo, "max_side": 160, "octaves": 1, "iterations": 40}
-
-    def dream(_: int) -> int:
-        return api.post("/call/v2/deep_dream", json=given).status_code
-
-    with ThreadPoolExecutor(10) as callers:
-        assert 503 in list(callers.map(dream, range(40)))
-
-    def presets(_: int) -> str:
-        begun = api.post("/call/presets", json={"data": []})
-        assert begun.status_code == 200, begun.text
-        return api.get(f"/call/presets/{begun.json()['event_id']}").text
-
-    with ThreadPoolExecutor(20) as callers:
-        answers = list(callers.map(presets, range(100)))
-    assert all("event: complete" in each and "Creatures" in each for each in answers)

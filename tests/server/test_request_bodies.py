@@ -8,7 +8,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ import pytest
 from dream.page.server import request_bodies
 from dream.page.server.middleware import RequestLimits
 from dream.page.server.request_bodies import RequestBody
+from dream.page.server.responses import RequestError
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, find_listener, upload
 from tests.support.attacks import UNQUEUED_EVENT, Attack, hold_half_sent_bodies, send_value_bombs
@@ -83,7 +84,7 @@ def test_values_are_counted_however_they_come(seed: int, monkeypatch: pytest.Mon
         assert (scan.values, scan.depth) == (values, 0)
     monkeypatch.setattr(request_bodies, "MAX_DEPTH", depth - 1)
     if depth:
-        with pytest.raises(request_bodies.BodyError, match="deep"):
+        with pytest.raises(RequestError, match="deep"):
             request_bodies.JsonScan(limit=10**6).add(text)
 
 
@@ -155,6 +156,12 @@ def test_a_body_that_is_announced_too_large_is_refused_before_a_byte_is_read(add
                 pass
 
 
+def test_a_body_of_no_announced_size_is_bounded_too(api: httpx.Client) -> None:
+    chunks = iter([b" " * 500_000] * 5)
+    answer = api.post("/queue/join", content=chunks, headers=JSON)
+    assert answer.status_code == 413 and "at most 2 MB" in answer.text
+
+
 def test_half_a_body_is_held_for_a_while_only(hasty_app: str) -> None:
     seen = hold_half_sent_bodies(hasty_app, 2, seconds=SECONDS + 8)
     assert (seen.statuses, seen.held) == ({408: 2}, 0)
@@ -188,59 +195,49 @@ def is_refused(body: request_bodies.RequestBody) -> bool:
     status = 0
     try:
         body.raise_if_cut_off()
-    except request_bodies.BodyError as error:
+    except RequestError as error:
         status = error.status
     assert status in (0, 503)
     return status == 503
 
 
-def run_in_loop(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
-
-
-def test_bodies_that_are_answered_leave_room_to_those_on_their_way() -> None:
-    async def test() -> None:
-        budget = request_bodies.ByteBudget(1_000_000)
-        answered = [body_of(200_000, is_complete=True) for _ in range(5)]
-        for body in answered:
-            budget.add(body)
-        coming = body_of(600_000)
-        budget.add(coming)
-        assert not is_refused(coming)
-        with pytest.raises(request_bodies.BodyError, match="busy"):
-            budget.add(body_of(60_000, is_complete=True))
-        budget.add(body_of(40_000, is_complete=True))  # Small bodies are always accepted.
-        budget.remove(answered[0])
+@pytest.mark.anyio
+async def test_bodies_that_are_answered_leave_room_to_those_on_their_way() -> None:
+    budget = request_bodies.ByteBudget(1_000_000)
+    answered = [body_of(200_000, is_complete=True) for _ in range(5)]
+    for body in answered:
+        budget.add(body)
+    coming = body_of(600_000)
+    budget.add(coming)
+    assert not is_refused(coming)
+    with pytest.raises(RequestError, match="busy"):
         budget.add(body_of(60_000, is_complete=True))
-
-    run_in_loop(test())
-
-
-def test_small_bodies_get_in_where_the_room_is_full_and_take_none() -> None:
-    async def test() -> None:
-        budget = request_bodies.ByteBudget(100_000)
-        small = [body_of(request_bodies.UNCOUNTED_BYTES) for _ in range(20)]
-        large = body_of(100_000)
-        for body in (large, *small):
-            budget.add(body)
-        assert not any(map(is_refused, (large, *small)))
-
-    run_in_loop(test())
+    budget.add(body_of(40_000, is_complete=True))  # Small bodies are always accepted.
+    budget.remove(answered[0])
+    budget.add(body_of(60_000, is_complete=True))
 
 
-def test_a_body_that_gave_way_takes_no_other_one_along() -> None:
-    async def test() -> None:
-        budget = request_bodies.ByteBudget(1_000_000)
-        large, small, other = body_of(600_000), body_of(300_000), body_of(200_000)
-        for body in (large, small, other):
-            budget.add(body)
-        assert is_refused(large)
-        large.size = 700_000  # The bytes that arrived before it was cut.
-        with pytest.raises(request_bodies.BodyError, match="busy"):
-            budget.add(large)
-        assert not is_refused(small) and not is_refused(other)
+@pytest.mark.anyio
+async def test_small_bodies_get_in_where_the_room_is_full_and_take_none() -> None:
+    budget = request_bodies.ByteBudget(100_000)
+    small = [body_of(request_bodies.UNCOUNTED_BYTES) for _ in range(20)]
+    large = body_of(100_000)
+    for body in (large, *small):
+        budget.add(body)
+    assert not any(map(is_refused, (large, *small)))
 
-    run_in_loop(test())
+
+@pytest.mark.anyio
+async def test_a_body_that_gave_way_takes_no_other_one_along() -> None:
+    budget = request_bodies.ByteBudget(1_000_000)
+    large, small, other = body_of(600_000), body_of(300_000), body_of(200_000)
+    for body in (large, small, other):
+        budget.add(body)
+    assert is_refused(large)
+    large.size = 700_000  # The bytes that arrived before it was cut.
+    with pytest.raises(RequestError, match="busy"):
+        budget.add(large)
+    assert not is_refused(small) and not is_refused(other)
 
 
 def partial_upload(size: int, seconds: float) -> request_bodies.RequestBody:
@@ -249,41 +246,37 @@ def partial_upload(size: int, seconds: float) -> request_bodies.RequestBody:
     return body
 
 
-def test_the_slowest_upload_gives_way_and_one_that_begins_does_not() -> None:
-    async def test() -> None:
-        slots = request_bodies.UploadSlots(8)
-        honest = [partial_upload(10_000_000, 100), partial_upload(60_000, 1)]
-        drips = [partial_upload(12 * seconds, seconds) for seconds in range(20, 26)]
-        with ExitStack() as stack:
-            for body in (*honest, *drips):
-                stack.enter_context(slots.hold(body, ""))
-            assert not any(map(is_refused, (*honest, *drips)))
-            new = [partial_upload(0, 0) for _ in drips]
-            for body in new:
-                stack.enter_context(slots.hold(body, ""))
-            assert all(map(is_refused, drips)) and not any(map(is_refused, (*honest, *new)))
-            # Bodies that send nothing may start one after the other.
-            for _ in range(20):
-                stack.enter_context(slots.hold(partial_upload(0, 0.1), ""))
-            assert not any(map(is_refused, honest))
-
-    run_in_loop(test())
+@pytest.mark.anyio
+async def test_the_slowest_upload_gives_way_and_one_that_begins_does_not() -> None:
+    slots = request_bodies.UploadSlots(8)
+    honest = [partial_upload(10_000_000, 100), partial_upload(60_000, 1)]
+    drips = [partial_upload(12 * seconds, seconds) for seconds in range(20, 26)]
+    with ExitStack() as stack:
+        for body in (*honest, *drips):
+            stack.enter_context(slots.hold(body, ""))
+        assert not any(map(is_refused, (*honest, *drips)))
+        new = [partial_upload(0, 0) for _ in drips]
+        for body in new:
+            stack.enter_context(slots.hold(body, ""))
+        assert all(map(is_refused, drips)) and not any(map(is_refused, (*honest, *new)))
+        # Bodies that send nothing may start one after the other.
+        for _ in range(20):
+            stack.enter_context(slots.hold(partial_upload(0, 0.1), ""))
+        assert not any(map(is_refused, honest))
 
 
-def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
-    async def test() -> None:
-        slots, stranger = request_bodies.UploadSlots(8), "93.184.215.14"
-        with ExitStack() as stack:
-            for _ in range(2):
-                stack.enter_context(slots.hold(body_of(0), stranger))
-            with pytest.raises(request_bodies.BodyError, match="busy"):
-                stack.enter_context(slots.hold(body_of(0), stranger))
-            # Behind a proxy all visitors share an address.
-            for address in ("", "", "", "93.184.215.15"):
-                stack.enter_context(slots.hold(body_of(0), address))
-        stack.enter_context(slots.hold(body_of(0), stranger))
-
-    run_in_loop(test())
+@pytest.mark.anyio
+async def test_a_public_address_has_a_quarter_of_the_uploads() -> None:
+    slots, stranger = request_bodies.UploadSlots(8), "93.184.215.14"
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(slots.hold(body_of(0), stranger))
+        with pytest.raises(RequestError, match="busy"):
+            stack.enter_context(slots.hold(body_of(0), stranger))
+        # Behind a proxy all visitors share an address.
+        for address in ("", "", "", "93.184.215.15"):
+            stack.enter_context(slots.hold(body_of(0), address))
+    stack.enter_context(slots.hold(body_of(0), stranger))
 
 
 @pytest.mark.parametrize(("path", "status"), [("mcp/", 200), ("queue/join", 408)])

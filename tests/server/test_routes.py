@@ -20,7 +20,7 @@ import httpx
 import pytest
 from gradio.routes import App, file_upload_statuses
 
-from dream.page.server import upload_progress
+from dream.page.server import request_bodies
 from dream.page.server.routes import OPEN_ROUTES
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import begin, call, upload
@@ -90,13 +90,11 @@ def routes(inside: Iterable[Any]) -> Iterator[str]:
             yield from (f"{method} {route.path}" for method in route.methods)
 
 
-def test_every_route_of_the_installed_gradio_is_open_or_shut_on_purpose() -> None:
-    async def created() -> App:  # In a loop, since Gradio would leave one open.
-        with gr.Blocks() as page:
-            gr.Button()
-        return App.create_app(page)
-
-    gradios = set(routes(asyncio.run(created()).routes))
+@pytest.mark.anyio
+async def test_every_route_of_the_installed_gradio_is_open_or_shut_on_purpose() -> None:
+    with gr.Blocks() as page:
+        gr.Button()
+    gradios = set(routes(App.create_app(page).routes))
     ours = set(itertools.chain(*OPEN_ROUTES.values()))
     assert gradios - ours == set(CLOSED_ROUTES)
     narrowed = {"GET /pwa_icon/192", "GET /pwa_icon/512"}
@@ -199,44 +197,25 @@ def test_an_event_is_not_there_once_its_answer_was_read(api: httpx.Client) -> No
         assert answer.status_code == 404 and "has been read" in answer.text
 
 
-def test_the_progress_of_an_upload_is_forgotten_by_whatever_name_it_was_asked_for(
+@pytest.mark.anyio
+async def test_the_progress_of_an_upload_is_forgotten_by_whatever_name_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, api: httpx.Client
 ) -> None:
-    assert upload_progress.KEPT_SECONDS == 60
-    monkeypatch.setattr(upload_progress, "KEPT_SECONDS", 0.0)
-
-    async def kept() -> list[str]:
+    assert request_bodies.KEPT_PROGRESS_SECONDS == 60
+    monkeypatch.setattr(request_bodies, "KEPT_PROGRESS_SECONDS", 0.0)
+    with request_bodies.delete_progress_later("sent", is_upload=True):
         file_upload_statuses.track("sent")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(file_upload_statuses.is_tracked("asked"), 0.01)
-        for name in ("sent", "asked"):
-            with upload_progress.delete_progress_later(name, name == "sent"):
-                pass
-        await asyncio.sleep(0.01)
-        return [*file_upload_statuses._statuses, *file_upload_statuses._signals]
-
-    assert asyncio.run(kept()) == []
+        for _ in range(2):  # The first connection is cut.
+            with request_bodies.delete_progress_later("sent", is_upload=False):
+                assert await asyncio.wait_for(file_upload_statuses.is_tracked("sent"), 1)
+            await asyncio.sleep(0.01)
+    with request_bodies.delete_progress_later("asked", is_upload=False), suppress(TimeoutError):
+        await asyncio.wait_for(file_upload_statuses.is_tracked("asked"), 0.01)
+    await asyncio.sleep(0.01)
+    assert not file_upload_statuses._statuses and not file_upload_statuses._signals
     for name in ("x" * 65, "a%0a", "%ff"):
         answer = api.get(f"/upload_progress?upload_id={name}")
         assert answer.status_code == 422 and "at most 64 letters" in answer.text
-
-
-def test_the_progress_of_an_upload_that_is_under_way_is_kept_for_who_asks_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(upload_progress, "KEPT_SECONDS", 0.0)
-
-    async def ask_twice() -> None:
-        with upload_progress.delete_progress_later("long", is_upload=True):
-            file_upload_statuses.track("long")
-            for _ in range(2):  # The first connection is cut.
-                with upload_progress.delete_progress_later("long", is_upload=False):
-                    assert await asyncio.wait_for(file_upload_statuses.is_tracked("long"), 1)
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.01)
-        assert "long" not in file_upload_statuses._signals
-
-    asyncio.run(ask_twice())
 
 
 def exchange(address: str, *lines: str | bytes, body: bytes = b"", wait: float = 5) -> str:

@@ -77,17 +77,6 @@ def test_the_oldest_torch_is_put_into_the_constraints(tmp_path: Path) -> None:
     assert len(lines) == len((ROOT / "constraints.txt").read_text().splitlines())
 
 
-def test_a_fresh_space_is_tried_on_every_push_and_each_week() -> None:
-    workflow = read_workflow("ci.yml")
-    assert {"push", "pull_request", "schedule"} <= set(workflow["on"])
-    jobs = workflow["jobs"]
-    assert jobs["smoke"]["if"] == "github.event_name != 'schedule'" and "if" not in jobs["space"]
-    *_, python, _, run = jobs["space"]["steps"]
-    card = SpaceCard((ROOT / "README.md").read_text(encoding="utf-8")).data.to_dict()
-    assert python["with"]["python-version"] == card["python_version"]
-    assert "tests/server/test_space.py" in run["run"]
-
-
 def test_only_what_passed_on_main_is_synced() -> None:
     workflow = read_workflow("sync.yml")
     (job,) = workflow["jobs"].values()

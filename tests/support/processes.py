@@ -18,6 +18,14 @@ def children_of(process: int) -> dict[int, str]:
     return found
 
 
+def state_of(process: int) -> str:
+    """Return the letter of a process's state, Z for a zombie; "" if there is no such process."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return ""
+
+
 def is_decoder(process: int) -> bool:
     """Return whether a process exists and is a decoder."""
     try:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.support.server import serve_http
 
 # Leases per video; one lease would suffice for a small video.
 VIDEO_LEASES = 3
@@ -74,17 +75,9 @@ def device_api() -> Iterator[DeviceApi]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        api.address = f"http://127.0.0.1:{server.server_port}"
+    with serve_http(Handler) as port:
+        api.address = f"http://127.0.0.1:{port}"
         yield api
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def main() -> None:

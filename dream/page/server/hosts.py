@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from gradio.utils import colab_check, get_space, is_hosted_notebook
 
 from dream.errors import RecipeError
-from dream.page.refusal import refuse
+from dream.page.server.responses import refuse
 
 HOSTS_ENV = "DREAM_ALLOWED_HOSTS"
 LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))

@@ -19,9 +19,10 @@ from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError, first_line
 from dream.page.blocks import MAX_UPLOAD_BYTES, find_files
+from dream.page.call_limits import SERVER_BUSY_MESSAGE
 from dream.page.ip_addresses import AddressShares, is_public
-from dream.page.refusal import SERVER_BUSY_MESSAGE
-from dream.page.server.request_bodies import BodyError, check_disk
+from dream.page.server.request_bodies import check_disk
+from dream.page.server.responses import RequestError
 
 # A call takes at most three images.
 MAX_LINKS = 8
@@ -59,7 +60,7 @@ class LinkFetcher:
         if not links:
             return False
         if self._calls.total >= MAX_CALLS or not self._calls.enter(address):
-            raise BodyError(503, SERVER_BUSY_MESSAGE)
+            raise RequestError(503, SERVER_BUSY_MESSAGE)
         try:
             async with asyncio.timeout(MAX_CALL_SECONDS):
                 for file, link in links:

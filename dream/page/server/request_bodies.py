@@ -9,21 +9,23 @@ import asyncio
 import math
 import re
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from gradio import route_utils
+from gradio.routes import file_upload_statuses
 from gradio.utils import get_upload_folder
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException
 
-from dream.errors import DreamError
 from dream.page.blocks import MAX_UPLOAD_BYTES
+from dream.page.call_limits import SERVER_BUSY_MESSAGE
 from dream.page.ip_addresses import AddressShares
-from dream.page.refusal import SERVER_BUSY_MESSAGE
+from dream.page.server.responses import RequestError
 
 # Images are uploaded. Only MCP clients may send them in the body, as base64; the MCP server itself
 # accepts 4 MiB.
@@ -42,6 +44,9 @@ MAX_TOTAL_BYTES = 64_000_000
 UNCOUNTED_BYTES = 50_000
 # Each arriving file is open.
 MAX_UPLOADS, MAX_FILES = 100, 5
+UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{0,64}")
+# A page may request the progress of an upload again after its connection broke.
+KEPT_PROGRESS_SECONDS = 60.0
 # The multipart framing around an uploaded file.
 FORM_OVERHEAD_BYTES = 100_000
 # Every upload is credited with this before it begins, so that a new one has an ordinary rate and is
@@ -53,14 +58,6 @@ JSON_STRING_PATTERN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\\?\Z)', re.DOT
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 Receive = Callable[[], Awaitable[Any]]
-
-
-class BodyError(DreamError):
-    """Raised when a body is refused, with an HTTP status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class JsonScan:
@@ -75,13 +72,13 @@ class JsonScan:
         """Count the next bytes.
 
         Raises:
-            BodyError: If a limit is exceeded, or the body is not UTF-8.
+            RequestError: If a limit is exceeded, or the body is not UTF-8.
         """
         if b"\0" in chunk:  # All JSON in UTF-16 and UTF-32 has one, no JSON in UTF-8.
-            raise BodyError(415, "JSON must be in UTF-8")
+            raise RequestError(415, "JSON must be in UTF-8")
         self.escapes += chunk.count(b"\\")
         if self.escapes > self.max_escapes:
-            raise BodyError(413, f"the body may have at most {self.max_escapes:,} escapes")
+            raise RequestError(413, f"the body may have at most {self.max_escapes:,} escapes")
         outside, *ends = JSON_STRING_PATTERN.split(self._unfinished + chunk, 2 * MAX_JSON_VALUES)
         self._unfinished = b'"' + ends[-2] if ends and ends[-2] != b'"' else b""
         outside = b"".join([outside, *ends[1::2]])
@@ -89,11 +86,11 @@ class JsonScan:
         brackets = outside.translate(None, NOT_BRACKETS)
         added = max(len(brackets), len(ends) // 2)
         if self.values > MAX_JSON_VALUES or added >= 2 * MAX_JSON_VALUES:
-            raise BodyError(413, f"the body may have at most {MAX_JSON_VALUES:,} values")
+            raise RequestError(413, f"the body may have at most {MAX_JSON_VALUES:,} values")
         for bracket in brackets:
             self.depth += 1 if bracket in b"[{" else -1
             if self.depth > MAX_DEPTH:
-                raise BodyError(413, f"values may be nested at most {MAX_DEPTH} deep")
+                raise RequestError(413, f"values may be nested at most {MAX_DEPTH} deep")
 
 
 class RequestBody:
@@ -120,7 +117,7 @@ class RequestBody:
         """Return the next bytes.
 
         Raises:
-            BodyError: If they are late or too many, or the body was cut off.
+            RequestError: If they are late or too many, or the body was cut off.
         """
         self.raise_if_cut_off()
         latest = self._begun + MAX_BODY_SECONDS + self.size / self._bytes_per_second
@@ -129,11 +126,11 @@ class RequestBody:
                 message = await self._receive()
         except TimeoutError as error:
             self.raise_if_cut_off()
-            raise BodyError(408, "the request arrives too slowly; try again") from error
+            raise RequestError(408, "the request arrives too slowly; try again") from error
         finally:
             self._deadline = None
         if message["type"] == "http.disconnect":
-            raise BodyError(400, "the request broke off")
+            raise RequestError(400, "the request broke off")
         chunk: bytes = message.get("body", b"")
         self.size += len(chunk)
         self.is_complete = not message.get("more_body", False)
@@ -148,9 +145,9 @@ class RequestBody:
             self._deadline.reschedule(0)
 
     def raise_if_cut_off(self) -> None:
-        """Raise BodyError if the body was cut off."""
+        """Raise RequestError if the body was cut off."""
         if self._is_cut_off:
-            raise BodyError(503, SERVER_BUSY_MESSAGE)
+            raise RequestError(503, SERVER_BUSY_MESSAGE)
 
 
 class ByteBudget:
@@ -170,7 +167,7 @@ class ByteBudget:
         If all arriving bodies exceed the limit, the largest is cut off; of equal ones, the oldest.
 
         Raises:
-            BodyError: If this body is cut off, or is complete and has no room among those answered.
+            RequestError: If this body is cut off, or is complete and finds no room to be answered.
         """
         body.raise_if_cut_off()
         if body.size <= UNCOUNTED_BYTES:
@@ -184,7 +181,7 @@ class ByteBudget:
         if body.is_complete:
             self.remove(body)
             if sum(self._answering.values()) + body.size > self.limit:
-                raise BodyError(503, SERVER_BUSY_MESSAGE)
+                raise RequestError(503, SERVER_BUSY_MESSAGE)
             self._answering[body] = body.size
 
     def remove(self, body: RequestBody) -> None:
@@ -209,10 +206,10 @@ class UploadSlots:
         """Hold a slot for an upload from an address (see `public_address`).
 
         Raises:
-            BodyError: If the address has too many.
+            RequestError: If the address has too many.
         """
         if not self._shares.enter(address):
-            raise BodyError(503, SERVER_BUSY_MESSAGE)
+            raise RequestError(503, SERVER_BUSY_MESSAGE)
         self._bodies.append(body)
         try:
             if len(self._bodies) > self.limit:
@@ -226,23 +223,23 @@ class UploadSlots:
                 self._bodies.remove(body)
 
 
-def too_large_error(limit: int) -> BodyError:
+def too_large_error(limit: int) -> RequestError:
     """Return the error for a body above the limit in bytes."""
-    return BodyError(413, f"at most {limit / 1e6:g} MB may be sent here; upload images instead")
+    return RequestError(413, f"at most {limit / 1e6:g} MB may be sent here; upload images instead")
 
 
 def check_length(scope: Any, limit: int) -> None:
-    """Raise BodyError if the announced Content-Length exceeds the limit."""
+    """Raise RequestError if the announced Content-Length exceeds the limit."""
     sizes = (value for name, value in scope["headers"] if name.lower() == b"content-length")
     if any(int(size) > limit for size in sizes):  # The server accepts digits only.
         raise too_large_error(limit)
 
 
 def check_disk() -> None:
-    """Raise BodyError if the disk may have no room for one more upload."""
+    """Raise RequestError if the disk may have no room for one more upload."""
     Path(get_upload_folder()).mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(get_upload_folder()).free < 2 * MAX_UPLOAD_BYTES:
-        raise BodyError(507, "the server's disk is full; try again in a few minutes")
+        raise RequestError(507, "the server's disk is full; try again in a few minutes")
 
 
 @asynccontextmanager
@@ -252,7 +249,7 @@ async def read_json_body(
     """Yield the body of a request, and count it in the budget while the request is answered.
 
     Raises:
-        BodyError: If it exceeds a limit, is too slow or breaks off, or the budget has no room.
+        RequestError: If it exceeds a limit, is too slow or breaks off, or the budget has no room.
     """
     check_length(scope, limit)
     body, scan, chunks = RequestBody(receive, limit, bytes_per_second), JsonScan(limit), []
@@ -277,7 +274,7 @@ def limit_upload(
     It raises `MultiPartException`, for which Gradio removes the files and answers 400 or 413.
 
     Raises:
-        BodyError: If the public address has too many uploads, or the disk is full.
+        RequestError: If the public address has too many uploads, or the disk is full.
     """
     limit = MAX_UPLOAD_BYTES + FORM_OVERHEAD_BYTES
     check_disk()
@@ -289,7 +286,7 @@ def limit_upload(
         try:
             check_length(scope, limit)
             chunk = await body.read()
-        except BodyError as error:
+        except RequestError as error:
             too_long = f"more than the maximum allowed size, {MAX_UPLOAD_BYTES:,} bytes"
             message = too_long if error.status == 413 else str(error)
             raise MultiPartException(message) from error
@@ -334,3 +331,27 @@ class UploadParser(route_utils.GradioMultiPartParser):
 
 
 route_utils.GradioMultiPartParser = UploadParser  # type: ignore[misc]
+_running_uploads: Counter[str] = Counter()
+
+
+@contextmanager
+def delete_progress_later(upload_id: str, is_upload: bool) -> Iterator[None]:
+    """Count a running upload; delete its progress record some time after the request.
+
+    Gradio keeps the record, and each ID that anybody requested, until the server ends.
+    """
+    _running_uploads[upload_id] += is_upload
+    try:
+        yield
+    finally:
+        _running_uploads[upload_id] -= is_upload
+        if not _running_uploads[upload_id]:
+            del _running_uploads[upload_id]
+            loop = asyncio.get_running_loop()
+            loop.call_later(KEPT_PROGRESS_SECONDS, _delete_progress, upload_id)
+
+
+def _delete_progress(upload_id: str) -> None:
+    if upload_id not in _running_uploads:
+        file_upload_statuses.stop_tracking(upload_id)
+        file_upload_statuses._signals.pop(upload_id, None)

@@ -6,7 +6,6 @@ after a day.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import signal
@@ -91,26 +90,22 @@ def remove_old_files(
 
     Also delete neighbouring folders that other processes left more than a day ago.
     """
-    old = max(time.time() - MAX_AGE_SECONDS, _size_cutoff_time(folder, keep, max_bytes))
+    old = time.time() - MAX_AGE_SECONDS
     for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
-        if other != folder and _change_time(other) < time.time() - MAX_AGE_SECONDS:
+        if other != folder and _change_time(other) < old:
             shutil.rmtree(other, ignore_errors=True)
-    # The deepest paths come first, so that folders are empty when they are reached.
-    for path in sorted(folder.rglob("*"), reverse=True):
+    paths = [path for path in folder.rglob("*") if path not in keep]
+    folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
+    for path in sorted(set(paths) - set(folders), key=_change_time, reverse=True):
         with suppress(OSError):  # In use, or already deleted.
-            if path not in keep and _change_time(path) < old:
-                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def _size_cutoff_time(folder: Path, keep: Collection[Path], max_bytes: float) -> float:
-    """Return the change time below which files exceed `max_bytes`."""
-    files = [(_change_time(path), path) for path in folder.rglob("*") if path not in keep]
-    for changed, path in sorted(files, reverse=True):
-        with suppress(OSError):
-            max_bytes -= path.lstat().st_size if path.is_file() else 0
-        if max_bytes < 0:
-            return math.nextafter(changed, math.inf)
-    return 0.0
+            changed, max_bytes = _change_time(path), max_bytes - path.lstat().st_size
+            if max_bytes < 0 or changed < old:
+                old = max(old, changed)
+                path.unlink()
+    for path in sorted(folders, reverse=True):  # The deepest first.
+        with suppress(OSError):  # Not empty.
+            if _change_time(path) < old:
+                path.rmdir()
 
 
 def _change_time(path: Path) -> float:

@@ -18,7 +18,7 @@ from gradio.utils import error_payload
 from dream.errors import DreamError
 from dream.page import call_limits
 from dream.page.blocks import ValidatedBlocks
-from dream.page.refusal import refuse
+from dream.page.server.responses import RequestError
 
 UNREAD_SECONDS = 60.0
 UNREAD_KEPT_SECONDS = 600.0
@@ -52,12 +52,15 @@ class AnswerReaders:
     async def read(
         self, app: Any, key: str, is_event: bool, scope: Any, receive: Any, send: Any
     ) -> None:
-        """Answer (ASGI) with the message stream of a session or of an event."""
+        """Answer (ASGI) with the message stream of a session or of an event.
+
+        Raises:
+            RequestError: If there is none.
+        """
         session = self._session(key, is_event)
         if session is None:
             # Gradio would start a stream, break it off and log a traceback.
-            await refuse(send, 404, "there is no such call, or its answer has been read")
-            return
+            raise RequestError(404, "there is no such call, or its answer has been read")
         self._readers[key] += 1
         self.page._queue.readers[session] += 1
         try:
