@@ -27,10 +27,10 @@ test: .venv/tools browser tests/node_modules
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: .venv/tools
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.soak
 
 machines: .venv/tools
-	$(BIN)/python -m tests.tools.machines
+	$(BIN)/python -m tools.machines
 
 # Without .venv, use the system's Python, whose torch matches the GPU; nothing is installed.
 gpu:
@@ -45,7 +45,7 @@ lint: .venv/tools tests/node_modules
 	[ ! -d tests/node_modules ] || node tests/workflows.mjs .github/workflows/*.yml
 
 bench: .venv/app
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tools.bench
 
 pictures: .venv/app
 	$(DREAM) image examples/coffee.jpg --octaves 5 -o examples/dream-coffee-inception4c-i5-seed0.png
@@ -66,16 +66,16 @@ pictures: .venv/app
 	$(DREAM) video .venv/pan.mp4 --max-side 360 -o examples/films/video-cat-inception4c-seed0.mp4
 	$(DREAM) making-of examples/coffee.jpg --octaves 5 --max-side 480 --loop --seconds 2.5 \
 	  -o examples/films/making-of-dream-coffee-inception4c-i5-seed0.mp4
-	$(BIN)/python -m tests.tools.site
+	$(BIN)/python -m tools.site
 
 means: .venv/tools
-	$(BIN)/python -m tests.tools.means
+	$(BIN)/python -m tools.means
 
 contract: .venv/tools
-	$(BIN)/python -m tests.tools.contract
+	$(BIN)/python -m tools.contract
 
 tables: .venv/tools
-	$(BIN)/python -m tests.tools.tables
+	$(BIN)/python -m tools.tables
 
 .venv/app: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'

@@ -61,11 +61,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def in_words(about: dict[str, Any]) -> str:
-    """Describe a machine in one line.
-
-    >>> in_words({"date": "2026-11-29", "threads": 2})
-    'date 2026-11-29, threads 2'
-    """
+    """Describe a machine in one line, as in "date 2026-11-29, threads 2"."""
     return ", ".join(f"{key} {value}" for key, value in about.items())
 
 

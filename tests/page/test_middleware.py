@@ -23,7 +23,7 @@ from tests.support.browser import (
     status,
 )
 from tests.support.server import run_app
-from tests.tools import site as door
+from tools import site as door
 
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("Deep Dream", "Channel visualization", "Class image", "Zoom and video")

@@ -26,7 +26,7 @@ from dream import (
 from dream.files.video_reader import read_video_info
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
-from tests.tools import contract
+from tools import contract
 
 PROMISED = json.loads(contract.FILE.read_text())
 # How each language runs a snippet.

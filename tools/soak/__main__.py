@@ -1,6 +1,6 @@
 """Run the long tests of robustness: `make soak`, or one part by its name.
 
-    python -m tests.soak [loader command api fuzz events attacks crowd night audit]
+    python -m tools.soak [loader command api fuzz events attacks crowd night audit]
 
 Each part prints a row; a run of all parts writes the table in SECURITY.md.
 """

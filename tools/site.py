@@ -14,7 +14,7 @@ from dream.page.tabs.live import CPU_CAMERA_SIZE, EXAMPLE_IMAGE
 from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 PHOTO = EXAMPLES / "coffee.jpg"
 DREAMED = EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
 EYE = (207, 241, 247, 281)  # On the saucer; recognisable at 16 pixels too.

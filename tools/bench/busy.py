@@ -1,6 +1,6 @@
 """Measure jobs on a busy machine: alone, beside a program on every core, and two at once.
 
-`python -m tests.bench.busy CHECKOUT` also runs the code of another checkout, in turn. Without
+`python -m tools.bench.busy CHECKOUT` also runs the code of another checkout, in turn. Without
 arguments this program reads names of jobs from stdin and prints the seconds that each took.
 """
 

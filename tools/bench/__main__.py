@@ -34,10 +34,10 @@ from dream.render import cost
 from dream.render.objective import energy
 from dream.service.job_runner import JobRunner
 from dream.tensors import resize_clamped, size_of
-from tests.bench import busy, live, many, motion
 from tests.conftest import EXAMPLES, ROOT, render_recipes
 from tests.support.memory import measure_large_dream
 from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
+from tools.bench import busy, live, many, motion
 from tools.measure import min_seconds, save_random_weights
 from tools.report import Report, describe_machine, in_words
 
