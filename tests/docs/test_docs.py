@@ -40,10 +40,6 @@ TEXT = DOCS + "".join(
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 
 
-def test_readme_is_short() -> None:
-    assert README.count("\n") <= 150 and len(README.encode()) <= 9_000
-
-
 def test_readme_leads_to_every_page_once() -> None:
     linked = re.findall(r"\]\((docs/[\w-]+\.md)\)", README)
     assert sorted(linked) == [f"docs/{page.name}" for page in PAGES]
@@ -115,7 +111,6 @@ SMALL_OPTIONS = {"image": ["--max-side", "160"], "channel": ["--size", "64", "--
 
 
 def test_every_command_is_one_that_the_program_takes() -> None:
-    assert len(COMMANDS) == 34
     for arguments in COMMANDS:
         given = command_line._build_parser().parse_args(arguments)
         if getattr(given, "recipe", None) in OUTPUT_FILES:
