@@ -11,12 +11,10 @@ first guess, or among their first five?
 
 from __future__ import annotations
 
-import json
 import math
 import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
 from functools import partial
@@ -38,7 +36,7 @@ from tests.conftest import EXAMPLES, ROOT, render_recipes
 from tests.support.memory import measure_large_dream
 from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
 from tools.bench import busy, live, many, motion
-from tools.measure import min_seconds, save_random_weights
+from tools.measure import Stopwatch, min_seconds, save_random_weights
 from tools.report import Report, describe_machine, in_words
 
 PHOTO = EXAMPLES / "cat.jpg"
@@ -61,16 +59,13 @@ class WholeNetwork(Network):
 
 def table(rounds: int, rows: Mapping[str, Callable[[], object]], report: Report, name: str) -> None:
     """Run the rows in turn, the first round as a warm-up, and report each."""
-    seconds: dict[str, list[float]] = {row: [] for row in rows}
-    for turn in range(rounds + 1):
+    watch = Stopwatch()
+    for _ in range(rounds + 1):
         for row, work in rows.items():
-            start = time.perf_counter()
-            work()
-            if turn:
-                seconds[row].append(time.perf_counter() - start)
-    first = next(iter(rows))
-    for row, times in seconds.items():
-        ratios = [one / base for one, base in zip(times, seconds[first], strict=True)]
+            watch.timed(row, work)()
+    _, *first = watch.seconds[next(iter(rows))]
+    for row, (_, *times) in watch.seconds.items():
+        ratios = [one / base for one, base in zip(times, first, strict=True)]
         report.add_row(
             name,
             of=row,
@@ -110,16 +105,12 @@ def channels(engine: Engine, report: Report) -> None:
             *_, frame = render_recipes(network, batch)
             frame.pictures()
 
-    table(
-        3,
-        {
-            "eight channels in a batch": partial(work, [recipes]),
-            "the same one by one": partial(work, [[recipe] for recipe in recipes]),
-            "one channel": partial(work, [recipes[:1]]),
-        },
-        report,
-        "channels",
-    )
+    rows = {
+        "eight channels in a batch": partial(work, [recipes]),
+        "the same one by one": partial(work, [[recipe] for recipe in recipes]),
+        "one channel": partial(work, [recipes[:1]]),
+    }
+    table(3, rows, report, "channels")
 
 
 def class_images(engine: Engine, report: Report) -> None:
@@ -127,22 +118,22 @@ def class_images(engine: Engine, report: Report) -> None:
         path.stem: Engine("cpu", {path.stem: path})
         for path in sorted(REAL_WEIGHTS_FOLDER.glob("*.safetensors"))
     }
-    seconds: list[float] = []
-    ranks: list[int] = []
-    own: list[int] = []
+    watch, ranks, own = Stopwatch(), list[int](), list[int]()
+
+    def work(recipe: ClassRecipe) -> torch.Tensor:
+        *_, frame = engine.class_image(recipe)
+        return frame.tensor.cpu()
+
     for target in TEN_CLASSES:
         recipe = ClassRecipe(target=target)
-        start = time.perf_counter()
-        *_, frame = engine.class_image(recipe)
-        picture = frame.tensor.cpu()
-        seconds.append(time.perf_counter() - start)
+        picture = watch.timed("", work)(recipe)
         own.append(engine.verdict(picture, recipe).rank)
         for model, judge in judges.items():
             ranks.append(judge.verdict(picture, recipe.with_changes(model=model)).rank)
     report.add_row(
         "class images",
-        median=statistics.median(seconds),
-        best=min(seconds),
+        median=statistics.median(watch.seconds[""]),
+        best=min(watch.seconds[""]),
         **{"first for dreamlet itself, of ten": sum(rank == 1 for rank in own)},
     )
     if not judges:
@@ -210,37 +201,30 @@ def growth(engine: Engine, report: Report) -> None:
     photo = load_image(PHOTO)
     photo = resize_clamped(photo, (683, 1024))
 
-    def lines(name: str, unit: str, amounts: list[float], recipes: list[DreamRecipe]) -> None:
+    def lines(unit: str, amounts: list[float], recipes: list[DreamRecipe]) -> None:
         def work(recipe: DreamRecipe) -> None:
             *_, frame = engine.dream(photo, recipe)
             frame.picture()
 
         took = [min_seconds(partial(work, recipe), 5) for recipe in recipes]
-        report.add_line_fit(name, unit, amounts, took)
+        report.add_line_fit("seconds", unit, amounts, took)
 
     one = DreamRecipe(octaves=1, iterations=5)
-    recipes = [one.with_changes(max_side=side) for side in (128, 256, 384, 512, 640)]
-    lines("seconds", "pixels", [_pixels(engine, each, photo) for each in recipes], recipes)
-    recipes = [one.with_changes(octaves=count, max_side=448) for count in range(1, 6)]
-    lines(
-        "seconds", "pixels of octaves", [_pixels(engine, each, photo) for each in recipes], recipes
-    )
+    sizes = [one.with_changes(max_side=side) for side in (128, 256, 384, 512, 640)]
+    lines("pixels", [_pixels(engine, each, photo) for each in sizes], sizes)
+    octaves = [one.with_changes(octaves=count, max_side=448) for count in range(1, 6)]
+    lines("pixels of octaves", [_pixels(engine, each, photo) for each in octaves], octaves)
     counts = [5, 10, 20, 40]
-    recipes = [one.with_changes(iterations=count, max_side=256) for count in counts]
-    lines("seconds", "iterations", [float(count) for count in counts], recipes)
-    layers = ["conv3", "inception3b", "inception4a", "inception4c", "inception4e", "inception5b"]
-    flops = [cost.network_cost("dreamlet", (layer,)).flops for layer in layers]
-    lines(
-        "seconds",
-        "flops a pixel",
-        flops,
-        [one.with_changes(layer=layer, max_side=448) for layer in layers],
-    )
-    peaks = []
+    steps = [one.with_changes(iterations=count, max_side=256) for count in counts]
+    lines("iterations", [float(count) for count in counts], steps)
+    names = ["conv3", "inception3b", "inception4a", "inception4c", "inception4e", "inception5b"]
+    flops = [cost.network_cost("dreamlet", (layer,)).flops for layer in names]
+    lines("flops a pixel", flops, [one.with_changes(layer=name, max_side=448) for name in names])
     sides = (512, 1024, 1536, 2048)
     with tempfile.TemporaryDirectory() as folder:
-        for side in sides:
-            peaks.append(float(measure_large_dream(Path(folder), side, "--iterations", "1")[0]))
+        peaks = [
+            float(measure_large_dream(Path(folder), side, "--iterations", "1")[0]) for side in sides
+        ]
     report.add_line_fit("MB at the peak", "pixels", [float(side**2) for side in sides], peaks)
 
 
@@ -277,10 +261,7 @@ def estimates(engine: Engine, report: Report) -> None:
     for name, recipe in jobs.items():
         settled = engine.settle(recipe)
         said = work.estimate_seconds([settled], size if isinstance(recipe, DreamRecipe) else None)
-        start = time.perf_counter()
-        for _ in _made(work, settled, photo):
-            pass
-        took = time.perf_counter() - start
+        took = min_seconds(lambda: list(_made(work, settled, photo)), 1)  # noqa: B023
         off.append(max(said / took, took / said))
         report.add_row("estimates", job=name, said=said, took=took)
     print(f"farthest off: {max(off):.2f} times")
@@ -303,16 +284,13 @@ def large(report: Report) -> None:
 
 def write(report: Report) -> None:
     """Write the measurements to `docs/performance.md` and `docs/performance.json`."""
-    docs, about = ROOT / "docs", describe_machine()
-    numbers = {"machine": about, **report.tables}
-    (docs / "performance.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    about = describe_machine()
     intro = (
         f"Measured by `make bench`: {in_words(about)}. The rows of a table ran in turn, but other "
         "programs on the machine affect them too: compare within a table only. `performance.json` "
         "has the same numbers."
     )
-    parts = ["# Performance", intro, *report.markdown()]
-    (docs / "performance.md").write_text("\n\n".join(parts) + "\n")
+    report.write(ROOT / "docs" / "performance.md", about, "# Performance", intro)
 
 
 def main() -> None:
