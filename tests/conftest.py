@@ -45,25 +45,6 @@ SHIPPED_TORCH_VERSION = "2.14."
 CAN_REMAKE = HAS_DETERMINISTIC_ONEDNN and torch.__version__.startswith(SHIPPED_TORCH_VERSION)
 
 
-# `make test` deals files to three processes. The longest start first, and those with a browser
-# stand so far apart that one runs at a time.
-FILES_TO_RUN_FIRST = [
-    f"test_{name}"
-    for name in (
-        *("browser", "api", "closed_doors", "app", "models", "zero", "render", "tiling"),
-        *("tracking", "docs", "cluster"),
-        *("reproducible", "gpu", "channels", "middleware", "class_image", "weights", "space"),
-        *("mcp", "zoom", "saved_visit", "command_line", "batch", "job_runner", "start", "guide"),
-        *("image", "video", "mask", "video_stream", "live", "markup", "decoder"),
-    )
-]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(FILES_TO_RUN_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(FILES_TO_RUN_FIRST)))
-
-
 # Values of knobs that each change a small dream.
 KNOB_VALUES: dict[str, Any] = {
     "layer": "inception5a>inception3b:0.5",
