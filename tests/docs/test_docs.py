@@ -25,7 +25,7 @@ from dream.commands.options import build_recipe
 from dream.networks import catalogue
 from dream.recipe.base import Recipe
 from tests.conftest import CAN_REMAKE, EXAMPLES, ROOT
-from tests.support.sync import space_files
+from tests.support.space import space_files
 from tools import tables
 from tools.measure import correlation
 

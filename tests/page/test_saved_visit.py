@@ -26,8 +26,7 @@ from tests.support.browser import (
     status,
     upload,
 )
-from tests.support.line import open_line
-from tests.support.server import free_port, run_app
+from tests.support.server import free_port, open_line, run_app
 
 expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 NAME = "0" * 32 + "/dream.png"

@@ -28,8 +28,8 @@ from dream.page.server.request_bodies import MAX_MCP_BYTES
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.attacks import send_strings, send_value_bombs
-from tests.support.packages import install
 from tests.support.server import run_app
+from tests.support.space import install
 
 CAT = EXAMPLES / "cat.jpg"
 PINS = ROOT / "tests" / "support" / "mcp-requirements.txt"

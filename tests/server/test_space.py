@@ -28,9 +28,8 @@ from dream import ClassRecipe, DreamRecipe, Engine, VideoRecipe, ZoomRecipe, loa
 from dream.files.video_reader import read_video_info
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES, ROOT, change, use_threads
-from tests.support.packages import install
 from tests.support.server import free_port, run_server
-from tests.support.sync import space_files
+from tests.support.space import install, space_files
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}

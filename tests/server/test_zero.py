@@ -33,8 +33,8 @@ from dream.page.tabs import deep_dream
 from dream.page.widgets.run import stream_outputs
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from tests.conftest import EXAMPLES
+from tests.support.api import open_stream
 from tests.support.server import run_app
-from tests.support.stream import open_stream
 from tests.support.videos import pan
 from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api
 

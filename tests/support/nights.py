@@ -30,7 +30,7 @@ from dream.page.server import temp_files
 from dream.recipe.class_image import DEFAULT_STEPS
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.memory import resident_mb
+from tests.support.processes import resident_mb
 
 # Bytes of visitors' files that are kept.
 MAX_KEPT_BYTES = 3_000_000

@@ -18,7 +18,7 @@ from dream.__main__ import main
 from dream.tensors import to_pil_image
 from tests.support.api import call, upload
 from tests.support.corpus import Sample, looks_right
-from tests.support.memory import peak_mb, reset_peak, resident_mb
+from tests.support.processes import peak_mb, reset_peak, resident_mb
 
 MAX_SECONDS = 12.0
 MAX_MEGABYTES = 1000.0

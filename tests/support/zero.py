@@ -1,4 +1,4 @@
-"""ZeroGPU without a GPU: its device API served here, and the app as it runs there, on the CPU.
+"""ZeroGPU without a GPU: its device API, its decorator, and the app as it runs there, on the CPU.
 
     python -m tests.support.zero
 
@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.support.server import serve_http
 
 # Leases per video; one lease would suffice for a small video.
 VIDEO_LEASES = 3
@@ -74,17 +76,27 @@ def device_api() -> Iterator[DeviceApi]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        api.address = f"http://127.0.0.1:{server.server_port}"
+    with serve_http(Handler) as port:
+        api.address = f"http://127.0.0.1:{port}"
         yield api
-    finally:
-        server.shutdown()
-        server.server_close()
+
+
+class Lender:
+    """A `spaces.GPU` that lends at once, records durations, and pickles arguments and answers."""
+
+    def __init__(self) -> None:
+        self.durations: list[int] = []
+
+    def __call__(self, duration: Callable[..., int]) -> Callable[..., Any]:
+        def decorated(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            def elsewhere(*given: Any) -> Iterator[Any]:
+                self.durations.append(duration(*given))
+                for answer in run(*pickle.loads(pickle.dumps(given))):
+                    yield pickle.loads(pickle.dumps(answer))
+
+            return elsewhere
+
+        return decorated
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from dream.render.objective import energy
 from dream.service.job_runner import JobRunner
 from dream.tensors import resize_clamped, size_of
 from tests.conftest import EXAMPLES, ROOT, render_recipes
-from tests.support.memory import measure_large_dream
+from tests.support.processes import measure_large_dream
 from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
 from tools.bench import busy, live, many, motion
 from tools.measure import Stopwatch, min_seconds, save_random_weights

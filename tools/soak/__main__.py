@@ -26,19 +26,18 @@ import httpx
 import numpy as np
 
 from tests.conftest import ROOT
-from tests.support.api import find_listener
 from tests.support.attacks import (
     Attack,
+    call_in_crowd,
     hold_half_sent_bodies,
     hold_half_sent_requests,
     send_value_bombs,
 )
 from tests.support.corpus import corpus
-from tests.support.crowd import call_in_crowd
 from tests.support.event_fuzz import fuzz_events
 from tests.support.fuzz import fuzz_files, fuzz_recipes
-from tests.support.memory import peak_mb, reset_peak, resident_mb
 from tests.support.nights import run_dreams
+from tests.support.processes import find_listener, peak_mb, reset_peak, resident_mb
 from tests.support.server import run_app
 from tests.support.trial import Trial, api_reader, command_reader, loader_reader, try_files
 from tools.report import Report, markdown_table

@@ -21,7 +21,7 @@ from dream.render.objective import NormalisedBlend, Objective, energy, mean, mea
 from dream.render.tiling import GRID_STRIDE, TILE_MARGIN, make_tiled_evaluator, tile_spans
 from dream.render.transform import random_shift, roll
 from tests.conftest import EXAMPLES
-from tests.support.memory import measure_large_dream
+from tests.support.processes import measure_large_dream
 
 
 @pytest.fixture(scope="module")
