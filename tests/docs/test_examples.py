@@ -1,12 +1,12 @@
 """Page, API and command line accept each example of help texts, fields and docs/."""
 
 import argparse
+import asyncio
 import io
 import json
 import math
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import gradio as gr
 import httpx
 import pytest
 
+import app
+from dream import Engine
 from dream import __main__ as command_line
+from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import call, upload
 from tests.support.videos import pan, write_video
@@ -47,16 +51,14 @@ def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 @lru_cache
 def endpoint_docs() -> dict[str, str]:
-    """Read the endpoints' docstrings in a subprocess: an unserved page leaves event loops open."""
-    code = (
-        "import json, app; page = app.build_page(app.JobRunner(app.Engine('cpu')));"
-        "print(json.dumps({"
-        "str(run.api_name): run.fn.__doc__ or '' for run in page.fns.values()"
-        " if run.api_visibility == 'public'}))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
-    told: dict[str, str] = json.loads(run.stdout)
-    return told
+    """Return the endpoints' docstrings."""
+
+    async def build_page() -> gr.Blocks:  # Outside of a loop, Gradio would leave one open.
+        return app.build_page(JobRunner(Engine("cpu")))
+
+    fns = asyncio.run(build_page()).fns.values()
+    public = [each for each in fns if each.api_visibility == "public"]
+    return {str(each.api_name): each.fn.__doc__ or "" for each in public}
 
 
 def api_examples() -> Iterator[tuple[str, str, dict[str, Any], str]]:
