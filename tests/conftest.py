@@ -39,6 +39,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+# Weights of real networks beside this checkout, if any, and ten classes that they judge.
+REAL_WEIGHTS_FOLDER = ROOT.parent / "shared" / "weights"
+TEN_CLASSES = (
+    *("goldfish", "green snake", "flamingo", "tabby", "ladybug"),
+    *("volcano", "pizza", "daisy", "school bus", "jellyfish"),
+)
 
 # Shipped images are remade bit by bit on any x86-64 with the torch that made them.
 SHIPPED_TORCH_VERSION = "2.14."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dream import Engine
+from dream import Engine, Frame
 from dream.networks import architecture
 from dream.networks.model_card import ModelCard
 from dream.render.job_loop import to_batch
@@ -58,6 +58,11 @@ def min_seconds(work: Callable[[], object], tries: int = 4) -> float:
     for _ in range(tries):
         watch.timed("", work)()
     return min(watch.seconds[""])
+
+
+def last_frame(frames: Iterator[Frame]) -> Frame:
+    """Render all frames and keep the last alone, since each holds a tensor on the device."""
+    return deque(frames, maxlen=1).pop()
 
 
 def live_dreamer(engine: Engine) -> LiveDreamer:

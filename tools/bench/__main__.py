@@ -15,7 +15,7 @@ import math
 import resource
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -32,11 +32,10 @@ from dream.render import cost
 from dream.render.objective import energy
 from dream.service.job_runner import JobRunner
 from dream.tensors import resize_clamped, size_of
-from tests.conftest import EXAMPLES, ROOT, render_recipes
+from tests.conftest import EXAMPLES, REAL_WEIGHTS_FOLDER, ROOT, TEN_CLASSES, render_recipes
 from tests.support.processes import measure_large_dream
-from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
 from tools.bench import busy, live, many, motion
-from tools.measure import Stopwatch, min_seconds, save_random_weights
+from tools.measure import Stopwatch, last_frame, min_seconds, save_random_weights
 from tools.report import Report, describe_machine, in_words
 
 PHOTO = EXAMPLES / "cat.jpg"
@@ -89,8 +88,7 @@ def dreams(engine: Engine, report: Report) -> None:
     networks["whole network, float32, hook"] = plain
 
     def work(network: Network) -> None:
-        *_, frame = render_recipes(network, [recipe], photo)
-        frame.picture()
+        last_frame(render_recipes(network, [recipe], photo)).picture()
 
     rows = {name: partial(work, network) for name, network in networks.items()}
     table(7, rows, report, "dream")
@@ -102,8 +100,7 @@ def channels(engine: Engine, report: Report) -> None:
 
     def work(batches: list[list[ChannelRecipe]]) -> None:
         for batch in batches:
-            *_, frame = render_recipes(network, batch)
-            frame.pictures()
+            last_frame(render_recipes(network, batch)).pictures()
 
     rows = {
         "eight channels in a batch": partial(work, [recipes]),
@@ -121,8 +118,7 @@ def class_images(engine: Engine, report: Report) -> None:
     watch, ranks, own = Stopwatch(), list[int](), list[int]()
 
     def work(recipe: ClassRecipe) -> torch.Tensor:
-        *_, frame = engine.class_image(recipe)
-        return frame.tensor.cpu()
+        return last_frame(engine.class_image(recipe)).tensor.cpu()
 
     for target in TEN_CLASSES:
         recipe = ClassRecipe(target=target)
@@ -203,8 +199,7 @@ def growth(engine: Engine, report: Report) -> None:
 
     def lines(unit: str, amounts: list[float], recipes: list[DreamRecipe]) -> None:
         def work(recipe: DreamRecipe) -> None:
-            *_, frame = engine.dream(photo, recipe)
-            frame.picture()
+            last_frame(engine.dream(photo, recipe)).picture()
 
         took = [min_seconds(partial(work, recipe), 5) for recipe in recipes]
         report.add_line_fit("seconds", unit, amounts, took)
@@ -245,7 +240,6 @@ def estimates(engine: Engine, report: Report) -> None:
     """Compare the page's estimates with the measured time."""
     work, photo = JobRunner(engine), load_image(PHOTO.with_name("coffee.jpg"))
     work.warm_up(engine.settle(DreamRecipe()))
-    size = (photo.shape[2], photo.shape[3])
     jobs: dict[str, Recipe] = {
         "a dream as it is": DreamRecipe(),
         "at intensity 9, high": DreamRecipe(intensity=9, layer="inception5a"),
@@ -256,24 +250,16 @@ def estimates(engine: Engine, report: Report) -> None:
         "a class image": ClassRecipe(),
         "a class image, phase": ClassRecipe(mode="phase", steps=32),
     }
-    engine.cache.max_bytes = 0
     off = []
     for name, recipe in jobs.items():
-        settled = engine.settle(recipe)
-        said = work.estimate_seconds([settled], size if isinstance(recipe, DreamRecipe) else None)
-        took = min_seconds(lambda: list(_made(work, settled, photo)), 1)  # noqa: B023
+        picture = photo if isinstance(recipe, DreamRecipe) else None
+        size = None if picture is None else size_of(picture)
+        said = work.estimate_seconds([engine.settle(recipe)], size)
+        planned = engine.plan([recipe], size)
+        took = min_seconds(lambda: last_frame(engine.render(planned, picture)), 1)  # noqa: B023
         off.append(max(said / took, took / said))
         report.add_row("estimates", job=name, said=said, took=took)
     print(f"farthest off: {max(off):.2f} times")
-
-
-def _made(work: JobRunner, recipe: Recipe, photo: torch.Tensor) -> Iterator[object]:
-    if isinstance(recipe, ChannelRecipe):
-        return work.render([recipe])
-    if isinstance(recipe, ClassRecipe):
-        return work.render_class_image(recipe)
-    assert isinstance(recipe, DreamRecipe)
-    return work.render([recipe], photo)
 
 
 def large(report: Report) -> None:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, load_image
 from tests.conftest import EXAMPLES, ROOT
-from tools.measure import min_seconds
+from tools.measure import last_frame, min_seconds
 from tools.report import Report
 
 ROUNDS = 5
@@ -37,12 +37,9 @@ def jobs() -> dict[str, Callable[[], Iterator[Frame]]]:
 def work_on_demand() -> None:
     made = jobs()
 
-    def work(name: str) -> None:
-        *_, frame = made[name]()
-        frame.pictures()
-
     for line in sys.stdin:
-        print(min_seconds(lambda: work(line.strip()), 1), flush=True)  # noqa: B023
+        work = made[line.strip()]
+        print(min_seconds(lambda: last_frame(work()).pictures(), 1), flush=True)  # noqa: B023
 
 
 @contextmanager

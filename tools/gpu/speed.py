@@ -14,8 +14,8 @@ from dream.files.image import load_image
 from dream.render import cost
 from dream.tensors import Size, size_of, to_pil_image
 from tools.gpu.cases import EXAMPLES, PAN_PIXELS, use_known_flow
-from tools.gpu.settings import Settings, last_frame
-from tools.measure import correlation, live_dreamer, min_seconds
+from tools.gpu.settings import Settings
+from tools.measure import correlation, last_frame, live_dreamer, min_seconds
 from tools.report import Report
 
 WARM_TRIES = 5

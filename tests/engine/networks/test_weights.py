@@ -31,9 +31,8 @@ from dream.networks.model_card import ModelCard, Source
 from dream.networks.network import Network
 from dream.page import status_line
 from dream.render.objective import energy
-from tests.conftest import EXAMPLES, ROOT
+from tests.conftest import EXAMPLES, REAL_WEIGHTS_FOLDER, ROOT
 from tests.support.hub import Hub, run_hub
-from tests.support.real import REAL_WEIGHTS_FOLDER
 
 MODEL = "squeezenet1_1"
 REPO, FILE, REVISION = "somebody/networks", "squeezenet1_1.safetensors", "a" * 40
