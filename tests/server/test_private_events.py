@@ -30,7 +30,7 @@ from dream.page.call_limits import (
 from dream.page.widgets import components
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, open_stream, upload
-from tests.support.event_fuzz import fuzz_events
+from tests.support.fuzz import fuzz_events
 from tests.support.server import run_app
 
 # Seconds that this file's own server dreams at most, and waits for a stopped video.

@@ -34,8 +34,7 @@ from tests.support.attacks import (
     send_value_bombs,
 )
 from tests.support.corpus import corpus
-from tests.support.event_fuzz import fuzz_events
-from tests.support.fuzz import fuzz_files, fuzz_recipes
+from tests.support.fuzz import fuzz_events, fuzz_files, fuzz_recipes
 from tests.support.nights import run_dreams
 from tests.support.processes import find_listener, peak_mb, reset_peak, resident_mb
 from tests.support.server import run_app
