@@ -3,6 +3,7 @@
 import random
 import re
 from itertools import product
+from typing import Any
 
 from dream import DreamRecipe
 from dream.batch.tasks import make_tasks, unique_names
@@ -16,17 +17,20 @@ MIXES = [mix.format(separator) for mix in MIX for separator in (",", ", ", ">")]
 
 
 def test_two_recipes_never_share_a_name() -> None:
-    one_layer = [{"channels": each} for each in ("", "7", "7,12", "7,12:-1")] + [{"guide": RED}]
-    layers = [{"layer": each} for each in MIXES]
-    layers += [{"layer": each, **more} for each in ("conv3", "inception3b") for more in one_layer]
-    values = (layers, [0.5, 0.0, 1e-05], [None, 1.0, 10.0], [False, True], [0, 1, 2], [None, 64])
+    layers: list[dict[str, Any]] = [{"layer": each} for each in MIXES]
+    for layer in ("conv3", "inception3b"):
+        layers += [{"layer": layer, "channels": each} for each in ("", "7", "7,12", "7,12:-1")]
+        layers.append({"layer": layer, "guide": RED})
+    others: dict[str, list[Any]] = {
+        "smoothing": [0.5, 0.0, 1e-05],
+        "step": [None, 1.0, 10.0],
+        "keep_colours": [False, True],
+        "seed": [0, 1, 2],
+        "max_side": [None, 64],
+    }
+    drawn = random.Random(0).sample([*product(layers, *others.values())], 320)
     recipes = [
-        DreamRecipe(
-            **layer, smoothing=smooth, step=step, keep_colours=keep, seed=seed, max_side=side
-        )
-        for layer, smooth, step, keep, seed, side in random.Random(0).sample(
-            [*product(*values)], 320
-        )
+        DreamRecipe(**chosen, **dict(zip(others, values, strict=True))) for chosen, *values in drawn
     ]
     made = make_tasks(["/in/cat.jpg"], recipes, "cpu")
     assert len({task.output.casefold() for task in made}) == len(made) == len(recipes)
