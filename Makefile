@@ -1,5 +1,5 @@
 # make run: start the app on http://127.0.0.1:7860 (PORT= for another port).
-# make test: run the whole test suite.
+# make test: run the test suite.   make test-all: run it with the tests at scale.
 # make lint: ruff, mypy, and the workflows by schema and actionlint.
 # make bench: measure speed and memory; writes docs/performance.md.
 # make soak: hostile files, a crowd of clients and 2000 dreams; writes a table into SECURITY.md.
@@ -14,7 +14,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DREAM := $(BIN)/python -m dream
 
-.PHONY: run test soak lint machines gpu bench pictures means contract tables browser
+.PHONY: run test test-all soak lint machines gpu bench pictures means contract tables browser
 .DELETE_ON_ERROR:
 
 run: .venv/app
@@ -23,14 +23,15 @@ run: .venv/app
 
 # One thread for each process: OpenMP threads that share a core spin while they wait. Three processes
 # for two cores, because one mostly waits for a server or a browser.
-test: .venv/tools browser tests/node_modules
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: CHOICE := -m "not at_scale"
+test test-all: .venv/tools browser tests/node_modules
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(CHOICE)
 
 soak: .venv/tools
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.soak
 
 machines: .venv/tools
-	$(BIN)/python -m tests.tools.machines
+	$(BIN)/python -m tools.machines
 
 # Without .venv, use the system's Python, whose torch matches the GPU; nothing is installed.
 gpu:
@@ -45,7 +46,7 @@ lint: .venv/tools tests/node_modules
 	[ ! -d tests/node_modules ] || node tests/workflows.mjs .github/workflows/*.yml
 
 bench: .venv/app
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tools.bench
 
 pictures: .venv/app
 	$(DREAM) image examples/coffee.jpg --octaves 5 -o examples/dream-coffee-inception4c-i5-seed0.png
@@ -66,16 +67,16 @@ pictures: .venv/app
 	$(DREAM) video .venv/pan.mp4 --max-side 360 -o examples/films/video-cat-inception4c-seed0.mp4
 	$(DREAM) making-of examples/coffee.jpg --octaves 5 --max-side 480 --loop --seconds 2.5 \
 	  -o examples/films/making-of-dream-coffee-inception4c-i5-seed0.mp4
-	$(BIN)/python -m tests.tools.site
+	$(BIN)/python -m tools.site
 
 means: .venv/tools
-	$(BIN)/python -m tests.tools.means
+	$(BIN)/python -m tools.means
 
 contract: .venv/tools
-	$(BIN)/python -m tests.tools.contract
+	$(BIN)/python -m tools.contract
 
 tables: .venv/tools
-	$(BIN)/python -m tests.tools.tables
+	$(BIN)/python -m tools.tables
 
 .venv/app: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'

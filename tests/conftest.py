@@ -37,29 +37,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+# Weights of real networks beside this checkout, if any, and ten classes that they judge.
+REAL_WEIGHTS_FOLDER = ROOT.parent / "shared" / "weights"
+TEN_CLASSES = (
+    *("goldfish", "green snake", "flamingo", "tabby", "ladybug"),
+    *("volcano", "pizza", "daisy", "school bus", "jellyfish"),
+)
 
 # Shipped images are remade bit by bit on any x86-64 with the torch that made them.
 SHIPPED_TORCH_VERSION = "2.14."
 CAN_REMAKE = HAS_DETERMINISTIC_ONEDNN and torch.__version__.startswith(SHIPPED_TORCH_VERSION)
-
-
-# `make test` deals files to three processes. The longest start first, and those with a browser
-# stand so far apart that one runs at a time.
-FILES_TO_RUN_FIRST = [
-    f"test_{name}"
-    for name in (
-        *("dream_tab", "api", "closed_doors", "app", "models", "zero", "render", "tiling"),
-        *("dream_recipes", "tracking", "docs", "cluster", "channel_and_class_tabs"),
-        *("reproducible", "gpu", "channels", "middleware", "class_image", "weights", "space"),
-        *("mcp", "zoom", "saved_visit", "command_line", "batch", "job_runner", "start", "guide"),
-        *("image", "video", "mask", "video_stream", "live", "markup", "decoder"),
-    )
-]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {name: place for place, name in enumerate(FILES_TO_RUN_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(FILES_TO_RUN_FIRST)))
 
 
 # Values of knobs that each change a small dream.

@@ -1,28 +1,73 @@
-"""Shared by measurements: timing, random weights, and the similarity of images."""
+"""Shared by measurements: timing, random weights, live dreams and the similarity of images."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from dream import Engine, Frame
 from dream.networks import architecture
 from dream.networks.model_card import ModelCard
+from dream.render.job_loop import to_batch
+from dream.render.live import LiveDreamer
+
+
+class Stopwatch:
+    """The seconds of each call of timed functions, by a name of the part."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def timed(self, part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function, whose calls are timed."""
+
+        @wraps(work)
+        def run(*given: Any, **about: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return work(*given, **about)
+            finally:
+                self.seconds[part].append(time.perf_counter() - start)
+
+        return run
+
+    @contextmanager
+    def time_calls(self, *functions: tuple[Any, str, str]) -> Iterator[None]:
+        """Time the calls of (module or class, function's name, part) until the block ends."""
+        with ExitStack() as patched:
+            for where, name, part in functions:
+                work = self.timed(part, getattr(where, name))
+                patched.enter_context(patch.object(where, name, work))
+            yield
 
 
 def min_seconds(work: Callable[[], object], tries: int = 4) -> float:
     """Return the seconds of the fastest try."""
-    times = []
+    watch = Stopwatch()
     for _ in range(tries):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+        watch.timed("", work)()
+    return min(watch.seconds[""])
+
+
+def last_frame(frames: Iterator[Frame]) -> Frame:
+    """Render all frames and keep the last alone, since each holds a tensor on the device."""
+    return deque(frames, maxlen=1).pop()
+
+
+def live_dreamer(engine: Engine) -> LiveDreamer:
+    """Return a dreamer of a camera's frames on this engine."""
+    return LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
 
 
 def save_random_weights(card: ModelCard, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import platform
 import re
 from pathlib import Path
@@ -41,13 +42,15 @@ class Report:
             "growth", of=name, per=unit, slope=slope, start=start, misfit=misfit, at=xs, took=ys
         )
 
-    def markdown(self) -> list[str]:
-        """Return the tables as parts of a Markdown page."""
-        parts = []
+    def write(self, path: Path, about: dict[str, Any], *intro: str) -> None:
+        """Write the tables as Markdown below the intro's paragraphs, and beside them as JSON."""
+        numbers = {"machine": about, "failures": self.failures, **self.tables}
+        path.with_suffix(".json").write_text(json.dumps(numbers, indent=1) + "\n")
+        parts = [*intro]
         for name, rows in self.tables.items():
-            parts += [f"## {name.capitalize()}", _table(rows)]
+            parts += [f"## {name.capitalize()}", markdown_table(rows)]
             parts += [_plot(row) for row in rows if "slope" in row]
-        return parts
+        path.write_text("\n\n".join(parts) + "\n")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -61,11 +64,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def in_words(about: dict[str, Any]) -> str:
-    """Describe a machine in one line.
-
-    >>> in_words({"date": "2026-11-29", "threads": 2})
-    'date 2026-11-29, threads 2'
-    """
+    """Describe a machine in one line, as in "date 2026-11-29, threads 2"."""
     return ", ".join(f"{key} {value}" for key, value in about.items())
 
 
@@ -78,7 +77,8 @@ def _short(value: Any) -> str:
     return " ".join(str(value).split()).replace("|", "/")
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """Return rows as a table; its columns are all names, in the order in which they came."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, ["---"] * len(names)]
     lines += [[_short(row.get(name, "")) for name in names] for row in rows]

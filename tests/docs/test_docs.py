@@ -25,8 +25,8 @@ from dream.commands.options import build_recipe
 from dream.networks import catalogue
 from dream.recipe.base import Recipe
 from tests.conftest import CAN_REMAKE, EXAMPLES, ROOT
-from tests.support.sync import space_files
-from tests.tools import tables
+from tests.support.space import space_files
+from tools import tables
 from tools.measure import correlation
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

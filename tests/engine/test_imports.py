@@ -1,4 +1,4 @@
-"""The engine imports no UI, layers import lower layers alone, and public names are sorted."""
+"""The engine imports no UI, layers import lower layers alone, and functions are short."""
 
 import ast
 import subprocess
@@ -163,3 +163,11 @@ def test_no_test_file_imports_another() -> None:
     for path in (ROOT / "tests").rglob("test_*.py"):
         others = [name for name in imports(path) if ".test_" in name]
         assert not others, f"{path} imports {others}"
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    for path in [ROOT / "app.py", *PACKAGE.rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= 40, f"{path}: {node.name} has {length} lines"

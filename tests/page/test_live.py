@@ -16,8 +16,8 @@ from dream import DreamError, PictureError
 from dream.files.video_reader import read_video_info
 from dream.page.tabs import live
 from dream.page.tabs.live import MAX_FRAME_SIDE
+from tests.support.api import open_stream
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, open_page
-from tests.support.stream import open_stream
 from tests.support.videos import pan, write_camera_file
 
 expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.

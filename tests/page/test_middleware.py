@@ -2,14 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.conftest import EXAMPLES, ROOT
@@ -23,7 +22,6 @@ from tests.support.browser import (
     status,
 )
 from tests.support.server import run_app
-from tests.tools import site as door
 
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("Deep Dream", "Channel visualization", "Class image", "Zoom and video")
@@ -330,17 +328,3 @@ def test_endpoints_share_the_fields_that_are_alike(address: str) -> None:
         if each["id"] in used
     ]
     assert len(events) == 9 and len(fields) == len(set(fields)) < 80
-
-
-@pytest.mark.parametrize(
-    ("name", "make", "size"),
-    [("favicon.png", door.favicon, (64, 64)), ("card.jpg", door.card, (1200, 630))],
-)
-def test_make_pictures_makes_favicon_and_card(
-    name: str, make: Callable[[], Image.Image], size: tuple[int, int]
-) -> None:
-    # Compared at low resolution, since JPEG and fonts differ between library versions.
-    with Image.open(EXAMPLES / "site" / name) as image:
-        assert image.size == size
-        kept, made = (each.convert("RGBA").resize((32, 32)).tobytes() for each in (image, make()))
-    assert sum(abs(one - other) for one, other in zip(kept, made, strict=True)) / len(kept) < 2

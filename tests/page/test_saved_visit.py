@@ -13,8 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from dream.page.widgets.visit import MAX_DREAMS, OPENING_ENTRY, Visit
 from tests.support import browser as ui
 from tests.support.browser import SECONDS
-from tests.support.line import open_line
-from tests.support.server import free_port, run_app
+from tests.support.server import free_port, open_line, run_app
 
 NAME = "0" * 32 + "/dream.png"
 

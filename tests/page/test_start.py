@@ -25,9 +25,9 @@ from dream.page.tabs import deep_dream
 from dream.page.widgets import estimate
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.lend import Lender
 from tests.support.server import run_app
-from tests.support.sync import space_files
+from tests.support.space import space_files
+from tests.support.zero import Lender
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}

@@ -39,9 +39,9 @@ from dream.render.making_of import MakingOf
 from dream.service.job_runner import MAX_LEASE_SECONDS, JobRunner
 from dream.tensors import size_of, to_tensor
 from tests.conftest import EXAMPLES, change
-from tests.support.lend import Lender
 from tests.support.page import build_tab
 from tests.support.videos import add_beeps, pan, write_video
+from tests.support.zero import Lender
 
 CAT = str(EXAMPLES / "cat.jpg")
 ZOOM = ZoomRecipe(seconds=2.2, fps=5, max_side=48, iterations=1)

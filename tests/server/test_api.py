@@ -26,7 +26,7 @@ from dream import (
 from dream.files.video_reader import read_video_info
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
-from tests.tools import contract
+from tools import contract
 
 PROMISED = json.loads(contract.FILE.read_text())
 # How each language runs a snippet.
@@ -88,9 +88,27 @@ def test_a_snippet_stands_below_the_endpoint_that_it_calls() -> None:
     assert len(CALL.findall(readme)) == 1
 
 
+def test_the_snippets_of_an_endpoint_give_the_same_parameters() -> None:
+    code = {(endpoint, language): text for endpoint, language, text in snippets()}
+    for endpoint in PROMISED:
+        given = dict(re.findall(r'(\w+)=(\d+|"[^"]*")[,)\n]', code[endpoint, "python"]))
+        given.pop("api_name", None)
+        for name, value in given.items():
+            assert re.search(rf"\b{name}: {re.escape(value)}", code[endpoint, "js"]), endpoint
+            assert f'"{name}": {value}' in code[endpoint, "bash"], endpoint
+
+
+# In JavaScript and bash the endpoints differ by name and parameters alone, but for what they take
+# and return: a photo and a file, nothing and JSON, numbers and a gallery.
+SHAPES = ("/deep_dream", "/presets", "/visualize_channel")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("endpoint", PROMISED)
+@pytest.mark.parametrize(
+    ("endpoint", "language"),
+    [(endpoint, "python") for endpoint in PROMISED]
+    + list(itertools.product(SHAPES, ("js", "bash"))),
+)
 def test_the_snippets_do_what_they_say(
     endpoint: str,
     language: str,

@@ -21,11 +21,10 @@ from dream.page import blocks
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
 from dream.page.server import middleware, temp_files
 from tests.conftest import EXAMPLES
-from tests.support.api import begin, call, find_listener, refusal, upload
+from tests.support.api import begin, call, refusal, upload
+from tests.support.attacks import call_in_crowd
 from tests.support.corpus import corpus
-from tests.support.crowd import call_in_crowd
-from tests.support.memory import resident_mb
-from tests.support.processes import children_of, is_decoder, state_of
+from tests.support.processes import children_of, find_listener, is_decoder, resident_mb, state_of
 from tests.support.server import run_app
 from tests.support.trial import api_reader, try_files
 from tests.support.videos import pan, write_video

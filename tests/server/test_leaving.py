@@ -16,7 +16,8 @@ from dream.page.blocks import upload_name
 from dream.page.server.temp_files import FOLDER_PREFIX
 from dream.page.widgets.visit import EXAMPLE_DREAM
 from tests.conftest import EXAMPLES
-from tests.support.api import find_listener, upload
+from tests.support.api import upload
+from tests.support.processes import find_listener
 from tests.support.server import run_app
 from tests.support.waiting import wait_until
 

@@ -13,14 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import requires, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from gradio_client import Client
-from packaging.requirements import Requirement
 from PIL import Image
 
 from dream import DreamRecipe, Engine, load_image, read_recipe
@@ -29,8 +28,8 @@ from dream.page.server.request_bodies import MAX_MCP_BYTES
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.attacks import send_strings, send_value_bombs
-from tests.support.packages import install
 from tests.support.server import run_app
+from tests.support.space import install
 
 CAT = EXAMPLES / "cat.jpg"
 PINS = ROOT / "tests" / "support" / "mcp-requirements.txt"
@@ -98,24 +97,6 @@ def tools(mcp: Session) -> dict[str, dict[str, Any]]:
     answer = mcp.ask()
     assert answer["server"] == "Deep Dream"
     return {tool["name"]: tool for tool in answer["tools"]}
-
-
-def test_the_folder_holds_what_gradios_extra_asks_for(mcp_folder: str) -> None:
-    pinned = {
-        requirement.name: next(iter(requirement.specifier)).version
-        for requirement in map(Requirement, re.findall(r"^[^#].*", PINS.read_text(), re.M))
-        if not requirement.marker or requirement.marker.evaluate()
-    }
-    for asked in map(Requirement, requires("gradio") or []):
-        if (
-            asked.marker
-            and "extra" in str(asked.marker)
-            and asked.marker.evaluate({"extra": "mcp"})
-        ):
-            assert asked.specifier.contains(pinned[asked.name]), asked
-    # Each finds its requirements, in the folder or the environment.
-    environment = os.environ | {"PYTHONPATH": mcp_folder}
-    subprocess.run([sys.executable, "-m", "pip", "check"], env=environment, check=True)
 
 
 def test_the_tools_are_the_endpoints_with_their_parameters_and_defaults(

@@ -28,10 +28,9 @@ from dream.page.call_limits import (
     TOO_MANY_CALLS_MESSAGE,
 )
 from dream.page.widgets import components
-from tests.support.api import JSON, upload
-from tests.support.event_fuzz import fuzz_events
+from tests.support.api import JSON, open_stream, upload
+from tests.support.fuzz import fuzz_events
 from tests.support.server import run_app
-from tests.support.stream import open_stream
 
 # Seconds that this file's own server dreams at most, and waits for a stopped video.
 TIME_LIMIT, STOP_TIMEOUT = 2, 8.0

@@ -23,9 +23,9 @@ from dream.page.server.middleware import RequestLimits
 from dream.page.server.request_bodies import RequestBody
 from dream.page.server.responses import RequestError
 from tests.conftest import EXAMPLES
-from tests.support.api import JSON, find_listener, upload
+from tests.support.api import JSON, upload
 from tests.support.attacks import UNQUEUED_EVENT, Attack, hold_half_sent_bodies, send_value_bombs
-from tests.support.memory import resident_mb
+from tests.support.processes import find_listener, resident_mb
 from tests.support.server import run_app
 
 SECONDS, TOTAL_BYTES = 2.0, 6_000_000

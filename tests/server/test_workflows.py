@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from dream import DreamRecipe
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.sync import load_sync_script, space_files
+from tests.support.space import load_sync_script, space_files
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -52,21 +52,6 @@ def test_a_workflow_may_do_little_and_pins_what_it_uses(path: Path) -> None:
             assert "${{" not in step.get("run", "")
 
 
-def test_the_tests_run_on_oldest_and_newest() -> None:
-    job = read_workflow("ci.yml")["jobs"]["smoke"]
-    matrix = job["strategy"]["matrix"]
-    assert (matrix["python"], matrix["torch"]) == (["3.11", "3.12"], ["oldest", "newest"])
-    machines = [*matrix["machine"], *(each["machine"] for each in matrix["include"])]
-    assert machines == ["ubuntu-latest", "ubuntu-24.04-arm", "macos-15"]
-    assert job["runs-on"] == "${{ matrix.machine }}"
-    (step,) = (each for each in job["steps"] if "oldest" in each.get("if", ""))
-    oldest = re.findall(r"(torch|torchvision)==([\d.]+)/", step["run"])
-    required = (ROOT / "requirements.txt").read_text()
-    for name, version in oldest:
-        assert f"{name}>={version.rsplit('.', 1)[0]}," in required
-    assert [name for name, _ in oldest] == ["torch", "torchvision"]
-
-
 def test_the_oldest_torch_is_put_into_the_constraints(tmp_path: Path) -> None:
     job = read_workflow("ci.yml")["jobs"]["smoke"]
     (step,) = (each for each in job["steps"] if "oldest" in each.get("if", ""))
@@ -75,6 +60,18 @@ def test_the_oldest_torch_is_put_into_the_constraints(tmp_path: Path) -> None:
     lines = (tmp_path / "constraints.txt").read_text().splitlines()
     assert {"torch==2.10.0", "torchvision==0.25.0"} <= set(lines)
     assert len(lines) == len((ROOT / "constraints.txt").read_text().splitlines())
+
+
+def test_a_fresh_space_is_tried_on_every_push_and_all_tests_run_each_night() -> None:
+    workflow = read_workflow("ci.yml")
+    assert {"push", "pull_request", "schedule"} <= set(workflow["on"])
+    jobs = workflow["jobs"]
+    assert jobs["smoke"]["if"] == "github.event_name != 'schedule'" and "if" not in jobs["space"]
+    *_, python, _, run = jobs["space"]["steps"]
+    card = SpaceCard((ROOT / "README.md").read_text(encoding="utf-8")).data.to_dict()
+    assert python["with"]["python-version"] == card["python_version"]
+    assert "tests/server/test_space.py" in run["run"]
+    assert "schedule" in jobs["all"]["if"] and "test-all" in jobs["all"]["steps"][-1]["run"]
 
 
 def test_only_what_passed_on_main_is_synced() -> None:

@@ -32,9 +32,9 @@ from dream.page.server.zero_gpu import ABORT_ERROR, WORKER_ERROR, with_lease_err
 from dream.page.widgets.run import show_errors
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES
+from tests.support.api import open_stream
 from tests.support.page import build_dream_tab
 from tests.support.server import run_app
-from tests.support.stream import open_stream
 from tests.support.videos import pan
 from tests.support.waiting import wait_until
 from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api

@@ -51,9 +51,9 @@ from dream.render.job_loop import Frame
 from dream.service.job_runner import MAX_LEASE_SECONDS, PREVIEW_SIDE, JobRunner, throttle_previews
 from tests.conftest import EXAMPLES
 from tests.support import nights
-from tests.support.lend import Lender
 from tests.support.page import build_dream_tab
 from tests.support.videos import pan, write_video
+from tests.support.zero import Lender
 
 CAT = str(EXAMPLES / "cat.jpg")
 

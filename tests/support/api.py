@@ -1,13 +1,20 @@
-"""Call the API as curl does."""
+"""Call the API as curl does, and send frames to the tab "Live" as a camera does."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
-import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from PIL import Image
+
+from dream import DreamError
 
 JSON = {"content-type": "application/json"}
 
@@ -45,22 +52,60 @@ def refusal(api: httpx.Client, name: str, knobs: Any) -> str:
     return str(answer["error"])
 
 
-def find_listener(port: int) -> int | None:
-    """Return the process that listens on a port, None where /proc does not tell."""
-    try:
-        lines = [
-            line.split()
-            for name in ("tcp", "tcp6")
-            for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
-        ]
-    except OSError:
-        return None
-    sockets = {line[9] for line in lines if line[3] == "0A" and line[1].endswith(f":{port:04X}")}
-    for process in filter(str.isdigit, os.listdir("/proc")):
+@contextmanager
+def open_stream(
+    address: str, ids: list[str] | None = None
+) -> Iterator[Callable[[Image.Image | str], Image.Image | None]]:
+    """Yield a function that sends a frame and returns its dream, None while others wait before it.
+
+    The ids of the event and the session are appended to `ids`. The function raises `DreamError`
+    with the page's message once the stream has ended.
+    """
+    config = httpx.get(f"{address}/config").json()
+    event = next(each for each in config["dependencies"] if _event_names(each) == ["stream"])
+    values = {each["id"]: each["props"].get("value") for each in config["components"]}
+    body: dict[str, Any] = {"fn_index": event["id"], "session_hash": uuid.uuid4().hex}
+    with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
+        begun: list[Any] = []
+
+        def send(frame: Image.Image | str) -> Image.Image | None:
+            uri = frame if isinstance(frame, str) else _to_data_uri(frame)
+            data = [{"url": uri}, *(values[each] for each in event["inputs"][1:])]
+            if not begun:
+                joined = api.post("/queue/join", json={**body, "data": data})
+                answers = api.stream("GET", "/queue/data", params=body)
+                lines = answers.__enter__().iter_lines()
+                begun.extend([joined.json()["event_id"], answers, lines])
+                if ids is not None:
+                    ids.extend([begun[0], body["session_hash"]])
+            else:
+                api.post(f"/stream/{begun[0]}", json={**body, "data": data})
+            for line in begun[2]:
+                message = json.loads(line.removeprefix("data: ") or "{}")
+                if message.get("msg") == "process_streaming":
+                    return _decode_image(message["output"]["data"][0])
+                if message.get("msg") == "process_completed":
+                    raise DreamError(str(message["output"].get("error")))
+            raise DreamError("the stream broke off")
+
         try:
-            for number in os.listdir(f"/proc/{process}/fd"):
-                if os.readlink(f"/proc/{process}/fd/{number}")[8:-1] in sockets:
-                    return int(process)
-        except OSError:
-            continue
-    return None
+            yield send
+        finally:
+            if begun:
+                begun[1].__exit__(None, None, None)
+
+
+def _event_names(dependency: Any) -> list[str]:
+    return [event for _, event in dependency["targets"]]
+
+
+def _to_data_uri(frame: Image.Image) -> str:
+    content = io.BytesIO()
+    frame.save(content, "JPEG")
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _decode_image(sent: Any) -> Image.Image | None:
+    if not (isinstance(sent, dict) and "url" in sent):
+        return None
+    return Image.open(io.BytesIO(base64.b64decode(sent["url"].partition(",")[2])))

@@ -1,7 +1,11 @@
-"""Attacks that try to exhaust a server's memory, time or connections."""
+"""Crowds and attackers that try a server's memory, time, connections and queue.
+
+Meanwhile another visitor loads its page.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import threading
@@ -12,16 +16,23 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+from PIL import Image
 
-from tests.support.api import JSON, find_listener
-from tests.support.memory import peak_mb, reset_peak, resident_mb
+from tests.support.api import JSON, result_of, upload
+from tests.support.processes import find_listener, peak_mb, reset_peak, resident_mb
+from tests.support.trial import read_pixels
 
 # An event of the page that is not queued and refuses the bombs' values.
 UNQUEUED_EVENT = "/gradio_api/run/choose_1"
+# A caller's image: its side, and the squares on each side.
+SIDE, BLOCKS = 64, 8
+# Enough of a dream to keep the queue busy, too little to hide the mark.
+GENTLE_KNOBS = {"octaves": 1, "iterations": 4, "step": 0.2}
 
 
 @dataclass
@@ -47,35 +58,48 @@ class Attack:
 
 
 @contextmanager
+def _visit(address: str, *paths: str, pause: float) -> Iterator[list[float]]:
+    """Load pages again and again until the block ends; yield the seconds of each, -1 for none."""
+    seconds: list[float] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            for path in paths:
+                start = time.perf_counter()
+                try:
+                    urllib.request.urlopen(address + path, timeout=60).close()
+                    seconds.append(time.perf_counter() - start)
+                except OSError:
+                    seconds.append(-1)
+            over.wait(pause)
+
+    visitor = threading.Thread(target=look)
+    visitor.start()
+    try:
+        yield seconds
+    finally:
+        over.set()
+        visitor.join()
+
+
+@contextmanager
 def _watch_server(address: str) -> Iterator[Attack]:
     """Measure an attack while another visitor loads the page ten times a second."""
-    seen, over = Attack(), threading.Event()
+    seen = Attack()
     process = find_listener(urlsplit(address).port or 80)
     if process:
         reset_peak(process)
         seen.before = resident_mb(process)
-
-    def look() -> None:
-        while not over.is_set():
-            start = time.perf_counter()
-            try:
-                urllib.request.urlopen(address, timeout=60).close()
-            except OSError:
-                seen.statuses[-1] += 1  # The page is dead.
-            seen.waits.append(time.perf_counter() - start)
-            over.wait(0.1)
-
-    visitor = threading.Thread(target=look)
     start = time.perf_counter()
-    visitor.start()
-    try:
+    with _visit(address, "", pause=0.1) as seconds:
         yield seen
-    finally:
-        over.set()
-        visitor.join()
-        seen.seconds = time.perf_counter() - start
-        if process:
-            seen.peak, seen.after = peak_mb(process), resident_mb(process)
+    seen.waits = [each for each in seconds if each >= 0]
+    if dead := len(seconds) - len(seen.waits):
+        seen.statuses[-1] = dead
+    seen.seconds = time.perf_counter() - start
+    if process:
+        seen.peak, seen.after = peak_mb(process), resident_mb(process)
 
 
 def send_value_bombs(
@@ -145,3 +169,74 @@ def _hold(address: str, count: int, start: bytes, seconds: float) -> Attack:
             except OSError:
                 seen.statuses[0] += 1
     return seen
+
+
+@dataclass
+class Crowd:
+    """Counts of the calls' outcomes, and the seconds that callers and the visitor waited."""
+
+    answered: int = 0
+    full: int = 0
+    lost: int = 0
+    mixed_up: int = 0
+    look_seconds: list[float] = field(default_factory=list)
+    wait_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def slow_look(self) -> float:
+        """The 95th percentile of the visitor's waits for a page, in seconds."""
+        return float(np.percentile(self.look_seconds, 95))
+
+
+def draw_mark(number: int) -> np.ndarray:
+    """Return black and white squares (H, W, 3), different for each number."""
+    squares = np.random.default_rng(number).integers(0, 2, (BLOCKS, BLOCKS), np.uint8) * 255
+    return np.kron(squares, np.ones((SIDE // BLOCKS,) * 2, np.uint8))[..., None].repeat(3, 2)
+
+
+def _call(api: httpx.Client, number: int) -> str:
+    """Dream the mark of a number; return the name of the outcome in `Crowd`."""
+    file, mark = io.BytesIO(), draw_mark(number)
+    Image.fromarray(mark).save(file, "PNG")
+    photo = upload(api, (f"mark-{number}.png", file.getvalue()))
+    knobs = {"image": {"path": photo}, "seed": number, **GENTLE_KNOBS}
+    answer = api.post("/call/v2/deep_dream", json=knobs)
+    if answer.status_code != 200:
+        return "full" if answer.status_code == 503 else "lost"
+    good, said = result_of(api, "deep_dream", answer.json()["event_id"])
+    if not good:
+        return "full" if "full" in str(said) else "lost"
+    pixels = read_pixels(Path(said[0]["path"])).astype(float)
+    error = np.abs(pixels - mark).mean() if pixels.shape == mark.shape else 255
+    return "answered" if error < 16 and said[1]["seed"] == number else "mixed_up"
+
+
+def call_in_crowd(address: str, callers: int, seconds: float = 0.0) -> Crowd:
+    """Let `callers` call at once, or repeatedly for `seconds`, a second after each refusal."""
+    result, counting = Crowd(), threading.Lock()
+    until = time.monotonic() + seconds
+    with httpx.Client(
+        base_url=f"{address}/gradio_api", timeout=300, limits=httpx.Limits(max_connections=None)
+    ) as api:
+
+        def call_again(caller: int) -> None:
+            number = caller
+            while True:
+                start = time.monotonic()
+                outcome = _call(api, number)
+                with counting:
+                    setattr(result, outcome, getattr(result, outcome) + 1)
+                if outcome == "answered":
+                    result.wait_seconds.append(time.monotonic() - start)
+                number += callers
+                if outcome == "full":
+                    time.sleep(min(1.0, seconds))
+                if time.monotonic() >= until:
+                    return
+
+        paths = ("/", "/config", "/gradio_api/info")
+        with _visit(address, *paths, pause=0.05) as waits, ThreadPoolExecutor(callers) as pool:
+            list(pool.map(call_again, range(callers)))
+    assert min(waits) >= 0, "a page did not load"
+    result.look_seconds = waits
+    return result

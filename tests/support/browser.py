@@ -19,6 +19,7 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+FLAGS += ["--in-process-gpu"]  # A page loads in a fifth less time.
 SECONDS = 1000.0  # In milliseconds, the unit of Playwright's timeouts.
 WINDOW_SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 # Tests that do the same at both sizes run at one of them.

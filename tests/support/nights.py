@@ -1,24 +1,36 @@
 """A soak run: many dreams of all kinds in one process, with its memory over time.
 
-    python -m tests.support.nights COUNT EVERY
+    python -m tests.support.nights FOLDER COUNT EVERY
 
-prints a line after each EVERY dreams: dreams done, resident MB, files, networks loaded.
+prints a line of JSON after each EVERY dreams, the fields of `Progress`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
+import torch
+
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
+from dream.files.embedded_images import embed_guide
+from dream.networks import catalogue
+from dream.networks.architecture import build
+from dream.page import image_stream as page
+from dream.page.server import temp_files
+from dream.recipe.class_image import DEFAULT_STEPS
+from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
+from tests.support.processes import resident_mb
 
 # Bytes of visitors' files that are kept.
 MAX_KEPT_BYTES = 3_000_000
@@ -36,65 +48,47 @@ class Progress:
 
 def run_dreams(count: int, every: int) -> list[Progress]:
     """Run `count` dreams in a subprocess; return its progress after each `every` of them."""
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.support.nights", str(count), str(every)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "DREAM_DEVICE": "cpu"},
-        capture_output=True,
-        text=True,
-    )
+    with tempfile.TemporaryDirectory(prefix="dream-night-") as folder:
+        run = subprocess.run(
+            [sys.executable, "-m", "tests.support.nights", folder, str(count), str(every)],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "DREAM_DEVICE": "cpu"},
+            capture_output=True,
+            text=True,
+        )
     assert not run.returncode, run.stderr
-    rows = [line.split() for line in run.stdout.splitlines()]
-    return [
-        Progress(int(done), float(size), int(files), int(nets)) for done, size, files, nets in rows
-    ]
+    return [Progress(**json.loads(line)) for line in run.stdout.splitlines()]
 
 
 def recipes(chance: random.Random) -> Iterator[tuple[Any, bool]]:
     """Yield recipes of every kind, size and layer, and whether each needs a photo."""
-    from dream import ChannelRecipe, ClassRecipe, DreamRecipe
-    from dream.files.embedded_images import embed_guide
-    from dream.networks import catalogue
-    from dream.recipe.class_image import DEFAULT_STEPS
-
     guide = embed_guide(EXAMPLES / "rocket.jpg")
     layers = [layer.name for layer in catalogue.get_card("dreamlet").layers]
     while True:
-        kind, seed = chance.random(), chance.randrange(10**6)
-        model = "squeezenet1_1" if chance.random() < 0.1 else "dreamlet"
-        if kind < 0.7:
+        kind, seed, size = chance.random(), chance.randrange(10**6), chance.randint(64, 120)
+        if kind < 0.1:
+            mode = chance.choice(list(DEFAULT_STEPS))
+            yield ClassRecipe(mode=mode, size=size, steps=4, tries=2, seed=seed), False
+        elif kind < 0.3:
+            layer = chance.choice(layers)
+            channel = ChannelRecipe(layer=layer, channel=0, size=size, steps=2, seed=seed)
+            yield channel, chance.random() < 0.3
+        else:
             given: dict[str, Any] = {
-                "model": model,
                 "max_side": chance.randint(64, 200),
                 "octaves": chance.randint(1, 3),
                 "iterations": chance.randint(0, 2),
                 "seed": seed,
             }
-            if model == "dreamlet":
+            if chance.random() < 0.1:
+                given["model"] = "squeezenet1_1"
+            elif chance.random() < 0.1:
+                given["guide"] = guide
+            else:
                 given["layer"] = ">".join(chance.sample(layers, chance.randint(1, 2)))
-                if chance.random() < 0.1:
-                    given |= {"guide": guide, "layer": None}
             if chance.random() < 0.3:
                 given |= {"rule": "adam", "laplacian": chance.randint(1, 3), "keep_colours": True}
             yield DreamRecipe(**given), True
-        elif kind < 0.9:
-            layer = chance.choice(layers)
-            size = chance.randint(64, 120)
-            channel = ChannelRecipe(layer=layer, channel=0, size=size, steps=2, seed=seed)
-            yield channel, chance.random() < 0.3
-        else:
-            mode, size = chance.choice(list(DEFAULT_STEPS)), chance.randint(64, 120)
-            yield ClassRecipe(mode=mode, size=size, steps=4, tries=2, seed=seed), False
-
-
-def main(count: int, every: int) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="dream-night-"))
-    os.environ |= environment(folder)
-    try:
-        for hour in make_dreams(folder, count, every):
-            print(*astuple(hour), flush=True)
-    finally:
-        shutil.rmtree(folder)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -111,17 +105,6 @@ def environment(folder: Path) -> dict[str, str]:
 
 def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
     """Make `count` dreams; yield the progress after each `every` of them."""
-    import safetensors.torch
-    import torch
-
-    from dream import Engine
-    from dream.networks import catalogue
-    from dream.networks.architecture import build
-    from dream.page import image_stream as page
-    from dream.page.server import temp_files
-    from dream.service.job_runner import JobRunner
-    from tests.support.memory import resident_mb
-
     torch.manual_seed(0)
     weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
     safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
@@ -142,4 +125,7 @@ def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    home = Path(sys.argv[1])
+    os.environ |= environment(home)
+    for hour in make_dreams(home, *map(int, sys.argv[2:])):
+        print(json.dumps(asdict(hour)), flush=True)

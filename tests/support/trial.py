@@ -18,7 +18,7 @@ from dream.__main__ import main
 from dream.tensors import to_pil_image
 from tests.support.api import call, upload
 from tests.support.corpus import Sample, looks_right
-from tests.support.memory import peak_mb, reset_peak, resident_mb
+from tests.support.processes import peak_mb, reset_peak, resident_mb
 
 MAX_SECONDS = 12.0
 MAX_MEGABYTES = 1000.0
@@ -43,6 +43,21 @@ class Trial:
     def cases(self) -> int:
         return self.fine + self.refused + len(self.wrong)
 
+    def add_seconds(self, took: float) -> None:
+        self.seconds += took
+        self.slowest = max(self.slowest, took)
+
+    def count(self, work: Callable[[], object]) -> None:
+        """Run a case: it must succeed, or be refused in one line."""
+        try:
+            work()
+        except DreamError as error:
+            message = str(error)
+            assert message.isprintable() and 0 < len(message) <= 1000
+            self.refused += 1
+        else:
+            self.fine += 1
+
 
 def try_files(
     files: Iterable[Sample], reader: Reader, process: int | str = "self", least: int = 0
@@ -61,8 +76,7 @@ def try_files(
             continue
         took = time.perf_counter() - start
         megabytes = max(0.0, peak_mb(process) - before)
-        trial.seconds += took
-        trial.slowest = max(trial.slowest, took)
+        trial.add_seconds(took)
         trial.megabytes = max(trial.megabytes, megabytes)
         if fault := _fault(sample, result, took, megabytes, least):
             trial.wrong.append(f"{sample.name}: {fault}")

@@ -62,15 +62,8 @@ def write_video(path: Path, images: Sequence[Image.Image], rate: Fraction = Frac
 
 def encode(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
     """Write a video of those images, 24 a second, by any encoder of PyAV."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=24)
-        stream.width, stream.height = images[0].size
-        stream.pix_fmt = pixels
-        for image in images:
-            frame = av.VideoFrame.from_image(image).reformat(format=pixels)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    frames = [av.VideoFrame.from_image(image).reformat(format=pixels) for image in images]
+    return write_frames(path, frames, codec)
 
 
 def write_frames(

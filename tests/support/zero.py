@@ -1,4 +1,4 @@
-"""ZeroGPU without a GPU: its device API served here, and the app as it runs there, on the CPU.
+"""ZeroGPU without a GPU: its device API, its decorator, and the app as it runs there, on the CPU.
 
     python -m tests.support.zero
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -78,6 +79,24 @@ def device_api() -> Iterator[DeviceApi]:
     with serve_http(Handler) as port:
         api.address = f"http://127.0.0.1:{port}"
         yield api
+
+
+class Lender:
+    """A `spaces.GPU` that lends at once, records durations, and pickles arguments and answers."""
+
+    def __init__(self) -> None:
+        self.durations: list[int] = []
+
+    def __call__(self, duration: Callable[..., int]) -> Callable[..., Any]:
+        def decorated(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            def elsewhere(*given: Any) -> Iterator[Any]:
+                self.durations.append(duration(*given))
+                for answer in run(*pickle.loads(pickle.dumps(given))):
+                    yield pickle.loads(pickle.dumps(answer))
+
+            return elsewhere
+
+        return decorated
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ sheets of pictures. It exits with 1, and a list, if something fails.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -95,11 +94,8 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def write(folder: Path, about: dict[str, Any], report: Report) -> None:
     """Write the tables as Markdown and as JSON."""
-    whole = {"machine": about, "failures": report.failures, **report.tables}
-    (folder / "gpu.json").write_text(json.dumps(whole, indent=1) + "\n")
     failed = [f"- {failure}" for failure in report.failures] or ["Nothing failed."]
-    parts = ["# On a GPU", in_words(about), "\n".join(failed), *report.markdown()]
-    (folder / "gpu.md").write_text("\n\n".join(parts) + "\n")
+    report.write(folder / "gpu.md", about, "# On a GPU", in_words(about), "\n".join(failed))
 
 
 if __name__ == "__main__":

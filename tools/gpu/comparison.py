@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
+from dream.files.contact_sheet import draw_contact_sheet
 from dream.tensors import to_pil_image
 from tools.gpu.cases import Case, cases, use_known_flow
-from tools.gpu.settings import Settings, cudnn, last_frame
-from tools.measure import correlation
+from tools.gpu.settings import Settings, cudnn
+from tools.measure import correlation, last_frame
 from tools.report import Report
 
 # Least correlation of the first step's change with the CPU's. Later steps are chaotic: the last
@@ -56,8 +56,10 @@ def compare_with_cpu(settings: Settings, report: Report) -> None:
                 _compare(name, known[name], engine, precision, rows, report)
     if remark:
         report.add_row("remarks", remark=remark)
-    sheet = [[start, *ends] for start, _, *ends in rows.values()]
-    save_sheet(settings.folder / "cases.png", sheet)
+    sheet: list[tuple[str, Tensor]] = []
+    for name, (start, _, *ends) in rows.items():
+        sheet += [(name, start), *zip(("on the CPU", *precisions), ends, strict=True)]
+    save_sheet(settings.folder / "cases.png", sheet, 2 + len(precisions))
 
 
 def _compare(
@@ -170,18 +172,15 @@ def check_repeatability(settings: Settings, report: Report) -> None:
             torch.equal(*pair), f"a dream in {precision} does not repeat with `repeat_exactly`"
         )
         apart = ((pair[0] - pair[1]).abs() * DIFFERENCE_GAIN).clamp(0, 1)
-        save_sheet(settings.folder / f"repeat_{precision}.png", [[photo, cpu, *pair, apart]])
+        images = (photo, cpu, *pair, apart)
+        labels = ("the photo", "on the CPU", "on the device", "again", "their difference")
+        sheet = list(zip(labels, images, strict=True))
+        save_sheet(settings.folder / f"repeat_{precision}.png", sheet, len(sheet))
 
 
-def save_sheet(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
-    """Write rows of images (N, 3, H, W), the first of each batch, as one PNG."""
-    images = [[to_pil_image(each[:1].nan_to_num().clamp(0, 1)) for each in row] for row in rows]
-    width = max(sum(image.width for image in row) for row in images)
-    heights = [max(image.height for image in row) for row in images]
-    sheet = Image.new("RGB", (width, sum(heights)), "white")
-    for place, row in enumerate(images):
-        across = 0
-        for image in row:
-            sheet.paste(image, (across, sum(heights[:place])))
-            across += image.width
-    sheet.save(path)
+def save_sheet(path: Path, pictures: Sequence[tuple[str, Tensor]], columns: int = 0) -> None:
+    """Write images (N, 3, H, W), the first of each batch, with their labels as one PNG."""
+    images = [
+        (label, to_pil_image(each[:1].nan_to_num().clamp(0, 1).cpu())) for label, each in pictures
+    ]
+    draw_contact_sheet(images, columns).save(path)

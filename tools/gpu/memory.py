@@ -67,7 +67,7 @@ def fill_memory(settings: Settings, report: Report) -> None:
     leak = after - before
     report.check(leak <= MAX_LEAK_MEGABYTES, f"a full GPU: {leak:.0f} MB are not given back")
     if tensor is not None:
-        save_sheet(settings.folder / "full.png", [[tensor]])
+        save_sheet(settings.folder / "full.png", [(said, tensor)])
 
 
 def _first_smaller(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, Frame, load_image
+from dream import DreamRecipe, Engine, load_image
 from dream.networks import catalogue, weights
 from dream.tensors import Size, resize_clamped
 from tools.gpu.cases import EXAMPLES
@@ -93,11 +92,6 @@ class Settings:
         """Wait until the device is idle."""
         if self.is_cuda:
             torch.cuda.synchronize(self.device)
-
-
-def last_frame(frames: Iterator[Frame]) -> Frame:
-    """Render all frames and keep the last alone, since each holds a tensor on the device."""
-    return deque(frames, maxlen=1).pop()
 
 
 @contextmanager

@@ -12,12 +12,10 @@ from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from dream import DreamRecipe, Engine, LiveRecipe
 from dream.files.image import load_image
 from dream.render import cost
-from dream.render.job_loop import to_batch
-from dream.render.live import LiveDreamer
 from dream.tensors import Size, size_of, to_pil_image
 from tools.gpu.cases import EXAMPLES, PAN_PIXELS, use_known_flow
-from tools.gpu.settings import Settings, last_frame
-from tools.measure import correlation, min_seconds
+from tools.gpu.settings import Settings
+from tools.measure import correlation, last_frame, live_dreamer, min_seconds
 from tools.report import Report
 
 WARM_TRIES = 5
@@ -93,7 +91,7 @@ def time_live(settings: Settings, report: Report) -> None:
     photo = settings.photo(size)
     camera = [to_pil_image(torch.roll(photo, -PAN_PIXELS * place, 3)) for place in range(count)]
     recipe = engine.settle(LiveRecipe(max_side=max(size)), photo)
-    dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    dreamer = live_dreamer(engine)
     with use_known_flow():
         dreamer.dream_frame(camera[0], recipe)
         seconds = settings.seconds(

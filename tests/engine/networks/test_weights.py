@@ -32,9 +32,8 @@ from dream.networks.weights import DownloadProgress
 from dream.page import status_line
 from dream.render.objective import energy
 from dream.tensors import resize
-from tests.conftest import EXAMPLES, ROOT
+from tests.conftest import EXAMPLES, REAL_WEIGHTS_FOLDER, ROOT
 from tests.support.hub import Hub, run_hub
-from tests.support.real import REAL_WEIGHTS_FOLDER
 from tests.support.small_disk import mount_small_disk
 
 MODEL = "squeezenet1_1"

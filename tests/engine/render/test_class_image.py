@@ -14,8 +14,7 @@ from dream.networks.architecture import build
 from dream.networks.network import Network
 from dream.recipe.knob import knobs
 from dream.render.class_image import class_objective, classify, select_best
-from tests.conftest import render_recipes
-from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
+from tests.conftest import REAL_WEIGHTS_FOLDER, TEN_CLASSES, render_recipes
 
 
 def last_frame(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:

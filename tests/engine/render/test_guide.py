@@ -19,7 +19,7 @@ from dream.render import guide as guides
 from dream.render import objective
 from dream.render.objective import match, texture
 from tests.conftest import EXAMPLES, ROOT, dream_tensor, render_recipes
-from tests.tools import means
+from tools import means
 
 LAYER = "inception5a"
 GOLDFISH = str(EXAMPLES / "class-goldfish-seed0.png")

@@ -26,7 +26,7 @@ from dream.render.tiling import (
 )
 from dream.render.transform import random_shift, roll
 from tests.conftest import EXAMPLES
-from tests.support.memory import measure_large_dream
+from tests.support.processes import measure_large_dream
 
 
 @pytest.fixture(scope="module")

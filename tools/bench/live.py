@@ -11,8 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,15 +21,15 @@ import torch
 from PIL import Image, ImageDraw
 
 from dream import Engine, LiveRecipe
-from dream.networks.network import Network, ObjectiveProtocol, ValueAndGrad
+from dream.networks.network import Network, ValueAndGrad
 from dream.render import live, video
 from dream.render.job_loop import to_batch
-from dream.render.live import LiveDreamer
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.browser import CHROMIUM, FLAGS
 from tests.support.server import run_app
 from tests.support.videos import write_camera_file
+from tools.measure import Stopwatch, live_dreamer
 from tools.report import Report
 
 WARM_UP_FRAMES, FRAMES = 10, 60
@@ -81,8 +80,7 @@ def measure_still_camera(engine: Engine, report: Report) -> None:
     """Measure how far contrast and colour drift in ten minutes of a still camera."""
     with Image.open(EXAMPLES / "coffee.jpg") as photo:
         seen = photo.convert("RGB").resize((64, 48))
-    dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
-    recipe = LiveRecipe()
+    dreamer, recipe = live_dreamer(engine), LiveRecipe()
     target, noise = ImageStats.measure(to_batch([seen])), np.random.default_rng(0)
     contrast, colour = [], []
     for frame in range(MINUTES * 600):
@@ -139,39 +137,27 @@ def _row(report: Report, of: str, rate: float, delays: list[float], **more: Any)
 
 def measure_parts(engine: Engine, report: Report, width: int, height: int) -> None:
     """Measure the parts of a frame's time, in milliseconds (medians)."""
-    took: dict[str, list[float]] = {}
+    watch, real = Stopwatch(), Network.value_and_grad
 
-    def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*given: Any, **about: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return work(*given, **about)
-            finally:
-                took.setdefault(part, []).append(time.perf_counter() - start)
+    def value_and_grad(*given: Any, **about: Any) -> ValueAndGrad:
+        return watch.timed("step", real(*given, **about))
 
-        return run
-
-    def step(
-        network: Network, objective: ObjectiveProtocol, *, redirect_relus: bool = False
-    ) -> ValueAndGrad:
-        return timed("step", real(network, objective, redirect_relus=redirect_relus))
-
-    real = Network.value_and_grad
-    dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
-    dream_frame = timed("whole", dreamer.dream_frame)
+    dream_frame = watch.timed("whole", live_dreamer(engine).dream_frame)
     recipe = LiveRecipe(max_side=max(width, height))
-    with ExitStack() as patched:
-        patched.enter_context(patch.object(Network, "value_and_grad", step))
-        for where, what, part in (
+    with (
+        patch.object(Network, "value_and_grad", value_and_grad),
+        watch.time_calls(
             (video, "backward_flow", "flow"),
             (live, "warp_previous_dream", "flow and warping"),
             (live, "match_stats", "matching contrast and colour"),
-        ):
-            work = timed(part, getattr(where, what))
-            patched.enter_context(patch.object(where, what, work))
+        ),
+    ):
         for view in views(WARM_UP_FRAMES + FRAMES, width, height):
             dream_frame(view, recipe)
-    times = {part: 1000 * statistics.median(each[WARM_UP_FRAMES:]) for part, each in took.items()}
+    times = {
+        part: 1000 * statistics.median(each[WARM_UP_FRAMES:])
+        for part, each in watch.seconds.items()
+    }
     report.add_row("a live frame in ms", of=f"{width} x {height}", **times)
 
 

@@ -14,7 +14,7 @@ from gradio_client import Client
 
 from tests.support.server import run_app
 
-FILE = Path(__file__).parents[1] / "contract.json"
+FILE = Path(__file__).parents[1] / "tests" / "contract.json"
 
 
 def contract_json(client: Client) -> str:

@@ -32,7 +32,7 @@ NUMERICAL = (
     *("test_deterministic.py", "networks/test_dreamlet.py", "networks/test_network.py"),
     *("files/test_mask.py", "render"),
 )
-PLUGINS = ("-p", "no:xdist", "-p", "tests.tools.machines")
+PLUGINS = ("-p", "no:xdist", "-p", "tools.machines")
 # Tests in those files that concern memory, or networks that are only read.
 OTHERS = "not gigabyte and not every_network and not every_listed"
 

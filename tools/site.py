@@ -11,10 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dream import Engine, LiveRecipe
 from dream.page.tabs.live import CPU_CAMERA_SIZE, EXAMPLE_IMAGE
-from dream.render.job_loop import to_batch
-from dream.render.live import LiveDreamer
+from tools.measure import live_dreamer
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 PHOTO = EXAMPLES / "coffee.jpg"
 DREAMED = EXAMPLES / "dream-coffee-inception4c-i5-seed0.png"
 EYE = (207, 241, 247, 281)  # On the saucer; recognisable at 16 pixels too.
@@ -58,8 +57,7 @@ def card() -> Image.Image:
 
 def live() -> Image.Image:
     """Dream four seconds of a camera that films a cat."""
-    engine = Engine("cpu")
-    dreamer = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    dreamer = live_dreamer(Engine("cpu"))
     with Image.open(EXAMPLES / "cat.jpg") as cat:
         camera_frame = cat.convert("RGB").crop((60, 12, 436, 294)).resize(CPU_CAMERA_SIZE)
     for _ in range(40):

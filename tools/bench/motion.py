@@ -8,9 +8,7 @@ in grey levels and as a share of the change that the dream made.
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,6 +25,7 @@ from dream.render.job_loop import to_batch
 from dream.render.video import backward_flow, in_bounds_mask, warp
 from dream.tensors import size_of
 from tests.conftest import EXAMPLES
+from tools.measure import Stopwatch
 from tools.report import Report
 
 FRAMES = 20
@@ -69,42 +68,30 @@ def _row(
     engine: Engine, report: Report, name: str, clip_job: video_job.VideoJob, path: Path
 ) -> None:
     """Report frames per second, and the shares of decoding, optical flow and encoding."""
-    took = dict.fromkeys(("decoding", "flow", "encoding"), 0.0)
-
-    def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*given: Any, **how: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return work(*given, **how)
-            finally:
-                took[part] += time.perf_counter() - start
-
-        return run
+    watch = Stopwatch()
 
     def decoded(*given: Any) -> Iterator[Any]:
         frames = read_frames(*given)
-        step = timed("decoding", lambda: next(frames, None))
+        step = watch.timed("decoding", lambda: next(frames, None))
         while (frame := step()) is not None:
             yield frame
 
-    with ExitStack() as patched:
-        for where, what, how in (
-            (VideoPart, "add", timed("encoding", VideoPart.add)),
-            (VideoPart, "close", timed("encoding", VideoPart.close)),
-            (VideoWriter, "finish", timed("encoding", VideoWriter.finish)),
-            (video, "backward_flow", timed("flow", backward_flow)),
-            (video_job, "read_frames", decoded),
-        ):
-            patched.enter_context(patch.object(where, what, how))
-        start = time.perf_counter()
-        _write_video(engine, clip_job, path)
-        whole = time.perf_counter() - start
-    shares = {part: seconds / whole for part, seconds in took.items()}
+    with (
+        watch.time_calls(
+            (VideoPart, "add", "encoding"),
+            (VideoPart, "close", "encoding"),
+            (VideoWriter, "finish", "encoding"),
+            (video, "backward_flow", "flow"),
+        ),
+        patch.object(video_job, "read_frames", decoded),
+    ):
+        watch.timed("whole", _write_video)(engine, clip_job, path)
+    (whole,) = watch.seconds.pop("whole")
+    shares = {part: sum(watch.seconds[part]) / whole for part in ("decoding", "flow", "encoding")}
     report.add_row(
         "motion",
         of=name,
-        **{"frames a second": clip_job.frame_count / whole},
-        **shares,
+        **{"frames a second": clip_job.frame_count / whole, **shares},
         together=sum(shares.values()),
     )
 

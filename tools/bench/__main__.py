@@ -11,13 +11,11 @@ first guess, or among their first five?
 
 from __future__ import annotations
 
-import json
 import math
 import resource
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from functools import partial
 from pathlib import Path
@@ -34,11 +32,10 @@ from dream.render import cost
 from dream.render.objective import energy
 from dream.service.job_runner import JobRunner
 from dream.tensors import resize_clamped, size_of
-from tests.bench import busy, live, many, motion
-from tests.conftest import EXAMPLES, ROOT, render_recipes
-from tests.support.memory import measure_large_dream
-from tests.support.real import REAL_WEIGHTS_FOLDER, TEN_CLASSES
-from tools.measure import min_seconds, save_random_weights
+from tests.conftest import EXAMPLES, REAL_WEIGHTS_FOLDER, ROOT, TEN_CLASSES, render_recipes
+from tests.support.processes import measure_large_dream
+from tools.bench import busy, live, many, motion
+from tools.measure import Stopwatch, last_frame, min_seconds, save_random_weights
 from tools.report import Report, describe_machine, in_words
 
 PHOTO = EXAMPLES / "cat.jpg"
@@ -61,16 +58,13 @@ class WholeNetwork(Network):
 
 def table(rounds: int, rows: Mapping[str, Callable[[], object]], report: Report, name: str) -> None:
     """Run the rows in turn, the first round as a warm-up, and report each."""
-    seconds: dict[str, list[float]] = {row: [] for row in rows}
-    for turn in range(rounds + 1):
+    watch = Stopwatch()
+    for _ in range(rounds + 1):
         for row, work in rows.items():
-            start = time.perf_counter()
-            work()
-            if turn:
-                seconds[row].append(time.perf_counter() - start)
-    first = next(iter(rows))
-    for row, times in seconds.items():
-        ratios = [one / base for one, base in zip(times, seconds[first], strict=True)]
+            watch.timed(row, work)()
+    _, *first = watch.seconds[next(iter(rows))]
+    for row, (_, *times) in watch.seconds.items():
+        ratios = [one / base for one, base in zip(times, first, strict=True)]
         report.add_row(
             name,
             of=row,
@@ -94,8 +88,7 @@ def dreams(engine: Engine, report: Report) -> None:
     networks["whole network, float32, hook"] = plain
 
     def work(network: Network) -> None:
-        *_, frame = render_recipes(network, [recipe], photo)
-        frame.picture()
+        last_frame(render_recipes(network, [recipe], photo)).picture()
 
     rows = {name: partial(work, network) for name, network in networks.items()}
     table(7, rows, report, "dream")
@@ -107,19 +100,14 @@ def channels(engine: Engine, report: Report) -> None:
 
     def work(batches: list[list[ChannelRecipe]]) -> None:
         for batch in batches:
-            *_, frame = render_recipes(network, batch)
-            frame.pictures()
+            last_frame(render_recipes(network, batch)).pictures()
 
-    table(
-        3,
-        {
-            "eight channels in a batch": partial(work, [recipes]),
-            "the same one by one": partial(work, [[recipe] for recipe in recipes]),
-            "one channel": partial(work, [recipes[:1]]),
-        },
-        report,
-        "channels",
-    )
+    rows = {
+        "eight channels in a batch": partial(work, [recipes]),
+        "the same one by one": partial(work, [[recipe] for recipe in recipes]),
+        "one channel": partial(work, [recipes[:1]]),
+    }
+    table(3, rows, report, "channels")
 
 
 def class_images(engine: Engine, report: Report) -> None:
@@ -127,22 +115,21 @@ def class_images(engine: Engine, report: Report) -> None:
         path.stem: Engine("cpu", {path.stem: path})
         for path in sorted(REAL_WEIGHTS_FOLDER.glob("*.safetensors"))
     }
-    seconds: list[float] = []
-    ranks: list[int] = []
-    own: list[int] = []
+    watch, ranks, own = Stopwatch(), list[int](), list[int]()
+
+    def work(recipe: ClassRecipe) -> torch.Tensor:
+        return last_frame(engine.class_image(recipe)).tensor.cpu()
+
     for target in TEN_CLASSES:
         recipe = ClassRecipe(target=target)
-        start = time.perf_counter()
-        *_, frame = engine.class_image(recipe)
-        picture = frame.tensor.cpu()
-        seconds.append(time.perf_counter() - start)
+        picture = watch.timed("", work)(recipe)
         own.append(engine.verdict(picture, recipe).rank)
         for model, judge in judges.items():
             ranks.append(judge.verdict(picture, recipe.with_changes(model=model)).rank)
     report.add_row(
         "class images",
-        median=statistics.median(seconds),
-        best=min(seconds),
+        median=statistics.median(watch.seconds[""]),
+        best=min(watch.seconds[""]),
         **{"first for dreamlet itself, of ten": sum(rank == 1 for rank in own)},
     )
     if not judges:
@@ -210,37 +197,29 @@ def growth(engine: Engine, report: Report) -> None:
     photo = load_image(PHOTO)
     photo = resize_clamped(photo, (683, 1024))
 
-    def lines(name: str, unit: str, amounts: list[float], recipes: list[DreamRecipe]) -> None:
+    def lines(unit: str, amounts: list[float], recipes: list[DreamRecipe]) -> None:
         def work(recipe: DreamRecipe) -> None:
-            *_, frame = engine.dream(photo, recipe)
-            frame.picture()
+            last_frame(engine.dream(photo, recipe)).picture()
 
         took = [min_seconds(partial(work, recipe), 5) for recipe in recipes]
-        report.add_line_fit(name, unit, amounts, took)
+        report.add_line_fit("seconds", unit, amounts, took)
 
     one = DreamRecipe(octaves=1, iterations=5)
-    recipes = [one.with_changes(max_side=side) for side in (128, 256, 384, 512, 640)]
-    lines("seconds", "pixels", [_pixels(engine, each, photo) for each in recipes], recipes)
-    recipes = [one.with_changes(octaves=count, max_side=448) for count in range(1, 6)]
-    lines(
-        "seconds", "pixels of octaves", [_pixels(engine, each, photo) for each in recipes], recipes
-    )
+    sizes = [one.with_changes(max_side=side) for side in (128, 256, 384, 512, 640)]
+    lines("pixels", [_pixels(engine, each, photo) for each in sizes], sizes)
+    octaves = [one.with_changes(octaves=count, max_side=448) for count in range(1, 6)]
+    lines("pixels of octaves", [_pixels(engine, each, photo) for each in octaves], octaves)
     counts = [5, 10, 20, 40]
-    recipes = [one.with_changes(iterations=count, max_side=256) for count in counts]
-    lines("seconds", "iterations", [float(count) for count in counts], recipes)
-    layers = ["conv3", "inception3b", "inception4a", "inception4c", "inception4e", "inception5b"]
-    flops = [cost.network_cost("dreamlet", (layer,)).flops for layer in layers]
-    lines(
-        "seconds",
-        "flops a pixel",
-        flops,
-        [one.with_changes(layer=layer, max_side=448) for layer in layers],
-    )
-    peaks = []
+    steps = [one.with_changes(iterations=count, max_side=256) for count in counts]
+    lines("iterations", [float(count) for count in counts], steps)
+    names = ["conv3", "inception3b", "inception4a", "inception4c", "inception4e", "inception5b"]
+    flops = [cost.network_cost("dreamlet", (layer,)).flops for layer in names]
+    lines("flops a pixel", flops, [one.with_changes(layer=name, max_side=448) for name in names])
     sides = (512, 1024, 1536, 2048)
     with tempfile.TemporaryDirectory() as folder:
-        for side in sides:
-            peaks.append(float(measure_large_dream(Path(folder), side, "--iterations", "1")[0]))
+        peaks = [
+            float(measure_large_dream(Path(folder), side, "--iterations", "1")[0]) for side in sides
+        ]
     report.add_line_fit("MB at the peak", "pixels", [float(side**2) for side in sides], peaks)
 
 
@@ -261,7 +240,6 @@ def estimates(engine: Engine, report: Report) -> None:
     """Compare the page's estimates with the measured time."""
     work, photo = JobRunner(engine), load_image(PHOTO.with_name("coffee.jpg"))
     work.warm_up(engine.settle(DreamRecipe()))
-    size = (photo.shape[2], photo.shape[3])
     jobs: dict[str, Recipe] = {
         "a dream as it is": DreamRecipe(),
         "at intensity 9, high": DreamRecipe(intensity=9, layer="inception5a"),
@@ -272,27 +250,16 @@ def estimates(engine: Engine, report: Report) -> None:
         "a class image": ClassRecipe(),
         "a class image, phase": ClassRecipe(mode="phase", steps=32),
     }
-    engine.cache.max_bytes = 0
     off = []
     for name, recipe in jobs.items():
-        settled = engine.settle(recipe)
-        said = work.estimate_seconds([settled], size if isinstance(recipe, DreamRecipe) else None)
-        start = time.perf_counter()
-        for _ in _made(work, settled, photo):
-            pass
-        took = time.perf_counter() - start
+        picture = photo if isinstance(recipe, DreamRecipe) else None
+        size = None if picture is None else size_of(picture)
+        said = work.estimate_seconds([engine.settle(recipe)], size)
+        planned = engine.plan([recipe], size)
+        took = min_seconds(lambda: last_frame(engine.render(planned, picture)), 1)  # noqa: B023
         off.append(max(said / took, took / said))
         report.add_row("estimates", job=name, said=said, took=took)
     print(f"farthest off: {max(off):.2f} times")
-
-
-def _made(work: JobRunner, recipe: Recipe, photo: torch.Tensor) -> Iterator[object]:
-    if isinstance(recipe, ChannelRecipe):
-        return work.render([recipe])
-    if isinstance(recipe, ClassRecipe):
-        return work.render_class_image(recipe)
-    assert isinstance(recipe, DreamRecipe)
-    return work.render([recipe], photo)
 
 
 def large(report: Report) -> None:
@@ -303,16 +270,13 @@ def large(report: Report) -> None:
 
 def write(report: Report) -> None:
     """Write the measurements to `docs/performance.md` and `docs/performance.json`."""
-    docs, about = ROOT / "docs", describe_machine()
-    numbers = {"machine": about, **report.tables}
-    (docs / "performance.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    about = describe_machine()
     intro = (
         f"Measured by `make bench`: {in_words(about)}. The rows of a table ran in turn, but other "
         "programs on the machine affect them too: compare within a table only. `performance.json` "
         "has the same numbers."
     )
-    parts = ["# Performance", intro, *report.markdown()]
-    (docs / "performance.md").write_text("\n\n".join(parts) + "\n")
+    report.write(ROOT / "docs" / "performance.md", about, "# Performance", intro)
 
 
 def main() -> None:
