@@ -131,7 +131,6 @@ def test_every_command_is_one_that_the_program_takes(capsys: pytest.CaptureFixtu
             assert capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)

@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {"octaves": 1, "iterations": 1, "steps": 1, "tries": 1, 
 SMALL |= {"max_side": 64, "size": 64, "seconds": 0.5, "fps": 4}
 SHEET = {"intensities": "3,6"}
 
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")

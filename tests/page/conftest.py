@@ -11,7 +11,6 @@ from tests.support.browser import CHROMIUM, FLAGS, SECONDS, open_page
 IN_A_BROWSER = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
     pytest.mark.filterwarnings("default"),
-    pytest.mark.slow,
 ]
 
 expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.

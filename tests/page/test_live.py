@@ -25,7 +25,6 @@ expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
     pytest.mark.filterwarnings("default"),
-    pytest.mark.slow,
 ]
 
 FLIPPED = "matrix(-1, 0, 0, 1, 0, 0)"

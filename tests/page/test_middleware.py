@@ -29,7 +29,7 @@ HOST = "someone-dreams.hf.space"
 
 expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
-pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.slow]
+pytestmark = pytest.mark.filterwarnings("default")
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: make test needs npm")
 

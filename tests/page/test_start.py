@@ -35,7 +35,7 @@ QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
 
 def slow(test: Callable[..., None]) -> Any:
     """Mark a test that runs a server."""
-    return pytest.mark.slow(pytest.mark.filterwarnings("default")(test))
+    return pytest.mark.filterwarnings("default")(test)
 
 
 def said(engine: Engine, photo: str | None = CAT, **knobs: Any) -> str:
@@ -205,7 +205,6 @@ def test_a_place_for_temporary_files_that_is_none_is_refused(
         temp_files.create_temp_folder()
 
 
-@pytest.mark.slow
 def test_a_wrong_variable_ends_the_app_in_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "app.py"],

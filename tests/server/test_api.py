@@ -103,7 +103,6 @@ def test_the_snippets_of_an_endpoint_give_the_same_parameters() -> None:
 SHAPES = ("/deep_dream", "/presets", "/visualize_channel")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("endpoint", "language"),
     [(endpoint, "python") for endpoint in PROMISED]

@@ -179,7 +179,6 @@ def test_a_link_out_of_the_folder_of_uploads_leads_nowhere(
         assert not blocks.is_uploaded(str(uploads / path)), path
 
 
-@pytest.mark.slow
 def test_every_wrong_type_is_answered_in_one_line_that_names_the_field(
     api: httpx.Client, address: str, cat: dict[str, str], film: dict[str, str]
 ) -> None:
@@ -224,7 +223,6 @@ def test_a_call_that_does_not_fit_is_no_fault_of_the_server(
     assert message in answer.json()["detail"][0]["message"]
 
 
-@pytest.mark.slow
 def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
     port = int(address.rpartition(":")[2])
     process = find_listener(port)
@@ -241,7 +239,6 @@ def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
     assert after(40) - before < 10
 
 
-@pytest.mark.slow
 def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -> None:
     def decoders() -> list[int]:
         return [each for each in children_of(process) if is_decoder(each)]
@@ -295,14 +292,13 @@ def test_what_is_wrong_is_said_before_it_waits_in_line(
         assert "generating" in next(events)
 
 
-@pytest.mark.slow
+@pytest.mark.at_scale
 def test_a_crowd_is_served_each_its_own_while_the_page_answers_others(address: str) -> None:
     came = call_in_crowd(address, 50)
     assert came.answered + came.full == 50 and came.answered >= 20, came
     assert came.slow_look < 3  # Half a second on an idle machine, by `make soak`.
 
 
-@pytest.mark.slow
 def test_who_leaves_in_the_midst_of_a_dream_frees_the_line(
     api: httpx.Client, cat: dict[str, str]
 ) -> None:
@@ -314,7 +310,7 @@ def test_who_leaves_in_the_midst_of_a_dream_frees_the_line(
     assert time.monotonic() - start < 4  # The whole other one takes ten times as long.
 
 
-@pytest.mark.slow
+@pytest.mark.at_scale
 def test_hostile_files_are_dreamed_or_refused_in_a_line(api: httpx.Client, address: str) -> None:
     process = find_listener(int(address.rpartition(":")[2])) or "self"
     trial = try_files(corpus()[3::30], api_reader(api), process, least=32)
@@ -324,7 +320,6 @@ def test_hostile_files_are_dreamed_or_refused_in_a_line(api: httpx.Client, addre
 NOISE = "NOISE\n\x1b[2J\u202e"
 
 
-@pytest.mark.slow
 def test_neither_what_strangers_say_nor_whose_photo_it_is_comes_out_again(
     api: httpx.Client, app_log: Path
 ) -> None:

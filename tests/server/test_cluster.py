@@ -25,7 +25,6 @@ from tests.conftest import EXAMPLES
 from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="Ray is not installed here"),
     pytest.mark.skipif(sys.platform != "linux", reason="Ray has several nodes on Linux alone"),
     pytest.mark.filterwarnings("ignore"),  # Ray's own warnings.

@@ -191,7 +191,6 @@ SEND_SCRIPT = """async ([address, mode]) => {
 }"""
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 def test_in_a_browser_no_other_page_uploads_or_reads(address: str, api: httpx.Client) -> None:
     files = Path(upload(api, ("own.png", b"own"))).parents[1]

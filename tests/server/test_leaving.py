@@ -21,7 +21,7 @@ from tests.support.processes import find_listener
 from tests.support.server import run_app
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 # A server that removes files which others left after half a second.
 APP_SCRIPT = (

@@ -35,7 +35,7 @@ CAT = EXAMPLES / "cat.jpg"
 PINS = ROOT / "tests" / "support" / "mcp-requirements.txt"
 QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can start it as a
 SECONDS_TO_START = 60
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 def run_as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProcess[str]":

@@ -31,7 +31,7 @@ SPELLINGS = [f"{start}{scheme}" for start in ("file=", "file/") for scheme in ("
 HISTORY = ("runs", "run-history/buckets", "run-history/records?bucket=someone/else")
 BUCKET = {"x-gradio-history-bucket": "someone/else"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 
 @dataclass

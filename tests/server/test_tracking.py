@@ -18,7 +18,6 @@ from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos
 from tests.support.server import free_port, run_server
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(not importlib.util.find_spec("flask"), reason="MLflow's server is not here"),
     pytest.mark.filterwarnings("ignore"),  # MLflow's own warnings.
 ]

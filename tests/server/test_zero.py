@@ -40,7 +40,7 @@ from tests.support.waiting import wait_until
 from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api
 
 pytest.importorskip("spaces", reason="the spaces package is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}

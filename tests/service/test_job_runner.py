@@ -475,6 +475,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
         new_output_folder()
 
 
+@pytest.mark.at_scale
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory is read from /proc")
 def test_a_night_of_dreams_leaves_memory_files_and_networks_bounded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -25,7 +25,6 @@ def test_its_process_works_on_the_cores_that_a_space_may_use(
         assert torch.get_num_threads() == 2
 
 
-@pytest.mark.slow
 def test_a_process_of_its_own_dreams_the_same_smaller_and_goes(engine: Engine) -> None:
     with Image.open(EXAMPLES / "cat.jpg") as cat:
         seen = cat.convert("RGB").resize((320, 240))

@@ -341,7 +341,6 @@ print(memory("VmHWM") - before)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 @pytest.mark.parametrize(
     ("read", "mode", "size", "count", "limit"),

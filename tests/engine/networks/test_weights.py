@@ -190,7 +190,6 @@ def test_a_hub_without_the_file_is_told(hub: Hub, card: ModelCard) -> None:
         fetch(card)
 
 
-@pytest.mark.slow
 def test_a_hub_that_is_not_there_fails_within_half_a_minute(
     card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +201,6 @@ def test_a_hub_that_is_not_there_fails_within_half_a_minute(
     assert time.monotonic() - start < 30
 
 
-@pytest.mark.slow
 def test_a_hub_that_is_busy_is_left_for_torchvision_within_half_a_minute(
     hub: Hub, card: ModelCard
 ) -> None:
@@ -212,7 +210,6 @@ def test_a_hub_that_is_busy_is_left_for_torchvision_within_half_a_minute(
     assert time.monotonic() - start < 30
 
 
-@pytest.mark.slow
 def test_transfers_that_stall_are_given_up_within_half_a_minute(
     hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +323,6 @@ print(weights.find_weights(card))
 """
 
 
-@pytest.mark.slow
 def test_two_processes_at_once_share_one_cache_by_the_environment(
     hub: Hub, card: ModelCard, tmp_path: Path
 ) -> None:
@@ -620,6 +616,7 @@ def test_two_threads_share_one_loading(
     assert all(network is networks[0] for network in networks)
 
 
+@pytest.mark.at_scale
 @pytest.mark.parametrize("model", [MODEL, "mobilenet_v2"])
 @pytest.mark.skipif(not REAL_WEIGHTS_FOLDER.is_dir(), reason="no real weights beside this checkout")
 def test_real_weights_see_and_dream(model: str, cat: torch.Tensor) -> None:

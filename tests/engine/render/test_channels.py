@@ -46,7 +46,6 @@ def channel_activations(network: Network, picture: Tensor, layer: str) -> Tensor
     return network.activations(picture, (layer,))[layer][0].float().flatten(1)
 
 
-@pytest.mark.slow
 def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
     new_engine: Engine, network: Network
 ) -> None:

@@ -38,7 +38,6 @@ def four_classes(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
     return [(recipe, frame.tensor) for recipe, frame in zip(recipes, frames, strict=True)]
 
 
-@pytest.mark.slow
 def test_most_class_images_are_what_the_network_takes_them_for(
     four_classes: list[tuple[ClassRecipe, Tensor]], network: Network
 ) -> None:
@@ -49,7 +48,6 @@ def test_most_class_images_are_what_the_network_takes_them_for(
     assert sum(first) >= 3
 
 
-@pytest.mark.slow
 def test_another_network_takes_most_for_the_same(
     four_classes: list[tuple[ClassRecipe, Tensor]],
 ) -> None:

@@ -14,7 +14,6 @@ from tests.conftest import EXAMPLES
 from tests.support.remake import AVX2, OTHER_MKL, Job, picture_digest, remake_digests
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(
         not HAS_DETERMINISTIC_ONEDNN, reason="the same bits are promised for x86-64"
     ),

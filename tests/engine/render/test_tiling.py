@@ -185,7 +185,6 @@ def full_change(engine: Engine, coffee: Tensor) -> Tensor:
     return dream_change(engine, coffee, TILED_RECIPE.with_changes(tile=2048))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tile", [128, 240])
 def test_a_dream_in_tiles_agrees_with_one_without_and_shows_no_seams(
     tile: int, engine: Engine, coffee: Tensor, full_change: Tensor
@@ -212,7 +211,6 @@ def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_dream_of_1536_pixels_takes_less_than_a_gigabyte_and_a_quarter(tmp_path: Path) -> None:
     # `make bench` measures 4096.

@@ -77,7 +77,6 @@ def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tens
         assert fit(*other) < asked - 0.02
 
 
-@pytest.mark.slow
 def test_contrast_and_colour_are_the_same_after_150_frames(engine: Engine) -> None:
     recipe = ZoomRecipe(seconds=6.25, fps=24, max_side=48, iterations=1)
     looks = [
@@ -147,7 +146,6 @@ def test_a_zoom_that_was_broken_off_anywhere_goes_on_bit_by_bit(
         assert change(seen, frame) < 8
 
 
-@pytest.mark.slow
 def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
     tmp_path: Path,
 ) -> None:
