@@ -212,9 +212,6 @@ class Engine:
 
     def _ascents(self, job: AnyJob, image: Tensor | None, deadline: float) -> Iterator[Ascent]:
         network = self._network_for(job.recipes[0])
-        if image is not None:
-            # Resize on the CPU: CUDA cannot shrink by a factor of 50 or more (pytorch#103589).
-            image = resize_clamped(image, job.stages[-1].size).to(self.device)
         yield from kinds.ascents(network, job, image, deadline)
 
     def dream(self, image: Tensor, recipe: DreamRecipe | None = None) -> Iterator[Frame]:

@@ -208,6 +208,7 @@ class _UpdateWriter:
             if time.monotonic() - last_preview >= PREVIEW_SECONDS:
                 last_preview = time.monotonic()
                 yield self.update(status, str(self._write_preview(make_image())))
+            del make_image  # It holds a frame and its ascent, while the next one is rendered.
 
     def _write_preview(self, image: Image.Image) -> Path:
         path = self.writer.path.with_name(f"{uuid.uuid4().hex}.jpg")

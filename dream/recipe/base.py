@@ -151,7 +151,7 @@ class Recipe(ABC):
 
     @classmethod
     def types_by_kind(cls) -> dict[str, type[Any]]:
-        """Return the concrete recipe classes below this one by kind, or this class itself."""
+        """Return the recipe classes by kind that have no subclass, from this class down."""
         if not (subclasses := cls.__subclasses__()):
             return {cls.kind: cls}
         return {name: kind for each in subclasses for name, kind in each.types_by_kind().items()}

@@ -3,7 +3,8 @@
 A canvas converts variables to images (N, 3, H, W), RGB in (0, 1), and images to variables. Gradient
 steps on such variables give natural images: colours are decorrelated as in photos, and with
 `FourierCanvas` large shapes change as easily as small ones (Olah, Mordvintsev and Schubert,
-"Feature visualization", 2017; constants from Lucid). A new canvas is one subclass of `Canvas`.
+"Feature visualization", 2017; constants from Lucid). A new canvas is one subclass of `Canvas`,
+its name in `CANVASES` and in the choices of `ChannelRecipe.canvas`; it must find images again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ LOGIT_MARGIN = 0.01
 
 
 class Canvas(ABC):
-    """An image of a size as variables of a shape; the values between are decorrelated colours."""
+    """An image of one size as variables: variables -> decorrelated colours -> RGB, and back.
+
+    `to_image(from_image(image))` is the image, but for softened black and white.
+    """
 
     def __init__(self, size: Size, device: torch.device) -> None:
         self.size = size

@@ -42,7 +42,7 @@ from dream.render.objective import (
 from dream.render.plan import Job, Stage, recipe_sizes
 from dream.render.tiling import make_image_evaluator, padded_size, with_wrap_padding
 from dream.render.transform import WRAP_DIMS, jitter, make_periodic, random_shift
-from dream.tensors import Size, resize, resize_clamped, size_of
+from dream.tensors import Size, resize, size_of
 
 LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": mean_absolute}
 
@@ -104,7 +104,7 @@ def dream_ascents(
     Raises:
         OutOfTime: if a tile would begin after the deadline, by `time.monotonic`.
     """
-    photo = _photo_base(recipe, image, stages[-1].size)
+    photo = _photo_base(recipe, image)
     reached, base = photo.image, None
     readers = _octave_readers(network, recipe, stages, deadline, objective)
     for stage, (value_and_grad, transform) in zip(stages, readers, strict=True):
@@ -121,14 +121,13 @@ def dream_ascents(
     return finish(reached)
 
 
-def _photo_base(recipe: DreamRecipe, image: Tensor, size: Size) -> OctaveBase:
+def _photo_base(recipe: DreamRecipe, image: Tensor) -> OctaveBase:
     """Return the photo at full size, with what the recipe keeps of it."""
     wrap_dims, mask = WRAP_DIMS[recipe.seamless], None
     if recipe.mask:
-        mask = embedded_images.decode_mask(recipe.mask, size)
+        mask = embedded_images.decode_mask(recipe.mask, size_of(image))
         mask = embedded_images.feather_mask(mask, recipe.feather).to(image.device)
-    photo = make_periodic(resize_clamped(image, size), wrap_dims)
-    return OctaveBase(photo, mask, recipe.keep_colours, wrap_dims)
+    return OctaveBase(make_periodic(image, wrap_dims), mask, recipe.keep_colours, wrap_dims)
 
 
 def _add_detail(dreamed: Tensor, previous: OctaveBase, base: OctaveBase) -> Tensor:

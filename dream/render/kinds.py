@@ -1,9 +1,11 @@
 """The kinds of recipes: the module that plans each, and that yields the ascents of its jobs.
 
 Each module has two functions. `plan(recipes, size)` returns jobs for settled recipes, from noise or
-in a photo of that (height, width). `ascents(network, job, image, deadline)` yields an ascent for
-each stage, from noise or an image (1, 3, H, W) in [0, 1]; frames of a video start from several
-images (N, 3, H, W), and tiled steps end at the deadline, by `time.monotonic`.
+in a photo of that (height, width); settled is what `Recipe.with_defaults` returns.
+`ascents(network, job, image, deadline)` yields an ascent for each stage, from noise or from images
+(N, 3, H, W) in [0, 1] at the size of the last stage. N is 1 for a photo; a zoom, a video and a live
+dream start from several frames. Past the deadline, by `time.monotonic`, tiled steps raise
+`OutOfTime`.
 """
 
 from __future__ import annotations
@@ -30,10 +32,9 @@ from dream.recipe import (
 from dream.render import channel, class_image, dream, live, video, zoom
 from dream.render.ascent import Ascent
 from dream.render.plan import AnyJob
-from dream.tensors import Size
+from dream.tensors import Size, resize_clamped
 
-# One octave: the default `scale` of a dream.
-SHRINK_FACTOR = 1.4
+SHRINK_FACTOR = DreamRecipe.scale  # One octave of a dream at its defaults.
 KINDS_FROM_NOISE: dict[type[Recipe], ModuleType] = {
     ChannelRecipe: channel,
     ClassRecipe: class_image,
@@ -71,8 +72,11 @@ def shrink_job(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
 def ascents(
     network: Network, job: AnyJob, image: Tensor | None = None, deadline: float = math.inf
 ) -> Iterator[Ascent]:
-    """Yield the ascents of a job. Raises as `plan`."""
+    """Yield the ascents of a job, from noise or images of any size. Raises as `plan`."""
     kind = _module(type(job.recipes[0]), has_photo=image is not None)
+    if image is not None:
+        # Resize on the CPU: CUDA cannot shrink by a factor of 50 or more (pytorch#103589).
+        image = resize_clamped(image, job.stages[-1].size).to(network.mean.device)
     yield from kind.ascents(network, job, image, deadline)
 
 

@@ -24,7 +24,7 @@ from dream.render.plan import Job, video_frame
 from dream.render.video import warp_previous_dream
 from dream.render.video_job import RenderFunction
 from dream.render.zoom import ImageStats, match_stats
-from dream.tensors import Size, limit_size, resize_clamped
+from dream.tensors import Size, limit_size
 
 # Duration of the change from one layer to another.
 CROSSFADE_SECONDS = 1.0
@@ -49,8 +49,7 @@ def ascents(
     their activations (see `NormalisedBlend`).
     """
     (recipe,) = job.recipes
-    images = resize_clamped(image, job.stages[0].size)
-    *previous, start = torch.split(images, 1)
+    *previous, start = torch.split(image, 1)
     match_frame = partial(match_stats, target=ImageStats.measure(start))
     if previous:
         last_frame, last_dream = previous

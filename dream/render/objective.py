@@ -1,8 +1,9 @@
 """Objectives: weighted sums of terms computed from activations.
 
 A term maps the activation of N images at one layer, (N, C, H, W) or (N, C), to N values in float32.
-A new objective is one function that returns an `Objective`. Objectives can be added, subtracted
-and scaled:
+A new objective is one function that returns an `Objective`; recipes choose it by a name in
+`dream.LAYER_OBJECTIVES` and `recipe.dream.OBJECTIVE_REQUIREMENTS`. Values of windows are summed in
+tiles, so a mean is scaled by `_border_scale`. Objectives can be added, subtracted and scaled:
 
 >>> both = energy("inception4c") + 0.5 * channel("inception3b", 42)
 >>> both.layers

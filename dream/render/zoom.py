@@ -23,7 +23,7 @@ from dream.render.dream import dream_ascents, dream_objective, plan_octaves
 from dream.render.objective import NormalisedBlend
 from dream.render.plan import Job, Stage, recipe_sizes, video_frame
 from dream.render.transform import apply_affine, quantise_8bit
-from dream.tensors import Size, even_size, luminance, resize_clamped, size_of
+from dream.tensors import Size, even_size, luminance, size_of
 
 # A zoom keeps the look of its photo, so that it does not become neon, within these limits: mean
 # brightness, contrast (standard deviation of brightness) and colourfulness (mean range of a pixel's
@@ -68,9 +68,8 @@ def ascents(
     When the zoom is resumed, `image` is (2, 3, H, W): the photo and the previous frame.
     """
     (recipe,) = job.recipes
-    images = resize_clamped(image, job.stages[-1].size)
-    match_photo = partial(match_stats, target=ImageStats.measure(images[:1]))
-    frame = images[-1:]
+    match_photo = partial(match_stats, target=ImageStats.measure(image[:1]))
+    frame = image[-1:]
     for number, stages in enumerate(job.stages_by_frame, start=job.first_frame):
         current, following, share = recipe.blend_at(number)
         blend = None

@@ -3,8 +3,11 @@
 import asyncio
 import itertools
 import re
+import weakref
 from collections.abc import Iterator
 from dataclasses import asdict
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,8 +29,10 @@ from dream import (
 )
 from dream.errors import DeviceError
 from dream.files.video_reader import read_frames, read_video_info
+from dream.files.video_writer import VideoWriter
 from dream.page import blocks, status_line, video_stream
 from dream.page.image_stream import frame_updates
+from dream.page.tabs.channels import ChannelTab
 from dream.page.tabs.class_images import ClassImageTab
 from dream.page.tabs.deep_dream import DreamTab
 from dream.page.tabs.zoom_and_video import ZoomAndVideoTab
@@ -163,6 +168,36 @@ def test_what_fails_on_its_way_is_handed_over_as_far_as_it_is_shown(
     assert Path(dreamed[outputs.download]).parent == Path(dreamed[outputs.view][1]).parent
     made = put_out(class_tab.stream(CAT, False, target="goldfish", size=64))
     assert Path(made[class_tab.download]).parent == Path(made[class_tab.image]).parent
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_no_frame_stays_in_memory_while_the_next_one_is_rendered(
+    seconds: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(video_stream, "PREVIEW_SECONDS", seconds)
+    writer = VideoWriter(tmp_path / "zoom.mp4", ZOOM, (32, 48), Fraction(5), Fraction(1, 5))
+    made: list[weakref.ref[Any]] = []
+
+    def previews() -> video_stream.Previews:
+        for _ in range(3):
+            assert not any(each() for each in made)
+            make_image = partial(Image.new, "RGB", (48, 32))
+            made.append(weakref.ref(make_image))
+            yield "", make_image
+            del make_image
+
+    assert len(list(video_stream._UpdateWriter(writer).stream(previews()))) in (2, 4)
+
+
+@pytest.mark.filterwarnings("ignore:Seed must be")
+def test_where_kept_channels_cannot_be_shown_the_status_says_why(engine: Engine) -> None:
+    runner = JobRunner(engine)
+    tab, page = build_tab(
+        lambda page: (ChannelTab(runner, gr.Tabs(), DreamTab(runner, page.load)), page)
+    )
+    (show,) = (each.fn for each in page.fns.values() if each.name == "show_cached")
+    updates = show(model="dreamlet", layer="inception4c", seed=-5)
+    assert list(updates) == [tab.status] and "Seed must be" in updates[tab.status]
 
 
 @pytest.mark.parametrize(("loop", "ending"), [(False, "mp4"), (True, "gif")])

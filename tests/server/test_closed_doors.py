@@ -17,6 +17,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from dream import DreamError
 from dream.page import blocks
 from dream.page.blocks import NOT_UPLOADED_MESSAGE
 from dream.page.server import middleware, temp_files
@@ -357,6 +358,16 @@ def test_no_upload_is_taken_where_the_disk_is_full(monkeypatch: pytest.MonkeyPat
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload"}
     asyncio.run(middleware.RequestLimits(None, None)(scope, None, send))  # type: ignore[arg-type]
     assert said[0]["status"] == 507 and b"disk is full; try again" in said[1]["body"]
+
+
+def test_an_error_of_ours_behind_the_checks_is_no_refusal() -> None:
+    async def broken_app(scope: Any, receive: Any, send: Any) -> None:
+        raise DreamError("a fault of ours")
+
+    limits = middleware.RequestLimits(broken_app, None)  # type: ignore[arg-type]
+    scope = {"type": "http", "method": "GET", "path": "/config", "query_string": b""}
+    with pytest.raises(DreamError, match="a fault of ours"):
+        asyncio.run(limits(scope, None, None))
 
 
 def test_files_of_visitors_go_after_a_day_and_with_their_process(

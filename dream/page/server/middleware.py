@@ -77,8 +77,8 @@ class RequestLimits:
         kind = route_kind(scope["method"], path)
         try:
             await self._serve(_Request(kind, path, scope, receive, send))
-        except DreamError as error:
-            await refuse(send, getattr(error, "status", 422), str(error))
+        except RequestError as error:  # Any other error of the app is a bug, to be logged.
+            await refuse(send, error.status, str(error))
 
     async def _serve(self, request: _Request) -> None:
         """Serve a request by its purpose."""
@@ -132,12 +132,23 @@ class RequestLimits:
             event = {"stream": request.rest, "cancel": fields.get("event_id")}.get(kind)
             if self.readers.belongs_to_other_session(event, fields.get("session_hash")):
                 raise RequestError(404, "there is no such run of this session")
-            # MCP names files by strings; the MCP server would itself upload any other kind.
-            if kind == "mcp" and any(find_files(payload)):
-                raise RequestError(422, NOT_UPLOADED_MESSAGE)
-            if kind in CALL_ROUTES and await self.links.fetch_links(payload, request.address):
+            if await self._check_files(request, payload):
                 body = json.dumps(payload).encode()
             await self._forward(_with_body(request, body), payload)
+
+    async def _check_files(self, request: _Request, payload: Any) -> bool:
+        """Download the links of a call into its payload; return whether there were any."""
+        try:
+            # MCP names files by strings; the MCP server would itself upload any other kind.
+            if request.kind == "mcp" and any(find_files(payload)):
+                raise RequestError(422, NOT_UPLOADED_MESSAGE)
+            return request.kind in CALL_ROUTES and await self.links.fetch_links(
+                payload, request.address
+            )
+        except RequestError:
+            raise
+        except DreamError as error:
+            raise RequestError(422, str(error)) from error
 
     async def _forward(self, request: _Request, payload: Any) -> None:
         """Pass a call to the app, watch for its event, and turn Gradio's errors into refusals."""

@@ -19,7 +19,7 @@ from dream.page.tabs.deep_dream import DreamTab
 from dream.page.widgets import components
 from dream.page.widgets.components import Updates
 from dream.page.widgets.layer_picker import LayerPicker, picker_updates
-from dream.page.widgets.run import RunButtons
+from dream.page.widgets.run import RunButtons, show_errors
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.knob import knobs
 from dream.render.channel import silent_channels_message
@@ -138,13 +138,7 @@ class ChannelTab:
         """Show the cached channels of a chosen layer, and the heatmap of a clicked channel."""
 
         def show_cached(**knobs: Any) -> Updates:
-            recipe = ChannelRecipe(**knobs)
-            files, text = _cached_files(self.runner.engine, recipe)
-            return {
-                self.gallery: _gallery_items(files),
-                self.status: status_line.status_html(text),
-                **self._selection_updates(_select_first(recipe, files)),
-            }
+            return next(show_errors(self.cached_channels(**knobs), self.status))
 
         def select_channel(event: gr.SelectData, shown: Any) -> Updates:
             state, index = _read_gallery_state(shown), int(event.index)
@@ -164,6 +158,16 @@ class ChannelTab:
             **components.SLOW_EVENT,
         )
         self.gallery.select(select_channel, self.shown, self.outputs, **components.IMMEDIATE_EVENT)
+
+    def cached_channels(self, **knobs: Any) -> Iterator[Updates]:
+        """Yield the cached channels of a layer, at once."""
+        recipe = ChannelRecipe(**knobs)
+        files, text = _cached_files(self.runner.engine, recipe)
+        yield {
+            self.gallery: _gallery_items(files),
+            self.status: status_line.status_html(text),
+            **self._selection_updates(_select_first(recipe, files)),
+        }
 
     def show_channels(self, numbers: str, **knobs: Any) -> Iterator[Updates]:
         """Yield the channels of a layer as they form."""

@@ -79,7 +79,7 @@ class RunButtons:
         run_event = fetched.then(
             self._stream_handler(handler),
             [self.press_id, self.stopped_press],
-            [*outputs, self.status, self.ended_press],
+            list(dict.fromkeys((*outputs, self.status, self.ended_press))),
             inputs_kwargs=dict(inputs),
             show_progress="minimal",
             show_progress_on=self.status,

@@ -210,7 +210,9 @@ def connect_strip(outputs: VisitOutputs, controls: RecipeControls) -> None:
             outputs.status: status_line.status_html(text),
         }
 
-    every = [*controls.outputs, controls.photo, *vars(outputs).values()]
+    kept = (outputs.strip, outputs.download_all)  # They stay as they are.
+    shown = [each for each in vars(outputs).values() if each not in kept]
+    every = [*controls.outputs, controls.photo, *shown]
     outputs.strip.select(show_dream, outputs.visit, every, **controls.event_options)
     zip_download = gr.DownloadButton(visible=False)
     packed = outputs.download_all.click(
