@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -63,7 +64,13 @@ def write_video(path: Path, images: Sequence[Image.Image], rate: Fraction = Frac
 def encode(path: Path, images: Sequence[Image.Image], codec: str, pixels: str) -> Path:
     """Write a video of those images, 24 a second, by any encoder of PyAV."""
     frames = [av.VideoFrame.from_image(image).reformat(format=pixels) for image in images]
-    return write_frames(path, frames, codec)
+    try:
+        return write_frames(path, frames, codec)
+    finally:
+        if codec == "libsvtav1" and hasattr(os, "sched_setscheduler"):
+            # For root it raises its caller to the highest real-time priority: browsers and apps
+            # that this process starts later would starve all others.
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def write_frames(

@@ -498,7 +498,7 @@ def test_a_file_of_any_name_is_told_in_one_line(capsys: Printed) -> None:
 
 
 def test_a_sheet_shows_layers_by_intensities(capsys: Printed) -> None:
-    small = "--octaves 1 --iterations 2 --max-side 64"
+    small = "--octaves 1 --max-side 64"
     lists = "--layers inception3b,inception4c,inception5a --intensities 3,8"
     assert run(f"sheet cat.jpg {lists} {small}") == 0
     assert capsys.readouterr().out.startswith("sheet.png: 146 x 207, 6 dreams, seed 0, ")
