@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from queue import SimpleQueue
 
@@ -144,27 +143,36 @@ def _run_parallel(
     batches: Iterable[Sequence[Task]], workers: Sequence[BatchWorker], url: str
 ) -> RowBatches:
     pending, stopped = iter([*batches]), threading.Event()  # Threads may share a list's iterator.
-    # Rows, or a worker's future once it has no more of them.
-    results: SimpleQueue[list[ManifestRow] | Future[None]] = SimpleQueue()
+    # Rows; at a worker's end its error, or None.
+    results: SimpleQueue[list[ManifestRow] | Exception | None] = SimpleQueue()
 
     def work(worker: BatchWorker) -> None:
-        for batch in pending:
-            for rows in worker.run(batch, Destination(url)):
-                if stopped.is_set():
-                    return
-                results.put(rows)
+        error = None
+        try:
+            for batch in pending:
+                for rows in worker.run(batch, Destination(url)):
+                    if stopped.is_set():
+                        return
+                    results.put(rows)
+        except Exception as failure:
+            error = failure
+        finally:
+            results.put(error)
 
+    # Not of a pool, whose threads end before Python does: a second Ctrl-C would wait for a step.
+    threads = [threading.Thread(target=work, args=(each,), daemon=True) for each in workers]
     previous_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # Applies to new threads: each worker has one core.
-    pool = ThreadPoolExecutor(len(workers))
+    for thread in threads:
+        thread.start()
     try:
-        for worker in workers:
-            pool.submit(work, worker).add_done_callback(results.put)
-        for _ in workers:
-            while not isinstance(result := results.get(), Future):
+        for _ in threads:
+            while isinstance(result := results.get(), list):
                 yield result
-            result.result()  # Raises the worker's error.
+            if result:
+                raise result
     finally:
         stopped.set()
-        pool.shutdown()
+        for thread in threads:
+            thread.join()
         torch.set_num_threads(previous_threads)

@@ -274,13 +274,14 @@ def _write_sheets(
     for task in tasks:
         tasks_by_photo.setdefault(task.input, []).extend([task] if task.output in existing else [])
     for photo, stem in unique_names(tasks_by_photo).items():
+        if len(tasks_by_photo[photo]) < 2:
+            continue
         labelled = []
         for task in tasks_by_photo[photo]:
             label = ", ".join(f"{name} {getattr(task.recipe, name)}"[:40] for name in swept_knobs)
             labelled.append((label, _load_thumbnail(destination, task.output)))
-        if len(labelled) > 1:
-            destination.save_image(f"sheet-{stem}.png", draw_contact_sheet(labelled))
-            print(to_printable_line(f"sheet-{stem}.png: contact sheet of the sweep"))
+        destination.save_image(f"sheet-{stem}.png", draw_contact_sheet(labelled))
+        print(to_printable_line(f"sheet-{stem}.png: contact sheet of the sweep"))
 
 
 def _load_thumbnail(destination: Destination, name: str) -> Image.Image:

@@ -51,6 +51,7 @@ def _dream_image(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, DreamRecipe)
     photo = load_image(args.photo)
     tracker = None if args.mlflow is None else MlflowTracker(args.mlflow, "dreams")
+    args.start = time.perf_counter()
     objectives = []  # They stay on the device: a copy to the CPU would wait for each step.
     for frame in render_with_progress(build_engine(args, recipe.model), [recipe], photo):
         objectives += [] if frame.objective is None else [frame.objective]

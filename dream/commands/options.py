@@ -20,7 +20,7 @@ from dream.files.image import check_output_path, read_recipe
 from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.base import AnyRecipe
 from dream.recipe.knob import Knob, knobs
-from dream.recipe.presets import preset, presets
+from dream.recipe.presets import preset, preset_names
 
 # Adds an option, or several, to the parser of a command.
 Option = Callable[[argparse.ArgumentParser], Any]
@@ -164,7 +164,7 @@ def recipe_options(kind: type[Recipe], skip: Sequence[str] = ()) -> Option:
 
     def add(parser: argparse.ArgumentParser) -> None:
         if kind is DreamRecipe:
-            names = ", ".join(presets())
+            names = ", ".join(preset_names())
             parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
         parser.add_argument(
             "--recipe", metavar="FILE", help="start from the recipe in an image, video or JSON file"

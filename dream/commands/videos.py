@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from dream.commands.options import (
@@ -71,6 +72,7 @@ def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, sourc
     """Render or resume a video; after an interruption or error, write the finished part."""
     (recipe,) = job.render_job.recipes
     download_with_progress(engine.fetch(recipe.model))
+    args.start = time.perf_counter()
     origin = {"source": file_sha256(source), "weights": engine.networks.weights_id(recipe.model)}
     writer = VideoWriter(args.out, recipe, job.size, job.frame_rate, job.time_base, origin)
     updates = render_video(

@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -385,7 +386,7 @@ def _file_with_descriptor(file: BinaryIO, path: PathOrFile) -> Iterator[BinaryIO
     if isinstance(path, str | os.PathLike):
         yield file
         return
-    with os.fdopen(os.memfd_create("picture"), "w+b") as copy:
+    with tempfile.TemporaryFile() as copy:
         with convert_read_errors(display_name(path), OSError, ValueError):
             if (size := file.seek(0, os.SEEK_END)) > MAX_FILE_BYTES:
                 copy.truncate(size)  # The reader refuses the file by its size alone.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from dream.files.video_container import filter_frames, open_video
 from dream.tensors import Size
@@ -24,8 +24,10 @@ def write_gif(path: Path, parts: Mapping[Path, Fraction], recipe: str, size: Siz
     """
     import av
 
-    with tempfile.TemporaryFile(dir=path.parent) as gif:
-        with av.open(gif, "w", format="gif") as container:
+    # ffmpeg opens the file itself: through a Python file it would not say why a write fails.
+    uncommented = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with av.open(str(uncommented), "w", format="gif") as container:
             stream = container.add_stream("gif", rate=100)
             stream.pix_fmt, stream.codec_context.time_base = "pal8", GIF_TIME_BASE
             stream.height, stream.width = size
@@ -34,8 +36,9 @@ def write_gif(path: Path, parts: Mapping[Path, Fraction], recipe: str, size: Siz
                     packet.duration = frame.duration
                     container.mux(packet)
             container.mux(stream.encode(None))
-        gif.seek(0)
-        _copy_with_comment(gif, path, recipe.encode())
+        _copy_with_comment(uncommented, path, recipe.encode())
+    finally:
+        uncommented.unlink(missing_ok=True)
 
 
 def _gif_frames(parts: Mapping[Path, Fraction]) -> Iterator[Any]:
@@ -76,15 +79,15 @@ def _quantise_colours(frames: Iterator[Any]) -> Iterator[Any]:
     return filter_frames(graph, chain([first], frames, [None]))
 
 
-def _copy_with_comment(gif: BinaryIO, path: Path, text: bytes) -> None:
+def _copy_with_comment(gif: Path, path: Path, text: bytes) -> None:
     """Copy a GIF with a comment after its header and palette; ffmpeg writes no comments."""
     blocks = (text[start : start + 255] for start in range(0, len(text), 255))
-    with open(path, "wb") as target:
-        header = gif.read(13)
+    with open(gif, "rb") as source, open(path, "wb") as target:
+        header = source.read(13)
         palette_bytes = 3 << (header[10] % 8 + 1) if header[10] & 0x80 else 0
-        target.write(header + gif.read(palette_bytes))
+        target.write(header + source.read(palette_bytes))
         if text:
             target.write(b"\x21\xfe")
             target.writelines(bytes([len(block)]) + block for block in blocks)
             target.write(b"\0")
-        shutil.copyfileobj(gif, target)
+        shutil.copyfileobj(source, target)

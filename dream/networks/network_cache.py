@@ -63,9 +63,9 @@ class NetworkCache:
 
     def _evict(self) -> None:
         with self._lock:
-            while sum(each.memory_bytes for each in self._networks.values()) > self.max_bytes:
-                if len(self._networks) == 1:
-                    break
+            while len(self._networks) > 1 and self.max_bytes < sum(
+                each.memory_bytes for each in self._networks.values()
+            ):
                 self._networks.popitem(last=False)
 
     def fetch(self, model: str) -> DownloadSteps:

@@ -27,6 +27,11 @@ def presets() -> dict[str, DreamRecipe]:
     return {name: DreamRecipe.from_dict(knobs) for name, knobs in listed.items()}
 
 
+def preset_names() -> list[str]:
+    """Return the names of all presets, without reading their recipes."""
+    return list(json.loads(PRESETS_FILE.read_text(encoding="utf-8")))
+
+
 def preset(name: str) -> DreamRecipe:
     """Return a preset by its name; case does not matter.
 

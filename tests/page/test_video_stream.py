@@ -196,6 +196,7 @@ def test_where_kept_channels_cannot_be_shown_the_status_says_why(engine: Engine)
         lambda page: (ChannelTab(runner, gr.Tabs(), DreamTab(runner, page.load)), page)
     )
     (show,) = (each.fn for each in page.fns.values() if each.name == "show_cached")
+    assert show
     updates = show(model="dreamlet", layer="inception4c", seed=-5)
     assert list(updates) == [tab.status] and "Seed must be" in updates[tab.status]
 

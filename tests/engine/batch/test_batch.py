@@ -377,6 +377,14 @@ def test_photos_of_one_name_are_all_dreamed_and_have_a_sheet_each(
     assert {each.name for each in out.glob("sheet-*")} == {f"sheet-{name}.png" for name in called}
 
 
+def test_a_sheet_reads_no_image_of_a_photo_that_has_but_one(folder: Path) -> None:
+    make_photos(folder / "in", 1)
+    assert run_batch("in out --sheet") == 0
+    (made,) = (folder / "out").glob("dream-*.png")
+    made.write_bytes(b"damaged")
+    assert run_batch("in out --sheet") == 0 and not list((folder / "out").glob("sheet-*"))
+
+
 def test_the_folder_of_a_picture_is_never_written_into(folder: Path, capsys: Printed) -> None:
     photos = folder / "in"
     photos.mkdir()

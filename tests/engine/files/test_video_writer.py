@@ -11,6 +11,7 @@ from PIL import Image
 
 from dream import PictureError, RecipeError, ZoomRecipe, read_recipe
 from dream.__main__ import main
+from dream.files.gif import write_gif
 from dream.files.video_info import VideoLimits
 from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import OUTPUT_FORMATS, VideoPart, VideoWriter
@@ -195,6 +196,19 @@ def test_a_making_of_on_a_full_disk_ends_in_a_line(
         "python -m dream: the video cannot be written: File too large\n"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_gif_that_does_not_fit_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", pan(30))
+    before, frame_size = resource.getrlimit(resource.RLIMIT_FSIZE), read_video_info(clip).size
+    for size in (500, 5_000, 20_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                write_gif(tmp_path / "clip.gif", {clip: Fraction(0)}, "", frame_size)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.glob(".*"))
 
 
 @contextmanager
