@@ -60,18 +60,25 @@ def unique_names(files: Iterable[str]) -> dict[str, str]:
     dict_values(['cat.jpg', 'cat.png', 'dog'])
     """
     names = {file: safe_name(Path(file).stem) for file in files}
-    for level in range(3):
+    for make_longer_name in (_name_with_suffix, _name_with_folder, _name_with_digest):
         count = Counter(name.casefold() for name in names.values())
         for file, name in names.items():
             if count[name.casefold()] > 1:
-                names[file] = _longer_names(file)[level]
+                names[file] = make_longer_name(file)
     return names
 
 
-def _longer_names(file: str) -> tuple[str, str, str]:
-    path, digest = Path(file), hashlib.sha256(os.fsencode(file)).hexdigest()
-    with_folder = safe_name("/".join(path.parts[-2:]))
-    return safe_name(path.name), with_folder, f"{safe_name(path.stem)}+{digest[:DIGEST_LENGTH]}"
+def _name_with_suffix(file: str) -> str:
+    return safe_name(Path(file).name)
+
+
+def _name_with_folder(file: str) -> str:
+    return safe_name("/".join(Path(file).parts[-2:]))
+
+
+def _name_with_digest(file: str) -> str:
+    digest = hashlib.sha256(os.fsencode(file)).hexdigest()
+    return f"{safe_name(Path(file).stem)}+{digest[:DIGEST_LENGTH]}"
 
 
 def make_tasks(

@@ -87,7 +87,7 @@ class JobRunner:
             except torch.OutOfMemoryError:
                 yield DreamError("this is too much for the memory of the GPU; give a smaller image")
 
-        self._run: Task = gpu_decorator(duration=_whole_seconds)(run) if gpu_decorator else run
+        self._run: Task = gpu_decorator(duration=_round_up_seconds)(run) if gpu_decorator else run
         self.uses_leased_gpu = self._run is not run
         # Measured time divided by `Engine.seconds`.
         self._slowdown = 1.0
@@ -298,7 +298,7 @@ def _to_images(image: Tensor | None) -> list[Image.Image]:
     return [] if image is None else [to_pil_image(image)]
 
 
-def _whole_seconds(seconds: float, *_: Any) -> int:
+def _round_up_seconds(seconds: float, *_: Any) -> int:
     """Return the duration of a lease for `run`; `spaces.GPU` passes all its arguments."""
     return math.ceil(seconds)
 

@@ -90,21 +90,21 @@ def remove_old_files(
 
     Also delete neighbouring folders that other processes left more than a day ago.
     """
-    old = time.time() - MAX_AGE_SECONDS
+    cutoff = time.time() - MAX_AGE_SECONDS
     for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
-        if other != folder and _change_time(other) < old:
+        if other != folder and _change_time(other) < cutoff:
             shutil.rmtree(other, ignore_errors=True)
     paths = [path for path in folder.rglob("*") if path not in keep]
     folders = [path for path in paths if path.is_dir() and not path.is_symlink()]
     for path in sorted(set(paths) - set(folders), key=_change_time, reverse=True):
         with suppress(OSError):  # In use, or already deleted.
             changed, max_bytes = _change_time(path), max_bytes - path.lstat().st_size
-            if max_bytes < 0 or changed < old:
-                old = max(old, changed)
+            if max_bytes < 0 or changed < cutoff:
+                cutoff = max(cutoff, changed)  # All older files go too.
                 path.unlink()
     for path in sorted(folders, reverse=True):  # The deepest first.
         with suppress(OSError):  # Not empty.
-            if _change_time(path) < old:
+            if _change_time(path) < cutoff:
                 path.rmdir()
 
 

@@ -144,7 +144,7 @@ class VisitOutputs:
             self.making_of: gr.update(visible=False),
         }
 
-    def shown_dream(self, visit: Visit, recipe: DreamRecipe) -> Updates:
+    def show_entry(self, visit: Visit, recipe: DreamRecipe) -> Updates:
         """Show the current image of a visit again, and its recipe."""
         entry = visit.shown
         is_dream = entry.file != entry.photo
@@ -206,7 +206,7 @@ def connect_strip(outputs: VisitOutputs, controls: RecipeControls) -> None:
         return {
             **controls.recipe_updates(recipe, entry.photo),
             controls.photo: entry.photo,
-            **outputs.shown_dream(replace(visit, shown=entry), recipe),
+            **outputs.show_entry(replace(visit, shown=entry), recipe),
             outputs.status: status_line.status_html(text),
         }
 
@@ -285,7 +285,7 @@ def _open_link(
     text = "The controls are set to the recipe of the link. Dream this photo to use it."
     return {
         **updates,
-        **outputs.shown_dream(visit, recipe),
+        **outputs.show_entry(visit, recipe),
         **outputs.dreams(visit),
         outputs.status: status_line.status_html(text),
     }
@@ -299,7 +299,7 @@ def _open_visit(
     visit: Visit,
 ) -> Updates:
     """Return the updates that show the last visit, as far as its files still exist."""
-    visit, recipe, text = _find_shown_dream(visit)
+    visit, recipe, text = _find_current_dream(visit)
     missing = ["the last dream"] if text is None else []
     if lost_count := sum(not each.resolve() for each in visit.dreams):
         missing.append(f"dreams of this visit ({lost_count})")
@@ -313,7 +313,7 @@ def _open_visit(
     with suppress(DreamError):
         if settings:
             updates = _settings_updates(controls, settings, photo or current_photo, guide, mask)
-    updates |= (outputs.shown_dream(visit, recipe) if recipe else {}) | outputs.dreams(visit)
+    updates |= (outputs.show_entry(visit, recipe) if recipe else {}) | outputs.dreams(visit)
     if is_other_photo := photo not in ("", current_photo):
         updates[controls.photo] = photo
     if missing:
@@ -332,7 +332,7 @@ def _settings_updates(
     return updates | {controls.random_seed: settings.get("random_seed") is True}
 
 
-def _find_shown_dream(visit: Visit) -> tuple[Visit, DreamRecipe | None, str | None]:
+def _find_current_dream(visit: Visit) -> tuple[Visit, DreamRecipe | None, str | None]:
     """Return the visit, the recipe of its shown dream, and the status; None for what is lost."""
     shown = visit.shown
     if shown == OPENING_ENTRY:
