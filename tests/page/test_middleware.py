@@ -73,7 +73,10 @@ def bottom_edge(page: Page, selector: str) -> float:
 
 @needs_chromium
 @needs_axe
-@pytest.mark.parametrize(("shape", "theme"), [("desk", "dark"), ("phone", "light")])
+@pytest.mark.parametrize(
+    ("shape", "theme"),
+    [("phone", "light"), pytest.param("desk", "dark", marks=pytest.mark.at_scale)],
+)
 def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme: str) -> None:
     width, height = WINDOW_SIZES[shape]
     page = open_at_size(window, f"{address}/?__theme={theme}", {"width": width, "height": height})

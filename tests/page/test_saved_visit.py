@@ -52,7 +52,7 @@ def dream_small(page: Page, folder: Path, *intensities: int) -> None:
         expect(ui.strip(page)).to_have_count(count)
 
 
-@ui.on_both
+@ui.on_phone
 def test_a_reload_brings_back_photo_settings_dream_and_strip(
     page: Page, address: str, tmp_path: Path
 ) -> None:
@@ -106,6 +106,7 @@ def phone_window(window: Page) -> Iterator[Page]:
     ui.leave_page(window)
 
 
+@pytest.mark.at_scale
 def test_a_session_that_was_let_go_and_a_restart_take_only_files(
     phone_window: Page, browser: Browser, tmp_path: Path
 ) -> None:

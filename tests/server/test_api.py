@@ -105,8 +105,12 @@ SHAPES = ("/deep_dream", "/presets", "/visualize_channel")
 
 @pytest.mark.parametrize(
     ("endpoint", "language"),
-    [(endpoint, "python") for endpoint in PROMISED]
-    + list(itertools.product(SHAPES, ("js", "bash"))),
+    [("/deep_dream", language) for language in LANGUAGES]
+    + [
+        pytest.param(endpoint, language, marks=pytest.mark.at_scale)
+        for endpoint, language in itertools.product(PROMISED, LANGUAGES)
+        if endpoint != "/deep_dream" and (language == "python" or endpoint in SHAPES)
+    ],
 )
 def test_the_snippets_do_what_they_say(
     endpoint: str,

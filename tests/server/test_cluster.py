@@ -52,6 +52,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made.shutdown()
 
 
+@pytest.mark.at_scale
 def test_a_cluster_makes_the_same_pictures_although_a_node_dies(
     tmp_path: Path,
     engine: Engine,

@@ -64,6 +64,7 @@ def test_who_leaves_while_a_zip_is_packed_leaves_no_half_of_one(
     assert "Traceback" not in app_log.read_text()
 
 
+@pytest.mark.at_scale
 def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_left(
     tmp_path: Path,
 ) -> None:

@@ -54,6 +54,7 @@ def runs_by_name(address: str, experiment: str) -> dict[str, Any]:
     return {run["info"]["run_name"]: run for run in made}
 
 
+@pytest.mark.at_scale
 def test_a_batch_is_an_experiment_and_each_picture_a_run(
     server: str, tmp_path: Path, engine: Engine
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_batch_is_an_experiment_and_each_picture_a_run(
     assert urllib.request.urlopen(place, timeout=60).read() == (out / name).read_bytes()
 
 
+@pytest.mark.at_scale
 def test_a_single_dream_is_a_run_too(server: str, tmp_path: Path) -> None:
     photo, out = make_photos(tmp_path / "in", 1) / "photo00.png", tmp_path / "dream.png"
     assert main(["image", str(photo), "-o", str(out), *QUICK, "--mlflow", server]) == 0

@@ -346,7 +346,7 @@ print(memory("VmHWM") - before)
     ("read", "mode", "size", "count", "limit"),
     [
         ("load_thumbnail", "LA", (8000, 2500), 5, 7e8),  # Five take the memory of one.
-        ("load_image", "RGBA", (8000, 8000), 1, 1e9),
+        pytest.param("load_image", "RGBA", (8000, 8000), 1, 1e9, marks=pytest.mark.at_scale),
     ],
 )
 def test_reading_takes_less_than_a_gigabyte(

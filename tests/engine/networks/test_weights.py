@@ -323,6 +323,7 @@ print(weights.find_weights(card))
 """
 
 
+@pytest.mark.at_scale
 def test_two_processes_at_once_share_one_cache_by_the_environment(
     hub: Hub, card: ModelCard, tmp_path: Path
 ) -> None:

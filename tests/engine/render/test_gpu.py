@@ -23,6 +23,8 @@ from tools.gpu.cases import Case, cases
 from tools.measure import correlation
 
 CASES = cases(side=64, steps=2)
+# One of each kind, and what takes other paths; the other cases run at scale.
+FEW_CASES = {*comparison.SMALL_CASES, "dream, guide", "dream, bands and restraints", "dream, tiles"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,10 @@ def first_step(case: Case, engine: Engine) -> tuple[Tensor, Tensor]:
     return before, after
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in FEW_CASES else pytest.mark.at_scale) for name in CASES],
+)
 def test_every_picture_is_painted_on_a_device_that_no_step_waits_for(
     name: str, engine: Engine, meta_engine: Engine, device: SoftwareDevice
 ) -> None:
@@ -96,6 +101,7 @@ sys.exit(main(sys.argv[1:]))
 OTHERS = ("gradio", "huggingface_hub", "av", "cv2", "pytest", "ray", "mlflow", "spaces", "tests")
 
 
+@pytest.mark.at_scale
 def test_the_kit_runs_on_a_cpu_with_few_packages(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KIT_ALONE % (OTHERS,), "--device", "cpu", "--out", str(tmp_path)],

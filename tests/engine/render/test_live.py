@@ -204,7 +204,12 @@ def test_what_the_pipe_cannot_take_is_said_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("end", "options"), [("reader", ["--latest"]), ("interrupt", ["--latest"]), ("interrupt", [])]
+    ("end", "options"),
+    [
+        ("interrupt", ["--latest"]),
+        pytest.param("reader", ["--latest"], marks=pytest.mark.at_scale),
+        pytest.param("interrupt", [], marks=pytest.mark.at_scale),
+    ],
 )
 def test_the_pipe_ends_quietly_while_a_camera_goes_on(end: str, options: list[str]) -> None:
     """A thread, or the program, waits for a frame meanwhile."""
