@@ -49,9 +49,9 @@ bench: .venv/app
 	$(BIN)/python -m tools.bench
 
 pictures: .venv/app
-	$(DREAM) image examples/coffee.jpg --octaves 5 -o examples/dream-coffee-inception4c-i5-seed0.png
+	$(DREAM) image examples/coffee.jpg -o examples/dream-coffee-inception4c-i5-seed0.png
 	for picture in examples/layers/*.png; do \
-	  $(DREAM) image examples/clouds.jpg --intensity 7 --max-side 240 \
+	  $(DREAM) image examples/clouds.jpg --intensity 7 --octaves 4 --max-side 240 \
 	    --layer "$$(basename "$$picture" .png)" -o "$$picture" || exit 1; \
 	done
 	$(DREAM) class goldfish -o examples/class-goldfish-seed0.png
@@ -65,7 +65,7 @@ pictures: .venv/app
 	$(DREAM) zoom examples/cat.jpg --step 0 --seconds 3 --zoom 1.15 --right 0.06 --max-side 360 \
 	  -o .venv/pan.mp4
 	$(DREAM) video .venv/pan.mp4 --max-side 360 -o examples/films/video-cat-inception4c-seed0.mp4
-	$(DREAM) making-of examples/coffee.jpg --octaves 5 --max-side 480 --loop --seconds 2.5 \
+	$(DREAM) making-of examples/coffee.jpg --max-side 480 --loop --seconds 2.5 \
 	  -o examples/films/making-of-dream-coffee-inception4c-i5-seed0.mp4
 	$(BIN)/python -m tools.site
 

@@ -5,7 +5,7 @@
 >>> for frame in engine.dream(load_image("examples/cat.jpg"), recipe):
 ...     if frame.step == frame.total:
 ...         print(f"step {frame.step} of {frame.total}", frame.picture().size)
-step 8 of 8 (451, 300)
+step 10 of 10 (451, 300)
 """
 
 from dream.engine import Engine

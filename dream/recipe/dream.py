@@ -106,7 +106,7 @@ class DreamRecipe(Recipe):
     )
     feather: int = knob(8, (0, 64), "Width of the soft edge inside the mask.", unit="pixels")
     intensity: int = knob(5, (1, 10), "Strength, from subtle to extreme.")
-    octaves: int = knob(4, (1, 10), "Number of octaves (image sizes); more give larger shapes.")
+    octaves: int = knob(5, (1, 10), "Number of octaves (image sizes); more give larger shapes.")
     scale: float = knob(1.4, (1.1, 2.0, 0.05), "Size ratio of successive octaves.")
     iterations: int = knob(
         None,

@@ -26,6 +26,8 @@ from dream.tensors import Size
 LEARNING_RATE = 0.05
 # Pixels of a batch: enough to keep two cores or a GPU busy; more gain nothing.
 BATCH_PIXELS = 8 * 160 * 160
+# Octaves of a channel in a photo, over which the recipe's steps are spread.
+PHOTO_OCTAVES = 4
 OBJECTIVES = {"channel": channel, "neuron": neuron}
 
 
@@ -92,6 +94,7 @@ def as_dream_recipe(recipe: ChannelRecipe) -> DreamRecipe:
         channels=str(recipe.channel),
         seed=recipe.seed,
         max_side=recipe.size,
+        octaves=PHOTO_OCTAVES,
     )
     return dream_recipe.with_changes(iterations=math.ceil(recipe.steps / dream_recipe.octaves))
 

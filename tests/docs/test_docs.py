@@ -149,7 +149,7 @@ def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert correlation(shown, again, torch.zeros_like(shown)) > 0.4
     assert read_recipe(tmp_path / "dogs.png") == ChannelRecipe(channel=80, size=64, steps=8)
     assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").with_changes(
-        octaves=5
+        octaves=6
     )
 
 

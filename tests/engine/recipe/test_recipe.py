@@ -51,7 +51,7 @@ NUMBER_KNOBS = [
 def test_defaults_are_those_of_the_command_line() -> None:
     recipe = DreamRecipe()
     assert (recipe.model, recipe.layer) == ("dreamlet", "inception4c")
-    assert (recipe.octaves, recipe.scale, recipe.iterations) == (4, 1.4, 10)
+    assert (recipe.octaves, recipe.scale, recipe.iterations) == (5, 1.4, 10)
     assert (recipe.step, recipe.jitter, recipe.smoothing, recipe.seed) == (1.6, 32, 0.5, 0)
     assert recipe.intensity == 5 and recipe.max_side is None
 
