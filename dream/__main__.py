@@ -6,14 +6,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-import torch
-
 from dream.commands import batch, images, networks, pipe, videos
 from dream.commands.options import Command, Parser, check_output_option
 from dream.commands.progress import CommandInterruptedError, discard_stdout
-from dream.engine import OUT_OF_MEMORY_MESSAGE
 from dream.errors import DreamError
-from dream.networks.device import use_deterministic_cudnn
 
 MODULES = (images, videos, pipe, batch, networks)
 COMMANDS = [
@@ -25,7 +21,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, 2 for bad input, 130 if interrupted, or 141 if stdout was closed."""
     args = _build_parser().parse_args(arguments)
     args.start = time.perf_counter()
-    use_deterministic_cudnn()
     try:
         if hasattr(args, "out"):
             check_output_option(args)
@@ -38,14 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DreamError as error:
         print(f"python -m dream: {error}", file=sys.stderr)
         return 2
-    except torch.OutOfMemoryError:  # Raised outside of `Engine.render`, which has its own message.
-        print(f"python -m dream: {OUT_OF_MEMORY_MESSAGE}; give a smaller image", file=sys.stderr)
-        return 2
     except CommandInterruptedError:
         return 130
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)
         return 130
+    except RuntimeError as error:  # `Engine.render` has its own message.
+        import torch
+
+        from dream.engine import OUT_OF_MEMORY_MESSAGE
+
+        if not isinstance(error, torch.OutOfMemoryError):
+            raise
+        print(f"python -m dream: {OUT_OF_MEMORY_MESSAGE}; give a smaller image", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -15,12 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
 from PIL import Image, PngImagePlugin
-from torch import Tensor
 
 from dream.errors import PictureError, RecipeError, first_line
 from dream.files.colour import ROWS_PER_CHUNK
@@ -30,7 +28,11 @@ from dream.files.pixels import MAX_IMAGE_SIDE, MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXE
 from dream.files.video_container import RECIPE_KEY, detect_demuxer
 from dream.recipe.base import AnyRecipe, Recipe
 from dream.recipe.dream import DreamRecipe
-from dream.tensors import Size, to_pil_image
+
+if TYPE_CHECKING:  # Torch takes seconds to import, and a missing file is reported without it.
+    from torch import Tensor
+
+    from dream.tensors import Size
 
 # A recipe may contain a guide and a mask (see `embedded_images`).
 MAX_RECIPE_BYTES = 1_000_000
@@ -84,6 +86,8 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
         _hold_decode_lock(answers, path),
     ):
         height, width = _next_size(answers)
+        import torch
+
         image = np.empty((height, width, 3), np.float32)
         for top in range(0, height, ROWS_PER_CHUNK):
             rows = image[top : top + ROWS_PER_CHUNK]
@@ -157,8 +161,11 @@ def save_image(
             not finite.
     """
     path = check_output_path(path)
-    image = to_pil_image(picture) if isinstance(picture, Tensor) else picture
-    _write_image(image, path, "PNG", pnginfo=png_metadata(recipe, photo))
+    if not isinstance(picture, Image.Image):
+        from dream.tensors import to_pil_image
+
+        picture = to_pil_image(picture)
+    _write_image(picture, path, "PNG", pnginfo=png_metadata(recipe, photo))
 
 
 def save_preview(image: Image.Image, path: Path, *, from_photo: bool | None = None) -> None:

@@ -14,9 +14,9 @@ from PIL import Image
 
 from dream.errors import TIME_LIMIT_ADVICE, LeaseError, OutOfTime, RecipeError, describe_value
 from dream.files.image import load_image, save_preview
-from dream.files.video_info import VideoLimits
+from dream.files.video_info import OUTPUT_FORMATS, VideoLimits
 from dream.files.video_reader import read_video_info
-from dream.files.video_writer import OUTPUT_FORMATS, VideoWriter
+from dream.files.video_writer import VideoWriter
 from dream.page import status_line
 from dream.page.image_stream import (
     MAX_PREVIEWS,

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 from dream.errors import RecipeError, describe_value
 from dream.networks import catalogue
 from dream.recipe.base import MAX_LIST_ITEMS, Recipe, WeightedNames, seed_knob, size_knob
-from dream.recipe.knob import knob
+from dream.recipe.knob import Knob, knob
 
 DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE = 160, 448
 DEFAULT_NOISE_STEPS, DEFAULT_PHOTO_STEPS = 128, 48
 # Above every real channel; the model card checks the number for each layer.
 MAX_CHANNEL = 99_999_999
+# How many of a layer's most active channels to list; a layer with fewer lists those.
+COUNT_KNOB = Knob("Number of channels.", 1, 65536, value_type=int)
 
 
 @dataclass(frozen=True, kw_only=True)

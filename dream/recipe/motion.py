@@ -22,13 +22,18 @@ from dream.recipe.base import (
     seed_knob,
 )
 from dream.recipe.dream import DreamRecipe
-from dream.recipe.knob import copy_knob, knob, knobs
+from dream.recipe.knob import Knob, copy_knob, knob, knobs
 
 # Default longest side on a CPU and on a GPU, in pixels. Two CPU cores render 320 pixels ten times
 # per second.
 DEFAULT_SIDES, DEFAULT_LIVE_SIDES = (512, 1024), (320, 640)
 # Grey levels per second, for intensity 1 to 10.
 GROWTH_RATES = (4, 8, 13, 20, 30, 40, 52, 68, 85, 110)
+# The options of a making-of.
+SECONDS_KNOB = Knob(
+    "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
+)
+FPS_KNOB = Knob("Frames per second.", 1, 60, default=24.0, value_type=float)
 KEYFRAME_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(\d{1,10}))?\s*")
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import dream
 from tests.conftest import ROOT
 
@@ -16,13 +18,13 @@ LAYERS = [
     *("engine", "__init__", "service"),
     *("page", "page/widgets", "page/tabs", "page/server", "batch", "commands", "__main__"),
 ]
-# These load without torch, whose import takes seconds.
+# These load without torch, whose import takes seconds, and without NumPy.
 WITHOUT_TORCH = [
-    "errors",
-    "recipe",
-    "networks/catalogue",
-    "networks/model_card",
-    "files/limited_reader",
+    "dream.__main__",
+    "dream.recipe.presets",
+    "dream.files.limited_reader",
+    "dream.files.video_info",
+    "dream.files.contact_sheet",
 ]
 
 
@@ -98,15 +100,35 @@ def test_the_engine_knows_no_ui() -> None:
             assert not {name.split(".")[0] for name in imports(path)} & {"gradio", "spaces", "app"}
 
 
-def test_plain_data_loads_no_torch() -> None:
-    for room in WITHOUT_TORCH:
-        for path in files_of(room):
-            roots = {name.split(".")[0] for name in imports(path)}
-            assert not roots & {"torch", "torchvision", "numpy"}, path
-
-
 def run_script(script: str) -> None:
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_commands_and_recipes_load_no_torch() -> None:
+    """`import dream`, help and an error in an option take less than half a second."""
+    script = (
+        f"import sys, dream, {', '.join(WITHOUT_TORCH)};"
+        "assert 'Engine' in dir(dream) and dream.DreamRecipe(layer='conv3').layer == 'conv3';"
+        "run = dream.__main__.main;"
+        "assert run(['image', 'x.png', '-o', 'y.png', '--intensity', '99']) == 2;"
+        "heavy = {'torch', 'torchvision', 'gradio', 'av', 'cv2', 'ray', 'mlflow'};"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()"
+    )
+    run_script(script)
+
+
+@pytest.mark.parametrize("words", ["--help", "batch --help", "image x.png --intensiti 3", "imaeg"])
+def test_help_and_a_wrong_option_load_no_numpy(words: str) -> None:
+    script = (
+        "import sys, dream.__main__\ntry: dream.__main__.main(sys.argv[1:])\n"
+        "except SystemExit: sys.exit(bool({'torch', 'numpy', 'gradio'} & sys.modules.keys()))"
+    )
+    subprocess.run([sys.executable, "-c", script, *words.split()], cwd=ROOT, check=True)
+
+
+def test_there_is_no_other_public_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Engin'"):
+        vars(dream)["__getattr__"]("Engin")
 
 
 def test_dreamlet_needs_no_torchvision_and_no_video() -> None:

@@ -232,7 +232,7 @@ def test_an_interrupted_dream_writes_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dream.commands.images.save_image", interrupted)
+    monkeypatch.setattr("dream.files.image.save_image", interrupted)
     assert run(IMAGE) == 130
     assert "Traceback" not in capsys.readouterr().err and not written()
 
