@@ -134,7 +134,7 @@ def _make_making_of(args: argparse.Namespace) -> None:
     photo = load_image(args.photo)
     engine = build_engine(args, recipe.model)
     (job,) = engine.plan([recipe], size_of(photo))
-    size = making_of_size(job.stages[-1].size)
+    size = making_of_size(job.size)
     writer = VideoWriter(args.out, job.recipes[0], size, making.frame_rate, 1 / making.frame_rate)
     try:
         for _ in record_making_of(render_with_progress(engine, [recipe], photo), making, writer):

@@ -108,7 +108,7 @@ def stream_making_of(
     """Stream a video of a dream as it forms; checks inputs and raises as `stream_zoom`."""
     image = load_image(photo)
     (job,) = runner.engine.plan([recipe], size_of(image))
-    settled, size = job.recipes[0], making_of_size(job.stages[-1].size)
+    settled, size = job.recipes[0], making_of_size(job.size)
     path = _output_path(settled, photo, ending, "making-of-")
     writer = VideoWriter(path, settled, size, options.frame_rate, 1 / options.frame_rate)
     frames = runner.render([recipe], image, with_every_frame=True)

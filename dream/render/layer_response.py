@@ -34,6 +34,10 @@ class LayerResponse:
     image: Tensor
     activation: Tensor
 
+    def __repr__(self) -> str:
+        _, channels, height, width = self.activation.shape
+        return f"LayerResponse({channels} channels of {width} x {height})"
+
     def top(self, count: int = 8, spot: tuple[float, float] | None = None) -> list[ChannelResponse]:
         """Return the most active channels, the strongest first.
 
