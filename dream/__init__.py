@@ -28,6 +28,7 @@ from dream.recipe import (
     VideoRecipe,
     ZoomRecipe,
 )
+from dream.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from dream.engine import Engine

@@ -1,4 +1,4 @@
-"""The command line: `python -m dream image PHOTO -o OUT.png`, `channel`, `class`, …."""
+"""The command line: `dream image PHOTO -o OUT.png`, `channel`, `class`, …."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Sequence
 
-from dream.commands import batch, images, networks, pipe, videos
-from dream.commands.options import Command, Parser, check_output_option
+from dream import __version__
+from dream.commands import batch, images, networks, pipe, serve, videos
+from dream.commands.options import Command, Parser, check_output_option, program_name
 from dream.commands.progress import CommandInterruptedError, discard_stdout
 from dream.errors import DreamError
 
-MODULES = (images, videos, pipe, batch, networks)
+MODULES = (images, videos, pipe, batch, networks, serve)
 COMMANDS = [
     each for module in MODULES for each in vars(module).values() if isinstance(each, Command)
 ]
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard_stdout()
         return 141
     except DreamError as error:
-        print(f"python -m dream: {error}", file=sys.stderr)
+        print(f"{program_name()}: {error}", file=sys.stderr)
         return 2
     except CommandInterruptedError:
         return 130
@@ -45,13 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if not isinstance(error, torch.OutOfMemoryError):
             raise
-        print(f"python -m dream: {OUT_OF_MEMORY_MESSAGE}; give a smaller image", file=sys.stderr)
+        print(f"{program_name()}: {OUT_OF_MEMORY_MESSAGE}; give a smaller image", file=sys.stderr)
         return 2
     return 0
 
 
 def _build_parser() -> Parser:
-    parser = Parser(prog="python -m dream", description="Deep dreams of your photos.")
+    parser = Parser(prog=program_name(), description="Deep dreams of your photos.")
+    parser.add_argument("--version", action="version", version=f"dream {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command_parser = commands.add_parser(command.name, help=command.help)

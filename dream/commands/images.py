@@ -21,6 +21,7 @@ from dream.commands.options import (
     option,
     output,
     parse_number,
+    program_name,
     recipe_options,
 )
 from dream.commands.progress import download_with_progress, print_report, render_with_progress
@@ -189,7 +190,7 @@ def _draw_class(args: argparse.Namespace) -> None:
 
     recipe = build_recipe(args, ClassRecipe)
     if args.target is None and not args.recipe:
-        raise RecipeError("give a class, as goldfish; python -m dream classes lists them")
+        raise RecipeError(f"give a class, as goldfish; {program_name()} classes lists them")
     photo = load_image(args.photo) if args.photo else None
     from dream.tensors import to_tensor
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from operator import methodcaller
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from dream.errors import PictureError, RecipeError, to_printable_line
@@ -87,6 +88,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and a one-line message."""
         self.exit(2, f"{self.prog}: {to_printable_line(message)}\n")
+
+
+def program_name() -> str:
+    """Return the name by which the command line was called, which its messages give."""
+    return "dream" if Path(sys.argv[0]).stem == "dream" else "python -m dream"
 
 
 def option(*names: str, **settings: Any) -> Option:

@@ -28,6 +28,7 @@ from dream.files.pixels import MAX_IMAGE_SIDE, MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXE
 from dream.files.video_container import RECIPE_KEY, detect_demuxer
 from dream.recipe.base import AnyRecipe, Recipe
 from dream.recipe.dream import DreamRecipe
+from dream.version import __version__
 
 if TYPE_CHECKING:  # Torch takes seconds to import, and a missing file is reported without it.
     from torch import Tensor
@@ -44,6 +45,7 @@ XMP_TEMPLATE = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about=""
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool="dream {version}"
  xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  Iptc4xmpExt:DigitalSourceType="{source}"/>
 </rdf:RDF>
@@ -210,9 +212,11 @@ def check_output_path(path: str | os.PathLike[str], *endings: str) -> Path:
 def provenance_xmp(from_photo: bool) -> str:
     """Return XMP that says that a network made the image, from a photo or from noise.
 
-    It uses IPTC's `DigitalSourceType` (https://cv.iptc.org/newscodes/digitalsourcetype/).
+    `CreatorTool` has this program's version: older versions refuse a recipe with a knob that they
+    do not know. The source uses IPTC's `DigitalSourceType` (https://cv.iptc.org/newscodes/digitalsourcetype/).
     """
-    return XMP_TEMPLATE.format(source=IPTC_TERMS + (FROM_PHOTO if from_photo else FROM_NOISE))
+    source = IPTC_TERMS + (FROM_PHOTO if from_photo else FROM_NOISE)
+    return XMP_TEMPLATE.format(source=source, version=__version__)
 
 
 def png_metadata(recipe: Recipe | None, photo: bool | None) -> PngImagePlugin.PngInfo:

@@ -28,6 +28,7 @@ from dream import (
     DreamRecipe,
     PictureError,
     RecipeError,
+    __version__,
     load_image,
     read_recipe,
     save_image,
@@ -398,10 +399,12 @@ def digital_source_type(path: Path) -> str | None:
         return None
     names = {
         "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+        "xmp": "http://ns.adobe.com/xap/1.0/",
         "ext": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
     }
     about = ElementTree.fromstring(packet).find("rdf:RDF/rdf:Description", names)
     assert about is not None
+    assert about.attrib[f"{{{names['xmp']}}}CreatorTool"] == f"dream {__version__}"
     terms, _, term = about.attrib[f"{{{names['ext']}}}DigitalSourceType"].rpartition("/")
     assert terms == "http://cv.iptc.org/newscodes/digitalsourcetype"
     return term

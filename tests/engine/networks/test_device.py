@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-import app
 from dream import DeviceError, Engine, RecipeError
 from dream.commands.options import build_engine
 from dream.networks import catalogue, device
+from dream.page import app
 
 
 def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
