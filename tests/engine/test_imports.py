@@ -175,7 +175,7 @@ def test_what_is_public_is_sorted_and_there() -> None:
 def test_spaces_comes_before_all_that_may_know_cuda() -> None:
     script = (
         "import sys, types; sys.modules['spaces'] = types.ModuleType('spaces');"
-        "finder = types.SimpleNamespace(find_spec=lambda name, *_: name == 'torch'"
+        "finder = types.SimpleNamespace(find_spec=lambda name, *_: (name == 'torch' or None)"
         " and sys.exit('dream.page.app' not in sys.modules"
         " or sys.modules['dream.page.app'].spaces is None));"
         "sys.meta_path.insert(0, finder); import app"
