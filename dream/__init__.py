@@ -8,7 +8,9 @@
 step 10 of 10 (451, 300)
 """
 
-from dream.engine import Engine
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from dream.errors import (
     DeviceError,
     DreamError,
@@ -18,8 +20,6 @@ from dream.errors import (
     WeightsError,
     WeightsUnavailable,
 )
-from dream.files.embedded_images import embed_guide, embed_mask
-from dream.files.image import load_image, read_recipe, save_image
 from dream.recipe import (
     ChannelRecipe,
     ClassRecipe,
@@ -28,7 +28,13 @@ from dream.recipe import (
     VideoRecipe,
     ZoomRecipe,
 )
-from dream.render.job_loop import Frame
+from dream.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from dream.engine import Engine
+    from dream.files.embedded_images import embed_guide, embed_mask
+    from dream.files.image import load_image, read_recipe, save_image
+    from dream.render.job_loop import Frame
 
 __all__ = [
     "ChannelRecipe",
@@ -52,3 +58,25 @@ __all__ = [
     "read_recipe",
     "save_image",
 ]
+
+# Modules that import torch, which takes seconds, so they are imported on first use.
+_MODULES = {
+    "Engine": "dream.engine",
+    "Frame": "dream.render.job_loop",
+    "embed_guide": "dream.files.embedded_images",
+    "embed_mask": "dream.files.embedded_images",
+    "load_image": "dream.files.image",
+    "read_recipe": "dream.files.image",
+    "save_image": "dream.files.image",
+}
+
+if not TYPE_CHECKING:  # With `__getattr__`, mypy would accept any attribute.
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(importlib.import_module(_MODULES[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

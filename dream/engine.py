@@ -349,7 +349,7 @@ class Engine:
 
 def _longest_side(job: AnyJob) -> int:
     """Return the longest side of a job's images, in pixels."""
-    return max(job.stages[-1].size)
+    return max(job.size)
 
 
 def _require_recipe_type(recipe: AnyRecipe, kind: type[Any]) -> AnyRecipe:

@@ -43,7 +43,7 @@ class RayWorker:
     def __init__(
         self, url: str, device: str, weights_files: dict[str, str], recipes: Sequence[DreamRecipe]
     ) -> None:
-        use_deterministic_cudnn()  # As `dream.__main__` does in its own process.
+        use_deterministic_cudnn()  # As `dream batch` does in its own process.
         self.destination, self.recipes = Destination(url), recipes
         self.worker = BatchWorker(device, weights_files, threads=1 if device == "cpu" else None)
 

@@ -180,7 +180,7 @@ def _estimate(engine: Engine, device: str, recipe: DreamRecipe, size: Size) -> C
     except PictureError:
         return None
     pace = cost.pace(torch.device(device), engine.precision(recipe.model))
-    file_bytes = BYTES_PER_PIXEL * math.prod(job.stages[-1].size)
+    file_bytes = BYTES_PER_PIXEL * math.prod(job.size)
     return CostEstimate(pace.seconds(cost.total_cost(job.stages)), file_bytes)
 
 

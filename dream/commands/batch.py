@@ -12,25 +12,8 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
-from dream.batch.destination import Destination
-from dream.batch.inputs import extract_frames, is_video_file, list_images
-from dream.batch.manifest import Manifest
-from dream.batch.mlflow_tracker import MlflowTracker
-from dream.batch.ray_cluster import RayCluster
-from dream.batch.tasks import (
-    CostEstimate,
-    Task,
-    estimate_costs,
-    group_batches,
-    make_tasks,
-    select_shard,
-    unique_names,
-)
-from dream.batch.worker import LocalWorkers, local_devices
 from dream.commands.options import (
     MLFLOW,
     build_recipe,
@@ -54,13 +37,23 @@ from dream.errors import (
     suggest_names,
     to_printable_line,
 )
-from dream.files.contact_sheet import draw_contact_sheet
-from dream.files.embedded_images import embed_files
 from dream.recipe import DreamRecipe
 from dream.recipe.knob import knobs
 from dream.recipe.presets import sweep
-from dream.render.cost import format_duration
-from dream.tensors import Size
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from dream.batch.destination import Destination
+    from dream.batch.manifest import Manifest
+    from dream.batch.mlflow_tracker import MlflowTracker
+    from dream.batch.ray_cluster import RayCluster
+    from dream.batch.tasks import CostEstimate, Task
+    from dream.batch.worker import LocalWorkers
+    from dream.tensors import Size
+
+    # Tasks with the (height, width) of the photo and the cost.
+    TaskEstimates = list[tuple[Task, Size | None, CostEstimate]]
 
 # Larger runs need --yes.
 MAX_UNCONFIRMED = 10_000
@@ -68,9 +61,6 @@ MAX_FRAME_SIDE = 8192
 # Longest side, in pixels, of an image on a contact sheet.
 THUMBNAIL_SIDE = 320
 BOOLEANS = {"true": True, "false": False}
-
-# Tasks with the (height, width) of the photo and the cost.
-TaskEstimates = list[tuple[Task, Size | None, CostEstimate]]
 
 
 @command(
@@ -105,7 +95,10 @@ def _dream_batch(args: argparse.Namespace) -> None:
     combinations = math.prod(map(len, swept_values.values()))
     _check_count(args, combinations)
     recipes = sweep(recipe, swept_values, **knob_changes(args, DreamRecipe))
-    side = max(each.max_side or 0 for each in recipes)
+    from dream.batch.destination import Destination
+    from dream.batch.manifest import Manifest
+    from dream.batch.tasks import estimate_costs, make_tasks, select_shard
+
     files, source, skipped = _input_files(
         args, max(each.max_side or MAX_FRAME_SIDE for each in recipes)
     )
@@ -113,14 +106,11 @@ def _dream_batch(args: argparse.Namespace) -> None:
     with ExitStack() as stack:
         tracker = None
         if args.mlflow is not None:
+            from dream.batch.mlflow_tracker import MlflowTracker
+
             tracker = MlflowTracker(args.mlflow, Path(args.dest.rstrip("/")).name or "dreams")
-        user_weights = {recipe.model: args.weights} if args.weights else {}
-        workers: LocalWorkers | RayCluster
-        if args.ray is None:
-            workers = LocalWorkers(user_weights, local_devices(side))
-        else:
-            workers = RayCluster(args.ray, user_weights)
-            stack.callback(workers.close)
+        side = max(each.max_side or 0 for each in recipes)
+        workers = _start_workers(args, recipe.model, side, stack)
         all_tasks = make_tasks(files, recipes, workers.device, source)
         weights_ids = _fetch_weights(workers, select_shard(all_tasks, args.shard))
         manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard)))
@@ -136,6 +126,24 @@ def _dream_batch(args: argparse.Namespace) -> None:
             raise PictureError("no image could be dreamed; the manifest has the errors")
         if args.sheet:
             _write_sheets(manifest.destination, all_tasks, list(swept_values))
+
+
+def _start_workers(
+    args: argparse.Namespace, model: str, side: int, stack: ExitStack
+) -> LocalWorkers | RayCluster:
+    """Return workers for images of this longest side, here or on the cluster of --ray."""
+    user_weights = {model: args.weights} if args.weights else {}
+    if args.ray is not None:
+        from dream.batch.ray_cluster import RayCluster
+
+        cluster = RayCluster(args.ray, user_weights)
+        stack.callback(cluster.close)
+        return cluster
+    from dream.batch.worker import LocalWorkers, local_devices
+    from dream.networks.device import use_deterministic_cudnn
+
+    use_deterministic_cudnn()
+    return LocalWorkers(user_weights, local_devices(side))
 
 
 def _parse_sweep(text: str) -> tuple[str, list[Any]]:
@@ -154,6 +162,10 @@ def _parse_sweep(text: str) -> tuple[str, list[Any]]:
     if value_type is bool:
         return name, [BOOLEANS.get(part, part) for part in parts]
     values = parts if value_type is str else [parse_number(part) for part in parts]
+    if not recipe_knobs[name].is_image:
+        return name, values
+    from dream.files.embedded_images import embed_files
+
     return name, [embed_files(DreamRecipe, {name: value})[name] for value in values]
 
 
@@ -169,6 +181,8 @@ def _input_files(args: argparse.Namespace, side: int) -> tuple[list[str], str, s
 
     The frames of a video are extracted first, with at most `side` pixels a side.
     """
+    from dream.batch.inputs import extract_frames, is_video_file, list_images
+
     source = args.source
     listed: Iterable[str] = ()
     if source == "-":
@@ -215,6 +229,8 @@ def _print_estimate(
     estimates: TaskEstimates, existing: int, workers: int, destination: str
 ) -> None:
     """Print how many images exist, and how many are to do, with their time and size."""
+    from dream.render.cost import format_duration
+
     line = f"{existing} exist already; " if existing else ""
     if estimates:
         seconds = sum(cost.seconds for *_, cost in estimates) / workers
@@ -233,6 +249,9 @@ def _run_batch(
     estimates: TaskEstimates,
 ) -> int:
     """Render the images, write a manifest row for each, and return how many succeeded."""
+    from dream.batch.tasks import group_batches
+    from dream.render.cost import format_duration
+
     costs = {task.output: cost.seconds for task, _, cost in estimates}
     start, done, failed, done_cost = time.perf_counter(), 0, 0, 0.0
     total_cost, printed_errors = sum(costs.values()), set[str]()
@@ -269,6 +288,9 @@ def _write_sheets(
     destination: Destination, tasks: Sequence[Task], swept_knobs: Sequence[str]
 ) -> None:
     """Write a labelled contact sheet for each photo with two or more images; print its name."""
+    from dream.batch.tasks import unique_names
+    from dream.files.contact_sheet import draw_contact_sheet
+
     existing = destination.list_files()
     tasks_by_photo: dict[str, list[Task]] = {}
     for task in tasks:
@@ -285,6 +307,8 @@ def _write_sheets(
 
 
 def _load_thumbnail(destination: Destination, name: str) -> Image.Image:
+    from PIL import Image
+
     with Image.open(io.BytesIO(destination.read(name)), formats=["PNG"]) as image:
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         return image.convert("RGB")

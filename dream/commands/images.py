@@ -8,12 +8,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image
-
-from dream.batch.manifest import ManifestRow, input_file_sha256
-from dream.batch.mlflow_tracker import MlflowTracker
-from dream.batch.tasks import recipe_summary
 from dream.commands.options import (
     MLFLOW,
     PHOTO,
@@ -25,21 +21,21 @@ from dream.commands.options import (
     option,
     output,
     parse_number,
+    program_name,
     recipe_options,
 )
 from dream.commands.progress import download_with_progress, print_report, render_with_progress
 from dream.errors import RecipeError
-from dream.files.contact_sheet import draw_contact_sheet, variations_sheet
-from dream.files.image import load_image, save_image
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
-from dream.recipe.channel import evenly_spaced_channels, parse_channels
+from dream.recipe.channel import COUNT_KNOB, evenly_spaced_channels, parse_channels
 from dream.recipe.knob import knobs
 from dream.recipe.presets import parse_intensities, parse_names, variations
-from dream.render.channel import silent_channels_message
-from dream.render.class_image import Verdict
-from dream.render.job_loop import Frame
-from dream.render.layer_response import COUNT_KNOB
-from dream.tensors import to_tensor
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from dream.render.class_image import Verdict
+    from dream.render.job_loop import Frame
 
 START_PHOTO = option(
     "--image", dest="photo", metavar="PHOTO", help="start from this photo instead of noise"
@@ -48,9 +44,15 @@ START_PHOTO = option(
 
 @command("image", "dream a photo", PHOTO, output(), MLFLOW, recipe_options(DreamRecipe))
 def _dream_image(args: argparse.Namespace) -> None:
+    from dream.files.image import load_image
+
     recipe = build_recipe(args, DreamRecipe)
     photo = load_image(args.photo)
-    tracker = None if args.mlflow is None else MlflowTracker(args.mlflow, "dreams")
+    tracker = None
+    if args.mlflow is not None:
+        from dream.batch.mlflow_tracker import MlflowTracker
+
+        tracker = MlflowTracker(args.mlflow, "dreams")
     args.start = time.perf_counter()
     objectives = []  # They stay on the device: a copy to the CPU would wait for each step.
     for frame in render_with_progress(build_engine(args, recipe.model), [recipe], photo):
@@ -58,6 +60,9 @@ def _dream_image(args: argparse.Namespace) -> None:
     (final,) = frame.recipes
     _save_and_report(args, frame.picture(), f"{recipe.layer}, seed {recipe.seed}", final)
     if tracker:
+        from dream.batch.manifest import ManifestRow, input_file_sha256
+        from dream.batch.tasks import recipe_summary
+
         row = ManifestRow(
             args.photo,
             input_file_sha256(args.photo),
@@ -81,6 +86,9 @@ def _dream_image(args: argparse.Namespace) -> None:
     recipe_options(DreamRecipe, skip=("layer", "intensity")),
 )
 def _draw_sheet(args: argparse.Namespace) -> None:
+    from dream.files.contact_sheet import variations_sheet
+    from dream.files.image import load_image
+
     recipe = build_recipe(args, DreamRecipe)
     recipes = variations(recipe, parse_names(args.layers), parse_intensities(args.intensities))
     photo, engine = load_image(args.photo), build_engine(args, recipe.model)
@@ -101,6 +109,8 @@ def _draw_sheet(args: argparse.Namespace) -> None:
     recipe_options(ChannelRecipe),
 )
 def _draw_channel(args: argparse.Namespace) -> None:
+    from dream.files.image import load_image
+
     recipe = build_recipe(args, ChannelRecipe)
     if args.grid is not None or args.channels is not None:
         _draw_channel_grid(args, recipe)
@@ -114,6 +124,8 @@ def _draw_channel(args: argparse.Namespace) -> None:
 
 
 def _draw_channel_grid(args: argparse.Namespace, recipe: ChannelRecipe) -> None:
+    from dream.files.contact_sheet import draw_contact_sheet
+
     if args.photo or (args.grid is not None and args.channels is not None):
         raise RecipeError("give only one of --grid, --channels and --image")
     if args.channels is not None:
@@ -153,6 +165,8 @@ def _draw_channel_grid(args: argparse.Namespace, recipe: ChannelRecipe) -> None:
     WEIGHTS,
 )
 def _list_top_channels(args: argparse.Namespace) -> None:
+    from dream.files.image import load_image
+
     COUNT_KNOB.check("count", args.count)
     engine = build_engine(args, args.model)
     recipe = ChannelRecipe(model=args.model, layer=args.layer)
@@ -172,10 +186,14 @@ def _list_top_channels(args: argparse.Namespace) -> None:
     recipe_options(ClassRecipe, skip=("target",)),
 )
 def _draw_class(args: argparse.Namespace) -> None:
+    from dream.files.image import load_image
+
     recipe = build_recipe(args, ClassRecipe)
     if args.target is None and not args.recipe:
-        raise RecipeError("give a class, as goldfish; python -m dream classes lists them")
+        raise RecipeError(f"give a class, as goldfish; {program_name()} classes lists them")
     photo = load_image(args.photo) if args.photo else None
+    from dream.tensors import to_tensor
+
     engine = build_engine(args, recipe.model)
     frames = render_with_progress(engine, [recipe], photo)
     first = next(frames)
@@ -206,10 +224,14 @@ def _save_and_report(
     args: argparse.Namespace, image: Image.Image, label: str, recipe: Recipe | None = None
 ) -> None:
     """Write an image, from a photo or not, and print its size and the seconds that it took."""
+    from dream.files.image import save_image
+
     save_image(image, args.out, recipe, photo=bool(args.photo))
     print_report(args, f"{image.width} x {image.height}, {label}")
 
 
 def _warn_silent_channels(recipe: ChannelRecipe, silent: Sequence[int]) -> None:
     if silent:
+        from dream.render.channel import silent_channels_message
+
         print(silent_channels_message(recipe.layer, silent), file=sys.stderr)

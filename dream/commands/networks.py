@@ -7,7 +7,7 @@ import argparse
 from dream.commands.options import command, option
 from dream.commands.progress import download_with_progress
 from dream.errors import to_printable_line
-from dream.networks import catalogue, weights
+from dream.networks import catalogue
 from dream.recipe import imagenet_classes
 from dream.recipe.base import DEFAULT_MODEL
 
@@ -25,6 +25,8 @@ def _list_classes(args: argparse.Namespace) -> None:
 
 @command("models", "list the networks, and which are on disk")
 def _list_models(args: argparse.Namespace) -> None:
+    from dream.networks import weights
+
     for card in catalogue.CARDS.values():
         path = weights.find_weights(card)
         if path:
@@ -48,6 +50,8 @@ def _list_layers(args: argparse.Namespace) -> None:
 
 @command("fetch", "download the weights of a network", option("model", metavar="MODEL"))
 def _fetch_weights(args: argparse.Namespace) -> None:
+    from dream.networks import weights
+
     card = catalogue.get_card(args.model)
     download_with_progress(weights.fetch_weights(card))
     print(to_printable_line(f"{card.name}: {weights.find_weights(card)}"))

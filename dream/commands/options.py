@@ -11,16 +11,17 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from operator import methodcaller
-from typing import Any, NamedTuple, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from dream.engine import Engine
 from dream.errors import PictureError, RecipeError, to_printable_line
-from dream.files.embedded_images import embed_files
-from dream.files.image import check_output_path, read_recipe
 from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.base import AnyRecipe
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import preset, preset_names
+
+if TYPE_CHECKING:  # Commands import torch, which takes seconds, only when they run.
+    from dream.engine import Engine
 
 # Adds an option, or several, to the parser of a command.
 Option = Callable[[argparse.ArgumentParser], Any]
@@ -89,6 +90,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {to_printable_line(message)}\n")
 
 
+def program_name() -> str:
+    """Return the name by which the command line was called, which its messages give."""
+    return "dream" if Path(sys.argv[0]).stem == "dream" else "python -m dream"
+
+
 def option(*names: str, **settings: Any) -> Option:
     """Return an option as `ArgumentParser.add_argument` describes it."""
     return methodcaller("add_argument", *names, **settings)
@@ -140,6 +146,8 @@ def check_output_option(args: argparse.Namespace) -> None:
     Raises:
         PictureError: if the check fails.
     """
+    from dream.files.image import check_output_path
+
     out = check_output_path(args.out, *args.endings)
     for source in filter(None, (getattr(args, name, None) for name in INPUT_OPTIONS)):
         if is_same_file(source, out):
@@ -195,7 +203,12 @@ def parse_number(text: str) -> float | str:
 def knob_changes(args: argparse.Namespace, kind: type[Recipe]) -> dict[str, Any]:
     """Return the knobs that were set as options, with image files embedded."""
     names = [name for name in knobs(kind) if getattr(args, name, None) is not None]
-    return embed_files(kind, {name: getattr(args, name) for name in names})
+    changes = {name: getattr(args, name) for name in names}
+    if not any(knobs(kind)[name].is_image for name in names):
+        return changes
+    from dream.files.embedded_images import embed_files
+
+    return embed_files(kind, changes)
 
 
 def build_recipe(args: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
@@ -208,10 +221,16 @@ def build_recipe(args: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
         chosen = preset(name)
         return chosen.with_changes(**changes) if isinstance(chosen, kind) else kind(**changes)
     if args.recipe:
+        from dream.files.image import read_recipe
+
         return read_recipe(args.recipe, kind).with_changes(**changes)
     return kind(**changes)
 
 
 def build_engine(args: argparse.Namespace, model: str) -> Engine:
     """Return an engine that uses the file of --weights, if given, for the model."""
+    from dream.engine import Engine
+    from dream.networks.device import use_deterministic_cudnn
+
+    use_deterministic_cudnn()
     return Engine(files={model: args.weights} if args.weights else None)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from queue import Empty, Queue
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -22,9 +23,9 @@ from dream.commands.options import (
 from dream.commands.progress import CommandInterruptedError, discard_stdout, download_with_progress
 from dream.errors import PictureError, describe_value
 from dream.recipe import LiveRecipe
-from dream.render.job_loop import to_batch
-from dream.render.live import LiveDreamer
-from dream.tensors import Size
+
+if TYPE_CHECKING:
+    from dream.tensors import Size
 
 SIDE_LIMITS = (32, 4096)
 # Long enough not to match the first pixels of a raw frame.
@@ -52,6 +53,9 @@ def _dream_pipe(args: argparse.Namespace) -> None:
     """Dream frames (rgb24) from stdin to stdout until stdin ends."""
     size = _parse_size(args.size)
     recipe = build_recipe(args, LiveRecipe).with_max_side(max(size))
+    from dream.render.job_loop import to_batch
+    from dream.render.live import LiveDreamer
+
     engine = build_engine(args, recipe.model)
     engine.plan([recipe], size)  # Report errors before reading anything.
     if any(stream is None or stream.isatty() for stream in (sys.stdin, sys.stdout)):

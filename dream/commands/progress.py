@@ -7,15 +7,17 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from dream.engine import Engine
 from dream.errors import to_printable_line
-from dream.networks.weights import DownloadProgress
 from dream.recipe import Recipe
-from dream.render.job_loop import Frame
-from dream.tensors import size_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dream.engine import Engine
+    from dream.networks.weights import DownloadProgress
+    from dream.render.job_loop import Frame
 
 BAR_WIDTH = 30
 
@@ -33,6 +35,8 @@ def render_with_progress(
     engine: Engine, recipes: Sequence[Recipe], photo: Tensor | None = None, use_cache: bool = False
 ) -> Iterator[Frame]:
     """Download the weights, then yield the frames of recipes and show their progress."""
+    from dream.tensors import size_of
+
     # The plan checks the photo before anything is downloaded.
     jobs = engine.plan(recipes, None if photo is None else size_of(photo), use_cache=use_cache)
     download_with_progress(engine.fetch(recipes[0].model))

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dream.commands.options import (
     PHOTO,
@@ -24,30 +25,28 @@ from dream.commands.progress import (
     render_with_progress,
     show_progress_bar,
 )
-from dream.engine import Engine
 from dream.errors import DreamError, PictureError, to_printable_line
-from dream.files.image import load_image
-from dream.files.video_reader import read_video_info
-from dream.files.video_writer import OUTPUT_FORMATS, VideoWriter, file_sha256
+from dream.files.video_info import OUTPUT_FORMATS
 from dream.recipe import DreamRecipe, VideoRecipe, ZoomRecipe
-from dream.render.job_loop import to_batch
-from dream.render.making_of import (
-    FPS_KNOB,
-    SECONDS_KNOB,
-    MakingOf,
-    making_of_size,
-    record_making_of,
-)
-from dream.render.video_job import VideoJob, dream_video_job, render_video, zoom_video_job
-from dream.tensors import size_of
+from dream.recipe.motion import FPS_KNOB, SECONDS_KNOB
+
+if TYPE_CHECKING:
+    from dream.engine import Engine
+    from dream.files.video_writer import VideoWriter
+    from dream.render.video_job import VideoJob
 
 OUTPUT = output(endings=[*OUTPUT_FORMATS])
 
 
 @command("zoom", "make an endless zoom into a photo", PHOTO, OUTPUT, recipe_options(ZoomRecipe))
 def _zoom_into_photo(args: argparse.Namespace) -> None:
+    from dream.files.image import load_image
+
     recipe = build_recipe(args, ZoomRecipe)
     photo = load_image(args.photo)
+    from dream.render.video_job import zoom_video_job
+    from dream.tensors import size_of
+
     engine = build_engine(args, recipe.model)
     (job,) = engine.plan([recipe], size_of(photo))
     _render_video(args, engine, zoom_video_job(job, photo), args.photo)
@@ -61,8 +60,12 @@ def _zoom_into_photo(args: argparse.Namespace) -> None:
     recipe_options(VideoRecipe),
 )
 def _dream_video(args: argparse.Namespace) -> None:
+    from dream.files.video_reader import read_video_info
+
     recipe = build_recipe(args, VideoRecipe)
     video = read_video_info(args.video)
+    from dream.render.video_job import dream_video_job
+
     engine = build_engine(args, recipe.model)
     (job,) = engine.plan([recipe], video.size)
     _render_video(args, engine, dream_video_job(job, video), args.video)
@@ -70,6 +73,10 @@ def _dream_video(args: argparse.Namespace) -> None:
 
 def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, source: str) -> None:
     """Render or resume a video; after an interruption or error, write the finished part."""
+    from dream.files.video_writer import VideoWriter, file_sha256
+    from dream.render.job_loop import to_batch
+    from dream.render.video_job import render_video
+
     (recipe,) = job.render_job.recipes
     download_with_progress(engine.fetch(recipe.model))
     args.start = time.perf_counter()
@@ -116,12 +123,18 @@ def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, sourc
     recipe_options(DreamRecipe),
 )
 def _make_making_of(args: argparse.Namespace) -> None:
+    from dream.files.image import load_image
+
     recipe = build_recipe(args, DreamRecipe)
+    from dream.files.video_writer import VideoWriter
+    from dream.render.making_of import MakingOf, making_of_size, record_making_of
+    from dream.tensors import size_of
+
     making = MakingOf(args.seconds, args.fps, args.loop)
     photo = load_image(args.photo)
     engine = build_engine(args, recipe.model)
     (job,) = engine.plan([recipe], size_of(photo))
-    size = making_of_size(job.stages[-1].size)
+    size = making_of_size(job.size)
     writer = VideoWriter(args.out, job.recipes[0], size, making.frame_rate, 1 / making.frame_rate)
     try:
         for _ in record_making_of(render_with_progress(engine, [recipe], photo), making, writer):

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -40,7 +40,9 @@ from dream.files.limited_reader import (
     open_seekable,
     too_much_memory_error,
 )
-from dream.tensors import Size
+
+if TYPE_CHECKING:
+    from dream.tensors import Size
 
 LOGGER = logging.getLogger(__name__)
 Value = TypeVar("Value")
@@ -61,12 +63,8 @@ PIXEL_READERS, VIDEO_READERS = ("pixels", "thumbnail"), ("frames", "video")
 MAX_WAIT_SECONDS = 60.0
 # One for a video, one for images at the same time.
 MAX_IDLE_DECODERS = 2
-# Create the package by hand: `import dream` would import torch, which takes seconds and memory, and
-# starts threads that the decoder must not have.
-START_CODE = (
-    "import sys, types; dream = types.ModuleType('dream'); dream.__path__ = [sys.argv[1]];"
-    "sys.modules['dream'] = dream; from dream.files.decoder_process import main; main()"
-)
+# Without torch, which takes seconds and memory, and starts threads that the decoder must not have.
+START_CODE = "from dream.files.decoder_process import main; main()"
 # The environment may contain secrets, so the decoder inherits only these.
 INHERITED_VARIABLES = ("PATH", "PYTHONHOME", "LD_LIBRARY_PATH")
 THREAD_VARIABLES = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -186,15 +184,15 @@ class Decoder:
     def __init__(self) -> None:
         self.connection, child_end = socket.socketpair()
         environment = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
-        folders = [folder for folder in sys.path if os.path.isabs(folder)]  # Also the user's.
+        root = str(Path(__file__).parents[2])
+        folders = [each if os.path.isabs(each) else root for each in sys.path]  # Also the user's.
         environment["PYTHONPATH"] = os.pathsep.join(folders)
-        package = Path(__file__).parents[1]
         with child_end:
             # As large as the system allows, so that a busy CPU decodes several frames at a time.
             child_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_ANSWER_BYTES[PIXELS])
             self.process = subprocess.Popen(
-                [sys.executable, "-c", START_CODE, str(package)],
-                cwd=package.parent,
+                [sys.executable, "-P", "-c", START_CODE],
+                cwd=root,
                 stdin=child_end.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=environment | THREAD_VARIABLES,

@@ -15,12 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
 from PIL import Image, PngImagePlugin
-from torch import Tensor
 
 from dream.errors import PictureError, RecipeError, first_line
 from dream.files.colour import ROWS_PER_CHUNK
@@ -30,7 +28,12 @@ from dream.files.pixels import MAX_IMAGE_SIDE, MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXE
 from dream.files.video_container import RECIPE_KEY, detect_demuxer
 from dream.recipe.base import AnyRecipe, Recipe
 from dream.recipe.dream import DreamRecipe
-from dream.tensors import Size, to_pil_image
+from dream.version import __version__
+
+if TYPE_CHECKING:  # Torch takes seconds to import, and a missing file is reported without it.
+    from torch import Tensor
+
+    from dream.tensors import Size
 
 # A recipe may contain a guide and a mask (see `embedded_images`).
 MAX_RECIPE_BYTES = 1_000_000
@@ -42,6 +45,7 @@ XMP_TEMPLATE = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about=""
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool="dream {version}"
  xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  Iptc4xmpExt:DigitalSourceType="{source}"/>
 </rdf:RDF>
@@ -84,6 +88,8 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
         _hold_decode_lock(answers, path),
     ):
         height, width = _next_size(answers)
+        import torch
+
         image = np.empty((height, width, 3), np.float32)
         for top in range(0, height, ROWS_PER_CHUNK):
             rows = image[top : top + ROWS_PER_CHUNK]
@@ -157,8 +163,11 @@ def save_image(
             not finite.
     """
     path = check_output_path(path)
-    image = to_pil_image(picture) if isinstance(picture, Tensor) else picture
-    _write_image(image, path, "PNG", pnginfo=png_metadata(recipe, photo))
+    if not isinstance(picture, Image.Image):
+        from dream.tensors import to_pil_image
+
+        picture = to_pil_image(picture)
+    _write_image(picture, path, "PNG", pnginfo=png_metadata(recipe, photo))
 
 
 def save_preview(image: Image.Image, path: Path, *, from_photo: bool | None = None) -> None:
@@ -203,9 +212,11 @@ def check_output_path(path: str | os.PathLike[str], *endings: str) -> Path:
 def provenance_xmp(from_photo: bool) -> str:
     """Return XMP that says that a network made the image, from a photo or from noise.
 
-    It uses IPTC's `DigitalSourceType` (https://cv.iptc.org/newscodes/digitalsourcetype/).
+    `CreatorTool` has this program's version: older versions refuse a recipe with a knob that they
+    do not know. The source uses IPTC's `DigitalSourceType` (https://cv.iptc.org/newscodes/digitalsourcetype/).
     """
-    return XMP_TEMPLATE.format(source=IPTC_TERMS + (FROM_PHOTO if from_photo else FROM_NOISE))
+    source = IPTC_TERMS + (FROM_PHOTO if from_photo else FROM_NOISE)
+    return XMP_TEMPLATE.format(source=source, version=__version__)
 
 
 def png_metadata(recipe: Recipe | None, photo: bool | None) -> PngImagePlugin.PngInfo:

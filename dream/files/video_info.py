@@ -1,4 +1,4 @@
-"""Properties of a video file, and limits on videos."""
+"""Properties of a video file, limits on videos, and the formats that are written."""
 
 from __future__ import annotations
 
@@ -15,6 +15,21 @@ if TYPE_CHECKING:  # A decoder process must not load torch.
     from dream.tensors import Size
 
 MAX_REMARK_LENGTH = 200
+# By file ending: the container, and the codec, pixel format and options of the parts of a written
+# video. Each codec writes packets in display order on one thread, so that the output is
+# deterministic. x264's lookahead would read uninitialised memory: two videos in a hundred differed.
+X264_OPTIONS = {"crf": "20", "preset": "fast", "bf": "0", "rc-lookahead": "0"}
+OUTPUT_FORMATS: dict[str, tuple[str, str, str, dict[str, str]]] = {
+    ".mp4": ("mp4", "libx264", "yuv420p", X264_OPTIONS),
+    ".webm": (
+        "webm",
+        "libvpx-vp9",
+        "yuv420p",
+        {"crf": "32", "b": "0", "cpu-used": "5", "lag-in-frames": "0", "auto-alt-ref": "0"},
+    ),
+    # Lossless, because the palettes are chosen when the parts are joined.
+    ".gif": ("gif", "libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast", "bf": "0"}),
+}
 
 
 @dataclass(frozen=True)

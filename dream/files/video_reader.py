@@ -6,13 +6,16 @@ import os
 from collections.abc import Generator
 from dataclasses import asdict
 from functools import partial
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from dream.files.decoder import next_answer, read_in_decoder, to_rgb_image
 from dream.files.limited_reader import display_name
 from dream.files.video_info import VideoInfo, VideoLimits
-from dream.tensors import Size
+
+if TYPE_CHECKING:
+    from dream.tensors import Size
 
 
 def read_video_info(path: str | os.PathLike[str], limits: VideoLimits | None = None) -> VideoInfo:

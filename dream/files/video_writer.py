@@ -26,27 +26,12 @@ from dream.files.gif import write_gif
 from dream.files.image import atomic_write, check_output_path, load_image
 from dream.files.limited_reader import open_regular_file
 from dream.files.video_container import RECIPE_KEY, find_audio_stream, open_video
-from dream.files.video_info import VideoInfo
+from dream.files.video_info import OUTPUT_FORMATS, VideoInfo
 from dream.recipe import Recipe
 from dream.tensors import Size, to_pil_image
 
 # Increase this when a new version cannot resume older parts.
 PARTS_VERSION = 2
-# By file ending: the container, and the codec, pixel format and options of the parts. Each codec
-# writes packets in display order on one thread, so that the output is deterministic. x264's
-# lookahead would read uninitialised memory: two videos in a hundred differed.
-X264_OPTIONS = {"crf": "20", "preset": "fast", "bf": "0", "rc-lookahead": "0"}
-OUTPUT_FORMATS: dict[str, tuple[str, str, str, dict[str, str]]] = {
-    ".mp4": ("mp4", "libx264", "yuv420p", X264_OPTIONS),
-    ".webm": (
-        "webm",
-        "libvpx-vp9",
-        "yuv420p",
-        {"crf": "32", "b": "0", "cpu-used": "5", "lag-in-frames": "0", "auto-alt-ref": "0"},
-    ),
-    # Lossless, because the palettes are chosen when the parts are joined.
-    ".gif": ("gif", "libx264rgb", "rgb24", {"qp": "0", "preset": "ultrafast", "bf": "0"}),
-}
 # Options of the containers; without `bitexact`, WebM numbers its tracks at random.
 MUXER_OPTIONS = {
     ".mp4": {"movflags": "faststart+use_metadata_tags"},

@@ -14,9 +14,9 @@ from PIL import Image
 
 from dream.errors import TIME_LIMIT_ADVICE, LeaseError, OutOfTime, RecipeError, describe_value
 from dream.files.image import load_image, save_preview
-from dream.files.video_info import VideoLimits
+from dream.files.video_info import OUTPUT_FORMATS, VideoLimits
 from dream.files.video_reader import read_video_info
-from dream.files.video_writer import OUTPUT_FORMATS, VideoWriter
+from dream.files.video_writer import VideoWriter
 from dream.page import status_line
 from dream.page.image_stream import (
     MAX_PREVIEWS,
@@ -108,7 +108,7 @@ def stream_making_of(
     """Stream a video of a dream as it forms; checks inputs and raises as `stream_zoom`."""
     image = load_image(photo)
     (job,) = runner.engine.plan([recipe], size_of(image))
-    settled, size = job.recipes[0], making_of_size(job.stages[-1].size)
+    settled, size = job.recipes[0], making_of_size(job.size)
     path = _output_path(settled, photo, ending, "making-of-")
     writer = VideoWriter(path, settled, size, options.frame_rate, 1 / options.frame_rate)
     frames = runner.render([recipe], image, with_every_frame=True)

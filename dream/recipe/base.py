@@ -64,7 +64,7 @@ def max_side_knob(larger: str, high: int, default_sides: tuple[int, int]) -> Any
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Recipe(ABC):
     """Base class of all recipes: validation, changes, defaults and JSON.
 
@@ -82,6 +82,15 @@ class Recipe(ABC):
     def __post_init__(self) -> None:
         for name, recipe_knob in knobs(self).items():
             self._set(name, recipe_knob.check(name, getattr(self, name)))
+
+    def __repr__(self) -> str:
+        """Return one line with the knobs that are not at their defaults, long texts cut short."""
+        values = (
+            f"{name}={describe_value(getattr(self, name), 80)}"
+            for name, recipe_knob in knobs(self).items()
+            if getattr(self, name) != recipe_knob.default
+        )
+        return f"{type(self).__name__}({', '.join(values)})"
 
     if not TYPE_CHECKING:  # With `__getattr__`, mypy would accept any attribute.
 

@@ -9,15 +9,17 @@ from typing import Any, ClassVar
 from dream.errors import RecipeError, describe_value
 from dream.networks import catalogue
 from dream.recipe.base import MAX_LIST_ITEMS, Recipe, WeightedNames, seed_knob, size_knob
-from dream.recipe.knob import knob
+from dream.recipe.knob import Derived, Knob, knob
 
 DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE = 160, 448
 DEFAULT_NOISE_STEPS, DEFAULT_PHOTO_STEPS = 128, 48
 # Above every real channel; the model card checks the number for each layer.
 MAX_CHANNEL = 99_999_999
+# How many of a layer's most active channels to list; a layer with fewer lists those.
+COUNT_KNOB = Knob("Number of channels.", 1, 65536, value_type=int)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ChannelRecipe(Recipe):
     """An image that activates one channel (Olah et al. 2017), from noise or in a photo.
 
@@ -27,7 +29,9 @@ class ChannelRecipe(Recipe):
 
     kind: ClassVar[str] = "channel"
 
-    layer: str = knob(None, help="Layer of the channel.", derived_default="set by the network")
+    layer: Derived[str] = knob(
+        None, help="Layer of the channel.", derived_default="set by the network"
+    )
     channel: int = knob(0, (0, MAX_CHANNEL), "Channel number, starting at 0.")
     objective: str = knob(
         "channel",
@@ -40,8 +44,8 @@ class ChannelRecipe(Recipe):
         "comparison; photos always use pixels.",
         choices=("fourier", "pixels"),
     )
-    size: int = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
-    steps: int = knob(
+    size: int | None = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
+    steps: int | None = knob(
         None,
         (0, 400),
         "Number of steps; on a photo, spread over four octaves.",

@@ -25,7 +25,7 @@ DEFAULT_STEPS = {"growing": 248, "fourier": 128, "octaves": 192, "phase": 128, "
 DEFAULT_PHOTO_STEPS = 64
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ClassRecipe(Recipe):
     """An image that maximises ImageNet classes (Simonyan et al. 2013), from noise or a photo.
 
@@ -44,8 +44,8 @@ class ClassRecipe(Recipe):
         help="Method; growing gives one large subject, classic is that of Simonyan et al. 2013.",
         choices=tuple(DEFAULT_STEPS),
     )
-    size: int = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
-    steps: int = knob(
+    size: int | None = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
+    steps: int | None = knob(
         None,
         (0, 1000),
         "Number of steps, over all octaves.",

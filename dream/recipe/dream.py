@@ -19,7 +19,7 @@ from dream.recipe.base import (
     parse_weighted_names,
     seed_knob,
 )
-from dream.recipe.knob import knob
+from dream.recipe.knob import Derived, knob
 
 # (step in grey levels, iterations per octave) for intensity 1 to 10, in visually even increments:
 # a mean change of 3 to 52 grey levels on photographs with Dreamlet at inception4c.
@@ -57,7 +57,7 @@ def _default_bands_text() -> str:
     return f"1; {cards[0].laplacian_bands} for {' and '.join(card.name for card in cards)}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DreamRecipe(Recipe):
     """A deep dream: octave gradient ascent on a photo (Mordvintsev et al. 2015).
 
@@ -71,7 +71,7 @@ class DreamRecipe(Recipe):
     kind: ClassVar[str] = "dream"
     size_knob_name: ClassVar[str] = "max_side"
 
-    layer: str = knob(
+    layer: Derived[str] = knob(
         None,
         help="Layer to amplify; mix layers with weights as inception3b:0.5,inception4c; use other "
         "layers for coarse and fine octaves as inception5a>inception3b.",
@@ -88,7 +88,7 @@ class DreamRecipe(Recipe):
         is_image=True,
         empty_meaning="none",
     )
-    objective: str = knob(
+    objective: Derived[str] = knob(
         None,
         help="What to maximise: the layer's squared norm (norm), mean, mean absolute value "
         "(absolute) or channels; or similarity to the guide, by best match or by texture.",
@@ -108,13 +108,13 @@ class DreamRecipe(Recipe):
     intensity: int = knob(5, (1, 10), "Strength, from subtle to extreme.")
     octaves: int = knob(5, (1, 10), "Number of octaves (image sizes); more give larger shapes.")
     scale: float = knob(1.4, (1.1, 2.0, 0.05), "Size ratio of successive octaves.")
-    iterations: int = knob(
+    iterations: Derived[int] = knob(
         None,
         (0, 100),
         "Steps per octave; more make the dream stronger and cleaner.",
         derived_default="set by intensity",
     )
-    step: float = knob(
+    step: Derived[float] = knob(
         None,
         (0.0, 20.0, 0.05),
         "Mean change of a pixel per step.",
@@ -138,7 +138,7 @@ class DreamRecipe(Recipe):
         "Gaussian blur of each step; more gives larger, softer shapes.",
         unit="pixels",
     )
-    laplacian: int = knob(
+    laplacian: Derived[int] = knob(
         None,
         (1, 8),
         "Frequency bands of the gradient that each step scales to equal strength; 1 for none.",
@@ -159,7 +159,7 @@ class DreamRecipe(Recipe):
         False, help="Keep the colours of the photo; only its brightness changes."
     )
     seed: int = seed_knob()
-    max_side: int = max_side_knob("A larger photo is", 8192, DEFAULT_SIDES)
+    max_side: int | None = max_side_knob("A larger photo is", 8192, DEFAULT_SIDES)
     tile: int = knob(
         512,
         (128, 2048),

@@ -10,13 +10,28 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from dream.errors import RecipeError, describe_value
 
 DATA_URI_PREFIX = "data:image/"
 
 Number = TypeVar("Number", int, float)
+Value = TypeVar("Value")
+
+
+class Derived(Generic[Value]):
+    """The type of a field that takes None, for a value derived at once, and that is never None.
+
+    Type checkers read it as a descriptor; at run time the field holds the value itself.
+    """
+
+    def __get__(self, recipe: Any, kind: Any = None) -> Value:
+        raise NotImplementedError
+
+    def __set__(self, recipe: Any, value: Value | None) -> None:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -123,11 +138,17 @@ def knobs(recipe: Any) -> dict[str, Knob]:
 
 @lru_cache
 def _knobs_of_class(recipe: Any) -> dict[str, Knob]:
-    value_types = get_type_hints(recipe)
+    hints = get_type_hints(recipe)
     return {
-        each.name: replace(each.metadata["knob"], value_type=value_types[each.name])
+        each.name: replace(each.metadata["knob"], value_type=_value_type(hints[each.name]))
         for each in fields(recipe)
     }
+
+
+def _value_type(hint: Any) -> type:
+    """Return the type of a field's values other than None."""
+    found: type = next((each for each in get_args(hint) if each is not NoneType), hint)
+    return found
 
 
 def read_env_number(name: str, default: Number, low: float, high: float) -> Number:

@@ -22,17 +22,22 @@ from dream.recipe.base import (
     seed_knob,
 )
 from dream.recipe.dream import DreamRecipe
-from dream.recipe.knob import copy_knob, knob, knobs
+from dream.recipe.knob import Derived, Knob, copy_knob, knob, knobs
 
 # Default longest side on a CPU and on a GPU, in pixels. Two CPU cores render 320 pixels ten times
 # per second.
 DEFAULT_SIDES, DEFAULT_LIVE_SIDES = (512, 1024), (320, 640)
 # Grey levels per second, for intensity 1 to 10.
 GROWTH_RATES = (4, 8, 13, 20, 30, 40, 52, 68, 85, 110)
+# The options of a making-of.
+SECONDS_KNOB = Knob(
+    "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
+)
+FPS_KNOB = Knob("Frames per second.", 1, 60, default=24.0, value_type=float)
 KEYFRAME_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(\d{1,10}))?\s*")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PerFrameRecipe(Recipe):
     """A recipe that dreams frame by frame; `layer`, `laplacian` and `max_side` may be None."""
 
@@ -70,20 +75,20 @@ class PerFrameRecipe(Recipe):
         return {"max_side": cpu_side if device == "cpu" else gpu_side}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MotionRecipe(PerFrameRecipe):
     """Base class of zooms and videos: the knobs of a `DreamRecipe` with fewer steps."""
 
-    layer: str = copy_knob(DreamRecipe, "layer")
+    layer: Derived[str] = copy_knob(DreamRecipe, "layer")
     iterations: int = knob(4, (1, 50), "Steps per octave of each frame.")
     step: float = copy_knob(DreamRecipe, "step", 1.5)
     octaves: int = copy_knob(DreamRecipe, "octaves", 1)
     scale: float = copy_knob(DreamRecipe, "scale")
     jitter: int = copy_knob(DreamRecipe, "jitter")
     smoothing: float = copy_knob(DreamRecipe, "smoothing")
-    laplacian: int = copy_knob(DreamRecipe, "laplacian")
+    laplacian: Derived[int] = copy_knob(DreamRecipe, "laplacian")
     seed: int = seed_knob()
-    max_side: int = max_side_knob("A larger photo or video is", 4096, DEFAULT_SIDES)
+    max_side: int | None = max_side_knob("A larger photo or video is", 4096, DEFAULT_SIDES)
 
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame from the knobs that both share."""
@@ -91,7 +96,7 @@ class MotionRecipe(PerFrameRecipe):
         return DreamRecipe(**{**shared, **changes})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class VideoRecipe(MotionRecipe):
     """A dreamed video: each frame starts from the previous dream, warped by the motion."""
 
@@ -112,7 +117,7 @@ class Keyframe:
     dream: DreamRecipe
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ZoomRecipe(MotionRecipe):
     """An endless zoom: each frame is the previous one, moved and dreamed for a few steps.
 
@@ -122,7 +127,7 @@ class ZoomRecipe(MotionRecipe):
 
     kind: ClassVar[str] = "zoom"
 
-    layer: str = knob(
+    layer: Derived[str] = knob(
         None,
         help="Layer to amplify; or keyframes of layers and seeds to blend between, as "
         "0 s: inception4c; 5 s: inception3b seed 7.",
@@ -207,7 +212,7 @@ class ZoomRecipe(MotionRecipe):
         return first.dream, second.dream, share
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LiveRecipe(PerFrameRecipe):
     """A live dream: each frame starts from the previous dream, warped by the motion.
 
@@ -217,7 +222,7 @@ class LiveRecipe(PerFrameRecipe):
     kind: ClassVar[str] = "live"
     default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
 
-    layer: str = copy_knob(DreamRecipe, "layer")
+    layer: Derived[str] = copy_knob(DreamRecipe, "layer")
     intensity: int = knob(5, (1, 10), "Speed of growth, from subtle to extreme.")
     memory: float = knob(
         2.0,
@@ -231,9 +236,9 @@ class LiveRecipe(PerFrameRecipe):
     iterations: int = knob(1, (1, 8), "Steps per frame; more are slower and cleaner.")
     jitter: int = copy_knob(DreamRecipe, "jitter")
     smoothing: float = copy_knob(DreamRecipe, "smoothing")
-    laplacian: int = copy_knob(DreamRecipe, "laplacian")
+    laplacian: Derived[int] = copy_knob(DreamRecipe, "laplacian")
     seed: int = seed_knob()
-    max_side: int = max_side_knob("Larger frames are", 4096, DEFAULT_LIVE_SIDES)
+    max_side: int | None = max_side_knob("Larger frames are", 4096, DEFAULT_LIVE_SIDES)
 
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame: one octave, with a step that fits the frame rate."""

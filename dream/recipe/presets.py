@@ -84,12 +84,13 @@ def variations(
             f"a contact sheet compares 2 to {MAX_VARIATIONS} dreams, not {count}; "
             "give several layers, several intensities or both"
         )
-    recipe = recipe.with_changes(max_side=recipe.max_side or DEFAULT_SIDE)
-    if count * recipe.max_side**2 > MAX_SHEET_MEGAPIXELS * 1e6:
+    max_side = recipe.max_side or DEFAULT_SIDE
+    if count * max_side**2 > MAX_SHEET_MEGAPIXELS * 1e6:
         side = int((MAX_SHEET_MEGAPIXELS * 1e6 / count) ** 0.5)
         raise RecipeError(f"a contact sheet of {count} dreams needs a max_side of {side} or less")
     values = {"layer": layers, "intensity": intensities}
-    return sweep(recipe, {name: listed for name, listed in values.items() if listed})
+    listed_values = {name: listed for name, listed in values.items() if listed}
+    return sweep(recipe.with_changes(max_side=max_side), listed_values)
 
 
 def parse_names(text: str) -> list[str]:

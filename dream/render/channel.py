@@ -42,12 +42,14 @@ def plan(recipes: Sequence[ChannelRecipe], size: Size | None) -> list[Job[Channe
     jobs = []
     for _, alike in itertools.groupby(recipes, lambda recipe: {**asdict(recipe), "channel": 0}):
         group = tuple(alike)
-        side = group[0].size
+        side, steps = group[0].size, group[0].steps
+        assert side  # It is settled.
+        assert steps is not None
         batch_size = max(1, BATCH_PIXELS // side**2)
         for start in range(0, len(group), batch_size):
             batch = group[start : start + batch_size]
             layers = (batch[0].layer,)
-            stage = Stage(batch[0].model, (side, side), batch[0].steps, layers, len(batch))
+            stage = Stage(batch[0].model, (side, side), steps, layers, len(batch))
             jobs.append(Job(batch, (stage,)))
     return jobs
 
@@ -96,6 +98,7 @@ def as_dream_recipe(recipe: ChannelRecipe) -> DreamRecipe:
         max_side=recipe.size,
         octaves=PHOTO_OCTAVES,
     )
+    assert recipe.steps is not None  # It is settled.
     return dream_recipe.with_changes(iterations=math.ceil(recipe.steps / dream_recipe.octaves))
 
 

@@ -85,6 +85,8 @@ def plan(recipes: Sequence[ClassRecipe], size: Size | None) -> list[Job[ClassRec
 
 def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
     card = recipe.card
+    assert recipe.size  # It is settled.
+    assert recipe.steps is not None
     if size:
         sizes, counts = recipe_sizes(recipe, size), [recipe.steps]
     else:

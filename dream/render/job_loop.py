@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from dream.files.contact_sheet import draw_contact_sheet
 from dream.recipe.base import Recipe
 from dream.recipe.channel import ChannelRecipe
 from dream.render.ascent import Ascent, gradient_ascent
 from dream.render.plan import AnyJob, Stage
-from dream.tensors import to_pil_image, to_tensor
+from dream.tensors import Size, to_pil_image, to_tensor
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Frame:
         octave_steps: Steps of this octave.
         remark: How the recipes differ from what was requested, if they do.
         ended: Why no frame follows although this one is not finished.
+        size: The (height, width) of each image.
     """
 
     step: int
@@ -56,6 +59,23 @@ class Frame:
     octave_steps: int = 0
     remark: str = ""
     ended: str = ""
+    size: Size = (0, 0)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        count = f"{len(self.recipes)} images of " if len(self.recipes) > 1 else ""
+        return f"Frame(step {self.step} of {self.total}, {count}{width} x {height})"
+
+    def _repr_png_(self) -> bytes:
+        """Return what a notebook shows: the image, or those of a batch on a contact sheet."""
+        pictures = self.pictures()
+        image = pictures[0]
+        if len(pictures) > 1:
+            labels = map(str, self.channels or range(1, len(pictures) + 1))
+            image = draw_contact_sheet([*zip(labels, pictures, strict=True)])
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        return file.getvalue()
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -127,6 +147,7 @@ def run_jobs(
                 job.recipes,
                 octave_step,
                 stage.steps if stage else 0,
+                size=job.size,
             )
 
 

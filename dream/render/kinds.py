@@ -64,7 +64,7 @@ def plan(recipes: Sequence[Recipe], size: Size | None = None) -> list[AnyJob]:
 
 def shrink_job(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
     """Plan a job again, one octave smaller; `first_frame` stays. Raises as `plan`."""
-    side = round(max(job.stages[-1].size) / SHRINK_FACTOR)
+    side = round(max(job.size) / SHRINK_FACTOR)
     smaller_jobs = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
     return [replace(smaller, first_frame=job.first_frame) for smaller in smaller_jobs]
 
@@ -76,7 +76,7 @@ def ascents(
     kind = _module(type(job.recipes[0]), has_photo=image is not None)
     if image is not None:
         # Resize on the CPU: CUDA cannot shrink by a factor of 50 or more (pytorch#103589).
-        image = resize_clamped(image, job.stages[-1].size).to(network.mean.device)
+        image = resize_clamped(image, job.size).to(network.mean.device)
     yield from kind.ascents(network, job, image, deadline)
 
 

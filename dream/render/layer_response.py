@@ -11,14 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from dream.errors import RecipeError
-from dream.recipe.knob import Knob
+from dream.recipe.channel import COUNT_KNOB
 from dream.tensors import to_pil_image
 
 # Marks where a channel is active: the page's coral, RGB.
 HIGHLIGHT_COLOUR = (1.0, 0.35, 0.35)
 BACKGROUND_BRIGHTNESS = 0.55
-# Upper limit of a request; a layer with fewer channels returns those.
-COUNT_KNOB = Knob("Number of channels.", 1, 65536, value_type=int)
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,10 @@ class LayerResponse:
 
     image: Tensor
     activation: Tensor
+
+    def __repr__(self) -> str:
+        _, channels, height, width = self.activation.shape
+        return f"LayerResponse({channels} channels of {width} x {height})"
 
     def top(self, count: int = 8, spot: tuple[float, float] | None = None) -> list[ChannelResponse]:
         """Return the most active channels, the strongest first.

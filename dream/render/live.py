@@ -34,6 +34,7 @@ def plan(recipes: Sequence[LiveRecipe], size: Size) -> list[Job[LiveRecipe]]:
     """Plan a job of one frame of that (height, width) for each recipe."""
     jobs = []
     for recipe in recipes:
+        assert recipe.max_side  # It is settled.
         stages = plan_octaves(recipe.frame_recipe(), limit_size(size, recipe.max_side))
         jobs.append(Job((recipe,), video_frame(stages)))
     return jobs
@@ -86,6 +87,7 @@ class LiveDreamer:
         Raises:
             DreamError: as `render` does.
         """
+        assert recipe.max_side
         size = limit_size((frame.height, frame.width), recipe.max_side)
         frame = frame.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         if self.last_pair and self.last_pair[0].size != frame.size:

@@ -10,8 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from dream.files.video_writer import VideoWriter, convert_write_errors
-from dream.recipe.knob import Knob
-from dream.recipe.motion import exact_frame_rate
+from dream.recipe.motion import FPS_KNOB, SECONDS_KNOB, exact_frame_rate
 from dream.render.job_loop import Frame
 from dream.tensors import Size, even_size, limit_size
 
@@ -19,10 +18,6 @@ from dream.tensors import Size, even_size, limit_size
 MAX_VIDEO_SIDE = 1280
 # How long the finished image is shown at the end, and each end of a loop.
 FINAL_HOLD_SECONDS, LOOP_HOLD_SECONDS = 1, Fraction(1, 2)
-SECONDS_KNOB = Knob(
-    "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
-)
-FPS_KNOB = Knob("Frames per second.", 1, 60, default=24.0, value_type=float)
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,11 @@ class Job(Generic[AnyRecipe]):
         return sum(stage.steps for stage in self.stages)
 
     @property
+    def size(self) -> Size:
+        """The (height, width) of the images."""
+        return self.stages[-1].size if self.stages else self.cached_images[0].size[::-1]
+
+    @property
     def stages_by_frame(self) -> list[tuple[Stage, ...]]:
         """The stages of each video frame."""
         frames, start = [], 0

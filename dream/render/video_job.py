@@ -50,7 +50,7 @@ class VideoJob:
     @property
     def size(self) -> Size:
         """The (height, width) of a frame."""
-        return self.render_job.stages[-1].size
+        return self.render_job.size
 
     def split_parts(self, first: int = 0, frames_per_part: int = 0) -> Iterator[tuple[int, int]]:
         """Yield (start, stop) frame numbers of each part, from the frame `first` on.
@@ -81,7 +81,7 @@ def zoom_video_job(job: AnyJob, photo: Tensor) -> VideoJob:
     (recipe,) = job.recipes
     base = 1 / recipe.frame_rate
     times = [frame * base for frame in range(recipe.frame_count + 1)]
-    return VideoJob(job, times, base, to_pil_image(resize_clamped(photo, job.stages[-1].size)))
+    return VideoJob(job, times, base, to_pil_image(resize_clamped(photo, job.size)))
 
 
 def dream_video_job(job: AnyJob, video: VideoInfo) -> VideoJob:

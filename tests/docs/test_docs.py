@@ -1,19 +1,24 @@
 """README and docs/ are correct: tables, commands, snippets, links, the Space's front matter."""
 
+import io
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from huggingface_hub import SpaceCard, SpaceHardware
+from PIL import Image
 
 from dream import (
     ChannelRecipe,
     ClassRecipe,
     DreamRecipe,
     Engine,
+    Frame,
     LiveRecipe,
     VideoRecipe,
     ZoomRecipe,
@@ -81,11 +86,28 @@ def code_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", DOCS, re.DOTALL)
 
 
+class Notebook(ModuleType):
+    """A stand-in for `IPython.display`, which records the images that it shows."""
+
+    def __init__(self) -> None:
+        super().__init__("IPython.display")
+        self.shown: list[Image.Image] = []
+
+    def display(self, frame: Frame, display_id: bool) -> "Notebook":
+        self.update(frame)
+        return self
+
+    def update(self, frame: Frame) -> None:
+        self.shown.append(Image.open(io.BytesIO(frame._repr_png_())))
+
+
 def test_the_python_snippets_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     snippets = [block for block in code_blocks("python") if "gradio_client" not in block]
-    assert len(snippets) == 4
+    assert len(snippets) == 5
+    notebook = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     for snippet in snippets:
@@ -94,16 +116,17 @@ def test_the_python_snippets_run(
         f"channel-{channel}.png" for channel in (7, 80, 120)
     }
     assert re.findall(r"channel \d+ answers \d+\.\d\d\n", capsys.readouterr().out)
+    assert {image.size for image in notebook.shown} == {(240, 160)} and len(notebook.shown) > 9
     assert read_recipe(tmp_path / "dream.png", DreamRecipe).layer == "inception3b"
     # A file argument is embedded as an image.
     assert read_recipe(tmp_path / "fish.png", DreamRecipe).guide.startswith("data:image/")
 
 
 COMMANDS = [
-    shlex.split(line, comments=True)[3:]
+    shlex.split(line.removeprefix("python -m "), comments=True)[1:]
     for block in code_blocks("sh")
     for line in block.splitlines()
-    if line.startswith("python -m dream")
+    if line.removeprefix("python -m ").startswith("dream ")
 ]
 OUTPUT_FILES = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
 # Options that shrink commands; the class image runs unchanged, to equal the shipped one.
@@ -202,7 +225,7 @@ def test_the_files_that_pages_name_are_there() -> None:
 
 
 def test_the_environment_variables_are_those_of_the_code() -> None:
-    code = "".join(path.read_text() for path in [ROOT / "app.py", *(ROOT / "dream").rglob("*.py")])
+    code = "".join(path.read_text() for path in (ROOT / "dream").rglob("*.py"))
     assert set(re.findall(r"`(DREAM_\w+)`", DOCS)) == set(re.findall(r'"(DREAM_\w+)"', code))
 
 

@@ -18,9 +18,9 @@ import gradio as gr
 import httpx
 import pytest
 
-import app
 from dream import Engine
 from dream import __main__ as command_line
+from dream.page import app
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import call, upload

@@ -5,24 +5,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import dream
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "dream"
 # Folders and files of the package from the lowest up; each imports lower ones alone.
 LAYERS = [
-    *("errors", "deterministic", "tensors"),
+    *("version", "errors", "deterministic", "tensors"),
     *("networks", "recipe", "files", "render"),
     *("engine", "__init__", "service"),
-    *("page", "page/widgets", "page/tabs", "page/server", "batch", "commands", "__main__"),
+    *("page", "page/widgets", "page/tabs", "page/server", "page/app"),
+    *("batch", "commands", "__main__"),
 ]
-# These load without torch, whose import takes seconds.
+# These load without torch, whose import takes seconds, and without NumPy.
 WITHOUT_TORCH = [
-    "errors",
-    "recipe",
-    "networks/catalogue",
-    "networks/model_card",
-    "files/limited_reader",
+    "dream.__main__",
+    "dream.recipe.presets",
+    "dream.files.limited_reader",
+    "dream.files.video_info",
+    "dream.files.contact_sheet",
 ]
 
 
@@ -39,7 +42,13 @@ def imports(path: Path) -> set[str]:
 
 def files_of(room: str) -> list[Path]:
     """Return the Python files of a layer, which is a folder or a file."""
-    return sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / f"{room}.py"]
+    files = sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / f"{room}.py"]
+    return [path for path in files if layer_of(name_of(path)) == room]
+
+
+def name_of(path: Path) -> str:
+    """Return the name of a file's module, such as dream.render.canvas."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def imported_modules(path: Path) -> list[str]:
@@ -56,13 +65,12 @@ def imported_modules(path: Path) -> list[str]:
 
 def layer_of(module: str) -> str:
     """Return the layer of a module: render, page/tabs, engine."""
-    folder, _, name = module.removeprefix("dream.").replace(".", "/").rpartition("/")
-    return folder or name
+    path = module.removeprefix("dream.").replace(".", "/")
+    return path if path in LAYERS else path.rpartition("/")[0] or path
 
 
 def test_every_file_is_in_a_room_or_on_a_floor_of_its_own() -> None:
-    there = {path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.glob("**/*.py")}
-    assert {layer_of(str(path)) for path in there} == set(LAYERS)
+    assert {layer_of(name_of(path)) for path in PACKAGE.glob("**/*.py")} == set(LAYERS)
 
 
 def test_rooms_import_lower_ones_only() -> None:
@@ -80,10 +88,7 @@ def test_tabs_and_server_do_not_import_each_other() -> None:
 
 def test_no_two_files_of_a_room_import_one_another() -> None:
     """There is no circle, imports within functions included."""
-    below = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): set(imported_modules(path))
-        for path in PACKAGE.glob("**/*.py")
-    }
+    below = {name_of(path): set(imported_modules(path)) for path in PACKAGE.glob("**/*.py")}
     while free := [name for name, needs in below.items() if not needs & below.keys()]:
         for name in free:
             del below[name]
@@ -98,15 +103,35 @@ def test_the_engine_knows_no_ui() -> None:
             assert not {name.split(".")[0] for name in imports(path)} & {"gradio", "spaces", "app"}
 
 
-def test_plain_data_loads_no_torch() -> None:
-    for room in WITHOUT_TORCH:
-        for path in files_of(room):
-            roots = {name.split(".")[0] for name in imports(path)}
-            assert not roots & {"torch", "torchvision", "numpy"}, path
-
-
 def run_script(script: str) -> None:
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_commands_and_recipes_load_no_torch() -> None:
+    """`import dream`, help and an error in an option take less than half a second."""
+    script = (
+        f"import sys, dream, {', '.join(WITHOUT_TORCH)};"
+        "assert 'Engine' in dir(dream) and dream.DreamRecipe(layer='conv3').layer == 'conv3';"
+        "run = dream.__main__.main;"
+        "assert run(['image', 'x.png', '-o', 'y.png', '--intensity', '99']) == 2;"
+        "heavy = {'torch', 'torchvision', 'gradio', 'av', 'cv2', 'ray', 'mlflow'};"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()"
+    )
+    run_script(script)
+
+
+@pytest.mark.parametrize("words", ["--help", "batch --help", "image x.png --intensiti 3", "imaeg"])
+def test_help_and_a_wrong_option_load_no_numpy(words: str) -> None:
+    script = (
+        "import sys, dream.__main__\ntry: dream.__main__.main(sys.argv[1:])\n"
+        "except SystemExit: sys.exit(bool({'torch', 'numpy', 'gradio'} & sys.modules.keys()))"
+    )
+    subprocess.run([sys.executable, "-c", script, *words.split()], cwd=ROOT, check=True)
+
+
+def test_there_is_no_other_public_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Engin'"):
+        vars(dream)["__getattr__"]("Engin")
 
 
 def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
@@ -136,7 +161,8 @@ def test_gradio_writes_no_stubs_as_the_page_imports_it() -> None:
         "import sys; sys.addaudithook(lambda event, given: event == 'open'"
         " and 'components' in str(given[0]) and '.pyi' in str(given[0])"
         " and sys.exit(f'{given[0]} was opened'));"
-        "import app, inspect; assert inspect.getfile(app.main) == app.__file__"
+        "import inspect; from dream.page import app;"
+        "assert inspect.getfile(app.main) == app.__file__"
     )
     run_script(script)
 
@@ -146,17 +172,15 @@ def test_what_is_public_is_sorted_and_there() -> None:
     assert all(hasattr(dream, name) for name in dream.__all__)
 
 
-def is_standard(name: str | None) -> bool:
-    return str(name).split(".")[0] in sys.stdlib_module_names
-
-
 def test_spaces_comes_before_all_that_may_know_cuda() -> None:
-    lines = sorted(
-        (node.lineno, node.module if isinstance(node, ast.ImportFrom) else node.names[0].name)
-        for node in ast.walk(ast.parse((ROOT / "app.py").read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
+    script = (
+        "import sys, types; sys.modules['spaces'] = types.ModuleType('spaces');"
+        "finder = types.SimpleNamespace(find_spec=lambda name, *_: (name == 'torch' or None)"
+        " and sys.exit('dream.page.app' not in sys.modules"
+        " or sys.modules['dream.page.app'].spaces is None));"
+        "sys.meta_path.insert(0, finder); import app"
     )
-    assert next(name for _, name in lines if not is_standard(name)) == "spaces"
+    run_script(script)
 
 
 def test_no_test_file_imports_another() -> None:
@@ -166,7 +190,7 @@ def test_no_test_file_imports_another() -> None:
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
-    for path in [ROOT / "app.py", *PACKAGE.rglob("*.py")]:
+    for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or 0) - node.lineno + 1

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
+from dream import __version__
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import begin, call, upload
 from tests.support.browser import (
@@ -287,6 +288,8 @@ def test_at_home_there_is_nothing_to_duplicate_and_the_card_has_no_picture(addre
     components = httpx.get(f"{address}/config").json()["components"]
     assert "go" in (ids := {each["props"].get("elem_id") for each in components})
     assert "duplicate" not in ids
+    (foot,) = (each for each in components if each["props"].get("elem_id") == "version")
+    assert foot["props"]["value"] == f"Deep Dream {__version__}"
     about = card_tags(address)
     assert about["og:title"] == "Deep Dream"
     assert not [key for key in about if "image" in key or "url" in key]

@@ -94,7 +94,7 @@ def test_a_reload_brings_back_photo_settings_dream_and_strip(
 
 
 # A server that keeps one session at a time.
-FORGETFUL = "import app; app.MAX_SESSIONS = 1; app.main()"
+FORGETFUL = "from dream.page import app; app.MAX_SESSIONS = 1; app.main()"
 
 
 @pytest.fixture

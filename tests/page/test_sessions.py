@@ -13,8 +13,8 @@ import pytest
 from gradio.routes import App
 from starlette.testclient import TestClient
 
-import app as main
 from dream import Engine
+from dream.page import app
 from dream.page.blocks import ValidatedBlocks
 from dream.page.server import sessions, unread_answers
 from dream.page.server.unread_answers import AnswerReaders
@@ -130,7 +130,7 @@ def test_a_visit_whose_line_was_cut_goes_on(visits: Visits) -> None:
 
 
 def test_a_session_of_the_page_is_small(engine: Engine) -> None:
-    page = build_in_loop(lambda: main.build_page(JobRunner(engine)))
+    page = build_in_loop(lambda: app.build_page(JobRunner(engine)))
     holder = sessions.Sessions(page)
     changed = [block for block in page.blocks.values() if isinstance(block, gr.Dropdown)]
     tracemalloc.start()

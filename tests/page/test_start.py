@@ -16,10 +16,10 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-import app
 from dream import DreamError, DreamRecipe, Engine, ZoomRecipe, load_image
 from dream.networks import catalogue
 from dream.networks.architecture import build
+from dream.page import app
 from dream.page.server import temp_files
 from dream.page.tabs import deep_dream
 from dream.page.widgets import estimate

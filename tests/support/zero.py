@@ -110,7 +110,7 @@ def main() -> None:
     from dream.service.job_runner import JobRunner
 
     JobRunner.lease_count = lambda self, expected_seconds: VIDEO_LEASES  # type: ignore[method-assign]
-    import app
+    from dream.page import app
 
     app.main()
 

@@ -31,9 +31,10 @@ from dream.recipe import (
     ZoomRecipe,
 )
 from dream.recipe.knob import Knob, knobs
+from dream.recipe.motion import FPS_KNOB, SECONDS_KNOB
 from dream.recipe.presets import parse_intensities, parse_names, variations
 from dream.recipe.presets import presets as preset_recipes
-from dream.render.making_of import FPS_KNOB, SECONDS_KNOB, MakingOf
+from dream.render.making_of import MakingOf
 from dream.service.job_runner import JobRunner
 
 MAX_TOP_COUNT = 32

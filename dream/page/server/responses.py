@@ -20,8 +20,9 @@ from starlette.responses import FileResponse, Response
 
 from dream.errors import DreamError, to_printable_line
 from dream.page.blocks import is_uploaded, upload_path
+from dream.page.widgets.components import EXAMPLES_FOLDER
 
-CARD_IMAGE = Path(__file__).parents[3] / "examples" / "site" / "card.jpg"
+CARD_IMAGE = EXAMPLES_FOLDER / "site" / "card.jpg"
 GRADIO_META_TAGS = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 COMPRESSED_PATHS = ("/", "/config", "/gradio_api/info")
 GZIP_LEVEL = 4  # The highest level takes more than twice as long and saves a tenth.

@@ -19,7 +19,11 @@ from dream.recipe.base import MAX_SEED, AnyRecipe, Recipe
 from dream.recipe.knob import DATA_URI_PREFIX, Knob, knobs
 
 Updates = dict[Any, Any]  # New values, or `gr.update`s, by component.
-EXAMPLES_FOLDER = Path(__file__).parents[3] / "examples"
+# An installed package has its examples inside; in a checkout they are beside it.
+PACKAGE_FOLDER = Path(__file__).parents[2]
+EXAMPLES_FOLDER = PACKAGE_FOLDER / "examples"
+if not EXAMPLES_FOLDER.is_dir():
+    EXAMPLES_FOLDER = PACKAGE_FOLDER.parent / "examples"
 
 # Event options. Renders wait in Gradio's queue; display updates run immediately.
 QUEUED_EVENT: dict[str, Any] = {"concurrency_id": "dream"}

@@ -21,6 +21,7 @@ from dream import (
     ClassRecipe,
     DreamRecipe,
     Engine,
+    __version__,
     load_image,
     read_recipe,
     save_image,
@@ -124,6 +125,8 @@ BAD_INPUT = {
     f"{IMAGE} --weights cat.jpg": "cat.jpg is not a weights file",
     f"{IMAGE} --weights x.safetensors": "x.safetensors is not a weights file: No such file",
     "layers vgg": "model 'vgg' is not known",
+    "serve --port 0": "port must be a whole number from 1 to 65535, not 0",
+    "serve --port web": "port must be a whole number from 1 to 65535, not 'web'",
     "top cat.jpg --count -5": "count must be a whole number from 1 to 65536, not -5",
     "top cat.jpg --count few": "count must be a whole number from 1 to 65536, not 'few'",
     "top cat.jpg --spot 2 0.5": "the spot must be 0 to 1 across",
@@ -226,13 +229,37 @@ def test_an_option_with_or_without_an_address_swallows_no_file(
     assert (parsed.mlflow, parsed.ray) == (mlflow, ray)
 
 
+@pytest.mark.parametrize("called", ["dream", "python -m dream"])
+def test_messages_have_the_name_by_which_the_program_was_called(
+    called: str, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {"dream": "/venv/bin/dream", "python -m dream": "/venv/dream/__main__.py"}
+    monkeypatch.setattr(sys, "argv", [paths[called]])
+    assert run("layers vgg") == 2 and run("class -o out.png") == 2 and run("--version") == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"dream {__version__}\n"
+    first, second = shown.err.splitlines()
+    assert first.startswith(f"{called}: model ")
+    assert second.endswith(f"; {called} classes lists them")
+
+
+def test_serve_starts_the_app_at_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"):
+        monkeypatch.setenv(name, "unset")
+    started = []
+    monkeypatch.setattr("dream.page.app.main", lambda: started.append(dict(os.environ)))
+    assert run("serve --host 0.0.0.0 --port 8123") == 0
+    assert started[0]["GRADIO_SERVER_NAME"] == "0.0.0.0"
+    assert started[0]["GRADIO_SERVER_PORT"] == "8123"
+
+
 def test_an_interrupted_dream_writes_nothing(
     capsys: Printed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dream.commands.images.save_image", interrupted)
+    monkeypatch.setattr("dream.files.image.save_image", interrupted)
     assert run(IMAGE) == 130
     assert "Traceback" not in capsys.readouterr().err and not written()
 

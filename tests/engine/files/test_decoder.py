@@ -167,13 +167,12 @@ def test_memory_and_processor_have_limits(
 
 
 # Each of these must be refused in the decoder, even by one of the kernel's two mechanisms alone.
-PROBE_SCRIPT = (
-    decoder.START_CODE.replace("main; main()", "call_numbers, confine, load_readers; ")
-    + """
-import ctypes, fcntl, os, platform, resource, signal, socket, threading
+PROBE_SCRIPT = """
+import ctypes, fcntl, os, platform, resource, signal, socket, sys, threading
 from dream.files import decoder_process
+from dream.files.decoder_process import call_numbers, confine, load_readers
 load_readers()
-path, only = sys.argv[2:4]
+path, only = sys.argv[1:]
 if only == "seccomp":
     decoder_process._restrict_files = lambda library: False
 if only == "landlock":
@@ -236,7 +235,6 @@ thread = threading.Thread(target=print, args=["a thread starts"])
 thread.start()
 thread.join()
 """
-)
 
 
 @pytest.mark.parametrize("only", ["landlock", "seccomp", "both"])
@@ -245,7 +243,7 @@ def test_a_decoder_changes_no_file_reaches_no_network_and_touches_no_process(
 ) -> None:
     (tmp_path / "file").write_text("a file")
     done = subprocess.run(
-        [sys.executable, "-c", PROBE_SCRIPT, str(ROOT / "dream"), str(tmp_path / "file"), only],
+        [sys.executable, "-c", PROBE_SCRIPT, str(tmp_path / "file"), only],
         cwd=ROOT,
         env={**os.environ, **decoder.THREAD_VARIABLES},
         capture_output=True,
@@ -271,7 +269,7 @@ def test_a_decoder_knows_no_secret_and_no_torch_but_its_parents_packages(
         environment = about.joinpath("environ").read_bytes().split(b"\0")
         assert b"HF_TOKEN=a-secret" not in environment
         (folders,) = (each for each in environment if each.startswith(b"PYTHONPATH="))
-        assert folders.endswith(f":{tmp_path}".encode())
+        assert folders.endswith(f":{tmp_path}:{ROOT}".encode())  # Not "relative".
         assert "torch" not in about.joinpath("maps").read_text()
         assert len(list(about.joinpath("task").iterdir())) == 1  # Landlock applies per thread.
     finally:

@@ -28,6 +28,7 @@ from dream import (
     DreamRecipe,
     PictureError,
     RecipeError,
+    __version__,
     load_image,
     read_recipe,
     save_image,
@@ -327,7 +328,7 @@ def test_a_file_with_a_bad_header_waits_for_no_other() -> None:
 
 
 MEMORY_SCRIPT = """
-import re, sys, threading
+import re, sys, threading, torch
 from dream.files.image import load_image, load_thumbnail
 read, path, count = sys.argv[1:]
 def memory(name):
@@ -385,6 +386,7 @@ def test_a_saved_dream_carries_its_recipe_and_that_a_network_made_it_and_nothing
     assert read_recipe(path) == recipe
     with Image.open(path) as image:
         assert set(image.info) - {"xmp"} == {"deepdream", XMP_KEY} and not image.getexif()
+        assert f'xmp:CreatorTool="dream {__version__}"' in image.info[XMP_KEY]
     with Image.open(tmp_path / "preview.jpg") as image:
         assert not image.getexif() and set(image.info) & {"exif", "comment", "icc_profile"} == set()
     assert digital_source_type(tmp_path / "preview.jpg") == FROM_PHOTO
@@ -550,6 +552,9 @@ def test_pillow_warns_nobody(tmp_path: Path) -> None:
     # Pillow would log that this one has too many samples.
     (deep,) = (made.content for made in corpus() if made.name == "flipped-12.tif")
     (tmp_path / "deep.tif").write_bytes(deep)
-    script = "import sys, dream; [dream.files.image.fits_within(each, 9) for each in sys.argv[1:]]"
+    script = (
+        "import sys; from dream.files.image import fits_within;"
+        "[fits_within(each, 9) for each in sys.argv[1:]]"
+    )
     done = run_script(script, str(tmp_path / "huge.png"), str(tmp_path / "deep.tif"))
     assert done.stderr == "" and done.returncode == 0

@@ -12,9 +12,9 @@ from PIL import Image
 from dream import PictureError, RecipeError, ZoomRecipe, read_recipe
 from dream.__main__ import main
 from dream.files.gif import write_gif
-from dream.files.video_info import VideoLimits
+from dream.files.video_info import OUTPUT_FORMATS, VideoLimits
 from dream.files.video_reader import read_frames, read_video_info
-from dream.files.video_writer import OUTPUT_FORMATS, VideoPart, VideoWriter
+from dream.files.video_writer import VideoPart, VideoWriter
 from dream.tensors import to_tensor
 from tests.conftest import EXAMPLES, change
 from tests.support.videos import encode, pan, read_video, write_timed, write_video

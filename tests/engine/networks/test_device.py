@@ -1,14 +1,15 @@
 """The device is picked once: by name, by DREAM_DEVICE, or the best available."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
-import app
 from dream import DeviceError, Engine, RecipeError
-from dream import __main__ as command_line
+from dream.commands.options import build_engine
 from dream.networks import catalogue, device
+from dream.page import app
 
 
 def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +94,7 @@ def test_programs_ask_cuda_to_repeat_exactly_and_an_engine_does_not(
         cuda.setattr("dream.engine.pick_device", lambda name: torch.device("cuda"))
         assert Engine().device.type == "cuda"
     assert not torch.backends.cudnn.deterministic
-    command_line.main(["classes", "goldfish"])
+    build_engine(Namespace(weights=None), "dreamlet")
     assert torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = False
     monkeypatch.setenv("DREAM_DEVICE", "nonsense")

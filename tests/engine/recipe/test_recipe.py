@@ -3,7 +3,7 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from dream import (
     DreamRecipe,
     LiveRecipe,
     RecipeError,
+    VideoRecipe,  # noqa: F401 - evaluated
     ZoomRecipe,
 )
 from dream.errors import describe_value, to_printable_line
@@ -191,6 +192,28 @@ def test_json_and_back_is_the_same_recipe() -> None:
     recipe = DreamRecipe(layer="inception3b:0.5,inception4c", intensity=7, seed=42, max_side=640)
     assert DreamRecipe.from_json(recipe.to_json()) == recipe
     assert json.loads(recipe.to_json())["deepdream"] == 1
+
+
+@pytest.mark.parametrize("kind", Recipe.types_by_kind().values())
+def test_a_recipe_prints_as_one_short_line_that_makes_it_again(kind: type[Recipe]) -> None:
+    recipe = kind.from_dict({"seed": 3})
+    assert eval(repr(recipe)) == recipe and "seed=3" in repr(recipe)
+    assert "model" not in repr(recipe)  # The default.
+
+
+def test_a_guide_prints_as_its_start() -> None:
+    line = repr(DreamRecipe(guide=f"data:image/png;base64,{'A' * 100_000}"))
+    assert "guide='data:image/png;base64,AAAA" in line and "…'" in line and len(line) < 300
+
+
+def test_none_is_typed_where_it_may_stay() -> None:
+    recipe = DreamRecipe(layer=None, step=None, max_side=None)
+    assert_type(recipe.layer, str)
+    assert_type(recipe.step, float)
+    assert_type(recipe.max_side, int | None)
+    assert_type(ChannelRecipe(layer=None, steps=None).steps, int | None)
+    types = {name: knobs(DreamRecipe)[name].value_type for name in ("layer", "step", "max_side")}
+    assert types == {"layer": str, "step": float, "max_side": int}
 
 
 def test_json_without_a_knob_takes_its_default() -> None:

@@ -47,6 +47,7 @@ def test_silent_channels_are_left_out() -> None:
     response = LayerResponse(torch.zeros(1, 3, 8, 8), activation)
     assert [(each.channel, each.strength) for each in response.top()] == [(3, 0.5)]
     assert response.top(spot=(0, 0)) == []
+    assert repr(response) == "LayerResponse(5 channels of 2 x 2)"
     assert [each.strength for each in response.top(spot=(1, 1))] == [2.0]
 
 

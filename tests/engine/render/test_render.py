@@ -1,11 +1,13 @@
 """Dreams go from the photo octave by octave, repeat exactly, and leave nothing behind."""
 
+import io
 import threading
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from dream import ChannelRecipe, DreamRecipe, Engine, PictureError, RecipeError
@@ -108,6 +110,25 @@ def test_the_first_frame_is_the_photo_and_every_frame_has_its_full_size(
     assert torch.equal(frames[0].tensor, small)
     assert {frame.picture().size for frame in frames} == {(128, 85)}
     assert frames[1].picture().mode == "RGB"
+
+
+def test_a_frame_shows_its_image_in_a_notebook_and_prints_as_one_line(
+    engine: Engine, cat: Tensor, quick: DreamRecipe
+) -> None:
+    *_, frame = engine.dream(cat, quick)
+    with Image.open(io.BytesIO(frame._repr_png_())) as shown:
+        assert shown.format == "PNG" and shown.tobytes() == frame.picture().tobytes()
+        size = f"{shown.width} x {shown.height}"
+    assert repr(frame) == f"Frame(step {frame.step} of {frame.total}, {size})"
+
+
+def test_a_batch_shows_as_a_contact_sheet(engine: Engine) -> None:
+    recipes = [ChannelRecipe(channel=channel, size=64, steps=1) for channel in (7, 80)]
+    for frames in (engine.channels(recipes), engine.channels(recipes)):  # Then from the cache.
+        *_, frame = frames
+        assert repr(frame).endswith("2 images of 64 x 64)")
+        with Image.open(io.BytesIO(frame._repr_png_())) as shown:
+            assert shown.width > 2 * 64 and shown.height > 64
 
 
 def test_a_frame_kept_stays_as_it_was(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
