@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from dream.commands import batch, images, networks, pipe, videos
-from dream.commands.options import Command, Parser, check_output_option
+from dream.commands.options import Command, Parser, check_file_options
 from dream.commands.progress import CommandInterruptedError, discard_stdout
 from dream.engine import OUT_OF_MEMORY_MESSAGE
 from dream.errors import DreamError
@@ -27,8 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args.start = time.perf_counter()
     use_deterministic_cudnn()
     try:
-        if hasattr(args, "out"):
-            check_output_option(args)
+        check_file_options(args)
         args.run(args)
         if sys.stdout:  # None if it is closed.
             sys.stdout.flush()

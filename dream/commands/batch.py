@@ -35,8 +35,10 @@ from dream.commands.options import (
     MLFLOW,
     build_recipe,
     command,
+    file_option,
     is_same_file,
     knob_changes,
+    knob_option,
     option,
     parse_number,
     recipe_options,
@@ -56,6 +58,12 @@ from dream.errors import (
 )
 from dream.files.contact_sheet import draw_contact_sheet
 from dream.files.embedded_images import embed_files
+from dream.files.image_formats import (
+    FORMAT_KNOB,
+    IMAGE_FORMATS,
+    QUALITY_KNOB,
+    check_image_options,
+)
 from dream.recipe import DreamRecipe
 from dream.recipe.knob import knobs
 from dream.recipe.presets import sweep
@@ -76,10 +84,12 @@ TaskEstimates = list[tuple[Task, Size | None, CostEstimate]]
 @command(
     "batch",
     "dream many images with one or several recipes",
-    option(
+    file_option(
         "source", metavar="IN", help="folder of images, video, or - for a list of files on stdin"
     ),
-    option("dest", metavar="OUT", help="folder, or URL such as s3://bucket/dreams"),
+    file_option("dest", metavar="OUT", help="folder, or URL such as s3://bucket/dreams"),
+    knob_option("format", FORMAT_KNOB, default=FORMAT_KNOB.default),
+    knob_option("quality", QUALITY_KNOB, default=None),
     option("--recursive", action="store_true", help="include images in subfolders"),
     option(
         "--sweep",
@@ -105,6 +115,9 @@ def _dream_batch(args: argparse.Namespace) -> None:
     combinations = math.prod(map(len, swept_values.values()))
     _check_count(args, combinations)
     recipes = sweep(recipe, swept_values, **knob_changes(args, DreamRecipe))
+    ending = f".{FORMAT_KNOB.check('format', args.format)}"
+    for each in recipes:
+        check_image_options(f"dream{ending}", each, args.quality)
     side = max(each.max_side or 0 for each in recipes)
     files, source, skipped = _input_files(
         args, max(each.max_side or MAX_FRAME_SIDE for each in recipes)
@@ -121,7 +134,7 @@ def _dream_batch(args: argparse.Namespace) -> None:
         else:
             workers = RayCluster(args.ray, user_weights)
             stack.callback(workers.close)
-        all_tasks = make_tasks(files, recipes, workers.device, source)
+        all_tasks = make_tasks(files, recipes, workers.device, source, ending, args.quality)
         weights_ids = _fetch_weights(workers, select_shard(all_tasks, args.shard))
         manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard)))
         all_tasks = manifest.with_old_names(all_tasks)  # A shard stays the same under other names.
@@ -170,6 +183,8 @@ def _input_files(args: argparse.Namespace, side: int) -> tuple[list[str], str, s
     The frames of a video are extracted first, with at most `side` pixels a side.
     """
     source = args.source
+    if os.path.isfile(args.dest):
+        raise PictureError(f"{args.dest} is a file; give a folder for OUT")
     listed: Iterable[str] = ()
     if source == "-":
         if not sys.stdin:
@@ -285,6 +300,6 @@ def _write_sheets(
 
 
 def _load_thumbnail(destination: Destination, name: str) -> Image.Image:
-    with Image.open(io.BytesIO(destination.read(name)), formats=["PNG"]) as image:
+    with Image.open(io.BytesIO(destination.read(name)), formats=[*IMAGE_FORMATS.values()]) as image:
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         return image.convert("RGB")

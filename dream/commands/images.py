@@ -21,6 +21,7 @@ from dream.commands.options import (
     build_engine,
     build_recipe,
     command,
+    file_option,
     knob_option,
     option,
     output,
@@ -31,6 +32,7 @@ from dream.commands.progress import download_with_progress, print_report, render
 from dream.errors import RecipeError
 from dream.files.contact_sheet import draw_contact_sheet, variations_sheet
 from dream.files.image import load_image, save_image
+from dream.files.image_formats import check_image_options
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.channel import evenly_spaced_channels, parse_channels
 from dream.recipe.knob import knobs
@@ -41,7 +43,7 @@ from dream.render.job_loop import Frame
 from dream.render.layer_response import COUNT_KNOB
 from dream.tensors import to_tensor
 
-START_PHOTO = option(
+START_PHOTO = file_option(
     "--image", dest="photo", metavar="PHOTO", help="start from this photo instead of noise"
 )
 
@@ -49,6 +51,7 @@ START_PHOTO = option(
 @command("image", "dream a photo", PHOTO, output(), MLFLOW, recipe_options(DreamRecipe))
 def _dream_image(args: argparse.Namespace) -> None:
     recipe = build_recipe(args, DreamRecipe)
+    check_image_options(args.out, recipe, args.quality)
     photo = load_image(args.photo)
     tracker = None if args.mlflow is None else MlflowTracker(args.mlflow, "dreams")
     args.start = time.perf_counter()
@@ -206,7 +209,7 @@ def _save_and_report(
     args: argparse.Namespace, image: Image.Image, label: str, recipe: Recipe | None = None
 ) -> None:
     """Write an image, from a photo or not, and print its size and the seconds that it took."""
-    save_image(image, args.out, recipe, photo=bool(args.photo))
+    save_image(image, args.out, recipe, photo=bool(args.photo), quality=args.quality)
     print_report(args, f"{image.width} x {image.height}, {label}")
 
 

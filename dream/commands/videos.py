@@ -12,6 +12,7 @@ from dream.commands.options import (
     build_engine,
     build_recipe,
     command,
+    file_option,
     knob_option,
     option,
     output,
@@ -41,7 +42,7 @@ from dream.render.making_of import (
 from dream.render.video_job import VideoJob, dream_video_job, render_video, zoom_video_job
 from dream.tensors import size_of
 
-OUTPUT = output(endings=[*OUTPUT_FORMATS])
+OUTPUT = output(endings=OUTPUT_FORMATS)
 
 
 @command("zoom", "make an endless zoom into a photo", PHOTO, OUTPUT, recipe_options(ZoomRecipe))
@@ -56,7 +57,7 @@ def _zoom_into_photo(args: argparse.Namespace) -> None:
 @command(
     "video",
     "dream a video",
-    option("video", metavar="IN", help="MP4, MOV, WebM or GIF"),
+    file_option("video", metavar="IN", help="MP4, MOV, WebM or GIF"),
     OUTPUT,
     recipe_options(VideoRecipe),
 )

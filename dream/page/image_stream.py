@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import time
+import unicodedata
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -223,6 +224,6 @@ def _write_images(frame: Frame, photo: str | None, folder: Path) -> Iterator[str
 
 def photo_stem(photo: str) -> str:
     """Return a short file stem for a photo; for one of our dreams, that of its photo."""
-    stem = Path(photo).stem
+    stem = unicodedata.normalize("NFC", Path(photo).stem)
     match = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+(-\d+)?", stem)
     return re.sub(r"[^\w-]+", "-", match[1] if match else stem)[:40].strip("-") or "photo"
