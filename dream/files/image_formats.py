@@ -8,15 +8,15 @@ import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-from PIL import Image, PngImagePlugin
+from typing import TYPE_CHECKING, Any
 
 from dream.errors import PictureError, close_matches, first_line
-from dream.files.embedded_text import RECIPE_KEY, XMP_KEY, build_xmp
 from dream.recipe.base import Recipe
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import Knob
+
+if TYPE_CHECKING:  # The command line reads the names of formats, and starts without Pillow.
+    from PIL import Image
 
 # What a name may end in to select the format of an image.
 IMAGE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".avif": "AVIF"}
@@ -27,7 +27,7 @@ QUALITY_KNOB = Knob(
     "Quality of a JPEG, WebP or AVIF; a PNG is lossless.", 1, 100, value_type=int, default=90
 )
 # The colours have their full resolution where the format allows it, because dreams are colourful.
-# With more threads an AVIF has other bytes. At speed 9, 12 megapixels take 4 seconds of an AMD
+# With more threads an AVIF has other bytes. At speed 9, 12 megapixels take 5 seconds of an AMD
 # EPYC's core, at Pillow's 6 about 45, for 4 % fewer bytes.
 ENCODER_OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
@@ -48,6 +48,10 @@ def encoder_options(
     path: Path, recipe: Recipe | None, photo: bool | None, quality: int | None, spare_bytes: int = 0
 ) -> dict[str, Any]:
     """Return Pillow's options for a format and its metadata. Raises as `save_image`."""
+    from PIL import PngImagePlugin
+
+    from dream.files.embedded_text import RECIPE_KEY, XMP_KEY, build_xmp
+
     kind = image_format(path)
     options = dict(ENCODER_OPTIONS[kind])
     if kind != "PNG":
@@ -92,6 +96,8 @@ def check_image_options(
     path: str | os.PathLike[str], recipe: Recipe | None = None, quality: int | None = None
 ) -> None:
     """Raise, before an image is made, the errors of `save_image` that can be known then."""
+    from PIL import Image
+
     options = encoder_options(Path(path), recipe, None, quality, DEFAULTS_BYTES)
     try:
         encode_image(Image.new("RGB", (1, 1)), io.BytesIO(), image_format(path), options)

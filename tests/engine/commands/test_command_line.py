@@ -103,7 +103,7 @@ def test_the_name_selects_the_format_of_every_image() -> None:
     for command in (
         "image cat.jpg -o dream.avif --recipe out.jpg --quality 40",
         "image cat.jpg -o again.webp --recipe dream.avif",
-        "sheet cat.jpg -o sheet.webp --recipe again.webp --intensities 3,5 --max-side 32",
+        "sheet cat.jpg -o sheet.webp --recipe again.webp --intensities 3,5 --max-side 64",
         f"{CHANNEL.replace('out.png', 'channel.avif')} --channel 7",
         f"{CLASS.replace('out.png', 'fish.jpeg')} goldfish",
     ):
