@@ -115,9 +115,7 @@ def _dream_batch(args: argparse.Namespace) -> None:
     combinations = math.prod(map(len, swept_values.values()))
     _check_count(args, combinations)
     recipes = sweep(recipe, swept_values, **knob_changes(args, DreamRecipe))
-    ending = f".{FORMAT_KNOB.check('format', args.format)}"
-    for each in recipes:
-        check_image_options(f"dream{ending}", each, args.quality)
+    ending = _image_ending(args, recipes)
     side = max(each.max_side or 0 for each in recipes)
     files, source, skipped = _input_files(
         args, max(each.max_side or MAX_FRAME_SIDE for each in recipes)
@@ -168,6 +166,14 @@ def _parse_sweep(text: str) -> tuple[str, list[Any]]:
         return name, [BOOLEANS.get(part, part) for part in parts]
     values = parts if value_type is str else [parse_number(part) for part in parts]
     return name, [embed_files(DreamRecipe, {name: value})[name] for value in values]
+
+
+def _image_ending(args: argparse.Namespace, recipes: Sequence[DreamRecipe]) -> str:
+    """Return the ending of image names by --format; check that it fits --quality and recipes."""
+    ending = f".{FORMAT_KNOB.check('format', args.format)}"
+    for recipe in recipes:
+        check_image_options(f"dream{ending}", recipe, args.quality)
+    return ending
 
 
 def _check_count(args: argparse.Namespace, count: int) -> None:

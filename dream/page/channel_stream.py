@@ -55,8 +55,7 @@ def stream_top_channels(
     from the photo, not from noise.
 
     Raises:
-        DreamError: if there is no such file format, the spot lies outside the photo, or no channel
-            is active.
+        DreamError: if the format is unknown, the spot outside the photo, or no channel active.
     """
     file_format = check_image_format(file_format)
     image = load_image(photo)
@@ -73,11 +72,8 @@ def stream_top_channels(
                 "there; choose another spot or layer"
             )
         yield RenderUpdate("", response=response, top_channels=top_channels)
-        yield from frame_updates(
-            ((frame, None) for frame in frames),
-            photo if in_photo else None,
-            file_format=file_format,
-        )
+        updated = ((frame, None) for frame in frames)
+        yield from frame_updates(updated, photo if in_photo else None, file_format=file_format)
 
     return stream_in_turn(runner, recipe.model, RenderUpdate, stream())
 
