@@ -76,8 +76,8 @@ def encoder_options(
     options["xmp"] = build_xmp(is_from_photo, text).encode()
     if kind == "JPEG" and len(options["xmp"]) > MAX_JPEG_XMP_BYTES - spare_bytes:
         raise PictureError(
-            f"the recipe, with its guide or mask, is too long for a JPEG such as {path.name}; "
-            "use a name that ends in .png, .webp or .avif"
+            f"the recipe, with its guide or mask, is too long for {path.name}; "
+            "use PNG, WebP or AVIF instead of JPEG"
         )
     return options
 

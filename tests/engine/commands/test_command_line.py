@@ -126,7 +126,7 @@ def test_a_recipe_too_long_for_a_jpeg_is_refused_before_the_dream(capsys: Printe
     for command in (f"{IMAGE.replace('out.png', 'out.jpg')}", "batch . out --format jpg"):
         assert run(f"{command} --guide noise.png") == 2
         said = capsys.readouterr()
-        assert "is too long for a JPEG such as" in said.err and said.err.count("\n") == 1
+        assert "use PNG, WebP or AVIF instead of JPEG" in said.err and said.err.count("\n") == 1
         assert said.out == "" and written() == {"noise.png"}
 
 

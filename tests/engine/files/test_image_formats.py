@@ -80,7 +80,7 @@ def test_a_long_recipe_is_kept_or_refused_before_and_at_writing(
         check_image_options(tmp_path / f"dream{ending}", guided)
         save_image(quarters(), tmp_path / f"dream{ending}", guided)
         assert read_recipe(tmp_path / f"dream{ending}") == guided
-    said = "too long for a JPEG such as dream.jpg; use a name that ends in .png, .webp or .avif"
+    said = "is too long for dream.jpg; use PNG, WebP or AVIF instead of JPEG"
     with pytest.raises(PictureError, match=said):
         check_image_options(tmp_path / "dream.jpg", guided)
     with pytest.raises(PictureError, match=said):
