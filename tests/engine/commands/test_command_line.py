@@ -165,7 +165,7 @@ BAD_INPUT = {
     "image cat.jpg -o x": "the name selects the format: use x.png or",
     "zoom cat.jpg -o x.mp3": "the name selects the format: use x.mp4",
     "image cat.jpg -o .": ". is a folder; name a file in it, such as dream.png",
-    "image cat.jpg -o dreams/": "dreams/ is a folder; name a file in it, such as dreams/dream.png",
+    "image cat.jpg -o dreams/": f"name a file in it, such as {Path('dreams/dream.png')}",
     "zoom cat.jpg -o .": ". is a folder; name a file in it, such as dream.mp4",
     "image . -o out.png": ". is a folder; give a file, or use batch for all its images",
     "image ~/no/such/cat.jpg -o out.png": f"there is no file {Path.home()}/no/such/cat.jpg",
