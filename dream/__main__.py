@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from dream import __version__
 from dream.commands import batch, images, networks, pipe, serve, videos
-from dream.commands.options import Command, Parser, check_output_option, program_name
+from dream.commands.options import Command, Parser, check_file_options, program_name
 from dream.commands.progress import CommandInterruptedError, discard_stdout
 from dream.errors import DreamError
 
@@ -23,8 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _build_parser().parse_args(arguments)
     args.start = time.perf_counter()
     try:
-        if hasattr(args, "out"):
-            check_output_option(args)
+        check_file_options(args)
         args.run(args)
         if sys.stdout:  # None if it is closed.
             sys.stdout.flush()

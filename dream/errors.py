@@ -13,7 +13,7 @@ DreamError (a ValueError)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -90,9 +90,16 @@ def first_line(error: Exception) -> str:
     return next(iter(str(text).splitlines()), type(error).__name__)[:160]
 
 
-def suggest_names(name: Any, names: Iterable[str]) -> str:
-    """Return advice such as "try vgg16, vgg19" for an unknown name; all names if none is close."""
-    return f"try {', '.join(close_matches(name, names) or names)}"
+def suggest_names(name: Any, names: Collection[str]) -> str:
+    """Return advice for an unknown name: which close ones may be meant, or else all names."""
+    close = close_matches(name, names)
+    return ask_meaning(close) if close else f"try {', '.join(names)}"
+
+
+def ask_meaning(names: Iterable[str]) -> str:
+    """Return the question "did you mean vgg16, vgg19 or resnet50?"."""
+    *others, last = names
+    return f"did you mean {', '.join(others)}{' or ' * bool(others)}{last}?"
 
 
 def close_matches(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,8 @@ class Destination:
         """Return the names of the existing files."""
         with self._rename_errors("read"):
             if self.folder:
-                return set(os.listdir(self.folder))
+                # A disk in macOS' old format, HFS+, decomposes the accents in names.
+                return {unicodedata.normalize("NFC", name) for name in os.listdir(self.folder)}
             self._filesystem.invalidate_cache()
             paths = self._filesystem.ls(self._root, detail=False)
             return {path.rsplit("/", 1)[-1] for path in paths}
@@ -70,12 +72,18 @@ class Destination:
         with self._rename_errors("written"):
             self._filesystem.pipe_file(f"{self._root}/{name}", content)
 
-    def save_image(self, name: str, pil_image: Image.Image, recipe: Recipe | None = None) -> None:
+    def save_image(
+        self,
+        name: str,
+        pil_image: Image.Image,
+        recipe: Recipe | None = None,
+        quality: int | None = None,
+    ) -> None:
         """Write an image with its recipe inside, as `dream.save_image` does."""
         if self.folder:
-            save_image(pil_image, self.folder / name, recipe, photo=True)
+            save_image(pil_image, self.folder / name, recipe, photo=True, quality=quality)
             return
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "image.png")
-            save_image(pil_image, file, recipe, photo=True)
+            file = Path(folder, "image").with_suffix(Path(name).suffix)
+            save_image(pil_image, file, recipe, photo=True, quality=quality)
             self.write(name, file.read_bytes())

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from dream.batch.destination import Destination
@@ -111,7 +112,7 @@ class Manifest:
         """
         new_names = {task.output for task in tasks}
         old_names = {
-            json.dumps([row.get("input"), row.get("recipe")]): output
+            json.dumps([row.get("input"), row.get("recipe"), Path(output).suffix]): output
             for output, row in self.rows.items()
             if output in self.existing_files and output not in new_names
         }
@@ -119,7 +120,8 @@ class Manifest:
         def rename(task: Task) -> Task:
             if task.output in self.existing_files:
                 return task
-            key = json.dumps([task.input, recipe_summary(task.recipe)])
+            ending = Path(task.output).suffix
+            key = json.dumps([task.input, recipe_summary(task.recipe), ending])
             return replace(task, output=old_names.pop(key, task.output))
 
         return [rename(task) for task in tasks]

@@ -57,8 +57,8 @@ class MlflowTracker:
             f"mlflow ({first_line(error).partition('. ')[0]})"
         )
 
-    def log(self, row: ManifestRow, png: bytes = b"") -> None:
-        """Log a run: recipe, objective by step, seconds and PNG; a row with an error is FAILED.
+    def log(self, row: ManifestRow, image: bytes = b"") -> None:
+        """Log a run: recipe, objective by step, seconds and image; a row with an error is FAILED.
 
         Raises:
             DreamError: if MLflow cannot be reached.
@@ -66,7 +66,7 @@ class MlflowTracker:
         try:
             run = self._client.create_run(self._experiment, run_name=row.output).info.run_id
             try:
-                self._log_run(run, row, png)
+                self._log_run(run, row, image)
             except BaseException:
                 with suppress(*self._errors):
                     self._client.set_terminated(run, "KILLED")
@@ -74,7 +74,7 @@ class MlflowTracker:
         except self._errors as error:
             raise self._unreachable_error(error) from error
 
-    def _log_run(self, run: str, row: ManifestRow, png: bytes) -> None:
+    def _log_run(self, run: str, row: ManifestRow, image: bytes) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         params = [Param(name, str(value)) for name, value in row.recipe.items() if value != ""]
@@ -85,9 +85,9 @@ class MlflowTracker:
         self._client.log_batch(run, metrics[:MAX_METRICS_PER_CALL], params, tags)
         for start in range(MAX_METRICS_PER_CALL, len(metrics), MAX_METRICS_PER_CALL):
             self._client.log_batch(run, metrics[start : start + MAX_METRICS_PER_CALL])
-        if png:
+        if image:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder, row.output)
-                file.write_bytes(png)
+                file.write_bytes(image)
                 self._client.log_artifact(run, str(file))
         self._client.set_terminated(run, "FAILED" if row.error else "FINISHED")

@@ -53,8 +53,8 @@ class RayWorker:
         result: list[ManifestRow] | str
         try:
             tasks = [
-                Task(source, output, self.recipes[index])
-                for source, output, index in pickle.loads(pickled_tasks)
+                Task(source, output, self.recipes[index], quality=quality)
+                for source, output, index, quality in pickle.loads(pickled_tasks)
             ]
             result = [row for rows in self.worker.run(tasks, self.destination) for row in rows]
         except DreamError as error:
@@ -111,7 +111,12 @@ class RayCluster:
         indices: dict[DreamRecipe, int] = {}
         tasks = [
             [
-                (task.input, task.output, indices.setdefault(task.recipe, len(indices)))
+                (
+                    task.input,
+                    task.output,
+                    indices.setdefault(task.recipe, len(indices)),
+                    task.quality,
+                )
                 for task in batch
             ]
             for batch in batches

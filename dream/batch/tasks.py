@@ -20,6 +20,7 @@ import torch
 from dream.engine import Engine
 from dream.errors import DreamError, PictureError, RecipeError, describe_value
 from dream.files.image import image_size
+from dream.files.image_formats import image_format
 from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.base import safe_name
 from dream.recipe.knob import knobs
@@ -35,8 +36,8 @@ DIGEST_LENGTH = 12
 # 160 x 106 save two fifths, two of 640 x 426 take longer (one thread, AMD EPYC).
 MAX_BATCH_PIXELS = 280_000
 MAX_BATCH_SIZE = 16
-# Mean PNG size of a dream; the shipped ones have 1.9 to 2.3 bytes per pixel.
-BYTES_PER_PIXEL = 2.1
+# Mean sizes of dreams at the default quality; the shipped PNGs have 1.9 to 2.3 bytes per pixel.
+BYTES_PER_PIXEL = {"PNG": 2.1, "JPEG": 0.58, "WEBP": 0.41, "AVIF": 0.53}
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,15 @@ class Task:
     """One image to render: the photo file `input` by a recipe without None to the file `output`.
 
     `key` selects the shard: the path within the source and the recipe before its defaults were
-    filled in. It is the same on all machines and does not depend on other files.
+    filled in. It is the same on all machines and does not depend on other files. `quality` is as
+    in `save_image`.
     """
 
     input: str
     output: str
     recipe: DreamRecipe
     key: str = ""
+    quality: int | None = None
 
 
 def unique_names(files: Iterable[str]) -> dict[str, str]:
@@ -82,7 +85,12 @@ def _name_with_digest(file: str) -> str:
 
 
 def make_tasks(
-    files: Sequence[str], recipes: Sequence[DreamRecipe], device: str, source: str = ""
+    files: Sequence[str],
+    recipes: Sequence[DreamRecipe],
+    device: str,
+    source: str = "",
+    ending: str = ".png",
+    quality: int | None = None,
 ) -> list[Task]:
     """Return a task for each file of `source` and each recipe, with defaults for the device."""
     stems, base = unique_names(files), Path(os.path.abspath(source))
@@ -91,10 +99,11 @@ def make_tasks(
         complete_recipe, suffix = recipe.with_defaults(device, True), _name_suffix(recipe)
         summary = json.dumps(recipe_summary(recipe))
         for file, stem in stems.items():
-            output = f"{recipe.file_stem(stem)}{suffix}.png"
+            output = f"{recipe.file_stem(stem)}{suffix}{ending}"
             path = Path(file)
             relative = path.relative_to(base) if path.is_relative_to(base) else path
-            tasks[output] = Task(file, output, complete_recipe, f"{relative.as_posix()} {summary}")
+            key = f"{relative.as_posix()} {summary}"
+            tasks[output] = Task(file, output, complete_recipe, key, quality)
     return list(tasks.values())
 
 
@@ -163,7 +172,8 @@ def estimate_costs(
     )
     for task in tasks:
         size = image_size_of(task.input)
-        estimate = estimate_of(task.recipe, size) if size else None
+        kind = image_format(task.output)
+        estimate = estimate_of(task.recipe, size, kind) if size else None
         yield task, size if estimate else None, estimate or CostEstimate()
 
 
@@ -174,13 +184,15 @@ def _image_size_or_none(file: str) -> Size | None:
         return None
 
 
-def _estimate(engine: Engine, device: str, recipe: DreamRecipe, size: Size) -> CostEstimate | None:
+def _estimate(
+    engine: Engine, device: str, recipe: DreamRecipe, size: Size, kind: str
+) -> CostEstimate | None:
     try:
         (job,) = engine.plan([recipe], size)
     except PictureError:
         return None
     pace = cost.pace(torch.device(device), engine.precision(recipe.model))
-    file_bytes = BYTES_PER_PIXEL * math.prod(job.size)
+    file_bytes = BYTES_PER_PIXEL[kind] * math.prod(job.size)
     return CostEstimate(pace.seconds(cost.total_cost(job.stages)), file_bytes)
 
 

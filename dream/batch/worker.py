@@ -45,7 +45,7 @@ class BatchWorker:
         Raises:
             DreamError: if it concerns all images, such as missing weights or a full disk.
         """
-        groups: dict[tuple[DreamRecipe, Size], list[tuple[ManifestRow, Tensor]]] = {}
+        groups: dict[tuple[DreamRecipe, Size, int | None], list[tuple[ManifestRow, Tensor]]] = {}
         for task in tasks:
             weights = self.engine.networks.weights_id(task.recipe.model)
             row = ManifestRow(
@@ -61,15 +61,17 @@ class BatchWorker:
             except PictureError as error:
                 yield [replace(row, error=str(error))]
             else:
-                groups.setdefault((task.recipe, size_of(image)), []).append((row, image))
-        for (recipe, _), group in groups.items():
-            yield from self._dream_group(recipe, group, destination)
+                key = task.recipe, size_of(image), task.quality
+                groups.setdefault(key, []).append((row, image))
+        for (recipe, _, quality), group in groups.items():
+            yield from self._dream_group(recipe, group, destination, quality)
 
     def _dream_group(
         self,
         recipe: DreamRecipe,
         group: Sequence[tuple[ManifestRow, Tensor]],
         destination: Destination,
+        quality: int | None,
     ) -> RowBatches:
         start = time.perf_counter()
         images = torch.cat([image for _, image in group])
@@ -87,7 +89,7 @@ class BatchWorker:
                 yield [replace(group[0][0], error=str(error))]
                 return
             for member in group:  # The batch is too large for the memory; single images may fit.
-                yield from self._dream_group(recipe, [member], destination)
+                yield from self._dream_group(recipe, [member], destination, quality)
             return
         values_by_step = [objective.tolist() for objective in objectives]
         seconds = (time.perf_counter() - start) / len(group)
@@ -97,7 +99,7 @@ class BatchWorker:
             except PictureError as error:
                 yield [replace(row, error=str(error))]
                 continue
-            destination.save_image(row.output, pil_image, frame.recipes[index])
+            destination.save_image(row.output, pil_image, frame.recipes[index], quality)
             trace = tuple(values[index] for values in values_by_step)
             last = trace[-1] if trace else None
             row = replace(row, seconds=seconds, objective=last, trace=trace)

@@ -18,8 +18,10 @@ from dream.commands.options import (
     MLFLOW,
     build_recipe,
     command,
+    file_option,
     is_same_file,
     knob_changes,
+    knob_option,
     option,
     parse_number,
     recipe_options,
@@ -36,6 +38,12 @@ from dream.errors import (
     describe_value,
     suggest_names,
     to_printable_line,
+)
+from dream.files.image_formats import (
+    FORMAT_KNOB,
+    IMAGE_FORMATS,
+    QUALITY_KNOB,
+    check_image_options,
 )
 from dream.recipe import DreamRecipe
 from dream.recipe.knob import knobs
@@ -66,10 +74,12 @@ BOOLEANS = {"true": True, "false": False}
 @command(
     "batch",
     "dream many images with one or several recipes",
-    option(
+    file_option(
         "source", metavar="IN", help="folder of images, video, or - for a list of files on stdin"
     ),
-    option("dest", metavar="OUT", help="folder, or URL such as s3://bucket/dreams"),
+    file_option("dest", metavar="OUT", help="folder, or URL such as s3://bucket/dreams"),
+    knob_option("format", FORMAT_KNOB, default=FORMAT_KNOB.default),
+    knob_option("quality", QUALITY_KNOB, default=None),
     option("--recursive", action="store_true", help="include images in subfolders"),
     option(
         "--sweep",
@@ -99,6 +109,7 @@ def _dream_batch(args: argparse.Namespace) -> None:
     from dream.batch.manifest import Manifest
     from dream.batch.tasks import estimate_costs, make_tasks, select_shard
 
+    ending = _image_ending(args, recipes)
     files, source, skipped = _input_files(
         args, max(each.max_side or MAX_FRAME_SIDE for each in recipes)
     )
@@ -111,7 +122,7 @@ def _dream_batch(args: argparse.Namespace) -> None:
             tracker = MlflowTracker(args.mlflow, Path(args.dest.rstrip("/")).name or "dreams")
         side = max(each.max_side or 0 for each in recipes)
         workers = _start_workers(args, recipe.model, side, stack)
-        all_tasks = make_tasks(files, recipes, workers.device, source)
+        all_tasks = make_tasks(files, recipes, workers.device, source, ending, args.quality)
         weights_ids = _fetch_weights(workers, select_shard(all_tasks, args.shard))
         manifest = stack.enter_context(closing(Manifest(Destination(args.dest), args.shard)))
         all_tasks = manifest.with_old_names(all_tasks)  # A shard stays the same under other names.
@@ -169,6 +180,14 @@ def _parse_sweep(text: str) -> tuple[str, list[Any]]:
     return name, [embed_files(DreamRecipe, {name: value})[name] for value in values]
 
 
+def _image_ending(args: argparse.Namespace, recipes: Sequence[DreamRecipe]) -> str:
+    """Return the ending of image names by --format; check that it fits --quality and recipes."""
+    ending = f".{FORMAT_KNOB.check('format', args.format)}"
+    for recipe in recipes:
+        check_image_options(f"dream{ending}", recipe, args.quality)
+    return ending
+
+
 def _check_count(args: argparse.Namespace, count: int) -> None:
     if count > MAX_UNCONFIRMED and not args.yes:
         raise RecipeError(
@@ -184,6 +203,8 @@ def _input_files(args: argparse.Namespace, side: int) -> tuple[list[str], str, s
     from dream.batch.inputs import extract_frames, is_video_file, list_images
 
     source = args.source
+    if os.path.isfile(args.dest):
+        raise PictureError(f"{args.dest} is a file; give a folder for OUT")
     listed: Iterable[str] = ()
     if source == "-":
         if not sys.stdin:
@@ -309,6 +330,7 @@ def _write_sheets(
 def _load_thumbnail(destination: Destination, name: str) -> Image.Image:
     from PIL import Image
 
-    with Image.open(io.BytesIO(destination.read(name)), formats=["PNG"]) as image:
+    formats = [*IMAGE_FORMATS.values()]
+    with Image.open(io.BytesIO(destination.read(name)), formats=formats) as image:
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         return image.convert("RGB")

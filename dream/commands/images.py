@@ -17,6 +17,7 @@ from dream.commands.options import (
     build_engine,
     build_recipe,
     command,
+    file_option,
     knob_option,
     option,
     output,
@@ -26,6 +27,7 @@ from dream.commands.options import (
 )
 from dream.commands.progress import download_with_progress, print_report, render_with_progress
 from dream.errors import RecipeError
+from dream.files.image_formats import check_image_options
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.channel import COUNT_KNOB, evenly_spaced_channels, parse_channels
 from dream.recipe.knob import knobs
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from dream.render.class_image import Verdict
     from dream.render.job_loop import Frame
 
-START_PHOTO = option(
+START_PHOTO = file_option(
     "--image", dest="photo", metavar="PHOTO", help="start from this photo instead of noise"
 )
 
@@ -47,6 +49,7 @@ def _dream_image(args: argparse.Namespace) -> None:
     from dream.files.image import load_image
 
     recipe = build_recipe(args, DreamRecipe)
+    check_image_options(args.out, recipe, args.quality)
     photo = load_image(args.photo)
     tracker = None
     if args.mlflow is not None:
@@ -226,7 +229,7 @@ def _save_and_report(
     """Write an image, from a photo or not, and print its size and the seconds that it took."""
     from dream.files.image import save_image
 
-    save_image(image, args.out, recipe, photo=bool(args.photo))
+    save_image(image, args.out, recipe, photo=bool(args.photo), quality=args.quality)
     print_report(args, f"{image.width} x {image.height}, {label}")
 
 

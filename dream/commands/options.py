@@ -6,15 +6,30 @@ import argparse
 import io
 import itertools
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Collection, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from dream.errors import PictureError, RecipeError, to_printable_line
+from dream.errors import (
+    PictureError,
+    RecipeError,
+    ask_meaning,
+    close_matches,
+    describe_value,
+    suggest_names,
+    to_printable_line,
+)
+from dream.files.image_formats import (
+    IMAGE_FORMATS,
+    QUALITY_KNOB,
+    check_image_options,
+    check_output_path,
+)
 from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.base import AnyRecipe
 from dream.recipe.knob import Knob, knobs
@@ -48,13 +63,16 @@ INPUT_OPTIONS = ("photo", "video", "guide", "mask", "recipe", "weights")
 # Options with an optional address, and addresses without a colon.
 ADDRESS_OPTIONS = ("--mlflow", "--ray")
 NAMED_ADDRESSES = ("auto", "local", "databricks")
+# What `argparse` takes for the name of an option, not for a file or a negative number.
+OPTION_NAME = re.compile(r"--?[^\W\d][^ ]*")
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser with one-line errors that does not mistake a file for an address.
 
-    After `--mlflow` or `--ray`, a word that does not look like an address becomes a positional
-    argument if one is missing; words that name existing files are tried first.
+    An unknown option or command is the first error, and suggests a known one. After `--mlflow` or
+    `--ray`, a word that does not look like an address becomes a positional argument if one is
+    missing; words that name existing files are tried first.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -63,6 +81,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as `argparse` does, with an empty address before each word that is a file."""
         words = list(sys.argv[1:] if args is None else args)
+        self._check_option_names(words)
         candidates = [
             index
             for index, (word, following) in enumerate(itertools.pairwise(words))
@@ -74,7 +93,33 @@ class Parser(argparse.ArgumentParser):
             if self._is_complete(words):
                 break
             words[index] += "="
-        return super().parse_known_args(words, namespace)
+        namespace, unused = super().parse_known_args(words, namespace)
+        if unused:
+            photos = any(action.dest == "photo" for action in self._positionals._group_actions)
+            advice = "; for several photos, use batch" if photos else ""
+            self.error(
+                f"{describe_value(unused[0])} is one word too many{advice}; "
+                "a name with spaces needs quotes"
+            )
+        return namespace, unused
+
+    def _check_option_names(self, words: Sequence[str]) -> None:
+        """Exit with a suggestion if a word is an option that does not exist."""
+        if self._subparsers:  # What follows a command is left to its own parser.
+            words = list(itertools.takewhile(lambda word: word.startswith("-"), words))
+        known = self._option_string_actions
+        for word in itertools.takewhile(lambda word: word != "--", words):
+            name = word.partition("=")[0]
+            if OPTION_NAME.fullmatch(name) and name not in known and word[:2] not in known:
+                close = close_matches(name, known)
+                advice = ask_meaning(close) if close else f"{self.prog} --help lists all"
+                self.error(f"there is no option {describe_value(name)}; {advice}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse an unknown command: no other argument has choices."""
+        if action.choices is not None and value not in action.choices:
+            text = f"there is no command {describe_value(value)}"
+            raise argparse.ArgumentError(None, f"{text}; {suggest_names(value, [*action.choices])}")
 
     def _is_complete(self, words: Sequence[str]) -> bool:
         """Return whether these words contain all required arguments."""
@@ -103,9 +148,10 @@ def option(*names: str, **settings: Any) -> Option:
 def knob_option(name: str, knob: Knob, **settings: Any) -> Option:
     """Return an option for a knob, whose value the recipe checks."""
     value_type: Callable[[str], Any] = parse_number
-    metavar = f"{knob.low:g}..{knob.high:g}"
+    metavar = f"{knob.low:g}..{knob.high:.10g}"
     if knob.value_type is str:
-        value_type, metavar = str, "|".join(knob.choices) or ("FILE" if knob.is_image else "NAME")
+        value_type = os.path.expanduser if knob.is_image else str
+        metavar = "|".join(knob.choices) or ("FILE" if knob.is_image else "NAME")
     return option(
         f"--{name.replace('_', '-')}",
         type=value_type,
@@ -115,22 +161,34 @@ def knob_option(name: str, knob: Knob, **settings: Any) -> Option:
     )
 
 
-def output(out: str | None = None, endings: Sequence[str] = ()) -> Option:
-    """Return the option -o for the output file: `out` by default, with these endings or .png."""
+def file_option(*names: str, **settings: Any) -> Option:
+    """Return an option for a file; Windows' shells, and others after `=`, leave ~ to programs."""
+    return option(*names, type=os.path.expanduser, **settings)
+
+
+def output(out: str | None = None, endings: Collection[str] = ()) -> Option:
+    """Return the option -o for a file: `out` by default, with these endings or those of images.
+
+    An image also has --quality.
+    """
 
     def add(parser: argparse.ArgumentParser) -> None:
-        text = "output file" + (f"; {out} by default" if out else "")
-        name = "OUT" + "|".join(endings or (".png",))
-        parser.add_argument(
-            "-o", dest="out", metavar=name, default=out, required=not out, help=text
+        text = "output file; its ending selects the format" + (f". Default: {out}." if out else "")
+        name = "OUT" + "|".join(endings or IMAGE_FORMATS)
+        file_option("-o", dest="out", metavar=name, default=out, required=not out, help=text)(
+            parser
         )
-        parser.set_defaults(endings=endings)
+        parser.set_defaults(endings=endings or IMAGE_FORMATS)
+        if not endings:
+            knob_option("quality", QUALITY_KNOB, default=None)(parser)
 
     return add
 
 
-PHOTO = option("photo", metavar="PHOTO", help="image file")
-WEIGHTS = option("--weights", metavar="FILE.safetensors", help="your own weights for the network")
+PHOTO = file_option("photo", metavar="PHOTO", help="image file")
+WEIGHTS = file_option(
+    "--weights", metavar="FILE.safetensors", help="your own weights for the network"
+)
 MLFLOW = option(
     "--mlflow",
     metavar="URI",
@@ -140,23 +198,44 @@ MLFLOW = option(
 )
 
 
-def check_output_option(args: argparse.Namespace) -> None:
-    """Check that OUT can be written and is not an input file, even by another name or link.
+def check_file_options(args: argparse.Namespace) -> None:
+    """Check that input files exist, and that OUT can be written and is none of them.
 
     Raises:
-        PictureError: if the check fails.
+        PictureError: if a check fails, also for an input by another name or link.
     """
-    from dream.files.image import check_output_path
+    sources = [source for name in INPUT_OPTIONS if (source := getattr(args, name, None))]
+    for source in sources:
+        if os.path.isdir(source):
+            raise PictureError(
+                f"{source} is a folder; give a file, or use batch for all its images"
+            )
+        if not os.path.exists(source):
+            raise PictureError(f"there is no file {source}{_suggest_file(source)}")
+    if not hasattr(args, "out"):
+        return
+    out = check_output_path(args.out, args.endings)
+    if getattr(args, "quality", None) is not None:
+        check_image_options(out, quality=args.quality)
+    if any(is_same_file(source, out) for source in sources):
+        raise PictureError(f"{args.out} is an input of this command; give another name for OUT")
 
-    out = check_output_path(args.out, *args.endings)
-    for source in filter(None, (getattr(args, name, None) for name in INPUT_OPTIONS)):
-        if is_same_file(source, out):
-            raise PictureError(f"{args.out} is an input of this command; give another name for OUT")
+
+def _suggest_file(path: str) -> str:
+    """Return "; did you mean photos/cat.jpg?" for a missing file with a similar name, or ""."""
+    folder, name = os.path.split(path)
+    with suppress(OSError, ValueError):
+        if close := close_matches(name, os.listdir(folder or "."), 1):
+            return f"; {ask_meaning([os.path.join(folder, close[0])])}"
+    return ""
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text looks like the address of a server or database, not like a file."""
-    return text in NAMED_ADDRESSES or (":" in text and not os.path.exists(text))
+    """Return whether a text looks like the address of a server or database, not like a file.
+
+    A file of Windows may start with a drive: `C:`.
+    """
+    return text in NAMED_ADDRESSES or (":" in text[2:] and not os.path.exists(text))
 
 
 def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
@@ -174,9 +253,9 @@ def recipe_options(kind: type[Recipe], skip: Sequence[str] = ()) -> Option:
         if kind is DreamRecipe:
             names = ", ".join(preset_names())
             parser.add_argument("--preset", metavar="NAME", help=f"start from a preset: {names}")
-        parser.add_argument(
+        file_option(
             "--recipe", metavar="FILE", help="start from the recipe in an image, video or JSON file"
-        )
+        )(parser)
         WEIGHTS(parser)
         for name, knob in knobs(kind).items():
             if name in skip:

@@ -13,6 +13,7 @@ from dream.commands.options import (
     build_engine,
     build_recipe,
     command,
+    file_option,
     knob_option,
     option,
     output,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from dream.files.video_writer import VideoWriter
     from dream.render.video_job import VideoJob
 
-OUTPUT = output(endings=[*OUTPUT_FORMATS])
+OUTPUT = output(endings=OUTPUT_FORMATS)
 
 
 @command("zoom", "make an endless zoom into a photo", PHOTO, OUTPUT, recipe_options(ZoomRecipe))
@@ -55,7 +56,7 @@ def _zoom_into_photo(args: argparse.Namespace) -> None:
 @command(
     "video",
     "dream a video",
-    option("video", metavar="IN", help="MP4, MOV, WebM or GIF"),
+    file_option("video", metavar="IN", help="MP4, MOV, WebM or GIF"),
     OUTPUT,
     recipe_options(VideoRecipe),
 )

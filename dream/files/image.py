@@ -11,24 +11,28 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from dream.errors import PictureError, RecipeError, first_line
 from dream.files.colour import ROWS_PER_CHUNK
 from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels, to_rgb_image
+from dream.files.embedded_text import RECIPE_KEY, build_xmp, has_embedded_text
+from dream.files.image_formats import (
+    check_output_path,
+    encode_image,
+    encoder_options,
+    image_format,
+)
 from dream.files.limited_reader import PathOrFile, display_name, open_regular_file, unreadable_error
 from dream.files.pixels import MAX_IMAGE_SIDE, MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXELS
-from dream.files.video_container import RECIPE_KEY, detect_demuxer
 from dream.recipe.base import AnyRecipe, Recipe
-from dream.recipe.dream import DreamRecipe
-from dream.version import __version__
 
 if TYPE_CHECKING:  # Torch takes seconds to import, and a missing file is reported without it.
     from torch import Tensor
@@ -37,20 +41,6 @@ if TYPE_CHECKING:  # Torch takes seconds to import, and a missing file is report
 
 # A recipe may contain a guide and a mask (see `embedded_images`).
 MAX_RECIPE_BYTES = 1_000_000
-# The PNG text key of XMP.
-XMP_KEY = "XML:com.adobe.xmp"
-IPTC_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-FROM_PHOTO, FROM_NOISE = "compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia"
-XMP_TEMPLATE = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
-<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about=""
- xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:CreatorTool="dream {version}"
- xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- Iptc4xmpExt:DigitalSourceType="{source}"/>
-</rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="r"?>"""
 # A killed process leaves its temporary file behind; later writes to the folder delete it.
 TEMP_NAME = re.compile(r"\.[0-9a-f]{32}\.part")
 MAX_TEMP_AGE_SECONDS = 3600
@@ -148,86 +138,47 @@ def save_image(
     recipe: Recipe | None = None,
     *,
     photo: bool | None = None,
+    quality: int | None = None,
 ) -> None:
-    """Write a PNG atomically, with the recipe (iTXt `deepdream`) and its provenance (XMP).
+    """Write an image atomically, with the recipe and its provenance inside.
 
     Args:
         picture: (1, 3, H, W) in [0, 1], or an image of PIL.
-        path: must end in .png.
-        recipe: omitted if None.
+        path: ends in .png, .jpg, .jpeg, .webp or .avif, which selects the format.
+        recipe: omitted if None. `read_recipe` reads it again.
         photo: whether the image is based on a photo, as every dream is. If both this and `recipe`
             are None, no provenance is written. There is no other metadata.
+        quality: from 1 to 100, by default 90; only for the formats other than PNG.
 
     Raises:
-        PictureError: if the name does not end in .png, the file cannot be written, or the image is
-            not finite.
+        PictureError: if the name has another ending, the file cannot be written, the image is not
+            finite, a PNG is given a quality, or the recipe is too long for a JPEG.
+        RecipeError: if the quality is out of bounds.
     """
     path = check_output_path(path)
+    options = encoder_options(path, recipe, photo, quality)
     if not isinstance(picture, Image.Image):
         from dream.tensors import to_pil_image
 
         picture = to_pil_image(picture)
-    _write_image(picture, path, "PNG", pnginfo=png_metadata(recipe, photo))
+    _write_image(picture, path, image_format(path), options)
 
 
 def save_preview(image: Image.Image, path: Path, *, from_photo: bool | None = None) -> None:
-    """Write a JPEG preview with the provenance, as `save_image`.
+    """Write a JPEG preview with the provenance, smaller than that of `save_image`.
 
     Raises:
         PictureError: if the file cannot be written.
     """
-    xmp = {} if from_photo is None else {"xmp": provenance_xmp(from_photo).encode()}
-    _write_image(image, path, "JPEG", quality=90, **xmp)
+    xmp = {} if from_photo is None else {"xmp": build_xmp(from_photo).encode()}
+    _write_image(image, path, "JPEG", {"quality": 90, **xmp})
 
 
-def _write_image(image: Image.Image, path: Path, kind: str, **options: Any) -> None:
+def _write_image(image: Image.Image, path: Path, kind: str, options: Mapping[str, Any]) -> None:
     image = image.convert("RGB")
     image.info = {}  # Pillow would write a comment.
     with atomic_write(path) as partial:
-        image.save(partial, kind, **options)
-
-
-def check_output_path(path: str | os.PathLike[str], *endings: str) -> Path:
-    """Return the path of a new PNG, or of a video if there are endings, if it seems writable.
-
-    Raises:
-        PictureError: if the name has another ending, or the folder is missing or not writable.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in (endings or (".png",)):
-        if endings:
-            names = " or ".join(f"{path.stem or 'dream'}{ending}" for ending in endings)
-            raise PictureError(f"the name selects the format of a video: use {names}")
-        raise PictureError(f"a dream is saved as PNG: name it {path.stem or 'dream'}.png")
-    try:
-        with suppress(FileNotFoundError):
-            path.stat()
-    except (OSError, ValueError) as error:  # The name is too long, has a NUL, …
-        raise PictureError(f"{path} cannot be written: {first_line(error)}") from error
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise PictureError(f"{path} cannot be written: {path.parent} is not a writable folder")
-    return path
-
-
-def provenance_xmp(from_photo: bool) -> str:
-    """Return XMP that says that a network made the image, from a photo or from noise.
-
-    `CreatorTool` has this program's version: older versions refuse a recipe with a knob that they
-    do not know. The source uses IPTC's `DigitalSourceType` (https://cv.iptc.org/newscodes/digitalsourcetype/).
-    """
-    source = IPTC_TERMS + (FROM_PHOTO if from_photo else FROM_NOISE)
-    return XMP_TEMPLATE.format(source=source, version=__version__)
-
-
-def png_metadata(recipe: Recipe | None, photo: bool | None) -> PngImagePlugin.PngInfo:
-    """Return the recipe (iTXt `deepdream`) and the provenance (XMP), as `save_image` needs them."""
-    info = PngImagePlugin.PngInfo()
-    if recipe:
-        info.add_itxt(RECIPE_KEY, recipe.to_json())
-    if recipe or photo is not None:
-        is_from_photo = bool(photo) or isinstance(recipe, DreamRecipe)
-        info.add_itxt(XMP_KEY, provenance_xmp(is_from_photo))
-    return info
+        encode_image(image, partial, kind, options)
 
 
 @overload
@@ -235,7 +186,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe: ...
 @overload
 def read_recipe(path: str | os.PathLike[str], kind: type[AnyRecipe]) -> AnyRecipe: ...
 def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Recipe:
-    """Return the recipe, of one kind or any, in a PNG or video made by this program, or in JSON.
+    """Return the recipe, of one kind or any, in an image or video of this program, or in JSON.
 
     Raises:
         RecipeError: if the file is missing, has no recipe, or has one that cannot be used.
@@ -243,7 +194,7 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
     try:
         with open_regular_file(path, display_name(path)) as file:
             text = file.read(MAX_RECIPE_BYTES)
-        if text.startswith(b"\x89PNG") or detect_demuxer(text):
+        if has_embedded_text(text):
             with read_in_decoder("text", path, key=RECIPE_KEY) as answers:
                 text = next_answer(answers, lambda answer: str(answer).encode())
     except PictureError as error:
@@ -253,7 +204,8 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
     head = text[:100].decode(json.detect_encoding(text), errors="replace")
     if not head.lstrip("\ufeff \t\r\n").startswith("{"):
         raise RecipeError(
-            f"{display_name(path)} has no recipe; use a PNG or video made by this program, or JSON"
+            f"{display_name(path)} has no recipe; "
+            "use an image or a video made by this program, or JSON"
         )
     return kind.from_json(text)
 

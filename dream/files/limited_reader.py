@@ -71,6 +71,17 @@ def too_much_memory_error(name: str) -> PictureError:
     return PictureError(f"{name} takes too much memory to read; shrink it")
 
 
+def too_large_error(name: str, measure: str, limit: int) -> PictureError:
+    """Return the error of a file with a larger measure, in words, than the limit in its unit."""
+    return PictureError(f"{name} has {measure}; the limit is {limit}. Shrink it and try again.")
+
+
+def check_file_size(file: BinaryIO, name: str) -> None:
+    """Refuse a file of more than `MAX_FILE_BYTES`."""
+    if (size := file.seek(0, os.SEEK_END)) > MAX_FILE_BYTES:
+        raise too_large_error(name, f"{size / 1e6:.1f} MB", MAX_FILE_BYTES // 10**6)
+
+
 def unreadable_error(name: str, error: Exception) -> PictureError:
     """Return the error of a file that a library cannot read, with the library's reason."""
     return PictureError(f"{name} cannot be read: {first_line(error)}")

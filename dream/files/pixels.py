@@ -7,7 +7,6 @@ which does not load torch (see `decoder`).
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,13 +26,14 @@ from dream.files.colour import (
 )
 from dream.files.limited_reader import (
     MAX_EXIF_BYTES,
-    MAX_FILE_BYTES,
     Answers,
+    check_file_size,
     check_header,
     check_tiff_tiles,
     convert_read_errors,
     limit_reading,
     read_cicp,
+    too_large_error,
     too_much_memory_error,
 )
 
@@ -107,8 +107,7 @@ def _open_image(source: BinaryIO, name: str) -> Iterator[Image.Image]:
     # Pillow's readers raise almost any error on a damaged file.
     with convert_read_errors(name, Exception):
         try:
-            if (size := file.seek(0, os.SEEK_END)) > MAX_FILE_BYTES:
-                raise _too_large_error(name, f"{size / 1e6:.1f} MB", MAX_FILE_BYTES // 10**6)
+            check_file_size(file, name)
             is_tiff, has_one_scan = check_header(file)
             with _open_by_signature(file) as image:
                 _check_size(image, name, has_one_scan)
@@ -120,7 +119,7 @@ def _open_image(source: BinaryIO, name: str) -> Iterator[Image.Image]:
         except MemoryError as error:
             raise too_much_memory_error(name) from error
         except Image.DecompressionBombError as error:
-            raise _too_large_error(name, "far too many megapixels", MAX_MEGAPIXELS) from error
+            raise too_large_error(name, "far too many megapixels", MAX_MEGAPIXELS) from error
         except UnidentifiedImageError as error:
             text = f"is not an image this program reads; use {', '.join(INPUT_FORMATS)}"
             if is_tiff:
@@ -147,13 +146,9 @@ def _check_size(image: Image.Image, name: str, has_one_scan: bool) -> None:
     if image.format in ("JPEG", "MPO") and has_one_scan:
         limit = MAX_JPEG_MEGAPIXELS
     if megapixels > limit:
-        raise _too_large_error(name, f"{megapixels:.1f} megapixels", limit)
+        raise too_large_error(name, f"{megapixels:.1f} megapixels", limit)
     if max(image.size) > MAX_IMAGE_SIDE:
-        raise _too_large_error(name, f"a side of {max(image.size)} pixels", MAX_IMAGE_SIDE)
-
-
-def _too_large_error(name: str, measure: str, limit: int) -> PictureError:
-    return PictureError(f"{name} has {measure}; the limit is {limit}. Shrink it and try again.")
+        raise too_large_error(name, f"a side of {max(image.size)} pixels", MAX_IMAGE_SIDE)
 
 
 def _to_upright_rgb(image: Image.Image, background: str | None = None) -> Image.Image:

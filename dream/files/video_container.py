@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from typing import Any, BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from dream.errors import PictureError
 from dream.files.colour import BT2020, composite_on_background, to_srgb
@@ -22,18 +22,18 @@ from dream.files.limited_reader import (
     PathOrFile,
     convert_read_errors,
     display_name,
-    limit_reading,
     open_seekable,
 )
 from dream.files.video_info import VideoInfo, VideoLimits
 
-RECIPE_KEY = "deepdream"
 # ffmpeg's demuxers by signature: no others are tried, and none that opens other files.
 DEMUXERS = {
     **{mark: "mov" for mark in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")},
     b"\x1a\x45\xdf\xa3": "matroska",
     b"GIF8": "gif",
 }
+# AVIF images, and sequences of them, start like an MP4.
+AVIF_MARKS = (b"ftypavif", b"ftypavis")
 # A video may have this many frames per frame that is used: skipped frames are decoded, too.
 MAX_FRAMES_PER_OUTPUT = 4
 # After this many skipped frames a reader yields None, which restarts the time limit of answers.
@@ -258,7 +258,7 @@ def open_video(path: PathOrFile, name: str = "") -> Iterator[Any]:
         try:
             with open_seekable(path) as file:
                 file.seek(0)
-                if not (demuxer := detect_demuxer(file.read(8))):
+                if not (demuxer := detect_demuxer(file.read(12))):
                     raise PictureError(
                         f"{name} is not a video this program reads; use MP4, MOV, WebM or GIF"
                     )
@@ -273,7 +273,9 @@ def open_video(path: PathOrFile, name: str = "") -> Iterator[Any]:
 
 
 def detect_demuxer(head: bytes) -> str:
-    """Return the demuxer for a file's first 8 bytes or more, or "" if there is none."""
+    """Return the demuxer for a file's first 12 bytes or more, or "" if there is none."""
+    if head[4:12] in AVIF_MARKS:
+        return ""
     return DEMUXERS.get(head[:4]) or DEMUXERS.get(head[4:8], "")
 
 
@@ -331,27 +333,3 @@ def _is_decodable(stream: Any) -> bool:
     if stream.codec_context is None or _is_encrypted(stream):
         return False
     return stream.codec_context.name in CODECS
-
-
-def read_text(file: BinaryIO, name: str, key: str) -> Answers:
-    """Yield the text under a key in a PNG or a video, or a GIF's comment; "" if there is none.
-
-    Raises:
-        PictureError: if the file cannot be read.
-    """
-    text = ""
-    # Pillow's readers raise almost any error on a damaged file.
-    with convert_read_errors(name, Exception):
-        try:
-            if demuxer := detect_demuxer(file.read(8)):
-                with open_video(file, name) as container:
-                    tags = {tag.lower(): text for tag, text in container.metadata.items()}
-                content = str(tags.get(key, "")).encode(errors="surrogateescape")
-                text = content.decode(errors="replace")
-            if demuxer in ("", "gif"):
-                with Image.open(limit_reading(file, name), formats=["PNG", "GIF"]) as image:
-                    comment = bytes(image.info.get("comment", b"")).decode(errors="replace")
-                    text = comment if demuxer else str(image.info.get(key, ""))
-        except UnidentifiedImageError as error:
-            raise PictureError(f"{name} cannot be read: it is damaged") from error
-    yield text

@@ -22,10 +22,12 @@ from typing import Any
 from PIL import Image
 
 from dream.errors import PictureError, first_line
+from dream.files.embedded_text import RECIPE_KEY
 from dream.files.gif import write_gif
-from dream.files.image import atomic_write, check_output_path, load_image
+from dream.files.image import atomic_write, load_image
+from dream.files.image_formats import check_output_path
 from dream.files.limited_reader import open_regular_file
-from dream.files.video_container import RECIPE_KEY, find_audio_stream, open_video
+from dream.files.video_container import find_audio_stream, open_video
 from dream.files.video_info import OUTPUT_FORMATS, VideoInfo
 from dream.recipe import Recipe
 from dream.tensors import Size, to_pil_image
@@ -66,7 +68,7 @@ class VideoWriter:
         time_base: Fraction,
         sources: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = check_output_path(path, *OUTPUT_FORMATS)
+        self.path = check_output_path(path, OUTPUT_FORMATS)
         self.ending = self.path.suffix.lower()
         self.recipe, self.size = recipe, size
         self.frame_rate, self.time_base = frame_rate, time_base

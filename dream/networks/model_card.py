@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dream.errors import RecipeError, close_matches, describe_value
+from dream.errors import RecipeError, ask_meaning, close_matches, describe_value
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -104,10 +104,9 @@ class ModelCard:
         if name in modules:
             return name
         similar = [*close_matches(name, listed, 4, cutoff=0.5), *close_matches(name, modules, 2)]
-        similar = list(dict.fromkeys(similar or [self.default_layer, *listed.values()]))
-        raise RecipeError(
-            f"layer {describe_value(name, 60)} is not in {self.name}; try {', '.join(similar)}"
-        )
+        others = ", ".join(dict.fromkeys([self.default_layer, *listed.values()]))
+        advice = ask_meaning(dict.fromkeys(similar)) if similar else f"try {others}"
+        raise RecipeError(f"layer {describe_value(name, 60)} is not in {self.name}; {advice}")
 
     @property
     def module_names(self) -> tuple[str, ...]:

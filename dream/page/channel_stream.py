@@ -10,9 +10,11 @@ from torch import Tensor
 
 from dream.errors import DreamError
 from dream.files.image import image_size, load_image, save_preview
+from dream.files.image_formats import FORMAT_KNOB
 from dream.page.image_stream import (
     RenderUpdate,
     RenderUpdates,
+    check_image_format,
     frame_updates,
     new_output_folder,
     stream_in_turn,
@@ -45,6 +47,7 @@ def stream_top_channels(
     count: int,
     *,
     in_photo: bool = False,
+    file_format: str = FORMAT_KNOB.default,
 ) -> RenderUpdates:
     """Yield the most active channels in a photo, then their images as they form.
 
@@ -52,8 +55,9 @@ def stream_top_channels(
     from the photo, not from noise.
 
     Raises:
-        DreamError: if the spot lies outside the photo, or no channel is active.
+        DreamError: if the format is unknown, the spot outside the photo, or no channel active.
     """
+    file_format = check_image_format(file_format)
     image = load_image(photo)
     place = _relative_spot(photo, image, spot) if spot else None
 
@@ -68,7 +72,8 @@ def stream_top_channels(
                 "there; choose another spot or layer"
             )
         yield RenderUpdate("", response=response, top_channels=top_channels)
-        yield from frame_updates(((frame, None) for frame in frames), photo if in_photo else None)
+        updated = ((frame, None) for frame in frames)
+        yield from frame_updates(updated, photo if in_photo else None, file_format=file_format)
 
     return stream_in_turn(runner, recipe.model, RenderUpdate, stream())
 

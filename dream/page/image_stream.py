@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import time
+import unicodedata
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,6 +21,7 @@ from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError, PictureError, TimeLimitReached, WeightsUnavailable
 from dream.files.image import load_image, save_image, save_preview
+from dream.files.image_formats import FORMAT_KNOB, check_image_options
 from dream.networks import catalogue
 from dream.page import status_line
 from dream.recipe import ClassRecipe, Recipe
@@ -44,7 +46,7 @@ class RenderUpdate:
         status: HTML of the status line.
         frame: the progress frame.
         files: paths of the frame's images: JPEG previews, of which the first and the latest are
-            kept; in the end PNGs, with recipes unless the time limit ended the job.
+            kept; in the end complete images, with recipes unless the time limit ended the job.
         seconds: time since the job started.
         remaining: remaining time in words.
         verdict: what the network predicts for a class image.
@@ -75,15 +77,18 @@ def stream_render(
     with_verdict: bool = False,
     with_files: bool = True,
     stopped_text: str = status_line.STOPPED_MESSAGE,
+    file_format: str = FORMAT_KNOB.default,
 ) -> RenderUpdates:
     """Stream images by recipes, from noise or a photo; all inputs are checked before this returns.
 
     `use_cache` returns cached channel images (see `Engine.plan`), `with_verdict` evaluates the one
-    class image at each frame, `with_files` writes the images, `stopped_text` is shown after Stop.
+    class image at each frame, `with_files` writes the images, in the end in a `file_format` of
+    `FORMAT_KNOB`, and `stopped_text` is shown after Stop.
 
     Raises:
-        DreamError: as `load_image`, `JobRunner.render` and `Engine.fetch`.
+        DreamError: as `check_image_format`, `load_image`, `JobRunner.render` and `Engine.fetch`.
     """
+    file_format = check_image_format(file_format, recipes)
     image = load_image(photo) if photo else None
     if with_verdict:
         (recipe,) = recipes
@@ -92,8 +97,20 @@ def stream_render(
     else:
         rendered = runner.render(recipes, image, use_cache=use_cache)
         frames = ((frame, None) for frame in rendered)
-    updates = frame_updates(frames, photo, with_files, stopped_text)
+    updates = frame_updates(frames, photo, with_files, stopped_text, file_format)
     return stream_in_turn(runner, recipes[0].model, RenderUpdate, updates)
+
+
+def check_image_format(file_format: str, recipes: Sequence[Recipe] = ()) -> str:
+    """Return the file format.
+
+    Raises:
+        DreamError: if there is no such format, or a recipe is too long for it.
+    """
+    checked: str = FORMAT_KNOB.check("format", file_format)
+    for recipe in recipes:
+        check_image_options(f"image.{checked}", recipe)
+    return checked
 
 
 def stream_in_turn(
@@ -127,6 +144,7 @@ def frame_updates(
     photo: str | None,
     with_files: bool = True,
     stopped_text: str = status_line.STOPPED_MESSAGE,
+    file_format: str = FORMAT_KNOB.default,
 ) -> RenderUpdates:
     """Yield an update per frame; arguments as in `stream_render`.
 
@@ -140,7 +158,7 @@ def frame_updates(
     try:
         for frame, verdict in frames:
             elapsed, remaining = time.monotonic() - start, remaining_time.text(frame.done)
-            paths = tuple(_write_images(frame, photo, folder)) if with_files else ()
+            paths = tuple(_write_images(frame, photo, folder, file_format)) if with_files else ()
             if with_files and frame.step and not (frame.finished or frame.ended):
                 previews.append(paths)
             if frame.remark != remark:
@@ -205,15 +223,15 @@ def new_output_folder() -> Path:
     return folder
 
 
-def _write_images(frame: Frame, photo: str | None, folder: Path) -> Iterator[str]:
-    """Write the frame's images, as previews or as PNGs with their recipes, and yield the paths."""
+def _write_images(frame: Frame, photo: str | None, folder: Path, file_format: str) -> Iterator[str]:
+    """Write the frame's images, finished ones with their recipes, and yield the paths."""
     for recipe, image in zip(frame.recipes, frame.pictures(), strict=True):
         path = folder / recipe.file_stem(photo_stem(photo) if photo else "")
         if frame.finished:
-            path = path.with_name(f"{path.name}.png")
+            path = path.with_name(f"{path.name}.{file_format}")
             save_image(image, path, recipe, photo=bool(photo))
         elif frame.ended:
-            path = path.with_name(f"{path.name}-{frame.step}.png")
+            path = path.with_name(f"{path.name}-{frame.step}.{file_format}")
             save_image(image, path, photo=bool(photo))
         else:
             path = path.with_name(f"{path.name}-{frame.step}.jpg")
@@ -223,6 +241,6 @@ def _write_images(frame: Frame, photo: str | None, folder: Path) -> Iterator[str
 
 def photo_stem(photo: str) -> str:
     """Return a short file stem for a photo; for one of our dreams, that of its photo."""
-    stem = Path(photo).stem
+    stem = unicodedata.normalize("NFC", Path(photo).stem)
     match = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+(-\d+)?", stem)
     return re.sub(r"[^\w-]+", "-", match[1] if match else stem)[:40].strip("-") or "photo"

@@ -44,7 +44,7 @@ def to_sentence(error: DreamError | str) -> str:
     text = str(error)
     if text.split(" ")[0].isalpha():
         text = text[:1].upper() + text[1:]
-    return f"{text}." if text and not text.endswith(".") else text
+    return f"{text}." if text and not text.endswith((".", "?")) else text
 
 
 def recipe_layer_label(recipe: DreamRecipe) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -223,7 +224,11 @@ class Recipe(ABC):
 
 
 def safe_name(name: str) -> str:
-    """Return a name as part of a file name: at most 60 bytes, no hyphens, which separate parts."""
+    """Return a name as part of a file name: at most 60 bytes, no hyphens, which separate parts.
+
+    Accents that macOS has split from their letters are joined to them again.
+    """
+    name = unicodedata.normalize("NFC", name)
     return re.sub(r"[^\w.]+", "+", name).encode()[:60].decode(errors="ignore")
 
 

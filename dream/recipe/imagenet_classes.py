@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from dream.errors import RecipeError, close_matches, describe_value
+from dream.errors import RecipeError, ask_meaning, close_matches, describe_value
 
 NAMES_FILE = Path(__file__).with_suffix(".txt")
 MAX_LISTED = 8
@@ -46,10 +46,10 @@ def find_class(text: str) -> int:
             f"{describe_value(text)} may be {_format_classes(matches)}; name one of them"
         )
     similar = [lowered.index(name) for name in close_matches(query, lowered, 5)]
-    raise RecipeError(
-        f"there is no class {describe_value(text)}; "
-        f"try {_format_classes(similar or [1, 107, 281])}, or a number from 0 to {len(known) - 1}"
-    )
+    advice = f"try {_format_classes([1, 107, 281])}, or a number from 0 to {len(known) - 1}"
+    if similar:
+        advice = ask_meaning(f"{known[number]} ({number})" for number in similar)
+    raise RecipeError(f"there is no class {describe_value(text)}; {advice}")
 
 
 def _format_classes(numbers: list[int]) -> str:

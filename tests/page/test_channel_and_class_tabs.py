@@ -170,7 +170,7 @@ def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(
     page.get_by_label("Class", exact=True).fill("unicorn")
     page.keyboard.press("Tab")
     page.click("#make")
-    expect(verdict(page)).to_contain_text("There is no class 'unicorn'; try")
+    expect(verdict(page)).to_contain_text("There is no class 'unicorn'; did you mean")
     page.get_by_label("Class", exact=True).fill("pizza")
     page.keyboard.press("Tab")
     # A browser as slow as a phone's still has frames to show when the stop comes.

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
-from dream import DreamRecipe, load_image, read_recipe
+from dream import DreamRecipe, load_image, read_recipe, save_image
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES
 from tests.support import browser as ui
@@ -145,7 +145,9 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     ui.dream_and_wait(page)
     recipe = read_recipe(path, DreamRecipe)
     assert read_recipe(ui.download(page, tmp_path / "again"), DreamRecipe) == recipe
-    # The same without opening the painter.
+    # The same without opening the painter, and with a recipe in XMP.
+    path, dreamed = tmp_path / "dream.webp", load_image(path)
+    save_image(dreamed, path, recipe)
     page.goto(address)
     page.set_input_files("#photo input[type=file]", path)
     expect(ui.status(page)).to_contain_text("This photo is a dream. The controls are set to its")

@@ -135,7 +135,7 @@ def test_weights_of_ones_own_are_used(configured: Client) -> None:
     path, recipe = dream(configured, **QUICK, model="squeezenet1_1", layer="fire5")
     assert Path(path).name == "dream-cat-squeezenet1_1.fire5-i5-seed0.png"
     assert (recipe["model"], recipe["layer"]) == ("squeezenet1_1", "fire5")
-    with pytest.raises(AppError, match="layer 'fire1' is not in squeezenet1_1; try fire"):
+    with pytest.raises(AppError, match="layer 'fire1' is not in squeezenet1_1; did you mean fire"):
         dream(configured, **QUICK, model="squeezenet1_1", layer="fire1")
 
 

@@ -55,6 +55,34 @@ def test_deep_dream_returns_the_png_and_its_recipe(client: Client, engine: Engin
         assert image.tobytes() == frame.picture().tobytes()  # The same as in Python.
 
 
+def test_every_image_comes_in_the_format_that_is_sent(client: Client) -> None:
+    small: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 64}
+    path, recipe = dream(client, **small, format="avif")
+    assert Path(path).name == "dream-cat-inception4c-i5-seed0.avif"
+    assert read_recipe(path).to_dict() == recipe
+    photo, few = handle_file(str(CAT)), {"size": 64, "steps": 1}
+    shown, about = client.predict(
+        channels="3,7", format="webp", **few, api_name="/visualize_channel"
+    )
+    paths = [each["image"] for each in shown]
+    assert [read_recipe(path).to_dict() for path in paths] == about["recipes"]
+    shown, *_ = client.predict(image=photo, count=1, format="webp", **few, api_name="/top_channels")
+    path, *_ = client.predict(target="goldfish", format="jpg", **few, api_name="/class_image")
+    assert read_recipe(path, ClassRecipe).target == "goldfish"
+    sheet, _ = client.predict(
+        image=photo, intensities="1,2", **small, format="jpeg", api_name="/compare"
+    )
+    files = [*paths, shown[0]["image"], path, sheet]
+    kinds = []
+    for name in files:
+        with Image.open(name) as image:
+            kinds.append(image.format)
+    assert kinds == ["WEBP", "WEBP", "WEBP", "JPEG", "JPEG"]
+    for endpoint in ("/deep_dream", "/top_channels"):
+        with pytest.raises(AppError, match=r"[Ff]ormat must be png or jpg or jpeg or webp or avif"):
+            client.predict(image=photo, format="tiff", api_name=endpoint)
+
+
 def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine: Engine) -> None:
     information = client.view_api(return_format="dict", print_info=False)
     assert "then previews" in information["named_endpoints"]["/deep_dream"]["description"]

@@ -90,7 +90,7 @@ HUGE = {"index": [10**400, 0], "value": 1}
         ("apply_pasted", {"session_hash": "\ud800", "data": ["{}", None]}, "half of a surrogate"),
         ("apply_pasted", {"data": ["\ud800", None]}, "half of a surrogate pair"),
         ("row_updates", {"data": [[], {}]}, "Network has a wrong type"),
-        ("apply_file", {"data": [None, None]}, "Choose a PNG or JSON file first"),
+        ("apply_file", {"data": [None, None]}, "Choose an image or JSON file first"),
         *(("selected_layer", {"event_data": each}, "index does not exist") for each in CHOSEN),
     ],
 )

@@ -259,11 +259,11 @@ def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
 
     runner = JobRunner(engine, with_lease_errors(end_after_one))
     small = {"max_side": 64, "octaves": 1, "iterations": 2}
-    *_, (sheet, recipes) = api.compare(runner, str(CAT), "conv2", "5,6", small)
+    *_, (sheet, recipes) = api.compare(runner, str(CAT), "conv2", "5,6", "png", small)
     assert recipes and len(recipes) == 2 and recipes[0]["intensity"] == 5
     assert re.match(r"after \d+ of \d+ steps: the GPU was taken back", recipes[1]["ended"])
     assert sheet and load_image(sheet).shape[3] == 64 + 6 + 6
-    *_, (path, recipe) = api.deep_dream(runner, str(CAT), small)
+    *_, (path, recipe) = api.deep_dream(runner, str(CAT), "png", small)
     assert path and recipe and recipe["iterations"] == 2  # It was complete.
 
 

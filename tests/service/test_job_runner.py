@@ -196,21 +196,21 @@ def test_who_asks_for_too_long_a_dream_is_given_it_as_far_as_it_came(
     engine: Engine, slow_steps: Any
 ) -> None:
     work = limited(engine, 0.8)
-    *_, (path, recipe) = api.deep_dream(work, CAT, SMALL)
+    *_, (path, recipe) = api.deep_dream(work, CAT, "png", SMALL)
     assert path and path.endswith(".png") and load_image(path).shape[3] == 64
     assert recipe and recipe["ended"].startswith("time was up after ")
     with pytest.raises(RecipeError, match="has no recipe"):  # It would make another image.
         read_recipe(path)
-    *_, (path, made, verdict) = api.class_image(work, None, CHANNELS)
+    *_, (path, made, verdict) = api.class_image(work, None, "png", CHANNELS)
     assert made and "ended" in made and verdict and verdict["after"]
-    *_, (items, about) = api.visualize_channel(work, "3,9", None, CHANNELS)
+    *_, (items, about) = api.visualize_channel(work, "3,9", None, "png", CHANNELS)
     assert len(items) == 2 and about and "ended" in about and len(about["recipes"]) == 2
-    *_, (items, where, answers) = api.top_channels(work, CAT, 90, 60, 2, CHANNELS)
+    *_, (items, where, answers) = api.top_channels(work, CAT, 90, 60, 2, "png", CHANNELS)
     assert len(items) == 2 and where and answers
     assert [set(each) for each in answers] == [{"channel", "strength"}] * 2 + [{"ended"}]
     # Of several dreams the finished ones and the current one are kept.
     work.time_limit = 2.0
-    *_, (path, recipes) = api.compare(work, CAT, "conv2", "1,2,3,4,5,6,7,8", SMALL)
+    *_, (path, recipes) = api.compare(work, CAT, "conv2", "1,2,3,4,5,6,7,8", "png", SMALL)
     assert path and recipes and 2 <= len(recipes) <= 8 and set(recipes[-1]) == {"ended"}
     assert [each["intensity"] for each in recipes[:-1]] == [*range(1, len(recipes))]
     assert load_image(path).shape[3] == len(recipes) * (64 + 6) + 6

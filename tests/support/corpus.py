@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
+from dream.files.embedded_text import build_xmp
+
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255))
 WIDTH, HEIGHT = 48, 32
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
@@ -425,6 +427,23 @@ HOSTILE: dict[str, Any] = {
 }
 
 
+BOMB = "<!DOCTYPE x [<!ENTITY a 'ha'>" + "".join(
+    f"<!ENTITY {after} '{f'&{before};' * 10}'>"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+)
+HOSTILE_XMP = {
+    "entities": BOMB + "]><x><deepdream:recipe>&i;</deepdream:recipe></x>",
+    "file": '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]><x>'
+    '<deepdream:recipe>{"layer": "&f;"}</deepdream:recipe></x>',
+    "unclosed": '<deepdream:recipe>{"seed": 3}',
+    "cut": build_xmp(True, '{"seed": 3}')[:-200],
+    "repeated": "<deepdream:recipe> deepdream:recipe=" * 1500,
+    "quotes": " deepdream:recipe=\"'" * 3000,
+    "empty": "<deepdream:recipe></deepdream:recipe>",
+    "nul": "<deepdream:recipe>\0\x1b[31m\u202e</deepdream:recipe>",
+}
+
+
 def recipe_files() -> Iterator[Sample]:
     """Yield good images with invalid recipes."""
     texts = {name: json.dumps(each) for name, each in HOSTILE.items()}
@@ -438,3 +457,10 @@ def recipe_files() -> Iterator[Sample]:
         info = PngImagePlugin.PngInfo()
         info.add_itxt("deepdream", text, zip=len(text) > 10_000)
         yield Sample(f"recipe-{name}.png", encode_quarters("PNG", pnginfo=info), "quarters")
+    for name in ("path", "line", "half", "unknown"):
+        xmp = build_xmp(True, texts[name]).encode()
+        yield Sample(f"recipe-{name}.jpg", encode_quarters("JPEG", xmp=xmp), "quarters")
+        yield Sample(f"recipe-{name}.webp", encode_quarters("WEBP", xmp=xmp), "quarters")
+    for name, text in HOSTILE_XMP.items():
+        content = encode_quarters("JPEG", xmp=text.encode())
+        yield Sample(f"recipe-{name}.jpg", content, "quarters")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from dream.errors import RecipeError, TimeLimitReached
 from dream.files.embedded_images import embed_files
+from dream.files.image_formats import FORMAT_KNOB
 from dream.page import status_line, video_stream
 from dream.page.channel_stream import (
     TOP_COUNT,
@@ -20,7 +21,7 @@ from dream.page.channel_stream import (
     stream_top_channels,
     write_heatmap,
 )
-from dream.page.image_stream import stream_render
+from dream.page.image_stream import check_image_format, stream_render
 from dream.page.server.endpoint import Endpoints, Parameter
 from dream.page.widgets import components, small_dreams
 from dream.recipe import (
@@ -41,7 +42,7 @@ MAX_TOP_COUNT = 32
 SPOT_KNOB = Knob("", 0, 30_000, derived_default="the whole photo", value_type=float)
 COUNT_KNOB = Knob("", 1, MAX_TOP_COUNT, value_type=int)
 LOOP_KNOB = Knob("", value_type=bool)
-PNG = partial(gr.Image, format="png")
+IMAGE_OUTPUT = partial(gr.Image, format="png")
 Knobs = dict[str, Any]
 
 IMAGE_PARAMETER = Parameter(
@@ -86,6 +87,11 @@ VIDEO_PARAMETER = Parameter(
 FORMAT_PARAMETER = Parameter(
     components.RawText, f"The file format: {', '.join(video_stream.FORMAT_NAMES)}.", default="mp4"
 )
+IMAGE_FORMAT_PARAMETER = Parameter(
+    components.RawText,
+    f"The file format: {', '.join(FORMAT_KNOB.choices)}.",
+    default=FORMAT_KNOB.default,
+)
 MAKING_OF_PARAMETERS = {
     "seconds": Parameter(
         components.RawNumber, _knob_help(SECONDS_KNOB), default=SECONDS_KNOB.default
@@ -104,26 +110,32 @@ def add_endpoints(runner: JobRunner) -> None:
     recipe, video = field(gr.JSON, "recipe"), field(gr.File, "video")
     dream_knobs = list(knobs(DreamRecipe))
     shared_knobs = [name for name in dream_knobs if name not in ("layer", "intensity")]
-    outputs = [field(PNG, "dream"), recipe]
-    add(deep_dream, DreamRecipe, ["image", *dream_knobs], {"image": IMAGE_PARAMETER}, outputs)
-    outputs = [field(PNG, "sheet"), field(gr.JSON, "recipes")]
-    parameters = {"image": IMAGE_PARAMETER, **LIST_PARAMETERS}
-    add(compare, DreamRecipe, [*parameters, *shared_knobs], parameters, outputs, _variation_recipes)
+    outputs = [field(IMAGE_OUTPUT, "dream"), recipe]
+    image_format = {"format": IMAGE_FORMAT_PARAMETER}
+    parameters = {"image": IMAGE_PARAMETER, **image_format}
+    add(deep_dream, DreamRecipe, ["image", *dream_knobs, "format"], parameters, outputs)
+    outputs = [field(IMAGE_OUTPUT, "sheet"), field(gr.JSON, "recipes")]
+    names = ["image", *LIST_PARAMETERS, *shared_knobs, "format"]
+    parameters = {"image": IMAGE_PARAMETER, **LIST_PARAMETERS, **image_format}
+    add(compare, DreamRecipe, names, parameters, outputs, _variation_recipes)
     unqueued: dict[str, Any] = {"queue": False, "concurrency_limit": None}  # Waits for no dream.
     gr.api(presets, api_name="presets", **unqueued)  # type: ignore[attr-defined]
     names = ["model", "layer", "channels", "size", "steps", "image", "seed", "objective", "canvas"]
-    parameters = {"channels": CHANNELS_PARAMETER, "image": OPTIONAL_IMAGE_PARAMETER}
+    names.append("format")
+    parameters = {"channels": CHANNELS_PARAMETER, "image": OPTIONAL_IMAGE_PARAMETER, **image_format}
     outputs = [field(gr.Gallery, "channels"), field(gr.JSON, "recipes")]
     add(visualize_channel, ChannelRecipe, names, parameters, outputs, _parse_recipes)
     names = ["image", "model", "layer", "x", "y", "count", "size", "steps"]
+    names.append("format")
     outputs = [field(gr.Gallery, "channels"), field(gr.Image, "where"), field(gr.JSON, "answers")]
-    parameters = {"image": IMAGE_PARAMETER, **SPOT_PARAMETERS}
+    parameters = {"image": IMAGE_PARAMETER, **SPOT_PARAMETERS, **image_format}
     add(top_channels, ChannelRecipe, names, parameters, outputs, _check_spot)
     names = [*("target", "model", "mode", "size", "steps", "seed"), "image"]
-    names += ["step", "penalty", "tries"]
-    outputs = [field(PNG, "picture"), recipe, field(gr.JSON, "verdict")]
-    add(class_image, ClassRecipe, names, {"image": OPTIONAL_IMAGE_PARAMETER}, outputs)
-    outputs = [video, recipe, field(PNG, "frame")]
+    names += ["step", "penalty", "tries", "format"]
+    outputs = [field(IMAGE_OUTPUT, "picture"), recipe, field(gr.JSON, "verdict")]
+    parameters = {"image": OPTIONAL_IMAGE_PARAMETER, **image_format}
+    add(class_image, ClassRecipe, names, parameters, outputs)
+    outputs = [video, recipe, field(IMAGE_OUTPUT, "frame")]
     parameters = {"image": IMAGE_PARAMETER, "format": FORMAT_PARAMETER}
     add(zoom, ZoomRecipe, ["image", *knobs(ZoomRecipe), "format"], parameters, outputs)
     parameters = {"video": VIDEO_PARAMETER, "format": FORMAT_PARAMETER}
@@ -134,19 +146,19 @@ def add_endpoints(runner: JobRunner) -> None:
 
 
 def deep_dream(
-    runner: JobRunner, image: str, knob_values: Knobs
+    runner: JobRunner, image: str, format: str, knob_values: Knobs
 ) -> Iterator[tuple[str | None, dict[str, Any] | None]]:
     """Dream a photo: amplify what a layer of a neural network detects in it, octave by octave.
 
     Low layers bring strokes (inception3b of dreamlet), middle ones eyes and faces (inception4c),
     high ones whole animals (inception5a). Sends empty updates while the network downloads, then
-    previews (JPEG, without a recipe). The last answer is the dream as PNG, which carries its
-    recipe, and that recipe as JSON. If the time limit ends the dream early, the last answer is the
+    previews (JPEG, without a recipe). The last answer is the dream, whose file carries its recipe,
+    and that recipe as JSON. If the time limit ends the dream early, the last answer is the
     dream so far, and "ended" with the reason instead of the recipe.
     """
     recipe = DreamRecipe(**embed_files(DreamRecipe, knob_values))
     try:
-        for update in stream_render(runner, [recipe], image):
+        for update in stream_render(runner, [recipe], image, file_format=format):
             if update.frame is None:
                 yield None, None
             else:
@@ -157,16 +169,17 @@ def deep_dream(
 
 
 def compare(
-    runner: JobRunner, image: str, layers: str, intensities: str, knob_values: Knobs
+    runner: JobRunner, image: str, layers: str, intensities: str, format: str, knob_values: Knobs
 ) -> Iterator[tuple[str | None, list[dict[str, Any]] | None]]:
     """Dream a photo at several layers or intensities, on one labelled contact sheet.
 
-    The last answer is the sheet (PNG) and the recipe of each image on it, row by row. If the time
+    The last answer is the sheet and the recipe of each image on it, row by row. If the time
     limit ends it early, the last image is the dream so far, with "ended" instead of a recipe.
     """
     recipes = _variation_recipes(
         DreamRecipe(**embed_files(DreamRecipe, knob_values)), layers, intensities
     )
+    format = check_image_format(format)
     images: list[Image.Image] = []
     made_by: list[dict[str, Any]] = []
     try:
@@ -177,11 +190,11 @@ def compare(
             yield None, None
     except TimeLimitReached as error:
         made_by.append(_time_limit_result(error))
-    yield small_dreams.write_sheet(recipes, images, image), made_by
+    yield small_dreams.write_sheet(recipes, images, image, format), made_by
 
 
 def _variation_recipes(
-    recipe: DreamRecipe, layers: str, intensities: str, image: str | None = None
+    recipe: DreamRecipe, layers: str, intensities: str, **others: Any
 ) -> list[DreamRecipe]:
     return variations(recipe, parse_names(layers or ""), parse_intensities(intensities or ""))
 
@@ -196,21 +209,23 @@ def presets() -> dict[str, dict[str, Any]]:
 
 
 def visualize_channel(
-    runner: JobRunner, channels: str, image: str | None, knob_values: Knobs
+    runner: JobRunner, channels: str, image: str | None, format: str, knob_values: Knobs
 ) -> Iterator[tuple[list[tuple[str, str]], dict[str, Any] | None]]:
     """Show what channels of a neural network detect, at most 64, from noise or in a photo.
 
-    Sends previews (JPEG) first. The last answer is a PNG for each channel, which carries its
+    Sends previews (JPEG) first. The last answer is a file for each channel, which carries its
     recipe, and as JSON those recipes and the channels that stayed silent: nothing in their image
     activates them.
     """
     recipe = ChannelRecipe(**knob_values)
     recipes = _parse_recipes(recipe, channels, image)
     if recipes:
-        stream = stream_render(runner, recipes, image, use_cache=True)
+        stream = stream_render(runner, recipes, image, use_cache=True, file_format=format)
     else:
         assert image
-        stream = stream_top_channels(runner, image, recipe, None, TOP_COUNT, in_photo=True)
+        stream = stream_top_channels(
+            runner, image, recipe, None, TOP_COUNT, in_photo=True, file_format=format
+        )
         while not (update := next(stream)).response:
             yield [], None
         recipes = [recipe.with_changes(channel=each.channel) for each in update.top_channels]
@@ -224,7 +239,9 @@ def visualize_channel(
         yield items, summary | _time_limit_result(error)
 
 
-def _parse_recipes(recipe: ChannelRecipe, channels: str, image: str | None) -> list[ChannelRecipe]:
+def _parse_recipes(
+    recipe: ChannelRecipe, channels: str, image: str | None, **others: Any
+) -> list[ChannelRecipe]:
     """Return the recipes of the named channels; none for "top", the most active in an image."""
     if (channels or "").strip() != "top":
         return channel_recipes(recipe, channels or "")
@@ -234,17 +251,23 @@ def _parse_recipes(recipe: ChannelRecipe, channels: str, image: str | None) -> l
 
 
 def top_channels(
-    runner: JobRunner, image: str, x: float | None, y: float | None, count: int, knob_values: Knobs
+    runner: JobRunner,
+    image: str,
+    x: float | None,
+    y: float | None,
+    count: int,
+    format: str,
+    knob_values: Knobs,
 ) -> Iterator[tuple[list[tuple[str, str]], str | None, list[dict[str, Any]] | None]]:
     """Find the most active channels of a layer in a photo, and show what they detect.
 
-    The last answer is a PNG for each channel, the most active first; the photo with a heatmap of
+    The last answer is an image of each channel, the most active first; the photo with a heatmap of
     the first; and channels and strengths as JSON. If the time limit ends it early, the last item of
     that list is "ended" with the reason.
     """
     recipe = ChannelRecipe(**knob_values)
     spot, count = _check_spot(recipe, x, y, count)
-    stream = stream_top_channels(runner, image, recipe, spot, count)
+    stream = stream_top_channels(runner, image, recipe, spot, count, file_format=format)
     while not (update := next(stream)).response:
         yield [], None, None
     top = update.top_channels
@@ -260,7 +283,7 @@ def top_channels(
 
 
 def _check_spot(
-    recipe: ChannelRecipe, x: float | None, y: float | None, count: int, image: str | None = None
+    recipe: ChannelRecipe, x: float | None, y: float | None, count: int, **others: Any
 ) -> tuple[tuple[float, float] | None, int]:
     """Return the spot, None for the whole image, and the number of channels."""
     x, y, count = SPOT_KNOB.check("x", x), SPOT_KNOB.check("y", y), COUNT_KNOB.check("count", count)
@@ -270,17 +293,19 @@ def _check_spot(
 
 
 def class_image(
-    runner: JobRunner, image: str | None, knob_values: Knobs
+    runner: JobRunner, image: str | None, format: str, knob_values: Knobs
 ) -> Iterator[tuple[str | None, dict[str, Any] | None, dict[str, Any] | None]]:
     """Show what a neural network takes for a class of ImageNet, from noise or in a photo.
 
-    Sends previews (JPEG) first. The last answer is the image as PNG, which carries its recipe, that
+    Sends previews (JPEG) first. The last answer is the image, whose file carries its recipe, that
     recipe, and the verdict as JSON: the target's logit, probability and rank before and after, and
     the five most likely classes.
     """
     before = None
     try:
-        for update in stream_render(runner, [ClassRecipe(**knob_values)], image, with_verdict=True):
+        recipes = [ClassRecipe(**knob_values)]
+        stream = stream_render(runner, recipes, image, with_verdict=True, file_format=format)
+        for update in stream:
             if not (update.frame and update.verdict):
                 yield None, None, None
                 continue

@@ -1,4 +1,4 @@
-"""Recipe sharing as text, as a PNG or JSON file, or as a link; presets; a summary in words."""
+"""Recipe sharing as text, as an image or JSON file, or as a link; presets; a summary in words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import gradio as gr
 
 from dream.errors import DreamError
 from dream.files.image import read_recipe
+from dream.files.image_formats import IMAGE_FORMATS
 from dream.page import status_line
 from dream.page.widgets import components
 from dream.page.widgets.components import Updates
@@ -71,8 +72,8 @@ class RecipeBox:
                     "Set the controls", size="sm", min_width=90, elem_id="use"
                 )
                 self._file_button = gr.UploadButton(
-                    "Load PNG or JSON",
-                    file_types=[".png", ".json"],
+                    "Load image or JSON",
+                    file_types=[*IMAGE_FORMATS, ".json"],
                     size="sm",
                     min_width=90,
                     elem_id="recipe-file",
@@ -106,7 +107,7 @@ class RecipeBox:
 
         def apply_file(file: str | None, photo: str | None) -> Updates:
             if not file:
-                raise DreamError("Choose a PNG or JSON file first.")
+                raise DreamError("Choose an image or JSON file first.")
             message = f"The controls are set to the recipe in {Path(file).name}."
             return apply_recipe(
                 lambda: read_recipe(file, DreamRecipe), photo, message, self._message

@@ -13,6 +13,7 @@ from PIL import Image
 from dream.errors import DreamError, TimeLimitReached
 from dream.files import contact_sheet as contact
 from dream.files.image import save_image
+from dream.files.image_formats import FORMAT_KNOB
 from dream.networks import catalogue
 from dream.networks.model_card import Layer
 from dream.page import status_line
@@ -140,9 +141,14 @@ def stream_dreams(
         yield update, dreams
 
 
-def write_sheet(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image], photo: str) -> str:
+def write_sheet(
+    recipes: Sequence[DreamRecipe],
+    dreams: Sequence[Image.Image],
+    photo: str,
+    file_format: str = FORMAT_KNOB.default,
+) -> str:
     """Write the contact sheet and return its path."""
-    path = new_output_folder() / f"sheet-{photo_stem(photo)}.png"
+    path = new_output_folder() / f"sheet-{photo_stem(photo)}.{file_format}"
     save_image(contact.variations_sheet(recipes, dreams), path, photo=True)
     return str(path)
 

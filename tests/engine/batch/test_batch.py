@@ -110,6 +110,39 @@ def test_a_second_start_makes_only_what_is_missing_by_content(
     assert len(dreams()) == 5
 
 
+def test_each_format_has_files_of_its_own_and_resumes(photos: Path, capsys: Printed) -> None:
+    assert run_batch() == 0
+    for quality, line in ((90, "3 to do"), (20, "3 exist already; nothing left to do")):
+        assert run_batch(f"in out --format webp --quality {quality} --sheet") == 0
+        assert line in capsys.readouterr().out
+    files = {path.name for path in Path("out").glob("dream-*")}
+    stems = {Path(name).stem for name in files}
+    assert files == {f"{stem}{ending}" for stem in stems for ending in (".png", ".webp")}
+    assert len(files) == len(manifest(Path("out"))) == 6
+    for stem in stems:
+        assert read_recipe(f"out/{stem}.webp") == read_recipe(f"out/{stem}.png") == RECIPE
+    assert (
+        run_batch("in memory://small/dreams --format jpg --quality 1 --sweep seed=1,2 --sheet") == 0
+    )
+    store = fsspec.filesystem("memory")
+    names = sorted(path.rsplit("/", 1)[1] for path in store.ls("/small/dreams", detail=False))
+    assert len([name for name in names if name.endswith(".jpg")]) == 6
+    assert len([name for name in names if name.startswith("sheet-")]) == 3
+    assert store.cat(f"/small/dreams/{names[0]}").startswith(b"\xff\xd8\xff")
+
+
+def test_accents_that_macos_splits_from_their_letters_are_resumed(
+    folder: Path, capsys: Printed
+) -> None:
+    make_photos(folder / "in", 1).joinpath("photo00.png").rename(folder / "in" / "cafe\u0301.png")
+    assert run_batch() == 0
+    (made,) = Path("out").glob("dream-*")
+    assert made.name.startswith("dream-caf\u00e9-")
+    made.rename(made.with_name(made.name.replace("\u00e9", "e\u0301")))  # As HFS+ lists it.
+    assert run_batch() == 0
+    assert "1 exist already; nothing left to do" in capsys.readouterr().out
+
+
 def test_pictures_of_one_size_climb_together_as_each_alone(engine: Engine, cat: Tensor) -> None:
     pictures = torch.cat([cat[..., :64, left : left + 75] for left in (0, 90, 200)])
     mask = encode_mask(torch.linspace(0, 1, 75).expand(1, 3, 64, 75))
@@ -443,7 +476,7 @@ BAD_INPUT = {
     "empty out": "there is no image in empty; give files that end in .bmp, ",
     "nowhere out": "there is no file or folder nowhere",
     "other out": "there is no image in other (but 1 .heic (not supported), 1 in subfolders",
-    "in out --sweep layr=a": "--sweep: there is no knob 'layr'; try layer",
+    "in out --sweep layr=a": "--sweep: there is no knob 'layr'; did you mean layer",
     "in out --sweep layer=": "--sweep layer= needs values, as layer=A,B",
     "in out --sweep intensity=3,11": "intensity must be a whole number from 1",
     "in out --sweep keep_colours=maybe": "keep_colours must be true or false",

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -27,7 +28,7 @@ from dream import (
     save_image,
 )
 from dream import __main__ as command_line
-from dream.commands.options import build_recipe
+from dream.commands.options import build_recipe, is_address
 from dream.commands.progress import download_with_progress
 from dream.files.embedded_images import embed_guide
 from dream.networks import catalogue
@@ -97,33 +98,102 @@ def test_a_recipe_is_followed_and_options_change_it() -> None:
     assert read_recipe("second.png") == recipe.with_changes(intensity=1)
 
 
+def test_the_name_selects_the_format_of_every_image() -> None:
+    assert run(f"{IMAGE.replace('out.png', 'out.jpg')} --quality 100") == 0
+    recipe = read_recipe("out.jpg")
+    for command in (
+        "image cat.jpg -o dream.avif --recipe out.jpg --quality 40",
+        "image cat.jpg -o again.webp --recipe dream.avif",
+        "sheet cat.jpg -o sheet.webp --recipe again.webp --intensities 3,5 --max-side 64",
+        f"{CHANNEL.replace('out.png', 'channel.avif')} --channel 7",
+        f"{CLASS.replace('out.png', 'fish.jpeg')} goldfish",
+    ):
+        assert run(command) == 0
+    assert read_recipe("dream.avif") == read_recipe("again.webp") == recipe
+    assert read_recipe("channel.avif", ChannelRecipe).channel == 7
+    assert read_recipe("fish.jpeg", ClassRecipe).target == "goldfish"
+    kinds = {}
+    for name in written():
+        with Image.open(name) as image:
+            kinds[name] = image.format
+    assert kinds.pop("fish.jpeg") == kinds.pop("out.jpg") == "JPEG"
+    assert kinds.pop("sheet.webp") == kinds.pop("again.webp") == "WEBP"
+    assert set(kinds.values()) == {"AVIF"}
+
+
+def test_a_recipe_too_long_for_a_jpeg_is_refused_before_the_dream(capsys: Printed) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    for command in (f"{IMAGE.replace('out.png', 'out.jpg')}", "batch . out --format jpg"):
+        assert run(f"{command} --guide noise.png") == 2
+        said = capsys.readouterr()
+        assert "use PNG, WebP or AVIF instead of JPEG" in said.err and said.err.count("\n") == 1
+        assert said.out == "" and written() == {"noise.png"}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("http://127.0.0.1:5000", True),
+        ("head:6379", True),
+        ("auto", True),
+        (r"C:\photos\cat.jpg", False),
+        ("C:/photos", False),
+        ("d:cat.jpg", False),
+        (r"\\server\share\cat.jpg", False),
+        ("cat.jpg", False),
+    ],
+)
+def test_a_drive_of_windows_is_no_address(text: str, is_one: bool) -> None:
+    assert is_address(text) == is_one
+
+
 BAD_INPUT = {
     "": "required",
-    "paint": "invalid choice: 'paint'",
+    "imge": "there is no command 'imge'; did you mean image?",
+    "paint": "there is no command 'paint'; try image, sheet, ",
+    "--versin": "there is no option '--versin'; python -m dream --help lists all",
+    "image cat.jpg --intensty 5": "no option '--intensty'; did you mean --intensity",
+    "image cat.jpg dog.jpg -o out.png": "'dog.jpg' is one word too many; for several photos, use",
+    "layers vgg16 vgg19": "'vgg19' is one word too many",
     "image cat.jpg": "required: -o",
     "image nope.jpg -o out.png": "there is no file nope.jpg",
     f"image {shlex.quote(__file__)} -o out.png": "is not an image",
     "image cat.jpg -o /no/such/folder/x.png": "cannot be written",
     f"image cat.jpg -o /tmp/{'x' * 300}.png": "cannot be written: File name too",
-    "image cat.jpg -o x.jpg": "name it x.png",
+    "image cat.jpg -o x.bmp": "use x.png or x.jpg or x.jpeg or x.webp or x.avif",
+    "image cat.jpg -o x.jgp": "the name selects the format: use x.jpg\n",
+    "image cat.jpg -o x": "the name selects the format: use x.png or",
+    "zoom cat.jpg -o x.mp3": "the name selects the format: use x.mp4",
+    "image cat.jpg -o .": ". is a folder; name a file in it, such as dream.png",
+    "image cat.jpg -o dreams/": f"name a file in it, such as {Path('dreams/dream.png')}",
+    "zoom cat.jpg -o .": ". is a folder; name a file in it, such as dream.mp4",
+    "image . -o out.png": ". is a folder; give a file, or use batch for all its images",
+    "image ~/no/such/cat.jpg -o out.png": f"there is no file {Path.home()}/no/such/cat.jpg",
+    "image --mask=~/no.png cat.jpg -o out.png": f"there is no file {Path.home()}/no.png",
+    "image cta.jpg -o out.png": "there is no file cta.jpg; did you mean cat.jpg?",
+    "image cat.jpg -o x.png --quality 80": "x.png is a PNG, which is lossless and has no quality",
+    "image cat.jpg -o x.jpg --quality 0": "quality must be a whole number from 1 to 100, not 0",
+    "batch . out --format jpgg": "format must be png or jpg or jpeg or webp or avif, not 'jpgg'",
+    "batch . cat.jpg": "cat.jpg is a file; give a folder for OUT",
     "image 'no\nsuch\x1b[31m.png' -o out.png": r"there is no file no\nsuch\x1b[31m.png",
-    f"{IMAGE} '--bo\ngus'": r"unrecognized arguments: --bo\ngus",
+    f"{IMAGE} '--bo\ngus'": r"there is no option '--bo\ngus'; python -m dream image --help",
     f"{IMAGE} --octaves many": "octaves must be a whole number from 1 to 10, not 'many'",
     f"{IMAGE} --scale nan": "scale must be a number from 1.1 to 2",
     f"{IMAGE} --layer foo": "layer 'foo' is not in dreamlet; try",
     f"{IMAGE} --layer conv3:1e39": "from -1000 to 1000, not '1e39'",
     f"{IMAGE} --model vgg": "model 'vgg' is not known",
     f"{IMAGE} --max-side 40": "the network needs 32 or more",
-    f"{IMAGE} --recipe nope.png": "nope.png cannot be read",
+    f"{IMAGE} --recipe nope.png": "there is no file nope.png",
     f"{IMAGE} --recipe cat.jpg": "cat.jpg has no recipe",
     f"{IMAGE} --guide nope.jpg": "there is no file nope.jpg",
     f"{IMAGE} --mask {shlex.quote(__file__)}": "is not an image this program reads",
     f"{IMAGE} --objective match": "objective match needs guide",
     f"{IMAGE} --rule sgd": "rule must be normalised or adam",
     f"{IMAGE} --preset Neon": "there is no preset 'Neon'; try",
-    f"{IMAGE} --preset x --recipe y": "give only one of --preset and --recipe",
+    f"{IMAGE} --preset x --recipe photo.png": "give only one of --preset and --recipe",
     f"{IMAGE} --weights cat.jpg": "cat.jpg is not a weights file",
-    f"{IMAGE} --weights x.safetensors": "x.safetensors is not a weights file: No such file",
+    f"{IMAGE} --weights x.safetensors": "there is no file x.safetensors",
     "layers vgg": "model 'vgg' is not known",
     "serve --port 0": "port must be a whole number from 1 to 65535, not 0",
     "serve --port web": "port must be a whole number from 1 to 65535, not 'web'",
@@ -140,15 +210,16 @@ BAD_INPUT = {
     f"{CHANNEL} --channels 1,x": "inception4c has channels 0 to 319, not 'x'",
     f"{CHANNEL} --grid 4 --image cat.jpg": "give only one of --grid, --channels and --image",
     f"{CHANNEL} --recipe photo.png": "has kind 'dream'; kind",
-    f"{CHANNEL} --grid 2 --weights x.safetensors": "x.safetensors is not a weights file: No such",
+    f"{CHANNEL} --grid 2 --weights x.safetensors": "there is no file x.safetensors",
     f"{CHANNEL} --size 99999": "size must be a whole number from 32 to 1024",
     f"{CHANNEL} --image no.jpg": "there is no file no.jpg",
     CLASS: "give a class, as goldfish",
     f"{CLASS} snake": "'snake' may be ",
-    f"{CLASS} unicorn": "there is no class 'unicorn'; try ",
+    f"{CLASS} unicorn": "there is no class 'unicorn'; did you mean ",
     f"{CLASS} goldfish --mode magic": "mode must be growing or fourier",
     f"{CLASS} goldfish --recipe photo.png": "kind 'class' is needed",
-    "image --mlfl cat.jpg -o out.png": "unrecognized arguments: --mlfl",  # Not a part of a name.
+    # An option is not shortened.
+    "image --mlfl cat.jpg -o out.png": "no option '--mlfl'; did you mean --mlflow",
 }
 
 

@@ -34,11 +34,9 @@ from dream import (
     save_image,
 )
 from dream.files import decoder, limited_reader
+from dream.files.embedded_text import FROM_NOISE, FROM_PHOTO, XMP_KEY
 from dream.files.image import (
     DECODE_LOCK,
-    FROM_NOISE,
-    FROM_PHOTO,
-    XMP_KEY,
     fits_within,
     image_size,
     load_thumbnail,
@@ -455,7 +453,7 @@ def test_a_file_without_a_recipe_is_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("dream.jpg", "is saved as PNG: name it dream.png"),
+        ("dream.bmp", "the name selects the format: use dream.png or dream.jpg or"),
         ("no/such/folder/dream.png", "is not a writable folder"),
         *((name, "cannot be written: .") for name in ("x" * 300 + ".png", "a\0b.png", "f/x.png")),
     ],

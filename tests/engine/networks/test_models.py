@@ -177,9 +177,9 @@ def test_friendly_names_and_weights_are_resolved() -> None:
     ("model", "layer", "near"),
     [
         ("vgg16", "relu4_4", "relu4_3"),
-        ("vgg16", "features.31", "features.3"),
+        ("vgg16", "features.31", "did you mean features.3"),
         ("resnet50", "layer5", "layer4"),
-        ("dreamlet", "relu4_3", "inception4c, conv3"),
+        ("dreamlet", "relu4_3", "try inception4c, conv3"),
     ],
 )
 def test_a_layer_that_is_not_there_is_answered_with_what_is_near(
@@ -188,7 +188,7 @@ def test_a_layer_that_is_not_there_is_answered_with_what_is_near(
     with pytest.raises(RecipeError) as caught:
         DreamRecipe(model=model, layer=layer)
     said = str(caught.value)
-    assert said.startswith(f"layer '{layer}' is not in {model}; try ") and near in said
+    assert said.startswith(f"layer '{layer}' is not in {model}; ") and near in said
 
 
 def test_the_head_is_read_only_where_it_is_dreamed() -> None:

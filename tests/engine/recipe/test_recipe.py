@@ -97,9 +97,12 @@ GUIDE = "data:image/png;base64,AAAA"
 REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
     DreamRecipe: [
         ({"octaves": 2.5}, "octaves must be a whole number from 1 to 10, not 2.5"),
-        ({"layer": "inception4"}, "^layer 'inception4' is not in dreamlet; try inception4"),
+        (
+            {"layer": "inception4"},
+            "^layer 'inception4' is not in dreamlet; did you mean inception4",
+        ),
         ({"layer": "foo"}, "'foo' is not in dreamlet; try inception4c, conv3, "),
-        ({"model": "vgg61"}, "model 'vgg61' is not known; try vgg19, vgg16"),
+        ({"model": "vgg61"}, "model 'vgg61' is not known; did you mean vgg19 or vgg16"),
         ({"model": "x"}, "model 'x' is not known; try dreamlet, vgg16, vgg19, "),
         (
             {"layer": "inception4c:heavy"},
@@ -138,7 +141,7 @@ REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
         ({"channel": 99999}, "inception4c has channels 0 to 319, not 99999"),
         ({"layer": "fc", "channel": 1000}, "fc has channels 0 to 999, not 1000"),
         ({"channel": -1}, "channel must be a whole number from 0"),
-        ({"layer": "inception4z"}, "layer 'inception4z' is not in dreamlet; try"),
+        ({"layer": "inception4z"}, "layer 'inception4z' is not in dreamlet; did you mean"),
         ({"layer": "inception3b,inception4c"}, "is not in dreamlet"),
         ({"objective": "energy"}, "objective must be channel or neuron, not 'energy'"),
         ({"canvas": "oil"}, "canvas must be fourier or pixels, not 'oil'"),
@@ -233,7 +236,7 @@ def test_json_without_a_knob_takes_its_default() -> None:
         ('{"kind": {"dream": 1}}', "has kind a value of type dict; kind"),
         ('{"deepdream": [1]}', "has version a value of type list; this program reads version 1"),
         ('{"seed": ' + "[" * 900 + "]" * 900 + "}", "not a value of type list"),
-        ('{"octave": 3}', "a recipe has no knob 'octave'; try octaves"),
+        ('{"octave": 3}', "a recipe has no knob 'octave'; did you mean octaves"),
         ('{"octaves": 99}', "octaves must be a whole number from 1 to 10, not 99"),
         ('{"octaves": null}', "octaves must be"),
         ('{"layer": 4}', "layer must be text, not 4"),

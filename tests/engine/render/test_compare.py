@@ -122,7 +122,7 @@ def test_the_presets_are_recipes_with_names() -> None:
     knobs: dict[str, dict[str, Any]] = json.loads(PRESETS_FILE.read_text())
     assert presets() == {name: DreamRecipe.from_dict(each) for name, each in knobs.items()}
     assert preset(" fur AND eyes ") is presets()["Fur and eyes"]
-    with pytest.raises(RecipeError, match="there is no preset 'creature'; try Creatures"):
+    with pytest.raises(RecipeError, match="there is no preset 'creature'; did you mean Creatures"):
         preset("creature")
 
 
