@@ -19,6 +19,7 @@ from dream.tensors import limit_size
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     *(".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".heic", ".heif", ".hif", ".avif"),
 }
 
 
@@ -90,7 +91,7 @@ def is_video_file(source: str) -> bool:
     """Return whether a file starts like a video; a GIF counts as an image."""
     try:
         with open_regular_file(source, source) as file:
-            return detect_demuxer(file.read(8)) not in ("", "gif")
+            return detect_demuxer(file.read(12)) not in ("", "gif")
     except (OSError, PictureError):
         return False
 

@@ -29,7 +29,7 @@ from PIL import Image
 
 from dream.errors import PictureError
 from dream.files.limited_reader import Answers, too_much_memory_error, unreadable_error
-from dream.files.pixels import read_pixels, read_size, read_thumbnail
+from dream.files.pixels import read_pixels, read_size, read_thumbnail, register_heif_formats
 from dream.files.video_container import read_frames, read_text, read_video
 
 READERS: dict[str, Callable[..., Answers]] = {
@@ -167,6 +167,7 @@ def _address_space_bytes() -> int:
 def load_readers() -> None:
     """Import the modules that Pillow and PyAV load lazily, because later no file can be opened."""
     Image.preinit()
+    register_heif_formats()
     names = ["PIL.ImageMode", "PIL.ImagePalette", "PIL.MpoImagePlugin", "PIL.WebPImagePlugin"]
     modules = walk_packages(import_module("av").__path__, "av.")
     for name in (*names, *(each.name for each in modules if "__main__" not in each.name)):

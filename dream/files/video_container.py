@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dream.errors import PictureError
 from dream.files.colour import BT2020, composite_on_background, to_srgb
+from dream.files.heif_boxes import STILL_BRANDS, is_heif
 from dream.files.limited_reader import (
     Answers,
     PathOrFile,
@@ -258,7 +259,7 @@ def open_video(path: PathOrFile, name: str = "") -> Iterator[Any]:
         try:
             with open_seekable(path) as file:
                 file.seek(0)
-                if not (demuxer := detect_demuxer(file.read(8))):
+                if not (demuxer := detect_demuxer(file.read(12))):
                     raise PictureError(
                         f"{name} is not a video this program reads; use MP4, MOV, WebM or GIF"
                     )
@@ -273,7 +274,9 @@ def open_video(path: PathOrFile, name: str = "") -> Iterator[Any]:
 
 
 def detect_demuxer(head: bytes) -> str:
-    """Return the demuxer for a file's first 8 bytes or more, or "" if there is none."""
+    """Return the demuxer for a file's first 12 bytes or more, or "" if it is no video."""
+    if is_heif(head, STILL_BRANDS):
+        return ""
     return DEMUXERS.get(head[:4]) or DEMUXERS.get(head[4:8], "")
 
 
@@ -343,7 +346,7 @@ def read_text(file: BinaryIO, name: str, key: str) -> Answers:
     # Pillow's readers raise almost any error on a damaged file.
     with convert_read_errors(name, Exception):
         try:
-            if demuxer := detect_demuxer(file.read(8)):
+            if demuxer := detect_demuxer(file.read(12)):
                 with open_video(file, name) as container:
                     tags = {tag.lower(): text for tag, text in container.metadata.items()}
                 content = str(tags.get(key, "")).encode(errors="surrogateescape")
