@@ -19,6 +19,7 @@ from dream.tensors import limit_size
 IMAGE_SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     *(".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".heic", ".heif", ".hif", ".avif"),
 }
 
 

@@ -30,7 +30,7 @@ from PIL import Image
 from dream.errors import PictureError
 from dream.files.embedded_text import read_text
 from dream.files.limited_reader import Answers, too_much_memory_error, unreadable_error
-from dream.files.pixels import read_pixels, read_size, read_thumbnail
+from dream.files.pixels import read_pixels, read_size, read_thumbnail, register_heif_formats
 from dream.files.video_container import read_frames, read_video
 
 READERS: dict[str, Callable[..., Answers]] = {
@@ -168,6 +168,7 @@ def _address_space_bytes() -> int:
 def load_readers() -> None:
     """Import the modules that Pillow and PyAV load lazily, because later no file can be opened."""
     Image.preinit()
+    register_heif_formats()
     names = [f"PIL.{plugin}ImagePlugin" for plugin in ("Avif", "Mpo", "WebP")]
     names += ["PIL.ImageMode", "PIL.ImagePalette"]
     modules = walk_packages(import_module("av").__path__, "av.")

@@ -21,7 +21,7 @@ from dream.files.limited_reader import (
     convert_read_errors,
     limit_reading,
 )
-from dream.files.video_container import AVIF_MARKS, detect_demuxer, open_video
+from dream.files.video_container import detect_demuxer, open_video
 from dream.version import __version__
 
 RECIPE_KEY = "deepdream"
@@ -48,6 +48,8 @@ RECIPE_TEMPLATE = """
 XMP_RECIPE = re.compile(
     rb"""<deepdream:recipe>([^<]*)</|\sdeepdream:recipe=(?:"([^"<]*)"|'([^'<]*)')"""
 )
+AVIF_MARK = b"ftypavif"
+XMP_START, XMP_END = b"<x:xmpmeta", b"</x:xmpmeta>"
 # A longer packet than any recipe needs is not searched.
 MAX_XMP_BYTES = 4_000_000
 
@@ -74,7 +76,7 @@ def recipe_in_xmp(xmp: bytes) -> str:
 def has_embedded_text(head: bytes) -> bool:
     """Return whether a file that starts with these 12 bytes or more is one for `read_text`."""
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_image = head.startswith((b"\x89PNG", b"\xff\xd8\xff")) or head[4:12] in AVIF_MARKS
+    is_image = head.startswith((b"\x89PNG", b"\xff\xd8\xff")) or head[4:12] == AVIF_MARK
     return is_image or is_webp or bool(detect_demuxer(head))
 
 
@@ -104,11 +106,16 @@ def _read_image_text(file: BinaryIO, name: str, key: str) -> str:
     """Return the recipe in the header of an image, whose pixels are not decoded."""
     formats = ["PNG", "GIF"]  # Pillow reads others from start to end.
     file.seek(0)
-    if not file.read(4).startswith((b"\x89PNG", b"GIF8")):
+    head = file.read(12)
+    if not head.startswith((b"\x89PNG", b"GIF8")):
         check_file_size(file, name)
         check_header(file)
-        formats = ["JPEG", "WEBP", "AVIF"]
+        formats = ["JPEG", "WEBP"]
     file.seek(0)
+    if head[4:] == AVIF_MARK:  # Pillow would also read its EXIF, which can take minutes.
+        content = file.read()
+        start = content.find(XMP_START)
+        return recipe_in_xmp(content[start : content.find(XMP_END, start)])
     with Image.open(limit_reading(file, name), formats=formats) as image:
         if image.format == "PNG":
             return str(image.info.get(key, ""))

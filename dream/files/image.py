@@ -52,11 +52,12 @@ if hasattr(os, "register_at_fork"):  # In a fork, as on ZeroGPU, the lock could 
 
 
 def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
-    """Load the first frame of a PNG, JPEG, WebP, BMP, GIF, TIFF or MPO file, upright.
+    """Load the first frame of a PNG, JPEG, WebP, BMP, GIF, TIFF, HEIC or AVIF file, upright.
 
     Sizes are checked in the header first, so that a decompression bomb costs nothing. 16-bit,
-    palette, grey and CMYK images become RGB; colours become sRGB by the profile, or by cICP or gAMA
-    of a PNG. Grey of more than 8 bits counts as 12-bit if no value is above 4095. A JPEG of more
+    palette, grey and CMYK images become RGB; colours become sRGB by the profile, by cICP or gAMA of
+    a PNG, or by nclx of a HEIC or AVIF. Of several images the primary one is loaded, without its
+    gain map. Grey of more than 8 bits counts as 12-bit if no value is above 4095. A JPEG of more
     than 64 megapixels is loaded at half its width and height. Decoding takes up to a gigabyte,
     however many images are requested at once, in the decoder process if one is used.
 
@@ -68,7 +69,8 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
         A float tensor (1, 3, H, W), RGB in [0, 1].
 
     Raises:
-        PictureError: if the file is no such image, is damaged, is above 64 megapixels (40 as WebP,
+        PictureError: if the file is no such image, is damaged, is above 64 megapixels (40 as WebP
+            or as HEIC of more than 8 bits with colours in full,
             256 as a JPEG with a single scan, which a progressive JPEG is not), 30,000 pixels a side
             or 250 MB, or takes more than 10 seconds of CPU time to read; or if it waits for a
             minute because other files take too long.

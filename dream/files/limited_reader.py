@@ -133,23 +133,23 @@ def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def check_header(file: BinaryIO) -> tuple[bool, bool]:
+def check_header(file: BinaryIO) -> bool:
     """Refuse a JPEG or TIFF whose header shows that Pillow would need too much time or memory.
 
     Returns:
-        Whether it is a TIFF, and whether it is a JPEG with all components in a single scan.
+        Whether it is a JPEG with all components in a single scan.
 
     Raises:
         ValueError: if it has too many scans, EXIF bytes or tag values, or a tag twice.
     """
     file.seek(0)
-    head, is_tiff, has_one_scan = file.read(16), False, False
+    head = file.read(16)
     if head.startswith(b"\xff\xd8\xff"):
         file.seek(0)
-        has_one_scan = _check_jpeg_segments(file.read())
-    elif is_tiff := head[:4] in TiffImagePlugin.PREFIXES:
+        return _check_jpeg_segments(file.read())
+    if head[:4] in TiffImagePlugin.PREFIXES:
         _check_tiff_tags(file, head)
-    return is_tiff, has_one_scan
+    return False
 
 
 # The JPEG markers that start a segment, and the end marker.

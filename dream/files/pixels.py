@@ -10,10 +10,20 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import (
+    AvifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    features,
+)
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 
 from dream.errors import PictureError
@@ -24,6 +34,7 @@ from dream.files.colour import (
     convert_by_profile,
     to_srgb,
 )
+from dream.files.heif_boxes import is_heif, read_heif
 from dream.files.limited_reader import (
     MAX_EXIF_BYTES,
     Answers,
@@ -39,9 +50,15 @@ from dream.files.limited_reader import (
 
 # MPO, which some phones write, is read as the JPEG at its start.
 INPUT_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+FORMAT_NAMES = "PNG, JPEG, WebP, BMP, GIF, TIFF, HEIC, AVIF"
 MAX_MEGAPIXELS = 64
-# The WebP decoder holds the image three times.
-MAX_WEBP_MEGAPIXELS = 40
+# The WebP decoder holds the image three times; that of HEIC does so for deep colours in full.
+MAX_COSTLY_MEGAPIXELS = 40
+FULL_CHROMA = 444
+# Threads of one image's decoder, each of which needs memory.
+MAX_THREADS = 4
+# JPEG XL has no library for Python that reads the size before it decodes the whole image.
+JXL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 # A JPEG with one scan can be decoded at a reduced size. With several scans, as in a progressive
 # JPEG, the decoder stores all coefficients, which takes as much memory as the image.
 MAX_JPEG_MEGAPIXELS = 256
@@ -103,52 +120,97 @@ def read_thumbnail(file: BinaryIO, name: str, side: int) -> Answers:
 @contextmanager
 def _open_image(source: BinaryIO, name: str) -> Iterator[Image.Image]:
     """Open an image and check its header; any error is a `PictureError`."""
-    file, is_tiff = limit_reading(source, name), False
+    file, head = limit_reading(source, name), b""
     # Pillow's readers raise almost any error on a damaged file.
     with convert_read_errors(name, Exception):
         try:
             check_file_size(file, name)
-            is_tiff, has_one_scan = check_header(file)
-            with _open_by_signature(file) as image:
-                _check_size(image, name, has_one_scan)
-                if isinstance(image, TiffImagePlugin.TiffImageFile):
-                    check_tiff_tiles(image, MAX_MEGAPIXELS * 1e6)
-                if image.format == "PNG":
-                    image.info[CICP_KEY] = read_cicp(file)
+            file.seek(0)
+            head = file.read(12)
+            open_image = _open_heif if is_heif(head) else _open_by_signature
+            with open_image(file, name) as image:
                 yield image
         except MemoryError as error:
             raise too_much_memory_error(name) from error
         except Image.DecompressionBombError as error:
             raise too_large_error(name, "far too many megapixels", MAX_MEGAPIXELS) from error
         except UnidentifiedImageError as error:
-            text = f"is not an image this program reads; use {', '.join(INPUT_FORMATS)}"
-            if is_tiff:
-                text = "is damaged, or a kind of TIFF this program does not read; save it as PNG"
-            raise PictureError(f"{name} {text}") from error
+            raise PictureError(f"{name} {_describe_unread(head)}") from error
 
 
-def _open_by_signature(file: BinaryIO) -> Image.Image:
-    """Open an image file; a JPEG may exceed Pillow's limit of 179 megapixels."""
+def _describe_unread(head: bytes) -> str:
+    """Return why no reader takes a file that starts with `head`, and what to do."""
+    if head.startswith(JXL_STARTS):
+        return "is JPEG XL, which this program does not read; save it as PNG"
+    is_tiff = head[:4] in TiffImagePlugin.PREFIXES
+    if is_tiff or is_heif(head):
+        kind = "TIFF" if is_tiff else "HEIC or AVIF"
+        return f"is damaged, or a kind of {kind} this program does not read; save it as PNG"
+    return f"is not an image this program reads; use {FORMAT_NAMES}"
+
+
+def _open_by_signature(file: BinaryIO, name: str) -> Image.Image:
+    """Open an image file and check its header; a JPEG may exceed Pillow's 179 megapixels."""
+    has_one_scan = check_header(file)
+    file.seek(0)
     try:
-        return Image.open(file, formats=INPUT_FORMATS)
+        image = Image.open(file, formats=INPUT_FORMATS)
     except Image.DecompressionBombError:
         file.seek(0)
         if file.read(3) != b"\xff\xd8\xff":
             raise
         file.seek(0)
-        return JpegImagePlugin.jpeg_factory(file)
-
-
-def _check_size(image: Image.Image, name: str, has_one_scan: bool) -> None:
-    """Refuse an image with too many pixels; `has_one_scan` is that of a JPEG."""
-    megapixels = image.width * image.height / 1e6
-    limit = MAX_WEBP_MEGAPIXELS if image.format == "WEBP" else MAX_MEGAPIXELS
+        image = JpegImagePlugin.jpeg_factory(file)
     if image.format in ("JPEG", "MPO") and has_one_scan:
-        limit = MAX_JPEG_MEGAPIXELS
-    if megapixels > limit:
-        raise too_large_error(name, f"{megapixels:.1f} megapixels", limit)
-    if max(image.size) > MAX_IMAGE_SIDE:
-        raise too_large_error(name, f"a side of {max(image.size)} pixels", MAX_IMAGE_SIDE)
+        _check_size(name, *image.size, MAX_JPEG_MEGAPIXELS)
+    else:
+        _check_size(
+            name, *image.size, MAX_COSTLY_MEGAPIXELS if image.format == "WEBP" else MAX_MEGAPIXELS
+        )
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        check_tiff_tiles(image, MAX_MEGAPIXELS * 1e6)
+    if image.format == "PNG":
+        image.info[CICP_KEY] = read_cicp(file)
+    return image
+
+
+def _open_heif(file: BinaryIO, name: str) -> Image.Image:
+    """Open a HEIF or AVIF file and check the size of all its images, also of cropped ones."""
+    header, copy = read_heif(file)
+    for width, height in header.sizes:
+        _check_size(name, width, height, MAX_MEGAPIXELS)
+    image = Image.open(copy, formats=register_heif_formats())
+    is_costly = image.info.get("chroma") == FULL_CHROMA and image.info["bit_depth"] > 8
+    _check_size(name, *image.size, MAX_COSTLY_MEGAPIXELS if is_costly else MAX_MEGAPIXELS)
+    if "icc_profile" not in image.info:
+        image.info[CICP_KEY] = header.code_points
+    return image
+
+
+@lru_cache
+def register_heif_formats() -> list[str]:
+    """Let Pillow read HEIF, where pillow-heif is installed; return the formats that it then reads.
+
+    Thumbnails, depth maps and other images beside the primary one are not read.
+    """
+    AvifImagePlugin.DEFAULT_MAX_THREADS = MAX_THREADS
+    formats = ["AVIF"] if features.check("avif") else []
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(
+            thumbnails=False, depth_images=False, aux_images=False, decode_threads=MAX_THREADS
+        )
+        formats.append("HEIF")
+    return formats
+
+
+def _check_size(name: str, width: int, height: int, megapixels: int) -> None:
+    """Refuse an image with more than so many megapixels, or with too long a side."""
+    if width * height > megapixels * 1e6:
+        raise too_large_error(name, f"{width * height / 1e6:.1f} megapixels", megapixels)
+    if max(width, height) > MAX_IMAGE_SIDE:
+        raise too_large_error(name, f"a side of {max(width, height)} pixels", MAX_IMAGE_SIDE)
 
 
 def _to_upright_rgb(image: Image.Image, background: str | None = None) -> Image.Image:
@@ -213,7 +275,7 @@ def _apply_exif_orientation(image: Image.Image) -> Image.Image:
 def _to_8bit_grey(image: Image.Image, is_negative: bool) -> Image.Image:
     """Convert grey of more than 8 bits to 8-bit grey; return other images unchanged."""
     if image.mode.startswith("I;16"):
-        whites = [4095.0, 65535.0]
+        whites = [65535.0] if image.format == "HEIF" else [4095.0, 65535.0]
     elif image.mode == "I":
         whites = [255.0, 4095.0, 65535.0]
     elif image.mode == "F":

@@ -17,6 +17,7 @@ from PIL import Image
 
 from dream.errors import PictureError
 from dream.files.colour import BT2020, composite_on_background, to_srgb
+from dream.files.heif_boxes import STILL_BRANDS, is_heif
 from dream.files.limited_reader import (
     Answers,
     PathOrFile,
@@ -33,7 +34,6 @@ DEMUXERS = {
     b"GIF8": "gif",
 }
 # AVIF images, and sequences of them, start like an MP4.
-AVIF_MARKS = (b"ftypavif", b"ftypavis")
 # A video may have this many frames per frame that is used: skipped frames are decoded, too.
 MAX_FRAMES_PER_OUTPUT = 4
 # After this many skipped frames a reader yields None, which restarts the time limit of answers.
@@ -273,8 +273,8 @@ def open_video(path: PathOrFile, name: str = "") -> Iterator[Any]:
 
 
 def detect_demuxer(head: bytes) -> str:
-    """Return the demuxer for a file's first 12 bytes or more, or "" if there is none."""
-    if head[4:12] in AVIF_MARKS:
+    """Return the demuxer for a file's first 12 bytes or more, or "" if it is no video."""
+    if is_heif(head, STILL_BRANDS):
         return ""
     return DEMUXERS.get(head[:4]) or DEMUXERS.get(head[4:8], "")
 

@@ -180,7 +180,7 @@ class ValidatedBlocks(gr.Blocks):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.checks: dict[int, Callable[..., Any]] = {}
-        self._limits = CallLimits()
+        self.limits = CallLimits()
 
     @property
     def limiter(self) -> Any:
@@ -226,7 +226,7 @@ class ValidatedBlocks(gr.Blocks):
             client = getattr(kwargs.get("request"), "client", None)  # Only HTTP calls have one.
             address = public_address(client.host) if client else ""
             session = kwargs.get("session_hash")
-            async with self._limits.admit(session, fn.concurrency_id, address):
+            async with self.limits.admit(session, fn.concurrency_id, address):
                 return await super().process_api(fn, inputs, *args, **kwargs)
         except DreamError as error:
             raise gr.Error(str(error), print_exception=False) from error

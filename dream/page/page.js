@@ -173,6 +173,41 @@ if (new URLSearchParams(location.search).has("wall")) {
   }, 1000);
 }
 
+// Where the system does not know HEIC or AVIF, a browser gives a file no type, and Gradio refuses it as no
+// image. Pass such a file on with its type, from the file dialog and from a drop.
+const PHOTO_TYPES = { heic: "image/heic", heif: "image/heif", hif: "image/heif", avif: "image/avif" };
+
+function withTypes(files) {
+  const typed = new DataTransfer();
+  for (const file of files) {
+    const type = file.type || PHOTO_TYPES[file.name.split(".").pop().toLowerCase()] || "";
+    typed.items.add(type === file.type ? file : new File([file], file.name, { type }));
+  }
+  return [...typed.files].some((file, place) => file.type !== files[place].type) ? typed : null;
+}
+
+document.addEventListener(
+  "change",
+  ({ target }) => {
+    const typed = target.type === "file" && withTypes(target.files);
+    if (typed) target.files = typed.files;
+  },
+  true,
+);
+
+document.addEventListener(
+  "drop",
+  (event) => {
+    const typed = event.dataTransfer && withTypes(event.dataTransfer.files);
+    if (!typed) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const options = { bubbles: true, cancelable: true, dataTransfer: typed };
+    event.target.dispatchEvent(new DragEvent("drop", options));
+  },
+  true,
+);
+
 // Returns an alt text from an image's file name: "dream coffee inception4c i5 seed0".
 function nameOf(image) {
   if (!image.src.startsWith("http")) return "";

@@ -264,7 +264,7 @@ def test_the_space_installs_ranges_that_hold_the_tested_versions() -> None:
             for listed in (pins, ranges)
         )
         tested = {each.name: str(each.specifier).removeprefix("==") for each in pins_here}
-        assert len(tested) == len(pins_here) and len(ranges_here) == 9
+        assert len(tested) == len(pins_here) and len(ranges_here) == 10
         for each in ranges_here:
             assert {bound.operator for bound in each.specifier} == {">=", "<"}, each
             assert each.specifier.contains(tested[each.name]), each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import json
 import os
@@ -17,13 +18,16 @@ from typing import Any
 
 import gradio as gr
 import httpx
+import numpy as np
 import pytest
 from gradio.routes import App, file_upload_statuses
+from PIL import Image
 
 from dream.page.server import request_bodies
 from dream.page.server.routes import OPEN_ROUTES
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import begin, call, upload
+from tests.support.corpus import Sample, encode_quarters, looks_right
 
 API = "/gradio_api"
 # Not used by the page, the API, its clients or MCP. A new Gradio's routes are in neither list:
@@ -161,6 +165,22 @@ def test_a_file_is_served_by_path_and_by_name_in_parts_and_with_no_header_of_the
     for part in ("bytes=1-2-3", "bytes=\u00b2-\u00b3", "bytes=9-1", "bytes=999999999-", "x"):
         answer = api.get(f"/file={path}", headers=[(b"range", part.encode("latin-1"))])
         assert answer.status_code in (200, 206, 400, 416), part
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "TIFF", "BMP"])
+def test_a_photo_that_browsers_do_not_show_is_served_as_they_do(
+    kind: str, api: httpx.Client
+) -> None:
+    path = upload(api, ("IMG_1.jpg", encode_quarters(kind)))
+    for _ in range(2):
+        answer = api.get(f"/file={path}")
+        assert answer.headers["content-type"] == "image/jpeg"
+        with Image.open(io.BytesIO(answer.content)) as image:
+            assert image.format == "JPEG" and not image.getexif()
+            sample = Sample("", b"", "quarters")
+            assert looks_right(np.asarray(image), sample)
+    damaged = encode_quarters(kind)[:60]
+    assert api.get(f"/file={upload(api, ('cut.heic', damaged))}").content == damaged
 
 
 def test_what_describes_the_page_names_no_path_of_the_server(address: str) -> None:

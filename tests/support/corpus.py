@@ -22,10 +22,22 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
 from dream.files.embedded_text import build_xmp
+from dream.files.pixels import register_heif_formats
+from tests.support.heif import (
+    Item,
+    box,
+    clap,
+    coded_item,
+    grid_item,
+    heif,
+    ispe,
+)
+
+register_heif_formats()
 
 COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255))
 WIDTH, HEIGHT = 48, 32
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "HEIF", "AVIF")
 Options = dict[str, Any]
 
 
@@ -44,7 +56,7 @@ def corpus() -> tuple[Sample, ...]:
     """Return all samples."""
     groups = (
         *(mode_files, orientation_files, misnamed_files, damaged_files, bomb_files, size_files),
-        *(animated_files, deep_files, non_image_files, metadata_files, recipe_files),
+        *(animated_files, deep_files, non_image_files, metadata_files, recipe_files, heif_files),
     )
     made = tuple(each for group in groups for each in group())
     assert len({each.name for each in made}) == len(made)
@@ -83,6 +95,8 @@ BEST: dict[str, Options] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "MPO": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True},
+    "HEIF": {"quality": 95, "subsampling": "4:4:4"},
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
 }
 
 
@@ -97,7 +111,7 @@ def quarters_file(kind: str) -> bytes:
 
 
 def suffix(kind: str) -> str:
-    return {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}.get(kind, kind.lower())
+    return {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "HEIF": "heic"}.get(kind, kind.lower())
 
 
 def mode_files() -> Iterator[Sample]:
@@ -126,6 +140,7 @@ def mode_files() -> Iterator[Sample]:
         ("JPEG", "RGB", {"quality": 90}),
         ("JPEG", "RGB", {**fine, "optimize": True}),
         ("MPO", "RGB", fine),
+        *((kind, mode, BEST[kind]) for kind in ("HEIF", "AVIF") for mode in ("L", "RGB", "RGBA")),
     ]
     for place, (kind, mode, options) in enumerate(kinds):
         image = quarters("L").convert(mode) if mode in ("I", "F") else quarters(mode)
@@ -149,14 +164,14 @@ def mode_files() -> Iterator[Sample]:
 def orientation_files() -> Iterator[Sample]:
     """Yield every EXIF orientation."""
     undone = [None, None, 0, 3, 1, 5, 2, 6, 4]
-    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "HEIF", "AVIF"):
         for orientation in range(1, 9):
             stored, turn = quarters(), undone[orientation]
             if turn is not None:
                 stored = stored.transpose(Image.Transpose(turn))
             exif = Image.Exif()
             exif[274] = orientation
-            content = encode(stored, kind, exif=exif, **BEST.get(kind, {}))
+            content = encode(stored, kind, exif=exif.tobytes(), **BEST.get(kind, {}))
             yield Sample(f"turned-{orientation}.{suffix(kind)}", content, "quarters")
     for value in (0, 9, 255, 65535):
         exif = Image.Exif()
@@ -260,6 +275,64 @@ def bomb_files() -> Iterator[Sample]:
     yield Sample("bomb-exif.png", encode_quarters("PNG", exif=exif), "quarters")
 
 
+def heif_files() -> Iterator[Sample]:
+    """Yield HEIF and AVIF files whose boxes claim, repeat or refer to too much."""
+    coded, large = coded_item(quarters_file("HEIF")), encode(Image.new("L", (640, 640)), "HEIF")
+    tiles = [coded] * 25
+    exif = struct.pack("<4x2sHLH", b"II", 42, 8, 4000)
+    exif += b"".join(struct.pack("<HHLL", 1000 + n, 7, 40_000, 1) for n in range(4000))
+    about = Item(b"Exif", exif, (), [(b"cdsc", [1])])
+    turned = Item(coded.kind, coded.data, [*coded.properties, (b"irot", b"\2")])
+    profile = b"colr", b"prof" + bytes(3_000_000)
+    overlay = struct.pack(">BBHHHHLL", 0, 1, 0, 0, 0, 65535, WIDTH, HEIGHT) + bytes(16)
+    size = ispe(WIDTH, HEIGHT)
+
+    def with_size(content: bytes, width: int, height: int) -> Item:
+        return coded_item(content, ispe(width, height), replaced=[b"ispe"])
+
+    bad = {
+        "size": [with_size(quarters_file("HEIF"), 9000, 9000)],
+        "size-32-bit": [with_size(quarters_file("HEIF"), 2**32 - 1, 2**32 - 1)],
+        "larger": [with_size(quarters_file("HEIF"), 500, 500)],
+        "coded": [with_size(large, WIDTH, HEIGHT)],
+        "cropped": [coded_item(large, ispe(9000, 9000), clap(64, 64), replaced=[b"ispe"])],
+        "no-size": [coded_item(quarters_file("HEIF"), replaced=[b"ispe"])],
+        "grid-self": [grid_item(1, 2, (2 * WIDTH, HEIGHT), [1, 1])],
+        "grid-cycle": [grid_item(1, 1, (64, 64), [2]), grid_item(1, 1, (64, 64), [1])],
+        "grid-of-one": [grid_item(124, 124, (124 * WIDTH, 124 * HEIGHT), [2] * 124**2), coded],
+        "iden": [Item(b"iden", b"", [size], [(b"dimg", [at + 2])]) for at in range(900)],
+        "overlays": [Item(b"iovl", overlay, [size], [(b"dimg", [at + 2] * 2)]) for at in range(30)],
+        "profiles": [coded_item(quarters_file("HEIF"), profile, replaced=[b"colr"])] * 99,
+        "profile": [coded_item(quarters_file("HEIF"), (b"colr", b"prof" + bytes(5_000_000)))],
+        "nothing": [],
+    }
+    for name, items in bad.items():
+        yield Sample(f"heif-{name}.heic", heif(items), "refused")
+    good = {
+        "plain": heif([coded]),
+        "exif": heif([coded, about]),
+        "metadata": heif([coded, *[Item(b"abcd", bytes(10_000), (), [(b"cdsc", [1])])] * 900]),
+        "extents-of-30": heif([coded], extents=30),
+        "turned": heif([turned]),
+    }
+    for name, content in good.items():
+        yield Sample(f"heif-{name}.heic", content, "any" if name == "turned" else "quarters")
+    yield Sample("heif-extents.heic", heif([coded], extents=60_000), "refused")
+    grid = [grid_item(5, 5, (5 * WIDTH, 5 * HEIGHT), range(2, 27)), *tiles]
+    yield Sample("heif-grid.heic", heif(grid), "either")
+    for kind in ("iinf", "iloc", "ipma"):
+        yield Sample(f"heif-{kind}.heic", heif([coded], counts={kind: 65535}), "either")
+    head = box(b"ftyp", b"heic" + bytes(4) + b"mif1")
+    yield Sample("heif-boxes.heic", head + box(b"free", b"") * 20_000, "refused")
+    av1 = coded_item(quarters_file("AVIF"))
+    turned = Item(av1.kind, av1.data, [*av1.properties, (b"irot", b"\1")])
+    yield Sample("heif-exif.avif", heif([turned, about], brand=b"avif"), "any")
+    claimed = with_size(quarters_file("AVIF"), 9000, 9000)
+    yield Sample("heif-size.avif", heif([claimed], brand=b"avif"), "refused")
+    yield Sample("heif-as-avif.avif", heif([coded], brand=b"avif"), "either")
+    yield Sample("heif-av1.heic", heif([av1], brand=b"mif1"), "quarters")
+
+
 def jpeg_with_scans(more: int) -> bytes:
     """Return a progressive JPEG of 640 x 480 whose last scan is repeated `more` times."""
     content = encode(Image.new("L", (640, 480), 90), "JPEG", progressive=True)
@@ -274,7 +347,7 @@ def size_files() -> Iterator[Sample]:
         yield Sample(f"size-{width}x{height}.png", encode(image, "PNG"), "any")
     image = Image.new("RGB", (30_001, 1), "red")
     yield Sample("size-30001x1.png", encode(image, "PNG"), "refused")
-    for kind in ("BMP", "GIF", "JPEG", "TIFF", "WEBP"):
+    for kind in ("BMP", "GIF", "JPEG", "TIFF", "WEBP", "AVIF"):
         yield Sample(f"size-1x1.{suffix(kind)}", encode(Image.new("RGB", (1, 1)), kind), "any")
     for width, height in ((0, 0), (0, 9), (9, 0)):
         yield Sample(f"size-{width}x{height}.png", png(width, height), "refused")
@@ -283,7 +356,7 @@ def size_files() -> Iterator[Sample]:
 def animated_files() -> Iterator[Sample]:
     """Yield animations, whose first image counts."""
     others = [Image.new("RGB", (WIDTH, HEIGHT), each) for each in ("black", "teal", "white")]
-    for kind in ("GIF", "WEBP", "PNG", "TIFF"):
+    for kind in ("GIF", "WEBP", "PNG", "TIFF", "HEIF", "AVIF"):
         content = encode_quarters(kind, save_all=True, append_images=others)
         yield Sample(f"moving.{suffix(kind)}", content, "quarters")
     many = encode_quarters("GIF", save_all=True, append_images=others * 100)
@@ -341,8 +414,9 @@ def non_image_files() -> Iterator[Sample]:
         "fits": b"SIMPLE  =                    T".ljust(2880),
         "xbm": b"#define a_width 9\n#define a_height 9\nstatic char a_bits[] = {0};\n",
         "dds": b"DDS " + bytes(124),
+        "jxl": b"\xff\x0a" + bytes(40),
     }
-    for kind in ("ICO", "PPM", "TGA", "PCX", "SGI", "JPEG2000", "IM", "MSP", "DIB", "AVIF"):
+    for kind in ("ICO", "PPM", "TGA", "PCX", "SGI", "JPEG2000", "IM", "MSP", "DIB"):
         try:
             mode = "1" if kind == "MSP" else "RGB"
             contents[kind.lower()] = encode(quarters(mode), kind)

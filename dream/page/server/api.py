@@ -13,6 +13,7 @@ from PIL import Image
 from dream.errors import RecipeError, TimeLimitReached
 from dream.files.embedded_images import embed_files
 from dream.files.image_formats import FORMAT_KNOB
+from dream.files.pixels import FORMAT_NAMES
 from dream.page import status_line, video_stream
 from dream.page.channel_stream import (
     TOP_COUNT,
@@ -47,7 +48,7 @@ Knobs = dict[str, Any]
 
 IMAGE_PARAMETER = Parameter(
     components.photo_input,
-    "The photo: PNG, JPEG, WebP, BMP, GIF or TIFF of at most 64 megapixels "
+    f"The photo: {FORMAT_NAMES}, of at most 64 megapixels "
     "(40 as WebP, 256 as a JPEG with one scan).",
     required=True,
 )

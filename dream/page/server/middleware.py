@@ -16,6 +16,7 @@ from starlette.datastructures import QueryParams
 
 from dream.errors import DreamError, to_printable_line
 from dream.page.blocks import NOT_UPLOADED_MESSAGE, ValidatedBlocks, find_files
+from dream.page.call_limits import SLOW
 from dream.page.ip_addresses import public_address
 from dream.page.server import request_bodies
 from dream.page.server.links import LinkFetcher
@@ -87,7 +88,8 @@ class RequestLimits:
         if not kind or (kind == "mcp" and not self.page.mcp_server):
             raise RequestError(404, "there is nothing at this address")
         if kind == "file":
-            await send_file(request.path.partition("=")[2], *asgi)
+            limit = self.page.limits.admit(None, SLOW, request.address)
+            await send_file(request.path.partition("=")[2], limit, *asgi)
         elif kind in ("upload", "upload_progress"):
             await self._serve_upload(request)
         elif request.scope["method"] == "POST":

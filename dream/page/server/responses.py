@@ -20,6 +20,7 @@ from starlette.responses import FileResponse, Response
 
 from dream.errors import DreamError, to_printable_line
 from dream.page.blocks import is_uploaded, upload_path
+from dream.page.server.previews import find_preview
 from dream.page.widgets.components import EXAMPLES_FOLDER
 
 CARD_IMAGE = EXAMPLES_FOLDER / "site" / "card.jpg"
@@ -61,17 +62,18 @@ def _error_body(message: str) -> bytes:
     return json.dumps({"detail": [detail | {"message": message}]}).encode()
 
 
-async def send_file(name: str, scope: Any, receive: Any, send: Any) -> None:
-    """Answer (ASGI) with an upload, a result or the image for link previews.
+async def send_file(name: str, limit: Any, scope: Any, receive: Any, send: Any) -> None:
+    """Answer (ASGI) with an upload or its preview, a result or the image for link previews.
 
     Gradio's route serves whatever it has allowed, fetches other addresses, and echoes the headers
-    of a range request in its answer. `name` is a path, or an upload's as in `upload_name`.
+    of a range request in its answer. `name` is a path, or an upload's as in `upload_name`; `limit`
+    is that of `find_preview`.
     """
     path = str(CARD_IMAGE) if name == CARD_IMAGE.name else upload_path(name) or name
     if path != str(CARD_IMAGE) and not is_uploaded(path):
         await refuse(send, 404, "there is no such file, or it has been removed")
         return
-    file = Path(path).resolve()
+    file = await find_preview(Path(path).resolve(), limit)
     kind, _ = mimetypes.guess_type(file)
     # Files that could run scripts with the page's rights are downloaded, never shown.
     shown = kind if kind in XSS_SAFE_MIMETYPES else None

@@ -394,14 +394,14 @@ def test_photos_of_one_name_are_all_dreamed_and_have_a_sheet_each(
         make_photos(photos / name, 1)
     photo = load_image(photos / "100APPLE" / "photo00.png")
     to_pil_image(photo).save(photos / "100APPLE" / "photo00.jpg")
-    (photos / "100APPLE" / "more.heic").touch()
+    (photos / "100APPLE" / "more.dng").touch()
     (photos / "101APPLE" / "back").symlink_to(photos)
     given = "in in/out --sweep seed=1,2 --sheet"
     assert run_batch(given) == 2
     assert "there is no image in" in capsys.readouterr().err
     for _ in range(2):  # OUT lies within the input folder.
         assert run_batch(f"{given} --recursive") == 0
-        assert "\nskipped: 1 .heic (not supported)\n" in capsys.readouterr().out
+        assert "\nskipped: 1 .dng (not supported)\n" in capsys.readouterr().out
     called = ["photo00.jpg", "100APPLE+photo00.png", "101APPLE+photo00.png"]
     rest = "octaves1-iterations2-max_side64.png"
     assert {row["output"] for row in manifest(out)} == {
@@ -475,7 +475,7 @@ BAD_INPUT = {
     "in in": "in has the input images; give another folder for OUT",
     "empty out": "there is no image in empty; give files that end in .bmp, ",
     "nowhere out": "there is no file or folder nowhere",
-    "other out": "there is no image in other (but 1 .heic (not supported), 1 in subfolders",
+    "other out": "there is no image in other (but 1 .dng (not supported), 1 in subfolders",
     "in out --sweep layr=a": "--sweep: there is no knob 'layr'; did you mean layer",
     "in out --sweep layer=": "--sweep layer= needs values, as layer=A,B",
     "in out --sweep intensity=3,11": "intensity must be a whole number from 1",
@@ -496,7 +496,7 @@ def test_bad_input_is_one_line(photos: Path, folder: Path, capsys: Printed) -> N
     (folder / "empty").mkdir()
     (folder / "file").touch()
     (folder / "other" / "folder").mkdir(parents=True)
-    (folder / "other" / "photo.heic").touch()
+    (folder / "other" / "photo.dng").touch()
     write_video(folder / "clip.mp4", pan(2), Fraction(12))
     for given, said in BAD_INPUT.items():
         assert run_batch(given) == 2
