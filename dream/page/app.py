@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,7 +35,8 @@ from dream.page.server.middleware import RequestLimits
 from dream.page.server.sessions import MAX_SESSIONS, replace_session_store
 from dream.page.server.zero_gpu import with_lease_errors
 from dream.page.tabs import channels, class_images, deep_dream, live, zoom_and_video
-from dream.page.widgets import components
+from dream.page.widgets import components, visit
+from dream.page.widgets.recipe_sharing import RecipeTab
 from dream.recipe.knob import read_env_number
 from dream.render.cpu_threads import allowed_threads
 from dream.service.job_runner import JobRunner, use_few_malloc_arenas
@@ -58,11 +60,23 @@ THEME = gr.themes.Soft(
     color_accent="*primary_600",
     slider_color="*primary_600",
 )
+# The kinds of recipes by the tab that makes them; `/?tab=zoom` and a link of a zoom open one.
+TAB_KINDS = {
+    "dream": ["dream"],
+    "channels": ["channel"],
+    "class": ["class"],
+    "zoom": ["zoom", "video"],
+    "live": ["live"],
+}
+# With `cover`, the page knows the areas that a phone's rounded corners cover.
+VIEWPORT = (
+    '<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">'
+)
 PAGE_FOLDER = Path(__file__).parent
 LAUNCH_OPTIONS: dict[str, Any] = {
     "theme": THEME,
     "css_paths": PAGE_FOLDER / "page.css",
-    "head": f"<script>{(PAGE_FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
+    "head": f"{VIEWPORT}<script>{(PAGE_FOLDER / 'page.js').read_text(encoding='utf-8')}</script>",
     "favicon_path": components.EXAMPLES_FOLDER / "site" / "favicon.png",
     "ssr_mode": False,  # With it, Node would serve the page without the link preview tags.
     "max_file_size": MAX_UPLOAD_BYTES,
@@ -87,16 +101,22 @@ def build_page(runner: JobRunner) -> ValidatedBlocks:
                 gr.DuplicateButton("Duplicate this Space", elem_id="duplicate")
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             with gr.Tab("Deep Dream", id="dream"):
-                dream_tab = deep_dream.DreamTab(runner, page.load)
+                dream_tab = deep_dream.DreamTab(runner)
             with gr.Tab("Channel visualization", id="channels"):
-                channels.ChannelTab(runner, tabs, dream_tab)
+                channel_tab = channels.ChannelTab(runner, tabs, dream_tab)
             with gr.Tab("Class image", id="class"):
-                class_images.ClassImageTab(runner, tabs, dream_tab)
-            with gr.Tab("Zoom and video", id="motion"):
-                zoom_and_video.ZoomAndVideoTab(runner)
+                class_tab = class_images.ClassImageTab(runner, tabs, dream_tab)
+            with gr.Tab("Zoom and video", id="zoom"):
+                zoom_tab = zoom_and_video.ZoomAndVideoTab(runner)
             with gr.Tab("Live", id="live"):
-                live.LiveTab(runner, tabs, dream_tab)
+                live_tab = live.LiveTab(runner, tabs, dream_tab)
         gr.HTML(f"{TITLE} {__version__}", elem_id="version")
+        by_kind: dict[str, RecipeTab] = {"channel": channel_tab, "class": class_tab}
+        by_kind |= {"zoom": zoom_tab, "video": zoom_tab, "live": live_tab}
+        visit.connect_restore(page.load, dream_tab.controls, dream_tab.outputs, by_kind)
+        kinds = json.dumps(TAB_KINDS)
+        components.run_in_browser(page.load, f"() => openTab({kinds})", None, tabs)
+        components.run_in_browser(tabs.change, f"() => nameTab({kinds})")
         api.add_endpoints(runner)
     return page
 

@@ -32,9 +32,16 @@ function runButtons({ others }, isBusy) {
 
 // As a run begins: the buttons, the id of this press, the status and the photo on both sides of the view.
 function beginRun(run, status, view, photo) {
+  showResult();
   savedOutputs[run.name] = { status, view, photo };
   const shown = [run.waiting, photo ? [photo, photo] : UNCHANGED].slice(0, run.shown);
   return [...runButtons(run, true), String(Math.random()), ...shown];
+}
+
+// Scrolls a phone's window to the picture that the run changes; on wide pages it stays in view.
+function showResult() {
+  const result = [...document.querySelectorAll(".result")].find((each) => each.offsetParent);
+  if (matchMedia("(max-width: 768px)").matches) result?.firstElementChild.scrollIntoView({ block: "nearest" });
 }
 
 function endRun(run, isOver, failed, ...shown) {
@@ -67,6 +74,41 @@ function dreamThis() {
     else setTimeout(begin, 50);
   };
   setTimeout(begin, 50);
+}
+
+// Returns the tab that an address opens: the named one, that of a recipe's kind, or the first.
+function tabOf(parameters, kinds) {
+  const tabs = Object.keys(kinds);
+  if (tabs.includes(parameters.get("tab"))) return parameters.get("tab");
+  let kind;
+  try {
+    kind = JSON.parse(parameters.get("recipe"))?.kind;
+  } catch {} // The page says why a recipe cannot be used.
+  return tabs.find((tab) => kinds[tab].includes(kind)) ?? tabs[0];
+}
+
+function openTab(kinds) {
+  return update({ selected: tabOf(new URLSearchParams(location.search), kinds) });
+}
+
+// Writes the open tab into the address, unless the address opens it anyway. The page of a Space shows this
+// one in a frame; its address gets all parameters but those that it added itself, such as "__sign".
+function nameTab(kinds) {
+  const address = new URL(location.href);
+  const parameters = address.searchParams;
+  const tab = document.querySelector("[data-tab-id][aria-selected=true]").dataset.tabId;
+  parameters.delete("tab");
+  if (tabOf(parameters, kinds) !== tab) parameters.set("tab", tab);
+  history.replaceState(history.state, "", address);
+  if (window.parent === window) return;
+  for (const name of [...parameters.keys()].filter((each) => each.startsWith("__"))) parameters.delete(name);
+  window.parent.postMessage({ queryString: String(parameters) }, "https://huggingface.co");
+}
+
+// Returns the update of the gallery of presets: it marks the one whose values the controls have.
+function markPreset(presets, values) {
+  const isSet = (preset) => preset.every((value, place) => value === (values[place] ?? ""));
+  return update({ selected_index: presets.findIndex(isSet) });
 }
 
 // Returns the text of a recipe's layers from the values of all rows of the mixer, in order; "" if all are
@@ -166,8 +208,7 @@ document.addEventListener(
 if (new URLSearchParams(location.search).has("wall")) {
   setInterval(() => {
     document.body.classList.add("wall");
-    const tab = [...document.querySelectorAll("[role=tab]")].find((each) => each.textContent.trim() === "Live");
-    if (tab?.ariaSelected === "false") tab.click();
+    document.querySelector("[data-tab-id=live][aria-selected=false]")?.click();
     document.querySelector("#camera [title='grant webcam access'] button")?.click();
     cameraButton("start recording")?.click();
   }, 1000);
@@ -226,11 +267,12 @@ function setAltTexts() {
   }
 }
 
-// Labels a button by its visible text, not "Thumbnail 3 of 9".
+// Labels a button by its visible text, not "Thumbnail 3 of 9", and says which of several is chosen.
 function setButtonLabels() {
   for (const button of document.querySelectorAll("button[aria-label]")) {
     const words = button.textContent.replace(/\s+/g, " ").trim();
     if (words && !button.ariaLabel.includes(words)) button.ariaLabel = words;
+    if (button.closest(".choices")) button.ariaPressed = button.matches(".selected");
   }
 }
 
@@ -284,6 +326,18 @@ function showQueueStatus() {
   }
 }
 
+// Keeps the bar at the foot of a phone's window above the on-screen keyboard.
+function liftBar() {
+  const { height, offsetTop, scale } = window.visualViewport;
+  const covered = scale > 1 ? 0 : Math.max(0, window.innerHeight - height - offsetTop);
+  document.documentElement.style.setProperty("--keyboard", `${covered}px`);
+}
+for (const event of ["resize", "scroll"]) window.visualViewport?.addEventListener(event, liftBar);
+
+const resultHeights = new ResizeObserver((entries) => {
+  for (const { target } of entries) target.style.setProperty("--height", `${target.offsetHeight}px`);
+});
+
 let due = false;
 new MutationObserver(() => {
   if (due) return;
@@ -294,9 +348,12 @@ new MutationObserver(() => {
     setButtonLabels();
     addDividerKeys();
     showQueueStatus();
+    for (const result of document.querySelectorAll(".result")) resultHeights.observe(result);
+    // In a frame as high as the page (iframe-resizer, as on Spaces), nothing can stay in the window.
+    document.body.classList.toggle("resized", "parentIFrame" in window);
   });
 }).observe(document.documentElement, {
-  attributeFilter: ["alt", "src", "aria-label"],
+  attributeFilter: ["alt", "src", "aria-label", "class"],
   characterData: true,
   childList: true,
   subtree: true,

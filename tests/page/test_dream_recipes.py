@@ -1,13 +1,24 @@
 """Masks, guides, links and presets in a real Chromium: set, dreamed and brought back."""
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from dream import DreamRecipe, load_image, read_recipe, save_image
+from dream import (
+    ChannelRecipe,
+    ClassRecipe,
+    DreamRecipe,
+    VideoRecipe,
+    ZoomRecipe,
+    load_image,
+    read_recipe,
+    save_image,
+)
+from dream.recipe import LiveRecipe
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES
 from tests.support import browser as ui
@@ -96,8 +107,39 @@ def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
 
 
 @ui.on_phone
-def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -> None:
-    page.get_by_role("button", name="Creatures").click()
+def test_a_preset_dreams_at_once_and_stays_marked_while_the_controls_equal_it(
+    page: Page, tmp_path: Path
+) -> None:
+    ui.upload(page, ui.small_photo("cat.jpg", tmp_path))
+    marked = page.locator("#presets button[aria-pressed=true]")
+    expect(marked).to_have_count(0)
+    page.get_by_role("button", name="Creatures").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#stop")).to_be_visible()
+    expect(page.locator("#view")).to_be_in_viewport()
+    ui.choose_preset(page, "Subtle")  # It takes the place of the dream under way.
+    ui.expect_status(page, "Dreamed in")
+    expect(page.locator("#go")).to_be_visible()
+    expect(marked).to_have_text("Subtle")
+    recipe = read_recipe(ui.download(page, tmp_path), DreamRecipe)
+    assert recipe == presets()["Subtle"].with_changes(max_side=640)
+    ui.fill(page, "Intensity", 4)
+    expect(marked).to_have_count(0)
+    ui.fill(page, "Intensity", presets()["Subtle"].intensity)
+    expect(marked).to_have_text("Subtle")
+    ui.open_advanced(page, seed=7)  # Of the photo's own, as its size.
+    expect(marked).to_have_text("Subtle")
+    page.reload()
+    expect(ui.status(page)).to_have_text("Your last visit is restored.")
+    expect(marked).to_have_text("Subtle")
+
+
+def test_presets_and_mixed_layers_set_the_controls(page: Page) -> None:
+    page.route("**/queue/join*", lambda route: None)  # Nothing is dreamed.
+    ui.choose_preset(page, "Creatures")
+    expect(page.locator("#stop")).to_be_visible()
+    page.click("#stop")
+    page.unroute("**/queue/join*")
     expect(ui.layer(page)).to_have_value("inception5a:2,inception4e")
     expect(ui.number(page, "Intensity")).to_have_value("7")
     expect(page.locator(".layers:visible button.selected")).to_have_count(0)
@@ -108,12 +150,6 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page, tmp_path: Path) -
     ui.choose_layer(page, "Rings")
     expect(page.get_by_label("Layer 1")).to_have_value("Rings, eyes · inception3b")
     expect(page.get_by_label("Layer 2")).to_have_value("none")
-    page.get_by_role("button", name="Subtle").click()
-    expect(ui.number(page, "Intensity")).to_have_value(str(presets()["Subtle"].intensity))
-    ui.upload(page, ui.small_photo("cat.jpg", tmp_path))
-    ui.dream_and_wait(page)
-    recipe = read_recipe(ui.download(page, tmp_path), DreamRecipe)
-    assert recipe == presets()["Subtle"].with_changes(max_side=640)
 
 
 @ui.on_phone
@@ -172,3 +208,51 @@ def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None
         "cannot be used: octaves must be a whole number from 1 to 10, not 99."
     )
     expect(ui.number(page, "Intensity")).to_have_value("5")
+
+
+def test_tabs_have_addresses_and_a_link_opens_the_tab_of_its_kind(page: Page, address: str) -> None:
+    opened = page.locator("[role=tab][aria-selected=true]")
+    for query, tab in (("tab=live", "Live"), ("tab=none", "Deep Dream"), ("a=1", "Deep Dream")):
+        page.goto(f"{address}/?{query}")
+        expect(opened).to_have_text(tab)
+    ui.open_tab(page, "Class image")
+    expect(page).to_have_url(f"{address}/?a=1&tab=class")
+    ui.open_tab(page, "Deep Dream")
+    expect(page).to_have_url(f"{address}/?a=1")
+    for recipe, tab, status, field in (
+        (ZoomRecipe(zoom=1.5, max_side=96), "Zoom and video", "film-status", "Zoom"),
+        (VideoRecipe(carry=0.5), "Zoom and video", "film-status", ""),
+        (ClassRecipe(target="pizza"), "Class image", "make-status", "Class"),
+        (ChannelRecipe(layer="inception5a", channel=3), "Channel visualization", "show-status", ""),
+        (LiveRecipe(intensity=7), "Live", "live-status", "Intensity"),
+    ):
+        page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
+        expect(opened).to_have_text(tab)
+        said = ui.status(page, status)
+        expect(said).to_have_text("The controls are set to the recipe of the link.")
+        if field:
+            box = page.locator(f"input[aria-label*='{field}']:visible").first
+            expect(box).to_have_value({"Zoom": "1.5", "Class": "pizza", "Intensity": "7"}[field])
+    # The tab that was opened last takes precedence over the link's after a reload.
+    ui.open_tab(page, "Zoom and video")
+    page.reload()
+    expect(opened).to_have_text("Zoom and video")
+    page.goto(f"{address}/?recipe={quote(json.dumps({'kind': 'zoom', 'zoom': 99}))}")
+    expect(ui.status(page, "film-status")).to_have_text(
+        "This recipe cannot be used: zoom must be a number from 1 to 6, not 99."
+    )
+
+
+def test_the_page_of_a_space_gets_the_address_without_its_own_parameters(
+    browser: Browser, address: str
+) -> None:
+    page = browser.new_page()
+    page.add_init_script(
+        "Object.defineProperty(window, 'parent',"
+        " { value: { postMessage: (...sent) => (window.sent = sent) } })"
+    )
+    page.goto(f"{address}/?a=1&__sign=secret&__theme=light")
+    ui.open_tab(page, "Live")
+    expect(page).to_have_url(f"{address}/?a=1&__sign=secret&__theme=light&tab=live")
+    assert page.evaluate("sent") == [{"queryString": "a=1&tab=live"}, "https://huggingface.co"]
+    page.close()

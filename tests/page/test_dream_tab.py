@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from dream import DreamRecipe, load_image, read_recipe
@@ -114,6 +115,67 @@ def test_a_dream_that_was_stopped_goes_on_from_all_of_it(page: Page, tmp_path: P
     ui.dream_and_wait(page, button="#again")
     assert ui.download(page, tmp_path).name == "dream-clouds-inception4c-i1-seed0.png"
     assert ui.sources(page)[0] == before[0]
+
+
+LANDMARKS = "#view, #status, #again, #dreams, #made-of, #photo, .foot, #expected, #presets"
+PLACES = f"""() => {{
+  scrollTo(0, 0);
+  const places = [...document.querySelectorAll("{LANDMARKS}")].map((each) => {{
+    const box = each.getBoundingClientRect();
+    return [each.id || each.className, box.x, box.y, box.width, box.height].join(" ");
+  }});
+  return places.filter((place) => !place.endsWith(" 0 0"));
+}}"""
+
+
+@ui.on_both
+def test_a_dream_of_a_photo_of_any_shape_moves_nothing_on_the_page(
+    page: Page, tmp_path: Path
+) -> None:
+    before = page.evaluate(PLACES)
+    assert len(before) >= 7
+    ui.fill(page, "Intensity", 1)
+    with Image.open(EXAMPLES / "cat.jpg") as image:
+        image.resize((96, 192)).save(tmp_path / "upright.png")
+        image.resize((192, 48)).save(tmp_path / "wide.png")
+    for count, name in enumerate(("upright.png", "wide.png"), start=1):
+        ui.upload(page, tmp_path / name)
+        page.click("#go")
+        expect(page.locator("#stop")).to_be_visible()
+        assert page.evaluate(PLACES) == before
+        expect(page.locator("#go")).to_be_visible(timeout=60 * SECONDS)
+        ui.expect_status(page, "Dreamed in")
+        expect(ui.strip(page)).to_have_count(count)
+        assert page.evaluate(PLACES) == before
+
+
+def test_the_result_stays_in_view_while_settings_are_changed(page: Page) -> None:
+    ui.open_section(page, "Advanced")
+    page.get_by_role("button", name="Reset all").scroll_into_view_if_needed()
+    expect(page.locator("#view")).to_be_in_viewport(ratio=0.9)
+    assert page.evaluate("scrollY") > 800
+
+
+@ui.on_phone
+def test_the_button_is_always_in_reach_on_a_phone_and_hides_nothing(page: Page) -> None:
+    bar = page.locator(".foot:visible")
+    for tab in ("Channel visualization", "Class image", "Zoom and video", "Deep Dream"):
+        ui.open_tab(page, tab)
+        for end in ("0", "document.body.scrollHeight"):
+            page.evaluate(f"scrollTo(0, {end})")
+            expect(bar.locator(".go")).to_be_in_viewport(ratio=1)
+        foot, box = page.locator("footer").bounding_box(), bar.bounding_box()
+        assert foot and box and foot["y"] + foot["height"] <= box["y"]
+        assert box["y"] + box["height"] == page.viewport_size["height"]  # type: ignore[index]
+    page.evaluate(  # As with an on-screen keyboard.
+        "Object.defineProperty(visualViewport, 'height', { value: 500 });"
+        "visualViewport.dispatchEvent(new Event('resize'))"
+    )
+    box = bar.bounding_box()
+    assert box and box["y"] + box["height"] == 500
+    # A frame as high as the page has no foot that is in view.
+    page.evaluate("window.parentIFrame = { size() {}, scrollTo() {} }; document.body.append('')")
+    expect(bar).to_have_css("position", "relative")
 
 
 @ui.on_both
@@ -287,12 +349,14 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     ui.upload(page, ui.small_photo("cat.jpg", tmp_path))
     ui.fill(page, "Intensity", 1)
     page.click("#try-layers")
+    others = page.locator("#others button.thumbnail-item")
+    expect(others.first).to_be_visible()
+    assert others.count() == 4  # All places are there from the start.
     ui.expect_status(page, "Previews at 4 other layers. Click one to choose its layer.")
     for route in held:
         route.continue_()
     page.unroute("**/run/predict*")
     page.wait_for_timeout(1 * SECONDS)
-    others = page.locator("#others button.thumbnail-item")
     expect(others).to_have_count(4)
     others.nth(3).click()
     expect(ui.layer(page)).to_have_value("Scales · inception5a")

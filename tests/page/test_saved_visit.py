@@ -116,8 +116,8 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
         dream_small(page, tmp_path, 1, 2)
         other = browser.new_page()  # Its session evicts the page's.
         ui.go_to(other, address)
-        other.get_by_role("button", name="Creatures").click()
-        expect(ui.number(other, "Intensity")).to_have_value("7")
+        ui.choose_layer(other, "Rings")
+        expect(ui.layer(other)).to_have_value("Rings, eyes · inception3b")
         other.close()
         first = ui.sources(page)[0]
         page.click("#again")

@@ -8,21 +8,51 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gradio.components.image_editor import AcceptBlobs
 from PIL import Image, PngImagePlugin
 
-from dream import DreamError, DreamRecipe, Engine, RecipeError, save_image
+from dream import (
+    DreamError,
+    DreamRecipe,
+    Engine,
+    RecipeError,
+    load_image,
+    read_recipe,
+    save_image,
+)
 from dream.files.embedded_images import decode_mask, embed_guide, embed_mask
 from dream.page.widgets import mask_editor as painter
 from dream.page.widgets.layer_picker import EMPTY_ROW, OCTAVE_GROUPS, ROW_COUNT, parse_rows
 from dream.page.widgets.recipe_controls import check_embedded_images, recipe_in_photo
-from dream.page.widgets.recipe_sharing import MAX_LINK_IMAGE_LENGTH, linkable_json
-from tests.conftest import EXAMPLES, ROOT
+from dream.page.widgets.recipe_sharing import (
+    MAX_LINK_IMAGE_LENGTH,
+    linkable_json,
+    preset_image,
+)
+from dream.recipe.presets import presets
+from dream.tensors import to_pil_image
+from tests.conftest import CAN_REMAKE, EXAMPLES, ROOT
 from tests.support.corpus import png_header
 
 CAT = str(EXAMPLES / "cat.jpg")
+
+
+def test_each_preset_has_its_picture_with_its_recipe_which_makes_it_again(engine: Engine) -> None:
+    folder = EXAMPLES / "presets"
+    assert {preset_image(name) for name in presets()} == set(folder.iterdir())
+    for name, recipe in presets().items():
+        assert read_recipe(preset_image(name)) == recipe.with_changes(max_side=128)
+    *_, frame = engine.dream(
+        load_image(EXAMPLES / "coffee.jpg"), read_recipe(preset_image("Subtle"), DreamRecipe)
+    )
+    made, shown = to_pil_image(frame.tensor), Image.open(preset_image("Subtle"))
+    if CAN_REMAKE and engine.precision("dreamlet") == torch.float32:
+        assert made.tobytes() == shown.tobytes()
+    difference = np.abs(np.asarray(made, float) - np.asarray(shown, float)).mean()
+    assert difference < 12
 
 
 def test_a_link_carries_the_recipe_and_only_small_pictures(engine: Engine, tmp_path: Path) -> None:

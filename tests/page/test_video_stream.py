@@ -152,7 +152,7 @@ def test_what_fails_on_its_way_is_handed_over_as_far_as_it_is_shown(
     runner = JobRunner(engine)
     dream_tab, class_tab, zoom_tab = build_tab(
         lambda page: (
-            (tab := DreamTab(runner, page.load)),
+            (tab := DreamTab(runner)),
             ClassImageTab(runner, gr.Tabs(), tab),
             ZoomAndVideoTab(runner),
         )
@@ -192,9 +192,7 @@ def test_no_frame_stays_in_memory_while_the_next_one_is_rendered(
 @pytest.mark.filterwarnings("ignore:Seed must be")
 def test_where_kept_channels_cannot_be_shown_the_status_says_why(engine: Engine) -> None:
     runner = JobRunner(engine)
-    tab, page = build_tab(
-        lambda page: (ChannelTab(runner, gr.Tabs(), DreamTab(runner, page.load)), page)
-    )
+    tab, page = build_tab(lambda page: (ChannelTab(runner, gr.Tabs(), DreamTab(runner)), page))
     (show,) = (each.fn for each in page.fns.values() if each.name == "show_cached")
     assert show
     updates = show(model="dreamlet", layer="inception4c", seed=-5)

@@ -42,7 +42,7 @@ def open_page(window: Page, address: str, size: str) -> Iterator[Page]:
     yield window
     window.remove_listener("pageerror", failed)
     leave_page(window)
-    assert not errors
+    assert not errors, errors
 
 
 def go_to(page: Page, address: str) -> None:
@@ -109,6 +109,10 @@ def layer(page: Page) -> Locator:
 def choose_layer(page: Page, name: str) -> None:
     """Click the image of a layer."""
     page.locator(".layers:visible button", has_text=name).click()
+
+
+def choose_preset(page: Page, name: str) -> None:
+    page.locator("#presets button", has_text=name).click()
 
 
 def open_tab(page: Page, name: str) -> None:

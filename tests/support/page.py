@@ -36,4 +36,4 @@ def build_tab(make: Callable[[gr.Blocks], Made]) -> Made:
 
 def build_dream_tab(runner: JobRunner) -> DreamTab:
     """Build the "Deep Dream" tab."""
-    return build_tab(lambda page: DreamTab(runner, page.load))
+    return build_tab(lambda page: DreamTab(runner))

@@ -79,7 +79,10 @@ class ChannelTab:
             info="For example 3,7,12 or 0-15. Leave empty for a selection.",
             elem_id="numbers",
         )
-        self.go, self.stop = components.go_and_stop_buttons("Show channels", "show", "stop-show")
+        with components.foot():
+            self.go, self.stop = components.go_and_stop_buttons(
+                "Show channels", "show", "stop-show"
+            )
         gr.Markdown("**Most active channels in a photo**")
         self.photo = components.photo_input(
             value=str(EXAMPLE_PHOTO),
@@ -115,6 +118,15 @@ class ChannelTab:
             label=label, visible=False, interactive=False, buttons=[], elem_id="where"
         )
         self.shown = gr.JSON(asdict(state), visible=False)
+
+    def recipe_updates(self, recipe: ChannelRecipe) -> Updates:
+        """Return the updates that set the controls to a recipe."""
+        picker = picker_updates(recipe.model, recipe.layer)
+        return {
+            **components.recipe_updates(recipe, self.layer_inputs),
+            **dict(zip(self.picker.components, picker, strict=True)),
+            self.numbers: str(recipe.channel),
+        }
 
     def _connect_runs(self) -> None:
         """Connect the buttons that show channels, and Stop."""

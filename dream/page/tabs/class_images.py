@@ -72,7 +72,10 @@ class ClassImageTab:
             label="Class",
             info="Type part of a name, or several classes with weights: goldfish:1,jellyfish:0.5.",
         )
-        self.go, self.stop = components.go_and_stop_buttons("Make class image", "make", "stop-make")
+        with components.foot():
+            self.go, self.stop = components.go_and_stop_buttons(
+                "Make class image", "make", "stop-make"
+            )
         gr.Examples(
             [[pick] for pick in EXAMPLE_TARGETS.values()],
             target,
@@ -112,6 +115,11 @@ class ClassImageTab:
             )
         # The browser stores the upload name of the image, because the server may lose sessions.
         self.made = gr.Textbox(visible=False)
+
+    def recipe_updates(self, recipe: ClassRecipe) -> Updates:
+        """Return the updates that set the controls to a recipe."""
+        controls = {name: self.inputs[name] for name in knobs(ClassRecipe)}
+        return components.recipe_updates(recipe, controls)
 
     def stream(self, photo: str | None, random_seed: bool, **knobs: Any) -> Iterator[Updates]:
         """Yield the updates of the outputs while the image forms."""

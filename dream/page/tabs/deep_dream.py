@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,12 +37,9 @@ def opening_recipe(engine: Engine) -> DreamRecipe:
 
 
 class DreamTab:
-    """The tab; other tabs may set its photo, layer, channels and guide, and start a dream.
+    """The tab; other tabs may set its photo, layer, channels and guide, and start a dream."""
 
-    `page_load` is the page's load event, whose link may have a recipe.
-    """
-
-    def __init__(self, runner: JobRunner, page_load: Callable[..., Any]) -> None:
+    def __init__(self, runner: JobRunner) -> None:
         self.runner = runner
         example = read_recipe(visit.EXAMPLE_DREAM, DreamRecipe)
         with gr.Row(elem_classes="columns"):
@@ -54,7 +51,6 @@ class DreamTab:
         estimate.connect(runner, self.estimate_line, self.controls, self.outputs.strip)
         self.recipe_box.connect(self.controls, self.outputs.status)
         visit.connect_strip(self.outputs, self.controls)
-        visit.connect_restore(page_load, self.controls, self.outputs)
 
     @property
     def components_set_by_tabs(self) -> list[Any]:
@@ -66,17 +62,18 @@ class DreamTab:
     def _build_inputs(self, first: DreamRecipe, example: DreamRecipe) -> None:
         self.photo = components.photo_input(value=str(visit.EXAMPLE_PHOTO), elem_id="photo")
         self.other_layers = OtherLayers(self.photo)
-        self.go, self.stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
         text = estimate.estimate_text(
             self.runner, first, estimate.photo_size(str(visit.EXAMPLE_PHOTO))
         )
-        self.estimate_line = gr.HTML(text, elem_id="expected", elem_classes="expected")
+        with components.foot():
+            self.go, self.stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
+            self.estimate_line = gr.HTML(
+                text, elem_id="expected", elem_classes=["expected", "remark"]
+            )
         gr.Examples(EXAMPLE_PHOTOS, self.photo, label="Or choose an example", elem_id="photos")
-        gr.Markdown("**Presets**")
-        presets = gr.Row(elem_id="presets")
+        presets = recipe_sharing.preset_gallery()
         self.controls = RecipeControls(first, self.photo, str(visit.EXAMPLE_PHOTO))
-        with presets:
-            recipe_sharing.build_presets_row(self.controls)
+        recipe_sharing.connect_presets(presets, self.controls)
         self.recipe_box = recipe_sharing.RecipeBox(example)
         self.comparison = Comparison(self.controls)
 
@@ -86,7 +83,6 @@ class DreamTab:
             type="filepath",
             image_mode=None,
             label="Before and after",
-            max_height=560,
             interactive=False,
             buttons=["fullscreen"],
             elem_id="view",
@@ -99,8 +95,7 @@ class DreamTab:
                 "Download", str(visit.EXAMPLE_DREAM), elem_id="download", min_width=90
             )
             making_of_button = gr.Button("Watch it form", elem_id="came-about", min_width=90)
-        strip = visit.build_strip()
-        download_all = gr.Button("Download all", size="sm", visible=False, elem_id="download-all")
+        strip, download_all = visit.build_strip()
         self.comparison.sheet.render()  # type: ignore[no-untyped-call]
         self.making_of = MakingOfSection(making_of_button)
         self.outputs = visit.VisitOutputs(

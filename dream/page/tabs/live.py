@@ -20,7 +20,8 @@ from dream.page import status_line
 from dream.page.image_stream import new_output_folder, queue_status
 from dream.page.tabs.deep_dream import DreamTab
 from dream.page.widgets import components
-from dream.page.widgets.layer_picker import layer_gallery, selected_layer
+from dream.page.widgets.components import Updates
+from dream.page.widgets.layer_picker import layer_gallery, picker_updates, selected_layer
 from dream.recipe import LiveRecipe
 from dream.render.live import LiveDreamer
 from dream.service.device_queue import MAX_SHARED_SECONDS, StreamTurn
@@ -154,8 +155,8 @@ class LiveTab:
         # The browser stores the layer, because the server may lose the session.
         self.layer = gr.Textbox(first.layer, visible=False)
         self.session = gr.State(None, time_to_live=SESSION_SECONDS)
-        layer_images = layer_gallery(first.layer, "What to dream of")
-        layer_images.select(selected_layer, None, self.layer, **components.IMMEDIATE_EVENT)
+        self.layer_images = layer_gallery(first.layer, "What to dream of")
+        self.layer_images.select(selected_layer, None, self.layer, **components.IMMEDIATE_EVENT)
         self.knobs = components.knob_controls(first, *LIVE_KNOBS)
 
     def _build_outputs(self) -> None:
@@ -183,6 +184,14 @@ class LiveTab:
             f"others wait, a turn lasts {MAX_SHARED_SECONDS:.0f} seconds. Frames are deleted after "
             f"{SESSION_SECONDS} seconds, and nobody else sees them."
         )
+
+    def recipe_updates(self, recipe: LiveRecipe) -> Updates:
+        """Return the updates that set the controls to a recipe."""
+        layer_images, _, _ = picker_updates(recipe.model, recipe.layer)
+        return {
+            **components.recipe_updates(recipe, {"layer": self.layer, **self.knobs}),
+            self.layer_images: layer_images,
+        }
 
     def _connect_stream(self) -> None:
         uses_lease = self.runner.uses_leased_gpu

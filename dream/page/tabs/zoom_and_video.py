@@ -61,11 +61,12 @@ class ZoomAndVideoTab:
 
     def _build_inputs(self, first: ZoomRecipe) -> None:
         self.photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="zoom-photo")
-        self.go, self.stop = components.go_and_stop_buttons(
-            "Zoom into this photo", "film", "stop-film"
-        )
         text = self._zoom_estimate(first, str(EXAMPLE_PHOTO))
-        self.zoom_line = gr.HTML(text, elem_classes="expected")
+        with components.foot():
+            self.go, self.stop = components.go_and_stop_buttons(
+                "Zoom into this photo", "film", "stop-film"
+            )
+            self.zoom_line = gr.HTML(text, elem_classes=["expected", "remark"])
         self.motion_knobs = components.knob_controls(first, *MAIN_KNOBS)
         self.motion_knobs["seconds"].maximum = MAX_SLIDER_SECONDS
         layer = gr.Textbox(
@@ -77,7 +78,7 @@ class ZoomAndVideoTab:
         with gr.Accordion("Dream a video", open=False, elem_id="dreaming-video"):
             self.video = components.video_input(label="Your video", height=120, elem_id="video")
             self.video_button = gr.Button("Dream this video", elem_id="dream-video")
-            self.video_line = gr.HTML(LIMITS_HTML, elem_classes="expected")
+            self.video_line = gr.HTML(LIMITS_HTML, elem_classes=["expected", "remark"])
             self.carry = components.knob_control(VideoRecipe(), "carry")
         with gr.Accordion("Advanced", open=False):
             model = network_dropdown(first.model)
@@ -110,6 +111,11 @@ class ZoomAndVideoTab:
             [self.image, self.player, self.download, self.status],
             **components.IMMEDIATE_EVENT,
         )
+
+    def recipe_updates(self, recipe: ZoomRecipe | VideoRecipe) -> Updates:
+        """Return the updates that set the controls to a recipe."""
+        own = self.motion_knobs if isinstance(recipe, ZoomRecipe) else {"carry": self.carry}
+        return components.recipe_updates(recipe, {**self.dream_knobs, **own})
 
     def _connect_runs(self) -> None:
         """Connect the buttons that start videos, and Stop."""

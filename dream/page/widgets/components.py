@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from random import randint
@@ -84,18 +84,26 @@ def photo_input(**options: Any) -> gr.Image:
     return photo
 
 
-def thumbnail_gallery(**options: Any) -> gr.Gallery:
-    """Build a gallery of thumbnails, one of which can be selected."""
+def thumbnail_gallery(*classes: str, **options: Any) -> gr.Gallery:
+    """Build a gallery of thumbnails, one of which can be selected, with these CSS classes too."""
     defaults: dict[str, Any] = {"object_fit": "cover", "allow_preview": False, "buttons": []}
+    defaults["elem_classes"] = ["thumbnails", *classes]
     return gr.Gallery(height="auto", interactive=False, show_label=False, **defaults | options)
 
 
 def go_and_stop_buttons(label: str, go_id: str, stop_id: str) -> tuple[gr.Button, gr.Button]:
     """Build a tab's main button, which Enter presses, and the Stop button that replaces it."""
-    button = gr.Button(label, variant="primary", elem_id=go_id, elem_classes="go")
-    return button, gr.Button(
-        "Stop", variant="stop", visible=False, elem_id=stop_id, elem_classes="stop"
-    )
+    with gr.Row(elem_classes="go-and-stop"):
+        go = gr.Button(label, variant="primary", elem_id=go_id, elem_classes="go")
+        stop = gr.Button(
+            "Stop", variant="stop", visible=False, elem_id=stop_id, elem_classes="stop"
+        )
+    return go, stop
+
+
+def foot() -> gr.Column:
+    """Build the place of the main button, which is the foot of the window on a phone."""
+    return gr.Column(elem_classes="foot")
 
 
 def send_to_dream_tab(
@@ -155,6 +163,12 @@ def knob_control(recipe: Recipe, name: str, **options: Any) -> Any:
     if knob.high > 10_000:
         return gr.Number(value, precision=0, **options)
     return gr.Slider(knob.low, knob.high, value, step=knob.slider_step, **options)
+
+
+def recipe_updates(recipe: Recipe, controls: Mapping[str, Any]) -> Updates:
+    """Return the updates that set the controls of knobs, except for derived (None) knobs."""
+    values = {control: getattr(recipe, name) for name, control in controls.items()}
+    return {control: gr.skip() if value is None else value for control, value in values.items()}
 
 
 def require_photo(photo: str | None) -> str:

@@ -30,11 +30,12 @@ def layer_gallery(layer: str, title: str) -> gr.Gallery:
     layers = _layers_with_image(DEFAULT_MODEL)
     gr.Markdown(f"**{title}**")
     return components.thumbnail_gallery(
+        "choices",
+        "layers",
         value=[(str(_layer_image(name)), each.effect) for name, each in layers.items()],
         selected_index=list(layers).index(layer) if layer in layers else None,
         columns=3,
         label=title,
-        elem_classes="layers",
     )
 
 

@@ -124,11 +124,9 @@ class RecipeControls:
         Raises:
             RecipeError: if the guide is not an image.
         """
-        values: dict[str, Any] = {name: getattr(recipe, name) for name in self.by_name}
+        values = control_values(recipe)
         skip = [*skip, *(name for name, value in values.items() if value is None)]
         gallery_update, _, values["layer"] = picker_updates(recipe.model, recipe.layer)
-        if recipe.objective == recipe.with_changes(objective=None).objective:
-            values["objective"] = ""
         values["guide"] = (
             to_pil_image(embedded_images.decode_guide(recipe.guide)) if recipe.guide else None
         )
@@ -205,6 +203,13 @@ class RecipeControls:
             self.by_name["intensity"],
             [self.by_name["iterations"], self.by_name["step"]],
         )
+
+
+def control_values(recipe: DreamRecipe) -> dict[str, Any]:
+    """Return the values of a recipe's knobs, as controls have them except for images."""
+    values = {name: getattr(recipe, name) for name in knobs(DreamRecipe)}
+    is_automatic = recipe.objective == recipe.with_changes(objective=None).objective
+    return {**values, "objective": ""} if is_automatic else values
 
 
 def read_controls(random_seed: bool, knobs: Mapping[str, Any]) -> DreamRecipe:

@@ -1,10 +1,13 @@
-"""Recipe sharing as text, as an image or JSON file, or as a link; presets; a summary in words."""
+"""Recipe sharing: presets, text, an image or JSON file, a link; a summary in words."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import gradio as gr
 
@@ -18,30 +21,52 @@ from dream.page.widgets.recipe_controls import (
     UNSHARED_KNOBS,
     RecipeControls,
     check_embedded_images,
+    control_values,
     recipe_in_photo,
 )
-from dream.recipe.dream import DreamRecipe
+from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.presets import presets
 
+LINK_MESSAGE = "The controls are set to the recipe of the link."
 # Longer links break in transit, so leave larger guides and masks out of them.
 MAX_LINK_IMAGE_LENGTH = 2000
 
 
-def build_presets_row(controls: RecipeControls) -> None:
-    """Build one small button per preset."""
-    recipes = presets()
-    buttons = [gr.Button(name, size="sm", min_width=110) for name in recipes]
+def preset_gallery() -> gr.Gallery:
+    """Build the gallery of presets, each with its small dream of the example photo."""
+    gr.Markdown("**Presets**: choose one to dream with its recipe")
+    return components.thumbnail_gallery(
+        "choices",
+        value=[(str(preset_image(name)), name) for name in presets()],
+        columns=4,
+        label="Presets",
+        elem_id="presets",
+    )
+
+
+def preset_image(name: str) -> Path:
+    """Return the path of a preset's image, which has the preset's recipe."""
+    file_name = f"{name.lower().replace(' ', '-')}.png"
+    return components.EXAMPLES_FOLDER / "presets" / file_name
+
+
+def connect_presets(gallery: gr.Gallery, controls: RecipeControls) -> None:
+    """Dream with a chosen preset, and mark it as long as the controls are set to it."""
+    recipes = list(presets().values())
+    fields = {name: each for name, each in controls.by_name.items() if name not in UNSHARED_KNOBS}
 
     def apply_preset(event: gr.EventData, photo: str | None) -> Updates:
-        assert isinstance(event.target, gr.Button)
-        return controls.recipe_updates(recipes[str(event.target.value)], photo, skip=UNSHARED_KNOBS)
+        if event.index >= len(recipes):
+            raise DreamError(f"there is no preset {event.index + 1}; reload the page")
+        return controls.recipe_updates(recipes[event.index], photo, skip=UNSHARED_KNOBS)
 
-    gr.on(
-        [button.click for button in buttons],
-        apply_preset,
-        controls.photo,
-        controls.outputs,
-        **controls.event_options,
+    components.send_to_dream_tab(gallery.select, apply_preset, controls.photo, controls.outputs)
+    values = [[control_values(recipe)[name] for name in fields] for recipe in recipes]
+    components.run_in_browser(
+        partial(gr.on, [each.change for each in fields.values()]),
+        f"(...values) => markPreset({json.dumps(values)}, values)",
+        list(fields.values()),
+        gallery,
     )
 
 
@@ -145,6 +170,35 @@ def copy_link(button: gr.Button, linkable: gr.Textbox, link: gr.Textbox) -> None
     components.run_in_browser(button.click, script, linkable, link)
 
 
+class RecipeTab(Protocol):
+    """A tab whose controls a recipe of its kind sets."""
+
+    status: Any
+
+    def recipe_updates(self, recipe: Any) -> Updates:
+        """Return the updates that set the controls to a recipe."""
+
+
+def link_updates(tabs: Mapping[str, RecipeTab], link: str) -> Updates:
+    """Return the updates that show a link's recipe on another tab, if it is of that tab's kind."""
+    try:
+        tab = tabs[json.loads(link)["kind"]]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    try:
+        updates = tab.recipe_updates(Recipe.from_json(link))
+    except DreamError as error:
+        return {tab.status: refusal_html(error)}
+    return {**updates, tab.status: status_line.status_html(LINK_MESSAGE)}
+
+
+def link_outputs(tabs: Mapping[str, RecipeTab]) -> list[Any]:
+    """Return the components that `link_updates` may change, for the tabs by their kinds."""
+    types = Recipe.types_by_kind()
+    controls = [each for kind, tab in tabs.items() for each in tab.recipe_updates(types[kind]())]
+    return list(dict.fromkeys([*controls, *(tab.status for tab in tabs.values())]))
+
+
 def refusal_html(error: DreamError) -> str:
     """Return status HTML that says why a recipe cannot be used."""
     return status_line.status_html(status_line.to_sentence(f"This recipe cannot be used: {error}"))
@@ -158,15 +212,15 @@ def linkable_json(recipe: DreamRecipe) -> str:
 
 
 def describe_recipe(recipe: DreamRecipe) -> str:
-    """Describe a recipe as HTML, one paragraph per line."""
+    """Describe a recipe as HTML, always in three paragraphs."""
     mixed = [recipe.card.layer_label(name) for name, _ in recipe.layers]
     label = status_line.recipe_layer_label(recipe) if len(mixed) == 1 else " + ".join(mixed)
     lines = [
         f"{recipe.model.capitalize()}: {label}",
         f"Intensity {recipe.intensity}: {recipe.iterations} steps per octave, "
         f"{recipe.octaves} octaves, step {recipe.step:g}/255",
-        f"With a guide image, objective {recipe.objective}" if recipe.guide else "",
-        "With a mask" if recipe.mask else "",
-        f"Seed {recipe.seed}, at most {recipe.max_side} pixels per side",
+        f"Seed {recipe.seed}, at most {recipe.max_side} pixels per side"
+        + (f", with a guide image ({recipe.objective})" if recipe.guide else "")
+        + (", with a mask" if recipe.mask else ""),
     ]
-    return "".join(f"<p>{html.escape(line)}</p>" for line in lines if line)
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)

@@ -17,7 +17,7 @@ from dream.files.image_formats import FORMAT_KNOB
 from dream.networks import catalogue
 from dream.networks.model_card import Layer
 from dream.page import status_line
-from dream.page.blocks import FILE_GONE_MESSAGE, find_files
+from dream.page.blocks import find_files
 from dream.page.image_stream import RenderUpdate, new_output_folder, photo_stem, stream_render
 from dream.page.widgets import components
 from dream.page.widgets.components import Updates
@@ -190,7 +190,7 @@ class OtherLayers:
             files = find_files(event.value)
             recipe = next((recipe_in_photo(file.get("path")) for file in files), None)
             if not recipe:
-                raise DreamError(FILE_GONE_MESSAGE)
+                raise DreamError("this dream has not formed yet; choose it when it has")
             label = status_line.recipe_layer_label(recipe)
             text = f"The layer is set to {label}. Dream this photo to see it at full size."
             layer = picker_updates(recipe.model, recipe.layer)
@@ -202,7 +202,7 @@ class OtherLayers:
     def stream(
         self, runner: JobRunner, status: Any, photo: str | None, random_seed: bool, **knobs: Any
     ) -> Iterator[Updates]:
-        """Yield small dreams of the photo at other layers, one after another."""
+        """Yield small dreams at other layers; each place shows the photo until it is done."""
         photo = components.require_photo(photo)
         recipe = read_controls(random_seed, {**knobs, "channels": ""})
         layers = pick_other_layers(recipe)
@@ -210,13 +210,17 @@ class OtherLayers:
             recipe.with_changes(layer=layer.name, max_side=THUMBNAIL_SIDE) for layer in layers
         ]
         items: list[tuple[str, str]] = []
-        yield {self.gallery: gr.update(value=[], visible=True)}
+        done = 0
         for update in stream_render(runner, recipes, photo):
-            if update.frame and update.frame.finished:
-                items.append((update.files[0], layers[len(items)].effect))
-                yield {self.gallery: items}
-            elif not update.frame:
+            if not update.frame:
                 yield {status: update.status}
+            elif not items:
+                items = [(update.files[0], layer.effect) for layer in layers]
+                yield {self.gallery: gr.update(value=items, visible=True)}
+            elif update.frame.finished:
+                items[done] = (update.files[0], layers[done].effect)
+                done += 1
+                yield {self.gallery: items}
         text = f"Previews at {len(items)} other layers. Click one to choose its layer."
         yield {status: status_line.status_html(text)}
 

@@ -9,7 +9,7 @@ be guessed, and nothing else. On page load, the visit is restored, or the recipe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,8 +32,16 @@ from dream.page.widgets.recipe_controls import (
     check_embedded_images,
     recipe_in_photo,
 )
-from dream.page.widgets.recipe_sharing import describe_recipe, linkable_json, refusal_html
-from dream.recipe.dream import DreamRecipe
+from dream.page.widgets.recipe_sharing import (
+    LINK_MESSAGE,
+    RecipeTab,
+    describe_recipe,
+    link_outputs,
+    link_updates,
+    linkable_json,
+    refusal_html,
+)
+from dream.recipe import DreamRecipe
 
 EXAMPLE_PHOTO = components.EXAMPLES_FOLDER / "coffee.jpg"
 EXAMPLE_DREAM = components.EXAMPLES_FOLDER / "dream-coffee-inception4c-i5-seed0.png"
@@ -180,17 +188,29 @@ def caption(recipe: DreamRecipe) -> str:
     return f"{effects.get(recipe.layer, recipe.layer)} · {recipe.intensity}"
 
 
-def build_strip() -> gr.Gallery:
-    """Build the strip of dreams, which is hidden while it is empty."""
-    return components.thumbnail_gallery(
-        type="filepath",
-        format="png",
-        label="Dreams of this visit",
-        columns=MAX_DREAMS,
-        rows=1,
-        visible=False,
-        elem_id="strip",
-    )
+def build_strip() -> tuple[gr.Gallery, gr.Button]:
+    """Build the strip of dreams and its download button, hidden while there are none to show."""
+    with gr.Column(elem_id="dreams"):  # It has the room of both from the start.
+        with gr.Row():
+            gr.HTML("<span>Your dreams appear here.</span>", elem_classes="remark")
+            download_all = gr.Button(
+                "Download all",
+                size="sm",
+                scale=0,
+                min_width=110,
+                visible=False,
+                elem_id="download-all",
+            )
+        strip = components.thumbnail_gallery(
+            type="filepath",
+            format="png",
+            label="Dreams of this visit",
+            columns=MAX_DREAMS,
+            rows=1,
+            visible=False,
+            elem_id="strip",
+        )
+    return strip, download_all
 
 
 def connect_strip(outputs: VisitOutputs, controls: RecipeControls) -> None:
@@ -239,9 +259,12 @@ def zip_dreams(saved: Any) -> tuple[str | None, str]:
 
 
 def connect_restore(
-    page_load: Callable[..., Any], controls: RecipeControls, outputs: VisitOutputs
+    page_load: Callable[..., Any],
+    controls: RecipeControls,
+    outputs: VisitOutputs,
+    other_tabs: Mapping[str, RecipeTab],
 ) -> None:
-    """Store the settings in the browser and restore them on page load."""
+    """Store the settings; on page load restore them, or show a link's recipe on its kind's tab."""
     settings = browser_state("settings")
     fields = {"photo": controls.photo, "random_seed": controls.random_seed, **controls.by_name}
     del fields["mask"]  # The strokes are in no file yet; a finished dream's are in its recipe.
@@ -249,17 +272,20 @@ def connect_restore(
     async def open_page(saved: Any, visit: Any, shown: str, request: gr.Request) -> Updates:
         settings = saved if isinstance(saved, dict) else {}
         link, last = request.query_params.get("recipe"), Visit.read(visit)
-        if link and link != settings.get("link"):
+        updates = link_updates(other_tabs, link) if link else {}
+        if link and not updates and link != settings.get("link"):
             return await run_in_thread(_open_link, controls, outputs, link, shown, last)
         if last.shown != OPENING_ENTRY and last.shown.file != last.shown.photo:
             # The dream may have been running.
             await wait_for_stopped_image(last.shown.file, WAIT_SECONDS)
-        return await run_in_thread(_open_visit, controls, outputs, settings, shown, last)
+        opened = await run_in_thread(_open_visit, controls, outputs, settings, shown, last)
+        return {**opened, **updates}
 
+    every = [*controls.outputs, controls.photo, *vars(outputs).values(), *link_outputs(other_tabs)]
     opened = page_load(
         open_page,
         [settings, outputs.visit, controls.photo],
-        [*controls.outputs, controls.photo, *vars(outputs).values()],
+        every,
         **controls.event_options,
     )
     changed = [each.change for each in fields.values()]
@@ -282,7 +308,7 @@ def _open_link(
     except DreamError as error:
         return {**outputs.dreams(visit), outputs.status: refusal_html(error)}
     visit = replace(visit, shown=VisitEntry(photo, photo, photo), recipe=linkable_json(recipe))
-    text = "The controls are set to the recipe of the link. Dream this photo to use it."
+    text = f"{LINK_MESSAGE} Dream this photo to use it."
     return {
         **updates,
         **outputs.show_entry(visit, recipe),
