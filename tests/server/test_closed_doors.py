@@ -19,8 +19,9 @@ from PIL import Image
 
 from dream import DreamError
 from dream.page import blocks
-from dream.page.blocks import NOT_UPLOADED_MESSAGE
+from dream.page.blocks import MAX_FILE_AGE_SECONDS, NOT_UPLOADED_MESSAGE
 from dream.page.server import middleware, temp_files
+from dream.page.widgets import components
 from tests.conftest import EXAMPLES
 from tests.support.api import begin, call, refusal, upload
 from tests.support.attacks import call_in_crowd
@@ -382,7 +383,8 @@ def test_files_of_visitors_go_after_a_day_and_with_their_process(
     (tmp_path / "of others").write_bytes(b"")
     temp_files.remove_old_files(folder, keep)
     assert (folder / "files" / "a" / "photo.jpg").exists() and left.exists()
-    later = time.time() + temp_files.MAX_AGE_SECONDS + 60
+    later = time.time() + MAX_FILE_AGE_SECONDS + 60
+    assert f"within {MAX_FILE_AGE_SECONDS / 3600:g} hours" in components.privacy_line("").value
     monkeypatch.setattr(time, "time", lambda: later)
     temp_files.remove_old_files(folder, keep)
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(

@@ -65,6 +65,7 @@ class DreamTab:
 
     def _build_inputs(self, first: DreamRecipe, example: DreamRecipe) -> None:
         self.photo = components.photo_input(value=str(visit.EXAMPLE_PHOTO), elem_id="photo")
+        components.privacy_line("A guide image or mask becomes part of the downloaded file.")
         self.other_layers = OtherLayers(self.photo)
         self.go, self.stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
         text = estimate.estimate_text(
@@ -92,7 +93,7 @@ class DreamTab:
             elem_id="view",
         )
         text = "Drag the divider to compare, or upload your own photo."
-        status = components.status_field(text, "status")
+        status = components.status_field("status", text)
         with gr.Row():
             self.again_button = gr.Button("Dream deeper", elem_id="again", min_width=90)
             download = gr.DownloadButton(
