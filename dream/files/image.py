@@ -36,6 +36,8 @@ from dream.tensors import Size, to_pil_image
 MAX_RECIPE_BYTES = 1_000_000
 # The PNG text key of XMP.
 XMP_KEY = "XML:com.adobe.xmp"
+# The PNG text key of the share of the dream over its photo, in per cent.
+BLEND_KEY = "deepdream-blend"
 IPTC_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 FROM_PHOTO, FROM_NOISE = "compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia"
 XMP_TEMPLATE = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -142,6 +144,7 @@ def save_image(
     recipe: Recipe | None = None,
     *,
     photo: bool | None = None,
+    blend: int | None = None,
 ) -> None:
     """Write a PNG atomically, with the recipe (iTXt `deepdream`) and its provenance (XMP).
 
@@ -151,6 +154,8 @@ def save_image(
         recipe: omitted if None.
         photo: whether the image is based on a photo, as every dream is. If both this and `recipe`
             are None, no provenance is written. There is no other metadata.
+        blend: the share of the recipe's dream over its photo, in per cent, noted beside the recipe
+            (tEXt `deepdream-blend`); None if the image is the dream alone.
 
     Raises:
         PictureError: if the name does not end in .png, the file cannot be written, or the image is
@@ -158,7 +163,7 @@ def save_image(
     """
     path = check_output_path(path)
     image = to_pil_image(picture) if isinstance(picture, Tensor) else picture
-    _write_image(image, path, "PNG", pnginfo=png_metadata(recipe, photo))
+    _write_image(image, path, "PNG", pnginfo=png_metadata(recipe, photo, blend))
 
 
 def save_preview(image: Image.Image, path: Path, *, from_photo: bool | None = None) -> None:
@@ -208,11 +213,15 @@ def provenance_xmp(from_photo: bool) -> str:
     return XMP_TEMPLATE.format(source=IPTC_TERMS + (FROM_PHOTO if from_photo else FROM_NOISE))
 
 
-def png_metadata(recipe: Recipe | None, photo: bool | None) -> PngImagePlugin.PngInfo:
-    """Return the recipe (iTXt `deepdream`) and the provenance (XMP), as `save_image` needs them."""
+def png_metadata(
+    recipe: Recipe | None, photo: bool | None, blend: int | None = None
+) -> PngImagePlugin.PngInfo:
+    """Return recipe (iTXt `deepdream`), blend and provenance (XMP), as `save_image` needs them."""
     info = PngImagePlugin.PngInfo()
     if recipe:
         info.add_itxt(RECIPE_KEY, recipe.to_json())
+    if blend is not None:
+        info.add_text(BLEND_KEY, str(blend))
     if recipe or photo is not None:
         is_from_photo = bool(photo) or isinstance(recipe, DreamRecipe)
         info.add_itxt(XMP_KEY, provenance_xmp(is_from_photo))

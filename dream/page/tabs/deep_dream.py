@@ -14,10 +14,12 @@ from dream.files.image import read_recipe
 from dream.page import status_line
 from dream.page.image_stream import lossless_path, stream_render, wait_for_stopped_image
 from dream.page.widgets import components, estimate, recipe_sharing, visit
+from dream.page.widgets.blend import BlendSection
 from dream.page.widgets.components import Updates
 from dream.page.widgets.making_of import MakingOfSection
 from dream.page.widgets.recipe_controls import RecipeControls, read_controls
 from dream.page.widgets.run import RunButtons
+from dream.page.widgets.several_photos import SeveralPhotos
 from dream.page.widgets.small_dreams import Comparison, OtherLayers
 from dream.recipe.dream import DreamRecipe
 from dream.service.job_runner import JobRunner
@@ -53,6 +55,7 @@ class DreamTab:
         self._connect_buttons()
         estimate.connect(runner, self.estimate_line, self.controls, self.outputs.strip)
         self.recipe_box.connect(self.controls, self.outputs.status)
+        self.blend.connect(page_load, self.outputs)
         visit.connect_strip(self.outputs, self.controls)
         visit.connect_restore(page_load, self.controls, self.outputs)
 
@@ -80,6 +83,7 @@ class DreamTab:
             recipe_sharing.build_presets_row(self.controls)
         self.recipe_box = recipe_sharing.RecipeBox(example)
         self.comparison = Comparison(self.controls)
+        self.several_photos = SeveralPhotos()
 
     def _build_outputs(self, example: DreamRecipe) -> None:
         view = gr.ImageSlider(
@@ -99,7 +103,11 @@ class DreamTab:
             download = gr.DownloadButton(
                 "Download", str(visit.EXAMPLE_DREAM), elem_id="download", min_width=90
             )
+            blend_download = gr.Button(
+                "Download blend", visible=False, elem_id="download-blend", min_width=90
+            )
             making_of_button = gr.Button("Watch it form", elem_id="came-about", min_width=90)
+        self.blend = BlendSection(blend_download)
         strip = visit.build_strip()
         download_all = gr.Button("Download all", size="sm", visible=False, elem_id="download-all")
         self.comparison.sheet.render()  # type: ignore[no-untyped-call]
@@ -108,6 +116,7 @@ class DreamTab:
             view=view,
             status=status,
             download=download,
+            blend=self.blend.slider,
             visit=visit.browser_state("visit"),
             recipe=self.recipe_box.text,
             linkable=self.recipe_box.linkable,
@@ -135,6 +144,9 @@ class DreamTab:
         others = [
             self.again_button,
             outputs.download,
+            self.blend.download_button,
+            self.blend.share_button,
+            self.several_photos.go_button,
             self.comparison.go_button,
             self.making_of.go_button,
             self.other_layers.go_button,
@@ -149,6 +161,7 @@ class DreamTab:
         go_inputs = {"photo": self.photo, **inputs}
         run_buttons.start_on(self.go.click, self.dream, go_inputs, photo=self.photo, **options)
         run_buttons.start_on(self.again_button.click, self.dream_again, inputs, **options)
+        self.several_photos.connect(run_buttons, self.dream_by_recipe, inputs, options)
         self.comparison.connect(self.runner, run_buttons)
         self.making_of.connect(self.runner, run_buttons, outputs.visit)
         self.other_layers.connect(self.runner, run_buttons, controls)
@@ -172,7 +185,13 @@ class DreamTab:
     ) -> Iterator[Updates]:
         """Yield the updates of the outputs while a dream forms; `saved` is the browser's visit."""
         photo = components.require_photo(photo)
-        recipe = self.runner.engine.settle(read_controls(random_seed, knobs))
+        yield from self.dream_by_recipe(photo, saved, read_controls(random_seed, knobs), before)
+
+    def dream_by_recipe(
+        self, photo: str, saved: Any, recipe: DreamRecipe, before: str | None = None
+    ) -> Iterator[Updates]:
+        """Yield as `dream`."""
+        recipe = self.runner.engine.settle(recipe)
         outputs, after = self.outputs, ""
         try:
             for update in stream_render(self.runner, [recipe], photo, stopped_text=STOPPED_MESSAGE):

@@ -127,6 +127,7 @@ class VisitOutputs:
     view: Any
     status: Any
     download: Any
+    blend: Any  # The share of the dream over the photo, in per cent.
     visit: Any  # The browser's state.
     recipe: Any
     linkable: Any
@@ -136,8 +137,9 @@ class VisitOutputs:
     download_all: Any
 
     def new_dream(self, recipe: DreamRecipe) -> Updates:
-        """Show the recipe of a new dream, and hide the making-of of the old one."""
+        """Show the recipe of a new dream alone, and hide the making-of of the old one."""
         return {
+            self.blend: 100,
             self.recipe: recipe.to_json(),
             self.linkable: linkable_json(recipe),
             self.summary: describe_recipe(recipe),
