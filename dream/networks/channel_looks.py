@@ -16,13 +16,13 @@ _LOOKS = {
         "inception4c": (
             "0 eyes, 20 fish heads, 40 white tufts, 60 spirals, 80 towers and wheels, "
             "100 fur and eyes, 120 stone towers, 140 eyes in fur, 160 shiny metal, "
-            "180 human faces, 200 wheels and clouds, 220 buttoned leather, 240 dogs facing right, "
+            "180 human faces, 200 wheels, 220 upholstery, 240 dogs in profile, "
             "260 dogs' faces, 280 feathers, 300 pointed ears"
         ),
         "inception5a": (
-            "0 spaniels, 32 strands from a knot, 65 upright ears, 97 striped reptiles, "
-            "130 black animals, 162 white fluff, 195 speckled eggs, 227 small black beaks, "
-            "260 scaly fish, 292 star of petals, 325 white balls, 357 white dogs, "
+            "0 spaniels, 32 knotted strands, 65 upright ears, 97 striped reptiles, "
+            "130 black animals, 162 white fluff, 195 speckled eggs, 227 black beaks, "
+            "260 scaly fish, 292 petal star, 325 white balls, 357 white dogs, "
             "390 dogs with collars, 422 horns and scales, 455 long snouts, 487 collies"
         ),
     },

@@ -1,5 +1,6 @@
 """The dream over its photo: the file and its metadata."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_a_blend_is_both_images_by_their_shares_and_says_so(recipe: DreamRecipe 
 @pytest.mark.filterwarnings("default")
 def test_what_cannot_be_blended_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     visit = write_visit(None)
-    path, status = blend_shown(visit.to_browser(), 40)
+    path, status = asyncio.run(blend_shown(visit.to_browser(), 40))
     assert path and "The image is 40 % dream, 60 % photo." in status
     photo_alone = replace(visit, shown=VisitEntry(*[visit.shown.photo] * 3))
     for saved, share, words in (
@@ -66,8 +67,8 @@ def test_what_cannot_be_blended_is_said_in_one_line(monkeypatch: pytest.MonkeyPa
         (visit.to_browser(), 140, "The blend must be a whole number from 0 to 100, not 140."),
         (visit.to_browser(), None, "The blend must be a whole number"),
     ):
-        path, status = blend_shown(saved, share)
+        path, status = asyncio.run(blend_shown(saved, share))
         assert path is None and words in status
     Path(visit.shown.photo).unlink()
-    path, status = blend_shown(visit.to_browser(), 40)
+    path, status = asyncio.run(blend_shown(visit.to_browser(), 40))
     assert path is None and "no longer on the server" in status

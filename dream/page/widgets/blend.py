@@ -13,7 +13,8 @@ from PIL import Image
 from dream.errors import DreamError
 from dream.files.image import load_image, save_image
 from dream.page import status_line
-from dream.page.image_stream import new_output_folder
+from dream.page.call_limits import run_in_thread
+from dream.page.image_stream import new_output_folder, wait_for_stopped_image
 from dream.page.widgets import components
 from dream.page.widgets.recipe_controls import recipe_in_photo
 from dream.page.widgets.visit import Visit, VisitOutputs
@@ -73,11 +74,13 @@ class BlendSection:
             components.run_in_browser(made.then, script, inputs, updated)
 
 
-def blend_shown(saved: Any, share: Any) -> tuple[str | None, str]:
+async def blend_shown(saved: Any, share: Any) -> tuple[str | None, str]:
     """Blend the shown dream of a stored visit; return the file, None after an error, and status."""
+    visit = Visit.read(saved)
+    await wait_for_stopped_image(visit.shown.file)
     try:
         share = SHARE_KNOB.check("the blend", share)
-        path = blend_file(Visit.read(saved), share)
+        path = await run_in_thread(blend_file, visit, share)
     except DreamError as error:
         return None, status_line.status_html(status_line.to_sentence(error))
     return path, status_line.status_html(f"The image is {share} % dream, {100 - share} % photo.")

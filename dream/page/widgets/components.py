@@ -92,7 +92,7 @@ def privacy_line(note: str = "") -> gr.HTML:
     """Build the line beside an upload that says how long the server keeps it, and a note."""
     hours = MAX_FILE_AGE_SECONDS / 3600
     text = f"The server deletes photos and dreams within {hours:g} hours. {note}".strip()
-    return gr.HTML(f"<span>{html.escape(text)}</span>", elem_classes="expected privacy")
+    return gr.HTML(f"<span>{html.escape(text)}</span>", elem_classes="expected remark")
 
 
 def thumbnail_gallery(**options: Any) -> gr.Gallery:
