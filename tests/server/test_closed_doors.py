@@ -135,7 +135,7 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
         for each in config["dependencies"]
         if each["backend_fn"] and "browserstate" in [kinds[name] for name in each["inputs"]]
     ]
-    assert len(events) == 8
+    assert len(events) == 12
     gone = f"{'0' * 32}/none.png"
     mine = blocks.upload_name(cat["path"])  # Neither a dream of this page nor a preview of one.
     names: list[Any] = [*secrets, gone, mine, None, {}, [[]]]
@@ -143,9 +143,9 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
         kept = {"shown": [gone if name == mine else name] * 3, "dreams": [[name] * 3]}
         kept |= {"recipe": '{"octaves": 99}', "photo": name, "guide": name, "layer": {}}
         for event, target, inputs in events:
-            if any(kind not in ("browserstate", "image") for kind in inputs):
+            if any(kind not in ("browserstate", "image", "slider") for kind in inputs):
                 continue  # The device would make these wait.
-            given = {"browserstate": kept, "image": cat}
+            given = {"browserstate": kept, "image": cat, "slider": 40}
             sent = {"fn_index": event, "data": [given[kind] for kind in inputs]}
             about = {"session_hash": "forged", "event_data": {"index": 0, "value": None}}
             about["trigger_id"] = target

@@ -71,7 +71,7 @@ class BlendSection:
                 [file, outputs.status],
                 **components.HEAVY_EVENT,
             )
-            components.run_in_browser(made.then, script, inputs, updated)
+            components.run_in_browser(made.success, script, inputs, updated)
 
 
 async def blend_shown(saved: Any, share: Any) -> tuple[str | None, str]:

@@ -220,7 +220,7 @@ def connect_strip(outputs: VisitOutputs, controls: RecipeControls) -> None:
     packed = outputs.download_all.click(
         zip_dreams, outputs.visit, [zip_download, outputs.status], **components.HEAVY_EVENT
     )
-    components.run_in_browser(packed.then, "(file) => downloadFile(file)", zip_download)
+    components.run_in_browser(packed.success, "(file) => downloadFile(file)", zip_download)
 
 
 def zip_dreams(saved: Any) -> tuple[str | None, str]:
