@@ -68,13 +68,13 @@ class DreamTab:
 
     def _build_inputs(self, first: DreamRecipe, example: DreamRecipe) -> None:
         self.photo = components.photo_input(value=str(visit.EXAMPLE_PHOTO), elem_id="photo")
-        components.privacy_line("A guide image or mask becomes part of the downloaded file.")
         self.other_layers = OtherLayers(self.photo)
         self.go, self.stop = components.go_and_stop_buttons("Dream this photo", "go", "stop")
         text = estimate.estimate_text(
             self.runner, first, estimate.photo_size(str(visit.EXAMPLE_PHOTO))
         )
         self.estimate_line = gr.HTML(text, elem_id="expected", elem_classes="expected")
+        components.privacy_line("A guide image or mask becomes part of the downloaded file.")
         gr.Examples(EXAMPLE_PHOTOS, self.photo, label="Or choose an example", elem_id="photos")
         gr.Markdown("**Presets**")
         presets = gr.Row(elem_id="presets")
