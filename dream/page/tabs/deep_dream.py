@@ -81,9 +81,9 @@ class DreamTab:
         self.controls = RecipeControls(first, self.photo, str(visit.EXAMPLE_PHOTO))
         with presets:
             recipe_sharing.build_presets_row(self.controls)
+        self.several_photos = SeveralPhotos()
         self.recipe_box = recipe_sharing.RecipeBox(example)
         self.comparison = Comparison(self.controls)
-        self.several_photos = SeveralPhotos()
 
     def _build_outputs(self, example: DreamRecipe) -> None:
         view = gr.ImageSlider(
