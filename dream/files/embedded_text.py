@@ -25,6 +25,8 @@ from dream.files.video_container import detect_demuxer, open_video
 from dream.version import __version__
 
 RECIPE_KEY = "deepdream"
+# The PNG text key of the share of the dream over its photo, in per cent.
+BLEND_KEY = "deepdream-blend"
 # The PNG text key of XMP.
 XMP_KEY = "XML:com.adobe.xmp"
 IPTC_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"

@@ -141,6 +141,7 @@ def save_image(
     *,
     photo: bool | None = None,
     quality: int | None = None,
+    blend: int | None = None,
 ) -> None:
     """Write an image atomically, with the recipe and its provenance inside.
 
@@ -151,6 +152,8 @@ def save_image(
         photo: whether the image is based on a photo, as every dream is. If both this and `recipe`
             are None, no provenance is written. There is no other metadata.
         quality: from 1 to 100, by default 90; only for the formats other than PNG.
+        blend: the share of the recipe's dream over its photo, in per cent, noted beside the recipe
+            of a PNG (tEXt `deepdream-blend`); None if the image is the dream alone.
 
     Raises:
         PictureError: if the name has another ending, the file cannot be written, the image is not
@@ -158,7 +161,7 @@ def save_image(
         RecipeError: if the quality is out of bounds.
     """
     path = check_output_path(path)
-    options = encoder_options(path, recipe, photo, quality)
+    options = encoder_options(path, recipe, photo, quality, blend)
     if not isinstance(picture, Image.Image):
         from dream.tensors import to_pil_image
 

@@ -45,12 +45,18 @@ IS_WINDOWS = os.name == "nt"
 
 
 def encoder_options(
-    path: Path, recipe: Recipe | None, photo: bool | None, quality: int | None, spare_bytes: int = 0
+    path: Path,
+    recipe: Recipe | None,
+    photo: bool | None,
+    quality: int | None,
+    blend: int | None = None,
+    *,
+    spare_bytes: int = 0,
 ) -> dict[str, Any]:
     """Return Pillow's options for a format and its metadata. Raises as `save_image`."""
     from PIL import PngImagePlugin
 
-    from dream.files.embedded_text import RECIPE_KEY, XMP_KEY, build_xmp
+    from dream.files.embedded_text import BLEND_KEY, RECIPE_KEY, XMP_KEY, build_xmp
 
     kind = image_format(path)
     options = dict(ENCODER_OPTIONS[kind])
@@ -71,6 +77,8 @@ def encoder_options(
         options["pnginfo"] = PngImagePlugin.PngInfo()
         if text:
             options["pnginfo"].add_itxt(RECIPE_KEY, text)
+        if blend is not None:
+            options["pnginfo"].add_text(BLEND_KEY, str(blend))
         options["pnginfo"].add_itxt(XMP_KEY, build_xmp(is_from_photo))
         return options
     options["xmp"] = build_xmp(is_from_photo, text).encode()
@@ -98,7 +106,7 @@ def check_image_options(
     """Raise, before an image is made, the errors of `save_image` that can be known then."""
     from PIL import Image
 
-    options = encoder_options(Path(path), recipe, None, quality, DEFAULTS_BYTES)
+    options = encoder_options(Path(path), recipe, None, quality, spare_bytes=DEFAULTS_BYTES)
     try:
         encode_image(Image.new("RGB", (1, 1)), io.BytesIO(), image_format(path), options)
     except OSError as error:

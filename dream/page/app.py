@@ -114,6 +114,7 @@ def build_page(runner: JobRunner) -> ValidatedBlocks:
         by_kind: dict[str, RecipeTab] = {"channel": channel_tab, "class": class_tab}
         by_kind |= {"zoom": zoom_tab, "video": zoom_tab, "live": live_tab}
         visit.connect_restore(page.load, dream_tab.controls, dream_tab.outputs, by_kind)
+        dream_tab.blend.connect(page.load, dream_tab.outputs)
         kinds = json.dumps(TAB_KINDS)
         components.run_in_browser(page.load, f"() => openTab({kinds})", None, tabs)
         components.run_in_browser(tabs.change, f"() => nameTab({kinds})")

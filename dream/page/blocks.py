@@ -24,6 +24,10 @@ from dream.page.ip_addresses import public_address
 
 # Limit for an upload and for a file behind a link.
 MAX_UPLOAD_BYTES = 50_000_000
+# In one upload, and in "Several photos".
+MAX_PHOTOS = 10
+# The server deletes older uploads and results; the page says so beside each upload.
+MAX_FILE_AGE_SECONDS = 86_400.0
 INVALID_REQUEST = "invalid request"
 FILE_META = {"_type": "gradio.FileData"}
 NOT_UPLOADED_MESSAGE = "this file was not uploaded; upload it first, or give a link to it"

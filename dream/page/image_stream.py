@@ -242,5 +242,5 @@ def _write_images(frame: Frame, photo: str | None, folder: Path, file_format: st
 def photo_stem(photo: str) -> str:
     """Return a short file stem for a photo; for one of our dreams, that of its photo."""
     stem = unicodedata.normalize("NFC", Path(photo).stem)
-    match = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+(-\d+)?", stem)
+    match = re.fullmatch(r"dream-(.+?)-[^-]+-i\d+-seed\d+(-\d+)?(-blend\d+)?", stem)
     return re.sub(r"[^\w-]+", "-", match[1] if match else stem)[:40].strip("-") or "photo"

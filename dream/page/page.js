@@ -50,7 +50,18 @@ function endRun(run, isOver, failed, ...shown) {
 }
 
 function stopRun(run, press, ...shown) {
+  savedOutputs[run.name].isStopped = true;
   return [update({ interactive: false }), press, ...endedOutputs(run, false, ...shown)];
+}
+
+// Starts the next of several photos as a run has ended, unless the visitor has stopped. A run that failed
+// leaves the `followUp` of the one before.
+let lastFollowUp = "";
+function nextPhoto(run, isOver, followUp) {
+  const isNew = isOver && followUp !== lastFollowUp;
+  if (isNew) lastFollowUp = followUp;
+  if (isNew && followUp && !savedOutputs[run.name].isStopped) document.querySelector("#next-photo").click();
+  return [];
 }
 
 // Returns status and view as a run ends: a progress status becomes its text for a stopped run.
@@ -111,6 +122,27 @@ function markPreset(presets, values) {
   return update({ selected_index: presets.findIndex(isSet) });
 }
 
+// Several photos that are dropped on the one photo, which takes the first, also go to their own section.
+document.addEventListener(
+  "drop",
+  ({ target, dataTransfer }) => {
+    if (!(dataTransfer?.files.length > 1 && target.closest("#photo"))) return;
+    const dropped = new DataTransfer(); // That of the event is empty after it.
+    for (const file of dataTransfer.files) dropped.items.add(file);
+    const section = document.querySelector("#several");
+    if (!section.querySelector("#several-photos")) section.querySelector("button").click();
+    const fill = () => {
+      const input = section.querySelector("#several-photos input[type=file]");
+      if (!input) return setTimeout(fill, 50);
+      input.files = dropped.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+      section.scrollIntoView({ block: "center" });
+    };
+    fill();
+  },
+  true,
+);
+
 // Returns the text of a recipe's layers from the values of all rows of the mixer, in order; "" if all are
 // empty. `octaves` has the groups of octaves (0 coarse, 1 fine) that each choice stands for.
 function mixText(octaves, values) {
@@ -141,19 +173,50 @@ function downloadFile(file) {
 // Copies a link to the page with a recipe. Where a page may not write to the clipboard (plain http, some
 // frames), the link is selected in its field, to be copied by hand.
 async function copyLink(recipe, field) {
-  const link = new URL(window.location.href);
-  link.search = link.hash = "";
-  link.searchParams.set("recipe", recipe);
-  const written = navigator.clipboard?.writeText(link.href);
+  const link = recipeLink(recipe);
+  const written = navigator.clipboard?.writeText(link);
   const isCopied = await written?.then(() => true, () => false);
   const selectWhenShown = () => {
     const shown = document.querySelector(`${field} textarea, ${field} input`);
-    if (shown?.value === link.href) shown.select();
+    if (shown?.value === link) shown.select();
     else setTimeout(selectWhenShown, 50);
   };
   if (!isCopied) selectWhenShown();
   const label = isCopied ? "Link copied to the clipboard" : "Copy this link to the page with the recipe";
-  return update({ visible: true, value: link.href, label });
+  return update({ visible: true, value: link, label });
+}
+
+function recipeLink(recipe) {
+  const link = new URL(window.location.href);
+  link.search = link.hash = "";
+  link.searchParams.set("recipe", recipe);
+  return link.href;
+}
+
+// Shows a share of the dream, in per cent, over the photo (see `page.css`), and the Download that fits it.
+function blendView(share) {
+  document.documentElement.style.setProperty("--blend", share / 100);
+  return [update({ visible: share === 100 }), update({ visible: share !== 100 })];
+}
+
+// Shares an image with another app: as a file where the device takes files, else as a link to its recipe.
+// Returns the status; that of the server stays if there is no file.
+async function shareImage(file, recipe) {
+  if (!file) return UNCHANGED;
+  const words = { title: "Deep Dream", text: "A dream of a neural network" };
+  let shared = { ...words, url: recipeLink(recipe) };
+  let what = "link";
+  try {
+    const blob = await (await fetch(file.url)).blob();
+    const files = [new File([blob], file.orig_name, { type: "image/png" })];
+    if (navigator.canShare?.({ files })) [shared, what] = [{ ...words, files }, "image"];
+    await navigator.share(shared);
+    return `<span role="status">The ${what} was shared.</span>`;
+  } catch (error) {
+    const isAborted = error.name === "AbortError";
+    const reason = isAborted ? "Nothing was shared." : "This browser did not share it. Download the image instead.";
+    return `<span role="status">${reason}</span>`;
+  }
 }
 
 // Returns the settings for the browser to store, once the page has restored the last ones: files as

@@ -18,14 +18,20 @@ DOWNLOAD_STATUS_SECONDS = 0.4
 STOPPED_MESSAGE = "Stopped."
 
 
-def status_html(text: str, attributes: str = "") -> str:
-    """Return status HTML, which screen readers announce when it changes."""
-    return f'<span role="status"{attributes}>{html.escape(text)}</span>'
+def status_html(text: str, numbers: str = "", attributes: str = "") -> str:
+    """Return status HTML, which screen readers announce when it changes; numbers are folded."""
+    folded = f"<details><summary>Numbers</summary>{html.escape(numbers)}</details>"
+    return f'<span role="status"{attributes}>{html.escape(text)}</span>{folded if numbers else ""}'
+
+
+def prefix_status(prefix: str, status: str) -> str:
+    """Return status HTML with a text before its own."""
+    return status.replace(">", f">{html.escape(prefix)} ", 1)
 
 
 def progress_html(text: str, stopped_text: str = STOPPED_MESSAGE) -> str:
     """Return status HTML that is replaced by `stopped_text` when the run is stopped."""
-    return status_html(text, f' data-under-way="{html.escape(stopped_text)}"')
+    return status_html(text, attributes=f' data-under-way="{html.escape(stopped_text)}"')
 
 
 def show_warning(error: DreamError, title: str) -> str:

@@ -9,6 +9,15 @@ from dream.errors import RecipeError, ask_meaning, close_matches, describe_value
 
 NAMES_FILE = Path(__file__).with_suffix(".txt")
 MAX_LISTED = 8
+# Plurals, and what one does not count.
+NO_ARTICLE = frozenset(
+    (
+        *("binoculars", "brass", "broccoli", "carbonara", "chain mail", "chocolate sauce"),
+        *("consomme", "corn", "dough", "eggnog", "face powder", "guacamole", "hair spray", "hay"),
+        *("ice cream", "mashed potato", "parallel bars", "perfume", "rapeseed", "sunglasses"),
+        *("sunscreen", "swimming trunks", "thatch", "toilet tissue", "velvet", "wool"),
+    )
+)
 
 
 @lru_cache(maxsize=1)
@@ -16,6 +25,18 @@ def class_names() -> tuple[str, ...]:
     """Return the class names in order of their numbers: tench, goldfish, great white shark, …."""
     # Torchvision has the same list, but importing it takes seconds.
     return tuple(NAMES_FILE.read_text(encoding="utf-8").splitlines())
+
+
+def with_article(name: str) -> str:
+    """Return a class name as in a sentence.
+
+    >>> [with_article(name) for name in ("goldfish", "orange", "unicycle", "sunglasses")]
+    ['a goldfish', 'an orange', 'a unicycle', 'sunglasses']
+    """
+    if name in NO_ARTICLE:
+        return name
+    has_vowel = name[0] in "aeiouAEIOU" or name == "hourglass"
+    return f"{'an' if has_vowel and not name.startswith(('Eu', 'uni')) else 'a'} {name}"
 
 
 def find_class(text: str) -> int:

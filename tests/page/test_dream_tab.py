@@ -1,6 +1,8 @@
 """The "Deep Dream" tab in a real Chromium: upload, dream, watch, stop, download."""
 
 import re
+from base64 import b64encode
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -12,6 +14,24 @@ from dream import DreamRecipe, load_image, read_recipe
 from tests.conftest import EXAMPLES, change
 from tests.support import browser as ui
 from tests.support.browser import SECONDS
+
+# What a browser that can share has; Chromium on Linux cannot.
+SHARE_SCRIPT = """
+navigator.canShare = ({ files }) => files.every((file) => file.type === "image/png");
+navigator.share = async (data) => {
+  if (window.refusal) throw new DOMException("no", window.refusal);
+  window.shared = data;
+};
+"""
+DROP_SCRIPT = """async ([names, sources]) => {
+  const dataTransfer = new DataTransfer();
+  for (const [place, name] of names.entries()) {
+    const blob = await (await fetch(sources[place])).blob();
+    dataTransfer.items.add(new File([blob], name));
+  }
+  const event = new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer });
+  document.querySelector("#photo img").dispatchEvent(event);
+}"""
 
 
 @ui.on_both
@@ -369,3 +389,72 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     assert page.evaluate("window.copied").startswith(page.url.partition("?")[0])
     ui.upload(page, ui.small_photo("coffee.jpg", tmp_path))  # It was not dreamed at these.
     expect(others).to_have_count(0)
+
+
+def test_the_blend_is_seen_downloaded_and_shared(page: Page, tmp_path: Path) -> None:
+    for each in ("#share-image", "#blending input"):
+        expect(page.locator(each)).to_have_count(0)
+    ui.upload(page, ui.small_photo("coffee.jpg", tmp_path))
+    ui.fill(page, "Intensity", 1)
+    ui.dream_and_wait(page)
+    dream = ui.download(page, tmp_path)
+    ui.fill(page, "Blend", 40)
+    expect(page.locator("#view img.fixed")).to_have_css("opacity", "0.4")
+    expect(page.locator("#download")).to_be_hidden()
+    blend = ui.download(page, tmp_path, "#download-blend")
+    assert blend.name == f"{dream.stem}-blend40.png" and read_recipe(blend) == read_recipe(dream)
+    expect(ui.status(page)).to_have_text("The image is 40 % dream, 60 % photo.")
+    ui.fill(page, "Blend", 100)
+    assert ui.download(page, tmp_path / "whole").read_bytes() == dream.read_bytes()
+
+
+def test_photos_dropped_together_are_dreamed_one_after_another(page: Page, tmp_path: Path) -> None:
+    names = ["a b.jpg", "bad.jpg", "c.jpg"]
+    ui.fill(page, "Intensity", 1)
+    small = Image.open(EXAMPLES / "cat.jpg").resize((96, 64))
+    buffer = BytesIO()
+    small.save(buffer, "JPEG")
+    photo, bad = (
+        f"data:image/jpeg;base64,{b64encode(each).decode()}" for each in (buffer.getvalue(), b"no")
+    )
+    page.evaluate(DROP_SCRIPT, [names, [photo, bad, photo]])
+    expect(page.locator("#several-photos .file")).to_have_count(3)
+    page.click("#dream-all")
+    words = "2 of 3 photos dreamed. Left out: bad.jpg is not an image this program reads"
+    ui.expect_status(page, words)
+    expect(ui.strip(page)).to_have_count(2)
+    expect(page.locator("#go")).to_be_visible()
+    zipped = ui.download(page, tmp_path, "#download-all")
+    dreams = [f"dream-{name}-inception4c-i1-seed0.png" for name in ("a-b", "c")]
+    with ZipFile(zipped) as archive:
+        assert archive.namelist() == [*dreams, "recipes.jsonl"]
+        archive.extract(dreams[0], tmp_path)
+    assert read_recipe(tmp_path / dreams[0], DreamRecipe).intensity == 1
+    # Stop keeps what is finished, and nothing follows.
+    ui.fill(page, "Intensity", 10)
+    page.click("#dream-all")
+    expect(ui.status(page)).to_contain_text("Photo 1 of 3. Octave")
+    page.click("#stop")
+    expect(page.locator("#go")).to_be_visible()
+    page.wait_for_timeout(1.5 * SECONDS)
+    expect(ui.status(page)).to_contain_text("Stopped.")
+    expect(ui.strip(page)).to_have_count(2)
+
+
+def test_a_browser_that_can_share_gets_the_image_or_the_link(page: Page) -> None:
+    page.add_init_script(SHARE_SCRIPT)
+    page.reload()
+    page.wait_for_function("localStorage.getItem('deep-dream-settings')")
+    page.click("#share-image")
+    expect(ui.status(page)).to_have_text("The image was shared.")
+    assert page.evaluate("shared.files[0].name") == "dream-coffee-inception4c-i5-seed0.png"
+    size = (EXAMPLES / "dream-coffee-inception4c-i5-seed0.png").stat().st_size
+    assert page.evaluate("shared.files[0].size") == size
+    page.evaluate("navigator.canShare = () => false")
+    page.click("#share-image")
+    expect(ui.status(page)).to_have_text("The link was shared.")
+    assert page.evaluate("shared.url").startswith(f"{page.url}?recipe=")
+    for refusal, words in (("AbortError", "Nothing was"), ("NotAllowedError", "did not share it")):
+        page.evaluate(f"window.refusal = '{refusal}'")
+        page.click("#share-image")
+        expect(ui.status(page)).to_contain_text(words)

@@ -19,8 +19,9 @@ from PIL import Image
 
 from dream import DreamError
 from dream.page import blocks
-from dream.page.blocks import NOT_UPLOADED_MESSAGE
+from dream.page.blocks import MAX_FILE_AGE_SECONDS, NOT_UPLOADED_MESSAGE
 from dream.page.server import middleware, temp_files
+from dream.page.widgets import components
 from tests.conftest import EXAMPLES
 from tests.support.api import begin, call, refusal, upload
 from tests.support.attacks import call_in_crowd
@@ -134,7 +135,7 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
         for each in config["dependencies"]
         if each["backend_fn"] and "browserstate" in [kinds[name] for name in each["inputs"]]
     ]
-    assert len(events) == 8
+    assert len(events) == 12
     gone = f"{'0' * 32}/none.png"
     mine = blocks.upload_name(cat["path"])  # Neither a dream of this page nor a preview of one.
     names: list[Any] = [*secrets, gone, mine, None, {}, [[]]]
@@ -142,9 +143,9 @@ def test_what_a_browser_keeps_of_a_visit_names_no_file_but_uploads(
         kept = {"shown": [gone if name == mine else name] * 3, "dreams": [[name] * 3]}
         kept |= {"recipe": '{"octaves": 99}', "photo": name, "guide": name, "layer": {}}
         for event, target, inputs in events:
-            if any(kind not in ("browserstate", "image") for kind in inputs):
+            if any(kind not in ("browserstate", "image", "slider") for kind in inputs):
                 continue  # The device would make these wait.
-            given = {"browserstate": kept, "image": cat}
+            given = {"browserstate": kept, "image": cat, "slider": 40}
             sent = {"fn_index": event, "data": [given[kind] for kind in inputs]}
             about = {"session_hash": "forged", "event_data": {"index": 0, "value": None}}
             about["trigger_id"] = target
@@ -382,7 +383,8 @@ def test_files_of_visitors_go_after_a_day_and_with_their_process(
     (tmp_path / "of others").write_bytes(b"")
     temp_files.remove_old_files(folder, keep)
     assert (folder / "files" / "a" / "photo.jpg").exists() and left.exists()
-    later = time.time() + temp_files.MAX_AGE_SECONDS + 60
+    later = time.time() + MAX_FILE_AGE_SECONDS + 60
+    assert f"within {MAX_FILE_AGE_SECONDS / 3600:g} hours" in components.privacy_line("").value
     monkeypatch.setattr(time, "time", lambda: later)
     temp_files.remove_old_files(folder, keep)
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 # A server that removes files which others left after half a second.
 APP_SCRIPT = (
-    "from dream.page.server import temp_files; temp_files.MAX_AGE_SECONDS = 0.5;"
+    "from dream.page.server import temp_files; temp_files.MAX_FILE_AGE_SECONDS = 0.5;"
     "import app; app.main()"
 )
 

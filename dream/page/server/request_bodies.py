@@ -22,7 +22,7 @@ from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException
 
-from dream.page.blocks import MAX_UPLOAD_BYTES
+from dream.page.blocks import MAX_PHOTOS, MAX_UPLOAD_BYTES
 from dream.page.call_limits import SERVER_BUSY_MESSAGE
 from dream.page.ip_addresses import AddressShares
 from dream.page.server.responses import RequestError
@@ -43,7 +43,7 @@ MAX_TOTAL_BYTES = 64_000_000
 # them.
 UNCOUNTED_BYTES = 50_000
 # Each arriving file is open.
-MAX_UPLOADS, MAX_FILES = 100, 5
+MAX_UPLOADS, MAX_FILES = 100, MAX_PHOTOS
 UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{0,64}")
 # A page may request the progress of an upload again after its connection broke.
 KEPT_PROGRESS_SECONDS = 60.0

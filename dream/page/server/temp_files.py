@@ -20,9 +20,10 @@ from typing import Any
 import gradio.mcp
 
 from dream.errors import PictureError, first_line
+from dream.page.blocks import MAX_FILE_AGE_SECONDS
 
 FOLDER_PREFIX = "dream-visitors-"
-MAX_AGE_SECONDS, SWEEP_INTERVAL_SECONDS = 86_400.0, 120.0
+SWEEP_INTERVAL_SECONDS = 120.0
 # The latest files within this size are kept.
 MAX_TOTAL_BYTES = 4e9
 
@@ -90,7 +91,7 @@ def remove_old_files(
 
     Also delete neighbouring folders that other processes left more than a day ago.
     """
-    cutoff = time.time() - MAX_AGE_SECONDS
+    cutoff = time.time() - MAX_FILE_AGE_SECONDS
     for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
         if other != folder and _change_time(other) < cutoff:
             shutil.rmtree(other, ignore_errors=True)

@@ -12,6 +12,7 @@ import gradio as gr
 from dream.engine import Engine
 from dream.errors import DreamError
 from dream.files.image import save_image
+from dream.networks.channel_looks import channel_looks
 from dream.page import channel_stream, status_line
 from dream.page.blocks import FILE_GONE_MESSAGE, is_uploaded, upload_name, upload_path
 from dream.page.image_stream import RenderUpdate, new_output_folder, stream_render
@@ -90,6 +91,7 @@ class ChannelTab:
             label="Click a spot in the photo",
             elem_id="seen",
         )
+        components.privacy_line()
         self.whole_photo_button = gr.Button(
             "Most active channels in the whole photo", elem_id="see"
         )
@@ -101,14 +103,14 @@ class ChannelTab:
         files, text = _cached_files(self.runner.engine, first)
         state = _select_first(first, files)
         self.gallery = components.thumbnail_gallery(
-            value=_gallery_items(files),
+            value=_gallery_items(files, _captions(first, files)),
             columns=4,
             label="Channels",
             allow_preview=True,
             buttons=["download", "fullscreen"],
             elem_id="channels",
         )
-        self.status = components.status_field(text, "show-status")
+        self.status = components.status_field("show-status", text)
         carry = _carry_button_update(state.selected)
         self.carry_button = gr.Button(
             carry["value"], interactive=carry["interactive"], elem_id="carry"
@@ -176,7 +178,7 @@ class ChannelTab:
         recipe = ChannelRecipe(**knobs)
         files, text = _cached_files(self.runner.engine, recipe)
         yield {
-            self.gallery: _gallery_items(files),
+            self.gallery: _gallery_items(files, _captions(recipe, files)),
             self.status: status_line.status_html(text),
             **self._selection_updates(_select_first(recipe, files)),
         }
@@ -185,8 +187,9 @@ class ChannelTab:
         """Yield the channels of a layer as they form."""
         recipes = _requested_recipes(numbers, **knobs)
         stream = stream_render(self.runner, recipes, use_cache=True)
-        state = _select_first(recipes[0], [recipe.channel for recipe in recipes])
-        yield from self._stream_gallery(stream, recipes, _caption(recipes), state)
+        channels = [recipe.channel for recipe in recipes]
+        state, captions = _select_first(recipes[0], channels), _captions(recipes[0], channels)
+        yield from self._stream_gallery(stream, recipes, _caption(recipes), state, captions)
 
     def show_top_channels(
         self, photo: str | None, spot: tuple[float, float] | None, **knobs: Any
@@ -203,7 +206,7 @@ class ChannelTab:
         layer = recipe.card.layer_label(recipe.layer)
         text = f"{layer}: most active channels {where}, strongest first."
         strengths = {each.channel: each.strength for each in update.top_channels}
-        captions = {channel: f"{channel} · {each:.1f}" for channel, each in strengths.items()}
+        captions = _captions(recipe, strengths, strengths)
         recipes = [recipe.with_changes(channel=channel) for channel in strengths]
         heatmaps = [
             upload_name(channel_stream.write_heatmap(update.response, channel))
@@ -219,7 +222,7 @@ class ChannelTab:
         recipes: Sequence[ChannelRecipe],
         text: str,
         state: GalleryState,
-        captions: Mapping[int, str] | None = None,
+        captions: Mapping[int, str],
     ) -> Iterator[Updates]:
         """Yield the gallery and its status while the images form; at the end, `text`."""
         is_cleared = False
@@ -317,11 +320,21 @@ def _caption(recipes: Sequence[ChannelRecipe]) -> str:
     return f"{first.card.layer_label(first.layer)}: {count}. Click one to enlarge it."
 
 
-def _gallery_items(
-    files: Mapping[int, str], captions: Mapping[int, str] | None = None
-) -> list[tuple[str, str]]:
-    """Return each file with its caption, by default the channel number."""
-    return [(path, (captions or {}).get(channel, str(channel))) for channel, path in files.items()]
+def _gallery_items(files: Mapping[int, str], captions: Mapping[int, str]) -> list[tuple[str, str]]:
+    """Return each file with its caption."""
+    return [(path, captions[channel]) for channel, path in files.items()]
+
+
+def _captions(
+    recipe: ChannelRecipe, channels: Iterable[int], strengths: Mapping[int, float] | None = None
+) -> dict[int, str]:
+    """Return a caption per channel: its number, its strength if given, and its looks if known."""
+    looks = channel_looks(recipe.model, recipe.layer)
+    values = {channel: f"{each:.1f}" for channel, each in (strengths or {}).items()}
+    return {
+        each: " · ".join(filter(None, (str(each), values.get(each), looks.get(each))))
+        for each in channels
+    }
 
 
 def _carry_button_update(channel: int | None) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class ClassImageTab:
         mode = gr.Radio(modes, value=first.mode, label="Style")
         with gr.Accordion("Push my photo towards this class", open=False):
             photo = components.photo_input(elem_id="class-photo")
+            components.privacy_line()
         model = network_dropdown(first.model)
         self.inputs = {"photo": photo, "model": model, "target": target, "mode": mode}
         with gr.Accordion("Advanced", open=False):
@@ -95,7 +96,7 @@ class ClassImageTab:
             self.inputs["random_seed"] = gr.Checkbox(False, label="Random seed")
 
     def _build_outputs(self, first: ClassRecipe) -> None:
-        text, probabilities = _example_verdicts(first)
+        texts, probabilities = _example_verdicts(first)
         self.image = gr.Image(
             str(EXAMPLE_IMAGE),
             type="filepath",
@@ -104,7 +105,7 @@ class ClassImageTab:
             buttons=["fullscreen"],
             elem_id="class-image",
         )
-        self.status = components.status_field(text, "make-status")
+        self.status = components.status_field("make-status", *texts)
         self.bars = gr.Label(
             probabilities, num_top_classes=5, label="Predicted classes", elem_id="bars"
         )
@@ -135,8 +136,8 @@ class ClassImageTab:
                     updates |= {self.bars: dict(update.verdict.seen)}
                     updates |= {self.inputs["seed"]: recipe.seed}
                     if update.frame.finished:
-                        text = _describe_verdicts(first_verdict, update.verdict)
-                        updates[self.status] = status_line.status_html(text)
+                        texts = _describe_verdicts(first_verdict, update.verdict)
+                        updates[self.status] = status_line.status_html(*texts)
                         updates[self.download] = path
                 yield updates
         except Exception:  # After any error, let the visitor download the image that is shown.
@@ -149,8 +150,8 @@ async def _download_after_stop(made: str) -> Any:
     return await wait_for_stopped_image(upload_path(made))
 
 
-def _example_verdicts(recipe: ClassRecipe) -> tuple[str, dict[str, float]]:
-    """Return the status text and the predictions for the example image.
+def _example_verdicts(recipe: ClassRecipe) -> tuple[tuple[str, ...], dict[str, float]]:
+    """Return the status texts and the predictions for the example image.
 
     This runs on the CPU, because on ZeroGPU no GPU is leased yet.
     """
@@ -160,16 +161,21 @@ def _example_verdicts(recipe: ClassRecipe) -> tuple[str, dict[str, float]]:
         before = engine.verdict(start.tensor, recipe)
         after = engine.verdict(load_image(EXAMPLE_IMAGE), recipe)
     except WeightsError as error:
-        return status_line.to_sentence(error), {}
+        return (status_line.to_sentence(error),), {}
     return _describe_verdicts(before, after), dict(after.seen)
 
 
-def _describe_verdicts(before: Verdict, after: Verdict) -> str:
-    """Describe in one line how the network's verdict changed."""
-    return (
-        f"{after.target}: probability {before.probability:.1%} → {after.probability:.1%}, "
+def _describe_verdicts(before: Verdict, after: Verdict) -> tuple[str, str]:
+    """Describe in words how sure the network is, and in numbers how its verdict changed."""
+    words = (
+        f"The network is {100 * after.probability:.0f} % sure this is "
+        f"{imagenet_classes.with_article(after.target)}; before, {100 * before.probability:.0f} %."
+    )
+    numbers = (
+        f"Probability {before.probability:.1%} → {after.probability:.1%}, "
         f"logit {before.logit:.1f} → {after.logit:.1f}, rank {before.rank} → {after.rank} of 1000."
     )
+    return words, numbers
 
 
 def _check_recipe(**values: Any) -> None:

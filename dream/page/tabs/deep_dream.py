@@ -14,10 +14,12 @@ from dream.files.image import read_recipe
 from dream.page import status_line
 from dream.page.image_stream import lossless_path, stream_render, wait_for_stopped_image
 from dream.page.widgets import components, estimate, recipe_sharing, visit
+from dream.page.widgets.blend import BlendSection
 from dream.page.widgets.components import Updates
 from dream.page.widgets.making_of import MakingOfSection
 from dream.page.widgets.recipe_controls import RecipeControls, read_controls
 from dream.page.widgets.run import RunButtons
+from dream.page.widgets.several_photos import SeveralPhotos
 from dream.page.widgets.small_dreams import Comparison, OtherLayers
 from dream.recipe.dream import DreamRecipe
 from dream.service.job_runner import JobRunner
@@ -70,10 +72,12 @@ class DreamTab:
             self.estimate_line = gr.HTML(
                 text, elem_id="expected", elem_classes=["expected", "remark"]
             )
+        components.privacy_line("A guide image or mask becomes part of the downloaded file.")
         gr.Examples(EXAMPLE_PHOTOS, self.photo, label="Or choose an example", elem_id="photos")
         presets = recipe_sharing.preset_gallery()
         self.controls = RecipeControls(first, self.photo, str(visit.EXAMPLE_PHOTO))
         recipe_sharing.connect_presets(presets, self.controls)
+        self.several_photos = SeveralPhotos()
         self.recipe_box = recipe_sharing.RecipeBox(example)
         self.comparison = Comparison(self.controls)
 
@@ -88,13 +92,17 @@ class DreamTab:
             elem_id="view",
         )
         text = "Drag the divider to compare, or upload your own photo."
-        status = components.status_field(text, "status")
+        status = components.status_field("status", text)
         with gr.Row():
             self.again_button = gr.Button("Dream deeper", elem_id="again", min_width=90)
             download = gr.DownloadButton(
                 "Download", str(visit.EXAMPLE_DREAM), elem_id="download", min_width=90
             )
+            blend_download = gr.Button(
+                "Download blend", visible=False, elem_id="download-blend", min_width=90
+            )
             making_of_button = gr.Button("Watch it form", elem_id="came-about", min_width=90)
+        self.blend = BlendSection(blend_download)
         strip, download_all = visit.build_strip()
         self.comparison.sheet.render()  # type: ignore[no-untyped-call]
         self.making_of = MakingOfSection(making_of_button)
@@ -102,6 +110,7 @@ class DreamTab:
             view=view,
             status=status,
             download=download,
+            blend=self.blend.slider,
             visit=visit.browser_state("visit"),
             recipe=self.recipe_box.text,
             linkable=self.recipe_box.linkable,
@@ -129,6 +138,9 @@ class DreamTab:
         others = [
             self.again_button,
             outputs.download,
+            self.blend.download_button,
+            self.blend.share_button,
+            self.several_photos.go_button,
             self.comparison.go_button,
             self.making_of.go_button,
             self.other_layers.go_button,
@@ -143,6 +155,7 @@ class DreamTab:
         go_inputs = {"photo": self.photo, **inputs}
         run_buttons.start_on(self.go.click, self.dream, go_inputs, photo=self.photo, **options)
         run_buttons.start_on(self.again_button.click, self.dream_again, inputs, **options)
+        self.several_photos.connect(run_buttons, self.dream_by_recipe, inputs, options)
         self.comparison.connect(self.runner, run_buttons)
         self.making_of.connect(self.runner, run_buttons, outputs.visit)
         self.other_layers.connect(self.runner, run_buttons, controls)
@@ -166,7 +179,13 @@ class DreamTab:
     ) -> Iterator[Updates]:
         """Yield the updates of the outputs while a dream forms; `saved` is the browser's visit."""
         photo = components.require_photo(photo)
-        recipe = self.runner.engine.settle(read_controls(random_seed, knobs))
+        yield from self.dream_by_recipe(photo, saved, read_controls(random_seed, knobs), before)
+
+    def dream_by_recipe(
+        self, photo: str, saved: Any, recipe: DreamRecipe, before: str | None = None
+    ) -> Iterator[Updates]:
+        """Yield as `dream`."""
+        recipe = self.runner.engine.settle(recipe)
         outputs, after = self.outputs, ""
         try:
             for update in stream_render(self.runner, [recipe], photo, stopped_text=STOPPED_MESSAGE):

@@ -167,7 +167,7 @@ class LiveTab:
             buttons=["fullscreen"],
             elem_id="mirror",
         )
-        self.status = components.status_field(START_MESSAGE, "live-status")
+        self.status = components.status_field("live-status", START_MESSAGE)
         with gr.Row():
             self.freeze, self.keep, self.fill_screen, self.leave_screen = (
                 gr.Button(words, min_width=90, elem_id=name)

@@ -61,6 +61,7 @@ class ZoomAndVideoTab:
 
     def _build_inputs(self, first: ZoomRecipe) -> None:
         self.photo = components.photo_input(value=str(EXAMPLE_PHOTO), elem_id="zoom-photo")
+        components.privacy_line()
         text = self._zoom_estimate(first, str(EXAMPLE_PHOTO))
         with components.foot():
             self.go, self.stop = components.go_and_stop_buttons(
@@ -99,7 +100,7 @@ class ZoomAndVideoTab:
         self.image = components.still_image("Current frame", "frame")
         self.player = components.video_player(str(EXAMPLE_ZOOM), "Video", elem_id="player")
         text = "This zoom is an example. Zoom into your own photo to replace it."
-        self.status = components.status_field(text, "film-status")
+        self.status = components.status_field("film-status", text)
         self.download = gr.DownloadButton("Download", str(EXAMPLE_ZOOM), elem_id="film-download")
         with gr.Row(elem_classes="examples"):
             buttons = [gr.Button(name, size="sm", min_width=110) for name in EXAMPLE_VIDEOS]

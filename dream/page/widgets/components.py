@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,6 +15,7 @@ from gradio.component_meta import ComponentMeta
 
 from dream.errors import DreamError
 from dream.page import status_line
+from dream.page.blocks import MAX_FILE_AGE_SECONDS
 from dream.page.call_limits import HEAVY, SLOW, SLOW_THREADS
 from dream.recipe.base import MAX_SEED, AnyRecipe, Recipe
 from dream.recipe.knob import DATA_URI_PREFIX, Knob, knobs
@@ -55,6 +57,11 @@ def _payload_path(self: gr.Image, payload: Any) -> Any:
     return payload.path if payload else None
 
 
+def _payload_paths(self: gr.File, payload: Any) -> list[str]:
+    """Return the paths of several files, unread, as `_payload_path`."""
+    return [each.path for each in payload] if payload else []
+
+
 def _raw_payload(self: Any, payload: Any) -> Any:
     """Return the value unchecked, because the recipe reports a bad one better than Gradio."""
     return payload
@@ -62,6 +69,7 @@ def _raw_payload(self: Any, payload: Any) -> Any:
 
 ImageInput = derive_component(gr.Image, preprocess=_payload_path)
 FileInput = derive_component(gr.File, preprocess=_payload_path)
+FilesInput = derive_component(gr.File, preprocess=_payload_paths)
 RawText = derive_component(gr.Textbox, preprocess=_raw_payload)
 RawNumber = derive_component(gr.Number, preprocess=_raw_payload)
 RawInteger = partial(RawNumber, precision=0)
@@ -82,6 +90,13 @@ def photo_input(**options: Any) -> gr.Image:
     defaults["webcam_options"] = gr.WebcamOptions(mirror=False)
     photo: gr.Image = ImageInput(type="filepath", image_mode=None, **defaults | options)
     return photo
+
+
+def privacy_line(note: str = "") -> gr.HTML:
+    """Build the line beside an upload that says how long the server keeps it, and a note."""
+    hours = MAX_FILE_AGE_SECONDS / 3600
+    text = f"The server deletes photos and dreams within {hours:g} hours. {note}".strip()
+    return gr.HTML(f"<span>{html.escape(text)}</span>", elem_classes="expected remark")
 
 
 def thumbnail_gallery(*classes: str, **options: Any) -> gr.Gallery:
@@ -119,9 +134,9 @@ def video_input(**options: Any) -> gr.File:
     return video
 
 
-def status_field(text: str, elem_id: str) -> gr.HTML:
-    """Build the status line of a tab."""
-    return gr.HTML(status_line.status_html(text), elem_id=elem_id, elem_classes="status")
+def status_field(elem_id: str, *texts: str) -> gr.HTML:
+    """Build the status line of a tab; texts as in `status_html`."""
+    return gr.HTML(status_line.status_html(*texts), elem_id=elem_id, elem_classes="status")
 
 
 def still_image(label: str, elem_id: str) -> gr.Image:

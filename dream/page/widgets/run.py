@@ -67,12 +67,12 @@ class RunButtons:
         fetch_inputs: Callable[[Callable[..., Any]], Any] | None = None,
         photo: gr.Image | None = None,
         **options: Any,
-    ) -> None:
+    ) -> Any:
         """On `event`, stream the updates of outputs that a handler yields, and its errors.
 
         The handler receives the inputs by name. Before it, `fetch_inputs` registers an event that
         fetches inputs from the browser, and `check` validates the inputs before the run is queued.
-        The view shows `photo` until the first image is made.
+        The view shows `photo` until the first image is made. Returns the event that ends the run.
         """
         pressed = self._begin_run(event, photo)
         fetched = fetch_inputs(pressed.then) if fetch_inputs else pressed
@@ -93,8 +93,8 @@ class RunButtons:
                 run_event,
                 lambda press, stopped, *rest: validate(**dict(zip(inputs, rest, strict=True))),
             )
-        self._restore_buttons(run_event)
         self.started_events.append(run_event)
+        return self._restore_buttons(run_event)
 
     def _begin_run(self, event: Callable[..., Any], photo: gr.Image | None) -> Any:
         return components.run_in_browser(
@@ -117,23 +117,26 @@ class RunButtons:
 
         return run
 
-    def _restore_buttons(self, run_event: Any) -> None:
+    def _restore_buttons(self, run_event: Any) -> Any:
         """Restore the buttons when a run has ended, or when the queue refused it (`failure`).
 
-        This sets the status again, because a slow browser shows frames from before a stop late.
+        Returns the event of the former. This sets the status again, because a slow browser shows
+        frames from before a stop late.
         """
-        for event, is_over, failed in (
-            (run_event.then, "press === ended", "false"),
-            (run_event.failure, "true", "true"),
-        ):
-            options = f"{self.script_options}, {is_over}, {failed}"
+        ended, _ = (
             components.run_in_browser(
                 event,
-                f"(press, ended, ...shown) => endRun({options}, ...shown)",
+                f"(press, ended, ...shown) => endRun({self.script_options}, {is_over}, ...shown)",
                 [self.press_id, self.ended_press, *self.shown],
                 [*self.buttons, *self.shown],
                 trigger_mode="multiple",
             )
+            for event, is_over in (
+                (run_event.then, "press === ended, false"),
+                (run_event.failure, "true, true"),
+            )
+        )
+        return ended
 
     def connect_stop(self) -> None:
         """Let Stop cancel every event that `start_on` has registered."""

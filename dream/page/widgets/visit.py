@@ -135,6 +135,7 @@ class VisitOutputs:
     view: Any
     status: Any
     download: Any
+    blend: Any  # The share of the dream over the photo, in per cent.
     visit: Any  # The browser's state.
     recipe: Any
     linkable: Any
@@ -144,8 +145,9 @@ class VisitOutputs:
     download_all: Any
 
     def new_dream(self, recipe: DreamRecipe) -> Updates:
-        """Show the recipe of a new dream, and hide the making-of of the old one."""
+        """Show the recipe of a new dream alone, and hide the making-of of the old one."""
         return {
+            self.blend: gr.update(value=100, visible=True),
             self.recipe: recipe.to_json(),
             self.linkable: linkable_json(recipe),
             self.summary: describe_recipe(recipe),
@@ -238,7 +240,7 @@ def connect_strip(outputs: VisitOutputs, controls: RecipeControls) -> None:
     packed = outputs.download_all.click(
         zip_dreams, outputs.visit, [zip_download, outputs.status], **components.HEAVY_EVENT
     )
-    components.run_in_browser(packed.then, "(file) => downloadFile(file)", zip_download)
+    components.run_in_browser(packed.success, "(file) => downloadFile(file)", zip_download)
 
 
 def zip_dreams(saved: Any) -> tuple[str | None, str]:
