@@ -16,7 +16,7 @@ from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import Knob
 
 if TYPE_CHECKING:  # The command line reads the names of formats, and starts without Pillow.
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
 # What a name may end in to select the format of an image.
 IMAGE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".avif": "AVIF"}
@@ -54,9 +54,7 @@ def encoder_options(
     spare_bytes: int = 0,
 ) -> dict[str, Any]:
     """Return Pillow's options for a format and its metadata. Raises as `save_image`."""
-    from PIL import PngImagePlugin
-
-    from dream.files.embedded_text import BLEND_KEY, RECIPE_KEY, XMP_KEY, build_xmp
+    from dream.files.embedded_text import build_xmp
 
     kind = image_format(path)
     options = dict(ENCODER_OPTIONS[kind])
@@ -74,13 +72,7 @@ def encoder_options(
         return options
     is_from_photo = bool(photo) or isinstance(recipe, DreamRecipe)
     if kind == "PNG":
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        if text:
-            options["pnginfo"].add_itxt(RECIPE_KEY, text)
-        if blend is not None:
-            options["pnginfo"].add_text(BLEND_KEY, str(blend))
-        options["pnginfo"].add_itxt(XMP_KEY, build_xmp(is_from_photo))
-        return options
+        return options | {"pnginfo": _png_text(text, build_xmp(is_from_photo), blend)}
     options["xmp"] = build_xmp(is_from_photo, text).encode()
     if kind == "JPEG" and len(options["xmp"]) > MAX_JPEG_XMP_BYTES - spare_bytes:
         raise PictureError(
@@ -88,6 +80,21 @@ def encoder_options(
             "use PNG, WebP or AVIF instead of JPEG"
         )
     return options
+
+
+def _png_text(recipe: str, xmp: str, blend: int | None) -> PngImagePlugin.PngInfo:
+    """Return the text chunks of a PNG: the recipe as JSON unless "", the blend, and the XMP."""
+    from PIL import PngImagePlugin
+
+    from dream.files.embedded_text import BLEND_KEY, RECIPE_KEY, XMP_KEY
+
+    info = PngImagePlugin.PngInfo()
+    if recipe:
+        info.add_itxt(RECIPE_KEY, recipe)
+    if blend is not None:
+        info.add_text(BLEND_KEY, str(blend))
+    info.add_itxt(XMP_KEY, xmp)
+    return info
 
 
 def encode_image(
@@ -104,7 +111,7 @@ def check_image_options(
     path: str | os.PathLike[str], recipe: Recipe | None = None, quality: int | None = None
 ) -> None:
     """Raise, before an image is made, the errors of `save_image` that can be known then."""
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     options = encoder_options(Path(path), recipe, None, quality, spare_bytes=DEFAULTS_BYTES)
     try:
