@@ -111,7 +111,7 @@ def check_image_options(
     path: str | os.PathLike[str], recipe: Recipe | None = None, quality: int | None = None
 ) -> None:
     """Raise, before an image is made, the errors of `save_image` that can be known then."""
-    from PIL import Image, PngImagePlugin
+    from PIL import Image
 
     options = encoder_options(Path(path), recipe, None, quality, spare_bytes=DEFAULTS_BYTES)
     try:
