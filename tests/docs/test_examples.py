@@ -46,7 +46,10 @@ def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """Upload a photo and a video; return them by the names of their fields."""
     film = write_video(tmp_path_factory.mktemp("film") / "film.mp4", pan(2))
     photo, video = ({"path": upload(api, each)} for each in (CAT, film))
-    return {"image": photo, "Your photo": photo, "video": video, "Your video": video}
+    return {
+        **{"image": photo, "Your photo": photo, "Your photos": [photo]},
+        **{"video": video, "Your video": video},
+    }
 
 
 @lru_cache

@@ -161,7 +161,7 @@ def test_a_lease_that_ends_in_mid_dream_leaves_the_picture_so_far(space: Space) 
     space.api.end_lease()
     path, recipe = job.result(timeout=60)
     assert re.fullmatch(
-        r"after \d+ of 400 steps: the GPU was taken back before the end; fewer steps or a smaller"
+        r"after \d+ of 500 steps: the GPU was taken back before the end; fewer steps or a smaller"
         " image take less time",
         recipe["ended"],
     )

@@ -455,7 +455,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
     save = Image.Image.save
 
     def on_a_full_disk(self: Image.Image, path: Path, format: str, **about: Any) -> None:
-        if format != kind:
+        if format != kind or not isinstance(path, Path):  # The format is tried in memory first.
             return save(self, path, format, **about)
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")

@@ -1,4 +1,4 @@
-"""Previews of uploads that not every browser shows: HEIC, AVIF, TIFF and BMP.
+"""Previews of uploads that not every browser shows: HEIC, TIFF and BMP.
 
 The page names the upload itself everywhere; only its address serves a JPEG in its place, decoded
 by the reader that the dream uses. So a photo looks as it is dreamed, in every tab.
@@ -10,10 +10,11 @@ from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 from dream.errors import DreamError
-from dream.files.heif_boxes import is_heif
+from dream.files.heif_boxes import BRANDS, is_heif
 from dream.files.image import load_thumbnail, save_preview
 from dream.page.call_limits import run_in_thread
 
+HEIC_BRANDS = tuple(set(BRANDS) - {b"avif", b"avis"})
 TIFF_AND_BMP_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
 # It fills a screen; beside the upload, so that both are deleted together.
 PREVIEW_SIDE, PREVIEW_NAME = 1600, ".preview.jpg"
@@ -31,7 +32,8 @@ async def find_preview(file: Path, limit: AbstractAsyncContextManager[None]) -> 
     with open(file, "rb") as opened:
         head = opened.read(12)
     preview = file.with_name(PREVIEW_NAME)
-    if not (is_heif(head) or head.startswith(TIFF_AND_BMP_STARTS)):
+    # Browsers show AVIF, and a dream in AVIF must keep its recipe.
+    if not (is_heif(head, HEIC_BRANDS) or head.startswith(TIFF_AND_BMP_STARTS)):
         return file
     with suppress(DreamError):
         if not preview.exists():

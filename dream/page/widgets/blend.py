@@ -27,7 +27,7 @@ BLEND_LOCK = Lock()
 
 
 class BlendSection:
-    """The slider, shown from the first dream on; Share, shown where the browser can share.
+    """The slider, and the button that shares the dream, shown where the browser can share.
 
     `download_button` replaces Download while the photo shows through. The server blends only for it
     and to share.
@@ -43,7 +43,6 @@ class BlendSection:
                 step=1,
                 label="Blend, % dream",
                 scale=4,
-                visible=False,
             )
             self.share_button = gr.Button(
                 "Share", size="sm", visible=False, min_width=90, elem_id="share-image"

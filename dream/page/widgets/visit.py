@@ -147,7 +147,7 @@ class VisitOutputs:
     def new_dream(self, recipe: DreamRecipe) -> Updates:
         """Show the recipe of a new dream alone, and hide the making-of of the old one."""
         return {
-            self.blend: gr.update(value=100, visible=True),
+            self.blend: 100,
             self.recipe: recipe.to_json(),
             self.linkable: linkable_json(recipe),
             self.summary: describe_recipe(recipe),

@@ -473,7 +473,7 @@ def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Print
 
 BAD_INPUT = {
     "in in": "in has the input images; give another folder for OUT",
-    "empty out": "there is no image in empty; give files that end in .bmp, ",
+    "empty out": "there is no image in empty; give files that end in .avif, .bmp, ",
     "nowhere out": "there is no file or folder nowhere",
     "other out": "there is no image in other (but 1 .dng (not supported), 1 in subfolders",
     "in out --sweep layr=a": "--sweep: there is no knob 'layr'; did you mean layer",

@@ -152,7 +152,7 @@ BAD_INPUT = {
     "": "required",
     "imge": "there is no command 'imge'; did you mean image?",
     "paint": "there is no command 'paint'; try image, sheet, ",
-    "--versin": "there is no option '--versin'; python -m dream --help lists all",
+    "--versin": "there is no option '--versin'; did you mean --version?",
     "image cat.jpg --intensty 5": "no option '--intensty'; did you mean --intensity",
     "image cat.jpg dog.jpg -o out.png": "'dog.jpg' is one word too many; for several photos, use",
     "layers vgg16 vgg19": "'vgg19' is one word too many",

@@ -429,7 +429,7 @@ def test_a_picture_says_in_the_usual_way_that_a_network_made_it(
 def test_the_pictures_that_ship_say_so_too() -> None:
     shipped = [path for path in EXAMPLES.rglob("*.png") if path.parent.name != "site"]
     for path in shipped:
-        of_a_photo = path.parent.name == "layers" or path.name.startswith("dream-")
+        of_a_photo = path.parent.name in ("layers", "presets") or path.name.startswith("dream-")
         assert digital_source_type(path) == (FROM_PHOTO if of_a_photo else FROM_NOISE), path.name
     assert len(shipped) > 50
 
