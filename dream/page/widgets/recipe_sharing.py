@@ -92,6 +92,8 @@ class RecipeBox:
                 buttons=["copy"],
                 elem_id="recipe",
             )
+            # Above the buttons, so that it is in view when one is pressed.
+            self._message = gr.HTML("", elem_id="recipe-said")
             with gr.Row():
                 self._use_button = gr.Button(
                     "Set the controls", size="sm", min_width=90, elem_id="use"
@@ -104,7 +106,6 @@ class RecipeBox:
                     elem_id="recipe-file",
                 )
                 copy_button = gr.Button("Copy link", size="sm", min_width=90, elem_id="copy-link")
-            self._message = gr.HTML("", elem_id="recipe-said")
             link = link_field("link")
         self.linkable = gr.Textbox(linkable_json(first), visible=False)
         copy_link(copy_button, self.linkable, link)
