@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from types import NoneType
-from typing import Any, Generic, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_type_hints
 
 from dream.errors import RecipeError, describe_value
 
@@ -24,14 +24,14 @@ Value = TypeVar("Value")
 class Derived(Generic[Value]):
     """The type of a field that takes None, for a value derived at once, and that is never None.
 
-    Type checkers read it as a descriptor; at run time the field holds the value itself.
+    Type checkers read it as a descriptor; at run time it has no methods, and the field holds the
+    value itself.
     """
 
-    def __get__(self, recipe: Any, kind: Any = None) -> Value:
-        raise NotImplementedError
+    if TYPE_CHECKING:
 
-    def __set__(self, recipe: Any, value: Value | None) -> None:
-        raise NotImplementedError
+        def __get__(self, recipe: Any, kind: Any = None) -> Value: ...
+        def __set__(self, recipe: Any, value: Value | None) -> None: ...
 
 
 @dataclass(frozen=True)
