@@ -183,8 +183,7 @@ def _parse_sweep(text: str) -> tuple[str, list[Any]]:
 def _image_ending(args: argparse.Namespace, recipes: Sequence[DreamRecipe]) -> str:
     """Return the ending of image names by --format; check that it fits --quality and recipes."""
     ending = f".{FORMAT_KNOB.check('format', args.format)}"
-    for recipe in recipes:
-        check_image_options(f"dream{ending}", recipe, args.quality)
+    check_image_options(f"dream{ending}", recipes, args.quality)
     return ending
 
 

@@ -49,7 +49,7 @@ def _dream_image(args: argparse.Namespace) -> None:
     from dream.files.image import load_image
 
     recipe = build_recipe(args, DreamRecipe)
-    check_image_options(args.out, recipe, args.quality)
+    check_image_options(args.out, [recipe], args.quality)
     photo = load_image(args.photo)
     tracker = None
     if args.mlflow is not None:

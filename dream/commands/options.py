@@ -215,7 +215,7 @@ def check_file_options(args: argparse.Namespace) -> None:
     if not hasattr(args, "out"):
         return
     out = check_output_path(args.out, args.endings)
-    if getattr(args, "quality", None) is not None:
+    if args.endings is IMAGE_FORMATS:
         check_image_options(out, quality=args.quality)
     if any(is_same_file(source, out) for source in sources):
         raise PictureError(f"{args.out} is an input of this command; give another name for OUT")

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 from PIL import Image, UnidentifiedImageError
 
 from dream.errors import PictureError
+from dream.files.heif_boxes import AVIF_BRANDS, is_heif
 from dream.files.limited_reader import (
     Answers,
     check_file_size,
@@ -50,7 +51,6 @@ RECIPE_TEMPLATE = """
 XMP_RECIPE = re.compile(
     rb"""<deepdream:recipe>([^<]*)</|\sdeepdream:recipe=(?:"([^"<]*)"|'([^'<]*)')"""
 )
-AVIF_MARK = b"ftypavif"
 XMP_START, XMP_END = b"<x:xmpmeta", b"</x:xmpmeta>"
 # A longer packet than any recipe needs is not searched.
 MAX_XMP_BYTES = 4_000_000
@@ -78,7 +78,7 @@ def recipe_in_xmp(xmp: bytes) -> str:
 def has_embedded_text(head: bytes) -> bool:
     """Return whether a file that starts with these 12 bytes or more is one for `read_text`."""
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_image = head.startswith((b"\x89PNG", b"\xff\xd8\xff")) or head[4:12] == AVIF_MARK
+    is_image = head.startswith((b"\x89PNG", b"\xff\xd8\xff")) or is_heif(head, AVIF_BRANDS)
     return is_image or is_webp or bool(detect_demuxer(head))
 
 
@@ -114,7 +114,7 @@ def _read_image_text(file: BinaryIO, name: str, key: str) -> str:
         check_header(file)
         formats = ["JPEG", "WEBP"]
     file.seek(0)
-    if head[4:] == AVIF_MARK:  # Pillow would also read its EXIF, which can take minutes.
+    if is_heif(head, AVIF_BRANDS):  # Pillow would also read its EXIF, which can take minutes.
         content = file.read()
         start = content.find(XMP_START)
         return recipe_in_xmp(content[start : content.find(XMP_END, start)])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 # Major brands of files with images; the others are of sequences, which are videos, too.
+AVIF_BRANDS = (b"avif",)
 STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
 BRANDS = (*STILL_BRANDS, b"hevc", b"hevx", b"hevm", b"hevs", b"msf1", b"avis")
 # Boxes before and after the coded images; they have profiles, but no pixels.
@@ -68,7 +69,7 @@ def read_heif(file: BinaryIO) -> tuple[HeifHeader, BinaryIO]:
     return header, io.BytesIO(content)
 
 
-def _boxes(content: bytearray, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _boxes(content: bytes | bytearray, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind of each box, and where its content starts and ends."""
     for count in range(MAX_BOXES + 1):
         if end - start < 8:
@@ -87,17 +88,17 @@ def _boxes(content: bytearray, start: int, end: int) -> Iterator[tuple[bytes, in
 def _read_meta(content: bytearray, start: int, end: int) -> HeifHeader:
     """Return what a meta box says; parts that are missing or cut off are left to the libraries."""
     inner = {kind: bytes(content[at:to]) for kind, at, to in _boxes(content, start + 4, end)}
-    iprp = bytearray(inner.get(b"iprp", b""))
-    lists = {kind: bytearray(iprp[at:to]) for kind, at, to in _boxes(iprp, 0, len(iprp))}
-    ipco = lists.get(b"ipco", bytearray())
-    properties = [(kind, bytes(ipco[at:to])) for kind, at, to in _boxes(ipco, 0, len(ipco))]
+    iprp = inner.get(b"iprp", b"")
+    lists = {kind: iprp[at:to] for kind, at, to in _boxes(iprp, 0, len(iprp))}
+    ipco = lists.get(b"ipco", b"")
+    properties = [(kind, ipco[at:to]) for kind, at, to in _boxes(ipco, 0, len(ipco))]
     profile_bytes = max((len(each) for kind, each in properties if kind == b"colr"), default=0)
     if inner.get(b"iinf", b"").count(b"infe") * profile_bytes > MAX_PROFILE_COPY_BYTES:
         raise ValueError("its profile is too long for so many images")
     width = 2 if inner.get(b"pitm", b"")[:1] == b"\0" else 4
     primary = int.from_bytes(inner.get(b"pitm", b"")[4 : 4 + width], "big")
     code_points = None
-    for item, places in _associations(bytes(lists.get(b"ipma", b""))):
+    for item, places in _associations(lists.get(b"ipma", b"")):
         own = [properties[place] for place in places if place < len(properties)]
         kinds = {kind for kind, _ in own}
         if kinds & CODEC_KINDS and b"ispe" not in kinds:

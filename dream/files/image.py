@@ -25,6 +25,7 @@ from dream.files.colour import ROWS_PER_CHUNK
 from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels, to_rgb_image
 from dream.files.embedded_text import RECIPE_KEY, build_xmp, has_embedded_text
 from dream.files.image_formats import (
+    QUALITY_KNOB,
     check_output_path,
     encode_image,
     encoder_options,
@@ -176,7 +177,7 @@ def save_preview(image: Image.Image, path: Path, *, from_photo: bool | None = No
         PictureError: if the file cannot be written.
     """
     xmp = {} if from_photo is None else {"xmp": build_xmp(from_photo).encode()}
-    _write_image(image, path, "JPEG", {"quality": 90, **xmp})
+    _write_image(image, path, "JPEG", {"quality": QUALITY_KNOB.default, **xmp})
 
 
 def _write_image(image: Image.Image, path: Path, kind: str, options: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,8 @@ def encoder_options(
             f"{path.name} is a PNG, which is lossless and has no quality; "
             "leave quality out, or use a name that ends in .jpg, .webp or .avif"
         )
+    if blend is not None and kind != "PNG":
+        raise PictureError(f"a blend is saved as PNG: name it {path.stem}.png")
     text = recipe.to_json() if recipe else ""
     if not text and photo is None:
         return options
@@ -108,12 +110,13 @@ def encode_image(
 
 
 def check_image_options(
-    path: str | os.PathLike[str], recipe: Recipe | None = None, quality: int | None = None
+    path: str | os.PathLike[str], recipes: Sequence[Recipe] = (), quality: int | None = None
 ) -> None:
-    """Raise, before an image is made, the errors of `save_image` that can be known then."""
+    """Raise, before images are made, the errors of `save_image` that can be known then."""
     from PIL import Image
 
-    options = encoder_options(Path(path), recipe, None, quality, spare_bytes=DEFAULTS_BYTES)
+    for recipe in (None, *recipes):
+        options = encoder_options(Path(path), recipe, None, quality, spare_bytes=DEFAULTS_BYTES)
     try:
         encode_image(Image.new("RGB", (1, 1)), io.BytesIO(), image_format(path), options)
     except OSError as error:

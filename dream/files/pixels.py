@@ -161,12 +161,10 @@ def _open_by_signature(file: BinaryIO, name: str) -> Image.Image:
             raise
         file.seek(0)
         image = JpegImagePlugin.jpeg_factory(file)
+    limit = MAX_COSTLY_MEGAPIXELS if image.format == "WEBP" else MAX_MEGAPIXELS
     if image.format in ("JPEG", "MPO") and has_one_scan:
-        _check_size(name, *image.size, MAX_JPEG_MEGAPIXELS)
-    else:
-        _check_size(
-            name, *image.size, MAX_COSTLY_MEGAPIXELS if image.format == "WEBP" else MAX_MEGAPIXELS
-        )
+        limit = MAX_JPEG_MEGAPIXELS
+    _check_size(name, *image.size, limit)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         check_tiff_tiles(image, MAX_MEGAPIXELS * 1e6)
     if image.format == "PNG":

@@ -33,7 +33,6 @@ DEMUXERS = {
     b"\x1a\x45\xdf\xa3": "matroska",
     b"GIF8": "gif",
 }
-# AVIF images, and sequences of them, start like an MP4.
 # A video may have this many frames per frame that is used: skipped frames are decoded, too.
 MAX_FRAMES_PER_OUTPUT = 4
 # After this many skipped frames a reader yields None, which restarts the time limit of answers.
@@ -274,7 +273,7 @@ def open_video(path: PathOrFile, name: str = "") -> Iterator[Any]:
 
 def detect_demuxer(head: bytes) -> str:
     """Return the demuxer for a file's first 12 bytes or more, or "" if it is no video."""
-    if is_heif(head, STILL_BRANDS):
+    if is_heif(head, STILL_BRANDS):  # Images start like an MP4.
         return ""
     return DEMUXERS.get(head[:4]) or DEMUXERS.get(head[4:8], "")
 

@@ -111,8 +111,9 @@ def build_page(runner: JobRunner) -> ValidatedBlocks:
             with gr.Tab("Live", id="live"):
                 live_tab = live.LiveTab(runner, tabs, dream_tab)
         gr.HTML(f"{TITLE} {__version__}", elem_id="version")
-        by_kind: dict[str, RecipeTab] = {"channel": channel_tab, "class": class_tab}
-        by_kind |= {"zoom": zoom_tab, "video": zoom_tab, "live": live_tab}
+        by_id: dict[str, RecipeTab] = {"channels": channel_tab, "class": class_tab}
+        by_id |= {"zoom": zoom_tab, "live": live_tab}
+        by_kind = {kind: tab for name, tab in by_id.items() for kind in TAB_KINDS[name]}
         visit.connect_restore(page.load, dream_tab.controls, dream_tab.outputs, by_kind)
         dream_tab.blend.connect(page.load, dream_tab.outputs)
         kinds = json.dumps(TAB_KINDS)

@@ -108,8 +108,7 @@ def check_image_format(file_format: str, recipes: Sequence[Recipe] = ()) -> str:
         DreamError: if there is no such format, or a recipe is too long for it.
     """
     checked: str = FORMAT_KNOB.check("format", file_format)
-    for recipe in recipes:
-        check_image_options(f"image.{checked}", recipe)
+    check_image_options(f"image.{checked}", recipes)
     return checked
 
 

@@ -122,27 +122,6 @@ function markPreset(presets, values) {
   return update({ selected_index: presets.findIndex(isSet) });
 }
 
-// Several photos that are dropped on the one photo, which takes the first, also go to their own section.
-document.addEventListener(
-  "drop",
-  ({ target, dataTransfer }) => {
-    if (!(dataTransfer?.files.length > 1 && target.closest("#photo"))) return;
-    const dropped = new DataTransfer(); // That of the event is empty after it.
-    for (const file of dataTransfer.files) dropped.items.add(file);
-    const section = document.querySelector("#several");
-    if (!section.querySelector("#several-photos")) section.querySelector("button").click();
-    const fill = () => {
-      const input = section.querySelector("#several-photos input[type=file]");
-      if (!input) return setTimeout(fill, 50);
-      input.files = dropped.files;
-      input.dispatchEvent(new Event("change", { bubbles: true }));
-      section.scrollIntoView({ block: "center" });
-    };
-    fill();
-  },
-  true,
-);
-
 // Returns the text of a recipe's layers from the values of all rows of the mixer, in order; "" if all are
 // empty. `octaves` has the groups of octaves (0 coarse, 1 fine) that each choice stands for.
 function mixText(octaves, values) {
@@ -308,6 +287,28 @@ document.addEventListener(
     event.stopImmediatePropagation();
     const options = { bubbles: true, cancelable: true, dataTransfer: typed };
     event.target.dispatchEvent(new DragEvent("drop", options));
+  },
+  true,
+);
+
+// Several photos that are dropped on the one photo, which takes the first, also go to their own section. After the
+// listener above, which sends the drop again if a file has no type.
+document.addEventListener(
+  "drop",
+  ({ target, dataTransfer }) => {
+    if (!(dataTransfer?.files.length > 1 && target.closest("#photo"))) return;
+    const dropped = new DataTransfer(); // That of the event is empty after it.
+    for (const file of dataTransfer.files) dropped.items.add(file);
+    const section = document.querySelector("#several");
+    if (!section.querySelector("#several-photos")) section.querySelector("button").click();
+    const fill = () => {
+      const input = section.querySelector("#several-photos input[type=file]");
+      if (!input) return setTimeout(fill, 50);
+      input.files = dropped.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+      section.scrollIntoView({ block: "center" });
+    };
+    fill();
   },
   true,
 );

@@ -241,6 +241,10 @@ def test_tabs_have_addresses_and_a_link_opens_the_tab_of_its_kind(page: Page, ad
     expect(ui.status(page, "film-status")).to_have_text(
         "This recipe cannot be used: zoom must be a number from 1 to 6, not 99."
     )
+    page.goto(f"{address}/?recipe={quote(LiveRecipe(model='vgg16').to_json())}")
+    expect(ui.status(page, "live-status")).to_have_text(
+        "This recipe cannot be used: this tab dreams with dreamlet, not with vgg16."
+    )
 
 
 def test_the_page_of_a_space_gets_the_address_without_its_own_parameters(

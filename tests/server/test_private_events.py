@@ -81,7 +81,7 @@ HUGE = {"index": [10**400, 0], "value": 1}
     [
         ("apply_preset", {"trigger_id": 1, "data": [None]}, "belongs to another component"),
         ("apply_preset", {"data": [None]}, "belongs to another component"),
-        ("choose_layer", {"event_data": {"index": 99, "value": None}}, "has not formed yet"),
+        ("choose_layer", {"event_data": {"index": 99, "value": None}}, "no longer on the server"),
         ("selected_layer", {"event_data": {"index": 99, "value": 0}}, "no layer image 100"),
         ("show_dream", {"event_data": {"index": -1, "value": 0}, "data": [None]}, "does not exist"),
         ("_clicked_spot", {"event_data": {"index": 3, "value": None}}, "index does not exist"),

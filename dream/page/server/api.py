@@ -121,13 +121,12 @@ def add_endpoints(runner: JobRunner) -> None:
     add(compare, DreamRecipe, names, parameters, outputs, _variation_recipes)
     unqueued: dict[str, Any] = {"queue": False, "concurrency_limit": None}  # Waits for no dream.
     gr.api(presets, api_name="presets", **unqueued)  # type: ignore[attr-defined]
-    names = ["model", "layer", "channels", "size", "steps", "image", "seed", "objective", "canvas"]
-    names.append("format")
+    names = ["model", "layer", "channels", "size", "steps", "image", "seed"]
+    names += ["objective", "canvas", "format"]
     parameters = {"channels": CHANNELS_PARAMETER, "image": OPTIONAL_IMAGE_PARAMETER, **image_format}
     outputs = [field(gr.Gallery, "channels"), field(gr.JSON, "recipes")]
     add(visualize_channel, ChannelRecipe, names, parameters, outputs, _parse_recipes)
-    names = ["image", "model", "layer", "x", "y", "count", "size", "steps"]
-    names.append("format")
+    names = ["image", "model", "layer", "x", "y", "count", "size", "steps", "format"]
     outputs = [field(gr.Gallery, "channels"), field(gr.Image, "where"), field(gr.JSON, "answers")]
     parameters = {"image": IMAGE_PARAMETER, **SPOT_PARAMETERS, **image_format}
     add(top_channels, ChannelRecipe, names, parameters, outputs, _check_spot)

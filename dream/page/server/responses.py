@@ -73,14 +73,19 @@ async def send_file(name: str, limit: Any, scope: Any, receive: Any, send: Any) 
     if path != str(CARD_IMAGE) and not is_uploaded(path):
         await refuse(send, 404, "there is no such file, or it has been removed")
         return
-    file = await find_preview(Path(path).resolve(), limit)
+    upload = Path(path).resolve()
+    try:
+        file = await find_preview(upload, limit)
+    except DreamError as error:
+        await refuse(send, 503, str(error))
+        return
     kind, _ = mimetypes.guess_type(file)
     # Files that could run scripts with the page's rights are downloaded, never shown.
     shown = kind if kind in XSS_SAFE_MIMETYPES else None
     answer = FileResponse(
         file,
         media_type=shown or "application/octet-stream",
-        filename=file.name,
+        filename=upload.with_suffix(file.suffix).name,
         content_disposition_type="inline" if shown else "attachment",
     )
     await answer(scope, receive, send)

@@ -184,7 +184,7 @@ class DreamTab:
     def dream_by_recipe(
         self, photo: str, saved: Any, recipe: DreamRecipe, before: str | None = None
     ) -> Iterator[Updates]:
-        """Yield as `dream`."""
+        """Yield the updates while a photo is dreamed by a recipe, whatever the controls say."""
         recipe = self.runner.engine.settle(recipe)
         outputs, after = self.outputs, ""
         try:

@@ -14,7 +14,7 @@ import gradio as gr
 from gradio.data_classes import Base64ImageData
 from PIL import Image
 
-from dream.errors import PictureError, first_line
+from dream.errors import PictureError, RecipeError, first_line
 from dream.files.video_writer import VideoWriter
 from dream.page import status_line
 from dream.page.image_stream import new_output_folder, queue_status
@@ -23,6 +23,7 @@ from dream.page.widgets import components
 from dream.page.widgets.components import Updates
 from dream.page.widgets.layer_picker import layer_gallery, picker_updates, selected_layer
 from dream.recipe import LiveRecipe
+from dream.recipe.base import DEFAULT_MODEL
 from dream.render.live import LiveDreamer
 from dream.service.device_queue import MAX_SHARED_SECONDS, StreamTurn
 from dream.service.job_runner import JobRunner
@@ -186,7 +187,13 @@ class LiveTab:
         )
 
     def recipe_updates(self, recipe: LiveRecipe) -> Updates:
-        """Return the updates that set the controls to a recipe."""
+        """Return the updates that set the controls to a recipe.
+
+        Raises:
+            RecipeError: if it is for another network than the tab's.
+        """
+        if recipe.model != DEFAULT_MODEL:
+            raise RecipeError(f"this tab dreams with {DEFAULT_MODEL}, not with {recipe.model}")
         layer_images, _, _ = picker_updates(recipe.model, recipe.layer)
         return {
             **components.recipe_updates(recipe, {"layer": self.layer, **self.knobs}),

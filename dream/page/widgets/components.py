@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 from abc import ABCMeta
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import randint
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from gradio.component_meta import ComponentMeta
@@ -21,6 +21,7 @@ from dream.recipe.base import MAX_SEED, AnyRecipe, Recipe
 from dream.recipe.knob import DATA_URI_PREFIX, Knob, knobs
 
 Updates = dict[Any, Any]  # New values, or `gr.update`s, by component.
+Item = TypeVar("Item")
 # An installed package has its examples inside; in a checkout they are beside it.
 PACKAGE_FOLDER = Path(__file__).parents[2]
 EXAMPLES_FOLDER = PACKAGE_FOLDER / "examples"
@@ -97,6 +98,14 @@ def privacy_line(note: str = "") -> gr.HTML:
     hours = MAX_FILE_AGE_SECONDS / 3600
     text = f"The server deletes photos and dreams within {hours:g} hours. {note}".strip()
     return gr.HTML(f"<span>{html.escape(text)}</span>", elem_classes="expected remark")
+
+
+def selected_item(event: gr.EventData, items: Sequence[Item], name: str) -> Item:
+    """Return the item of a clicked image; raise DreamError, which names it so, if there is none."""
+    index = int(event.index)
+    if index >= len(items):
+        raise DreamError(f"there is no {name} {index + 1}; reload the page")
+    return items[index]
 
 
 def thumbnail_gallery(*classes: str, **options: Any) -> gr.Gallery:

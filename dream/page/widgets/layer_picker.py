@@ -41,10 +41,7 @@ def layer_gallery(layer: str, title: str) -> gr.Gallery:
 
 def selected_layer(event: gr.EventData) -> str:
     """Return the layer of a clicked image; raise DreamError if there is none."""
-    names, index = list(_layers_with_image(DEFAULT_MODEL)), int(event.index)
-    if index >= len(names):
-        raise DreamError(f"there is no layer image {index + 1}; reload the page")
-    return names[index]
+    return components.selected_item(event, list(_layers_with_image(DEFAULT_MODEL)), "layer image")
 
 
 class LayerPicker:

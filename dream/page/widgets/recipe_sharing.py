@@ -56,9 +56,8 @@ def connect_presets(gallery: gr.Gallery, controls: RecipeControls) -> None:
     fields = {name: each for name, each in controls.by_name.items() if name not in UNSHARED_KNOBS}
 
     def apply_preset(event: gr.EventData, photo: str | None) -> Updates:
-        if event.index >= len(recipes):
-            raise DreamError(f"there is no preset {event.index + 1}; reload the page")
-        return controls.recipe_updates(recipes[event.index], photo, skip=UNSHARED_KNOBS)
+        recipe = components.selected_item(event, recipes, "preset")
+        return controls.recipe_updates(recipe, photo, skip=UNSHARED_KNOBS)
 
     components.send_to_dream_tab(gallery.select, apply_preset, controls.photo, controls.outputs)
     values = [[control_values(recipe)[name] for name in fields] for recipe in recipes]

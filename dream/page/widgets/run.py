@@ -126,12 +126,12 @@ class RunButtons:
         ended, _ = (
             components.run_in_browser(
                 event,
-                f"(press, ended, ...shown) => endRun({self.script_options}, {is_over}, ...shown)",
+                f"(press, ended, ...shown) => endRun({self.script_options}, {arguments}, ...shown)",
                 [self.press_id, self.ended_press, *self.shown],
                 [*self.buttons, *self.shown],
                 trigger_mode="multiple",
             )
-            for event, is_over in (
+            for event, arguments in (
                 (run_event.then, "press === ended, false"),
                 (run_event.failure, "true, true"),
             )

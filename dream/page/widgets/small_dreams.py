@@ -17,7 +17,7 @@ from dream.files.image_formats import FORMAT_KNOB
 from dream.networks import catalogue
 from dream.networks.model_card import Layer
 from dream.page import status_line
-from dream.page.blocks import find_files
+from dream.page.blocks import FILE_GONE_MESSAGE, find_files, is_uploaded
 from dream.page.image_stream import RenderUpdate, new_output_folder, photo_stem, stream_render
 from dream.page.widgets import components
 from dream.page.widgets.components import Updates
@@ -31,6 +31,8 @@ from dream.service.job_runner import JobRunner
 DEFAULT_INTENSITIES = (3, 5, 8)
 OTHER_LAYER_COUNT = 4
 THUMBNAIL_SIDE = 240
+
+UNFORMED_MESSAGE = "this dream has not formed yet; choose it when it has"
 
 
 class Comparison:
@@ -190,7 +192,8 @@ class OtherLayers:
             files = find_files(event.value)
             recipe = next((recipe_in_photo(file.get("path")) for file in files), None)
             if not recipe:
-                raise DreamError("this dream has not formed yet; choose it when it has")
+                is_forming = any(is_uploaded(file.get("path")) for file in files)
+                raise DreamError(UNFORMED_MESSAGE if is_forming else FILE_GONE_MESSAGE)
             label = status_line.recipe_layer_label(recipe)
             text = f"The layer is set to {label}. Dream this photo to see it at full size."
             layer = picker_updates(recipe.model, recipe.layer)
@@ -214,10 +217,11 @@ class OtherLayers:
         for update in stream_render(runner, recipes, photo):
             if not update.frame:
                 yield {status: update.status}
-            elif not items:
+                continue
+            if not items:
                 items = [(update.files[0], layer.effect) for layer in layers]
                 yield {self.gallery: gr.update(value=items, visible=True)}
-            elif update.frame.finished:
+            if update.frame.finished:
                 items[done] = (update.files[0], layers[done].effect)
                 done += 1
                 yield {self.gallery: items}

@@ -77,15 +77,21 @@ def test_a_long_recipe_is_kept_or_refused_before_and_at_writing(
 ) -> None:
     assert len(guided.guide) > 200_000
     for ending in (".png", ".webp", ".avif"):
-        check_image_options(tmp_path / f"dream{ending}", guided)
+        check_image_options(tmp_path / f"dream{ending}", [guided])
         save_image(quarters(), tmp_path / f"dream{ending}", guided)
         assert read_recipe(tmp_path / f"dream{ending}") == guided
     said = "is too long for dream.jpg; use PNG, WebP or AVIF instead of JPEG"
     with pytest.raises(PictureError, match=said):
-        check_image_options(tmp_path / "dream.jpg", guided)
+        check_image_options(tmp_path / "dream.jpg", [guided])
     with pytest.raises(PictureError, match=said):
         save_image(quarters(), tmp_path / "dream.jpg", guided)
     assert not (tmp_path / "dream.jpg").exists()
+
+
+def test_a_blend_that_no_format_but_png_notes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match=r"^a blend is saved as PNG: name it dream\.png$"):
+        save_image(quarters(), tmp_path / "dream.webp", MIX, blend=40)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_what_passes_before_the_dream_fits_with_all_defaults(
@@ -93,7 +99,7 @@ def test_what_passes_before_the_dream_fits_with_all_defaults(
 ) -> None:
     def fits(length: int) -> bool:
         try:
-            check_image_options("x.jpg", DreamRecipe(guide=guided.guide[:length]))
+            check_image_options("x.jpg", [DreamRecipe(guide=guided.guide[:length])])
         except PictureError:
             return False
         return True
