@@ -31,6 +31,7 @@ from dream.errors import DreamError
 from dream.files.contact_sheet import draw_contact_sheet
 from dream.files.image import load_thumbnail
 from dream.files.image_formats import IMAGE_FORMATS
+from dream.recipe.knob import knobs
 from dream.recipe.presets import preset
 from dream.tensors import to_pil_image
 from tools.measure import last_frame
@@ -50,19 +51,20 @@ def read_side(text: str) -> DreamRecipe | Path:
         return Path(text)
     if text and Path(text).is_file():
         return read_recipe(text, DreamRecipe)
-    knobs: dict[str, Any] = {}
+    known, given = knobs(DreamRecipe), dict[str, Any]()
     # Layers have commas too, so only a comma before "name=" separates knobs.
     for part in re.split(r",\s*(?=\w+=)", text) if text else ():
         name, equals, value = part.partition("=")
         if not equals:
             raise DreamError(f"{text}: no file, no folder and no knob=value")
         try:
-            knobs[name.strip()] = json.loads(value)
+            is_text = name not in known or known[name].value_type is str
+            given[name] = value if is_text else json.loads(value)
         except ValueError:
-            knobs[name.strip()] = value.strip()
-    start = preset(str(knobs.pop("preset"))) if "preset" in knobs else DreamRecipe()
-    DreamRecipe.from_dict(knobs)  # It refuses unknown knobs.
-    return start.with_changes(**knobs)
+            given[name] = value
+    start = preset(given.pop("preset")) if "preset" in given else DreamRecipe()
+    DreamRecipe.from_dict(given)  # It refuses unknown knobs.
+    return start.with_changes(**given)
 
 
 def list_photos(folder: Path) -> list[Path]:
@@ -209,7 +211,12 @@ def print_table(args: argparse.Namespace) -> None:
             p = f"{sign_test(wins, losses):.2g}"
         row = {"question": question, "A wins": wins, "B wins": losses, "ties": counts["tie"]}
         rows.append({**row, "share of A (95 %)": share, "p": p})
-    print(f"A: {json.dumps(sides['A'])}\n\nB: {json.dumps(sides['B'])}\n\n{markdown_table(rows)}\n")
+    for name, other in ("AB", "BA"):
+        side, same = sides[name], sides[other]
+        if isinstance(side, dict) and isinstance(same, dict):
+            side = {knob: value for knob, value in side.items() if same.get(knob) != value}
+        print(f"{name}: {json.dumps(side)}\n")
+    print(f"{markdown_table(rows)}\n")
     print(
         "Shares are of decided verdicts, with Wilson's 95 % interval; p is a two-sided sign test's."
     )

@@ -73,9 +73,9 @@ def test_a_seed_always_draws_the_same_sides_and_each_is_left_in_half() -> None:
 
 def test_knobs_are_given_as_text_and_start_from_a_preset() -> None:
     assert read_side("") == DreamRecipe()
-    recipe = read_side("preset=Same colours,intensity=3")
+    recipe = read_side("preset=Same colours,intensity=3,channels=7,12")
     assert isinstance(recipe, DreamRecipe)
-    assert (recipe.keep_colours, recipe.intensity) == (True, 3)
+    assert (recipe.keep_colours, recipe.intensity, recipe.channels) == (True, 3, "7,12")
 
 
 def test_the_table_counts_wins_by_the_key(
@@ -87,7 +87,8 @@ def test_the_table_counts_wins_by_the_key(
     for first in (1, 8):
         pairs = {str(first + each): {"left": lefts[first - 1 + each]} for each in range(7)}
         keys.append(tmp_path / f"key{first}.json")
-        keys[-1].write_text(json.dumps({"A": "a", "B": "b", "pairs": pairs}))
+        key = {"A": {"seed": 0, "scale": 1.4}, "B": {"seed": 0, "scale": 1.6}, "pairs": pairs}
+        keys[-1].write_text(json.dumps(key))
     winners = ["A"] * 10 + ["B"] * 2
     said = ["left" if lefts[each] == winner else "right" for each, winner in enumerate(winners)]
     rows = [f"{number}, better, {each}" for number, each in enumerate([*said, "tie", "tie"], 1)]
@@ -95,6 +96,7 @@ def test_the_table_counts_wins_by_the_key(
     verdicts.write_text("\n".join(["pair,question,verdict", *rows, "1, cleaner, tie"]))
     assert main(["table", str(verdicts), *map(str, keys)]) == 0
     printed = capsys.readouterr().out
+    assert 'A: {"scale": 1.4}\n\nB: {"scale": 1.6}\n' in printed
     assert "| better | 10 | 2 | 2 | 83% (55% to 95%) | 0.039 |" in printed
     assert "| cleaner | 0 | 0 | 1 | none decided |  |" in printed
 
