@@ -17,14 +17,14 @@ def _feature_layers(*rows: tuple[int, str, str, str]) -> tuple[Layer, ...]:
 
 GOOGLENET_LAYERS = (
     Layer("conv3", "edges", "Strokes"),
-    Layer("inception3a", "textures", "Ripples, fur"),
+    Layer("inception3a", "textures", "Swirls"),
     Layer("inception3b", "patterns", "Rings, eyes"),
     Layer("inception4a", "patterns", "Eye fields"),
     Layer("inception4b", "parts", "Snouts"),
-    Layer("inception4c", "parts", "Faces, fur"),
+    Layer("inception4c", "parts", "Faces, wheels"),
     Layer("inception4d", "creatures", "Animals"),
-    Layer("inception4e", "creatures", "Towers"),
-    Layer("inception5a", "creatures", "Scales"),
+    Layer("inception4e", "creatures", "Towers, heads"),
+    Layer("inception5a", "creatures", "Whole animals"),
     Layer("inception5b", "creatures", "Faint animal"),
 )
 TIMM_VGG_PREFIXES = (

@@ -30,9 +30,9 @@ def show_channels(page: Page, numbers: str) -> None:
 def test_the_second_tab_opens_on_a_full_grid(page: Page) -> None:
     ui.open_tab(page, "Channel visualization")
     expect(thumbnails(page)).to_have_count(16)
-    expect(said(page)).to_contain_text("Faces, fur (inception4c): 16 channels. Click one")
-    ui.choose_layer(page, "Scales")
-    expect(said(page)).to_contain_text("Scales (inception5a): 16 channels.")
+    expect(said(page)).to_contain_text("Faces, wheels (inception4c): 16 channels. Click one")
+    ui.choose_layer(page, "Whole animals")
+    expect(said(page)).to_contain_text("Whole animals (inception5a): 16 channels.")
     expect(thumbnails(page)).to_have_count(16)
     ui.choose_layer(page, "Eye fields")
     expect(said(page)).to_contain_text('Eye fields (inception4a): press "Show channels" to')
@@ -84,7 +84,7 @@ def test_a_click_on_a_photo_shows_what_sees_something_there(page: Page, tmp_path
     photo.click(position={"x": 0.5 * box["width"], "y": 0.3 * box["height"]})
     expect(page.locator("#where img")).to_be_visible()
     expect(said(page)).to_have_text(
-        "Faces, fur (inception4c): most active channels at this spot, strongest first.",
+        "Faces, wheels (inception4c): most active channels at this spot, strongest first.",
         timeout=60 * SECONDS,
     )
     captions = page.locator("#channels .caption-label").all_inner_texts()

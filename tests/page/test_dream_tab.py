@@ -255,7 +255,7 @@ def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) ->
     items.first.click()
     expect(ui.status(page)).to_have_text("Dream 1 of this visit and its recipe are back.")
     expect(ui.number(page, "Intensity")).to_have_value("1")
-    expect(ui.layer(page)).to_have_value("Faces, fur · inception4c")
+    expect(ui.layer(page)).to_have_value("Faces, wheels · inception4c")
     expect(page.locator("#made-of p").nth(1)).to_contain_text("Intensity 1:")
     assert ui.download(page, tmp_path / "back").read_bytes() == first.read_bytes()
     assert first.name in ui.sources(page)[-1]
@@ -364,7 +364,7 @@ def test_examples_layers_and_controls_are_obeyed_and_reset(page: Page, tmp_path:
 
 def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Path) -> None:
     lines = page.locator("#made-of p")
-    expect(lines.first).to_have_text("Dreamlet: Faces, fur (inception4c)")
+    expect(lines.first).to_have_text("Dreamlet: Faces, wheels (inception4c)")
     held: list[Any] = []  # The photo's other updates, on a busy server.
     page.route("**/run/predict*", lambda route: held.append(route))
     ui.upload(page, ui.small_photo("cat.jpg", tmp_path))
@@ -380,9 +380,9 @@ def test_below_the_dream_other_layers_are_a_click_away(page: Page, tmp_path: Pat
     page.wait_for_timeout(1 * SECONDS)
     expect(others).to_have_count(4)
     others.nth(3).click()
-    expect(ui.layer(page)).to_have_value("Scales · inception5a")
-    ui.dream_and_wait(page, "Scales (inception5a), seed 0")
-    expect(lines.first).to_have_text("Dreamlet: Scales (inception5a)")
+    expect(ui.layer(page)).to_have_value("Whole animals · inception5a")
+    ui.dream_and_wait(page, "Whole animals (inception5a), seed 0")
+    expect(lines.first).to_have_text("Dreamlet: Whole animals (inception5a)")
     expect(lines.nth(1)).to_have_text("Intensity 1: 6 steps per octave, 5 octaves, step 0.35/255")
     page.evaluate("() => (navigator.clipboard.writeText = async (text) => (window.copied = text))")
     page.click("#share")

@@ -118,11 +118,11 @@ def test_every_dream_is_checked_before_the_first(engine: Engine, cat: Tensor) ->
 
 
 def test_the_presets_are_recipes_with_names() -> None:
-    assert list(presets())[:4] == ["Subtle", "Classic", "Creatures", "Fur and eyes"]
-    assert list(presets())[4:] == ["Architecture", "Rings", "Painting", "Same colours"]
+    assert list(presets())[:4] == ["Subtle", "Standing animals", "Arches and faces", "Creatures"]
+    assert list(presets())[4:] == ["Eyes", "Architecture", "Rings", "Painting", "Same colours"]
     knobs: dict[str, dict[str, Any]] = json.loads(PRESETS_FILE.read_text())
     assert presets() == {name: DreamRecipe.from_dict(each) for name, each in knobs.items()}
-    assert preset(" fur AND eyes ") is presets()["Fur and eyes"]
+    assert preset(" standing ANIMALS ") is presets()["Standing animals"]
     with pytest.raises(RecipeError, match="there is no preset 'creature'; did you mean Creatures"):
         preset("creature")
 
