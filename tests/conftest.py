@@ -66,11 +66,12 @@ KNOB_VALUES: dict[str, Any] = {
     "laplacian": 3,
     "total_variation": 0.5,
     "pull": 0.1,
-    "keep_colours": True,
+    "keep_colours": 0.25,
     "seed": 7,
     "max_side": 180,
     "tile": 128,
     "seamless": "all",
+    "quiet": 0.5,
 }
 
 

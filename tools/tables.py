@@ -19,8 +19,6 @@ PAGES = [ROOT / "docs" / name for name in ("knobs.md", "networks.md")]
 def _knob(name: str, knob: Knob) -> str:
     default = knob.derived_default or knob.empty_meaning or f"`{knob.default_text}`"
     bounds = " or ".join(f"`{choice}`" for choice in knob.choices)
-    if knob.value_type is bool:
-        bounds = "`true` or `false`"
     if knob.is_image:
         bounds = "an image"
     if knob.value_type in (int, float):

@@ -169,11 +169,11 @@ def _parse_sweep(text: str) -> tuple[str, list[Any]]:
     parts = [part.strip() for part in listed.split(";" if ";" in listed else ",")]
     if not any(parts):
         raise RecipeError(f"--sweep {name}= needs values, as {name}=A,B")
-    value_type = recipe_knobs[name].value_type
-    if value_type is bool:
-        return name, [BOOLEANS.get(part, part) for part in parts]
-    values = parts if value_type is str else [parse_number(part) for part in parts]
-    if not recipe_knobs[name].is_image:
+    knob = recipe_knobs[name]
+    values = parts if knob.value_type is str else [parse_number(part) for part in parts]
+    if knob.takes_bool:
+        values = [BOOLEANS.get(part, value) for part, value in zip(parts, values, strict=True)]
+    if not knob.is_image:
         return name, values
     from dream.files.embedded_images import embed_files
 

@@ -63,6 +63,8 @@ INPUT_OPTIONS = ("photo", "video", "guide", "mask", "recipe", "weights")
 # Options with an optional address, and addresses without a colon.
 ADDRESS_OPTIONS = ("--mlflow", "--ray")
 NAMED_ADDRESSES = ("auto", "local", "databricks")
+# An option that takes a number and was once a flag; as a flag it still means 1, or with "no" 0.
+SHARE_OPTION, NO_SHARE_OPTION = "--keep-colours", "--no-keep-colours"
 # What `argparse` takes for the name of an option, not for a file or a negative number.
 OPTION_NAME = re.compile(r"--?[^\W\d][^ ]*")
 
@@ -80,7 +82,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as `argparse` does, with an empty address before each word that is a file."""
-        words = list(sys.argv[1:] if args is None else args)
+        words = _complete_shares(sys.argv[1:] if args is None else args)
         self._check_option_names(words)
         candidates = [
             index
@@ -133,6 +135,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with code 2 and a one-line message."""
         self.exit(2, f"{self.prog}: {to_printable_line(message)}\n")
+
+
+def _complete_shares(words: Sequence[str]) -> list[str]:
+    """Return the words with a number after an option for a share that is used as a flag."""
+    values = {SHARE_OPTION: f"{SHARE_OPTION}=1", NO_SHARE_OPTION: f"{SHARE_OPTION}=0"}
+    pairs = itertools.zip_longest(words, words[1:], fillvalue="")
+    return [
+        word
+        if word == SHARE_OPTION and not isinstance(parse_number(following), str)
+        else values.get(word, word)
+        for word, following in pairs
+    ]
 
 
 def program_name() -> str:
@@ -258,12 +272,7 @@ def recipe_options(kind: type[Recipe], skip: Sequence[str] = ()) -> Option:
         )(parser)
         WEIGHTS(parser)
         for name, knob in knobs(kind).items():
-            if name in skip:
-                continue
-            if knob.value_type is bool:
-                action, flag = argparse.BooleanOptionalAction, f"--{name.replace('_', '-')}"
-                parser.add_argument(flag, default=None, action=action, help=knob.help)
-            else:
+            if name not in skip:
                 knob_option(name, knob, default=argparse.SUPPRESS)(parser)
 
     return add

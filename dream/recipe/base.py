@@ -77,6 +77,8 @@ class Recipe(ABC):
     kind: ClassVar[str] = ""
     # The knob that limits the size of the image.
     size_knob_name: ClassVar[str] = "size"
+    # What younger knobs are in recipes that were written before them.
+    old_values: ClassVar[Mapping[str, Any]] = {}
 
     model: str = knob(DEFAULT_MODEL, help="Network to use.")
 
@@ -178,7 +180,8 @@ class Recipe(ABC):
     def from_dict(cls: type[AnyRecipe], data: Mapping[str, Any]) -> AnyRecipe:
         """Return the recipe that `to_dict` wrote; `Recipe.from_dict` accepts every kind.
 
-        Missing knobs take their defaults; a missing kind is that of the class, or "dream".
+        Missing knobs take their defaults; a missing kind is that of the class, or "dream". In a
+        recipe that `to_dict` wrote, knobs younger than it take the values that give the old image.
 
         Raises:
             RecipeError: if `data` is no mapping, or has another version or kind, an unknown knob
@@ -206,7 +209,7 @@ class Recipe(ABC):
                 raise RecipeError(
                     f"a recipe has no knob {describe_value(name)}; {suggest_names(name, names)}"
                 )
-        return recipe(**values)
+        return recipe(**{**(recipe.old_values if "deepdream" in data else {}), **values})
 
     @classmethod
     def from_json(cls: type[AnyRecipe], text: str | bytes) -> AnyRecipe:

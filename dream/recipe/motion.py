@@ -93,7 +93,7 @@ class MotionRecipe(PerFrameRecipe):
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame from the knobs that both share."""
         shared = {name: getattr(self, name) for name in knobs(MotionRecipe)}
-        return DreamRecipe(**{**shared, **changes})
+        return DreamRecipe(**{**shared, "keep_colours": 0, "quiet": 0, **changes})
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -245,7 +245,8 @@ class LiveRecipe(PerFrameRecipe):
         shared = ("model", "layer", "iterations", "jitter", "smoothing", "laplacian", "seed")
         step = min(20.0, GROWTH_RATES[self.intensity - 1] / self.fps / self.iterations)
         values = {name: getattr(self, name) for name in (*shared, "max_side")}
-        return DreamRecipe(**{**values, "step": step, "octaves": 1, **changes})
+        look = {"keep_colours": 0, "quiet": 0}
+        return DreamRecipe(**{**values, **look, "step": step, "octaves": 1, **changes})
 
     @property
     def layers(self) -> WeightedNames:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,7 +13,12 @@ from torch import Tensor
 
 from dream import deterministic
 from dream.networks.network import ValueAndGrad
-from dream.render.transform import blur, normalise_pyramid, total_variation_gradient
+from dream.render.transform import (
+    blur,
+    detail_map,
+    normalise_pyramid,
+    total_variation_gradient,
+)
 from dream.tensors import Size, WrapDims, luminance, resize_clamped, size_of
 
 # Added to divisors, so that a gradient of all zeros (a dead channel) does not become NaN.
@@ -180,13 +186,15 @@ class Adam:
 class OctaveBase:
     """The image (1, 3, H, W) that an octave starts from, and what the dream must keep of it.
 
-    Where the `mask` (1, 1, H, W) is 0, pixels stay bit-equal. With `keep_colours` only the
-    brightness changes.
+    Where the `mask` (1, 1, H, W) is 0, pixels stay bit-equal. Of each step's change of colour, a
+    share `keep_colours` is dropped; with 1 only the brightness changes. Where the image is smooth,
+    steps are weaker by the share `quiet`.
     """
 
     image: Tensor
     mask: Tensor | None = None
-    keep_colours: bool = False
+    keep_colours: float = 0.0
+    quiet: float = 0.0
     wrap_dims: WrapDims = ()
 
     def at_size(self, size: Size) -> OctaveBase:
@@ -195,11 +203,29 @@ class OctaveBase:
             return self
         mask = None if self.mask is None else resize_clamped(self.mask, size)
         image = resize_clamped(self.image, size, self.wrap_dims)
-        return OctaveBase(image, mask, self.keep_colours, self.wrap_dims)
+        return replace(self, image=image, mask=mask)
+
+    @cached_property
+    def _quiet_weights(self) -> Tensor:
+        """The share of a step (N, 1, H, W) that each pixel takes."""
+        return 1 - self.quiet * (1 - detail_map(self.image, self.wrap_dims))
+
+    def limit_step(self, image: Tensor, moved: Tensor) -> Tensor:
+        """Weaken a step from `image` to `moved` by colour, detail and mask; overwrites `moved`."""
+        if self.quiet or 0 < self.keep_colours < 1:
+            change = moved.sub_(image)
+            if self.keep_colours < 1:
+                # Not `lerp`, whose rounding depends on the processor.
+                brightness = luminance(change).mul_(self.keep_colours)
+                change.mul_(1 - self.keep_colours).add_(brightness)
+            if self.quiet:
+                change.mul_(self._quiet_weights)
+            moved = change.add_(image)
+        return moved if self.mask is None else torch.lerp(image, moved, self.mask)
 
     def constrain(self, dreamed: Tensor) -> Tensor:
         """Clamp `dreamed` to [0, 1] and restore masked pixels and colours; overwrites `dreamed`."""
-        if self.keep_colours:
+        if self.keep_colours == 1:
             # Limit the change so that no channel is clipped, which would change the hue.
             change = luminance(dreamed.sub_(self.image))
             low, high = self.image.amin(1, keepdim=True), self.image.amax(1, keepdim=True)
@@ -212,9 +238,9 @@ class OctaveBase:
 class ConstrainedOptimizer:
     """Optimizer wrapper that constrains each step to a base.
 
-    It lowers the total variation by about `total_variation_step` per pixel on average, scales the
-    change by the mask, moves the image a share `pull` of the way back to the base, and applies
-    `OctaveBase.constrain`.
+    It lowers the total variation by about `total_variation_step` per pixel on average, weakens the
+    step by `OctaveBase.limit_step`, moves the image a share `pull` of the way back to the base, and
+    applies `OctaveBase.constrain`.
     """
 
     optimizer: Optimizer
@@ -231,8 +257,7 @@ class ConstrainedOptimizer:
                 total_variation_gradient(image, self.base.wrap_dims),
                 alpha=self.total_variation_step / 2,
             )
-        if self.base.mask is not None:
-            moved = torch.lerp(image, moved, self.base.mask)
+        moved = self.base.limit_step(image, moved)
         if self.pull:
             moved = moved.lerp_(self.base.image, self.pull)
         return self.base.constrain(moved)

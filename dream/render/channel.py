@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,8 +27,8 @@ from dream.tensors import Size
 LEARNING_RATE = 0.05
 # Pixels of a batch: enough to keep two cores or a GPU busy; more gain nothing.
 BATCH_PIXELS = 8 * 160 * 160
-# Octaves of a channel in a photo, over which the recipe's steps are spread.
-PHOTO_OCTAVES = 4
+# The dream that amplifies a channel in a photo; the recipe's steps are spread over its octaves.
+PHOTO_KNOBS: dict[str, Any] = {"octaves": 4, "step": 1.6, "keep_colours": 0, "quiet": 0}
 OBJECTIVES = {"channel": channel, "neuron": neuron}
 
 
@@ -96,7 +97,7 @@ def as_dream_recipe(recipe: ChannelRecipe) -> DreamRecipe:
         channels=str(recipe.channel),
         seed=recipe.seed,
         max_side=recipe.size,
-        octaves=PHOTO_OCTAVES,
+        **PHOTO_KNOBS,
     )
     assert recipe.steps is not None  # It is settled.
     return dream_recipe.with_changes(iterations=math.ceil(recipe.steps / dream_recipe.octaves))

@@ -127,7 +127,8 @@ def _photo_base(recipe: DreamRecipe, image: Tensor) -> OctaveBase:
     if recipe.mask:
         mask = embedded_images.decode_mask(recipe.mask, size_of(image))
         mask = embedded_images.feather_mask(mask, recipe.feather).to(image.device)
-    return OctaveBase(make_periodic(image, wrap_dims), mask, recipe.keep_colours, wrap_dims)
+    photo = make_periodic(image, wrap_dims)
+    return OctaveBase(photo, mask, recipe.keep_colours, recipe.quiet, wrap_dims)
 
 
 def _add_detail(dreamed: Tensor, previous: OctaveBase, base: OctaveBase) -> Tensor:

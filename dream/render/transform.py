@@ -15,6 +15,12 @@ from dream.tensors import WrapDims, resize, size_of
 NO_REFLECTION_DEVICES = ("mps",)
 
 
+# Distance over which edges count as detail, in pixels of an octave; the share of an image's mean
+# detail that is full detail; and the detail, in [0, 1] per pixel, below which an image is flat.
+DETAIL_RADIUS_PIXELS = 5.0
+DETAIL_SHARE = 0.6
+MIN_DETAIL = 0.1 / 255
+
 # Dimensions that wrap for each value of `DreamRecipe.seamless`.
 WRAP_DIMS: dict[str, WrapDims] = {"none": (), "across": (3,), "all": (2, 3)}
 
@@ -105,6 +111,21 @@ def blur(image: Tensor, sigma: float, wrap_dims: WrapDims = ()) -> Tensor:
                 blurred.add_(image.narrow(dim, start, side), alpha=weight / total)
         image = blurred
     return image
+
+
+def detail_map(image: Tensor, wrap_dims: WrapDims = ()) -> Tensor:
+    """Return how much detail images (N, 3, H, W) in [0, 1] have around each pixel, (N, 1, H, W).
+
+    It is 1 where edges are at least as strong as `DETAIL_SHARE` of their mean over the image, and
+    falls to 0 in flat areas. So an image that is smooth all over counts as detailed.
+    """
+    edges = torch.zeros_like(image[:, :1])
+    for dim in (2, 3):
+        step = image.diff(dim=dim).abs().amax(1, keepdim=True)
+        edges.narrow(dim, 1, step.shape[dim]).add_(step)
+    edges = blur(edges, DETAIL_RADIUS_PIXELS, wrap_dims)
+    needed = DETAIL_SHARE * deterministic.mean(edges, (1, 2, 3), keepdim=True)
+    return ((edges + MIN_DETAIL) / (needed + MIN_DETAIL)).clamp_(max=1)
 
 
 def total_variation_gradient(image: Tensor, wrap_dims: WrapDims = ()) -> Tensor:

@@ -129,8 +129,6 @@ class Endpoints:
         knob = knobs(kind)[name]
         if knob.is_image:
             return self.field(components.photo_input, name)
-        if knob.value_type is bool:
-            return self.field(gr.Checkbox, name, bool(knob.default))
         fields = {str: components.RawText, int: components.RawInteger, float: components.RawNumber}
         return self.field(fields[knob.value_type], name, knob.default)
 

@@ -174,11 +174,9 @@ def knob_controls(recipe: Recipe, *names: str) -> dict[str, Any]:
 
 
 def knob_control(recipe: Recipe, name: str, **options: Any) -> Any:
-    """Build the control of a knob: checkbox, choice, slider, or number if the range is large."""
+    """Build the control of a knob: choice, slider, or number if the range is large."""
     knob, value = knobs(type(recipe))[name], getattr(recipe, name)
     options |= {"label": knob_label(name, knob), "info": knob.help}
-    if knob.value_type is bool:
-        return gr.Checkbox(value, **options)
     if knob.choices and knob.derived_default:
         choices = [("automatic", ""), *zip(knob.choices, knob.choices, strict=True)]
         return gr.Dropdown(choices, value="", **options)

@@ -479,7 +479,7 @@ BAD_INPUT = {
     "in out --sweep layr=a": "--sweep: there is no knob 'layr'; did you mean layer",
     "in out --sweep layer=": "--sweep layer= needs values, as layer=A,B",
     "in out --sweep intensity=3,11": "intensity must be a whole number from 1",
-    "in out --sweep keep_colours=maybe": "keep_colours must be true or false",
+    "in out --sweep keep_colours=maybe": "keep_colours must be a number from 0 to 1",
     f"in out --sweep seed={','.join(map(str, range(3334)))}": "this would make 10002 images, more "
     "than 10000; add --yes to allow it",
     f"in out --shard 1/{'9' * 5000}": "--shard must be from 1/N to N/N",

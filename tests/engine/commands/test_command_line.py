@@ -367,7 +367,7 @@ def test_layers_are_listed_with_what_they_bring(capsys: Printed) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(catalogue.get_card("dreamlet").layers)
     assert [line for line in lines if "(default)" in line] == [
-        "inception4c                     parts       Faces, fur  (default)"
+        "inception4c                     parts       Faces, wheels  (default)"
     ]
     assert run("layers vgg16") == 0
     assert "features.22           relu4_3   parts" in capsys.readouterr().out
@@ -567,14 +567,16 @@ def test_a_mask_and_colours_are_options() -> None:
     assert changed.abs().mean() > 1
     assert torch.allclose(changed[:, 0], changed[:, 2], atol=1.01)  # Equal in all colours.
     recipe = read_recipe("out.png", DreamRecipe)
-    assert recipe.keep_colours and recipe.mask.startswith("data:image/png;base64,")
+    assert recipe.keep_colours == 1 and recipe.mask.startswith("data:image/png;base64,")
     Path("mask.png").unlink()  # It is no longer needed.
     again = "image photo.png -o again.png --recipe out.png"
     assert run(again) == 0
     assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
     assert run(f"{again} --no-keep-colours --mask ''") == 0
     recipe = read_recipe("again.png", DreamRecipe)
-    assert not recipe.keep_colours and not recipe.mask
+    assert recipe.keep_colours == 0 and not recipe.mask
+    assert run(f"{again} --keep-colours 0.3") == 0
+    assert read_recipe("again.png", DreamRecipe).keep_colours == 0.3
 
 
 def test_a_guide_is_an_option(engine: Engine) -> None:
@@ -613,7 +615,8 @@ def test_every_knob_and_a_preset_are_options() -> None:
 
     for name, value in KNOB_VALUES.items():
         option = f"--{name.replace('_', '-')}"
-        given = [option] if value is True else [option, str(value)]
+        given = [option, str(value)]
         assert recipe_of(*given) == DreamRecipe(**{name: value}), name
-    fur = recipe_of("--preset", "fur and eyes", "--octaves", "2")
-    assert fur == preset("Fur and eyes").with_changes(octaves=2)
+    animals = recipe_of("--preset", "standing animals", "--octaves", "2")
+    assert animals == preset("Standing animals").with_changes(octaves=2)
+    assert recipe_of("--keep-colours") == DreamRecipe(keep_colours=1)

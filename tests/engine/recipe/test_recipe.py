@@ -53,7 +53,8 @@ def test_defaults_are_those_of_the_command_line() -> None:
     recipe = DreamRecipe()
     assert (recipe.model, recipe.layer) == ("dreamlet", "inception4c")
     assert (recipe.octaves, recipe.scale, recipe.iterations) == (5, 1.4, 10)
-    assert (recipe.step, recipe.jitter, recipe.smoothing, recipe.seed) == (1.6, 32, 0.5, 0)
+    assert (recipe.step, recipe.jitter, recipe.smoothing, recipe.seed) == (1.75, 32, 0.5, 0)
+    assert (recipe.keep_colours, recipe.quiet) == (0.6, 0.9)
     assert recipe.intensity == 5 and recipe.max_side is None
 
 
@@ -67,7 +68,7 @@ def test_every_intensity_brings_its_step_and_goes_further_than_the_one_before() 
 
 def test_a_step_given_outright_stays() -> None:
     recipe = DreamRecipe(intensity=9, step=1.0)
-    assert (recipe.step, recipe.iterations) == (1.0, 28)
+    assert (recipe.step, recipe.iterations) == (1.0, 23)
 
 
 @pytest.mark.parametrize("name", NUMBER_KNOBS)
@@ -81,7 +82,7 @@ def test_every_number_is_held_to_its_bounds(name: str) -> None:
         with pytest.raises(RecipeError, match=rf"^{name} must be a .*number from .* to "):
             DreamRecipe(**{name: outside})
     wrong: Any
-    for wrong in ("5", True, [1], {}):
+    for wrong in ("5", [1], {}, *([] if knob.takes_bool else [True])):
         with pytest.raises(RecipeError, match=f"^{name} must be"):
             DreamRecipe(**{name: wrong})
 
@@ -131,8 +132,9 @@ REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
         ({"guide": GUIDE, "objective": "norm"}, "objective must be match or texture, not norm"),
         ({"guide": GUIDE, "channels": "7"}, "channels and a guide cannot be combined"),
         ({"objective": "beauty"}, "objective must be norm or mean or"),
-        ({"keep_colours": 1}, "keep_colours must be true or false"),
-        ({"keep_colours": "yes"}, "keep_colours must be true or false"),
+        ({"keep_colours": 1.1}, "keep_colours must be a number from 0 to 1, not 1.1"),
+        ({"keep_colours": "yes"}, "keep_colours must be a number from 0 to 1"),
+        ({"quiet": True}, "quiet must be a number from 0 to 1, not True"),
         ({"mask": GUIDE, "seamless": "all"}, "remove the mask or set seamless to none"),
         ({"seamless": "round"}, "seamless must be none or across or all, not 'round'"),
     ],
@@ -221,6 +223,15 @@ def test_none_is_typed_where_it_may_stay() -> None:
 
 def test_json_without_a_knob_takes_its_default() -> None:
     assert DreamRecipe.from_json('{"intensity": 8}') == DreamRecipe(intensity=8)
+
+
+@pytest.mark.parametrize("kind", Recipe.types_by_kind().values())
+def test_a_recipe_of_an_earlier_version_keeps_its_image(kind: type[Recipe]) -> None:
+    written = kind.from_dict({}).to_dict()
+    for name in kind.old_values:
+        del written[name]
+    recipe = kind.from_dict(written)
+    assert {name: getattr(recipe, name) for name in kind.old_values} == kind.old_values
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, load_image
 from dream.render.ascent import OctaveBase
-from dream.render.transform import total_variation_gradient
+from dream.render.transform import detail_map, total_variation_gradient
 from dream.tensors import luminance
 from tests.conftest import EXAMPLES
 
@@ -38,8 +38,65 @@ def test_colours_kept_are_unchanged_to_a_level(name: str, engine: Engine) -> Non
     assert np.abs(chroma(free) - chroma(before)).max() > 20
 
 
+QUICK = DreamRecipe(max_side=160, octaves=2, iterations=5, keep_colours=0, quiet=0)
+
+
+def change_by(engine: Engine, photo: Tensor, recipe: DreamRecipe) -> np.ndarray:
+    """Return by how many grey levels each value of a photo changes, (H, W, 3)."""
+    before = dream_image(engine, photo, recipe.with_changes(iterations=0))
+    return np.asarray(dream_image(engine, photo, recipe), dtype=float) - np.asarray(before)
+
+
+def test_a_share_of_the_colours_is_kept(engine: Engine, cat: Tensor) -> None:
+    before = dream_image(engine, cat, QUICK.with_changes(iterations=0))
+    free, half, little, none = (
+        np.abs(chroma(dream_image(engine, cat, recipe)) - chroma(before)).mean()
+        for recipe in (QUICK.with_changes(keep_colours=share) for share in (0, 0.5, 0.9, 1))
+    )
+    assert 0.35 * free < half < 0.7 * free and 0.05 * free < little < 0.3 * free and none < 0.5
+
+
+def test_true_and_false_are_shares_of_colour() -> None:
+    for flag in (True, False):
+        recipe = DreamRecipe(keep_colours=flag)
+        assert type(recipe.keep_colours) is float and recipe.keep_colours == flag
+        assert recipe == DreamRecipe().with_changes(keep_colours=flag)
+
+
+def test_a_quiet_dream_is_weaker_only_where_the_photo_is_smooth(engine: Engine) -> None:
+    photo = load_image(EXAMPLES / "rocket.jpg")
+    still = np.asarray(dream_image(engine, photo, QUICK.with_changes(iterations=0)), dtype=float)
+    tiles = still[:96, :160].reshape(6, 16, 10, 16, 3).std((1, 3)).max(-1)
+    smooth, detailed = (np.kron(where, np.ones((16, 16))) > 0 for where in (tiles < 4, tiles > 30))
+    loud, quiet = (
+        np.abs(change_by(engine, photo, QUICK.with_changes(quiet=share)))[:96, :160]
+        for share in (0, 0.8)
+    )
+    assert quiet[smooth].mean() < 0.6 * loud[smooth].mean()
+    assert quiet[detailed].mean() > 0.9 * loud[detailed].mean()
+
+
+def test_a_photo_that_is_smooth_all_over_still_dreams_when_quiet(engine: Engine) -> None:
+    for photo in (load_image(EXAMPLES / "clouds.jpg"), torch.full((1, 3, 96, 128), 0.4)):
+        loud, quiet = (
+            np.abs(change_by(engine, photo, QUICK.with_changes(quiet=share))).mean()
+            for share in (0, 0.8)
+        )
+        assert quiet > 0.75 * loud
+
+
+def test_detail_is_where_edges_are_and_ignores_their_strength(noise: Tensor) -> None:
+    half = torch.full((1, 3, 64, 96), 0.5)
+    half[..., 48:] += 0.4 * (torch.rand(1, 3, 64, 48) - 0.5)
+    detail = detail_map(half)
+    assert detail.shape == (1, 1, 64, 96)
+    assert detail[..., :24].max() < 0.1 and detail[..., 60:].min() == 1
+    assert torch.allclose(detail_map(0.5 + (half - 0.5) / 4), detail, atol=0.02)
+    assert torch.equal(detail_map(torch.full((2, 3, 5, 1), 0.3)), torch.ones(2, 1, 5, 1))
+
+
 def test_what_is_held_stays_in_range_and_in_hue(noise: Tensor) -> None:
-    base = OctaveBase(noise, keep_colours=True)
+    base = OctaveBase(noise, keep_colours=1)
     wild = noise + torch.randn(noise.shape, generator=torch.Generator().manual_seed(1))
     held = base.constrain(wild.clone())
     assert held.min() >= 0 and held.max() <= 1
