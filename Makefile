@@ -54,10 +54,6 @@ pictures: .venv/app
 	  $(DREAM) image examples/clouds.jpg --intensity 7 --octaves 4 --max-side 240 \
 	    --layer "$$(basename "$$picture" .png)" -o "$$picture" || exit 1; \
 	done
-	for picture in examples/presets/*.png; do \
-	  $(DREAM) image examples/coffee.jpg --max-side 128 \
-	    --preset "$$(basename "$$picture" .png | tr - ' ')" -o "$$picture" || exit 1; \
-	done
 	$(DREAM) class goldfish -o examples/class-goldfish-seed0.png
 	rm -f examples/channels/*.png
 	for layer in inception3b inception4c inception5a; do \

@@ -1,6 +1,6 @@
-"""Draw the favicon, the image for link previews and the image of the tab "Live": `make pictures`.
+"""Draw the page's own images (presets, favicon, link preview, tab "Live"): `make pictures`.
 
-The first two show the dream that the page opens on.
+Favicon and link preview show the dream that the page opens on.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dream import Engine, LiveRecipe
+from dream import Engine, LiveRecipe, load_image, save_image
 from dream.page.tabs.live import CPU_CAMERA_SIZE, EXAMPLE_IMAGE
+from dream.page.widgets.recipe_sharing import preset_image
+from dream.recipe.presets import presets
+from dream.tensors import limit_size, resize_clamped, size_of
 from tools.measure import live_dreamer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -21,6 +24,7 @@ SIDE = 64
 CARD = (1200, 630)  # The size that sites with link previews ask for.
 PANEL = 372
 MARGIN = 36
+PRESET_DREAM_SIDE, PRESET_SIDE = 384, 192
 
 
 def favicon() -> Image.Image:
@@ -55,6 +59,16 @@ def card() -> Image.Image:
     return card
 
 
+def draw_presets() -> None:
+    """Dream with each preset, and shrink the dreams: small dreams have no room for creatures."""
+    engine, photo = Engine("cpu"), load_image(PHOTO)
+    for name, recipe in presets().items():
+        recipe = recipe.with_changes(max_side=PRESET_DREAM_SIDE)
+        *_, frame = engine.dream(photo, recipe)
+        small = resize_clamped(frame.tensor, limit_size(size_of(frame.tensor), PRESET_SIDE))
+        save_image(small, preset_image(name), recipe, quality=85)
+
+
 def live() -> Image.Image:
     """Dream four seconds of a camera that films a cat."""
     dreamer = live_dreamer(Engine("cpu"))
@@ -66,6 +80,7 @@ def live() -> Image.Image:
 
 
 def main() -> None:
+    draw_presets()
     favicon().save(EXAMPLES / "site" / "favicon.png", optimize=True)
     card().save(EXAMPLES / "site" / "card.jpg", quality=88)
     live().save(EXAMPLE_IMAGE, quality=90)

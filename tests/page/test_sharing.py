@@ -44,15 +44,14 @@ def test_each_preset_has_its_picture_with_its_recipe_which_makes_it_again(engine
     folder = EXAMPLES / "presets"
     assert {preset_image(name) for name in presets()} == set(folder.iterdir())
     for name, recipe in presets().items():
-        assert read_recipe(preset_image(name)) == recipe.with_changes(max_side=128)
+        assert read_recipe(preset_image(name)) == recipe.with_changes(max_side=384)
     *_, frame = engine.dream(
         load_image(EXAMPLES / "coffee.jpg"), read_recipe(preset_image("Subtle"), DreamRecipe)
     )
-    made, shown = to_pil_image(frame.tensor), Image.open(preset_image("Subtle"))
-    if CAN_REMAKE and engine.precision("dreamlet") == torch.float32:
-        assert made.tobytes() == shown.tobytes()
+    shown = Image.open(preset_image("Subtle"))
+    made = to_pil_image(frame.tensor).resize(shown.size, Image.Resampling.BICUBIC)
     difference = np.abs(np.asarray(made, float) - np.asarray(shown, float)).mean()
-    assert difference < 12
+    assert difference < (4 if CAN_REMAKE else 12)
 
 
 def test_a_link_carries_the_recipe_and_only_small_pictures(engine: Engine, tmp_path: Path) -> None:

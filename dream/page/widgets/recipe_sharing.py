@@ -38,7 +38,7 @@ def preset_gallery() -> gr.Gallery:
     return components.thumbnail_gallery(
         "choices",
         value=[(str(preset_image(name)), name) for name in presets()],
-        columns=4,
+        columns=3,
         label="Presets",
         elem_id="presets",
     )
@@ -46,7 +46,7 @@ def preset_gallery() -> gr.Gallery:
 
 def preset_image(name: str) -> Path:
     """Return the path of a preset's image, which has the preset's recipe."""
-    file_name = f"{name.lower().replace(' ', '-')}.png"
+    file_name = f"{name.lower().replace(' ', '-')}.webp"
     return components.EXAMPLES_FOLDER / "presets" / file_name
 
 
