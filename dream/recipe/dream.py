@@ -45,10 +45,11 @@ OBJECTIVE_REQUIREMENTS = {
     "mean": "",
     "absolute": "",
     "channels": "channels",
+    "likeness": "guide",
     "match": "guide",
     "texture": "guide",
 }
-DEFAULT_OBJECTIVES = {"": "norm", "channels": "channels", "guide": "match"}
+DEFAULT_OBJECTIVES = {"": "norm", "channels": "channels", "guide": "likeness"}
 
 
 def _default_bands_text() -> str:
@@ -91,9 +92,15 @@ class DreamRecipe(Recipe):
     objective: Derived[str] = knob(
         None,
         help="What to maximise: the layer's squared norm (norm), mean, mean absolute value "
-        "(absolute) or channels; or similarity to the guide, by best match or by texture.",
+        "(absolute) or channels; or similarity to the guide: by best match times its cosine "
+        "(likeness), by best match, or by texture.",
         choices=tuple(OBJECTIVE_REQUIREMENTS),
-        derived_default="norm; channels with channels, match with a guide",
+        derived_default="norm; channels with channels, likeness with a guide",
+    )
+    guide_colour: float = knob(
+        0.5,
+        (0.0, 1.0, 0.05),
+        "Share of the photo's colours that become those of the guide, if there is one.",
     )
     border: int = knob(
         0, (0, 8), "Positions to ignore at each edge of the layer's activations.", unit="positions"

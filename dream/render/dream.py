@@ -28,7 +28,7 @@ from dream.render.ascent import (
     identity,
     redirect_first_steps,
 )
-from dream.render.guide import centred_guide
+from dream.render.guide import centred_guide, recolour
 from dream.render.objective import (
     AnyObjective,
     Objective,
@@ -44,6 +44,8 @@ from dream.render.tiling import make_image_evaluator, padded_size, with_wrap_pad
 from dream.render.transform import WRAP_DIMS, jitter, make_periodic, random_shift
 from dream.tensors import Size, resize, size_of
 
+# The power of the cosine in the objective "likeness".
+COSINE_POWER = 1.0
 LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": mean_absolute}
 
 # Yields an ascent for each octave, and returns the final images.
@@ -98,15 +100,17 @@ def dream_ascents(
     """Yield an ascent for each octave of images (N, 3, H, W) in [0, 1]; return the dreamed images.
 
     Each octave starts from the photo at its size plus the detail dreamed so far, upscaled. So
-    downscaling loses nothing of the photo, and with no iterations it is returned exactly.
+    downscaling loses nothing of the photo, and with no iterations it is returned exactly, but for
+    the colours of a guide.
     `objective` replaces the recipe's own; `finish` is applied to previews and to the result.
 
     Raises:
         OutOfTime: if a tile would begin after the deadline, by `time.monotonic`.
     """
-    photo = _photo_base(recipe, image)
+    guide = embedded_images.decode_guide(recipe.guide) if recipe.guide else None
+    photo = _photo_base(recipe, image, guide)
     reached, base = photo.image, None
-    readers = _octave_readers(network, recipe, stages, deadline, objective)
+    readers = _octave_readers(network, recipe, stages, deadline, objective, guide)
     for stage, (value_and_grad, transform) in zip(stages, readers, strict=True):
         previous, base = base, photo.at_size(stage.size)
         ascent = Ascent(
@@ -121,12 +125,15 @@ def dream_ascents(
     return finish(reached)
 
 
-def _photo_base(recipe: DreamRecipe, image: Tensor) -> OctaveBase:
-    """Return the photo at full size, with what the recipe keeps of it."""
+def _photo_base(recipe: DreamRecipe, image: Tensor, guide: Tensor | None) -> OctaveBase:
+    """Return the photo at full size, in the guide's colours, with what the recipe keeps of it."""
     wrap_dims, mask = WRAP_DIMS[recipe.seamless], None
     if recipe.mask:
         mask = embedded_images.decode_mask(recipe.mask, size_of(image))
         mask = embedded_images.feather_mask(mask, recipe.feather).to(image.device)
+    if guide is not None and recipe.guide_colour:
+        coloured = recolour(image, guide, recipe.guide_colour)
+        image = coloured if mask is None else image.lerp(coloured, mask)
     return OctaveBase(make_periodic(image, wrap_dims), mask, recipe.keep_colours, wrap_dims)
 
 
@@ -149,9 +156,9 @@ def _octave_readers(
     stages: Sequence[Stage],
     deadline: float,
     objective: AnyObjective | None,
+    guide: Tensor | None,
 ) -> Iterator[tuple[ValueAndGrad, ImageFunction]]:
     """Yield the evaluator and the random transform of each octave."""
-    guide = embedded_images.decode_guide(recipe.guide) if recipe.guide else None
     objectives: dict[WeightedNames, AnyObjective] = {
         layers: objective or dream_objective(network, recipe, layers, guide)
         for layers in recipe.layer_groups
@@ -201,7 +208,8 @@ def _layer_objective(
     activations, mean_activation = centred_guide(network, layer, guide)
     if recipe.objective == "texture":
         return texture(layer, activations, recipe.border)
-    return match(layer, activations, mean_activation, recipe.border)
+    power = COSINE_POWER if recipe.objective == "likeness" else 0.0
+    return match(layer, activations, mean_activation, recipe.border, power)
 
 
 def _make_optimizer(recipe: DreamRecipe, base: OctaveBase) -> Optimizer:
