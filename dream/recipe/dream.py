@@ -100,7 +100,7 @@ class DreamRecipe(Recipe):
     guide_colour: float = knob(
         0.5,
         (0.0, 1.0, 0.05),
-        "Share of the photo's colours that become those of the guide, if there is one.",
+        "Share of the colours that become those of the guide, if there is one.",
     )
     border: int = knob(
         0, (0, 8), "Positions to ignore at each edge of the layer's activations.", unit="positions"

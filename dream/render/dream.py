@@ -100,16 +100,18 @@ def dream_ascents(
     """Yield an ascent for each octave of images (N, 3, H, W) in [0, 1]; return the dreamed images.
 
     Each octave starts from the photo at its size plus the detail dreamed so far, upscaled. So
-    downscaling loses nothing of the photo, and with no iterations it is returned exactly, but for
-    the colours of a guide.
-    `objective` replaces the recipe's own; `finish` is applied to previews and to the result.
+    downscaling loses nothing of the photo, and with no iterations it is returned exactly.
+    `objective` replaces the recipe's own; `finish` is applied to previews and to the result, unless
+    the recipe has a guide, which gives them its colours.
 
     Raises:
         OutOfTime: if a tile would begin after the deadline, by `time.monotonic`.
     """
     guide = embedded_images.decode_guide(recipe.guide) if recipe.guide else None
-    photo = _photo_base(recipe, image, guide)
+    photo = _photo_base(recipe, image)
     reached, base = photo.image, None
+    if guide is not None and recipe.guide_colour:
+        finish = partial(recolour, guide=guide, share=recipe.guide_colour, mask=photo.mask)
     readers = _octave_readers(network, recipe, stages, deadline, objective, guide)
     for stage, (value_and_grad, transform) in zip(stages, readers, strict=True):
         previous, base = base, photo.at_size(stage.size)
@@ -125,15 +127,12 @@ def dream_ascents(
     return finish(reached)
 
 
-def _photo_base(recipe: DreamRecipe, image: Tensor, guide: Tensor | None) -> OctaveBase:
-    """Return the photo at full size, in the guide's colours, with what the recipe keeps of it."""
+def _photo_base(recipe: DreamRecipe, image: Tensor) -> OctaveBase:
+    """Return the photo at full size, with what the recipe keeps of it."""
     wrap_dims, mask = WRAP_DIMS[recipe.seamless], None
     if recipe.mask:
         mask = embedded_images.decode_mask(recipe.mask, size_of(image))
         mask = embedded_images.feather_mask(mask, recipe.feather).to(image.device)
-    if guide is not None and recipe.guide_colour:
-        coloured = recolour(image, guide, recipe.guide_colour)
-        image = coloured if mask is None else image.lerp(coloured, mask)
     return OctaveBase(make_periodic(image, wrap_dims), mask, recipe.keep_colours, wrap_dims)
 
 

@@ -19,9 +19,9 @@ NOISE_CONTRAST = 0.2
 # Share of the noise that is grey. With this share, and amplitudes of 1/frequency**2, mean
 # activations were as close to those of 35 photos as the means of single photos were.
 GREY_FRACTION = 0.8
-# Variances of chroma: added to a photo's, so that the noise of a grey one is not amplified, and to
-# a guide's, so that a grey one has an inverse.
-PHOTO_CHROMA, GUIDE_CHROMA = 0.05**2, 0.001**2
+# Variances of chroma: added to an image's, so that the noise of a grey one is not amplified, and
+# to a guide's, so that a grey one has an inverse.
+IMAGE_CHROMA, GUIDE_CHROMA = 0.05**2, 0.001**2
 
 
 def centred_guide(network: Network, layer: str, guide: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,16 +75,17 @@ def _activation_vectors(network: Network, layer: str, image: Tensor) -> Tensor:
     return activation.flatten(1).T if activation.dim() == 3 else activation[None]
 
 
-def recolour(image: Tensor, guide: Tensor, share: float) -> Tensor:
+def recolour(image: Tensor, guide: Tensor, share: float, mask: Tensor | None = None) -> Tensor:
     """Return images (N, 3, H, W) in [0, 1] with a share, 0 to 1, of a guide's colours.
 
     Linear optimal transport gives the chroma the mean and covariance of the guide's (1, 3, H, W)
-    (Pitie and Kokaram 2007). Luminance stays; a colour too strong for it becomes paler.
+    (Pitie and Kokaram 2007). Luminance stays; a colour too strong for it becomes paler. Where the
+    mask (1, 1, H, W) is 0, pixels stay bit-equal.
     """
     brightness, chroma = luminance(image), _chroma(image)
     (mean, covariance), (guide_mean, guide_covariance) = (
         _chroma_stats(each, variance)
-        for each, variance in ((chroma, PHOTO_CHROMA), (_chroma(guide.to(image)), GUIDE_CHROMA))
+        for each, variance in ((chroma, IMAGE_CHROMA), (_chroma(guide.to(image)), GUIDE_CHROMA))
     )
     matrix = _geometric_mean(torch.linalg.inv(covariance), guide_covariance).float()
     moved = guide_mean + sum(
@@ -94,7 +95,8 @@ def recolour(image: Tensor, guide: Tensor, share: float) -> Tensor:
     colour = torch.cat([red, -(0.299 * red + 0.114 * blue) / 0.587, blue], 1)
     room = torch.where(colour > 0, 1 - brightness, brightness)
     scale = (room / colour.abs().clamp(min=1e-6)).amin(1, keepdim=True).clamp(max=1)
-    return colour.mul_(scale).add_(brightness).clamp_(0, 1)
+    coloured = colour.mul_(scale).add_(brightness).clamp_(0, 1)
+    return coloured if mask is None else image.lerp(coloured, mask)
 
 
 def _chroma(image: Tensor) -> Tensor:
