@@ -91,12 +91,13 @@ def recolour(image: Tensor, guide: Tensor, share: float, mask: Tensor | None = N
     moved = guide_mean + sum(
         matrix[:, :, index, None, None] * (chroma - mean)[:, index, None] for index in range(2)
     )
-    red, blue = torch.split(chroma.lerp(moved, share), 1, 1)
+    # `lerp` fuses product and sum on some processors, and so rounds differently.
+    red, blue = torch.split(chroma + share * (moved - chroma), 1, 1)
     colour = torch.cat([red, -(0.299 * red + 0.114 * blue) / 0.587, blue], 1)
     room = torch.where(colour > 0, 1 - brightness, brightness)
     scale = (room / colour.abs().clamp(min=1e-6)).amin(1, keepdim=True).clamp(max=1)
     coloured = colour.mul_(scale).add_(brightness).clamp_(0, 1)
-    return coloured if mask is None else image.lerp(coloured, mask)
+    return coloured if mask is None else image + mask * (coloured - image)
 
 
 def _chroma(image: Tensor) -> Tensor:
