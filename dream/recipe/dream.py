@@ -92,8 +92,8 @@ class DreamRecipe(Recipe):
     objective: Derived[str] = knob(
         None,
         help="What to maximise: the layer's squared norm (norm), mean, mean absolute value "
-        "(absolute) or channels; or similarity to the guide: by best match times its cosine "
-        "(likeness), by best match, or by texture.",
+        "(absolute) or channels; or similarity to the guide: to its objects (likeness), to all of "
+        "it (match), or by texture.",
         choices=tuple(OBJECTIVE_REQUIREMENTS),
         derived_default="norm; channels with channels, likeness with a guide",
     )

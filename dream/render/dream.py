@@ -28,7 +28,7 @@ from dream.render.ascent import (
     identity,
     redirect_first_steps,
 )
-from dream.render.guide import centred_guide, recolour
+from dream.render.guide import centred_guide, recolour, salient_positions
 from dream.render.objective import (
     AnyObjective,
     Objective,
@@ -44,8 +44,6 @@ from dream.render.tiling import make_image_evaluator, padded_size, with_wrap_pad
 from dream.render.transform import WRAP_DIMS, jitter, make_periodic, random_shift
 from dream.tensors import Size, resize, size_of
 
-# The power of the cosine in the objective "likeness".
-COSINE_POWER = 1.0
 LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": mean_absolute}
 
 # Yields an ascent for each octave, and returns the final images.
@@ -207,8 +205,10 @@ def _layer_objective(
     activations, mean_activation = centred_guide(network, layer, guide)
     if recipe.objective == "texture":
         return texture(layer, activations, recipe.border)
-    power = COSINE_POWER if recipe.objective == "likeness" else 0.0
-    return match(layer, activations, mean_activation, recipe.border, power)
+    if recipe.objective == "match":
+        return match(layer, activations, mean_activation, recipe.border)
+    salient = salient_positions(activations)
+    return match(layer, salient, mean_activation, recipe.border, cosine_power=1.0)
 
 
 def _make_optimizer(recipe: DreamRecipe, base: OctaveBase) -> Optimizer:

@@ -38,6 +38,12 @@ def centred_guide(network: Network, layer: str, guide: Tensor) -> tuple[Tensor, 
     return _activation_vectors(network, layer, guide.to(mean.device)) - mean, mean
 
 
+def salient_positions(activations: Tensor) -> Tensor:
+    """Return the half of a guide's positions (M, C) that differ most from the mean: its objects."""
+    lengths = deterministic.upcast(activations).norm(dim=1)
+    return activations[lengths >= lengths.median()]
+
+
 def mean_activation(network: Network, layer: str) -> Tensor:
     """Return the mean activation (C,) of a layer on images in general.
 

@@ -122,6 +122,13 @@ def test_likeness_is_the_best_match_times_its_cosine() -> None:
     assert value.item() == pytest.approx(total, rel=1e-4)
 
 
+def test_likeness_leaves_out_the_positions_of_a_guide_that_are_like_any_image() -> None:
+    lengths = torch.tensor([3.0, 0.1, 2.0, 0.2, 1.0])
+    guide = lengths[:, None] * F.normalize(torch.rand(5, 4), dim=1)
+    assert torch.equal(guides.salient_positions(guide), guide[[0, 2, 4]])
+    assert torch.equal(guides.salient_positions(guide[:1]), guide[:1])
+
+
 def test_the_texture_of_a_guide_is_its_mean_direction() -> None:
     generator = torch.Generator().manual_seed(2)
     seen, guide = torch.randn(1, 6, 4, 4, generator=generator), torch.randn(9, 6)
