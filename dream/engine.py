@@ -217,9 +217,10 @@ class Engine:
     def dream(self, image: Tensor, recipe: DreamRecipe | None = None) -> Iterator[Frame]:
         """Dream an image (1, 3, H, W), RGB in [0, 1]; yield a frame after each step.
 
-        The first frame is the unchanged image, limited to the recipe's `max_side`; the last one is
-        the result. Image and recipe are checked before this returns; the network is loaded when the
-        first frame is requested. Close the iterator to stop.
+        The first frame is the image, unchanged but for the colours of a guide and limited to the
+        recipe's `max_side`; the last one is the result. Image and recipe are checked before this
+        returns; the network is loaded when the first frame is requested. Close the iterator to
+        stop.
 
         Raises:
             PictureError: if it is not such an image, or too small for the network.

@@ -45,10 +45,11 @@ OBJECTIVE_REQUIREMENTS = {
     "mean": "",
     "absolute": "",
     "channels": "channels",
+    "likeness": "guide",
     "match": "guide",
     "texture": "guide",
 }
-DEFAULT_OBJECTIVES = {"": "norm", "channels": "channels", "guide": "match"}
+DEFAULT_OBJECTIVES = {"": "norm", "channels": "channels", "guide": "likeness"}
 
 
 def _default_bands_text() -> str:
@@ -70,7 +71,7 @@ class DreamRecipe(Recipe):
 
     kind: ClassVar[str] = "dream"
     size_knob_name: ClassVar[str] = "max_side"
-    old_values: ClassVar[Mapping[str, Any]] = {"quiet": 0.0}
+    old_values: ClassVar[Mapping[str, Any]] = {"quiet": 0.0, "guide_colour": 0.0}
 
     layer: Derived[str] = knob(
         None,
@@ -92,9 +93,10 @@ class DreamRecipe(Recipe):
     objective: Derived[str] = knob(
         None,
         help="What to maximise: the layer's squared norm (norm), mean, mean absolute value "
-        "(absolute) or channels; or similarity to the guide, by best match or by texture.",
+        "(absolute) or channels; or similarity to the guide: to its objects (likeness), to all of "
+        "it (match), or by texture.",
         choices=tuple(OBJECTIVE_REQUIREMENTS),
-        derived_default="norm; channels with channels, match with a guide",
+        derived_default="norm; channels with channels, likeness with a guide",
     )
     border: int = knob(
         0, (0, 8), "Positions to ignore at each edge of the layer's activations.", unit="positions"
@@ -181,6 +183,11 @@ class DreamRecipe(Recipe):
         0.9,
         (0.0, 1.0, 0.05),
         "How much weaker the dream is where the photo is smooth, such as sky, water and walls.",
+    )
+    guide_colour: float = knob(
+        0.5,
+        (0.0, 1.0, 0.05),
+        "Share of the colours that become those of the guide, if there is one.",
     )
 
     def __post_init__(self) -> None:

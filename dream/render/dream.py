@@ -28,7 +28,7 @@ from dream.render.ascent import (
     identity,
     redirect_first_steps,
 )
-from dream.render.guide import centred_guide
+from dream.render.guide import centred_guide, recolour, salient_positions
 from dream.render.objective import (
     AnyObjective,
     Objective,
@@ -99,14 +99,18 @@ def dream_ascents(
 
     Each octave starts from the photo at its size plus the detail dreamed so far, upscaled. So
     downscaling loses nothing of the photo, and with no iterations it is returned exactly.
-    `objective` replaces the recipe's own; `finish` is applied to previews and to the result.
+    `objective` replaces the recipe's own; `finish` is applied to previews and to the result, unless
+    the recipe has a guide, which gives them its colours.
 
     Raises:
         OutOfTime: if a tile would begin after the deadline, by `time.monotonic`.
     """
+    guide = embedded_images.decode_guide(recipe.guide) if recipe.guide else None
     photo = _photo_base(recipe, image)
     reached, base = photo.image, None
-    readers = _octave_readers(network, recipe, stages, deadline, objective)
+    if guide is not None and recipe.guide_colour:
+        finish = partial(recolour, guide=guide, share=recipe.guide_colour, mask=photo.mask)
+    readers = _octave_readers(network, recipe, stages, deadline, objective, guide)
     for stage, (value_and_grad, transform) in zip(stages, readers, strict=True):
         previous, base = base, photo.at_size(stage.size)
         ascent = Ascent(
@@ -150,9 +154,9 @@ def _octave_readers(
     stages: Sequence[Stage],
     deadline: float,
     objective: AnyObjective | None,
+    guide: Tensor | None,
 ) -> Iterator[tuple[ValueAndGrad, ImageFunction]]:
     """Yield the evaluator and the random transform of each octave."""
-    guide = embedded_images.decode_guide(recipe.guide) if recipe.guide else None
     objectives: dict[WeightedNames, AnyObjective] = {
         layers: objective or dream_objective(network, recipe, layers, guide)
         for layers in recipe.layer_groups
@@ -202,7 +206,10 @@ def _layer_objective(
     activations, mean_activation = centred_guide(network, layer, guide)
     if recipe.objective == "texture":
         return texture(layer, activations, recipe.border)
-    return match(layer, activations, mean_activation, recipe.border)
+    if recipe.objective == "match":
+        return match(layer, activations, mean_activation, recipe.border)
+    salient = salient_positions(activations)
+    return match(layer, salient, mean_activation, recipe.border, cosine_power=1.0)
 
 
 def _make_optimizer(recipe: DreamRecipe, base: OctaveBase) -> Optimizer:

@@ -1,4 +1,4 @@
-"""Guide activations, centred by the mean activation of a layer."""
+"""What a dream takes from a guide: activations, centred by the layer's mean, and colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from dream import deterministic
 from dream.networks.network import Network
 from dream.render.canvas import frequencies, white_noise
-from dream.tensors import resize_clamped
+from dream.tensors import luminance, resize_clamped
 
 NOISE_SIDE = 224
 NOISE_COUNT = 8
@@ -19,6 +19,9 @@ NOISE_CONTRAST = 0.2
 # Share of the noise that is grey. With this share, and amplitudes of 1/frequency**2, mean
 # activations were as close to those of 35 photos as the means of single photos were.
 GREY_FRACTION = 0.8
+# Variances of chroma: added to an image's, so that the noise of a grey one is not amplified, and
+# to a guide's, so that a grey one has an inverse.
+IMAGE_CHROMA, GUIDE_CHROMA = 0.05**2, 0.001**2
 
 
 def centred_guide(network: Network, layer: str, guide: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,6 +36,12 @@ def centred_guide(network: Network, layer: str, guide: Tensor) -> tuple[Tensor, 
         )
     mean = mean_activation(network, layer)
     return _activation_vectors(network, layer, guide.to(mean.device)) - mean, mean
+
+
+def salient_positions(activations: Tensor) -> Tensor:
+    """Return the half of a guide's positions (M, C) that differ most from the mean: its objects."""
+    lengths = deterministic.upcast(activations).norm(dim=1)
+    return activations[lengths >= lengths.median()]
 
 
 def mean_activation(network: Network, layer: str) -> Tensor:
@@ -70,3 +79,49 @@ def _activation_vectors(network: Network, layer: str, image: Tensor) -> Tensor:
     with torch.no_grad():
         activation: Tensor = network.activations(image, (layer,))[layer][0].float()
     return activation.flatten(1).T if activation.dim() == 3 else activation[None]
+
+
+def recolour(image: Tensor, guide: Tensor, share: float, mask: Tensor | None = None) -> Tensor:
+    """Return images (N, 3, H, W) in [0, 1] with a share, 0 to 1, of a guide's colours.
+
+    Linear optimal transport gives the chroma the mean and covariance of the guide's (1, 3, H, W)
+    (Pitie and Kokaram 2007). Luminance stays; a colour too strong for it becomes paler. Where the
+    mask (1, 1, H, W) is 0, pixels stay bit-equal.
+    """
+    brightness, chroma = luminance(image), _chroma(image)
+    (mean, covariance), (guide_mean, guide_covariance) = (
+        _chroma_stats(each, variance)
+        for each, variance in ((chroma, IMAGE_CHROMA), (_chroma(guide.to(image)), GUIDE_CHROMA))
+    )
+    matrix = _geometric_mean(torch.linalg.inv(covariance), guide_covariance).float()
+    moved = guide_mean + sum(
+        matrix[:, :, index, None, None] * (chroma - mean)[:, index, None] for index in range(2)
+    )
+    # `lerp` fuses product and sum on some processors, and so rounds differently.
+    red, blue = torch.split(chroma + share * (moved - chroma), 1, 1)
+    colour = torch.cat([red, -(0.299 * red + 0.114 * blue) / 0.587, blue], 1)
+    room = torch.where(colour > 0, 1 - brightness, brightness)
+    scale = (room / colour.abs().clamp(min=1e-6)).amin(1, keepdim=True).clamp(max=1)
+    coloured = colour.mul_(scale).add_(brightness).clamp_(0, 1)
+    return coloured if mask is None else image + mask * (coloured - image)
+
+
+def _chroma(image: Tensor) -> Tensor:
+    """Return red and blue minus luminance, (N, 2, H, W)."""
+    return image[:, ::2] - luminance(image)
+
+
+def _chroma_stats(chroma: Tensor, variance: float) -> tuple[Tensor, Tensor]:
+    """Return the mean (N, 2, 1, 1) and the covariance (N, 2, 2), plus a variance, in float64."""
+    mean = deterministic.mean(chroma, (2, 3), keepdim=True)
+    centred = chroma - mean
+    rows = (deterministic.mean(centred * each, (2, 3)) for each in torch.split(centred, 1, 1))
+    covariance = deterministic.upcast(torch.stack([*rows], 1))
+    return mean, covariance + variance * torch.eye(2).to(covariance)
+
+
+def _geometric_mean(first: Tensor, second: Tensor) -> Tensor:
+    """Return the geometric mean of positive definite matrices (N, 2, 2) in closed form."""
+    roots = [each.det().sqrt()[:, None, None] for each in (first, second)]
+    total = first / roots[0] + second / roots[1]
+    return (roots[0] * roots[1] / total.det()[:, None, None]).sqrt() * total

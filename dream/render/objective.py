@@ -26,6 +26,8 @@ from dream.networks.network import INPUT_LAYER, Activations
 
 # Similarities in memory at once (128 MB), however large image and guide are.
 MAX_SIMILARITIES = 2**24
+# Positions that do not resemble the guide need a gradient too.
+MIN_COSINE = 0.1
 
 # Positions that are ignored at the top, bottom, left and right.
 Border = tuple[int, int, int, int]
@@ -221,7 +223,9 @@ def direction(
     return _single_term(layer, evaluate, border)
 
 
-def match(layer: str, guide_activations: Tensor, mean: Tensor, border: int = 0) -> Objective:
+def match(
+    layer: str, guide_activations: Tensor, mean: Tensor, border: int = 0, cosine_power: float = 0.0
+) -> Objective:
     """Return the similarity of positions to the most similar ones of a guide: copies its objects.
 
     `guide_activations` (M, C) are centred: minus the layer's `mean` activation (C,) (see
@@ -229,6 +233,10 @@ def match(layer: str, guide_activations: Tensor, mean: Tensor, border: int = 0) 
     activation, scaled to length 1, with that of the image, also centred. The value is the dot
     product of each position's activation with its match, summed over positions. Without centring,
     all guides give the same creature.
+
+    With a `cosine_power` activations are centred in that product too, and it is multiplied by that
+    power of their cosine, at least 0.1, as in Lucid's caricatures: it then counts which channels a
+    position activates, and not only how strongly, so that guides are told apart better.
     """
 
     def evaluate(activation: Tensor, border: Border) -> Tensor:
@@ -241,7 +249,12 @@ def match(layer: str, guide_activations: Tensor, mean: Tensor, border: int = 0) 
                 for chunk in torch.split(vectors, chunk_size, 1)
             ]
             target = guide_activations[torch.cat(best, 1)]
-        return (vectors * target).sum((1, 2))
+        if not cosine_power:
+            return (vectors * target).sum((1, 2))
+        # Its gradient contains the sums over channels.
+        centred, target = deterministic.upcast(vectors - mean), deterministic.upcast(target)
+        cosine = F.cosine_similarity(centred, target, 2).clamp(min=MIN_COSINE)
+        return ((centred * target).sum(2) * cosine**cosine_power).sum(1).float()
 
     return _single_term(layer, evaluate, border)
 

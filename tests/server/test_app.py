@@ -261,7 +261,7 @@ def test_a_mask_sent_keeps_the_rest_as_it_is(client: Client, tmp_path: Path) -> 
 def test_a_guide_sent_is_followed_as_in_python(client: Client, engine: Engine) -> None:
     guide = str(EXAMPLES / "rocket.jpg")
     path, recipe = dream(client, **QUICK, guide=handle_file(guide))
-    assert (recipe["objective"], recipe["layer"]) == ("match", "inception5a")
+    assert (recipe["objective"], recipe["layer"]) == ("likeness", "inception5a")
     expected = DreamRecipe(**QUICK, guide=embed_guide(guide))
     assert DreamRecipe.from_dict(recipe) == engine.settle(expected)
     *_, frame = engine.dream(load_image(CAT), expected)

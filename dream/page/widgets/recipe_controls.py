@@ -71,7 +71,7 @@ class RecipeControls:
                 elem_id="guide",
             )
             gr.Markdown("The dream takes its objects or its texture from the guide image.")
-            built |= components.knob_controls(first, "objective")
+            built |= components.knob_controls(first, "objective", "guide_colour")
         with gr.Accordion("Mask", open=False, elem_id="masking"):
             gr.Markdown("Paint the area to dream in. The rest of the photo stays unchanged.")
             built["mask"] = mask_editor.build_mask_editor(opening_photo)

@@ -129,7 +129,10 @@ REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
         ({"objective": "channels"}, "objective channels needs channels"),
         ({"objective": "match"}, "objective match needs guide"),
         ({"channels": "7", "objective": "mean"}, "set, objective must be channels, not mean"),
-        ({"guide": GUIDE, "objective": "norm"}, "objective must be match or texture, not norm"),
+        (
+            {"guide": GUIDE, "objective": "norm"},
+            "objective must be likeness or match or texture, not norm",
+        ),
         ({"guide": GUIDE, "channels": "7"}, "channels and a guide cannot be combined"),
         ({"objective": "beauty"}, "objective must be norm or mean or"),
         ({"keep_colours": 1.1}, "keep_colours must be a number from 0 to 1, not 1.1"),

@@ -12,18 +12,20 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, load_image, read_recipe, save_image
 from dream.files import embedded_images
-from dream.files.embedded_images import embed_guide
+from dream.files.embedded_images import embed_guide, embed_mask
 from dream.networks import catalogue
 from dream.networks.network import Network
 from dream.render import guide as guides
 from dream.render import objective
 from dream.render.objective import match, texture
+from dream.tensors import luminance, size_of
 from tests.conftest import EXAMPLES, ROOT, dream_tensor, render_recipes
 from tools import means
 
 LAYER = "inception5a"
 GOLDFISH = str(EXAMPLES / "class-goldfish-seed0.png")
 ROCKET = str(EXAMPLES / "rocket.jpg")
+HOW = ("likeness", "match", "texture")
 SMALL = {"max_side": 180, "intensity": 6}
 
 
@@ -47,9 +49,9 @@ def dreams(network: Network) -> Dreams:
     In float32, since the noise of bfloat16 hides the small difference.
     """
     clouds = load_image(EXAMPLES / "clouds.jpg")
-    guided = [(guide, how) for guide in (GOLDFISH, ROCKET) for how in ("match", "texture")]
+    guided = [(guide, how) for guide in (GOLDFISH, ROCKET) for how in HOW]
     recipes = [
-        DreamRecipe(guide=embed_guide(guide), objective=how, **SMALL)  # type: ignore[arg-type]
+        DreamRecipe(guide=embed_guide(guide), objective=how, guide_colour=0.0, **SMALL)  # type: ignore[arg-type]
         for guide, how in guided
     ]
     free = DreamRecipe(layer=LAYER, **SMALL)  # type: ignore[arg-type]
@@ -60,7 +62,7 @@ def dreams(network: Network) -> Dreams:
     return dict(zip([*guided, ("", "free"), ("", "before")], [*pictures, before], strict=True))
 
 
-@pytest.mark.parametrize("how", ["match", "texture"])
+@pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("guide", [GOLDFISH, ROCKET])
 def test_a_guide_is_approached_more_than_without(
     guide: str, how: str, network: Network, dreams: Dreams
@@ -74,8 +76,11 @@ def test_a_guide_is_approached_more_than_without(
 
 def test_each_guide_leads_to_its_own_things(network: Network, dreams: Dreams) -> None:
     for guide, other in ((GOLDFISH, ROCKET), (ROCKET, GOLDFISH)):
-        own, others = dreams[guide, "match"], dreams[other, "match"]
-        assert guide_similarity(network, own, guide) > guide_similarity(network, others, guide)
+        for how in ("likeness", "match"):
+            own, others = (
+                guide_similarity(network, dreams[each, how], guide) for each in (guide, other)
+            )
+            assert own > others + 0.2
 
 
 def best_match(seen: np.ndarray, guide: np.ndarray, mean: np.ndarray) -> float:
@@ -104,6 +109,26 @@ def test_the_best_match_equals_a_plain_loop_however_it_is_cut(
         assert (guide - vector).abs().sum(1).min() < 1e-6
 
 
+def test_likeness_is_the_best_match_times_its_cosine() -> None:
+    generator = torch.Generator().manual_seed(3)
+    seen = torch.randn(1, 6, 5, 7, generator=generator)
+    guide, mean = torch.randn(11, 6, generator=generator), torch.randn(6, generator=generator)
+    value = match("layer", guide, mean, cosine_power=2.0)({"layer": seen})
+    total = 0.0
+    for position in seen[0].flatten(1).T - mean:
+        cosines = F.cosine_similarity(position, guide)
+        best = cosines.argmax()
+        total += (position @ guide[best] * cosines[best].clamp(min=0.1) ** 2).item()
+    assert value.item() == pytest.approx(total, rel=1e-4)
+
+
+def test_likeness_leaves_out_the_positions_of_a_guide_that_are_like_any_image() -> None:
+    lengths = torch.tensor([3.0, 0.1, 2.0, 0.2, 1.0])
+    guide = lengths[:, None] * F.normalize(torch.rand(5, 4), dim=1)
+    assert torch.equal(guides.salient_positions(guide), guide[[0, 2, 4]])
+    assert torch.equal(guides.salient_positions(guide[:1]), guide[:1])
+
+
 def test_the_texture_of_a_guide_is_its_mean_direction() -> None:
     generator = torch.Generator().manual_seed(2)
     seen, guide = torch.randn(1, 6, 4, 4, generator=generator), torch.randn(9, 6)
@@ -122,6 +147,53 @@ def test_a_guide_may_have_any_size(
         dream_tensor(engine, cat, recipe),
         dream_tensor(engine, cat, recipe.with_changes(iterations=0)),
     )
+
+
+def chroma(image: Tensor) -> Tensor:
+    """Return red and blue minus luminance at each pixel, (2, P)."""
+    return (image - luminance(image))[0, ::2].flatten(1)
+
+
+def test_a_photo_takes_the_colours_of_a_guide_and_keeps_its_brightness() -> None:
+    photo = 0.25 + 0.5 * torch.rand(1, 3, 80, 90, generator=torch.Generator().manual_seed(4))
+    guide = 0.4 + 0.2 * load_image(GOLDFISH)  # In gamut at every brightness of the photo.
+    whole, half = (guides.recolour(photo, guide, share) for share in (1.0, 0.5))
+    assert torch.allclose(luminance(whole), luminance(photo), atol=1e-5)
+    assert torch.allclose(chroma(whole).mean(1), chroma(guide).mean(1), atol=1e-3)
+    spread, wanted = torch.cov(chroma(whole)), torch.cov(chroma(guide))
+    assert torch.allclose(spread, wanted, atol=0.2 * wanted.max().item())
+    assert torch.allclose(half, (photo + whole) / 2, atol=1e-3)
+
+
+def test_a_grey_photo_is_tinted_without_coloured_noise(cat: Tensor) -> None:
+    grey = luminance(cat).expand(-1, 3, -1, -1) + 0.002 * torch.randn(cat.shape)
+    tinted = guides.recolour(grey.clamp(0, 1), load_image(GOLDFISH), 1.0)
+    assert chroma(tinted).std(1).max() < 0.1 and tinted.min() >= 0 and tinted.max() <= 1
+
+
+def test_a_dream_takes_the_colours_of_its_guide_where_its_mask_is_white(
+    engine: Engine, cat: Tensor, tmp_path: Path
+) -> None:
+    cat = cat[:, :, ::2, ::2]
+    half = torch.zeros(1, 3, *size_of(cat))
+    half[..., : cat.shape[3] // 2] = 1
+    save_image(half, tmp_path / "mask.png")
+    recipe = DreamRecipe(guide=embed_guide(GOLDFISH), guide_colour=1.0, iterations=1, octaves=2)
+    plain = dream_tensor(engine, cat, recipe.with_changes(guide_colour=0.0))
+    coloured, kept, masked = (
+        dream_tensor(engine, cat, recipe.with_changes(**changes))
+        for changes in ({}, {"keep_colours": True}, {"mask": embed_mask(tmp_path / "mask.png")})
+    )
+    wanted = chroma(load_image(GOLDFISH)).mean(1)
+    off, near, nearest = (
+        (chroma(each).mean(1) - wanted).norm().item() for each in (plain, coloured, kept)
+    )
+    assert near < off / 2 and nearest < off / 2
+    assert torch.equal(masked[half == 0], cat[half == 0])
+    assert not torch.equal(masked[half == 1], plain[half == 1])
+    free = recipe.with_changes(guide="")
+    same = (dream_tensor(engine, cat, free.with_changes(guide_colour=each)) for each in (0.0, 1.0))
+    assert torch.equal(*same)
 
 
 def test_the_guided_objective_reads_centred_activations(network: Network) -> None:
@@ -183,7 +255,7 @@ GUIDE = "data:image/png;base64,AAAA"
 
 def test_a_guide_brings_its_layer_and_objective() -> None:
     recipe = DreamRecipe(guide=GUIDE)
-    assert (recipe.layer, recipe.objective) == ("inception5a", "match")
+    assert (recipe.layer, recipe.objective) == ("inception5a", "likeness")
     assert DreamRecipe().with_changes(guide=GUIDE) == recipe
     assert recipe.with_changes(guide="") == DreamRecipe()
     kept = DreamRecipe(layer="inception3b").with_changes(guide=GUIDE, objective="texture")
