@@ -39,6 +39,8 @@ KEYFRAME_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PerFrameRecipe(Recipe):
+# In the place of the last keyframe's layer: the keyframes start anew.
+REPEAT = "repeat"
     """A recipe that dreams frame by frame; `layer`, `laplacian` and `max_side` may be None."""
 
     size_knob_name: ClassVar[str] = "max_side"
@@ -46,9 +48,9 @@ class PerFrameRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("layer", "laplacian"):
+        for name, value in self._derived_defaults().items():
             if getattr(self, name) is None:
-                self._set(name, getattr(DreamRecipe(model=self.model), name))
+                self._set(name, value)
         _ = self.layers  # Parse now, so that errors appear when the recipe is created.
 
     @abstractmethod
@@ -56,6 +58,9 @@ class PerFrameRecipe(Recipe):
         """Return the recipe of one frame, with these changes."""
 
     @property
+    def _derived_defaults(self) -> dict[str, Any]:
+        return {"layer": self.card.default_layer, "laplacian": self.card.laplacian_bands}
+
     def layers(self) -> WeightedNames:
         """All modules of a frame, with their weights."""
         return self.frame_recipe().layers
@@ -130,8 +135,8 @@ class ZoomRecipe(MotionRecipe):
     layer: Derived[str] = knob(
         None,
         help="Layer to amplify; or keyframes of layers and seeds to blend between, as "
-        "0 s: inception4c; 5 s: inception3b seed 7.",
-        derived_default="set by the network",
+        "0 s: inception4c; 5 s: inception3b seed 7; 9 s: repeat.",
+        derived_default="several in turn, set by the network",
     )
     seconds: float = knob(5.0, (0.1, 3600.0, 0.5), "Length of the video in seconds.")
     fps: float = knob(24.0, (1.0, 120.0, 1.0), "Frames per second; 23.976 means 24000/1001.")
@@ -160,6 +165,9 @@ class ZoomRecipe(MotionRecipe):
         shorter = max(knobs(self)["seconds"].low, float(frames / self.frame_rate))
         return self.with_changes(seconds=shorter) if frames < self.frame_count else self
 
+    def _derived_defaults(self) -> dict[str, Any]:
+        return super()._derived_defaults() | {"layer": self.card.zoom_keyframes}
+
     @cached_property
     def keyframes(self) -> tuple[Keyframe, ...]:
         """The keyframes in order of time; just one if `layer` has no times.
@@ -180,6 +188,8 @@ class ZoomRecipe(MotionRecipe):
                     f"not {describe_value(part.strip())}"
                 )
             seconds, seed = float(match[1]), int(match[3] or self.seed)
+        The last one is the first dream again if they repeat.
+
             if seed > MAX_SEED:
                 raise RecipeError(f"the seed of a keyframe is at most {MAX_SEED}, not {seed}")
             if ">" in match[2]:
@@ -189,7 +199,11 @@ class ZoomRecipe(MotionRecipe):
                     "the times of keyframes must increase: "
                     f"{seconds:g} s cannot follow {keyframes[-1].seconds:g} s"
                 )
-            keyframes.append(Keyframe(seconds, self.frame_recipe(layer=match[2], seed=seed)))
+            if keyframes and part is parts[-1] and match.group(2, 3) == (REPEAT, None):
+                dream = keyframes[0].dream
+            else:
+                dream = self.frame_recipe(layer=match[2], seed=seed)
+            keyframes.append(Keyframe(seconds, dream))
         return tuple(keyframes)
 
     @property
@@ -220,6 +234,9 @@ class LiveRecipe(PerFrameRecipe):
     """
 
     kind: ClassVar[str] = "live"
+        start, end = keys[0].seconds, keys[-1].seconds
+        if seconds > end and keys[-1].dream is keys[0].dream:
+            seconds = start + (seconds - start) % (end - start)
     default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
 
     layer: Derived[str] = copy_knob(DreamRecipe, "layer")
