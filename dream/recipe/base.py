@@ -77,6 +77,8 @@ class Recipe(ABC):
     kind: ClassVar[str] = ""
     # The knob that limits the size of the image.
     size_knob_name: ClassVar[str] = "size"
+    # Knobs that recipes of earlier versions lack, with the values that give the same image.
+    OLD_VALUES: ClassVar[Mapping[str, Any]] = {}
 
     model: str = knob(DEFAULT_MODEL, help="Network to use.")
 
@@ -206,7 +208,9 @@ class Recipe(ABC):
                 raise RecipeError(
                     f"a recipe has no knob {describe_value(name)}; {suggest_names(name, names)}"
                 )
-        return recipe(**values)
+        # `to_dict` writes the version with all knobs; a recipe written by hand gets the defaults.
+        old_values = recipe.OLD_VALUES if "deepdream" in data else {}
+        return recipe(**{**old_values, **values})
 
     @classmethod
     def from_json(cls: type[AnyRecipe], text: str | bytes) -> AnyRecipe:

@@ -29,6 +29,11 @@ from dream.recipe.knob import Derived, Knob, copy_knob, knob, knobs
 DEFAULT_SIDES, DEFAULT_LIVE_SIDES = (512, 1024), (320, 640)
 # Grey levels per second, for intensity 1 to 10.
 GROWTH_RATES = (4, 8, 13, 20, 30, 40, 52, 68, 85, 110)
+# Steps per octave of a video's first frame, for each of the others: a dream comes to rest where
+# each frame adds as much as `carry` takes away.
+FIRST_FRAME_FACTOR = 2
+# Steps per octave of a live dream's first frame, which grow as much as so many seconds.
+FIRST_LIVE_STEPS, FIRST_LIVE_SECONDS = 8, 0.6
 # The options of a making-of.
 SECONDS_KNOB = Knob(
     "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
@@ -106,12 +111,23 @@ class VideoRecipe(MotionRecipe):
     """A dreamed video: each frame starts from the previous dream, warped by the motion."""
 
     kind: ClassVar[str] = "video"
+    OLD_VALUES: ClassVar[Mapping[str, Any]] = {"first_octaves": 0}
 
     carry: float = knob(
         0.9,
         (0.0, 1.0, 0.05),
         "Share of the previous dream that moves with the image; newly visible areas start fresh.",
     )
+    first_octaves: int = knob(
+        5, (0, 10), "Octaves of the first frame, a whole dream; 0 to dream it as all frames."
+    )
+
+    def first_frame_recipe(self) -> DreamRecipe:
+        """Return the recipe of the first frame, from which the dream of the others goes on."""
+        if not self.first_octaves:
+            return self.frame_recipe()
+        iterations = min(FIRST_FRAME_FACTOR * self.iterations, 100)
+        return self.frame_recipe(octaves=self.first_octaves, iterations=iterations)
 
 
 @dataclass(frozen=True)
