@@ -39,13 +39,13 @@ SECONDS_KNOB = Knob(
     "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
 )
 FPS_KNOB = Knob("Frames per second.", 1, 60, default=24.0, value_type=float)
+# In the place of the last keyframe's layer: the keyframes start anew.
+REPEAT = "repeat"
 KEYFRAME_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(\d{1,10}))?\s*")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PerFrameRecipe(Recipe):
-# In the place of the last keyframe's layer: the keyframes start anew.
-REPEAT = "repeat"
     """A recipe that dreams frame by frame; `layer`, `laplacian` and `max_side` may be None."""
 
     size_knob_name: ClassVar[str] = "max_side"
@@ -58,14 +58,14 @@ REPEAT = "repeat"
                 self._set(name, value)
         _ = self.layers  # Parse now, so that errors appear when the recipe is created.
 
+    def _derived_defaults(self) -> dict[str, Any]:
+        return {"layer": self.card.default_layer, "laplacian": self.card.laplacian_bands}
+
     @abstractmethod
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame, with these changes."""
 
     @property
-    def _derived_defaults(self) -> dict[str, Any]:
-        return {"layer": self.card.default_layer, "laplacian": self.card.laplacian_bands}
-
     def layers(self) -> WeightedNames:
         """All modules of a frame, with their weights."""
         return self.frame_recipe().layers
@@ -165,6 +165,9 @@ class ZoomRecipe(MotionRecipe):
     )
     down: float = knob(0.0, (-1.0, 1.0, 0.01), "Movement downwards per second, in image heights.")
 
+    def _derived_defaults(self) -> dict[str, Any]:
+        return super()._derived_defaults() | {"layer": self.card.zoom_keyframes}
+
     @cached_property
     def frame_rate(self) -> Fraction:
         """Frames per second."""
@@ -181,12 +184,11 @@ class ZoomRecipe(MotionRecipe):
         shorter = max(knobs(self)["seconds"].low, float(frames / self.frame_rate))
         return self.with_changes(seconds=shorter) if frames < self.frame_count else self
 
-    def _derived_defaults(self) -> dict[str, Any]:
-        return super()._derived_defaults() | {"layer": self.card.zoom_keyframes}
-
     @cached_property
     def keyframes(self) -> tuple[Keyframe, ...]:
         """The keyframes in order of time; just one if `layer` has no times.
+
+        The last one is the first dream again if they repeat.
 
         >>> recipe = ZoomRecipe(layer="0 s: conv3; 2.5 s: inception3b")
         >>> [keyframe.dream.layer for keyframe in recipe.keyframes]
@@ -204,8 +206,6 @@ class ZoomRecipe(MotionRecipe):
                     f"not {describe_value(part.strip())}"
                 )
             seconds, seed = float(match[1]), int(match[3] or self.seed)
-        The last one is the first dream again if they repeat.
-
             if seed > MAX_SEED:
                 raise RecipeError(f"the seed of a keyframe is at most {MAX_SEED}, not {seed}")
             if ">" in match[2]:
@@ -234,6 +234,9 @@ class ZoomRecipe(MotionRecipe):
             return keys[0].dream, keys[0].dream, 0.0
         # Equal to `frame / self.frame_rate`, which is slow for each frame of an hour.
         seconds = frame * self.frame_rate.denominator / self.frame_rate.numerator
+        start, end = keys[0].seconds, keys[-1].seconds
+        if seconds > end and keys[-1].dream is keys[0].dream:
+            seconds = start + (seconds - start) % (end - start)
         after = bisect_right([key.seconds for key in keys], seconds)
         first, second = keys[max(after - 1, 0)], keys[min(after, len(keys) - 1)]
         if first is second or seconds <= first.seconds:
@@ -250,9 +253,7 @@ class LiveRecipe(PerFrameRecipe):
     """
 
     kind: ClassVar[str] = "live"
-        start, end = keys[0].seconds, keys[-1].seconds
-        if seconds > end and keys[-1].dream is keys[0].dream:
-            seconds = start + (seconds - start) % (end - start)
+    OLD_VALUES: ClassVar[Mapping[str, Any]] = {"first_octaves": 0}
     default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
 
     layer: Derived[str] = copy_knob(DreamRecipe, "layer")
@@ -272,6 +273,19 @@ class LiveRecipe(PerFrameRecipe):
     laplacian: Derived[int] = copy_knob(DreamRecipe, "laplacian")
     seed: int = seed_knob()
     max_side: int | None = max_side_knob("Larger frames are", 4096, DEFAULT_LIVE_SIDES)
+    first_octaves: int = knob(
+        3,
+        (0, 10),
+        "Octaves of the first frame, a whole dream at half its size; 0 to dream it as all frames.",
+    )
+
+    def first_frame_recipe(self) -> DreamRecipe:
+        """Return the recipe of the dream of the first frame, at half its size."""
+        return self.frame_recipe(
+            octaves=self.first_octaves,
+            iterations=FIRST_LIVE_STEPS,
+            step=FIRST_LIVE_SECONDS * GROWTH_RATES[self.intensity - 1] / FIRST_LIVE_STEPS,
+        )
 
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame: one octave, with a step that fits the frame rate."""

@@ -15,7 +15,7 @@ from dream import (
     DreamRecipe,
     LiveRecipe,
     RecipeError,
-    VideoRecipe,  # noqa: F401 - evaluated
+    VideoRecipe,
     ZoomRecipe,
 )
 from dream.errors import describe_value, to_printable_line
@@ -221,6 +221,15 @@ def test_none_is_typed_where_it_may_stay() -> None:
 
 def test_json_without_a_knob_takes_its_default() -> None:
     assert DreamRecipe.from_json('{"intensity": 8}') == DreamRecipe(intensity=8)
+
+
+@pytest.mark.parametrize("kind", [VideoRecipe, LiveRecipe])
+def test_a_recipe_from_before_a_knob_existed_goes_on_meaning_the_same(kind: type[Recipe]) -> None:
+    written = kind().to_dict()
+    del written["first_octaves"]
+    assert kind.from_dict(written) == kind().with_changes(first_octaves=0)
+    del written["deepdream"]  # As one written by hand.
+    assert kind.from_dict(written) == kind()
 
 
 @pytest.mark.parametrize(
