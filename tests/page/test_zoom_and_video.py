@@ -86,7 +86,7 @@ def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
     ui.open_section(page, "Advanced")
     page.get_by_label("WebM").check()
     page.click("#dream-video")
-    expect(said(page)).to_contain_text("12 frames, 0.5 seconds. Made in")
+    expect(said(page)).to_contain_text("12 frames, 0.5 seconds. Made in", timeout=60 * SECONDS)
     assert wait_for_playback(page, "#player", 96) == pytest.approx(0.5, abs=0.1)
     path = ui.download(page, tmp_path, "#film-download")
     assert read_video_info(path).has_audio and read_recipe(path, VideoRecipe).first_octaves == 5
@@ -95,7 +95,7 @@ def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
     for label, value in {"Seconds": 0.5, "Max side": 96, "Iterations": 1}.items():
         ui.fill(page, label, value)
     page.click("#film")
-    expect(said(page)).to_contain_text("12 frames, 0.5 seconds. Made in")
+    expect(said(page)).to_contain_text("12 frames, 0.5 seconds. Made in", timeout=60 * SECONDS)
     path = ui.download(page, tmp_path, "#film-download")
     assert [key.dream.layer for key in read_recipe(path, ZoomRecipe).keyframes] == ["conv3"]
 
