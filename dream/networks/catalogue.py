@@ -15,6 +15,8 @@ def _feature_layers(*rows: tuple[int, str, str, str]) -> tuple[Layer, ...]:
     )
 
 
+# Faces, whole animals, fields of eyes.
+GOOGLENET_ZOOM_LAYERS = ("inception4c", "inception5a", "inception4a")
 GOOGLENET_LAYERS = (
     Layer("conv3", "edges", "Strokes"),
     Layer("inception3a", "textures", "Swirls"),
@@ -60,6 +62,7 @@ CARDS = {
             default_layer="inception4c",
             high_layer="inception5a",
             layers=GOOGLENET_LAYERS,
+            zoom_layers=GOOGLENET_ZOOM_LAYERS,
             means_file="dreamlet_means.safetensors",
             source=Source(
                 file="dreamlet.safetensors",
@@ -135,6 +138,7 @@ CARDS = {
             default_layer="inception4c",
             high_layer="inception4e",
             layers=GOOGLENET_LAYERS,
+            zoom_layers=GOOGLENET_ZOOM_LAYERS,
             laplacian_bands=4,
             source=_vision_models_source(
                 "googlenet",

@@ -13,6 +13,8 @@ from dream.errors import RecipeError, ask_meaning, close_matches, describe_value
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Time from one layer of a default zoom to the next.
+ZOOM_LAYER_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ class ModelCard:
     is the last layer with weights, `output` a layer after it that still changes the logits;
     `head_side` is the image side in pixels that the head requires, 0 for any. `mean` and `std`
     normalise RGB in [0, 1]; `min_side` is the smallest input in pixels; `laplacian_bands` suits the
-    network; `is_heavy` marks a network that is slow on a CPU; `means_file`, next to the weights,
-    has the mean activations of layers.
+    network; `zoom_layers` are those that a zoom passes through, by default the three good ones, the
+    default first; `is_heavy` marks a network that is slow on a CPU; `means_file`, next to the
+    weights, has the mean activations of layers.
     """
 
     name: str
@@ -85,10 +88,21 @@ class ModelCard:
     output_layer: str = ""
     head_side: int = 0
     laplacian_bands: int = 1
+    zoom_layers: tuple[str, ...] = ()
     is_heavy: bool = False
     means_file: str = ""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    @property
+    def zoom_keyframes(self) -> str:
+        """The layer of a zoom that passes through `zoom_layers`, over and over."""
+        layers = self.zoom_layers or (self.default_layer, self.high_layer, self.low_layer)
+        if len(layers) == 1:
+            return layers[0]
+        times = range(0, ZOOM_LAYER_SECONDS * len(layers) + 1, ZOOM_LAYER_SECONDS)
+        pairs = zip(times, (*layers, "repeat"), strict=True)
+        return "; ".join(f"{seconds} s: {layer}" for seconds, layer in pairs)
 
     def resolve_layer(self, name: str) -> str:
         """Return the path of a layer, given by its path or alias.

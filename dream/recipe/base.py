@@ -77,7 +77,7 @@ class Recipe(ABC):
     kind: ClassVar[str] = ""
     # The knob that limits the size of the image.
     size_knob_name: ClassVar[str] = "size"
-    # What younger knobs are in recipes that were written before them.
+    # Knobs that recipes of earlier versions lack, with the values that give the same image.
     old_values: ClassVar[Mapping[str, Any]] = {}
 
     model: str = knob(DEFAULT_MODEL, help="Network to use.")
@@ -209,7 +209,9 @@ class Recipe(ABC):
                 raise RecipeError(
                     f"a recipe has no knob {describe_value(name)}; {suggest_names(name, names)}"
                 )
-        return recipe(**{**(recipe.old_values if "deepdream" in data else {}), **values})
+        # `to_dict` writes the version with all knobs; a recipe written by hand gets the defaults.
+        old_values = recipe.old_values if "deepdream" in data else {}
+        return recipe(**{**old_values, **values})
 
     @classmethod
     def from_json(cls: type[AnyRecipe], text: str | bytes) -> AnyRecipe:

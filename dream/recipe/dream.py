@@ -187,7 +187,8 @@ class DreamRecipe(Recipe):
     guide_colour: float = knob(
         0.5,
         (0.0, 1.0, 0.05),
-        "Share of the colours that become those of the guide, if there is one.",
+        "Share of the colours that become those of the guide, if there is one; none with "
+        "keep_colours 1.",
     )
 
     def __post_init__(self) -> None:

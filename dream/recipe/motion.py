@@ -29,11 +29,18 @@ from dream.recipe.knob import Derived, Knob, copy_knob, knob, knobs
 DEFAULT_SIDES, DEFAULT_LIVE_SIDES = (512, 1024), (320, 640)
 # Grey levels per second, for intensity 1 to 10.
 GROWTH_RATES = (4, 8, 13, 20, 30, 40, 52, 68, 85, 110)
+# Steps per octave of a video's first frame, for each of the others: a dream comes to rest where
+# each frame adds as much as `carry` takes away.
+FIRST_FRAME_FACTOR = 2
+# Steps per octave of a live dream's first frame, which grow as much as so many seconds.
+FIRST_LIVE_STEPS, FIRST_LIVE_SECONDS = 8, 0.6
 # The options of a making-of.
 SECONDS_KNOB = Knob(
     "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
 )
 FPS_KNOB = Knob("Frames per second.", 1, 60, default=24.0, value_type=float)
+# In the place of the last keyframe's layer: the keyframes start anew.
+REPEAT = "repeat"
 KEYFRAME_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(\d{1,10}))?\s*")
 
 
@@ -46,10 +53,13 @@ class PerFrameRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("layer", "laplacian"):
+        for name, value in self._derived_defaults().items():
             if getattr(self, name) is None:
-                self._set(name, getattr(DreamRecipe(model=self.model), name))
+                self._set(name, value)
         _ = self.layers  # Parse now, so that errors appear when the recipe is created.
+
+    def _derived_defaults(self) -> dict[str, Any]:
+        return {"layer": self.card.default_layer, "laplacian": self.card.laplacian_bands}
 
     @abstractmethod
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
@@ -101,12 +111,23 @@ class VideoRecipe(MotionRecipe):
     """A dreamed video: each frame starts from the previous dream, warped by the motion."""
 
     kind: ClassVar[str] = "video"
+    old_values: ClassVar[Mapping[str, Any]] = {"first_octaves": 0}
 
     carry: float = knob(
         0.9,
         (0.0, 1.0, 0.05),
         "Share of the previous dream that moves with the image; newly visible areas start fresh.",
     )
+    first_octaves: int = knob(
+        5, (0, 10), "Octaves of the first frame, a whole dream; 0 to dream it as all frames."
+    )
+
+    def first_frame_recipe(self) -> DreamRecipe:
+        """Return the recipe of the first frame, from which the dream of the others goes on."""
+        if not self.first_octaves:
+            return self.frame_recipe()
+        iterations = min(FIRST_FRAME_FACTOR * self.iterations, 100)
+        return self.frame_recipe(octaves=self.first_octaves, iterations=iterations)
 
 
 @dataclass(frozen=True)
@@ -130,8 +151,8 @@ class ZoomRecipe(MotionRecipe):
     layer: Derived[str] = knob(
         None,
         help="Layer to amplify; or keyframes of layers and seeds to blend between, as "
-        "0 s: inception4c; 5 s: inception3b seed 7.",
-        derived_default="set by the network",
+        "0 s: inception4c; 5 s: inception3b seed 7; 9 s: repeat.",
+        derived_default="several in turn, set by the network",
     )
     seconds: float = knob(5.0, (0.1, 3600.0, 0.5), "Length of the video in seconds.")
     fps: float = knob(24.0, (1.0, 120.0, 1.0), "Frames per second; 23.976 means 24000/1001.")
@@ -143,6 +164,9 @@ class ZoomRecipe(MotionRecipe):
         0.0, (-1.0, 1.0, 0.01), "Movement to the right per second, in image widths."
     )
     down: float = knob(0.0, (-1.0, 1.0, 0.01), "Movement downwards per second, in image heights.")
+
+    def _derived_defaults(self) -> dict[str, Any]:
+        return super()._derived_defaults() | {"layer": self.card.zoom_keyframes}
 
     @cached_property
     def frame_rate(self) -> Fraction:
@@ -163,6 +187,8 @@ class ZoomRecipe(MotionRecipe):
     @cached_property
     def keyframes(self) -> tuple[Keyframe, ...]:
         """The keyframes in order of time; just one if `layer` has no times.
+
+        The last one is the first dream again if they repeat.
 
         >>> recipe = ZoomRecipe(layer="0 s: conv3; 2.5 s: inception3b")
         >>> [keyframe.dream.layer for keyframe in recipe.keyframes]
@@ -189,7 +215,11 @@ class ZoomRecipe(MotionRecipe):
                     "the times of keyframes must increase: "
                     f"{seconds:g} s cannot follow {keyframes[-1].seconds:g} s"
                 )
-            keyframes.append(Keyframe(seconds, self.frame_recipe(layer=match[2], seed=seed)))
+            if keyframes and part is parts[-1] and match.group(2, 3) == (REPEAT, None):
+                dream = keyframes[0].dream
+            else:
+                dream = self.frame_recipe(layer=match[2], seed=seed)
+            keyframes.append(Keyframe(seconds, dream))
         return tuple(keyframes)
 
     @property
@@ -204,6 +234,9 @@ class ZoomRecipe(MotionRecipe):
             return keys[0].dream, keys[0].dream, 0.0
         # Equal to `frame / self.frame_rate`, which is slow for each frame of an hour.
         seconds = frame * self.frame_rate.denominator / self.frame_rate.numerator
+        start, end = keys[0].seconds, keys[-1].seconds
+        if seconds > end and keys[-1].dream is keys[0].dream:
+            seconds = start + (seconds - start) % (end - start)
         after = bisect_right([key.seconds for key in keys], seconds)
         first, second = keys[max(after - 1, 0)], keys[min(after, len(keys) - 1)]
         if first is second or seconds <= first.seconds:
@@ -220,6 +253,7 @@ class LiveRecipe(PerFrameRecipe):
     """
 
     kind: ClassVar[str] = "live"
+    old_values: ClassVar[Mapping[str, Any]] = {"first_octaves": 0}
     default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
 
     layer: Derived[str] = copy_knob(DreamRecipe, "layer")
@@ -239,6 +273,19 @@ class LiveRecipe(PerFrameRecipe):
     laplacian: Derived[int] = copy_knob(DreamRecipe, "laplacian")
     seed: int = seed_knob()
     max_side: int | None = max_side_knob("Larger frames are", 4096, DEFAULT_LIVE_SIDES)
+    first_octaves: int = knob(
+        3,
+        (0, 10),
+        "Octaves of the first frame, a whole dream at half its size; 0 to dream it as all frames.",
+    )
+
+    def first_frame_recipe(self) -> DreamRecipe:
+        """Return the recipe of the dream of the first frame, at half its size."""
+        return self.frame_recipe(
+            octaves=self.first_octaves,
+            iterations=FIRST_LIVE_STEPS,
+            step=FIRST_LIVE_SECONDS * GROWTH_RATES[self.intensity - 1] / FIRST_LIVE_STEPS,
+        )
 
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame: one octave, with a step that fits the frame rate."""

@@ -108,7 +108,7 @@ def dream_ascents(
     guide = embedded_images.decode_guide(recipe.guide) if recipe.guide else None
     photo = _photo_base(recipe, image)
     reached, base = photo.image, None
-    if guide is not None and recipe.guide_colour:
+    if guide is not None and recipe.guide_colour and recipe.keep_colours < 1:
         finish = partial(recolour, guide=guide, share=recipe.guide_colour, mask=photo.mask)
     readers = _octave_readers(network, recipe, stages, deadline, objective, guide)
     for stage, (value_and_grad, transform) in zip(stages, readers, strict=True):

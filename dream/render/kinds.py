@@ -63,10 +63,12 @@ def plan(recipes: Sequence[Recipe], size: Size | None = None) -> list[AnyJob]:
 
 
 def shrink_job(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
-    """Plan a job again, one octave smaller; `first_frame` stays. Raises as `plan`."""
+    """Plan a job again, one octave smaller; its frames stay. Raises as `plan`."""
     side = round(max(job.size) / SHRINK_FACTOR)
     smaller_jobs = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
-    return [replace(smaller, first_frame=job.first_frame) for smaller in smaller_jobs]
+    jobs = [replace(smaller, first_frame=job.first_frame) for smaller in smaller_jobs]
+    count = len(job.stages_by_frame)
+    return [each.for_frames(count) for each in jobs] if count else jobs
 
 
 def ascents(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from torch import Tensor
 
 from dream.networks.network import Network
@@ -20,30 +20,39 @@ from dream.recipe.motion import LiveRecipe
 from dream.render.ascent import Ascent
 from dream.render.dream import dream_ascents, dream_objective, plan_octaves
 from dream.render.objective import NormalisedBlend
-from dream.render.plan import Job, video_frame
+from dream.render.plan import Job, Stage, video_frame
 from dream.render.video import warp_previous_dream
 from dream.render.video_job import RenderFunction
 from dream.render.zoom import ImageStats, match_stats
-from dream.tensors import Size, limit_size
+from dream.tensors import Size, limit_size, scale_size
 
 # Duration of the change from one layer to another.
 CROSSFADE_SECONDS = 1.0
+# Mean change of brightness from one frame to the next, in grey levels of so small an image, at
+# which another scene begins. Of 81 photos two differ by 72 in the median, and one from itself moved
+# by a tenth of its width by 28.
+CUT_THUMBNAIL_SIZE, MIN_CUT_CHANGE = (16, 12), 50
 
 
 def plan(recipes: Sequence[LiveRecipe], size: Size) -> list[Job[LiveRecipe]]:
-    """Plan a job of one frame of that (height, width) for each recipe."""
+    """Plan a job of the first two frames for each recipe (see `Job.for_frames`)."""
     jobs = []
     for recipe in recipes:
         assert recipe.max_side  # It is settled.
-        stages = plan_octaves(recipe.frame_recipe(), limit_size(size, recipe.max_side))
-        jobs.append(Job((recipe,), video_frame(stages)))
+        full_size = limit_size(size, recipe.max_side)
+        half_size = scale_size(full_size, 0.5)
+        frame = video_frame(plan_octaves(recipe.frame_recipe(), full_size))
+        begin: tuple[Stage, ...] = ()
+        if recipe.first_octaves and min(half_size) >= recipe.card.min_side:
+            begin = plan_octaves(recipe.first_frame_recipe(), half_size)
+        jobs.append(Job((recipe,), begin + frame + frame))
     return jobs
 
 
 def ascents(
     network: Network, job: Job[LiveRecipe], image: Tensor, deadline: float
 ) -> Iterator[Ascent]:
-    """Yield the ascent of one frame.
+    """Yield the ascents of one frame; the first has octaves at half its size and below.
 
     `image` is the first frame (1, 3, H, W) in [0, 1]; later it is (3, 3, H, W): the previous frame,
     its dream and the new frame. Several layers are blended by their weights, whatever the scale of
@@ -57,6 +66,8 @@ def ascents(
         start = warp_previous_dream(last_dream, last_frame, start, recipe.frame_carry, fast=True)
     # A new seed for each frame: the same shifts would leave marks at the same places in all.
     dream = recipe.frame_recipe(seed=(recipe.seed + job.first_frame) % MAX_SEED)
+    if len(job.stages) > 1:
+        dream = recipe.first_frame_recipe()
     blend = None
     if len(recipe.layers) > 1:
         objectives = (
@@ -65,6 +76,12 @@ def ascents(
         )
         blend = NormalisedBlend(tuple(objectives))
     yield from dream_ascents(network, dream, start, job.stages, deadline, blend, match_frame)
+
+
+def is_cut(before: Image.Image, after: Image.Image) -> bool:
+    """Return whether another scene begins with the second of two frames."""
+    thumbnails = (each.convert("L").resize(CUT_THUMBNAIL_SIZE) for each in (before, after))
+    return ImageStat.Stat(ImageChops.difference(*thumbnails)).mean[0] > MIN_CUT_CHANGE
 
 
 @dataclass
@@ -84,6 +101,8 @@ class LiveDreamer:
     def dream_frame(self, frame: Image.Image, recipe: LiveRecipe) -> Image.Image:
         """Return the dream of the next frame, by a complete recipe; a new frame size starts anew.
 
+        So does another scene (see `is_cut`) after a second, unless `first_octaves` is 0.
+
         Raises:
             DreamError: as `render` does.
         """
@@ -92,8 +111,13 @@ class LiveDreamer:
         frame = frame.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         if self.last_pair and self.last_pair[0].size != frame.size:
             self.last_pair = ()
+        if recipe.first_octaves and self.last_pair and self.frame_count >= recipe.fps:
+            # Not in each frame of a camera that is swung about: a first frame takes long.
+            self.last_pair = () if is_cut(self.last_pair[0], frame) else self.last_pair
+        if recipe.first_octaves and not self.last_pair:
+            self.frame_count = 0
         (job,) = plan([self._advance_crossfade(recipe)], size)
-        job = replace(job, first_frame=self.frame_count)
+        job = replace(job, first_frame=self.frame_count).for_frames(1)
         *_, last = self.render(job, [*self.last_pair, frame])
         # The result is smaller than the frame if GPU memory ran out.
         self.last_pair = (frame, last.picture().resize(frame.size))

@@ -81,6 +81,15 @@ class Job(Generic[AnyRecipe]):
                 start = stop
         return frames
 
+    def for_frames(self, count: int) -> Job[AnyRecipe]:
+        """Return the job for `count` frames from number `first_frame` on.
+
+        This one holds those of the first frame, if it is number 0, and of one of the others.
+        """
+        frames = self.stages_by_frame
+        first, later = frames[-1 if self.first_frame else 0], frames[-1]
+        return replace(self, stages=first + later * (count - 1))
+
     def for_batch(self, count: int) -> Job[AnyRecipe]:
         """Return the job for `count` photos of one size, optimised together by one recipe."""
         stages = tuple(replace(stage, batch_size=count * stage.batch_size) for stage in self.stages)

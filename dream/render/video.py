@@ -31,11 +31,13 @@ MIN_MOTION_PIXELS = 0.3
 
 
 def plan(recipes: Sequence[VideoRecipe], size: Size) -> list[Job[VideoRecipe]]:
-    """Plan a job of one frame of a video for each recipe."""
+    """Plan a job of the first two frames of a video for each recipe (see `Job.for_frames`)."""
     jobs = []
     for recipe in recipes:
-        stages = plan_octaves(recipe.frame_recipe(), even_size(*recipe_sizes(recipe, size)))
-        jobs.append(Job((recipe,), video_frame(stages)))
+        full_size = even_size(*recipe_sizes(recipe, size))
+        dreams = recipe.first_frame_recipe(), recipe.frame_recipe()
+        frames = (video_frame(plan_octaves(dream, full_size)) for dream in dreams)
+        jobs.append(Job((recipe,), sum(frames, ())))
     return jobs
 
 
@@ -51,10 +53,11 @@ def ascents(
     frames = list(torch.split(image, 1))
     previous, dream = (frames.pop(0), frames.pop(0)) if job.first_frame else (None, None)
     for frame, stages in zip(frames, job.stages_by_frame, strict=True):
-        start = frame
+        start, frame_recipe = frame, recipe.first_frame_recipe()
         if previous is not None and dream is not None:
             start = warp_previous_dream(dream, previous, frame, recipe.carry)
-        reached = yield from dream_ascents(network, recipe.frame_recipe(), start, stages, deadline)
+            frame_recipe = recipe.frame_recipe()
+        reached = yield from dream_ascents(network, frame_recipe, start, stages, deadline)
         previous, dream = frame, quantise_8bit(reached)
 
 

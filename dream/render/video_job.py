@@ -85,9 +85,8 @@ def zoom_video_job(job: AnyJob, photo: Tensor) -> VideoJob:
 
 
 def dream_video_job(job: AnyJob, video: VideoInfo) -> VideoJob:
-    """Return the dream of a video, given the planned job of one frame."""
-    all_frames = replace(job, stages=job.stages * video.frame_count)
-    return VideoJob(all_frames, video.times, video.time_base, video=video)
+    """Return the dream of a video, given the planned job of its first frames."""
+    return VideoJob(job.for_frames(video.frame_count), video.times, video.time_base, video=video)
 
 
 @dataclass(frozen=True)

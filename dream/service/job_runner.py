@@ -120,13 +120,18 @@ class JobRunner:
         step = min(after - before for before, after in pairwise(times))
         self._slowdown = recipe.iterations * step / self.estimate_seconds([recipe], (320, 320))
 
-    def estimate_seconds(self, recipes: Sequence[Recipe], size: Size | None = None) -> float:
+    def estimate_seconds(
+        self, recipes: Sequence[Recipe], size: Size | None = None, frames: int = 0
+    ) -> float:
         """Return the expected seconds of recipes, from noise or on a photo of (height, width).
+
+        Give the number of `frames` of a dreamed video.
 
         Raises:
             PictureError, RecipeError: if a recipe cannot be rendered at this size.
         """
-        return self._estimate_jobs(self.engine.plan(recipes, size))
+        jobs = self.engine.plan(recipes, size)
+        return self._estimate_jobs([job.for_frames(frames) if frames else job for job in jobs])
 
     def _estimate_jobs(self, jobs: Sequence[AnyJob]) -> float:
         seconds = sum(self.engine.seconds(stage) for job in jobs for stage in job.stages)

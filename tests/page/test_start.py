@@ -57,7 +57,7 @@ def test_the_page_says_who_dreams_where_and_for_how_long(engine: Engine, tmp_pat
 def test_only_a_film_is_priced_in_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     lender, engine = Lender(), Engine("cpu")
     runner, size = JobRunner(engine, lender), estimate.photo_size(CAT)
-    monkeypatch.setattr(runner, "estimate_seconds", lambda recipes, size: 40.0)
+    monkeypatch.setattr(runner, "estimate_seconds", lambda recipes, size, frames: 40.0)
     assert "leases" not in estimate.estimate_text(runner, DreamRecipe(), size)
     assert "in 2 GPU leases from your quota" in estimate.estimate_text(runner, ZoomRecipe(), size)
     # As the runner itself asks for it.

@@ -49,7 +49,7 @@ from tests.support.videos import add_beeps, pan, write_video
 from tests.support.zero import Lender
 
 CAT = str(EXAMPLES / "cat.jpg")
-ZOOM = ZoomRecipe(seconds=2.2, fps=5, max_side=48, iterations=1)
+ZOOM = ZoomRecipe(layer="inception4c", seconds=2.2, fps=5, max_side=48, iterations=1)
 
 
 def last(made: VideoUpdates) -> VideoUpdate:
@@ -261,6 +261,11 @@ def test_every_kind_has_a_price(engine: Engine) -> None:
     assert runner.estimate_seconds([ZOOM.with_changes(seconds=4.4)], (300, 451)) == pytest.approx(
         2 * runner.estimate_seconds([ZOOM], (300, 451)), rel=0.01
     )
+    one, two, ten = (
+        runner.estimate_seconds([VideoRecipe(max_side=96)], (300, 451), frames)
+        for frames in (1, 2, 10)
+    )
+    assert ten - one == pytest.approx(9 * (two - one)) and one > 2 * (two - one)
 
 
 def test_a_video_whose_sound_cannot_be_had_is_there_and_the_page_says_so(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from dream import DreamRecipe, read_recipe
+from dream import DreamRecipe, VideoRecipe, ZoomRecipe, read_recipe
 from dream.files.video_reader import read_video_info
 from tests.support import browser as ui
 from tests.support.browser import SECONDS
@@ -41,8 +41,8 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     expect(said(page)).to_have_text(re.compile(r"24 frames, 1 seconds\. Made in [\d.]+ s\."))
     assert wait_for_playback(page, "#player", 96) == pytest.approx(1)
     path = ui.download(page, tmp_path, "#film-download")
-    assert path.name == "zoom-coffee-inception4c-seed0.mp4"
-    assert read_recipe(path).kind == "zoom"
+    assert path.name == "zoom-coffee-inception4c+inception5a+inception4a-seed0.mp4"
+    assert read_recipe(path) == ZoomRecipe(max_side=96, iterations=1, seconds=1)
     # A video stopped before its start leaves nothing, takes over nothing, and does not stop
     # a later one.
     held: list[Route] = []
@@ -86,9 +86,18 @@ def test_a_video_that_is_dropped_is_dreamed_and_plays_with_its_sound(
     ui.open_section(page, "Advanced")
     page.get_by_label("WebM").check()
     page.click("#dream-video")
-    expect(said(page)).to_contain_text("12 frames, 0.5 seconds. Made in")
+    expect(said(page)).to_contain_text("12 frames, 0.5 seconds. Made in", timeout=60 * SECONDS)
     assert wait_for_playback(page, "#player", 96) == pytest.approx(0.5, abs=0.1)
-    assert read_video_info(ui.download(page, tmp_path, "#film-download")).has_audio
+    path = ui.download(page, tmp_path, "#film-download")
+    assert read_video_info(path).has_audio and read_recipe(path, VideoRecipe).first_octaves == 5
+    # A zoom stays at a layer that is named.
+    page.get_by_label("Layer, or layers by keyframe").fill("conv3")
+    for label, value in {"Seconds": 0.5, "Max side": 96, "Iterations": 1}.items():
+        ui.fill(page, label, value)
+    page.click("#film")
+    expect(said(page)).to_contain_text("12 frames, 0.5 seconds. Made in", timeout=60 * SECONDS)
+    path = ui.download(page, tmp_path, "#film-download")
+    assert [key.dream.layer for key in read_recipe(path, ZoomRecipe).keyframes] == ["conv3"]
 
 
 def test_how_a_dream_came_about_is_a_click_away(page: Page, tmp_path: Path) -> None:

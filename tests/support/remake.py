@@ -12,11 +12,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 
-from dream import Engine, VideoRecipe, load_image
+from dream import Engine, LiveRecipe, VideoRecipe, load_image
 from dream.recipe.base import Recipe
 from dream.tensors import resize_clamped, size_of
 from tests.conftest import EXAMPLES, ROOT
@@ -43,7 +42,8 @@ def picture_digest(engine: Engine, job: Job) -> str:
         assert picture is not None
         picture = resize_clamped(picture, planned.stages[-1].size)
         picture = torch.cat([picture, picture.roll(3, 3)])
-        planned = replace(planned, stages=planned.stages * 2)
+    if isinstance(recipe, VideoRecipe | LiveRecipe):
+        planned = planned.for_frames(1 if picture is None else len(picture))
     *_, frame = engine.render([planned], picture)
     return hashlib.sha256(frame.tensor.contiguous().numpy().tobytes()).hexdigest()
 

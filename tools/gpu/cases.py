@@ -43,25 +43,24 @@ STEPS = 3
 class Case:
     """A recipe, and the start images (N, 3, H, W) in [0, 1] if it has any.
 
-    `copies` photos are dreamed in one batch; a video has `frames` frames. Where `is_continued`, the
-    first two images are the previous frame and its dream.
+    `copies` photos are dreamed in one batch; a video or a live dream has `frames` frames. Where
+    `is_continued`, the first two images are the previous frame and its dream.
     """
 
     recipes: tuple[Recipe, ...]
     pictures: Tensor | None = None
     copies: int = 1
-    frames: int = 1
+    frames: int = 0
     is_continued: bool = False
 
     def render(self, engine: Engine) -> Iterator[Frame]:
         """Yield a frame before each image and after each step."""
         size = None if self.pictures is None else size_of(self.pictures)
         jobs = [
-            replace(
-                job, stages=job.stages * self.frames, first_frame=int(self.is_continued)
-            ).for_batch(self.copies)
+            replace(job, first_frame=int(self.is_continued)).for_batch(self.copies)
             for job in engine.plan(self.recipes, size)
         ]
+        jobs = [job.for_frames(self.frames) if self.frames else job for job in jobs]
         return engine.render(jobs, self.pictures)
 
 
@@ -123,10 +122,11 @@ def cases(side: int, steps: int = STEPS) -> dict[str, Case]:
         ),
         "video": Case((VideoRecipe(**moving),), film, frames=3),
         "video, going on": Case((VideoRecipe(**moving),), continued, frames=2, is_continued=True),
-        "live": Case((LiveRecipe(max_side=width),), continued[:3], is_continued=True),
+        "live": Case((LiveRecipe(max_side=width),), continued[:3], frames=1, is_continued=True),
         "live, from layer to layer": Case(
             (LiveRecipe(max_side=width, layer="inception3b:.5,inception5a:.5"),),
             continued[:3],
+            frames=1,
             is_continued=True,
         ),
     }

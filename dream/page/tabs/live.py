@@ -102,7 +102,8 @@ class LiveSession:
     def dream_frame(self, image: Image.Image, recipe: LiveRecipe) -> bytes:
         """Return the dream of the next frame as a JPEG, and add it to the recent frames."""
         now = time.monotonic()
-        if self.recent_frames and now - self.recent_frames[-1][0] < 1 / MIN_FPS:
+        # The first frame takes longer than the others.
+        if len(self.recent_frames) > 1 and now - self.recent_frames[-1][0] < 1 / MIN_FPS:
             self.interval += 0.1 * (now - self.recent_frames[-1][0] - self.interval)
         fps = min(max(1 / self.interval, MIN_FPS), MAX_FPS)
         self.recipe = recipe.with_changes(fps=round(fps, 1))

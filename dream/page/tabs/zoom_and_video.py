@@ -12,7 +12,6 @@ import gradio as gr
 
 from dream.errors import DreamError
 from dream.files.video_reader import read_video_info
-from dream.networks import catalogue
 from dream.page import status_line, video_stream
 from dream.page.blocks import upload_name, upload_path
 from dream.page.call_limits import run_in_thread
@@ -45,7 +44,8 @@ FRAME_KNOBS = [name for name in knobs(MotionRecipe) if name not in ("model", "la
 class ZoomAndVideoTab:
     """The tab: a zoom into a photo, and a dreamed video; one player shows either.
 
-    `dream_knobs` are the knobs of both, `motion_knobs` those of a zoom only.
+    `dream_knobs` are the knobs of both, `motion_knobs` those of a zoom only and `video_knobs` those
+    of a video only.
     """
 
     def __init__(self, runner: JobRunner) -> None:
@@ -71,8 +71,8 @@ class ZoomAndVideoTab:
         self.motion_knobs = components.knob_controls(first, *MAIN_KNOBS)
         self.motion_knobs["seconds"].maximum = MAX_SLIDER_SECONDS
         layer = gr.Textbox(
-            first.layer,
             label="Layer, or layers by keyframe",
+            placeholder="A zoom passes through several; a video stays at one",
             info="For example inception4c; in a zoom also 0 s: inception4c; 3 s: inception3b.",
             elem_id="zoom-layer",
         )
@@ -80,7 +80,7 @@ class ZoomAndVideoTab:
             self.video = components.video_input(label="Your video", height=120, elem_id="video")
             self.video_button = gr.Button("Dream this video", elem_id="dream-video")
             self.video_line = gr.HTML(LIMITS_HTML, elem_classes=["expected", "remark"])
-            self.carry = components.knob_control(VideoRecipe(), "carry")
+            self.video_knobs = components.knob_controls(VideoRecipe(), "carry", "first_octaves")
         with gr.Accordion("Advanced", open=False):
             model = network_dropdown(first.model)
             self.motion_knobs |= components.knob_controls(first, *ADVANCED_KNOBS)
@@ -89,12 +89,7 @@ class ZoomAndVideoTab:
             ending = gr.Radio(list(FORMAT_CHOICES.items()), value="mp4", label="Format")
         self.dream_knobs = {"model": model, "layer": layer, **frame_knobs}
         self.options = {"ending": ending, "random_seed": random_seed}
-        model.input(
-            lambda model: catalogue.get_card(model).default_layer,
-            model,
-            layer,
-            **components.IMMEDIATE_EVENT,
-        )
+        model.input(lambda: "", None, layer, **components.IMMEDIATE_EVENT)
 
     def _build_outputs(self) -> None:
         self.image = components.still_image("Current frame", "frame")
@@ -115,7 +110,7 @@ class ZoomAndVideoTab:
 
     def recipe_updates(self, recipe: ZoomRecipe | VideoRecipe) -> Updates:
         """Return the updates that set the controls to a recipe."""
-        own = self.motion_knobs if isinstance(recipe, ZoomRecipe) else {"carry": self.carry}
+        own = self.motion_knobs if isinstance(recipe, ZoomRecipe) else self.video_knobs
         return components.recipe_updates(recipe, {**self.dream_knobs, **own})
 
     def _connect_runs(self) -> None:
@@ -134,7 +129,7 @@ class ZoomAndVideoTab:
         run_buttons.start_on(
             self.video_button.click,
             self.stream_video,
-            {"video": self.video, "carry": self.carry, **common_inputs},
+            {"video": self.video, **common_inputs, **self.video_knobs},
             outputs,
             partial(components.check_recipe, VideoRecipe),
         )
@@ -159,12 +154,13 @@ class ZoomAndVideoTab:
             trigger_mode="always_last",
             **components.SLOW_EVENT,
         )
+        video_knobs = {**self.dream_knobs, **self.video_knobs}
         gr.on(
-            [each.change for each in (self.video, *self.dream_knobs.values())],
+            [each.change for each in (self.video, *video_knobs.values())],
             self.estimate_video,
             None,
             self.video_line,
-            inputs_kwargs={"video": self.video, **self.dream_knobs},
+            inputs_kwargs={"video": self.video, **video_knobs},
             trigger_mode="always_last",
             **components.HEAVY_EVENT,
         )

@@ -25,10 +25,11 @@ COST_KNOBS = (
 )
 
 
-def estimate_text(runner: JobRunner, recipe: Recipe, size: Size | None, frames: int = 1) -> str:
+def estimate_text(runner: JobRunner, recipe: Recipe, size: Size | None, frames: int = 0) -> str:
     """Return the network, device, download size and estimated duration as HTML.
 
-    The duration is for `frames` images of `size` (height, width); left out if that is None.
+    The duration is for an image of `size` (height, width), left out if that is None, or for a video
+    of so many `frames`.
     """
     device = "a CPU" if runner.engine.device.type == "cpu" else "a GPU"
     parts = [f"{recipe.model.capitalize()} on {device}"]
@@ -37,7 +38,7 @@ def estimate_text(runner: JobRunner, recipe: Recipe, size: Size | None, frames: 
         parts.append(f"{card.source.megabytes:.0f} MB to download first")
     try:
         if size:
-            seconds = frames * runner.estimate_seconds([recipe], size)
+            seconds = runner.estimate_seconds([recipe], size, frames)
             parts.append(format_duration(seconds))
             # An image takes one lease, however long; a video is split over several.
             is_video = isinstance(recipe, MotionRecipe)

@@ -15,7 +15,6 @@ from dream import (
     DreamRecipe,
     LiveRecipe,
     RecipeError,
-    VideoRecipe,  # noqa: F401 - evaluated
     ZoomRecipe,
 )
 from dream.errors import describe_value, to_printable_line

@@ -98,6 +98,21 @@ def test_a_still_camera_never_burns_out(dreamer: LiveDreamer) -> None:
     assert change(shown, to_batch([seen])) > 8  # It dreams.
 
 
+def test_a_live_dream_begins_as_a_dream_and_so_does_another_scene(engine: Engine) -> None:
+    camera = [with_square(10)] * 11 + [to_pil_image(0.2 * texture((120, 180), 7))] * 2
+    seen = to_batch(camera).split(1)
+    grown, begun = (
+        [change(*each) for each in zip(dream_frames(dreamer, camera, recipe), seen, strict=True)]
+        for dreamer, recipe in (
+            (make_dreamer(engine), RECIPE.with_changes(first_octaves=count, fps=10))
+            for count in (0, 3)
+        )
+    )
+    for first in (0, 11):
+        assert begun[first] > 1.4 * grown[first]
+        assert begun[first + 1] == pytest.approx(begun[first], rel=0.3)
+
+
 def test_two_who_look_see_nothing_of_each_other(engine: Engine) -> None:
     one, other = [with_square(10)] * 6, [to_pil_image(texture((72, 96), 5))] * 6
     alone = dream_frames(make_dreamer(engine), one)

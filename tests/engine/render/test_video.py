@@ -1,6 +1,5 @@
 """In a dreamed video the dream moves along, sound and times stay, and it resumes."""
 
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,9 @@ TINY = {"max_side": 48, "iterations": 1}
 def dream_video(engine: Engine, seen: Tensor, recipe: VideoRecipe) -> list[Tensor]:
     """Dream the frames (N, 3, H, W) of a video."""
     (job,) = engine.plan([recipe], size_of(seen))
-    job = replace(job, stages=job.stages * len(seen))
-    return [frame.tensor for frame in engine.render([job], seen) if frame.finished]
+    return [
+        frame.tensor for frame in engine.render([job.for_frames(len(seen))], seen) if frame.finished
+    ]
 
 
 def test_a_flow_leads_from_the_new_frame_back_to_the_old_one(cat: Tensor) -> None:
@@ -71,6 +71,17 @@ def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine:
     recipe = VideoRecipe(max_side=96, iterations=3)
     together, alone = share_of_flicker(recipe), share_of_flicker(recipe.with_changes(carry=0))
     assert together < 0.5 * alone
+
+
+@pytest.mark.parametrize("first_octaves", [0, 5])
+def test_a_video_begins_dreamed_and_goes_on_alike(first_octaves: int, engine: Engine) -> None:
+    seen = to_batch(pan(9, (64, 96), 1.0))
+    frames = dream_video(engine, seen, VideoRecipe(max_side=96, first_octaves=first_octaves))
+    first, second, *_, last = (change(*each) for each in zip(frames, seen.split(1), strict=True))
+    if first_octaves:
+        assert second == pytest.approx(first, rel=0.1) and first > 0.8 * last
+    else:  # The dream grows for a second.
+        assert second > 1.3 * first and first < 0.4 * last
 
 
 UNEVEN_TIMES = [Fraction(at, 20) for at in (0, 2, 3, 12, 13, 30, 32, 38)]
@@ -195,11 +206,12 @@ def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
 ) -> None:
     silent = write_video(tmp_path / "silent.mp4", pan(14), Fraction(5))
     video = read_video_info(add_beeps(tmp_path / "in.mp4", silent, [0.4, 2.0]))
-    (job,) = engine.plan([VideoRecipe(**TINY)], video.size)  # type: ignore[arg-type]
+    (job,) = engine.plan([VideoRecipe(max_side=72, iterations=1)], video.size)
     reel = dream_video_job(job, video)
+    assert [len(stages) for stages in reel.render_job.stages_by_frame] == [2] + [1] * 13
 
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
-    assert render_some(engine, reel, whole, 1000) and not render_some(engine, reel, cut, 9)
+    assert render_some(engine, reel, whole, 1000) and not render_some(engine, reel, cut, 12)
     assert read_video_info(cut).frame_count == 7 and len(find_beeps(cut)) == 1
     assert render_some(engine, reel, cut, 1000) and cut.read_bytes() == whole.read_bytes()
     assert len(find_beeps(whole)) == 2

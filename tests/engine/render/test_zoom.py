@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dream import DreamRecipe, Engine, ZoomRecipe, load_image, read_recipe
 from dream.files.video_reader import read_frames, read_video_info
+from dream.networks import catalogue
 from dream.render.job_loop import to_batch
 from dream.render.objective import NormalisedBlend, energy
 from dream.render.transform import apply_affine, blur
@@ -106,6 +107,34 @@ def test_between_key_frames_layers_and_seeds_change_over() -> None:
     assert {(one.layer, one.seed) for one, *_ in at[:6]} == {("inception4c", 2)}
     assert {(one.layer, one.seed) for one, *_ in at[6:]} == {("inception3b", 5)}
     assert [layer for layer, _ in recipe.layers] == ["inception4c", "inception3b"]
+
+
+def test_by_default_a_zoom_passes_through_layers_over_and_over() -> None:
+    recipe = ZoomRecipe(seconds=9)
+    shown = [recipe.blend_at(round(24 * second)) for second in (0, 2, 4, 6, 8)]
+    layers = [first.layer for first, _, share in shown if not share]
+    assert layers == [*recipe.card.zoom_layers, *recipe.card.zoom_layers[:2]]
+    # At no two of the first five seconds does the same dream grow.
+    seconds = [recipe.blend_at(24 * second) for second in range(1, 6)]
+    assert len({(a.layer, b.layer if share else "", share) for a, b, share in seconds}) == 5
+    assert recipe.file_stem("cat") == "zoom-cat-inception4c+inception5a+inception4a-seed0"
+    assert [layer for layer, _ in ZoomRecipe(layer="conv3").layers] == ["conv3"]
+
+
+def test_keyframes_that_repeat_begin_anew_after_the_last() -> None:
+    recipe = ZoomRecipe(layer="1 s: conv3; 2 s: inception3b seed 5; 4 s: repeat", seconds=8, fps=2)
+    blends = [recipe.blend_at(frame) for frame in range(recipe.frame_count)]
+    assert [share for *_, share in blends[:8]] == [0, 0, 0, 0.5, 0, 0.25, 0.5, 0.75]
+    assert blends[8][0] is blends[2][0] and blends[9:15] == blends[3:9]
+    last, again, share = blends[7]
+    assert (last.seed, again.layer, share) == (5, "conv3", 0.75)
+
+
+@pytest.mark.parametrize("model", catalogue.CARDS)
+def test_each_network_has_a_zoom_through_layers_that_it_has(model: str) -> None:
+    recipe = ZoomRecipe(model=model)
+    assert len({key.dream.layer for key in recipe.keyframes}) > 1
+    assert ZoomRecipe().with_changes(model=model) == recipe
 
 
 def test_a_blend_pulls_as_its_shares_say_whatever_the_layers_answer(cat: Tensor) -> None:
