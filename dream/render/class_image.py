@@ -137,9 +137,11 @@ def ascents(
     _check_targets(network, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     objective = class_objective(network.card, recipe)
-    start = image
+    start, device = image, network.mean.device
     for number, stage in enumerate(stages):
-        canvas = CANVASES_BY_MODE[recipe.mode](stage.size, network.mean.device)
+        canvas = CANVASES_BY_MODE[recipe.mode](stage.size, device)
+        is_centred = recipe.mode == "single" and number < len(stages) - 1
+        window = centre_window(stage.size).to(device) if is_centred else None
         if start is None:
             variables = torch.cat([canvas.random_variables(generator) for _ in range(stage.tries)])
         else:
@@ -150,7 +152,7 @@ def ascents(
             network.value_and_grad(objective),
             _make_optimizer(recipe, number, stage.steps, image is not None),
             canvas.to_image,
-            _make_transform(recipe, generator, stage, image is None and stage is not stages[-1]),
+            _make_transform(recipe, generator, stage.steps, window),
             partial(_render_at_size, canvas, stages[-1].size),
         )
         yield ascent
@@ -232,19 +234,18 @@ def _render_at_size(canvas: Canvas, size: Size, variables: Tensor) -> Tensor:
 
 
 def _make_transform(
-    recipe: ClassRecipe, generator: torch.Generator, stage: Stage, is_small: bool
+    recipe: ClassRecipe, generator: torch.Generator, steps: int, window: Tensor | None
 ) -> ImageFunction:
     """Return the random transform of a stage, followed by `resize_for_head`.
 
-    In the small stages of "single" the gradient is weighted by a `centre_window`.
+    It weights the gradient by the `window` (H, W), if there is one.
     """
     # Crops shrink over the steps, from the whole image to the smallest.
-    shares = iter(torch.linspace(1, MIN_CROP_FRACTION, max(stage.steps, 1)).tolist())
-    window = centre_window(stage.size) if recipe.mode == "single" and is_small else None
+    shares = iter(torch.linspace(1, MIN_CROP_FRACTION, max(steps, 1)).tolist())
 
     def transform(image: Tensor) -> Tensor:
         if window is not None:  # The values stay as they are; only the gradient changes.
-            image = torch.lerp(image.detach(), image, window.to(image.device))
+            image = torch.lerp(image.detach(), image, window)
         if recipe.mode == "phase":
             image = random_crops(image, generator, share=next(shares), count=CROPS_PER_STEP)
         elif recipe.mode != "classic":
