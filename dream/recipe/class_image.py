@@ -21,7 +21,14 @@ from dream.recipe.knob import knob
 
 DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE = 224, 320
 # Default step count of each mode, from noise.
-DEFAULT_STEPS = {"growing": 248, "fourier": 128, "octaves": 192, "phase": 128, "classic": 200}
+DEFAULT_STEPS = {
+    "single": 248,
+    "growing": 248,
+    "fourier": 128,
+    "octaves": 192,
+    "phase": 128,
+    "classic": 200,
+}
 DEFAULT_PHOTO_STEPS = 64
 
 
@@ -40,8 +47,8 @@ class ClassRecipe(Recipe):
         help="Class by name, part of a name, or number; mix several: goldfish:1,jellyfish:0.5.",
     )
     mode: str = knob(
-        "growing",
-        help="Method; growing gives one large subject, classic is that of Simonyan et al. 2013.",
+        "single",
+        help="Method; single gives one large subject, classic is that of Simonyan et al. 2013.",
         choices=tuple(DEFAULT_STEPS),
     )
     size: int | None = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
@@ -64,7 +71,7 @@ class ClassRecipe(Recipe):
     tries: int = knob(
         2,
         (1, 8),
-        "Random starts at the smallest octave, best one kept; used by growing and octaves.",
+        "Random starts at the smallest octave, best one kept; used by single, growing and octaves.",
     )
     seed: int = seed_knob()
 

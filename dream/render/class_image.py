@@ -27,11 +27,9 @@ from dream.render.ascent import (
 from dream.render.canvas import Canvas, FourierCanvas, PhaseCanvas, RawPixelCanvas
 from dream.render.objective import Objective, logit, logit_margin, squared_norm
 from dream.render.plan import Job, Stage, recipe_sizes
-from dream.render.transform import random_affine, random_crops
+from dream.render.transform import centre_window, random_affine, random_crops
 from dream.tensors import Size, resize, resize_clamped, size_of
 
-# Adam's on Fourier variables, one for each stage of "growing"; the last one decays to a tenth.
-LEARNING_RATES = (0.05, 0.03, 0.02)
 PHOTO_LEARNING_RATE = 0.03
 PHASE_LEARNING_RATE = 1.0
 BAND_COUNT = 4
@@ -62,10 +60,27 @@ class Verdict:
 
 # The first stages are small: they are cheap, and form large shapes, so that one subject fills the
 # image. At one size many small subjects would fill it. Each stage starts from the result of the one
-# before: (share of the steps, share of the side).
-GROWING_STAGE_SHARES = ((128 / 248, 96 / 224), (80 / 248, 144 / 224), (40 / 248, 1.0))
-GROWING_MODES = ("growing", "octaves")
+# before: (share of the steps, share of the side, Adam's learning rate on Fourier variables, which
+# decays to a tenth in the last stage).
+StageShares = tuple[tuple[float, float, float], ...]
+ONE_STAGE: StageShares = ((1.0, 1.0, 0.05),)
+GROWING_STAGES: StageShares = (
+    (128 / 248, 96 / 224, 0.05),
+    (80 / 248, 144 / 224, 0.03),
+    (40 / 248, 1.0, 0.02),
+)
+STAGES_BY_MODE: dict[str, StageShares] = {
+    "single": (
+        (84 / 248, 64 / 224, 0.05),
+        (50 / 248, 96 / 224, 0.04),
+        (44 / 248, 144 / 224, 0.03),
+        (70 / 248, 1.0, 0.02),
+    ),
+    "growing": GROWING_STAGES,
+    "octaves": GROWING_STAGES,
+}
 CANVASES_BY_MODE: dict[str, Callable[[Size, torch.device], Canvas]] = {
+    "single": partial(FourierCanvas, decay=SPECTRUM_DECAY),
     "growing": partial(FourierCanvas, decay=SPECTRUM_DECAY),
     "fourier": partial(FourierCanvas, decay=SPECTRUM_DECAY),
     "octaves": RawPixelCanvas,
@@ -90,9 +105,9 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
     if size:
         sizes, counts = recipe_sizes(recipe, size), [recipe.steps]
     else:
-        shares = GROWING_STAGE_SHARES if recipe.mode in GROWING_MODES else ((1.0, 1.0),)
-        sizes = [(max(round(recipe.size * share), card.min_side),) * 2 for _, share in shares]
-        counts = [round(recipe.steps * share) for share, _ in shares[:-1]]
+        shares = STAGES_BY_MODE.get(recipe.mode, ONE_STAGE)
+        sizes = [(max(round(recipe.size * share), card.min_side),) * 2 for _, share, _ in shares]
+        counts = [round(recipe.steps * share) for share, _, _ in shares[:-1]]
         counts.append(recipe.steps - sum(counts))
     return tuple(
         Stage(
@@ -122,9 +137,11 @@ def ascents(
     _check_targets(network, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     objective = class_objective(network.card, recipe)
-    start = image
+    start, device = image, network.mean.device
     for number, stage in enumerate(stages):
-        canvas = CANVASES_BY_MODE[recipe.mode](stage.size, network.mean.device)
+        canvas = CANVASES_BY_MODE[recipe.mode](stage.size, device)
+        is_centred = recipe.mode == "single" and number < len(stages) - 1
+        window = centre_window(stage.size).to(device) if is_centred else None
         if start is None:
             variables = torch.cat([canvas.random_variables(generator) for _ in range(stage.tries)])
         else:
@@ -135,7 +152,7 @@ def ascents(
             network.value_and_grad(objective),
             _make_optimizer(recipe, number, stage.steps, image is not None),
             canvas.to_image,
-            _make_transform(recipe, generator, stage.steps),
+            _make_transform(recipe, generator, stage.steps, window),
             partial(_render_at_size, canvas, stages[-1].size),
         )
         yield ascent
@@ -216,12 +233,19 @@ def _render_at_size(canvas: Canvas, size: Size, variables: Tensor) -> Tensor:
     return resize_clamped(canvas.to_image(variables).clamp(0, 1), size)
 
 
-def _make_transform(recipe: ClassRecipe, generator: torch.Generator, steps: int) -> ImageFunction:
-    """Return the random transform of a stage, followed by `resize_for_head`."""
+def _make_transform(
+    recipe: ClassRecipe, generator: torch.Generator, steps: int, window: Tensor | None
+) -> ImageFunction:
+    """Return the random transform of a stage, followed by `resize_for_head`.
+
+    It weights the gradient by the `window` (H, W), if there is one.
+    """
     # Crops shrink over the steps, from the whole image to the smallest.
     shares = iter(torch.linspace(1, MIN_CROP_FRACTION, max(steps, 1)).tolist())
 
     def transform(image: Tensor) -> Tensor:
+        if window is not None:  # The values stay as they are; only the gradient changes.
+            image = torch.lerp(image.detach(), image, window)
         if recipe.mode == "phase":
             image = random_crops(image, generator, share=next(shares), count=CROPS_PER_STEP)
         elif recipe.mode != "classic":
@@ -241,5 +265,6 @@ def _make_optimizer(recipe: ClassRecipe, stage: int, steps: int, from_photo: boo
         return NormalisedStep(recipe.step, NO_BOUNDS)
     if from_photo:
         return Adam(PHOTO_LEARNING_RATE)
-    is_last = stage == len(LEARNING_RATES) - 1
-    return Adam(LEARNING_RATES[stage], decay=0.1 ** (1 / max(steps, 1)) if is_last else 1.0)
+    shares = STAGES_BY_MODE.get(recipe.mode, ONE_STAGE)
+    is_last = 0 < stage == len(shares) - 1
+    return Adam(shares[stage][2], decay=0.1 ** (1 / max(steps, 1)) if is_last else 1.0)

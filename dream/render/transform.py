@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dream import deterministic
-from dream.tensors import WrapDims, resize, size_of
+from dream.tensors import Size, WrapDims, resize, size_of
 
 # Device types where `grid_sample` lacks reflection padding or its backward pass (pytorch#169143).
 NO_REFLECTION_DEVICES = ("mps",)
@@ -205,6 +205,16 @@ def random_affine(image: Tensor, generator: torch.Generator) -> Tensor:
         zoom=0.9 + (1.1 - 0.9) * draw[1],
         shift=(8 * (2 * draw[2] - 1), 8 * (2 * draw[3] - 1)),
     )
+
+
+def centre_window(size: Size) -> Tensor:
+    """Return weights (H, W), 1 in the middle and 0.32 to 0.16 at edges and corners, float32.
+
+    They are a Gaussian whose standard deviation is 0.6 of half a side, plus a floor of 0.1.
+    """
+    rows, columns = ((2 * torch.arange(side, dtype=torch.float64) + 1) / side - 1 for side in size)
+    squared = rows[:, None].square() + columns.square()
+    return (0.1 + 0.9 * torch.exp(-squared / (2 * 0.6**2))).float()
 
 
 def apply_affine(image: Tensor, *, angle: float, zoom: float, shift: tuple[float, float]) -> Tensor:

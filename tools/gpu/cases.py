@@ -30,6 +30,7 @@ from dream import (
 )
 from dream.files.embedded_images import embed_guide, encode_mask
 from dream.recipe import Recipe
+from dream.recipe.knob import knobs
 from dream.render import video
 from dream.tensors import resize_clamped, size_of
 
@@ -112,7 +113,7 @@ def cases(side: int, steps: int = STEPS) -> dict[str, Case]:
         "channel in a photo": in_photo((channel.with_changes(size=max(height, width)),)),
         **{
             f"class image, {mode}": Case((classes.with_changes(mode=mode),))
-            for mode in ("growing", "fourier", "octaves", "phase", "classic")
+            for mode in knobs(ClassRecipe)["mode"].choices
         },
         "class image, several tries": Case((classes.with_changes(tries=2),)),
         "class image in a photo": in_photo((classes,)),

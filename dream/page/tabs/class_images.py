@@ -30,7 +30,8 @@ EXAMPLE_TARGETS = {
     "goldfish and volcano": "goldfish:1,volcano:1",
 }
 MODE_LABELS = {
-    "growing": "One large subject",
+    "single": "One large subject",
+    "growing": "Large shapes",
     "fourier": "Many small subjects",
     "octaves": "Bold shapes",
     "phase": "Painterly",

@@ -216,7 +216,7 @@ BAD_INPUT = {
     CLASS: "give a class, as goldfish",
     f"{CLASS} snake": "'snake' may be ",
     f"{CLASS} unicorn": "there is no class 'unicorn'; did you mean ",
-    f"{CLASS} goldfish --mode magic": "mode must be growing or fourier",
+    f"{CLASS} goldfish --mode magic": "mode must be single or growing",
     f"{CLASS} goldfish --recipe photo.png": "kind 'class' is needed",
     # An option is not shortened.
     "image --mlfl cat.jpg -o out.png": "no option '--mlfl'; did you mean --mlflow",

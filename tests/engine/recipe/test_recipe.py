@@ -158,7 +158,7 @@ REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
         ({"target": "goldfish:1e39"}, "from -1000 to 1000, not '1e39'"),
         ({"target": "goldfish,1"}, "target lists a class twice"),
         ({"target": "goldfish,"}, "there is no class ''"),
-        ({"mode": "magic"}, "mode must be growing or fourier or octaves or phase or classic"),
+        ({"mode": "magic"}, "single or growing or fourier or octaves or phase or classic, not"),
         ({"size": 8}, "size must be a whole number from 32"),
         ({"model": "inception_v3", "size": 64}, "inception_v3 needs a size of 75 pixels or more"),
         ({"penalty": -1}, "penalty must be a number from 0 to 1"),

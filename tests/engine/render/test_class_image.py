@@ -12,7 +12,9 @@ from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, Recipe
 from dream.networks import catalogue
 from dream.networks.architecture import build
 from dream.networks.network import Network
+from dream.recipe import Recipe
 from dream.recipe.knob import knobs
+from dream.render import kinds
 from dream.render.class_image import class_objective, classify, select_best
 from tests.conftest import REAL_WEIGHTS_FOLDER, TEN_CLASSES, render_recipes
 
@@ -106,17 +108,38 @@ def test_the_best_of_several_tries_goes_on(network: Network, cat: Tensor) -> Non
     assert torch.equal(select_best(network, objective, pictures), cat)
 
 
-def test_frames_count_the_steps_of_each_size(network: Network) -> None:
-    start, *frames = render_recipes(network, [ClassRecipe(size=64, steps=10, tries=3)])
+@pytest.mark.parametrize(("mode", "counts"), [("single", (3, 2, 2, 3)), ("growing", (5, 3, 2))])
+def test_frames_count_the_steps_of_each_size(
+    mode: str, counts: tuple[int, ...], network: Network
+) -> None:
+    recipe = ClassRecipe(mode=mode, size=64, steps=10, tries=3)
+    start, *frames = render_recipes(network, [recipe])
     assert {tuple(each.tensor.shape) for each in (start, *frames)} == {(1, 3, 64, 64)}
     assert [(frame.octave, frame.octave_step, frame.octave_steps) for frame in frames] == [
-        *((1, step, 5) for step in range(1, 6)),
-        *((2, step, 3) for step in range(1, 4)),
-        *((3, step, 2) for step in range(1, 3)),
+        (octave, step, count)
+        for octave, count in enumerate(counts, start=1)
+        for step in range(1, count + 1)
     ]
     # A size without a step still finishes the image.
-    *_, last = render_recipes(network, [ClassRecipe(size=64, steps=1)])
-    assert (last.octave, last.finished) == (1, True) or (last.octave, last.finished) == (2, True)
+    *_, last = render_recipes(network, [recipe.with_changes(steps=1)])
+    assert last.finished and last.step == last.total == 1
+
+
+def test_sizes_and_steps_of_an_older_recipe_stay() -> None:
+    older = Recipe.from_dict({"kind": "class", "mode": "growing", "size": 224, "steps": 248})
+    ((*stages,),) = (job.stages for job in kinds.plan([older], None))
+    assert [(each.size[0], each.steps) for each in stages] == [(96, 128), (144, 80), (224, 40)]
+
+
+def test_a_single_subject_forms_in_the_middle(network: Network) -> None:
+    def centring(mode: str) -> float:
+        """Return the contrast of the middle half of the first size, relative to the whole."""
+        recipe = ClassRecipe(target="flamingo", mode=mode, size=192, steps=60, tries=1)
+        frames = render_recipes(network, [recipe])
+        picture = next(each for each in frames if each.octave_step == each.octave_steps).tensor
+        return float(picture[..., 48:144, 48:144].std() / picture.std())
+
+    assert centring("single") > 1.1 * centring("growing")
 
 
 def test_a_photo_keeps_its_shape_and_becomes_more_of_the_class(engine: Engine, cat: Tensor) -> None:
