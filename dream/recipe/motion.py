@@ -102,8 +102,9 @@ class MotionRecipe(PerFrameRecipe):
 
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame from the knobs that both share."""
-        shared = {name: getattr(self, name) for name in knobs(MotionRecipe)}
-        return DreamRecipe(**{**shared, "keep_colours": 0, "quiet": 0, **changes})
+        # The last one is declared by each subclass, so that positions in the API stay.
+        shared = {name: getattr(self, name) for name in (*knobs(MotionRecipe), "keep_colours")}
+        return DreamRecipe(**{**shared, "quiet": 0, **changes})
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -111,7 +112,7 @@ class VideoRecipe(MotionRecipe):
     """A dreamed video: each frame starts from the previous dream, warped by the motion."""
 
     kind: ClassVar[str] = "video"
-    old_values: ClassVar[Mapping[str, Any]] = {"first_octaves": 0}
+    old_values: ClassVar[Mapping[str, Any]] = {"first_octaves": 0, "keep_colours": 0.0}
 
     carry: float = knob(
         0.9,
@@ -121,6 +122,7 @@ class VideoRecipe(MotionRecipe):
     first_octaves: int = knob(
         5, (0, 10), "Octaves of the first frame, a whole dream; 0 to dream it as all frames."
     )
+    keep_colours: float = copy_knob(DreamRecipe, "keep_colours")
 
     def first_frame_recipe(self) -> DreamRecipe:
         """Return the recipe of the first frame, from which the dream of the others goes on."""
@@ -147,6 +149,7 @@ class ZoomRecipe(MotionRecipe):
     """
 
     kind: ClassVar[str] = "zoom"
+    old_values: ClassVar[Mapping[str, Any]] = {"keep_colours": 0.0}
 
     layer: Derived[str] = knob(
         None,
@@ -164,6 +167,7 @@ class ZoomRecipe(MotionRecipe):
         0.0, (-1.0, 1.0, 0.01), "Movement to the right per second, in image widths."
     )
     down: float = knob(0.0, (-1.0, 1.0, 0.01), "Movement downwards per second, in image heights.")
+    keep_colours: float = copy_knob(DreamRecipe, "keep_colours")
 
     def _derived_defaults(self) -> dict[str, Any]:
         return super()._derived_defaults() | {"layer": self.card.zoom_keyframes}
@@ -253,7 +257,7 @@ class LiveRecipe(PerFrameRecipe):
     """
 
     kind: ClassVar[str] = "live"
-    old_values: ClassVar[Mapping[str, Any]] = {"first_octaves": 0}
+    old_values: ClassVar[Mapping[str, Any]] = {"first_octaves": 0, "keep_colours": 0.0}
     default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
 
     layer: Derived[str] = copy_knob(DreamRecipe, "layer")
@@ -278,6 +282,7 @@ class LiveRecipe(PerFrameRecipe):
         (0, 10),
         "Octaves of the first frame, a whole dream at half its size; 0 to dream it as all frames.",
     )
+    keep_colours: float = copy_knob(DreamRecipe, "keep_colours")
 
     def first_frame_recipe(self) -> DreamRecipe:
         """Return the recipe of the dream of the first frame, at half its size."""
@@ -291,9 +296,8 @@ class LiveRecipe(PerFrameRecipe):
         """Return the recipe of one frame: one octave, with a step that fits the frame rate."""
         shared = ("model", "layer", "iterations", "jitter", "smoothing", "laplacian", "seed")
         step = min(20.0, GROWTH_RATES[self.intensity - 1] / self.fps / self.iterations)
-        values = {name: getattr(self, name) for name in (*shared, "max_side")}
-        look = {"keep_colours": 0, "quiet": 0}
-        return DreamRecipe(**{**values, **look, "step": step, "octaves": 1, **changes})
+        values = {name: getattr(self, name) for name in (*shared, "max_side", "keep_colours")}
+        return DreamRecipe(**{**values, "quiet": 0, "step": step, "octaves": 1, **changes})
 
     @property
     def layers(self) -> WeightedNames:

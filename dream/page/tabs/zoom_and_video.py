@@ -38,7 +38,7 @@ FORMAT_CHOICES = {"MP4": "mp4", "WebM": "webm", "GIF": "gif"}
 # Knobs that are always visible; the others are in the Advanced section.
 MAIN_KNOBS = ("seconds", "zoom", "rotation")
 ADVANCED_KNOBS = ("right", "down", "fps")
-FRAME_KNOBS = [name for name in knobs(MotionRecipe) if name not in ("model", "layer")]
+FRAME_KNOBS = [*knobs(MotionRecipe), "keep_colours"][2:]  # Without model and layer.
 
 
 class ZoomAndVideoTab:
