@@ -34,6 +34,8 @@ GROWTH_RATES = (4, 8, 13, 20, 30, 40, 52, 68, 85, 110)
 FIRST_FRAME_FACTOR = 2
 # Steps per octave of a live dream's first frame, which grow as much as so many seconds.
 FIRST_LIVE_STEPS, FIRST_LIVE_SECONDS = 8, 0.6
+# Videos and live dreams as they were before these knobs.
+FREE_FRAMES = {"first_octaves": 0, "keep_colours": 0.0, "quiet": 0.0}
 # The options of a making-of.
 SECONDS_KNOB = Knob(
     "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
@@ -102,9 +104,8 @@ class MotionRecipe(PerFrameRecipe):
 
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame from the knobs that both share."""
-        # The last one is declared by each subclass, so that positions in the API stay.
-        shared = {name: getattr(self, name) for name in (*knobs(MotionRecipe), "keep_colours")}
-        return DreamRecipe(**{**shared, "quiet": 0, **changes})
+        shared = {name: getattr(self, name) for name in knobs(self) if name in knobs(DreamRecipe)}
+        return DreamRecipe(**{"quiet": 0, **shared, **changes})
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -112,7 +113,7 @@ class VideoRecipe(MotionRecipe):
     """A dreamed video: each frame starts from the previous dream, warped by the motion."""
 
     kind: ClassVar[str] = "video"
-    old_values: ClassVar[Mapping[str, Any]] = {"first_octaves": 0, "keep_colours": 0.0}
+    old_values: ClassVar[Mapping[str, Any]] = FREE_FRAMES
 
     carry: float = knob(
         0.9,
@@ -123,6 +124,7 @@ class VideoRecipe(MotionRecipe):
         5, (0, 10), "Octaves of the first frame, a whole dream; 0 to dream it as all frames."
     )
     keep_colours: float = copy_knob(DreamRecipe, "keep_colours")
+    quiet: float = copy_knob(DreamRecipe, "quiet")
 
     def first_frame_recipe(self) -> DreamRecipe:
         """Return the recipe of the first frame, from which the dream of the others goes on."""
@@ -257,7 +259,7 @@ class LiveRecipe(PerFrameRecipe):
     """
 
     kind: ClassVar[str] = "live"
-    old_values: ClassVar[Mapping[str, Any]] = {"first_octaves": 0, "keep_colours": 0.0}
+    old_values: ClassVar[Mapping[str, Any]] = FREE_FRAMES
     default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
 
     layer: Derived[str] = copy_knob(DreamRecipe, "layer")
@@ -283,6 +285,7 @@ class LiveRecipe(PerFrameRecipe):
         "Octaves of the first frame, a whole dream at half its size; 0 to dream it as all frames.",
     )
     keep_colours: float = copy_knob(DreamRecipe, "keep_colours")
+    quiet: float = copy_knob(DreamRecipe, "quiet")
 
     def first_frame_recipe(self) -> DreamRecipe:
         """Return the recipe of the dream of the first frame, at half its size."""
@@ -296,8 +299,10 @@ class LiveRecipe(PerFrameRecipe):
         """Return the recipe of one frame: one octave, with a step that fits the frame rate."""
         shared = ("model", "layer", "iterations", "jitter", "smoothing", "laplacian", "seed")
         step = min(20.0, GROWTH_RATES[self.intensity - 1] / self.fps / self.iterations)
-        values = {name: getattr(self, name) for name in (*shared, "max_side", "keep_colours")}
-        return DreamRecipe(**{**values, "quiet": 0, "step": step, "octaves": 1, **changes})
+        values = {
+            name: getattr(self, name) for name in (*shared, "max_side", "keep_colours", "quiet")
+        }
+        return DreamRecipe(**{**values, "step": step, "octaves": 1, **changes})
 
     @property
     def layers(self) -> WeightedNames:

@@ -38,6 +38,7 @@ FORMAT_CHOICES = {"MP4": "mp4", "WebM": "webm", "GIF": "gif"}
 # Knobs that are always visible; the others are in the Advanced section.
 MAIN_KNOBS = ("seconds", "zoom", "rotation")
 ADVANCED_KNOBS = ("right", "down", "fps")
+VIDEO_KNOBS = ("carry", "first_octaves", "quiet")
 FRAME_KNOBS = [*knobs(MotionRecipe), "keep_colours"][2:]  # Without model and layer.
 
 
@@ -80,7 +81,7 @@ class ZoomAndVideoTab:
             self.video = components.video_input(label="Your video", height=120, elem_id="video")
             self.video_button = gr.Button("Dream this video", elem_id="dream-video")
             self.video_line = gr.HTML(LIMITS_HTML, elem_classes=["expected", "remark"])
-            self.video_knobs = components.knob_controls(VideoRecipe(), "carry", "first_octaves")
+            self.video_knobs = components.knob_controls(VideoRecipe(), *VIDEO_KNOBS)
         with gr.Accordion("Advanced", open=False):
             model = network_dropdown(first.model)
             self.motion_knobs |= components.knob_controls(first, *ADVANCED_KNOBS)
