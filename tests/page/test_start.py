@@ -114,9 +114,8 @@ def test_the_page_opens_without_dreamlet_and_says_what_is_wrong(tmp_path: Path) 
         (tmp_path / "app" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, tmp_path / "app" / name)
     (tmp_path / "app" / "dream" / "networks" / "dreamlet.safetensors").write_bytes(b"damaged")
-    run = f"import os, runpy, sys; os.chdir({str(tmp_path / 'app')!r}); sys.path[0] = os.getcwd(); "
     log = tmp_path / "log"
-    with run_app(log, "-c", f"{run}runpy.run_path('app.py', run_name='__main__')") as address:
+    with run_app(log, str(tmp_path / "app" / "app.py")) as address:
         assert "Class image" in httpx.get(address).text
         for photo, folder in ((CAT, "dream"), (None, "class")):
             client = Client(address, verbose=False, download_files=str(tmp_path / folder))
