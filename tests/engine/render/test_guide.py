@@ -24,7 +24,7 @@ from tools import means
 LAYER = "inception5a"
 GOLDFISH = str(EXAMPLES / "class-goldfish-seed0.png")
 ROCKET = str(EXAMPLES / "rocket.jpg")
-SMALL = {"max_side": 180, "intensity": 6}
+SMALL = {"max_side": 128, "intensity": 6}
 
 
 def guide_similarity(network: Network, picture: Tensor, guide: str) -> float:
