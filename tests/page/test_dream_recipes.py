@@ -19,6 +19,7 @@ from dream import (
     save_image,
 )
 from dream.recipe import LiveRecipe
+from dream.recipe.base import Recipe
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES
 from tests.support import browser as ui
@@ -89,7 +90,13 @@ def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path
     assert again.read_bytes() == guided.read_bytes()
 
 
-@pytest.mark.parametrize("clipboard", ["undefined", "{ writeText: () => Promise.reject() }"])
+@pytest.mark.parametrize(
+    "clipboard",
+    [
+        "{ writeText: () => Promise.reject() }",
+        pytest.param("undefined", marks=pytest.mark.at_scale),
+    ],
+)
 def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
     page: Page, clipboard: str
 ) -> None:
@@ -210,33 +217,48 @@ def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None
     expect(ui.number(page, "Intensity")).to_have_value("5")
 
 
+OPENED_TAB = "[role=tab][aria-selected=true]"
+
+
+@pytest.mark.at_scale
+@pytest.mark.parametrize(
+    ("recipe", "tab", "status", "field"),
+    [
+        (VideoRecipe(carry=0.5), "Zoom and video", "film-status", ""),
+        (ClassRecipe(target="pizza"), "Class image", "make-status", "Class"),
+        (ChannelRecipe(layer="inception5a", channel=3), "Channel visualization", "show-status", ""),
+        (LiveRecipe(intensity=7), "Live", "live-status", "Intensity"),
+    ],
+)
+def test_a_link_opens_the_tab_of_its_kind(
+    recipe: Recipe, tab: str, status: str, field: str, page: Page, address: str
+) -> None:
+    page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
+    expect(page.locator(OPENED_TAB)).to_have_text(tab)
+    expect(ui.status(page, status)).to_have_text("The controls are set to the recipe of the link.")
+    if field:
+        box = page.locator(f"input[aria-label*='{field}']:visible").first
+        expect(box).to_have_value({"Class": "pizza", "Intensity": "7"}[field])
+
+
 def test_tabs_have_addresses_and_a_link_opens_the_tab_of_its_kind(page: Page, address: str) -> None:
-    opened = page.locator("[role=tab][aria-selected=true]")
-    for query, tab in (("tab=live", "Live"), ("tab=none", "Deep Dream"), ("a=1", "Deep Dream")):
+    opened = page.locator(OPENED_TAB)
+    for query, tab in (("tab=live", "Live"), ("a=1&tab=none", "Deep Dream")):
         page.goto(f"{address}/?{query}")
         expect(opened).to_have_text(tab)
     ui.open_tab(page, "Class image")
     expect(page).to_have_url(f"{address}/?a=1&tab=class")
     ui.open_tab(page, "Deep Dream")
     expect(page).to_have_url(f"{address}/?a=1")
-    for recipe, tab, status, field in (
-        (ZoomRecipe(zoom=1.5, max_side=96), "Zoom and video", "film-status", "Zoom"),
-        (VideoRecipe(carry=0.5), "Zoom and video", "film-status", ""),
-        (ClassRecipe(target="pizza"), "Class image", "make-status", "Class"),
-        (ChannelRecipe(layer="inception5a", channel=3), "Channel visualization", "show-status", ""),
-        (LiveRecipe(intensity=7), "Live", "live-status", "Intensity"),
-    ):
-        page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
-        expect(opened).to_have_text(tab)
-        said = ui.status(page, status)
-        expect(said).to_have_text("The controls are set to the recipe of the link.")
-        if field:
-            box = page.locator(f"input[aria-label*='{field}']:visible").first
-            expect(box).to_have_value({"Zoom": "1.5", "Class": "pizza", "Intensity": "7"}[field])
-    # The tab that was opened last takes precedence over the link's after a reload.
-    ui.open_tab(page, "Zoom and video")
-    page.reload()
+    page.goto(f"{address}/?recipe={quote(ZoomRecipe(zoom=1.5, max_side=96).to_json())}")
     expect(opened).to_have_text("Zoom and video")
+    said = ui.status(page, "film-status")
+    expect(said).to_have_text("The controls are set to the recipe of the link.")
+    expect(page.locator("input[aria-label*='Zoom']:visible").first).to_have_value("1.5")
+    # The tab that was opened last takes precedence over the link's after a reload.
+    ui.open_tab(page, "Live")
+    page.reload()
+    expect(opened).to_have_text("Live")
     page.goto(f"{address}/?recipe={quote(json.dumps({'kind': 'zoom', 'zoom': 99}))}")
     expect(ui.status(page, "film-status")).to_have_text(
         "This recipe cannot be used: zoom must be a number from 1 to 6, not 99."

@@ -220,7 +220,7 @@ def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
 def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> None:
     ui.upload(page, ui.small_photo("coffee.jpg", tmp_path))
     ui.open_section(page, "Compare layers and intensities")
-    for intensity in ("3", "8"):
+    for intensity in ("5", "8"):
         page.locator("#comparing").get_by_label(intensity, exact=True).uncheck()
     page.locator("#comparing").get_by_label("1", exact=True).check()
     page.click("#make-sheet")

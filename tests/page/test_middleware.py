@@ -15,6 +15,7 @@ from dream import __version__
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import begin, call, upload
 from tests.support.browser import (
+    BOTH_SIZES,
     CHROMIUM,
     SECONDS,
     WINDOW_SIZES,
@@ -44,7 +45,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=WINDOW_SIZES)
+@pytest.fixture(params=BOTH_SIZES)
 def size(request: Any) -> ViewportSize:
     width, height = WINDOW_SIZES[request.param]
     return {"width": width, "height": height}
