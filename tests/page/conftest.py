@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.support.browser import CHROMIUM, FLAGS, SECONDS, SLOW_FRAMES, open_page
+from tests.support.browser import CHROMIUM, FLAGS, SECONDS, open_page
 
 IN_A_BROWSER = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
@@ -36,7 +36,6 @@ def window(browser: Browser) -> Iterator[Page]:
     """Yield a window that all tests of a file share; a new one would load all scripts again."""
     page = browser.new_page()
     page.set_default_timeout(30 * SECONDS)
-    page.add_init_script(SLOW_FRAMES)
     yield page
     page.close()
 

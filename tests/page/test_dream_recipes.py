@@ -6,18 +6,21 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from dream import (
     ChannelRecipe,
     ClassRecipe,
     DreamRecipe,
+    Engine,
     VideoRecipe,
     ZoomRecipe,
     load_image,
     read_recipe,
     save_image,
 )
+from dream.files.embedded_images import embed_mask
 from dream.recipe import LiveRecipe
 from dream.recipe.base import Recipe
 from dream.recipe.presets import presets
@@ -26,6 +29,7 @@ from tests.support import browser as ui
 from tests.support.browser import SECONDS
 
 
+@pytest.mark.at_scale
 def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> None:
     ui.upload(page, ui.small_photo("cat.jpg", tmp_path))
     ui.fill(page, "Intensity", 1)
@@ -160,9 +164,7 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page) -> None:
 
 
 @ui.on_phone
-def test_a_mask_is_painted_dreamed_and_brought_back(
-    page: Page, address: str, tmp_path: Path
-) -> None:
+def test_a_mask_is_painted_dreamed_and_left_with_its_photo(page: Page, tmp_path: Path) -> None:
     ui.open_advanced(page, octaves=2, iterations=2)
     cat, galaxies = EXAMPLES / "cat.jpg", ui.small_photo("galaxies.jpg", tmp_path)
     canvas = ui.open_painter(page)
@@ -177,25 +179,34 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     path = ui.download(page, tmp_path)
     changed = (load_image(path) - load_image(cat)).abs().sum(1) > 0
     assert 0.005 < changed.float().mean() < 0.3
-    # Another photo has no mask; the dream brings its own.
+    assert read_recipe(path, DreamRecipe).mask
     ui.upload(page, galaxies)
     ui.expect_on_painter(page, galaxies)
     ui.dream_and_wait(page)
     assert not read_recipe(ui.download(page, tmp_path / "whole"), DreamRecipe).mask
+
+
+@pytest.mark.at_scale
+@ui.on_phone
+@pytest.mark.parametrize(("name", "is_open"), [("dream.png", True), ("dream.webp", False)])
+def test_a_dream_brings_its_mask(
+    name: str, is_open: bool, page: Page, engine: Engine, tmp_path: Path
+) -> None:
+    mask, path = Image.new("L", (451, 300)), tmp_path / name
+    mask.paste(255, (100, 50, 180, 90))
+    mask.save(tmp_path / "mask.png")
+    small = DreamRecipe(mask=embed_mask(tmp_path / "mask.png"), octaves=2, iterations=2)
+    recipe = engine.settle(small.with_changes(max_side=640))
+    *_, frame = engine.dream(load_image(EXAMPLES / "cat.jpg"), recipe)
+    save_image(frame.tensor, path, recipe)
+    if is_open:
+        ui.open_painter(page)
     page.set_input_files("#photo input[type=file]", path)
     expect(ui.status(page)).to_contain_text("This photo is a dream. The controls are set to its")
-    ui.expect_on_painter(page, path)
+    if is_open:
+        ui.expect_on_painter(page, path)
     ui.dream_and_wait(page)
-    recipe = read_recipe(path, DreamRecipe)
     assert read_recipe(ui.download(page, tmp_path / "again"), DreamRecipe) == recipe
-    # The same without opening the painter, and with a recipe in XMP.
-    path, dreamed = tmp_path / "dream.webp", load_image(path)
-    save_image(dreamed, path, recipe)
-    page.goto(address)
-    page.set_input_files("#photo input[type=file]", path)
-    expect(ui.status(page)).to_contain_text("This photo is a dream. The controls are set to its")
-    ui.dream_and_wait(page)
-    assert read_recipe(ui.download(page, tmp_path / "unopened"), DreamRecipe) == recipe
 
 
 def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:

@@ -22,11 +22,6 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 FLAGS += ["--in-process-gpu"]  # A page loads in a fifth less time.
 SECONDS = 1000.0  # In milliseconds, the unit of Playwright's timeouts.
 WINDOW_SIZES = {"desk": (1280, 800), "phone": (390, 844)}
-# A renderer in software draws ten frames a second, not sixty, of what moves all the time.
-SLOW_FRAMES = """
-const draw = window.requestAnimationFrame;
-window.requestAnimationFrame = (next) => setTimeout(() => draw(next), 90);
-"""
 # Tests that do the same at both sizes run at one of them.
 on_phone = pytest.mark.parametrize("page", ["phone"], indirect=True)
 BOTH_SIZES = ["phone", pytest.param("desk", marks=pytest.mark.at_scale)]
