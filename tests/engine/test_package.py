@@ -35,6 +35,10 @@ DreamRecipe(layer=3)
 """
 
 
+# GitHub also runs them on each system, as a user without make does.
+pytestmark = pytest.mark.at_scale
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel in a copy of the tracked files: a build leaves files behind."""
@@ -103,7 +107,6 @@ def test_an_installed_program_dreams_in_another_folder(programs: Path, tmp_path:
     assert read_recipe(tmp_path / "out.png", DreamRecipe).max_side == 64
 
 
-@pytest.mark.at_scale
 @pytest.mark.filterwarnings("default")
 def test_an_installed_app_dreams(programs: Path, tmp_path: Path) -> None:
     port = free_port()
@@ -119,7 +122,6 @@ def test_an_installed_app_dreams(programs: Path, tmp_path: Path) -> None:
     assert not list(folder.iterdir())
 
 
-@pytest.mark.at_scale
 def test_a_users_program_is_checked_against_the_packages_types(
     programs: Path, tmp_path: Path
 ) -> None:

@@ -270,6 +270,10 @@ def test_tabs_have_addresses_and_a_link_opens_the_tab_of_its_kind(page: Page, ad
     ui.open_tab(page, "Live")
     page.reload()
     expect(opened).to_have_text("Live")
+
+
+@pytest.mark.at_scale
+def test_a_link_whose_recipe_its_tab_cannot_use_says_why(page: Page, address: str) -> None:
     page.goto(f"{address}/?recipe={quote(json.dumps({'kind': 'zoom', 'zoom': 99}))}")
     expect(ui.status(page, "film-status")).to_have_text(
         "This recipe cannot be used: zoom must be a number from 1 to 6, not 99."

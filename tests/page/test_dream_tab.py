@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -216,6 +217,7 @@ def test_what_is_pressed_is_shown_at_once_and_goes_where_nothing_came_of_it(
     page.unroute("**/queue/join*")
 
 
+@pytest.mark.at_scale
 @ui.on_phone
 def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> None:
     ui.upload(page, ui.small_photo("coffee.jpg", tmp_path))
@@ -232,6 +234,7 @@ def test_a_sheet_compares_layers_and_intensities(page: Page, tmp_path: Path) -> 
     assert width == 2 * (192 + 6) + 6 and height == 3 * (128 + 18 + 6) + 6
 
 
+@pytest.mark.at_scale
 def test_the_dreams_of_a_visit_stand_side_by_side(page: Page, tmp_path: Path) -> None:
     photo = ui.small_photo("galaxies.jpg", tmp_path)
     ui.upload(page, photo)

@@ -181,6 +181,7 @@ def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(pa
         assert width <= page.viewport_size["width"], tab
 
 
+@pytest.mark.at_scale
 @needs_chromium
 def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, address: str) -> None:
     shape: ViewportSize = {"width": 800, "height": 800}

@@ -211,6 +211,7 @@ def test_a_photo_that_fits_is_not_cut(engine: Engine, coffee: Tensor) -> None:
     )
 
 
+@pytest.mark.at_scale
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_a_dream_of_1536_pixels_takes_less_than_a_gigabyte_and_a_quarter(tmp_path: Path) -> None:
     # `make bench` measures 4096.
