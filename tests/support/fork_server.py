@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 # They are read when a module is imported, or name another Python.
-READ_BY_IMPORTS = {"HF_ENDPOINT", "HF_HOME", "PYTHONPATH", "SPACES_ZERO_GPU"}
+READ_BY_IMPORTS = {"HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE", "PYTHONPATH", "SPACES_ZERO_GPU"}
 
 
 class ForkedProcess:
