@@ -24,6 +24,8 @@ run: .venv/app
 # One thread for each process: OpenMP threads that share a core spin while they wait. Three processes
 # for two cores, because one mostly waits for a server or a browser.
 test: CHOICE := -m "not at_scale"
+# Compile each file once, not again in each of a hundred processes, whatever the machine's settings.
+test test-all: export PYTHONDONTWRITEBYTECODE :=
 test test-all: .venv/tools browser tests/node_modules
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(CHOICE)
 

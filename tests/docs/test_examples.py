@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import gradio as gr
 import httpx
 import pytest
 
 from dream import Engine
 from dream import __main__ as command_line
 from dream.page import app
+from dream.page.blocks import ValidatedBlocks
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import call, upload
@@ -56,7 +56,7 @@ def files(api: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def endpoint_docs() -> dict[str, str]:
     """Return the endpoints' docstrings."""
 
-    async def build_page() -> gr.Blocks:  # Outside of a loop, Gradio would leave one open.
+    async def build_page() -> ValidatedBlocks:  # Outside of a loop, Gradio would leave one open.
         return app.build_page(JobRunner(Engine("cpu")))
 
     fns = asyncio.run(build_page()).fns.values()

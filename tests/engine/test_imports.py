@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ WITHOUT_TORCH = [
 ]
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return the full names of all modules that a file imports anywhere."""
     names: set[str] = set()
@@ -134,35 +136,18 @@ def test_there_is_no_other_public_name() -> None:
         vars(dream)["__getattr__"]("Engin")
 
 
-def test_dreamlet_needs_no_torchvision_and_no_video() -> None:
-    """They take a second to load; the page loads video code with the first video."""
-    script = (
-        "import sys, dream.__main__, dream.page.tabs.zoom_and_video;"
-        "from dream.networks import catalogue;"
-        "catalogue.get_card('dreamlet').channel_count('inception4c');"
-        "assert not {'torchvision', 'av', 'cv2'} & sys.modules.keys()"
-    )
-    run_script(script)
-
-
-def test_a_dream_loads_no_compiler() -> None:
-    """Torch's compiler takes a third of a second to load."""
-    script = (
-        "import sys, torch; from dream import DreamRecipe, Engine;"
-        "list(Engine('cpu').dream(torch.rand(1, 3, 64, 64), DreamRecipe(octaves=1, iterations=1)));"
-        "assert not {'sympy', 'torch._dynamo'} & sys.modules.keys()"
-    )
-    run_script(script)
-
-
-def test_gradio_writes_no_stubs_as_the_page_imports_it() -> None:
-    """The stubs take half of the import's time."""
+def test_the_page_loads_and_writes_nothing_that_takes_long() -> None:
+    """Gradio's stubs are half of its import; torchvision, video code and compiler take seconds."""
     script = (
         "import sys; sys.addaudithook(lambda event, given: event == 'open'"
         " and 'components' in str(given[0]) and '.pyi' in str(given[0])"
         " and sys.exit(f'{given[0]} was opened'));"
-        "import inspect; from dream.page import app;"
-        "assert inspect.getfile(app.main) == app.__file__"
+        "import inspect, torch; from dream.page import app;"
+        "assert inspect.getfile(app.main) == app.__file__;"
+        "from dream import DreamRecipe, Engine;"
+        "list(Engine('cpu').dream(torch.rand(1, 3, 64, 64), DreamRecipe(octaves=1, iterations=1)));"
+        "slow = {'torchvision', 'av', 'cv2', 'sympy', 'torch._dynamo'};"
+        "assert not slow & sys.modules.keys(), slow & sys.modules.keys()"
     )
     run_script(script)
 

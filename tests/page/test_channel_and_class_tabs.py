@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from dream import ClassRecipe, DreamRecipe, read_recipe
@@ -126,6 +127,7 @@ def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
     expect(page.locator("#carry")).to_have_text("Dream my photo with channel 19")
 
 
+@pytest.mark.at_scale
 def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Page) -> None:
     ui.fill(page, "Intensity", 10)
     page.click("#go")

@@ -6,25 +6,30 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from dream import (
     ChannelRecipe,
     ClassRecipe,
     DreamRecipe,
+    Engine,
     VideoRecipe,
     ZoomRecipe,
     load_image,
     read_recipe,
     save_image,
 )
+from dream.files.embedded_images import embed_mask
 from dream.recipe import LiveRecipe
+from dream.recipe.base import Recipe
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES
 from tests.support import browser as ui
 from tests.support.browser import SECONDS
 
 
+@pytest.mark.at_scale
 def test_stop_holds_while_a_mask_is_on_its_way(page: Page, tmp_path: Path) -> None:
     ui.upload(page, ui.small_photo("cat.jpg", tmp_path))
     ui.fill(page, "Intensity", 1)
@@ -89,7 +94,13 @@ def test_a_guide_brings_its_layer_and_is_brought_back(page: Page, tmp_path: Path
     assert again.read_bytes() == guided.read_bytes()
 
 
-@pytest.mark.parametrize("clipboard", ["undefined", "{ writeText: () => Promise.reject() }"])
+@pytest.mark.parametrize(
+    "clipboard",
+    [
+        "{ writeText: () => Promise.reject() }",
+        pytest.param("undefined", marks=pytest.mark.at_scale),
+    ],
+)
 def test_where_no_page_may_write_to_the_clipboard_the_link_is_selected(
     page: Page, clipboard: str
 ) -> None:
@@ -153,9 +164,7 @@ def test_presets_and_mixed_layers_set_the_controls(page: Page) -> None:
 
 
 @ui.on_phone
-def test_a_mask_is_painted_dreamed_and_brought_back(
-    page: Page, address: str, tmp_path: Path
-) -> None:
+def test_a_mask_is_painted_dreamed_and_left_with_its_photo(page: Page, tmp_path: Path) -> None:
     ui.open_advanced(page, octaves=2, iterations=2)
     cat, galaxies = EXAMPLES / "cat.jpg", ui.small_photo("galaxies.jpg", tmp_path)
     canvas = ui.open_painter(page)
@@ -170,25 +179,34 @@ def test_a_mask_is_painted_dreamed_and_brought_back(
     path = ui.download(page, tmp_path)
     changed = (load_image(path) - load_image(cat)).abs().sum(1) > 0
     assert 0.005 < changed.float().mean() < 0.3
-    # Another photo has no mask; the dream brings its own.
+    assert read_recipe(path, DreamRecipe).mask
     ui.upload(page, galaxies)
     ui.expect_on_painter(page, galaxies)
     ui.dream_and_wait(page)
     assert not read_recipe(ui.download(page, tmp_path / "whole"), DreamRecipe).mask
+
+
+@pytest.mark.at_scale
+@ui.on_phone
+@pytest.mark.parametrize(("name", "is_open"), [("dream.png", True), ("dream.webp", False)])
+def test_a_dream_brings_its_mask(
+    name: str, is_open: bool, page: Page, engine: Engine, tmp_path: Path
+) -> None:
+    mask, path = Image.new("L", (451, 300)), tmp_path / name
+    mask.paste(255, (100, 50, 180, 90))
+    mask.save(tmp_path / "mask.png")
+    small = DreamRecipe(mask=embed_mask(tmp_path / "mask.png"), octaves=2, iterations=2)
+    recipe = engine.settle(small.with_changes(max_side=640))
+    *_, frame = engine.dream(load_image(EXAMPLES / "cat.jpg"), recipe)
+    save_image(frame.tensor, path, recipe)
+    if is_open:
+        ui.open_painter(page)
     page.set_input_files("#photo input[type=file]", path)
     expect(ui.status(page)).to_contain_text("This photo is a dream. The controls are set to its")
-    ui.expect_on_painter(page, path)
+    if is_open:
+        ui.expect_on_painter(page, path)
     ui.dream_and_wait(page)
-    recipe = read_recipe(path, DreamRecipe)
     assert read_recipe(ui.download(page, tmp_path / "again"), DreamRecipe) == recipe
-    # The same without opening the painter, and with a recipe in XMP.
-    path, dreamed = tmp_path / "dream.webp", load_image(path)
-    save_image(dreamed, path, recipe)
-    page.goto(address)
-    page.set_input_files("#photo input[type=file]", path)
-    expect(ui.status(page)).to_contain_text("This photo is a dream. The controls are set to its")
-    ui.dream_and_wait(page)
-    assert read_recipe(ui.download(page, tmp_path / "unopened"), DreamRecipe) == recipe
 
 
 def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None:
@@ -210,33 +228,52 @@ def test_a_link_opens_the_page_with_its_recipe(page: Page, address: str) -> None
     expect(ui.number(page, "Intensity")).to_have_value("5")
 
 
+OPENED_TAB = "[role=tab][aria-selected=true]"
+
+
+@pytest.mark.at_scale
+@pytest.mark.parametrize(
+    ("recipe", "tab", "status", "field"),
+    [
+        (VideoRecipe(carry=0.5), "Zoom and video", "film-status", ""),
+        (ClassRecipe(target="pizza"), "Class image", "make-status", "Class"),
+        (ChannelRecipe(layer="inception5a", channel=3), "Channel visualization", "show-status", ""),
+        (LiveRecipe(intensity=7), "Live", "live-status", "Intensity"),
+    ],
+)
+def test_a_link_opens_the_tab_of_its_kind(
+    recipe: Recipe, tab: str, status: str, field: str, page: Page, address: str
+) -> None:
+    page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
+    expect(page.locator(OPENED_TAB)).to_have_text(tab)
+    expect(ui.status(page, status)).to_have_text("The controls are set to the recipe of the link.")
+    if field:
+        box = page.locator(f"input[aria-label*='{field}']:visible").first
+        expect(box).to_have_value({"Class": "pizza", "Intensity": "7"}[field])
+
+
 def test_tabs_have_addresses_and_a_link_opens_the_tab_of_its_kind(page: Page, address: str) -> None:
-    opened = page.locator("[role=tab][aria-selected=true]")
-    for query, tab in (("tab=live", "Live"), ("tab=none", "Deep Dream"), ("a=1", "Deep Dream")):
+    opened = page.locator(OPENED_TAB)
+    for query, tab in (("tab=live", "Live"), ("a=1&tab=none", "Deep Dream")):
         page.goto(f"{address}/?{query}")
         expect(opened).to_have_text(tab)
     ui.open_tab(page, "Class image")
     expect(page).to_have_url(f"{address}/?a=1&tab=class")
     ui.open_tab(page, "Deep Dream")
     expect(page).to_have_url(f"{address}/?a=1")
-    for recipe, tab, status, field in (
-        (ZoomRecipe(zoom=1.5, max_side=96), "Zoom and video", "film-status", "Zoom"),
-        (VideoRecipe(carry=0.5), "Zoom and video", "film-status", ""),
-        (ClassRecipe(target="pizza"), "Class image", "make-status", "Class"),
-        (ChannelRecipe(layer="inception5a", channel=3), "Channel visualization", "show-status", ""),
-        (LiveRecipe(intensity=7), "Live", "live-status", "Intensity"),
-    ):
-        page.goto(f"{address}/?recipe={quote(recipe.to_json())}")
-        expect(opened).to_have_text(tab)
-        said = ui.status(page, status)
-        expect(said).to_have_text("The controls are set to the recipe of the link.")
-        if field:
-            box = page.locator(f"input[aria-label*='{field}']:visible").first
-            expect(box).to_have_value({"Zoom": "1.5", "Class": "pizza", "Intensity": "7"}[field])
-    # The tab that was opened last takes precedence over the link's after a reload.
-    ui.open_tab(page, "Zoom and video")
-    page.reload()
+    page.goto(f"{address}/?recipe={quote(ZoomRecipe(zoom=1.5, max_side=96).to_json())}")
     expect(opened).to_have_text("Zoom and video")
+    said = ui.status(page, "film-status")
+    expect(said).to_have_text("The controls are set to the recipe of the link.")
+    expect(page.locator("input[aria-label*='Zoom']:visible").first).to_have_value("1.5")
+    # The tab that was opened last takes precedence over the link's after a reload.
+    ui.open_tab(page, "Live")
+    page.reload()
+    expect(opened).to_have_text("Live")
+
+
+@pytest.mark.at_scale
+def test_a_link_whose_recipe_its_tab_cannot_use_says_why(page: Page, address: str) -> None:
     page.goto(f"{address}/?recipe={quote(json.dumps({'kind': 'zoom', 'zoom': 99}))}")
     expect(ui.status(page, "film-status")).to_have_text(
         "This recipe cannot be used: zoom must be a number from 1 to 6, not 99."

@@ -149,7 +149,9 @@ def test_a_session_that_was_let_go_and_a_restart_take_only_files(
 
 
 @pytest.mark.parametrize(
-    ("page", "server_knows"), [("desk", True), ("phone", False)], indirect=["page"]
+    ("page", "server_knows"),
+    [("desk", True), pytest.param("phone", False, marks=pytest.mark.at_scale)],
+    indirect=["page"],
 )
 def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
     server_knows: bool, page: Page, address: str, tmp_path: Path

@@ -226,7 +226,7 @@ def test_a_class_is_raised_in_a_photo(client: Client) -> None:
 
 def test_previews_come_while_it_dreams(client: Client) -> None:
     job = client.submit(
-        image=handle_file(str(CAT)), iterations=40, max_side=256, api_name="/deep_dream"
+        image=handle_file(str(CAT)), octaves=3, iterations=40, max_side=256, api_name="/deep_dream"
     )
     job.result(timeout=120)
     *previews, (path, recipe) = job.outputs()

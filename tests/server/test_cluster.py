@@ -105,6 +105,7 @@ def started_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         process.wait()
 
 
+@pytest.mark.at_scale
 def test_a_cluster_that_was_started_here_is_taken_and_is_sent_a_guide_once(
     tmp_path: Path, engine: Engine, started_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,8 @@ CAT = EXAMPLES / "cat.jpg"
 PINS = ROOT / "tests" / "support" / "mcp-requirements.txt"
 QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
 
-pytestmark = pytest.mark.filterwarnings("default")
+# The extra takes long to install, and the app to start with it.
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.at_scale]
 
 
 @pytest.fixture(scope="module")

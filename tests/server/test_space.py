@@ -42,7 +42,8 @@ needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can start it as a
 SECONDS_TO_START = 60
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
-pytestmark = pytest.mark.filterwarnings("default")
+# Its own environment takes a minute to install and start.
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.at_scale]
 
 
 def run_as_user(*command: str | Path, **about: Any) -> "subprocess.CompletedProcess[str]":

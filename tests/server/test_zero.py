@@ -116,12 +116,14 @@ def space(running_space: Space) -> Iterator[Space]:
     assert b"Traceback" not in running_space.log.read_bytes()[before:]
 
 
+@pytest.mark.at_scale
 def test_it_reports_that_it_started_and_settles_for_a_gpu(running_space: Space) -> None:
     assert running_space.api.calls[0] == ("/startup-report", {})
     _, recipe = running_space.dream(octaves=1, iterations=0)
     assert recipe["max_side"] == 1024
 
 
+@pytest.mark.at_scale
 def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(
     space: Space, engine: Engine
 ) -> None:
@@ -135,12 +137,14 @@ def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(
     assert int(asked["durationSeconds"]) < 10 * FACTOR
 
 
+@pytest.mark.at_scale
 def test_a_default_dream_asks_for_little_of_what_a_visitor_has(space: Space) -> None:
     space.dream(max_side=240)
     (asked,) = space.calls("/schedule")
     assert int(asked["durationSeconds"]) <= 20  # Of a visitor's 120 a day without an account.
 
 
+@pytest.mark.at_scale
 def test_the_process_of_before_is_asked_again(space: Space) -> None:
     for seed in (1, 2):
         space.dream(**QUICK, seed=seed)
@@ -148,6 +152,7 @@ def test_the_process_of_before_is_asked_again(space: Space) -> None:
     assert len(space.calls("/allow")) <= 1  # Logged by each new process.
 
 
+@pytest.mark.at_scale
 def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
     with pytest.raises(AppError, match=r"squeezenet1_1.safetensors is not a weights file"):
         space.dream(**QUICK, model="squeezenet1_1")
@@ -156,6 +161,7 @@ def test_what_goes_wrong_on_the_gpu_is_said_in_a_sentence(space: Space) -> None:
     space.dream(**QUICK)  # The process keeps running.
 
 
+@pytest.mark.at_scale
 def test_a_lease_that_ends_in_mid_dream_leaves_the_picture_so_far(space: Space) -> None:
     job = space.begin("deep_dream", max_side=448, iterations=100)
     space.api.end_lease()
@@ -170,6 +176,7 @@ def test_a_lease_that_ends_in_mid_dream_leaves_the_picture_so_far(space: Space) 
     space.dream(**QUICK)
 
 
+@pytest.mark.at_scale
 def test_a_zoom_whose_lease_ends_is_there_as_far_as_it_came(space: Space) -> None:
     job = space.begin("zoom", **LONGER_FILM)
     wait_until(lambda: len(space.calls("/schedule")) == 2)
@@ -180,6 +187,7 @@ def test_a_zoom_whose_lease_ends_is_there_as_far_as_it_came(space: Space) -> Non
     assert len(space.calls("/schedule")) == 2
 
 
+@pytest.mark.at_scale
 def test_a_zoom_that_is_cancelled_gives_its_gpu_back_and_asks_for_no_more(space: Space) -> None:
     job = space.begin("zoom", **LONGER_FILM)
     job.cancel()
@@ -189,6 +197,7 @@ def test_a_zoom_that_is_cancelled_gives_its_gpu_back_and_asks_for_no_more(space:
     space.dream(**QUICK)
 
 
+@pytest.mark.at_scale
 def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
     space.api.seconds_left = 3
     words = r"exceeded your free ZeroGPU quota \(\d+s requested vs. 3s left\). Try again in 0:30:00"
@@ -206,6 +215,7 @@ def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
     assert not space.calls("/release")
 
 
+@pytest.mark.at_scale
 def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) -> None:
     space.api.seconds_left = 13  # Each lease asks for some 6.
     film, recipe, _ = space.client.predict(handle_file(str(CAT)), **FILM, api_name="/zoom")
@@ -267,6 +277,7 @@ def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
     assert path and recipe and recipe["iterations"] == 2  # It was complete.
 
 
+@pytest.mark.at_scale
 def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: Engine) -> None:
     photo = handle_file(str(CAT))
     pictures, made = space.client.predict(
@@ -304,6 +315,7 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
     assert len(space.calls("/release")) == len(space.calls("/schedule")) == 5
 
 
+@pytest.mark.at_scale
 def test_a_zoom_in_several_leases_and_a_making_of_cross_too(space: Space) -> None:
     photo = handle_file(str(CAT))
     film, recipe, _ = space.client.predict(photo, **FILM, api_name="/zoom")
@@ -319,6 +331,7 @@ def test_a_zoom_in_several_leases_and_a_making_of_cross_too(space: Space) -> Non
     assert len(space.calls("/release")) == len(space.calls("/schedule")) == leases
 
 
+@pytest.mark.at_scale
 def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
     jobs = [
         space.client.submit(handle_file(str(CAT)), api_name="/deep_dream", **QUICK, seed=seed)
@@ -329,6 +342,7 @@ def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
     assert len(space.calls("/release")) == 3
 
 
+@pytest.mark.at_scale
 def test_a_live_dream_runs_aside_and_asks_for_no_gpu(space: Space) -> None:
     with open_stream(space.client.src.rstrip("/")) as send:
         dreams = [send(frame) for frame in pan(3, (240, 320))]

@@ -24,7 +24,8 @@ SECONDS = 1000.0  # In milliseconds, the unit of Playwright's timeouts.
 WINDOW_SIZES = {"desk": (1280, 800), "phone": (390, 844)}
 # Tests that do the same at both sizes run at one of them.
 on_phone = pytest.mark.parametrize("page", ["phone"], indirect=True)
-on_both = pytest.mark.parametrize("page", WINDOW_SIZES, indirect=True)
+BOTH_SIZES = ["phone", pytest.param("desk", marks=pytest.mark.at_scale)]
+on_both = pytest.mark.parametrize("page", BOTH_SIZES, indirect=True)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.support.fork_server import ROOT, ForkedProcess, can_fork, fork
 
 
 def free_port() -> int:
@@ -31,20 +31,34 @@ def run_app(log: Path, *command: str, **environment: str) -> Iterator[str]:
     """Run `python app.py`, or Python with `command`, until the block ends; yield its address."""
     port = int(environment.get("GRADIO_SERVER_PORT", 0)) or free_port()
     variables = os.environ | {"GRADIO_SERVER_PORT": str(port), **environment}
-    with run_server(
-        [sys.executable, *(command or ["app.py"])], log, port, cwd=ROOT, env=variables
-    ) as address:
-        yield address
+    program = list(command) or ["app.py"]
+    if can_fork(program, environment):
+        log.write_bytes(b"")
+        with _until_ended(fork(program, log, variables), log, port) as address:
+            yield address
+    else:
+        program.insert(0, sys.executable)
+        with run_server(program, log, port, cwd=ROOT, env=variables) as address:
+            yield address
 
 
 @contextmanager
 def run_server(command: list[str], log: Path, port: int, **options: Any) -> Iterator[str]:
     """Run a server until the block ends; yield its address once it answers."""
-    address = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, start_new_session=True, **options
         )
+    with _until_ended(process, log, port) as address:
+        yield address
+
+
+@contextmanager
+def _until_ended(
+    process: subprocess.Popen[bytes] | ForkedProcess, log: Path, port: int
+) -> Iterator[str]:
+    """Yield a server's address once it answers, and end it when the block ends."""
+    address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(3000):
             assert process.poll() is None, log.read_text()
@@ -55,7 +69,8 @@ def run_server(command: list[str], log: Path, port: int, **options: Any) -> Iter
                 time.sleep(0.1)
         yield address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
 
 

@@ -55,7 +55,7 @@ def test_a_channel_answers_its_picture_more_than_the_best_of_photos(
         [channel_activations(network, load_image(photo), layer) for photo in PHOTOS], dim=1
     )
     highest = torch.quantile(seen[channels], 0.99, dim=1)
-    pictures = make_channels(new_engine, recipes(layer, channels, size=112, steps=48))
+    pictures = make_channels(new_engine, recipes(layer, channels, size=96, steps=32))
     for place, channel in enumerate(channels):
         mean = channel_activations(network, pictures[channel], layer)[channel].mean()
         assert mean > highest[place], f"channel {channel}"
@@ -100,7 +100,7 @@ def test_without_redirected_relus_channels_would_stay_grey(
 ) -> None:
     # The start noise leaves up to a third of the channels silent.
     channels = list(evenly_spaced_channels(16, "dreamlet", "inception5a"))
-    wanted = recipes("inception5a", channels, size=96, steps=ascent.REDIRECTED_RELU_STEPS + 4)
+    wanted = recipes("inception5a", channels, size=64, steps=ascent.REDIRECTED_RELU_STEPS + 4)
     *_, awake = render_recipes(network, wanted)  # One batch.
     monkeypatch.setattr(ascent, "REDIRECTED_RELU_STEPS", 0)
     *_, asleep = render_recipes(network, [each.with_changes(steps=6) for each in wanted])

@@ -33,25 +33,25 @@ def whole_network_logits(network: Network, picture: Tensor) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def four_classes(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
-    """Return four classes and their images, in float32; `make bench` judges ten."""
-    recipes = [ClassRecipe(target=name, size=128, steps=96) for name in TEN_CLASSES[:4]]
+def three_classes(network: Network) -> list[tuple[ClassRecipe, Tensor]]:
+    """Return three classes and their images, in float32; `make bench` judges ten."""
+    recipes = [ClassRecipe(target=name, size=112, steps=64) for name in TEN_CLASSES[:3]]
     frames = (frame for frame in render_recipes(network, recipes) if frame.finished)
     return [(recipe, frame.tensor) for recipe, frame in zip(recipes, frames, strict=True)]
 
 
 def test_most_class_images_are_what_the_network_takes_them_for(
-    four_classes: list[tuple[ClassRecipe, Tensor]], network: Network
+    three_classes: list[tuple[ClassRecipe, Tensor]], network: Network
 ) -> None:
     first = [
         int(whole_network_logits(network, picture).argmax()) == recipe.targets[0][0]
-        for recipe, picture in four_classes
+        for recipe, picture in three_classes
     ]
-    assert sum(first) >= 3
+    assert sum(first) >= 2
 
 
 def test_another_network_takes_most_for_the_same(
-    four_classes: list[tuple[ClassRecipe, Tensor]],
+    three_classes: list[tuple[ClassRecipe, Tensor]],
 ) -> None:
     model = "squeezenet1_1"
     path = REAL_WEIGHTS_FOLDER / f"{model}.safetensors"
@@ -60,9 +60,9 @@ def test_another_network_takes_most_for_the_same(
     judge = Engine("cpu", {model: path})
     ranks = [
         judge.verdict(picture, recipe.with_changes(model=model)).rank
-        for recipe, picture in four_classes
+        for recipe, picture in three_classes
     ]
-    assert sum(rank <= 5 for rank in ranks) >= 3
+    assert sum(rank <= 5 for rank in ranks) >= 2
 
 
 def test_classic_equals_a_ten_line_reference(network64: Network) -> None:
@@ -81,12 +81,12 @@ def test_classic_equals_a_ten_line_reference(network64: Network) -> None:
 
 @pytest.mark.parametrize("mode", knobs(ClassRecipe)["mode"].choices)
 def test_every_mode_raises_the_class_above_all_others(mode: str, engine: Engine) -> None:
-    recipe = ClassRecipe(target="flamingo", mode=mode, size=128, steps=60)
+    recipe = ClassRecipe(target="flamingo", mode=mode, size=112, steps=40)
     frames = list(engine.class_image(recipe))
     before, after = (engine.verdict(frame.tensor, recipe) for frame in (frames[0], frames[-1]))
     assert after.logit > before.logit + 5 and after.rank <= 3 < before.rank
-    assert frames[-1].picture().size == (128, 128)
-    assert len(frames) == 61 and frames[-1].finished and frames[-1].done == pytest.approx(1)
+    assert frames[-1].picture().size == (112, 112)
+    assert len(frames) == 41 and frames[-1].finished and frames[-1].done == pytest.approx(1)
 
 
 def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
@@ -153,7 +153,7 @@ def test_a_photo_keeps_its_shape_and_becomes_more_of_the_class(engine: Engine, c
 
 
 def test_several_classes_are_raised_together(engine: Engine) -> None:
-    recipe = ClassRecipe(target="goldfish:1,jellyfish:1", size=96, steps=60)
+    recipe = ClassRecipe(target="goldfish:1,jellyfish:1", size=80, steps=30)
     seen = dict(engine.verdict(last_frame(engine, recipe).tensor, recipe).seen)
     assert {"goldfish", "jellyfish"} <= set(seen)
 
@@ -169,8 +169,15 @@ def test_the_verdict_is_that_of_the_whole_network(network: Network, cat: Tensor)
     assert [share for _, share in said.seen] == pytest.approx(sorted(shares)[:-6:-1], rel=1e-3)
 
 
-# The heads of VGG are as AlexNet's.
-@pytest.mark.parametrize("model", sorted(catalogue.CARDS.keys() - {"dreamlet", "vgg16", "vgg19"}))
+# AlexNet's head needs a fixed size, as those of VGG do; SqueezeNet's ends in a convolution.
+QUICK_HEADS = ("alexnet", "squeezenet1_1")
+OTHER_HEADS = sorted(catalogue.CARDS.keys() - {"dreamlet", "vgg16", "vgg19", *QUICK_HEADS})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [*QUICK_HEADS, *(pytest.param(model, marks=pytest.mark.at_scale) for model in OTHER_HEADS)],
+)
 def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     card = catalogue.get_card(model)

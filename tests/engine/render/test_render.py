@@ -33,7 +33,7 @@ def test_zero_iterations_give_back_the_picture_exactly(
 
 
 def test_intensity_is_visible_and_rises(engine: Engine, cat: Tensor) -> None:
-    picture = F.interpolate(cat, size=(96, 144))
+    picture = F.interpolate(cat, size=(64, 96))
     two, five, nine = (
         change(dream_tensor(engine, picture, DreamRecipe(intensity=intensity)), picture)
         for intensity in (2, 5, 9)
@@ -234,7 +234,7 @@ def test_two_dreams_in_two_threads_equal_the_two_alone(
     monkeypatch.setenv("DREAM_PRECISION", "float32")
     engine = Engine("cpu")
     recipes = [
-        DreamRecipe(max_side=128, seed=seed, layer=layer)
+        DreamRecipe(octaves=3, iterations=4, max_side=128, seed=seed, layer=layer)
         for seed, layer in enumerate(("inception3b", "inception4c", "inception5a", "inception4a"))
     ]
     alone = [dream_tensor(engine, cat, recipe) for recipe in recipes]
@@ -292,7 +292,7 @@ def test_every_objective_rises_on_its_way(objective: str, network: Network, cat:
 
 def test_laplacian_normalisation_raises_low_frequencies(engine: Engine, cat: Tensor) -> None:
     def coarseness(laplacian: int) -> float:
-        recipe = DreamRecipe(laplacian=laplacian, max_side=256, octaves=1)
+        recipe = DreamRecipe(laplacian=laplacian, max_side=160, octaves=1)
         small = dream_tensor(engine, cat, recipe.with_changes(iterations=0))
         changed = dream_tensor(engine, cat, recipe) - small
         return (F.avg_pool2d(changed, 8).abs().mean() / changed.abs().mean()).item()
@@ -331,7 +331,7 @@ def test_every_knob_changes_the_picture(
 ) -> None:
     recipe, without = TINY, tiny_dream
     if name == "tile":  # Small images have no tiles.
-        recipe = TINY.with_changes(max_side=451)
+        recipe = TINY.with_changes(octaves=1, iterations=1, max_side=320)
         without = dream_tensor(engine, cat, recipe)
     changed = dream_tensor(engine, cat, recipe.with_changes(**{name: KNOB_VALUES[name]}))
     # Tiles with their surroundings change least.

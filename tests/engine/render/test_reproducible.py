@@ -29,13 +29,13 @@ def make_jobs(folder: Path) -> list[Job]:
     Image.fromarray((disc * 255).astype(np.uint8)).save(mask)
     guide = embedded_images.embed_guide(str(EXAMPLES / "rocket.jpg"))
     dreams = [
-        DreamRecipe(max_side=200),
+        DreamRecipe(max_side=200, iterations=4),
         DreamRecipe(layer="inception5b>inception3b:0.5,conv3", laplacian=3, **SMALL),  # type: ignore[arg-type]
         DreamRecipe(guide=guide, mask=embedded_images.embed_mask(str(mask)), **SMALL),  # type: ignore[arg-type]
         DreamRecipe(guide=guide, objective="texture", pull=0.05, **SMALL),  # type: ignore[arg-type]
         DreamRecipe(rule="adam", octaves=1, iterations=8, smoothing=2.0, max_side=131),
         DreamRecipe(channels="7,12:0.5", keep_colours=True, total_variation=0.5, **SMALL),  # type: ignore[arg-type]
-        DreamRecipe(octaves=1, iterations=8, max_side=448),  # Sums that several threads share.
+        DreamRecipe(octaves=1, iterations=3, max_side=448),  # Sums that several threads share.
         DreamRecipe(tile=128, octaves=1, iterations=1, max_side=400),
     ]
     channels = [
@@ -43,7 +43,7 @@ def make_jobs(folder: Path) -> list[Job]:
         ChannelRecipe(channel=7, objective="neuron", canvas="pixels", size=64, steps=8),
     ]
     classes = [
-        ClassRecipe(size=112, steps=24),
+        ClassRecipe(size=112, steps=12),
         *(ClassRecipe(mode=mode, size=96, steps=8) for mode in ("octaves", "phase", "classic")),
     ]
     keys = "0 s: inception4c; 0.4 s: inception3b seed 7"
