@@ -62,9 +62,9 @@ pictures: .venv/app
 	  DREAM_CACHE_DIR=examples/channels $(DREAM) channel --layer $$layer --grid 16 \
 	    -o .venv/grid.png || exit 1; \
 	done
-	$(DREAM) zoom examples/coffee.jpg --seconds 4 --max-side 360 \
-	  -o examples/films/zoom-coffee-inception4c-seed0.mp4
-	$(DREAM) zoom examples/cat.jpg --step 0 --seconds 3 --zoom 1.15 --right 0.06 --max-side 360 \
+	$(DREAM) zoom examples/coffee.jpg --seconds 5 --max-side 320 \
+	  -o examples/films/zoom-coffee-seed0.mp4
+	$(DREAM) zoom examples/cat.jpg --layer inception4c --step 0 --seconds 3 --zoom 1.15 --right 0.06 --max-side 360 \
 	  -o .venv/pan.mp4
 	$(DREAM) video .venv/pan.mp4 --max-side 360 -o examples/films/video-cat-inception4c-seed0.mp4
 	$(DREAM) making-of examples/coffee.jpg --max-side 480 --loop --seconds 2.5 \

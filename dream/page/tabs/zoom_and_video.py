@@ -26,7 +26,7 @@ from dream.service.job_runner import JobRunner
 
 EXAMPLE_PHOTO = components.EXAMPLES_FOLDER / "coffee.jpg"
 EXAMPLE_FOLDER = components.EXAMPLES_FOLDER / "films"
-EXAMPLE_ZOOM = EXAMPLE_FOLDER / "zoom-coffee-inception4c-seed0.mp4"
+EXAMPLE_ZOOM = EXAMPLE_FOLDER / "zoom-coffee-seed0.mp4"
 EXAMPLE_VIDEOS = {
     "Endless zoom": EXAMPLE_ZOOM,
     "Dreamed video": EXAMPLE_FOLDER / "video-cat-inception4c-seed0.mp4",
