@@ -142,7 +142,8 @@ def test_what_was_not_logged_is_not_finished(
     from mlflow import MlflowClient
 
     photos, out, logged = make_photos(tmp_path / "in", 3), tmp_path / "away", 0
-    uri = f"sqlite:///{tmp_path}/runs.db"
+    uri = "sqlite:///runs.db"
+    monkeypatch.chdir(tmp_path)
     log = MlflowTracker.log
 
     def lost(self: MlflowTracker, *given: Any) -> None:
