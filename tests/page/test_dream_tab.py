@@ -75,13 +75,13 @@ def test_the_page_asks_no_other_host_for_anything(browser: Browser, address: str
 def test_intensity_moves_the_iterations_and_the_step(page: Page) -> None:
     ui.open_advanced(page)
     # What is typed beyond the bounds brings the steps of the bound.
-    for typed, iterations, step in ((11, "36", "4.5"), (0, "6", "0.35"), (8, "22", "2.9")):
+    for typed, iterations, step in ((11, "27", "2.85"), (0, "6", "0.35"), (8, "19", "2.45")):
         ui.fill(page, "Intensity", typed)
         expect(ui.number(page, "Iterations")).to_have_value(iterations)
         expect(ui.number(page, "Step")).to_have_value(step)
     page.locator('input[type=range][aria-label*="Intensity"]').press("ArrowLeft")
     expect(ui.number(page, "Intensity")).to_have_value("7")
-    expect(ui.number(page, "Iterations")).to_have_value("17")
+    expect(ui.number(page, "Iterations")).to_have_value("16")
 
 
 def test_another_network_is_one_choice_away_and_says_what_it_needs(page: Page) -> None:
@@ -303,7 +303,7 @@ def test_a_photo_dropped_is_dreamed_shown_and_downloaded(page: Page, tmp_path: P
     path = ui.download(page, tmp_path)
     assert path.name == "dream-cat-inception4c-i7-seed0.png"
     recipe = read_recipe(path, DreamRecipe)
-    assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 17, 2.4)
+    assert (recipe.intensity, recipe.iterations, recipe.step) == (7, 16, 2.2)
     whole = change(load_image(path), load_image(cat))
     assert 15 < whole < 45
     # The second dream starts from the first, not from the photo.

@@ -32,7 +32,7 @@ def wait_for_playback(page: Page, player: str, width: int) -> float:
 
 def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: Path) -> None:
     ui.open_tab(page, "Zoom and video")
-    wait_for_playback(page, "#player", 360)  # It opens with a finished one.
+    wait_for_playback(page, "#player", 320)  # It opens with a finished one.
     page.get_by_role("button", name="Dreamed video").click()
     expect(said(page)).to_contain_text("Dreamed video")
     ui.open_advanced(page, max_side=96, iterations=1, seconds=1)

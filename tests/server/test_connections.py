@@ -21,6 +21,7 @@ from tests.conftest import EXAMPLES
 from tests.support.api import begin, upload
 from tests.support.attacks import hold_half_sent_requests
 from tests.support.server import run_app
+from tests.support.waiting import wait_until
 
 SECONDS, STALLED, FILES = 3.0, 2.0, 256
 # The app with few file descriptors, and less time for headers and stalled readers.
@@ -51,6 +52,7 @@ def connect(address: str) -> socket.socket:
 
 
 def test_half_sent_requests_keep_nobody_out(hasty_app: str, log: Path) -> None:
+    wait_until(lambda: "launch()" in log.read_text(), 30)  # Gradio's last line.
     said = log.read_text()
     seen = hold_half_sent_requests(hasty_app, FILES + 50, seconds=4 * SECONDS)
     assert seen.held == 0 and seen.statuses == {0: FILES + 50}

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 import numpy as np
 import pytest
 
+import dream
 from dream import (
     ChannelRecipe,
     ClassRecipe,
@@ -204,7 +205,7 @@ def test_json_and_back_is_the_same_recipe() -> None:
 @pytest.mark.parametrize("kind", Recipe.types_by_kind().values())
 def test_a_recipe_prints_as_one_short_line_that_makes_it_again(kind: type[Recipe]) -> None:
     recipe = kind.from_dict({"seed": 3})
-    assert eval(repr(recipe)) == recipe and "seed=3" in repr(recipe)
+    assert eval(repr(recipe), vars(dream)) == recipe and "seed=3" in repr(recipe)
     assert "model" not in repr(recipe)  # The default.
 
 

@@ -128,7 +128,7 @@ def test_the_presets_are_recipes_with_names() -> None:
 
 
 def test_every_preset_dreams_of_something_else(engine: Engine, cat: Tensor) -> None:
-    made = [recipe.with_changes(max_side=64) for recipe in presets().values()]
+    made = [recipe.with_changes(max_side=96) for recipe in presets().values()]
     start = dream_tensor(engine, cat, made[0].with_changes(iterations=0))
     pictures = [dream_tensor(engine, cat, recipe) for recipe in made]
     changes = [change(picture, start) for picture in pictures]

@@ -25,7 +25,7 @@ from dream.tensors import resize_clamped, to_pil_image
 from tests.conftest import EXAMPLES, ROOT, change
 from tools.measure import correlation
 
-RECIPE = LiveRecipe(max_side=180, intensity=8)
+RECIPE = LiveRecipe(max_side=180, intensity=8, keep_colours=0, quiet=0)
 
 
 @pytest.fixture

@@ -316,7 +316,7 @@ TINY = DreamRecipe(octaves=2, iterations=2, max_side=128)
 
 
 def test_every_knob_that_is_no_picture_is_tried_below() -> None:
-    others = {"model", "guide", "mask", "feather"}  # These have their own tests.
+    others = {"model", "guide", "guide_colour", "mask", "feather"}  # These have their own tests.
     assert set(KNOB_VALUES) == set(knobs(DreamRecipe)) - others
 
 
@@ -331,7 +331,7 @@ def test_every_knob_changes_the_picture(
 ) -> None:
     recipe, without = TINY, tiny_dream
     if name == "tile":  # Small images have no tiles.
-        recipe = TINY.with_changes(octaves=1, iterations=1, max_side=320)
+        recipe = TINY.with_changes(octaves=1, max_side=451)
         without = dream_tensor(engine, cat, recipe)
     changed = dream_tensor(engine, cat, recipe.with_changes(**{name: KNOB_VALUES[name]}))
     # Tiles with their surroundings change least.

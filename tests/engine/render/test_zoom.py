@@ -84,12 +84,12 @@ def test_contrast_and_colour_are_the_same_after_150_frames(engine: Engine) -> No
         ImageStats.measure(each)
         for each in zoom_frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
     ]
-    early = looks[29]
-    for look in (looks[60], looks[-1]):
+    early = looks[60]
+    for look in (looks[90], looks[-1]):
         assert look.contrast.item() == pytest.approx(early.contrast.item(), rel=0.05)
         assert look.colourfulness.item() == pytest.approx(early.colourfulness.item(), rel=0.05)
     # The dull image has gained contrast.
-    assert looks[29].contrast.item() > 0.19
+    assert early.contrast.item() > 0.19
 
 
 def test_a_zoom_dreams_and_never_comes_to_rest(engine: Engine, cat: Tensor) -> None:
