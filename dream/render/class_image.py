@@ -63,6 +63,8 @@ class Verdict:
 # before: (share of the steps, share of the side, Adam's learning rate on Fourier variables, which
 # decays to a tenth in the last stage).
 StageShares = tuple[tuple[float, float, float], ...]
+# In smaller images than this the network sees hardly any subject.
+MIN_SINGLE_SIDE = 64
 ONE_STAGE: StageShares = ((1.0, 1.0, 0.05),)
 GROWING_STAGES: StageShares = (
     (128 / 248, 96 / 224, 0.05),
@@ -106,7 +108,9 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
         sizes, counts = recipe_sizes(recipe, size), [recipe.steps]
     else:
         shares = STAGES_BY_MODE.get(recipe.mode, ONE_STAGE)
-        sizes = [(max(round(recipe.size * share), card.min_side),) * 2 for _, share, _ in shares]
+        least = min(MIN_SINGLE_SIDE, recipe.size) if recipe.mode == "single" else 0
+        least = max(least, card.min_side)
+        sizes = [(max(round(recipe.size * share), least),) * 2 for _, share, _ in shares]
         counts = [round(recipe.steps * share) for share, _, _ in shares[:-1]]
         counts.append(recipe.steps - sum(counts))
     return tuple(
