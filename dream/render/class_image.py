@@ -27,7 +27,7 @@ from dream.render.ascent import (
 from dream.render.canvas import Canvas, FourierCanvas, PhaseCanvas, RawPixelCanvas
 from dream.render.objective import Objective, logit, logit_margin, squared_norm
 from dream.render.plan import Job, Stage, recipe_sizes
-from dream.render.transform import centre_window, random_affine, random_crops
+from dream.render.transform import centre_window, random_affine, random_colours, random_crops
 from dream.tensors import Size, resize, resize_clamped, size_of
 
 PHOTO_LEARNING_RATE = 0.03
@@ -63,6 +63,8 @@ class Verdict:
 # before: (share of the steps, share of the side, Adam's learning rate on Fourier variables, which
 # decays to a tenth in the last stage).
 StageShares = tuple[tuple[float, float, float], ...]
+# In smaller images than this the network sees hardly any subject.
+MIN_SINGLE_SIDE = 64
 ONE_STAGE: StageShares = ((1.0, 1.0, 0.05),)
 GROWING_STAGES: StageShares = (
     (128 / 248, 96 / 224, 0.05),
@@ -106,7 +108,9 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
         sizes, counts = recipe_sizes(recipe, size), [recipe.steps]
     else:
         shares = STAGES_BY_MODE.get(recipe.mode, ONE_STAGE)
-        sizes = [(max(round(recipe.size * share), card.min_side),) * 2 for _, share, _ in shares]
+        least = min(MIN_SINGLE_SIDE, recipe.size) if recipe.mode == "single" else 0
+        least = max(least, card.min_side)
+        sizes = [(max(round(recipe.size * share), least),) * 2 for _, share, _ in shares]
         counts = [round(recipe.steps * share) for share, _, _ in shares[:-1]]
         counts.append(recipe.steps - sum(counts))
     return tuple(
@@ -140,19 +144,22 @@ def ascents(
     start, device = image, network.mean.device
     for number, stage in enumerate(stages):
         canvas = CANVASES_BY_MODE[recipe.mode](stage.size, device)
-        is_centred = recipe.mode == "single" and number < len(stages) - 1
-        window = centre_window(stage.size).to(device) if is_centred else None
         if start is None:
             variables = torch.cat([canvas.random_variables(generator) for _ in range(stage.tries)])
         else:
             best = select_best(network, objective, start)
             variables = canvas.from_image(resize_clamped(best, stage.size))
+        transform = _make_transform(recipe, generator, stage.steps)
+        if recipe.mode == "single" and image is None:
+            is_last = number == len(stages) - 1
+            window = None if is_last else centre_window(stage.size).to(device)
+            transform = _make_single_transform(recipe, generator, window)
         ascent = Ascent(
             variables,
             network.value_and_grad(objective),
             _make_optimizer(recipe, number, stage.steps, image is not None),
             canvas.to_image,
-            _make_transform(recipe, generator, stage.steps, window),
+            transform,
             partial(_render_at_size, canvas, stages[-1].size),
         )
         yield ascent
@@ -233,19 +240,29 @@ def _render_at_size(canvas: Canvas, size: Size, variables: Tensor) -> Tensor:
     return resize_clamped(canvas.to_image(variables).clamp(0, 1), size)
 
 
-def _make_transform(
-    recipe: ClassRecipe, generator: torch.Generator, steps: int, window: Tensor | None
+def _make_single_transform(
+    recipe: ClassRecipe, generator: torch.Generator, window: Tensor | None
 ) -> ImageFunction:
-    """Return the random transform of a stage, followed by `resize_for_head`.
+    """Return the random transform of "single", which weights the gradient by the `window` (H, W).
 
-    It weights the gradient by the `window` (H, W), if there is one.
+    It enlarges more than it shrinks, because shrinking mirrors a subject that touches an edge.
     """
-    # Crops shrink over the steps, from the whole image to the smallest.
-    shares = iter(torch.linspace(1, MIN_CROP_FRACTION, max(steps, 1)).tolist())
 
     def transform(image: Tensor) -> Tensor:
         if window is not None:  # The values stay as they are; only the gradient changes.
             image = torch.lerp(image.detach(), image, window)
+        image = random_affine(image, generator, (0.9, 1.25), 0.06 * image.shape[3])
+        return resize_for_head(random_colours(image, generator), recipe.card.head_side)
+
+    return transform
+
+
+def _make_transform(recipe: ClassRecipe, generator: torch.Generator, steps: int) -> ImageFunction:
+    """Return the random transform of a stage, followed by `resize_for_head`."""
+    # Crops shrink over the steps, from the whole image to the smallest.
+    shares = iter(torch.linspace(1, MIN_CROP_FRACTION, max(steps, 1)).tolist())
+
+    def transform(image: Tensor) -> Tensor:
         if recipe.mode == "phase":
             image = random_crops(image, generator, share=next(shares), count=CROPS_PER_STEP)
         elif recipe.mode != "classic":

@@ -131,6 +131,12 @@ def test_sizes_and_steps_of_an_older_recipe_stay() -> None:
     assert [(each.size[0], each.steps) for each in stages] == [(96, 128), (144, 80), (224, 40)]
 
 
+def test_a_single_subject_starts_small_but_large_enough_to_be_seen() -> None:
+    recipes = [ClassRecipe(size=size, steps=60) for size in (224, 128, 48)]
+    starts = [job.stages[0].size for job in kinds.plan(recipes, None)]
+    assert starts == [(64, 64), (64, 64), (48, 48)]
+
+
 def test_a_single_subject_forms_in_the_middle(network: Network) -> None:
     def centring(mode: str) -> float:
         """Return the contrast of the middle half of the first size, relative to the whole."""

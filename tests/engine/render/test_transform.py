@@ -15,6 +15,7 @@ from dream.render.transform import (
     blur,
     normalise_pyramid,
     random_affine,
+    random_colours,
     random_crops,
     random_shift,
     roll,
@@ -127,6 +128,19 @@ def test_random_affines_stay_within_their_bounds() -> None:
     down, right = zip(*places, strict=True)
     assert 42 <= min(down) < 46 and 54 < max(down) <= 58
     assert 42 <= min(right) < 46 and 54 < max(right) <= 58
+
+
+def test_random_colours_change_whole_colours_and_follow_the_generator() -> None:
+    pictures = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    changed = torch.stack([random_colours(pictures, generator) for _ in range(50)])
+    assert torch.equal(changed[0], random_colours(pictures, torch.Generator().manual_seed(0)))
+    contrast = changed.std((3, 4)) / pictures.std((2, 3))
+    assert contrast.min() == pytest.approx(0.8, abs=0.03)
+    assert contrast.max() == pytest.approx(1.2, abs=0.03)
+    assert torch.allclose(contrast, contrast[:, :1, :1].expand_as(contrast), atol=1e-4)
+    at_grey = changed.mean((3, 4)) - 0.5 - contrast * (pictures.mean((2, 3)) - 0.5)
+    assert at_grey.aminmax() == pytest.approx((-0.1, 0.1), abs=0.02)
 
 
 def test_crops_are_parts_of_the_picture_at_its_size() -> None:
