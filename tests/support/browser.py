@@ -36,7 +36,9 @@ def open_page(window: Page, address: str, size: str) -> Iterator[Page]:
     errors: list[str] = []
 
     def failed(error: Any) -> None:
-        errors.append(str(error))
+        # Gradio sometimes asks its resizer of frames too early; it tries again.
+        if "autoResize" not in str(error):
+            errors.append(str(error))
 
     window.on("pageerror", failed)
     go_to(window, address)
