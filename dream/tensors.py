@@ -67,7 +67,7 @@ def resize_clamped(image: Tensor, size: Size, wrap_dims: WrapDims = ()) -> Tenso
 def luminance(image: Tensor) -> Tensor:
     """Return the luminance of images, or of differences of images, (N, 1, H, W) (ITU-R BT.601)."""
     red, green, blue = torch.split(image, 1, 1)
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+    return (0.299 * red).add_(0.587 * green).add_(0.114 * blue)
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -15,6 +15,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # Time from one layer of a default zoom to the next.
 ZOOM_LAYER_SECONDS = 2
+# In the place of the last keyframe's layer: the keyframes start anew.
+REPEAT = "repeat"
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,8 @@ class ModelCard:
     def zoom_keyframes(self) -> str:
         """The layer of a zoom that passes through `zoom_layers`, over and over."""
         layers = self.zoom_layers or (self.default_layer, self.high_layer, self.low_layer)
-        if len(layers) == 1:
-            return layers[0]
         times = range(0, ZOOM_LAYER_SECONDS * len(layers) + 1, ZOOM_LAYER_SECONDS)
-        pairs = zip(times, (*layers, "repeat"), strict=True)
+        pairs = zip(times, (*layers, REPEAT), strict=True)
         return "; ".join(f"{seconds} s: {layer}" for seconds, layer in pairs)
 
     def resolve_layer(self, name: str) -> str:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from dream.errors import RecipeError, describe_value
+from dream.networks.model_card import REPEAT
 from dream.recipe.base import (
     MAX_LIST_ITEMS,
     MAX_SEED,
@@ -41,8 +42,6 @@ SECONDS_KNOB = Knob(
     "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
 )
 FPS_KNOB = Knob("Frames per second.", 1, 60, default=24.0, value_type=float)
-# In the place of the last keyframe's layer: the keyframes start anew.
-REPEAT = "repeat"
 KEYFRAME_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*s\s*:\s*(.+?)(?:\s+seed\s+(\d{1,10}))?\s*")
 
 
@@ -128,10 +127,10 @@ class VideoRecipe(MotionRecipe):
 
     def first_frame_recipe(self) -> DreamRecipe:
         """Return the recipe of the first frame, from which the dream of the others goes on."""
-        if not self.first_octaves:
+        if not (self.first_octaves and self.carry):  # Without carry no later frame takes it over.
             return self.frame_recipe()
-        iterations = min(FIRST_FRAME_FACTOR * self.iterations, 100)
-        return self.frame_recipe(octaves=self.first_octaves, iterations=iterations)
+        octaves = max(self.first_octaves, self.octaves)
+        return self.frame_recipe(octaves=octaves, iterations=FIRST_FRAME_FACTOR * self.iterations)
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ class ZoomRecipe(MotionRecipe):
     layer: Derived[str] = knob(
         None,
         help="Layer to amplify; or keyframes of layers and seeds to blend between, as "
-        "0 s: inception4c; 5 s: inception3b seed 7; 9 s: repeat.",
+        "0 s: inception4c; 5 s: inception3b seed 7; 9 s: repeat, which must be last.",
         derived_default="several in turn, set by the network",
     )
     seconds: float = knob(5.0, (0.1, 3600.0, 0.5), "Length of the video in seconds.")
@@ -221,7 +220,11 @@ class ZoomRecipe(MotionRecipe):
                     "the times of keyframes must increase: "
                     f"{seconds:g} s cannot follow {keyframes[-1].seconds:g} s"
                 )
-            if keyframes and part is parts[-1] and match.group(2, 3) == (REPEAT, None):
+            if match[2] == REPEAT:
+                if not keyframes or part is not parts[-1] or match[3]:
+                    raise RecipeError(
+                        "repeat must be the last of several keyframes, without a seed"
+                    )
                 dream = keyframes[0].dream
             else:
                 dream = self.frame_recipe(layer=match[2], seed=seed)
@@ -290,6 +293,7 @@ class LiveRecipe(PerFrameRecipe):
     def first_frame_recipe(self) -> DreamRecipe:
         """Return the recipe of the dream of the first frame, at half its size."""
         return self.frame_recipe(
+            layer=self.layer.rpartition(">")[2],  # That of all frames.
             octaves=self.first_octaves,
             iterations=FIRST_LIVE_STEPS,
             step=FIRST_LIVE_SECONDS * GROWTH_RATES[self.intensity - 1] / FIRST_LIVE_STEPS,

@@ -188,7 +188,7 @@ class OctaveBase:
 
     Where the `mask` (1, 1, H, W) is 0, pixels stay bit-equal. Of each step's change of colour, a
     share `keep_colours` is dropped; with 1 only the brightness changes. Where the image is smooth,
-    steps are weaker by the share `quiet`.
+    or `detail_image` in its place, steps are weaker by the share `quiet`.
     """
 
     image: Tensor
@@ -196,6 +196,7 @@ class OctaveBase:
     keep_colours: float = 0.0
     quiet: float = 0.0
     wrap_dims: WrapDims = ()
+    detail_image: Tensor | None = None
 
     def at_size(self, size: Size) -> OctaveBase:
         """Return this base resized to an octave's (height, width)."""
@@ -203,12 +204,15 @@ class OctaveBase:
             return self
         mask = None if self.mask is None else resize_clamped(self.mask, size)
         image = resize_clamped(self.image, size, self.wrap_dims)
-        return replace(self, image=image, mask=mask)
+        detail = None if self.detail_image is None else resize_clamped(self.detail_image, size)
+        return replace(self, image=image, mask=mask, detail_image=detail)
 
     @cached_property
-    def _quiet_weights(self) -> Tensor:
-        """The share of a step (N, 1, H, W) that each pixel takes."""
-        return 1 - self.quiet * (1 - detail_map(self.image, self.wrap_dims))
+    def quiet_weights(self) -> Tensor:
+        """The share of a step (N, 1, H, W) that each pixel takes for being smooth."""
+        image = self.image if self.detail_image is None else self.detail_image
+        detail = detail_map(image, self.wrap_dims, self.mask)
+        return detail.mul_(self.quiet).add_(1 - self.quiet)
 
     def limit_step(self, image: Tensor, moved: Tensor) -> Tensor:
         """Weaken a step from `image` to `moved` by colour, detail and mask; overwrites `moved`."""
@@ -218,9 +222,10 @@ class OctaveBase:
                 # Not `lerp`, whose rounding depends on the processor.
                 brightness = luminance(change).mul_(self.keep_colours)
                 change.mul_(1 - self.keep_colours).add_(brightness)
-            if self.quiet:
-                change.mul_(self._quiet_weights)
-            moved = change.add_(image)
+            for weights in (self.quiet_weights if self.quiet else None, self.mask):
+                if weights is not None:
+                    change.mul_(weights)
+            return change.add_(image)
         return moved if self.mask is None else torch.lerp(image, moved, self.mask)
 
     def constrain(self, dreamed: Tensor) -> Tensor:

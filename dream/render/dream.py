@@ -6,6 +6,7 @@ import itertools
 import math
 import operator
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial, reduce
 
 import torch
@@ -94,19 +95,21 @@ def dream_ascents(
     deadline: float = math.inf,
     objective: AnyObjective | None = None,
     finish: ImageFunction = identity,
+    detail_image: Tensor | None = None,
 ) -> DreamAscents:
     """Yield an ascent for each octave of images (N, 3, H, W) in [0, 1]; return the dreamed images.
 
     Each octave starts from the photo at its size plus the detail dreamed so far, upscaled. So
     downscaling loses nothing of the photo, and with no iterations it is returned exactly.
     `objective` replaces the recipe's own; `finish` is applied to previews and to the result, unless
-    the recipe has a guide, which gives them its colours.
+    the recipe has a guide, which gives them its colours. `detail_image` tells where the image is
+    smooth, if that is a dream already.
 
     Raises:
         OutOfTime: if a tile would begin after the deadline, by `time.monotonic`.
     """
     guide = embedded_images.decode_guide(recipe.guide) if recipe.guide else None
-    photo = _photo_base(recipe, image)
+    photo = replace(_photo_base(recipe, image), detail_image=detail_image)
     reached, base = photo.image, None
     if guide is not None and recipe.guide_colour and recipe.keep_colours < 1:
         finish = partial(recolour, guide=guide, share=recipe.guide_colour, mask=photo.mask)
@@ -209,11 +212,13 @@ def _layer_objective(
     if recipe.objective == "match":
         return match(layer, activations, mean_activation, recipe.border)
     salient = salient_positions(activations)
-    return match(layer, salient, mean_activation, recipe.border, cosine_power=1.0)
+    return match(layer, salient, mean_activation, recipe.border, use_cosine=True)
 
 
 def _make_optimizer(recipe: DreamRecipe, base: OctaveBase) -> Optimizer:
     """Return the optimizer of an octave, constrained to its base."""
+    if recipe.quiet:
+        _ = base.quiet_weights  # Compute these now: beside a gradient, memory would grow.
     step = recipe.step / 255
     rule: Optimizer = (
         Adam(step) if recipe.rule == "adam" else NormalisedStep(recipe.step, NO_BOUNDS, base.mask)

@@ -59,11 +59,11 @@ def ascents(
     their activations (see `NormalisedBlend`).
     """
     (recipe,) = job.recipes
-    *previous, start = torch.split(image, 1)
-    match_frame = partial(match_stats, target=ImageStats.measure(start))
+    *previous, frame = torch.split(image, 1)
+    start, match_frame = frame, partial(match_stats, target=ImageStats.measure(frame))
     if previous:
         last_frame, last_dream = previous
-        start = warp_previous_dream(last_dream, last_frame, start, recipe.frame_carry, fast=True)
+        start = warp_previous_dream(last_dream, last_frame, frame, recipe.frame_carry, fast=True)
     # A new seed for each frame: the same shifts would leave marks at the same places in all.
     dream = recipe.frame_recipe(seed=(recipe.seed + job.first_frame) % MAX_SEED)
     if len(job.stages) > 1:
@@ -75,7 +75,9 @@ def ascents(
             for layer, weight in recipe.layers
         )
         blend = NormalisedBlend(tuple(objectives))
-    yield from dream_ascents(network, dream, start, job.stages, deadline, blend, match_frame)
+    yield from dream_ascents(
+        network, dream, start, job.stages, deadline, blend, match_frame, detail_image=frame
+    )
 
 
 def is_cut(before: Image.Image, after: Image.Image) -> bool:

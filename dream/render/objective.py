@@ -28,6 +28,8 @@ from dream.networks.network import INPUT_LAYER, Activations
 MAX_SIMILARITIES = 2**24
 # Positions that do not resemble the guide need a gradient too.
 MIN_COSINE = 0.1
+# Lengths are at least this, so that a position of all zeros has a cosine.
+MIN_LENGTH = 1e-8
 
 # Positions that are ignored at the top, bottom, left and right.
 Border = tuple[int, int, int, int]
@@ -224,7 +226,7 @@ def direction(
 
 
 def match(
-    layer: str, guide_activations: Tensor, mean: Tensor, border: int = 0, cosine_power: float = 0.0
+    layer: str, guide_activations: Tensor, mean: Tensor, border: int = 0, use_cosine: bool = False
 ) -> Objective:
     """Return the similarity of positions to the most similar ones of a guide: copies its objects.
 
@@ -234,9 +236,9 @@ def match(
     product of each position's activation with its match, summed over positions. Without centring,
     all guides give the same creature.
 
-    With a `cosine_power` activations are centred in that product too, and it is multiplied by that
-    power of their cosine, at least 0.1, as in Lucid's caricatures: it then counts which channels a
-    position activates, and not only how strongly, so that guides are told apart better.
+    With `use_cosine` activations are centred in that product too, and it is multiplied by their
+    cosine, at least 0.1, as in Lucid's caricatures: it then counts which channels a position
+    activates, and not only how strongly.
     """
 
     def evaluate(activation: Tensor, border: Border) -> Tensor:
@@ -249,14 +251,31 @@ def match(
                 for chunk in torch.split(vectors, chunk_size, 1)
             ]
             target = guide_activations[torch.cat(best, 1)]
-        if not cosine_power:
-            return (vectors * target).sum((1, 2))
-        # Its gradient contains the sums over channels.
-        centred, target = deterministic.upcast(vectors - mean), deterministic.upcast(target)
-        cosine = F.cosine_similarity(centred, target, 2).clamp(min=MIN_COSINE)
-        return ((centred * target).sum(2) * cosine**cosine_power).sum(1).float()
+        if use_cosine:
+            return _times_cosine(vectors - mean, target)
+        return (vectors * target).sum((1, 2))
 
     return _single_term(layer, evaluate, border)
+
+
+def _times_cosine(vectors: Tensor, target: Tensor) -> Tensor:
+    """Return the sum (N,) of the products of vectors (N, P, C) and targets, times their cosines.
+
+    Sums over channels are part of its gradient: (2 cos) target - (cos product / length²) vector.
+    So these two factors are rounded to float32 first, and the gradient is that of a stand-in.
+    """
+    with torch.no_grad():
+        upcast, upcast_target = deterministic.upcast(vectors), deterministic.upcast(target)
+        product = (upcast * upcast_target).sum(2, keepdim=True)
+        length = upcast.norm(dim=2, keepdim=True).clamp(min=MIN_LENGTH)
+        cosine = product / (length * upcast_target.norm(dim=2, keepdim=True)).clamp(min=MIN_LENGTH)
+        is_similar = cosine > MIN_COSINE
+        value = (product * cosine.clamp(min=MIN_COSINE)).sum((1, 2)).float()
+        towards = torch.where(is_similar, 2 * cosine, MIN_COSINE).float()
+        away = torch.where(is_similar, cosine * product / length.square(), 0.0).float()
+    stand_in = (towards * vectors * target - away / 2 * vectors.square()).sum((1, 2))
+    with_gradient: Tensor = value + (stand_in - stand_in.detach())
+    return with_gradient
 
 
 def texture(layer: str, guide_activations: Tensor, border: int = 0) -> Objective:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -113,19 +114,26 @@ def blur(image: Tensor, sigma: float, wrap_dims: WrapDims = ()) -> Tensor:
     return image
 
 
-def detail_map(image: Tensor, wrap_dims: WrapDims = ()) -> Tensor:
+def detail_map(image: Tensor, wrap_dims: WrapDims = (), mask: Tensor | None = None) -> Tensor:
     """Return how much detail images (N, 3, H, W) in [0, 1] have around each pixel, (N, 1, H, W).
 
-    It is 1 where edges are at least as strong as `DETAIL_SHARE` of their mean over the image, and
-    falls to 0 in flat areas. So an image that is smooth all over counts as detailed.
+    It is 1 where edges are at least as strong as `DETAIL_SHARE` of their mean over the image, or
+    over the `mask` (1, 1, H, W), and falls to 0 in flat areas. So an image that is smooth all over
+    counts as detailed.
     """
     edges = torch.zeros_like(image[:, :1])
     for dim in (2, 3):
-        step = image.diff(dim=dim).abs().amax(1, keepdim=True)
-        edges.narrow(dim, 1, step.shape[dim]).add_(step)
+        # One channel at a time, and in place: whole copies of a large image take much memory.
+        steps = (channel.diff(dim=dim).abs_() for channel in torch.split(image, 1, 1))
+        edges.narrow(dim, 1, image.shape[dim] - 1).add_(reduce(torch.maximum, steps))
+        if dim in wrap_dims:
+            step = image.narrow(dim, 0, 1) - image.narrow(dim, image.shape[dim] - 1, 1)
+            edges.narrow(dim, 0, 1).add_(step.abs_().amax(1, keepdim=True))
     edges = blur(edges, DETAIL_RADIUS_PIXELS, wrap_dims)
-    needed = DETAIL_SHARE * deterministic.mean(edges, (1, 2, 3), keepdim=True)
-    return ((edges + MIN_DETAIL) / (needed + MIN_DETAIL)).clamp_(max=1)
+    mean = deterministic.mean(edges if mask is None else edges * mask, (1, 2, 3), keepdim=True)
+    if mask is not None:
+        mean /= deterministic.mean(mask, (1, 2, 3), keepdim=True).clamp(min=MIN_DETAIL)
+    return edges.add_(MIN_DETAIL).div_(DETAIL_SHARE * mean + MIN_DETAIL).clamp_(max=1)
 
 
 def total_variation_gradient(image: Tensor, wrap_dims: WrapDims = ()) -> Tensor:

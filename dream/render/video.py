@@ -57,7 +57,9 @@ def ascents(
         if previous is not None and dream is not None:
             start = warp_previous_dream(dream, previous, frame, recipe.carry)
             frame_recipe = recipe.frame_recipe()
-        reached = yield from dream_ascents(network, frame_recipe, start, stages, deadline)
+        reached = yield from dream_ascents(
+            network, frame_recipe, start, stages, deadline, detail_image=frame
+        )
         previous, dream = frame, quantise_8bit(reached)
 
 

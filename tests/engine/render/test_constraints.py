@@ -1,5 +1,8 @@
 """Constraints work: kept colours, total variation, the pull to the photo."""
 
+import base64
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +86,28 @@ def test_a_photo_that_is_smooth_all_over_still_dreams_when_quiet(engine: Engine)
             for share in (0, 0.8)
         )
         assert quiet > 0.75 * loud
+
+
+def test_a_mask_over_a_smooth_area_dreams_there_though_it_is_quiet(engine: Engine) -> None:
+    photo = torch.full((1, 3, 96, 128), 0.4)
+    photo[..., 64:] = torch.rand(1, 3, 96, 64, generator=torch.Generator().manual_seed(0))
+    mask = Image.new("L", (128, 96))
+    mask.paste(255, (0, 0, 40, 96))
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    loud, quiet = (
+        np.abs(change_by(engine, photo, QUICK.with_changes(mask=uri, quiet=share)))[:, :36].mean()
+        for share in (0, 0.9)
+    )
+    assert quiet > 0.75 * loud
+
+
+def test_detail_wraps_where_the_image_does() -> None:
+    image = torch.full((1, 3, 64, 96), 0.2)
+    image[..., 48:] = 0.8  # Its edges are in the middle, and between the last column and the first.
+    assert detail_map(image)[..., 0].max() < 0.1 and detail_map(image)[..., 48].min() == 1
+    assert detail_map(image, (3,))[..., 0].min() == 1
 
 
 def test_detail_is_where_edges_are_and_ignores_their_strength(noise: Tensor) -> None:

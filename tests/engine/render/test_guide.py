@@ -111,15 +111,21 @@ def test_the_best_match_equals_a_plain_loop_however_it_is_cut(
 
 def test_likeness_is_the_best_match_times_its_cosine() -> None:
     generator = torch.Generator().manual_seed(3)
-    seen = torch.randn(1, 6, 5, 7, generator=generator)
+    seen = torch.randn(1, 6, 5, 7, generator=generator).requires_grad_()
     guide, mean = torch.randn(11, 6, generator=generator), torch.randn(6, generator=generator)
-    value = match("layer", guide, mean, cosine_power=2.0)({"layer": seen})
-    total = 0.0
+    value = match("layer", guide, mean, use_cosine=True)({"layer": seen})
+    total = torch.zeros(())
     for position in seen[0].flatten(1).T - mean:
         cosines = F.cosine_similarity(position, guide)
         best = cosines.argmax()
-        total += (position @ guide[best] * cosines[best].clamp(min=0.1) ** 2).item()
-    assert value.item() == pytest.approx(total, rel=1e-4)
+        total = total + position @ guide[best] * cosines[best].clamp(min=0.1)
+    assert value.item() == pytest.approx(total.item(), rel=1e-4)
+    (gradient,), (expected,) = (torch.autograd.grad(each.sum(), seen) for each in (value, total))
+    assert torch.allclose(gradient, expected, atol=1e-5)
+    nothing = match("layer", guide, mean, use_cosine=True)(
+        {"layer": torch.zeros(1, 6, 5, 7) + mean.view(6, 1, 1)}
+    )
+    assert nothing.item() == 0
 
 
 def test_likeness_leaves_out_the_positions_of_a_guide_that_are_like_any_image() -> None:

@@ -289,3 +289,8 @@ def test_frames_that_come_while_one_is_looked_at_are_left_out() -> None:
     assert all_came.wait(10)
     seen += latest
     assert [each.getpixel((0, 0)) for each in seen] == [(0, 0, 0), (4, 0, 0)]
+
+
+def test_the_first_frame_is_dreamed_by_the_layers_of_all_frames() -> None:
+    recipe = LiveRecipe(layer="inception5a>inception3b")
+    assert recipe.first_frame_recipe().layers == recipe.layers == (("inception3b", 1.0),)

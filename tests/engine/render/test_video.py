@@ -73,6 +73,12 @@ def test_what_was_dreamed_goes_along_and_flickers_less_than_half_as_much(engine:
     assert together < 0.5 * alone
 
 
+def test_a_first_frame_has_no_fewer_octaves_than_the_others_and_none_that_nothing_carries() -> None:
+    assert VideoRecipe(octaves=7).first_frame_recipe().octaves == 7
+    alone = VideoRecipe(carry=0)
+    assert alone.first_frame_recipe() == alone.frame_recipe()
+
+
 @pytest.mark.parametrize("first_octaves", [0, 5])
 def test_a_video_begins_dreamed_and_goes_on_alike(first_octaves: int, engine: Engine) -> None:
     seen = to_batch(pan(9, (64, 96), 1.0))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from dream import DreamRecipe, Engine, ZoomRecipe, load_image, read_recipe
+from dream import DreamRecipe, Engine, RecipeError, ZoomRecipe, load_image, read_recipe
 from dream.files.video_reader import read_frames, read_video_info
 from dream.networks import catalogue
 from dream.render.job_loop import to_batch
@@ -119,6 +119,12 @@ def test_by_default_a_zoom_passes_through_layers_over_and_over() -> None:
     assert len({(a.layer, b.layer if share else "", share) for a, b, share in seconds}) == 5
     assert recipe.file_stem("cat") == "zoom-cat-inception4c+inception5a+inception4a-seed0"
     assert [layer for layer, _ in ZoomRecipe(layer="conv3").layers] == ["conv3"]
+
+
+@pytest.mark.parametrize("layer", ["0 s: repeat", "0 s: conv3; 1 s: repeat; 2 s: conv3"])
+def test_keyframes_repeat_only_at_their_end(layer: str) -> None:
+    with pytest.raises(RecipeError, match="repeat must be the last of several keyframes"):
+        ZoomRecipe(layer=layer)
 
 
 def test_keyframes_that_repeat_begin_anew_after_the_last() -> None:
