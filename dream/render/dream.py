@@ -29,7 +29,7 @@ from dream.render.ascent import (
     identity,
     redirect_first_steps,
 )
-from dream.render.guide import centred_guide, recolour, salient_positions
+from dream.render.guide import centred_guide, guide_colours, recolour, salient_positions
 from dream.render.objective import (
     AnyObjective,
     Objective,
@@ -100,7 +100,8 @@ def dream_ascents(
     """Yield an ascent for each octave of images (N, 3, H, W) in [0, 1]; return the dreamed images.
 
     Each octave starts from the photo at its size plus the detail dreamed so far, upscaled. So
-    downscaling loses nothing of the photo, and with no iterations it is returned exactly.
+    downscaling loses nothing of the photo, and with no iterations it is returned exactly, unless a
+    guide colours it.
     `objective` replaces the recipe's own; `finish` is applied to previews and to the result, unless
     the recipe has a guide, which gives them its colours. `detail_image` tells where the image is
     smooth, if that is a dream already.
@@ -112,7 +113,8 @@ def dream_ascents(
     photo = replace(_photo_base(recipe, image), detail_image=detail_image)
     reached, base = photo.image, None
     if guide is not None and recipe.guide_colour and recipe.keep_colours < 1:
-        finish = partial(recolour, guide=guide, share=recipe.guide_colour, mask=photo.mask)
+        colours = guide_colours(guide.to(image))
+        finish = partial(recolour, colours=colours, share=recipe.guide_colour, mask=photo.mask)
     readers = _octave_readers(network, recipe, stages, deadline, objective, guide)
     for stage, (value_and_grad, transform) in zip(stages, readers, strict=True):
         previous, base = base, photo.at_size(stage.size)
