@@ -17,6 +17,7 @@ from dream.batch.destination import Destination
 from dream.batch.tasks import Task, recipe_summary
 from dream.errors import PictureError
 from dream.files.video_writer import file_sha256
+from dream.recipe import DreamRecipe
 
 # Files behind a URL cannot be appended to, so rows go into a new file at this interval.
 FLUSH_SECONDS = 30.0
@@ -84,6 +85,8 @@ class Manifest:
     def _add_line(self, line: bytes) -> None:
         row = _parse_json(line)
         if isinstance(row, dict) and isinstance(row.get("output"), str):
+            if isinstance(row.get("recipe"), dict):
+                row["recipe"] = _complete_recipe(row["recipe"])
             self.rows[row["output"]] = row
 
     def _open_for_append(self) -> int:
@@ -112,7 +115,7 @@ class Manifest:
         """
         new_names = {task.output for task in tasks}
         old_names = {
-            json.dumps([row.get("input"), row.get("recipe"), Path(output).suffix]): output
+            _task_key(row.get("input"), row.get("recipe"), output): output
             for output, row in self.rows.items()
             if output in self.existing_files and output not in new_names
         }
@@ -120,8 +123,7 @@ class Manifest:
         def rename(task: Task) -> Task:
             if task.output in self.existing_files:
                 return task
-            ending = Path(task.output).suffix
-            key = json.dumps([task.input, recipe_summary(task.recipe), ending])
+            key = _task_key(task.input, recipe_summary(task.recipe), task.output)
             return replace(task, output=old_names.pop(key, task.output))
 
         return [rename(task) for task in tasks]
@@ -173,6 +175,19 @@ class Manifest:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _task_key(file: Any, recipe: Any, output: str) -> str:
+    """Return a text that tasks share if they differ only in the stem of their output."""
+    return json.dumps([file, recipe, Path(output).suffix], sort_keys=True)
+
+
+def _complete_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a row's recipe as this version would write it, if an earlier version wrote it."""
+    recipe = {**DreamRecipe.old_values, **recipe}
+    if isinstance(recipe.get("keep_colours"), bool):
+        recipe["keep_colours"] = float(recipe["keep_colours"])
+    return recipe
 
 
 def _parse_json(line: bytes) -> Any:

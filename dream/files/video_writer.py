@@ -33,7 +33,7 @@ from dream.recipe import Recipe
 from dream.tensors import Size, to_pil_image
 
 # Increase this when a new version cannot resume older parts.
-PARTS_VERSION = 2
+PARTS_VERSION = 3
 # Options of the containers; without `bitexact`, WebM numbers its tracks at random.
 MUXER_OPTIONS = {
     ".mp4": {"movflags": "faststart+use_metadata_tags"},

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,25 +59,33 @@ class Verdict:
     seen: tuple[tuple[str, float], ...]
 
 
-# The first stages are small: they are cheap, and form large shapes, so that one subject fills the
-# image. At one size many small subjects would fill it. Each stage starts from the result of the one
-# before: (share of the steps, share of the side, Adam's learning rate on Fourier variables, which
-# decays to a tenth in the last stage).
-StageShares = tuple[tuple[float, float, float], ...]
 # In smaller images than this the network sees hardly any subject.
 MIN_SINGLE_SIDE = 64
-ONE_STAGE: StageShares = ((1.0, 1.0, 0.05),)
-GROWING_STAGES: StageShares = (
-    (128 / 248, 96 / 224, 0.05),
-    (80 / 248, 144 / 224, 0.03),
-    (40 / 248, 1.0, 0.02),
+
+
+class StagePlan(NamedTuple):
+    """A stage's share of the steps, its share of the side, and Adam's rate on Fourier variables."""
+
+    steps_share: float
+    side_share: float
+    learning_rate: float
+
+
+# The first stages are small: they are cheap, and form large shapes, so that one subject fills the
+# image. At one size many small subjects would fill it. Each stage starts from the result of the one
+# before. The learning rate decays to a tenth in the last stage.
+ONE_STAGE = (StagePlan(1.0, 1.0, 0.05),)
+GROWING_STAGES = (
+    StagePlan(128 / 248, 96 / 224, 0.05),
+    StagePlan(80 / 248, 144 / 224, 0.03),
+    StagePlan(40 / 248, 1.0, 0.02),
 )
-STAGES_BY_MODE: dict[str, StageShares] = {
+STAGES_BY_MODE: dict[str, tuple[StagePlan, ...]] = {
     "single": (
-        (84 / 248, 64 / 224, 0.05),
-        (50 / 248, 96 / 224, 0.04),
-        (44 / 248, 144 / 224, 0.03),
-        (70 / 248, 1.0, 0.02),
+        StagePlan(84 / 248, 64 / 224, 0.05),
+        StagePlan(50 / 248, 96 / 224, 0.04),
+        StagePlan(44 / 248, 144 / 224, 0.03),
+        StagePlan(70 / 248, 1.0, 0.02),
     ),
     "growing": GROWING_STAGES,
     "octaves": GROWING_STAGES,
@@ -107,11 +116,11 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
     if size:
         sizes, counts = recipe_sizes(recipe, size), [recipe.steps]
     else:
-        shares = STAGES_BY_MODE.get(recipe.mode, ONE_STAGE)
-        least = min(MIN_SINGLE_SIDE, recipe.size) if recipe.mode == "single" else 0
-        least = max(least, card.min_side)
-        sizes = [(max(round(recipe.size * share), least),) * 2 for _, share, _ in shares]
-        counts = [round(recipe.steps * share) for share, _, _ in shares[:-1]]
+        plans = STAGES_BY_MODE.get(recipe.mode, ONE_STAGE)
+        min_side = min(MIN_SINGLE_SIDE, recipe.size) if recipe.mode == "single" else 0
+        min_side = max(min_side, card.min_side)
+        sizes = [(max(round(recipe.size * each.side_share), min_side),) * 2 for each in plans]
+        counts = [round(recipe.steps * each.steps_share) for each in plans[:-1]]
         counts.append(recipe.steps - sum(counts))
     return tuple(
         Stage(
@@ -149,17 +158,14 @@ def ascents(
         else:
             best = select_best(network, objective, start)
             variables = canvas.from_image(resize_clamped(best, stage.size))
-        transform = _make_transform(recipe, generator, stage.steps)
-        if recipe.mode == "single" and image is None:
-            is_last = number == len(stages) - 1
-            window = None if is_last else centre_window(stage.size).to(device)
-            transform = _make_single_transform(recipe, generator, window)
+        has_window = recipe.mode == "single" and image is None and number < len(stages) - 1
+        window = centre_window(stage.size).to(device) if has_window else None
         ascent = Ascent(
             variables,
             network.value_and_grad(objective),
             _make_optimizer(recipe, number, stage.steps, image is not None),
             canvas.to_image,
-            transform,
+            _make_transform(recipe, generator, stage.steps, image is not None, window),
             partial(_render_at_size, canvas, stages[-1].size),
         )
         yield ascent
@@ -240,31 +246,29 @@ def _render_at_size(canvas: Canvas, size: Size, variables: Tensor) -> Tensor:
     return resize_clamped(canvas.to_image(variables).clamp(0, 1), size)
 
 
-def _make_single_transform(
-    recipe: ClassRecipe, generator: torch.Generator, window: Tensor | None
+def _make_transform(
+    recipe: ClassRecipe,
+    generator: torch.Generator,
+    steps: int,
+    from_photo: bool,
+    window: Tensor | None,
 ) -> ImageFunction:
-    """Return the random transform of "single", which weights the gradient by the `window` (H, W).
+    """Return the random transform of a stage, followed by `resize_for_head`.
 
-    It enlarges more than it shrinks, because shrinking mirrors a subject that touches an edge.
+    A `window` (H, W) weights the gradient. From noise, "single" enlarges more than it shrinks,
+    because shrinking mirrors a subject that touches an edge.
     """
-
-    def transform(image: Tensor) -> Tensor:
-        if window is not None:  # The values stay as they are; only the gradient changes.
-            image = torch.lerp(image.detach(), image, window)
-        image = random_affine(image, generator, (0.9, 1.25), 0.06 * image.shape[3])
-        return resize_for_head(random_colours(image, generator), recipe.card.head_side)
-
-    return transform
-
-
-def _make_transform(recipe: ClassRecipe, generator: torch.Generator, steps: int) -> ImageFunction:
-    """Return the random transform of a stage, followed by `resize_for_head`."""
     # Crops shrink over the steps, from the whole image to the smallest.
     shares = iter(torch.linspace(1, MIN_CROP_FRACTION, max(steps, 1)).tolist())
 
     def transform(image: Tensor) -> Tensor:
+        if window is not None:  # The values stay as they are; only the gradient changes.
+            image = torch.lerp(image.detach(), image, window)
         if recipe.mode == "phase":
             image = random_crops(image, generator, share=next(shares), count=CROPS_PER_STEP)
+        elif recipe.mode == "single" and not from_photo:
+            image = random_affine(image, generator, (0.9, 1.25), 0.06 * image.shape[3])
+            image = random_colours(image, generator)
         elif recipe.mode != "classic":
             image = random_affine(image, generator)
         return resize_for_head(image, recipe.card.head_side)
@@ -282,6 +286,6 @@ def _make_optimizer(recipe: ClassRecipe, stage: int, steps: int, from_photo: boo
         return NormalisedStep(recipe.step, NO_BOUNDS)
     if from_photo:
         return Adam(PHOTO_LEARNING_RATE)
-    shares = STAGES_BY_MODE.get(recipe.mode, ONE_STAGE)
-    is_last = 0 < stage == len(shares) - 1
-    return Adam(shares[stage][2], decay=0.1 ** (1 / max(steps, 1)) if is_last else 1.0)
+    plans = STAGES_BY_MODE.get(recipe.mode, ONE_STAGE)
+    decay = 0.1 ** (1 / max(steps, 1)) if 0 < stage == len(plans) - 1 else 1.0
+    return Adam(plans[stage].learning_rate, decay=decay)

@@ -28,7 +28,7 @@ from dream.render.ascent import (
     identity,
     redirect_first_steps,
 )
-from dream.render.guide import centred_guide, recolour, salient_positions
+from dream.render.guide import centred_guide, guide_colours, recolour, salient_positions
 from dream.render.objective import (
     AnyObjective,
     Objective,
@@ -109,7 +109,8 @@ def dream_ascents(
     photo = _photo_base(recipe, image)
     reached, base = photo.image, None
     if guide is not None and recipe.guide_colour and recipe.keep_colours < 1:
-        finish = partial(recolour, guide=guide, share=recipe.guide_colour, mask=photo.mask)
+        colours = guide_colours(guide.to(image))
+        finish = partial(recolour, colours=colours, share=recipe.guide_colour, mask=photo.mask)
     readers = _octave_readers(network, recipe, stages, deadline, objective, guide)
     for stage, (value_and_grad, transform) in zip(stages, readers, strict=True):
         previous, base = base, photo.at_size(stage.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from dream import deterministic
 from dream.networks.network import Network
 from dream.render.canvas import frequencies, white_noise
-from dream.tensors import luminance, resize_clamped
+from dream.tensors import ROWS_PER_CHUNK, luminance, resize_clamped, size_of
 
 NOISE_SIDE = 224
 NOISE_COUNT = 8
@@ -21,7 +21,9 @@ NOISE_CONTRAST = 0.2
 GREY_FRACTION = 0.8
 # Variances of chroma: added to an image's, so that the noise of a grey one is not amplified, and
 # to a guide's, so that a grey one has an inverse.
-IMAGE_CHROMA, GUIDE_CHROMA = 0.05**2, 0.001**2
+IMAGE_CHROMA_VARIANCE, GUIDE_CHROMA_VARIANCE = 0.05**2, 0.001**2
+# Mean (N, 2, 1, 1) and covariance (N, 2, 2) of chroma.
+ChromaStats = tuple[Tensor, Tensor]
 
 
 def centred_guide(network: Network, layer: str, guide: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,29 +83,47 @@ def _activation_vectors(network: Network, layer: str, image: Tensor) -> Tensor:
     return activation.flatten(1).T if activation.dim() == 3 else activation[None]
 
 
-def recolour(image: Tensor, guide: Tensor, share: float, mask: Tensor | None = None) -> Tensor:
-    """Return images (N, 3, H, W) in [0, 1] with a share, 0 to 1, of a guide's colours.
+def guide_colours(guide: Tensor) -> ChromaStats:
+    """Return the statistics of the chroma of a guide (1, 3, H, W), for `recolour`."""
+    return _chroma_stats(guide, GUIDE_CHROMA_VARIANCE)
 
-    Linear optimal transport gives the chroma the mean and covariance of the guide's (1, 3, H, W)
-    (Pitie and Kokaram 2007). Luminance stays; a colour too strong for it becomes paler. Where the
-    mask (1, 1, H, W) is 0, pixels stay bit-equal.
+
+def recolour(
+    image: Tensor, colours: ChromaStats, share: float, mask: Tensor | None = None
+) -> Tensor:
+    """Return images (N, 3, H, W) in [0, 1] with a share, 0 to 1, of a guide's `guide_colours`.
+
+    Linear optimal transport gives the chroma the mean and covariance of the guide (Pitie and
+    Kokaram 2007). Luminance stays; a colour too strong for it becomes paler. Where the mask
+    (1, 1, H, W) is 0, pixels stay bit-equal and do not count.
     """
-    brightness, chroma = luminance(image), _chroma(image)
-    (mean, covariance), (guide_mean, guide_covariance) = (
-        _chroma_stats(each, variance)
-        for each, variance in ((chroma, IMAGE_CHROMA), (_chroma(guide.to(image)), GUIDE_CHROMA))
+    mean, covariance = _chroma_stats(image, IMAGE_CHROMA_VARIANCE, mask)
+    guide_mean, guide_covariance = colours
+    matrix = _geometric_mean(_inverse(covariance), guide_covariance).float()
+    recoloured = torch.empty_like(image)
+    for rows, result, weights in _chunks(image, recoloured, mask):
+        chroma = _chroma(rows)
+        moved = guide_mean + sum(
+            matrix[:, :, index, None, None] * (chroma - mean)[:, index, None] for index in range(2)
+        )
+        # `lerp` fuses product and sum on some processors, and so rounds differently.
+        coloured = _with_chroma(luminance(rows), chroma + share * (moved - chroma))
+        result.copy_(coloured if mask is None else rows + weights * (coloured - rows))
+    return recoloured
+
+
+def _chunks(
+    image: Tensor, other: Tensor, mask: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield views of some rows at a time of two images and a mask, to save memory.
+
+    Without a mask its rows are ones.
+    """
+    if mask is None:
+        mask = image.new_ones(()).expand(1, 1, *size_of(image))
+    yield from zip(
+        *(torch.split(each, ROWS_PER_CHUNK, 2) for each in (image, other, mask)), strict=True
     )
-    matrix = _geometric_mean(torch.linalg.inv(covariance), guide_covariance).float()
-    moved = guide_mean + sum(
-        matrix[:, :, index, None, None] * (chroma - mean)[:, index, None] for index in range(2)
-    )
-    # `lerp` fuses product and sum on some processors, and so rounds differently.
-    red, blue = torch.split(chroma + share * (moved - chroma), 1, 1)
-    colour = torch.cat([red, -(0.299 * red + 0.114 * blue) / 0.587, blue], 1)
-    room = torch.where(colour > 0, 1 - brightness, brightness)
-    scale = (room / colour.abs().clamp(min=1e-6)).amin(1, keepdim=True).clamp(max=1)
-    coloured = colour.mul_(scale).add_(brightness).clamp_(0, 1)
-    return coloured if mask is None else image + mask * (coloured - image)
 
 
 def _chroma(image: Tensor) -> Tensor:
@@ -111,17 +131,52 @@ def _chroma(image: Tensor) -> Tensor:
     return image[:, ::2] - luminance(image)
 
 
-def _chroma_stats(chroma: Tensor, variance: float) -> tuple[Tensor, Tensor]:
-    """Return the mean (N, 2, 1, 1) and the covariance (N, 2, 2), plus a variance, in float64."""
-    mean = deterministic.mean(chroma, (2, 3), keepdim=True)
-    centred = chroma - mean
-    rows = (deterministic.mean(centred * each, (2, 3)) for each in torch.split(centred, 1, 1))
-    covariance = deterministic.upcast(torch.stack([*rows], 1))
+def _with_chroma(brightness: Tensor, chroma: Tensor) -> Tensor:
+    """Return images in [0, 1] with this luminance (N, 1, H, W) and chroma, paler if need be."""
+    red, blue = torch.split(chroma, 1, 1)
+    colour = torch.cat([red, -(0.299 * red + 0.114 * blue) / 0.587, blue], 1)
+    room = torch.where(colour > 0, 1 - brightness, brightness)
+    scale = (room / colour.abs().clamp(min=1e-6)).amin(1, keepdim=True).clamp(max=1)
+    return colour.mul_(scale).add_(brightness).clamp_(0, 1)
+
+
+def _chroma_stats(image: Tensor, variance: float, mask: Tensor | None = None) -> ChromaStats:
+    """Return the chroma's mean (N, 2, 1, 1) and its covariance (N, 2, 2), plus a variance.
+
+    Pixels count as much as the mask (1, 1, H, W) says. The covariance is in float64 on a CPU.
+    """
+
+    def average(values: Callable[[Tensor], Tensor]) -> Tensor:
+        total = count = torch.zeros(()).to(image)
+        for rows, _, weights in _chunks(image, image, mask):
+            total = total + deterministic.upcast(values(rows) * weights).sum((-2, -1))
+            count = count + deterministic.upcast(weights).sum()
+        # A black mask has no weight, and nothing to recolour.
+        return (total / count.clamp(min=1e-6)).to(image.dtype)
+
+    def products(rows: Tensor) -> Tensor:
+        centred = _chroma(rows) - mean
+        return centred[:, :, None] * centred[:, None]
+
+    mean = average(_chroma)[:, :, None, None]
+    covariance = deterministic.upcast(average(products))
     return mean, covariance + variance * torch.eye(2).to(covariance)
+
+
+def _determinant(matrix: Tensor) -> Tensor:
+    """Return the determinants of matrices (N, 2, 2), as (N, 1, 1)."""
+    ((first, second), (third, fourth)) = (row.unbind(1) for row in matrix.unbind(1))
+    return (first * fourth - second * third)[:, None, None]
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Return the inverses of symmetric matrices (N, 2, 2)."""
+    signs = torch.tensor([[1, -1], [-1, 1]]).to(matrix)
+    return matrix.flip(1, 2) * signs / _determinant(matrix)
 
 
 def _geometric_mean(first: Tensor, second: Tensor) -> Tensor:
     """Return the geometric mean of positive definite matrices (N, 2, 2) in closed form."""
-    roots = [each.det().sqrt()[:, None, None] for each in (first, second)]
+    roots = [_determinant(each).sqrt() for each in (first, second)]
     total = first / roots[0] + second / roots[1]
-    return (roots[0] * roots[1] / total.det()[:, None, None]).sqrt() * total
+    return (roots[0] * roots[1] / _determinant(total)).sqrt() * total

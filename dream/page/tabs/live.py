@@ -104,7 +104,9 @@ class LiveSession:
         now = time.monotonic()
         # The first frame takes longer than the others.
         if len(self.recent_frames) > 1 and now - self.recent_frames[-1][0] < 1 / MIN_FPS:
-            self.interval += 0.1 * (now - self.recent_frames[-1][0] - self.interval)
+            # So does the first of a new scene, which must not change the rate much.
+            sample = min(now - self.recent_frames[-1][0], 2 * self.interval)
+            self.interval += 0.1 * (sample - self.interval)
         fps = min(max(1 / self.interval, MIN_FPS), MAX_FPS)
         self.recipe = recipe.with_changes(fps=round(fps, 1))
         self.still = self.dreamer.dream_frame(image, self.recipe)
