@@ -147,12 +147,12 @@ def _chroma_stats(image: Tensor, variance: float, mask: Tensor | None = None) ->
     """
 
     def average(values: Callable[[Tensor], Tensor]) -> Tensor:
-        # A black mask has no weight, and nothing to recolour.
-        total, weight = 0.0, torch.tensor(1e-6).to(image)
+        total = count = torch.zeros(()).to(image)
         for rows, _, weights in _chunks(image, image, mask):
             total = total + deterministic.upcast(values(rows) * weights).sum((-2, -1))
-            weight = weight + deterministic.upcast(weights).sum()
-        return (total / weight).to(image.dtype)
+            count = count + deterministic.upcast(weights).sum()
+        # A black mask has no weight, and nothing to recolour.
+        return (total / count.clamp(min=1e-6)).to(image.dtype)
 
     def products(rows: Tensor) -> Tensor:
         centred = _chroma(rows) - mean

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -23,8 +24,15 @@ from dream import DreamRecipe, Engine, load_image, read_recipe
 from dream.__main__ import main
 from dream.batch.destination import Destination
 from dream.batch.inputs import list_images
-from dream.batch.manifest import Manifest, input_file_sha256
-from dream.batch.tasks import MAX_BATCH_PIXELS, Task, group_batches, make_tasks, select_shard
+from dream.batch.manifest import Manifest, ManifestRow, input_file_sha256
+from dream.batch.tasks import (
+    MAX_BATCH_PIXELS,
+    Task,
+    group_batches,
+    make_tasks,
+    recipe_summary,
+    select_shard,
+)
 from dream.batch.worker import LocalWorkers
 from dream.errors import DreamError
 from dream.files.embedded_images import encode_mask
@@ -222,6 +230,25 @@ def test_a_batch_that_was_killed_goes_on_and_makes_each_picture_once(folder: Pat
     assert len(bad) == len(set(bad)) == 3
     assert {each.name for each in out.glob("*.png")} == set(good)
     assert len({load_image(each).sum().item() for each in out.glob("*.png")}) == 37
+
+
+@pytest.mark.parametrize("keep_colours", [False, True])
+def test_a_dream_of_an_earlier_version_is_not_made_again(photos: Path, keep_colours: bool) -> None:
+    recipe = DreamRecipe(keep_colours=keep_colours, **DreamRecipe.old_values, max_side=64)
+    tasks = make_tasks([str(photos / "photo01.png")], [recipe], "cpu")
+    old_recipe = recipe_summary(tasks[0].recipe) | {"keep_colours": keep_colours}
+    for name in DreamRecipe.old_values:
+        del old_recipe[name]
+    old = ManifestRow(tasks[0].input, input_file_sha256(tasks[0].input), "old.png", old_recipe)
+    Path("out").mkdir()
+    Path("out", "old.png").touch()
+    Path("out", "manifest.jsonl").write_bytes(old.to_json_line())
+    manifest = Manifest(Destination("out"))
+    (task,) = manifest.with_old_names(tasks)
+    assert task.output == "old.png" and manifest.is_done(task, "")
+    other = replace(task, recipe=recipe.with_changes(quiet=0.5))
+    assert not manifest.is_done(other, "")
+    manifest.close()
 
 
 def test_a_manifest_that_is_a_link_loses_nothing_of_what_it_leads_to(photos: Path) -> None:

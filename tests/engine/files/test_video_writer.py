@@ -1,5 +1,6 @@
 """Video files keep frames, rates, lengths, colours and recipes as written."""
 
+import json
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,6 +163,13 @@ def test_by_other_options_an_unfinished_film_is_neither_gone_on_with_nor_lost(
         assert run_zoom(out, "--layer", "0 s: conv3; 2 s: inception3b") == 2
         assert said in capsys.readouterr().err
         (parts / name).write_bytes(before[name])
+    # An earlier version, whose recipes lack knobs, says that it cannot be resumed.
+    version, *_ = json.loads(before["film.json"])
+    earlier = before["film.json"].replace(b"[%d" % version, b"[%d" % (version - 1), 1)
+    (parts / "film.json").write_bytes(earlier.replace(b'"keep_colours": 0.6, ', b""))
+    assert run_zoom(out, "--layer", "0 s: conv3; 2 s: inception3b") == 2
+    assert "was started by another version of this program and has 6" in capsys.readouterr().err
+    (parts / "film.json").write_bytes(before["film.json"])
     assert run_zoom(out, "--layer", "0 s: conv3; 2 s: inception3b") == 0 and not parts.exists()
 
 

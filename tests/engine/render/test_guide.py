@@ -163,7 +163,8 @@ def chroma(image: Tensor) -> Tensor:
 def test_a_photo_takes_the_colours_of_a_guide_and_keeps_its_brightness() -> None:
     photo = 0.25 + 0.5 * torch.rand(1, 3, 80, 90, generator=torch.Generator().manual_seed(4))
     guide = 0.4 + 0.2 * load_image(GOLDFISH)  # In gamut at every brightness of the photo.
-    whole, half = (guides.recolour(photo, guide, share) for share in (1.0, 0.5))
+    colours = guides.guide_colours(guide)
+    whole, half = (guides.recolour(photo, colours, share) for share in (1.0, 0.5))
     assert torch.allclose(luminance(whole), luminance(photo), atol=1e-5)
     assert torch.allclose(chroma(whole).mean(1), chroma(guide).mean(1), atol=1e-3)
     spread, wanted = torch.cov(chroma(whole)), torch.cov(chroma(guide))
@@ -173,8 +174,49 @@ def test_a_photo_takes_the_colours_of_a_guide_and_keeps_its_brightness() -> None
 
 def test_a_grey_photo_is_tinted_without_coloured_noise(cat: Tensor) -> None:
     grey = luminance(cat).expand(-1, 3, -1, -1) + 0.002 * torch.randn(cat.shape)
-    tinted = guides.recolour(grey.clamp(0, 1), load_image(GOLDFISH), 1.0)
+    colours = guides.guide_colours(load_image(GOLDFISH))
+    tinted = guides.recolour(grey.clamp(0, 1), colours, 1.0)
     assert chroma(tinted).std(1).max() < 0.1 and tinted.min() >= 0 and tinted.max() <= 1
+
+
+def test_the_colours_of_a_photo_are_counted_only_where_its_mask_is_white() -> None:
+    generator = torch.Generator().manual_seed(6)
+    photo = 0.3 + 0.4 * torch.rand(1, 3, 40, 60, generator=generator)
+    colours, mask = guides.guide_colours(load_image(GOLDFISH)), torch.zeros(1, 1, 40, 60)
+    mask[..., :30] = 1
+    photo[:, 2, :, 30:] = 1  # Much bluer than the rest.
+    masked = guides.recolour(photo, colours, 1.0, mask)
+    cut = guides.recolour(photo[..., :30], colours, 1.0)
+    assert torch.allclose(masked[..., :30], cut, atol=1e-5)
+    for dark in (mask, torch.zeros_like(mask)):
+        assert torch.equal(guides.recolour(photo, colours, 1.0, dark)[..., 30:], photo[..., 30:])
+
+
+def test_images_are_recoloured_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = torch.rand(2, 3, 50, 30, generator=torch.Generator().manual_seed(7))
+    mask, colours = photos[:1, :1], guides.guide_colours(load_image(GOLDFISH))
+    heights: list[int] = []
+
+    def noted(image: Tensor) -> Tensor:
+        heights.append(image.shape[2])
+        return luminance(image)
+
+    for given in (None, mask):
+        whole = guides.recolour(photos, colours, 0.7, given)
+        with monkeypatch.context() as patch:
+            patch.setattr(guides, "ROWS_PER_CHUNK", 16)
+            patch.setattr(guides, "luminance", noted)
+            assert torch.allclose(guides.recolour(photos, colours, 0.7, given), whole, atol=1e-6)
+    assert max(heights) == 16
+
+
+def test_the_closed_forms_of_matrices_are_those_of_linear_algebra() -> None:
+    roots = torch.randn(2, 5, 2, 2, generator=torch.Generator().manual_seed(8)).double()
+    first, second = roots @ roots.mT + 0.1 * torch.eye(2)
+    assert torch.allclose(guides._inverse(first), torch.linalg.inv(first))
+    mean = guides._geometric_mean(first, second)
+    # The geometric mean G of A and B is the positive solution of G inv(A) G = B.
+    assert torch.allclose(mean @ guides._inverse(first) @ mean, second)
 
 
 def test_a_dream_takes_the_colours_of_its_guide_where_its_mask_is_white(
