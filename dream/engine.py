@@ -141,7 +141,8 @@ class Engine:
         """Plan the jobs for recipes, from noise or in a photo of that (height, width).
 
         Recipes are settled and checked. With `use_cache`, jobs of cached images come first and have
-        no stages.
+        no stages. Of a video or a live dream a job holds the first two frames; see
+        `Job.for_frames`.
 
         Raises:
             PictureError, RecipeError: if a recipe cannot be rendered.

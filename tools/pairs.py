@@ -1,12 +1,12 @@
 """Compare two recipes by blind pairs of pictures, and count what judges said.
 
     python -m tools.pairs make "" "intensity=3,octaves=5" photos -o pairs --seed 1
-    python -m tools.pairs table verdicts.csv pairs/key.json
+    python -m tools.pairs table verdicts.csv pairs-key.json
 
 A side is a recipe (a JSON file, JSON text, or `knob=value,...`, with `preset=NAME` to start from;
-nothing is the default), or a folder of ready pictures named as the photos. A judge sees the sheets
-alone and writes a CSV with the columns pair, question and verdict (left, right or tie), and judge
-where there are several. Only key.json says which side is left.
+nothing is the default), or a folder of ready pictures named as the photos. A judge sees the
+folder OUT alone and writes a CSV with the columns pair, question and verdict (left, right or tie),
+and judge where there are several. Only OUT-key.json, beside the folder, says which side is left.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def save_sheet(path: Path, pairs: Sequence[tuple[str, Image.Image]]) -> None:
 
 
 def make_pairs(args: argparse.Namespace) -> None:
-    """Write the sheets, each picture as a file, and the key."""
+    """Write the sheets and each picture as a file into a folder, and the key beside it."""
     sides = {"A": read_side(args.a), "B": read_side(args.b)}
     photos = list_photos(args.photos)
     engine, cells, key = Engine(), [], {}
@@ -136,7 +136,7 @@ def make_pairs(args: argparse.Namespace) -> None:
         for name, side in sides.items()
     }
     key_text = json.dumps({"seed": args.seed, **about, "pairs": key}, indent=1)
-    (args.out / "key.json").write_text(key_text + "\n")
+    Path(f"{args.out.resolve()}-key.json").write_text(key_text + "\n")
 
 
 def read_keys(paths: Sequence[Path]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -158,30 +158,30 @@ def read_keys(paths: Sequence[Path]) -> tuple[dict[str, Any], dict[str, str]]:
     return sides, lefts
 
 
-def count_verdicts(path: Path, lefts: dict[str, str]) -> dict[str, Counter[str]]:
-    """Return how often A, B and tie were said, by question."""
+def count_verdicts(path: Path, lefts: dict[str, str]) -> tuple[dict[str, Counter[str]], int]:
+    """Return how often A, B and tie were said, by question, and the number of judges."""
     counts: dict[str, Counter[str]] = {}
-    seen = set()
+    seen: set[tuple[str, str, str]] = set()
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, skipinitialspace=True)
         if missing := {"pair", "question", "verdict"} - set(rows.fieldnames or ()):
             raise DreamError(f"{path}: no column {min(missing)}")
         for row in rows:
             where = f"{path}, line {rows.line_num}"
-            pair, question, verdict = (
-                (row[name] or "").strip() for name in ("pair", "question", "verdict")
+            pair, question, verdict, judge = (
+                (row.get(name) or "").strip() for name in ("pair", "question", "verdict", "judge")
             )
             if pair not in lefts:
                 raise DreamError(f"{where}: pair {pair!r} is in no key")
             if verdict not in VERDICTS:
                 raise DreamError(f"{where}: {verdict!r} is none of {', '.join(VERDICTS)}")
-            if (row.get("judge"), pair, question) in seen:
+            if (judge, pair, question) in seen:
                 raise DreamError(f"{where}: pair {pair} has a verdict on {question!r} already")
-            seen.add((row.get("judge"), pair, question))
+            seen.add((judge, pair, question))
             is_a = (verdict == "left") == (lefts[pair] == "A")
             winner = "tie" if verdict == "tie" else "A" if is_a else "B"
             counts.setdefault(question, Counter())[winner] += 1
-    return counts
+    return counts, len({judge for judge, *_ in seen})
 
 
 def wilson_interval(wins: int, losses: int) -> tuple[float, float]:
@@ -203,7 +203,8 @@ def print_table(args: argparse.Namespace) -> None:
     """Print wins by question as Markdown."""
     sides, lefts = read_keys(args.keys)
     rows = []
-    for question, counts in count_verdicts(args.verdicts, lefts).items():
+    counts_by_question, judge_count = count_verdicts(args.verdicts, lefts)
+    for question, counts in counts_by_question.items():
         wins, losses, share, p = counts["A"], counts["B"], "none decided", ""
         if wins + losses:
             low, high = wilson_interval(wins, losses)
@@ -217,9 +218,15 @@ def print_table(args: argparse.Namespace) -> None:
             side = {knob: value for knob, value in side.items() if same.get(knob) != value}
         print(f"{name}: {json.dumps(side)}\n")
     print(f"{markdown_table(rows)}\n")
-    print(
+    note = (
         "Shares are of decided verdicts, with Wilson's 95 % interval; p is a two-sided sign test's."
     )
+    if judge_count > 1:
+        note += (
+            f" Both count the verdicts of {judge_count} judges on one pair as independent, which "
+            "they are not: intervals are too narrow and p is too small."
+        )
+    print(note)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -231,7 +238,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make.add_argument("a", metavar="A", help="a recipe, or a folder of pictures")
     make.add_argument("b", metavar="B", help="the other")
     make.add_argument("photos", metavar="PHOTOS", type=Path, help="a folder of photos")
-    make.add_argument("-o", "--out", required=True, type=Path, help="the folder to write")
+    make.add_argument(
+        "-o", "--out", required=True, type=Path, help="the folder to write; the key is OUT-key.json"
+    )
     make.add_argument("--seed", type=int, default=0, help="draws what is left")
     make.add_argument("--max-side", type=int, default=448, help="pixels of a picture")
     make.add_argument("--first", type=int, default=1, help="number of the first pair")
@@ -239,7 +248,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make.set_defaults(run=make_pairs)
     count = commands.add_parser("table", help="count verdicts by question")
     count.add_argument("verdicts", metavar="VERDICTS", type=Path, help="CSV: pair,question,verdict")
-    count.add_argument("keys", metavar="KEY", type=Path, nargs="+", help="key.json of the pairs")
+    count.add_argument(
+        "keys", metavar="KEY", type=Path, nargs="+", help="OUT-key.json of the pairs"
+    )
     count.set_defaults(run=print_table)
     args = parser.parse_args(arguments)
     try:

@@ -130,7 +130,7 @@ class ModelCard:
         return module_names(self)
 
     def layer_label(self, name: str) -> str:
-        """Return the friendly name of a layer with its module name: "Faces, fur (inception4c)"."""
+        """Return the friendly name of a layer with its module: "Faces, wheels (inception4c)"."""
         for layer in self.layers:
             if name in (layer.name, layer.alias):
                 return f"{layer.effect} ({layer.alias or layer.name})"

@@ -21,8 +21,8 @@ from dream.recipe.base import (
 )
 from dream.recipe.knob import Derived, knob
 
-# (step in grey levels, iterations per octave) for intensity 1 to 10, in even increments: the mean
-# change of photographs with Dreamlet at inception4c grows by 2 to 4 grey levels a row, to 35.
+# (step in grey levels, iterations per octave) for intensity 1 to 10, in about even increments: the
+# mean change of photographs with Dreamlet at inception4c grows by 2 to 4 grey levels a row, to 35.
 STEPS_BY_INTENSITY = (
     (0.35, 6),
     (0.55, 7),

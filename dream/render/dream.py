@@ -98,7 +98,8 @@ def dream_ascents(
     """Yield an ascent for each octave of images (N, 3, H, W) in [0, 1]; return the dreamed images.
 
     Each octave starts from the photo at its size plus the detail dreamed so far, upscaled. So
-    downscaling loses nothing of the photo, and with no iterations it is returned exactly.
+    downscaling loses nothing of the photo, and with no iterations it is returned exactly, unless a
+    guide colours it.
     `objective` replaces the recipe's own; `finish` is applied to previews and to the result, unless
     the recipe has a guide, which gives them its colours.
 

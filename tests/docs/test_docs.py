@@ -137,7 +137,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.removeprefix("python -m ").startswith("dream ")
 ]
-OUTPUT_FILES = ("fur.png", "like-it.png", "dogs.png", "goldfish.png")
+OUTPUT_FILES = ("swirls.png", "like-it.png", "dogs.png", "goldfish.png")
 # Options that shrink commands.
 SMALL_OPTIONS = {
     "image": ["--max-side", "96", "--iterations", "3"],
@@ -175,9 +175,9 @@ def test_a_command_of_each_kind_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert read_recipe(tmp_path / "dogs.png") == ChannelRecipe(channel=80, size=64, steps=8)
     goldfish = ClassRecipe(target="goldfish", size=64, steps=8)
     assert read_recipe(tmp_path / "goldfish.png") == Engine("cpu").settle(goldfish)
-    assert read_recipe(tmp_path / "like-it.png") == read_recipe(tmp_path / "fur.png").with_changes(
-        octaves=6
-    )
+    assert read_recipe(tmp_path / "like-it.png") == read_recipe(
+        tmp_path / "swirls.png"
+    ).with_changes(octaves=6)
 
 
 @pytest.mark.at_scale

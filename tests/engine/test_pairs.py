@@ -35,8 +35,9 @@ def make(folder: Path, a: str, b: str, out: str, *options: str) -> int:
 def test_the_picture_at_left_on_the_sheet_is_that_of_the_side_in_the_key(
     folder: Path, engine: Engine
 ) -> None:
-    pairs = json.loads((folder / "out" / "key.json").read_text())["pairs"]
+    pairs = json.loads((folder / "out-key.json").read_text())["pairs"]
     assert [pairs[each]["left"] for each in "1234"] == draw_sides(4, 0)
+    assert {each.suffix for each in (folder / "out").iterdir()} == {".png"}, "the judge opens it"
     recipe = DreamRecipe.from_dict({**A, "max_side": SIDE})
     for number, pair in pairs.items():
         photo = load_image(folder / "photos" / pair["photo"])
@@ -56,7 +57,7 @@ def test_the_picture_at_left_on_the_sheet_is_that_of_the_side_in_the_key(
 def test_ready_pictures_take_the_place_of_dreams_and_jpeg_sheets_are_small(folder: Path) -> None:
     photos = folder / "photos"
     assert make(folder, str(photos), json.dumps(A), "ready", "--seed", "3", "--first", "5") == 0
-    key = json.loads((folder / "ready" / "key.json").read_text())
+    key = json.loads((folder / "ready-key.json").read_text())
     assert list(key["pairs"]) == ["5", "6", "7", "8"]
     place = "left" if key["pairs"]["5"]["left"] == "A" else "right"
     shown = Image.open(folder / "ready" / f"5-{place}.png")
@@ -99,6 +100,10 @@ def test_the_table_counts_wins_by_the_key(
     assert 'A: {"scale": 1.4}\n\nB: {"scale": 1.6}\n' in printed
     assert "| better | 10 | 2 | 2 | 83% (55% to 95%) | 0.039 |" in printed
     assert "| cleaner | 0 | 0 | 1 | none decided |  |" in printed
+    assert "independent" not in printed
+    verdicts.write_text("pair,question,verdict,judge\n1,better,left,I\n1,better,left,II")
+    assert main(["table", str(verdicts), *map(str, keys)]) == 0
+    assert "the verdicts of 2 judges on one pair as independent" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_bad_verdicts_are_refused_in_one_line(
     rows: str, fault: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "verdicts.csv").write_text(rows)
-    assert main(["table", str(tmp_path / "verdicts.csv"), str(folder / "out" / "key.json")]) == 2
+    assert main(["table", str(tmp_path / "verdicts.csv"), str(folder / "out-key.json")]) == 2
     error = capsys.readouterr().err
     assert fault in error
     assert error.count("\n") == 1

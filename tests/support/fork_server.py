@@ -46,11 +46,13 @@ class ForkedProcess:
 
 
 def can_fork(command: list[str], environment: Mapping[str, str]) -> bool:
-    """Return whether the fork server runs that command as a new Python would."""
+    """Return whether the fork server runs that command, with all its variables, as a new Python."""
     return (
         sys.platform == "linux"
         and (command == ["app.py"] or command[0] == "-c")
-        and not READ_BY_IMPORTS & environment.keys()
+        and all(
+            environment.get(name) == _server_environment().get(name) for name in READ_BY_IMPORTS
+        )
     )
 
 
@@ -63,11 +65,18 @@ def fork(command: list[str], log: Path, environment: Mapping[str, str]) -> Forke
 
 
 @cache
+def _server_environment() -> dict[str, str]:
+    """Return the variables of the fork server: this process's when they are first needed."""
+    return dict(os.environ)
+
+
+@cache
 def _fork_server() -> subprocess.Popen[str]:
     """Start this process's fork server."""
     return subprocess.Popen(
         [sys.executable, "-m", __name__],
         cwd=ROOT,
+        env=_server_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -91,7 +100,7 @@ def _run(command: list[str], log: str, environment: dict[str, str]) -> None:
         runpy.run_path(command[0], run_name="__main__")
 
 
-def _bury(*_: Any) -> None:
+def _reap_children(*_: Any) -> None:
     """Let processes that have ended disappear."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
@@ -102,7 +111,7 @@ def main() -> None:
     """Fork a process for each line of standard input."""
     import dream.page.app  # noqa: F401
 
-    signal.signal(signal.SIGCHLD, _bury)
+    signal.signal(signal.SIGCHLD, _reap_children)
     gc.freeze()  # Otherwise a collection copies the memory that the processes share.
     for line in sys.stdin:
         if not (pid := os.fork()):

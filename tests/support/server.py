@@ -32,7 +32,7 @@ def run_app(log: Path, *command: str, **environment: str) -> Iterator[str]:
     port = int(environment.get("GRADIO_SERVER_PORT", 0)) or free_port()
     variables = os.environ | {"GRADIO_SERVER_PORT": str(port), **environment}
     program = list(command) or ["app.py"]
-    if can_fork(program, environment):
+    if can_fork(program, variables):
         log.write_bytes(b"")
         with _until_ended(fork(program, log, variables), log, port) as address:
             yield address

@@ -119,18 +119,22 @@ def test_a_look_that_is_too_much_ends_in_one_line(
     assert capsys.readouterr().err == said
 
 
+SMALL_ZOOM = ZoomRecipe(max_side=64, iterations=1, seconds=1, fps=3)
+SMALL_VIDEO = VideoRecipe(max_side=64, iterations=1, first_octaves=0)
+
+
 @pytest.mark.parametrize(
-    "recipe",
+    ("recipe", "steps_before", "has_frames"),
     [
-        ZoomRecipe(max_side=64, iterations=1, seconds=1, fps=3),
-        VideoRecipe(max_side=64, iterations=1, first_octaves=0),
+        *((recipe, steps, bool(steps)) for recipe in (SMALL_ZOOM, SMALL_VIDEO) for steps in (0, 2)),
+        (VideoRecipe(max_side=64, iterations=1), 2, False),  # In the octaves of the first frame.
     ],
-    ids=["zoom", "video"],
+    ids=["zoom-0", "zoom-2", "video-0", "video-2", "first-octaves"],
 )
-@pytest.mark.parametrize("frames", [0, 2])
 def test_a_film_keeps_its_size_and_says_what_to_type(
     recipe: MotionRecipe,
-    frames: int,
+    steps_before: int,
+    has_frames: bool,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -141,7 +145,7 @@ def test_a_film_keeps_its_size_and_says_what_to_type(
         def within(pictures: Tensor) -> Any:
             nonlocal steps
             steps += 1
-            if steps > frames:
+            if steps > steps_before:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
             return inner(pictures)
 
@@ -158,7 +162,7 @@ def test_a_film_keeps_its_size_and_says_what_to_type(
     assert printed.err == (
         f"python -m dream: {SAID.format(64)}; a video keeps its size: set max_side to 46\n"
     )
-    assert printed.out.count("has the first") == bool(frames) == out.exists()
+    assert printed.out.count("has the first") == has_frames == out.exists()
     assert main(command) == 0 and read_video_info(out).frame_count == 3
 
 

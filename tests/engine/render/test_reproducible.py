@@ -23,7 +23,7 @@ SMALL = {"max_side": 160, "iterations": 3}
 
 
 def make_jobs(folder: Path) -> list[Job]:
-    """Return recipes of all kinds and knobs, all of them small."""
+    """Return recipes of all kinds and knobs, all of them small; every third is tested each time."""
     disc = np.hypot(*(np.mgrid[:300, :451] - np.array([[[150]], [[200]]]))) < 100
     mask = folder / "mask.png"
     Image.fromarray((disc * 255).astype(np.uint8)).save(mask)
@@ -31,8 +31,8 @@ def make_jobs(folder: Path) -> list[Job]:
     dreams = [
         DreamRecipe(max_side=200, iterations=4),
         DreamRecipe(layer="inception5b>inception3b:0.5,conv3", laplacian=3, **SMALL),  # type: ignore[arg-type]
-        DreamRecipe(guide=guide, mask=embedded_images.embed_mask(str(mask)), **SMALL),  # type: ignore[arg-type]
         DreamRecipe(guide=guide, objective="texture", pull=0.05, **SMALL),  # type: ignore[arg-type]
+        DreamRecipe(guide=guide, mask=embedded_images.embed_mask(str(mask)), **SMALL),  # type: ignore[arg-type]
         DreamRecipe(rule="adam", octaves=1, iterations=8, smoothing=2.0, max_side=131),
         DreamRecipe(channels="7,12:0.5", keep_colours=True, total_variation=0.5, **SMALL),  # type: ignore[arg-type]
         DreamRecipe(octaves=1, iterations=3, max_side=448),  # Sums that several threads share.
@@ -43,8 +43,8 @@ def make_jobs(folder: Path) -> list[Job]:
         ChannelRecipe(channel=7, objective="neuron", canvas="pixels", size=64, steps=8),
     ]
     classes = [
-        ClassRecipe(size=112, steps=12),
-        *(ClassRecipe(mode=mode, size=96, steps=8) for mode in ("octaves", "phase", "classic")),
+        ClassRecipe(mode=mode, size=112, steps=12)
+        for mode in ("octaves", "single", "phase", "classic", "growing")
     ]
     keys = "0 s: inception4c; 0.4 s: inception3b seed 7"
     moving = [

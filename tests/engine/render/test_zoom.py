@@ -79,13 +79,15 @@ def test_a_second_turns_and_drifts_as_far_as_asked_for(engine: Engine, cat: Tens
 
 
 def test_contrast_and_colour_are_the_same_after_150_frames(engine: Engine) -> None:
-    recipe = ZoomRecipe(seconds=6.25, fps=24, max_side=48, iterations=1)
+    recipe = ZoomRecipe(
+        layer="inception4c", seconds=6.25, fps=24, max_side=48, iterations=1, keep_colours=0
+    )
     looks = [
         ImageStats.measure(each)
         for each in zoom_frames(engine, load_image(EXAMPLES / "galaxies.jpg"), recipe)
     ]
-    early = looks[60]
-    for look in (looks[90], looks[-1]):
+    early = looks[29]
+    for look in (looks[60], looks[-1]):
         assert look.contrast.item() == pytest.approx(early.contrast.item(), rel=0.05)
         assert look.colourfulness.item() == pytest.approx(early.colourfulness.item(), rel=0.05)
     # The dull image has gained contrast.
