@@ -212,7 +212,7 @@ class OctaveBase:
         """The share of a step (N, 1, H, W) that each pixel takes for being smooth."""
         image = self.image if self.detail_image is None else self.detail_image
         detail = detail_map(image, self.wrap_dims, self.mask)
-        return detail.mul_(self.quiet).add_(1 - self.quiet)
+        return detail.neg_().add_(1).mul_(-self.quiet).add_(1)  # 1 - quiet * (1 - detail)
 
     def limit_step(self, image: Tensor, moved: Tensor) -> Tensor:
         """Weaken a step from `image` to `moved` by colour, detail and mask; overwrites `moved`."""
