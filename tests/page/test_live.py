@@ -169,6 +169,8 @@ def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
         page.locator("#class-photo [title='grant webcam access'] button").click()
         expect(page.locator("#class-photo video")).to_have_css("transform", "none")
         page.locator("#class-photo [title='capture photo']").click()
+        # The image is shown before it is uploaded, when it has no address yet.
+        expect(page.locator("#class-photo img")).to_have_attribute("src", re.compile("^http"))
         photo = page.locator("#class-photo img").get_attribute("src") or ""
         taken = Image.open(io.BytesIO(page.request.get(photo).body())).convert("RGB")
         assert np.asarray(taken)[60, 20].argmax() == 0
