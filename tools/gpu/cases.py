@@ -79,7 +79,8 @@ def cases(side: int, steps: int = STEPS) -> dict[str, Case]:
     dream = DreamRecipe(octaves=2, iterations=steps, max_side=max(height, width))
     tiles = dream.with_changes(tile=128, octaves=1, max_side=max(size_of(large)))
     channel = ChannelRecipe(size=max(64, side // 2), steps=2 * steps)
-    classes = ClassRecipe(target="goldfish", size=max(96, side // 2), steps=2 * steps)
+    # One try: in another precision another one may be the best after a step.
+    classes = ClassRecipe(target="goldfish", size=max(96, side // 2), steps=2 * steps, tries=1)
     moving: dict[str, Any] = {"max_side": max(height, width), "iterations": steps, "octaves": 1}
     in_photo = partial(Case, pictures=photo)
     return {
