@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from dream.page import status_line
 from dream.page.blocks import check_before_queue
 from dream.page.widgets import components
 from dream.page.widgets.components import Updates
+
+# Time between the last two updates of a run.
+SECONDS_BEFORE_END = 0.1
 
 
 class RunButtons:
@@ -112,7 +116,9 @@ class RunButtons:
             if press != stopped:
                 for last in show_errors(handler(**values), self.status):
                     yield last
-            # Yield the last updates again, because Gradio drops those that the final one omits.
+            # Yield the last updates again, because Gradio drops those that the final one omits; and
+            # after a while, because a busy browser that gets both at once loses some.
+            time.sleep(SECONDS_BEFORE_END)
             yield {**last, self.ended_press: press}
 
         return run
