@@ -171,7 +171,7 @@ def _parse_sweep(text: str) -> tuple[str, list[Any]]:
         raise RecipeError(f"--sweep {name}= needs values, as {name}=A,B")
     knob = recipe_knobs[name]
     values = parts if knob.value_type is str else [parse_number(part) for part in parts]
-    if knob.takes_bool:
+    if knob.was_bool:
         values = [BOOLEANS.get(part, value) for part, value in zip(parts, values, strict=True)]
     if not knob.is_image:
         return name, values

@@ -163,7 +163,7 @@ class DreamRecipe(Recipe):
         (0.0, 1.0, 0.05),
         "How much the photo keeps its colours: 0 lets them change freely, at 1 only the "
         "brightness changes.",
-        takes_bool=True,
+        was_bool=True,
     )
     seed: int = seed_knob()
     max_side: int | None = max_side_knob("A larger photo is", 8192, DEFAULT_SIDES)

@@ -40,7 +40,7 @@ class Knob:
 
     `low` and `high` are inclusive; empty `choices` allow any text. `derived_default` describes the
     value that replaces None, and allows None; `empty_meaning` describes what "" means. `is_image`
-    marks an image as a data URI; `takes_bool` a share that was once true (1) or false (0).
+    marks an image as a data URI; `was_bool` a share that still takes true (1) and false (0).
     `default` is None if it depends on other knobs or the device.
     """
 
@@ -52,7 +52,7 @@ class Knob:
     derived_default: str = ""
     empty_meaning: str = ""
     is_image: bool = False
-    takes_bool: bool = False
+    was_bool: bool = False
     choices: tuple[str, ...] = ()
     value_type: type = str
     default: Any = None
@@ -101,7 +101,7 @@ class Knob:
             f"{name} must be a {'whole ' if number is int else ''}number "
             f"from {self.low:.10g} to {self.high:.10g}, not {describe_value(value)}"
         )
-        if isinstance(value, bool) and self.takes_bool:
+        if isinstance(value, bool) and self.was_bool:
             return number(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise RecipeError(wrong)

@@ -36,7 +36,7 @@ FIRST_FRAME_FACTOR = 2
 # Steps per octave of a live dream's first frame, which grow as much as so many seconds.
 FIRST_LIVE_STEPS, FIRST_LIVE_SECONDS = 8, 0.6
 # Videos and live dreams as they were before these knobs.
-FREE_FRAMES = {"first_octaves": 0, "keep_colours": 0.0, "quiet": 0.0}
+OLD_FRAME_VALUES = {"first_octaves": 0, "keep_colours": 0.0, "quiet": 0.0}
 # The options of a making-of.
 SECONDS_KNOB = Knob(
     "Duration from start to result.", 0.5, 60, unit="seconds", default=3.0, value_type=float
@@ -112,7 +112,7 @@ class VideoRecipe(MotionRecipe):
     """A dreamed video: each frame starts from the previous dream, warped by the motion."""
 
     kind: ClassVar[str] = "video"
-    old_values: ClassVar[Mapping[str, Any]] = FREE_FRAMES
+    old_values: ClassVar[Mapping[str, Any]] = OLD_FRAME_VALUES
 
     carry: float = knob(
         0.9,
@@ -262,7 +262,7 @@ class LiveRecipe(PerFrameRecipe):
     """
 
     kind: ClassVar[str] = "live"
-    old_values: ClassVar[Mapping[str, Any]] = FREE_FRAMES
+    old_values: ClassVar[Mapping[str, Any]] = OLD_FRAME_VALUES
     default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
 
     layer: Derived[str] = copy_knob(DreamRecipe, "layer")

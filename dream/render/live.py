@@ -42,10 +42,10 @@ def plan(recipes: Sequence[LiveRecipe], size: Size) -> list[Job[LiveRecipe]]:
         full_size = limit_size(size, recipe.max_side)
         half_size = scale_size(full_size, 0.5)
         frame = video_frame(plan_octaves(recipe.frame_recipe(), full_size))
-        begin: tuple[Stage, ...] = ()
+        first_stages: tuple[Stage, ...] = ()
         if recipe.first_octaves and min(half_size) >= recipe.card.min_side:
-            begin = plan_octaves(recipe.first_frame_recipe(), half_size)
-        jobs.append(Job((recipe,), begin + frame + frame))
+            first_stages = plan_octaves(recipe.first_frame_recipe(), half_size)
+        jobs.append(Job((recipe,), first_stages + frame + frame))
     return jobs
 
 

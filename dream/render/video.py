@@ -50,13 +50,14 @@ def ascents(
     previous frame and its dream.
     """
     (recipe,) = job.recipes
+    first_recipe, later_recipe = recipe.first_frame_recipe(), recipe.frame_recipe()
     frames = list(torch.split(image, 1))
     previous, dream = (frames.pop(0), frames.pop(0)) if job.first_frame else (None, None)
     for frame, stages in zip(frames, job.stages_by_frame, strict=True):
-        start, frame_recipe = frame, recipe.first_frame_recipe()
+        start, frame_recipe = frame, first_recipe
         if previous is not None and dream is not None:
             start = warp_previous_dream(dream, previous, frame, recipe.carry)
-            frame_recipe = recipe.frame_recipe()
+            frame_recipe = later_recipe
         reached = yield from dream_ascents(
             network, frame_recipe, start, stages, deadline, detail_image=frame
         )

@@ -39,7 +39,8 @@ FORMAT_CHOICES = {"MP4": "mp4", "WebM": "webm", "GIF": "gif"}
 MAIN_KNOBS = ("seconds", "zoom", "rotation")
 ADVANCED_KNOBS = ("right", "down", "fps")
 VIDEO_KNOBS = ("carry", "first_octaves", "quiet")
-FRAME_KNOBS = [*knobs(MotionRecipe), "keep_colours"][2:]  # Without model and layer.
+FRAME_KNOBS = [*(name for name in knobs(MotionRecipe) if name not in ("model", "layer"))]
+FRAME_KNOBS.append("keep_colours")
 
 
 class ZoomAndVideoTab:

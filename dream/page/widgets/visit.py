@@ -337,13 +337,11 @@ def _open_visit(
     if files["guide"] and not guide:
         settings = {**settings, "objective": None}
     mask = recipe.mask if recipe and visit.shown.photo == photo else ""
-    updates: Updates = {outputs.strip: gr.skip()}  # Gradio refuses an answer without updates.
+    updates: Updates = {}
     with suppress(DreamError):
         if settings:
             updates = _settings_updates(controls, settings, photo or current_photo, guide, mask)
-    updates |= outputs.show_entry(visit, recipe) if recipe else {}
-    # Without dreams, leave the strip alone: on a slow machine a first dream may be in it by now.
-    updates |= outputs.dreams(visit) if visit.dreams else {}
+    updates |= (outputs.show_entry(visit, recipe) if recipe else {}) | outputs.dreams(visit)
     if is_other_photo := photo not in ("", current_photo):
         updates[controls.photo] = photo
     if missing:

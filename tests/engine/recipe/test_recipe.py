@@ -82,7 +82,7 @@ def test_every_number_is_held_to_its_bounds(name: str) -> None:
         with pytest.raises(RecipeError, match=rf"^{name} must be a .*number from .* to "):
             DreamRecipe(**{name: outside})
     wrong: Any
-    for wrong in ("5", [1], {}, *([] if knob.takes_bool else [True])):
+    for wrong in ("5", [1], {}, *([] if knob.was_bool else [True])):
         with pytest.raises(RecipeError, match=f"^{name} must be"):
             DreamRecipe(**{name: wrong})
 
