@@ -47,7 +47,7 @@ def test_channels_form_enlarge_and_carry_over_into_a_dream(page: Page, tmp_path:
     channel = 200
     ui.open_advanced(page, steps=48)
     show_channels(page, f"5,{channel}")
-    expect(said(page)).to_contain_text("s left.")
+    ui.see_status(page, "s left", "show-status")
     expect(page.locator("#stop-show")).to_be_visible()
     expect(said(page)).to_have_text(
         "Rings, eyes (inception3b): 2 channels. Click one to enlarge it.", timeout=60 * SECONDS
@@ -108,13 +108,13 @@ def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
     expect(thumbnails(page)).to_have_count(16)
     show_channels(page, "0-15")
     expect(page.locator("#stop-show")).to_be_visible()
-    expect(said(page)).to_contain_text("s left.")
+    ui.see_status(page, "s left", "show-status")
     page.keyboard.press("Escape")
     expect(said(page)).to_have_text("Stopped.")
     expect(page.locator("#show")).to_be_visible()
     # What forms gives way to the channels of another layer.
     show_channels(page, "1-16")
-    expect(said(page)).to_contain_text("s left.")
+    ui.see_status(page, "s left", "show-status")
     ui.choose_layer(page, "Rings")
     kept = "Rings, eyes (inception3b): 16 channels. Click one to enlarge it."
     expect(said(page)).to_have_text(kept)
@@ -131,7 +131,7 @@ def test_channels_stop_and_bad_ones_are_told(page: Page) -> None:
 def test_a_channel_carried_over_takes_the_place_of_the_dream_under_way(page: Page) -> None:
     ui.fill(page, "Intensity", 10)
     page.click("#go")
-    expect(ui.status(page)).to_contain_text("Octave")
+    ui.see_status(page, "Octave")
     ui.fill(page, "Intensity", 1)
     ui.open_tab(page, "Channel visualization")
     page.click("#carry")
@@ -157,7 +157,7 @@ def test_a_class_is_typed_made_and_dreamed_on(page: Page, tmp_path: Path) -> Non
     page.get_by_role("option", name="flamingo").click()
     page.click("#make")
     expect(page.locator("#stop-make")).to_be_visible()
-    expect(verdict(page)).to_contain_text("s left.")
+    ui.see_status(page, "s left", "make-status")
     expect(verdict(page)).to_contain_text("% sure this is a flamingo;", timeout=60 * SECONDS)
     expect(page.locator("#bars")).to_contain_text("flamingo")
     path = ui.download(page, tmp_path, "#class-download")
@@ -182,7 +182,7 @@ def test_an_unclear_class_is_answered_with_what_is_near_and_stop_works(
     with ui.slow_cpu(page):
         page.click("#make")
         expect(page.locator("#stop-make")).to_be_visible()
-        expect(verdict(page)).to_contain_text("s left.")
+        ui.see_status(page, "s left", "make-status")
         page.keyboard.press("Escape")
         expect(page.locator("#make")).to_be_visible()
         expect(verdict(page)).to_have_text("Stopped.")

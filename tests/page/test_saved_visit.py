@@ -161,7 +161,7 @@ def test_a_line_that_was_cut_in_a_dream_brings_back_what_was_made(
         ui.upload(page, ui.small_photo("rocket.jpg", tmp_path))
         ui.fill(page, "Intensity", 10)
         page.click("#go")
-        ui.expect_status(page, "Octave 2")
+        ui.see_status(page, "Octave [2-5]")
         line.cut(server_knows)
         expect(page.locator(".toast-body")).to_contain_text("Connection to the server was lost")
         page.wait_for_timeout((3 if server_knows else 15) * SECONDS)

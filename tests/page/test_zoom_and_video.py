@@ -62,7 +62,7 @@ def test_a_zoom_is_watched_stopped_played_and_downloaded(page: Page, tmp_path: P
     held[1].continue_()
     page.unroute("**/queue/join*")
     expect(page.locator("#frame img")).to_be_visible()
-    expect(said(page)).to_have_text(re.compile(r"Frame [1-9]\d* of 720, .* left\."))
+    ui.see_status(page, r"Frame [1-9]\d* of 720, .* left\.", "film-status")
     page.keyboard.press("Escape")
     stopped = re.compile(r"Stopped\. The video has \d+ frames, [\d.]+ seconds\.")
     expect(said(page)).to_have_text(stopped)

@@ -165,6 +165,15 @@ def expect_status(page: Page, text: str) -> None:
     expect(status(page)).to_contain_text(text, timeout=60 * SECONDS)
 
 
+def see_status(page: Page, pattern: str, elem_id: str = "status") -> None:
+    """Wait for a status that may soon be over: `expect` looks once a second, this at each frame."""
+    page.wait_for_function(
+        "([place, pattern]) => document.querySelector(place)?.innerText.match(pattern)",
+        arg=[f"#{elem_id} [role=status]", pattern],
+        timeout=60 * SECONDS,
+    )
+
+
 def download(page: Page, folder: Path, button: str = "#download") -> Path:
     with page.expect_download() as waiting:
         page.click(button)
