@@ -429,7 +429,7 @@ def test_photos_dropped_together_are_dreamed_one_after_another(page: Page, tmp_p
         archive.extract(dreams[0], tmp_path)
     assert read_recipe(tmp_path / dreams[0], DreamRecipe).intensity == 1
     # Stop keeps what is finished, and nothing follows.
-    ui.fill(page, "Intensity", 10)
+    ui.open_advanced(page, iterations=100)
     page.click("#dream-all")
     ui.see_status(page, "Photo 1 of 3. Octave")
     page.click("#stop")
