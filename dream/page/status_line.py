@@ -63,18 +63,22 @@ def recipe_layer_label(recipe: DreamRecipe) -> str:
 
 
 class RemainingTime:
-    """Estimate of the remaining time, from the time that the steps took."""
+    """Estimate of the remaining time, from the time of the steps after the first.
+
+    The first step is the slowest: the kernels for its size are made in it.
+    """
 
     def __init__(self) -> None:
-        self.start = time.monotonic()
+        self.start, self.first_fraction = time.monotonic(), 0.0
 
     def text(self, fraction: float) -> str:
         """Return the remaining time in words when `fraction` (0 to 1) of the work is done."""
         now = time.monotonic()
-        if not fraction:
-            self.start = now
+        if not (fraction and self.first_fraction):
+            self.start, self.first_fraction = now, fraction
+        if fraction <= self.first_fraction:
             return "estimating the time left"
-        seconds = (now - self.start) / fraction * (1 - fraction)
+        seconds = (now - self.start) / (fraction - self.first_fraction) * (1 - fraction)
         return f"{seconds:.{int(seconds < 60)}f} s left"
 
 
