@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from dream.render.ascent import (
 )
 from dream.render.canvas import Canvas, FourierCanvas, PhaseCanvas, RawPixelCanvas
 from dream.render.objective import Objective, logit, logit_margin, squared_norm
-from dream.render.plan import Job, Stage, recipe_sizes
+from dream.render.plan import Frames, Job, Stage, recipe_sizes
 from dream.render.transform import centre_window, random_affine, random_colours, random_crops
 from dream.tensors import Size, resize, resize_clamped, size_of
 
@@ -100,16 +100,8 @@ CANVASES_BY_MODE: dict[str, Callable[[Size, torch.device], Canvas]] = {
 }
 
 
-def plan(recipes: Sequence[ClassRecipe], size: Size | None) -> list[Job[ClassRecipe]]:
-    """Plan a job for each recipe, from noise or a photo of that (height, width).
-
-    From noise a job has the stages of its mode; in a photo one stage, at the photo's size as
-    limited by the recipe.
-    """
-    return [Job((recipe,), _plan_stages(recipe, size)) for recipe in recipes]
-
-
-def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
+def plan(recipe: ClassRecipe, size: Size | None) -> Frames:
+    """Plan the stages of its mode from noise; one stage in a photo, at its limited size."""
     card = recipe.card
     assert recipe.size  # It is settled.
     assert recipe.steps is not None
@@ -122,7 +114,7 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
         sizes = [(max(round(recipe.size * each.side_share), min_side),) * 2 for each in plans]
         counts = [round(recipe.steps * each.steps_share) for each in plans[:-1]]
         counts.append(recipe.steps - sum(counts))
-    return tuple(
+    stages = (
         Stage(
             recipe.model,
             stage_size,
@@ -134,6 +126,7 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
         )
         for number, (stage_size, count) in enumerate(zip(sizes, counts, strict=True))
     )
+    return (tuple(stages),)
 
 
 def ascents(

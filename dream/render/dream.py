@@ -40,7 +40,7 @@ from dream.render.objective import (
     mean_absolute,
     texture,
 )
-from dream.render.plan import Job, Stage, recipe_sizes
+from dream.render.plan import Frames, Job, Stage, recipe_sizes
 from dream.render.tiling import make_image_evaluator, padded_size, with_wrap_padding
 from dream.render.transform import WRAP_DIMS, jitter, make_periodic, random_shift
 from dream.tensors import Size, resize, size_of
@@ -51,9 +51,9 @@ LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": mean_absolute}
 DreamAscents = Generator[Ascent, None, Tensor]
 
 
-def plan(recipes: Sequence[DreamRecipe], size: Size) -> list[Job[DreamRecipe]]:
-    """Plan a job for each recipe."""
-    return [Job((recipe,), plan_octaves(recipe, size)) for recipe in recipes]
+def plan(recipe: DreamRecipe, size: Size) -> Frames:
+    """Plan the octaves of a dream."""
+    return (plan_octaves(recipe, size),)
 
 
 def plan_octaves(recipe: DreamRecipe, size: Size) -> tuple[Stage, ...]:

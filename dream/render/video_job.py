@@ -116,11 +116,10 @@ def render_video(
     all finished frames. `frames_per_part` as in `VideoJob.split_parts`.
     """
     render_job, resumed_at = job.render_job, writer.frames_done
-    frame_stages = render_job.stages_by_frame
     with closing(job.source_frames(max(resumed_at - 1, 0))) as source:  # Closing ends the decoder.
         source_images = [job.photo] if job.photo else list(islice(source, 1 if resumed_at else 0))
         for first, stop in job.split_parts(resumed_at, frames_per_part):
-            part = replace(render_job, stages=sum(frame_stages[first:stop], ()), first_frame=first)
+            part = replace(render_job, frames=render_job.frames[first:stop], first_frame=first)
             new = list(islice(source, stop - first))
             last_dream = [writer.last_frame] if writer.last_frame else []
             start, done = job.times[first], first
