@@ -18,7 +18,7 @@ from dream.recipe.dream import DreamRecipe
 from dream.render import dream
 from dream.render.ascent import Adam, Ascent, redirect_first_steps
 from dream.render.canvas import CANVASES
-from dream.render.objective import BatchObjective, Objective, channel, neuron
+from dream.render.objective import Objective, batch, channel, neuron
 from dream.render.plan import Frames, Job, Stage
 from dream.render.transform import random_affine
 from dream.tensors import Size
@@ -71,10 +71,10 @@ def ascents(
     generator = torch.Generator().manual_seed(recipe.seed)
     canvas = CANVASES[recipe.canvas](stages[0].size, network.mean.device)
     noise = canvas.random_variables(generator)
-    batch = BatchObjective(tuple(map(channel_objective, recipes)))
+    objective = batch([channel_objective(each) for each in recipes])
     yield Ascent(
         noise.expand(len(recipes), *noise.shape[1:]),
-        redirect_first_steps(partial(network.value_and_grad, batch), itertools.count()),
+        redirect_first_steps(partial(network.value_and_grad, objective), itertools.count()),
         Adam(LEARNING_RATE),
         canvas.to_image,
         partial(random_affine, generator=generator),

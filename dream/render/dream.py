@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
@@ -37,7 +37,6 @@ from dream.render.objective import (
     energy,
     match,
     mean,
-    mean_absolute,
     texture,
 )
 from dream.render.plan import Frames, Job, Stage, recipe_sizes
@@ -45,7 +44,11 @@ from dream.render.tiling import make_image_evaluator, padded_size, with_wrap_pad
 from dream.render.transform import WRAP_DIMS, jitter, make_periodic, random_shift
 from dream.tensors import Size, resize, size_of
 
-LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": mean_absolute}
+LAYER_OBJECTIVES: dict[str, Callable[[str, int], Objective]] = {
+    "norm": energy,
+    "mean": mean,
+    "absolute": partial(mean, absolute=True),
+}
 
 # Yields an ascent for each octave, and returns the final images.
 DreamAscents = Generator[Ascent, None, Tensor]

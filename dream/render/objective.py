@@ -13,7 +13,7 @@ tiles, so a mean is scaled by `_border_scale`. Objectives can be added, subtract
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -91,28 +91,6 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class BatchObjective:
-    """A separate objective for each image of a batch, in one forward pass."""
-
-    objectives: tuple[Objective, ...]
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that the objectives read, without repetition."""
-        return tuple(dict.fromkeys(layer for each in self.objectives for layer in each.layers))
-
-    def __call__(self, activations: Activations) -> Tensor:
-        """Return the values (N,)."""
-        by_image = {layer: torch.split(each, 1) for layer, each in activations.items()}
-        return torch.cat(
-            [
-                objective({layer: by_image[layer][index] for layer in objective.layers})
-                for index, objective in enumerate(self.objectives)
-            ]
-        )
-
-
-@dataclass(frozen=True)
 class NormalisedBlend:
     """A weighted sum of objectives, each divided by its magnitude.
 
@@ -178,21 +156,15 @@ def energy(layer: str, border: int = 0) -> Objective:
     return _single_term(layer, evaluate, border)
 
 
-def mean(layer: str, border: int = 0) -> Objective:
-    """Return the mean of all channels; unlike `energy` it does not favour the most active ones."""
+def mean(layer: str, border: int = 0, *, absolute: bool = False) -> Objective:
+    """Return the mean of all channels; unlike `energy` it does not favour the most active ones.
+
+    `absolute` takes the mean absolute value, for layers before a ReLU, which have both signs.
+    """
 
     def evaluate(activation: Tensor, border: Border) -> Tensor:
         values = _flatten_positions(activation, border)
-        return values.flatten(1).mean(1) * _border_scale(activation, border)
-
-    return _single_term(layer, evaluate, border)
-
-
-def mean_absolute(layer: str, border: int = 0) -> Objective:
-    """Return the mean absolute activation, for layers before a ReLU, which have both signs."""
-
-    def evaluate(activation: Tensor, border: Border) -> Tensor:
-        values = _flatten_positions(activation, border).abs()
+        values = values.abs() if absolute else values
         return values.flatten(1).mean(1) * _border_scale(activation, border)
 
     return _single_term(layer, evaluate, border)
@@ -322,6 +294,17 @@ def logit_margin(layer: str, label: int, rival_weight: float) -> Objective:
 def squared_norm() -> Objective:
     """Return the squared L2 norm of the network's normalised input."""
     return 2 * energy(INPUT_LAYER)
+
+
+def batch(objectives: Sequence[Objective]) -> Objective:
+    """Return an objective for a batch from that of each image; all read the same layer."""
+    (layer,) = {layer for each in objectives for layer in each.layers}
+
+    def evaluate(activation: Tensor, _: Border) -> Tensor:
+        parts = zip(objectives, torch.split(activation, 1), strict=True)
+        return torch.cat([each({layer: part}) for each, part in parts])
+
+    return _single_term(layer, evaluate)
 
 
 @lru_cache(maxsize=256)

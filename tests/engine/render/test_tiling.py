@@ -16,7 +16,7 @@ from torch import Tensor
 from dream import DreamRecipe, Engine, OutOfTime, load_image
 from dream.networks.network import Network, ValueAndGrad
 from dream.render import ascent
-from dream.render.objective import NormalisedBlend, Objective, energy, mean, mean_absolute
+from dream.render.objective import NormalisedBlend, Objective, energy, mean
 from dream.render.tiling import (
     GRID_STRIDE,
     TILE_MARGIN,
@@ -113,7 +113,7 @@ def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> N
         assert torch.equal(gradient, 2 * picture)
 
 
-@pytest.mark.parametrize("raised", [energy, mean_absolute])
+@pytest.mark.parametrize("raised", [energy, partial(mean, absolute=True)])
 def test_a_border_is_that_of_the_picture_and_not_of_each_tile(
     raised: Callable[[str, int], Objective], network: Network, coffee: Tensor
 ) -> None:
