@@ -30,13 +30,11 @@ if TYPE_CHECKING:
 SIDE_LIMITS = (32, 4096)
 # Long enough not to match the first pixels of a raw frame.
 FILE_SIGNATURES = {
-    re.compile(start, re.DOTALL): name
-    for start, name in {
-        rb"\x89PNG\r\n\x1a\n": "PNG",
-        rb"\xff\xd8\xff(.{3}(JFIF|Exif|AVI1|http|ICC_|Adob|Lavc)|\xdb\0[\x43\x84])": "JPEG",
-        rb"YUV4MPEG2 ": "Y4M",
-        rb"RIFF.{4}(AVI |WEBP)": "AVI or WebP",
-    }.items()
+    rb"\x89PNG\r\n\x1a\n": "PNG",
+    rb"\xff\xd8\xff(?s:.{3})(JFIF|Exif|AVI1|http|ICC_|Adob|Lavc)": "JPEG",
+    rb"\xff\xd8\xff\xdb\0[\x43\x84]": "JPEG",
+    rb"YUV4MPEG2 ": "Y4M",
+    rb"RIFF(?s:.{4})(AVI |WEBP)": "AVI or WebP",
 }
 
 
@@ -97,11 +95,11 @@ def _read_frames(size: Size) -> Iterator[Image.Image]:
     height, width = size
     frame_bytes, count = 3 * height * width, 0
     while content := _read_stdin(frame_bytes):
-        kind = next((name for start, name in FILE_SIGNATURES.items() if start.match(content)), "")
-        if kind and not count:
-            raise PictureError(
-                f"stdin is {kind}, but raw frames are needed; use -f rawvideo with ffmpeg"
-            )
+        for signature, name in FILE_SIGNATURES.items():
+            if not count and re.match(signature, content):
+                raise PictureError(
+                    f"stdin is {name}, but raw frames are needed; use -f rawvideo with ffmpeg"
+                )
         if len(content) < frame_bytes:
             raise PictureError(
                 f"stdin ended in frame {count + 1}, after {len(content)} of its {frame_bytes} "

@@ -140,6 +140,8 @@ def ascents(
         RecipeError: if custom weights have fewer classes than the recipe names.
     """
     (recipe,), stages = job.recipes, job.stages
+    if image is not None and recipe.mode in ("single", "growing"):
+        recipe = recipe.with_changes(mode="fourier")  # They differ only in stages from noise.
     _check_targets(network, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     objective = class_objective(network.card, recipe)
@@ -151,14 +153,14 @@ def ascents(
         else:
             best = select_best(network, objective, start)
             variables = canvas.from_image(resize_clamped(best, stage.size))
-        has_window = recipe.mode == "single" and image is None and number < len(stages) - 1
+        has_window = recipe.mode == "single" and number < len(stages) - 1
         window = centre_window(stage.size).to(device) if has_window else None
         ascent = Ascent(
             variables,
             network.value_and_grad(objective),
             _make_optimizer(recipe, number, stage.steps, image is not None),
             canvas.to_image,
-            _make_transform(recipe, generator, stage.steps, image is not None, window),
+            _make_transform(recipe, generator, stage.steps, window),
             partial(_render_at_size, canvas, stages[-1].size),
         )
         yield ascent
@@ -240,15 +242,11 @@ def _render_at_size(canvas: Canvas, size: Size, variables: Tensor) -> Tensor:
 
 
 def _make_transform(
-    recipe: ClassRecipe,
-    generator: torch.Generator,
-    steps: int,
-    from_photo: bool,
-    window: Tensor | None,
+    recipe: ClassRecipe, generator: torch.Generator, steps: int, window: Tensor | None
 ) -> ImageFunction:
     """Return the random transform of a stage, followed by `resize_for_head`.
 
-    A `window` (H, W) weights the gradient. From noise, "single" enlarges more than it shrinks,
+    A `window` (H, W) weights the gradient. The mode "single" enlarges more than it shrinks,
     because shrinking mirrors a subject that touches an edge.
     """
     # Crops shrink over the steps, from the whole image to the smallest.
@@ -259,7 +257,7 @@ def _make_transform(
             image = torch.lerp(image.detach(), image, window)
         if recipe.mode == "phase":
             image = random_crops(image, generator, share=next(shares), count=CROPS_PER_STEP)
-        elif recipe.mode == "single" and not from_photo:
+        elif recipe.mode == "single":
             image = random_affine(image, generator, (0.9, 1.25), 0.06 * image.shape[3])
             image = random_colours(image, generator)
         elif recipe.mode != "classic":

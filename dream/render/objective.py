@@ -271,24 +271,19 @@ def logit(layer: str, label: int) -> Objective:
     return direction(layer, {label: 1.0})
 
 
-def log_sum_exp(layer: str) -> Objective:
-    """Return the log-sum-exp of all logits, a smooth maximum over the classes."""
-
-    def evaluate(activation: Tensor, _: Border) -> Tensor:
-        logits = deterministic.upcast(activation)
-        logits = logits.flatten(2).mean(2) if logits.dim() == 4 else logits
-        return logits.logsumexp(1).float()
-
-    return _single_term(layer, evaluate)
-
-
 def logit_margin(layer: str, label: int, rival_weight: float) -> Objective:
     """Return the logit of a class minus `rival_weight` times the log-sum-exp of all logits.
 
     A logit (weight 0) also grows with its rivals' and then ends in texture. A log-probability
     (weight 1) grows fastest by suppressing rivals, in ways that do not fool other networks.
     """
-    return logit(layer, label) - rival_weight * log_sum_exp(layer)
+
+    def log_sum_exp(activation: Tensor, _: Border) -> Tensor:
+        logits = deterministic.upcast(activation)
+        logits = logits.flatten(2).mean(2) if logits.dim() == 4 else logits
+        return logits.logsumexp(1).float()
+
+    return logit(layer, label) - rival_weight * _single_term(layer, log_sum_exp)
 
 
 def squared_norm() -> Objective:

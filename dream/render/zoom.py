@@ -73,8 +73,10 @@ def ascents(
             dreams = ((1 - share, current), (share, following))
             objectives = ((part, dream_objective(network, one, one.layers)) for part, one in dreams)
             blend = NormalisedBlend(tuple(objectives))
-        # Blend the seeds too: a growing share of the frames takes the following dream's seed.
-        seed = (current if share < _golden_ratio_fraction(number) else following).seed
+        # Blend the seeds too: a growing share of the frames takes the following dream's seed. The
+        # golden ratio sequence spreads them evenly.
+        threshold = (number * (math.sqrt(5) - 1) / 2) % 1
+        seed = (current if share < threshold else following).seed
         # A new seed for each frame: the same shifts would leave marks at the same places in all.
         dream = current.with_changes(seed=(seed + number) % MAX_SEED)
         start = apply_zoom(recipe, frame) if number else frame
@@ -82,11 +84,6 @@ def ascents(
             network, dream, start, stages, deadline, blend, match_photo
         )
         frame = quantise_8bit(dreamed)
-
-
-def _golden_ratio_fraction(frame: int) -> float:
-    """Return a low-discrepancy number in [0, 1) for a frame (golden ratio sequence)."""
-    return (frame * (math.sqrt(5) - 1) / 2) % 1
 
 
 def apply_zoom(recipe: ZoomRecipe, frame: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from dream.render.tiling import (
     make_image_evaluator,
     tile_spans,
 )
-from dream.render.transform import random_shift, roll
+from dream.render.transform import random_shift
 from tests.conftest import EXAMPLES
 from tests.support.processes import measure_large_dream
 
@@ -100,9 +100,9 @@ def test_a_gradient_of_tiles_is_nearly_that_of_the_whole(
     shift: tuple[int, int], network: Network, coffee: Tensor
 ) -> None:
     objective = energy("inception4c")
-    _, rolled = network.value_and_grad(objective)(roll(coffee, shift))
+    _, rolled = network.value_and_grad(objective)(torch.roll(coffee, shift, (2, 3)))
     pieces = evaluate_tiles(network, objective, 160, coffee, lambda _: shift)
-    assert correlation(roll(rolled, (-shift[0], -shift[1])), pieces) > 0.999
+    assert correlation(torch.roll(rolled, (-shift[0], -shift[1]), (2, 3)), pieces) > 0.999
 
 
 def test_tiles_of_a_rolled_picture_come_back_to_their_places(noise: Tensor) -> None:
