@@ -92,6 +92,7 @@ class Recipe(ABC):
         for name, value in self._derived_defaults().items():
             if getattr(self, name) is None:
                 self._set(name, value)
+        _ = self.layers  # Parse now, so that errors appear when the recipe is created.
 
     def _derived_defaults(self) -> dict[str, Any]:
         """Return the values of knobs that follow from other knobs, where they are None."""

@@ -196,8 +196,7 @@ class DreamRecipe(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_combinations()
-        # Parse these cached properties now, so that errors appear when the recipe is created.
-        _ = self.layer_groups, self.channel_weights
+        _ = self.channel_weights  # Parse now, as the layers.
 
     def _derived_defaults(self) -> dict[str, Any]:
         card = self.card

@@ -48,10 +48,6 @@ class PerFrameRecipe(Recipe):
     size_knob_name: ClassVar[str] = "max_side"
     resets: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("layer", "laplacian")}
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _ = self.layers  # Parse now, so that errors appear when the recipe is created.
-
     def _derived_defaults(self) -> dict[str, Any]:
         return {"layer": self.card.default_layer, "laplacian": self.card.laplacian_bands}
 

@@ -68,9 +68,9 @@ def plan(recipes: Sequence[Recipe], size: Size | None = None) -> list[AnyJob]:
 def shrink_job(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
     """Plan a job again, one octave smaller; its frames stay. Raises as `plan`."""
     side = round(max(job.size) / SHRINK_FACTOR)
-    smaller_jobs = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
-    jobs = [replace(smaller, first_frame=job.first_frame) for smaller in smaller_jobs]
-    return [each.for_frames(len(job.frames)) for each in jobs]
+    smaller = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
+    count, first = len(job.frames), job.first_frame
+    return [replace(each, first_frame=first).for_frames(count) for each in smaller]
 
 
 def ascents(

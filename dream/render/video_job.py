@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -62,11 +63,9 @@ class VideoJob:
         if self.video:
             limit = min(limit, max(1, MAX_PART_PIXELS // math.prod(self.size)))
         while first < count:
-            last = min(count, first + limit)
-            second = int(self.times[first])
-            stop = first + 1
-            while stop < last and (frames_per_part or int(self.times[stop]) == second):
-                stop += 1
+            stop = min(count, first + limit)
+            if not frames_per_part:
+                stop = bisect_left(self.times, int(self.times[first]) + 1, first + 1, stop)
             yield first, stop
             first = stop
 
