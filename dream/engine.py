@@ -29,7 +29,7 @@ from dream.render import class_image, cost, kinds
 from dream.render.ascent import Ascent
 from dream.render.class_image import Verdict
 from dream.render.cpu_threads import CpuThreads
-from dream.render.job_loop import Frame, run_jobs
+from dream.render.job_loop import Frame, run_jobs, to_batch
 from dream.render.layer_response import LayerResponse
 from dream.render.plan import AnyJob, Job, Stage
 from dream.tensors import Size, check_image, limit_size, resize_clamped, size_of
@@ -199,6 +199,10 @@ class Engine:
                 side = max(jobs[0].size)
                 raise DeviceError(f"{why}; a video keeps its size: set max_side to {side}")
             remark, done = f"{why}: made at {max(jobs[0].size)}", 0
+
+    def render_images(self, job: AnyJob, images: Sequence[Image.Image]) -> Iterator[Frame]:
+        """Render one job in 8-bit images of its size, as a `video_job.RenderFunction`."""
+        return self.render([job], to_batch(images))
 
     def _shrink_jobs(self, jobs: Sequence[AnyJob], image: Tensor | None, why: str) -> list[AnyJob]:
         """Free GPU memory and plan the jobs one octave smaller."""

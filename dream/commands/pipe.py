@@ -51,7 +51,6 @@ def _dream_pipe(args: argparse.Namespace) -> None:
     """Dream frames (rgb24) from stdin to stdout until stdin ends."""
     size = _parse_size(args.size)
     recipe = build_recipe(args, LiveRecipe).with_max_side(max(size))
-    from dream.render.job_loop import to_batch
     from dream.render.live import LiveDreamer
 
     engine = build_engine(args, recipe.model)
@@ -61,7 +60,7 @@ def _dream_pipe(args: argparse.Namespace) -> None:
             "stdin and stdout must be pipes of raw rgb24 frames; docs/live.md has examples"
         )
     download_with_progress(engine.fetch(recipe.model))
-    dreamer = LiveDreamer(lambda job, images: engine.render([job], to_batch(images)))
+    dreamer = LiveDreamer(engine.render_images)
     frames = _read_frames(size)
     try:
         for frame in _drop_stale_frames(frames) if args.latest else frames:

@@ -74,7 +74,6 @@ def _dream_video(args: argparse.Namespace) -> None:
 def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, source: str) -> None:
     """Render or resume a video; after an interruption or error, write the finished part."""
     from dream.files.video_writer import VideoWriter, file_sha256
-    from dream.render.job_loop import to_batch
     from dream.render.video_job import render_video
 
     (recipe,) = job.render_job.recipes
@@ -82,9 +81,7 @@ def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, sourc
     args.start = time.perf_counter()
     origin = {"source": file_sha256(source), "weights": engine.networks.weights_id(recipe.model)}
     writer = VideoWriter(args.out, recipe, job.size, job.frame_rate, job.time_base, origin)
-    updates = render_video(
-        job, lambda part, images: engine.render([part], to_batch(images)), writer
-    )
+    updates = render_video(job, engine.render_images, writer)
     frames_done = writer.frames_done
     try:
         for update in updates:
