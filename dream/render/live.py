@@ -18,8 +18,8 @@ from dream.networks.network import Network
 from dream.recipe.base import MAX_SEED
 from dream.recipe.motion import LiveRecipe
 from dream.render.ascent import Ascent
-from dream.render.dream import dream_ascents, dream_objective, plan_octaves
-from dream.render.objective import NormalisedBlend
+from dream.render.dream import dream_ascents, plan_octaves
+from dream.render.objective import NormalisedBlend, dream_objective
 from dream.render.plan import Frames, Job, Stage
 from dream.render.video import warp_previous_dream
 from dream.render.video_job import RenderFunction

@@ -2,7 +2,7 @@
 
 A term maps the activation of N images at one layer, (N, C, H, W) or (N, C), to N values in float32.
 A new objective is one function that returns an `Objective`; recipes choose it by a name in
-`dream.LAYER_OBJECTIVES` and `recipe.dream.OBJECTIVE_REQUIREMENTS`. Values of windows are summed in
+`LAYER_OBJECTIVES` and `recipe.dream.OBJECTIVE_REQUIREMENTS`. Values of windows are summed in
 tiles, so a mean is scaled by `_border_scale`. Objectives can be added, subtracted and scaled:
 
 >>> both = energy("inception4c") + 0.5 * channel("inception3b", 42)
@@ -13,16 +13,20 @@ tiles, so a mean is scaled by `_border_scale`. Objectives can be added, subtract
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dream import deterministic
-from dream.networks.network import INPUT_LAYER, Activations
+from dream.networks.network import INPUT_LAYER, Activations, Network
+from dream.recipe.base import WeightedNames
+from dream.recipe.dream import DreamRecipe
+from dream.render.guide import centred_guide, salient_positions
 
 # Similarities in memory at once (128 MB), however large image and guide are.
 MAX_SIMILARITIES = 2**24
@@ -300,6 +304,44 @@ def batch(objectives: Sequence[Objective]) -> Objective:
         return torch.cat([each({layer: part}) for each, part in parts])
 
     return _single_term(layer, evaluate)
+
+
+LAYER_OBJECTIVES: dict[str, Callable[[str, int], Objective]] = {
+    "norm": energy,
+    "mean": mean,
+    "absolute": partial(mean, absolute=True),
+}
+
+
+def dream_objective(
+    network: Network, recipe: DreamRecipe, layers: WeightedNames, guide: Tensor | None = None
+) -> Objective:
+    """Return the weighted sum of the recipe's objectives at those layers.
+
+    `guide` is the decoded image (1, 3, H, W) of the recipe's guide, if it has one.
+    """
+    return reduce(
+        operator.add,
+        (weight * _layer_objective(network, recipe, layer, guide) for layer, weight in layers),
+    )
+
+
+def _layer_objective(
+    network: Network, recipe: DreamRecipe, layer: str, guide: Tensor | None
+) -> Objective:
+    """Return the recipe's objective at one layer."""
+    if recipe.channels:
+        network.check_channels(layer, (channel for channel, _ in recipe.channel_weights))
+        return direction(layer, dict(recipe.channel_weights), border=recipe.border)
+    if guide is None:
+        return LAYER_OBJECTIVES[recipe.objective](layer, recipe.border)
+    activations, mean_activation = centred_guide(network, layer, guide)
+    if recipe.objective == "texture":
+        return texture(layer, activations, recipe.border)
+    if recipe.objective == "match":
+        return match(layer, activations, mean_activation, recipe.border)
+    salient = salient_positions(activations)
+    return match(layer, salient, mean_activation, recipe.border, use_cosine=True)
 
 
 @lru_cache(maxsize=256)

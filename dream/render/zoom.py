@@ -19,8 +19,8 @@ from dream.recipe.base import MAX_SEED
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.motion import ZoomRecipe
 from dream.render.ascent import EPSILON, Ascent
-from dream.render.dream import dream_ascents, dream_objective, plan_octaves
-from dream.render.objective import NormalisedBlend
+from dream.render.dream import dream_ascents, plan_octaves
+from dream.render.objective import NormalisedBlend, dream_objective
 from dream.render.plan import Frames, Job, Stage, recipe_sizes
 from dream.render.transform import apply_affine, quantise_8bit
 from dream.tensors import Size, even_size, luminance, size_of
