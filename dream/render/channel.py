@@ -19,7 +19,7 @@ from dream.render import dream
 from dream.render.ascent import Adam, Ascent, redirect_first_steps
 from dream.render.canvas import CANVASES
 from dream.render.objective import Objective, batch, channel, neuron
-from dream.render.plan import Frames, Job, Stage
+from dream.render.plan import FrameStages, Job, Stage
 from dream.render.transform import random_affine
 from dream.tensors import Size
 
@@ -32,7 +32,7 @@ PHOTO_KNOBS: dict[str, Any] = {"octaves": 4, "step": 1.6, "keep_colours": 0, "qu
 OBJECTIVES = {"channel": channel, "neuron": neuron}
 
 
-def plan(recipe: ChannelRecipe, size: Size | None) -> Frames:
+def plan(recipe: ChannelRecipe, size: Size | None) -> FrameStages:
     """Plan one stage from noise, or the octaves of a dream in a photo of that (height, width)."""
     if size:
         return dream.plan(as_dream_recipe(recipe), size)

@@ -27,7 +27,7 @@ from dream.render.ascent import (
 )
 from dream.render.canvas import Canvas, FourierCanvas, PhaseCanvas, RawPixelCanvas
 from dream.render.objective import Objective, logit, logit_margin, squared_norm
-from dream.render.plan import Frames, Job, Stage, recipe_sizes
+from dream.render.plan import FrameStages, Job, Stage, recipe_sizes
 from dream.render.transform import centre_window, random_affine, random_colours, random_crops
 from dream.tensors import Size, resize, resize_clamped, size_of
 
@@ -100,7 +100,7 @@ CANVASES_BY_MODE: dict[str, Callable[[Size, torch.device], Canvas]] = {
 }
 
 
-def plan(recipe: ClassRecipe, size: Size | None) -> Frames:
+def plan(recipe: ClassRecipe, size: Size | None) -> FrameStages:
     """Plan the stages of its mode from noise; one stage in a photo, at its limited size."""
     card = recipe.card
     assert recipe.size  # It is settled.

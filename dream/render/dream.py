@@ -30,7 +30,7 @@ from dream.render.ascent import (
 )
 from dream.render.guide import guide_colours, recolour
 from dream.render.objective import AnyObjective, dream_objective
-from dream.render.plan import Frames, Job, Stage, recipe_sizes
+from dream.render.plan import FrameStages, Job, Stage, recipe_sizes
 from dream.render.tiling import make_image_evaluator, padded_size, with_wrap_padding
 from dream.render.transform import WRAP_DIMS, jitter, make_periodic, random_shift
 from dream.tensors import Size, resize, size_of
@@ -39,7 +39,7 @@ from dream.tensors import Size, resize, size_of
 DreamAscents = Generator[Ascent, None, Tensor]
 
 
-def plan(recipe: DreamRecipe, size: Size) -> Frames:
+def plan(recipe: DreamRecipe, size: Size) -> FrameStages:
     """Plan the octaves of a dream."""
     return (plan_octaves(recipe, size),)
 

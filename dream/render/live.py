@@ -20,7 +20,7 @@ from dream.recipe.motion import LiveRecipe
 from dream.render.ascent import Ascent
 from dream.render.dream import dream_ascents, plan_octaves
 from dream.render.objective import NormalisedBlend, dream_objective
-from dream.render.plan import Frames, Job, Stage
+from dream.render.plan import FrameStages, Job, Stage
 from dream.render.video import warp_previous_dream
 from dream.render.video_job import RenderFunction
 from dream.render.zoom import ImageStats, match_stats
@@ -34,7 +34,7 @@ CROSSFADE_SECONDS = 1.0
 CUT_THUMBNAIL_SIZE, MIN_CUT_CHANGE = (16, 12), 50
 
 
-def plan(recipe: LiveRecipe, size: Size) -> Frames:
+def plan(recipe: LiveRecipe, size: Size) -> FrameStages:
     """Plan the first two frames (see `Job.for_frames`)."""
     assert recipe.max_side  # It is settled.
     full_size = limit_size(size, recipe.max_side)

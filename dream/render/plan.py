@@ -47,7 +47,7 @@ class Stage:
 
 
 # The stages of each frame of a video in turn, or those of a single image.
-Frames = tuple[tuple[Stage, ...], ...]
+FrameStages = tuple[tuple[Stage, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Job(Generic[AnyRecipe]):
     """
 
     recipes: tuple[AnyRecipe, ...]
-    frames: Frames = ()
+    frames: FrameStages = ()
     cached_images: tuple[Image.Image, ...] = ()
     first_frame: int = 0
 

@@ -18,7 +18,7 @@ from dream.networks.network import Network
 from dream.recipe.motion import VideoRecipe
 from dream.render.ascent import Ascent
 from dream.render.dream import dream_ascents, plan_octaves
-from dream.render.plan import Frames, Job, recipe_sizes
+from dream.render.plan import FrameStages, Job, recipe_sizes
 from dream.render.transform import quantise_8bit
 from dream.tensors import Size, even_size, luminance, size_of
 
@@ -30,7 +30,7 @@ MISMATCH_TOLERANCE = 0.08
 MIN_MOTION_PIXELS = 0.3
 
 
-def plan(recipe: VideoRecipe, size: Size) -> Frames:
+def plan(recipe: VideoRecipe, size: Size) -> FrameStages:
     """Plan the first two frames of a video (see `Job.for_frames`)."""
     full_size = even_size(*recipe_sizes(recipe, size))
     dreams = recipe.first_frame_recipe(), recipe.frame_recipe()

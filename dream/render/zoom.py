@@ -21,7 +21,7 @@ from dream.recipe.motion import ZoomRecipe
 from dream.render.ascent import EPSILON, Ascent
 from dream.render.dream import dream_ascents, plan_octaves
 from dream.render.objective import NormalisedBlend, dream_objective
-from dream.render.plan import Frames, Job, Stage, recipe_sizes
+from dream.render.plan import FrameStages, Job, Stage, recipe_sizes
 from dream.render.transform import apply_affine, quantise_8bit
 from dream.tensors import Size, even_size, luminance, size_of
 
@@ -36,7 +36,7 @@ MAX_MEAN_SHIFT = 0.02
 MIN_GAIN = 0.93
 
 
-def plan(recipe: ZoomRecipe, size: Size) -> Frames:
+def plan(recipe: ZoomRecipe, size: Size) -> FrameStages:
     """Plan all frames of a zoom."""
     full_size = even_size(*recipe_sizes(recipe, size))
     planned: dict[tuple[int, int], tuple[Stage, ...]] = {}  # By id: hashing a recipe is slow.
