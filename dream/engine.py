@@ -29,7 +29,7 @@ from dream.render import class_image, cost, kinds
 from dream.render.ascent import Ascent
 from dream.render.class_image import Verdict
 from dream.render.cpu_threads import CpuThreads
-from dream.render.job_loop import Frame, run_jobs
+from dream.render.job_loop import Frame, run_jobs, to_batch
 from dream.render.layer_response import LayerResponse
 from dream.render.plan import AnyJob, Job, Stage
 from dream.tensors import Size, check_image, limit_size, resize_clamped, size_of
@@ -124,16 +124,14 @@ class Engine:
         layers = tuple(layer for layer, _ in recipe.layers)
         return self.network(recipe.model, head=recipe.card.needs_head(layers))
 
-    def settle(self, recipe: AnyRecipe, image: Tensor | None = None) -> AnyRecipe:
+    def settle(self, recipe: AnyRecipe, image: Tensor | Size | None = None) -> AnyRecipe:
         """Return the recipe with all defaults set, for this device and for noise or a photo.
 
         Raises:
             RecipeError: if it is not a recipe.
         """
-        return self._settle(recipe, image is not None)
-
-    def _settle(self, recipe: AnyRecipe, has_photo: bool) -> AnyRecipe:
-        return _require_recipe_type(recipe, Recipe).with_defaults(self.device.type, has_photo)
+        _require_recipe_type(recipe, Recipe)
+        return recipe.with_defaults(self.device.type, image is not None)
 
     def plan(
         self, recipes: Sequence[Recipe], size: Size | None = None, *, use_cache: bool = False
@@ -147,7 +145,7 @@ class Engine:
         Raises:
             PictureError, RecipeError: if a recipe cannot be rendered.
         """
-        settled = [self._settle(each, bool(size)) for each in recipes]
+        settled = [self.settle(each, size) for each in recipes]
         cached = self._find_cached(settled) if use_cache and not size else {}
         by_size: dict[Size, dict[Recipe, Image.Image]] = {}
         for recipe, image in cached.items():
@@ -193,14 +191,18 @@ class Engine:
                 return
             except torch.OutOfMemoryError as error:
                 left = jobs[done:] or jobs[-1:]  # A video is one job with many finished frames.
-                why = f"{OUT_OF_MEMORY_MESSAGE} at {_longest_side(left[0])} pixels a side"
+                why = f"{OUT_OF_MEMORY_MESSAGE} at {max(left[0].size)} pixels a side"
                 if remark:
                     raise DeviceError(f"{why}; give a smaller image, or fewer") from error
             jobs = self._shrink_jobs(left, image, why)
             if isinstance(jobs[0].recipes[0], MotionRecipe):
-                side = _longest_side(jobs[0])
+                side = max(jobs[0].size)
                 raise DeviceError(f"{why}; a video keeps its size: set max_side to {side}")
-            remark, done = f"{why}: made at {_longest_side(jobs[0])}", 0
+            remark, done = f"{why}: made at {max(jobs[0].size)}", 0
+
+    def render_images(self, job: AnyJob, images: Sequence[Image.Image]) -> Iterator[Frame]:
+        """Render one job in 8-bit images of its size, as a `video_job.RenderFunction`."""
+        return self.render([job], to_batch(images))
 
     def _shrink_jobs(self, jobs: Sequence[AnyJob], image: Tensor | None, why: str) -> list[AnyJob]:
         """Free GPU memory and plan the jobs one octave smaller."""
@@ -347,11 +349,6 @@ class Engine:
 
     # Deprecated names, for one release.
     paint, kept, another = render, cached_channels, new_for_fork
-
-
-def _longest_side(job: AnyJob) -> int:
-    """Return the longest side of a job's images, in pixels."""
-    return max(job.size)
 
 
 def _require_recipe_type(recipe: AnyRecipe, kind: type[Any]) -> AnyRecipe:

@@ -19,7 +19,6 @@ from torch import Tensor
 from dream import Engine, Frame
 from dream.networks import architecture
 from dream.networks.model_card import ModelCard
-from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
 
 
@@ -67,7 +66,7 @@ def last_frame(frames: Iterator[Frame]) -> Frame:
 
 def live_dreamer(engine: Engine) -> LiveDreamer:
     """Return a dreamer of a camera's frames on this engine."""
-    return LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    return LiveDreamer(engine.render_images)
 
 
 def save_random_weights(card: ModelCard, path: Path) -> None:

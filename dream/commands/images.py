@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dream  # Its members that need torch are imported on first use.
 from dream.commands.options import (
     MLFLOW,
     PHOTO,
@@ -46,11 +47,9 @@ START_PHOTO = file_option(
 
 @command("image", "dream a photo", PHOTO, output(), MLFLOW, recipe_options(DreamRecipe))
 def _dream_image(args: argparse.Namespace) -> None:
-    from dream.files.image import load_image
-
     recipe = build_recipe(args, DreamRecipe)
     check_image_options(args.out, [recipe], args.quality)
-    photo = load_image(args.photo)
+    photo = dream.load_image(args.photo)
     tracker = None
     if args.mlflow is not None:
         from dream.batch.mlflow_tracker import MlflowTracker
@@ -90,11 +89,10 @@ def _dream_image(args: argparse.Namespace) -> None:
 )
 def _draw_sheet(args: argparse.Namespace) -> None:
     from dream.files.contact_sheet import variations_sheet
-    from dream.files.image import load_image
 
     recipe = build_recipe(args, DreamRecipe)
     recipes = variations(recipe, parse_names(args.layers), parse_intensities(args.intensities))
-    photo, engine = load_image(args.photo), build_engine(args, recipe.model)
+    photo, engine = dream.load_image(args.photo), build_engine(args, recipe.model)
     dreams = _finished_images(render_with_progress(engine, recipes, photo))
     sheet = variations_sheet(recipes, [image for _, image, _ in dreams])
     _save_and_report(args, sheet, f"{len(recipes)} dreams, seed {recipe.seed}")
@@ -112,13 +110,11 @@ def _draw_sheet(args: argparse.Namespace) -> None:
     recipe_options(ChannelRecipe),
 )
 def _draw_channel(args: argparse.Namespace) -> None:
-    from dream.files.image import load_image
-
     recipe = build_recipe(args, ChannelRecipe)
     if args.grid is not None or args.channels is not None:
         _draw_channel_grid(args, recipe)
         return
-    photo = load_image(args.photo) if args.photo else None
+    photo = dream.load_image(args.photo) if args.photo else None
     engine = build_engine(args, recipe.model)
     ((final, image, frame),) = _finished_images(render_with_progress(engine, [recipe], photo))
     label = f"channel {recipe.channel} of {recipe.layer}, seed {recipe.seed}"
@@ -168,12 +164,10 @@ def _draw_channel_grid(args: argparse.Namespace, recipe: ChannelRecipe) -> None:
     WEIGHTS,
 )
 def _list_top_channels(args: argparse.Namespace) -> None:
-    from dream.files.image import load_image
-
     COUNT_KNOB.check("count", args.count)
     engine = build_engine(args, args.model)
     recipe = ChannelRecipe(model=args.model, layer=args.layer)
-    photo = load_image(args.photo)
+    photo = dream.load_image(args.photo)
     download_with_progress(engine.fetch(recipe.model))
     response = engine.response(photo, recipe.model, recipe.layer)
     for channel in response.top(args.count, args.spot):
@@ -189,12 +183,10 @@ def _list_top_channels(args: argparse.Namespace) -> None:
     recipe_options(ClassRecipe, skip=("target",)),
 )
 def _draw_class(args: argparse.Namespace) -> None:
-    from dream.files.image import load_image
-
     recipe = build_recipe(args, ClassRecipe)
     if args.target is None and not args.recipe:
         raise RecipeError(f"give a class, as goldfish; {program_name()} classes lists them")
-    photo = load_image(args.photo) if args.photo else None
+    photo = dream.load_image(args.photo) if args.photo else None
     from dream.tensors import to_tensor
 
     engine = build_engine(args, recipe.model)

@@ -13,8 +13,9 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+import dream  # Its members that need torch are imported on first use.
 from dream.errors import (
     PictureError,
     RecipeError,
@@ -34,9 +35,6 @@ from dream.recipe import DreamRecipe, Recipe
 from dream.recipe.base import AnyRecipe
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.presets import preset, preset_names
-
-if TYPE_CHECKING:  # Commands import torch, which takes seconds, only when they run.
-    from dream.engine import Engine
 
 # Adds an option, or several, to the parser of a command.
 Option = Callable[[argparse.ArgumentParser], Any]
@@ -309,16 +307,13 @@ def build_recipe(args: argparse.Namespace, kind: type[AnyRecipe]) -> AnyRecipe:
         chosen = preset(name)
         return chosen.with_changes(**changes) if isinstance(chosen, kind) else kind(**changes)
     if args.recipe:
-        from dream.files.image import read_recipe
-
-        return read_recipe(args.recipe, kind).with_changes(**changes)
+        return dream.read_recipe(args.recipe, kind).with_changes(**changes)
     return kind(**changes)
 
 
-def build_engine(args: argparse.Namespace, model: str) -> Engine:
+def build_engine(args: argparse.Namespace, model: str) -> dream.Engine:
     """Return an engine that uses the file of --weights, if given, for the model."""
-    from dream.engine import Engine
     from dream.networks.device import use_deterministic_cudnn
 
     use_deterministic_cudnn()
-    return Engine(files={model: args.weights} if args.weights else None)
+    return dream.Engine(files={model: args.weights} if args.weights else None)

@@ -30,13 +30,11 @@ if TYPE_CHECKING:
 SIDE_LIMITS = (32, 4096)
 # Long enough not to match the first pixels of a raw frame.
 FILE_SIGNATURES = {
-    re.compile(start, re.DOTALL): name
-    for start, name in {
-        rb"\x89PNG\r\n\x1a\n": "PNG",
-        rb"\xff\xd8\xff(.{3}(JFIF|Exif|AVI1|http|ICC_|Adob|Lavc)|\xdb\0[\x43\x84])": "JPEG",
-        rb"YUV4MPEG2 ": "Y4M",
-        rb"RIFF.{4}(AVI |WEBP)": "AVI or WebP",
-    }.items()
+    rb"\x89PNG\r\n\x1a\n": "PNG",
+    rb"\xff\xd8\xff(?s:.{3})(JFIF|Exif|AVI1|http|ICC_|Adob|Lavc)": "JPEG",
+    rb"\xff\xd8\xff\xdb\0[\x43\x84]": "JPEG",
+    rb"YUV4MPEG2 ": "Y4M",
+    rb"RIFF(?s:.{4})(AVI |WEBP)": "AVI or WebP",
 }
 
 
@@ -53,7 +51,6 @@ def _dream_pipe(args: argparse.Namespace) -> None:
     """Dream frames (rgb24) from stdin to stdout until stdin ends."""
     size = _parse_size(args.size)
     recipe = build_recipe(args, LiveRecipe).with_max_side(max(size))
-    from dream.render.job_loop import to_batch
     from dream.render.live import LiveDreamer
 
     engine = build_engine(args, recipe.model)
@@ -63,7 +60,7 @@ def _dream_pipe(args: argparse.Namespace) -> None:
             "stdin and stdout must be pipes of raw rgb24 frames; docs/live.md has examples"
         )
     download_with_progress(engine.fetch(recipe.model))
-    dreamer = LiveDreamer(lambda job, images: engine.render([job], to_batch(images)))
+    dreamer = LiveDreamer(engine.render_images)
     frames = _read_frames(size)
     try:
         for frame in _drop_stale_frames(frames) if args.latest else frames:
@@ -97,11 +94,11 @@ def _read_frames(size: Size) -> Iterator[Image.Image]:
     height, width = size
     frame_bytes, count = 3 * height * width, 0
     while content := _read_stdin(frame_bytes):
-        kind = next((name for start, name in FILE_SIGNATURES.items() if start.match(content)), "")
-        if kind and not count:
-            raise PictureError(
-                f"stdin is {kind}, but raw frames are needed; use -f rawvideo with ffmpeg"
-            )
+        for signature, name in FILE_SIGNATURES.items():
+            if not count and re.match(signature, content):
+                raise PictureError(
+                    f"stdin is {name}, but raw frames are needed; use -f rawvideo with ffmpeg"
+                )
         if len(content) < frame_bytes:
             raise PictureError(
                 f"stdin ended in frame {count + 1}, after {len(content)} of its {frame_bytes} "

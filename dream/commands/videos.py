@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dream  # Its members that need torch are imported on first use.
 from dream.commands.options import (
     PHOTO,
     build_engine,
@@ -41,10 +42,8 @@ OUTPUT = output(endings=OUTPUT_FORMATS)
 
 @command("zoom", "make an endless zoom into a photo", PHOTO, OUTPUT, recipe_options(ZoomRecipe))
 def _zoom_into_photo(args: argparse.Namespace) -> None:
-    from dream.files.image import load_image
-
     recipe = build_recipe(args, ZoomRecipe)
-    photo = load_image(args.photo)
+    photo = dream.load_image(args.photo)
     from dream.render.video_job import zoom_video_job
     from dream.tensors import size_of
 
@@ -75,7 +74,6 @@ def _dream_video(args: argparse.Namespace) -> None:
 def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, source: str) -> None:
     """Render or resume a video; after an interruption or error, write the finished part."""
     from dream.files.video_writer import VideoWriter, file_sha256
-    from dream.render.job_loop import to_batch
     from dream.render.video_job import render_video
 
     (recipe,) = job.render_job.recipes
@@ -83,9 +81,7 @@ def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, sourc
     args.start = time.perf_counter()
     origin = {"source": file_sha256(source), "weights": engine.networks.weights_id(recipe.model)}
     writer = VideoWriter(args.out, recipe, job.size, job.frame_rate, job.time_base, origin)
-    updates = render_video(
-        job, lambda part, images: engine.render([part], to_batch(images)), writer
-    )
+    updates = render_video(job, engine.render_images, writer)
     frames_done = writer.frames_done
     try:
         for update in updates:
@@ -124,15 +120,13 @@ def _render_video(args: argparse.Namespace, engine: Engine, job: VideoJob, sourc
     recipe_options(DreamRecipe),
 )
 def _make_making_of(args: argparse.Namespace) -> None:
-    from dream.files.image import load_image
-
     recipe = build_recipe(args, DreamRecipe)
     from dream.files.video_writer import VideoWriter
     from dream.render.making_of import MakingOf, making_of_size, record_making_of
     from dream.tensors import size_of
 
     making = MakingOf(args.seconds, args.fps, args.loop)
-    photo = load_image(args.photo)
+    photo = dream.load_image(args.photo)
     engine = build_engine(args, recipe.model)
     (job,) = engine.plan([recipe], size_of(photo))
     size = making_of_size(job.size)

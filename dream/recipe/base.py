@@ -51,17 +51,19 @@ def size_knob(noise: int, photo: int) -> Any:
         "Side of the image; a larger photo is reduced to this longest side.",
         unit="pixels",
         derived_default=f"{noise}; on a photo {photo}",
+        late_default=lambda recipe, device, has_photo: photo if has_photo else noise,
     )
 
 
-def max_side_knob(larger: str, high: int, default_sides: tuple[int, int]) -> Any:
-    """Return a `max_side` field with these defaults, on a CPU and on a GPU."""
+def max_side_knob(larger: str, high: int, on_cpu: int, on_gpu: int) -> Any:
+    """Return a `max_side` field with these defaults."""
     return knob(
         None,
         (32, high),
         f"{larger} reduced to this longest side.",
         unit="pixels",
-        derived_default="{} on a CPU, {} on a GPU".format(*default_sides),
+        derived_default=f"{on_cpu} on a CPU, {on_gpu} on a GPU",
+        late_default=lambda recipe, device, has_photo: on_cpu if device == "cpu" else on_gpu,
     )
 
 
@@ -79,12 +81,22 @@ class Recipe(ABC):
     size_knob_name: ClassVar[str] = "size"
     # Knobs that recipes of earlier versions lack, with the values that give the same image.
     old_values: ClassVar[Mapping[str, Any]] = {}
+    # The knobs that return to their defaults when another one changes, by the latter.
+    resets: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     model: str = knob(DEFAULT_MODEL, help="Network to use.")
 
     def __post_init__(self) -> None:
         for name, recipe_knob in knobs(self).items():
             self._set(name, recipe_knob.check(name, getattr(self, name)))
+        for name, value in self._derived_defaults().items():
+            if getattr(self, name) is None:
+                self._set(name, value)
+        _ = self.layers  # Parse now, so that errors appear when the recipe is created.
+
+    def _derived_defaults(self) -> dict[str, Any]:
+        """Return the values of knobs that follow from other knobs, where they are None."""
+        return {}
 
     def __repr__(self) -> str:
         """Return one line with the knobs that are not at their defaults, long texts cut short."""
@@ -129,17 +141,17 @@ class Recipe(ABC):
 
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the knobs that these changes reset, with their new values."""
-        return {"layer": None} if "model" in changes else {}
+        names = {name for changed in changes for name in self.resets.get(changed, ())}
+        return {name: knobs(self)[name].default for name in names}
 
     def with_defaults(self: AnyRecipe, device: str, photo: bool) -> AnyRecipe:
         """Return a copy without None: defaults suit the device type, and noise or a photo."""
-        defaults = self._device_defaults(device, photo)
-        changes = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        changes = {
+            name: recipe_knob.late_default(self, device, photo)
+            for name, recipe_knob in knobs(self).items()
+            if recipe_knob.late_default and getattr(self, name) is None
+        }
         return self.with_changes(**changes) if changes else self
-
-    @abstractmethod
-    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        """Return the values of knobs that are derived once device and image are known."""
 
     def with_max_side(self: AnyRecipe, side: int) -> AnyRecipe:
         """Return a copy whose image has at most this many pixels a side."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dream.errors import RecipeError, describe_value
 from dream.networks import catalogue
@@ -28,6 +28,10 @@ class ChannelRecipe(Recipe):
     """
 
     kind: ClassVar[str] = "channel"
+    resets: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "model": ("layer", "channel"),
+        "layer": ("channel",),
+    }
 
     layer: Derived[str] = knob(
         None, help="Layer of the channel.", derived_default="set by the network"
@@ -50,6 +54,9 @@ class ChannelRecipe(Recipe):
         (0, 400),
         "Number of steps; on a photo, spread over four octaves.",
         derived_default=f"{DEFAULT_NOISE_STEPS}; on a photo {DEFAULT_PHOTO_STEPS}",
+        late_default=lambda recipe, device, has_photo: (
+            DEFAULT_PHOTO_STEPS if has_photo else DEFAULT_NOISE_STEPS
+        ),
     )
     seed: int = seed_knob()
 
@@ -64,21 +71,10 @@ class ChannelRecipe(Recipe):
         """The layer, with weight 1."""
         return ((self.layer, 1.0),)
 
-    def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        resets = super()._reset_dependents(changes)
-        if "model" in changes or "layer" in changes:
-            resets["channel"] = 0
-        return resets
-
     def file_stem(self, photo: str = "") -> str:
         """Return "channel-PHOTO-LAYER-CHANNEL-seedSEED", without PHOTO if there is none."""
         parts = (photo, self._layer_label(self.layer), str(self.channel), f"seed{self.seed}")
         return "-".join(("channel", *filter(None, parts)))
-
-    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        if from_photo:
-            return {"size": DEFAULT_PHOTO_SIDE, "steps": DEFAULT_PHOTO_STEPS}
-        return {"size": DEFAULT_NOISE_SIDE, "steps": DEFAULT_NOISE_STEPS}
 
 
 def parse_channels(text: str, model: str, layer: str) -> tuple[int, ...]:

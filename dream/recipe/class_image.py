@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dream.errors import RecipeError, describe_value
 from dream.recipe import imagenet_classes
@@ -19,7 +18,6 @@ from dream.recipe.base import (
 )
 from dream.recipe.knob import knob
 
-DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE = 224, 320
 # Default step count of each mode, from noise.
 DEFAULT_STEPS = {
     "single": 248,
@@ -51,13 +49,16 @@ class ClassRecipe(Recipe):
         help="Method; single gives one large subject, classic is that of Simonyan et al. 2013.",
         choices=tuple(DEFAULT_STEPS),
     )
-    size: int | None = size_knob(DEFAULT_NOISE_SIDE, DEFAULT_PHOTO_SIDE)
+    size: int | None = size_knob(noise=224, photo=320)
     steps: int | None = knob(
         None,
         (0, 1000),
         "Number of steps, over all octaves.",
         derived_default=", ".join(f"{steps} {mode}" for mode, steps in DEFAULT_STEPS.items())
         + f"; on a photo {DEFAULT_PHOTO_STEPS}",
+        late_default=lambda recipe, device, has_photo: (
+            DEFAULT_PHOTO_STEPS if has_photo else DEFAULT_STEPS[recipe.mode]
+        ),
     )
     step: float = knob(
         2.0,
@@ -103,16 +104,7 @@ class ClassRecipe(Recipe):
             for name, weight in parse_weighted_names("class", self.target)
         )
 
-    def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        return {}
-
     def file_stem(self, photo: str = "") -> str:
         """Return "class-TARGET-PHOTO-seedSEED", without PHOTO if there is none."""
         parts = (safe_name(self.target), photo, f"seed{self.seed}")
         return "-".join(("class", *filter(None, parts)))
-
-    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        return {
-            "size": DEFAULT_PHOTO_SIDE if from_photo else DEFAULT_NOISE_SIDE,
-            "steps": DEFAULT_PHOTO_STEPS if from_photo else DEFAULT_STEPS[self.mode],
-        }

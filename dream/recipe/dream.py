@@ -36,9 +36,6 @@ STEPS_BY_INTENSITY = (
     (2.85, 27),
 )
 
-# Default longest side on a CPU and on a GPU, in pixels.
-DEFAULT_SIDES = (640, 1024)
-
 # Each objective with the knob that it needs.
 OBJECTIVE_REQUIREMENTS = {
     "norm": "",
@@ -72,6 +69,11 @@ class DreamRecipe(Recipe):
     kind: ClassVar[str] = "dream"
     size_knob_name: ClassVar[str] = "max_side"
     old_values: ClassVar[Mapping[str, Any]] = {"quiet": 0.0, "guide_colour": 0.0}
+    resets: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "model": ("layer", "channels", "laplacian"),
+        "layer": ("channels",),
+        "intensity": ("step", "iterations"),
+    }
 
     layer: Derived[str] = knob(
         None,
@@ -166,7 +168,7 @@ class DreamRecipe(Recipe):
         was_bool=True,
     )
     seed: int = seed_knob()
-    max_side: int | None = max_side_knob("A larger photo is", 8192, DEFAULT_SIDES)
+    max_side: int | None = max_side_knob("A larger photo is", 8192, on_cpu=640, on_gpu=1024)
     tile: int = knob(
         512,
         (128, 2048),
@@ -193,15 +195,10 @@ class DreamRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in self._derived_defaults().items():
-            if getattr(self, name) is None:
-                self._set(name, value)
         self._check_combinations()
-        # Parse these cached properties now, so that errors appear when the recipe is created.
-        _ = self.layer_groups, self.channel_weights
+        _ = self.channel_weights  # Parse now, as the layers.
 
     def _derived_defaults(self) -> dict[str, Any]:
-        """Return the values of knobs that follow from other knobs."""
         card = self.card
         step, iterations = STEPS_BY_INTENSITY[self.intensity - 1]
         return {
@@ -290,18 +287,8 @@ class DreamRecipe(Recipe):
         layer = self._layer_label("+".join(filter(None, (self.layer, self.channels))))
         return f"dream-{photo}-{layer}-i{self.intensity}-seed{self.seed}"
 
-    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        cpu_side, gpu_side = DEFAULT_SIDES
-        return {"max_side": cpu_side if device == "cpu" else gpu_side}
-
     def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         resets = super()._reset_dependents(changes)
-        if "intensity" in changes:
-            resets |= {"step": None, "iterations": None}
-        if "model" in changes:
-            resets["laplacian"] = None
-        if "model" in changes or "layer" in changes:
-            resets["channels"] = ""
         if "guide" in changes and self.layer == self._derived_defaults()["layer"]:
             resets["layer"] = None
         after = {"guide": self.guide, "channels": self.channels} | resets | dict(changes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
@@ -41,7 +42,8 @@ class Knob:
     `low` and `high` are inclusive; empty `choices` allow any text. `derived_default` describes the
     value that replaces None, and allows None; `empty_meaning` describes what "" means. `is_image`
     marks an image as a data URI; `was_bool` a share that still takes true (1) and false (0).
-    `default` is None if it depends on other knobs or the device.
+    `default` is None if it depends on other knobs or the device; in the latter case `late_default`
+    returns it for a recipe, a device type and whether there is a photo.
     """
 
     help: str
@@ -56,6 +58,7 @@ class Knob:
     choices: tuple[str, ...] = ()
     value_type: type = str
     default: Any = None
+    late_default: Callable[[Any, str, bool], Any] | None = None
 
     @property
     def default_text(self) -> str:

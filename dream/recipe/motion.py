@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from abc import abstractmethod
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,9 +24,6 @@ from dream.recipe.base import (
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.knob import Derived, Knob, copy_knob, knob, knobs
 
-# Default longest side on a CPU and on a GPU, in pixels. Two CPU cores render 320 pixels ten times
-# per second.
-DEFAULT_SIDES, DEFAULT_LIVE_SIDES = (512, 1024), (320, 640)
 # Grey levels per second, for intensity 1 to 10.
 GROWTH_RATES = (4, 8, 13, 20, 30, 40, 52, 68, 85, 110)
 # Steps per octave of a video's first frame, for each of the others: a dream comes to rest where
@@ -50,40 +46,26 @@ class PerFrameRecipe(Recipe):
     """A recipe that dreams frame by frame; `layer`, `laplacian` and `max_side` may be None."""
 
     size_knob_name: ClassVar[str] = "max_side"
-    default_sides: ClassVar[tuple[int, int]] = DEFAULT_SIDES
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, value in self._derived_defaults().items():
-            if getattr(self, name) is None:
-                self._set(name, value)
-        _ = self.layers  # Parse now, so that errors appear when the recipe is created.
+    resets: ClassVar[Mapping[str, tuple[str, ...]]] = {"model": ("layer", "laplacian")}
 
     def _derived_defaults(self) -> dict[str, Any]:
         return {"layer": self.card.default_layer, "laplacian": self.card.laplacian_bands}
 
-    @abstractmethod
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
-        """Return the recipe of one frame, with these changes."""
+        """Return the recipe of one frame: the knobs that both have, with these changes."""
+        shared = {name: getattr(self, name) for name in knobs(self) if name in knobs(DreamRecipe)}
+        return DreamRecipe(**{"quiet": 0, **shared, **changes})
 
     @property
     def layers(self) -> WeightedNames:
         """All modules of a frame, with their weights."""
         return self.frame_recipe().layers
 
-    def _reset_dependents(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        resets = super()._reset_dependents(changes)
-        return resets | {"laplacian": None} if "model" in changes else resets
-
     def file_stem(self, photo: str = "") -> str:
         """Return "KIND-PHOTO-LAYERS-seedSEED", without PHOTO if there is none."""
         layers = "+".join(layer for layer, _ in self.layers)
         parts = (self.kind, photo, self._layer_label(layers), f"seed{vars(self)['seed']}")
         return "-".join(filter(None, parts))
-
-    def _device_defaults(self, device: str, from_photo: bool) -> dict[str, Any]:
-        cpu_side, gpu_side = self.default_sides
-        return {"max_side": cpu_side if device == "cpu" else gpu_side}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -99,12 +81,9 @@ class MotionRecipe(PerFrameRecipe):
     smoothing: float = copy_knob(DreamRecipe, "smoothing")
     laplacian: Derived[int] = copy_knob(DreamRecipe, "laplacian")
     seed: int = seed_knob()
-    max_side: int | None = max_side_knob("A larger photo or video is", 4096, DEFAULT_SIDES)
-
-    def frame_recipe(self, **changes: Any) -> DreamRecipe:
-        """Return the recipe of one frame from the knobs that both share."""
-        shared = {name: getattr(self, name) for name in knobs(self) if name in knobs(DreamRecipe)}
-        return DreamRecipe(**{"quiet": 0, **shared, **changes})
+    max_side: int | None = max_side_knob(
+        "A larger photo or video is", 4096, on_cpu=512, on_gpu=1024
+    )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -263,7 +242,6 @@ class LiveRecipe(PerFrameRecipe):
 
     kind: ClassVar[str] = "live"
     old_values: ClassVar[Mapping[str, Any]] = OLD_FRAME_VALUES
-    default_sides: ClassVar[tuple[int, int]] = DEFAULT_LIVE_SIDES
 
     layer: Derived[str] = copy_knob(DreamRecipe, "layer")
     intensity: int = knob(5, (1, 10), "Speed of growth, from subtle to extreme.")
@@ -281,7 +259,8 @@ class LiveRecipe(PerFrameRecipe):
     smoothing: float = copy_knob(DreamRecipe, "smoothing")
     laplacian: Derived[int] = copy_knob(DreamRecipe, "laplacian")
     seed: int = seed_knob()
-    max_side: int | None = max_side_knob("Larger frames are", 4096, DEFAULT_LIVE_SIDES)
+    # Two CPU cores render 320 pixels ten times per second.
+    max_side: int | None = max_side_knob("Larger frames are", 4096, on_cpu=320, on_gpu=640)
     first_octaves: int = knob(
         3,
         (0, 10),
@@ -301,12 +280,8 @@ class LiveRecipe(PerFrameRecipe):
 
     def frame_recipe(self, **changes: Any) -> DreamRecipe:
         """Return the recipe of one frame: one octave, with a step that fits the frame rate."""
-        shared = ("model", "layer", "iterations", "jitter", "smoothing", "laplacian", "seed")
         step = min(20.0, GROWTH_RATES[self.intensity - 1] / self.fps / self.iterations)
-        values = {
-            name: getattr(self, name) for name in (*shared, "max_side", "keep_colours", "quiet")
-        }
-        return DreamRecipe(**{**values, "step": step, "octaves": 1, **changes})
+        return super().frame_recipe(**{"step": step, "octaves": 1, **changes})
 
     @property
     def layers(self) -> WeightedNames:

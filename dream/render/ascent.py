@@ -32,6 +32,7 @@ ImageFunction = Callable[[Tensor], Tensor]
 Optimizer = Callable[[Tensor, Tensor], Tensor]
 
 NO_BOUNDS = (-math.inf, math.inf)
+ADAM_BETAS = (0.9, 0.999)
 
 
 def identity(image: Tensor) -> Tensor:
@@ -160,12 +161,9 @@ class Adam:
     between steps, so each ascent needs a new one.
     """
 
-    def __init__(
-        self, learning_rate: float, decay: float = 1.0, betas: tuple[float, float] = (0.9, 0.999)
-    ) -> None:
+    def __init__(self, learning_rate: float, decay: float = 1.0) -> None:
         self.learning_rate = learning_rate
         self.learning_rate_decay = decay
-        self.betas = betas
         self.step_count = 0
         self.first_moment: Tensor | float = 0.0
         self.second_moment: Tensor | float = 0.0
@@ -173,7 +171,7 @@ class Adam:
     def __call__(self, variables: Tensor, gradient: Tensor) -> Tensor:
         """Return the variables after one step."""
         self.step_count += 1
-        beta1, beta2 = self.betas
+        beta1, beta2 = ADAM_BETAS
         self.first_moment = beta1 * self.first_moment + (1 - beta1) * gradient
         self.second_moment = beta2 * self.second_moment + (1 - beta2) * gradient.square()
         mean = self.first_moment / (1 - beta1**self.step_count)

@@ -10,7 +10,6 @@ its name in `CANVASES` and in the choices of `ChannelRecipe.canvas`; it must fin
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from functools import lru_cache
 
 import torch
@@ -28,9 +27,10 @@ SPECTRUM_SCALE = 4.0
 LOGIT_MARGIN = 0.01
 
 
-class Canvas(ABC):
+class Canvas:
     """An image of one size as variables: variables -> decorrelated colours -> RGB, and back.
 
+    Here they are the decorrelated colours (N, 3, H, W) of pixels, which a sigmoid maps to (0, 1).
     `to_image(from_image(image))` is the image, but for softened black and white.
     """
 
@@ -38,17 +38,17 @@ class Canvas(ABC):
         self.size = size
         self.device = device
 
-    @abstractmethod
     def random_variables(self, generator: torch.Generator) -> Tensor:
         """Return the variables of one image of faint noise, drawn on the CPU."""
+        return NOISE_STD * white_noise((1, 3, *self.size), generator).to(self.device)
 
-    @abstractmethod
     def _decode(self, variables: Tensor) -> Tensor:
         """Return the values (N, 3, H, W) of the variables; differentiable."""
+        return variables
 
-    @abstractmethod
     def _encode(self, values: Tensor) -> Tensor:
         """Return the variables of values (N, 3, H, W)."""
+        return values
 
     @in_float64_on_cpu
     def to_image(self, variables: Tensor) -> Tensor:
@@ -64,21 +64,7 @@ class Canvas(ABC):
         return self._encode(values)
 
 
-class PixelCanvas(Canvas):
-    """Pixels (N, 3, H, W) in decorrelated colours, mapped to (0, 1) by a sigmoid."""
-
-    def random_variables(self, generator: torch.Generator) -> Tensor:
-        """See `Canvas`."""
-        return NOISE_STD * white_noise((1, 3, *self.size), generator).to(self.device)
-
-    def _decode(self, variables: Tensor) -> Tensor:
-        return variables
-
-    def _encode(self, values: Tensor) -> Tensor:
-        return values
-
-
-class RawPixelCanvas(PixelCanvas):
+class RawPixelCanvas(Canvas):
     """The pixels (N, 3, H, W) themselves, unbounded."""
 
     def random_variables(self, generator: torch.Generator) -> Tensor:
@@ -151,7 +137,7 @@ class PhaseCanvas(Canvas):
         return phases
 
 
-CANVASES: dict[str, type[Canvas]] = {"fourier": FourierCanvas, "pixels": PixelCanvas}
+CANVASES: dict[str, type[Canvas]] = {"fourier": FourierCanvas, "pixels": Canvas}
 
 
 def white_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

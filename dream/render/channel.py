@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -13,13 +12,14 @@ import torch
 from torch import Tensor
 
 from dream.networks.network import Network
+from dream.recipe.base import Recipe
 from dream.recipe.channel import ChannelRecipe
 from dream.recipe.dream import DreamRecipe
 from dream.render import dream
 from dream.render.ascent import Adam, Ascent, redirect_first_steps
 from dream.render.canvas import CANVASES
-from dream.render.objective import BatchObjective, Objective, channel, neuron
-from dream.render.plan import Job, Stage
+from dream.render.objective import Objective, batch, channel, neuron
+from dream.render.plan import FrameStages, Job, Stage
 from dream.render.transform import random_affine
 from dream.tensors import Size
 
@@ -32,27 +32,25 @@ PHOTO_KNOBS: dict[str, Any] = {"octaves": 4, "step": 1.6, "keep_colours": 0, "qu
 OBJECTIVES = {"channel": channel, "neuron": neuron}
 
 
-def plan(recipes: Sequence[ChannelRecipe], size: Size | None) -> list[Job[ChannelRecipe]]:
-    """Plan visualizations from noise, or in a photo of that (height, width).
-
-    From noise, neighbouring recipes that differ only in their channel form batches, at one size; in
-    a photo each recipe is a job of its own, with the octaves of a dream.
-    """
+def plan(recipe: ChannelRecipe, size: Size | None) -> FrameStages:
+    """Plan one stage from noise, or the octaves of a dream in a photo of that (height, width)."""
     if size:
-        return [Job((one,), dream.plan_octaves(as_dream_recipe(one), size)) for one in recipes]
-    jobs = []
-    for _, alike in itertools.groupby(recipes, lambda recipe: {**asdict(recipe), "channel": 0}):
-        group = tuple(alike)
-        side, steps = group[0].size, group[0].steps
-        assert side  # It is settled.
-        assert steps is not None
-        batch_size = max(1, BATCH_PIXELS // side**2)
-        for start in range(0, len(group), batch_size):
-            batch = group[start : start + batch_size]
-            layers = (batch[0].layer,)
-            stage = Stage(batch[0].model, (side, side), steps, layers, len(batch))
-            jobs.append(Job(batch, (stage,)))
-    return jobs
+        return dream.plan(as_dream_recipe(recipe), size)
+    assert recipe.size  # It is settled.
+    assert recipe.steps is not None
+    stage = Stage(recipe.model, (recipe.size, recipe.size), recipe.steps, (recipe.layer,))
+    return ((stage,),)
+
+
+def split_batches(recipes: Sequence[Recipe]) -> Iterator[tuple[Recipe, ...]]:
+    """Yield batches of settled recipes from noise: neighbours that differ only in their channel."""
+    for _, group in itertools.groupby(recipes, lambda recipe: {**recipe.to_dict(), "channel": 0}):
+        alike, count = tuple(group), 1
+        if isinstance(alike[0], ChannelRecipe):
+            assert alike[0].size  # It is settled.
+            count = max(1, BATCH_PIXELS // alike[0].size ** 2)
+        for start in range(0, len(alike), count):
+            yield alike[start : start + count]
 
 
 def ascents(
@@ -73,10 +71,10 @@ def ascents(
     generator = torch.Generator().manual_seed(recipe.seed)
     canvas = CANVASES[recipe.canvas](stages[0].size, network.mean.device)
     noise = canvas.random_variables(generator)
-    batch = BatchObjective(tuple(map(channel_objective, recipes)))
+    objective = batch([channel_objective(each) for each in recipes])
     yield Ascent(
         noise.expand(len(recipes), *noise.shape[1:]),
-        redirect_first_steps(partial(network.value_and_grad, batch), itertools.count()),
+        redirect_first_steps(partial(network.value_and_grad, objective), itertools.count()),
         Adam(LEARNING_RATE),
         canvas.to_image,
         partial(random_affine, generator=generator),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from dream.render.ascent import (
 )
 from dream.render.canvas import Canvas, FourierCanvas, PhaseCanvas, RawPixelCanvas
 from dream.render.objective import Objective, logit, logit_margin, squared_norm
-from dream.render.plan import Job, Stage, recipe_sizes
+from dream.render.plan import FrameStages, Job, Stage, recipe_sizes
 from dream.render.transform import centre_window, random_affine, random_colours, random_crops
 from dream.tensors import Size, resize, resize_clamped, size_of
 
@@ -100,16 +100,8 @@ CANVASES_BY_MODE: dict[str, Callable[[Size, torch.device], Canvas]] = {
 }
 
 
-def plan(recipes: Sequence[ClassRecipe], size: Size | None) -> list[Job[ClassRecipe]]:
-    """Plan a job for each recipe, from noise or a photo of that (height, width).
-
-    From noise a job has the stages of its mode; in a photo one stage, at the photo's size as
-    limited by the recipe.
-    """
-    return [Job((recipe,), _plan_stages(recipe, size)) for recipe in recipes]
-
-
-def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
+def plan(recipe: ClassRecipe, size: Size | None) -> FrameStages:
+    """Plan the stages of its mode from noise; one stage in a photo, at its limited size."""
     card = recipe.card
     assert recipe.size  # It is settled.
     assert recipe.steps is not None
@@ -122,7 +114,7 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
         sizes = [(max(round(recipe.size * each.side_share), min_side),) * 2 for each in plans]
         counts = [round(recipe.steps * each.steps_share) for each in plans[:-1]]
         counts.append(recipe.steps - sum(counts))
-    return tuple(
+    stages = (
         Stage(
             recipe.model,
             stage_size,
@@ -134,6 +126,7 @@ def _plan_stages(recipe: ClassRecipe, size: Size | None) -> tuple[Stage, ...]:
         )
         for number, (stage_size, count) in enumerate(zip(sizes, counts, strict=True))
     )
+    return (tuple(stages),)
 
 
 def ascents(
@@ -147,6 +140,8 @@ def ascents(
         RecipeError: if custom weights have fewer classes than the recipe names.
     """
     (recipe,), stages = job.recipes, job.stages
+    if image is not None and recipe.mode in ("single", "growing"):
+        recipe = recipe.with_changes(mode="fourier")  # They differ only in stages from noise.
     _check_targets(network, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     objective = class_objective(network.card, recipe)
@@ -158,14 +153,14 @@ def ascents(
         else:
             best = select_best(network, objective, start)
             variables = canvas.from_image(resize_clamped(best, stage.size))
-        has_window = recipe.mode == "single" and image is None and number < len(stages) - 1
+        has_window = recipe.mode == "single" and number < len(stages) - 1
         window = centre_window(stage.size).to(device) if has_window else None
         ascent = Ascent(
             variables,
             network.value_and_grad(objective),
             _make_optimizer(recipe, number, stage.steps, image is not None),
             canvas.to_image,
-            _make_transform(recipe, generator, stage.steps, image is not None, window),
+            _make_transform(recipe, generator, stage.steps, window),
             partial(_render_at_size, canvas, stages[-1].size),
         )
         yield ascent
@@ -247,15 +242,11 @@ def _render_at_size(canvas: Canvas, size: Size, variables: Tensor) -> Tensor:
 
 
 def _make_transform(
-    recipe: ClassRecipe,
-    generator: torch.Generator,
-    steps: int,
-    from_photo: bool,
-    window: Tensor | None,
+    recipe: ClassRecipe, generator: torch.Generator, steps: int, window: Tensor | None
 ) -> ImageFunction:
     """Return the random transform of a stage, followed by `resize_for_head`.
 
-    A `window` (H, W) weights the gradient. From noise, "single" enlarges more than it shrinks,
+    A `window` (H, W) weights the gradient. The mode "single" enlarges more than it shrinks,
     because shrinking mirrors a subject that touches an edge.
     """
     # Crops shrink over the steps, from the whole image to the smallest.
@@ -266,7 +257,7 @@ def _make_transform(
             image = torch.lerp(image.detach(), image, window)
         if recipe.mode == "phase":
             image = random_crops(image, generator, share=next(shares), count=CROPS_PER_STEP)
-        elif recipe.mode == "single" and not from_photo:
+        elif recipe.mode == "single":
             image = random_affine(image, generator, (0.9, 1.25), 0.06 * image.shape[3])
             image = random_colours(image, generator)
         elif recipe.mode != "classic":

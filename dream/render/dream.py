@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from functools import partial, reduce
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,31 +28,20 @@ from dream.render.ascent import (
     identity,
     redirect_first_steps,
 )
-from dream.render.guide import centred_guide, guide_colours, recolour, salient_positions
-from dream.render.objective import (
-    AnyObjective,
-    Objective,
-    direction,
-    energy,
-    match,
-    mean,
-    mean_absolute,
-    texture,
-)
-from dream.render.plan import Job, Stage, recipe_sizes
+from dream.render.guide import guide_colours, recolour
+from dream.render.objective import AnyObjective, dream_objective
+from dream.render.plan import FrameStages, Job, Stage, recipe_sizes
 from dream.render.tiling import make_image_evaluator, padded_size, with_wrap_padding
 from dream.render.transform import WRAP_DIMS, jitter, make_periodic, random_shift
 from dream.tensors import Size, resize, size_of
-
-LAYER_OBJECTIVES = {"norm": energy, "mean": mean, "absolute": mean_absolute}
 
 # Yields an ascent for each octave, and returns the final images.
 DreamAscents = Generator[Ascent, None, Tensor]
 
 
-def plan(recipes: Sequence[DreamRecipe], size: Size) -> list[Job[DreamRecipe]]:
-    """Plan a job for each recipe."""
-    return [Job((recipe,), plan_octaves(recipe, size)) for recipe in recipes]
+def plan(recipe: DreamRecipe, size: Size) -> FrameStages:
+    """Plan the octaves of a dream."""
+    return (plan_octaves(recipe, size),)
 
 
 def plan_octaves(recipe: DreamRecipe, size: Size) -> tuple[Stage, ...]:
@@ -183,37 +171,6 @@ def _octave_readers(
         if recipe.channels:  # Redirected ReLUs give silent channels a gradient at first.
             evaluator = redirect_first_steps(make_evaluator, step_counter)
         yield with_wrap_padding(evaluator, wrap_dims), identity if shifts_tiles else jittered
-
-
-def dream_objective(
-    network: Network, recipe: DreamRecipe, layers: WeightedNames, guide: Tensor | None = None
-) -> Objective:
-    """Return the weighted sum of the recipe's objectives at those layers.
-
-    `guide` is the decoded image (1, 3, H, W) of the recipe's guide, if it has one.
-    """
-    return reduce(
-        operator.add,
-        (weight * _layer_objective(network, recipe, layer, guide) for layer, weight in layers),
-    )
-
-
-def _layer_objective(
-    network: Network, recipe: DreamRecipe, layer: str, guide: Tensor | None
-) -> Objective:
-    """Return the recipe's objective at one layer."""
-    if recipe.channels:
-        network.check_channels(layer, (channel for channel, _ in recipe.channel_weights))
-        return direction(layer, dict(recipe.channel_weights), border=recipe.border)
-    if guide is None:
-        return LAYER_OBJECTIVES[recipe.objective](layer, recipe.border)
-    activations, mean_activation = centred_guide(network, layer, guide)
-    if recipe.objective == "texture":
-        return texture(layer, activations, recipe.border)
-    if recipe.objective == "match":
-        return match(layer, activations, mean_activation, recipe.border)
-    salient = salient_positions(activations)
-    return match(layer, salient, mean_activation, recipe.border, use_cosine=True)
 
 
 def _make_optimizer(recipe: DreamRecipe, base: OctaveBase) -> Optimizer:

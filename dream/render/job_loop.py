@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -129,24 +130,25 @@ def run_jobs(
     step, last, elapsed = 0, 0, 0.0
     for number, (job, job_ascents) in enumerate(zip(jobs, ascents, strict=True), start=1):
         last += job.steps
+        stages, frame_ends = job.stages, set(itertools.accumulate(map(len, job.frames)))
         for octave, octave_step, values, render in _run_job(job, job_ascents):
-            stage = job.stages[octave - 1] if job.stages else None
-            if stage and values is not None:
+            octave_steps = stages[octave - 1].steps if stages else 0
+            if values is not None:
                 step += 1
-                elapsed += durations[number - 1][octave - 1] / stage.steps
+                elapsed += durations[number - 1][octave - 1] / octave_steps
             share = elapsed / total_duration if step < total else 1.0
             yield Frame(
                 step,
                 total,
                 octave,
-                max(1, len(job.stages)),
+                max(1, len(stages)),
                 share if total else number / len(jobs),
-                step == last or bool(stage and stage.ends_frame and octave_step == stage.steps),
+                step == last or (octave in frame_ends and octave_step == octave_steps),
                 values,
                 render,
                 job.recipes,
                 octave_step,
-                stage.steps if stage else 0,
+                octave_steps,
                 size=job.size,
             )
 

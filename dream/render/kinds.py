@@ -1,7 +1,8 @@
 """The kinds of recipes: the module that plans each, and that yields the ascents of its jobs.
 
-Each module has two functions. `plan(recipes, size)` returns jobs for settled recipes, from noise or
-in a photo of that (height, width); settled is what `Recipe.with_defaults` returns.
+Each module has two functions. `plan(recipe, size)` returns the stages of each frame for a settled
+recipe, from noise or in a photo of that (height, width); settled is what `Recipe.with_defaults`
+returns.
 `ascents(network, job, image, deadline)` yields an ascent for each stage, from noise or from images
 (N, 3, H, W) in [0, 1] at the size of the last stage. N is 1 for a photo; a zoom, a video and a live
 dream start from several frames. Past the deadline, by `time.monotonic`, tiled steps raise
@@ -10,7 +11,6 @@ dream start from several frames. Past the deadline, by `time.monotonic`, tiled s
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -31,7 +31,7 @@ from dream.recipe import (
 )
 from dream.render import channel, class_image, dream, live, video, zoom
 from dream.render.ascent import Ascent
-from dream.render.plan import AnyJob
+from dream.render.plan import AnyJob, Job
 from dream.tensors import Size, resize_clamped
 
 SHRINK_FACTOR = DreamRecipe.scale  # One octave of a dream at its defaults.
@@ -56,19 +56,21 @@ def plan(recipes: Sequence[Recipe], size: Size | None = None) -> list[AnyJob]:
             network accepts, or a recipe's guide or mask is damaged.
         RecipeError: if a guide or mask cannot be used.
     """
-    jobs: list[AnyJob] = []
-    for kind, group in itertools.groupby(recipes, type):
-        jobs += _module(kind, has_photo=size is not None).plan(list(group), size)
+    batches = channel.split_batches(recipes) if size is None else ((each,) for each in recipes)
+    jobs = []
+    for batch in batches:
+        frames = _module(type(batch[0]), has_photo=size is not None).plan(batch[0], size)
+        job = Job(batch[:1], frames)
+        jobs.append(replace(job.for_batch(len(batch)), recipes=batch) if len(batch) > 1 else job)
     return jobs
 
 
 def shrink_job(job: AnyJob, size: Size | None = None) -> list[AnyJob]:
     """Plan a job again, one octave smaller; its frames stay. Raises as `plan`."""
     side = round(max(job.size) / SHRINK_FACTOR)
-    smaller_jobs = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
-    jobs = [replace(smaller, first_frame=job.first_frame) for smaller in smaller_jobs]
-    count = len(job.stages_by_frame)
-    return [each.for_frames(count) for each in jobs] if count else jobs
+    smaller = plan([recipe.with_max_side(side) for recipe in job.recipes], size)
+    count, first = len(job.frames), job.first_frame
+    return [replace(each, first_frame=first).for_frames(count) for each in smaller]
 
 
 def ascents(

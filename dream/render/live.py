@@ -6,8 +6,8 @@ dream (see `LiveDreamer`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,9 +18,9 @@ from dream.networks.network import Network
 from dream.recipe.base import MAX_SEED
 from dream.recipe.motion import LiveRecipe
 from dream.render.ascent import Ascent
-from dream.render.dream import dream_ascents, dream_objective, plan_octaves
-from dream.render.objective import NormalisedBlend
-from dream.render.plan import Job, Stage, video_frame
+from dream.render.dream import dream_ascents, plan_octaves
+from dream.render.objective import NormalisedBlend, dream_objective
+from dream.render.plan import FrameStages, Job, Stage
 from dream.render.video import warp_previous_dream
 from dream.render.video_job import RenderFunction
 from dream.render.zoom import ImageStats, match_stats
@@ -34,19 +34,16 @@ CROSSFADE_SECONDS = 1.0
 CUT_THUMBNAIL_SIZE, MIN_CUT_CHANGE = (16, 12), 50
 
 
-def plan(recipes: Sequence[LiveRecipe], size: Size) -> list[Job[LiveRecipe]]:
-    """Plan a job of the first two frames for each recipe (see `Job.for_frames`)."""
-    jobs = []
-    for recipe in recipes:
-        assert recipe.max_side  # It is settled.
-        full_size = limit_size(size, recipe.max_side)
-        half_size = scale_size(full_size, 0.5)
-        frame = video_frame(plan_octaves(recipe.frame_recipe(), full_size))
-        first_stages: tuple[Stage, ...] = ()
-        if recipe.first_octaves and min(half_size) >= recipe.card.min_side:
-            first_stages = plan_octaves(recipe.first_frame_recipe(), half_size)
-        jobs.append(Job((recipe,), first_stages + frame + frame))
-    return jobs
+def plan(recipe: LiveRecipe, size: Size) -> FrameStages:
+    """Plan the first two frames (see `Job.for_frames`)."""
+    assert recipe.max_side  # It is settled.
+    full_size = limit_size(size, recipe.max_side)
+    half_size = scale_size(full_size, 0.5)
+    frame = plan_octaves(recipe.frame_recipe(), full_size)
+    first_stages: tuple[Stage, ...] = ()
+    if recipe.first_octaves and min(half_size) >= recipe.card.min_side:
+        first_stages = plan_octaves(recipe.first_frame_recipe(), half_size)
+    return first_stages + frame, frame
 
 
 def ascents(
@@ -118,8 +115,8 @@ class LiveDreamer:
             self.last_pair = () if is_cut(self.last_pair[0], frame) else self.last_pair
         if recipe.first_octaves and not self.last_pair:
             self.frame_count = 0
-        (job,) = plan([self._advance_crossfade(recipe)], size)
-        job = replace(job, first_frame=self.frame_count).for_frames(1)
+        recipe = self._advance_crossfade(recipe)
+        job = Job((recipe,), plan(recipe, size), first_frame=self.frame_count).for_frames(1)
         *_, last = self.render(job, [*self.last_pair, frame])
         # The result is smaller than the frame if GPU memory ran out.
         self.last_pair = (frame, last.picture().resize(frame.size))

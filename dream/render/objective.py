@@ -2,7 +2,7 @@
 
 A term maps the activation of N images at one layer, (N, C, H, W) or (N, C), to N values in float32.
 A new objective is one function that returns an `Objective`; recipes choose it by a name in
-`dream.LAYER_OBJECTIVES` and `recipe.dream.OBJECTIVE_REQUIREMENTS`. Values of windows are summed in
+`LAYER_OBJECTIVES` and `recipe.dream.OBJECTIVE_REQUIREMENTS`. Values of windows are summed in
 tiles, so a mean is scaled by `_border_scale`. Objectives can be added, subtracted and scaled:
 
 >>> both = energy("inception4c") + 0.5 * channel("inception3b", 42)
@@ -13,16 +13,20 @@ tiles, so a mean is scaled by `_border_scale`. Objectives can be added, subtract
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dream import deterministic
-from dream.networks.network import INPUT_LAYER, Activations
+from dream.networks.network import INPUT_LAYER, Activations, Network
+from dream.recipe.base import WeightedNames
+from dream.recipe.dream import DreamRecipe
+from dream.render.guide import centred_guide, salient_positions
 
 # Similarities in memory at once (128 MB), however large image and guide are.
 MAX_SIMILARITIES = 2**24
@@ -91,28 +95,6 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class BatchObjective:
-    """A separate objective for each image of a batch, in one forward pass."""
-
-    objectives: tuple[Objective, ...]
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The layers that the objectives read, without repetition."""
-        return tuple(dict.fromkeys(layer for each in self.objectives for layer in each.layers))
-
-    def __call__(self, activations: Activations) -> Tensor:
-        """Return the values (N,)."""
-        by_image = {layer: torch.split(each, 1) for layer, each in activations.items()}
-        return torch.cat(
-            [
-                objective({layer: by_image[layer][index] for layer in objective.layers})
-                for index, objective in enumerate(self.objectives)
-            ]
-        )
-
-
-@dataclass(frozen=True)
 class NormalisedBlend:
     """A weighted sum of objectives, each divided by its magnitude.
 
@@ -178,21 +160,15 @@ def energy(layer: str, border: int = 0) -> Objective:
     return _single_term(layer, evaluate, border)
 
 
-def mean(layer: str, border: int = 0) -> Objective:
-    """Return the mean of all channels; unlike `energy` it does not favour the most active ones."""
+def mean(layer: str, border: int = 0, *, absolute: bool = False) -> Objective:
+    """Return the mean of all channels; unlike `energy` it does not favour the most active ones.
+
+    `absolute` takes the mean absolute value, for layers before a ReLU, which have both signs.
+    """
 
     def evaluate(activation: Tensor, border: Border) -> Tensor:
         values = _flatten_positions(activation, border)
-        return values.flatten(1).mean(1) * _border_scale(activation, border)
-
-    return _single_term(layer, evaluate, border)
-
-
-def mean_absolute(layer: str, border: int = 0) -> Objective:
-    """Return the mean absolute activation, for layers before a ReLU, which have both signs."""
-
-    def evaluate(activation: Tensor, border: Border) -> Tensor:
-        values = _flatten_positions(activation, border).abs()
+        values = values.abs() if absolute else values
         return values.flatten(1).mean(1) * _border_scale(activation, border)
 
     return _single_term(layer, evaluate, border)
@@ -299,29 +275,73 @@ def logit(layer: str, label: int) -> Objective:
     return direction(layer, {label: 1.0})
 
 
-def log_sum_exp(layer: str) -> Objective:
-    """Return the log-sum-exp of all logits, a smooth maximum over the classes."""
-
-    def evaluate(activation: Tensor, _: Border) -> Tensor:
-        logits = deterministic.upcast(activation)
-        logits = logits.flatten(2).mean(2) if logits.dim() == 4 else logits
-        return logits.logsumexp(1).float()
-
-    return _single_term(layer, evaluate)
-
-
 def logit_margin(layer: str, label: int, rival_weight: float) -> Objective:
     """Return the logit of a class minus `rival_weight` times the log-sum-exp of all logits.
 
     A logit (weight 0) also grows with its rivals' and then ends in texture. A log-probability
     (weight 1) grows fastest by suppressing rivals, in ways that do not fool other networks.
     """
-    return logit(layer, label) - rival_weight * log_sum_exp(layer)
+
+    def log_sum_exp(activation: Tensor, _: Border) -> Tensor:
+        logits = deterministic.upcast(activation)
+        logits = logits.flatten(2).mean(2) if logits.dim() == 4 else logits
+        return logits.logsumexp(1).float()
+
+    return logit(layer, label) - rival_weight * _single_term(layer, log_sum_exp)
 
 
 def squared_norm() -> Objective:
     """Return the squared L2 norm of the network's normalised input."""
     return 2 * energy(INPUT_LAYER)
+
+
+def batch(objectives: Sequence[Objective]) -> Objective:
+    """Return an objective for a batch from that of each image; all read the same layer."""
+    (layer,) = {layer for each in objectives for layer in each.layers}
+
+    def evaluate(activation: Tensor, _: Border) -> Tensor:
+        parts = zip(objectives, torch.split(activation, 1), strict=True)
+        return torch.cat([each({layer: part}) for each, part in parts])
+
+    return _single_term(layer, evaluate)
+
+
+LAYER_OBJECTIVES: dict[str, Callable[[str, int], Objective]] = {
+    "norm": energy,
+    "mean": mean,
+    "absolute": partial(mean, absolute=True),
+}
+
+
+def dream_objective(
+    network: Network, recipe: DreamRecipe, layers: WeightedNames, guide: Tensor | None = None
+) -> Objective:
+    """Return the weighted sum of the recipe's objectives at those layers.
+
+    `guide` is the decoded image (1, 3, H, W) of the recipe's guide, if it has one.
+    """
+    return reduce(
+        operator.add,
+        (weight * _layer_objective(network, recipe, layer, guide) for layer, weight in layers),
+    )
+
+
+def _layer_objective(
+    network: Network, recipe: DreamRecipe, layer: str, guide: Tensor | None
+) -> Objective:
+    """Return the recipe's objective at one layer."""
+    if recipe.channels:
+        network.check_channels(layer, (channel for channel, _ in recipe.channel_weights))
+        return direction(layer, dict(recipe.channel_weights), border=recipe.border)
+    if guide is None:
+        return LAYER_OBJECTIVES[recipe.objective](layer, recipe.border)
+    activations, mean_activation = centred_guide(network, layer, guide)
+    if recipe.objective == "texture":
+        return texture(layer, activations, recipe.border)
+    if recipe.objective == "match":
+        return match(layer, activations, mean_activation, recipe.border)
+    salient = salient_positions(activations)
+    return match(layer, salient, mean_activation, recipe.border, use_cosine=True)
 
 
 @lru_cache(maxsize=256)

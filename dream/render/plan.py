@@ -6,8 +6,8 @@ their cost.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 
@@ -26,8 +26,7 @@ class Stage:
     `size` is the (height, width) of the image, `input_size` that of the network's input if it
     differs. `batch_size` images are optimised together, each from `tries` starts, of which the best
     is kept. A step reads `views` random views of each image, in tiles of about `tile` pixels a side
-    (0: whole), and normalises `bands` bands of the gradient. `ends_frame` marks the last stage of a
-    video frame.
+    (0: whole), and normalises `bands` bands of the gradient.
     """
 
     model: str
@@ -40,7 +39,6 @@ class Stage:
     tile: int = 0
     bands: int = 1
     input_size: Size | None = None
-    ends_frame: bool = False
 
     @property
     def pixels_per_step(self) -> int:
@@ -48,18 +46,27 @@ class Stage:
         return math.prod(self.input_size or self.size) * self.batch_size * self.tries * self.views
 
 
+# The stages of each frame of a video in turn, or those of a single image.
+FrameStages = tuple[tuple[Stage, ...], ...]
+
+
 @dataclass(frozen=True)
 class Job(Generic[AnyRecipe]):
-    """The stages of an image or of a batch optimised together, one image for each settled recipe.
+    """An image or a batch optimised together, one image for each settled recipe, or a video.
 
-    If `cached_images` holds the results, there are no stages. A job of a video renders consecutive
-    frames, the first of which has the number `first_frame`.
+    If `cached_images` holds the results, there are no stages. The frames of a video are
+    consecutive, and the first of them has the number `first_frame`.
     """
 
     recipes: tuple[AnyRecipe, ...]
-    stages: tuple[Stage, ...] = ()
+    frames: FrameStages = ()
     cached_images: tuple[Image.Image, ...] = ()
     first_frame: int = 0
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of all frames."""
+        return tuple(itertools.chain.from_iterable(self.frames))
 
     @property
     def steps(self) -> int:
@@ -69,39 +76,26 @@ class Job(Generic[AnyRecipe]):
     @property
     def size(self) -> Size:
         """The (height, width) of the images."""
-        return self.stages[-1].size if self.stages else self.cached_images[0].size[::-1]
-
-    @property
-    def stages_by_frame(self) -> list[tuple[Stage, ...]]:
-        """The stages of each video frame."""
-        frames, start = [], 0
-        for stop, stage in enumerate(self.stages, start=1):
-            if stage.ends_frame:
-                frames.append(self.stages[start:stop])
-                start = stop
-        return frames
+        return self.frames[-1][-1].size if self.frames else self.cached_images[0].size[::-1]
 
     def for_frames(self, count: int) -> Job[AnyRecipe]:
         """Return the job for `count` frames from number `first_frame` on.
 
         This one holds those of the first frame, if it is number 0, and of one of the others.
         """
-        frames = self.stages_by_frame
-        first, later = frames[-1 if self.first_frame else 0], frames[-1]
-        return replace(self, stages=first + later * (count - 1))
+        first = self.frames[-1 if self.first_frame else 0]
+        return replace(self, frames=(first, *self.frames[-1:] * (count - 1)))
 
     def for_batch(self, count: int) -> Job[AnyRecipe]:
         """Return the job for `count` photos of one size, optimised together by one recipe."""
-        stages = tuple(replace(stage, batch_size=count * stage.batch_size) for stage in self.stages)
-        return replace(self, recipes=self.recipes * count, stages=stages)
+        frames = tuple(
+            tuple(replace(stage, batch_size=count * stage.batch_size) for stage in stages)
+            for stages in self.frames
+        )
+        return replace(self, recipes=self.recipes * count, frames=frames)
 
 
 AnyJob = Job[Any]
-
-
-def video_frame(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Return the stages of a video frame: the last one ends it."""
-    return (*stages[:-1], replace(stages[-1], ends_frame=True))
 
 
 def recipe_sizes(recipe: Recipe, size: Size, octaves: int = 1, scale: float = 1.4) -> list[Size]:

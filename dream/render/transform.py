@@ -35,14 +35,9 @@ def random_shift(image: Tensor, max_shift: int, generator: torch.Generator) -> t
     return down, right
 
 
-def roll(image: Tensor, shift: tuple[int, int]) -> Tensor:
-    """Shift the image circularly by (down, right) pixels."""
-    return torch.roll(image, shift, dims=(2, 3))
-
-
 def jitter(image: Tensor, max_shift: int, generator: torch.Generator) -> Tensor:
     """Shift the image circularly by a `random_shift`."""
-    return roll(image, random_shift(image, max_shift, generator))
+    return torch.roll(image, random_shift(image, max_shift, generator), dims=(2, 3))
 
 
 def quantise_8bit(image: Tensor) -> Tensor:

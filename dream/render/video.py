@@ -6,7 +6,7 @@ Pixels that were not visible before, or look different, start from the new frame
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from dream.networks.network import Network
 from dream.recipe.motion import VideoRecipe
 from dream.render.ascent import Ascent
 from dream.render.dream import dream_ascents, plan_octaves
-from dream.render.plan import Job, recipe_sizes, video_frame
+from dream.render.plan import FrameStages, Job, recipe_sizes
 from dream.render.transform import quantise_8bit
 from dream.tensors import Size, even_size, luminance, size_of
 
@@ -30,15 +30,11 @@ MISMATCH_TOLERANCE = 0.08
 MIN_MOTION_PIXELS = 0.3
 
 
-def plan(recipes: Sequence[VideoRecipe], size: Size) -> list[Job[VideoRecipe]]:
-    """Plan a job of the first two frames of a video for each recipe (see `Job.for_frames`)."""
-    jobs = []
-    for recipe in recipes:
-        full_size = even_size(*recipe_sizes(recipe, size))
-        dreams = recipe.first_frame_recipe(), recipe.frame_recipe()
-        frames = (video_frame(plan_octaves(dream, full_size)) for dream in dreams)
-        jobs.append(Job((recipe,), sum(frames, ())))
-    return jobs
+def plan(recipe: VideoRecipe, size: Size) -> FrameStages:
+    """Plan the first two frames of a video (see `Job.for_frames`)."""
+    full_size = even_size(*recipe_sizes(recipe, size))
+    dreams = recipe.first_frame_recipe(), recipe.frame_recipe()
+    return tuple(plan_octaves(dream, full_size) for dream in dreams)
 
 
 def ascents(
@@ -53,7 +49,7 @@ def ascents(
     first_recipe, later_recipe = recipe.first_frame_recipe(), recipe.frame_recipe()
     frames = list(torch.split(image, 1))
     previous, dream = (frames.pop(0), frames.pop(0)) if job.first_frame else (None, None)
-    for frame, stages in zip(frames, job.stages_by_frame, strict=True):
+    for frame, stages in zip(frames, job.frames, strict=True):
         start, frame_recipe = frame, first_recipe
         if previous is not None and dream is not None:
             start = warp_previous_dream(dream, previous, frame, recipe.carry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -62,11 +63,9 @@ class VideoJob:
         if self.video:
             limit = min(limit, max(1, MAX_PART_PIXELS // math.prod(self.size)))
         while first < count:
-            last = min(count, first + limit)
-            second = int(self.times[first])
-            stop = first + 1
-            while stop < last and (frames_per_part or int(self.times[stop]) == second):
-                stop += 1
+            stop = min(count, first + limit)
+            if not frames_per_part:
+                stop = bisect_left(self.times, int(self.times[first]) + 1, first + 1, stop)
             yield first, stop
             first = stop
 
@@ -116,11 +115,10 @@ def render_video(
     all finished frames. `frames_per_part` as in `VideoJob.split_parts`.
     """
     render_job, resumed_at = job.render_job, writer.frames_done
-    frame_stages = render_job.stages_by_frame
     with closing(job.source_frames(max(resumed_at - 1, 0))) as source:  # Closing ends the decoder.
         source_images = [job.photo] if job.photo else list(islice(source, 1 if resumed_at else 0))
         for first, stop in job.split_parts(resumed_at, frames_per_part):
-            part = replace(render_job, stages=sum(frame_stages[first:stop], ()), first_frame=first)
+            part = replace(render_job, frames=render_job.frames[first:stop], first_frame=first)
             new = list(islice(source, stop - first))
             last_dream = [writer.last_frame] if writer.last_frame else []
             start, done = job.times[first], first

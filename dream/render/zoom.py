@@ -7,7 +7,7 @@ frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,9 +19,9 @@ from dream.recipe.base import MAX_SEED
 from dream.recipe.dream import DreamRecipe
 from dream.recipe.motion import ZoomRecipe
 from dream.render.ascent import EPSILON, Ascent
-from dream.render.dream import dream_ascents, dream_objective, plan_octaves
-from dream.render.objective import NormalisedBlend
-from dream.render.plan import Job, Stage, recipe_sizes, video_frame
+from dream.render.dream import dream_ascents, plan_octaves
+from dream.render.objective import NormalisedBlend, dream_objective
+from dream.render.plan import FrameStages, Job, Stage, recipe_sizes
 from dream.render.transform import apply_affine, quantise_8bit
 from dream.tensors import Size, even_size, luminance, size_of
 
@@ -36,28 +36,24 @@ MAX_MEAN_SHIFT = 0.02
 MIN_GAIN = 0.93
 
 
-def plan(recipes: Sequence[ZoomRecipe], size: Size) -> list[Job[ZoomRecipe]]:
-    """Plan a job for each recipe, with stages for each frame."""
-    return [Job((recipe,), tuple(_plan_stages(recipe, size))) for recipe in recipes]
-
-
-def _plan_stages(recipe: ZoomRecipe, size: Size) -> Iterator[Stage]:
+def plan(recipe: ZoomRecipe, size: Size) -> FrameStages:
+    """Plan all frames of a zoom."""
     full_size = even_size(*recipe_sizes(recipe, size))
     planned: dict[tuple[int, int], tuple[Stage, ...]] = {}  # By id: hashing a recipe is slow.
+    frames = []
     for frame in range(recipe.frame_count):
         current, following, _ = recipe.blend_at(frame)
         key = (id(current), id(following))
         if key not in planned:
             planned[key] = _frame_stages(current, following, full_size)
-        yield from planned[key]
+        frames.append(planned[key])
+    return tuple(frames)
 
 
 def _frame_stages(current: DreamRecipe, following: DreamRecipe, size: Size) -> tuple[Stage, ...]:
     """Return the stages of a frame that blends two dreams."""
     pairs = zip(plan_octaves(current, size), plan_octaves(following, size), strict=True)
-    return video_frame(
-        [replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in pairs]
-    )
+    return tuple(replace(a, layers=tuple(dict.fromkeys(a.layers + b.layers))) for a, b in pairs)
 
 
 def ascents(
@@ -70,15 +66,17 @@ def ascents(
     (recipe,) = job.recipes
     match_photo = partial(match_stats, target=ImageStats.measure(image[:1]))
     frame = image[-1:]
-    for number, stages in enumerate(job.stages_by_frame, start=job.first_frame):
+    for number, stages in enumerate(job.frames, start=job.first_frame):
         current, following, share = recipe.blend_at(number)
         blend = None
         if share:
             dreams = ((1 - share, current), (share, following))
             objectives = ((part, dream_objective(network, one, one.layers)) for part, one in dreams)
             blend = NormalisedBlend(tuple(objectives))
-        # Blend the seeds too: a growing share of the frames takes the following dream's seed.
-        seed = (current if share < _golden_ratio_fraction(number) else following).seed
+        # Blend the seeds too: a growing share of the frames takes the following dream's seed. The
+        # golden ratio sequence spreads them evenly.
+        threshold = (number * (math.sqrt(5) - 1) / 2) % 1
+        seed = (current if share < threshold else following).seed
         # A new seed for each frame: the same shifts would leave marks at the same places in all.
         dream = current.with_changes(seed=(seed + number) % MAX_SEED)
         start = apply_zoom(recipe, frame) if number else frame
@@ -86,11 +84,6 @@ def ascents(
             network, dream, start, stages, deadline, blend, match_photo
         )
         frame = quantise_8bit(dreamed)
-
-
-def _golden_ratio_fraction(frame: int) -> float:
-    """Return a low-discrepancy number in [0, 1) for a frame (golden ratio sequence)."""
-    return (frame * (math.sqrt(5) - 1) / 2) % 1
 
 
 def apply_zoom(recipe: ZoomRecipe, frame: Tensor) -> Tensor:

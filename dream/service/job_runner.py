@@ -231,7 +231,7 @@ class JobRunner:
         turn = StreamTurn(self.live_queue)
         if self.uses_leased_gpu:
             return LiveProcess(), turn
-        return LiveDreamer(lambda job, images: self.engine.render([job], to_batch(images))), turn
+        return LiveDreamer(self.engine.render_images), turn
 
     def lease_count(self, expected_seconds: float) -> int:
         """Return how many leases a video needs that takes so many seconds."""

@@ -21,7 +21,6 @@ from dream.engine import Engine
 from dream.errors import DreamError
 from dream.recipe import LiveRecipe
 from dream.render.cpu_threads import allowed_threads
-from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
 
 # Longest side, in pixels; small, because these machines have few cores for many visitors.
@@ -83,7 +82,7 @@ def main() -> None:
     """Dream pickled frames from stdin to stdout until none arrives for `IDLE_SECONDS`."""
     torch.set_num_threads(allowed_threads())
     engine = Engine("cpu")
-    dreamer = LiveDreamer(lambda job, images: engine.render([job], to_batch(images)))
+    dreamer = LiveDreamer(engine.render_images)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while select.select([source], [], [], IDLE_SECONDS)[0]:
         try:

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from dream import DreamError, Engine, LiveRecipe
-from dream.render.job_loop import to_batch
 from dream.render.live import LiveDreamer
 from dream.service import live_process
 from dream.service.live_process import MAX_FRAME_SIDE, LiveProcess
@@ -29,7 +28,7 @@ def test_a_process_of_its_own_dreams_the_same_smaller_and_goes(engine: Engine) -
     with Image.open(EXAMPLES / "cat.jpg") as cat:
         seen = cat.convert("RGB").resize((320, 240))
     recipe, there = LiveRecipe(max_side=320), LiveProcess()
-    mirror = LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    mirror = LiveDreamer(engine.render_images)
     for _ in range(2):
         dream = there.dream_frame(seen, recipe)  # It shrinks its frames.
         assert max(seen.size) == MAX_FRAME_SIDE

@@ -19,7 +19,6 @@ from dream.files.video_info import VideoInfo
 from dream.files.video_reader import read_frames, read_video_info
 from dream.files.video_writer import VideoWriter
 from dream.recipe import VideoRecipe
-from dream.render.job_loop import to_batch
 from dream.render.video_job import VideoJob, render_video
 from dream.tensors import Size, to_pil_image
 
@@ -168,7 +167,7 @@ def render_some(engine: Engine, job: VideoJob, path: Path, steps: int) -> bool:
     """Render up to `steps` steps of a video, resuming it; return whether it is complete."""
     (recipe,) = job.render_job.recipes
     writer = VideoWriter(path, recipe, job.size, job.frame_rate, job.time_base)
-    updates = render_video(job, lambda part, given: engine.render([part], to_batch(given)), writer)
+    updates = render_video(job, engine.render_images, writer)
     for _ in zip(range(steps), updates, strict=False):
         pass
     updates.close()

@@ -56,9 +56,7 @@ def panned(engine: Engine, path: Path) -> VideoInfo:
 def _write_video(engine: Engine, clip_job: video_job.VideoJob, path: Path) -> None:
     (recipe,) = clip_job.render_job.recipes
     writer = VideoWriter(path, recipe, clip_job.size, clip_job.frame_rate, clip_job.time_base)
-    for _ in video_job.render_video(
-        clip_job, lambda job, given: engine.render([job], to_batch(given)), writer
-    ):
+    for _ in video_job.render_video(clip_job, engine.render_images, writer):
         pass
     writer.finish(clip_job.video)
     writer.discard_parts()

@@ -16,7 +16,7 @@ from dream.render.ascent import (
     gradient_ascent,
 )
 from dream.render.objective import energy
-from dream.render.transform import blur, jitter, roll
+from dream.render.transform import blur, jitter
 
 
 def run_ascent(
@@ -64,11 +64,11 @@ def test_steps_equal_a_plain_loop(network: Network, noise: Tensor) -> None:
     generator, expected = torch.Generator().manual_seed(3), noise
     for _ in range(3):
         shift = [int(torch.randint(-8, 9, (), generator=generator)) for _ in range(2)]
-        view = roll(expected, (shift[0], shift[1])).requires_grad_()
+        view = torch.roll(expected, shift, (2, 3)).requires_grad_()
         activation = network.activations(view, ("inception3b",))["inception3b"]
         (activation.square().sum() / 2).backward()
         assert view.grad is not None
-        gradient = blur(roll(view.grad, (-shift[0], -shift[1])), 0.5)
+        gradient = blur(torch.roll(view.grad, (-shift[0], -shift[1]), (2, 3)), 0.5)
         step = 1.5 / 255 * gradient / gradient.abs().mean()
         expected = (expected + step).clamp(0, 1).detach()
     last = run_ascent(noise, value_and_grad, limit=8, smoothing=0.5)[-1]

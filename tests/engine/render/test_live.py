@@ -34,7 +34,7 @@ def dreamer(engine: Engine) -> LiveDreamer:
 
 
 def make_dreamer(engine: Engine) -> LiveDreamer:
-    return LiveDreamer(lambda job, given: engine.render([job], to_batch(given)))
+    return LiveDreamer(engine.render_images)
 
 
 def dream_frames(

@@ -7,15 +7,14 @@ from torch import Tensor
 
 from dream.networks.network import Network
 from dream.render.objective import (
-    BatchObjective,
     NormalisedBlend,
+    batch,
     channel,
     direction,
     energy,
     logit,
     logit_margin,
     mean,
-    mean_absolute,
     neuron,
     squared_norm,
 )
@@ -43,7 +42,7 @@ def test_each_term_equals_numpy(activations: dict[str, Tensor]) -> None:
         (logit("fc", 7), fc[:, 7]),
         (neuron("fc", 7), fc[:, 7]),
         (mean("a"), a.mean((1, 2, 3))),
-        (mean_absolute("a"), np.abs(a).mean((1, 2, 3))),
+        (mean("a", absolute=True), np.abs(a).mean((1, 2, 3))),
         (energy("a", border=1), (a[:, :, 1:-1, 1:-1] ** 2).sum((1, 2, 3)) / 2),
         # The border leaves at least one row of each half of four, and one of seven columns.
         (mean("a", border=8), a[:, :, 1:3, 3:4].mean((1, 2, 3))),
@@ -51,7 +50,7 @@ def test_each_term_equals_numpy(activations: dict[str, Tensor]) -> None:
             direction("a", {1: 0.5, 4: -2.0}, border=1),
             (0.5 * a[:, 1] - 2 * a[:, 4])[:, 1:-1, 1:-1].mean((1, 2)),
         ),
-        (mean_absolute("fc", border=3), np.abs(fc).mean(1)),
+        (mean("fc", border=3, absolute=True), np.abs(fc).mean(1)),
         (logit_margin("fc", 7, 0.4), fc[:, 7] - 0.4 * np.log(np.exp(fc).sum(1))),
     ):
         assert np.allclose(objective(activations).numpy(), expected, atol=1e-5), objective
@@ -84,17 +83,16 @@ def test_a_blend_counts_each_objective_as_one_on_any_number_of_threads() -> None
 
 
 def test_a_batch_gives_each_picture_its_own_objective(activations: dict[str, Tensor]) -> None:
-    batch = BatchObjective((channel("a", 0), energy("b") - logit("fc", 4)))
-    assert batch.layers == ("a", "b", "fc")
-    first = channel("a", 0)(activations)[0]
-    second = (energy("b") - logit("fc", 4))(activations)[1]
-    assert torch.allclose(batch(activations), torch.stack([first, second]))
+    objectives = (channel("a", 0), energy("a") - logit("a", 4))
+    assert batch(objectives).layers == ("a",)
+    first, second = (each(activations)[place] for place, each in enumerate(objectives))
+    assert torch.allclose(batch(objectives)(activations), torch.stack([first, second]))
 
 
 def test_a_batch_has_the_gradients_of_its_pictures_alone(network64: Network, noise: Tensor) -> None:
     pictures = torch.cat([noise, noise.flip(3), noise.flip(2)])
-    objectives = (channel("inception3b", 5), energy("conv3"), neuron("inception4a", 285))
-    values, gradients = network64.value_and_grad(BatchObjective(objectives))(pictures)
+    objectives = (channel("inception4a", 5), energy("inception4a"), neuron("inception4a", 285))
+    values, gradients = network64.value_and_grad(batch(objectives))(pictures)
     for place, objective in enumerate(objectives):
         value, gradient = network64.value_and_grad(objective)(pictures[place : place + 1])
         assert torch.allclose(values[place], value, rtol=1e-4)

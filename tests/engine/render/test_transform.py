@@ -18,14 +18,7 @@ from dream.render.transform import (
     random_colours,
     random_crops,
     random_shift,
-    roll,
 )
-
-
-def test_rolling_moves_pixels_down_and_right_around_the_edge() -> None:
-    picture = torch.zeros(1, 3, 5, 7)
-    picture[0, :, 4, 6] = 1
-    assert roll(picture, (2, 3))[0, :, 1, 2].tolist() == [1, 1, 1]
 
 
 def test_shifts_reach_the_jitter_and_no_further() -> None:

@@ -214,7 +214,7 @@ def test_a_video_that_was_broken_off_goes_on_bit_by_bit_and_sound_ends_with_it(
     video = read_video_info(add_beeps(tmp_path / "in.mp4", silent, [0.4, 2.0]))
     (job,) = engine.plan([VideoRecipe(max_side=72, iterations=1)], video.size)
     reel = dream_video_job(job, video)
-    assert [len(stages) for stages in reel.render_job.stages_by_frame] == [2] + [1] * 13
+    assert [len(stages) for stages in reel.render_job.frames] == [2] + [1] * 13
 
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
     assert render_some(engine, reel, whole, 1000) and not render_some(engine, reel, cut, 12)

@@ -212,8 +212,8 @@ def test_a_killed_command_goes_on_and_an_interrupted_one_keeps_what_there_is(
 def test_a_plan_makes_nothing_for_each_frame_that_is_alike(layer: str, engine: Engine) -> None:
     recipe = ZoomRecipe(layer=layer, seconds=60, fps=120, max_side=48)
     (job,) = engine.plan([recipe], (300, 451))
-    assert len(job.stages_by_frame) == 7200
-    assert len({id(stage) for stage in job.stages}) <= 3 * len(job.stages_by_frame[0])
+    assert len(job.frames) == 7200
+    assert len({id(stage) for stage in job.stages}) <= 3 * len(job.frames[0])
     times = (0, 1, 599, 1079, 1080, 5000)
     shares = [recipe.blend_at(frame)[2] for frame in times]
     ends = 9 if ";" in layer else math.inf
