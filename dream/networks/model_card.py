@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dream.errors import RecipeError, ask_meaning, close_matches, describe_value
+
+if TYPE_CHECKING:
+    from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -96,6 +100,13 @@ class ModelCard:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
+    def build(self, **changes: Any) -> nn.Module:
+        """Build the network, with initial weights and changed options."""
+        path = self.builder or f"torchvision.models:{self.name}"
+        module, _, function = path.partition(":")
+        network: nn.Module = getattr(import_module(module), function)(**{**self.options, **changes})
+        return network
+
     @property
     def zoom_keyframes(self) -> str:
         """The layer of a zoom that passes through `zoom_layers`, over and over."""
@@ -127,7 +138,7 @@ class ModelCard:
         """The path of every module of the network, such as `features.22`."""
         from dream.networks.architecture import module_names
 
-        return module_names(self)
+        return module_names(self.build)
 
     def layer_label(self, name: str) -> str:
         """Return the friendly name of a layer with its module: "Faces, wheels (inception4c)"."""
@@ -136,8 +147,8 @@ class ModelCard:
                 return f"{layer.effect} ({layer.alias or layer.name})"
         return name
 
-    def channel_count(self, layer: str) -> int:
-        """Return the number of channels of a layer.
+    def channel_count(self, layer: str, classes: int | None = None) -> int:
+        """Return the number of channels of a layer, for weights with that number of classes.
 
         Raises:
             RecipeError: if the forward pass does not use the layer, or its output has no channels.
@@ -145,7 +156,7 @@ class ModelCard:
         from dream.networks.architecture import channel_count
 
         try:
-            return channel_count(self, layer)
+            return channel_count(self.build, layer, classes)
         except ValueError as error:
             raise RecipeError(
                 f"layer {layer} of {self.name} has no channels; try another layer"

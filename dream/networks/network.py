@@ -108,7 +108,7 @@ class Network:
         last = self.network.state_dict().get(f"{self.card.last_weight_layer}.weight")
         if last is None or len(last) == IMAGENET_CLASS_COUNT:
             return
-        count, highest = architecture.channel_count(self.card, layer, len(last)), max(channels)
+        count, highest = self.card.channel_count(layer, len(last)), max(channels)
         if highest >= count:
             raise RecipeError(
                 f"with these weights of {self.card.name} {layer} has channels 0 to {count - 1}, "

@@ -67,7 +67,7 @@ def load_network(card: ModelCard, path: Path, *, with_head: bool) -> nn.Module:
     """
     tensors = WeightsFile(path, card.source.key_prefixes)
     last = tensors.shapes.get(f"{card.last_weight_layer}.weight")
-    network = build_on_meta(card, **({"num_classes": last[0]} if last else {}))
+    network = build_on_meta(card.build, **({"num_classes": last[0]} if last else {}))
     if card.head and not with_head:
         setattr(network, card.head, nn.Identity())
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

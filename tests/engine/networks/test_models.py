@@ -35,7 +35,7 @@ NINE_NETWORKS = {
 def random_network(card: ModelCard) -> nn.Module:
     """Return a network with random weights, without its head; batch norms are not the identity."""
     torch.manual_seed(0)
-    network = build_on_meta(card)
+    network = build_on_meta(card.build)
     if card.head:  # Half a gigabyte that is never read, see test_weights.
         setattr(network, card.head, nn.Identity())
     network.to_empty(device="cpu").eval()

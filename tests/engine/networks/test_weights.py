@@ -24,7 +24,6 @@ from torch import nn
 
 from dream import DreamRecipe, Engine, WeightsError, WeightsUnavailable, load_image
 from dream.networks import catalogue, state_dict, weights
-from dream.networks.architecture import build
 from dream.networks.convolution import HAS_DETERMINISTIC_ONEDNN
 from dream.networks.model_card import ModelCard, Source
 from dream.networks.network import Network
@@ -45,7 +44,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 def random_state(model: str = MODEL) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    return build(catalogue.get_card(model)).state_dict()
+    return catalogue.get_card(model).build().state_dict()
 
 
 def to_safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
