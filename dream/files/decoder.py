@@ -24,13 +24,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from dream.errors import DreamError, PictureError, first_line
-from dream.files.decoder_process import END, ERROR, HEADER, JSON_VALUE, NEXT, PIXELS, READERS
+from dream.files.decoder_process import END, ERROR, HEADER, JSON_VALUE, NEXT, PIXELS, read_file
 from dream.files.limited_reader import (
     MAX_FILE_BYTES,
     Answers,
@@ -38,11 +37,7 @@ from dream.files.limited_reader import (
     convert_read_errors,
     display_name,
     open_seekable,
-    too_much_memory_error,
 )
-
-if TYPE_CHECKING:
-    from dream.tensors import Size
 
 LOGGER = logging.getLogger(__name__)
 Value = TypeVar("Value")
@@ -52,14 +47,14 @@ IMAGE_MEMORY_BYTES, VIDEO_MEMORY_BYTES = 10**9, 2 * 10**9
 # Limits of each answer in CPU time, of which `limit_reading` leaves 10 s to reading a file, and in
 # wall time.
 MAX_CPU_SECONDS, MAX_ANSWER_SECONDS = 30, 120.0
-# Pixels are sent as at most 256 rows of 30,000 pixels, or as frames of up to 8192 x 8192. JSON is
+# Pixels are those of an image of up to 64 megapixels, or of a frame of up to 8192 x 8192. JSON is
 # short, except for the frame times of a video and for texts.
 MAX_ANSWER_BYTES = {JSON_VALUE: 1000, PIXELS: 3 * 8192**2, ERROR: 8000, END: 0}
 MAX_LONG_JSON_BYTES, LONG_JSON_READERS = 8_000_000, ("text", "video")
 # Concurrent decoders for headers and texts, and again for pixels: a few slow images must not block
 # every header. Each video has its own decoder; the device queue limits how many videos run.
 MAX_DECODERS = 4
-PIXEL_READERS, VIDEO_READERS = ("pixels", "thumbnail"), ("frames", "video")
+VIDEO_READERS = ("frames", "video")
 MAX_WAIT_SECONDS = 60.0
 # One for a video, one for images at the same time.
 MAX_IDLE_DECODERS = 2
@@ -83,8 +78,8 @@ def read_in_decoder(reader: str, path: PathOrFile, **options: Any) -> Iterator[I
     """Read a file by a reader of `READERS`, in this process or in a decoder.
 
     Yields:
-        An iterator of the reader's answers: JSON-like values, images and arrays of bytes. A decoder
-        sends images and arrays as flat arrays, and may send invalid values: use `next_answer`.
+        An iterator of the reader's answers: JSON-like values and arrays of bytes. A decoder sends
+        flat arrays, and may send invalid values: use `next_answer`.
 
     Raises:
         PictureError: as the reader; or if the decoder ends early or takes too long.
@@ -92,9 +87,9 @@ def read_in_decoder(reader: str, path: PathOrFile, **options: Any) -> Iterator[I
     """
     name, use_process = display_name(path), uses_decoder_process()
     try:
-        with open_seekable(path) as file:
+        with convert_read_errors(name), open_seekable(path) as file:
             if not use_process:
-                with closing(READERS[reader](file, name, **options)) as answers:
+                with closing(read_file(reader, file, name, options)) as answers:
                     yield answers
                 return
             with (
@@ -103,8 +98,6 @@ def read_in_decoder(reader: str, path: PathOrFile, **options: Any) -> Iterator[I
             ):
                 yield answers
                 next(answers, None)  # Receive the end, so that the decoder is free again.
-    except MemoryError as error:
-        raise too_much_memory_error(name) from error
     except AnswerError as error:
         if not use_process:  # A bug of this program.
             raise
@@ -136,13 +129,6 @@ def to_pixels(answer: Any, shape: tuple[int, ...]) -> Any:
     if not isinstance(answer, np.ndarray):
         raise TypeError("pixels are an array")
     return answer.reshape(shape)
-
-
-def to_rgb_image(answer: Any, size: Size) -> Image.Image:
-    """Return an answer as an image of `size` (height, width). Raises as `to_pixels`."""
-    if isinstance(answer, Image.Image):
-        return answer
-    return Image.fromarray(to_pixels(answer, (*size, 3)))
 
 
 @contextmanager
@@ -302,7 +288,7 @@ class DecoderPool:
         """
         slot: AbstractContextManager[None] = nullcontext()
         if reader != "frames":
-            slots = self._pixel_slots if reader in PIXEL_READERS else self._header_slots
+            slots = self._pixel_slots if reader == "pixels" else self._header_slots
             slot = hold_lock(slots, name)
         with slot:
             decoder = self._take_free_decoder()

@@ -21,8 +21,7 @@ import numpy as np
 from PIL import Image
 
 from dream.errors import PictureError, RecipeError, first_line
-from dream.files.colour import ROWS_PER_CHUNK
-from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels, to_rgb_image
+from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels
 from dream.files.embedded_text import RECIPE_KEY, build_xmp, has_embedded_text
 from dream.files.image_formats import (
     QUALITY_KNOB,
@@ -76,18 +75,10 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
             or 250 MB, or takes more than 10 seconds of CPU time to read; or if it waits for a
             minute because other files take too long.
     """
-    with (
-        read_in_decoder("pixels", path, background=background) as answers,
-        _hold_decode_lock(answers, path),
-    ):
-        height, width = _next_size(answers)
+    with _decode(path, background=background) as pixels:
         import torch
 
-        image = np.empty((height, width, 3), np.float32)
-        for top in range(0, height, ROWS_PER_CHUNK):
-            rows = image[top : top + ROWS_PER_CHUNK]
-            pixels = next_answer(answers, partial(to_pixels, shape=rows.shape))
-            np.divide(pixels, np.float32(255), out=rows)
+        image = np.divide(pixels, np.float32(255), out=np.empty(pixels.shape, np.float32))
         return torch.from_numpy(image).permute(2, 0, 1)[None]
 
 
@@ -110,16 +101,18 @@ def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
 
     Raises as `load_image`.
     """
-    with read_in_decoder("thumbnail", path, side=side) as answers, _hold_decode_lock(answers, path):
-        return next_answer(answers, partial(to_rgb_image, size=_next_size(answers)))
+    with _decode(path, side=side) as pixels:
+        return Image.fromarray(pixels)
 
 
 @contextmanager
-def _hold_decode_lock(answers: Iterator[Any], path: PathOrFile) -> Iterator[None]:
-    """Wait until the header is read, then hold the lock of decoding."""
-    next_answer(answers, bool)
-    with hold_lock(DECODE_LOCK, display_name(path)):
-        yield
+def _decode(path: PathOrFile, **options: Any) -> Iterator[Any]:
+    """Decode an image and yield its pixels, (H, W, 3), 8-bit RGB; wait if another is decoded."""
+    with read_in_decoder("pixels", path, **options) as answers:
+        next_answer(answers, bool)  # The header is read.
+        with hold_lock(DECODE_LOCK, display_name(path)):
+            shape = (*_next_size(answers), 3)
+            yield next_answer(answers, partial(to_pixels, shape=shape))
 
 
 def _next_size(answers: Iterator[Any], megapixels: float = 1.01 * MAX_MEGAPIXELS) -> Size:

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from dream.errors import PictureError
@@ -148,7 +150,7 @@ def read_frames(
     """
     info = VideoInfo.from_dict(name, video)
     index_by_time: dict[Any, int] = {time: index for index, time in enumerate(info.times[:-1])}
-    due, image, previous = first, None, None
+    due, pixels, previous = first, None, None
     with open_video(file, name) as container:
         frames = _decode_frames(container, _video_stream(container, name))
         for count, frame in enumerate(frames, 1):
@@ -159,27 +161,27 @@ def read_frames(
                 if count % HEARTBEAT_FRAMES == 0:
                     yield None
                 continue
-            if due < index and image is None:
-                image = _to_upright(previous or frame, info, size)
-            while image and due < index:  # Repeat the last frame in place of unreadable ones.
-                yield image
+            if due < index and pixels is None:
+                pixels = _to_upright(previous or frame, info, size)
+            while due < index:  # Repeat the last frame in place of unreadable ones.
+                yield pixels
                 due += 1
-            image = _to_upright(frame, info, size)
-            yield image
+            pixels = _to_upright(frame, info, size)
+            yield pixels
             due = index + 1
             if due == info.frame_count:
                 return
     raise PictureError(f"{name} is damaged: it ends after {due} of its {info.frame_count} frames")
 
 
-def _to_upright(frame: Any, info: VideoInfo, size: Sequence[int]) -> Image.Image:
-    """Return a frame as upright sRGB of `size` (height, width)."""
+def _to_upright(frame: Any, info: VideoInfo, size: Sequence[int]) -> NDArray[np.uint8]:
+    """Return a frame as upright sRGB, (H, W, 3), of `size` (height, width)."""
     VideoLimits().check(info.path, side=max(frame.width, frame.height))
     image = _convert_to_rgb(frame)
     if info.transposition is not None:
         image = image.transpose(info.transposition)
     image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    return to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
+    return np.asarray(to_srgb(image, int(frame.color_primaries), int(frame.color_trc)))
 
 
 def _decode_frames(container: Any, stream: Any) -> Iterator[Any]:

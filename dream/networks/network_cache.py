@@ -54,7 +54,10 @@ class NetworkCache:
                 if key in self._networks:
                     self._networks.move_to_end(key)
                     return self._networks[key]
-            path, dtype = _run_to_end(self.fetch(model)), self.precision(model)
+            for _ in self.fetch(model):
+                pass
+            path = self.weights_files.get(model) or self._verified_paths[model]
+            dtype = self.precision(model)
             network = Network(card, self.device, dtype, path, with_head, self._evict)
             with self._lock:
                 self._networks[key] = network
@@ -140,13 +143,3 @@ class SharedDownload:
                 except Exception as error:
                     self._outcome.set_exception(error)
         return None
-
-
-def _run_to_end(downloads: DownloadSteps) -> Path:
-    """Run a download to its end and return the path."""
-    while True:
-        try:
-            next(downloads)
-        except StopIteration as end:
-            path: Path = end.value
-            return path
