@@ -22,7 +22,7 @@ from PIL import Image
 
 from dream.errors import PictureError, RecipeError, first_line
 from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels
-from dream.files.embedded_text import RECIPE_KEY, build_xmp, has_embedded_text
+from dream.files.embedded_text import RECIPE_KEY, build_xmp
 from dream.files.image_formats import (
     QUALITY_KNOB,
     check_output_path,
@@ -190,23 +190,28 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
     Raises:
         RecipeError: if the file is missing, has no recipe, or has one that cannot be used.
     """
+    name = display_name(path)
     try:
-        with open_regular_file(path, display_name(path)) as file:
+        with open_regular_file(path, name) as file:
             text = file.read(MAX_RECIPE_BYTES)
-        if has_embedded_text(text):
+        if not _is_json(text):
             with read_in_decoder("text", path, key=RECIPE_KEY) as answers:
                 text = next_answer(answers, lambda answer: str(answer).encode())
     except PictureError as error:
         raise RecipeError(str(error)) from error
     except Exception as error:
-        raise RecipeError(str(unreadable_error(display_name(path), error))) from error
-    head = text[:100].decode(json.detect_encoding(text), errors="replace")
-    if not head.lstrip("\ufeff \t\r\n").startswith("{"):
+        raise RecipeError(str(unreadable_error(name, error))) from error
+    if not _is_json(text):
         raise RecipeError(
-            f"{display_name(path)} has no recipe; "
-            "use an image or a video made by this program, or JSON"
+            f"{name} has no recipe; use an image or a video made by this program, or JSON"
         )
     return kind.from_json(text)
+
+
+def _is_json(text: bytes) -> bool:
+    """Return whether a text, in any encoding of JSON, starts like a recipe."""
+    head = text[:100].decode(json.detect_encoding(text), errors="replace")
+    return head.lstrip("\ufeff \t\r\n").startswith("{")
 
 
 @contextmanager
