@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from dream.recipe.channel import ChannelRecipe
 from dream.render.ascent import Ascent, gradient_ascent
 from dream.render.plan import AnyJob, Stage
 from dream.tensors import Size, to_pil_image, to_tensor
+
+if TYPE_CHECKING:
+    from dream.render.class_image import Verdict
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Frame:
         remark: How the recipes differ from what was requested, if they do.
         ended: Why no frame follows although this one is not finished.
         size: The (height, width) of each image.
+        verdict: What the network sees in a class image; only if a `JobRunner` rendered it.
     """
 
     step: int
@@ -60,6 +65,7 @@ class Frame:
     remark: str = ""
     ended: str = ""
     size: Size = (0, 0)
+    verdict: Verdict | None = None
 
     def __repr__(self) -> str:
         height, width = self.size

@@ -28,11 +28,10 @@ from dream.errors import TIME_LIMIT_ADVICE, DreamError, OutOfTime, TimeLimitReac
 from dream.files.video_writer import VideoWriter
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import read_env_number
-from dream.render.class_image import Verdict
 from dream.render.job_loop import Frame, to_batch
 from dream.render.layer_response import LayerResponse
 from dream.render.live import LiveDreamer
-from dream.render.plan import AnyJob, Job
+from dream.render.plan import AnyJob
 from dream.render.tiling import check_deadline
 from dream.render.video_job import VideoJob, VideoProgress, render_video
 from dream.service.device_queue import DeviceQueue, StreamTurn
@@ -191,7 +190,7 @@ class JobRunner:
     ) -> Iterator[Frame]:
         """Check recipes, then return their frames: `with_every_frame`, or some for previews.
 
-        Images that are all cached need no GPU.
+        Images that are all cached need no GPU. Frames of class images have verdicts.
         """
         jobs = self.engine.plan(recipes, _size_or_none(image), use_cache=use_cache)
         if all(job.cached_images for job in jobs):
@@ -237,15 +236,6 @@ class JobRunner:
         """Return how many leases a video needs that takes so many seconds."""
         seconds_per_lease = (MAX_LEASE_SECONDS - LEASE_STARTUP_SECONDS) / LEASE_SAFETY_FACTOR
         return math.ceil(expected_seconds / seconds_per_lease)
-
-    def render_class_image(
-        self, recipe: ClassRecipe, image: Tensor | None = None
-    ) -> Iterator[tuple[Frame, Verdict]]:
-        """Check a recipe, then return its frames, each with the verdict on its image."""
-        jobs = self.engine.plan([recipe], _size_or_none(image))
-        return self._start_task(
-            _class_image_task, self._estimate_jobs(jobs), jobs, _to_images(image)
-        )
 
     def render_top_channels(
         self,
@@ -317,15 +307,11 @@ def _render_task(
 ) -> Generator[Frame, None, None]:
     deadline = time.monotonic() + seconds
     frames = engine.render(jobs, to_batch(images) if images else None, deadline)
-    for frame in throttle_previews(frames, deadline, with_every_frame):
-        yield _to_host(frame)
-
-
-def _class_image_task(
-    engine: Engine, seconds: float, jobs: Sequence[Job[ClassRecipe]], images: Sequence[Image.Image]
-) -> Generator[tuple[Frame, Verdict], None, None]:
-    for frame in _render_task(engine, seconds, jobs, images):
-        yield frame, engine.verdict(frame.tensor, jobs[0].recipes[0])
+    for frame in map(_to_host, throttle_previews(frames, deadline, with_every_frame)):
+        recipe = frame.recipes[0]
+        if isinstance(recipe, ClassRecipe):
+            frame = replace(frame, verdict=engine.verdict(frame.tensor, recipe))
+        yield frame
 
 
 def _top_channels_task(

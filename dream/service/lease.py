@@ -24,12 +24,10 @@ def stream_until_lease_ends(results: Generator[Any, None, None]) -> Iterator[Any
             for last in results:
                 yield last
     except LeaseError as error:
-        frame, *rest = last if isinstance(last, tuple) else (last,)
-        if not (isinstance(frame, Frame) and (frame.finished or frame.step)):
+        if not (isinstance(last, Frame) and (last.finished or last.step)):
             raise
-        if not (frame.finished and frame.done == 1):  # Not all was done.
-            frame = end_early(frame, f"after {frame.step} of {frame.total} steps: {error}")
-            yield (frame, *rest) if rest else frame
+        if not (last.finished and last.done == 1):  # Not all was done.
+            yield end_early(last, f"after {last.step} of {last.total} steps: {error}")
 
 
 def end_early(frame: Frame, reason: str) -> Frame:
