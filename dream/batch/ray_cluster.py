@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dream.batch.destination import Destination
 from dream.batch.manifest import ManifestRow
 from dream.batch.tasks import Task
-from dream.batch.worker import BatchWorker, RowBatches
+from dream.batch.worker import RowBatches, run_tasks
 from dream.engine import Engine
 from dream.errors import DeviceError, DreamError, first_line
 from dream.networks.device import use_deterministic_cudnn
@@ -35,7 +35,7 @@ RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fat
 
 
 class RayWorker:
-    """A `BatchWorker` in a Ray actor.
+    """An engine in a Ray actor.
 
     It holds all recipes, and tasks refer to them by index, because a recipe may contain images.
     """
@@ -45,7 +45,7 @@ class RayWorker:
     ) -> None:
         use_deterministic_cudnn()  # As `dream batch` does in its own process.
         self.destination, self.recipes = Destination(url), recipes
-        self.worker = BatchWorker(device, weights_files, threads=1 if device == "cpu" else None)
+        self.engine = Engine(device, weights_files, threads=1 if device == "cpu" else None)
 
     def __call__(self, batch: RayBatch) -> RayBatch:
         """Return the pickled manifest rows of a batch of tasks, or the error of all of them."""
@@ -56,7 +56,8 @@ class RayWorker:
                 Task(source, output, self.recipes[index], quality=quality)
                 for source, output, index, quality in pickle.loads(pickled_tasks)
             ]
-            result = [row for rows in self.worker.run(tasks, self.destination) for row in rows]
+            batches = run_tasks(self.engine, tasks, self.destination)
+            result = [row for rows in batches for row in rows]
         except DreamError as error:
             result = str(error)
         return {"result": np.array([pickle.dumps(result)], object)}
@@ -102,7 +103,7 @@ class RayCluster:
         self.worker_count = max(1, int(resources.get("GPU" if self.device == "cuda" else "CPU", 0)))
 
     def run_batches(self, batches: Iterable[Sequence[Task]], url: str) -> RowBatches:
-        """Run batches as `BatchWorker.run`, one at a time on each GPU, or else each core.
+        """Run batches as `run_tasks`, one at a time on each GPU, or else each core.
 
         Close the iterator to stop.
         """

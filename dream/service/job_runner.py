@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from dream.engine import Engine
-from dream.errors import TIME_LIMIT_ADVICE, DreamError, OutOfTime, TimeLimitReached
+from dream.errors import TIME_LIMIT_ADVICE, DreamError, LeaseError, OutOfTime, TimeLimitReached
 from dream.files.video_writer import VideoWriter
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import read_env_number
@@ -35,7 +35,6 @@ from dream.render.plan import AnyJob
 from dream.render.tiling import check_deadline
 from dream.render.video_job import VideoJob, VideoProgress, render_video
 from dream.service.device_queue import DeviceQueue, StreamTurn
-from dream.service.lease import end_early, stream_until_lease_ends
 from dream.service.live_process import LiveProcess
 from dream.tensors import Size, size_of, to_pil_image, to_tensor
 
@@ -86,7 +85,9 @@ class JobRunner:
             except torch.OutOfMemoryError:
                 yield DreamError("this is too much for the memory of the GPU; give a smaller image")
 
-        self._run: Task = gpu_decorator(duration=_round_up_seconds)(run) if gpu_decorator else run
+        self._run: Task = run
+        if gpu_decorator:  # It passes all arguments of `run` to `duration`.
+            self._run = gpu_decorator(duration=lambda seconds, *_: math.ceil(seconds))(run)
         self.uses_leased_gpu = self._run is not run
         # Measured time divided by `Engine.seconds`.
         self._slowdown = 1.0
@@ -143,7 +144,8 @@ class JobRunner:
         self._check_time(expected, MAX_LEASE_SECONDS if self.uses_leased_gpu else self.time_limit)
         seconds = self._lease_seconds(expected) if self.uses_leased_gpu else self.time_limit
         run = self._run(seconds, task, *task_args)
-        return stream_until_lease_ends(self._task_results(expected if is_calibration else 0.0, run))
+        results = self._task_results(expected if is_calibration else 0.0, run)
+        return _stream_until_lease_ends(results)
 
     def _check_time(self, expected: float, limit: float, more_advice: str = "") -> None:
         """Raise OutOfTime if a job that should take `expected` seconds is above the limit."""
@@ -192,12 +194,13 @@ class JobRunner:
 
         Images that are all cached need no GPU. Frames of class images have verdicts.
         """
-        jobs = self.engine.plan(recipes, _size_or_none(image), use_cache=use_cache)
+        size = None if image is None else size_of(image)
+        jobs = self.engine.plan(recipes, size, use_cache=use_cache)
         if all(job.cached_images for job in jobs):
             return self.engine.render(jobs)
-        return self._start_task(
-            _render_task, self._estimate_jobs(jobs), jobs, _to_images(image), with_every_frame
-        )
+        images = [] if image is None else [to_pil_image(image)]
+        task_args = (jobs, images, with_every_frame)
+        return self._start_task(_render_task, self._estimate_jobs(jobs), *task_args)
 
     def render_video(
         self, job: VideoJob, writer: VideoWriter
@@ -221,7 +224,10 @@ class JobRunner:
             leased = self.uses_leased_gpu
             seconds = self._lease_seconds(part_seconds) if leased else limit - elapsed
             run = self._run(seconds, _render_task, [part], images)
-            return require_complete(self._task_results(part_seconds, run, expected - elapsed))
+            for frame in self._task_results(part_seconds, run, expected - elapsed):
+                if frame.ended:
+                    raise TimeLimitReached(frame.ended)
+                yield frame
 
         return render_video(job, render, writer, frames_per_part)
 
@@ -283,19 +289,6 @@ def use_few_malloc_arenas() -> None:
 def _call_glibc(function: str, *arguments: int) -> None:
     with suppress(AttributeError, OSError, TypeError):  # Not glibc.
         getattr(ctypes.CDLL(None), function)(*arguments)
-
-
-def _size_or_none(image: Tensor | None) -> Size | None:
-    return None if image is None else size_of(image)
-
-
-def _to_images(image: Tensor | None) -> list[Image.Image]:
-    return [] if image is None else [to_pil_image(image)]
-
-
-def _round_up_seconds(seconds: float, *_: Any) -> int:
-    """Return the duration of a lease for `run`; `spaces.GPU` passes all its arguments."""
-    return math.ceil(seconds)
 
 
 def _render_task(
@@ -361,19 +354,37 @@ def throttle_previews(
         if not has_image:
             raise
         text = f"time was up after {frame.step} of {frame.total} steps; this is the image so far"
-        yield end_early(frame, f"{text}; {TIME_LIMIT_ADVICE}")
+        yield _end_early(frame, f"{text}; {TIME_LIMIT_ADVICE}")
 
 
-def require_complete(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Yield the frames.
+def _stream_until_lease_ends(results: Generator[Any, None, None]) -> Iterator[Any]:
+    """Yield the results of a lease; if it ends early, yield the image so far at the end.
 
     Raises:
-        TimeLimitReached: if they end before the image is done.
+        LeaseError: if there is no image yet.
+        TimeLimitReached: if the last image is finished but others are missing.
     """
-    for frame in frames:
-        if frame.ended:
-            raise TimeLimitReached(frame.ended)
-        yield frame
+    last = None
+    try:
+        with closing(results):
+            for last in results:
+                yield last
+    except LeaseError as error:
+        if not (isinstance(last, Frame) and (last.finished or last.step)):
+            raise
+        if not (last.finished and last.done == 1):  # Not all was done.
+            yield _end_early(last, f"after {last.step} of {last.total} steps: {error}")
+
+
+def _end_early(frame: Frame, reason: str) -> Frame:
+    """Return a frame as the last one, with the reason.
+
+    Raises:
+        TimeLimitReached: if the frame is finished, because then it was yielded before.
+    """
+    if frame.finished:
+        raise TimeLimitReached(reason)
+    return replace(frame, ended=reason)
 
 
 def _to_host(frame: Frame) -> Frame:
