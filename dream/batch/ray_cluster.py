@@ -103,10 +103,7 @@ class RayCluster:
         self.worker_count = max(1, int(resources.get("GPU" if self.device == "cuda" else "CPU", 0)))
 
     def run_batches(self, batches: Iterable[Sequence[Task]], url: str) -> RowBatches:
-        """Run batches as `run_tasks`, one at a time on each GPU, or else each core.
-
-        Close the iterator to stop.
-        """
+        """Run batches as `run_tasks` on each GPU, or else each core; close the iterator to stop."""
         self.ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         indices: dict[DreamRecipe, int] = {}

@@ -121,11 +121,7 @@ def next_answer(answers: Iterator[Any], convert: Callable[[Any], Value]) -> Valu
 
 
 def to_pixels(answer: Any, shape: tuple[int, ...]) -> Any:
-    """Return an array of 8-bit RGB, reshaped.
-
-    Raises:
-        TypeError, ValueError: if the answer is not an array, or has another size.
-    """
+    """Return an array of 8-bit RGB, reshaped; an answer that is none is an error."""
     if not isinstance(answer, np.ndarray):
         raise TypeError("pixels are an array")
     return answer.reshape(shape)
@@ -147,11 +143,7 @@ def hold_lock(lock: threading.Lock | threading.BoundedSemaphore, name: str) -> I
 
 
 def uses_decoder_process() -> bool:
-    """Return whether files are decoded in another process, which only Linux supports.
-
-    Raises:
-        DreamError: if `DREAM_DECODER` is neither "here" nor "process".
-    """
+    """Return whether files are decoded in another process, which only Linux supports."""
     mode = os.environ.get("DREAM_DECODER") or "here"
     if mode not in ("here", "process"):
         raise DreamError(f'DREAM_DECODER must be "here" or "process", not {mode[:40]!r}')
@@ -193,10 +185,6 @@ class Decoder:
 
         After pixels the process decodes ahead, as far as the socket's buffer allows; after a JSON
         value it waits until the next answer is requested.
-
-        Raises:
-            AnswerError: if the process ends, takes too long or sends an invalid answer.
-            PictureError: as the reader, or if the file cannot be copied.
         """
         self.is_free = False
         memory_bytes = VIDEO_MEMORY_BYTES if reader in VIDEO_READERS else IMAGE_MEMORY_BYTES
@@ -280,12 +268,7 @@ class DecoderPool:
 
     @contextmanager
     def lend_decoder(self, reader: str, name: str) -> Iterator[Decoder]:
-        """Yield a decoder for a reader and a file; start one if none is free.
-
-        Raises:
-            AnswerError: if no decoder can be started.
-            PictureError: if no slot is free in time.
-        """
+        """Yield a decoder for a reader and a file; start one if none is free."""
         slot: AbstractContextManager[None] = nullcontext()
         if reader != "frames":
             slots = self._pixel_slots if reader == "pixels" else self._header_slots
@@ -362,11 +345,7 @@ def _convert_answer_errors() -> Iterator[None]:
 
 @contextmanager
 def _file_with_descriptor(file: BinaryIO, path: PathOrFile) -> Iterator[BinaryIO]:
-    """Yield the file opened from a path; copy a caller's file object, which may lack a descriptor.
-
-    Raises:
-        PictureError: if the copy fails.
-    """
+    """Yield a file opened from a path, or a copy of a caller's, which may lack a descriptor."""
     if isinstance(path, str | os.PathLike):
         yield file
         return

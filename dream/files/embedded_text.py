@@ -70,11 +70,7 @@ def recipe_in_xmp(content: bytes) -> str:
 
 
 def read_text(file: BinaryIO, name: str, key: str) -> Answers:
-    """Yield the recipe in an image or a video, under `key` where keys exist; "" without one.
-
-    Raises:
-        PictureError: if the file cannot be read.
-    """
+    """Yield the recipe in an image or a video, under `key` where keys exist; "" without one."""
     head = file.read(12)
     file.seek(0)
     if head.startswith((b"\x89PNG", b"GIF8")):

@@ -31,9 +31,8 @@ METADATA_KINDS = (b"Exif", b"mime", b"cdsc")
 class HeifHeader:
     """The header of a HEIF or AVIF file.
 
-    Attributes:
-        sizes: the (width, height) of each image and part of one, before it is cropped or turned.
-        code_points: the H.273 primaries and transfer of the primary image, if it has any.
+    `sizes` are the (width, height) of each image and part of one, before it is cropped or turned;
+    `code_points` the H.273 primaries and transfer of the primary image, if it has any.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()

@@ -70,10 +70,9 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
 
     Raises:
         PictureError: if the file is no such image, is damaged, is above 64 megapixels (40 as WebP
-            or as HEIC of more than 8 bits with colours in full,
-            256 as a JPEG with a single scan, which a progressive JPEG is not), 30,000 pixels a side
-            or 250 MB, or takes more than 10 seconds of CPU time to read; or if it waits for a
-            minute because other files take too long.
+            or as HEIC of more than 8 bits with colours in full, 256 as a JPEG with a single scan,
+            which a progressive JPEG is not), 30,000 pixels a side or 250 MB, or takes more than 10
+            seconds of CPU time to read; or if it waits a minute because other files take too long.
     """
     with _decode(path, background=background) as pixels:
         import torch
@@ -97,10 +96,7 @@ def fits_within(path: PathOrFile, side: int) -> bool:
 
 
 def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
-    """Load an image, reduced to that longest side in pixels; cheaper than `load_image`.
-
-    Raises as `load_image`.
-    """
+    """Load an image, reduced to that longest side in pixels. Raises as `load_image`."""
     with _decode(path, side=side) as pixels:
         return Image.fromarray(pixels)
 
@@ -164,11 +160,7 @@ def save_image(
 
 
 def save_preview(image: Image.Image, path: Path, *, from_photo: bool | None = None) -> None:
-    """Write a JPEG preview with the provenance, smaller than that of `save_image`.
-
-    Raises:
-        PictureError: if the file cannot be written.
-    """
+    """Write a JPEG preview, smaller than a JPEG of `save_image`. Raises as `save_image`."""
     xmp = {} if from_photo is None else {"xmp": build_xmp(from_photo).encode()}
     _write_image(image, path, "JPEG", {"quality": QUALITY_KNOB.default, **xmp})
 

@@ -77,9 +77,6 @@ def read_pixels(
 
     Yields:
         None once the header is read, then [height, width], then the pixels, (H, W, 3), 8-bit RGB.
-
-    Raises:
-        PictureError: as `load_image`.
     """
     with _open_image(file, name) as image:
         yield None
@@ -101,7 +98,7 @@ def read_pixels(
 
 
 def read_size(file: BinaryIO, name: str) -> Answers:
-    """Yield the [height, width] in the header. Raises as `read_pixels`."""
+    """Yield the [height, width] in the header."""
     with _open_image(file, name) as image:
         yield [image.height, image.width]
 
@@ -172,10 +169,7 @@ def _open_heif(file: BinaryIO, name: str) -> Image.Image:
 
 @lru_cache
 def register_heif_formats() -> list[str]:
-    """Let Pillow read HEIF, where pillow-heif is installed; return the formats that it then reads.
-
-    Thumbnails, depth maps and other images beside the primary one are not read.
-    """
+    """Let pillow-heif, if installed, read primary images; return the formats of HEIF."""
     AvifImagePlugin.DEFAULT_MAX_THREADS = MAX_THREADS
     formats = ["AVIF"] if features.check("avif") else []
     with suppress(ImportError):

@@ -39,9 +39,7 @@ def read_frames(video: VideoInfo, size: Size, first: int = 0) -> Generator[Image
     """Yield the frames of a video from index `first` on, upright, at `size` (height, width).
 
     A copy of the previous frame, or else of the next one, replaces a frame that cannot be decoded.
-
-    Raises:
-        PictureError: if the video is damaged.
+    A `PictureError` says where a damaged video ends.
     """
     if first >= video.frame_count:
         return

@@ -286,11 +286,7 @@ GPU_DEFAULT_MODELS = ("googlenet", "vgg16", "vgg19", "inception_v3", "resnet50")
 
 
 def get_card(name: str) -> ModelCard:
-    """Return the card of a model.
-
-    Raises:
-        RecipeError: if there is no such model; the message suggests similar names.
-    """
+    """Return the card of a model; a `RecipeError` suggests similar names if there is none."""
     if not isinstance(name, str) or name not in CARDS:
         raise RecipeError(
             f"model {describe_value(name, 60)} is not known; {suggest_names(name, CARDS)}"

@@ -118,8 +118,7 @@ class ModelCard:
     def resolve_layer(self, name: str) -> str:
         """Return the path of a layer, given by its path or alias.
 
-        Raises:
-            RecipeError: if there is no such layer; the message suggests similar names.
+        A `RecipeError` suggests similar names if there is none.
         """
         listed = {layer.name: layer.name for layer in self.layers}
         listed |= {layer.alias: layer.name for layer in self.layers if layer.alias}
@@ -163,11 +162,7 @@ class ModelCard:
             ) from error
 
     def resolve_channel(self, layer: str, channel: int | str) -> int:
-        """Return the index of a channel of a layer, given as a number or as text.
-
-        Raises:
-            RecipeError: if there is no such channel.
-        """
+        """Return the index of a channel, given as a number or as text, or raise a `RecipeError`."""
         count = self.channel_count(layer)
         text = str(channel).strip()
         if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < count):

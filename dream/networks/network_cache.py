@@ -39,12 +39,7 @@ class NetworkCache:
         return device.pick_dtype(self.device, catalogue.get_card(model))
 
     def network(self, model: str, *, with_head: bool = False) -> Network:
-        """Return a network, with or without its head; download and load it on first use.
-
-        Raises:
-            RecipeError: if there is no such model.
-            WeightsError: if its weights are unavailable (`WeightsUnavailable`) or do not fit.
-        """
+        """Return a network; download and load it on first use. Raises as `Engine.network`."""
         card = catalogue.get_card(model)
         key = (model, with_head and bool(card.head))
         with self._lock:

@@ -19,9 +19,7 @@ UNUSED_KEYS = re.compile(r"AuxLogits\.|aux[12]\.")
 
 
 def load_network(card: ModelCard, path: Path, *, with_head: bool) -> nn.Module:
-    """Load a network from a weights file in float32, with or without its head.
-
-    The file may have another number of classes.
+    """Load a network from a weights file, of any number of classes, in float32.
 
     Raises:
         WeightsError: if the file does not fit; the message names the first tensors of each fault.
@@ -47,13 +45,7 @@ def load_network(card: ModelCard, path: Path, *, with_head: bool) -> nn.Module:
 
 
 def _read_tensors(path: Path, key_prefixes: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
-    """Return the tensors of a weights file, by torchvision's names.
-
-    They are mapped into memory, so that those that are not used are not read.
-
-    Raises:
-        WeightsError: if it is not a weights file.
-    """
+    """Return a file's tensors by torchvision's names, mapped into memory, so read when used."""
     try:
         if path.exists() and not path.is_file():  # Opening a pipe would block.
             raise ValueError("it is not a regular file")

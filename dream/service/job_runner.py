@@ -104,10 +104,7 @@ class JobRunner:
         """Download the weights, and measure the speed of this machine with a small dream.
 
         On ZeroGPU it only downloads, because a process that has computed gradients cannot compute
-        any after a fork.
-
-        Raises:
-            WeightsError: if the weights cannot be downloaded or do not fit.
+        any after a fork. Raises as `Engine.network`.
         """
         for _ in self.engine.fetch(recipe.model):
             pass
@@ -125,10 +122,7 @@ class JobRunner:
     ) -> float:
         """Return the expected seconds of recipes, from noise or on a photo of (height, width).
 
-        Give the number of `frames` of a dreamed video.
-
-        Raises:
-            PictureError, RecipeError: if a recipe cannot be rendered at this size.
+        Give the number of `frames` of a dreamed video. Raises as `Engine.plan`.
         """
         jobs = self.engine.plan(recipes, size)
         return self._estimate_jobs([job.for_frames(frames) if frames else job for job in jobs])
@@ -377,11 +371,7 @@ def _stream_until_lease_ends(results: Generator[Any, None, None]) -> Iterator[An
 
 
 def _end_early(frame: Frame, reason: str) -> Frame:
-    """Return a frame as the last one, with the reason.
-
-    Raises:
-        TimeLimitReached: if the frame is finished, because then it was yielded before.
-    """
+    """Return a frame as the last one; raise if it is finished, because then it was yielded."""
     if frame.finished:
         raise TimeLimitReached(reason)
     return replace(frame, ended=reason)
