@@ -22,9 +22,8 @@ from PIL import Image
 
 from dream.errors import PictureError, RecipeError, first_line
 from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels
-from dream.files.embedded_text import RECIPE_KEY, build_xmp
+from dream.files.embedded_text import RECIPE_KEY
 from dream.files.image_formats import (
-    QUALITY_KNOB,
     check_output_path,
     encode_image,
     encoder_options,
@@ -161,8 +160,8 @@ def save_image(
 
 def save_preview(image: Image.Image, path: Path, *, from_photo: bool | None = None) -> None:
     """Write a JPEG preview, smaller than a JPEG of `save_image`. Raises as `save_image`."""
-    xmp = {} if from_photo is None else {"xmp": build_xmp(from_photo).encode()}
-    _write_image(image, path, "JPEG", {"quality": QUALITY_KNOB.default, **xmp})
+    options = encoder_options(path, None, from_photo, None)
+    _write_image(image, path, "JPEG", options | {"subsampling": "4:2:0"})
 
 
 def _write_image(image: Image.Image, path: Path, kind: str, options: Mapping[str, Any]) -> None:

@@ -64,18 +64,14 @@ KNOWN_MATRICES, BT2020_CL, HD_LINES = (1, 4, 5, 6, 7, BT2020), 10, 720
 
 
 def read_video(file: BinaryIO, name: str, limits: Mapping[str, Any]) -> Answers:
-    """Yield the `VideoInfo.to_dict` of a video. Raises as `read_video_info`."""
-    yield _inspect_video(file, name, VideoLimits(**limits)).to_dict()
-
-
-def _inspect_video(file: BinaryIO, name: str, limits: VideoLimits) -> VideoInfo:
-    """Return the properties of a video, without its path; decode only the first frame."""
+    """Yield the `VideoInfo.to_dict` of a video; decode only the first frame."""
+    bounds = VideoLimits(**limits)
     with open_video(file, name) as container:
         stream = _video_stream(container, name)
         seconds = float((stream.duration or 0) * (stream.time_base or 0))
         seconds = max(seconds, (container.duration or 0) / 1e6)
-        limits.check(name, side=max(stream.width, stream.height), seconds=seconds)
-        times, first_time = _frame_times(container, stream, limits, name)
+        bounds.check(name, side=max(stream.width, stream.height), seconds=seconds)
+        times, first_time = _frame_times(container, stream, bounds, name)
         base = Fraction(stream.time_base)
     with open_video(file, name) as container:
         stream = _video_stream(container, name)
@@ -88,7 +84,7 @@ def _inspect_video(file: BinaryIO, name: str, limits: VideoLimits) -> VideoInfo:
             times = tuple(time - offset for time in times if time >= offset)
         if len(times) == 2:
             raise PictureError(f"{name} has one frame; use it as an image, not as a video")
-        limits.check(name, side=max(frame.width, frame.height))
+        bounds.check(name, side=max(frame.width, frame.height))
         # Pixels become square; the caller checks the size that this gives.
         height, width = frame.height, frame.width
         if ratio := stream.sample_aspect_ratio:
@@ -97,7 +93,7 @@ def _inspect_video(file: BinaryIO, name: str, limits: VideoLimits) -> VideoInfo:
         size = (width, height) if is_turned else (height, width)
         upright, has_audio = TRANSPOSE_BY_MATRIX.get(matrix), bool(find_audio_stream(container))
         remark = _describe_unreadable_audio(container)
-        return VideoInfo("", size, times, base, start, upright, has_audio, remark)
+        yield VideoInfo("", size, times, base, start, upright, has_audio, remark).to_dict()
 
 
 def _frame_times(

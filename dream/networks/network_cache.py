@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from dream.errors import WeightsError
-from dream.networks import catalogue, device, weights
+from dream.networks import catalogue, weights
+from dream.networks.device import pick_dtype
 from dream.networks.network import Network
 from dream.networks.weights import DownloadProgress, DownloadSteps
 
@@ -34,10 +35,6 @@ class NetworkCache:
         # Re-entrant: the garbage collector may close a download at any time, which takes the lock.
         self._lock = threading.RLock()
 
-    def precision(self, model: str) -> torch.dtype:
-        """Return the precision of a model on this device (see `device.pick_dtype`)."""
-        return device.pick_dtype(self.device, catalogue.get_card(model))
-
     def network(self, model: str, *, with_head: bool = False) -> Network:
         """Return a network; download and load it on first use. Raises as `Engine.network`."""
         card = catalogue.get_card(model)
@@ -52,7 +49,7 @@ class NetworkCache:
             for _ in self.fetch(model):
                 pass
             path = self.weights_files.get(model) or self._verified_paths[model]
-            dtype = self.precision(model)
+            dtype = pick_dtype(self.device, card)
             network = Network(card, self.device, dtype, path, with_head, self._evict)
             with self._lock:
                 self._networks[key] = network
