@@ -47,10 +47,9 @@ IMAGE_MEMORY_BYTES, VIDEO_MEMORY_BYTES = 10**9, 2 * 10**9
 # Limits of each answer in CPU time, of which `limit_reading` leaves 10 s to reading a file, and in
 # wall time.
 MAX_CPU_SECONDS, MAX_ANSWER_SECONDS = 30, 120.0
-# Pixels are those of an image of up to 64 megapixels, or of a frame of up to 8192 x 8192. JSON is
-# short, except for the frame times of a video and for texts.
-MAX_ANSWER_BYTES = {JSON_VALUE: 1000, PIXELS: 3 * 8192**2, ERROR: 8000, END: 0}
-MAX_LONG_JSON_BYTES, LONG_JSON_READERS = 8_000_000, ("text", "video")
+# JSON is long for texts and the frame times of a video. Pixels are those of an image of up to 64
+# megapixels, or of a frame of up to 8192 x 8192.
+MAX_ANSWER_BYTES = {JSON_VALUE: 8_000_000, PIXELS: 3 * 8192**2, ERROR: 8000, END: 0}
 # Concurrent decoders for headers and texts, and again for pixels: a few slow images must not block
 # every header. Each video has its own decoder; the device queue limits how many videos run.
 MAX_DECODERS = 4
@@ -192,7 +191,7 @@ class Decoder:
         request = {"reader": reader, "name": display_name(path), "options": options, **limits}
         content = json.dumps(request).encode()
         if not self.has_started:
-            kind, protections = self._receive_answer(reader)
+            kind, protections = self._receive_answer()
             if kind != JSON_VALUE:
                 raise AnswerError("sent an invalid answer at its start")
             if not protections:
@@ -204,7 +203,7 @@ class Decoder:
             socket.send_fds(self.connection, [header], [sent.fileno()])
             self.connection.sendall(content)
         while True:
-            kind, answer = self._receive_answer(reader)
+            kind, answer = self._receive_answer()
             if kind in (END, ERROR):
                 self.is_free = True
                 if kind == ERROR:
@@ -215,13 +214,12 @@ class Decoder:
                 with _convert_answer_errors():
                     self.connection.sendall(NEXT)
 
-    def _receive_answer(self, reader: str) -> tuple[bytes, Any]:
+    def _receive_answer(self) -> tuple[bytes, Any]:
         """Return the kind of the next answer, and its pixels, value or text."""
         deadline = time.monotonic() + MAX_ANSWER_SECONDS
         with _convert_answer_errors():
             kind, length = HEADER.unpack(self._receive(HEADER.size, deadline))
-            is_long = kind == JSON_VALUE and reader in LONG_JSON_READERS
-            if length > (MAX_LONG_JSON_BYTES if is_long else MAX_ANSWER_BYTES[kind]):
+            if length > MAX_ANSWER_BYTES[kind]:
                 raise ValueError("the answer is too long")
             content = self._receive(length, deadline)
             if kind == PIXELS:

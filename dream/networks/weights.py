@@ -116,18 +116,13 @@ def _local_files(source: Source) -> list[tuple[Path, str]]:
 
 
 def _error_reason(error: Exception) -> str:
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors
 
     known = {
-        GatedRepoError: "access is restricted; log in with a token that grants it",
-        RepositoryNotFoundError: "there is no such repository",
-        RevisionNotFoundError: "there is no such revision",
-        EntryNotFoundError: "there is no such file",
+        errors.GatedRepoError: "access is restricted; log in with a token that grants it",
+        errors.RepositoryNotFoundError: "there is no such repository",
+        errors.RevisionNotFoundError: "there is no such revision",
+        errors.EntryNotFoundError: "there is no such file",
         HTTPError: str(error),
         URLError: f"no answer, {getattr(error, 'reason', '')}",
     }

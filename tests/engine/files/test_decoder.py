@@ -306,7 +306,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[DecoderPool]:
         [b"x" * 99],
         [HEADER.pack(PIXELS, 2**32 - 1)],
         [HEADER.pack(JSON_VALUE, 2) + b"{]"],
-        [HEADER.pack(JSON_VALUE, 1001) + b"[" * 1001],
+        [HEADER.pack(JSON_VALUE, 8_000_001)],
         [HEADER.pack(b"e", 0)],
         number_messages(None, [10**9, 10**9]),
         number_messages(None, [-1, 1]),
