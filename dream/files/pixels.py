@@ -21,7 +21,6 @@ from PIL import (
     JpegImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
-    features,
 )
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 
@@ -171,7 +170,7 @@ def _open_heif(file: BinaryIO, name: str) -> Image.Image:
 def register_heif_formats() -> list[str]:
     """Let pillow-heif, if installed, read primary images; return the formats of HEIF."""
     AvifImagePlugin.DEFAULT_MAX_THREADS = MAX_THREADS
-    formats = ["AVIF"] if features.check("avif") else []
+    formats = ["AVIF"]
     with suppress(ImportError):
         import pillow_heif
 
