@@ -37,15 +37,14 @@ class Layer:
 class Source:
     """Where to download the weights of a network, and how to verify them.
 
-    `file` is in the hub's repository `repo`, or next to this module if there is none. `revision` is
-    a full commit; two were known in short form only, so these are `main`, and the file's sha256
-    decides. Without a sha256 the hub is skipped. `url` is torchvision's file, whose name ends in
-    the first eight digits of its sha256. `key_prefixes` maps prefixes of tensor names to those of
-    torchvision.
+    `file` is in the hub's repository `repo`, if it has the network, or else next to this module.
+    `revision` is a full commit; two were known in short form only, so these are `main`, and the
+    file's sha256 decides. `url` is torchvision's file, whose name ends in the first eight digits of
+    its sha256. `key_prefixes` maps prefixes of tensor names to those of torchvision.
     """
 
-    file: str
     megabytes: float
+    file: str = ""
     sha256: str = ""
     repo: str = ""
     revision: str = ""
@@ -55,7 +54,7 @@ class Source:
     @property
     def is_shipped(self) -> bool:
         """Whether the file ships with the program."""
-        return not self.repo
+        return not self.url
 
     @property
     def sha256_prefix(self) -> str:

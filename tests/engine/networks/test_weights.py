@@ -305,12 +305,11 @@ def test_a_full_disk_is_told_and_leaves_nothing(
         assert weights.find_weights(card) is None
 
 
-def test_a_file_whose_sha256_is_not_known_is_not_taken_from_the_hub(
-    hub: Hub, card: ModelCard
-) -> None:
-    unknown = replace(card, source=replace(card.source, sha256=""))
-    assert fetch(unknown)[0].suffix == ".pth"
-    assert not [request for request in hub.requests if REPO in request]
+def test_a_network_that_the_hub_lacks_is_taken_from_torchvision(hub: Hub, card: ModelCard) -> None:
+    lacking = replace(card, source=Source(5, url=card.source.url))
+    for _ in range(2):
+        assert fetch(lacking)[0].suffix == ".pth"
+    assert hub.requests == [f"GET {torchvision_path(card)}"]
 
 
 SCRIPT = """
