@@ -29,7 +29,12 @@ from dream.files.image_formats import (
     encoder_options,
     image_format,
 )
-from dream.files.limited_reader import PathOrFile, display_name, open_regular_file, unreadable_error
+from dream.files.limited_reader import (
+    PathOrFile,
+    convert_read_errors,
+    display_name,
+    open_regular_file,
+)
 from dream.files.pixels import MAX_IMAGE_SIDE, MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXELS
 from dream.recipe.base import AnyRecipe, Recipe
 
@@ -183,15 +188,14 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
     """
     name = display_name(path)
     try:
-        with open_regular_file(path, name) as file:
-            text = file.read(MAX_RECIPE_BYTES)
-        if not _is_json(text):
-            with read_in_decoder("text", path, key=RECIPE_KEY) as answers:
-                text = next_answer(answers, lambda answer: str(answer).encode())
+        with convert_read_errors(name, Exception):
+            with open_regular_file(path, name) as file:
+                text = file.read(MAX_RECIPE_BYTES)
+            if not _is_json(text):
+                with read_in_decoder("text", path, key=RECIPE_KEY) as answers:
+                    text = next_answer(answers, lambda answer: str(answer).encode())
     except PictureError as error:
         raise RecipeError(str(error)) from error
-    except Exception as error:
-        raise RecipeError(str(unreadable_error(name, error))) from error
     if not _is_json(text):
         raise RecipeError(
             f"{name} has no recipe; use an image or a video made by this program, or JSON"

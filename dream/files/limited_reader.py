@@ -77,11 +77,6 @@ def check_file_size(file: BinaryIO, name: str) -> None:
         raise too_large_error(name, f"{size / 1e6:.1f} MB", MAX_FILE_BYTES // 10**6)
 
 
-def unreadable_error(name: str, error: Exception) -> PictureError:
-    """Return the error of a file that a library cannot read, with the library's reason."""
-    return PictureError(f"{name} cannot be read: {first_line(error)}")
-
-
 @contextmanager
 def convert_read_errors(name: str, *kinds: type[Exception]) -> Iterator[None]:
     """Raise a `PictureError` in place of errors of these kinds, or of too little memory."""
@@ -92,7 +87,7 @@ def convert_read_errors(name: str, *kinds: type[Exception]) -> Iterator[None]:
     except MemoryError as error:
         raise PictureError(f"{name} takes too much memory to read; shrink it") from error
     except kinds as error:
-        raise unreadable_error(name, error) from error
+        raise PictureError(f"{name} cannot be read: {first_line(error)}") from error
 
 
 @contextmanager
