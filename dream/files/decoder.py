@@ -47,8 +47,8 @@ IMAGE_MEMORY_BYTES, VIDEO_MEMORY_BYTES = 10**9, 2 * 10**9
 # Limits of each answer in CPU time, of which `limit_reading` leaves 10 s to reading a file, and in
 # wall time.
 MAX_CPU_SECONDS, MAX_ANSWER_SECONDS = 30, 120.0
-# JSON is long for texts and the frame times of a video. Pixels are those of an image of up to 64
-# megapixels, or of a frame of up to 8192 x 8192.
+# JSON is long for texts and the frame times of a video. Pixels are at most 256 rows of 30,000, or a
+# frame of up to 8192 x 8192.
 MAX_ANSWER_BYTES = {JSON_VALUE: 8_000_000, PIXELS: 3 * 8192**2, ERROR: 8000, END: 0}
 # Concurrent decoders for headers and texts, and again for pixels: a few slow images must not block
 # every header. Each video has its own decoder; the device queue limits how many videos run.

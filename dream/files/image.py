@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from dream.errors import PictureError, RecipeError, first_line
+from dream.files.colour import ROWS_PER_CHUNK
 from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels
 from dream.files.embedded_text import RECIPE_KEY
 from dream.files.image_formats import (
@@ -78,11 +80,11 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
             which a progressive JPEG is not), 30,000 pixels a side or 250 MB, or takes more than 10
             seconds of CPU time to read; or if it waits a minute because other files take too long.
     """
-    with _decode(path, background=background) as pixels:
-        import torch
+    image = _decode(path, np.float32, background=background)
+    image /= np.float32(255)
+    import torch
 
-        image = np.divide(pixels, np.float32(255), out=np.empty(pixels.shape, np.float32))
-        return torch.from_numpy(image).permute(2, 0, 1)[None]
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
 
 
 def image_size(path: PathOrFile) -> tuple[int, int]:
@@ -101,18 +103,19 @@ def fits_within(path: PathOrFile, side: int) -> bool:
 
 def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
     """Load an image, reduced to that longest side in pixels. Raises as `load_image`."""
-    with _decode(path, side=side) as pixels:
-        return Image.fromarray(pixels)
+    return Image.fromarray(_decode(path, np.uint8, side=side))
 
 
-@contextmanager
-def _decode(path: PathOrFile, **options: Any) -> Iterator[Any]:
-    """Decode an image and yield its pixels, (H, W, 3), 8-bit RGB; wait if another is decoded."""
+def _decode(path: PathOrFile, dtype: type[np.generic], **options: Any) -> NDArray[Any]:
+    """Return the pixels of an image, (H, W, 3), RGB from 0 to 255; wait if another is decoded."""
     with read_in_decoder("pixels", path, **options) as answers:
         next_answer(answers, bool)  # The header is read.
         with hold_lock(DECODE_LOCK, display_name(path)):
-            shape = (*_next_size(answers), 3)
-            yield next_answer(answers, partial(to_pixels, shape=shape))
+            image = np.empty((*_next_size(answers), 3), dtype)
+            for top in range(0, len(image), ROWS_PER_CHUNK):
+                rows = image[top : top + ROWS_PER_CHUNK]
+                rows[:] = next_answer(answers, partial(to_pixels, shape=rows.shape))
+            return image
 
 
 def _next_size(answers: Iterator[Any], megapixels: float = 1.01 * MAX_MEGAPIXELS) -> Size:

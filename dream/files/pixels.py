@@ -75,7 +75,8 @@ def read_pixels(
     """Read an image as `load_image` does, or reduced to a longest `side` in pixels.
 
     Yields:
-        None once the header is read, then [height, width], then the pixels, (H, W, 3), 8-bit RGB.
+        None once the header is read, then [height, width], then chunks of rows from the top,
+        (N, width, 3), 8-bit RGB.
     """
     with _open_image(file, name) as image:
         yield None
@@ -87,13 +88,14 @@ def read_pixels(
         image.close()  # Free the original, so that only the RGB copy is in memory.
     if side:
         rgb.thumbnail((side, side))
-    pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)
-    for top in range(0, rgb.height, ROWS_PER_CHUNK):  # At once, Pillow would need two more copies.
+    pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)  # Pillow takes four bytes a pixel.
+    tops = range(0, rgb.height, ROWS_PER_CHUNK)
+    for top in tops:
         rows = rgb.crop((0, top, rgb.width, min(top + ROWS_PER_CHUNK, rgb.height)))
         pixels[top : top + ROWS_PER_CHUNK] = np.asarray(rows)
     rgb.close()
     yield list(pixels.shape[:2])
-    yield pixels
+    yield from (pixels[top : top + ROWS_PER_CHUNK] for top in tops)
 
 
 def read_size(file: BinaryIO, name: str) -> Answers:
