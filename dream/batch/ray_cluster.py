@@ -107,22 +107,16 @@ class RayCluster:
         self.ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         indices: dict[DreamRecipe, int] = {}
-        tasks = [
-            [
-                (
-                    task.input,
-                    task.output,
-                    indices.setdefault(task.recipe, len(indices)),
-                    task.quality,
-                )
-                for task in batch
-            ]
-            for batch in batches
-        ]
+
+        def to_message(task: Task) -> tuple[Any, ...]:
+            index = indices.setdefault(task.recipe, len(indices))
+            return task.input, task.output, index, task.quality
+
+        items = [{"tasks": pickle.dumps([*map(to_message, batch)])} for batch in batches]
         try:
             for attempts_left in reversed(range(MAX_START_ATTEMPTS)):
                 try:
-                    yield from self._run_tasks([*map(pickle.dumps, tasks)], tuple(indices), url)
+                    yield from self._run_tasks(items, tuple(indices), url)
                     return
                 except self.ray.exceptions.ActorAlreadyExistsError:
                     # Shards that start together all create an actor that Ray Data allows once.
@@ -132,10 +126,9 @@ class RayCluster:
             raise DeviceError(f"the Ray cluster failed: {first_line(error)}") from error
 
     def _run_tasks(
-        self, pickled_tasks: Sequence[bytes], recipes: tuple[DreamRecipe, ...], url: str
+        self, items: list[dict[str, bytes]], recipes: tuple[DreamRecipe, ...], url: str
     ) -> RowBatches:
         resources = {"num_gpus": 1} if self.device == "cuda" else {"num_cpus": 1}
-        items = [{"tasks": tasks} for tasks in pickled_tasks]
         results = self.ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             RayWorker,
             fn_constructor_args=(url, self.device, dict(self.weights_files), recipes),
