@@ -170,7 +170,8 @@ class JobRunner:
                     start = start or time.monotonic()
                     yield result
         finally:
-            _trim_memory()
+            # Otherwise glibc keeps fragments: 150 MB after some hundred dreams of all sizes.
+            _call_glibc("malloc_trim", 0)
         if expected > MIN_CALIBRATION_SECONDS:
             ratio = (time.monotonic() - start) / expected
             slowdown = self._slowdown * min(max(ratio, 1 / 8), 8) ** 0.5
@@ -261,14 +262,6 @@ class JobRunner:
         results = self._start_task(_top_channels_task, expected, *task_args, is_calibration=False)
         pixels, activation = next(results)
         return LayerResponse(torch.from_numpy(pixels), torch.from_numpy(activation)), results
-
-
-def _trim_memory() -> None:
-    """Return free heap memory to the system.
-
-    Otherwise glibc keeps fragments of it: 150 MB after some hundred dreams of all sizes.
-    """
-    _call_glibc("malloc_trim", 0)
 
 
 def use_few_malloc_arenas() -> None:
