@@ -16,7 +16,7 @@ from torch import Tensor
 from dream.errors import DeviceError, DreamError, RecipeError, describe_value
 from dream.files.image_cache import ImageCache
 from dream.networks import catalogue, weights
-from dream.networks.device import pick_device
+from dream.networks.device import pick_device, pick_dtype
 from dream.networks.network import Network
 from dream.networks.network_cache import NetworkCache
 from dream.networks.weights import DownloadSteps
@@ -101,7 +101,7 @@ class Engine:
 
     def precision(self, model: str) -> torch.dtype:
         """Return the dtype in which a network runs on this device (see `device.pick_dtype`)."""
-        return self.networks.precision(model)
+        return pick_dtype(self.device, catalogue.get_card(model))
 
     def network(self, model: str, *, head: bool = False) -> Network:
         """Return a network, with or without its head; downloaded and loaded on first use.

@@ -74,7 +74,7 @@ def save_random_weights(card: ModelCard, path: Path) -> None:
 
     They keep the scale of activations from layer to layer (He et al. 2015).
     """
-    network = architecture.build_on_meta(card).to_empty(device="cpu")
+    network = architecture.build_on_meta(card.build).to_empty(device="cpu")
     for name, tensor in network.state_dict().items():
         if "var" in name:
             tensor.fill_(1.0)

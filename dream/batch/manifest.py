@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fnmatch
 import json
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,7 @@ class Manifest:
         self.existing_files = destination.list_files()
         self.rows: dict[str, dict[str, Any]] = {}
         self._input_sha256 = cache(input_file_sha256)
-        for name in sorted(
-            name for name in self.existing_files if fnmatch(name, "manifest*.jsonl")
-        ):
+        for name in sorted(fnmatch.filter(self.existing_files, "manifest*.jsonl")):
             for line in destination.read(name).splitlines():
                 self._add_line(line)
         self._pending_lines: list[bytes] = []

@@ -58,11 +58,7 @@ class MlflowTracker:
         )
 
     def log(self, row: ManifestRow, image: bytes = b"") -> None:
-        """Log a run: recipe, objective by step, seconds and image; a row with an error is FAILED.
-
-        Raises:
-            DreamError: if MLflow cannot be reached.
-        """
+        """Log a run: recipe, objectives, seconds and image; a row with an error as FAILED."""
         try:
             run = self._client.create_run(self._experiment, run_name=row.output).info.run_id
             try:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dream.batch.destination import Destination
 from dream.batch.manifest import ManifestRow
 from dream.batch.tasks import Task
-from dream.batch.worker import BatchWorker, RowBatches
+from dream.batch.worker import RowBatches, run_tasks
 from dream.engine import Engine
 from dream.errors import DeviceError, DreamError, first_line
 from dream.networks.device import use_deterministic_cudnn
@@ -35,7 +35,7 @@ RAY_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fat
 
 
 class RayWorker:
-    """A `BatchWorker` in a Ray actor.
+    """An engine in a Ray actor.
 
     It holds all recipes, and tasks refer to them by index, because a recipe may contain images.
     """
@@ -45,7 +45,7 @@ class RayWorker:
     ) -> None:
         use_deterministic_cudnn()  # As `dream batch` does in its own process.
         self.destination, self.recipes = Destination(url), recipes
-        self.worker = BatchWorker(device, weights_files, threads=1 if device == "cpu" else None)
+        self.engine = Engine(device, weights_files, threads=1 if device == "cpu" else None)
 
     def __call__(self, batch: RayBatch) -> RayBatch:
         """Return the pickled manifest rows of a batch of tasks, or the error of all of them."""
@@ -56,7 +56,8 @@ class RayWorker:
                 Task(source, output, self.recipes[index], quality=quality)
                 for source, output, index, quality in pickle.loads(pickled_tasks)
             ]
-            result = [row for rows in self.worker.run(tasks, self.destination) for row in rows]
+            batches = run_tasks(self.engine, tasks, self.destination)
+            result = [row for rows in batches for row in rows]
         except DreamError as error:
             result = str(error)
         return {"result": np.array([pickle.dumps(result)], object)}
@@ -102,29 +103,20 @@ class RayCluster:
         self.worker_count = max(1, int(resources.get("GPU" if self.device == "cuda" else "CPU", 0)))
 
     def run_batches(self, batches: Iterable[Sequence[Task]], url: str) -> RowBatches:
-        """Run batches as `BatchWorker.run`, one at a time on each GPU, or else each core.
-
-        Close the iterator to stop.
-        """
+        """Run batches as `run_tasks` on each GPU, or else each core; close the iterator to stop."""
         self.ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         indices: dict[DreamRecipe, int] = {}
-        tasks = [
-            [
-                (
-                    task.input,
-                    task.output,
-                    indices.setdefault(task.recipe, len(indices)),
-                    task.quality,
-                )
-                for task in batch
-            ]
-            for batch in batches
-        ]
+
+        def to_message(task: Task) -> tuple[Any, ...]:
+            index = indices.setdefault(task.recipe, len(indices))
+            return task.input, task.output, index, task.quality
+
+        items = [{"tasks": pickle.dumps([*map(to_message, batch)])} for batch in batches]
         try:
             for attempts_left in reversed(range(MAX_START_ATTEMPTS)):
                 try:
-                    yield from self._run_tasks([*map(pickle.dumps, tasks)], tuple(indices), url)
+                    yield from self._run_tasks(items, tuple(indices), url)
                     return
                 except self.ray.exceptions.ActorAlreadyExistsError:
                     # Shards that start together all create an actor that Ray Data allows once.
@@ -134,10 +126,9 @@ class RayCluster:
             raise DeviceError(f"the Ray cluster failed: {first_line(error)}") from error
 
     def _run_tasks(
-        self, pickled_tasks: Sequence[bytes], recipes: tuple[DreamRecipe, ...], url: str
+        self, items: list[dict[str, bytes]], recipes: tuple[DreamRecipe, ...], url: str
     ) -> RowBatches:
         resources = {"num_gpus": 1} if self.device == "cuda" else {"num_cpus": 1}
-        items = [{"tasks": tasks} for tasks in pickled_tasks]
         results = self.ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             RayWorker,
             fn_constructor_args=(url, self.device, dict(self.weights_files), recipes),

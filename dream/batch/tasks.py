@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -18,7 +18,7 @@ from zlib import crc32
 import torch
 
 from dream.engine import Engine
-from dream.errors import DreamError, PictureError, RecipeError, describe_value
+from dream.errors import PictureError, RecipeError, describe_value
 from dream.files.image import image_size
 from dream.files.image_formats import image_format
 from dream.recipe import DreamRecipe, Recipe
@@ -63,20 +63,16 @@ def unique_names(files: Iterable[str]) -> dict[str, str]:
     dict_values(['cat.jpg', 'cat.png', 'dog'])
     """
     names = {file: safe_name(Path(file).stem) for file in files}
-    for make_longer_name in (_name_with_suffix, _name_with_folder, _name_with_digest):
+    for make_longer_name in (
+        lambda file: safe_name(Path(file).name),
+        lambda file: safe_name("/".join(Path(file).parts[-2:])),
+        _name_with_digest,
+    ):
         count = Counter(name.casefold() for name in names.values())
         for file, name in names.items():
             if count[name.casefold()] > 1:
                 names[file] = make_longer_name(file)
     return names
-
-
-def _name_with_suffix(file: str) -> str:
-    return safe_name(Path(file).name)
-
-
-def _name_with_folder(file: str) -> str:
-    return safe_name("/".join(Path(file).parts[-2:]))
 
 
 def _name_with_digest(file: str) -> str:
@@ -166,34 +162,23 @@ def estimate_costs(
 
     The size is None and the cost zero if the photo cannot be dreamed.
     """
-    image_size_of, estimate_of = (
-        cache(_image_size_or_none),
-        cache(partial(_estimate, engine, device)),
-    )
-    for task in tasks:
-        size = image_size_of(task.input)
-        kind = image_format(task.output)
-        estimate = estimate_of(task.recipe, size, kind) if size else None
-        yield task, size if estimate else None, estimate or CostEstimate()
+    image_size_of = cache(image_size)
 
-
-def _image_size_or_none(file: str) -> Size | None:
-    try:
-        return image_size(file)
-    except DreamError:
-        return None
-
-
-def _estimate(
-    engine: Engine, device: str, recipe: DreamRecipe, size: Size, kind: str
-) -> CostEstimate | None:
-    try:
+    @cache
+    def estimate_of(recipe: DreamRecipe, size: Size, kind: str) -> CostEstimate:
         (job,) = engine.plan([recipe], size)
-    except PictureError:
-        return None
-    pace = cost.pace(torch.device(device), engine.precision(recipe.model))
-    file_bytes = BYTES_PER_PIXEL[kind] * math.prod(job.size)
-    return CostEstimate(pace.seconds(cost.total_cost(job.stages)), file_bytes)
+        pace = cost.pace(torch.device(device), engine.precision(recipe.model))
+        file_bytes = BYTES_PER_PIXEL[kind] * math.prod(job.size)
+        return CostEstimate(pace.seconds(cost.total_cost(job.stages)), file_bytes)
+
+    for task in tasks:
+        try:
+            size = image_size_of(task.input)
+            estimate = estimate_of(task.recipe, size, image_format(task.output))
+        except PictureError:
+            yield task, None, CostEstimate()
+        else:
+            yield task, size, estimate
 
 
 def group_batches(sized: Iterable[tuple[Task, Size | None]]) -> Iterator[list[Task]]:

@@ -29,81 +29,74 @@ MAX_PARALLEL_SIDE = 1024
 RowBatches = Generator[list[ManifestRow], None, None]
 
 
-class BatchWorker:
-    """An engine that renders tasks to files; `weights_files` are the user's, by model."""
+def run_tasks(engine: Engine, tasks: Sequence[Task], destination: Destination) -> RowBatches:
+    """Render tasks to the destination, those with equal recipe and size as one batch.
 
-    def __init__(
-        self, device: str | None, weights_files: Mapping[str, str], threads: int | None = None
-    ) -> None:
-        self.engine = Engine(device, weights_files, threads=threads)
+    An error of a single image goes into its row.
 
-    def run(self, tasks: Sequence[Task], destination: Destination) -> RowBatches:
-        """Render tasks to the destination, those with equal recipe and size as one batch.
-
-        An error of a single image goes into its row.
-
-        Raises:
-            DreamError: if it concerns all images, such as missing weights or a full disk.
-        """
-        groups: dict[tuple[DreamRecipe, Size, int | None], list[tuple[ManifestRow, Tensor]]] = {}
-        for task in tasks:
-            weights = self.engine.networks.weights_id(task.recipe.model)
-            row = ManifestRow(
-                task.input,
-                input_file_sha256(task.input),
-                task.output,
-                recipe_summary(task.recipe),
-                weights,
-            )
-            try:
-                image = load_image(task.input)
-                self.engine.plan([task.recipe], size_of(image))
-            except PictureError as error:
-                yield [replace(row, error=str(error))]
-            else:
-                key = task.recipe, size_of(image), task.quality
-                groups.setdefault(key, []).append((row, image))
-        for (recipe, _, quality), group in groups.items():
-            yield from self._dream_group(recipe, group, destination, quality)
-
-    def _dream_group(
-        self,
-        recipe: DreamRecipe,
-        group: Sequence[tuple[ManifestRow, Tensor]],
-        destination: Destination,
-        quality: int | None,
-    ) -> RowBatches:
-        start = time.perf_counter()
-        images = torch.cat([image for _, image in group])
-        (job,) = self.engine.plan([recipe], size_of(images))
-        objectives = []  # They stay on the device: a copy to the CPU would wait for each step.
+    Raises:
+        DreamError: if it concerns all images, such as missing weights or a full disk.
+    """
+    groups: dict[tuple[DreamRecipe, Size, int | None], list[tuple[ManifestRow, Tensor]]] = {}
+    for task in tasks:
+        weights = engine.networks.weights_id(task.recipe.model)
+        row = ManifestRow(
+            task.input,
+            input_file_sha256(task.input),
+            task.output,
+            recipe_summary(task.recipe),
+            weights,
+        )
         try:
-            for frame in self.engine.render([job.for_batch(len(group))], images):
-                if frame.remark and len(group) > 1:
-                    raise DeviceError(frame.remark)
-                objectives += [] if frame.objective is None else [frame.objective]
-                yield []
-            results = torch.split(frame.tensor, 1)
-        except DeviceError as error:
-            if len(group) == 1:
-                yield [replace(group[0][0], error=str(error))]
-                return
-            for member in group:  # The batch is too large for the memory; single images may fit.
-                yield from self._dream_group(recipe, [member], destination, quality)
+            image = load_image(task.input)
+            engine.plan([task.recipe], size_of(image))
+        except PictureError as error:
+            yield [replace(row, error=str(error))]
+        else:
+            key = task.recipe, size_of(image), task.quality
+            groups.setdefault(key, []).append((row, image))
+    for (recipe, _, quality), group in groups.items():
+        yield from _dream_group(engine, recipe, group, destination, quality)
+
+
+def _dream_group(
+    engine: Engine,
+    recipe: DreamRecipe,
+    group: Sequence[tuple[ManifestRow, Tensor]],
+    destination: Destination,
+    quality: int | None,
+) -> RowBatches:
+    start = time.perf_counter()
+    images = torch.cat([image for _, image in group])
+    (job,) = engine.plan([recipe], size_of(images))
+    objectives = []  # They stay on the device: a copy to the CPU would wait for each step.
+    try:
+        for frame in engine.render([job.for_batch(len(group))], images):
+            if frame.remark and len(group) > 1:
+                raise DeviceError(frame.remark)
+            objectives += [] if frame.objective is None else [frame.objective]
+            yield []
+        results = torch.split(frame.tensor, 1)
+    except DeviceError as error:
+        if len(group) == 1:
+            yield [replace(group[0][0], error=str(error))]
             return
-        values_by_step = [objective.tolist() for objective in objectives]
-        seconds = (time.perf_counter() - start) / len(group)
-        for index, ((row, _), result) in enumerate(zip(group, results, strict=True)):
-            try:
-                pil_image = to_pil_image(result)
-            except PictureError as error:
-                yield [replace(row, error=str(error))]
-                continue
-            destination.save_image(row.output, pil_image, frame.recipes[index], quality)
-            trace = tuple(values[index] for values in values_by_step)
-            last = trace[-1] if trace else None
-            row = replace(row, seconds=seconds, objective=last, trace=trace)
-            yield [replace(row, remark=frame.remark)]
+        for member in group:  # The batch is too large for the memory; single images may fit.
+            yield from _dream_group(engine, recipe, [member], destination, quality)
+        return
+    values_by_step = [objective.tolist() for objective in objectives]
+    seconds = (time.perf_counter() - start) / len(group)
+    for index, ((row, _), result) in enumerate(zip(group, results, strict=True)):
+        try:
+            pil_image = to_pil_image(result)
+        except PictureError as error:
+            yield [replace(row, error=str(error))]
+            continue
+        destination.save_image(row.output, pil_image, frame.recipes[index], quality)
+        trace = tuple(values[index] for values in values_by_step)
+        last = trace[-1] if trace else None
+        row = replace(row, seconds=seconds, objective=last, trace=trace)
+        yield [replace(row, remark=frame.remark)]
 
 
 def local_devices(side: int = 0) -> list[str]:
@@ -128,31 +121,31 @@ class LocalWorkers:
 
     def __init__(self, weights_files: Mapping[str, str], devices: Sequence[str]) -> None:
         threads = 1 if len(devices) > 1 else None
-        self.workers = [BatchWorker(name, weights_files, threads) for name in devices]
-        self.engine = self.workers[0].engine
-        self.device, self.worker_count = self.engine.device.type, len(self.workers)
+        self.engines = [Engine(name, weights_files, threads=threads) for name in devices]
+        self.engine = self.engines[0]
+        self.device, self.worker_count = self.engine.device.type, len(self.engines)
 
     def run_batches(self, batches: Iterable[Sequence[Task]], url: str) -> RowBatches:
-        """Run batches in parallel as `BatchWorker.run`; close the iterator to stop."""
+        """Run batches in parallel as `run_tasks`; close the iterator to stop."""
         if self.worker_count > 1:
-            yield from _run_parallel(batches, self.workers, url)
+            yield from _run_parallel(batches, self.engines, url)
             return
         for batch in batches:
-            yield from self.workers[0].run(batch, Destination(url))
+            yield from run_tasks(self.engine, batch, Destination(url))
 
 
 def _run_parallel(
-    batches: Iterable[Sequence[Task]], workers: Sequence[BatchWorker], url: str
+    batches: Iterable[Sequence[Task]], engines: Sequence[Engine], url: str
 ) -> RowBatches:
     pending, stopped = iter([*batches]), threading.Event()  # Threads may share a list's iterator.
     # Rows; at a worker's end its error, or None.
     results: SimpleQueue[list[ManifestRow] | Exception | None] = SimpleQueue()
 
-    def work(worker: BatchWorker) -> None:
+    def work(engine: Engine) -> None:
         error = None
         try:
             for batch in pending:
-                for rows in worker.run(batch, Destination(url)):
+                for rows in run_tasks(engine, batch, Destination(url)):
                     if stopped.is_set():
                         return
                     results.put(rows)
@@ -162,7 +155,7 @@ def _run_parallel(
             results.put(error)
 
     # Not of a pool, whose threads end before Python does: a second Ctrl-C would wait for a step.
-    threads = [threading.Thread(target=work, args=(each,), daemon=True) for each in workers]
+    threads = [threading.Thread(target=work, args=(each,), daemon=True) for each in engines]
     previous_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # Applies to new threads: each worker has one core.
     for thread in threads:

@@ -38,8 +38,7 @@ def recipe_label(recipe: DreamRecipe) -> str:
 def variations_sheet(recipes: Sequence[DreamRecipe], dreams: Sequence[Image.Image]) -> Image.Image:
     """Draw a labelled grid of dreams: a row for each layer, a column for each intensity.
 
-    If only layers or only intensities differ, the grid is about square. There may be fewer dreams
-    than recipes.
+    If only one of them differs, the grid is about square. There may be fewer dreams than recipes.
     """
     labelled = [
         (recipe_label(recipe), dream) for recipe, dream in zip(recipes, dreams, strict=False)

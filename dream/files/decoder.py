@@ -24,13 +24,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from dream.errors import DreamError, PictureError, first_line
-from dream.files.decoder_process import END, ERROR, HEADER, JSON_VALUE, NEXT, PIXELS, READERS
+from dream.files.decoder_process import END, ERROR, HEADER, JSON_VALUE, NEXT, PIXELS, read_file
 from dream.files.limited_reader import (
     MAX_FILE_BYTES,
     Answers,
@@ -38,11 +37,7 @@ from dream.files.limited_reader import (
     convert_read_errors,
     display_name,
     open_seekable,
-    too_much_memory_error,
 )
-
-if TYPE_CHECKING:
-    from dream.tensors import Size
 
 LOGGER = logging.getLogger(__name__)
 Value = TypeVar("Value")
@@ -52,14 +47,13 @@ IMAGE_MEMORY_BYTES, VIDEO_MEMORY_BYTES = 10**9, 2 * 10**9
 # Limits of each answer in CPU time, of which `limit_reading` leaves 10 s to reading a file, and in
 # wall time.
 MAX_CPU_SECONDS, MAX_ANSWER_SECONDS = 30, 120.0
-# Pixels are sent as at most 256 rows of 30,000 pixels, or as frames of up to 8192 x 8192. JSON is
-# short, except for the frame times of a video and for texts.
-MAX_ANSWER_BYTES = {JSON_VALUE: 1000, PIXELS: 3 * 8192**2, ERROR: 8000, END: 0}
-MAX_LONG_JSON_BYTES, LONG_JSON_READERS = 8_000_000, ("text", "video")
+# JSON is long for texts and the frame times of a video. Pixels are at most 256 rows of 30,000, or a
+# frame of up to 8192 x 8192.
+MAX_ANSWER_BYTES = {JSON_VALUE: 8_000_000, PIXELS: 3 * 8192**2, ERROR: 8000, END: 0}
 # Concurrent decoders for headers and texts, and again for pixels: a few slow images must not block
 # every header. Each video has its own decoder; the device queue limits how many videos run.
 MAX_DECODERS = 4
-PIXEL_READERS, VIDEO_READERS = ("pixels", "thumbnail"), ("frames", "video")
+VIDEO_READERS = ("frames", "video")
 MAX_WAIT_SECONDS = 60.0
 # One for a video, one for images at the same time.
 MAX_IDLE_DECODERS = 2
@@ -83,8 +77,8 @@ def read_in_decoder(reader: str, path: PathOrFile, **options: Any) -> Iterator[I
     """Read a file by a reader of `READERS`, in this process or in a decoder.
 
     Yields:
-        An iterator of the reader's answers: JSON-like values, images and arrays of bytes. A decoder
-        sends images and arrays as flat arrays, and may send invalid values: use `next_answer`.
+        An iterator of the reader's answers: JSON-like values and arrays of bytes. A decoder sends
+        flat arrays, and may send invalid values: use `next_answer`.
 
     Raises:
         PictureError: as the reader; or if the decoder ends early or takes too long.
@@ -92,9 +86,9 @@ def read_in_decoder(reader: str, path: PathOrFile, **options: Any) -> Iterator[I
     """
     name, use_process = display_name(path), uses_decoder_process()
     try:
-        with open_seekable(path) as file:
+        with convert_read_errors(name), open_seekable(path) as file:
             if not use_process:
-                with closing(READERS[reader](file, name, **options)) as answers:
+                with closing(read_file(reader, file, name, options)) as answers:
                     yield answers
                 return
             with (
@@ -103,8 +97,6 @@ def read_in_decoder(reader: str, path: PathOrFile, **options: Any) -> Iterator[I
             ):
                 yield answers
                 next(answers, None)  # Receive the end, so that the decoder is free again.
-    except MemoryError as error:
-        raise too_much_memory_error(name) from error
     except AnswerError as error:
         if not use_process:  # A bug of this program.
             raise
@@ -128,21 +120,10 @@ def next_answer(answers: Iterator[Any], convert: Callable[[Any], Value]) -> Valu
 
 
 def to_pixels(answer: Any, shape: tuple[int, ...]) -> Any:
-    """Return an array of 8-bit RGB, reshaped.
-
-    Raises:
-        TypeError, ValueError: if the answer is not an array, or has another size.
-    """
+    """Return an array of 8-bit RGB, reshaped; an answer that is none is an error."""
     if not isinstance(answer, np.ndarray):
         raise TypeError("pixels are an array")
     return answer.reshape(shape)
-
-
-def to_rgb_image(answer: Any, size: Size) -> Image.Image:
-    """Return an answer as an image of `size` (height, width). Raises as `to_pixels`."""
-    if isinstance(answer, Image.Image):
-        return answer
-    return Image.fromarray(to_pixels(answer, (*size, 3)))
 
 
 @contextmanager
@@ -161,11 +142,7 @@ def hold_lock(lock: threading.Lock | threading.BoundedSemaphore, name: str) -> I
 
 
 def uses_decoder_process() -> bool:
-    """Return whether files are decoded in another process, which only Linux supports.
-
-    Raises:
-        DreamError: if `DREAM_DECODER` is neither "here" nor "process".
-    """
+    """Return whether files are decoded in another process, which only Linux supports."""
     mode = os.environ.get("DREAM_DECODER") or "here"
     if mode not in ("here", "process"):
         raise DreamError(f'DREAM_DECODER must be "here" or "process", not {mode[:40]!r}')
@@ -207,10 +184,6 @@ class Decoder:
 
         After pixels the process decodes ahead, as far as the socket's buffer allows; after a JSON
         value it waits until the next answer is requested.
-
-        Raises:
-            AnswerError: if the process ends, takes too long or sends an invalid answer.
-            PictureError: as the reader, or if the file cannot be copied.
         """
         self.is_free = False
         memory_bytes = VIDEO_MEMORY_BYTES if reader in VIDEO_READERS else IMAGE_MEMORY_BYTES
@@ -218,7 +191,7 @@ class Decoder:
         request = {"reader": reader, "name": display_name(path), "options": options, **limits}
         content = json.dumps(request).encode()
         if not self.has_started:
-            kind, protections = self._receive_answer(reader)
+            kind, protections = self._receive_answer()
             if kind != JSON_VALUE:
                 raise AnswerError("sent an invalid answer at its start")
             if not protections:
@@ -230,7 +203,7 @@ class Decoder:
             socket.send_fds(self.connection, [header], [sent.fileno()])
             self.connection.sendall(content)
         while True:
-            kind, answer = self._receive_answer(reader)
+            kind, answer = self._receive_answer()
             if kind in (END, ERROR):
                 self.is_free = True
                 if kind == ERROR:
@@ -241,13 +214,12 @@ class Decoder:
                 with _convert_answer_errors():
                     self.connection.sendall(NEXT)
 
-    def _receive_answer(self, reader: str) -> tuple[bytes, Any]:
+    def _receive_answer(self) -> tuple[bytes, Any]:
         """Return the kind of the next answer, and its pixels, value or text."""
         deadline = time.monotonic() + MAX_ANSWER_SECONDS
         with _convert_answer_errors():
             kind, length = HEADER.unpack(self._receive(HEADER.size, deadline))
-            is_long = kind == JSON_VALUE and reader in LONG_JSON_READERS
-            if length > (MAX_LONG_JSON_BYTES if is_long else MAX_ANSWER_BYTES[kind]):
+            if length > MAX_ANSWER_BYTES[kind]:
                 raise ValueError("the answer is too long")
             content = self._receive(length, deadline)
             if kind == PIXELS:
@@ -294,15 +266,10 @@ class DecoderPool:
 
     @contextmanager
     def lend_decoder(self, reader: str, name: str) -> Iterator[Decoder]:
-        """Yield a decoder for a reader and a file; start one if none is free.
-
-        Raises:
-            AnswerError: if no decoder can be started.
-            PictureError: if no slot is free in time.
-        """
+        """Yield a decoder for a reader and a file; start one if none is free."""
         slot: AbstractContextManager[None] = nullcontext()
         if reader != "frames":
-            slots = self._pixel_slots if reader in PIXEL_READERS else self._header_slots
+            slots = self._pixel_slots if reader == "pixels" else self._header_slots
             slot = hold_lock(slots, name)
         with slot:
             decoder = self._take_free_decoder()
@@ -376,11 +343,7 @@ def _convert_answer_errors() -> Iterator[None]:
 
 @contextmanager
 def _file_with_descriptor(file: BinaryIO, path: PathOrFile) -> Iterator[BinaryIO]:
-    """Yield the file opened from a path; copy a caller's file object, which may lack a descriptor.
-
-    Raises:
-        PictureError: if the copy fails.
-    """
+    """Yield a file opened from a path, or a copy of a caller's, which may lack a descriptor."""
     if isinstance(path, str | os.PathLike):
         yield file
         return

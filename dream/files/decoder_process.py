@@ -29,8 +29,8 @@ from PIL import Image
 
 from dream.errors import PictureError
 from dream.files.embedded_text import read_text
-from dream.files.limited_reader import Answers, too_much_memory_error, unreadable_error
-from dream.files.pixels import read_pixels, read_size, read_thumbnail, register_heif_formats
+from dream.files.limited_reader import Answers, convert_read_errors
+from dream.files.pixels import read_pixels, read_size, register_heif_formats
 from dream.files.video_container import read_frames, read_video
 
 READERS: dict[str, Callable[..., Answers]] = {
@@ -38,7 +38,6 @@ READERS: dict[str, Callable[..., Answers]] = {
     "pixels": read_pixels,
     "size": read_size,
     "text": read_text,
-    "thumbnail": read_thumbnail,
     "video": read_video,
 }
 # Requests and answers are a HEADER (kind and length) and a content: JSON for JSON_VALUE, 8-bit RGB
@@ -95,6 +94,13 @@ FILTER_RESULTS = {"allow": 0x7FFF0000, "refuse": 0x00050001, "missing": 0x000500
 FilterLine = tuple[int, int, int | str, int | str]
 
 
+def read_file(reader: str, file: BinaryIO, name: str, options: dict[str, Any]) -> Answers:
+    """Yield the answers of a reader of `READERS`; any error is a `PictureError`."""
+    # The libraries raise almost any error on a damaged file.
+    with convert_read_errors(name, Exception):
+        yield from READERS[reader](file, name, **options)
+
+
 def main() -> None:
     """Confine this process, send its protections, then answer requests until there are none."""
     load_readers()
@@ -124,9 +130,9 @@ def _answer_request(
     limit_cpu_seconds(cpu_seconds)
     kind, text = END, ""
     try:
-        for answer in READERS[request["reader"]](file, name, **request["options"]):
-            if isinstance(answer, np.ndarray | Image.Image):
-                _send(connection, PIXELS, np.ascontiguousarray(answer))
+        for answer in read_file(request["reader"], file, name, request["options"]):
+            if isinstance(answer, np.ndarray):
+                _send(connection, PIXELS, answer)
             else:
                 _send(connection, JSON_VALUE, json.dumps(answer).encode())
                 if connection.recv(1) != NEXT:
@@ -134,10 +140,6 @@ def _answer_request(
             limit_cpu_seconds(cpu_seconds)
     except PictureError as error:
         kind, text = ERROR, str(error)
-    except MemoryError:
-        kind, text = ERROR, str(too_much_memory_error(name))
-    except Exception as error:
-        kind, text = ERROR, str(unreadable_error(name, error))
     _send(connection, kind, text.encode())
 
 

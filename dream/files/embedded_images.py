@@ -31,10 +31,7 @@ BLACK_THRESHOLD = 8 / 255
 
 
 def embed_guide(path: PathOrFile) -> str:
-    """Return a guide as a data URI (lossless WebP), its longest side at most 256 pixels.
-
-    Raises as `load_image`.
-    """
+    """Return a guide of at most 256 pixels a side, as a lossless WebP. Raises as `load_image`."""
     image = load_image(path)
     image = resize_clamped(image, limit_size(size_of(image), GUIDE_SIDE))
     return _to_data_uri(to_pil_image(image), "WEBP", lossless=True)
@@ -68,10 +65,7 @@ EMBEDDERS: dict[str, Callable[[PathOrFile], str]] = {"guide": embed_guide, "mask
 
 
 def embed_files(kind: type[Recipe], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values of a recipe's knobs, with the files of its image knobs embedded.
-
-    Raises as `embed_guide` and `embed_mask`.
-    """
+    """Return values of knobs, with the files of image knobs embedded. Raises as `EMBEDDERS`."""
     metadata = knobs(kind)
     return {
         name: EMBEDDERS[name](value) if value and metadata[name].is_image else value

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 # Major brands of files with images; the others are of sequences, which are videos, too.
-AVIF_BRANDS = (b"avif",)
 STILL_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
 BRANDS = (*STILL_BRANDS, b"hevc", b"hevx", b"hevm", b"hevs", b"msf1", b"avis")
 # Boxes before and after the coded images; they have profiles, but no pixels.
@@ -32,9 +31,8 @@ METADATA_KINDS = (b"Exif", b"mime", b"cdsc")
 class HeifHeader:
     """The header of a HEIF or AVIF file.
 
-    Attributes:
-        sizes: the (width, height) of each image and part of one, before it is cropped or turned.
-        code_points: the H.273 primaries and transfer of the primary image, if it has any.
+    `sizes` are the (width, height) of each image and part of one, before it is cropped or turned;
+    `code_points` the H.273 primaries and transfer of the primary image, if it has any.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()

@@ -18,20 +18,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from dream.errors import PictureError, RecipeError, first_line
 from dream.files.colour import ROWS_PER_CHUNK
-from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels, to_rgb_image
-from dream.files.embedded_text import RECIPE_KEY, build_xmp, has_embedded_text
+from dream.files.decoder import hold_lock, next_answer, read_in_decoder, to_pixels
+from dream.files.embedded_text import RECIPE_KEY
 from dream.files.image_formats import (
-    QUALITY_KNOB,
     check_output_path,
     encode_image,
     encoder_options,
     image_format,
 )
-from dream.files.limited_reader import PathOrFile, display_name, open_regular_file, unreadable_error
+from dream.files.limited_reader import (
+    PathOrFile,
+    convert_read_errors,
+    display_name,
+    open_regular_file,
+)
 from dream.files.pixels import MAX_IMAGE_SIDE, MAX_JPEG_MEGAPIXELS, MAX_MEGAPIXELS
 from dream.recipe.base import AnyRecipe, Recipe
 
@@ -71,24 +76,15 @@ def load_image(path: PathOrFile, background: str | None = None) -> Tensor:
 
     Raises:
         PictureError: if the file is no such image, is damaged, is above 64 megapixels (40 as WebP
-            or as HEIC of more than 8 bits with colours in full,
-            256 as a JPEG with a single scan, which a progressive JPEG is not), 30,000 pixels a side
-            or 250 MB, or takes more than 10 seconds of CPU time to read; or if it waits for a
-            minute because other files take too long.
+            or as HEIC of more than 8 bits with colours in full, 256 as a JPEG with a single scan,
+            which a progressive JPEG is not), 30,000 pixels a side or 250 MB, or takes more than 10
+            seconds of CPU time to read; or if it waits a minute because other files take too long.
     """
-    with (
-        read_in_decoder("pixels", path, background=background) as answers,
-        _hold_decode_lock(answers, path),
-    ):
-        height, width = _next_size(answers)
-        import torch
+    image = _decode(path, np.float32, background=background)
+    image /= np.float32(255)
+    import torch
 
-        image = np.empty((height, width, 3), np.float32)
-        for top in range(0, height, ROWS_PER_CHUNK):
-            rows = image[top : top + ROWS_PER_CHUNK]
-            pixels = next_answer(answers, partial(to_pixels, shape=rows.shape))
-            np.divide(pixels, np.float32(255), out=rows)
-        return torch.from_numpy(image).permute(2, 0, 1)[None]
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
 
 
 def image_size(path: PathOrFile) -> tuple[int, int]:
@@ -106,20 +102,20 @@ def fits_within(path: PathOrFile, side: int) -> bool:
 
 
 def load_thumbnail(path: PathOrFile, side: int) -> Image.Image:
-    """Load an image, reduced to that longest side in pixels; cheaper than `load_image`.
-
-    Raises as `load_image`.
-    """
-    with read_in_decoder("thumbnail", path, side=side) as answers, _hold_decode_lock(answers, path):
-        return next_answer(answers, partial(to_rgb_image, size=_next_size(answers)))
+    """Load an image, reduced to that longest side in pixels. Raises as `load_image`."""
+    return Image.fromarray(_decode(path, np.uint8, side=side))
 
 
-@contextmanager
-def _hold_decode_lock(answers: Iterator[Any], path: PathOrFile) -> Iterator[None]:
-    """Wait until the header is read, then hold the lock of decoding."""
-    next_answer(answers, bool)
-    with hold_lock(DECODE_LOCK, display_name(path)):
-        yield
+def _decode(path: PathOrFile, dtype: type[np.generic], **options: Any) -> NDArray[Any]:
+    """Return the pixels of an image, (H, W, 3), RGB from 0 to 255; wait if another is decoded."""
+    with read_in_decoder("pixels", path, **options) as answers:
+        next_answer(answers, bool)  # The header is read.
+        with hold_lock(DECODE_LOCK, display_name(path)):
+            image = np.empty((*_next_size(answers), 3), dtype)
+            for top in range(0, len(image), ROWS_PER_CHUNK):
+                rows = image[top : top + ROWS_PER_CHUNK]
+                rows[:] = next_answer(answers, partial(to_pixels, shape=rows.shape))
+            return image
 
 
 def _next_size(answers: Iterator[Any], megapixels: float = 1.01 * MAX_MEGAPIXELS) -> Size:
@@ -171,13 +167,9 @@ def save_image(
 
 
 def save_preview(image: Image.Image, path: Path, *, from_photo: bool | None = None) -> None:
-    """Write a JPEG preview with the provenance, smaller than that of `save_image`.
-
-    Raises:
-        PictureError: if the file cannot be written.
-    """
-    xmp = {} if from_photo is None else {"xmp": build_xmp(from_photo).encode()}
-    _write_image(image, path, "JPEG", {"quality": QUALITY_KNOB.default, **xmp})
+    """Write a JPEG preview, smaller than a JPEG of `save_image`. Raises as `save_image`."""
+    options = encoder_options(path, None, from_photo, None)
+    _write_image(image, path, "JPEG", options | {"subsampling": "4:2:0"})
 
 
 def _write_image(image: Image.Image, path: Path, kind: str, options: Mapping[str, Any]) -> None:
@@ -197,23 +189,27 @@ def read_recipe(path: str | os.PathLike[str], kind: type[Recipe] = Recipe) -> Re
     Raises:
         RecipeError: if the file is missing, has no recipe, or has one that cannot be used.
     """
+    name = display_name(path)
     try:
-        with open_regular_file(path, display_name(path)) as file:
-            text = file.read(MAX_RECIPE_BYTES)
-        if has_embedded_text(text):
-            with read_in_decoder("text", path, key=RECIPE_KEY) as answers:
-                text = next_answer(answers, lambda answer: str(answer).encode())
+        with convert_read_errors(name, Exception):
+            with open_regular_file(path, name) as file:
+                text = file.read(MAX_RECIPE_BYTES)
+            if not _is_json(text):
+                with read_in_decoder("text", path, key=RECIPE_KEY) as answers:
+                    text = next_answer(answers, lambda answer: str(answer).encode())
     except PictureError as error:
         raise RecipeError(str(error)) from error
-    except Exception as error:
-        raise RecipeError(str(unreadable_error(display_name(path), error))) from error
-    head = text[:100].decode(json.detect_encoding(text), errors="replace")
-    if not head.lstrip("\ufeff \t\r\n").startswith("{"):
+    if not _is_json(text):
         raise RecipeError(
-            f"{display_name(path)} has no recipe; "
-            "use an image or a video made by this program, or JSON"
+            f"{name} has no recipe; use an image or a video made by this program, or JSON"
         )
     return kind.from_json(text)
+
+
+def _is_json(text: bytes) -> bool:
+    """Return whether a text, in any encoding of JSON, starts like a recipe."""
+    head = text[:100].decode(json.detect_encoding(text), errors="replace")
+    return head.lstrip("\ufeff \t\r\n").startswith("{")
 
 
 @contextmanager

@@ -124,11 +124,7 @@ def check_image_options(
 
 
 def image_format(path: str | os.PathLike[str]) -> str:
-    """Return Pillow's name of the format that a file name selects.
-
-    Raises:
-        PictureError: if its ending is none of an image that this program writes.
-    """
+    """Return Pillow's name of the format that a file name selects. Raises as `check_ending`."""
     return IMAGE_FORMATS[check_ending(path).suffix.lower()]
 
 

@@ -66,11 +66,6 @@ def display_name(path: PathOrFile) -> str:
     return Path(path).name if isinstance(path, str | os.PathLike) else "the file"
 
 
-def too_much_memory_error(name: str) -> PictureError:
-    """Return the error of a file that needs too much memory."""
-    return PictureError(f"{name} takes too much memory to read; shrink it")
-
-
 def too_large_error(name: str, measure: str, limit: int) -> PictureError:
     """Return the error of a file with a larger measure, in words, than the limit in its unit."""
     return PictureError(f"{name} has {measure}; the limit is {limit}. Shrink it and try again.")
@@ -82,20 +77,17 @@ def check_file_size(file: BinaryIO, name: str) -> None:
         raise too_large_error(name, f"{size / 1e6:.1f} MB", MAX_FILE_BYTES // 10**6)
 
 
-def unreadable_error(name: str, error: Exception) -> PictureError:
-    """Return the error of a file that a library cannot read, with the library's reason."""
-    return PictureError(f"{name} cannot be read: {first_line(error)}")
-
-
 @contextmanager
 def convert_read_errors(name: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Raise an `unreadable_error` in place of errors of these kinds; pass on a `PictureError`."""
+    """Raise a `PictureError` in place of errors of these kinds, or of too little memory."""
     try:
         yield
     except PictureError:
         raise
+    except MemoryError as error:
+        raise PictureError(f"{name} takes too much memory to read; shrink it") from error
     except kinds as error:
-        raise unreadable_error(name, error) from error
+        raise PictureError(f"{name} cannot be read: {first_line(error)}") from error
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Readers of untrusted image files, as 8-bit sRGB.
 
-Readers yield only numbers, text and arrays of bytes, so that they can run in a decoder process,
-which does not load torch (see `decoder`).
+They can run in a decoder process, which does not load torch (see `decoder`).
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from PIL import (
     JpegImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
-    features,
 )
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION
 
@@ -41,11 +39,9 @@ from dream.files.limited_reader import (
     check_file_size,
     check_header,
     check_tiff_tiles,
-    convert_read_errors,
     limit_reading,
     read_cicp,
     too_large_error,
-    too_much_memory_error,
 )
 
 # MPO, which some phones write, is read as the JPEG at its start.
@@ -73,69 +69,56 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def read_pixels(file: BinaryIO, name: str, background: str | None = None) -> Answers:
-    """Read an image as `load_image` does.
+def read_pixels(
+    file: BinaryIO, name: str, *, side: int | None = None, background: str | None = None
+) -> Answers:
+    """Read an image as `load_image` does, or reduced to a longest `side` in pixels.
 
     Yields:
         None once the header is read, then [height, width], then chunks of rows from the top,
         (N, width, 3), 8-bit RGB.
-
-    Raises:
-        PictureError: as `load_image`.
     """
     with _open_image(file, name) as image:
         yield None
-        if image.width * image.height > MAX_MEGAPIXELS * 1e6:
+        if side:
+            image.draft(None, (side, side))  # Decode a JPEG at the smallest sufficient size.
+        elif image.width * image.height > MAX_MEGAPIXELS * 1e6:
             image.draft(None, (image.width // 2, image.height // 2))
         rgb = _to_upright_rgb(image, background)
         image.close()  # Free the original, so that only the RGB copy is in memory.
-        pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)
-        for top in range(0, rgb.height, ROWS_PER_CHUNK):
-            rows = rgb.crop((0, top, rgb.width, min(top + ROWS_PER_CHUNK, rgb.height)))
-            pixels[top : top + ROWS_PER_CHUNK] = np.asarray(rows)
-        rgb.close()
-        yield list(pixels.shape[:2])
-        for top in range(0, len(pixels), ROWS_PER_CHUNK):
-            yield pixels[top : top + ROWS_PER_CHUNK]
+    if side:
+        rgb.thumbnail((side, side))
+    pixels = np.empty((rgb.height, rgb.width, 3), np.uint8)  # Pillow takes four bytes a pixel.
+    tops = range(0, rgb.height, ROWS_PER_CHUNK)
+    for top in tops:
+        rows = rgb.crop((0, top, rgb.width, min(top + ROWS_PER_CHUNK, rgb.height)))
+        pixels[top : top + ROWS_PER_CHUNK] = np.asarray(rows)
+    rgb.close()
+    yield list(pixels.shape[:2])
+    yield from (pixels[top : top + ROWS_PER_CHUNK] for top in tops)
 
 
 def read_size(file: BinaryIO, name: str) -> Answers:
-    """Yield the [height, width] in the header. Raises as `read_pixels`."""
+    """Yield the [height, width] in the header."""
     with _open_image(file, name) as image:
         yield [image.height, image.width]
 
 
-def read_thumbnail(file: BinaryIO, name: str, side: int) -> Answers:
-    """Yield as `read_pixels`, but a whole image, reduced to that longest side in pixels."""
-    with _open_image(file, name) as image:
-        yield None
-        image.draft(None, (side, side))  # Decode a JPEG at the smallest sufficient size.
-        small = _to_upright_rgb(image)
-        small.thumbnail((side, side))
-        yield [small.height, small.width]
-        small.info.clear()  # The metadata describes the original.
-        yield small
-
-
 @contextmanager
 def _open_image(source: BinaryIO, name: str) -> Iterator[Image.Image]:
-    """Open an image and check its header; any error is a `PictureError`."""
+    """Open an image and check its header."""
     file, head = limit_reading(source, name), b""
-    # Pillow's readers raise almost any error on a damaged file.
-    with convert_read_errors(name, Exception):
-        try:
-            check_file_size(file, name)
-            file.seek(0)
-            head = file.read(12)
-            open_image = _open_heif if is_heif(head) else _open_by_signature
-            with open_image(file, name) as image:
-                yield image
-        except MemoryError as error:
-            raise too_much_memory_error(name) from error
-        except Image.DecompressionBombError as error:
-            raise too_large_error(name, "far too many megapixels", MAX_MEGAPIXELS) from error
-        except UnidentifiedImageError as error:
-            raise PictureError(f"{name} {_describe_unread(head)}") from error
+    try:
+        check_file_size(file, name)
+        file.seek(0)
+        head = file.read(12)
+        open_image = _open_heif if is_heif(head) else _open_by_signature
+        with open_image(file, name) as image:
+            yield image
+    except Image.DecompressionBombError as error:
+        raise too_large_error(name, "far too many megapixels", MAX_MEGAPIXELS) from error
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{name} {_describe_unread(head)}") from error
 
 
 def _describe_unread(head: bytes) -> str:
@@ -187,12 +170,9 @@ def _open_heif(file: BinaryIO, name: str) -> Image.Image:
 
 @lru_cache
 def register_heif_formats() -> list[str]:
-    """Let Pillow read HEIF, where pillow-heif is installed; return the formats that it then reads.
-
-    Thumbnails, depth maps and other images beside the primary one are not read.
-    """
+    """Let pillow-heif, if installed, read primary images; return the formats of HEIF."""
     AvifImagePlugin.DEFAULT_MAX_THREADS = MAX_THREADS
-    formats = ["AVIF"] if features.check("avif") else []
+    formats = ["AVIF"]
     with suppress(ImportError):
         import pillow_heif
 

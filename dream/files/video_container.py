@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from dream.errors import PictureError
@@ -62,18 +64,14 @@ KNOWN_MATRICES, BT2020_CL, HD_LINES = (1, 4, 5, 6, 7, BT2020), 10, 720
 
 
 def read_video(file: BinaryIO, name: str, limits: Mapping[str, Any]) -> Answers:
-    """Yield the `VideoInfo.to_dict` of a video. Raises as `read_video_info`."""
-    yield _inspect_video(file, name, VideoLimits(**limits)).to_dict()
-
-
-def _inspect_video(file: BinaryIO, name: str, limits: VideoLimits) -> VideoInfo:
-    """Return the properties of a video, without its path; decode only the first frame."""
+    """Yield the `VideoInfo.to_dict` of a video; decode only the first frame."""
+    bounds = VideoLimits(**limits)
     with open_video(file, name) as container:
         stream = _video_stream(container, name)
         seconds = float((stream.duration or 0) * (stream.time_base or 0))
         seconds = max(seconds, (container.duration or 0) / 1e6)
-        limits.check(name, side=max(stream.width, stream.height), seconds=seconds)
-        times, first_time = _frame_times(container, stream, limits, name)
+        bounds.check(name, side=max(stream.width, stream.height), seconds=seconds)
+        times, first_time = _frame_times(container, stream, bounds, name)
         base = Fraction(stream.time_base)
     with open_video(file, name) as container:
         stream = _video_stream(container, name)
@@ -86,7 +84,7 @@ def _inspect_video(file: BinaryIO, name: str, limits: VideoLimits) -> VideoInfo:
             times = tuple(time - offset for time in times if time >= offset)
         if len(times) == 2:
             raise PictureError(f"{name} has one frame; use it as an image, not as a video")
-        limits.check(name, side=max(frame.width, frame.height))
+        bounds.check(name, side=max(frame.width, frame.height))
         # Pixels become square; the caller checks the size that this gives.
         height, width = frame.height, frame.width
         if ratio := stream.sample_aspect_ratio:
@@ -95,7 +93,7 @@ def _inspect_video(file: BinaryIO, name: str, limits: VideoLimits) -> VideoInfo:
         size = (width, height) if is_turned else (height, width)
         upright, has_audio = TRANSPOSE_BY_MATRIX.get(matrix), bool(find_audio_stream(container))
         remark = _describe_unreadable_audio(container)
-        return VideoInfo("", size, times, base, start, upright, has_audio, remark)
+        yield VideoInfo("", size, times, base, start, upright, has_audio, remark).to_dict()
 
 
 def _frame_times(
@@ -148,7 +146,7 @@ def read_frames(
     """
     info = VideoInfo.from_dict(name, video)
     index_by_time: dict[Any, int] = {time: index for index, time in enumerate(info.times[:-1])}
-    due, image, previous = first, None, None
+    due, pixels, previous = first, None, None
     with open_video(file, name) as container:
         frames = _decode_frames(container, _video_stream(container, name))
         for count, frame in enumerate(frames, 1):
@@ -159,27 +157,27 @@ def read_frames(
                 if count % HEARTBEAT_FRAMES == 0:
                     yield None
                 continue
-            if due < index and image is None:
-                image = _to_upright(previous or frame, info, size)
-            while image and due < index:  # Repeat the last frame in place of unreadable ones.
-                yield image
+            if due < index and pixels is None:
+                pixels = _to_upright(previous or frame, info, size)
+            while due < index:  # Repeat the last frame in place of unreadable ones.
+                yield pixels
                 due += 1
-            image = _to_upright(frame, info, size)
-            yield image
+            pixels = _to_upright(frame, info, size)
+            yield pixels
             due = index + 1
             if due == info.frame_count:
                 return
     raise PictureError(f"{name} is damaged: it ends after {due} of its {info.frame_count} frames")
 
 
-def _to_upright(frame: Any, info: VideoInfo, size: Sequence[int]) -> Image.Image:
-    """Return a frame as upright sRGB of `size` (height, width)."""
+def _to_upright(frame: Any, info: VideoInfo, size: Sequence[int]) -> NDArray[np.uint8]:
+    """Return a frame as upright sRGB, (H, W, 3), of `size` (height, width)."""
     VideoLimits().check(info.path, side=max(frame.width, frame.height))
     image = _convert_to_rgb(frame)
     if info.transposition is not None:
         image = image.transpose(info.transposition)
     image = image.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    return to_srgb(image, int(frame.color_primaries), int(frame.color_trc))
+    return np.asarray(to_srgb(image, int(frame.color_primaries), int(frame.color_trc)))
 
 
 def _decode_frames(container: Any, stream: Any) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from dream.files.decoder import next_answer, read_in_decoder, to_rgb_image
+from dream.files.decoder import next_answer, read_in_decoder, to_pixels
 from dream.files.limited_reader import display_name
 from dream.files.video_info import VideoInfo, VideoLimits
 
@@ -39,16 +39,14 @@ def read_frames(video: VideoInfo, size: Size, first: int = 0) -> Generator[Image
     """Yield the frames of a video from index `first` on, upright, at `size` (height, width).
 
     A copy of the previous frame, or else of the next one, replaces a frame that cannot be decoded.
-
-    Raises:
-        PictureError: if the video is damaged.
+    A `PictureError` says where a damaged video ends.
     """
     if first >= video.frame_count:
         return
-    values, to_frame = video.to_dict(), partial(to_rgb_image, size=size)
+    values, convert = video.to_dict(), partial(to_pixels, shape=(*size, 3))
     with read_in_decoder("frames", video.path, video=values, size=size, first=first) as answers:
         frames = (answer for answer in answers if answer is not None)
         for _ in range(first, video.frame_count - 1):
-            yield next_answer(frames, to_frame)
-        last = next_answer(frames, to_frame)
-    yield last  # Free the decoder first, because the caller may not ask for more.
+            yield Image.fromarray(next_answer(frames, convert))
+        last = next_answer(frames, convert)
+    yield Image.fromarray(last)  # Free the decoder first, because the caller may not ask for more.

@@ -55,8 +55,8 @@ class VideoWriter:
     (JSON-like values that identify the inputs) are the same.
 
     Raises:
-        PictureError: if the name ends in none of .mp4, .webm and .gif, or cannot be written; or
-            if there are parts of another video; the message says how that differs.
+        PictureError: if the name ends in none of .mp4, .webm and .gif, or the video or a part
+            cannot be written; or if there are parts of another video, with how that differs.
     """
 
     def __init__(
@@ -84,9 +84,7 @@ class VideoWriter:
     def _resume(self) -> None:
         """Resume from finished parts; discard the folder if there are none.
 
-        Raises:
-            PictureError: if the parts belong to another video or are damaged. They may have taken
-                hours, so they are not deleted.
+        Parts that are damaged or of another video may have taken hours, so they are not deleted.
         """
         key = ""
         try:
@@ -118,11 +116,7 @@ class VideoWriter:
 
     @contextmanager
     def open_part(self, start: Fraction) -> Iterator[VideoPart]:
-        """Yield a new part that starts at `start` seconds, and keep it if it is completed.
-
-        Raises:
-            PictureError: if the part cannot be written; earlier parts are kept.
-        """
+        """Yield a new part that starts at `start` seconds, and keep it if it is completed."""
         with convert_write_errors():
             self.folder.mkdir(exist_ok=True)
             # Only the first part writes the key: on a full disk, writing it again would leave it
@@ -151,9 +145,6 @@ class VideoWriter:
         """Join the parts, with the audio of a video and the recipe; return whether there are any.
 
         If the audio cannot be used, it is left out, and `remark` says why.
-
-        Raises:
-            PictureError: if the file cannot be written.
         """
         if not self._starts:
             return False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import fx, nn
+
+Build = Callable[..., nn.Module]  # `ModelCard.build`.
 
 # Tracing patches nn.Module for the whole process, so only one trace runs at a time. A fork waits
 # for it: otherwise the child would inherit the patches and a locked lock.
@@ -23,42 +24,19 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-class Buildable(Protocol):
-    """The part of a `ModelCard` that builds a network; the card imports this module."""
-
-    @property
-    def name(self) -> str:
-        """The name in torchvision, if there is no builder."""
-
-    @property
-    def builder(self) -> str:
-        """`module:function`, or ""."""
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """Keyword arguments of the builder."""
-
-
-def build(card: Buildable, **changes: Any) -> nn.Module:
-    """Build a network by its card, with changed options."""
-    module, _, function = (card.builder or f"torchvision.models:{card.name}").partition(":")
-    network: nn.Module = getattr(import_module(module), function)(**{**card.options, **changes})
-    return network
-
-
-def build_on_meta(card: Buildable, **changes: Any) -> nn.Module:
+def build_on_meta(build: Build, **changes: Any) -> nn.Module:
     """Build a network on torch's meta device, in milliseconds; assign its weights later."""
     with torch.device("meta"):
-        return build(card, **changes)
+        return build(**changes)
 
 
-def build_with_zero_weights(card: Buildable, **changes: Any) -> nn.Module:
+def build_with_zero_weights(build: Build, **changes: Any) -> nn.Module:
     """Build a network whose weights are zeros that take no memory, to learn its output shapes.
 
     Run it on empty batches, which compute nothing. (A meta network would make torch import its
     compiler, which takes a second.)
     """
-    network = build_on_meta(card, **changes).eval()
+    network = build_on_meta(build, **changes).eval()
     weights = network.state_dict()
     zeros = {name: torch.zeros((), dtype=weight.dtype) for name, weight in weights.items()}
     network.load_state_dict(
@@ -121,13 +99,13 @@ def create_extractor(network: nn.Module, layers: tuple[str, ...]) -> fx.GraphMod
 
 
 @lru_cache(maxsize=16)
-def module_names(card: Buildable) -> tuple[str, ...]:
+def module_names(build: Build) -> tuple[str, ...]:
     """Return the path of every module of a network, such as `features.22`."""
-    return tuple(name for name, _ in build_on_meta(card).named_modules() if name)
+    return tuple(name for name, _ in build_on_meta(build).named_modules() if name)
 
 
 @lru_cache(maxsize=256)
-def channel_count(card: Buildable, layer: str, classes: int | None = None) -> int:
+def channel_count(build: Build, layer: str, classes: int | None = None) -> int:
     """Return the number of channels of a layer, for weights with that number of classes.
 
     Raises:
@@ -135,7 +113,7 @@ def channel_count(card: Buildable, layer: str, classes: int | None = None) -> in
             (N, C, H, W).
     """
     changes = {"num_classes": classes} if classes else {}
-    network = create_extractor(build_with_zero_weights(card, **changes), (layer,))
+    network = create_extractor(build_with_zero_weights(build, **changes), (layer,))
     with torch.no_grad():
         output = network(torch.empty(0, 3, 224, 224))[layer]
     if not isinstance(output, torch.Tensor) or output.dim() not in (2, 4):

@@ -36,20 +36,6 @@ TIMM_VGG_PREFIXES = (
 )
 
 
-def _vision_models_source(
-    model: str, megabytes: float, torchvision_file: str, sha256: str = ""
-) -> Source:
-    """Return a source in a repository that has several networks."""
-    return Source(
-        repo="theunnecessarythings/vision_models",
-        file=f"{model}.safetensors",
-        revision="1cb71ed300bf5b1913894c0f000a0146cfb4b431",
-        sha256=sha256,
-        megabytes=megabytes,
-        url=TORCHVISION_URL + torchvision_file,
-    )
-
-
 CARDS = {
     card.name: card
     for card in (
@@ -140,11 +126,13 @@ CARDS = {
             layers=GOOGLENET_LAYERS,
             zoom_layers=GOOGLENET_ZOOM_LAYERS,
             laplacian_bands=4,
-            source=_vision_models_source(
-                "googlenet",
-                26.6,
-                "googlenet-1378be20.pth",
+            source=Source(
+                repo="theunnecessarythings/vision_models",
+                file="googlenet.safetensors",
+                revision="1cb71ed300bf5b1913894c0f000a0146cfb4b431",
                 sha256="d65208bbda6eb067746e1d3ecaa7752932accabf5083fabf8f912eecbae6484c",
+                megabytes=26.6,
+                url=TORCHVISION_URL + "googlenet-1378be20.pth",
             ),
         ),
         ModelCard(
@@ -216,7 +204,7 @@ CARDS = {
             head="classifier",
             last_weight_layer="classifier.6",
             head_side=224,
-            source=_vision_models_source("alexnet", 244, "alexnet-owt-7be5be79.pth"),
+            source=Source(244, url=TORCHVISION_URL + "alexnet-owt-7be5be79.pth"),
         ),
         ModelCard(
             name="squeezenet1_1",
@@ -235,7 +223,7 @@ CARDS = {
             laplacian_bands=4,
             last_weight_layer="classifier.1",
             output_layer="classifier.3",
-            source=_vision_models_source("squeezenet1_1", 5, "squeezenet1_1-b8a52dc0.pth"),
+            source=Source(5, url=TORCHVISION_URL + "squeezenet1_1-b8a52dc0.pth"),
         ),
         ModelCard(
             name="mobilenet_v2",
@@ -252,7 +240,7 @@ CARDS = {
                 Layer("features.17", "creatures", "Veins, faint"),
             ),
             last_weight_layer="classifier.1",
-            source=_vision_models_source("mobilenet_v2", 14, "mobilenet_v2-b0353104.pth"),
+            source=Source(14, url=TORCHVISION_URL + "mobilenet_v2-b0353104.pth"),
         ),
         ModelCard(
             name="densenet121",
@@ -286,11 +274,7 @@ GPU_DEFAULT_MODELS = ("googlenet", "vgg16", "vgg19", "inception_v3", "resnet50")
 
 
 def get_card(name: str) -> ModelCard:
-    """Return the card of a model.
-
-    Raises:
-        RecipeError: if there is no such model; the message suggests similar names.
-    """
+    """Return the card of a model; a `RecipeError` suggests similar names if there is none."""
     if not isinstance(name, str) or name not in CARDS:
         raise RecipeError(
             f"model {describe_value(name, 60)} is not known; {suggest_names(name, CARDS)}"

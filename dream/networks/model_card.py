@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dream.errors import RecipeError, ask_meaning, close_matches, describe_value
+
+if TYPE_CHECKING:
+    from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,15 +37,14 @@ class Layer:
 class Source:
     """Where to download the weights of a network, and how to verify them.
 
-    `file` is in the hub's repository `repo`, or next to this module if there is none. `revision` is
-    a full commit; two were known in short form only, so these are `main`, and the file's sha256
-    decides. Without a sha256 the hub is skipped. `url` is torchvision's file, whose name ends in
-    the first eight digits of its sha256. `key_prefixes` maps prefixes of tensor names to those of
-    torchvision.
+    `file` is in the hub's repository `repo`, if it has the network, or else next to this module.
+    `revision` is a full commit; two were known in short form only, so these are `main`, and the
+    file's sha256 decides. `url` is torchvision's file, whose name ends in the first eight digits of
+    its sha256. `key_prefixes` maps prefixes of tensor names to those of torchvision.
     """
 
-    file: str
     megabytes: float
+    file: str = ""
     sha256: str = ""
     repo: str = ""
     revision: str = ""
@@ -51,7 +54,7 @@ class Source:
     @property
     def is_shipped(self) -> bool:
         """Whether the file ships with the program."""
-        return not self.repo
+        return not self.url
 
     @property
     def sha256_prefix(self) -> str:
@@ -96,6 +99,13 @@ class ModelCard:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
+    def build(self, **changes: Any) -> nn.Module:
+        """Build the network, with initial weights and changed options."""
+        path = self.builder or f"torchvision.models:{self.name}"
+        module, _, function = path.partition(":")
+        network: nn.Module = getattr(import_module(module), function)(**{**self.options, **changes})
+        return network
+
     @property
     def zoom_keyframes(self) -> str:
         """The layer of a zoom that passes through `zoom_layers`, over and over."""
@@ -107,8 +117,7 @@ class ModelCard:
     def resolve_layer(self, name: str) -> str:
         """Return the path of a layer, given by its path or alias.
 
-        Raises:
-            RecipeError: if there is no such layer; the message suggests similar names.
+        A `RecipeError` suggests similar names if there is none.
         """
         listed = {layer.name: layer.name for layer in self.layers}
         listed |= {layer.alias: layer.name for layer in self.layers if layer.alias}
@@ -127,7 +136,7 @@ class ModelCard:
         """The path of every module of the network, such as `features.22`."""
         from dream.networks.architecture import module_names
 
-        return module_names(self)
+        return module_names(self.build)
 
     def layer_label(self, name: str) -> str:
         """Return the friendly name of a layer with its module: "Faces, wheels (inception4c)"."""
@@ -136,8 +145,8 @@ class ModelCard:
                 return f"{layer.effect} ({layer.alias or layer.name})"
         return name
 
-    def channel_count(self, layer: str) -> int:
-        """Return the number of channels of a layer.
+    def channel_count(self, layer: str, classes: int | None = None) -> int:
+        """Return the number of channels of a layer, for weights with that number of classes.
 
         Raises:
             RecipeError: if the forward pass does not use the layer, or its output has no channels.
@@ -145,18 +154,14 @@ class ModelCard:
         from dream.networks.architecture import channel_count
 
         try:
-            return channel_count(self, layer)
+            return channel_count(self.build, layer, classes)
         except ValueError as error:
             raise RecipeError(
                 f"layer {layer} of {self.name} has no channels; try another layer"
             ) from error
 
     def resolve_channel(self, layer: str, channel: int | str) -> int:
-        """Return the index of a channel of a layer, given as a number or as text.
-
-        Raises:
-            RecipeError: if there is no such channel.
-        """
+        """Return the index of a channel, given as a number or as text, or raise a `RecipeError`."""
         count = self.channel_count(layer)
         text = str(channel).strip()
         if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < count):

@@ -100,15 +100,11 @@ class Network:
         return int(self.network.state_dict()[f"{self.card.last_weight_layer}.weight"].shape[0])
 
     def check_channels(self, layer: str, channels: Iterable[int]) -> None:
-        """Check channels that the card has: weights from a user's file may have fewer.
-
-        Raises:
-            RecipeError: if a channel does not exist.
-        """
+        """Raise a `RecipeError` for channels of the card that weights from a user's file lack."""
         last = self.network.state_dict().get(f"{self.card.last_weight_layer}.weight")
         if last is None or len(last) == IMAGENET_CLASS_COUNT:
             return
-        count, highest = architecture.channel_count(self.card, layer, len(last)), max(channels)
+        count, highest = self.card.channel_count(layer, len(last)), max(channels)
         if highest >= count:
             raise RecipeError(
                 f"with these weights of {self.card.name} {layer} has channels 0 to {count - 1}, "

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from dream.errors import WeightsError
-from dream.networks import catalogue, device, weights
+from dream.networks import catalogue, weights
+from dream.networks.device import pick_dtype
 from dream.networks.network import Network
 from dream.networks.weights import DownloadProgress, DownloadSteps
 
@@ -34,17 +35,8 @@ class NetworkCache:
         # Re-entrant: the garbage collector may close a download at any time, which takes the lock.
         self._lock = threading.RLock()
 
-    def precision(self, model: str) -> torch.dtype:
-        """Return the precision of a model on this device (see `device.pick_dtype`)."""
-        return device.pick_dtype(self.device, catalogue.get_card(model))
-
     def network(self, model: str, *, with_head: bool = False) -> Network:
-        """Return a network, with or without its head; download and load it on first use.
-
-        Raises:
-            RecipeError: if there is no such model.
-            WeightsError: if its weights are unavailable (`WeightsUnavailable`) or do not fit.
-        """
+        """Return a network; download and load it on first use. Raises as `Engine.network`."""
         card = catalogue.get_card(model)
         key = (model, with_head and bool(card.head))
         with self._lock:
@@ -54,7 +46,10 @@ class NetworkCache:
                 if key in self._networks:
                     self._networks.move_to_end(key)
                     return self._networks[key]
-            path, dtype = _run_to_end(self.fetch(model)), self.precision(model)
+            for _ in self.fetch(model):
+                pass
+            path = self.weights_files.get(model) or self._verified_paths[model]
+            dtype = pick_dtype(self.device, card)
             network = Network(card, self.device, dtype, path, with_head, self._evict)
             with self._lock:
                 self._networks[key] = network
@@ -140,13 +135,3 @@ class SharedDownload:
                 except Exception as error:
                     self._outcome.set_exception(error)
         return None
-
-
-def _run_to_end(downloads: DownloadSteps) -> Path:
-    """Run a download to its end and return the path."""
-    while True:
-        try:
-            next(downloads)
-        except StopIteration as end:
-            path: Path = end.value
-            return path

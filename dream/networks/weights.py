@@ -76,7 +76,7 @@ def fetch_weights(card: ModelCard) -> DownloadSteps:
             causes.append(f"here: {error.strerror if isinstance(error, OSError) else error}")
     from huggingface_hub import constants
 
-    downloads = {"the hub": download_from_hub} if source.repo and source.sha256 else {}
+    downloads = {"the hub": download_from_hub} if source.repo else {}
     downloads |= {"torchvision": download_from_torchvision} if source.url else {}
     for name, download in downloads.items():
         try:
@@ -112,22 +112,17 @@ def _local_files(source: Source) -> list[tuple[Path, str]]:
         (hub_cache_path(source), source.sha256),
         (torchvision_cache_path(source), source.sha256_prefix),
     ]
-    return [(path, sha256) for path, sha256 in cached if path and path.is_file() and sha256]
+    return [(path, sha256) for path, sha256 in cached if path and path.is_file()]
 
 
 def _error_reason(error: Exception) -> str:
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors
 
     known = {
-        GatedRepoError: "access is restricted; log in with a token that grants it",
-        RepositoryNotFoundError: "there is no such repository",
-        RevisionNotFoundError: "there is no such revision",
-        EntryNotFoundError: "there is no such file",
+        errors.GatedRepoError: "access is restricted; log in with a token that grants it",
+        errors.RepositoryNotFoundError: "there is no such repository",
+        errors.RevisionNotFoundError: "there is no such revision",
+        errors.EntryNotFoundError: "there is no such file",
         HTTPError: str(error),
         URLError: f"no answer, {getattr(error, 'reason', '')}",
     }
@@ -139,7 +134,9 @@ def hub_cache_path(source: Source) -> Path | None:
     """Return the file's path in the hub's cache, or None, also if `main` is now another file."""
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(source.repo, source.file, revision=source.revision)
+    cached = None
+    if source.repo:
+        cached = try_to_load_from_cache(source.repo, source.file, revision=source.revision)
     if not isinstance(cached, str):
         return None
     # The cache links to files that are named by their sha256.

@@ -72,8 +72,7 @@ def stream_top_channels(
                 "there; choose another spot or layer"
             )
         yield RenderUpdate("", response=response, top_channels=top_channels)
-        updated = ((frame, None) for frame in frames)
-        yield from frame_updates(updated, photo if in_photo else None, file_format=file_format)
+        yield from frame_updates(frames, photo if in_photo else None, file_format=file_format)
 
     return stream_in_turn(runner, recipe.model, RenderUpdate, stream())
 

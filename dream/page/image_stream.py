@@ -24,8 +24,7 @@ from dream.files.image import load_image, save_image, save_preview
 from dream.files.image_formats import FORMAT_KNOB, check_image_options
 from dream.networks import catalogue
 from dream.page import status_line
-from dream.recipe import ClassRecipe, Recipe
-from dream.render.class_image import Verdict
+from dream.recipe import Recipe
 from dream.render.job_loop import Frame
 from dream.render.layer_response import ChannelResponse, LayerResponse
 from dream.service.job_runner import JobRunner
@@ -49,7 +48,6 @@ class RenderUpdate:
             kept; in the end complete images, with recipes unless the time limit ended the job.
         seconds: time since the job started.
         remaining: remaining time in words.
-        verdict: what the network predicts for a class image.
         response: activations of a layer for a photo.
         top_channels: its most active channels, the strongest first.
     """
@@ -59,7 +57,6 @@ class RenderUpdate:
     files: tuple[str, ...] = ()
     seconds: float = 0.0
     remaining: str = ""
-    verdict: Verdict | None = None
     response: LayerResponse | None = None
     top_channels: Sequence[ChannelResponse] = ()
 
@@ -74,29 +71,21 @@ def stream_render(
     photo: str | None = None,
     *,
     use_cache: bool = False,
-    with_verdict: bool = False,
     with_files: bool = True,
     stopped_text: str = status_line.STOPPED_MESSAGE,
     file_format: str = FORMAT_KNOB.default,
 ) -> RenderUpdates:
     """Stream images by recipes, from noise or a photo; all inputs are checked before this returns.
 
-    `use_cache` returns cached channel images (see `Engine.plan`), `with_verdict` evaluates the one
-    class image at each frame, `with_files` writes the images, in the end in a `file_format` of
-    `FORMAT_KNOB`, and `stopped_text` is shown after Stop.
+    `use_cache` returns cached channel images (see `Engine.plan`), `with_files` writes the images,
+    in the end in a `file_format` of `FORMAT_KNOB`, and `stopped_text` is shown after Stop.
 
     Raises:
         DreamError: as `check_image_format`, `load_image`, `JobRunner.render` and `Engine.fetch`.
     """
     file_format = check_image_format(file_format, recipes)
     image = load_image(photo) if photo else None
-    if with_verdict:
-        (recipe,) = recipes
-        assert isinstance(recipe, ClassRecipe)
-        frames: Iterator[tuple[Frame, Verdict | None]] = runner.render_class_image(recipe, image)
-    else:
-        rendered = runner.render(recipes, image, use_cache=use_cache)
-        frames = ((frame, None) for frame in rendered)
+    frames = runner.render(recipes, image, use_cache=use_cache)
     updates = frame_updates(frames, photo, with_files, stopped_text, file_format)
     return stream_in_turn(runner, recipes[0].model, RenderUpdate, updates)
 
@@ -139,7 +128,7 @@ def queue_status(seconds: float) -> str:
 
 
 def frame_updates(
-    frames: Iterator[tuple[Frame, Verdict | None]],
+    frames: Iterator[Frame],
     photo: str | None,
     with_files: bool = True,
     stopped_text: str = status_line.STOPPED_MESSAGE,
@@ -155,7 +144,7 @@ def frame_updates(
     frame, remark = None, ""
     paths: tuple[str, ...] = ()
     try:
-        for frame, verdict in frames:
+        for frame in frames:
             elapsed, remaining = time.monotonic() - start, remaining_time.text(frame.done)
             paths = tuple(_write_images(frame, photo, folder, file_format)) if with_files else ()
             if with_files and frame.step and not (frame.finished or frame.ended):
@@ -164,7 +153,7 @@ def frame_updates(
                 status_line.show_toast(frame.remark, "Size reduced")
                 remark = frame.remark
             status = status_line.frame_progress_html(frame, remaining, stopped_text)
-            yield RenderUpdate(status, frame, paths, elapsed, remaining, verdict)
+            yield RenderUpdate(status, frame, paths, elapsed, remaining)
             if frame.ended:
                 raise TimeLimitReached(frame.ended)
             if len(previews) > MAX_PREVIEWS:

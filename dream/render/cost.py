@@ -105,7 +105,7 @@ def network_cost(model: str, layers: tuple[str, ...]) -> Cost:
     card = catalogue.get_card(model)
     side = card.head_side or REFERENCE_SIDE
     network = _CostCounter(
-        architecture.create_extractor(architecture.build_with_zero_weights(card), layers)
+        architecture.create_extractor(architecture.build_with_zero_weights(card.build), layers)
     )
     with torch.no_grad():
         network.run(torch.empty(0, 3, side, side))

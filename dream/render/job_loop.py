@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from dream.recipe.channel import ChannelRecipe
 from dream.render.ascent import Ascent, gradient_ascent
 from dream.render.plan import AnyJob, Stage
 from dream.tensors import Size, to_pil_image, to_tensor
+
+if TYPE_CHECKING:
+    from dream.render.class_image import Verdict
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Frame:
         remark: How the recipes differ from what was requested, if they do.
         ended: Why no frame follows although this one is not finished.
         size: The (height, width) of each image.
+        verdict: What the network sees in a class image; only if a `JobRunner` rendered it.
     """
 
     step: int
@@ -61,6 +66,7 @@ class Frame:
     remark: str = ""
     ended: str = ""
     size: Size = (0, 0)
+    verdict: Verdict | None = None
 
     def __repr__(self) -> str:
         height, width = self.size

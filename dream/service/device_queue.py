@@ -72,7 +72,7 @@ class StreamTurn:
         self.queue = queue
         self.held_since = 0.0
         self._last_frame_at = 0.0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @contextmanager
     def hold(self) -> Iterator[bool]:
@@ -100,16 +100,13 @@ class StreamTurn:
     def release(self) -> None:
         """Give the turn back, if the stream has it."""
         with self._lock:
-            self._release()
-
-    def _release(self) -> None:
-        if self.held_since:
-            self.held_since = self.queue.expected_free_at = 0.0
-            self.queue.release()
+            if self.held_since:
+                self.held_since = self.queue.expected_free_at = 0.0
+                self.queue.release()
 
     def _release_when_idle(self) -> None:
         while self.held_since:
             time.sleep(IDLE_SECONDS / 4)
             with self._lock:
                 if time.monotonic() - self._last_frame_at > IDLE_SECONDS:
-                    self._release()
+                    self.release()

@@ -24,19 +24,17 @@ from PIL import Image
 from torch import Tensor
 
 from dream.engine import Engine
-from dream.errors import TIME_LIMIT_ADVICE, DreamError, OutOfTime, TimeLimitReached
+from dream.errors import TIME_LIMIT_ADVICE, DreamError, LeaseError, OutOfTime, TimeLimitReached
 from dream.files.video_writer import VideoWriter
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import read_env_number
-from dream.render.class_image import Verdict
 from dream.render.job_loop import Frame, to_batch
 from dream.render.layer_response import LayerResponse
 from dream.render.live import LiveDreamer
-from dream.render.plan import AnyJob, Job
+from dream.render.plan import AnyJob
 from dream.render.tiling import check_deadline
 from dream.render.video_job import VideoJob, VideoProgress, render_video
 from dream.service.device_queue import DeviceQueue, StreamTurn
-from dream.service.lease import end_early, stream_until_lease_ends
 from dream.service.live_process import LiveProcess
 from dream.tensors import Size, size_of, to_pil_image, to_tensor
 
@@ -87,7 +85,9 @@ class JobRunner:
             except torch.OutOfMemoryError:
                 yield DreamError("this is too much for the memory of the GPU; give a smaller image")
 
-        self._run: Task = gpu_decorator(duration=_round_up_seconds)(run) if gpu_decorator else run
+        self._run: Task = run
+        if gpu_decorator:  # It passes all arguments of `run` to `duration`.
+            self._run = gpu_decorator(duration=lambda seconds, *_: math.ceil(seconds))(run)
         self.uses_leased_gpu = self._run is not run
         # Measured time divided by `Engine.seconds`.
         self._slowdown = 1.0
@@ -104,10 +104,7 @@ class JobRunner:
         """Download the weights, and measure the speed of this machine with a small dream.
 
         On ZeroGPU it only downloads, because a process that has computed gradients cannot compute
-        any after a fork.
-
-        Raises:
-            WeightsError: if the weights cannot be downloaded or do not fit.
+        any after a fork. Raises as `Engine.network`.
         """
         for _ in self.engine.fetch(recipe.model):
             pass
@@ -125,10 +122,7 @@ class JobRunner:
     ) -> float:
         """Return the expected seconds of recipes, from noise or on a photo of (height, width).
 
-        Give the number of `frames` of a dreamed video.
-
-        Raises:
-            PictureError, RecipeError: if a recipe cannot be rendered at this size.
+        Give the number of `frames` of a dreamed video. Raises as `Engine.plan`.
         """
         jobs = self.engine.plan(recipes, size)
         return self._estimate_jobs([job.for_frames(frames) if frames else job for job in jobs])
@@ -144,7 +138,8 @@ class JobRunner:
         self._check_time(expected, MAX_LEASE_SECONDS if self.uses_leased_gpu else self.time_limit)
         seconds = self._lease_seconds(expected) if self.uses_leased_gpu else self.time_limit
         run = self._run(seconds, task, *task_args)
-        return stream_until_lease_ends(self._task_results(expected if is_calibration else 0.0, run))
+        results = self._task_results(expected if is_calibration else 0.0, run)
+        return _stream_until_lease_ends(results)
 
     def _check_time(self, expected: float, limit: float, more_advice: str = "") -> None:
         """Raise OutOfTime if a job that should take `expected` seconds is above the limit."""
@@ -175,7 +170,8 @@ class JobRunner:
                     start = start or time.monotonic()
                     yield result
         finally:
-            _trim_memory()
+            # Otherwise glibc keeps fragments: 150 MB after some hundred dreams of all sizes.
+            _call_glibc("malloc_trim", 0)
         if expected > MIN_CALIBRATION_SECONDS:
             ratio = (time.monotonic() - start) / expected
             slowdown = self._slowdown * min(max(ratio, 1 / 8), 8) ** 0.5
@@ -191,14 +187,15 @@ class JobRunner:
     ) -> Iterator[Frame]:
         """Check recipes, then return their frames: `with_every_frame`, or some for previews.
 
-        Images that are all cached need no GPU.
+        Images that are all cached need no GPU. Frames of class images have verdicts.
         """
-        jobs = self.engine.plan(recipes, _size_or_none(image), use_cache=use_cache)
+        size = None if image is None else size_of(image)
+        jobs = self.engine.plan(recipes, size, use_cache=use_cache)
         if all(job.cached_images for job in jobs):
             return self.engine.render(jobs)
-        return self._start_task(
-            _render_task, self._estimate_jobs(jobs), jobs, _to_images(image), with_every_frame
-        )
+        images = [] if image is None else [to_pil_image(image)]
+        task_args = (jobs, images, with_every_frame)
+        return self._start_task(_render_task, self._estimate_jobs(jobs), *task_args)
 
     def render_video(
         self, job: VideoJob, writer: VideoWriter
@@ -222,7 +219,10 @@ class JobRunner:
             leased = self.uses_leased_gpu
             seconds = self._lease_seconds(part_seconds) if leased else limit - elapsed
             run = self._run(seconds, _render_task, [part], images)
-            return require_complete(self._task_results(part_seconds, run, expected - elapsed))
+            for frame in self._task_results(part_seconds, run, expected - elapsed):
+                if frame.ended:
+                    raise TimeLimitReached(frame.ended)
+                yield frame
 
         return render_video(job, render, writer, frames_per_part)
 
@@ -237,15 +237,6 @@ class JobRunner:
         """Return how many leases a video needs that takes so many seconds."""
         seconds_per_lease = (MAX_LEASE_SECONDS - LEASE_STARTUP_SECONDS) / LEASE_SAFETY_FACTOR
         return math.ceil(expected_seconds / seconds_per_lease)
-
-    def render_class_image(
-        self, recipe: ClassRecipe, image: Tensor | None = None
-    ) -> Iterator[tuple[Frame, Verdict]]:
-        """Check a recipe, then return its frames, each with the verdict on its image."""
-        jobs = self.engine.plan([recipe], _size_or_none(image))
-        return self._start_task(
-            _class_image_task, self._estimate_jobs(jobs), jobs, _to_images(image)
-        )
 
     def render_top_channels(
         self,
@@ -273,14 +264,6 @@ class JobRunner:
         return LayerResponse(torch.from_numpy(pixels), torch.from_numpy(activation)), results
 
 
-def _trim_memory() -> None:
-    """Return free heap memory to the system.
-
-    Otherwise glibc keeps fragments of it: 150 MB after some hundred dreams of all sizes.
-    """
-    _call_glibc("malloc_trim", 0)
-
-
 def use_few_malloc_arenas() -> None:
     """Let all threads that start from now on share two malloc arenas of glibc.
 
@@ -295,19 +278,6 @@ def _call_glibc(function: str, *arguments: int) -> None:
         getattr(ctypes.CDLL(None), function)(*arguments)
 
 
-def _size_or_none(image: Tensor | None) -> Size | None:
-    return None if image is None else size_of(image)
-
-
-def _to_images(image: Tensor | None) -> list[Image.Image]:
-    return [] if image is None else [to_pil_image(image)]
-
-
-def _round_up_seconds(seconds: float, *_: Any) -> int:
-    """Return the duration of a lease for `run`; `spaces.GPU` passes all its arguments."""
-    return math.ceil(seconds)
-
-
 def _render_task(
     engine: Engine,
     seconds: float,
@@ -317,15 +287,11 @@ def _render_task(
 ) -> Generator[Frame, None, None]:
     deadline = time.monotonic() + seconds
     frames = engine.render(jobs, to_batch(images) if images else None, deadline)
-    for frame in throttle_previews(frames, deadline, with_every_frame):
-        yield _to_host(frame)
-
-
-def _class_image_task(
-    engine: Engine, seconds: float, jobs: Sequence[Job[ClassRecipe]], images: Sequence[Image.Image]
-) -> Generator[tuple[Frame, Verdict], None, None]:
-    for frame in _render_task(engine, seconds, jobs, images):
-        yield frame, engine.verdict(frame.tensor, jobs[0].recipes[0])
+    for frame in map(_to_host, throttle_previews(frames, deadline, with_every_frame)):
+        recipe = frame.recipes[0]
+        if isinstance(recipe, ClassRecipe):
+            frame = replace(frame, verdict=engine.verdict(frame.tensor, recipe))
+        yield frame
 
 
 def _top_channels_task(
@@ -375,19 +341,33 @@ def throttle_previews(
         if not has_image:
             raise
         text = f"time was up after {frame.step} of {frame.total} steps; this is the image so far"
-        yield end_early(frame, f"{text}; {TIME_LIMIT_ADVICE}")
+        yield _end_early(frame, f"{text}; {TIME_LIMIT_ADVICE}")
 
 
-def require_complete(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Yield the frames.
+def _stream_until_lease_ends(results: Generator[Any, None, None]) -> Iterator[Any]:
+    """Yield the results of a lease; if it ends early, yield the image so far at the end.
 
     Raises:
-        TimeLimitReached: if they end before the image is done.
+        LeaseError: if there is no image yet.
+        TimeLimitReached: if the last image is finished but others are missing.
     """
-    for frame in frames:
-        if frame.ended:
-            raise TimeLimitReached(frame.ended)
-        yield frame
+    last = None
+    try:
+        with closing(results):
+            for last in results:
+                yield last
+    except LeaseError as error:
+        if not (isinstance(last, Frame) and (last.finished or last.step)):
+            raise
+        if not (last.finished and last.done == 1):  # Not all was done.
+            yield _end_early(last, f"after {last.step} of {last.total} steps: {error}")
+
+
+def _end_early(frame: Frame, reason: str) -> Frame:
+    """Return a frame as the last one; raise if it is finished, because then it was yielded."""
+    if frame.finished:
+        raise TimeLimitReached(reason)
+    return replace(frame, ended=reason)
 
 
 def _to_host(frame: Frame) -> Frame:

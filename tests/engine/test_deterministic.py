@@ -13,7 +13,6 @@ from torch import Tensor, fx, nn
 
 from dream import deterministic
 from dream.networks import catalogue
-from dream.networks.architecture import build
 from dream.networks.convolution import (
     HAS_DETERMINISTIC_ONEDNN,
     FrozenConv,
@@ -188,7 +187,7 @@ def resnet(tmp_path: Path) -> Network:
     """Return ResNet-50 with random weights."""
     torch.manual_seed(0)
     card, path = catalogue.get_card("resnet50"), tmp_path / "resnet50.safetensors"
-    safetensors.torch.save_file(build(card).state_dict(), path)
+    safetensors.torch.save_file(card.build().state_dict(), path)
     return Network(card, torch.device("cpu"), torch.float32, path)
 
 

@@ -16,7 +16,6 @@ from gradio_client.exceptions import AppError
 
 from dream import DreamError, DreamRecipe, Engine, ZoomRecipe, load_image
 from dream.networks import catalogue
-from dream.networks.architecture import build
 from dream.page import app
 from dream.page.server import temp_files
 from dream.page.tabs import deep_dream
@@ -78,7 +77,7 @@ def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Yield a client of an app with every environment variable set."""
     folder = tmp_path_factory.mktemp("home")
     torch.manual_seed(0)
-    weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
+    weights = catalogue.get_card("squeezenet1_1").build().state_dict()
     safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
     homes = dict.fromkeys(("HOME", "HF_HOME", "TORCH_HOME", "DREAM_WEIGHTS_DIR"), str(folder))
     with run_app(

@@ -233,12 +233,12 @@ def test_how_long_is_left_is_right_from_the_second_step(
     end, now = 5 + 2 + sum(engine.seconds(stage) for stage in job.stages), 0.0
     monkeypatch.setattr(status_line, "time", SimpleNamespace(monotonic=lambda: now))
 
-    def timed() -> Iterator[tuple[Frame, None]]:
+    def timed() -> Iterator[Frame]:
         nonlocal now
         for frame in engine.dream(cat, recipe):
             now += took[frame.octave - 1] if frame.step else 5
             now += 2 * (frame.step == 1)
-            yield frame, None
+            yield frame
 
     moments = frame_updates(timed(), CAT, with_files=False)
     assert "Starting" in next(moments).status

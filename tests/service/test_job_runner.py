@@ -118,8 +118,8 @@ def test_all_other_work_crosses_too(engine: Engine, runner: JobRunner, cat: Tens
     *_, raised = runner.render([ChannelRecipe(channel=3, size=96, steps=4)], cat)
     assert raised.channels == (3,)
     recipe = ClassRecipe(size=64, steps=3)
-    *_, (shown, verdict) = runner.render_class_image(recipe)
-    assert shown.finished and verdict == engine.verdict(shown.tensor, engine.settle(recipe))
+    *_, shown = runner.render([recipe])
+    assert shown.finished and shown.verdict == engine.verdict(shown.tensor, engine.settle(recipe))
     response, frames = runner.render_top_channels(cat, ChannelRecipe(size=48, steps=2), 3)
     here = engine.response(cat)
     *_, frame = frames
@@ -149,7 +149,7 @@ def test_what_is_wrong_is_said_before_a_gpu_is_asked_for(
     with pytest.raises(PictureError, match="the network needs"):
         runner.render_top_channels(cat[:, :, :8], ChannelRecipe(), 8)
     with pytest.raises(PictureError, match="the network needs"):
-        runner.render_class_image(ClassRecipe(size=32), cat)
+        runner.render([ClassRecipe(size=32)], cat)
     assert not lender.durations
 
 
@@ -299,7 +299,7 @@ def test_what_is_expected_to_take_too_long_is_not_begun(engine: Engine, cat: Ten
         with pytest.raises(OutOfTime, match=said):
             work.render([recipe], cat)
     with pytest.raises(OutOfTime, match=said):
-        work.render_class_image(ClassRecipe())
+        work.render([ClassRecipe()])
 
 
 def test_previews_are_shrunk_and_results_are_not(engine: Engine) -> None:
@@ -382,7 +382,7 @@ def test_of_a_dreams_previews_the_first_and_the_last_stay(
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     recipe = DreamRecipe(max_side=48, octaves=1, iterations=MAX_PREVIEWS + 9)
-    frames = ((frame, None) for frame in engine.dream(load_image(CAT), recipe))
+    frames = engine.dream(load_image(CAT), recipe)
     shown = [moment.files[0] for moment in frame_updates(frames, CAT)]
     assert len(shown) == MAX_PREVIEWS + 10
     there = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
@@ -433,7 +433,7 @@ def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
-    stream = frame_updates(((frame, None) for frame in engine.dream(load_image(CAT), recipe)), CAT)
+    stream = frame_updates(engine.dream(load_image(CAT), recipe), CAT)
     for moment in stream:
         if moment.frame and moment.frame.step == 5:
             break

@@ -18,7 +18,8 @@ from typing import Any
 import httpx
 
 from dream import load_image
-from dream.files.embedded_text import RECIPE_KEY, read_text
+from dream.files.decoder_process import read_file
+from dream.files.embedded_text import RECIPE_KEY
 from dream.files.image import image_size, load_thumbnail
 from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, Recipe
 from dream.recipe.knob import knobs
@@ -114,7 +115,8 @@ def fuzz_files(cases: int) -> Trial:
         trial.count(lambda: check_image(load_image(io.BytesIO(content))))
         Trial().count(lambda: image_size(io.BytesIO(content)))
         Trial().count(lambda: load_thumbnail(io.BytesIO(content), 16))
-        Trial().count(lambda: [*read_text(io.BytesIO(content), "file", RECIPE_KEY)])
+        options = {"key": RECIPE_KEY}
+        Trial().count(lambda: [*read_file("text", io.BytesIO(content), "file", options)])
 
     return _repeat(cases, read)
 

@@ -24,7 +24,6 @@ import torch
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
 from dream.files.embedded_images import embed_guide
 from dream.networks import catalogue
-from dream.networks.architecture import build
 from dream.page import image_stream as page
 from dream.page.server import temp_files
 from dream.recipe.class_image import DEFAULT_STEPS
@@ -106,7 +105,7 @@ def environment(folder: Path) -> dict[str, str]:
 def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
     """Make `count` dreams; yield the progress after each `every` of them."""
     torch.manual_seed(0)
-    weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
+    weights = catalogue.get_card("squeezenet1_1").build().state_dict()
     safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
     work = JobRunner(Engine())
     photos = [str(EXAMPLES / f"{name}.jpg") for name in ("cat", "rocket", "coffee")]

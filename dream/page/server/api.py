@@ -304,15 +304,14 @@ def class_image(
     before = None
     try:
         recipes = [ClassRecipe(**knob_values)]
-        stream = stream_render(runner, recipes, image, with_verdict=True, file_format=format)
-        for update in stream:
-            if not (update.frame and update.verdict):
+        for update in stream_render(runner, recipes, image, file_format=format):
+            frame = update.frame
+            if not (frame and frame.verdict):
                 yield None, None, None
                 continue
-            before = before or update.verdict
-            verdicts = {"before": asdict(before), "after": asdict(update.verdict)}
-            done = update.frame.finished
-            made = update.frame.recipes[0].to_dict()
+            before = before or frame.verdict
+            verdicts = {"before": asdict(before), "after": asdict(frame.verdict)}
+            done, made = frame.finished, frame.recipes[0].to_dict()
             yield update.files[0], made if done else None, verdicts if done else None
     except TimeLimitReached as error:
         yield update.files[0], _time_limit_result(error), verdicts

@@ -128,16 +128,16 @@ class ClassImageTab:
         recipe = ClassRecipe(**components.with_random_seed(_zeros_to_none(knobs), random_seed))
         first_verdict, path = None, ""
         try:
-            for update in stream_render(self.runner, [recipe], photo, with_verdict=True):
+            for update in stream_render(self.runner, [recipe], photo):
                 updates: Updates = {self.status: update.status}
-                if update.frame and update.verdict:
-                    first_verdict = first_verdict or update.verdict
+                if (frame := update.frame) and frame.verdict:
+                    first_verdict = first_verdict or frame.verdict
                     (path,) = update.files
                     updates |= {self.image: path, self.made: upload_name(path)}
-                    updates |= {self.bars: dict(update.verdict.seen)}
+                    updates |= {self.bars: dict(frame.verdict.seen)}
                     updates |= {self.inputs["seed"]: recipe.seed}
-                    if update.frame.finished:
-                        texts = _describe_verdicts(first_verdict, update.verdict)
+                    if frame.finished:
+                        texts = _describe_verdicts(first_verdict, frame.verdict)
                         updates[self.status] = status_line.status_html(*texts)
                         updates[self.download] = path
                 yield updates

@@ -32,7 +32,6 @@ from dream.commands.options import build_recipe, is_address
 from dream.commands.progress import download_with_progress
 from dream.files.embedded_images import embed_guide
 from dream.networks import catalogue
-from dream.networks.architecture import build
 from dream.networks.weights import DownloadProgress
 from dream.recipe import Recipe
 from dream.recipe.presets import preset
@@ -409,7 +408,7 @@ def test_weights_that_cannot_be_had_end_in_one_line(
 
 def test_weights_of_ones_own_dream(capsys: Printed) -> None:
     torch.manual_seed(0)
-    weights = build(catalogue.get_card("mobilenet_v2")).state_dict()
+    weights = catalogue.get_card("mobilenet_v2").build().state_dict()
     safetensors.torch.save_file(weights, "mine.safetensors")
     assert run(f"{IMAGE} --model mobilenet_v2 --weights mine.safetensors") == 0
     assert read_recipe("out.png").model == "mobilenet_v2"

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, RecipeError
 from dream.networks import catalogue
-from dream.networks.architecture import build
 from dream.networks.network import Network
 from dream.recipe import Recipe
 from dream.recipe.knob import knobs
@@ -187,7 +186,7 @@ OTHER_HEADS = sorted(catalogue.CARDS.keys() - {"dreamlet", "vgg16", "vgg19", *QU
 def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     card = catalogue.get_card(model)
-    whole = build(card).eval()
+    whole = card.build().eval()
     path = tmp_path / f"{model}.safetensors"
     safetensors.torch.save_file(whole.state_dict(), path)
     engine = Engine("cpu", {model: path})
@@ -202,7 +201,7 @@ def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Pa
 def test_weights_of_three_classes_are_numbered_and_checked(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, path = "squeezenet1_1", tmp_path / "three.safetensors"
-    whole = build(catalogue.get_card(model), num_classes=3)
+    whole = catalogue.get_card(model).build(num_classes=3)
     safetensors.torch.save_file(whole.state_dict(), path)
     engine, noise = Engine("cpu", {model: path}), torch.rand(1, 3, 64, 64)
     class_recipe = ClassRecipe(model=model, target="2", size=64, steps=1)

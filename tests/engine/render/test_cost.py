@@ -31,7 +31,7 @@ def cost_of(recipes: Sequence[Recipe], size: Size | None = None) -> Cost:
 )
 def test_a_network_costs_what_its_convolutions_multiply(model: str, layer: str) -> None:
     extractor = architecture.create_extractor(
-        architecture.build_on_meta(catalogue.get_card(model)).to("meta").eval(), (layer,)
+        architecture.build_on_meta(catalogue.get_card(model).build).to("meta").eval(), (layer,)
     )
     multiplied, called = 0, 0
 
