@@ -9,14 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-import safetensors.torch
-import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from dream import DreamError, DreamRecipe, Engine, ZoomRecipe, load_image
 from dream.networks import catalogue
-from dream.networks.architecture import build
 from dream.page import app
 from dream.page.server import temp_files
 from dream.page.tabs import deep_dream
@@ -25,6 +22,7 @@ from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.server import run_app
 from tests.support.zero import Lender
+from tools.measure import save_random_weights
 
 CAT = str(EXAMPLES / "cat.jpg")
 QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
@@ -77,9 +75,7 @@ def test_the_page_opens_on_the_first_network_and_its_own_layer(
 def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Yield a client of an app with every environment variable set."""
     folder = tmp_path_factory.mktemp("home")
-    torch.manual_seed(0)
-    weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
-    safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
+    save_random_weights(catalogue.get_card("squeezenet1_1"), folder / "squeezenet1_1.safetensors")
     homes = dict.fromkeys(("HOME", "HF_HOME", "TORCH_HOME", "DREAM_WEIGHTS_DIR"), str(folder))
     with run_app(
         log,

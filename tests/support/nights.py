@@ -18,19 +18,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
 from dream.files.embedded_images import embed_guide
 from dream.networks import catalogue
-from dream.networks.architecture import build
 from dream.page import image_stream as page
 from dream.page.server import temp_files
 from dream.recipe.class_image import DEFAULT_STEPS
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.processes import resident_mb
+from tools.measure import save_random_weights
 
 # Bytes of visitors' files that are kept.
 MAX_KEPT_BYTES = 3_000_000
@@ -106,8 +105,7 @@ def environment(folder: Path) -> dict[str, str]:
 def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
     """Make `count` dreams; yield the progress after each `every` of them."""
     torch.manual_seed(0)
-    weights = build(catalogue.get_card("squeezenet1_1")).state_dict()
-    safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
+    save_random_weights(catalogue.get_card("squeezenet1_1"), folder / "squeezenet1_1.safetensors")
     work = JobRunner(Engine())
     photos = [str(EXAMPLES / f"{name}.jpg") for name in ("cat", "rocket", "coffee")]
     chance = random.Random(0)

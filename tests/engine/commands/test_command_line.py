@@ -12,7 +12,6 @@ from pathlib import Path
 import huggingface_hub.constants
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
@@ -32,13 +31,13 @@ from dream.commands.options import build_recipe, is_address
 from dream.commands.progress import download_with_progress
 from dream.files.embedded_images import embed_guide
 from dream.networks import catalogue
-from dream.networks.architecture import build
 from dream.networks.weights import DownloadProgress
 from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_pil_image, to_tensor
 from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, change
 from tests.support.videos import pan, write_video
+from tools.measure import save_random_weights
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK = "--octaves 2 --iterations 2 --max-side 128"
@@ -408,9 +407,7 @@ def test_weights_that_cannot_be_had_end_in_one_line(
 
 
 def test_weights_of_ones_own_dream(capsys: Printed) -> None:
-    torch.manual_seed(0)
-    weights = build(catalogue.get_card("mobilenet_v2")).state_dict()
-    safetensors.torch.save_file(weights, "mine.safetensors")
+    save_random_weights(catalogue.get_card("mobilenet_v2"), Path("mine.safetensors"))
     assert run(f"{IMAGE} --model mobilenet_v2 --weights mine.safetensors") == 0
     assert read_recipe("out.png").model == "mobilenet_v2"
     assert run(f"{IMAGE} --model squeezenet1_1 --weights mine.safetensors") == 2

@@ -17,6 +17,7 @@ from dream.recipe.knob import knobs
 from dream.render import kinds
 from dream.render.class_image import class_objective, classify, select_best
 from tests.conftest import REAL_WEIGHTS_FOLDER, TEN_CLASSES, render_recipes
+from tools.measure import save_random_weights
 
 
 def last_frame(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
@@ -185,11 +186,8 @@ OTHER_HEADS = sorted(catalogue.CARDS.keys() - {"dreamlet", "vgg16", "vgg19", *QU
     [*QUICK_HEADS, *(pytest.param(model, marks=pytest.mark.at_scale) for model in OTHER_HEADS)],
 )
 def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    card = catalogue.get_card(model)
-    whole = build(card).eval()
-    path = tmp_path / f"{model}.safetensors"
-    safetensors.torch.save_file(whole.state_dict(), path)
+    card, path = catalogue.get_card(model), tmp_path / f"{model}.safetensors"
+    save_random_weights(card, path)
     engine = Engine("cpu", {model: path})
     recipe = ClassRecipe(model=model, size=max(96, card.min_side), steps=2, tries=1)
     frames = list(engine.class_image(recipe))
