@@ -36,6 +36,7 @@ from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_pil_image, to_tensor
 from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, change
+from tests.support.processes import run_python
 from tests.support.videos import pan, write_video
 from tools.measure import save_random_weights
 
@@ -431,9 +432,8 @@ def test_a_recipe_is_read_as_any_editor_writes_it(encoding: str) -> None:
 
 
 def test_it_runs_as_a_module(folder: Path) -> None:
-    command = [sys.executable, "-m", "dream", *shlex.split(IMAGE.replace("cat.jpg", str(CAT)))]
-    command = [str(folder / word) if word == "out.png" else word for word in command]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    command = IMAGE.replace("cat.jpg", str(CAT)).replace("out.png", str(folder / "out.png"))
+    done = run_python("-m", "dream", *shlex.split(command))
     assert (done.returncode, done.stderr) == (0, "")
     assert load_image("out.png").shape == (1, 3, 85, 128)
 

@@ -4,7 +4,6 @@ import io
 import math
 import os
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -44,7 +43,7 @@ from dream.files.image import (
 )
 from dream.recipe import Recipe
 from dream.tensors import check_image, to_pil_image, to_tensor
-from tests.conftest import EXAMPLES, ROOT
+from tests.conftest import EXAMPLES
 from tests.support.corpus import (
     Tag,
     corpus,
@@ -56,6 +55,7 @@ from tests.support.corpus import (
     quarters,
     tiff,
 )
+from tests.support.processes import run_python
 
 READERS: tuple[Callable[[Any], Any], ...] = (
     load_image,
@@ -353,14 +353,8 @@ def test_reading_takes_less_than_a_gigabyte(
 ) -> None:
     colour = (9, 99, 199, 9)[-len(mode) :]
     Image.new(mode, size, colour).save(tmp_path / "large.png", compress_level=1)
-    arguments = [read, str(tmp_path / "large.png"), str(count)]
-    done = run_script(MEMORY_SCRIPT, *arguments)
+    done = run_python("-c", MEMORY_SCRIPT, read, str(tmp_path / "large.png"), str(count))
     assert int(done.stdout) < limit, done.stderr
-
-
-def run_script(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 def test_saving_and_loading_gives_the_same_picture(noise: torch.Tensor, tmp_path: Path) -> None:
@@ -554,5 +548,5 @@ def test_pillow_warns_nobody(tmp_path: Path) -> None:
         "import sys; from dream.files.image import fits_within;"
         "[fits_within(each, 9) for each in sys.argv[1:]]"
     )
-    done = run_script(script, str(tmp_path / "huge.png"), str(tmp_path / "deep.tif"))
+    done = run_python("-c", script, str(tmp_path / "huge.png"), str(tmp_path / "deep.tif"))
     assert done.stderr == "" and done.returncode == 0
