@@ -7,10 +7,11 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -103,6 +104,30 @@ def dream_tensor(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor
     """Return the finished dream (1, 3, H, W) of an image."""
     *_, frame = engine.dream(picture, recipe)
     return frame.tensor
+
+
+def spy(owner: type, name: str) -> Any:
+    """Return a patch that records the calls of a method, and makes them."""
+    return patch.object(owner, name, autospec=True, side_effect=getattr(owner, name))
+
+
+@contextmanager
+def scarce_memory(is_too_much: Callable[[Tensor], bool]) -> Iterator[None]:
+    """Let networks run out of memory at images (N, 3, H, W) that are too much."""
+    evaluate = Network.value_and_grad
+
+    def value_and_grad(self: Network, *given: Any, **about: Any) -> Any:
+        inner = evaluate(self, *given, **about)
+
+        def within(pictures: Tensor) -> Any:
+            if is_too_much(pictures):
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+            return inner(pictures)
+
+        return within
+
+    with patch.object(Network, "value_and_grad", value_and_grad):
+        yield
 
 
 @contextmanager

@@ -36,10 +36,9 @@ from dream.batch.tasks import (
 from dream.batch.worker import LocalWorkers
 from dream.errors import DreamError
 from dream.files.embedded_images import encode_mask
-from dream.networks.network import Network
 from dream.recipe.presets import sweep
 from dream.tensors import to_pil_image
-from tests.conftest import ROOT
+from tests.conftest import ROOT, scarce_memory
 from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
 from tests.support.small_disk import mount_small_disk
 from tests.support.videos import pan, write_video
@@ -186,23 +185,9 @@ def test_only_small_pictures_of_one_size_and_recipe_climb_together() -> None:
     assert MAX_BATCH_PIXELS / 2 < 600 * 900
 
 
-def test_what_is_too_much_together_is_made_one_by_one(
-    photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evaluate = Network.value_and_grad
-
-    def with_little_room(self: Network, *given: Any, **about: Any) -> Any:
-        inner = evaluate(self, *given, **about)
-
-        def within(pictures: Tensor) -> Any:
-            if len(pictures) > 1:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
-            return inner(pictures)
-
-        return within
-
-    monkeypatch.setattr(Network, "value_and_grad", with_little_room)
-    assert run_batch() == 0
+def test_what_is_too_much_together_is_made_one_by_one(photos: Path) -> None:
+    with scarce_memory(lambda pictures: len(pictures) > 1):
+        assert run_batch() == 0
     assert [(row["error"], row["remark"]) for row in manifest(Path("out"))] == [("", "")] * 3
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import huggingface_hub.constants
 import numpy as np
@@ -35,7 +36,7 @@ from dream.networks.weights import DownloadProgress
 from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_pil_image, to_tensor
-from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, change
+from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, change, spy
 from tests.support.processes import run_python
 from tests.support.videos import pan, write_video
 from tools.measure import save_random_weights
@@ -528,26 +529,12 @@ def test_a_class_is_shown_with_its_recipe_and_a_verdict(capsys: Printed, engine:
     assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
 
 
-def test_a_dream_makes_two_recipes_and_paints_its_picture_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made: list[Recipe] = []
-    painted: list[Tensor] = []
-    check = Recipe.__post_init__
-
-    def counted(recipe: Recipe) -> None:
-        made.append(recipe)
-        check(recipe)
-
-    def image(picture: Tensor) -> Image.Image:
-        painted.append(picture)
-        return to_pil_image(picture)
-
-    monkeypatch.setattr(Recipe, "__post_init__", counted)
-    monkeypatch.setattr("dream.render.job_loop.to_pil_image", image)
-    assert run("image cat.jpg -o out.png --iterations 0") == 0
+def test_a_dream_makes_two_recipes_and_paints_its_picture_once() -> None:
+    check = spy(Recipe, "__post_init__")
+    with check as made, patch("dream.render.job_loop.to_pil_image", wraps=to_pil_image) as painted:
+        assert run("image cat.jpg -o out.png --iterations 0") == 0
     # The requested knobs with their defaults, none because of an option alone.
-    assert len(made) == 2 and len(painted) == 1
+    assert made.call_count == 2 and painted.call_count == 1
 
 
 def test_a_mask_and_colours_are_options() -> None:

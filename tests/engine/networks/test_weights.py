@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import huggingface_hub.constants
 import pytest
@@ -32,7 +32,7 @@ from dream.networks.weights import DownloadProgress
 from dream.page import status_line
 from dream.render.objective import energy
 from dream.tensors import resize
-from tests.conftest import EXAMPLES, REAL_WEIGHTS_FOLDER, ROOT
+from tests.conftest import EXAMPLES, REAL_WEIGHTS_FOLDER, ROOT, spy
 from tests.support.hub import Hub, run_hub
 from tests.support.small_disk import mount_small_disk
 
@@ -487,19 +487,13 @@ def test_the_hubs_vgg_is_torchvisions_under_other_names(
 
 
 def test_a_dream_at_a_layer_reads_no_classifier(
-    tiny_vgg: tuple[ModelCard, TinyVGG, Path], monkeypatch: pytest.MonkeyPatch
+    tiny_vgg: tuple[ModelCard, TinyVGG, Path],
 ) -> None:
     card, _, path = tiny_vgg
-    read = []
-    whole = state_dict.WeightsFile.__getitem__
-
-    def noted(tensors: state_dict.WeightsFile, name: str) -> torch.Tensor:
-        read.append(name)
-        return whole(tensors, name)
-
-    monkeypatch.setattr(state_dict.WeightsFile, "__getitem__", noted)
-    network = state_dict.load_network(card, path, with_head=False)
-    assert set(read) == set(network.state_dict()) == {"features.0.bias", "features.0.weight"}
+    with spy(state_dict.WeightsFile, "__getitem__") as get:
+        network = state_dict.load_network(card, path, with_head=False)
+    read = {call.args[1] for call in get.call_args_list}
+    assert read == set(network.state_dict()) == {"features.0.bias", "features.0.weight"}
 
 
 def test_densenet_as_it_was_first_stored_fits() -> None:
@@ -604,16 +598,11 @@ def test_all_who_follow_a_download_are_told_why_it_failed(
 def test_two_threads_share_one_loading(
     hub: Hub, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, made = Engine("cpu"), []
-
-    def counted(*about: Any) -> Network:
-        made.append(about)
-        return Network(*about)
-
-    monkeypatch.setattr("dream.networks.network_cache.Network", counted)
+    engine, made = Engine("cpu"), Mock(wraps=Network)
+    monkeypatch.setattr("dream.networks.network_cache.Network", made)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         networks = list(pool.map(lambda _: engine.network(MODEL), range(4)))
-    assert len(made) == 1 and hub.transfer_count() == 1
+    assert made.call_count == 1 and hub.transfer_count() == 1
     assert all(network is networks[0] for network in networks)
 
 
