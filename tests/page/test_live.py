@@ -20,8 +20,6 @@ from tests.support.api import open_stream
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, open_page
 from tests.support.videos import pan, write_camera_file
 
-expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
-
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
     pytest.mark.filterwarnings("default"),

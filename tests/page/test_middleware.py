@@ -4,23 +4,25 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, expect
 
 from dream import __version__
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.api import begin, call, upload
 from tests.support.browser import (
     BOTH_SIZES,
-    CHROMIUM,
     SECONDS,
     WINDOW_SIZES,
     fill,
+    go_to,
     leave_page,
+    on_both,
+    on_phone,
+    open_page,
     status,
 )
 from tests.support.server import run_app
@@ -29,10 +31,7 @@ AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("Deep Dream", "Channel visualization", "Class image", "Zoom and video", "Live")
 HOST = "someone-dreams.hf.space"
 
-expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
-
 pytestmark = pytest.mark.filterwarnings("default")
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: make test needs npm")
 
 
@@ -45,61 +44,36 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=BOTH_SIZES)
-def size(request: Any) -> ViewportSize:
-    width, height = WINDOW_SIZES[request.param]
-    return {"width": width, "height": height}
-
-
-def open_at_size(window: Page, address: str, size: ViewportSize) -> Page:
-    window.set_viewport_size(size)
-    window.goto(address)
-    expect(window.locator("#view img")).to_have_count(2)
-    # The script that sets alt texts has run, and Gradio listens.
-    expect(window.locator("#view img").first).to_have_attribute("alt", "coffee")
-    window.wait_for_timeout(1 * SECONDS)
-    return window
-
-
-@pytest.fixture
-def page(window: Page, address: str, size: ViewportSize) -> Iterator[Page]:
-    yield open_at_size(window, address, size)
-    leave_page(window)
-
-
 def bottom_edge(page: Page, selector: str) -> float:
     box = page.locator(selector).bounding_box()
     assert box
     return box["y"] + box["height"]
 
 
-@needs_chromium
 @needs_axe
 @pytest.mark.parametrize(
     ("shape", "theme"),
     [("phone", "light"), pytest.param("desk", "dark", marks=pytest.mark.at_scale)],
 )
 def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme: str) -> None:
-    width, height = WINDOW_SIZES[shape]
-    page = open_at_size(window, f"{address}/?__theme={theme}", {"width": width, "height": height})
-    assert page.locator("body.dark").count() == (theme == "dark")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    for tab in TABS[:-1]:  # The camera of Gradio's in "Live" has a button without a name.
-        page.get_by_role("tab", name=tab).click()
-        folded = page.locator("button.label-wrap:not(.open):visible")
-        while folded.count():
-            folded.first.click()
-        page.wait_for_timeout(0.5 * SECONDS)  # Transitions have ended.
-        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        assert len(found["passes"]) > 15
-        serious = [
-            (violation["id"], node["html"][:200])
-            for violation in found["violations"]
-            if violation["impact"] in ("serious", "critical")
-            for node in violation["nodes"]
-        ]
-        assert not serious, tab
-    leave_page(page)
+    with open_page(window, f"{address}/?__theme={theme}", shape) as page:
+        assert page.locator("body.dark").count() == (theme == "dark")
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        for tab in TABS[:-1]:  # The camera of Gradio's in "Live" has a button without a name.
+            page.get_by_role("tab", name=tab).click()
+            folded = page.locator("button.label-wrap:not(.open):visible")
+            while folded.count():
+                folded.first.click()
+            page.wait_for_timeout(0.5 * SECONDS)  # Transitions have ended.
+            found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+            assert len(found["passes"]) > 15
+            serious = [
+                (violation["id"], node["html"][:200])
+                for violation in found["violations"]
+                if violation["impact"] in ("serious", "critical")
+                for node in violation["nodes"]
+            ]
+            assert not serious, tab
 
 
 CONTROLS = """() => [...document.querySelectorAll("button, input, textarea, a, [tabindex='0']")]
@@ -117,7 +91,7 @@ WORDS = """(each) => {
 }"""
 
 
-@needs_chromium
+@on_both
 def test_tab_reaches_every_control_in_reading_order(page: Page) -> None:
     there = page.evaluate(f"({CONTROLS})().map({NAME})")
     reached: list[str] = []
@@ -133,7 +107,7 @@ def test_tab_reaches_every_control_in_reading_order(page: Page) -> None:
     assert all(reached.index(one) < reached.index(next) for one, next in pairwise(order))
 
 
-@needs_chromium
+@on_both
 def test_arrow_keys_move_the_line_between_before_and_after(page: Page) -> None:
     line = page.get_by_role("slider", name="Divider between before and after")
     box = page.locator("#view img").first.bounding_box()
@@ -150,8 +124,7 @@ def test_arrow_keys_move_the_line_between_before_and_after(page: Page) -> None:
     expect(line).to_have_attribute("aria-valuenow", re.compile("5[45]"))
 
 
-@needs_chromium
-@pytest.mark.parametrize("size", ["phone"], indirect=True)
+@on_phone
 def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> None:
     before, after = page.locator("#view img").all()
     expect(before).to_have_attribute("alt", "coffee")
@@ -169,7 +142,7 @@ def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> 
     expect(page.get_by_label("Class", exact=True)).to_have_value("goldfish:1,volcano:1")
 
 
-@needs_chromium
+@on_both
 def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(page: Page) -> None:
     assert page.viewport_size
     for selector in ("#view", "#status", "#go", "#expected span"):
@@ -182,11 +155,10 @@ def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(pa
 
 
 @pytest.mark.at_scale
-@needs_chromium
 def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, address: str) -> None:
-    shape: ViewportSize = {"width": 800, "height": 800}
-    second, third = (open_at_size(each, address, shape) for each in (browser.new_page(), window))
+    second, third = browser.new_page(), window
     for page in (second, third):
+        go_to(page, address)
         fill(page, "Intensity", 1)
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
         photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
@@ -232,26 +204,23 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
     second.close()
 
 
-@needs_chromium
-def test_a_space_can_be_duplicated(window: Page, space: str, size: ViewportSize) -> None:
-    page = open_at_size(window, space, size)
-    page.evaluate("window.open = (address) => { window.asked = address }")
-    page.get_by_role("button", name="Duplicate this Space").click()
-    page.wait_for_function("window.asked")
-    assert page.evaluate("window.asked") == (
-        "https://huggingface.co/spaces/someone/dreams?duplicate=true"
-    )
-    # It takes no space and covers no text.
-    assert bottom_edge(page, "#go") <= size["height"]
-    button = page.locator("#duplicate").bounding_box()
-    assert button and button["x"] + button["width"] <= size["width"]
-    for words in ("h1", "p"):
-        box = page.locator(f"#title {words}").evaluate(WORDS)
-        beside = button["x"] >= box["right"]
-        assert (
-            beside or button["y"] >= box["bottom"] or button["y"] + button["height"] <= box["top"]
-        )
-    leave_page(page)
+@pytest.mark.parametrize("shape", BOTH_SIZES)
+def test_a_space_can_be_duplicated(window: Page, space: str, shape: str) -> None:
+    width, height = WINDOW_SIZES[shape]
+    with open_page(window, space, shape) as page:
+        page.evaluate("window.open = (address) => { window.asked = address }")
+        page.get_by_role("button", name="Duplicate this Space").click()
+        page.wait_for_function("window.asked")
+        address = "https://huggingface.co/spaces/someone/dreams?duplicate=true"
+        assert page.evaluate("window.asked") == address
+        # It takes no space and covers no text.
+        assert bottom_edge(page, "#go") <= height
+        button = page.locator("#duplicate").bounding_box()
+        assert button and button["x"] + button["width"] <= width
+        left, top, bottom = button["x"], button["y"], button["y"] + button["height"]
+        for words in ("h1", "p"):
+            box = page.locator(f"#title {words}").evaluate(WORDS)
+            assert left >= box["right"] or top >= box["bottom"] or bottom <= box["top"]
 
 
 def card_tags(address: str) -> dict[str, str]:
