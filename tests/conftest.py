@@ -25,7 +25,7 @@ from dream.networks.network import Network
 from dream.recipe import Recipe
 from dream.render import kinds
 from dream.render.job_loop import run_jobs
-from dream.tensors import size_of
+from dream.tensors import size_of, to_tensor
 from tests.support.server import run_app
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -109,6 +109,11 @@ def dream_tensor(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor
 def spy(owner: type, name: str) -> Any:
     """Return a patch that records the calls of a method, and makes them."""
     return patch.object(owner, name, autospec=True, side_effect=getattr(owner, name))
+
+
+def is_frame(path: Path | str, frame: Frame) -> bool:
+    """Return whether an image file shows exactly this frame."""
+    return torch.equal(load_image(path), to_tensor(frame.picture()))
 
 
 @contextmanager

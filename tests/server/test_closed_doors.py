@@ -23,7 +23,7 @@ from dream.page.blocks import MAX_FILE_AGE_SECONDS, NOT_UPLOADED_MESSAGE
 from dream.page.server import middleware, temp_files
 from dream.page.widgets import components
 from tests.conftest import EXAMPLES
-from tests.support.api import begin, call, refusal, upload
+from tests.support.api import begin, call, refusal, send_to_page, upload
 from tests.support.attacks import call_in_crowd
 from tests.support.corpus import corpus
 from tests.support.processes import children_of, find_listener, is_decoder, resident_mb, state_of
@@ -113,14 +113,8 @@ def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list
                 shapes.get(takes[each], secret) if takes[each] in files else shown[each]
                 for each in event["inputs"]
             ]
-            sent = {"fn_index": event["id"], "data": data, "session_hash": f"s{event['id']}"}
-            joined = api.post("/queue/join", json=sent)
-            assert joined.status_code == 200
-            with api.stream(
-                "GET", "/queue/data", params={"session_hash": sent["session_hash"]}
-            ) as stream:
-                said = next(line for line in stream.iter_lines() if "process_completed" in line)
-            assert NOT_UPLOADED_MESSAGE in said, event["api_name"]
+            said = send_to_page(api, event["id"], data)
+            assert NOT_UPLOADED_MESSAGE in str(said), event["api_name"]
             tried += 1
     assert tried >= 15
 

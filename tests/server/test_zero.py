@@ -31,7 +31,7 @@ from dream.page.server import api
 from dream.page.server.zero_gpu import ABORT_ERROR, WORKER_ERROR, with_lease_errors
 from dream.page.widgets.run import show_errors
 from dream.service.job_runner import JobRunner
-from tests.conftest import EXAMPLES
+from tests.conftest import EXAMPLES, is_frame
 from tests.support.api import open_stream
 from tests.support.page import build_dream_tab
 from tests.support.server import run_app
@@ -129,8 +129,7 @@ def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(
 ) -> None:
     path, recipe = space.dream(**QUICK, layer="inception3b", guide=handle_file(str(CAT)))
     *_, frame = engine.dream(load_image(CAT), DreamRecipe.from_dict(recipe))
-    with Image.open(path) as image:
-        assert image.tobytes() == frame.picture().tobytes()
+    assert is_frame(path, frame)
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)
     (asked,), (given_back,) = space.calls("/schedule"), space.calls("/release")
     assert given_back["fail"] == "false"
@@ -305,8 +304,7 @@ def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: E
     *_, last = engine.class_image(class_recipe)
     expected = engine.verdict(last.tensor, class_recipe)
     assert math.isclose(verdict["after"]["logit"], expected.logit, rel_tol=1e-4)
-    with Image.open(path) as image:
-        assert image.tobytes() == last.picture().tobytes()
+    assert is_frame(path, last)
     _, recipes = space.client.predict(
         photo, layers="inception3b,inception4c", **QUICK, api_name="/compare"
     )

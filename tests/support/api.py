@@ -52,6 +52,15 @@ def refusal(api: httpx.Client, name: str, knobs: Any) -> str:
     return str(answer["error"])
 
 
+def send_to_page(api: httpx.Client, event: int, data: list[Any]) -> list[dict[str, Any]]:
+    """Send a queued event of the page this data, as a new visitor; return all its messages."""
+    visit = {"session_hash": uuid.uuid4().hex}
+    answer = api.post("/queue/join", json={"fn_index": event, "data": data, **visit})
+    assert answer.is_success, answer.text
+    with api.stream("GET", "/queue/data", params=visit) as stream:
+        return [json.loads(line.removeprefix("data: ")) for line in stream.iter_lines() if line]
+
+
 @contextmanager
 def open_stream(
     address: str, ids: list[str] | None = None

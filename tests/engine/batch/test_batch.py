@@ -38,7 +38,7 @@ from dream.errors import DreamError
 from dream.files.embedded_images import encode_mask
 from dream.recipe.presets import sweep
 from dream.tensors import to_pil_image
-from tests.conftest import ROOT, scarce_memory
+from tests.conftest import ROOT, is_frame, scarce_memory
 from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
 from tests.support.small_disk import mount_small_disk
 from tests.support.videos import pan, write_video
@@ -94,8 +94,7 @@ def test_each_photo_is_dreamed_by_each_recipe_as_it_is_alone(
         *_, frame = engine.dream(load_image(photos / "photo01.png"), recipe)
         assert row["objective"] == pytest.approx(frame.value)
         assert row["seconds"] > 0 and not row["error"]
-        with Image.open(f"out/{name}") as picture:
-            assert picture.tobytes() == frame.picture().tobytes()
+        assert is_frame(f"out/{name}", frame)
 
 
 def test_a_second_start_makes_only_what_is_missing_by_content(
@@ -465,8 +464,7 @@ def test_several_devices_work_side_by_side(photos: Path, engine: Engine) -> None
     assert sorted(row.output for row in rows) == sorted(task.output for task in todo)
     for task in todo:
         *_, frame = engine.dream(load_image(task.input), task.recipe)
-        with Image.open(f"out/{task.output}") as picture:
-            assert picture.tobytes() == frame.picture().tobytes()
+        assert is_frame(f"out/{task.output}", frame)
     bad = [todo[0], Task(files[0], "no/such/folder.png", todo[0].recipe)]
     with pytest.raises(DreamError, match="cannot be written"):
         list(crew.run_batches(([each] for each in bad), "out"))

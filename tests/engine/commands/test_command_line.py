@@ -36,7 +36,7 @@ from dream.networks.weights import DownloadProgress
 from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_pil_image, to_tensor
-from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, change, spy
+from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, change, is_frame, spy
 from tests.support.processes import run_python
 from tests.support.videos import pan, write_video
 from tools.measure import save_random_weights
@@ -71,11 +71,6 @@ def written() -> set[str]:
     return set(os.listdir()) - {"cat.jpg", "photo.png"}
 
 
-def level_by_level(frame_tensor: Tensor) -> Tensor:
-    """Return an image as its PNG holds it."""
-    return (frame_tensor * 255).round() / 255
-
-
 def test_a_photo_becomes_a_dream_with_its_recipe(capsys: Printed, engine: Engine) -> None:
     options = "--layer inception3b --scale 1.5 --step 2 --jitter 8 --seed 3"
     assert run(f"{IMAGE} {options}") == 0
@@ -86,7 +81,7 @@ def test_a_photo_becomes_a_dream_with_its_recipe(capsys: Printed, engine: Engine
     assert capsys.readouterr().out.startswith("out.png: 128 x 85, inception3b, seed 3, ")
     # The command line's image equals Python's.
     *_, frame = engine.dream(load_image(CAT), recipe)
-    assert torch.equal(load_image("out.png"), level_by_level(frame.tensor))
+    assert is_frame("out.png", frame)
 
 
 def test_a_recipe_is_followed_and_options_change_it() -> None:
@@ -474,7 +469,7 @@ def test_a_channel_is_shown_from_noise_with_its_recipe(capsys: Printed, engine: 
     assert read_recipe("out.png") == recipe
     assert capsys.readouterr().out.startswith("out.png: 64 x 64, channel 7 of inception3b, seed 0,")
     *_, frame = engine.channel(recipe)
-    assert torch.equal(load_image("out.png"), level_by_level(frame.tensor))
+    assert is_frame("out.png", frame)
     assert run("channel --recipe out.png --seed 1 -o other.png") == 0
     assert read_recipe("other.png") == recipe.with_changes(seed=1)
 
@@ -518,7 +513,7 @@ def test_a_class_is_shown_with_its_recipe_and_a_verdict(capsys: Printed, engine:
     recipe = ClassRecipe(target="green snake", size=64, steps=4, seed=2)
     assert read_recipe("out.png") == recipe
     *_, frame = engine.class_image(recipe)
-    assert torch.equal(load_image("out.png"), level_by_level(frame.tensor))
+    assert is_frame("out.png", frame)
     first, told, *seen = capsys.readouterr().out.splitlines()
     assert first.startswith("out.png: 64 x 64, green snake, seed 2, ")
     verdict = engine.verdict(frame.tensor, recipe)
@@ -571,7 +566,7 @@ def test_a_guide_is_an_option(engine: Engine) -> None:
     given = guided.with_changes(octaves=2, iterations=2, max_side=128)
     assert recipe == engine.settle(given) and recipe.layer == "inception5a"
     *_, frame = engine.dream(load_image(CAT), given)
-    assert torch.equal(load_image("out.png"), level_by_level(frame.tensor))
+    assert is_frame("out.png", frame)
 
 
 def test_a_file_of_any_name_is_told_in_one_line(capsys: Printed) -> None:
