@@ -428,11 +428,6 @@ def test_the_pictures_that_ship_say_so_too() -> None:
     assert len(shipped) > 50
 
 
-def test_a_recipe_is_read_from_json_too(tmp_path: Path) -> None:
-    (tmp_path / "r.json").write_text('{"layer": "inception3b"}')
-    assert read_recipe(tmp_path / "r.json") == DreamRecipe(layer="inception3b")
-
-
 def test_a_file_without_a_recipe_is_refused_in_one_line(tmp_path: Path) -> None:
     contents = [b"", b"\x89PNG\r\n", b"GIF89a", (EXAMPLES / "cat.jpg").read_bytes()]
     for content in (*contents, encode_quarters("PNG")):

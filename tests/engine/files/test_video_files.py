@@ -285,7 +285,8 @@ def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path:
     assert not seen.has_audio and "audio is in an unknown codec" in seen.remark
 
 
-def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_cover", [True, False])
+def test_a_song_is_no_video_with_a_cover_or_without(has_cover: bool, tmp_path: Path) -> None:
     song = tmp_path / "song.mkv"
     add_beeps(tmp_path / "a.mp4", write_video(tmp_path / "silent.mp4", pan(9)), [0.1])
     cover = io.BytesIO()
@@ -293,14 +294,14 @@ def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4")) as source, av.open(str(song), "w") as target:
         own = source.streams.audio[0]
         stream = target.add_stream_from_template(own)
-        target.add_attachment("cover.jpg", "image/jpeg", cover.getvalue())
+        if has_cover:
+            target.add_attachment("cover.jpg", "image/jpeg", cover.getvalue())
         for packet in source.demux(own):
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    with pytest.raises(
-        PictureError, match=r"^song.mkv has no video but a cover image, only audio$"
-    ):
+    but = " but a cover image" if has_cover else ""
+    with pytest.raises(PictureError, match=f"^song.mkv has no video{but}, only audio$"):
         read_video_info(song)
 
 

@@ -12,11 +12,6 @@ from dream.networks import catalogue, device
 from dream.page import app
 
 
-def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DREAM_DEVICE", "cpu")
-    assert Engine().device == torch.device("cpu")
-
-
 @pytest.mark.parametrize("name", ["nonsense", "cuda:97", "xpu", "meta"])
 def test_a_device_that_is_not_there_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAM_DEVICE", name)
@@ -65,10 +60,6 @@ def test_the_gain_is_what_a_convolution_takes_in_one_to_what_it_takes_in_the_oth
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     assert device.bfloat16_speedup.__wrapped__() == expected
     assert set(ran) == {(dtype, dtype) for dtype in device.PRECISIONS.values()}
-
-
-def test_the_processor_is_timed_once() -> None:
-    assert device.bfloat16_speedup() == device.bfloat16_speedup() > 0
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])

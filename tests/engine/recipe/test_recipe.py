@@ -49,15 +49,6 @@ NUMBER_KNOBS = [
 ]
 
 
-def test_defaults_are_those_of_the_command_line() -> None:
-    recipe = DreamRecipe()
-    assert (recipe.model, recipe.layer) == ("dreamlet", "inception4c")
-    assert (recipe.octaves, recipe.scale, recipe.iterations) == (5, 1.4, 10)
-    assert (recipe.step, recipe.jitter, recipe.smoothing, recipe.seed) == (1.75, 32, 0.5, 0)
-    assert (recipe.keep_colours, recipe.quiet) == (0.6, 0.9)
-    assert recipe.intensity == 5 and recipe.max_side is None
-
-
 def test_every_intensity_brings_its_step_and_goes_further_than_the_one_before() -> None:
     for intensity, expected in enumerate(STEPS_BY_INTENSITY, start=1):
         recipe = DreamRecipe(intensity=intensity)

@@ -78,15 +78,6 @@ def test_a_dream_equals_a_plain_loop(network64: Network, cat: Tensor) -> None:
     assert change(frame.tensor, picture) < 0.01
 
 
-def test_the_same_seed_gives_the_same_picture(
-    engine: Engine, cat: Tensor, quick: DreamRecipe
-) -> None:
-    assert torch.equal(dream_tensor(engine, cat, quick), dream_tensor(engine, cat, quick))
-    assert not torch.equal(
-        dream_tensor(engine, cat, quick), dream_tensor(engine, cat, quick.with_changes(seed=1))
-    )
-
-
 def test_half_precision_dreams_alike(network: Network, cat: Tensor) -> None:
     # Few steps: later ones diverge, as with another seed.
     half = load_dreamlet(torch.bfloat16)
@@ -166,14 +157,6 @@ def test_a_large_picture_is_shrunk_in_proportion(engine: Engine, cat: Tensor) ->
     assert shrunk.shape[2:] == (133, 200)
     assert engine.settle(DreamRecipe()).max_side == 640
     assert engine.settle(DreamRecipe(max_side=300)).max_side == 300
-
-
-@pytest.mark.parametrize("size", [(31, 31), (31, 500), (500, 31)])
-def test_a_picture_too_small_is_refused_before_the_first_frame(
-    size: tuple[int, int], engine: Engine
-) -> None:
-    with pytest.raises(PictureError, match="the network needs 32 or more on each side"):
-        engine.dream(torch.rand(1, 3, *size))
 
 
 @pytest.mark.parametrize("wrong", ["inception4c", ["dreamlet"], ChannelRecipe()])
