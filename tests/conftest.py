@@ -219,6 +219,13 @@ def quick() -> DreamRecipe:
 
 
 @pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let uploads and outputs of the page be files of this test; return their folder."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
 def one_thread() -> Iterator[None]:
     """Let torch use one thread, for comparisons bit by bit across threads."""
     with use_threads(1):

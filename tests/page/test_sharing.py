@@ -1,6 +1,5 @@
 """Recipes are shared as links and text, and never name a file of the server."""
 
-import base64
 import json
 import re
 import shutil
@@ -35,6 +34,7 @@ from dream.page.widgets.recipe_sharing import (
 from dream.recipe.presets import presets
 from dream.tensors import to_pil_image
 from tests.conftest import CAN_REMAKE, EXAMPLES, ROOT
+from tests.support.api import data_uri
 from tests.support.corpus import png_header
 
 CAT = str(EXAMPLES / "cat.jpg")
@@ -98,8 +98,7 @@ def write_strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
 def test_a_recipe_whose_picture_is_none_is_refused(
     name: str, content: bytes, tmp_path: Path
 ) -> None:
-    uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    recipe = DreamRecipe(**{name: uri})  # type: ignore[arg-type]
+    recipe = DreamRecipe(**{name: data_uri(content)})  # type: ignore[arg-type]
     with pytest.raises(DreamError):
         check_embedded_images(recipe)
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "crafted.png", recipe)

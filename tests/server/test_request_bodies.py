@@ -27,6 +27,7 @@ from tests.support.api import JSON, upload
 from tests.support.attacks import UNQUEUED_EVENT, Attack, hold_half_sent_bodies, send_value_bombs
 from tests.support.processes import find_listener, resident_mb
 from tests.support.server import run_app
+from tests.support.waiting import wait_until
 
 SECONDS, TOTAL_BYTES = 2.0, 6_000_000
 # The app with less time and memory for bodies.
@@ -377,13 +378,9 @@ def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
     for stays in (False, True):
         with socket.create_connection((place.hostname, place.port), timeout=SECONDS + 30) as line:
             line.sendall(start.encode() + form[:50_000])
-            while set(folder.rglob("*")) == before:
-                time.sleep(0.05)  # It has started.
+            wait_until(lambda: set(folder.rglob("*")) != before)  # It has started.
             assert not stays or line.recv(100).startswith(b"HTTP/1.1 400")
-        latest = time.monotonic() + 10
-        while set(folder.rglob("*")) != before and time.monotonic() < latest:
-            time.sleep(0.05)
-        assert set(folder.rglob("*")) == before
+        wait_until(lambda: set(folder.rglob("*")) == before, 10)
     assert log.read_text() == said
 
 

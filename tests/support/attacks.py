@@ -5,7 +5,6 @@ Meanwhile another visitor loads its page.
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 import threading
@@ -24,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from tests.support.api import JSON, result_of, upload
+from tests.support.corpus import encode
 from tests.support.processes import find_listener, peak_mb, reset_peak, resident_mb
 from tests.support.trial import read_pixels
 
@@ -196,9 +196,8 @@ def draw_mark(number: int) -> np.ndarray:
 
 def _call(api: httpx.Client, number: int) -> str:
     """Dream the mark of a number; return the name of the outcome in `Crowd`."""
-    file, mark = io.BytesIO(), draw_mark(number)
-    Image.fromarray(mark).save(file, "PNG")
-    photo = upload(api, (f"mark-{number}.png", file.getvalue()))
+    mark = draw_mark(number)
+    photo = upload(api, (f"mark-{number}.png", encode(Image.fromarray(mark), "PNG")))
     knobs = {"image": {"path": photo}, "seed": number, **GENTLE_KNOBS}
     answer = api.post("/call/v2/deep_dream", json=knobs)
     if answer.status_code != 200:

@@ -32,6 +32,7 @@ from tests.conftest import EXAMPLES, ROOT
 from tests.support.corpus import corpus
 from tests.support.processes import children_of, is_decoder, run_python
 from tests.support.videos import pan, set_matrix, write_video
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files are decoded here")
 CAT, FILM = EXAMPLES / "cat.jpg", EXAMPLES / "films" / "video-cat-inception4c-seed0.mp4"
@@ -113,8 +114,7 @@ def test_a_file_that_kills_its_decoder_costs_one_line(
     os.kill(process.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(load_image, CAT)
-        while decoders._free_decoders:
-            time.sleep(0.01)
+        wait_until(lambda: not decoders._free_decoders)
         for each in (number, signal.SIGCONT):
             os.kill(process.pid, each)
         said = "cat.jpg cannot be read: its decoder ended early; save it as PNG and try again"
@@ -529,11 +529,7 @@ def test_a_decoder_ends_with_its_parent(number: int) -> None:
         if number:
             parent.send_signal(number)
         parent.communicate(timeout=60)
-    for _ in range(200):
-        if not is_decoder(started):
-            return
-        time.sleep(0.05)
-    pytest.fail("it is still there")
+    wait_until(lambda: not is_decoder(started), 10)
 
 
 # While another thread decodes: the fork inherits a lock that is never released.

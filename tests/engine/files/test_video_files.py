@@ -1,6 +1,5 @@
 """Videos of all kinds are read as players show them, or refused with the reason."""
 
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from PIL import Image
 from dream import PictureError
 from dream.batch.inputs import is_video_file
 from dream.files.video_reader import read_frames, read_video_info
+from tests.support import corpus
 from tests.support.videos import (
     add_beeps,
     encode,
@@ -289,13 +289,11 @@ def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path:
 def test_a_song_is_no_video_with_a_cover_or_without(has_cover: bool, tmp_path: Path) -> None:
     song = tmp_path / "song.mkv"
     add_beeps(tmp_path / "a.mp4", write_video(tmp_path / "silent.mp4", pan(9)), [0.1])
-    cover = io.BytesIO()
-    pan(1)[0].save(cover, "JPEG")
     with av.open(str(tmp_path / "a.mp4")) as source, av.open(str(song), "w") as target:
         own = source.streams.audio[0]
         stream = target.add_stream_from_template(own)
         if has_cover:
-            target.add_attachment("cover.jpg", "image/jpeg", cover.getvalue())
+            target.add_attachment("cover.jpg", "image/jpeg", corpus.encode(pan(1)[0], "JPEG"))
         for packet in source.demux(own):
             if packet.size:
                 packet.stream = stream

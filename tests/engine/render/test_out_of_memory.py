@@ -148,13 +148,8 @@ def test_live_dreams_become_smaller_and_each_has_its_own_seed(engine: Engine) ->
 
 
 def test_page_and_command_line_say_so_and_the_recipe_is_that_of_the_picture(
-    engine: Engine,
-    quick: DreamRecipe,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    engine: Engine, quick: DreamRecipe, uploads: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     warning = "^Too much for the memory of the GPU at 128 .* at 91"
     with limit_pixels(91 * 70), pytest.warns(UserWarning, match=warning):
         shown = list(stream_render(JobRunner(engine), [quick], CAT))
@@ -162,7 +157,7 @@ def test_page_and_command_line_say_so_and_the_recipe_is_that_of_the_picture(
     assert any(re.search(r"left\. Too much for .* made at 91\.", each.status) for each in shown)
     options = ["--octaves", "2", "--iterations", "2", "--max-side", "128"]
     with limit_pixels(91 * 70):
-        assert main(["image", CAT, "-o", str(tmp_path / "out.png"), *options]) == 0
+        assert main(["image", CAT, "-o", str(uploads / "out.png"), *options]) == 0
     said = capsys.readouterr()
     assert said.err == f"{SAID.format(128)}: made at 91\n" and "91 x 61" in said.out
-    assert read_recipe(tmp_path / "out.png", DreamRecipe).max_side == 91
+    assert read_recipe(uploads / "out.png", DreamRecipe).max_side == 91
