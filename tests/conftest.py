@@ -16,7 +16,8 @@ from unittest.mock import patch
 import httpx
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from dream import DreamRecipe, Engine, Frame, load_image
 from dream.networks import catalogue, weights
@@ -76,14 +77,23 @@ KNOB_VALUES: dict[str, Any] = {
 }
 
 
-def whole_network_activation(network: Network, picture: Tensor, layer: str) -> Tensor:
-    """Read a layer by a hook on the whole network, which the package never uses."""
-    seen: list[Tensor] = []
-    module = network.network.get_submodule(layer)
-    handle = module.register_forward_hook(lambda _module, _input, output: seen.append(output))
-    network.network(((picture - network.mean) / network.std).to(network.dtype))
-    handle.remove()
-    return seen[0]
+def hook_activations(
+    network: Network, picture: Tensor, *layers: str, whole: nn.Module | None = None
+) -> list[Tensor]:
+    """Read layers by hooks on the whole network, which the package never uses."""
+    whole, seen = whole or network.network, dict[str, Tensor]()
+
+    def keep(layer: str) -> RemovableHandle:
+        # A copy, since the next layer may work in place.
+        return whole.get_submodule(layer).register_forward_hook(
+            lambda _module, _input, output: seen.update({layer: output.clone()})
+        )
+
+    handles = [keep(layer) for layer in layers]
+    whole(((picture - network.mean) / network.std).to(network.dtype))
+    for handle in handles:
+        handle.remove()
+    return [seen[layer] for layer in layers]
 
 
 def render_recipes(

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -36,9 +37,8 @@ needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: make 
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def space(log: Path) -> Iterator[str]:
     """Run the app as on a Space; yield its address."""
-    log = tmp_path_factory.mktemp("space") / "log"
     known = {"SYSTEM": "spaces", "SPACE_ID": "someone/dreams", "SPACE_HOST": HOST}
     with run_app(log, **known) as address:
         yield address

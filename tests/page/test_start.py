@@ -149,9 +149,8 @@ def test_a_variable_that_is_no_such_number_is_refused(
     variable: str, whole: str, start: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "abc")
-    with pytest.raises(
-        DreamError, match=f"^{variable} must be a {whole}number from .* to .*, not "
-    ):
+    said = f"^{variable} must be a {whole}number from .* to .*, not 'abc'"
+    with pytest.raises(DreamError, match=said):
         start()
 
 

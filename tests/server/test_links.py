@@ -163,9 +163,8 @@ def fetch_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]
 
 def test_few_links_are_fetched_at_a_time() -> None:
     said, at_once = fetch_at_once([""] * (links.MAX_CALLS + 2), 0.01)
-    assert (
-        said == [""] * links.MAX_CALLS + [SERVER_BUSY_MESSAGE] * 2 and at_once == links.MAX_FETCHES
-    )
+    assert said == [""] * links.MAX_CALLS + [SERVER_BUSY_MESSAGE] * 2
+    assert at_once == links.MAX_FETCHES
 
 
 def test_a_public_address_has_a_quarter_of_the_calls_with_links() -> None:

@@ -49,8 +49,8 @@ def mcp_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def address(mcp_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with run_app(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=mcp_folder) as address:
+def address(mcp_folder: str, log: Path) -> Iterator[str]:
+    with run_app(log, PYTHONPATH=mcp_folder) as address:
         yield address
 
 

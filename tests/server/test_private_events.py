@@ -27,7 +27,7 @@ from dream.page.call_limits import (
     TOO_MANY_CALLS_MESSAGE,
 )
 from dream.page.widgets import components
-from tests.support.api import JSON, open_stream, upload
+from tests.support.api import JSON, open_stream, page_events, upload
 from tests.support.corpus import encode
 from tests.support.fuzz import fuzz_events
 from tests.support.server import run_app
@@ -60,8 +60,7 @@ def api(own_address: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def events(own_address: str) -> dict[str, Any]:
-    config = httpx.get(f"{own_address}/config").json()
-    return {each["api_name"]: each for each in config["dependencies"] if each["backend_fn"]}
+    return page_events(own_address)
 
 
 def send_event(api: httpx.Client, name: str, **body: Any) -> tuple[int, Any]:

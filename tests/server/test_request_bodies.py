@@ -25,7 +25,7 @@ from dream.page.server.responses import RequestError
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, upload
 from tests.support.attacks import UNQUEUED_EVENT, Attack, hold_half_sent_bodies, send_value_bombs
-from tests.support.processes import find_listener, resident_mb
+from tests.support.processes import find_server, resident_mb
 from tests.support.server import run_app
 from tests.support.waiting import wait_until
 
@@ -125,7 +125,7 @@ def test_what_a_page_sends_stays_far_below_what_is_taken(address: str) -> None:
 
 
 def test_bodies_that_are_refused_or_fail_leave_nothing_in_memory(address: str) -> None:
-    process = find_listener(urlsplit(address).port or 0)
+    process = find_server(address)
     if process is None:
         pytest.skip("no /proc to read a process's memory from")
     send_value_bombs(address, 2, values=3_000)

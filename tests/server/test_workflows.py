@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from dream import DreamRecipe
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.space import load_sync_script, space_files
+from tests.support.space import load_sync_script, space_files, tracked_files
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -145,9 +145,7 @@ def test_the_readme_of_a_space_names_its_picture(script: ModuleType) -> None:
 
 def test_what_is_staged_is_the_app_as_it_is_here(script: ModuleType, tmp_path: Path) -> None:
     script.stage("someone/dreams", str(tmp_path))
-    listed = subprocess.run(
-        ["git", "ls-files", *script.FILES], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    listed = tracked_files(*script.FILES)
     for name in listed:
         if name != "README.md":
             assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name

@@ -32,12 +32,13 @@ from tests.support.page import build_dream_tab
 from tests.support.server import run_app
 from tests.support.videos import pan
 from tests.support.waiting import wait_until
-from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api
+from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api, lend
 
 pytest.importorskip("spaces", reason="the spaces package is not installed")
 pytestmark = pytest.mark.filterwarnings("default")
 
 CAT = EXAMPLES / "cat.jpg"
+PHOTO = handle_file(str(CAT))
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
 FILM: dict[str, Any] = {"seconds": 1.0, "fps": 6.0, "max_side": 48, "iterations": 1}
 LONGER_FILM = FILM | {"seconds": 3.0, "iterations": 10}
@@ -60,7 +61,7 @@ class Space:
 
     def begin(self, name: str, **knobs: Any) -> Job:
         """Submit a job with the photo and wait until its dream has begun."""
-        job = self.client.submit(handle_file(str(CAT)), api_name=f"/{name}", **knobs)
+        job = self.client.submit(PHOTO, api_name=f"/{name}", **knobs)
         path = -1 if name == "zoom" else 0  # The position of the image in an answer.
 
         # The first image is the photo itself.
@@ -73,7 +74,7 @@ class Space:
 
     def dream(self, **knobs: Any) -> tuple[str, dict[str, Any]]:
         answer: tuple[str, dict[str, Any]] = self.client.predict(
-            handle_file(str(CAT)), api_name="/deep_dream", **knobs
+            PHOTO, api_name="/deep_dream", **knobs
         )
         return answer
 
@@ -122,7 +123,7 @@ def test_it_reports_that_it_started_and_settles_for_a_gpu(running_space: Space) 
 def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(
     space: Space, engine: Engine
 ) -> None:
-    path, recipe = space.dream(**QUICK, layer="inception3b", guide=handle_file(str(CAT)))
+    path, recipe = space.dream(**QUICK, layer="inception3b", guide=PHOTO)
     *_, frame = engine.dream(load_image(CAT), DreamRecipe.from_dict(recipe))
     assert is_frame(path, frame)
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)
@@ -198,7 +199,7 @@ def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
     with pytest.raises(AppError, match=words):
         space.dream(**QUICK)
     with pytest.raises(AppError, match=words):
-        space.client.predict(handle_file(str(CAT)), **FILM, api_name="/zoom")
+        space.client.predict(PHOTO, **FILM, api_name="/zoom")
     channel = {"channels": "5", "size": 64, "steps": 1}
     with pytest.raises(AppError, match=words):
         space.client.predict(**channel, api_name="/visualize_channel")
@@ -212,7 +213,7 @@ def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
 @pytest.mark.at_scale
 def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) -> None:
     space.api.seconds_left = 13  # Each lease asks for some 6.
-    film, recipe, _ = space.client.predict(handle_file(str(CAT)), **FILM, api_name="/zoom")
+    film, recipe, _ = space.client.predict(PHOTO, **FILM, api_name="/zoom")
     words = r"after 4 of 6 frames: You have exceeded your free ZeroGPU quota .* in 0:30:00"
     assert re.match(words, recipe["ended"])
     assert read_video_info(film).frame_count == 4 and read_recipe(film, ZoomRecipe).frame_count == 4
@@ -229,15 +230,12 @@ def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) 
 def test_why_no_gpu_is_lent_is_said_in_the_status_of_the_page(
     raised: Exception, words: str, engine: Engine
 ) -> None:
-    def refuse(duration: Any) -> Callable[..., Any]:
-        def no_gpu(*given: Any) -> Iterator[Any]:
-            raise raised
-            yield
-
-        return lambda run: no_gpu
+    def refuse(*given: Any) -> Iterator[Any]:
+        raise raised
+        yield
 
     knobs = asdict(DreamRecipe(**QUICK)) | {"mask": None}
-    runner = JobRunner(engine, with_lease_errors(refuse))
+    runner = JobRunner(engine, with_lease_errors(lend(refuse)))
     tab = build_dream_tab(runner)
     stream = tab.dream(str(CAT), (), random_seed=False, **knobs)
     *_, updates = show_errors(stream, tab.outputs.status)
@@ -246,19 +244,13 @@ def test_why_no_gpu_is_lent_is_said_in_the_status_of_the_page(
 
 @pytest.mark.usefixtures("uploads")
 def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(engine: Engine) -> None:
-    def end_after_one(duration: Any) -> Callable[..., Any]:
-        def decorate(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-            def leased(*given: Any) -> Iterator[Any]:
-                for frame in run(*given):
-                    yield frame
-                    if frame.finished:
-                        raise gr.Error(ABORT_ERROR, title=WORKER_ERROR)
+    def end_after_one(run: Callable[..., Iterator[Any]], *given: Any) -> Iterator[Any]:
+        for frame in run(*given):
+            yield frame
+            if frame.finished:
+                raise gr.Error(ABORT_ERROR, title=WORKER_ERROR)
 
-            return leased
-
-        return decorate
-
-    runner = JobRunner(engine, with_lease_errors(end_after_one))
+    runner = JobRunner(engine, with_lease_errors(lend(end_after_one)))
     small = {"max_side": 64, "octaves": 1, "iterations": 2}
     *_, (sheet, recipes) = api.compare(runner, str(CAT), "conv2", "5,6", "png", small)
     assert recipes and len(recipes) == 2 and recipes[0]["intensity"] == 5
@@ -271,40 +263,34 @@ def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(engine
 @pytest.mark.at_scale
 def test_every_kind_of_work_crosses_in_one_lease_a_call(space: Space) -> None:
     """`test_job_runner` compares what crosses with what is made here."""
-    predict, photo, few = space.client.predict, handle_file(str(CAT)), {"size": 64, "steps": 4}
-    for image in ({}, {"image": photo}):
+    predict, few = space.client.predict, {"size": 64, "steps": 4}
+    for image in ({}, {"image": PHOTO}):
         shown, _ = predict(channels="3,9", **few, **image, api_name="/visualize_channel")
         assert len(shown) == 2
-    _, where, answers = predict(photo, count=3, **few, api_name="/top_channels")
+    _, where, answers = predict(PHOTO, count=3, **few, api_name="/top_channels")
     assert Path(where).is_file() and len(answers) == 3
     *_, verdict = predict("flamingo", **few, api_name="/class_image")
     assert verdict["after"]["target"] == "flamingo"
-    _, recipes = predict(photo, layers="inception3b,inception4c", **QUICK, api_name="/compare")
+    _, recipes = predict(PHOTO, layers="inception3b,inception4c", **QUICK, api_name="/compare")
     assert [each["layer"] for each in recipes] == ["inception3b", "inception4c"]
     assert len(space.calls("/release")) == len(space.calls("/schedule")) == 5
 
 
 @pytest.mark.at_scale
 def test_a_zoom_in_several_leases_and_a_making_of_cross_too(space: Space) -> None:
-    photo = handle_file(str(CAT))
-    film, recipe, _ = space.client.predict(photo, **FILM, api_name="/zoom")
-    assert (
-        read_recipe(film) == ZoomRecipe.from_dict(recipe) and read_video_info(film).frame_count == 6
-    )
-    making, _, _ = space.client.predict(photo, seconds=1, **QUICK, api_name="/making_of")
-    assert (
-        read_recipe(making, DreamRecipe).iterations == 2
-        and read_video_info(making).frame_count == 47
-    )
-    leases = VIDEO_LEASES + 1
-    assert len(space.calls("/release")) == len(space.calls("/schedule")) == leases
+    film, recipe, _ = space.client.predict(PHOTO, **FILM, api_name="/zoom")
+    assert read_recipe(film) == ZoomRecipe.from_dict(recipe)
+    assert read_video_info(film).frame_count == 6
+    making, _, _ = space.client.predict(PHOTO, seconds=1, **QUICK, api_name="/making_of")
+    assert read_recipe(making, DreamRecipe).iterations == 2
+    assert read_video_info(making).frame_count == 47
+    assert len(space.calls("/release")) == len(space.calls("/schedule")) == VIDEO_LEASES + 1
 
 
 @pytest.mark.at_scale
 def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
     jobs = [
-        space.client.submit(handle_file(str(CAT)), api_name="/deep_dream", **QUICK, seed=seed)
-        for seed in range(3)
+        space.client.submit(PHOTO, api_name="/deep_dream", **QUICK, seed=seed) for seed in range(3)
     ]
     dreamed = [Path(job.result()[0]).read_bytes() for job in jobs]
     assert len(set(dreamed)) == 3

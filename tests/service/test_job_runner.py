@@ -91,12 +91,8 @@ def slow_steps(monkeypatch: pytest.MonkeyPatch, uploads: Path) -> Callable[[floa
     return slow_down
 
 
-def undecorated_gpu(duration: Any) -> Callable[..., Any]:
-    """Return the decorator that `spaces.GPU` is outside ZeroGPU."""
-    return lambda run: run
-
-
-@pytest.mark.parametrize("lend", [None, undecorated_gpu, Lender()])
+# The second is what `spaces.GPU` is outside ZeroGPU.
+@pytest.mark.parametrize("lend", [None, lambda duration: lambda run: run, Lender()])
 def test_a_dream_is_the_same_wherever_it_runs(
     engine: Engine, cat: Tensor, quick: DreamRecipe, lend: Any
 ) -> None:

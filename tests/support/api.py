@@ -63,6 +63,12 @@ def refusal(api: httpx.Client, name: str, knobs: Any) -> str:
     return str(answer["error"])
 
 
+def page_events(address: str) -> dict[str, Any]:
+    """Return the page's events that the server handles, by name."""
+    config = httpx.get(f"{address}/config").json()
+    return {each["api_name"]: each for each in config["dependencies"] if each["backend_fn"]}
+
+
 def send_to_page(api: httpx.Client, event: int, data: list[Any]) -> list[dict[str, Any]]:
     """Send a queued event of the page this data, as a new visitor; return all its messages."""
     visit = {"session_hash": uuid.uuid4().hex}

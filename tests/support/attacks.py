@@ -24,7 +24,7 @@ from PIL import Image
 
 from tests.support.api import JSON, result_of, upload
 from tests.support.corpus import encode
-from tests.support.processes import find_listener, peak_mb, reset_peak, resident_mb
+from tests.support.processes import find_server, peak_mb, reset_peak, resident_mb
 from tests.support.trial import read_pixels
 
 # An event of the page that is not queued and refuses the bombs' values.
@@ -87,7 +87,7 @@ def _visit(address: str, *paths: str, pause: float) -> Iterator[list[float]]:
 def _watch_server(address: str) -> Iterator[Attack]:
     """Measure an attack while another visitor loads the page ten times a second."""
     seen = Attack()
-    process = find_listener(urlsplit(address).port or 80)
+    process = find_server(address)
     if process:
         reset_peak(process)
         seen.before = resident_mb(process)

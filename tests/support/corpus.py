@@ -518,6 +518,13 @@ HOSTILE_XMP = {
 }
 
 
+def png_with_recipe(text: str, image: Image.Image | None = None) -> bytes:
+    """Return an image, by default the quarters, as a PNG with that text as its recipe."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("deepdream", text, zip=len(text) > 10_000)
+    return encode(image or quarters(), "PNG", pnginfo=info)
+
+
 def recipe_files() -> Iterator[Sample]:
     """Yield good images with invalid recipes."""
     texts = {name: json.dumps(each) for name, each in HOSTILE.items()}
@@ -528,9 +535,7 @@ def recipe_files() -> Iterator[Sample]:
         "surrogate": '{"layer": "\\ud800"}',
     }
     for name, text in texts.items():
-        info = PngImagePlugin.PngInfo()
-        info.add_itxt("deepdream", text, zip=len(text) > 10_000)
-        yield Sample(f"recipe-{name}.png", encode_quarters("PNG", pnginfo=info), "quarters")
+        yield Sample(f"recipe-{name}.png", png_with_recipe(text), "quarters")
     for name in ("path", "line", "half", "unknown"):
         xmp = build_xmp(True, texts[name]).encode()
         yield Sample(f"recipe-{name}.jpg", encode_quarters("JPEG", xmp=xmp), "quarters")

@@ -94,8 +94,9 @@ def is_decoder(process: int) -> bool:
         return False
 
 
-def find_listener(port: int) -> int | None:
-    """Return the process that listens on a port, None where /proc does not tell."""
+def find_server(address: str) -> int | None:
+    """Return the process that serves at an address, None where /proc does not tell."""
+    port = int(address.rpartition(":")[2])
     try:
         lines = [
             line.split()

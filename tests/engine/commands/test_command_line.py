@@ -14,7 +14,7 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from torch import Tensor
 
 from dream import (
@@ -37,6 +37,7 @@ from dream.recipe import Recipe
 from dream.recipe.presets import preset
 from dream.tensors import to_pil_image, to_tensor
 from tests.conftest import EXAMPLES, KNOB_VALUES, ROOT, change, is_frame, spy
+from tests.support.corpus import png_with_recipe
 from tests.support.processes import run_python
 from tests.support.videos import pan, write_video
 from tools.measure import save_random_weights
@@ -217,9 +218,7 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(command: str, capsys: Printe
 
 
 def test_a_strangers_recipe_takes_no_file_of_ones_own(capsys: Printed) -> None:
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt("deepdream", json.dumps({"guide": str(CAT)}))
-    Image.new("RGB", (32, 32)).save("stranger.png", pnginfo=info)
+    Path("stranger.png").write_bytes(png_with_recipe(json.dumps({"guide": str(CAT)})))
     assert run(f"{IMAGE} --recipe stranger.png") == 2
     said = capsys.readouterr().err
     assert "guide must be an image as a data URI" in said and said.count("\n") == 1

@@ -247,9 +247,8 @@ def test_an_encrypted_video_is_refused(
     write: Callable[[Path], None], ending: str, tmp_path: Path
 ) -> None:
     write(path := tmp_path / f"in.{ending}")
-    with pytest.raises(
-        PictureError, match=rf"^in.{ending} is encrypted; use an unencrypted video$"
-    ):
+    said = f"^in.{ending} is encrypted; use an unencrypted video$"
+    with pytest.raises(PictureError, match=said):
         read_video_info(path)
 
 
@@ -266,9 +265,8 @@ def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
 ) -> None:
     images = [image.resize((176, 144)) for image in pan(3)]
     path = encode(tmp_path / f"in.{ending}", images, codec, pixels)
-    with pytest.raises(
-        PictureError, match=f"in.{ending} is in {codec}, which .*; save it as H.264"
-    ):
+    said = f"in.{ending} is in {codec}, which .*; save it as H.264"
+    with pytest.raises(PictureError, match=said):
         read_video_info(path)
 
 

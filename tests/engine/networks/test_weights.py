@@ -406,9 +406,8 @@ def test_dreamlet_is_found_beside_its_card_and_not_trusted_blindly(
 ) -> None:
     card = catalogue.get_card("dreamlet")
     path, steps = fetch(card)
-    assert (
-        path == weights.find_weights(card) == ROOT / "dream" / "networks" / "dreamlet.safetensors"
-    )
+    assert path == ROOT / "dream" / "networks" / "dreamlet.safetensors"
+    assert path == weights.find_weights(card)
     assert not steps and not hub.requests
     altered = replace(card, source=replace(card.source, sha256="0" * 64))
     with pytest.raises(WeightsUnavailable, match=r"here: dreamlet.safetensors is damaged"):

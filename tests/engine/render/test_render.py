@@ -17,9 +17,9 @@ from tests.conftest import (
     KNOB_VALUES,
     change,
     dream_tensor,
+    hook_activations,
     load_dreamlet,
     render_recipes,
-    whole_network_activation,
 )
 from tools.measure import correlation
 
@@ -67,7 +67,7 @@ def test_a_dream_equals_a_plain_loop(network64: Network, cat: Tensor) -> None:
         picture = (base + detail).clamp(0, 1)
         for _ in range(2):
             leaf = picture.clone().requires_grad_()
-            seen = whole_network_activation(network64, leaf, "inception4c")
+            (seen,) = hook_activations(network64, leaf, "inception4c")
             (gradient,) = torch.autograd.grad(seen.square().sum() / 2, leaf)
             step = 2.0 / 255 * gradient / gradient.abs().mean()
             grey = (step * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
@@ -246,7 +246,7 @@ def test_an_adam_dream_equals_that_of_torch(network64: Network, cat: Tensor) -> 
     optimizer = torch.optim.Adam([parameter], lr=2 / 255, maximize=True)
     for _ in range(4):
         optimizer.zero_grad()
-        seen = whole_network_activation(network64, parameter, "inception4c")
+        (seen,) = hook_activations(network64, parameter, "inception4c")
         (seen.square().sum() / 2).backward()
         optimizer.step()
         parameter.data.clamp_(0, 1)
