@@ -13,19 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from dream import __version__
 from tests.conftest import EXAMPLES, ROOT
+from tests.support import browser as ui
 from tests.support.api import begin, call, upload
-from tests.support.browser import (
-    BOTH_SIZES,
-    SECONDS,
-    WINDOW_SIZES,
-    fill,
-    go_to,
-    leave_page,
-    on_both,
-    on_phone,
-    open_page,
-    status,
-)
+from tests.support.browser import SECONDS
 from tests.support.server import run_app
 
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
@@ -56,7 +46,7 @@ def bottom_edge(page: Page, selector: str) -> float:
     [("phone", "light"), pytest.param("desk", "dark", marks=pytest.mark.at_scale)],
 )
 def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme: str) -> None:
-    with open_page(window, f"{address}/?__theme={theme}", shape) as page:
+    with ui.open_page(window, f"{address}/?__theme={theme}", shape) as page:
         assert page.locator("body.dark").count() == (theme == "dark")
         page.evaluate(AXE.read_text(encoding="utf-8"))
         for tab in TABS[:-1]:  # The camera of Gradio's in "Live" has a button without a name.
@@ -91,7 +81,7 @@ WORDS = """(each) => {
 }"""
 
 
-@on_both
+@ui.on_both
 def test_tab_reaches_every_control_in_reading_order(page: Page) -> None:
     there = page.evaluate(f"({CONTROLS})().map({NAME})")
     reached: list[str] = []
@@ -107,7 +97,7 @@ def test_tab_reaches_every_control_in_reading_order(page: Page) -> None:
     assert all(reached.index(one) < reached.index(next) for one, next in pairwise(order))
 
 
-@on_both
+@ui.on_both
 def test_arrow_keys_move_the_line_between_before_and_after(page: Page) -> None:
     line = page.get_by_role("slider", name="Divider between before and after")
     box = page.locator("#view img").first.bounding_box()
@@ -124,12 +114,12 @@ def test_arrow_keys_move_the_line_between_before_and_after(page: Page) -> None:
     expect(line).to_have_attribute("aria-valuenow", re.compile("5[45]"))
 
 
-@on_phone
+@ui.on_phone
 def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> None:
     before, after = page.locator("#view img").all()
     expect(before).to_have_attribute("alt", "coffee")
     expect(after).to_have_attribute("alt", "dream coffee inception4c i5 seed0")
-    fill(page, "Intensity", 1)
+    ui.fill(page, "Intensity", 1)
     page.get_by_role("button", name="rocket", exact=True).click()
     page.get_by_role("button", name="Rings, eyes", exact=True).click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
@@ -142,7 +132,7 @@ def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> 
     expect(page.get_by_label("Class", exact=True)).to_have_value("goldfish:1,volcano:1")
 
 
-@on_both
+@ui.on_both
 def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(page: Page) -> None:
     assert page.viewport_size
     for selector in ("#view", "#status", "#go", "#expected span"):
@@ -158,13 +148,13 @@ def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(pa
 def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, address: str) -> None:
     second, third = browser.new_page(), window
     for page in (second, third):
-        go_to(page, address)
-        fill(page, "Intensity", 1)
+        ui.go_to(page, address)
+        ui.fill(page, "Intensity", 1)
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
         photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
         # After a dream by page or API the time of one is known.
         second.click("#go")
-        expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+        expect(ui.status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
         assert call(api, "deep_dream", {"image": photo, "octaves": 1, "max_side": 128})[0]
         first = begin(api, "deep_dream", {"image": photo, "octaves": 8, "iterations": 100})
         with api.stream("GET", f"/call/deep_dream/{first}") as dream:
@@ -179,8 +169,8 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
                 }"""
             )
             second.click("#go")
-            expect(status(second)).to_contain_text("1 dream before yours")
-            expect(status(second)).to_contain_text(
+            expect(ui.status(second)).to_contain_text("1 dream before yours")
+            expect(ui.status(second)).to_contain_text(
                 re.compile(r"1 dream before yours, about \d+ s\.")
             )
             # The error appears at once, and the buttons are as before.
@@ -192,22 +182,22 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
             expect(third.locator("#go")).to_be_visible()
             third.locator("#only textarea, #only input").fill("")
             third.click("#go")
-            expect(status(third)).to_contain_text("2 dreams before yours")
-            assert status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
+            expect(ui.status(third)).to_contain_text("2 dreams before yours")
+            assert ui.status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
             told = third.evaluate("window.told")
             assert any(re.search(r"2 dreams before yours, about \d+ s\.", each) for each in told)
             # The one who stops is told so; when the first leaves, it is the last one's turn.
             second.keyboard.press("Escape")
-            expect(status(second)).to_contain_text("Stopped.")
-    expect(status(third)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-    leave_page(window)
+            expect(ui.status(second)).to_contain_text("Stopped.")
+    expect(ui.status(third)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+    ui.leave_page(window)
     second.close()
 
 
-@pytest.mark.parametrize("shape", BOTH_SIZES)
+@pytest.mark.parametrize("shape", ui.BOTH_SIZES)
 def test_a_space_can_be_duplicated(window: Page, space: str, shape: str) -> None:
-    width, height = WINDOW_SIZES[shape]
-    with open_page(window, space, shape) as page:
+    width, height = ui.WINDOW_SIZES[shape]
+    with ui.open_page(window, space, shape) as page:
         page.evaluate("window.open = (address) => { window.asked = address }")
         page.get_by_role("button", name="Duplicate this Space").click()
         page.wait_for_function("window.asked")

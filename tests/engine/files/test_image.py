@@ -50,6 +50,7 @@ from tests.support.corpus import (
     encode,
     encode_quarters,
     jpeg_with_scans,
+    jpeg_with_size,
     png_header,
     png_with_chunks,
     quarters,
@@ -118,19 +119,13 @@ def test_a_huge_picture_is_refused_by_its_header(content: bytes, message: str) -
     assert time.thread_time() - start < 1
 
 
-def with_header_size(jpeg: bytes, width: int, height: int) -> io.BytesIO:
-    """Return the JPEG with that size in its header; the missing part is grey."""
-    place = jpeg.index(b"\xff\xc0") + 5
-    return io.BytesIO(jpeg[:place] + struct.pack(">2H", height, width) + jpeg[place + 4 :])
-
-
 def test_what_is_larger_than_pillow_reads_is_read_at_a_half_or_refused() -> None:
     photo = encode(Image.new("RGB", (64, 48), "red"), "JPEG")
-    large = with_header_size(photo, 16_320, 12_240)  # 200 megapixels.
-    assert load_image(large).shape == (1, 3, 6120, 8160)
-    assert load_image(with_header_size(photo, 4800, 3600)).shape == (1, 3, 3600, 4800)
+    large = jpeg_with_size(photo, 16_320, 12_240)  # 200 megapixels.
+    assert load(large).shape == (1, 3, 6120, 8160)
+    assert load(jpeg_with_size(photo, 4800, 3600)).shape == (1, 3, 3600, 4800)
     with pytest.raises(PictureError, match=r"256.0 megapixels; the limit is 256"):
-        load_image(with_header_size(photo, 16_000, 16_001))
+        load(jpeg_with_size(photo, 16_000, 16_001))
 
 
 def test_a_jpeg_whose_coefficients_lie_in_memory_is_no_larger_than_others() -> None:
@@ -139,8 +134,8 @@ def test_a_jpeg_whose_coefficients_lie_in_memory_is_no_larger_than_others() -> N
     of_one_component = photo[: scan + 4] + b"\1" + photo[scan + 5 :]
     for jpeg in (photo[:-2] + photo[scan:], of_one_component):
         with pytest.raises(PictureError, match=r"72.0 megapixels; the limit is 64"):
-            image_size(with_header_size(jpeg, 9000, 8000))
-    assert image_size(with_header_size(photo, 9000, 8000)) == (8000, 9000)
+            image_size(io.BytesIO(jpeg_with_size(jpeg, 9000, 8000)))
+    assert image_size(io.BytesIO(jpeg_with_size(photo, 9000, 8000))) == (8000, 9000)
 
 
 @pytest.mark.parametrize(
