@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dream import DeviceError, Engine, RecipeError
+from dream import DeviceError, Engine
 from dream.commands.options import build_engine
 from dream.networks import catalogue, device
 from dream.page import app
@@ -125,11 +125,3 @@ def test_the_first_network_is_dreamlet_on_a_cpu_and_a_classic_that_is_there_on_a
     assert engine.default_model() == "dreamlet"
     engine.files["googlenet"] = tmp_path / "mine.safetensors"
     assert engine.default_model() == "googlenet"
-
-
-def test_the_environment_names_the_first_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DREAM_DEFAULT_MODEL", "resnet50")
-    assert Engine("cpu").default_model() == "resnet50"
-    monkeypatch.setenv("DREAM_DEFAULT_MODEL", "resnet5")
-    with pytest.raises(RecipeError, match="resnet50"):
-        Engine("cpu").default_model()

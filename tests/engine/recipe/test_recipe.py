@@ -57,11 +57,6 @@ def test_every_intensity_brings_its_step_and_goes_further_than_the_one_before() 
     assert reach == sorted(set(reach))
 
 
-def test_a_step_given_outright_stays() -> None:
-    recipe = DreamRecipe(intensity=9, step=1.0)
-    assert (recipe.step, recipe.iterations) == (1.0, 23)
-
-
 @pytest.mark.parametrize("name", NUMBER_KNOBS)
 def test_every_number_is_held_to_its_bounds(name: str) -> None:
     knob = knobs(DreamRecipe)[name]
@@ -204,10 +199,6 @@ def test_none_is_typed_where_it_may_stay() -> None:
     assert_type(ChannelRecipe(layer=None, steps=None).steps, int | None)
     types = {name: knobs(DreamRecipe)[name].value_type for name in ("layer", "step", "max_side")}
     assert types == {"layer": str, "step": float, "max_side": int}
-
-
-def test_json_without_a_knob_takes_its_default() -> None:
-    assert DreamRecipe.from_json('{"intensity": 8}') == DreamRecipe(intensity=8)
 
 
 @pytest.mark.parametrize("kind", Recipe.types_by_kind().values())
