@@ -7,15 +7,17 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from dream import DreamRecipe, Engine, Frame, load_image
 from dream.networks import catalogue, weights
@@ -24,7 +26,7 @@ from dream.networks.network import Network
 from dream.recipe import Recipe
 from dream.render import kinds
 from dream.render.job_loop import run_jobs
-from dream.tensors import size_of
+from dream.tensors import size_of, to_tensor
 from tests.support.server import run_app
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -75,14 +77,23 @@ KNOB_VALUES: dict[str, Any] = {
 }
 
 
-def whole_network_activation(network: Network, picture: Tensor, layer: str) -> Tensor:
-    """Read a layer by a hook on the whole network, which the package never uses."""
-    seen: list[Tensor] = []
-    module = network.network.get_submodule(layer)
-    handle = module.register_forward_hook(lambda _module, _input, output: seen.append(output))
-    network.network(((picture - network.mean) / network.std).to(network.dtype))
-    handle.remove()
-    return seen[0]
+def hook_activations(
+    network: Network, picture: Tensor, *layers: str, whole: nn.Module | None = None
+) -> list[Tensor]:
+    """Read layers by hooks on the whole network, which the package never uses."""
+    whole, seen = whole or network.network, dict[str, Tensor]()
+
+    def keep(layer: str) -> RemovableHandle:
+        # A copy, since the next layer may work in place.
+        return whole.get_submodule(layer).register_forward_hook(
+            lambda _module, _input, output: seen.update({layer: output.clone()})
+        )
+
+    handles = [keep(layer) for layer in layers]
+    whole(((picture - network.mean) / network.std).to(network.dtype))
+    for handle in handles:
+        handle.remove()
+    return [seen[layer] for layer in layers]
 
 
 def render_recipes(
@@ -103,6 +114,35 @@ def dream_tensor(engine: Engine, picture: Tensor, recipe: DreamRecipe) -> Tensor
     """Return the finished dream (1, 3, H, W) of an image."""
     *_, frame = engine.dream(picture, recipe)
     return frame.tensor
+
+
+def spy(owner: type, name: str) -> Any:
+    """Return a patch that records the calls of a method, and makes them."""
+    return patch.object(owner, name, autospec=True, side_effect=getattr(owner, name))
+
+
+def is_frame(path: Path | str, frame: Frame) -> bool:
+    """Return whether an image file shows exactly this frame."""
+    return torch.equal(load_image(path), to_tensor(frame.picture()))
+
+
+@contextmanager
+def scarce_memory(is_too_much: Callable[[Tensor], bool]) -> Iterator[None]:
+    """Let networks run out of memory at images (N, 3, H, W) that are too much."""
+    evaluate = Network.value_and_grad
+
+    def value_and_grad(self: Network, *given: Any, **about: Any) -> Any:
+        inner = evaluate(self, *given, **about)
+
+        def within(pictures: Tensor) -> Any:
+            if is_too_much(pictures):
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+            return inner(pictures)
+
+        return within
+
+    with patch.object(Network, "value_and_grad", value_and_grad):
+        yield
 
 
 @contextmanager
@@ -186,6 +226,13 @@ def noise() -> Tensor:
 def quick() -> DreamRecipe:
     """Return a dream of a second or less: two octaves of two steps."""
     return DreamRecipe(octaves=2, iterations=2, max_side=128)
+
+
+@pytest.fixture
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let uploads and outputs of the page be files of this test; return their folder."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import io
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -30,7 +29,7 @@ from dream.commands.options import build_recipe
 from dream.networks import catalogue
 from dream.recipe.base import Recipe
 from tests.conftest import CAN_REMAKE, EXAMPLES, ROOT
-from tests.support.space import space_files
+from tests.support.space import space_files, tracked_files
 from tools import tables
 from tools.measure import correlation
 
@@ -208,9 +207,7 @@ def anchors(page: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-TRACKED_FILES = subprocess.run(
-    ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-).stdout.split("\n")[:-1]
+TRACKED_FILES = tracked_files()
 
 
 def links(name: str) -> list[tuple[str, Path, str]]:

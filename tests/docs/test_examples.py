@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import io
-import json
 import math
 import re
 import shutil
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -23,7 +21,7 @@ from dream.page import app
 from dream.page.blocks import ValidatedBlocks
 from dream.service.job_runner import JobRunner
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.api import call, upload
+from tests.support.api import call, send_to_page, upload
 from tests.support.videos import pan, write_video
 
 # Such as "0 s: inception4c; 5 s: inception3b seed 7", "inception5a>inception3b:0.5", "0-15".
@@ -127,13 +125,7 @@ def field_value(about: dict[str, Any], files: dict[str, Any]) -> Any:
 
 def warning_of(api: httpx.Client, run: int, data: list[Any]) -> str:
     """Send an event of the page this data; return the warnings it logs."""
-    visit = uuid4().hex
-    sent = {"fn_index": run, "data": data, "session_hash": visit}
-    answer = api.post("/queue/join", json=sent)
-    assert answer.is_success, answer.text
-    with api.stream("GET", "/queue/data", params={"session_hash": visit}) as stream:
-        lines = [line.removeprefix("data: ") for line in stream.iter_lines() if line]
-    told = [json.loads(line) for line in lines]
+    told = send_to_page(api, run, data)
     (last,) = (each for each in told if each["msg"] == "process_completed")
     assert last["success"], last["output"]
     return " ".join(each["log"] for each in told if each["msg"] == "log")

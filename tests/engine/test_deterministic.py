@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
@@ -23,6 +22,7 @@ from dream.networks.convolution import (
 from dream.networks.network import MAX_EXTRACTORS, Network
 from dream.render.canvas import FourierCanvas
 from tests.conftest import load_dreamlet, use_threads
+from tools.measure import save_random_weights
 
 needs_avx2 = pytest.mark.skipif(not HAS_DETERMINISTIC_ONEDNN, reason="no x86-64, or no oneDNN")
 
@@ -185,9 +185,8 @@ def test_layer_sets_share_their_frozen_convolutions() -> None:
 @pytest.fixture
 def resnet(tmp_path: Path) -> Network:
     """Return ResNet-50 with random weights."""
-    torch.manual_seed(0)
     card, path = catalogue.get_card("resnet50"), tmp_path / "resnet50.safetensors"
-    safetensors.torch.save_file(card.build().state_dict(), path)
+    save_random_weights(card, path)
     return Network(card, torch.device("cpu"), torch.float32, path)
 
 

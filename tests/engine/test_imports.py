@@ -1,8 +1,6 @@
 """The engine imports no UI, layers import lower layers alone, and functions are short."""
 
 import ast
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 
 import dream
 from tests.conftest import ROOT
+from tests.support.processes import run_python
 
 PACKAGE = ROOT / "dream"
 # Folders and files of the package from the lowest up; each imports lower ones alone.
@@ -105,8 +104,9 @@ def test_the_engine_knows_no_ui() -> None:
             assert not {name.split(".")[0] for name in imports(path)} & {"gradio", "spaces", "app"}
 
 
-def run_script(script: str) -> None:
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+def run_script(script: str, *arguments: str) -> None:
+    done = run_python("-c", script, *arguments)
+    assert not done.returncode, done.stderr
 
 
 def test_commands_and_recipes_load_no_torch() -> None:
@@ -128,7 +128,7 @@ def test_help_and_a_wrong_option_load_no_numpy(words: str) -> None:
         "import sys, dream.__main__\ntry: dream.__main__.main(sys.argv[1:])\n"
         "except SystemExit: sys.exit(bool({'torch', 'numpy', 'gradio'} & sys.modules.keys()))"
     )
-    subprocess.run([sys.executable, "-c", script, *words.split()], cwd=ROOT, check=True)
+    run_script(script, *words.split())
 
 
 def test_there_is_no_other_public_name() -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from dream import DreamRecipe, __version__, read_recipe
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.server import free_port, run_server
+from tests.support.space import tracked_files
 
 CAT = EXAMPLES / "cat.jpg"
 QUICK = {"octaves": 1, "iterations": 1, "max_side": 64}
@@ -64,12 +65,6 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = sysconfig.get_path("purelib", "venv", {"base": str(folder)})
     Path(own, "borrowed.pth").write_text(sysconfig.get_path("purelib"))
     return programs
-
-
-def tracked_files(*patterns: str) -> list[str]:
-    command = ["git", "ls-files", "-z", *patterns]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return listed.rstrip("\0").split("\0")
 
 
 def run(program: Path, *arguments: str, folder: Path) -> str:

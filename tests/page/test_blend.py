@@ -16,11 +16,6 @@ from dream.page.widgets.blend import blend_file, blend_shown
 from dream.page.widgets.visit import Visit, VisitEntry
 
 
-@pytest.fixture
-def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-
-
 def write_visit(recipe: DreamRecipe | None, size: tuple[int, int] = (60, 41)) -> Visit:
     """Write a photo of twice the size of its dream, and the dream; return the visit."""
     folder = new_output_folder()
@@ -57,7 +52,7 @@ def test_a_blend_is_both_images_by_their_shares_and_says_so(recipe: DreamRecipe 
 
 @pytest.mark.usefixtures("uploads")
 @pytest.mark.filterwarnings("default")
-def test_what_cannot_be_blended_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_blended_is_said_in_one_line() -> None:
     visit = write_visit(None)
     path, status = asyncio.run(blend_shown(visit.to_browser(), 40))
     assert path and "The image is 40 % dream, 60 % photo." in status

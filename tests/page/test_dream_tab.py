@@ -1,8 +1,6 @@
 """The "Deep Dream" tab in a real Chromium: upload, dream, watch, stop, download."""
 
 import re
-from base64 import b64encode
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -14,7 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 from dream import DreamRecipe, load_image, read_recipe
 from tests.conftest import EXAMPLES, change
 from tests.support import browser as ui
+from tests.support.api import data_uri
 from tests.support.browser import SECONDS
+from tests.support.corpus import encode
 
 # What a browser that can share has; Chromium on Linux cannot.
 SHARE_SCRIPT = """
@@ -410,11 +410,7 @@ def test_photos_dropped_together_are_dreamed_one_after_another(page: Page, tmp_p
     names = ["a b.heic", "bad.jpg", "c.jpg"]  # Of the first a browser may not know the type.
     ui.fill(page, "Intensity", 1)
     small = Image.open(EXAMPLES / "cat.jpg").resize((96, 64))
-    buffer = BytesIO()
-    small.save(buffer, "JPEG")
-    photo, bad = (
-        f"data:image/jpeg;base64,{b64encode(each).decode()}" for each in (buffer.getvalue(), b"no")
-    )
+    photo, bad = map(data_uri, (encode(small, "JPEG"), b"no"))
     page.evaluate(DROP_SCRIPT, [names, [photo, bad, photo]])
     expect(page.locator("#several-photos .file")).to_have_count(3)
     page.click("#dream-all")

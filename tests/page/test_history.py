@@ -21,9 +21,7 @@ OUTPUTS = VisitOutputs(*(field.name for field in fields(VisitOutputs)))
 warns_of_dreams = pytest.mark.filterwarnings("default:These dreams")
 
 
-@pytest.fixture(autouse=True)
-def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+pytestmark = pytest.mark.usefixtures("uploads")
 
 
 def write_dreams(*names: str) -> list[Path]:

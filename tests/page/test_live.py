@@ -1,6 +1,5 @@
 """The tab "Live" in a real Chromium, whose camera plays a test video."""
 
-import base64
 import io
 import re
 from collections.abc import Iterator
@@ -16,11 +15,10 @@ from dream import DreamError, PictureError
 from dream.files.video_reader import read_video_info
 from dream.page.tabs import live
 from dream.page.tabs.live import MAX_FRAME_SIDE
-from tests.support.api import open_stream
+from tests.support.api import data_uri, open_stream, read_data_uri
 from tests.support.browser import CHROMIUM, FLAGS, SECONDS, expect_photo, open_page
+from tests.support.corpus import encode
 from tests.support.videos import pan, write_camera_file
-
-expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine"),
@@ -31,18 +29,16 @@ FLIPPED = "matrix(-1, 0, 0, 1, 0, 0)"
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
-def data_uri(size: tuple[int, int], kind: str = "JPEG") -> str:
-    content = io.BytesIO()
-    Image.new("RGB", size).save(content, kind)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+def black_uri(size: tuple[int, int], kind: str = "JPEG") -> str:
+    return data_uri(encode(Image.new("RGB", size), kind))
 
 
 def test_frames_are_small_jpegs() -> None:
-    assert live._decode_frame(data_uri((MAX_FRAME_SIDE, 1))).size == (MAX_FRAME_SIDE, 1)
+    assert live._decode_frame(black_uri((MAX_FRAME_SIDE, 1))).size == (MAX_FRAME_SIDE, 1)
     for sent in (
-        data_uri((MAX_FRAME_SIDE + 1, 1)),
-        data_uri((4, 4), "PNG"),
-        data_uri((999, 999))[:400],
+        black_uri((MAX_FRAME_SIDE + 1, 1)),
+        black_uri((4, 4), "PNG"),
+        black_uri((999, 999))[:400],
         "",
         "x" * 999,
     ):
@@ -82,8 +78,7 @@ def next_dream(page: Page, before: str = "") -> tuple[str, np.ndarray]:
     )
     source = page.locator("#mirror img").get_attribute("src") or ""
     assert source.startswith("data:image/jpeg;base64,")
-    content = base64.b64decode(source.partition(",")[2])
-    return source, np.asarray(Image.open(io.BytesIO(content))).mean((0, 1))
+    return source, np.asarray(read_data_uri(source)).mean((0, 1))
 
 
 def tinted_pan(colour: tuple[int, int, int]) -> list[Image.Image]:
@@ -154,8 +149,7 @@ def test_a_camera_is_a_mirror_unless_it_looks_away_and_what_it_takes_is_none(
         ) as page,
     ):
         source, _ = next_dream(page)
-        content = base64.b64decode(source.partition(",")[2])
-        assert np.asarray(Image.open(io.BytesIO(content)))[60, 20].argmax() == 0
+        assert np.asarray(read_data_uri(source))[60, 20].argmax() == 0
         for seen in ("#camera video", "#mirror img"):
             expect(page.locator(seen)).to_have_css("transform", FLIPPED)
         check_filled_window(page)

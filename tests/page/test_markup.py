@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.conftest import EXAMPLES
 from tests.support import browser as ui
 from tests.support.browser import SECONDS
+from tests.support.corpus import png_with_recipe
 
 MARK = "<img src=x onerror=window.ran=1><svg onload=window.ran=1>"
 # A valid file name: no slash, at most 200 characters.
@@ -24,14 +25,12 @@ def assert_nothing_ran(page: Page) -> None:
     assert page.locator("img[src='x'], svg[onload]").count() == 0
 
 
-def photo(folder: Path, recipe: str | None = None) -> Path:
+def photo(folder: Path, recipe: str) -> Path:
     """Write a small photo whose name is markup, with that recipe in it."""
-    path, info = folder / f"{NAMED}.png", PngImagePlugin.PngInfo()
-    if recipe is not None:
-        info.add_itxt("deepdream", recipe)
+    path = folder / f"{NAMED}.png"
     with Image.open(EXAMPLES / "cat.jpg") as image:
         image.thumbnail((96, 96))
-        image.save(path, pnginfo=info)
+        path.write_bytes(png_with_recipe(recipe, image))
     return path
 
 

@@ -4,67 +4,34 @@ import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, expect
 
 from dream import __version__
 from tests.conftest import EXAMPLES, ROOT
+from tests.support import browser as ui
 from tests.support.api import begin, call, upload
-from tests.support.browser import (
-    BOTH_SIZES,
-    CHROMIUM,
-    SECONDS,
-    WINDOW_SIZES,
-    fill,
-    leave_page,
-    status,
-)
+from tests.support.browser import SECONDS
 from tests.support.server import run_app
 
 AXE = ROOT / "tests" / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("Deep Dream", "Channel visualization", "Class image", "Zoom and video", "Live")
 HOST = "someone-dreams.hf.space"
 
-expect.set_options(timeout=15 * SECONDS)  # Allow for a busy machine.
-
 pytestmark = pytest.mark.filterwarnings("default")
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
 needs_axe = pytest.mark.skipif(not AXE.exists(), reason="no axe-core here: make test needs npm")
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def space(log: Path) -> Iterator[str]:
     """Run the app as on a Space; yield its address."""
-    log = tmp_path_factory.mktemp("space") / "log"
     known = {"SYSTEM": "spaces", "SPACE_ID": "someone/dreams", "SPACE_HOST": HOST}
     with run_app(log, **known) as address:
         yield address
-
-
-@pytest.fixture(params=BOTH_SIZES)
-def size(request: Any) -> ViewportSize:
-    width, height = WINDOW_SIZES[request.param]
-    return {"width": width, "height": height}
-
-
-def open_at_size(window: Page, address: str, size: ViewportSize) -> Page:
-    window.set_viewport_size(size)
-    window.goto(address)
-    expect(window.locator("#view img")).to_have_count(2)
-    # The script that sets alt texts has run, and Gradio listens.
-    expect(window.locator("#view img").first).to_have_attribute("alt", "coffee")
-    window.wait_for_timeout(1 * SECONDS)
-    return window
-
-
-@pytest.fixture
-def page(window: Page, address: str, size: ViewportSize) -> Iterator[Page]:
-    yield open_at_size(window, address, size)
-    leave_page(window)
 
 
 def bottom_edge(page: Page, selector: str) -> float:
@@ -73,33 +40,30 @@ def bottom_edge(page: Page, selector: str) -> float:
     return box["y"] + box["height"]
 
 
-@needs_chromium
 @needs_axe
 @pytest.mark.parametrize(
     ("shape", "theme"),
     [("phone", "light"), pytest.param("desk", "dark", marks=pytest.mark.at_scale)],
 )
 def test_axe_finds_nothing_serious(window: Page, address: str, shape: str, theme: str) -> None:
-    width, height = WINDOW_SIZES[shape]
-    page = open_at_size(window, f"{address}/?__theme={theme}", {"width": width, "height": height})
-    assert page.locator("body.dark").count() == (theme == "dark")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    for tab in TABS[:-1]:  # The camera of Gradio's in "Live" has a button without a name.
-        page.get_by_role("tab", name=tab).click()
-        folded = page.locator("button.label-wrap:not(.open):visible")
-        while folded.count():
-            folded.first.click()
-        page.wait_for_timeout(0.5 * SECONDS)  # Transitions have ended.
-        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        assert len(found["passes"]) > 15
-        serious = [
-            (violation["id"], node["html"][:200])
-            for violation in found["violations"]
-            if violation["impact"] in ("serious", "critical")
-            for node in violation["nodes"]
-        ]
-        assert not serious, tab
-    leave_page(page)
+    with ui.open_page(window, f"{address}/?__theme={theme}", shape) as page:
+        assert page.locator("body.dark").count() == (theme == "dark")
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        for tab in TABS[:-1]:  # The camera of Gradio's in "Live" has a button without a name.
+            page.get_by_role("tab", name=tab).click()
+            folded = page.locator("button.label-wrap:not(.open):visible")
+            while folded.count():
+                folded.first.click()
+            page.wait_for_timeout(0.5 * SECONDS)  # Transitions have ended.
+            found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+            assert len(found["passes"]) > 15
+            serious = [
+                (violation["id"], node["html"][:200])
+                for violation in found["violations"]
+                if violation["impact"] in ("serious", "critical")
+                for node in violation["nodes"]
+            ]
+            assert not serious, tab
 
 
 CONTROLS = """() => [...document.querySelectorAll("button, input, textarea, a, [tabindex='0']")]
@@ -117,7 +81,7 @@ WORDS = """(each) => {
 }"""
 
 
-@needs_chromium
+@ui.on_both
 def test_tab_reaches_every_control_in_reading_order(page: Page) -> None:
     there = page.evaluate(f"({CONTROLS})().map({NAME})")
     reached: list[str] = []
@@ -133,7 +97,7 @@ def test_tab_reaches_every_control_in_reading_order(page: Page) -> None:
     assert all(reached.index(one) < reached.index(next) for one, next in pairwise(order))
 
 
-@needs_chromium
+@ui.on_both
 def test_arrow_keys_move_the_line_between_before_and_after(page: Page) -> None:
     line = page.get_by_role("slider", name="Divider between before and after")
     box = page.locator("#view img").first.bounding_box()
@@ -150,13 +114,12 @@ def test_arrow_keys_move_the_line_between_before_and_after(page: Page) -> None:
     expect(line).to_have_attribute("aria-valuenow", re.compile("5[45]"))
 
 
-@needs_chromium
-@pytest.mark.parametrize("size", ["phone"], indirect=True)
+@ui.on_phone
 def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> None:
     before, after = page.locator("#view img").all()
     expect(before).to_have_attribute("alt", "coffee")
     expect(after).to_have_attribute("alt", "dream coffee inception4c i5 seed0")
-    fill(page, "Intensity", 1)
+    ui.fill(page, "Intensity", 1)
     page.get_by_role("button", name="rocket", exact=True).click()
     page.get_by_role("button", name="Rings, eyes", exact=True).click()
     expect(page.get_by_label("Layer", exact=True)).to_have_value("Rings, eyes · inception3b")
@@ -169,7 +132,7 @@ def test_pictures_and_their_buttons_are_called_by_what_they_show(page: Page) -> 
     expect(page.get_by_label("Class", exact=True)).to_have_value("goldfish:1,volcano:1")
 
 
-@needs_chromium
+@ui.on_both
 def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(page: Page) -> None:
     assert page.viewport_size
     for selector in ("#view", "#status", "#go", "#expected span"):
@@ -182,17 +145,16 @@ def test_the_first_screen_has_the_dream_and_its_button_and_nothing_is_cut_off(pa
 
 
 @pytest.mark.at_scale
-@needs_chromium
 def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, address: str) -> None:
-    shape: ViewportSize = {"width": 800, "height": 800}
-    second, third = (open_at_size(each, address, shape) for each in (browser.new_page(), window))
+    second, third = browser.new_page(), window
     for page in (second, third):
-        fill(page, "Intensity", 1)
+        ui.go_to(page, address)
+        ui.fill(page, "Intensity", 1)
     with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
         photo = {"path": upload(api, EXAMPLES / "cat.jpg")}
         # After a dream by page or API the time of one is known.
         second.click("#go")
-        expect(status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+        expect(ui.status(second)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
         assert call(api, "deep_dream", {"image": photo, "octaves": 1, "max_side": 128})[0]
         first = begin(api, "deep_dream", {"image": photo, "octaves": 8, "iterations": 100})
         with api.stream("GET", f"/call/deep_dream/{first}") as dream:
@@ -207,8 +169,8 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
                 }"""
             )
             second.click("#go")
-            expect(status(second)).to_contain_text("1 dream before yours")
-            expect(status(second)).to_contain_text(
+            expect(ui.status(second)).to_contain_text("1 dream before yours")
+            expect(ui.status(second)).to_contain_text(
                 re.compile(r"1 dream before yours, about \d+ s\.")
             )
             # The error appears at once, and the buttons are as before.
@@ -220,38 +182,35 @@ def test_those_who_wait_are_told_their_place(browser: Browser, window: Page, add
             expect(third.locator("#go")).to_be_visible()
             third.locator("#only textarea, #only input").fill("")
             third.click("#go")
-            expect(status(third)).to_contain_text("2 dreams before yours")
-            assert status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
+            expect(ui.status(third)).to_contain_text("2 dreams before yours")
+            assert ui.status(third).evaluate("each => getComputedStyle(each).opacity") == "1"
             told = third.evaluate("window.told")
             assert any(re.search(r"2 dreams before yours, about \d+ s\.", each) for each in told)
             # The one who stops is told so; when the first leaves, it is the last one's turn.
             second.keyboard.press("Escape")
-            expect(status(second)).to_contain_text("Stopped.")
-    expect(status(third)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
-    leave_page(window)
+            expect(ui.status(second)).to_contain_text("Stopped.")
+    expect(ui.status(third)).to_contain_text("Dreamed in", timeout=60 * SECONDS)
+    ui.leave_page(window)
     second.close()
 
 
-@needs_chromium
-def test_a_space_can_be_duplicated(window: Page, space: str, size: ViewportSize) -> None:
-    page = open_at_size(window, space, size)
-    page.evaluate("window.open = (address) => { window.asked = address }")
-    page.get_by_role("button", name="Duplicate this Space").click()
-    page.wait_for_function("window.asked")
-    assert page.evaluate("window.asked") == (
-        "https://huggingface.co/spaces/someone/dreams?duplicate=true"
-    )
-    # It takes no space and covers no text.
-    assert bottom_edge(page, "#go") <= size["height"]
-    button = page.locator("#duplicate").bounding_box()
-    assert button and button["x"] + button["width"] <= size["width"]
-    for words in ("h1", "p"):
-        box = page.locator(f"#title {words}").evaluate(WORDS)
-        beside = button["x"] >= box["right"]
-        assert (
-            beside or button["y"] >= box["bottom"] or button["y"] + button["height"] <= box["top"]
-        )
-    leave_page(page)
+@pytest.mark.parametrize("shape", ui.BOTH_SIZES)
+def test_a_space_can_be_duplicated(window: Page, space: str, shape: str) -> None:
+    width, height = ui.WINDOW_SIZES[shape]
+    with ui.open_page(window, space, shape) as page:
+        page.evaluate("window.open = (address) => { window.asked = address }")
+        page.get_by_role("button", name="Duplicate this Space").click()
+        page.wait_for_function("window.asked")
+        address = "https://huggingface.co/spaces/someone/dreams?duplicate=true"
+        assert page.evaluate("window.asked") == address
+        # It takes no space and covers no text.
+        assert bottom_edge(page, "#go") <= height
+        button = page.locator("#duplicate").bounding_box()
+        assert button and button["x"] + button["width"] <= width
+        left, top, bottom = button["x"], button["y"], button["y"] + button["height"]
+        for words in ("h1", "p"):
+            box = page.locator(f"#title {words}").evaluate(WORDS)
+            assert left >= box["right"] or top >= box["bottom"] or bottom <= box["top"]
 
 
 def card_tags(address: str) -> dict[str, str]:

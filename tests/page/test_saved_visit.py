@@ -37,10 +37,8 @@ def test_what_a_page_keeps_names_uploads_alone_and_bounds_them() -> None:
     assert visit.shown.file.endswith(NAME) and len(visit.dreams) == MAX_DREAMS
     assert visit.to_browser() == {**made, "dreams": [[NAME] * 3] * MAX_DREAMS}
     assert not visit.shown.resolve()  # The file does not exist.
-    assert (
-        Visit.read(Visit(shown=OPENING_ENTRY).to_browser()) == Visit()
-        and OPENING_ENTRY.resolve() == OPENING_ENTRY
-    )
+    assert Visit.read(Visit(shown=OPENING_ENTRY).to_browser()) == Visit()
+    assert OPENING_ENTRY.resolve() == OPENING_ENTRY
 
 
 def dream_small(page: Page, folder: Path, *intensities: int) -> None:

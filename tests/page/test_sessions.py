@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import tracemalloc
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -16,8 +14,7 @@ from starlette.testclient import TestClient
 from dream import Engine
 from dream.page import app
 from dream.page.blocks import ValidatedBlocks
-from dream.page.server import sessions, unread_answers
-from dream.page.server.unread_answers import AnswerReaders
+from dream.page.server import sessions
 from dream.service.job_runner import JobRunner
 from tests.support.page import build_in_loop
 
@@ -141,29 +138,3 @@ def test_a_session_of_the_page_is_small(engine: Engine) -> None:
     tracemalloc.stop()
     assert len(changed) > 10 and len(holder.session_data) == 10
     assert kept < 100_000
-
-
-def test_answers_are_forgotten_when_they_are_read_and_in_the_end_when_they_are_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(unread_answers, "UNREAD_SECONDS", 0.01)
-    monkeypatch.setattr(unread_answers, "UNREAD_KEPT_SECONDS", 0.01)
-    queue: Any = build_in_loop(ValidatedBlocks)._queue
-    messages = queue.pending_messages_per_session
-    waited_for = queue.pending_event_ids_session
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        waited_for["read"].clear()
-
-    async def all_of_it() -> None:
-        readers: Any = AnswerReaders(SimpleNamespace(_queue=queue))  # type: ignore[arg-type]
-        for session in ("read", "unread", "busy"):
-            messages[session], waited_for[session] = asyncio.Queue(), {session}
-        await readers.read(app, "read", False, {}, None, None)
-        assert set(messages) == set(waited_for) == {"unread", "busy"}
-        waited_for["busy"].add("another")
-        for each in ("unread", "busy"):
-            await readers._end_if_unread(each, {each, None})
-        assert set(messages) == set(waited_for) == {"busy"}
-
-    asyncio.run(all_of_it())

@@ -1,6 +1,5 @@
 """Recipes are shared as links and text, and never name a file of the server."""
 
-import base64
 import json
 import re
 import shutil
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gradio.components.image_editor import AcceptBlobs
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from dream import (
     DreamError,
@@ -35,7 +34,8 @@ from dream.page.widgets.recipe_sharing import (
 from dream.recipe.presets import presets
 from dream.tensors import to_pil_image
 from tests.conftest import CAN_REMAKE, EXAMPLES, ROOT
-from tests.support.corpus import png_header
+from tests.support.api import data_uri
+from tests.support.corpus import png_header, png_with_recipe
 
 CAT = str(EXAMPLES / "cat.jpg")
 
@@ -70,9 +70,7 @@ def test_a_link_carries_the_recipe_and_only_small_pictures(engine: Engine, tmp_p
 
 @pytest.mark.parametrize("name", ["guide", "mask"])
 def test_a_visitors_recipe_names_no_file_of_the_server(name: str, tmp_path: Path) -> None:
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt("deepdream", json.dumps({name: CAT}))
-    Image.new("RGB", (32, 32)).save(tmp_path / "crafted.png", pnginfo=info)
+    (tmp_path / "crafted.png").write_bytes(png_with_recipe(json.dumps({name: CAT})))
     assert recipe_in_photo(str(tmp_path / "crafted.png")) is None
 
 
@@ -98,8 +96,7 @@ def write_strokes(path: Path, size: tuple[int, int] = (451, 300)) -> str:
 def test_a_recipe_whose_picture_is_none_is_refused(
     name: str, content: bytes, tmp_path: Path
 ) -> None:
-    uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    recipe = DreamRecipe(**{name: uri})  # type: ignore[arg-type]
+    recipe = DreamRecipe(**{name: data_uri(content)})  # type: ignore[arg-type]
     with pytest.raises(DreamError):
         check_embedded_images(recipe)
     save_image(torch.rand(1, 3, 32, 32), tmp_path / "crafted.png", recipe)

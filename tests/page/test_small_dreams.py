@@ -1,7 +1,6 @@
 """Small dreams at other layers."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,11 +19,9 @@ def build_other_layers() -> OtherLayers:
         return OtherLayers(gr.Image())
 
 
+@pytest.mark.usefixtures("uploads")
 @pytest.mark.parametrize("iterations", [0, 1])
-def test_each_dream_at_another_layer_has_its_own_caption(
-    iterations: int, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+def test_each_dream_at_another_layer_has_its_own_caption(iterations: int, engine: Engine) -> None:
     others = build_in_loop(build_other_layers)
     knobs = asdict(DreamRecipe(iterations=iterations, octaves=1))
     cat = str(EXAMPLES / "cat.jpg")

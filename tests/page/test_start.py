@@ -9,13 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-import safetensors.torch
-import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from dream import DreamError, DreamRecipe, Engine, ZoomRecipe, load_image
-from dream.networks import catalogue
 from dream.page import app
 from dream.page.server import temp_files
 from dream.page.tabs import deep_dream
@@ -76,9 +73,6 @@ def test_the_page_opens_on_the_first_network_and_its_own_layer(
 def configured(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Yield a client of an app with every environment variable set."""
     folder = tmp_path_factory.mktemp("home")
-    torch.manual_seed(0)
-    weights = catalogue.get_card("squeezenet1_1").build().state_dict()
-    safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
     homes = dict.fromkeys(("HOME", "HF_HOME", "TORCH_HOME", "DREAM_WEIGHTS_DIR"), str(folder))
     with run_app(
         log,
@@ -126,15 +120,6 @@ def test_the_page_opens_without_dreamlet_and_says_what_is_wrong(tmp_path: Path) 
 
 
 @slow
-def test_weights_of_ones_own_are_used(configured: Client) -> None:
-    path, recipe = dream(configured, **QUICK, model="squeezenet1_1", layer="fire5")
-    assert Path(path).name == "dream-cat-squeezenet1_1.fire5-i5-seed0.png"
-    assert (recipe["model"], recipe["layer"]) == ("squeezenet1_1", "fire5")
-    with pytest.raises(AppError, match="layer 'fire1' is not in squeezenet1_1; did you mean fire"):
-        dream(configured, **QUICK, model="squeezenet1_1", layer="fire1")
-
-
-@slow
 def test_a_dream_beyond_the_time_limit_is_ended_with_advice(configured: Client) -> None:
     with pytest.raises(AppError, match="seconds here, and the limit is 2; fewer steps"):
         dream(configured, iterations=100, octaves=10)
@@ -150,7 +135,6 @@ def test_without_the_extra_there_is_no_mcp_and_no_complaint(configured: Client, 
     assert "mcp" not in log.read_text().lower()
 
 
-@pytest.mark.parametrize("value", ["abc", "nan", "inf", "-1", "1e9"])
 @pytest.mark.parametrize(
     ("variable", "whole", "start"),
     [
@@ -162,16 +146,11 @@ def test_without_the_extra_there_is_no_mcp_and_no_complaint(configured: Client, 
     ],
 )
 def test_a_variable_that_is_no_such_number_is_refused(
-    variable: str,
-    whole: str,
-    value: str,
-    start: Callable[[], object],
-    monkeypatch: pytest.MonkeyPatch,
+    variable: str, whole: str, start: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(
-        DreamError, match=f"^{variable} must be a {whole}number from .* to .*, not "
-    ):
+    monkeypatch.setenv(variable, "abc")
+    said = f"^{variable} must be a {whole}number from .* to .*, not 'abc'"
+    with pytest.raises(DreamError, match=said):
         start()
 
 

@@ -23,10 +23,11 @@ from dream.page.widgets.visit import EXAMPLE_DREAM, EXAMPLE_PHOTO
 from dream.recipe.knob import knobs
 from dream.recipe.presets import presets
 from dream.service.job_runner import JobRunner
-from tests.conftest import CAN_REMAKE, EXAMPLES, KNOB_VALUES
+from tests.conftest import CAN_REMAKE, EXAMPLES, KNOB_VALUES, is_frame
 from tools.measure import correlation
 
 CAT = EXAMPLES / "cat.jpg"
+PHOTO = handle_file(str(CAT))
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -37,10 +38,8 @@ def client(address: str, tmp_path_factory: pytest.TempPathFactory) -> Client:
     return Client(address, verbose=False, download_files=str(tmp_path_factory.mktemp("files")))
 
 
-def dream(client: Client, image: Path | str = CAT, **knobs: Any) -> tuple[str, dict[str, Any]]:
-    answer: tuple[str, dict[str, Any]] = client.predict(
-        image=handle_file(str(image)), api_name="/deep_dream", **knobs
-    )
+def dream(client: Client, image: Any = PHOTO, **knobs: Any) -> tuple[str, dict[str, Any]]:
+    answer: tuple[str, dict[str, Any]] = client.predict(image, api_name="/deep_dream", **knobs)
     return answer
 
 
@@ -51,8 +50,7 @@ def test_deep_dream_returns_the_png_and_its_recipe(client: Client, engine: Engin
     assert recipe == expected.to_dict()
     assert read_recipe(path) == DreamRecipe.from_dict(recipe) == expected
     *_, frame = engine.dream(load_image(CAT), expected)
-    with Image.open(path) as image:
-        assert image.tobytes() == frame.picture().tobytes()  # The same as in Python.
+    assert is_frame(path, frame)  # The same as in Python.
 
 
 def test_every_image_comes_in_the_format_that_is_sent(client: Client) -> None:
@@ -60,17 +58,17 @@ def test_every_image_comes_in_the_format_that_is_sent(client: Client) -> None:
     path, recipe = dream(client, **small, format="avif")
     assert Path(path).name == "dream-cat-inception4c-i5-seed0.avif"
     assert read_recipe(path).to_dict() == recipe
-    photo, few = handle_file(str(CAT)), {"size": 64, "steps": 1}
+    few = {"size": 64, "steps": 1}
     shown, about = client.predict(
         channels="3,7", format="webp", **few, api_name="/visualize_channel"
     )
     paths = [each["image"] for each in shown]
     assert [read_recipe(path).to_dict() for path in paths] == about["recipes"]
-    shown, *_ = client.predict(image=photo, count=1, format="webp", **few, api_name="/top_channels")
+    shown, *_ = client.predict(image=PHOTO, count=1, format="webp", **few, api_name="/top_channels")
     path, *_ = client.predict(target="goldfish", format="jpg", **few, api_name="/class_image")
     assert read_recipe(path, ClassRecipe).target == "goldfish"
     sheet, _ = client.predict(
-        image=photo, intensities="1,2", **small, format="jpeg", api_name="/compare"
+        image=PHOTO, intensities="1,2", **small, format="jpeg", api_name="/compare"
     )
     files = [*paths, shown[0]["image"], path, sheet]
     kinds = []
@@ -80,7 +78,7 @@ def test_every_image_comes_in_the_format_that_is_sent(client: Client) -> None:
     assert kinds == ["WEBP", "WEBP", "WEBP", "JPEG", "JPEG"]
     for endpoint in ("/deep_dream", "/top_channels"):
         with pytest.raises(AppError, match=r"[Ff]ormat must be png or jpg or jpeg or webp or avif"):
-            client.predict(image=photo, format="tiff", api_name=endpoint)
+            client.predict(image=PHOTO, format="tiff", api_name=endpoint)
 
 
 def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine: Engine) -> None:
@@ -110,7 +108,7 @@ def test_an_endpoint_explains_every_knob_with_its_bounds(client: Client, engine:
 
 def test_the_page_opens_on_what_its_recipe_makes(client: Client, engine: Engine) -> None:
     opening = deep_dream.opening_recipe(engine)
-    path, recipe = dream(client, EXAMPLE_PHOTO, octaves=opening.octaves)
+    path, recipe = dream(client, handle_file(str(EXAMPLE_PHOTO)), octaves=opening.octaves)
     assert DreamRecipe.from_dict(recipe) == opening
     made, shown = load_image(path), load_image(EXAMPLE_DREAM)
     photo = load_image(EXAMPLE_PHOTO)
@@ -149,9 +147,7 @@ def test_channels_are_shown_and_carry_their_recipes(client: Client, engine: Engi
 
 
 def test_channels_are_raised_in_a_photo(client: Client) -> None:
-    pictures, made = visualize(
-        client, image=handle_file(str(CAT)), channels="80", size=128, steps=8
-    )
+    pictures, made = visualize(client, image=PHOTO, channels="80", size=128, steps=8)
     with Image.open(pictures[80]) as image:
         assert image.size == (128, 85)
     assert pictures[80].name == "channel-cat-inception4c-80-seed0.png"
@@ -159,21 +155,14 @@ def test_channels_are_raised_in_a_photo(client: Client) -> None:
 
 
 def test_the_top_channels_of_a_photo_are_raised_in_it(client: Client, engine: Engine) -> None:
-    pictures, _ = visualize(client, image=handle_file(str(CAT)), channels="top", size=64, steps=4)
+    pictures, _ = visualize(client, image=PHOTO, channels="top", size=64, steps=4)
     top = engine.response(load_image(CAT), layer="inception4c").top(8)
     assert list(pictures) == [answer.channel for answer in top]
 
 
 def test_top_channels_are_ranked_shown_and_marked(client: Client, engine: Engine) -> None:
-    gallery, where, answers = client.predict(
-        image=handle_file(str(CAT)),
-        x=225,
-        y=75,
-        count=3,
-        size=64,
-        steps=2,
-        api_name="/top_channels",
-    )
+    given = {"x": 225, "y": 75, "count": 3, "size": 64, "steps": 2}
+    gallery, where, answers = client.predict(PHOTO, **given, api_name="/top_channels")
     top = engine.response(load_image(CAT), layer="inception4c").top(3, (0.5, 0.25))
     assert [answer["channel"] for answer in answers] == [answer.channel for answer in top]
     assert answers[0]["strength"] == pytest.approx(top[0].strength, rel=0.02)
@@ -186,14 +175,16 @@ def test_top_channels_are_ranked_shown_and_marked(client: Client, engine: Engine
     ("name", "given", "message"),
     [
         ("visualize_channel", {"channels": "top"}, "top needs an image; send one"),
-        ("top_channels", {"image": CAT, "x": 451, "y": 5}, "the spot 451, 5 lies outside .* 451 x"),
+        (
+            "top_channels",
+            {"image": PHOTO, "x": 451, "y": 5},
+            "the spot 451, 5 lies outside .* 451 x",
+        ),
     ],
 )
 def test_channels_of_a_photo_need_one_and_a_spot_within_it(
     name: str, given: dict[str, Any], message: str, client: Client
 ) -> None:
-    if "image" in given:
-        given = given | {"image": handle_file(str(given["image"]))}
     with pytest.raises(AppError, match=message):
         client.predict(**given, api_name=f"/{name}")
 
@@ -206,8 +197,7 @@ def test_a_class_image_comes_with_its_recipe_and_verdict(client: Client, engine:
     assert Path(path).name == "class-flamingo-seed0.png"
     assert read_recipe(path) == ClassRecipe.from_dict(recipe) == expected
     *_, frame = engine.class_image(expected)
-    with Image.open(path) as image:
-        assert image.tobytes() == frame.picture().tobytes()
+    assert is_frame(path, frame)
     after = engine.verdict(frame.tensor, expected)
     assert verdict["after"]["logit"] == pytest.approx(after.logit, rel=1e-3)
     assert verdict["after"]["logit"] > verdict["before"]["logit"]
@@ -217,7 +207,7 @@ def test_a_class_image_comes_with_its_recipe_and_verdict(client: Client, engine:
 
 def test_a_class_is_raised_in_a_photo(client: Client) -> None:
     path, recipe, _ = client.predict(
-        target="tiger", image=handle_file(str(CAT)), size=96, steps=4, api_name="/class_image"
+        target="tiger", image=PHOTO, size=96, steps=4, api_name="/class_image"
     )
     with Image.open(path) as image:
         assert image.size == (96, 64)
@@ -225,9 +215,7 @@ def test_a_class_is_raised_in_a_photo(client: Client) -> None:
 
 
 def test_previews_come_while_it_dreams(client: Client) -> None:
-    job = client.submit(
-        image=handle_file(str(CAT)), octaves=3, iterations=40, max_side=256, api_name="/deep_dream"
-    )
+    job = client.submit(image=PHOTO, octaves=3, iterations=40, max_side=256, api_name="/deep_dream")
     job.result(timeout=120)
     *previews, (path, recipe) = job.outputs()
     assert len(previews) >= 2 and all(answer is None for _, answer in previews)
@@ -265,19 +253,12 @@ def test_a_guide_sent_is_followed_as_in_python(client: Client, engine: Engine) -
     expected = DreamRecipe(**QUICK, guide=embed_guide(guide))
     assert DreamRecipe.from_dict(recipe) == engine.settle(expected)
     *_, frame = engine.dream(load_image(CAT), expected)
-    with Image.open(path) as image:
-        assert image.tobytes() == frame.picture().tobytes()
+    assert is_frame(path, frame)
 
 
 def test_a_sheet_comes_with_the_recipe_of_each_picture(client: Client) -> None:
-    path, recipes = client.predict(
-        image=handle_file(str(CAT)),
-        layers="inception3b, inception4c",
-        intensities="1,3",
-        max_side=96,
-        octaves=1,
-        api_name="/compare",
-    )
+    lists = {"layers": "inception3b, inception4c", "intensities": "1,3"}
+    path, recipes = client.predict(PHOTO, **lists, max_side=96, octaves=1, api_name="/compare")
     assert Path(path).name == "sheet-cat.png"
     with Image.open(path) as image:
         assert image.size == (2 * (96 + 6) + 6, 2 * (64 + 18 + 6) + 6)
@@ -291,9 +272,8 @@ def test_the_presets_can_be_sent_as_they_come(client: Client) -> None:
     assert {name: DreamRecipe.from_dict(each) for name, each in named.items()} == presets()
     knobs = {key: each for key, each in named["Subtle"].items() if key not in ("deepdream", "kind")}
     given = {key: each for key, each in knobs.items() if each not in (None, "")} | {"max_side": 64}
-    assert DreamRecipe.from_dict(dream(client, **given)[1]) == presets()["Subtle"].with_changes(
-        max_side=64
-    )
+    _, recipe = dream(client, **given)
+    assert DreamRecipe.from_dict(recipe) == presets()["Subtle"].with_changes(max_side=64)
 
 
 @pytest.mark.parametrize("name", KNOB_VALUES)

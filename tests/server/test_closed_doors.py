@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from dream import DreamError
 from dream.page import blocks
@@ -23,10 +23,10 @@ from dream.page.blocks import MAX_FILE_AGE_SECONDS, NOT_UPLOADED_MESSAGE
 from dream.page.server import middleware, temp_files
 from dream.page.widgets import components
 from tests.conftest import EXAMPLES
-from tests.support.api import begin, call, refusal, upload
+from tests.support.api import begin, call, refusal, send_to_page, upload
 from tests.support.attacks import call_in_crowd
 from tests.support.corpus import corpus
-from tests.support.processes import children_of, find_listener, is_decoder, resident_mb, state_of
+from tests.support.processes import children_of, find_server, is_decoder, resident_mb, state_of
 from tests.support.server import run_app
 from tests.support.trial import api_reader, try_files
 from tests.support.videos import pan, write_video
@@ -113,14 +113,8 @@ def test_no_private_event_reads_a_file_of_the_server(address: str, secrets: list
                 shapes.get(takes[each], secret) if takes[each] in files else shown[each]
                 for each in event["inputs"]
             ]
-            sent = {"fn_index": event["id"], "data": data, "session_hash": f"s{event['id']}"}
-            joined = api.post("/queue/join", json=sent)
-            assert joined.status_code == 200
-            with api.stream(
-                "GET", "/queue/data", params={"session_hash": sent["session_hash"]}
-            ) as stream:
-                said = next(line for line in stream.iter_lines() if "process_completed" in line)
-            assert NOT_UPLOADED_MESSAGE in said, event["api_name"]
+            said = send_to_page(api, event["id"], data)
+            assert NOT_UPLOADED_MESSAGE in str(said), event["api_name"]
             tried += 1
     assert tried >= 15
 
@@ -226,8 +220,7 @@ def test_a_call_that_does_not_fit_is_no_fault_of_the_server(
 
 
 def test_calls_leave_nothing_in_memory(api: httpx.Client, address: str) -> None:
-    port = int(address.rpartition(":")[2])
-    process = find_listener(port)
+    process = find_server(address)
     if process is None:
         pytest.skip("no /proc to read a process's memory from")
 
@@ -246,7 +239,7 @@ def test_a_busy_server_ends_at_once_and_takes_the_photos_along(tmp_path: Path) -
         return [each for each in children_of(process) if is_decoder(each)]
 
     with run_app(tmp_path / "log", GRADIO_TEMP_DIR=str(tmp_path / "temp")) as address:
-        process = find_listener(int(address.rpartition(":")[2])) or 0
+        process = find_server(address) or 0
         with httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api:
             photo = upload(api, EXAMPLES / "cat.jpg")
             started = decoders()
@@ -314,7 +307,7 @@ def test_who_leaves_in_the_midst_of_a_dream_frees_the_line(
 
 @pytest.mark.at_scale
 def test_hostile_files_are_dreamed_or_refused_in_a_line(api: httpx.Client, address: str) -> None:
-    process = find_listener(int(address.rpartition(":")[2])) or "self"
+    process = find_server(address) or "self"
     trial = try_files(corpus()[3::30], api_reader(api), process, least=32)
     assert not trial.wrong and trial.fine and trial.refused
 
@@ -351,14 +344,9 @@ def test_neither_what_strangers_say_nor_whose_photo_it_is_comes_out_again(
 def test_no_upload_is_taken_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     full = types.SimpleNamespace(free=blocks.MAX_UPLOAD_BYTES)
     monkeypatch.setattr("dream.page.server.request_bodies.shutil.disk_usage", lambda _: full)
-    said: list[Any] = []
-
-    async def send(message: Any) -> None:
-        said.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload"}
-    asyncio.run(middleware.RequestLimits(None, None)(scope, None, send))  # type: ignore[arg-type]
-    assert said[0]["status"] == 507 and b"disk is full; try again" in said[1]["body"]
+    limits = middleware.RequestLimits(None, None)  # type: ignore[arg-type]
+    answer = TestClient(limits).post("/gradio_api/upload")
+    assert answer.status_code == 507 and "disk is full; try again" in answer.text
 
 
 def test_an_error_of_ours_behind_the_checks_is_no_refusal() -> None:
@@ -366,9 +354,8 @@ def test_an_error_of_ours_behind_the_checks_is_no_refusal() -> None:
         raise DreamError("a fault of ours")
 
     limits = middleware.RequestLimits(broken_app, None)  # type: ignore[arg-type]
-    scope = {"type": "http", "method": "GET", "path": "/config", "query_string": b""}
     with pytest.raises(DreamError, match="a fault of ours"):
-        asyncio.run(limits(scope, None, None))
+        TestClient(limits).get("/config")
 
 
 def test_files_of_visitors_go_after_a_day_and_with_their_process(

@@ -16,8 +16,8 @@ from dream.page.blocks import upload_name
 from dream.page.server.temp_files import FOLDER_PREFIX
 from dream.page.widgets.visit import EXAMPLE_DREAM
 from tests.conftest import EXAMPLES
-from tests.support.api import upload
-from tests.support.processes import find_listener
+from tests.support.api import page_events, upload
+from tests.support.processes import find_server
 from tests.support.server import run_app
 from tests.support.waiting import wait_until
 
@@ -30,13 +30,6 @@ APP_SCRIPT = (
 )
 
 
-def page_events(address: str) -> tuple[dict[str, Any], dict[int, Any]]:
-    """Return the page's events by name, and its components' initial values."""
-    config = httpx.get(f"{address}/config").json()
-    values = {each["id"]: each["props"].get("value") for each in config["components"]}
-    return {each["api_name"]: each for each in config["dependencies"]}, values
-
-
 def send_event(api: httpx.Client, event: Any, *data: Any, **about: Any) -> httpx.Response:
     body = {"fn_index": event["id"], "data": data, "session_hash": uuid.uuid4().hex}
     return api.post(f"/run/{event['api_name']}", json=body, **about)
@@ -45,13 +38,13 @@ def send_event(api: httpx.Client, event: Any, *data: Any, **about: Any) -> httpx
 def test_who_leaves_while_a_zip_is_packed_leaves_no_half_of_one(
     address: str, api: httpx.Client, app_log: Path
 ) -> None:
-    packed = page_events(address)[0]["zip_dreams"]
+    packed = page_events(address)["zip_dreams"]
     photo = upload(api, EXAMPLE_DREAM)
     folder, name = Path(photo).parents[1], upload_name(photo)
     visit = {"shown": [name] * 3, "recipe": "", "dreams": [[name] * 3] * 12}
     before = {*folder.rglob("*.zip")}
     assert send_event(api, packed, visit).status_code == 200
-    process = find_listener(int(address.rpartition(":")[2]))
+    process = find_server(address)
     threads = len(os.listdir(f"/proc/{process}/task"))
     for _ in range(3):
         with pytest.raises(httpx.ReadTimeout):
@@ -78,7 +71,7 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
         photo = {"path": upload(api, ("mine.jpg", mine))}
         given = {"image": photo, "seconds": 10, "max_side": 128, "octaves": 1, "iterations": 4}
         event = api.post("/call/v2/zoom", json=given).json()["event_id"]
-        process = find_listener(int(address.rpartition(":")[2]))
+        process = find_server(address)
         assert process
         with pytest.raises(httpx.HTTPError), api.stream("GET", f"/call/zoom/{event}") as answers:  # noqa: PT012
             wait_until(lambda: list(files.rglob("*.parts/*")))
@@ -92,7 +85,7 @@ def test_an_app_that_was_killed_in_mid_video_starts_again_and_sweeps_what_it_lef
         httpx.Client(base_url=f"{address}/gradio_api", timeout=60) as api,
     ):
         wait_until(lambda: not left.exists())
-        open_page = page_events(address)[0]["open_page"]
+        open_page = page_events(address)["open_page"]
         name = upload_name(photo["path"])
         visit = {"shown": [name] * 3, "recipe": "{}", "dreams": [[name] * 3]}
         answer = send_event(api, open_page, {"photo": name}, visit, None)

@@ -22,7 +22,7 @@ from dream.page.call_limits import SERVER_BUSY_MESSAGE
 from dream.page.ip_addresses import is_public
 from dream.page.server import links
 from dream.page.server.links import LinkFetcher, fetch_link
-from tests.conftest import EXAMPLES
+from tests.conftest import EXAMPLES, spy
 from tests.support.server import serve_http
 
 # The addresses of this test's host names.
@@ -115,17 +115,11 @@ def test_a_link_that_drips_or_never_ends_or_leads_astray_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_was_asked_for_is_not_compressed(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    answer = LinkHandler.do_GET
-
-    def look(self: LinkHandler) -> None:
-        seen.append(self.headers["Accept-Encoding"])
-        answer(self)
-
-    monkeypatch.setattr(LinkHandler, "do_GET", look)
-    asyncio.run(fetch_link(f"{site}/cat.jpg"))
-    assert seen == ["identity"]
+def test_what_was_asked_for_is_not_compressed(site: str) -> None:
+    with spy(LinkHandler, "do_GET") as get:
+        asyncio.run(fetch_link(f"{site}/cat.jpg"))
+    (call,) = get.call_args_list
+    assert call.args[0].headers["Accept-Encoding"] == "identity"
 
 
 def test_nothing_is_fetched_where_the_disk_is_full(
@@ -169,9 +163,8 @@ def fetch_at_once(addresses: list[str], seconds: float) -> tuple[list[str], int]
 
 def test_few_links_are_fetched_at_a_time() -> None:
     said, at_once = fetch_at_once([""] * (links.MAX_CALLS + 2), 0.01)
-    assert (
-        said == [""] * links.MAX_CALLS + [SERVER_BUSY_MESSAGE] * 2 and at_once == links.MAX_FETCHES
-    )
+    assert said == [""] * links.MAX_CALLS + [SERVER_BUSY_MESSAGE] * 2
+    assert at_once == links.MAX_FETCHES
 
 
 def test_a_public_address_has_a_quarter_of_the_calls_with_links() -> None:

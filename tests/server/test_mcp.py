@@ -26,11 +26,13 @@ from dream.page.blocks import NOT_UPLOADED_MESSAGE
 from dream.page.server.request_bodies import MAX_MCP_BYTES
 from dream.recipe.presets import presets
 from tests.conftest import EXAMPLES, ROOT
+from tests.support.api import data_uri
 from tests.support.attacks import send_strings, send_value_bombs
 from tests.support.server import run_app
 from tests.support.space import install
 
 CAT = EXAMPLES / "cat.jpg"
+CAT_URI = data_uri(CAT.read_bytes())
 PINS = ROOT / "tests" / "support" / "mcp-requirements.txt"
 QUICK: dict[str, Any] = {"octaves": 1, "iterations": 1, "max_side": 128}
 
@@ -47,8 +49,8 @@ def mcp_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def address(mcp_folder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with run_app(tmp_path_factory.mktemp("mcp") / "log", PYTHONPATH=mcp_folder) as address:
+def address(mcp_folder: str, log: Path) -> Iterator[str]:
+    with run_app(log, PYTHONPATH=mcp_folder) as address:
         yield address
 
 
@@ -85,10 +87,6 @@ def mcp(address: str, mcp_folder: str) -> Iterator[Session]:
     ) as process:
         yield Session(process)
         process.kill()
-
-
-def to_data_uri(path: Path) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +132,7 @@ def linked_recipe(link: str, folder: Path) -> DreamRecipe:
 
 
 def test_an_llm_dreams_and_sees_the_dream(mcp: Session, engine: Engine, tmp_path: Path) -> None:
-    error, (picture, link, said) = mcp.call("deep_dream", image=to_data_uri(CAT), **QUICK)
+    error, (picture, link, said) = mcp.call("deep_dream", image=CAT_URI, **QUICK)
     assert not error and picture["type"] == "image" and picture["mimeType"] == "image/png"
     recipe = DreamRecipe(**QUICK)
     *_, frame = engine.dream(load_image(CAT), recipe)
@@ -148,7 +146,7 @@ def test_an_llm_dreams_and_sees_the_dream(mcp: Session, engine: Engine, tmp_path
 def test_a_client_that_asks_for_no_progress_gets_the_address_of_the_dream(
     address: str, mcp: Session, engine: Engine, tmp_path: Path
 ) -> None:
-    error, (said,) = mcp.call("deep_dream", False, image=to_data_uri(CAT), **QUICK)
+    error, (said,) = mcp.call("deep_dream", False, image=CAT_URI, **QUICK)
     (link,) = re.findall(rf"'url': '({address}/gradio_api/file=[^']+\.png)'", said["text"])
     assert not error and linked_recipe(link, tmp_path) == engine.settle(DreamRecipe(**QUICK))
 
@@ -180,7 +178,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_what_is_wrong_is_said(progress: bool, mcp: Session) -> None:
-    base = {"image": to_data_uri(CAT), **QUICK}
+    base = {"image": CAT_URI, **QUICK}
     calls = [("deep_dream", base | wrong) for wrong, _ in WRONG]
     results = mcp.ask(*calls, progress=progress)["results"]
     for result, (_, message) in zip(results, WRONG, strict=True):

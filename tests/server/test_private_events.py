@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import threading
 import time
@@ -28,7 +27,8 @@ from dream.page.call_limits import (
     TOO_MANY_CALLS_MESSAGE,
 )
 from dream.page.widgets import components
-from tests.support.api import JSON, open_stream, upload
+from tests.support.api import JSON, open_stream, page_events, upload
+from tests.support.corpus import encode
 from tests.support.fuzz import fuzz_events
 from tests.support.server import run_app
 
@@ -60,8 +60,7 @@ def api(own_address: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def events(own_address: str) -> dict[str, Any]:
-    config = httpx.get(f"{own_address}/config").json()
-    return {each["api_name"]: each for each in config["dependencies"] if each["backend_fn"]}
+    return page_events(own_address)
 
 
 def send_event(api: httpx.Client, name: str, **body: Any) -> tuple[int, Any]:
@@ -235,9 +234,8 @@ def test_opening_the_page_reads_its_pictures_in_a_thread(
     api: httpx.Client, events: dict[str, Any]
 ) -> None:
     """While it reads a visit's large photo, the server answers others."""
-    large = io.BytesIO()
-    Image.new("RGB", (5000, 5000), "red").save(large, "PNG")
-    settings = {"photo": upload_name(upload(api, ("photo.png", large.getvalue()))), "seed": 1}
+    large = encode(Image.new("RGB", (5000, 5000), "red"), "PNG")
+    settings = {"photo": upload_name(upload(api, ("photo.png", large))), "seed": 1}
     about = {"fn_index": events["open_page"]["id"], "data": [settings, None, None]}
 
     def open_page(number: int) -> int:

@@ -25,8 +25,9 @@ from dream.page.server.responses import RequestError
 from tests.conftest import EXAMPLES
 from tests.support.api import JSON, upload
 from tests.support.attacks import UNQUEUED_EVENT, Attack, hold_half_sent_bodies, send_value_bombs
-from tests.support.processes import find_listener, resident_mb
+from tests.support.processes import find_server, resident_mb
 from tests.support.server import run_app
+from tests.support.waiting import wait_until
 
 SECONDS, TOTAL_BYTES = 2.0, 6_000_000
 # The app with less time and memory for bodies.
@@ -124,7 +125,7 @@ def test_what_a_page_sends_stays_far_below_what_is_taken(address: str) -> None:
 
 
 def test_bodies_that_are_refused_or_fail_leave_nothing_in_memory(address: str) -> None:
-    process = find_listener(urlsplit(address).port or 0)
+    process = find_server(address)
     if process is None:
         pytest.skip("no /proc to read a process's memory from")
     send_value_bombs(address, 2, values=3_000)
@@ -377,13 +378,9 @@ def test_an_upload_that_stops_or_breaks_off_leaves_neither_a_file_nor_a_line(
     for stays in (False, True):
         with socket.create_connection((place.hostname, place.port), timeout=SECONDS + 30) as line:
             line.sendall(start.encode() + form[:50_000])
-            while set(folder.rglob("*")) == before:
-                time.sleep(0.05)  # It has started.
+            wait_until(lambda: set(folder.rglob("*")) != before)  # It has started.
             assert not stays or line.recv(100).startswith(b"HTTP/1.1 400")
-        latest = time.monotonic() + 10
-        while set(folder.rglob("*")) != before and time.monotonic() < latest:
-            time.sleep(0.05)
-        assert set(folder.rglob("*")) == before
+        wait_until(lambda: set(folder.rglob("*")) == before, 10)
     assert log.read_text() == said
 
 

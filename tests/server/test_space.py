@@ -117,7 +117,7 @@ class Space:
 
 
 @pytest.fixture(scope="module")
-def space(space_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+def space(space_folder: Path, log: Path) -> Iterator[Space]:
     """Run the app as a Space of two cores without a GPU does."""
     port = free_port()
     environment = {
@@ -145,7 +145,6 @@ def space(space_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_OFFLINE": "1",
     }
-    log = tmp_path_factory.mktemp("space") / "log"
     with run_server(
         [str(space_folder / "venv" / "bin" / "python"), "app.py"],
         log,
@@ -213,16 +212,12 @@ def test_it_shows_what_a_class_is_taken_for(client: Client) -> None:
 
 def test_it_zooms_and_dreams_a_video(client: Client) -> None:
     quick = {"iterations": 1, "max_side": 96}
-    path, recipe, _ = client.predict(
-        handle_file(str(CAT)), seconds=1, fps=12, **quick, api_name="/zoom"
-    )
-    assert read_video_info(path).frame_count == 12 and read_recipe(path) == ZoomRecipe.from_dict(
-        recipe
-    )
+    photo, zoom = handle_file(str(CAT)), {"seconds": 1, "fps": 12}
+    path, recipe, _ = client.predict(photo, **zoom, **quick, api_name="/zoom")
+    assert read_recipe(path) == ZoomRecipe.from_dict(recipe)
     again, recipe, _ = client.predict(handle_file(path), **quick, api_name="/dream_video")
-    assert read_video_info(again).frame_count == 12 and read_recipe(again) == VideoRecipe.from_dict(
-        recipe
-    )
+    assert read_recipe(again) == VideoRecipe.from_dict(recipe)
+    assert read_video_info(path).frame_count == read_video_info(again).frame_count == 12
 
 
 def test_it_keeps_pictures_of_channels_in_its_home(client: Client, space_folder: Path) -> None:

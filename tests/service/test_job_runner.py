@@ -76,9 +76,8 @@ def limited(engine: Engine, seconds: float, lend: Any = None) -> JobRunner:
 
 
 @pytest.fixture
-def slow_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[float], None]:
+def slow_steps(monkeypatch: pytest.MonkeyPatch, uploads: Path) -> Callable[[float], None]:
     """Return a function that makes steps take that many seconds longer."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
 
     def slow_down(seconds: float) -> None:
         def ascend(*given: Any, **about: Any) -> Iterator[Any]:
@@ -92,12 +91,8 @@ def slow_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[flo
     return slow_down
 
 
-def undecorated_gpu(duration: Any) -> Callable[..., Any]:
-    """Return the decorator that `spaces.GPU` is outside ZeroGPU."""
-    return lambda run: run
-
-
-@pytest.mark.parametrize("lend", [None, undecorated_gpu, Lender()])
+# The second is what `spaces.GPU` is outside ZeroGPU.
+@pytest.mark.parametrize("lend", [None, lambda duration: lambda run: run, Lender()])
 def test_a_dream_is_the_same_wherever_it_runs(
     engine: Engine, cat: Tensor, quick: DreamRecipe, lend: Any
 ) -> None:
@@ -377,15 +372,12 @@ def test_channels_that_are_kept_teach_nothing_of_how_fast_the_machine_is(
     assert work._slowdown == 8.0
 
 
-def test_of_a_dreams_previews_the_first_and_the_last_stay(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+def test_of_a_dreams_previews_the_first_and_the_last_stay(engine: Engine, uploads: Path) -> None:
     recipe = DreamRecipe(max_side=48, octaves=1, iterations=MAX_PREVIEWS + 9)
     frames = engine.dream(load_image(CAT), recipe)
     shown = [moment.files[0] for moment in frame_updates(frames, CAT)]
     assert len(shown) == MAX_PREVIEWS + 10
-    there = {str(path) for path in tmp_path.rglob("*") if path.is_file()}
+    there = {str(path) for path in uploads.rglob("*") if path.is_file()}
     assert there == {shown[0], *shown[-1 - MAX_PREVIEWS :]}
 
 
@@ -428,10 +420,8 @@ def test_a_spot_in_a_photo_that_is_read_at_a_half_is_in_pixels_of_its_file(
         stream_top_channels(work, photo, ChannelRecipe(), (2200, 5), 2)
 
 
-def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+@pytest.mark.usefixtures("uploads")
+def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(engine: Engine) -> None:
     recipe = DreamRecipe(max_side=48, octaves=1, iterations=12)
     stream = frame_updates(engine.dream(load_image(CAT), recipe), CAT)
     for moment in stream:
@@ -448,9 +438,8 @@ def test_a_dream_that_is_stopped_leaves_all_of_its_last_picture(
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_a_full_disk_is_told_and_leaves_no_half_file(
-    kind: str, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kind: str, engine: Engine, monkeypatch: pytest.MonkeyPatch, uploads: Path
 ) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr("dream.service.job_runner.PREVIEW_SECONDS", 0)
     save = Image.Image.save
 
@@ -465,7 +454,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(
     name = r"dream-cat-inception4c-i5-seed0(-\d)?\.(jpg|png)"
     with pytest.raises(PictureError, match=f"^{name} cannot be written: No space left on device$"):
         list(stream_render(JobRunner(engine), [recipe], CAT))
-    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
+    assert not list(uploads.rglob("*.part"))
 
     def no_room(self: Path, **_: Any) -> None:
         raise OSError(28, "No space left on device")

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from dream import DreamError, Engine, LiveRecipe
-from dream.render.live import LiveDreamer
 from dream.service import live_process
 from dream.service.live_process import MAX_FRAME_SIDE, LiveProcess
 from tests.conftest import EXAMPLES, use_threads
+from tools.measure import live_dreamer
 
 
 def test_its_process_works_on_the_cores_that_a_space_may_use(
@@ -28,7 +28,7 @@ def test_a_process_of_its_own_dreams_the_same_smaller_and_goes(engine: Engine) -
     with Image.open(EXAMPLES / "cat.jpg") as cat:
         seen = cat.convert("RGB").resize((320, 240))
     recipe, there = LiveRecipe(max_side=320), LiveProcess()
-    mirror = LiveDreamer(engine.render_images)
+    mirror = live_dreamer(engine)
     for _ in range(2):
         dream = there.dream_frame(seen, recipe)  # It shrinks its frames.
         assert max(seen.size) == MAX_FRAME_SIDE

@@ -15,6 +15,7 @@ import httpx
 from PIL import Image
 
 from dream import DreamError
+from tests.support.corpus import encode
 
 JSON = {"content-type": "application/json"}
 
@@ -24,6 +25,16 @@ def upload(api: httpx.Client, file: Path | tuple[str, bytes]) -> str:
     name, content = file if isinstance(file, tuple) else (file.name, file.read_bytes())
     (path,) = api.post("/upload", files={"files": (name, content)}).json()
     return str(path)
+
+
+def data_uri(content: bytes) -> str:
+    """Return the content of an image file as the address that a browser gives it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+
+
+def read_data_uri(uri: str) -> Image.Image:
+    """Return the image of such an address."""
+    return Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
 
 
 def begin(api: httpx.Client, name: str, knobs: Any) -> str:
@@ -52,6 +63,21 @@ def refusal(api: httpx.Client, name: str, knobs: Any) -> str:
     return str(answer["error"])
 
 
+def page_events(address: str) -> dict[str, Any]:
+    """Return the page's events that the server handles, by name."""
+    config = httpx.get(f"{address}/config").json()
+    return {each["api_name"]: each for each in config["dependencies"] if each["backend_fn"]}
+
+
+def send_to_page(api: httpx.Client, event: int, data: list[Any]) -> list[dict[str, Any]]:
+    """Send a queued event of the page this data, as a new visitor; return all its messages."""
+    visit = {"session_hash": uuid.uuid4().hex}
+    answer = api.post("/queue/join", json={"fn_index": event, "data": data, **visit})
+    assert answer.is_success, answer.text
+    with api.stream("GET", "/queue/data", params=visit) as stream:
+        return [json.loads(line.removeprefix("data: ")) for line in stream.iter_lines() if line]
+
+
 @contextmanager
 def open_stream(
     address: str, ids: list[str] | None = None
@@ -69,7 +95,7 @@ def open_stream(
         begun: list[Any] = []
 
         def send(frame: Image.Image | str) -> Image.Image | None:
-            uri = frame if isinstance(frame, str) else _to_data_uri(frame)
+            uri = frame if isinstance(frame, str) else data_uri(encode(frame, "JPEG"))
             data = [{"url": uri}, *(values[each] for each in event["inputs"][1:])]
             if not begun:
                 joined = api.post("/queue/join", json={**body, "data": data})
@@ -99,13 +125,7 @@ def _event_names(dependency: Any) -> list[str]:
     return [event for _, event in dependency["targets"]]
 
 
-def _to_data_uri(frame: Image.Image) -> str:
-    content = io.BytesIO()
-    frame.save(content, "JPEG")
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
-
-
 def _decode_image(sent: Any) -> Image.Image | None:
     if not (isinstance(sent, dict) and "url" in sent):
         return None
-    return Image.open(io.BytesIO(base64.b64decode(sent["url"].partition(",")[2])))
+    return read_data_uri(sent["url"])

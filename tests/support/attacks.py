@@ -5,7 +5,6 @@ Meanwhile another visitor loads its page.
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 import threading
@@ -24,7 +23,8 @@ import numpy as np
 from PIL import Image
 
 from tests.support.api import JSON, result_of, upload
-from tests.support.processes import find_listener, peak_mb, reset_peak, resident_mb
+from tests.support.corpus import encode
+from tests.support.processes import find_server, peak_mb, reset_peak, resident_mb
 from tests.support.trial import read_pixels
 
 # An event of the page that is not queued and refuses the bombs' values.
@@ -87,7 +87,7 @@ def _visit(address: str, *paths: str, pause: float) -> Iterator[list[float]]:
 def _watch_server(address: str) -> Iterator[Attack]:
     """Measure an attack while another visitor loads the page ten times a second."""
     seen = Attack()
-    process = find_listener(urlsplit(address).port or 80)
+    process = find_server(address)
     if process:
         reset_peak(process)
         seen.before = resident_mb(process)
@@ -196,9 +196,8 @@ def draw_mark(number: int) -> np.ndarray:
 
 def _call(api: httpx.Client, number: int) -> str:
     """Dream the mark of a number; return the name of the outcome in `Crowd`."""
-    file, mark = io.BytesIO(), draw_mark(number)
-    Image.fromarray(mark).save(file, "PNG")
-    photo = upload(api, (f"mark-{number}.png", file.getvalue()))
+    mark = draw_mark(number)
+    photo = upload(api, (f"mark-{number}.png", encode(Image.fromarray(mark), "PNG")))
     knobs = {"image": {"path": photo}, "seed": number, **GENTLE_KNOBS}
     answer = api.post("/call/v2/deep_dream", json=knobs)
     if answer.status_code != 200:

@@ -245,10 +245,7 @@ def bomb_files() -> Iterator[Sample]:
     yield Sample("bomb-deflate.tif", content, "refused")
     tile = (322, 4, 1, 30_000), (323, 4, 1, 70_000), (324, 4, 1, 8), (325, 4, 1, 9)
     yield Sample("bomb-tile.tif", tiff(64, 64, *tile, data=b"x" * 9), "refused")
-    jpeg = bytearray(quarters_file("JPEG"))
-    place = jpeg.index(b"\xff\xc0") + 5
-    jpeg[place : place + 4] = b"\xff\xdc\xff\xdc"
-    yield Sample("bomb.jpg", bytes(jpeg), "refused")
+    yield Sample("bomb.jpg", jpeg_with_size(quarters_file("JPEG"), 65500, 65500), "refused")
     gif = bytearray(quarters_file("GIF"))
     gif[6:10] = b"\xff\xff\xff\xff"
     yield Sample("bomb-header.gif", bytes(gif), "refused")
@@ -331,6 +328,12 @@ def heif_files() -> Iterator[Sample]:
     yield Sample("heif-size.avif", heif([claimed], brand=b"avif"), "refused")
     yield Sample("heif-as-avif.avif", heif([coded], brand=b"avif"), "either")
     yield Sample("heif-av1.heic", heif([av1], brand=b"mif1"), "quarters")
+
+
+def jpeg_with_size(jpeg: bytes, width: int, height: int) -> bytes:
+    """Return the JPEG with that size in its header; the missing part is grey."""
+    place = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:place] + struct.pack(">2H", height, width) + jpeg[place + 4 :]
 
 
 def jpeg_with_scans(more: int) -> bytes:
@@ -518,6 +521,13 @@ HOSTILE_XMP = {
 }
 
 
+def png_with_recipe(text: str, image: Image.Image | None = None) -> bytes:
+    """Return an image, by default the quarters, as a PNG with that text as its recipe."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("deepdream", text, zip=len(text) > 10_000)
+    return encode(image or quarters(), "PNG", pnginfo=info)
+
+
 def recipe_files() -> Iterator[Sample]:
     """Yield good images with invalid recipes."""
     texts = {name: json.dumps(each) for name, each in HOSTILE.items()}
@@ -528,9 +538,7 @@ def recipe_files() -> Iterator[Sample]:
         "surrogate": '{"layer": "\\ud800"}',
     }
     for name, text in texts.items():
-        info = PngImagePlugin.PngInfo()
-        info.add_itxt("deepdream", text, zip=len(text) > 10_000)
-        yield Sample(f"recipe-{name}.png", encode_quarters("PNG", pnginfo=info), "quarters")
+        yield Sample(f"recipe-{name}.png", png_with_recipe(text), "quarters")
     for name in ("path", "line", "half", "unknown"):
         xmp = build_xmp(True, texts[name]).encode()
         yield Sample(f"recipe-{name}.jpg", encode_quarters("JPEG", xmp=xmp), "quarters")

@@ -47,7 +47,7 @@ def run_hub() -> Iterator[Hub]:
         def do_GET(self) -> None:
             hub.requests.append(f"{self.command} {self.path}")
             content, fault = hub.files.get(self.path), hub.faults.get(self.path)
-            if content is None:
+            if content is None or fault == "absent":
                 self.fail(404, "EntryNotFound")
             elif fault == "gated":
                 self.fail(403, "GatedRepo")

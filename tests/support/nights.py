@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine
@@ -28,8 +26,9 @@ from dream.page import image_stream as page
 from dream.page.server import temp_files
 from dream.recipe.class_image import DEFAULT_STEPS
 from dream.service.job_runner import JobRunner
-from tests.conftest import EXAMPLES, ROOT
-from tests.support.processes import resident_mb
+from tests.conftest import EXAMPLES
+from tests.support.processes import resident_mb, run_python
+from tools.measure import save_random_weights
 
 # Bytes of visitors' files that are kept.
 MAX_KEPT_BYTES = 3_000_000
@@ -48,13 +47,9 @@ class Progress:
 def run_dreams(count: int, every: int) -> list[Progress]:
     """Run `count` dreams in a subprocess; return its progress after each `every` of them."""
     with tempfile.TemporaryDirectory(prefix="dream-night-") as folder:
-        run = subprocess.run(
-            [sys.executable, "-m", "tests.support.nights", folder, str(count), str(every)],
-            cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "DREAM_DEVICE": "cpu"},
-            capture_output=True,
-            text=True,
-        )
+        env = os.environ | {"OMP_NUM_THREADS": "1", "DREAM_DEVICE": "cpu"}
+        command = ["-m", "tests.support.nights", folder, str(count), str(every)]
+        run = run_python(*command, env=env, timeout=None)
     assert not run.returncode, run.stderr
     return [Progress(**json.loads(line)) for line in run.stdout.splitlines()]
 
@@ -105,8 +100,7 @@ def environment(folder: Path) -> dict[str, str]:
 def make_dreams(folder: Path, count: int, every: int) -> Iterator[Progress]:
     """Make `count` dreams; yield the progress after each `every` of them."""
     torch.manual_seed(0)
-    weights = catalogue.get_card("squeezenet1_1").build().state_dict()
-    safetensors.torch.save_file(weights, folder / "squeezenet1_1.safetensors")
+    save_random_weights(catalogue.get_card("squeezenet1_1"), folder / "squeezenet1_1.safetensors")
     work = JobRunner(Engine())
     photos = [str(EXAMPLES / f"{name}.jpg") for name in ("cat", "rocket", "coffee")]
     chance = random.Random(0)

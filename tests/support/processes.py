@@ -1,4 +1,4 @@
-"""Processes by /proc (Linux only): their memory, children and ports."""
+"""Run this Python; processes by /proc (Linux only): their memory, children and ports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch.nn.functional as F
 
@@ -25,19 +26,20 @@ sys.exit(code)
 """
 
 
+def run_python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run this Python with those arguments; return what it printed and its return code."""
+    given = {"cwd": ROOT, "timeout": 120, **options}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **given)
+
+
 def measure_large_dream(folder: Path, side: int, *options: str) -> tuple[int, float]:
     """Dream a square photo of that side; return the peak in MiB (Linux only) and the seconds."""
     save_image(F.interpolate(load_image(EXAMPLES / "cat.jpg"), (side, side)), folder / "large.png")
     paths = ["image", "large.png", "-o", "dream.png", "--max-side", str(side)]
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURING_SCRIPT, *paths, *options],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "DREAM_DEVICE": "cpu", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    env = {"PYTHONPATH": str(ROOT), "PATH": "", "DREAM_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
+    command = ["-c", MEASURING_SCRIPT, *paths, *options]
+    done = run_python(*command, cwd=folder, env=env, timeout=900)
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1]), time.perf_counter() - start
 
@@ -92,8 +94,9 @@ def is_decoder(process: int) -> bool:
         return False
 
 
-def find_listener(port: int) -> int | None:
-    """Return the process that listens on a port, None where /proc does not tell."""
+def find_server(address: str) -> int | None:
+    """Return the process that serves at an address, None where /proc does not tell."""
+    port = int(address.rpartition(":")[2])
     try:
         lines = [
             line.split()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +17,8 @@ import torch
 from dream import Engine, LiveRecipe, VideoRecipe, load_image
 from dream.recipe.base import Recipe
 from dream.tensors import resize_clamped, size_of
-from tests.conftest import EXAMPLES, ROOT
+from tests.conftest import EXAMPLES
+from tests.support.processes import run_python
 
 # A recipe, and its example photo.
 Job = tuple[Recipe, str | None]
@@ -50,14 +50,9 @@ def picture_digest(engine: Engine, job: Job) -> str:
 
 def remake_digests(jobs: Sequence[Job], threads: int, settings: Mapping[str, str]) -> list[str]:
     """Return the jobs' digests, computed in a subprocess with those threads and settings."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.remake"],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), **PASSIVE_WAIT, **FLOAT32, **settings},
-        input=json.dumps([(recipe.to_dict(), photo) for recipe, photo in jobs]),
-        capture_output=True,
-        text=True,
-    )
+    env = os.environ | {"OMP_NUM_THREADS": str(threads), **PASSIVE_WAIT, **FLOAT32, **settings}
+    given = json.dumps([(recipe.to_dict(), photo) for recipe, photo in jobs])
+    done = run_python("-m", "tests.support.remake", env=env, input=given, timeout=None)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

@@ -25,14 +25,17 @@ def load_sync_script() -> ModuleType:
     return module
 
 
+def tracked_files(*patterns: str) -> list[str]:
+    """Return the files of this repository that git tracks, all or those of some patterns."""
+    command = ["git", "ls-files", "-z", *patterns]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return listed.rstrip("\0").split("\0")
+
+
 def space_files() -> list[str]:
     """Return the files of this repository that are uploaded to a Space."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-    return [
-        name for name in listed if any(fnmatch(name, each) for each in load_sync_script().FILES)
-    ]
+    patterns = load_sync_script().FILES
+    return [name for name in tracked_files() if any(fnmatch(name, each) for each in patterns)]
 
 
 def install(*arguments: str, python: str | Path = sys.executable) -> None:

@@ -69,9 +69,7 @@ def try_files(
         before, start = resident_mb(process), time.perf_counter()
         try:
             result = reader(sample)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except (Exception, SystemExit) as error:
             trial.wrong.append(f"{sample.name}: {type(error).__name__}: {error}"[:300])
             continue
         took = time.perf_counter() - start

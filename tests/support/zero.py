@@ -15,6 +15,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -79,6 +80,11 @@ def device_api() -> Iterator[DeviceApi]:
     with serve_http(Handler) as port:
         api.address = f"http://127.0.0.1:{port}"
         yield api
+
+
+def lend(run_leased: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
+    """Return a `spaces.GPU` that lends at once; `run_leased(run, *given)` is what a lease does."""
+    return lambda duration: lambda run: partial(run_leased, run)
 
 
 class Lender:

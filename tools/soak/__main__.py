@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -36,7 +35,7 @@ from tests.support.attacks import (
 from tests.support.corpus import corpus
 from tests.support.fuzz import fuzz_events, fuzz_files, fuzz_recipes
 from tests.support.nights import run_dreams
-from tests.support.processes import find_listener, peak_mb, reset_peak, resident_mb
+from tests.support.processes import find_server, peak_mb, reset_peak, resident_mb
 from tests.support.server import run_app
 from tests.support.trial import Trial, api_reader, command_reader, loader_reader, try_files
 from tools.report import Report, markdown_table
@@ -84,7 +83,7 @@ def _trial_row(what: str, trial: Trial) -> Row:
 def _serve(folder: Path, **environment: str) -> Iterator[tuple[str, int]]:
     """Run the app on a free port; yield its address and the ID of its process."""
     with run_app(folder / "log", GRADIO_TEMP_DIR=str(folder), **environment) as address:
-        process = find_listener(urlsplit(address).port or 0)
+        process = find_server(address)
         assert process, "no /proc to find the process in"
         yield address, process
 

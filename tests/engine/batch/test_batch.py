@@ -36,10 +36,9 @@ from dream.batch.tasks import (
 from dream.batch.worker import LocalWorkers
 from dream.errors import DreamError
 from dream.files.embedded_images import encode_mask
-from dream.networks.network import Network
 from dream.recipe.presets import sweep
 from dream.tensors import to_pil_image
-from tests.conftest import ROOT
+from tests.conftest import ROOT, is_frame, scarce_memory
 from tests.support.many import QUICK, RECIPE, add_unreadable_photos, make_photos, manifest
 from tests.support.small_disk import mount_small_disk
 from tests.support.videos import pan, write_video
@@ -95,8 +94,7 @@ def test_each_photo_is_dreamed_by_each_recipe_as_it_is_alone(
         *_, frame = engine.dream(load_image(photos / "photo01.png"), recipe)
         assert row["objective"] == pytest.approx(frame.value)
         assert row["seconds"] > 0 and not row["error"]
-        with Image.open(f"out/{name}") as picture:
-            assert picture.tobytes() == frame.picture().tobytes()
+        assert is_frame(f"out/{name}", frame)
 
 
 def test_a_second_start_makes_only_what_is_missing_by_content(
@@ -129,14 +127,6 @@ def test_each_format_has_files_of_its_own_and_resumes(photos: Path, capsys: Prin
     assert len(files) == len(manifest(Path("out"))) == 6
     for stem in stems:
         assert read_recipe(f"out/{stem}.webp") == read_recipe(f"out/{stem}.png") == RECIPE
-    assert (
-        run_batch("in memory://small/dreams --format jpg --quality 1 --sweep seed=1,2 --sheet") == 0
-    )
-    store = fsspec.filesystem("memory")
-    names = sorted(path.rsplit("/", 1)[1] for path in store.ls("/small/dreams", detail=False))
-    assert len([name for name in names if name.endswith(".jpg")]) == 6
-    assert len([name for name in names if name.startswith("sheet-")]) == 3
-    assert store.cat(f"/small/dreams/{names[0]}").startswith(b"\xff\xd8\xff")
 
 
 def test_accents_that_macos_splits_from_their_letters_are_resumed(
@@ -186,23 +176,9 @@ def test_only_small_pictures_of_one_size_and_recipe_climb_together() -> None:
     assert MAX_BATCH_PIXELS / 2 < 600 * 900
 
 
-def test_what_is_too_much_together_is_made_one_by_one(
-    photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evaluate = Network.value_and_grad
-
-    def with_little_room(self: Network, *given: Any, **about: Any) -> Any:
-        inner = evaluate(self, *given, **about)
-
-        def within(pictures: Tensor) -> Any:
-            if len(pictures) > 1:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
-            return inner(pictures)
-
-        return within
-
-    monkeypatch.setattr(Network, "value_and_grad", with_little_room)
-    assert run_batch() == 0
+def test_what_is_too_much_together_is_made_one_by_one(photos: Path) -> None:
+    with scarce_memory(lambda pictures: len(pictures) > 1):
+        assert run_batch() == 0
     assert [(row["error"], row["remark"]) for row in manifest(Path("out"))] == [("", "")] * 3
 
 
@@ -480,8 +456,7 @@ def test_several_devices_work_side_by_side(photos: Path, engine: Engine) -> None
     assert sorted(row.output for row in rows) == sorted(task.output for task in todo)
     for task in todo:
         *_, frame = engine.dream(load_image(task.input), task.recipe)
-        with Image.open(f"out/{task.output}") as picture:
-            assert picture.tobytes() == frame.picture().tobytes()
+        assert is_frame(f"out/{task.output}", frame)
     bad = [todo[0], Task(files[0], "no/such/folder.png", todo[0].recipe)]
     with pytest.raises(DreamError, match="cannot be written"):
         list(crew.run_batches(([each] for each in bad), "out"))
@@ -490,12 +465,13 @@ def test_several_devices_work_side_by_side(photos: Path, engine: Engine) -> None
 def test_pictures_go_to_what_fsspec_reaches_by_a_url(photos: Path, capsys: Printed) -> None:
     out = "memory://bucket/dreams"
     for _ in range(2):
-        assert run_batch(f"in {out}") == 0
-    assert "3 exist already; nothing left to do" in capsys.readouterr().out
+        assert run_batch(f"in {out} --format jpg --quality 1 --sweep seed=1,2 --sheet") == 0
+    assert "6 exist already; nothing left to do" in capsys.readouterr().out
     names = [each.rsplit("/", 1)[1] for each in fsspec.filesystem("memory").ls(out, detail=False)]
-    assert len([name for name in names if name.endswith(".png")]) == 3
-    with Image.open(io.BytesIO(Destination(out).read(min(names)))) as picture:
-        assert DreamRecipe.from_json(picture.info["deepdream"]).octaves == 1
+    dreams = [name for name in names if name.startswith("dream-") and name.endswith(".jpg")]
+    assert len(dreams) == 6 and len([name for name in names if name.startswith("sheet-")]) == 3
+    Path("one.jpg").write_bytes(content := Destination(out).read(dreams[0]))
+    assert content.startswith(b"\xff\xd8\xff") and read_recipe("one.jpg", DreamRecipe).octaves == 1
 
 
 BAD_INPUT = {

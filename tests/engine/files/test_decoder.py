@@ -30,8 +30,9 @@ from dream.files.video_info import VideoInfo
 from dream.files.video_reader import read_frames, read_video_info
 from tests.conftest import EXAMPLES, ROOT
 from tests.support.corpus import corpus
-from tests.support.processes import children_of, is_decoder
+from tests.support.processes import children_of, is_decoder, run_python
 from tests.support.videos import pan, set_matrix, write_video
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files are decoded here")
 CAT, FILM = EXAMPLES / "cat.jpg", EXAMPLES / "films" / "video-cat-inception4c-seed0.mp4"
@@ -113,8 +114,7 @@ def test_a_file_that_kills_its_decoder_costs_one_line(
     os.kill(process.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(load_image, CAT)
-        while decoders._free_decoders:
-            time.sleep(0.01)
+        wait_until(lambda: not decoders._free_decoders)
         for each in (number, signal.SIGCONT):
             os.kill(process.pid, each)
         said = "cat.jpg cannot be read: its decoder ended early; save it as PNG and try again"
@@ -242,14 +242,9 @@ def test_a_decoder_changes_no_file_reaches_no_network_and_touches_no_process(
     only: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("a file")
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE_SCRIPT, str(tmp_path / "file"), only],
-        cwd=ROOT,
-        env={**os.environ, **decoder.THREAD_VARIABLES},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    environment = os.environ | decoder.THREAD_VARIABLES
+    done = run_python("-c", PROBE_SCRIPT, str(tmp_path / "file"), only, env=environment)
+    assert not done.returncode, done.stderr
     protections, *said = done.stdout.splitlines()
     if protections != ("landlock seccomp" if only == "both" else only):
         pytest.skip("this kernel has not both Landlock and seccomp")
@@ -498,7 +493,7 @@ def test_a_limit_is_no_higher_than_whoever_started_the_program_allows() -> None:
         "resource.setrlimit(resource.RLIMIT_CPU, (50, 60));"
         "set_limit(resource.RLIMIT_CPU, 1000); print(resource.getrlimit(resource.RLIMIT_CPU))"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    done = run_python("-c", script)
     assert done.stdout == "(60, 60)\n", done.stderr
 
 
@@ -534,11 +529,7 @@ def test_a_decoder_ends_with_its_parent(number: int) -> None:
         if number:
             parent.send_signal(number)
         parent.communicate(timeout=60)
-    for _ in range(200):
-        if not is_decoder(started):
-            return
-        time.sleep(0.05)
-    pytest.fail("it is still there")
+    wait_until(lambda: not is_decoder(started), 10)
 
 
 # While another thread decodes: the fork inherits a lock that is never released.
@@ -561,13 +552,9 @@ sys.exit(status)
 
 
 def test_a_fork_has_decoders_of_its_own_and_waits_for_no_lock_of_its_parent() -> None:
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORK_SCRIPT, str(CAT)],
-        cwd=ROOT,
-        env={**os.environ, "DREAM_DECODER": "process"},
-        check=True,
-        timeout=100,
-    )
+    environment = os.environ | {"DREAM_DECODER": "process"}
+    done = run_python("-W", "ignore", "-c", FORK_SCRIPT, str(CAT), env=environment)
+    assert not done.returncode, done.stderr
 
 
 def test_the_variable_names_one_of_two_places(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import io
 import math
 import os
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -44,18 +43,20 @@ from dream.files.image import (
 )
 from dream.recipe import Recipe
 from dream.tensors import check_image, to_pil_image, to_tensor
-from tests.conftest import EXAMPLES, ROOT
+from tests.conftest import EXAMPLES
 from tests.support.corpus import (
     Tag,
     corpus,
     encode,
     encode_quarters,
     jpeg_with_scans,
+    jpeg_with_size,
     png_header,
     png_with_chunks,
     quarters,
     tiff,
 )
+from tests.support.processes import run_python
 
 READERS: tuple[Callable[[Any], Any], ...] = (
     load_image,
@@ -118,19 +119,13 @@ def test_a_huge_picture_is_refused_by_its_header(content: bytes, message: str) -
     assert time.thread_time() - start < 1
 
 
-def with_header_size(jpeg: bytes, width: int, height: int) -> io.BytesIO:
-    """Return the JPEG with that size in its header; the missing part is grey."""
-    place = jpeg.index(b"\xff\xc0") + 5
-    return io.BytesIO(jpeg[:place] + struct.pack(">2H", height, width) + jpeg[place + 4 :])
-
-
 def test_what_is_larger_than_pillow_reads_is_read_at_a_half_or_refused() -> None:
     photo = encode(Image.new("RGB", (64, 48), "red"), "JPEG")
-    large = with_header_size(photo, 16_320, 12_240)  # 200 megapixels.
-    assert load_image(large).shape == (1, 3, 6120, 8160)
-    assert load_image(with_header_size(photo, 4800, 3600)).shape == (1, 3, 3600, 4800)
+    large = jpeg_with_size(photo, 16_320, 12_240)  # 200 megapixels.
+    assert load(large).shape == (1, 3, 6120, 8160)
+    assert load(jpeg_with_size(photo, 4800, 3600)).shape == (1, 3, 3600, 4800)
     with pytest.raises(PictureError, match=r"256.0 megapixels; the limit is 256"):
-        load_image(with_header_size(photo, 16_000, 16_001))
+        load(jpeg_with_size(photo, 16_000, 16_001))
 
 
 def test_a_jpeg_whose_coefficients_lie_in_memory_is_no_larger_than_others() -> None:
@@ -139,8 +134,8 @@ def test_a_jpeg_whose_coefficients_lie_in_memory_is_no_larger_than_others() -> N
     of_one_component = photo[: scan + 4] + b"\1" + photo[scan + 5 :]
     for jpeg in (photo[:-2] + photo[scan:], of_one_component):
         with pytest.raises(PictureError, match=r"72.0 megapixels; the limit is 64"):
-            image_size(with_header_size(jpeg, 9000, 8000))
-    assert image_size(with_header_size(photo, 9000, 8000)) == (8000, 9000)
+            image_size(io.BytesIO(jpeg_with_size(jpeg, 9000, 8000)))
+    assert image_size(io.BytesIO(jpeg_with_size(photo, 9000, 8000))) == (8000, 9000)
 
 
 @pytest.mark.parametrize(
@@ -353,14 +348,8 @@ def test_reading_takes_less_than_a_gigabyte(
 ) -> None:
     colour = (9, 99, 199, 9)[-len(mode) :]
     Image.new(mode, size, colour).save(tmp_path / "large.png", compress_level=1)
-    arguments = [read, str(tmp_path / "large.png"), str(count)]
-    done = run_script(MEMORY_SCRIPT, *arguments)
+    done = run_python("-c", MEMORY_SCRIPT, read, str(tmp_path / "large.png"), str(count))
     assert int(done.stdout) < limit, done.stderr
-
-
-def run_script(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 def test_saving_and_loading_gives_the_same_picture(noise: torch.Tensor, tmp_path: Path) -> None:
@@ -432,11 +421,6 @@ def test_the_pictures_that_ship_say_so_too() -> None:
         of_a_photo = path.parent.name in ("layers", "presets") or path.name.startswith("dream-")
         assert digital_source_type(path) == (FROM_PHOTO if of_a_photo else FROM_NOISE), path.name
     assert len(shipped) > 50
-
-
-def test_a_recipe_is_read_from_json_too(tmp_path: Path) -> None:
-    (tmp_path / "r.json").write_text('{"layer": "inception3b"}')
-    assert read_recipe(tmp_path / "r.json") == DreamRecipe(layer="inception3b")
 
 
 def test_a_file_without_a_recipe_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -554,5 +538,5 @@ def test_pillow_warns_nobody(tmp_path: Path) -> None:
         "import sys; from dream.files.image import fits_within;"
         "[fits_within(each, 9) for each in sys.argv[1:]]"
     )
-    done = run_script(script, str(tmp_path / "huge.png"), str(tmp_path / "deep.tif"))
+    done = run_python("-c", script, str(tmp_path / "huge.png"), str(tmp_path / "deep.tif"))
     assert done.stderr == "" and done.returncode == 0

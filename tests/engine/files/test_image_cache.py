@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from PIL import Image
 
 from dream import ChannelRecipe
 from dream.files.image_cache import ImageCache
+from tests.conftest import spy
 
 RECIPE = ChannelRecipe(channel=7, size=32, steps=2)
 
@@ -45,21 +45,12 @@ def test_what_another_device_made_is_not_found_but_what_ships_is(
     assert ImageCache([cache.folder]).get(RECIPE, "", "mps torch.float32")
 
 
-def test_saving_lists_the_folder_once_and_not_each_time(
-    cache: ImageCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listed: list[str] = []
-    plain = Path.glob
-
-    def glob(self: Path, pattern: str) -> Iterator[Path]:
-        listed.append(pattern)
-        return plain(self, pattern)
-
-    monkeypatch.setattr(Path, "glob", glob)
-    for channel in range(20):
-        cache.put(picture(), RECIPE.with_changes(channel=channel), "")
-    assert sorted(listed) == ["*.png", ".*.part"]
-    assert len(list(plain(cache.folder, "*.png"))) == 20
+def test_saving_lists_the_folder_once_and_not_each_time(cache: ImageCache) -> None:
+    with spy(Path, "glob") as glob:
+        for channel in range(20):
+            cache.put(picture(), RECIPE.with_changes(channel=channel), "")
+    assert sorted(call.args[1] for call in glob.call_args_list) == ["*.png", ".*.part"]
+    assert len(list(cache.folder.glob("*.png"))) == 20
 
 
 def test_it_stays_within_its_bounds_and_the_least_used_goes(

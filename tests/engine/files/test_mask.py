@@ -1,6 +1,5 @@
 """Nothing changes where a mask is black; a recipe carries its mask."""
 
-import base64
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from dream import DreamRecipe, Engine, PictureError, RecipeError, read_recipe, s
 from dream.files.embedded_images import decode_mask, embed_mask, feather_mask
 from dream.tensors import size_of
 from tests.conftest import dream_tensor
+from tests.support.api import data_uri
 from tests.support.corpus import png_header
 
 SIZE = (300, 451)
@@ -145,8 +145,7 @@ def test_a_mask_that_is_black_is_refused_before_the_first_frame(
     engine: Engine, cat: Tensor, tmp_path: Path
 ) -> None:
     Image.new("L", (64, 64)).save(tmp_path / "black.png")
-    content = base64.b64encode((tmp_path / "black.png").read_bytes()).decode()
-    black = DreamRecipe(mask=f"data:image/png;base64,{content}")
+    black = DreamRecipe(mask=data_uri((tmp_path / "black.png").read_bytes()))
     for refused in (lambda: embed_mask(tmp_path / "black.png"), lambda: engine.dream(cat, black)):
         with pytest.raises(RecipeError, match="mask is completely black; paint white the area"):
             refused()
@@ -159,10 +158,10 @@ def test_a_picture_in_a_recipe_that_is_none_or_too_large_is_refused(
     name: str, side: int, engine: Engine, cat: Tensor
 ) -> None:
     large = [png_header(side + beyond, side + beyond) for beyond in (1, 100_000)]
-    contents = ["", "AAAA", "not base 64!", *(base64.b64encode(each).decode() for each in large)]
-    texts = [f"data:image/png;base64,{content}" for content in contents]
+    texts = [f"data:image/png;base64,{content}" for content in ("", "AAAA", "not base 64!")]
+    texts += [*map(data_uri, large), "data:image/svg+xml;base64,PHN2Zy8+", "data:image/png"]
     said = f"the {name} in the recipe is not an image of at most {side} pixels a side"
-    for text in (*texts, "data:image/svg+xml;base64,PHN2Zy8+", "data:image/png"):
+    for text in texts:
         with pytest.raises(RecipeError, match=f"^{said}$"):
             engine.dream(cat, DreamRecipe(**{name: text}))  # type: ignore[arg-type]
 

@@ -218,9 +218,8 @@ def test_sizes_and_thumbnails_are_those_of_the_upright_picture(tmp_path: Path) -
 
 def test_what_is_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jxl").write_bytes(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40))
-    with pytest.raises(
-        PictureError, match=r"^a.jxl is JPEG XL, which .* not read; save it as PNG$"
-    ):
+    said = r"^a.jxl is JPEG XL, which .* not read; save it as PNG$"
+    with pytest.raises(PictureError, match=said):
         load_image(tmp_path / "a.jxl")
     monkeypatch.setattr(pixels, "register_heif_formats", lambda: ["AVIF"])
     (tmp_path / "b.heic").write_bytes(quarters_file("HEIF"))

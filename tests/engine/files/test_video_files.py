@@ -1,6 +1,5 @@
 """Videos of all kinds are read as players show them, or refused with the reason."""
 
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from PIL import Image
 from dream import PictureError
 from dream.batch.inputs import is_video_file
 from dream.files.video_reader import read_frames, read_video_info
+from tests.support import corpus
 from tests.support.videos import (
     add_beeps,
     encode,
@@ -247,9 +247,8 @@ def test_an_encrypted_video_is_refused(
     write: Callable[[Path], None], ending: str, tmp_path: Path
 ) -> None:
     write(path := tmp_path / f"in.{ending}")
-    with pytest.raises(
-        PictureError, match=rf"^in.{ending} is encrypted; use an unencrypted video$"
-    ):
+    said = f"^in.{ending} is encrypted; use an unencrypted video$"
+    with pytest.raises(PictureError, match=said):
         read_video_info(path)
 
 
@@ -266,9 +265,8 @@ def test_a_decoder_that_is_not_listed_is_never_opened_and_is_named(
 ) -> None:
     images = [image.resize((176, 144)) for image in pan(3)]
     path = encode(tmp_path / f"in.{ending}", images, codec, pixels)
-    with pytest.raises(
-        PictureError, match=f"in.{ending} is in {codec}, which .*; save it as H.264"
-    ):
+    said = f"in.{ending} is in {codec}, which .*; save it as H.264"
+    with pytest.raises(PictureError, match=said):
         read_video_info(path)
 
 
@@ -285,22 +283,21 @@ def test_sound_in_a_codec_that_is_not_listed_is_left_out_with_a_remark(tmp_path:
     assert not seen.has_audio and "audio is in an unknown codec" in seen.remark
 
 
-def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_cover", [True, False])
+def test_a_song_is_no_video_with_a_cover_or_without(has_cover: bool, tmp_path: Path) -> None:
     song = tmp_path / "song.mkv"
     add_beeps(tmp_path / "a.mp4", write_video(tmp_path / "silent.mp4", pan(9)), [0.1])
-    cover = io.BytesIO()
-    pan(1)[0].save(cover, "JPEG")
     with av.open(str(tmp_path / "a.mp4")) as source, av.open(str(song), "w") as target:
         own = source.streams.audio[0]
         stream = target.add_stream_from_template(own)
-        target.add_attachment("cover.jpg", "image/jpeg", cover.getvalue())
+        if has_cover:
+            target.add_attachment("cover.jpg", "image/jpeg", corpus.encode(pan(1)[0], "JPEG"))
         for packet in source.demux(own):
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    with pytest.raises(
-        PictureError, match=r"^song.mkv has no video but a cover image, only audio$"
-    ):
+    but = " but a cover image" if has_cover else ""
+    with pytest.raises(PictureError, match=f"^song.mkv has no video{but}, only audio$"):
         read_video_info(song)
 
 

@@ -101,11 +101,8 @@ def test_a_film_goes_on_from_its_last_part_and_from_its_own_only(tmp_path: Path)
     # The partial video plays.
     assert begun.finish() and read_video(begun.path)[0].frame_count == 4
     again = film(ZoomRecipe())
-    assert (
-        again.frames_done == 3
-        and again.last_frame
-        and again.last_frame.tobytes() == images[2].tobytes()
-    )
+    assert again.frames_done == 3 and again.last_frame
+    assert again.last_frame.tobytes() == images[2].tobytes()
 
 
 ZOOM_OPTIONS = ["--max-side", "48", "--iterations", "1", "--fps", "2", "--octaves", "1"]
@@ -321,13 +318,11 @@ def test_a_video_beyond_the_limits_is_refused_in_one_line(tmp_path: Path) -> Non
     images = pan(3)
     hours = [Fraction(0), Fraction(60), Fraction(120), Fraction(36_000)]
     write_timed(tmp_path / "long.mp4", images, hours, Fraction(1))
-    write_video(tmp_path / "one.mp4", images[:1])
     gif = bytearray(write_video(tmp_path / "large.gif", images).read_bytes())
     gif[6:10] = (16_384).to_bytes(2, "little") * 2
     (tmp_path / "large.gif").write_bytes(gif)
     for name, said in {
         "long.mp4": "long.mp4 lasts 36000 seconds; the limit is 3600. Cut it and try again.",
-        "one.mp4": "one.mp4 has one frame; use it as an image, not as a video",
         "large.gif": "large.gif is damaged, or its frames are far too large",
     }.items():
         with pytest.raises(PictureError) as caught:

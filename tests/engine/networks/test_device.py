@@ -6,15 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dream import DeviceError, Engine, RecipeError
+from dream import DeviceError, Engine
 from dream.commands.options import build_engine
 from dream.networks import catalogue, device
 from dream.page import app
-
-
-def test_the_environment_names_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DREAM_DEVICE", "cpu")
-    assert Engine().device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["nonsense", "cuda:97", "xpu", "meta"])
@@ -65,10 +60,6 @@ def test_the_gain_is_what_a_convolution_takes_in_one_to_what_it_takes_in_the_oth
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     assert device.bfloat16_speedup.__wrapped__() == expected
     assert set(ran) == {(dtype, dtype) for dtype in device.PRECISIONS.values()}
-
-
-def test_the_processor_is_timed_once() -> None:
-    assert device.bfloat16_speedup() == device.bfloat16_speedup() > 0
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
@@ -134,11 +125,3 @@ def test_the_first_network_is_dreamlet_on_a_cpu_and_a_classic_that_is_there_on_a
     assert engine.default_model() == "dreamlet"
     engine.files["googlenet"] = tmp_path / "mine.safetensors"
     assert engine.default_model() == "googlenet"
-
-
-def test_the_environment_names_the_first_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DREAM_DEFAULT_MODEL", "resnet50")
-    assert Engine("cpu").default_model() == "resnet50"
-    monkeypatch.setenv("DREAM_DEFAULT_MODEL", "resnet5")
-    with pytest.raises(RecipeError, match="resnet50"):
-        Engine("cpu").default_model()

@@ -33,10 +33,3 @@ def test_activations_meet_the_card(layer: str, fixed_input: torch.Tensor, networ
     assert list(activation.shape) == expected["shape"]
     assert activation.mean().item() == pytest.approx(expected["mean"], abs=1e-3)
     assert activation.std().item() == pytest.approx(expected["std"], abs=1e-3)
-
-
-def test_weights_are_float32_and_complete() -> None:
-    weights = load_dreamlet().network.state_dict()
-    assert len(weights) == 116
-    assert sum(tensor.numel() for tensor in weights.values()) == 3_057_632
-    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}

@@ -49,26 +49,12 @@ NUMBER_KNOBS = [
 ]
 
 
-def test_defaults_are_those_of_the_command_line() -> None:
-    recipe = DreamRecipe()
-    assert (recipe.model, recipe.layer) == ("dreamlet", "inception4c")
-    assert (recipe.octaves, recipe.scale, recipe.iterations) == (5, 1.4, 10)
-    assert (recipe.step, recipe.jitter, recipe.smoothing, recipe.seed) == (1.75, 32, 0.5, 0)
-    assert (recipe.keep_colours, recipe.quiet) == (0.6, 0.9)
-    assert recipe.intensity == 5 and recipe.max_side is None
-
-
 def test_every_intensity_brings_its_step_and_goes_further_than_the_one_before() -> None:
     for intensity, expected in enumerate(STEPS_BY_INTENSITY, start=1):
         recipe = DreamRecipe(intensity=intensity)
         assert (recipe.step, recipe.iterations) == expected
     reach = [step * iterations for step, iterations in STEPS_BY_INTENSITY]
     assert reach == sorted(set(reach))
-
-
-def test_a_step_given_outright_stays() -> None:
-    recipe = DreamRecipe(intensity=9, step=1.0)
-    assert (recipe.step, recipe.iterations) == (1.0, 23)
 
 
 @pytest.mark.parametrize("name", NUMBER_KNOBS)
@@ -98,17 +84,11 @@ GUIDE = "data:image/png;base64,AAAA"
 REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
     DreamRecipe: [
         ({"octaves": 2.5}, "octaves must be a whole number from 1 to 10, not 2.5"),
-        (
-            {"layer": "inception4"},
-            "^layer 'inception4' is not in dreamlet; did you mean inception4",
-        ),
+        ({"layer": "inception4"}, "^layer 'inception4' is not in dreamlet; did you mean in"),
         ({"layer": "foo"}, "'foo' is not in dreamlet; try inception4c, conv3, "),
         ({"model": "vgg61"}, "model 'vgg61' is not known; did you mean vgg19 or vgg16"),
         ({"model": "x"}, "model 'x' is not known; try dreamlet, vgg16, vgg19, "),
-        (
-            {"layer": "inception4c:heavy"},
-            "weight of layer inception4c must be a number from -1000 to 1000",
-        ),
+        ({"layer": "inception4c:heavy"}, "weight of layer inception4c must be a number from -10"),
         ({"layer": "inception4c:nan"}, "must be a number"),
         ({"layer": "inception4c:1e39"}, "must be a number from -1000 to 1000, not '1e39'"),
         ({"layer": "conv3>inception4c:-1001"}, "a number from -1000 to 1000, not '-1001'"),
@@ -129,10 +109,7 @@ REFUSED: dict[type[Recipe], list[tuple[dict[str, Any], str]]] = {
         ({"objective": "channels"}, "objective channels needs channels"),
         ({"objective": "match"}, "objective match needs guide"),
         ({"channels": "7", "objective": "mean"}, "set, objective must be channels, not mean"),
-        (
-            {"guide": GUIDE, "objective": "norm"},
-            "objective must be likeness or match or texture, not norm",
-        ),
+        ({"guide": GUIDE, "objective": "norm"}, "must be likeness or match or texture, not norm"),
         ({"guide": GUIDE, "channels": "7"}, "channels and a guide cannot be combined"),
         ({"objective": "beauty"}, "objective must be norm or mean or"),
         ({"keep_colours": 1.1}, "keep_colours must be a number from 0 to 1, not 1.1"),
@@ -222,10 +199,6 @@ def test_none_is_typed_where_it_may_stay() -> None:
     assert_type(ChannelRecipe(layer=None, steps=None).steps, int | None)
     types = {name: knobs(DreamRecipe)[name].value_type for name in ("layer", "step", "max_side")}
     assert types == {"layer": str, "step": float, "max_side": int}
-
-
-def test_json_without_a_knob_takes_its_default() -> None:
-    assert DreamRecipe.from_json('{"intensity": 8}') == DreamRecipe(intensity=8)
 
 
 @pytest.mark.parametrize("kind", Recipe.types_by_kind().values())
@@ -323,12 +296,8 @@ def test_layers_by_octave_are_groups_from_coarse_to_fine() -> None:
     fine = ["inception3b", "conv3"]
     assert names == [["inception5a"], ["inception4c"], fine, fine]
     assert [name for name, _ in recipe.layers_at(1, 1)] == ["inception3b", "conv3"]
-    assert dict(recipe.layers) == {
-        "inception5a": 1.0,
-        "inception4c": 2.0,
-        "inception3b": 1.0,
-        "conv3": 0.5,
-    }
+    weights = {"inception5a": 1.0, "inception4c": 2.0, "inception3b": 1.0, "conv3": 0.5}
+    assert dict(recipe.layers) == weights
     assert DreamRecipe(layer="conv3>conv3:2").layer_groups == ((("conv3", 1.0),), (("conv3", 2.0),))
 
 

@@ -5,8 +5,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from dream.recipe.channel import ChannelRecipe
-from dream.recipe.knob import knobs
 from dream.render.canvas import (
     CANVASES,
     Canvas,
@@ -70,10 +68,6 @@ def test_noise_is_faint_grey_and_follows_the_generator(
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert one.shape == (1, 3, 64, 48)
     assert (one - 0.5).abs().max() < 0.1 and one.std() > 1e-4
-
-
-def test_a_recipe_may_name_every_canvas_there_is() -> None:
-    assert set(knobs(ChannelRecipe)["canvas"].choices) == set(CANVASES)
 
 
 def test_phases_move_and_strengths_stay() -> None:

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, Frame, RecipeError
+from dream import ChannelRecipe, ClassRecipe, DreamRecipe, Engine, RecipeError
 from dream.networks import catalogue
 from dream.networks.network import Network
 from dream.recipe import Recipe
@@ -16,11 +16,7 @@ from dream.recipe.knob import knobs
 from dream.render import kinds
 from dream.render.class_image import class_objective, classify, select_best
 from tests.conftest import REAL_WEIGHTS_FOLDER, TEN_CLASSES, render_recipes
-
-
-def last_frame(engine: Engine, recipe: ClassRecipe, image: Tensor | None = None) -> Frame:
-    *_, frame = engine.class_image(recipe, image)
-    return frame
+from tools.measure import last_frame, save_random_weights
 
 
 def whole_network_logits(network: Network, picture: Tensor) -> np.ndarray:
@@ -92,7 +88,8 @@ def test_the_same_recipe_gives_the_same_picture_and_another_seed_another(
     engine: Engine, one_thread: None
 ) -> None:
     one, same, other = (
-        last_frame(engine, ClassRecipe(size=96, steps=12, seed=seed)).tensor for seed in (3, 3, 4)
+        last_frame(engine.class_image(ClassRecipe(size=96, steps=12, seed=seed))).tensor
+        for seed in (3, 3, 4)
     )
     assert torch.equal(one, same)
     assert (one - other).abs().mean() * 255 > 2
@@ -159,7 +156,7 @@ def test_a_photo_keeps_its_shape_and_becomes_more_of_the_class(engine: Engine, c
 
 def test_several_classes_are_raised_together(engine: Engine) -> None:
     recipe = ClassRecipe(target="goldfish:1,jellyfish:1", size=80, steps=30)
-    seen = dict(engine.verdict(last_frame(engine, recipe).tensor, recipe).seen)
+    seen = dict(engine.verdict(last_frame(engine.class_image(recipe)).tensor, recipe).seen)
     assert {"goldfish", "jellyfish"} <= set(seen)
 
 
@@ -184,11 +181,8 @@ OTHER_HEADS = sorted(catalogue.CARDS.keys() - {"dreamlet", "vgg16", "vgg19", *QU
     [*QUICK_HEADS, *(pytest.param(model, marks=pytest.mark.at_scale) for model in OTHER_HEADS)],
 )
 def test_every_network_makes_class_images_with_its_head(model: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    card = catalogue.get_card(model)
-    whole = card.build().eval()
-    path = tmp_path / f"{model}.safetensors"
-    safetensors.torch.save_file(whole.state_dict(), path)
+    card, path = catalogue.get_card(model), tmp_path / f"{model}.safetensors"
+    save_random_weights(card, path)
     engine = Engine("cpu", {model: path})
     recipe = ClassRecipe(model=model, size=max(96, card.min_side), steps=2, tries=1)
     frames = list(engine.class_image(recipe))
@@ -205,7 +199,7 @@ def test_weights_of_three_classes_are_numbered_and_checked(tmp_path: Path) -> No
     safetensors.torch.save_file(whole.state_dict(), path)
     engine, noise = Engine("cpu", {model: path}), torch.rand(1, 3, 64, 64)
     class_recipe = ClassRecipe(model=model, target="2", size=64, steps=1)
-    said = engine.verdict(last_frame(engine, class_recipe).tensor, class_recipe)
+    said = engine.verdict(last_frame(engine.class_image(class_recipe)).tensor, class_recipe)
     assert said.target == "2" and {name for name, _ in said.seen} == set("012")
     with pytest.raises(RecipeError, match="have classes 0 to 2, not 963"):
         next(engine.class_image(class_recipe.with_changes(target="pizza")))

@@ -71,29 +71,21 @@ def test_a_sheet_has_a_limit_in_pixels() -> None:
 def test_lists_are_read_or_refused() -> None:
     assert parse_names(" a, b ,,c ") == ["a", "b", "c"] and parse_names("") == []
     assert parse_intensities("3, 5,8") == [3, 5, 8] and parse_intensities("") == []
-    with pytest.raises(
-        RecipeError, match="intensities must be whole numbers such as 3,5,8, not '3,five'"
-    ):
+    with pytest.raises(RecipeError, match="whole numbers such as 3,5,8, not '3,five'"):
         parse_intensities("3,five")
 
 
 def test_a_sheet_has_a_row_for_each_layer_however_often_one_is_named() -> None:
     recipes = variations(DreamRecipe(), ["conv3", "inception3a"], parse_intensities("3,3,5"))
-    pictures = [Image.new("RGB", (40, 30)) for _ in recipes]
-    assert len(recipes) == 4 and variations_sheet(recipes, pictures).size == (
-        2 * 46 + 6,
-        2 * 54 + 6,
-    )
+    pictures, size = [Image.new("RGB", (40, 30)) for _ in recipes], (2 * 46 + 6, 2 * 54 + 6)
+    assert len(recipes) == 4 and variations_sheet(recipes, pictures).size == size
     recipes = variations(DreamRecipe(), ["conv3", "inception3a", "inception3b", "inception4a"])
-    assert variations_sheet(recipes, pictures).size == (2 * 46 + 6, 2 * 54 + 6)
+    assert variations_sheet(recipes, pictures).size == size
 
 
 def test_several_dreams_are_each_as_alone(engine: Engine, cat: Tensor, quick: DreamRecipe) -> None:
-    recipes = [
-        quick,
-        quick.with_changes(layer="inception3b", seed=5),
-        quick.with_changes(iterations=0),
-    ]
+    recipes = [quick, quick.with_changes(layer="inception3b", seed=5)]
+    recipes.append(quick.with_changes(iterations=0))
     frames = list(engine.dreams(cat, recipes))
     done = [frame.done for frame in frames]
     assert done == sorted(done) and done[-1] == 1

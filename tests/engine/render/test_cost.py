@@ -112,7 +112,5 @@ def test_seconds_are_those_of_calls_of_flops_and_of_values() -> None:
     assert Pace(0.5, 2.0, 4.0).seconds(Cost(2, 3, 5)) == 2 * 0.5 + 3 * 2.0 + 5 * 4.0
     for (device, dtype), known in CPU_PACES.items():
         assert pace(torch.device(device), dtype) == known
-    assert (
-        pace(torch.device("cuda"), torch.bfloat16).seconds_per_flop
-        < pace(torch.device("cpu"), torch.bfloat16).seconds_per_flop
-    )
+    gpu, cpu = (pace(torch.device(name), torch.bfloat16) for name in ("cuda", "cpu"))
+    assert gpu.seconds_per_flop < cpu.seconds_per_flop

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +13,7 @@ from torch import Tensor
 
 from dream import Engine, Frame
 from dream.render import objective
-from tests.conftest import ROOT
+from tests.support.processes import run_python
 from tests.support.software_device import SoftwareDevice, software_device
 from tools.gpu import comparison
 from tools.gpu.__main__ import PARTS, main
@@ -103,12 +101,8 @@ OTHERS = ("gradio", "huggingface_hub", "av", "cv2", "pytest", "ray", "mlflow", "
 
 @pytest.mark.at_scale
 def test_the_kit_runs_on_a_cpu_with_few_packages(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KIT_ALONE % (OTHERS,), "--device", "cpu", "--out", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    options = ["--device", "cpu", "--out", str(tmp_path)]
+    done = run_python("-c", KIT_ALONE % (OTHERS,), *options, timeout=None)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     written = json.loads((tmp_path / "gpu.json").read_text())
     assert [row["part"] for row in written["parts"]] == list(PARTS)

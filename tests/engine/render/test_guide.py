@@ -1,7 +1,7 @@
 """A guided dream becomes similar to its guide, whatever the guide's size."""
 
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -195,19 +195,14 @@ def test_the_colours_of_a_photo_are_counted_only_where_its_mask_is_white() -> No
 def test_images_are_recoloured_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     photos = torch.rand(2, 3, 50, 30, generator=torch.Generator().manual_seed(7))
     mask, colours = photos[:1, :1], guides.guide_colours(load_image(GOLDFISH))
-    heights: list[int] = []
-
-    def noted(image: Tensor) -> Tensor:
-        heights.append(image.shape[2])
-        return luminance(image)
-
+    read = Mock(wraps=luminance)
     for given in (None, mask):
         whole = guides.recolour(photos, colours, 0.7, given)
         with monkeypatch.context() as patch:
             patch.setattr(guides, "ROWS_PER_CHUNK", 16)
-            patch.setattr(guides, "luminance", noted)
+            patch.setattr(guides, "luminance", read)
             assert torch.allclose(guides.recolour(photos, colours, 0.7, given), whole, atol=1e-6)
-    assert max(heights) == 16
+    assert max(call.args[0].shape[2] for call in read.call_args_list) == 16
 
 
 def test_the_closed_forms_of_matrices_are_those_of_linear_algebra() -> None:
@@ -274,16 +269,10 @@ def test_blurred_noise_stands_in_where_no_means_come(
 
 
 def test_a_mean_is_measured_once(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted, activations = [], network.activations
-
-    def noted(*given: Any, **options: Any) -> dict[str, Tensor]:
-        counted.append(given)
-        return activations(*given, **options)
-
     monkeypatch.setattr(network, "mean_activations", {})
-    monkeypatch.setattr(network, "activations", noted)
+    monkeypatch.setattr(network, "activations", read := Mock(wraps=network.activations))
     first, again = (guides.mean_activation(network, "conv2") for _ in range(2))
-    assert torch.equal(first, again) and len(counted) == guides.NOISE_COUNT
+    assert torch.equal(first, again) and read.call_count == guides.NOISE_COUNT
 
 
 def test_a_guide_in_a_recipe_is_small_and_stays_the_same(engine: Engine, tmp_path: Path) -> None:
@@ -317,12 +306,6 @@ def test_a_guide_is_decoded_to_check_it_and_once_more_for_all_layers(
     recipe = DreamRecipe(
         guide=embed_guide(ROCKET), layer="inception5a>inception4b,conv3", iterations=1, max_side=64
     )
-    read: list[object] = []
-
-    def counted(*given: Any, **about: Any) -> Tensor:
-        read.append(given)
-        return load_image(*given, **about)
-
-    monkeypatch.setattr(embedded_images, "load_image", counted)
+    monkeypatch.setattr(embedded_images, "load_image", read := Mock(wraps=load_image))
     dream_tensor(engine, cat, recipe)
-    assert len(read) == 2
+    assert read.call_count == 2

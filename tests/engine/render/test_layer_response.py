@@ -9,7 +9,7 @@ from dream import Engine, RecipeError
 from dream.networks.network import Network
 from dream.render.layer_response import LayerResponse
 from dream.tensors import resize
-from tests.conftest import whole_network_activation
+from tests.conftest import hook_activations
 
 
 def test_the_ranking_equals_a_direct_computation(
@@ -18,7 +18,8 @@ def test_the_ranking_equals_a_direct_computation(
     monkeypatch.setenv("DREAM_PRECISION", "float32")
     response = Engine("cpu").response(cat, "dreamlet", "inception4c")
     shrunk = resize(cat, (298, 448)).clamp(0, 1)
-    activation = whole_network_activation(network64, shrunk, "inception4c")[0].detach().numpy()
+    (seen,) = hook_activations(network64, shrunk, "inception4c")
+    activation = seen[0].detach().numpy()
     for spot, strengths in (
         (None, activation.mean((1, 2))),
         ((0.5, 0.25), activation[:, int(0.25 * activation.shape[1]), activation.shape[2] // 2]),

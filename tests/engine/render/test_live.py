@@ -23,18 +23,14 @@ from dream.render.plan import AnyJob
 from dream.render.zoom import MIN_COLOURFULNESS, MIN_CONTRAST, ImageStats
 from dream.tensors import resize_clamped, to_pil_image
 from tests.conftest import EXAMPLES, ROOT, change
-from tools.measure import correlation
+from tools.measure import correlation, live_dreamer
 
 RECIPE = LiveRecipe(max_side=180, intensity=8, keep_colours=0, quiet=0)
 
 
 @pytest.fixture
 def dreamer(engine: Engine) -> LiveDreamer:
-    return make_dreamer(engine)
-
-
-def make_dreamer(engine: Engine) -> LiveDreamer:
-    return LiveDreamer(engine.render_images)
+    return live_dreamer(engine)
 
 
 def dream_frames(
@@ -104,7 +100,7 @@ def test_a_live_dream_begins_as_a_dream_and_so_does_another_scene(engine: Engine
     grown, begun = (
         [change(*each) for each in zip(dream_frames(dreamer, camera, recipe), seen, strict=True)]
         for dreamer, recipe in (
-            (make_dreamer(engine), RECIPE.with_changes(first_octaves=count, fps=10))
+            (live_dreamer(engine), RECIPE.with_changes(first_octaves=count, fps=10))
             for count in (0, 3)
         )
     )
@@ -115,8 +111,8 @@ def test_a_live_dream_begins_as_a_dream_and_so_does_another_scene(engine: Engine
 
 def test_two_who_look_see_nothing_of_each_other(engine: Engine) -> None:
     one, other = [with_square(10)] * 6, [to_pil_image(texture((72, 96), 5))] * 6
-    alone = dream_frames(make_dreamer(engine), one)
-    shared = make_dreamer(engine)
+    alone = dream_frames(live_dreamer(engine), one)
+    shared = live_dreamer(engine)
     first, second = LiveDreamer(shared.render), LiveDreamer(shared.render)
     for left, right, expected in zip(one, other, alone, strict=True):
         (mine,) = dream_frames(first, [left])
@@ -188,7 +184,7 @@ def test_the_pipe_gives_a_frame_for_each(monkeypatch: pytest.MonkeyPatch, engine
     assert code == 0 and len(out) == len(raw_frames(3))
     recipe = LiveRecipe(fps=5, layer="inception3b", max_side=48)
     seen = Image.frombytes("RGB", (48, 32), raw_frames(1))
-    mirror = make_dreamer(engine)
+    mirror = live_dreamer(engine)
     assert out == b"".join(mirror.dream_frame(seen, recipe).tobytes() for _ in range(3))
 
 
