@@ -125,26 +125,12 @@ class CallQueue(Queue):
     job still runs.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, queue: Queue) -> None:
+        vars(self).update(vars(queue))  # The settings of `queue`, which has no events yet.
+        self.max_waiting, self.max_size = queue.max_size, None
         self.pending_messages_per_session = LRUCache(sys.maxsize)
         self.ANALYTICS_MAX_EVENTS = 1
-        self.max_waiting: int | None = None
         self.readers: Counter[str] = Counter()  # Open answer streams per session.
-
-    @classmethod
-    def from_queue(cls, queue: Queue) -> CallQueue:
-        """Return a call queue with the settings of `queue`."""
-        call_queue = cls(
-            live_updates=queue.live_updates,
-            concurrency_count=queue.max_thread_count,
-            update_intervals=queue.update_intervals,
-            max_size=None,
-            blocks=queue.blocks,
-            default_concurrency_limit=queue.default_concurrency_limit,
-        )
-        call_queue.max_waiting = queue.max_size
-        return call_queue
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Accept an event, unless too many events of its kind or unread answers wait.
