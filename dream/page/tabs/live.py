@@ -129,11 +129,7 @@ class LiveTab:
     def __init__(self, runner: JobRunner, tabs: gr.Tabs, dream_tab: DreamTab) -> None:
         self.runner = runner
         self.has_gpu = runner.engine.device.type != "cpu" and not runner.uses_leased_gpu
-        with gr.Row(elem_classes="columns"):
-            with gr.Column(scale=2, min_width=320):
-                self._build_inputs(LiveRecipe())
-            with gr.Column(scale=3, min_width=320, elem_classes="result"):
-                self._build_outputs()
+        components.build_columns(self._build_inputs, self._build_outputs)
         self._connect_stream()
         targets = [tabs, dream_tab.photo]
         components.send_to_dream_tab(self.freeze.click, _freeze_frame, self.session, targets)
@@ -145,7 +141,8 @@ class LiveTab:
         components.run_in_browser(self.fill_screen.click, "() => fillScreen()")
         components.run_in_browser(self.leave_screen.click, "() => leaveScreen()")
 
-    def _build_inputs(self, first: LiveRecipe) -> None:
+    def _build_inputs(self) -> None:
+        first = LiveRecipe()
         width, height = GPU_CAMERA_SIZE if self.has_gpu else CPU_CAMERA_SIZE
         self.camera = CameraInput(
             sources=["webcam"],

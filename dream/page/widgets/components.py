@@ -125,6 +125,15 @@ def go_and_stop_buttons(label: str, go_id: str, stop_id: str) -> tuple[gr.Button
     return go, stop
 
 
+def build_columns(build_inputs: Callable[[], None], build_outputs: Callable[[], None]) -> None:
+    """Build the two columns of a tab, which are one on a phone: inputs and result."""
+    with gr.Row(elem_classes="columns"):
+        with gr.Column(scale=2, min_width=320):
+            build_inputs()
+        with gr.Column(scale=3, min_width=320, elem_classes="result"):
+            build_outputs()
+
+
 def foot() -> gr.Column:
     """Build the place of the main button, which is the foot of the window on a phone."""
     return gr.Column(elem_classes="foot")
