@@ -25,13 +25,7 @@ from dream.page.channel_stream import (
 from dream.page.image_stream import check_image_format, stream_render
 from dream.page.server.endpoint import Endpoints, Parameter
 from dream.page.widgets import components, small_dreams
-from dream.recipe import (
-    ChannelRecipe,
-    ClassRecipe,
-    DreamRecipe,
-    VideoRecipe,
-    ZoomRecipe,
-)
+from dream.recipe import ChannelRecipe, ClassRecipe, DreamRecipe, VideoRecipe, ZoomRecipe
 from dream.recipe.knob import Knob, knobs
 from dream.recipe.motion import FPS_KNOB, SECONDS_KNOB
 from dream.recipe.presets import parse_intensities, parse_names, variations
