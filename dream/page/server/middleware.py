@@ -15,7 +15,7 @@ from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import QueryParams
 from starlette.middleware.gzip import GZipMiddleware
 
-from dream.errors import DreamError, to_printable_line
+from dream.errors import to_printable_line
 from dream.page.blocks import NOT_UPLOADED_MESSAGE, ValidatedBlocks, find_files
 from dream.page.call_limits import SLOW
 from dream.page.ip_addresses import public_address
@@ -148,17 +148,12 @@ class RequestLimits:
 
     async def _check_files(self, request: _Request, payload: Any) -> bool:
         """Download the links of a call into its payload; return whether there were any."""
-        try:
-            # MCP names files by strings; the MCP server would itself upload any other kind.
-            if request.kind == "mcp" and any(find_files(payload)):
-                raise RequestError(422, NOT_UPLOADED_MESSAGE)
-            return request.kind in CALL_ROUTES and await self.links.fetch_links(
-                payload, request.address
-            )
-        except RequestError:
-            raise
-        except DreamError as error:
-            raise RequestError(422, str(error)) from error
+        # MCP names files by strings; the MCP server would itself upload any other kind.
+        if request.kind == "mcp" and any(find_files(payload)):
+            raise RequestError(422, NOT_UPLOADED_MESSAGE)
+        return request.kind in CALL_ROUTES and await self.links.fetch_links(
+            payload, request.address
+        )
 
     async def _forward(self, request: _Request, payload: Any) -> None:
         """Pass a call to the app, watch for its event, and turn Gradio's errors into refusals."""
