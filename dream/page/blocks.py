@@ -20,7 +20,7 @@ from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 
 from dream.errors import DreamError
-from dream.page.call_limits import CallLimits, CallQueue, check_session, thread_limiter
+from dream.page.call_limits import CallLimits, CallQueue, call_limiter, check_session
 from dream.page.ip_addresses import public_address
 
 # Limit for an upload and for a file behind a link.
@@ -177,7 +177,7 @@ class ValidatedBlocks(gr.Blocks):
     @property
     def limiter(self) -> Any:
         """Thread limiter of the current call, which Gradio reads."""
-        return thread_limiter()
+        return call_limiter.get()
 
     @limiter.setter
     def limiter(self, limiter: Any) -> None:

@@ -41,7 +41,8 @@ SERVER_BUSY_MESSAGE = "the server is busy; try again in a few seconds"
 TOO_MANY_CALLS_MESSAGE = "too many calls at a time; wait until some have finished"
 
 Result = TypeVar("Result")
-_call_limiter: ContextVar[CapacityLimiter | None] = ContextVar("call_limiter", default=None)
+# The thread limiter of the current call; None for queued events.
+call_limiter: ContextVar[CapacityLimiter | None] = ContextVar("call_limiter", default=None)
 
 
 class _CallQuota:
@@ -75,7 +76,7 @@ class CallLimits:
 
     @asynccontextmanager
     async def admit(self, session: str | None, kind: Any, address: str) -> AsyncIterator[None]:
-        """Wait for the turn of a call, then limit its threads by `thread_limiter`.
+        """Wait for the turn of a call, then limit its threads by `call_limiter`.
 
         Args:
             session: its session; calls without one are limited by threads only.
@@ -98,7 +99,7 @@ class CallLimits:
             waiting = limiter.statistics().tasks_waiting
             if limiter is not self._quick and waiting >= MAX_SLOW_WAITING:
                 raise DreamError(SERVER_BUSY_MESSAGE)
-            _call_limiter.set(limiter)
+            call_limiter.set(limiter)
             yield
 
 
@@ -108,14 +109,9 @@ def check_session(session: str | None) -> None:
         raise DreamError(f"a session_hash has at most {MAX_SESSION_NAME} characters")
 
 
-def thread_limiter() -> CapacityLimiter | None:
-    """Return the thread limiter of the current call; None for queued events."""
-    return _call_limiter.get()
-
-
 async def run_in_thread(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
     """Run a slow function in a thread, within the thread limit of the current call."""
-    return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=thread_limiter())
+    return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=call_limiter.get())
 
 
 class CallQueue(Queue):
