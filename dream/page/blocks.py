@@ -224,11 +224,7 @@ class ValidatedBlocks(gr.Blocks):
             raise gr.Error(str(error), print_exception=False) from error
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any) -> list[Any]:
-        """Return the arguments of the handler.
-
-        Raises:
-            DreamError: if a value names a file that is no upload or has a wrong type.
-        """
+        """Return the arguments of the handler; raise DreamError if one is invalid."""
         try:
             values = list(zip(block_fn.inputs, inputs, strict=False))
             values = [

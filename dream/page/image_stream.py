@@ -102,11 +102,7 @@ def stream_render(
 
 
 def check_image_format(file_format: str, recipes: Sequence[Recipe] = ()) -> str:
-    """Return the file format.
-
-    Raises:
-        DreamError: if there is no such format, or a recipe is too long for it.
-    """
+    """Return the file format; raise DreamError if it is none, or a recipe too long for it."""
     checked: str = FORMAT_KNOB.check("format", file_format)
     check_image_options(f"image.{checked}", recipes)
     return checked

@@ -106,11 +106,7 @@ class RequestBody:
         return (self.size + INITIAL_RATE_BYTES) / (seconds + INITIAL_RATE_SECONDS)
 
     async def read(self) -> bytes:
-        """Return the next bytes.
-
-        Raises:
-            RequestError: If they are late or too many, or the body was cut off.
-        """
+        """Return the next bytes; raise RequestError if they are late, too many or cut off."""
         self.raise_if_cut_off()
         latest = self._begun + MAX_BODY_SECONDS + self.size / self._bytes_per_second
         try:
@@ -195,11 +191,7 @@ class UploadSlots:
 
     @contextmanager
     def hold(self, body: RequestBody, address: str) -> Iterator[None]:
-        """Hold a slot for an upload from an address (see `public_address`).
-
-        Raises:
-            RequestError: If the address has too many.
-        """
+        """Hold a slot for an upload; raise RequestError if its `public_address` has too many."""
         if not self._shares.enter(address):
             raise RequestError(503, SERVER_BUSY_MESSAGE)
         self._bodies.append(body)
@@ -303,11 +295,7 @@ class UploadParser(route_utils.GradioMultiPartParser):
             raise MultiPartException("only files can be uploaded")
 
     async def parse(self) -> FormData:
-        """Return the form; remove all files but those of the field "files".
-
-        Raises:
-            MultiPartException: If the form is malformed or exceeds a limit.
-        """
+        """Return the form, or raise MultiPartException; remove all files but those of "files"."""
         uploads: set[Any] = set()
         try:
             form = await super().parse()

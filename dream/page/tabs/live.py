@@ -187,11 +187,7 @@ class LiveTab:
         )
 
     def recipe_updates(self, recipe: LiveRecipe) -> Updates:
-        """Return the updates that set the controls to a recipe.
-
-        Raises:
-            RecipeError: if it is for another network than the tab's.
-        """
+        """Return the updates that set the controls; raise RecipeError for another network."""
         if recipe.model != DEFAULT_MODEL:
             raise RecipeError(f"this tab dreams with {DEFAULT_MODEL}, not with {recipe.model}")
         layer_images, _, _ = picker_updates(recipe.model, recipe.layer)

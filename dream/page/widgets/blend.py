@@ -87,11 +87,7 @@ async def blend_shown(saved: Any, share: Any) -> tuple[str | None, str]:
 
 
 def blend_file(visit: Visit, share: int) -> str:
-    """Return the path of the shown dream, or of a new file with `share` per cent of it.
-
-    Raises:
-        DreamError: if a file is no longer on the server, or there is no dream.
-    """
+    """Return the path of `share` per cent of the dream; raise DreamError if it is gone."""
     entry = visit.require_shown()
     if entry.file == entry.photo:
         raise DreamError("Dream this photo first.")

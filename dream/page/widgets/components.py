@@ -210,11 +210,7 @@ def require_photo(photo: str | None) -> str:
 
 
 def check_recipe(kind: type[AnyRecipe], **values: Any) -> AnyRecipe:
-    """Return a recipe from the knobs among `values`, without reading its images.
-
-    Raises:
-        RecipeError: if a knob has an invalid value.
-    """
+    """Return a recipe of the knobs in `values`, its images unread; raise RecipeError if invalid."""
     given = {}
     for name, knob in knobs(kind).items():
         if (value := values.get(name)) is not None:

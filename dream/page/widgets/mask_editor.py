@@ -69,12 +69,7 @@ def editor_update(photo: str | None, mask: str = "") -> dict[str, Any]:
 
 
 def encode_painted_mask(layer: str | None) -> str:
-    """Return the painted layer as the mask of a recipe; "" if it is empty.
-
-    Raises:
-        RecipeError: if the layer is too large.
-        PictureError: if it is damaged.
-    """
+    """Return the painted layer as a mask, "" if it is empty; raise DreamError if it is invalid."""
     if not layer:
         return ""
     if not fits_within(layer, CANVAS_SIDE):
