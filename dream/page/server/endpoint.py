@@ -99,8 +99,10 @@ class Endpoints:
     ) -> None:
         """Add an endpoint with the name of `run`; see `make_handler`.
 
-        `check` gets the recipe and `parameters`, and raises DreamError if they do not fit together.
+        Of the `parameters`, it has those in `names`, except for knobs. `check` gets the recipe and
+        these, and raises DreamError if they do not fit together.
         """
+        parameters = {name: parameters[name] for name in names if name not in knobs(kind)}
         fields = [
             self.field(parameters[name].component, name, parameters[name].default)
             if name in parameters
