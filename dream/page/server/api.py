@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from dream.errors import RecipeError, TimeLimitReached
 from dream.files.embedded_images import embed_files
@@ -166,17 +165,14 @@ def compare(
         DreamRecipe(**embed_files(DreamRecipe, knob_values)), layers, intensities
     )
     format = check_image_format(format)
-    images: list[Image.Image] = []
     made_by: list[dict[str, Any]] = []
     try:
-        for update, dreams in small_dreams.stream_dreams(runner, recipes, image):
-            images = dreams
-            if update.frame and update.frame.finished:
+        for update, _, sheet in small_dreams.stream_sheet(runner, recipes, image, format):
+            if update.frame and update.frame.finished and not sheet:
                 made_by.append(update.frame.recipes[0].to_dict())
-            yield None, None
+            yield sheet or None, made_by if sheet else None
     except TimeLimitReached as error:
-        made_by.append(_time_limit_result(error))
-    yield small_dreams.write_sheet(recipes, images, image, format), made_by
+        yield sheet, [*made_by, _time_limit_result(error)]
 
 
 def _variation_recipes(

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import gradio as gr
@@ -265,23 +266,16 @@ def _save_clip(session: LiveSession | None) -> tuple[Any, ...]:
     rate = Fraction(max(1, round(1 / session.interval)))
     path = new_output_folder() / f"{session.recipe.file_stem()}.mp4"
     writer = VideoWriter(path, session.recipe, size, rate, TIME_BASE)
-    ends = [time for time, _ in frames[1:]] + [frames[-1][0] + session.interval]
+    begun, ended = frames[0][0], frames[-1][0] + session.interval
+    times = [round((each - begun) / TIME_BASE) * TIME_BASE for each, _ in [*frames, (ended, b"")]]
     try:
         with writer.open_part(Fraction(0)) as part:
-            for (start, jpeg), end in zip(frames, ends, strict=True):
-                frame_start, frame_end = (
-                    _round_to_time_base(each - frames[0][0]) for each in (start, end)
-                )
+            for (_, jpeg), (start, end) in zip(frames, pairwise(times), strict=True):
                 image = Image.open(io.BytesIO(jpeg)).resize((size[1], size[0]))
-                part.add(image, frame_start, frame_end - frame_start)
+                part.add(image, start, end - start)
         writer.finish()
     finally:
         writer.discard_parts()
-    seconds = ends[-1] - frames[0][0]
-    text = f"The last {seconds:.1f} seconds ({len(frames)} frames) are saved below."
+    text = f"The last {ended - begun:.1f} seconds ({len(frames)} frames) are saved below."
     session.last_status = time.monotonic() + CLIP_STATUS_SECONDS
     return gr.update(value=str(path), visible=True), status_line.status_html(text)
-
-
-def _round_to_time_base(seconds: float) -> Fraction:
-    return round(seconds / TIME_BASE) * TIME_BASE

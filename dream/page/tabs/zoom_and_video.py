@@ -76,7 +76,12 @@ class ZoomAndVideoTab:
             elem_id="zoom-layer",
         )
         with gr.Accordion("Dream a video", open=False, elem_id="dreaming-video"):
-            self.video = components.video_input(label="Your video", height=120, elem_id="video")
+            self.video = components.FileInput(  # Gradio's video input rejects GIFs.
+                file_types=[".mp4", ".mov", ".webm", ".gif"],
+                label="Your video",
+                height=120,
+                elem_id="video",
+            )
             self.video_button = gr.Button("Dream this video", elem_id="dream-video")
             self.video_line = gr.HTML(LIMITS_HTML, elem_classes=["expected", "remark"])
             self.video_knobs = components.knob_controls(VideoRecipe(), *VIDEO_KNOBS)

@@ -146,12 +146,6 @@ def send_to_dream_tab(
     run_in_browser(event(handler, inputs, outputs, **SLOW_EVENT).success, "() => dreamThis()")
 
 
-def video_input(**options: Any) -> gr.File:
-    """Build a video input whose value is the path of the unread file; Gradio's rejects GIFs."""
-    video: gr.File = FileInput(file_types=[".mp4", ".mov", ".webm", ".gif"], **options)
-    return video
-
-
 def status_field(elem_id: str, *texts: str) -> gr.HTML:
     """Build the status line of a tab; texts as in `status_html`."""
     return gr.HTML(status_line.status_html(*texts), elem_id=elem_id, elem_classes="status")
